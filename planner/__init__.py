@@ -1,0 +1,3 @@
+"""Plan distributed training runs of large models."""
+
+__version__ = "0.1.0"

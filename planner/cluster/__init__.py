@@ -1,0 +1,1 @@
+"""What a model is trained on: accelerators, nodes and fabrics, and the communication graph between them."""

@@ -1,0 +1,102 @@
+"""One accelerator: dense peaks by precision, memory, link and power."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from planner.cluster.figures import Figure, Source, positive
+from planner.errors import InputError
+
+Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4", "int8"]
+
+
+class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Device memory."""
+
+    capacity: Figure
+    bandwidth: Figure
+    on_chip: Figure | None = None
+
+
+class LinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The accelerator's own scale-up link, all lanes together, one direction."""
+
+    name: str = ""
+    bandwidth: Figure
+
+
+class PowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Electrical power of the part."""
+
+    tdp: Figure
+    idle: Figure | None = None
+
+
+class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An accelerator's file in hardware_db, or the table of the same keys in a user's cluster file."""
+
+    name: str
+    title: str = ""
+    vendor: str = ""
+    architecture: str = ""
+    kind: Literal["gpu", "tpu", "npu", "cpu", "fpga"] = "gpu"
+    place: Literal["data-centre", "edge", "mobile"] = "data-centre"
+    year: int | None = None
+    can_train: bool = True
+    frameworks: tuple[str, ...] = ()
+    peak_flops: dict[Precision, Figure]
+    memory: MemorySpec
+    link: LinkSpec | None = None
+    power: PowerSpec | None = None
+    sources: dict[str, Source] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """An accelerator in SI numbers. `peak_flops` is dense FLOP/s by precision."""
+
+    name: str
+    title: str
+    architecture: str
+    peak_flops: dict[str, float]
+    memory_bytes: float
+    memory_bandwidth_bytes_per_s: float
+    tdp_w: float | None
+
+    def peak(self, precision: str) -> float:
+        """Dense FLOP/s at `precision`. Raises InputError where the part has no such unit."""
+        if precision not in self.peak_flops:
+            raise InputError(
+                f"{self.name} states no dense peak for this precision",
+                key="--precision",
+                value=precision,
+                expected=f"one of {', '.join(sorted(self.peak_flops))}",
+            )
+        return self.peak_flops[precision]
+
+
+def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
+    """The file's figures as SI numbers. Raises InputError naming origin and key."""
+    if not spec.peak_flops:
+        raise InputError("no peak is given", origin=origin, key="peak_flops", expected="at least one precision")
+    if not spec.can_train:
+        raise InputError(f"{spec.name} cannot train", origin=origin, key="can_train", expected="a part that can train")
+    peaks = {
+        precision: positive(figure, "flops", origin=origin, key=f"peak_flops.{precision}")
+        for precision, figure in spec.peak_flops.items()
+    }
+    memory = spec.memory
+    return Accelerator(
+        name=spec.name,
+        title=spec.title or spec.name,
+        architecture=spec.architecture,
+        peak_flops=dict(sorted(peaks.items())),
+        memory_bytes=positive(memory.capacity, "bytes", origin=origin, key="memory.capacity"),
+        memory_bandwidth_bytes_per_s=positive(
+            memory.bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"
+        ),
+        tdp_w=positive(spec.power.tdp, "w", origin=origin, key="power.tdp") if spec.power else None,
+    )

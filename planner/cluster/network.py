@@ -1,0 +1,102 @@
+"""Bandwidth and latency of every group of ranks, read off the communication graph.
+
+A tier is a level of the graph as a group sees it: how many neighbouring ranks it joins, what one device can
+send into it, and what one step through it costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cluster.cluster import Cluster
+from planner.cluster.graph import build_graph, way_up
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Tiers from the inside out, arrays of shape [tiers].
+
+    `joined`: ranks below one part of the tier; `bandwidth_bytes_per_s`: one device's share, one direction;
+    `latency_s`: one step; `torus_axes`: for each tier the strides at which its axes begin and end, shape
+    [axes, 2], empty for a switched tier; `through_nic`: whether the tier is reached by network cards.
+    """
+
+    joined: Ints
+    bandwidth_bytes_per_s: Floats
+    latency_s: Floats
+    through_nic: NDArray[np.bool_]
+    torus_axes: tuple[Floats, ...]
+
+    @property
+    def tiers(self) -> int:
+        """How many tiers there are."""
+        return len(self.joined)
+
+    def members(self, group: Ints, stride: Ints) -> Floats:
+        """How many of a group's ranks lie below one part of each tier: shape [groups, tiers].
+
+        Ranks are laid out in order, so a group of `group` ranks, `stride` apart, has joined/stride of them
+        in one part.
+        """
+        inside = self.joined[None, :] // np.maximum(stride, 1)[:, None]
+        return np.clip(inside, 1, group[:, None]).astype(np.float64)
+
+    def rates(self, group: Ints, stride: Ints) -> Floats:
+        """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans."""
+        rates = np.broadcast_to(self.bandwidth_bytes_per_s, (len(group), self.tiers)).copy()
+        for tier, axes in enumerate(self.torus_axes):
+            if len(axes):
+                first, last = stride[:, None], (stride * group)[:, None]
+                spanned = np.maximum(first, axes[:, 0]) < np.minimum(last, axes[:, 1])
+                rates[:, tier] *= np.maximum(spanned.sum(axis=1), 1) / len(axes)
+        return rates
+
+
+def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficiency: float = 1.0) -> Network:
+    """The tiers of a cluster's graph; the efficiencies are what collectives reach of the rated bandwidth."""
+    graph = build_graph(cluster)
+    joined: list[int] = []
+    rates: list[float] = []
+    latencies: list[float] = []
+    axes: list[Floats] = []
+    below = 1
+    for level in cluster.levels:
+        bandwidth, latency = way_up(graph, level.name)
+        below = _used(cluster.devices, level.devices or cluster.devices, below)
+        joined.append(below)
+        rates.append(bandwidth * (nic_efficiency if level.through_nic else link_efficiency))
+        latencies.append(latency)
+        axes.append(_torus_axes(below, level.dims) if level.topology == "torus" else np.zeros((0, 2)))
+    return Network(
+        joined=np.array(joined, dtype=np.int64),
+        bandwidth_bytes_per_s=np.array(rates),
+        latency_s=np.array(latencies),
+        through_nic=np.array([level.through_nic for level in cluster.levels]),
+        torus_axes=tuple(axes),
+    )
+
+
+def _used(devices: int, capacity: int, below: int) -> int:
+    """Ranks put below one part that could take `capacity`: spread evenly over the fewest parts.
+
+    A job of 256 devices on racks of 72 takes 64 of each, so that its groups do not straddle racks.
+    """
+    parts = -(-devices // capacity)
+    even = devices // parts
+    return even if devices % parts == 0 and even % below == 0 else min(capacity, devices)
+
+
+def _torus_axes(devices: int, dims: int) -> Floats:
+    """Strides at which each axis of a near-cubic torus begins and ends, shape [dims, 2]."""
+    bounds, size = [], 1
+    for left in range(dims, 0, -1):
+        side = max(1, round((devices / size) ** (1 / left)))
+        bounds.append((float(size), float(size * side) if left > 1 else float(devices)))
+        size *= side
+    return np.array(bounds)

@@ -1,0 +1,32 @@
+"""Sums whose result for one plan does not depend on the other plans in the array, to the last bit.
+
+BLAS and einsum do not promise that; the search and the scoring of a single plan must agree exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def weighted(weights: Floats, values: Floats) -> Floats:
+    """Sum over the last axis of weights times values (broadcast), added entry by entry in order."""
+    total = weights[..., 0] * values[..., 0]
+    for entry in range(1, weights.shape[-1]):
+        total = total + weights[..., entry] * values[..., entry]
+    return total
+
+
+def added(parts: Iterable[Floats]) -> Floats:
+    """Sum of equally shaped arrays, in order."""
+    return reduce(np.add, parts)
+
+
+def largest(values: Floats) -> Floats:
+    """Maximum over the (short) last axis; column by column, which is faster than a reduction over it."""
+    return reduce(np.maximum, (values[..., entry] for entry in range(values.shape[-1])))

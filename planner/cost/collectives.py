@@ -1,0 +1,84 @@
+"""Time of a collective over groups of ranks: alpha-beta over the tiers that a group crosses.
+
+Thakur, Rabenseifner, Gropp 2005 (Optimization of Collective Communication Operations in MPICH) for the
+algorithms; NCCL's definition of bus bandwidth for the factors. Every device takes part in one group of each
+kind at the same time, so a device's share of each tier is what its group has.
+
+All functions: `size_bytes`, `group`, `stride` of shape [plans] (stride: how many ranks lie between
+neighbours), result seconds of shape [plans], zero for a group of one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cluster.network import Network
+from planner.cost.arrays import weighted
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def _ring_bandwidth(network: Network, group: Ints, stride: Ints) -> tuple[Floats, Floats]:
+    """Bytes/s at which rings over a group run, and the latency of one round of all its steps.
+
+    Rings leave a part of a tier through every member's own way out (one rail a member), so a tier carries
+    as many rings as the part below it has members. Each of the group-1 steps pays the tier it crosses.
+    """
+    members = network.members(group, stride)
+    below = np.concatenate([np.ones((len(group), 1)), members[:, :-1]], axis=1)
+    crossed = members > below
+    rates = np.where(crossed, network.rates(group, stride) * below, np.inf)
+    # whoever is not joined by any tier (a group that ends in a broken part) pays the outermost one
+    steps = group[:, None] / below - group[:, None] / members
+    latency = weighted(np.where(crossed, steps, 0.0), network.latency_s[None, :])
+    return np.min(rates, axis=1), latency
+
+
+def all_gather(network: Network, size_bytes: Floats, group: Ints, stride: Ints) -> Floats:
+    """Ring all-gather; `size_bytes` is the gathered size. (g-1)/g of it passes each device."""
+    bandwidth, latency = _ring_bandwidth(network, group, stride)
+    return np.where(group > 1, (group - 1) / group * size_bytes / bandwidth + latency, 0.0)
+
+
+def reduce_scatter(network: Network, size_bytes: Floats, group: Ints, stride: Ints) -> Floats:
+    """Ring reduce-scatter; `size_bytes` is the size before scattering. The all-gather's mirror image."""
+    return all_gather(network, size_bytes, group, stride)
+
+
+def all_reduce(network: Network, size_bytes: Floats, group: Ints, stride: Ints) -> Floats:
+    """The faster of a ring (reduce-scatter, then all-gather) and a double binary tree.
+
+    Tree: Sanders, Speck, Traeff 2009 (Two-tree algorithms for full bandwidth broadcast, reduction and scan):
+    2 log2(g) steps of latency, twice the size through each device.
+    """
+    bandwidth, ring_latency = _ring_bandwidth(network, group, stride)
+    ring = 2 * ((group - 1) / group * size_bytes / bandwidth + ring_latency)
+    members = network.members(group, stride)
+    below = np.concatenate([np.ones((len(group), 1)), members[:, :-1]], axis=1)
+    depth = np.log2(members / below)
+    tree = 2 * (size_bytes / bandwidth + weighted(depth, network.latency_s[None, :]))
+    return np.where(group > 1, np.minimum(ring, tree), 0.0)
+
+
+def all_to_all(network: Network, size_bytes: Floats, group: Ints, stride: Ints) -> Floats:
+    """Pairwise exchange; `size_bytes` is what each device holds, 1/g of it for every member.
+
+    Each tier carries what leaves the part below it; the slowest tier decides. One latency a partner.
+    """
+    members = network.members(group, stride)
+    below = np.concatenate([np.ones((len(group), 1)), members[:, :-1]], axis=1)
+    leaving = (group[:, None] - below) / group[:, None] * size_bytes[:, None]
+    within = members > below
+    seconds = np.where(within, leaving / network.rates(group, stride), 0.0).max(axis=1)
+    # messages to different partners are in flight together: the farthest one's latency, once a tier
+    latency = weighted(np.where(within, 1.0, 0.0), network.latency_s[None, :])
+    return np.where(group > 1, seconds + latency, 0.0)
+
+
+def send(network: Network, size_bytes: Floats, stride: Ints) -> Floats:
+    """Point to point to the rank `stride` away, over the innermost tier that joins the two."""
+    tier = np.minimum((network.joined[None, :] <= stride[:, None]).sum(axis=1), network.tiers - 1)
+    rates = network.bandwidth_bytes_per_s[tier]
+    return size_bytes / rates + network.latency_s[tier]

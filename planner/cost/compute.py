@@ -1,0 +1,134 @@
+"""Time of one operator on one device: a roofline whose ceiling depends on the shape that the device gets.
+
+seconds = max(FLOPs / (peak x efficiency(shape)), bytes / (bandwidth x efficiency)) + launch
+(Williams, Waterman, Patterson 2009, Roofline). The GEMM's efficiency saturates in each dimension,
+e(m, n, k) = e_max * m/(m + r) * n/(n + r) * k/(k + d): tiles at the edge of a small output and the
+pipeline's start on a short sum are paid in full.
+
+All arrays have shape [keys]: one entry for each distinct (tp, cp, ep, micro-batch, sequence parallel).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost.training import Training
+from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Pointwise
+
+Floats = NDArray[np.float64]
+
+_B16 = 2.0
+_SCORE_TRAFFIC = {"forward": 10.0, "backward": 16.0}
+"""Bytes that unfused attention moves for one query-key pair of one head (16-bit scores written, read and
+written by the softmax and by dropout, read by the product with V; about twice that backward)."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one device has of a layer: `tokens` of one micro-batch, and the degrees that cut the operators.
+
+    Arrays of shape [keys]. `sequence_cut` is what divides the norms' tokens: tp under sequence parallelism.
+    """
+
+    tokens: Floats
+    tp: Floats
+    ep: Floats
+    sequence_cut: Floats
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Seconds of the forward and of the backward pass, shape [keys]."""
+
+    forward: Floats
+    backward: Floats
+
+
+def _operator_peak(training: Training, full_precision: bool) -> float:
+    """FLOP/s of the unit that runs it: logits, router and attention stay in 16 bit."""
+    peaks = training.accelerator.peak_flops
+    if not full_precision or training.precision in ("fp16", "bf16", "fp32", "tf32", "fp64"):
+        return training.accelerator.peak(training.precision)
+    return peaks.get("bf16") or peaks.get("fp16") or training.accelerator.peak(training.precision)
+
+
+def gemm_seconds(training: Training, m: Floats, n: Floats, k: Floats, *, peak: float, count: Floats | float = 1.0) -> Floats:
+    """`count` multiplies of m x k by k x n in one launch."""
+    fitted = training.calibration
+    r, d = fitted.gemm_half_rows, fitted.gemm_half_depth
+    # 2mnk / (peak * e) with the saturating e written out: each factor (m + r)/m leaves m + r
+    compute = 2.0 * (m + r) * (n + r) * (k + d) / (peak * fitted.gemm_efficiency)
+    moved = _B16 * (m * k + k * n + m * n) / _memory_rate(training)
+    return count * np.maximum(compute, moved) + fitted.kernel_launch_s
+
+
+def _memory_rate(training: Training) -> float:
+    return training.accelerator.memory_bandwidth_bytes_per_s * training.calibration.memory_efficiency
+
+
+def linear(training: Training, op: Linear, shard: Shard) -> Passes:
+    """A dense multiply; its backward pass is two of the same size (gradient of input and of weight)."""
+    m = shard.tokens if op.shard != "none" else shard.tokens / shard.sequence_cut
+    k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
+    n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
+    peak = _operator_peak(training, op.full_precision)
+    return Passes(
+        gemm_seconds(training, m, n, k, peak=peak),
+        gemm_seconds(training, m, k, n, peak=peak) + gemm_seconds(training, k, n, m, peak=peak),
+    )
+
+
+def expert_linear(training: Training, op: ExpertLinear, shard: Shard) -> Passes:
+    """A grouped multiply over the experts of one device, with balanced load: each gets an equal share."""
+    experts = op.experts / shard.ep
+    m = shard.tokens * op.topk / experts
+    k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
+    n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
+    peak = _operator_peak(training, full_precision=False)
+    return Passes(
+        gemm_seconds(training, m, n, k, peak=peak, count=experts),
+        gemm_seconds(training, m, k, n, peak=peak, count=experts)
+        + gemm_seconds(training, k, n, m, peak=peak, count=experts),
+    )
+
+
+def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
+    """The attention core. Fused (FlashAttention-2, arXiv 2307.08691): half the pairs where causal, scores
+    never leave the chip, the backward pass multiplies five times instead of two. Unfused: all pairs, scores
+    through memory.
+    """
+    fitted = training.calibration
+    length = float(training.workload.seq_length)
+    peak = _operator_peak(training, full_precision=True)
+    window = min(op.window or length, length)
+    pairs = shard.tokens * window / shard.tp
+    flops = op.flops_per_pair() * pairs
+    if training.attention == "flash":
+        flops = flops * (0.5 if op.causal and window == length else 1.0)
+        return Passes(
+            flops / (peak * fitted.attention_forward_efficiency) + fitted.kernel_launch_s,
+            2.5 * flops / (peak * fitted.attention_backward_efficiency) + 2 * fitted.kernel_launch_s,
+        )
+    pairs = shard.tokens * length / shard.tp
+    flops = op.flops_per_pair() * pairs
+    # per head the two products are length x dim x length: the GEMM curve at these sizes, without edge loss
+    product = flops / (peak * fitted.gemm_efficiency) * (op.qk_dim + fitted.gemm_half_depth) / op.qk_dim
+    traffic = op.heads * pairs / _memory_rate(training)
+    launches = 5 * fitted.kernel_launch_s
+    return Passes(
+        product + traffic * _SCORE_TRAFFIC["forward"] + launches,
+        2 * product + traffic * _SCORE_TRAFFIC["backward"] + 2 * launches,
+    )
+
+
+def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:
+    """Bound by memory: the backward pass moves the gradient beside what the forward pass moved."""
+    if op.traffic_bytes == 0:
+        return Passes(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
+    cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
+    seconds = op.rows * shard.tokens * op.traffic_bytes / cut / _memory_rate(training)
+    launch = training.calibration.kernel_launch_s
+    return Passes(seconds + launch, 1.5 * seconds + launch)

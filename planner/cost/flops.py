@@ -1,0 +1,48 @@
+"""FLOPs of the model by convention, for MFU and HFU (Chowdhery et al. 2022, arXiv 2204.02311, appendix B)."""
+
+from __future__ import annotations
+
+from planner.cost.training import FlopsConvention
+from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Workload
+
+
+def _forward_per_token(layer: Layer, seq_length: int, convention: FlopsConvention) -> float:
+    """FLOPs of one token's forward pass: two a weight, and the attention of its pairs."""
+    flops = 0.0
+    for op in layer.operators:
+        if isinstance(op, Linear):
+            flops += 2.0 * op.weights
+        elif isinstance(op, ExpertLinear):
+            flops += 2.0 * op.inputs * op.outputs * op.topk
+        elif isinstance(op, AttentionCore):
+            flops += op.flops_per_pair() * attended(op, seq_length, convention)
+    return flops
+
+
+def attended(op: AttentionCore, seq_length: int, convention: FlopsConvention) -> float:
+    """Pairs a token counts for: its window; where causal, half the sequence by the causal convention."""
+    if op.window and op.window < seq_length:
+        return float(op.window)
+    return seq_length / 2 if op.causal and convention == "causal" else float(seq_length)
+
+
+def model_flops(workload: Workload, global_batch: int, convention: FlopsConvention) -> float:
+    """FLOPs of one step that the model asks for: forward, and twice that backward; no recomputation."""
+    per_token = sum(run.count * _forward_per_token(run.layer, workload.seq_length, convention) for run in workload.runs)
+    per_token += _forward_per_token(workload.head, workload.seq_length, convention)
+    return 3.0 * per_token * global_batch * workload.seq_length
+
+
+def recomputed_flops(
+    workload: Workload, global_batch: int, convention: FlopsConvention, *, unfused_attention: bool
+) -> tuple[float, float, float]:
+    """FLOPs of one step done a second time under recompute none, selective and full."""
+    tokens = global_batch * workload.seq_length
+    full = sum(run.count * _forward_per_token(run.layer, workload.seq_length, convention) for run in workload.runs)
+    core = sum(
+        run.count * op.flops_per_pair() * attended(op, workload.seq_length, convention)
+        for run in workload.runs
+        for op in run.layer.operators
+        if isinstance(op, AttentionCore)
+    )
+    return 0.0, core * tokens if unfused_attention else 0.0, full * tokens

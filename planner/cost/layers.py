@@ -1,0 +1,178 @@
+"""Time and kept activations of each kind of layer on one device, for each distinct shape of shard.
+
+Tables of shape [keys, kinds]: the workload's kinds of layer, then the embedding, then the head. A key is a
+distinct (tp, cp, ep, micro-batch, sequence parallel). Tensor, context and expert parallel collectives are
+counted here, since they happen inside the layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost.collectives import all_gather, all_reduce, all_to_all
+from planner.cost.compute import Passes, Shard, attention, expert_linear, linear, pointwise
+from planner.cost.distinct import distinct
+from planner.cost.strategies import Strategies
+from planner.cost.training import Training
+from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Operator, Pointwise
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_B16 = 2.0
+
+
+@dataclass(frozen=True)
+class LayerTables:
+    """Seconds of one micro-batch through one layer of each kind, shape [keys, kinds].
+
+    `again` is the forward time of what selective recomputation repeats; `*_hidden` run beside compute.
+    `saved_bytes` is kept per micro-batch without recomputation, `dropped_bytes` what selective drops of it,
+    `input_bytes` the layer's input, all that full recomputation keeps.
+    """
+
+    forward: Floats
+    backward: Floats
+    again: Floats
+    tp_forward: Floats
+    tp_backward: Floats
+    tp_hidden: Floats
+    cp: Floats
+    cp_hidden: Floats
+    ep_forward: Floats
+    ep_backward: Floats
+    saved_bytes: Floats
+    dropped_bytes: Floats
+    input_bytes: Floats
+
+
+def layer_kinds(training: Training) -> tuple[Layer, ...]:
+    """The columns of the tables."""
+    workload = training.workload
+    return (*workload.kinds, workload.embedding, workload.head)
+
+
+def layer_tables(training: Training, strategies: Strategies) -> tuple[LayerTables, Ints]:
+    """The tables, and for each plan its row in them."""
+    s = strategies
+    keys = distinct(s.tp, s.cp, s.ep, s.micro_batch, s.sequence_parallel)
+    rows = s.take(keys.first)
+    columns = [_layer_column(training, layer, rows) for layer in layer_kinds(training)]
+    tables = {
+        field.name: np.stack([column[field.name] for column in columns], axis=1) for field in fields(LayerTables)
+    }
+    return LayerTables(**tables), keys.of
+
+
+def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, Floats]:
+    """One kind of layer: every field of LayerTables, shape [keys]."""
+    tp = s.tp.astype(np.float64)
+    shard = Shard(
+        tokens=s.micro_batch * (training.workload.seq_length / s.cp),
+        tp=tp,
+        ep=s.ep.astype(np.float64),
+        sequence_cut=np.where(s.sequence_parallel == 1, tp, 1.0),
+    )
+    zero = np.zeros(len(s))
+    column = {"forward": zero, "backward": zero, "again": zero, "saved_bytes": zero, "dropped_bytes": zero}
+    core = Passes(zero, zero)
+    for op in layer.operators:
+        passes = _passes(training, op, shard)
+        saved = _saved_bytes(training, op, shard)
+        column["forward"] = column["forward"] + passes.forward
+        column["backward"] = column["backward"] + passes.backward
+        column["saved_bytes"] = column["saved_bytes"] + saved
+        if _is_recomputable(training, op):
+            column["again"] = column["again"] + passes.forward
+            column["dropped_bytes"] = column["dropped_bytes"] + saved
+        if isinstance(op, AttentionCore):
+            core = passes
+    hidden_bytes = shard.tokens * training.workload.hidden_size * _B16
+    column["input_bytes"] = hidden_bytes / shard.sequence_cut
+    column |= _tensor_exchange(training, layer, s, hidden_bytes)
+    column |= _context_exchange(training, layer, s, shard, core)
+    return column | _expert_exchange(training, layer, s, hidden_bytes / shard.sequence_cut)
+
+
+def _passes(training: Training, op: Operator, shard: Shard) -> Passes:
+    if isinstance(op, Linear):
+        return linear(training, op, shard)
+    if isinstance(op, ExpertLinear):
+        return expert_linear(training, op, shard)
+    if isinstance(op, AttentionCore):
+        return attention(training, op, shard)
+    return pointwise(training, op, shard)
+
+
+def _is_recomputable(training: Training, op: Operator) -> bool:
+    """What selective recomputation repeats: the attention core where it keeps its scores (arXiv 2205.05198,
+    section 5); where a fused kernel keeps none, the norms and activations, cheap by FLOPs and large.
+    """
+    if isinstance(op, AttentionCore):
+        return training.attention == "unfused"
+    return isinstance(op, Pointwise) and op.recomputable and training.attention == "flash"
+
+
+def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
+    """Kept for the backward pass (arXiv 2205.05198, section 4.1, operator by operator), shape [keys]."""
+    if isinstance(op, Linear):
+        if not op.saves_input:
+            return np.zeros_like(shard.tokens)
+        cut = shard.tp if op.shard == "row" else shard.sequence_cut
+        return shard.tokens * op.inputs * _B16 / cut
+    if isinstance(op, AttentionCore):
+        if training.attention == "unfused":
+            # softmax's output, dropout's mask and output: 2 + 1 + 2 bytes a pair
+            return 5.0 * op.heads * shard.tokens * training.workload.seq_length / shard.tp
+        return shard.tokens * op.heads * 4.0 / shard.tp  # the row sums of the softmax
+    if isinstance(op, Pointwise):
+        cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
+        return op.rows * shard.tokens * op.saved_bytes / cut
+    return np.zeros_like(shard.tokens)
+
+
+def _tensor_exchange(training: Training, layer: Layer, s: Strategies, size: Floats) -> dict[str, Floats]:
+    """Around each pair of cut multiplies: an all-reduce, or under sequence parallelism an all-gather and a
+    reduce-scatter, and in the backward pass a second all-gather that runs beside the input's gradient.
+    """
+    network, stride = training.network, np.ones_like(s.tp)
+    gather = all_gather(network, size, s.tp, stride)
+    parallel = s.sequence_parallel == 1
+    pair = np.where(parallel, 2 * gather, all_reduce(network, size, s.tp, stride))
+    exchanges = layer.tensor_exchanges
+    return {
+        "tp_forward": exchanges * pair,
+        "tp_backward": exchanges * pair,
+        "tp_hidden": np.where(parallel, exchanges * gather, 0.0),
+    }
+
+
+def _context_exchange(
+    training: Training, layer: Layer, s: Strategies, shard: Shard, core: Passes
+) -> dict[str, Floats]:
+    """Ring attention (Liu et al. 2023, arXiv 2310.01889): keys and values travel round the ring beside the
+    attention of the block at hand; the backward pass sends their gradients as well.
+    """
+    width = sum(
+        op.kv_heads * (op.qk_dim + op.v_dim) for op in layer.operators if isinstance(op, AttentionCore)
+    )
+    block = shard.tokens * width * _B16 / shard.tp
+    forward = all_gather(training.network, block * s.cp, s.cp, s.tp)
+    hideable = training.calibration.overlap
+    exposed = _exposed(forward, core.forward * hideable) + _exposed(2 * forward, core.backward * hideable)
+    return {"cp": exposed, "cp_hidden": 3 * forward - exposed}
+
+
+def _exposed(collective: Floats, beside: Floats) -> Floats:
+    return np.maximum(collective - beside, 0.0)
+
+
+def _expert_exchange(training: Training, layer: Layer, s: Strategies, size: Floats) -> dict[str, Floats]:
+    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes."""
+    if not layer.topk:
+        return {"ep_forward": np.zeros(len(s)), "ep_backward": np.zeros(len(s))}
+    both = 2 * all_to_all(training.network, size * layer.topk, s.ep, s.tp)
+    return {"ep_forward": both, "ep_backward": both}

@@ -1,0 +1,185 @@
+"""Memory of the fullest device, by kind, for each plan.
+
+ZeRO (Rajbhandari et al. 2019, arXiv 1910.02054): stage 1 shards the optimizer state over the data-parallel
+ranks, 2 also the gradients, 3 also the weights. What is sharded still needs room for the piece at work: one
+layer's gradients, two layers' weights (the one at work and the one being fetched).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost.arrays import added, largest, weighted
+from planner.cost.distinct import distinct
+from planner.cost.layers import LayerTables, layer_kinds
+from planner.cost.pipeline import Stages, in_flight
+from planner.cost.strategies import Strategies
+from planner.cost.training import Training
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+KINDS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "reserve")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters on one device of each stage: cut over all of dp x cp, or (experts) over dp x cp / ep.
+
+    Shape [plans, stages] each; `largest_*` the largest single layer's, shape [plans].
+    """
+
+    dense: Floats
+    expert: Floats
+    largest_dense: Floats
+    largest_expert: Floats
+
+    def take(self, index: Ints) -> Parameters:
+        """Those of the plans at `index`."""
+        return Parameters(
+            self.dense[index], self.expert[index], self.largest_dense[index], self.largest_expert[index]
+        )
+
+
+def stage_parameters(training: Training, s: Strategies, stages: Stages, split: Ints) -> Parameters:
+    """Parameters of every stage of every plan."""
+    keys = distinct(s.tp, s.ep, split)
+    tp, ep = s.tp[keys.first, None].astype(np.float64), s.ep[keys.first, None].astype(np.float64)
+    kinds = layer_kinds(training)
+    sharded, whole, expert = (
+        np.array([getattr(kind, f"{name}_parameters") for kind in kinds], dtype=np.float64)
+        for name in ("sharded", "replicated", "expert")
+    )
+    per_kind = sharded / tp + whole
+    per_kind_expert = expert / (tp * ep)
+    counts = stages.counts[split[keys.first]]
+    dense = weighted(counts, per_kind[:, None, :])
+    # a tied output matrix is the embedding's own where both are on one stage, a copy where they are not
+    copied = training.workload.tied_parameters * (counts[:, :, -1] - counts[:, :, -1] * counts[:, :, -2])
+    dense = dense + copied / tp
+    return Parameters(
+        dense=dense[keys.of],
+        expert=weighted(counts, per_kind_expert[:, None, :])[keys.of],
+        largest_dense=per_kind[:, :-2].max(axis=1)[keys.of],
+        largest_expert=per_kind_expert[:, :-2].max(axis=1)[keys.of],
+    )
+
+
+def model_state(
+    training: Training, s: Strategies, parameters: Parameters, zero_stage: Ints
+) -> dict[str, Floats]:
+    """Weights, gradients and optimizer state in bytes, shape [plans, stages] each, under `zero_stage` [plans]."""
+    shards = (s.dp * s.cp)[:, None].astype(np.float64)
+    held = parameters.dense + parameters.expert
+    shared = parameters.dense / shards + parameters.expert * s.ep[:, None] / shards
+    layer = (parameters.largest_dense + parameters.largest_expert)[:, None]
+    zero = zero_stage[:, None]
+
+    def sharded(bytes_each: float, from_stage: int, at_work: float) -> Floats:
+        """Sharded from one ZeRO stage on, with room for `at_work` whole layers, never more than unsharded."""
+        pieces = np.minimum(shared + at_work * layer, held)
+        return bytes_each * np.where(zero >= from_stage, pieces, held)
+
+    return {
+        "weights": sharded(training.weight_bytes, 3, 2.0),
+        "gradients": sharded(training.gradient_bytes, 2, 1.0),
+        "optimizer": sharded(training.optimizer_bytes, 1, 0.0),
+    }
+
+
+def micro_batches_in_flight(training: Training, s: Strategies, stages: Stages, split: Ints) -> Floats:
+    """Micro-batches that each stage holds at its fullest, shape [plans, stages]."""
+    count = np.maximum(training.global_batch // (s.dp * s.micro_batch), 1)
+    keys = distinct(split, count)
+    first = keys.first
+    return in_flight(s.pp[first], s.vpp[first], count[first], stages.index[split[first]])[keys.of]
+
+
+def kept_activations(
+    training: Training,
+    s: Strategies,
+    tables: LayerTables,
+    layer_row: Ints,
+    stages: Stages,
+    split: Ints,
+    recompute: Ints,
+    passes: Floats,
+) -> dict[str, Floats]:
+    """Kept activations, the head's own, and buffers in bytes, shape [plans, stages] each, under `recompute`.
+
+    `passes`: micro-batches in flight, shape [plans, stages]. The head is left as soon as it is entered, so it
+    holds one micro-batch; under recomputation the layer at work is restored beside what is kept.
+    """
+    keys = distinct(layer_row, split, recompute)
+    rows, mode = layer_row[keys.first], recompute[keys.first, None]
+    saved, dropped = tables.saved_bytes[rows], tables.dropped_bytes[rows]
+    least = np.minimum(tables.input_bytes[rows], saved - dropped)
+    kept = np.where(mode == 2, least, np.where(mode == 1, saved - dropped, saved))
+    restored = np.where(mode == 2, saved - least, np.where(mode == 1, dropped, 0.0))
+    counts = stages.counts[split[keys.first]]
+    body = weighted(counts[:, :, :-1], kept[:, None, :-1])
+    at_work = largest(np.where(counts[:, :, :-2] > 0, restored[:, None, :-2], 0.0))
+    head = counts[:, :, -1] * saved[:, -1:]
+    return {
+        "activations": passes * body[keys.of] + at_work[keys.of],
+        "logits": head[keys.of],
+        # the layer's input as it is received, and the next one's as it is sent
+        "buffers": np.broadcast_to(2 * tables.input_bytes[layer_row, :1], passes.shape),
+    }
+
+
+def memory(
+    training: Training,
+    s: Strategies,
+    tables: LayerTables,
+    layer_row: Ints,
+    stages: Stages,
+    split: Ints,
+    parameters: Parameters,
+) -> dict[str, Floats]:
+    """Bytes by kind on the fullest stage, each of shape [plans]; keys are KINDS. They add up to the total."""
+    parts = model_state(training, s, parameters, s.zero_stage)
+    passes = micro_batches_in_flight(training, s, stages, split)
+    parts |= kept_activations(training, s, tables, layer_row, stages, split, s.recompute, passes)
+    parts["reserve"] = np.full_like(parts["weights"], training.reserve_bytes)
+    fullest = np.argmax(added(parts[kind] for kind in KINDS), axis=1)
+    rows = np.arange(len(s))
+    return {kind: parts[kind][rows, fullest] for kind in KINDS}
+
+
+def totals(
+    training: Training,
+    s: Strategies,
+    tables: LayerTables,
+    layer_row: Ints,
+    stages: Stages,
+    split: Ints,
+    parameters: Parameters,
+    zero_stages: tuple[int, ...],
+    recomputes: tuple[int, ...],
+) -> Floats:
+    """Total bytes of the fullest stage under every pair of ZeRO stage and recompute mode.
+
+    Shape [plans, zero stages, recompute modes]; the plans' own two columns are not looked at. The sum is
+    taken in two halves, each computed once: model state by ZeRO stage, activations by recompute mode.
+    """
+    passes = micro_batches_in_flight(training, s, stages, split)
+    owners = distinct(s.tp, s.ep, s.dp * s.cp, split)
+    owner, held = s.take(owners.first), parameters.take(owners.first)
+    states = [
+        added(model_state(training, owner, held, np.full(len(owner), zero)).values())[owners.of]
+        for zero in zero_stages
+    ]
+    kept = [
+        added(
+            kept_activations(
+                training, s, tables, layer_row, stages, split, np.full(len(s), mode), passes
+            ).values()
+        )
+        for mode in recomputes
+    ]
+    both = [[largest(state + activation) for activation in kept] for state in states]
+    return np.moveaxis(np.array(both), 2, 0) + training.reserve_bytes

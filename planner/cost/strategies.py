@@ -1,0 +1,61 @@
+"""The plans under consideration as a struct of equally long arrays; one plan is an array of length one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+RECOMPUTE = ("none", "selective", "full")
+"""Names of the recompute codes 0, 1, 2."""
+
+
+@dataclass(frozen=True)
+class Strategies:
+    """How the work is split, one entry a plan, every array of shape [plans].
+
+    `dp` is the whole data-parallel width; experts are spread over `ep` of the dp x cp ranks. `recompute`
+    holds codes into RECOMPUTE, `sequence_parallel` 0 or 1. tp x pp x cp x dp is the number of devices.
+    Ranks are laid out tp fastest, then cp, dp, pp, as Megatron-LM does.
+    """
+
+    tp: Ints
+    pp: Ints
+    dp: Ints
+    cp: Ints
+    ep: Ints
+    vpp: Ints
+    micro_batch: Ints
+    zero_stage: Ints
+    recompute: Ints
+    sequence_parallel: Ints
+
+    def __len__(self) -> int:
+        return len(self.tp)
+
+    def take(self, index: Ints | NDArray[np.bool_]) -> Strategies:
+        """The plans at `index` (positions or a mask)."""
+        return Strategies(**{name: getattr(self, name)[index] for name in FIELDS})
+
+    def row(self, index: int) -> dict[str, int]:
+        """One plan as plain numbers."""
+        return {name: int(getattr(self, name)[index]) for name in FIELDS}
+
+
+FIELDS = tuple(field.name for field in fields(Strategies))
+
+
+def one_strategy(**values: int) -> Strategies:
+    """A single plan as arrays of length one; what is not named is 1 (codes: 0)."""
+    codes = ("zero_stage", "recompute", "sequence_parallel")
+    defaults = {name: 0 if name in codes else 1 for name in FIELDS}
+    return Strategies(**{name: np.array([value]) for name, value in {**defaults, **values}.items()})
+
+
+def join(parts: list[Strategies]) -> Strategies:
+    """All plans of `parts`, in order."""
+    return Strategies(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS})

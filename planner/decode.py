@@ -1,0 +1,139 @@
+"""Text of a TOML, YAML or JSON file into a typed value, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeVar
+
+import msgspec
+
+from planner.errors import InputError, nearest
+
+Format = Literal["toml", "yaml", "json"]
+T = TypeVar("T")
+
+_LONGEST = 10_000_000  # characters: nothing that describes a model or a cluster is larger
+_PATH = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
+
+
+def decode(text: str, file_format: Format, into: type[T], origin: str) -> T:
+    """Parse `text` and validate it as `into` (a msgspec Struct). Raises InputError naming origin and key."""
+    raw = parse(text, file_format, origin)
+    try:
+        return msgspec.convert(raw, into, strict=True)
+    except msgspec.ValidationError as error:
+        raise _explained(error, raw, into, origin) from None
+
+
+def parse(text: str, file_format: Format, origin: str) -> dict[str, object]:
+    """Parse `text` into a mapping without validating its keys. Raises InputError."""
+    if len(text) > _LONGEST:
+        raise InputError("file is too long", origin=origin, expected=f"at most {_LONGEST:,} characters")
+    raw: object
+    try:
+        raw = _load(text, file_format)
+    except RecursionError:
+        raise InputError("nested too deeply", origin=origin, expected="a plain description") from None
+    except InputError as error:
+        raise InputError(error.problem, origin=origin, expected=error.expected) from None
+    except ValueError as error:  # tomllib's and json's errors are ValueErrors
+        raise InputError(
+            f"not valid {file_format.upper()}: {_first_line(error)}",
+            origin=origin,
+            expected=f"a complete {file_format.upper()} document",
+        ) from None
+    if not isinstance(raw, dict):
+        raise InputError(
+            f"holds a {type(raw).__name__}", origin=origin, expected="a table of keys and values at the top"
+        )
+    return raw
+
+
+def _load(text: str, file_format: Format) -> object:
+    if file_format == "toml":
+        import tomllib
+
+        return tomllib.loads(text)
+    if file_format == "json":
+        return msgspec.json.decode(text)
+    return _load_yaml(text)
+
+
+def _load_yaml(text: str) -> object:
+    import yaml
+
+    # An alias can blow a small file up to any size; nothing that we read needs one.
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise InputError("YAML aliases are not read", expected="every value written out")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(_first_line(error)) from None
+
+
+def _explained(error: msgspec.ValidationError, raw: object, into: type[object], origin: str) -> InputError:
+    """The msgspec error with the key's path, its value and the nearest valid key."""
+    message = str(error)
+    at = _PATH.search(message)
+    path = at[1] if at else ""
+    told = _PATH.sub("", message)
+    unknown = _UNKNOWN.match(told)
+    if unknown is not None:
+        known = _fields_at(into, path)
+        key = f"{path}.{unknown[1]}" if path else unknown[1]
+        expected = f"one of {', '.join(sorted(known))}" if known else "a key of the file format"
+        return InputError(
+            "unknown key", origin=origin, key=key, expected=expected, suggestion=nearest(unknown[1], known)
+        )
+    value = _value_at(raw, path) if path else None
+    return InputError(f"{told[:1].lower()}{told[1:]}", origin=origin, key=path, value=value)
+
+
+def _value_at(raw: object, path: str) -> object:
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(raw, dict) and part in raw:
+            raw = raw[part]
+        elif isinstance(raw, list) and part.isdigit() and int(part) < len(raw):
+            raw = raw[int(part)]
+        else:
+            return None
+    return None if isinstance(raw, dict | list) else raw
+
+
+def _fields_at(into: object, path: str) -> list[str]:
+    """The field names of the struct that `path` leads to inside `into`."""
+    for part in [None, *re.findall(r"[^.\[\]]+|\[\.\.\.\]", path)]:
+        if part is not None:
+            info = _struct_info(into)
+            if info is not None:
+                match = [field.type for field in info.fields if field.encode_name == part]
+                into = match[0] if match else None
+        into = _unwrapped(into)
+    info = _struct_info(into)
+    return [field.encode_name for field in info.fields] if info is not None else []
+
+
+def _struct_info(into: object) -> msgspec.inspect.StructType | None:
+    if isinstance(into, msgspec.inspect.StructType):
+        return into
+    if isinstance(into, type) and issubclass(into, msgspec.Struct):
+        found = msgspec.inspect.type_info(into)
+        return found if isinstance(found, msgspec.inspect.StructType) else None
+    return None
+
+
+def _unwrapped(into: object) -> object:
+    """The struct inside an optional, a union or a collection."""
+    if isinstance(into, msgspec.inspect.UnionType):
+        structs = [one for one in map(_unwrapped, into.types) if _struct_info(one) is not None]
+        return structs[0] if structs else None
+    if isinstance(into, msgspec.inspect.CollectionType | msgspec.inspect.VarTupleType):
+        return _unwrapped(into.item_type)
+    if isinstance(into, msgspec.inspect.DictType):
+        return _unwrapped(into.value_type)
+    return into
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

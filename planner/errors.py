@@ -1,0 +1,84 @@
+"""What a user is told when something is wrong, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PlannerError(Exception):
+    """Base of every error that is told to the user in one message, without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(PlannerError):
+    """Bad input or usage: says where, which key, which value, what was expected, and the nearest name.
+
+    `origin` is the file or the command-line option's home, `key` the key or option, `value` what stood
+    there (None: nothing to show), `expected` what would have been right.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        origin: str = "",
+        key: str = "",
+        value: object = None,
+        expected: str = "",
+        suggestion: str = "",
+    ) -> None:
+        self.problem = problem
+        self.origin = origin
+        self.key = key
+        self.value = value
+        self.expected = expected
+        self.suggestion = suggestion
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        where = ": ".join(part for part in (self.origin, self.key) if part)
+        lines = [f"{where}: {self.problem}" if where else self.problem]
+        if self.value is not None:
+            lines.append(f"  value:    {_shown(self.value)}")
+        if self.expected:
+            lines.append(f"  expected: {self.expected}")
+        if self.suggestion:
+            lines.append(f"  did you mean {self.suggestion}?")
+        return "\n".join(lines)
+
+
+class NothingFits(PlannerError):  # noqa: N818 - an answer, not a fault
+    """The search is done and no plan satisfies its rules; carries the nearest miss in its message."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that `name` is most likely a typo of, or an empty string."""
+    by_fold = {candidate.casefold(): candidate for candidate in known}
+    found = get_close_matches(name.casefold(), list(by_fold), n=1, cutoff=0.6)
+    return by_fold[found[0]] if found else ""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str], *, origin: str = "", key: str = "") -> InputError:
+    """The error for a name that is not among the known ones: lists them and suggests the nearest."""
+    names = sorted(known)
+    return InputError(
+        f"unknown {what}",
+        origin=origin,
+        key=key,
+        value=name,
+        expected=f"one of {', '.join(names)}",
+        suggestion=nearest(name, names),
+    )
+
+
+def _shown(value: object, limit: int = 120) -> str:
+    """A value as one printable line: control characters escaped, long ones cut."""
+    text = value if isinstance(value, str) else repr(value)
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

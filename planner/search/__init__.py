@@ -1,0 +1,1 @@
+"""Which plans exist, which fit, which is best."""

@@ -1,0 +1,154 @@
+"""From a question to the plan document: the one road that `plan` and `estimate` both take."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.cluster.cluster import Cluster
+from planner.cost.flops import model_flops
+from planner.cost.memory import KINDS
+from planner.cost.step import HIDDEN, TERMS, memory_of, score
+from planner.cost.strategies import RECOMPUTE, Strategies
+from planner.cost.training import Training
+from planner.search.bottleneck import bottleneck
+from planner.search.document import (
+    SCHEMA_VERSION,
+    ClusterPart,
+    Document,
+    MemoryPart,
+    ModelPart,
+    PlanPart,
+    RunPart,
+    SearchPart,
+    StrategyPart,
+    TrainingPart,
+)
+from planner.search.misfit import explain_empty, explain_overfull
+from planner.search.search import search
+from planner.search.space import Space, Tally
+
+
+def best_plans(training: Training, cluster: Cluster, space: Space, *, top: int, tokens: int | None) -> Document:
+    """Search the space and tell the best plans.
+
+    Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
+    """
+    found = search(training, space, top=top)
+    if not found.tally.feasible:
+        raise explain_empty(training, space, found)
+    return _document(training, cluster, found.best, found.tally, tokens)
+
+
+def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: int | None) -> Document:
+    """The document of the single plan that `space` is pinned to.
+
+    Raises InputError where it breaks a rule, NothingFits where it does not fit in memory.
+    """
+    found = search(training, space, top=1)
+    if not found.tally.feasible:
+        raise explain_overfull(training, space, found)
+    return _document(training, cluster, found.best, found.tally, tokens)
+
+
+def _document(
+    training: Training, cluster: Cluster, plans: Strategies, tally: Tally, tokens: int | None
+) -> Document:
+    workload = training.workload
+    parts = _plan_parts(training, plans)
+    per_step = training.global_batch * workload.seq_length
+    return Document(
+        schema_version=SCHEMA_VERSION,
+        model=ModelPart(
+            name=workload.name,
+            title=workload.title,
+            parameters=workload.parameters,
+            active_parameters=workload.active_parameters,
+            layers=workload.layer_count,
+            hidden_size=workload.hidden_size,
+            heads=workload.heads,
+            seq_length=workload.seq_length,
+            note=workload.note,
+        ),
+        cluster=ClusterPart(
+            name=cluster.name,
+            title=cluster.title,
+            accelerator=cluster.accelerator.name,
+            nodes=cluster.nodes,
+            devices_per_node=cluster.devices_per_node,
+            devices=cluster.devices,
+        ),
+        training=TrainingPart(
+            global_batch=training.global_batch,
+            tokens_per_step=per_step,
+            precision=training.precision,
+            attention=training.attention,
+            flops_convention=training.flops_convention,
+            model_flops_per_step=model_flops(workload, training.global_batch, training.flops_convention),
+        ),
+        search=SearchPart(
+            candidates=tally.candidates, feasible=tally.feasible, cut_by=dict(tally.cut_by), exact=True
+        ),
+        plans=parts,
+        run=_run(parts[0], tokens, per_step) if tokens else None,
+    )
+
+
+def _run(plan: PlanPart, tokens: int, per_step: int) -> RunPart:
+    steps = -(-tokens // per_step)
+    return RunPart(tokens=tokens, steps=steps, days=steps * plan.step_time_s / 86_400)
+
+
+def _plan_parts(training: Training, plans: Strategies) -> list[PlanPart]:
+    scores = score(training, plans)
+    held = memory_of(training, plans)
+    tokens = training.global_batch * training.workload.seq_length
+    parts = []
+    for i in range(len(plans)):
+        step = float(scores.step_time_s[i])
+        parts.append(
+            PlanPart(
+                strategy=strategy_part(plans, i),
+                step_time_s=step,
+                terms={name: float(scores.terms[name][i]) for name in TERMS},
+                hidden={name: float(scores.hidden[name][i]) for name in HIDDEN},
+                tokens_per_s=tokens / step,
+                tokens_per_s_per_device=tokens / step / training.devices,
+                mfu=float(scores.mfu[i]),
+                hfu=float(scores.hfu[i]),
+                memory=_memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
+                bottleneck=bottleneck(training, plans.take(np.array([i]))),
+            )
+        )
+    return parts
+
+
+def strategy_part(plans: Strategies, index: int) -> StrategyPart:
+    """One plan's split in the document's words."""
+    row = plans.row(index)
+    recompute, parallel = RECOMPUTE[row.pop("recompute")], bool(row.pop("sequence_parallel"))
+    return StrategyPart(
+        tp=row["tp"],
+        pp=row["pp"],
+        dp=row["dp"],
+        cp=row["cp"],
+        ep=row["ep"],
+        vpp=row["vpp"],
+        micro_batch=row["micro_batch"],
+        zero_stage=row["zero_stage"],
+        recompute=recompute,  # type: ignore[arg-type]
+        sequence_parallel=parallel,
+    )
+
+
+def _memory_part(training: Training, kinds: dict[str, float]) -> MemoryPart:
+    return MemoryPart(
+        weights_bytes=kinds["weights"],
+        gradients_bytes=kinds["gradients"],
+        optimizer_bytes=kinds["optimizer"],
+        activations_bytes=kinds["activations"],
+        logits_bytes=kinds["logits"],
+        buffers_bytes=kinds["buffers"],
+        reserve_bytes=kinds["reserve"],
+        total_bytes=sum(kinds.values()),
+        capacity_bytes=training.accelerator.memory_bytes,
+    )

@@ -1,0 +1,209 @@
+"""The declared space: which values each dimension may take, and every candidate of it that the rules allow.
+
+A candidate is one value of every dimension. Rules cut what cannot run; each says how many candidates it
+cut, so that the counts of the rules and of what is left add up to the size of the space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost.strategies import FIELDS, Strategies
+from planner.workload.operators import ExpertLinear, Workload
+
+Ints = NDArray[np.int64]
+
+RULES = {
+    "tp-divides-heads": "tensor parallelism cuts the attention heads, key/value heads and MLP evenly",
+    "pp-within-layers": "every pipeline stage has at least one layer",
+    "cp-divides-sequence": "context parallelism cuts the sequence into 2 cp equal pieces",
+    "dp-divides-batch": "every data-parallel rank gets the same whole number of sequences",
+    "ep-divides-experts": "experts are dealt evenly to ep ranks, which are among the dp x cp ranks",
+    "sp-needs-tp": "sequence parallelism cuts the sequence over more than one tensor-parallel rank",
+    "vpp-within-layers": "interleaving needs more than one stage, and a layer for every chunk",
+    "micro-batch-divides": "micro-batches divide a data-parallel rank's sequences",
+    "interleave-in-rounds": "interleaving runs micro-batches in whole rounds of pp",
+    "zero-needs-ranks": "ZeRO shards over more than one data-parallel or context-parallel rank",
+    "memory": "the fullest device holds what it must",
+}
+"""Names of the rules in the order in which they cut, and what each one asks for."""
+
+_BLOCK = 200_000
+
+
+@dataclass(frozen=True)
+class Space:
+    """Allowed values by dimension; a dimension that is not named takes all values that make sense."""
+
+    devices: int
+    global_batch: int
+    allowed: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def values(self, workload: Workload) -> dict[str, Ints]:
+        """The values of each dimension other than the four degrees whose product is the number of devices."""
+        free = {
+            "ep": divisors(workload.experts) if workload.experts else np.array([1]),
+            "vpp": np.arange(1, workload.layer_count + 1),
+            "micro_batch": divisors(self.global_batch),
+            "zero_stage": np.arange(4),
+            "recompute": np.arange(3),
+            "sequence_parallel": np.arange(2),
+        }
+        pinned = {name: np.array(sorted(set(values))) for name, values in self.allowed.items() if name in free}
+        return free | pinned
+
+
+@dataclass
+class Tally:
+    """How many candidates there are and how many each rule cut."""
+
+    candidates: int = 0
+    cut_by: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RULES, 0))
+    feasible: int = 0
+
+
+def divisors(number: int) -> Ints:
+    """All divisors, ascending."""
+    small = np.arange(1, int(np.sqrt(number)) + 1)
+    small = small[number % small == 0]
+    return np.unique(np.concatenate([small, number // small]))
+
+
+def layouts(space: Space, workload: Workload, tally: Tally) -> Iterator[Strategies]:
+    """Every layout that the rules before memory allow, in blocks, in a fixed order; counts into `tally`.
+
+    A layout is a candidate without its ZeRO stage and recompute mode (both 0 here): a layout stands for one
+    candidate of each pair in `variants`.
+    """
+    values = space.values(workload)
+    splits = _splits(space)
+    per_split = int(np.prod([len(v) for v in values.values()], dtype=object))
+    tally.candidates += len(splits["tp"]) * per_split
+    splits = _cut_splits(space, workload, splits, per_split, tally)
+    rows = _with_inner(space, workload, splits, values, tally)
+    count = len(rows)
+    for start in range(0, count, _BLOCK):
+        yield rows.take(np.arange(start, min(start + _BLOCK, count)))
+
+
+def _splits(space: Space) -> dict[str, Ints]:
+    """All ordered factorisations tp x pp x cp x dp of the devices, within the allowed values."""
+    parts = divisors(space.devices)
+
+    def allowed(name: str) -> Ints:
+        if name not in space.allowed:
+            return parts
+        return np.intersect1d(parts, np.array(space.allowed[name], dtype=np.int64))
+
+    tp, pp, cp = (a.ravel() for a in np.meshgrid(allowed("tp"), allowed("pp"), allowed("cp"), indexing="ij"))
+    # a product of three divisors can pass 2**63 only beyond 2**21 devices each; floats decide safely
+    fits = tp.astype(np.float64) * pp * cp <= space.devices
+    tp, pp, cp = tp[fits], pp[fits], cp[fits]
+    whole = space.devices % (tp * pp * cp) == 0
+    tp, pp, cp = tp[whole], pp[whole], cp[whole]
+    dp = space.devices // (tp * pp * cp)
+    keep = np.isin(dp, allowed("dp"))
+    return {"tp": tp[keep], "pp": pp[keep], "cp": cp[keep], "dp": dp[keep]}
+
+
+def _cut_splits(
+    space: Space, workload: Workload, splits: dict[str, Ints], per_split: int, tally: Tally
+) -> dict[str, Ints]:
+    """The rules that ask for the four degrees alone."""
+    for rule in ("tp-divides-heads", "pp-within-layers", "cp-divides-sequence", "dp-divides-batch"):
+        if rule == "tp-divides-heads":
+            keep = tp_fits(workload, splits["tp"])
+        elif rule == "pp-within-layers":
+            keep = splits["pp"] <= workload.layer_count
+        elif rule == "cp-divides-sequence":
+            keep = (splits["cp"] == 1) | (workload.seq_length % (2 * splits["cp"]) == 0)
+        else:
+            keep = space.global_batch % splits["dp"] == 0
+        tally.cut_by[rule] += int((~keep).sum()) * per_split
+        splits = {name: column[keep] for name, column in splits.items()}
+    return splits
+
+
+def tp_fits(workload: Workload, tp: Ints) -> NDArray[np.bool_]:
+    """Whether tp divides heads, key/value heads (or is a multiple of them, which are then copied) and MLP."""
+    widths = {
+        op.outputs if op.shard == "column" else op.inputs
+        for kind in workload.kinds
+        for op in kind.operators
+        if isinstance(op, ExpertLinear)
+    }
+    widths.add(workload.ffn_size)
+    fits = (workload.heads % tp == 0) & ((workload.kv_heads % tp == 0) | (tp % workload.kv_heads == 0))
+    for width in widths:
+        fits &= width % tp == 0
+    return fits
+
+
+def _with_inner(
+    space: Space, workload: Workload, splits: dict[str, Ints], values: dict[str, Ints], tally: Tally
+) -> Strategies:
+    """The splits crossed with the other dimensions, one at a time, each followed by its rule.
+
+    `left` is how many candidates one row still stands for; the order is the cheapest first.
+    """
+    rows = dict(splits)
+    left = int(np.prod([len(v) for v in values.values()], dtype=object))
+    for name in ("ep", "sequence_parallel", "vpp", "micro_batch"):
+        rows = _crossed(rows, name, values[name])
+        left //= len(values[name])
+        for rule, keep in _inner_rules(space, workload, name, rows):
+            tally.cut_by[rule] += int((~keep).sum()) * left
+            rows = {key: column[keep] for key, column in rows.items()}
+    tally.cut_by["zero-needs-ranks"] += _unsharded(rows, values)
+    blank = np.zeros_like(rows["tp"])
+    return Strategies(**{name: rows.get(name, blank) for name in FIELDS})
+
+
+def _unsharded(rows: dict[str, Ints], values: dict[str, Ints]) -> int:
+    """How many candidates ask for ZeRO on a single rank."""
+    alone = int((rows["dp"] * rows["cp"] == 1).sum())
+    return alone * int((values["zero_stage"] > 0).sum()) * len(values["recompute"])
+
+
+def zero_fits(s: Strategies, zero_stages: Ints) -> NDArray[np.bool_]:
+    """Whether each layout can have each ZeRO stage, shape [layouts, zero stages]."""
+    return (zero_stages[None, :] == 0) | (s.dp * s.cp > 1)[:, None]
+
+
+def _crossed(rows: dict[str, Ints], name: str, values: Ints) -> dict[str, Ints]:
+    count = len(rows["tp"])
+    crossed = {key: np.repeat(column, len(values)) for key, column in rows.items()}
+    crossed[name] = np.tile(values, count)
+    return crossed
+
+
+def _inner_rules(
+    space: Space, workload: Workload, name: str, rows: dict[str, Ints]
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """The rules that dimension `name` completes. Lazily: a second rule sees what the first one left."""
+    if name == "ep":
+        fits = workload.experts % rows["ep"] == 0 if workload.experts else rows["ep"] == 1
+        yield "ep-divides-experts", fits & (rows["dp"] * rows["cp"] % rows["ep"] == 0)
+    elif name == "sequence_parallel":
+        piece = workload.seq_length // rows["cp"]
+        yield "sp-needs-tp", (rows[name] == 0) | ((rows["tp"] > 1) & (piece % rows["tp"] == 0))
+    elif name == "vpp":
+        chunks = rows["pp"] * rows["vpp"]
+        yield "vpp-within-layers", (rows["vpp"] == 1) | ((rows["pp"] > 1) & (chunks <= workload.layer_count))
+    elif name == "micro_batch":
+        per_rank = space.global_batch // rows["dp"]
+        divides = per_rank % rows["micro_batch"] == 0
+        yield "micro-batch-divides", divides
+        count = (per_rank // rows["micro_batch"])[divides]
+        yield "interleave-in-rounds", (rows["vpp"][divides] == 1) | (count % rows["pp"][divides] == 0)
+
+
+def pinned(space: Space, name: str, values: tuple[int, ...]) -> Space:
+    """The same space with one dimension narrowed."""
+    return replace(space, allowed={**space.allowed, name: values})
+
+

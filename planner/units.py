@@ -1,0 +1,118 @@
+"""Quantities as people of the field write them (`80GiB`, `400Gb/s`, `15T`, `2us`) to SI numbers, and back."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal
+
+from planner.errors import InputError
+
+Dimension = Literal["bytes", "bytes_per_s", "s", "flops", "w", "count", "usd", "ratio"]
+
+_DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+_BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
+_SIZES = _DECIMAL | _BINARY
+_COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+_TIMES = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+_SUFFIXES: dict[Dimension, dict[str, float]] = {
+    "bytes": {f"{p}B": f for p, f in _SIZES.items()},
+    "bytes_per_s": {f"{p}B/s": f for p, f in _SIZES.items()}
+    | {f"{p}b/s": f / 8 for p, f in _SIZES.items()}
+    | {f"{p}bps": f / 8 for p, f in _DECIMAL.items()}
+    | {f"{p}bit/s": f / 8 for p, f in _DECIMAL.items()},
+    "s": _TIMES,
+    "flops": {f"{p}{unit}": f for p, f in _DECIMAL.items() for unit in ("FLOP/s", "flop/s", "FLOPS", "flops")},
+    "w": {f"{p}W": f for p, f in _DECIMAL.items()},
+    "count": _COUNTS,
+    "usd": {f"{p}USD": f for p, f in _COUNTS.items()} | {f"{p}$": f for p, f in _COUNTS.items()} | _COUNTS,
+    "ratio": {"": 1.0, "%": 0.01, "x": 1.0},
+}
+_EXAMPLES: dict[Dimension, str] = {
+    "bytes": "a size such as 80GiB or 80GB",
+    "bytes_per_s": "a rate such as 400Gb/s or 450GB/s",
+    "s": "a time such as 2us, 5ms or 30d",
+    "flops": "a speed such as 989TFLOP/s",
+    "w": "a power such as 700W or 10.2kW",
+    "count": "a number such as 1024, 70B or 1.5T",
+    "usd": "an amount such as 2MUSD",
+    "ratio": "a ratio such as 0.9, 90% or 2x",
+}
+_NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([^\s\d].*)?")
+
+
+def parse_quantity(text: str | int | float, dimension: Dimension, *, origin: str = "", key: str = "") -> float:
+    """Read a non-negative quantity of one dimension into its SI number.
+
+    A bare number is taken as SI already. Raises InputError that names origin and key.
+    """
+    problem = InputError(
+        f"not {_EXAMPLES[dimension]}", origin=origin, key=key, value=text, expected=_EXAMPLES[dimension]
+    )
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        # abs() first: an integer of thousands of digits does not fit a float
+        if not 0 <= text < 1e30:
+            raise problem
+        return float(text)
+    if not isinstance(text, str) or len(text) > 64:
+        raise problem
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise problem
+    factor = _SUFFIXES[dimension].get((match[2] or "").strip())
+    if factor is None and match[2] is None:
+        factor = 1.0
+    if factor is None:
+        raise problem
+    value = float(match[1].replace("_", "")) * factor
+    if not value < 1e30:
+        raise problem
+    return value
+
+
+def parse_count(text: str | int, *, origin: str = "", key: str = "", minimum: int = 1) -> int:
+    """Read a whole number of at least `minimum`, suffixes allowed (`4M`). Raises InputError."""
+    value = parse_quantity(text, "count", origin=origin, key=key)
+    rounded = round(value)
+    if not math.isclose(value, rounded, rel_tol=1e-12) or rounded < minimum:
+        raise InputError(
+            "not a whole number that can be used here",
+            origin=origin,
+            key=key,
+            value=text,
+            expected=f"a whole number of at least {minimum}",
+        )
+    return rounded
+
+
+def format_bytes(value: float) -> str:
+    """`80.00 GiB`: binary prefixes, as memory is talked about."""
+    for prefix, factor in reversed(_BINARY.items()):
+        if value >= factor:
+            return f"{value / factor:.2f} {prefix}B"
+    return f"{value:.0f} B"
+
+
+def format_seconds(value: float) -> str:
+    """`12.3 s`, `4.56 ms`, `7.8 us`: three significant digits."""
+    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}" if value / factor < 1000 else f"{value / factor:,.0f} {unit}"
+    return "0 s" if value == 0 else f"{value / 1e-6:.3g} us"
+
+
+def format_si(value: float, unit: str = "") -> str:
+    """`312 T`, `15.0 T`, `70.6 G`: decimal prefixes, three significant digits."""
+    for prefix, factor in reversed(_DECIMAL.items()):
+        if prefix != "K" and value >= factor * 0.9995:
+            return f"{value / factor:.3g} {prefix}{unit}".rstrip()
+    return f"{value:.3g} {unit}".rstrip()
+
+
+def format_parameters(value: float) -> str:
+    """`70.6B`, `671B`, `1.01T`: how model sizes are named."""
+    for prefix, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
+        if value >= factor * 0.9995:
+            return f"{value / factor:.3g}{prefix}"
+    return f"{value:.0f}"

@@ -1,0 +1,264 @@
+"""A model description into operators: the transformer families that the planner knows, in one place."""
+
+from __future__ import annotations
+
+from planner.workload.operators import (
+    AttentionCore,
+    ExpertLinear,
+    Layer,
+    LayerRun,
+    Linear,
+    Operator,
+    Pointwise,
+    Workload,
+)
+from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec
+
+_B16 = 2  # bytes of a 16-bit activation
+_B32 = 4
+
+
+def build_workload(spec: ModelSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
+    """The operators of `spec` for one sequence length (the description's own where None)."""
+    return Workload(
+        name=spec.name,
+        title=spec.title or spec.name,
+        hidden_size=spec.hidden_size,
+        seq_length=seq_length or spec.seq_length,
+        heads=spec.heads,
+        kv_heads=spec.kv_head_count,
+        ffn_size=spec.ffn_size,
+        vocab_size=spec.vocab_size,
+        experts=spec.moe.experts if spec.moe else 0,
+        embedding=_embedding(spec),
+        runs=_runs(spec),
+        head=_head(spec),
+        note=note,
+    )
+
+
+def _runs(spec: ModelSpec) -> tuple[LayerRun, ...]:
+    """Layers in order, equal neighbours merged."""
+    layers = [_layer(spec, index) for index in range(spec.layers)]
+    layers += [_layer(spec, index, cross=True) for index in range(spec.decoder_layers)]
+    runs: list[LayerRun] = []
+    for layer in layers:
+        if runs and runs[-1].layer == layer:
+            runs[-1] = LayerRun(layer, runs[-1].count + 1)
+        else:
+            runs.append(LayerRun(layer, 1))
+    return tuple(runs)
+
+
+def _layer(spec: ModelSpec, index: int, *, cross: bool = False) -> Layer:
+    """Layer number `index`: attention, cross-attention in a decoder that has an encoder, then the MLP."""
+    windowed = spec.sliding_window > 0 and index % spec.sliding_every == 0
+    operators = _attention(spec, window=spec.sliding_window if windowed else 0, causal=_is_causal(spec, cross))
+    if spec.relative_positions == "t5" and index == 0:
+        table = spec.relative_buckets * spec.heads
+        operators.append(Pointwise("relative_bias", 0.0, 0.0, "tensor", replicated_parameters=table))
+    exchanges = 2
+    if cross:
+        operators += _attention(spec, window=0, causal=False, prefix="cross_")
+        exchanges = 3
+    moe = spec.moe if _is_moe(spec, index) else None
+    operators += _mlp(spec) if moe is None else _experts(spec, moe)
+    kind = ("cross-decoder" if cross else "moe" if moe else "dense") + ("-window" if windowed else "")
+    return Layer(kind, tuple(operators), exchanges, moe.topk if moe else 0, moe.experts if moe else 0)
+
+
+def _is_causal(spec: ModelSpec, cross: bool) -> bool:
+    return spec.architecture == "decoder" or cross
+
+
+def _is_moe(spec: ModelSpec, index: int) -> bool:
+    moe = spec.moe
+    return moe is not None and index >= moe.first_dense_layers and (index + 1) % moe.every == 0
+
+
+def _norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwise:
+    width = width or spec.hidden_size
+    parameters = width * (2 if spec.norm == "layernorm" and spec.norm_bias else 1)
+    return Pointwise(
+        name,
+        traffic_bytes=2 * width * _B16,
+        saved_bytes=width * _B16,
+        domain="sequence",
+        replicated_parameters=parameters,
+        recomputable=True,
+    )
+
+
+def _residual(spec: ModelSpec, name: str) -> Pointwise:
+    """Residual add; with dropout also its one-byte mask."""
+    mask = spec.hidden_size if spec.dropout else 0
+    return Pointwise(name, 3 * spec.hidden_size * _B16 + mask, float(mask), "sequence")
+
+
+def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") -> list[Operator]:
+    """Norm, projections, core, output projection, residual."""
+    if spec.mla is not None:
+        return _latent_attention(spec, spec.mla, causal)
+    hidden, head = spec.hidden_size, spec.head_size
+    queries, keys = spec.heads * head, spec.kv_head_count * head
+    operators: list[Operator] = [_norm(spec, f"{prefix}attention_norm")]
+    operators.append(Linear(f"{prefix}qkv", hidden, queries + 2 * keys, "column", bias=spec.qkv_bias))
+    if spec.relative_positions == "xlnet":
+        # Transformer-XL (arXiv 1901.02860): a projection of the positions, and three bias vectors a head;
+        # XLNet adds two segment embeddings (arXiv 1906.08237).
+        operators.append(Linear("positions", hidden, queries, "column"))
+        operators.append(Pointwise("relative_bias", 0.0, 0.0, "tensor", sharded_parameters=5 * queries))
+    if spec.qk_norm:
+        operators.append(
+            Pointwise(
+                f"{prefix}qk_norm",
+                2 * (queries + keys) * _B16,
+                (queries + keys) * _B16,
+                "tensor",
+                replicated_parameters=2 * head,
+                recomputable=True,
+            )
+        )
+    sinks = spec.heads if spec.attention_sinks else 0
+    rotates = spec.learned_positions == 0 and spec.relative_positions == "none"
+    operators.append(
+        Pointwise(
+            f"{prefix}rotary" if rotates else f"{prefix}split_heads",
+            2 * (queries + keys) * _B16 if rotates else 0.0,
+            (queries + 2 * keys) * _B16,
+            "tensor",
+            sharded_parameters=sinks,
+        )
+    )
+    operators.append(
+        AttentionCore(
+            f"{prefix}attention", spec.heads, spec.kv_head_count, head, head, causal=causal, window=window
+        )
+    )
+    operators.append(Linear(f"{prefix}attention_out", queries, hidden, "row", bias=spec.attention_out_bias))
+    operators.append(_residual(spec, f"{prefix}attention_residual"))
+    return operators
+
+
+def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Operator]:
+    """Multi-head latent attention: low-rank queries and keys/values, norms in between (arXiv 2405.04434)."""
+    hidden, heads = spec.hidden_size, spec.heads
+    qk_dim = mla.qk_nope_head_dim + mla.qk_rope_head_dim
+    operators: list[Operator] = [_norm(spec, "attention_norm")]
+    if mla.q_lora_rank:
+        operators.append(Linear("q_down", hidden, mla.q_lora_rank, "none", bias=spec.qkv_bias))
+        operators.append(_norm(spec, "q_norm", mla.q_lora_rank))
+        operators.append(Linear("q_up", mla.q_lora_rank, heads * qk_dim, "column"))
+    else:
+        operators.append(Linear("q", hidden, heads * qk_dim, "column"))
+    kv_width = mla.kv_lora_rank + mla.qk_rope_head_dim
+    # reads the same normalised hidden state as q_down, which is kept once
+    kv_down = Linear("kv_down", hidden, kv_width, "none", bias=spec.qkv_bias, saves_input=False)
+    operators.append(kv_down)
+    operators.append(_norm(spec, "kv_norm", mla.kv_lora_rank))
+    operators.append(
+        Linear("kv_up", mla.kv_lora_rank, heads * (mla.qk_nope_head_dim + mla.v_head_dim), "column")
+    )
+    kept = heads * (2 * qk_dim + mla.v_head_dim) * _B16
+    operators.append(Pointwise("rotary", 2 * heads * 2 * qk_dim * _B16, kept, "tensor"))
+    operators.append(AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=causal))
+    operators.append(Linear("attention_out", heads * mla.v_head_dim, hidden, "row"))
+    operators.append(_residual(spec, "attention_residual"))
+    return operators
+
+
+def _activation(name: str, width: int, gated: bool, *, topk: int = 0) -> Pointwise:
+    """The MLP's non-linearity: reads one or two widths, writes one, keeps what it read."""
+    read = (2 if gated else 1) * width
+    return Pointwise(
+        name,
+        (read + width) * _B16,
+        read * _B16,
+        "expert" if topk else "tensor",
+        recomputable=True,
+        rows=topk or 1,
+    )
+
+
+def _mlp(spec: ModelSpec, width: int | None = None) -> list[Operator]:
+    width = width or spec.ffn_size
+    up = width * (2 if spec.gated_mlp else 1)
+    return [
+        _norm(spec, "mlp_norm"),
+        Linear("mlp_up", spec.hidden_size, up, "column", bias=spec.mlp_bias),
+        _activation("mlp_activation", width, spec.gated_mlp),
+        Linear("mlp_down", width, spec.hidden_size, "row", bias=spec.mlp_bias),
+        _residual(spec, "mlp_residual"),
+    ]
+
+
+def _experts(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
+    """Router, dispatch, grouped expert MLP, combine, and the shared expert beside them."""
+    hidden, topk, width = spec.hidden_size, moe.topk, moe.expert_ffn_size
+    up = width * (2 if spec.gated_mlp else 1)
+    # the router's selection bias of DeepSeek-V3 is counted with the parameters, as its authors do
+    router = Linear("router", hidden, moe.experts, "none", moe.router_bias, full_precision=True, saves_input=False)
+    count, bias = moe.experts, moe.expert_bias
+    operators: list[Operator] = [
+        _norm(spec, "mlp_norm"),
+        router,
+        Pointwise("dispatch", 2 * hidden * _B16, hidden * _B16, "expert", rows=topk),
+        ExpertLinear("expert_up", hidden, up, "column", count, topk, bias),
+        _activation("expert_activation", width, spec.gated_mlp, topk=topk),
+        Pointwise("expert_middle", 0.0, width * _B16, "expert", rows=topk, recomputable=True),
+        ExpertLinear("expert_down", width, hidden, "row", count, topk, bias),
+        Pointwise("combine", 2 * hidden * _B16, 0.0, "expert", rows=topk),
+    ]
+    if moe.shared_ffn_size:
+        shared_up = moe.shared_ffn_size * (2 if spec.gated_mlp else 1)
+        operators += [
+            Linear("shared_up", hidden, shared_up, "column"),
+            _activation("shared_activation", moe.shared_ffn_size, spec.gated_mlp),
+            Linear("shared_down", moe.shared_ffn_size, hidden, "row"),
+        ]
+        if moe.shared_gate:
+            operators.append(Linear("shared_gate", hidden, 1, "none", saves_input=False))
+    operators.append(_residual(spec, "mlp_residual"))
+    return operators
+
+
+def _embedding(spec: ModelSpec) -> Layer:
+    """Token, position and type tables, and the norm after them where the family has one."""
+    hidden = spec.hidden_size
+    extra = (spec.learned_positions + spec.token_types) * hidden
+    if spec.embedding_norm:
+        extra += 2 * hidden
+    if spec.relative_positions == "xlnet":
+        extra += hidden  # the mask embedding
+    lookup = Pointwise(
+        "lookup",
+        2 * hidden * _B16,
+        float(hidden if spec.dropout else 0),
+        "sequence",
+        sharded_parameters=spec.vocab_size * hidden,
+        replicated_parameters=extra,
+    )
+    return Layer("embedding", (lookup,), tensor_exchanges=1)
+
+
+def _head(spec: ModelSpec) -> Layer:
+    """Final norm, projection to the vocabulary and loss; or the pooler of an encoder without one."""
+    hidden, vocab = spec.hidden_size, spec.vocab_size
+    operators: list[Operator] = []
+    if spec.final_norm:
+        norms = 2 if spec.architecture == "encoder-decoder" else 1
+        operators += [_norm(spec, f"final_norm_{i}") for i in range(norms)]
+    if spec.head == "masked-lm":
+        transform = Linear("lm_transform", hidden, hidden, "none", bias=True)
+        operators += [transform, _norm(spec, "lm_norm")]
+    if spec.head == "pooler":
+        operators.append(Linear("pooler", hidden, hidden, "none", bias=True))
+    if spec.head in ("lm", "masked-lm"):
+        tied = spec.tied_embeddings
+        operators.append(Linear("logits", hidden, vocab, "column", full_precision=True, tied=tied))
+        bias = vocab if spec.head == "masked-lm" else 0
+        # 16-bit logits read, 32-bit copy written and read by the softmax, the gradient kept in its place
+        loss = Pointwise("loss", vocab * (_B16 + 2 * _B32), vocab * _B32, "tensor", sharded_parameters=bias)
+        operators.append(loss)
+    return Layer("head", tuple(operators), tensor_exchanges=1)
+

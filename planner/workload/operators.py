@@ -1,0 +1,202 @@
+"""The operators that a layer is made of: sizes only, no times. The cost model reads these.
+
+Sizes are per token and unsharded. Who shares them is said by two words:
+`shard` of a Linear is the weight dimension that tensor parallelism cuts (Megatron-LM, arXiv 1909.08053);
+`domain` of a Pointwise is "tensor" (always cut by tp), "sequence" (cut by tp only under sequence
+parallelism, arXiv 2205.05198), or "expert" (cut by tp, and its rows are the routed tokens).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Shard = Literal["column", "row", "none"]
+Domain = Literal["tensor", "sequence", "expert"]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A matrix multiply of tokens x inputs by inputs x outputs."""
+
+    name: str
+    inputs: int
+    outputs: int
+    shard: Shard
+    bias: bool = False
+    full_precision: bool = False
+    """Stays in 16 bit when the layers run in 8 or 4 bit (the logits, the router)."""
+    saves_input: bool = True
+    """Keeps its own input for the backward pass (off where another operator already keeps it)."""
+    tied: bool = False
+    """Uses the embedding's matrix: multiplied here, counted there."""
+
+    @property
+    def weights(self) -> int:
+        """Parameters of the matrix."""
+        return self.inputs * self.outputs
+
+    @property
+    def sharded_parameters(self) -> int:
+        """Parameters that tp divides: the matrix, and the bias of a column-cut one."""
+        if self.shard == "none" or self.tied:
+            return 0
+        return self.weights + (self.outputs if self.bias and self.shard == "column" else 0)
+
+    @property
+    def replicated_parameters(self) -> int:
+        """Parameters that every tp rank holds."""
+        if self.shard == "none":
+            return self.weights + (self.outputs if self.bias else 0)
+        return self.outputs if self.bias and self.shard == "row" else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertLinear:
+    """The same multiply in each of `experts` experts; a token visits `topk` of them (a grouped GEMM)."""
+
+    name: str
+    inputs: int
+    outputs: int
+    shard: Shard
+    experts: int
+    topk: int
+    bias: bool = False
+
+    @property
+    def expert_parameters(self) -> int:
+        """Parameters of all experts together."""
+        return self.experts * (self.inputs * self.outputs + (self.outputs if self.bias else 0))
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionCore:
+    """softmax(Q K^T) V. `window` 0 means that a token attends to the whole sequence."""
+
+    name: str
+    heads: int
+    kv_heads: int
+    qk_dim: int
+    v_dim: int
+    causal: bool
+    window: int = 0
+
+    def flops_per_pair(self) -> int:
+        """FLOPs of the forward pass for one query-key pair, all heads."""
+        return 2 * self.heads * (self.qk_dim + self.v_dim)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointwise:
+    """Everything bound by memory traffic: norms, activations, residuals, lookups, permutations, the loss.
+
+    `traffic_bytes` is read and written per token in the forward pass, `saved_bytes` kept per token for the
+    backward pass, `recomputable` whether selective recomputation drops what it keeps.
+    """
+
+    name: str
+    traffic_bytes: float
+    saved_bytes: float
+    domain: Domain
+    sharded_parameters: int = 0
+    replicated_parameters: int = 0
+    recomputable: bool = False
+    rows: int = 1
+    """Rows per token (topk for what happens to routed tokens)."""
+
+
+Operator = Linear | ExpertLinear | AttentionCore | Pointwise
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: its operators in order and the collectives that tensor parallelism needs around them."""
+
+    name: str
+    operators: tuple[Operator, ...]
+    tensor_exchanges: int = 2
+    """Pairs of (all-gather, reduce-scatter), or all-reduces, in one forward pass under tensor parallelism."""
+    topk: int = 0
+    """Experts that a token visits here; 0 for a dense layer."""
+    experts: int = 0
+
+    @property
+    def sharded_parameters(self) -> int:
+        """Parameters that tensor parallelism divides."""
+        return sum(op.sharded_parameters for op in self.operators if isinstance(op, Linear | Pointwise))
+
+    @property
+    def replicated_parameters(self) -> int:
+        """Parameters that every tensor-parallel rank holds."""
+        return sum(op.replicated_parameters for op in self.operators if isinstance(op, Linear | Pointwise))
+
+    @property
+    def expert_parameters(self) -> int:
+        """Parameters that expert parallelism divides."""
+        return sum(op.expert_parameters for op in self.operators if isinstance(op, ExpertLinear))
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return self.sharded_parameters + self.replicated_parameters + self.expert_parameters
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token meets."""
+        routed = self.expert_parameters * self.topk // self.experts if self.experts else 0
+        return self.sharded_parameters + self.replicated_parameters + routed
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRun:
+    """`count` layers of one kind, one after the other."""
+
+    layer: Layer
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What one token goes through: embedding, runs of layers, head."""
+
+    name: str
+    title: str
+    hidden_size: int
+    seq_length: int
+    heads: int
+    kv_heads: int
+    ffn_size: int
+    vocab_size: int
+    experts: int
+    embedding: Layer
+    runs: tuple[LayerRun, ...]
+    head: Layer
+    note: str = ""
+    """What was chosen on the user's behalf, for instance the shape of a bare size."""
+
+    @property
+    def layer_count(self) -> int:
+        """Layers between embedding and head."""
+        return sum(run.count for run in self.runs)
+
+    @property
+    def parameters(self) -> int:
+        """Total parameters, a tied embedding counted once."""
+        layers = sum(run.count * run.layer.parameters for run in self.runs)
+        return layers + self.embedding.parameters + self.head.parameters
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token meets."""
+        layers = sum(run.count * run.layer.active_parameters for run in self.runs)
+        return layers + self.embedding.parameters + self.head.parameters
+
+    @property
+    def tied_parameters(self) -> int:
+        """Parameters of a tied output matrix, of which a last pipeline stage needs its own copy."""
+        return sum(op.weights for op in self.head.operators if isinstance(op, Linear) and op.tied)
+
+    @property
+    def kinds(self) -> tuple[Layer, ...]:
+        """The distinct kinds of layer, in order of first appearance."""
+        return tuple(dict.fromkeys(run.layer for run in self.runs))

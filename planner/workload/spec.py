@@ -1,0 +1,124 @@
+"""The description of a model in a file: the keys a person may write, validated. A preset is such a file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from planner.decode import Format, decode
+from planner.errors import InputError
+
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+NonNegative = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+Architecture = Literal["decoder", "encoder", "encoder-decoder"]
+
+
+class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Mixture of experts: how many, how many a token visits, and how wide each is."""
+
+    experts: Positive
+    topk: Positive
+    expert_ffn_size: Positive
+    shared_ffn_size: NonNegative = 0
+    shared_gate: bool = False
+    first_dense_layers: NonNegative = 0
+    every: Positive = 1
+    """One layer in `every` is a MoE layer, the others are dense."""
+    router_bias: bool = False
+    expert_bias: bool = False
+
+
+class MlaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): ranks and head dimensions."""
+
+    q_lora_rank: NonNegative
+    kv_lora_rank: Positive
+    qk_nope_head_dim: Positive
+    qk_rope_head_dim: NonNegative
+    v_head_dim: Positive
+
+
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The parameter count that the model's authors state, and where."""
+
+    parameters: Annotated[int, msgspec.Meta(ge=1)]
+    source: str
+    rounding: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A transformer as a person describes it; everything that decides parameters and FLOPs, nothing else."""
+
+    name: str
+    title: str = ""
+    architecture: Architecture = "decoder"
+    hidden_size: Positive
+    layers: Positive
+    heads: Positive
+    kv_heads: Positive | None = None
+    head_dim: Positive | None = None
+    ffn_size: Positive
+    vocab_size: Positive
+    seq_length: Positive
+    decoder_layers: NonNegative = 0
+    """Encoder-decoder only: layers with cross-attention, beside `layers` encoder layers."""
+    learned_positions: NonNegative = 0
+    token_types: NonNegative = 0
+    gated_mlp: bool = False
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    norm_bias: bool = True
+    embedding_norm: bool = False
+    final_norm: bool = True
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    attention_out_bias: bool = False
+    mlp_bias: bool = False
+    tied_embeddings: bool = False
+    head: Literal["lm", "masked-lm", "pooler", "none"] = "lm"
+    relative_positions: Literal["none", "t5", "xlnet"] = "none"
+    relative_buckets: NonNegative = 0
+    attention_sinks: bool = False
+    sliding_window: NonNegative = 0
+    sliding_every: Positive = 1
+    """With a sliding window: one layer in `sliding_every` attends to the window only (1: every layer)."""
+    dropout: bool = False
+    moe: MoeSpec | None = None
+    mla: MlaSpec | None = None
+    published: Published | None = None
+
+    @property
+    def kv_head_count(self) -> int:
+        """Key/value heads; as many as query heads where the file does not say."""
+        return self.kv_heads or self.heads
+
+    @property
+    def head_size(self) -> int:
+        """Dimension of one head; hidden_size / heads where the file does not say."""
+        return self.head_dim or self.hidden_size // self.heads
+
+
+def parse_spec(text: str, file_format: Format, origin: str) -> ModelSpec:
+    """Read one model description. Raises InputError naming origin, key and what was expected."""
+    return checked(decode(text, file_format, ModelSpec, origin), origin)
+
+
+def checked(spec: ModelSpec, origin: str) -> ModelSpec:
+    """The same spec, after the checks that take more than one key. Raises InputError."""
+
+    def wrong(key: str, value: object, expected: str) -> InputError:
+        return InputError("does not fit the other keys", origin=origin, key=key, value=value, expected=expected)
+
+    if spec.head_dim is None and spec.mla is None and spec.hidden_size % spec.heads:
+        raise wrong("heads", spec.heads, f"a divisor of hidden_size {spec.hidden_size}, or a head_dim key")
+    if spec.heads % spec.kv_head_count:
+        raise wrong("kv_heads", spec.kv_heads, f"a divisor of heads {spec.heads}")
+    if spec.moe is not None and spec.moe.topk > spec.moe.experts:
+        raise wrong("moe.topk", spec.moe.topk, f"at most moe.experts {spec.moe.experts}")
+    if spec.moe is not None and spec.moe.first_dense_layers >= spec.layers:
+        raise wrong("moe.first_dense_layers", spec.moe.first_dense_layers, f"less than layers {spec.layers}")
+    if spec.decoder_layers and spec.architecture != "encoder-decoder":
+        raise wrong("decoder_layers", spec.decoder_layers, 'architecture = "encoder-decoder"')
+    if spec.architecture == "encoder-decoder" and not spec.decoder_layers:
+        raise wrong("decoder_layers", spec.decoder_layers, "at least 1 for an encoder-decoder")
+    return spec
