@@ -21,7 +21,10 @@ _SETTINGS = {
 }
 
 planner_app = typer.Typer(
-    name="planner", help="Plan distributed training runs.", no_args_is_help=True, **_SETTINGS  # type: ignore[arg-type]
+    name="planner",
+    help="Plan distributed training runs.",
+    no_args_is_help=True,
+    **_SETTINGS,  # type: ignore[arg-type]
 )
 planner_app.command("plan")(plan)
 planner_app.command("estimate")(estimate)
@@ -63,5 +66,5 @@ def _run(app: Callable[[], object]) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # the reader has left (`plan … | head`): nothing is wrong, and nothing more can be said
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(0)

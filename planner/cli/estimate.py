@@ -72,10 +72,8 @@ def estimate(
     """
     from planner.search.answer import scored_plan
 
-    common = Common(
-        model, cluster, nodes, devices, global_batch, seq_length, precision, attention, flops_convention
-    )
-    given = {
+    common = Common(model, cluster, nodes, devices, global_batch, seq_length, precision, attention, flops_convention)
+    given: dict[str, tuple[int, ...] | None] = {
         "tp": (tp,),
         "pp": (pp,),
         "dp": None if dp is None else (dp,),

@@ -76,7 +76,9 @@ def read_cluster(name: str, nodes: int | None, devices: int | None) -> Cluster:
 
     known = database.names("clusters")
     if name in known or not (_is_there(name) or _looks_like_path(name)):
-        return resolve_cluster(database.cluster_spec(name), f"hardware_db/clusters/{name}.toml", nodes=nodes, devices=devices)
+        return resolve_cluster(
+            database.cluster_spec(name), f"hardware_db/clusters/{name}.toml", nodes=nodes, devices=devices
+        )
     path = Path(name)
     text, file_format = _read(path, (".toml", ".yaml", ".yml", ".json"))
     return resolve_cluster(parse_cluster(text, file_format, str(path)), str(path), nodes=nodes, devices=devices)
@@ -95,7 +97,9 @@ def read_batch(text: str, seq_length: int) -> int:
     return sequences
 
 
-def read_values(text: str | None, key: str, *, minimum: int = 1, maximum: int | None = None) -> tuple[int, ...] | None:
+def read_values(
+    text: str | None, key: str, *, minimum: int = 1, maximum: int | None = None
+) -> tuple[int, ...] | None:
     """Allowed values of a dimension: `8`, `4,8`, `4..8` or a mixture. None where nothing was given."""
     if text is None:
         return None

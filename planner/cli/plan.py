@@ -69,9 +69,7 @@ def plan(
     from planner.cost.strategies import RECOMPUTE
     from planner.search.answer import best_plans
 
-    common = Common(
-        model, cluster, nodes, devices, global_batch, seq_length, precision, attention, flops_convention
-    )
+    common = Common(model, cluster, nodes, devices, global_batch, seq_length, precision, attention, flops_convention)
     allowed = {
         "tp": read_values(tp, "--tp"),
         "pp": read_values(pp, "--pp"),

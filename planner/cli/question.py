@@ -37,14 +37,13 @@ class Convention(str, Enum):
 
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Preset, config.json or its folder, model TOML, or a size (70B).")
+    str,
+    typer.Argument(metavar="MODEL", help="Preset, config.json or its folder, model TOML, or a size (70B)."),
 ]
 ClusterName = Annotated[str, typer.Option("--cluster", "-c", help="Preset (`planner clusters list`) or file.")]
 Nodes = Annotated[int | None, typer.Option("--nodes", help="Number of nodes.")]
 Devices = Annotated[int | None, typer.Option("--devices", help="Number of devices, instead of --nodes.")]
-Batch = Annotated[
-    str, typer.Option("--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'.")
-]
+Batch = Annotated[str, typer.Option("--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'.")]
 SeqLength = Annotated[int | None, typer.Option("--seq-length", help="Tokens of a sequence; else the model's own.")]
 Precision = Annotated[
     str | None, typer.Option("--precision", help="bf16, fp16, fp8, ...; else bf16 where the part has it.")

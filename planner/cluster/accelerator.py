@@ -83,7 +83,9 @@ def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
     if not spec.peak_flops:
         raise InputError("no peak is given", origin=origin, key="peak_flops", expected="at least one precision")
     if not spec.can_train:
-        raise InputError(f"{spec.name} cannot train", origin=origin, key="can_train", expected="a part that can train")
+        raise InputError(
+            f"{spec.name} cannot train", origin=origin, key="can_train", expected="a part that can train"
+        )
     peaks = {
         precision: positive(figure, "flops", origin=origin, key=f"peak_flops.{precision}")
         for precision, figure in spec.peak_flops.items()
@@ -95,8 +97,6 @@ def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
         architecture=spec.architecture,
         peak_flops=dict(sorted(peaks.items())),
         memory_bytes=positive(memory.capacity, "bytes", origin=origin, key="memory.capacity"),
-        memory_bandwidth_bytes_per_s=positive(
-            memory.bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"
-        ),
+        memory_bandwidth_bytes_per_s=positive(memory.bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"),
         tdp_w=positive(spec.power.tdp, "w", origin=origin, key="power.tdp") if spec.power else None,
     )

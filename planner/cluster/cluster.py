@@ -97,7 +97,12 @@ def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int |
             expected=f"at most {spec.max_nodes} nodes ({spec.max_nodes * per_node} devices)",
         )
     if count * per_node > 16_777_216:
-        raise InputError("more devices than can be planned", key="--nodes", value=count, expected="up to 16,777,216 devices")
+        raise InputError(
+            "more devices than can be planned",
+            key="--nodes",
+            value=count,
+            expected="up to 16,777,216 devices",
+        )
     return count, per_node
 
 
@@ -106,7 +111,9 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
     link = node.link
     bandwidth = positive(link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
     latency = number(link.latency, "s", origin=origin, key="node.link.latency")
-    levels = [Level("node", link.topology, per_node, bandwidth, latency)]
+    # a torus goes on beyond the node: its axes are those of the fabric's first level
+    dims = spec.fabric[0].dims if spec.fabric and link.topology == spec.fabric[0].topology == "torus" else 0
+    levels = [Level("node", link.topology, per_node, bandwidth, latency, dims)]
     if nodes == 1:
         return tuple(levels)
     outside = nic_share = 0.0
@@ -139,7 +146,8 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
             expected = f"more than the level below ({levels[-1].devices // per_node})"
             raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
         through_nic = level.bandwidth is None
-        levels.append(Level(level.name, level.topology, joined, share, step, level.dims, through_nic))
+        dims = level.dims if level.topology == "torus" else 0
+        levels.append(Level(level.name, level.topology, joined, share, step, dims, through_nic))
         if joined == 0 or joined >= nodes * per_node:
             break
     return tuple(levels)

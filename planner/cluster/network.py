@@ -64,7 +64,6 @@ def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficie
     joined: list[int] = []
     rates: list[float] = []
     latencies: list[float] = []
-    axes: list[Floats] = []
     below = 1
     for level in cluster.levels:
         bandwidth, latency = way_up(graph, level.name)
@@ -72,13 +71,12 @@ def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficie
         joined.append(below)
         rates.append(bandwidth * (nic_efficiency if level.through_nic else link_efficiency))
         latencies.append(latency)
-        axes.append(_torus_axes(below, level.dims) if level.topology == "torus" else np.zeros((0, 2)))
     return Network(
         joined=np.array(joined, dtype=np.int64),
         bandwidth_bytes_per_s=np.array(rates),
         latency_s=np.array(latencies),
         through_nic=np.array([level.through_nic for level in cluster.levels]),
-        torus_axes=tuple(axes),
+        torus_axes=_axes_of_tiers(cluster, joined),
     )
 
 
@@ -90,6 +88,13 @@ def _used(devices: int, capacity: int, below: int) -> int:
     parts = -(-devices // capacity)
     even = devices // parts
     return even if devices % parts == 0 and even % below == 0 else min(capacity, devices)
+
+
+def _axes_of_tiers(cluster: Cluster, joined: list[int]) -> tuple[Floats, ...]:
+    """Each tier's torus axes: those of the whole torus, since a part of it has no wiring of its own."""
+    tori = [(size, level.dims) for size, level in zip(joined, cluster.levels, strict=True) if level.dims]
+    axes = _torus_axes(*tori[-1]) if tori else np.zeros((0, 2))
+    return tuple(axes if level.dims else np.zeros((0, 2)) for level in cluster.levels)
 
 
 def _torus_axes(devices: int, dims: int) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from planner.cluster import database
-from planner.cluster.figures import Sourced, Source, number
+from planner.cluster.figures import Source, Sourced, number
 
 
 class _Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

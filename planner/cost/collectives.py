@@ -81,4 +81,5 @@ def send(network: Network, size_bytes: Floats, stride: Ints) -> Floats:
     """Point to point to the rank `stride` away, over the innermost tier that joins the two."""
     tier = np.minimum((network.joined[None, :] <= stride[:, None]).sum(axis=1), network.tiers - 1)
     rates = network.bandwidth_bytes_per_s[tier]
-    return size_bytes / rates + network.latency_s[tier]
+    seconds: Floats = size_bytes / rates + network.latency_s[tier]
+    return seconds

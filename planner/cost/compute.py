@@ -55,7 +55,9 @@ def _operator_peak(training: Training, full_precision: bool) -> float:
     return peaks.get("bf16") or peaks.get("fp16") or training.accelerator.peak(training.precision)
 
 
-def gemm_seconds(training: Training, m: Floats, n: Floats, k: Floats, *, peak: float, count: Floats | float = 1.0) -> Floats:
+def gemm_seconds(
+    training: Training, m: Floats, n: Floats, k: Floats, *, peak: float, count: Floats | float = 1.0
+) -> Floats:
     """`count` multiplies of m x k by k x n in one launch."""
     fitted = training.calibration
     r, d = fitted.gemm_half_rows, fitted.gemm_half_depth

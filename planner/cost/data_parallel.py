@@ -99,4 +99,5 @@ def optimizer_seconds(training: Training, s: Strategies, parameters: Parameters)
     own = np.where(s.zero_stage[:, None] >= 1, shared, parameters.dense + parameters.expert).max(axis=1)
     traffic = training.gradient_bytes + 2 * training.optimizer_bytes + training.weight_bytes
     rate = training.accelerator.memory_bandwidth_bytes_per_s * training.calibration.memory_efficiency
-    return own * traffic / rate
+    seconds: Floats = own * traffic / rate
+    return seconds

@@ -156,9 +156,7 @@ def _context_exchange(
     """Ring attention (Liu et al. 2023, arXiv 2310.01889): keys and values travel round the ring beside the
     attention of the block at hand; the backward pass sends their gradients as well.
     """
-    width = sum(
-        op.kv_heads * (op.qk_dim + op.v_dim) for op in layer.operators if isinstance(op, AttentionCore)
-    )
+    width = sum(op.kv_heads * (op.qk_dim + op.v_dim) for op in layer.operators if isinstance(op, AttentionCore))
     block = shard.tokens * width * _B16 / shard.tp
     forward = all_gather(training.network, block * s.cp, s.cp, s.tp)
     hideable = training.calibration.overlap

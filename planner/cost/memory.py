@@ -68,9 +68,7 @@ def stage_parameters(training: Training, s: Strategies, stages: Stages, split: I
     )
 
 
-def model_state(
-    training: Training, s: Strategies, parameters: Parameters, zero_stage: Ints
-) -> dict[str, Floats]:
+def model_state(training: Training, s: Strategies, parameters: Parameters, zero_stage: Ints) -> dict[str, Floats]:
     """Weights, gradients and optimizer state in bytes, shape [plans, stages] each, under `zero_stage` [plans]."""
     shards = (s.dp * s.cp)[:, None].astype(np.float64)
     held = parameters.dense + parameters.expert
@@ -113,19 +111,18 @@ def kept_activations(
     `passes`: micro-batches in flight, shape [plans, stages]. The head is left as soon as it is entered, so it
     holds one micro-batch; under recomputation the layer at work is restored beside what is kept.
     """
-    keys = distinct(layer_row, split, recompute)
-    rows, mode = layer_row[keys.first], recompute[keys.first, None]
-    saved, dropped = tables.saved_bytes[rows], tables.dropped_bytes[rows]
-    least = np.minimum(tables.input_bytes[rows], saved - dropped)
-    kept = np.where(mode == 2, least, np.where(mode == 1, saved - dropped, saved))
-    restored = np.where(mode == 2, saved - least, np.where(mode == 1, dropped, 0.0))
-    counts = stages.counts[split[keys.first]]
-    body = weighted(counts[:, :, :-1], kept[:, None, :-1])
-    at_work = largest(np.where(counts[:, :, :-2] > 0, restored[:, None, :-2], 0.0))
-    head = counts[:, :, -1] * saved[:, -1:]
+    saved, dropped = tables.saved_bytes, tables.dropped_bytes
+    least = np.minimum(tables.input_bytes, saved - dropped)
+    by_mode = (
+        np.stack([saved, saved - dropped, least]),
+        np.stack([np.zeros_like(saved), dropped, saved - least]),
+    )
+    kept, restored = (table[recompute, layer_row][:, None, :] for table in by_mode)
+    counts = stages.counts[split]
+    at_work = largest(np.where(counts[:, :, :-2] > 0, restored[:, :, :-2], 0.0))
     return {
-        "activations": passes * body[keys.of] + at_work[keys.of],
-        "logits": head[keys.of],
+        "activations": passes * weighted(counts[:, :, :-1], kept[:, :, :-1]) + at_work,
+        "logits": counts[:, :, -1] * saved[layer_row, -1:],
         # the layer's input as it is received, and the next one's as it is sent
         "buffers": np.broadcast_to(2 * tables.input_bytes[layer_row, :1], passes.shape),
     }
@@ -174,11 +171,7 @@ def totals(
         for zero in zero_stages
     ]
     kept = [
-        added(
-            kept_activations(
-                training, s, tables, layer_row, stages, split, np.full(len(s), mode), passes
-            ).values()
-        )
+        added(kept_activations(training, s, tables, layer_row, stages, split, np.full(len(s), mode), passes).values())
         for mode in recomputes
     ]
     both = [[largest(state + activation) for activation in kept] for state in states]

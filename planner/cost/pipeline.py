@@ -90,4 +90,5 @@ def in_flight(pp: Ints, vpp: Ints, micro_batches: Ints, index: Ints) -> Floats:
     pp, vpp, n = pp[:, None], vpp[:, None], micro_batches[:, None]
     plain = np.minimum(n, pp - index)
     chunks = np.minimum(n * vpp, 2 * (pp - index - 1) + (vpp - 1) * pp + 1)
-    return np.where(vpp == 1, plain, chunks / vpp).astype(np.float64)
+    held: Floats = np.where(vpp == 1, plain, chunks / vpp)
+    return held

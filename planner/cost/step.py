@@ -75,9 +75,7 @@ def memory_totals(
     training: Training, s: Strategies, p: Prepared, zero_stages: tuple[int, ...], recomputes: tuple[int, ...]
 ) -> Floats:
     """Total bytes under every pair of ZeRO stage and recompute mode: [plans, zero stages, recompute modes]."""
-    return totals(
-        training, s, p.tables, p.layer_row, p.stages, p.split, p.parameters, zero_stages, recomputes
-    )
+    return totals(training, s, p.tables, p.layer_row, p.stages, p.split, p.parameters, zero_stages, recomputes)
 
 
 def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:

@@ -53,9 +53,7 @@ def training(
     chosen = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
     accelerator.peak(chosen)
     fitted = calibration(accelerator.architecture)
-    network = build_network(
-        cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency
-    )
+    network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
     return Training(
         workload=workload,
         accelerator=accelerator,

@@ -36,7 +36,7 @@ def console() -> Console:
 
 def print_document(document: Document) -> None:
     """Print the whole answer."""
-    from rich.columns import Columns
+    from rich.table import Table
 
     out = console()
     for line in _heading(document):
@@ -44,7 +44,9 @@ def print_document(document: Document) -> None:
     out.print()
     out.print(plans_table(document))
     best = document.plans[0]
-    out.print(Columns([_terms_table(best), _memory_table(best)], padding=(0, 4)))
+    beside = Table.grid(padding=(0, 4, 0, 0))
+    beside.add_row(_terms_table(best), _memory_table(best))
+    out.print(beside)
     out.print(f"Bottleneck: {best.bottleneck}", markup=False, soft_wrap=True)
     if document.run is not None:
         run = document.run

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from planner.cluster.cluster import Cluster
 from planner.cost.flops import model_flops
 from planner.cost.memory import KINDS
 from planner.cost.step import HIDDEN, TERMS, memory_of, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
-from planner.search.bottleneck import bottleneck
+from planner.search.bottleneck import bottlenecks
 from planner.search.document import (
     SCHEMA_VERSION,
     ClusterPart,
@@ -50,9 +48,7 @@ def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: i
     return _document(training, cluster, found.best, found.tally, tokens)
 
 
-def _document(
-    training: Training, cluster: Cluster, plans: Strategies, tally: Tally, tokens: int | None
-) -> Document:
+def _document(training: Training, cluster: Cluster, plans: Strategies, tally: Tally, tokens: int | None) -> Document:
     workload = training.workload
     parts = _plan_parts(training, plans)
     per_step = training.global_batch * workload.seq_length
@@ -101,6 +97,7 @@ def _run(plan: PlanPart, tokens: int, per_step: int) -> RunPart:
 def _plan_parts(training: Training, plans: Strategies) -> list[PlanPart]:
     scores = score(training, plans)
     held = memory_of(training, plans)
+    sentences = bottlenecks(training, plans)
     tokens = training.global_batch * training.workload.seq_length
     parts = []
     for i in range(len(plans)):
@@ -116,7 +113,7 @@ def _plan_parts(training: Training, plans: Strategies) -> list[PlanPart]:
                 mfu=float(scores.mfu[i]),
                 hfu=float(scores.hfu[i]),
                 memory=_memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
-                bottleneck=bottleneck(training, plans.take(np.array([i]))),
+                bottleneck=sentences[i],
             )
         )
     return parts

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.cost.flops import model_flops
 from planner.cost.step import score
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
+
+Floats = NDArray[np.float64]
 
 _NAMES = {
     "recompute": "recomputation of activations",
@@ -59,24 +62,34 @@ _CHANGES = (
 )
 
 
-def bottleneck(training: Training, plan: Strategies) -> str:
-    """The sentence for a single plan."""
-    scores = score(training, plan)
-    step = float(scores.step_time_s[0])
-    losses = {name: float(scores.terms[name][0]) for name in _NAMES}
+def bottlenecks(training: Training, plans: Strategies) -> list[str]:
+    """The sentence for each plan."""
+    scores = score(training, plans)
+    step = scores.step_time_s
     ideal = model_flops(training.workload, training.global_batch, "full")
     ideal /= training.devices * training.accelerator.peak(training.precision)
-    losses["kernels"] = float(scores.terms["forward"][0] + scores.terms["backward"][0]) - ideal
+    losses = {name: scores.terms[name] for name in _NAMES}
+    losses["kernels"] = scores.terms["forward"] + scores.terms["backward"] - ideal
+    gains = {change.what: _gains(training, plans, step, change) for change in _CHANGES}
+    return [
+        _sentence(
+            {name: float(loss[i] / step[i]) for name, loss in losses.items()},
+            {what: float(gain[i]) for what, gain in gains.items()},
+        )
+        for i in range(len(plans))
+    ]
+
+
+def _sentence(losses: dict[str, float], gains: dict[str, float]) -> str:
     worst = max(losses, key=lambda name: losses[name])
+    what = max(gains, key=lambda name: gains[name])
     name = _NAMES.get(worst, "kernels that run below the peak rate")
-    gains = [(_gain(training, plan, step, change), change.what) for change in _CHANGES]
-    gain, what = max(gains, key=lambda pair: pair[0])
-    cause = f"{losses[worst] / step:.0%} of the step goes to {name}"
-    return f"{cause}; {what} would make this plan {gain:.0%} faster."
+    cause = f"{losses[worst]:.0%} of the step goes to {name}"
+    return f"{cause}; {what} would make this plan {gains[what]:.0%} faster."
 
 
-def _gain(training: Training, plan: Strategies, step: float, change: _Change) -> float:
-    """Relative gain in throughput under a change; the batch may change too, so it is per sequence."""
+def _gains(training: Training, plans: Strategies, step: Floats, change: _Change) -> Floats:
+    """Relative gain in throughput of each plan under a change; the batch may change too, so per sequence."""
     changed = change.apply(training)
-    faster = float(score(changed, plan).step_time_s[0]) * training.global_batch / changed.global_batch
-    return step / faster - 1
+    faster = score(changed, plans).step_time_s * training.global_batch / changed.global_batch
+    return step / faster - 1.0

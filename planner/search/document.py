@@ -12,11 +12,7 @@ import msgspec
 SCHEMA_VERSION = "1.0"
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True):
-    pass
-
-
-class ModelPart(_Part):
+class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
     """The model as it was understood."""
 
     name: str
@@ -31,7 +27,7 @@ class ModelPart(_Part):
     """What was chosen on the user's behalf; empty where nothing was."""
 
 
-class ClusterPart(_Part):
+class ClusterPart(msgspec.Struct, frozen=True, kw_only=True):
     """The cluster as it was understood."""
 
     name: str
@@ -42,7 +38,7 @@ class ClusterPart(_Part):
     devices: int
 
 
-class TrainingPart(_Part):
+class TrainingPart(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that all plans share."""
 
     global_batch: int
@@ -53,7 +49,7 @@ class TrainingPart(_Part):
     model_flops_per_step: float
 
 
-class SearchPart(_Part):
+class SearchPart(msgspec.Struct, frozen=True, kw_only=True):
     """How many candidates there were, how many each rule cut, and how many were left."""
 
     candidates: int
@@ -62,7 +58,7 @@ class SearchPart(_Part):
     exact: bool
 
 
-class StrategyPart(_Part):
+class StrategyPart(msgspec.Struct, frozen=True, kw_only=True):
     """How the work is split. `dp` is the whole data-parallel width."""
 
     tp: int
@@ -77,7 +73,7 @@ class StrategyPart(_Part):
     sequence_parallel: bool
 
 
-class MemoryPart(_Part):
+class MemoryPart(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes on the fullest device. The kinds add up to `total_bytes`."""
 
     weights_bytes: float
@@ -91,7 +87,7 @@ class MemoryPart(_Part):
     capacity_bytes: float
 
 
-class PlanPart(_Part):
+class PlanPart(msgspec.Struct, frozen=True, kw_only=True):
     """One plan. `terms` add up to `step_time_s`; `hidden` runs beside them."""
 
     strategy: StrategyPart
@@ -106,7 +102,7 @@ class PlanPart(_Part):
     bottleneck: str
 
 
-class RunPart(_Part):
+class RunPart(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run of so many tokens with the best plan."""
 
     tokens: int
@@ -114,7 +110,7 @@ class RunPart(_Part):
     days: float
 
 
-class Document(_Part):
+class Document(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one question. The best plan is first."""
 
     schema_version: str

@@ -37,9 +37,7 @@ class Ranked:
     def best(self, top: int) -> Ranked:
         """The first `top` in order."""
         order = np.lexsort((self.place, self.total_bytes, self.step_time_s))[:top]
-        return Ranked(
-            self.plans.take(order), self.step_time_s[order], self.total_bytes[order], self.place[order]
-        )
+        return Ranked(self.plans.take(order), self.step_time_s[order], self.total_bytes[order], self.place[order])
 
     def with_more(self, more: Ranked) -> Ranked:
         """Both together, unordered."""

@@ -7,7 +7,7 @@ cut, so that the counts of the rules and of what is left add up to the size of t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from planner.cost.strategies import FIELDS, Strategies
 from planner.workload.operators import ExpertLinear, Workload
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 RULES = {
     "tp-divides-heads": "tensor parallelism cuts the attention heads, key/value heads and MLP evenly",
@@ -53,8 +54,10 @@ class Space:
             "recompute": np.arange(3),
             "sequence_parallel": np.arange(2),
         }
-        pinned = {name: np.array(sorted(set(values))) for name, values in self.allowed.items() if name in free}
-        return free | pinned
+        return {
+            name: values[np.isin(values, self.allowed[name])] if name in self.allowed else values
+            for name, values in free.items()
+        }
 
 
 @dataclass
@@ -128,7 +131,7 @@ def _cut_splits(
     return splits
 
 
-def tp_fits(workload: Workload, tp: Ints) -> NDArray[np.bool_]:
+def tp_fits(workload: Workload, tp: Ints) -> Bools:
     """Whether tp divides heads, key/value heads (or is a multiple of them, which are then copied) and MLP."""
     widths = {
         op.outputs if op.shard == "column" else op.inputs
@@ -137,7 +140,7 @@ def tp_fits(workload: Workload, tp: Ints) -> NDArray[np.bool_]:
         if isinstance(op, ExpertLinear)
     }
     widths.add(workload.ffn_size)
-    fits = (workload.heads % tp == 0) & ((workload.kv_heads % tp == 0) | (tp % workload.kv_heads == 0))
+    fits: Bools = (workload.heads % tp == 0) & ((workload.kv_heads % tp == 0) | (tp % workload.kv_heads == 0))
     for width in widths:
         fits &= width % tp == 0
     return fits
@@ -169,9 +172,10 @@ def _unsharded(rows: dict[str, Ints], values: dict[str, Ints]) -> int:
     return alone * int((values["zero_stage"] > 0).sum()) * len(values["recompute"])
 
 
-def zero_fits(s: Strategies, zero_stages: Ints) -> NDArray[np.bool_]:
+def zero_fits(s: Strategies, zero_stages: Ints) -> Bools:
     """Whether each layout can have each ZeRO stage, shape [layouts, zero stages]."""
-    return (zero_stages[None, :] == 0) | (s.dp * s.cp > 1)[:, None]
+    fits: Bools = (zero_stages[None, :] == 0) | (s.dp * s.cp > 1)[:, None]
+    return fits
 
 
 def _crossed(rows: dict[str, Ints], name: str, values: Ints) -> dict[str, Ints]:
@@ -181,9 +185,7 @@ def _crossed(rows: dict[str, Ints], name: str, values: Ints) -> dict[str, Ints]:
     return crossed
 
 
-def _inner_rules(
-    space: Space, workload: Workload, name: str, rows: dict[str, Ints]
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _inner_rules(space: Space, workload: Workload, name: str, rows: dict[str, Ints]) -> Iterator[tuple[str, Bools]]:
     """The rules that dimension `name` completes. Lazily: a second rule sees what the first one left."""
     if name == "ep":
         fits = workload.experts % rows["ep"] == 0 if workload.experts else rows["ep"] == 1
@@ -200,10 +202,3 @@ def _inner_rules(
         yield "micro-batch-divides", divides
         count = (per_rank // rows["micro_batch"])[divides]
         yield "interleave-in-rounds", (rows["vpp"][divides] == 1) | (count % rows["pp"][divides] == 0)
-
-
-def pinned(space: Space, name: str, values: tuple[int, ...]) -> Space:
-    """The same space with one dimension narrowed."""
-    return replace(space, allowed={**space.allowed, name: values})
-
-

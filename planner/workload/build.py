@@ -131,9 +131,7 @@ def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") 
         )
     )
     operators.append(
-        AttentionCore(
-            f"{prefix}attention", spec.heads, spec.kv_head_count, head, head, causal=causal, window=window
-        )
+        AttentionCore(f"{prefix}attention", spec.heads, spec.kv_head_count, head, head, causal=causal, window=window)
     )
     operators.append(Linear(f"{prefix}attention_out", queries, hidden, "row", bias=spec.attention_out_bias))
     operators.append(_residual(spec, f"{prefix}attention_residual"))
@@ -156,9 +154,7 @@ def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Opera
     kv_down = Linear("kv_down", hidden, kv_width, "none", bias=spec.qkv_bias, saves_input=False)
     operators.append(kv_down)
     operators.append(_norm(spec, "kv_norm", mla.kv_lora_rank))
-    operators.append(
-        Linear("kv_up", mla.kv_lora_rank, heads * (mla.qk_nope_head_dim + mla.v_head_dim), "column")
-    )
+    operators.append(Linear("kv_up", mla.kv_lora_rank, heads * (mla.qk_nope_head_dim + mla.v_head_dim), "column"))
     kept = heads * (2 * qk_dim + mla.v_head_dim) * _B16
     operators.append(Pointwise("rotary", 2 * heads * 2 * qk_dim * _B16, kept, "tensor"))
     operators.append(AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=causal))
@@ -261,4 +257,3 @@ def _head(spec: ModelSpec) -> Layer:
         loss = Pointwise("loss", vocab * (_B16 + 2 * _B32), vocab * _B32, "tensor", sharded_parameters=bias)
         operators.append(loss)
     return Layer("head", tuple(operators), tensor_exchanges=1)
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-
 import msgspec
 
 from planner.decode import parse
@@ -270,7 +269,11 @@ def _roberta(c: _Config) -> Fields:
     """RobertaModel with its pooler; two of its positions are padding."""
     fields = _bert(c)
     positions = c.number("max_position_embeddings", default=514)
-    return {**fields, "seq_length": max(1, positions - 2), "token_types": c.number("type_vocab_size", default=1)}
+    return {
+        **fields,
+        "seq_length": max(1, positions - 2),
+        "token_types": c.number("type_vocab_size", default=1),
+    }
 
 
 def _xlnet(c: _Config) -> Fields:

@@ -1,0 +1,1 @@
+"""Speed, in runs that print medians and ratios. Never a test."""

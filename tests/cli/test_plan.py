@@ -1,0 +1,129 @@
+"""`plan` and `planner estimate` from the outside."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.cli.run import run
+from tests.examples import DEFAULTS, LAB
+
+MAIN = ("llama-3-70b", "--cluster", "dgx-h100", "--nodes", "64", "--global-batch", "1024")
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    done = run("plan", *MAIN, "--tokens", "15T", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_the_document_matches_its_published_schema(document: dict) -> None:
+    schema = json.loads(run("planner", "schema").stdout)
+    jsonschema.validate(document, schema)
+    assert document["schema_version"] in schema["title"]
+
+
+def test_the_document_tells_what_the_contract_says(document: dict) -> None:
+    assert document["cluster"]["devices"] == 512
+    search, plans = document["search"], document["plans"]
+    assert search["exact"] is True
+    assert search["candidates"] == search["feasible"] + sum(search["cut_by"].values())
+    assert len(plans) == 5
+    assert [p["step_time_s"] for p in plans] == sorted(p["step_time_s"] for p in plans)
+    for plan in plans:
+        s, memory = plan["strategy"], plan["memory"]
+        assert s["tp"] * s["pp"] * s["dp"] * s["cp"] == 512
+        assert abs(sum(plan["terms"].values()) - plan["step_time_s"]) < 1e-9
+        kinds = [v for k, v in memory.items() if k not in ("total_bytes", "capacity_bytes")]
+        assert sum(kinds) == pytest.approx(memory["total_bytes"], rel=1e-12)
+        assert memory["total_bytes"] <= memory["capacity_bytes"]
+        assert plan["tokens_per_s"] == pytest.approx(1024 * 8192 / plan["step_time_s"])
+        assert 0.2 < plan["mfu"] <= plan["hfu"] < 0.9
+        assert "faster" in plan["bottleneck"]
+    run_ = document["run"]
+    assert run_["tokens"] == 15_000_000_000_000
+    assert run_["steps"] == -(-run_["tokens"] // (1024 * 8192))
+    assert run_["days"] == pytest.approx(run_["steps"] * plans[0]["step_time_s"] / 86400)
+
+
+def test_the_same_question_gives_the_same_bytes(document: dict) -> None:
+    arguments = (*MAIN, "--tokens", "15T", "--format", "json")
+    again = [run("plan", *arguments, PYTHONHASHSEED=seed).stdout for seed in ("1", "2")]
+    assert again[0] == again[1]
+    assert json.loads(again[0]) == document
+
+
+def test_planner_plan_is_the_same_command() -> None:
+    arguments = ("7B", "--cluster", "dgx-a100", "--nodes", "2", "--global-batch", "64", "--format", "json")
+    assert run("plan", *arguments).stdout == run("planner", "plan", *arguments).stdout
+
+
+def test_estimate_agrees_with_the_search(document: dict) -> None:
+    for plan in document["plans"]:
+        s = plan["strategy"]
+        parallel = "--sequence-parallel" if s["sequence_parallel"] else "--no-sequence-parallel"
+        done = run(
+            "planner", "estimate", *MAIN, "--tp", str(s["tp"]), "--pp", str(s["pp"]), "--dp", str(s["dp"]),
+            "--cp", str(s["cp"]), "--vpp", str(s["vpp"]), "--micro-batch", str(s["micro_batch"]),
+            "--zero", str(s["zero_stage"]), "--recompute", s["recompute"], parallel, "--format", "json",
+        )  # fmt: skip
+        assert json.loads(done.stdout)["plans"] == [plan]
+
+
+def test_the_terminal_output_names_all_that_was_asked() -> None:
+    done = run("plan", *MAIN, "--tokens", "15T")
+    assert done.returncode == 0
+    for part in ("tp", "pp", "dp", "cp", "vpp", "mbs", "ZeRO", "recompute", "SP", "MFU", "HFU", "tokens/s"):
+        assert part in done.stdout
+    for part in ("forward", "backward", "weights", "optimizer", "activations", "Bottleneck:", "days"):
+        assert part in done.stdout
+    assert "\x1b" not in done.stdout, "no colour when stdout is not a terminal"
+
+
+def test_pins_and_ranges_are_kept() -> None:
+    done = run("plan", *MAIN, "--tp", "4..8", "--pp", "2,4", "--recompute", "selective,full", "--format", "json")
+    for plan in json.loads(done.stdout)["plans"]:
+        assert plan["strategy"]["tp"] in (4, 8)
+        assert plan["strategy"]["pp"] in (2, 4)
+        assert plan["strategy"]["recompute"] in ("selective", "full")
+
+
+def test_models_and_clusters_from_files(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text(LAB.format(**DEFAULTS))
+    config = Path(__file__).parents[1] / "fixtures/configs/llama-3-8b"
+    by_folder = run("plan", str(config), "-c", "lab.toml", "-b", "128", "--format", "json", cwd=tmp_path)
+    by_file = run(
+        "plan", str(config / "config.json"), "-c", "lab.toml", "-b", "128", "--format", "json", cwd=tmp_path
+    )
+    assert by_folder.returncode == 0, by_folder.stderr
+    assert by_folder.stdout == by_file.stdout
+    assert json.loads(by_file.stdout)["model"]["parameters"] == 8_030_261_248
+
+
+def test_a_bare_size_says_which_shape_was_chosen() -> None:
+    done = run("plan", "13B", "--cluster", "dgx-a100", "--nodes", "4", "--global-batch", "4M tokens")
+    assert "shape chosen for the size" in done.stdout
+    assert "488 sequences" in done.stdout
+
+
+def test_help_is_short_of_heavy_imports() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, planner.cli.app; print(sorted({'numpy', 'networkx', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("listing", ["models", "clusters"])
+def test_listings_name_every_preset(listing: str) -> None:
+    from planner.cluster import database
+    from planner.workload.presets import preset_names
+
+    names = preset_names() if listing == "models" else database.names("clusters")
+    out = run("planner", listing, "list").stdout
+    for name in names:
+        assert name in out

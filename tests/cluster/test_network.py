@@ -1,0 +1,50 @@
+"""The communication graph and the tiers that are read off it."""
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from planner.cluster import database
+from planner.cluster.cluster import Cluster, resolve_cluster
+from planner.cluster.graph import DEVICE, build_graph, way_up
+from planner.cluster.network import build_network
+from tests.examples import lab
+
+
+def preset(name: str, nodes: int) -> Cluster:
+    return resolve_cluster(database.cluster_spec(name), name, nodes=nodes)
+
+
+def test_the_graph_has_one_node_for_each_class_whatever_the_size() -> None:
+    small, large = build_graph(preset("dgx-h100", 64)), build_graph(preset("dgx-h100", 16_384))
+    assert isinstance(large, nx.Graph)
+    assert large.number_of_nodes() <= small.number_of_nodes() + 2 < 10
+    assert large.nodes[DEVICE]["count"] == 131_072
+    assert nx.is_connected(large)
+
+
+def test_the_way_up_is_as_wide_as_its_narrowest_edge() -> None:
+    graph = build_graph(lab(oversubscription=4.0))
+    bandwidth, latency = way_up(graph, "spine")
+    assert bandwidth == pytest.approx(25e9 / 4)
+    assert latency == pytest.approx(7e-6)
+    assert way_up(graph, "node")[0] == pytest.approx(300e9)
+
+
+def test_members_of_a_group_below_each_tier() -> None:
+    network = build_network(lab())  # 4 devices a node, 2 nodes a leaf, 4 nodes
+    group, stride = np.array([2, 8, 16, 4, 4]), np.array([1, 1, 1, 4, 8])
+    expected = [[2, 2, 2], [4, 8, 8], [4, 8, 16], [1, 2, 4], [1, 1, 2]]
+    assert network.members(group, stride).tolist() == expected
+
+
+def test_a_job_spreads_evenly_over_racks() -> None:
+    network = build_network(preset("gb200-nvl72", 64))  # 256 devices on racks of 72: 64 of each
+    assert 64 in network.joined.tolist()
+
+
+def test_a_torus_gives_a_group_the_axes_that_it_spans() -> None:
+    cluster = preset("tpu-v4", 16)  # 64 chips: 4 x 4 x 4
+    network = build_network(cluster)
+    rates = network.rates(np.array([4, 16, 64]), np.array([1, 1, 1]))[:, -1]
+    assert rates / rates[-1] == pytest.approx([1 / 3, 2 / 3, 1])

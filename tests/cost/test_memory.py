@@ -1,0 +1,74 @@
+"""Memory equals published closed forms and keeps its invariants."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cost.memory import KINDS
+from planner.cost.step import memory_of
+from planner.cost.strategies import one_strategy
+from planner.cost.training import training
+from planner.workload.build import build_workload
+from planner.workload.presets import preset
+from tests.examples import clusters, lab, question, workloads
+
+
+def total(held: dict[str, np.ndarray]) -> float:
+    return float(sum(held[kind] for kind in KINDS)[0])
+
+
+def test_activations_equal_korthikanti() -> None:
+    """arXiv 2205.05198, table 2: s b h (34 + 5 a s / h) / t a layer with sequence parallelism, unfused."""
+    workload = build_workload(preset("megatron-22b"))
+    question = training(workload, lab(nodes=2, devices=8), global_batch=4, attention="unfused")
+    s, b, h, a, t, layers = 2048, 4, 6144, 64, 8, 48
+    plan = one_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1)
+    held = memory_of(question, plan)["activations"][0]
+    dropout_of_the_embedding = s * 2 * h / t
+    assert held - dropout_of_the_embedding == pytest.approx(layers * s * 2 * h * (34 + 5 * a * s / h) / t)
+    selective = one_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1, recompute=1)
+    kept = memory_of(question, selective)["activations"][0] - dropout_of_the_embedding
+    one_core = 5 * a * s * s * 2 / t
+    assert kept == pytest.approx(layers * s * 2 * h * 34 / t + one_core)
+    assert b == 2 * 2
+
+
+def test_model_state_equals_the_zero_paper() -> None:
+    """arXiv 1910.02054, figure 1: (2 + 4 + 12) bytes a parameter, shared by stage (32-bit gradients)."""
+    q = question(batch=16)
+    parameters = q.workload.parameters
+    held = memory_of(q, one_strategy(dp=16, zero_stage=0))
+    assert (held["weights"] + held["gradients"] + held["optimizer"])[0] == pytest.approx(18 * parameters)
+    shared = memory_of(q, one_strategy(dp=16, zero_stage=1))
+    assert shared["optimizer"][0] == pytest.approx(12 * parameters / 16)
+
+
+def test_early_stages_hold_more_micro_batches() -> None:
+    q = question(batch=64)
+    few = memory_of(q, one_strategy(pp=4, dp=4, micro_batch=8))["activations"][0]  # 2 micro-batches
+    many = memory_of(q, one_strategy(pp=4, dp=4, micro_batch=1))["activations"][0]  # 4 in flight
+    assert few == pytest.approx(many * 8 * 2 / 4)
+
+
+plans = st.fixed_dictionaries(
+    {
+        "tp": st.sampled_from([1, 2]),
+        "pp": st.sampled_from([1, 2]),
+        "dp": st.sampled_from([1, 2, 4]),
+        "micro_batch": st.sampled_from([1, 2, 4]),
+    }
+)
+
+
+@settings(max_examples=60)
+@given(workloads(), clusters(), plans, st.integers(0, 1), st.integers(0, 2))
+def test_order_of_zero_stages_recompute_and_micro_batches(workload, cluster, plan, parallel, mode) -> None:
+    q = training(workload, cluster, global_batch=32)
+    plan = {**plan, "sequence_parallel": parallel}
+    by_zero = [total(memory_of(q, one_strategy(**plan, zero_stage=z, recompute=mode))) for z in range(4)]
+    assert by_zero == sorted(by_zero, reverse=True)
+    by_mode = [total(memory_of(q, one_strategy(**plan, zero_stage=1, recompute=r))) for r in range(3)]
+    assert by_mode == pytest.approx(sorted(by_mode, reverse=True))
+    larger = {**plan, "micro_batch": 2 * plan["micro_batch"]}
+    assert total(memory_of(q, one_strategy(**larger))) >= total(memory_of(q, one_strategy(**plan)))

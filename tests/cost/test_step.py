@@ -1,0 +1,129 @@
+"""The step: its terms add up, and the model keeps the laws that every machine obeys."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cost.step import HIDDEN, TERMS, memory_of, pipeline_bound, prepare, score
+from planner.cost.strategies import Strategies, join, one_strategy
+from planner.cost.training import Training, training
+from planner.workload.build import build_workload
+from planner.workload.presets import preset
+from tests.examples import clusters, lab, question, tiny, workloads
+
+plans = st.builds(
+    one_strategy,
+    tp=st.sampled_from([1, 2]),
+    pp=st.sampled_from([1, 2]),
+    dp=st.sampled_from([1, 2, 4]),
+    cp=st.sampled_from([1, 2]),
+    micro_batch=st.sampled_from([1, 2]),
+    zero_stage=st.integers(0, 3),
+    recompute=st.integers(0, 2),
+    sequence_parallel=st.integers(0, 1),
+)
+
+
+def step(q: Training, s: Strategies) -> float:
+    return float(score(q, s).step_time_s[0])
+
+
+@settings(max_examples=100)
+@given(workloads(), clusters(), plans)
+def test_terms_add_up_and_are_finite(workload, cluster, plan) -> None:
+    q = training(workload, cluster, global_batch=32)
+    scores = score(q, plan)
+    assert list(scores.terms) == list(TERMS)
+    assert abs(sum(float(v[0]) for v in scores.terms.values()) - step(q, plan)) < 1e-9
+    for name, value in {**scores.terms, **{f"hidden {k}": scores.hidden[k] for k in HIDDEN}}.items():
+        assert np.isfinite(value[0]) and value[0] >= -1e-15, name
+    assert 0 < scores.mfu[0] <= scores.hfu[0] < 1
+    assert all(np.isfinite(v[0]) and v[0] >= 0 for v in memory_of(q, plan).values())
+
+
+@settings(max_examples=60)
+@given(workloads(), clusters(), st.lists(plans, min_size=2, max_size=12))
+def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) -> None:
+    q = training(workload, cluster, global_batch=32)
+    together = score(q, join(many))
+    held = memory_of(q, join(many))
+    for i, plan in enumerate(many):
+        assert step(q, plan) == together.step_time_s[i]
+        assert all(memory_of(q, plan)[kind][0] == held[kind][i] for kind in held)
+
+
+@settings(max_examples=60)
+@given(workloads(), plans, st.sampled_from(["tflops", "hbm", "link", "nic"]), st.floats(1, 8))
+def test_better_hardware_never_slows_a_plan(workload, plan, figure, factor) -> None:
+    base = {"tflops": 300.0, "hbm": 2000.0, "link": 300.0, "nic": 200.0}
+    before = step(training(workload, lab(), global_batch=32), plan)
+    better = lab(**{figure: base[figure] * factor})
+    assert step(training(workload, better, global_batch=32), plan) <= before * (1 + 1e-12)
+
+
+@settings(max_examples=40)
+@given(plans, st.integers(2, 6))
+def test_twice_the_layers_never_shorten_a_step(plan, layers) -> None:
+    once, twice = question(tiny(layers=layers)), question(tiny(layers=2 * layers))
+    assert step(twice, plan) > step(once, plan)
+
+
+@settings(max_examples=40)
+@given(workloads(), plans, st.sampled_from([2.0, 10.0]))
+def test_all_rates_times_k_divide_the_bandwidth_bound_step_by_k(workload, plan, k) -> None:
+    def free_of_constants(q: Training) -> Training:
+        fitted = replace_struct(q, kernel_launch_s=0.0, step_overhead_s=0.0)
+        return replace(fitted, network=replace(q.network, latency_s=0 * q.network.latency_s))
+
+    base = {"tflops": 300.0, "hbm": 2000.0, "link": 300.0, "nic": 200.0}
+    slow = free_of_constants(training(workload, lab(**base), global_batch=32))
+    fast = free_of_constants(training(workload, lab(**{n: v * k for n, v in base.items()}), global_batch=32))
+    assert step(slow, plan) == pytest.approx(k * step(fast, plan), rel=1e-9)
+
+
+def replace_struct(q: Training, **changes: float) -> Training:
+    import msgspec
+
+    return replace(q, calibration=msgspec.structs.replace(q.calibration, **changes))
+
+
+@given(plans)
+def test_a_degree_of_one_costs_no_collective(plan) -> None:
+    scores = score(question(), plan)
+    row = plan.row(0)
+    for degree, term in (("tp", "tensor_parallel"), ("cp", "context_parallel"), ("pp", "pipeline_send")):
+        assert (scores.terms[term][0] + scores.hidden[term][0] == 0) == (row[degree] == 1)
+    assert (scores.terms["pipeline_bubble"][0] > 0) == (row["pp"] > 1)
+
+
+def test_the_bubble_of_equal_stages_is_the_papers() -> None:
+    """(pp - 1) / (n vpp) of the work without a bubble (arXiv 2104.04473, section 2.2), ends left out."""
+    q = question(tiny(layers=48, vocab_size=1), batch=64)
+    for vpp in (1, 2, 3):
+        terms = score(q, one_strategy(pp=4, dp=4, vpp=vpp)).terms
+        work = sum(float(terms[name][0]) for name in TERMS[:6])
+        assert terms["pipeline_bubble"][0] == pytest.approx(work * 3 / (16 * vpp), rel=0.01)
+
+
+@settings(max_examples=60)
+@given(workloads(), clusters(), plans)
+def test_the_searchs_bound_is_a_bound(workload, cluster, plan) -> None:
+    q = training(workload, cluster, global_batch=32)
+    bound = pipeline_bound(q, plan, prepare(q, plan))[0]
+    assert bound <= step(q, plan) * (1 + 1e-9)
+
+
+def test_model_flops_equal_the_megatron_papers_formula() -> None:
+    """96 B s l h^2 (1 + s/6h + V/16lh) with recomputation (arXiv 2104.04473, equation 3), so 3/4 without
+    (for layers; the logits are not recomputed there either).
+    """
+    workload = build_workload(preset("gpt-3.6b"))
+    q = training(workload, lab(), global_batch=512)
+    l, h, s, v, b = 30, 3072, 2048, 51200, 512  # noqa: E741
+    formula = 72 * b * s * l * h**2 * (1 + s / (6 * h) + v / (12 * l * h))
+    plan = one_strategy(dp=16)
+    scores = score(q, plan)
+    assert scores.mfu[0] * scores.step_time_s[0] * 16 * 300e12 == pytest.approx(formula, rel=1e-12)

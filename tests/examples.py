@@ -1,0 +1,118 @@
+"""Small models and clusters that tests share, and hypothesis strategies for random ones."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from planner.cluster.cluster import Cluster, resolve_cluster
+from planner.cluster.spec import parse_cluster
+from planner.cost.training import Training, training
+from planner.workload.build import build_workload
+from planner.workload.operators import Workload
+from planner.workload.spec import ModelSpec, MoeSpec
+
+LAB = """
+name = "lab"
+nodes = {nodes}
+
+[node]
+devices = {devices}
+
+[node.accelerator]
+name = "chip"
+peak_flops = {{ bf16 = "{tflops}TFLOP/s" }}
+memory = {{ capacity = "{memory}GiB", bandwidth = "{hbm}GB/s" }}
+
+[node.link]
+bandwidth = "{link}GB/s"
+latency = "{alpha}us"
+
+[node.nic]
+count = {devices}
+bandwidth = "{nic}Gb/s"
+latency = "5us"
+
+[[fabric]]
+name = "leaf"
+nodes = 2
+
+[[fabric]]
+name = "spine"
+oversubscription = {oversubscription}
+"""
+
+DEFAULTS = {
+    "nodes": 4,
+    "devices": 4,
+    "tflops": 300,
+    "memory": 40,
+    "hbm": 2000,
+    "link": 300,
+    "alpha": 3,
+    "nic": 200,
+    "oversubscription": 1.0,
+}
+
+
+def lab(**changes: float) -> Cluster:
+    """A cluster of a few nodes with any figure changed."""
+    return resolve_cluster(parse_cluster(LAB.format(**{**DEFAULTS, **changes}), "toml", "lab.toml"), "lab.toml")
+
+
+def tiny(**changes: object) -> Workload:
+    """A small decoder with any key changed."""
+    fields: dict[str, object] = {
+        "name": "tiny",
+        "hidden_size": 512,
+        "layers": 8,
+        "heads": 8,
+        "ffn_size": 2048,
+        "vocab_size": 8192,
+        "seq_length": 1024,
+        "gated_mlp": True,
+        "norm": "rmsnorm",
+    }
+    return build_workload(ModelSpec(**{**fields, **changes}))  # type: ignore[arg-type]
+
+
+@st.composite
+def workloads(draw: st.DrawFn) -> Workload:
+    """Small decoders and encoders, dense and MoE."""
+    heads = draw(st.sampled_from([2, 4, 6, 8]))
+    moe = None
+    if draw(st.booleans()):
+        experts = draw(st.sampled_from([2, 4, 8]))
+        first_dense = draw(st.integers(0, 1))
+        moe = MoeSpec(
+            experts=experts, topk=draw(st.integers(1, 2)), expert_ffn_size=256, first_dense_layers=first_dense
+        )
+    return tiny(
+        hidden_size=heads * 64,
+        layers=draw(st.integers(2, 7)),
+        heads=heads,
+        kv_heads=draw(st.sampled_from([heads, 2, 1])),
+        ffn_size=draw(st.sampled_from([512, 768])),
+        seq_length=draw(st.sampled_from([128, 256, 4096])),
+        tied_embeddings=draw(st.booleans()),
+        dropout=draw(st.booleans()),
+        architecture=draw(st.sampled_from(["decoder", "encoder"])),
+        moe=moe,
+    )
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> Cluster:
+    """Small clusters, some too small for the model."""
+    return lab(
+        nodes=draw(st.sampled_from([1, 2, 3, 4])),
+        devices=draw(st.sampled_from([1, 2, 4])),
+        memory=draw(st.sampled_from([2.2, 2.6, 4, 40])),
+        link=draw(st.sampled_from([50, 300])),
+        nic=draw(st.sampled_from([25, 200])),
+        oversubscription=draw(st.sampled_from([1.0, 4.0])),
+    )
+
+
+def question(workload: Workload | None = None, cluster: Cluster | None = None, batch: int = 32) -> Training:
+    """A workload bound to a cluster."""
+    return training(workload or tiny(), cluster or lab(), global_batch=batch)

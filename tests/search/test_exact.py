@@ -1,0 +1,133 @@
+"""The search finds what a slow loop over every candidate finds, exactly."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cost.step import memory_of, score
+from planner.cost.strategies import FIELDS, one_strategy
+from planner.cost.training import Training, training
+from planner.search.search import search
+from planner.search.space import Space
+from tests.examples import clusters, lab, question, tiny, workloads
+
+
+def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, tuple[int, ...]]]]:
+    """All candidates by plain loops, each scored alone: how many there are, and those that may run and fit."""
+    w, devices, batch = q.workload, space.devices, space.global_batch
+    free = {
+        "tp": range(1, devices + 1),
+        "pp": range(1, devices + 1),
+        "cp": range(1, devices + 1),
+        "dp": range(1, devices + 1),
+        "ep": [e for e in range(1, max(w.experts, 1) + 1) if max(w.experts, 1) % e == 0],
+        "sequence_parallel": (0, 1),
+        "vpp": range(1, w.layer_count + 1),
+        "micro_batch": [m for m in range(1, batch + 1) if batch % m == 0],
+        "zero_stage": range(4),
+        "recompute": range(3),
+    }
+    values = {name: [v for v in free[name] if v in space.allowed.get(name, (v,))] for name in free}
+    splits = [
+        split
+        for split in itertools.product(*(values[name] for name in ("tp", "pp", "cp", "dp")))
+        if np.prod(split) == devices
+    ]
+    inner = list(values.items())[4:]
+    count, kept = 0, []
+    for split in splits:
+        for rest in itertools.product(*(options for _, options in inner)):
+            count += 1
+            plan = dict(zip(list(values), (*split, *rest), strict=True))
+            if not may_run(q, plan):
+                continue
+            one = one_strategy(**plan)
+            held = float(sum(part[0] for part in memory_of(q, one).values()))
+            if held <= q.accelerator.memory_bytes:
+                step = float(score(q, one).step_time_s[0])
+                kept.append((step, held, tuple(plan[name] for name in FIELDS)))
+    return count, kept
+
+
+def may_run(q: Training, p: dict[str, int]) -> bool:
+    """The rules, written down a second time in the plainest words."""
+    w = q.workload
+    if w.heads % p["tp"] or w.ffn_size % p["tp"] or (w.experts and 256 % p["tp"]):
+        return False
+    if w.kv_heads % p["tp"] and p["tp"] % w.kv_heads:
+        return False
+    if p["pp"] > w.layer_count or (p["vpp"] > 1 and (p["pp"] == 1 or p["pp"] * p["vpp"] > w.layer_count)):
+        return False
+    if p["cp"] > 1 and w.seq_length % (2 * p["cp"]):
+        return False
+    if q.global_batch % (p["dp"] * p["micro_batch"]):
+        return False
+    micro_batches = q.global_batch // (p["dp"] * p["micro_batch"])
+    if p["vpp"] > 1 and micro_batches % p["pp"]:
+        return False
+    if (max(w.experts, 1) % p["ep"]) or (p["dp"] * p["cp"]) % p["ep"]:
+        return False
+    if p["sequence_parallel"] and (p["tp"] == 1 or (w.seq_length // p["cp"]) % p["tp"]):
+        return False
+    return not (p["zero_stage"] and p["dp"] * p["cp"] == 1)
+
+
+narrow = st.fixed_dictionaries(
+    {},
+    optional={
+        "tp": st.sampled_from([(1,), (2,), (1, 2)]),
+        "pp": st.sampled_from([(1,), (2, 4)]),
+        "dp": st.sampled_from([(1, 2), (4,)]),
+        "recompute": st.sampled_from([(0,), (1, 2)]),
+        "zero_stage": st.sampled_from([(1,), (0, 3)]),
+        "vpp": st.sampled_from([(1,), (2, 3)]),
+        "sequence_parallel": st.sampled_from([(0,), (1,)]),
+    },
+)
+
+
+@settings(max_examples=15)
+@given(workloads(), clusters(), st.sampled_from([1, 4, 6]), narrow, st.integers(1, 4))
+def test_the_best_equal_a_slow_loops_best(workload, cluster, batch, allowed, top) -> None:
+    space = Space(min(cluster.devices, 4), batch, {"vpp": (1, 2), "micro_batch": (1, 2), **allowed})
+    q = training(workload, cluster, global_batch=batch)
+    found = search(q, space, top=top)
+    count, kept = slow_loop(q, space)
+    assert found.tally.candidates == count
+    assert found.tally.feasible == len(kept)
+    step = score(q, found.best).step_time_s if len(found.best) else []
+    held = sum(memory_of(q, found.best).values()) if len(found.best) else []
+    best = sorted((step, held) for step, held, _ in kept)[:top]
+    assert [(float(s), float(h)) for s, h in zip(step, held, strict=True)] == best
+    rows = {row for _, _, row in kept}
+    assert all(tuple(found.best.row(i).values()) in rows for i in range(len(found.best)))
+
+
+@settings(max_examples=40)
+@given(workloads(), clusters(), st.sampled_from([1, 12, 32]), narrow)
+def test_every_candidate_is_counted_once(workload, cluster, batch, allowed) -> None:
+    tally = search(training(workload, cluster, global_batch=batch), Space(cluster.devices, batch, allowed)).tally
+    assert tally.candidates == tally.feasible + sum(tally.cut_by.values())
+
+
+def test_the_answer_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypatch) -> None:
+    q, space = question(), Space(16, 32)
+    whole = search(q, space, top=20)
+    monkeypatch.setattr("planner.search.space._BLOCK", 97)
+    monkeypatch.setattr("planner.search.search._CHUNK", 13)
+    pieces = search(q, space, top=20)
+    assert pieces.tally == whole.tally
+    for name in FIELDS:
+        assert getattr(pieces.best, name).tolist() == getattr(whole.best, name).tolist()
+
+
+def test_more_plans_begin_with_the_fewer() -> None:
+    q, space = question(tiny(), lab(memory=3)), Space(16, 32)
+    few, many = search(q, space, top=3).best, search(q, space, top=30).best
+    assert [few.row(i) for i in range(3)] == [many.row(i) for i in range(3)]
+    steps = score(q, many).step_time_s
+    assert (np.diff(steps) >= 0).all()

@@ -1,0 +1,87 @@
+"""Real config.json files, read as they are, give the published parameter count to the last one."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from planner.errors import InputError
+from planner.workload.build import build_workload
+from planner.workload.huggingface import FAMILIES, parse_huggingface
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+CONFIGS = sorted(path.parent.name for path in FIXTURES.glob("configs/*/config.json"))
+
+
+def published() -> dict[str, int]:
+    with (FIXTURES / "parameter_counts.csv").open(newline="") as file:
+        return {row["name"]: int(row["parameters"]) for row in csv.DictReader(file) if row["rounding"] == "1"}
+
+
+def text(name: str) -> str:
+    return (FIXTURES / "configs" / name / "config.json").read_text()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_parameters_equal_the_published_count(name: str) -> None:
+    spec = parse_huggingface(text(name), f"{name}/config.json", name)
+    assert build_workload(spec).parameters == published()[name]
+
+
+def test_every_family_has_a_real_file() -> None:
+    assert {json.loads(text(name))["model_type"] for name in CONFIGS} == set(FAMILIES)
+
+
+def changed(name: str, **keys: object) -> str:
+    raw = json.loads(text(name))
+    raw.update(keys)
+    return json.dumps({key: value for key, value in raw.items() if value != "missing"})
+
+
+def told(config: str) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_huggingface(config, "config.json", "x")
+    return str(caught.value)
+
+
+def test_an_unknown_model_type_lists_the_known_ones() -> None:
+    message = told(changed("llama-3-8b", model_type="lama"))
+    assert "did you mean llama?" in message
+    assert all(family in message for family in FAMILIES)
+
+
+def test_a_missing_model_type_is_never_guessed() -> None:
+    assert "model_type" in told(changed("llama-3-8b", model_type="missing"))
+
+
+@pytest.mark.parametrize("family", ["llama-3-8b", "deepseek-v3", "gpt2", "t5-large", "xlnet-large-cased"])
+def test_a_file_cut_off_anywhere_is_told(family: str) -> None:
+    whole = text(family)
+    for cut in range(0, len(whole.rstrip()) - 1, 37):
+        assert "config.json" in told(whole[:cut])
+
+
+@pytest.mark.parametrize(
+    ("keys", "parts"),
+    [
+        ({"hidden_size": "4096"}, ["hidden_size", "4096", "a whole number"]),
+        ({"hidden_size": "missing"}, ["hidden_size", "missing key"]),
+        ({"num_hidden_layers": -3}, ["num_hidden_layers", "-3"]),
+        ({"num_attention_heads": 0}, ["heads"]),
+        ({"num_key_value_heads": 5}, ["kv_heads", "a divisor of heads 32"]),
+        ({"tie_word_embeddings": 1}, ["tie_word_embeddings", "true or false"]),
+        ({"vocab_size": 10**400}, ["vocab_size"]),
+        ({"hidden_size": True}, ["hidden_size"]),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key(keys: dict[str, object], parts: list[str]) -> None:
+    message = told(changed("llama-3-8b", **keys))
+    for part in ["config.json", *parts]:
+        assert part in message
+
+
+def test_sliding_windows_reach_the_operators() -> None:
+    spec = parse_huggingface(text("gpt-oss-120b"), "config.json", "gpt-oss")
+    kinds = [run.layer.name for run in build_workload(spec).runs]
+    assert kinds == ["moe-window", "moe"] * 18

@@ -1,0 +1,36 @@
+"""Every preset has exactly the parameters that its authors state."""
+
+import pytest
+
+from planner.errors import InputError
+from planner.workload.build import build_workload
+from planner.workload.presets import preset, preset_names
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_parameters_equal_the_published_count(name: str) -> None:
+    spec = preset(name)
+    assert spec.published is not None, "a preset states its published count"
+    assert spec.published.source
+    counted, rounding = build_workload(spec).parameters, spec.published.rounding
+    assert round(counted / rounding) * rounding == spec.published.parameters
+
+
+def test_the_models_that_the_guide_promises_are_there() -> None:
+    promised = """gpt-1.7b gpt-3.6b gpt-7.5b gpt-18.4b gpt-39.1b gpt-76.1b gpt-145.6b gpt-310.1b gpt-529.6b
+    gpt-1008b gpt-3-175b megatron-22b megatron-530b megatron-1t llama-2-7b llama-2-13b llama-2-70b llama-3-8b
+    llama-3-70b llama-3.1-405b bert-base bert-large roberta-large t5-large t5-11b xlnet-large mixtral-8x7b
+    deepseek-v3 qwen3-30b-a3b gpt-oss-120b"""
+    assert set(promised.split()) <= set(preset_names())
+
+
+def test_an_unknown_name_gets_the_nearest_one() -> None:
+    with pytest.raises(InputError, match=r"did you mean llama-3-70b\?"):
+        preset("lama-3-70b")
+
+
+def test_active_parameters_of_a_mixture_of_experts() -> None:
+    # DeepSeek-V3 technical report (arXiv 2412.19437): 37B activated of 671B
+    assert build_workload(preset("deepseek-v3")).active_parameters == pytest.approx(37.5e9, rel=0.02)
+    # Qwen3 technical report (arXiv 2505.09388): 3.3B activated of 30.5B
+    assert build_workload(preset("qwen3-30b-a3b")).active_parameters == pytest.approx(3.3e9, rel=0.03)

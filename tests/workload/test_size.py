@@ -1,0 +1,45 @@
+"""A bare size becomes a sensible shape."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.errors import InputError
+from planner.workload.build import build_workload
+from planner.workload.size import describe_size, looks_like_size, spec_of_size
+
+
+@given(st.floats(min_value=0.02, max_value=50_000))
+def test_the_shape_has_about_the_size(billions: float) -> None:
+    text = f"{billions * 1000:.0f}M"
+    workload = build_workload(spec_of_size(text))
+    assert workload.parameters == pytest.approx(float(text[:-1]) * 1e6, rel=0.12)
+    assert workload.heads % workload.kv_heads == 0
+
+
+def test_the_published_shape_is_found_for_its_size() -> None:
+    spec = spec_of_size("70B")
+    assert (spec.layers, spec.hidden_size, spec.heads, spec.kv_heads) == (80, 8192, 64, 8)
+
+
+def test_the_shape_is_told() -> None:
+    workload = build_workload(spec_of_size("13B"))
+    told = describe_size(spec_of_size("13B"))
+    assert f"{workload.layer_count} layers" in told
+    assert f"hidden {workload.hidden_size}" in told
+
+
+@pytest.mark.parametrize("text", ["70B", "7b", "1.5T", "125M"])
+def test_sizes_are_recognised(text: str) -> None:
+    assert looks_like_size(text)
+
+
+@pytest.mark.parametrize("text", ["llama-70B", "70", "B", "70BB", "-7B"])
+def test_other_names_are_not(text: str) -> None:
+    assert not looks_like_size(text)
+
+
+@pytest.mark.parametrize("text", ["1M", "900T"])
+def test_sizes_out_of_range_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="10M to 100T"):
+        spec_of_size(text)

@@ -1,0 +1,53 @@
+"""A model file of one's own: what is read, and what is told when it is wrong."""
+
+import pytest
+
+from planner.errors import InputError
+from planner.workload.build import build_workload
+from planner.workload.spec import parse_spec
+
+GOOD = """
+name = "mine"
+hidden_size = 512
+layers = 4
+heads = 8
+ffn_size = 2048
+vocab_size = 1000
+seq_length = 256
+"""
+
+
+def test_a_plain_file_is_read() -> None:
+    workload = build_workload(parse_spec(GOOD, "toml", "mine.toml"))
+    assert workload.layer_count == 4
+    # 12 h^2 per layer of a GPT without biases, norms of 2 h (two a layer, one at the end), two tables
+    assert workload.parameters == 4 * (12 * 512**2 + 4 * 512) + 2 * 512 + 2 * 1000 * 512
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("hiden_size = 5", ["mine.toml", "hiden_size", "did you mean hidden_size?"]),
+        ("kv_heads = 3", ["kv_heads", "value:    3", "a divisor of heads 8"]),
+        ('head_dim = "x"', ["head_dim", "value:    x"]),
+        ("learned_positions = -1", ["learned_positions", "-1"]),
+        ("decoder_layers = 2", ["decoder_layers", "encoder-decoder"]),
+        ("[moe]\nexperts = 4\ntopk = 8\nexpert_ffn_size = 64", ["moe.topk", "at most moe.experts 4"]),
+        ("[moe]\nexpert = 4", ["moe.expert", "did you mean experts?"]),
+    ],
+)
+def test_a_wrong_key_is_told(change: str, told: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_spec(GOOD + change, "toml", "mine.toml")
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_a_missing_key_is_told() -> None:
+    with pytest.raises(InputError, match="missing required field `ffn_size`"):
+        parse_spec(GOOD.replace("ffn_size = 2048", ""), "toml", "mine.toml")
+
+
+def test_a_cut_off_file_is_told() -> None:
+    with pytest.raises(InputError, match="not valid TOML"):
+        parse_spec(GOOD + "[moe", "toml", "mine.toml")
