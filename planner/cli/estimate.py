@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -29,7 +29,7 @@ from planner.cli.question import (
 )
 
 
-class Recompute(str, Enum):
+class Recompute(StrEnum):
     """Modes of activation recomputation."""
 
     NONE = "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from planner.search.space import Space
 
 
-class Output(str, Enum):
+class Output(StrEnum):
     """Forms of output."""
 
     TABLE = "table"
     JSON = "json"
 
 
-class Attention(str, Enum):
+class Attention(StrEnum):
     """Attention kernels."""
 
     FLASH = "flash"
     UNFUSED = "unfused"
 
 
-class Convention(str, Enum):
+class Convention(StrEnum):
     """How causal attention is counted in FLOPs."""
 
     FULL = "full"

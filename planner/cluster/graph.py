@@ -8,6 +8,7 @@ path from the device up to a switch tells what a group pays that meets there.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from planner.cluster.cluster import Cluster
@@ -55,6 +56,6 @@ def way_up(graph: nx.Graph[str], level: str) -> tuple[float, float]:
     import networkx as nx
 
     path = nx.shortest_path(graph, DEVICE, level)
-    edges = [graph.edges[a, b] for a, b in zip(path, path[1:], strict=False)]
+    edges = [graph.edges[a, b] for a, b in itertools.pairwise(path)]
     bandwidth = min(float(edge["bandwidth_bytes_per_s"]) for edge in edges)
     return bandwidth, sum(float(edge["latency_s"]) for edge in edges)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.arrays import added, weighted
+from planner.cost.arrays import added, largest, weighted
 from planner.cost.collectives import send
 from planner.cost.data_parallel import data_parallel, optimizer_seconds
 from planner.cost.flops import model_flops, recomputed_flops
@@ -85,11 +85,11 @@ def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
     and the others' sum, is least; n t_max + (sum_i t_i - t_max)/vpp grows in every t_i, since n >= 1/vpp.
     Data-parallel exchange, optimizer and overhead are at least zero.
     """
-    none = replace(s, recompute=np.zeros_like(s.recompute))
-    stage, rest = _slowest_stage(p, none)
+    per_layer = added(_terms_per_layer(p.tables).values())[0][p.layer_row]
+    slowest = largest(_stage_times(p, per_layer))
     n = training.global_batch // (s.dp * s.micro_batch)
     sends, _ = _sends(training, s, n)
-    return n * added(stage[name] for name in TERMS[:6]) + sends + rest / s.vpp
+    return n * slowest + sends + _others(p, per_layer, slowest) / s.vpp
 
 
 def score(training: Training, s: Strategies) -> Scores:
@@ -125,33 +125,45 @@ def score(training: Training, s: Strategies) -> Scores:
     return Scores(step, terms, hidden, mfu, hfu)
 
 
+def _terms_per_layer(tables: LayerTables) -> dict[str, Floats]:
+    """Seconds of one micro-batch in one layer, by term and recompute mode: shape [modes, rows, kinds] each."""
+    body = np.ones(tables.forward.shape[1])
+    body[-2:] = 0.0  # embedding and head are never recomputed
+    none = np.zeros_like(tables.forward)
+    again = np.stack([none, tables.again * body, tables.forward * body])
+    tp_again = np.stack([none, none, tables.tp_forward * body])
+    ep_again = np.stack([none, none, tables.ep_forward * body])
+    return {
+        "forward": np.stack([tables.forward] * 3),
+        "backward": np.stack([tables.backward] * 3),
+        "recompute": again,
+        "tensor_parallel": tables.tp_forward + tables.tp_backward + tp_again,
+        "context_parallel": np.stack([tables.cp] * 3),
+        "expert_parallel": tables.ep_forward + tables.ep_backward + ep_again,
+    }
+
+
+def _stage_times(p: Prepared, per_layer: Floats) -> Floats:
+    """One micro-batch on each distinct stage, from the times of one layer of each kind: [plans, stages]."""
+    return weighted(p.stages.counts[p.split], per_layer[:, None, :])
+
+
+def _others(p: Prepared, per_layer: Floats, slowest: Floats) -> Floats:
+    """One micro-batch on all stages but the slowest, shape [plans]."""
+    return np.maximum(weighted(p.stages.whole[None, :], per_layer) - slowest, 0.0)
+
+
 def _slowest_stage(p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Floats]:
     """Terms of one micro-batch on the slowest stage, and the time of all other stages together; [plans]."""
-    layers, row = p.tables, p.layer_row
-    selective, full = (s.recompute == 1)[:, None], (s.recompute == 2)[:, None]
-    body = np.ones(layers.forward.shape[1])
-    body[-2:] = 0.0  # embedding and head are never recomputed
-
-    again = layers.again[row] * selective + layers.forward[row] * full
-    tp_again = layers.tp_forward[row] * full
-    ep_again = layers.ep_forward[row] * full
-    by_kind = {
-        "forward": layers.forward[row],
-        "backward": layers.backward[row],
-        "recompute": again * body,
-        "tensor_parallel": layers.tp_forward[row] + layers.tp_backward[row] + tp_again * body,
-        "context_parallel": layers.cp[row],
-        "expert_parallel": layers.ep_forward[row] + layers.ep_backward[row] + ep_again * body,
-    }
-    per_layer = added(by_kind.values())
-    counts = p.stages.counts[p.split]
-    times = weighted(counts, per_layer[:, None, :])
-    slowest = np.argmax(times, axis=1)
-    chosen = counts[np.arange(len(row)), slowest]
-    terms = {name: weighted(chosen, part) for name, part in by_kind.items()}
-    terms["tp_hidden"] = weighted(chosen, layers.tp_hidden[row])
-    terms["cp_hidden"] = weighted(chosen, layers.cp_hidden[row])
-    return terms, np.maximum(weighted(p.stages.whole[None, :], per_layer) - times.max(axis=1), 0.0)
+    tables, row = p.tables, p.layer_row
+    terms = _terms_per_layer(tables)
+    per_layer = added(terms.values())[s.recompute, row]
+    times = _stage_times(p, per_layer)
+    counts = p.stages.counts[p.split, np.argmax(times, axis=1)]
+    stage = {name: weighted(counts, table[s.recompute, row]) for name, table in terms.items()}
+    stage["tp_hidden"] = weighted(counts, tables.tp_hidden[row])
+    stage["cp_hidden"] = weighted(counts, tables.cp_hidden[row])
+    return stage, _others(p, per_layer, largest(times))
 
 
 def _sends(training: Training, s: Strategies, n: Ints) -> tuple[Floats, Floats]:

@@ -34,11 +34,11 @@ def console() -> Console:
     return Console(width=width, color_system=None, highlight=False, force_terminal=False)
 
 
-def print_document(document: Document) -> None:
-    """Print the whole answer."""
+def print_document(document: Document, out: Console | None = None) -> None:
+    """Print the whole answer, on stdout where no console is given."""
     from rich.table import Table
 
-    out = console()
+    out = out or console()
     for line in _heading(document):
         out.print(line, markup=False, soft_wrap=True)
     out.print()

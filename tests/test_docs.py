@@ -1,0 +1,49 @@
+"""Every command of the documentation runs, and every file in it is read."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import run
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [
+    (page.name, kind, block)
+    for page in PAGES
+    for kind, block in re.findall(r"```(sh|toml)\n(.*?)```", page.read_text(), re.DOTALL)
+]
+COMMANDS = [
+    (page, line.split("#")[0].strip())
+    for page, kind, block in BLOCKS
+    if kind == "sh"
+    for line in block.splitlines()
+    if line.startswith(("plan ", "planner "))
+]
+FILES = [(page, block) for page, kind, block in BLOCKS if kind == "toml"]
+
+
+def test_there_are_commands_to_run() -> None:
+    assert len(COMMANDS) >= 8
+    assert len(FILES) >= 2
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_a_command_of_the_documentation_runs(page: str, command: str) -> None:
+    program, *arguments = shlex.split(command)
+    done = run(program, *arguments)
+    assert done.returncode == 0, f"{page}: {done.stderr}"
+    assert done.stdout
+
+
+@pytest.mark.parametrize(("page", "block"), FILES)
+def test_a_file_of_the_documentation_is_read(page: str, block: str, tmp_path: Path) -> None:
+    file = tmp_path / "file.toml"
+    file.write_text(block)
+    if "[node]" in block:
+        done = run("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "128")
+    else:
+        done = run("plan", str(file), "--cluster", "dgx-h100", "--nodes", "32", "--global-batch", "1024")
+    assert done.returncode == 0, f"{page}: {done.stderr}"
