@@ -98,16 +98,16 @@ def format_seconds(value: float) -> str:
     """`12.3 s`, `4.56 ms`, `7.8 us`: three significant digits."""
     for unit, factor in (("s", 1.0), ("ms", 1e-3)):
         if value >= factor:
-            return f"{value / factor:.3g} {unit}" if value / factor < 1000 else f"{value / factor:,.0f} {unit}"
-    return "0 s" if value == 0 else f"{value / 1e-6:.3g} us"
+            return f"{_three_digits(value / factor)} {unit}"
+    return "0 s" if value == 0 else f"{_three_digits(value / 1e-6)} us"
 
 
 def format_si(value: float, unit: str = "") -> str:
     """`312 T`, `15.0 T`, `70.6 G`: decimal prefixes, three significant digits."""
     for prefix, factor in reversed(_DECIMAL.items()):
         if prefix != "K" and value >= factor * 0.9995:
-            return f"{value / factor:.3g} {prefix}{unit}".rstrip()
-    return f"{value:.3g} {unit}".rstrip()
+            return f"{_three_digits(value / factor)} {prefix}{unit}".rstrip()
+    return f"{_three_digits(value)} {unit}".rstrip()
 
 
 def format_parameters(value: float) -> str:
@@ -116,3 +116,9 @@ def format_parameters(value: float) -> str:
         if value >= factor * 0.9995:
             return f"{value / factor:.3g}{prefix}"
     return f"{value:.0f}"
+
+
+def _three_digits(value: float) -> str:
+    """Three significant digits, trailing zeros kept so that columns line up; thousands separated."""
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:,.{decimals}f}"

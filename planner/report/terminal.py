@@ -39,19 +39,21 @@ def print_document(document: Document, out: Console | None = None) -> None:
     from rich.table import Table
 
     out = out or console()
+    # a pipe gets each sentence on one line, a terminal has it wrapped at words
+    unwrapped = not out.is_terminal
     for line in _heading(document):
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
     out.print(plans_table(document))
     best = document.plans[0]
     beside = Table.grid(padding=(0, 4, 0, 0))
     beside.add_row(_terms_table(best), _memory_table(best))
     out.print(beside)
-    out.print(f"Bottleneck: {best.bottleneck}", markup=False, soft_wrap=True)
+    out.print(f"Bottleneck: {best.bottleneck}", markup=False, soft_wrap=unwrapped)
     if document.run is not None:
         run = document.run
         text = f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days."
-        out.print(text, markup=False, soft_wrap=True)
+        out.print(text, markup=False, soft_wrap=unwrapped)
 
 
 def _heading(document: Document) -> list[str]:

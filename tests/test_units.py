@@ -1,0 +1,72 @@
+"""Quantities are read as the field writes them, and written in the same way."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.errors import InputError
+from planner.units import (
+    format_bytes,
+    format_parameters,
+    format_seconds,
+    format_si,
+    parse_count,
+    parse_quantity,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension", "value"),
+    [
+        ("80GiB", "bytes", 80 * 2**30),
+        ("80GB", "bytes", 80e9),
+        ("400Gb/s", "bytes_per_s", 50e9),
+        ("400Gbps", "bytes_per_s", 50e9),
+        ("450 GB/s", "bytes_per_s", 450e9),
+        ("2us", "s", 2e-6),
+        ("30d", "s", 30 * 86400),
+        ("989.4TFLOP/s", "flops", 989.4e12),
+        ("10.2kW", "w", 10200),
+        ("1.5T", "count", 1.5e12),
+        ("70B", "count", 70e9),
+        ("2MUSD", "usd", 2e6),
+        ("90%", "ratio", 0.9),
+        (312e12, "flops", 312e12),
+        ("1_000", "count", 1000),
+    ],
+)
+def test_quantities_are_read(text, dimension, value) -> None:
+    assert parse_quantity(text, dimension) == pytest.approx(value, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "GB", "-1GB", "1e400", "nan", "inf", "80 G B", "80Gi", "1" * 70, True, -1, 1e31, 10**400]
+)
+def test_what_is_no_quantity_is_told(text) -> None:
+    with pytest.raises(InputError, match="a size such as 80GiB"):
+        parse_quantity(text, "bytes")
+
+
+@pytest.mark.parametrize("text", ["1.5", "0", "-3", "2.5e-3"])
+def test_a_count_is_whole_and_positive(text) -> None:
+    with pytest.raises(InputError):
+        parse_count(text)
+
+
+@given(st.floats(1e-6, 1e12))
+def test_what_is_written_can_be_read_again(value) -> None:
+    assert parse_quantity(format_bytes(value * 1e6), "bytes") == pytest.approx(value * 1e6, rel=0.01)
+    # half a unit of the last of three digits
+    assert parse_quantity(format_seconds(value % 900 + 1e-3).replace(",", ""), "s") == pytest.approx(
+        value % 900 + 1e-3, rel=0.006
+    )
+
+
+def test_forms() -> None:
+    assert format_seconds(11.0) == "11.0 s"
+    assert format_seconds(0.0123) == "12.3 ms"
+    assert format_seconds(0) == "0 s"
+    assert format_si(15e12) == "15.0 T"
+    assert format_parameters(70_553_706_496) == "70.6B"
+    assert format_parameters(1.008e12) == "1.01T"
+    assert format_bytes(80 * 2**30) == "80.00 GiB"
