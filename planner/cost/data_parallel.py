@@ -39,7 +39,7 @@ def _exchange(training: Training, s: Strategies, dense: Floats, expert: Floats) 
     groups = ((dense, s.dp * s.cp, s.tp), (expert, s.dp * s.cp // s.ep, s.tp * s.ep))
     reduce = scatter = gather = np.zeros(len(s))
     for parameters, group, stride in groups:
-        gradients, weights = parameters * training.gradient_bytes, parameters * training.weight_bytes
+        gradients, weights = parameters * training.framework.reduced, parameters * training.framework.weight
         there = parameters > 0
         reduce = reduce + np.where(there, all_reduce(network, gradients, group, stride), 0.0)
         scatter = scatter + np.where(there, reduce_scatter(network, gradients, group, stride), 0.0)
@@ -97,7 +97,8 @@ def optimizer_seconds(training: Training, s: Strategies, parameters: Parameters)
     shards = (s.dp * s.cp)[:, None].astype(np.float64)
     shared = parameters.dense / shards + parameters.expert * s.ep[:, None] / shards
     own = np.where(s.zero_stage[:, None] >= 1, shared, parameters.dense + parameters.expert).max(axis=1)
-    traffic = training.gradient_bytes + 2 * training.optimizer_bytes + training.weight_bytes
+    held = training.framework
+    traffic = held.gradient + 2 * held.optimizer + held.weight
     rate = training.accelerator.memory_bandwidth_bytes_per_s * training.calibration.memory_efficiency
     seconds: Floats = own * traffic / rate
     return seconds

@@ -76,15 +76,16 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
     layer = (parameters.largest_dense + parameters.largest_expert)[:, None]
     zero = zero_stage[:, None]
 
-    def sharded(bytes_each: float, from_stage: int, at_work: float) -> Floats:
+    def sharded(bytes_each: float, from_stage: int, at_work: float, kept: float) -> Floats:
         """Sharded from one ZeRO stage on, with room for `at_work` whole layers, never more than unsharded."""
-        pieces = np.minimum(shared + at_work * layer, held)
-        return bytes_each * np.where(zero >= from_stage, pieces, held)
+        pieces = np.minimum(kept * shared + bytes_each * at_work * layer, bytes_each * held)
+        return np.where(zero >= from_stage, pieces, bytes_each * held)
 
+    own = training.framework
     return {
-        "weights": sharded(training.weight_bytes, 3, 2.0),
-        "gradients": sharded(training.gradient_bytes, 2, 1.0),
-        "optimizer": sharded(training.optimizer_bytes, 1, 0.0),
+        "weights": sharded(own.weight, 3, 2.0, own.sharded_weight),
+        "gradients": sharded(own.gradient, 2, 1.0, own.gradient),
+        "optimizer": sharded(own.optimizer, 1, 0.0, own.optimizer),
     }
 
 

@@ -13,15 +13,40 @@ from planner.workload.operators import Workload
 
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
+FrameworkName = Literal["megatron", "fsdp", "deepspeed"]
+Launch = Literal["fused", "compiled", "eager"]
+
+
+@dataclass(frozen=True)
+class Framework:
+    """What a trainer holds and sends, in bytes per parameter.
+
+    `weight`: the 16-bit copy that the kernels read; `sharded_weight`: of it what stays once ZeRO 3 shards;
+    `gradient`; `optimizer`: 32-bit master copy and two moments; `reduced`: the gradient as it is sent.
+    """
+
+    name: FrameworkName
+    weight: float
+    sharded_weight: float
+    gradient: float
+    optimizer: float
+    reduced: float
+    launch: Launch
+
+
+FRAMEWORKS = {
+    # 32-bit gradient buffers, reduced in 32 bit (Megatron-LM with the distributed optimizer)
+    "megatron": Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, "fused"),
+    # 32-bit sharded parameters are the master copy; 16-bit weights live while gathered, gradients are sent in 16 bit
+    "fsdp": Framework("fsdp", 2.0, 0.0, 4.0, 12.0, 2.0, "eager"),
+    # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)
+    "deepspeed": Framework("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, "eager"),
+}
 
 
 @dataclass(frozen=True)
 class Training:
-    """One question to the cost model. Bytes are per parameter.
-
-    16-bit weights, 32-bit gradients and 12 bytes of Adam state (32-bit master copy and two moments) are
-    mixed-precision training as Megatron-LM does it (Rajbhandari et al. 2019, arXiv 1910.02054, section 3.1).
-    """
+    """One question to the cost model."""
 
     workload: Workload
     accelerator: Accelerator
@@ -32,9 +57,8 @@ class Training:
     precision: str = "bf16"
     attention: AttentionKernel = "flash"
     flops_convention: FlopsConvention = "full"
-    weight_bytes: float = 2.0
-    gradient_bytes: float = 4.0
-    optimizer_bytes: float = 12.0
+    framework: Framework = FRAMEWORKS["megatron"]
+    launch: Launch = "fused"
     reserve_bytes: float = 2.0 * 2**30
     """CUDA context, NCCL and fragmentation."""
 
@@ -47,8 +71,13 @@ def training(
     precision: str | None = None,
     attention: AttentionKernel = "flash",
     flops_convention: FlopsConvention = "full",
+    framework: FrameworkName = "megatron",
+    launch: Launch | None = None,
 ) -> Training:
-    """Bind a model to a cluster. Without a precision: bf16 where the part has it, else fp16."""
+    """Bind a model to a cluster.
+
+    Without a precision: bf16 where the part has it, else fp16. Without a launch mode: the framework's own.
+    """
     accelerator = cluster.accelerator
     chosen = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
     accelerator.peak(chosen)
@@ -64,4 +93,6 @@ def training(
         precision=chosen,
         attention=attention,
         flops_convention=flops_convention,
+        framework=FRAMEWORKS[framework],
+        launch=launch or FRAMEWORKS[framework].launch,
     )

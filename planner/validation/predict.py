@@ -1,0 +1,78 @@
+"""Predict measured runs: the figure that the source measured, and the peak memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from planner.cost.flops import model_flops, recomputed_flops
+from planner.cost.step import memory_of, score
+from planner.cost.strategies import RECOMPUTE, Strategies
+from planner.cost.training import Training
+from planner.search.search import search
+from planner.search.space import RULES
+from planner.validation.binding import Question, bind
+from planner.validation.runs import RowError, Run
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row beside its prediction. `filled` names what the row left open, with what was taken."""
+
+    run: Run
+    predicted: float
+    memory_predicted_gib: float
+    filled: tuple[str, ...]
+
+    @property
+    def error_pct(self) -> float:
+        """Signed error of the figure, in percent of the measured one."""
+        return 100 * (self.predicted / self.run.value - 1)
+
+    @property
+    def memory_error_pct(self) -> float | None:
+        """Signed error of the peak memory in percent, None where the row has none."""
+        measured = self.run.peak_memory_gib
+        return None if measured is None else 100 * (self.memory_predicted_gib / measured - 1)
+
+
+def predict(run: Run) -> Prediction:
+    """The prediction of one row; what it leaves open is the best plan that fits. Raises RowError."""
+    question = bind(run)
+    plan, filled = chosen_plan(question)
+    return Prediction(run, figure(run, question.training, plan), _memory_gib(question.training, plan), filled)
+
+
+def chosen_plan(question: Question) -> tuple[Strategies, tuple[str, ...]]:
+    """The plan of a question and what was filled. Raises RowError where the row breaks a rule."""
+    found = search(question.training, question.space, top=1)
+    filled = question.filled
+    if not found.tally.feasible and found.tally.cut_by["memory"]:
+        # it ran, so it fitted: take the row's word over the memory model's, and say so
+        boundless = replace(question.training.accelerator, memory_bytes=float("inf"))
+        found = search(replace(question.training, accelerator=boundless), question.space, top=1)
+        filled = (*filled, "memory")
+    if not found.tally.feasible:
+        cut = [rule for rule in RULES if found.tally.cut_by[rule]]
+        raise RowError(f"no such plan: {', '.join(cut) or 'tp x pp x cp x dp is not the number of devices'}")
+    row = found.best.row(0)
+    told = {"recompute": RECOMPUTE[row["recompute"]], "seq_parallel": row["sequence_parallel"]}
+    named = tuple(f"{column}={told.get(column, row.get(column, 'assumed'))}" for column in filled)
+    return found.best, named
+
+
+def figure(run: Run, training: Training, plan: Strategies) -> float:
+    """The predicted step in the row's own metric and convention."""
+    step = float(score(training, plan).step_time_s[0])
+    tokens = training.global_batch * training.workload.seq_length
+    if run.metric == "step_time_s":
+        return step
+    if run.metric == "tokens_per_s_per_device":
+        return tokens / step / training.devices
+    flops = model_flops(training.workload, training.global_batch, "full")
+    if "recomputation" in run.flops_convention:
+        flops += recomputed_flops(training.workload, training.global_batch, "full", unfused_attention=False)[2]
+    return flops / step / training.devices / 1e12
+
+
+def _memory_gib(training: Training, plan: Strategies) -> float:
+    return sum(float(part[0]) for part in memory_of(training, plan).values()) / 2**30

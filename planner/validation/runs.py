@@ -1,0 +1,140 @@
+"""A table of measured runs: its columns, its rows, and what cannot be read of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+from planner.errors import InputError
+
+COLUMNS = (
+    "id", "source", "locator", "model", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts",
+    "topk", "accelerator", "devices", "inter_gbps_per_device", "precision", "tp", "pp", "vpp", "cp", "ep", "dp",
+    "micro_batch", "global_batch", "recompute", "seq_parallel", "sharding", "metric", "value", "peak_memory_gib",
+    "flops_convention", "notes",
+)  # fmt: skip
+NEEDED = ("id", "model", "layers", "hidden", "heads", "ffn", "vocab", "seq", "accelerator", "devices", "metric", "value")
+METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
+_MOST = 100_000
+
+
+class RowError(Exception):
+    """Why one row is skipped."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured run. A number is None where the source does not state it."""
+
+    id: str
+    source: str
+    model: str
+    accelerator: str
+    precision: str
+    recompute: str
+    sharding: str
+    metric: str
+    value: float
+    peak_memory_gib: float | None
+    notes: str
+    seq_parallel: bool | None
+    flops_convention: str
+    numbers: dict[str, int | None]
+    inter_gbps_per_device: float | None
+
+    def need(self, column: str) -> int:
+        """A number that the row must state. Raises RowError."""
+        value = self.numbers[column]
+        if value is None:
+            raise RowError(f"{column} is empty")
+        return value
+
+
+_INTEGERS = (
+    "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts", "topk", "devices", "tp", "pp", "vpp",
+    "cp", "ep", "dp", "micro_batch", "global_batch",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row that was not predicted, and why."""
+
+    id: str
+    line: int
+    reason: str
+
+
+def parse_runs(text: str, origin: str) -> tuple[list[Run], list[Skipped]]:
+    """Rows and what could not be read. Raises InputError for a table without the needed columns."""
+    try:
+        table = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise InputError(f"not valid CSV: {error}", origin=origin) from None
+    if not table:
+        raise InputError("has no rows", origin=origin, expected=f"the columns {', '.join(COLUMNS)}")
+    missing = [column for column in NEEDED if column not in table[0]]
+    if missing:
+        raise InputError("a column is missing", origin=origin, key=missing[0], expected=", ".join(COLUMNS))
+    if len(table) > _MOST:
+        raise InputError("too many rows", origin=origin, value=len(table), expected=f"at most {_MOST}")
+    runs: list[Run] = []
+    skipped: list[Skipped] = []
+    for line, row in enumerate(table, start=2):
+        try:
+            runs.append(_run({key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}))
+        except RowError as error:
+            skipped.append(Skipped(row.get("id") or f"line {line}", line, str(error)))
+    return runs, skipped
+
+
+def _run(row: dict[str, str]) -> Run:
+    for column in NEEDED:
+        if not row[column]:
+            raise RowError(f"{column} is empty")
+    if row["metric"] not in METRICS:
+        raise RowError(f"metric {row['metric']!r} is not one of {', '.join(METRICS)}")
+    value = _number(row, "value")
+    if value is None or not 0 < value < 1e15:
+        raise RowError(f"value {row['value']!r} is not a positive number")
+    parallel = {"yes": True, "no": False}.get(row.get("seq_parallel", ""))
+    return Run(
+        id=row["id"],
+        source=row.get("source", ""),
+        model=row["model"],
+        accelerator=row["accelerator"],
+        precision=row.get("precision", ""),
+        recompute=row.get("recompute", ""),
+        sharding=row.get("sharding", ""),
+        metric=row["metric"],
+        value=value,
+        peak_memory_gib=_number(row, "peak_memory_gib"),
+        notes=row.get("notes", ""),
+        seq_parallel=parallel,
+        flops_convention=row.get("flops_convention", ""),
+        numbers={column: _integer(row, column) for column in _INTEGERS},
+        inter_gbps_per_device=_number(row, "inter_gbps_per_device"),
+    )
+
+
+def _number(row: dict[str, str], column: str) -> float | None:
+    text = row.get(column, "")
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise RowError(f"{column} {text[:40]!r} is not a number") from None
+    if not abs(value) < 1e18:
+        raise RowError(f"{column} {text[:40]!r} is out of range")
+    return value
+
+
+def _integer(row: dict[str, str], column: str) -> int | None:
+    value = _number(row, column)
+    if value is None:
+        return None
+    if value != int(value) or not 0 < value <= 2**31:
+        raise RowError(f"{column} {row[column]!r} is not a positive whole number")
+    return int(value)
