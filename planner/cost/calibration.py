@@ -6,68 +6,82 @@ import msgspec
 
 from planner.cluster import database
 from planner.cluster.figures import Source, Sourced, number
-
-
-class _Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file of hardware_db/calibration."""
-
-    title: str
-    gemm_efficiency: Sourced
-    gemm_half_rows: Sourced
-    gemm_half_depth: Sourced
-    attention_forward_efficiency: Sourced
-    attention_backward_efficiency: Sourced
-    memory_efficiency: Sourced
-    kernel_launch: Sourced
-    link_efficiency: Sourced
-    nic_efficiency: Sourced
-    overlap: Sourced
-    step_overhead: Sourced
-    sources: dict[str, Source]
+from planner.units import Dimension
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Shares of rated figures (0..1), sizes at which a GEMM reaches half of its best, times in seconds.
-
-    `gemm_half_rows`: rows or columns of the output; `gemm_half_depth`: the summed dimension. `overlap` is the
-    share of a collective's time that can run beside compute where the schedule allows any.
-    """
+    """Shares of rated figures (0..1), sizes at which a GEMM reaches half of its best, times in seconds."""
 
     gemm_efficiency: float
+    """Of the dense peak, large multiplies in 16 bit or more."""
+    gemm_efficiency_8bit: float
+    gemm_efficiency_4bit: float
+    expert_efficiency: float
+    """Of the GEMM efficiency, what a grouped multiply of experts reaches."""
     gemm_half_rows: float
+    """Rows or columns of the output at which a multiply reaches half of its efficiency."""
     gemm_half_depth: float
+    """The same for the summed dimension."""
     attention_forward_efficiency: float
     attention_backward_efficiency: float
     memory_efficiency: float
+    eager_traffic: float
+    """How many times the bytes of a fused kernel a chain of eager kernels moves."""
     kernel_launch_s: float
+    """Gap between two kernels on the device."""
+    host_launch_s: float
+    """Time of the host for one kernel; a layer takes at least this long for each of its kernels."""
     link_efficiency: float
     nic_efficiency: float
     overlap: float
+    """Share of compute beside which a collective can run, where the schedule allows any."""
+    contention: float
+    """By how much a hidden collective slows the compute beside it, as a share of its own time."""
     step_overhead_s: float
+    reference_power_w: float = 0.0
+    """Power of the part that was fitted; 0: power is not looked at."""
+    power_exponent: float = 0.0
+    """A part limited to less power runs at (its power / the reference's) to this power."""
 
 
-def calibration(architecture: str) -> Calibration:
-    """The numbers for an accelerator's architecture; the `default` file's for one that was never fitted."""
-    name = architecture if architecture in database.names("calibration") else "default"
+_DIMENSIONS: dict[str, Dimension] = {
+    "kernel_launch_s": "s",
+    "host_launch_s": "s",
+    "step_overhead_s": "s",
+    "gemm_half_rows": "count",
+    "gemm_half_depth": "count",
+    "reference_power_w": "w",
+}
+
+
+class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file of hardware_db/calibration: each number with its source, the rows it was fitted on, its uncertainty."""
+
+    title: str
+    parameters: dict[str, Sourced]
+    sources: dict[str, Source]
+
+
+def calibration(architecture: str, framework: str) -> Calibration:
+    """The numbers for an accelerator's architecture under a framework.
+
+    Where the pair was never fitted: the architecture's under another framework, then the `default` file's.
+    """
+    names = database.names("calibration")
+    wanted = f"{architecture}-{framework}"
+    other = [name for name in names if architecture and name.rpartition("-")[0] == architecture]
+    name = wanted if wanted in names else other[0] if other else "default"
+    return read_calibration(name)
+
+
+def read_calibration(name: str) -> Calibration:
+    """The numbers of one file."""
     origin = f"hardware_db/calibration/{name}.toml"
-    raw = database.load("calibration", name, _Calibration, "calibration", "", "architecture")
-
-    def share(key: str) -> float:
-        return number(getattr(raw, key), "ratio", origin=origin, key=key)
-
-    def seconds(key: str) -> float:
-        return number(getattr(raw, key), "s", origin=origin, key=key)
-
-    return Calibration(
-        gemm_efficiency=share("gemm_efficiency"),
-        gemm_half_rows=share("gemm_half_rows"),
-        gemm_half_depth=share("gemm_half_depth"),
-        attention_forward_efficiency=share("attention_forward_efficiency"),
-        attention_backward_efficiency=share("attention_backward_efficiency"),
-        memory_efficiency=share("memory_efficiency"),
-        kernel_launch_s=seconds("kernel_launch"),
-        link_efficiency=share("link_efficiency"),
-        nic_efficiency=share("nic_efficiency"),
-        overlap=share("overlap"),
-        step_overhead_s=seconds("step_overhead"),
+    file = database.load("calibration", name, CalibrationFile, "calibration", "", "architecture")
+    return msgspec.convert(
+        {
+            key: number(figure, _DIMENSIONS.get(key, "ratio"), origin=origin, key=key)
+            for key, figure in file.parameters.items()
+        },
+        Calibration,
     )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.training import Training
-from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Pointwise
+from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Loss, Pointwise
 
 Floats = NDArray[np.float64]
 
@@ -47,24 +47,56 @@ class Passes:
     backward: Floats
 
 
-def _operator_peak(training: Training, full_precision: bool) -> float:
-    """FLOP/s of the unit that runs it: logits, router and attention stay in 16 bit."""
+_16BIT = ("fp16", "bf16", "fp32", "tf32", "fp64")
+
+
+def _in_16_bit(training: Training, full_precision: bool) -> bool:
+    """Logits, router and attention stay in 16 bit whatever the layers run in."""
+    return full_precision or training.precision in _16BIT
+
+
+def gemm_rate(training: Training, full_precision: bool) -> float:
+    """FLOP/s of a large multiply: the unit's peak times the share that is reached at this precision."""
+    fitted = training.calibration
+    if _in_16_bit(training, full_precision):
+        return _peak_16_bit(training) * fitted.gemm_efficiency * _sustained(training)
+    four = training.precision == "nvfp4"
+    share = fitted.gemm_efficiency_4bit if four else fitted.gemm_efficiency_8bit
+    return training.accelerator.peak(training.precision) * share * _sustained(training)
+
+
+def _sustained(training: Training) -> float:
+    """Share of the clock that a part keeps whose power is limited below that of the fitted one."""
+    tdp, fitted = training.accelerator.tdp_w, training.calibration
+    if tdp is None or not fitted.reference_power_w:
+        return 1.0
+    return min(1.0, (tdp / fitted.reference_power_w) ** fitted.power_exponent)
+
+
+def _peak_16_bit(training: Training) -> float:
     peaks = training.accelerator.peak_flops
-    if not full_precision or training.precision in ("fp16", "bf16", "fp32", "tf32", "fp64"):
+    if training.precision in _16BIT:
         return training.accelerator.peak(training.precision)
     return peaks.get("bf16") or peaks.get("fp16") or training.accelerator.peak(training.precision)
 
 
 def gemm_seconds(
-    training: Training, m: Floats, n: Floats, k: Floats, *, peak: float, count: Floats | float = 1.0
+    training: Training, m: Floats, n: Floats, k: Floats, *, rate: float, count: Floats | float = 1.0
 ) -> Floats:
-    """`count` multiplies of m x k by k x n in one launch."""
+    """`count` multiplies of m x k by k x n in one launch, at `rate` FLOP/s when large."""
     fitted = training.calibration
     r, d = fitted.gemm_half_rows, fitted.gemm_half_depth
-    # 2mnk / (peak * e) with the saturating e written out: each factor (m + r)/m leaves m + r
-    compute = 2.0 * (m + r) * (n + r) * (k + d) / (peak * fitted.gemm_efficiency)
+    # 2mnk / (rate * m/(m + r) * ...): each saturating factor m/(m + r) leaves m + r
+    compute = 2.0 * (m + r) * (n + r) * (k + d) / rate
     moved = _B16 * (m * k + k * n + m * n) / _memory_rate(training)
     return count * np.maximum(compute, moved) + fitted.kernel_launch_s
+
+
+def _quantised(training: Training, elements: Floats, full_precision: bool) -> Floats:
+    """Seconds to cast an operand of a narrow multiply: 2 bytes read, 1 written, and its transpose written."""
+    if _in_16_bit(training, full_precision):
+        return np.zeros_like(elements)
+    return 4.0 * elements / _memory_rate(training)
 
 
 def _memory_rate(training: Training) -> float:
@@ -76,10 +108,12 @@ def linear(training: Training, op: Linear, shard: Shard) -> Passes:
     m = shard.tokens if op.shard != "none" else shard.tokens / shard.sequence_cut
     k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
     n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
-    peak = _operator_peak(training, op.full_precision)
+    rate = gemm_rate(training, op.full_precision)
     return Passes(
-        gemm_seconds(training, m, n, k, peak=peak),
-        gemm_seconds(training, m, k, n, peak=peak) + gemm_seconds(training, k, n, m, peak=peak),
+        gemm_seconds(training, m, n, k, rate=rate) + _quantised(training, m * k, op.full_precision),
+        gemm_seconds(training, m, k, n, rate=rate)
+        + gemm_seconds(training, k, n, m, rate=rate)
+        + _quantised(training, m * n, op.full_precision),
     )
 
 
@@ -89,11 +123,13 @@ def expert_linear(training: Training, op: ExpertLinear, shard: Shard) -> Passes:
     m = shard.tokens * op.topk / experts
     k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
     n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
-    peak = _operator_peak(training, full_precision=False)
+    rate = gemm_rate(training, full_precision=False) * training.calibration.expert_efficiency
+    rows = m * experts
     return Passes(
-        gemm_seconds(training, m, n, k, peak=peak, count=experts),
-        gemm_seconds(training, m, k, n, peak=peak, count=experts)
-        + gemm_seconds(training, k, n, m, peak=peak, count=experts),
+        gemm_seconds(training, m, n, k, rate=rate, count=experts) + _quantised(training, rows * k, False),
+        gemm_seconds(training, m, k, n, rate=rate, count=experts)
+        + gemm_seconds(training, k, n, m, rate=rate, count=experts)
+        + _quantised(training, rows * n, False),
     )
 
 
@@ -104,7 +140,7 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
     """
     fitted = training.calibration
     length = float(training.workload.seq_length)
-    peak = _operator_peak(training, full_precision=True)
+    peak = _peak_16_bit(training) * _sustained(training)
     window = min(op.window or length, length)
     pairs = shard.tokens * window / shard.tp
     flops = op.flops_per_pair() * pairs
@@ -117,7 +153,7 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
     pairs = shard.tokens * length / shard.tp
     flops = op.flops_per_pair() * pairs
     # per head the two products are length x dim x length: the GEMM curve at these sizes, without edge loss
-    product = flops / (peak * fitted.gemm_efficiency) * (op.qk_dim + fitted.gemm_half_depth) / op.qk_dim
+    product = flops / gemm_rate(training, full_precision=True) * (op.qk_dim + fitted.gemm_half_depth) / op.qk_dim
     traffic = op.heads * pairs / _memory_rate(training)
     launches = 5 * fitted.kernel_launch_s
     return Passes(
@@ -131,6 +167,15 @@ def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:
     if op.traffic_bytes == 0:
         return Passes(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
     cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
-    seconds = op.rows * shard.tokens * op.traffic_bytes / cut / _memory_rate(training)
+    passes = training.calibration.eager_traffic if training.launch == "eager" else 1.0
+    seconds = passes * op.rows * shard.tokens * op.traffic_bytes / cut / _memory_rate(training)
     launch = training.calibration.kernel_launch_s
     return Passes(seconds + launch, 1.5 * seconds + launch)
+
+
+def loss(training: Training, op: Loss, shard: Shard) -> Passes:
+    """Bound by memory: what the loss holds of each logit is written and read once, and again backward."""
+    moved = 2.0 * training.framework.loss * op.vocab_size * shard.tokens / shard.tp
+    seconds = moved / _memory_rate(training)
+    launch = training.calibration.kernel_launch_s
+    return Passes(seconds + launch, 0.5 * seconds + launch)

@@ -86,7 +86,8 @@ def data_parallel(
         + exposed(once_backward, backward)
         + n * (exposed(each_forward, forward) + exposed(each_backward, backward))
     )
-    return shown, total - shown
+    hidden = total - shown
+    return shown + training.calibration.contention * hidden, hidden
 
 
 def optimizer_seconds(training: Training, s: Strategies, parameters: Parameters) -> Floats:

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.collectives import all_gather, all_reduce, all_to_all
-from planner.cost.compute import Passes, Shard, attention, expert_linear, linear, pointwise
+from planner.cost.compute import Passes, Shard, attention, expert_linear, linear, loss, pointwise
 from planner.cost.distinct import distinct
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
-from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Operator, Pointwise
+from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Loss, Operator, Pointwise
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -90,11 +90,23 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
             column["dropped_bytes"] = column["dropped_bytes"] + saved
         if isinstance(op, AttentionCore):
             core = passes
+    # the device waits for the host where kernels are short: three passes' worth of launches for two passes
+    host = training.calibration.host_launch_s * _kernels(layer, shard)
+    column["forward"] = np.maximum(column["forward"], host)
+    column["backward"] = np.maximum(column["backward"], 2 * host)
     hidden_bytes = shard.tokens * training.workload.hidden_size * _B16
     column["input_bytes"] = hidden_bytes / shard.sequence_cut
     column |= _tensor_exchange(training, layer, s, hidden_bytes)
     column |= _context_exchange(training, layer, s, shard, core)
     return column | _expert_exchange(training, layer, s, hidden_bytes / shard.sequence_cut)
+
+
+def _kernels(layer: Layer, shard: Shard) -> Floats:
+    """Kernels that the host launches in one forward pass: one an operator, for experts one each."""
+    count = np.zeros_like(shard.tokens)
+    for op in layer.operators:
+        count = count + (op.experts / shard.ep if isinstance(op, ExpertLinear) else 1.0)
+    return count
 
 
 def _passes(training: Training, op: Operator, shard: Shard) -> Passes:
@@ -104,6 +116,8 @@ def _passes(training: Training, op: Operator, shard: Shard) -> Passes:
         return expert_linear(training, op, shard)
     if isinstance(op, AttentionCore):
         return attention(training, op, shard)
+    if isinstance(op, Loss):
+        return loss(training, op, shard)
     return pointwise(training, op, shard)
 
 
@@ -128,6 +142,8 @@ def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
             # softmax's output, dropout's mask and output: 2 + 1 + 2 bytes a pair
             return 5.0 * op.heads * shard.tokens * training.workload.seq_length / shard.tp
         return shard.tokens * op.heads * 4.0 / shard.tp  # the row sums of the softmax
+    if isinstance(op, Loss):
+        return shard.tokens * op.vocab_size * training.framework.loss / shard.tp
     if isinstance(op, Pointwise):
         cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
         return op.rows * shard.tokens * op.saved_bytes / cut

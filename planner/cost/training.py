@@ -23,6 +23,8 @@ class Framework:
 
     `weight`: the 16-bit copy that the kernels read; `sharded_weight`: of it what stays once ZeRO 3 shards;
     `gradient`; `optimizer`: 32-bit master copy and two moments; `reduced`: the gradient as it is sent.
+    `loss`: bytes that the loss holds for each logit at its peak: 16-bit logits and gradient and a 32-bit copy where
+    it is one kernel; one more 32-bit pass where it is not.
     """
 
     name: FrameworkName
@@ -31,16 +33,17 @@ class Framework:
     gradient: float
     optimizer: float
     reduced: float
+    loss: float
     launch: Launch
 
 
 FRAMEWORKS = {
     # 32-bit gradient buffers, reduced in 32 bit (Megatron-LM with the distributed optimizer)
-    "megatron": Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, "fused"),
+    "megatron": Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "fused"),
     # 32-bit sharded parameters are the master copy; 16-bit weights live while gathered, gradients are sent in 16 bit
-    "fsdp": Framework("fsdp", 2.0, 0.0, 4.0, 12.0, 2.0, "eager"),
+    "fsdp": Framework("fsdp", 2.0, 0.0, 4.0, 12.0, 2.0, 12.0, "eager"),
     # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)
-    "deepspeed": Framework("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, "eager"),
+    "deepspeed": Framework("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, 12.0, "eager"),
 }
 
 
@@ -81,7 +84,7 @@ def training(
     accelerator = cluster.accelerator
     chosen = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
     accelerator.peak(chosen)
-    fitted = calibration(accelerator.architecture)
+    fitted = calibration(accelerator.architecture, framework)
     network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
     return Training(
         workload=workload,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -48,6 +48,7 @@ class Question:
     """What the cost model is asked, and which columns the row left to it."""
 
     training: Training
+    cluster: Cluster
     space: Space
     filled: tuple[str, ...]
 
@@ -72,7 +73,7 @@ def bind(run: Run) -> Question:
     except InputError as error:
         raise RowError(" ".join(str(error).split())) from None
     allowed, filled = _allowed(run)
-    return Question(bound, Space(cluster.devices, batch, allowed), filled)
+    return Question(bound, cluster, Space(cluster.devices, batch, allowed), filled)
 
 
 def _told(run: Run) -> str:
@@ -178,9 +179,3 @@ def _zero_stage(run: Run) -> int | None:
     if name in ("distributed-optimizer", "zero1", "zero-1"):
         return 1
     return 0 if name in ("ddp", "none", "no_shard") else None
-
-
-def with_calibration(question: Question, **changes: float) -> Question:
-    """The same question under other fitted numbers."""
-    fitted = msgspec.structs.replace(question.training.calibration, **changes)
-    return replace(question, training=replace(question.training, calibration=fitted))

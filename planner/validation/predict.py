@@ -75,4 +75,6 @@ def figure(run: Run, training: Training, plan: Strategies) -> float:
 
 
 def _memory_gib(training: Training, plan: Strategies) -> float:
-    return sum(float(part[0]) for part in memory_of(training, plan).values()) / 2**30
+    # what a framework measures is what its allocator holds: the reserve for driver and libraries is not in it
+    held = sum(float(part[0]) for part in memory_of(training, plan).values())
+    return (held - training.reserve_bytes) / 2**30

@@ -8,6 +8,7 @@ from planner.workload.operators import (
     Layer,
     LayerRun,
     Linear,
+    Loss,
     Operator,
     Pointwise,
     Workload,
@@ -15,7 +16,6 @@ from planner.workload.operators import (
 from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec
 
 _B16 = 2  # bytes of a 16-bit activation
-_B32 = 4
 
 
 def build_workload(spec: ModelSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
@@ -253,7 +253,5 @@ def _head(spec: ModelSpec) -> Layer:
         tied = spec.tied_embeddings
         operators.append(Linear("logits", hidden, vocab, "column", full_precision=True, tied=tied))
         bias = vocab if spec.head == "masked-lm" else 0
-        # 16-bit logits read, 32-bit copy written and read by the softmax, the gradient kept in its place
-        loss = Pointwise("loss", vocab * (_B16 + 2 * _B32), vocab * _B32, "tensor", sharded_parameters=bias)
-        operators.append(loss)
+        operators.append(Loss("loss", vocab, sharded_parameters=bias))
     return Layer("head", tuple(operators), tensor_exchanges=1)

@@ -105,7 +105,17 @@ class Pointwise:
     """Rows per token (topk for what happens to routed tokens)."""
 
 
-Operator = Linear | ExpertLinear | AttentionCore | Pointwise
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Cross-entropy over the vocabulary, cut like the columns of the logits."""
+
+    name: str
+    vocab_size: int
+    sharded_parameters: int = 0
+    replicated_parameters: int = 0
+
+
+Operator = Linear | ExpertLinear | AttentionCore | Pointwise | Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +133,12 @@ class Layer:
     @property
     def sharded_parameters(self) -> int:
         """Parameters that tensor parallelism divides."""
-        return sum(op.sharded_parameters for op in self.operators if isinstance(op, Linear | Pointwise))
+        return sum(op.sharded_parameters for op in self.operators if isinstance(op, Linear | Pointwise | Loss))
 
     @property
     def replicated_parameters(self) -> int:
         """Parameters that every tensor-parallel rank holds."""
-        return sum(op.replicated_parameters for op in self.operators if isinstance(op, Linear | Pointwise))
+        return sum(op.replicated_parameters for op in self.operators if isinstance(op, Linear | Pointwise | Loss))
 
     @property
     def expert_parameters(self) -> int:
