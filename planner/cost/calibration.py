@@ -27,6 +27,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     memory_efficiency: float
     eager_traffic: float
     """How many times the bytes of a fused kernel a chain of eager kernels moves."""
+    routing_traffic: float
+    """How many times the bytes of one fused pass the routing of tokens to experts moves."""
     kernel_launch_s: float
     """Gap between two kernels on the device."""
     host_launch_s: float
@@ -54,6 +56,17 @@ _DIMENSIONS: dict[str, Dimension] = {
 }
 
 
+_SIMILAR = {
+    "megatron": ("megatron-classic", "megatron-fsdp", "fsdp2"),
+    "megatron-classic": ("megatron", "megatron-fsdp", "fsdp2"),
+    "megatron-fsdp": ("megatron", "megatron-classic", "fsdp2"),
+    "fsdp2": ("fsdp", "megatron-fsdp", "megatron-classic"),
+    "fsdp": ("fsdp2", "megatron-fsdp", "megatron-classic"),
+    "deepspeed": ("fsdp", "fsdp2", "megatron-classic"),
+}
+"""For each framework, those whose numbers are taken where its own were never fitted, the nearest first."""
+
+
 class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A file of hardware_db/calibration: each number with its source, the rows it was fitted on, its uncertainty."""
 
@@ -65,13 +78,12 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 def calibration(architecture: str, framework: str) -> Calibration:
     """The numbers for an accelerator's architecture under a framework.
 
-    Where the pair was never fitted: the architecture's under another framework, then the `default` file's.
+    Where the pair was never fitted: the architecture's under the most similar framework, then `default`'s.
     """
     names = database.names("calibration")
-    wanted = f"{architecture}-{framework}"
-    other = [name for name in names if architecture and name.rpartition("-")[0] == architecture]
-    name = wanted if wanted in names else other[0] if other else "default"
-    return read_calibration(name)
+    similar = (framework, *_SIMILAR.get(framework, ()))
+    fitted = [f"{architecture}.{other}" for other in similar if f"{architecture}.{other}" in names]
+    return read_calibration(fitted[0] if fitted else "default")
 
 
 def read_calibration(name: str) -> Calibration:

@@ -77,6 +77,22 @@ def all_to_all(network: Network, size_bytes: Floats, group: Ints, stride: Ints) 
     return np.where(group > 1, seconds + latency, 0.0)
 
 
+def routed(network: Network, size_bytes: Floats, topk: int, group: Ints, stride: Ints) -> Floats:
+    """All-to-all of tokens to `topk` experts each, spread evenly; `size_bytes` is one copy of a device's tokens.
+
+    A token that goes to several experts below one part of a tier is sent there once and copied inside
+    (DeepSeek-V3, arXiv 2412.19437, section 3.2.2): of P parts, k even choices visit P (1 - (1 - 1/P)^k).
+    """
+    members = network.members(group, stride)
+    below = np.concatenate([np.ones((len(group), 1)), members[:, :-1]], axis=1)
+    parts = group[:, None] / below
+    copies = (parts - 1) * (1 - (1 - 1 / parts) ** topk)
+    within = members > below
+    seconds = np.where(within, copies * size_bytes[:, None] / network.rates(group, stride), 0.0).max(axis=1)
+    latency = weighted(np.where(within, 1.0, 0.0), network.latency_s[None, :])
+    return np.where(group > 1, seconds + latency, 0.0)
+
+
 def send(network: Network, size_bytes: Floats, stride: Ints) -> Floats:
     """Point to point to the rank `stride` away, over the innermost tier that joins the two."""
     tier = np.minimum((network.joined[None, :] <= stride[:, None]).sum(axis=1), network.tiers - 1)

@@ -167,7 +167,9 @@ def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:
     if op.traffic_bytes == 0:
         return Passes(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
     cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
-    passes = training.calibration.eager_traffic if training.launch == "eager" else 1.0
+    passes = training.calibration.eager_traffic if training.launch == "eager" and op.composite else 1.0
+    if op.domain == "expert":
+        passes *= training.calibration.routing_traffic
     seconds = passes * op.rows * shard.tokens * op.traffic_bytes / cut / _memory_rate(training)
     launch = training.calibration.kernel_launch_s
     return Passes(seconds + launch, 1.5 * seconds + launch)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.collectives import all_gather, all_reduce, all_to_all
+from planner.cost.collectives import all_gather, all_reduce, routed
 from planner.cost.compute import Passes, Shard, attention, expert_linear, linear, loss, pointwise
 from planner.cost.distinct import distinct
 from planner.cost.strategies import Strategies
@@ -91,7 +91,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
         if isinstance(op, AttentionCore):
             core = passes
     # the device waits for the host where kernels are short: three passes' worth of launches for two passes
-    host = training.calibration.host_launch_s * _kernels(layer, shard)
+    host = _kernels(layer, shard) * (0.0 if training.launch == "graph" else training.calibration.host_launch_s)
     column["forward"] = np.maximum(column["forward"], host)
     column["backward"] = np.maximum(column["backward"], 2 * host)
     hidden_bytes = shard.tokens * training.workload.hidden_size * _B16
@@ -159,10 +159,11 @@ def _tensor_exchange(training: Training, layer: Layer, s: Strategies, size: Floa
     parallel = s.sequence_parallel == 1
     pair = np.where(parallel, 2 * gather, all_reduce(network, size, s.tp, stride))
     exchanges = layer.tensor_exchanges
+    hidden = np.where(parallel, exchanges * gather, 0.0)
     return {
         "tp_forward": exchanges * pair,
-        "tp_backward": exchanges * pair,
-        "tp_hidden": np.where(parallel, exchanges * gather, 0.0),
+        "tp_backward": exchanges * pair + training.calibration.contention * hidden,
+        "tp_hidden": hidden,
     }
 
 
@@ -188,5 +189,5 @@ def _expert_exchange(training: Training, layer: Layer, s: Strategies, size: Floa
     """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes."""
     if not layer.topk:
         return {"ep_forward": np.zeros(len(s)), "ep_backward": np.zeros(len(s))}
-    both = 2 * all_to_all(training.network, size * layer.topk, s.ep, s.tp)
+    both = 2 * routed(training.network, size, layer.topk, s.ep, s.tp)
     return {"ep_forward": both, "ep_backward": both}

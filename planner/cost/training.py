@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from planner.cluster.accelerator import Accelerator
@@ -13,8 +13,8 @@ from planner.workload.operators import Workload
 
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
-FrameworkName = Literal["megatron", "fsdp", "deepspeed"]
-Launch = Literal["fused", "compiled", "eager"]
+FrameworkName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed"]
+Launch = Literal["graph", "fused", "compiled", "eager"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,20 @@ class Framework:
     launch: Launch
 
 
+_MEGATRON = Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "fused")
+_FSDP = Framework("fsdp2", 2.0, 0.0, 4.0, 12.0, 2.0, 12.0, "eager")
+
 FRAMEWORKS = {
     # 32-bit gradient buffers, reduced in 32 bit (Megatron-LM with the distributed optimizer)
-    "megatron": Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "fused"),
+    "megatron": _MEGATRON,
+    # the same before fused dispatch of experts (up to NeMo 26.04)
+    "megatron-classic": replace(_MEGATRON, name="megatron-classic"),
+    # Megatron's kernels under fully sharded data parallelism
+    "megatron-fsdp": replace(_FSDP, name="megatron-fsdp", loss=8.0, launch="fused"),
     # 32-bit sharded parameters are the master copy; 16-bit weights live while gathered, gradients are sent in 16 bit
-    "fsdp": Framework("fsdp", 2.0, 0.0, 4.0, 12.0, 2.0, 12.0, "eager"),
+    "fsdp2": _FSDP,
+    # the first generation of PyTorch FSDP, with the attention kernels of its time
+    "fsdp": replace(_FSDP, name="fsdp"),
     # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)
     "deepspeed": Framework("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, 12.0, "eager"),
 }

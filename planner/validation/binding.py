@@ -10,7 +10,7 @@ import msgspec
 from planner.cluster import database
 from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.cluster import Cluster, resolve_cluster
-from planner.cost.training import Launch, Training, training
+from planner.cost.training import FrameworkName, Launch, Training, training
 from planner.errors import InputError
 from planner.search.space import Space
 from planner.validation.runs import RowError, Run
@@ -40,7 +40,16 @@ _CLUSTERS = (
 )
 _ACCELERATORS = {"h100": "h100-sxm-80gb", "a100": "a100-sxm-80gb", "v100": "v100-sxm2-32gb", "h200": "h200-sxm"}
 _PRECISIONS = {"amp_bf16": "bf16", "amp_fp16": "fp16", "amp_fp8": "fp8", "": "bf16"}
-_FSDP = ("fsdp", "fsdp2", "full_shard", "shard_grad_op", "hybrid_shard")
+_FRAMEWORKS: dict[str, FrameworkName] = {
+    "fsdp": "megatron-fsdp",
+    "fsdp2": "fsdp2",
+    "full_shard": "fsdp",
+    "shard_grad_op": "fsdp",
+    "hybrid_shard": "fsdp",
+    "zero-2": "deepspeed",
+    "zero-3": "deepspeed",
+}
+_CONTAINER = re.compile(r"(\d\d)\.(\d\d)\S* NeMo")
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ def bind(run: Run) -> Question:
             global_batch=batch,
             precision=_PRECISIONS.get(run.precision, run.precision),
             attention="unfused" if "no flashattention" in _told(run) else "flash",
-            framework="fsdp" if run.sharding.lower() in _FSDP else "megatron",
+            framework=_framework(run),
             launch=_launch(run),
         )
     except InputError as error:
@@ -78,6 +87,15 @@ def bind(run: Run) -> Question:
 
 def _told(run: Run) -> str:
     return f"{run.notes} {run.source}".lower()
+
+
+def _framework(run: Run) -> FrameworkName:
+    """By the sharding; Megatron is today's from the NeMo release on that the row's place in its source names."""
+    if run.sharding.lower() in _FRAMEWORKS:
+        return _FRAMEWORKS[run.sharding.lower()]
+    container = _CONTAINER.search(run.locator)
+    today = container is not None and (int(container[1]), int(container[2])) >= (26, 6)
+    return "megatron" if today else "megatron-classic"
 
 
 def _launch(run: Run) -> Launch | None:
@@ -91,7 +109,9 @@ def _workload(run: Run) -> Workload:
     layers = run.need("layers")
     moe = base.moe
     if moe is not None and run.numbers["experts"]:
-        first_dense = min(moe.first_dense_layers, max(layers // 4, 0)) if layers < base.layers else moe.first_dense_layers
+        first_dense = (
+            min(moe.first_dense_layers, max(layers // 4, 0)) if layers < base.layers else moe.first_dense_layers
+        )
         moe = msgspec.structs.replace(
             moe,
             experts=run.need("experts"),
@@ -136,7 +156,9 @@ def _cluster(run: Run) -> Cluster:
         per_card = run.inter_gbps_per_device * 1e9 / 8 * node.devices / nic.count
         nic = msgspec.structs.replace(nic, bandwidth=per_card)
     node = msgspec.structs.replace(node, accelerator=part, nic=nic)
-    return resolve_cluster(msgspec.structs.replace(spec, node=node, max_nodes=None), run.id, devices=run.need("devices"))
+    return resolve_cluster(
+        msgspec.structs.replace(spec, node=node, max_nodes=None), run.id, devices=run.need("devices")
+    )
 
 
 def _allowed(run: Run) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:

@@ -39,6 +39,7 @@ PRIORS = {
     "attention_backward_efficiency": 0.4,
     "memory_efficiency": 0.2,
     "eager_traffic": 0.5,
+    "routing_traffic": 0.5,
     "kernel_launch_s": 0.7,
     "host_launch_s": 1.0,
     "link_efficiency": 0.25,
@@ -46,8 +47,10 @@ PRIORS = {
     "overlap": 0.2,
     "contention": 0.7,
     "step_overhead_s": 1.0,
+    "power_exponent": 0.5,
 }
-_UPPER = {"memory_efficiency": 0.95, "link_efficiency": 1.0, "nic_efficiency": 1.0, "overlap": 1.0, "gemm_efficiency": 0.95}
+_SHARES = ("efficiency", "overlap")
+"""Parameters of these names are shares: at most 0.97 of what is rated."""
 _WEIGHT = 0.05
 """Standard deviation of the logarithm that a run is taken to have."""
 
@@ -84,22 +87,20 @@ def cases(runs: list[Run]) -> dict[str, list[Case]]:
         except RowError:
             continue
         training = question.training
-        groups[f"{training.accelerator.architecture}-{training.framework.name}"].append(Case(run, question, plan))
+        groups[f"{training.accelerator.architecture}.{training.framework.name}"].append(Case(run, question, plan))
     return dict(groups)
 
 
 def fit(group: list[Case], start: Calibration) -> tuple[Calibration, dict[str, float]]:
-    """The fitted numbers, and each one's relative standard deviation."""
+    """The numbers fitted from a prior at `start`, and each one's relative standard deviation."""
     from scipy.optimize import least_squares
 
-    default = read_calibration("default")
     names = list(PRIORS)
-    centre = np.log([getattr(default, name) for name in names])
+    centre = np.log([getattr(start, name) for name in names])
     width = np.array([PRIORS[name] for name in names])
 
     def calibrated(x: Floats) -> Calibration:
-        values = {name: float(min(np.exp(v), _UPPER.get(name, np.inf))) for name, v in zip(names, x, strict=True)}
-        return msgspec.structs.replace(start, **values)
+        return msgspec.structs.replace(start, **dict(zip(names, np.exp(x).tolist(), strict=True)))
 
     def residuals(x: Floats) -> Floats:
         fitted = calibrated(x)
@@ -107,7 +108,9 @@ def fit(group: list[Case], start: Calibration) -> tuple[Calibration, dict[str, f
         robust = np.sign(errors) * np.sqrt(2 * 4 * (np.sqrt(1 + errors**2 / 4) - 1))
         return np.concatenate([robust, (x - centre) / width])
 
-    found = least_squares(residuals, np.log([getattr(start, name) for name in names]), max_nfev=25, diff_step=1e-3)
+    upper = np.array([np.log(0.97) if any(word in name for word in _SHARES) else np.inf for name in names])
+    first = np.minimum(np.log([getattr(start, name) for name in names]), upper - 1e-3)
+    found = least_squares(residuals, first, bounds=(-np.inf, upper), max_nfev=25, diff_step=1e-3)
     spread = np.sqrt(np.diag(np.linalg.inv(found.jac.T @ found.jac)))
     return calibrated(found.x), dict(zip(names, spread.tolist(), strict=True))
 
@@ -117,7 +120,7 @@ def write(name: str, fitted: Calibration, spread: dict[str, float], group: list[
     sources = sorted({case.run.source for case in group})
     lines = [
         f"# Fitted by `make calibrate` to {len(group)} measured runs of tests/published/measured_runs.csv.",
-        f'title = "{name.rpartition("-")[0]} with {name.rpartition("-")[2]}"',
+        f'title = "{name.replace(".", " with ")}"',
         "",
         "[parameters]",
     ]
@@ -128,20 +131,38 @@ def write(name: str, fitted: Calibration, spread: dict[str, float], group: list[
     (database.database_path() / "calibration" / f"{name}.toml").write_text("\n".join(lines))
 
 
+def prior(name: str, fitted: dict[str, Calibration]) -> Calibration:
+    """Where a group's fit starts and is pulled to: its older relative's fit where there is one, else the default."""
+    architecture, _, framework = name.partition(".")
+    relatives = {"megatron": "megatron-classic", "megatron-fsdp": "megatron-classic"}
+    relative = f"{architecture}.{relatives.get(framework, '')}"
+    return fitted.get(relative) or read_calibration("default")
+
+
+def order(name: str) -> tuple[bool, str]:
+    """Groups that others start from come first."""
+    return (name.endswith(("megatron", "megatron-fsdp")), name)
+
+
+def fit_all(groups: dict[str, list[Case]]) -> dict[str, tuple[Calibration, dict[str, float]]]:
+    """The fit of every group."""
+    done: dict[str, tuple[Calibration, dict[str, float]]] = {}
+    for name in sorted(groups, key=order):
+        powers = [case.question.training.accelerator.tdp_w or 0.0 for case in groups[name]]
+        start = prior(name, {key: value for key, (value, _) in done.items()})
+        done[name] = fit(groups[name], msgspec.structs.replace(start, reference_power_w=max(powers)))
+    return done
+
+
 def main(arguments: list[str]) -> None:
     """Fit every group of the table and write its file."""
     path = Path(arguments[0])
     runs, _ = parse_runs(path.read_text("utf-8"), str(path))
-    for name, group in sorted(cases(runs).items()):
-        start = group[0].question.training.calibration
-        if not start.reference_power_w and group[0].question.training.accelerator.tdp_w:
-            powers = [case.question.training.accelerator.tdp_w or 0.0 for case in group]
-            start = msgspec.structs.replace(start, reference_power_w=max(powers))
-        fitted, spread = fit(group, start)
-        errors = np.abs(np.expm1([case.log_error(fitted) for case in group]))
-        write(name, fitted, spread, group)
-        print(f"{name:28} {len(group):4} runs, mean absolute error {100 * errors.mean():5.1f} %")
-
+    groups = cases(runs)
+    for name, (fitted, spread) in fit_all(groups).items():
+        errors = np.abs(np.expm1([case.log_error(fitted) for case in groups[name]]))
+        write(name, fitted, spread, groups[name])
+        print(f"{name:32} {len(errors):4} runs, mean absolute error {100 * errors.mean():5.1f} %")
 
 
 if __name__ == "__main__":

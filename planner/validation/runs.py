@@ -14,7 +14,20 @@ COLUMNS = (
     "micro_batch", "global_batch", "recompute", "seq_parallel", "sharding", "metric", "value", "peak_memory_gib",
     "flops_convention", "notes",
 )  # fmt: skip
-NEEDED = ("id", "model", "layers", "hidden", "heads", "ffn", "vocab", "seq", "accelerator", "devices", "metric", "value")
+NEEDED = (
+    "id",
+    "model",
+    "layers",
+    "hidden",
+    "heads",
+    "ffn",
+    "vocab",
+    "seq",
+    "accelerator",
+    "devices",
+    "metric",
+    "value",
+)
 METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
 _MOST = 100_000
 
@@ -29,6 +42,7 @@ class Run:
 
     id: str
     source: str
+    locator: str
     model: str
     accelerator: str
     precision: str
@@ -102,6 +116,7 @@ def _run(row: dict[str, str]) -> Run:
     return Run(
         id=row["id"],
         source=row.get("source", ""),
+        locator=row.get("locator", ""),
         model=row["model"],
         accelerator=row["accelerator"],
         precision=row.get("precision", ""),

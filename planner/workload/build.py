@@ -86,6 +86,7 @@ def _norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwise:
         domain="sequence",
         replicated_parameters=parameters,
         recomputable=True,
+        composite=spec.norm == "rmsnorm",
     )
 
 
@@ -128,6 +129,7 @@ def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") 
             (queries + 2 * keys) * _B16,
             "tensor",
             sharded_parameters=sinks,
+            composite=True,
         )
     )
     operators.append(
@@ -156,7 +158,7 @@ def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Opera
     operators.append(_norm(spec, "kv_norm", mla.kv_lora_rank))
     operators.append(Linear("kv_up", mla.kv_lora_rank, heads * (mla.qk_nope_head_dim + mla.v_head_dim), "column"))
     kept = heads * (2 * qk_dim + mla.v_head_dim) * _B16
-    operators.append(Pointwise("rotary", 2 * heads * 2 * qk_dim * _B16, kept, "tensor"))
+    operators.append(Pointwise("rotary", 2 * heads * 2 * qk_dim * _B16, kept, "tensor", composite=True))
     operators.append(AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=causal))
     operators.append(Linear("attention_out", heads * mla.v_head_dim, hidden, "row"))
     operators.append(_residual(spec, "attention_residual"))
@@ -173,6 +175,7 @@ def _activation(name: str, width: int, gated: bool, *, topk: int = 0) -> Pointwi
         "expert" if topk else "tensor",
         recomputable=True,
         rows=topk or 1,
+        composite=gated,
     )
 
 

@@ -103,6 +103,8 @@ class Pointwise:
     recomputable: bool = False
     rows: int = 1
     """Rows per token (topk for what happens to routed tokens)."""
+    composite: bool = False
+    """A chain of several kernels where the framework does not fuse it (RMSNorm, rotary, gated activation)."""
 
 
 @dataclass(frozen=True, slots=True)
