@@ -70,7 +70,7 @@ def _sustained(training: Training) -> float:
     tdp, fitted = training.accelerator.tdp_w, training.calibration
     if tdp is None or not fitted.reference_power_w:
         return 1.0
-    return min(1.0, (tdp / fitted.reference_power_w) ** fitted.power_exponent)
+    return min(1.0, float((tdp / fitted.reference_power_w) ** fitted.power_exponent))
 
 
 def _peak_16_bit(training: Training) -> float:

@@ -49,6 +49,7 @@ _FRAMEWORKS: dict[str, FrameworkName] = {
     "zero-2": "deepspeed",
     "zero-3": "deepspeed",
 }
+_ARXIV = re.compile(r"arXiv (\d{4})\.\d{4,5}")
 _CONTAINER = re.compile(r"(\d\d)\.(\d\d)\S* NeMo")
 
 
@@ -75,7 +76,7 @@ def bind(run: Run) -> Question:
             cluster,
             global_batch=batch,
             precision=_PRECISIONS.get(run.precision, run.precision),
-            attention="unfused" if "no flashattention" in _told(run) else "flash",
+            attention="unfused" if _before_flash_attention(run) else "flash",
             framework=_framework(run),
             launch=_launch(run),
         )
@@ -87,6 +88,12 @@ def bind(run: Run) -> Question:
 
 def _told(run: Run) -> str:
     return f"{run.notes} {run.source}".lower()
+
+
+def _before_flash_attention(run: Run) -> bool:
+    """Whether the notes say so, or the paper is older than FlashAttention's (arXiv 2205.14135)."""
+    paper = _ARXIV.search(run.source)
+    return "no flashattention" in _told(run) or (paper is not None and int(paper[1]) <= 2205)
 
 
 def _framework(run: Run) -> FrameworkName:
@@ -186,7 +193,9 @@ def _allowed(run: Run) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
     zero = _zero_stage(run)
     if zero is None:
         filled.append("sharding")
-        allowed["zero_stage"] = (1,) if (run.numbers["dp"] or 2) * (run.numbers["cp"] or 1) > 1 else (0,)
+        ranks = (run.numbers["dp"] or 2) * (run.numbers["cp"] or 1)
+        # today's Megatron shares the optimizer; it came to it in the summer of 2022, as FlashAttention did
+        allowed["zero_stage"] = (1,) if ranks > 1 and not _before_flash_attention(run) else (0,)
     else:
         allowed["zero_stage"] = (zero,)
     return allowed, tuple(filled)

@@ -44,7 +44,7 @@ PRIORS = {
     "host_launch_s": 1.0,
     "link_efficiency": 0.25,
     "nic_efficiency": 0.25,
-    "overlap": 0.2,
+    "overlap": 0.6,
     "contention": 0.7,
     "step_overhead_s": 1.0,
     "power_exponent": 0.5,
@@ -93,7 +93,7 @@ def cases(runs: list[Run]) -> dict[str, list[Case]]:
 
 def fit(group: list[Case], start: Calibration) -> tuple[Calibration, dict[str, float]]:
     """The numbers fitted from a prior at `start`, and each one's relative standard deviation."""
-    from scipy.optimize import least_squares
+    from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
     names = list(PRIORS)
     centre = np.log([getattr(start, name) for name in names])
@@ -159,6 +159,8 @@ def main(arguments: list[str]) -> None:
     path = Path(arguments[0])
     runs, _ = parse_runs(path.read_text("utf-8"), str(path))
     groups = cases(runs)
+    wanted = arguments[1:]  # names of groups, to fit only those
+    groups = {name: group for name, group in groups.items() if not wanted or name in wanted}
     for name, (fitted, spread) in fit_all(groups).items():
         errors = np.abs(np.expm1([case.log_error(fitted) for case in groups[name]]))
         write(name, fitted, spread, groups[name])

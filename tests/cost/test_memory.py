@@ -11,7 +11,7 @@ from planner.cost.strategies import one_strategy
 from planner.cost.training import training
 from planner.workload.build import build_workload
 from planner.workload.presets import preset
-from tests.examples import clusters, lab, question, workloads
+from tests.examples import clusters, lab, question, tiny, workloads
 
 
 def total(held: dict[str, np.ndarray]) -> float:
@@ -45,7 +45,7 @@ def test_model_state_equals_the_zero_paper() -> None:
 
 
 def test_early_stages_hold_more_micro_batches() -> None:
-    q = question(batch=64)
+    q = question(tiny(vocab_size=64), batch=64)
     few = memory_of(q, one_strategy(pp=4, dp=4, micro_batch=8))["activations"][0]  # 2 micro-batches
     many = memory_of(q, one_strategy(pp=4, dp=4, micro_batch=1))["activations"][0]  # 4 in flight
     assert few == pytest.approx(many * 8 * 2 / 4)
