@@ -10,7 +10,7 @@ import msgspec
 from planner.cluster.figures import Figure, Source, positive
 from planner.errors import InputError
 
-Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4", "int8"]
+Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4", "int8", "int4"]
 
 
 class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,6 +35,15 @@ class PowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     idle: Figure | None = None
 
 
+class PriceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one device cost to rent for an hour, where and when."""
+
+    cloud: str
+    usd_per_hour: Figure
+    date: str
+    """Year and month, as 2025-06."""
+
+
 class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An accelerator's file in hardware_db, or the table of the same keys in a user's cluster file."""
 
@@ -47,10 +56,12 @@ class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     year: int | None = None
     can_train: bool = True
     frameworks: tuple[str, ...] = ()
+    clouds: tuple[str, ...] = ()
     peak_flops: dict[Precision, Figure]
     memory: MemorySpec
     link: LinkSpec | None = None
     power: PowerSpec | None = None
+    prices: tuple[PriceSpec, ...] = ()
     sources: dict[str, Source] = {}
 
 

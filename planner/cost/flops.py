@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from planner.cost.training import FlopsConvention
+from planner.cost.layers import repeated_share
+from planner.cost.training import FlopsConvention, Training
 from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Workload
 
 
@@ -36,15 +37,16 @@ def model_flops(workload: Workload, global_batch: int, convention: FlopsConventi
 
 
 def recomputed_flops(
-    workload: Workload, global_batch: int, convention: FlopsConvention, *, unfused_attention: bool
+    training: Training, convention: FlopsConvention | None = None
 ) -> tuple[float, float, float]:
     """FLOPs of one step done a second time under recompute none, selective and full."""
-    tokens = global_batch * workload.seq_length
-    full = sum(run.count * _forward_per_token(run.layer, workload.seq_length, convention) for run in workload.runs)
-    core = sum(
-        run.count * op.flops_per_pair() * attended(op, workload.seq_length, convention)
-        for run in workload.runs
-        for op in run.layer.operators
-        if isinstance(op, AttentionCore)
-    )
-    return 0.0, core * tokens if unfused_attention else 0.0, full * tokens
+    workload = training.workload
+    told = convention or training.flops_convention
+    full = selective = 0.0
+    for run in workload.runs:
+        full += run.count * _forward_per_token(run.layer, workload.seq_length, told)
+        for op in run.layer.operators:
+            part = Layer(op.name, (op,))
+            selective += run.count * repeated_share(training, op) * _forward_per_token(part, workload.seq_length, told)
+    tokens = training.global_batch * workload.seq_length
+    return 0.0, selective * tokens, full * tokens

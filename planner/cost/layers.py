@@ -31,7 +31,8 @@ class LayerTables:
 
     `again` is the forward time of what selective recomputation repeats; `*_hidden` run beside compute.
     `saved_bytes` is kept per micro-batch without recomputation, `dropped_bytes` what selective drops of it,
-    `input_bytes` the layer's input, all that full recomputation keeps.
+    `input_bytes` the layer's input, all that full recomputation keeps. `gathered_bytes`: the gathered sequence and
+    its gradient, which sequence parallelism has whole on each device while a layer is at work.
     """
 
     forward: Floats
@@ -47,6 +48,7 @@ class LayerTables:
     saved_bytes: Floats
     dropped_bytes: Floats
     input_bytes: Floats
+    gathered_bytes: Floats
 
 
 def layer_kinds(training: Training) -> tuple[Layer, ...]:
@@ -85,8 +87,8 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
         column["forward"] = column["forward"] + passes.forward
         column["backward"] = column["backward"] + passes.backward
         column["saved_bytes"] = column["saved_bytes"] + saved
-        if _is_recomputable(training, op):
-            column["again"] = column["again"] + passes.forward
+        column["again"] = column["again"] + repeated_share(training, op) * passes.forward
+        if repeated_share(training, op) == 1.0:
             column["dropped_bytes"] = column["dropped_bytes"] + saved
         if isinstance(op, AttentionCore):
             core = passes
@@ -96,6 +98,10 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
     column["backward"] = np.maximum(column["backward"], 2 * host)
     hidden_bytes = shard.tokens * training.workload.hidden_size * _B16
     column["input_bytes"] = hidden_bytes / shard.sequence_cut
+    column["gathered_bytes"] = np.where(shard.sequence_cut > 1, 2 * hidden_bytes, 0.0)
+    if training.framework.selective == "multiplies":
+        kept = column["input_bytes"] + _kept_outputs(layer, shard)
+        column["dropped_bytes"] = np.maximum(column["saved_bytes"] - kept, 0.0)
     column |= _tensor_exchange(training, layer, s, hidden_bytes)
     column |= _context_exchange(training, layer, s, shard, core)
     return column | _expert_exchange(training, layer, s, hidden_bytes / shard.sequence_cut)
@@ -121,13 +127,32 @@ def _passes(training: Training, op: Operator, shard: Shard) -> Passes:
     return pointwise(training, op, shard)
 
 
-def _is_recomputable(training: Training, op: Operator) -> bool:
-    """What selective recomputation repeats: the attention core where it keeps its scores (arXiv 2205.05198,
-    section 5); where a fused kernel keeps none, the norms and activations, cheap by FLOPs and large.
+def repeated_share(training: Training, op: Operator) -> float:
+    """Share of an operator that selective recomputation repeats: the attention core where it keeps its scores
+    (arXiv 2205.05198, section 5); where a fused kernel keeps none, the norms and activations, cheap by FLOPs and
+    large, and in some frameworks every second multiply.
     """
     if isinstance(op, AttentionCore):
-        return training.attention == "unfused"
-    return isinstance(op, Pointwise) and op.recomputable and training.attention == "flash"
+        return 1.0 if training.attention == "unfused" else 0.0
+    if training.attention == "unfused":
+        return 0.0
+    if isinstance(op, Linear) and op.saves_input:
+        return 0.5 if training.framework.selective == "multiplies" else 0.0
+    return 1.0 if isinstance(op, Pointwise) and op.recomputable else 0.0
+
+
+def _kept_outputs(layer: Layer, shard: Shard) -> Floats:
+    """Outputs of the attention core and of every second multiply (half of each one's, as multiplies come in pairs
+    that share an input), bytes of shape [keys].
+    """
+    kept = np.zeros_like(shard.tokens)
+    for op in layer.operators:
+        if isinstance(op, AttentionCore):
+            kept = kept + shard.tokens * op.heads * (op.v_dim * _B16 + 4.0) / shard.tp
+        elif isinstance(op, Linear) and op.saves_input:
+            cut = shard.tp if op.shard == "column" else shard.sequence_cut
+            kept = kept + 0.5 * shard.tokens * op.outputs * _B16 / cut
+    return kept
 
 
 def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
@@ -135,8 +160,10 @@ def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
     if isinstance(op, Linear):
         if not op.saves_input:
             return np.zeros_like(shard.tokens)
-        cut = shard.tp if op.shard == "row" else shard.sequence_cut
-        return shard.tokens * op.inputs * _B16 / cut
+        if op.shard == "row":
+            return shard.tokens * op.inputs * _B16 / shard.tp
+        gathered = training.framework.keeps_gathered and op.shard == "column"
+        return shard.tokens * op.inputs * _B16 / (1.0 if gathered else shard.sequence_cut)
     if isinstance(op, AttentionCore):
         if training.attention == "unfused":
             # softmax's output, dropout's mask and output: 2 + 1 + 2 bytes a pair

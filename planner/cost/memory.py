@@ -7,7 +7,7 @@ layer's gradients, two layers' weights (the one at work and the one being fetche
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,19 +29,19 @@ KINDS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers"
 class Parameters:
     """Parameters on one device of each stage: cut over all of dp x cp, or (experts) over dp x cp / ep.
 
-    Shape [plans, stages] each; `largest_*` the largest single layer's, shape [plans].
+    Shape [plans, stages] each; `ends`: those of `dense` that embedding and head have; `largest_*` the largest single
+    layer's, shape [plans].
     """
 
     dense: Floats
     expert: Floats
+    ends: Floats
     largest_dense: Floats
     largest_expert: Floats
 
     def take(self, index: Ints) -> Parameters:
         """Those of the plans at `index`."""
-        return Parameters(
-            self.dense[index], self.expert[index], self.largest_dense[index], self.largest_expert[index]
-        )
+        return Parameters(**{field.name: getattr(self, field.name)[index] for field in fields(Parameters)})
 
 
 def stage_parameters(training: Training, s: Strategies, stages: Stages, split: Ints) -> Parameters:
@@ -60,9 +60,11 @@ def stage_parameters(training: Training, s: Strategies, stages: Stages, split: I
     # a tied output matrix is the embedding's own where both are on one stage, a copy where they are not
     copied = training.workload.tied_parameters * (counts[:, :, -1] - counts[:, :, -1] * counts[:, :, -2])
     dense = dense + copied / tp
+    ends = weighted(counts[:, :, -2:], per_kind[:, None, -2:]) + copied / tp
     return Parameters(
         dense=dense[keys.of],
         expert=weighted(counts, per_kind_expert[:, None, :])[keys.of],
+        ends=ends[keys.of],
         largest_dense=per_kind[:, :-2].max(axis=1)[keys.of],
         largest_expert=per_kind_expert[:, :-2].max(axis=1)[keys.of],
     )
@@ -74,17 +76,17 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
     held = parameters.dense + parameters.expert
     shared = parameters.dense / shards + parameters.expert * s.ep[:, None] / shards
     layer = (parameters.largest_dense + parameters.largest_expert)[:, None]
-    zero = zero_stage[:, None]
+    zero, own = zero_stage[:, None], training.framework
 
-    def sharded(bytes_each: float, from_stage: int, at_work: float, kept: float) -> Floats:
-        """Sharded from one ZeRO stage on, with room for `at_work` whole layers, never more than unsharded."""
-        pieces = np.minimum(kept * shared + bytes_each * at_work * layer, bytes_each * held)
+    def sharded(bytes_each: float, from_stage: int, at_work: Floats | float, kept: float) -> Floats:
+        """Sharded from one ZeRO stage on, with room for the parameters at work, never more than unsharded."""
+        pieces = np.minimum(kept * shared + bytes_each * at_work, bytes_each * held)
         return np.where(zero >= from_stage, pieces, bytes_each * held)
 
-    own = training.framework
+    gathered = 2.0 * layer + (parameters.ends if own.keeps_ends else 0.0)
     return {
-        "weights": sharded(own.weight, 3, 2.0, own.sharded_weight),
-        "gradients": sharded(own.gradient, 2, 1.0, own.gradient),
+        "weights": sharded(own.weight, 3, gathered, own.sharded_weight),
+        "gradients": sharded(own.gradient, 2, layer, own.gradient),
         "optimizer": sharded(own.optimizer, 1, 0.0, own.optimizer),
     }
 
@@ -121,11 +123,13 @@ def kept_activations(
     kept, restored = (table[recompute, layer_row][:, None, :] for table in by_mode)
     counts = stages.counts[split]
     at_work = largest(np.where(counts[:, :, :-2] > 0, restored[:, :, :-2], 0.0))
+    held = 1.0 + (training.framework.fragmentation if training.launch == "eager" else 0.0)
+    # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient
+    buffers = 2 * tables.input_bytes[layer_row, :1] + tables.gathered_bytes[layer_row, :1]
     return {
-        "activations": passes * weighted(counts[:, :, :-1], kept[:, :, :-1]) + at_work,
-        "logits": counts[:, :, -1] * saved[layer_row, -1:],
-        # the layer's input as it is received, and the next one's as it is sent
-        "buffers": np.broadcast_to(2 * tables.input_bytes[layer_row, :1], passes.shape),
+        "activations": held * (passes * weighted(counts[:, :, :-1], kept[:, :, :-1]) + at_work),
+        "logits": held * counts[:, :, -1] * saved[layer_row, -1:],
+        "buffers": np.broadcast_to(buffers, passes.shape),
     }
 
 

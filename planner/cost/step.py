@@ -185,6 +185,6 @@ def _utilisation(training: Training, s: Strategies, step: Floats) -> tuple[Float
     workload, batch, convention = training.workload, training.global_batch, training.flops_convention
     peak = training.devices * training.accelerator.peak(training.precision)
     flops = model_flops(workload, batch, convention)
-    again = recomputed_flops(workload, batch, convention, unfused_attention=training.attention == "unfused")
+    again = recomputed_flops(training)
     mfu = flops / (peak * step)
     return mfu, (flops + np.array(again)[s.recompute]) / (peak * step)

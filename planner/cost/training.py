@@ -23,8 +23,13 @@ class Framework:
 
     `weight`: the 16-bit copy that the kernels read; `sharded_weight`: of it what stays once ZeRO 3 shards;
     `gradient`; `optimizer`: 32-bit master copy and two moments; `reduced`: the gradient as it is sent.
-    `loss`: bytes that the loss holds for each logit at its peak: 16-bit logits and gradient and a 32-bit copy where
-    it is one kernel; one more 32-bit pass where it is not.
+    `loss`: bytes that the loss holds for each logit at its peak: 16-bit logits and gradient where one kernel does
+    it in place, a 32-bit copy beside them in Megatron-LM, 16-bit logits and three 32-bit passes in plain PyTorch.
+    `selective`: what selective recomputation repeats beside norms and activations: nothing, or every second
+    multiply (torchtitan's "selective op"). `keeps_gathered`: the sequence that tensor parallelism gathers is kept
+    for the backward pass (PyTorch's DTensor), not gathered again (arXiv 2205.05198, section 4.2.2).
+    `keeps_ends`: embedding and head stay gathered under ZeRO 3 (the root of an FSDP module). `fragmentation`:
+    share of the activations that an eager run's allocator holds beyond them.
     """
 
     name: FrameworkName
@@ -35,10 +40,14 @@ class Framework:
     reduced: float
     loss: float
     launch: Launch
+    selective: Literal["cheap", "multiplies"] = "cheap"
+    keeps_gathered: bool = False
+    keeps_ends: bool = False
+    fragmentation: float = 0.0
 
 
 _MEGATRON = Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "fused")
-_FSDP = Framework("fsdp2", 2.0, 0.0, 4.0, 12.0, 2.0, 12.0, "eager")
+_FSDP = Framework("fsdp2", 2.0, 0.0, 4.0, 12.0, 2.0, 14.0, "eager", "multiplies", True, True, 0.08)
 
 FRAMEWORKS = {
     # 32-bit gradient buffers, reduced in 32 bit (Megatron-LM with the distributed optimizer)
@@ -46,11 +55,13 @@ FRAMEWORKS = {
     # the same before fused dispatch of experts (up to NeMo 26.04)
     "megatron-classic": replace(_MEGATRON, name="megatron-classic"),
     # Megatron's kernels under fully sharded data parallelism
-    "megatron-fsdp": replace(_FSDP, name="megatron-fsdp", loss=8.0, launch="fused"),
+    "megatron-fsdp": replace(
+        _FSDP, name="megatron-fsdp", loss=8.0, launch="fused", selective="cheap", keeps_gathered=False
+    ),
     # 32-bit sharded parameters are the master copy; 16-bit weights live while gathered, gradients are sent in 16 bit
     "fsdp2": _FSDP,
-    # the first generation of PyTorch FSDP, with the attention kernels of its time
-    "fsdp": replace(_FSDP, name="fsdp"),
+    # the first generation of PyTorch FSDP, with the attention kernels of its time and a fused cross-entropy
+    "fsdp": replace(_FSDP, name="fsdp", loss=4.0, fragmentation=0.0),
     # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)
     "deepspeed": Framework("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, 12.0, "eager"),
 }

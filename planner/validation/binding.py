@@ -106,8 +106,12 @@ def _framework(run: Run) -> FrameworkName:
 
 
 def _launch(run: Run) -> Launch | None:
-    """How kernels are launched, as far as the notes say; else as the framework does by itself."""
-    return "compiled" if "torch.compile" in _told(run) else None
+    """How kernels are launched, as far as the notes say; else as the framework does by itself.
+
+    PyTorch's 8-bit multiplies are made for torch.compile: without it each cast is a kernel of its own.
+    """
+    narrow = _FRAMEWORKS.get(run.sharding.lower()) == "fsdp2" and "8" in run.precision
+    return "compiled" if narrow or "torch.compile" in _told(run) else None
 
 
 def _workload(run: Run) -> Workload:

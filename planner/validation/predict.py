@@ -70,7 +70,7 @@ def figure(run: Run, training: Training, plan: Strategies) -> float:
         return tokens / step / training.devices
     flops = model_flops(training.workload, training.global_batch, "full")
     if "recomputation" in run.flops_convention:
-        flops += recomputed_flops(training.workload, training.global_batch, "full", unfused_attention=False)[2]
+        flops += recomputed_flops(training, "full")[2]
     return flops / step / training.devices / 1e12
 
 
