@@ -73,6 +73,8 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     title: str
     parameters: dict[str, Sourced]
     sources: dict[str, Source]
+    fitted_on: dict[str, list[str]] = {}
+    """Ids of the measured runs, by source."""
 
 
 def calibration(architecture: str, framework: str) -> Calibration:
@@ -81,9 +83,13 @@ def calibration(architecture: str, framework: str) -> Calibration:
     Where the pair was never fitted: the architecture's under the most similar framework, then `default`'s.
     """
     names = database.names("calibration")
-    similar = (framework, *_SIMILAR.get(framework, ()))
-    fitted = [f"{architecture}.{other}" for other in similar if f"{architecture}.{other}" in names]
+    fitted = [name for name in similar(architecture, framework) if name in names]
     return read_calibration(fitted[0] if fitted else "default")
+
+
+def similar(architecture: str, framework: str) -> list[str]:
+    """Files whose numbers may stand for the pair, its own first."""
+    return [f"{architecture}.{other}" for other in (framework, *_SIMILAR.get(framework, ()))]
 
 
 def read_calibration(name: str) -> Calibration:

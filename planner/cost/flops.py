@@ -36,9 +36,7 @@ def model_flops(workload: Workload, global_batch: int, convention: FlopsConventi
     return 3.0 * per_token * global_batch * workload.seq_length
 
 
-def recomputed_flops(
-    training: Training, convention: FlopsConvention | None = None
-) -> tuple[float, float, float]:
+def recomputed_flops(training: Training, convention: FlopsConvention | None = None) -> tuple[float, float, float]:
     """FLOPs of one step done a second time under recompute none, selective and full."""
     workload = training.workload
     told = convention or training.flops_convention
@@ -47,6 +45,8 @@ def recomputed_flops(
         full += run.count * _forward_per_token(run.layer, workload.seq_length, told)
         for op in run.layer.operators:
             part = Layer(op.name, (op,))
-            selective += run.count * repeated_share(training, op) * _forward_per_token(part, workload.seq_length, told)
+            selective += (
+                run.count * repeated_share(training, op) * _forward_per_token(part, workload.seq_length, told)
+            )
     tokens = training.global_batch * workload.seq_length
     return 0.0, selective * tokens, full * tokens

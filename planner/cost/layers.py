@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _B16 = 2.0
+_NARROW_BYTES = {"fp8": 1.0, "mxfp8": 1.0 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
+"""Of one value with its share of the block's scale (OCP Microscaling Formats v1.0; NVFP4: one byte for 16)."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class LayerTables:
     cp_hidden: Floats
     ep_forward: Floats
     ep_backward: Floats
+    ep_hidden: Floats
     saved_bytes: Floats
     dropped_bytes: Floats
     input_bytes: Floats
@@ -88,8 +91,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
         column["backward"] = column["backward"] + passes.backward
         column["saved_bytes"] = column["saved_bytes"] + saved
         column["again"] = column["again"] + repeated_share(training, op) * passes.forward
-        if repeated_share(training, op) == 1.0:
-            column["dropped_bytes"] = column["dropped_bytes"] + saved
+        column["dropped_bytes"] = column["dropped_bytes"] + _dropped_bytes(training, op, shard, saved)
         if isinstance(op, AttentionCore):
             core = passes
     # the device waits for the host where kernels are short: three passes' worth of launches for two passes
@@ -104,7 +106,8 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
         column["dropped_bytes"] = np.maximum(column["saved_bytes"] - kept, 0.0)
     column |= _tensor_exchange(training, layer, s, hidden_bytes)
     column |= _context_exchange(training, layer, s, shard, core)
-    return column | _expert_exchange(training, layer, s, hidden_bytes / shard.sequence_cut)
+    compute = Passes(column["forward"], column["backward"])
+    return column | _expert_exchange(training, layer, s, hidden_bytes / shard.sequence_cut, compute)
 
 
 def _kernels(layer: Layer, shard: Shard) -> Floats:
@@ -136,9 +139,25 @@ def repeated_share(training: Training, op: Operator) -> float:
         return 1.0 if training.attention == "unfused" else 0.0
     if training.attention == "unfused":
         return 0.0
-    if isinstance(op, Linear) and op.saves_input:
-        return 0.5 if training.framework.selective == "multiplies" else 0.0
-    return 1.0 if isinstance(op, Pointwise) and op.recomputable else 0.0
+    if isinstance(op, Linear):
+        half = op.saves_input and training.framework.selective == "multiplies"
+        return 1.0 if op.repeated else 0.5 if half else 0.0
+    return 1.0 if isinstance(op, Pointwise) and (op.dropped_inputs or op.dropped_bytes) else 0.0
+
+
+def _dropped_bytes(training: Training, op: Operator, shard: Shard, saved: Floats) -> Floats:
+    """What selective recomputation does not keep, bytes of shape [keys]; see `repeated_share`."""
+    if isinstance(op, AttentionCore):
+        return saved * repeated_share(training, op)
+    if not isinstance(op, Pointwise) or training.attention == "unfused":
+        return np.zeros_like(saved)
+    dropped = op.dropped_inputs * _input_bytes(training) + op.dropped_bytes
+    return op.rows * shard.tokens * dropped / _cut(op, shard)
+
+
+def _cut(op: Pointwise, shard: Shard) -> Floats:
+    """What divides the values of a pointwise operator."""
+    return shard.sequence_cut if op.domain == "sequence" else shard.tp
 
 
 def _kept_outputs(layer: Layer, shard: Shard) -> Floats:
@@ -160,21 +179,28 @@ def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
     if isinstance(op, Linear):
         if not op.saves_input:
             return np.zeros_like(shard.tokens)
+        size = shard.tokens * op.inputs * (_B16 if op.full_precision else _input_bytes(training))
         if op.shard == "row":
-            return shard.tokens * op.inputs * _B16 / shard.tp
+            return size / shard.tp
         gathered = training.framework.keeps_gathered and op.shard == "column"
-        return shard.tokens * op.inputs * _B16 / (1.0 if gathered else shard.sequence_cut)
+        return size / (1.0 if gathered else shard.sequence_cut)
+    if isinstance(op, ExpertLinear):
+        return op.topk * shard.tokens * op.inputs * _input_bytes(training) / shard.tp
     if isinstance(op, AttentionCore):
         if training.attention == "unfused":
             # softmax's output, dropout's mask and output: 2 + 1 + 2 bytes a pair
             return 5.0 * op.heads * shard.tokens * training.workload.seq_length / shard.tp
-        return shard.tokens * op.heads * 4.0 / shard.tp  # the row sums of the softmax
+        # the row sums of the softmax; the output where the multiply after it keeps a narrow copy of its own
+        own = op.v_dim * _B16 if _input_bytes(training) < _B16 else 0.0
+        return shard.tokens * op.heads * (4.0 + own) / shard.tp
     if isinstance(op, Loss):
         return shard.tokens * op.vocab_size * training.framework.loss / shard.tp
-    if isinstance(op, Pointwise):
-        cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
-        return op.rows * shard.tokens * op.saved_bytes / cut
-    return np.zeros_like(shard.tokens)
+    return op.rows * shard.tokens * op.saved_bytes / _cut(op, shard)
+
+
+def _input_bytes(training: Training) -> float:
+    """Bytes of one kept input value of a multiply: in its own precision where the framework keeps that copy."""
+    return _NARROW_BYTES.get(training.precision, _B16) if training.framework.saves_quantised else _B16
 
 
 def _tensor_exchange(training: Training, layer: Layer, s: Strategies, size: Floats) -> dict[str, Floats]:
@@ -212,9 +238,21 @@ def _exposed(collective: Floats, beside: Floats) -> Floats:
     return np.maximum(collective - beside, 0.0)
 
 
-def _expert_exchange(training: Training, layer: Layer, s: Strategies, size: Floats) -> dict[str, Floats]:
-    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes."""
+def _expert_exchange(
+    training: Training, layer: Layer, s: Strategies, size: Floats, compute: Passes
+) -> dict[str, Floats]:
+    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes.
+
+    Where the framework hides it, the exchange of one micro-batch runs beside the layer of another.
+    """
     if not layer.topk:
-        return {"ep_forward": np.zeros(len(s)), "ep_backward": np.zeros(len(s))}
+        return {name: np.zeros(len(s)) for name in ("ep_forward", "ep_backward", "ep_hidden")}
     both = 2 * routed(training.network, size, layer.topk, s.ep, s.tp)
-    return {"ep_forward": both, "ep_backward": both}
+    share = training.calibration.overlap if training.framework.hides_experts else 0.0
+    forward, backward = _exposed(both, share * compute.forward), _exposed(both, share * compute.backward)
+    slowed = training.calibration.contention
+    return {
+        "ep_forward": forward + slowed * (both - forward),
+        "ep_backward": backward + slowed * (both - backward),
+        "ep_hidden": 2 * both - forward - backward,
+    }

@@ -33,7 +33,7 @@ TERMS = (
     "optimizer",
     "overhead",
 )
-HIDDEN = ("tensor_parallel", "context_parallel", "pipeline_send", "data_parallel")
+HIDDEN = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel")
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ def score(training: Training, s: Strategies) -> Scores:
     hidden = {
         "tensor_parallel": n * stage["tp_hidden"],
         "context_parallel": n * stage["cp_hidden"],
+        "expert_parallel": n * stage["ep_hidden"],
         "pipeline_send": sends_hidden,
         "data_parallel": dp_hidden,
     }
@@ -163,6 +164,7 @@ def _slowest_stage(p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Float
     stage = {name: weighted(counts, table[s.recompute, row]) for name, table in terms.items()}
     stage["tp_hidden"] = weighted(counts, tables.tp_hidden[row])
     stage["cp_hidden"] = weighted(counts, tables.cp_hidden[row])
+    stage["ep_hidden"] = weighted(counts, tables.ep_hidden[row])
     return stage, _others(p, per_layer, largest(times))
 
 

@@ -15,6 +15,7 @@ AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
 FrameworkName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed"]
 Launch = Literal["graph", "fused", "compiled", "eager"]
+Gradients = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Framework:
     multiply (torchtitan's "selective op"). `keeps_gathered`: the sequence that tensor parallelism gathers is kept
     for the backward pass (PyTorch's DTensor), not gathered again (arXiv 2205.05198, section 4.2.2).
     `keeps_ends`: embedding and head stay gathered under ZeRO 3 (the root of an FSDP module). `fragmentation`:
-    share of the activations that an eager run's allocator holds beyond them.
+    share of the activations that an eager run's allocator holds beyond them. `saves_quantised`: narrow multiplies
+    keep the narrow copy of their input (Transformer Engine), not the 16-bit one (torchao). `hides_experts`: the
+    all-to-all of one micro-batch runs beside the compute of another.
     """
 
     name: FrameworkName
@@ -44,24 +47,32 @@ class Framework:
     keeps_gathered: bool = False
     keeps_ends: bool = False
     fragmentation: float = 0.0
+    saves_quantised: bool = True
+    hides_experts: bool = False
 
 
-_MEGATRON = Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "fused")
-_FSDP = Framework("fsdp2", 2.0, 0.0, 4.0, 12.0, 2.0, 14.0, "eager", "multiplies", True, True, 0.08)
+_MEGATRON = Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "graph", hides_experts=True)
+_FSDP = Framework("fsdp2", 2.0, 0.0, 4.0, 12.0, 2.0, 14.0, "eager", "multiplies", True, True, 0.08, False)
 
 FRAMEWORKS = {
     # 32-bit gradient buffers, reduced in 32 bit (Megatron-LM with the distributed optimizer)
     "megatron": _MEGATRON,
-    # the same before fused dispatch of experts (up to NeMo 26.04)
-    "megatron-classic": replace(_MEGATRON, name="megatron-classic"),
+    # the same before whole steps were captured as one graph and experts' exchange was hidden (up to NeMo 26.04)
+    "megatron-classic": replace(_MEGATRON, name="megatron-classic", launch="fused", hides_experts=False),
     # Megatron's kernels under fully sharded data parallelism
     "megatron-fsdp": replace(
-        _FSDP, name="megatron-fsdp", loss=8.0, launch="fused", selective="cheap", keeps_gathered=False
+        _FSDP,
+        name="megatron-fsdp",
+        loss=8.0,
+        launch="fused",
+        selective="cheap",
+        keeps_gathered=False,
+        saves_quantised=True,
     ),
     # 32-bit sharded parameters are the master copy; 16-bit weights live while gathered, gradients are sent in 16 bit
     "fsdp2": _FSDP,
     # the first generation of PyTorch FSDP, with the attention kernels of its time and a fused cross-entropy
-    "fsdp": replace(_FSDP, name="fsdp", loss=4.0, fragmentation=0.0),
+    "fsdp": replace(_FSDP, name="fsdp", loss=4.0, fragmentation=0.0, saves_quantised=True),
     # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)
     "deepspeed": Framework("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, 12.0, "eager"),
 }
@@ -96,16 +107,22 @@ def training(
     flops_convention: FlopsConvention = "full",
     framework: FrameworkName = "megatron",
     launch: Launch | None = None,
+    gradients: Gradients | None = None,
 ) -> Training:
     """Bind a model to a cluster.
 
-    Without a precision: bf16 where the part has it, else fp16. Without a launch mode: the framework's own.
+    Without a precision: bf16 where the part has it, else fp16. Without a launch mode, or a precision in which
+    gradients are held and sent: the framework's own.
     """
     accelerator = cluster.accelerator
     chosen = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
     accelerator.peak(chosen)
     fitted = calibration(accelerator.architecture, framework)
     network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
+    own = FRAMEWORKS[framework]
+    if gradients is not None:
+        width = 4.0 if gradients == "fp32" else 2.0
+        own = replace(own, gradient=width, reduced=width)
     return Training(
         workload=workload,
         accelerator=accelerator,
@@ -116,6 +133,6 @@ def training(
         precision=chosen,
         attention=attention,
         flops_convention=flops_convention,
-        framework=FRAMEWORKS[framework],
-        launch=launch or FRAMEWORKS[framework].launch,
+        framework=own,
+        launch=launch or own.launch,
     )

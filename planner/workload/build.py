@@ -85,7 +85,7 @@ def _norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwise:
         saved_bytes=width * _B16,
         domain="sequence",
         replicated_parameters=parameters,
-        recomputable=True,
+        dropped_inputs=width,
         composite=spec.norm == "rmsnorm",
     )
 
@@ -117,7 +117,7 @@ def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") 
                 (queries + keys) * _B16,
                 "tensor",
                 replicated_parameters=2 * head,
-                recomputable=True,
+                dropped_bytes=(queries + keys) * _B16,
             )
         )
     sinks = spec.heads if spec.attention_sinks else 0
@@ -148,7 +148,7 @@ def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Opera
     if mla.q_lora_rank:
         operators.append(Linear("q_down", hidden, mla.q_lora_rank, "none", bias=spec.qkv_bias))
         operators.append(_norm(spec, "q_norm", mla.q_lora_rank))
-        operators.append(Linear("q_up", mla.q_lora_rank, heads * qk_dim, "column"))
+        operators.append(Linear("q_up", mla.q_lora_rank, heads * qk_dim, "column", repeated=True))
     else:
         operators.append(Linear("q", hidden, heads * qk_dim, "column"))
     kv_width = mla.kv_lora_rank + mla.qk_rope_head_dim
@@ -156,9 +156,11 @@ def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Opera
     kv_down = Linear("kv_down", hidden, kv_width, "none", bias=spec.qkv_bias, saves_input=False)
     operators.append(kv_down)
     operators.append(_norm(spec, "kv_norm", mla.kv_lora_rank))
-    operators.append(Linear("kv_up", mla.kv_lora_rank, heads * (mla.qk_nope_head_dim + mla.v_head_dim), "column"))
+    expanded = heads * (mla.qk_nope_head_dim + mla.v_head_dim)
+    operators.append(Linear("kv_up", mla.kv_lora_rank, expanded, "column", repeated=True))
     kept = heads * (2 * qk_dim + mla.v_head_dim) * _B16
-    operators.append(Pointwise("rotary", 2 * heads * 2 * qk_dim * _B16, kept, "tensor", composite=True))
+    traffic = 2 * heads * 2 * qk_dim * _B16
+    operators.append(Pointwise("rotary", traffic, kept, "tensor", dropped_bytes=kept, composite=True))
     operators.append(AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=causal))
     operators.append(Linear("attention_out", heads * mla.v_head_dim, hidden, "row"))
     operators.append(_residual(spec, "attention_residual"))
@@ -173,7 +175,7 @@ def _activation(name: str, width: int, gated: bool, *, topk: int = 0) -> Pointwi
         (read + width) * _B16,
         read * _B16,
         "expert" if topk else "tensor",
-        recomputable=True,
+        dropped_inputs=width,
         rows=topk or 1,
         composite=gated,
     )
@@ -201,10 +203,9 @@ def _experts(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
     operators: list[Operator] = [
         _norm(spec, "mlp_norm"),
         router,
-        Pointwise("dispatch", 2 * hidden * _B16, hidden * _B16, "expert", rows=topk),
+        Pointwise("dispatch", 2 * hidden * _B16, 0.0, "expert", rows=topk),
         ExpertLinear("expert_up", hidden, up, "column", count, topk, bias),
         _activation("expert_activation", width, spec.gated_mlp, topk=topk),
-        Pointwise("expert_middle", 0.0, width * _B16, "expert", rows=topk, recomputable=True),
         ExpertLinear("expert_down", width, hidden, "row", count, topk, bias),
         Pointwise("combine", 2 * hidden * _B16, 0.0, "expert", rows=topk),
     ]

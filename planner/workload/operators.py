@@ -30,6 +30,8 @@ class Linear:
     """Keeps its own input for the backward pass (off where another operator already keeps it)."""
     tied: bool = False
     """Uses the embedding's matrix: multiplied here, counted there."""
+    repeated: bool = False
+    """Done again by selective recomputation (the up-projections of latent attention)."""
 
     @property
     def weights(self) -> int:
@@ -88,10 +90,11 @@ class AttentionCore:
 
 @dataclass(frozen=True, slots=True)
 class Pointwise:
-    """Everything bound by memory traffic: norms, activations, residuals, lookups, permutations, the loss.
+    """Everything bound by memory traffic: norms, activations, residuals, lookups, permutations.
 
     `traffic_bytes` is read and written per token in the forward pass, `saved_bytes` kept per token for the
-    backward pass, `recomputable` whether selective recomputation drops what it keeps.
+    backward pass. Selective recomputation repeats it where it drops anything: `dropped_inputs` values per token
+    that a multiply after it keeps as its input, `dropped_bytes` of what it keeps itself.
     """
 
     name: str
@@ -100,7 +103,8 @@ class Pointwise:
     domain: Domain
     sharded_parameters: int = 0
     replicated_parameters: int = 0
-    recomputable: bool = False
+    dropped_inputs: int = 0
+    dropped_bytes: float = 0.0
     rows: int = 1
     """Rows per token (topk for what happens to routed tokens)."""
     composite: bool = False
