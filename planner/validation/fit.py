@@ -117,7 +117,7 @@ def fit(group: list[Case], prior: Calibration) -> Fitted:
 
     upper = np.array([np.log(0.97) if any(word in name for word in _SHARES) else np.inf for name in names])
     first = np.minimum(centre, upper - 1e-3)
-    found = least_squares(residuals, first, bounds=(-np.inf, upper), max_nfev=_STEPS, ftol=1e-4, diff_step=1e-3)
+    found = least_squares(residuals, first, bounds=(-np.inf, upper), max_nfev=_STEPS, ftol=1e-4, diff_step=[1e-3])
     jacobian = np.asarray(found.jac, dtype=np.float64)
     spread = np.sqrt(np.diag(np.linalg.inv(jacobian.T @ jacobian)))
     return Fitted(calibrated(found.x), dict(zip(names, spread.tolist(), strict=True)))
