@@ -10,14 +10,14 @@ import msgspec
 from planner.cluster.figures import Figure, Source, positive
 from planner.errors import InputError
 
-Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4", "int8", "int4"]
+Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "mxfp4", "nvfp4", "int8", "int4"]
 
 
 class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Device memory."""
+    """Device memory. A figure that nobody publishes is absent."""
 
-    capacity: Figure
-    bandwidth: Figure
+    capacity: Figure | None = None
+    bandwidth: Figure | None = None
     on_chip: Figure | None = None
 
 
@@ -57,8 +57,8 @@ class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     can_train: bool = True
     frameworks: tuple[str, ...] = ()
     clouds: tuple[str, ...] = ()
-    peak_flops: dict[Precision, Figure]
-    memory: MemorySpec
+    peak_flops: dict[Precision, Figure] = {}
+    memory: MemorySpec = MemorySpec()
     link: LinkSpec | None = None
     power: PowerSpec | None = None
     prices: tuple[PriceSpec, ...] = ()
@@ -101,13 +101,16 @@ def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
         precision: positive(figure, "flops", origin=origin, key=f"peak_flops.{precision}")
         for precision, figure in spec.peak_flops.items()
     }
-    memory = spec.memory
+    capacity, bandwidth = spec.memory.capacity, spec.memory.bandwidth
+    if capacity is None or bandwidth is None:
+        missing = "memory.capacity" if capacity is None else "memory.bandwidth"
+        raise InputError("no figure is given", origin=origin, key=missing, expected="a size such as 80GiB, 2TB/s")
     return Accelerator(
         name=spec.name,
         title=spec.title or spec.name,
         architecture=spec.architecture,
         peak_flops=dict(sorted(peaks.items())),
-        memory_bytes=positive(memory.capacity, "bytes", origin=origin, key="memory.capacity"),
-        memory_bandwidth_bytes_per_s=positive(memory.bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"),
+        memory_bytes=positive(capacity, "bytes", origin=origin, key="memory.capacity"),
+        memory_bandwidth_bytes_per_s=positive(bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"),
         tdp_w=positive(spec.power.tdp, "w", origin=origin, key="power.tdp") if spec.power else None,
     )
