@@ -6,7 +6,7 @@ cut, so that the counts of the rules and of what is left add up to the size of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,26 +38,37 @@ _BLOCK = 200_000
 
 @dataclass(frozen=True)
 class Space:
-    """Allowed values by dimension; a dimension that is not named takes all values that make sense."""
+    """Allowed values by dimension; a dimension that is not named takes all values that make sense.
+
+    `assumed` names those of the allowed dimensions that a default fixed, not the user: they are never blamed.
+    """
 
     devices: int
     global_batch: int
     allowed: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    assumed: frozenset[str] = frozenset()
 
     def values(self, workload: Workload) -> dict[str, Ints]:
         """The values of each dimension other than the four degrees whose product is the number of devices."""
-        free = {
-            "ep": divisors(workload.experts) if workload.experts else np.array([1]),
-            "vpp": np.arange(1, workload.layer_count + 1),
-            "micro_batch": divisors(self.global_batch),
-            "zero_stage": np.arange(4),
-            "recompute": np.arange(3),
-            "sequence_parallel": np.arange(2),
+        free: dict[str, Callable[[], Ints]] = {
+            "ep": lambda: divisors(workload.experts or 1),
+            "vpp": lambda: np.arange(1, workload.layer_count + 1),
+            "micro_batch": lambda: divisors(self.global_batch),
+            "zero_stage": lambda: np.arange(4),
+            "recompute": lambda: np.arange(3),
+            "sequence_parallel": lambda: np.arange(2),
         }
         return {
-            name: values[np.isin(values, self.allowed[name])] if name in self.allowed else values
-            for name, values in free.items()
+            name: self._pinned(name, workload) if name in self.allowed else values() for name, values in free.items()
         }
+
+    def _pinned(self, name: str, workload: Workload) -> Ints:
+        """Those of the allowed values that the dimension can have at all; maybe none."""
+        given = np.unique(np.array(self.allowed[name], dtype=np.int64))
+        if name == "vpp":
+            return given[given <= workload.layer_count]
+        whole = {"ep": workload.experts or 1, "micro_batch": self.global_batch}.get(name)
+        return given if whole is None else given[whole % given == 0]
 
 
 @dataclass
@@ -86,6 +97,8 @@ def layouts(space: Space, workload: Workload, tally: Tally) -> Iterator[Strategi
     splits = _splits(space)
     per_split = int(np.prod([len(v) for v in values.values()], dtype=object))
     tally.candidates += len(splits["tp"]) * per_split
+    if not per_split:
+        return  # a pin that no candidate can have
     splits = _cut_splits(space, workload, splits, per_split, tally)
     rows = _with_inner(space, workload, splits, values, tally)
     count = len(rows)
