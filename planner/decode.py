@@ -14,6 +14,17 @@ T = TypeVar("T")
 
 _LONGEST = 10_000_000  # characters: nothing that describes a model or a cluster is larger
 _PATH = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
+_KEY_PATH = re.compile(r" - at `key` in `\$\.?(.*)`$", re.DOTALL)
+_ENUM = re.compile(r"Invalid enum value '?(.*?)'?$", re.DOTALL)
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+_EXPECTED = re.compile(r"Expected `([^`]*)`(?: ([<>]=?) ([0-9.]+))?(?:, got `([^`]*)`)?$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
 
 
@@ -43,6 +54,8 @@ def parse(text: str, file_format: Format, origin: str) -> dict[str, object]:
             origin=origin,
             expected=f"a complete {file_format.upper()} document",
         ) from None
+    if raw is None or raw == {}:
+        raise InputError("is empty", origin=origin, expected="a table of keys and values")
     if not isinstance(raw, dict):
         raise InputError(
             f"holds a {type(raw).__name__}", origin=origin, expected="a table of keys and values at the top"
@@ -73,11 +86,12 @@ def _load_yaml(text: str) -> object:
 
 
 def _explained(error: msgspec.ValidationError, raw: object, into: type[object], origin: str) -> InputError:
-    """The msgspec error with the key's path, its value and the nearest valid key."""
+    """The msgspec error with the key's path, its value, what was expected, and the nearest valid name."""
     message = str(error)
-    at = _PATH.search(message)
+    inside = _KEY_PATH.search(message)
+    at = inside or _PATH.search(message)
     path = at[1] if at else ""
-    told = _PATH.sub("", message)
+    told = message[: at.start()] if at else message
     unknown = _UNKNOWN.match(told)
     if unknown is not None:
         known = _fields_at(into, path)
@@ -86,8 +100,27 @@ def _explained(error: msgspec.ValidationError, raw: object, into: type[object], 
         return InputError(
             "unknown key", origin=origin, key=key, expected=expected, suggestion=nearest(unknown[1], known)
         )
+    choice = _ENUM.match(told)
+    if choice is not None:
+        known = _choices_at(into, path, of_key=inside is not None)
+        expected = f"one of {', '.join(known)}" if known else "one of the names that are known"
+        what = "unknown key" if inside else "unknown value"
+        return InputError(
+            what, origin=origin, key=path, value=choice[1], expected=expected, suggestion=nearest(choice[1], known)
+        )
     value = _value_at(raw, path) if path else None
-    return InputError(f"{told[:1].lower()}{told[1:]}", origin=origin, key=path, value=value)
+    wanted = _EXPECTED.match(told)
+    if wanted is None:
+        return InputError(f"{told[:1].lower()}{told[1:]}", origin=origin, key=path, value=value)
+    names = [name for name in wanted[1].split(" | ") if name != "null"]
+    expected = " or ".join(_TYPES.get(name, "a table") for name in names if name != "int" or "float" not in names)
+    if wanted[2]:
+        expected += f" of at {'least' if '>' in wanted[2] else 'most'} {float(wanted[3]):,.10g}"
+    problem = "out of range" if wanted[2] else "wrong type"
+    shown = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else value
+    if value is None and wanted[4]:
+        shown = _TYPES.get(wanted[4], wanted[4])
+    return InputError(problem, origin=origin, key=path, value=shown, expected=expected)
 
 
 def _value_at(raw: object, path: str) -> object:
@@ -103,15 +136,29 @@ def _value_at(raw: object, path: str) -> object:
 
 def _fields_at(into: object, path: str) -> list[str]:
     """The field names of the struct that `path` leads to inside `into`."""
-    for part in [None, *re.findall(r"[^.\[\]]+|\[\.\.\.\]", path)]:
-        if part is not None:
-            info = _struct_info(into)
-            if info is not None:
-                match = [field.type for field in info.fields if field.encode_name == part]
-                into = match[0] if match else None
-        into = _unwrapped(into)
-    info = _struct_info(into)
+    info = _struct_info(_unwrapped(_type_at(into, path)))
     return [field.encode_name for field in info.fields] if info is not None else []
+
+
+def _choices_at(into: object, path: str, *, of_key: bool) -> list[str]:
+    """The names that may stand at `path`, or as a key of the mapping there."""
+    found = _type_at(into, path)
+    if of_key and isinstance(found, msgspec.inspect.DictType):
+        found = found.key_type
+    types = found.types if isinstance(found, msgspec.inspect.UnionType) else (found,)
+    return [str(value) for one in types if isinstance(one, msgspec.inspect.LiteralType) for value in one.values]
+
+
+def _type_at(into: object, path: str) -> object:
+    """The type that the key at the end of `path` has, None where the path leads out of the known ones."""
+    for part in re.findall(r"\[\.\.\.\]|\[\d+\]|[^.\[\]]+", path):
+        into = _unwrapped(into)
+        if part.startswith("["):
+            continue  # the item of a list or a mapping is what was unwrapped
+        info = _struct_info(into)
+        match = [field.type for field in info.fields if field.encode_name == part] if info is not None else []
+        into = match[0] if match else None
+    return into
 
 
 def _struct_info(into: object) -> msgspec.inspect.StructType | None:

@@ -31,7 +31,7 @@ _SUFFIXES: dict[Dimension, dict[str, float]] = {
 }
 _EXAMPLES: dict[Dimension, str] = {
     "bytes": "a size such as 80GiB or 80GB",
-    "bytes_per_s": "a rate such as 400Gb/s or 450GB/s",
+    "bytes_per_s": "a rate such as 300GB/s or 400Gb/s",
     "s": "a time such as 2us, 5ms or 30d",
     "flops": "a speed such as 989TFLOP/s",
     "w": "a power such as 700W or 10.2kW",
@@ -42,47 +42,74 @@ _EXAMPLES: dict[Dimension, str] = {
 _NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([^\s\d].*)?")
 
 
-def parse_quantity(text: str | int | float, dimension: Dimension, *, origin: str = "", key: str = "") -> float:
+def parse_quantity(
+    text: str | int | float, dimension: Dimension, *, origin: str = "", key: str = "", bare: bool = True
+) -> float:
     """Read a non-negative quantity of one dimension into its SI number.
 
-    A bare number is taken as SI already. Raises InputError that names origin and key.
+    A bare number is taken as SI already; with `bare` False it must have a unit, unless it is zero or the
+    dimension has none. Counts take their suffix in either case. Raises InputError that names origin and key.
     """
     problem = InputError(
         f"not {_EXAMPLES[dimension]}", origin=origin, key=key, value=text, expected=_EXAMPLES[dimension]
     )
     if isinstance(text, int | float) and not isinstance(text, bool):
-        # abs() first: an integer of thousands of digits does not fit a float
+        # compared before float(): an integer of thousands of digits does not fit a float
         if not 0 <= text < 1e30:
             raise problem
-        return float(text)
+        return _with_unit(float(text), "", dimension, bare, problem)
     if not isinstance(text, str) or len(text) > 64:
         raise problem
     match = _NUMBER.fullmatch(text)
     if match is None:
         raise problem
-    factor = _SUFFIXES[dimension].get((match[2] or "").strip())
-    if factor is None and match[2] is None:
+    return _with_unit(float(match[1].replace("_", "")), (match[2] or "").strip(), dimension, bare, problem)
+
+
+def _with_unit(value: float, unit: str, dimension: Dimension, bare: bool, problem: InputError) -> float:
+    """The number times its unit; raises `problem` for a unit of another dimension, or one that is missing."""
+    suffixes = _SUFFIXES[dimension]
+    factor = suffixes.get(unit)
+    if factor is None and dimension == "count":
+        factor = suffixes.get(unit.upper())
+    if not unit and (factor is not None or bare or value == 0):
         factor = 1.0
-    if factor is None:
-        raise problem
-    value = float(match[1].replace("_", "")) * factor
-    if not value < 1e30:
-        raise problem
-    return value
-
-
-def parse_count(text: str | int, *, origin: str = "", key: str = "", minimum: int = 1) -> int:
-    """Read a whole number of at least `minimum`, suffixes allowed (`4M`). Raises InputError."""
-    value = parse_quantity(text, "count", origin=origin, key=key)
-    rounded = round(value)
-    if not math.isclose(value, rounded, rel_tol=1e-12) or rounded < minimum:
+    elif not unit:
         raise InputError(
-            "not a whole number that can be used here",
-            origin=origin,
-            key=key,
-            value=text,
-            expected=f"a whole number of at least {minimum}",
+            "a number without a unit",
+            origin=problem.origin,
+            key=problem.key,
+            value=problem.value,
+            expected=_EXAMPLES[dimension],
         )
+    if factor is None or not value * factor < 1e30:
+        raise problem
+    return value * factor
+
+
+LARGEST_COUNT = 10**18
+
+
+def parse_count(
+    text: str | int,
+    *,
+    origin: str = "",
+    key: str = "",
+    minimum: int = 1,
+    maximum: int = LARGEST_COUNT,
+    example: str = "",
+) -> int:
+    """Read a whole number from `minimum` to `maximum`, suffixes allowed (`4M`). Raises InputError."""
+    expected = f"a whole number from {minimum} to {maximum:,}" + (f", such as {example}" if example else "")
+    try:
+        value = parse_quantity(text, "count", origin=origin, key=key)
+    except InputError:
+        raise InputError("not a count", origin=origin, key=key, value=text, expected=expected) from None
+    rounded = round(value)
+    if not math.isclose(value, rounded, rel_tol=1e-12):
+        raise InputError("not a whole number", origin=origin, key=key, value=text, expected=expected)
+    if not minimum <= rounded <= maximum:
+        raise InputError("out of range", origin=origin, key=key, value=text, expected=expected)
     return rounded
 
 

@@ -53,6 +53,21 @@ def test_a_count_is_whole_and_positive(text) -> None:
         parse_count(text)
 
 
+def test_a_count_takes_its_suffix_in_either_case_and_has_limits() -> None:
+    assert parse_count("15t") == 15 * 10**12
+    assert parse_count("7b") == 7 * 10**9
+    with pytest.raises(InputError, match="from 2 to 8, such as 4"):
+        parse_count("9", minimum=2, maximum=8, example="4")
+
+
+def test_a_unit_can_be_asked_for() -> None:
+    for text in (300, "300", 2.5):
+        with pytest.raises(InputError, match="without a unit"):
+            parse_quantity(text, "bytes_per_s", bare=False)
+    assert parse_quantity(0, "s", bare=False) == 0
+    assert parse_quantity(1.1, "ratio", bare=False) == 1.1
+
+
 @given(st.floats(1e-6, 1e12))
 def test_what_is_written_can_be_read_again(value) -> None:
     assert parse_quantity(format_bytes(value * 1e6), "bytes") == pytest.approx(value * 1e6, rel=0.01)

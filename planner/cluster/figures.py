@@ -1,11 +1,20 @@
-"""A figure in a hardware file: a number in SI, a text with a unit, or a table that also names its source."""
+"""A figure in a hardware file: a text with a unit, or a table that names its source beside a number in SI.
+
+A plain number has no unit that one could check, so it is taken only where somebody says what it is from:
+`{ value = 4.5e11, source = "guide" }`, as in hardware_db. `bandwidth = 300` is refused, `"300GB/s"` is right.
+A zero, and a figure without a dimension (a ratio, a count), need no unit. Whatever a figure's form, one that no
+machine has is refused: a slip of a unit is a factor of a thousand.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
+from planner.errors import InputError
 from planner.units import Dimension, parse_quantity
 
 
@@ -28,6 +37,31 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 Figure = float | int | str | Sourced
 
+_PLAUSIBLE: dict[Dimension, tuple[float, float, str]] = {
+    "bytes": (1024.0, 2.0**50, "from 1KiB to 1PiB"),
+    "bytes_per_s": (1e6, 1e15, "from 1MB/s to 1PB/s"),
+    "s": (0.0, 1.0, "at most 1s"),
+    "flops": (1e6, 1e18, "from 1MFLOP/s to 1EFLOP/s"),
+    "w": (0.01, 1e6, "from 0.01W to 1MW"),
+    "usd": (0.0, 1e6, "at most 1MUSD"),
+}
+"""Smallest and largest figure of each dimension, and how the two are told."""
+
+_DIMENSIONS: dict[str, Dimension] = {
+    "capacity": "bytes",
+    "on_chip": "bytes",
+    "memory": "bytes",
+    "bandwidth": "bytes_per_s",
+    "latency": "s",
+    "peak_flops": "flops",
+    "tdp": "w",
+    "idle": "w",
+    "max": "w",
+    "usd_per_hour": "usd",
+    "pue": "ratio",
+}
+"""What the keys of hardware files that hold figures are figures of."""
+
 
 def number(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> float:
     """The figure as an SI number. Raises InputError naming origin and key."""
@@ -36,10 +70,43 @@ def number(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> fl
 
 
 def positive(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> float:
-    """The figure as an SI number above zero. Raises InputError naming origin and key."""
-    from planner.errors import InputError
-
+    """The figure as an SI number above zero that a machine can have. Raises InputError naming origin and key."""
     value = number(figure, dimension, origin=origin, key=key)
     if value <= 0:
         raise InputError("must be above zero", origin=origin, key=key, value=value, expected="a positive figure")
+    _check_plausible(figure, value, dimension, origin=origin, key=key)
     return value
+
+
+def check_figures(spec: msgspec.Struct, origin: str) -> None:
+    """Every figure of a user's file: units are there, values are possible. Raises InputError naming the key."""
+    for key, name, figure in _figures(spec, ""):
+        dimension = _DIMENSIONS[name]
+        raw = figure.value if isinstance(figure, Sourced) else figure
+        sourced = isinstance(figure, Sourced) and not isinstance(raw, str)
+        value = parse_quantity(raw, dimension, origin=origin, key=key, bare=sourced)
+        if value > 0:  # whether a zero makes sense is told where the figure is used
+            _check_plausible(figure, value, dimension, origin=origin, key=key)
+
+
+def _figures(value: object, path: str, name: str = "") -> Iterator[tuple[str, str, Figure]]:
+    """Every figure below `value` with its path and the key that says what it is a figure of."""
+    if isinstance(value, Sourced) or (name in _DIMENSIONS and isinstance(value, int | float | str)):
+        if name in _DIMENSIONS:
+            yield path, name, value
+    elif isinstance(value, msgspec.Struct):
+        for field in value.__struct_fields__:
+            yield from _figures(getattr(value, field), f"{path}.{field}" if path else field, field)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _figures(one, f"{path}.{key}", name)
+    elif isinstance(value, tuple):
+        for index, one in enumerate(value):
+            yield from _figures(one, f"{path}[{index}]", name)
+
+
+def _check_plausible(figure: Figure, value: float, dimension: Dimension, *, origin: str, key: str) -> None:
+    least, most, told = _PLAUSIBLE.get(dimension, (0.0, math.inf, ""))
+    if not least <= value <= most:
+        raw = figure.value if isinstance(figure, Sourced) else figure
+        raise InputError("is not possible", origin=origin, key=key, value=raw, expected=told)

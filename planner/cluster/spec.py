@@ -1,4 +1,8 @@
-"""A cluster's description in a file (TOML or YAML), validated; a preset is such a file."""
+"""A cluster's description in a file (TOML or YAML), validated; a preset is such a file.
+
+Bandwidths, latencies, sizes and powers are texts with a unit (`"300GB/s"`, `"3us"`); a plain number is taken only
+in a table that names its source, and is in SI then. See `planner.cluster.figures`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from planner.cluster.accelerator import AcceleratorSpec
-from planner.cluster.figures import Figure, Source
+from planner.cluster.figures import Figure, Source, check_figures
 from planner.decode import Format, decode
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=16_777_216)]
@@ -20,7 +24,7 @@ class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     topology: NodeTopology = "nvswitch"
     bandwidth: Figure
-    latency: Figure = 3e-6
+    latency: Figure = "3us"
 
 
 class NicSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,7 +32,7 @@ class NicSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     count: Count
     bandwidth: Figure
-    latency: Figure = 6e-6
+    latency: Figure = "6us"
 
 
 class NodePowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,8 +67,8 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     name: str
     topology: LevelTopology = "fat-tree"
     nodes: Count | None = None
-    oversubscription: Annotated[float, msgspec.Meta(ge=1)] = 1.0
-    latency: Figure = 1e-6
+    oversubscription: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 1.0
+    latency: Figure = "1us"
     bandwidth: Figure | None = None
     """Per device, one direction; for a level that does not go through the node's network cards."""
     dims: Annotated[int, msgspec.Meta(ge=1, le=6)] = 3
@@ -86,4 +90,6 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 def parse_cluster(text: str, file_format: Format, origin: str) -> ClusterSpec:
     """Read one cluster description. Raises InputError naming origin, key and what was expected."""
-    return decode(text, file_format, ClusterSpec, origin)
+    spec = decode(text, file_format, ClusterSpec, origin)
+    check_figures(spec, origin)
+    return spec

@@ -69,7 +69,19 @@ def test_wrong_counts_are_told(nodes: int | None, devices: int | None, told: str
         ("nodes = 4", 'nodes = "four"', ["nodes", "four"]),
         ("[node.link]", "[node.lnik]", ["node.lnik", "did you mean link?"]),
         ("oversubscription = 1.0", "oversubscription = 0.5", ["oversubscription", "0.5"]),
-        ("peak_flops = { bf16", "peak_flops = { bf61", ["peak_flops"]),
+        ("peak_flops = { bf16", "peak_flops = { bf61", ["peak_flops", "did you mean bf16?", "mxfp8"]),
+        ('"300GB/s"', "300", ["node.link.bandwidth", "without a unit", "value:    300", "a rate such as 300GB/s"]),
+        ('"3us"', '"3"', ["node.link.latency", "without a unit", "a time such as 2us"]),
+        ('"300TFLOP/s"', "300", ["node.accelerator.peak_flops.bf16", "without a unit"]),
+        ('"300GB/s"', '"300B/s"', ["node.link.bandwidth", "not possible", "from 1MB/s to 1PB/s"]),
+        ('"300GB/s"', '{ value = 300, source = "me" }', ["node.link.bandwidth", "from 1MB/s to 1PB/s"]),
+        ('"300GB/s"', '{ value = inf, source = "me" }', ["node.link.bandwidth", "inf"]),
+        ('"3us"', '"3s"', ["node.link.latency", "at most 1s"]),
+        ('"40GiB"', '"2PiB"', ["node.accelerator.memory.capacity", "to 1PiB"]),
+        ("oversubscription = 1.0", "oversubscription = inf", ["fabric[1].oversubscription", "at most 1,000"]),
+        ("oversubscription = 1.0", "oversubscription = nan", ["fabric[1].oversubscription"]),
+        ("oversubscription = 1.0", "oversubscribtion = 2", ["oversubscribtion", "did you mean oversubscription?"]),
+        ('name = "spine"', 'name = "spine"\ntopology = "fattree"', ["did you mean fat-tree?", "rail"]),
         ("nodes = 2", "nodes = 1", ["fabric[0].nodes", "joins nothing"]),
         (
             "[node.accelerator]\n",
@@ -84,6 +96,16 @@ def test_a_wrong_figure_is_told(old: str, new: str, told: list[str]) -> None:
         resolve_cluster(parse_cluster(TEXT.replace(old, new, 1), "toml", "lab.toml"), "lab.toml")
     for part in ["lab.toml", *told]:
         assert part in str(caught.value)
+
+
+def test_a_plain_number_is_taken_where_its_source_is_named() -> None:
+    sourced = TEXT.replace('"300GB/s"', '{ value = 3e11, source = "data sheet" }')
+    assert resolve_cluster(parse_cluster(sourced, "toml", "lab.toml"), "lab.toml") == lab()
+
+
+def test_zero_needs_no_unit() -> None:
+    cluster = resolve_cluster(parse_cluster(TEXT.replace('"3us"', "0"), "toml", "lab.toml"), "lab.toml")
+    assert cluster.levels[0].latency_s == 0
 
 
 def test_yaml_aliases_cannot_blow_up() -> None:
