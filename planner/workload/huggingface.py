@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,41 @@ import msgspec
 
 from planner.decode import parse
 from planner.errors import InputError, unknown_name
-from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec, checked
+from planner.workload.spec import MOST_LAYERS, WIDEST, MlaSpec, ModelSpec, MoeSpec, checked
+
+_COUNTED = {
+    "hidden_size": ("hidden_size", "n_embd", "d_model"),
+    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "decoder_layers": ("num_decoder_layers",),
+    "heads": ("num_attention_heads", "n_head", "num_heads"),
+    "kv_heads": ("num_key_value_heads",),
+    "head_dim": ("head_dim", "d_head", "d_kv"),
+    "vocab_size": ("vocab_size",),
+    "ffn_size": ("intermediate_size", "n_inner", "d_inner", "d_ff"),
+    "seq_length": ("max_position_embeddings", "n_positions", "n_ctx"),
+    "moe.experts": ("num_local_experts", "num_experts", "n_routed_experts"),
+    "moe.topk": ("num_experts_per_tok", "experts_per_token"),
+    "moe.expert_ffn_size": ("moe_intermediate_size", "intermediate_size"),
+    "moe.first_dense_layers": ("first_k_dense_replace",),
+    "moe.every": ("decoder_sparse_step",),
+}
+"""The keys of a model file, and those that Hugging Face's libraries have for the same."""
+
+_MAY_BE_ZERO = {
+    "sliding_window",
+    "first_k_dense_replace",
+    "n_shared_experts",
+    "shared_expert_intermediate_size",
+    "q_lora_rank",
+    "qk_rope_head_dim",
+    "type_vocab_size",
+    "relative_attention_num_buckets",
+}
+_MOST = {
+    **dict.fromkeys((*_COUNTED["layers"], "num_decoder_layers"), MOST_LAYERS),
+    **dict.fromkeys((*_COUNTED["heads"], "num_key_value_heads", *_COUNTED["moe.experts"]), 65_536),
+    **dict.fromkeys(_COUNTED["seq_length"], 2**24),
+}
 
 
 @dataclass(frozen=True)
@@ -20,35 +55,49 @@ class _Config:
     origin: str
 
     def number(self, *keys: str, default: int | None = None) -> int:
-        """The first of `keys` that is there, as a whole number."""
+        """The first of `keys` that is there, as a whole number in the bounds of a model file's key."""
         for key in keys:
             value = self.raw.get(key)
-            if value is None:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 10_000_000:
-                expected = "a whole number from 0 to 10,000,000"
-                raise InputError("wrong type", origin=self.origin, key=key, value=value, expected=expected)
-            return value
+            if value is not None:
+                return self._whole(key, value)
         if default is None:
-            raise InputError("missing key", origin=self.origin, key=keys[0], expected="a whole number")
+            problem = "must not be null" if keys[0] in self.raw else "missing key"
+            raise InputError(problem, origin=self.origin, key=keys[0], expected="a whole number")
         return default
+
+    def _whole(self, key: str, value: object) -> int:
+        least, most = int(key not in _MAY_BE_ZERO), _MOST.get(key, WIDEST)
+        expected = f"a whole number from {least} to {most:,}"
+        if not isinstance(value, int) or isinstance(value, bool):
+            shown = json.dumps(value)
+            raise InputError("wrong type", origin=self.origin, key=key, value=shown, expected=expected)
+        if not least <= value <= most:
+            raise InputError("out of range", origin=self.origin, key=key, value=value, expected=expected)
+        return value
 
     def maybe(self, key: str) -> int | None:
         """A whole number of at least 1, or None where the key is missing or null."""
-        return self.number(key, default=0) or None
+        return None if self.raw.get(key) is None else self.number(key)
+
+    def names(self) -> dict[str, str]:
+        """For each key of a model file, the one that this configuration has it under."""
+        found = {own: [key for key in keys if self.raw.get(key) is not None] for own, keys in _COUNTED.items()}
+        return {own: keys[0] if keys else _COUNTED[own][0] for own, keys in found.items()}
 
     def flag(self, key: str, default: bool) -> bool:
         """A true/false key."""
         value = self.raw.get(key, default)
         if not isinstance(value, bool):
-            raise InputError("wrong type", origin=self.origin, key=key, value=value, expected="true or false")
+            shown = json.dumps(value)
+            raise InputError("wrong type", origin=self.origin, key=key, value=shown, expected="true or false")
         return value
 
     def text(self, key: str, default: str) -> str:
         """A text key."""
         value = self.raw.get(key, default)
         if not isinstance(value, str):
-            raise InputError("wrong type", origin=self.origin, key=key, value=value, expected="a text")
+            shown = json.dumps(value)
+            raise InputError("wrong type", origin=self.origin, key=key, value=shown, expected="a text")
         return value
 
     def layer_types(self) -> list[str]:
@@ -71,9 +120,9 @@ class _Shape:
     @classmethod
     def of(cls, c: _Config) -> _Shape:
         return cls(
-            c.number("hidden_size", "n_embd", "d_model"),
-            c.number("num_hidden_layers", "n_layer", "num_layers"),
-            c.number("num_attention_heads", "n_head", "num_heads"),
+            c.number(*_COUNTED["hidden_size"]),
+            c.number(*_COUNTED["layers"]),
+            c.number(*_COUNTED["heads"]),
             c.number("vocab_size"),
         )
 
@@ -82,22 +131,26 @@ def parse_huggingface(text: str, origin: str, name: str) -> ModelSpec:
     """Read the text of a config.json. Raises InputError for what is missing, mistyped or unknown."""
     config = _Config(parse(text, "json", origin), origin)
     model_type = config.raw.get("model_type")
+    expected = f"one of {', '.join(FAMILIES)}"
+    if model_type is None:
+        raise InputError("missing key", origin=origin, key="model_type", expected=expected)
     if not isinstance(model_type, str):
-        raise InputError("missing key", origin=origin, key="model_type", expected=f"one of {', '.join(FAMILIES)}")
+        shown = json.dumps(model_type)
+        raise InputError("wrong type", origin=origin, key="model_type", value=shown, expected=expected)
     if model_type not in FAMILIES:
         raise unknown_name("model type", model_type, FAMILIES, origin=origin, key="model_type")
     fields = FAMILIES[model_type](config)
-    return _validated({"name": name, "title": f"{name} ({model_type})", **fields}, origin)
+    return _validated({"name": name, "title": f"{name} ({model_type})", **fields}, config)
 
 
-def _validated(fields: dict[str, object], origin: str) -> ModelSpec:
+def _validated(fields: dict[str, object], config: _Config) -> ModelSpec:
     """Through the same bounds as a model file of one's own."""
     plain = {k: msgspec.to_builtins(v) for k, v in fields.items() if v is not None}
     try:
         spec = msgspec.convert(plain, ModelSpec)
     except msgspec.ValidationError as error:
-        raise InputError(f"cannot be used: {error}", origin=origin) from None
-    return checked(spec, origin)
+        raise InputError(f"cannot be used: {error}", origin=config.origin) from None
+    return checked(spec, config.origin, config.names())
 
 
 Fields = dict[str, object]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,15 +10,24 @@ import msgspec
 from planner.decode import Format, decode
 from planner.errors import InputError
 
-Positive = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
-NonNegative = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+MOST_LAYERS = 4096
+WIDEST = 10_000_000
+
+Positive = Annotated[int, msgspec.Meta(ge=1, le=WIDEST)]
+NonNegative = Annotated[int, msgspec.Meta(ge=0, le=WIDEST)]
+Layers = Annotated[int, msgspec.Meta(ge=1, le=MOST_LAYERS)]
+Heads = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+Experts = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+Length = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
+"""Bounds far above any model that was trained, so that a slip of the keyboard is told and not computed."""
+
 Architecture = Literal["decoder", "encoder", "encoder-decoder"]
 
 
 class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Mixture of experts: how many, how many a token visits, and how wide each is."""
 
-    experts: Positive
+    experts: Experts
     topk: Positive
     expert_ffn_size: Positive
     shared_ffn_size: NonNegative = 0
@@ -54,14 +64,14 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     title: str = ""
     architecture: Architecture = "decoder"
     hidden_size: Positive
-    layers: Positive
-    heads: Positive
-    kv_heads: Positive | None = None
+    layers: Layers
+    heads: Heads
+    kv_heads: Heads | None = None
     head_dim: Positive | None = None
     ffn_size: Positive
     vocab_size: Positive
-    seq_length: Positive
-    decoder_layers: NonNegative = 0
+    seq_length: Length
+    decoder_layers: Annotated[int, msgspec.Meta(ge=0, le=MOST_LAYERS)] = 0
     """Encoder-decoder only: layers with cross-attention, beside `layers` encoder layers."""
     learned_positions: NonNegative = 0
     token_types: NonNegative = 0
@@ -103,20 +113,30 @@ def parse_spec(text: str, file_format: Format, origin: str) -> ModelSpec:
     return checked(decode(text, file_format, ModelSpec, origin), origin)
 
 
-def checked(spec: ModelSpec, origin: str) -> ModelSpec:
-    """The same spec, after the checks that take more than one key. Raises InputError."""
+def checked(spec: ModelSpec, origin: str, names: Mapping[str, str] | None = None) -> ModelSpec:
+    """The same spec, after the checks that take more than one key.
+
+    `names` says under which keys the user's file has what the spec calls otherwise. Raises InputError.
+    """
+    own = names or {}
+
+    def name(key: str) -> str:
+        return own.get(key, key)
 
     def wrong(key: str, value: object, expected: str) -> InputError:
-        return InputError("does not fit the other keys", origin=origin, key=key, value=value, expected=expected)
+        return InputError("does not fit the other keys", origin=origin, key=name(key), value=value, expected=expected)
 
+    moe = spec.moe
     if spec.head_dim is None and spec.mla is None and spec.hidden_size % spec.heads:
-        raise wrong("heads", spec.heads, f"a divisor of hidden_size {spec.hidden_size}, or a head_dim key")
+        expected = f"a divisor of {name('hidden_size')} {spec.hidden_size}, or a {name('head_dim')} key"
+        raise wrong("heads", spec.heads, expected)
     if spec.heads % spec.kv_head_count:
-        raise wrong("kv_heads", spec.kv_heads, f"a divisor of heads {spec.heads}")
-    if spec.moe is not None and spec.moe.topk > spec.moe.experts:
-        raise wrong("moe.topk", spec.moe.topk, f"at most moe.experts {spec.moe.experts}")
-    if spec.moe is not None and spec.moe.first_dense_layers >= spec.layers:
-        raise wrong("moe.first_dense_layers", spec.moe.first_dense_layers, f"less than layers {spec.layers}")
+        raise wrong("kv_heads", spec.kv_heads, f"a divisor of {name('heads')} {spec.heads}")
+    if moe is not None and moe.topk > moe.experts:
+        raise wrong("moe.topk", moe.topk, f"at most {name('moe.experts')} {moe.experts}")
+    if moe is not None and moe.first_dense_layers >= spec.layers:
+        expected = f"less than {name('layers')} {spec.layers}"
+        raise wrong("moe.first_dense_layers", moe.first_dense_layers, expected)
     if spec.decoder_layers and spec.architecture != "encoder-decoder":
         raise wrong("decoder_layers", spec.decoder_layers, 'architecture = "encoder-decoder"')
     if spec.architecture == "encoder-decoder" and not spec.decoder_layers:

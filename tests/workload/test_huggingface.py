@@ -65,20 +65,32 @@ def test_a_file_cut_off_anywhere_is_told(family: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "parts"),
     [
-        ({"hidden_size": "4096"}, ["hidden_size", "4096", "a whole number"]),
+        ({"hidden_size": "4096"}, ["hidden_size", '"4096"', "a whole number"]),
+        ({"hidden_size": -4096}, ["hidden_size", "-4096", "from 1 to"]),
+        ({"hidden_size": None}, ["hidden_size", "null"]),
         ({"hidden_size": "missing"}, ["hidden_size", "missing key"]),
         ({"num_hidden_layers": -3}, ["num_hidden_layers", "-3"]),
-        ({"num_attention_heads": 0}, ["heads"]),
-        ({"num_key_value_heads": 5}, ["kv_heads", "a divisor of heads 32"]),
+        ({"num_hidden_layers": 0}, ["num_hidden_layers", "value:    0"]),
+        ({"num_hidden_layers": 100_000}, ["num_hidden_layers", "100000", "4,096"]),
+        ({"num_attention_heads": 0}, ["num_attention_heads", "value:    0"]),
+        ({"num_attention_heads": 33}, ["num_attention_heads", "33", "a divisor of hidden_size 4096"]),
+        ({"num_key_value_heads": 5}, ["num_key_value_heads", "5", "a divisor of num_attention_heads 32"]),
         ({"tie_word_embeddings": 1}, ["tie_word_embeddings", "true or false"]),
         ({"vocab_size": 10**400}, ["vocab_size"]),
-        ({"hidden_size": True}, ["hidden_size"]),
+        ({"hidden_size": True}, ["hidden_size", "true"]),
+        ({"model_type": 5}, ["model_type", "value:    5", "llama"]),
     ],
 )
 def test_a_wrong_value_is_told_with_its_key(keys: dict[str, object], parts: list[str]) -> None:
     message = told(changed("llama-3-8b", **keys))
     for part in ["config.json", *parts]:
         assert part in message
+
+
+def test_a_value_is_told_with_the_name_that_its_family_has_for_it() -> None:
+    assert "n_embd" in told(changed("gpt2", n_embd=0))
+    assert "num_local_experts" in told(changed("mixtral-8x7b-v0.1", num_local_experts=0))
+    assert "num_experts_per_tok" in told(changed("mixtral-8x7b-v0.1", num_experts_per_tok=9))
 
 
 def test_sliding_windows_reach_the_operators() -> None:

@@ -29,8 +29,9 @@ def test_a_plain_file_is_read() -> None:
     [
         ("hiden_size = 5", ["mine.toml", "hiden_size", "did you mean hidden_size?"]),
         ("kv_heads = 3", ["kv_heads", "value:    3", "a divisor of heads 8"]),
-        ('head_dim = "x"', ["head_dim", "value:    x"]),
+        ('head_dim = "x"', ["head_dim", 'value:    "x"', "a whole number"]),
         ("learned_positions = -1", ["learned_positions", "-1"]),
+        ('norm = "rmsnrm"', ["norm", "rmsnrm", "one of layernorm, rmsnorm", "did you mean rmsnorm?"]),
         ("decoder_layers = 2", ["decoder_layers", "encoder-decoder"]),
         ("[moe]\nexperts = 4\ntopk = 8\nexpert_ffn_size = 64", ["moe.topk", "at most moe.experts 4"]),
         ("[moe]\nexpert = 4", ["moe.expert", "did you mean experts?"]),
@@ -41,6 +42,12 @@ def test_a_wrong_key_is_told(change: str, told: list[str]) -> None:
         parse_spec(GOOD + change, "toml", "mine.toml")
     for part in told:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "most"), [("layers = 4", "4,096"), ("heads = 8", "65,536")])
+def test_a_slip_of_the_keyboard_is_told_and_not_computed(key: str, most: str) -> None:
+    with pytest.raises(InputError, match=f"at most {most}"):
+        parse_spec(GOOD.replace(key, f"{key}00000"), "toml", "mine.toml")
 
 
 def test_a_missing_key_is_told() -> None:
