@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from planner.search.document import Document
 
-
-def to_json(document: Document | dict[str, object]) -> str:
+def to_json(document: msgspec.Struct | dict[str, object]) -> str:
     """The document as indented JSON with a final newline."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"

@@ -33,7 +33,7 @@ def best_plans(training: Training, cluster: Cluster, space: Space, *, top: int, 
     """
     found = search(training, space, top=top)
     if not found.tally.feasible:
-        raise explain_empty(training, space, found)
+        raise explain_empty(training, cluster, space, found)
     return _document(training, cluster, found.best, found.tally, tokens)
 
 
@@ -44,7 +44,7 @@ def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: i
     """
     found = search(training, space, top=1)
     if not found.tally.feasible:
-        raise explain_overfull(training, space, found)
+        raise explain_overfull(training, cluster, space, found)
     return _document(training, cluster, found.best, found.tally, tokens)
 
 
@@ -78,6 +78,8 @@ def _document(training: Training, cluster: Cluster, plans: Strategies, tally: Ta
             tokens_per_step=per_step,
             precision=training.precision,
             attention=training.attention,
+            framework=training.framework.name,
+            launch=training.launch,
             flops_convention=training.flops_convention,
             model_flops_per_step=model_flops(workload, training.global_batch, training.flops_convention),
         ),
@@ -131,7 +133,7 @@ def strategy_part(plans: Strategies, index: int) -> StrategyPart:
         ep=row["ep"],
         vpp=row["vpp"],
         micro_batch=row["micro_batch"],
-        zero_stage=row["zero_stage"],
+        zero_stage=row["zero_stage"],  # type: ignore[arg-type]
         recompute=recompute,  # type: ignore[arg-type]
         sequence_parallel=parallel,
     )

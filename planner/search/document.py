@@ -5,127 +5,158 @@ Field order is output order. The JSON Schema that `planner schema` prints is der
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
+
+Whole = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the document: these keys and no others."""
+
+
+class ModelPart(Part, frozen=True, kw_only=True):
     """The model as it was understood."""
 
     name: str
     title: str
-    parameters: int
-    active_parameters: int
-    layers: int
-    hidden_size: int
-    heads: int
-    seq_length: int
+    parameters: Count
+    active_parameters: Count
+    layers: Count
+    hidden_size: Count
+    heads: Count
+    seq_length: Count
     note: str
     """What was chosen on the user's behalf; empty where nothing was."""
 
 
-class ClusterPart(msgspec.Struct, frozen=True, kw_only=True):
+class ClusterPart(Part, frozen=True, kw_only=True):
     """The cluster as it was understood."""
 
     name: str
     title: str
     accelerator: str
-    nodes: int
-    devices_per_node: int
-    devices: int
+    nodes: Count
+    devices_per_node: Count
+    devices: Count
 
 
-class TrainingPart(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingPart(Part, frozen=True, kw_only=True):
     """The settings that all plans share."""
 
-    global_batch: int
-    tokens_per_step: int
+    global_batch: Count
+    tokens_per_step: Count
     precision: str
     attention: Literal["flash", "unfused"]
+    framework: Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed"]
+    launch: Literal["graph", "fused", "compiled", "eager"]
     flops_convention: Literal["full", "causal"]
-    model_flops_per_step: float
+    model_flops_per_step: Positive
 
 
-class SearchPart(msgspec.Struct, frozen=True, kw_only=True):
+class SearchPart(Part, frozen=True, kw_only=True):
     """How many candidates there were, how many each rule cut, and how many were left."""
 
-    candidates: int
-    feasible: int
-    cut_by: dict[str, int]
+    candidates: Whole
+    feasible: Whole
+    cut_by: dict[str, Whole]
     exact: bool
 
 
-class StrategyPart(msgspec.Struct, frozen=True, kw_only=True):
+class StrategyPart(Part, frozen=True, kw_only=True):
     """How the work is split. `dp` is the whole data-parallel width."""
 
-    tp: int
-    pp: int
-    dp: int
-    cp: int
-    ep: int
-    vpp: int
-    micro_batch: int
-    zero_stage: int
+    tp: Count
+    pp: Count
+    dp: Count
+    cp: Count
+    ep: Count
+    vpp: Count
+    micro_batch: Count
+    zero_stage: Literal[0, 1, 2, 3]
     recompute: Literal["none", "selective", "full"]
     sequence_parallel: bool
 
 
-class MemoryPart(msgspec.Struct, frozen=True, kw_only=True):
+class MemoryPart(Part, frozen=True, kw_only=True):
     """Bytes on the fullest device. The kinds add up to `total_bytes`."""
 
-    weights_bytes: float
-    gradients_bytes: float
-    optimizer_bytes: float
-    activations_bytes: float
-    logits_bytes: float
-    buffers_bytes: float
-    reserve_bytes: float
-    total_bytes: float
-    capacity_bytes: float
+    weights_bytes: Amount
+    gradients_bytes: Amount
+    optimizer_bytes: Amount
+    activations_bytes: Amount
+    logits_bytes: Amount
+    buffers_bytes: Amount
+    reserve_bytes: Amount
+    total_bytes: Positive
+    capacity_bytes: Positive
 
 
-class PlanPart(msgspec.Struct, frozen=True, kw_only=True):
+class PlanPart(Part, frozen=True, kw_only=True):
     """One plan. `terms` add up to `step_time_s`; `hidden` runs beside them."""
 
     strategy: StrategyPart
-    step_time_s: float
-    terms: dict[str, float]
-    hidden: dict[str, float]
-    tokens_per_s: float
-    tokens_per_s_per_device: float
-    mfu: float
-    hfu: float
+    step_time_s: Positive
+    terms: dict[str, Amount]
+    hidden: dict[str, Amount]
+    tokens_per_s: Positive
+    tokens_per_s_per_device: Positive
+    mfu: Positive
+    hfu: Positive
     memory: MemoryPart
     bottleneck: str
 
 
-class RunPart(msgspec.Struct, frozen=True, kw_only=True):
+class RunPart(Part, frozen=True, kw_only=True):
     """A whole run of so many tokens with the best plan."""
 
-    tokens: int
-    steps: int
-    days: float
+    tokens: Count
+    steps: Count
+    days: Positive
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
+class Document(Part, frozen=True, kw_only=True):
     """The answer to one question. The best plan is first."""
 
-    schema_version: str
+    schema_version: Literal["1.1"]
     model: ModelPart
     cluster: ClusterPart
     training: TrainingPart
     search: SearchPart
-    plans: list[PlanPart]
+    plans: Annotated[list[PlanPart], msgspec.Meta(min_length=1)]
     run: RunPart | None
 
 
 def json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the plan document."""
+    """JSON Schema (draft 2020-12) of the plan document: every key is named, no other is allowed."""
+    from planner.cost.step import HIDDEN, TERMS
+    from planner.search.space import RULES
+
     schema: dict[str, object] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"planner plan document {SCHEMA_VERSION}",
     }
-    return schema | msgspec.json.schema(Document)
+    schema |= msgspec.json.schema(Document)
+    named = {"terms": TERMS, "hidden": HIDDEN, "cut_by": tuple(RULES)}
+    return {key: _with_names(value, named) for key, value in schema.items()}
+
+
+def _with_names(schema: object, named: dict[str, tuple[str, ...]], key: str = "") -> object:
+    """The schema with the keys of its open mappings written out, and a choice of one value as a constant."""
+    if isinstance(schema, list):
+        return [_with_names(one, named) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if key in named:
+        properties = dict.fromkeys(named[key], schema["additionalProperties"])
+        closed = {"type": "object", "properties": properties, "required": list(properties)}
+        return {**closed, "additionalProperties": False}
+    if isinstance(schema.get("enum"), list) and len(schema["enum"]) == 1:
+        return {"const": schema["enum"][0]}
+    return {name: _with_names(value, named, name) for name, value in schema.items()}

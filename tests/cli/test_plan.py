@@ -1,12 +1,13 @@
 """`plan` and `planner estimate` from the outside."""
 
+import copy
 import json
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from tests.cli.run import run
+from tests.cli.run import call, run
 from tests.examples import DEFAULTS, LAB
 
 MAIN = ("llama-3-70b", "--cluster", "dgx-h100", "--nodes", "64", "--global-batch", "1024")
@@ -20,10 +21,64 @@ def document() -> dict:
     return json.loads(done.stdout)
 
 
-def test_the_document_matches_its_published_schema(document: dict) -> None:
-    schema = json.loads(run("planner", "schema").stdout)
+@pytest.fixture(scope="module")
+def schema() -> dict:
+    return json.loads(run("planner", "schema").stdout)
+
+
+def test_the_document_matches_its_published_schema(document: dict, schema: dict) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
     assert document["schema_version"] in schema["title"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("plan", "mixtral-8x7b", "-c", "gb200-nvl72", "--nodes", "4", "-b", "64", "--precision", "fp8"),
+        ("plan", "t5-11b", "-c", "tpu-v4", "-b", "64", "--framework", "deepspeed", "--vpp", "1"),
+        ("planner", "estimate", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "8", "--tp", "8"),
+    ],
+)
+def test_other_documents_match_it_too(question: tuple[str, ...], schema: dict) -> None:
+    done = call(*question, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    jsonschema.validate(json.loads(done.stdout), schema)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("schema_version",), "1.0"),
+        (("extra",), 1),
+        (("model", "layers"), 0),
+        (("search", "cut_by", "luck"), 3),
+        (("search", "feasible"), -1),
+        (("plans", 0, "terms", "backward"), -1.0),
+        (("plans", 0, "terms", "rest"), 0.0),
+        (("plans", 0, "hidden", "forward"), 0.0),
+        (("plans", 0, "strategy", "tp"), 0),
+        (("plans", 0, "strategy", "zero_stage"), 4),
+        (("training", "framework"), "other"),
+        (("plans",), []),
+    ],
+)
+def test_the_schema_is_strict(path: tuple[str | int, ...], value: object, document: dict, schema: dict) -> None:
+    changed = copy.deepcopy(document)
+    *way, last = path
+    part = changed
+    for key in way:
+        part = part[key]
+    part[last] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed, schema)
+
+
+def test_every_term_is_required(document: dict, schema: dict) -> None:
+    changed = copy.deepcopy(document)
+    del changed["plans"][0]["terms"]["optimizer"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed, schema)
 
 
 def test_the_document_tells_what_the_contract_says(document: dict) -> None:
@@ -65,7 +120,7 @@ def test_estimate_agrees_with_the_search(document: dict) -> None:
     for plan in document["plans"]:
         s = plan["strategy"]
         parallel = "--sequence-parallel" if s["sequence_parallel"] else "--no-sequence-parallel"
-        done = run(
+        done = call(
             "planner", "estimate", *MAIN, "--tp", str(s["tp"]), "--pp", str(s["pp"]), "--dp", str(s["dp"]),
             "--cp", str(s["cp"]), "--vpp", str(s["vpp"]), "--micro-batch", str(s["micro_batch"]),
             "--zero", str(s["zero_stage"]), "--recompute", s["recompute"], parallel, "--format", "json",
