@@ -1,20 +1,50 @@
-"""A plain listing in columns."""
+"""A plain listing in columns; one record after the other where the columns do not fit."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from planner.report.terminal import console
+from planner.report.console import console, first_that_fits, plain_table, text_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int) -> str:
+    """Rows under headings, as text for this terminal; columns from `numbers_from` on are set to the right.
+
+    Where not all fit, the second column, which describes the first, is left out.
+    """
+    out = console()
+    brief = [(*row[:1], *row[2:]) for row in (headings, *rows)]
+    table = first_that_fits(
+        out,
+        [lambda: _table(headings, rows, numbers_from), lambda: _table(brief[0], brief[1:], numbers_from - 1)],
+    )
+    if table is not None:
+        out.print(table)
+    else:
+        out.print("\n".join(_record(headings, row) for row in rows), markup=False)
+    return text_of(out)
 
 
 def print_listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int) -> None:
-    """Print rows under headings; columns from `numbers_from` on are set to the right."""
-    from rich import box
-    from rich.table import Table
+    """The listing on stdout, amid other text that is printed there."""
+    sys.stdout.write(listing(headings, rows, numbers_from=numbers_from))
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int) -> Table:
+    table = plain_table()
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="right" if number >= numbers_from else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    return table
+
+
+def _record(headings: Sequence[str], row: Sequence[str]) -> str:
+    """The first column, and the others below it by their headings."""
+    lines = [f"  {heading}: {value}" for heading, value in zip(headings[1:], row[1:], strict=True)]
+    return "\n".join([row[0], *lines])

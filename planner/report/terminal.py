@@ -1,19 +1,26 @@
-"""The plan document for people: tables in a terminal, plain text where stdout is not one."""
+"""The plan document for people: tables in a terminal, plain text where stdout is not one.
+
+Nothing is cut: in a narrow terminal columns are shortened or left out, tables stand below each other, and below
+that the plans are told one line a figure.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
 from planner.search.document import Document, PlanPart
 from planner.units import format_bytes, format_parameters, format_seconds, format_si
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
     from rich.table import Table
 
-_PLAIN_WIDTH = 110
+_NARROW = 60
+"""Columns below which plans are told one line a figure."""
+_GAP = 4
 _TERM_NAMES = {
     "tensor_parallel": "tensor parallel",
     "context_parallel": "context parallel",
@@ -24,32 +31,33 @@ _TERM_NAMES = {
 }
 
 
-def console() -> Console:
-    """A console on stdout: colour and the terminal's width only where it is a terminal."""
-    from rich.console import Console
+@dataclass(frozen=True)
+class _Column:
+    """One column of the plans' table: `rank` says which are left out first (the highest), 0 never."""
 
-    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
-        return Console(highlight=False)
-    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
-    return Console(width=width, color_system=None, highlight=False, force_terminal=False)
+    heading: str
+    cells: list[str]
+    right: bool = True
+    rank: int = 0
 
 
-def print_document(document: Document, out: Console | None = None) -> None:
-    """Print the whole answer, on stdout where no console is given."""
-    from rich.table import Table
+def document_text(document: Document) -> str:
+    """The whole answer as text for stdout."""
+    out = console()
+    print_document(document, out)
+    return text_of(out)
 
-    out = out or console()
+
+def print_document(document: Document, out: Console) -> None:
+    """Print the whole answer on a console."""
     # a pipe gets each sentence on one line, a terminal has it wrapped at words
     unwrapped = not out.is_terminal
     for line in _heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
-    out.print(plans_table(document))
-    best = document.plans[0]
-    beside = Table.grid(padding=(0, 4, 0, 0))
-    beside.add_row(_terms_table(best), _memory_table(best))
-    out.print(beside)
-    out.print(f"Bottleneck: {best.bottleneck}", markup=False, soft_wrap=unwrapped)
+    _print_plans(document, out)
+    _print_best(document.plans[0], out)
+    out.print(f"Bottleneck: {document.plans[0].bottleneck}", markup=False, soft_wrap=unwrapped)
     if document.run is not None:
         run = document.run
         text = f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days."
@@ -61,13 +69,14 @@ def _heading(document: Document) -> list[str]:
     size = format_parameters(model.parameters)
     if model.active_parameters != model.parameters:
         size += f", {format_parameters(model.active_parameters)} active"
+    nodes = "1 node" if cluster.nodes == 1 else f"{cluster.nodes:,} nodes"
     lines = [
         f"Model     {_printable(model.title)}: {size} parameters, {model.layers} layers, "
         f"sequence {model.seq_length:,}",
-        f"Cluster   {_printable(cluster.title)}: {cluster.nodes:,} nodes x {cluster.devices_per_node} "
+        f"Cluster   {_printable(cluster.title)}: {nodes} x {cluster.devices_per_node} "
         f"{_printable(cluster.accelerator)} = {cluster.devices:,} devices",
         f"Step      {training.global_batch:,} sequences, {training.tokens_per_step:,} tokens, "
-        f"{training.precision}, {training.attention} attention",
+        f"{training.precision}, {training.attention} attention, {training.framework} ({training.launch})",
     ]
     if search.candidates > 1:
         lines.append(f"Search    {search.candidates:,} candidates, {search.feasible:,} fit; every one considered")
@@ -76,67 +85,107 @@ def _heading(document: Document) -> list[str]:
     return lines
 
 
-def plans_table(document: Document) -> Table:
-    """The plans, best first, one a row."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    experts = any(plan.strategy.ep > 1 for plan in document.plans)
-    names = ["#", "tp", "pp", "dp", "cp", *(["ep"] if experts else []), "vpp", "mbs", "ZeRO"]
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("recompute", no_wrap=True)
-    table.add_column("SP", no_wrap=True)
-    for name in ("step", "tokens/s", "MFU", "HFU", "memory"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for number, plan in enumerate(document.plans, start=1):
-        table.add_row(str(number), *_row(plan, experts), style="bold" if number == 1 else "")
-    return table
+def _print_plans(document: Document, out: Console) -> None:
+    """The plans as a table as wide as fits, or one line a figure."""
+    full, short = _columns(document.plans, short=False), _columns(document.plans, short=True)
+    ranks = sorted({column.rank for column in short}, reverse=True)
+    forms = [full] + [[column for column in short if column.rank < limit] for limit in (ranks[0] + 1, *ranks[:-1])]
+    table = None
+    if out.width >= _NARROW:
+        table = first_that_fits(out, [lambda form=form: _plans_table(form) for form in forms])  # type: ignore[misc]
+    if table is not None:
+        out.print(table)
+        return
+    for number in range(len(document.plans)):
+        out.print("\n".join(_record(full, number)), markup=False)
+        out.print()
 
 
-def _row(plan: PlanPart, experts: bool) -> list[str]:
-    s = plan.strategy
-    degrees = [s.tp, s.pp, s.dp, s.cp, *([s.ep] if experts else []), s.vpp, s.micro_batch, s.zero_stage]
+def _columns(plans: Sequence[PlanPart], *, short: bool) -> list[_Column]:
+    """All columns; in short form with abbreviated words and the device's memory told once."""
+    split = [plan.strategy for plan in plans]
+    modes = {"none": "no", "selective": "sel", "full": "full"} if short else {}
+    capacity = plans[0].memory.capacity_bytes / 2**30
+    used = [plan.memory.total_bytes / 2**30 for plan in plans]
+    experts = [_Column("ep", [str(s.ep) for s in split])] if any(s.ep > 1 for s in split) else []
+    memory = (
+        _Column(f"GiB of {capacity:.1f}", [f"{size:.1f}" for size in used])
+        if short
+        else _Column("memory", [f"{size:.1f}/{capacity:.1f} GiB" for size in used])
+    )
     return [
-        *(str(degree) for degree in degrees),
-        s.recompute,
-        "yes" if s.sequence_parallel else "no",
-        format_seconds(plan.step_time_s),
-        format_si(plan.tokens_per_s),
-        f"{plan.mfu:.1%}",
-        f"{plan.hfu:.1%}",
-        f"{plan.memory.total_bytes / 2**30:.1f}/{plan.memory.capacity_bytes / 2**30:.1f} GiB",
+        _Column("#", [str(number) for number in range(1, len(plans) + 1)]),
+        _Column("tp", [str(s.tp) for s in split]),
+        _Column("pp", [str(s.pp) for s in split]),
+        _Column("dp", [str(s.dp) for s in split]),
+        _Column("cp", [str(s.cp) for s in split]),
+        *experts,
+        _Column("vpp", [str(s.vpp) for s in split]),
+        _Column("mbs", [str(s.micro_batch) for s in split]),
+        _Column("Z" if short else "ZeRO", [str(s.zero_stage) for s in split]),
+        _Column("rec" if short else "recompute", [modes.get(s.recompute, s.recompute) for s in split], right=False),
+        _Column("SP", ["yes" if s.sequence_parallel else "no" for s in split], right=False),
+        _Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
+        _Column("tokens/s", [format_si(plan.tokens_per_s) for plan in plans], rank=2),
+        _Column("MFU", [f"{plan.mfu:.1%}" for plan in plans], rank=1),
+        _Column("HFU", [f"{plan.hfu:.1%}" for plan in plans], rank=3),
+        memory,
     ]
 
 
-def _terms_table(plan: PlanPart) -> RenderableType:
-    """Where the step goes; what runs beside other work is told as hidden."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True)
-    table.add_column("step of the best plan", "total", no_wrap=True)
-    table.add_column("time", format_seconds(plan.step_time_s), justify="right", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
-    table.add_column("hidden", justify="right", no_wrap=True)
-    for name, seconds in plan.terms.items():
-        hidden = plan.hidden.get(name, 0.0)
-        if seconds == 0 and hidden == 0:
-            continue
-        share = f"{seconds / plan.step_time_s:.1%}"
-        beside = format_seconds(hidden) if hidden else ""
-        table.add_row(_TERM_NAMES.get(name, name), format_seconds(seconds), share, beside)
+def _plans_table(columns: Sequence[_Column]) -> Table:
+    """The plans, best first, one a row."""
+    table = plain_table()
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.right else "left", no_wrap=True)
+    for number, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
+        table.add_row(*row, style="bold" if number == 0 else "")
     return table
 
 
-def _memory_table(plan: PlanPart) -> RenderableType:
-    """What the fullest device holds."""
-    from rich import box
+def _record(columns: Sequence[_Column], number: int) -> list[str]:
+    """One plan, one line a figure."""
+    widest = max(len(column.heading) for column in columns)
+    lines = [f"  {column.heading:{widest}}  {column.cells[number]}" for column in columns[1:]]
+    return [f"plan {columns[0].cells[number]}", *lines]
+
+
+def _print_best(plan: PlanPart, out: Console) -> None:
+    """The best plan's step and memory: beside each other where that fits, else one below the other."""
     from rich.table import Table
 
+    terms, memory = _terms_table(plan), _memory_table(plan)
+    if natural_width(out, terms) + _GAP + natural_width(out, memory) <= out.width:
+        beside = Table.grid(padding=(0, _GAP, 0, 0))
+        beside.add_row(terms, memory)
+        out.print(beside)
+        return
+    short = first_that_fits(out, [lambda: terms, lambda: _terms_table(plan, short=True)])
+    out.print(short or _terms_table(plan, short=True, hidden=False))
+    out.print(memory)
+
+
+def _terms_table(plan: PlanPart, *, short: bool = False, hidden: bool = True) -> Table:
+    """Where the step goes; what runs beside other work is told as hidden."""
+    table = plain_table(footer=True)
+    table.add_column("step" if short else "step of the best plan", "total", no_wrap=True)
+    table.add_column("time", format_seconds(plan.step_time_s), justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    if hidden:
+        table.add_column("hidden", justify="right", no_wrap=True)
+    for name, seconds in plan.terms.items():
+        beside = plan.hidden.get(name, 0.0)
+        if seconds == 0 and beside == 0:
+            continue
+        cells = [_TERM_NAMES.get(name, name), format_seconds(seconds), f"{seconds / plan.step_time_s:.1%}"]
+        table.add_row(*cells, *([format_seconds(beside) if beside else ""] if hidden else []))
+    return table
+
+
+def _memory_table(plan: PlanPart) -> Table:
+    """What the fullest device holds."""
     memory = plan.memory
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True)
+    table = plain_table(footer=True)
     table.add_column("fullest device", f"total of {format_bytes(memory.capacity_bytes)}", no_wrap=True)
     table.add_column("memory", format_bytes(memory.total_bytes), justify="right", no_wrap=True)
     table.add_column("share", f"{memory.total_bytes / memory.capacity_bytes:.1%}", justify="right", no_wrap=True)

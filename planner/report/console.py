@@ -1,0 +1,62 @@
+"""The terminal as it is: its width, whether it has colour; and tables that are cut to its width."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from io import StringIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_PLAIN_WIDTH = 110
+
+
+def console() -> Console:
+    """A console that keeps what is printed: as wide as the terminal and with its colours, where stdout is one.
+
+    What it has kept is `console.file.getvalue()`; see `text_of`.
+    """
+    from rich.console import Console
+
+    if sys.stdout is None or not sys.stdout.isatty():
+        return Console(file=StringIO(), width=_PLAIN_WIDTH, color_system=None, highlight=False)
+    here = Console()
+    colours = None if "NO_COLOR" in os.environ else here.color_system
+    return Console(
+        file=StringIO(),
+        width=here.width,
+        color_system=colours,  # type: ignore[arg-type]
+        highlight=False,
+        force_terminal=True,
+    )
+
+
+def text_of(out: Console) -> str:
+    """What was printed on a console of `console()`."""
+    return out.file.getvalue() if isinstance(out.file, StringIO) else ""
+
+
+def plain_table(*, footer: bool = False) -> Table:
+    """An empty table in the house's style."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_footer=footer)
+
+
+def natural_width(out: Console, table: Table) -> int:
+    """Columns that a table takes where nothing in it is cut."""
+    return table.__rich_measure__(out, out.options.update(max_width=10_000)).maximum
+
+
+def first_that_fits(out: Console, forms: Iterable[Callable[[], Table]]) -> Table | None:
+    """The first form of a table that needs no cut in this width; None where all do."""
+    for form in forms:
+        table = form()
+        if natural_width(out, table) <= out.width:
+            return table
+    return None

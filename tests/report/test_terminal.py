@@ -1,0 +1,58 @@
+"""The answer in terminals of any width: no figure is cut, no line is longer than the terminal."""
+
+import io
+import json
+import re
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from planner.report.terminal import print_document
+from planner.search.document import Document
+from planner.units import format_bytes, format_seconds, format_si
+from tests.cli.run import call
+
+WIDTHS = [40, 60, 72, 80, 100, 120, 200]
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    question = ("mixtral-8x7b", "-c", "dgx-h100", "--nodes", "16", "-b", "512", "--tokens", "1T", "--vpp", "1..8")
+    done = call("plan", *question, "-f", "json")
+    return msgspec.convert(json.loads(done.stdout), Document)
+
+
+def shown(document: Document, width: int) -> str:
+    out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+    print_document(document, out)
+    assert isinstance(out.file, io.StringIO)
+    return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_figure_is_cut(document: Document, width: int) -> None:
+    text = shown(document, width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    for plan in document.plans:
+        assert format_seconds(plan.step_time_s) in text
+        assert f"{plan.memory.total_bytes / 2**30:.1f}" in text
+        assert width == 72 or f"{plan.mfu:.1%}" in text  # a column too many for a table of that width
+    best = document.plans[0]
+    assert format_bytes(best.memory.weights_bytes) in text
+    assert format_seconds(best.terms["backward"]) in text
+    assert "Bottleneck:" in text
+
+
+def test_a_narrow_terminal_gets_one_line_a_figure(document: Document) -> None:
+    text = shown(document, 40)
+    assert len(re.findall(r"^  tokens/s +", text, re.MULTILINE)) == len(document.plans)
+    assert format_si(document.plans[0].tokens_per_s) in text
+
+
+def test_a_wide_terminal_gets_every_column_and_both_tables_side_by_side(document: Document) -> None:
+    lines = shown(document, 120).splitlines()
+    assert any("tokens/s" in line and "HFU" in line and "recompute" in line for line in lines)
+    assert any("step of the best plan" in line and "fullest device" in line for line in lines)
+    assert not any("step of the best plan" in line and "fullest device" in line for line in shown(document, 80))
