@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import sys
 from collections.abc import Callable
 
@@ -10,9 +12,10 @@ import typer
 from planner.cli.clusters import clusters_app
 from planner.cli.estimate import estimate
 from planner.cli.models import models_app
+from planner.cli.output import unwritten, write
 from planner.cli.plan import plan
 from planner.cli.schema import schema
-from planner.errors import PlannerError
+from planner.errors import InputError, PlannerError
 
 _SETTINGS = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
@@ -43,7 +46,7 @@ def _version(
     if version:
         from planner import __version__
 
-        typer.echo(f"planner {__version__}")
+        write(f"planner {__version__}\n")
         raise typer.Exit
 
 
@@ -60,11 +63,20 @@ def plan_entry() -> None:
 def _run(app: Callable[[], object]) -> None:
     """Run a program; an error of the user's becomes its message on stderr and its exit code."""
     try:
-        app()
+        try:
+            _refuse_negative_size(sys.argv[1:])
+            app()
+        except OSError as error:
+            # what goes wrong with the user's files is told where they are read: this is the help's text
+            raise unwritten(error) from None
     except PlannerError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # the reader has left (`plan … | head`): nothing is wrong, and nothing more can be said
-        sys.stdout = None
-        sys.exit(0)
+
+
+def _refuse_negative_size(arguments: list[str]) -> None:
+    """A size below zero in the model's place, which would be told as an unknown option."""
+    for before, argument in itertools.pairwise(["", *arguments]):
+        if not before.startswith("-") and re.fullmatch(r"-[0-9.]+[kmbt]", argument, re.IGNORECASE):
+            expected = "from 10M to 100T parameters"
+            raise InputError("size out of range", key="MODEL", value=argument, expected=expected)

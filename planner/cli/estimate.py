@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from planner.cli.question import (
     Attention,
@@ -17,6 +18,10 @@ from planner.cli.question import (
     Devices,
     FlopsConvention,
     Form,
+    Framework,
+    FrameworkName,
+    GradientFormat,
+    LaunchMode,
     Model,
     Nodes,
     Output,
@@ -24,7 +29,6 @@ from planner.cli.question import (
     SeqLength,
     Tokens,
     ask,
-    read_tokens,
     tell,
 )
 
@@ -37,6 +41,13 @@ class Recompute(StrEnum):
     FULL = "full"
 
 
+def _whole(name: str, what: str, default: int | None = None) -> OptionInfo:
+    """A whole number as text, so that one function reads and refuses it everywhere."""
+    shown = False if default is None else str(default)
+    option: OptionInfo = typer.Option(name, metavar="INTEGER", help=what, show_default=shown)
+    return option
+
+
 def estimate(
     model: Model,
     cluster: ClusterName,
@@ -47,21 +58,27 @@ def estimate(
     precision: Precision = None,
     attention: AttentionKernel = Attention.FLASH,
     flops_convention: FlopsConvention = Convention.FULL,
+    framework: FrameworkName = Framework.MEGATRON,
+    launch: LaunchMode = None,
+    gradients: GradientFormat = None,
     tokens: Tokens = None,
     form: Form = Output.TABLE,
-    tp: Annotated[int, typer.Option("--tp", min=1, help="Tensor parallel degree.")] = 1,
-    pp: Annotated[int, typer.Option("--pp", min=1, help="Pipeline stages.")] = 1,
-    dp: Annotated[int | None, typer.Option("--dp", min=1, help="Data-parallel width; else what is left.")] = None,
-    cp: Annotated[int, typer.Option("--cp", min=1, help="Context parallel degree.")] = 1,
-    ep: Annotated[int, typer.Option("--ep", min=1, help="Expert parallel degree.")] = 1,
-    vpp: Annotated[int, typer.Option("--vpp", min=1, help="Virtual pipeline stages a device.")] = 1,
-    micro_batch: Annotated[int, typer.Option("--micro-batch", min=1, help="Sequences of a micro-batch.")] = 1,
-    zero: Annotated[int, typer.Option("--zero", min=0, max=3, help="ZeRO stage.")] = 0,
-    recompute: Annotated[Recompute, typer.Option("--recompute", help="Activation recomputation.")] = Recompute.NONE,
+    tp: Annotated[str | None, _whole("--tp", "Tensor parallel degree.", 1)] = None,
+    pp: Annotated[str | None, _whole("--pp", "Pipeline stages.", 1)] = None,
+    dp: Annotated[str | None, _whole("--dp", "Data-parallel width; else what is left.")] = None,
+    cp: Annotated[str | None, _whole("--cp", "Context parallel degree.", 1)] = None,
+    ep: Annotated[str | None, _whole("--ep", "Expert parallel degree.", 1)] = None,
+    vpp: Annotated[str | None, _whole("--vpp", "Virtual pipeline stages a device.", 1)] = None,
+    micro_batch: Annotated[str | None, _whole("--micro-batch", "Sequences of a micro-batch.", 1)] = None,
+    zero: Annotated[str | None, _whole("--zero", "ZeRO stage, 0 to 3.", 0)] = None,
+    recompute: Annotated[
+        Recompute | None,
+        typer.Option("--recompute", case_sensitive=False, help="Activation recomputation.", show_default="none"),
+    ] = None,
     sequence_parallel: Annotated[
-        bool,
+        bool | None,
         typer.Option("--sequence-parallel/--no-sequence-parallel", help="Cut norms and residuals over tp ranks."),
-    ] = False,
+    ] = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -70,21 +87,34 @@ def estimate(
       planner estimate gpt-3-175b --cluster dgx-a100 --nodes 128 --global-batch 1536 \\
         --tp 8 --pp 16 --micro-batch 1 --recompute selective --sequence-parallel --zero 1
     """
+    from planner.cli.inputs import read_number, read_tokens
     from planner.search.answer import scored_plan
 
-    common = Common(model, cluster, nodes, devices, global_batch, seq_length, precision, attention, flops_convention)
-    given: dict[str, tuple[int, ...] | None] = {
-        "tp": (tp,),
-        "pp": (pp,),
-        "dp": None if dp is None else (dp,),
-        "cp": (cp,),
-        "ep": (ep,),
-        "vpp": (vpp,),
-        "micro_batch": (micro_batch,),
-        "zero_stage": (zero,),
-        "recompute": (list(Recompute).index(recompute),),
-        "sequence_parallel": (int(sequence_parallel),),
+    common = Common(
+        model,
+        cluster,
+        nodes,
+        devices,
+        global_batch,
+        seq_length,
+        precision,
+        attention,
+        flops_convention,
+        framework,
+        launch,
+        gradients,
+    )
+    numbers = {"tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "vpp": vpp, "micro_batch": micro_batch}
+    given = {name: read_number(text, f"--{name.replace('_', '-')}") for name, text in numbers.items()}
+    given |= {
+        "zero_stage": read_number(zero, "--zero", minimum=0, maximum=3),
+        "recompute": None if recompute is None else list(Recompute).index(recompute),
+        "sequence_parallel": None if sequence_parallel is None else int(sequence_parallel),
     }
+    codes = ("zero_stage", "recompute", "sequence_parallel")
+    # what is not given has its plainest value; only the data-parallel width is what is left
+    assumed = {name: 0 if name in codes else 1 for name, value in given.items() if value is None and name != "dp"}
+    pins = {name: (value,) for name, value in (given | assumed).items() if value is not None}
     whole = read_tokens(tokens)
-    training, found, space = ask(common, given)
+    training, found, space = ask(common, {**pins}, frozenset(assumed))
     tell(scored_plan(training, found, space, tokens=whole), form)

@@ -6,20 +6,30 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.decode import Format
+from planner.cli.files import is_there, looks_like_path, read_file
+from planner.cli.output import warn
 from planner.errors import InputError, nearest
-from planner.units import parse_count, parse_quantity
+from planner.units import parse_count
 
 if TYPE_CHECKING:
+    from planner.cluster.accelerator import Accelerator
     from planner.cluster.cluster import Cluster
     from planner.workload.operators import Workload
     from planner.workload.spec import ModelSpec
 
-_LARGEST_FILE = 10_000_000
-_FORMATS: dict[str, Format] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 _TOKENS = re.compile(r"(.*?)\s*tokens?", re.IGNORECASE)
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
+_LENGTH = re.compile(r"(\d{1,9})\s*([kKmM])i?")
 _WIDEST = 100_000
+_MANY_SEQUENCES = 1_000_000
+_LONG = 32_768
+
+MOST_DEVICES = 16_777_216
+MOST_SEQUENCES = 10**9
+LONGEST_SEQUENCE = 2**24
+MOST_TOKENS = 10**18
+TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4")
+"""Number formats in which a model can be trained; the integer ones of a part are for inference."""
 
 
 def read_model(name: str, seq_length: int | None) -> Workload:
@@ -30,23 +40,17 @@ def read_model(name: str, seq_length: int | None) -> Workload:
 
     known = preset_names()
     note = ""
-    if name in known:
-        spec = preset(name)
-    elif _is_there(name) or _looks_like_path(name):
-        spec = _model_file(Path(name))
+    if not name.strip():
+        raise InputError("no model is named", key="MODEL", value='""', expected=_MODELS)
+    if name.casefold() in known:
+        spec = preset(name.casefold())
+    elif is_there(name) or looks_like_path(name):
+        spec, note = _model_file(Path(name), seq_length)
     elif looks_like_size(name):
         spec = spec_of_size(name)
         note = describe_size(spec)
     else:
-        raise InputError(
-            "unknown model",
-            key="MODEL",
-            value=name,
-            expected="a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B",
-            suggestion=nearest(name, known),
-        )
-    if seq_length is not None and seq_length < 1:
-        raise InputError("not a length", key="--seq-length", value=seq_length, expected="at least 1")
+        raise InputError("unknown model", key="MODEL", value=name, expected=_MODELS, suggestion=nearest(name, known))
     if seq_length is not None and spec.learned_positions and seq_length > spec.learned_positions:
         raise InputError(
             f"{spec.name} has learned positions for shorter sequences only",
@@ -57,15 +61,23 @@ def read_model(name: str, seq_length: int | None) -> Workload:
     return build_workload(spec, seq_length=seq_length, note=note)
 
 
-def _model_file(path: Path) -> ModelSpec:
+_MODELS = "a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B"
+
+
+def _model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec, str]:
+    """The description in a file, and what was chosen for the user in reading it."""
     from planner.workload.huggingface import parse_huggingface
     from planner.workload.spec import parse_spec
 
     file = path / "config.json" if path.is_dir() else path
-    text, file_format = _read(file, (".json", ".toml"))
-    if file_format == "json":
-        return parse_huggingface(text, str(file), file.parent.name or file.stem)
-    return parse_spec(text, file_format, str(file))
+    text, file_format = read_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
+    if file_format != "json":
+        return parse_spec(text, file_format, str(file)), ""
+    spec = parse_huggingface(text, str(file), file.absolute().parent.name or file.stem)
+    if seq_length is None and spec.seq_length > _LONG:
+        note = f"sequence {spec.seq_length:,} is the longest that {file.name} allows; --seq-length chooses another"
+        return spec, note
+    return spec, ""
 
 
 def read_cluster(name: str, nodes: int | None, devices: int | None) -> Cluster:
@@ -74,50 +86,99 @@ def read_cluster(name: str, nodes: int | None, devices: int | None) -> Cluster:
     from planner.cluster.cluster import resolve_cluster
     from planner.cluster.spec import parse_cluster
 
-    known = database.names("clusters")
-    if name in known or not (_is_there(name) or _looks_like_path(name)):
-        return resolve_cluster(
-            database.cluster_spec(name), f"hardware_db/clusters/{name}.toml", nodes=nodes, devices=devices
-        )
-    path = Path(name)
-    text, file_format = _read(path, (".toml", ".yaml", ".yml", ".json"))
-    return resolve_cluster(parse_cluster(text, file_format, str(path)), str(path), nodes=nodes, devices=devices)
+    known = {one.casefold(): one for one in database.names("clusters")}
+    if not name.strip():
+        expected = "a preset (`planner clusters list`) or a cluster file"
+        raise InputError("no cluster is named", key="--cluster", value='""', expected=expected)
+    preset = known.get(name.casefold(), "")
+    if preset or not (is_there(name) or looks_like_path(name)):
+        spec = database.cluster_spec(preset or name)
+        return resolve_cluster(spec, f"hardware_db/clusters/{spec.name}.toml", nodes=nodes, devices=devices)
+    text, file_format = read_file(Path(name), (".toml", ".yaml", ".yml", ".json"), "a cluster file")
+    return resolve_cluster(parse_cluster(text, file_format, name), name, nodes=nodes, devices=devices)
 
 
 def read_batch(text: str, seq_length: int) -> int:
     """Sequences of one step: a count, or tokens (`4M tokens`) in whole sequences. Raises InputError."""
+    key = "--global-batch"
     match = _TOKENS.fullmatch(text)
     if match is None:
-        return parse_count(text, key="--global-batch")
-    tokens = parse_quantity(match[1], "count", key="--global-batch")
+        sequences = parse_count(text, key=key, maximum=MOST_SEQUENCES, example="1024, or tokens: '4M tokens'")
+        if sequences >= _MANY_SEQUENCES:
+            warn(f"{key} {text} counts {sequences:,} sequences; for tokens write '{text} tokens'")
+        return sequences
+    tokens = parse_count(match[1], key=key, maximum=MOST_TOKENS, example="4M tokens")
     sequences = round(tokens / seq_length)
-    if sequences < 1:
-        expected = f"at least one sequence of {seq_length} tokens"
-        raise InputError("too few tokens", key="--global-batch", value=text, expected=expected)
+    if not 1 <= sequences <= MOST_SEQUENCES:
+        problem = "too many tokens" if sequences else "too few tokens"
+        expected = f"from 1 to {MOST_SEQUENCES:,} sequences of {seq_length} tokens"
+        raise InputError(problem, key=key, value=text, expected=expected)
     return sequences
 
 
+def read_length(text: str | None) -> int | None:
+    """Tokens of a sequence: `8192` or `8K`, where K and M are binary. Raises InputError."""
+    if text is None:
+        return None
+    match = _LENGTH.fullmatch(text.strip())
+    if match:
+        text = str(int(match[1]) * (1024 if match[2] in "kK" else 1024**2))
+    return parse_count(text, key="--seq-length", maximum=LONGEST_SEQUENCE, example="8192 or 8K")
+
+
+def read_number(text: str | None, key: str, *, minimum: int = 1, maximum: int = MOST_DEVICES) -> int | None:
+    """One whole number, or None where nothing was given. Raises InputError."""
+    return None if text is None else parse_count(text, key=key, minimum=minimum, maximum=maximum)
+
+
+def read_tokens(text: str | None) -> int | None:
+    """Tokens of the whole run, or None where nothing was given. Raises InputError."""
+    if text is None:
+        return None
+    return parse_count(text, key="--tokens", maximum=MOST_TOKENS, example="15T")
+
+
+def read_precision(text: str | None, accelerator: Accelerator) -> str | None:
+    """A number format that the part has a peak for and that models are trained in. Raises InputError."""
+    if text is None:
+        return None
+    name = text.casefold()
+    known = [one for one in TRAINING_PRECISIONS if one in accelerator.peak_flops]
+    if name in known:
+        return name
+    problem = f"{accelerator.name} states no dense peak for this precision"
+    if name in accelerator.peak_flops:
+        problem = "models are not trained in this precision"
+    expected = f"one of {', '.join(known)}"
+    raise InputError(problem, key="--precision", value=text, expected=expected, suggestion=nearest(name, known))
+
+
 def read_values(
-    text: str | None, key: str, *, minimum: int = 1, maximum: int | None = None
+    text: str | None, key: str, *, minimum: int = 1, maximum: int = MOST_DEVICES
 ) -> tuple[int, ...] | None:
     """Allowed values of a dimension: `8`, `4,8`, `4..8` or a mixture. None where nothing was given."""
     if text is None:
         return None
     values: set[int] = set()
-    for part in text.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        if match:
-            low, high = int(match[1]), int(match[2])
-            if low > high or high - low > _WIDEST:
-                raise InputError("not a range", key=key, value=part, expected="low..high, at most 100,000 wide")
-            values.update(range(low, high + 1))
-        else:
-            values.add(parse_count(part.strip(), key=key, minimum=0))
-    bad = [value for value in sorted(values) if value < minimum or (maximum is not None and value > maximum)]
-    if bad:
-        upper = f" to {maximum}" if maximum is not None else " up"
-        raise InputError("out of range", key=key, value=bad[0], expected=f"from {minimum}{upper}")
+    for part in (part.strip() for part in text.split(",")):
+        match = _RANGE.fullmatch(part)
+        if not match and ".." not in part:
+            values.add(parse_count(part, key=key, minimum=minimum, maximum=maximum, example="8 or 4,8 or 4..8"))
+            continue
+        low, high = (int(match[1]), int(match[2])) if match else (1, 0)
+        if low > high or high - low > _WIDEST:
+            raise InputError("not a range", key=key, value=part, expected="low..high, at most 100,000 wide")
+        if low < minimum or high > maximum:
+            raise InputError("out of range", key=key, value=part, expected=f"from {minimum} to {maximum:,}")
+        values.update(range(low, high + 1))
     return tuple(sorted(values))
+
+
+def listed_values(text: str | None) -> tuple[int, ...]:
+    """The values that were named one by one (`4,8,4..8`: 4 and 8), where there are several."""
+    if text is None or "," not in text:
+        return ()
+    return tuple(parse_count(part.strip()) for part in text.split(",") if ".." not in part)
 
 
 def read_names(text: str | None, key: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
@@ -125,7 +186,7 @@ def read_names(text: str | None, key: str, names: tuple[str, ...]) -> tuple[int,
     if text is None:
         return None
     codes = []
-    for part in (part.strip() for part in text.split(",")):
+    for part in (part.strip().casefold() for part in text.split(",")):
         if part not in names:
             raise InputError(
                 "unknown value",
@@ -136,49 +197,3 @@ def read_names(text: str | None, key: str, names: tuple[str, ...]) -> tuple[int,
             )
         codes.append(names.index(part))
     return tuple(sorted(set(codes)))
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):
-        return False
-
-
-def _looks_like_path(name: str) -> bool:
-    return "/" in name or Path(name).suffix in _FORMATS
-
-
-def _read(path: Path, suffixes: tuple[str, ...]) -> tuple[str, Format]:
-    """The text of a file and its format by its ending. Raises InputError for whatever can be wrong with it."""
-    origin = str(path)
-    if path.suffix not in suffixes:
-        raise InputError(
-            "unknown file format",
-            origin=origin,
-            value=path.suffix or "no ending",
-            expected=f"a file that ends in {', '.join(suffixes)}",
-        )
-    try:
-        if not path.exists():
-            raise InputError("there is no such file", origin=origin, suggestion=_sibling(path))
-        if not path.is_file():
-            raise InputError("is not a file", origin=origin, expected="a regular file")
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError("file is too large", origin=origin, expected=f"at most {_LARGEST_FILE:,} bytes")
-        return path.read_text("utf-8-sig"), _FORMATS[path.suffix]
-    except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text", origin=origin, expected="a UTF-8 file") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"cannot be read: {reason}", origin=origin) from None
-
-
-def _sibling(path: Path) -> str:
-    """A file in the same folder with nearly the same name."""
-    try:
-        names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
-        return ""
-    found = nearest(path.name, names)
-    return str(path.with_name(found)) if found else ""

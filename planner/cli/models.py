@@ -10,7 +10,8 @@ models_app = typer.Typer(help="The models that are known by name.", no_args_is_h
 @models_app.command("list")
 def list_models() -> None:
     """List the presets with their sizes."""
-    from planner.report.listing import print_listing
+    from planner.cli.output import write
+    from planner.report.listing import listing
     from planner.units import format_parameters
     from planner.workload.build import build_workload
     from planner.workload.presets import preset, preset_names
@@ -20,13 +21,13 @@ def list_models() -> None:
         workload = build_workload(preset(name))
         sizes = [format_parameters(workload.parameters), format_parameters(workload.active_parameters)]
         rows.append([name, workload.title, *sizes, str(workload.layer_count), f"{workload.seq_length:,}"])
-    print_listing(("name", "model", "parameters", "active", "layers", "sequence"), rows, numbers_from=2)
+    write(listing(("name", "model", "parameters", "active", "layers", "sequence"), rows, numbers_from=2))
 
 
 @models_app.command("families")
 def list_families() -> None:
     """List the Hugging Face model types whose config.json is read."""
+    from planner.cli.output import write
     from planner.workload.huggingface import FAMILIES
 
-    for name in FAMILIES:
-        typer.echo(name)
+    write("".join(f"{name}\n" for name in FAMILIES))

@@ -16,6 +16,10 @@ from planner.cli.question import (
     Devices,
     FlopsConvention,
     Form,
+    Framework,
+    FrameworkName,
+    GradientFormat,
+    LaunchMode,
     Model,
     Nodes,
     Output,
@@ -23,7 +27,6 @@ from planner.cli.question import (
     SeqLength,
     Tokens,
     ask,
-    read_tokens,
     tell,
 )
 
@@ -40,6 +43,9 @@ def plan(
     precision: Precision = None,
     attention: AttentionKernel = Attention.FLASH,
     flops_convention: FlopsConvention = Convention.FULL,
+    framework: FrameworkName = Framework.MEGATRON,
+    launch: LaunchMode = None,
+    gradients: GradientFormat = None,
     tokens: Tokens = None,
     top: Annotated[int, typer.Option("--top", min=1, max=1000, help="How many plans to tell.")] = 5,
     form: Form = Output.TABLE,
@@ -65,23 +71,37 @@ def plan(
       plan 13B --cluster dgx-a100 --nodes 4 --global-batch '4M tokens' --tp 4..8
       plan path/to/config.json --cluster cluster.toml --global-batch 512 --format json
     """
-    from planner.cli.inputs import read_names, read_values
+    from planner.cli.inputs import listed_values, read_names, read_tokens, read_values
+    from planner.cli.output import warn
     from planner.cost.strategies import RECOMPUTE
     from planner.search.answer import best_plans
+    from planner.search.fault import unusable
 
-    common = Common(model, cluster, nodes, devices, global_batch, seq_length, precision, attention, flops_convention)
-    allowed = {
-        "tp": read_values(tp, "--tp"),
-        "pp": read_values(pp, "--pp"),
-        "dp": read_values(dp, "--dp"),
-        "cp": read_values(cp, "--cp"),
-        "ep": read_values(ep, "--ep"),
-        "vpp": read_values(vpp, "--vpp"),
-        "micro_batch": read_values(micro_batch, "--micro-batch"),
+    common = Common(
+        model,
+        cluster,
+        nodes,
+        devices,
+        global_batch,
+        seq_length,
+        precision,
+        attention,
+        flops_convention,
+        framework,
+        launch,
+        gradients,
+    )
+    numbers = {"tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "vpp": vpp, "micro_batch": micro_batch}
+    allowed = {name: read_values(text, f"--{name.replace('_', '-')}") for name, text in numbers.items()}
+    allowed |= {
         "zero_stage": read_values(zero, "--zero", minimum=0, maximum=3),
         "recompute": read_names(recompute, "--recompute", RECOMPUTE),
         "sequence_parallel": None if sequence_parallel is None else (int(sequence_parallel),),
     }
     whole = read_tokens(tokens)
     training, found, space = ask(common, allowed)
-    tell(best_plans(training, found, space, top=top, tokens=whole), form)
+    document = best_plans(training, found, space, top=top, tokens=whole)
+    listed = {name: values for name, text in numbers.items() if (values := listed_values(text))}
+    for sentence in unusable(training, space, listed):
+        warn(sentence)
+    tell(document, form)

@@ -36,24 +36,68 @@ class Convention(StrEnum):
     CAUSAL = "causal"
 
 
+class Framework(StrEnum):
+    """Trainers whose memory, kernels and collectives are known."""
+
+    MEGATRON = "megatron"
+    MEGATRON_CLASSIC = "megatron-classic"
+    MEGATRON_FSDP = "megatron-fsdp"
+    FSDP2 = "fsdp2"
+    FSDP = "fsdp"
+    DEEPSPEED = "deepspeed"
+
+
+class Launch(StrEnum):
+    """How kernels reach the device."""
+
+    GRAPH = "graph"
+    FUSED = "fused"
+    COMPILED = "compiled"
+    EAGER = "eager"
+
+
+class Gradients(StrEnum):
+    """Number formats of gradients, held and sent."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
 Model = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Preset, config.json or its folder, model TOML, or a size (70B)."),
 ]
 ClusterName = Annotated[str, typer.Option("--cluster", "-c", help="Preset (`planner clusters list`) or file.")]
-Nodes = Annotated[int | None, typer.Option("--nodes", help="Number of nodes.")]
-Devices = Annotated[int | None, typer.Option("--devices", help="Number of devices, instead of --nodes.")]
+Nodes = Annotated[str | None, typer.Option("--nodes", metavar="INTEGER", help="Number of nodes.")]
+Devices = Annotated[
+    str | None, typer.Option("--devices", metavar="INTEGER", help="Number of devices, instead of --nodes.")
+]
 Batch = Annotated[str, typer.Option("--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'.")]
-SeqLength = Annotated[int | None, typer.Option("--seq-length", help="Tokens of a sequence; else the model's own.")]
+SeqLength = Annotated[
+    str | None,
+    typer.Option("--seq-length", metavar="INTEGER", help="Tokens of a sequence (8K is 8192); else the model's own."),
+]
 Precision = Annotated[
     str | None, typer.Option("--precision", help="bf16, fp16, fp8, ...; else bf16 where the part has it.")
 ]
-AttentionKernel = Annotated[Attention, typer.Option("--attention", help="Attention kernel.")]
+AttentionKernel = Annotated[Attention, typer.Option("--attention", case_sensitive=False, help="Attention kernel.")]
 FlopsConvention = Annotated[
-    Convention, typer.Option("--flops-convention", help="Count causal attention in full or by half.")
+    Convention,
+    typer.Option("--flops-convention", case_sensitive=False, help="Count causal attention in full or by half."),
+]
+FrameworkName = Annotated[Framework, typer.Option("--framework", case_sensitive=False, help="The trainer.")]
+LaunchMode = Annotated[
+    Launch | None,
+    typer.Option(
+        "--launch", case_sensitive=False, help="How kernels are launched; else as the trainer does by itself."
+    ),
+]
+GradientFormat = Annotated[
+    Gradients | None,
+    typer.Option("--gradients", case_sensitive=False, help="Gradients as held and sent; else as the trainer does."),
 ]
 Tokens = Annotated[str | None, typer.Option("--tokens", help="Tokens of the whole run (15T): tells steps and days.")]
-Form = Annotated[Output, typer.Option("--format", "-f", help="Form of the output.")]
+Form = Annotated[Output, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
 
 
 @dataclass(frozen=True)
@@ -62,50 +106,54 @@ class Common:
 
     model: str
     cluster: str
-    nodes: int | None
-    devices: int | None
+    nodes: str | None
+    devices: str | None
     global_batch: str
-    seq_length: int | None
+    seq_length: str | None
     precision: str | None
     attention: Attention
     flops_convention: Convention
+    framework: Framework
+    launch: Launch | None
+    gradients: Gradients | None
 
 
-def ask(common: Common, allowed: dict[str, tuple[int, ...] | None]) -> tuple[Training, Cluster, Space]:
-    """Read model and cluster and bind them. Raises InputError."""
-    from planner.cli.inputs import read_batch, read_cluster, read_model
+def ask(
+    common: Common, allowed: dict[str, tuple[int, ...] | None], assumed: frozenset[str] = frozenset()
+) -> tuple[Training, Cluster, Space]:
+    """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError."""
+    from planner.cli.inputs import read_batch, read_cluster, read_length, read_model, read_number, read_precision
     from planner.cost.training import training
     from planner.search.space import Space
 
-    workload = read_model(common.model, common.seq_length)
-    cluster = read_cluster(common.cluster, common.nodes, common.devices)
+    nodes, devices = read_number(common.nodes, "--nodes"), read_number(common.devices, "--devices")
+    workload = read_model(common.model, read_length(common.seq_length))
+    cluster = read_cluster(common.cluster, nodes, devices)
     batch = read_batch(common.global_batch, workload.seq_length)
     bound = training(
         workload,
         cluster,
         global_batch=batch,
-        precision=common.precision,
+        precision=read_precision(common.precision, cluster.accelerator),
         attention=common.attention.value,
         flops_convention=common.flops_convention.value,
+        framework=common.framework.value,
+        launch=common.launch.value if common.launch else None,
+        gradients=common.gradients.value if common.gradients else None,
     )
     given = {name: values for name, values in allowed.items() if values is not None}
-    return bound, cluster, Space(cluster.devices, batch, given)
-
-
-def read_tokens(text: str | None) -> int | None:
-    """Tokens of the run, or None."""
-    from planner.units import parse_count
-
-    return None if text is None else parse_count(text, key="--tokens")
+    return bound, cluster, Space(cluster.devices, batch, given, assumed)
 
 
 def tell(document: Document, form: Output) -> None:
     """Print the document."""
+    from planner.cli.output import write
+
     if form is Output.JSON:
         from planner.report.machine import to_json
 
-        typer.echo(to_json(document), nl=False)
+        write(to_json(document))
     else:
-        from planner.report.terminal import print_document
+        from planner.report.terminal import document_text
 
-        print_document(document)
+        write(document_text(document))

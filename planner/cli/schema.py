@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import typer
-
 
 def schema() -> None:
     """Print the JSON Schema of what `--format json` prints."""
+    from planner.cli.output import write
     from planner.report.machine import to_json
     from planner.search.document import json_schema
 
-    typer.echo(to_json(json_schema()), nl=False)
+    write(to_json(json_schema()))

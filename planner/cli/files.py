@@ -1,0 +1,70 @@
+"""Files that the user names: found, read, or told what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from planner.decode import Format
+from planner.errors import InputError, nearest
+
+_LARGEST_FILE = 10_000_000
+_FORMATS: dict[str, Format] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+
+
+def is_there(name: str) -> bool:
+    """Whether a file or folder has this name."""
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether `name` is meant as a path: it has a slash or the ending of a file that is read."""
+    return "/" in name or Path(name).suffix.casefold() in _FORMATS
+
+
+def read_file(path: Path, suffixes: tuple[str, ...], what: str) -> tuple[str, Format]:
+    """The text of a file and its format by its ending. Raises InputError for whatever can be wrong with it.
+
+    `what` says what is wanted, for the messages.
+    """
+    origin = str(path)
+    suffix = path.suffix.casefold()
+    try:
+        if not path.exists():
+            raise _missing(path, what)
+        if path.is_dir():
+            raise InputError("is a folder", origin=origin, expected=f"{what}, ending in {', '.join(suffixes)}")
+        if suffix not in suffixes:
+            value, expected = suffix or "no ending", f"{what}, ending in {', '.join(suffixes)}"
+            raise InputError("unknown file format", origin=origin, value=value, expected=expected)
+        if not path.is_file():
+            raise InputError("is not a file", origin=origin, expected="a regular file")
+        if path.stat().st_size > _LARGEST_FILE:
+            raise InputError("file is too large", origin=origin, expected=f"at most {_LARGEST_FILE:,} bytes")
+        return path.read_text("utf-8-sig"), _FORMATS[suffix]
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text", origin=origin, expected="a UTF-8 file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"cannot be read: {reason}", origin=origin) from None
+
+
+def _missing(path: Path, what: str) -> InputError:
+    """The error for a path that leads nowhere: the folder that is missing, or the file with a similar name."""
+    if path.parent.is_dir() and path.name == "config.json":
+        return InputError("the folder has no config.json", origin=str(path.parent), expected=what)
+    if not path.parent.exists():
+        return InputError("there is no such file", origin=str(path), expected=f"{what}; there is no {path.parent}/")
+    return InputError("there is no such file", origin=str(path), expected=what, suggestion=_sibling(path))
+
+
+def _sibling(path: Path) -> str:
+    """A file in the same folder with nearly the same name."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    found = nearest(path.name, names)
+    return str(path.with_name(found)) if found else ""

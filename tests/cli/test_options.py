@@ -1,0 +1,56 @@
+"""Options: either case, suffixes, the trainer, and what is told of the choice."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import call
+from tests.cli.test_pins import DENSE
+
+PINNED = (*DENSE, "--tp", "4", "--vpp", "1")
+
+
+def document(*arguments: str, program: tuple[str, ...] = ("plan",)) -> dict:
+    done = call(*program, *arguments, "-f", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_names_are_read_in_either_case() -> None:
+    plain = document(*PINNED, "--precision", "fp8", "--recompute", "none", "--tokens", "15T")
+    loud = ("Llama-3-8B", "-c", "DGX-H100", *PINNED[3:], "--precision", "FP8", "--recompute", "NONE")
+    assert document(*loud, "--tokens", "15t", "--attention", "FLASH", "--framework", "Megatron") == plain
+
+
+def test_a_sequence_takes_binary_suffixes() -> None:
+    assert document(*PINNED, "--seq-length", "4K")["model"]["seq_length"] == 4096
+
+
+@pytest.mark.parametrize("program", [("plan",), ("planner", "estimate")])
+def test_the_trainer_is_chosen_and_told(program: tuple[str, ...]) -> None:
+    pins = (*DENSE, "--tp", "4", "--zero", "1", "--recompute", "full")
+    chosen = (*pins, "--framework", "fsdp2", "--launch", "compiled", "--gradients", "bf16")
+    plain, other = document(*pins, program=program), document(*chosen, program=program)
+    assert plain["training"]["framework"] == "megatron"
+    assert (other["training"]["framework"], other["training"]["launch"]) == ("fsdp2", "compiled")
+    assert other["plans"][0]["step_time_s"] != plain["plans"][0]["step_time_s"]
+    step = call(*program, *chosen).stdout.splitlines()[2]
+    assert "fsdp2 (compiled)" in step
+
+
+def test_narrower_gradients_take_less_memory() -> None:
+    pins = (*DENSE, "--tp", "4", "--recompute", "full")
+    held = [
+        document(*pins, "--gradients", form, program=("planner", "estimate"))["plans"][0]["memory"]["gradients_bytes"]
+        for form in ("fp32", "bf16")
+    ]
+    assert held[0] == 2 * held[1]
+
+
+def test_a_long_sequence_of_a_config_file_is_told(tmp_path: Path) -> None:
+    config = json.loads((Path(__file__).parents[1] / "fixtures/configs/llama-3-8b/config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 131_072}))
+    question = (str(tmp_path), "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--vpp", "1")
+    assert "Note      sequence 131,072" in call("plan", *question).stdout
+    assert "Note" not in call("plan", *question, "--seq-length", "8K").stdout
