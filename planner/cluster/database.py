@@ -10,7 +10,9 @@ from planner.cluster.spec import ClusterSpec, NodeSpec
 from planner.decode import decode
 from planner.errors import unknown_name
 
-Folder = Literal["accelerators", "nodes", "clusters", "calibration"]
+Folder = Literal[
+    "accelerators", "nodes", "clusters", "calibration", "calibration/architectures", "calibration/frameworks"
+]
 T = TypeVar("T")
 
 

@@ -1,4 +1,9 @@
-"""The few fitted numbers of an accelerator generation: what share of its rated figures real kernels reach."""
+"""The few fitted numbers of the model: what share of its rated figures real kernels and collectives reach.
+
+A number is the default's, times a factor of the accelerator's architecture, times a factor of the software stack:
+what kernels reach of a chip and what a framework does with it are told apart, so that a chip that was never fitted
+still gets what is known of the framework, and the other way round.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +29,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """The same for the summed dimension."""
     attention_forward_efficiency: float
     attention_backward_efficiency: float
+    softmax_width: float
+    """Width of a head whose multiplies, at the peak, take as long as the exponentials that fused attention does not
+    hide: those have hardly grown from chip to chip while multiplies have (FlashAttention-3, arXiv 2407.08608)."""
     memory_efficiency: float
     eager_traffic: float
     """How many times the bytes of a fused kernel a chain of eager kernels moves."""
@@ -32,7 +40,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     kernel_launch_s: float
     """Gap between two kernels on the device."""
     host_launch_s: float
-    """Time of the host for one kernel; a layer takes at least this long for each of its kernels."""
+    """Time of the host for one operator; a layer takes at least this long for each of its operators."""
     link_efficiency: float
     nic_efficiency: float
     overlap: float
@@ -40,66 +48,78 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     contention: float
     """By how much a hidden collective slows the compute beside it, as a share of its own time."""
     step_overhead_s: float
-    reference_power_w: float = 0.0
-    """Power of the part that was fitted; 0: power is not looked at."""
     power_exponent: float = 0.0
     """A part limited to less power runs at (its power / the reference's) to this power."""
+    reference_power_w: float = 0.0
+    """Power of the architecture's strongest part that was fitted; 0: power is not looked at."""
 
 
+PARAMETERS = tuple(name for name in Calibration.__struct_fields__ if name != "reference_power_w")
+_SHARES = ("efficiency", "overlap")
+_LARGEST_SHARE = 0.97
+"""Of what is rated; nothing real reaches all of it."""
 _DIMENSIONS: dict[str, Dimension] = {
     "kernel_launch_s": "s",
     "host_launch_s": "s",
     "step_overhead_s": "s",
     "gemm_half_rows": "count",
     "gemm_half_depth": "count",
-    "reference_power_w": "w",
+    "softmax_width": "count",
 }
-
-
-_SIMILAR = {
-    "megatron": ("megatron-classic", "megatron-fsdp", "fsdp2"),
-    "megatron-classic": ("megatron", "megatron-fsdp", "fsdp2"),
-    "megatron-fsdp": ("megatron", "megatron-classic", "fsdp2"),
-    "fsdp2": ("fsdp", "megatron-fsdp", "megatron-classic"),
-    "fsdp": ("fsdp2", "megatron-fsdp", "megatron-classic"),
-    "deepspeed": ("fsdp", "fsdp2", "megatron-classic"),
-}
-"""For each framework, those whose numbers are taken where its own were never fitted, the nearest first."""
 
 
 class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file of hardware_db/calibration: each number with its source, the rows it was fitted on, its uncertainty."""
+    """A file of hardware_db/calibration: each number with its source and uncertainty, and the runs behind it.
+
+    `parameters` are values in the default's file, factors in an architecture's or a framework's.
+    """
 
     title: str
     parameters: dict[str, Sourced]
     sources: dict[str, Source]
+    reference_power_w: float = 0.0
     fitted_on: dict[str, list[str]] = {}
     """Ids of the measured runs, by source."""
 
 
 def calibration(architecture: str, framework: str) -> Calibration:
-    """The numbers for an accelerator's architecture under a framework.
-
-    Where the pair was never fitted: the architecture's under the most similar framework, then `default`'s.
-    """
-    names = database.names("calibration")
-    fitted = [name for name in similar(architecture, framework) if name in names]
-    return read_calibration(fitted[0] if fitted else "default")
+    """The numbers for an accelerator's architecture under a framework; a factor that was never fitted is one."""
+    chip = _factors("calibration/architectures", architecture)
+    stack = _factors("calibration/frameworks", framework)
+    power = _file("calibration/architectures", architecture).reference_power_w if chip else 0.0
+    return combined(default_calibration(), chip, stack, reference_power_w=power)
 
 
-def similar(architecture: str, framework: str) -> list[str]:
-    """Files whose numbers may stand for the pair, its own first."""
-    return [f"{architecture}.{other}" for other in (framework, *_SIMILAR.get(framework, ()))]
+def default_calibration() -> Calibration:
+    """The numbers of the default's file."""
+    file = _file("calibration", "default")
+    return msgspec.convert(_numbers(file, "hardware_db/calibration/default.toml", _DIMENSIONS), Calibration)
 
 
-def read_calibration(name: str) -> Calibration:
-    """The numbers of one file."""
-    origin = f"hardware_db/calibration/{name}.toml"
-    file = database.load("calibration", name, CalibrationFile, "calibration", "", "architecture")
-    return msgspec.convert(
-        {
-            key: number(figure, _DIMENSIONS.get(key, "ratio"), origin=origin, key=key)
-            for key, figure in file.parameters.items()
-        },
-        Calibration,
-    )
+def combined(default: Calibration, *factors: dict[str, float], reference_power_w: float = 0.0) -> Calibration:
+    """The default's numbers times all factors; a share never passes what can be reached."""
+    values = {name: float(getattr(default, name)) for name in PARAMETERS}
+    for factor in factors:
+        for name, times in factor.items():
+            values[name] *= times
+    for name in PARAMETERS:
+        if any(word in name for word in _SHARES):
+            values[name] = min(values[name], _LARGEST_SHARE)
+    return Calibration(**values, reference_power_w=reference_power_w)
+
+
+def _factors(folder: database.Folder, name: str) -> dict[str, float]:
+    if name not in database.names(folder):
+        return {}
+    return _numbers(_file(folder, name), f"hardware_db/{folder}/{name}.toml", {})
+
+
+def _file(folder: database.Folder, name: str) -> CalibrationFile:
+    return database.load(folder, name, CalibrationFile, "calibration", "", "architecture")
+
+
+def _numbers(file: CalibrationFile, origin: str, dimensions: dict[str, Dimension]) -> dict[str, float]:
+    return {
+        key: number(figure, dimensions.get(key, "ratio"), origin=origin, key=key)
+        for key, figure in file.parameters.items()
+    }

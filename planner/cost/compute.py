@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.training import Training
-from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Loss, Pointwise
+from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Loss, Operator, Pointwise
 
 Floats = NDArray[np.float64]
 
-_B16 = 2.0
+_BLOCK = 128
+_MERGED_BYTES = 12.0
+"""Of one value of the attention's output for each further step of the ring: 32-bit sum read and written."""
 _SCORE_TRAFFIC = {"forward": 10.0, "backward": 16.0}
 """Bytes that unfused attention moves for one query-key pair of one head (16-bit scores written, read and
 written by the softmax and by dropout, read by the product with V; about twice that backward)."""
@@ -41,24 +43,35 @@ class Shard:
 
 @dataclass(frozen=True)
 class Passes:
-    """Seconds of the forward and of the backward pass, shape [keys]."""
+    """Seconds of the forward and of the backward pass, shape [keys]; `weight`: the part of the backward pass that
+    makes the weights' gradients.
+    """
 
     forward: Floats
     backward: Floats
+    weight: Floats
+
+    def __add__(self, other: Passes) -> Passes:
+        return Passes(self.forward + other.forward, self.backward + other.backward, self.weight + other.weight)
+
+
+def _unweighted(forward: Floats, backward: Floats) -> Passes:
+    """Passes of an operator without weights to speak of."""
+    return Passes(forward, backward, np.zeros_like(forward))
 
 
 _16BIT = ("fp16", "bf16", "fp32", "tf32", "fp64")
 
 
-def _in_16_bit(training: Training, full_precision: bool) -> bool:
-    """Logits, router and attention stay in 16 bit whatever the layers run in."""
+def in_16_bit(training: Training, full_precision: bool) -> bool:
+    """Whether a multiply runs in 16 bit or more: logits, router and attention do whatever the layers run in."""
     return full_precision or training.precision in _16BIT
 
 
 def gemm_rate(training: Training, full_precision: bool) -> float:
     """FLOP/s of a large multiply: the unit's peak times the share that is reached at this precision."""
     fitted = training.calibration
-    if _in_16_bit(training, full_precision):
+    if in_16_bit(training, full_precision):
         return _peak_16_bit(training) * fitted.gemm_efficiency * _sustained(training)
     four = training.precision == "nvfp4"
     share = fitted.gemm_efficiency_4bit if four else fitted.gemm_efficiency_8bit
@@ -88,13 +101,13 @@ def gemm_seconds(
     r, d = fitted.gemm_half_rows, fitted.gemm_half_depth
     # 2mnk / (rate * m/(m + r) * ...): each saturating factor m/(m + r) leaves m + r
     compute = 2.0 * (m + r) * (n + r) * (k + d) / rate
-    moved = _B16 * (m * k + k * n + m * n) / _memory_rate(training)
+    moved = training.value_bytes * (m * k + k * n + m * n) / _memory_rate(training)
     return count * np.maximum(compute, moved) + fitted.kernel_launch_s
 
 
 def _quantised(training: Training, elements: Floats, full_precision: bool) -> Floats:
     """Seconds to cast an operand of a narrow multiply: 2 bytes read, 1 written, and its transpose written."""
-    if _in_16_bit(training, full_precision):
+    if in_16_bit(training, full_precision):
         return np.zeros_like(elements)
     return 4.0 * elements / _memory_rate(training)
 
@@ -109,11 +122,11 @@ def linear(training: Training, op: Linear, shard: Shard) -> Passes:
     k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
     n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
     rate = gemm_rate(training, op.full_precision)
+    weight = gemm_seconds(training, k, n, m, rate=rate)
     return Passes(
         gemm_seconds(training, m, n, k, rate=rate) + _quantised(training, m * k, op.full_precision),
-        gemm_seconds(training, m, k, n, rate=rate)
-        + gemm_seconds(training, k, n, m, rate=rate)
-        + _quantised(training, m * n, op.full_precision),
+        gemm_seconds(training, m, k, n, rate=rate) + weight + _quantised(training, m * n, op.full_precision),
+        weight,
     )
 
 
@@ -125,11 +138,11 @@ def expert_linear(training: Training, op: ExpertLinear, shard: Shard) -> Passes:
     n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
     rate = gemm_rate(training, full_precision=False) * training.calibration.expert_efficiency
     rows = m * experts
+    weight = gemm_seconds(training, k, n, m, rate=rate, count=experts)
     return Passes(
         gemm_seconds(training, m, n, k, rate=rate, count=experts) + _quantised(training, rows * k, False),
-        gemm_seconds(training, m, k, n, rate=rate, count=experts)
-        + gemm_seconds(training, k, n, m, rate=rate, count=experts)
-        + _quantised(training, rows * n, False),
+        gemm_seconds(training, m, k, n, rate=rate, count=experts) + weight + _quantised(training, rows * n, False),
+        weight,
     )
 
 
@@ -141,38 +154,50 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
     fitted = training.calibration
     length = float(training.workload.seq_length)
     peak = _peak_16_bit(training) * _sustained(training)
-    window = min(op.window or length, length)
+    # a window is computed in whole blocks of keys
+    window = min(op.window + _BLOCK if op.window else length, length)
     pairs = shard.tokens * window / shard.tp
     flops = op.flops_per_pair() * pairs
     if training.attention == "flash":
-        flops = flops * (0.5 if op.causal and window == length else 1.0)
-        return Passes(
-            flops / (peak * fitted.attention_forward_efficiency) + fitted.kernel_launch_s,
-            2.5 * flops / (peak * fitted.attention_backward_efficiency) + 2 * fitted.kernel_launch_s,
+        half = 0.5 if op.causal and window == length else 1.0
+        softmax = half * 4.0 * op.heads * fitted.softmax_width * pairs / peak
+        return _unweighted(
+            half * flops / (peak * fitted.attention_forward_efficiency) + softmax + fitted.kernel_launch_s,
+            2.5 * half * flops / (peak * fitted.attention_backward_efficiency) + softmax + 2 * fitted.kernel_launch_s,
         )
     pairs = shard.tokens * length / shard.tp
     flops = op.flops_per_pair() * pairs
     # per head the two products are length x dim x length: the GEMM curve at these sizes, without edge loss
     product = flops / gemm_rate(training, full_precision=True) * (op.qk_dim + fitted.gemm_half_depth) / op.qk_dim
-    traffic = op.heads * pairs / _memory_rate(training)
+    traffic = op.heads * pairs * (training.value_bytes / 2.0) / _memory_rate(training)
     launches = 5 * fitted.kernel_launch_s
-    return Passes(
+    return _unweighted(
         product + traffic * _SCORE_TRAFFIC["forward"] + launches,
         2 * product + traffic * _SCORE_TRAFFIC["backward"] + 2 * launches,
     )
 
 
+def merging_seconds(training: Training, op: Operator, shard: Shard, cp: NDArray[np.int64]) -> Floats:
+    """Ring attention: the partial results of cp blocks are merged in both passes; zero for other operators."""
+    if not isinstance(op, AttentionCore):
+        return np.zeros_like(shard.tokens)
+    moved = _MERGED_BYTES * shard.tokens * op.heads * op.v_dim / shard.tp
+    return 2.0 * (cp - 1) * (moved / _memory_rate(training) + training.calibration.kernel_launch_s)
+
+
 def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:
     """Bound by memory: the backward pass moves the gradient beside what the forward pass moved."""
     if op.traffic_bytes == 0:
-        return Passes(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
+        return _unweighted(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
     cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
-    passes = training.calibration.eager_traffic if training.launch == "eager" and op.composite else 1.0
+    unfused = (op.composite and training.launch == "eager") or (op.unfused and not training.framework.fuses_experts)
+    passes = training.calibration.eager_traffic if unfused else 1.0
     if op.domain == "expert":
         passes *= training.calibration.routing_traffic
-    seconds = passes * op.rows * shard.tokens * op.traffic_bytes / cut / _memory_rate(training)
+    moved = op.rows * shard.tokens * op.traffic_bytes * (training.value_bytes / 2.0) / cut
+    seconds = passes * moved / _memory_rate(training)
     launch = training.calibration.kernel_launch_s
-    return Passes(seconds + launch, 1.5 * seconds + launch)
+    return _unweighted(seconds + launch, 1.5 * seconds + launch)
 
 
 def loss(training: Training, op: Loss, shard: Shard) -> Passes:
@@ -180,4 +205,4 @@ def loss(training: Training, op: Loss, shard: Shard) -> Passes:
     moved = 2.0 * training.framework.loss * op.vocab_size * shard.tokens / shard.tp
     seconds = moved / _memory_rate(training)
     launch = training.calibration.kernel_launch_s
-    return Passes(seconds + launch, 0.5 * seconds + launch)
+    return _unweighted(seconds + launch, 0.5 * seconds + launch)

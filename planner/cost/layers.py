@@ -12,9 +12,18 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.collectives import all_gather, all_reduce, routed
-from planner.cost.compute import Passes, Shard, attention, expert_linear, linear, loss, pointwise
+from planner.cost.compute import (
+    Passes,
+    Shard,
+    attention,
+    expert_linear,
+    in_16_bit,
+    linear,
+    loss,
+    pointwise,
+)
 from planner.cost.distinct import distinct
+from planner.cost.exchanges import context_exchange, expert_exchange, tensor_exchange
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Loss, Operator, Pointwise
@@ -22,7 +31,6 @@ from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linea
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_B16 = 2.0
 _NARROW_BYTES = {"fp8": 1.0, "mxfp8": 1.0 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
 """Of one value with its share of the block's scale (OCP Microscaling Formats v1.0; NVFP4: one byte for 16)."""
 
@@ -31,14 +39,16 @@ _NARROW_BYTES = {"fp8": 1.0, "mxfp8": 1.0 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
 class LayerTables:
     """Seconds of one micro-batch through one layer of each kind, shape [keys, kinds].
 
-    `again` is the forward time of what selective recomputation repeats; `*_hidden` run beside compute.
-    `saved_bytes` is kept per micro-batch without recomputation, `dropped_bytes` what selective drops of it,
-    `input_bytes` the layer's input, all that full recomputation keeps. `gathered_bytes`: the gathered sequence and
-    its gradient, which sequence parallelism has whole on each device while a layer is at work.
+    `weight` is the part of `backward` that makes the weights' gradients, `again` the forward time of what selective
+    recomputation repeats; `*_hidden` run beside compute. `saved_bytes` is kept per micro-batch without recomputation,
+    `dropped_bytes` what selective drops of it, `input_bytes` the layer's input, all that full recomputation keeps.
+    `gathered_bytes`: the gathered sequence and its gradient, which sequence parallelism has whole on each device
+    while a layer is at work.
     """
 
     forward: Floats
     backward: Floats
+    weight: Floats
     again: Floats
     tp_forward: Floats
     tp_backward: Floats
@@ -82,8 +92,8 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
         sequence_cut=np.where(s.sequence_parallel == 1, tp, 1.0),
     )
     zero = np.zeros(len(s))
-    column = {"forward": zero, "backward": zero, "again": zero, "saved_bytes": zero, "dropped_bytes": zero}
-    core = Passes(zero, zero)
+    column = dict.fromkeys(("forward", "backward", "weight", "again", "saved_bytes", "dropped_bytes"), zero)
+    core = multiplies = Passes(zero, zero, zero)
     for op in layer.operators:
         passes = _passes(training, op, shard)
         saved = _saved_bytes(training, op, shard)
@@ -92,29 +102,42 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
         column["saved_bytes"] = column["saved_bytes"] + saved
         column["again"] = column["again"] + repeated_share(training, op) * passes.forward
         column["dropped_bytes"] = column["dropped_bytes"] + _dropped_bytes(training, op, shard, saved)
+        column["weight"] = column["weight"] + passes.weight
         if isinstance(op, AttentionCore):
             core = passes
+        if isinstance(op, Linear) and op.shard != "none":
+            multiplies = multiplies + passes
     # the device waits for the host where kernels are short: three passes' worth of launches for two passes
-    host = _kernels(layer, shard) * (0.0 if training.launch == "graph" else training.calibration.host_launch_s)
+    host = _kernels(training, layer, shard) * (
+        0.0 if training.launch == "graph" else training.calibration.host_launch_s
+    )
     column["forward"] = np.maximum(column["forward"], host)
     column["backward"] = np.maximum(column["backward"], 2 * host)
-    hidden_bytes = shard.tokens * training.workload.hidden_size * _B16
+    hidden_bytes = shard.tokens * training.workload.hidden_size * training.value_bytes
     column["input_bytes"] = hidden_bytes / shard.sequence_cut
     column["gathered_bytes"] = np.where(shard.sequence_cut > 1, 2 * hidden_bytes, 0.0)
     if training.framework.selective == "multiplies":
-        kept = column["input_bytes"] + _kept_outputs(layer, shard)
+        kept = column["input_bytes"] + _kept_outputs(training, layer, shard)
         column["dropped_bytes"] = np.maximum(column["saved_bytes"] - kept, 0.0)
-    column |= _tensor_exchange(training, layer, s, hidden_bytes)
-    column |= _context_exchange(training, layer, s, shard, core)
-    compute = Passes(column["forward"], column["backward"])
-    return column | _expert_exchange(training, layer, s, hidden_bytes / shard.sequence_cut, compute)
+    column |= tensor_exchange(training, layer, s, hidden_bytes, multiplies)
+    column |= context_exchange(training, layer, s, shard, core)
+    whole = Passes(column["forward"], column["backward"], column["weight"])
+    return column | expert_exchange(training, layer, s, hidden_bytes / shard.sequence_cut, whole)
 
 
-def _kernels(layer: Layer, shard: Shard) -> Floats:
-    """Kernels that the host launches in one forward pass: one an operator, for experts one each."""
+def _kernels(training: Training, layer: Layer, shard: Shard) -> Floats:
+    """Launches of the host in one forward pass: one an operator, for experts one each; in narrow precision one more
+    to cast a multiply's input, which experts share by fours.
+    """
     count = np.zeros_like(shard.tokens)
+    narrow = 0.0 if in_16_bit(training, full_precision=False) else 1.0
     for op in layer.operators:
-        count = count + (op.experts / shard.ep if isinstance(op, ExpertLinear) else 1.0)
+        if isinstance(op, ExpertLinear):
+            count = count + (1.0 + 0.25 * narrow) * op.experts / shard.ep
+        elif isinstance(op, Linear) and not op.full_precision:
+            count = count + 1.0 + narrow
+        else:
+            count = count + 1.0
     return count
 
 
@@ -151,7 +174,7 @@ def _dropped_bytes(training: Training, op: Operator, shard: Shard, saved: Floats
         return saved * repeated_share(training, op)
     if not isinstance(op, Pointwise) or training.attention == "unfused":
         return np.zeros_like(saved)
-    dropped = op.dropped_inputs * _input_bytes(training) + op.dropped_bytes
+    dropped = op.dropped_inputs * _input_bytes(training) + op.dropped_bytes * training.value_bytes / 2.0
     return op.rows * shard.tokens * dropped / _cut(op, shard)
 
 
@@ -160,17 +183,17 @@ def _cut(op: Pointwise, shard: Shard) -> Floats:
     return shard.sequence_cut if op.domain == "sequence" else shard.tp
 
 
-def _kept_outputs(layer: Layer, shard: Shard) -> Floats:
+def _kept_outputs(training: Training, layer: Layer, shard: Shard) -> Floats:
     """Outputs of the attention core and of every second multiply (half of each one's, as multiplies come in pairs
     that share an input), bytes of shape [keys].
     """
     kept = np.zeros_like(shard.tokens)
     for op in layer.operators:
         if isinstance(op, AttentionCore):
-            kept = kept + shard.tokens * op.heads * (op.v_dim * _B16 + 4.0) / shard.tp
+            kept = kept + shard.tokens * op.heads * (op.v_dim * training.value_bytes + 4.0) / shard.tp
         elif isinstance(op, Linear) and op.saves_input:
             cut = shard.tp if op.shard == "column" else shard.sequence_cut
-            kept = kept + 0.5 * shard.tokens * op.outputs * _B16 / cut
+            kept = kept + 0.5 * shard.tokens * op.outputs * training.value_bytes / cut
     return kept
 
 
@@ -179,7 +202,7 @@ def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
     if isinstance(op, Linear):
         if not op.saves_input:
             return np.zeros_like(shard.tokens)
-        size = shard.tokens * op.inputs * (_B16 if op.full_precision else _input_bytes(training))
+        size = shard.tokens * op.inputs * (training.value_bytes if op.full_precision else _input_bytes(training))
         if op.shard == "row":
             return size / shard.tp
         gathered = training.framework.keeps_gathered and op.shard == "column"
@@ -188,71 +211,18 @@ def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
         return op.topk * shard.tokens * op.inputs * _input_bytes(training) / shard.tp
     if isinstance(op, AttentionCore):
         if training.attention == "unfused":
-            # softmax's output, dropout's mask and output: 2 + 1 + 2 bytes a pair
-            return 5.0 * op.heads * shard.tokens * training.workload.seq_length / shard.tp
+            # softmax's output, dropout's mask and output: in 16 bit 2 + 1 + 2 bytes a pair
+            pairs = op.heads * shard.tokens * training.workload.seq_length / shard.tp
+            return (2 * training.value_bytes + 1.0) * pairs
         # the row sums of the softmax; the output where the multiply after it keeps a narrow copy of its own
-        own = op.v_dim * _B16 if _input_bytes(training) < _B16 else 0.0
+        own = op.v_dim * training.value_bytes if _input_bytes(training) < training.value_bytes else 0.0
         return shard.tokens * op.heads * (4.0 + own) / shard.tp
     if isinstance(op, Loss):
         return shard.tokens * op.vocab_size * training.framework.loss / shard.tp
-    return op.rows * shard.tokens * op.saved_bytes / _cut(op, shard)
+    return op.rows * shard.tokens * op.saved_bytes * training.value_bytes / 2.0 / _cut(op, shard)
 
 
 def _input_bytes(training: Training) -> float:
     """Bytes of one kept input value of a multiply: in its own precision where the framework keeps that copy."""
-    return _NARROW_BYTES.get(training.precision, _B16) if training.framework.saves_quantised else _B16
-
-
-def _tensor_exchange(training: Training, layer: Layer, s: Strategies, size: Floats) -> dict[str, Floats]:
-    """Around each pair of cut multiplies: an all-reduce, or under sequence parallelism an all-gather and a
-    reduce-scatter, and in the backward pass a second all-gather that runs beside the input's gradient.
-    """
-    network, stride = training.network, np.ones_like(s.tp)
-    gather = all_gather(network, size, s.tp, stride)
-    parallel = s.sequence_parallel == 1
-    pair = np.where(parallel, 2 * gather, all_reduce(network, size, s.tp, stride))
-    exchanges = layer.tensor_exchanges
-    hidden = np.where(parallel, exchanges * gather, 0.0)
-    return {
-        "tp_forward": exchanges * pair,
-        "tp_backward": exchanges * pair + training.calibration.contention * hidden,
-        "tp_hidden": hidden,
-    }
-
-
-def _context_exchange(
-    training: Training, layer: Layer, s: Strategies, shard: Shard, core: Passes
-) -> dict[str, Floats]:
-    """Ring attention (Liu et al. 2023, arXiv 2310.01889): keys and values travel round the ring beside the
-    attention of the block at hand; the backward pass sends their gradients as well.
-    """
-    width = sum(op.kv_heads * (op.qk_dim + op.v_dim) for op in layer.operators if isinstance(op, AttentionCore))
-    block = shard.tokens * width * _B16 / shard.tp
-    forward = all_gather(training.network, block * s.cp, s.cp, s.tp)
-    hideable = training.calibration.overlap
-    exposed = _exposed(forward, core.forward * hideable) + _exposed(2 * forward, core.backward * hideable)
-    return {"cp": exposed, "cp_hidden": 3 * forward - exposed}
-
-
-def _exposed(collective: Floats, beside: Floats) -> Floats:
-    return np.maximum(collective - beside, 0.0)
-
-
-def _expert_exchange(
-    training: Training, layer: Layer, s: Strategies, size: Floats, compute: Passes
-) -> dict[str, Floats]:
-    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes.
-
-    Where the framework hides it, the exchange of one micro-batch runs beside the layer of another.
-    """
-    if not layer.topk:
-        return {name: np.zeros(len(s)) for name in ("ep_forward", "ep_backward", "ep_hidden")}
-    both = 2 * routed(training.network, size, layer.topk, s.ep, s.tp)
-    share = training.calibration.overlap if training.framework.hides_experts else 0.0
-    forward, backward = _exposed(both, share * compute.forward), _exposed(both, share * compute.backward)
-    slowed = training.calibration.contention
-    return {
-        "ep_forward": forward + slowed * (both - forward),
-        "ep_backward": backward + slowed * (both - backward),
-        "ep_hidden": 2 * both - forward - backward,
-    }
+    wide = training.value_bytes
+    return _NARROW_BYTES.get(training.precision, wide) if training.framework.saves_quantised else wide

@@ -1,38 +1,58 @@
-"""Which layers each pipeline stage has, and which stages can decide time or memory.
+"""Which layers each pipeline stage has, and which of its chunks can decide time or memory.
 
-The layers are dealt to pp x vpp chunks as evenly as their number allows, the longer chunks first (the last
-one also has the head); stage i has chunks i, i + pp, i + 2 pp, ... (interleaved 1F1B, Narayanan et al. 2021,
-arXiv 2104.04473, section 2.2).
+The layers are dealt to pp x vpp chunks as evenly as their number allows, the longer chunks first; stage i has
+chunks i, i + pp, i + 2 pp, ... (interleaved 1F1B, Narayanan et al. 2021, arXiv 2104.04473, section 2.2). Where only
+layers + 2 can be dealt evenly, embedding and head count as a layer each (Llama 3, arXiv 2407.21783, section 3.3.2).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cost.arrays import largest, weighted
 from planner.cost.distinct import distinct
 from planner.cost.strategies import Strategies
 from planner.workload.operators import Workload
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Array = TypeVar("Array", Floats, Ints)
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Distinct stages of each distinct (pp, vpp), padded to the same number of them.
+    """Stages and chunks of each distinct (pp, vpp), padded to the same number of them.
 
-    `counts`: layers of each kind (embedding and head as the last two kinds), shape [splits, stages, kinds];
-    `index`: the first pipeline position of such a stage, shape [splits, stages]: of equal stages the
-    earliest keeps the most micro-batches, so it stands for the others. Padding repeats the first stage.
+    Counts are layers of each kind (embedding and head as the last two kinds). `counts`: distinct stages, shape
+    [splits, stages, kinds]; `index`: the first pipeline position of such a stage, shape [splits, stages]: of equal
+    stages the earliest keeps the most micro-batches, so it stands for the others. `chunks`: distinct chunks that run
+    at the same time (the v-th of every stage), for each distinct such turn, shape [splits, turns, chunks, kinds];
+    `turns`: how many such turns there are, shape [splits, turns]. Padding repeats the first entry (0 turns).
     `whole`: layers of each kind in the whole model, shape [kinds].
     """
 
     counts: Floats
     index: Ints
+    chunks: Floats
+    turns: Floats
     whole: Floats
+
+    def slowest_path(self, split: Ints, per_layer: Floats) -> Floats:
+        """Seconds of one micro-batch where in each turn all stages wait for the slowest chunk, shape [plans].
+
+        `per_layer`: seconds of one layer of each kind, shape [plans, kinds].
+        """
+        return weighted(self.turns[split], largest(weighted(self.chunks[split], per_layer[:, None, None, :])))
+
+    def slowest_layers(self, split: Ints, per_layer: Floats) -> Floats:
+        """Layers of each kind on that path, shape [plans, kinds]."""
+        times = weighted(self.chunks[split], per_layer[:, None, None, :])
+        chosen = np.take_along_axis(self.chunks[split], np.argmax(times, axis=2)[:, :, None, None], axis=2)[:, :, 0]
+        return weighted(self.turns[split][:, None, :], np.moveaxis(chosen, 1, 2))
 
 
 def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, Ints]:
@@ -40,16 +60,26 @@ def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, In
     splits = distinct(strategies.pp, strategies.vpp)
     pairs = zip(strategies.pp[splits.first], strategies.vpp[splits.first], strict=True)
     prefix = _prefix(workload)
-    found = [_stages(prefix, int(pp), int(vpp)) for pp, vpp in pairs]
-    most = max(len(index) for _, index in found)
-    counts = np.stack([counts[_padded(len(index), most)] for counts, index in found])
-    index = np.stack([index[_padded(len(index), most)] for _, index in found])
-    whole = np.concatenate([prefix[-1], [1, 1]]).astype(np.float64)
-    return Stages(counts, index, whole), splits.of
+    dealt = [_dealt(prefix, int(pp), int(vpp)) for pp, vpp in pairs]
+    stages = [_distinct_rows(chunks.sum(axis=0)) for chunks in dealt]
+    turns = [_turns(chunks) for chunks in dealt]
+    most_stages = max(len(index) for _, index in stages)
+    most_turns = max(len(repeats) for _, repeats in turns)
+    most_chunks = max(chunks.shape[0] for found, _ in turns for chunks in found)
+    return Stages(
+        counts=np.stack([_padded(counts, most_stages) for counts, _ in stages]),
+        index=np.stack([_padded(index, most_stages) for _, index in stages]),
+        chunks=np.stack(
+            [_padded(np.stack([_padded(c, most_chunks) for c in found]), most_turns) for found, _ in turns]
+        ),
+        turns=np.stack([np.pad(repeats, (0, most_turns - len(repeats))) for _, repeats in turns]),
+        whole=np.concatenate([prefix[-1], [1, 1]]).astype(np.float64),
+    ), splits.of
 
 
-def _padded(length: int, most: int) -> Ints:
-    return np.concatenate([np.arange(length), np.zeros(most - length, dtype=np.int64)])
+def _padded(rows: Array, most: int) -> Array:
+    """`rows` with the first one repeated at the end, `most` in all."""
+    return np.concatenate([rows, np.repeat(rows[:1], most - len(rows), axis=0)])
 
 
 def _prefix(workload: Workload) -> Ints:
@@ -61,24 +91,37 @@ def _prefix(workload: Workload) -> Ints:
     return np.cumsum(one_hot, axis=0)
 
 
-def _stages(prefix: Ints, pp: int, vpp: int) -> tuple[Floats, Ints]:
-    """Distinct stages of one split: counts [stages, kinds + 2], first index [stages]."""
-    layers = len(prefix) - 1
-    base, longer = divmod(layers, pp * vpp)
-    chunk = np.arange(pp * vpp + 1)
+def _dealt(prefix: Ints, pp: int, vpp: int) -> Floats:
+    """Layers of each kind, embedding and head, in every chunk: shape [vpp, pp, kinds + 2]."""
+    layers, chunks = len(prefix) - 1, pp * vpp
+    ends_count = chunks > 1 and layers % chunks > 0 and (layers + 2) % chunks == 0
+    base, longer = divmod(layers + 2 if ends_count else layers, chunks)
+    chunk = np.arange(chunks + 1)
     bounds = chunk * base + np.minimum(chunk, longer)
-    per_chunk = prefix[bounds[1:]] - prefix[bounds[:-1]]
-    per_stage = per_chunk.reshape(vpp, pp, -1).sum(axis=0)
-    ends = np.zeros((pp, 2), dtype=np.int64)
-    ends[0, 0] = ends[-1, 1] = 1
-    full = np.concatenate([per_stage, ends], axis=1)
+    if ends_count:
+        bounds = np.clip(bounds - 1, 0, layers)
+    per_chunk = np.zeros((chunks, prefix.shape[1] + 2))
+    per_chunk[:, :-2] = prefix[bounds[1:]] - prefix[bounds[:-1]]
+    per_chunk[0, -2] = per_chunk[-1, -1] = 1
+    return per_chunk.reshape(vpp, pp, -1)
+
+
+def _distinct_rows(rows: Floats) -> tuple[Floats, Ints]:
+    """The distinct rows, and each one's first position, in order of that."""
     # neighbours repeat: compare with the one before, then only the few that differ with each other
-    changes = np.concatenate([[0], np.flatnonzero(np.any(full[1:] != full[:-1], axis=1)) + 1])
+    changes = np.concatenate([[0], np.flatnonzero(np.any(rows[1:] != rows[:-1], axis=1)) + 1])
     first: dict[bytes, int] = {}
     for i in changes:
-        first.setdefault(full[i].tobytes(), int(i))
+        first.setdefault(rows[i].tobytes(), int(i))
     index = np.array(list(first.values()))
-    return full[index].astype(np.float64), index
+    return rows[index], index
+
+
+def _turns(chunks: Floats) -> tuple[list[Floats], Floats]:
+    """Distinct turns as their distinct chunks, and how often each comes: from [vpp, pp, kinds]."""
+    flat, index = _distinct_rows(chunks.reshape(len(chunks), -1))
+    repeats = (chunks.reshape(len(chunks), -1)[None] == flat[:, None]).all(axis=2).sum(axis=1)
+    return [_distinct_rows(chunks[i])[0] for i in index], repeats.astype(np.float64)
 
 
 def in_flight(pp: Ints, vpp: Ints, micro_batches: Ints, index: Ints) -> Floats:

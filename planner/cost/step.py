@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.arrays import added, largest, weighted
+from planner.cost.arrays import added, weighted
 from planner.cost.collectives import send
 from planner.cost.data_parallel import data_parallel, optimizer_seconds
 from planner.cost.flops import model_flops, recomputed_flops
@@ -86,10 +86,10 @@ def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
     Data-parallel exchange, optimizer and overhead are at least zero.
     """
     per_layer = added(_terms_per_layer(p.tables).values())[0][p.layer_row]
-    slowest = largest(_stage_times(p, per_layer))
+    slowest = p.stages.slowest_path(p.split, per_layer)
     n = training.global_batch // (s.dp * s.micro_batch)
     sends, _ = _sends(training, s, n)
-    return n * slowest + sends + _others(p, per_layer, slowest) / s.vpp
+    return n * slowest + sends + _bubble(training, s, p, per_layer)
 
 
 def score(training: Training, s: Strategies) -> Scores:
@@ -97,11 +97,12 @@ def score(training: Training, s: Strategies) -> Scores:
 
     1F1B (Narayanan et al. 2021, arXiv 2104.04473): with t_i a stage's time for one micro-batch, the slowest
     stage works n t_max; filling and draining costs the other stages' time once, divided by vpp when
-    interleaved: bubble = (sum_i t_i - t_max) / vpp.
+    interleaved: bubble = (sum_i t_i - t_max) / vpp. Interleaved chunks of different length wait for the longest of
+    their turn, so that t_max is the sum over turns of the slowest chunk.
     """
     p = prepare(training, s)
     n = training.global_batch // (s.dp * s.micro_batch)
-    stage, rest = _slowest_stage(p, s)
+    stage, per_layer = _slowest_stage(p, s)
     one_forward = stage["forward"]
     one_backward = stage["backward"] + stage["recompute"]
     dp_shown, dp_hidden = data_parallel(training, s, p.parameters, p.split, n, one_forward, one_backward)
@@ -109,7 +110,7 @@ def score(training: Training, s: Strategies) -> Scores:
     terms = {name: n * stage[name] for name in TERMS[:6]}
     terms |= {
         "pipeline_send": sends,
-        "pipeline_bubble": rest / s.vpp,
+        "pipeline_bubble": _bubble(training, s, p, per_layer),
         "data_parallel": dp_shown,
         "optimizer": optimizer_seconds(training, s, p.parameters),
         "overhead": np.full(len(s), training.calibration.step_overhead_s),
@@ -144,28 +145,32 @@ def _terms_per_layer(tables: LayerTables) -> dict[str, Floats]:
     }
 
 
-def _stage_times(p: Prepared, per_layer: Floats) -> Floats:
-    """One micro-batch on each distinct stage, from the times of one layer of each kind: [plans, stages]."""
-    return weighted(p.stages.counts[p.split], per_layer[:, None, :])
+def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -> Floats:
+    """Filling and draining: one micro-batch on all stages but the slowest, over vpp when interleaved; [plans].
 
-
-def _others(p: Prepared, per_layer: Floats, slowest: Floats) -> Floats:
-    """One micro-batch on all stages but the slowest, shape [plans]."""
-    return np.maximum(weighted(p.stages.whole[None, :], per_layer) - slowest, 0.0)
+    The zero-bubble schedule ZB-H1 (Qi et al. 2023, arXiv 2401.10241, table 2) puts the weights' gradients W where
+    1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), in the same memory; it is not interleaved.
+    """
+    waits = per_layer
+    if training.schedule == "zero-bubble":
+        weight = p.tables.weight[p.layer_row]
+        waits = np.where((s.vpp == 1)[:, None], np.maximum(per_layer - 2 * weight, 0.0), per_layer)
+    others = weighted(p.stages.whole[None, :], waits) - p.stages.slowest_path(p.split, waits)
+    bubble: Floats = np.maximum(others, 0.0) / s.vpp
+    return bubble
 
 
 def _slowest_stage(p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Floats]:
-    """Terms of one micro-batch on the slowest stage, and the time of all other stages together; [plans]."""
+    """Terms of one micro-batch on the slowest path, [plans]; seconds of one layer of each kind, [plans, kinds]."""
     tables, row = p.tables, p.layer_row
     terms = _terms_per_layer(tables)
     per_layer = added(terms.values())[s.recompute, row]
-    times = _stage_times(p, per_layer)
-    counts = p.stages.counts[p.split, np.argmax(times, axis=1)]
+    counts = p.stages.slowest_layers(p.split, per_layer)
     stage = {name: weighted(counts, table[s.recompute, row]) for name, table in terms.items()}
     stage["tp_hidden"] = weighted(counts, tables.tp_hidden[row])
     stage["cp_hidden"] = weighted(counts, tables.cp_hidden[row])
     stage["ep_hidden"] = weighted(counts, tables.ep_hidden[row])
-    return stage, _others(p, per_layer, largest(times))
+    return stage, per_layer
 
 
 def _sends(training: Training, s: Strategies, n: Ints) -> tuple[Floats, Floats]:
@@ -175,7 +180,7 @@ def _sends(training: Training, s: Strategies, n: Ints) -> tuple[Floats, Floats]:
     the other chunks' compute. Tensor-parallel ranks each send their part (scatter-gather, section 4.1 there).
     """
     tokens = s.micro_batch * (training.workload.seq_length / s.cp)
-    size = tokens * training.workload.hidden_size * 2.0 / s.tp
+    size = tokens * training.workload.hidden_size * training.value_bytes / s.tp
     one = send(training.network, size, s.tp * s.cp * s.dp)
     total = np.where(s.pp > 1, 2 * one * (n * s.vpp + s.pp - 1), 0.0)
     hidden = np.where(s.vpp > 1, total * training.calibration.overlap, 0.0)

@@ -13,9 +13,11 @@ from planner.workload.operators import Workload
 
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
-FrameworkName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed"]
+FrameworkName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "maxtext"]
 Launch = Literal["graph", "fused", "compiled", "eager"]
 Gradients = Literal["fp32", "bf16"]
+Schedule = Literal["1f1b", "zero-bubble"]
+CpExchange = Literal["ring", "all-gather", "all-to-all"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Framework:
     `keeps_ends`: embedding and head stay gathered under ZeRO 3 (the root of an FSDP module). `fragmentation`:
     share of the activations that an eager run's allocator holds beyond them. `saves_quantised`: narrow multiplies
     keep the narrow copy of their input (Transformer Engine), not the 16-bit one (torchao). `hides_experts`: the
-    all-to-all of one micro-batch runs beside the compute of another.
+    all-to-all of one micro-batch runs beside the compute of another. `fuses_experts`: one kernel does the experts'
+    multiplies, biases and activation.
     """
 
     name: FrameworkName
@@ -49,16 +52,19 @@ class Framework:
     fragmentation: float = 0.0
     saves_quantised: bool = True
     hides_experts: bool = False
+    fuses_experts: bool = False
 
 
-_MEGATRON = Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "graph", hides_experts=True)
+_MEGATRON = Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "graph", hides_experts=True, fuses_experts=True)
 _FSDP = Framework("fsdp2", 2.0, 0.0, 4.0, 12.0, 2.0, 14.0, "eager", "multiplies", True, True, 0.08, False)
 
 FRAMEWORKS = {
     # 32-bit gradient buffers, reduced in 32 bit (Megatron-LM with the distributed optimizer)
     "megatron": _MEGATRON,
     # the same before whole steps were captured as one graph and experts' exchange was hidden (up to NeMo 26.04)
-    "megatron-classic": replace(_MEGATRON, name="megatron-classic", launch="fused", hides_experts=False),
+    "megatron-classic": replace(
+        _MEGATRON, name="megatron-classic", launch="fused", hides_experts=False, fuses_experts=False
+    ),
     # Megatron's kernels under fully sharded data parallelism
     "megatron-fsdp": replace(
         _FSDP,
@@ -73,9 +79,27 @@ FRAMEWORKS = {
     "fsdp2": _FSDP,
     # the first generation of PyTorch FSDP, with the attention kernels of its time and a fused cross-entropy
     "fsdp": replace(_FSDP, name="fsdp", loss=4.0, fragmentation=0.0, saves_quantised=True),
+    # compiled whole by XLA: 32-bit parameters, 16-bit copies while gathered, one program a step
+    "maxtext": replace(
+        _FSDP,
+        name="maxtext",
+        loss=8.0,
+        launch="graph",
+        selective="cheap",
+        keeps_gathered=False,
+        keeps_ends=False,
+        fragmentation=0.0,
+        saves_quantised=True,
+        hides_experts=False,
+    ),
     # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)
     "deepspeed": Framework("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, 12.0, "eager"),
 }
+
+
+_WIDE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
+_RESERVE_BYTES = 1.5 * 2**30
+_RESERVE_SHARE = 0.03
 
 
 @dataclass(frozen=True)
@@ -93,8 +117,17 @@ class Training:
     flops_convention: FlopsConvention = "full"
     framework: Framework = FRAMEWORKS["megatron"]
     launch: Launch = "fused"
+    schedule: Schedule = "1f1b"
+    """Interleaved where vpp is above one."""
+    tp_overlap: bool = False
+    cp_exchange: CpExchange = "ring"
     reserve_bytes: float = 2.0 * 2**30
-    """CUDA context, NCCL and fragmentation."""
+    """Driver, communication library and fragmentation."""
+
+    @property
+    def value_bytes(self) -> float:
+        """Bytes of an activation as it is kept and sent."""
+        return _WIDE_BYTES.get(self.precision, 2.0)
 
 
 def training(
@@ -105,21 +138,25 @@ def training(
     precision: str | None = None,
     attention: AttentionKernel = "flash",
     flops_convention: FlopsConvention = "full",
-    framework: FrameworkName = "megatron",
+    framework: FrameworkName | None = None,
     launch: Launch | None = None,
     gradients: Gradients | None = None,
+    schedule: Schedule = "1f1b",
+    tp_overlap: bool = False,
+    cp_exchange: CpExchange = "ring",
 ) -> Training:
     """Bind a model to a cluster.
 
-    Without a precision: bf16 where the part has it, else fp16. Without a launch mode, or a precision in which
-    gradients are held and sent: the framework's own.
+    Without a precision: bf16 where the part has it, else fp16. Without a framework: the one that the part is used
+    with. Without a launch mode, or a precision in which gradients are held and sent: the framework's own.
     """
     accelerator = cluster.accelerator
     chosen = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
     accelerator.peak(chosen)
-    fitted = calibration(accelerator.architecture, framework)
+    name = framework or usual_framework(accelerator)
+    fitted = calibration(accelerator.architecture, name)
     network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
-    own = FRAMEWORKS[framework]
+    own = in_precision(FRAMEWORKS[name], chosen)
     if gradients is not None:
         width = 4.0 if gradients == "fp32" else 2.0
         own = replace(own, gradient=width, reduced=width)
@@ -135,4 +172,29 @@ def training(
         flops_convention=flops_convention,
         framework=own,
         launch=launch or own.launch,
+        schedule=schedule,
+        tp_overlap=tp_overlap,
+        cp_exchange=cp_exchange,
+        reserve_bytes=_RESERVE_BYTES + _RESERVE_SHARE * accelerator.memory_bytes,
+    )
+
+
+def usual_framework(accelerator: Accelerator) -> FrameworkName:
+    """What large models are trained with on a part: MaxText on TPUs, Megatron elsewhere."""
+    return "maxtext" if accelerator.architecture.startswith("tpu") else "megatron"
+
+
+def in_precision(framework: Framework, precision: str) -> Framework:
+    """What the framework holds where parameters are not in 16 bit: no copy of their own beside the master's."""
+    wide = _WIDE_BYTES.get(precision)
+    if wide is None:
+        return framework
+    moments = 2 * wide
+    return replace(
+        framework,
+        weight=wide,
+        sharded_weight=wide if framework.sharded_weight else 0.0,
+        gradient=wide,
+        optimizer=moments if framework.sharded_weight else wide + moments,
+        reduced=wide,
     )

@@ -5,40 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import msgspec
-
-from planner.cluster import database
-from planner.cluster.accelerator import AcceleratorSpec
-from planner.cluster.cluster import Cluster, resolve_cluster
+from planner.cluster.cluster import Cluster
 from planner.cost.training import FrameworkName, Launch, Training, training
 from planner.errors import InputError
 from planner.search.space import Space
+from planner.validation.described import cluster_of, workload_of
 from planner.validation.runs import RowError, Run
-from planner.workload.build import build_workload
-from planner.workload.operators import Workload
-from planner.workload.presets import preset
-from planner.workload.spec import ModelSpec, checked
 
-# Which preset lends what the table has no column for (gating, norms, MLA, experts' width), by the model's name.
-_FAMILIES = (
-    (r"deepseek-?v3", "deepseek-v3"),
-    (r"deepseek-?v2", "deepseek-v2"),
-    (r"gpt[ _-]?oss", "gpt-oss-120b"),
-    (r"qwen3.*a3b", "qwen3-30b-a3b"),
-    (r"mixtral", "mixtral-8x7b"),
-    (r"llama", "llama-3-70b"),
-    (r"mpt", "mpt-7b"),
-    (r"gpt|megatron", "megatron-22b"),
-)
-# Which cluster an accelerator of a row stands in.
-_CLUSTERS = (
-    (r"gb[23]00", "gb200-nvl72"),
-    (r"b[23]00", "dgx-b200"),
-    (r"h[12]00", "dgx-h100"),
-    (r"a[18]00", "dgx-a100"),
-    (r"v100", "dgx-v100"),
-)
-_ACCELERATORS = {"h100": "h100-sxm-80gb", "a100": "a100-sxm-80gb", "v100": "v100-sxm2-32gb", "h200": "h200-sxm"}
 _PRECISIONS = {"amp_bf16": "bf16", "amp_fp16": "fp16", "amp_fp8": "fp8", "": "bf16"}
 _FRAMEWORKS: dict[str, FrameworkName] = {
     "fsdp": "megatron-fsdp",
@@ -66,8 +39,8 @@ class Question:
 def bind(run: Run) -> Question:
     """The question of a row. Raises RowError where the row does not say enough or contradicts itself."""
     try:
-        workload = _workload(run)
-        cluster = _cluster(run)
+        workload = workload_of(run)
+        cluster = cluster_of(run)
         batch = run.numbers["global_batch"]
         if batch is None:
             raise RowError("global_batch is empty")
@@ -80,6 +53,7 @@ def bind(run: Run) -> Question:
             framework=_framework(run),
             launch=_launch(run),
             # NVIDIA's performance recipes reduce gradients in 16 bit (Megatron-Bridge, scripts/performance)
+            tp_overlap="async tp" in run.notes.lower(),
             gradients="bf16" if _CONTAINER.search(run.locator) else None,
         )
     except InputError as error:
@@ -99,12 +73,18 @@ def _before_flash_attention(run: Run) -> bool:
 
 
 def _framework(run: Run) -> FrameworkName:
-    """By the sharding; Megatron is today's from the NeMo release on that the row's place in its source names."""
+    """By the sharding; Megatron is today's from the NeMo release on that the row's place in its source names.
+
+    Whole steps as one graph and the hidden exchange of experts are in NVIDIA's recipes for Blackwell alone
+    (Megatron-Bridge, scripts/performance/configs).
+    """
+    if run.accelerator.startswith("tpu"):
+        return "maxtext"
     if run.sharding.lower() in _FRAMEWORKS:
         return _FRAMEWORKS[run.sharding.lower()]
     container = _CONTAINER.search(run.locator)
     today = container is not None and (int(container[1]), int(container[2])) >= (26, 6)
-    return "megatron" if today else "megatron-classic"
+    return "megatron" if today and re.match(r"g?b\d", run.accelerator) else "megatron-classic"
 
 
 def _launch(run: Run) -> Launch | None:
@@ -114,64 +94,6 @@ def _launch(run: Run) -> Launch | None:
     """
     narrow = _FRAMEWORKS.get(run.sharding.lower()) == "fsdp2" and "8" in run.precision
     return "compiled" if narrow or "torch.compile" in _told(run) else None
-
-
-def _workload(run: Run) -> Workload:
-    name = next((base for pattern, base in _FAMILIES if re.search(pattern, run.model.lower())), "")
-    base = preset(name) if name else _generic(run)
-    layers = run.need("layers")
-    moe = base.moe
-    if moe is not None and run.numbers["experts"]:
-        first_dense = (
-            min(moe.first_dense_layers, max(layers // 4, 0)) if layers < base.layers else moe.first_dense_layers
-        )
-        moe = msgspec.structs.replace(
-            moe,
-            experts=run.need("experts"),
-            topk=run.numbers["topk"] or moe.topk,
-            first_dense_layers=first_dense,
-        )
-    hidden, heads, seq = run.need("hidden"), run.need("heads"), run.need("seq")
-    spec = msgspec.structs.replace(
-        base,
-        name=run.model,
-        title=run.model,
-        hidden_size=hidden,
-        layers=layers,
-        heads=heads,
-        kv_heads=None if base.mla else run.numbers["kv_heads"],
-        head_dim=base.head_dim if base.moe else None,
-        ffn_size=run.need("ffn"),
-        vocab_size=run.need("vocab"),
-        seq_length=seq,
-        learned_positions=seq if base.learned_positions else 0,
-        moe=moe,
-        published=None,
-    )
-    return build_workload(checked(spec, run.id))
-
-
-def _generic(run: Run) -> ModelSpec:
-    """A decoder of no known family: gated where the MLP is narrower than four times the hidden size."""
-    gated = run.need("ffn") < 4 * run.need("hidden")
-    return preset("llama-3-70b" if gated else "megatron-22b")
-
-
-def _cluster(run: Run) -> Cluster:
-    name = next((cluster for pattern, cluster in _CLUSTERS if re.match(pattern, run.accelerator)), "")
-    if not name:
-        raise RowError(f"accelerator {run.accelerator!r} stands in no known cluster")
-    spec = database.cluster_spec(name)
-    node = database.node_spec(spec.node) if isinstance(spec.node, str) else spec.node
-    part: AcceleratorSpec = database.accelerator_spec(_ACCELERATORS.get(run.accelerator, run.accelerator))
-    nic = node.nic
-    if nic is not None and run.inter_gbps_per_device:
-        per_card = run.inter_gbps_per_device * 1e9 / 8 * node.devices / nic.count
-        nic = msgspec.structs.replace(nic, bandwidth=per_card)
-    node = msgspec.structs.replace(node, accelerator=part, nic=nic)
-    return resolve_cluster(
-        msgspec.structs.replace(spec, node=node, max_nodes=None), run.id, devices=run.need("devices")
-    )
 
 
 def _allowed(run: Run) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
@@ -190,20 +112,19 @@ def _allowed(run: Run) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
     else:
         filled.append("recompute")
     if run.seq_parallel is None:
-        # sequence parallelism goes with tensor parallelism unless a row says otherwise
-        tp = run.numbers["tp"]
-        allowed["sequence_parallel"] = (0,) if tp == 1 else (1,)
-        filled += [] if tp == 1 else ["seq_parallel"]
+        # sequence parallelism (arXiv 2205.05198) goes with tensor parallelism unless a row says no, or is older
+        without = run.numbers["tp"] == 1 or _before_flash_attention(run)
+        allowed["sequence_parallel"] = (0,) if without else (1,)
+        filled += [] if run.numbers["tp"] == 1 else ["seq_parallel"]
     else:
         allowed["sequence_parallel"] = (int(run.seq_parallel),)
     zero = _zero_stage(run)
+    ranks = (run.numbers["dp"] or 2) * (run.numbers["cp"] or 1)
     if zero is None:
         filled.append("sharding")
-        ranks = (run.numbers["dp"] or 2) * (run.numbers["cp"] or 1)
         # today's Megatron shares the optimizer; it came to it in the summer of 2022, as FlashAttention did
-        allowed["zero_stage"] = (1,) if ranks > 1 and not _before_flash_attention(run) else (0,)
-    else:
-        allowed["zero_stage"] = (zero,)
+        zero = 0 if _before_flash_attention(run) else 1
+    allowed["zero_stage"] = (zero if ranks > 1 else 0,)
     return allowed, tuple(filled)
 
 

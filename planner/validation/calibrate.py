@@ -1,37 +1,22 @@
-"""`make calibrate`: fit every calibration file of hardware_db to a table of measured runs.
-
-Each pair of accelerator architecture and framework has one file. A pair with few runs is pulled towards its nearest
-relative, which is fitted first.
-"""
+"""`make calibrate`: fit the calibration files of hardware_db to a table of measured runs."""
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from planner.cluster import database
-from planner.cost.calibration import Calibration, read_calibration
 from planner.validation.binding import bind
-from planner.validation.fit import Case, Fitted, fit
+from planner.validation.fit import Case, Fitted, fit, reference_powers
 from planner.validation.predict import chosen_plan
 from planner.validation.runs import RowError, Run, parse_runs
 
-_RELATIVES = {
-    "blackwell-ultra.megatron-classic": "blackwell.megatron-classic",
-    "blackwell-ultra.megatron": "blackwell.megatron",
-    "blackwell-ultra.megatron-fsdp": "blackwell.megatron-fsdp",
-}
-"""The group that another one's fit starts from; else the architecture's `megatron-classic`, else the default."""
-_ORDER = ("megatron-classic", "fsdp", "megatron", "megatron-fsdp", "fsdp2", "deepspeed")
 
-
-def cases(runs: list[Run]) -> list[Case]:
+def cases(runs: Iterable[Run]) -> list[Case]:
     """Readable runs; what a row left open is filled with the current parameters' best plan."""
     found = []
     for run in runs:
@@ -44,90 +29,60 @@ def cases(runs: list[Run]) -> list[Case]:
     return found
 
 
-def relative(name: str) -> str | None:
-    """The group whose numbers are the prior of this one."""
-    architecture, _, framework = name.partition(".")
-    if name in _RELATIVES:
-        return _RELATIVES[name]
-    return f"{architecture}.megatron-classic" if framework in ("megatron", "megatron-fsdp", "fsdp2") else None
-
-
-def fit_groups(groups: Mapping[str, list[Case]], known: Mapping[str, Fitted] | None = None) -> dict[str, Fitted]:
-    """Fit every group that is not `known`, relatives first. A group without runs is left out."""
-    done = dict(known or {})
-    for name in sorted(groups, key=_turn):
-        if name in done or not groups[name]:
-            continue
-        done[name] = fit(groups[name], prior(name, done, groups[name]))
-    return done
-
-
-def prior(name: str, done: Mapping[str, Fitted], group: list[Case]) -> Calibration:
-    """Where a group's fit starts and is pulled to."""
-    parent = relative(name)
-    while parent is not None and parent not in done:
-        parent = relative(parent)
-    start = read_calibration("default") if parent is None else done[parent].calibration
-    powers = [case.question.training.accelerator.tdp_w or 0.0 for case in group]
-    return msgspec.structs.replace(start, reference_power_w=max(powers))
-
-
-def _turn(name: str) -> tuple[int, int, str]:
-    architecture, _, framework = name.partition(".")
-    return (_ORDER.index(framework), architecture.count("-"), name)
-
-
-def by_group(found: list[Case]) -> dict[str, list[Case]]:
-    """Cases by the calibration file that they belong to."""
-    groups: dict[str, list[Case]] = defaultdict(list)
-    for case in found:
-        groups[case.group].append(case)
-    return dict(groups)
-
-
-def fit_architectures(found: list[Case]) -> dict[str, Fitted]:
-    """Every group's fit; unrelated families of architectures in processes of their own."""
-    families: dict[str, dict[str, list[Case]]] = defaultdict(dict)
-    for name, group in by_group(found).items():
-        families[name.split(".")[0].removesuffix("-ultra")][name] = group
-    with ProcessPoolExecutor() as pool:
-        return {name: one for done in pool.map(fit_groups, families.values()) for name, one in done.items()}
-
-
-def render(name: str, fitted: Fitted, group: list[Case]) -> str:
+def render(owner: str, what: str, fitted: Fitted, behind: list[Case]) -> str:
     """The text of one calibration file."""
-    sources: dict[str, list[str]] = defaultdict(list)
-    for case in group:
-        sources[case.run.source].append(case.run.id)
+    factors = (fitted.architectures if what == "architecture" else fitted.frameworks)[owner]
+    ids: dict[str, list[str]] = defaultdict(list)
+    for case in behind:
+        ids[case.run.source].append(case.run.id)
     lines = [
-        f"# Fitted by `make calibrate` to {len(group)} measured runs of tests/published/measured_runs.csv.",
-        f'title = "{name.replace(".", " with ")}"',
-        "",
-        "[parameters]",
+        f"# Fitted by `make calibrate` to {len(behind)} measured runs: factors over calibration/default.toml.",
+        f'title = "{what} {owner}"',
     ]
-    for key, value in msgspec.structs.asdict(fitted.calibration).items():
-        note = f', note = "± {100 * fitted.spread[key]:.0f} %"' if key in fitted.spread else ""
-        lines.append(f'{key} = {{ value = {value:.4g}, source = "runs", confidence = "fitted"{note} }}')
-    lines += ["", "[sources]", f'runs = {{ title = "{"; ".join(sorted(sources))}" }}', ""]
+    if what == "architecture":
+        lines.append(f"reference_power_w = {fitted.powers[owner]:.0f}")
+    lines += ["", "[parameters]"]
+    for name, value in factors.items():
+        note = f"± {100 * fitted.spread[owner, name]:.0f} %"
+        lines.append(f'{name} = {{ value = {value:.4g}, source = "runs", confidence = "fitted", note = "{note}" }}')
+    lines += ["", "[sources]", f'runs = {{ title = "{"; ".join(sorted(ids))}" }}', ""]
     lines += ["[fitted_on] # ids of the runs by source"]
-    for source, ids in sorted(sources.items()):
-        lines.append(f'"{source}" = [')
-        lines += [f'    "{one}",' for one in sorted(ids)]
-        lines.append("]")
+    for source, members in sorted(ids.items()):
+        lines += [f'"{source}" = [', *(f'    "{one}",' for one in sorted(members)), "]"]
     return "\n".join([*lines, ""])
 
 
+def write(fitted: Fitted, found: list[Case]) -> None:
+    """Replace the calibration files by those of a fit."""
+    owners: dict[str, tuple[Iterable[str], Callable[[Case], str]]] = {
+        "architecture": (fitted.architectures, lambda case: case.architecture),
+        "framework": (fitted.frameworks, lambda case: case.framework),
+    }
+    for what, (names, of) in owners.items():
+        folder = database.database_path() / "calibration" / f"{what}s"
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.toml"):
+            old.unlink()
+        for owner in names:
+            behind = [case for case in found if of(case) == owner]
+            (folder / f"{owner}.toml").write_text(render(owner, what, fitted, behind), encoding="utf-8")
+
+
 def main(arguments: list[str]) -> None:
-    """Fit every group of the table and write its file; the same table twice gives the same files."""
+    """Fit the table and write the files; the same table twice gives the same files."""
     path = Path(arguments[0])
     runs, _ = parse_runs(path.read_text("utf-8"), str(path))
     found = cases(runs)
-    groups = by_group(found)
-    for name, fitted in sorted(fit_architectures(found).items()):
-        errors = np.abs(np.expm1([case.log_error(fitted.calibration) for case in groups[name]]))
-        file = database.database_path() / "calibration" / f"{name}.toml"
-        file.write_text(render(name, fitted, groups[name]), encoding="utf-8")
-        print(f"{name:34} {len(errors):4} runs, mean absolute error {100 * errors.mean():5.1f} %")
+    fitted = fit(found, reference_powers(found))
+    write(fitted, found)
+    pairs: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for case in found:
+        numbers = fitted.calibration(case.architecture, case.framework)
+        pairs[case.architecture, case.framework].append(abs(np.expm1(case.log_error(numbers))))
+    for (architecture, framework), errors in sorted(pairs.items()):
+        print(f"{architecture:16} {framework:18} {len(errors):4} runs, mean error {100 * np.mean(errors):5.1f} %")
+    every = [error for errors in pairs.values() for error in errors]
+    print(f"{'all':35} {len(every):4} runs, mean error {100 * np.mean(every):5.1f} %")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
 """Errors on runs that a fit has not seen: leave one source, or one model, out.
 
-Each fold fits every group without the runs of one source (or model) and predicts those. What a row left open is
+Each fold fits all factors without the runs of one source (or model) and predicts those. What a row left open is
 filled before the fits, by the plan alone; no fold's prediction uses parameters that saw its runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from planner.cost.calibration import Calibration, read_calibration, similar
-from planner.validation.calibrate import by_group, fit_groups, relative
-from planner.validation.fit import Case, Fitted
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.validation.document import CrossPart
+from planner.validation.fit import Case, Fitted, derivatives, fit, reference_powers
+from planner.validation.statistics import Errors, errors
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,44 +41,49 @@ def model_of(case: Case) -> str:
 
 
 def leave_one_out(
-    found: list[Case], full: dict[str, Fitted], key: Callable[[Case], str]
+    found: Sequence[Case], full: Fitted, key: Callable[[Case], str]
 ) -> Iterator[tuple[str, list[Unseen]]]:
-    """For each value of `key`, its runs as predicted by fits without them. `full`: the fits to all runs.
+    """For each value of `key`, its runs as predicted by a fit without them.
 
-    A group that holds none of the fold's runs, nor has a relative that does, is fitted as it is with all runs.
+    `full`: the fit to all runs, at which the runs' derivatives are taken once; each fold's residuals are its own.
     """
-    folds = sorted({key(case) for case in found})
+    powers = reference_powers(found)
+    slopes = derivatives(found, [full.calibration(case.architecture, case.framework) for case in found])
+    labels = [key(case) for case in found]
     with ProcessPoolExecutor() as pool:
-        jobs = {fold: pool.submit(_fold, found, full, fold, key) for fold in folds}
+        jobs = {}
+        for fold in sorted(set(labels)):
+            kept = np.array([label != fold for label in labels])
+            training = [case for case, keep in zip(found, kept, strict=True) if keep]
+            held_out = [case for case, keep in zip(found, kept, strict=True) if not keep]
+            jobs[fold] = pool.submit(_fold, training, held_out, powers, slopes[kept])
         for fold, job in jobs.items():
             yield fold, job.result()
 
 
-def _fold(found: list[Case], full: dict[str, Fitted], fold: str, key: Callable[[Case], str]) -> list[Unseen]:
-    kept = [case for case in found if key(case) != fold]
-    held_out = [case for case in found if key(case) == fold]
-    touched = {case.group for case in held_out}
-    groups = by_group(kept)
-    known = {name: fitted for name, fitted in full.items() if not _stands_on(name, touched)}
-    fits = fit_groups(groups, known)
-    return [Unseen(case, case.predicted(_numbers(case, fits))) for case in held_out]
+def _fold(kept: list[Case], held_out: list[Case], powers: dict[str, float], slopes: Floats) -> list[Unseen]:
+    fitted = fit(kept, powers, known=slopes)
+    return [Unseen(case, case.predicted(fitted.calibration(case.architecture, case.framework))) for case in held_out]
 
 
-def _stands_on(name: str, touched: set[str]) -> bool:
-    """Whether a group, or one that its prior comes from, lost runs."""
-    at: str | None = name
-    while at is not None:
-        if at in touched:
-            return True
-        at = relative(at)
-    return False
+def cross_parts(found: Sequence[Case], told: Callable[[str], None]) -> dict[str, CrossPart]:
+    """Both kinds of fold: errors overall and of each fold. `told` is given a word on each fold that is done."""
+    full = fit(found, reference_powers(found))
+    parts: dict[str, CrossPart] = {}
+    for what, key in (("source", source_of), ("model", model_of)):
+        by_fold: dict[str, Errors] = {}
+        every: list[Unseen] = []
+        for fold, unseen in leave_one_out(found, full, key):
+            every += unseen
+            by_fold[fold] = _errors(unseen)
+            told(f"without the {what} {fold}: {by_fold[fold].mean_pct:.1f} % on {len(unseen)} runs")
+        parts[what] = CrossPart(overall=_errors(every), by_fold=by_fold)
+    return parts
 
 
-def _numbers(case: Case, fits: dict[str, Fitted]) -> Calibration:
-    """The numbers that a user would get for the run's part and framework if only these fits existed."""
-    training = case.question.training
-    for name in similar(training.accelerator.architecture, training.framework.name):
-        if name in fits:
-            return fits[name].calibration
-    return read_calibration("default")
-
+def _errors(unseen: Sequence[Unseen]) -> Errors:
+    found = errors([one.case.run.value for one in unseen], [one.predicted for one in unseen])
+    if found is None:
+        raise ValueError("a fold without runs")
+    # folds mix metrics: their ranks say nothing
+    return msgspec.structs.replace(found, rank_correlation=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from planner.cost.flops import model_flops, recomputed_flops
@@ -11,7 +12,7 @@ from planner.cost.training import Training
 from planner.search.search import search
 from planner.search.space import RULES
 from planner.validation.binding import Question, bind
-from planner.validation.runs import RowError, Run
+from planner.validation.runs import RowError, Run, Skipped
 
 _MEMORY_ERROR = 1.03
 
@@ -22,8 +23,20 @@ class Prediction:
 
     run: Run
     predicted: float
+    step_time_s: float
     memory_predicted_gib: float
     filled: tuple[str, ...]
+
+    @property
+    def figures(self) -> tuple[float, float]:
+        """Measured and predicted, in the run's own metric."""
+        return self.run.value, self.predicted
+
+    @property
+    def step_times_s(self) -> tuple[float, float]:
+        """Measured and predicted seconds of a step."""
+        ratio = self.run.value / self.predicted
+        return self.step_time_s * (ratio if self.run.metric == "step_time_s" else 1 / ratio), self.step_time_s
 
     @property
     def error_pct(self) -> float:
@@ -41,7 +54,21 @@ def predict(run: Run) -> Prediction:
     """The prediction of one row; what it leaves open is the best plan that fits. Raises RowError."""
     question = bind(run)
     plan, filled = chosen_plan(question)
-    return Prediction(run, figure(run, question.training, plan), _memory_gib(question.training, plan), filled)
+    training = question.training
+    step = float(score(training, plan).step_time_s[0])
+    return Prediction(run, figure(run, training, plan), step, _memory_gib(training, plan), filled)
+
+
+def predict_all(runs: Iterable[Run]) -> tuple[list[Prediction], list[Skipped]]:
+    """The predictions of a table, and the rows that could not be bound, with the reason."""
+    predictions: list[Prediction] = []
+    skipped: list[Skipped] = []
+    for run in runs:
+        try:
+            predictions.append(predict(run))
+        except RowError as error:
+            skipped.append(Skipped(run.id, run.line, str(error)))
+    return predictions, skipped
 
 
 def chosen_plan(question: Question) -> tuple[Strategies, tuple[str, ...]]:

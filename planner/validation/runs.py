@@ -56,6 +56,8 @@ class Run:
     flops_convention: str
     numbers: dict[str, int | None]
     inter_gbps_per_device: float | None
+    line: int = 0
+    """Where in its file."""
 
     def need(self, column: str) -> int:
         """A number that the row must state. Raises RowError."""
@@ -97,13 +99,14 @@ def parse_runs(text: str, origin: str) -> tuple[list[Run], list[Skipped]]:
     skipped: list[Skipped] = []
     for line, row in enumerate(table, start=2):
         try:
-            runs.append(_run({key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}))
+            cells = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+            runs.append(_run(cells, line))
         except RowError as error:
             skipped.append(Skipped(row.get("id") or f"line {line}", line, str(error)))
     return runs, skipped
 
 
-def _run(row: dict[str, str]) -> Run:
+def _run(row: dict[str, str], line: int) -> Run:
     for column in NEEDED:
         if not row[column]:
             raise RowError(f"{column} is empty")
@@ -130,6 +133,7 @@ def _run(row: dict[str, str]) -> Run:
         flops_convention=row.get("flops_convention", ""),
         numbers={column: _integer(row, column) for column in _INTEGERS},
         inter_gbps_per_device=_number(row, "inter_gbps_per_device"),
+        line=line,
     )
 
 

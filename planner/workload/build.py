@@ -167,7 +167,7 @@ def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Opera
     return operators
 
 
-def _activation(name: str, width: int, gated: bool, *, topk: int = 0) -> Pointwise:
+def _activation(name: str, width: int, gated: bool, *, topk: int = 0, bias: bool = False) -> Pointwise:
     """The MLP's non-linearity: reads one or two widths, writes one, keeps what it read."""
     read = (2 if gated else 1) * width
     return Pointwise(
@@ -177,6 +177,7 @@ def _activation(name: str, width: int, gated: bool, *, topk: int = 0) -> Pointwi
         "expert" if topk else "tensor",
         dropped_inputs=width,
         rows=topk or 1,
+        unfused=bias,
         composite=gated,
     )
 
@@ -205,7 +206,7 @@ def _experts(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
         router,
         Pointwise("dispatch", 2 * hidden * _B16, 0.0, "expert", rows=topk),
         ExpertLinear("expert_up", hidden, up, "column", count, topk, bias),
-        _activation("expert_activation", width, spec.gated_mlp, topk=topk),
+        _activation("expert_activation", width, spec.gated_mlp, topk=topk, bias=bias),
         ExpertLinear("expert_down", width, hidden, "row", count, topk, bias),
         Pointwise("combine", 2 * hidden * _B16, 0.0, "expert", rows=topk),
     ]

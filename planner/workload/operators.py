@@ -107,6 +107,8 @@ class Pointwise:
     dropped_bytes: float = 0.0
     rows: int = 1
     """Rows per token (topk for what happens to routed tokens)."""
+    unfused: bool = False
+    """A chain of several kernels unless the framework has a kernel for this very activation (biased experts)."""
     composite: bool = False
     """A chain of several kernels where the framework does not fuse it (RMSNorm, rotary, gated activation)."""
 

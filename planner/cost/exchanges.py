@@ -1,0 +1,96 @@
+"""Collectives inside a layer: tensor, context and expert parallelism, and what of them compute does not hide.
+
+All results are seconds of one micro-batch through one layer, arrays of shape [keys].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost.arrays import added
+from planner.cost.collectives import all_gather, all_reduce, all_to_all, routed
+from planner.cost.compute import Passes, Shard, merging_seconds
+from planner.cost.strategies import Strategies
+from planner.cost.training import Training
+from planner.workload.operators import AttentionCore, Layer
+
+Floats = NDArray[np.float64]
+
+
+def _exposed(collective: Floats, beside: Floats) -> Floats:
+    return np.maximum(collective - beside, 0.0)
+
+
+def tensor_exchange(
+    training: Training, layer: Layer, s: Strategies, size: Floats, multiplies: Passes
+) -> dict[str, Floats]:
+    """Around each pair of cut multiplies: an all-reduce, or under sequence parallelism an all-gather and a
+    reduce-scatter, and in the backward pass a second all-gather that runs beside the input's gradient.
+
+    With `tp_overlap` the exchange is cut into tp pieces that run beside the multiply they belong to, all but the
+    first (Transformer Engine's user buffers, PyTorch's async TP). `multiplies`: seconds of the cut multiplies.
+    """
+    network, stride = training.network, np.ones_like(s.tp)
+    gather = all_gather(network, size, s.tp, stride)
+    parallel = s.sequence_parallel == 1
+    pair = layer.tensor_exchanges * np.where(parallel, 2 * gather, all_reduce(network, size, s.tp, stride))
+    again = np.where(parallel, layer.tensor_exchanges * gather, 0.0)
+    forward = backward = pair
+    if training.tp_overlap:
+        share = training.calibration.overlap
+        forward = pair / s.tp + _exposed(pair * (1 - 1 / s.tp), share * multiplies.forward)
+        backward = pair / s.tp + _exposed(pair * (1 - 1 / s.tp), share * multiplies.backward)
+    hidden = again + (pair - forward) + (pair - backward)
+    slowed = training.calibration.contention
+    return {
+        "tp_forward": forward + slowed * (pair - forward),
+        "tp_backward": backward + slowed * (again + pair - backward),
+        "tp_hidden": hidden,
+    }
+
+
+def context_exchange(
+    training: Training, layer: Layer, s: Strategies, shard: Shard, core: Passes
+) -> dict[str, Floats]:
+    """Keys and values to whoever needs them, by the way that `cp_exchange` names.
+
+    ring (Liu et al. 2023, arXiv 2310.01889): they travel round beside the attention of the block at hand, and each
+    step's partial result is merged with what is there; the backward pass sends their gradients as well.
+    all-gather (Llama 3, arXiv 2407.21783, section 3.3.2): before the attention, exposed, with nothing to merge.
+    all-to-all (DeepSpeed-Ulysses, arXiv 2309.14509): sequence against heads before the attention, and back after it.
+    """
+    cores = [op for op in layer.operators if isinstance(op, AttentionCore)]
+    keys = sum(op.kv_heads * (op.qk_dim + op.v_dim) for op in cores)
+    value = training.value_bytes * shard.tokens / shard.tp
+    if training.cp_exchange == "all-to-all":
+        queries = sum(op.heads * (op.qk_dim + op.v_dim) for op in cores)
+        both = 2 * all_to_all(training.network, value * (keys + queries), s.cp, s.tp)
+        return {"cp": both, "cp_hidden": np.zeros(len(s))}
+    forward = all_gather(training.network, value * keys * s.cp, s.cp, s.tp)
+    if training.cp_exchange == "all-gather":
+        return {"cp": 3 * forward, "cp_hidden": np.zeros(len(s))}
+    hideable = training.calibration.overlap
+    exposed = _exposed(forward, core.forward * hideable) + _exposed(2 * forward, core.backward * hideable)
+    merged = added(merging_seconds(training, op, shard, s.cp) for op in layer.operators)
+    return {"cp": exposed + merged, "cp_hidden": 3 * forward - exposed}
+
+
+def expert_exchange(
+    training: Training, layer: Layer, s: Strategies, size: Floats, compute: Passes
+) -> dict[str, Floats]:
+    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes.
+
+    Where the framework hides it, the exchange of one micro-batch runs beside the layer of another.
+    """
+    if not layer.topk:
+        return {name: np.zeros(len(s)) for name in ("ep_forward", "ep_backward", "ep_hidden")}
+    both = 2 * routed(training.network, size, layer.topk, s.ep, s.tp)
+    share = training.calibration.overlap if training.framework.hides_experts else 0.0
+    forward, backward = _exposed(both, share * compute.forward), _exposed(both, share * compute.backward)
+    slowed = training.calibration.contention
+    return {
+        "ep_forward": forward + slowed * (both - forward),
+        "ep_backward": backward + slowed * (both - backward),
+        "ep_hidden": 2 * both - forward - backward,
+    }

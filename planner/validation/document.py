@@ -1,0 +1,114 @@
+"""The answer of `planner validate` in the form that is printed as JSON. Field order is output order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from planner.validation.predict import Prediction
+from planner.validation.runs import Skipped
+from planner.validation.statistics import Errors, errors
+
+SCHEMA_VERSION = "1.0"
+
+
+class RowPart(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured run beside its prediction, in the source's own metric."""
+
+    id: str
+    source: str
+    model: str
+    accelerator: str
+    metric: str
+    measured: float
+    predicted: float
+    error_pct: float
+    memory_measured_gib: float | None
+    memory_predicted_gib: float
+    filled: list[str]
+    """What the source left open, with what was taken."""
+
+
+class SkippedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that could not be read or bound, and why."""
+
+    id: str
+    line: int
+    reason: str
+
+
+class SummaryPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Errors of the measured figure, and of peak memory where the rows have it."""
+
+    figure: Errors | None
+    memory: Errors | None
+
+
+class CrossPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Errors on runs that the fit has not seen, overall and by what was left out."""
+
+    overall: Errors
+    by_fold: dict[str, Errors]
+
+
+class ValidationDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the model is from a table of measured runs."""
+
+    schema_version: str
+    rows: list[RowPart]
+    overall: SummaryPart
+    by_source: dict[str, SummaryPart]
+    skipped: list[SkippedPart]
+    leave_one_source_out: CrossPart | None = None
+    leave_one_model_out: CrossPart | None = None
+
+
+def validation_document(
+    predictions: Sequence[Prediction],
+    skipped: Sequence[Skipped],
+    cross: dict[str, CrossPart] | None = None,
+) -> ValidationDocument:
+    """Rows in the table's order, their errors overall and by source."""
+    sources = dict.fromkeys(one.run.source for one in predictions)
+    found = cross or {}
+    return ValidationDocument(
+        schema_version=SCHEMA_VERSION,
+        rows=[_row(one) for one in predictions],
+        # sources measure different things: over all of them the step's seconds are compared
+        overall=_summary(predictions, lambda one: one.step_times_s),
+        by_source={
+            source: _summary([one for one in predictions if one.run.source == source], lambda one: one.figures)
+            for source in sources
+        },
+        skipped=[SkippedPart(id=one.id, line=one.line, reason=one.reason) for one in skipped],
+        leave_one_source_out=found.get("source"),
+        leave_one_model_out=found.get("model"),
+    )
+
+
+def _row(one: Prediction) -> RowPart:
+    return RowPart(
+        id=one.run.id,
+        source=one.run.source,
+        model=one.run.model,
+        accelerator=one.run.accelerator,
+        metric=one.run.metric,
+        measured=one.run.value,
+        predicted=one.predicted,
+        error_pct=one.error_pct,
+        memory_measured_gib=one.run.peak_memory_gib,
+        memory_predicted_gib=one.memory_predicted_gib,
+        filled=list(one.filled),
+    )
+
+
+def _summary(predictions: Sequence[Prediction], ranked: Callable[[Prediction], tuple[float, float]]) -> SummaryPart:
+    figure = errors([one.run.value for one in predictions], [one.predicted for one in predictions])
+    if figure is not None:
+        pairs = [ranked(one) for one in predictions]
+        ranks = errors([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        figure = msgspec.structs.replace(figure, rank_correlation=ranks.rank_correlation if ranks else None)
+    held = [(one.run.peak_memory_gib, one.memory_predicted_gib) for one in predictions]
+    known = [(measured, told) for measured, told in held if measured is not None]
+    return SummaryPart(figure=figure, memory=errors([m for m, _ in known], [told for _, told in known]))

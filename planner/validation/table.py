@@ -1,0 +1,12 @@
+"""The measured runs that the planner ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def published_runs() -> Path:
+    """The table: inside the package when installed, among the tests in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "published" / "measured_runs.csv"
+    return installed if installed.is_file() else package.parent / "tests" / "published" / "measured_runs.csv"
