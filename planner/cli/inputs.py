@@ -104,7 +104,7 @@ def read_batch(text: str, seq_length: int) -> int:
     match = _TOKENS.fullmatch(text)
     if match is None:
         sequences = parse_count(text, key=key, maximum=MOST_SEQUENCES, example="1024, or tokens: '4M tokens'")
-        if sequences >= _MANY_SEQUENCES:
+        if sequences > _MANY_SEQUENCES:
             warn(f"{key} {text} counts {sequences:,} sequences; for tokens write '{text} tokens'")
         return sequences
     tokens = parse_count(match[1], key=key, maximum=MOST_TOKENS, example="4M tokens")

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 def listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int) -> str:
     """Rows under headings, as text for this terminal; columns from `numbers_from` on are set to the right.
 
-    Where not all fit, the second column, which describes the first, is left out.
+    Where not all fit, the second column is left out, if it is text: it describes the first.
     """
     out = console()
-    brief = [(*row[:1], *row[2:]) for row in (headings, *rows)]
-    table = first_that_fits(
-        out,
-        [lambda: _table(headings, rows, numbers_from), lambda: _table(brief[0], brief[1:], numbers_from - 1)],
-    )
+    brief = [(*row[:1], *row[2:]) for row in (headings, *rows)] if numbers_from > 1 else []
+    forms = [lambda: _table(headings, rows, numbers_from)]
+    if brief:
+        forms.append(lambda: _table(brief[0], brief[1:], numbers_from - 1))
+    table = first_that_fits(out, forms)
     if table is not None:
         out.print(table)
     else:

@@ -12,51 +12,58 @@ from planner.errors import InputError
 from planner.search.space import Ints, Space, Tally, divisors, layouts, tp_fits
 
 _MOST_DEVICES = 16_777_216
-_SPLIT = ("tp", "pp", "cp")
+_NEUTRAL = {"ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
+_NAMES = {"tp": "tp", "pp": "pp", "dp": "dp", "cp": "cp", "vpp": "vpp", "micro_batch": "micro-batch"}
 
 
 def batch_fault(training: Training, cluster: Cluster, space: Space) -> InputError:
     """The error for a batch that cannot be dealt to the devices under the pins of `space`."""
     batch, devices = space.global_batch, space.devices
-    widths = _smallest(_widths(training, space))
-    multiples = " or of ".join(str(width) for width in widths[:3]) + (" or ..." if len(widths) > 3 else "")
-    pins = " ".join(f"{name} {values[0]}" for name, values in space.allowed.items() if len(values) == 1)
-    beside = f" with {pins}" if pins else ""
-    expected = f"{_either(_near_batches(batch, widths))} sequences"
+    needed = _smallest(_multiples(training, space))
+    multiples = " or of ".join(str(size) for size in needed[:3]) + (" or ..." if len(needed) > 3 else "")
+    pins = " ".join(f"{_NAMES[name]} {space.allowed[name][0]}" for name in _NAMES if _is_single(space, name))
+    expected = f"{_either(_near_batches(batch, needed))} sequences"
     others = _other_sizes(training, cluster, space)
     expected += f"; or {others}" if others else ""
     return InputError(
-        f"{devices} devices{beside} need a batch that is a multiple of {multiples}",
+        f"{devices} devices{' with ' + pins if pins else ''} need a batch that is a multiple of {multiples}",
         key="--global-batch",
         value=batch,
         expected=expected,
     )
 
 
-def _widths(training: Training, space: Space) -> Ints:
-    """The data-parallel widths of every split that only the batch rules out."""
-    neutral = {"ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
-    pins: dict[str, tuple[int, ...]] = {key: values for key, values in space.allowed.items() if key in _SPLIT}
-    open_space = replace(
-        space, global_batch=space.devices, allowed={**{key: (value,) for key, value in neutral.items()}, **pins}
-    )
-    found = [block.dp for block in layouts(open_space, training.workload, Tally())]
+def _is_single(space: Space, name: str) -> bool:
+    """Whether one value is pinned, other than a size of 1 of what a batch is cut into anyway."""
+    values = space.allowed.get(name, ())
+    return len(values) == 1 and not (name in _NEUTRAL and values[0] == _NEUTRAL[name])
+
+
+def _multiples(training: Training, space: Space) -> Ints:
+    """What the batch must be a multiple of, for each layout that only the batch rules out."""
+    neutral: dict[str, tuple[int, ...]] = {key: (value,) for key, value in _NEUTRAL.items()}
+    allowed = {**neutral, **space.allowed}
+    free = space.devices * min(allowed["micro_batch"])
+    found: list[Ints] = []
+    for block in layouts(replace(space, global_batch=free, allowed=allowed), training.workload, Tally()):
+        rounds = np.where(block.vpp > 1, block.pp, 1)
+        found.append(np.unique(block.dp * block.micro_batch * rounds))
     return np.unique(np.concatenate(found)) if found else np.array([space.devices])
 
 
-def _smallest(widths: Ints) -> list[int]:
+def _smallest(sizes: Ints) -> list[int]:
     """Those that are no multiple of another: a batch must be a multiple of one of them."""
     kept: list[int] = []
-    for width in widths.tolist():
-        if not any(width % less == 0 for less in kept):
-            kept.append(width)
+    for size in sizes.tolist():
+        if not any(size % less == 0 for less in kept):
+            kept.append(size)
     return kept
 
 
-def _near_batches(batch: int, widths: list[int]) -> list[int]:
-    """The nearest batches below and above that one of the widths divides, the nearest of them first."""
-    below = max(batch // width * width for width in widths)
-    above = min(-(-batch // width) * width for width in widths)
+def _near_batches(batch: int, sizes: list[int]) -> list[int]:
+    """The nearest batches below and above that one of the sizes divides, the nearest of them first."""
+    below = max(batch // one * one for one in sizes)
+    above = min(-(-batch // one) * one for one in sizes)
     return sorted((size for size in {below, above} if size), key=lambda size: (abs(size - batch), size))
 
 
@@ -66,13 +73,15 @@ def _other_sizes(training: Training, cluster: Cluster, space: Space) -> str:
     Looks at every number of devices that is tp x pp x cp x dp for such degrees, a few thousand at most. A single
     node can only be used in part.
     """
+    if max(space.allowed.get("vpp", (1,))) > 1:
+        return ""  # whole rounds of pp would have to be looked at too
     workload = training.workload
     heads = divisors(workload.heads)
     degrees = {
         "tp": heads[tp_fits(workload, heads)],
         "pp": divisors(workload.layer_count),
         "cp": np.union1d([1], divisors(max(workload.seq_length // 2, 1)) if workload.seq_length % 2 == 0 else [1]),
-        "dp": divisors(space.global_batch),
+        "dp": _widths(space),
     }
     totals = np.ones(1, dtype=np.int64)
     for name, values in degrees.items():
@@ -85,6 +94,13 @@ def _other_sizes(training: Training, cluster: Cluster, space: Space) -> str:
     near = [side[side % cluster.devices_per_node == 0] for side in (below, above)]
     counts = [int(count) // cluster.devices_per_node for count in (*near[0][-1:], *near[1][:1])]
     return f"--nodes {_either(counts)}" if counts else ""
+
+
+def _widths(space: Space) -> Ints:
+    """The data-parallel widths that divide the batch, whole micro-batches for each."""
+    sizes = [size for size in space.allowed.get("micro_batch", (1,)) if space.global_batch % size == 0]
+    found = [divisors(space.global_batch // size) for size in sizes]
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
 
 
 def _either(numbers: list[int]) -> str:

@@ -43,7 +43,7 @@ def broken_rule(training: Training, cluster: Cluster, space: Space) -> InputErro
     given = [name for name in OPTIONS if name in core and name not in space.assumed]
     splits = ("dp", "micro_batch", "vpp")
     if _BATCH in core and not any(name in given for name in splits):
-        return batch_fault(training, cluster, _only(space, core - {_BATCH}))
+        return batch_fault(training, cluster, space)
     if not given:
         given = [name for name in OPTIONS if name in core]
     others = [name for name in OPTIONS if name in core and name not in given]
@@ -91,10 +91,13 @@ def _only(space: Space, names: set[str] | frozenset[str]) -> Space:
 def _core(space: Space, workload: Workload) -> frozenset[str]:
     """A smallest set of pins, the batch among them, that leaves nothing.
 
-    What the user gave is left out first, in the order of what is furthest from the split, so that a default
-    or the batch which already rules everything out is found by itself.
+    The batch is only looked at where all pins agree with each other. What the user gave is left out first, in
+    the order of what is furthest from the split, so that a default or the batch which already rules everything
+    out is found by itself.
     """
-    core = {*space.allowed, _BATCH}
+    core = set(space.allowed)
+    if _any(_reduced(space, core), workload):
+        core.add(_BATCH)
     given = [name for name in reversed(OPTIONS) if name in space.allowed and name not in space.assumed]
     assumed = [name for name in reversed(OPTIONS) if name in space.assumed and name in space.allowed]
     for name in (*given, *assumed, _BATCH):
@@ -134,7 +137,7 @@ def _usable(space: Space, workload: Workload, name: str) -> Ints:
 
 def _valid(space: Space, workload: Workload, core: frozenset[str], name: str) -> Ints:
     """What `name` could be beside all other pins, or beside the rest of the core where those rule out more."""
-    everything = frozenset({*space.allowed, _BATCH}) - {name}
+    everything = frozenset({*space.allowed, _BATCH}) - {name}  # the batch too, though it may not be at fault
     beside_all = _usable(_reduced(space, everything), workload, name)
     return beside_all if len(beside_all) else _usable(_reduced(space, core - {name}), workload, name)
 

@@ -23,6 +23,8 @@ PLANS: list[tuple[tuple[str, ...], list[str]]] = [
 ]
 ESTIMATES: list[tuple[tuple[str, ...], list[str]]] = [
     (("llama-3-8b", *TWO, "-b", "63"), ["--global-batch:", "63", "multiple of 16", "64 or 48"]),
+    (("llama-3-8b", *TWO, "-b", "63", "--tp", "8", "--micro-batch", "2"), ["multiple of 4", "64 or 60"]),
+    (("llama-3-8b", *TWO, "-b", "63", "--tp", "16", "--pp", "2"), ["--tp, --pp:", "product 32"]),
     ((*DENSE, "--sequence-parallel"), ["--sequence-parallel:", "with --tp 1", "left out"]),
     ((*DENSE, "--vpp", "4"), ["--vpp:", "with --pp 1", "4", "expected: 1 "]),
     ((*DENSE, "--tp", "16", "--pp", "2"), ["--tp, --pp:", "product 32", "--tp one of 1, 2, 4, 8 with --pp 2"]),
