@@ -18,7 +18,6 @@ from planner.cli.question import (
     Devices,
     FlopsConvention,
     Form,
-    Framework,
     FrameworkName,
     GradientFormat,
     LaunchMode,
@@ -41,10 +40,9 @@ class Recompute(StrEnum):
     FULL = "full"
 
 
-def _whole(name: str, what: str, default: int | None = None) -> OptionInfo:
+def _whole(name: str, what: str) -> OptionInfo:
     """A whole number as text, so that one function reads and refuses it everywhere."""
-    shown = False if default is None else str(default)
-    option: OptionInfo = typer.Option(name, metavar="INTEGER", help=what, show_default=shown)
+    option: OptionInfo = typer.Option(name, metavar="INTEGER", help=what)
     return option
 
 
@@ -58,22 +56,22 @@ def estimate(
     precision: Precision = None,
     attention: AttentionKernel = Attention.FLASH,
     flops_convention: FlopsConvention = Convention.FULL,
-    framework: FrameworkName = Framework.MEGATRON,
+    framework: FrameworkName = None,
     launch: LaunchMode = None,
     gradients: GradientFormat = None,
     tokens: Tokens = None,
     form: Form = Output.TABLE,
-    tp: Annotated[str | None, _whole("--tp", "Tensor parallel degree.", 1)] = None,
-    pp: Annotated[str | None, _whole("--pp", "Pipeline stages.", 1)] = None,
+    tp: Annotated[str | None, _whole("--tp", "Tensor parallel degree; else 1.")] = None,
+    pp: Annotated[str | None, _whole("--pp", "Pipeline stages; else 1.")] = None,
     dp: Annotated[str | None, _whole("--dp", "Data-parallel width; else what is left.")] = None,
-    cp: Annotated[str | None, _whole("--cp", "Context parallel degree.", 1)] = None,
-    ep: Annotated[str | None, _whole("--ep", "Expert parallel degree.", 1)] = None,
-    vpp: Annotated[str | None, _whole("--vpp", "Virtual pipeline stages a device.", 1)] = None,
-    micro_batch: Annotated[str | None, _whole("--micro-batch", "Sequences of a micro-batch.", 1)] = None,
-    zero: Annotated[str | None, _whole("--zero", "ZeRO stage, 0 to 3.", 0)] = None,
+    cp: Annotated[str | None, _whole("--cp", "Context parallel degree; else 1.")] = None,
+    ep: Annotated[str | None, _whole("--ep", "Expert parallel degree; else 1.")] = None,
+    vpp: Annotated[str | None, _whole("--vpp", "Virtual pipeline stages a device; else 1.")] = None,
+    micro_batch: Annotated[str | None, _whole("--micro-batch", "Sequences of a micro-batch; else 1.")] = None,
+    zero: Annotated[str | None, _whole("--zero", "ZeRO stage, 0 to 3; else 0.")] = None,
     recompute: Annotated[
         Recompute | None,
-        typer.Option("--recompute", case_sensitive=False, help="Activation recomputation.", show_default="none"),
+        typer.Option("--recompute", case_sensitive=False, help="Activation recomputation; else none."),
     ] = None,
     sequence_parallel: Annotated[
         bool | None,

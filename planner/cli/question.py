@@ -45,6 +45,7 @@ class Framework(StrEnum):
     FSDP2 = "fsdp2"
     FSDP = "fsdp"
     DEEPSPEED = "deepspeed"
+    MAXTEXT = "maxtext"
 
 
 class Launch(StrEnum):
@@ -85,7 +86,10 @@ FlopsConvention = Annotated[
     Convention,
     typer.Option("--flops-convention", case_sensitive=False, help="Count causal attention in full or by half."),
 ]
-FrameworkName = Annotated[Framework, typer.Option("--framework", case_sensitive=False, help="The trainer.")]
+FrameworkName = Annotated[
+    Framework | None,
+    typer.Option("--framework", case_sensitive=False, help="The trainer; else megatron, on TPUs maxtext."),
+]
 LaunchMode = Annotated[
     Launch | None,
     typer.Option(
@@ -113,7 +117,7 @@ class Common:
     precision: str | None
     attention: Attention
     flops_convention: Convention
-    framework: Framework
+    framework: Framework | None
     launch: Launch | None
     gradients: Gradients | None
 
@@ -137,7 +141,7 @@ def ask(
         precision=read_precision(common.precision, cluster.accelerator),
         attention=common.attention.value,
         flops_convention=common.flops_convention.value,
-        framework=common.framework.value,
+        framework=common.framework.value if common.framework else None,
         launch=common.launch.value if common.launch else None,
         gradients=common.gradients.value if common.gradients else None,
     )

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from planner.cost.training import FrameworkName, Launch
+
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 Whole = Annotated[int, msgspec.Meta(ge=0)]
@@ -54,8 +56,8 @@ class TrainingPart(Part, frozen=True, kw_only=True):
     tokens_per_step: Count
     precision: str
     attention: Literal["flash", "unfused"]
-    framework: Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed"]
-    launch: Literal["graph", "fused", "compiled", "eager"]
+    framework: FrameworkName
+    launch: Launch
     flops_convention: Literal["full", "causal"]
     model_flops_per_step: Positive
 

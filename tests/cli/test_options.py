@@ -2,9 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from planner.cli.question import Framework, Gradients, Launch
+from planner.cost.training import FRAMEWORKS, FrameworkName
+from planner.cost.training import Gradients as GradientsName
+from planner.cost.training import Launch as LaunchName
 from tests.cli.run import call
 from tests.cli.test_pins import DENSE
 
@@ -27,6 +32,12 @@ def test_a_sequence_takes_binary_suffixes() -> None:
     assert document(*PINNED, "--seq-length", "4K")["model"]["seq_length"] == 4096
 
 
+def test_every_trainer_and_launch_mode_of_the_cost_model_can_be_chosen() -> None:
+    assert {one.value for one in Framework} == set(FRAMEWORKS) == set(get_args(FrameworkName))
+    assert {one.value for one in Launch} == set(get_args(LaunchName))
+    assert {one.value for one in Gradients} == set(get_args(GradientsName))
+
+
 @pytest.mark.parametrize("program", [("plan",), ("planner", "estimate")])
 def test_the_trainer_is_chosen_and_told(program: tuple[str, ...]) -> None:
     pins = (*DENSE, "--tp", "4", "--zero", "1", "--recompute", "full")
@@ -37,6 +48,11 @@ def test_the_trainer_is_chosen_and_told(program: tuple[str, ...]) -> None:
     assert other["plans"][0]["step_time_s"] != plain["plans"][0]["step_time_s"]
     step = call(*program, *chosen).stdout.splitlines()[2]
     assert "fsdp2 (compiled)" in step
+
+
+def test_without_a_choice_the_trainer_is_the_one_that_the_part_is_used_with() -> None:
+    question = ("llama-3-8b", "-c", "tpu-v5p", "--nodes", "16", "-b", "64", "--vpp", "1")
+    assert document(*question)["training"]["framework"] == "maxtext"
 
 
 def test_narrower_gradients_take_less_memory() -> None:
