@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test lint bench clean
+.PHONY: plan test lint bench calibrate clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "planner needs Python 3.11 or newer; set PYTHON=...")'
@@ -30,6 +30,12 @@ lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 
 bench: $(VENV)/.installed-dev ## speed, printed as a table of medians and ratios
 	$(BIN)/python -m benchmarks
+
+calibrate: $(VENV)/.installed-dev ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
+	$(BIN)/python -m planner.validation.calibrate tests/published/measured_runs.csv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/planner validate --cross --format json > docs/validation.json
+	$(BIN)/python docs/errors.py docs/validation.json
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

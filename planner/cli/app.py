@@ -15,6 +15,7 @@ from planner.cli.models import models_app
 from planner.cli.output import unwritten, write
 from planner.cli.plan import plan
 from planner.cli.schema import schema
+from planner.cli.validate import validate
 from planner.errors import InputError, PlannerError
 
 _SETTINGS = {
@@ -31,6 +32,7 @@ planner_app = typer.Typer(
 )
 planner_app.command("plan")(plan)
 planner_app.command("estimate")(estimate)
+planner_app.command("validate")(validate)
 planner_app.command("schema")(schema)
 planner_app.add_typer(models_app, name="models")
 planner_app.add_typer(clusters_app, name="clusters")

@@ -25,7 +25,12 @@ def looks_like_path(name: str) -> bool:
 
 
 def read_file(path: Path, suffixes: tuple[str, ...], what: str) -> tuple[str, Format]:
-    """The text of a file and its format by its ending. Raises InputError for whatever can be wrong with it.
+    """The text of a file and its format by its ending. Raises InputError as `read_text` does."""
+    return read_text(path, suffixes, what), _FORMATS[path.suffix.casefold()]
+
+
+def read_text(path: Path, suffixes: tuple[str, ...], what: str) -> str:
+    """The text of a file with one of these endings. Raises InputError for whatever can be wrong with it.
 
     `what` says what is wanted, for the messages.
     """
@@ -43,7 +48,7 @@ def read_file(path: Path, suffixes: tuple[str, ...], what: str) -> tuple[str, Fo
             raise InputError("is not a file", origin=origin, expected="a regular file")
         if path.stat().st_size > _LARGEST_FILE:
             raise InputError("file is too large", origin=origin, expected=f"at most {_LARGEST_FILE:,} bytes")
-        return path.read_text("utf-8-sig"), _FORMATS[suffix]
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text", origin=origin, expected="a UTF-8 file") from None
     except (OSError, ValueError) as error:

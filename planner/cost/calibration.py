@@ -55,7 +55,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PARAMETERS = tuple(name for name in Calibration.__struct_fields__ if name != "reference_power_w")
-_SHARES = ("efficiency", "overlap")
+_SHARES = ("efficiency", "overlap", "contention")
 _LARGEST_SHARE = 0.97
 """Of what is rated; nothing real reaches all of it."""
 _DIMENSIONS: dict[str, Dimension] = {

@@ -17,6 +17,10 @@ from planner.workload.operators import AttentionCore, Layer
 
 Floats = NDArray[np.float64]
 
+_DECOMPOSED = 0.6
+"""Share of a multiply beside which its exchange can run when both are cut in pieces: the pieces are slower multiplies
+(Wang et al. 2023, ASPLOS, Overlap Communication with Dependent Computation via Decomposition)."""
+
 
 def _exposed(collective: Floats, beside: Floats) -> Floats:
     return np.maximum(collective - beside, 0.0)
@@ -38,7 +42,7 @@ def tensor_exchange(
     again = np.where(parallel, layer.tensor_exchanges * gather, 0.0)
     forward = backward = pair
     if training.tp_overlap:
-        share = training.calibration.overlap
+        share = _DECOMPOSED * training.calibration.overlap
         forward = pair / s.tp + _exposed(pair * (1 - 1 / s.tp), share * multiplies.forward)
         backward = pair / s.tp + _exposed(pair * (1 - 1 / s.tp), share * multiplies.backward)
     hidden = again + (pair - forward) + (pair - backward)

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 _PLAIN_WIDTH = 110
 
 
-def console() -> Console:
+def console(plain_width: int = _PLAIN_WIDTH) -> Console:
     """A console that keeps what is printed: as wide as the terminal and with its colours, where stdout is one.
+    Else without colour and `plain_width` wide.
 
     What it has kept is `console.file.getvalue()`; see `text_of`.
     """
     from rich.console import Console
 
     if sys.stdout is None or not sys.stdout.isatty():
-        return Console(file=StringIO(), width=_PLAIN_WIDTH, color_system=None, highlight=False)
+        return Console(file=StringIO(), width=plain_width, color_system=None, highlight=False)
     here = Console()
     colours = None if "NO_COLOR" in os.environ else here.color_system
     return Console(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,13 +10,15 @@ from planner.report.console import console, first_that_fits, plain_table, text_o
 if TYPE_CHECKING:
     from rich.table import Table
 
+_WIDEST = 10_000
+
 
 def listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int) -> str:
     """Rows under headings, as text for this terminal; columns from `numbers_from` on are set to the right.
 
-    Where not all fit, the second column is left out, if it is text: it describes the first.
+    Where not all fit, the second column is left out, if it is text: it describes the first. A pipe gets whole lines.
     """
-    out = console()
+    out = console(_WIDEST)
     brief = [(*row[:1], *row[2:]) for row in (headings, *rows)] if numbers_from > 1 else []
     forms = [lambda: _table(headings, rows, numbers_from)]
     if brief:
@@ -28,11 +29,6 @@ def listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_f
     else:
         out.print("\n".join(_record(headings, row) for row in rows), markup=False)
     return text_of(out)
-
-
-def print_listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int) -> None:
-    """The listing on stdout, amid other text that is printed there."""
-    sys.stdout.write(listing(headings, rows, numbers_from=numbers_from))
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int) -> Table:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from planner.report.listing import print_listing
+from planner.report.listing import listing
 from planner.validation.document import CrossPart, RowPart, ValidationDocument
 from planner.validation.statistics import Errors
 
-_ROWS = ("id", "filled", "measured", "predicted", "error", "GiB", "predicted", "error")
-_SUMMARY = ("runs of", "rows", "mean", "median", "90th pct", "worst", "rank corr", "memory rows", "mean", "worst")
+_ROWS = ("id", "filled", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
+_SUMMARY = ("runs of", "rows", "mean", "median", "90th pct", "worst", "rank corr", "with memory", "mean", "worst")
 
 
-def print_validation(document: ValidationDocument) -> None:
+def to_text(document: ValidationDocument) -> str:
     """Every row, then the errors by source and overall, then what was skipped and the folds."""
-    print_listing(_ROWS, [_row(row) for row in document.rows], numbers_from=2)
-    print_listing(_SUMMARY, list(_summaries(document)), numbers_from=1)
+    parts = [
+        listing(_ROWS, [_row(row) for row in document.rows], numbers_from=2),
+        listing(_SUMMARY, list(_summaries(document)), numbers_from=1),
+    ]
     if document.skipped:
-        print_listing(("skipped", "why"), [(one.id, one.reason) for one in document.skipped], numbers_from=2)
+        parts.append(listing(("skipped", "why"), [(one.id, one.reason) for one in document.skipped], numbers_from=2))
     for title, part in _folds(document):
-        print_listing((title, "rows", "mean", "median", "90th pct", "worst"), list(_fold_rows(part)), numbers_from=1)
+        headings = (title, "rows", "mean", "median", "90th pct", "worst")
+        parts.append(listing(headings, list(_fold_rows(part)), numbers_from=1))
+    return "".join(parts)
 
 
 def to_markdown(document: ValidationDocument, *, rows: bool = True) -> str:

@@ -1,0 +1,72 @@
+"""The fit finds factors that were put into the runs, and leaves alone what the runs do not tell."""
+
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from planner.cost.calibration import PARAMETERS, combined, default_calibration
+from planner.validation.calibrate import cases, render
+from planner.validation.fit import Case, derivatives, fit, log_errors, reference_powers
+from planner.validation.runs import parse_runs
+from tests.validation.tables import rows, table
+
+IDS = [f"foundry-a100_80gb-{size}" for size in ("7b-s2048-n8-mb6-ga2-amp_bf16", "3b-s2048-n8-mb10-ga2-amp_bf16")] + [
+    "sc21-1.7B",
+    "sc21-7.5B",
+    "sc21-18.4B",
+    "sc21-39.1B",
+    "korthikanti-22B-selective",
+    "korthikanti-175B-full",
+]
+
+
+@pytest.fixture(scope="module")
+def invented() -> tuple[list[Case], float]:
+    """Real configurations with the times that the model gives where multiplies reach 0.85 of the default's share."""
+    known = [line for one in IDS for line in _there(one)]
+    runs, _ = parse_runs(table(*known), "runs.csv")
+    found = cases(runs)
+    truth = combined(default_calibration(), {"gemm_efficiency": 0.85})
+    return [replace(case, run=replace(case.run, value=case.predicted(truth))) for case in found], 0.85
+
+
+def _there(one: str) -> list[dict[str, str]]:
+    try:
+        return rows(one)
+    except KeyError:
+        return []
+
+
+def test_a_factor_is_found_and_the_rest_stays(invented: tuple[list[Case], float]) -> None:
+    found, factor = invented
+    assert len(found) >= 5
+    fitted = fit(found, reference_powers(found))
+    errors = log_errors(found, [fitted.calibration(case.architecture, case.framework) for case in found])
+    before = log_errors(found, [default_calibration()] * len(found))
+    assert np.abs(errors).max() < 0.4 * np.abs(before).max()
+    chip = fitted.architectures["ampere"]
+    assert factor - 0.05 < chip["gemm_efficiency"] < 1
+    assert chip["gemm_efficiency_4bit"] == pytest.approx(1, abs=1e-6), "no run in 4 bit"
+    assert fitted.spread["ampere", "gemm_efficiency_4bit"] == pytest.approx(0.1, rel=1e-3), "the prior's own width"
+    assert "eager_traffic" not in chip, "what belongs to the software has no factor of the chip"
+    text = render("ampere", "architecture", fitted, found)
+    assert msgspec.toml.decode(text)["fitted_on"]
+
+
+def test_derivatives_are_those_of_the_prediction(invented: tuple[list[Case], float]) -> None:
+    found, _ = invented
+    numbers = [default_calibration()] * len(found)
+    slopes = derivatives(found, numbers)
+    assert slopes.shape == (len(found), len(PARAMETERS))
+    moved = [combined(numbers[0], {"gemm_efficiency": 1.01})] * len(found)
+    difference = (log_errors(found, moved) - log_errors(found, numbers)) / np.log(1.01)
+    assert slopes[:, PARAMETERS.index("gemm_efficiency")] == pytest.approx(difference, abs=0.02)
+    assert (slopes[:, PARAMETERS.index("gemm_efficiency_4bit")] == 0).all()
+
+
+def test_shares_never_pass_what_can_be_reached() -> None:
+    numbers = combined(default_calibration(), {"gemm_efficiency": 3.0, "overlap": 2.0, "step_overhead_s": 3.0})
+    assert numbers.gemm_efficiency == numbers.overlap == 0.97
+    assert numbers.step_overhead_s == pytest.approx(3 * default_calibration().step_overhead_s)

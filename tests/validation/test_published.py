@@ -1,0 +1,44 @@
+"""The published runs are predicted within the errors that the documentation states."""
+
+import pytest
+
+from planner.validation.document import ValidationDocument, validation_document
+from planner.validation.predict import predict_all
+from planner.validation.runs import parse_runs
+from planner.validation.table import published_runs
+
+
+@pytest.fixture(scope="module")
+def document() -> ValidationDocument:
+    path = published_runs()
+    runs, unread = parse_runs(path.read_text("utf-8"), str(path))
+    predictions, unbound = predict_all(runs)
+    return validation_document(predictions, [*unread, *unbound])
+
+
+def test_every_row_is_predicted(document: ValidationDocument) -> None:
+    assert len(document.rows) == 321
+    assert document.skipped == []
+    assert all(row.predicted > 0 and row.memory_predicted_gib > 0 for row in document.rows)
+
+
+def test_step_times_and_memory_are_within_the_bars(document: ValidationDocument) -> None:
+    figure, memory = document.overall.figure, document.overall.memory
+    assert figure is not None and memory is not None
+    assert figure.mean_pct <= 6
+    assert figure.p90_pct <= 12
+    assert memory.rows == 36
+    assert memory.mean_pct <= 3
+
+
+@pytest.mark.parametrize(("source", "bar"), [("Korthikanti", 3.65), ("SimuMax", 5.0)])
+def test_the_peers_own_grounds(document: ValidationDocument, source: str, bar: float) -> None:
+    (part,) = [part for name, part in document.by_source.items() if source in name]
+    assert part.figure is not None
+    assert part.figure.mean_pct < bar
+
+
+def test_plans_of_one_source_come_in_the_measured_order(document: ValidationDocument) -> None:
+    for source, part in document.by_source.items():
+        assert part.figure is not None and part.figure.rank_correlation is not None, source
+        assert part.figure.rank_correlation >= 0.9, source

@@ -1,0 +1,106 @@
+"""A row is bound to the question that it describes, or named with its reason."""
+
+import pytest
+
+from planner.errors import InputError
+from planner.validation.binding import bind
+from planner.validation.predict import predict, predict_all
+from planner.validation.runs import parse_runs
+from tests.validation.tables import rows, table
+
+LLAMA = "mbridge-26.04-LLAMA3_70B-h100-FP8-n64-gbs256-tp4pp8cp1ep1"
+DEEPSEEK = "simumax-deepseekv3_l4_tp1_ep8_pp1_dp8_mbc4_cef"
+OLD = "korthikanti-22B-full"
+FSDP2 = "torchtitan-8b-n8-compile"
+
+
+def read(*lines: dict[str, str]):
+    return parse_runs(table(*lines), "runs.csv")
+
+
+def test_what_a_row_states_is_what_is_asked() -> None:
+    runs, skipped = read(*rows(LLAMA))
+    question = bind(runs[0])
+    training = question.training
+    assert not skipped
+    assert (training.workload.layer_count, training.workload.hidden_size, training.workload.seq_length) == (
+        80,
+        8192,
+        8192,
+    )
+    assert (training.accelerator.name, training.devices, training.precision) == ("h100-sxm-80gb", 64, "fp8")
+    assert question.space.allowed["tp"] == (4,)
+    assert question.space.allowed["zero_stage"] == (1,)
+    assert question.filled == ("recompute", "seq_parallel")
+
+
+def test_what_the_table_has_no_column_for_is_the_familys() -> None:
+    (run,), _ = read(*rows(DEEPSEEK))
+    workload = bind(run).training.workload
+    names = {op.name for layer in workload.kinds for op in layer.operators}
+    assert {"kv_down", "router", "shared_up"} <= names
+    assert [layer.count for layer in workload.runs] == [1, 3], "a cut model keeps a share of its dense layers"
+
+
+def test_old_papers_have_no_flash_attention_and_torchtitan_is_fsdp2() -> None:
+    (old, new), _ = read(*rows(OLD, FSDP2))
+    assert bind(old).training.attention == "unfused"
+    training = bind(new).training
+    assert (training.framework.name, training.launch, training.attention) == ("fsdp2", "compiled", "flash")
+
+
+def test_what_was_filled_is_said_with_its_value() -> None:
+    (run,), _ = read(*rows(LLAMA))
+    filled = predict(run).filled
+    assert [one.split("=")[0] for one in filled] == ["recompute", "seq_parallel"]
+    assert filled[0].split("=")[1] in ("none", "selective", "full")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("layers", "many", "layers 'many' is not a number"),
+        ("layers", "", "layers is empty"),
+        ("devices", "-8", "is not a positive whole number"),
+        ("value", "nan", "is out of range"),
+        ("value", "0", "is not a positive number"),
+        ("metric", "miles", "metric 'miles' is not one of"),
+        ("accelerator", "abacus", "'abacus' is not in hardware_db"),
+        ("global_batch", "", "global_batch is empty"),
+        ("tp", "3", "no such plan"),
+        ("precision", "fp2", "states no dense peak"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named_with_its_reason(column: str, value: str, told: str) -> None:
+    good, bad = rows(LLAMA, LLAMA)
+    bad |= {"id": "bad", column: value}
+    runs, unread = read(good, bad)
+    predictions, unbound = predict_all(runs)
+    assert [one.run.id for one in predictions] == [LLAMA], "the other row is not lost"
+    (skipped,) = [*unread, *unbound]
+    assert (skipped.id, skipped.line) == ("bad", 3)
+    assert told in skipped.reason
+
+
+def test_a_table_without_a_needed_column_is_an_error() -> None:
+    line = rows(LLAMA)[0]
+    del line["hidden"]
+    with pytest.raises(InputError, match=r"runs\.csv: hidden: a column is missing"):
+        parse_runs(table(line), "runs.csv")
+    with pytest.raises(InputError, match="has no rows"):
+        parse_runs("", "runs.csv")
+
+
+def test_a_model_and_a_part_of_no_known_family_are_taken_by_their_columns() -> None:
+    line = rows(LLAMA)[0] | {
+        "model": "novel-9b",
+        "experts": "16",
+        "topk": "2",
+        "accelerator": "mi250x",
+        "precision": "bf16",
+    }
+    (run,), _ = read(line | {"ep": "1"})
+    question = bind(run)
+    assert question.training.workload.experts == 16
+    assert question.cluster.devices_per_node == 8
+    assert predict(run).predicted > 0
