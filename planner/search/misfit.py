@@ -19,7 +19,7 @@ def explain_empty(training: Training, cluster: Cluster, space: Space, found: Fou
     """The error for a search without a feasible plan: a rule that the pins break, or memory."""
     if not found.tally.cut_by["memory"]:
         return broken_rule(training, cluster, space)
-    more = _devices_that_fit(training, space)
+    more = _devices_that_fit(training, space, found)
     return NothingFits(_overfull(training, found) + more)
 
 
@@ -48,17 +48,20 @@ def _overfull(training: Training, found: Found) -> str:
     )
 
 
-def _devices_that_fit(training: Training, space: Space) -> str:
-    """Look for a multiple of the devices, or a memory size, that admits a plan."""
+def _devices_that_fit(training: Training, space: Space, found: Found) -> str:
+    """Look for a multiple of the devices, or a memory size, that admits a plan.
+
+    Where a dimension is open, only the value that holds least is looked at: enough to know that a plan fits.
+    """
     lines = "\n  what would make it fit:"
+    frugal: dict[str, tuple[int, ...]] = {"micro_batch": (1,), "vpp": (1,), "zero_stage": (0, 3), "recompute": (2,)}
     for factor in (2, 4, 8, 16, 32, 64):
-        wider = Space(space.devices * factor, space.global_batch, space.allowed)
+        wider = replace(space, devices=space.devices * factor, allowed={**frugal, **space.allowed})
         # the network decides time only, so it can stay: this asks about memory
         if search(replace(training, devices=wider.devices), wider, top=1).tally.feasible:
             lines += f" {wider.devices} devices, or"
             break
-    closest = search(training, space, top=1).closest
-    needed = sum(float(value[0]) for value in memory_of(training, closest).values())
+    needed = sum(float(value[0]) for value in memory_of(training, found.closest).values())
     lines += f" devices of {format_bytes(needed)}"
     if space.allowed:
         lines += f", or leaving {', '.join(OPTIONS[name] for name in space.allowed)} open"
