@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from planner.cluster import database
 from planner.cluster.accelerator import Accelerator, resolve_accelerator
 from planner.cluster.figures import number, positive
-from planner.cluster.spec import ClusterSpec, LevelSpec, NodeSpec
+from planner.cluster.spec import ClusterSpec, HostSpec, LevelSpec, NodeSpec
 from planner.errors import InputError
 
 
@@ -29,6 +29,15 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """One node's processors: memory, its bandwidth, and one device's link to it in one direction."""
+
+    memory_bytes: float
+    memory_bandwidth_bytes_per_s: float
+    link_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """What a run is given: `nodes` nodes of `devices_per_node` accelerators, and the fabric's levels."""
 
@@ -38,6 +47,8 @@ class Cluster:
     nodes: int
     devices_per_node: int
     levels: tuple[Level, ...]
+    host: Host | None = None
+    """None where the node's file does not say all of it."""
 
     @property
     def devices(self) -> int:
@@ -65,6 +76,19 @@ def resolve_cluster(
         nodes=count,
         devices_per_node=per_node,
         levels=_levels(spec, node, per_node, count, origin),
+        host=_host(node.host, origin),
+    )
+
+
+def _host(host: HostSpec | None, origin: str) -> Host | None:
+    if host is None or host.bandwidth is None or host.link is None:
+        return None
+    return Host(
+        memory_bytes=positive(host.memory, "bytes", origin=origin, key="node.host.memory"),
+        memory_bandwidth_bytes_per_s=positive(
+            host.bandwidth, "bytes_per_s", origin=origin, key="node.host.bandwidth"
+        ),
+        link_bytes_per_s=positive(host.link, "bytes_per_s", origin=origin, key="node.host.link"),
     )
 
 

@@ -38,22 +38,23 @@ class Network:
         """How many tiers there are."""
         return len(self.joined)
 
-    def members(self, group: Ints, stride: Ints) -> Floats:
+    def members(self, sizes: Ints, strides: Ints) -> Floats:
         """How many of a group's ranks lie below one part of each tier: shape [groups, tiers].
 
-        Ranks are laid out in order, so a group of `group` ranks, `stride` apart, has joined/stride of them
-        in one part.
+        Ranks are laid out in order, so of `size` ranks, `stride` apart, joined/stride lie in one part; a group of
+        several parts, `sizes` and `strides` of shape [groups, parts], has the product.
         """
-        inside = self.joined[None, :] // np.maximum(stride, 1)[:, None]
-        return np.clip(inside, 1, group[:, None]).astype(np.float64)
+        inside = self.joined[None, :] // np.maximum(strides, 1)[:, :, None]
+        members: Floats = np.clip(inside, 1, sizes[:, :, None]).prod(axis=1).astype(np.float64)
+        return members
 
-    def rates(self, group: Ints, stride: Ints) -> Floats:
+    def rates(self, sizes: Ints, strides: Ints) -> Floats:
         """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans."""
-        rates = np.broadcast_to(self.bandwidth_bytes_per_s, (len(group), self.tiers)).copy()
+        rates = np.broadcast_to(self.bandwidth_bytes_per_s, (len(sizes), self.tiers)).copy()
         for tier, axes in enumerate(self.torus_axes):
             if len(axes):
-                first, last = stride[:, None], (stride * group)[:, None]
-                spanned = np.maximum(first, axes[:, 0]) < np.minimum(last, axes[:, 1])
+                first, last = strides[:, :, None], (strides * sizes)[:, :, None]
+                spanned = (np.maximum(first, axes[:, 0]) < np.minimum(last, axes[:, 1])).any(axis=1)
                 rates[:, tier] *= np.maximum(spanned.sum(axis=1), 1) / len(axes)
         return rates
 

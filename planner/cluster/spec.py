@@ -42,9 +42,11 @@ class NodePowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class HostSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The node's processors and their memory."""
+    """The node's processors: their memory, its bandwidth, and one device's link to it in one direction."""
 
     memory: Figure
+    bandwidth: Figure | None = None
+    link: Figure | None = None
 
 
 class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -38,6 +38,7 @@ class Shard:
     tokens: Floats
     tp: Floats
     ep: Floats
+    etp: Floats
     sequence_cut: Floats
 
 
@@ -131,11 +132,13 @@ def linear(training: Training, op: Linear, shard: Shard) -> Passes:
 
 
 def expert_linear(training: Training, op: ExpertLinear, shard: Shard) -> Passes:
-    """A grouped multiply over the experts of one device, with balanced load: each gets an equal share."""
+    """A grouped multiply over the experts of one device, with balanced load: each gets an equal share. Experts are
+    cut over etp ranks; where that is one, each tensor-parallel rank brings its own part of the sequence.
+    """
     experts = op.experts / shard.ep
-    m = shard.tokens * op.topk / experts
-    k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
-    n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
+    m = shard.tokens * (shard.etp / shard.tp) * op.topk / experts
+    k = np.full_like(m, op.inputs) / (shard.etp if op.shard == "row" else 1.0)
+    n = np.full_like(m, op.outputs) / (shard.etp if op.shard == "column" else 1.0)
     rate = gemm_rate(training, full_precision=False) * training.calibration.expert_efficiency
     rows = m * experts
     weight = gemm_seconds(training, k, n, m, rate=rate, count=experts)

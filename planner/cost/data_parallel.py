@@ -1,10 +1,12 @@
 """Gradient and parameter collectives of data parallelism, and the optimizer's update.
 
-Dense parameters are shared by dp x cp ranks, experts by dp x cp / ep of them (Megatron-LM). What moves,
-by ZeRO stage (arXiv 1910.02054, section 7):
+Dense parameters are shared by dp x cp ranks, experts by what the expert group leaves of a stage (Megatron-LM).
+What moves, by ZeRO stage (arXiv 1910.02054, section 7):
 0: one all-reduce of the gradients a step. 1: reduce-scatter of gradients, all-gather of weights, once a step.
 2: reduce-scatter after every micro-batch, since no rank keeps all gradients; all-gather once a step.
 3: all-gather of weights before every forward and every backward pass, reduce-scatter after every micro-batch.
+Under hybrid sharding (arXiv 2304.11277, section 3.2.2) gathers and scatters stay within the sharding group; what is
+scattered is then reduced over its replicas, once a step.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from numpy.typing import NDArray
 
 from planner.cost.collectives import all_gather, all_reduce, reduce_scatter
 from planner.cost.distinct import distinct
-from planner.cost.memory import Parameters
+from planner.cost.memory import Parameters, sharded_over
+from planner.cost.ranks import Group, data_group, expert_data_group
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 
@@ -26,25 +29,42 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Exchange:
-    """Seconds of one collective over the fullest stage's parameters, shape [plans]."""
+    """Seconds of one collective over the fullest stage's parameters, shape [plans].
+
+    `replicas`: the all-reduce of scattered gradients between sharding groups, zero where there is one.
+    """
 
     reduce: Floats
     scatter: Floats
     gather: Floats
+    replicas: Floats
 
 
 def _exchange(training: Training, s: Strategies, dense: Floats, expert: Floats) -> Exchange:
-    """All-reduce and reduce-scatter of gradients, all-gather of weights; dense and experts one after the other."""
-    network = training.network
-    groups = ((dense, s.dp * s.cp, s.tp), (expert, s.dp * s.cp // s.ep, s.tp * s.ep))
-    reduce = scatter = gather = np.zeros(len(s))
-    for parameters, group, stride in groups:
+    """All collectives; dense and experts one after the other."""
+    network, order = training.network, training.order
+    reduce = scatter = gather = replicas = np.zeros(len(s))
+    for parameters, group in ((dense, data_group(order, s)), (expert, expert_data_group(order, s))):
         gradients, weights = parameters * training.framework.reduced, parameters * training.framework.weight
         there = parameters > 0
-        reduce = reduce + np.where(there, all_reduce(network, gradients, group, stride), 0.0)
-        scatter = scatter + np.where(there, reduce_scatter(network, gradients, group, stride), 0.0)
-        gather = gather + np.where(there, all_gather(network, weights, group, stride), 0.0)
-    return Exchange(reduce, scatter, gather)
+        inner, outer = _halves(group, sharded_over(training, group.size))
+        shards = inner.size
+        reduce = reduce + np.where(there, all_reduce(network, gradients, group), 0.0)
+        scatter = scatter + np.where(there, reduce_scatter(network, gradients, inner), 0.0)
+        gather = gather + np.where(there, all_gather(network, weights, inner), 0.0)
+        replicas = replicas + np.where(there, all_reduce(network, gradients / shards, outer), 0.0)
+    return Exchange(reduce, scatter, gather, replicas)
+
+
+def _halves(group: Group, shards: Ints) -> tuple[Group, Group]:
+    """The sharding group, the innermost `shards` ranks of a group, and the group of its replicas."""
+    taken, left = [], shards
+    for part in group.sizes.T:
+        share = np.gcd(part, left)
+        taken.append(share)
+        left = left // share
+    sizes = np.stack(taken, axis=1)
+    return Group(sizes, group.strides), Group(group.sizes // sizes, group.strides * sizes)
 
 
 def data_parallel(
@@ -61,24 +81,24 @@ def data_parallel(
     `forward` and `backward` are the compute of one micro-batch on one stage, beside which the collectives of
     the other layers run; the first layer's gather and the last layer's scatter have nothing to run beside.
     """
-    keys = distinct(s.tp, s.ep, s.cp, s.dp, split)
+    keys = distinct(s.tp, s.ep, s.etp, s.cp, s.dp, split)
     chosen = s.take(keys.first)
     exchange = _exchange(
         training, chosen, parameters.dense[keys.first].max(axis=1), parameters.expert[keys.first].max(axis=1)
     )
-    reduce, scatter, gather = (part[keys.of] for part in (exchange.reduce, exchange.scatter, exchange.gather))
+    parts = (exchange.reduce, exchange.scatter, exchange.gather, exchange.replicas)
+    reduce, scatter, gather, replicas = (part[keys.of] for part in parts)
     layers_on_stage = np.ceil(training.workload.layer_count / s.pp)
-    overlap = training.calibration.overlap
+    overlap = training.calibration.overlap if training.dp_overlap else 0.0
     n, zero = micro_batches, s.zero_stage
 
     def exposed(seconds: Floats, beside: Floats) -> Floats:
         alone = seconds / layers_on_stage
         return alone + np.maximum(seconds - alone - overlap * beside, 0.0)
 
-    reduced_once = np.where(zero == 0, reduce, scatter)
     each_forward = np.where(zero == 3, gather, 0.0)
     each_backward = np.where(zero == 3, gather, 0.0) + np.where(zero >= 2, scatter, 0.0)
-    once_backward = np.where(zero < 2, reduced_once, 0.0)
+    once_backward = np.where(zero == 0, reduce, np.where(zero == 1, scatter, 0.0) + replicas)
     once_forward = np.where((zero == 1) | (zero == 2), gather, 0.0)
     total = once_forward + once_backward + n * (each_forward + each_backward)
     shown = (
@@ -90,16 +110,25 @@ def data_parallel(
     return shown + training.calibration.contention * hidden, hidden
 
 
+def own_parameters(training: Training, s: Strategies, parameters: Parameters) -> Floats:
+    """Parameters whose optimizer state one device of the fullest stage has, shape [plans]."""
+    shards = sharded_over(training, s.dp * s.cp)[:, None].astype(np.float64)
+    of_experts = sharded_over(training, s.expert_ranks)[:, None].astype(np.float64)
+    shared = parameters.dense / shards + parameters.expert / of_experts
+    own: Floats = np.where(s.zero_stage[:, None] >= 1, shared, parameters.dense + parameters.expert).max(axis=1)
+    return own
+
+
 def optimizer_seconds(training: Training, s: Strategies, parameters: Parameters) -> Floats:
     """Adam by its memory traffic: gradient read, master copy and two moments read and written, weight written.
 
-    Sharded from ZeRO stage 1 on. The fullest stage decides; result [plans].
+    Sharded from ZeRO stage 1 on. The fullest stage decides; result [plans]. An offloaded optimizer's traffic is the
+    host's (`offload.py`), none of the device's.
     """
-    shards = (s.dp * s.cp)[:, None].astype(np.float64)
-    shared = parameters.dense / shards + parameters.expert * s.ep[:, None] / shards
-    own = np.where(s.zero_stage[:, None] >= 1, shared, parameters.dense + parameters.expert).max(axis=1)
+    if training.offload.optimizer:
+        return np.zeros(len(s))
     held = training.framework
     traffic = held.gradient + 2 * held.optimizer + held.weight
     rate = training.accelerator.memory_bandwidth_bytes_per_s * training.calibration.memory_efficiency
-    seconds: Floats = own * traffic / rate
+    seconds: Floats = own_parameters(training, s, parameters) * traffic / rate
     return seconds

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from planner.cost.arrays import added
 from planner.cost.collectives import all_gather, all_reduce, all_to_all, routed
 from planner.cost.compute import Passes, Shard, merging_seconds
+from planner.cost.ranks import context_group, expert_group, tensor_group
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.workload.operators import AttentionCore, Layer
@@ -35,10 +36,10 @@ def tensor_exchange(
     With `tp_overlap` the exchange is cut into tp pieces that run beside the multiply they belong to, all but the
     first (Transformer Engine's user buffers, PyTorch's async TP). `multiplies`: seconds of the cut multiplies.
     """
-    network, stride = training.network, np.ones_like(s.tp)
-    gather = all_gather(network, size, s.tp, stride)
+    network, ranks = training.network, tensor_group(training.order, s)
+    gather = all_gather(network, size, ranks)
     parallel = s.sequence_parallel == 1
-    pair = layer.tensor_exchanges * np.where(parallel, 2 * gather, all_reduce(network, size, s.tp, stride))
+    pair = layer.tensor_exchanges * np.where(parallel, 2 * gather, all_reduce(network, size, ranks))
     again = np.where(parallel, layer.tensor_exchanges * gather, 0.0)
     forward = backward = pair
     if training.tp_overlap:
@@ -67,11 +68,12 @@ def context_exchange(
     cores = [op for op in layer.operators if isinstance(op, AttentionCore)]
     keys = sum(op.kv_heads * (op.qk_dim + op.v_dim) for op in cores)
     value = training.value_bytes * shard.tokens / shard.tp
+    ranks = context_group(training.order, s)
     if training.cp_exchange == "all-to-all":
         queries = sum(op.heads * (op.qk_dim + op.v_dim) for op in cores)
-        both = 2 * all_to_all(training.network, value * (keys + queries), s.cp, s.tp)
+        both = 2 * all_to_all(training.network, value * (keys + queries), ranks)
         return {"cp": both, "cp_hidden": np.zeros(len(s))}
-    forward = all_gather(training.network, value * keys * s.cp, s.cp, s.tp)
+    forward = all_gather(training.network, value * keys * s.cp, ranks)
     if training.cp_exchange == "all-gather":
         return {"cp": 3 * forward, "cp_hidden": np.zeros(len(s))}
     hideable = training.calibration.overlap
@@ -81,15 +83,19 @@ def context_exchange(
 
 
 def expert_exchange(
-    training: Training, layer: Layer, s: Strategies, size: Floats, compute: Passes
+    training: Training, layer: Layer, s: Strategies, whole: Floats, compute: Passes
 ) -> dict[str, Floats]:
-    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes.
+    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes. `whole`: bytes
+    of one micro-batch's hidden states.
 
     Where the framework hides it, the exchange of one micro-batch runs beside the layer of another.
     """
     if not layer.topk:
         return {name: np.zeros(len(s)) for name in ("ep_forward", "ep_backward", "ep_hidden")}
-    both = 2 * routed(training.network, size, layer.topk, s.ep, s.tp)
+    size = np.where(s.sequence_parallel == 1, whole / s.tp, whole)
+    # without tensor parallelism inside the experts each of its ranks sends its own part of the sequence
+    size = np.where(s.etp == s.tp, size, whole / s.tp)
+    both = 2 * routed(training.network, size, layer.topk, expert_group(training.order, s))
     share = training.calibration.overlap if training.framework.hides_experts else 0.0
     forward, backward = _exposed(both, share * compute.forward), _exposed(both, share * compute.backward)
     slowed = training.calibration.contention

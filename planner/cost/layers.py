@@ -24,6 +24,7 @@ from planner.cost.compute import (
 )
 from planner.cost.distinct import distinct
 from planner.cost.exchanges import context_exchange, expert_exchange, tensor_exchange
+from planner.cost.ranks import ORDERS, strides
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Loss, Operator, Pointwise
@@ -73,13 +74,20 @@ def layer_kinds(training: Training) -> tuple[Layer, ...]:
 def layer_tables(training: Training, strategies: Strategies) -> tuple[LayerTables, Ints]:
     """The tables, and for each plan its row in them."""
     s = strategies
-    keys = distinct(s.tp, s.cp, s.ep, s.micro_batch, s.sequence_parallel)
+    # where a group lies in the network follows from tp and cp in the usual order, else from the strides as well
+    at = strides(training.order, s)
+    keys = distinct(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, at["cp"], _reach(training, s, at))
     rows = s.take(keys.first)
     columns = [_layer_column(training, layer, rows) for layer in layer_kinds(training)]
     tables = {
         field.name: np.stack([column[field.name] for column in columns], axis=1) for field in fields(LayerTables)
     }
     return LayerTables(**tables), keys.of
+
+
+def _reach(training: Training, s: Strategies, at: dict[str, Ints]) -> Ints:
+    """What else decides where the experts' exchange runs: dp's stride and, where ep ends inside it, its size."""
+    return at["dp"] * (s.dp + 1) if training.workload.experts and training.order != ORDERS[0] else np.zeros_like(s.tp)
 
 
 def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, Floats]:
@@ -89,6 +97,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
         tokens=s.micro_batch * (training.workload.seq_length / s.cp),
         tp=tp,
         ep=s.ep.astype(np.float64),
+        etp=s.etp.astype(np.float64),
         sequence_cut=np.where(s.sequence_parallel == 1, tp, 1.0),
     )
     zero = np.zeros(len(s))
@@ -122,7 +131,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
     column |= tensor_exchange(training, layer, s, hidden_bytes, multiplies)
     column |= context_exchange(training, layer, s, shard, core)
     whole = Passes(column["forward"], column["backward"], column["weight"])
-    return column | expert_exchange(training, layer, s, hidden_bytes / shard.sequence_cut, whole)
+    return column | expert_exchange(training, layer, s, hidden_bytes, whole)
 
 
 def _kernels(training: Training, layer: Layer, shard: Shard) -> Floats:

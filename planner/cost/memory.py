@@ -27,7 +27,7 @@ KINDS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers"
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters on one device of each stage: cut over all of dp x cp, or (experts) over dp x cp / ep.
+    """Parameters on one device of each stage: dense ones, and experts.
 
     Shape [plans, stages] each; `ends`: those of `dense` that embedding and head have; `largest_*` the largest single
     layer's, shape [plans].
@@ -44,17 +44,23 @@ class Parameters:
         return Parameters(**{field.name: getattr(self, field.name)[index] for field in fields(Parameters)})
 
 
+def sharded_over(training: Training, ranks: Ints) -> Ints:
+    """How many of the ranks that hold the same parameters share them, shape [plans]: all, or a hybrid group's."""
+    return ranks if training.shard_group is None else np.gcd(ranks, training.shard_group)
+
+
 def stage_parameters(training: Training, s: Strategies, stages: Stages, split: Ints) -> Parameters:
     """Parameters of every stage of every plan."""
-    keys = distinct(s.tp, s.ep, split)
-    tp, ep = s.tp[keys.first, None].astype(np.float64), s.ep[keys.first, None].astype(np.float64)
+    keys = distinct(s.tp, s.ep, s.etp, split)
+    tp = s.tp[keys.first, None].astype(np.float64)
+    of_experts = (s.ep * s.etp)[keys.first, None].astype(np.float64)
     kinds = layer_kinds(training)
     sharded, whole, expert = (
         np.array([getattr(kind, f"{name}_parameters") for kind in kinds], dtype=np.float64)
         for name in ("sharded", "replicated", "expert")
     )
     per_kind = sharded / tp + whole
-    per_kind_expert = expert / (tp * ep)
+    per_kind_expert = expert / of_experts
     counts = stages.counts[split[keys.first]]
     dense = weighted(counts, per_kind[:, None, :])
     # a tied output matrix is the embedding's own where both are on one stage, a copy where they are not
@@ -72,9 +78,10 @@ def stage_parameters(training: Training, s: Strategies, stages: Stages, split: I
 
 def model_state(training: Training, s: Strategies, parameters: Parameters, zero_stage: Ints) -> dict[str, Floats]:
     """Weights, gradients and optimizer state in bytes, shape [plans, stages] each, under `zero_stage` [plans]."""
-    shards = (s.dp * s.cp)[:, None].astype(np.float64)
+    shards = sharded_over(training, s.dp * s.cp)[:, None].astype(np.float64)
+    of_experts = sharded_over(training, s.expert_ranks)[:, None].astype(np.float64)
     held = parameters.dense + parameters.expert
-    shared = parameters.dense / shards + parameters.expert * s.ep[:, None] / shards
+    shared = parameters.dense / shards + parameters.expert / of_experts
     layer = (parameters.largest_dense + parameters.largest_expert)[:, None]
     zero, own = zero_stage[:, None], training.framework
 
@@ -84,11 +91,16 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
         return np.where(zero >= from_stage, pieces, bytes_each * held)
 
     gathered = 2.0 * layer + (parameters.ends if own.keeps_ends else 0.0)
-    return {
+    state = {
         "weights": sharded(own.weight, 3, gathered, own.sharded_weight),
         "gradients": sharded(own.gradient, 2, layer, own.gradient),
         "optimizer": sharded(own.optimizer, 1, 0.0, own.optimizer),
     }
+    if training.offload.weights:
+        state["weights"] = np.minimum(own.weight * gathered, state["weights"])
+    if training.offload.optimizer:
+        state["optimizer"] = np.zeros_like(state["optimizer"])
+    return state
 
 
 def micro_batches_in_flight(training: Training, s: Strategies, stages: Stages, split: Ints) -> Floats:
@@ -122,15 +134,29 @@ def kept_activations(
     )
     kept, restored = (table[recompute, layer_row][:, None, :] for table in by_mode)
     counts = stages.counts[split]
+    again = recomputed_share(training, s)[:, None, None]
+    unkept = saved[layer_row][:, None, :] - kept
+    kept = np.where((recompute == 2)[:, None, None], kept + (1.0 - again) * unkept, kept)
     at_work = largest(np.where(counts[:, :, :-2] > 0, restored[:, :, :-2], 0.0))
     held = 1.0 + (training.framework.fragmentation if training.launch == "eager" else 0.0)
     # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient
     buffers = 2 * tables.input_bytes[layer_row, :1] + tables.gathered_bytes[layer_row, :1]
+    layers = passes * weighted(counts[:, :, :-1], kept[:, :, :-1])
+    if training.offload.activations:
+        # on their way out or in: the layer at work and the one before it
+        layers = np.minimum(2.0 * largest(np.where(counts[:, :, :-1] > 0, kept[:, :, :-1], 0.0)), layers)
     return {
-        "activations": held * (passes * weighted(counts[:, :, :-1], kept[:, :, :-1]) + at_work),
+        "activations": held * (layers + at_work),
         "logits": held * counts[:, :, -1] * saved[layer_row, -1:],
         "buffers": np.broadcast_to(buffers, passes.shape),
     }
+
+
+def recomputed_share(training: Training, s: Strategies) -> Floats:
+    """Share of a stage's layers that full recomputation repeats, shape [plans]: all, or so many of them."""
+    if training.recompute_layers is None:
+        return np.ones(len(s))
+    return np.minimum(1.0, training.recompute_layers * s.pp * s.vpp / training.workload.layer_count)
 
 
 def memory(
@@ -169,7 +195,7 @@ def totals(
     taken in two halves, each computed once: model state by ZeRO stage, activations by recompute mode.
     """
     passes = micro_batches_in_flight(training, s, stages, split)
-    owners = distinct(s.tp, s.ep, s.dp * s.cp, split)
+    owners = distinct(s.tp, s.ep, s.etp, s.dp * s.cp, split)
     owner, held = s.take(owners.first), parameters.take(owners.first)
     states = [
         added(model_state(training, owner, held, np.full(len(owner), zero)).values())[owners.of]

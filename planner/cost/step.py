@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import added, weighted
 from planner.cost.collectives import send
-from planner.cost.data_parallel import data_parallel, optimizer_seconds
+from planner.cost.data_parallel import data_parallel, optimizer_seconds, own_parameters
 from planner.cost.flops import model_flops, recomputed_flops
 from planner.cost.layers import LayerTables, layer_tables
-from planner.cost.memory import Parameters, memory, stage_parameters, totals
+from planner.cost.memory import Parameters, kept_activations, memory, recomputed_share, stage_parameters, totals
+from planner.cost.offload import NO_OFFLOAD, exposed_seconds
 from planner.cost.pipeline import Stages, stage_tables
+from planner.cost.ranks import next_stage
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 
@@ -31,9 +33,10 @@ TERMS = (
     "pipeline_bubble",
     "data_parallel",
     "optimizer",
+    "offload",
     "overhead",
 )
-HIDDEN = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel")
+HIDDEN = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel", "offload")
 
 
 @dataclass(frozen=True)
@@ -102,17 +105,19 @@ def score(training: Training, s: Strategies) -> Scores:
     """
     p = prepare(training, s)
     n = training.global_batch // (s.dp * s.micro_batch)
-    stage, per_layer = _slowest_stage(p, s)
+    stage, per_layer = _slowest_stage(training, p, s)
     one_forward = stage["forward"]
     one_backward = stage["backward"] + stage["recompute"]
     dp_shown, dp_hidden = data_parallel(training, s, p.parameters, p.split, n, one_forward, one_backward)
     sends, sends_hidden = _sends(training, s, n)
+    offload_shown, offload_hidden = _offload(training, s, p, n, one_forward, one_backward)
     terms = {name: n * stage[name] for name in TERMS[:6]}
     terms |= {
         "pipeline_send": sends,
         "pipeline_bubble": _bubble(training, s, p, per_layer),
         "data_parallel": dp_shown,
         "optimizer": optimizer_seconds(training, s, p.parameters),
+        "offload": offload_shown,
         "overhead": np.full(len(s), training.calibration.step_overhead_s),
     }
     hidden = {
@@ -121,6 +126,7 @@ def score(training: Training, s: Strategies) -> Scores:
         "expert_parallel": n * stage["ep_hidden"],
         "pipeline_send": sends_hidden,
         "data_parallel": dp_hidden,
+        "offload": offload_hidden,
     }
     step = added(terms.values())
     mfu, hfu = _utilisation(training, s, step)
@@ -160,13 +166,22 @@ def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -
     return bubble
 
 
-def _slowest_stage(p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Floats]:
+def _of_plans(training: Training, s: Strategies, terms: dict[str, Floats], row: Ints) -> dict[str, Floats]:
+    """The terms of each plan's recompute mode, shape [plans, kinds] each; of full, as many layers as are repeated."""
+    chosen = {name: table[s.recompute, row] for name, table in terms.items()}
+    if training.recompute_layers is None:
+        return chosen
+    share = np.where(s.recompute == 2, recomputed_share(training, s), 1.0)[:, None]
+    return {name: terms[name][0, row] + share * (table - terms[name][0, row]) for name, table in chosen.items()}
+
+
+def _slowest_stage(training: Training, p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Floats]:
     """Terms of one micro-batch on the slowest path, [plans]; seconds of one layer of each kind, [plans, kinds]."""
     tables, row = p.tables, p.layer_row
-    terms = _terms_per_layer(tables)
-    per_layer = added(terms.values())[s.recompute, row]
+    terms = _of_plans(training, s, _terms_per_layer(tables), row)
+    per_layer = added(terms.values())
     counts = p.stages.slowest_layers(p.split, per_layer)
-    stage = {name: weighted(counts, table[s.recompute, row]) for name, table in terms.items()}
+    stage = {name: weighted(counts, table) for name, table in terms.items()}
     stage["tp_hidden"] = weighted(counts, tables.tp_hidden[row])
     stage["cp_hidden"] = weighted(counts, tables.cp_hidden[row])
     stage["ep_hidden"] = weighted(counts, tables.ep_hidden[row])
@@ -181,10 +196,42 @@ def _sends(training: Training, s: Strategies, n: Ints) -> tuple[Floats, Floats]:
     """
     tokens = s.micro_batch * (training.workload.seq_length / s.cp)
     size = tokens * training.workload.hidden_size * training.value_bytes / s.tp
-    one = send(training.network, size, s.tp * s.cp * s.dp)
+    one = send(training.network, size, next_stage(training.order, s))
     total = np.where(s.pp > 1, 2 * one * (n * s.vpp + s.pp - 1), 0.0)
     hidden = np.where(s.vpp > 1, total * training.calibration.overlap, 0.0)
     return total - hidden, hidden
+
+
+def _offload(
+    training: Training, s: Strategies, p: Prepared, n: Ints, forward: Floats, backward: Floats
+) -> tuple[Floats, Floats]:
+    """Transfers to and from the host on the fullest stage, exposed and hidden, shape [plans]."""
+    if training.host is None or not training.offload.any:
+        return np.zeros(len(s)), np.zeros(len(s))
+    kept = kept_activations(
+        replace(training, offload=NO_OFFLOAD),
+        s,
+        p.tables,
+        p.layer_row,
+        p.stages,
+        p.split,
+        s.recompute,
+        np.ones((1, 1)),
+    )
+    held = training.framework
+    return exposed_seconds(
+        training.host,
+        training.devices_per_host,
+        training.offload,
+        own_parameters=own_parameters(training, s, p.parameters),
+        weights_bytes=held.weight * (p.parameters.dense + p.parameters.expert).max(axis=1),
+        activations_bytes=kept["activations"].max(axis=1),
+        micro_batches=n.astype(np.float64),
+        forward=forward,
+        backward=backward,
+        overlap=training.calibration.overlap,
+        held=(held.gradient, held.weight),
+    )
 
 
 def _utilisation(training: Training, s: Strategies, step: Floats) -> tuple[Floats, Floats]:

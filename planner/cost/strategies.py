@@ -18,9 +18,9 @@ RECOMPUTE = ("none", "selective", "full")
 class Strategies:
     """How the work is split, one entry a plan, every array of shape [plans].
 
-    `dp` is the whole data-parallel width; experts are spread over `ep` of the dp x cp ranks. `recompute`
-    holds codes into RECOMPUTE, `sequence_parallel` 0 or 1. tp x pp x cp x dp is the number of devices.
-    Ranks are laid out tp fastest, then cp, dp, pp, as Megatron-LM does.
+    `dp` is the whole data-parallel width; experts are spread over `ep` ranks and each is cut over `etp` (1 or tp)
+    of the tp x cp x dp ranks of a stage. `recompute` holds codes into RECOMPUTE, `sequence_parallel` 0 or 1.
+    tp x pp x cp x dp is the number of devices.
     """
 
     tp: Ints
@@ -28,6 +28,7 @@ class Strategies:
     dp: Ints
     cp: Ints
     ep: Ints
+    etp: Ints
     vpp: Ints
     micro_batch: Ints
     zero_stage: Ints
@@ -36,6 +37,11 @@ class Strategies:
 
     def __len__(self) -> int:
         return len(self.tp)
+
+    @property
+    def expert_ranks(self) -> Ints:
+        """How many ranks hold the same experts, shape [plans]."""
+        return self.tp * self.cp * self.dp // (self.ep * self.etp)
 
     def take(self, index: Ints | NDArray[np.bool_]) -> Strategies:
         """The plans at `index` (positions or a mask)."""

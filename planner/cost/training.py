@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from planner.cluster.accelerator import Accelerator
-from planner.cluster.cluster import Cluster
+from planner.cluster.cluster import Cluster, Host
 from planner.cluster.network import Network, build_network
 from planner.cost.calibration import Calibration, calibration
+from planner.cost.offload import NO_OFFLOAD, Offload
+from planner.cost.ranks import ORDERS
+from planner.errors import InputError
 from planner.workload.operators import Workload
 
 AttentionKernel = Literal["flash", "unfused"]
@@ -120,7 +123,17 @@ class Training:
     schedule: Schedule = "1f1b"
     """Interleaved where vpp is above one."""
     tp_overlap: bool = False
+    dp_overlap: bool = True
     cp_exchange: CpExchange = "ring"
+    order: str = ORDERS[0]
+    """In which dimensions are laid on ranks, from the inside out."""
+    shard_group: int | None = None
+    """Ranks that ZeRO shards over, where fewer than all that could: hybrid sharding."""
+    recompute_layers: int | None = None
+    """Layers of a chunk that full recomputation repeats; None: all."""
+    offload: Offload = NO_OFFLOAD
+    host: Host | None = None
+    devices_per_host: int = 1
     reserve_bytes: float = 2.0 * 2**30
     """Driver, communication library and fragmentation."""
 
@@ -143,7 +156,12 @@ def training(
     gradients: Gradients | None = None,
     schedule: Schedule = "1f1b",
     tp_overlap: bool = False,
+    dp_overlap: bool = True,
     cp_exchange: CpExchange = "ring",
+    order: str = ORDERS[0],
+    shard_group: int | None = None,
+    recompute_layers: int | None = None,
+    offload: Offload = NO_OFFLOAD,
 ) -> Training:
     """Bind a model to a cluster.
 
@@ -174,9 +192,27 @@ def training(
         launch=launch or own.launch,
         schedule=schedule,
         tp_overlap=tp_overlap,
+        dp_overlap=dp_overlap,
         cp_exchange=cp_exchange,
+        order=order,
+        shard_group=shard_group,
+        recompute_layers=recompute_layers,
+        offload=offload,
+        host=_host(cluster, offload),
+        devices_per_host=cluster.devices_per_node,
         reserve_bytes=_RESERVE_BYTES + _RESERVE_SHARE * accelerator.memory_bytes,
     )
+
+
+def _host(cluster: Cluster, offload: Offload) -> Host | None:
+    """The node's host. Raises InputError where it is needed and the node's file does not tell it."""
+    if cluster.host is None and offload.any:
+        raise InputError(
+            "nothing is known of this cluster's hosts",
+            key="--offload",
+            expected="a cluster whose node says host.memory, host.bandwidth and host.link",
+        )
+    return cluster.host
 
 
 def usual_framework(accelerator: Accelerator) -> FrameworkName:

@@ -131,6 +131,7 @@ def strategy_part(plans: Strategies, index: int) -> StrategyPart:
         dp=row["dp"],
         cp=row["cp"],
         ep=row["ep"],
+        etp=row["etp"],
         vpp=row["vpp"],
         micro_batch=row["micro_batch"],
         zero_stage=row["zero_stage"],  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from planner.errors import InputError
 from planner.search.space import Ints, Space, Tally, divisors, layouts, tp_fits
 
 _MOST_DEVICES = 16_777_216
-_NEUTRAL = {"ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
+_NEUTRAL = {"etp": 1, "ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
 _NAMES = {"tp": "tp", "pp": "pp", "dp": "dp", "cp": "cp", "vpp": "vpp", "micro_batch": "micro-batch"}
 
 

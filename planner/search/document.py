@@ -79,6 +79,7 @@ class StrategyPart(Part, frozen=True, kw_only=True):
     dp: Count
     cp: Count
     ep: Count
+    etp: Count
     vpp: Count
     micro_batch: Count
     zero_stage: Literal[0, 1, 2, 3]

@@ -26,13 +26,14 @@ OPTIONS = {
     "dp": "--dp",
     "cp": "--cp",
     "ep": "--ep",
+    "etp": "--etp",
     "vpp": "--vpp",
     "micro_batch": "--micro-batch",
     "zero_stage": "--zero",
     "recompute": "--recompute",
     "sequence_parallel": "--sequence-parallel",
 }
-_NEUTRAL = {"ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
+_NEUTRAL = {"etp": 1, "ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
 _BATCH = "global_batch"
 
 
@@ -204,7 +205,10 @@ def _why(space: Space, workload: Workload, name: str) -> str:
         "pp": f"divides {devices} devices and is at most {layers} layers",
         "dp": f"divides {devices} devices and the global batch {batch}",
         "cp": f"divides {devices} devices, and 2 cp divides the sequence {workload.seq_length}",
-        "ep": f"divides {workload.experts} experts and dp x cp" if workload.experts else "the model has no experts",
+        "ep": f"divides {workload.experts} experts and, with etp, a stage's tp x cp x dp ranks"
+        if workload.experts
+        else "the model has no experts",
+        "etp": "experts are cut over tp ranks or not at all" if workload.experts else "the model has no experts",
         "vpp": f"interleaving needs more than one pipeline stage, pp x vpp at most {layers} layers, and a multiple "
         "of pp micro-batches",
         "micro_batch": f"micro-batch x dp divides the global batch {batch}",

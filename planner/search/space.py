@@ -23,7 +23,8 @@ RULES = {
     "pp-within-layers": "every pipeline stage has at least one layer",
     "cp-divides-sequence": "context parallelism cuts the sequence into 2 cp equal pieces",
     "dp-divides-batch": "every data-parallel rank gets the same whole number of sequences",
-    "ep-divides-experts": "experts are dealt evenly to ep ranks, which are among the dp x cp ranks",
+    "etp-is-one-or-tp": "experts are cut like the other layers, over tp ranks, or not at all",
+    "ep-divides-experts": "experts are dealt evenly to ep ranks, each cut over etp: of a stage's tp x cp x dp ranks",
     "sp-needs-tp": "sequence parallelism cuts the sequence over more than one tensor-parallel rank",
     "vpp-within-layers": "interleaving needs more than one stage, and a layer for every chunk",
     "micro-batch-divides": "micro-batches divide a data-parallel rank's sequences",
@@ -33,6 +34,8 @@ RULES = {
 }
 """Names of the rules in the order in which they cut, and what each one asks for."""
 
+AS_TP = 0
+"""Code of an expert-tensor-parallel degree that follows tp."""
 _BLOCK = 200_000
 
 
@@ -51,8 +54,9 @@ class Space:
     def values(self, workload: Workload) -> dict[str, Ints]:
         """The values of each dimension other than the four degrees whose product is the number of devices."""
         free: dict[str, Callable[[], Ints]] = {
+            "etp": lambda: np.array([1, AS_TP]) if workload.experts else np.array([1]),
             "ep": lambda: divisors(workload.experts or 1),
-            "vpp": lambda: np.arange(1, workload.layer_count + 1),
+            "vpp": lambda: np.arange(1, workload.layer_count + 3),
             "micro_batch": lambda: divisors(self.global_batch),
             "zero_stage": lambda: np.arange(4),
             "recompute": lambda: np.arange(3),
@@ -64,11 +68,15 @@ class Space:
 
     def _pinned(self, name: str, workload: Workload) -> Ints:
         """Those of the allowed values that the dimension can have at all; maybe none."""
-        given = np.unique(np.array(self.allowed[name], dtype=np.int64))
+        given: Ints = np.unique(np.array(self.allowed[name], dtype=np.int64))
         if name == "vpp":
-            return given[given <= workload.layer_count]
-        whole = {"ep": workload.experts or 1, "micro_batch": self.global_batch}.get(name)
-        return given if whole is None else given[whole % given == 0]
+            keep = given <= workload.layer_count + 2
+        elif name == "etp":
+            keep = (given == 1) | bool(workload.experts)
+        else:
+            whole = {"ep": workload.experts or 1, "micro_batch": self.global_batch}.get(name)
+            keep = np.ones(len(given), dtype=bool) if whole is None else whole % given == 0
+        return given[keep]
 
 
 @dataclass
@@ -168,8 +176,10 @@ def _with_inner(
     """
     rows = dict(splits)
     left = int(np.prod([len(v) for v in values.values()], dtype=object))
-    for name in ("ep", "sequence_parallel", "vpp", "micro_batch"):
+    for name in ("etp", "ep", "sequence_parallel", "vpp", "micro_batch"):
         rows = _crossed(rows, name, values[name])
+        if name == "etp":
+            rows["etp"] = np.where(rows["etp"] == AS_TP, np.where(rows["tp"] > 1, rows["tp"], 0), rows["etp"])
         left //= len(values[name])
         for rule, keep in _inner_rules(space, workload, name, rows):
             tally.cut_by[rule] += int((~keep).sum()) * left
@@ -200,15 +210,22 @@ def _crossed(rows: dict[str, Ints], name: str, values: Ints) -> dict[str, Ints]:
 
 def _inner_rules(space: Space, workload: Workload, name: str, rows: dict[str, Ints]) -> Iterator[tuple[str, Bools]]:
     """The rules that dimension `name` completes. Lazily: a second rule sees what the first one left."""
-    if name == "ep":
+    if name == "etp":
+        # tp of one has one way only: its other name is left out
+        yield "etp-is-one-or-tp", (rows["etp"] == 1) | (rows["etp"] == rows["tp"])
+    elif name == "ep":
         fits = workload.experts % rows["ep"] == 0 if workload.experts else rows["ep"] == 1
-        yield "ep-divides-experts", fits & (rows["dp"] * rows["cp"] % rows["ep"] == 0)
+        ranks = rows["tp"] // rows["etp"] * rows["dp"] * rows["cp"]
+        yield "ep-divides-experts", fits & (ranks % rows["ep"] == 0)
     elif name == "sequence_parallel":
         piece = workload.seq_length // rows["cp"]
         yield "sp-needs-tp", (rows[name] == 0) | ((rows["tp"] > 1) & (piece % rows["tp"] == 0))
     elif name == "vpp":
         chunks = rows["pp"] * rows["vpp"]
-        yield "vpp-within-layers", (rows["vpp"] == 1) | ((rows["pp"] > 1) & (chunks <= workload.layer_count))
+        layers = workload.layer_count
+        # with embedding and head dealt like layers, one more chunk at each end
+        enough = (chunks <= layers) | (chunks == layers + 2)
+        yield "vpp-within-layers", (rows["vpp"] == 1) | ((rows["pp"] > 1) & enough)
     elif name == "micro_batch":
         per_rank = space.global_batch // rows["dp"]
         divides = per_rank % rows["micro_batch"] == 0

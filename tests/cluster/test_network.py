@@ -35,7 +35,9 @@ def test_members_of_a_group_below_each_tier() -> None:
     network = build_network(lab())  # 4 devices a node, 2 nodes a leaf, 4 nodes
     group, stride = np.array([2, 8, 16, 4, 4]), np.array([1, 1, 1, 4, 8])
     expected = [[2, 2, 2], [4, 8, 8], [4, 8, 16], [1, 2, 4], [1, 1, 2]]
-    assert network.members(group, stride).tolist() == expected
+    assert network.members(group[:, None], stride[:, None]).tolist() == expected
+    # two ranks of a node, each with the same two of the next node but one: parts multiply
+    assert network.members(np.array([[2, 2]]), np.array([[1, 8]])).tolist() == [[2, 2, 4]]
 
 
 def test_a_job_spreads_evenly_over_racks() -> None:
@@ -46,5 +48,5 @@ def test_a_job_spreads_evenly_over_racks() -> None:
 def test_a_torus_gives_a_group_the_axes_that_it_spans() -> None:
     cluster = preset("tpu-v4", 16)  # 64 chips: 4 x 4 x 4
     network = build_network(cluster)
-    rates = network.rates(np.array([4, 16, 64]), np.array([1, 1, 1]))[:, -1]
+    rates = network.rates(np.array([[4], [16], [64]]), np.array([[1], [1], [1]]))[:, -1]
     assert rates / rates[-1] == pytest.approx([1 / 3, 2 / 3, 1])

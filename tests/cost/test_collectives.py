@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from planner.cluster.network import build_network
 from planner.cost import collectives
+from planner.cost.ranks import group as evenly
 from tests.examples import lab
 
 NETWORK = build_network(lab())
@@ -18,7 +19,7 @@ ALL = (collectives.all_gather, collectives.reduce_scatter, collectives.all_reduc
 
 
 def seconds(collective, size: float, group: int, stride: int = 1, network=NETWORK) -> float:
-    return float(collective(network, np.array([size]), np.array([group]), np.array([stride]))[0])
+    return float(collective(network, np.array([size]), evenly(np.array([group]), np.array([stride])))[0])
 
 
 def test_a_ring_inside_the_node_runs_at_the_links_rate() -> None:

@@ -13,6 +13,7 @@ from planner.cost.strategies import FIELDS, one_strategy
 from planner.cost.training import Training, training
 from planner.search.search import search
 from planner.search.space import Space
+from planner.workload.operators import Workload
 from tests.examples import clusters, lab, question, tiny, workloads
 
 
@@ -24,9 +25,10 @@ def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, 
         "pp": range(1, devices + 1),
         "cp": range(1, devices + 1),
         "dp": range(1, devices + 1),
+        "etp": (1, 0) if w.experts else (1,),  # 0: as tp
         "ep": [e for e in range(1, max(w.experts, 1) + 1) if max(w.experts, 1) % e == 0],
         "sequence_parallel": (0, 1),
-        "vpp": range(1, w.layer_count + 1),
+        "vpp": range(1, w.layer_count + 3),
         "micro_batch": [m for m in range(1, batch + 1) if batch % m == 0],
         "zero_stage": range(4),
         "recompute": range(3),
@@ -43,6 +45,10 @@ def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, 
         for rest in itertools.product(*(options for _, options in inner)):
             count += 1
             plan = dict(zip(list(values), (*split, *rest), strict=True))
+            if plan["etp"] == 0:
+                if plan["tp"] == 1:
+                    continue  # the same plan as with 1
+                plan["etp"] = plan["tp"]
             if not may_run(q, plan):
                 continue
             one = one_strategy(**plan)
@@ -53,6 +59,11 @@ def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, 
     return count, kept
 
 
+def enough_chunks(w: Workload, p: dict[str, int]) -> bool:
+    """A layer for every chunk, or embedding and head as chunks of their own."""
+    return p["pp"] * p["vpp"] <= w.layer_count or p["pp"] * p["vpp"] == w.layer_count + 2
+
+
 def may_run(q: Training, p: dict[str, int]) -> bool:
     """The rules, written down a second time in the plainest words."""
     w = q.workload
@@ -60,7 +71,7 @@ def may_run(q: Training, p: dict[str, int]) -> bool:
         return False
     if w.kv_heads % p["tp"] and p["tp"] % w.kv_heads:
         return False
-    if p["pp"] > w.layer_count or (p["vpp"] > 1 and (p["pp"] == 1 or p["pp"] * p["vpp"] > w.layer_count)):
+    if p["pp"] > w.layer_count or (p["vpp"] > 1 and (p["pp"] == 1 or not enough_chunks(w, p))):
         return False
     if p["cp"] > 1 and w.seq_length % (2 * p["cp"]):
         return False
@@ -69,7 +80,7 @@ def may_run(q: Training, p: dict[str, int]) -> bool:
     micro_batches = q.global_batch // (p["dp"] * p["micro_batch"])
     if p["vpp"] > 1 and micro_batches % p["pp"]:
         return False
-    if (max(w.experts, 1) % p["ep"]) or (p["dp"] * p["cp"]) % p["ep"]:
+    if (max(w.experts, 1) % p["ep"]) or (p["tp"] // p["etp"] * p["dp"] * p["cp"]) % p["ep"]:
         return False
     if p["sequence_parallel"] and (p["tp"] == 1 or (w.seq_length // p["cp"]) % p["tp"]):
         return False
