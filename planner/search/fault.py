@@ -209,8 +209,8 @@ def _why(space: Space, workload: Workload, name: str) -> str:
         if workload.experts
         else "the model has no experts",
         "etp": "experts are cut over tp ranks or not at all" if workload.experts else "the model has no experts",
-        "vpp": f"interleaving needs more than one pipeline stage, pp x vpp at most {layers} layers, and a multiple "
-        "of pp micro-batches",
+        "vpp": f"interleaving needs more than one pipeline stage, pp x vpp at most {layers} layers "
+        f"(or {layers + 2} chunks with embedding and head), and a multiple of pp micro-batches",
         "micro_batch": f"micro-batch x dp divides the global batch {batch}",
         "zero_stage": "ZeRO needs more than one data-parallel or context-parallel rank",
         "recompute": "the mode of recomputation",
