@@ -34,8 +34,9 @@ bench: $(VENV)/.installed-dev ## speed, printed as a table of medians and ratios
 calibrate: $(VENV)/.installed-dev ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
 	$(BIN)/python -m planner.validation.calibrate tests/published/measured_runs.csv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
-	$(BIN)/planner validate --cross --format json > docs/validation.json
-	$(BIN)/python docs/errors.py docs/validation.json
+	mkdir -p build
+	$(BIN)/planner validate --cross --format json > build/validation.json
+	$(BIN)/python docs/errors.py build/validation.json
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
