@@ -8,6 +8,17 @@ from typing import Annotated
 import typer
 from typer.models import OptionInfo
 
+from planner.cli.openings import (
+    CpExchangeOption,
+    DpOverlap,
+    OffloadOption,
+    OrderOption,
+    RecomputeLayers,
+    ScheduleOption,
+    ShardGroup,
+    TpOverlap,
+    read_settings,
+)
 from planner.cli.question import (
     Attention,
     AttentionKernel,
@@ -66,6 +77,9 @@ def estimate(
     dp: Annotated[str | None, _whole("--dp", "Data-parallel width; else what is left.")] = None,
     cp: Annotated[str | None, _whole("--cp", "Context parallel degree; else 1.")] = None,
     ep: Annotated[str | None, _whole("--ep", "Expert parallel degree; else 1.")] = None,
+    etp: Annotated[
+        str | None, _whole("--etp", "Expert-tensor parallel degree, 1 or tp; else tp with --ep 1.")
+    ] = None,
     vpp: Annotated[str | None, _whole("--vpp", "Virtual pipeline stages a device; else 1.")] = None,
     micro_batch: Annotated[str | None, _whole("--micro-batch", "Sequences of a micro-batch; else 1.")] = None,
     zero: Annotated[str | None, _whole("--zero", "ZeRO stage, 0 to 3; else 0.")] = None,
@@ -77,6 +91,14 @@ def estimate(
         bool | None,
         typer.Option("--sequence-parallel/--no-sequence-parallel", help="Cut norms and residuals over tp ranks."),
     ] = None,
+    schedule: ScheduleOption = None,
+    tp_overlap: TpOverlap = None,
+    dp_overlap: DpOverlap = None,
+    cp_exchange: CpExchangeOption = None,
+    offload: OffloadOption = None,
+    order: OrderOption = None,
+    shard_group: ShardGroup = None,
+    recompute_layers: RecomputeLayers = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -86,7 +108,9 @@ def estimate(
         --tp 8 --pp 16 --micro-batch 1 --recompute selective --sequence-parallel --zero 1
     """
     from planner.cli.inputs import read_number, read_tokens
+    from planner.errors import InputError
     from planner.search.answer import scored_plan
+    from planner.search.settings import combinations
 
     common = Common(
         model,
@@ -102,7 +126,9 @@ def estimate(
         launch,
         gradients,
     )
-    numbers = {"tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "vpp": vpp, "micro_batch": micro_batch}
+    numbers = {
+        "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "etp": etp, "vpp": vpp, "micro_batch": micro_batch,
+    }  # fmt: skip
     given = {name: read_number(text, f"--{name.replace('_', '-')}") for name, text in numbers.items()}
     given |= {
         "zero_stage": read_number(zero, "--zero", minimum=0, maximum=3),
@@ -112,7 +138,28 @@ def estimate(
     codes = ("zero_stage", "recompute", "sequence_parallel")
     # what is not given has its plainest value; only the data-parallel width is what is left
     assumed = {name: 0 if name in codes else 1 for name, value in given.items() if value is None and name != "dp"}
+    if given["etp"] is None and (given["ep"] or 1) == 1 and given["tp"]:
+        assumed["etp"] = given["tp"]  # experts that are not dealt out are cut like the rest; a dense model has none
     pins = {name: (value,) for name, value in (given | assumed).items() if value is not None}
+    options = {
+        "schedule": schedule,
+        "tp_overlap": tp_overlap,
+        "dp_overlap": dp_overlap,
+        "cp_exchange": cp_exchange,
+        "offload": offload,
+        "order": order,
+        "shard_group": shard_group,
+        "recompute_layers": recompute_layers,
+    }
+    settings = read_settings(options)
     whole = read_tokens(tokens)
-    training, found, space = ask(common, {**pins}, frozenset(assumed))
-    tell(scored_plan(training, found, space, tokens=whole), form)
+    batches, found, space = ask(common, {**pins}, frozenset(assumed))
+    if len(batches) > 1:
+        raise InputError(
+            "one plan has one batch", key="--global-batch", value=global_batch, expected="a single batch"
+        )
+    questions = list(combinations(batches[0], settings))
+    if len(questions) > 1:
+        several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]
+        raise InputError("one plan has one value of each setting", key=several[0], expected="a single value")
+    tell(scored_plan(questions[0], found, space, tokens=whole), form)

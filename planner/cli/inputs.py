@@ -116,6 +116,21 @@ def read_batch(text: str, seq_length: int) -> int:
     return sequences
 
 
+def read_batches(text: str, seq_length: int) -> tuple[int, ...]:
+    """One batch, or of a range (`256..4096`, `1M..16M tokens`) its ends and every doubling between them."""
+    low, between, high = text.partition("..")
+    if not between:
+        return (read_batch(text, seq_length),)
+    unit = " tokens" if _TOKENS.fullmatch(high) else ""
+    first, last = read_batch(f"{low.strip()}{unit}", seq_length), read_batch(high.strip(), seq_length)
+    if first > last:
+        raise InputError("not a range", key="--global-batch", value=text, expected="low..high")
+    batches = [first]
+    while batches[-1] * 2 < last:
+        batches.append(batches[-1] * 2)
+    return tuple(dict.fromkeys([*batches, last]))
+
+
 def read_length(text: str | None) -> int | None:
     """Tokens of a sequence: `8192` or `8K`, where K and M are binary. Raises InputError."""
     if text is None:

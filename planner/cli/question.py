@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +73,12 @@ Nodes = Annotated[str | None, typer.Option("--nodes", metavar="INTEGER", help="N
 Devices = Annotated[
     str | None, typer.Option("--devices", metavar="INTEGER", help="Number of devices, instead of --nodes.")
 ]
-Batch = Annotated[str, typer.Option("--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'.")]
+Batch = Annotated[
+    str,
+    typer.Option(
+        "--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'; a range: 1M..16M tokens."
+    ),
+]
 SeqLength = Annotated[
     str | None,
     typer.Option("--seq-length", metavar="INTEGER", help="Tokens of a sequence (8K is 8192); else the model's own."),
@@ -88,7 +93,7 @@ FlopsConvention = Annotated[
 ]
 FrameworkName = Annotated[
     Framework | None,
-    typer.Option("--framework", case_sensitive=False, help="The trainer; else megatron, on TPUs maxtext."),
+    typer.Option("--framework", case_sensitive=False, help="The trainer; else megatron or megatron-classic, on TPUs maxtext."),
 ]
 LaunchMode = Annotated[
     Launch | None,
@@ -124,20 +129,23 @@ class Common:
 
 def ask(
     common: Common, allowed: dict[str, tuple[int, ...] | None], assumed: frozenset[str] = frozenset()
-) -> tuple[Training, Cluster, Space]:
-    """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError."""
-    from planner.cli.inputs import read_batch, read_cluster, read_length, read_model, read_number, read_precision
+) -> tuple[tuple[Training, ...], Cluster, Space]:
+    """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError.
+
+    A training for each batch; the space is the first one's.
+    """
+    from planner.cli.inputs import read_batches, read_cluster, read_length, read_model, read_number, read_precision
     from planner.cost.training import training
     from planner.search.space import Space
 
     nodes, devices = read_number(common.nodes, "--nodes"), read_number(common.devices, "--devices")
     workload = read_model(common.model, read_length(common.seq_length))
     cluster = read_cluster(common.cluster, nodes, devices)
-    batch = read_batch(common.global_batch, workload.seq_length)
+    batches = read_batches(common.global_batch, workload.seq_length)
     bound = training(
         workload,
         cluster,
-        global_batch=batch,
+        global_batch=batches[0],
         precision=read_precision(common.precision, cluster.accelerator),
         attention=common.attention.value,
         flops_convention=common.flops_convention.value,
@@ -146,7 +154,10 @@ def ask(
         gradients=common.gradients.value if common.gradients else None,
     )
     given = {name: values for name, values in allowed.items() if values is not None}
-    return bound, cluster, Space(cluster.devices, batch, given, assumed)
+    if not workload.experts and "etp" in assumed:
+        given["etp"] = (1,)
+    questions = tuple(replace(bound, global_batch=batch) for batch in batches)
+    return questions, cluster, Space(cluster.devices, batches[0], given, assumed)
 
 
 def tell(document: Document, form: Output) -> None:

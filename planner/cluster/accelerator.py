@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from planner.cluster.figures import Figure, Source, positive
+from planner.cluster.figures import Figure, Source, number, positive
 from planner.errors import InputError
 
 Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "mxfp4", "nvfp4", "int8", "int4"]
@@ -76,6 +76,9 @@ class Accelerator:
     memory_bytes: float
     memory_bandwidth_bytes_per_s: float
     tdp_w: float | None
+    idle_w: float | None = None
+    usd_per_hour: float | None = None
+    """The lowest of the rents that are known."""
 
     def peak(self, precision: str) -> float:
         """Dense FLOP/s at `precision`. Raises InputError where the part has no such unit."""
@@ -113,4 +116,10 @@ def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
         memory_bytes=positive(capacity, "bytes", origin=origin, key="memory.capacity"),
         memory_bandwidth_bytes_per_s=positive(bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"),
         tdp_w=positive(spec.power.tdp, "w", origin=origin, key="power.tdp") if spec.power else None,
+        idle_w=number(spec.power.idle, "w", origin=origin, key="power.idle")
+        if spec.power and spec.power.idle is not None
+        else None,
+        usd_per_hour=min(
+            (number(price.usd_per_hour, "usd", origin=origin, key="prices") for price in spec.prices), default=None
+        ),
     )

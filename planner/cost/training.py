@@ -131,11 +131,18 @@ class Training:
     """Ranks that ZeRO shards over, where fewer than all that could: hybrid sharding."""
     recompute_layers: int | None = None
     """Layers of a chunk that full recomputation repeats; None: all."""
+    usd_per_device_hour: float = 0.0
+    """0: no price is known."""
     offload: Offload = NO_OFFLOAD
     host: Host | None = None
     devices_per_host: int = 1
     reserve_bytes: float = 2.0 * 2**30
     """Driver, communication library and fragmentation."""
+
+    @property
+    def gradients(self) -> Gradients:
+        """The precision in which gradients are held."""
+        return "bf16" if self.framework.gradient == 2.0 else "fp32"
 
     @property
     def value_bytes(self) -> float:
@@ -175,10 +182,7 @@ def training(
     fitted = calibration(accelerator.architecture, name)
     network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
     own = in_precision(FRAMEWORKS[name], chosen)
-    if gradients is not None:
-        width = 4.0 if gradients == "fp32" else 2.0
-        own = replace(own, gradient=width, reduced=width)
-    return Training(
+    bound = Training(
         workload=workload,
         accelerator=accelerator,
         devices=cluster.devices,
@@ -200,8 +204,16 @@ def training(
         offload=offload,
         host=_host(cluster, offload),
         devices_per_host=cluster.devices_per_node,
+        usd_per_device_hour=accelerator.usd_per_hour or 0.0,
         reserve_bytes=_RESERVE_BYTES + _RESERVE_SHARE * accelerator.memory_bytes,
     )
+    return bound if gradients is None else with_gradients(bound, gradients)
+
+
+def with_gradients(training: Training, gradients: Gradients) -> Training:
+    """The same with gradients held and sent in another precision."""
+    width = 4.0 if gradients == "fp32" else 2.0
+    return replace(training, framework=replace(training.framework, gradient=width, reduced=width))
 
 
 def _host(cluster: Cluster, offload: Offload) -> Host | None:
@@ -216,8 +228,12 @@ def _host(cluster: Cluster, offload: Offload) -> Host | None:
 
 
 def usual_framework(accelerator: Accelerator) -> FrameworkName:
-    """What large models are trained with on a part: MaxText on TPUs, Megatron elsewhere."""
-    return "maxtext" if accelerator.architecture.startswith("tpu") else "megatron"
+    """What large models are trained with on a part: MaxText on TPUs, Megatron elsewhere; with whole steps as one graph
+    where NVIDIA's recipes do it (Megatron-Bridge, scripts/performance/configs).
+    """
+    if accelerator.architecture.startswith("tpu"):
+        return "maxtext"
+    return "megatron" if accelerator.architecture.startswith("blackwell") else "megatron-classic"
 
 
 def in_precision(framework: Framework, precision: str) -> Framework:

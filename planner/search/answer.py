@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from planner.cluster.cluster import Cluster
+from planner.cost.arrays import added
 from planner.cost.flops import model_flops
 from planner.cost.memory import KINDS
-from planner.cost.step import HIDDEN, TERMS, memory_of, score
+from planner.cost.step import BUSY, HIDDEN, TERMS, memory_of, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
@@ -18,23 +23,27 @@ from planner.search.document import (
     PlanPart,
     RunPart,
     SearchPart,
+    SettingsPart,
     StrategyPart,
     TrainingPart,
 )
 from planner.search.misfit import explain_empty, explain_overfull
-from planner.search.search import search
-from planner.search.space import Space, Tally
+from planner.search.objective import energy_j
+from planner.search.search import Found, Wanted, search
+from planner.search.space import Space
 
 
-def best_plans(training: Training, cluster: Cluster, space: Space, *, top: int, tokens: int | None) -> Document:
-    """Search the space and tell the best plans.
+def best_plans(
+    questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, *, tokens: int | None
+) -> Document:
+    """Search the space under all questions and tell the best plans.
 
     Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
     """
-    found = search(training, space, top=top)
+    found = search(questions, space, wanted)
     if not found.tally.feasible:
-        raise explain_empty(training, cluster, space, found)
-    return _document(training, cluster, found.best, found.tally, tokens)
+        raise explain_empty(cluster, space, found)
+    return _document(cluster, found, wanted, tokens)
 
 
 def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: int | None) -> Document:
@@ -42,15 +51,17 @@ def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: i
 
     Raises InputError where it breaks a rule, NothingFits where it does not fit in memory.
     """
-    found = search(training, space, top=1)
+    wanted = Wanted(top=1)
+    found = search(training, space, wanted)
     if not found.tally.feasible:
-        raise explain_overfull(training, cluster, space, found)
-    return _document(training, cluster, found.best, found.tally, tokens)
+        raise explain_overfull(cluster, space, found)
+    return _document(cluster, found, wanted, tokens)
 
 
-def _document(training: Training, cluster: Cluster, plans: Strategies, tally: Tally, tokens: int | None) -> Document:
-    workload = training.workload
-    parts = _plan_parts(training, plans)
+def _document(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None) -> Document:
+    training = found.questions[int(found.question[0])]
+    workload, tally = training.workload, found.tally
+    parts = _plan_parts(found)
     per_step = training.global_batch * workload.seq_length
     return Document(
         schema_version=SCHEMA_VERSION,
@@ -84,7 +95,12 @@ def _document(training: Training, cluster: Cluster, plans: Strategies, tally: Ta
             model_flops_per_step=model_flops(workload, training.global_batch, training.flops_convention),
         ),
         search=SearchPart(
-            candidates=tally.candidates, feasible=tally.feasible, cut_by=dict(tally.cut_by), exact=True
+            objectives=[one.name for one in wanted.objectives],
+            questions=len(found.questions),
+            candidates=tally.candidates,
+            feasible=tally.feasible,
+            cut_by=dict(tally.cut_by),
+            exact=True,
         ),
         plans=parts,
         run=_run(parts[0], tokens, per_step) if tokens else None,
@@ -96,17 +112,31 @@ def _run(plan: PlanPart, tokens: int, per_step: int) -> RunPart:
     return RunPart(tokens=tokens, steps=steps, days=steps * plan.step_time_s / 86_400)
 
 
-def _plan_parts(training: Training, plans: Strategies) -> list[PlanPart]:
+def _plan_parts(found: Found) -> list[PlanPart]:
+    """The plans in order; those of one question are scored together."""
+    parts: dict[int, PlanPart] = {}
+    for number in dict.fromkeys(found.question.tolist()):
+        at = np.flatnonzero(found.question == number)
+        told = _parts_of_question(found.questions[number], found.best.take(at))
+        parts |= dict(zip(at.tolist(), told, strict=True))
+    return [parts[i] for i in range(len(found.best))]
+
+
+def _parts_of_question(training: Training, plans: Strategies) -> list[PlanPart]:
     scores = score(training, plans)
     held = memory_of(training, plans)
     sentences = bottlenecks(training, plans)
     tokens = training.global_batch * training.workload.seq_length
+    joules = energy_j(training, scores.step_time_s, added([scores.terms[name] for name in BUSY]))
+    rent = training.devices * training.usd_per_device_hour / 3600
     parts = []
     for i in range(len(plans)):
         step = float(scores.step_time_s[i])
         parts.append(
             PlanPart(
                 strategy=strategy_part(plans, i),
+                settings=settings_part(training),
+                global_batch=training.global_batch,
                 step_time_s=step,
                 terms={name: float(scores.terms[name][i]) for name in TERMS},
                 hidden={name: float(scores.hidden[name][i]) for name in HIDDEN},
@@ -114,11 +144,29 @@ def _plan_parts(training: Training, plans: Strategies) -> list[PlanPart]:
                 tokens_per_s_per_device=tokens / step / training.devices,
                 mfu=float(scores.mfu[i]),
                 hfu=float(scores.hfu[i]),
+                cost_usd_per_step=step * rent if rent else None,
+                energy_j_per_step=float(joules[i]) if training.accelerator.tdp_w else None,
                 memory=_memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
                 bottleneck=sentences[i],
             )
         )
     return parts
+
+
+def settings_part(training: Training) -> SettingsPart:
+    """How a question's plans are run, in the document's words."""
+    offload = training.offload
+    return SettingsPart(
+        schedule=training.schedule,
+        tp_overlap=training.tp_overlap,
+        dp_overlap=training.dp_overlap,
+        cp_exchange=training.cp_exchange,
+        gradients=training.gradients,
+        offload=[name for name in ("optimizer", "activations", "weights") if getattr(offload, name)],
+        order=training.order,
+        shard_group=training.shard_group,
+        recompute_layers=training.recompute_layers,
+    )
 
 
 def strategy_part(plans: Strategies, index: int) -> StrategyPart:

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.cost.training import FrameworkName, Launch
+from planner.cost.training import CpExchange, FrameworkName, Gradients, Launch, Schedule
+from planner.search.objective import ObjectiveName
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SCHEMA_VERSION: Literal["1.2"] = "1.2"
 
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -50,7 +51,7 @@ class ClusterPart(Part, frozen=True, kw_only=True):
 
 
 class TrainingPart(Part, frozen=True, kw_only=True):
-    """The settings that all plans share."""
+    """What all plans share; the batch is the first plan's."""
 
     global_batch: Count
     tokens_per_step: Count
@@ -65,6 +66,10 @@ class TrainingPart(Part, frozen=True, kw_only=True):
 class SearchPart(Part, frozen=True, kw_only=True):
     """How many candidates there were, how many each rule cut, and how many were left."""
 
+    objectives: list[ObjectiveName]
+    """What the plans are ordered by; several: the plans are the Pareto front."""
+    questions: Count
+    """Combinations of settings and batches that were searched."""
     candidates: Whole
     feasible: Whole
     cut_by: dict[str, Whole]
@@ -87,6 +92,20 @@ class StrategyPart(Part, frozen=True, kw_only=True):
     sequence_parallel: bool
 
 
+class SettingsPart(Part, frozen=True, kw_only=True):
+    """How the plan is run beside its split. `shard_group`, `recompute_layers`: null where all."""
+
+    schedule: Schedule
+    tp_overlap: bool
+    dp_overlap: bool
+    cp_exchange: CpExchange
+    gradients: Gradients
+    offload: list[Literal["optimizer", "activations", "weights"]]
+    order: str
+    shard_group: Count | None
+    recompute_layers: Count | None
+
+
 class MemoryPart(Part, frozen=True, kw_only=True):
     """Bytes on the fullest device. The kinds add up to `total_bytes`."""
 
@@ -105,6 +124,8 @@ class PlanPart(Part, frozen=True, kw_only=True):
     """One plan. `terms` add up to `step_time_s`; `hidden` runs beside them."""
 
     strategy: StrategyPart
+    settings: SettingsPart
+    global_batch: Count
     step_time_s: Positive
     terms: dict[str, Amount]
     hidden: dict[str, Amount]
@@ -112,6 +133,10 @@ class PlanPart(Part, frozen=True, kw_only=True):
     tokens_per_s_per_device: Positive
     mfu: Positive
     hfu: Positive
+    cost_usd_per_step: Amount | None
+    """Null where no rent of the part is known."""
+    energy_j_per_step: Amount | None
+    """Null where the part's power is not known."""
     memory: MemoryPart
     bottleneck: str
 
@@ -127,7 +152,7 @@ class RunPart(Part, frozen=True, kw_only=True):
 class Document(Part, frozen=True, kw_only=True):
     """The answer to one question. The best plan is first."""
 
-    schema_version: Literal["1.1"]
+    schema_version: Literal["1.2"]
     model: ModelPart
     cluster: ClusterPart
     training: TrainingPart

@@ -10,21 +10,25 @@ from planner.cost.strategies import RECOMPUTE
 from planner.cost.training import Training
 from planner.errors import NothingFits, PlannerError
 from planner.search.fault import OPTIONS, broken_rule
-from planner.search.search import Found, search
+from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
 from planner.units import format_bytes
 
 
-def explain_empty(training: Training, cluster: Cluster, space: Space, found: Found) -> PlannerError:
+def explain_empty(cluster: Cluster, space: Space, found: Found) -> PlannerError:
     """The error for a search without a feasible plan: a rule that the pins break, or memory."""
+    training = found.closest_question
+    space = replace(space, global_batch=training.global_batch)
     if not found.tally.cut_by["memory"]:
         return broken_rule(training, cluster, space)
     more = _devices_that_fit(training, space, found)
     return NothingFits(_overfull(training, found) + more)
 
 
-def explain_overfull(training: Training, cluster: Cluster, space: Space, found: Found) -> PlannerError:
+def explain_overfull(cluster: Cluster, space: Space, found: Found) -> PlannerError:
     """The error for one given plan that breaks a rule or does not fit."""
+    training = found.closest_question
+    space = replace(space, global_batch=training.global_batch)
     if not found.tally.cut_by["memory"]:
         return broken_rule(training, cluster, space)
     advice = "\n  what would make it fit: drop the options you gave and let `plan` choose, or "
@@ -58,7 +62,7 @@ def _devices_that_fit(training: Training, space: Space, found: Found) -> str:
     for factor in (2, 4, 8, 16, 32, 64):
         wider = replace(space, devices=space.devices * factor, allowed={**frugal, **space.allowed})
         # the network decides time only, so it can stay: this asks about memory
-        if search(replace(training, devices=wider.devices), wider, top=1).tally.feasible:
+        if search(replace(training, devices=wider.devices), wider, Wanted(top=1)).tally.feasible:
             lines += f" {wider.devices} devices, or"
             break
     needed = sum(float(value[0]) for value in memory_of(training, found.closest).values())

@@ -1,25 +1,29 @@
 """The exact search: every candidate that fits competes, the best are returned.
 
 Nothing is sampled. A candidate is dropped by a rule of the space, because it does not fit in memory, or by a
-bound that proves it slower than plans already at hand. Equal times are ordered by memory, then by the
+bound that proves it worse than plans already at hand. Equal figures are ordered by memory, then by the
 candidate's place in the enumeration, which is the same in every run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import added
-from planner.cost.step import memory_of, memory_totals, pipeline_bound, prepare, score
+from planner.cost.step import BUSY, memory_of, memory_totals, pipeline_bound, prepare, score
 from planner.cost.strategies import FIELDS, Strategies, join
 from planner.cost.training import Training
+from planner.search.objective import Objective
+from planner.search.pareto import on_the_front
 from planner.search.space import Space, Tally, layouts, zero_fits
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 _CHUNK = 2_000
 """Layouts whose candidates are scored at once, in order of their bound."""
@@ -27,23 +31,40 @@ _CHUNK = 2_000
 
 @dataclass(frozen=True)
 class Ranked:
-    """Plans with what they are ordered by: step time, memory, place in the enumeration. Arrays [plans]."""
+    """Plans with what they are ordered by: figures of merit, memory, place in the enumeration; arrays of [plans].
+
+    `figures` has shape [plans, objectives], `question` says which of the search's trainings a plan belongs to.
+    """
 
     plans: Strategies
-    step_time_s: Floats
+    question: Ints
+    figures: Floats
     total_bytes: Floats
     place: Ints
 
-    def best(self, top: int) -> Ranked:
-        """The first `top` in order."""
-        order = np.lexsort((self.place, self.total_bytes, self.step_time_s))[:top]
-        return Ranked(self.plans.take(order), self.step_time_s[order], self.total_bytes[order], self.place[order])
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def take(self, index: Ints | Bools) -> Ranked:
+        """The plans at `index`."""
+        return Ranked(
+            self.plans.take(index),
+            self.question[index],
+            self.figures[index],
+            self.total_bytes[index],
+            self.place[index],
+        )
+
+    def in_order(self) -> Ranked:
+        """By the first figure, then memory, then place."""
+        return self.take(np.lexsort((self.place, self.total_bytes, self.figures[:, 0])))
 
     def with_more(self, more: Ranked) -> Ranked:
         """Both together, unordered."""
         return Ranked(
             join([self.plans, more.plans]),
-            np.concatenate([self.step_time_s, more.step_time_s]),
+            np.concatenate([self.question, more.question]),
+            np.concatenate([self.figures, more.figures]),
             np.concatenate([self.total_bytes, more.total_bytes]),
             np.concatenate([self.place, more.place]),
         )
@@ -51,11 +72,61 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Found:
-    """The best plans in order, the counts, and the plan that needs least memory where none fits."""
+    """The best plans in order, the counts, and the plan that needs least memory where none fits.
 
+    `questions`: the trainings that were searched; `question` which of them each best plan belongs to.
+    """
+
+    questions: tuple[Training, ...]
     best: Strategies
+    question: Ints
+    figures: Floats
     tally: Tally
     closest: Strategies
+    closest_question: Training
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many of the best by which figure, or (several objectives) the whole Pareto front.
+
+    `diverse`: of plans with the same degrees only the best is kept.
+    """
+
+    objectives: tuple[Objective, ...] = (Objective(),)
+    top: int = 5
+    diverse: bool = False
+
+    @property
+    def front(self) -> bool:
+        """Whether the Pareto front is asked for."""
+        return len(self.objectives) > 1
+
+    def keep(self, plans: Ranked) -> Ranked:
+        """Those that can still be among the answer, in order."""
+        plans = plans.in_order()
+        if self.front:
+            return plans.take(on_the_front(plans.figures))
+        if self.diverse:
+            plans = plans.take(np.sort(_first_of_each(_degrees(plans))))
+        return plans.take(np.arange(min(self.top, len(plans))))
+
+    def threshold(self, best: Ranked) -> float:
+        """A first figure above which nothing can enter the answer any more."""
+        return float(best.figures[-1, 0]) if not self.front and len(best) == self.top else np.inf
+
+
+_DEGREES = ("tp", "pp", "cp", "dp", "ep")
+
+
+def _degrees(plans: Ranked) -> Ints:
+    return np.stack([getattr(plans.plans, name) for name in _DEGREES], axis=1)
+
+
+def _first_of_each(rows: Ints) -> Ints:
+    """The first position of each distinct row."""
+    _, first = np.unique(rows, axis=0, return_index=True)
+    return first
 
 
 def no_plans() -> Strategies:
@@ -63,75 +134,116 @@ def no_plans() -> Strategies:
     return Strategies(**{name: np.zeros(0, dtype=np.int64) for name in FIELDS})
 
 
-def search(training: Training, space: Space, *, top: int = 5) -> Found:
-    """The `top` fastest plans of the whole space, exactly."""
+def search(questions: Training | Sequence[Training], space: Space, wanted: Wanted | None = None) -> Found:
+    """The best plans of the whole space under all questions together, exactly.
+
+    `questions`: trainings that differ in settings or batch; each has its own space, `space` with its batch.
+    """
+    asked = (questions,) if isinstance(questions, Training) else tuple(questions)
+    wanted = wanted or Wanted()
     tally = Tally()
+    none = np.zeros(0, dtype=np.int64)
+    best = Ranked(no_plans(), none, np.zeros((0, len(wanted.objectives))), np.zeros(0), none)
+    closest = _Closest(no_plans(), asked[0], np.inf)
+    place = 0
+    for number, training in enumerate(asked):
+        for block in _blocks(training, replace(space, global_batch=training.global_batch), tally):
+            if block.fits.any():
+                best = _improved(block, best, wanted, number, place)
+            elif not tally.feasible and block.total.min() < closest.total_bytes:
+                closest = block.closest()
+            place += block.total.size
+    return Found(asked, best.plans, best.question, best.figures, tally, closest.plans, closest.training)
+
+
+@dataclass(frozen=True)
+class _Closest:
+    """The candidate that needs least memory."""
+
+    plans: Strategies
+    training: Training
+    total_bytes: float
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Layouts with the memory of their candidates, shape [layouts, zero stages, recompute modes]."""
+
+    training: Training
+    layouts: Strategies
+    total: Floats
+    fits: Bools
+    bound: Floats
+    zeros: Ints
+    modes: Ints
+
+    def candidates(self, chosen: Ints) -> Strategies:
+        """Candidates from (layout, ZeRO stage, recompute mode) positions, shape [plans, 3]."""
+        plans = self.layouts.take(chosen[:, 0])
+        return replace(plans, zero_stage=self.zeros[chosen[:, 1]], recompute=self.modes[chosen[:, 2]])
+
+    def closest(self) -> _Closest:
+        """The candidate that needs least memory."""
+        least = self.total.min()
+        return _Closest(self.candidates(np.argwhere(self.total == least)[:1]), self.training, float(least))
+
+
+def _blocks(training: Training, space: Space, tally: Tally) -> Iterator[_Block]:
+    """Blocks of layouts that the rules allow, with what of them fits; counts into `tally`."""
     values = space.values(training.workload)
     zeros, modes = values["zero_stage"], values["recompute"]
-    best = Ranked(no_plans(), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
-    closest, least, place = no_plans(), np.inf, 0
-    for block in layouts(space, training.workload, tally):
-        prepared = prepare(training, block)
-        total = memory_totals(training, block, prepared, tuple(zeros.tolist()), tuple(modes.tolist()))
-        total = np.where(zero_fits(block, zeros)[:, :, None], total, np.inf)
+    for layout in layouts(space, training.workload, tally):
+        prepared = prepare(training, layout)
+        total = memory_totals(training, layout, prepared, tuple(zeros.tolist()), tuple(modes.tolist()))
+        total = np.where(zero_fits(layout, zeros)[:, :, None], total, np.inf)
         fits = total <= training.accelerator.memory_bytes
         feasible = int(fits.sum())
         tally.feasible += feasible
         tally.cut_by["memory"] += int(np.isfinite(total).sum()) - feasible
-        if feasible:
-            bound = pipeline_bound(training, block, prepared)
-            best = _improved(training, best, block, bound, fits, (zeros, modes), place, top)
-        elif not tally.feasible and total.min() < least:
-            least = total.min()
-            closest = _variants(block, np.argwhere(total == least)[:1], zeros, modes)
-        place += total.size
-    return Found(best.plans, tally, closest)
+        bound = pipeline_bound(training, layout, prepared) if feasible else np.zeros(len(layout))
+        yield _Block(training, layout, total, fits, bound, zeros, modes)
 
 
-def _variants(block: Strategies, chosen: Ints, zeros: Ints, modes: Ints) -> Strategies:
-    """Candidates from (layout, ZeRO stage, recompute mode) positions, shape [plans, 3]."""
-    plans = block.take(chosen[:, 0])
-    return replace(plans, zero_stage=zeros[chosen[:, 1]], recompute=modes[chosen[:, 2]])
-
-
-def _improved(
-    training: Training,
-    best: Ranked,
-    block: Strategies,
-    bound: Floats,
-    fits: NDArray[np.bool_],
-    values: tuple[Ints, Ints],
-    place: int,
-    top: int,
-) -> Ranked:
+def _improved(block: _Block, best: Ranked, wanted: Wanted, question: int, place: int) -> Ranked:
     """The best plans after a block: its layouts are opened in the order of their lower bounds.
 
-    Once `top` plans are known, a layout whose bound is above the slowest of them cannot hold a better one,
-    nor can any after it. A bound equal to it is opened, so that ties are told apart as without a bound.
+    Once the answer is full, a layout whose bound is above its last plan cannot hold a better one, nor can any
+    after it. A bound equal to it is opened, so that ties are told apart as without a bound.
     """
-    inside = np.flatnonzero(fits.any(axis=(1, 2)))
+    inside = np.flatnonzero(block.fits.any(axis=(1, 2)))
+    least = np.where(block.fits, block.total, np.inf).min(axis=(1, 2))
+    bound = wanted.objectives[0].bound(block.training, block.bound, least)
     order = inside[np.argsort(bound[inside], kind="stable")]
     for start in range(0, len(order), _CHUNK):
         chunk = order[start : start + _CHUNK]
-        if len(best.plans) == top:
-            # the bound adds up the same terms in another order: a relative 1e-9 covers the rounding
-            chunk = chunk[bound[chunk] <= best.step_time_s[-1] * (1 + 1e-9)]
+        # the bound adds up the same terms in another order: a relative 1e-9 covers the rounding
+        threshold = wanted.threshold(best)
+        chunk = chunk[bound[chunk] <= threshold + 1e-9 * abs(threshold)]
         if not len(chunk):
             break
-        chosen = np.argwhere(fits[chunk])
+        chosen = np.argwhere(block.fits[chunk])
         chosen[:, 0] = chunk[chosen[:, 0]]
-        best = best.with_more(_ranked(training, _variants(block, chosen, *values), chosen, fits.shape, place, top))
-        best = best.best(top)
+        best = wanted.keep(best.with_more(_ranked(block, chosen, wanted, question, place)))
     return best
 
 
-def _ranked(
-    training: Training, plans: Strategies, chosen: Ints, shape: tuple[int, ...], place: int, top: int
-) -> Ranked:
-    """Score plans; those that cannot be among the first `top` by time alone are left out."""
-    step = score(training, plans).step_time_s
-    if len(step) > top:
-        near = np.flatnonzero(step <= np.partition(step, top - 1)[top - 1])
-        plans, step, chosen = plans.take(near), step[near], chosen[near]
-    total = added(memory_of(training, plans).values())
-    return Ranked(plans, step, total, place + np.ravel_multi_index(tuple(chosen.T), shape))
+def _ranked(block: _Block, chosen: Ints, wanted: Wanted, question: int, place: int) -> Ranked:
+    """Score candidates; those that cannot be in the answer by their figures alone are left out."""
+    training, plans = block.training, block.candidates(chosen)
+    scores = score(training, plans)
+    busy = added([scores.terms[name] for name in BUSY])
+    total = block.total[tuple(chosen.T)]
+    figures = np.stack([one.value(training, scores.step_time_s, busy, total) for one in wanted.objectives], axis=1)
+    near = np.arange(len(plans))
+    if not wanted.front and not wanted.diverse and len(plans) > wanted.top:
+        first = figures[:, 0]
+        near = np.flatnonzero(first <= np.partition(first, wanted.top - 1)[wanted.top - 1])
+    places = place + np.ravel_multi_index(tuple(chosen.T), block.total.shape)
+    kept = plans.take(near)
+    return Ranked(
+        kept,
+        np.full(len(near), question),
+        figures[near],
+        added(memory_of(training, kept).values()) if len(near) < _CHUNK else total[near],
+        places[near],
+    )

@@ -37,6 +37,7 @@ RULES = {
 AS_TP = 0
 """Code of an expert-tensor-parallel degree that follows tp."""
 _BLOCK = 200_000
+_CROSSED = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,13 @@ def layouts(space: Space, workload: Workload, tally: Tally) -> Iterator[Strategi
     if not per_split:
         return  # a pin that no candidate can have
     splits = _cut_splits(space, workload, splits, per_split, tally)
-    rows = _with_inner(space, workload, splits, values, tally)
-    count = len(rows)
-    for start in range(0, count, _BLOCK):
-        yield rows.take(np.arange(start, min(start + _BLOCK, count)))
+    # as many splits at a time as keep what is crossed in memory at once within bounds
+    at_once = max(1, _CROSSED // max(1, per_split // (len(values["zero_stage"]) * len(values["recompute"]))))
+    for first in range(0, len(splits["tp"]), at_once):
+        some = {name: column[first : first + at_once] for name, column in splits.items()}
+        rows = _with_inner(space, workload, some, values, tally)
+        for start in range(0, len(rows), _BLOCK):
+            yield rows.take(np.arange(start, min(start + _BLOCK, len(rows))))
 
 
 def _splits(space: Space) -> dict[str, Ints]:

@@ -9,7 +9,7 @@ from planner.cost.flops import model_flops, recomputed_flops
 from planner.cost.step import memory_of, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
-from planner.search.search import search
+from planner.search.search import Wanted, search
 from planner.search.space import RULES
 from planner.validation.binding import Question, bind
 from planner.validation.runs import RowError, Run, Skipped
@@ -76,12 +76,12 @@ def chosen_plan(question: Question) -> tuple[Strategies, tuple[str, ...]]:
     part = question.training.accelerator
     # it ran, so it fitted: a plan that is over by no more than the memory model's own error is not ruled out
     near = replace(question.training, accelerator=replace(part, memory_bytes=part.memory_bytes * _MEMORY_ERROR))
-    found = search(near, question.space, top=1)
+    found = search(near, question.space, Wanted(top=1))
     filled = question.filled
     if not found.tally.feasible and found.tally.cut_by["memory"]:
         # take the row's word over the memory model's, and say so
         boundless = replace(question.training.accelerator, memory_bytes=float("inf"))
-        found = search(replace(question.training, accelerator=boundless), question.space, top=1)
+        found = search(replace(question.training, accelerator=boundless), question.space, Wanted(top=1))
         filled = (*filled, "memory")
     if not found.tally.feasible:
         cut = [rule for rule in RULES if found.tally.cut_by[rule]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from planner.cost.step import memory_of, score
 from planner.cost.strategies import FIELDS, one_strategy
 from planner.cost.training import Training, training
-from planner.search.search import search
+from planner.search.search import Wanted, search
 from planner.search.space import Space
 from planner.workload.operators import Workload
 from tests.examples import clusters, lab, question, tiny, workloads
@@ -106,7 +106,7 @@ narrow = st.fixed_dictionaries(
 def test_the_best_equal_a_slow_loops_best(workload, cluster, batch, allowed, top) -> None:
     space = Space(min(cluster.devices, 4), batch, {"vpp": (1, 2), "micro_batch": (1, 2), **allowed})
     q = training(workload, cluster, global_batch=batch)
-    found = search(q, space, top=top)
+    found = search(q, space, Wanted(top=top))
     count, kept = slow_loop(q, space)
     assert found.tally.candidates == count
     assert found.tally.feasible == len(kept)
@@ -127,10 +127,10 @@ def test_every_candidate_is_counted_once(workload, cluster, batch, allowed) -> N
 
 def test_the_answer_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypatch) -> None:
     q, space = question(), Space(16, 32)
-    whole = search(q, space, top=20)
+    whole = search(q, space, Wanted(top=20))
     monkeypatch.setattr("planner.search.space._BLOCK", 97)
     monkeypatch.setattr("planner.search.search._CHUNK", 13)
-    pieces = search(q, space, top=20)
+    pieces = search(q, space, Wanted(top=20))
     assert pieces.tally == whole.tally
     for name in FIELDS:
         assert getattr(pieces.best, name).tolist() == getattr(whole.best, name).tolist()
@@ -138,7 +138,7 @@ def test_the_answer_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypa
 
 def test_more_plans_begin_with_the_fewer() -> None:
     q, space = question(tiny(), lab(memory=3)), Space(16, 32)
-    few, many = search(q, space, top=3).best, search(q, space, top=30).best
+    few, many = search(q, space, Wanted(top=3)).best, search(q, space, Wanted(top=30)).best
     assert [few.row(i) for i in range(3)] == [many.row(i) for i in range(3)]
     steps = score(q, many).step_time_s
     assert (np.diff(steps) >= 0).all()

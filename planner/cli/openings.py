@@ -1,0 +1,133 @@
+"""Options that open settings to the search, pin them, or say what the best plan is; from the command line or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from planner.search.objective import Objective
+
+_LISTED = "one or more, with commas"
+
+ScheduleOption = Annotated[str | None, typer.Option("--schedule", help="1f1b, zero-bubble.")]
+TpOverlap = Annotated[str | None, typer.Option("--tp-overlap", help="Hide tensor-parallel exchange: no, yes.")]
+DpOverlap = Annotated[str | None, typer.Option("--dp-overlap", help="Hide gradients' exchange: yes, no.")]
+CpExchangeOption = Annotated[
+    str | None, typer.Option("--cp-exchange", help="Context parallelism by ring, all-gather, all-to-all.")
+]
+GradientsOption = Annotated[str | None, typer.Option("--gradients", help="Gradients as held and sent: fp32, bf16.")]
+OffloadOption = Annotated[
+    str | None,
+    typer.Option("--offload", help="To the host: none, optimizer, activations, weights, or joined by +."),
+]
+OrderOption = Annotated[
+    str | None, typer.Option("--order", help="Dimensions on ranks, inside out: tp-cp-dp-pp, tp-cp-pp-dp, ...")
+]
+ShardGroup = Annotated[str | None, typer.Option("--shard-group", help="Ranks that ZeRO shards over: all, 8, ...")]
+RecomputeLayers = Annotated[
+    str | None, typer.Option("--recompute-layers", help="Layers of a chunk that full recompute repeats: all, 1, ...")
+]
+Etp = Annotated[str | None, typer.Option("--etp", help="Expert-tensor parallel degree: 1, or as tp.")]
+SpaceFile = Annotated[
+    Path | None, typer.Option("--space", help="A TOML file with any of these options; the command line goes first.")
+]
+
+_MOST = 1_000_000
+
+
+def read_settings(options: dict[str, str | None]) -> dict[str, tuple[str, ...]]:
+    """Allowed values of each setting that was given. Raises InputError with the nearest name."""
+    from planner.search.settings import SETTINGS
+
+    allowed = {}
+    for name, text in options.items():
+        if text is not None:
+            setting = SETTINGS[name]
+            key = f"--{name.replace('_', '-')}"
+            parts = [part.strip().casefold() for part in text.split(",")]
+            allowed[name] = tuple(dict.fromkeys(_value(part, key, setting.names, setting.counts) for part in parts))
+    return allowed
+
+
+def _value(text: str, key: str, names: tuple[str, ...], counts: bool) -> str:
+    if text in names:
+        return text
+    if counts and text.isdecimal() and 1 <= int(text) <= _MOST:
+        return str(int(text))
+    joined = "+".join(sorted(text.split("+")))
+    by_parts = {"+".join(sorted(name.split("+"))): name for name in names}
+    if joined in by_parts:
+        return by_parts[joined]
+    expected = f"one or more of {', '.join(names)}" + (", or a whole number" if counts else "")
+    raise InputError("unknown value", key=key, value=text, expected=expected, suggestion=nearest(text, names))
+
+
+def read_space(path: Path | None, options: dict[str, str | None]) -> dict[str, str | None]:
+    """The options with what a file says of those that were not given. Raises InputError for a wrong key or type."""
+    if path is None:
+        return options
+    from planner.cli.files import read_text
+    from planner.decode import parse
+
+    raw = parse(read_text(path, (".toml",), "a TOML file with the space's options"), "toml", str(path))
+    known = {name.replace("_", "-"): name for name in options}
+    read = dict(options)
+    for key, value in raw.items():
+        name = known.get(key.replace("_", "-"))
+        if name is None:
+            raise InputError(
+                "unknown key",
+                origin=str(path),
+                key=key,
+                expected=f"one of {', '.join(known)}",
+                suggestion=nearest(key, known),
+            )
+        if read[name] is None:
+            read[name] = _text(value, str(path), key)
+    return read
+
+
+def _text(value: object, origin: str, key: str) -> str:
+    """A value of the file as it would be on the command line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | str):
+        return str(value)
+    if isinstance(value, list) and value and all(isinstance(one, int | str) for one in value):
+        return ",".join(_text(one, origin, key) for one in value)
+    raise InputError(
+        "wrong type", origin=origin, key=key, value=value, expected="a number, a text, or a list of them"
+    )
+
+
+def read_objectives(name: str, pareto: str | None, critical: str | None, *, batches: int) -> tuple[Objective, ...]:
+    """The one objective, or the two or three of a Pareto front. Raises InputError."""
+    from typing import get_args
+
+    from planner.cli.inputs import MOST_TOKENS
+    from planner.search.objective import Objective, ObjectiveName
+    from planner.units import parse_count
+
+    names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
+    key = "--objective" if pareto is None else "--pareto"
+    parts = [part.strip().casefold() for part in (pareto or name).split(",")]
+    for part in parts:
+        if part not in names:
+            expected = f"of {', '.join(names)}"
+            raise InputError(
+                "unknown objective", key=key, value=part, expected=expected, suggestion=nearest(part, names)
+            )
+    wanted = (2, 3) if pareto is not None else (1,)
+    if len(dict.fromkeys(parts)) != len(parts) or len(parts) not in wanted:
+        expected = "two or three different objectives" if pareto is not None else "one objective"
+        raise InputError("not so many", key=key, value=pareto or name, expected=expected)
+    tokens = 0.0
+    if critical is not None:
+        text = critical.casefold().removesuffix("tokens").removesuffix("token").strip()
+        tokens = float(parse_count(text, key="--critical-batch", maximum=MOST_TOKENS, example="4M tokens"))
+    return tuple(Objective(one, tokens, batches > 1) for one in names if one in parts)

@@ -1,0 +1,88 @@
+"""What makes one plan better than another: a figure of merit, the smaller the better, with a lower bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost.training import Training
+from planner.errors import InputError
+
+Floats = NDArray[np.float64]
+
+ObjectiveName = Literal["step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A figure of merit. Arrays of shape [plans] in and out.
+
+    `critical_batch_tokens`: with B tokens a step, a loss that takes S steps of a very large batch takes
+    S (1 + critical / B) (McCandlish et al. 2018, arXiv 1812.06162, equation 2.11): a batch above it is wasted in part.
+    `across_batches`: plans of several batches compete, so that times are told by the token.
+    """
+
+    name: ObjectiveName = "step-time"
+    critical_batch_tokens: float = 0.0
+    across_batches: bool = False
+
+    def value(self, training: Training, step_time_s: Floats, busy_s: Floats, total_bytes: Floats) -> Floats:
+        """The figure of each plan; `busy_s`: seconds of a step in which the device computes."""
+        if self.name == "memory-headroom":
+            return total_bytes - training.accelerator.memory_bytes
+        return self._per_token(training, step_time_s, busy_s)
+
+    def bound(self, training: Training, step_time_s: Floats, total_bytes: Floats) -> Floats:
+        """At most the figure, where `step_time_s` is at most the step and `total_bytes` at most the memory.
+
+        Every figure grows with its arguments: time by itself, money and energy by time at constant or idle power.
+        """
+        if self.name == "memory-headroom":
+            return total_bytes - training.accelerator.memory_bytes
+        return self._per_token(training, step_time_s, np.zeros_like(step_time_s))
+
+    def _per_token(self, training: Training, step_time_s: Floats, busy_s: Floats) -> Floats:
+        """Per effective token: seconds, device-seconds, dollars or joules."""
+        if self.name in ("step-time", "tokens-per-s-per-device") and not self.across_batches:
+            return step_time_s
+        tokens = training.global_batch * training.workload.seq_length
+        worth = tokens / (1.0 + self.critical_batch_tokens / tokens)
+        if self.name == "cost":
+            return step_time_s * (training.devices * training.usd_per_device_hour / 3600 / worth)
+        if self.name == "energy":
+            return energy_j(training, step_time_s, busy_s) / worth
+        if self.name == "tokens-per-s-per-device":
+            return step_time_s * (training.devices / worth)
+        return step_time_s / worth
+
+
+def check_known(objectives: tuple[Objective, ...], training: Training) -> None:
+    """Raises InputError where an objective needs a figure that nobody published: a rent, a power."""
+    part = training.accelerator
+    for one in objectives:
+        lacks = {"cost": not training.usd_per_device_hour, "energy": not part.tdp_w}.get(one.name, False)
+        if lacks:
+            what = "rent" if one.name == "cost" else "power"
+            raise InputError(
+                f"no {what} is known of {part.title}",
+                key="--objective",
+                value=one.name,
+                expected="an objective by time or memory, or a cluster file whose accelerator says it",
+            )
+
+
+def energy_j(training: Training, step_time_s: Floats, busy_s: Floats) -> Floats:
+    """Joules of all devices in a step: at rated power while computing, idle power else, shape [plans].
+
+    Where a part's idle power is not public, a fifth of its rated power is taken.
+    """
+    part = training.accelerator
+    rated = part.tdp_w or 0.0
+    idle = part.idle_w if part.idle_w is not None else _IDLE_SHARE * rated
+    return training.devices * (idle * step_time_s + (rated - idle) * np.minimum(busy_s, step_time_s))
+
+
+_IDLE_SHARE = 0.2
