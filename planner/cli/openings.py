@@ -1,4 +1,4 @@
-"""Options that open settings to the search, pin them, or say what the best plan is; from the command line or a file."""
+"""Options that open settings to the search, pin them, or say what is best; from the command line or a file."""
 
 from __future__ import annotations
 

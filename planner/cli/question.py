@@ -93,7 +93,7 @@ FlopsConvention = Annotated[
 ]
 FrameworkName = Annotated[
     Framework | None,
-    typer.Option("--framework", case_sensitive=False, help="The trainer; else megatron or megatron-classic, on TPUs maxtext."),
+    typer.Option("--framework", case_sensitive=False, help="The trainer; else Megatron, on TPUs maxtext."),
 ]
 LaunchMode = Annotated[
     Launch | None,

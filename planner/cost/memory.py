@@ -134,9 +134,10 @@ def kept_activations(
     )
     kept, restored = (table[recompute, layer_row][:, None, :] for table in by_mode)
     counts = stages.counts[split]
-    again = recomputed_share(training, s)[:, None, None]
-    unkept = saved[layer_row][:, None, :] - kept
-    kept = np.where((recompute == 2)[:, None, None], kept + (1.0 - again) * unkept, kept)
+    if training.recompute_layers is not None:
+        again = recomputed_share(training, s)[:, None, None]
+        unkept = saved[layer_row][:, None, :] - kept
+        kept = np.where((recompute == 2)[:, None, None], kept + (1.0 - again) * unkept, kept)
     at_work = largest(np.where(counts[:, :, :-2] > 0, restored[:, :, :-2], 0.0))
     held = 1.0 + (training.framework.fragmentation if training.launch == "eager" else 0.0)
     # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient

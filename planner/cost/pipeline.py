@@ -108,20 +108,23 @@ def _dealt(prefix: Ints, pp: int, vpp: int) -> Floats:
 
 def _distinct_rows(rows: Floats) -> tuple[Floats, Ints]:
     """The distinct rows, and each one's first position, in order of that."""
+    if len(rows) == 1:
+        return rows, np.zeros(1, dtype=np.int64)
     # neighbours repeat: compare with the one before, then only the few that differ with each other
-    changes = np.concatenate([[0], np.flatnonzero(np.any(rows[1:] != rows[:-1], axis=1)) + 1])
-    first: dict[bytes, int] = {}
-    for i in changes:
-        first.setdefault(rows[i].tobytes(), int(i))
+    changes = (rows[1:] != rows[:-1]).any(axis=1).nonzero()[0] + 1
+    first: dict[bytes, int] = {rows[0].tobytes(): 0}
+    for i in changes.tolist():
+        first.setdefault(rows[i].tobytes(), i)
     index = np.array(list(first.values()))
     return rows[index], index
 
 
 def _turns(chunks: Floats) -> tuple[list[Floats], Floats]:
     """Distinct turns as their distinct chunks, and how often each comes: from [vpp, pp, kinds]."""
-    flat, index = _distinct_rows(chunks.reshape(len(chunks), -1))
-    repeats = (chunks.reshape(len(chunks), -1)[None] == flat[:, None]).all(axis=2).sum(axis=1)
-    return [_distinct_rows(chunks[i])[0] for i in index], repeats.astype(np.float64)
+    whole = chunks.reshape(len(chunks), -1)
+    flat, index = _distinct_rows(whole)
+    repeats = [float((whole == one).all(axis=1).sum()) for one in flat]
+    return [_distinct_rows(chunks[i])[0] for i in index.tolist()], np.array(repeats)
 
 
 def in_flight(pp: Ints, vpp: Ints, micro_batches: Ints, index: Ints) -> Floats:

@@ -94,7 +94,7 @@ def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
     slowest = p.stages.slowest_path(p.split, per_layer)
     n = training.global_batch // (s.dp * s.micro_batch)
     sends, _ = _sends(training, s, n)
-    return n * slowest + sends + _bubble(training, s, p, per_layer)
+    return n * slowest + sends + _bubble(training, s, p, per_layer, slowest)
 
 
 def score(training: Training, s: Strategies) -> Scores:
@@ -116,7 +116,7 @@ def score(training: Training, s: Strategies) -> Scores:
     terms = {name: n * stage[name] for name in TERMS[:6]}
     terms |= {
         "pipeline_send": sends,
-        "pipeline_bubble": _bubble(training, s, p, per_layer),
+        "pipeline_bubble": _bubble(training, s, p, per_layer, p.stages.slowest_path(p.split, per_layer)),
         "data_parallel": dp_shown,
         "optimizer": optimizer_seconds(training, s, p.parameters),
         "offload": offload_shown,
@@ -153,8 +153,9 @@ def _terms_per_layer(tables: LayerTables) -> dict[str, Floats]:
     }
 
 
-def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -> Floats:
+def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats, slowest: Floats) -> Floats:
     """Filling and draining: one micro-batch on all stages but the slowest, over vpp when interleaved; [plans].
+    `slowest`: that one's seconds, by `per_layer`.
 
     The zero-bubble schedule ZB-H1 (Qi et al. 2023, arXiv 2401.10241, table 2) puts the weights' gradients W where
     1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), in the same memory; it is not interleaved.
@@ -163,7 +164,8 @@ def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -
     if training.schedule == "zero-bubble":
         weight = p.tables.weight[p.layer_row]
         waits = np.where((s.vpp == 1)[:, None], np.maximum(per_layer - 2 * weight, 0.0), per_layer)
-    others = weighted(p.stages.whole[None, :], waits) - p.stages.slowest_path(p.split, waits)
+        slowest = p.stages.slowest_path(p.split, waits)
+    others = weighted(p.stages.whole[None, :], waits) - slowest
     bubble: Floats = np.maximum(others, 0.0) / s.vpp
     return bubble
 

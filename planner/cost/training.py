@@ -228,8 +228,8 @@ def _host(cluster: Cluster, offload: Offload) -> Host | None:
 
 
 def usual_framework(accelerator: Accelerator) -> FrameworkName:
-    """What large models are trained with on a part: MaxText on TPUs, Megatron elsewhere; with whole steps as one graph
-    where NVIDIA's recipes do it (Megatron-Bridge, scripts/performance/configs).
+    """What large models are trained with on a part: MaxText on TPUs, Megatron elsewhere, with whole steps as one
+    graph where NVIDIA's recipes do it (Megatron-Bridge, scripts/performance/configs).
     """
     if accelerator.architecture.startswith("tpu"):
         return "maxtext"

@@ -21,7 +21,7 @@ class Objective:
     """A figure of merit. Arrays of shape [plans] in and out.
 
     `critical_batch_tokens`: with B tokens a step, a loss that takes S steps of a very large batch takes
-    S (1 + critical / B) (McCandlish et al. 2018, arXiv 1812.06162, equation 2.11): a batch above it is wasted in part.
+    S (1 + critical / B) (McCandlish et al. 2018, arXiv 1812.06162, equation 2.11): more than it is wasted in part.
     `across_batches`: plans of several batches compete, so that times are told by the token.
     """
 

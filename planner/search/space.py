@@ -93,7 +93,8 @@ def divisors(number: int) -> Ints:
     """All divisors, ascending."""
     small = np.arange(1, int(np.sqrt(number)) + 1)
     small = small[number % small == 0]
-    return np.unique(np.concatenate([small, number // small]))
+    large = (number // small)[::-1]
+    return np.concatenate([small, large[int(large[0] == small[-1]) :]])
 
 
 def layouts(space: Space, workload: Workload, tally: Tally) -> Iterator[Strategies]:

@@ -25,7 +25,7 @@ def document(*arguments: str, program: tuple[str, ...] = ("plan",)) -> dict:
 def test_names_are_read_in_either_case() -> None:
     plain = document(*PINNED, "--precision", "fp8", "--recompute", "none", "--tokens", "15T")
     loud = ("Llama-3-8B", "-c", "DGX-H100", *PINNED[3:], "--precision", "FP8", "--recompute", "NONE")
-    assert document(*loud, "--tokens", "15t", "--attention", "FLASH", "--framework", "Megatron") == plain
+    assert document(*loud, "--tokens", "15t", "--attention", "FLASH", "--framework", "Megatron-Classic") == plain
 
 
 def test_a_sequence_takes_binary_suffixes() -> None:
@@ -43,7 +43,7 @@ def test_the_trainer_is_chosen_and_told(program: tuple[str, ...]) -> None:
     pins = (*DENSE, "--tp", "4", "--zero", "1", "--recompute", "full")
     chosen = (*pins, "--framework", "fsdp2", "--launch", "compiled", "--gradients", "bf16")
     plain, other = document(*pins, program=program), document(*chosen, program=program)
-    assert plain["training"]["framework"] == "megatron"
+    assert plain["training"]["framework"] == "megatron-classic"
     assert (other["training"]["framework"], other["training"]["launch"]) == ("fsdp2", "compiled")
     assert other["plans"][0]["step_time_s"] != plain["plans"][0]["step_time_s"]
     step = call(*program, *chosen).stdout.splitlines()[2]
@@ -53,6 +53,8 @@ def test_the_trainer_is_chosen_and_told(program: tuple[str, ...]) -> None:
 def test_without_a_choice_the_trainer_is_the_one_that_the_part_is_used_with() -> None:
     question = ("llama-3-8b", "-c", "tpu-v5p", "--nodes", "16", "-b", "64", "--vpp", "1")
     assert document(*question)["training"]["framework"] == "maxtext"
+    blackwell = ("llama-3-8b", "-c", "dgx-b200", "--nodes", "1", "-b", "64", "--vpp", "1")
+    assert document(*blackwell)["training"]["framework"] == "megatron"
 
 
 def test_narrower_gradients_take_less_memory() -> None:

@@ -101,7 +101,7 @@ def test_a_degree_of_one_costs_no_collective(plan) -> None:
 
 def test_the_bubble_of_equal_stages_is_the_papers() -> None:
     """(pp - 1) / (n vpp) of the work without a bubble (arXiv 2104.04473, section 2.2), ends left out."""
-    q = question(tiny(layers=48, hidden_size=2048, vocab_size=1), batch=64)
+    q = replace(question(tiny(layers=48, hidden_size=2048, vocab_size=1), batch=64), launch="graph")
     for vpp in (1, 2, 3):
         terms = score(q, one_strategy(pp=4, dp=4, vpp=vpp)).terms
         work = sum(float(terms[name][0]) for name in TERMS[:6])
