@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import reduce
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Array = TypeVar("Array", Floats, Ints)
 
 
 def weighted(weights: Floats, values: Floats) -> Floats:
@@ -20,6 +23,12 @@ def weighted(weights: Floats, values: Floats) -> Floats:
     for entry in range(1, weights.shape[-1]):
         total = total + weights[..., entry] * values[..., entry]
     return total
+
+
+def gathered(table: Array, index: Ints) -> Array:
+    """`table[index]`, kept in memory entry by entry: what then runs over the plans runs over neighbours."""
+    columns = np.ascontiguousarray(np.moveaxis(table, 0, -1))
+    return np.moveaxis(np.take(columns, index, axis=-1), -1, 0)
 
 
 def added(parts: Iterable[Floats]) -> Floats:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.arrays import added, largest, weighted
+from planner.cost.arrays import added, gathered, largest, weighted
 from planner.cost.distinct import distinct
 from planner.cost.layers import LayerTables, layer_kinds
 from planner.cost.pipeline import Stages, in_flight
@@ -68,9 +68,9 @@ def stage_parameters(training: Training, s: Strategies, stages: Stages, split: I
     dense = dense + copied / tp
     ends = weighted(counts[:, :, -2:], per_kind[:, None, -2:]) + copied / tp
     return Parameters(
-        dense=dense[keys.of],
-        expert=weighted(counts, per_kind_expert[:, None, :])[keys.of],
-        ends=ends[keys.of],
+        dense=gathered(dense, keys.of),
+        expert=gathered(weighted(counts, per_kind_expert[:, None, :]), keys.of),
+        ends=gathered(ends, keys.of),
         largest_dense=per_kind[:, :-2].max(axis=1)[keys.of],
         largest_expert=per_kind_expert[:, :-2].max(axis=1)[keys.of],
     )
@@ -108,7 +108,8 @@ def micro_batches_in_flight(training: Training, s: Strategies, stages: Stages, s
     count = np.maximum(training.global_batch // (s.dp * s.micro_batch), 1)
     keys = distinct(split, count)
     first = keys.first
-    return in_flight(s.pp[first], s.vpp[first], count[first], stages.index[split[first]])[keys.of]
+    held = in_flight(s.pp[first], s.vpp[first], count[first], stages.index[split[first]])
+    return gathered(held, keys.of)
 
 
 def kept_activations(
@@ -129,11 +130,12 @@ def kept_activations(
     saved, dropped = tables.saved_bytes, tables.dropped_bytes
     least = np.minimum(tables.input_bytes, saved - dropped)
     by_mode = (
-        np.stack([saved, saved - dropped, least]),
-        np.stack([np.zeros_like(saved), dropped, saved - least]),
+        np.concatenate([saved, saved - dropped, least]),
+        np.concatenate([np.zeros_like(saved), dropped, saved - least]),
     )
-    kept, restored = (table[recompute, layer_row][:, None, :] for table in by_mode)
-    counts = stages.counts[split]
+    row = recompute * len(saved) + layer_row
+    kept, restored = (gathered(table, row)[:, None, :] for table in by_mode)
+    counts = gathered(stages.counts, split)
     if training.recompute_layers is not None:
         again = recomputed_share(training, s)[:, None, None]
         unkept = saved[layer_row][:, None, :] - kept
@@ -199,7 +201,7 @@ def totals(
     owners = distinct(s.tp, s.ep, s.etp, s.dp * s.cp, split)
     owner, held = s.take(owners.first), parameters.take(owners.first)
     states = [
-        added(model_state(training, owner, held, np.full(len(owner), zero)).values())[owners.of]
+        gathered(added(model_state(training, owner, held, np.full(len(owner), zero)).values()), owners.of)
         for zero in zero_stages
     ]
     kept = [

@@ -8,19 +8,17 @@ layers + 2 can be dealt evenly, embedding and head count as a layer each (Llama 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.arrays import largest, weighted
+from planner.cost.arrays import Array, gathered, largest, weighted
 from planner.cost.distinct import distinct
 from planner.cost.strategies import Strategies
 from planner.workload.operators import Workload
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Array = TypeVar("Array", Floats, Ints)
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,15 @@ class Stages:
 
         `per_layer`: seconds of one layer of each kind, shape [plans, kinds].
         """
-        return weighted(self.turns[split], largest(weighted(self.chunks[split], per_layer[:, None, None, :])))
+        times = largest(weighted(gathered(self.chunks, split), per_layer[:, None, None, :]))
+        return weighted(gathered(self.turns, split), times)
 
     def slowest_layers(self, split: Ints, per_layer: Floats) -> Floats:
         """Layers of each kind on that path, shape [plans, kinds]."""
-        times = weighted(self.chunks[split], per_layer[:, None, None, :])
-        chosen = np.take_along_axis(self.chunks[split], np.argmax(times, axis=2)[:, :, None, None], axis=2)[:, :, 0]
-        return weighted(self.turns[split][:, None, :], np.moveaxis(chosen, 1, 2))
+        chunks = gathered(self.chunks, split)
+        times = weighted(chunks, per_layer[:, None, None, :])
+        chosen = np.take_along_axis(chunks, np.argmax(times, axis=2)[:, :, None, None], axis=2)[:, :, 0]
+        return weighted(gathered(self.turns, split)[:, None, :], np.moveaxis(chosen, 1, 2))
 
 
 def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, Ints]:
@@ -63,23 +63,31 @@ def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, In
     dealt = [_dealt(prefix, int(pp), int(vpp)) for pp, vpp in pairs]
     stages = [_distinct_rows(chunks.sum(axis=0)) for chunks in dealt]
     turns = [_turns(chunks) for chunks in dealt]
-    most_stages = max(len(index) for _, index in stages)
-    most_turns = max(len(repeats) for _, repeats in turns)
-    most_chunks = max(chunks.shape[0] for found, _ in turns for chunks in found)
     return Stages(
-        counts=np.stack([_padded(counts, most_stages) for counts, _ in stages]),
-        index=np.stack([_padded(index, most_stages) for _, index in stages]),
-        chunks=np.stack(
-            [_padded(np.stack([_padded(c, most_chunks) for c in found]), most_turns) for found, _ in turns]
-        ),
-        turns=np.stack([np.pad(repeats, (0, most_turns - len(repeats))) for _, repeats in turns]),
+        counts=_padded([counts for counts, _ in stages]),
+        index=_padded([index for _, index in stages]),
+        chunks=_padded_turns([found for found, _ in turns]),
+        turns=_padded([repeats for _, repeats in turns], repeat=False),
         whole=np.concatenate([prefix[-1], [1, 1]]).astype(np.float64),
     ), splits.of
 
 
-def _padded(rows: Array, most: int) -> Array:
-    """`rows` with the first one repeated at the end, `most` in all."""
-    return np.concatenate([rows, np.repeat(rows[:1], most - len(rows), axis=0)])
+def _padded(tables: list[Array], *, repeat: bool = True) -> Array:
+    """All tables as one, each made as long as the longest by its first row, or by zeros."""
+    longest = max(map(len, tables))
+    whole = np.zeros((len(tables), longest, *tables[0].shape[1:]), dtype=tables[0].dtype)
+    for padded, table in zip(whole, tables, strict=True):
+        if repeat:
+            padded[:] = table[0]
+        padded[: len(table)] = table
+    return whole
+
+
+def _padded_turns(found: list[list[Floats]]) -> Floats:
+    """The chunks of every split's turns as one table, shape [splits, turns, chunks, kinds]."""
+    chunks = _padded([chunks for turns in found for chunks in turns])
+    ends = np.cumsum([len(turns) for turns in found])
+    return _padded(np.split(chunks, ends[:-1]))
 
 
 def _prefix(workload: Workload) -> Ints:

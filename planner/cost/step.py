@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.arrays import added, weighted
+from planner.cost.arrays import added, gathered, weighted
 from planner.cost.collectives import send
 from planner.cost.data_parallel import data_parallel, optimizer_seconds, own_parameters
 from planner.cost.flops import model_flops, recomputed_flops
@@ -90,7 +90,7 @@ def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
     and the others' sum, is least; n t_max + (sum_i t_i - t_max)/vpp grows in every t_i, since n >= 1/vpp.
     Data-parallel exchange, optimizer and overhead are at least zero.
     """
-    per_layer = added(_terms_per_layer(p.tables).values())[0][p.layer_row]
+    per_layer = gathered(added(_terms_per_layer(p.tables).values())[0], p.layer_row)
     slowest = p.stages.slowest_path(p.split, per_layer)
     n = training.global_batch // (s.dp * s.micro_batch)
     sends, _ = _sends(training, s, n)
@@ -162,7 +162,7 @@ def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats, s
     """
     waits = per_layer
     if training.schedule == "zero-bubble":
-        weight = p.tables.weight[p.layer_row]
+        weight = gathered(p.tables.weight, p.layer_row)
         waits = np.where((s.vpp == 1)[:, None], np.maximum(per_layer - 2 * weight, 0.0), per_layer)
         slowest = p.stages.slowest_path(p.split, waits)
     others = weighted(p.stages.whole[None, :], waits) - slowest

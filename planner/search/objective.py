@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,13 +36,13 @@ class Objective:
             return total_bytes - training.accelerator.memory_bytes
         return self._per_token(training, step_time_s, busy_s)
 
-    def bound(self, training: Training, step_time_s: Floats, total_bytes: Floats) -> Floats:
-        """At most the figure, where `step_time_s` is at most the step and `total_bytes` at most the memory.
+    def bound(self, training: Training, step_time_s: Floats, least_bytes: Callable[[], Floats]) -> Floats:
+        """At most the figure, where `step_time_s` is at most the step and `least_bytes()` at most the memory.
 
         Every figure grows with its arguments: time by itself, money and energy by time at constant or idle power.
         """
         if self.name == "memory-headroom":
-            return total_bytes - training.accelerator.memory_bytes
+            return least_bytes() - training.accelerator.memory_bytes
         return self._per_token(training, step_time_s, np.zeros_like(step_time_s))
 
     def _per_token(self, training: Training, step_time_s: Floats, busy_s: Floats) -> Floats:

@@ -182,6 +182,11 @@ class _Block:
         plans = self.layouts.take(chosen[:, 0])
         return replace(plans, zero_stage=self.zeros[chosen[:, 1]], recompute=self.modes[chosen[:, 2]])
 
+    def least_bytes(self) -> Floats:
+        """The least memory of each layout's candidates that fit, shape [layouts]."""
+        least: Floats = np.where(self.fits, self.total, np.inf).min(axis=(1, 2))
+        return least
+
     def closest(self) -> _Closest:
         """The candidate that needs least memory."""
         least = self.total.min()
@@ -211,8 +216,7 @@ def _improved(block: _Block, best: Ranked, wanted: Wanted, question: int, place:
     after it. A bound equal to it is opened, so that ties are told apart as without a bound.
     """
     inside = np.flatnonzero(block.fits.any(axis=(1, 2)))
-    least = np.where(block.fits, block.total, np.inf).min(axis=(1, 2))
-    bound = wanted.objectives[0].bound(block.training, block.bound, least)
+    bound = wanted.objectives[0].bound(block.training, block.bound, block.least_bytes)
     order = inside[np.argsort(bound[inside], kind="stable")]
     for start in range(0, len(order), _CHUNK):
         chunk = order[start : start + _CHUNK]
