@@ -7,7 +7,7 @@ layer's gradients, two layers' weights (the one at work and the one being fetche
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from planner.cost.arrays import added, gathered, largest, weighted
 from planner.cost.distinct import distinct
 from planner.cost.layers import LayerTables, layer_kinds
+from planner.cost.offload import NO_OFFLOAD
 from planner.cost.pipeline import Stages, in_flight
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
@@ -197,16 +198,67 @@ def totals(
     Shape [plans, zero stages, recompute modes]; the plans' own two columns are not looked at. The sum is
     taken in two halves, each computed once: model state by ZeRO stage, activations by recompute mode.
     """
-    passes = micro_batches_in_flight(training, s, stages, split)
+    states = _states(training, s, parameters, split, zero_stages)
+    kept = _kept(training, s, tables, layer_row, stages, split, recomputes)
+    return _fullest(states, kept) + training.reserve_bytes
+
+
+def host_totals(
+    training: Training,
+    s: Strategies,
+    tables: LayerTables,
+    layer_row: Ints,
+    stages: Stages,
+    split: Ints,
+    parameters: Parameters,
+    zero_stages: tuple[int, ...],
+    recomputes: tuple[int, ...],
+) -> Floats:
+    """Bytes that a host keeps for its devices, all taken to be of the stage that offloads most; shapes as `totals`.
+
+    What is offloaded is what the device holds less than it would without.
+    """
+    whole = replace(training, offload=NO_OFFLOAD)
+    states, kept = (
+        [without - here for without, here in zip(*both, strict=True)]
+        for both in (
+            [_states(t, s, parameters, split, zero_stages) for t in (whole, training)],
+            [_kept(t, s, tables, layer_row, stages, split, recomputes) for t in (whole, training)],
+        )
+    )
+    return training.devices_per_host * _fullest(states, kept)
+
+
+def _states(
+    training: Training, s: Strategies, parameters: Parameters, split: Ints, zero_stages: tuple[int, ...]
+) -> list[Floats]:
+    """Model state under each ZeRO stage, shape [plans, stages] each."""
     owners = distinct(s.tp, s.ep, s.etp, s.dp * s.cp, split)
     owner, held = s.take(owners.first), parameters.take(owners.first)
-    states = [
+    return [
         gathered(added(model_state(training, owner, held, np.full(len(owner), zero)).values()), owners.of)
         for zero in zero_stages
     ]
-    kept = [
+
+
+def _kept(
+    training: Training,
+    s: Strategies,
+    tables: LayerTables,
+    layer_row: Ints,
+    stages: Stages,
+    split: Ints,
+    recomputes: tuple[int, ...],
+) -> list[Floats]:
+    """Activations under each recompute mode, shape [plans, stages] each."""
+    passes = micro_batches_in_flight(training, s, stages, split)
+    return [
         added(kept_activations(training, s, tables, layer_row, stages, split, np.full(len(s), mode), passes).values())
         for mode in recomputes
     ]
+
+
+def _fullest(states: list[Floats], kept: list[Floats]) -> Floats:
+    """The fullest stage's sum of every pair, shape [plans, states, kept]."""
     both = [[largest(state + activation) for activation in kept] for state in states]
-    return np.moveaxis(np.array(both), 2, 0) + training.reserve_bytes
+    return np.moveaxis(np.array(both), 2, 0)

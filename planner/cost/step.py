@@ -12,7 +12,15 @@ from planner.cost.collectives import send
 from planner.cost.data_parallel import data_parallel, optimizer_seconds, own_parameters
 from planner.cost.flops import model_flops, recomputed_flops
 from planner.cost.layers import LayerTables, layer_tables
-from planner.cost.memory import Parameters, kept_activations, memory, recomputed_share, stage_parameters, totals
+from planner.cost.memory import (
+    Parameters,
+    host_totals,
+    kept_activations,
+    memory,
+    recomputed_share,
+    stage_parameters,
+    totals,
+)
 from planner.cost.offload import NO_OFFLOAD, exposed_seconds
 from planner.cost.pipeline import Stages, stage_tables
 from planner.cost.ranks import next_stage
@@ -81,6 +89,13 @@ def memory_totals(
 ) -> Floats:
     """Total bytes under every pair of ZeRO stage and recompute mode: [plans, zero stages, recompute modes]."""
     return totals(training, s, p.tables, p.layer_row, p.stages, p.split, p.parameters, zero_stages, recomputes)
+
+
+def host_memory_totals(
+    training: Training, s: Strategies, p: Prepared, zero_stages: tuple[int, ...], recomputes: tuple[int, ...]
+) -> Floats:
+    """Bytes that the fullest host holds of what is offloaded, shaped as `memory_totals`."""
+    return host_totals(training, s, p.tables, p.layer_row, p.stages, p.split, p.parameters, zero_stages, recomputes)
 
 
 def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
@@ -220,7 +235,7 @@ def _offload(
         p.stages,
         p.split,
         s.recompute,
-        np.ones((1, 1)),
+        np.ones((len(s), 1)),
     )
     held = training.framework
     return exposed_seconds(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from planner.cluster.cluster import Cluster
-from planner.cost.step import memory_of
-from planner.cost.strategies import RECOMPUTE
+from planner.cost.step import host_memory_totals, memory_of, prepare
+from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.errors import NothingFits, PlannerError
 from planner.search.fault import OPTIONS, broken_rule
@@ -19,40 +20,66 @@ def explain_empty(cluster: Cluster, space: Space, found: Found) -> PlannerError:
     """The error for a search without a feasible plan: a rule that the pins break, or memory."""
     training = found.closest_question
     space = replace(space, global_batch=training.global_batch)
-    if not found.tally.cut_by["memory"]:
+    if not _too_large(found):
         return broken_rule(training, cluster, space)
-    more = _devices_that_fit(training, space, found)
-    return NothingFits(_overfull(training, found) + more)
+    miss = _nearest_miss(training, found.closest)
+    return NothingFits(_told(training, miss) + _what_fits(training, space, miss))
 
 
 def explain_overfull(cluster: Cluster, space: Space, found: Found) -> PlannerError:
     """The error for one given plan that breaks a rule or does not fit."""
     training = found.closest_question
     space = replace(space, global_batch=training.global_batch)
-    if not found.tally.cut_by["memory"]:
+    if not _too_large(found):
         return broken_rule(training, cluster, space)
     advice = "\n  what would make it fit: drop the options you gave and let `plan` choose, or "
-    return NothingFits(_overfull(training, found) + advice + "a higher --tp, --pp, --zero or --recompute full")
+    miss = _nearest_miss(training, found.closest)
+    return NothingFits(_told(training, miss) + advice + "a higher --tp, --pp, --zero or --recompute full")
 
 
-def _overfull(training: Training, found: Found) -> str:
-    plan = found.closest
-    held = {kind: float(value[0]) for kind, value in memory_of(training, plan).items()}
-    total, capacity = sum(held.values()), training.accelerator.memory_bytes
+def _too_large(found: Found) -> bool:
+    """Whether some candidate broke no rule but those of memory."""
+    return bool(found.tally.cut_by["memory"] or found.tally.cut_by["host-memory"])
+
+
+@dataclass(frozen=True)
+class _Miss:
+    """The plan that needs least, what it needs, and who has too little: the device, or the host for its devices."""
+
+    split: str
+    holder: Literal["device", "host"]
+    needed_bytes: float
+    capacity_bytes: float
+    mostly: str
+
+
+def _nearest_miss(training: Training, plan: Strategies) -> _Miss:
     row = plan.row(0)
     split = " ".join(f"{name} {row[name]}" for name in ("tp", "pp", "dp", "cp", "ep", "vpp") if row[name] > 1)
     split += f" micro-batch {row['micro_batch']}, ZeRO {row['zero_stage']}, recompute {RECOMPUTE[row['recompute']]}"
+    held = {kind: float(value[0]) for kind, value in memory_of(training, plan).items()}
+    total, capacity = sum(held.values()), training.accelerator.memory_bytes
+    if total <= capacity and training.host is not None:
+        state = ((row["zero_stage"],), (row["recompute"],))
+        on_host = host_memory_totals(training, plan, prepare(training, plan), *state)
+        return _Miss(split.strip(), "host", float(on_host[0, 0, 0]), training.host.memory_bytes, "")
     largest = sorted(held, key=lambda kind: -held[kind])[:2]
-    shares = " and ".join(f"{format_bytes(held[kind])} of {kind}" for kind in largest)
+    mostly = ", mostly " + " and ".join(f"{format_bytes(held[kind])} of {kind}" for kind in largest)
+    return _Miss(split.strip(), "device", total, capacity, mostly)
+
+
+def _told(training: Training, miss: _Miss) -> str:
+    over = miss.needed_bytes - miss.capacity_bytes
+    needs = "needs" if miss.holder == "device" else "offloads"
     return (
         f"no plan fits: {training.workload.title} on {training.devices} x {training.accelerator.title}\n"
-        f"  nearest miss: {split.strip()}\n"
-        f"  needs {format_bytes(total)}, the device has {format_bytes(capacity)}: "
-        f"{format_bytes(total - capacity)} too much, mostly {shares}"
+        f"  nearest miss: {miss.split}\n"
+        f"  {needs} {format_bytes(miss.needed_bytes)}, the {miss.holder} has {format_bytes(miss.capacity_bytes)}: "
+        f"{format_bytes(over)} too much{miss.mostly}"
     )
 
 
-def _devices_that_fit(training: Training, space: Space, found: Found) -> str:
+def _what_fits(training: Training, space: Space, miss: _Miss) -> str:
     """Look for a multiple of the devices, or a memory size, that admits a plan.
 
     Where a dimension is open, only the value that holds least is looked at: enough to know that a plan fits.
@@ -65,8 +92,7 @@ def _devices_that_fit(training: Training, space: Space, found: Found) -> str:
         if search(replace(training, devices=wider.devices), wider, Wanted(top=1)).tally.feasible:
             lines += f" {wider.devices} devices, or"
             break
-    needed = sum(float(value[0]) for value in memory_of(training, found.closest).values())
-    lines += f" devices of {format_bytes(needed)}"
+    lines += f" {miss.holder}s of {format_bytes(miss.needed_bytes)}"
     if space.allowed:
         lines += f", or leaving {', '.join(OPTIONS[name] for name in space.allowed)} open"
     return lines

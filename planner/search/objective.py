@@ -21,8 +21,8 @@ ObjectiveName = Literal["step-time", "tokens-per-s-per-device", "cost", "energy"
 class Objective:
     """A figure of merit. Arrays of shape [plans] in and out.
 
-    `critical_batch_tokens`: with B tokens a step, a loss that takes S steps of a very large batch takes
-    S (1 + critical / B) (McCandlish et al. 2018, arXiv 1812.06162, equation 2.11): more than it is wasted in part.
+    `critical_batch_tokens`: with B tokens a step, a loss that takes E tokens in very small batches takes
+    E (1 + B / critical) (McCandlish et al. 2018, arXiv 1812.06162, equations 2.11 and 2.12); 0: never more.
     `across_batches`: plans of several batches compete, so that times are told by the token.
     """
 
@@ -50,7 +50,7 @@ class Objective:
         if self.name in ("step-time", "tokens-per-s-per-device") and not self.across_batches:
             return step_time_s
         tokens = training.global_batch * training.workload.seq_length
-        worth = tokens / (1.0 + self.critical_batch_tokens / tokens)
+        worth = tokens / (1.0 + tokens / self.critical_batch_tokens) if self.critical_batch_tokens else float(tokens)
         if self.name == "cost":
             return step_time_s * (training.devices * training.usd_per_device_hour / 3600 / worth)
         if self.name == "energy":

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import added
-from planner.cost.step import BUSY, memory_of, memory_totals, pipeline_bound, prepare, score
+from planner.cost.step import BUSY, host_memory_totals, memory_of, memory_totals, pipeline_bound, prepare, score
 from planner.cost.strategies import FIELDS, Strategies, join
 from planner.cost.training import Training
 from planner.search.objective import Objective
@@ -203,8 +203,13 @@ def _blocks(training: Training, space: Space, tally: Tally) -> Iterator[_Block]:
         total = np.where(zero_fits(layout, zeros)[:, :, None], total, np.inf)
         fits = total <= training.accelerator.memory_bytes
         feasible = int(fits.sum())
-        tally.feasible += feasible
         tally.cut_by["memory"] += int(np.isfinite(total).sum()) - feasible
+        if training.host is not None and training.offload.any:
+            on_host = host_memory_totals(training, layout, prepared, tuple(zeros.tolist()), tuple(modes.tolist()))
+            fits &= on_host <= training.host.memory_bytes
+            tally.cut_by["host-memory"] += feasible - int(fits.sum())
+            feasible = int(fits.sum())
+        tally.feasible += feasible
         bound = pipeline_bound(training, layout, prepared) if feasible else np.zeros(len(layout))
         yield _Block(training, layout, total, fits, bound, zeros, modes)
 

@@ -31,6 +31,7 @@ RULES = {
     "interleave-in-rounds": "interleaving runs micro-batches in whole rounds of pp",
     "zero-needs-ranks": "ZeRO shards over more than one data-parallel or context-parallel rank",
     "memory": "the fullest device holds what it must",
+    "host-memory": "the fullest host holds what is offloaded to it",
 }
 """Names of the rules in the order in which they cut, and what each one asks for."""
 

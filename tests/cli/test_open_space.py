@@ -1,0 +1,166 @@
+"""The open space on the command line: settings, objectives, batches, from options and from a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import call
+from tests.cli.test_options import document
+
+SMALL = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "--vpp", "1")
+ON = (*SMALL, "-b", "64")
+
+
+def test_open_settings_are_searched_and_each_plan_tells_its_own() -> None:
+    found = document(*ON, "--schedule", "1f1b,zero-bubble", "--order", "tp-cp-dp-pp,tp-pp-dp-cp", "--top", "40")
+    assert found["search"]["questions"] == 4
+    alone = [
+        document(*ON, "--schedule", schedule, "--order", order)
+        for schedule in ("1f1b", "zero-bubble")
+        for order in ("tp-cp-dp-pp", "tp-pp-dp-cp")
+    ]
+    assert found["search"]["candidates"] == sum(one["search"]["candidates"] for one in alone)
+    assert found["plans"][0]["step_time_s"] == min(one["plans"][0]["step_time_s"] for one in alone)
+    best = found["plans"][0]["settings"]
+    pinned = document(*ON, "--schedule", best["schedule"], "--order", best["order"])
+    assert pinned["plans"][0] == found["plans"][0]
+
+
+def test_a_file_says_what_the_command_line_would(tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(
+        'tp = [2, 4]\npp = "1..2"\nrecompute = "none"\noffload = ["none", "optimizer"]\ntp-overlap = true\n'
+    )
+    line = (
+        "--tp",
+        "2,4",
+        "--pp",
+        "1..2",
+        "--recompute",
+        "none",
+        "--offload",
+        "none,optimizer",
+        "--tp-overlap",
+        "yes",
+    )
+    assert document(*ON, "--space", str(path)) == document(*ON, *line)
+    # the command line goes first
+    narrower = document(*ON, "--space", str(path), "--tp", "4")
+    assert {plan["strategy"]["tp"] for plan in narrower["plans"]} == {4}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("tpp = 4\n", ["space.toml", "tpp", "unknown key", "tp"]),
+        ("tp = 4.5\n", ["space.toml", "tp", "wrong type", "a number, a text, or a list of them"]),
+        ("tp = [4\n", ["space.toml", "not valid TOML", "Unclosed array"]),
+        ('schedule = "zero-buble"\n', ["--schedule", "zero-buble", "zero-bubble"]),
+    ],
+)
+def test_a_wrong_file_is_told(text: str, parts: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(text)
+    done = call("plan", *ON, "--space", str(path))
+    assert done.returncode == 2
+    for part in parts:
+        assert part in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (("--order", "tp-dp-pp"), ["--order", "tp-dp-pp-cp"]),
+        (("--offload", "optimiser"), ["--offload", "optimizer"]),
+        (("--shard-group", "0"), ["--shard-group", "0", "whole number"]),
+        (("--recompute-layers", "few"), ["--recompute-layers", "few"]),
+        (("--objective", "time"), ["--objective", "time", "step-time"]),
+        (("--pareto", "cost"), ["--pareto", "two or three different objectives"]),
+        (("--pareto", "cost,cost"), ["--pareto", "two or three different objectives"]),
+        (("--pareto", "cost,speed"), ["--pareto", "speed"]),
+        (("--critical-batch", "many"), ["--critical-batch", "many"]),
+    ],
+)
+def test_a_wrong_option_is_told(options: tuple[str, ...], parts: list[str]) -> None:
+    done = call("plan", *ON, *options)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    for part in parts:
+        assert part in done.stderr
+
+
+def test_offload_needs_a_cluster_that_tells_its_hosts() -> None:
+    done = call(
+        "plan", "llama-3-8b", "-c", "tpu-v4", "--nodes", "16", "-b", "64", "--vpp", "1", "--offload", "optimizer"
+    )
+    assert done.returncode in (0, 2)
+    if done.returncode:
+        assert "--offload" in done.stderr and "host" in done.stderr
+
+
+@pytest.mark.parametrize("objective", ["tokens-per-s-per-device", "cost", "energy", "memory-headroom"])
+def test_every_objective_is_told_and_orders_the_plans(objective: str) -> None:
+    found = document(*ON, "--objective", objective)
+    assert found["search"]["objectives"] == [objective]
+    figure = {
+        "tokens-per-s-per-device": lambda plan: -plan["tokens_per_s_per_device"],
+        "cost": lambda plan: plan["cost_usd_per_step"],
+        "energy": lambda plan: plan["energy_j_per_step"],
+        "memory-headroom": lambda plan: plan["memory"]["total_bytes"],
+    }[objective]
+    figures = [figure(plan) for plan in found["plans"]]
+    assert figures == sorted(figures)
+    assert figures[0] <= figure(document(*ON)["plans"][0])
+
+
+def test_no_plan_of_a_front_beats_another() -> None:
+    plans = document(*ON, "--pareto", "step-time,memory-headroom")["plans"]
+    figures = [(plan["step_time_s"], plan["memory"]["total_bytes"]) for plan in plans]
+    assert len(figures) > 3
+    assert figures == sorted(figures)
+    assert [memory for _, memory in figures] == sorted((memory for _, memory in figures), reverse=True)
+    assert plans[0]["strategy"] == document(*ON)["plans"][0]["strategy"]
+
+
+def test_diverse_plans_have_different_degrees() -> None:
+    plans = document(*ON, "--diverse", "--top", "8")["plans"]
+    degrees = {tuple(plan["strategy"][name] for name in ("tp", "pp", "dp", "cp", "ep")) for plan in plans}
+    assert len(degrees) == len(plans) == 8
+
+
+def test_a_range_of_batches_is_searched() -> None:
+    found = document(*SMALL, "-b", "16..128", "--pp", "1", "--diverse")
+    assert found["search"]["questions"] == 4
+    assert {plan["global_batch"] for plan in found["plans"]} <= {16, 32, 64, 128}
+    # the larger the batch the less the step's constants weigh; beyond the critical batch it no longer pays
+    assert found["plans"][0]["global_batch"] == 128
+    small = document(*SMALL, "-b", "16..128", "--pp", "1", "--critical-batch", "100K tokens")
+    assert small["plans"][0]["global_batch"] < 128
+
+
+def test_the_batch_may_be_told_in_tokens() -> None:
+    tokens = document(*SMALL, "-b", "128K..512K tokens", "--pp", "1")
+    assert tokens["search"]["questions"] == 3
+    assert tokens["plans"][0]["global_batch"] in (16, 32, 64)
+
+
+def test_experts_may_be_cut_like_the_other_layers() -> None:
+    question = ("mixtral-8x7b", "-c", "dgx-h100", "--nodes", "4", "-b", "64", "--vpp", "1", "--tp", "4", "--pp", "1")
+    found = document(*question, "--top", "200")
+    assert {plan["strategy"]["etp"] for plan in found["plans"]} == {1, 4}
+    assert {plan["strategy"]["etp"] for plan in document(*question, "--etp", "4")["plans"]} == {4}
+
+
+def test_layers_that_stages_do_not_divide_are_dealt_as_evenly_as_can_be() -> None:
+    question = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "6", "-b", "48", "--pp", "6", "--tp", "8")
+    found = document(*question)
+    assert found["plans"][0]["strategy"]["pp"] == 6
+
+
+def test_the_search_tells_how_many_candidates_each_rule_cut() -> None:
+    search = json.loads(call("plan", *ON, "-f", "json").stdout)["search"]
+    assert search["candidates"] == search["feasible"] + sum(search["cut_by"].values())
+    assert search["exact"] is True

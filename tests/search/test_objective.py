@@ -1,0 +1,131 @@
+"""What a plan is best by: every figure by a slow loop, the Pareto front, plans that differ, ranges of batches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cost.arrays import added
+from planner.cost.step import BUSY, memory_of, score
+from planner.cost.training import Training, training
+from planner.errors import InputError
+from planner.search.objective import Objective, ObjectiveName, check_known, energy_j
+from planner.search.pareto import on_the_front
+from planner.search.search import Wanted, search
+from planner.search.space import Space
+from tests.examples import clusters, lab, question, tiny, workloads
+
+NAMES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
+EVERY = 100_000
+SPACE = Space(16, 32, {"vpp": (1, 2), "micro_batch": (1, 2)})
+
+
+def priced(q: Training) -> Training:
+    """With a rent and a power."""
+    return replace(q, usd_per_device_hour=2.0, accelerator=replace(q.accelerator, tdp_w=700.0, idle_w=90.0))
+
+
+def test_every_objective_orders_all_plans() -> None:
+    q = priced(question(tiny(), lab(memory=3)))
+    for name in NAMES:
+        every = search(q, SPACE, Wanted((Objective(name),), top=EVERY))
+        assert len(every.best) == every.tally.feasible
+        assert (np.diff(every.figures[:, 0]) >= 0).all()
+        few = search(q, SPACE, Wanted((Objective(name),), top=7))
+        assert few.figures.tolist() == every.figures[:7].tolist()
+        assert [few.best.row(i) for i in range(7)] == [every.best.row(i) for i in range(7)]
+
+
+def dominated(row: tuple[float, ...], rows: set[tuple[float, ...]]) -> bool:
+    return any(other != row and all(a <= b for a, b in zip(other, row, strict=True)) for other in rows)
+
+
+@settings(max_examples=15)
+@given(workloads(), clusters(), st.permutations(NAMES), st.integers(2, 3))
+def test_the_front_is_what_a_slow_loop_finds(workload, cluster, names, count) -> None:
+    q = priced(training(workload, cluster, global_batch=4))
+    space = Space(min(cluster.devices, 4), 4, {"vpp": (1,), "micro_batch": (1, 2)})
+    objectives = tuple(Objective(name) for name in names[:count])
+    front = search(q, space, Wanted(objectives))
+    if not front.tally.feasible:
+        assert not len(front.best)
+        return
+    found = {tuple(row) for row in front.figures.tolist()}
+    every = all_figures(q, space, objectives)
+    assert found == {row for row in every if not dominated(row, every)}
+    assert len(found) == len(front.best)
+    assert front.tally == search(q, space).tally
+
+
+def all_figures(q: Training, space: Space, objectives: tuple[Objective, ...]) -> set[tuple[float, ...]]:
+    """The figures of every plan that fits, from the list of all by step time."""
+    plans = search(q, space, Wanted(top=EVERY)).best
+    scores, held = score(q, plans), added(memory_of(q, plans).values())
+    busy = added([scores.terms[name] for name in BUSY])
+    return set(zip(*(one.value(q, scores.step_time_s, busy, held).tolist() for one in objectives), strict=True))
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40))
+def test_no_row_of_the_front_is_beaten_and_every_other_is(rows) -> None:
+    table = np.array(sorted(rows), dtype=float)
+    front = on_the_front(table)
+    kept = [tuple(row) for row in table[front].tolist()]
+    every = {tuple(row) for row in table.tolist()}
+    assert len(set(kept)) == len(kept)
+    assert set(kept) == {row for row in every if not dominated(row, every)}
+
+
+def test_diverse_plans_differ_in_their_degrees_and_are_each_the_best_of_theirs() -> None:
+    q = question(tiny(), lab(memory=3))
+    every = search(q, SPACE, Wanted(top=EVERY))
+    degrees = [
+        tuple(every.best.row(i)[name] for name in ("tp", "pp", "dp", "cp", "ep")) for i in range(len(every.best))
+    ]
+    firsts = [degrees.index(one) for one in dict.fromkeys(degrees)][:6]
+    diverse = search(q, SPACE, Wanted(top=6, diverse=True))
+    assert [diverse.best.row(i) for i in range(6)] == [every.best.row(i) for i in firsts]
+
+
+def test_over_batches_the_best_is_by_the_token() -> None:
+    batches = [question(batch=batch) for batch in (16, 32, 64)]
+    space = Space(16, 16, {"vpp": (1,)})
+    found = search(batches, space, Wanted((Objective(across_batches=True),), top=1))
+    alone = [
+        search(one, replace(space, global_batch=one.global_batch), Wanted(top=1)).figures[0, 0] for one in batches
+    ]
+    by_token = [step / (q.global_batch * q.workload.seq_length) for step, q in zip(alone, batches, strict=True)]
+    assert found.figures[0, 0] == pytest.approx(min(by_token))
+    assert int(found.question[0]) == int(np.argmin(by_token))
+
+
+def test_beyond_the_critical_batch_more_tokens_help_less() -> None:
+    small, large = question(batch=16), question(batch=64)
+    one = np.ones(1)
+
+    def gain(critical: float) -> float:
+        figures = [Objective("step-time", critical, True).value(q, one, one, one)[0] for q in (small, large)]
+        return float(figures[0] / figures[1])
+
+    tokens = 16 * small.workload.seq_length
+    assert gain(0.0) == pytest.approx(4.0)
+    # E (1 + B / critical) tokens: at the critical batch twice as many, at four times that five times
+    assert gain(tokens) == pytest.approx(4.0 * 2 / 5)
+    assert gain(tokens) < gain(100 * tokens) < 4.0
+
+
+def test_energy_is_rated_power_while_busy_and_idle_power_else() -> None:
+    q = priced(question())
+    assert energy_j(q, np.array([10.0]), np.array([4.0]))[0] == pytest.approx(16 * (4 * 700 + 6 * 90))
+
+
+@pytest.mark.parametrize(("name", "lacks"), [("cost", "rent"), ("energy", "power")])
+def test_an_objective_without_its_figure_is_told(name: ObjectiveName, lacks: str) -> None:
+    with pytest.raises(InputError, match=f"no {lacks} is known"):
+        check_known((Objective(name),), question())
+    check_known((Objective(name),), priced(question()))

@@ -1,0 +1,169 @@
+"""Settings that a search leaves open: each is a question of its own, and the laws that each obeys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cluster.cluster import Host
+from planner.cost.step import TERMS, host_memory_totals, memory_of, prepare, score
+from planner.cost.strategies import Strategies, one_strategy
+from planner.cost.training import Training
+from planner.search.search import Wanted, search
+from planner.search.settings import SETTINGS, combinations, settings_of
+from planner.search.space import Space
+from tests.examples import lab, question, tiny, workloads
+
+HOST = Host(memory_bytes=2e12, memory_bandwidth_bytes_per_s=4e11, link_bytes_per_s=3e10)
+plans = st.builds(
+    one_strategy,
+    tp=st.sampled_from([1, 2]),
+    pp=st.sampled_from([1, 2, 4]),
+    dp=st.sampled_from([1, 2]),
+    cp=st.sampled_from([1, 2]),
+    vpp=st.just(1),
+    micro_batch=st.sampled_from([1, 2]),
+    zero_stage=st.integers(0, 3),
+    recompute=st.integers(0, 2),
+    sequence_parallel=st.integers(0, 1),
+)
+VALUES = [
+    (name, value)
+    for name, setting in SETTINGS.items()
+    for value in (*setting.names, *(("1", "2", "3") if setting.counts else ()))
+]
+
+
+def with_host(q: Training) -> Training:
+    return replace(q, host=HOST, devices_per_host=4)
+
+
+def step(q: Training, s: Strategies) -> float:
+    return float(score(q, s).step_time_s[0])
+
+
+def held(q: Training, s: Strategies) -> float:
+    return float(sum(part[0] for part in memory_of(q, s).values()))
+
+
+def under(q: Training, **values: str) -> Training:
+    (changed,) = combinations(q, {name: (value,) for name, value in values.items()})
+    return changed
+
+
+@pytest.mark.parametrize(("name", "value"), VALUES)
+def test_a_setting_is_taken_and_told(name: str, value: str) -> None:
+    assert settings_of(under(with_host(question()), **{name: value}))[name] == value
+
+
+@pytest.mark.parametrize(("name", "value"), VALUES)
+@settings(max_examples=8)
+@given(workloads(), plans)
+def test_terms_add_up_under_every_setting(name: str, value: str, workload, plan) -> None:
+    q = under(with_host(question(workload)), **{name: value})
+    scores = score(q, plan)
+    assert list(scores.terms) == list(TERMS)
+    assert abs(sum(float(v[0]) for v in scores.terms.values()) - step(q, plan)) < 1e-9
+    assert all(np.isfinite(v[0]) and v[0] >= 0 for v in scores.terms.values())
+    assert np.isfinite(held(q, plan)) and held(q, plan) > 0
+
+
+def test_the_best_over_settings_is_the_best_of_each_alone() -> None:
+    q, space = with_host(question(tiny(), lab(memory=3))), Space(16, 32, {"vpp": (1, 2)})
+    allowed = {
+        "schedule": ("1f1b", "zero-bubble"),
+        "offload": ("none", "optimizer"),
+        "order": SETTINGS["order"].names,
+    }
+    every = list(combinations(q, allowed))
+    assert len(every) == 24
+    together = search(every, space, Wanted(top=4))
+    alone = np.sort(np.concatenate([search(one, space, Wanted(top=4)).figures[:, 0] for one in every]))
+    assert together.figures[:, 0].tolist() == alone[:4].tolist()
+    tallies = [search(one, space).tally for one in every]
+    assert together.tally.candidates == sum(one.candidates for one in tallies)
+    assert together.tally.feasible == sum(one.feasible for one in tallies)
+    for figure, number, row in zip(together.figures[:, 0], together.question, range(4), strict=True):
+        assert step(every[int(number)], together.best.take(np.array([row]))) == figure
+
+
+@settings(max_examples=60)
+@given(workloads(), plans)
+def test_zero_bubble_never_waits_longer(workload, plan) -> None:
+    q = question(workload)
+    plain, zero = score(q, plan), score(under(q, schedule="zero-bubble"), plan)
+    assert zero.terms["pipeline_bubble"][0] <= plain.terms["pipeline_bubble"][0]
+    assert zero.step_time_s[0] <= plain.step_time_s[0]
+
+
+@settings(max_examples=60)
+@given(workloads(), plans, st.sampled_from(["tp_overlap", "dp_overlap"]))
+def test_hiding_an_exchange_never_slows_a_step(workload, plan, name) -> None:
+    q = question(workload)
+    assert step(under(q, **{name: "yes"}), plan) <= step(under(q, **{name: "no"}), plan) * (1 + 1e-12)
+
+
+@settings(max_examples=60)
+@given(workloads(), plans, st.sampled_from(["optimizer", "activations", "weights"]))
+def test_offload_trades_time_for_memory(workload, plan, what) -> None:
+    q = with_host(question(workload))
+    there = under(q, offload=what)
+    assert held(there, plan) <= held(q, plan)
+    assert step(there, plan) >= step(q, plan) - float(score(q, plan).terms["optimizer"][0])
+    kept = host_memory_totals(
+        there, plan, prepare(there, plan), (int(plan.zero_stage[0]),), (int(plan.recompute[0]),)
+    )
+    assert kept[0, 0, 0] >= 0
+
+
+def test_what_is_offloaded_must_fit_in_the_host() -> None:
+    space = Space(16, 32, {"vpp": (1,), "zero_stage": (0,)})
+    q = under(with_host(question()), offload="optimizer")
+    roomy = search(q, space).tally
+    tight = search(replace(q, host=replace(HOST, memory_bytes=4e8)), space).tally
+    assert roomy.cut_by["host-memory"] == 0
+    assert 0 < tight.cut_by["host-memory"] < roomy.feasible
+    assert tight.feasible + tight.cut_by["host-memory"] == roomy.feasible
+    assert tight.candidates == tight.feasible + sum(tight.cut_by.values())
+    # 12 bytes of each parameter of the device's stage, for four devices
+    one = one_strategy(dp=16)
+    on_host = host_memory_totals(q, one, prepare(q, one), (0,), (0,))[0, 0, 0]
+    assert on_host == pytest.approx(4 * 12 * q.workload.parameters)
+
+
+@settings(max_examples=40)
+@given(workloads(), plans, st.integers(1, 4))
+def test_recomputing_some_layers_lies_between_none_and_all(workload, plan, layers) -> None:
+    q = question(workload)
+    none, full = replace(plan, recompute=0 * plan.recompute), replace(plan, recompute=0 * plan.recompute + 2)
+    some = under(q, recompute_layers=str(layers))
+    assert step(q, none) <= step(some, full) * (1 + 1e-12) and step(some, full) <= step(q, full) * (1 + 1e-12)
+    more = under(q, recompute_layers=str(layers + 1))
+    assert step(some, full) <= step(more, full) * (1 + 1e-12)
+    assert held(more, full) <= held(some, full) * (1 + 1e-12)
+    assert step(under(q, recompute_layers="1000"), full) == step(q, full)
+
+
+def test_hybrid_sharding_keeps_more_and_gathers_nearer() -> None:
+    q = question(tiny(), lab(nic=25))
+    wide = one_strategy(dp=16, zero_stage=3)
+    inside = under(q, shard_group="4")
+    assert held(inside, wide) > held(q, wide)
+    gathered = [float(score(one, wide).terms["data_parallel"][0]) for one in (q, inside)]
+    assert gathered[1] < gathered[0]
+    assert step(under(q, shard_group="16"), wide) == step(q, wide)
+
+
+def test_the_order_of_dimensions_decides_who_is_near() -> None:
+    q = question(tiny(), lab(nic=25))
+    plan = one_strategy(cp=4, dp=4)
+    near, far = under(q, order="tp-cp-dp-pp"), under(q, order="tp-dp-cp-pp")
+    assert score(near, plan).terms["context_parallel"][0] < score(far, plan).terms["context_parallel"][0]
+    stages = one_strategy(pp=4, dp=4, micro_batch=2)
+    inner, outer = under(q, order="tp-pp-dp-cp"), under(q, order="tp-dp-cp-pp")
+    assert score(inner, stages).terms["pipeline_send"][0] < score(outer, stages).terms["pipeline_send"][0]
+    assert score(inner, stages).terms["data_parallel"][0] > score(outer, stages).terms["data_parallel"][0]
