@@ -117,7 +117,9 @@ def read_batch(text: str, seq_length: int) -> int:
 
 
 def read_batches(text: str, seq_length: int) -> tuple[int, ...]:
-    """One batch, or of a range (`256..4096`, `1M..16M tokens`) its ends and every doubling between them."""
+    """One batch, or of a range (`256..4096`, `1M..16M tokens`) its ends, the doublings of the lower one, and the
+    powers of two between them: what many data-parallel widths divide.
+    """
     low, between, high = text.partition("..")
     if not between:
         return (read_batch(text, seq_length),)
@@ -125,10 +127,8 @@ def read_batches(text: str, seq_length: int) -> tuple[int, ...]:
     first, last = read_batch(f"{low.strip()}{unit}", seq_length), read_batch(high.strip(), seq_length)
     if first > last:
         raise InputError("not a range", key="--global-batch", value=text, expected="low..high")
-    batches = [first]
-    while batches[-1] * 2 < last:
-        batches.append(batches[-1] * 2)
-    return tuple(dict.fromkeys([*batches, last]))
+    doublings = [base << power for base in (1, first) for power in range(last.bit_length())]
+    return tuple(sorted({first, last, *(batch for batch in doublings if first < batch < last)}))
 
 
 def read_length(text: str | None) -> int | None:

@@ -105,13 +105,13 @@ def _text(value: object, origin: str, key: str) -> str:
     )
 
 
-def read_objectives(name: str, pareto: str | None, critical: str | None, *, batches: int) -> tuple[Objective, ...]:
-    """The one objective, or the two or three of a Pareto front. Raises InputError."""
+def read_objectives(
+    name: str, pareto: str | None, critical: str | None, *, batches: int, run: int | None
+) -> tuple[Objective, ...]:
+    """The one objective, or the two or three of a Pareto front; `run`: tokens that are trained. Raises InputError."""
     from typing import get_args
 
-    from planner.cli.inputs import MOST_TOKENS
     from planner.search.objective import Objective, ObjectiveName
-    from planner.units import parse_count
 
     names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
     key = "--objective" if pareto is None else "--pareto"
@@ -126,8 +126,30 @@ def read_objectives(name: str, pareto: str | None, critical: str | None, *, batc
     if len(dict.fromkeys(parts)) != len(parts) or len(parts) not in wanted:
         expected = "two or three different objectives" if pareto is not None else "one objective"
         raise InputError("not so many", key=key, value=pareto or name, expected=expected)
-    tokens = 0.0
-    if critical is not None:
-        text = critical.casefold().removesuffix("tokens").removesuffix("token").strip()
-        tokens = float(parse_count(text, key="--critical-batch", maximum=MOST_TOKENS, example="4M tokens"))
+    tokens = _critical_batch(critical, run) if critical is not None else 0.0
     return tuple(Objective(one, tokens, batches > 1) for one in names if one in parts)
+
+
+def _critical_batch(text: str, run: int | None) -> float:
+    """`4M tokens`, or how it grows while `run` tokens are trained: `1M,4M@500B,8M@5T`. Raises InputError."""
+    from planner.cli.inputs import MOST_TOKENS
+    from planner.search.objective import mean_critical_batch
+    from planner.units import parse_count
+
+    key, points = "--critical-batch", []
+    for part in text.casefold().split(","):
+        size, _, start = part.removesuffix("tokens").removesuffix("token").partition("@")
+        size = size.strip().removesuffix("tokens").strip()
+        critical = parse_count(size, key=key, maximum=MOST_TOKENS, example="4M tokens, or 1M,4M@500B")
+        begun = parse_count(start.strip(), key=key, maximum=MOST_TOKENS, example="1M,4M@500B") if start else 0
+        points.append((float(begun), float(critical)))
+    starts = [begun for begun, _ in points]
+    if starts[0] or starts != sorted(set(starts)):
+        raise InputError("not a curve", key=key, value=text, expected="a size, then size@tokens in ascending order")
+    if len(points) == 1:
+        return points[0][1]
+    if run is None:
+        raise InputError(
+            "a curve needs the run's length", key="--tokens", expected="how many tokens are trained: --tokens 15T"
+        )
+    return mean_critical_batch(points, float(run))

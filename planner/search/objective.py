@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +58,16 @@ class Objective:
         if self.name == "tokens-per-s-per-device":
             return step_time_s * (training.devices / worth)
         return step_time_s / worth
+
+
+def mean_critical_batch(points: Sequence[tuple[float, float]], tokens: float) -> float:
+    """One critical batch for a run of `tokens` in which it grows: points of (tokens trained, critical from there on).
+
+    At a fixed batch B every token counts for 1 + B / critical of them, so that 1 / critical is averaged.
+    """
+    ends = [start for start, _ in points[1:]] + [tokens]
+    parts = [max(min(end, tokens) - start, 0.0) for (start, _), end in zip(points, ends, strict=True)]
+    return tokens / sum(part / critical for part, (_, critical) in zip(parts, points, strict=True))
 
 
 def check_known(objectives: tuple[Objective, ...], training: Training) -> None:

@@ -82,6 +82,9 @@ def test_a_wrong_file_is_told(text: str, parts: list[str], tmp_path: Path) -> No
         (("--pareto", "cost,cost"), ["--pareto", "two or three different objectives"]),
         (("--pareto", "cost,speed"), ["--pareto", "speed"]),
         (("--critical-batch", "many"), ["--critical-batch", "many"]),
+        (("--critical-batch", "1M@1T"), ["--critical-batch", "not a curve"]),
+        (("--critical-batch", "1M,4M@1T,8M@1T", "--tokens", "9T"), ["--critical-batch", "not a curve"]),
+        (("--critical-batch", "1M,4M@1T"), ["--tokens", "a curve needs the run's length"]),
     ],
 )
 def test_a_wrong_option_is_told(options: tuple[str, ...], parts: list[str]) -> None:
@@ -132,18 +135,23 @@ def test_diverse_plans_have_different_degrees() -> None:
 
 
 def test_a_range_of_batches_is_searched() -> None:
-    found = document(*SMALL, "-b", "16..128", "--pp", "1", "--diverse")
+    found = document(*SMALL, "-b", "16..128", "--pp", "1")
     assert found["search"]["questions"] == 4
     assert {plan["global_batch"] for plan in found["plans"]} <= {16, 32, 64, 128}
     # the larger the batch the less the step's constants weigh; beyond the critical batch it no longer pays
     assert found["plans"][0]["global_batch"] == 128
     small = document(*SMALL, "-b", "16..128", "--pp", "1", "--critical-batch", "100K tokens")
     assert small["plans"][0]["global_batch"] < 128
+    grown = ("--critical-batch", "100K tokens, 8M@1T", "--tokens", "1000T")
+    assert (
+        document(*SMALL, "-b", "16..128", "--pp", "1", *grown)["plans"][0]["global_batch"]
+        > small["plans"][0]["global_batch"]
+    )
 
 
 def test_the_batch_may_be_told_in_tokens() -> None:
     tokens = document(*SMALL, "-b", "128K..512K tokens", "--pp", "1")
-    assert tokens["search"]["questions"] == 3
+    assert tokens["search"]["questions"] == 3  # 16, 32, 64 sequences
     assert tokens["plans"][0]["global_batch"] in (16, 32, 64)
 
 

@@ -14,7 +14,7 @@ from planner.cost.arrays import added
 from planner.cost.step import BUSY, memory_of, score
 from planner.cost.training import Training, training
 from planner.errors import InputError
-from planner.search.objective import Objective, ObjectiveName, check_known, energy_j
+from planner.search.objective import Objective, ObjectiveName, check_known, energy_j, mean_critical_batch
 from planner.search.pareto import on_the_front
 from planner.search.search import Wanted, search
 from planner.search.space import Space
@@ -117,6 +117,15 @@ def test_beyond_the_critical_batch_more_tokens_help_less() -> None:
     # E (1 + B / critical) tokens: at the critical batch twice as many, at four times that five times
     assert gain(tokens) == pytest.approx(4.0 * 2 / 5)
     assert gain(tokens) < gain(100 * tokens) < 4.0
+
+
+def test_a_critical_batch_that_grows_is_averaged_over_the_run() -> None:
+    curve = [(0.0, 1e6), (1e12, 4e6), (9e12, 8e6)]
+    assert mean_critical_batch(curve[:1], 5e12) == 1e6
+    assert mean_critical_batch(curve, 1e12) == 1e6
+    # a quarter of the run at 1M, three quarters at 4M: tokens wasted by a batch B are B (1/4 1e-6 + 3/4 0.25e-6)
+    assert mean_critical_batch(curve, 4e12) == pytest.approx(1 / (0.25e-6 + 0.75 * 0.25e-6))
+    assert mean_critical_batch(curve, 9e13) == pytest.approx(90 / (1 / 1e6 + 8 / 4e6 + 81 / 8e6))
 
 
 def test_energy_is_rated_power_while_busy_and_idle_power_else() -> None:
