@@ -19,12 +19,16 @@ from planner.units import Dimension, parse_quantity
 
 
 class Sourced(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A value with where it is from; `recalled` marks one that was not read in a source."""
+    """A value with where it is from; `recalled` marks one that was not read in a source.
+
+    `spread`: relative standard deviation, where one was estimated.
+    """
 
     value: float | int | str
     source: str
     confidence: Literal["read", "recalled", "fitted"] = "read"
     note: str = ""
+    spread: float | None = None
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -7,6 +7,8 @@ still gets what is known of the framework, and the other way round.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from planner.cluster import database
@@ -78,6 +80,8 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     parameters: dict[str, Sourced]
     sources: dict[str, Source]
     reference_power_w: float = 0.0
+    unfitted: dict[str, tuple[float, float]] = {}
+    """In the default's file: relative spread of a factor that was never fitted: an architecture's, a framework's."""
     fitted_on: dict[str, list[str]] = {}
     """Ids of the measured runs, by source."""
 
@@ -88,6 +92,25 @@ def calibration(architecture: str, framework: str) -> Calibration:
     stack = _factors("calibration/frameworks", framework)
     power = _file("calibration/architectures", architecture).reference_power_w if chip else 0.0
     return combined(default_calibration(), chip, stack, reference_power_w=power)
+
+
+def uncertainty(architecture: str, framework: str) -> dict[str, float]:
+    """Relative standard deviation of every number for a pair: both factors' together, taken as independent.
+
+    A factor that was fitted has the fit's, another one the width of what the fit would have allowed.
+    """
+    widths = _file("calibration", "default").unfitted
+    open_chip, open_stack = ({name: pair[place] for name, pair in widths.items()} for place in (0, 1))
+    chip = open_chip | _spreads("calibration/architectures", architecture)
+    stack = open_stack | _spreads("calibration/frameworks", framework)
+    return {name: math.hypot(chip.get(name, 0.0), stack.get(name, 0.0)) for name in PARAMETERS}
+
+
+def _spreads(folder: database.Folder, name: str) -> dict[str, float]:
+    if name not in database.names(folder):
+        return {}
+    parameters = _file(folder, name).parameters
+    return {key: figure.spread for key, figure in parameters.items() if figure.spread is not None}
 
 
 def default_calibration() -> Calibration:

@@ -43,8 +43,10 @@ def render(owner: str, what: str, fitted: Fitted, behind: list[Case]) -> str:
         lines.append(f"reference_power_w = {fitted.powers[owner]:.0f}")
     lines += ["", "[parameters]"]
     for name, value in factors.items():
-        note = f"± {100 * fitted.spread[owner, name]:.0f} %"
-        lines.append(f'{name} = {{ value = {value:.4g}, source = "runs", confidence = "fitted", note = "{note}" }}')
+        spread = fitted.spread[owner, name]
+        lines.append(
+            f'{name} = {{ value = {value:.4g}, source = "runs", confidence = "fitted", spread = {spread:.2g} }}'
+        )
     lines += ["", "[sources]", f'runs = {{ title = "{"; ".join(sorted(ids))}" }}', ""]
     lines += ["[fitted_on] # ids of the runs by source"]
     for source, members in sorted(ids.items()):
