@@ -1,8 +1,10 @@
-"""`planner plan`: search the whole space and tell the best plans."""
+"""`planner plan`: search the whole space and tell the best plans. The options that pin the space, for others too."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
@@ -43,9 +45,94 @@ from planner.cli.question import (
     ask,
     tell,
 )
+from planner.errors import InputError
 
+SAMPLES = 200
+"""Of `--uncertainty` without a number."""
+_MOST_SAMPLES = 100_000
 _NUMBERS = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")
 _VALUES = "a value, list or range: 8 | 4,8 | 4..8"
+_SETTINGS = (
+    "schedule",
+    "tp_overlap",
+    "dp_overlap",
+    "cp_exchange",
+    "gradients",
+    "offload",
+    "order",
+    "shard_group",
+    "recompute_layers",
+)
+_QUESTION = (
+    "model",
+    "cluster",
+    "nodes",
+    "devices",
+    "global_batch",
+    "seq_length",
+    "precision",
+    "attention",
+    "flops_convention",
+    "framework",
+    "launch",
+)
+
+Tp = Annotated[str | None, typer.Option("--tp", help=f"Tensor parallel degree, {_VALUES}.")]
+Pp = Annotated[str | None, typer.Option("--pp", help="Pipeline stages.")]
+Dp = Annotated[str | None, typer.Option("--dp", help="Data-parallel width.")]
+Cp = Annotated[str | None, typer.Option("--cp", help="Context parallel degree.")]
+Ep = Annotated[str | None, typer.Option("--ep", help="Expert parallel degree.")]
+Vpp = Annotated[str | None, typer.Option("--vpp", help="Virtual pipeline stages a device.")]
+MicroBatch = Annotated[str | None, typer.Option("--micro-batch", help="Sequences of a micro-batch.")]
+Zero = Annotated[str | None, typer.Option("--zero", help="ZeRO stage, 0 to 3.")]
+RecomputeModes = Annotated[str | None, typer.Option("--recompute", help="none, selective, full.")]
+SequenceParallel = Annotated[
+    bool | None,
+    typer.Option("--sequence-parallel/--no-sequence-parallel", help="Cut norms and residuals over tp ranks."),
+]
+Uncertainty = Annotated[
+    str | None,
+    typer.Option(
+        "--uncertainty",
+        metavar="[INTEGER]",
+        help=f"Tell how sure the first plan is, by so many samples of the fitted parameters; else {SAMPLES}.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Pins:
+    """The space as it was pinned: allowed values by dimension, of settings, and those that were listed singly."""
+
+    allowed: dict[str, tuple[int, ...] | None]
+    settings: dict[str, tuple[str, ...]]
+    listed: dict[str, tuple[int, ...]]
+
+
+def read_pins(given: Mapping[str, Any]) -> Pins:
+    """The pins among a command's arguments, from its file of options as well. Raises InputError."""
+    from planner.cli.inputs import listed_values, read_names, read_values
+    from planner.cost.strategies import RECOMPUTE
+
+    names = (*_NUMBERS, "zero", "recompute", "sequence_parallel", *_SETTINGS)
+    options: dict[str, str | None] = {name: given[name] for name in names}
+    parallel = given["sequence_parallel"]
+    options["sequence_parallel"] = None if parallel is None else ("yes" if parallel else "no")
+    texts = read_space(given["space_file"], options)
+    numbers = {name: texts[name] for name in _NUMBERS}
+    allowed = {name: read_values(text, f"--{name.replace('_', '-')}") for name, text in numbers.items()}
+    allowed |= {
+        "zero_stage": read_values(texts["zero"], "--zero", minimum=0, maximum=3),
+        "recompute": read_names(texts["recompute"], "--recompute", RECOMPUTE),
+        "sequence_parallel": read_names(texts["sequence_parallel"], "--sequence-parallel", ("no", "yes")),
+    }
+    listed = {name: values for name, text in numbers.items() if (values := listed_values(text))}
+    return Pins(allowed, read_settings({name: texts[name] for name in _SETTINGS}), listed)
+
+
+def common_of(given: Mapping[str, Any]) -> Common:
+    """The question among a command's arguments."""
+    return Common(**{name: given[name] for name in _QUESTION}, gradients=None)
 
 
 def plan(
@@ -73,25 +160,23 @@ def plan(
     ] = None,
     critical_batch: Annotated[
         str | None,
-        typer.Option("--critical-batch", help="Tokens of a step above which larger batches help less: '4M tokens'."),
+        typer.Option("--critical-batch", help="Tokens of a step from which larger batches help less: '4M tokens', or as it grows: 1M,4M@500B."),
     ] = None,
     diverse: Annotated[bool, typer.Option("--diverse", help="Tell plans of different degrees only.")] = False,
     top: Annotated[int, typer.Option("--top", min=1, max=1000, help="How many plans to tell.")] = 5,
+    uncertainty: Uncertainty = None,
     form: Form = Output.TABLE,
-    tp: Annotated[str | None, typer.Option("--tp", help=f"Tensor parallel degree, {_VALUES}.")] = None,
-    pp: Annotated[str | None, typer.Option("--pp", help="Pipeline stages.")] = None,
-    dp: Annotated[str | None, typer.Option("--dp", help="Data-parallel width.")] = None,
-    cp: Annotated[str | None, typer.Option("--cp", help="Context parallel degree.")] = None,
-    ep: Annotated[str | None, typer.Option("--ep", help="Expert parallel degree.")] = None,
+    tp: Tp = None,
+    pp: Pp = None,
+    dp: Dp = None,
+    cp: Cp = None,
+    ep: Ep = None,
     etp: Etp = None,
-    vpp: Annotated[str | None, typer.Option("--vpp", help="Virtual pipeline stages a device.")] = None,
-    micro_batch: Annotated[str | None, typer.Option("--micro-batch", help="Sequences of a micro-batch.")] = None,
-    zero: Annotated[str | None, typer.Option("--zero", help="ZeRO stage, 0 to 3.")] = None,
-    recompute: Annotated[str | None, typer.Option("--recompute", help="none, selective, full.")] = None,
-    sequence_parallel: Annotated[
-        bool | None,
-        typer.Option("--sequence-parallel/--no-sequence-parallel", help="Cut norms and residuals over tp ranks."),
-    ] = None,
+    vpp: Vpp = None,
+    micro_batch: MicroBatch = None,
+    zero: Zero = None,
+    recompute: RecomputeModes = None,
+    sequence_parallel: SequenceParallel = None,
     schedule: ScheduleOption = None,
     tp_overlap: TpOverlap = None,
     dp_overlap: DpOverlap = None,
@@ -110,71 +195,29 @@ def plan(
       plan llama-3-70b --cluster dgx-h100 --nodes 64 --global-batch 1024 --tokens 15T
       plan 13B --cluster dgx-a100 --nodes 4 --global-batch '4M tokens' --tp 4..8
       plan path/to/config.json --cluster cluster.toml --global-batch 512 --format json
+      plan 13B --cluster dgx-a100 --nodes 4 --global-batch 512 --uncertainty
       plan 70B --cluster dgx-a100 --nodes 16 --global-batch 512 --offload none,optimizer --schedule 1f1b,zero-bubble
     """
-    from planner.cli.inputs import listed_values, read_names, read_tokens, read_values
+    given = dict(locals())
+    from planner.cli.inputs import read_number, read_tokens
     from planner.cli.output import warn
-    from planner.cost.strategies import RECOMPUTE
     from planner.search.answer import best_plans
     from planner.search.fault import unusable
     from planner.search.objective import check_known
     from planner.search.search import Wanted
-    from planner.search.settings import SETTINGS, combinations
+    from planner.search.settings import combinations
 
-    texts = read_space(
-        space_file,
-        {
-            "tp": tp,
-            "pp": pp,
-            "dp": dp,
-            "cp": cp,
-            "ep": ep,
-            "etp": etp,
-            "vpp": vpp,
-            "micro_batch": micro_batch,
-            "zero": zero,
-            "recompute": recompute,
-            "sequence_parallel": None if sequence_parallel is None else ("yes" if sequence_parallel else "no"),
-            "schedule": schedule,
-            "tp_overlap": tp_overlap,
-            "dp_overlap": dp_overlap,
-            "cp_exchange": cp_exchange,
-            "gradients": gradients,
-            "offload": offload,
-            "order": order,
-            "shard_group": shard_group,
-            "recompute_layers": recompute_layers,
-        },
-    )
-    numbers = {name: texts[name] for name in _NUMBERS}
-    allowed = {name: read_values(text, f"--{name.replace('_', '-')}") for name, text in numbers.items()}
-    allowed |= {
-        "zero_stage": read_values(texts["zero"], "--zero", minimum=0, maximum=3),
-        "recompute": read_names(texts["recompute"], "--recompute", RECOMPUTE),
-        "sequence_parallel": read_names(texts["sequence_parallel"], "--sequence-parallel", ("no", "yes")),
-    }
-    settings = read_settings({name: texts[name] for name in SETTINGS})
+    pins = read_pins(given)
     whole = read_tokens(tokens)
-    common = Common(
-        model=model,
-        cluster=cluster,
-        nodes=nodes,
-        devices=devices,
-        global_batch=global_batch,
-        seq_length=seq_length,
-        precision=precision,
-        attention=attention,
-        flops_convention=flops_convention,
-        framework=framework,
-        launch=launch,
-        gradients=None,
-    )
-    batches, found, space = ask(common, allowed)
-    objectives = read_objectives(objective, pareto, critical_batch, batches=len(batches))
+    samples = read_number(uncertainty, "--uncertainty", minimum=2, maximum=_MOST_SAMPLES)
+    if samples is not None and pareto is not None:
+        raise InputError("is told of one first plan", key="--uncertainty", expected="--objective, not --pareto")
+    batches, found, space = ask(common_of(given), pins.allowed)
+    objectives = read_objectives(objective, pareto, critical_batch, batches=len(batches), run=whole)
     check_known(objectives, batches[0])
-    questions = [one for batch in batches for one in combinations(batch, settings)]
-    document = best_plans(questions, found, space, Wanted(objectives, top, diverse), tokens=whole)
-    listed = {name: values for name, text in numbers.items() if (values := listed_values(text))}
-    for sentence in unusable(batches[0], space, listed):
+    questions = [one for batch in batches for one in combinations(batch, pins.settings)]
+    wanted = Wanted(objectives, top, diverse)
+    document = best_plans(questions, found, space, wanted, tokens=whole, samples=samples)
+    for sentence in unusable(batches[0], space, pins.listed):
         warn(sentence)
     tell(document, form)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
-from planner.search.document import Document, PlanPart
+from planner.search.document import Document, PlanPart, StrategyPart, UncertaintyPart
 from planner.units import format_bytes, format_parameters, format_seconds, format_si
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NARROW = 60
 """Columns below which plans are told one line a figure."""
 _GAP = 4
-_TERM_NAMES = {
+TERM_NAMES = {
     "tensor_parallel": "tensor parallel",
     "context_parallel": "context parallel",
     "expert_parallel": "expert parallel",
@@ -62,6 +62,32 @@ def print_document(document: Document, out: Console) -> None:
         run = document.run
         text = f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days."
         out.print(text, markup=False, soft_wrap=unwrapped)
+    if document.uncertainty is not None:
+        out.print(_uncertainty_text(document.uncertainty), markup=False, soft_wrap=unwrapped)
+
+
+def _uncertainty_text(part: UncertaintyPart) -> str:
+    """How long the first plan takes, how often it is first, and what having chosen it costs."""
+    low, middle, high = (
+        format_seconds(value) for value in (part.step_time_s.p10, part.step_time_s.p50, part.step_time_s.p90)
+    )
+    text = (
+        f"Uncertainty: over {part.samples:,} samples of the fitted parameters plan 1 takes {low} to {high} a step "
+        f"(10 % to 90 %, median {middle}) and is first of {part.plans} plans in {part.first_share:.1%}; having "
+        f"chosen it costs {part.regret.mean:.1%} on average, at most {part.regret.p90:.1%} in 90 % of them."
+    )
+    if not part.rivals:
+        return text
+    rivals = ", ".join(f"{_split(rival.strategy)} in {rival.share:.1%}" for rival in part.rivals)
+    return f"{text} Others that are first: {rivals}."
+
+
+def _split(strategy: StrategyPart) -> str:
+    """A plan in a few words."""
+    degrees = {"tp": strategy.tp, "pp": strategy.pp, "dp": strategy.dp, "cp": strategy.cp, "ep": strategy.ep}
+    words = [f"{name} {degree}" for name, degree in degrees.items() if degree > 1 or name == "tp"]
+    words += [f"vpp {strategy.vpp}"] if strategy.vpp > 1 else []
+    return " ".join([*words, f"mbs {strategy.micro_batch}"])
 
 
 def _heading(document: Document) -> list[str]:
@@ -71,17 +97,17 @@ def _heading(document: Document) -> list[str]:
         size += f", {format_parameters(model.active_parameters)} active"
     nodes = "1 node" if cluster.nodes == 1 else f"{cluster.nodes:,} nodes"
     lines = [
-        f"Model     {_printable(model.title)}: {size} parameters, {model.layers} layers, "
+        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, "
         f"sequence {model.seq_length:,}",
-        f"Cluster   {_printable(cluster.title)}: {nodes} x {cluster.devices_per_node} "
-        f"{_printable(cluster.accelerator)} = {cluster.devices:,} devices",
+        f"Cluster   {printable(cluster.title)}: {nodes} x {cluster.devices_per_node} "
+        f"{printable(cluster.accelerator)} = {cluster.devices:,} devices",
         f"Step      {training.global_batch:,} sequences, {training.tokens_per_step:,} tokens, "
         f"{training.precision}, {training.attention} attention, {training.framework} ({training.launch})",
     ]
     if search.candidates > 1:
         lines.append(f"Search    {search.candidates:,} candidates, {search.feasible:,} fit; every one considered")
     if model.note:
-        lines.append(f"Note      {_printable(model.note)}")
+        lines.append(f"Note      {printable(model.note)}")
     return lines
 
 
@@ -177,7 +203,7 @@ def _terms_table(plan: PlanPart, *, short: bool = False, hidden: bool = True) ->
         beside = plan.hidden.get(name, 0.0)
         if seconds == 0 and beside == 0:
             continue
-        cells = [_TERM_NAMES.get(name, name), format_seconds(seconds), f"{seconds / plan.step_time_s:.1%}"]
+        cells = [TERM_NAMES.get(name, name), format_seconds(seconds), f"{seconds / plan.step_time_s:.1%}"]
         table.add_row(*cells, *([format_seconds(beside) if beside else ""] if hidden else []))
     return table
 
@@ -197,6 +223,6 @@ def _memory_table(plan: PlanPart) -> Table:
     return table
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Names come from files: no control character reaches the terminal."""
     return "".join(character for character in text if character.isprintable())

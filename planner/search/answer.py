@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from planner.cluster.cluster import Cluster
@@ -34,16 +35,28 @@ from planner.search.space import Space
 
 
 def best_plans(
-    questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, *, tokens: int | None
+    questions: Sequence[Training],
+    cluster: Cluster,
+    space: Space,
+    wanted: Wanted,
+    *,
+    tokens: int | None,
+    samples: int | None = None,
 ) -> Document:
-    """Search the space under all questions and tell the best plans.
+    """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
 
     Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
     """
     found = search(questions, space, wanted)
     if not found.tally.feasible:
         raise explain_empty(cluster, space, found)
-    return _document(cluster, found, wanted, tokens)
+    document = document_of(cluster, found, wanted, tokens)
+    if samples is None:
+        return document
+    from planner.search.uncertainty import first_plan_uncertainty
+
+    part = first_plan_uncertainty(questions, space, wanted.objectives[0], samples)
+    return msgspec.structs.replace(document, uncertainty=part)
 
 
 def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: int | None) -> Document:
@@ -55,13 +68,14 @@ def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: i
     found = search(training, space, wanted)
     if not found.tally.feasible:
         raise explain_overfull(cluster, space, found)
-    return _document(cluster, found, wanted, tokens)
+    return document_of(cluster, found, wanted, tokens)
 
 
-def _document(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None) -> Document:
+def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None) -> Document:
+    """What was found, told: all plans of `found`, and of the whole run where its tokens are given."""
     training = found.questions[int(found.question[0])]
     workload, tally = training.workload, found.tally
-    parts = _plan_parts(found)
+    parts = plan_parts(found, cluster)
     per_step = training.global_batch * workload.seq_length
     return Document(
         schema_version=SCHEMA_VERSION,
@@ -104,6 +118,7 @@ def _document(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None
         ),
         plans=parts,
         run=_run(parts[0], tokens, per_step) if tokens else None,
+        uncertainty=None,
     )
 
 
@@ -112,20 +127,20 @@ def _run(plan: PlanPart, tokens: int, per_step: int) -> RunPart:
     return RunPart(tokens=tokens, steps=steps, days=steps * plan.step_time_s / 86_400)
 
 
-def _plan_parts(found: Found) -> list[PlanPart]:
+def plan_parts(found: Found, cluster: Cluster) -> list[PlanPart]:
     """The plans in order; those of one question are scored together."""
     parts: dict[int, PlanPart] = {}
     for number in dict.fromkeys(found.question.tolist()):
         at = np.flatnonzero(found.question == number)
-        told = _parts_of_question(found.questions[number], found.best.take(at))
+        told = _parts_of_question(found.questions[number], cluster, found.best.take(at))
         parts |= dict(zip(at.tolist(), told, strict=True))
     return [parts[i] for i in range(len(found.best))]
 
 
-def _parts_of_question(training: Training, plans: Strategies) -> list[PlanPart]:
+def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) -> list[PlanPart]:
     scores = score(training, plans)
     held = memory_of(training, plans)
-    sentences = bottlenecks(training, plans)
+    sentences = bottlenecks(training, cluster, plans)
     tokens = training.global_batch * training.workload.seq_length
     joules = energy_j(training, scores.step_time_s, added([scores.terms[name] for name in BUSY]))
     rent = training.devices * training.usd_per_device_hour / 3600

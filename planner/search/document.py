@@ -12,12 +12,13 @@ import msgspec
 from planner.cost.training import CpExchange, FrameworkName, Gradients, Launch, Schedule
 from planner.search.objective import ObjectiveName
 
-SCHEMA_VERSION: Literal["1.2"] = "1.2"
+SCHEMA_VERSION: Literal["1.3"] = "1.3"
 
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,29 +150,74 @@ class RunPart(Part, frozen=True, kw_only=True):
     days: Positive
 
 
+class QuantilesPart(Part, frozen=True, kw_only=True):
+    """10 %, 50 % and 90 % of the samples are at most these."""
+
+    p10: Positive
+    p50: Positive
+    p90: Positive
+
+
+class RegretPart(Part, frozen=True, kw_only=True):
+    """By what share the first plan is worse than each sample's best, over all samples."""
+
+    mean: Amount
+    p90: Amount
+
+
+class RivalPart(Part, frozen=True, kw_only=True):
+    """Another plan that is first in a share of the samples."""
+
+    strategy: StrategyPart
+    settings: SettingsPart
+    global_batch: Count
+    share: Share
+
+
+class UncertaintyPart(Part, frozen=True, kw_only=True):
+    """What the fitted parameters' uncertainty makes of the first plan, over `samples` of them.
+
+    `plans` compete in each sample; `spread`: relative standard deviation of each parameter.
+    """
+
+    samples: Count
+    plans: Count
+    step_time_s: QuantilesPart
+    first_share: Share
+    regret: RegretPart
+    rivals: Annotated[list[RivalPart], msgspec.Meta(max_length=3)]
+    spread: dict[str, Amount]
+
+
 class Document(Part, frozen=True, kw_only=True):
     """The answer to one question. The best plan is first."""
 
-    schema_version: Literal["1.2"]
+    schema_version: Literal["1.3"]
     model: ModelPart
     cluster: ClusterPart
     training: TrainingPart
     search: SearchPart
     plans: Annotated[list[PlanPart], msgspec.Meta(min_length=1)]
     run: RunPart | None
+    uncertainty: UncertaintyPart | None
+    """Null where it was not asked for."""
 
 
 def json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the plan document: every key is named, no other is allowed."""
+    return closed_schema(Document, f"planner plan document {SCHEMA_VERSION}")
+
+
+def closed_schema(document: type[msgspec.Struct], title: str) -> dict[str, object]:
+    """JSON Schema of a document whose mappings have the cost model's names as keys."""
+    from planner.cost.calibration import PARAMETERS
+    from planner.cost.memory import KINDS
     from planner.cost.step import HIDDEN, TERMS
     from planner.search.space import RULES
 
-    schema: dict[str, object] = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"planner plan document {SCHEMA_VERSION}",
-    }
-    schema |= msgspec.json.schema(Document)
-    named = {"terms": TERMS, "hidden": HIDDEN, "cut_by": tuple(RULES)}
+    schema: dict[str, object] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
+    schema |= msgspec.json.schema(document)
+    named = {"terms": TERMS, "hidden": HIDDEN, "cut_by": tuple(RULES), "memory_bytes": KINDS, "spread": PARAMETERS}
     return {key: _with_names(value, named) for key, value in schema.items()}
 
 

@@ -1,0 +1,120 @@
+"""The first plan's uncertainty: what is certain, what is counted, and against a plain loop."""
+
+import numpy as np
+import pytest
+
+from planner.cluster import database
+from planner.cost.calibration import PARAMETERS, CalibrationFile, combined, uncertainty
+from planner.cost.step import score
+from planner.cost.training import training
+from planner.errors import InputError
+from planner.search.objective import Objective
+from planner.search.search import Wanted, search
+from planner.search.space import Space
+from planner.search.uncertainty import PLANS, contenders, first_plan_uncertainty, perturbed, sampled
+from planner.validation.fit import PRIORS
+from tests.examples import lab, question, tiny
+
+SPACE = Space(16, 32)
+STEP = Objective()
+
+
+def test_every_fitted_factor_has_a_spread() -> None:
+    for what in ("architectures", "frameworks"):
+        folder: database.Folder = f"calibration/{what}"  # type: ignore[assignment]
+        for name in database.names(folder):
+            file = database.load(folder, name, CalibrationFile, "calibration", "", "")
+            for key, figure in file.parameters.items():
+                assert figure.spread is not None, f"{name}: {key}"
+                assert 0 < figure.spread < 1
+
+
+def test_what_was_never_fitted_has_the_width_of_the_fits_prior() -> None:
+    file = database.load("calibration", "default", CalibrationFile, "calibration", "", "")
+    assert file.unfitted == PRIORS
+    assert uncertainty("tpu-v9", "unheard-of")["gemm_efficiency"] == pytest.approx(
+        np.hypot(*PRIORS["gemm_efficiency"])
+    )
+
+
+def test_both_factors_of_a_pair_count_as_independent() -> None:
+    chip = database.load("calibration/architectures", "hopper", CalibrationFile, "calibration", "", "")
+    stack = database.load("calibration/frameworks", "megatron", CalibrationFile, "calibration", "", "")
+    both = uncertainty("hopper", "megatron")
+    assert set(both) == set(PARAMETERS)
+    parts = [file.parameters["nic_efficiency"].spread or 0.0 for file in (chip, stack)]
+    assert both["nic_efficiency"] == pytest.approx(np.hypot(*parts))
+    assert both["gemm_half_rows"] == chip.parameters["gemm_half_rows"].spread
+
+
+def test_perturbed_numbers_are_those_of_a_cluster_bound_with_them() -> None:
+    asked = question()
+    factors = {"link_efficiency": 0.9, "nic_efficiency": 1.1, "gemm_efficiency": 0.8}
+    moved = perturbed(asked, factors)
+    assert moved.calibration == combined(asked.calibration, factors)
+    ratio = moved.network.bandwidth_bytes_per_s / asked.network.bandwidth_bytes_per_s
+    np.testing.assert_allclose(ratio, np.where(asked.network.through_nic, 1.1, 0.9), rtol=1e-12)
+    assert perturbed(asked, {}).calibration == asked.calibration
+
+
+def test_without_a_spread_every_sample_is_the_search() -> None:
+    asked = question()
+    plans = contenders([asked], SPACE, STEP)
+    times, figures = sampled(plans, STEP, dict.fromkeys(PARAMETERS, 0.0), 3)
+    assert (times == score(asked, plans.plans).step_time_s).all()
+    assert (figures.argmin(axis=1) == 0).all()
+    assert (times == times[0]).all()
+
+
+def test_contenders_are_the_best_distinct_plans() -> None:
+    asked = question()
+    plans = contenders([asked], SPACE, STEP).plans
+    assert len(plans) == PLANS
+    best = search(asked, SPACE, Wanted(top=1)).best
+    assert plans.row(0) == best.row(0)
+    rows = {tuple(plans.row(i).items()) for i in range(PLANS)}
+    assert len(rows) == PLANS
+    few = contenders([asked], Space(16, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,), "zero_stage": (1,)}), STEP)
+    degrees = {(few.plans.row(i)["tp"], few.plans.row(i)["pp"]) for i in range(len(few))}
+    assert degrees == {(2, 2)}
+    assert len(few) > len({few.plans.row(i)["cp"] for i in range(len(few))})
+
+
+def test_it_agrees_with_a_plain_loop() -> None:
+    asked = question(tiny(hidden_size=1024, ffn_size=4096))
+    part = first_plan_uncertainty([asked], SPACE, STEP, 40)
+    plans = contenders([asked], SPACE, STEP)
+    times, _ = sampled(plans, STEP, part.spread, 40)
+    wins = [int(np.argmin(row)) for row in times]
+    regret = [row[0] / min(row) - 1 for row in times]
+    assert part.samples == 40
+    assert part.plans == len(plans)
+    assert part.first_share == wins.count(0) / 40
+    assert part.regret.mean == pytest.approx(np.mean(regret))
+    assert part.regret.p90 == pytest.approx(np.quantile(regret, 0.9))
+    assert part.step_time_s.p10 <= part.step_time_s.p50 <= part.step_time_s.p90
+    assert part.step_time_s.p50 == pytest.approx(np.median(times[:, 0]))
+    shares = [rival.share for rival in part.rivals]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) + part.first_share <= 1 + 1e-12
+
+
+def test_the_same_question_has_the_same_answer() -> None:
+    assert first_plan_uncertainty([question()], SPACE, STEP, 10) == first_plan_uncertainty(
+        [question()], SPACE, STEP, 10
+    )
+
+
+def test_questions_of_several_batches_compete_by_the_token() -> None:
+    asked = [training(tiny(), lab(), global_batch=batch) for batch in (16, 32)]
+    objective = Objective(across_batches=True)
+    space = Space(16, 32, {"tp": (2,), "pp": (2,), "cp": (1,), "vpp": (1,), "micro_batch": (1,)})
+    part = first_plan_uncertainty(asked, space, objective, 10)
+    plans = contenders(asked, space, objective)
+    assert set(plans.question.tolist()) == {0, 1}
+    assert part.step_time_s.p10 > 0
+
+
+def test_memory_is_not_uncertain() -> None:
+    with pytest.raises(InputError, match="memory has no fitted parameter"):
+        first_plan_uncertainty([question()], SPACE, Objective("memory-headroom"), 10)
