@@ -13,9 +13,10 @@ from planner.cli.clusters import clusters_app
 from planner.cli.estimate import estimate
 from planner.cli.models import models_app
 from planner.cli.output import unwritten, write
-from planner.cli.plan import plan
+from planner.cli.plan import SAMPLES, plan
 from planner.cli.schema import schema
 from planner.cli.validate import validate
+from planner.cli.whatif import what_if
 from planner.errors import InputError, PlannerError
 
 _SETTINGS = {
@@ -32,6 +33,7 @@ planner_app = typer.Typer(
 )
 planner_app.command("plan")(plan)
 planner_app.command("estimate")(estimate)
+planner_app.command("what-if")(what_if)
 planner_app.command("validate")(validate)
 planner_app.command("schema")(schema)
 planner_app.add_typer(models_app, name="models")
@@ -67,6 +69,7 @@ def _run(app: Callable[[], object]) -> None:
     try:
         try:
             _refuse_negative_size(sys.argv[1:])
+            sys.argv[1:] = _with_samples(sys.argv[1:])
             app()
         except OSError as error:
             # what goes wrong with the user's files is told where they are read: this is the help's text
@@ -74,6 +77,16 @@ def _run(app: Callable[[], object]) -> None:
     except PlannerError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
+
+
+def _with_samples(arguments: list[str]) -> list[str]:
+    """`--uncertainty` may stand without a number, which an option of typer's cannot: the usual one is filled in."""
+    filled = []
+    for argument, after in itertools.pairwise([*arguments, ""]):
+        filled.append(argument)
+        if argument == "--uncertainty" and not re.fullmatch(r"[0-9]+", after):
+            filled.append(str(SAMPLES))
+    return filled
 
 
 def _refuse_negative_size(arguments: list[str]) -> None:

@@ -1,0 +1,205 @@
+"""`planner what-if`: plan again with things changed, and tell both plans side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.openings import (
+    CpExchangeOption,
+    DpOverlap,
+    Etp,
+    GradientsOption,
+    OffloadOption,
+    OrderOption,
+    RecomputeLayers,
+    ScheduleOption,
+    ShardGroup,
+    SpaceFile,
+    TpOverlap,
+)
+from planner.cli.plan import (
+    Cp,
+    Dp,
+    Ep,
+    MicroBatch,
+    Pins,
+    Pp,
+    RecomputeModes,
+    SequenceParallel,
+    Tp,
+    Vpp,
+    Zero,
+    common_of,
+    read_pins,
+)
+from planner.cli.question import (
+    Attention,
+    AttentionKernel,
+    Batch,
+    ClusterName,
+    Common,
+    Convention,
+    Devices,
+    FlopsConvention,
+    Form,
+    FrameworkName,
+    LaunchMode,
+    Model,
+    Nodes,
+    Output,
+    Precision,
+    SeqLength,
+    ask,
+)
+from planner.errors import InputError
+
+if TYPE_CHECKING:
+    from planner.search.changes import Change
+    from planner.search.whatif import Side
+
+Changes = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="What is changed: an amount (accelerator.memory=141GiB), a factor (2x), a percentage (+20%). "
+        "May be given several times.",
+    ),
+]
+
+
+def what_if(
+    model: Model,
+    cluster: ClusterName,
+    global_batch: Batch,
+    changes: Changes,
+    nodes: Nodes = None,
+    devices: Devices = None,
+    seq_length: SeqLength = None,
+    precision: Precision = None,
+    attention: AttentionKernel = Attention.FLASH,
+    flops_convention: FlopsConvention = Convention.FULL,
+    framework: FrameworkName = None,
+    launch: LaunchMode = None,
+    form: Form = Output.TABLE,
+    tp: Tp = None,
+    pp: Pp = None,
+    dp: Dp = None,
+    cp: Cp = None,
+    ep: Ep = None,
+    etp: Etp = None,
+    vpp: Vpp = None,
+    micro_batch: MicroBatch = None,
+    zero: Zero = None,
+    recompute: RecomputeModes = None,
+    sequence_parallel: SequenceParallel = None,
+    schedule: ScheduleOption = None,
+    tp_overlap: TpOverlap = None,
+    dp_overlap: DpOverlap = None,
+    cp_exchange: CpExchangeOption = None,
+    gradients: GradientsOption = None,
+    offload: OffloadOption = None,
+    order: OrderOption = None,
+    shard_group: ShardGroup = None,
+    recompute_layers: RecomputeLayers = None,
+    space_file: SpaceFile = None,
+) -> None:
+    """Plan MODEL again with things changed.
+
+    \b
+    Examples:
+      planner what-if llama-3-70b -c dgx-h100 --nodes 16 -b 512 --set fabric.bandwidth=2x
+      planner what-if llama-3-70b -c dgx-h100 --nodes 16 -b 512 --set accelerator.memory=141GiB
+      planner what-if 13B -c dgx-a100 --nodes 4 -b 512 --set cluster.nodes=2x --set accelerator.peak=-10%
+    """
+    given = dict(locals())
+    from planner.cli.output import write
+    from planner.search.changes import read_changes
+    from planner.search.whatif import what_if as compared
+
+    pins, common = read_pins(given), common_of(given)
+    pairs = read_changes(changes)
+    before = _side(common, pins)
+    after, done = _changed(common, pins, before, pairs)
+    document = compared(before, after, done)
+    if form is Output.JSON:
+        from planner.report.machine import to_json
+
+        write(to_json(document))
+    else:
+        from planner.report.whatif import what_if_text
+
+        write(what_if_text(document))
+
+
+def _side(common: Common, pins: Pins) -> Side:
+    """One question with every combination of its settings. Raises InputError."""
+    from planner.search.settings import combinations
+    from planner.search.whatif import Side
+
+    batches, cluster, space = ask(common, pins.allowed)
+    if len(batches) > 1:
+        key, value = "--global-batch", common.global_batch
+        raise InputError("two plans have one batch each", key=key, value=value, expected="a single batch")
+    return Side(tuple(combinations(batches[0], pins.settings)), cluster, space)
+
+
+def _changed(common: Common, pins: Pins, before: Side, pairs: list[tuple[str, str]]) -> tuple[Side, list[Change]]:
+    """The question with what is asked changed first, then the figures of its cluster, in order."""
+    from planner.search.changes import QUESTIONS, Change, changed_cluster, check_key
+
+    asked = [(key, text) for key, text in pairs if key in QUESTIONS]
+    after = _asked_anew(common, pins, before, asked) if asked else before
+    was, now = _options(before), _options(after)
+    done = {key: Change(key, text, None, was[key], now[key]) for key, text in asked}
+    cluster = after.cluster
+    for key, text in pairs:
+        if key not in QUESTIONS:
+            precision = after.questions[0].precision
+            check_key(key, cluster, precision)
+            cluster, done[key] = changed_cluster(cluster, key, text, precision)
+    return after.moved(cluster), [done[key] for key, _ in pairs]
+
+
+def _options(side: Side) -> dict[str, int | str]:
+    """What is asked, by the keys of its changes."""
+    training = side.questions[0]
+    return {
+        "cluster.nodes": side.cluster.nodes,
+        "training.global_batch": training.global_batch,
+        "training.precision": training.precision,
+        "model.seq_length": training.workload.seq_length,
+    }
+
+
+def _asked_anew(common: Common, pins: Pins, before: Side, asked: list[tuple[str, str]]) -> Side:
+    """The question with other options. What is wrong with one is told as of its change."""
+    from planner.search.changes import QUESTIONS, changed_option
+
+    was = _options(before)
+    options: dict[str, str | None] = {}
+    for key, text in asked:
+        old = was[key]
+        options[QUESTIONS[key]] = changed_option(key, text, old) if isinstance(old, int) else text
+    if "nodes" in options:
+        options["devices"] = None
+    try:
+        after = _side(replace(common, **options), pins)  # type: ignore[arg-type]
+    except InputError as error:
+        raise InputError(
+            error.problem,
+            origin="--set",
+            key=error.key,
+            value=error.value,
+            expected=error.expected,
+            suggestion=error.suggestion,
+        ) from None
+    if after.cluster.devices_per_node != before.cluster.devices_per_node:
+        expected = "whole nodes (--nodes) to begin with"
+        raise InputError(
+            "a part of one node has no others like it", origin="--set", key="cluster.nodes", expected=expected
+        )
+    return after

@@ -1,0 +1,207 @@
+"""`planner what-if` and `plan --uncertainty` from the outside."""
+
+import io
+import json
+import re
+
+import jsonschema
+import msgspec
+import pytest
+from rich.console import Console
+
+from planner.report.whatif import print_what_if
+from planner.search.whatif_document import WhatIfDocument, json_schema
+from planner.units import format_bytes, format_seconds
+from tests.cli.run import call, run
+
+MAIN = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64")
+PINNED = (*MAIN, "--pp", "1,2", "--cp", "1", "--vpp", "1")
+
+
+def what_if(*arguments: str) -> dict:
+    done = call("planner", "what-if", *arguments, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, json_schema())
+    return document
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    return what_if(*PINNED, "--set", "fabric.bandwidth=0.1x", "--set", "accelerator.memory=141GiB")
+
+
+def test_the_document_tells_both_plans(document: dict) -> None:
+    changes = document["changes"]
+    assert [one["key"] for one in changes] == ["fabric.bandwidth", "accelerator.memory"]
+    assert changes[0]["after"] == changes[0]["before"] * 0.1
+    assert changes[1]["after"] == 141 * 2**30
+    plain = json.loads(call("plan", *PINNED, "--top", "1", "--format", "json").stdout)
+    before, after = document["before"], document["after"]
+    assert before["plan"] == plain["plans"][0]
+    assert {name: before[name] for name in ("model", "cluster", "training", "search")} == {
+        name: plain[name] for name in ("model", "cluster", "training", "search")
+    }
+    assert after["plan"]["memory"]["capacity_bytes"] == 141 * 2**30
+    difference = document["difference"]
+    assert difference["step_time_s"] == after["plan"]["step_time_s"] - before["plan"]["step_time_s"]
+    assert sum(difference["memory_bytes"].values()) == pytest.approx(
+        after["plan"]["memory"]["total_bytes"] - before["plan"]["memory"]["total_bytes"]
+    )
+    assert document["kept"]["regret"] >= 0
+    slopes = {one["figure"]: one for one in document["elasticities"]}
+    assert -1 < slopes["peak"]["before"] < -0.5
+
+
+def test_the_schema_is_strict(document: dict) -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    for wrong in ({**document, "extra": 1}, {**document, "schema_version": "9"}, {**document, "changes": []}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, json_schema())
+
+
+def test_the_same_question_gives_the_same_bytes() -> None:
+    arguments = ("what-if", *PINNED, "--set", "fabric.bandwidth=2x", "-f", "json")
+    assert (
+        run("planner", *arguments, PYTHONHASHSEED="1").stdout == run("planner", *arguments, PYTHONHASHSEED="2").stdout
+    )
+
+
+def test_the_question_itself_can_be_changed() -> None:
+    document = what_if(
+        *PINNED,
+        *("--set", "cluster.nodes=2x", "--set", "training.global_batch=+100%"),
+        *("--set", "training.precision=fp8", "--set", "model.seq_length=4K"),
+    )
+    after = document["after"]
+    assert after["cluster"]["nodes"] == 4
+    assert after["training"]["global_batch"] == 128
+    assert after["training"]["precision"] == "fp8"
+    assert after["model"]["seq_length"] == 4096
+    assert document["changes"][0] | {"given": ""} == {
+        "key": "cluster.nodes", "given": "", "unit": "", "before": 2, "after": 4,
+    }  # fmt: skip
+    plain = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "4", "-b", "128", "--precision", "fp8",
+                 "--seq-length", "4096", *PINNED[7:], "--top", "1", "-f", "json")  # fmt: skip
+    assert json.loads(plain.stdout)["plans"][0] == after["plan"]
+
+
+def test_price_and_power_change_money_and_energy_alone() -> None:
+    document = what_if(*PINNED, "--set", "accelerator.price=1USD", "--set", "node.link.latency=3us")
+    before, after = document["before"]["plan"], document["after"]["plan"]
+    assert after["step_time_s"] == before["step_time_s"]
+    assert after["cost_usd_per_step"] == pytest.approx(after["step_time_s"] * 16 / 3600)
+    assert document["same_plan"] is True
+    assert document["kept"]["regret"] == 0
+
+
+def test_a_link_to_the_host_counts_where_something_is_offloaded() -> None:
+    document = what_if(*PINNED, "--offload", "optimizer", "--set", "host.link=2x")
+    assert document["after"]["plan"]["terms"]["offload"] < document["before"]["plan"]["terms"]["offload"]
+    slopes = {one["figure"]: one["before"] for one in document["elasticities"]}
+    assert slopes["host_link"] < 0
+    assert slopes["host_bandwidth"] < 0
+
+
+def test_the_table_names_all_that_was_asked() -> None:
+    done = call("planner", "what-if", *PINNED, "--set", "fabric.bandwidth=0.1x")
+    assert done.returncode == 0, done.stderr
+    for part in (
+        *("Change    fabric.bandwidth: 50.0 GB/s -> 5.00 GB/s (0.1x)", "as it is", "changed", "difference"),
+        *("tp", "zero stage", "schedule", "shard group", "step", "forward", "data parallel, hidden"),
+        *("memory", "weights", "capacity", "tokens/s", "MFU", "cost of a step", "energy of a step"),
+        *("The old plan", "% of step time per % of", "peak FLOP/s", "network latency"),
+    ):
+        assert part in done.stdout
+    assert max(map(len, done.stdout.splitlines())) < 140
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_figure_is_cut_in_a_narrow_terminal(width: int, document: dict) -> None:
+    out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+    whole = msgspec.convert(document, WhatIfDocument)
+    print_what_if(whole, out)
+    assert isinstance(out.file, io.StringIO)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for plan in (whole.before.plan, whole.after.plan):
+        assert format_seconds(plan.step_time_s) in text
+        assert format_bytes(plan.memory.total_bytes) in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (("fabric.bandwith=2x",), ["--set: fabric.bandwith: unknown key", "did you mean fabric.bandwidth?"]),
+        (("fabric.bandwidth=400",), ["without a unit", "800Gb/s", "2x", "+20%"]),
+        (("fabric.bandwidth",), ["not KEY=VALUE"]),
+        (("fabric.bandwidth=2x", "fabric.bandwidth=2x"), ["set twice"]),
+        (("cluster.nodes=0",), ["--set", "--nodes", "from 1"]),
+        (("cluster.nodes=0.3x",), ["cluster.nodes", "whole number"]),
+        (("training.precision=fp9",), ["--set", "--precision", "fp8"]),
+        (("training.global_batch=1..4",), ["--global-batch", "one batch"]),
+        (("cluster.nodes=1", "fabric.bandwidth=2x"), ["no such figure"]),
+    ],
+)
+def test_bad_changes_are_told(changes: tuple[str, ...], told: list[str]) -> None:
+    done = call("planner", "what-if", *MAIN, *(word for change in changes for word in ("--set", change)))
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    for part in told:
+        assert part in done.stderr
+
+
+def test_a_part_of_a_node_has_no_others() -> None:
+    done = call("planner", "what-if", "llama-3-8b", "-c", "dgx-h100", "--devices", "4", "-b", "64",
+                "--set", "cluster.nodes=2x")  # fmt: skip
+    assert done.returncode == 2
+    assert "whole nodes" in done.stderr
+
+
+def test_where_nothing_fits_with_the_changes_the_exit_code_says_so() -> None:
+    done = call("planner", "what-if", *PINNED, "--set", "accelerator.memory=3GiB")
+    assert done.returncode == 3
+    assert "with the changes, no plan fits" in done.stderr
+
+
+def test_uncertainty_is_told_where_it_is_asked_for() -> None:
+    outputs = [call("plan", *PINNED, "--uncertainty", "20", "-f", "json").stdout for _ in range(2)]
+    assert outputs[0] == outputs[1]
+    asked = json.loads(outputs[0])
+    schema = json.loads(call("planner", "schema").stdout)
+    jsonschema.validate(asked, schema)
+    part = asked["uncertainty"]
+    assert part["samples"] == 20
+    assert 0 <= part["first_share"] <= 1
+    assert part["regret"]["mean"] >= 0
+    assert part["step_time_s"]["p10"] < part["step_time_s"]["p90"]
+    plain = json.loads(call("plan", *PINNED, "-f", "json").stdout)
+    assert plain["uncertainty"] is None
+    assert {**asked, "uncertainty": None} == plain
+
+
+def test_uncertainty_without_a_number_takes_the_usual_one() -> None:
+    for arguments in (
+        (*PINNED, "--uncertainty"),
+        ("--uncertainty", *PINNED),
+        ("--uncertainty", "7B", *PINNED[1:]),
+        (*PINNED, "--uncertainty", "--top", "2"),
+    ):
+        done = call("plan", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert "Uncertainty: over 200 samples of the fitted parameters plan 1 takes" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--uncertainty", "1"), "from 2"),
+        (("--uncertainty", "20", "--pareto", "step-time,energy"), "--objective, not --pareto"),
+        (("--uncertainty", "20", "--objective", "memory-headroom"), "memory has no fitted parameter"),
+    ],
+)
+def test_what_cannot_be_uncertain_is_told(arguments: tuple[str, ...], told: str) -> None:
+    done = call("plan", *PINNED, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr

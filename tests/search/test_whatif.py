@@ -1,0 +1,201 @@
+"""Changes are what they say, and a what-if agrees with the search and the cost model that it asks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from planner.cluster.cluster import Cluster
+from planner.cost.step import score
+from planner.cost.training import Training, training
+from planner.errors import InputError, NothingFits
+from planner.search.changes import SCALES, changed_cluster, changed_option, check_key, figures, read_changes, rebound
+from planner.search.search import Wanted, search
+from planner.search.space import Space
+from planner.search.whatif import Side, elasticity, what_if
+from planner.search.whatif_document import WhatIfDocument
+from tests.examples import lab, question, tiny
+
+
+def changed(cluster: Cluster, key: str, text: str) -> Cluster:
+    return changed_cluster(cluster, key, text, "bf16")[0]
+
+
+def side(cluster: Cluster, batch: int = 32, **pins: int) -> Side:
+    asked = question(cluster=cluster, batch=batch)
+    allowed = {name: (value,) for name, value in pins.items()}
+    return Side((asked,), cluster, Space(cluster.devices, batch, allowed))
+
+
+def compared(before: Side, key: str, text: str) -> WhatIfDocument:
+    cluster, change = changed_cluster(before.cluster, key, text, "bf16")
+    return what_if(before, before.moved(cluster), [change])
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "named"),
+    [
+        ("accelerator.memory", "80GiB", {"memory": 80}),
+        ("accelerator.memory", "+50%", {"memory": 60}),
+        ("accelerator.memory_bandwidth", "2x", {"hbm": 4000}),
+        ("accelerator.peak", "0.5x", {"tflops": 150}),
+        ("accelerator.peak.bf16", "600TFLOP/s", {"tflops": 600}),
+        ("node.link.bandwidth", "150GB/s", {"link": 150}),
+        ("node.link.latency", "-50%", {"alpha": 1.5}),
+        ("fabric.bandwidth", "800Gb/s", {"nic": 800}),
+        ("fabric.bandwidth", "2x", {"nic": 400}),
+    ],
+)
+def test_a_change_is_the_cluster_with_that_figure(key: str, text: str, named: dict[str, float]) -> None:
+    asked, cluster = question(), changed(lab(oversubscription=2.0), key, text)
+    other = lab(oversubscription=2.0, **named)
+    moved, direct = rebound(asked, cluster), training(asked.workload, other, global_batch=32)
+    assert moved.accelerator == direct.accelerator
+    assert moved.reserve_bytes == direct.reserve_bytes
+    np.testing.assert_allclose(moved.network.bandwidth_bytes_per_s, direct.network.bandwidth_bytes_per_s, rtol=1e-12)
+    np.testing.assert_allclose(moved.network.latency_s, direct.network.latency_s, rtol=1e-12)
+
+
+@pytest.mark.parametrize("key", figures(lab(), "bf16"))
+def test_every_figure_reads_back_what_is_written_and_touches_nothing_else(key: str) -> None:
+    figure = figures(lab(), "bf16")[key]
+    written = figure.write(lab(), 1.5e3)
+    assert figure.read(written) == pytest.approx(1.5e3)
+    old = figure.read(lab())
+    if old:
+        assert figure.write(lab(), old) == lab()
+
+
+def test_nothing_is_changed_in_place() -> None:
+    cluster = lab()
+    for key in figures(cluster, "bf16"):
+        figures(cluster, "bf16")[key].write(cluster, 1.0)
+    assert cluster == lab()
+
+
+def test_an_unchanged_cluster_gives_the_same_question() -> None:
+    asked, cluster = question(), lab()
+    same = rebound(asked, cluster)
+    assert replace(same, network=asked.network) == asked
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_scaling_by_one_changes_nothing(name: str) -> None:
+    assert SCALES[name](lab(), 1.0) == lab()
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "told"),
+    [
+        ("accelerator.memory", "-100%", "above zero"),
+        ("accelerator.memory", "80", "without a unit"),
+        ("accelerator.memory", "20%", "such as 141GiB"),
+        ("accelerator.memory", "2PB/s", "a factor such as 2x"),
+        ("fabric.bandwidth", "100PB/s", "from 1MB/s to 1PB/s"),
+        ("accelerator.price", "2x", "an amount such as 2.5USD"),
+        ("accelerator.power", "+10%", "no figure is known"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_told(key: str, text: str, told: str) -> None:
+    with pytest.raises(InputError, match=told) as error:
+        changed(lab(), key, text)
+    assert error.value.key == key
+    assert error.value.value == text
+
+
+def test_an_unknown_key_is_told_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"did you mean fabric\.spine\.bandwidth"):
+        check_key("fabric.spin.bandwidth", lab(nodes=8), "bf16")
+    with pytest.raises(InputError, match="no such figure"):
+        check_key("fabric.bandwidth", lab(nodes=1), "bf16")
+
+
+def test_pairs_are_read_in_order_and_once_each() -> None:
+    assert read_changes(["a=1", "b = 2x"]) == [("a", "1"), ("b", "2x")]
+    with pytest.raises(InputError, match="twice"):
+        read_changes(["a=1", "a=2"])
+    with pytest.raises(InputError, match="KEY=VALUE"):
+        read_changes(["a"])
+
+
+def test_whole_numbers_stay_whole() -> None:
+    assert changed_option("cluster.nodes", "1.5x", 8) == "12"
+    assert changed_option("cluster.nodes", "7", 8) == "7"
+    with pytest.raises(InputError, match="whole number"):
+        changed_option("cluster.nodes", "+10%", 8)
+
+
+def best_time(asked: Training, space: Space) -> float:
+    return float(score(asked, search(asked, space, Wanted(top=1)).best).step_time_s[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("fabric.bandwidth", "0.05x"), ("accelerator.memory", "0.08x"), ("accelerator.peak", "4x")]
+)
+def test_both_sides_are_what_the_search_finds(key: str, text: str) -> None:
+    before = side(lab())
+    document = compared(before, key, text)
+    moved = before.moved(changed(before.cluster, key, text))
+    assert document.before.plan.step_time_s == best_time(before.questions[0], before.space)
+    assert document.after.plan.step_time_s == best_time(moved.questions[0], moved.space)
+    if document.kept.plan is not None:
+        assert document.kept.regret is not None
+        assert document.kept.regret >= 0
+        kept = document.kept.plan
+        assert kept.step_time_s / document.after.plan.step_time_s - 1 == document.kept.regret
+        assert kept.strategy == document.before.plan.strategy
+        assert document.same_plan == (document.kept.regret == 0)
+    assert sum(document.difference.terms.values()) == pytest.approx(document.difference.step_time_s, abs=1e-9)
+
+
+def test_a_plan_that_does_not_fit_any_more_says_so() -> None:
+    document = compared(side(lab(), batch=256), "accelerator.memory", "0.06x")
+    assert document.kept.plan is None
+    assert document.kept.regret is None
+    assert "does not fit" in document.kept.obstacle
+
+
+def test_more_nodes_give_the_old_plan_a_wider_data_parallelism() -> None:
+    before, after = (side(lab(nodes=nodes), batch=64, micro_batch=1) for nodes in (2, 4))
+    document = what_if(before, after, [])
+    assert document.kept.plan is not None
+    assert document.kept.plan.strategy.dp == 2 * document.before.plan.strategy.dp
+    lost = what_if(side(lab(nodes=4), batch=64, tp=8), side(lab(nodes=3), batch=48), [])
+    assert lost.kept.plan is None
+    assert lost.kept.obstacle
+
+
+def test_where_nothing_fits_the_side_is_named() -> None:
+    with pytest.raises(NothingFits, match="with the changes, no plan fits"):
+        compared(side(lab()), "accelerator.memory", "1.6GiB")
+
+
+def test_elasticities_are_the_slopes_of_the_step() -> None:
+    asked, cluster = question(tiny(hidden_size=2048, ffn_size=8192)), lab(nodes=4)
+    plans = search(asked, Space(16, 32, {"tp": (8,)}), Wanted(top=3)).best
+    base = score(asked, plans).step_time_s
+    total = np.zeros(len(plans))
+    for name in ("peak", "memory_bandwidth", "link_bandwidth", "network_bandwidth"):
+        slope = elasticity(asked, cluster, plans, name)
+        faster = score(rebound(asked, SCALES[name](cluster, 1.001)), plans).step_time_s
+        np.testing.assert_allclose(slope, np.log(faster / base) / np.log(1.001), atol=2e-3)
+        assert (slope <= 0).all()
+        total += slope
+    for name in ("link_latency", "network_latency"):
+        slope = elasticity(asked, cluster, plans, name)
+        assert (slope >= 0).all()
+        total -= slope
+    # with all of them faster at once nothing but launches and fixed overhead keeps its time
+    assert ((total > -1.0 - 1e-3) & (total < -0.05)).all()
+
+
+def test_host_figures_are_told_where_something_is_offloaded() -> None:
+    names = [one.figure for one in compared(side(lab()), "accelerator.peak", "2x").elasticities]
+    assert names == [
+        "peak",
+        "memory_bandwidth",
+        "link_bandwidth",
+        "network_bandwidth",
+        "link_latency",
+        "network_latency",
+    ]
