@@ -7,12 +7,14 @@ from planner.cluster import database
 from planner.cost.calibration import PARAMETERS, CalibrationFile, combined, uncertainty
 from planner.cost.step import score
 from planner.cost.training import training
+from planner.decode import decode
 from planner.errors import InputError
 from planner.search.objective import Objective
 from planner.search.search import Wanted, search
 from planner.search.space import Space
 from planner.search.uncertainty import PLANS, contenders, first_plan_uncertainty, perturbed, sampled
-from planner.validation.fit import PRIORS
+from planner.validation.calibrate import render
+from planner.validation.fit import PRIORS, Fitted
 from tests.examples import lab, question, tiny
 
 SPACE = Space(16, 32)
@@ -118,3 +120,10 @@ def test_questions_of_several_batches_compete_by_the_token() -> None:
 def test_memory_is_not_uncertain() -> None:
     with pytest.raises(InputError, match="memory has no fitted parameter"):
         first_plan_uncertainty([question()], SPACE, Objective("memory-headroom"), 10)
+
+
+def test_a_calibration_file_that_is_written_is_read_with_its_spreads() -> None:
+    fitted = Fitted({"hopper": {"nic_efficiency": 0.8}}, {}, {("hopper", "nic_efficiency"): 0.114}, {"hopper": 700.0})
+    file = decode(render("hopper", "architecture", fitted, []), "toml", CalibrationFile, "hopper.toml")
+    assert file.parameters["nic_efficiency"].value == 0.8
+    assert file.parameters["nic_efficiency"].spread == 0.11
