@@ -140,6 +140,7 @@ def search(questions: Training | Sequence[Training], space: Space, wanted: Wante
     `questions`: trainings that differ in settings or batch; each has its own space, `space` with its batch.
     """
     asked = (questions,) if isinstance(questions, Training) else tuple(questions)
+    _keep_freed_memory()
     wanted = wanted or Wanted()
     tally = Tally()
     none = np.zeros(0, dtype=np.int64)
@@ -154,6 +155,16 @@ def search(questions: Training | Sequence[Training], space: Space, wanted: Wante
                 closest = block.closest()
             place += block.total.size
     return Found(asked, best.plans, best.question, best.figures, tally, closest.plans, closest.training)
+
+
+def _keep_freed_memory() -> None:
+    """The C library hands memory above a size back at once, and each array is then paged in anew. It raises that
+    size to what it sees freed (glibc, mallopt(3), M_MMAP_THRESHOLD): a block that is never touched, at its maximum.
+    """
+    np.empty(_KEPT_BYTES, dtype=np.uint8)
+
+
+_KEPT_BYTES = 32_000_000
 
 
 @dataclass(frozen=True)
