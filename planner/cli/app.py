@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import itertools
 import re
 import sys
@@ -9,14 +11,8 @@ from collections.abc import Callable
 
 import typer
 
-from planner.cli.clusters import clusters_app
-from planner.cli.estimate import estimate
-from planner.cli.models import models_app
 from planner.cli.output import unwritten, write
 from planner.cli.plan import SAMPLES, plan
-from planner.cli.schema import schema
-from planner.cli.validate import validate
-from planner.cli.whatif import what_if
 from planner.errors import InputError, PlannerError
 
 _SETTINGS = {
@@ -25,25 +21,40 @@ _SETTINGS = {
     "rich_markup_mode": None,
 }
 
-planner_app = typer.Typer(
-    name="planner",
-    help="Plan distributed training runs.",
-    no_args_is_help=True,
-    **_SETTINGS,  # type: ignore[arg-type]
-)
-planner_app.command("plan")(plan)
-planner_app.command("estimate")(estimate)
-planner_app.command("what-if")(what_if)
-planner_app.command("validate")(validate)
-planner_app.command("schema")(schema)
-planner_app.add_typer(models_app, name="models")
-planner_app.add_typer(clusters_app, name="clusters")
 
-plan_app = typer.Typer(name="plan", add_completion=True, **_SETTINGS)  # type: ignore[arg-type]
-plan_app.command("plan")(plan)
+def planner_app() -> typer.Typer:
+    """`planner` with all its commands."""
+    from planner.cli.clusters import clusters_app
+    from planner.cli.estimate import estimate
+    from planner.cli.models import models_app
+    from planner.cli.schema import schema
+    from planner.cli.validate import validate
+    from planner.cli.whatif import what_if
+
+    app = typer.Typer(
+        name="planner",
+        help="Plan distributed training runs.",
+        no_args_is_help=True,
+        **_SETTINGS,  # type: ignore[arg-type]
+    )
+    app.callback(invoke_without_command=True)(_version)
+    app.command("plan")(plan)
+    app.command("estimate")(estimate)
+    app.command("what-if")(what_if)
+    app.command("validate")(validate)
+    app.command("schema")(schema)
+    app.add_typer(models_app, name="models")
+    app.add_typer(clusters_app, name="clusters")
+    return app
 
 
-@planner_app.callback(invoke_without_command=True)
+def plan_app() -> typer.Typer:
+    """`plan` alone: what the other commands need is not loaded."""
+    app = typer.Typer(name="plan", add_completion=True, **_SETTINGS)  # type: ignore[arg-type]
+    app.command("plan")(plan)
+    return app
+
+
 def _version(
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
@@ -56,16 +67,19 @@ def _version(
 
 def planner_entry() -> None:
     """The program `planner`."""
-    _run(planner_app)
+    _run(planner_app())
 
 
 def plan_entry() -> None:
     """The program `plan`."""
-    _run(plan_app)
+    _run(plan_app())
 
 
 def _run(app: Callable[[], object]) -> None:
     """Run a program; an error of the user's becomes its message on stderr and its exit code."""
+    # the process ends with the answer: looking for cycles, now or at the exit, would cost more than it frees
+    gc.disable()
+    atexit.register(gc.freeze)
     try:
         try:
             _refuse_negative_size(sys.argv[1:])

@@ -160,7 +160,10 @@ def plan(
     ] = None,
     critical_batch: Annotated[
         str | None,
-        typer.Option("--critical-batch", help="Tokens of a step from which larger batches help less: '4M tokens', or as it grows: 1M,4M@500B."),
+        typer.Option(
+            "--critical-batch",
+            help="Tokens of a step from which larger ones help less: '4M tokens', or as it grows: 1M,4M@500B.",
+        ),
     ] = None,
     diverse: Annotated[bool, typer.Option("--diverse", help="Tell plans of different degrees only.")] = False,
     top: Annotated[int, typer.Option("--top", min=1, max=1000, help="How many plans to tell.")] = 5,

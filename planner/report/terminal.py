@@ -6,20 +6,17 @@ that the plans are told one line a figure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
-from planner.search.document import Document, PlanPart, StrategyPart, UncertaintyPart
+from planner.report.plans import common_settings, print_plans
+from planner.search.document import Document, PlanPart, SearchPart, StrategyPart, UncertaintyPart
 from planner.units import format_bytes, format_parameters, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_NARROW = 60
-"""Columns below which plans are told one line a figure."""
 _GAP = 4
 TERM_NAMES = {
     "tensor_parallel": "tensor parallel",
@@ -29,16 +26,6 @@ TERM_NAMES = {
     "pipeline_bubble": "pipeline bubble",
     "data_parallel": "data parallel",
 }
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One column of the plans' table: `rank` says which are left out first (the highest), 0 never."""
-
-    heading: str
-    cells: list[str]
-    right: bool = True
-    rank: int = 0
 
 
 def document_text(document: Document) -> str:
@@ -55,7 +42,7 @@ def print_document(document: Document, out: Console) -> None:
     for line in _heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
-    _print_plans(document, out)
+    print_plans(document, out)
     _print_best(document.plans[0], out)
     out.print(f"Bottleneck: {document.plans[0].bottleneck}", markup=False, soft_wrap=unwrapped)
     if document.run is not None:
@@ -104,76 +91,29 @@ def _heading(document: Document) -> list[str]:
         f"Step      {training.global_batch:,} sequences, {training.tokens_per_step:,} tokens, "
         f"{training.precision}, {training.attention} attention, {training.framework} ({training.launch})",
     ]
+    settings = common_settings(document.plans)
+    if settings:
+        lines.append(f"Settings  {settings}")
     if search.candidates > 1:
-        lines.append(f"Search    {search.candidates:,} candidates, {search.feasible:,} fit; every one considered")
+        lines += _search_lines(search)
     if model.note:
         lines.append(f"Note      {printable(model.note)}")
     return lines
 
 
-def _print_plans(document: Document, out: Console) -> None:
-    """The plans as a table as wide as fits, or one line a figure."""
-    full, short = _columns(document.plans, short=False), _columns(document.plans, short=True)
-    ranks = sorted({column.rank for column in short}, reverse=True)
-    forms = [full] + [[column for column in short if column.rank < limit] for limit in (ranks[0] + 1, *ranks[:-1])]
-    table = None
-    if out.width >= _NARROW:
-        table = first_that_fits(out, [lambda form=form: _plans_table(form) for form in forms])  # type: ignore[misc]
-    if table is not None:
-        out.print(table)
-        return
-    for number in range(len(document.plans)):
-        out.print("\n".join(_record(full, number)), markup=False)
-        out.print()
-
-
-def _columns(plans: Sequence[PlanPart], *, short: bool) -> list[_Column]:
-    """All columns; in short form with abbreviated words and the device's memory told once."""
-    split = [plan.strategy for plan in plans]
-    modes = {"none": "no", "selective": "sel", "full": "full"} if short else {}
-    capacity = plans[0].memory.capacity_bytes / 2**30
-    used = [plan.memory.total_bytes / 2**30 for plan in plans]
-    experts = [_Column("ep", [str(s.ep) for s in split])] if any(s.ep > 1 for s in split) else []
-    memory = (
-        _Column(f"GiB of {capacity:.1f}", [f"{size:.1f}" for size in used])
-        if short
-        else _Column("memory", [f"{size:.1f}/{capacity:.1f} GiB" for size in used])
-    )
+def _search_lines(search: SearchPart) -> list[str]:
+    """What was looked at, by what the plans are ordered, and which rule cut how many."""
+    asked = f" under {search.questions} combinations of settings and batch" if search.questions > 1 else ""
+    first, *others = search.objectives
+    if others:
+        order = f"; the Pareto front of {' and '.join(search.objectives)}"
+    else:
+        order = "" if first == "step-time" else f"; ordered by {first}"
+    cuts = ", ".join(f"{name} {format_si(count)}" for name, count in search.cut_by.items() if count)
     return [
-        _Column("#", [str(number) for number in range(1, len(plans) + 1)]),
-        _Column("tp", [str(s.tp) for s in split]),
-        _Column("pp", [str(s.pp) for s in split]),
-        _Column("dp", [str(s.dp) for s in split]),
-        _Column("cp", [str(s.cp) for s in split]),
-        *experts,
-        _Column("vpp", [str(s.vpp) for s in split]),
-        _Column("mbs", [str(s.micro_batch) for s in split]),
-        _Column("Z" if short else "ZeRO", [str(s.zero_stage) for s in split]),
-        _Column("rec" if short else "recompute", [modes.get(s.recompute, s.recompute) for s in split], right=False),
-        _Column("SP", ["yes" if s.sequence_parallel else "no" for s in split], right=False),
-        _Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
-        _Column("tokens/s", [format_si(plan.tokens_per_s) for plan in plans], rank=2),
-        _Column("MFU", [f"{plan.mfu:.1%}" for plan in plans], rank=1),
-        _Column("HFU", [f"{plan.hfu:.1%}" for plan in plans], rank=3),
-        memory,
+        f"Search    {search.candidates:,} candidates{asked}, {search.feasible:,} fit; every one considered{order}",
+        *([f"Cut by    {cuts}"] if cuts else []),
     ]
-
-
-def _plans_table(columns: Sequence[_Column]) -> Table:
-    """The plans, best first, one a row."""
-    table = plain_table()
-    for column in columns:
-        table.add_column(column.heading, justify="right" if column.right else "left", no_wrap=True)
-    for number, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
-        table.add_row(*row, style="bold" if number == 0 else "")
-    return table
-
-
-def _record(columns: Sequence[_Column], number: int) -> list[str]:
-    """One plan, one line a figure."""
-    widest = max(len(column.heading) for column in columns)
-    lines = [f"  {column.heading:{widest}}  {column.cells[number]}" for column in columns[1:]]
-    return [f"plan {columns[0].cells[number]}", *lines]
 
 
 def _print_best(plan: PlanPart, out: Console) -> None:

@@ -28,7 +28,6 @@ from planner.search.document import (
     StrategyPart,
     TrainingPart,
 )
-from planner.search.misfit import explain_empty, explain_overfull
 from planner.search.objective import energy_j
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
@@ -49,6 +48,8 @@ def best_plans(
     """
     found = search(questions, space, wanted)
     if not found.tally.feasible:
+        from planner.search.misfit import explain_empty
+
         raise explain_empty(cluster, space, found)
     document = document_of(cluster, found, wanted, tokens)
     if samples is None:
@@ -67,6 +68,8 @@ def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: i
     wanted = Wanted(top=1)
     found = search(training, space, wanted)
     if not found.tally.feasible:
+        from planner.search.misfit import explain_overfull
+
         raise explain_overfull(cluster, space, found)
     return document_of(cluster, found, wanted, tokens)
 

@@ -1,0 +1,153 @@
+"""The plans of a document as a table as wide as the terminal allows; what all of them share is told once above it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from planner.report.console import first_that_fits, plain_table
+from planner.search.document import Document, PlanPart, SettingsPart
+from planner.units import format_seconds, format_si
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_NARROW = 60
+"""Columns below which plans are told one line a figure."""
+_USUAL = ("1f1b", "no tp overlap", "dp overlap", "cp by ring", "fp32 gradients", "no offload")
+_USUAL_LAYOUT = ("order tp-cp-dp-pp", "shard over all", "recompute all layers")
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column of the plans' table: `rank` says which are left out first (the highest), 0 never."""
+
+    heading: str
+    cells: list[str]
+    right: bool = True
+    rank: int = 0
+
+
+def print_plans(document: Document, out: Console) -> None:
+    """The plans as a table as wide as fits, or one line a figure."""
+    full, short = _columns(document, short=False), _columns(document, short=True)
+    ranks = sorted({column.rank for column in short}, reverse=True)
+    forms = [full] + [[column for column in short if column.rank < limit] for limit in (ranks[0] + 1, *ranks[:-1])]
+    table = None
+    if out.width >= _NARROW:
+        table = first_that_fits(out, [lambda form=form: _plans_table(form) for form in forms])  # type: ignore[misc]
+    if table is not None:
+        out.print(table)
+        return
+    for number in range(len(document.plans)):
+        out.print("\n".join(_record(full, number)), markup=False)
+        out.print()
+
+
+def common_settings(plans: Sequence[PlanPart]) -> str:
+    """The settings that all plans share, where they are not the usual ones; maybe empty."""
+    words = [_words(plan.settings) for plan in plans]
+    shared = [word for word in words[0] if all(word in other for other in words)]
+    return ", ".join(word for word in shared if word not in (*_USUAL, *_USUAL_LAYOUT))
+
+
+def _words(settings: SettingsPart) -> list[str]:
+    """Every setting in a few words."""
+    layers = "all" if settings.recompute_layers is None else str(settings.recompute_layers)
+    return [
+        settings.schedule,
+        "tp overlap" if settings.tp_overlap else "no tp overlap",
+        "dp overlap" if settings.dp_overlap else "no dp overlap",
+        f"cp by {settings.cp_exchange}",
+        f"{settings.gradients} gradients",
+        f"offload {'+'.join(settings.offload)}" if settings.offload else "no offload",
+        f"order {settings.order}",
+        f"shard over {settings.shard_group or 'all'}",
+        f"recompute {layers} layers",
+    ]
+
+
+def _columns(document: Document, *, short: bool) -> list[_Column]:
+    """All columns; in short form with abbreviated words and the device's memory told once."""
+    plans = document.plans
+    split = [plan.strategy for plan in plans]
+    modes = {"none": "no", "selective": "sel", "full": "full"} if short else {}
+    capacity = plans[0].memory.capacity_bytes / 2**30
+    used = [plan.memory.total_bytes / 2**30 for plan in plans]
+    memory = (
+        _Column(f"GiB of {capacity:.1f}", [f"{size:.1f}" for size in used])
+        if short
+        else _Column("memory", [f"{size:.1f}/{capacity:.1f} GiB" for size in used])
+    )
+    return [
+        _Column("#", [str(number) for number in range(1, len(plans) + 1)]),
+        *_batches(plans),
+        _Column("tp", [str(s.tp) for s in split]),
+        _Column("pp", [str(s.pp) for s in split]),
+        _Column("dp", [str(s.dp) for s in split]),
+        _Column("cp", [str(s.cp) for s in split]),
+        *([_Column("ep", [str(s.ep) for s in split])] if any(s.ep > 1 for s in split) else []),
+        *([_Column("etp", [str(s.etp) for s in split])] if any(s.etp > 1 for s in split) else []),
+        _Column("vpp", [str(s.vpp) for s in split]),
+        _Column("mbs", [str(s.micro_batch) for s in split]),
+        _Column("Z" if short else "ZeRO", [str(s.zero_stage) for s in split]),
+        _Column("rec" if short else "recompute", [modes.get(s.recompute, s.recompute) for s in split], right=False),
+        _Column("SP", ["yes" if s.sequence_parallel else "no" for s in split], right=False),
+        *_differing_settings(plans),
+        _Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
+        _Column("tokens/s", [format_si(plan.tokens_per_s) for plan in plans], rank=2),
+        _Column("MFU", [f"{plan.mfu:.1%}" for plan in plans], rank=1),
+        _Column("HFU", [f"{plan.hfu:.1%}" for plan in plans], rank=3),
+        *_objectives(document),
+        memory,
+    ]
+
+
+def _batches(plans: Sequence[PlanPart]) -> list[_Column]:
+    """The global batch, where plans of several were told."""
+    batches = [plan.global_batch for plan in plans]
+    return [_Column("batch", [f"{batch:,}" for batch in batches])] if len(set(batches)) > 1 else []
+
+
+def _differing_settings(plans: Sequence[PlanPart]) -> list[_Column]:
+    """Of every plan the settings in which plans differ."""
+    words = [_words(plan.settings) for plan in plans]
+    differ = [i for i, column in enumerate(zip(*words, strict=True)) if len(set(column)) > 1]
+    return [_Column("settings", [", ".join(row[i] for i in differ) for row in words], right=False)] if differ else []
+
+
+def _objectives(document: Document) -> list[_Column]:
+    """What the plans are ordered by, where no other column tells it."""
+    plans, wanted = document.plans, document.search.objectives
+    tokens = [plan.global_batch * document.model.seq_length for plan in plans]
+    told = {
+        "tokens-per-s-per-device": ("tokens/s/device", [format_si(plan.tokens_per_s_per_device) for plan in plans]),
+        "cost": (
+            "USD/M tokens",
+            [f"{1e6 * (plan.cost_usd_per_step or 0) / n:.3g}" for plan, n in zip(plans, tokens, strict=True)],
+        ),
+        "energy": (
+            "J/token",
+            [f"{(plan.energy_j_per_step or 0) / n:.3g}" for plan, n in zip(plans, tokens, strict=True)],
+        ),
+    }
+    return [_Column(*told[name]) for name in wanted if name in told]
+
+
+def _plans_table(columns: Sequence[_Column]) -> Table:
+    """The plans, best first, one a row."""
+    table = plain_table()
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.right else "left", no_wrap=True)
+    for number, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
+        table.add_row(*row, style="bold" if number == 0 else "")
+    return table
+
+
+def _record(columns: Sequence[_Column], number: int) -> list[str]:
+    """One plan, one line a figure."""
+    widest = max(len(column.heading) for column in columns)
+    lines = [f"  {column.heading:{widest}}  {column.cells[number]}" for column in columns[1:]]
+    return [f"plan {columns[0].cells[number]}", *lines]
