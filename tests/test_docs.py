@@ -42,8 +42,11 @@ def test_a_command_of_the_documentation_runs(page: str, command: str) -> None:
 def test_a_file_of_the_documentation_is_read(page: str, block: str, tmp_path: Path) -> None:
     file = tmp_path / "file.toml"
     file.write_text(block)
+    question = ("--cluster", "dgx-h100", "--nodes", "32", "--global-batch", "1024")
     if "[node]" in block:
         done = run("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "128")
+    elif "hidden_size" in block:
+        done = run("plan", str(file), *question)
     else:
-        done = run("plan", str(file), "--cluster", "dgx-h100", "--nodes", "32", "--global-batch", "1024")
+        done = run("plan", "llama-3-70b", *question, "--space", str(file))
     assert done.returncode == 0, f"{page}: {done.stderr}"

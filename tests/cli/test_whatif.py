@@ -22,6 +22,7 @@ def what_if(*arguments: str) -> dict:
     done = call("planner", "what-if", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
+    assert json.loads(call("planner", "schema", "what-if").stdout) == json_schema()
     jsonschema.validate(document, json_schema())
     return document
 
