@@ -30,14 +30,14 @@ class Stages:
     stages the earliest keeps the most micro-batches, so it stands for the others. `chunks`: distinct chunks that run
     at the same time (the v-th of every stage), for each distinct such turn, shape [splits, turns, chunks, kinds];
     `turns`: how many such turns there are, shape [splits, turns]. Padding repeats the first entry (0 turns).
-    `whole`: layers of each kind in the whole model, shape [kinds].
+    `first`: layers of each kind in the first turn of all stages together, shape [splits, kinds].
     """
 
     counts: Floats
     index: Ints
     chunks: Floats
     turns: Floats
-    whole: Floats
+    first: Floats
 
     def slowest_path(self, split: Ints, per_layer: Floats) -> Floats:
         """Seconds of one micro-batch where in each turn all stages wait for the slowest chunk, shape [plans].
@@ -46,6 +46,12 @@ class Stages:
         """
         times = largest(weighted(gathered(self.chunks, split), per_layer[:, None, None, :]))
         return weighted(gathered(self.turns, split), times)
+
+    def filling(self, split: Ints, per_layer: Floats) -> Floats:
+        """Seconds of one micro-batch in the first chunks of all stages but the slowest, shape [plans]."""
+        first = weighted(gathered(self.chunks[:, 0], split), per_layer[:, None, :])
+        others = weighted(gathered(self.first, split), per_layer) - largest(first)
+        return np.maximum(others, 0.0)
 
     def slowest_layers(self, split: Ints, per_layer: Floats) -> Floats:
         """Layers of each kind on that path, shape [plans, kinds]."""
@@ -68,7 +74,7 @@ def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, In
         index=_padded([index for _, index in stages]),
         chunks=_padded_turns([found for found, _ in turns]),
         turns=_padded([repeats for _, repeats in turns], repeat=False),
-        whole=np.concatenate([prefix[-1], [1, 1]]).astype(np.float64),
+        first=np.stack([chunks[0].sum(axis=0) for chunks in dealt]),
     ), splits.of
 
 

@@ -101,24 +101,24 @@ def host_memory_totals(
 def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
     """A lower bound of the step's time over all ZeRO stages and recompute modes, shape [plans].
 
-    Proof: recomputation only adds to a stage's terms, so with none every stage's time, hence the slowest's
-    and the others' sum, is least; n t_max + (sum_i t_i - t_max)/vpp grows in every t_i, since n >= 1/vpp.
-    Data-parallel exchange, optimizer and overhead are at least zero.
+    Proof: recomputation only adds to a stage's terms, so with none every chunk's time is least; with f_i the first
+    chunks' times, n t_max + sum_i f_i - f_max grows in each of them, since t_max holds f_max and n >= 1.
+    Data-parallel exchange, optimizer, offload and overhead are at least zero.
     """
     per_layer = gathered(added(_terms_per_layer(p.tables).values())[0], p.layer_row)
     slowest = p.stages.slowest_path(p.split, per_layer)
     n = training.global_batch // (s.dp * s.micro_batch)
     sends, _ = _sends(training, s, n)
-    return n * slowest + sends + _bubble(training, s, p, per_layer, slowest)
+    return n * slowest + sends + _bubble(training, s, p, per_layer)
 
 
 def score(training: Training, s: Strategies) -> Scores:
     """Time of one step of each plan.
 
     1F1B (Narayanan et al. 2021, arXiv 2104.04473): with t_i a stage's time for one micro-batch, the slowest
-    stage works n t_max; filling and draining costs the other stages' time once, divided by vpp when
-    interleaved: bubble = (sum_i t_i - t_max) / vpp. Interleaved chunks of different length wait for the longest of
-    their turn, so that t_max is the sum over turns of the slowest chunk.
+    stage works n t_max; filling and draining costs the other stages' first chunks once: of equal chunks
+    (sum_i t_i - t_max) / vpp. Interleaved chunks of different length wait for the longest of their turn, so that
+    t_max is the sum over turns of the slowest chunk.
     """
     p = prepare(training, s)
     n = training.global_batch // (s.dp * s.micro_batch)
@@ -131,7 +131,7 @@ def score(training: Training, s: Strategies) -> Scores:
     terms = {name: n * stage[name] for name in TERMS[:6]}
     terms |= {
         "pipeline_send": sends,
-        "pipeline_bubble": _bubble(training, s, p, per_layer, p.stages.slowest_path(p.split, per_layer)),
+        "pipeline_bubble": _bubble(training, s, p, per_layer),
         "data_parallel": dp_shown,
         "optimizer": optimizer_seconds(training, s, p.parameters),
         "offload": offload_shown,
@@ -168,9 +168,9 @@ def _terms_per_layer(tables: LayerTables) -> dict[str, Floats]:
     }
 
 
-def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats, slowest: Floats) -> Floats:
-    """Filling and draining: one micro-batch on all stages but the slowest, over vpp when interleaved; [plans].
-    `slowest`: that one's seconds, by `per_layer`.
+def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -> Floats:
+    """Filling and draining: the first chunks of all stages but the slowest, forward going in and backward coming out;
+    [plans].
 
     The zero-bubble schedule ZB-H1 (Qi et al. 2023, arXiv 2401.10241, table 2) puts the weights' gradients W where
     1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), in the same memory; it is not interleaved.
@@ -179,10 +179,7 @@ def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats, s
     if training.schedule == "zero-bubble":
         weight = gathered(p.tables.weight, p.layer_row)
         waits = np.where((s.vpp == 1)[:, None], np.maximum(per_layer - 2 * weight, 0.0), per_layer)
-        slowest = p.stages.slowest_path(p.split, waits)
-    others = weighted(p.stages.whole[None, :], waits) - slowest
-    bubble: Floats = np.maximum(others, 0.0) / s.vpp
-    return bubble
+    return p.stages.filling(p.split, waits)
 
 
 def _of_plans(training: Training, s: Strategies, terms: dict[str, Floats], row: Ints) -> dict[str, Floats]:

@@ -108,6 +108,14 @@ def test_the_bubble_of_equal_stages_is_the_papers() -> None:
         assert terms["pipeline_bubble"][0] == pytest.approx(work * 3 / (16 * vpp), rel=0.01)
 
 
+def test_longer_chunks_fill_the_pipeline_longer() -> None:
+    # six layers on two stages: chunks of 1, or of 2, 2, 1, 1, the longer first
+    q = question(tiny(layers=6))
+    even, uneven = (one_strategy(pp=2, vpp=vpp, dp=8) for vpp in (3, 2))
+    bubbles = [float(score(q, plan).terms["pipeline_bubble"][0]) for plan in (even, uneven)]
+    assert bubbles[1] == pytest.approx(2 * bubbles[0])
+
+
 @settings(max_examples=60)
 @given(workloads(), clusters(), plans)
 def test_the_searchs_bound_is_a_bound(workload, cluster, plan) -> None:
