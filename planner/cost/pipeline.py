@@ -29,7 +29,8 @@ class Stages:
     [splits, stages, kinds]; `index`: the first pipeline position of such a stage, shape [splits, stages]: of equal
     stages the earliest keeps the most micro-batches, so it stands for the others. `chunks`: distinct chunks that run
     at the same time (the v-th of every stage), for each distinct such turn, shape [splits, turns, chunks, kinds];
-    `turns`: how many such turns there are, shape [splits, turns]. Padding repeats the first entry (0 turns).
+    `turns`: how many such turns there are, shape [splits, turns]. Padding repeats the first entry (0 turns); `sizes`:
+    distinct turns and the most distinct chunks in one, without padding, shape [splits, 2].
     `first`: layers of each kind in the first turn of all stages together, shape [splits, kinds].
     """
 
@@ -37,6 +38,7 @@ class Stages:
     index: Ints
     chunks: Floats
     turns: Floats
+    sizes: Ints
     first: Floats
 
     def slowest_path(self, split: Ints, per_layer: Floats) -> Floats:
@@ -44,8 +46,15 @@ class Stages:
 
         `per_layer`: seconds of one layer of each kind, shape [plans, kinds].
         """
-        times = largest(weighted(gathered(self.chunks, split), per_layer[:, None, None, :]))
-        return weighted(gathered(self.turns, split), times)
+        seconds = np.empty(len(split))
+        sizes = self.sizes[split]
+        # padding is left out: most splits have a few turns of a few different chunks
+        for turns, chunks in np.unique(self.sizes, axis=0).tolist():
+            these = np.flatnonzero((sizes[:, 0] == turns) & (sizes[:, 1] == chunks))
+            rows = split[these]
+            times = weighted(gathered(self.chunks[:, :turns, :chunks], rows), per_layer[these, None, None, :])
+            seconds[these] = weighted(gathered(self.turns[:, :turns], rows), largest(times))
+        return seconds
 
     def filling(self, split: Ints, per_layer: Floats) -> Floats:
         """Seconds of one micro-batch in the first chunks of all stages but the slowest, shape [plans]."""
@@ -74,6 +83,7 @@ def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, In
         index=_padded([index for _, index in stages]),
         chunks=_padded_turns([found for found, _ in turns]),
         turns=_padded([repeats for _, repeats in turns], repeat=False),
+        sizes=np.array([(len(found), max(map(len, found))) for found, _ in turns]),
         first=np.stack([chunks[0].sum(axis=0) for chunks in dealt]),
     ), splits.of
 

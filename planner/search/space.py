@@ -37,7 +37,7 @@ RULES = {
 
 AS_TP = 0
 """Code of an expert-tensor-parallel degree that follows tp."""
-_BLOCK = 200_000
+_BLOCK = 50_000
 _CROSSED = 2_000_000
 
 
