@@ -1,0 +1,64 @@
+"""`planner validate`: the forms of its answer, tables of one's own, and what is wrong with one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import call
+from tests.validation.tables import PUBLISHED, rows, table
+
+IDS = [line["id"] for line in csv.DictReader(io.StringIO(PUBLISHED.read_text("utf-8")))][:6]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.csv"
+    path.write_text(table(*rows(*IDS)))
+    return path
+
+
+def test_every_row_of_a_table_of_ones_own_is_told_with_its_error(small: Path) -> None:
+    document = json.loads(call("planner", "validate", "--runs", str(small), "--format", "json").stdout)
+    assert [row["id"] for row in document["rows"]] == IDS
+    assert all(
+        row["error_pct"] == pytest.approx(100 * (row["predicted"] / row["measured"] - 1)) for row in document["rows"]
+    )
+    assert (
+        document["rows"]
+        == json.loads(call("planner", "validate", "--runs", str(small), "--format", "json").stdout)["rows"]
+    )
+
+
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_people_get_every_source(small: Path, form: str) -> None:
+    done = call("planner", "validate", "--runs", str(small), "--format", form)
+    assert done.returncode == 0
+    for source in {line["source"].split("/")[0] for line in rows(*IDS)}:
+        assert source in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "mine.csv"),
+        ("id,model\n1,gpt\n", "mine.csv"),
+    ],
+)
+def test_a_table_that_is_none_is_told(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    done = call("planner", "validate", "--runs", str(path))
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
+    done = call("planner", "validate", "--runs", str(tmp_path / "none.csv"))
+    assert done.returncode == 2
+    assert "none.csv" in done.stderr
