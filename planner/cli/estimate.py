@@ -9,6 +9,7 @@ import typer
 from typer.models import OptionInfo
 
 from planner.cli.openings import (
+    CommunicationOption,
     CpExchangeOption,
     DpOverlap,
     OffloadOption,
@@ -95,6 +96,7 @@ def estimate(
     tp_overlap: TpOverlap = None,
     dp_overlap: DpOverlap = None,
     cp_exchange: CpExchangeOption = None,
+    communication: CommunicationOption = None,
     offload: OffloadOption = None,
     order: OrderOption = None,
     shard_group: ShardGroup = None,
@@ -146,6 +148,7 @@ def estimate(
         "tp_overlap": tp_overlap,
         "dp_overlap": dp_overlap,
         "cp_exchange": cp_exchange,
+        "communication": communication,
         "offload": offload,
         "order": order,
         "shard_group": shard_group,

@@ -21,6 +21,9 @@ CpExchangeOption = Annotated[
     str | None, typer.Option("--cp-exchange", help="Context parallelism by ring, all-gather, all-to-all.")
 ]
 GradientsOption = Annotated[str | None, typer.Option("--gradients", help="Gradients as held and sent: fp32, bf16.")]
+CommunicationOption = Annotated[
+    str | None, typer.Option("--communication", help="Gradients as sent alone, however held: fp32, bf16.")
+]
 OffloadOption = Annotated[
     str | None,
     typer.Option("--offload", help="To the host: none, optimizer, activations, weights, or joined by +."),

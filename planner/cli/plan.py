@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from planner.cli.openings import (
+    CommunicationOption,
     CpExchangeOption,
     DpOverlap,
     Etp,
@@ -58,6 +59,7 @@ _SETTINGS = (
     "dp_overlap",
     "cp_exchange",
     "gradients",
+    "communication",
     "offload",
     "order",
     "shard_group",
@@ -185,6 +187,7 @@ def plan(
     dp_overlap: DpOverlap = None,
     cp_exchange: CpExchangeOption = None,
     gradients: GradientsOption = None,
+    communication: CommunicationOption = None,
     offload: OffloadOption = None,
     order: OrderOption = None,
     shard_group: ShardGroup = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.openings import (
+    CommunicationOption,
     CpExchangeOption,
     DpOverlap,
     Etp,
@@ -101,6 +102,7 @@ def what_if(
     dp_overlap: DpOverlap = None,
     cp_exchange: CpExchangeOption = None,
     gradients: GradientsOption = None,
+    communication: CommunicationOption = None,
     offload: OffloadOption = None,
     order: OrderOption = None,
     shard_group: ShardGroup = None,

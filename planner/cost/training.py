@@ -145,6 +145,11 @@ class Training:
         return "bf16" if self.framework.gradient == 2.0 else "fp32"
 
     @property
+    def communication(self) -> Gradients:
+        """The precision in which gradients are sent."""
+        return "bf16" if self.framework.reduced == 2.0 else "fp32"
+
+    @property
     def value_bytes(self) -> float:
         """Bytes of an activation as it is kept and sent."""
         return _WIDE_BYTES.get(self.precision, 2.0)
@@ -214,6 +219,11 @@ def with_gradients(training: Training, gradients: Gradients) -> Training:
     """The same with gradients held and sent in another precision."""
     width = 4.0 if gradients == "fp32" else 2.0
     return replace(training, framework=replace(training.framework, gradient=width, reduced=width))
+
+
+def with_communication(training: Training, precision: Gradients) -> Training:
+    """The same with gradients sent in another precision than they are held in."""
+    return replace(training, framework=replace(training.framework, reduced=4.0 if precision == "fp32" else 2.0))
 
 
 def _host(cluster: Cluster, offload: Offload) -> Host | None:

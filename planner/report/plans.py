@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NARROW = 60
 """Columns below which plans are told one line a figure."""
-_USUAL = ("1f1b", "no tp overlap", "dp overlap", "cp by ring", "fp32 gradients", "no offload")
+_USUAL = ("1f1b", "no tp overlap", "dp overlap", "cp by ring", "fp32 gradients", "sent in fp32", "no offload")
 _USUAL_LAYOUT = ("order tp-cp-dp-pp", "shard over all", "recompute all layers")
 
 
@@ -62,6 +62,7 @@ def _words(settings: SettingsPart) -> list[str]:
         "dp overlap" if settings.dp_overlap else "no dp overlap",
         f"cp by {settings.cp_exchange}",
         f"{settings.gradients} gradients",
+        f"sent in {settings.communication}",
         f"offload {'+'.join(settings.offload)}" if settings.offload else "no offload",
         f"order {settings.order}",
         f"shard over {settings.shard_group or 'all'}",

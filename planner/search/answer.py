@@ -180,6 +180,7 @@ def settings_part(training: Training) -> SettingsPart:
         dp_overlap=training.dp_overlap,
         cp_exchange=training.cp_exchange,
         gradients=training.gradients,
+        communication=training.communication,
         offload=[name for name in ("optimizer", "activations", "weights") if getattr(offload, name)],
         order=training.order,
         shard_group=training.shard_group,

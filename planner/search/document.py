@@ -101,6 +101,8 @@ class SettingsPart(Part, frozen=True, kw_only=True):
     dp_overlap: bool
     cp_exchange: CpExchange
     gradients: Gradients
+    communication: Gradients
+    """In which gradients are held, and sent."""
     offload: list[Literal["optimizer", "activations", "weights"]]
     order: str
     shard_group: Count | None

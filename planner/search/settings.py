@@ -14,7 +14,7 @@ from typing import get_args
 
 from planner.cost.offload import Offload
 from planner.cost.ranks import ORDERS
-from planner.cost.training import CpExchange, Gradients, Schedule, Training, with_gradients
+from planner.cost.training import CpExchange, Gradients, Schedule, Training, with_communication, with_gradients
 
 _OFFLOADS = ("none", "optimizer", "activations", "weights")
 
@@ -64,6 +64,11 @@ SETTINGS: dict[str, Setting] = {
         lambda t, v: replace(t, cp_exchange=v),  # type: ignore[arg-type]
     ),
     "gradients": Setting(get_args(Gradients), lambda t: t.gradients, lambda t, v: with_gradients(t, v)),  # type: ignore[arg-type]
+    "communication": Setting(
+        get_args(Gradients),
+        lambda t: t.communication,
+        lambda t, v: with_communication(t, v),  # type: ignore[arg-type]
+    ),
     "offload": Setting(
         ("none", *("+".join(parts) for n in (1, 2, 3) for parts in itertools.combinations(_OFFLOADS[1:], n))),
         lambda t: _offload_name(t.offload),
