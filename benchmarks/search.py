@@ -14,7 +14,8 @@ import numpy as np
 
 from planner.cluster import database
 from planner.cluster.cluster import resolve_cluster
-from planner.cost.step import memory_of, score
+from planner.cost.memory import memory_of
+from planner.cost.step import score
 from planner.cost.strategies import Strategies, join
 from planner.cost.training import Training, training
 from planner.search.search import search

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from planner.cost.collectives import all_gather, all_reduce, reduce_scatter
 from planner.cost.distinct import distinct
-from planner.cost.memory import Parameters, sharded_over
+from planner.cost.parameters import Parameters, sharded_over
 from planner.cost.ranks import Group, data_group, expert_data_group
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training

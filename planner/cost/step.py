@@ -11,18 +11,10 @@ from planner.cost.arrays import added, gathered, weighted
 from planner.cost.collectives import send
 from planner.cost.data_parallel import data_parallel, optimizer_seconds, own_parameters
 from planner.cost.flops import model_flops, recomputed_flops
-from planner.cost.layers import LayerTables, layer_tables
-from planner.cost.memory import (
-    Parameters,
-    host_totals,
-    kept_activations,
-    memory,
-    recomputed_share,
-    stage_parameters,
-    totals,
-)
+from planner.cost.layers import LayerTables
+from planner.cost.memory import kept_activations, recomputed_share
 from planner.cost.offload import NO_OFFLOAD, exposed_seconds
-from planner.cost.pipeline import Stages, stage_tables
+from planner.cost.prepared import Prepared, prepare
 from planner.cost.ranks import next_stage
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
@@ -58,44 +50,6 @@ class Scores:
     hidden: dict[str, Floats]
     mfu: Floats
     hfu: Floats
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What time and memory both need: the tables, each plan's rows in them, parameters of its stages."""
-
-    tables: LayerTables
-    layer_row: Ints
-    stages: Stages
-    split: Ints
-    parameters: Parameters
-
-
-def prepare(training: Training, s: Strategies) -> Prepared:
-    """Tables of layers and stages for these plans."""
-    tables, layer_row = layer_tables(training, s)
-    stages, split = stage_tables(training.workload, s)
-    return Prepared(tables, layer_row, stages, split, stage_parameters(training, s, stages, split))
-
-
-def memory_of(training: Training, s: Strategies) -> dict[str, Floats]:
-    """Bytes by kind on the fullest device of each plan."""
-    p = prepare(training, s)
-    return memory(training, s, p.tables, p.layer_row, p.stages, p.split, p.parameters)
-
-
-def memory_totals(
-    training: Training, s: Strategies, p: Prepared, zero_stages: tuple[int, ...], recomputes: tuple[int, ...]
-) -> Floats:
-    """Total bytes under every pair of ZeRO stage and recompute mode: [plans, zero stages, recompute modes]."""
-    return totals(training, s, p.tables, p.layer_row, p.stages, p.split, p.parameters, zero_stages, recomputes)
-
-
-def host_memory_totals(
-    training: Training, s: Strategies, p: Prepared, zero_stages: tuple[int, ...], recomputes: tuple[int, ...]
-) -> Floats:
-    """Bytes that the fullest host holds of what is offloaded, shaped as `memory_totals`."""
-    return host_totals(training, s, p.tables, p.layer_row, p.stages, p.split, p.parameters, zero_stages, recomputes)
 
 
 def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
@@ -224,16 +178,8 @@ def _offload(
     """Transfers to and from the host on the fullest stage, exposed and hidden, shape [plans]."""
     if training.host is None or not training.offload.any:
         return np.zeros(len(s)), np.zeros(len(s))
-    kept = kept_activations(
-        replace(training, offload=NO_OFFLOAD),
-        s,
-        p.tables,
-        p.layer_row,
-        p.stages,
-        p.split,
-        s.recompute,
-        np.ones((len(s), 1)),
-    )
+    whole, one = replace(training, offload=NO_OFFLOAD), np.ones((len(s), 1))
+    kept = kept_activations(whole, s, p, s.recompute, one)
     held = training.framework
     return exposed_seconds(
         training.host,

@@ -10,8 +10,8 @@ import numpy as np
 from planner.cluster.cluster import Cluster
 from planner.cost.arrays import added
 from planner.cost.flops import model_flops
-from planner.cost.memory import KINDS
-from planner.cost.step import BUSY, HIDDEN, TERMS, memory_of, score
+from planner.cost.memory import KINDS, memory_of
+from planner.cost.step import BUSY, HIDDEN, TERMS, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from planner.cluster.cluster import Cluster
-from planner.cost.step import host_memory_totals, memory_of, prepare
+from planner.cost.memory import host_memory_totals, memory_of
+from planner.cost.prepared import prepare
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.errors import NothingFits, PlannerError

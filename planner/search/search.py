@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import added
-from planner.cost.step import BUSY, host_memory_totals, memory_of, memory_totals, pipeline_bound, prepare, score
+from planner.cost.memory import host_memory_totals, memory_of, memory_totals
+from planner.cost.prepared import prepare
+from planner.cost.step import BUSY, pipeline_bound, score
 from planner.cost.strategies import FIELDS, Strategies, join
 from planner.cost.training import Training
 from planner.search.objective import Objective
@@ -208,15 +210,16 @@ def _blocks(training: Training, space: Space, tally: Tally) -> Iterator[_Block]:
     """Blocks of layouts that the rules allow, with what of them fits; counts into `tally`."""
     values = space.values(training.workload)
     zeros, modes = values["zero_stage"], values["recompute"]
+    pairs = zeros.tolist(), modes.tolist()
     for layout in layouts(space, training.workload, tally):
         prepared = prepare(training, layout)
-        total = memory_totals(training, layout, prepared, tuple(zeros.tolist()), tuple(modes.tolist()))
+        total = memory_totals(training, layout, prepared, *pairs)
         total = np.where(zero_fits(layout, zeros)[:, :, None], total, np.inf)
         fits = total <= training.accelerator.memory_bytes
         feasible = int(fits.sum())
         tally.cut_by["memory"] += int(np.isfinite(total).sum()) - feasible
         if training.host is not None and training.offload.any:
-            on_host = host_memory_totals(training, layout, prepared, tuple(zeros.tolist()), tuple(modes.tolist()))
+            on_host = host_memory_totals(training, layout, prepared, *pairs)
             fits &= on_host <= training.host.memory_bytes
             tally.cut_by["host-memory"] += feasible - int(fits.sum())
             feasible = int(fits.sum())

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from planner.cost.arrays import added
 from planner.cost.calibration import PARAMETERS, combined, uncertainty
-from planner.cost.step import BUSY, memory_of, score
+from planner.cost.memory import memory_of
+from planner.cost.step import BUSY, score
 from planner.cost.strategies import Strategies, join
 from planner.cost.training import Training
 from planner.errors import InputError

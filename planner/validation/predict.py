@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from planner.cost.flops import model_flops, recomputed_flops
-from planner.cost.step import memory_of, score
+from planner.cost.memory import memory_of
+from planner.cost.step import score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.search.search import Wanted, search

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.memory import KINDS
-from planner.cost.step import memory_of
+from planner.cost.memory import KINDS, memory_of
 from planner.cost.strategies import one_strategy
 from planner.cost.training import training
 from planner.workload.build import build_workload

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.step import HIDDEN, TERMS, memory_of, pipeline_bound, prepare, score
+from planner.cost.memory import memory_of
+from planner.cost.prepared import prepare
+from planner.cost.step import HIDDEN, TERMS, pipeline_bound, score
 from planner.cost.strategies import Strategies, join, one_strategy
 from planner.cost.training import Training, training
 from planner.workload.build import build_workload

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.step import memory_of, score
+from planner.cost.memory import memory_of
+from planner.cost.step import score
 from planner.cost.strategies import FIELDS, one_strategy
 from planner.cost.training import Training, training
 from planner.search.search import Wanted, search

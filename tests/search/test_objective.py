@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost.arrays import added
-from planner.cost.step import BUSY, memory_of, score
+from planner.cost.memory import memory_of
+from planner.cost.step import BUSY, score
 from planner.cost.training import Training, training
 from planner.errors import InputError
 from planner.search.objective import Objective, ObjectiveName, check_known, energy_j, mean_critical_batch

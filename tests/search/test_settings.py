@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.cluster import Host
-from planner.cost.step import TERMS, host_memory_totals, memory_of, prepare, score
+from planner.cost.memory import host_memory_totals, memory_of
+from planner.cost.prepared import prepare
+from planner.cost.step import TERMS, score
 from planner.cost.strategies import Strategies, one_strategy
 from planner.cost.training import Training
 from planner.search.search import Wanted, search

@@ -1,0 +1,34 @@
+"""What time and memory both need of some plans: the tables of layers and stages, and each plan's rows in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost.layers import LayerTables, layer_tables
+from planner.cost.parameters import Parameters, stage_parameters
+from planner.cost.pipeline import Stages, stage_tables
+from planner.cost.strategies import Strategies
+from planner.cost.training import Training
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`layer_row` and `split`, shape [plans]: each plan's row in `tables`, and in `stages`."""
+
+    tables: LayerTables
+    layer_row: Ints
+    stages: Stages
+    split: Ints
+    parameters: Parameters
+
+
+def prepare(training: Training, s: Strategies) -> Prepared:
+    """Tables of layers and stages for these plans."""
+    tables, layer_row = layer_tables(training, s)
+    stages, split = stage_tables(training.workload, s)
+    return Prepared(tables, layer_row, stages, split, stage_parameters(training, s, stages, split))
