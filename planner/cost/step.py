@@ -201,6 +201,7 @@ def _utilisation(training: Training, s: Strategies, step: Floats) -> tuple[Float
     workload, batch, convention = training.workload, training.global_batch, training.flops_convention
     peak = training.devices * training.accelerator.peak(training.precision)
     flops = model_flops(workload, batch, convention)
-    again = recomputed_flops(training)
+    again = np.array(recomputed_flops(training))[s.recompute]
+    again = np.where(s.recompute == 2, recomputed_share(training, s), 1.0) * again
     mfu = flops / (peak * step)
-    return mfu, (flops + np.array(again)[s.recompute]) / (peak * step)
+    return mfu, (flops + again) / (peak * step)

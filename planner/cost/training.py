@@ -173,7 +173,6 @@ def training(
     order: str = ORDERS[0],
     shard_group: int | None = None,
     recompute_layers: int | None = None,
-    offload: Offload = NO_OFFLOAD,
 ) -> Training:
     """Bind a model to a cluster.
 
@@ -206,8 +205,7 @@ def training(
         order=order,
         shard_group=shard_group,
         recompute_layers=recompute_layers,
-        offload=offload,
-        host=_host(cluster, offload),
+        host=cluster.host,
         devices_per_host=cluster.devices_per_node,
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,
         reserve_bytes=_RESERVE_BYTES + _RESERVE_SHARE * accelerator.memory_bytes,
@@ -226,15 +224,15 @@ def with_communication(training: Training, precision: Gradients) -> Training:
     return replace(training, framework=replace(training.framework, reduced=4.0 if precision == "fp32" else 2.0))
 
 
-def _host(cluster: Cluster, offload: Offload) -> Host | None:
-    """The node's host. Raises InputError where it is needed and the node's file does not tell it."""
-    if cluster.host is None and offload.any:
+def with_offload(training: Training, offload: Offload) -> Training:
+    """The same with something on the host. Raises InputError where the node's file tells nothing of its host."""
+    if training.host is None and offload.any:
         raise InputError(
             "nothing is known of this cluster's hosts",
             key="--offload",
             expected="a cluster whose node says host.memory, host.bandwidth and host.link",
         )
-    return cluster.host
+    return replace(training, offload=offload)
 
 
 def usual_framework(accelerator: Accelerator) -> FrameworkName:

@@ -17,7 +17,7 @@ from planner.cost.strategies import RECOMPUTE
 from planner.cost.training import Training
 from planner.errors import InputError
 from planner.search.batch import batch_fault
-from planner.search.space import Ints, Space, Tally, layouts, zero_fits
+from planner.search.space import RULES, Ints, Space, Tally, layouts, zero_fits
 from planner.workload.operators import Workload
 
 OPTIONS = {
@@ -40,6 +40,8 @@ _BATCH = "global_batch"
 def broken_rule(training: Training, cluster: Cluster, space: Space) -> InputError:
     """The error for pins, batch and devices that no candidate satisfies. Names the option and what is valid."""
     workload = training.workload
+    if _any(space, workload):
+        return _setting_fault(training, space)
     core = _core(space, workload)
     given = [name for name in OPTIONS if name in core and name not in space.assumed]
     splits = ("dp", "micro_batch", "vpp")
@@ -69,6 +71,24 @@ def broken_rule(training: Training, cluster: Cluster, space: Space) -> InputErro
         value=", ".join(_value(space, name) for name in given),
         expected="; or ".join(ways) + ("" if product else f" ({_why(space, workload, given[-1])})"),
     )
+
+
+def _setting_fault(training: Training, space: Space) -> InputError:
+    """The error for a setting without which the pins would leave candidates."""
+    under = space.under(training)
+    settings = {
+        "--schedule": (replace(under, one_chunk=False), training.schedule, "zero-bubble-has-one-chunk"),
+        "--cp-exchange": (replace(under, by_heads=False), training.cp_exchange, "all-to-all-divides-heads"),
+        "--shard-group": (replace(under, shard_group=None), training.shard_group, "shard-group-divides"),
+    }
+    # one that is enough by itself; else the pins need several settings to change, the last of which is named
+    option, (_, value, rule) = next(
+        ((option, one) for option, one in settings.items() if _any(one[0], training.workload)),
+        ("--shard-group", settings["--shard-group"]),
+    )
+    pins = _pins(space, [name for name in OPTIONS if name in space.allowed and name not in space.assumed])
+    problem = f"cannot be used {'with ' + pins if pins else 'here'}"
+    return InputError(problem, key=option, value=value, expected=f"another value: {RULES[rule]}")
 
 
 def unusable(training: Training, space: Space, listed: dict[str, tuple[int, ...]]) -> list[str]:
@@ -126,7 +146,7 @@ def _usable(space: Space, workload: Workload, name: str) -> Ints:
     zeros = narrowed.values(workload)["zero_stage"]
     found: list[Ints] = []
     for block in layouts(narrowed, workload, Tally()):
-        fits = zero_fits(block, zeros)
+        fits = zero_fits(block, zeros, narrowed.shard_group)
         if name == "zero_stage":
             found.append(zeros[fits.any(axis=0)])
         else:

@@ -10,37 +10,24 @@ Ints = NDArray[np.int64]
 
 
 def on_the_front(figures: Floats) -> Ints:
-    """Positions of the rows that no other row dominates, in order; of equal rows the first.
+    """Positions of the rows that no other row dominates, ascending; of equal rows the first.
 
-    `figures` of shape [plans, objectives], smaller is better, sorted by the first column: a row can then only be
-    dominated by one before it (Kung, Luccio, Preparata 1975, On finding the maxima of a set of vectors).
+    `figures` of shape [plans, objectives], smaller is better. In lexicographic order a row can only be dominated by
+    one before it (Kung, Luccio, Preparata 1975, On finding the maxima of a set of vectors), so that of two figures
+    the second must be a new minimum, and of more the first row left is always on the front.
     """
-    kept: list[int] = []
-    front = np.zeros((0, figures.shape[1]))
-    # whole blocks are tested against the front at hand first, then the few that are left one by one
-    for start in range(0, len(figures), _BLOCK):
-        block = figures[start : start + _BLOCK]
-        open_rows = np.flatnonzero(~_dominated(block, front))
-        for row in open_rows:
-            if not _dominated(block[row : row + 1], front)[0]:
-                front = front[~((block[row] <= front).all(axis=1) & (block[row] < front).any(axis=1))]
-                front = np.concatenate([front, block[row : row + 1]])
-                kept.append(start + int(row))
-    # equal first figures may come in the wrong order: a later row can dominate an earlier one
-    found = np.array(kept, dtype=np.int64)
-    rows = figures[found]
-    beaten = np.array(
-        [bool(((rows <= row).all(axis=1) & (rows < row).any(axis=1)).any()) for row in rows], dtype=bool
-    )
-    return found[~beaten] if len(found) else found
-
-
-_BLOCK = 4_096
-
-
-def _dominated(rows: Floats, front: Floats) -> NDArray[np.bool_]:
-    """Whether some row of the front is at most each row in every figure (equal rows count), shape [rows]."""
-    beaten = np.zeros(len(rows), dtype=bool)
-    for one in front:
-        beaten |= (one <= rows).all(axis=1)
-    return beaten
+    if not len(figures):
+        return np.zeros(0, dtype=np.int64)
+    order = np.lexsort((np.arange(len(figures)), *figures.T[::-1]))
+    rows = figures[order]
+    first = np.concatenate([[True], (rows[1:] != rows[:-1]).any(axis=1)])
+    order, rows = order[first], rows[first]
+    if figures.shape[1] == 2:
+        least = np.minimum.accumulate(rows[:, 1])
+        return np.sort(order[np.concatenate([[True], rows[1:, 1] < least[:-1]])])
+    kept = []
+    while len(rows):
+        kept.append(order[0])
+        better = (rows < rows[0]).any(axis=1)
+        rows, order = rows[better], order[better]
+    return np.sort(np.array(kept))

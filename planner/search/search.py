@@ -61,6 +61,13 @@ class Ranked:
         """By the first figure, then memory, then place."""
         return self.take(np.lexsort((self.place, self.total_bytes, self.figures[:, 0])))
 
+    def once(self) -> Ranked:
+        """Without plans that a setting makes no difference to: the same split with the same figures as one before."""
+        if len(self) < 2:
+            return self
+        rows = [*(getattr(self.plans, name) for name in FIELDS), *self.figures.T, self.total_bytes]
+        return self.take(np.sort(_first_of_each(np.stack(rows, axis=1))))
+
     def with_more(self, more: Ranked) -> Ranked:
         """Both together, unordered."""
         return Ranked(
@@ -106,7 +113,7 @@ class Wanted:
 
     def keep(self, plans: Ranked) -> Ranked:
         """Those that can still be among the answer, in order."""
-        plans = plans.in_order()
+        plans = plans.in_order().once()
         if self.front:
             return plans.take(on_the_front(plans.figures))
         if self.diverse:
@@ -125,7 +132,7 @@ def _degrees(plans: Ranked) -> Ints:
     return np.stack([getattr(plans.plans, name) for name in _DEGREES], axis=1)
 
 
-def _first_of_each(rows: Ints) -> Ints:
+def _first_of_each(rows: Ints | Floats) -> Ints:
     """The first position of each distinct row."""
     _, first = np.unique(rows, axis=0, return_index=True)
     return first
@@ -150,7 +157,7 @@ def search(questions: Training | Sequence[Training], space: Space, wanted: Wante
     closest = _Closest(no_plans(), asked[0], np.inf)
     place = 0
     for number, training in enumerate(asked):
-        for block in _blocks(training, replace(space, global_batch=training.global_batch), tally):
+        for block in _blocks(training, space.under(training), tally):
             if block.fits.any():
                 best = _improved(block, best, wanted, number, place)
             elif not tally.feasible and block.total.min() < closest.total_bytes:
@@ -214,7 +221,9 @@ def _blocks(training: Training, space: Space, tally: Tally) -> Iterator[_Block]:
     for layout in layouts(space, training.workload, tally):
         prepared = prepare(training, layout)
         total = memory_totals(training, layout, prepared, *pairs)
-        total = np.where(zero_fits(layout, zeros)[:, :, None], total, np.inf)
+        allowed = zero_fits(layout, zeros, space.shard_group)
+        tally.cut_by["shard-group-divides"] += int((zero_fits(layout, zeros) & ~allowed).sum()) * len(modes)
+        total = np.where(allowed[:, :, None], total, np.inf)
         fits = total <= training.accelerator.memory_bytes
         feasible = int(fits.sum())
         tally.cut_by["memory"] += int(np.isfinite(total).sum()) - feasible

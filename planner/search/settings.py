@@ -14,7 +14,15 @@ from typing import get_args
 
 from planner.cost.offload import Offload
 from planner.cost.ranks import ORDERS
-from planner.cost.training import CpExchange, Gradients, Schedule, Training, with_communication, with_gradients
+from planner.cost.training import (
+    CpExchange,
+    Gradients,
+    Schedule,
+    Training,
+    with_communication,
+    with_gradients,
+    with_offload,
+)
 
 _OFFLOADS = ("none", "optimizer", "activations", "weights")
 
@@ -72,7 +80,7 @@ SETTINGS: dict[str, Setting] = {
     "offload": Setting(
         ("none", *("+".join(parts) for n in (1, 2, 3) for parts in itertools.combinations(_OFFLOADS[1:], n))),
         lambda t: _offload_name(t.offload),
-        lambda t, v: replace(t, offload=_offload(v)),
+        lambda t, v: with_offload(t, _offload(v)),
     ),
     "order": Setting(ORDERS, lambda t: t.order, lambda t, v: replace(t, order=v)),
     "shard_group": Setting(

@@ -7,12 +7,13 @@ cut, so that the counts of the rules and of what is left add up to the size of t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.strategies import FIELDS, Strategies
+from planner.cost.training import Training
 from planner.workload.operators import ExpertLinear, Workload
 
 Ints = NDArray[np.int64]
@@ -22,19 +23,29 @@ RULES = {
     "tp-divides-heads": "tensor parallelism cuts the attention heads, key/value heads and MLP evenly",
     "pp-within-layers": "every pipeline stage has at least one layer",
     "cp-divides-sequence": "context parallelism cuts the sequence into 2 cp equal pieces",
+    "all-to-all-divides-heads": "all-to-all deals every rank of tp x cp the same number of heads",
     "dp-divides-batch": "every data-parallel rank gets the same whole number of sequences",
     "etp-is-one-or-tp": "experts are cut like the other layers, over tp ranks, or not at all",
     "ep-divides-experts": "experts are dealt evenly to ep ranks, each cut over etp: of a stage's tp x cp x dp ranks",
     "sp-needs-tp": "sequence parallelism cuts the sequence over more than one tensor-parallel rank",
     "vpp-within-layers": "interleaving needs more than one stage, and a layer for every chunk",
+    "zero-bubble-has-one-chunk": "the zero-bubble schedule is not interleaved",
     "micro-batch-divides": "micro-batches divide a data-parallel rank's sequences",
     "interleave-in-rounds": "interleaving runs micro-batches in whole rounds of pp",
     "zero-needs-ranks": "ZeRO shards over more than one data-parallel or context-parallel rank",
+    "shard-group-divides": "the sharding group divides the data-parallel and context-parallel ranks",
     "memory": "the fullest device holds what it must",
     "host-memory": "the fullest host holds what is offloaded to it",
 }
 """Names of the rules in the order in which they cut, and what each one asks for."""
 
+_SPLIT_RULES = (
+    "tp-divides-heads",
+    "pp-within-layers",
+    "cp-divides-sequence",
+    "all-to-all-divides-heads",
+    "dp-divides-batch",
+)
 AS_TP = 0
 """Code of an expert-tensor-parallel degree that follows tp."""
 _BLOCK = 50_000
@@ -46,12 +57,26 @@ class Space:
     """Allowed values by dimension; a dimension that is not named takes all values that make sense.
 
     `assumed` names those of the allowed dimensions that a default fixed, not the user: they are never blamed.
+    `one_chunk`, `by_heads` and `shard_group` are what the settings of a training ask for; see `under`.
     """
 
     devices: int
     global_batch: int
     allowed: dict[str, tuple[int, ...]] = field(default_factory=dict)
     assumed: frozenset[str] = frozenset()
+    one_chunk: bool = False
+    by_heads: bool = False
+    shard_group: int | None = None
+
+    def under(self, training: Training) -> Space:
+        """The space of one training: its batch, and what its settings rule out."""
+        return replace(
+            self,
+            global_batch=training.global_batch,
+            one_chunk=training.schedule == "zero-bubble",
+            by_heads=training.cp_exchange == "all-to-all",
+            shard_group=training.shard_group,
+        )
 
     def values(self, workload: Workload) -> dict[str, Ints]:
         """The values of each dimension other than the four degrees whose product is the number of devices."""
@@ -144,13 +169,16 @@ def _cut_splits(
     space: Space, workload: Workload, splits: dict[str, Ints], per_split: int, tally: Tally
 ) -> dict[str, Ints]:
     """The rules that ask for the four degrees alone."""
-    for rule in ("tp-divides-heads", "pp-within-layers", "cp-divides-sequence", "dp-divides-batch"):
+    for rule in _SPLIT_RULES:
         if rule == "tp-divides-heads":
             keep = tp_fits(workload, splits["tp"])
         elif rule == "pp-within-layers":
             keep = splits["pp"] <= workload.layer_count
         elif rule == "cp-divides-sequence":
             keep = (splits["cp"] == 1) | (workload.seq_length % (2 * splits["cp"]) == 0)
+        elif rule == "all-to-all-divides-heads":
+            shared = workload.heads % (splits["tp"] * splits["cp"]) == 0
+            keep = (splits["cp"] == 1) | shared if space.by_heads else np.ones(len(splits["cp"]), dtype=bool)
         else:
             keep = space.global_batch % splits["dp"] == 0
         tally.cut_by[rule] += int((~keep).sum()) * per_split
@@ -201,9 +229,11 @@ def _unsharded(rows: dict[str, Ints], values: dict[str, Ints]) -> int:
     return alone * int((values["zero_stage"] > 0).sum()) * len(values["recompute"])
 
 
-def zero_fits(s: Strategies, zero_stages: Ints) -> Bools:
-    """Whether each layout can have each ZeRO stage, shape [layouts, zero stages]."""
-    fits: Bools = (zero_stages[None, :] == 0) | (s.dp * s.cp > 1)[:, None]
+def zero_fits(s: Strategies, zero_stages: Ints, shard_group: int | None = None) -> Bools:
+    """Whether each layout can have each ZeRO stage, over so many ranks (None: all), shape [layouts, zero stages]."""
+    ranks = s.dp * s.cp
+    shared = ranks > 1 if shard_group is None else (ranks > 1) & (ranks % shard_group == 0)
+    fits: Bools = (zero_stages[None, :] == 0) | shared[:, None]
     return fits
 
 
@@ -231,7 +261,10 @@ def _inner_rules(space: Space, workload: Workload, name: str, rows: dict[str, In
         layers = workload.layer_count
         # with embedding and head dealt like layers, one more chunk at each end
         enough = (chunks <= layers) | (chunks == layers + 2)
-        yield "vpp-within-layers", (rows["vpp"] == 1) | ((rows["pp"] > 1) & enough)
+        fits = (rows["vpp"] == 1) | ((rows["pp"] > 1) & enough)
+        yield "vpp-within-layers", fits
+        if space.one_chunk:
+            yield "zero-bubble-has-one-chunk", rows["vpp"][fits] == 1
     elif name == "micro_batch":
         per_rank = space.global_batch // rows["dp"]
         divides = per_rank % rows["micro_batch"] == 0

@@ -84,13 +84,64 @@ def test_the_best_over_settings_is_the_best_of_each_alone() -> None:
     every = list(combinations(q, allowed))
     assert len(every) == 24
     together = search(every, space, Wanted(top=4))
-    alone = np.sort(np.concatenate([search(one, space, Wanted(top=4)).figures[:, 0] for one in every]))
-    assert together.figures[:, 0].tolist() == alone[:4].tolist()
+    # a setting that makes no difference to a plan does not make it two plans
+    alone = {
+        (float(found.figures[row, 0]), tuple(found.best.row(row).values()))
+        for found in (search(one, space, Wanted(top=4)) for one in every)
+        for row in range(4)
+    }
+    assert together.figures[:, 0].tolist() == [figure for figure, _ in sorted(alone)[:4]]
     tallies = [search(one, space).tally for one in every]
     assert together.tally.candidates == sum(one.candidates for one in tallies)
     assert together.tally.feasible == sum(one.feasible for one in tallies)
     for figure, number, row in zip(together.figures[:, 0], together.question, range(4), strict=True):
         assert step(every[int(number)], together.best.take(np.array([row]))) == figure
+
+
+def test_no_plan_is_told_twice() -> None:
+    q = question()
+    every = list(combinations(q, {"schedule": ("1f1b", "zero-bubble"), "tp_overlap": ("no", "yes")}))
+    found = search(every, Space(16, 32, {"tp": (1,), "pp": (1,), "vpp": (1,)}), Wanted(top=30))
+    rows = [tuple(found.best.row(i).values()) for i in range(30)]
+    assert len(set(rows)) == 30
+
+
+def tally_of(**values: str) -> tuple[dict[str, int], set[tuple[int, ...]]]:
+    """What each rule cut, and the splits of the best plans, under some settings."""
+    space = Space(16, 32, {"vpp": (1, 2), "micro_batch": (1,), "recompute": (0,), "sequence_parallel": (0,)})
+    found = search(under(question(), **values), space, Wanted(top=10_000))
+    assert found.tally.candidates == found.tally.feasible + sum(found.tally.cut_by.values())
+    names = ("tp", "pp", "cp", "dp", "vpp", "zero_stage")
+    rows = [found.best.row(i) for i in range(len(found.best))]
+    return found.tally.cut_by, {tuple(row[name] for name in names) for row in rows}
+
+
+def test_the_zero_bubble_schedule_is_not_interleaved() -> None:
+    cut, plans = tally_of(schedule="zero-bubble")
+    assert cut["zero-bubble-has-one-chunk"] > 0
+    assert {plan[4] for plan in plans} == {1}
+    assert tally_of()[0]["zero-bubble-has-one-chunk"] == 0
+
+
+def test_all_to_all_has_a_head_for_every_rank() -> None:
+    cut, plans = tally_of(cp_exchange="all-to-all")
+    assert cut["all-to-all-divides-heads"] > 0
+    assert all(8 % (tp * cp) == 0 for tp, _, cp, *_ in plans)
+    assert any(tp * cp > 8 and cp > 1 for tp, _, cp, *_ in tally_of()[1])
+
+
+def test_a_sharding_group_divides_the_ranks() -> None:
+    cut, plans = tally_of(shard_group="4")
+    assert cut["shard-group-divides"] > 0
+    assert all(cp * dp % 4 == 0 for _, _, cp, dp, _, zero in plans if zero)
+    assert any(cp * dp == 2 for _, _, cp, dp, _, zero in plans if not zero)
+
+
+def test_what_is_recomputed_in_part_counts_in_part() -> None:
+    q, plan = question(), one_strategy(dp=16, recompute=2)
+    some, every = score(under(q, recompute_layers="2"), plan), score(q, plan)
+    again = [float(one.hfu[0] / one.mfu[0] - 1) for one in (some, every)]
+    assert again[0] == pytest.approx(again[1] / 4)  # two of eight layers
 
 
 @settings(max_examples=60)
