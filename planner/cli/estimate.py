@@ -112,7 +112,7 @@ def estimate(
     from planner.cli.inputs import read_number, read_tokens
     from planner.errors import InputError
     from planner.search.answer import scored_plan
-    from planner.search.settings import combinations
+    from planner.search.settings import check_settings, combinations
 
     common = Common(
         model,
@@ -161,6 +161,7 @@ def estimate(
         raise InputError(
             "one plan has one batch", key="--global-batch", value=global_batch, expected="a single batch"
         )
+    check_settings(batches[0], settings, pins["recompute"])
     questions = list(combinations(batches[0], settings))
     if len(questions) > 1:
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]

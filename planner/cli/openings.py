@@ -66,7 +66,7 @@ def _value(text: str, key: str, names: tuple[str, ...], counts: bool) -> str:
     by_parts = {"+".join(sorted(name.split("+"))): name for name in names}
     if joined in by_parts:
         return by_parts[joined]
-    expected = f"one or more of {', '.join(names)}" + (", or a whole number" if counts else "")
+    expected = f"of {', '.join(names)}" + (f", or a whole number from 1 to {_MOST:,}" if counts else "")
     raise InputError("unknown value", key=key, value=text, expected=expected, suggestion=nearest(text, names))
 
 
@@ -109,7 +109,7 @@ def _text(value: object, origin: str, key: str) -> str:
 
 
 def read_objectives(
-    name: str, pareto: str | None, critical: str | None, *, batches: int, run: int | None
+    name: str | None, pareto: str | None, critical: str | None, *, batches: int, run: int | None
 ) -> tuple[Objective, ...]:
     """The one objective, or the two or three of a Pareto front; `run`: tokens that are trained. Raises InputError."""
     from typing import get_args
@@ -117,8 +117,11 @@ def read_objectives(
     from planner.search.objective import Objective, ObjectiveName
 
     names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
+    if name is not None and pareto is not None:
+        raise InputError("one of the two", key="--objective, --pareto", value=f"{name}, {pareto}", expected="either")
+    given = pareto or name or names[0]
     key = "--objective" if pareto is None else "--pareto"
-    parts = [part.strip().casefold() for part in (pareto or name).split(",")]
+    parts = [part.strip().casefold() for part in given.split(",")]
     for part in parts:
         if part not in names:
             expected = f"of {', '.join(names)}"
@@ -128,7 +131,7 @@ def read_objectives(
     wanted = (2, 3) if pareto is not None else (1,)
     if len(dict.fromkeys(parts)) != len(parts) or len(parts) not in wanted:
         expected = "two or three different objectives" if pareto is not None else "one objective"
-        raise InputError("not so many", key=key, value=pareto or name, expected=expected)
+        raise InputError("not so many", key=key, value=given, expected=expected)
     tokens = _critical_batch(critical, run) if critical is not None else 0.0
     return tuple(Objective(one, tokens, batches > 1) for one in names if one in parts)
 

@@ -151,12 +151,12 @@ def plan(
     launch: LaunchMode = None,
     tokens: Tokens = None,
     objective: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--objective",
-            help="step-time, tokens-per-s-per-device, cost, energy, or memory-headroom orders the plans.",
+            help="What plans are best by: step-time, tokens-per-s-per-device, cost, energy, memory-headroom.",
         ),
-    ] = "step-time",
+    ] = None,
     pareto: Annotated[
         str | None, typer.Option("--pareto", help="Two or three objectives, with commas: tell their Pareto front.")
     ] = None,
@@ -207,11 +207,12 @@ def plan(
     given = dict(locals())
     from planner.cli.inputs import read_number, read_tokens
     from planner.cli.output import warn
+    from planner.cost.strategies import FULL
     from planner.search.answer import best_plans
     from planner.search.fault import unusable
     from planner.search.objective import check_known
     from planner.search.search import Wanted
-    from planner.search.settings import combinations
+    from planner.search.settings import check_settings, combinations
 
     pins = read_pins(given)
     whole = read_tokens(tokens)
@@ -221,6 +222,7 @@ def plan(
     batches, found, space = ask(common_of(given), pins.allowed)
     objectives = read_objectives(objective, pareto, critical_batch, batches=len(batches), run=whole)
     check_known(objectives, batches[0])
+    check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
     questions = [one for batch in batches for one in combinations(batch, pins.settings)]
     wanted = Wanted(objectives, top, diverse)
     document = best_plans(questions, found, space, wanted, tokens=whole, samples=samples)

@@ -139,13 +139,15 @@ def what_if(
 
 def _side(common: Common, pins: Pins) -> Side:
     """One question with every combination of its settings. Raises InputError."""
-    from planner.search.settings import combinations
+    from planner.cost.strategies import FULL
+    from planner.search.settings import check_settings, combinations
     from planner.search.whatif import Side
 
     batches, cluster, space = ask(common, pins.allowed)
     if len(batches) > 1:
         key, value = "--global-batch", common.global_batch
         raise InputError("two plans have one batch each", key=key, value=value, expected="a single batch")
+    check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
     return Side(tuple(combinations(batches[0], pins.settings)), cluster, space)
 
 

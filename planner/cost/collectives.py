@@ -114,9 +114,11 @@ def _exchanged(network: Network, at: Crossing, leaving: Floats) -> Floats:
     return np.where(at.size > 1, seconds + latency, 0.0)
 
 
-def send(network: Network, size_bytes: Floats, stride: Ints) -> Floats:
-    """Point to point to the rank `stride` away, over the innermost tier that joins the two."""
-    tier = np.minimum((network.joined[None, :] <= stride[:, None]).sum(axis=1), network.tiers - 1)
+def send(network: Network, size_bytes: Floats, stride: Ints, ranks: Ints) -> Floats:
+    """Point to point between neighbours of a chain of `ranks`, `stride` apart: where the chain leaves a tier, one of
+    its hops does, and the slowest hop sets the pace of all.
+    """
+    tier = np.minimum((network.joined[None, :] < (stride * ranks)[:, None]).sum(axis=1), network.tiers - 1)
     rates = network.bandwidth_bytes_per_s[tier]
     seconds: Floats = size_bytes / rates + network.latency_s[tier]
     return seconds

@@ -14,7 +14,7 @@ from planner.cost.compute import Passes, Shard, merging_seconds
 from planner.cost.ranks import context_group, expert_group, tensor_group
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
-from planner.workload.operators import AttentionCore, Layer
+from planner.workload.operators import AttentionCore, Layer, Linear
 
 Floats = NDArray[np.float64]
 
@@ -39,8 +39,9 @@ def tensor_exchange(
     network, ranks = training.network, tensor_group(training.order, s)
     gather = all_gather(network, size, ranks)
     parallel = s.sequence_parallel == 1
-    pair = layer.tensor_exchanges * np.where(parallel, 2 * gather, all_reduce(network, size, ranks))
-    again = np.where(parallel, layer.tensor_exchanges * gather, 0.0)
+    count = _exchanges(layer, s)
+    pair = count * np.where(parallel, 2 * gather, all_reduce(network, size, ranks))
+    again = np.where(parallel, count * gather, 0.0)
     forward = backward = pair
     if training.tp_overlap:
         share = _DECOMPOSED * training.calibration.overlap
@@ -55,6 +56,14 @@ def tensor_exchange(
     }
 
 
+def _exchanges(layer: Layer, s: Strategies) -> Floats:
+    """How many pairs of cut multiplies: whole experts of a cut sequence are none, shared ones beside them are."""
+    if not layer.topk:
+        return np.full(len(s), float(layer.tensor_exchanges))
+    cut = sum(isinstance(op, Linear) and op.shard == "row" for op in layer.operators)
+    return np.where((s.etp == 1) & (s.sequence_parallel == 1), float(cut), float(layer.tensor_exchanges))
+
+
 def context_exchange(
     training: Training, layer: Layer, s: Strategies, shard: Shard, core: Passes
 ) -> dict[str, Floats]:
@@ -66,20 +75,22 @@ def context_exchange(
     all-to-all (DeepSpeed-Ulysses, arXiv 2309.14509): sequence against heads before the attention, and back after it.
     """
     cores = [op for op in layer.operators if isinstance(op, AttentionCore)]
+    if not cores:
+        return {name: np.zeros(len(s)) for name in ("cp_forward", "cp_backward", "cp_hidden")}
     keys = sum(op.kv_heads * (op.qk_dim + op.v_dim) for op in cores)
     value = training.value_bytes * shard.tokens / shard.tp
     ranks = context_group(training.order, s)
     if training.cp_exchange == "all-to-all":
         queries = sum(op.heads * (op.qk_dim + op.v_dim) for op in cores)
-        both = 2 * all_to_all(training.network, value * (keys + queries), ranks)
-        return {"cp": both, "cp_hidden": np.zeros(len(s))}
-    forward = all_gather(training.network, value * keys * s.cp, ranks)
+        one = all_to_all(training.network, value * (keys + queries), ranks)
+        return {"cp_forward": one, "cp_backward": one, "cp_hidden": np.zeros(len(s))}
+    one = all_gather(training.network, value * keys * s.cp, ranks)
     if training.cp_exchange == "all-gather":
-        return {"cp": 3 * forward, "cp_hidden": np.zeros(len(s))}
+        return {"cp_forward": one, "cp_backward": 2 * one, "cp_hidden": np.zeros(len(s))}
     hideable = training.calibration.overlap
-    exposed = _exposed(forward, core.forward * hideable) + _exposed(2 * forward, core.backward * hideable)
+    forward, backward = _exposed(one, core.forward * hideable), _exposed(2 * one, core.backward * hideable)
     merged = added(merging_seconds(training, op, shard, s.cp) for op in layer.operators)
-    return {"cp": exposed + merged, "cp_hidden": 3 * forward - exposed}
+    return {"cp_forward": forward + merged, "cp_backward": backward, "cp_hidden": 3 * one - forward - backward}
 
 
 def expert_exchange(

@@ -54,7 +54,8 @@ class LayerTables:
     tp_forward: Floats
     tp_backward: Floats
     tp_hidden: Floats
-    cp: Floats
+    cp_forward: Floats
+    cp_backward: Floats
     cp_hidden: Floats
     ep_forward: Floats
     ep_backward: Floats
@@ -217,7 +218,9 @@ def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
         gathered = training.framework.keeps_gathered and op.shard == "column"
         return size / (1.0 if gathered else shard.sequence_cut)
     if isinstance(op, ExpertLinear):
-        return op.topk * shard.tokens * op.inputs * _input_bytes(training) / shard.tp
+        # rows that experts cut over tp multiply whole: the sequence gathered
+        cut = shard.tp / shard.etp if op.shard == "column" else shard.tp
+        return op.topk * shard.tokens * op.inputs * _input_bytes(training) / cut
     if isinstance(op, AttentionCore):
         if training.attention == "unfused":
             # softmax's output, dropout's mask and output: in 16 bit 2 + 1 + 2 bytes a pair

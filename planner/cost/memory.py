@@ -17,9 +17,9 @@ from planner.cost.arrays import added, gathered, largest, weighted
 from planner.cost.distinct import distinct
 from planner.cost.offload import NO_OFFLOAD
 from planner.cost.parameters import Parameters, sharded_over
-from planner.cost.pipeline import in_flight
+from planner.cost.pipeline import ROUNDS, in_flight
 from planner.cost.prepared import Prepared, prepare
-from planner.cost.strategies import Strategies
+from planner.cost.strategies import FULL, Strategies
 from planner.cost.training import Training
 
 Floats = NDArray[np.float64]
@@ -57,10 +57,11 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
 
 def micro_batches_in_flight(training: Training, s: Strategies, p: Prepared) -> Floats:
     """Micro-batches that each stage holds at its fullest, shape [plans, stages]."""
-    count = np.maximum(training.global_batch // (s.dp * s.micro_batch), 1)
+    # beyond a few rounds every round of the schedule is like the one before
+    count = np.clip(training.global_batch // (s.dp * s.micro_batch), 1, ROUNDS * s.pp)
     keys = distinct(p.split, count)
     first = keys.first
-    held = in_flight(s.pp[first], s.vpp[first], count[first], p.stages.index[p.split[first]])
+    held = in_flight(p.stages, p.split[first], s.pp[first], s.vpp[first], count[first])
     return gathered(held, keys.of)
 
 
@@ -85,7 +86,7 @@ def kept_activations(
     if training.recompute_layers is not None:
         again = recomputed_share(training, s)[:, None, None]
         unkept = saved[layer_row][:, None, :] - kept
-        kept = np.where((recompute == 2)[:, None, None], kept + (1.0 - again) * unkept, kept)
+        kept = np.where((recompute == FULL)[:, None, None], kept + (1.0 - again) * unkept, kept)
     at_work = largest(np.where(counts[:, :, :-2] > 0, restored[:, :, :-2], 0.0))
     held = 1.0 + (training.framework.fragmentation if training.launch == "eager" else 0.0)
     # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient

@@ -31,7 +31,8 @@ class Stages:
     at the same time (the v-th of every stage), for each distinct such turn, shape [splits, turns, chunks, kinds];
     `turns`: how many such turns there are, shape [splits, turns]. Padding repeats the first entry (0 turns); `sizes`:
     distinct turns and the most distinct chunks in one, without padding, shape [splits, 2].
-    `first`: layers of each kind in the first turn of all stages together, shape [splits, kinds].
+    `first`: layers of each kind in the first turn of all stages together, shape [splits, kinds]. `lengths`: for each
+    split whose stages have chunks of different length, their layers, shape [vpp, stages].
     """
 
     counts: Floats
@@ -40,6 +41,7 @@ class Stages:
     turns: Floats
     sizes: Ints
     first: Floats
+    lengths: tuple[Floats | None, ...]
 
     def slowest_path(self, split: Ints, per_layer: Floats) -> Floats:
         """Seconds of one micro-batch where in each turn all stages wait for the slowest chunk, shape [plans].
@@ -78,14 +80,22 @@ def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, In
     dealt = [_dealt(prefix, int(pp), int(vpp)) for pp, vpp in pairs]
     stages = [_distinct_rows(chunks.sum(axis=0)) for chunks in dealt]
     turns = [_turns(chunks) for chunks in dealt]
+    index = _padded([first for _, first in stages])
     return Stages(
         counts=_padded([counts for counts, _ in stages]),
-        index=_padded([index for _, index in stages]),
+        index=index,
         chunks=_padded_turns([found for found, _ in turns]),
         turns=_padded([repeats for _, repeats in turns], repeat=False),
         sizes=np.array([(len(found), max(map(len, found))) for found, _ in turns]),
         first=np.stack([chunks[0].sum(axis=0) for chunks in dealt]),
+        lengths=_lengths(dealt, index),
     ), splits.of
+
+
+def _lengths(dealt: list[Floats], index: Ints) -> tuple[Floats | None, ...]:
+    """Layers of every chunk of the distinct stages, shape [vpp, stages], of each split that is not dealt evenly."""
+    layers = [chunks[:, at, :-2].sum(axis=2) for chunks, at in zip(dealt, index, strict=True)]
+    return tuple(None if (one == one[0]).all() else one for one in layers)
 
 
 def _padded(tables: list[Array], *, repeat: bool = True) -> Array:
@@ -151,14 +161,41 @@ def _turns(chunks: Floats) -> tuple[list[Floats], Floats]:
     return [_distinct_rows(chunks[i])[0] for i in index.tolist()], np.array(repeats)
 
 
-def in_flight(pp: Ints, vpp: Ints, micro_batches: Ints, index: Ints) -> Floats:
+ROUNDS = 4
+"""Rounds of pp micro-batches after which a stage has been at its fullest."""
+
+
+def in_flight(stages: Stages, split: Ints, pp: Ints, vpp: Ints, micro_batches: Ints) -> Floats:
     """Micro-batches whose activations a stage holds at its fullest, in whole passes through the stage.
 
-    1F1B: pp - index. Interleaved: 2 (pp - index - 1) + (vpp - 1) pp + 1 chunks of 1/vpp stage each. Never
-    more than there are. `index` has shape [plans, stages], the others [plans]; result [plans, stages].
+    1F1B: pp - i on stage i. Interleaved: 2 (pp - i - 1) + (vpp - 1) pp + 1 chunks, of 1/vpp stage each where they
+    are equal (arXiv 2205.05198, section 4.2.3), else by their lengths. Never more than there are. `split`, `pp`,
+    `vpp` and `micro_batches` have shape [plans]; result [plans, stages].
     """
-    pp, vpp, n = pp[:, None], vpp[:, None], micro_batches[:, None]
-    plain = np.minimum(n, pp - index)
-    chunks = np.minimum(n * vpp, 2 * (pp - index - 1) + (vpp - 1) * pp + 1)
-    held: Floats = np.where(vpp == 1, plain, chunks / vpp)
+    index = stages.index[split]
+    plain = np.minimum(micro_batches[:, None], (pp - index.T).T)
+    chunks = np.minimum((micro_batches * vpp)[:, None], (2 * (pp - index.T - 1) + (vpp - 1) * pp + 1).T)
+    held: Floats = np.where(vpp[:, None] == 1, plain, chunks / vpp[:, None])
+    for row in np.flatnonzero([stages.lengths[one] is not None for one in split.tolist()]).tolist():
+        lengths = stages.lengths[int(split[row])]
+        if lengths is not None:
+            held[row] = _fullest(lengths, int(pp[row]), int(micro_batches[row]), chunks[row])
     return held
+
+
+def _fullest(lengths: Floats, pp: int, micro_batches: int, warm_up: Ints) -> Floats:
+    """Whole passes that stages hold at their fullest, by running through the interleaved schedule; shape [stages].
+
+    `lengths`: layers of each chunk, shape [vpp, stages]. Each chunk runs for pp micro-batches, then the next one; the
+    backward passes take them from the last to the first. After the warm-up a chunk is dropped for each that is begun.
+    """
+    vpp = len(lengths)
+    turn = np.arange(micro_batches * vpp) // pp % vpp
+    begun = np.cumsum(lengths[turn], axis=0)
+    dropped = np.cumsum(np.concatenate([np.zeros((1, lengths.shape[1])), lengths[vpp - 1 - turn]]), axis=0)
+    step = np.arange(len(turn))
+    fullest = [
+        (begun[:, i] - dropped[np.maximum(step + 1 - int(warm_up[i]), 0), i]).max() for i in range(lengths.shape[1])
+    ]
+    passes: Floats = np.array(fullest) / np.maximum(lengths.sum(axis=0), 1)
+    return passes

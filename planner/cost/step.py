@@ -14,9 +14,10 @@ from planner.cost.flops import model_flops, recomputed_flops
 from planner.cost.layers import LayerTables
 from planner.cost.memory import kept_activations, recomputed_share
 from planner.cost.offload import NO_OFFLOAD, exposed_seconds
+from planner.cost.parameters import sharded_over
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.ranks import next_stage
-from planner.cost.strategies import Strategies
+from planner.cost.strategies import FULL, Strategies
 from planner.cost.training import Training
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,7 @@ def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
     chunks' times, n t_max + sum_i f_i - f_max grows in each of them, since t_max holds f_max and n >= 1.
     Data-parallel exchange, optimizer, offload and overhead are at least zero.
     """
-    per_layer = gathered(added(_terms_per_layer(p.tables).values())[0], p.layer_row)
+    per_layer = gathered(added(_terms_per_layer(training, p.tables).values())[0], p.layer_row)
     slowest = p.stages.slowest_path(p.split, per_layer)
     n = training.global_batch // (s.dp * s.micro_batch)
     sends, _ = _sends(training, s, n)
@@ -104,7 +105,7 @@ def score(training: Training, s: Strategies) -> Scores:
     return Scores(step, terms, hidden, mfu, hfu)
 
 
-def _terms_per_layer(tables: LayerTables) -> dict[str, Floats]:
+def _terms_per_layer(training: Training, tables: LayerTables) -> dict[str, Floats]:
     """Seconds of one micro-batch in one layer, by term and recompute mode: shape [modes, rows, kinds] each."""
     body = np.ones(tables.forward.shape[1])
     body[-2:] = 0.0  # embedding and head are never recomputed
@@ -112,12 +113,14 @@ def _terms_per_layer(tables: LayerTables) -> dict[str, Floats]:
     again = np.stack([none, tables.again * body, tables.forward * body])
     tp_again = np.stack([none, none, tables.tp_forward * body])
     ep_again = np.stack([none, none, tables.ep_forward * body])
+    core_again = tables.cp_forward * body
+    cp_again = np.stack([none, core_again if training.attention == "unfused" else none, core_again])
     return {
         "forward": np.stack([tables.forward] * 3),
         "backward": np.stack([tables.backward] * 3),
         "recompute": again,
         "tensor_parallel": tables.tp_forward + tables.tp_backward + tp_again,
-        "context_parallel": np.stack([tables.cp] * 3),
+        "context_parallel": tables.cp_forward + tables.cp_backward + cp_again,
         "expert_parallel": tables.ep_forward + tables.ep_backward + ep_again,
     }
 
@@ -141,14 +144,14 @@ def _of_plans(training: Training, s: Strategies, terms: dict[str, Floats], row: 
     chosen = {name: table[s.recompute, row] for name, table in terms.items()}
     if training.recompute_layers is None:
         return chosen
-    share = np.where(s.recompute == 2, recomputed_share(training, s), 1.0)[:, None]
+    share = np.where(s.recompute == FULL, recomputed_share(training, s), 1.0)[:, None]
     return {name: terms[name][0, row] + share * (table - terms[name][0, row]) for name, table in chosen.items()}
 
 
 def _slowest_stage(training: Training, p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Floats]:
     """Terms of one micro-batch on the slowest path, [plans]; seconds of one layer of each kind, [plans, kinds]."""
     tables, row = p.tables, p.layer_row
-    terms = _of_plans(training, s, _terms_per_layer(tables), row)
+    terms = _of_plans(training, s, _terms_per_layer(training, tables), row)
     per_layer = added(terms.values())
     counts = p.stages.slowest_layers(p.split, per_layer)
     stage = {name: weighted(counts, table) for name, table in terms.items()}
@@ -166,7 +169,7 @@ def _sends(training: Training, s: Strategies, n: Ints) -> tuple[Floats, Floats]:
     """
     tokens = s.micro_batch * (training.workload.seq_length / s.cp)
     size = tokens * training.workload.hidden_size * training.value_bytes / s.tp
-    one = send(training.network, size, next_stage(training.order, s))
+    one = send(training.network, size, next_stage(training.order, s), s.pp)
     total = np.where(s.pp > 1, 2 * one * (n * s.vpp + s.pp - 1), 0.0)
     hidden = np.where(s.vpp > 1, total * training.calibration.overlap, 0.0)
     return total - hidden, hidden
@@ -179,15 +182,19 @@ def _offload(
     if training.host is None or not training.offload.any:
         return np.zeros(len(s)), np.zeros(len(s))
     whole, one = replace(training, offload=NO_OFFLOAD), np.ones((len(s), 1))
-    kept = kept_activations(whole, s, p, s.recompute, one)
+    # of two micro-batches more than of one: what is kept, without the layer at work
+    once, twice = (kept_activations(whole, s, p, s.recompute, count * one)["activations"] for count in (1, 2))
+    dense, expert = p.parameters.dense, p.parameters.expert
+    shards = np.where(s.zero_stage == 3, sharded_over(training, s.dp * s.cp), 1)[:, None]
+    of_experts = np.where(s.zero_stage == 3, sharded_over(training, s.expert_ranks), 1)[:, None]
     held = training.framework
     return exposed_seconds(
         training.host,
         training.devices_per_host,
         training.offload,
         own_parameters=own_parameters(training, s, p.parameters),
-        weights_bytes=held.weight * (p.parameters.dense + p.parameters.expert).max(axis=1),
-        activations_bytes=kept["activations"].max(axis=1),
+        weights_bytes=held.weight * (dense / shards + expert / of_experts).max(axis=1),
+        activations_bytes=(twice - once).max(axis=1),
         micro_batches=n.astype(np.float64),
         forward=forward,
         backward=backward,
@@ -202,6 +209,6 @@ def _utilisation(training: Training, s: Strategies, step: Floats) -> tuple[Float
     peak = training.devices * training.accelerator.peak(training.precision)
     flops = model_flops(workload, batch, convention)
     again = np.array(recomputed_flops(training))[s.recompute]
-    again = np.where(s.recompute == 2, recomputed_share(training, s), 1.0) * again
+    again = np.where(s.recompute == FULL, recomputed_share(training, s), 1.0) * again
     mfu = flops / (peak * step)
     return mfu, (flops + again) / (peak * step)

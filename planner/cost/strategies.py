@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 
 RECOMPUTE = ("none", "selective", "full")
 """Names of the recompute codes 0, 1, 2."""
+FULL = 2
 
 
 @dataclass(frozen=True)

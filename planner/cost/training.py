@@ -208,9 +208,19 @@ def training(
         host=cluster.host,
         devices_per_host=cluster.devices_per_node,
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,
-        reserve_bytes=_RESERVE_BYTES + _RESERVE_SHARE * accelerator.memory_bytes,
+        reserve_bytes=reserved_bytes(accelerator.memory_bytes),
     )
     return bound if gradients is None else with_gradients(bound, gradients)
+
+
+def reserved_bytes(memory_bytes: float) -> float:
+    """What driver, communication library and fragmentation take of a device's memory."""
+    return _RESERVE_BYTES + _RESERVE_SHARE * memory_bytes
+
+
+def memory_that_holds(used_bytes: float) -> float:
+    """The memory of a device in which `used_bytes` are left beside what is reserved."""
+    return (used_bytes + _RESERVE_BYTES) / (1.0 - _RESERVE_SHARE)
 
 
 def with_gradients(training: Training, gradients: Gradients) -> Training:

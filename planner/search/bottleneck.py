@@ -26,6 +26,7 @@ _NAMES = {
     "pipeline_bubble": "the pipeline bubble",
     "data_parallel": "data-parallel collectives that compute does not hide",
     "optimizer": "the optimizer's update",
+    "offload": "transfers to and from the host",
     "overhead": "fixed overhead of every step",
 }
 
@@ -39,6 +40,12 @@ _CHANGES: dict[str, Callable[[Training, Cluster], Training]] = {
 }
 
 
+_OFFLOADED: dict[str, Callable[[Training, Cluster], Training]] = {
+    "twice the bandwidth of the link to the host": lambda t, c: rebound(t, SCALES["host_link"](c, 2.0)),
+    "twice the memory bandwidth of the host": lambda t, c: rebound(t, SCALES["host_bandwidth"](c, 2.0)),
+}
+
+
 def bottlenecks(training: Training, cluster: Cluster, plans: Strategies) -> list[str]:
     """The sentence for each plan."""
     scores = score(training, plans)
@@ -47,7 +54,8 @@ def bottlenecks(training: Training, cluster: Cluster, plans: Strategies) -> list
     ideal /= training.devices * training.accelerator.peak(training.precision)
     losses = {name: scores.terms[name] for name in _NAMES}
     losses["kernels"] = scores.terms["forward"] + scores.terms["backward"] - ideal
-    gains = {what: _gains(training, change(training, cluster), plans, step) for what, change in _CHANGES.items()}
+    changes = _CHANGES | (_OFFLOADED if training.offload.any else {})
+    gains = {what: _gains(training, change(training, cluster), plans, step) for what, change in changes.items()}
     return [
         _sentence(
             {name: float(loss[i] / step[i]) for name, loss in losses.items()},

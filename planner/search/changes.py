@@ -14,8 +14,7 @@ from planner.cluster.accelerator import Accelerator
 from planner.cluster.cluster import Cluster, Level
 from planner.cluster.figures import positive
 from planner.cluster.network import build_network
-from planner.cost.training import Training
-from planner.cost.training import training as bind
+from planner.cost.training import Training, reserved_bytes
 from planner.errors import InputError, nearest
 from planner.units import Dimension, parse_quantity
 
@@ -75,15 +74,7 @@ def rebound(training: Training, cluster: Cluster) -> Training:
     if part.usd_per_hour != training.accelerator.usd_per_hour:
         moved = replace(moved, usd_per_device_hour=part.usd_per_hour or 0.0)
     if part.memory_bytes != training.accelerator.memory_bytes:
-        # what is kept free grows with the memory
-        alike = bind(
-            training.workload,
-            cluster,
-            global_batch=1,
-            precision=training.precision,
-            framework=training.framework.name,
-        )
-        moved = replace(moved, reserve_bytes=alike.reserve_bytes)
+        moved = replace(moved, reserve_bytes=reserved_bytes(part.memory_bytes))
     return moved
 
 
@@ -153,8 +144,9 @@ def figures(cluster: Cluster, precision: str) -> dict[str, Figure]:
         found |= {f"fabric.{level.name}.{name}": _of_level(level.name, name) for name in ("bandwidth", "latency")}
     if cluster.host is not None:
         found |= {
-            "host.link": _of_host("link_bytes_per_s"),
-            "host.bandwidth": _of_host("memory_bandwidth_bytes_per_s"),
+            "host.memory": _of_host("bytes", "memory_bytes"),
+            "host.link": _of_host("bytes_per_s", "link_bytes_per_s"),
+            "host.bandwidth": _of_host("bytes_per_s", "memory_bandwidth_bytes_per_s"),
         }
     return found
 
@@ -205,9 +197,9 @@ def _of_network(what: str) -> Figure:
     return Figure(dimension, read, write)
 
 
-def _of_host(name: str) -> Figure:
+def _of_host(dimension: Dimension, name: str) -> Figure:
     return Figure(
-        "bytes_per_s",
+        dimension,
         lambda c: getattr(c.host, name),
         lambda c, value: replace(c, host=replace(c.host, **{name: value})) if c.host else c,
     )
@@ -230,7 +222,7 @@ def check_key(key: str, cluster: Cluster, precision: str) -> None:
     """Raises InputError with the nearest name for a key that neither the question nor this cluster has."""
     known = [*figures(cluster, precision), *QUESTIONS]
     if key not in known:
-        usual = ("fabric.bandwidth", "fabric.latency", "host.link", "host.bandwidth")
+        usual = ("fabric.bandwidth", "fabric.latency", "host.memory", "host.link", "host.bandwidth")
         problem = "this cluster has no such figure" if key in usual else "unknown key"
         expected = f"one of {', '.join(known)}"
         suggestion = "" if key in usual else nearest(key, known)

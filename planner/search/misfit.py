@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,7 +10,7 @@ from planner.cluster.cluster import Cluster
 from planner.cost.memory import host_memory_totals, memory_of
 from planner.cost.prepared import prepare
 from planner.cost.strategies import RECOMPUTE, Strategies
-from planner.cost.training import Training
+from planner.cost.training import Training, memory_that_holds
 from planner.errors import NothingFits, PlannerError
 from planner.search.fault import OPTIONS, broken_rule
 from planner.search.search import Found, Wanted, search
@@ -93,7 +94,11 @@ def _what_fits(training: Training, space: Space, miss: _Miss) -> str:
         if search(replace(training, devices=wider.devices), wider, Wanted(top=1)).tally.feasible:
             lines += f" {wider.devices} devices, or"
             break
-    lines += f" {miss.holder}s of {format_bytes(miss.needed_bytes)}"
+    needed = miss.needed_bytes
+    if miss.holder == "device":
+        needed = memory_that_holds(needed - training.reserve_bytes)
+    # told to a hundredth of a GiB, so that what is told is enough
+    lines += f" {miss.holder}s of {format_bytes(math.ceil(needed / 2**30 * 100) / 100 * 2**30)}"
     if space.allowed:
         lines += f", or leaving {', '.join(OPTIONS[name] for name in space.allowed)} open"
     return lines

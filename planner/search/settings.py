@@ -8,12 +8,13 @@ other, with one list of the best.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from planner.cost.offload import Offload
 from planner.cost.ranks import ORDERS
+from planner.cost.strategies import FULL
 from planner.cost.training import (
     CpExchange,
     Gradients,
@@ -23,6 +24,7 @@ from planner.cost.training import (
     with_gradients,
     with_offload,
 )
+from planner.errors import InputError
 
 _OFFLOADS = ("none", "optimizer", "activations", "weights")
 
@@ -96,6 +98,22 @@ SETTINGS: dict[str, Setting] = {
         counts=True,
     ),
 }
+
+
+def check_settings(training: Training, allowed: Mapping[str, tuple[str, ...]], recompute: Collection[int]) -> None:
+    """Raises InputError for a setting that no plan could heed; `recompute`: the modes that may be chosen."""
+    layers = training.workload.layer_count
+    for value in allowed.get("recompute_layers", ("all",)):
+        if value == "all":
+            continue
+        if int(value) > layers:
+            raise InputError(
+                "more than there are", key="--recompute-layers", value=value, expected=f"all, or from 1 to {layers}"
+            )
+        if FULL not in recompute:
+            raise InputError(
+                "is of full recomputation", key="--recompute-layers", value=value, expected="--recompute full"
+            )
 
 
 def settings_of(training: Training) -> dict[str, str]:

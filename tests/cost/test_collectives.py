@@ -52,7 +52,7 @@ def test_all_to_all_carries_out_what_is_for_others() -> None:
 
 def test_a_send_takes_the_innermost_tier() -> None:
     sizes = np.full(3, 1e9)
-    times = collectives.send(FREE, sizes, np.array([1, 4, 8]))
+    times = collectives.send(FREE, sizes, np.array([1, 4, 8]), np.array([2, 2, 2]))
     assert times == pytest.approx([1e9 / 300e9, 1e9 / 25e9, 1e9 / 25e9])
 
 

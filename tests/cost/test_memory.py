@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from planner.cost.memory import KINDS, memory_of
+from planner.cost.memory import KINDS, memory_of, micro_batches_in_flight
+from planner.cost.prepared import prepare
 from planner.cost.strategies import one_strategy
 from planner.cost.training import training
 from planner.workload.build import build_workload
@@ -48,6 +49,35 @@ def test_early_stages_hold_more_micro_batches() -> None:
     few = memory_of(q, one_strategy(pp=4, dp=4, micro_batch=8))["activations"][0]  # 2 micro-batches
     many = memory_of(q, one_strategy(pp=4, dp=4, micro_batch=1))["activations"][0]  # 4 in flight
     assert few == pytest.approx(many * 8 * 2 / 4)
+
+
+def held_layers(layers: int, pp: int, vpp: int, micro_batches: int, stage: int) -> int:
+    """Most layers' activations at once on a stage, by running the interleaved schedule step by step."""
+    chunks = [layers // (pp * vpp) + (i < layers % (pp * vpp)) for i in range(pp * vpp)]
+    forward = [chunk for start in range(0, micro_batches, pp) for chunk in range(vpp) for _ in range(pp)]
+    backward = [vpp - 1 - chunk for chunk in forward]
+    warm_up = min(2 * (pp - stage - 1) + (vpp - 1) * pp, len(forward))
+    held, most = 0, 0
+    for step, chunk in enumerate(forward):
+        held += chunks[chunk * pp + stage]
+        most = max(most, held)
+        if step >= warm_up:
+            held -= chunks[backward[step - warm_up] * pp + stage]
+    return most
+
+
+@settings(max_examples=60)
+@given(st.integers(8, 40), st.sampled_from([2, 4]), st.integers(2, 5), st.integers(1, 6))
+def test_interleaved_stages_hold_what_the_schedule_holds(layers, pp, vpp, rounds) -> None:
+    chunks = pp * vpp
+    assume(chunks <= layers and (layers % chunks == 0 or (layers + 2) % chunks != 0))
+    q = question(tiny(layers=layers, vocab_size=64), batch=16 // pp * pp * rounds)
+    plan = one_strategy(pp=pp, dp=16 // pp, vpp=vpp)
+    p = prepare(q, plan)
+    passes = micro_batches_in_flight(q, plan, p)[0]
+    held = passes * p.stages.counts[p.split][0][:, :-2].sum(axis=1)
+    most = [held_layers(layers, pp, vpp, pp * rounds, stage) for stage in p.stages.index[p.split][0].tolist()]
+    assert held.tolist() == pytest.approx(most)
 
 
 plans = st.fixed_dictionaries(

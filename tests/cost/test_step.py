@@ -110,6 +110,20 @@ def test_the_bubble_of_equal_stages_is_the_papers() -> None:
         assert terms["pipeline_bubble"][0] == pytest.approx(work * 3 / (16 * vpp), rel=0.01)
 
 
+def test_the_slowest_hop_of_a_chain_sets_its_pace() -> None:
+    q = replace(question(tiny(), lab(nic=25)), order="tp-pp-dp-cp")
+    # four ranks a node: two stages two ranks apart stay in it, of four stages every second hop leaves it
+    near, far = (one_strategy(tp=2, pp=pp, dp=8 // pp) for pp in (2, 4))
+    inside, leaving = (float(score(q, plan).terms["pipeline_send"][0]) for plan in (near, far))
+    assert leaving > 3 * inside
+
+
+def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
+    q = replace(question(), cp_exchange="all-gather")
+    none, full = (score(q, one_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0] for mode in (0, 2))
+    assert full == pytest.approx(none * 4 / 3)
+
+
 def test_longer_chunks_fill_the_pipeline_longer() -> None:
     # seven layers on two stages: chunks of 2, 1, 1, 1, 1, 1 or of 2, 2, 2, 1
     q = question(tiny(layers=7))

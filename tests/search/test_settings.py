@@ -173,6 +173,22 @@ def test_offload_trades_time_for_memory(workload, plan, what) -> None:
     assert kept[0, 0, 0] >= 0
 
 
+def test_weights_come_from_the_host_in_shards() -> None:
+    q = under(with_host(question(tiny(), lab(nodes=1))), offload="weights")
+    whole, shared = (score(q, one_strategy(dp=4, zero_stage=zero)) for zero in (0, 3))
+    moved = [float(one.terms["offload"][0] + one.hidden["offload"][0]) for one in (whole, shared)]
+    assert moved[1] == pytest.approx(moved[0] / 4)
+
+
+def test_only_what_is_kept_goes_to_the_host() -> None:
+    q = under(with_host(question(tiny(vocab_size=64))), offload="activations")
+    kept, none = (score(q, one_strategy(dp=16, recompute=mode)) for mode in (2, 0))
+    moved = [float(one.terms["offload"][0] + one.hidden["offload"][0]) for one in (kept, none)]
+    # 2 bytes of each value of each layer's input, down and up again, for two micro-batches
+    assert moved[0] == pytest.approx(2 * 2 * 8 * 1024 * 512 * 2 / HOST.link_bytes_per_s)
+    assert moved[1] > 10 * moved[0]
+
+
 def test_what_is_offloaded_must_fit_in_the_host() -> None:
     space = Space(16, 32, {"vpp": (1,), "zero_stage": (0,)})
     q = under(with_host(question()), offload="optimizer")
