@@ -39,6 +39,17 @@ class InputError(PlannerError):
         self.suggestion = suggestion
         super().__init__(self._message())
 
+    def elsewhere(self, origin: str, key: str = "") -> InputError:
+        """The same fault, told of where the value really stood."""
+        return InputError(
+            self.problem,
+            origin=origin,
+            key=key or self.key,
+            value=self.value,
+            expected=self.expected,
+            suggestion=self.suggestion,
+        )
+
     def _message(self) -> str:
         where = ": ".join(part for part in (self.origin, self.key) if part)
         lines = [f"{where}: {self.problem}" if where else self.problem]

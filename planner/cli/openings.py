@@ -80,6 +80,7 @@ def read_space(path: Path | None, options: dict[str, str | None]) -> dict[str, s
     raw = parse(read_text(path, (".toml",), "a TOML file with the space's options"), "toml", str(path))
     known = {name.replace("_", "-"): name for name in options}
     read = dict(options)
+    seen: set[str] = set()
     for key, value in raw.items():
         name = known.get(key.replace("_", "-"))
         if name is None:
@@ -90,6 +91,9 @@ def read_space(path: Path | None, options: dict[str, str | None]) -> dict[str, s
                 expected=f"one of {', '.join(known)}",
                 suggestion=nearest(key, known),
             )
+        if name in seen:
+            raise InputError("set twice", origin=str(path), key=key, expected="each option once")
+        seen.add(name)
         if read[name] is None:
             read[name] = _text(value, str(path), key)
     return read

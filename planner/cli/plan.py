@@ -53,18 +53,6 @@ SAMPLES = 200
 _MOST_SAMPLES = 100_000
 _NUMBERS = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")
 _VALUES = "a value, list or range: 8 | 4,8 | 4..8"
-_SETTINGS = (
-    "schedule",
-    "tp_overlap",
-    "dp_overlap",
-    "cp_exchange",
-    "gradients",
-    "communication",
-    "offload",
-    "order",
-    "shard_group",
-    "recompute_layers",
-)
 _QUESTION = (
     "model",
     "cluster",
@@ -113,14 +101,28 @@ class Pins:
 
 def read_pins(given: Mapping[str, Any]) -> Pins:
     """The pins among a command's arguments, from its file of options as well. Raises InputError."""
-    from planner.cli.inputs import listed_values, read_names, read_values
-    from planner.cost.strategies import RECOMPUTE
+    from planner.search.settings import SETTINGS
 
-    names = (*_NUMBERS, "zero", "recompute", "sequence_parallel", *_SETTINGS)
+    names = (*_NUMBERS, "zero", "recompute", "sequence_parallel", *SETTINGS)
     options: dict[str, str | None] = {name: given[name] for name in names}
     parallel = given["sequence_parallel"]
     options["sequence_parallel"] = None if parallel is None else ("yes" if parallel else "no")
-    texts = read_space(given["space_file"], options)
+    path = given["space_file"]
+    texts = read_space(path, options)
+    try:
+        return _pins(texts)
+    except InputError as error:
+        name = error.key.removeprefix("--").replace("-", "_")
+        if options.get(name) is None and texts.get(name) is not None:
+            raise error.elsewhere(str(path), name.replace("_", "-")) from None
+        raise
+
+
+def _pins(texts: dict[str, str | None]) -> Pins:
+    from planner.cli.inputs import listed_values, read_names, read_values
+    from planner.cost.strategies import RECOMPUTE
+    from planner.search.settings import SETTINGS
+
     numbers = {name: texts[name] for name in _NUMBERS}
     allowed = {name: read_values(text, f"--{name.replace('_', '-')}") for name, text in numbers.items()}
     allowed |= {
@@ -129,7 +131,7 @@ def read_pins(given: Mapping[str, Any]) -> Pins:
         "sequence_parallel": read_names(texts["sequence_parallel"], "--sequence-parallel", ("no", "yes")),
     }
     listed = {name: values for name, text in numbers.items() if (values := listed_values(text))}
-    return Pins(allowed, read_settings({name: texts[name] for name in _SETTINGS}), listed)
+    return Pins(allowed, read_settings({name: texts[name] for name in SETTINGS}), listed)
 
 
 def common_of(given: Mapping[str, Any]) -> Common:
@@ -168,7 +170,9 @@ def plan(
         ),
     ] = None,
     diverse: Annotated[bool, typer.Option("--diverse", help="Tell plans of different degrees only.")] = False,
-    top: Annotated[int, typer.Option("--top", min=1, max=1000, help="How many plans to tell.")] = 5,
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, max=1000, help="How many plans to tell; else 5, of a front all.")
+    ] = None,
     uncertainty: Uncertainty = None,
     form: Form = Output.TABLE,
     tp: Tp = None,
@@ -210,7 +214,7 @@ def plan(
     from planner.cost.strategies import FULL
     from planner.search.answer import best_plans
     from planner.search.fault import unusable
-    from planner.search.objective import check_known
+    from planner.search.objective import check_known, idle_objectives
     from planner.search.search import Wanted
     from planner.search.settings import check_settings, combinations
 
@@ -219,12 +223,16 @@ def plan(
     samples = read_number(uncertainty, "--uncertainty", minimum=2, maximum=_MOST_SAMPLES)
     if samples is not None and pareto is not None:
         raise InputError("is told of one first plan", key="--uncertainty", expected="--objective, not --pareto")
+    if diverse and pareto is not None:
+        raise InputError("a front is told as it is", key="--diverse, --pareto", expected="one of the two")
     batches, found, space = ask(common_of(given), pins.allowed)
     objectives = read_objectives(objective, pareto, critical_batch, batches=len(batches), run=whole)
     check_known(objectives, batches[0])
     check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
     questions = [one for batch in batches for one in combinations(batch, pins.settings)]
-    wanted = Wanted(objectives, top, diverse)
+    for sentence in idle_objectives(objectives, len(batches)):
+        warn(sentence)
+    wanted = Wanted(objectives, top or (None if pareto else 5), diverse)
     document = best_plans(questions, found, space, wanted, tokens=whole, samples=samples)
     for sentence in unusable(batches[0], space, pins.listed):
         warn(sentence)

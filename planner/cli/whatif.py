@@ -193,14 +193,8 @@ def _asked_anew(common: Common, pins: Pins, before: Side, asked: list[tuple[str,
     try:
         after = _side(replace(common, **options), pins)  # type: ignore[arg-type]
     except InputError as error:
-        raise InputError(
-            error.problem,
-            origin="--set",
-            key=error.key,
-            value=error.value,
-            expected=error.expected,
-            suggestion=error.suggestion,
-        ) from None
+        keys = {f"--{option.replace('_', '-')}": key for key, option in QUESTIONS.items()}
+        raise error.elsewhere("--set", keys.get(error.key, error.key)) from None
     if after.cluster.devices_per_node != before.cluster.devices_per_node:
         expected = "whole nodes (--nodes) to begin with"
         raise InputError(

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from planner.report.console import first_that_fits, plain_table
 from planner.search.document import Document, PlanPart, SettingsPart
+from planner.search.objective import effective_tokens
 from planner.units import format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_MOST_OF_A_FRONT = 25
 _NARROW = 60
 """Columns below which plans are told one line a figure."""
 _USUAL = ("1f1b", "no tp overlap", "dp overlap", "cp by ring", "fp32 gradients", "sent in fp32", "no offload")
@@ -32,7 +36,8 @@ class _Column:
 
 def print_plans(document: Document, out: Console) -> None:
     """The plans as a table as wide as fits, or one line a figure."""
-    full, short = _columns(document, short=False), _columns(document, short=True)
+    shown = _thinned(document)
+    full, short = _columns(shown, short=False), _columns(shown, short=True)
     ranks = sorted({column.rank for column in short}, reverse=True)
     forms = [full] + [[column for column in short if column.rank < limit] for limit in (ranks[0] + 1, *ranks[:-1])]
     table = None
@@ -40,10 +45,22 @@ def print_plans(document: Document, out: Console) -> None:
         table = first_that_fits(out, [lambda form=form: _plans_table(form) for form in forms])  # type: ignore[misc]
     if table is not None:
         out.print(table)
+        if len(shown.plans) < len(document.plans):
+            rest = len(document.plans) - len(shown.plans)
+            out.print(f"{rest} plans of the front between these are in --format json, or with --top.", markup=False)
         return
-    for number in range(len(document.plans)):
+    for number in range(len(shown.plans)):
         out.print("\n".join(_record(full, number)), markup=False)
         out.print()
+
+
+def _thinned(document: Document) -> Document:
+    """Of a long front as many plans as are read, from end to end; all plans else."""
+    plans, most = document.plans, _MOST_OF_A_FRONT
+    if len(document.search.objectives) < 2 or len(plans) <= most:
+        return document
+    chosen = [plans[round(i * (len(plans) - 1) / (most - 1))] for i in range(most)]
+    return msgspec.structs.replace(document, plans=chosen)
 
 
 def common_settings(plans: Sequence[PlanPart]) -> str:
@@ -122,15 +139,17 @@ def _differing_settings(plans: Sequence[PlanPart]) -> list[_Column]:
 def _objectives(document: Document) -> list[_Column]:
     """What the plans are ordered by, where no other column tells it."""
     plans, wanted = document.plans, document.search.objectives
-    tokens = [plan.global_batch * document.model.seq_length for plan in plans]
+    critical = document.search.critical_batch_tokens or 0.0
+    tokens = [effective_tokens(plan.global_batch * document.model.seq_length, critical) for plan in plans]
+    which = "that count" if critical else ""
     told = {
         "tokens-per-s-per-device": ("tokens/s/device", [format_si(plan.tokens_per_s_per_device) for plan in plans]),
         "cost": (
-            "USD/M tokens",
+            f"USD/M tokens {which}".strip(),
             [f"{1e6 * (plan.cost_usd_per_step or 0) / n:.3g}" for plan, n in zip(plans, tokens, strict=True)],
         ),
         "energy": (
-            "J/token",
+            f"J/token {which.replace('count', 'counts')}".strip(),
             [f"{(plan.energy_j_per_step or 0) / n:.3g}" for plan, n in zip(plans, tokens, strict=True)],
         ),
     }

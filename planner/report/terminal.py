@@ -109,6 +109,9 @@ def _search_lines(search: SearchPart) -> list[str]:
         order = f"; the Pareto front of {' and '.join(search.objectives)}"
     else:
         order = "" if first == "step-time" else f"; ordered by {first}"
+    if search.critical_batch_tokens is not None:
+        critical = format_si(search.critical_batch_tokens)
+        order += f"; a token of a step of B counts 1 / (1 + B / {critical})"
     cuts = ", ".join(f"{name} {format_si(count)}" for name, count in search.cut_by.items() if count)
     return [
         f"Search    {search.candidates:,} candidates{asked}, {search.feasible:,} fit; every one considered{order}",

@@ -113,6 +113,7 @@ def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | No
         ),
         search=SearchPart(
             objectives=[one.name for one in wanted.objectives],
+            critical_batch_tokens=wanted.objectives[0].critical_batch_tokens or None,
             questions=len(found.questions),
             candidates=tally.candidates,
             feasible=tally.feasible,

@@ -69,6 +69,8 @@ class SearchPart(Part, frozen=True, kw_only=True):
 
     objectives: list[ObjectiveName]
     """What the plans are ordered by; several: the plans are the Pareto front."""
+    critical_batch_tokens: Positive | None
+    """Tokens of a step above which larger ones help less: what plans are ordered by is told of tokens that count."""
     questions: Count
     """Combinations of settings and batches that were searched."""
     candidates: Whole

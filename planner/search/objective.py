@@ -50,7 +50,7 @@ class Objective:
         if self.name in ("step-time", "tokens-per-s-per-device") and not self.across_batches:
             return step_time_s
         tokens = training.global_batch * training.workload.seq_length
-        worth = tokens / (1.0 + tokens / self.critical_batch_tokens) if self.critical_batch_tokens else float(tokens)
+        worth = effective_tokens(tokens, self.critical_batch_tokens)
         if self.name == "cost":
             return step_time_s * (training.devices * training.usd_per_device_hour / 3600 / worth)
         if self.name == "energy":
@@ -58,6 +58,11 @@ class Objective:
         if self.name == "tokens-per-s-per-device":
             return step_time_s * (training.devices / worth)
         return step_time_s / worth
+
+
+def effective_tokens(tokens: float, critical_batch_tokens: float) -> float:
+    """What a step's tokens are worth in tokens of very small batches; see `Objective`."""
+    return tokens / (1.0 + tokens / critical_batch_tokens) if critical_batch_tokens else float(tokens)
 
 
 def mean_critical_batch(points: Sequence[tuple[float, float]], tokens: float) -> float:
@@ -83,6 +88,17 @@ def check_known(objectives: tuple[Objective, ...], training: Training) -> None:
                 value=one.name,
                 expected="an objective by time or memory, or a cluster file whose accelerator says it",
             )
+
+
+def idle_objectives(objectives: tuple[Objective, ...], batches: int) -> list[str]:
+    """A sentence for each thing asked that makes no difference here."""
+    alike = [one.name for one in objectives if one.name in ("step-time", "tokens-per-s-per-device", "cost")]
+    told = []
+    if batches == 1 and len(alike) > 1:
+        told.append(f"--pareto: at one batch {' and '.join(alike)} grow together: one plan is best by all of them")
+    if batches == 1 and any(one.critical_batch_tokens for one in objectives):
+        told.append("--critical-batch: makes no difference at one batch; give a range, --global-batch 256..4096")
+    return told
 
 
 def energy_j(training: Training, step_time_s: Floats, busy_s: Floats) -> Floats:

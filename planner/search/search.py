@@ -97,13 +97,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How many of the best by which figure, or (several objectives) the whole Pareto front.
+    """How many of the best by which figure (None: all), or (several objectives) so many of the Pareto front.
 
     `diverse`: of plans with the same degrees only the best is kept.
     """
 
     objectives: tuple[Objective, ...] = (Objective(),)
-    top: int = 5
+    top: int | None = 5
     diverse: bool = False
 
     @property
@@ -118,7 +118,13 @@ class Wanted:
             return plans.take(on_the_front(plans.figures))
         if self.diverse:
             plans = plans.take(np.sort(_first_of_each(_degrees(plans))))
-        return plans.take(np.arange(min(self.top, len(plans))))
+        return plans.take(np.arange(len(plans))[: self.top])
+
+    def told(self, best: Ranked) -> Ranked:
+        """What is told of the best: of a larger front `top` plans from end to end."""
+        if not self.front or self.top is None or len(best) <= self.top:
+            return best
+        return best.take(np.unique(np.linspace(0, len(best) - 1, self.top).round().astype(np.int64)))
 
     def threshold(self, best: Ranked) -> float:
         """A first figure above which nothing can enter the answer any more."""
@@ -163,6 +169,7 @@ def search(questions: Training | Sequence[Training], space: Space, wanted: Wante
             elif not tally.feasible and block.total.min() < closest.total_bytes:
                 closest = block.closest()
             place += block.total.size
+    best = wanted.told(best)
     return Found(asked, best.plans, best.question, best.figures, tally, closest.plans, closest.training)
 
 
@@ -267,7 +274,7 @@ def _ranked(block: _Block, chosen: Ints, wanted: Wanted, question: int, place: i
     total = block.total[tuple(chosen.T)]
     figures = np.stack([one.value(training, scores.step_time_s, busy, total) for one in wanted.objectives], axis=1)
     near = np.arange(len(plans))
-    if not wanted.front and not wanted.diverse and len(plans) > wanted.top:
+    if wanted.top is not None and not wanted.front and not wanted.diverse and len(plans) > wanted.top:
         first = figures[:, 0]
         near = np.flatnonzero(first <= np.partition(first, wanted.top - 1)[wanted.top - 1])
     places = place + np.ravel_multi_index(tuple(chosen.T), block.total.shape)
@@ -276,6 +283,7 @@ def _ranked(block: _Block, chosen: Ints, wanted: Wanted, question: int, place: i
         kept,
         np.full(len(near), question),
         figures[near],
-        added(memory_of(training, kept).values()) if len(near) < _CHUNK else total[near],
+        # to the last bit as one plan alone would have it; of a front only its own figure counts
+        total[near] if wanted.front else added(memory_of(training, kept).values()),
         places[near],
     )

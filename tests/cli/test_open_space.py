@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from planner.search.settings import SETTINGS
 from tests.cli.run import call
 from tests.cli.test_options import document
+from tests.examples import DEFAULTS, LAB
 
 SMALL = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "--vpp", "1")
 ON = (*SMALL, "-b", "64")
@@ -58,7 +62,7 @@ def test_a_file_says_what_the_command_line_would(tmp_path: Path) -> None:
         ("tpp = 4\n", ["space.toml", "tpp", "unknown key", "tp"]),
         ("tp = 4.5\n", ["space.toml", "tp", "wrong type", "a number, a text, or a list of them"]),
         ("tp = [4\n", ["space.toml", "not valid TOML", "Unclosed array"]),
-        ('schedule = "zero-buble"\n', ["--schedule", "zero-buble", "zero-bubble"]),
+        ('schedule = "zero-buble"\n', ["space.toml: schedule", "zero-buble", "zero-bubble"]),
     ],
 )
 def test_a_wrong_file_is_told(text: str, parts: list[str], tmp_path: Path) -> None:
@@ -126,6 +130,63 @@ def test_no_plan_of_a_front_beats_another() -> None:
     assert figures == sorted(figures)
     assert [memory for _, memory in figures] == sorted((memory for _, memory in figures), reverse=True)
     assert plans[0]["strategy"] == document(*ON)["plans"][0]["strategy"]
+
+
+def test_a_front_is_told_from_end_to_end() -> None:
+    question = (*ON, "--pareto", "step-time,memory-headroom")
+    whole, few = document(*question)["plans"], document(*question, "--top", "3")["plans"]
+    assert (few[0], few[-1], len(few)) == (whole[0], whole[-1], 3)
+    assert call("plan", *question, "--diverse").returncode == 2
+    assert call("plan", *question, "--objective", "cost").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--pareto", "step-time,cost"), "grow together"),
+        (("--critical-batch", "4M"), "makes no difference"),
+    ],
+)
+def test_what_makes_no_difference_is_said(options: tuple[str, ...], told: str) -> None:
+    done = call("plan", *ON, *options)
+    assert done.returncode == 0
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--recompute-layers", "33"), "from 1 to 32"),
+        (("--recompute-layers", "2", "--recompute", "none"), "--recompute full"),
+        (("--schedule", "zero-bubble", "--pp", "2", "--vpp", "2"), "--schedule"),
+        (("--shard-group", "5", "--zero", "1"), "--shard-group"),
+        (("--cp-exchange", "all-to-all", "--tp", "8", "--cp", "2", "--seq-length", "8K", "--pp", "1"), ""),
+    ],
+)
+def test_a_setting_that_no_plan_can_have_is_told(options: tuple[str, ...], told: str) -> None:
+    done = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", *options)
+    assert done.returncode == (2 if told else 0), done.stderr
+    assert told in done.stderr
+
+
+def test_every_setting_is_an_option_of_every_command_and_told_of_every_plan() -> None:
+    names = {name.replace("_", "-") for name in SETTINGS}
+    for command in ("plan", "estimate", "what-if"):
+        text = call("planner", command, "--help").stdout
+        assert all(f"--{name} " in text for name in names)
+    assert {name.replace("_", "-") for name in document(*ON)["plans"][0]["settings"]} == names
+
+
+def test_the_advice_on_memory_is_enough(tmp_path: Path) -> None:
+    def planned(memory: float) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "lab.toml"
+        path.write_text(LAB.format(**{**DEFAULTS, "memory": memory}))
+        return call("plan", "7B", "-c", str(path), "-b", "16", "--vpp", "1")
+
+    advice = re.search(r"devices of ([0-9.]+) GiB", planned(1).stderr)
+    assert advice is not None
+    assert planned(float(advice[1])).returncode == 0
+    assert planned(float(advice[1]) - 0.05).returncode == 3
 
 
 def test_diverse_plans_have_different_degrees() -> None:

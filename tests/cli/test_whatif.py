@@ -138,10 +138,10 @@ def test_no_figure_is_cut_in_a_narrow_terminal(width: int, document: dict) -> No
         (("fabric.bandwidth=400",), ["without a unit", "800Gb/s", "2x", "+20%"]),
         (("fabric.bandwidth",), ["not KEY=VALUE"]),
         (("fabric.bandwidth=2x", "fabric.bandwidth=2x"), ["set twice"]),
-        (("cluster.nodes=0",), ["--set", "--nodes", "from 1"]),
+        (("cluster.nodes=0",), ["--set: cluster.nodes", "from 1"]),
         (("cluster.nodes=0.3x",), ["cluster.nodes", "whole number"]),
-        (("training.precision=fp9",), ["--set", "--precision", "fp8"]),
-        (("training.global_batch=1..4",), ["--global-batch", "one batch"]),
+        (("training.precision=fp9",), ["--set: training.precision", "fp8"]),
+        (("training.global_batch=1..4",), ["--set: training.global_batch", "one batch"]),
         (("cluster.nodes=1", "fabric.bandwidth=2x"), ["no such figure"]),
     ],
 )
