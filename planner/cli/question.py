@@ -76,7 +76,7 @@ Devices = Annotated[
 Batch = Annotated[
     str,
     typer.Option(
-        "--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'; a range: 1M..16M tokens."
+        "--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'; of plan also a range: 1M..16M."
     ),
 ]
 SeqLength = Annotated[

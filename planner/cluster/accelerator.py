@@ -94,12 +94,12 @@ class Accelerator:
 
 def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
     """The file's figures as SI numbers. Raises InputError naming origin and key."""
-    if not spec.peak_flops:
-        raise InputError("no peak is given", origin=origin, key="peak_flops", expected="at least one precision")
     if not spec.can_train:
         raise InputError(
             f"{spec.name} cannot train", origin=origin, key="can_train", expected="a part that can train"
         )
+    if not spec.peak_flops:
+        raise InputError("no peak is given", origin=origin, key="peak_flops", expected="at least one precision")
     peaks = {
         precision: positive(figure, "flops", origin=origin, key=f"peak_flops.{precision}")
         for precision, figure in spec.peak_flops.items()
@@ -108,6 +108,7 @@ def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
     if capacity is None or bandwidth is None:
         missing = "memory.capacity" if capacity is None else "memory.bandwidth"
         raise InputError("no figure is given", origin=origin, key=missing, expected="a size such as 80GiB, 2TB/s")
+    tdp, idle = _power(spec, origin)
     return Accelerator(
         name=spec.name,
         title=spec.title or spec.name,
@@ -115,11 +116,24 @@ def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
         peak_flops=dict(sorted(peaks.items())),
         memory_bytes=positive(capacity, "bytes", origin=origin, key="memory.capacity"),
         memory_bandwidth_bytes_per_s=positive(bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"),
-        tdp_w=positive(spec.power.tdp, "w", origin=origin, key="power.tdp") if spec.power else None,
-        idle_w=number(spec.power.idle, "w", origin=origin, key="power.idle")
-        if spec.power and spec.power.idle is not None
-        else None,
+        tdp_w=tdp,
+        idle_w=idle,
         usd_per_hour=min(
             (number(price.usd_per_hour, "usd", origin=origin, key="prices") for price in spec.prices), default=None
         ),
     )
+
+
+def _power(spec: AcceleratorSpec, origin: str) -> tuple[float | None, float | None]:
+    """Rated and idle watts, where they are told."""
+    if spec.power is None:
+        return None, None
+    tdp = positive(spec.power.tdp, "w", origin=origin, key="power.tdp")
+    if spec.power.idle is None:
+        return tdp, None
+    idle = number(spec.power.idle, "w", origin=origin, key="power.idle")
+    if idle > tdp:
+        raise InputError(
+            "more than when at work", origin=origin, key="power.idle", value=idle, expected=f"at most {tdp:g} W"
+        )
+    return tdp, idle

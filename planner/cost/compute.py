@@ -5,7 +5,7 @@ seconds = max(FLOPs / (peak x efficiency(shape)), bytes / (bandwidth x efficienc
 e(m, n, k) = e_max * m/(m + r) * n/(n + r) * k/(k + d): tiles at the edge of a small output and the
 pipeline's start on a short sum are paid in full.
 
-All arrays have shape [keys]: one entry for each distinct (tp, cp, ep, micro-batch, sequence parallel).
+All arrays have shape [keys]: one entry for each distinct shape of shard (see `layers.py`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Time and kept activations of each kind of layer on one device, for each distinct shape of shard.
 
 Tables of shape [keys, kinds]: the workload's kinds of layer, then the embedding, then the head. A key is a
-distinct (tp, cp, ep, micro-batch, sequence parallel). Tensor, context and expert parallel collectives are
-counted here, since they happen inside the layer.
+distinct (tp, cp, ep, etp, micro-batch, sequence parallel) at one place in the network. Tensor, context and expert
+parallel collectives are counted here, since they happen inside the layer.
 """
 
 from __future__ import annotations
