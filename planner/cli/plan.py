@@ -50,6 +50,7 @@ from planner.errors import InputError
 
 SAMPLES = 200
 """Of `--uncertainty` without a number."""
+_MANY_QUESTIONS = 300
 _MOST_SAMPLES = 100_000
 _NUMBERS = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")
 _VALUES = "a value, list or range: 8 | 4,8 | 4..8"
@@ -230,6 +231,8 @@ def plan(
     check_known(objectives, batches[0])
     check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
     questions = [one for batch in batches for one in combinations(batch, pins.settings)]
+    if len(questions) >= _MANY_QUESTIONS:
+        warn(f"{len(questions):,} combinations of settings and batch are searched one after the other: minutes")
     for sentence in idle_objectives(objectives, len(batches)):
         warn(sentence)
     wanted = Wanted(objectives, top or (None if pareto else 5), diverse)

@@ -122,6 +122,8 @@ def linear(training: Training, op: Linear, shard: Shard) -> Passes:
     m = shard.tokens if op.shard != "none" else shard.tokens / shard.sequence_cut
     k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
     n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
+    if op.kv_outputs:
+        n = n + op.kv_outputs * (1 / np.minimum(shard.tp, op.kv_heads) - 1 / shard.tp)
     rate = gemm_rate(training, op.full_precision)
     weight = gemm_seconds(training, k, n, m, rate=rate)
     return Passes(

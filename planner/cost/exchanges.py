@@ -77,11 +77,12 @@ def context_exchange(
     cores = [op for op in layer.operators if isinstance(op, AttentionCore)]
     if not cores:
         return {name: np.zeros(len(s)) for name in ("cp_forward", "cp_backward", "cp_hidden")}
-    keys = sum(op.kv_heads * (op.qk_dim + op.v_dim) for op in cores)
-    value = training.value_bytes * shard.tokens / shard.tp
+    # of keys and values there are no more parts than heads: beyond, tensor-parallel ranks hold copies
+    keys = added(op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim) for op in cores)
+    value = training.value_bytes * shard.tokens
     ranks = context_group(training.order, s)
     if training.cp_exchange == "all-to-all":
-        queries = sum(op.heads * (op.qk_dim + op.v_dim) for op in cores)
+        queries = added(op.heads / shard.tp * (op.qk_dim + op.v_dim) for op in cores)
         one = all_to_all(training.network, value * (keys + queries), ranks)
         return {"cp_forward": one, "cp_backward": one, "cp_hidden": np.zeros(len(s))}
     one = all_gather(training.network, value * keys * s.cp, ranks)

@@ -56,6 +56,10 @@ def stage_parameters(training: Training, s: Strategies, stages: Stages, split: I
         for name in ("sharded", "replicated", "expert")
     )
     per_kind = sharded / tp + whole
+    for column, kind in enumerate(kinds):
+        if kind.kv_heads:
+            copied = 1 / np.minimum(tp[:, 0], kind.kv_heads) - 1 / tp[:, 0]
+            per_kind[:, column] += kind.kv_parameters * copied
     per_kind_expert = expert / of_experts
     counts = stages.counts[split[keys.first]]
     dense = weighted(counts, per_kind[:, None, :])

@@ -103,7 +103,17 @@ def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") 
     hidden, head = spec.hidden_size, spec.head_size
     queries, keys = spec.heads * head, spec.kv_head_count * head
     operators: list[Operator] = [_norm(spec, f"{prefix}attention_norm")]
-    operators.append(Linear(f"{prefix}qkv", hidden, queries + 2 * keys, "column", bias=spec.qkv_bias))
+    operators.append(
+        Linear(
+            f"{prefix}qkv",
+            hidden,
+            queries + 2 * keys,
+            "column",
+            bias=spec.qkv_bias,
+            kv_outputs=2 * keys,
+            kv_heads=spec.kv_head_count,
+        )
+    )
     if spec.relative_positions == "xlnet":
         # Transformer-XL (arXiv 1901.02860): a projection of the positions, and three bias vectors a head;
         # XLNet adds two segment embeddings (arXiv 1906.08237).

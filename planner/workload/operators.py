@@ -32,6 +32,14 @@ class Linear:
     """Uses the embedding's matrix: multiplied here, counted there."""
     repeated: bool = False
     """Done again by selective recomputation (the up-projections of latent attention)."""
+    kv_outputs: int = 0
+    """Of `outputs`, those of keys and values: `kv_heads` heads, copied where tp is more than they are."""
+    kv_heads: int = 0
+
+    @property
+    def kv_parameters(self) -> int:
+        """Parameters of keys and values, bias included."""
+        return self.kv_outputs * (self.inputs + (1 if self.bias else 0))
 
     @property
     def weights(self) -> int:
@@ -147,6 +155,16 @@ class Layer:
     def replicated_parameters(self) -> int:
         """Parameters that every tensor-parallel rank holds."""
         return sum(op.replicated_parameters for op in self.operators if isinstance(op, Linear | Pointwise | Loss))
+
+    @property
+    def kv_parameters(self) -> int:
+        """Of the sharded ones those of keys and values, of which there are no more parts than heads."""
+        return sum(op.kv_parameters for op in self.operators if isinstance(op, Linear))
+
+    @property
+    def kv_heads(self) -> int:
+        """Key/value heads of the layer; 0 where it has none."""
+        return max((op.kv_heads for op in self.operators if isinstance(op, Linear)), default=0)
 
     @property
     def expert_parameters(self) -> int:

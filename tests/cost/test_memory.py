@@ -51,6 +51,19 @@ def test_early_stages_hold_more_micro_batches() -> None:
     assert few == pytest.approx(many * 8 * 2 / 4)
 
 
+def test_keys_and_values_have_no_more_parts_than_heads() -> None:
+    q = question(tiny(kv_heads=2))
+
+    def weights(tp: int) -> float:
+        return float(memory_of(q, one_strategy(tp=tp, dp=16 // tp))["weights"][0])
+
+    kv = 8 * 512 * 2 * 2 * 64  # of all layers, two heads of 64
+    norms = (2 * 8 + 1) * 512
+    rest = q.workload.parameters - kv - norms
+    for tp in (1, 2, 4, 8):
+        assert weights(tp) == pytest.approx(2 * (rest / tp + kv / min(tp, 2) + norms))
+
+
 def held_layers(layers: int, pp: int, vpp: int, micro_batches: int, stage: int) -> int:
     """Most layers' activations at once on a stage, by running the interleaved schedule step by step."""
     chunks = [layers // (pp * vpp) + (i < layers % (pp * vpp)) for i in range(pp * vpp)]
