@@ -19,9 +19,9 @@ from planner.cost.step import BUSY, score
 from planner.cost.strategies import Strategies, join
 from planner.cost.training import Training
 from planner.errors import InputError
-from planner.search.answer import settings_part, strategy_part
 from planner.search.document import QuantilesPart, RegretPart, RivalPart, UncertaintyPart
 from planner.search.objective import Objective
+from planner.search.parts import settings_part, strategy_part
 from planner.search.search import Wanted, search
 from planner.search.space import Space
 

@@ -14,10 +14,11 @@ from planner.cost.step import score
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.errors import NothingFits
-from planner.search.answer import document_of, plan_parts
+from planner.search.answer import document_of
 from planner.search.changes import SCALES, Change, rebound
 from planner.search.document import PlanPart
 from planner.search.misfit import explain_empty
+from planner.search.parts import plan_parts
 from planner.search.search import Found, Wanted, search
 from planner.search.space import RULES, Space
 from planner.search.whatif_document import (
