@@ -15,6 +15,7 @@ import numpy as np
 from planner.cluster import database
 from planner.cluster.cluster import resolve_cluster
 from planner.cost.memory import memory_of
+from planner.cost.ranks import ORDERS
 from planner.cost.step import score
 from planner.cost.strategies import Strategies, join
 from planner.cost.training import Training, training
@@ -34,7 +35,8 @@ _OPEN: tuple[dict[str, tuple[str, ...]], ...] = (
         "tp_overlap": ("no", "yes"),
         "dp_overlap": ("no", "yes"),
         "cp_exchange": ("ring", "all-gather", "all-to-all"),
-        "order": ("tp-cp-dp-pp", "tp-cp-pp-dp", "tp-dp-cp-pp", "tp-dp-pp-cp"),
+        "order": ORDERS,
+        "gradients": ("fp32", "bf16"),
     },
 )
 

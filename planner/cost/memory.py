@@ -109,11 +109,11 @@ def recomputed_share(training: Training, s: Strategies) -> Floats:
     return np.minimum(1.0, training.recompute_layers * s.pp * s.vpp / training.workload.layer_count)
 
 
-def memory_of(training: Training, s: Strategies) -> dict[str, Floats]:
+def memory_of(training: Training, s: Strategies, prepared: Prepared | None = None) -> dict[str, Floats]:
     """Bytes by kind on the fullest device of each plan, each of shape [plans]; keys are KINDS. They add up to the
     total.
     """
-    p = prepare(training, s)
+    p = prepared or prepare(training, s)
     parts = model_state(training, s, p.parameters, s.zero_stage)
     parts |= kept_activations(training, s, p, s.recompute, micro_batches_in_flight(training, s, p))
     parts["reserve"] = np.full_like(parts["weights"], training.reserve_bytes)

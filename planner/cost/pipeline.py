@@ -161,8 +161,9 @@ def _turns(chunks: Floats) -> tuple[list[Floats], Floats]:
     return [_distinct_rows(chunks[i])[0] for i in index.tolist()], np.array(repeats)
 
 
-ROUNDS = 4
-"""Rounds of pp micro-batches after which a stage has been at its fullest."""
+ROUNDS = 3
+"""Rounds of pp micro-batches after which a stage has been at its fullest: the warm-up takes less than (vpp + 1) pp
+chunks, and what follows repeats every pp vpp."""
 
 
 def in_flight(stages: Stages, split: Ints, pp: Ints, vpp: Ints, micro_batches: Ints) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,15 @@ class Prepared:
     stages: Stages
     split: Ints
     parameters: Parameters
+
+    def take(self, index: Ints) -> Prepared:
+        """Of the plans at `index`, whatever their ZeRO stage and recompute mode."""
+        return replace(
+            self,
+            layer_row=self.layer_row[index],
+            split=self.split[index],
+            parameters=self.parameters.take(index),
+        )
 
 
 def prepare(training: Training, s: Strategies) -> Prepared:

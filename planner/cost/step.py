@@ -67,15 +67,15 @@ def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
     return n * slowest + sends + _bubble(training, s, p, per_layer)
 
 
-def score(training: Training, s: Strategies) -> Scores:
-    """Time of one step of each plan.
+def score(training: Training, s: Strategies, prepared: Prepared | None = None) -> Scores:
+    """Time of one step of each plan; `prepared`: what `prepare` makes of them, where it is at hand.
 
     1F1B (Narayanan et al. 2021, arXiv 2104.04473): with t_i a stage's time for one micro-batch, the slowest
     stage works n t_max; filling and draining costs the other stages' first chunks once: of equal chunks
     (sum_i t_i - t_max) / vpp. Interleaved chunks of different length wait for the longest of their turn, so that
     t_max is the sum over turns of the slowest chunk.
     """
-    p = prepare(training, s)
+    p = prepared or prepare(training, s)
     n = training.global_batch // (s.dp * s.micro_batch)
     stage, per_layer = _slowest_stage(training, p, s)
     one_forward = stage["forward"]

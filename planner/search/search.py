@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from planner.cost.arrays import added
 from planner.cost.memory import host_memory_totals, memory_of, memory_totals
-from planner.cost.prepared import prepare
+from planner.cost.prepared import Prepared, prepare
 from planner.cost.step import BUSY, pipeline_bound, score
 from planner.cost.strategies import FIELDS, Strategies, join
 from planner.cost.training import Training
@@ -198,6 +198,7 @@ class _Block:
 
     training: Training
     layouts: Strategies
+    prepared: Prepared
     total: Floats
     fits: Bools
     bound: Floats
@@ -241,7 +242,7 @@ def _blocks(training: Training, space: Space, tally: Tally) -> Iterator[_Block]:
             feasible = int(fits.sum())
         tally.feasible += feasible
         bound = pipeline_bound(training, layout, prepared) if feasible else np.zeros(len(layout))
-        yield _Block(training, layout, total, fits, bound, zeros, modes)
+        yield _Block(training, layout, prepared, total, fits, bound, zeros, modes)
 
 
 def _improved(block: _Block, best: Ranked, wanted: Wanted, question: int, place: int) -> Ranked:
@@ -269,7 +270,8 @@ def _improved(block: _Block, best: Ranked, wanted: Wanted, question: int, place:
 def _ranked(block: _Block, chosen: Ints, wanted: Wanted, question: int, place: int) -> Ranked:
     """Score candidates; those that cannot be in the answer by their figures alone are left out."""
     training, plans = block.training, block.candidates(chosen)
-    scores = score(training, plans)
+    prepared = block.prepared.take(chosen[:, 0])
+    scores = score(training, plans, prepared)
     busy = added([scores.terms[name] for name in BUSY])
     total = block.total[tuple(chosen.T)]
     figures = np.stack([one.value(training, scores.step_time_s, busy, total) for one in wanted.objectives], axis=1)
@@ -284,6 +286,6 @@ def _ranked(block: _Block, chosen: Ints, wanted: Wanted, question: int, place: i
         np.full(len(near), question),
         figures[near],
         # to the last bit as one plan alone would have it; of a front only its own figure counts
-        total[near] if wanted.front else added(memory_of(training, kept).values()),
+        total[near] if wanted.front else added(memory_of(training, kept, prepared.take(near)).values()),
         places[near],
     )

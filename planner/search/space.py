@@ -48,7 +48,7 @@ _SPLIT_RULES = (
 )
 AS_TP = 0
 """Code of an expert-tensor-parallel degree that follows tp."""
-_BLOCK = 50_000
+_BLOCK = 100_000
 _CROSSED = 2_000_000
 
 
