@@ -58,11 +58,12 @@ def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) 
 
 
 @settings(max_examples=60)
-@given(workloads(), plans, st.sampled_from(["tflops", "hbm", "link", "nic"]), st.floats(1, 8))
+@given(workloads(), plans, st.sampled_from(["tflops", "hbm", "link", "nic", "alpha"]), st.floats(1, 8))
 def test_better_hardware_never_slows_a_plan(workload, plan, figure, factor) -> None:
-    base = {"tflops": 300.0, "hbm": 2000.0, "link": 300.0, "nic": 200.0}
+    # latency (alpha) is better when less
+    base = {"tflops": 300.0, "hbm": 2000.0, "link": 300.0, "nic": 200.0, "alpha": 3.0}
     before = step(training(workload, lab(), global_batch=32), plan)
-    better = lab(**{figure: base[figure] * factor})
+    better = lab(**{figure: base[figure] / factor if figure == "alpha" else base[figure] * factor})
     assert step(training(workload, better, global_batch=32), plan) <= before * (1 + 1e-12)
 
 
