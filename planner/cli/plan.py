@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -35,7 +36,9 @@ from planner.cli.question import (
     Devices,
     FlopsConvention,
     Form,
+    Framework,
     FrameworkName,
+    Launch,
     LaunchMode,
     Model,
     Nodes,
@@ -54,19 +57,6 @@ _MANY_QUESTIONS = 300
 _MOST_SAMPLES = 100_000
 _NUMBERS = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")
 _VALUES = "a value, list or range: 8 | 4,8 | 4..8"
-_QUESTION = (
-    "model",
-    "cluster",
-    "nodes",
-    "devices",
-    "global_batch",
-    "seq_length",
-    "precision",
-    "attention",
-    "flops_convention",
-    "framework",
-    "launch",
-)
 
 Tp = Annotated[str | None, typer.Option("--tp", help=f"Tensor parallel degree, {_VALUES}.")]
 Pp = Annotated[str | None, typer.Option("--pp", help="Pipeline stages.")]
@@ -100,16 +90,16 @@ class Pins:
     listed: dict[str, tuple[int, ...]]
 
 
-def read_pins(given: Mapping[str, Any]) -> Pins:
+def read_pins(given: Mapping[str, object]) -> Pins:
     """The pins among a command's arguments, from its file of options as well. Raises InputError."""
     from planner.search.settings import SETTINGS
 
     names = (*_NUMBERS, "zero", "recompute", "sequence_parallel", *SETTINGS)
-    options: dict[str, str | None] = {name: given[name] for name in names}
+    options = {name: _text(given[name]) for name in names}
     parallel = given["sequence_parallel"]
     options["sequence_parallel"] = None if parallel is None else ("yes" if parallel else "no")
-    path = given["space_file"]
-    texts = read_space(path, options)
+    path = _text(given["space_file"])
+    texts = read_space(Path(path) if path is not None else None, options)
     try:
         return _pins(texts)
     except InputError as error:
@@ -135,9 +125,27 @@ def _pins(texts: dict[str, str | None]) -> Pins:
     return Pins(allowed, read_settings({name: texts[name] for name in SETTINGS}), listed)
 
 
-def common_of(given: Mapping[str, Any]) -> Common:
+def common_of(given: Mapping[str, object]) -> Common:
     """The question among a command's arguments."""
-    return Common(**{name: given[name] for name in _QUESTION}, gradients=None)
+    framework, launch = _text(given["framework"]), _text(given["launch"])
+    return Common(
+        model=str(given["model"]),
+        cluster=str(given["cluster"]),
+        nodes=_text(given["nodes"]),
+        devices=_text(given["devices"]),
+        global_batch=str(given["global_batch"]),
+        seq_length=_text(given["seq_length"]),
+        precision=_text(given["precision"]),
+        attention=Attention(str(given["attention"])),
+        flops_convention=Convention(str(given["flops_convention"])),
+        framework=None if framework is None else Framework(framework),
+        launch=None if launch is None else Launch(launch),
+        gradients=None,
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def plan(
