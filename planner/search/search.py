@@ -113,9 +113,10 @@ class Wanted:
 
     def keep(self, plans: Ranked) -> Ranked:
         """Those that can still be among the answer, in order."""
-        plans = plans.in_order().once()
+        plans = plans.in_order()
         if self.front:
             return plans.take(on_the_front(plans.figures))
+        plans = plans.once()
         if self.diverse:
             plans = plans.take(np.sort(_first_of_each(_degrees(plans))))
         return plans.take(np.arange(len(plans))[: self.top])
