@@ -13,15 +13,22 @@ class Document(StrEnum):
 
     PLAN = "plan"
     WHAT_IF = "what-if"
+    VALIDATE = "validate"
 
 
 def schema(
-    document: Annotated[Document, typer.Argument(help="Of `plan` and `estimate`, or of `what-if`.")] = Document.PLAN,
+    document: Annotated[
+        Document, typer.Argument(help="Whose: plan (and estimate), what-if, validate.")
+    ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""
     from planner.cli.output import write
     from planner.report.machine import to_json
-    from planner.search.document import json_schema as of_plans
-    from planner.search.whatif_document import json_schema as of_what_if
 
-    write(to_json(of_what_if() if document is Document.WHAT_IF else of_plans()))
+    if document is Document.WHAT_IF:
+        from planner.search.whatif_document import json_schema
+    elif document is Document.VALIDATE:
+        from planner.validation.document import json_schema
+    else:
+        from planner.search.document import json_schema
+    write(to_json(json_schema()))

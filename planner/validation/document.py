@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 
+from planner.search.document import Part, closed_schema
 from planner.validation.predict import Prediction
 from planner.validation.runs import Skipped
 from planner.validation.statistics import Errors, errors
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
 
-class RowPart(msgspec.Struct, frozen=True, kw_only=True):
+class RowPart(Part, frozen=True, kw_only=True):
     """One measured run beside its prediction, in the source's own metric."""
 
     id: str
@@ -30,7 +32,7 @@ class RowPart(msgspec.Struct, frozen=True, kw_only=True):
     """What the source left open, with what was taken."""
 
 
-class SkippedPart(msgspec.Struct, frozen=True, kw_only=True):
+class SkippedPart(Part, frozen=True, kw_only=True):
     """A row that could not be read or bound, and why."""
 
     id: str
@@ -38,30 +40,35 @@ class SkippedPart(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class SummaryPart(msgspec.Struct, frozen=True, kw_only=True):
+class SummaryPart(Part, frozen=True, kw_only=True):
     """Errors of the measured figure, and of peak memory where the rows have it."""
 
     figure: Errors | None
     memory: Errors | None
 
 
-class CrossPart(msgspec.Struct, frozen=True, kw_only=True):
+class CrossPart(Part, frozen=True, kw_only=True):
     """Errors on runs that the fit has not seen, overall and by what was left out."""
 
     overall: Errors
     by_fold: dict[str, Errors]
 
 
-class ValidationDocument(msgspec.Struct, frozen=True, kw_only=True):
+class ValidationDocument(Part, frozen=True, kw_only=True):
     """How far the model is from a table of measured runs."""
 
-    schema_version: str
+    schema_version: Literal["1.0"]
     rows: list[RowPart]
     overall: SummaryPart
     by_source: dict[str, SummaryPart]
     skipped: list[SkippedPart]
     leave_one_source_out: CrossPart | None = None
     leave_one_model_out: CrossPart | None = None
+
+
+def json_schema() -> dict[str, object]:
+    """JSON Schema (draft 2020-12) of the validation document."""
+    return closed_schema(ValidationDocument, f"planner validation document {SCHEMA_VERSION}")
 
 
 def validation_document(

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from tests.cli.run import call
@@ -25,6 +26,11 @@ def small(tmp_path: Path) -> Path:
 def test_every_row_of_a_table_of_ones_own_is_told_with_its_error(small: Path) -> None:
     document = json.loads(call("planner", "validate", "--runs", str(small), "--format", "json").stdout)
     assert [row["id"] for row in document["rows"]] == IDS
+    schema = json.loads(call("planner", "schema", "validate").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "extra": 1}, schema)
     assert all(
         row["error_pct"] == pytest.approx(100 * (row["predicted"] / row["measured"] - 1)) for row in document["rows"]
     )
