@@ -177,8 +177,8 @@ def in_flight(stages: Stages, split: Ints, pp: Ints, vpp: Ints, micro_batches: I
     plain = np.minimum(micro_batches[:, None], (pp - index.T).T)
     chunks = np.minimum((micro_batches * vpp)[:, None], (2 * (pp - index.T - 1) + (vpp - 1) * pp + 1).T)
     held: Floats = np.where(vpp[:, None] == 1, plain, chunks / vpp[:, None])
-    for row in np.flatnonzero([stages.lengths[one] is not None for one in split.tolist()]).tolist():
-        lengths = stages.lengths[int(split[row])]
+    for row, at in enumerate(split.tolist()):
+        lengths = stages.lengths[at]
         if lengths is not None:
             held[row] = _fullest(lengths, int(pp[row]), int(micro_batches[row]), chunks[row])
     return held

@@ -101,6 +101,7 @@ FRAMEWORKS = {
 
 
 _WIDE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
+_GRADIENT_BYTES: dict[Gradients, float] = {"fp32": 4.0, "bf16": 2.0}
 _RESERVE_BYTES = 1.5 * 2**30
 _RESERVE_SHARE = 0.03
 
@@ -166,13 +167,7 @@ def training(
     framework: FrameworkName | None = None,
     launch: Launch | None = None,
     gradients: Gradients | None = None,
-    schedule: Schedule = "1f1b",
     tp_overlap: bool = False,
-    dp_overlap: bool = True,
-    cp_exchange: CpExchange = "ring",
-    order: str = ORDERS[0],
-    shard_group: int | None = None,
-    recompute_layers: int | None = None,
 ) -> Training:
     """Bind a model to a cluster.
 
@@ -198,13 +193,7 @@ def training(
         flops_convention=flops_convention,
         framework=own,
         launch=launch or own.launch,
-        schedule=schedule,
         tp_overlap=tp_overlap,
-        dp_overlap=dp_overlap,
-        cp_exchange=cp_exchange,
-        order=order,
-        shard_group=shard_group,
-        recompute_layers=recompute_layers,
         host=cluster.host,
         devices_per_host=cluster.devices_per_node,
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,
@@ -225,13 +214,13 @@ def memory_that_holds(used_bytes: float) -> float:
 
 def with_gradients(training: Training, gradients: Gradients) -> Training:
     """The same with gradients held and sent in another precision."""
-    width = 4.0 if gradients == "fp32" else 2.0
+    width = _GRADIENT_BYTES[gradients]
     return replace(training, framework=replace(training.framework, gradient=width, reduced=width))
 
 
 def with_communication(training: Training, precision: Gradients) -> Training:
     """The same with gradients sent in another precision than they are held in."""
-    return replace(training, framework=replace(training.framework, reduced=4.0 if precision == "fp32" else 2.0))
+    return replace(training, framework=replace(training.framework, reduced=_GRADIENT_BYTES[precision]))
 
 
 def with_offload(training: Training, offload: Offload) -> Training:

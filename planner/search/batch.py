@@ -9,10 +9,9 @@ import numpy as np
 from planner.cluster.cluster import Cluster
 from planner.cost.training import Training
 from planner.errors import InputError
-from planner.search.space import Ints, Space, Tally, divisors, layouts, tp_fits
+from planner.search.space import NEUTRAL, Ints, Space, Tally, divisors, layouts, tp_fits
 
 _MOST_DEVICES = 16_777_216
-_NEUTRAL = {"etp": 1, "ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
 _NAMES = {"tp": "tp", "pp": "pp", "dp": "dp", "cp": "cp", "vpp": "vpp", "micro_batch": "micro-batch"}
 
 
@@ -36,12 +35,12 @@ def batch_fault(training: Training, cluster: Cluster, space: Space) -> InputErro
 def _is_single(space: Space, name: str) -> bool:
     """Whether one value is pinned, other than a size of 1 of what a batch is cut into anyway."""
     values = space.allowed.get(name, ())
-    return len(values) == 1 and not (name in _NEUTRAL and values[0] == _NEUTRAL[name])
+    return len(values) == 1 and not (name in NEUTRAL and values[0] == NEUTRAL[name])
 
 
 def _multiples(training: Training, space: Space) -> Ints:
     """What the batch must be a multiple of, for each layout that only the batch rules out."""
-    neutral: dict[str, tuple[int, ...]] = {key: (value,) for key, value in _NEUTRAL.items()}
+    neutral: dict[str, tuple[int, ...]] = {key: (value,) for key, value in NEUTRAL.items()}
     allowed = {**neutral, **space.allowed}
     free = space.devices * min(allowed["micro_batch"])
     found: list[Ints] = []

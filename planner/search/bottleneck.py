@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster
 from planner.cost.flops import model_flops
-from planner.cost.step import score
+from planner.cost.step import Scores, score
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.search.changes import SCALES, rebound
@@ -46,9 +46,8 @@ _OFFLOADED: dict[str, Callable[[Training, Cluster], Training]] = {
 }
 
 
-def bottlenecks(training: Training, cluster: Cluster, plans: Strategies) -> list[str]:
-    """The sentence for each plan."""
-    scores = score(training, plans)
+def bottlenecks(training: Training, cluster: Cluster, plans: Strategies, scores: Scores) -> list[str]:
+    """The sentence for each plan; `scores`: theirs."""
     step = scores.step_time_s
     ideal = model_flops(training.workload, training.global_batch, "full")
     ideal /= training.devices * training.accelerator.peak(training.precision)

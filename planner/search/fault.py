@@ -17,7 +17,7 @@ from planner.cost.strategies import RECOMPUTE
 from planner.cost.training import Training
 from planner.errors import InputError
 from planner.search.batch import batch_fault
-from planner.search.space import RULES, Ints, Space, Tally, layouts, zero_fits
+from planner.search.space import NEUTRAL, RULES, Ints, Space, Tally, layouts, zero_fits
 from planner.workload.operators import Workload
 
 OPTIONS = {
@@ -33,7 +33,6 @@ OPTIONS = {
     "recompute": "--recompute",
     "sequence_parallel": "--sequence-parallel",
 }
-_NEUTRAL = {"etp": 1, "ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
 _BATCH = "global_batch"
 
 
@@ -141,7 +140,7 @@ def _any(space: Space, workload: Workload) -> bool:
 
 def _usable(space: Space, workload: Workload, name: str) -> Ints:
     """The values of dimension `name` that some candidate of the space has, ascending."""
-    neutral = {key: (value,) for key, value in _NEUTRAL.items() if key != name}
+    neutral = {key: (value,) for key, value in NEUTRAL.items() if key != name}
     narrowed = replace(space, allowed={**neutral, **space.allowed})
     zeros = narrowed.values(workload)["zero_stage"]
     found: list[Ints] = []

@@ -7,6 +7,7 @@ import numpy as np
 from planner.cluster.cluster import Cluster
 from planner.cost.arrays import added
 from planner.cost.memory import KINDS, memory_of
+from planner.cost.prepared import prepare
 from planner.cost.step import BUSY, HIDDEN, TERMS, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
@@ -27,9 +28,10 @@ def plan_parts(found: Found, cluster: Cluster) -> list[PlanPart]:
 
 
 def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) -> list[PlanPart]:
-    scores = score(training, plans)
-    held = memory_of(training, plans)
-    sentences = bottlenecks(training, cluster, plans)
+    prepared = prepare(training, plans)
+    scores = score(training, plans, prepared)
+    held = memory_of(training, plans, prepared)
+    sentences = bottlenecks(training, cluster, plans, scores)
     tokens = training.global_batch * training.workload.seq_length
     joules = energy_j(training, scores.step_time_s, added([scores.terms[name] for name in BUSY]))
     rent = training.devices * training.usd_per_device_hour / 3600

@@ -230,8 +230,10 @@ def _blocks(training: Training, space: Space, tally: Tally) -> Iterator[_Block]:
     for layout in layouts(space, training.workload, tally):
         prepared = prepare(training, layout)
         total = memory_totals(training, layout, prepared, *pairs)
-        allowed = zero_fits(layout, zeros, space.shard_group)
-        tally.cut_by["shard-group-divides"] += int((zero_fits(layout, zeros) & ~allowed).sum()) * len(modes)
+        allowed = zero_fits(layout, zeros)
+        if space.shard_group is not None:
+            before, allowed = allowed, zero_fits(layout, zeros, space.shard_group)
+            tally.cut_by["shard-group-divides"] += int((before & ~allowed).sum()) * len(modes)
         total = np.where(allowed[:, :, None], total, np.inf)
         fits = total <= training.accelerator.memory_bytes
         feasible = int(fits.sum())

@@ -26,18 +26,17 @@ from planner.cost.training import (
 )
 from planner.errors import InputError
 
-_OFFLOADS = ("none", "optimizer", "activations", "weights")
+_OFFLOADED = ("optimizer", "activations", "weights")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: the names of its values, what a training has, and the training with another value.
+    """One setting: the names of its values, and the training with one of them.
 
     `counts`: beside its names it takes whole numbers.
     """
 
     names: tuple[str, ...]
-    value: Callable[[Training], str]
     apply: Callable[[Training, str], Training]
     counts: bool = False
 
@@ -45,11 +44,6 @@ class Setting:
 def _offload(text: str) -> Offload:
     parts = set(text.split("+")) - {"none"}
     return Offload(optimizer="optimizer" in parts, activations="activations" in parts, weights="weights" in parts)
-
-
-def _offload_name(offload: Offload) -> str:
-    held = [name for name in _OFFLOADS[1:] if getattr(offload, name)]
-    return "+".join(held) or "none"
 
 
 def _count(text: str) -> int | None:
@@ -60,40 +54,31 @@ def _yes(text: str) -> bool:
     return text == "yes"
 
 
-def _said(value: bool) -> str:
-    return "yes" if value else "no"
-
-
 SETTINGS: dict[str, Setting] = {
-    "schedule": Setting(get_args(Schedule), lambda t: t.schedule, lambda t, v: replace(t, schedule=v)),  # type: ignore[arg-type]
-    "tp_overlap": Setting(("no", "yes"), lambda t: _said(t.tp_overlap), lambda t, v: replace(t, tp_overlap=_yes(v))),
-    "dp_overlap": Setting(("yes", "no"), lambda t: _said(t.dp_overlap), lambda t, v: replace(t, dp_overlap=_yes(v))),
+    "schedule": Setting(get_args(Schedule), lambda t, v: replace(t, schedule=v)),  # type: ignore[arg-type]
+    "tp_overlap": Setting(("no", "yes"), lambda t, v: replace(t, tp_overlap=_yes(v))),
+    "dp_overlap": Setting(("yes", "no"), lambda t, v: replace(t, dp_overlap=_yes(v))),
     "cp_exchange": Setting(
         get_args(CpExchange),
-        lambda t: t.cp_exchange,
         lambda t, v: replace(t, cp_exchange=v),  # type: ignore[arg-type]
     ),
-    "gradients": Setting(get_args(Gradients), lambda t: t.gradients, lambda t, v: with_gradients(t, v)),  # type: ignore[arg-type]
+    "gradients": Setting(get_args(Gradients), lambda t, v: with_gradients(t, v)),  # type: ignore[arg-type]
     "communication": Setting(
         get_args(Gradients),
-        lambda t: t.communication,
         lambda t, v: with_communication(t, v),  # type: ignore[arg-type]
     ),
     "offload": Setting(
-        ("none", *("+".join(parts) for n in (1, 2, 3) for parts in itertools.combinations(_OFFLOADS[1:], n))),
-        lambda t: _offload_name(t.offload),
+        ("none", *("+".join(parts) for n in (1, 2, 3) for parts in itertools.combinations(_OFFLOADED, n))),
         lambda t, v: with_offload(t, _offload(v)),
     ),
-    "order": Setting(ORDERS, lambda t: t.order, lambda t, v: replace(t, order=v)),
+    "order": Setting(ORDERS, lambda t, v: replace(t, order=v)),
     "shard_group": Setting(
         ("all",),
-        lambda t: "all" if t.shard_group is None else str(t.shard_group),
         lambda t, v: replace(t, shard_group=_count(v)),
         counts=True,
     ),
     "recompute_layers": Setting(
         ("all",),
-        lambda t: "all" if t.recompute_layers is None else str(t.recompute_layers),
         lambda t, v: replace(t, recompute_layers=_count(v)),
         counts=True,
     ),
@@ -114,11 +99,6 @@ def check_settings(training: Training, allowed: Mapping[str, tuple[str, ...]], r
             raise InputError(
                 "is of full recomputation", key="--recompute-layers", value=value, expected="--recompute full"
             )
-
-
-def settings_of(training: Training) -> dict[str, str]:
-    """The value of every setting."""
-    return {name: setting.value(training) for name, setting in SETTINGS.items()}
 
 
 def combinations(training: Training, allowed: Mapping[str, tuple[str, ...]]) -> Iterator[Training]:

@@ -46,6 +46,8 @@ _SPLIT_RULES = (
     "all-to-all-divides-heads",
     "dp-divides-batch",
 )
+NEUTRAL = {"etp": 1, "ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
+"""Values that rule nothing out: whatever split may run at all, may run with these."""
 AS_TP = 0
 """Code of an expert-tensor-parallel degree that follows tp."""
 _BLOCK = 100_000

@@ -144,13 +144,18 @@ def _obstacle(training: Training, found: Found) -> str:
 
 
 def _elasticities(before: tuple[Side, Found], after: tuple[Side, Found]) -> list[ElasticityPart]:
-    names: dict[FigureName, bool] = dict.fromkeys(
-        ("peak", "memory_bandwidth", "link_bandwidth", "network_bandwidth", "link_latency", "network_latency"), True
+    names: tuple[FigureName, ...] = (
+        "peak",
+        "memory_bandwidth",
+        "link_bandwidth",
+        "network_bandwidth",
+        "link_latency",
+        "network_latency",
     )
-    used = any(found.questions[int(found.question[0])].offload.any for _, found in (before, after))
-    names |= {"host_link": used, "host_bandwidth": used}
+    if any(found.questions[int(found.question[0])].offload.any for _, found in (before, after)):
+        names += ("host_link", "host_bandwidth")
     parts = []
-    for name in (name for name, wanted in names.items() if wanted):
+    for name in names:
         old, new = (_elasticity(side, found, name) for side, found in (before, after))
         parts.append(ElasticityPart(figure=name, before=old, after=new))
     return parts

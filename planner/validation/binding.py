@@ -52,8 +52,8 @@ def bind(run: Run) -> Question:
             attention="unfused" if _before_flash_attention(run) else "flash",
             framework=_framework(run),
             launch=_launch(run),
-            # NVIDIA's performance recipes reduce gradients in 16 bit (Megatron-Bridge, scripts/performance)
             tp_overlap="async tp" in run.notes.lower(),
+            # NVIDIA's performance recipes reduce gradients in 16 bit (Megatron-Bridge, scripts/performance)
             gradients="bf16" if _CONTAINER.search(run.locator) else None,
         )
     except InputError as error:
