@@ -64,6 +64,9 @@ def resolve_cluster(
     Fewer devices than one node's make a single, partly used node. Raises InputError for figures that make
     no sense, for both counts at once, and for more nodes than the cluster can have.
     """
+    if spec.node is None or spec.nodes is None:
+        key = "node" if spec.node is None else "nodes"
+        raise InputError("is missing", origin=origin, key=key, expected="which node, and how many")
     node = spec.node if isinstance(spec.node, NodeSpec) else database.node_spec(spec.node, origin=origin)
     accelerator = node.accelerator
     if isinstance(accelerator, str):
@@ -112,7 +115,7 @@ def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int |
                 expected=f"a multiple of {per_node}, such as {fit} or {fit + per_node}",
             )
         nodes = devices // per_node
-    count = nodes or spec.nodes
+    count = nodes or spec.nodes or 1
     if spec.max_nodes is not None and count > spec.max_nodes:
         raise InputError(
             f"{spec.name} is not built larger",

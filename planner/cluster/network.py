@@ -7,6 +7,7 @@ send into it, and what one step through it costs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from planner.cluster.graph import build_graph, way_up
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Pattern = Literal["ring", "exchange"]
+"""Who sends to whom in a group: each rank to the next one, or every rank to every other."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,11 @@ class Network:
         members: Floats = np.clip(inside, 1, sizes[:, :, None]).prod(axis=1).astype(np.float64)
         return members
 
-    def rates(self, sizes: Ints, strides: Ints) -> Floats:
-        """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans."""
+    def rates(self, sizes: Ints, strides: Ints, pattern: Pattern = "ring") -> Floats:
+        """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans.
+
+        Switched tiers give a device the same in every `pattern`, by symmetry.
+        """
         rates = np.broadcast_to(self.bandwidth_bytes_per_s, (len(sizes), self.tiers)).copy()
         for tier, axes in enumerate(self.torus_axes):
             if len(axes):
@@ -57,6 +63,11 @@ class Network:
                 spanned = (np.maximum(first, axes[:, 0]) < np.minimum(last, axes[:, 1])).any(axis=1)
                 rates[:, tier] *= np.maximum(spanned.sum(axis=1), 1) / len(axes)
         return rates
+
+    def hop(self, stride: Ints, ranks: Ints) -> tuple[Floats, Floats]:
+        """Bytes/s and seconds of latency of the slowest hop of chains of `ranks`, `stride` apart, shape [plans]."""
+        tier = np.minimum((self.joined[None, :] < (stride * ranks)[:, None]).sum(axis=1), self.tiers - 1)
+        return self.bandwidth_bytes_per_s[tier], self.latency_s[tier]
 
 
 def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficiency: float = 1.0) -> Network:

@@ -77,16 +77,72 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Axes of a torus."""
 
 
+class MachineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hosts of a cluster whose wiring is told cable by cable. `name` may stand for several: `a[01-16]`."""
+
+    name: str
+    node: str | None = None
+    """A preset; None: the cluster's own."""
+    devices: Count | None = None
+    """Fewer than the node's where some are lost."""
+
+
+class SwitchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Switches of such a cluster. `name` may stand for several: `leaf[1-4]`."""
+
+    name: str
+    latency: Figure = "0.5us"
+    """Of crossing one."""
+    in_network: bool = False
+    """Whether it adds up what passes through it (SHARP, NVLS)."""
+
+
+class CableSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Cables between two hosts or switches: every name of the one end with every name of the other.
+
+    A host's network card is told by its number: `a01:3`. `bandwidth` is one cable's, in one direction.
+    """
+
+    ends: tuple[str, str]
+    bandwidth: Figure
+    cables: Count = 1
+    kind: Literal["network", "scale-up"] = "network"
+
+
+class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part that does not give what it should: a host (`a03`), its card (`a03:2`), or a link (`a03 - leaf1`)."""
+
+    part: str
+    rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    """Share of its bandwidth that is left; 0: it is gone."""
+
+
+class PoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Equal nodes of a cluster that has several kinds of them."""
+
+    node: str | NodeSpec
+    nodes: Count
+
+
 class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A cluster: which node, how many, and the fabric from the node outwards."""
+    """A cluster: which node, how many, and the fabric from the node outwards.
+
+    Where `hosts` are given, they, `switches` and `links` tell the wiring instead of `nodes` and `fabric`. `faults` are
+    of either. `pools` stand instead of `node` and `nodes` where there are several kinds.
+    """
 
     name: str
     title: str = ""
-    node: str | NodeSpec
-    nodes: Count
+    node: str | NodeSpec | None = None
+    nodes: Count | None = None
     max_nodes: Count | None = None
     pue: Figure | None = None
     fabric: tuple[LevelSpec, ...] = ()
+    hosts: tuple[MachineSpec, ...] = ()
+    switches: tuple[SwitchSpec, ...] = ()
+    links: tuple[CableSpec, ...] = ()
+    faults: tuple[FaultSpec, ...] = ()
+    pools: tuple[PoolSpec, ...] = ()
     sources: dict[str, Source] = {}
 
 

@@ -118,7 +118,6 @@ def send(network: Network, size_bytes: Floats, stride: Ints, ranks: Ints) -> Flo
     """Point to point between neighbours of a chain of `ranks`, `stride` apart: where the chain leaves a tier, one of
     its hops does, and the slowest hop sets the pace of all.
     """
-    tier = np.minimum((network.joined[None, :] < (stride * ranks)[:, None]).sum(axis=1), network.tiers - 1)
-    rates = network.bandwidth_bytes_per_s[tier]
-    seconds: Floats = size_bytes / rates + network.latency_s[tier]
+    rate, latency = network.hop(stride, ranks)
+    seconds: Floats = size_bytes / rate + latency
     return seconds

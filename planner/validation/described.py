@@ -134,6 +134,8 @@ def _preset_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec] | Non
     found = []
     for name in database.names("clusters"):
         spec = database.cluster_spec(name)
+        if spec.node is None:
+            continue
         node = database.node_spec(spec.node) if isinstance(spec.node, str) else spec.node
         other = database.accelerator_spec(node.accelerator) if isinstance(node.accelerator, str) else node.accelerator
         found.append((_likeness(part, other), name, spec, node))
