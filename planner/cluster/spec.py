@@ -127,8 +127,8 @@ class PoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A cluster: which node, how many, and the fabric from the node outwards.
 
-    Where `hosts` are given, they, `switches` and `links` tell the wiring instead of `nodes` and `fabric`. `faults` are
-    of either. `pools` stand instead of `node` and `nodes` where there are several kinds.
+    Where `hosts` are given, they, `switches` and `links` tell the wiring instead of `nodes` and `fabric`. `faults`
+    are of either. `pools` stand instead of `node` and `nodes` where there are several kinds.
     """
 
     name: str

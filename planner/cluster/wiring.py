@@ -20,11 +20,11 @@ Bools = NDArray[np.bool_]
 class Wiring:
     """Vertices are the hosts, then the switches; a link joins two of them.
 
-    Of hosts: `devices` (accelerators left), `scale_up_bytes_per_s` and `scale_up_latency_s` (one device, one direction,
-    inside the host), `card_latency_s`; shape [hosts]. Of switches: `switch_latency_s`, `in_network`; shape [switches].
-    Of links: `ends` (vertices, shape [links, 2]), `card` (the network card of the first end, -1: none in particular),
-    `bandwidth_bytes_per_s` (all cables of the link together, one direction), `scale_up` (joins devices of several hosts
-    as if they were one host's: an NVLink rack); shape [links].
+    Of hosts: `devices` (accelerators left), `scale_up_bytes_per_s` and `scale_up_latency_s` (one device, one
+    direction, inside the host), `card_latency_s`; shape [hosts]. Of switches: `switch_latency_s`, `in_network`; shape
+    [switches]. Of links: `ends` (vertices, shape [links, 2]), `card` (the network card of the first end, -1: none in
+    particular), `bandwidth_bytes_per_s` (all cables of the link together, one direction), `scale_up` (joins devices
+    of several hosts as if they were one host's: an NVLink rack); shape [links].
     """
 
     hosts: tuple[str, ...]
