@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from planner.cluster import database
 from planner.cluster.accelerator import Accelerator, resolve_accelerator
 from planner.cluster.figures import number, positive
-from planner.cluster.spec import ClusterSpec, HostSpec, LevelSpec, NicSpec, NodeSpec
+from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, LevelSpec, NicSpec, NodeSpec
 from planner.errors import InputError
+
+if TYPE_CHECKING:
+    from planner.cluster.wiring import Wiring
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Cluster:
     host: Host | None = None
     """None where the node's file does not say all of it."""
     cards: Cards | None = None
+    wiring: Wiring | None = None
+    """None for a regular cluster: its levels say all."""
 
     @property
     def devices(self) -> int:
@@ -95,29 +101,43 @@ def joined_devices(cluster: Cluster) -> tuple[int, ...]:
 
 
 def resolve_cluster(
-    spec: ClusterSpec, origin: str, *, nodes: int | None = None, devices: int | None = None
+    spec: ClusterSpec,
+    origin: str,
+    *,
+    nodes: int | None = None,
+    devices: int | None = None,
+    faults: tuple[FaultSpec, ...] = (),
 ) -> Cluster:
     """The cluster of `spec` with `nodes` nodes, or as many as hold `devices` (the file's count if neither).
 
-    Fewer devices than one node's make a single, partly used node. Raises InputError for figures that make
-    no sense, for both counts at once, and for more nodes than the cluster can have.
+    Fewer devices than one node's make a single, partly used node. `faults` are beside the file's own; with any, a
+    regular cluster is written out host by host. Raises InputError for figures that make no sense, for both counts at
+    once, for more nodes than the cluster can have, and for a fault of a part that it does not have.
     """
+    if spec.hosts or spec.faults or faults:
+        from planner.cluster.irregular import irregular_cluster
+
+        return irregular_cluster(spec, origin, faults, nodes=nodes, devices=devices)
+    return regular_cluster(spec, origin, nodes=nodes, devices=devices)
+
+
+def regular_cluster(
+    spec: ClusterSpec, origin: str, *, nodes: int | None = None, devices: int | None = None
+) -> Cluster:
+    """The cluster that the levels of `spec` tell, without its faults. Raises InputError as `resolve_cluster`."""
     if spec.node is None or spec.nodes is None:
         key = "node" if spec.node is None else "nodes"
         raise InputError("is missing", origin=origin, key=key, expected="which node, and how many")
     node = spec.node if isinstance(spec.node, NodeSpec) else database.node_spec(spec.node, origin=origin)
-    accelerator = node.accelerator
-    if isinstance(accelerator, str):
-        accelerator = database.accelerator_spec(accelerator, origin=origin, key="node.accelerator")
     count, per_node = _counts(spec, node, nodes, devices)
     return Cluster(
         name=spec.name,
         title=spec.title or spec.name,
-        accelerator=resolve_accelerator(accelerator, origin),
+        accelerator=node_accelerator(node, origin),
         nodes=count,
         devices_per_node=per_node,
         levels=_levels(spec, node, per_node, count, origin),
-        host=_host(node.host, origin),
+        host=node_host(node.host, origin),
         cards=_cards(node.nic, origin),
     )
 
@@ -126,7 +146,16 @@ def _cards(nic: NicSpec | None, origin: str) -> Cards | None:
     return None if nic is None else Cards(nic.count, number(nic.latency, "s", origin=origin, key="node.nic.latency"))
 
 
-def _host(host: HostSpec | None, origin: str) -> Host | None:
+def node_accelerator(node: NodeSpec, origin: str) -> Accelerator:
+    """The accelerator of a node. Raises InputError."""
+    part = node.accelerator
+    if isinstance(part, str):
+        part = database.accelerator_spec(part, origin=origin, key="node.accelerator")
+    return resolve_accelerator(part, origin)
+
+
+def node_host(host: HostSpec | None, origin: str) -> Host | None:
+    """A node's processors; None where its file does not say all of it. Raises InputError."""
     if host is None or host.bandwidth is None or host.link is None:
         return None
     return Host(

@@ -81,13 +81,18 @@ def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficie
         bandwidth, latency = way_up(graph, level.name)
         rates.append(bandwidth * (nic_efficiency if level.through_nic else link_efficiency))
         latencies.append(latency)
-    return Network(
+    network = Network(
         joined=np.array(joined, dtype=np.int64),
         bandwidth_bytes_per_s=np.array(rates),
         latency_s=np.array(latencies),
         through_nic=np.array([level.through_nic for level in cluster.levels]),
         torus_axes=_axes_of_tiers(cluster),
     )
+    if cluster.wiring is None or cluster.nodes == 1:
+        return network
+    from planner.cluster.irregular import routed_network
+
+    return routed_network(cluster, network)
 
 
 def _axes_of_tiers(cluster: Cluster) -> tuple[Floats, ...]:
