@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner.cluster import database
 from planner.cluster.accelerator import Accelerator, resolve_accelerator
 from planner.cluster.figures import number, positive
-from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, LevelSpec, NodeSpec
+from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, LevelSpec, NicSpec, NodeSpec
 from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cluster.wiring import Wiring
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """How a torus is laid out: `shape`, devices along each axis of a whole one (empty: as cubic as `dims` axes can
+    be); `wrap`, which axes are closed to rings; `wrap_multiple`: only where their length is a multiple of this.
+    """
+
+    dims: int
+    shape: tuple[int, ...]
+    wrap: tuple[bool, ...]
+    wrap_multiple: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,8 @@ class Level:
     devices: int
     bandwidth_bytes_per_s: float
     latency_s: float
-    dims: int = 0
+    axes: Axes | None = None
+    """Of a torus."""
     through_nic: bool = False
 
 
@@ -39,6 +53,14 @@ class Host:
     memory_bytes: float
     memory_bandwidth_bytes_per_s: float
     link_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Network cards of one node: how many, and the latency of going through one."""
+
+    count: int
+    latency_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +75,7 @@ class Cluster:
     levels: tuple[Level, ...]
     host: Host | None = None
     """None where the node's file does not say all of it."""
+    cards: Cards | None = None
     wiring: Wiring | None = None
     """None for a regular cluster: its levels say all."""
 
@@ -60,6 +83,21 @@ class Cluster:
     def devices(self) -> int:
         """All accelerators."""
         return self.nodes * self.devices_per_node
+
+
+def joined_devices(cluster: Cluster) -> tuple[int, ...]:
+    """Ranks that are put below one part of each level: spread evenly over the fewest parts.
+
+    A job of 256 devices on racks of 72 takes 64 of each, so that its groups do not straddle racks.
+    """
+    found: list[int] = []
+    below = 1
+    for level in cluster.levels:
+        capacity = level.devices or cluster.devices
+        even, rest = divmod(cluster.devices, -(-cluster.devices // capacity))
+        below = even if rest == 0 and even % below == 0 else min(capacity, cluster.devices)
+        found.append(below)
+    return tuple(found)
 
 
 def resolve_cluster(
@@ -100,7 +138,12 @@ def regular_cluster(
         devices_per_node=per_node,
         levels=_levels(spec, node, per_node, count, origin),
         host=node_host(node.host, origin),
+        cards=_cards(node.nic, origin),
     )
+
+
+def _cards(nic: NicSpec | None, origin: str) -> Cards | None:
+    return None if nic is None else Cards(nic.count, number(nic.latency, "s", origin=origin, key="node.nic.latency"))
 
 
 def node_accelerator(node: NodeSpec, origin: str) -> Accelerator:
@@ -168,8 +211,9 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
     bandwidth = positive(link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
     latency = number(link.latency, "s", origin=origin, key="node.link.latency")
     # a torus goes on beyond the node: its axes are those of the fabric's first level
-    dims = spec.fabric[0].dims if spec.fabric and link.topology == spec.fabric[0].topology == "torus" else 0
-    levels = [Level("node", link.topology, per_node, bandwidth, latency, dims)]
+    goes_on = link.topology == "torus" and spec.fabric and spec.fabric[0].topology == "torus"
+    axes = _axes(spec.fabric[0], per_node, origin, "fabric[0]") if goes_on else None
+    levels = [Level("node", link.topology, per_node, bandwidth, latency, axes)]
     if nodes == 1:
         return tuple(levels)
     outside = nic_share = 0.0
@@ -202,8 +246,31 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
             expected = f"more than the level below ({levels[-1].devices // per_node})"
             raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
         through_nic = level.bandwidth is None
-        dims = level.dims if level.topology == "torus" else 0
-        levels.append(Level(level.name, level.topology, joined, share, step, dims, through_nic))
+        axes = _axes(level, per_node, origin, key)
+        inside = any(one.through_nic for one in levels)
+        if level.topology == "dragonfly+" and not (inside and through_nic and index == len(fabric) - 1):
+            expected = "the last level, above one whose nodes are a group"
+            raise InputError(
+                "out of place", origin=origin, key=f"{key}.topology", value="dragonfly+", expected=expected
+            )
+        levels.append(Level(level.name, level.topology, joined, share, step, axes, through_nic))
         if joined == 0 or joined >= nodes * per_node:
             break
     return tuple(levels)
+
+
+def _axes(level: LevelSpec, per_node: int, origin: str, key: str) -> Axes | None:
+    """A torus's axes; None for other levels. Raises InputError where shape and number of nodes do not agree."""
+    if level.topology != "torus":
+        return None
+    shape = level.shape or ()
+    dims = len(shape) or level.dims
+    wrap = level.wrap if isinstance(level.wrap, tuple) else (level.wrap,) * dims
+    if len(wrap) != dims:
+        expected = f"yes or no, or one for each of {dims} axes"
+        raise InputError("not one an axis", origin=origin, key=f"{key}.wrap", value=list(wrap), expected=expected)
+    whole = math.prod(shape)
+    if shape and whole != (level.nodes or whole // per_node) * per_node:
+        expected = f"as many devices as {level.nodes or 'whole'} nodes of {per_node} have"
+        raise InputError("not the nodes", origin=origin, key=f"{key}.shape", value=list(shape), expected=expected)
+    return Axes(dims, shape, wrap, level.wrap_multiple)
