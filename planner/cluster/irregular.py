@@ -96,12 +96,15 @@ def _count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None
 
 def way_out(wiring: Wiring) -> Floats:
     """Bytes/s of each host's links to the network together, shape [hosts]."""
-    hosts = len(wiring.hosts)
-    rates = np.where(wiring.scale_up, 0.0, wiring.bandwidth_bytes_per_s)
+    return _rates(wiring, ~wiring.in_rack)
+
+
+def _rates(wiring: Wiring, links: NDArray[np.bool_]) -> Floats:
+    """Bytes/s of those of each host's links together, shape [hosts]."""
     out = np.zeros(len(wiring.vertices))
-    for end in wiring.ends.T:
-        np.add.at(out, end, rates)
-    return out[:hosts]
+    for end in wiring.ends[links].T:
+        np.add.at(out, end, wiring.bandwidth_bytes_per_s[links])
+    return out[: len(wiring.hosts)]
 
 
 def joined_parts(wiring: Wiring, links: NDArray[np.bool_]) -> Ints:
@@ -123,7 +126,7 @@ def switch_parts(wiring: Wiring) -> Ints:
     """For each host the first one that is wired to the same switches, shape [hosts]."""
     seen: dict[tuple[int, ...], int] = {}
     neighbours: list[set[int]] = [set() for _ in wiring.hosts]
-    network = ~wiring.scale_up & (wiring.bandwidth_bytes_per_s > 0)
+    network = ~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
     for one, other in wiring.ends[network].tolist():
         if one < len(neighbours):
             neighbours[one].add(other)
@@ -152,7 +155,7 @@ def _best(wiring: Wiring, count: int) -> Ints:
 def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool) -> list[Level]:
     """The levels beyond a node: a scale-up rack where there is one, hosts at the same switches, all of them."""
     levels = []
-    domain = joined_parts(wiring, wiring.scale_up)
+    domain = joined_parts(wiring, wiring.in_rack)
     largest = int(np.bincount(domain).max())
     if largest > 1:
         rate = _rack_rate(wiring) / whole
@@ -173,7 +176,7 @@ def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool
 
 def _rack_rate(wiring: Wiring) -> float:
     """Bytes/s of the narrowest host's links into its rack."""
-    into = way_out(replace(wiring, scale_up=~wiring.scale_up))
+    into = _rates(wiring, wiring.in_rack)
     return float(into[into > 0].min())
 
 
@@ -187,7 +190,7 @@ def routed_network(cluster: Cluster, network: Network) -> RoutedNetwork:
     assert wiring is not None
     found, ports = routes(wiring, cluster.name)
     hosts = len(wiring.hosts)
-    domain = joined_parts(wiring, wiring.scale_up)
+    domain = joined_parts(wiring, wiring.in_rack)
     # of each level that `_levels` may tell
     parts = {"node": np.arange(hosts), "rack": domain, "leaf": switch_parts(wiring), "fabric": np.zeros(hosts)}
     tiers = [parts[level.name] for level in cluster.levels]
@@ -199,4 +202,5 @@ def routed_network(cluster: Cluster, network: Network) -> RoutedNetwork:
         scale_up=sum(level.name in ("node", "rack") for level in cluster.levels) - 1,
         order=np.arange(hosts),
         share_of_card=float(np.median(way_out(wiring))) / cluster.devices_per_node,
+        way_out=way_out(wiring),
     )

@@ -26,7 +26,8 @@ class RoutedNetwork(Network):
 
     `parts`: the part of each tier that a host lies below, shape [tiers, hosts]; `scale_up`: the outermost tier that
     is not reached by network cards; `order`: the host of each rank's node, shape [hosts]; `share_of_card`: bytes/s
-    that a device's rated share of the way out is, before what collectives reach of it.
+    that a device's rated share of the way out is, before what collectives reach of it; `way_out`: bytes/s of each
+    host's links to the network, shape [hosts].
     """
 
     routes: Routes
@@ -35,6 +36,7 @@ class RoutedNetwork(Network):
     scale_up: int
     order: Ints
     share_of_card: float
+    way_out: Floats
     _known: dict[tuple[object, ...], tuple[float, ...]] = field(default_factory=dict, compare=False, repr=False)
     _counted: dict[tuple[object, ...], tuple[float, ...]] = field(default_factory=dict, compare=False, repr=False)
 

@@ -153,7 +153,7 @@ def routes(wiring: Wiring, origin: str) -> tuple[Routes, Ports]:
     that are too large to be routed.
     """
     hosts = len(wiring.hosts)
-    network = ~wiring.scale_up & (wiring.bandwidth_bytes_per_s > 0)
+    network = ~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
     ends, rate = wiring.ends[network], wiring.bandwidth_bytes_per_s[network]
     card = wiring.card[network]
     passing = np.zeros(hosts, dtype=bool)

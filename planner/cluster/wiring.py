@@ -44,3 +44,8 @@ class Wiring:
     def vertices(self) -> tuple[str, ...]:
         """Names of hosts and switches, as `ends` counts them."""
         return self.hosts + self.switches
+
+    @property
+    def in_rack(self) -> Bools:
+        """Which links lead into a scale-up switch that several hosts share; shape [links]."""
+        return self.scale_up & (self.ends >= len(self.hosts)).any(axis=1)

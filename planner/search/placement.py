@@ -1,7 +1,7 @@
 """Which rank sits on which host, where the wiring is told: an order of the hosts that keeps heavy groups together.
 
 Ranks are laid on the hosts in order. The candidates are the order of the file, the hosts at the same switches beside
-each other, and from the best plan of these: hosts in blocks that no switch is left by in vain, ranks' dimensions in all
+each other, and from the best plan of these: hosts in blocks that leave no switch in vain, ranks' dimensions in all
 orders, and exchanges of two hosts, as long as the step gets shorter. The order of the file competes to the end, so
 that the answer is never worse than it.
 """
@@ -40,8 +40,13 @@ class Placement:
     as_listed_s: float
 
 
-def placed_search(questions: Sequence[Training], space: Space, wanted: Wanted) -> Found:
-    """The search, with the ranks of an irregular cluster placed; of a regular one as they are."""
+def placed_search(
+    questions: Sequence[Training], space: Space, wanted: Wanted, layouts: Sequence[str] = ORDERS
+) -> Found:
+    """The search, with the ranks of an irregular cluster placed; of a regular one as they are.
+
+    `layouts`: the orders of dimensions that may be taken.
+    """
     found = search(questions, space, wanted)
     network = _routed(found)
     if network is None or not found.tally.feasible:
@@ -50,7 +55,7 @@ def placed_search(questions: Sequence[Training], space: Space, wanted: Wanted) -
     if (near != network.order).any():
         found = _better(found, search(_placed(questions, near), space, wanted))
     training, plan = _first(found)
-    order, layout = _refined(training, plan)
+    order, layout = _refined(training, plan, layouts)
     if layout == training.order and (order == _network(training).order).all():
         return found
     moved = [replace(one, order=layout) for one in _placed(questions, order)]
@@ -63,7 +68,7 @@ def placement(found: Found) -> Placement | None:
     if network is None:
         return None
     training, plan = _first(found)
-    listed = replace(training, network=network.placed(np.arange(len(network.order))), order=ORDERS[0])
+    listed = replace(training, network=network.placed(np.arange(len(network.order))))
     return Placement(network.order, _seconds(training, plan), _seconds(listed, plan))
 
 
@@ -85,14 +90,14 @@ def in_blocks(network: RoutedNetwork, block: int) -> Ints:
     return np.concatenate([order[~left], order[left]])
 
 
-def _refined(training: Training, plan: Strategies) -> tuple[Ints, str]:
+def _refined(training: Training, plan: Strategies, layouts: Sequence[str]) -> tuple[Ints, str]:
     """The order of hosts and of dimensions in which the plan's step is shortest, of those that are tried."""
     network = _network(training)
     best, layout, least = network.order, training.order, _seconds(training, plan)
     hosts = len(best)
     blocks = [block for block in range(2, hosts // 2 + 1) if hosts % block == 0]
     orders = [best, *(in_blocks(network, block) for block in blocks)]
-    for order, dimensions in _distinct(orders, ORDERS):
+    for order, dimensions in _distinct(orders, (layout, *layouts)):
         seconds = _seconds(replace(training, network=network.placed(order), order=dimensions), plan)
         if seconds < least * (1 - 1e-9):
             best, layout, least = order, dimensions, seconds
@@ -110,7 +115,7 @@ def _distinct(orders: Sequence[Ints], layouts: Sequence[str]) -> Iterator[tuple[
         if order.tobytes() not in seen:
             seen.add(order.tobytes())
             yield order, layouts[0]
-    for layout in layouts[1:]:
+    for layout in dict.fromkeys(layouts[1:]):
         yield orders[0], layout
 
 
