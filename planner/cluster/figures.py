@@ -56,6 +56,7 @@ _DIMENSIONS: dict[str, Dimension] = {
     "on_chip": "bytes",
     "memory": "bytes",
     "bandwidth": "bytes_per_s",
+    "bridge": "bytes_per_s",
     "latency": "s",
     "peak_flops": "flops",
     "tdp": "w",

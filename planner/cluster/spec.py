@@ -25,6 +25,14 @@ class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     topology: NodeTopology = "nvswitch"
     bandwidth: Figure
     latency: Figure = "3us"
+    shape: tuple[Count, ...] | None = None
+    """Devices along each axis of a torus that ends with the node."""
+    switch_devices: Count = 1
+    """Of a PCIe node: devices that share the way up from one PCIe switch; 1: each has its own."""
+    bridges: Count = 1
+    """Of a PCIe node: host bridges (processors)."""
+    bridge: Figure | None = None
+    """Of a PCIe node: bandwidth between two host bridges, one direction; as one device's where it is not told."""
 
 
 class NicSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
