@@ -86,9 +86,9 @@ def torus_share(torus: Torus, sizes: Ints, strides: Ints, pattern: Pattern) -> F
     """Of a device's links in a torus, those that a group has: shape [groups].
 
     A ring has both links of an axis that it spans from end to end where the axis is closed, and one else. An exchange
-    is as fast as the middle of its longest axis: of g ranks in a closed axis of k, 8/k of a link's bandwidth leave
-    each device (Dally and Towles 2004, Principles and Practices of Interconnection Networks, section 5.2), half of it
-    where the axis is open.
+    of g ranks is as fast as the middle of its longest axis: through that of a closed axis of k go 8/k (g - 1)/g of a
+    link's bandwidth for each device, of an open one half of it (Dally and Towles 2004, Principles and Practices of
+    Interconnection Networks, section 5.2); an odd axis has no middle, its two halves exchange 1 - 1/k^2 as much.
     """
     ends = np.cumprod(torus.shape).astype(np.float64)
     starts = ends / torus.shape
@@ -99,7 +99,9 @@ def torus_share(torus: Torus, sizes: Ints, strides: Ints, pattern: Pattern) -> F
     spanned = length > 1
     ring = np.maximum(np.where(spanned, links, 0.0).sum(axis=1), 1.0)
     if pattern == "exchange":
-        middle = np.where(spanned, 4 * links / length, np.inf).min(axis=1)
-        ring = np.minimum(ring, np.where(spanned.any(axis=1), middle, ring))
+        odd = 1 - np.where(length % 2 == 1, 1 / length**2, 0.0)
+        middle = np.where(spanned, 4 * links / (length * np.where(spanned, odd, 1.0)), np.inf).min(axis=1)
+        ranks = length.prod(axis=1)
+        ring = np.where(spanned.any(axis=1), middle * (ranks - 1) / ranks, ring)
     shares: Floats = ring / (2 * len(torus.shape))
     return shares
