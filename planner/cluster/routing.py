@@ -71,10 +71,20 @@ class Routes:
     first_way: Ints
     distance: NDArray[np.int16]
 
+    def farthest(self) -> int:
+        """Cables between the routers that are the farthest from each other, of those that are joined at all."""
+        used = np.unique(self.way_router)
+        far = self.distance[np.ix_(used, used)]
+        return int(far[far < _FAR].max(initial=0))
+
     def scarcest(self, flows: Flows) -> float:
         """Bytes/s that one unit of the flows can have where they are thickest; infinite where there are none."""
         out = np.add.reduceat(self.way_bytes_per_s, self.first_way[:-1])
         source, target, amount = self._pairs(flows)
+        if (self.distance[self.way_router[source], self.way_router[target]] == _FAR).any():
+            raise InputError(
+                "hosts have no cards on a common network", key="links", expected="a way between all hosts"
+            )
         load = self._pushed(self.way_router[source], self.way_router[target], amount)
         crowded = (flows.leaving / out, flows.arriving / out, load / self.cable_bytes_per_s)
         worst = max(float(one.max(initial=0.0)) for one in crowded)

@@ -66,8 +66,8 @@ def _placement_text(document: Document) -> str:
             placed.as_listed_step_time_s / plan.step_time_s - 1,
         )
         text = (
-            f"Placement: hosts from {printable(placed.hosts[0])} to {printable(placed.hosts[-1])}, not in the order "
-            f"of the file, in which this plan's step takes {listed} ({gain:+.1%}). --hostfile and --rankfile write it."
+            f"Placement: hosts from {printable(placed.hosts[0])} to {printable(placed.hosts[-1])}, by --hostfile or "
+            f"--rankfile; in the order of the file this plan's step takes {listed} ({gain:+.1%})."
         )
     without = placed.without_slow
     if without is None:
