@@ -40,10 +40,9 @@ class Layout:
     def between(self, device: Ints, other: Ints, amount: Floats) -> Flows:
         """Flows from devices to others; those inside one scale-up part are no flows."""
         out = self.domain_of(device) != self.domain_of(other)
-        target = self.ports.like(self.ports.card[self.ports.of_device[device[out]]], self.host(other[out]))
-        # where the other host lacks the card, both ends take the nearest one that it has
-        source = self.ports.like(self.ports.card[target], self.host(device[out]))
-        return flows_between(source, target, amount[out], len(self.ports))
+        card = self.ports.card[self.ports.of_device[device[out]]]
+        ends = self.ports.common(self.host(device[out]), self.host(other[out]), card)
+        return flows_between(*ends, amount[out], len(self.ports))
 
 
 def ring(layout: Layout, groups: Ints) -> Flows:
@@ -106,15 +105,22 @@ def _summed(layout: Layout, group: Ints, leaving: Floats, arriving: Floats) -> t
     host, held = np.unique(layout.host(group), return_counts=True)
     pairs, amounts = [], []
     for card in np.unique(ports.card[own]).tolist():
-        mine = ports.card[own] == card
-        target = ports.like(np.array(card), host)
-        # hosts that lack the card are reached by the nearest one that they have, from both ends
-        for used in np.unique(ports.card[target]).tolist():
-            there = ports.card[target] == used
-            source = ports.like(np.array(used), ports.host[own[mine]])
-            block = _Block(source, out[mine], layout.domain[ports.host[own[mine]]])
-            other = _Block(target[there], held[there], layout.domain[host[there]])
-            some, more = _crossed(ports, block, other, size, leaving, arriving)
+        mine = np.flatnonzero(ports.card[own] == card)
+        source = _Block(own[mine], out[mine], layout.domain[ports.host[own[mine]]])
+        port = ports.by_card[host, card + 1]
+        has = port >= 0
+        target = _Block(port[has], held[has], layout.domain[host[has]])
+        found = [_crossed(ports, source, target, size, leaving, arriving)]
+        # hosts without this card are reached by the nearest one that both ends have
+        one, other = (index.ravel() for index in np.meshgrid(mine, np.flatnonzero(~has), indexing="ij"))
+        apart = layout.domain[ports.host[own[one]]] != layout.domain[host[other]]
+        one, other = one[apart], other[apart]
+        ends = ports.common(ports.host[own[one]], host[other], np.array(card))
+        amount = out[one] * held[other] / size
+        for end, sum_of in zip(ends, (leaving, arriving), strict=True):
+            np.add.at(sum_of, end, amount)
+        found.append((ports.kind[ends[0]] * len(ports) + ports.kind[ends[1]], amount))
+        for some, more in found:
             pairs.append(some)
             amounts.append(more)
     return np.concatenate(pairs), np.concatenate(amounts)

@@ -218,9 +218,23 @@ def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
     assert found.scarcest(flows) == pytest.approx(1 / worst)
 
 
-def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = faulty("node-1:3", "node-2 - leaf-1=0.5", nodes=8, oversubscription=2.0)
-    by_pair = build_network(cluster).rates(np.array([[32], [16]]), np.array([[1], [2]]), "exchange")
+def on_rails(*faults: str) -> Cluster:
+    spec = database.cluster_spec("dgx-h100")
+    return resolve_cluster(spec, "dgx-h100", nodes=8, faults=tuple(map(read_fault, faults)))
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        faulty("node-1:3", "node-2 - leaf-1=0.5", nodes=8, oversubscription=2.0),
+        # cards that neighbours lack: only what both ends have can be used where rails do not meet
+        on_rails("node-0:2", "node-1:1", "node-2:3", "node-3:2=0.5"),
+    ],
+)
+def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = np.array([[32], [16]]), np.array([[1], [2]])
+    by_pair = build_network(cluster).rates(*groups, "exchange")
     monkeypatch.setattr("planner.cluster.patterns._PAIRWISE", 0)
-    summed = build_network(cluster).rates(np.array([[32], [16]]), np.array([[1], [2]]), "exchange")
-    np.testing.assert_allclose(summed, by_pair, rtol=1e-9)
+    np.testing.assert_allclose(build_network(cluster).rates(*groups, "exchange"), by_pair, rtol=1e-9)
