@@ -28,6 +28,7 @@ from planner.cli.question import (
     Common,
     Convention,
     Devices,
+    Faults,
     FlopsConvention,
     Form,
     FrameworkName,
@@ -42,6 +43,7 @@ from planner.cli.question import (
     ask,
     tell,
 )
+from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
 
 
 class Recompute(StrEnum):
@@ -101,6 +103,9 @@ def estimate(
     order: OrderOption = None,
     shard_group: ShardGroup = None,
     recompute_layers: RecomputeLayers = None,
+    faults: Faults = None,
+    hosts_to: HostfileOption = None,
+    ranks_to: RankfileOption = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -127,6 +132,7 @@ def estimate(
         framework,
         launch,
         gradients,
+        tuple(faults or ()),
     )
     numbers = {
         "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "etp": etp, "vpp": vpp, "micro_batch": micro_batch,
@@ -166,4 +172,6 @@ def estimate(
     if len(questions) > 1:
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]
         raise InputError("one plan has one value of each setting", key=several[0], expected="a single value")
-    tell(scored_plan(questions[0], found, space, tokens=whole), form)
+    document = scored_plan(questions[0], found, space, tokens=whole, layouts=layouts(settings))
+    write_ranks(document, hosts_to, ranks_to)
+    tell(document, form)

@@ -50,9 +50,9 @@ def with_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: s
         here = f"{key}[{index}].part" if origin else key
         touched = _links_of(wiring, fault.part, places, origin, here)
         rate[touched] *= fault.rate
-        place = places.get(fault.part)
-        if place is not None and place < len(gone) and fault.rate == 0:
-            gone[place] = True
+        if fault.rate == 0 and " - " not in fault.part:
+            lost = [places.get(name, len(gone)) for name in expand(fault.part)]
+            gone[[place for place in lost if place < len(gone)]] = True
     if gone.all():
         raise InputError("no host is left", origin=origin, key=key, expected="at least one that works")
     return without_hosts(replace(wiring, bandwidth_bytes_per_s=rate), gone)

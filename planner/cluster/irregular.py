@@ -62,7 +62,13 @@ def irregular_cluster(
 
 
 def _of_wiring(
-    given: Cluster, wiring: Wiring, origin: str, cards: bool, *, nodes: int | None, devices: int | None
+    given: Cluster,
+    wiring: Wiring,
+    origin: str,
+    cards: bool,
+    *,
+    nodes: int | None = None,
+    devices: int | None = None,
 ) -> Cluster:
     """`given` with the usable hosts of a wiring, or so many; `cards`: whether the way out is by network cards."""
     whole = int(wiring.devices.max())
@@ -75,6 +81,22 @@ def _of_wiring(
     if count > 1:
         levels += _levels(wiring, *routes(wiring, origin), whole, cards)
     return replace(given, nodes=count, devices_per_node=whole, levels=tuple(levels), wiring=wiring)
+
+
+def without_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | None:
+    """The cluster without the hosts whose way out is narrower than most hosts', and their names; None where all are
+    alike.
+    """
+    wiring = cluster.wiring
+    if wiring is None or cluster.nodes < 2:
+        return None
+    rate = way_out(wiring)
+    slow = rate < np.median(rate) * (1 - 1e-9)
+    if not slow.any():
+        return None
+    cards = cluster.levels[-1].through_nic
+    left = _of_wiring(cluster, with_hosts(wiring, np.flatnonzero(~slow)), cluster.name, cards)
+    return left, tuple(name for name, is_slow in zip(wiring.hosts, slow.tolist(), strict=True) if is_slow)
 
 
 def _count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None) -> int:
@@ -169,7 +191,7 @@ def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool
     near = int(np.bincount(switch_parts(wiring)).max())
     if largest < near < len(wiring.hosts):
         levels.append(Level("leaf", "fat-tree", near * whole, share, card + _crossing(wiring), through_nic=cards))
-    farthest = int(found.distance[found.way_router][:, found.way_router].max())
+    farthest = found.farthest()
     latency = card + (farthest + 1) * _crossing(wiring)
     levels.append(Level("fabric", "fat-tree", 0, share, latency, through_nic=cards))
     return levels

@@ -12,7 +12,7 @@ import msgspec
 from planner.cost.training import CpExchange, FrameworkName, Gradients, Launch, Schedule
 from planner.search.objective import ObjectiveName
 
-SCHEMA_VERSION: Literal["1.3"] = "1.3"
+SCHEMA_VERSION: Literal["1.4"] = "1.4"
 
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -154,6 +154,25 @@ class RunPart(Part, frozen=True, kw_only=True):
     days: Positive
 
 
+class WithoutPart(Part, frozen=True, kw_only=True):
+    """The same search without the hosts whose way out is narrower than the others'."""
+
+    hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
+    step_time_s: Positive | None
+    """Of the best plan; null where none fits."""
+
+
+class PlacementPart(Part, frozen=True, kw_only=True):
+    """Where ranks are on a cluster whose wiring is told."""
+
+    hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
+    """In the order of the ranks."""
+    as_listed_step_time_s: Positive
+    """The first plan's, with ranks on the hosts in the order of the file."""
+    without_slow: WithoutPart | None
+    """Null where all hosts have the same way out."""
+
+
 class QuantilesPart(Part, frozen=True, kw_only=True):
     """10 %, 50 % and 90 % of the samples are at most these."""
 
@@ -196,13 +215,15 @@ class UncertaintyPart(Part, frozen=True, kw_only=True):
 class Document(Part, frozen=True, kw_only=True):
     """The answer to one question. The best plan is first."""
 
-    schema_version: Literal["1.3"]
+    schema_version: Literal["1.4"]
     model: ModelPart
     cluster: ClusterPart
     training: TrainingPart
     search: SearchPart
     plans: Annotated[list[PlanPart], msgspec.Meta(min_length=1)]
     run: RunPart | None
+    placement: PlacementPart | None
+    """Null for a regular cluster, whose nodes are all alike."""
     uncertainty: UncertaintyPart | None
     """Null where it was not asked for."""
 

@@ -33,10 +33,9 @@ _SEED = 20_200_511
 
 @dataclass(frozen=True)
 class Placement:
-    """Hosts in the order of the ranks, and what the best plan's step takes with them and in the order of the file."""
+    """Hosts in the order of the ranks, and what the best plan's step takes in the order of the file."""
 
     hosts: Ints
-    step_time_s: float
     as_listed_s: float
 
 
@@ -69,7 +68,7 @@ def placement(found: Found) -> Placement | None:
         return None
     training, plan = _first(found)
     listed = replace(training, network=network.placed(np.arange(len(network.order))))
-    return Placement(network.order, _seconds(training, plan), _seconds(listed, plan))
+    return Placement(network.order, _seconds(listed, plan))
 
 
 def by_nearness(network: RoutedNetwork) -> Ints:
@@ -135,6 +134,11 @@ def _exchanges(network: RoutedNetwork, order: Ints) -> Iterator[Ints]:
 
 def _seconds(training: Training, plan: Strategies) -> float:
     return float(score(training, plan).step_time_s[0])
+
+
+def first_step_time_s(found: Found) -> float:
+    """Seconds of the best plan's step."""
+    return _seconds(*_first(found))
 
 
 def _better(one: Found, other: Found) -> Found:
