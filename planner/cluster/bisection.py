@@ -28,7 +28,7 @@ Bools = NDArray[np.bool_]
 
 def bisection_bytes_per_s(cluster: Cluster) -> float:
     """Bytes/s from the first half of a regular cluster to the second, in one direction; 0 for a single device."""
-    torus = torus_of(cluster)
+    torus = _torus(cluster)
     if cluster.nodes == 1 and torus is None:
         return _inside_cut(cluster)
     half = cluster.nodes // 2
@@ -43,10 +43,16 @@ def bisection_bytes_per_s(cluster: Cluster) -> float:
     return cut + sum(_star_cut(cluster, half, index) for index in _stars(cluster)) + _network_cut(cluster, half)
 
 
+def _torus(cluster: Cluster) -> Torus | None:
+    """The torus that is halved: not one that ends with the node, of several nodes."""
+    torus = torus_of(cluster)
+    return None if torus is None or (cluster.nodes > 1 and torus.devices == cluster.devices_per_node) else torus
+
+
 def first_half(cluster: Cluster) -> Bools:
     """Which devices are in the half that sends: shape [devices], host by host as the wiring counts them."""
     device = np.arange(cluster.devices)
-    torus = torus_of(cluster)
+    torus = _torus(cluster)
     if torus is None:
         return device < (cluster.nodes // 2 * cluster.devices_per_node if cluster.nodes > 1 else cluster.devices // 2)
     tori = max(cluster.devices // torus.devices, 1)

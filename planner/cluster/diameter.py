@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.inside import Inside, link_shares
-from planner.cluster.torus import Torus, torus_of
+from planner.cluster.torus import Torus, coordinates, torus_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -64,6 +64,9 @@ def _inside_hops(cluster: Cluster, *, rack: bool) -> Ints:
     if cluster.inside is None or rack:
         return switched
     shares = link_shares(cluster.inside)
+    torus = torus_of(cluster)
+    if torus is not None:
+        return _torus_hops(torus, count)
     if shares is not None:
         near = shares[:count, :count] > 0
         twice = (near.astype(np.int64) @ near.astype(np.int64)) > 0
@@ -71,6 +74,15 @@ def _inside_hops(cluster: Cluster, *, rack: bool) -> Ints:
         np.fill_diagonal(hops, 0)
         return hops
     return _pcie_hops(cluster.inside, count) if cluster.inside.topology == "pcie" else switched
+
+
+def _torus_hops(torus: Torus, count: int) -> Ints:
+    """Between the first devices of a torus."""
+    place = coordinates(np.arange(count), torus.shape)
+    apart = np.abs(place[:, None, :] - place[None, :, :])
+    round_the_end = np.where(torus.wrap, np.array(torus.shape) - apart, apart)
+    hops: Ints = np.minimum(apart, round_the_end).sum(axis=-1)
+    return hops
 
 
 def _pcie_hops(inside: Inside, count: int) -> Ints:

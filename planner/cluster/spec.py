@@ -154,6 +154,8 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     node: str | NodeSpec | None = None
     nodes: Count | None = None
     max_nodes: Count | None = None
+    reference: bool = False
+    """Whether measured runs on its accelerator, or one like it, are taken to be on it (`planner validate`)."""
     pue: Figure | None = None
     fabric: tuple[LevelSpec, ...] = ()
     hosts: tuple[MachineSpec, ...] = ()
