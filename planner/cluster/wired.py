@@ -144,9 +144,9 @@ def _links(
                 raise InputError("joins a part with itself", origin=origin, key=f"{key}.ends", value=link.ends[0])
             to_switch = first < hosts <= second
             several = one_a_card and to_switch and told < 0
-            for number in range(cards) if several else [told if to_switch else -1]:
+            for nth in range(cards) if several else [told if to_switch else -1]:
                 ends.append((first, second))
-                card.append(number)
+                card.append(nth)
                 rate.append(each if several else each * link.cables)
                 scale_up.append(link.kind == "scale-up")
     return ends, card, rate, scale_up
