@@ -44,7 +44,7 @@ def best_plans(
 
     Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
     """
-    found = _search(questions, cluster, space, wanted, layouts)
+    found = find(questions, cluster, space, wanted, layouts)
     if not found.tally.feasible:
         from planner.search.misfit import explain_empty
 
@@ -69,7 +69,7 @@ def scored_plan(
     Raises InputError where it breaks a rule, NothingFits where it does not fit in memory.
     """
     wanted = Wanted(top=1)
-    found = _search([training], cluster, space, wanted, layouts)
+    found = find([training], cluster, space, wanted, layouts)
     if not found.tally.feasible:
         from planner.search.misfit import explain_overfull
 
@@ -77,10 +77,10 @@ def scored_plan(
     return document_of(cluster, found, wanted, tokens)
 
 
-def _search(
-    questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, layouts: Sequence[str]
+def find(
+    questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, layouts: Sequence[str] = ORDERS
 ) -> Found:
-    """The search; on an irregular cluster with its ranks placed."""
+    """The search; on an irregular cluster with its ranks placed, their dimensions in one of `layouts`."""
     if cluster.wiring is None:
         return search(questions, space, wanted)
     from planner.search.placement import placed_search
