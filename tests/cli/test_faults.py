@@ -79,7 +79,7 @@ def test_ranks_are_written_where_they_are_placed(tmp_path: Path) -> None:
     lines = ranks.read_text().splitlines()
     assert lines[0] == "rank 0=a1 slot=0"
     assert lines[9] == "rank 9=a3 slot=1"
-    assert len(set(line.partition("=")[2] for line in lines)) == 32
+    assert len({line.partition("=")[2] for line in lines}) == 32
     assert "in the order of the file this plan's step takes" in done.stdout
 
 
