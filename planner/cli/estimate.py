@@ -8,6 +8,18 @@ from typing import Annotated
 import typer
 from typer.models import OptionInfo
 
+from planner.cli.failures import (
+    Asynchronous,
+    CheckpointBandwidth,
+    Failures,
+    MtbfDevice,
+    MtbfNode,
+    RepairTime,
+    RestartTime,
+    Shrink,
+    Spares,
+    read_failures,
+)
 from planner.cli.openings import (
     CommunicationOption,
     CpExchangeOption,
@@ -101,6 +113,15 @@ def estimate(
     order: OrderOption = None,
     shard_group: ShardGroup = None,
     recompute_layers: RecomputeLayers = None,
+    failures: Failures = True,
+    mtbf_device: MtbfDevice = None,
+    mtbf_node: MtbfNode = None,
+    checkpoint_bandwidth: CheckpointBandwidth = None,
+    restart_time: RestartTime = None,
+    repair_time: RepairTime = None,
+    spares: Spares = None,
+    async_checkpoint: Asynchronous = None,
+    shrink: Shrink = False,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -109,6 +130,7 @@ def estimate(
       planner estimate gpt-3-175b --cluster dgx-a100 --nodes 128 --global-batch 1536 \\
         --tp 8 --pp 16 --micro-batch 1 --recompute selective --sequence-parallel --zero 1
     """
+    arguments = dict(locals())
     from planner.cli.inputs import read_number, read_tokens
     from planner.errors import InputError
     from planner.search.answer import scored_plan
@@ -166,4 +188,5 @@ def estimate(
     if len(questions) > 1:
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]
         raise InputError("one plan has one value of each setting", key=several[0], expected="a single value")
-    tell(scored_plan(questions[0], found, space, tokens=whole), form)
+    reliability = read_failures(arguments, found)
+    tell(scored_plan(questions[0], found, space, tokens=whole, reliability=reliability), form)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from planner.cluster import database
 from planner.cluster.accelerator import Accelerator, resolve_accelerator
 from planner.cluster.figures import number, positive
+from planner.cluster.reliability import ReliabilitySpec, StorageSpec, check_reliability
 from planner.cluster.spec import ClusterSpec, HostSpec, LevelSpec, NodeSpec
 from planner.errors import InputError
 
@@ -49,6 +50,9 @@ class Cluster:
     levels: tuple[Level, ...]
     host: Host | None = None
     """None where the node's file does not say all of it."""
+    reliability: ReliabilitySpec | None = None
+    storage: StorageSpec | None = None
+    """What the cluster's file says of failures and checkpoints, if anything."""
 
     @property
     def devices(self) -> int:
@@ -72,6 +76,7 @@ def resolve_cluster(
     if isinstance(accelerator, str):
         accelerator = database.accelerator_spec(accelerator, origin=origin, key="node.accelerator")
     count, per_node = _counts(spec, node, nodes, devices)
+    check_reliability(spec.reliability, spec.storage, origin)
     return Cluster(
         name=spec.name,
         title=spec.title or spec.name,
@@ -80,6 +85,8 @@ def resolve_cluster(
         devices_per_node=per_node,
         levels=_levels(spec, node, per_node, count, origin),
         host=_host(node.host, origin),
+        reliability=spec.reliability,
+        storage=spec.storage,
     )
 
 

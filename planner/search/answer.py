@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from planner.cluster.cluster import Cluster
+from planner.cluster.reliability import Reliability
 from planner.cost.flops import model_flops
 from planner.cost.training import Training
 from planner.search.document import (
@@ -15,6 +16,7 @@ from planner.search.document import (
     Document,
     ModelPart,
     PlanPart,
+    ReliabilityPart,
     RunPart,
     SearchPart,
     TrainingPart,
@@ -32,6 +34,7 @@ def best_plans(
     *,
     tokens: int | None,
     samples: int | None = None,
+    reliability: Reliability | None = None,
 ) -> Document:
     """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
 
@@ -42,7 +45,7 @@ def best_plans(
         from planner.search.misfit import explain_empty
 
         raise explain_empty(cluster, space, found)
-    document = document_of(cluster, found, wanted, tokens)
+    document = document_of(cluster, found, wanted, tokens, reliability)
     if samples is None:
         return document
     from planner.search.uncertainty import first_plan_uncertainty
@@ -51,7 +54,14 @@ def best_plans(
     return msgspec.structs.replace(document, uncertainty=part)
 
 
-def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: int | None) -> Document:
+def scored_plan(
+    training: Training,
+    cluster: Cluster,
+    space: Space,
+    *,
+    tokens: int | None,
+    reliability: Reliability | None = None,
+) -> Document:
     """The document of the single plan that `space` is pinned to.
 
     Raises InputError where it breaks a rule, NothingFits where it does not fit in memory.
@@ -62,15 +72,20 @@ def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: i
         from planner.search.misfit import explain_overfull
 
         raise explain_overfull(cluster, space, found)
-    return document_of(cluster, found, wanted, tokens)
+    return document_of(cluster, found, wanted, tokens, reliability)
 
 
-def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None) -> Document:
-    """What was found, told: all plans of `found`, and of the whole run where its tokens are given."""
+def document_of(
+    cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None, reliability: Reliability | None = None
+) -> Document:
+    """What was found, told: all plans of `found`, of the whole run where its tokens are given, of the first plan what
+    failures leave of it where `reliability` is given.
+    """
     training = found.questions[int(found.question[0])]
     workload, tally = training.workload, found.tally
     parts = plan_parts(found, cluster)
     per_step = training.global_batch * workload.seq_length
+    failures = None if reliability is None else _failures(training, cluster, parts[0], reliability)
     return Document(
         schema_version=SCHEMA_VERSION,
         model=ModelPart(
@@ -112,11 +127,22 @@ def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | No
             exact=True,
         ),
         plans=parts,
-        run=_run(parts[0], tokens, per_step) if tokens else None,
+        run=_run(parts[0], tokens, per_step, failures) if tokens else None,
+        reliability=failures,
         uncertainty=None,
     )
 
 
-def _run(plan: PlanPart, tokens: int, per_step: int) -> RunPart:
+def _failures(
+    training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability
+) -> ReliabilityPart:
+    from planner.search.goodput import reliability_part
+
+    return reliability_part(training, cluster, plan, reliability)
+
+
+def _run(plan: PlanPart, tokens: int, per_step: int, failures: ReliabilityPart | None) -> RunPart:
     steps = -(-tokens // per_step)
-    return RunPart(tokens=tokens, steps=steps, days=steps * plan.step_time_s / 86_400)
+    days = steps * plan.step_time_s / 86_400
+    left = 0.0 if failures is None else failures.goodput_share
+    return RunPart(tokens=tokens, steps=steps, days=days, days_with_failures=days / left if left else None)
