@@ -14,46 +14,33 @@ if TYPE_CHECKING:
     from planner.cluster.reliability import Reliability
     from planner.units import Dimension
 
-_PANEL = "Failures"
-
 Failures = Annotated[
     bool,
-    typer.Option(
-        "--failures/--no-failures", help="Tell what failures leave of the first plan.", rich_help_panel=_PANEL
-    ),
+    typer.Option("--failures/--no-failures", help="Tell what failures leave of the first plan."),
 ]
 MtbfDevice = Annotated[
     str | None,
-    typer.Option(
-        "--mtbf-device", help="Mean time between failures of a device: 50000h, 5y.", rich_help_panel=_PANEL
-    ),
+    typer.Option("--mtbf-device", help="Mean time between failures of a device: 50000h, 5y."),
 ]
 MtbfNode = Annotated[
     str | None,
-    typer.Option("--mtbf-node", help="The same of a node without its devices.", rich_help_panel=_PANEL),
+    typer.Option("--mtbf-node", help="The same of a node without its devices."),
 ]
 CheckpointBandwidth = Annotated[
     str | None,
-    typer.Option(
-        "--checkpoint-bandwidth", help="What the storage takes from the job: 200GB/s.", rich_help_panel=_PANEL
-    ),
+    typer.Option("--checkpoint-bandwidth", help="What the storage takes from the job: 200GB/s."),
 ]
 RestartTime = Annotated[
     str | None,
-    typer.Option(
-        "--restart-time", help="From a failure to the reading of the checkpoint: 10min.", rich_help_panel=_PANEL
-    ),
+    typer.Option("--restart-time", help="From a failure to the reading of the checkpoint: 10min."),
 ]
-RepairTime = Annotated[
-    str | None, typer.Option("--repair-time", help="Until a failed node is a spare again.", rich_help_panel=_PANEL)
-]
+RepairTime = Annotated[str | None, typer.Option("--repair-time", help="Until a failed node is a spare again.")]
 Spares = Annotated[
     str | None,
     typer.Option(
         "--spares",
         metavar="INTEGER",
         help="Nodes beside those of the plan; else as many as pay off.",
-        rich_help_panel=_PANEL,
     ),
 ]
 Asynchronous = Annotated[
@@ -61,14 +48,11 @@ Asynchronous = Annotated[
     typer.Option(
         "--async-checkpoint/--sync-checkpoint",
         help="Write checkpoints beside the training; else as the cluster's file says, or stop for them.",
-        rich_help_panel=_PANEL,
     ),
 ]
 Shrink = Annotated[
     bool,
-    typer.Option(
-        "--shrink", help="Without spares go on with fewer replicas, not wait for the repair.", rich_help_panel=_PANEL
-    ),
+    typer.Option("--shrink", help="Without spares go on with fewer replicas, not wait for the repair."),
 ]
 
 _FIGURES: dict[str, tuple[Dimension, tuple[str, ...]]] = {

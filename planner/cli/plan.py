@@ -266,9 +266,7 @@ def plan(
     for sentence in idle_objectives(objectives, len(batches)):
         warn(sentence)
     wanted = Wanted(objectives, top or (None if pareto else 5), diverse)
-    document = best_plans(
-        questions, found, space, wanted, tokens=whole, samples=samples, reliability=reliability
-    )
+    document = best_plans(questions, found, space, wanted, tokens=whole, samples=samples, reliability=reliability)
     for sentence in unusable(batches[0], space, pins.listed):
         warn(sentence)
     tell(document, form)

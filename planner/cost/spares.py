@@ -1,8 +1,9 @@
 """Spare nodes: how often one is missing, what that costs, and how many pay off.
 
-Nodes fail one after the other and are repaired side by side. While more are out than there are spares the job waits,
-so none fails: the birth-death process of Erlang's loss system (A. K. Erlang 1917), whose answer holds for repair times
-of any distribution. A job that goes on with fewer data-parallel replicas sees the plain Poisson number of nodes out.
+Nodes fail one after the other and are repaired side by side. While more are out than there are spares the job
+waits, so none fails: the birth-death process of Erlang's loss system (A. K. Erlang 1917), whose answer holds for
+repair times of any distribution. A job that goes on with fewer data-parallel replicas sees the plain Poisson number
+of nodes out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import numpy as np
 
 from planner.cluster.reliability import MOST_SPARES
 from planner.cost.arrays import Floats
-
 
 
 def nodes_out(nodes: Floats, devices: Floats, *, device_mtbf_s: float, node_mtbf_s: float, repair_s: float) -> Floats:
@@ -33,7 +33,8 @@ def waiting_share(load: Floats, spares: int) -> Floats:
 def shrunk_share(load: Floats, spares: int, nodes: Floats, replica_nodes: Floats) -> Floats:
     """Share of the work that is missing where the job goes on with fewer replicas of `replica_nodes`, shape [jobs].
 
-    With k > s nodes out, Poisson of mean a, ceil((k - s) / q) replicas of n / q do not run; their whole nodes step in.
+    With k > s nodes out, Poisson of mean a, ceil((k - s) / q) of n / q replicas do not run: their whole nodes step
+    in for others.
     """
     most = min(float(np.max(load) + 10.0 * np.sqrt(np.max(load)) + 20.0), float(np.max(nodes)) + spares)
     out = np.arange(int(most) + 1)
@@ -43,7 +44,8 @@ def shrunk_share(load: Floats, spares: int, nodes: Floats, replica_nodes: Floats
     replica = replica_nodes[..., np.newaxis]
     missing = np.ceil(np.maximum(out - spares, 0) / replica) * replica / nodes[..., np.newaxis]
     beyond = np.maximum(1.0 - np.sum(probability, axis=-1), 0.0)  # nobody is left to run
-    return np.minimum(np.sum(probability * np.minimum(missing, 1.0), axis=-1) + beyond, 1.0)
+    share: Floats = np.sum(probability * np.minimum(missing, 1.0), axis=-1)
+    return np.clip(share + beyond, 0.0, 1.0)
 
 
 def spares_that_pay(load: Floats, nodes: Floats) -> Floats:

@@ -30,10 +30,11 @@ def failures_text(part: ReliabilityPart) -> list[str]:
         "missing nodes": wasted.repair,
     }
     lost = ", ".join(f"{name} {share:.1%}" for name, share in causes.items())
+    pause, goodput = format_duration(saved.blocked_s), format_si(part.goodput_tokens_per_s)
     return [
         f"Failures: one every {format_duration(part.mtbf_s)}; a checkpoint of {format_si(saved.bytes, 'B')} every "
-        f"{format_duration(saved.interval_s)} ({steps}) stops training for {format_duration(saved.blocked_s)}{behind}; "
-        f"goodput {part.goodput_share:.1%} = {format_si(part.goodput_tokens_per_s)} tokens/s (lost: {lost}); "
+        f"{format_duration(saved.interval_s)} ({steps}) stops training for {pause}{behind}; "
+        f"goodput {part.goodput_share:.1%} = {goodput} tokens/s (lost: {lost}); "
         f"{_spare_nodes(spares.nodes, spares.recommended)}.",
         f"Assumed: {_assumed(part.assumed)}.",
     ]

@@ -133,9 +133,7 @@ def document_of(
     )
 
 
-def _failures(
-    training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability
-) -> ReliabilityPart:
+def _failures(training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability) -> ReliabilityPart:
     from planner.search.goodput import reliability_part
 
     return reliability_part(training, cluster, plan, reliability)
