@@ -44,8 +44,8 @@ def shrunk_share(load: Floats, spares: int, nodes: Floats, replica_nodes: Floats
     replica = replica_nodes[..., np.newaxis]
     missing = np.ceil(np.maximum(out - spares, 0) / replica) * replica / nodes[..., np.newaxis]
     beyond = np.maximum(1.0 - np.sum(probability, axis=-1), 0.0)  # nobody is left to run
-    share: Floats = np.sum(probability * np.minimum(missing, 1.0), axis=-1)
-    return np.clip(share + beyond, 0.0, 1.0)
+    share: Floats = np.clip(np.sum(probability * np.minimum(missing, 1.0), axis=-1) + beyond, 0.0, 1.0)
+    return share
 
 
 def spares_that_pay(load: Floats, nodes: Floats) -> Floats:
