@@ -40,6 +40,7 @@ from planner.cli.question import (
     Common,
     Convention,
     Devices,
+    Faults,
     FlopsConvention,
     Form,
     FrameworkName,
@@ -54,6 +55,7 @@ from planner.cli.question import (
     ask,
     tell,
 )
+from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
 
 
 class Recompute(StrEnum):
@@ -113,6 +115,9 @@ def estimate(
     order: OrderOption = None,
     shard_group: ShardGroup = None,
     recompute_layers: RecomputeLayers = None,
+    faults: Faults = None,
+    hosts_to: HostfileOption = None,
+    ranks_to: RankfileOption = None,
     failures: Failures = True,
     mtbf_device: MtbfDevice = None,
     mtbf_node: MtbfNode = None,
@@ -149,6 +154,7 @@ def estimate(
         framework,
         launch,
         gradients,
+        tuple(faults or ()),
     )
     numbers = {
         "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "etp": etp, "vpp": vpp, "micro_batch": micro_batch,
@@ -189,4 +195,8 @@ def estimate(
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]
         raise InputError("one plan has one value of each setting", key=several[0], expected="a single value")
     reliability = read_failures(arguments, found)
-    tell(scored_plan(questions[0], found, space, tokens=whole, reliability=reliability), form)
+    document = scored_plan(
+        questions[0], found, space, tokens=whole, layouts=layouts(settings), reliability=reliability
+    )
+    write_ranks(document, hosts_to, ranks_to)
+    tell(document, form)

@@ -46,6 +46,7 @@ from planner.cli.question import (
     Common,
     Convention,
     Devices,
+    Faults,
     FlopsConvention,
     Form,
     Framework,
@@ -61,6 +62,7 @@ from planner.cli.question import (
     ask,
     tell,
 )
+from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
 from planner.errors import InputError
 
 SAMPLES = 200
@@ -153,11 +155,16 @@ def common_of(given: Mapping[str, object]) -> Common:
         framework=None if framework is None else Framework(framework),
         launch=None if launch is None else Launch(launch),
         gradients=None,
+        faults=_texts(given["faults"]),
     )
 
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def plan(
@@ -218,6 +225,9 @@ def plan(
     shard_group: ShardGroup = None,
     recompute_layers: RecomputeLayers = None,
     space_file: SpaceFile = None,
+    faults: Faults = None,
+    hosts_to: HostfileOption = None,
+    ranks_to: RankfileOption = None,
     failures: Failures = True,
     mtbf_device: MtbfDevice = None,
     mtbf_node: MtbfNode = None,
@@ -266,7 +276,17 @@ def plan(
     for sentence in idle_objectives(objectives, len(batches)):
         warn(sentence)
     wanted = Wanted(objectives, top or (None if pareto else 5), diverse)
-    document = best_plans(questions, found, space, wanted, tokens=whole, samples=samples, reliability=reliability)
+    document = best_plans(
+        questions,
+        found,
+        space,
+        wanted,
+        tokens=whole,
+        samples=samples,
+        layouts=layouts(pins.settings),
+        reliability=reliability,
+    )
     for sentence in unusable(batches[0], space, pins.listed):
         warn(sentence)
+    write_ranks(document, hosts_to, ranks_to)
     tell(document, form)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-import msgspec
+from msgspec.structs import replace
 
 from planner.cluster.cluster import Cluster
 from planner.cluster.reliability import Reliability
 from planner.cost.flops import model_flops
+from planner.cost.ranks import ORDERS
 from planner.cost.training import Training
 from planner.search.document import (
     SCHEMA_VERSION,
     ClusterPart,
     Document,
     ModelPart,
+    PlacementPart,
     PlanPart,
     ReliabilityPart,
     RunPart,
     SearchPart,
     TrainingPart,
+    WithoutPart,
 )
 from planner.search.parts import plan_parts
 from planner.search.search import Found, Wanted, search
@@ -34,24 +38,30 @@ def best_plans(
     *,
     tokens: int | None,
     samples: int | None = None,
+    layouts: Sequence[str] = ORDERS,
     reliability: Reliability | None = None,
 ) -> Document:
     """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
 
+    `layouts`: the orders of dimensions that placing the ranks of an irregular cluster may choose from.
+
     Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
     """
-    found = search(questions, space, wanted)
+    found = _search(questions, cluster, space, wanted, layouts)
     if not found.tally.feasible:
         from planner.search.misfit import explain_empty
 
         raise explain_empty(cluster, space, found)
     document = document_of(cluster, found, wanted, tokens, reliability)
+    if document.placement is not None:
+        without = _without_slow(cluster, found, space, wanted)
+        document = replace(document, placement=replace(document.placement, without_slow=without))
     if samples is None:
         return document
     from planner.search.uncertainty import first_plan_uncertainty
 
-    part = first_plan_uncertainty(questions, space, wanted.objectives[0], samples)
-    return msgspec.structs.replace(document, uncertainty=part)
+    part = first_plan_uncertainty(found.questions, space, wanted.objectives[0], samples)
+    return replace(document, uncertainty=part)
 
 
 def scored_plan(
@@ -60,6 +70,7 @@ def scored_plan(
     space: Space,
     *,
     tokens: int | None,
+    layouts: Sequence[str] = ORDERS,
     reliability: Reliability | None = None,
 ) -> Document:
     """The document of the single plan that `space` is pinned to.
@@ -67,12 +78,23 @@ def scored_plan(
     Raises InputError where it breaks a rule, NothingFits where it does not fit in memory.
     """
     wanted = Wanted(top=1)
-    found = search(training, space, wanted)
+    found = _search([training], cluster, space, wanted, layouts)
     if not found.tally.feasible:
         from planner.search.misfit import explain_overfull
 
         raise explain_overfull(cluster, space, found)
     return document_of(cluster, found, wanted, tokens, reliability)
+
+
+def _search(
+    questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, layouts: Sequence[str]
+) -> Found:
+    """The search; on an irregular cluster with its ranks placed."""
+    if cluster.wiring is None:
+        return search(questions, space, wanted)
+    from planner.search.placement import placed_search
+
+    return placed_search(questions, space, wanted, layouts)
 
 
 def document_of(
@@ -128,9 +150,39 @@ def document_of(
         ),
         plans=parts,
         run=_run(parts[0], tokens, per_step, failures) if tokens else None,
+        placement=_placement(cluster, found),
         reliability=failures,
         uncertainty=None,
     )
+
+
+def _placement(cluster: Cluster, found: Found) -> PlacementPart | None:
+    if cluster.wiring is None:
+        return None
+    from planner.search.placement import placement
+
+    placed = placement(found)
+    if placed is None:
+        return None
+    hosts = [cluster.wiring.hosts[host] for host in placed.hosts.tolist()]
+    return PlacementPart(hosts=hosts, as_listed_step_time_s=placed.as_listed_s, without_slow=None)
+
+
+def _without_slow(cluster: Cluster, found: Found, space: Space, wanted: Wanted) -> WithoutPart | None:
+    """The best plan without the hosts that have less of a way out."""
+    from planner.cluster.irregular import without_slow_hosts
+    from planner.search.changes import rebound
+    from planner.search.placement import first_step_time_s, placed_search
+
+    left = without_slow_hosts(cluster)
+    if left is None:
+        return None
+    rest, hosts = left
+    fewer = dataclasses.replace(space, devices=rest.devices)
+    questions = [rebound(one, rest) for one in found.questions]
+    best = placed_search(questions, fewer, dataclasses.replace(wanted, top=1), [found.questions[0].order])
+    step = first_step_time_s(best) if best.tally.feasible else None
+    return WithoutPart(hosts=list(hosts), step_time_s=step)
 
 
 def _failures(training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability) -> ReliabilityPart:

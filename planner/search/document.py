@@ -228,6 +228,25 @@ class ReliabilityPart(Part, frozen=True, kw_only=True):
     assumed: list[AssumedPart]
 
 
+class WithoutPart(Part, frozen=True, kw_only=True):
+    """The same search without the hosts whose way out is narrower than the others'."""
+
+    hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
+    step_time_s: Positive | None
+    """Of the best plan; null where none fits."""
+
+
+class PlacementPart(Part, frozen=True, kw_only=True):
+    """Where ranks are on a cluster whose wiring is told."""
+
+    hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
+    """In the order of the ranks."""
+    as_listed_step_time_s: Positive
+    """The first plan's, with ranks on the hosts in the order of the file."""
+    without_slow: WithoutPart | None
+    """Null where all hosts have the same way out."""
+
+
 class QuantilesPart(Part, frozen=True, kw_only=True):
     """10 %, 50 % and 90 % of the samples are at most these."""
 
@@ -277,6 +296,8 @@ class Document(Part, frozen=True, kw_only=True):
     search: SearchPart
     plans: Annotated[list[PlanPart], msgspec.Meta(min_length=1)]
     run: RunPart | None
+    placement: PlacementPart | None
+    """Null for a regular cluster, whose nodes are all alike."""
     reliability: ReliabilityPart | None
     """Null where failures were not asked for."""
     uncertainty: UncertaintyPart | None
