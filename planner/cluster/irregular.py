@@ -190,7 +190,7 @@ def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool
     near = int(np.bincount(switch_parts(wiring)).max())
     if largest < near < len(wiring.hosts):
         levels.append(Level("leaf", "fat-tree", near * whole, share, card + _crossing(wiring), through_nic=cards))
-    farthest = int(found.distance[found.way_router][:, found.way_router].max())
+    farthest = found.farthest()
     latency = card + (farthest + 1) * _crossing(wiring)
     levels.append(Level("fabric", "fat-tree", 0, share, latency, through_nic=cards))
     return levels

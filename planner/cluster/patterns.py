@@ -40,9 +40,9 @@ class Layout:
     def between(self, device: Ints, other: Ints, amount: Floats) -> Flows:
         """Flows from devices to others; those inside one scale-up part are no flows."""
         out = self.domain_of(device) != self.domain_of(other)
-        source = self.ports.of_device[device[out]]
-        target = self.ports.like(self.ports.card[source], self.host(other[out]))
-        return flows_between(source, target, amount[out], len(self.ports))
+        card = self.ports.card[self.ports.of_device[device[out]]]
+        ends = self.ports.common(self.host(device[out]), self.host(other[out]), card)
+        return flows_between(*ends, amount[out], len(self.ports))
 
 
 def ring(layout: Layout, groups: Ints) -> Flows:
@@ -95,36 +95,64 @@ def exchange(layout: Layout, groups: Ints) -> Flows:
 
 
 def _summed(layout: Layout, group: Ints, leaving: Floats, arriving: Floats) -> tuple[Ints, Floats]:
-    """One group's exchange between kinds of port: from port p, which `out` members use, `held` / size of each one's
-    bytes go to every host, all hosts but those of p's own part. Adds to `leaving` and `arriving`; [ports].
+    """One group's exchange between kinds of port: pairs of kinds as source * ports + target, and their amounts.
 
-    Returns pairs of kinds as source * ports + target, and their amounts.
+    Devices of one host with one card are `out` together; each sends `held` / size of its bytes to a host, all hosts
+    but those of its own part. What each port sends and gets is added to `leaving` and `arriving`, shape [ports].
     """
     ports, size = layout.ports, len(group)
-    port, out = np.unique(ports.of_device[group], return_counts=True)
+    own, out = np.unique(ports.of_device[group], return_counts=True)
     host, held = np.unique(layout.host(group), return_counts=True)
-    domains, of_host = np.unique(layout.domain[host], return_inverse=True)
-    of_port = np.searchsorted(domains, layout.domain[ports.host[port]])
-    inside = summed(of_host, held, len(domains))
-    leaving[port] += out * (size - inside[of_port]) / size
-    by_domain = np.argsort(of_host, kind="stable")
-    begins = np.searchsorted(of_host[by_domain], np.arange(len(domains) + 1))
     pairs, amounts = [], []
-    for card in np.unique(ports.card[port]).tolist():
-        mine = ports.card[port] == card
-        target = ports.like(np.array(card), host)
-        own = np.bincount(of_port[mine], weights=out[mine], minlength=len(domains))
-        np.add.at(arriving, target, held * (out[mine].sum() - own[of_host]) / size)
-        sources, of = np.unique(ports.kind[port[mine]], return_inverse=True)
-        targets, at = np.unique(ports.kind[target], return_inverse=True)
-        whole = np.outer(summed(of, out[mine], len(sources)), summed(at, held, len(targets))) / size
-        # what stays in p's own part is taken out again
-        each, nth = _runs(begins[of_port[mine]], begins[of_port[mine] + 1])
-        stays = by_domain[nth]
-        np.subtract.at(whole, (of[each], at[stays]), out[mine][each] * held[stays] / size)
-        pairs.append((sources[:, None] * len(ports) + targets[None, :]).ravel())
-        amounts.append(whole.ravel())
+    for card in np.unique(ports.card[own]).tolist():
+        mine = np.flatnonzero(ports.card[own] == card)
+        source = _Block(own[mine], out[mine], layout.domain[ports.host[own[mine]]])
+        port = ports.by_card[host, card + 1]
+        has = port >= 0
+        target = _Block(port[has], held[has], layout.domain[host[has]])
+        found = [_crossed(ports, source, target, size, leaving, arriving)]
+        # hosts without this card are reached by the nearest one that both ends have
+        one, other = (index.ravel() for index in np.meshgrid(mine, np.flatnonzero(~has), indexing="ij"))
+        apart = layout.domain[ports.host[own[one]]] != layout.domain[host[other]]
+        one, other = one[apart], other[apart]
+        ends = ports.common(ports.host[own[one]], host[other], np.array(card))
+        amount = out[one] * held[other] / size
+        for end, sum_of in zip(ends, (leaving, arriving), strict=True):
+            np.add.at(sum_of, end, amount)
+        found.append((ports.kind[ends[0]] * len(ports) + ports.kind[ends[1]], amount))
+        for some, more in found:
+            pairs.append(some)
+            amounts.append(more)
     return np.concatenate(pairs), np.concatenate(amounts)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Ports, how many devices each stands for, and the scale-up part of each; arrays of one shape."""
+
+    port: Ints
+    count: Ints
+    domain: Ints
+
+
+def _crossed(
+    ports: Ports, source: _Block, target: _Block, size: int, leaving: Floats, arriving: Floats
+) -> tuple[Ints, Floats]:
+    """Every source to every target of another part, by kinds of port; what stays inside is taken out again."""
+    by_domain = np.argsort(target.domain, kind="stable")
+    ordered = target.domain[by_domain]
+    each, nth = _runs(np.searchsorted(ordered, source.domain), np.searchsorted(ordered, source.domain, side="right"))
+    stays = by_domain[nth]
+    inside = source.count[each] * target.count[stays] / size
+    sent = source.count * target.count.sum() / size - summed(each, inside, len(source.port))
+    got = target.count * source.count.sum() / size - summed(stays, inside, len(target.port))
+    np.add.at(leaving, source.port, sent)
+    np.add.at(arriving, target.port, got)
+    sources, of = np.unique(ports.kind[source.port], return_inverse=True)
+    targets, at = np.unique(ports.kind[target.port], return_inverse=True)
+    whole = np.outer(summed(of, source.count, len(sources)), summed(at, target.count, len(targets))) / size
+    np.subtract.at(whole, (of[each], at[stays]), inside)
+    return (sources[:, None] * len(ports) + targets[None, :]).ravel(), whole.ravel()
 
 
 def _runs(first: Ints, end: Ints) -> tuple[Ints, Ints]:

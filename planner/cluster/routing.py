@@ -8,7 +8,7 @@ others unless they are wired to each other (a torus). Arrays throughout: thousan
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,10 +71,20 @@ class Routes:
     first_way: Ints
     distance: NDArray[np.int16]
 
+    def farthest(self) -> int:
+        """Cables between the routers that are the farthest from each other, of those that are joined at all."""
+        used = np.unique(self.way_router)
+        far = self.distance[np.ix_(used, used)]
+        return int(far[far < _FAR].max(initial=0))
+
     def scarcest(self, flows: Flows) -> float:
         """Bytes/s that one unit of the flows can have where they are thickest; infinite where there are none."""
         out = np.add.reduceat(self.way_bytes_per_s, self.first_way[:-1])
         source, target, amount = self._pairs(flows)
+        if (self.distance[self.way_router[source], self.way_router[target]] == _FAR).any():
+            raise InputError(
+                "hosts have no cards on a common network", key="links", expected="a way between all hosts"
+            )
         load = self._pushed(self.way_router[source], self.way_router[target], amount)
         crowded = (flows.leaving / out, flows.arriving / out, load / self.cable_bytes_per_s)
         worst = max(float(one.max(initial=0.0)) for one in crowded)
@@ -142,9 +152,31 @@ class Ports:
     def __len__(self) -> int:
         return len(self.card)
 
-    def like(self, card: Ints, host: Ints) -> Ints:
-        """Of each host the port whose card has this number, or the nearest one; broadcast together."""
-        return _nearest(self.card, self.host_first, host, card)
+    @cached_property
+    def by_card(self) -> Ints:
+        """The port of each host's card, -1 where it has none, shape [hosts, cards + 1]: the first has no number."""
+        table = np.full((len(self.host_first) - 1, int(self.card.max(initial=-1)) + 2), -1)
+        table[self.host, self.card + 1] = np.arange(len(self))
+        return table
+
+    def common(self, host: Ints, other: Ints, card: Ints) -> tuple[Ints, Ints]:
+        """Ports of two hosts with the same card, the one wanted or the nearest that both have, the lower of two.
+
+        Where they have none in common, the first port of each. All arguments broadcast together.
+        """
+        host, other, card = np.broadcast_arrays(host, other, card)
+        one, two = self.host_first[host], self.host_first[other]
+        found = np.zeros(host.shape, dtype=bool)
+        cards = self.by_card.shape[1]
+        for step in sorted(range(-cards, cards + 1), key=lambda step: (abs(step), step)):
+            if found.all():
+                break
+            place = np.clip(card + 1 + step, 0, cards - 1)
+            ports = self.by_card[host, place], self.by_card[other, place]
+            fresh = ~found & (ports[0] >= 0) & (ports[1] >= 0)
+            one, two = np.where(fresh, ports[0], one), np.where(fresh, ports[1], two)
+            found = found | fresh
+        return one, two
 
 
 @lru_cache(maxsize=8)
