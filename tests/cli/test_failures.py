@@ -156,3 +156,11 @@ def test_what_is_told_in_a_terminal() -> None:
     assert any(line.startswith("1.00 T tokens:") and line.endswith(" with failures.") for line in lines)
     quiet = call("planner", "estimate", *QUESTION, "--no-failures").stdout
     assert "Failures" not in quiet and "with failures" not in quiet
+
+
+def test_a_cluster_with_a_fault_is_told_of_too(tmp_path: Path) -> None:
+    code, out, err = lab_with(OWN, tmp_path, "--fault", "node-3=0.5")
+    assert code == 0, err
+    document = json.loads(out)
+    figures = {one["name"]: one["source"] for one in document["reliability"]["assumed"]}
+    assert document["placement"] is not None and figures["device_mtbf_s"] == "the cluster's file"
