@@ -41,7 +41,7 @@ def failures_text(part: ReliabilityPart) -> list[str]:
 
 
 def _spare_nodes(nodes: int, recommended: int) -> str:
-    told = "1 spare node" if nodes == 1 else f"{nodes:,} spare nodes"
+    told = {0: "no spare node", 1: "1 spare node"}.get(nodes, f"{nodes:,} spare nodes")
     return told if nodes == recommended else f"{told}, {recommended:,} would pay off"
 
 
