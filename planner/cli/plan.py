@@ -9,6 +9,18 @@ from typing import Annotated
 
 import typer
 
+from planner.cli.failures import (
+    Asynchronous,
+    CheckpointBandwidth,
+    Failures,
+    MtbfDevice,
+    MtbfNode,
+    RepairTime,
+    RestartTime,
+    Shrink,
+    Spares,
+    read_failures,
+)
 from planner.cli.openings import (
     CommunicationOption,
     CpExchangeOption,
@@ -216,6 +228,15 @@ def plan(
     faults: Faults = None,
     hosts_to: HostfileOption = None,
     ranks_to: RankfileOption = None,
+    failures: Failures = True,
+    mtbf_device: MtbfDevice = None,
+    mtbf_node: MtbfNode = None,
+    checkpoint_bandwidth: CheckpointBandwidth = None,
+    restart_time: RestartTime = None,
+    repair_time: RepairTime = None,
+    spares: Spares = None,
+    async_checkpoint: Asynchronous = None,
+    shrink: Shrink = False,
 ) -> None:
     """Find the best way to train MODEL on a cluster.
 
@@ -245,6 +266,7 @@ def plan(
     if diverse and pareto is not None:
         raise InputError("a front is told as it is", key="--diverse, --pareto", expected="one of the two")
     batches, found, space = ask(common_of(given), pins.allowed)
+    reliability = read_failures(given, found)
     objectives = read_objectives(objective, pareto, critical_batch, batches=len(batches), run=whole)
     check_known(objectives, batches[0])
     check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
@@ -255,7 +277,14 @@ def plan(
         warn(sentence)
     wanted = Wanted(objectives, top or (None if pareto else 5), diverse)
     document = best_plans(
-        questions, found, space, wanted, tokens=whole, samples=samples, layouts=layouts(pins.settings)
+        questions,
+        found,
+        space,
+        wanted,
+        tokens=whole,
+        samples=samples,
+        layouts=layouts(pins.settings),
+        reliability=reliability,
     )
     for sentence in unusable(batches[0], space, pins.listed):
         warn(sentence)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from planner.cluster import database
 from planner.cluster.accelerator import Accelerator, resolve_accelerator
 from planner.cluster.figures import number, positive
 from planner.cluster.inside import CUBE_MESH_DEVICES, Inside
+from planner.cluster.reliability import ReliabilitySpec, StorageSpec, check_reliability
 from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, LevelSpec, NicSpec, NodeSpec
 from planner.errors import InputError
 
@@ -85,6 +86,9 @@ class Cluster:
     """How a whole node's devices are joined; None where nothing is known."""
     wiring: Wiring | None = None
     """None for a regular cluster: its levels say all."""
+    reliability: ReliabilitySpec | None = None
+    storage: StorageSpec | None = None
+    """What the cluster's file says of failures and checkpoints, if anything."""
 
     @property
     def devices(self) -> int:
@@ -124,8 +128,11 @@ def resolve_cluster(
     if spec.hosts or spec.faults or faults:
         from planner.cluster.irregular import irregular_cluster
 
-        return irregular_cluster(spec, origin, faults, nodes=nodes, devices=devices)
-    return regular_cluster(spec, origin, nodes=nodes, devices=devices)
+        found = irregular_cluster(spec, origin, faults, nodes=nodes, devices=devices)
+    else:
+        found = regular_cluster(spec, origin, nodes=nodes, devices=devices)
+    check_reliability(spec.reliability, spec.storage, origin)
+    return replace(found, reliability=spec.reliability, storage=spec.storage)
 
 
 def regular_cluster(

@@ -97,7 +97,8 @@ def _ends(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: s
             links &= wiring.card == (int(told) if told.isdecimal() else -2)
             if not links.any():
                 cards = np.unique(wiring.card[(wiring.ends == places[part]).any(axis=1)]).tolist()
-                expected = f"a card of {part}: {', '.join(map(str, cards))}"
+                numbers = ", ".join(str(card) for card in cards if card >= 0)
+                expected = f"a card of {part}: {numbers}" if numbers else f"a link such as {part} - leaf-0"
                 raise InputError("has no such card", origin=origin, key=key, value=name, expected=expected)
         found.append(links)
     return found

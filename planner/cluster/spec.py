@@ -12,6 +12,7 @@ import msgspec
 
 from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.figures import Figure, Source, check_figures
+from planner.cluster.reliability import ReliabilitySpec, StorageSpec
 from planner.decode import Format, decode
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=16_777_216)]
@@ -163,6 +164,8 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     links: tuple[CableSpec, ...] = ()
     faults: tuple[FaultSpec, ...] = ()
     pools: tuple[PoolSpec, ...] = ()
+    reliability: ReliabilitySpec | None = None
+    storage: StorageSpec | None = None
     sources: dict[str, Source] = {}
 
 

@@ -27,7 +27,8 @@ def wiring_of(spec: ClusterSpec, origin: str) -> tuple[Wiring, NodeSpec]:
     hosts, devices = _hosts(spec, node, origin)
     switches, latency, adds = _switches(spec, origin)
     places = _places(hosts, switches, origin)
-    ends, card, rate, scale_up = _links(spec.links, places, len(hosts), origin)
+    cards = node.nic.count if node.nic is not None else 0
+    ends, card, rate, scale_up = _links(spec.links, places, len(hosts), cards, origin)
     inside = positive(node.link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
     inside_latency = number(node.link.latency, "s", origin=origin, key="node.link.latency")
     nic = number(node.nic.latency, "s", origin=origin, key="node.nic.latency") if node.nic else inside_latency
@@ -117,31 +118,37 @@ def _places(hosts: Sequence[str], switches: Sequence[str], origin: str) -> dict[
 
 
 def _links(
-    links: Sequence[CableSpec], places: dict[str, int], hosts: int, origin: str
+    links: Sequence[CableSpec], places: dict[str, int], hosts: int, cards: int, origin: str
 ) -> tuple[list[tuple[int, int]], list[int], list[float], list[bool]]:
-    """Every pair of ends, a host first, with its card, bandwidth and kind."""
+    """Every pair of ends, a host first, with its card, bandwidth and kind.
+
+    As many cables as a node has network cards lead one to each.
+    """
     ends: list[tuple[int, int]] = []
     card: list[int] = []
     rate: list[float] = []
     scale_up: list[bool] = []
     for index, link in enumerate(links):
         key = f"links[{index}]"
-        each = positive(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth") * link.cables
+        each = positive(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
         left, right = (
             [_end(name, places, origin, key) for name in _names(end, origin, f"{key}.ends")] for end in link.ends
         )
-        if len(ends) + len(left) * len(right) > _MOST_LINKS:
-            raise InputError(
-                "too many links", origin=origin, key=f"{key}.ends", expected=f"at most {_MOST_LINKS:,} in all"
-            )
+        one_a_card = link.cables == cards and link.kind == "network"
+        if len(ends) + len(left) * len(right) * (cards if one_a_card else 1) > _MOST_LINKS:
+            expected = f"at most {_MOST_LINKS:,} in all"
+            raise InputError("too many links", origin=origin, key=f"{key}.ends", expected=expected)
         for one, other in itertools.product(left, right):
-            (first, of_first), (second, _) = sorted((one, other))
+            (first, told), (second, _) = sorted((one, other))
             if first == second:
                 raise InputError("joins a part with itself", origin=origin, key=f"{key}.ends", value=link.ends[0])
-            ends.append((first, second))
-            card.append(of_first if second >= hosts else -1)
-            rate.append(each)
-            scale_up.append(link.kind == "scale-up")
+            to_switch = first < hosts <= second
+            several = one_a_card and to_switch and told < 0
+            for nth in range(cards) if several else [told if to_switch else -1]:
+                ends.append((first, second))
+                card.append(nth)
+                rate.append(each if several else each * link.cables)
+                scale_up.append(link.kind == "scale-up")
     return ends, card, rate, scale_up
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from planner.cluster.cluster import Cluster
+from planner.cluster.reliability import Reliability
 from planner.cost.flops import model_flops
 from planner.cost.ranks import ORDERS
 from planner.cost.training import Training
@@ -18,6 +19,7 @@ from planner.search.document import (
     ModelPart,
     PlacementPart,
     PlanPart,
+    ReliabilityPart,
     RunPart,
     SearchPart,
     TrainingPart,
@@ -37,6 +39,7 @@ def best_plans(
     tokens: int | None,
     samples: int | None = None,
     layouts: Sequence[str] = ORDERS,
+    reliability: Reliability | None = None,
 ) -> Document:
     """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
 
@@ -44,12 +47,12 @@ def best_plans(
 
     Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
     """
-    found = _search(questions, cluster, space, wanted, layouts)
+    found = find(questions, cluster, space, wanted, layouts)
     if not found.tally.feasible:
         from planner.search.misfit import explain_empty
 
         raise explain_empty(cluster, space, found)
-    document = document_of(cluster, found, wanted, tokens)
+    document = document_of(cluster, found, wanted, tokens, reliability)
     if document.placement is not None:
         without = _without_slow(cluster, found, space, wanted)
         document = replace(document, placement=replace(document.placement, without_slow=without))
@@ -62,25 +65,31 @@ def best_plans(
 
 
 def scored_plan(
-    training: Training, cluster: Cluster, space: Space, *, tokens: int | None, layouts: Sequence[str] = ORDERS
+    training: Training,
+    cluster: Cluster,
+    space: Space,
+    *,
+    tokens: int | None,
+    layouts: Sequence[str] = ORDERS,
+    reliability: Reliability | None = None,
 ) -> Document:
     """The document of the single plan that `space` is pinned to.
 
     Raises InputError where it breaks a rule, NothingFits where it does not fit in memory.
     """
     wanted = Wanted(top=1)
-    found = _search([training], cluster, space, wanted, layouts)
+    found = find([training], cluster, space, wanted, layouts)
     if not found.tally.feasible:
         from planner.search.misfit import explain_overfull
 
         raise explain_overfull(cluster, space, found)
-    return document_of(cluster, found, wanted, tokens)
+    return document_of(cluster, found, wanted, tokens, reliability)
 
 
-def _search(
-    questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, layouts: Sequence[str]
+def find(
+    questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, layouts: Sequence[str] = ORDERS
 ) -> Found:
-    """The search; on an irregular cluster with its ranks placed."""
+    """The search; on an irregular cluster with its ranks placed, their dimensions in one of `layouts`."""
     if cluster.wiring is None:
         return search(questions, space, wanted)
     from planner.search.placement import placed_search
@@ -88,12 +97,17 @@ def _search(
     return placed_search(questions, space, wanted, layouts)
 
 
-def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None) -> Document:
-    """What was found, told: all plans of `found`, and of the whole run where its tokens are given."""
+def document_of(
+    cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None, reliability: Reliability | None = None
+) -> Document:
+    """What was found, told: all plans of `found`, of the whole run where its tokens are given, of the first plan what
+    failures leave of it where `reliability` is given.
+    """
     training = found.questions[int(found.question[0])]
     workload, tally = training.workload, found.tally
     parts = plan_parts(found, cluster)
     per_step = training.global_batch * workload.seq_length
+    failures = None if reliability is None else _failures(training, cluster, parts[0], reliability)
     return Document(
         schema_version=SCHEMA_VERSION,
         model=ModelPart(
@@ -135,8 +149,9 @@ def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | No
             exact=True,
         ),
         plans=parts,
-        run=_run(parts[0], tokens, per_step) if tokens else None,
+        run=_run(parts[0], tokens, per_step, failures) if tokens else None,
         placement=_placement(cluster, found),
+        reliability=failures,
         uncertainty=None,
     )
 
@@ -170,6 +185,14 @@ def _without_slow(cluster: Cluster, found: Found, space: Space, wanted: Wanted) 
     return WithoutPart(hosts=list(hosts), step_time_s=step)
 
 
-def _run(plan: PlanPart, tokens: int, per_step: int) -> RunPart:
+def _failures(training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability) -> ReliabilityPart:
+    from planner.search.goodput import reliability_part
+
+    return reliability_part(training, cluster, plan, reliability)
+
+
+def _run(plan: PlanPart, tokens: int, per_step: int, failures: ReliabilityPart | None) -> RunPart:
     steps = -(-tokens // per_step)
-    return RunPart(tokens=tokens, steps=steps, days=steps * plan.step_time_s / 86_400)
+    days = steps * plan.step_time_s / 86_400
+    left = 0.0 if failures is None else failures.goodput_share
+    return RunPart(tokens=tokens, steps=steps, days=days, days_with_failures=days / left if left else None)
