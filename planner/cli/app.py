@@ -28,6 +28,7 @@ def planner_app() -> typer.Typer:
     from planner.cli.estimate import estimate
     from planner.cli.models import models_app
     from planner.cli.schema import schema
+    from planner.cli.topology import topology
     from planner.cli.validate import validate
     from planner.cli.whatif import what_if
 
@@ -41,6 +42,7 @@ def planner_app() -> typer.Typer:
     app.command("plan")(plan)
     app.command("estimate")(estimate)
     app.command("what-if")(what_if)
+    app.command("topology")(topology)
     app.command("validate")(validate)
     app.command("schema")(schema)
     app.add_typer(models_app, name="models")

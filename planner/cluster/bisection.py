@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.inside import Inside, link_shares
 from planner.cluster.torus import Torus, coordinates, torus_of
+from planner.cluster.wiring import Wiring
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -240,3 +241,18 @@ def max_flow_bytes_per_s(graph: nx.Graph[str], first: set[str], second: set[str]
                 flow.add_edge(tail, head, capacity=0)
             flow.edges[tail, head]["capacity"] += round(edge["bandwidth_bytes_per_s"])
     return float(nx.maximum_flow_value(flow, "the first half", "the second half"))
+
+
+def wiring_bisection_bytes_per_s(wiring: Wiring) -> float:
+    """Bytes/s from the first half of a wiring's hosts to the others, over all its links: a maximum flow."""
+    half = len(wiring.hosts) // 2
+    if not half:
+        return 0.0
+    import networkx as nx
+
+    graph: nx.Graph[str] = nx.Graph()
+    names = wiring.vertices
+    for (one, other), rate in zip(wiring.ends.tolist(), wiring.bandwidth_bytes_per_s.tolist(), strict=True):
+        held = graph.get_edge_data(names[one], names[other], {"bandwidth_bytes_per_s": 0.0})
+        graph.add_edge(names[one], names[other], bandwidth_bytes_per_s=held["bandwidth_bytes_per_s"] + rate)
+    return max_flow_bytes_per_s(graph, set(wiring.hosts[:half]), set(wiring.hosts[half:]))

@@ -52,8 +52,10 @@ def device_graph(wiring: Wiring, inside: Inside | None = None, torus: Torus | No
                 if name not in graph:
                     graph.add_node(name, kind=re.sub(r".*/|-\d+$", "", name), host=host)
             _add(graph, one, other, rate, scale_up=True)
+    cards = np.zeros(len(wiring.vertices), dtype=np.int64)
+    np.maximum.at(cards, wiring.ends[:, 0], wiring.card + 1)
     for link in range(len(wiring.ends)):
-        for one, other, rate in _cable_edges(wiring, link, torus):
+        for one, other, rate in _cable_edges(wiring, link, cards, torus):
             direct = bool(wiring.scale_up[link]) or int(wiring.ends[link].max()) < len(wiring.hosts)
             _add(graph, one, other, rate, scale_up=direct)
     return graph
@@ -122,8 +124,8 @@ def _pcie_edges(host: str, count: int, inside: Inside, rate: float) -> Iterator[
             yield f"{host}/host-bridge-{other}", f"{host}/host-bridge-{one}", rate * inside.bridge_share
 
 
-def _cable_edges(wiring: Wiring, link: int, torus: Torus | None) -> Iterator[Edge]:
-    """The edges that one link of a wiring stands for."""
+def _cable_edges(wiring: Wiring, link: int, cards: Ints, torus: Torus | None) -> Iterator[Edge]:
+    """The edges that one link of a wiring stands for; `cards`: network cards of each host."""
     one, other = wiring.ends[link].tolist()
     rate, hosts, names = float(wiring.bandwidth_bytes_per_s[link]), len(wiring.hosts), wiring.vertices
     if one >= hosts and other >= hosts:
@@ -136,13 +138,9 @@ def _cable_edges(wiring: Wiring, link: int, torus: Torus | None) -> Iterator[Edg
         for here, there in pairs:
             yield f"{names[one]}/{here}", f"{names[other]}/{there}", rate / len(pairs)
         return
-    served = _served(int(wiring.devices[one]), int(wiring.card[link]), _cards(wiring, one))
+    served = _served(int(wiring.devices[one]), int(wiring.card[link]), int(cards[one]))
     for device in served:
         yield f"{names[one]}/{device}", names[other], rate / len(served)
-
-
-def _cards(wiring: Wiring, host: int) -> int:
-    return int(wiring.card[wiring.ends[:, 0] == host].max(initial=-1)) + 1
 
 
 def _served(devices: int, card: int, cards: int) -> list[int]:
