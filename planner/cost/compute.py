@@ -23,9 +23,6 @@ Floats = NDArray[np.float64]
 _BLOCK = 128
 _MERGED_BYTES = 12.0
 """Of one value of the attention's output for each further step of the ring: 32-bit sum read and written."""
-_SCORE_TRAFFIC = {"forward": 10.0, "backward": 16.0}
-"""Bytes that unfused attention moves for one query-key pair of one head (16-bit scores written, read and
-written by the softmax and by dropout, read by the product with V; about twice that backward)."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +181,8 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
     traffic = op.heads * pairs * (training.value_bytes / 2.0) / memory_rate(training)
     launches = 5 * fitted.kernel_launch_s
     return _unweighted(
-        product + traffic * _SCORE_TRAFFIC["forward"] + launches,
-        2 * product + traffic * _SCORE_TRAFFIC["backward"] + 2 * launches,
+        product + traffic * training.framework.scores[0] + launches,
+        2 * product + traffic * training.framework.scores[1] + 2 * launches,
     )
 
 
@@ -199,7 +196,7 @@ def merging_seconds(training: Training, op: Operator, shard: Shard, cp: NDArray[
 
 def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:
     """Bound by memory: the backward pass moves the gradient beside what the forward pass moved."""
-    if op.traffic_bytes == 0:
+    if op.traffic_bytes == 0 or (op.beside_convolution and _fuses_neighbours(training)):
         return _unweighted(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
     cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
     unfused = (op.composite and training.launch == "eager") or (op.unfused and not training.framework.fuses_experts)
@@ -210,6 +207,11 @@ def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:
     seconds = passes * moved / memory_rate(training)
     launch = training.calibration.kernel_launch_s
     return _unweighted(seconds + launch, 1.5 * seconds + launch)
+
+
+def _fuses_neighbours(training: Training) -> bool:
+    """Whether what stands beside a convolution is computed in it: by XLA on TPUs, not by the libraries of GPUs."""
+    return training.framework.fuses_neighbours and training.accelerator.architecture.startswith("tpu")
 
 
 def loss(training: Training, op: Loss, shard: Shard) -> Passes:

@@ -29,7 +29,7 @@ def convolution(training: Training, op: Convolution, shard: Shard) -> Passes:
 
     def seconds(m: Floats, n: Floats, k: Floats, *, packed: tuple[int, int]) -> Floats:
         """One multiply of every group; each of the three moves input, weights and output, or their gradients."""
-        compute = multiply_seconds(training, m, n, k, rate=gemm_rate(training, full_precision=False))
+        compute = multiply_seconds(training, m, n, k, rate=gemm_rate(training, full_precision=True))
         if op.groups > 1:
             compute = _in_groups(training, op, (m, n, k), packed)
         return np.maximum(compute, moved) + training.calibration.kernel_launch_s
@@ -55,7 +55,7 @@ def _in_groups(
     both = halves[first] * halves[second] / (sizes[first] * sizes[second])
     together = np.clip(np.sqrt(both), 1.0, op.groups)
     m, n, k = (size * together if i in packed else size for i, size in enumerate(sizes))
-    rate = gemm_rate(training, full_precision=False)
+    rate = gemm_rate(training, full_precision=True)
     blocks = op.groups / together * multiply_seconds(training, m, n, k, rate=rate)
     peak = training.accelerator.peak_flops.get("fp32")
     if not peak:

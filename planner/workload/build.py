@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from planner.workload.lower import build_network
+from planner.workload.network import NetworkSpec
 from planner.workload.operators import (
     AttentionCore,
     ExpertLinear,
@@ -18,8 +20,10 @@ from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec
 _B16 = 2  # bytes of a 16-bit activation
 
 
-def build_workload(spec: ModelSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
-    """The operators of `spec` for one sequence length (the description's own where None)."""
+def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
+    """The operators of `spec` for one sequence length (the description's own where None, and of an image)."""
+    if isinstance(spec, NetworkSpec):
+        return build_network(spec)
     return Workload(
         name=spec.name,
         title=spec.title or spec.name,

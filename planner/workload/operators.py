@@ -161,6 +161,8 @@ class Pointwise:
     """A chain of several kernels unless the framework has a kernel for this very activation (biased experts)."""
     composite: bool = False
     """A chain of several kernels where the framework does not fuse it (RMSNorm, rotary, gated activation)."""
+    beside_convolution: bool = False
+    """Of a convolutional network: part of the convolution beside it where a compiler fuses them."""
 
 
 @dataclass(frozen=True, slots=True)

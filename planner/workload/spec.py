@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.decode import Format, decode
+from planner.decode import Format, converted, parse
 from planner.errors import InputError
 
 MOST_LAYERS = 4096
@@ -126,7 +126,12 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 def parse_spec(text: str, file_format: Format, origin: str) -> ModelSpec:
     """Read one model description. Raises InputError naming origin, key and what was expected."""
-    return checked(decode(text, file_format, ModelSpec, origin), origin)
+    return spec_of(parse(text, file_format, origin), origin)
+
+
+def spec_of(raw: Mapping[str, object], origin: str) -> ModelSpec:
+    """The same from a file's keys."""
+    return checked(converted(raw, ModelSpec, origin), origin)
 
 
 def _with_ends(spec: ModelSpec, origin: str) -> ModelSpec:
