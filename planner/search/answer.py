@@ -82,6 +82,7 @@ def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | No
             hidden_size=workload.hidden_size,
             heads=workload.heads,
             seq_length=workload.seq_length,
+            sample=workload.sample,
             note=workload.note,
         ),
         cluster=ClusterPart(

@@ -12,7 +12,7 @@ import msgspec
 from planner.cost.training import CpExchange, FrameworkName, Gradients, Launch, Schedule
 from planner.search.objective import ObjectiveName
 
-SCHEMA_VERSION: Literal["1.3"] = "1.3"
+SCHEMA_VERSION: Literal["1.4"] = "1.4"
 
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -36,6 +36,8 @@ class ModelPart(Part, frozen=True, kw_only=True):
     hidden_size: Count
     heads: Count
     seq_length: Count
+    sample: str
+    """What a batch counts: "sequence"; "image" or another word for a model that is not one of language."""
     note: str
     """What was chosen on the user's behalf; empty where nothing was."""
 
@@ -136,6 +138,9 @@ class PlanPart(Part, frozen=True, kw_only=True):
     hidden: dict[str, Amount]
     tokens_per_s: Positive
     tokens_per_s_per_device: Positive
+    samples_per_s: Positive
+    samples_per_s_per_device: Positive
+    """Sequences, images or whatever a batch counts. A model that knows no tokens has one a sample."""
     mfu: Positive
     hfu: Positive
     cost_usd_per_step: Amount | None
@@ -196,7 +201,7 @@ class UncertaintyPart(Part, frozen=True, kw_only=True):
 class Document(Part, frozen=True, kw_only=True):
     """The answer to one question. The best plan is first."""
 
-    schema_version: Literal["1.3"]
+    schema_version: Literal["1.4"]
     model: ModelPart
     cluster: ClusterPart
     training: TrainingPart

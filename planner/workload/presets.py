@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from planner.decode import Format, parse
-from planner.errors import unknown_name
+from planner.errors import InputError, unknown_name
 from planner.workload.network import NetworkSpec, is_network, network_of
 from planner.workload.spec import ModelSpec, spec_of
 
@@ -25,6 +25,14 @@ def preset(name: str) -> ModelSpec | NetworkSpec:
     if name not in names:
         raise unknown_name("model", name, names, key="MODEL")
     return read_spec((_FOLDER / f"{name}.toml").read_text("utf-8"), "toml", f"{name}.toml")
+
+
+def transformer_preset(name: str) -> ModelSpec:
+    """The named preset where it is a transformer. Raises InputError for any other."""
+    spec = preset(name)
+    if isinstance(spec, NetworkSpec):
+        raise InputError("is no transformer", key="MODEL", value=name, expected="a preset with layers of attention")
+    return spec
 
 
 def read_spec(text: str, file_format: Format, origin: str) -> ModelSpec | NetworkSpec:
