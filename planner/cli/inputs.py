@@ -55,7 +55,9 @@ def read_model(name: str, seq_length: int | None) -> Workload:
         raise InputError("unknown model", key="MODEL", value=name, expected=_MODELS, suggestion=nearest(name, known))
     if seq_length is not None and (isinstance(spec, NetworkSpec) or spec.vision is not None):
         expected = "left out: its list of operators or its image says how large a sample is"
-        raise InputError(f"{spec.name} has no sequence to choose", key="--seq-length", value=seq_length, expected=expected)
+        raise InputError(
+            f"{spec.name} has no sequence to choose", key="--seq-length", value=seq_length, expected=expected
+        )
     if isinstance(spec, NetworkSpec):
         return build_workload(spec)
     if seq_length is not None and spec.learned_positions and seq_length > spec.learned_positions:

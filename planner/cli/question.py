@@ -93,7 +93,7 @@ FlopsConvention = Annotated[
 ]
 FrameworkName = Annotated[
     Framework | None,
-    typer.Option("--framework", case_sensitive=False, help="The trainer; else Megatron, on TPUs maxtext."),
+    typer.Option("--framework", case_sensitive=False, help="The trainer; else Megatron, ddp for images, maxtext on TPUs."),
 ]
 LaunchMode = Annotated[
     Launch | None,

@@ -28,7 +28,16 @@ from planner.cost.exchanges import context_exchange, expert_exchange, tensor_exc
 from planner.cost.ranks import ORDERS, strides
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
-from planner.workload.operators import AttentionCore, Convolution, ExpertLinear, Layer, Linear, Loss, Operator, Pointwise
+from planner.workload.operators import (
+    AttentionCore,
+    Convolution,
+    ExpertLinear,
+    Layer,
+    Linear,
+    Loss,
+    Operator,
+    Pointwise,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

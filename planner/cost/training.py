@@ -16,7 +16,9 @@ from planner.workload.operators import Workload
 
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
-FrameworkName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext"]
+FrameworkName = Literal[
+    "megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext"
+]
 Launch = Literal["graph", "fused", "compiled", "eager"]
 Gradients = Literal["fp32", "bf16"]
 Schedule = Literal["1f1b", "zero-bubble"]
@@ -38,10 +40,10 @@ class Framework:
     share of the activations that an eager run's allocator holds beyond them. `saves_quantised`: narrow multiplies
     keep the narrow copy of their input (Transformer Engine), not the 16-bit one (torchao). `hides_experts`: the
     all-to-all of one micro-batch runs beside the compute of another. `fuses_experts`: one kernel does the experts'
-    multiplies, biases and activation. `scores`: bytes that unfused attention moves for one query-key pair of one head,
-    forward and backward, in 16 bit: written, read and written by one kernel for scale, mask and softmax and by dropout,
-    read by the product with V, about twice that backward; or by a kernel each. `fuses_neighbours`: norms, activations
-    and sums are computed as a convolution beside them is read or written (XLA on TPUs).
+    multiplies, biases and activation. `scores`: bytes that unfused attention moves for one query-key pair of one
+    head in 16 bit, forward and backward: written, read and written by one kernel for scale, mask and softmax and by
+    dropout, read by the product with V, about twice that backward; or by a kernel each. `fuses_neighbours`: norms,
+    activations and sums are computed as a convolution beside them is read or written (XLA on TPUs).
     """
 
     name: FrameworkName

@@ -10,7 +10,7 @@ def samples(model: ModelPart) -> str:
     return f"{model.sample}s"
 
 
-def unit(model: ModelPart) -> str:
+def unit_of(model: ModelPart) -> str:
     """What throughput counts, in the singular."""
     return "token" if model.sample == "sequence" else model.sample
 
@@ -22,6 +22,6 @@ def per_second(model: ModelPart, plan: PlanPart) -> tuple[float, float]:
     return plan.samples_per_s, plan.samples_per_s_per_device
 
 
-def units_of(model: ModelPart, tokens: float) -> float:
-    """So many tokens in units."""
+def in_units(model: ModelPart, tokens: float) -> float:
+    """So many tokens in what throughput counts."""
     return tokens if model.sample == "sequence" else tokens / model.seq_length

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from planner.report.console import first_that_fits, plain_table
-from planner.report.counted import per_second, unit, units_of
+from planner.report.counted import in_units, per_second, unit_of
 from planner.search.document import Document, PlanPart, SettingsPart
 from planner.search.objective import effective_tokens
 from planner.units import format_seconds, format_si
@@ -90,7 +90,7 @@ def _words(settings: SettingsPart) -> list[str]:
 
 def _columns(document: Document, *, short: bool) -> list[_Column]:
     """All columns; in short form with abbreviated words and the device's memory told once."""
-    plans, told = document.plans, unit(document.model)
+    plans, told = document.plans, unit_of(document.model)
     split = [plan.strategy for plan in plans]
     modes = {"none": "no", "selective": "sel", "full": "full"} if short else {}
     capacity = plans[0].memory.capacity_bytes / 2**30
@@ -142,8 +142,8 @@ def _objectives(document: Document) -> list[_Column]:
     plans, wanted, model = document.plans, document.search.objectives, document.model
     critical = document.search.critical_batch_tokens or 0.0
     tokens = [effective_tokens(plan.global_batch * model.seq_length, critical) for plan in plans]
-    which, one = "that count" if critical else "", unit(model)
-    worth = [units_of(model, count) for count in tokens]
+    which, one = "that count" if critical else "", unit_of(model)
+    worth = [in_units(model, count) for count in tokens]
     told = {
         "tokens-per-s-per-device": (
             f"{one}s/s/device",

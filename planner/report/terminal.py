@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
-from planner.report.counted import samples, unit, units_of
+from planner.report.counted import in_units, samples, unit_of
 from planner.report.plans import common_settings, print_plans
 from planner.search.document import Document, PlanPart, SearchPart, StrategyPart, UncertaintyPart
 from planner.units import format_bytes, format_parameters, format_seconds, format_si
@@ -48,7 +48,7 @@ def print_document(document: Document, out: Console) -> None:
     out.print(f"Bottleneck: {document.plans[0].bottleneck}", markup=False, soft_wrap=unwrapped)
     if document.run is not None:
         run = document.run
-        count = f"{format_si(units_of(document.model, run.tokens))} {unit(document.model)}s"
+        count = f"{format_si(in_units(document.model, run.tokens))} {unit_of(document.model)}s"
         text = f"{count}: {run.steps:,} steps, {run.days:,.1f} days."
         out.print(text, markup=False, soft_wrap=unwrapped)
     if document.uncertainty is not None:
@@ -89,8 +89,7 @@ def _heading(document: Document) -> list[str]:
     attention = f", {training.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
     nodes = "1 node" if cluster.nodes == 1 else f"{cluster.nodes:,} nodes"
     lines = [
-        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, "
-        f"{sequence}",
+        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, {sequence}",
         f"Cluster   {printable(cluster.title)}: {nodes} x {cluster.devices_per_node} "
         f"{printable(cluster.accelerator)} = {cluster.devices:,} devices",
         f"Step      {training.global_batch:,} {samples(model)}{tokens}, "

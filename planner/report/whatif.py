@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.counted import per_second, samples, unit
+from planner.report.counted import per_second, samples, unit_of
 from planner.report.terminal import TERM_NAMES, printable
 from planner.search.document import ModelPart, PlanPart
 from planner.search.whatif_document import ChangePart, SidePart, WhatIfDocument
@@ -142,7 +142,7 @@ def _memory(old: PlanPart, new: PlanPart) -> Iterator[Row]:
 def _yields(was: ModelPart, becomes: ModelPart, old: PlanPart, new: PlanPart) -> Iterator[Row]:
     both = zip(per_second(was, old), per_second(becomes, new), strict=True)
     for where, (first, second) in zip(("", " a device"), both, strict=True):
-        name = f"{unit(was)}s/s{where}"
+        name = f"{unit_of(was)}s/s{where}"
         yield name, format_si(first), format_si(second), _percent(first, second)
     for name, first, second in (("MFU", old.mfu, new.mfu), ("HFU", old.hfu, new.hfu)):
         yield name, f"{first:.1%}", f"{second:.1%}", f"{100 * (second - first):+.1f} points"
@@ -173,7 +173,9 @@ def _slope(value: float) -> str:
 
 def _sentences(document: WhatIfDocument) -> Iterator[str]:
     kept, speedup = document.kept, document.difference.speedup
-    change = f"{abs(speedup - 1.0):.1%} {'more' if speedup >= 1 else 'fewer'} {unit(document.before.model)}s a second"
+    change = (
+        f"{abs(speedup - 1.0):.1%} {'more' if speedup >= 1 else 'fewer'} {unit_of(document.before.model)}s a second"
+    )
     yield f"{'The best plan stays the same' if document.same_plan else 'Another plan is the best'}: {change}."
     if kept.plan is None or kept.regret is None:
         yield f"The old plan would not run with the changes: {kept.obstacle}."

@@ -265,7 +265,7 @@ def _embedding(spec: ModelSpec) -> Layer:
 
 
 def _head(spec: ModelSpec) -> Layer:
-    """Final norm, projection to the vocabulary or, of the class token, to classes, and loss; or an encoder's pooler."""
+    """Final norm, projection to the vocabulary or of the class token to classes, loss; or an encoder's pooler."""
     hidden, vocab = spec.hidden_size, spec.vocab_size
     operators: list[Operator] = []
     if spec.final_norm:

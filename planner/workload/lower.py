@@ -31,10 +31,10 @@ _NORM_PASSES = 3
 
 
 def build_network(spec: NetworkSpec) -> Workload:
-    """The operators of `spec`; a batch counts samples, of one token each. Raises InputError where sizes do not fit."""
+    """The operators of `spec`; a sample is one token. Raises InputError where sizes do not fit."""
     shape = Shape(*spec.input, *(1,) * (3 - len(spec.input)))
     stem, shape = _layer(spec.stem, shape, spec.origin, first=True)
-    runs = []
+    runs: list[LayerRun] = []
     for section in spec.layers:
         first = not spec.stem.operators and not runs
         layer, made = _layer(section, shape, spec.origin, first=first)

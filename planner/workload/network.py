@@ -159,7 +159,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """The keys at the top."""
 
     name: str
-    input: Annotated[list[Size], msgspec.Meta(min_length=2, max_length=3)]
+    input: list[Size]
     layers: Annotated[list[_Layer], msgspec.Meta(min_length=1, max_length=MOST_LAYERS)]
     title: str = ""
     sample: str = "sample"
@@ -209,6 +209,9 @@ def network_of(raw: Mapping[str, object], origin: str) -> NetworkSpec:
     if not _SAMPLE.fullmatch(file.sample):
         expected = 'one word in the singular, such as "image"'
         raise InputError("not a name", origin=origin, key="sample", value=file.sample, expected=expected)
+    if len(file.input) not in (2, 3):
+        expected = "[channels, height, width] or [channels, length]"
+        raise InputError("wrong length", origin=origin, key="input", value=file.input, expected=expected)
     count = sum(layer.repeat for layer in file.layers)
     if count > MOST_LAYERS:
         expected = f"at most {MOST_LAYERS:,} layers together"

@@ -66,9 +66,11 @@ def steps_of(section: Section, given: Shape, origin: str) -> list[Step]:
         fault = _Fault(origin, f"{section.key}.operators[{i}]")
         if op.name in names:
             raise fault.of("the name is taken", "name", op.name, "a name of its own in this layer")
-        sources = (_found(op.source, names, fault, "from"),) if op.source else (len(steps) - 1,)
+        first = _found(op.source, names, fault, "from") if op.source else len(steps) - 1
         others = op.others if isinstance(op, file.JoinOp) else []
-        sources += tuple(_found(name, names, fault, "with") for name in others)
+        if isinstance(op, file.JoinOp) and not others:
+            raise fault.of("joins nothing", "with", "[]", 'the names of other operators, or "input"')
+        sources = (first, *(_found(name, names, fault, "with") for name in others))
         for part in _parts(op):
             read = [given if at == GIVEN else steps[at].made for at in sources]
             name = part.name or f"{part.op}_{len(steps) + 1}"
@@ -103,6 +105,9 @@ def _made(op: _Op, read: list[Shape], fault: _Fault) -> Shape:
     """The shape of an operator's output."""
     given = read[0]
     if isinstance(op, file.ConvolutionOp):
+        if op.op == "conv1d" and (given.width > 1 or isinstance(op.kernel, tuple)):
+            shown = f"{given.channels} x {given.height} x {given.width}"
+            raise fault.of("slides over one dimension", "op", f"conv1d over {shown}", "conv2d, or a width of 1")
         for key, channels in (("groups", given.channels), ("out", op.out)):
             if channels % op.groups:
                 raise fault.of("does not fit the groups", key, op.groups, f"a divisor of {channels} channels")
