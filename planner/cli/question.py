@@ -45,6 +45,7 @@ class Framework(StrEnum):
     FSDP2 = "fsdp2"
     FSDP = "fsdp"
     DEEPSPEED = "deepspeed"
+    DDP = "ddp"
     MAXTEXT = "maxtext"
 
 
