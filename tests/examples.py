@@ -56,6 +56,39 @@ DEFAULTS = {
 }
 
 
+WIRED = """
+[[hosts]]
+name = "n[0-3]"
+
+[[switches]]
+name = "leaf[0-1]"
+
+[[switches]]
+name = "spine"
+
+[[links]]
+ends = ["n[0-1]", "leaf0"]
+bandwidth = "200Gb/s"
+cables = 4
+
+[[links]]
+ends = ["n[2-3]", "leaf1"]
+bandwidth = "200Gb/s"
+cables = 4
+
+[[links]]
+ends = ["leaf[0-1]", "spine"]
+bandwidth = "{up}Gb/s"
+"""
+
+
+def wired(oversubscription: float = 1.0) -> Cluster:
+    """The same cluster told cable by cable."""
+    node = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
+    text = node + WIRED.format(up=1600 / oversubscription)
+    return resolve_cluster(parse_cluster(text, "toml", "wired.toml"), "wired.toml")
+
+
 def lab(**changes: float) -> Cluster:
     """A cluster of a few nodes with any figure changed."""
     return resolve_cluster(parse_cluster(LAB.format(**{**DEFAULTS, **changes}), "toml", "lab.toml"), "lab.toml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from planner.units import parse_count
 if TYPE_CHECKING:
     from planner.cluster.accelerator import Accelerator
     from planner.cluster.cluster import Cluster
+    from planner.cluster.spec import ClusterSpec
     from planner.workload.network import NetworkSpec
     from planner.workload.operators import Workload
     from planner.workload.spec import ModelSpec
@@ -89,10 +91,24 @@ def _model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | Network
     return spec, ""
 
 
-def read_cluster(name: str, nodes: int | None, devices: int | None) -> Cluster:
-    """A preset or a cluster file, with the user's number of nodes or devices. Raises InputError."""
-    from planner.cluster import database
+def read_cluster(
+    name: str, nodes: int | None = None, devices: int | None = None, faults: Collection[str] = ()
+) -> Cluster:
+    """A preset or a cluster file, with the user's number of nodes or devices, and faults. Raises InputError."""
     from planner.cluster.cluster import resolve_cluster
+
+    spec, origin = read_cluster_spec(name)
+    if not faults:
+        return resolve_cluster(spec, origin, nodes=nodes, devices=devices)
+    from planner.cluster.faults import read_fault
+
+    told = tuple(read_fault(text) for text in faults)
+    return resolve_cluster(spec, origin, nodes=nodes, devices=devices, faults=told)
+
+
+def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
+    """The description of a preset or in a cluster file, and where it is from. Raises InputError."""
+    from planner.cluster import database
     from planner.cluster.spec import parse_cluster
 
     known = {one.casefold(): one for one in database.names("clusters")}
@@ -102,9 +118,9 @@ def read_cluster(name: str, nodes: int | None, devices: int | None) -> Cluster:
     preset = known.get(name.casefold(), "")
     if preset or not (is_there(name) or looks_like_path(name)):
         spec = database.cluster_spec(preset or name)
-        return resolve_cluster(spec, f"hardware_db/clusters/{spec.name}.toml", nodes=nodes, devices=devices)
+        return spec, f"hardware_db/clusters/{spec.name}.toml"
     text, file_format = read_file(Path(name), (".toml", ".yaml", ".yml", ".json"), "a cluster file")
-    return resolve_cluster(parse_cluster(text, file_format, name), name, nodes=nodes, devices=devices)
+    return parse_cluster(text, file_format, name), name
 
 
 def read_batch(text: str, seq_length: int) -> int:
