@@ -45,6 +45,7 @@ class Framework(StrEnum):
     FSDP2 = "fsdp2"
     FSDP = "fsdp"
     DEEPSPEED = "deepspeed"
+    DDP = "ddp"
     MAXTEXT = "maxtext"
 
 
@@ -102,7 +103,9 @@ FlopsConvention = Annotated[
 ]
 FrameworkName = Annotated[
     Framework | None,
-    typer.Option("--framework", case_sensitive=False, help="The trainer; else Megatron, on TPUs maxtext."),
+    typer.Option(
+        "--framework", case_sensitive=False, help="The trainer; else Megatron, for images ddp, on TPUs maxtext."
+    ),
 ]
 LaunchMode = Annotated[
     Launch | None,
