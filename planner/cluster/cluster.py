@@ -285,6 +285,11 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
             raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
         through_nic = level.bandwidth is None
         axes = _axes(level, per_node, origin, key)
+        if axes is not None and axes.shape and not joined and nodes * per_node > math.prod(axes.shape):
+            expected = f"at most {math.prod(axes.shape) // per_node} nodes, or a level that joins several"
+            raise InputError(
+                "more than the torus has", origin=origin, key=f"{key}.shape", value=nodes, expected=expected
+            )
         inside = any(one.through_nic for one in levels)
         if level.topology == "dragonfly+" and not (inside and through_nic and index == len(fabric) - 1):
             expected = "the last level, above one whose nodes are a group"

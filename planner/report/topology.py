@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PLAIN, _DRAWN = ("`-- ", "    "), ("└── ", "    ")
+_NAMES = 8
 GROUP_NAMES = {
     "tp": "tensor parallel",
     "scale-up": "scale-up domain",

@@ -37,6 +37,15 @@ class LevelPart(Part, frozen=True, kw_only=True):
     """Which of these axes are closed."""
 
 
+class NamesPart(Part, frozen=True, kw_only=True):
+    """Hosts or switches whose names differ by their number only: by these a fault is told."""
+
+    kind: Literal["node", "switch"]
+    first: str
+    last: str
+    count: Count
+
+
 class BisectionPart(Part, frozen=True, kw_only=True):
     """What the first half of the devices can send to the second, in one direction."""
 
@@ -75,6 +84,8 @@ class TopologyDocument(Part, frozen=True, kw_only=True):
     switches: Whole | None
     links: Whole | None
     """Between nodes and switches; null where the cluster is too large to be written out."""
+    names: list[NamesPart]
+    """Empty where the cluster is too large to be written out."""
     bisection: BisectionPart
     diameter_hops: Whole
     worst_latency_s: Amount

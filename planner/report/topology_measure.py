@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -26,13 +27,17 @@ from planner.report.topology_document import (
     GroupKind,
     GroupPart,
     LevelPart,
+    NamesPart,
     TopologyDocument,
 )
 from planner.search.document import ClusterPart
+from planner.workload.build import build_workload
+from planner.workload.presets import preset
 
 MOST_WRITTEN_OUT = 1_048_576
 """Devices of the largest cluster that is written out cable by cable."""
 _MESSAGE_BYTES = float(2**30)
+_MODEL = "llama-3-8b"
 _TENSOR = (2, 4, 8)
 _EXPERTS = (8, 64)
 
@@ -64,6 +69,7 @@ def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocume
         levels=_levels(cluster, wiring),
         switches=None if wiring is None else len(wiring.switches),
         links=None if wiring is None else len(wiring.ends),
+        names=[] if wiring is None else [*_names("node", wiring.hosts), *_names("switch", wiring.switches)],
         bisection=_bisection(cluster, cut),
         diameter_hops=hops,
         worst_latency_s=worst_latency_s(cluster),
@@ -96,6 +102,15 @@ def _levels(cluster: Cluster, wiring: Wiring | None) -> list[LevelPart]:
         )
         inner[level.through_nic] = rate
     return found
+
+
+def _names(kind: Literal["node", "switch"], names: Sequence[str]) -> Iterator[NamesPart]:
+    """Names that differ by their number only, together, in order."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.rstrip("0123456789"), []).append(name)
+    for held in found.values():
+        yield NamesPart(kind=kind, first=held[0], last=held[-1], count=len(held))
 
 
 def _bisection(cluster: Cluster, cut: float) -> BisectionPart:
@@ -138,7 +153,9 @@ def _asked(cluster: Cluster, network: Network) -> Iterator[_Asked]:
 
 def _groups(cluster: Cluster) -> Iterator[GroupPart]:
     rated = build_network(cluster)
-    fitted = calibration(cluster.accelerator.architecture, usual_framework(cluster.accelerator))
+    # what collectives reach of the links is known by framework: the one that language models are trained with
+    framework = usual_framework(cluster.accelerator, build_workload(preset(_MODEL)))
+    fitted = calibration(cluster.accelerator.architecture, framework)
     reached = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
     for asked in _asked(cluster, rated):
         seconds = _seconds(reached, asked)

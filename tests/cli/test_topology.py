@@ -26,6 +26,7 @@ spine: fat-tree, 16 switches, 50.0 GB/s a device, 7.00 us
 Bisection  25.6 TB/s each way, 50.0 GB/s a device, 100% of injection
 Diameter   4 hops, 7.00 us at worst
 Parts      48 switches, 1,536 links between nodes and switches
+Names      node-0 to node-127, leaf-0 to leaf-31, spine-0 to spine-15
 """
 
 
@@ -146,6 +147,7 @@ def test_a_wired_cluster_is_measured_over_its_links(tmp_path: Path) -> None:
         "share": pytest.approx(4 / 16),
     }
     assert found["diameter_hops"] == 3
+    assert [one["first"] for one in found["names"]] == ["n1", "east", "west"]  # type: ignore[index, attr-defined]
     assert "east" in (tmp_path / "wired.svg").read_text()
 
 
