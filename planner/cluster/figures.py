@@ -43,7 +43,7 @@ Figure = float | int | str | Sourced
 
 _PLAUSIBLE: dict[Dimension, tuple[float, float, str]] = {
     "bytes": (1024.0, 2.0**50, "from 1KiB to 1PiB"),
-    "bytes_per_s": (1e6, 1e17, "from 1MB/s to 100PB/s"),
+    "bytes_per_s": (1e6, 5e16, "from 1MB/s to 50PB/s"),
     "s": (0.0, 1.0, "at most 1s"),
     "flops": (1e6, 1e18, "from 1MFLOP/s to 1EFLOP/s"),
     "w": (0.01, 1e6, "from 0.01W to 1MW"),
