@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from planner.cluster import database
 from planner.cluster.accelerator import AcceleratorSpec, resolve_accelerator
 from planner.cluster.figures import Sourced, check_figures
+from planner.decode import decode
 from planner.errors import InputError
 
 NAMES = database.names("accelerators")
@@ -96,3 +98,14 @@ def test_what_can_train_can_be_planned_for_and_the_rest_says_why_not(name: str) 
     if not part.can_train:
         assert len(part.why_not_train) > 20
         assert f"{name} cannot train: {part.why_not_train}" in str(caught.value)
+
+
+def test_the_example_of_the_documentation_is_read() -> None:
+    text = (Path(__file__).parents[2] / "hardware_db" / "README.md").read_text()
+    example = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    part = decode(example[1], "toml", AcceleratorSpec, "README.md")
+    check_figures(part, "README.md")
+    assert resolve_accelerator(part, "README.md").usd_per_hour == 2.5
+    unnamed = [field for field in AcceleratorSpec.__struct_fields__ if f"`{field}" not in text]
+    assert unnamed == []
