@@ -26,6 +26,7 @@ def planner_app() -> typer.Typer:
     """`planner` with all its commands."""
     from planner.cli.clusters import clusters_app
     from planner.cli.estimate import estimate
+    from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
     from planner.cli.schema import schema
     from planner.cli.topology import topology
@@ -47,6 +48,7 @@ def planner_app() -> typer.Typer:
     app.command("schema")(schema)
     app.add_typer(models_app, name="models")
     app.add_typer(clusters_app, name="clusters")
+    app.add_typer(hardware_app, name="hardware")
     return app
 
 

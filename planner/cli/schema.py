@@ -15,11 +15,12 @@ class Document(StrEnum):
     WHAT_IF = "what-if"
     VALIDATE = "validate"
     TOPOLOGY = "topology"
+    HARDWARE = "hardware"
 
 
 def schema(
     document: Annotated[
-        Document, typer.Argument(help="Whose: plan (and estimate), what-if, validate, topology.")
+        Document, typer.Argument(help="Whose: plan (and estimate), what-if, validate, topology, hardware.")
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""
@@ -32,6 +33,8 @@ def schema(
         from planner.validation.document import json_schema
     elif document is Document.TOPOLOGY:
         from planner.report.topology_document import json_schema
+    elif document is Document.HARDWARE:
+        from planner.report.hardware_document import json_schema
     else:
         from planner.search.document import json_schema
     write(to_json(json_schema()))
