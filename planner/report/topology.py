@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PLAIN, _DRAWN = ("`-- ", "    "), ("└── ", "    ")
 _NAMES = 8
+_NAMES = 8
 GROUP_NAMES = {
     "tp": "tensor parallel",
     "scale-up": "scale-up domain",
@@ -94,9 +95,12 @@ def _figures(document: TopologyDocument) -> list[str]:
         f"Diameter   {counted(document.diameter_hops, 'hop')}, {format_seconds(document.worst_latency_s)} at worst",
     ]
     if document.switches is not None and document.links is not None:
-        lines.append(
-            f"Parts      {document.switches:,} switches, {document.links:,} links between nodes and switches"
-        )
+        switches, links = counted(document.switches, "switch", "switches"), counted(document.links, "link")
+        lines.append(f"Parts      {switches}, {links} between nodes and switches")
+    if document.names:
+        told = [one.first if one.count == 1 else f"{one.first} to {one.last}" for one in document.names]
+        more = f", and {len(told) - _NAMES} more kinds" if len(told) > _NAMES else ""
+        lines.append(f"Names      {printable(', '.join(told[:_NAMES]))}{more}")
     return lines
 
 
