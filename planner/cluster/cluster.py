@@ -248,7 +248,7 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
     # a torus goes on beyond the node: its axes are those of the fabric's first level
     axes = None
     if link.topology == "torus" and spec.fabric and spec.fabric[0].topology == "torus":
-        axes = _axes(spec.fabric[0], per_node, origin, "fabric[0]")
+        axes = _axes(spec.fabric[0], node.devices, origin, "fabric[0]")
     elif link.topology == "torus" and link.shape:
         axes = _shaped(link.shape, True, 0, node.devices, origin, "node.link")
     levels = [Level("node", link.topology, per_node, bandwidth, latency, axes)]
@@ -284,7 +284,7 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
             expected = f"more than the level below ({levels[-1].devices // per_node})"
             raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
         through_nic = level.bandwidth is None
-        axes = _axes(level, per_node, origin, key)
+        axes = _axes(level, node.devices, origin, key)
         if axes is not None and axes.shape and not joined and nodes * per_node > math.prod(axes.shape):
             expected = f"at most {math.prod(axes.shape) // per_node} nodes, or a level that joins several"
             raise InputError(

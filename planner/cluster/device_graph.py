@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,10 +52,11 @@ def device_graph(wiring: Wiring, inside: Inside | None = None, torus: Torus | No
                 if name not in graph:
                     graph.add_node(name, kind=re.sub(r".*/|-\d+$", "", name), host=host)
             _add(graph, one, other, rate, scale_up=True)
-    cards = np.zeros(len(wiring.vertices), dtype=np.int64)
+    names = wiring.vertices
+    cards = np.zeros(len(names), dtype=np.int64)
     np.maximum.at(cards, wiring.ends[:, 0], wiring.card + 1)
     for link in range(len(wiring.ends)):
-        for one, other, rate in _cable_edges(wiring, link, cards, torus):
+        for one, other, rate in _cable_edges(wiring, names, link, cards, torus):
             direct = bool(wiring.scale_up[link]) or int(wiring.ends[link].max()) < len(wiring.hosts)
             _add(graph, one, other, rate, scale_up=direct)
     return graph
@@ -124,10 +125,10 @@ def _pcie_edges(host: str, count: int, inside: Inside, rate: float) -> Iterator[
             yield f"{host}/host-bridge-{other}", f"{host}/host-bridge-{one}", rate * inside.bridge_share
 
 
-def _cable_edges(wiring: Wiring, link: int, cards: Ints, torus: Torus | None) -> Iterator[Edge]:
-    """The edges that one link of a wiring stands for; `cards`: network cards of each host."""
+def _cable_edges(wiring: Wiring, names: Sequence[str], link: int, cards: Ints, torus: Torus | None) -> Iterator[Edge]:
+    """The edges that one link of a wiring stands for; `names` of its vertices; `cards`: of each host."""
     one, other = wiring.ends[link].tolist()
-    rate, hosts, names = float(wiring.bandwidth_bytes_per_s[link]), len(wiring.hosts), wiring.vertices
+    rate, hosts = float(wiring.bandwidth_bytes_per_s[link]), len(wiring.hosts)
     if one >= hosts and other >= hosts:
         yield names[one], names[other], rate
         return

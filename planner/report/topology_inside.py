@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ _RADIUS = 74
 
 def inside_of_a_node(wiring: Wiring, cluster: Cluster, y: float) -> tuple[float, list[str]]:
     """The first node's devices and what joins them."""
-    graph = device_graph(with_hosts(wiring, np.array([0])), cluster.inside)
+    graph = device_graph(_first_host(wiring), cluster.inside)
     graph.remove_nodes_from([name for name in list(graph) if not _of_the_inside(graph, name)])
     told = cluster.levels[0]
     words = f"inside a node: {told.topology}, {format_si(told.bandwidth_bytes_per_s, 'B/s')} a device"
@@ -41,6 +42,19 @@ def inside_of_a_node(wiring: Wiring, cluster: Cluster, y: float) -> tuple[float,
         shapes.append(box(at[0] - wide / 2, at[1] - 9, wide, 18, name, "device" if device else "scale-up"))
         shapes.append(label(at[0], at[1] + 4, short, "small middle"))
     return max(at[1] for at in place.values()) + 24, shapes
+
+
+def _first_host(wiring: Wiring) -> Wiring:
+    """The first host alone, with its own links."""
+    alone = with_hosts(wiring, np.array([0]))
+    own = (alone.ends == 0).any(axis=1)
+    return replace(
+        alone,
+        ends=alone.ends[own],
+        card=alone.card[own],
+        bandwidth_bytes_per_s=alone.bandwidth_bytes_per_s[own],
+        scale_up=alone.scale_up[own],
+    )
 
 
 def _of_the_inside(graph: nx.Graph[str], name: str) -> bool:

@@ -34,7 +34,7 @@ from planner.search.document import ClusterPart
 from planner.workload.build import build_workload
 from planner.workload.presets import preset
 
-MOST_WRITTEN_OUT = 1_048_576
+MOST_WRITTEN_OUT = 131_072
 """Devices of the largest cluster that is written out cable by cable."""
 _MESSAGE_BYTES = float(2**30)
 _MODEL = "llama-3-8b"

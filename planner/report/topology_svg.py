@@ -166,15 +166,17 @@ def _host(wiring: Wiring, vertex: int, x: float, y: float) -> list[str]:
 def _links(wiring: Wiring, place: dict[int, Place]) -> list[str]:
     """Lines between drawn parts, parallel links as one; of parts in the same row as arcs."""
     together: dict[tuple[int, int], float] = {}
-    for (one, other), rate in zip(wiring.ends.tolist(), wiring.bandwidth_bytes_per_s.tolist(), strict=True):
-        # neighbours in a torus are drawn in its grid
-        if one in place and other in place and max(one, other) >= len(wiring.hosts):
-            together[one, other] = together.get((one, other), 0.0) + rate
+    drawn = np.isin(wiring.ends, list(place)).all(axis=1)
+    # neighbours in a torus are drawn in its grid
+    drawn &= wiring.ends.max(axis=1, initial=0) >= len(wiring.hosts)
+    ends, rates = wiring.ends[drawn].tolist(), wiring.bandwidth_bytes_per_s[drawn].tolist()
+    for (one, other), rate in zip(ends, rates, strict=True):
+        together[one, other] = together.get((one, other), 0.0) + rate
     shapes = []
-    scale_up = {tuple(ends) for ends in wiring.ends[wiring.scale_up].tolist()}
+    names, scale_up = wiring.vertices, {tuple(pair) for pair in wiring.ends[drawn & wiring.scale_up].tolist()}
     for (one, other), rate in together.items():
         lower, upper = place[one], place[other]
-        title = f"{wiring.vertices[one]} - {wiring.vertices[other]}: {format_si(rate, 'B/s')}"
+        title = f"{names[one]} - {names[other]}: {format_si(rate, 'B/s')}"
         kind = "scale-up" if (one, other) in scale_up else ""
         if lower[1] == upper[1]:
             bend = ((lower[0] + upper[0]) / 2, lower[1] - 8 - abs(lower[0] - upper[0]) / 8)

@@ -89,6 +89,14 @@ def test_of_a_large_cluster_one_part_of_each_kind_is_written(tmp_path: Path) -> 
     assert len(nx.read_graphml(file)) < 20
 
 
+def test_a_cluster_too_large_to_be_written_out_is_drawn_level_by_level(tmp_path: Path) -> None:
+    file = tmp_path / "fabric.svg"
+    found = document("dgx-h100", "--nodes", "100000", "-o", str(file))
+    assert found["switches"] is None
+    assert found["names"] == []
+    assert "x spine" in file.read_text("utf-8")
+
+
 def test_a_page_stands_alone(tmp_path: Path) -> None:
     file = tmp_path / "fabric.html"
     assert call("planner", "topology", "jupiter", "-o", str(file)).returncode == 0

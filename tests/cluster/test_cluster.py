@@ -165,6 +165,12 @@ def test_a_slice_of_a_pod_is_as_cubic_as_it_can_be(
     assert (torus.shape, torus.wrap) == (shape, wrap)
 
 
+def test_a_part_of_a_torus_node_is_a_smaller_slice() -> None:
+    torus = torus_of(resolve_cluster(database.cluster_spec("tpu-v5e"), "tpu-v5e", devices=4))
+    assert torus is not None
+    assert (torus.shape, torus.wrap) == ((2, 2), (False, False))
+
+
 @pytest.mark.parametrize(
     ("link", "told"),
     [
