@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import msgspec
 
@@ -94,6 +95,7 @@ def _grid(name: str, grid: str, files: Mapping[str, GridFile]) -> Grid:
     raise AssertionError(f"hardware_db/grids: {name} is on {grid}, which is in no file")
 
 
+@cache
 def _files() -> dict[str, GridFile]:
     from planner.cluster import database
 
