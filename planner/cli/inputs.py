@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from planner.cluster.accelerator import Accelerator
     from planner.cluster.cluster import Cluster
     from planner.cluster.spec import ClusterSpec
+    from planner.workload.network import NetworkSpec
     from planner.workload.operators import Workload
     from planner.workload.spec import ModelSpec
 
@@ -37,6 +38,7 @@ TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "
 def read_model(name: str, seq_length: int | None) -> Workload:
     """A preset, a config.json (or its folder), a model file of one's own, or a bare size. Raises InputError."""
     from planner.workload.build import build_workload
+    from planner.workload.network import NetworkSpec
     from planner.workload.presets import preset, preset_names
     from planner.workload.size import describe_size, looks_like_size, spec_of_size
 
@@ -53,6 +55,13 @@ def read_model(name: str, seq_length: int | None) -> Workload:
         note = describe_size(spec)
     else:
         raise InputError("unknown model", key="MODEL", value=name, expected=_MODELS, suggestion=nearest(name, known))
+    if seq_length is not None and (isinstance(spec, NetworkSpec) or spec.vision is not None):
+        expected = "left out: its list of operators or its image says how large a sample is"
+        raise InputError(
+            f"{spec.name} has no sequence to choose", key="--seq-length", value=seq_length, expected=expected
+        )
+    if isinstance(spec, NetworkSpec):
+        return build_workload(spec)
     if seq_length is not None and spec.learned_positions and seq_length > spec.learned_positions:
         raise InputError(
             f"{spec.name} has learned positions for shorter sequences only",
@@ -66,15 +75,15 @@ def read_model(name: str, seq_length: int | None) -> Workload:
 _MODELS = "a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B"
 
 
-def _model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec, str]:
+def _model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | NetworkSpec, str]:
     """The description in a file, and what was chosen for the user in reading it."""
     from planner.workload.huggingface import parse_huggingface
-    from planner.workload.spec import parse_spec
+    from planner.workload.presets import read_spec
 
     file = path / "config.json" if path.is_dir() else path
     text, file_format = read_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
     if file_format != "json":
-        return parse_spec(text, file_format, str(file)), ""
+        return read_spec(text, file_format, str(file)), ""
     spec = parse_huggingface(text, str(file), file.absolute().parent.name or file.stem)
     if seq_length is None and spec.seq_length > _LONG:
         note = f"sequence {spec.seq_length:,} is the longest that {file.name} allows; --seq-length chooses another"

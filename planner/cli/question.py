@@ -47,6 +47,7 @@ class Framework(StrEnum):
     FSDP2 = "fsdp2"
     FSDP = "fsdp"
     DEEPSPEED = "deepspeed"
+    DDP = "ddp"
     MAXTEXT = "maxtext"
 
 
@@ -104,7 +105,9 @@ FlopsConvention = Annotated[
 ]
 FrameworkName = Annotated[
     Framework | None,
-    typer.Option("--framework", case_sensitive=False, help="The trainer; else Megatron, on TPUs maxtext."),
+    typer.Option(
+        "--framework", case_sensitive=False, help="The trainer; else Megatron, for images ddp, on TPUs maxtext."
+    ),
 ]
 LaunchMode = Annotated[
     Launch | None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from planner.search.document import AssumedPart, ReliabilityPart
+from planner.report.counted import in_units, unit_of
+from planner.search.document import AssumedPart, ModelPart, ReliabilityPart
 from planner.units import format_duration, format_si
 
 _NAMES = {
@@ -18,7 +19,7 @@ _NAMES = {
 }
 
 
-def failures_text(part: ReliabilityPart) -> list[str]:
+def failures_text(part: ReliabilityPart, model: ModelPart) -> list[str]:
     """How often the job stops, what checkpoints take, what is left, and where the figures are from."""
     saved, spares, wasted = part.checkpoint, part.spares, part.wasted
     behind = " and is written behind it" if saved.asynchronous else ""
@@ -30,11 +31,11 @@ def failures_text(part: ReliabilityPart) -> list[str]:
         "missing nodes": wasted.repair,
     }
     lost = ", ".join(f"{name} {share:.1%}" for name, share in causes.items())
-    pause, goodput = format_duration(saved.blocked_s), format_si(part.goodput_tokens_per_s)
+    pause, goodput = format_duration(saved.blocked_s), format_si(in_units(model, part.goodput_tokens_per_s))
     return [
         f"Failures: one every {format_duration(part.mtbf_s)}; a checkpoint of {format_si(saved.bytes, 'B')} every "
         f"{format_duration(saved.interval_s)} ({steps}) stops training for {pause}{behind}; "
-        f"goodput {part.goodput_share:.1%} = {goodput} tokens/s (lost: {lost}); "
+        f"goodput {part.goodput_share:.1%} = {goodput} {unit_of(model)}s/s (lost: {lost}); "
         f"{_spare_nodes(spares.nodes, spares.recommended)}.",
         f"Assumed: {_assumed(part.assumed)}.",
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
+from planner.report.counted import in_units, samples, unit_of
 from planner.report.plans import common_settings, print_plans
 from planner.report.power import power_text
 from planner.report.reliability import failures_text
@@ -51,13 +52,14 @@ def print_document(document: Document, out: Console) -> None:
         out.print(_placement_text(document), markup=False, soft_wrap=unwrapped)
     if document.run is not None:
         run = document.run
-        text = f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days"
+        count = f"{format_si(in_units(document.model, run.tokens))} {unit_of(document.model)}s"
+        text = f"{count}: {run.steps:,} steps, {run.days:,.1f} days"
         text += "." if run.days_with_failures is None else f", {run.days_with_failures:,.1f} with failures."
         out.print(text, markup=False, soft_wrap=unwrapped)
     energy = power_text(document)
     if energy is not None:
         out.print(printable(energy), markup=False, soft_wrap=unwrapped)
-    for sentence in failures_text(document.reliability) if document.reliability else ():
+    for sentence in failures_text(document.reliability, document.model) if document.reliability else ():
         out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
     if document.uncertainty is not None:
         out.print(_uncertainty_text(document.uncertainty), markup=False, soft_wrap=unwrapped)
@@ -117,14 +119,16 @@ def _heading(document: Document) -> list[str]:
     size = format_parameters(model.parameters)
     if model.active_parameters != model.parameters:
         size += f", {format_parameters(model.active_parameters)} active"
+    sequence = f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {samples(model)}"
+    tokens = f", {training.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
+    attention = f", {training.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
     nodes = "1 node" if cluster.nodes == 1 else f"{cluster.nodes:,} nodes"
     lines = [
-        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, "
-        f"sequence {model.seq_length:,}",
+        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, {sequence}",
         f"Cluster   {printable(cluster.title)}: {nodes} x {cluster.devices_per_node} "
         f"{printable(cluster.accelerator)} = {cluster.devices:,} devices",
-        f"Step      {training.global_batch:,} sequences, {training.tokens_per_step:,} tokens, "
-        f"{training.precision}, {training.attention} attention, {training.framework} ({training.launch})",
+        f"Step      {training.global_batch:,} {samples(model)}{tokens}, "
+        f"{training.precision}{attention}, {training.framework} ({training.launch})",
     ]
     settings = common_settings(document.plans)
     if settings:

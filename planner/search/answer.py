@@ -129,6 +129,7 @@ def document_of(
             hidden_size=workload.hidden_size,
             heads=workload.heads,
             seq_length=workload.seq_length,
+            sample=workload.sample,
             note=workload.note,
         ),
         cluster=ClusterPart(

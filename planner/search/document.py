@@ -36,6 +36,8 @@ class ModelPart(Part, frozen=True, kw_only=True):
     hidden_size: Count
     heads: Count
     seq_length: Count
+    sample: str
+    """What a batch counts: "sequence"; "image" or another word for a model that is not one of language."""
     note: str
     """What was chosen on the user's behalf; empty where nothing was."""
 
@@ -148,6 +150,9 @@ class PlanPart(Part, frozen=True, kw_only=True):
     hidden: dict[str, Amount]
     tokens_per_s: Positive
     tokens_per_s_per_device: Positive
+    samples_per_s: Positive
+    samples_per_s_per_device: Positive
+    """Sequences, images or whatever a batch counts. A model that knows no tokens has one a sample."""
     mfu: Positive
     hfu: Positive
     cost_usd_per_step: Amount | None
