@@ -57,6 +57,7 @@ from planner.cli.question import (
     tell,
 )
 from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
+from planner.cli.techniques import Chosen, Distil, LoraOption, LowRankOption, OptimizerOption, Prune
 
 
 class Recompute(StrEnum):
@@ -131,6 +132,11 @@ def estimate(
     grid: GridOption = None,
     carbon_intensity: CarbonIntensity = None,
     pue: Pue = None,
+    lora: LoraOption = None,
+    prune: Prune = None,
+    low_rank: LowRankOption = None,
+    distil: Distil = None,
+    optimizer: OptimizerOption = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -160,6 +166,7 @@ def estimate(
         gradients,
         tuple(faults or ()),
         pue,
+        Chosen(lora, prune, low_rank, distil, optimizer),
     )
     numbers = {
         "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "etp": etp, "vpp": vpp, "micro_batch": micro_batch,

@@ -64,6 +64,7 @@ from planner.cli.question import (
     tell,
 )
 from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
+from planner.cli.techniques import Distil, LoraOption, LowRankOption, OptimizerOption, Prune, chosen_of
 from planner.errors import InputError
 
 SAMPLES = 200
@@ -158,6 +159,7 @@ def common_of(given: Mapping[str, object]) -> Common:
         gradients=None,
         faults=_texts(given["faults"]),
         pue=_text(given.get("pue")),
+        techniques=chosen_of(given),
     )
 
 
@@ -242,6 +244,11 @@ def plan(
     grid: GridOption = None,
     carbon_intensity: CarbonIntensity = None,
     pue: Pue = None,
+    lora: LoraOption = None,
+    prune: Prune = None,
+    low_rank: LowRankOption = None,
+    distil: Distil = None,
+    optimizer: OptimizerOption = None,
 ) -> None:
     """Find the best way to train MODEL on a cluster.
 

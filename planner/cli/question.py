@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.carbon import with_pue
+from planner.cli.techniques import NOTHING, Chosen, applied
 
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
@@ -141,6 +142,7 @@ class Common:
     gradients: Gradients | None
     faults: tuple[str, ...] = ()
     pue: str | None = None
+    techniques: Chosen = NOTHING
 
 
 def ask(
@@ -169,6 +171,7 @@ def ask(
         launch=common.launch.value if common.launch else None,
         gradients=common.gradients.value if common.gradients else None,
     )
+    bound = applied(bound, common.techniques)
     given = {name: values for name, values in allowed.items() if values is not None}
     if not workload.experts and "etp" in assumed:
         given["etp"] = (1,)

@@ -23,6 +23,7 @@ from planner.cost.memory import recomputed_share
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.step import Scores
 from planner.cost.strategies import FULL, Strategies
+from planner.cost.trained import PLAIN
 from planner.cost.training import Training
 from planner.workload.operators import Layer, LayerRun, Loss, Pointwise, Workload
 
@@ -55,7 +56,7 @@ def state_seconds(training: Training, s: Strategies, prepared: Prepared, scores:
 
 def memory_bound_share(training: Training, s: Strategies, prepared: Prepared) -> Floats:
     """Share of the layers' time that is not multiplies, over the whole model, shape [plans]."""
-    only = replace(training, workload=_memory_bound(training.workload))
+    only = replace(training, workload=_memory_bound(training.workload), techniques=PLAIN)
     tables, row = layer_tables(only, s)
     part = _whole_model(only, s, tables, row)
     return part / _whole_model(training, s, prepared.tables, prepared.layer_row)

@@ -12,6 +12,7 @@ from planner.cluster.power import Power, resolve_power
 from planner.cost.calibration import Calibration, calibration
 from planner.cost.offload import NO_OFFLOAD, Offload
 from planner.cost.ranks import ORDERS
+from planner.cost.trained import PLAIN, Techniques
 from planner.errors import InputError
 from planner.workload.operators import Workload
 
@@ -154,6 +155,8 @@ class Training:
     """Driver, communication library and fragmentation."""
     power: Power | None = None
     """What devices, nodes, network and cooling draw."""
+    techniques: Techniques = PLAIN
+    """Ways to train for less."""
 
     @property
     def gradients(self) -> Gradients:

@@ -56,6 +56,9 @@ def print_document(document: Document, out: Console) -> None:
         text = f"{count}: {run.steps:,} steps, {run.days:,.1f} days"
         text += "." if run.days_with_failures is None else f", {run.days_with_failures:,.1f} with failures."
         out.print(text, markup=False, soft_wrap=unwrapped)
+    for one in document.techniques:
+        text = f"Technique: {one.name}: {'; '.join(one.changes)}. Accuracy: {one.accuracy}, not modelled."
+        out.print(printable(text), markup=False, soft_wrap=unwrapped)
     energy = power_text(document)
     if energy is not None:
         out.print(printable(energy), markup=False, soft_wrap=unwrapped)

@@ -12,6 +12,8 @@ from planner.cluster.grids import Grid
 from planner.cluster.reliability import Reliability
 from planner.cost.flops import model_flops
 from planner.cost.ranks import ORDERS
+from planner.cost.technique_time import needed_flops
+from planner.cost.techniques import techniques
 from planner.cost.training import Training
 from planner.search.document import (
     SCHEMA_VERSION,
@@ -23,6 +25,7 @@ from planner.search.document import (
     ReliabilityPart,
     RunPart,
     SearchPart,
+    TechniquePart,
     TrainingPart,
     WithoutPart,
 )
@@ -148,7 +151,9 @@ def document_of(
             framework=training.framework.name,
             launch=training.launch,
             flops_convention=training.flops_convention,
-            model_flops_per_step=model_flops(workload, training.global_batch, training.flops_convention),
+            model_flops_per_step=needed_flops(
+                training, model_flops(workload, training.global_batch, training.flops_convention)
+            ),
         ),
         search=SearchPart(
             objectives=[one.name for one in wanted.objectives],
@@ -163,6 +168,10 @@ def document_of(
         run=run,
         placement=_placement(cluster, found),
         reliability=failures,
+        techniques=[
+            TechniquePart(name=one.name, changes=list(one.changes), accuracy="unknown")
+            for one in techniques(training)
+        ],
         power=power_part(training, parts[0], run),
         carbon=carbon_part(grid, parts[0], run),
         uncertainty=None,

@@ -270,6 +270,14 @@ class CarbonPart(Part, frozen=True, kw_only=True):
     kg_of_run: Amount | None
 
 
+class TechniquePart(Part, frozen=True, kw_only=True):
+    """A way to train for less: what it changes. What it costs in accuracy is not modelled."""
+
+    name: str
+    changes: list[str]
+    accuracy: Literal["unknown"]
+
+
 class WithoutPart(Part, frozen=True, kw_only=True):
     """The same search without the hosts whose way out is narrower than the others'."""
 
@@ -342,6 +350,7 @@ class Document(Part, frozen=True, kw_only=True):
     """Null for a regular cluster, whose nodes are all alike."""
     reliability: ReliabilityPart | None
     """Null where failures were not asked for."""
+    techniques: list[TechniquePart]
     power: PowerPart | None
     """Null where the part's power is not known."""
     carbon: CarbonPart | None
