@@ -30,7 +30,7 @@ Distil = Annotated[
 ]
 OptimizerOption = Annotated[
     str | None,
-    typer.Option("--optimizer", help="adamw, adam8bit, lamb, sgd, adafactor, muon; else the trainer's Adam."),
+    typer.Option("--optimizer", help="adamw, adam8bit, lamb, sgd, adafactor, muon; else the trainer's."),
 ]
 
 _LARGEST_RANK = 65_536

@@ -135,10 +135,10 @@ def optimizer_seconds(training: Training, s: Strategies, parameters: Parameters)
     """
     if training.offload.optimizer:
         return np.zeros(len(s))
-    held = held_state(training)
+    held = training.framework
     traffic = held.gradient + 2 * held.optimizer + held.weight
     rate = training.accelerator.memory_bandwidth_bytes_per_s * training.calibration.memory_efficiency
-    seconds: Floats = own_parameters(training, s, parameters) * traffic / rate
+    seconds: Floats = trained_share(training) * own_parameters(training, s, parameters) * traffic / rate
     if training.techniques.optimizer_flops:
         seconds = seconds + _orthogonal_seconds(training, s, parameters)
     return seconds

@@ -27,7 +27,7 @@ from planner.cost.distinct import distinct
 from planner.cost.exchanges import context_exchange, expert_exchange, tensor_exchange
 from planner.cost.ranks import ORDERS, strides
 from planner.cost.strategies import Strategies
-from planner.cost.technique_time import teacher_seconds, with_techniques
+from planner.cost.technique_time import is_adapted, teacher_seconds, with_techniques
 from planner.cost.training import Training
 from planner.workload.operators import (
     AttentionCore,
@@ -156,7 +156,10 @@ def _kernels(training: Training, layer: Layer, shard: Shard) -> Floats:
     """
     count = np.zeros_like(shard.tokens)
     narrow = 0.0 if in_16_bit(training, full_precision=False) else 1.0
+    adapters = 0.0 if training.techniques.lora is None else 2.0
     for op in layer.operators:
+        if adapters and is_adapted(op):
+            count = count + adapters * (op.experts / shard.ep if isinstance(op, ExpertLinear) else 1.0)
         if isinstance(op, ExpertLinear):
             count = count + (1.0 + 0.25 * narrow) * op.experts / shard.ep
         elif isinstance(op, Linear) and not op.full_precision:

@@ -55,7 +55,7 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
         state["optimizer"] = np.zeros_like(state["optimizer"])
     if training.techniques.teacher is not None:
         teacher = WEIGHT_16BIT * training.techniques.teacher.parameters / (s.tp * s.pp)[:, None]
-        state["weights"] = state["weights"] + np.where(zero == 3, teacher / shards, teacher)
+        state["weights"] = state["weights"] + teacher
     return state
 
 

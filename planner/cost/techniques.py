@@ -248,7 +248,7 @@ def _pruning(training: Training) -> Technique | None:
     changes = (
         f"{one.share:.1%} of the parameters are in pruned matrices",
         time,
-        f"{one.bytes:.3g} bytes a parameter of these beside the dense weights",
+        f"{one.bytes:.3g} bytes a parameter of these beside the dense weight",
     )
     return Technique(name, changes)
 

@@ -54,8 +54,8 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model whose forward pass over the same tokens is learnt from: its weights are held in 16 bit and cut over
-    tensor- and pipeline-parallel ranks, and sharded like the student's under ZeRO 3.
+    """A model whose forward pass over the same tokens is learnt from. Its weights are held in 16 bit, cut over tensor-
+    and pipeline-parallel ranks alone: every replica has them.
     """
 
     name: str
