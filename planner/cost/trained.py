@@ -54,7 +54,7 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model whose forward pass over the same tokens is learnt from. Its weights are held in 16 bit, cut over tensor-
+    """A model whose forward pass over the same tokens is learnt from. Its weights are in 16 bit, cut over tensor-
     and pipeline-parallel ranks alone: every replica has them.
     """
 
