@@ -16,7 +16,6 @@ from planner.search.document import (
     SCHEMA_VERSION,
     ClusterPart,
     Document,
-    ModelPart,
     PlacementPart,
     PlanPart,
     ReliabilityPart,
@@ -25,7 +24,7 @@ from planner.search.document import (
     TrainingPart,
     WithoutPart,
 )
-from planner.search.parts import plan_parts
+from planner.search.parts import model_part, plan_parts
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
 
@@ -110,18 +109,7 @@ def document_of(
     failures = None if reliability is None else _failures(training, cluster, parts[0], reliability)
     return Document(
         schema_version=SCHEMA_VERSION,
-        model=ModelPart(
-            name=workload.name,
-            title=workload.title,
-            parameters=workload.parameters,
-            active_parameters=workload.active_parameters,
-            layers=workload.layer_count,
-            hidden_size=workload.hidden_size,
-            heads=workload.heads,
-            seq_length=workload.seq_length,
-            sample=workload.sample,
-            note=workload.note,
-        ),
+        model=model_part(workload),
         cluster=ClusterPart(
             name=cluster.name,
             title=cluster.title,

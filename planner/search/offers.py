@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from planner.cluster import database
+from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.cluster import Cluster, resolve_cluster
 from planner.cluster.reliability import Told, resolve_reliability
 from planner.cluster.spec import ClusterSpec
 from planner.cost.training import Training, training
+from planner.errors import InputError
 from planner.search.document import PlanPart, ReliabilityPart
 from planner.search.goodput import reliability_part
 from planner.search.parts import plan_parts
@@ -167,3 +170,14 @@ def most_nodes(offer: Offer) -> int:
     """How large the cluster can be."""
     per_node = offer.cluster(1).devices_per_node
     return min(offer.spec.max_nodes or 16_777_216, 1_048_576 // per_node)
+
+
+def accelerator_of(offer: Offer) -> AcceleratorSpec:
+    """The description of an offer's accelerator. Raises InputError for a name that is not known."""
+    node = offer.spec.node
+    if isinstance(node, str):
+        node = database.node_spec(node, origin=offer.origin)
+    if node is None:
+        raise InputError("is missing", origin=offer.origin, key="node", expected="which node its hosts are")
+    part = node.accelerator
+    return database.accelerator_spec(part, origin=offer.origin) if isinstance(part, str) else part

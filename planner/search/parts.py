@@ -12,9 +12,26 @@ from planner.cost.step import BUSY, HIDDEN, TERMS, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
-from planner.search.document import MemoryPart, PlanPart, SettingsPart, StrategyPart
+from planner.search.document import MemoryPart, ModelPart, PlanPart, SettingsPart, StrategyPart
 from planner.search.objective import energy_j
 from planner.search.search import Found
+from planner.workload.operators import Workload
+
+
+def model_part(workload: Workload) -> ModelPart:
+    """The model in the document's words."""
+    return ModelPart(
+        name=workload.name,
+        title=workload.title,
+        parameters=workload.parameters,
+        active_parameters=workload.active_parameters,
+        layers=workload.layer_count,
+        hidden_size=workload.hidden_size,
+        heads=workload.heads,
+        seq_length=workload.seq_length,
+        sample=workload.sample,
+        note=workload.note,
+    )
 
 
 def plan_parts(found: Found, cluster: Cluster) -> list[PlanPart]:
