@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.models import OptionInfo
 
+from planner.cli.carbon import CarbonIntensity, GridOption, Pue, read_carbon
 from planner.cli.failures import (
     Asynchronous,
     CheckpointBandwidth,
@@ -127,6 +128,9 @@ def estimate(
     spares: Spares = None,
     async_checkpoint: Asynchronous = None,
     shrink: Shrink = False,
+    grid: GridOption = None,
+    carbon_intensity: CarbonIntensity = None,
+    pue: Pue = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -155,6 +159,7 @@ def estimate(
         launch,
         gradients,
         tuple(faults or ()),
+        pue,
     )
     numbers = {
         "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "etp": etp, "vpp": vpp, "micro_batch": micro_batch,
@@ -195,8 +200,9 @@ def estimate(
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]
         raise InputError("one plan has one value of each setting", key=several[0], expected="a single value")
     reliability = read_failures(arguments, found)
+    carbon = read_carbon(grid, carbon_intensity)
     document = scored_plan(
-        questions[0], found, space, tokens=whole, layouts=layouts(settings), reliability=reliability
+        questions[0], found, space, tokens=whole, layouts=layouts(settings), reliability=reliability, grid=carbon
     )
     write_ranks(document, hosts_to, ranks_to)
     tell(document, form)

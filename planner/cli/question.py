@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.carbon import with_pue
+
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
@@ -138,6 +140,7 @@ class Common:
     launch: Launch | None
     gradients: Gradients | None
     faults: tuple[str, ...] = ()
+    pue: str | None = None
 
 
 def ask(
@@ -153,7 +156,7 @@ def ask(
 
     nodes, devices = read_number(common.nodes, "--nodes"), read_number(common.devices, "--devices")
     workload = read_model(common.model, read_length(common.seq_length))
-    cluster = read_cluster(common.cluster, nodes, devices, common.faults)
+    cluster = with_pue(read_cluster(common.cluster, nodes, devices, common.faults), common.pue)
     batches = read_batches(common.global_batch, workload.seq_length)
     bound = training(
         workload,

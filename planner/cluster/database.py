@@ -18,6 +18,8 @@ Folder = Literal[
     "calibration/architectures",
     "calibration/frameworks",
     "reliability",
+    "power",
+    "grids",
 ]
 T = TypeVar("T")
 

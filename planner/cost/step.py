@@ -38,8 +38,6 @@ TERMS = (
     "offload",
     "overhead",
 )
-BUSY = ("forward", "backward", "recompute", "optimizer")
-"""Terms in which the device computes."""
 HIDDEN = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel", "offload")
 
 

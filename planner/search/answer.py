@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from planner.cluster.cluster import Cluster
+from planner.cluster.grids import Grid
 from planner.cluster.reliability import Reliability
 from planner.cost.flops import model_flops
 from planner.cost.ranks import ORDERS
@@ -25,6 +26,7 @@ from planner.search.document import (
     WithoutPart,
 )
 from planner.search.parts import model_part, plan_parts
+from planner.search.power import carbon_part, power_part
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
 
@@ -39,6 +41,7 @@ def best_plans(
     samples: int | None = None,
     layouts: Sequence[str] = ORDERS,
     reliability: Reliability | None = None,
+    grid: Grid | None = None,
 ) -> Document:
     """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
 
@@ -51,7 +54,7 @@ def best_plans(
         from planner.search.misfit import explain_empty
 
         raise explain_empty(cluster, space, found)
-    document = document_of(cluster, found, wanted, tokens, reliability)
+    document = document_of(cluster, found, wanted, tokens, reliability, grid)
     if document.placement is not None:
         without = _without_slow(cluster, found, space, wanted)
         document = replace(document, placement=replace(document.placement, without_slow=without))
@@ -71,6 +74,7 @@ def scored_plan(
     tokens: int | None,
     layouts: Sequence[str] = ORDERS,
     reliability: Reliability | None = None,
+    grid: Grid | None = None,
 ) -> Document:
     """The document of the single plan that `space` is pinned to.
 
@@ -82,7 +86,7 @@ def scored_plan(
         from planner.search.misfit import explain_overfull
 
         raise explain_overfull(cluster, space, found)
-    return document_of(cluster, found, wanted, tokens, reliability)
+    return document_of(cluster, found, wanted, tokens, reliability, grid)
 
 
 def find(
@@ -97,16 +101,22 @@ def find(
 
 
 def document_of(
-    cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None, reliability: Reliability | None = None
+    cluster: Cluster,
+    found: Found,
+    wanted: Wanted,
+    tokens: int | None,
+    reliability: Reliability | None = None,
+    grid: Grid | None = None,
 ) -> Document:
     """What was found, told: all plans of `found`, of the whole run where its tokens are given, of the first plan what
-    failures leave of it where `reliability` is given.
+    failures leave of it where `reliability` is given, and what it emits where `grid` is.
     """
     training = found.questions[int(found.question[0])]
     workload, tally = training.workload, found.tally
     parts = plan_parts(found, cluster)
     per_step = training.global_batch * workload.seq_length
     failures = None if reliability is None else _failures(training, cluster, parts[0], reliability)
+    run = _run(parts[0], tokens, per_step, failures) if tokens else None
     return Document(
         schema_version=SCHEMA_VERSION,
         model=model_part(workload),
@@ -138,9 +148,11 @@ def document_of(
             exact=True,
         ),
         plans=parts,
-        run=_run(parts[0], tokens, per_step, failures) if tokens else None,
+        run=run,
         placement=_placement(cluster, found),
         reliability=failures,
+        power=power_part(training, parts[0], run),
+        carbon=carbon_part(grid, parts[0], run),
         uncertainty=None,
     )
 

@@ -127,6 +127,18 @@ class MemoryPart(Part, frozen=True, kw_only=True):
     capacity_bytes: Positive
 
 
+class EnergyPart(Part, frozen=True, kw_only=True):
+    """Joules of a step. The parts add up to `energy_j_per_step`."""
+
+    devices_j: Amount
+    node_j: Amount
+    """Hosts, network cards, fans and power supplies."""
+    network_j: Amount
+    """Switches and transceivers."""
+    cooling_j: Amount
+    """Cooling and power distribution of the site: what PUE adds."""
+
+
 class PlanPart(Part, frozen=True, kw_only=True):
     """One plan. `terms` add up to `step_time_s`; `hidden` runs beside them."""
 
@@ -146,7 +158,8 @@ class PlanPart(Part, frozen=True, kw_only=True):
     cost_usd_per_step: Amount | None
     """Null where no rent of the part is known."""
     energy_j_per_step: Amount | None
-    """Null where the part's power is not known."""
+    """At the meter, all of the site's; null where the part's power is not known."""
+    energy: EnergyPart | None
     memory: MemoryPart
     bottleneck: str
 
@@ -233,6 +246,30 @@ class ReliabilityPart(Part, frozen=True, kw_only=True):
     assumed: list[AssumedPart]
 
 
+class PowerPart(Part, frozen=True, kw_only=True):
+    """What the first plan draws at the meter, on average, and what was assumed for it."""
+
+    mean_w: Positive
+    day_j: Positive
+    run_j: Positive | None
+    """Of the whole run without failures; null where its tokens are not given."""
+    pue: Positive
+    assumed: list[AssumedPart]
+
+
+class CarbonPart(Part, frozen=True, kw_only=True):
+    """CO2-equivalent of the first plan's electricity, by the average intensity of a grid over a year."""
+
+    grid: str
+    title: str
+    intensity_g_per_kwh: Amount
+    date: str
+    """The year; empty where the intensity was given."""
+    source: str
+    kg_per_step: Amount
+    kg_of_run: Amount | None
+
+
 class WithoutPart(Part, frozen=True, kw_only=True):
     """The same search without the hosts whose way out is narrower than the others'."""
 
@@ -305,6 +342,10 @@ class Document(Part, frozen=True, kw_only=True):
     """Null for a regular cluster, whose nodes are all alike."""
     reliability: ReliabilityPart | None
     """Null where failures were not asked for."""
+    power: PowerPart | None
+    """Null where the part's power is not known."""
+    carbon: CarbonPart | None
+    """Null where no grid was named."""
     uncertainty: UncertaintyPart | None
     """Null where it was not asked for."""
 

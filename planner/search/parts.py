@@ -6,14 +6,14 @@ import numpy as np
 
 from planner.cluster.cluster import Cluster
 from planner.cost.arrays import added
+from planner.cost.energy import PARTS, energy_parts
 from planner.cost.memory import KINDS, memory_of
 from planner.cost.prepared import prepare
-from planner.cost.step import BUSY, HIDDEN, TERMS, score
+from planner.cost.step import HIDDEN, TERMS, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
-from planner.search.document import MemoryPart, ModelPart, PlanPart, SettingsPart, StrategyPart
-from planner.search.objective import energy_j
+from planner.search.document import EnergyPart, MemoryPart, ModelPart, PlanPart, SettingsPart, StrategyPart
 from planner.search.search import Found
 from planner.workload.operators import Workload
 
@@ -50,7 +50,8 @@ def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) 
     held = memory_of(training, plans, prepared)
     sentences = bottlenecks(training, cluster, plans, scores)
     tokens = training.global_batch * training.workload.seq_length
-    joules = energy_j(training, scores.step_time_s, added([scores.terms[name] for name in BUSY]))
+    energy = energy_parts(training, plans, scores, prepared)
+    joules = added(energy.values())
     rent = training.devices * training.usd_per_device_hour / 3600
     parts = []
     for i in range(len(plans)):
@@ -71,6 +72,7 @@ def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) 
                 hfu=float(scores.hfu[i]),
                 cost_usd_per_step=step * rent if rent else None,
                 energy_j_per_step=float(joules[i]) if training.accelerator.tdp_w else None,
+                energy=_energy_part({name: float(energy[name][i]) for name in PARTS}, training),
                 memory=_memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
                 bottleneck=sentences[i],
             )
@@ -111,6 +113,14 @@ def strategy_part(plans: Strategies, index: int) -> StrategyPart:
         zero_stage=row["zero_stage"],  # type: ignore[arg-type]
         recompute=recompute,  # type: ignore[arg-type]
         sequence_parallel=parallel,
+    )
+
+
+def _energy_part(parts: dict[str, float], training: Training) -> EnergyPart | None:
+    if not training.accelerator.tdp_w:
+        return None
+    return EnergyPart(
+        devices_j=parts["devices"], node_j=parts["node"], network_j=parts["network"], cooling_j=parts["cooling"]
     )
 
 
