@@ -46,8 +46,8 @@ def curve_svg(document: SizeDocument) -> str:
     for row in rows:
         ring = ' stroke="#222222" stroke-width="3"' if row.nodes == document.answer.nodes else ""
         told = f"{row.nodes:,} nodes, {row.devices:,} devices: {row.days:,.1f} days, {format_usd(row.usd)}"
-        at = f'cx="{x.place(row.devices):.1f}" cy="{days.place(row.days):.1f}"'
-        parts.append(f'<circle {at} r="5" fill="{_DAYS}"{ring}><title>{escape(told)}</title></circle>')
+        centre = f'cx="{x.place(row.devices):.1f}" cy="{days.place(row.days):.1f}"'
+        parts.append(f'<circle {centre} r="5" fill="{_DAYS}"{ring}><title>{escape(told)}</title></circle>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

@@ -24,7 +24,7 @@ def size_text(document: SizeDocument) -> str:
     for line in _heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
-    forms = [lambda bar=bar, short=short: _curve(document, bar=bar, short=short) for bar, short in _FORMS]  # type: ignore[misc]
+    forms = [lambda bar=bar, short=short: _curve(document, bar=bar, short=short) for bar, short in _FORMS]
     table = first_that_fits(out, forms)
     out.print(table or _curve(document, bar=0, short=True))
     for line in _sentences(document):
