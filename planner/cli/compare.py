@@ -76,8 +76,8 @@ def compare(
     from planner.cli.inputs import read_tokens
     from planner.cli.output import write
     from planner.search import comparing
+    from planner.search.compare_document import SCHEMA_VERSION, CompareDocument
     from planner.search.parts import model_part
-    from planner.search.sizing_document import SCHEMA_VERSION, CompareDocument
     from planner.search.sizing_parts import run_part
 
     limits = comparing.Limits(read_days(deadline), read_budget(budget))

@@ -15,7 +15,8 @@ from planner.errors import InputError, NothingFits, nearest
 
 if TYPE_CHECKING:
     from planner.search.offers import Offer, Outcome, Run
-    from planner.search.sizing_document import SizeDocument, SizePart
+    from planner.search.size_document import SizeDocument
+from planner.search.sizing_document import SizePart
 
 _TRIED_TOKENS = 10**12
 """A run whose price tells what a token costs."""
@@ -141,8 +142,8 @@ def _document(
     notes: list[str],
 ) -> SizeDocument:
     from planner.search.parts import model_part
+    from planner.search.size_document import SCHEMA_VERSION, SizeDocument
     from planner.search.sizing import around
-    from planner.search.sizing_document import SCHEMA_VERSION, SizeDocument
     from planner.search.sizing_parts import optimal_part, run_part, size_part
 
     return SizeDocument(
