@@ -144,6 +144,4 @@ def natural(name: str) -> tuple[tuple[str, int, str], ...]:
     """A key that orders names as people count: a2 before a10."""
     pieces = _DIGITS.split(name)
     numbers = [*pieces[1::2], ""]
-    return tuple(
-        (text, int(number[:18] or -1), number) for text, number in zip(pieces[::2], numbers, strict=True)
-    )
+    return tuple((text, int(number[:18] or -1), number) for text, number in zip(pieces[::2], numbers, strict=True))
