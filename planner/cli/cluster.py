@@ -71,6 +71,7 @@ def import_cluster(
     from planner.cluster.importers.merge import merge
     from planner.cluster.importers.recognise import TITLES, read
     from planner.cluster.importers.toml import write_toml
+    from planner.errors import InputError
 
     patterns = HostPatterns(tuple(one.strip() for one in (hosts or "").split(",") if one.strip()))
     given = _given(
@@ -82,7 +83,11 @@ def import_cluster(
         format_name, one = read(read_any(path, "a description of a cluster"), str(path), wanted, patterns)
         found.append((str(path), one))
         sources.append(f"{path.name} ({TITLES[format_name]})")
-    draft, notes = complete(merge(found), given, f"Imported from {', '.join(path.name for path in files)}")
+    named = ", ".join(path.name for path in files)
+    try:
+        draft, notes = complete(merge(found), given, f"Imported from {named}")
+    except InputError as error:
+        raise error if error.origin or error.problem.startswith("unknown ") else error.elsewhere(named) from None
     text = write_toml(draft, sources, notes)
     for note in notes:
         warn(note)

@@ -9,7 +9,7 @@ from planner.cluster.hostlist import compress
 from planner.cluster.importers.draft import Draft, HostDraft, LevelDraft
 from planner.cluster.importers.found import Found, FoundHost, FoundLink, FoundSwitch, several
 from planner.cluster.importers.kinds import Given, Kind, Notes, kinds_of, node_draft
-from planner.cluster.importers.wire import free_name, prune, scale_up_or_not, size, with_network
+from planner.cluster.importers.wire import free_name, one_way, prune, scale_up_or_not, size, with_network
 from planner.errors import InputError
 
 
@@ -89,6 +89,7 @@ def _wired(
     switch_names = {switch.name for switch in found.switches}
     links = [link for link in found.links if link.lower in kind_of or link.lower in switch_names]
     network = free_name({*kind_of, *switch_names})
+    links = one_way(links, kind_of)
     links = with_network(scale_up_or_not(links, kind_of, notes), list(kind_of), network, notes)
     if not links:
         notes.add(f"nothing tells the network: one switch, {network}, joins all hosts")

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planner.cluster.spec import LevelTopology, NodeTopology
 from planner.errors import InputError
 
-MOST_HOSTS = 100_000
-MOST_LINKS = 1_000_000
+MOST_HOSTS = 32_768
+MOST_LINKS = 400_000
 _LONGEST_NAME = 200
 
 
@@ -102,7 +103,8 @@ class HostPatterns:
 
     def match(self, name: str) -> bool:
         """Whether the name is a host's; the case of letters does not matter."""
-        return any(fnmatch.fnmatchcase(name.casefold(), pattern.casefold()) for pattern in self.patterns)
+        folded = name[:_LONGEST_NAME].casefold()
+        return any(fnmatch.fnmatchcase(folded, pattern.casefold()) for pattern in self.patterns)
 
 
 def clean_name(text: str) -> str:
@@ -144,6 +146,23 @@ def _card_key(label: str) -> tuple[str, tuple[int, ...]]:
         return "mlx_", (int(mlx[1]),)
     numbers = tuple(int(number[:18]) for number in re.findall(r"[0-9]+", folded))
     return re.sub(r"[0-9]+", "", folded), numbers
+
+
+def depths(hosts: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """How many links each vertex is away from the nearest host; those that no host reaches are not in it."""
+    neighbours: dict[str, list[str]] = defaultdict(list)
+    for one, other in pairs:
+        neighbours[one].append(other)
+        neighbours[other].append(one)
+    found = dict.fromkeys(hosts, 0)
+    left = deque(found)
+    while left:
+        name = left.popleft()
+        for other in neighbours[name]:
+            if other not in found:
+                found[other] = found[name] + 1
+                left.append(other)
+    return found
 
 
 def several(count: int, one: str, many: str = "") -> str:

@@ -1,9 +1,9 @@
 """Any graph of hosts and switches: GraphML, or networkx's node-link JSON.
 
-Understood of a vertex: `kind` or `type` (host, server, node, compute / switch, leaf, spine, core, router), `name`
-or `label`, `devices` or `gpus`, `part` or `accelerator`, `in_network`. Of an edge: `bandwidth` (a text with its unit) or
-`speed` as in lists of links, `bandwidth_gbps`, `LinkSpeedRaw` (b/s, the Internet Topology Zoo's), `cables` or `count`,
-`kind` (network, scale-up), `card`.
+Understood of a vertex: `kind` or `type` (host, server, node, compute; switch, leaf, spine, core, router), `name` or
+`label`, `devices` or `gpus`, `part` or `accelerator`, `in_network`. Of an edge: `bandwidth` (a text with its unit),
+`speed` as in lists of links, `bandwidth_gbps`, `LinkSpeedRaw` (b/s, the Internet Topology Zoo's); `cables` or
+`count`, `kind` (network, scale-up), `card`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from planner.cluster.importers.found import (
     HostPatterns,
     broken,
     check_size,
+    clean_name,
     distinct,
     several,
 )
@@ -76,8 +77,7 @@ def read_graph(text: str, origin: str, hosts: HostPatterns) -> Found:
         for key, told in graph.vertices.items()
         if not kinds[key]
     ]
-    told = several(loose, "edge")
-    notes = (f"left out: {told} between hosts, or from a vertex to itself",) if loose else ()
+    notes = (f"left out: {several(loose, 'edge')} between hosts, or from a vertex to itself",) if loose else ()
     return Found(tuple(found), tuple(switches), tuple(links), notes=notes)
 
 
@@ -93,7 +93,11 @@ def _is_host(key: str, told: Attributes, hosts: HostPatterns, origin: str) -> bo
         return False
     expected = "a `kind` of host or switch on each vertex, or --hosts with a pattern of the hosts' names"
     raise InputError(
-        "does not tell hosts from switches", origin=origin, key=name[:100], value=kind or None, expected=expected
+        "does not tell hosts from switches",
+        origin=origin,
+        key=clean_name(name),
+        value=kind or None,
+        expected=expected,
     )
 
 
@@ -124,11 +128,11 @@ def _bandwidth(told: Attributes, key: str, origin: str) -> float | None:
     """One cable's bytes/s, None where no attribute tells it. A number without a unit is refused."""
     try:
         if "bandwidth" in told:
-            return parse_quantity(told["bandwidth"], "bytes_per_s", bare=False)
+            return parse_quantity(told["bandwidth"][:100], "bytes_per_s", bare=False)
         if "bandwidth_gbps" in told:
-            return parse_quantity(f"{told['bandwidth_gbps']}Gb/s", "bytes_per_s")
+            return parse_quantity(f"{told['bandwidth_gbps'][:60]}Gb/s", "bytes_per_s")
         if "linkspeedraw" in told:
-            return parse_quantity(f"{told['linkspeedraw']}b/s", "bytes_per_s")
+            return parse_quantity(f"{told['linkspeedraw'][:60]}b/s", "bytes_per_s")
         return link_rate(told.get("speed", ""), told.get("width", ""))
     except InputError as error:
         raise InputError(
@@ -168,6 +172,7 @@ def _node_link(text: str, origin: str) -> _Graph:
     nodes, edges = document.get("nodes"), document.get("links", document.get("edges"))
     if not isinstance(nodes, list) or not isinstance(edges, list):
         raise broken("holds no graph", origin, expected="node-link JSON: `nodes` and `links` (or `edges`)")
+    check_size(len(nodes) // 2, len(edges), origin)  # half of the vertices may be switches
     vertices = {}
     for node in nodes:
         told = _attributes(node)

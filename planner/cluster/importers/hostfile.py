@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.found import Found, FoundHost, HostPatterns, broken, check_size, several
+from planner.cluster.importers.found import Found, FoundHost, HostPatterns, broken, check_size, distinct, several
 
 _LINE = re.compile(
-    r"(?P<host>[^\s:=#,]{1,255})(?::(?P<colon>[0-9]{1,6}))?(?P<rest>(?:\s+[A-Za-z_-]+\s*=\s*[^\s=]+)*)"
+    r"(?P<host>[A-Za-z0-9_.-]{1,255})(?::(?P<colon>[0-9]{1,6}))?(?P<rest>(?:\s+[A-Za-z_-]+\s*=\s*[^\s=]+)*)"
 )
 _SLOTS = re.compile(r"\b(?:slots|count|cpu)\s*=\s*([0-9]{1,6})(?!\S)", re.IGNORECASE)
 _EXPECTED = "a host and its slots, such as `worker-1 slots=8` or `worker-1:8`"
@@ -40,7 +40,8 @@ def read_hostfile(text: str, origin: str, hosts: HostPatterns) -> Found:
         raise broken("names no host", origin, expected=_EXPECTED)
     zero = [name for name, count in kept.items() if count == 0]
     notes = (f"left out: {several(len(zero), 'host')} without slots",) if zero else ()
-    return Found(hosts=tuple(FoundHost(name, count) for name, count in kept.items() if count != 0), notes=notes)
+    names = distinct(name for name, count in kept.items() if count != 0)
+    return Found(hosts=tuple(FoundHost(names[name], kept[name]) for name in names), notes=notes)
 
 
 def _content(line: str) -> str:

@@ -26,7 +26,7 @@ _DESCRIPTION = re.compile(r'"([^"]*)"')
 _CARD = re.compile(r"(?:HCA-[0-9]{1,3}|(?:mlx|bnxt_re|hfi|qib|ib|roce)[\w.]*)", re.IGNORECASE)
 _AGGREGATION = "Aggregation Node"
 _NAMELESS = re.compile(r"Mellanox|ConnectX|Technologies|Quantum|InfiniScale|Voltaire|NVIDIA", re.IGNORECASE)
-_EXPECTED = 'lines such as `Switch 40 "S-..." # "leaf1"` and `[1] "H-..."[1](...) # "node01 HCA-1" lid 5 4xHDR`'
+_EXPECTED = '`Switch 40 "S-..." # "leaf1"` and `[1] "H-..."[1] # "a01 HCA-1" lid 5 4xHDR`'
 
 Port = tuple[str, int]
 """A vertex's identifier and the number of its port."""
@@ -34,7 +34,7 @@ Port = tuple[str, int]
 
 @dataclass
 class _Subnet:
-    """What the lines say: descriptions by identifier, and the speed (None: not told) of each link by its two ports."""
+    """What the lines say: descriptions by identifier, and the speed (None: not told) of a link by its two ports."""
 
     descriptions: dict[str, str] = field(default_factory=dict)
     links: dict[tuple[Port, Port], float | None] = field(default_factory=dict)

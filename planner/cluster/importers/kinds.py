@@ -9,7 +9,7 @@ from planner.cluster import database
 from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.figures import number
 from planner.cluster.importers.draft import NodeDraft
-from planner.cluster.importers.found import FoundHost, FoundNode
+from planner.cluster.importers.found import FoundHost, FoundNode, clean_name
 from planner.cluster.importers.guesses import (
     AMBIGUOUS,
     LINK_BYTES_PER_S,
@@ -79,39 +79,55 @@ def kinds_of(hosts: Sequence[FoundHost], given: Given, notes: Notes) -> tuple[tu
     """Hosts and the node of each. Raises InputError for a host of which nothing tells it, unless it is gone."""
     if given.node:
         return tuple(hosts), [preset_kind(given.node)] * len(hosts)
-    by_told: dict[tuple[str, int | None], Kind] = {}
-    known: list[FoundHost] = []
-    for host in hosts:
-        key = host.part or part_in_name(host.name), host.devices
-        if key not in by_told:
-            try:
-                by_told[key] = _guessed(host, key[0], notes)
-            except InputError:
-                if not host.gone:
-                    raise
-                notes.add(f"left out: {host.name}, which is gone ({host.gone}) and of no node that is known")
-                continue
-        known.append(host)
-    return tuple(known), [by_told[host.part or part_in_name(host.name), host.devices] for host in known]
+    parts = [clean_name(host.part) if host.part else part_in_name(host.name) for host in hosts]
+    by_told = {
+        told: _guessed(*told, notes) for told in dict.fromkeys(zip(parts, (h.devices for h in hosts), strict=True))
+    }
+    full = list(dict.fromkeys(kind for kind in by_told.values() if kind))
+    known: list[tuple[FoundHost, Kind]] = []
+    for host, part in zip(hosts, parts, strict=True):
+        kind = by_told[part, host.devices] or _like_others(host, part, full, notes)
+        if kind is not None:
+            known.append((host, kind))
+        elif host.gone:
+            notes.add(f"left out: {host.name}, which is gone ({host.gone}) and of no node that is known")
+        else:
+            raise _unknown(host, part)
+    return tuple(host for host, _ in known), [kind for _, kind in known]
 
 
-def _guessed(host: FoundHost, part: str, notes: Notes) -> Kind:
-    """The node that a host's accelerator and their number are known by."""
+def _guessed(part: str, devices: int | None, notes: Notes) -> Kind | None:
+    """The node that an accelerator and how many there are of it are known by."""
     accelerator = accelerator_of(part) if part else ""
     presets = node_presets()
-    if accelerator and host.devices is None:
+    if accelerator and devices is None:
         alike = [name for (known, _), name in presets.items() if known == accelerator]
         name = alike[0] if len(alike) == 1 else ""
     else:
-        name = presets.get((accelerator, host.devices or 0), "")
+        name = presets.get((accelerator, devices or 0), "")
     if not name:
-        count = "" if host.devices is None else f"{host.devices} x "
-        what = f"{count}{part or 'accelerators of no name'}"
-        expected = f"--node with one of {', '.join(database.names('nodes'))}"
-        raise InputError(f"no node of hardware_db is known for {what}", key=host.name, expected=expected)
-    how = f"{host.devices} x {part}" if host.part else f"the name {part}"
-    notes.add(f"node {name} for {how}{_ambiguity(part, accelerator)}")
+        return None
+    told = f"hosts named after {part}" if devices is None else f"{devices} x {part}"
+    notes.add(f"node {name} for {told}{_ambiguity(part, accelerator)}")
     return preset_kind(name)
+
+
+def _like_others(host: FoundHost, part: str, full: Sequence[Kind], notes: Notes) -> Kind | None:
+    """The one node that others of the description are, for a host that has less of it or of which nothing is told."""
+    accelerator = accelerator_of(part) if part else ""
+    alike = [kind for kind in full if not part or accelerator == kind.accelerator]
+    if len(alike) != 1 or (host.devices or 0) > alike[0].devices:
+        return None
+    what = f"hosts with {host.devices} accelerators" if host.devices else "hosts of which no accelerator is told"
+    notes.add(f"node {alike[0].preset}, as the others are, for {what}")
+    return alike[0]
+
+
+def _unknown(host: FoundHost, part: str) -> InputError:
+    count = "" if host.devices is None else f"{host.devices} x "
+    what = f"{count}{part[:100] or 'accelerators of no name'}"
+    expected = f"--node with one of {', '.join(database.names('nodes'))}"
+    return InputError(f"no node of hardware_db is known for {what}", key=host.name, expected=expected)
 
 
 def _ambiguity(part: str, accelerator: str) -> str:

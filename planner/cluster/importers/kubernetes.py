@@ -44,8 +44,8 @@ PLACES = (
     ),
     ("topology.kubernetes.io/zone",),
 )
-"""Labels of the switches above a node, the nearest first: the first family that a cluster has is taken. Topograph's as
-above, the fourth as in Kueue's page on topology-aware scheduling, then the clouds' own, then zones."""
+"""Labels of the switches above a node, the nearest first; the first family that a cluster has is taken. Topograph's
+(as above), Kueue's (its page on topology-aware scheduling), the clouds' own, then zones."""
 
 _PRODUCTS = ("nvidia.com/gpu.product", "amd.com/gpu.product-name", "cloud.google.com/gke-tpu-accelerator")
 _COUNTS = ("nvidia.com/gpu.count", "cloud.google.com/gke-accelerator-count")
@@ -75,6 +75,7 @@ def read_kubernetes(text: str, origin: str, hosts: HostPatterns) -> Found:
     items = document.get("items", [document])
     if not isinstance(items, list):
         raise broken("has no list of nodes", origin, expected="the output of `kubectl get nodes -o json`")
+    check_size(len(items) // 2, 0, origin)  # half of them may have no accelerators
     tables = [_table(item) for item in items]
     labels = [_table(_table(item.get("metadata")).get("labels")) for item in tables]
     family = next((keys for keys in PLACES if any(keys[0] in one for one in labels)), ())

@@ -55,11 +55,15 @@ class _End:
 
 def looks_like_link_list(text: str) -> bool:
     """Whether one of the first lines heads the columns of a list of links."""
-    return any(_columns(cells) for cells in csv.reader(io.StringIO(text[:5000].replace("\0", ""))))
+    first = io.StringIO(text[:5000].replace("\0", ""), newline="")
+    try:
+        return any(_columns(cells) for cells in csv.reader(first))
+    except csv.Error:
+        return False
 
 
 def read_link_list(text: str, origin: str, hosts: HostPatterns) -> Found:
-    """Hosts, switches and one cable a line; a cable that is told from both its ends counts once. Raises InputError."""
+    """Hosts, switches and a cable a line; one that is told from both its ends counts once. Raises InputError."""
     cables: dict[object, tuple[_End, _End, float | None]] = {}
     for number, row in _rows(text, origin):
         ends = _end(row, "lower", hosts), _end(row, "upper", hosts)
@@ -99,7 +103,7 @@ def read_link_list(text: str, origin: str, hosts: HostPatterns) -> Found:
 def _rows(text: str, origin: str) -> Iterator[tuple[int, Row]]:
     """The lines below the headings. Raises InputError where there are none, or for what csv cannot read."""
     columns: dict[int, str] = {}
-    reader = csv.reader(io.StringIO(text))
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
         for cells in reader:
             if not columns:
@@ -143,7 +147,7 @@ def _meanings(heading: str) -> Iterator[str]:
 def _end(row: Row, side: str, hosts: HostPatterns) -> _End:
     """One end. It is a host's where the pattern says so, or else its type or its port is an adapter's."""
     name = row.get(f"{side} name") or row.get(f"{side} guid", "")
-    port, told = row.get(f"{side} port", ""), row.get(f"{side} type", "")
+    port, told = row.get(f"{side} port", "")[:200], row.get(f"{side} type", "")
     card = _CARD.fullmatch(port)
     if hosts:
         host = hosts.match(name)

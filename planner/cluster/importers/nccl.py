@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.found import Found, FoundNode, HostPatterns, broken
+from planner.cluster.importers.found import Found, FoundNode, HostPatterns, broken, clean_name
 from planner.cluster.importers.speeds import pcie_rate
 from planner.cluster.importers.topo import joined
 from planner.cluster.importers.xmltree import Element, parse_xml
@@ -20,7 +20,11 @@ def read_nccl(text: str, origin: str, hosts: HostPatterns) -> Found:
     """The node of one topology. Raises InputError where it has no GPU, or several hosts that are not alike."""
     system = parse_xml(text, origin)
     if system.name != "system":
-        what = "a graph of NCCL's channels" if system.name == "graphs" else f"<{system.name[:40]}> at the top"
+        what = (
+            "a graph of NCCL's channels"
+            if system.name == "graphs"
+            else f"<{clean_name(system.name)[:40]}> at the top"
+        )
         raise broken(f"holds {what}", origin, expected="a topology: <system> (NCCL_TOPO_DUMP_FILE)")
     by_host: dict[str, list[Element]] = {}
     for cpu in system.all("cpu") or [system]:

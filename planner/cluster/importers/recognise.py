@@ -15,6 +15,8 @@ from planner.cluster.importers.slurm import looks_like_slurm, read_slurm
 from planner.cluster.importers.topo import looks_like_topo, read_topo
 from planner.errors import unknown_name
 
+_MOST_LINES = 300_000
+
 Reader = Callable[[str, str, HostPatterns], Found]
 """The text, its file's name for messages, which names are hosts."""
 
@@ -47,6 +49,8 @@ def read(text: str, origin: str, format_name: str, hosts: HostPatterns) -> tuple
         raise unknown_name("format", format_name, ["auto", *READERS], key="--from")
     if not text.strip("\ufeff \t\r\n\0"):
         raise broken("is empty", origin, expected="a description of a cluster")
+    if text.count("\n") > _MOST_LINES:
+        raise broken("has too many lines", origin, expected=f"at most {_MOST_LINES:,}")
     name = recognise(text, origin) if format_name == "auto" else format_name
     return name, READERS[name](text, origin, hosts)
 

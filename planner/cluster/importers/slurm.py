@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from planner.cluster.hostlist import expand
 from planner.cluster.importers.found import (
@@ -21,8 +20,9 @@ from planner.cluster.importers.found import (
 from planner.errors import InputError
 
 _LOOKS = re.compile(r"^[ \t]*(?:SwitchName|BlockName|NodeName)[ \t]*=", re.IGNORECASE | re.MULTILINE)
-_PAIR = re.compile(r"([A-Za-z]\w*)=(\S*)")
+_PAIR = re.compile(r"(?<!\w)([A-Za-z]\w*+)=(\S*)")
 _GPU = re.compile(r"(?:^|,)gpu(?::([A-Za-z][\w.-]*))?(?:[:=]([0-9]{1,4}))?(?:\([^)]*\))?(?=,|$)", re.IGNORECASE)
+_LONGEST = 1000
 _MIG = re.compile(r"_?[0-9]g\.[0-9]+gb", re.IGNORECASE)
 _GONE = frozenset({"DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "FUTURE", "NOT_RESPONDING"})
 _TEXTS = re.compile(r"(?:^|\s)(?:Reason|Comment|Extra)=")  # what people wrote, to the end of the line
@@ -42,7 +42,7 @@ def read_slurm(text: str, origin: str, hosts: HostPatterns) -> Found:
     nodes: dict[str, FoundHost] = {}
     named: dict[str, None] = {}  # in the order of the file
     switches: dict[str, None] = {}
-    below: list[tuple[bool, str, str]] = []  # whether a switch, which, under which
+    below: dict[tuple[bool, str, str], None] = {}  # whether a switch, which, under which
     blocks: set[str] = set()
     notes: dict[str, None] = {}
     for number, record in _records(text, origin):
@@ -58,13 +58,13 @@ def read_slurm(text: str, origin: str, hosts: HostPatterns) -> Found:
             notes["LinkSpeed has no unit in Slurm and is left out"] = None
         hosts_below = _names(record.get("nodes", ""), origin, number, len(named))
         named.update(dict.fromkeys(hosts_below))
-        below += [(False, host, switch) for host in hosts_below]
+        below.update(dict.fromkeys((False, host, switch) for host in hosts_below))
         if block:
             blocks.add(switch)
         else:
             switches_below = _names(record.get("switches", ""), origin, number, len(switches))
             switches.update(dict.fromkeys(switches_below))
-            below += [(True, one, switch) for one in switches_below]
+            below.update(dict.fromkeys((True, one, switch) for one in switches_below))
         check_size(len(nodes) + len(named), len(below), origin)
     if not (nodes or named):
         raise broken("names no node", origin, expected=_EXPECTED)
@@ -72,7 +72,8 @@ def read_slurm(text: str, origin: str, hosts: HostPatterns) -> Found:
     clean = distinct(all_hosts)
     used = dict.fromkeys(one for is_switch, low, up in below for one in ((low, up) if is_switch else (up,)))
     vertices = distinct(used, taken=clean.values())
-    found = [replace(nodes.get(name, FoundHost(name)), name=clean[name]) for name in all_hosts]
+    told = [(clean[name], nodes.get(name, FoundHost(name))) for name in all_hosts]
+    found = [FoundHost(name, host.devices, host.part, host.gone) for name, host in told]
     links = [
         FoundLink(vertices[low] if is_switch else clean[low], vertices[up], cables=None, scale_up=up in blocks)
         for is_switch, low, up in below
@@ -109,7 +110,8 @@ def _names(text: str, origin: str, line: int, before: int, *, single: bool = Fal
     if not text or text.casefold() == "(null)":
         return []
     try:
-        names = expand(text)
+        plain = "[" not in text and "," not in text and len(text) < _LONGEST
+        names = (text,) if plain else expand(text)
     except InputError as error:
         raise broken(error.problem, origin, line, text, error.expected) from None
     if len(names) + before > MOST_HOSTS:
@@ -128,6 +130,6 @@ def _node(name: str, record: dict[str, str]) -> FoundHost:
     gres = record.get("gres")
     if gres is None:
         return FoundHost(name, None, "", gone)
-    gpus = [(kind, int(count or 1)) for kind, count in _GPU.findall(gres) if not _MIG.search(kind)]
+    gpus = [(kind, int(count or 1)) for kind, count in _GPU.findall(gres[:_LONGEST]) if not _MIG.search(kind)]
     parts = {kind for kind, _ in gpus}
     return FoundHost(name, sum(count for _, count in gpus), parts.pop() if len(parts) == 1 else "", gone)

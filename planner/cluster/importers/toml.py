@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from planner.cluster.hostlist import compress, natural
 from planner.cluster.importers.draft import Draft, HostDraft, NodeDraft
+from planner.cluster.importers.found import depths
 from planner.cluster.importers.speeds import rate_text
 
 
@@ -73,7 +74,7 @@ def _switches(draft: Draft) -> Iterator[str]:
 
 def _links(draft: Draft) -> Iterator[str]:
     """Links in groups of which each joins every name of its one end with every name of its other."""
-    depth = _depth(draft)
+    depth = depths((host.name for host in draft.hosts), ((link.lower, link.upper) for link in draft.links))
     groups: dict[tuple[bool, int, float, int], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for link in draft.links:
         lower, upper = sorted((link.lower, link.upper), key=lambda name: (depth.get(name, 0), natural(name)))
@@ -103,23 +104,6 @@ def _bicliques(lowers: dict[str, set[str]]) -> Iterator[tuple[str, str]]:
         for upper in compress(uppers):
             for lower in compress(lower_names):
                 yield lower, upper
-
-
-def _depth(draft: Draft) -> dict[str, int]:
-    """How many links a vertex is away from the nearest host."""
-    neighbours: dict[str, list[str]] = defaultdict(list)
-    for link in draft.links:
-        neighbours[link.lower].append(link.upper)
-        neighbours[link.upper].append(link.lower)
-    depth = {host.name: 0 for host in draft.hosts}
-    left = deque(depth)
-    while left:
-        name = left.popleft()
-        for other in neighbours[name]:
-            if other not in depth:
-                depth[other] = depth[name] + 1
-                left.append(other)
-    return depth
 
 
 def _string(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.found import Found, FoundNode, HostPatterns, broken
+from planner.cluster.importers.found import Found, FoundNode, HostPatterns, broken, clean_name
 from planner.cluster.spec import NodeTopology
 
 _RELATION = re.compile(r"X|NV([0-9]{1,2})|PIX|PXB|PHB|NODE|SYS|SOC")
@@ -73,7 +73,7 @@ def _matrix(text: str, origin: str) -> Matrix:
     if start is None:
         raise broken("holds no matrix", origin, expected="the output of `nvidia-smi topo -m`, its first line too")
     columns = []
-    for word in lines[start].split():
+    for word in lines[start].split(maxsplit=_MOST_COLUMNS + 8):
         if word in ("CPU", "NUMA", "GPU"):  # the first word of `CPU Affinity` and those after it
             break
         columns.append(word)
@@ -81,7 +81,7 @@ def _matrix(text: str, origin: str) -> Matrix:
         raise broken("not a header of the matrix", origin, start + 1, lines[start])
     matrix: Matrix = {}
     for number, line in enumerate(lines[start + 1 :], start + 2):
-        words = line.split()
+        words = line.split(maxsplit=_MOST_COLUMNS)
         if not words or words[0] not in columns:
             if matrix and (not words or len(matrix) == len(columns)):
                 break
@@ -94,13 +94,13 @@ def _matrix(text: str, origin: str) -> Matrix:
         matrix[words[0]] = dict(zip(columns, relations, strict=True))
     missing = [name for name in columns if name.startswith("GPU") and name not in matrix]
     if missing:
-        raise broken(f"the matrix has no row for {missing[0][:20]}", origin, expected="a row for each GPU")
+        raise broken(f"the matrix has no row for {clean_name(missing[0])}", origin, expected="a row for each GPU")
     return matrix
 
 
 def _is_header(line: str) -> bool:
     """The line above the matrix: it begins with GPU0, and no relation follows."""
-    words = line.split()
+    words = line.split(maxsplit=2)
     return bool(_HEADER.match(line)) and (len(words) < 2 or not _RELATION.fullmatch(words[1]))
 
 

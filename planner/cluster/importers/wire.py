@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from planner.cluster.hostlist import natural
 from planner.cluster.importers.draft import LinkDraft
-from planner.cluster.importers.found import FoundLink
+from planner.cluster.importers.found import FoundLink, depths
 from planner.cluster.importers.kinds import Given, Kind, Notes
 from planner.errors import InputError
 
@@ -50,6 +51,19 @@ def with_network(links: Sequence[FoundLink], hosts: Sequence[str], network: str,
         notes.add(f"nothing tells what joins {what}: one switch, {network}, does")
         return [*links, *(FoundLink(one, network, cables=None) for one in below)]
     return list(links)
+
+
+def one_way(links: Sequence[FoundLink], hosts: Iterable[str]) -> list[FoundLink]:
+    """The links, switches that name each other as below counted once: the one that is nearer to hosts is below."""
+    told = {(link.lower, link.upper) for link in links if link.cables is None}
+    both = {pair for pair in told if pair[::-1] in told}
+    if not both:
+        return list(links)
+    depth = depths(hosts, told)
+    upside_down = {
+        (low, up) for low, up in both if (depth.get(low, 0), natural(low)) > (depth.get(up, 0), natural(up))
+    }
+    return [link for link in links if (link.lower, link.upper) not in upside_down]
 
 
 def prune(links: Sequence[FoundLink], hosts: Mapping[str, Kind]) -> list[FoundLink]:
@@ -117,7 +131,8 @@ def _sized(
 ) -> LinkDraft:
     """A link whose cables are not told."""
     if kind is None:
-        notes.add(f"switches pass up what comes from below, divided by {given.oversubscription:g}")
+        over = f"divided by {given.oversubscription:g}" if given.oversubscription > 1 else "undivided"
+        notes.add(f"switches pass up what comes from below, {over}")
         return _draft(link, passing / given.oversubscription / shared, 1)
     if link.scale_up:
         return _draft(link, kind.link_bytes_per_s * devices[link.lower] / shared, 1)
@@ -160,9 +175,9 @@ def _draft(link: FoundLink, rate: float, cables: int) -> LinkDraft:
     return LinkDraft(link.lower, link.upper, rate, cables, link.card, link.scale_up)
 
 
-def _joined(links: Sequence[LinkDraft]) -> list[LinkDraft]:
+def _joined(links: Iterable[LinkDraft]) -> list[LinkDraft]:
     """Equal links between the same ends as one with their cables together."""
-    cables: dict[LinkDraft, int] = defaultdict(int)
-    for link in links:
-        cables[replace(link, cables=1)] += link.cables
-    return [replace(link, cables=count) for link, count in cables.items()]
+    cables: dict[tuple[str, str, float, int | None, bool], int] = defaultdict(int)
+    for one in links:
+        cables[one.lower, one.upper, one.bandwidth_bytes_per_s, one.card, one.scale_up] += one.cables
+    return [LinkDraft(low, up, rate, n, card, inside) for (low, up, rate, card, inside), n in cables.items()]

@@ -56,12 +56,12 @@ def parse_xml(text: str, origin: str) -> Element:
     def refuse(*_: object) -> None:
         raise InputError("declares a document type or entities", origin=origin, expected="XML without a DOCTYPE")
 
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")  # whatever the document says: its bytes were decoded already
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = characters
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     try:
-        parser.Parse(text.encode("utf-8", "replace") if "encoding=" not in text[:200] else text, True)
+        parser.Parse(text.encode("utf-8", "replace"), True)
     except expat.ExpatError as error:
         raise InputError(f"not valid XML: {error}", origin=origin, expected="a complete XML document") from None
     return root.children[0]
