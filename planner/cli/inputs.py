@@ -88,7 +88,7 @@ def read_cluster(name: str, nodes: int | None, devices: int | None) -> Cluster:
 
     known = {one.casefold(): one for one in database.names("clusters")}
     if not name.strip():
-        expected = "a preset (`planner clusters list`) or a cluster file"
+        expected = "a preset (`planner cluster list`) or a cluster file"
         raise InputError("no cluster is named", key="--cluster", value='""', expected=expected)
     preset = known.get(name.casefold(), "")
     if preset or not (is_there(name) or looks_like_path(name)):

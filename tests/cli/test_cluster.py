@@ -85,6 +85,14 @@ def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
     assert done.stderr.replace("\n", "").isprintable()
 
 
+def test_what_windows_wrote_is_read(tmp_path: Path) -> None:
+    text = Path(path_of("topo-h100.txt")).read_text()
+    (tmp_path / "topo.txt").write_bytes(text.replace("\n", "\r\n").encode("utf-16"))
+    done = call("planner", "cluster", "import", str(tmp_path / "topo.txt"), "--node", "dgx-h100")
+    assert done.returncode == 0, done.stderr
+    assert tomllib.loads(done.stdout)["node"]["devices"] == 8
+
+
 def test_the_old_name_of_the_list_still_works() -> None:
     assert call("planner", "clusters", "list").stdout == call("planner", "cluster", "list").stdout
     shown = run("planner", "--help").stdout

@@ -136,6 +136,15 @@ def cards(labels: Iterable[str]) -> dict[str, int]:
     return {label: order[key] for label, key in keys.items()}
 
 
+def card_note(numbers: dict[str, int]) -> tuple[str, ...]:
+    """Which card is counted as which, where that is not plain."""
+    names: dict[int, str] = {}
+    for label in sorted(numbers, reverse=True):  # mlx5_0 goes before HCA-1
+        names.setdefault(numbers[label], label)
+    told = ", ".join(f"{number}: {clean_name(names[number])}" for number in sorted(names)[:16])
+    return (f"network cards are counted as {told}",) if names else ()
+
+
 def _card_key(label: str) -> tuple[str, tuple[int, ...]]:
     folded = label.casefold()
     hca = re.fullmatch(r"hca-([0-9]{1,6})", folded)

@@ -12,6 +12,7 @@ from planner.cluster.importers.found import (
     FoundSwitch,
     HostPatterns,
     broken,
+    card_note,
     cards,
     check_size,
     distinct,
@@ -74,6 +75,7 @@ def read_ibnetdiscover(text: str, origin: str, hosts: HostPatterns) -> Found:
             links.append(FoundLink(host_names[host], switch_names[upper], rate, card=numbers.get(label)))
     notes = [f"left out: {several(len(nameless), 'adapter')} whose host has no name"] if nameless else []
     notes += [f"left out: {several(left_out, 'adapter')} of other hosts"] if left_out else []
+    notes += card_note(numbers)
     return Found(
         hosts=tuple(FoundHost(name) for name in host_names.values()),
         switches=tuple(FoundSwitch(name, key in sharp) for key, name in switch_names.items()),

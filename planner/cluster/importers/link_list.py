@@ -15,6 +15,7 @@ from planner.cluster.importers.found import (
     FoundSwitch,
     HostPatterns,
     broken,
+    card_note,
     cards,
     check_size,
     distinct,
@@ -96,7 +97,7 @@ def read_link_list(text: str, origin: str, hosts: HostPatterns) -> Found:
         hosts=tuple(FoundHost(clean[name]) for name in names if name in are_hosts),
         switches=tuple(FoundSwitch(clean[name]) for name in names if name not in are_hosts),
         links=tuple(links),
-        notes=(f"left out: {several(loose, 'cable')} from host to host",) if loose else (),
+        notes=((f"left out: {several(loose, 'cable')} from host to host",) if loose else ()) + card_note(numbers),
     )
 
 
