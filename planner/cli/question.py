@@ -45,6 +45,7 @@ class Framework(StrEnum):
     FSDP2 = "fsdp2"
     FSDP = "fsdp"
     DEEPSPEED = "deepspeed"
+    DDP = "ddp"
     MAXTEXT = "maxtext"
 
 
@@ -73,6 +74,15 @@ Nodes = Annotated[str | None, typer.Option("--nodes", metavar="INTEGER", help="N
 Devices = Annotated[
     str | None, typer.Option("--devices", metavar="INTEGER", help="Number of devices, instead of --nodes.")
 ]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="PART[=RATE]",
+        help="A host (node-3), card (node-3:2) or link ('node-3 - leaf-0') that is gone, or has so much left (=0.5). "
+        "May be given several times.",
+    ),
+]
 Batch = Annotated[
     str,
     typer.Option(
@@ -93,7 +103,9 @@ FlopsConvention = Annotated[
 ]
 FrameworkName = Annotated[
     Framework | None,
-    typer.Option("--framework", case_sensitive=False, help="The trainer; else Megatron, on TPUs maxtext."),
+    typer.Option(
+        "--framework", case_sensitive=False, help="The trainer; else Megatron, for images ddp, on TPUs maxtext."
+    ),
 ]
 LaunchMode = Annotated[
     Launch | None,
@@ -125,6 +137,7 @@ class Common:
     framework: Framework | None
     launch: Launch | None
     gradients: Gradients | None
+    faults: tuple[str, ...] = ()
 
 
 def ask(
@@ -140,7 +153,7 @@ def ask(
 
     nodes, devices = read_number(common.nodes, "--nodes"), read_number(common.devices, "--devices")
     workload = read_model(common.model, read_length(common.seq_length))
-    cluster = read_cluster(common.cluster, nodes, devices)
+    cluster = read_cluster(common.cluster, nodes, devices, common.faults)
     batches = read_batches(common.global_batch, workload.seq_length)
     bound = training(
         workload,

@@ -48,6 +48,8 @@ def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) 
                 hidden={name: float(scores.hidden[name][i]) for name in HIDDEN},
                 tokens_per_s=tokens / step,
                 tokens_per_s_per_device=tokens / step / training.devices,
+                samples_per_s=training.global_batch / step,
+                samples_per_s_per_device=training.global_batch / step / training.devices,
                 mfu=float(scores.mfu[i]),
                 hfu=float(scores.hfu[i]),
                 cost_usd_per_step=step * rent if rent else None,

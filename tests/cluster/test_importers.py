@@ -244,7 +244,7 @@ def test_tpu_slices_are_a_torus_and_the_network_between_them() -> None:
     spec, _ = imported("kubernetes-tpu.json", link_bytes_per_s=50 * GBPS)
     assert (spec.node, spec.nodes) == ("tpu-v5p-host", 8)
     ici, dcn = spec.fabric
-    assert (ici.topology, ici.nodes, ici.dims) == ("torus", 4, 3)
+    assert (ici.topology, ici.nodes, ici.shape) == ("torus", 4, (2, 2, 4))
     cluster = resolve_cluster(spec, "test.toml")
     assert [level.devices for level in cluster.levels] == [4, 16, 0]
     assert cluster.levels[1].bandwidth_bytes_per_s == 600e9

@@ -68,7 +68,7 @@ def _regular(draft: Draft, hosts: Sequence[FoundHost], found: Found, kind: Kind,
         if rate is None and kind.nic_bytes_per_s is None:
             expected = "--link-bandwidth with one device's, in one direction, such as 50Gb/s"
             raise InputError("nothing tells the network's bandwidth", key="--link-bandwidth", expected=expected)
-        levels.append(LevelDraft(level.name, level.topology, level.nodes, rate, level.dims))
+        levels.append(LevelDraft(level.name, level.topology, level.nodes, rate, level.shape))
     nodes = len(there) or given.nodes or 1
     if nodes > 1 and not levels:
         notes.add("nothing tells the network: all nodes are joined without oversubscription")

@@ -49,7 +49,7 @@ class LevelDraft:
     topology: LevelTopology
     nodes: int | None
     bandwidth_bytes_per_s: float | None
-    dims: int
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

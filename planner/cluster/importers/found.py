@@ -72,12 +72,12 @@ class FoundNode:
 
 @dataclass(frozen=True, slots=True)
 class FoundLevel:
-    """A level of a regular fabric: `nodes` joined (None: all)."""
+    """A level of a regular fabric: `nodes` joined (None: all). `shape`: devices along each axis of a torus."""
 
     name: str
     topology: LevelTopology
     nodes: int | None = None
-    dims: int = 3
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ def _torus(nodes: list[_Node], shapes: set[str], origin: str) -> tuple[FoundLeve
         raise broken("has hosts that make no whole slices", origin, value=shape, expected="every host of each slice")
     slice_hosts = math.prod(sides) // per_host
     whole = len(nodes) == slice_hosts
-    ici = FoundLevel("ici", "torus", None if whole else slice_hosts, dims=len(sides))
+    ici = FoundLevel("ici", "torus", None if whole else slice_hosts, shape=tuple(sides))
     return (ici,) if whole else (ici, FoundLevel("dcn", "fat-tree"))
 
 

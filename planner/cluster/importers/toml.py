@@ -7,9 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from planner.cluster.hostlist import compress, natural
-from planner.cluster.importers.draft import Draft, HostDraft, NodeDraft
+from planner.cluster.importers.draft import Draft, HostDraft, LevelDraft, NodeDraft
 from planner.cluster.importers.found import depths
 from planner.cluster.importers.speeds import rate_text
+
+_WRAPS = {True: 4, False: 16}
+"""Axes of a TPU slice are rings where their length is a multiple of this: cubes of 4x4x4, whole pods of 16x16 (Google
+Cloud documentation, TPU architecture)."""
 
 
 def write_toml(draft: Draft, sources: Sequence[str], notes: Sequence[str]) -> str:
@@ -24,12 +28,7 @@ def write_toml(draft: Draft, sources: Sequence[str], notes: Sequence[str]) -> st
     if isinstance(draft.node, NodeDraft):
         lines += _node(draft.node)
     for level in draft.levels:
-        lines += ["", "[[fabric]]", f"name = {_string(level.name)}", f"topology = {_string(level.topology)}"]
-        lines += [f"nodes = {level.nodes}"] if level.nodes is not None else []
-        lines += [f"dims = {level.dims}"] if level.topology == "torus" else []
-        rate = level.bandwidth_bytes_per_s
-        if rate is not None:
-            lines.append(f"bandwidth = {_string(rate_text(rate, network=level.topology != 'torus'))} # of a device")
+        lines += _level(level)
     lines += [*_hosts(draft.hosts), *_switches(draft), *_links(draft)]
     for name in sorted(draft.gone, key=natural):
         lines += ["", "[[faults]]", f"part = {_string(name)}"]
@@ -45,6 +44,18 @@ def _node(node: NodeDraft) -> list[str]:
         lines += ["", "[node.nic]", f"count = {node.nics}"]
         lines.append(f"bandwidth = {_string(rate_text(node.nic_bytes_per_s, network=True))} # each")
     return lines
+
+
+def _level(level: LevelDraft) -> Iterator[str]:
+    yield from ("", "[[fabric]]", f"name = {_string(level.name)}", f"topology = {_string(level.topology)}")
+    if level.nodes is not None:
+        yield f"nodes = {level.nodes}"
+    if level.shape:
+        yield f"shape = [{', '.join(map(str, level.shape))}]"
+        yield f"wrap_multiple = {_WRAPS[len(level.shape) > 2]}"
+    rate = level.bandwidth_bytes_per_s
+    if rate is not None:
+        yield f"bandwidth = {_string(rate_text(rate, network=not level.shape))} # of a device"
 
 
 def _hosts(hosts: Iterable[HostDraft]) -> Iterator[str]:
