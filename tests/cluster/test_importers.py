@@ -15,6 +15,7 @@ from planner.cluster.importers.merge import merge
 from planner.cluster.importers.recognise import read
 from planner.cluster.importers.toml import write_toml
 from planner.cluster.spec import ClusterSpec, NodeSpec, parse_cluster
+from planner.cluster.wired import wiring_of
 from planner.errors import InputError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"
@@ -320,3 +321,24 @@ def test_what_is_missing_is_told_with_the_option_that_gives_it(
 ) -> None:
     with pytest.raises(InputError, match=told.replace("?", r"\?")):
         imported(*names, **given)
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "hosts"),
+    [
+        (("ibnetdiscover-ndr.txt",), {"node": "dgx-h100"}, 17),
+        (("links-ndt.csv",), {"node": "dgx-a100", "link_bytes_per_s": 200 * GBPS}, 4),
+        (("slurm-tree.conf", "slurm-states.txt"), {}, 31),
+        (("slurm-tree-azure.conf",), {"node": "dgx-a100"}, 0),
+        (("slurm-block.conf",), {"node": "gb200-nvl72-tray"}, 72),
+        (("kubernetes-nvl72.json",), {}, 72),
+        (("kubernetes-kueue.json",), {}, 8),
+        (("hostfile-deepspeed.txt",), {"node": "dgx-h100"}, 2),
+        (("graph-leaf-spine.json",), {"node": "dgx-h100"}, 8),
+    ],
+)
+def test_what_is_imported_is_wired(names: tuple[str, ...], given: dict[str, object], hosts: int) -> None:
+    spec, _ = imported(*names, **given)
+    wiring, _ = wiring_of(spec, "test.toml")
+    assert len(wiring.hosts) == (hosts or len(names_of(spec.hosts)))
+    assert (wiring.bandwidth_bytes_per_s > 0).all()

@@ -39,6 +39,9 @@ def complete(found: Found, given: Given, title: str) -> tuple[Draft, tuple[str, 
         raise InputError(
             "the hosts are told one by one", key="--nodes", expected="no --nodes, or a node's description alone"
         )
+    if len(set(kinds)) > 1:
+        named = ", ".join(sorted({one.preset for one in kinds}))
+        notes.add(f"hosts are of several nodes ({named}): for a plan take those of one, by --hosts")
     return _wired(draft, found, hosts, kinds, common, given, notes), tuple(notes.told)
 
 
