@@ -26,6 +26,7 @@ def planner_app() -> typer.Typer:
     """`planner` with all its commands."""
     from planner.cli.cluster import cluster_app
     from planner.cli.estimate import estimate
+    from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
     from planner.cli.schema import schema
     from planner.cli.validate import validate
@@ -46,6 +47,7 @@ def planner_app() -> typer.Typer:
     app.add_typer(models_app, name="models")
     app.add_typer(cluster_app, name="cluster")
     app.add_typer(cluster_app, name="clusters", hidden=True)
+    app.add_typer(hardware_app, name="hardware")
     return app
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from planner.cluster import database
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.figures import number
 from planner.cluster.hostlist import expand
 from planner.cluster.importers.complete import complete
 from planner.cluster.importers.found import HostPatterns
+from planner.cluster.importers.guesses import LINK_BYTES_PER_S, PARTS, PCI_DEVICES, RACK_SCALE, fold
 from planner.cluster.importers.kinds import Given
 from planner.cluster.importers.merge import merge
 from planner.cluster.importers.recognise import read
@@ -342,3 +344,27 @@ def test_what_is_imported_is_wired(names: tuple[str, ...], given: dict[str, obje
     wiring, _ = wiring_of(spec, "test.toml")
     assert len(wiring.hosts) == (hosts or len(names_of(spec.hosts)))
     assert (wiring.bandwidth_bytes_per_s > 0).all()
+
+
+def test_the_tables_lead_to_accelerators_that_are_there() -> None:
+    known = set(database.names("accelerators"))
+    assert {*PARTS.values(), *PCI_DEVICES.values(), *RACK_SCALE} <= known
+    assert all(fold(name) == name for name in PARTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "links"),
+    [
+        ("p100-sxm2-16gb", 4),
+        ("v100-sxm2-32gb", 6),
+        ("a100-sxm-80gb", 12),
+        ("h200-sxm", 18),
+        ("gb200", 18),
+        ("mi300x", 7),
+    ],
+)
+def test_all_links_of_a_part_together_are_its_own_bandwidth(name: str, links: int) -> None:
+    spec = database.accelerator_spec(name)
+    assert spec.link is not None
+    own = number(spec.link.bandwidth, "bytes_per_s", origin="", key="")
+    assert LINK_BYTES_PER_S[spec.architecture] * links == own
