@@ -46,7 +46,7 @@ def compare(
         list[str] | None,
         typer.Option("--on", metavar="CLUSTER[:NODES]", help="A preset or file, and how many nodes. Several times."),
     ] = None,
-    every: Annotated[bool, typer.Option("--any", help="All presets (`planner clusters list`).")] = False,
+    every: Annotated[bool, typer.Option("--any", help="All presets (`planner cluster list`).")] = False,
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="INTEGER", help="Of each that has no :NODES, so many devices.")
     ] = None,

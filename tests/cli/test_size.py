@@ -108,7 +108,7 @@ def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
         ((*RUN, "--nodes", "4"), 2, ["--nodes", "is what is asked"]),
         ((*RUN, "--field", "nodes"), 2, ["--field", "--format value"]),
         ((*RUN, "--format", "value", "--field", "nods"), 2, ["unknown field", "did you mean nodes?"]),
-        ((*RUN, "--plot", "curve.pdf"), 2, ["curve.pdf", "ends in .svg"]),
+        ((*RUN, "--plot", "curve.pdf"), 2, ["curve.pdf", "ending in .svg"]),
         ((*RUN, "--precision", "int8"), 2, ["--precision", "not trained"]),
         ((*RUN, "--grid", "frr"), 2, ["--grid", "frr"]),
         ((*ON, "--tokens", "15T", "--deadline", "1h"), 3, ["no size of dgx-h100", "a later --deadline"]),
