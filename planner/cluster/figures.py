@@ -43,7 +43,7 @@ Figure = float | int | str | Sourced
 
 _PLAUSIBLE: dict[Dimension, tuple[float, float, str]] = {
     "bytes": (1024.0, 2.0**50, "from 1KiB to 1PiB"),
-    "bytes_per_s": (1e6, 1e15, "from 1MB/s to 1PB/s"),
+    "bytes_per_s": (1e6, 5e16, "from 1MB/s to 50PB/s"),
     "s": (0.0, 1.0, "at most 1s"),
     "duration": (0.001, 1e11, "from 1ms to 3,000 years"),
     "flops": (1e6, 1e18, "from 1MFLOP/s to 1EFLOP/s"),
@@ -57,6 +57,8 @@ _DIMENSIONS: dict[str, Dimension] = {
     "on_chip": "bytes",
     "memory": "bytes",
     "bandwidth": "bytes_per_s",
+    "bus_bits": "count",
+    "data_rate": "bytes_per_s",
     "latency": "s",
     "write": "bytes_per_s",
     "read": "bytes_per_s",

@@ -19,7 +19,6 @@ from planner.search.document import (
     SCHEMA_VERSION,
     ClusterPart,
     Document,
-    ModelPart,
     PlacementPart,
     PlanPart,
     ReliabilityPart,
@@ -29,7 +28,7 @@ from planner.search.document import (
     TrainingPart,
     WithoutPart,
 )
-from planner.search.parts import plan_parts
+from planner.search.parts import model_part, plan_parts
 from planner.search.power import carbon_part, power_part
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
@@ -123,18 +122,7 @@ def document_of(
     run = _run(parts[0], tokens, per_step, failures) if tokens else None
     return Document(
         schema_version=SCHEMA_VERSION,
-        model=ModelPart(
-            name=workload.name,
-            title=workload.title,
-            parameters=workload.parameters,
-            active_parameters=workload.active_parameters,
-            layers=workload.layer_count,
-            hidden_size=workload.hidden_size,
-            heads=workload.heads,
-            seq_length=workload.seq_length,
-            sample=workload.sample,
-            note=workload.note,
-        ),
+        model=model_part(workload),
         cluster=ClusterPart(
             name=cluster.name,
             title=cluster.title,

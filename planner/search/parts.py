@@ -13,25 +13,42 @@ from planner.cost.step import HIDDEN, TERMS, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
-from planner.search.document import EnergyPart, MemoryPart, PlanPart, SettingsPart, StrategyPart
+from planner.search.document import EnergyPart, MemoryPart, ModelPart, PlanPart, SettingsPart, StrategyPart
 from planner.search.search import Found
+from planner.workload.operators import Workload
 
 
-def plan_parts(found: Found, cluster: Cluster) -> list[PlanPart]:
-    """The plans in order; those of one question are scored together."""
+def model_part(workload: Workload) -> ModelPart:
+    """The model in the document's words."""
+    return ModelPart(
+        name=workload.name,
+        title=workload.title,
+        parameters=workload.parameters,
+        active_parameters=workload.active_parameters,
+        layers=workload.layer_count,
+        hidden_size=workload.hidden_size,
+        heads=workload.heads,
+        seq_length=workload.seq_length,
+        sample=workload.sample,
+        note=workload.note,
+    )
+
+
+def plan_parts(found: Found, cluster: Cluster, *, explained: bool = True) -> list[PlanPart]:
+    """The plans in order; those of one question are scored together. `explained`: with what limits them."""
     parts: dict[int, PlanPart] = {}
     for number in dict.fromkeys(found.question.tolist()):
         at = np.flatnonzero(found.question == number)
-        told = _parts_of_question(found.questions[number], cluster, found.best.take(at))
+        told = _parts_of_question(found.questions[number], cluster, found.best.take(at), explained=explained)
         parts |= dict(zip(at.tolist(), told, strict=True))
     return [parts[i] for i in range(len(found.best))]
 
 
-def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) -> list[PlanPart]:
+def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies, *, explained: bool) -> list[PlanPart]:
     prepared = prepare(training, plans)
     scores = score(training, plans, prepared)
     held = memory_of(training, plans, prepared)
-    sentences = bottlenecks(training, cluster, plans, scores)
+    sentences = bottlenecks(training, cluster, plans, scores) if explained else [""] * len(plans)
     tokens = training.global_batch * training.workload.seq_length
     energy = energy_parts(training, plans, scores, prepared)
     joules = added(energy.values())
