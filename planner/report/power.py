@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from planner.search.document import CarbonPart, Document, EnergyPart, PowerPart
+from planner.search.document import Document, EnergyPart
+from planner.search.site_document import CarbonPart, PowerPart
 from planner.units import format_energy, format_mass, format_si
 
 

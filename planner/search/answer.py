@@ -21,7 +21,6 @@ from planner.search.document import (
     Document,
     PlacementPart,
     PlanPart,
-    ReliabilityPart,
     RunPart,
     SearchPart,
     TechniquePart,
@@ -31,6 +30,7 @@ from planner.search.document import (
 from planner.search.parts import model_part, plan_parts
 from planner.search.power import carbon_part, power_part
 from planner.search.search import Found, Wanted, search
+from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.search.document import ModelPart, Part, Positive, closed_schema
+from planner.search.document import ModelPart
+from planner.search.schema import Part, Positive, closed_schema
 from planner.search.sizing_document import RunPart, SizePart
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"

@@ -22,14 +22,13 @@ from planner.cost.reliability import (
 from planner.cost.spares import nodes_out, shrunk_share, spares_that_pay, waiting_share
 from planner.cost.trained import trained_share
 from planner.cost.training import Framework, Training
-from planner.search.document import (
+from planner.search.document import PlanPart, StrategyPart
+from planner.search.site_document import (
     AssumedPart,
     CheckpointPart,
     FailuresPart,
-    PlanPart,
     ReliabilityPart,
     SparesPart,
-    StrategyPart,
     WastedPart,
 )
 

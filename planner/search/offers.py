@@ -17,10 +17,11 @@ from planner.cluster.spec import ClusterSpec
 from planner.cost.flops import model_flops
 from planner.cost.training import Training, training
 from planner.errors import InputError
-from planner.search.document import PlanPart, ReliabilityPart
+from planner.search.document import PlanPart
 from planner.search.goodput import reliability_part
 from planner.search.parts import plan_parts
 from planner.search.search import Wanted, search
+from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space, any_split
 from planner.workload.operators import Workload
 

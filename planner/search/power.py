@@ -5,7 +5,8 @@ from __future__ import annotations
 from planner.cluster.grids import Grid
 from planner.cost.training import Training
 from planner.errors import InputError
-from planner.search.document import AssumedPart, CarbonPart, PlanPart, PowerPart, RunPart
+from planner.search.document import PlanPart, RunPart
+from planner.search.site_document import AssumedPart, CarbonPart, PowerPart
 
 J_PER_KWH = 3.6e6
 _DAY_S = 86_400

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from planner.search.document import ModelPart, Part, Positive, closed_schema
+from planner.search.document import ModelPart
+from planner.search.schema import Part, Positive, closed_schema
 from planner.search.sizing_document import OptimalPart, RunPart, SizePart
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"

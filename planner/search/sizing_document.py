@@ -7,15 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from planner.search.document import (
-    Amount,
-    Count,
-    Part,
-    Positive,
-    Share,
-    StrategyPart,
-    Whole,
-)
+from planner.search.document import StrategyPart
+from planner.search.schema import Amount, Count, Part, Positive, Share, Whole
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
