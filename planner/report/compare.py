@@ -9,12 +9,23 @@ from planner.report.size import format_usd, split
 from planner.report.terminal import printable
 from planner.search.compare_document import CompareDocument, OfferPart
 from planner.search.sizing_document import SizePart
-from planner.units import format_parameters, format_si
+from planner.units import format_duration, format_energy, format_mass, format_parameters, format_si
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_LEFT_OUT = ("frameworks", "clouds", "plan", "tokens/USD", "tokens/J", "MFU", "t CO2e", "MWh", "accelerator", "nodes")
+_LEFT_OUT = (
+    "frameworks",
+    "clouds",
+    "plan",
+    "tokens/USD",
+    "tokens/J",
+    "MFU",
+    "CO2e",
+    "energy",
+    "accelerator",
+    "nodes",
+)
 """Columns in the order in which they make room."""
 _MANY = 3
 
@@ -65,10 +76,10 @@ def _row(offer: OfferPart, size: SizePart) -> dict[str, str]:
         "accelerator": printable(offer.accelerator),
         "nodes": f"{size.nodes:,}",
         "devices": f"{size.devices:,}",
-        "days": f"{size.days:,.1f}",
+        "time": format_duration(86_400 * size.days),
         "cost": "" if size.usd is None else format_usd(size.usd),
-        "MWh": "" if size.energy_kwh is None else f"{size.energy_kwh / 1000:,.1f}",
-        "t CO2e": "" if size.carbon_kg is None else f"{size.carbon_kg / 1000:,.1f}",
+        "energy": "" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh),
+        "CO2e": "" if size.carbon_kg is None else format_mass(size.carbon_kg),
         "MFU": f"{size.mfu:.1%}",
         "tokens/USD": "" if size.tokens_per_usd is None else format_si(size.tokens_per_usd),
         "tokens/J": "" if size.tokens_per_joule is None else f"{size.tokens_per_joule:.3g}",

@@ -10,7 +10,7 @@ from planner.report.terminal import printable
 from planner.search.document import StrategyPart
 from planner.search.size_document import SizeDocument
 from planner.search.sizing_document import SizePart
-from planner.units import format_parameters, format_si
+from planner.units import format_duration, format_energy, format_mass, format_parameters, format_si
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +46,7 @@ def _heading(document: SizeDocument) -> list[str]:
         f"Run       {format_si(run.tokens)} tokens in {run.steps:,} steps of {run.global_batch:,} {model.sample}s "
         f"{' '.join(limits)}".rstrip(),
         f"Answer    {answer.nodes:,} nodes of {printable(document.cluster)} = {answer.devices:,} "
-        f"{printable(document.accelerator)}: {answer.days:,.1f} days, {format_usd(answer.usd)}",
+        f"{printable(document.accelerator)}: {format_duration(86_400 * answer.days)}, {format_usd(answer.usd)}",
         f"Plan      {split(answer.strategy)}; MFU {answer.mfu:.1%}, goodput {answer.goodput_share:.1%}, "
         f"{answer.spare_nodes:,} spare nodes beside",
     ]
@@ -60,8 +60,8 @@ def _sentences(document: SizeDocument) -> list[str]:
     )
     answer = document.answer
     if answer.energy_kwh is not None:
-        carbon = "" if answer.carbon_kg is None else f", {answer.carbon_kg / 1000:,.1f} t CO2e"
-        told.append(f"Energy: {answer.energy_kwh / 1000:,.1f} MWh at the meter{carbon}.")
+        carbon = "" if answer.carbon_kg is None else f", {format_mass(answer.carbon_kg)} CO2e"
+        told.append(f"Energy: {_energy(answer)} at the meter{carbon}.")
     return told + [f"Note: {printable(note)}." for note in document.notes]
 
 
@@ -70,22 +70,22 @@ def _curve(document: SizeDocument, *, bar: int, short: bool) -> Table:
     table = plain_table()
     rows = document.curve
     longest = max(row.days for row in rows)
-    headings = ["nodes", "devices", "days", "USD", *([] if short else ["MWh", "MFU", "goodput"])]
+    headings = ["nodes", "devices", "time", "rent", *([] if short else ["energy", "MFU", "goodput"])]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     if bar:
-        table.add_column("days", no_wrap=True)
+        table.add_column("", no_wrap=True)
     for row in rows:
-        cells = [f"{row.nodes:,}", f"{row.devices:,}", f"{row.days:,.1f}", format_usd(row.usd)]
+        cells = [f"{row.nodes:,}", f"{row.devices:,}", format_duration(86_400 * row.days), format_usd(row.usd)]
         if not short:
-            cells += [_mwh(row), f"{row.mfu:.1%}", f"{row.goodput_share:.1%}"]
+            cells += [_energy(row), f"{row.mfu:.1%}", f"{row.goodput_share:.1%}"]
         drawn = [("#" * max(1, round(bar * row.days / longest)))] if bar else []
         table.add_row(*cells, *drawn, style="bold" if row.nodes == document.answer.nodes else "")
     return table
 
 
-def _mwh(size: SizePart) -> str:
-    return "" if size.energy_kwh is None else f"{size.energy_kwh / 1000:,.1f}"
+def _energy(size: SizePart) -> str:
+    return "" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh)
 
 
 def format_usd(value: float | None) -> str:
