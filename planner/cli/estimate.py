@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.models import OptionInfo
 
+from planner.cli.carbon import CarbonIntensity, GridOption, Pue, read_carbon
 from planner.cli.failures import (
     Asynchronous,
     CheckpointBandwidth,
@@ -56,6 +57,7 @@ from planner.cli.question import (
     tell,
 )
 from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
+from planner.cli.techniques import Chosen, Distil, LoraOption, LowRankOption, OptimizerOption, Prune
 
 
 class Recompute(StrEnum):
@@ -127,6 +129,14 @@ def estimate(
     spares: Spares = None,
     async_checkpoint: Asynchronous = None,
     shrink: Shrink = False,
+    grid: GridOption = None,
+    carbon_intensity: CarbonIntensity = None,
+    pue: Pue = None,
+    lora: LoraOption = None,
+    prune: Prune = None,
+    low_rank: LowRankOption = None,
+    distil: Distil = None,
+    optimizer: OptimizerOption = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -155,6 +165,8 @@ def estimate(
         launch,
         gradients,
         tuple(faults or ()),
+        pue,
+        Chosen(lora, prune, low_rank, distil, optimizer),
     )
     numbers = {
         "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "etp": etp, "vpp": vpp, "micro_batch": micro_batch,
@@ -195,8 +207,9 @@ def estimate(
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]
         raise InputError("one plan has one value of each setting", key=several[0], expected="a single value")
     reliability = read_failures(arguments, found)
+    carbon = read_carbon(grid, carbon_intensity)
     document = scored_plan(
-        questions[0], found, space, tokens=whole, layouts=layouts(settings), reliability=reliability
+        questions[0], found, space, tokens=whole, layouts=layouts(settings), reliability=reliability, grid=carbon
     )
     write_ranks(document, hosts_to, ranks_to)
     tell(document, form)

@@ -113,7 +113,7 @@ def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
 
     known = {one.casefold(): one for one in database.names("clusters")}
     if not name.strip():
-        expected = "a preset (`planner clusters list`) or a cluster file"
+        expected = "a preset (`planner cluster list`) or a cluster file"
         raise InputError("no cluster is named", key="--cluster", value='""', expected=expected)
     preset = known.get(name.casefold(), "")
     if preset or not (is_there(name) or looks_like_path(name)):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from planner.cli.carbon import CarbonIntensity, GridOption, Pue, read_carbon
 from planner.cli.failures import (
     Asynchronous,
     CheckpointBandwidth,
@@ -63,6 +64,7 @@ from planner.cli.question import (
     tell,
 )
 from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
+from planner.cli.techniques import Distil, LoraOption, LowRankOption, OptimizerOption, Prune, chosen_of
 from planner.errors import InputError
 
 SAMPLES = 200
@@ -156,6 +158,8 @@ def common_of(given: Mapping[str, object]) -> Common:
         launch=None if launch is None else Launch(launch),
         gradients=None,
         faults=_texts(given["faults"]),
+        pue=_text(given.get("pue")),
+        techniques=chosen_of(given),
     )
 
 
@@ -237,6 +241,14 @@ def plan(
     spares: Spares = None,
     async_checkpoint: Asynchronous = None,
     shrink: Shrink = False,
+    grid: GridOption = None,
+    carbon_intensity: CarbonIntensity = None,
+    pue: Pue = None,
+    lora: LoraOption = None,
+    prune: Prune = None,
+    low_rank: LowRankOption = None,
+    distil: Distil = None,
+    optimizer: OptimizerOption = None,
 ) -> None:
     """Find the best way to train MODEL on a cluster.
 
@@ -267,6 +279,7 @@ def plan(
         raise InputError("a front is told as it is", key="--diverse, --pareto", expected="one of the two")
     batches, found, space = ask(common_of(given), pins.allowed)
     reliability = read_failures(given, found)
+    carbon = read_carbon(grid, carbon_intensity)
     objectives = read_objectives(objective, pareto, critical_batch, batches=len(batches), run=whole)
     check_known(objectives, batches[0])
     check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
@@ -285,6 +298,7 @@ def plan(
         samples=samples,
         layouts=layouts(pins.settings),
         reliability=reliability,
+        grid=carbon,
     )
     for sentence in unusable(batches[0], space, pins.listed):
         warn(sentence)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, cast
 
 import typer
 
@@ -16,25 +18,31 @@ class Document(StrEnum):
     VALIDATE = "validate"
     TOPOLOGY = "topology"
     HARDWARE = "hardware"
+    SIZE = "size"
+    COMPARE = "compare"
+
+
+_MODULES = {
+    Document.PLAN: "planner.search.document",
+    Document.WHAT_IF: "planner.search.whatif_document",
+    Document.VALIDATE: "planner.validation.document",
+    Document.TOPOLOGY: "planner.report.topology_document",
+    Document.HARDWARE: "planner.report.hardware_document",
+    Document.SIZE: "planner.search.size_document",
+    Document.COMPARE: "planner.search.compare_document",
+}
+"""Where each document's `json_schema` is."""
 
 
 def schema(
     document: Annotated[
-        Document, typer.Argument(help="Whose: plan (and estimate), what-if, validate, topology, hardware.")
+        Document,
+        typer.Argument(help="Whose: plan (and estimate), what-if, validate, topology, hardware, size, compare."),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""
     from planner.cli.output import write
     from planner.report.machine import to_json
 
-    if document is Document.WHAT_IF:
-        from planner.search.whatif_document import json_schema
-    elif document is Document.VALIDATE:
-        from planner.validation.document import json_schema
-    elif document is Document.TOPOLOGY:
-        from planner.report.topology_document import json_schema
-    elif document is Document.HARDWARE:
-        from planner.report.hardware_document import json_schema
-    else:
-        from planner.search.document import json_schema
+    json_schema = cast(Callable[[], dict[str, object]], import_module(_MODULES[document]).json_schema)
     write(to_json(json_schema()))

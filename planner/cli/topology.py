@@ -11,7 +11,7 @@ from planner.cli.question import Devices, Faults, Form, Nodes, Output
 from planner.errors import InputError
 
 _ENDINGS = (".graphml", ".dot", ".svg", ".html")
-Cluster = Annotated[str, typer.Argument(metavar="CLUSTER", help="Preset (`planner clusters list`) or file.")]
+Cluster = Annotated[str, typer.Argument(metavar="CLUSTER", help="Preset (`planner cluster list`) or file.")]
 Files = Annotated[
     list[Path] | None,
     typer.Option(

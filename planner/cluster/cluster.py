@@ -10,7 +10,8 @@ from planner.cluster import database
 from planner.cluster.accelerator import Accelerator, resolve_accelerator
 from planner.cluster.figures import number, positive
 from planner.cluster.inside import CUBE_MESH_DEVICES, Inside
-from planner.cluster.reliability import ReliabilitySpec, StorageSpec, check_reliability
+from planner.cluster.power import rated_overhead, read_pue
+from planner.cluster.reliability import Assumption, ReliabilitySpec, StorageSpec, check_reliability
 from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, LevelSpec, NicSpec, NodeSpec
 from planner.errors import InputError
 
@@ -89,6 +90,10 @@ class Cluster:
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None
     """What the cluster's file says of failures and checkpoints, if anything."""
+    node_overhead_w: float | None = None
+    """What a node may draw beside its devices, where its file tells."""
+    pue: Assumption | None = None
+    """Power usage effectiveness, where it is told."""
 
     @property
     def devices(self) -> int:
@@ -132,7 +137,8 @@ def resolve_cluster(
     else:
         found = regular_cluster(spec, origin, nodes=nodes, devices=devices)
     check_reliability(spec.reliability, spec.storage, origin)
-    return replace(found, reliability=spec.reliability, storage=spec.storage)
+    pue = None if spec.pue is None else read_pue(spec.pue, origin, "pue", "the cluster's file")
+    return replace(found, reliability=spec.reliability, storage=spec.storage, pue=pue)
 
 
 def regular_cluster(
@@ -144,16 +150,18 @@ def regular_cluster(
         raise InputError("is missing", origin=origin, key=key, expected="which node, and how many")
     node = spec.node if isinstance(spec.node, NodeSpec) else database.node_spec(spec.node, origin=origin)
     count, per_node = _counts(spec, node, nodes, devices)
+    part = node_accelerator(node, origin)
     return Cluster(
         name=spec.name,
         title=spec.title or spec.name,
-        accelerator=node_accelerator(node, origin),
+        accelerator=part,
         nodes=count,
         devices_per_node=per_node,
         levels=_levels(spec, node, per_node, count, origin),
         host=node_host(node.host, origin),
         cards=_cards(node.nic, origin),
         inside=node_inside(node, origin),
+        node_overhead_w=rated_overhead(node, part, origin),
     )
 
 

@@ -13,6 +13,7 @@ from planner.cluster.expand import expand
 from planner.cluster.faults import with_faults, with_hosts
 from planner.cluster.network import Network
 from planner.cluster.patterns import Layout
+from planner.cluster.power import rated_overhead
 from planner.cluster.routed import RoutedNetwork
 from planner.cluster.routing import Ports, Routes, routes
 from planner.cluster.spec import ClusterSpec, FaultSpec
@@ -40,15 +41,17 @@ def irregular_cluster(
     """
     if spec.hosts:
         wiring, node = wiring_of(spec, origin)
+        part = node_accelerator(node, origin)
         given = Cluster(
             name=spec.name,
             title=spec.title or spec.name,
-            accelerator=node_accelerator(node, origin),
+            accelerator=part,
             nodes=len(wiring.hosts),
             devices_per_node=node.devices,
             levels=(Level("node", node.link.topology, node.devices, 0.0, 0.0),),
             host=node_host(node.host, origin),
             inside=node_inside(node, origin),
+            node_overhead_w=rated_overhead(node, part, origin),
         )
         cards = node.nic is not None
     else:

@@ -31,12 +31,16 @@ def attended(op: AttentionCore, seq_length: int, convention: FlopsConvention) ->
 
 def model_flops(workload: Workload, global_batch: int, convention: FlopsConvention) -> float:
     """FLOPs of one step that the model asks for: forward, and twice that backward; no recomputation."""
+    return 3.0 * forward_flops(workload, convention) * global_batch * workload.seq_length
+
+
+def forward_flops(workload: Workload, convention: FlopsConvention) -> float:
+    """FLOPs of one token's forward pass."""
     per_token = sum(
         run.count * _forward_per_token(run.layer, workload.seq_length, convention) for run in workload.runs
     )
     per_token += _forward_per_token(workload.head, workload.seq_length, convention)
-    per_token += _forward_per_token(workload.embedding, workload.seq_length, convention)
-    return 3.0 * per_token * global_batch * workload.seq_length
+    return per_token + _forward_per_token(workload.embedding, workload.seq_length, convention)
 
 
 def recomputed_flops(training: Training, convention: FlopsConvention | None = None) -> tuple[float, float, float]:

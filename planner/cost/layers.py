@@ -27,6 +27,7 @@ from planner.cost.distinct import distinct
 from planner.cost.exchanges import context_exchange, expert_exchange, tensor_exchange
 from planner.cost.ranks import ORDERS, strides
 from planner.cost.strategies import Strategies
+from planner.cost.technique_time import is_adapted, teacher_seconds, with_techniques
 from planner.cost.training import Training
 from planner.workload.operators import (
     AttentionCore,
@@ -42,6 +43,7 @@ from planner.workload.operators import (
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_TAUGHT_BYTES = 6.0
 _NARROW_BYTES = {"fp8": 1.0, "mxfp8": 1.0 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
 """Of one value with its share of the block's scale (OCP Microscaling Formats v1.0; NVFP4: one byte for 16)."""
 
@@ -115,7 +117,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
     column = dict.fromkeys(("forward", "backward", "weight", "again", "saved_bytes", "dropped_bytes"), zero)
     core = multiplies = Passes(zero, zero, zero)
     for op in layer.operators:
-        passes = _passes(training, op, shard)
+        passes = with_techniques(training, op, shard, _passes(training, op, shard))
         saved = _saved_bytes(training, op, shard)
         column["forward"] = column["forward"] + passes.forward
         column["backward"] = column["backward"] + passes.backward
@@ -127,6 +129,9 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
             core = passes
         if isinstance(op, Linear) and op.shard != "none":
             multiplies = multiplies + passes
+    if training.techniques.teacher is not None and layer in training.workload.kinds:
+        # with the backward pass, which needs it: recomputation does not repeat it
+        column["backward"] = column["backward"] + teacher_seconds(training, shard)
     # the device waits for the host where kernels are short: three passes' worth of launches for two passes
     host = _kernels(training, layer, shard) * (
         0.0 if training.launch == "graph" else training.calibration.host_launch_s
@@ -151,7 +156,10 @@ def _kernels(training: Training, layer: Layer, shard: Shard) -> Floats:
     """
     count = np.zeros_like(shard.tokens)
     narrow = 0.0 if in_16_bit(training, full_precision=False) else 1.0
+    adapters = 0.0 if training.techniques.lora is None else 2.0
     for op in layer.operators:
+        if adapters and is_adapted(op):
+            count = count + adapters * (op.experts / shard.ep if isinstance(op, ExpertLinear) else 1.0)
         if isinstance(op, ExpertLinear):
             count = count + (1.0 + 0.25 * narrow) * op.experts / shard.ep
         elif isinstance(op, Linear) and not op.full_precision:
@@ -251,7 +259,9 @@ def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
         own = op.v_dim * training.value_bytes if _input_bytes(training) < training.value_bytes else 0.0
         return rows * op.heads * (4.0 + own) / shard.tp
     if isinstance(op, Loss):
-        return op.rows * shard.tokens * op.vocab_size * training.framework.loss / shard.tp
+        # of a teacher's logits also 16-bit ones and their 32-bit probabilities
+        taught = 0.0 if training.techniques.teacher is None else _TAUGHT_BYTES
+        return op.rows * shard.tokens * op.vocab_size * (training.framework.loss + taught) / shard.tp
     return op.rows * shard.tokens * op.saved_bytes * training.value_bytes / 2.0 / _cut(op, shard)
 
 

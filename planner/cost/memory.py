@@ -20,6 +20,7 @@ from planner.cost.parameters import Parameters, sharded_over
 from planner.cost.pipeline import ROUNDS, in_flight
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.strategies import FULL, Strategies
+from planner.cost.trained import WEIGHT_16BIT, held_state
 from planner.cost.training import Training
 
 Floats = NDArray[np.float64]
@@ -35,7 +36,7 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
     held = parameters.dense + parameters.expert
     shared = parameters.dense / shards + parameters.expert / of_experts
     layer = (parameters.largest_dense + parameters.largest_expert)[:, None]
-    zero, own = zero_stage[:, None], training.framework
+    zero, own = zero_stage[:, None], held_state(training)
 
     def sharded(bytes_each: float, from_stage: int, at_work: Floats | float, kept: float) -> Floats:
         """Sharded from one ZeRO stage on, with room for the parameters at work, never more than unsharded."""
@@ -52,6 +53,9 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
         state["weights"] = np.minimum(own.weight * at_hand, state["weights"])
     if training.offload.optimizer:
         state["optimizer"] = np.zeros_like(state["optimizer"])
+    if training.techniques.teacher is not None:
+        teacher = WEIGHT_16BIT * training.techniques.teacher.parameters / (s.tp * s.pp)[:, None]
+        state["weights"] = state["weights"] + teacher
     return state
 
 

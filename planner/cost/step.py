@@ -19,6 +19,8 @@ from planner.cost.pipeline import handed_on
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.ranks import next_stage
 from planner.cost.strategies import FULL, Strategies
+from planner.cost.technique_time import needed_flops
+from planner.cost.trained import held_state, trained_share
 from planner.cost.training import Training
 
 Floats = NDArray[np.float64]
@@ -38,8 +40,6 @@ TERMS = (
     "offload",
     "overhead",
 )
-BUSY = ("forward", "backward", "recompute", "optimizer")
-"""Terms in which the device computes."""
 HIDDEN = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel", "offload")
 
 
@@ -193,8 +193,8 @@ def _offload(
         training.host,
         training.devices_per_host,
         training.offload,
-        own_parameters=own_parameters(training, s, p.parameters),
-        weights_bytes=held.weight * (dense / shards + expert / of_experts).max(axis=1),
+        own_parameters=trained_share(training) * own_parameters(training, s, p.parameters),
+        weights_bytes=held_state(training).weight * (dense / shards + expert / of_experts).max(axis=1),
         activations_bytes=(twice - once).max(axis=1),
         micro_batches=n.astype(np.float64),
         forward=forward,
@@ -208,7 +208,7 @@ def _utilisation(training: Training, s: Strategies, step: Floats) -> tuple[Float
     """MFU and HFU, shape [plans]."""
     workload, batch, convention = training.workload, training.global_batch, training.flops_convention
     peak = training.devices * training.accelerator.peak(training.precision)
-    flops = model_flops(workload, batch, convention)
+    flops = needed_flops(training, model_flops(workload, batch, convention))
     again = np.array(recomputed_flops(training))[s.recompute]
     again = np.where(s.recompute == FULL, recomputed_share(training, s), 1.0) * again
     mfu = flops / (peak * step)

@@ -8,9 +8,11 @@ from typing import Literal
 from planner.cluster.accelerator import Accelerator
 from planner.cluster.cluster import Cluster, Host
 from planner.cluster.network import Network, build_network
+from planner.cluster.power import Power, resolve_power
 from planner.cost.calibration import Calibration, calibration
 from planner.cost.offload import NO_OFFLOAD, Offload
 from planner.cost.ranks import ORDERS
+from planner.cost.trained import PLAIN, Techniques
 from planner.errors import InputError
 from planner.workload.operators import Workload
 
@@ -151,6 +153,10 @@ class Training:
     devices_per_host: int = 1
     reserve_bytes: float = 2.0 * 2**30
     """Driver, communication library and fragmentation."""
+    power: Power | None = None
+    """What devices, nodes, network and cooling draw."""
+    techniques: Techniques = PLAIN
+    """Ways to train for less."""
 
     @property
     def gradients(self) -> Gradients:
@@ -210,6 +216,7 @@ def training(
         devices_per_host=cluster.devices_per_node,
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,
         reserve_bytes=reserved_bytes(accelerator.memory_bytes),
+        power=resolve_power(cluster),
     )
     return bound if gradients is None else with_gradients(bound, gradients)
 

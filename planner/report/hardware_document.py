@@ -8,7 +8,7 @@ from typing import Literal
 from planner.cluster.accelerator import Precision, PriceSpec
 from planner.cluster.catalogue import PRECISIONS, Entry, shared_precision
 from planner.cluster.figures import Figure, Sourced, number
-from planner.search.document import Part, closed_schema
+from planner.search.schema import Part, closed_schema
 from planner.units import Dimension
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from planner.report.counted import in_units, unit_of
-from planner.search.document import AssumedPart, ModelPart, ReliabilityPart
+from planner.search.document import ModelPart
+from planner.search.site_document import AssumedPart, ReliabilityPart
 from planner.units import format_duration, format_si
 
 _NAMES = {

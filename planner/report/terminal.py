@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
 from planner.report.counted import in_units, samples, unit_of
 from planner.report.plans import common_settings, print_plans
+from planner.report.power import power_text
 from planner.report.reliability import failures_text
 from planner.search.document import Document, PlanPart, SearchPart, StrategyPart, UncertaintyPart
 from planner.units import format_bytes, format_parameters, format_seconds, format_si
@@ -55,6 +56,12 @@ def print_document(document: Document, out: Console) -> None:
         text = f"{count}: {run.steps:,} steps, {run.days:,.1f} days"
         text += "." if run.days_with_failures is None else f", {run.days_with_failures:,.1f} with failures."
         out.print(text, markup=False, soft_wrap=unwrapped)
+    for one in document.techniques:
+        text = f"Technique: {one.name}: {'; '.join(one.changes)}. Accuracy: {one.accuracy}, not modelled."
+        out.print(printable(text), markup=False, soft_wrap=unwrapped)
+    energy = power_text(document)
+    if energy is not None:
+        out.print(printable(energy), markup=False, soft_wrap=unwrapped)
     for sentence in failures_text(document.reliability, document.model) if document.reliability else ():
         out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
     if document.uncertainty is not None:

@@ -8,25 +8,29 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from planner.cluster.cluster import Cluster
+from planner.cluster.grids import Grid
 from planner.cluster.reliability import Reliability
 from planner.cost.flops import model_flops
 from planner.cost.ranks import ORDERS
+from planner.cost.technique_time import needed_flops
+from planner.cost.techniques import techniques
 from planner.cost.training import Training
 from planner.search.document import (
     SCHEMA_VERSION,
     ClusterPart,
     Document,
-    ModelPart,
     PlacementPart,
     PlanPart,
-    ReliabilityPart,
     RunPart,
     SearchPart,
+    TechniquePart,
     TrainingPart,
     WithoutPart,
 )
-from planner.search.parts import plan_parts
+from planner.search.parts import model_part, plan_parts
+from planner.search.power import carbon_part, power_part
 from planner.search.search import Found, Wanted, search
+from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space
 
 
@@ -40,6 +44,7 @@ def best_plans(
     samples: int | None = None,
     layouts: Sequence[str] = ORDERS,
     reliability: Reliability | None = None,
+    grid: Grid | None = None,
 ) -> Document:
     """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
 
@@ -52,7 +57,7 @@ def best_plans(
         from planner.search.misfit import explain_empty
 
         raise explain_empty(cluster, space, found)
-    document = document_of(cluster, found, wanted, tokens, reliability)
+    document = document_of(cluster, found, wanted, tokens, reliability, grid)
     if document.placement is not None:
         without = _without_slow(cluster, found, space, wanted)
         document = replace(document, placement=replace(document.placement, without_slow=without))
@@ -72,6 +77,7 @@ def scored_plan(
     tokens: int | None,
     layouts: Sequence[str] = ORDERS,
     reliability: Reliability | None = None,
+    grid: Grid | None = None,
 ) -> Document:
     """The document of the single plan that `space` is pinned to.
 
@@ -83,7 +89,7 @@ def scored_plan(
         from planner.search.misfit import explain_overfull
 
         raise explain_overfull(cluster, space, found)
-    return document_of(cluster, found, wanted, tokens, reliability)
+    return document_of(cluster, found, wanted, tokens, reliability, grid)
 
 
 def find(
@@ -98,30 +104,25 @@ def find(
 
 
 def document_of(
-    cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None, reliability: Reliability | None = None
+    cluster: Cluster,
+    found: Found,
+    wanted: Wanted,
+    tokens: int | None,
+    reliability: Reliability | None = None,
+    grid: Grid | None = None,
 ) -> Document:
     """What was found, told: all plans of `found`, of the whole run where its tokens are given, of the first plan what
-    failures leave of it where `reliability` is given.
+    failures leave of it where `reliability` is given, and what it emits where `grid` is.
     """
     training = found.questions[int(found.question[0])]
     workload, tally = training.workload, found.tally
     parts = plan_parts(found, cluster)
     per_step = training.global_batch * workload.seq_length
     failures = None if reliability is None else _failures(training, cluster, parts[0], reliability)
+    run = _run(parts[0], tokens, per_step, failures) if tokens else None
     return Document(
         schema_version=SCHEMA_VERSION,
-        model=ModelPart(
-            name=workload.name,
-            title=workload.title,
-            parameters=workload.parameters,
-            active_parameters=workload.active_parameters,
-            layers=workload.layer_count,
-            hidden_size=workload.hidden_size,
-            heads=workload.heads,
-            seq_length=workload.seq_length,
-            sample=workload.sample,
-            note=workload.note,
-        ),
+        model=model_part(workload),
         cluster=ClusterPart(
             name=cluster.name,
             title=cluster.title,
@@ -138,7 +139,9 @@ def document_of(
             framework=training.framework.name,
             launch=training.launch,
             flops_convention=training.flops_convention,
-            model_flops_per_step=model_flops(workload, training.global_batch, training.flops_convention),
+            model_flops_per_step=needed_flops(
+                training, model_flops(workload, training.global_batch, training.flops_convention)
+            ),
         ),
         search=SearchPart(
             objectives=[one.name for one in wanted.objectives],
@@ -150,9 +153,15 @@ def document_of(
             exact=True,
         ),
         plans=parts,
-        run=_run(parts[0], tokens, per_step, failures) if tokens else None,
+        run=run,
         placement=_placement(cluster, found),
         reliability=failures,
+        techniques=[
+            TechniquePart(name=one.name, changes=list(one.changes), accuracy="unknown")
+            for one in techniques(training)
+        ],
+        power=power_part(training, parts[0], run),
+        carbon=carbon_part(grid, parts[0], run),
         uncertainty=None,
     )
 

@@ -11,18 +11,10 @@ import msgspec
 
 from planner.cost.training import CpExchange, FrameworkName, Gradients, Launch, Schedule
 from planner.search.objective import ObjectiveName
+from planner.search.schema import Amount, Count, Part, Positive, Share, Whole, closed_schema
+from planner.search.site_document import CarbonPart, PowerPart, ReliabilityPart
 
 SCHEMA_VERSION: Literal["1.4"] = "1.4"
-
-Whole = Annotated[int, msgspec.Meta(ge=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the document: these keys and no others."""
 
 
 class ModelPart(Part, frozen=True, kw_only=True):
@@ -127,6 +119,18 @@ class MemoryPart(Part, frozen=True, kw_only=True):
     capacity_bytes: Positive
 
 
+class EnergyPart(Part, frozen=True, kw_only=True):
+    """Joules of a step. The parts add up to `energy_j_per_step`."""
+
+    devices_j: Amount
+    node_j: Amount
+    """Hosts, network cards, fans and power supplies."""
+    network_j: Amount
+    """Switches and transceivers."""
+    cooling_j: Amount
+    """Cooling and power distribution of the site: what PUE adds."""
+
+
 class PlanPart(Part, frozen=True, kw_only=True):
     """One plan. `terms` add up to `step_time_s`; `hidden` runs beside them."""
 
@@ -146,7 +150,8 @@ class PlanPart(Part, frozen=True, kw_only=True):
     cost_usd_per_step: Amount | None
     """Null where no rent of the part is known."""
     energy_j_per_step: Amount | None
-    """Null where the part's power is not known."""
+    """At the meter, all of the site's; null where the part's power is not known."""
+    energy: EnergyPart | None
     memory: MemoryPart
     bottleneck: str
 
@@ -161,76 +166,12 @@ class RunPart(Part, frozen=True, kw_only=True):
     """Null where failures were not asked for, or nothing is left between them."""
 
 
-class FailuresPart(Part, frozen=True, kw_only=True):
-    """Mean times between failures of the whole job, by what fails."""
-
-    device_s: Positive
-    node_s: Positive
-    software_s: Positive
-
-
-class CheckpointPart(Part, frozen=True, kw_only=True):
-    """The state of the whole job, saved once, and how often that is best done."""
-
-    bytes: Positive
-    asynchronous: bool
-    blocked_s: Positive
-    """For how long each checkpoint stops the training."""
-    write_s: Positive
-    """Until it is safe."""
-    read_s: Positive
-    young_interval_s: Positive
-    daly_interval_s: Positive
-    interval_steps: Count
-    """Daly's interval in whole steps."""
-    interval_s: Positive
-
-
-class SparesPart(Part, frozen=True, kw_only=True):
-    """Nodes beside those that the plan runs on. `recommended`: as many as make the most goodput of a node."""
-
-    nodes: Whole
-    recommended: Whole
-    nodes_in_repair: Amount
-    """On average."""
-    short_share: Share
-    """Share of the time in which more nodes are out than there are spares and the job waits; of the work that is
-    missing, where it shrinks."""
-    when_short: Literal["wait", "shrink"]
-
-
-class WastedPart(Part, frozen=True, kw_only=True):
-    """Where the time goes. With the goodput's share they add up to one."""
-
-    checkpoint: Share
-    lost: Share
-    """Work done again after a failure, and checkpoints that were cut short."""
-    detection: Share
-    restart: Share
-    load: Share
-    repair: Share
-
-
-class AssumedPart(Part, frozen=True, kw_only=True):
-    """A figure in SI units and where it is from: an option, the cluster's file, or a source of hardware_db."""
+class TechniquePart(Part, frozen=True, kw_only=True):
+    """A way to train for less: what it changes. What it costs in accuracy is not modelled."""
 
     name: str
-    value: Amount
-    source: str
-
-
-class ReliabilityPart(Part, frozen=True, kw_only=True):
-    """What failures leave of the first plan's throughput. No step time contains any of it."""
-
-    mtbf_s: Positive
-    """Mean time between failures of the job."""
-    mtbf_by_cause: FailuresPart
-    checkpoint: CheckpointPart
-    spares: SparesPart
-    goodput_share: Share
-    goodput_tokens_per_s: Amount
-    wasted: WastedPart
-    assumed: list[AssumedPart]
+    changes: list[str]
+    accuracy: Literal["unknown"]
 
 
 class WithoutPart(Part, frozen=True, kw_only=True):
@@ -305,6 +246,11 @@ class Document(Part, frozen=True, kw_only=True):
     """Null for a regular cluster, whose nodes are all alike."""
     reliability: ReliabilityPart | None
     """Null where failures were not asked for."""
+    techniques: list[TechniquePart]
+    power: PowerPart | None
+    """Null where the part's power is not known."""
+    carbon: CarbonPart | None
+    """Null where no grid was named."""
     uncertainty: UncertaintyPart | None
     """Null where it was not asked for."""
 
@@ -312,31 +258,3 @@ class Document(Part, frozen=True, kw_only=True):
 def json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the plan document: every key is named, no other is allowed."""
     return closed_schema(Document, f"planner plan document {SCHEMA_VERSION}")
-
-
-def closed_schema(document: type[msgspec.Struct], title: str) -> dict[str, object]:
-    """JSON Schema of a document whose mappings have the cost model's names as keys."""
-    from planner.cost.calibration import PARAMETERS
-    from planner.cost.memory import KINDS
-    from planner.cost.step import HIDDEN, TERMS
-    from planner.search.space import RULES
-
-    schema: dict[str, object] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
-    schema |= msgspec.json.schema(document)
-    named = {"terms": TERMS, "hidden": HIDDEN, "cut_by": tuple(RULES), "memory_bytes": KINDS, "spread": PARAMETERS}
-    return {key: _with_names(value, named) for key, value in schema.items()}
-
-
-def _with_names(schema: object, named: dict[str, tuple[str, ...]], key: str = "") -> object:
-    """The schema with the keys of its open mappings written out, and a choice of one value as a constant."""
-    if isinstance(schema, list):
-        return [_with_names(one, named) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if key in named:
-        properties = dict.fromkeys(named[key], schema["additionalProperties"])
-        closed = {"type": "object", "properties": properties, "required": list(properties)}
-        return {**closed, "additionalProperties": False}
-    if isinstance(schema.get("enum"), list) and len(schema["enum"]) == 1:
-        return {"const": schema["enum"][0]}
-    return {name: _with_names(value, named, name) for name, value in schema.items()}

@@ -20,15 +20,15 @@ from planner.cost.reliability import (
     young_interval,
 )
 from planner.cost.spares import nodes_out, shrunk_share, spares_that_pay, waiting_share
+from planner.cost.trained import trained_share
 from planner.cost.training import Framework, Training
-from planner.search.document import (
+from planner.search.document import PlanPart, StrategyPart
+from planner.search.site_document import (
     AssumedPart,
     CheckpointPart,
     FailuresPart,
-    PlanPart,
     ReliabilityPart,
     SparesPart,
-    StrategyPart,
     WastedPart,
 )
 
@@ -50,7 +50,7 @@ def reliability_part(
         node_mtbf_s=reliability.node_mtbf_s,
         software_mtbf_s=reliability.software_mtbf_s,
     )
-    size = state_bytes(training.workload.parameters, training.framework)
+    size = trained_share(training) * state_bytes(training.workload.parameters, training.framework)
     saved = _checkpoint(size, cluster, plan.strategy, reliability)
     step = np.array([plan.step_time_s])
     steps = whole_steps(step, saved, mtbf)

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from planner.cluster import database
+from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.cluster import Cluster, resolve_cluster
 from planner.cluster.reliability import Told, resolve_reliability
 from planner.cluster.spec import ClusterSpec
+from planner.cost.flops import model_flops
 from planner.cost.training import Training, training
-from planner.search.document import PlanPart, ReliabilityPart
+from planner.errors import InputError
+from planner.search.document import PlanPart
 from planner.search.goodput import reliability_part
 from planner.search.parts import plan_parts
 from planner.search.search import Wanted, search
+from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space, any_split
 from planner.workload.operators import Workload
 
@@ -100,7 +105,7 @@ def outcome(run: Run, offer: Offer, nodes: int) -> Outcome | None:
     found = search(bound, space, Wanted(top=1))
     if not found.tally.feasible:
         return None
-    plan = plan_parts(found, cluster)[0]
+    plan = plan_parts(found, cluster, explained=False)[0]
     failures = reliability_part(bound, cluster, plan, resolve_reliability(cluster, Told({})))
     if not failures.goodput_share:
         return None
@@ -124,13 +129,16 @@ def question(run: Run, cluster: Cluster) -> Training:
     return training(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
 
 
-def least_days(run: Run, offer: Offer) -> float:
-    """Days on one node that no plan can be faster than: all FLOPs at the best share of the peak that any kernel has.
+@dataclass(frozen=True)
+class Floor:
+    """What no plan is faster than: on n nodes the run takes at least `node_days` / n, and at least `days`."""
 
-    Days on n nodes are at least this by n.
-    """
-    from planner.cost.flops import model_flops
+    node_days: float
+    days: float
 
+
+def floor(run: Run, offer: Offer) -> Floor:
+    """All FLOPs at the best share of the peak that any kernel has; every step's overhead, however many nodes."""
     cluster = offer.cluster(1)
     bound = question(run, cluster)
     fitted = bound.calibration
@@ -143,18 +151,10 @@ def least_days(run: Run, offer: Offer) -> float:
     )
     # causal attention may be computed by half: no plan does less than that
     flops = model_flops(run.workload, run.global_batch, "causal")
-    rate = (
-        max(bound.accelerator.peak_flops.values()) if run.precision is None else bound.accelerator.peak(run.precision)
-    )
+    part = bound.accelerator
+    rate = max(part.peak_flops.values()) if run.precision is None else part.peak(run.precision)
     step_s = flops / (cluster.devices * rate * best)
-    return run.steps * step_s / _DAY_S
-
-
-def price_of_day(offer: Offer) -> float | None:
-    """Dollars of one node for a day."""
-    cluster = offer.cluster(1)
-    rent = cluster.accelerator.usd_per_hour
-    return None if rent is None else rent * cluster.devices_per_node * 24.0
+    return Floor(run.steps * step_s / _DAY_S, run.steps * fitted.step_overhead_s / _DAY_S)
 
 
 def usable(run: Run, offer: Offer, nodes: Iterable[int]) -> Iterator[int]:
@@ -167,3 +167,14 @@ def most_nodes(offer: Offer) -> int:
     """How large the cluster can be."""
     per_node = offer.cluster(1).devices_per_node
     return min(offer.spec.max_nodes or 16_777_216, 1_048_576 // per_node)
+
+
+def accelerator_of(offer: Offer) -> AcceleratorSpec:
+    """The description of an offer's accelerator. Raises InputError for a name that is not known."""
+    node = offer.spec.node
+    if isinstance(node, str):
+        node = database.node_spec(node, origin=offer.origin)
+    if node is None:
+        raise InputError("is missing", origin=offer.origin, key="node", expected="which node its hosts are")
+    part = node.accelerator
+    return database.accelerator_spec(part, origin=offer.origin) if isinstance(part, str) else part

@@ -6,34 +6,52 @@ import numpy as np
 
 from planner.cluster.cluster import Cluster
 from planner.cost.arrays import added
+from planner.cost.energy import PARTS, energy_parts
 from planner.cost.memory import KINDS, memory_of
 from planner.cost.prepared import prepare
-from planner.cost.step import BUSY, HIDDEN, TERMS, score
+from planner.cost.step import HIDDEN, TERMS, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
-from planner.search.document import MemoryPart, PlanPart, SettingsPart, StrategyPart
-from planner.search.objective import energy_j
+from planner.search.document import EnergyPart, MemoryPart, ModelPart, PlanPart, SettingsPart, StrategyPart
 from planner.search.search import Found
+from planner.workload.operators import Workload
 
 
-def plan_parts(found: Found, cluster: Cluster) -> list[PlanPart]:
-    """The plans in order; those of one question are scored together."""
+def model_part(workload: Workload) -> ModelPart:
+    """The model in the document's words."""
+    return ModelPart(
+        name=workload.name,
+        title=workload.title,
+        parameters=workload.parameters,
+        active_parameters=workload.active_parameters,
+        layers=workload.layer_count,
+        hidden_size=workload.hidden_size,
+        heads=workload.heads,
+        seq_length=workload.seq_length,
+        sample=workload.sample,
+        note=workload.note,
+    )
+
+
+def plan_parts(found: Found, cluster: Cluster, *, explained: bool = True) -> list[PlanPart]:
+    """The plans in order; those of one question are scored together. `explained`: with what limits them."""
     parts: dict[int, PlanPart] = {}
     for number in dict.fromkeys(found.question.tolist()):
         at = np.flatnonzero(found.question == number)
-        told = _parts_of_question(found.questions[number], cluster, found.best.take(at))
+        told = _parts_of_question(found.questions[number], cluster, found.best.take(at), explained=explained)
         parts |= dict(zip(at.tolist(), told, strict=True))
     return [parts[i] for i in range(len(found.best))]
 
 
-def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) -> list[PlanPart]:
+def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies, *, explained: bool) -> list[PlanPart]:
     prepared = prepare(training, plans)
     scores = score(training, plans, prepared)
     held = memory_of(training, plans, prepared)
-    sentences = bottlenecks(training, cluster, plans, scores)
+    sentences = bottlenecks(training, cluster, plans, scores) if explained else [""] * len(plans)
     tokens = training.global_batch * training.workload.seq_length
-    joules = energy_j(training, scores.step_time_s, added([scores.terms[name] for name in BUSY]))
+    energy = energy_parts(training, plans, scores, prepared)
+    joules = added(energy.values())
     rent = training.devices * training.usd_per_device_hour / 3600
     parts = []
     for i in range(len(plans)):
@@ -54,6 +72,7 @@ def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) 
                 hfu=float(scores.hfu[i]),
                 cost_usd_per_step=step * rent if rent else None,
                 energy_j_per_step=float(joules[i]) if training.accelerator.tdp_w else None,
+                energy=_energy_part({name: float(energy[name][i]) for name in PARTS}, training),
                 memory=_memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
                 bottleneck=sentences[i],
             )
@@ -94,6 +113,14 @@ def strategy_part(plans: Strategies, index: int) -> StrategyPart:
         zero_stage=row["zero_stage"],  # type: ignore[arg-type]
         recompute=recompute,  # type: ignore[arg-type]
         sequence_parallel=parallel,
+    )
+
+
+def _energy_part(parts: dict[str, float], training: Training) -> EnergyPart | None:
+    if not training.accelerator.tdp_w:
+        return None
+    return EnergyPart(
+        devices_j=parts["devices"], node_j=parts["node"], network_j=parts["network"], cooling_j=parts["cooling"]
     )
 
 

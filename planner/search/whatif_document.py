@@ -9,16 +9,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.search.document import (
-    ClusterPart,
-    ModelPart,
-    Part,
-    PlanPart,
-    Positive,
-    SearchPart,
-    TrainingPart,
-    closed_schema,
-)
+from planner.search.document import ClusterPart, ModelPart, PlanPart, SearchPart, TrainingPart
+from planner.search.schema import Part, Positive, closed_schema
 from planner.units import Dimension
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
