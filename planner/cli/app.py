@@ -30,8 +30,8 @@ def planner_app() -> typer.Typer:
     from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
     from planner.cli.schema import schema
-    from planner.cli.topology import topology
     from planner.cli.size import size
+    from planner.cli.topology import topology
     from planner.cli.validate import validate
     from planner.cli.whatif import what_if
 

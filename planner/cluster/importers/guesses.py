@@ -125,13 +125,17 @@ def part_in_name(host: str) -> str:
 
 @cache
 def node_presets() -> dict[tuple[str, int], str]:
-    """Nodes of hardware_db by their accelerator and how many they have; where two are alike, neither."""
+    """Nodes of hardware_db by their accelerator and how many they have; where two are alike, that of a reference
+    cluster, or neither.
+    """
     from planner.cluster import database
 
+    clusters = (database.cluster_spec(name) for name in database.names("clusters"))
+    reference = {cluster.node for cluster in clusters if cluster.reference}
     found: dict[tuple[str, int], str] = {}
-    for name in database.names("nodes"):
+    for name in sorted(database.names("nodes"), key=lambda name: name not in reference):
         node = database.node_spec(name)
         if isinstance(node.accelerator, str):
             key = (node.accelerator, node.devices)
-            found[key] = "" if key in found else name
+            found[key] = "" if key in found and found[key] not in reference else found.get(key, name)
     return {key: name for key, name in found.items() if name}
