@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cluster.network import Network
 from planner.cost.arrays import added, gathered, weighted
 from planner.cost.collectives import send
 from planner.cost.data_parallel import data_parallel, optimizer_seconds, own_parameters
@@ -88,13 +90,21 @@ def score(training: Training, s: Strategies, prepared: Prepared | None = None) -
 
 
 def step_terms(
-    training: Training, s: Strategies, p: Prepared, n: Ints
+    training: Training, s: Strategies, p: Prepared, n: Ints, networks: Sequence[Network] = ()
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Seconds of every term and what is hidden beside it, shape [plans] each, for ranks of `n` micro-batches."""
+    """Seconds of every term and what is hidden beside it, shape [plans] each, for ranks of `n` micro-batches.
+
+    `networks`: those of other kinds of devices among the data-parallel ranks; the slowest network decides.
+    """
     stage, per_layer = slowest_stage(training, p, s)
     one_forward = stage["forward"]
     one_backward = stage["backward"] + stage["recompute"]
     dp_shown, dp_hidden = data_parallel(training, s, p.parameters, p.split, n, one_forward, one_backward)
+    for network in networks:
+        elsewhere = replace(training, network=network)
+        shown, beside = data_parallel(elsewhere, s, p.parameters, p.split, n, one_forward, one_backward)
+        dp_hidden = np.where(shown > dp_shown, beside, dp_hidden)
+        dp_shown = np.maximum(shown, dp_shown)
     sends, sends_hidden = pipeline_sends(training, s, n)
     offload_shown, offload_hidden = offloading(training, s, p, n, one_forward, one_backward)
     terms = {name: n * stage[name] for name in TERMS[:6]}
