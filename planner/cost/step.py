@@ -174,15 +174,15 @@ def _of_plans(training: Training, s: Strategies, terms: dict[str, Floats], row: 
     return {name: terms[name][0, row] + share * (table - terms[name][0, row]) for name, table in chosen.items()}
 
 
-def layer_terms(training: Training, p: Prepared, s: Strategies) -> dict[str, Floats]:
+def layer_terms(training: Training, s: Strategies, tables: LayerTables, row: Ints) -> dict[str, Floats]:
     """Seconds of one micro-batch in one layer of each kind by term, under each plan's mode: [plans, kinds] each."""
-    return _of_plans(training, s, _terms_per_layer(training, p.tables), p.layer_row)
+    return _of_plans(training, s, _terms_per_layer(training, tables), row)
 
 
 def slowest_stage(training: Training, p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Floats]:
     """Terms of one micro-batch on the slowest path, [plans]; seconds of one layer of each kind, [plans, kinds]."""
     tables, row = p.tables, p.layer_row
-    terms = layer_terms(training, p, s)
+    terms = layer_terms(training, s, tables, row)
     per_layer = added(terms.values())
     counts = p.stages.slowest_layers(p.split, per_layer)
     stage = {name: weighted(counts, table) for name, table in terms.items()}
