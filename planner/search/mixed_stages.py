@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 
 _BLOCK = 4096
 """Plans that are bounded by memory at once."""
-_CHUNK, _EVEN_CHUNK = 16, 512
+_CHUNK, _EVEN_CHUNK = 48, 512
 """Plans whose layers are dealt at once, in order of their bound."""
 _AT_ONCE = 128
 """Splits that are scored at once."""

@@ -29,7 +29,8 @@ _HALVINGS = 30
 @dataclass(frozen=True)
 class Load:
     """What bounds one kind's stages: `seconds` of one layer of each kind, [rows, layer kinds] with embedding and head;
-    bytes of a stage with one layer and of each further one, both without and for each micro-batch in flight, [rows].
+    bytes of a stage with one layer of a kind and of each further one, both without and for each micro-batch in
+    flight, [rows, layer kinds].
     """
 
     seconds: Floats
@@ -41,8 +42,7 @@ def memory_load(training: Training, s: Strategies) -> tuple[tuple[Floats, Floats
     """`one` and `more` of `Load`.
 
     A stage's memory M(l) grows with its layers and is concave in them (what is sharded is held whole where that is
-    less), so that M(l) >= M(1) + (l - 1) m for l >= 1 and m the rise per layer far out. The lightest kind of layer
-    stands for all.
+    less), so that M(l) >= M(1) + (l - 1) m for l >= 1 and m the rise per layer far out. Layers of other kinds add.
     """
     kinds, layers = len(training.workload.kinds), training.workload.layer_count
     counts = np.zeros((1, 3 * kinds, kinds + 2))
@@ -58,10 +58,8 @@ def memory_load(training: Training, s: Strategies) -> tuple[tuple[Floats, Floats
     )
     each = np.zeros_like(once) if training.offload.activations else twice - once
     rest = once - each
-    bytes_of = [
-        (held[:, 0::3].min(axis=1), ((held[:, 2::3] - held[:, 1::3]) / layers).min(axis=1)) for held in (rest, each)
-    ]
-    return (bytes_of[0][0], bytes_of[1][0]), (bytes_of[0][1], bytes_of[1][1])
+    further = [(held[:, 2::3] - held[:, 1::3]) / layers for held in (rest, each)]
+    return (rest[:, 0::3], each[:, 0::3]), (further[0], further[1])
 
 
 def slowest_bound(
@@ -72,35 +70,55 @@ def slowest_bound(
     first: int,
     n: Ints,
 ) -> Floats:
-    """At most the slowest stage's seconds of one micro-batch, infinite where too few layers fit at all, shape [rows].
+    """At most the slowest stage's seconds of one micro-batch, infinite where too few layers fit, shape [rows].
 
-    Let u_h be the least over kinds of tau_(k,h) / mean tau_k, layers of kind h counted as u_h units each: in T seconds a
-    stage of kind k takes at most (T - ends) / mean tau_k units, whole ones where all layers are alike, and no more
-    than its memory holds. T is too short while all stages together take less than all units; found by halving.
+    T is too short while all stages together take less than there is: whole layers of one kind of layer, the others
+    left out; or units in fractions, where a layer of kind h counts u_h, the least over devices of its seconds over
+    their mean layer's. In T seconds a stage takes (T - ends) over the seconds of one, no more than its memory holds.
     """
     count = np.array([0.0] * len(workload.kinds))
     for run in workload.runs:
         count[workload.kinds.index(run.layer)] += run.count
-    mean = [(load.seconds[:, :-2] * count).sum(axis=1) / count.sum() for load in loads]
-    units = np.minimum(*(load.seconds[:, :-2] / m[:, None] for load, m in zip(loads, mean, strict=True)))
-    all_units, alike = (units * count).sum(axis=1), len(workload.kinds) == 1
-    total = sum(stages)
-    caps, paces, ends = [], [], []
+    body = [load.seconds[:, :-2] for load in loads]
+    mean = [(seconds * count).sum(axis=1) / count.sum() for seconds in body]
+    units = np.minimum(*(seconds / m[:, None] for seconds, m in zip(body, mean, strict=True)))
+    most, ends = _stages(loads, room, stages, first, n)
+    kinds = [first if position < stages[first] else 1 - first for position in range(sum(stages))]
+    fits = (most.sum(axis=0) >= count).all(axis=1)
+    everything = (units * count).sum(axis=1)
+    slowest = _least(everything, np.stack([mean[k] for k in kinds]), ends, (most * units).sum(axis=2), whole=False)
+    for h, many in enumerate(count.tolist()):
+        pace = np.stack([body[k][:, h] for k in kinds])
+        slowest = np.maximum(slowest, _least(np.full(len(n), many), pace, ends, most[:, :, h], whole=True))
+    return np.where(fits, slowest, np.inf)
+
+
+def _stages(
+    loads: tuple[Load, Load], room: tuple[float, float], stages: tuple[int, int], first: int, n: Ints
+) -> tuple[Floats, Floats]:
+    """How many layers of each kind alone the memory of each stage holds at most, [stages, rows, layer kinds]; seconds
+    of embedding and head there, [stages, rows].
+    """
+    total, layers, ends = sum(stages), [], []
     for position in range(total):
         k = first if position < stages[first] else 1 - first
-        flying = np.minimum(n, total - position)
+        flying = np.minimum(n, total - position)[:, None]
         one, more = (part[0] + flying * part[1] for part in (loads[k].one, loads[k].more))
-        layers = np.floor(np.where(one <= room[k], 1 + (room[k] - one) / np.maximum(more, 1.0), 0.0) + 1e-6)
-        caps.append(layers * units.max(axis=1))
-        paces.append(mean[k])
+        further = np.floor((room[k] - one) / np.maximum(more, 1.0) + 1e-6)
+        layers.append(np.where(one <= room[k], 1.0 + further, 0.0))
         ends.append(loads[k].seconds[:, -2] * (position == 0) + loads[k].seconds[:, -1] * (position == total - 1))
-    cap, pace, end = (np.stack(part) for part in (caps, paces, ends))
-    possible = (cap > 0).all(axis=0) & (cap.sum(axis=0) >= all_units * (1 - 1e-9))
-    low, high = np.zeros(len(n)), all_units * pace.max(axis=0) + end.max(axis=0)
+    return np.stack(layers), np.stack(ends)
+
+
+def _least(amount: Floats, pace: Floats, ends: Floats, most: Floats, *, whole: bool) -> Floats:
+    """The least T, from below, in which all stages together take the amount: stage i (T - ends_i) / pace_i of it, at
+    most `most_i`, in whole numbers or not. Found by halving; arrays of shape [stages, rows], amount and T [rows].
+    """
+    low, high = np.zeros(len(amount)), amount * pace.max(axis=0) + ends.max(axis=0)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        taken = np.maximum(middle - end, 0.0) / pace
-        taken = np.floor(taken + 1e-6) if alike else taken
-        enough = np.minimum(taken, cap).sum(axis=0) >= all_units * (1 - 1e-9)
+        taken = np.maximum(middle - ends, 0.0) / pace
+        taken = np.floor(taken + 1e-6) if whole else taken
+        enough = np.minimum(taken, most).sum(axis=0) >= amount * (1 - 1e-9)
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return np.where(possible, low, np.inf)
+    return low
