@@ -14,11 +14,13 @@ class Document(StrEnum):
     PLAN = "plan"
     WHAT_IF = "what-if"
     VALIDATE = "validate"
+    MIXED = "mixed"
 
 
 def schema(
     document: Annotated[
-        Document, typer.Argument(help="Whose: plan (and estimate), what-if, validate.")
+        Document,
+        typer.Argument(help="Whose: plan (and estimate), what-if, validate, mixed (plan of two kinds of nodes)."),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""
@@ -29,6 +31,8 @@ def schema(
         from planner.search.whatif_document import json_schema
     elif document is Document.VALIDATE:
         from planner.validation.document import json_schema
+    elif document is Document.MIXED:
+        from planner.search.mixed_document import json_schema
     else:
         from planner.search.document import json_schema
     write(to_json(json_schema()))

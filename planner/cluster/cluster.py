@@ -64,6 +64,8 @@ def resolve_cluster(
     Fewer devices than one node's make a single, partly used node. Raises InputError for figures that make
     no sense, for both counts at once, and for more nodes than the cluster can have.
     """
+    if spec.pools:
+        raise InputError("has two kinds of nodes", origin=origin, key="pools", expected="one kind; or ask `plan`")
     if spec.node is None or spec.nodes is None:
         key = "node" if spec.node is None else "nodes"
         raise InputError("is missing", origin=origin, key=key, expected="which node, and how many")

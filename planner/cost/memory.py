@@ -56,8 +56,8 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
 
 
 def micro_batches_in_flight(training: Training, s: Strategies, p: Prepared, n: Ints | None = None) -> Floats:
-    """Micro-batches that each stage holds at its fullest, shape [plans, stages]; `n`: those of a rank's step, [plans],
-    where ranks are not all alike.
+    """Micro-batches that each stage holds at its fullest, shape [plans, stages]; `n`: those of a rank's step, where
+    ranks are not all alike.
     """
     # beyond a few rounds every round of the schedule is like the one before
     whole = training.global_batch // (s.dp * s.micro_batch) if n is None else n

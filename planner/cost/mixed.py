@@ -6,7 +6,7 @@ devices of both kinds do together takes as long as the slower of these networks 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ Terms = dict[str, Floats]
 
 _TAIL = ("data_parallel", "optimizer", "offload", "overhead")
 """Terms after a pipeline's last micro-batch, by kind; those before are the pipeline's own."""
+
+_INSIDE = {"tensor_parallel": "tp_hidden", "context_parallel": "cp_hidden", "expert_parallel": "ep_hidden"}
 
 
 @dataclass(frozen=True)
@@ -152,17 +154,21 @@ def pipeline_terms(halves: tuple[Half, Half], n: Ints) -> Joined:
     slow = one[1] > one[0]
     tails = [added(part.tail[name] for name in _TAIL) for part in parts]
     late = tails[1] > tails[0]
+
+    def of(second: NDArray[np.bool_], group: str, name: str) -> Floats:
+        """A term of the first or of the second kind."""
+        chosen: Floats = np.where(second, getattr(parts[1], group)[name], getattr(parts[0], group)[name])
+        return chosen
+
     sends = [pipeline_sends(part.training, part.s, n) for part in halves]
     shown = np.maximum(sends[0][0], sends[1][0])
     filling = parts[0].waits + parts[1].waits - np.maximum(parts[0].longest, parts[1].longest)
-    terms = {name: n * np.where(slow, parts[1].stage[name], parts[0].stage[name]) for name in TERMS[:6]}
+    terms: Terms = {name: n * of(slow, "stage", name) for name in TERMS[:6]}
     terms |= {"pipeline_send": shown, "pipeline_bubble": np.maximum(filling, 0.0)}
-    terms |= {name: np.where(late, parts[1].tail[name], parts[0].tail[name]) for name in _TAIL}
-    inside = {"tensor_parallel": "tp_hidden", "context_parallel": "cp_hidden", "expert_parallel": "ep_hidden"}
-    hidden = {name: n * np.where(slow, parts[1].stage[key], parts[0].stage[key]) for name, key in inside.items()}
+    terms |= {name: of(late, "tail", name) for name in _TAIL}
+    hidden: Terms = {name: n * of(slow, "stage", key) for name, key in _INSIDE.items()}
     hidden["pipeline_send"] = np.maximum(sends[0][1], sends[1][1])
-    for name in ("data_parallel", "offload"):
-        hidden[name] = np.where(late, parts[1].hidden[name], parts[0].hidden[name])
+    hidden |= {name: of(late, "hidden", name) for name in ("data_parallel", "offload")}
     return Joined(terms, hidden, np.stack([n * each for each in one]), np.stack(tails))
 
 
@@ -200,11 +206,3 @@ def mixed_mfu(kinds: Kinds, flops: float, step_s: float, used: tuple[bool, bool]
     """Share of the peaks of all used devices that the model's FLOPs of a step take."""
     peaks = [kind.devices * kind.own.accelerator.peak(kind.own.precision) for kind in kinds]
     return flops / (sum(peak for peak, is_used in zip(peaks, used, strict=True) if is_used) * step_s)
-
-
-def with_setting(kinds: Kinds, shared: tuple[Training, Training], own: tuple[Training, Training]) -> Kinds:
-    """The kinds with other trainings: the same settings for both."""
-    first, second = (
-        replace(kind, shared=whole, own=alone) for kind, whole, alone in zip(kinds, shared, own, strict=True)
-    )
-    return first, second

@@ -7,19 +7,14 @@ from collections.abc import Sequence
 import msgspec
 
 from planner.cluster.cluster import Cluster
-from planner.cost.flops import model_flops
 from planner.cost.training import Training
 from planner.search.document import (
     SCHEMA_VERSION,
     ClusterPart,
     Document,
-    ModelPart,
-    PlanPart,
-    RunPart,
     SearchPart,
-    TrainingPart,
 )
-from planner.search.parts import plan_parts
+from planner.search.parts import model_part, plan_parts, run_part, training_part
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
 
@@ -73,17 +68,7 @@ def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | No
     per_step = training.global_batch * workload.seq_length
     return Document(
         schema_version=SCHEMA_VERSION,
-        model=ModelPart(
-            name=workload.name,
-            title=workload.title,
-            parameters=workload.parameters,
-            active_parameters=workload.active_parameters,
-            layers=workload.layer_count,
-            hidden_size=workload.hidden_size,
-            heads=workload.heads,
-            seq_length=workload.seq_length,
-            note=workload.note,
-        ),
+        model=model_part(workload),
         cluster=ClusterPart(
             name=cluster.name,
             title=cluster.title,
@@ -92,16 +77,7 @@ def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | No
             devices_per_node=cluster.devices_per_node,
             devices=cluster.devices,
         ),
-        training=TrainingPart(
-            global_batch=training.global_batch,
-            tokens_per_step=per_step,
-            precision=training.precision,
-            attention=training.attention,
-            framework=training.framework.name,
-            launch=training.launch,
-            flops_convention=training.flops_convention,
-            model_flops_per_step=model_flops(workload, training.global_batch, training.flops_convention),
-        ),
+        training=training_part(training),
         search=SearchPart(
             objectives=[one.name for one in wanted.objectives],
             critical_batch_tokens=wanted.objectives[0].critical_batch_tokens or None,
@@ -112,11 +88,6 @@ def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | No
             exact=True,
         ),
         plans=parts,
-        run=_run(parts[0], tokens, per_step) if tokens else None,
+        run=run_part(parts[0].step_time_s, tokens, per_step) if tokens else None,
         uncertainty=None,
     )
-
-
-def _run(plan: PlanPart, tokens: int, per_step: int) -> RunPart:
-    steps = -(-tokens // per_step)
-    return RunPart(tokens=tokens, steps=steps, days=steps * plan.step_time_s / 86_400)

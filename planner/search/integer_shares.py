@@ -1,4 +1,4 @@
-"""Two kinds share a step's sequences in whole numbers so that the slower is fastest: an exact answer, by arithmetic."""
+"""Two kinds share a step's sequences in whole numbers so that the slower is fastest: exactly, by arithmetic."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def balanced(
 ) -> tuple[Ints, Ints, Floats]:
     """Whole x, y >= 1 with w x + v y = total, x and y at most `most`, that make max(a x + b, c y + d) least.
 
-    All arrays of shape [pairs]: weights (w, v), slopes (a, c) >= 0 and starts (b, d). Also the maximum; infinite where
-    no x and y do.
+    All arrays of shape [pairs]: weights (w, v), slopes (a, c) >= 0 and starts (b, d). Also the maximum; infinite
+    where no x and y do.
 
     The solutions of w x + v y = total are x = r + t v/g for whole t, g = gcd(w, v) and r = total/g (w/g)^-1 mod v/g
-    (Bezout), none where g does not divide the total. Along t the first time never falls and the second never rises, so
-    the larger of them is least where they cross or next to it, or at an end of the t that are allowed: looking at the
-    two whole t on either side of the crossing, moved inside, finds the optimum.
+    (Bezout), none where g does not divide the total. Along t the first time never falls and the second never rises,
+    so that the larger of them is least where they cross or next to it, or at an end of the t that are allowed: the
+    two whole t on either side of the crossing, moved inside, hold the optimum.
     """
     g = np.gcd(*weight)
     w, v, whole = weight[0] // g, weight[1] // g, total // g

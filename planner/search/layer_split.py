@@ -1,4 +1,4 @@
-"""Layers dealt to the stages of a pipeline in contiguous runs so that the slowest stage is fastest: dynamic programming.
+"""Layers dealt to the stages of a pipeline, in runs, so that the slowest stage is fastest: dynamic programming.
 
 With c_i(a, b) the time of stage i with the layers from a to b, infinite where they do not fit, the least possible
 slowest of stages 1..i over the first b layers is F_i(b) = min over a of max(F_(i-1)(a), c_i(a, b)): whatever the last
@@ -27,13 +27,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Way = Callable[[Ints, Ints], Ints]
-"""From plans and the layers before (or behind) the cut to the bounds between the stages there, [plans, stages - 1]."""
+"""From plans and the layers before the cut to the bounds between the stages on one side, [plans, stages - 1]."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a stage can have: distinct `counts` of layers by kind, [contents, kinds]; `of` [layers + 1, layers + 1], the
-    content from one layer to another, -1 where there is none; `prefix` [layers + 1, kinds] as of `layer_prefix`.
+    """What a stage can have: distinct `counts` of layers by kind, [contents, kinds]; `of` [layers + 1, layers + 1],
+    the content from one layer to another, -1 where there is none; `prefix` [layers + 1, kinds] as of `layer_prefix`.
     """
 
     counts: Floats

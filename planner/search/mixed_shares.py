@@ -1,10 +1,10 @@
 """Replicas of two kinds side by side: the layout, each kind's micro-batch and recompute mode, and how many each does.
 
-The declared space: tp, pp, cp, ep, etp, vpp, sequence parallelism and ZeRO stage are the same for all replicas, every
-replica lies within one kind, so that tp pp cp divides both kinds' devices; each kind has its own micro-batch (of those
-that the ordinary search has), recompute mode and number of micro-batches, at least one (with vpp > 1: whole rounds of
-pp). All sequences of the batch are dealt out. ZeRO 2 and 3 exchange after every micro-batch, so that all replicas do
-equally many. The search is exact: see `integer_shares` and the bound.
+The declared space: tp, pp, cp, ep, etp, vpp, sequence parallelism and ZeRO stage are the same for all replicas;
+every replica lies within one kind, so that tp pp cp divides both kinds' devices; each kind has its own micro-batch
+(of those that the ordinary search has), recompute mode and number of micro-batches, at least one (with vpp > 1: whole
+rounds of pp). All sequences of the batch are dealt out. ZeRO 2 and 3 exchange after every micro-batch, so that all
+replicas do equally many. The search is exact: see `integer_shares` and the bound.
 """
 
 from __future__ import annotations
@@ -311,7 +311,7 @@ def _units_that_fit(side: _Side, table: _Table, chosen: Ints, most: Ints) -> Int
 def _pairs(left: Ints, right: Ints) -> tuple[Ints, Ints]:
     """Positions of all pairs of equal keys."""
     by_key = np.argsort(right, kind="stable")
-    begin, end = (np.searchsorted(right[by_key], left, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    begin, end = (np.searchsorted(right[by_key], left, side=side) for side in ("left", "right"))
     count = end - begin
     first = np.repeat(np.arange(len(left)), count)
     within = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
@@ -319,7 +319,7 @@ def _pairs(left: Ints, right: Ints) -> tuple[Ints, Ints]:
 
 
 def _exact(table: _Table, first: Ints, second: Ints, x: Ints, y: Ints) -> Shares | None:
-    """The best of some plans by their full scores, then by memory, then by place."""
+    """The best of some plans by their full scores; of equals the first."""
     if not len(first):
         return None
     choices, units = (first, second), (x, y)

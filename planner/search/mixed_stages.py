@@ -1,10 +1,10 @@
 """Pipelines across two kinds: which stages are on which kind, and how many layers each stage has.
 
-The declared space: tp, cp, dp, ep, etp, micro-batch, sequence parallelism and ZeRO stage are the same for all stages;
-tp cp dp divides both kinds' devices, and each kind has so many stages as its devices make, the first ones or the last
-ones; vpp is 1; each kind has its own recompute mode; ZeRO 0 and 1 unless it is pinned, as 2 and 3 exchange after every
-micro-batch. Every stage has at least one layer. For every number of layers that the first kind may have, they are
-dealt so that the slowest stage is fastest, exactly; of these the plan with the shortest step is taken.
+The declared space: tp, cp, dp, ep, etp, micro-batch, sequence parallelism and ZeRO stage are the same for all
+stages; tp cp dp divides both kinds' devices, and each kind has as many stages as its devices make, the first ones or
+the last ones; vpp is 1; each kind has its own recompute mode; ZeRO 0 and 1 unless it is pinned, as 2 and 3 exchange
+after every micro-batch. Every stage has at least one layer. For every number of layers that the first kind may have,
+they are dealt so that the slowest stage is fastest, exactly; of these the plan with the shortest step is taken.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ _NEAR = 1e-9
 
 @dataclass(frozen=True)
 class Staged:
-    """The best plan found: both kinds' plans (of length one; `pp` counts all stages), which kind has the first
-    stages, and the layers of every stage of the pipeline.
+    """The best plan found: both kinds' plans (of length one; `pp` counts all stages), how many stages each kind has,
+    which has the first ones, and the layers at which the pipeline is cut.
     """
 
     plans: tuple[Strategies, Strategies]
+    stages: tuple[int, int]
     first: int
     bounds: tuple[int, ...]
     step_time_s: float
@@ -158,9 +159,9 @@ def _bound(
 ) -> Floats:
     """A lower bound of the step, shape [rows].
 
-    The slowest stage takes T at least where layers could be cut at will: kind k has p_k T seconds for its layers. With
-    y_k >= 0 and sum y_k p_k = 1 for both kinds k, T = sum_k y_k p_k T >= sum over layers of min_k y_k tau_k. y_k is
-    chosen as one over the kind's mean layer, which is exact where all layers are alike.
+    The slowest stage takes T at least where layers could be cut at will: kind k has p_k T seconds for its layers.
+    With y_k >= 0 and sum y_k p_k = 1, T = sum_k y_k p_k T >= sum over layers of min_k y_k tau_k. y_k goes as one over
+    the kind's mean layer, which is exact where all layers are alike.
     """
     workload = kinds[0].shared.workload
     count = layer_prefix(workload)[-1]
@@ -171,7 +172,8 @@ def _bound(
     slowest = (least * count).sum(axis=1) / scale
     n = micro_batches(kinds[0].shared, plans[0])
     sends = np.maximum(*(pipeline_sends(kind.shared, s, n)[0] for kind, s in zip(kinds, plans, strict=True)))
-    return (n * slowest + sends) * (1 - _NEAR)
+    bound: Floats = (n * slowest + sends) * (1 - _NEAR)
+    return bound
 
 
 def _tight_bound(kinds: Kinds, rows: _Rows, contents: Contents) -> Floats:
@@ -200,7 +202,8 @@ def _with_filling(kinds: Kinds, rows: _Rows, contents: Contents, slowest: Floats
     """The step's bound with this slowest stage, the least of all numbers of layers in front, [rows]."""
     some = np.where(np.isfinite(slowest), slowest, 0.0)[:, None]
     least = _filling(kinds, rows, contents, np.broadcast_to(some, (len(some), len(contents.prefix)))).min(axis=1)
-    return (n * slowest + least) * (1 - _NEAR)
+    bound: Floats = (n * slowest + least) * (1 - _NEAR)
+    return bound
 
 
 def _balanced(kinds: Kinds, rows: _Rows, contents: Contents, limit: float) -> Staged | None:
@@ -279,7 +282,7 @@ def _fastest(kinds: Kinds, rows: _Rows, bounds: Ints) -> Staged:
     step = added(joined.terms.values())
     at = int(np.argmin(step))
     one = rows.take(np.array([at]))
-    return Staged(one.plans, rows.first, tuple(bounds[at].tolist()), float(step[at]))
+    return Staged(one.plans, rows.stages, rows.first, tuple(bounds[at].tolist()), float(step[at]))
 
 
 def halves_of(

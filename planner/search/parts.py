@@ -6,15 +6,25 @@ import numpy as np
 
 from planner.cluster.cluster import Cluster
 from planner.cost.arrays import added
+from planner.cost.flops import model_flops
 from planner.cost.memory import KINDS, memory_of
 from planner.cost.prepared import prepare
 from planner.cost.step import BUSY, HIDDEN, TERMS, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
-from planner.search.document import MemoryPart, PlanPart, SettingsPart, StrategyPart
+from planner.search.document import (
+    MemoryPart,
+    ModelPart,
+    PlanPart,
+    RunPart,
+    SettingsPart,
+    StrategyPart,
+    TrainingPart,
+)
 from planner.search.objective import energy_j
 from planner.search.search import Found
+from planner.workload.operators import Workload
 
 
 def plan_parts(found: Found, cluster: Cluster) -> list[PlanPart]:
@@ -52,11 +62,47 @@ def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) 
                 hfu=float(scores.hfu[i]),
                 cost_usd_per_step=step * rent if rent else None,
                 energy_j_per_step=float(joules[i]) if training.accelerator.tdp_w else None,
-                memory=_memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
+                memory=memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
                 bottleneck=sentences[i],
             )
         )
     return parts
+
+
+def model_part(workload: Workload) -> ModelPart:
+    """The model in the document's words."""
+    return ModelPart(
+        name=workload.name,
+        title=workload.title,
+        parameters=workload.parameters,
+        active_parameters=workload.active_parameters,
+        layers=workload.layer_count,
+        hidden_size=workload.hidden_size,
+        heads=workload.heads,
+        seq_length=workload.seq_length,
+        note=workload.note,
+    )
+
+
+def training_part(training: Training) -> TrainingPart:
+    """What all plans of a question share, in the document's words."""
+    workload, batch, convention = training.workload, training.global_batch, training.flops_convention
+    return TrainingPart(
+        global_batch=batch,
+        tokens_per_step=batch * workload.seq_length,
+        precision=training.precision,
+        attention=training.attention,
+        framework=training.framework.name,
+        launch=training.launch,
+        flops_convention=convention,
+        model_flops_per_step=model_flops(workload, batch, convention),
+    )
+
+
+def run_part(step_time_s: float, tokens: int, per_step: int) -> RunPart:
+    """A whole run of so many tokens."""
+    steps = -(-tokens // per_step)
+    return RunPart(tokens=tokens, steps=steps, days=steps * step_time_s / 86_400)
 
 
 def settings_part(training: Training) -> SettingsPart:
@@ -95,7 +141,8 @@ def strategy_part(plans: Strategies, index: int) -> StrategyPart:
     )
 
 
-def _memory_part(training: Training, kinds: dict[str, float]) -> MemoryPart:
+def memory_part(training: Training, kinds: dict[str, float]) -> MemoryPart:
+    """Bytes by kind on one device, in the document's words."""
     return MemoryPart(
         weights_bytes=kinds["weights"],
         gradients_bytes=kinds["gradients"],

@@ -28,8 +28,8 @@ _HALVINGS = 30
 
 @dataclass(frozen=True)
 class Load:
-    """What bounds one kind's stages: `seconds` of one layer of each kind, [rows, layer kinds] with embedding and head;
-    bytes of a stage with one layer of a kind and of each further one, both without and for each micro-batch in
+    """What bounds one kind's stages: `seconds` of one layer of each kind, [rows, layer kinds] with embedding and
+    head; bytes of a stage with one layer of a kind and of each further one, both without and for each micro-batch in
     flight, [rows, layer kinds].
     """
 
