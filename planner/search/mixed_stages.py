@@ -215,7 +215,7 @@ def _balanced(kinds: Kinds, rows: _Rows, contents: Contents, limit: float) -> St
     behind, behind_way = backward_split(costs[at:])
     slowest = np.maximum(ahead, behind)
     lower = n[:, None] * slowest + np.where(np.isfinite(slowest), _filling(kinds, rows, contents, slowest), 0.0)
-    row, split = np.nonzero(lower <= limit * (1 + _NEAR))
+    row, split = np.nonzero(np.isfinite(lower) & (lower <= limit * (1 + _NEAR)))
     order = np.argsort(lower[row, split], kind="stable")
     row, split = row[order], split[order]
     best: Staged | None = None
