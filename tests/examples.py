@@ -85,7 +85,7 @@ latency = "5us"
 
 
 def pools_file(**changes: float) -> str:
-    """A cluster file of two kinds with any figure changed, of the slow kind as `slow_tflops` and so on; else alike."""
+    """A cluster file of two kinds with any figure changed, of the slow kind as `slow_tflops` and so on."""
     shared = {**DEFAULTS, "nodes": 2, **{name: value for name, value in changes.items() if name in DEFAULTS}}
     slow = {**shared, **{name.removeprefix("slow_"): value for name, value in changes.items() if "slow_" in name}}
     levels = LAB[LAB.index("[[fabric]]") :].format(**shared)

@@ -60,15 +60,16 @@ def micro_batches(training: Training, s: Strategies) -> Ints:
     return training.global_batch // (s.dp * s.micro_batch)
 
 
-def pipeline_bound(training: Training, s: Strategies, p: Prepared, n: Ints | None = None) -> Floats:
-    """A lower bound of the step's time over all ZeRO stages and recompute modes, shape [plans]; `n`: micro-batches of
-    a rank, where ranks are not all alike.
+def pipeline_bound(training: Training, s: Strategies, p: Prepared, n: Ints | None = None, mode: int = 0) -> Floats:
+    """A lower bound of the step's time over all ZeRO stages and recompute modes from `mode` on, shape [plans]; `n`:
+    micro-batches of a rank, where ranks are not all alike.
 
-    Proof: recomputation only adds to a stage's terms, so with none every chunk's time is least; with f_i the first
-    chunks' times, n t_max + sum_i f_i - f_max grows in each of them, since t_max holds f_max and n >= 1.
+    Proof: recomputation only adds to a stage's terms, so with least of it every chunk's time is least; with f_i the
+    first chunks' times, n t_max + sum_i f_i - f_max grows in each of them, since t_max holds f_max and n >= 1.
     Data-parallel exchange, optimizer, offload and overhead are at least zero.
     """
-    per_layer = gathered(added(_terms_per_layer(training, p.tables).values())[0], p.layer_row)
+    least = mode if training.recompute_layers is None else 0
+    per_layer = gathered(added(_terms_per_layer(training, p.tables).values())[least], p.layer_row)
     slowest = p.stages.slowest_path(p.split, per_layer)
     n = micro_batches(training, s) if n is None else n
     sends, _ = pipeline_sends(training, s, n)

@@ -23,6 +23,7 @@ from planner.search.mixed_ways import nodes_of, only_way, shares_way, stages_way
 from planner.search.parts import model_part, run_part, training_part
 from planner.search.search import Found, Wanted, search
 from planner.search.settings import combinations
+from planner.search.share_table import share_table
 from planner.search.space import Space
 from planner.units import format_seconds
 
@@ -40,10 +41,9 @@ def mixed_plans(
     questions = list(_questions(kinds, settings))
     alone = [_alone(questions, at, space) for at in (0, 1)]
     known: Known = {}
-    for name, ways in (("shares", _shares), ("stages", _stages), ("even", _evenly)):
-        found = [way for question in questions for way in ways(question, space.under(question[0].shared))]
-        if found:
-            known[name] = min(found, key=_step)
+    for question in questions:
+        for way in _together(question, space.under(question[0].shared)):
+            known[way.way] = min(known.get(way.way, way), way, key=_step)
     for at, (_, one) in enumerate(alone):
         if one.tally.feasible:
             known[_only(pools, at)] = only_way(pools, kinds, at, one)
@@ -73,21 +73,22 @@ def _alone(questions: Sequence[Kinds], at: int, space: Space) -> tuple[Space, Fo
     return own, search([question[at].own for question in questions], own, Wanted(top=1))
 
 
-def _shares(kinds: Kinds, space: Space) -> list[WayPart]:
-    found = best_shares(kinds, space)
-    return [] if found is None else [shares_way(kinds, found, "shares")]
+def _together(kinds: Kinds, space: Space) -> Iterator[WayPart]:
+    """The ways that use both kinds, those in which something fits.
 
-
-def _stages(kinds: Kinds, space: Space) -> list[WayPart]:
-    found = best_stages(kinds, space)
-    return [] if found is None else [stages_way(kinds, found, "stages")]
-
-
-def _evenly(kinds: Kinds, space: Space) -> list[WayPart]:
-    """What a launcher does that takes all devices for alike: the same for every replica, or for every stage."""
-    side, across = even_shares(kinds, space), best_stages(kinds, space, even=True)
-    ways = [] if side is None else [shares_way(kinds, side, "even")]
-    return ways if across is None else [*ways, stages_way(kinds, across, "even")]
+    Evenly is what a launcher does that takes all devices for alike: the same for every replica, or for every stage.
+    """
+    table = share_table(kinds, space)
+    shares, alike = best_shares(table), even_shares(table)
+    stages, evenly = best_stages(kinds, space), best_stages(kinds, space, even=True)
+    if shares is not None:
+        yield shares_way(kinds, shares, "shares")
+    if alike is not None:
+        yield shares_way(kinds, alike, "even")
+    if stages is not None:
+        yield stages_way(kinds, stages, "stages")
+    if evenly is not None:
+        yield stages_way(kinds, evenly, "even")
 
 
 def _only(pools: Pools, at: int) -> str:
@@ -130,16 +131,20 @@ def _answer(pools: Pools, kinds: Kinds, known: Known) -> AnswerPart:
     together = [known[name] for name in ("shares", "stages", "even") if name in known]
     best = min(together, key=_step, default=None)
     even = known.get("even")
+    alone = [known.get(_only(pools, at)) for at in (0, 1)]
+    fastest = min((way for way in (best, *alone) if way is not None), key=_step)
     parts = []
     for at, pool in enumerate(pools.pools):
-        rest = known.get(_only(pools, 1 - at))
-        keep = rest is None or (best is not None and best.step_time_s <= rest.step_time_s)
+        rest = alone[1 - at]
+        keep = fastest is not rest
         step = None if rest is None else rest.step_time_s
         parts.append(WithoutPart(pool=pool.name, nodes=pool.own.nodes, step_time_s=step, keep=keep))
-    slow = _slow(kinds)
-    told = [_without(pools, at, parts[at], best) for at in (slow, 1 - slow) if at == slow or not parts[at].keep]
-    if best is not None:
-        told.append(_balance(best, even))
+    if best is None:
+        told = [f"Nothing fits that uses both kinds: the fastest are {fastest.split}."]
+    else:
+        slow = _slow(kinds)
+        asked = [at for at in (slow, 1 - slow) if at == slow or not parts[at].keep]
+        told = [*(_without(pools, at, parts[at], best) for at in asked), _balance(best, even)]
     return AnswerPart(
         without=parts,
         balanced_step_time_s=None if best is None else best.step_time_s,
@@ -157,12 +162,10 @@ def _slow(kinds: Kinds) -> int:
     return int(speed[1] < speed[0])
 
 
-def _without(pools: Pools, at: int, part: WithoutPart, best: WayPart | None) -> str:
+def _without(pools: Pools, at: int, part: WithoutPart, best: WayPart) -> str:
     """Would it be faster without these?"""
     nodes = nodes_of(pools, at)
     them = "them" if part.nodes > 1 else "it"
-    if best is None:
-        return f"With the {nodes} nothing fits that uses both kinds: leave {them} out."
     if part.step_time_s is None:
         return f"Without the {nodes} nothing fits: keep {them}."
     then, now = format_seconds(part.step_time_s), format_seconds(best.step_time_s)

@@ -2,9 +2,9 @@
 
 The declared space: tp, pp, cp, ep, etp, vpp, sequence parallelism and ZeRO stage are the same for all replicas;
 every replica lies within one kind, so that tp pp cp divides both kinds' devices; each kind has its own micro-batch
-(of those that the ordinary search has), recompute mode and number of micro-batches, at least one (with vpp > 1: whole
-rounds of pp). All sequences of the batch are dealt out. ZeRO 2 and 3 exchange after every micro-batch, so that all
-replicas do equally many. The search is exact: see `integer_shares` and the bound.
+(those of the ordinary search, and all up to 8), recompute mode and number of micro-batches, at least one, with
+vpp > 1 in whole rounds of pp. All sequences of the batch are dealt out. ZeRO 2 and 3 exchange after each micro-batch:
+with them all replicas do equally many. The search is exact: see `integer_shares` and the bound.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import added
-from planner.cost.memory import host_memory_totals, memory_of, memory_totals
-from planner.cost.mixed import Kinds, replica_terms
+from planner.cost.memory import memory_of
+from planner.cost.mixed import replica_terms
 from planner.cost.pipeline import ROUNDS
-from planner.cost.prepared import Prepared, prepare
 from planner.cost.step import pipeline_bound
-from planner.cost.strategies import Strategies, join
-from planner.cost.training import Training
+from planner.cost.strategies import Strategies
 from planner.search.integer_shares import alike, balanced
-from planner.search.space import Space, Tally, layouts, zero_fits
+from planner.search.share_table import Side, Table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -45,47 +43,8 @@ class Shares:
     step_time_s: float
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One kind's rows, a layout with a micro-batch each; arrays of shape [rows], memory [rows, ZeRO stages, modes].
-
-    `replicas` of this kind; micro-batches are counted in units of `unit`. `least`, `full`: whether the memory holds
-    with one unit, and with so many that the pipeline is full.
-    """
-
-    kinds: Kinds
-    at: int
-    s: Strategies
-    p: Prepared
-    replicas: Ints
-    unit: Ints
-    least: Bools
-    full: Bools
-
-    @property
-    def training(self) -> Training:
-        return self.kinds[self.at].shared
-
-    def weight(self, rows: Ints) -> Ints:
-        """Sequences that one unit of all replicas of this kind is."""
-        weight: Ints = self.replicas[rows] * self.s.micro_batch[rows] * self.unit[rows]
-        return weight
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The rows of both kinds, and each row's layout; `zeros` and `modes` are the values of ZeRO and recomputation."""
-
-    sides: tuple[_Side, _Side]
-    layout: Ints
-    layouts: int
-    zeros: Ints
-    modes: Ints
-
-
-def best_shares(kinds: Kinds, space: Space) -> Shares | None:
+def best_shares(table: Table | None) -> Shares | None:
     """The best plan of the declared space, exactly; None where none fits."""
-    table = _table(kinds, space)
     if table is None:
         return None
     bound = _bounds(table)
@@ -104,13 +63,12 @@ def best_shares(kinds: Kinds, space: Space) -> Shares | None:
     return best
 
 
-def even_shares(kinds: Kinds, space: Space) -> Shares | None:
+def even_shares(table: Table | None) -> Shares | None:
     """The best plan in which both kinds do the same, as if all devices were alike; None where none fits."""
-    table = _table(kinds, space)
     if table is None:
         return None
     first, second = table.sides
-    total = space.global_batch
+    total = first.training.global_batch
     width = (first.replicas + second.replicas) * first.s.micro_batch
     rows = np.flatnonzero((total % (width * first.unit) == 0) & first.least.any(axis=(1, 2)))
     best: Shares | None = None
@@ -135,69 +93,18 @@ def even_shares(kinds: Kinds, space: Space) -> Shares | None:
     return best
 
 
-def _table(kinds: Kinds, space: Space) -> _Table | None:
-    """All rows, with what fits of them for each kind; None where there are none."""
-    training = kinds[0].shared
-    common = int(np.gcd(kinds[0].devices, kinds[1].devices))
-    # layouts of the common divisor have a whole number of replicas in both; the batch is dealt later, so one that all
-    # widths divide in whole rounds stands for it
-    allowed = {name: values for name, values in space.allowed.items() if name not in ("dp", "micro_batch")}
-    wide = replace(space, devices=common, global_batch=common * common, allowed={**allowed, "micro_batch": (1,)})
-    blocks = list(layouts(wide, training.workload, Tally()))
-    found = join(blocks) if blocks else None
-    if found is None:
-        return None
-    replica = found.tp * found.pp * found.cp
-    found = replace(found, dp=(kinds[0].devices + kinds[1].devices) // replica)
-    if "dp" in space.allowed:
-        found = found.take(np.isin(found.dp, np.array(space.allowed["dp"])))
-    sizes = space.values(training.workload)["micro_batch"]
-    if not len(found) or not len(sizes):
-        return None
-    layout = np.repeat(np.arange(len(found)), len(sizes))
-    rows = replace(found.take(layout), micro_batch=np.tile(sizes, len(found)))
-    unit = np.where(rows.vpp > 1, rows.pp, 1)
-    smallest = min(kind.devices for kind in kinds) // (rows.tp * rows.pp * rows.cp)
-    keep = smallest * rows.micro_batch * unit < space.global_batch
-    rows, layout, unit = rows.take(keep), layout[keep], unit[keep]
-    if not len(rows):
-        return None
-    values = space.values(training.workload)
-    zeros, modes = values["zero_stage"], values["recompute"]
-    if not len(zeros) or not len(modes):
-        return None
-    sides = tuple(_side(kinds, at, rows, unit, zeros, modes) for at in (0, 1))
-    return _Table((sides[0], sides[1]), layout, len(found), zeros, modes)
-
-
-def _side(kinds: Kinds, at: int, rows: Strategies, unit: Ints, zeros: Ints, modes: Ints) -> _Side:
-    training = kinds[at].shared
-    p = prepare(training, rows)
-    values = zeros.tolist(), modes.tolist()
-    allowed = zero_fits(rows, zeros, training.shard_group)[:, :, None]
-    room = training.accelerator.memory_bytes
-    least = allowed & (memory_totals(training, rows, p, *values, unit) <= room)
-    full = allowed & (memory_totals(training, rows, p, *values, ROUNDS * rows.pp) <= room)
-    if training.host is not None and training.offload.any:
-        # the host is asked to hold what full pipelines leave to it
-        endless = replace(training, global_batch=int((ROUNDS * rows.pp * rows.dp * rows.micro_batch).max()))
-        least &= host_memory_totals(endless, rows, p, *values) <= training.host.memory_bytes
-    replicas = kinds[at].devices // (rows.tp * rows.pp * rows.cp)
-    return _Side(kinds, at, rows, p, replicas, unit, least, full & least)
-
-
-def _bounds(table: _Table) -> Floats:
+def _bounds(table: Table) -> Floats:
     """A lower bound of the step of each layout, infinite where nothing fits, shape [layouts].
 
     With q_k sequences on each of the w_k replicas of kind k, its time is at least beta_k + sigma_k q_k, beta_k and
-    sigma_k the least start and time of a sequence over its micro-batches that fit, without recomputation, exchange of
-    gradients and optimizer (`pipeline_bound`). Of all real q_k with sum w_k q_k = batch the slower is fastest where
-    both take equally long: T = (batch + sum w_k beta_k / sigma_k) / sum (w_k / sigma_k).
+    sigma_k the least start and time of a sequence over its micro-batches that fit, with the least recomputation that
+    fits, without exchange of gradients and optimizer (`pipeline_bound`). Of all real q_k with sum w_k q_k = batch the
+    slower is fastest where both take equally long: T = (batch + sum w_k beta_k / sigma_k) / sum (w_k / sigma_k).
     """
     batch = table.sides[0].training.global_batch
     above, below = np.full(table.layouts, float(batch)), np.zeros(table.layouts)
     for side in table.sides:
-        once, twice = (pipeline_bound(side.training, side.s, side.p, count * side.unit) for count in (1, 2))
+        once, twice = (_least_seconds(side, table, count) for count in (1, 2))
         fits = side.least.any(axis=(1, 2))
         slope = np.where(fits, (twice - once) / (side.unit * side.s.micro_batch), np.inf)
         start = np.where(fits, 2 * once - twice, np.inf)
@@ -213,6 +120,18 @@ def _bounds(table: _Table) -> Floats:
     return np.where(np.isfinite(above), above / below, np.inf) * (1 - _NEAR)
 
 
+def _least_seconds(side: Side, table: Table, units: int) -> Floats:
+    """`pipeline_bound` of every row under the least recompute mode in which one unit fits, shape [rows]."""
+    seconds = np.zeros(len(side.s))
+    chosen = side.least.any(axis=1).argmax(axis=1)
+    for at, mode in enumerate(table.modes.tolist()):
+        rows = np.flatnonzero(chosen == at)
+        if len(rows):
+            s, p = side.s.take(rows), side.p.take(rows)
+            seconds[rows] = pipeline_bound(side.training, s, p, units * side.unit[rows], mode)
+    return seconds
+
+
 @dataclass(frozen=True)
 class _Options:
     """What one kind may do in some layouts: positions (row, ZeRO stage, mode) of shape [options, 3], the key of its
@@ -226,7 +145,7 @@ class _Options:
     start: Floats
 
 
-def _best_of(table: _Table, chunk: Ints) -> Shares | None:
+def _best_of(table: Table, chunk: Ints) -> Shares | None:
     """The best plan of some layouts."""
     rows = np.flatnonzero(np.isin(table.layout, chunk))
     first, second = (_options(side, table, rows) for side in table.sides)
@@ -251,7 +170,7 @@ def _best_of(table: _Table, chunk: Ints) -> Shares | None:
     return _exact(table, first.chosen[left[near]], second.chosen[right[near]], x[near], y[near])
 
 
-def _options(side: _Side, table: _Table, rows: Ints) -> _Options:
+def _options(side: Side, table: Table, rows: Ints) -> _Options:
     """All options of one kind in some rows but those with more recomputation than is needed.
 
     More recomputation never makes a plan faster: it lengthens the backward pass by some time d, and shortens at most
@@ -268,18 +187,21 @@ def _options(side: _Side, table: _Table, rows: Ints) -> _Options:
     lesser = np.concatenate([np.zeros_like(reach[:, :, :1]), np.maximum.accumulate(reach, axis=2)[:, :, :-1]], axis=2)
     keep = most > lesser[place, chosen[:, 1], chosen[:, 2]]
     chosen, most = chosen[keep], most[keep]
+    if not len(chosen):
+        nothing = np.zeros(0)
+        return _Options(chosen, most, most, nothing, nothing)
     once, twice = (_seconds(side, table, chosen, np.full(len(chosen), count)) for count in (1, 2))
     key = table.layout[chosen[:, 0]] * len(table.zeros) + chosen[:, 1]
     return _Options(chosen, key, most, twice - once, 2 * once - twice)
 
 
-def _plans(side: _Side, table: _Table, chosen: Ints) -> Strategies:
+def _plans(side: Side, table: Table, chosen: Ints) -> Strategies:
     """The plans at some positions."""
     plans = side.s.take(chosen[:, 0])
     return replace(plans, zero_stage=table.zeros[chosen[:, 1]], recompute=table.modes[chosen[:, 2]])
 
 
-def _seconds(side: _Side, table: _Table, chosen: Ints, units: Ints) -> Floats:
+def _seconds(side: Side, table: Table, chosen: Ints, units: Ints) -> Floats:
     """Time of each option with so many units: linear in them."""
     rows = chosen[:, 0]
     n = units * side.unit[rows]
@@ -287,7 +209,7 @@ def _seconds(side: _Side, table: _Table, chosen: Ints, units: Ints) -> Floats:
     return added(terms.values())
 
 
-def _units_that_fit(side: _Side, table: _Table, chosen: Ints, most: Ints) -> Ints:
+def _units_that_fit(side: Side, table: Table, chosen: Ints, most: Ints) -> Ints:
     """The most units, at most `most`, whose activations fit: all where full pipelines do, else by bisection, as more
     micro-batches never hold less.
     """
@@ -318,7 +240,7 @@ def _pairs(left: Ints, right: Ints) -> tuple[Ints, Ints]:
     return first, by_key[np.repeat(begin, count) + within]
 
 
-def _exact(table: _Table, first: Ints, second: Ints, x: Ints, y: Ints) -> Shares | None:
+def _exact(table: Table, first: Ints, second: Ints, x: Ints, y: Ints) -> Shares | None:
     """The best of some plans by their full scores; of equals the first."""
     if not len(first):
         return None

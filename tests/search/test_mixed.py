@@ -14,16 +14,20 @@ from hypothesis import strategies as st
 from planner.cost.arrays import added
 from planner.cost.memory import memory_of
 from planner.cost.mixed import Kinds, bind, pipeline_terms, replica_terms
+from planner.cost.pipeline import layer_prefix
 from planner.cost.prepared import prepare
 from planner.cost.step import score
 from planner.cost.strategies import one_strategy
+from planner.cost.training import training
 from planner.errors import InputError, NothingFits
 from planner.search.integer_shares import balanced
+from planner.search.layer_split import backward_split, contents_of, forward_split
 from planner.search.mixed import mixed_plans
 from planner.search.mixed_document import MixedDocument
 from planner.search.mixed_shares import best_shares, even_shares
 from planner.search.mixed_stages import best_stages, halves_of
 from planner.search.search import Wanted, search
+from planner.search.share_table import share_table
 from planner.search.space import Space
 from planner.workload.operators import Workload
 from tests.examples import lab, pools, tiny
@@ -113,7 +117,7 @@ def slow_options(
         yield from ((size, int(one), float(time)) for one, time in zip(n[fits], times[fits], strict=True))
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(pairs, st.sampled_from([6, 7, 12]), st.sampled_from([(0, 3), (1, 2)]), st.sampled_from([(1,), (1, 2)]))
 def test_the_best_shares_equal_a_slow_loops(changes, batch, zeros, chunks) -> None:
     kinds = kinds_of(tiny(layers=4), batch, devices=2, **changes)
@@ -127,7 +131,7 @@ def test_the_best_shares_equal_a_slow_loops(changes, batch, zeros, chunks) -> No
         "micro_batch": (1, 2, 3),
         "recompute": (0, 2),
     }
-    found = best_shares(kinds, Space(sum(kind.devices for kind in kinds), batch, allowed))
+    found = best_shares(share_table(kinds, Space(sum(kind.devices for kind in kinds), batch, allowed)))
     sizes = {**allowed, "micro_batch": tuple(size for size in allowed["micro_batch"] if batch % size == 0)}
     best = slow_shares(kinds, batch, sizes)
     assert (np.inf if found is None else found.step_time_s) == pytest.approx(best, rel=1e-12)
@@ -168,11 +172,173 @@ def slow_stages(kinds: Kinds, space: Space) -> float:
     return best
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(pairs, st.sampled_from([5, 6, 8]), st.sampled_from([1, 4]))
 def test_the_best_layers_equal_a_slow_loops(changes, layers, batch) -> None:
     kinds = kinds_of(tiny(layers=layers), batch, devices=2, **changes)
     allowed = {"tp": (1, 2), "cp": (1,), "micro_batch": (1,), "recompute": (0, 2), "sequence_parallel": (0,)}
     space = Space(sum(kind.devices for kind in kinds), batch, allowed)
     found = best_stages(kinds, space)
-    assert (np.inf if found is None else found.step_time_s) == pytest.approx(slow_stages(kinds, space), rel=1e-9)
+    best = slow_stages(kinds, space)
+    if found is None:
+        assert best == np.inf
+        return
+    # the slowest stage is exact; what comes after the pipeline may be a little shorter with other layers on one kind
+    assert best * (1 - 1e-9) <= found.step_time_s <= best * 1.002
+
+
+@settings(max_examples=15)
+@given(
+    st.sampled_from([100, 300]), st.sampled_from([2.4, 3, 40]), st.sampled_from([25, 200]), st.sampled_from([8, 32])
+)
+def test_two_equal_pools_are_one_cluster(tflops, memory, nic, batch) -> None:
+    """Replicas side by side in two equal halves are as fast as in the whole; to the last bit."""
+    figures = {"tflops": tflops, "memory": memory, "nic": nic}
+    kinds = kinds_of(batch=batch, devices=2, nodes=2, **figures)
+    whole = lab(devices=2, nodes=4, **figures)
+    # an even number of replicas, which the halves can have, and one micro-batch for both
+    space = Space(whole.devices, batch, {"dp": (2, 4, 8), "micro_batch": (1,)})
+    q = training(tiny(), whole, global_batch=batch)
+    best = search(q, space, Wanted(top=1)).best
+    expected = score(q, best).step_time_s.tolist()
+    for found in (best_shares(share_table(kinds, space)), even_shares(share_table(kinds, space))):
+        assert ([] if found is None else [found.step_time_s]) == expected
+
+
+@pytest.mark.parametrize("batch", [4, 16])
+def test_pipelines_over_two_equal_kinds_are_ordinary_ones(batch) -> None:
+    kinds = kinds_of(batch=batch, devices=2, nodes=2)
+    plan = one_strategy(tp=2, pp=4, dp=1, recompute=2)
+    (ordinary,) = score(training(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan).step_time_s
+    halves = halves_of(kinds, (plan, plan), (2, 2), 0, np.array([[2, 4, 6]]))
+    joined = pipeline_terms(halves, np.array([batch]))
+    assert added(joined.terms.values())[0] == pytest.approx(ordinary, rel=1e-12)
+    ordinary_bytes = added(memory_of(training(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan).values())
+    held = [added(memory_of(half.training, half.s, half.p, np.array([batch])).values())[0] for half in halves]
+    assert max(held) == ordinary_bytes[0]
+
+
+@settings(max_examples=6)
+@given(pairs, st.sampled_from([6, 16]))
+def test_the_answer_is_no_slower_than_either_kind_alone(changes, batch) -> None:
+    workload = tiny(layers=4)
+    try:
+        told = answer(workload, batch, devices=2, **changes)
+    except (NothingFits, InputError):
+        return
+    steps = [way.step_time_s for way in told.ways]
+    assert steps == sorted(steps)
+    for way in told.ways:
+        assert sum(way.terms.values()) == pytest.approx(way.step_time_s, rel=1e-9)
+        assert all(kind.wait_s >= 0 for kind in way.kinds)
+        assert min(kind.wait_s for kind in way.kinds) < way.step_time_s
+        assert all(kind.memory.total_bytes <= kind.memory.capacity_bytes for kind in way.kinds)
+        if way.kinds[0].strategy.dp == sum(kind.replicas for kind in way.kinds):
+            assert sum(kind.sequences for kind in way.kinds) == batch
+            assert all(sum(kind.layers) == 4 for kind in way.kinds)
+        else:
+            assert sum(sum(kind.layers) for kind in way.kinds) == 4
+    rest = {part.pool: part.step_time_s for part in told.answer.without}
+    alone = {way.kinds[0].pool: way.step_time_s for way in told.ways if way.way == "only"}
+    assert rest == {"fast": alone.get("slow"), "slow": alone.get("fast")}
+    for part in told.answer.without:
+        assert part.keep == (part.step_time_s is None or part.step_time_s > steps[0])
+
+
+@settings(max_examples=5)
+@given(pairs, st.sampled_from([1.5, 4.0]))
+def test_a_faster_slow_kind_never_slows_the_answer(changes, factor) -> None:
+    slow = {"tflops": changes["slow_tflops"], "hbm": 2000, "link": 300, "nic": changes["slow_nic"]}
+    faster = {**changes, "devices": 2, **{f"slow_{name}": value * factor for name, value in slow.items()}}
+    steps = []
+    for figures in ({**changes, "devices": 2}, faster):
+        try:
+            steps.append(answer(tiny(layers=4), 16, **figures).ways[0].step_time_s)
+        except (NothingFits, InputError):
+            steps.append(np.inf)
+    assert steps[1] <= steps[0] * (1 + 1e-9)
+
+
+def test_where_one_kind_is_too_small_the_other_is_told_alone() -> None:
+    told = answer(slow_memory=1.55, slow_tflops=150)
+    assert [way.kinds[0].pool for way in told.ways] == ["fast"]
+    assert told.left_out == ["shares", "stages", "even", "only slow"]
+    assert told.answer.balanced_step_time_s is None
+    assert told.answer.sentences == ["Nothing fits that uses both kinds: the fastest are 2 fast nodes alone."]
+    assert [part.keep for part in told.answer.without] == [True, False]
+
+
+def test_where_nothing_fits_each_kind_says_what_would() -> None:
+    with pytest.raises(NothingFits) as told:
+        answer(memory=1.55)
+    assert "2 fast nodes alone" in str(told.value)
+    assert str(told.value).count("what would make it fit") == 2
+
+
+def test_each_kind_has_the_recomputation_that_its_memory_asks_for() -> None:
+    both = pools(slow_memory=2.6, devices=2)
+    kinds = bind(tiny(seq_length=8192), both, global_batch=32)
+    space = Space(both.devices, 32, {"cp": (1,), "tp": (1,), "pp": (1,), "micro_batch": (1,)})
+    found = best_shares(share_table(kinds, space))
+    assert found is not None
+    assert [int(plan.recompute[0]) for plan in found.plans] == [0, 2]
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_a_split_is_the_best_of_all(ahead, behind, seed) -> None:
+    """Random stages, some of whose runs of layers do not fit: every cut against all bounds."""
+    layers, rng = 8, np.random.default_rng(seed)
+    contents = contents_of(layer_prefix(tiny(layers=layers)))
+    costs = []
+    for _ in range(ahead + behind):
+        cost = np.where(rng.random((1, layers)) < 0.15, np.inf, np.cumsum(rng.random((1, layers)), axis=1))
+        costs.append(contents.spread(cost))
+    first, way_ahead = forward_split(costs[:ahead])
+    second, way_behind = backward_split(costs[ahead:])
+    for cut in range(layers + 1):
+        least = np.inf
+        for bounds in itertools.combinations(range(1, layers), ahead + behind - 1):
+            if bounds[ahead - 1] == cut:
+                least = min(least, slowest(costs, (0, *bounds, layers)))
+        found = max(first[0, cut], second[0, cut])
+        assert found == least
+        if np.isfinite(found):
+            one = np.array([0]), np.array([cut])
+            edges = (0, *way_ahead(*one)[0].tolist(), cut, *way_behind(*one)[0].tolist(), layers)
+            assert slowest(costs, edges) == found
+
+
+def slowest(costs: list[np.ndarray], edges: tuple[int, ...]) -> float:
+    return max(
+        float(cost[0, one, other]) for cost, (one, other) in zip(costs, itertools.pairwise(edges), strict=True)
+    )
+
+
+def test_much_slower_devices_are_not_worth_keeping() -> None:
+    told = answer(slow_tflops=3, slow_hbm=40, slow_nic=1)
+    assert told.ways[0].way == "only"
+    assert [part.keep for part in told.answer.without] == [True, False]
+    assert told.answer.sentences[0].startswith("Without the 2 slow nodes the step takes")
+    assert "leave them out" in told.answer.sentences[0]
+
+
+def test_a_slow_kind_is_worth_keeping_when_it_is_balanced() -> None:
+    told = answer(tiny(layers=16, hidden_size=2048, ffn_size=8192), batch=256, slow_tflops=150)
+    best, even = told.ways[0], told.answer.even_step_time_s
+    assert best.way == "shares"
+    assert [part.keep for part in told.answer.without] == [True, True]
+    assert even is not None and 1.2 < even / best.step_time_s < 1.6
+    done = [kind.sequences for kind in best.kinds]
+    assert 1.6 < done[0] / done[1] < 2.4
+
+
+def test_settings_and_pins_hold_for_both_kinds() -> None:
+    both = pools(slow_tflops=150)
+    kinds = bind(tiny(), both, global_batch=32)
+    space = Space(both.devices, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,)})
+    told = mixed_plans(both, kinds, space, {"schedule": ("zero-bubble",)}, tokens=10**9)
+    for way in told.ways:
+        assert way.settings.schedule == "zero-bubble"
+        assert {(k.strategy.tp, k.strategy.pp, k.strategy.micro_batch) for k in way.kinds} == {(2, 2, 1)}
+    assert told.run is not None and told.run.steps == -(-(10**9) // (32 * 1024))
