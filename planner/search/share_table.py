@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _SMALL = 8
-"""Micro-batches up to this size may be any whole number: a kind's share need not divide the batch."""
+"""Micro-batches up to this size, or those that are pinned, may be any: a kind's share need not divide the batch."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,8 @@ def share_table(kinds: Kinds, space: Space) -> Table | None:
     """All rows in which some plan of some kind fits; None where there are none."""
     training = kinds[0].shared
     values = space.values(training.workload)
-    sizes, zeros, modes = values["micro_batch"], values["zero_stage"], values["recompute"]
-    if "micro_batch" not in space.allowed:
-        sizes = np.union1d(sizes, np.arange(1, min(_SMALL, space.global_batch) + 1))
+    zeros, modes = values["zero_stage"], values["recompute"]
+    sizes = np.union1d(values["micro_batch"], space.allowed.get("micro_batch", range(1, _SMALL + 1)))
     found = _layouts(kinds, space)
     if found is None or not len(zeros) or not len(modes):
         return None
