@@ -3,7 +3,7 @@
 The declared space: tp, pp, cp, ep, etp, vpp, sequence parallelism and ZeRO stage are the same for all replicas;
 every replica lies within one kind, so that tp pp cp divides both kinds' devices; each kind has its own micro-batch
 (those of the ordinary search and all up to 8, or those that are pinned), recompute mode and number of micro-batches,
-at least one, with vpp > 1 in whole rounds of pp. All sequences of the batch are dealt out. ZeRO 2 and 3 exchange after
+at least one, with vpp > 1 in whole rounds of pp. All sequences of the batch are dealt out. ZeRO 2 and 3 exchange at
 every micro-batch: with them all replicas do equally many. The search is exact: see `integer_shares` and the bound.
 """
 
