@@ -9,6 +9,8 @@ from planner.cluster.pools import Pools, resolve_pools
 from planner.cluster.spec import parse_cluster
 from planner.cost.training import Training, training
 from planner.workload.build import build_workload
+from planner.workload.lower import build_network
+from planner.workload.network import parse_network
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec, MoeSpec
 
@@ -53,6 +55,39 @@ DEFAULTS = {
     "nic": 200,
     "oversubscription": 1.0,
 }
+
+
+WIRED = """
+[[hosts]]
+name = "n[0-3]"
+
+[[switches]]
+name = "leaf[0-1]"
+
+[[switches]]
+name = "spine"
+
+[[links]]
+ends = ["n[0-1]", "leaf0"]
+bandwidth = "200Gb/s"
+cables = 4
+
+[[links]]
+ends = ["n[2-3]", "leaf1"]
+bandwidth = "200Gb/s"
+cables = 4
+
+[[links]]
+ends = ["leaf[0-1]", "spine"]
+bandwidth = "{up}Gb/s"
+"""
+
+
+def wired(oversubscription: float = 1.0) -> Cluster:
+    """The same cluster told cable by cable."""
+    node = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
+    text = node + WIRED.format(up=1600 / oversubscription)
+    return resolve_cluster(parse_cluster(text, "toml", "wired.toml"), "wired.toml")
 
 
 def lab(**changes: float) -> Cluster:
@@ -155,3 +190,53 @@ def clusters(draw: st.DrawFn) -> Cluster:
 def question(workload: Workload | None = None, cluster: Cluster | None = None, batch: int = 32) -> Training:
     """A workload bound to a cluster."""
     return training(workload or tiny(), cluster or lab(), global_batch=batch)
+
+
+NETWORK = """
+name = "net"
+sample = "image"
+input = [3, {size}, {size}]
+
+[stem]
+operators = [{{ op = "conv2d", out = {width}, kernel = 3, batch_norm = true, relu = true }}]
+
+[[layers]]
+repeat = {repeat}
+operators = [
+  {{ op = "conv2d", out = {width}, kernel = 3, groups = {groups}, batch_norm = true, relu = true }},
+  {{ op = "conv2d", out = {width}, kernel = 1, batch_norm = true }},
+  {{ op = "add", with = ["input"], relu = true }},
+]
+
+[[layers]]
+operators = [{{ op = "conv2d", out = {out}, kernel = 3, stride = 2, batch_norm = true, relu = true }}]
+
+[[layers]]
+repeat = 2
+operators = [
+  {{ op = "avg_pool", name = "pooled", kernel = 3, stride = 1, padding = "same" }},
+  {{ op = "conv2d", from = "input", out = {out}, kernel = [1, 7] }},
+  {{ op = "add", with = ["pooled", "input"] }},
+]
+
+[head]
+operators = [{{ op = "global_pool" }}, {{ op = "linear", out = 10 }}, {{ op = "loss" }}]
+"""
+
+
+def network(**changes: int) -> Workload:
+    """A small convolutional network with any size changed."""
+    sizes = {"size": 32, "width": 16, "repeat": 2, "groups": 1, "out": 32, **changes}
+    return build_network(parse_network(NETWORK.format(**sizes), "toml", "net.toml"))
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Workload:
+    """Small convolutional networks, some in groups, whose layers hand on more and less."""
+    return network(
+        size=draw(st.sampled_from([16, 33, 64])),
+        width=draw(st.sampled_from([8, 64])),
+        repeat=draw(st.integers(1, 3)),
+        groups=draw(st.sampled_from([1, 8])),
+        out=draw(st.sampled_from([8, 256])),
+    )

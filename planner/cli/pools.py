@@ -21,6 +21,20 @@ _ONE_KIND = {
     "diverse": "--diverse",
     "top": "--top",
     "uncertainty": "--uncertainty",
+    "faults": "--fault",
+    "hosts_to": "--hostfile",
+    "ranks_to": "--rankfile",
+    "grid": "--grid",
+    "carbon_intensity": "--carbon-intensity",
+    "pue": "--pue",
+    "mtbf_device": "--mtbf-device",
+    "mtbf_node": "--mtbf-node",
+    "checkpoint_bandwidth": "--checkpoint-bandwidth",
+    "restart_time": "--restart-time",
+    "repair_time": "--repair-time",
+    "spares": "--spares",
+    "async_checkpoint": "--async-checkpoint",
+    "shrink": "--shrink",
 }
 """Options of `plan` that are not told of two kinds."""
 

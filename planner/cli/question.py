@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.carbon import with_pue
+
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
@@ -45,6 +47,7 @@ class Framework(StrEnum):
     FSDP2 = "fsdp2"
     FSDP = "fsdp"
     DEEPSPEED = "deepspeed"
+    DDP = "ddp"
     MAXTEXT = "maxtext"
 
 
@@ -73,6 +76,15 @@ Nodes = Annotated[str | None, typer.Option("--nodes", metavar="INTEGER", help="N
 Devices = Annotated[
     str | None, typer.Option("--devices", metavar="INTEGER", help="Number of devices, instead of --nodes.")
 ]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="PART[=RATE]",
+        help="A host (node-3), card (node-3:2) or link ('node-3 - leaf-0') that is gone, or has so much left (=0.5). "
+        "May be given several times.",
+    ),
+]
 Batch = Annotated[
     str,
     typer.Option(
@@ -93,7 +105,9 @@ FlopsConvention = Annotated[
 ]
 FrameworkName = Annotated[
     Framework | None,
-    typer.Option("--framework", case_sensitive=False, help="The trainer; else Megatron, on TPUs maxtext."),
+    typer.Option(
+        "--framework", case_sensitive=False, help="The trainer; else Megatron, for images ddp, on TPUs maxtext."
+    ),
 ]
 LaunchMode = Annotated[
     Launch | None,
@@ -125,6 +139,8 @@ class Common:
     framework: Framework | None
     launch: Launch | None
     gradients: Gradients | None
+    faults: tuple[str, ...] = ()
+    pue: str | None = None
 
 
 def ask(
@@ -140,7 +156,7 @@ def ask(
 
     nodes, devices = read_number(common.nodes, "--nodes"), read_number(common.devices, "--devices")
     workload = read_model(common.model, read_length(common.seq_length))
-    cluster = read_cluster(common.cluster, nodes, devices)
+    cluster = with_pue(read_cluster(common.cluster, nodes, devices, common.faults), common.pue)
     batches = read_batches(common.global_batch, workload.seq_length)
     bound = training(
         workload,

@@ -14,13 +14,16 @@ class Document(StrEnum):
     PLAN = "plan"
     WHAT_IF = "what-if"
     VALIDATE = "validate"
+    HARDWARE = "hardware"
     MIXED = "mixed"
 
 
 def schema(
     document: Annotated[
         Document,
-        typer.Argument(help="Whose: plan (and estimate), what-if, validate, mixed (plan of two kinds of nodes)."),
+        typer.Argument(
+            help="Whose: plan (and estimate), what-if, validate, hardware, mixed (plan of two kinds of nodes)."
+        ),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""
@@ -33,6 +36,8 @@ def schema(
         from planner.validation.document import json_schema
     elif document is Document.MIXED:
         from planner.search.mixed_document import json_schema
+    elif document is Document.HARDWARE:
+        from planner.report.hardware_document import json_schema
     else:
         from planner.search.document import json_schema
     write(to_json(json_schema()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.cost.layers import repeated_share
 from planner.cost.training import FlopsConvention, Training
-from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Workload
+from planner.workload.operators import AttentionCore, Convolution, ExpertLinear, Layer, Linear, Workload
 
 
 def _forward_per_token(layer: Layer, seq_length: int, convention: FlopsConvention) -> float:
@@ -12,11 +12,13 @@ def _forward_per_token(layer: Layer, seq_length: int, convention: FlopsConventio
     flops = 0.0
     for op in layer.operators:
         if isinstance(op, Linear):
-            flops += 2.0 * op.weights
+            flops += 2.0 * op.weights * op.rows
+        elif isinstance(op, Convolution):
+            flops += 2.0 * op.weights * op.places
         elif isinstance(op, ExpertLinear):
             flops += 2.0 * op.inputs * op.outputs * op.topk
         elif isinstance(op, AttentionCore):
-            flops += op.flops_per_pair() * attended(op, seq_length, convention)
+            flops += op.flops_per_pair() * (op.length or 1) * attended(op, op.length or seq_length, convention)
     return flops
 
 
@@ -33,6 +35,7 @@ def model_flops(workload: Workload, global_batch: int, convention: FlopsConventi
         run.count * _forward_per_token(run.layer, workload.seq_length, convention) for run in workload.runs
     )
     per_token += _forward_per_token(workload.head, workload.seq_length, convention)
+    per_token += _forward_per_token(workload.embedding, workload.seq_length, convention)
     return 3.0 * per_token * global_batch * workload.seq_length
 
 

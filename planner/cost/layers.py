@@ -22,12 +22,22 @@ from planner.cost.compute import (
     loss,
     pointwise,
 )
+from planner.cost.convolution import convolution
 from planner.cost.distinct import distinct
 from planner.cost.exchanges import context_exchange, expert_exchange, tensor_exchange
 from planner.cost.ranks import ORDERS, strides
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
-from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Loss, Operator, Pointwise
+from planner.workload.operators import (
+    AttentionCore,
+    Convolution,
+    ExpertLinear,
+    Layer,
+    Linear,
+    Loss,
+    Operator,
+    Pointwise,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -123,7 +133,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
     )
     column["forward"] = np.maximum(column["forward"], host)
     column["backward"] = np.maximum(column["backward"], 2 * host)
-    hidden_bytes = shard.tokens * training.workload.hidden_size * training.value_bytes
+    hidden_bytes = shard.tokens * (layer.inputs or training.workload.hidden_size) * training.value_bytes
     column["input_bytes"] = hidden_bytes / shard.sequence_cut
     column["gathered_bytes"] = np.where(shard.sequence_cut > 1, 2 * hidden_bytes, 0.0)
     if training.framework.selective == "multiplies":
@@ -156,6 +166,8 @@ def _passes(training: Training, op: Operator, shard: Shard) -> Passes:
         return linear(training, op, shard)
     if isinstance(op, ExpertLinear):
         return expert_linear(training, op, shard)
+    if isinstance(op, Convolution):
+        return convolution(training, op, shard)
     if isinstance(op, AttentionCore):
         return attention(training, op, shard)
     if isinstance(op, Loss):
@@ -172,6 +184,8 @@ def repeated_share(training: Training, op: Operator) -> float:
         return 1.0 if training.attention == "unfused" else 0.0
     if training.attention == "unfused":
         return 0.0
+    if isinstance(op, Convolution):
+        return 0.5 if op.saves_input and training.framework.selective == "multiplies" else 0.0
     if isinstance(op, Linear):
         half = op.saves_input and training.framework.selective == "multiplies"
         return 1.0 if op.repeated else 0.5 if half else 0.0
@@ -200,10 +214,13 @@ def _kept_outputs(training: Training, layer: Layer, shard: Shard) -> Floats:
     kept = np.zeros_like(shard.tokens)
     for op in layer.operators:
         if isinstance(op, AttentionCore):
-            kept = kept + shard.tokens * op.heads * (op.v_dim * training.value_bytes + 4.0) / shard.tp
+            rows = shard.tokens * (op.length or 1)
+            kept = kept + rows * op.heads * (op.v_dim * training.value_bytes + 4.0) / shard.tp
         elif isinstance(op, Linear) and op.saves_input:
             cut = shard.tp if op.shard == "column" else shard.sequence_cut
-            kept = kept + 0.5 * shard.tokens * op.outputs * training.value_bytes / cut
+            kept = kept + 0.5 * op.rows * shard.tokens * op.outputs * training.value_bytes / cut
+        elif isinstance(op, Convolution) and op.saves_input:
+            kept = kept + 0.5 * shard.tokens * op.outputs * op.places * training.value_bytes
     return kept
 
 
@@ -212,25 +229,29 @@ def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
     if isinstance(op, Linear):
         if not op.saves_input:
             return np.zeros_like(shard.tokens)
-        size = shard.tokens * op.inputs * (training.value_bytes if op.full_precision else _input_bytes(training))
+        width = training.value_bytes if op.full_precision else _input_bytes(training)
+        size = op.rows * shard.tokens * op.inputs * width
         if op.shard == "row":
             return size / shard.tp
         gathered = training.framework.keeps_gathered and op.shard == "column"
         return size / (1.0 if gathered else shard.sequence_cut)
+    if isinstance(op, Convolution):
+        return shard.tokens * op.given * training.value_bytes if op.saves_input else np.zeros_like(shard.tokens)
     if isinstance(op, ExpertLinear):
         # rows that experts cut over tp multiply whole: the sequence gathered
         cut = shard.tp / shard.etp if op.shard == "column" else shard.tp
         return op.topk * shard.tokens * op.inputs * _input_bytes(training) / cut
     if isinstance(op, AttentionCore):
+        rows = shard.tokens * (op.length or 1)
         if training.attention == "unfused":
             # softmax's output, dropout's mask and output: in 16 bit 2 + 1 + 2 bytes a pair
-            pairs = op.heads * shard.tokens * training.workload.seq_length / shard.tp
+            pairs = op.heads * rows * (op.length or training.workload.seq_length) / shard.tp
             return (2 * training.value_bytes + 1.0) * pairs
         # the row sums of the softmax; the output where the multiply after it keeps a narrow copy of its own
         own = op.v_dim * training.value_bytes if _input_bytes(training) < training.value_bytes else 0.0
-        return shard.tokens * op.heads * (4.0 + own) / shard.tp
+        return rows * op.heads * (4.0 + own) / shard.tp
     if isinstance(op, Loss):
-        return shard.tokens * op.vocab_size * training.framework.loss / shard.tp
+        return op.rows * shard.tokens * op.vocab_size * training.framework.loss / shard.tp
     return op.rows * shard.tokens * op.saved_bytes * training.value_bytes / 2.0 / _cut(op, shard)
 
 

@@ -93,7 +93,8 @@ def kept_activations(
     at_work = largest(np.where(counts[:, :, :-2] > 0, restored[:, :, :-2], 0.0))
     held = 1.0 + (training.framework.fragmentation if training.launch == "eager" else 0.0)
     # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient
-    buffers = 2 * tables.input_bytes[layer_row, :1] + tables.gathered_bytes[layer_row, :1]
+    at_most = [largest(table[:, :-2])[layer_row, None] for table in (tables.input_bytes, tables.gathered_bytes)]
+    buffers = 2 * at_most[0] + at_most[1]
     layers = passes * weighted(counts[:, :, :-1], kept[:, :, :-1])
     if training.offload.activations:
         # on their way out or in: the layer at work and the one before it

@@ -56,8 +56,8 @@ def bind(workload: Workload, pools: Pools, *, precision: str | None = None, **op
     """
     parts = [pool.own.accelerator for pool in pools.pools]
     chosen = precision or ("bf16" if all("bf16" in part.peak_flops for part in parts) else "fp16")
-    usual = {usual_framework(part) for part in parts}
-    classic = "megatron-classic" if "megatron-classic" in usual else usual_framework(parts[0])
+    usual = {usual_framework(part, workload) for part in parts}
+    classic = "megatron-classic" if "megatron-classic" in usual else usual_framework(parts[0], workload)
     options["framework"] = options.get("framework") or (usual.pop() if len(usual) == 1 else classic)
     options["precision"] = chosen
 

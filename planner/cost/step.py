@@ -17,6 +17,7 @@ from planner.cost.layers import LayerTables
 from planner.cost.memory import kept_activations, recomputed_share
 from planner.cost.offload import NO_OFFLOAD, exposed_seconds
 from planner.cost.parameters import sharded_over
+from planner.cost.pipeline import handed_on
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.ranks import next_stage
 from planner.cost.strategies import FULL, Strategies
@@ -39,8 +40,6 @@ TERMS = (
     "offload",
     "overhead",
 )
-BUSY = ("forward", "backward", "recompute", "optimizer")
-"""Terms in which the device computes."""
 HIDDEN = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel", "offload")
 
 
@@ -200,7 +199,7 @@ def pipeline_sends(training: Training, s: Strategies, n: Ints) -> tuple[Floats, 
     the other chunks' compute. Tensor-parallel ranks each send their part (scatter-gather, section 4.1 there).
     """
     tokens = s.micro_batch * (training.workload.seq_length / s.cp)
-    size = tokens * training.workload.hidden_size * training.value_bytes / s.tp
+    size = tokens * handed_on(training.workload, s) * training.value_bytes / s.tp
     one = send(training.network, size, next_stage(training.order, s), s.pp)
     total = np.where(s.pp > 1, 2 * one * (n * s.vpp + s.pp - 1), 0.0)
     hidden = np.where(s.vpp > 1, total * training.calibration.overlap, 0.0)

@@ -12,7 +12,7 @@ import msgspec
 from planner.cost.training import CpExchange, FrameworkName, Gradients, Launch, Schedule
 from planner.search.objective import ObjectiveName
 
-SCHEMA_VERSION: Literal["1.3"] = "1.3"
+SCHEMA_VERSION: Literal["1.4"] = "1.4"
 
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -36,6 +36,8 @@ class ModelPart(Part, frozen=True, kw_only=True):
     hidden_size: Count
     heads: Count
     seq_length: Count
+    sample: str
+    """What a batch counts: "sequence"; "image" or another word for a model that is not one of language."""
     note: str
     """What was chosen on the user's behalf; empty where nothing was."""
 
@@ -125,6 +127,18 @@ class MemoryPart(Part, frozen=True, kw_only=True):
     capacity_bytes: Positive
 
 
+class EnergyPart(Part, frozen=True, kw_only=True):
+    """Joules of a step. The parts add up to `energy_j_per_step`."""
+
+    devices_j: Amount
+    node_j: Amount
+    """Hosts, network cards, fans and power supplies."""
+    network_j: Amount
+    """Switches and transceivers."""
+    cooling_j: Amount
+    """Cooling and power distribution of the site: what PUE adds."""
+
+
 class PlanPart(Part, frozen=True, kw_only=True):
     """One plan. `terms` add up to `step_time_s`; `hidden` runs beside them."""
 
@@ -136,12 +150,16 @@ class PlanPart(Part, frozen=True, kw_only=True):
     hidden: dict[str, Amount]
     tokens_per_s: Positive
     tokens_per_s_per_device: Positive
+    samples_per_s: Positive
+    samples_per_s_per_device: Positive
+    """Sequences, images or whatever a batch counts. A model that knows no tokens has one a sample."""
     mfu: Positive
     hfu: Positive
     cost_usd_per_step: Amount | None
     """Null where no rent of the part is known."""
     energy_j_per_step: Amount | None
-    """Null where the part's power is not known."""
+    """At the meter, all of the site's; null where the part's power is not known."""
+    energy: EnergyPart | None
     memory: MemoryPart
     bottleneck: str
 
@@ -152,6 +170,123 @@ class RunPart(Part, frozen=True, kw_only=True):
     tokens: Count
     steps: Count
     days: Positive
+    days_with_failures: Positive | None
+    """Null where failures were not asked for, or nothing is left between them."""
+
+
+class FailuresPart(Part, frozen=True, kw_only=True):
+    """Mean times between failures of the whole job, by what fails."""
+
+    device_s: Positive
+    node_s: Positive
+    software_s: Positive
+
+
+class CheckpointPart(Part, frozen=True, kw_only=True):
+    """The state of the whole job, saved once, and how often that is best done."""
+
+    bytes: Positive
+    asynchronous: bool
+    blocked_s: Positive
+    """For how long each checkpoint stops the training."""
+    write_s: Positive
+    """Until it is safe."""
+    read_s: Positive
+    young_interval_s: Positive
+    daly_interval_s: Positive
+    interval_steps: Count
+    """Daly's interval in whole steps."""
+    interval_s: Positive
+
+
+class SparesPart(Part, frozen=True, kw_only=True):
+    """Nodes beside those that the plan runs on. `recommended`: as many as make the most goodput of a node."""
+
+    nodes: Whole
+    recommended: Whole
+    nodes_in_repair: Amount
+    """On average."""
+    short_share: Share
+    """Share of the time in which more nodes are out than there are spares and the job waits; of the work that is
+    missing, where it shrinks."""
+    when_short: Literal["wait", "shrink"]
+
+
+class WastedPart(Part, frozen=True, kw_only=True):
+    """Where the time goes. With the goodput's share they add up to one."""
+
+    checkpoint: Share
+    lost: Share
+    """Work done again after a failure, and checkpoints that were cut short."""
+    detection: Share
+    restart: Share
+    load: Share
+    repair: Share
+
+
+class AssumedPart(Part, frozen=True, kw_only=True):
+    """A figure in SI units and where it is from: an option, the cluster's file, or a source of hardware_db."""
+
+    name: str
+    value: Amount
+    source: str
+
+
+class ReliabilityPart(Part, frozen=True, kw_only=True):
+    """What failures leave of the first plan's throughput. No step time contains any of it."""
+
+    mtbf_s: Positive
+    """Mean time between failures of the job."""
+    mtbf_by_cause: FailuresPart
+    checkpoint: CheckpointPart
+    spares: SparesPart
+    goodput_share: Share
+    goodput_tokens_per_s: Amount
+    wasted: WastedPart
+    assumed: list[AssumedPart]
+
+
+class PowerPart(Part, frozen=True, kw_only=True):
+    """What the first plan draws at the meter, on average, and what was assumed for it."""
+
+    mean_w: Positive
+    day_j: Positive
+    run_j: Positive | None
+    """Of the whole run without failures; null where its tokens are not given."""
+    pue: Positive
+    assumed: list[AssumedPart]
+
+
+class CarbonPart(Part, frozen=True, kw_only=True):
+    """CO2-equivalent of the first plan's electricity, by the average intensity of a grid over a year."""
+
+    grid: str
+    title: str
+    intensity_g_per_kwh: Amount
+    date: str
+    """The year; empty where the intensity was given."""
+    source: str
+    kg_per_step: Amount
+    kg_of_run: Amount | None
+
+
+class WithoutPart(Part, frozen=True, kw_only=True):
+    """The same search without the hosts whose way out is narrower than the others'."""
+
+    hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
+    step_time_s: Positive | None
+    """Of the best plan; null where none fits."""
+
+
+class PlacementPart(Part, frozen=True, kw_only=True):
+    """Where ranks are on a cluster whose wiring is told."""
+
+    hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
+    """In the order of the ranks."""
+    as_listed_step_time_s: Positive
+    """The first plan's, with ranks on the hosts in the order of the file."""
+    without_slow: WithoutPart | None
+    """Null where all hosts have the same way out."""
 
 
 class QuantilesPart(Part, frozen=True, kw_only=True):
@@ -196,13 +331,21 @@ class UncertaintyPart(Part, frozen=True, kw_only=True):
 class Document(Part, frozen=True, kw_only=True):
     """The answer to one question. The best plan is first."""
 
-    schema_version: Literal["1.3"]
+    schema_version: Literal["1.4"]
     model: ModelPart
     cluster: ClusterPart
     training: TrainingPart
     search: SearchPart
     plans: Annotated[list[PlanPart], msgspec.Meta(min_length=1)]
     run: RunPart | None
+    placement: PlacementPart | None
+    """Null for a regular cluster, whose nodes are all alike."""
+    reliability: ReliabilityPart | None
+    """Null where failures were not asked for."""
+    power: PowerPart | None
+    """Null where the part's power is not known."""
+    carbon: CarbonPart | None
+    """Null where no grid was named."""
     uncertainty: UncertaintyPart | None
     """Null where it was not asked for."""
 

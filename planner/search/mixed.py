@@ -14,13 +14,14 @@ from planner.search.mixed_document import (
     MixedDocument,
     PoolPart,
     PoolsPart,
+    RunPart,
     WayPart,
     WithoutPart,
 )
 from planner.search.mixed_shares import best_shares, even_shares
 from planner.search.mixed_stages import best_stages
 from planner.search.mixed_ways import nodes_of, only_way, shares_way, stages_way
-from planner.search.parts import model_part, run_part, training_part
+from planner.search.parts import model_part, training_part
 from planner.search.search import Found, Wanted, search
 from planner.search.settings import combinations
 from planner.search.share_table import share_table
@@ -109,8 +110,13 @@ def _document(pools: Pools, kinds: Kinds, known: Known, tokens: int | None) -> M
         ways=ways,
         left_out=[name for name in every if name not in known],
         answer=_answer(pools, kinds, known),
-        run=run_part(ways[0].step_time_s, tokens, per_step) if tokens else None,
+        run=_run(ways[0].step_time_s, tokens, per_step) if tokens else None,
     )
+
+
+def _run(step_time_s: float, tokens: int, per_step: int) -> RunPart:
+    steps = -(-tokens // per_step)
+    return RunPart(tokens=tokens, steps=steps, days=steps * step_time_s / 86_400)
 
 
 def _pools_part(pools: Pools) -> PoolsPart:

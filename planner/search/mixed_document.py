@@ -15,7 +15,6 @@ from planner.search.document import (
     ModelPart,
     Part,
     Positive,
-    RunPart,
     SettingsPart,
     StrategyPart,
     TrainingPart,
@@ -108,6 +107,14 @@ class AnswerPart(Part, frozen=True, kw_only=True):
     """The best with both kinds; null where nothing fits on both together."""
     even_step_time_s: Positive | None
     sentences: list[str]
+
+
+class RunPart(Part, frozen=True, kw_only=True):
+    """A whole run of so many tokens with the fastest way, without failures."""
+
+    tokens: Count
+    steps: Count
+    days: Positive
 
 
 class MixedDocument(Part, frozen=True, kw_only=True):

@@ -6,67 +6,25 @@ import numpy as np
 
 from planner.cluster.cluster import Cluster
 from planner.cost.arrays import added
+from planner.cost.energy import PARTS, energy_parts
 from planner.cost.flops import model_flops
 from planner.cost.memory import KINDS, memory_of
 from planner.cost.prepared import prepare
-from planner.cost.step import BUSY, HIDDEN, TERMS, score
+from planner.cost.step import HIDDEN, TERMS, score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
 from planner.search.document import (
+    EnergyPart,
     MemoryPart,
     ModelPart,
     PlanPart,
-    RunPart,
     SettingsPart,
     StrategyPart,
     TrainingPart,
 )
-from planner.search.objective import energy_j
 from planner.search.search import Found
 from planner.workload.operators import Workload
-
-
-def plan_parts(found: Found, cluster: Cluster) -> list[PlanPart]:
-    """The plans in order; those of one question are scored together."""
-    parts: dict[int, PlanPart] = {}
-    for number in dict.fromkeys(found.question.tolist()):
-        at = np.flatnonzero(found.question == number)
-        told = _parts_of_question(found.questions[number], cluster, found.best.take(at))
-        parts |= dict(zip(at.tolist(), told, strict=True))
-    return [parts[i] for i in range(len(found.best))]
-
-
-def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) -> list[PlanPart]:
-    prepared = prepare(training, plans)
-    scores = score(training, plans, prepared)
-    held = memory_of(training, plans, prepared)
-    sentences = bottlenecks(training, cluster, plans, scores)
-    tokens = training.global_batch * training.workload.seq_length
-    joules = energy_j(training, scores.step_time_s, added([scores.terms[name] for name in BUSY]))
-    rent = training.devices * training.usd_per_device_hour / 3600
-    parts = []
-    for i in range(len(plans)):
-        step = float(scores.step_time_s[i])
-        parts.append(
-            PlanPart(
-                strategy=strategy_part(plans, i),
-                settings=settings_part(training),
-                global_batch=training.global_batch,
-                step_time_s=step,
-                terms={name: float(scores.terms[name][i]) for name in TERMS},
-                hidden={name: float(scores.hidden[name][i]) for name in HIDDEN},
-                tokens_per_s=tokens / step,
-                tokens_per_s_per_device=tokens / step / training.devices,
-                mfu=float(scores.mfu[i]),
-                hfu=float(scores.hfu[i]),
-                cost_usd_per_step=step * rent if rent else None,
-                energy_j_per_step=float(joules[i]) if training.accelerator.tdp_w else None,
-                memory=memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
-                bottleneck=sentences[i],
-            )
-        )
-    return parts
 
 
 def model_part(workload: Workload) -> ModelPart:
@@ -80,6 +38,7 @@ def model_part(workload: Workload) -> ModelPart:
         hidden_size=workload.hidden_size,
         heads=workload.heads,
         seq_length=workload.seq_length,
+        sample=workload.sample,
         note=workload.note,
     )
 
@@ -99,10 +58,50 @@ def training_part(training: Training) -> TrainingPart:
     )
 
 
-def run_part(step_time_s: float, tokens: int, per_step: int) -> RunPart:
-    """A whole run of so many tokens."""
-    steps = -(-tokens // per_step)
-    return RunPart(tokens=tokens, steps=steps, days=steps * step_time_s / 86_400)
+def plan_parts(found: Found, cluster: Cluster) -> list[PlanPart]:
+    """The plans in order; those of one question are scored together."""
+    parts: dict[int, PlanPart] = {}
+    for number in dict.fromkeys(found.question.tolist()):
+        at = np.flatnonzero(found.question == number)
+        told = _parts_of_question(found.questions[number], cluster, found.best.take(at))
+        parts |= dict(zip(at.tolist(), told, strict=True))
+    return [parts[i] for i in range(len(found.best))]
+
+
+def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) -> list[PlanPart]:
+    prepared = prepare(training, plans)
+    scores = score(training, plans, prepared)
+    held = memory_of(training, plans, prepared)
+    sentences = bottlenecks(training, cluster, plans, scores)
+    tokens = training.global_batch * training.workload.seq_length
+    energy = energy_parts(training, plans, scores, prepared)
+    joules = added(energy.values())
+    rent = training.devices * training.usd_per_device_hour / 3600
+    parts = []
+    for i in range(len(plans)):
+        step = float(scores.step_time_s[i])
+        parts.append(
+            PlanPart(
+                strategy=strategy_part(plans, i),
+                settings=settings_part(training),
+                global_batch=training.global_batch,
+                step_time_s=step,
+                terms={name: float(scores.terms[name][i]) for name in TERMS},
+                hidden={name: float(scores.hidden[name][i]) for name in HIDDEN},
+                tokens_per_s=tokens / step,
+                tokens_per_s_per_device=tokens / step / training.devices,
+                samples_per_s=training.global_batch / step,
+                samples_per_s_per_device=training.global_batch / step / training.devices,
+                mfu=float(scores.mfu[i]),
+                hfu=float(scores.hfu[i]),
+                cost_usd_per_step=step * rent if rent else None,
+                energy_j_per_step=float(joules[i]) if training.accelerator.tdp_w else None,
+                energy=_energy_part({name: float(energy[name][i]) for name in PARTS}, training),
+                memory=memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
+                bottleneck=sentences[i],
+            )
+        )
+    return parts
 
 
 def settings_part(training: Training) -> SettingsPart:
@@ -138,6 +137,14 @@ def strategy_part(plans: Strategies, index: int) -> StrategyPart:
         zero_stage=row["zero_stage"],  # type: ignore[arg-type]
         recompute=recompute,  # type: ignore[arg-type]
         sequence_parallel=parallel,
+    )
+
+
+def _energy_part(parts: dict[str, float], training: Training) -> EnergyPart | None:
+    if not training.accelerator.tdp_w:
+        return None
+    return EnergyPart(
+        devices_j=parts["devices"], node_j=parts["node"], network_j=parts["network"], cooling_j=parts["cooling"]
     )
 
 
