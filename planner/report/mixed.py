@@ -21,6 +21,13 @@ _WIDTH = 150
 def mixed_text(document: MixedDocument) -> str:
     """The whole answer as text for stdout."""
     out = console(_WIDTH)
+    print_mixed(document, out)
+    return text_of(out)
+
+
+def print_mixed(document: MixedDocument, out: Console) -> None:
+    """Print the whole answer on a console."""
+    # a pipe gets each sentence on one line, a terminal has it wrapped at words
     unwrapped = not out.is_terminal
     for line in _heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
@@ -28,14 +35,14 @@ def mixed_text(document: MixedDocument) -> str:
     _print(out, _ways(document.ways))
     best = document.ways[0]
     _print(out, _kinds(best.kinds))
-    out.print(_terms_table(best))
+    form = first_that_fits(out, [lambda: _terms_table(best), lambda: _terms_table(best, short=True)])
+    out.print(form or _terms_table(best, short=True, hidden=False))
     for sentence in document.answer.sentences:
         out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
     if document.run is not None:
         run = document.run
         text = f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days."
         out.print(text, markup=False, soft_wrap=unwrapped)
-    return text_of(out)
 
 
 def _heading(document: MixedDocument) -> list[str]:
@@ -132,17 +139,17 @@ def _layers(layers: Sequence[int]) -> str:
     return " ".join(f"{many}x{one}" for many, one in runs[:6]) + (" ..." if len(runs) > 6 else "")
 
 
-def _terms_table(way: WayPart) -> Table:
+def _terms_table(way: WayPart, *, short: bool = False, hidden: bool = True) -> Table:
     """Where the best way's step goes."""
     table = plain_table(footer=True)
-    table.add_column("step of the best way", "total", no_wrap=True)
+    table.add_column("step" if short else "step of the best way", "total", no_wrap=True)
     table.add_column("time", format_seconds(way.step_time_s), justify="right", no_wrap=True)
     table.add_column("share", justify="right", no_wrap=True)
-    table.add_column("hidden", justify="right", no_wrap=True)
+    if hidden:
+        table.add_column("hidden", justify="right", no_wrap=True)
     for name, seconds in way.terms.items():
         beside = way.hidden.get(name, 0.0)
         if seconds or beside:
-            share = f"{seconds / way.step_time_s:.1%}"
-            hidden = format_seconds(beside) if beside else ""
-            table.add_row(TERM_NAMES.get(name, name), format_seconds(seconds), share, hidden)
+            cells = [TERM_NAMES.get(name, name), format_seconds(seconds), f"{seconds / way.step_time_s:.1%}"]
+            table.add_row(*cells, *([format_seconds(beside) if beside else ""] if hidden else []))
     return table
