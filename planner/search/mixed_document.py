@@ -125,6 +125,7 @@ class MixedDocument(Part, frozen=True, kw_only=True):
     cluster: PoolsPart
     training: TrainingPart
     exact: Literal[True]
+    """Shares: over the whole declared space. Stages: over all dealings of layers, by the slowest stage."""
     ways: Annotated[list[WayPart], msgspec.Meta(min_length=1)]
     left_out: list[str]
     answer: AnswerPart
