@@ -24,7 +24,7 @@ _SETTINGS = {
 
 def planner_app() -> typer.Typer:
     """`planner` with all its commands."""
-    from planner.cli.clusters import clusters_app
+    from planner.cli.cluster import cluster_app
     from planner.cli.compare import compare
     from planner.cli.estimate import estimate
     from planner.cli.hardware import hardware_app
@@ -49,7 +49,8 @@ def planner_app() -> typer.Typer:
     app.command("validate")(validate)
     app.command("schema")(schema)
     app.add_typer(models_app, name="models")
-    app.add_typer(clusters_app, name="clusters")
+    app.add_typer(cluster_app, name="cluster")
+    app.add_typer(cluster_app, name="clusters", hidden=True)
     app.add_typer(hardware_app, name="hardware")
     return app
 

@@ -46,7 +46,7 @@ def compare(
         list[str] | None,
         typer.Option("--on", metavar="CLUSTER[:NODES]", help="A preset or file, and how many nodes. Several times."),
     ] = None,
-    every: Annotated[bool, typer.Option("--any", help="All presets (`planner clusters list`).")] = False,
+    every: Annotated[bool, typer.Option("--any", help="All presets (`planner cluster list`).")] = False,
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="INTEGER", help="Of each that has no :NODES, so many devices.")
     ] = None,
@@ -76,8 +76,8 @@ def compare(
     from planner.cli.inputs import read_tokens
     from planner.cli.output import write
     from planner.search import comparing
+    from planner.search.compare_document import SCHEMA_VERSION, CompareDocument
     from planner.search.parts import model_part
-    from planner.search.sizing_document import SCHEMA_VERSION, CompareDocument
     from planner.search.sizing_parts import run_part
 
     limits = comparing.Limits(read_days(deadline), read_budget(budget))

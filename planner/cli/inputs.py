@@ -114,7 +114,7 @@ def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
 
     known = {one.casefold(): one for one in database.names("clusters")}
     if not name.strip():
-        expected = "a preset (`planner clusters list`) or a cluster file"
+        expected = "a preset (`planner cluster list`) or a cluster file"
         raise InputError("no cluster is named", key="--cluster", value='""', expected=expected)
     if are_presets(name):
         raise InputError("has two kinds of nodes", key="--cluster", value=name, expected="one kind; or ask `plan`")

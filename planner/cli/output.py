@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from pathlib import Path
 
 import typer
 
-from planner.errors import InputError, PlannerError
+from planner.errors import PlannerError
 
 
 def write(text: str) -> None:
@@ -28,18 +27,6 @@ def write(text: str) -> None:
         raise typer.Exit(0) from None
     except OSError as error:
         raise unwritten(error) from None
-
-
-def save(path: Path, text: str) -> None:
-    """Write a file: beside its place, then renamed, so that it is never half there. Raises InputError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, "utf-8")
-        beside.replace(path)
-    except (OSError, ValueError) as error:
-        beside.unlink(missing_ok=True)
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"cannot be written: {reason}", origin=str(path)) from None
 
 
 def unwritten(error: OSError) -> PlannerError:

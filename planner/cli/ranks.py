@@ -28,9 +28,9 @@ def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
 
 def write_ranks(document: Document, hosts_to: Path | None, ranks_to: Path | None) -> None:
     """Write the files that are asked for. Raises InputError where one cannot be written."""
-    from planner.cli.output import save
+    from planner.cli.files import write_file
     from planner.export.ranks import hostfile, rankfile
 
     for path, text in ((hosts_to, hostfile), (ranks_to, rankfile)):
         if path is not None:
-            save(path, text(document))
+            write_file(path, text(document))

@@ -15,7 +15,8 @@ from planner.errors import InputError, NothingFits, nearest
 
 if TYPE_CHECKING:
     from planner.search.offers import Offer, Outcome, Run
-    from planner.search.sizing_document import SizeDocument, SizePart
+    from planner.search.size_document import SizeDocument
+from planner.search.sizing_document import SizePart
 
 _TRIED_TOKENS = 10**12
 """A run whose price tells what a token costs."""
@@ -61,8 +62,9 @@ def size(
       planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD
       planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d --format value --field devices
     """
+    from planner.cli.files import write_file
     from planner.cli.inputs import read_number, read_tokens
-    from planner.cli.output import save, write
+    from planner.cli.output import write
 
     days, usd = read_days(deadline), read_budget(budget)
     wanted = _field(field, form)
@@ -81,8 +83,7 @@ def size(
     if plot is not None:
         from planner.report.curve import curve_svg
 
-        _check_ending(plot)
-        save(plot, curve_svg(document))
+        write_file(plot, curve_svg(document), (".svg",))
     if form is Form.JSON:
         from planner.report.machine import to_json
 
@@ -141,8 +142,8 @@ def _document(
     notes: list[str],
 ) -> SizeDocument:
     from planner.search.parts import model_part
+    from planner.search.size_document import SCHEMA_VERSION, SizeDocument
     from planner.search.sizing import around
-    from planner.search.sizing_document import SCHEMA_VERSION, SizeDocument
     from planner.search.sizing_parts import optimal_part, run_part, size_part
 
     return SizeDocument(
@@ -186,9 +187,3 @@ def _value(answer: SizePart, field: str) -> str:
             "is not known here", key="--field", value=field, expected="a part with a known rent and power"
         )
     return str(value) if isinstance(value, int) else f"{value:.10g}"
-
-
-def _check_ending(path: Path) -> None:
-    if path.suffix.casefold() != ".svg":
-        value = path.suffix or "no ending"
-        raise InputError("unknown picture format", origin=str(path), value=value, expected="a file that ends in .svg")

@@ -14,9 +14,11 @@ from planner.errors import InputError
 
 MOST_NAMES = 1_000_000
 _LONGEST = 4096  # characters of one name with its brackets, without the ranges in them
+_MOST_BRACKETS = 64
 _EXPECTED = "names such as a01 or a[01-16,20]"
 _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 _PARTS = re.compile(r"\[([^][]*)\]")
+_PART = re.compile(r"(?:[^][,]++|\[[^][]*+\])++")
 _DIGITS = re.compile(r"([0-9]+)")
 
 Span = tuple[int, int, int]
@@ -32,25 +34,17 @@ def expand(text: str) -> tuple[str, ...]:
     for part in split(text):
         names += _expand_one(part, text, MOST_NAMES - len(names))
     if not names:
-        raise InputError("names nothing", value=text, expected=_EXPECTED)
+        raise _broken("names nothing", text)
     return tuple(names)
 
 
 def split(text: str) -> list[str]:
     """The parts of a list between commas outside of brackets, stripped. Raises InputError."""
-    parts, depth, start = [], 0, 0
-    for match in re.finditer(r"[][,]", text):
-        if match[0] == ",":
-            if depth == 0:
-                parts.append(text[start : match.start()].strip())
-                start = match.end()
-        else:
-            depth += 1 if match[0] == "[" else -1
-        if depth not in (0, 1):
-            raise InputError("brackets do not pair", value=text, expected=_EXPECTED)
-    if depth:
-        raise InputError("a bracket is not closed", value=text, expected=_EXPECTED)
-    parts.append(text[start:].strip())
+    left = _PART.sub("", text)
+    if "[" in left or "]" in left:
+        problem = "a bracket is not closed" if text.count("[") > text.count("]") else "brackets do not pair"
+        raise _broken(problem, text)
+    parts = (part.strip() for part in _PART.findall(text))
     return [part for part in parts if part]
 
 
@@ -60,13 +54,15 @@ def _expand_one(part: str, text: str, room: int) -> list[str]:
         if room < 1:
             raise _too_many(text)
         return [part]
+    if part.count("[") > _MOST_BRACKETS or part.count(",") >= room:
+        raise _too_many(text)
     pieces = _PARTS.split(part)  # literal, ranges, literal, ranges, ..., literal
     spans = [_spans(inside, text) for inside in pieces[1::2]]
     count = math.prod(sum(last - first + 1 for first, last, _ in one) for one in spans)
     if count > room:
         raise _too_many(text)
     if sum(map(len, pieces[::2])) + 18 * len(spans) > _LONGEST:
-        raise InputError("a name is too long", value=text, expected=f"at most {_LONGEST} characters")
+        raise _broken("a name is too long", text, f"at most {_LONGEST} characters")
     choices: list[list[str]] = []
     for index, literal in enumerate(pieces[::2]):
         choices.append([literal])
@@ -81,16 +77,21 @@ def _spans(inside: str, text: str) -> list[Span]:
     for part in inside.split(","):
         match = _RANGE.fullmatch(part.strip())
         if match is None:
-            raise InputError("not a range of numbers", value=text, expected=_EXPECTED)
+            raise _broken("not a range of numbers", text)
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise InputError("a range that runs backwards", value=text, expected=_EXPECTED)
+            raise _broken("a range that runs backwards", text)
         spans.append((first, last, len(match[1]) if match[1].startswith("0") else 0))
     return spans
 
 
 def _too_many(text: str) -> InputError:
-    return InputError("too many names", value=text, expected=f"at most {MOST_NAMES:,}")
+    return _broken("too many names", text, f"at most {MOST_NAMES:,}")
+
+
+def _broken(problem: str, text: str, expected: str = _EXPECTED) -> InputError:
+    """The error for a list; of one that is megabytes long the beginning is shown."""
+    return InputError(problem, value=text[:_LONGEST], expected=expected)
 
 
 def compress(names: Iterable[str]) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from planner.report.console import console, first_that_fits, plain_table, text_of
 from planner.report.size import format_usd, split
 from planner.report.terminal import printable
-from planner.search.sizing_document import CompareDocument, OfferPart, SizePart
+from planner.search.compare_document import CompareDocument, OfferPart
+from planner.search.sizing_document import SizePart
 from planner.units import format_parameters, format_si
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def compare_text(document: CompareDocument) -> str:
             out.print(
                 f"Ruled out: {printable(offer.name)}: {printable(offer.ruled_out)}", markup=False, soft_wrap=unwrapped
             )
+    if any(not offer.calibrated for offer, _ in found):
+        text = "~: no measured run of this generation is behind the model's numbers, only those of others"
+        out.print(text, markup=False, soft_wrap=unwrapped)
     for note in document.notes:
         out.print(f"Note: {printable(note)}", markup=False, soft_wrap=unwrapped)
     return text_of(out)
@@ -57,7 +61,7 @@ def _row(offer: OfferPart, size: SizePart) -> dict[str, str]:
     """The cells of one line by their headings; empty where a figure is not known."""
     return {
         "": "*" if offer.on_front else "",
-        "cluster": printable(offer.name),
+        "cluster": printable(offer.name) + ("" if offer.calibrated else " ~"),
         "accelerator": printable(offer.accelerator),
         "nodes": f"{size.nodes:,}",
         "devices": f"{size.devices:,}",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from planner.report.size import format_usd
-from planner.search.sizing_document import SizeDocument
+from planner.search.size_document import SizeDocument
 from planner.units import format_si
 
 _WIDTH, _HEIGHT = 640, 360

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from planner.report.console import console, first_that_fits, plain_table, text_of
 from planner.report.terminal import printable
 from planner.search.document import StrategyPart
-from planner.search.sizing_document import SizeDocument, SizePart
+from planner.search.size_document import SizeDocument
+from planner.search.sizing_document import SizePart
 from planner.units import format_parameters, format_si
 
 if TYPE_CHECKING:

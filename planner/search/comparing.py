@@ -9,12 +9,14 @@ from functools import partial
 
 import numpy as np
 
+from planner.cluster import database
 from planner.errors import InputError
+from planner.search.compare_document import OfferPart, RankedBy
 from planner.search.offers import Offer, Outcome, Run, accelerator_of, outcome
 from planner.search.parallel import in_order
 from planner.search.pareto import on_the_front
 from planner.search.sizing import fastest_within, fewest_nodes
-from planner.search.sizing_document import OfferPart, RankedBy, SizePart
+from planner.search.sizing_document import SizePart
 from planner.search.sizing_parts import size_part
 
 
@@ -136,4 +138,5 @@ def _offer_part(found: Compared, size: SizePart | None, *, on_front: bool) -> Of
         size=size,
         on_front=on_front,
         ruled_out=found.ruled_out,
+        calibrated=part.architecture in database.names("calibration/architectures"),
     )

@@ -14,6 +14,7 @@ from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.cluster import Cluster, resolve_cluster
 from planner.cluster.reliability import Told, resolve_reliability
 from planner.cluster.spec import ClusterSpec
+from planner.cost.flops import model_flops
 from planner.cost.training import Training, training
 from planner.errors import InputError
 from planner.search.document import PlanPart, ReliabilityPart
@@ -103,7 +104,7 @@ def outcome(run: Run, offer: Offer, nodes: int) -> Outcome | None:
     found = search(bound, space, Wanted(top=1))
     if not found.tally.feasible:
         return None
-    plan = plan_parts(found, cluster)[0]
+    plan = plan_parts(found, cluster, explained=False)[0]
     failures = reliability_part(bound, cluster, plan, resolve_reliability(cluster, Told({})))
     if not failures.goodput_share:
         return None
@@ -127,13 +128,16 @@ def question(run: Run, cluster: Cluster) -> Training:
     return training(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
 
 
-def least_days(run: Run, offer: Offer) -> float:
-    """Days on one node that no plan can be faster than: all FLOPs at the best share of the peak that any kernel has.
+@dataclass(frozen=True)
+class Floor:
+    """What no plan is faster than: on n nodes the run takes at least `node_days` / n, and at least `days`."""
 
-    Days on n nodes are at least this by n.
-    """
-    from planner.cost.flops import model_flops
+    node_days: float
+    days: float
 
+
+def floor(run: Run, offer: Offer) -> Floor:
+    """All FLOPs at the best share of the peak that any kernel has; every step's overhead, however many nodes."""
     cluster = offer.cluster(1)
     bound = question(run, cluster)
     fitted = bound.calibration
@@ -146,18 +150,10 @@ def least_days(run: Run, offer: Offer) -> float:
     )
     # causal attention may be computed by half: no plan does less than that
     flops = model_flops(run.workload, run.global_batch, "causal")
-    rate = (
-        max(bound.accelerator.peak_flops.values()) if run.precision is None else bound.accelerator.peak(run.precision)
-    )
+    part = bound.accelerator
+    rate = max(part.peak_flops.values()) if run.precision is None else part.peak(run.precision)
     step_s = flops / (cluster.devices * rate * best)
-    return run.steps * step_s / _DAY_S
-
-
-def price_of_day(offer: Offer) -> float | None:
-    """Dollars of one node for a day."""
-    cluster = offer.cluster(1)
-    rent = cluster.accelerator.usd_per_hour
-    return None if rent is None else rent * cluster.devices_per_node * 24.0
+    return Floor(run.steps * step_s / _DAY_S, run.steps * fitted.step_overhead_s / _DAY_S)
 
 
 def usable(run: Run, offer: Offer, nodes: Iterable[int]) -> Iterator[int]:

@@ -58,21 +58,21 @@ def training_part(training: Training) -> TrainingPart:
     )
 
 
-def plan_parts(found: Found, cluster: Cluster) -> list[PlanPart]:
-    """The plans in order; those of one question are scored together."""
+def plan_parts(found: Found, cluster: Cluster, *, explained: bool = True) -> list[PlanPart]:
+    """The plans in order; those of one question are scored together. `explained`: with what limits them."""
     parts: dict[int, PlanPart] = {}
     for number in dict.fromkeys(found.question.tolist()):
         at = np.flatnonzero(found.question == number)
-        told = _parts_of_question(found.questions[number], cluster, found.best.take(at))
+        told = _parts_of_question(found.questions[number], cluster, found.best.take(at), explained=explained)
         parts |= dict(zip(at.tolist(), told, strict=True))
     return [parts[i] for i in range(len(found.best))]
 
 
-def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies) -> list[PlanPart]:
+def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies, *, explained: bool) -> list[PlanPart]:
     prepared = prepare(training, plans)
     scores = score(training, plans, prepared)
     held = memory_of(training, plans, prepared)
-    sentences = bottlenecks(training, cluster, plans, scores)
+    sentences = bottlenecks(training, cluster, plans, scores) if explained else [""] * len(plans)
     tokens = training.global_batch * training.workload.seq_length
     energy = energy_parts(training, plans, scores, prepared)
     joules = added(energy.values())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner.errors import InputError
-from planner.search.offers import Offer, Outcome, Run, least_days, most_nodes, outcome, usable
+from planner.search.offers import Offer, Outcome, Run, floor, most_nodes, outcome, usable
 
 _RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
 """Of the curve's sizes to the answer, where they are whole numbers: others are hard to split."""
@@ -47,9 +47,9 @@ def fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
     Sizes are doubled from the bound that no plan beats until one meets the deadline; then every size between it and
     the last one that did not is looked at, from the smallest. A size meets it whatever larger ones do.
     """
-    largest = most_nodes(offer)
-    first = max(1, -int(-least_days(run, offer) // days))
-    if first > largest:
+    largest, least = most_nodes(offer), floor(run, offer)
+    first = max(1, -int(-least.node_days // days))
+    if first > largest or least.days > days:
         return None
     failed, met = first - 1, None
     nodes = first
