@@ -17,6 +17,7 @@ class Document(StrEnum):
     WHAT_IF = "what-if"
     VALIDATE = "validate"
     HARDWARE = "hardware"
+    MIXED = "mixed"
     SIZE = "size"
     COMPARE = "compare"
 
@@ -26,6 +27,7 @@ _MODULES = {
     Document.WHAT_IF: "planner.search.whatif_document",
     Document.VALIDATE: "planner.validation.document",
     Document.HARDWARE: "planner.report.hardware_document",
+    Document.MIXED: "planner.search.mixed_document",
     Document.SIZE: "planner.search.size_document",
     Document.COMPARE: "planner.search.compare_document",
 }
@@ -34,7 +36,10 @@ _MODULES = {
 
 def schema(
     document: Annotated[
-        Document, typer.Argument(help="Whose: plan (and estimate), what-if, validate, hardware, size, compare.")
+        Document,
+        typer.Argument(
+            help="Whose: plan (and estimate), what-if, validate, hardware, size, compare, mixed (two kinds)."
+        ),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""
