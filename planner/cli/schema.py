@@ -39,9 +39,7 @@ _MODULES = {
 def schema(
     document: Annotated[
         Document,
-        typer.Argument(
-            help="Whose: plan (and estimate), what-if, topology, size, compare, mixed, hardware, validate."
-        ),
+        typer.Argument(help="Whose: plan, what-if, topology, size, compare, mixed, hardware, validate."),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""

@@ -36,8 +36,9 @@ def topology(
       planner topology tpu-v5e -o pod.svg
       planner topology gb200-nvl72 --nodes 36 --format json
     """
+    from planner.cli.files import write_file
     from planner.cli.inputs import read_cluster, read_number
-    from planner.cli.output import save, warn, write
+    from planner.cli.output import warn, write
     from planner.report.topology_files import exported
     from planner.report.topology_measure import topology_document, wiring_of
 
@@ -51,7 +52,7 @@ def topology(
     document = topology_document(asked, wiring)
     for path in wanted:
         text, note = exported(path.suffix.casefold(), asked, wiring, document)
-        save(path, text)
+        write_file(path, text)
         if note:
             warn(f"{path}: {note}")
     if form is Output.JSON:

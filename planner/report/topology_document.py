@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from planner.search.document import Amount, ClusterPart, Count, Part, Positive, Share, Whole, closed_schema
+from planner.search.document import ClusterPart
+from planner.search.schema import Amount, Count, Part, Positive, Share, Whole, closed_schema
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 GroupKind = Literal["tp", "scale-up", "ep", "pp", "dp"]
