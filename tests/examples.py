@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from planner.cluster.cluster import Cluster, resolve_cluster
+from planner.cluster.pools import Pools, resolve_pools
 from planner.cluster.spec import parse_cluster
 from planner.cost.training import Training, training
 from planner.workload.build import build_workload
@@ -92,6 +93,44 @@ def wired(oversubscription: float = 1.0) -> Cluster:
 def lab(**changes: float) -> Cluster:
     """A cluster of a few nodes with any figure changed."""
     return resolve_cluster(parse_cluster(LAB.format(**{**DEFAULTS, **changes}), "toml", "lab.toml"), "lab.toml")
+
+
+POOL = """
+[[pools]]
+nodes = {nodes}
+
+[pools.node]
+name = "{name}"
+devices = {devices}
+
+[pools.node.accelerator]
+name = "{name}-chip"
+peak_flops = {{ bf16 = "{tflops}TFLOP/s" }}
+memory = {{ capacity = "{memory}GiB", bandwidth = "{hbm}GB/s" }}
+
+[pools.node.link]
+bandwidth = "{link}GB/s"
+latency = "{alpha}us"
+
+[pools.node.nic]
+count = {devices}
+bandwidth = "{nic}Gb/s"
+latency = "5us"
+"""
+
+
+def pools_file(**changes: float) -> str:
+    """A cluster file of two kinds with any figure changed, of the slow kind as `slow_tflops` and so on."""
+    shared = {**DEFAULTS, "nodes": 2, **{name: value for name, value in changes.items() if name in DEFAULTS}}
+    slow = {**shared, **{name.removeprefix("slow_"): value for name, value in changes.items() if "slow_" in name}}
+    levels = LAB[LAB.index("[[fabric]]") :].format(**shared)
+    kinds = POOL.format(name="fast", **shared) + POOL.format(name="slow", **slow)
+    return f'name = "both"\n\n{levels}{kinds}'
+
+
+def pools(**changes: float) -> Pools:
+    """The cluster of such a file."""
+    return resolve_pools(parse_cluster(pools_file(**changes), "toml", "both.toml"), "both.toml")
 
 
 def tiny(**changes: object) -> Workload:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from planner.cli.files import is_there, looks_like_path, read_file
 from planner.cli.output import warn
+from planner.cli.pools import are_presets
 from planner.errors import InputError, nearest
 from planner.units import parse_count
 
@@ -115,6 +116,8 @@ def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
     if not name.strip():
         expected = "a preset (`planner cluster list`) or a cluster file"
         raise InputError("no cluster is named", key="--cluster", value='""', expected=expected)
+    if are_presets(name):
+        raise InputError("has two kinds of nodes", key="--cluster", value=name, expected="one kind; or ask `plan`")
     preset = known.get(name.casefold(), "")
     if preset or not (is_there(name) or looks_like_path(name)):
         spec = database.cluster_spec(preset or name)

@@ -259,10 +259,19 @@ def plan(
       plan path/to/config.json --cluster cluster.toml --global-batch 512 --format json
       plan 13B --cluster dgx-a100 --nodes 4 --global-batch 512 --uncertainty
       plan 70B --cluster dgx-a100 --nodes 16 --global-batch 512 --offload none,optimizer --schedule 1f1b,zero-bubble
+      plan llama-3-70b --cluster dgx-h100:32+dgx-a100:32 --global-batch 1024
     """
     given = dict(locals())
     from planner.cli.inputs import read_number, read_tokens
-    from planner.cli.output import warn
+    from planner.cli.output import warn, write
+    from planner.cli.pools import plan_pools, read_pools
+
+    pins = read_pins(given)
+    whole = read_tokens(tokens)
+    pools = read_pools(cluster)
+    if pools is not None:
+        write(plan_pools(pools, common_of(given), pins, given, whole))
+        return
     from planner.cost.strategies import FULL
     from planner.search.answer import best_plans
     from planner.search.fault import unusable
@@ -270,8 +279,6 @@ def plan(
     from planner.search.search import Wanted
     from planner.search.settings import check_settings, combinations
 
-    pins = read_pins(given)
-    whole = read_tokens(tokens)
     samples = read_number(uncertainty, "--uncertainty", minimum=2, maximum=_MOST_SAMPLES)
     if samples is not None and pareto is not None:
         raise InputError("is told of one first plan", key="--uncertainty", expected="--objective, not --pareto")

@@ -18,6 +18,7 @@ class Document(StrEnum):
     VALIDATE = "validate"
     TOPOLOGY = "topology"
     HARDWARE = "hardware"
+    MIXED = "mixed"
     SIZE = "size"
     COMPARE = "compare"
 
@@ -28,6 +29,7 @@ _MODULES = {
     Document.VALIDATE: "planner.validation.document",
     Document.TOPOLOGY: "planner.report.topology_document",
     Document.HARDWARE: "planner.report.hardware_document",
+    Document.MIXED: "planner.search.mixed_document",
     Document.SIZE: "planner.search.size_document",
     Document.COMPARE: "planner.search.compare_document",
 }
@@ -37,7 +39,7 @@ _MODULES = {
 def schema(
     document: Annotated[
         Document,
-        typer.Argument(help="Whose: plan (and estimate), what-if, validate, topology, hardware, size, compare."),
+        typer.Argument(help="Whose: plan, what-if, topology, size, compare, mixed, hardware, validate."),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""

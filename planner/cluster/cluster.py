@@ -130,6 +130,8 @@ def resolve_cluster(
     regular cluster is written out host by host. Raises InputError for figures that make no sense, for both counts at
     once, for more nodes than the cluster can have, and for a fault of a part that it does not have.
     """
+    if spec.pools:
+        raise InputError("has two kinds of nodes", origin=origin, key="pools", expected="one kind; or ask `plan`")
     if spec.hosts or spec.faults or faults:
         from planner.cluster.irregular import irregular_cluster
 

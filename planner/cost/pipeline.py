@@ -76,8 +76,8 @@ def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, In
     """The stages, and for each plan its row in them."""
     splits = distinct(strategies.pp, strategies.vpp)
     pairs = zip(strategies.pp[splits.first], strategies.vpp[splits.first], strict=True)
-    prefix = _prefix(workload)
-    dealt = [_dealt(prefix, int(pp), int(vpp)) for pp, vpp in pairs]
+    prefix = layer_prefix(workload)
+    dealt = [dealt_chunks(prefix, int(pp), int(vpp)) for pp, vpp in pairs]
     stages = [_distinct_rows(chunks.sum(axis=0)) for chunks in dealt]
     turns = [_turns(chunks) for chunks in dealt]
     index = _padded([first for _, first in stages])
@@ -116,7 +116,7 @@ def _padded_turns(found: list[list[Floats]]) -> Floats:
     return _padded(np.split(chunks, ends[:-1]))
 
 
-def _prefix(workload: Workload) -> Ints:
+def layer_prefix(workload: Workload) -> Ints:
     """Layers of each kind among the first i layers: shape [layers + 1, kinds]."""
     kinds = {kind: i for i, kind in enumerate(workload.kinds)}
     column = np.concatenate([np.full(run.count, kinds[run.layer]) for run in workload.runs])
@@ -125,7 +125,7 @@ def _prefix(workload: Workload) -> Ints:
     return np.cumsum(one_hot, axis=0)
 
 
-def _dealt(prefix: Ints, pp: int, vpp: int) -> Floats:
+def dealt_chunks(prefix: Ints, pp: int, vpp: int) -> Floats:
     """Layers of each kind, embedding and head, in every chunk: shape [vpp, pp, kinds + 2]."""
     bounds = _bounds(len(prefix) - 1, pp * vpp)
     per_chunk = np.zeros((len(bounds) - 1, prefix.shape[1] + 2))

@@ -10,9 +10,7 @@ from msgspec.structs import replace
 from planner.cluster.cluster import Cluster
 from planner.cluster.grids import Grid
 from planner.cluster.reliability import Reliability
-from planner.cost.flops import model_flops
 from planner.cost.ranks import ORDERS
-from planner.cost.technique_time import needed_flops
 from planner.cost.techniques import techniques
 from planner.cost.training import Training
 from planner.search.document import (
@@ -24,10 +22,9 @@ from planner.search.document import (
     RunPart,
     SearchPart,
     TechniquePart,
-    TrainingPart,
     WithoutPart,
 )
-from planner.search.parts import model_part, plan_parts
+from planner.search.parts import model_part, plan_parts, training_part
 from planner.search.power import carbon_part, power_part
 from planner.search.search import Found, Wanted, search
 from planner.search.site_document import ReliabilityPart
@@ -131,18 +128,7 @@ def document_of(
             devices_per_node=cluster.devices_per_node,
             devices=cluster.devices,
         ),
-        training=TrainingPart(
-            global_batch=training.global_batch,
-            tokens_per_step=per_step,
-            precision=training.precision,
-            attention=training.attention,
-            framework=training.framework.name,
-            launch=training.launch,
-            flops_convention=training.flops_convention,
-            model_flops_per_step=needed_flops(
-                training, model_flops(workload, training.global_batch, training.flops_convention)
-            ),
-        ),
+        training=training_part(training),
         search=SearchPart(
             objectives=[one.name for one in wanted.objectives],
             critical_batch_tokens=wanted.objectives[0].critical_batch_tokens or None,

@@ -7,13 +7,23 @@ import numpy as np
 from planner.cluster.cluster import Cluster
 from planner.cost.arrays import added
 from planner.cost.energy import PARTS, energy_parts
+from planner.cost.flops import model_flops
 from planner.cost.memory import KINDS, memory_of
 from planner.cost.prepared import prepare
 from planner.cost.step import HIDDEN, TERMS, score
 from planner.cost.strategies import RECOMPUTE, Strategies
+from planner.cost.technique_time import needed_flops
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
-from planner.search.document import EnergyPart, MemoryPart, ModelPart, PlanPart, SettingsPart, StrategyPart
+from planner.search.document import (
+    EnergyPart,
+    MemoryPart,
+    ModelPart,
+    PlanPart,
+    SettingsPart,
+    StrategyPart,
+    TrainingPart,
+)
 from planner.search.search import Found
 from planner.workload.operators import Workload
 
@@ -31,6 +41,21 @@ def model_part(workload: Workload) -> ModelPart:
         seq_length=workload.seq_length,
         sample=workload.sample,
         note=workload.note,
+    )
+
+
+def training_part(training: Training) -> TrainingPart:
+    """What all plans of a question share, in the document's words."""
+    workload, batch, convention = training.workload, training.global_batch, training.flops_convention
+    return TrainingPart(
+        global_batch=batch,
+        tokens_per_step=batch * workload.seq_length,
+        precision=training.precision,
+        attention=training.attention,
+        framework=training.framework.name,
+        launch=training.launch,
+        flops_convention=convention,
+        model_flops_per_step=needed_flops(training, model_flops(workload, batch, convention)),
     )
 
 
@@ -73,7 +98,7 @@ def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies, 
                 cost_usd_per_step=step * rent if rent else None,
                 energy_j_per_step=float(joules[i]) if training.accelerator.tdp_w else None,
                 energy=_energy_part({name: float(energy[name][i]) for name in PARTS}, training),
-                memory=_memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
+                memory=memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
                 bottleneck=sentences[i],
             )
         )
@@ -124,7 +149,8 @@ def _energy_part(parts: dict[str, float], training: Training) -> EnergyPart | No
     )
 
 
-def _memory_part(training: Training, kinds: dict[str, float]) -> MemoryPart:
+def memory_part(training: Training, kinds: dict[str, float]) -> MemoryPart:
+    """Bytes by kind on one device, in the document's words."""
     return MemoryPart(
         weights_bytes=kinds["weights"],
         gradients_bytes=kinds["gradients"],
