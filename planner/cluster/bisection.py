@@ -10,6 +10,7 @@ Of a regular cluster the cut is counted class by class, whatever its size; of an
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -244,15 +245,39 @@ def max_flow_bytes_per_s(graph: nx.Graph[str], first: set[str], second: set[str]
 
 
 def wiring_bisection_bytes_per_s(wiring: Wiring) -> float:
-    """Bytes/s from the first half of a wiring's hosts to the others, over all its links: a maximum flow."""
+    """Bytes/s from one half of a wiring's hosts to the other, over all its links: the least of two maximum flows.
+
+    To find the worst halves of any graph is hard (NP). The halves are those of the order that hosts are listed in,
+    and the hosts nearest to the first one against the others, those at the same switches kept together.
+    """
     half = len(wiring.hosts) // 2
     if not half:
         return 0.0
+    graph = _wired_graph(wiring)
+    orders = (list(wiring.hosts), _by_nearness(graph, wiring.hosts))
+    flows = [max_flow_bytes_per_s(graph, set(order[:half]), set(order[half:])) for order in orders]
+    return min(flows)
+
+
+def _wired_graph(wiring: Wiring) -> nx.Graph[str]:
+    """Hosts and switches with `bandwidth_bytes_per_s` on the edges, parallel links added up."""
     import networkx as nx
 
     graph: nx.Graph[str] = nx.Graph()
     names = wiring.vertices
+    graph.add_nodes_from(wiring.hosts)
     for (one, other), rate in zip(wiring.ends.tolist(), wiring.bandwidth_bytes_per_s.tolist(), strict=True):
         held = graph.get_edge_data(names[one], names[other], {"bandwidth_bytes_per_s": 0.0})
         graph.add_edge(names[one], names[other], bandwidth_bytes_per_s=held["bandwidth_bytes_per_s"] + rate)
-    return max_flow_bytes_per_s(graph, set(wiring.hosts[:half]), set(wiring.hosts[half:]))
+    return graph
+
+
+def _by_nearness(graph: nx.Graph[str], hosts: Sequence[str]) -> list[str]:
+    """Hosts by their hops from the first one; of those as far those with the same neighbours together."""
+    import networkx as nx
+
+    hops = nx.single_source_shortest_path_length(graph, hosts[0])
+    place = {host: number for number, host in enumerate(hosts)}
+    together: dict[tuple[str, ...], int] = {}
+    group = {host: together.setdefault(tuple(sorted(graph[host])), place[host]) for host in hosts}
+    return sorted(hosts, key=lambda host: (hops.get(host, len(graph)), group[host], place[host]))
