@@ -56,6 +56,10 @@ def compare(
     objective: Annotated[
         RankBy | None, typer.Option("--objective", case_sensitive=False, help="What the clusters are ranked by.")
     ] = None,
+    framework: Annotated[
+        str | None, typer.Option("--framework", help="Only accelerators that it runs on: pytorch, jax, ...")
+    ] = None,
+    cloud: Annotated[str | None, typer.Option("--cloud", help="Only what it rents out: aws, gcp, ...")] = None,
     global_batch: RunBatch = None,
     seq_length: SeqLength = None,
     precision: Precision = None,
@@ -65,7 +69,7 @@ def compare(
 ) -> None:
     """Compare clusters for training MODEL: time, money, energy, and what rules each one out.
 
-    A cluster without :NODES has as many as hold --devices; else the fewest that meet --deadline, or the fastest that
+    A cluster without :NODES has as many as hold --devices; else the few that meet --deadline, or the fastest that
     --budget pays for.
 
     \b
@@ -75,12 +79,19 @@ def compare(
     """
     from planner.cli.inputs import read_tokens
     from planner.cli.output import write
+    from planner.cluster import catalogue
     from planner.search import comparing
     from planner.search.compare_document import SCHEMA_VERSION, CompareDocument
     from planner.search.parts import model_part
     from planner.search.sizing_parts import run_part
 
-    limits = comparing.Limits(read_days(deadline), read_budget(budget))
+    found = catalogue.entries() if framework or cloud else ()
+    limits = comparing.Limits(
+        read_days(deadline),
+        read_budget(budget),
+        catalogue.known(found, framework or "", "--framework", lambda one: one.spec.frameworks) or None,
+        catalogue.known(found, cloud or "", "--cloud", lambda one: one.spec.clouds) or None,
+    )
     whole = read_tokens(tokens)
     run, notes = read_run(model, seq_length, global_batch, whole or _USUAL_TOKENS, precision)
     if whole is None:
@@ -130,7 +141,7 @@ def _asked(on: list[str], every: bool, devices: str | None, limits: object) -> l
     count = read_number(devices, "--devices")
     if count is not None:
         asked = [one if one.nodes is not None else Asked(one.offer, _nodes(one, count)) for one in asked]
-    if limits == Limits() and any(one.nodes is None for one in asked):
+    if limits.days is None and limits.usd is None and any(one.nodes is None for one in asked):
         raise InputError(
             "how many nodes is not told", key="--on", expected="CLUSTER:NODES, or --devices, --deadline or --budget"
         )

@@ -15,7 +15,7 @@ from planner.search.compare_document import OfferPart, RankedBy
 from planner.search.offers import Offer, Outcome, Run, accelerator_of, outcome
 from planner.search.parallel import in_order
 from planner.search.pareto import on_the_front
-from planner.search.sizing import fastest_within, fewest_nodes
+from planner.search.sizing import about_fewest_nodes, fastest_within
 from planner.search.sizing_document import SizePart
 from planner.search.sizing_parts import size_part
 
@@ -34,6 +34,10 @@ class Limits:
 
     days: float | None = None
     usd: float | None = None
+    framework: str | None = None
+    """Must run on the accelerator."""
+    cloud: str | None = None
+    """Must rent it out."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Compared:
 
 def compared(run: Run, asked: Asked, limits: Limits) -> Compared:
     """The best plan of one cluster within the limits, or why there is none."""
+    part = accelerator_of(asked.offer)
+    for wanted, there, what in ((limits.framework, part.frameworks, "runs on"), (limits.cloud, part.clouds, "rents")):
+        if wanted is not None and wanted not in there:
+            return Compared(asked, None, f"nothing says that {wanted} {what} {part.name}")
     try:
         found = _outcome(run, asked, limits)
     except InputError as error:
@@ -63,11 +71,11 @@ def compared(run: Run, asked: Asked, limits: Limits) -> Compared:
 
 
 def _outcome(run: Run, asked: Asked, limits: Limits) -> Outcome | str:
-    """The outcome on the nodes that are asked for; else the fewest for the deadline, or the fastest in the budget."""
+    """The outcome on the nodes that are asked for; else few that meet the deadline, or the fastest in the budget."""
     if asked.nodes is not None:
         return outcome(run, asked.offer, asked.nodes) or f"no plan fits on {asked.nodes:,} nodes"
     if limits.days is not None:
-        return fewest_nodes(run, asked.offer, limits.days) or "no size meets the deadline"
+        return about_fewest_nodes(run, asked.offer, limits.days) or "no size meets the deadline"
     if limits.usd is not None:
         return fastest_within(run, asked.offer, limits.usd) or "no size stays within the budget"
     raise InputError("how many nodes is not told", key="--on", expected="NAME:NODES, or --deadline or --budget")

@@ -13,6 +13,7 @@ from planner.search.offers import Offer, Outcome, Run, floor, most_nodes, outcom
 
 _RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
 """Of the curve's sizes to the answer, where they are whole numbers: others are hard to split."""
+_TRIALS = 6
 _TOKENS_PER_PARAMETER = 20.0
 """Hoffmann et al. 2022 (Training compute-optimal large language models, arXiv 2203.15556), table 3, rounded."""
 
@@ -66,6 +67,32 @@ def fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
         if found is not None and found.days <= days:
             return found
     return met
+
+
+def about_fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
+    """Few nodes that train in so many days, by a handful of trials: each says how many would do if days went with
+    their inverse. None where no trial meets the deadline.
+    """
+    largest, least = most_nodes(offer), floor(run, offer)
+    best: Outcome | None = None
+    failed, nodes = 0, max(1, -int(-2 * least.node_days // days))
+    for _ in range(_TRIALS):
+        if nodes > largest or nodes <= failed or least.days > days:
+            break
+        found = _nearest_above(run, offer, nodes, min(2 * nodes, largest))
+        if found is None:
+            failed, nodes = nodes, 2 * nodes
+        elif found.days <= days:
+            best = found
+            fewer = int(found.nodes * found.days / days)
+            if not failed < fewer < found.nodes:
+                break
+            nodes = fewer
+        else:
+            failed, nodes = found.nodes, max(-int(-found.nodes * found.days // days), found.nodes + 1)
+            if best is not None and nodes >= best.nodes:
+                break
+    return best
 
 
 def _nearest_above(run: Run, offer: Offer, nodes: int, last: int) -> Outcome | None:

@@ -73,6 +73,23 @@ def test_every_preset_with_the_fewest_nodes_for_a_deadline() -> None:
     assert found["ranked_by"] == "cost"
 
 
+def test_frameworks_and_clouds_rule_out() -> None:
+    offers = {offer["name"]: offer for offer in document(*ON, "--cloud", "AWS")["offers"]}
+    assert offers["mi300x"]["ruled_out"] == "nothing says that aws rents mi300x"
+    assert offers["dgx-h100"]["size"] is not None
+    ask = ("llama-3-8b", "--on", "tpu-v5p:8", "--on", "dgx-h100:4", "--framework", "mxnet")
+    offers = {offer["name"]: offer for offer in document(*ask)["offers"]}
+    assert "mxnet runs on tpu-v5p" in offers["tpu-v5p"]["ruled_out"]
+
+
+def test_few_nodes_for_a_deadline_are_about_the_fewest() -> None:
+    ask = ("llama-3-8b", "--tokens", "1T", "--deadline", "30d")
+    exact = int(call("planner", "size", *ask, "--cluster", "dgx-h100", "--format", "value").stdout)
+    about = document(*ask, "--on", "dgx-h100")["offers"][0]["size"]
+    assert about["days"] <= 30
+    assert exact <= about["nodes"] <= 1.35 * exact
+
+
 def test_what_was_never_measured_is_marked() -> None:
     offers = {offer["name"]: offer for offer in document(*ON)["offers"]}
     assert offers["dgx-h100"]["calibrated"] is True
@@ -97,6 +114,7 @@ def test_carbon_follows_the_grid() -> None:
         (("llama-3-8b", "--on", "dgx-h100:0"), ["--on"]),
         (("llama-3-8b", "--on", "dgx-h100:4", "--objective", "carbon"), ["--grid or --carbon-intensity"]),
         (("llama-3-9b", "--on", "dgx-h100:4"), ["unknown model"]),
+        (("llama-3-8b", "--on", "dgx-h100:4", "--cloud", "asw"), ["--cloud", "did you mean aws?"]),
     ],
 )
 def test_wrong_questions_are_told(arguments: tuple[str, ...], told: list[str]) -> None:
