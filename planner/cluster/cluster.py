@@ -16,7 +16,8 @@ class Level:
     """One level of the fabric, from the node (the innermost) outwards.
 
     `devices` are joined by one group of this level (0: all of the cluster). `bandwidth_bytes_per_s` is one
-    device's share of the way up to this level, one direction, oversubscription taken off.
+    device's share of the way up to this level, one direction, oversubscription taken off. `in_network`: its switches
+    add up what passes through them.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Level:
     latency_s: float
     dims: int = 0
     through_nic: bool = False
+    in_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def resolve_cluster(
         accelerator=resolve_accelerator(accelerator, origin),
         nodes=count,
         devices_per_node=per_node,
-        levels=_levels(spec, node, per_node, count, origin),
+        levels=_levels(spec, node, accelerator.architecture, per_node, count, origin),
         host=_host(node.host, origin),
     )
 
@@ -133,14 +135,22 @@ def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int |
     return count, per_node
 
 
-def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin: str) -> tuple[Level, ...]:
+def _adds(told: bool | None, topology: str, architecture: str) -> bool:
+    """Whether a level's switches add: NVSwitches of the third generation on do, those of Hopper (NVLink SHARP)."""
+    return topology == "nvswitch" and architecture.startswith(("hopper", "blackwell")) if told is None else told
+
+
+def _levels(
+    spec: ClusterSpec, node: NodeSpec, architecture: str, per_node: int, nodes: int, origin: str
+) -> tuple[Level, ...]:
     """The node's own link, then the fabric; the last one joins all."""
     link = node.link
     bandwidth = positive(link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
     latency = number(link.latency, "s", origin=origin, key="node.link.latency")
     # a torus goes on beyond the node: its axes are those of the fabric's first level
     dims = spec.fabric[0].dims if spec.fabric and link.topology == spec.fabric[0].topology == "torus" else 0
-    levels = [Level("node", link.topology, per_node, bandwidth, latency, dims)]
+    adds = _adds(link.in_network, link.topology, architecture)
+    levels = [Level("node", link.topology, per_node, bandwidth, latency, dims, in_network=adds)]
     if nodes == 1:
         return tuple(levels)
     outside = nic_share = 0.0
@@ -174,7 +184,8 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
             raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
         through_nic = level.bandwidth is None
         dims = level.dims if level.topology == "torus" else 0
-        levels.append(Level(level.name, level.topology, joined, share, step, dims, through_nic))
+        adds = _adds(level.in_network, "" if through_nic else level.topology, architecture)
+        levels.append(Level(level.name, level.topology, joined, share, step, dims, through_nic, adds))
         if joined == 0 or joined >= nodes * per_node:
             break
     return tuple(levels)

@@ -11,7 +11,13 @@ from planner.decode import decode
 from planner.errors import unknown_name
 
 Folder = Literal[
-    "accelerators", "nodes", "clusters", "calibration", "calibration/architectures", "calibration/frameworks"
+    "accelerators",
+    "nodes",
+    "clusters",
+    "calibration",
+    "calibration/architectures",
+    "calibration/frameworks",
+    "collectives",
 ]
 T = TypeVar("T")
 

@@ -25,6 +25,8 @@ class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     topology: NodeTopology = "nvswitch"
     bandwidth: Figure
     latency: Figure = "3us"
+    in_network: bool | None = None
+    """Whether the switch adds up what passes through it; None: as NVSwitches of the accelerator's generation do."""
 
 
 class NicSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,6 +77,9 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Per device, one direction; for a level that does not go through the node's network cards."""
     dims: Annotated[int, msgspec.Meta(ge=1, le=6)] = 3
     """Axes of a torus."""
+    in_network: bool | None = None
+    """Whether its switches add up what passes through them (SHARP). None: where it is of NVSwitches, as those of the
+    accelerator's generation do; of others, no."""
 
 
 class MachineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -17,6 +17,7 @@ from planner.cost.offload import NO_OFFLOAD, exposed_seconds
 from planner.cost.parameters import sharded_over
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.ranks import next_stage
+from planner.cost.sharing import KINDS, shared_tiers, windows
 from planner.cost.strategies import FULL, Strategies
 from planner.cost.training import Training
 
@@ -80,7 +81,10 @@ def score(training: Training, s: Strategies, prepared: Prepared | None = None) -
     stage, per_layer = _slowest_stage(training, p, s)
     one_forward = stage["forward"]
     one_backward = stage["backward"] + stage["recompute"]
-    dp_shown, dp_hidden = data_parallel(training, s, p.parameters, p.split, n, one_forward, one_backward)
+    overlap = training.calibration.overlap
+    beside_forward = overlap * one_forward + stage["window_forward"]
+    beside_backward = overlap * one_backward + stage["window_backward"]
+    dp_shown, dp_hidden = data_parallel(training, s, p.parameters, p.split, n, beside_forward, beside_backward)
     sends, sends_hidden = _sends(training, s, n)
     offload_shown, offload_hidden = _offload(training, s, p, n, one_forward, one_backward)
     terms = {name: n * stage[name] for name in TERMS[:6]}
@@ -141,11 +145,15 @@ def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -
 
 def _of_plans(training: Training, s: Strategies, terms: dict[str, Floats], row: Ints) -> dict[str, Floats]:
     """The terms of each plan's recompute mode, shape [plans, kinds] each; of full, as many layers as are repeated."""
-    chosen = {name: table[s.recompute, row] for name, table in terms.items()}
+    return {name: _of_mode(training, s, table[s.recompute, row], table[0, row]) for name, table in terms.items()}
+
+
+def _of_mode(training: Training, s: Strategies, chosen: Floats, none: Floats) -> Floats:
+    """What a recompute mode takes where not all layers are repeated: between it and none."""
     if training.recompute_layers is None:
         return chosen
     share = np.where(s.recompute == FULL, recomputed_share(training, s), 1.0)[:, None]
-    return {name: terms[name][0, row] + share * (table - terms[name][0, row]) for name, table in chosen.items()}
+    return none + share * (chosen - none)
 
 
 def _slowest_stage(training: Training, p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Floats]:
@@ -155,9 +163,13 @@ def _slowest_stage(training: Training, p: Prepared, s: Strategies) -> tuple[dict
     per_layer = added(terms.values())
     counts = p.stages.slowest_layers(p.split, per_layer)
     stage = {name: weighted(counts, table) for name, table in terms.items()}
-    stage["tp_hidden"] = weighted(counts, tables.tp_hidden[row])
-    stage["cp_hidden"] = weighted(counts, tables.cp_hidden[row])
-    stage["ep_hidden"] = weighted(counts, tables.ep_hidden[row])
+    for kind in KINDS:
+        hidden = getattr(tables, f"{kind}_hidden_forward") + getattr(tables, f"{kind}_hidden_backward")
+        stage[f"{kind}_hidden"] = weighted(counts, hidden[row])
+    bits = shared_tiers(training, s)
+    for name, window in zip(("window_forward", "window_backward"), windows(tables), strict=True):
+        chosen = _of_mode(training, s, window[s.recompute, bits, row], window[0, bits, row])
+        stage[name] = weighted(counts, chosen)
     return stage, per_layer
 
 
