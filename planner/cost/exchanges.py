@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import added
-from planner.cost.collectives import all_gather, all_reduce, all_to_all, routed
+from planner.cost.collectives import all_gather, all_reduce, all_to_all, routed, tiers_used
 from planner.cost.compute import Passes, Shard, merging_seconds
 from planner.cost.ranks import context_group, expert_group, tensor_group
 from planner.cost.strategies import Strategies
@@ -17,6 +17,7 @@ from planner.cost.training import Training
 from planner.workload.operators import AttentionCore, Layer, Linear
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 _DECOMPOSED = 0.6
 """Share of a multiply beside which its exchange can run when both are cut in pieces: the pieces are slower multiplies
@@ -113,21 +114,26 @@ def context_exchange(
 
 
 def expert_exchange(
-    training: Training, layer: Layer, s: Strategies, whole: Floats, compute: Passes
+    training: Training, layer: Layer, s: Strategies, whole: Floats, compute: Passes, others: dict[str, Floats]
 ) -> dict[str, Floats]:
     """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes. `whole`: bytes
-    of one micro-batch's hidden states.
+    of one micro-batch's hidden states; `others`: the columns of the other exchanges.
 
-    Where the framework hides it, the exchange of one micro-batch runs beside the layer of another.
+    Where the framework hides it, the exchange of one micro-batch runs beside the layer of another, while hidden
+    exchanges of the layer leave the links that it needs.
     """
     if not layer.topk:
         return _nothing("ep", s)
     size = np.where(s.sequence_parallel == 1, whole / s.tp, whole)
     # without tensor parallelism inside the experts each of its ranks sends its own part of the sequence
     size = np.where(s.etp == s.tp, size, whole / s.tp)
-    both = 2 * routed(training.network, size, layer.topk, expert_group(training.order, s))
-    share = training.calibration.overlap if training.framework.hides_experts else 0.0
-    forward, backward = _exposed(both, share * compute.forward), _exposed(both, share * compute.backward)
+    ranks = expert_group(training.order, s)
+    both = 2 * routed(training.network, size, layer.topk, ranks)
+    forward = backward = both
+    if training.framework.hides_experts:
+        share, busy = training.calibration.overlap, _busy(training, s, tiers_used(training.network, ranks), others)
+        forward = _exposed(both, np.maximum(share * compute.forward - busy["forward"], 0.0))
+        backward = _exposed(both, np.maximum(share * compute.backward - busy["backward"], 0.0))
     slowed = training.calibration.contention
     return {
         "ep_forward": forward + slowed * (both - forward),
@@ -135,6 +141,16 @@ def expert_exchange(
         "ep_hidden_forward": both - forward,
         "ep_hidden_backward": both - backward,
     }
+
+
+def _busy(training: Training, s: Strategies, tiers: Bools, others: dict[str, Floats]) -> dict[str, Floats]:
+    """Seconds of each pass in which hidden tensor and context exchanges use one of `tiers`, [keys]."""
+    seconds = {"forward": np.zeros(len(s)), "backward": np.zeros(len(s))}
+    for kind, ranks in (("tp", tensor_group), ("cp", context_group)):
+        shared = (tiers & tiers_used(training.network, ranks(training.order, s))).any(axis=1)
+        for name in seconds:
+            seconds[name] = seconds[name] + np.where(shared, others[f"{kind}_hidden_{name}"], 0.0)
+    return seconds
 
 
 def _nothing(kind: str, s: Strategies) -> dict[str, Floats]:

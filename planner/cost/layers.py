@@ -144,7 +144,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Float
     column |= tensor_exchange(training, layer, s, tensor, multiplies + waits)
     column |= context_exchange(training, layer, s, shard, core + waits)
     whole = Passes(column["forward"], column["backward"], column["weight"])
-    return column | expert_exchange(training, layer, s, hidden_bytes, whole)
+    return column | expert_exchange(training, layer, s, hidden_bytes, whole, column)
 
 
 def _kernels(training: Training, layer: Layer, shard: Shard) -> Floats:

@@ -42,12 +42,13 @@ class Crossing:
     @property
     def tori(self) -> Bools:
         """Which tiers are tori, shape [tiers]."""
-        return np.array([len(axes) > 0 for axes in self.network.torus_axes], dtype=np.bool_)
+        axes = self.network.torus_axes or ((),) * self.network.tiers
+        return np.array([len(one) > 0 for one in axes], dtype=np.bool_)
 
     @property
     def switched(self) -> Bools:
         """Whether a group crosses no torus, shape [plans]."""
-        switched: Bools = np.logical_not(self.crossed & self.tori).all(axis=1)
+        switched: Bools = np.asarray(np.all(~(self.crossed & self.tori), axis=1), dtype=np.bool_)
         return switched
 
     def slowest(self, leaving: Floats) -> Floats:
