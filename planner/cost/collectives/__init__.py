@@ -84,6 +84,6 @@ def _gathers(at: Crossing, library: Library, size_bytes: Floats) -> Iterator[Sch
         return
     yield ring.gather(at, size_bytes)
     if library.has("halving"):
-        yield halving.gather(at, size_bytes, one_a_node=library.name == "nccl")
+        yield halving.gather(at, size_bytes, one_a_node="halving" in library.one_rank_a_node)
     if library.has("hierarchical"):
         yield hierarchical.gather(at, size_bytes)

@@ -66,6 +66,8 @@ class LibrarySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     generations: dict[str, GenerationSpec] = {}
     message: MessageSpec = MessageSpec()
     reduction: ReductionSpec = ReductionSpec()
+    one_rank_a_node: tuple[str, ...] = ()
+    """Algorithms that are there only for groups of which no two ranks share a node."""
     fitted: dict[str, float] = {}
     confidence: str = ""
 
@@ -97,6 +99,7 @@ class Library:
     message_s: float
     piece_bytes: float
     reduction_share: float
+    one_rank_a_node: tuple[str, ...]
     network_share: float
     """Of the network cards' rated bandwidth, what bulk copies reach."""
 
@@ -151,5 +154,6 @@ def library(name: str) -> Library:
         spec.message.network,
         spec.message.piece_bytes,
         spec.reduction.network,
+        spec.one_rank_a_node,
         spec.fitted.get("network", 1.0),
     )
