@@ -6,8 +6,11 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.irregular import write_irregular
 
 RUNS = 7
 _BIN = Path(sys.executable).parent
@@ -26,7 +29,15 @@ _COMMANDS = {
 
 def print_processes() -> None:
     """One line a command; those that are not installed here are left out."""
-    commands = {name: command for name, command in _COMMANDS.items() if _timed(command) is not None}
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = Path(folder) / "irregular.toml"
+        write_irregular(cluster)
+        irregular = [_PLAN[0], "gpt-3-175b", "--cluster", str(cluster), "--global-batch", "4096"]
+        _print({**_COMMANDS, "plan, 16,384 devices, irregular": irregular})
+
+
+def _print(commands: dict[str, list[str]]) -> None:
+    commands = {name: command for name, command in commands.items() if _timed(command) is not None}
     print(f"whole processes, medians of {RUNS} runs in turn")
     print(f"{'command':34} {'seconds':>8} {'x interpreter':>14} {'peak MB':>8}")
     timed: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}

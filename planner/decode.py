@@ -30,11 +30,16 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
 
 def decode(text: str, file_format: Format, into: type[T], origin: str) -> T:
     """Parse `text` and validate it as `into` (a msgspec Struct). Raises InputError naming origin and key."""
-    raw = parse(text, file_format, origin)
+    return converted(parse(text, file_format, origin), into, origin)
+
+
+def converted(raw: object, into: type[T], origin: str, at: str = "") -> T:
+    """A parsed value validated as `into`; `at`: the key under which it stands. Raises InputError as `decode` does."""
     try:
         return msgspec.convert(raw, into, strict=True)
     except msgspec.ValidationError as error:
-        raise _explained(error, raw, into, origin) from None
+        told = _explained(error, raw, into, origin)
+        raise told.elsewhere(origin, ".".join(part for part in (at, told.key) if part)) if at else told from None
 
 
 def parse(text: str, file_format: Format, origin: str) -> dict[str, object]:

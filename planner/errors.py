@@ -68,10 +68,16 @@ class NothingFits(PlannerError):  # noqa: N818 - an answer, not a fault
     exit_code = 3
 
 
+_SHORTEST_BEGINNING = 3
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that `name` is most likely a typo of, or an empty string."""
+    """The known name that `name` is most likely a typo or a beginning of, or an empty string."""
     by_fold = {candidate.casefold(): candidate for candidate in known}
-    found = get_close_matches(name.casefold(), list(by_fold), n=1, cutoff=0.6)
+    text = name.casefold()
+    found = get_close_matches(text, list(by_fold), n=1, cutoff=0.6)
+    if not found and len(text) >= _SHORTEST_BEGINNING:
+        found = sorted((one for one in by_fold if one.startswith(text)), key=len)
     return by_fold[found[0]] if found else ""
 
 

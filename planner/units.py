@@ -8,13 +8,15 @@ from typing import Literal
 
 from planner.errors import InputError
 
-Dimension = Literal["bytes", "bytes_per_s", "s", "flops", "w", "count", "usd", "ratio"]
+Dimension = Literal["bytes", "bytes_per_s", "s", "duration", "flops", "w", "count", "usd", "ratio", "intensity"]
 
 _DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
 _SIZES = _DECIMAL | _BINARY
 _COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 _TIMES = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATIONS = _TIMES | {"w": 7 * 86400.0, "y": 365.25 * 86400.0}
+_MASSES = {"g": 1.0, "kg": 1e3, "t": 1e6, "lb": 453.59237}
 
 _SUFFIXES: dict[Dimension, dict[str, float]] = {
     "bytes": {f"{p}B": f for p, f in _SIZES.items()},
@@ -23,21 +25,31 @@ _SUFFIXES: dict[Dimension, dict[str, float]] = {
     | {f"{p}bps": f / 8 for p, f in _DECIMAL.items()}
     | {f"{p}bit/s": f / 8 for p, f in _DECIMAL.items()},
     "s": _TIMES,
+    "duration": _DURATIONS,
     "flops": {f"{p}{unit}": f for p, f in _DECIMAL.items() for unit in ("FLOP/s", "flop/s", "FLOPS", "flops")},
     "w": {f"{p}W": f for p, f in _DECIMAL.items()},
     "count": _COUNTS,
     "usd": {f"{p}USD": f for p, f in _COUNTS.items()} | {f"{p}$": f for p, f in _COUNTS.items()} | _COUNTS,
     "ratio": {"": 1.0, "%": 0.01, "x": 1.0},
+    # of a grid, in grams of CO2-equivalent a kilowatt-hour
+    "intensity": {
+        f"{mass}{gas}/{energy}": grams / kwh
+        for mass, grams in _MASSES.items()
+        for gas in ("", "CO2", "CO2e", "CO2eq")
+        for energy, kwh in (("kWh", 1.0), ("MWh", 1e3))
+    },
 }
 _EXAMPLES: dict[Dimension, str] = {
     "bytes": "a size such as 80GiB or 80GB",
     "bytes_per_s": "a rate such as 300GB/s or 400Gb/s",
     "s": "a time such as 2us, 5ms or 30d",
+    "duration": "a duration such as 10min, 50000h or 5y",
     "flops": "a speed such as 989TFLOP/s",
     "w": "a power such as 700W or 10.2kW",
     "count": "a number such as 1024, 70B or 1.5T",
     "usd": "an amount such as 2MUSD",
     "ratio": "a ratio such as 0.9, 90% or 2x",
+    "intensity": "an intensity such as 56g/kWh",
 }
 _NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([^\s\d].*)?")
 
@@ -127,6 +139,24 @@ def format_seconds(value: float) -> str:
         if value >= factor:
             return f"{_three_digits(value / factor)} {unit}"
     return "0 s" if value == 0 else f"{_three_digits(value / 1e-6)} us"
+
+
+def format_duration(value: float) -> str:
+    """`9.04 y`, `3.09 h`, `12.3 s`: three significant digits of the largest unit that fits."""
+    for unit in ("y", "d", "h", "min"):
+        if value >= _DURATIONS[unit]:
+            return f"{_three_digits(value / _DURATIONS[unit])} {unit}"
+    return format_seconds(value)
+
+
+def format_energy(joules: float) -> str:
+    """`812 MWh`, `1.90 GWh`, `45.6 kWh`: three significant digits."""
+    return format_si(joules / 3600, "Wh")
+
+
+def format_mass(kilograms: float) -> str:
+    """`310 t`, `12.3 kg`: three significant digits; thousands of tonnes are written out."""
+    return f"{_three_digits(kilograms / 1000)} t" if kilograms >= 1000 else f"{_three_digits(kilograms)} kg"
 
 
 def format_si(value: float, unit: str = "") -> str:

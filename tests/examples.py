@@ -7,10 +7,13 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from planner.cluster.cluster import Cluster, resolve_cluster
+from planner.cluster.pools import Pools, resolve_pools
 from planner.cluster.spec import parse_cluster
 from planner.cost.collectives.library import Library, library
 from planner.cost.training import Training, training
 from planner.workload.build import build_workload
+from planner.workload.lower import build_network
+from planner.workload.network import parse_network
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec, MoeSpec
 
@@ -57,9 +60,80 @@ DEFAULTS = {
 }
 
 
+WIRED = """
+[[hosts]]
+name = "n[0-3]"
+
+[[switches]]
+name = "leaf[0-1]"
+
+[[switches]]
+name = "spine"
+
+[[links]]
+ends = ["n[0-1]", "leaf0"]
+bandwidth = "200Gb/s"
+cables = 4
+
+[[links]]
+ends = ["n[2-3]", "leaf1"]
+bandwidth = "200Gb/s"
+cables = 4
+
+[[links]]
+ends = ["leaf[0-1]", "spine"]
+bandwidth = "{up}Gb/s"
+"""
+
+
+def wired(oversubscription: float = 1.0) -> Cluster:
+    """The same cluster told cable by cable."""
+    node = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
+    text = node + WIRED.format(up=1600 / oversubscription)
+    return resolve_cluster(parse_cluster(text, "toml", "wired.toml"), "wired.toml")
+
+
 def lab(**changes: float) -> Cluster:
     """A cluster of a few nodes with any figure changed."""
     return resolve_cluster(parse_cluster(LAB.format(**{**DEFAULTS, **changes}), "toml", "lab.toml"), "lab.toml")
+
+
+POOL = """
+[[pools]]
+nodes = {nodes}
+
+[pools.node]
+name = "{name}"
+devices = {devices}
+
+[pools.node.accelerator]
+name = "{name}-chip"
+peak_flops = {{ bf16 = "{tflops}TFLOP/s" }}
+memory = {{ capacity = "{memory}GiB", bandwidth = "{hbm}GB/s" }}
+
+[pools.node.link]
+bandwidth = "{link}GB/s"
+latency = "{alpha}us"
+
+[pools.node.nic]
+count = {devices}
+bandwidth = "{nic}Gb/s"
+latency = "5us"
+"""
+
+
+def pools_file(**changes: float) -> str:
+    """A cluster file of two kinds with any figure changed, of the slow kind as `slow_tflops` and so on."""
+    shared = {**DEFAULTS, "nodes": 2, **{name: value for name, value in changes.items() if name in DEFAULTS}}
+    slow = {**shared, **{name.removeprefix("slow_"): value for name, value in changes.items() if "slow_" in name}}
+    levels = LAB[LAB.index("[[fabric]]") :].format(**shared)
+    kinds = POOL.format(name="fast", **shared) + POOL.format(name="slow", **slow)
+    return f'name = "both"\n\n{levels}{kinds}'
+
+
+def pools(**changes: float) -> Pools:
+    """The cluster of such a file."""
+    return resolve_pools(parse_cluster(pools_file(**changes), "toml", "both.toml"), "both.toml")
 
 
 def tiny(**changes: object) -> Workload:
@@ -127,3 +201,53 @@ def bulk_only() -> Library:
     bulk = nccl.algorithms["ring"][-1]
     plain = replace(bulk, base_s=0.0, link=1.0, network=1.0)
     return replace(nccl, algorithms=dict.fromkeys(("ring", "exchange"), (plain,)), message_s=0.0)
+
+
+NETWORK = """
+name = "net"
+sample = "image"
+input = [3, {size}, {size}]
+
+[stem]
+operators = [{{ op = "conv2d", out = {width}, kernel = 3, batch_norm = true, relu = true }}]
+
+[[layers]]
+repeat = {repeat}
+operators = [
+  {{ op = "conv2d", out = {width}, kernel = 3, groups = {groups}, batch_norm = true, relu = true }},
+  {{ op = "conv2d", out = {width}, kernel = 1, batch_norm = true }},
+  {{ op = "add", with = ["input"], relu = true }},
+]
+
+[[layers]]
+operators = [{{ op = "conv2d", out = {out}, kernel = 3, stride = 2, batch_norm = true, relu = true }}]
+
+[[layers]]
+repeat = 2
+operators = [
+  {{ op = "avg_pool", name = "pooled", kernel = 3, stride = 1, padding = "same" }},
+  {{ op = "conv2d", from = "input", out = {out}, kernel = [1, 7] }},
+  {{ op = "add", with = ["pooled", "input"] }},
+]
+
+[head]
+operators = [{{ op = "global_pool" }}, {{ op = "linear", out = 10 }}, {{ op = "loss" }}]
+"""
+
+
+def network(**changes: int) -> Workload:
+    """A small convolutional network with any size changed."""
+    sizes = {"size": 32, "width": 16, "repeat": 2, "groups": 1, "out": 32, **changes}
+    return build_network(parse_network(NETWORK.format(**sizes), "toml", "net.toml"))
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Workload:
+    """Small convolutional networks, some in groups, whose layers hand on more and less."""
+    return network(
+        size=draw(st.sampled_from([16, 33, 64])),
+        width=draw(st.sampled_from([8, 64])),
+        repeat=draw(st.integers(1, 3)),
+        groups=draw(st.sampled_from([1, 8])),
+        out=draw(st.sampled_from([8, 256])),
+    )

@@ -43,9 +43,9 @@ def test_a_file_of_the_documentation_is_read(page: str, block: str, tmp_path: Pa
     file = tmp_path / "file.toml"
     file.write_text(block)
     question = ("--cluster", "dgx-h100", "--nodes", "32", "--global-batch", "1024")
-    if "[node]" in block:
-        done = run("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "128")
-    elif "hidden_size" in block:
+    if any(table in block for table in ("[node]", "[[hosts]]", "[[pools]]", "[storage]")):
+        done = run("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "1536")
+    elif "hidden_size" in block or "[[layers]]" in block:
         done = run("plan", str(file), *question)
     else:
         done = run("plan", "llama-3-70b", *question, "--space", str(file))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from planner.errors import InputError
 from planner.units import (
     format_bytes,
+    format_duration,
     format_parameters,
     format_seconds,
     format_si,
@@ -25,6 +26,9 @@ from planner.units import (
         ("450 GB/s", "bytes_per_s", 450e9),
         ("2us", "s", 2e-6),
         ("30d", "s", 30 * 86400),
+        ("10min", "duration", 600),
+        ("50000h", "duration", 1.8e8),
+        ("5y", "duration", 5 * 365.25 * 86400),
         ("989.4TFLOP/s", "flops", 989.4e12),
         ("10.2kW", "w", 10200),
         ("1.5T", "count", 1.5e12),
@@ -85,3 +89,14 @@ def test_forms() -> None:
     assert format_parameters(70_553_706_496) == "70.6B"
     assert format_parameters(1.008e12) == "1.01T"
     assert format_bytes(80 * 2**30) == "80.00 GiB"
+
+
+@given(st.floats(1e-3, 1e12))
+def test_a_duration_is_told_in_its_own_unit(value: float) -> None:
+    text = format_duration(value)
+    assert parse_quantity(text.replace(",", ""), "duration") == pytest.approx(value, rel=0.006)
+
+
+def test_durations_are_told_as_people_say_them() -> None:
+    told = [format_duration(value) for value in (0.59, 59.0, 212.0, 11135.0, 5 * 86400.0, 2.85e8)]
+    assert told == ["590 ms", "59.0 s", "3.53 min", "3.09 h", "5.00 d", "9.03 y"]

@@ -24,10 +24,13 @@ _SETTINGS = {
 
 def planner_app() -> typer.Typer:
     """`planner` with all its commands."""
-    from planner.cli.clusters import clusters_app
+    from planner.cli.cluster import cluster_app
+    from planner.cli.compare import compare
     from planner.cli.estimate import estimate
+    from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
     from planner.cli.schema import schema
+    from planner.cli.size import size
     from planner.cli.validate import validate
     from planner.cli.whatif import what_if
 
@@ -41,10 +44,14 @@ def planner_app() -> typer.Typer:
     app.command("plan")(plan)
     app.command("estimate")(estimate)
     app.command("what-if")(what_if)
+    app.command("size")(size)
+    app.command("compare")(compare)
     app.command("validate")(validate)
     app.command("schema")(schema)
     app.add_typer(models_app, name="models")
-    app.add_typer(clusters_app, name="clusters")
+    app.add_typer(cluster_app, name="cluster")
+    app.add_typer(cluster_app, name="clusters", hidden=True)
+    app.add_typer(hardware_app, name="hardware")
     return app
 
 

@@ -8,6 +8,19 @@ from typing import Annotated
 import typer
 from typer.models import OptionInfo
 
+from planner.cli.carbon import CarbonIntensity, GridOption, Pue, read_carbon
+from planner.cli.failures import (
+    Asynchronous,
+    CheckpointBandwidth,
+    Failures,
+    MtbfDevice,
+    MtbfNode,
+    RepairTime,
+    RestartTime,
+    Shrink,
+    Spares,
+    read_failures,
+)
 from planner.cli.openings import (
     CommunicationOption,
     CpExchangeOption,
@@ -28,6 +41,7 @@ from planner.cli.question import (
     Common,
     Convention,
     Devices,
+    Faults,
     FlopsConvention,
     Form,
     FrameworkName,
@@ -42,6 +56,8 @@ from planner.cli.question import (
     ask,
     tell,
 )
+from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
+from planner.cli.techniques import Chosen, Distil, LoraOption, LowRankOption, OptimizerOption, Prune
 
 
 class Recompute(StrEnum):
@@ -101,6 +117,26 @@ def estimate(
     order: OrderOption = None,
     shard_group: ShardGroup = None,
     recompute_layers: RecomputeLayers = None,
+    faults: Faults = None,
+    hosts_to: HostfileOption = None,
+    ranks_to: RankfileOption = None,
+    failures: Failures = True,
+    mtbf_device: MtbfDevice = None,
+    mtbf_node: MtbfNode = None,
+    checkpoint_bandwidth: CheckpointBandwidth = None,
+    restart_time: RestartTime = None,
+    repair_time: RepairTime = None,
+    spares: Spares = None,
+    async_checkpoint: Asynchronous = None,
+    shrink: Shrink = False,
+    grid: GridOption = None,
+    carbon_intensity: CarbonIntensity = None,
+    pue: Pue = None,
+    lora: LoraOption = None,
+    prune: Prune = None,
+    low_rank: LowRankOption = None,
+    distil: Distil = None,
+    optimizer: OptimizerOption = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -109,6 +145,7 @@ def estimate(
       planner estimate gpt-3-175b --cluster dgx-a100 --nodes 128 --global-batch 1536 \\
         --tp 8 --pp 16 --micro-batch 1 --recompute selective --sequence-parallel --zero 1
     """
+    arguments = dict(locals())
     from planner.cli.inputs import read_number, read_tokens
     from planner.errors import InputError
     from planner.search.answer import scored_plan
@@ -127,6 +164,9 @@ def estimate(
         framework,
         launch,
         gradients,
+        tuple(faults or ()),
+        pue,
+        Chosen(lora, prune, low_rank, distil, optimizer),
     )
     numbers = {
         "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "etp": etp, "vpp": vpp, "micro_batch": micro_batch,
@@ -166,4 +206,10 @@ def estimate(
     if len(questions) > 1:
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]
         raise InputError("one plan has one value of each setting", key=several[0], expected="a single value")
-    tell(scored_plan(questions[0], found, space, tokens=whole), form)
+    reliability = read_failures(arguments, found)
+    carbon = read_carbon(grid, carbon_intensity)
+    document = scored_plan(
+        questions[0], found, space, tokens=whole, layouts=layouts(settings), reliability=reliability, grid=carbon
+    )
+    write_ranks(document, hosts_to, ranks_to)
+    tell(document, form)

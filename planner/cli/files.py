@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from planner.decode import Format
@@ -34,26 +35,73 @@ def read_text(path: Path, suffixes: tuple[str, ...], what: str) -> str:
 
     `what` says what is wanted, for the messages.
     """
+    try:
+        return _lines(_read(path, suffixes, what).decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text", origin=str(path), expected="a UTF-8 file") from None
+
+
+def read_any(path: Path, what: str) -> str:
+    """The text of a file of whatever ending and encoding: bytes that are no text become signs of replacement.
+
+    Outputs of other programs are not the user's to mend; on Windows they are UTF-16. Raises InputError as `read_text`
+    does.
+    """
+    raw = _read(path, (), what)
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return _lines(raw.decode(encoding, "replace"))
+
+
+def _lines(text: str) -> str:
+    """The text with one sign at the end of each line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read(path: Path, suffixes: tuple[str, ...], what: str) -> bytes:
     origin = str(path)
     suffix = path.suffix.casefold()
+    endings = f", ending in {', '.join(suffixes)}" if suffixes else ""
     try:
         if not path.exists():
             raise _missing(path, what)
         if path.is_dir():
-            raise InputError("is a folder", origin=origin, expected=f"{what}, ending in {', '.join(suffixes)}")
-        if suffix not in suffixes:
-            value, expected = suffix or "no ending", f"{what}, ending in {', '.join(suffixes)}"
+            raise InputError("is a folder", origin=origin, expected=f"{what}{endings}")
+        if suffixes and suffix not in suffixes:
+            value, expected = suffix or "no ending", f"{what}{endings}"
             raise InputError("unknown file format", origin=origin, value=value, expected=expected)
         if not path.is_file():
             raise InputError("is not a file", origin=origin, expected="a regular file")
         if path.stat().st_size > _LARGEST_FILE:
             raise InputError("file is too large", origin=origin, expected=f"at most {_LARGEST_FILE:,} bytes")
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text", origin=origin, expected="a UTF-8 file") from None
+        return path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"cannot be read: {reason}", origin=origin) from None
+        raise InputError(f"cannot be read: {_reason(error)}", origin=origin) from None
+
+
+def write_file(path: Path, text: str, suffixes: tuple[str, ...] = ()) -> None:
+    """Write a file whole or not at all: beside its place first, then renamed.
+
+    Raises InputError for a wrong place, and for another ending than one of `suffixes`, where there are any.
+    """
+    origin = str(path)
+    if suffixes and path.suffix.casefold() not in suffixes:
+        value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
+        raise InputError("unknown file format", origin=origin, value=value, expected=expected)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            beside.write_text(text, "utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        expected = "a place that can be written"
+        raise InputError(f"cannot be written: {_reason(error)}", origin=origin, expected=expected) from None
+
+
+def _reason(error: Exception) -> str:
+    """Why the system refuses."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _missing(path: Path, what: str) -> InputError:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.cli.files import is_there, looks_like_path, read_file
 from planner.cli.output import warn
+from planner.cli.pools import are_presets
 from planner.errors import InputError, nearest
 from planner.units import parse_count
 
 if TYPE_CHECKING:
     from planner.cluster.accelerator import Accelerator
     from planner.cluster.cluster import Cluster
+    from planner.cluster.spec import ClusterSpec
+    from planner.workload.network import NetworkSpec
     from planner.workload.operators import Workload
     from planner.workload.spec import ModelSpec
 
@@ -35,6 +39,7 @@ TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "
 def read_model(name: str, seq_length: int | None) -> Workload:
     """A preset, a config.json (or its folder), a model file of one's own, or a bare size. Raises InputError."""
     from planner.workload.build import build_workload
+    from planner.workload.network import NetworkSpec
     from planner.workload.presets import preset, preset_names
     from planner.workload.size import describe_size, looks_like_size, spec_of_size
 
@@ -51,6 +56,13 @@ def read_model(name: str, seq_length: int | None) -> Workload:
         note = describe_size(spec)
     else:
         raise InputError("unknown model", key="MODEL", value=name, expected=_MODELS, suggestion=nearest(name, known))
+    if seq_length is not None and (isinstance(spec, NetworkSpec) or spec.vision is not None):
+        expected = "left out: its list of operators or its image says how large a sample is"
+        raise InputError(
+            f"{spec.name} has no sequence to choose", key="--seq-length", value=seq_length, expected=expected
+        )
+    if isinstance(spec, NetworkSpec):
+        return build_workload(spec)
     if seq_length is not None and spec.learned_positions and seq_length > spec.learned_positions:
         raise InputError(
             f"{spec.name} has learned positions for shorter sequences only",
@@ -64,15 +76,15 @@ def read_model(name: str, seq_length: int | None) -> Workload:
 _MODELS = "a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B"
 
 
-def _model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec, str]:
+def _model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | NetworkSpec, str]:
     """The description in a file, and what was chosen for the user in reading it."""
     from planner.workload.huggingface import parse_huggingface
-    from planner.workload.spec import parse_spec
+    from planner.workload.presets import read_spec
 
     file = path / "config.json" if path.is_dir() else path
     text, file_format = read_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
     if file_format != "json":
-        return parse_spec(text, file_format, str(file)), ""
+        return read_spec(text, file_format, str(file)), ""
     spec = parse_huggingface(text, str(file), file.absolute().parent.name or file.stem)
     if seq_length is None and spec.seq_length > _LONG:
         note = f"sequence {spec.seq_length:,} is the longest that {file.name} allows; --seq-length chooses another"
@@ -80,22 +92,38 @@ def _model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec, str]:
     return spec, ""
 
 
-def read_cluster(name: str, nodes: int | None, devices: int | None) -> Cluster:
-    """A preset or a cluster file, with the user's number of nodes or devices. Raises InputError."""
-    from planner.cluster import database
+def read_cluster(
+    name: str, nodes: int | None = None, devices: int | None = None, faults: Collection[str] = ()
+) -> Cluster:
+    """A preset or a cluster file, with the user's number of nodes or devices, and faults. Raises InputError."""
     from planner.cluster.cluster import resolve_cluster
+
+    spec, origin = read_cluster_spec(name)
+    if not faults:
+        return resolve_cluster(spec, origin, nodes=nodes, devices=devices)
+    from planner.cluster.faults import read_fault
+
+    told = tuple(read_fault(text) for text in faults)
+    return resolve_cluster(spec, origin, nodes=nodes, devices=devices, faults=told)
+
+
+def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
+    """The description of a preset or in a cluster file, and where it is from. Raises InputError."""
+    from planner.cluster import database
     from planner.cluster.spec import parse_cluster
 
     known = {one.casefold(): one for one in database.names("clusters")}
     if not name.strip():
-        expected = "a preset (`planner clusters list`) or a cluster file"
+        expected = "a preset (`planner cluster list`) or a cluster file"
         raise InputError("no cluster is named", key="--cluster", value='""', expected=expected)
+    if are_presets(name):
+        raise InputError("has two kinds of nodes", key="--cluster", value=name, expected="one kind; or ask `plan`")
     preset = known.get(name.casefold(), "")
     if preset or not (is_there(name) or looks_like_path(name)):
         spec = database.cluster_spec(preset or name)
-        return resolve_cluster(spec, f"hardware_db/clusters/{spec.name}.toml", nodes=nodes, devices=devices)
+        return spec, f"hardware_db/clusters/{spec.name}.toml"
     text, file_format = read_file(Path(name), (".toml", ".yaml", ".yml", ".json"), "a cluster file")
-    return resolve_cluster(parse_cluster(text, file_format, name), name, nodes=nodes, devices=devices)
+    return parse_cluster(text, file_format, name), name
 
 
 def read_batch(text: str, seq_length: int) -> int:

@@ -9,7 +9,7 @@ models_app = typer.Typer(help="The models that are known by name.", no_args_is_h
 
 @models_app.command("list")
 def list_models() -> None:
-    """List the presets with their sizes."""
+    """List the presets with their sizes, and the tokens of a sequence or what else a batch counts."""
     from planner.cli.output import write
     from planner.report.listing import listing
     from planner.units import format_parameters
@@ -20,7 +20,8 @@ def list_models() -> None:
     for name in preset_names():
         workload = build_workload(preset(name))
         sizes = [format_parameters(workload.parameters), format_parameters(workload.active_parameters)]
-        rows.append([name, workload.title, *sizes, str(workload.layer_count), f"{workload.seq_length:,}"])
+        length = f"{workload.seq_length:,}" if workload.has_tokens else workload.sample
+        rows.append([name, workload.title, *sizes, str(workload.layer_count), length])
     write(listing(("name", "model", "parameters", "active", "layers", "sequence"), rows, numbers_from=2))
 
 

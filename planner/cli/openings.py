@@ -29,7 +29,7 @@ OffloadOption = Annotated[
     typer.Option("--offload", help="To the host: none, optimizer, activations, weights, or joined by +."),
 ]
 OrderOption = Annotated[
-    str | None, typer.Option("--order", help="Dimensions on ranks, inside out: tp-cp-dp-pp, tp-cp-pp-dp, ...")
+    str | None, typer.Option("--order", help="Dimensions on ranks, inside out: tp-cp-dp-pp, tp-cp-pp-dp, ..., all.")
 ]
 ShardGroup = Annotated[str | None, typer.Option("--shard-group", help="Ranks that ZeRO shards over: all, 8, ...")]
 RecomputeLayers = Annotated[
@@ -52,9 +52,15 @@ def read_settings(options: dict[str, str | None]) -> dict[str, tuple[str, ...]]:
         if text is not None:
             setting = SETTINGS[name]
             key = f"--{name.replace('_', '-')}"
-            parts = [part.strip().casefold() for part in text.split(",")]
+            parts = _parts(text, setting.names)
             allowed[name] = tuple(dict.fromkeys(_value(part, key, setting.names, setting.counts) for part in parts))
     return allowed
+
+
+def _parts(text: str, names: tuple[str, ...]) -> list[str]:
+    """The values that a text lists; `all` is every name, where none is called so."""
+    parts = [part.strip().casefold() for part in text.split(",")]
+    return list(names) if parts == ["all"] and "all" not in names else parts
 
 
 def _value(text: str, key: str, names: tuple[str, ...], counts: bool) -> str:

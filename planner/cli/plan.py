@@ -9,6 +9,19 @@ from typing import Annotated
 
 import typer
 
+from planner.cli.carbon import CarbonIntensity, GridOption, Pue, read_carbon
+from planner.cli.failures import (
+    Asynchronous,
+    CheckpointBandwidth,
+    Failures,
+    MtbfDevice,
+    MtbfNode,
+    RepairTime,
+    RestartTime,
+    Shrink,
+    Spares,
+    read_failures,
+)
 from planner.cli.openings import (
     CommunicationOption,
     CpExchangeOption,
@@ -34,6 +47,7 @@ from planner.cli.question import (
     Common,
     Convention,
     Devices,
+    Faults,
     FlopsConvention,
     Form,
     Framework,
@@ -49,6 +63,8 @@ from planner.cli.question import (
     ask,
     tell,
 )
+from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
+from planner.cli.techniques import Distil, LoraOption, LowRankOption, OptimizerOption, Prune, chosen_of
 from planner.errors import InputError
 
 SAMPLES = 200
@@ -141,11 +157,18 @@ def common_of(given: Mapping[str, object]) -> Common:
         framework=None if framework is None else Framework(framework),
         launch=None if launch is None else Launch(launch),
         gradients=None,
+        faults=_texts(given["faults"]),
+        pue=_text(given.get("pue")),
+        techniques=chosen_of(given),
     )
 
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def plan(
@@ -206,6 +229,26 @@ def plan(
     shard_group: ShardGroup = None,
     recompute_layers: RecomputeLayers = None,
     space_file: SpaceFile = None,
+    faults: Faults = None,
+    hosts_to: HostfileOption = None,
+    ranks_to: RankfileOption = None,
+    failures: Failures = True,
+    mtbf_device: MtbfDevice = None,
+    mtbf_node: MtbfNode = None,
+    checkpoint_bandwidth: CheckpointBandwidth = None,
+    restart_time: RestartTime = None,
+    repair_time: RepairTime = None,
+    spares: Spares = None,
+    async_checkpoint: Asynchronous = None,
+    shrink: Shrink = False,
+    grid: GridOption = None,
+    carbon_intensity: CarbonIntensity = None,
+    pue: Pue = None,
+    lora: LoraOption = None,
+    prune: Prune = None,
+    low_rank: LowRankOption = None,
+    distil: Distil = None,
+    optimizer: OptimizerOption = None,
 ) -> None:
     """Find the best way to train MODEL on a cluster.
 
@@ -216,10 +259,19 @@ def plan(
       plan path/to/config.json --cluster cluster.toml --global-batch 512 --format json
       plan 13B --cluster dgx-a100 --nodes 4 --global-batch 512 --uncertainty
       plan 70B --cluster dgx-a100 --nodes 16 --global-batch 512 --offload none,optimizer --schedule 1f1b,zero-bubble
+      plan llama-3-70b --cluster dgx-h100:32+dgx-a100:32 --global-batch 1024
     """
     given = dict(locals())
     from planner.cli.inputs import read_number, read_tokens
-    from planner.cli.output import warn
+    from planner.cli.output import warn, write
+    from planner.cli.pools import plan_pools, read_pools
+
+    pins = read_pins(given)
+    whole = read_tokens(tokens)
+    pools = read_pools(cluster)
+    if pools is not None:
+        write(plan_pools(pools, common_of(given), pins, given, whole))
+        return
     from planner.cost.strategies import FULL
     from planner.search.answer import best_plans
     from planner.search.fault import unusable
@@ -227,14 +279,14 @@ def plan(
     from planner.search.search import Wanted
     from planner.search.settings import check_settings, combinations
 
-    pins = read_pins(given)
-    whole = read_tokens(tokens)
     samples = read_number(uncertainty, "--uncertainty", minimum=2, maximum=_MOST_SAMPLES)
     if samples is not None and pareto is not None:
         raise InputError("is told of one first plan", key="--uncertainty", expected="--objective, not --pareto")
     if diverse and pareto is not None:
         raise InputError("a front is told as it is", key="--diverse, --pareto", expected="one of the two")
     batches, found, space = ask(common_of(given), pins.allowed)
+    reliability = read_failures(given, found)
+    carbon = read_carbon(grid, carbon_intensity)
     objectives = read_objectives(objective, pareto, critical_batch, batches=len(batches), run=whole)
     check_known(objectives, batches[0])
     check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
@@ -244,7 +296,18 @@ def plan(
     for sentence in idle_objectives(objectives, len(batches)):
         warn(sentence)
     wanted = Wanted(objectives, top or (None if pareto else 5), diverse)
-    document = best_plans(questions, found, space, wanted, tokens=whole, samples=samples)
+    document = best_plans(
+        questions,
+        found,
+        space,
+        wanted,
+        tokens=whole,
+        samples=samples,
+        layouts=layouts(pins.settings),
+        reliability=reliability,
+        grid=carbon,
+    )
     for sentence in unusable(batches[0], space, pins.listed):
         warn(sentence)
+    write_ranks(document, hosts_to, ranks_to)
     tell(document, form)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.carbon import with_pue
+from planner.cli.techniques import NOTHING, Chosen, applied
+
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
@@ -45,6 +48,7 @@ class Framework(StrEnum):
     FSDP2 = "fsdp2"
     FSDP = "fsdp"
     DEEPSPEED = "deepspeed"
+    DDP = "ddp"
     MAXTEXT = "maxtext"
 
 
@@ -68,10 +72,19 @@ Model = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Preset, config.json or its folder, model TOML, or a size (70B)."),
 ]
-ClusterName = Annotated[str, typer.Option("--cluster", "-c", help="Preset (`planner clusters list`) or file.")]
+ClusterName = Annotated[str, typer.Option("--cluster", "-c", help="Preset (`planner cluster list`) or file.")]
 Nodes = Annotated[str | None, typer.Option("--nodes", metavar="INTEGER", help="Number of nodes.")]
 Devices = Annotated[
     str | None, typer.Option("--devices", metavar="INTEGER", help="Number of devices, instead of --nodes.")
+]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="PART[=RATE]",
+        help="A host (node-3), card (node-3:2) or link ('node-3 - leaf-0') that is gone, or has so much left (=0.5). "
+        "May be given several times.",
+    ),
 ]
 Batch = Annotated[
     str,
@@ -93,7 +106,9 @@ FlopsConvention = Annotated[
 ]
 FrameworkName = Annotated[
     Framework | None,
-    typer.Option("--framework", case_sensitive=False, help="The trainer; else Megatron, on TPUs maxtext."),
+    typer.Option(
+        "--framework", case_sensitive=False, help="The trainer; else Megatron, for images ddp, on TPUs maxtext."
+    ),
 ]
 LaunchMode = Annotated[
     Launch | None,
@@ -125,6 +140,9 @@ class Common:
     framework: Framework | None
     launch: Launch | None
     gradients: Gradients | None
+    faults: tuple[str, ...] = ()
+    pue: str | None = None
+    techniques: Chosen = NOTHING
 
 
 def ask(
@@ -140,7 +158,7 @@ def ask(
 
     nodes, devices = read_number(common.nodes, "--nodes"), read_number(common.devices, "--devices")
     workload = read_model(common.model, read_length(common.seq_length))
-    cluster = read_cluster(common.cluster, nodes, devices)
+    cluster = with_pue(read_cluster(common.cluster, nodes, devices, common.faults), common.pue)
     batches = read_batches(common.global_batch, workload.seq_length)
     bound = training(
         workload,
@@ -153,6 +171,7 @@ def ask(
         launch=common.launch.value if common.launch else None,
         gradients=common.gradients.value if common.gradients else None,
     )
+    bound = applied(bound, common.techniques)
     given = {name: values for name, values in allowed.items() if values is not None}
     if not workload.experts and "etp" in assumed:
         given["etp"] = (1,)

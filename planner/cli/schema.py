@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, cast
 
 import typer
 
@@ -14,21 +16,35 @@ class Document(StrEnum):
     PLAN = "plan"
     WHAT_IF = "what-if"
     VALIDATE = "validate"
+    HARDWARE = "hardware"
+    MIXED = "mixed"
+    SIZE = "size"
+    COMPARE = "compare"
+
+
+_MODULES = {
+    Document.PLAN: "planner.search.document",
+    Document.WHAT_IF: "planner.search.whatif_document",
+    Document.VALIDATE: "planner.validation.document",
+    Document.HARDWARE: "planner.report.hardware_document",
+    Document.MIXED: "planner.search.mixed_document",
+    Document.SIZE: "planner.search.size_document",
+    Document.COMPARE: "planner.search.compare_document",
+}
+"""Where each document's `json_schema` is."""
 
 
 def schema(
     document: Annotated[
-        Document, typer.Argument(help="Whose: plan (and estimate), what-if, validate.")
+        Document,
+        typer.Argument(
+            help="Whose: plan (and estimate), what-if, validate, hardware, size, compare, mixed (two kinds)."
+        ),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""
     from planner.cli.output import write
     from planner.report.machine import to_json
 
-    if document is Document.WHAT_IF:
-        from planner.search.whatif_document import json_schema
-    elif document is Document.VALIDATE:
-        from planner.validation.document import json_schema
-    else:
-        from planner.search.document import json_schema
+    json_schema = cast(Callable[[], dict[str, object]], import_module(_MODULES[document]).json_schema)
     write(to_json(json_schema()))

@@ -44,6 +44,7 @@ from planner.cli.question import (
     Common,
     Convention,
     Devices,
+    Faults,
     FlopsConvention,
     Form,
     FrameworkName,
@@ -108,6 +109,7 @@ def what_if(
     shard_group: ShardGroup = None,
     recompute_layers: RecomputeLayers = None,
     space_file: SpaceFile = None,
+    faults: Faults = None,
 ) -> None:
     """Plan MODEL again with things changed.
 

@@ -14,11 +14,18 @@ Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "mxf
 
 
 class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Device memory. A figure that nobody publishes is absent."""
+    """Device memory. A figure that nobody publishes is absent.
+
+    `bus_bits`: width of the bus in bits. `data_rate`: what one of its pins carries, as 6.4Gb/s. Their product is
+    the most that `bandwidth` can be.
+    """
 
     capacity: Figure | None = None
     bandwidth: Figure | None = None
     on_chip: Figure | None = None
+    type: str = ""
+    bus_bits: Figure | None = None
+    data_rate: Figure | None = None
 
 
 class LinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,7 +48,7 @@ class PriceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     cloud: str
     usd_per_hour: Figure
     date: str
-    """Year and month, as 2025-06."""
+    """Year and month, as 2025-06; the year alone where the source tells no more."""
 
 
 class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,6 +62,7 @@ class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     place: Literal["data-centre", "edge", "mobile"] = "data-centre"
     year: int | None = None
     can_train: bool = True
+    why_not_train: str = ""
     frameworks: tuple[str, ...] = ()
     clouds: tuple[str, ...] = ()
     peak_flops: dict[Precision, Figure] = {}
@@ -95,8 +103,9 @@ class Accelerator:
 def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
     """The file's figures as SI numbers. Raises InputError naming origin and key."""
     if not spec.can_train:
+        why = f": {spec.why_not_train}" if spec.why_not_train else ""
         raise InputError(
-            f"{spec.name} cannot train", origin=origin, key="can_train", expected="a part that can train"
+            f"{spec.name} cannot train{why}", origin=origin, key="can_train", expected="a part that can train"
         )
     if not spec.peak_flops:
         raise InputError("no peak is given", origin=origin, key="peak_flops", expected="at least one precision")

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from planner.cluster import database
 from planner.cluster.accelerator import Accelerator, resolve_accelerator
 from planner.cluster.figures import number, positive
-from planner.cluster.spec import ClusterSpec, HostSpec, LevelSpec, NodeSpec
+from planner.cluster.power import rated_overhead, read_pue
+from planner.cluster.reliability import Assumption, ReliabilitySpec, StorageSpec, check_reliability
+from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, LevelSpec, NicSpec, NodeSpec
 from planner.errors import InputError
+
+if TYPE_CHECKING:
+    from planner.cluster.wiring import Wiring
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """How a torus is laid out: `shape`, devices along each axis of a whole one (empty: as cubic as `dims` axes can
+    be); `wrap`, which axes are closed to rings; `wrap_multiple`: only where their length is a multiple of this.
+    """
+
+    dims: int
+    shape: tuple[int, ...]
+    wrap: tuple[bool, ...]
+    wrap_multiple: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +44,8 @@ class Level:
     devices: int
     bandwidth_bytes_per_s: float
     latency_s: float
-    dims: int = 0
+    axes: Axes | None = None
+    """Of a torus."""
     through_nic: bool = False
     in_network: bool = False
 
@@ -40,6 +60,14 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Cards:
+    """Network cards of one node: how many, and the latency of going through one."""
+
+    count: int
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """What a run is given: `nodes` nodes of `devices_per_node` accelerators, and the fabric's levels."""
 
@@ -51,6 +79,16 @@ class Cluster:
     levels: tuple[Level, ...]
     host: Host | None = None
     """None where the node's file does not say all of it."""
+    cards: Cards | None = None
+    wiring: Wiring | None = None
+    """None for a regular cluster: its levels say all."""
+    reliability: ReliabilitySpec | None = None
+    storage: StorageSpec | None = None
+    """What the cluster's file says of failures and checkpoints, if anything."""
+    node_overhead_w: float | None = None
+    """What a node may draw beside its devices, where its file tells."""
+    pue: Assumption | None = None
+    """Power usage effectiveness, where it is told."""
 
     @property
     def devices(self) -> int:
@@ -58,34 +96,85 @@ class Cluster:
         return self.nodes * self.devices_per_node
 
 
+def joined_devices(cluster: Cluster) -> tuple[int, ...]:
+    """Ranks that are put below one part of each level: spread evenly over the fewest parts.
+
+    A job of 256 devices on racks of 72 takes 64 of each, so that its groups do not straddle racks.
+    """
+    found: list[int] = []
+    below = 1
+    for level in cluster.levels:
+        capacity = level.devices or cluster.devices
+        even, rest = divmod(cluster.devices, -(-cluster.devices // capacity))
+        below = even if rest == 0 and even % below == 0 else min(capacity, cluster.devices)
+        found.append(below)
+    return tuple(found)
+
+
 def resolve_cluster(
-    spec: ClusterSpec, origin: str, *, nodes: int | None = None, devices: int | None = None
+    spec: ClusterSpec,
+    origin: str,
+    *,
+    nodes: int | None = None,
+    devices: int | None = None,
+    faults: tuple[FaultSpec, ...] = (),
 ) -> Cluster:
     """The cluster of `spec` with `nodes` nodes, or as many as hold `devices` (the file's count if neither).
 
-    Fewer devices than one node's make a single, partly used node. Raises InputError for figures that make
-    no sense, for both counts at once, and for more nodes than the cluster can have.
+    Fewer devices than one node's make a single, partly used node. `faults` are beside the file's own; with any, a
+    regular cluster is written out host by host. Raises InputError for figures that make no sense, for both counts at
+    once, for more nodes than the cluster can have, and for a fault of a part that it does not have.
     """
+    if spec.pools:
+        raise InputError("has two kinds of nodes", origin=origin, key="pools", expected="one kind; or ask `plan`")
+    if spec.hosts or spec.faults or faults:
+        from planner.cluster.irregular import irregular_cluster
+
+        found = irregular_cluster(spec, origin, faults, nodes=nodes, devices=devices)
+    else:
+        found = regular_cluster(spec, origin, nodes=nodes, devices=devices)
+    check_reliability(spec.reliability, spec.storage, origin)
+    pue = None if spec.pue is None else read_pue(spec.pue, origin, "pue", "the cluster's file")
+    return replace(found, reliability=spec.reliability, storage=spec.storage, pue=pue)
+
+
+def regular_cluster(
+    spec: ClusterSpec, origin: str, *, nodes: int | None = None, devices: int | None = None
+) -> Cluster:
+    """The cluster that the levels of `spec` tell, without its faults. Raises InputError as `resolve_cluster`."""
     if spec.node is None or spec.nodes is None:
         key = "node" if spec.node is None else "nodes"
         raise InputError("is missing", origin=origin, key=key, expected="which node, and how many")
     node = spec.node if isinstance(spec.node, NodeSpec) else database.node_spec(spec.node, origin=origin)
-    accelerator = node.accelerator
-    if isinstance(accelerator, str):
-        accelerator = database.accelerator_spec(accelerator, origin=origin, key="node.accelerator")
     count, per_node = _counts(spec, node, nodes, devices)
+    part = node_accelerator(node, origin)
     return Cluster(
         name=spec.name,
         title=spec.title or spec.name,
-        accelerator=resolve_accelerator(accelerator, origin),
+        accelerator=part,
         nodes=count,
         devices_per_node=per_node,
-        levels=_levels(spec, node, accelerator.architecture, per_node, count, origin),
-        host=_host(node.host, origin),
+        levels=_levels(spec, node, part.architecture, per_node, count, origin),
+        host=node_host(node.host, origin),
+        cards=_cards(node.nic, origin),
+        node_overhead_w=rated_overhead(node, part, origin),
     )
 
 
-def _host(host: HostSpec | None, origin: str) -> Host | None:
+def _cards(nic: NicSpec | None, origin: str) -> Cards | None:
+    return None if nic is None else Cards(nic.count, number(nic.latency, "s", origin=origin, key="node.nic.latency"))
+
+
+def node_accelerator(node: NodeSpec, origin: str) -> Accelerator:
+    """The accelerator of a node. Raises InputError."""
+    part = node.accelerator
+    if isinstance(part, str):
+        part = database.accelerator_spec(part, origin=origin, key="node.accelerator")
+    return resolve_accelerator(part, origin)
+
+
+def node_host(host: HostSpec | None, origin: str) -> Host | None:
+    """A node's processors; None where its file does not say all of it. Raises InputError."""
     if host is None or host.bandwidth is None or host.link is None:
         return None
     return Host(
@@ -135,7 +224,7 @@ def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int |
     return count, per_node
 
 
-def _adds(told: bool | None, topology: str, architecture: str) -> bool:
+def switches_add(told: bool | None, topology: str, architecture: str) -> bool:
     """Whether a level's switches add: NVSwitches of the third generation on do, those of Hopper (NVLink SHARP)."""
     return topology == "nvswitch" and architecture.startswith(("hopper", "blackwell")) if told is None else told
 
@@ -148,9 +237,10 @@ def _levels(
     bandwidth = positive(link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
     latency = number(link.latency, "s", origin=origin, key="node.link.latency")
     # a torus goes on beyond the node: its axes are those of the fabric's first level
-    dims = spec.fabric[0].dims if spec.fabric and link.topology == spec.fabric[0].topology == "torus" else 0
-    adds = _adds(link.in_network, link.topology, architecture)
-    levels = [Level("node", link.topology, per_node, bandwidth, latency, dims, in_network=adds)]
+    goes_on = link.topology == "torus" and spec.fabric and spec.fabric[0].topology == "torus"
+    axes = _axes(spec.fabric[0], per_node, origin, "fabric[0]") if goes_on else None
+    adds = switches_add(link.in_network, link.topology, architecture)
+    levels = [Level("node", link.topology, per_node, bandwidth, latency, axes, in_network=adds)]
     if nodes == 1:
         return tuple(levels)
     outside = nic_share = 0.0
@@ -183,9 +273,32 @@ def _levels(
             expected = f"more than the level below ({levels[-1].devices // per_node})"
             raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
         through_nic = level.bandwidth is None
-        dims = level.dims if level.topology == "torus" else 0
-        adds = _adds(level.in_network, "" if through_nic else level.topology, architecture)
-        levels.append(Level(level.name, level.topology, joined, share, step, dims, through_nic, adds))
+        axes = _axes(level, per_node, origin, key)
+        inside = any(one.through_nic for one in levels)
+        if level.topology == "dragonfly+" and not (inside and through_nic and index == len(fabric) - 1):
+            expected = "the last level, above one whose nodes are a group"
+            raise InputError(
+                "out of place", origin=origin, key=f"{key}.topology", value="dragonfly+", expected=expected
+            )
+        adds = switches_add(level.in_network, "" if through_nic else level.topology, architecture)
+        levels.append(Level(level.name, level.topology, joined, share, step, axes, through_nic, adds))
         if joined == 0 or joined >= nodes * per_node:
             break
     return tuple(levels)
+
+
+def _axes(level: LevelSpec, per_node: int, origin: str, key: str) -> Axes | None:
+    """A torus's axes; None for other levels. Raises InputError where shape and number of nodes do not agree."""
+    if level.topology != "torus":
+        return None
+    shape = level.shape or ()
+    dims = len(shape) or level.dims
+    wrap = level.wrap if isinstance(level.wrap, tuple) else (level.wrap,) * dims
+    if len(wrap) != dims:
+        expected = f"yes or no, or one for each of {dims} axes"
+        raise InputError("not one an axis", origin=origin, key=f"{key}.wrap", value=list(wrap), expected=expected)
+    whole = math.prod(shape)
+    if shape and whole != (level.nodes or whole // per_node) * per_node:
+        expected = f"as many devices as {level.nodes or 'whole'} nodes of {per_node} have"
+        raise InputError("not the nodes", origin=origin, key=f"{key}.shape", value=list(shape), expected=expected)
+    return Axes(dims, shape, wrap, level.wrap_multiple)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.spec import ClusterSpec, NodeSpec
@@ -18,6 +19,9 @@ Folder = Literal[
     "calibration/architectures",
     "calibration/frameworks",
     "collectives",
+    "reliability",
+    "power",
+    "grids",
 ]
 T = TypeVar("T")
 
@@ -31,7 +35,12 @@ def database_path() -> Path:
 
 def names(folder: Folder) -> list[str]:
     """Names of all entries of one folder, sorted."""
-    return sorted(path.stem for path in (database_path() / folder).glob("*.toml"))
+    return list(_names(folder))
+
+
+@cache
+def _names(folder: Folder) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in (database_path() / folder).glob("*.toml")))
 
 
 def accelerator_spec(name: str, *, origin: str = "", key: str = "accelerator") -> AcceleratorSpec:
@@ -54,5 +63,12 @@ def load(folder: Folder, name: str, into: type[T], what: str, origin: str, key: 
     known = names(folder)
     if name not in known:
         raise unknown_name(what, name, known, origin=origin, key=key)
-    path = database_path() / folder / f"{name}.toml"
-    return decode(path.read_text("utf-8"), "toml", into, f"hardware_db/{folder}/{name}.toml")
+    place = (folder, name)
+    if place not in _READ:
+        path = database_path() / folder / f"{name}.toml"
+        _READ[place] = decode(path.read_text("utf-8"), "toml", into, f"hardware_db/{folder}/{name}.toml")
+    return cast(T, _READ[place])
+
+
+_READ: dict[tuple[Folder, str], object] = {}
+"""Files that were read, each once: their values are frozen."""

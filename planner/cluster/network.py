@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.cluster import Cluster
+from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.graph import build_graph, way_up
+from planner.cluster.torus import Torus, torus_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -37,8 +38,8 @@ class Network:
     latency_s: Floats
     through_nic: NDArray[np.bool_]
     torus_axes: tuple[Floats, ...]
-    in_network: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
-    architecture: str = ""
+    in_network: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_), kw_only=True)
+    architecture: str = field(default="", kw_only=True)
 
     @property
     def reduces(self) -> NDArray[np.bool_]:
@@ -82,49 +83,37 @@ class Network:
 def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficiency: float = 1.0) -> Network:
     """The tiers of a cluster's graph; the efficiencies are what collectives reach of the rated bandwidth."""
     graph = build_graph(cluster)
-    joined: list[int] = []
+    joined = joined_devices(cluster)
     rates: list[float] = []
     latencies: list[float] = []
-    below = 1
     for level in cluster.levels:
         bandwidth, latency = way_up(graph, level.name)
-        below = _used(cluster.devices, level.devices or cluster.devices, below)
-        joined.append(below)
         rates.append(bandwidth * (nic_efficiency if level.through_nic else link_efficiency))
         latencies.append(latency)
-    return Network(
+    network = Network(
         joined=np.array(joined, dtype=np.int64),
         bandwidth_bytes_per_s=np.array(rates),
         latency_s=np.array(latencies),
         through_nic=np.array([level.through_nic for level in cluster.levels]),
-        torus_axes=_axes_of_tiers(cluster, joined),
+        torus_axes=_axes_of_tiers(cluster),
         in_network=np.array([level.in_network for level in cluster.levels]),
         architecture=cluster.accelerator.architecture,
     )
+    if cluster.wiring is None or cluster.nodes == 1:
+        return network
+    from planner.cluster.irregular import routed_network
+
+    return routed_network(cluster, network)
 
 
-def _used(devices: int, capacity: int, below: int) -> int:
-    """Ranks put below one part that could take `capacity`: spread evenly over the fewest parts.
-
-    A job of 256 devices on racks of 72 takes 64 of each, so that its groups do not straddle racks.
-    """
-    parts = -(-devices // capacity)
-    even = devices // parts
-    return even if devices % parts == 0 and even % below == 0 else min(capacity, devices)
-
-
-def _axes_of_tiers(cluster: Cluster, joined: list[int]) -> tuple[Floats, ...]:
+def _axes_of_tiers(cluster: Cluster) -> tuple[Floats, ...]:
     """Each tier's torus axes: those of the whole torus, since a part of it has no wiring of its own."""
-    tori = [(size, level.dims) for size, level in zip(joined, cluster.levels, strict=True) if level.dims]
-    axes = _torus_axes(*tori[-1]) if tori else np.zeros((0, 2))
-    return tuple(axes if level.dims else np.zeros((0, 2)) for level in cluster.levels)
+    torus = torus_of(cluster)
+    axes = np.zeros((0, 2)) if torus is None else _torus_axes(torus)
+    return tuple(np.zeros((0, 2)) if level.axes is None else axes for level in cluster.levels)
 
 
-def _torus_axes(devices: int, dims: int) -> Floats:
-    """Strides at which each axis of a near-cubic torus begins and ends, shape [dims, 2]."""
-    bounds, size = [], 1
-    for left in range(dims, 0, -1):
-        side = max(1, round((devices / size) ** (1 / left)))
-        bounds.append((float(size), float(size * side) if left > 1 else float(devices)))
-        size *= side
-    return np.array(bounds)
+def _torus_axes(torus: Torus) -> Floats:
+    """Strides at which each axis of a torus begins and ends, shape [axes, 2]."""
+    ends = np.cumprod(torus.shape)
+    return np.stack([ends / torus.shape, ends], axis=1).astype(np.float64)

@@ -12,11 +12,12 @@ import msgspec
 
 from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.figures import Figure, Source, check_figures
+from planner.cluster.reliability import ReliabilitySpec, StorageSpec
 from planner.decode import Format, decode
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=16_777_216)]
 NodeTopology = Literal["nvswitch", "fully-connected", "hybrid-cube-mesh", "torus", "pcie"]
-LevelTopology = Literal["rail", "fat-tree", "nvswitch", "torus"]
+LevelTopology = Literal["rail", "fat-tree", "dragonfly+", "nvswitch", "torus"]
 
 
 class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,7 +67,11 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One level of the fabric: `nodes` joined by one group of switches; None joins all."""
+    """One level of the fabric: `nodes` joined by one group of switches; None joins all.
+
+    A `dragonfly+` joins the groups of the level inside it, each directly with each other one; `oversubscription` is
+    then what the links between groups lack.
+    """
 
     name: str
     topology: LevelTopology = "fat-tree"
@@ -76,7 +81,13 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     bandwidth: Figure | None = None
     """Per device, one direction; for a level that does not go through the node's network cards."""
     dims: Annotated[int, msgspec.Meta(ge=1, le=6)] = 3
-    """Axes of a torus."""
+    """Axes of a torus, where its shape is not told."""
+    shape: tuple[Count, ...] | None = None
+    """Devices along each axis of a whole torus. Fewer get the most cubic part of it."""
+    wrap: bool | tuple[bool, ...] = True
+    """Whether a torus's axes are closed to rings: all, or each."""
+    wrap_multiple: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """An axis is closed only where its length is a multiple of this, as TPU slices are; 0: whatever its length."""
     in_network: bool | None = None
     """Whether its switches add up what passes through them (SHARP). None: where it is of NVSwitches, as those of the
     accelerator's generation do; of others, no."""
@@ -148,6 +159,8 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     links: tuple[CableSpec, ...] = ()
     faults: tuple[FaultSpec, ...] = ()
     pools: tuple[PoolSpec, ...] = ()
+    reliability: ReliabilitySpec | None = None
+    storage: StorageSpec | None = None
     sources: dict[str, Source] = {}
 
 

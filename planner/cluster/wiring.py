@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wiring:
     """Vertices are the hosts, then the switches; a link joins two of them.
 
@@ -44,3 +44,8 @@ class Wiring:
     def vertices(self) -> tuple[str, ...]:
         """Names of hosts and switches, as `ends` counts them."""
         return self.hosts + self.switches
+
+    @property
+    def in_rack(self) -> Bools:
+        """Which links lead into a scale-up switch that several hosts share; shape [links]."""
+        return self.scale_up & (self.ends >= len(self.hosts)).any(axis=1)

@@ -23,9 +23,6 @@ Floats = NDArray[np.float64]
 _BLOCK = 128
 _MERGED_BYTES = 12.0
 """Of one value of the attention's output for each further step of the ring: 32-bit sum read and written."""
-_SCORE_TRAFFIC = {"forward": 10.0, "backward": 16.0}
-"""Bytes that unfused attention moves for one query-key pair of one head (16-bit scores written, read and
-written by the softmax and by dropout, read by the product with V; about twice that backward)."""
 
 
 @dataclass(frozen=True)
@@ -98,28 +95,34 @@ def gemm_seconds(
     training: Training, m: Floats, n: Floats, k: Floats, *, rate: float, count: Floats | float = 1.0
 ) -> Floats:
     """`count` multiplies of m x k by k x n in one launch, at `rate` FLOP/s when large."""
-    fitted = training.calibration
-    r, d = fitted.gemm_half_rows, fitted.gemm_half_depth
+    compute = multiply_seconds(training, m, n, k, rate=rate)
+    moved = training.value_bytes * (m * k + k * n + m * n) / memory_rate(training)
+    return count * np.maximum(compute, moved) + training.calibration.kernel_launch_s
+
+
+def multiply_seconds(training: Training, m: Floats, n: Floats, k: Floats, *, rate: float) -> Floats:
+    """The multiply's arithmetic alone."""
+    r, d = training.calibration.gemm_half_rows, training.calibration.gemm_half_depth
     # 2mnk / (rate * m/(m + r) * ...): each saturating factor m/(m + r) leaves m + r
-    compute = 2.0 * (m + r) * (n + r) * (k + d) / rate
-    moved = training.value_bytes * (m * k + k * n + m * n) / _memory_rate(training)
-    return count * np.maximum(compute, moved) + fitted.kernel_launch_s
+    seconds: Floats = 2.0 * (m + r) * (n + r) * (k + d) / rate
+    return seconds
 
 
 def _quantised(training: Training, elements: Floats, full_precision: bool) -> Floats:
     """Seconds to cast an operand of a narrow multiply: 2 bytes read, 1 written, and its transpose written."""
     if in_16_bit(training, full_precision):
         return np.zeros_like(elements)
-    return 4.0 * elements / _memory_rate(training)
+    return 4.0 * elements / memory_rate(training)
 
 
-def _memory_rate(training: Training) -> float:
+def memory_rate(training: Training) -> float:
+    """Bytes a second that kernels reach of the device's memory."""
     return training.accelerator.memory_bandwidth_bytes_per_s * training.calibration.memory_efficiency
 
 
 def linear(training: Training, op: Linear, shard: Shard) -> Passes:
     """A dense multiply; its backward pass is two of the same size (gradient of input and of weight)."""
-    m = shard.tokens if op.shard != "none" else shard.tokens / shard.sequence_cut
+    m = op.rows * (shard.tokens if op.shard != "none" else shard.tokens / shard.sequence_cut)
     k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
     n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
     if op.kv_outputs:
@@ -157,11 +160,12 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
     through memory.
     """
     fitted = training.calibration
-    length = float(training.workload.seq_length)
+    length = float(op.length or training.workload.seq_length)
+    tokens = shard.tokens * (op.length or 1)
     peak = _peak_16_bit(training) * _sustained(training)
     # a window is computed in whole blocks of keys
     window = min(op.window + _BLOCK if op.window else length, length)
-    pairs = shard.tokens * window / shard.tp
+    pairs = tokens * window / shard.tp
     flops = op.flops_per_pair() * pairs
     if training.attention == "flash":
         half = 0.5 if op.causal and window == length else 1.0
@@ -170,15 +174,15 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
             half * flops / (peak * fitted.attention_forward_efficiency) + softmax + fitted.kernel_launch_s,
             2.5 * half * flops / (peak * fitted.attention_backward_efficiency) + softmax + 2 * fitted.kernel_launch_s,
         )
-    pairs = shard.tokens * length / shard.tp
+    pairs = tokens * length / shard.tp
     flops = op.flops_per_pair() * pairs
     # per head the two products are length x dim x length: the GEMM curve at these sizes, without edge loss
     product = flops / gemm_rate(training, full_precision=True) * (op.qk_dim + fitted.gemm_half_depth) / op.qk_dim
-    traffic = op.heads * pairs * (training.value_bytes / 2.0) / _memory_rate(training)
+    traffic = op.heads * pairs * (training.value_bytes / 2.0) / memory_rate(training)
     launches = 5 * fitted.kernel_launch_s
     return _unweighted(
-        product + traffic * _SCORE_TRAFFIC["forward"] + launches,
-        2 * product + traffic * _SCORE_TRAFFIC["backward"] + 2 * launches,
+        product + traffic * training.framework.scores[0] + launches,
+        2 * product + traffic * training.framework.scores[1] + 2 * launches,
     )
 
 
@@ -187,12 +191,12 @@ def merging_seconds(training: Training, op: Operator, shard: Shard, cp: NDArray[
     if not isinstance(op, AttentionCore):
         return np.zeros_like(shard.tokens)
     moved = _MERGED_BYTES * shard.tokens * op.heads * op.v_dim / shard.tp
-    return 2.0 * (cp - 1) * (moved / _memory_rate(training) + training.calibration.kernel_launch_s)
+    return 2.0 * (cp - 1) * (moved / memory_rate(training) + training.calibration.kernel_launch_s)
 
 
 def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:
     """Bound by memory: the backward pass moves the gradient beside what the forward pass moved."""
-    if op.traffic_bytes == 0:
+    if op.traffic_bytes == 0 or (op.beside_convolution and _fuses_neighbours(training)):
         return _unweighted(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
     cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
     unfused = (op.composite and training.launch == "eager") or (op.unfused and not training.framework.fuses_experts)
@@ -200,14 +204,19 @@ def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:
     if op.domain == "expert":
         passes *= training.calibration.routing_traffic
     moved = op.rows * shard.tokens * op.traffic_bytes * (training.value_bytes / 2.0) / cut
-    seconds = passes * moved / _memory_rate(training)
+    seconds = passes * moved / memory_rate(training)
     launch = training.calibration.kernel_launch_s
     return _unweighted(seconds + launch, 1.5 * seconds + launch)
 
 
+def _fuses_neighbours(training: Training) -> bool:
+    """Whether what stands beside a convolution is computed in it: by XLA on TPUs, not by the libraries of GPUs."""
+    return training.framework.fuses_neighbours and training.accelerator.architecture.startswith("tpu")
+
+
 def loss(training: Training, op: Loss, shard: Shard) -> Passes:
     """Bound by memory: what the loss holds of each logit is written and read once, and again backward."""
-    moved = 2.0 * training.framework.loss * op.vocab_size * shard.tokens / shard.tp
-    seconds = moved / _memory_rate(training)
+    moved = 2.0 * training.framework.loss * op.vocab_size * op.rows * shard.tokens / shard.tp
+    seconds = moved / memory_rate(training)
     launch = training.calibration.kernel_launch_s
     return _unweighted(seconds + launch, 0.5 * seconds + launch)

@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.collectives import all_gather, all_reduce, reduce_scatter
+from planner.cost.compute import gemm_rate
 from planner.cost.distinct import distinct
 from planner.cost.parameters import Parameters, sharded_over
 from planner.cost.ranks import Group, data_group, expert_data_group
 from planner.cost.strategies import Strategies
+from planner.cost.trained import held_state, trained_share
 from planner.cost.training import Training
 
 Floats = NDArray[np.float64]
@@ -31,21 +33,25 @@ Ints = NDArray[np.int64]
 class Exchange:
     """Seconds of one collective over the fullest stage's parameters, shape [plans].
 
+    `regather`: of the weights that the optimizer changed.
     `replicas`: the all-reduce of scattered gradients between sharding groups, zero where there is one.
     """
 
     reduce: Floats
     scatter: Floats
     gather: Floats
+    regather: Floats
     replicas: Floats
 
 
 def _exchange(training: Training, s: Strategies, dense: Floats, expert: Floats) -> Exchange:
     """All collectives; dense and experts one after the other."""
-    network, order = training.network, training.order
-    reduce = scatter = gather = replicas = np.zeros(len(s))
+    network, order, held = training.network, training.order, held_state(training)
+    # what the optimizer changed is gathered once a step, under ZeRO 3 all weights before each pass
+    changed = trained_share(training) * training.framework.weight
+    reduce = scatter = gather = regather = replicas = np.zeros(len(s))
     for parameters, group in ((dense, data_group(order, s)), (expert, expert_data_group(order, s))):
-        gradients, weights = parameters * training.framework.reduced, parameters * training.framework.weight
+        gradients, weights = parameters * held.reduced, parameters * held.weight
         there = parameters > 0
         if not there.any():
             continue
@@ -54,9 +60,11 @@ def _exchange(training: Training, s: Strategies, dense: Floats, expert: Floats) 
         reduce = reduce + np.where(there, all_reduce(network, gradients, group), 0.0)
         scatter = scatter + np.where(there, reduce_scatter(network, gradients, inner), 0.0)
         gather = gather + np.where(there, all_gather(network, weights, inner), 0.0)
+        if changed != held.weight:
+            regather = regather + np.where(there, all_gather(network, parameters * changed, inner), 0.0)
         if (outer.size > 1).any():
             replicas = replicas + np.where(there, all_reduce(network, gradients / shards, outer), 0.0)
-    return Exchange(reduce, scatter, gather, replicas)
+    return Exchange(reduce, scatter, gather, gather if changed == held.weight else regather, replicas)
 
 
 def _halves(group: Group, shards: Ints) -> tuple[Group, Group]:
@@ -90,8 +98,8 @@ def data_parallel(
     exchange = _exchange(
         training, chosen, parameters.dense[keys.first].max(axis=1), parameters.expert[keys.first].max(axis=1)
     )
-    parts = (exchange.reduce, exchange.scatter, exchange.gather, exchange.replicas)
-    reduce, scatter, gather, replicas = (part[keys.of] for part in parts)
+    parts = (exchange.reduce, exchange.scatter, exchange.gather, exchange.regather, exchange.replicas)
+    reduce, scatter, gather, regather, replicas = (part[keys.of] for part in parts)
     layers_on_stage = np.ceil(training.workload.layer_count / s.pp)
     overlap = 1.0 if training.dp_overlap else 0.0
     n, zero = micro_batches, s.zero_stage
@@ -103,7 +111,7 @@ def data_parallel(
     each_forward = np.where(zero == 3, gather, 0.0)
     each_backward = np.where(zero == 3, gather, 0.0) + np.where(zero >= 2, scatter, 0.0)
     once_backward = np.where(zero == 0, reduce, np.where(zero == 1, scatter, 0.0) + replicas)
-    once_forward = np.where((zero == 1) | (zero == 2), gather, 0.0)
+    once_forward = np.where((zero == 1) | (zero == 2), regather, 0.0)
     total = once_forward + once_backward + n * (each_forward + each_backward)
     shown = (
         exposed(once_forward, beside_forward)
@@ -134,5 +142,15 @@ def optimizer_seconds(training: Training, s: Strategies, parameters: Parameters)
     held = training.framework
     traffic = held.gradient + 2 * held.optimizer + held.weight
     rate = training.accelerator.memory_bandwidth_bytes_per_s * training.calibration.memory_efficiency
-    seconds: Floats = own_parameters(training, s, parameters) * traffic / rate
+    seconds: Floats = trained_share(training) * own_parameters(training, s, parameters) * traffic / rate
+    if training.techniques.optimizer_flops:
+        seconds = seconds + _orthogonal_seconds(training, s, parameters)
     return seconds
+
+
+def _orthogonal_seconds(training: Training, s: Strategies, parameters: Parameters) -> Floats:
+    """Arithmetic of the update beside its traffic (Muon's Newton-Schulz iterations), on whole matrices, shape
+    [plans]; what gathers a matrix that tensor parallelism cuts is not counted.
+    """
+    flops = own_parameters(training, s, parameters) * training.techniques.optimizer_flops
+    return flops / gemm_rate(training, full_precision=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.cost.layers import repeated_share
 from planner.cost.training import FlopsConvention, Training
-from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Workload
+from planner.workload.operators import AttentionCore, Convolution, ExpertLinear, Layer, Linear, Workload
 
 
 def _forward_per_token(layer: Layer, seq_length: int, convention: FlopsConvention) -> float:
@@ -12,11 +12,13 @@ def _forward_per_token(layer: Layer, seq_length: int, convention: FlopsConventio
     flops = 0.0
     for op in layer.operators:
         if isinstance(op, Linear):
-            flops += 2.0 * op.weights
+            flops += 2.0 * op.weights * op.rows
+        elif isinstance(op, Convolution):
+            flops += 2.0 * op.weights * op.places
         elif isinstance(op, ExpertLinear):
             flops += 2.0 * op.inputs * op.outputs * op.topk
         elif isinstance(op, AttentionCore):
-            flops += op.flops_per_pair() * attended(op, seq_length, convention)
+            flops += op.flops_per_pair() * (op.length or 1) * attended(op, op.length or seq_length, convention)
     return flops
 
 
@@ -29,11 +31,16 @@ def attended(op: AttentionCore, seq_length: int, convention: FlopsConvention) ->
 
 def model_flops(workload: Workload, global_batch: int, convention: FlopsConvention) -> float:
     """FLOPs of one step that the model asks for: forward, and twice that backward; no recomputation."""
+    return 3.0 * forward_flops(workload, convention) * global_batch * workload.seq_length
+
+
+def forward_flops(workload: Workload, convention: FlopsConvention) -> float:
+    """FLOPs of one token's forward pass."""
     per_token = sum(
         run.count * _forward_per_token(run.layer, workload.seq_length, convention) for run in workload.runs
     )
     per_token += _forward_per_token(workload.head, workload.seq_length, convention)
-    return 3.0 * per_token * global_batch * workload.seq_length
+    return per_token + _forward_per_token(workload.embedding, workload.seq_length, convention)
 
 
 def recomputed_flops(training: Training, convention: FlopsConvention | None = None) -> tuple[float, float, float]:

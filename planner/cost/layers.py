@@ -22,16 +22,28 @@ from planner.cost.compute import (
     loss,
     pointwise,
 )
+from planner.cost.convolution import convolution
 from planner.cost.distinct import distinct
 from planner.cost.exchanges import context_exchange, expert_exchange, tensor_collective, tensor_exchange
 from planner.cost.ranks import ORDERS, strides
 from planner.cost.strategies import Strategies
+from planner.cost.technique_time import is_adapted, teacher_seconds, with_techniques
 from planner.cost.training import Training
-from planner.workload.operators import AttentionCore, ExpertLinear, Layer, Linear, Loss, Operator, Pointwise
+from planner.workload.operators import (
+    AttentionCore,
+    Convolution,
+    ExpertLinear,
+    Layer,
+    Linear,
+    Loss,
+    Operator,
+    Pointwise,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_TAUGHT_BYTES = 6.0
 _NARROW_BYTES = {"fp8": 1.0, "mxfp8": 1.0 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
 """Of one value with its share of the block's scale (OCP Microscaling Formats v1.0; NVFP4: one byte for 16)."""
 
@@ -82,8 +94,10 @@ def layer_tables(training: Training, strategies: Strategies) -> tuple[LayerTable
     at = strides(training.order, s)
     keys = distinct(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, at["cp"], _reach(training, s, at))
     rows = s.take(keys.first)
-    tensor = tensor_collective(training, rows, _hidden_bytes(training, rows))
-    columns = [_layer_column(training, layer, rows, tensor) for layer in layer_kinds(training)]
+    layers = layer_kinds(training)
+    widths = {_width(training, layer) for layer in layers}
+    tensor = {width: tensor_collective(training, rows, width * _value_bytes(training, rows)) for width in widths}
+    columns = [_layer_column(training, layer, rows, tensor[_width(training, layer)]) for layer in layers]
     tables = {
         field.name: np.stack([column[field.name] for column in columns], axis=1) for field in fields(LayerTables)
     }
@@ -95,10 +109,14 @@ def _reach(training: Training, s: Strategies, at: dict[str, Ints]) -> Ints:
     return at["dp"] * (s.dp + 1) if training.workload.experts and training.order != ORDERS[0] else np.zeros_like(s.tp)
 
 
-def _hidden_bytes(training: Training, s: Strategies) -> Floats:
-    """One micro-batch's hidden states on the ranks that share its sequence, [keys]."""
-    tokens = s.micro_batch * (training.workload.seq_length / s.cp)
-    return tokens * training.workload.hidden_size * training.value_bytes
+def _width(training: Training, layer: Layer) -> int:
+    """Values per token that a layer is given."""
+    return layer.inputs or training.workload.hidden_size
+
+
+def _value_bytes(training: Training, s: Strategies) -> Floats:
+    """One value of every token of a micro-batch on the ranks that share its sequence, [keys]."""
+    return s.micro_batch * (training.workload.seq_length / s.cp) * training.value_bytes
 
 
 def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Floats) -> dict[str, Floats]:
@@ -115,7 +133,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Float
     column = dict.fromkeys(("forward", "backward", "weight", "again", "saved_bytes", "dropped_bytes"), zero)
     core = multiplies = Passes(zero, zero, zero)
     for op in layer.operators:
-        passes = _passes(training, op, shard)
+        passes = with_techniques(training, op, shard, _passes(training, op, shard))
         saved = _saved_bytes(training, op, shard)
         column["forward"] = column["forward"] + passes.forward
         column["backward"] = column["backward"] + passes.backward
@@ -127,6 +145,9 @@ def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Float
             core = passes
         if isinstance(op, Linear) and op.shard != "none":
             multiplies = multiplies + passes
+    if training.techniques.teacher is not None and layer in training.workload.kinds:
+        # with the backward pass, which needs it: recomputation does not repeat it
+        column["backward"] = column["backward"] + teacher_seconds(training, shard)
     # the device waits for the host where kernels are short: three passes' worth of launches for two passes
     host = _kernels(training, layer, shard) * (
         0.0 if training.launch == "graph" else training.calibration.host_launch_s
@@ -134,7 +155,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Float
     waits = Passes(np.maximum(host - column["forward"], 0.0), np.maximum(2 * host - column["backward"], 0.0), zero)
     column["forward"] = column["forward"] + waits.forward
     column["backward"] = column["backward"] + waits.backward
-    hidden_bytes = _hidden_bytes(training, s)
+    hidden_bytes = _width(training, layer) * _value_bytes(training, s)
     column["input_bytes"] = hidden_bytes / shard.sequence_cut
     column["gathered_bytes"] = np.where(shard.sequence_cut > 1, 2 * hidden_bytes, 0.0)
     if training.framework.selective == "multiplies":
@@ -153,7 +174,10 @@ def _kernels(training: Training, layer: Layer, shard: Shard) -> Floats:
     """
     count = np.zeros_like(shard.tokens)
     narrow = 0.0 if in_16_bit(training, full_precision=False) else 1.0
+    adapters = 0.0 if training.techniques.lora is None else 2.0
     for op in layer.operators:
+        if adapters and is_adapted(op):
+            count = count + adapters * (op.experts / shard.ep if isinstance(op, ExpertLinear) else 1.0)
         if isinstance(op, ExpertLinear):
             count = count + (1.0 + 0.25 * narrow) * op.experts / shard.ep
         elif isinstance(op, Linear) and not op.full_precision:
@@ -168,6 +192,8 @@ def _passes(training: Training, op: Operator, shard: Shard) -> Passes:
         return linear(training, op, shard)
     if isinstance(op, ExpertLinear):
         return expert_linear(training, op, shard)
+    if isinstance(op, Convolution):
+        return convolution(training, op, shard)
     if isinstance(op, AttentionCore):
         return attention(training, op, shard)
     if isinstance(op, Loss):
@@ -184,6 +210,8 @@ def repeated_share(training: Training, op: Operator) -> float:
         return 1.0 if training.attention == "unfused" else 0.0
     if training.attention == "unfused":
         return 0.0
+    if isinstance(op, Convolution):
+        return 0.5 if op.saves_input and training.framework.selective == "multiplies" else 0.0
     if isinstance(op, Linear):
         half = op.saves_input and training.framework.selective == "multiplies"
         return 1.0 if op.repeated else 0.5 if half else 0.0
@@ -212,10 +240,13 @@ def _kept_outputs(training: Training, layer: Layer, shard: Shard) -> Floats:
     kept = np.zeros_like(shard.tokens)
     for op in layer.operators:
         if isinstance(op, AttentionCore):
-            kept = kept + shard.tokens * op.heads * (op.v_dim * training.value_bytes + 4.0) / shard.tp
+            rows = shard.tokens * (op.length or 1)
+            kept = kept + rows * op.heads * (op.v_dim * training.value_bytes + 4.0) / shard.tp
         elif isinstance(op, Linear) and op.saves_input:
             cut = shard.tp if op.shard == "column" else shard.sequence_cut
-            kept = kept + 0.5 * shard.tokens * op.outputs * training.value_bytes / cut
+            kept = kept + 0.5 * op.rows * shard.tokens * op.outputs * training.value_bytes / cut
+        elif isinstance(op, Convolution) and op.saves_input:
+            kept = kept + 0.5 * shard.tokens * op.outputs * op.places * training.value_bytes
     return kept
 
 
@@ -224,25 +255,31 @@ def _saved_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
     if isinstance(op, Linear):
         if not op.saves_input:
             return np.zeros_like(shard.tokens)
-        size = shard.tokens * op.inputs * (training.value_bytes if op.full_precision else _input_bytes(training))
+        width = training.value_bytes if op.full_precision else _input_bytes(training)
+        size = op.rows * shard.tokens * op.inputs * width
         if op.shard == "row":
             return size / shard.tp
         gathered = training.framework.keeps_gathered and op.shard == "column"
         return size / (1.0 if gathered else shard.sequence_cut)
+    if isinstance(op, Convolution):
+        return shard.tokens * op.given * training.value_bytes if op.saves_input else np.zeros_like(shard.tokens)
     if isinstance(op, ExpertLinear):
         # rows that experts cut over tp multiply whole: the sequence gathered
         cut = shard.tp / shard.etp if op.shard == "column" else shard.tp
         return op.topk * shard.tokens * op.inputs * _input_bytes(training) / cut
     if isinstance(op, AttentionCore):
+        rows = shard.tokens * (op.length or 1)
         if training.attention == "unfused":
             # softmax's output, dropout's mask and output: in 16 bit 2 + 1 + 2 bytes a pair
-            pairs = op.heads * shard.tokens * training.workload.seq_length / shard.tp
+            pairs = op.heads * rows * (op.length or training.workload.seq_length) / shard.tp
             return (2 * training.value_bytes + 1.0) * pairs
         # the row sums of the softmax; the output where the multiply after it keeps a narrow copy of its own
         own = op.v_dim * training.value_bytes if _input_bytes(training) < training.value_bytes else 0.0
-        return shard.tokens * op.heads * (4.0 + own) / shard.tp
+        return rows * op.heads * (4.0 + own) / shard.tp
     if isinstance(op, Loss):
-        return shard.tokens * op.vocab_size * training.framework.loss / shard.tp
+        # of a teacher's logits also 16-bit ones and their 32-bit probabilities
+        taught = 0.0 if training.techniques.teacher is None else _TAUGHT_BYTES
+        return op.rows * shard.tokens * op.vocab_size * (training.framework.loss + taught) / shard.tp
     return op.rows * shard.tokens * op.saved_bytes * training.value_bytes / 2.0 / _cut(op, shard)
 
 

@@ -20,6 +20,7 @@ from planner.cost.parameters import Parameters, sharded_over
 from planner.cost.pipeline import ROUNDS, in_flight
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.strategies import FULL, Strategies
+from planner.cost.trained import WEIGHT_16BIT, held_state
 from planner.cost.training import Training
 
 Floats = NDArray[np.float64]
@@ -35,7 +36,7 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
     held = parameters.dense + parameters.expert
     shared = parameters.dense / shards + parameters.expert / of_experts
     layer = (parameters.largest_dense + parameters.largest_expert)[:, None]
-    zero, own = zero_stage[:, None], training.framework
+    zero, own = zero_stage[:, None], held_state(training)
 
     def sharded(bytes_each: float, from_stage: int, at_work: Floats | float, kept: float) -> Floats:
         """Sharded from one ZeRO stage on, with room for the parameters at work, never more than unsharded."""
@@ -52,13 +53,19 @@ def model_state(training: Training, s: Strategies, parameters: Parameters, zero_
         state["weights"] = np.minimum(own.weight * at_hand, state["weights"])
     if training.offload.optimizer:
         state["optimizer"] = np.zeros_like(state["optimizer"])
+    if training.techniques.teacher is not None:
+        teacher = WEIGHT_16BIT * training.techniques.teacher.parameters / (s.tp * s.pp)[:, None]
+        state["weights"] = state["weights"] + teacher
     return state
 
 
-def micro_batches_in_flight(training: Training, s: Strategies, p: Prepared) -> Floats:
-    """Micro-batches that each stage holds at its fullest, shape [plans, stages]."""
+def micro_batches_in_flight(training: Training, s: Strategies, p: Prepared, n: Ints | None = None) -> Floats:
+    """Micro-batches that each stage holds at its fullest, shape [plans, stages]; `n`: those of a rank's step, where
+    ranks are not all alike.
+    """
     # beyond a few rounds every round of the schedule is like the one before
-    count = np.clip(training.global_batch // (s.dp * s.micro_batch), 1, ROUNDS * s.pp)
+    whole = training.global_batch // (s.dp * s.micro_batch) if n is None else n
+    count = np.clip(whole, 1, ROUNDS * s.pp)
     keys = distinct(p.split, count)
     first = keys.first
     held = in_flight(p.stages, p.split[first], s.pp[first], s.vpp[first], count[first])
@@ -90,7 +97,8 @@ def kept_activations(
     at_work = largest(np.where(counts[:, :, :-2] > 0, restored[:, :, :-2], 0.0))
     held = 1.0 + (training.framework.fragmentation if training.launch == "eager" else 0.0)
     # the layer's input as it is received, and the next one's as it is sent; the gathered sequence and its gradient
-    buffers = 2 * tables.input_bytes[layer_row, :1] + tables.gathered_bytes[layer_row, :1]
+    at_most = [largest(table[:, :-2])[layer_row, None] for table in (tables.input_bytes, tables.gathered_bytes)]
+    buffers = 2 * at_most[0] + at_most[1]
     layers = passes * weighted(counts[:, :, :-1], kept[:, :, :-1])
     if training.offload.activations:
         # on their way out or in: the layer at work and the one before it
@@ -109,13 +117,15 @@ def recomputed_share(training: Training, s: Strategies) -> Floats:
     return np.minimum(1.0, training.recompute_layers * s.pp * s.vpp / training.workload.layer_count)
 
 
-def memory_of(training: Training, s: Strategies, prepared: Prepared | None = None) -> dict[str, Floats]:
+def memory_of(
+    training: Training, s: Strategies, prepared: Prepared | None = None, n: Ints | None = None
+) -> dict[str, Floats]:
     """Bytes by kind on the fullest device of each plan, each of shape [plans]; keys are KINDS. They add up to the
-    total.
+    total. `n` as in `micro_batches_in_flight`.
     """
     p = prepared or prepare(training, s)
     parts = model_state(training, s, p.parameters, s.zero_stage)
-    parts |= kept_activations(training, s, p, s.recompute, micro_batches_in_flight(training, s, p))
+    parts |= kept_activations(training, s, p, s.recompute, micro_batches_in_flight(training, s, p, n))
     parts["reserve"] = np.full_like(parts["weights"], training.reserve_bytes)
     fullest = np.argmax(added(parts[kind] for kind in KINDS), axis=1)
     rows = np.arange(len(s))
@@ -123,14 +133,19 @@ def memory_of(training: Training, s: Strategies, prepared: Prepared | None = Non
 
 
 def memory_totals(
-    training: Training, s: Strategies, p: Prepared, zero_stages: Sequence[int], recomputes: Sequence[int]
+    training: Training,
+    s: Strategies,
+    p: Prepared,
+    zero_stages: Sequence[int],
+    recomputes: Sequence[int],
+    n: Ints | None = None,
 ) -> Floats:
     """Total bytes of the fullest device under every pair of ZeRO stage and recompute mode.
 
     Shape [plans, zero stages, recompute modes]; the plans' own two columns are not looked at. The sum is
     taken in two halves, each computed once: model state by ZeRO stage, activations by recompute mode.
     """
-    return _fullest(*_halves(training, s, p, zero_stages, recomputes)) + training.reserve_bytes
+    return _fullest(*_halves(training, s, p, zero_stages, recomputes, n)) + training.reserve_bytes
 
 
 def host_memory_totals(
@@ -148,7 +163,12 @@ def host_memory_totals(
 
 
 def _halves(
-    training: Training, s: Strategies, p: Prepared, zero_stages: Sequence[int], recomputes: Sequence[int]
+    training: Training,
+    s: Strategies,
+    p: Prepared,
+    zero_stages: Sequence[int],
+    recomputes: Sequence[int],
+    n: Ints | None = None,
 ) -> tuple[list[Floats], list[Floats]]:
     """Model state under each ZeRO stage, activations under each recompute mode, shape [plans, stages] each."""
     owners = distinct(s.tp, s.ep, s.etp, s.dp * s.cp, p.split)
@@ -157,7 +177,7 @@ def _halves(
         gathered(added(model_state(training, owner, held, np.full(len(owner), zero)).values()), owners.of)
         for zero in zero_stages
     ]
-    passes = micro_batches_in_flight(training, s, p)
+    passes = micro_batches_in_flight(training, s, p, n)
     kept = [added(kept_activations(training, s, p, np.full(len(s), mode), passes).values()) for mode in recomputes]
     return states, kept
 

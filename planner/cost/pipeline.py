@@ -76,8 +76,8 @@ def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, In
     """The stages, and for each plan its row in them."""
     splits = distinct(strategies.pp, strategies.vpp)
     pairs = zip(strategies.pp[splits.first], strategies.vpp[splits.first], strict=True)
-    prefix = _prefix(workload)
-    dealt = [_dealt(prefix, int(pp), int(vpp)) for pp, vpp in pairs]
+    prefix = layer_prefix(workload)
+    dealt = [dealt_chunks(prefix, int(pp), int(vpp)) for pp, vpp in pairs]
     stages = [_distinct_rows(chunks.sum(axis=0)) for chunks in dealt]
     turns = [_turns(chunks) for chunks in dealt]
     index = _padded([first for _, first in stages])
@@ -116,7 +116,7 @@ def _padded_turns(found: list[list[Floats]]) -> Floats:
     return _padded(np.split(chunks, ends[:-1]))
 
 
-def _prefix(workload: Workload) -> Ints:
+def layer_prefix(workload: Workload) -> Ints:
     """Layers of each kind among the first i layers: shape [layers + 1, kinds]."""
     kinds = {kind: i for i, kind in enumerate(workload.kinds)}
     column = np.concatenate([np.full(run.count, kinds[run.layer]) for run in workload.runs])
@@ -125,19 +125,39 @@ def _prefix(workload: Workload) -> Ints:
     return np.cumsum(one_hot, axis=0)
 
 
-def _dealt(prefix: Ints, pp: int, vpp: int) -> Floats:
+def dealt_chunks(prefix: Ints, pp: int, vpp: int) -> Floats:
     """Layers of each kind, embedding and head, in every chunk: shape [vpp, pp, kinds + 2]."""
-    layers, chunks = len(prefix) - 1, pp * vpp
+    bounds = _bounds(len(prefix) - 1, pp * vpp)
+    per_chunk = np.zeros((len(bounds) - 1, prefix.shape[1] + 2))
+    per_chunk[:, :-2] = prefix[bounds[1:]] - prefix[bounds[:-1]]
+    per_chunk[0, -2] = per_chunk[-1, -1] = 1
+    return per_chunk.reshape(vpp, pp, -1)
+
+
+def _bounds(layers: int, chunks: int) -> Ints:
+    """The layers at which chunks begin, and where the last one ends: shape [chunks + 1]."""
     ends_count = chunks > 1 and layers % chunks > 0 and (layers + 2) % chunks == 0
     base, longer = divmod(layers + 2 if ends_count else layers, chunks)
     chunk = np.arange(chunks + 1)
     bounds = chunk * base + np.minimum(chunk, longer)
-    if ends_count:
-        bounds = np.clip(bounds - 1, 0, layers)
-    per_chunk = np.zeros((chunks, prefix.shape[1] + 2))
-    per_chunk[:, :-2] = prefix[bounds[1:]] - prefix[bounds[:-1]]
-    per_chunk[0, -2] = per_chunk[-1, -1] = 1
-    return per_chunk.reshape(vpp, pp, -1)
+    return np.clip(bounds - 1, 0, layers) if ends_count else bounds
+
+
+def handed_on(workload: Workload, strategies: Strategies) -> Floats:
+    """Values per token that a chunk hands to the next, where it is most, shape [plans].
+
+    The slowest hop sets the pace; chunks of a transformer all hand on the hidden state.
+    """
+    given = [run.layer.inputs or workload.hidden_size for run in workload.runs]
+    if set(given) == {workload.hidden_size}:
+        return np.full(len(strategies), float(workload.hidden_size))
+    splits = distinct(strategies.pp * strategies.vpp)
+    ends = [run.count for run in workload.runs]
+    widths = np.array([*np.repeat(given, ends), workload.head.inputs or workload.hidden_size], dtype=np.float64)
+    chunks = (strategies.pp * strategies.vpp)[splits.first]
+    # the last bound is the head's, which is on the last chunk
+    widest = [widths[_bounds(sum(ends), count)[1:-1]].max(initial=0.0) for count in chunks.tolist()]
+    return np.array(widest)[splits.of]
 
 
 def _distinct_rows(rows: Floats) -> tuple[Floats, Ints]:

@@ -1,11 +1,11 @@
 """Which ranks form a group: sizes and strides, from the order in which the dimensions are laid on ranks.
 
-Tensor parallelism is always innermost: it exchanges the most. A group that spans several dimensions has one size and
-one stride for each: arrays of shape [plans, parts].
+A group that spans several dimensions has one size and one stride for each: arrays of shape [plans, parts].
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import reduce
 
@@ -16,8 +16,8 @@ from planner.cost.strategies import Strategies
 
 Ints = NDArray[np.int64]
 
-ORDERS = ("tp-cp-dp-pp", "tp-cp-pp-dp", "tp-dp-cp-pp", "tp-dp-pp-cp", "tp-pp-cp-dp", "tp-pp-dp-cp")
-"""From the inside out; the first is Megatron-LM's."""
+ORDERS = tuple("-".join(order) for order in itertools.permutations(("tp", "cp", "dp", "pp")))
+"""From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it exchanges the most."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,11 @@ def expert_data_group(order: str, s: Strategies) -> Group:
 def _expert_parts(order: str, s: Strategies) -> tuple[Ints, Ints, Ints]:
     """Of tp, cp and dp in order: the part that ep takes, the stride, the whole; shape [plans, 3]."""
     at = strides(order, s)
-    inner, outer = sorted(("cp", "dp"), key=order.index)
     # where experts are cut by tp, tp's ranks are not the experts' to share
-    whole = np.stack([s.tp // s.etp, getattr(s, inner), getattr(s, outer)], axis=1)
-    at_parts = np.stack([at["tp"] * s.etp, at[inner], at[outer]], axis=1)
+    cut = {"tp": s.etp}
+    inside_out = sorted(("tp", "cp", "dp"), key=order.index)
+    whole = np.stack([getattr(s, name) // cut.get(name, 1) for name in inside_out], axis=1)
+    at_parts = np.stack([at[name] * cut.get(name, 1) for name in inside_out], axis=1)
     taken, left = [], s.ep
     for part in whole.T:
         share = np.gcd(part, left)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cluster.network import Network
 from planner.cost.arrays import added, gathered, weighted
 from planner.cost.collectives import send
 from planner.cost.data_parallel import data_parallel, optimizer_seconds, own_parameters
@@ -15,10 +17,14 @@ from planner.cost.layers import LayerTables
 from planner.cost.memory import kept_activations, recomputed_share
 from planner.cost.offload import NO_OFFLOAD, exposed_seconds
 from planner.cost.parameters import sharded_over
+from planner.cost.pipeline import handed_on
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.ranks import next_stage
-from planner.cost.sharing import KINDS, shared_tiers, windows
+from planner.cost.sharing import KINDS, shared_tiers
+from planner.cost.sharing import windows as added_windows
 from planner.cost.strategies import FULL, Strategies
+from planner.cost.technique_time import needed_flops
+from planner.cost.trained import held_state, trained_share
 from planner.cost.training import Training
 
 Floats = NDArray[np.float64]
@@ -38,8 +44,6 @@ TERMS = (
     "offload",
     "overhead",
 )
-BUSY = ("forward", "backward", "recompute", "optimizer")
-"""Terms in which the device computes."""
 HIDDEN = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel", "offload")
 
 
@@ -54,18 +58,25 @@ class Scores:
     hfu: Floats
 
 
-def pipeline_bound(training: Training, s: Strategies, p: Prepared) -> Floats:
-    """A lower bound of the step's time over all ZeRO stages and recompute modes, shape [plans].
+def micro_batches(training: Training, s: Strategies) -> Ints:
+    """Micro-batches of a step on each data-parallel rank, all ranks alike, shape [plans]."""
+    return training.global_batch // (s.dp * s.micro_batch)
 
-    Proof: recomputation only adds to a stage's terms, so with none every chunk's time is least; with f_i the first
-    chunks' times, n t_max + sum_i f_i - f_max grows in each of them, since t_max holds f_max and n >= 1.
+
+def pipeline_bound(training: Training, s: Strategies, p: Prepared, n: Ints | None = None, mode: int = 0) -> Floats:
+    """A lower bound of the step's time over all ZeRO stages and recompute modes from `mode` on, shape [plans]; `n`:
+    micro-batches of a rank, where ranks are not all alike.
+
+    Proof: recomputation only adds to a stage's terms, so with least of it every chunk's time is least; with f_i the
+    first chunks' times, n t_max + sum_i f_i - f_max grows in each of them, since t_max holds f_max and n >= 1.
     Data-parallel exchange, optimizer, offload and overhead are at least zero.
     """
-    per_layer = gathered(added(_terms_per_layer(training, p.tables).values())[0], p.layer_row)
+    least = mode if training.recompute_layers is None else 0
+    per_layer = gathered(added(_terms_per_layer(training, p.tables).values())[least], p.layer_row)
     slowest = p.stages.slowest_path(p.split, per_layer)
-    n = training.global_batch // (s.dp * s.micro_batch)
-    sends, _ = _sends(training, s, n)
-    return n * slowest + sends + _bubble(training, s, p, per_layer)
+    n = micro_batches(training, s) if n is None else n
+    sends, _ = pipeline_sends(training, s, n)
+    return n * slowest + sends + bubble(training, s, p, per_layer)
 
 
 def score(training: Training, s: Strategies, prepared: Prepared | None = None) -> Scores:
@@ -76,21 +87,35 @@ def score(training: Training, s: Strategies, prepared: Prepared | None = None) -
     (sum_i t_i - t_max) / vpp. Interleaved chunks of different length wait for the longest of their turn, so that
     t_max is the sum over turns of the slowest chunk.
     """
-    p = prepared or prepare(training, s)
-    n = training.global_batch // (s.dp * s.micro_batch)
-    stage, per_layer = _slowest_stage(training, p, s)
+    terms, hidden = step_terms(training, s, prepared or prepare(training, s), micro_batches(training, s))
+    step = added(terms.values())
+    mfu, hfu = _utilisation(training, s, step)
+    return Scores(step, terms, hidden, mfu, hfu)
+
+
+def step_terms(
+    training: Training, s: Strategies, p: Prepared, n: Ints, networks: Sequence[Network] = ()
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Seconds of every term and what is hidden beside it, shape [plans] each, for ranks of `n` micro-batches.
+
+    `networks`: those of other kinds of devices among the data-parallel ranks; the slowest network decides.
+    """
+    stage, per_layer = slowest_stage(training, p, s)
     one_forward = stage["forward"]
     one_backward = stage["backward"] + stage["recompute"]
-    overlap = training.calibration.overlap
-    beside_forward = overlap * one_forward + stage["window_forward"]
-    beside_backward = overlap * one_backward + stage["window_backward"]
-    dp_shown, dp_hidden = data_parallel(training, s, p.parameters, p.split, n, beside_forward, beside_backward)
-    sends, sends_hidden = _sends(training, s, n)
-    offload_shown, offload_hidden = _offload(training, s, p, n, one_forward, one_backward)
+    windows = free_links(training, stage)
+    dp_shown, dp_hidden = data_parallel(training, s, p.parameters, p.split, n, *windows)
+    for network in networks:
+        elsewhere = replace(training, network=network)
+        shown, under = data_parallel(elsewhere, s, p.parameters, p.split, n, *windows)
+        dp_hidden = np.where(shown > dp_shown, under, dp_hidden)
+        dp_shown = np.maximum(shown, dp_shown)
+    sends, sends_hidden = pipeline_sends(training, s, n)
+    offload_shown, offload_hidden = offloading(training, s, p, n, one_forward, one_backward)
     terms = {name: n * stage[name] for name in TERMS[:6]}
     terms |= {
         "pipeline_send": sends,
-        "pipeline_bubble": _bubble(training, s, p, per_layer),
+        "pipeline_bubble": bubble(training, s, p, per_layer),
         "data_parallel": dp_shown,
         "optimizer": optimizer_seconds(training, s, p.parameters),
         "offload": offload_shown,
@@ -104,9 +129,7 @@ def score(training: Training, s: Strategies, prepared: Prepared | None = None) -
         "data_parallel": dp_hidden,
         "offload": offload_hidden,
     }
-    step = added(terms.values())
-    mfu, hfu = _utilisation(training, s, step)
-    return Scores(step, terms, hidden, mfu, hfu)
+    return terms, hidden
 
 
 def _terms_per_layer(training: Training, tables: LayerTables) -> dict[str, Floats]:
@@ -129,18 +152,22 @@ def _terms_per_layer(training: Training, tables: LayerTables) -> dict[str, Float
     }
 
 
-def _bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -> Floats:
+def bubble(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -> Floats:
     """Filling and draining: the first chunks of all stages but the slowest, forward going in and backward coming out;
     [plans].
 
     The zero-bubble schedule ZB-H1 (Qi et al. 2023, arXiv 2401.10241, table 2) puts the weights' gradients W where
     1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), in the same memory; it is not interleaved.
     """
-    waits = per_layer
-    if training.schedule == "zero-bubble":
-        weight = gathered(p.tables.weight, p.layer_row)
-        waits = np.where((s.vpp == 1)[:, None], np.maximum(per_layer - 2 * weight, 0.0), per_layer)
-    return p.stages.filling(p.split, waits)
+    return p.stages.filling(p.split, waiting(training, s, p, per_layer))
+
+
+def waiting(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -> Floats:
+    """Of a layer's seconds those that other stages wait while the pipeline fills and drains, [plans, kinds]."""
+    if training.schedule != "zero-bubble":
+        return per_layer
+    weight = gathered(p.tables.weight, p.layer_row)
+    return np.where((s.vpp == 1)[:, None], np.maximum(per_layer - 2 * weight, 0.0), per_layer)
 
 
 def _of_plans(training: Training, s: Strategies, terms: dict[str, Floats], row: Ints) -> dict[str, Floats]:
@@ -156,10 +183,15 @@ def _of_mode(training: Training, s: Strategies, chosen: Floats, none: Floats) ->
     return none + share * (chosen - none)
 
 
-def _slowest_stage(training: Training, p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Floats]:
+def layer_terms(training: Training, s: Strategies, tables: LayerTables, row: Ints) -> dict[str, Floats]:
+    """Seconds of one micro-batch in one layer of each kind by term, under each plan's mode: [plans, kinds] each."""
+    return _of_plans(training, s, _terms_per_layer(training, tables), row)
+
+
+def slowest_stage(training: Training, p: Prepared, s: Strategies) -> tuple[dict[str, Floats], Floats]:
     """Terms of one micro-batch on the slowest path, [plans]; seconds of one layer of each kind, [plans, kinds]."""
     tables, row = p.tables, p.layer_row
-    terms = _of_plans(training, s, _terms_per_layer(training, tables), row)
+    terms = layer_terms(training, s, tables, row)
     per_layer = added(terms.values())
     counts = p.stages.slowest_layers(p.split, per_layer)
     stage = {name: weighted(counts, table) for name, table in terms.items()}
@@ -167,27 +199,34 @@ def _slowest_stage(training: Training, p: Prepared, s: Strategies) -> tuple[dict
         hidden = getattr(tables, f"{kind}_hidden_forward") + getattr(tables, f"{kind}_hidden_backward")
         stage[f"{kind}_hidden"] = weighted(counts, hidden[row])
     bits = shared_tiers(training, s)
-    for name, window in zip(("window_forward", "window_backward"), windows(tables), strict=True):
+    for name, window in zip(("window_forward", "window_backward"), added_windows(tables), strict=True):
         chosen = _of_mode(training, s, window[s.recompute, bits, row], window[0, bits, row])
         stage[name] = weighted(counts, chosen)
     return stage, per_layer
 
 
-def _sends(training: Training, s: Strategies, n: Ints) -> tuple[Floats, Floats]:
+def free_links(training: Training, stage: dict[str, Floats]) -> tuple[Floats, Floats]:
+    """Seconds of one micro-batch, forward and backward, beside which a data-parallel collective can run, [plans]."""
+    overlap = training.calibration.overlap
+    forward = overlap * stage["forward"] + stage["window_forward"]
+    return forward, overlap * (stage["backward"] + stage["recompute"]) + stage["window_backward"]
+
+
+def pipeline_sends(training: Training, s: Strategies, n: Ints) -> tuple[Floats, Floats]:
     """Activations to the next stage and gradients back, exposed and hidden, shape [plans].
 
     A stage sends and receives for each chunk of each micro-batch; with interleaving the transfer runs beside
     the other chunks' compute. Tensor-parallel ranks each send their part (scatter-gather, section 4.1 there).
     """
     tokens = s.micro_batch * (training.workload.seq_length / s.cp)
-    size = tokens * training.workload.hidden_size * training.value_bytes / s.tp
+    size = tokens * handed_on(training.workload, s) * training.value_bytes / s.tp
     one = send(training.network, size, next_stage(training.order, s), s.pp)
     total = np.where(s.pp > 1, 2 * one * (n * s.vpp + s.pp - 1), 0.0)
     hidden = np.where(s.vpp > 1, total * training.calibration.overlap, 0.0)
     return total - hidden, hidden
 
 
-def _offload(
+def offloading(
     training: Training, s: Strategies, p: Prepared, n: Ints, forward: Floats, backward: Floats
 ) -> tuple[Floats, Floats]:
     """Transfers to and from the host on the fullest stage, exposed and hidden, shape [plans]."""
@@ -204,8 +243,8 @@ def _offload(
         training.host,
         training.devices_per_host,
         training.offload,
-        own_parameters=own_parameters(training, s, p.parameters),
-        weights_bytes=held.weight * (dense / shards + expert / of_experts).max(axis=1),
+        own_parameters=trained_share(training) * own_parameters(training, s, p.parameters),
+        weights_bytes=held_state(training).weight * (dense / shards + expert / of_experts).max(axis=1),
         activations_bytes=(twice - once).max(axis=1),
         micro_batches=n.astype(np.float64),
         forward=forward,
@@ -219,7 +258,7 @@ def _utilisation(training: Training, s: Strategies, step: Floats) -> tuple[Float
     """MFU and HFU, shape [plans]."""
     workload, batch, convention = training.workload, training.global_batch, training.flops_convention
     peak = training.devices * training.accelerator.peak(training.precision)
-    flops = model_flops(workload, batch, convention)
+    flops = needed_flops(training, model_flops(workload, batch, convention))
     again = np.array(recomputed_flops(training))[s.recompute]
     again = np.where(s.recompute == FULL, recomputed_share(training, s), 1.0) * again
     mfu = flops / (peak * step)

@@ -8,15 +8,19 @@ from typing import Literal
 from planner.cluster.accelerator import Accelerator
 from planner.cluster.cluster import Cluster, Host
 from planner.cluster.network import Network, build_network
+from planner.cluster.power import Power, resolve_power
 from planner.cost.calibration import Calibration, calibration
 from planner.cost.offload import NO_OFFLOAD, Offload
 from planner.cost.ranks import ORDERS
+from planner.cost.trained import PLAIN, Techniques
 from planner.errors import InputError
 from planner.workload.operators import Workload
 
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
-FrameworkName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "maxtext"]
+FrameworkName = Literal[
+    "megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext"
+]
 Launch = Literal["graph", "fused", "compiled", "eager"]
 Gradients = Literal["fp32", "bf16"]
 Schedule = Literal["1f1b", "zero-bubble"]
@@ -38,7 +42,10 @@ class Framework:
     share of the activations that an eager run's allocator holds beyond them. `saves_quantised`: narrow multiplies
     keep the narrow copy of their input (Transformer Engine), not the 16-bit one (torchao). `hides_experts`: the
     all-to-all of one micro-batch runs beside the compute of another. `fuses_experts`: one kernel does the experts'
-    multiplies, biases and activation.
+    multiplies, biases and activation. `scores`: bytes that unfused attention moves for one query-key pair of one
+    head in 16 bit, forward and backward: written, read and written by one kernel for scale, mask and softmax and by
+    dropout, read by the product with V, about twice that backward; or by a kernel each. `fuses_neighbours`: norms,
+    activations and sums are computed as a convolution beside them is read or written (XLA on TPUs).
     """
 
     name: FrameworkName
@@ -56,9 +63,12 @@ class Framework:
     saves_quantised: bool = True
     hides_experts: bool = False
     fuses_experts: bool = False
+    scores: tuple[float, float] = (10.0, 16.0)
+    fuses_neighbours: bool = False
 
 
 _MEGATRON = Framework("megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "graph", hides_experts=True, fuses_experts=True)
+_DEEPSPEED = Framework("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, 12.0, "eager")
 _FSDP = Framework("fsdp2", 2.0, 0.0, 4.0, 12.0, 2.0, 14.0, "eager", "multiplies", True, True, 0.08, False)
 
 FRAMEWORKS = {
@@ -94,9 +104,13 @@ FRAMEWORKS = {
         fragmentation=0.0,
         saves_quantised=True,
         hides_experts=False,
+        fuses_neighbours=True,
     ),
     # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)
-    "deepspeed": Framework("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, 12.0, "eager"),
+    "deepspeed": _DEEPSPEED,
+    # plain replicas: PyTorch's DistributedDataParallel, Horovod. Of attention scale, mask, softmax and dropout are a
+    # kernel each: 2 + 4 + 4 + 4 + 5 + 2 bytes forward, 2 + 2 + 5 + 6 + 4 + 4 backward
+    "ddp": replace(_DEEPSPEED, name="ddp", scores=(21.0, 23.0)),
 }
 
 
@@ -139,6 +153,10 @@ class Training:
     devices_per_host: int = 1
     reserve_bytes: float = 2.0 * 2**30
     """Driver, communication library and fragmentation."""
+    power: Power | None = None
+    """What devices, nodes, network and cooling draw."""
+    techniques: Techniques = PLAIN
+    """Ways to train for less."""
 
     @property
     def gradients(self) -> Gradients:
@@ -177,7 +195,7 @@ def training(
     accelerator = cluster.accelerator
     chosen = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
     accelerator.peak(chosen)
-    name = framework or usual_framework(accelerator)
+    name = framework or usual_framework(accelerator, workload)
     fitted = calibration(accelerator.architecture, name)
     network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
     own = in_precision(FRAMEWORKS[name], chosen)
@@ -198,6 +216,7 @@ def training(
         devices_per_host=cluster.devices_per_node,
         usd_per_device_hour=accelerator.usd_per_hour or 0.0,
         reserve_bytes=reserved_bytes(accelerator.memory_bytes),
+        power=resolve_power(cluster),
     )
     return bound if gradients is None else with_gradients(bound, gradients)
 
@@ -234,12 +253,14 @@ def with_offload(training: Training, offload: Offload) -> Training:
     return replace(training, offload=offload)
 
 
-def usual_framework(accelerator: Accelerator) -> FrameworkName:
+def usual_framework(accelerator: Accelerator, workload: Workload) -> FrameworkName:
     """What large models are trained with on a part: MaxText on TPUs, Megatron elsewhere, with whole steps as one
-    graph where NVIDIA's recipes do it (Megatron-Bridge, scripts/performance/configs).
+    graph where NVIDIA's recipes do it (Megatron-Bridge, scripts/performance/configs); plain replicas for images.
     """
     if accelerator.architecture.startswith("tpu"):
         return "maxtext"
+    if not workload.has_tokens:
+        return "ddp"
     return "megatron" if accelerator.architecture.startswith("blackwell") else "megatron-classic"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from planner.report.console import first_that_fits, plain_table
+from planner.report.counted import in_units, per_second, unit_of
 from planner.search.document import Document, PlanPart, SettingsPart
 from planner.search.objective import effective_tokens
 from planner.units import format_seconds, format_si
@@ -89,7 +90,7 @@ def _words(settings: SettingsPart) -> list[str]:
 
 def _columns(document: Document, *, short: bool) -> list[_Column]:
     """All columns; in short form with abbreviated words and the device's memory told once."""
-    plans = document.plans
+    plans, told = document.plans, unit_of(document.model)
     split = [plan.strategy for plan in plans]
     modes = {"none": "no", "selective": "sel", "full": "full"} if short else {}
     capacity = plans[0].memory.capacity_bytes / 2**30
@@ -115,7 +116,7 @@ def _columns(document: Document, *, short: bool) -> list[_Column]:
         _Column("SP", ["yes" if s.sequence_parallel else "no" for s in split], right=False),
         *_differing_settings(plans),
         _Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
-        _Column("tokens/s", [format_si(plan.tokens_per_s) for plan in plans], rank=2),
+        _Column(f"{told}s/s", [format_si(per_second(document.model, plan)[0]) for plan in plans], rank=2),
         _Column("MFU", [f"{plan.mfu:.1%}" for plan in plans], rank=1),
         _Column("HFU", [f"{plan.hfu:.1%}" for plan in plans], rank=3),
         *_objectives(document),
@@ -138,19 +139,23 @@ def _differing_settings(plans: Sequence[PlanPart]) -> list[_Column]:
 
 def _objectives(document: Document) -> list[_Column]:
     """What the plans are ordered by, where no other column tells it."""
-    plans, wanted = document.plans, document.search.objectives
+    plans, wanted, model = document.plans, document.search.objectives, document.model
     critical = document.search.critical_batch_tokens or 0.0
-    tokens = [effective_tokens(plan.global_batch * document.model.seq_length, critical) for plan in plans]
-    which = "that count" if critical else ""
+    tokens = [effective_tokens(plan.global_batch * model.seq_length, critical) for plan in plans]
+    which, one = "that count" if critical else "", unit_of(model)
+    worth = [in_units(model, count) for count in tokens]
     told = {
-        "tokens-per-s-per-device": ("tokens/s/device", [format_si(plan.tokens_per_s_per_device) for plan in plans]),
+        "tokens-per-s-per-device": (
+            f"{one}s/s/device",
+            [format_si(per_second(model, plan)[1]) for plan in plans],
+        ),
         "cost": (
-            f"USD/M tokens {which}".strip(),
-            [f"{1e6 * (plan.cost_usd_per_step or 0) / n:.3g}" for plan, n in zip(plans, tokens, strict=True)],
+            f"USD/M {one}s {which}".strip(),
+            [f"{1e6 * (plan.cost_usd_per_step or 0) / n:.3g}" for plan, n in zip(plans, worth, strict=True)],
         ),
         "energy": (
-            f"J/token {which.replace('count', 'counts')}".strip(),
-            [f"{(plan.energy_j_per_step or 0) / n:.3g}" for plan, n in zip(plans, tokens, strict=True)],
+            f"J/{one} {which.replace('count', 'counts')}".strip(),
+            [f"{(plan.energy_j_per_step or 0) / n:.3g}" for plan, n in zip(plans, worth, strict=True)],
         ),
     }
     return [_Column(*told[name]) for name in wanted if name in told]

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
+from planner.report.counted import in_units, samples, unit_of
 from planner.report.plans import common_settings, print_plans
+from planner.report.power import power_text
+from planner.report.reliability import failures_text
 from planner.search.document import Document, PlanPart, SearchPart, StrategyPart, UncertaintyPart
 from planner.units import format_bytes, format_parameters, format_seconds, format_si
 
@@ -45,12 +48,49 @@ def print_document(document: Document, out: Console) -> None:
     print_plans(document, out)
     _print_best(document.plans[0], out)
     out.print(f"Bottleneck: {document.plans[0].bottleneck}", markup=False, soft_wrap=unwrapped)
+    if document.placement is not None:
+        out.print(_placement_text(document), markup=False, soft_wrap=unwrapped)
     if document.run is not None:
         run = document.run
-        text = f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days."
+        count = f"{format_si(in_units(document.model, run.tokens))} {unit_of(document.model)}s"
+        text = f"{count}: {run.steps:,} steps, {run.days:,.1f} days"
+        text += "." if run.days_with_failures is None else f", {run.days_with_failures:,.1f} with failures."
         out.print(text, markup=False, soft_wrap=unwrapped)
+    for one in document.techniques:
+        text = f"Technique: {one.name}: {'; '.join(one.changes)}. Accuracy: {one.accuracy}, not modelled."
+        out.print(printable(text), markup=False, soft_wrap=unwrapped)
+    energy = power_text(document)
+    if energy is not None:
+        out.print(printable(energy), markup=False, soft_wrap=unwrapped)
+    for sentence in failures_text(document.reliability, document.model) if document.reliability else ():
+        out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
     if document.uncertainty is not None:
         out.print(_uncertainty_text(document.uncertainty), markup=False, soft_wrap=unwrapped)
+
+
+def _placement_text(document: Document) -> str:
+    """Where ranks are, what it gains, and whether the slow hosts are worth having."""
+    assert document.placement is not None
+    plan, placed = document.plans[0], document.placement
+    text = "Placement: ranks on the hosts in the order of the file; no other order was found to be faster."
+    if placed.as_listed_step_time_s > plan.step_time_s:
+        listed, gain = (
+            format_seconds(placed.as_listed_step_time_s),
+            placed.as_listed_step_time_s / plan.step_time_s - 1,
+        )
+        text = (
+            f"Placement: hosts from {printable(placed.hosts[0])} to {printable(placed.hosts[-1])}, by --hostfile or "
+            f"--rankfile; in the order of the file this plan's step takes {listed} ({gain:+.1%})."
+        )
+    without = placed.without_slow
+    if without is None:
+        return text
+    hosts = printable(without.hosts[0]) if len(without.hosts) == 1 else f"the {len(without.hosts)} slow hosts"
+    if without.step_time_s is None:
+        return f"{text} Without {hosts} no plan fits on what is left."
+    change = without.step_time_s / plan.step_time_s - 1
+    verdict = "leave out" if change < 0 else "keep"
+    return f"{text} Without {hosts} the step takes {format_seconds(without.step_time_s)} ({change:+.1%}): {verdict}."
 
 
 def _uncertainty_text(part: UncertaintyPart) -> str:
@@ -82,14 +122,16 @@ def _heading(document: Document) -> list[str]:
     size = format_parameters(model.parameters)
     if model.active_parameters != model.parameters:
         size += f", {format_parameters(model.active_parameters)} active"
+    sequence = f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {samples(model)}"
+    tokens = f", {training.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
+    attention = f", {training.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
     nodes = "1 node" if cluster.nodes == 1 else f"{cluster.nodes:,} nodes"
     lines = [
-        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, "
-        f"sequence {model.seq_length:,}",
+        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, {sequence}",
         f"Cluster   {printable(cluster.title)}: {nodes} x {cluster.devices_per_node} "
         f"{printable(cluster.accelerator)} = {cluster.devices:,} devices",
-        f"Step      {training.global_batch:,} sequences, {training.tokens_per_step:,} tokens, "
-        f"{training.precision}, {training.attention} attention, {training.framework} ({training.launch})",
+        f"Step      {training.global_batch:,} {samples(model)}{tokens}, "
+        f"{training.precision}{attention}, {training.framework} ({training.launch})",
     ]
     settings = common_settings(document.plans)
     if settings:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
+from planner.report.counted import per_second, samples, unit_of
 from planner.report.terminal import TERM_NAMES, printable
-from planner.search.document import PlanPart
+from planner.search.document import ModelPart, PlanPart
 from planner.search.whatif_document import ChangePart, SidePart, WhatIfDocument
 from planner.units import format_bytes, format_seconds, format_si
 
@@ -65,10 +66,12 @@ def print_what_if(document: WhatIfDocument, out: Console) -> None:
 def _heading(document: WhatIfDocument) -> Iterator[str]:
     before, training = document.before, document.before.training
     cluster = before.cluster
-    yield f"Model     {printable(before.model.title)}: sequence {before.model.seq_length:,}"
+    model = before.model
+    told = f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {samples(model)}"
+    yield f"Model     {printable(model.title)}: {told}"
     yield (
         f"Cluster   {printable(cluster.title)}: {cluster.devices:,} x {printable(cluster.accelerator)}, "
-        f"{training.global_batch:,} sequences a step, {training.precision}, {training.framework}"
+        f"{training.global_batch:,} {samples(model)} a step, {training.precision}, {training.framework}"
     )
     for change in document.changes:
         given = f" ({printable(change.given)})" if change.given[-1] in "xX%" else ""
@@ -97,7 +100,7 @@ def _rows(document: WhatIfDocument) -> Iterator[Row]:
     yield "", "", "", ""
     yield from _memory(old, new)
     yield "", "", "", ""
-    yield from _yields(old, new)
+    yield from _yields(before.model, after.model, old, new)
 
 
 def _choices(before: SidePart, after: SidePart) -> Iterator[Row]:
@@ -136,11 +139,10 @@ def _memory(old: PlanPart, new: PlanPart) -> Iterator[Row]:
         yield name, format_bytes(first), format_bytes(second), _percent(first, second)
 
 
-def _yields(old: PlanPart, new: PlanPart) -> Iterator[Row]:
-    for name, first, second in (
-        ("tokens/s", old.tokens_per_s, new.tokens_per_s),
-        ("tokens/s a device", old.tokens_per_s_per_device, new.tokens_per_s_per_device),
-    ):
+def _yields(was: ModelPart, becomes: ModelPart, old: PlanPart, new: PlanPart) -> Iterator[Row]:
+    both = zip(per_second(was, old), per_second(becomes, new), strict=True)
+    for where, (first, second) in zip(("", " a device"), both, strict=True):
+        name = f"{unit_of(was)}s/s{where}"
         yield name, format_si(first), format_si(second), _percent(first, second)
     for name, first, second in (("MFU", old.mfu, new.mfu), ("HFU", old.hfu, new.hfu)):
         yield name, f"{first:.1%}", f"{second:.1%}", f"{100 * (second - first):+.1f} points"
@@ -171,7 +173,9 @@ def _slope(value: float) -> str:
 
 def _sentences(document: WhatIfDocument) -> Iterator[str]:
     kept, speedup = document.kept, document.difference.speedup
-    change = f"{abs(speedup - 1.0):.1%} {'more' if speedup >= 1 else 'fewer'} tokens a second"
+    change = (
+        f"{abs(speedup - 1.0):.1%} {'more' if speedup >= 1 else 'fewer'} {unit_of(document.before.model)}s a second"
+    )
     yield f"{'The best plan stays the same' if document.same_plan else 'Another plan is the best'}: {change}."
     if kept.plan is None or kept.regret is None:
         yield f"The old plan would not run with the changes: {kept.obstacle}."

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-import msgspec
+from msgspec.structs import replace
 
 from planner.cluster.cluster import Cluster
-from planner.cost.flops import model_flops
+from planner.cluster.grids import Grid
+from planner.cluster.reliability import Reliability
+from planner.cost.ranks import ORDERS
+from planner.cost.techniques import techniques
 from planner.cost.training import Training
 from planner.search.document import (
     SCHEMA_VERSION,
     ClusterPart,
     Document,
-    ModelPart,
+    PlacementPart,
     PlanPart,
     RunPart,
     SearchPart,
-    TrainingPart,
+    TechniquePart,
+    WithoutPart,
 )
-from planner.search.parts import plan_parts
+from planner.search.parts import model_part, plan_parts, training_part
+from planner.search.power import carbon_part, power_part
 from planner.search.search import Found, Wanted, search
+from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space
 
 
@@ -32,58 +39,87 @@ def best_plans(
     *,
     tokens: int | None,
     samples: int | None = None,
+    layouts: Sequence[str] = ORDERS,
+    reliability: Reliability | None = None,
+    grid: Grid | None = None,
 ) -> Document:
     """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
 
+    `layouts`: the orders of dimensions that placing the ranks of an irregular cluster may choose from.
+
     Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
     """
-    found = search(questions, space, wanted)
+    found = find(questions, cluster, space, wanted, layouts)
     if not found.tally.feasible:
         from planner.search.misfit import explain_empty
 
         raise explain_empty(cluster, space, found)
-    document = document_of(cluster, found, wanted, tokens)
+    document = document_of(cluster, found, wanted, tokens, reliability, grid)
+    if document.placement is not None:
+        without = _without_slow(cluster, found, space, wanted)
+        document = replace(document, placement=replace(document.placement, without_slow=without))
     if samples is None:
         return document
     from planner.search.uncertainty import first_plan_uncertainty
 
-    part = first_plan_uncertainty(questions, space, wanted.objectives[0], samples)
-    return msgspec.structs.replace(document, uncertainty=part)
+    part = first_plan_uncertainty(found.questions, space, wanted.objectives[0], samples)
+    return replace(document, uncertainty=part)
 
 
-def scored_plan(training: Training, cluster: Cluster, space: Space, *, tokens: int | None) -> Document:
+def scored_plan(
+    training: Training,
+    cluster: Cluster,
+    space: Space,
+    *,
+    tokens: int | None,
+    layouts: Sequence[str] = ORDERS,
+    reliability: Reliability | None = None,
+    grid: Grid | None = None,
+) -> Document:
     """The document of the single plan that `space` is pinned to.
 
     Raises InputError where it breaks a rule, NothingFits where it does not fit in memory.
     """
     wanted = Wanted(top=1)
-    found = search(training, space, wanted)
+    found = find([training], cluster, space, wanted, layouts)
     if not found.tally.feasible:
         from planner.search.misfit import explain_overfull
 
         raise explain_overfull(cluster, space, found)
-    return document_of(cluster, found, wanted, tokens)
+    return document_of(cluster, found, wanted, tokens, reliability, grid)
 
 
-def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | None) -> Document:
-    """What was found, told: all plans of `found`, and of the whole run where its tokens are given."""
+def find(
+    questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, layouts: Sequence[str] = ORDERS
+) -> Found:
+    """The search; on an irregular cluster with its ranks placed, their dimensions in one of `layouts`."""
+    if cluster.wiring is None:
+        return search(questions, space, wanted)
+    from planner.search.placement import placed_search
+
+    return placed_search(questions, space, wanted, layouts)
+
+
+def document_of(
+    cluster: Cluster,
+    found: Found,
+    wanted: Wanted,
+    tokens: int | None,
+    reliability: Reliability | None = None,
+    grid: Grid | None = None,
+) -> Document:
+    """What was found, told: all plans of `found`, of the whole run where its tokens are given, of the first plan what
+    failures leave of it where `reliability` is given, and what it emits where `grid` is.
+    """
     training = found.questions[int(found.question[0])]
     workload, tally = training.workload, found.tally
     parts = plan_parts(found, cluster)
     per_step = training.global_batch * workload.seq_length
+    failures = None if reliability is None else _failures(training, cluster, parts[0], reliability)
+    run = _run(parts[0], tokens, per_step, failures) if tokens else None
     return Document(
         schema_version=SCHEMA_VERSION,
-        model=ModelPart(
-            name=workload.name,
-            title=workload.title,
-            parameters=workload.parameters,
-            active_parameters=workload.active_parameters,
-            layers=workload.layer_count,
-            hidden_size=workload.hidden_size,
-            heads=workload.heads,
-            seq_length=workload.seq_length,
-            note=workload.note,
-        ),
+        model=model_part(workload),
         cluster=ClusterPart(
             name=cluster.name,
             title=cluster.title,
@@ -92,16 +128,7 @@ def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | No
             devices_per_node=cluster.devices_per_node,
             devices=cluster.devices,
         ),
-        training=TrainingPart(
-            global_batch=training.global_batch,
-            tokens_per_step=per_step,
-            precision=training.precision,
-            attention=training.attention,
-            framework=training.framework.name,
-            launch=training.launch,
-            flops_convention=training.flops_convention,
-            model_flops_per_step=model_flops(workload, training.global_batch, training.flops_convention),
-        ),
+        training=training_part(training),
         search=SearchPart(
             objectives=[one.name for one in wanted.objectives],
             critical_batch_tokens=wanted.objectives[0].critical_batch_tokens or None,
@@ -112,11 +139,56 @@ def document_of(cluster: Cluster, found: Found, wanted: Wanted, tokens: int | No
             exact=True,
         ),
         plans=parts,
-        run=_run(parts[0], tokens, per_step) if tokens else None,
+        run=run,
+        placement=_placement(cluster, found),
+        reliability=failures,
+        techniques=[
+            TechniquePart(name=one.name, changes=list(one.changes), accuracy="unknown")
+            for one in techniques(training)
+        ],
+        power=power_part(training, parts[0], run),
+        carbon=carbon_part(grid, parts[0], run),
         uncertainty=None,
     )
 
 
-def _run(plan: PlanPart, tokens: int, per_step: int) -> RunPart:
+def _placement(cluster: Cluster, found: Found) -> PlacementPart | None:
+    if cluster.wiring is None:
+        return None
+    from planner.search.placement import placement
+
+    placed = placement(found)
+    if placed is None:
+        return None
+    hosts = [cluster.wiring.hosts[host] for host in placed.hosts.tolist()]
+    return PlacementPart(hosts=hosts, as_listed_step_time_s=placed.as_listed_s, without_slow=None)
+
+
+def _without_slow(cluster: Cluster, found: Found, space: Space, wanted: Wanted) -> WithoutPart | None:
+    """The best plan without the hosts that have less of a way out."""
+    from planner.cluster.irregular import without_slow_hosts
+    from planner.search.changes import rebound
+    from planner.search.placement import first_step_time_s, placed_search
+
+    left = without_slow_hosts(cluster)
+    if left is None:
+        return None
+    rest, hosts = left
+    fewer = dataclasses.replace(space, devices=rest.devices)
+    questions = [rebound(one, rest) for one in found.questions]
+    best = placed_search(questions, fewer, dataclasses.replace(wanted, top=1), [found.questions[0].order])
+    step = first_step_time_s(best) if best.tally.feasible else None
+    return WithoutPart(hosts=list(hosts), step_time_s=step)
+
+
+def _failures(training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability) -> ReliabilityPart:
+    from planner.search.goodput import reliability_part
+
+    return reliability_part(training, cluster, plan, reliability)
+
+
+def _run(plan: PlanPart, tokens: int, per_step: int, failures: ReliabilityPart | None) -> RunPart:
     steps = -(-tokens // per_step)
-    return RunPart(tokens=tokens, steps=steps, days=steps * plan.step_time_s / 86_400)
+    days = steps * plan.step_time_s / 86_400
+    left = 0.0 if failures is None else failures.goodput_share
+    return RunPart(tokens=tokens, steps=steps, days=days, days_with_failures=days / left if left else None)

@@ -21,7 +21,7 @@ def batch_fault(training: Training, cluster: Cluster, space: Space) -> InputErro
     needed = _smallest(_multiples(training, space))
     multiples = " or of ".join(str(size) for size in needed[:3]) + (" or ..." if len(needed) > 3 else "")
     pins = " ".join(f"{_NAMES[name]} {space.allowed[name][0]}" for name in _NAMES if _is_single(space, name))
-    expected = f"{_either(_near_batches(batch, needed))} sequences"
+    expected = f"{_either(_near_batches(batch, needed))} {training.workload.sample}s"
     others = _other_sizes(training, cluster, space)
     expected += f"; or {others}" if others else ""
     return InputError(

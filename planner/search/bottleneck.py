@@ -12,6 +12,7 @@ from planner.cluster.cluster import Cluster
 from planner.cost.flops import model_flops
 from planner.cost.step import Scores, score
 from planner.cost.strategies import Strategies
+from planner.cost.technique_time import needed_flops
 from planner.cost.training import Training
 from planner.search.changes import SCALES, rebound
 
@@ -49,7 +50,7 @@ _OFFLOADED: dict[str, Callable[[Training, Cluster], Training]] = {
 def bottlenecks(training: Training, cluster: Cluster, plans: Strategies, scores: Scores) -> list[str]:
     """The sentence for each plan; `scores`: theirs."""
     step = scores.step_time_s
-    ideal = model_flops(training.workload, training.global_batch, "full")
+    ideal = needed_flops(training, model_flops(training.workload, training.global_batch, "full"))
     ideal /= training.devices * training.accelerator.peak(training.precision)
     losses = {name: scores.terms[name] for name in _NAMES}
     losses["kernels"] = scores.terms["forward"] + scores.terms["backward"] - ideal

@@ -14,6 +14,7 @@ from planner.cluster.accelerator import Accelerator
 from planner.cluster.cluster import Cluster, Level
 from planner.cluster.figures import positive
 from planner.cluster.network import build_network
+from planner.cluster.power import resolve_power
 from planner.cost.training import Training, reserved_bytes
 from planner.errors import InputError, nearest
 from planner.units import Dimension, parse_quantity
@@ -70,6 +71,7 @@ def rebound(training: Training, cluster: Cluster) -> Training:
         network=network,
         host=cluster.host,
         devices_per_host=cluster.devices_per_node,
+        power=resolve_power(cluster),
     )
     if part.usd_per_hour != training.accelerator.usd_per_hour:
         moved = replace(moved, usd_per_device_hour=part.usd_per_hour or 0.0)

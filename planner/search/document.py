@@ -11,18 +11,10 @@ import msgspec
 
 from planner.cost.training import CpExchange, FrameworkName, Gradients, Launch, Schedule
 from planner.search.objective import ObjectiveName
+from planner.search.schema import Amount, Count, Part, Positive, Share, Whole, closed_schema
+from planner.search.site_document import CarbonPart, PowerPart, ReliabilityPart
 
-SCHEMA_VERSION: Literal["1.3"] = "1.3"
-
-Whole = Annotated[int, msgspec.Meta(ge=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the document: these keys and no others."""
+SCHEMA_VERSION: Literal["1.4"] = "1.4"
 
 
 class ModelPart(Part, frozen=True, kw_only=True):
@@ -36,6 +28,8 @@ class ModelPart(Part, frozen=True, kw_only=True):
     hidden_size: Count
     heads: Count
     seq_length: Count
+    sample: str
+    """What a batch counts: "sequence"; "image" or another word for a model that is not one of language."""
     note: str
     """What was chosen on the user's behalf; empty where nothing was."""
 
@@ -125,6 +119,18 @@ class MemoryPart(Part, frozen=True, kw_only=True):
     capacity_bytes: Positive
 
 
+class EnergyPart(Part, frozen=True, kw_only=True):
+    """Joules of a step. The parts add up to `energy_j_per_step`."""
+
+    devices_j: Amount
+    node_j: Amount
+    """Hosts, network cards, fans and power supplies."""
+    network_j: Amount
+    """Switches and transceivers."""
+    cooling_j: Amount
+    """Cooling and power distribution of the site: what PUE adds."""
+
+
 class PlanPart(Part, frozen=True, kw_only=True):
     """One plan. `terms` add up to `step_time_s`; `hidden` runs beside them."""
 
@@ -136,12 +142,16 @@ class PlanPart(Part, frozen=True, kw_only=True):
     hidden: dict[str, Amount]
     tokens_per_s: Positive
     tokens_per_s_per_device: Positive
+    samples_per_s: Positive
+    samples_per_s_per_device: Positive
+    """Sequences, images or whatever a batch counts. A model that knows no tokens has one a sample."""
     mfu: Positive
     hfu: Positive
     cost_usd_per_step: Amount | None
     """Null where no rent of the part is known."""
     energy_j_per_step: Amount | None
-    """Null where the part's power is not known."""
+    """At the meter, all of the site's; null where the part's power is not known."""
+    energy: EnergyPart | None
     memory: MemoryPart
     bottleneck: str
 
@@ -152,6 +162,35 @@ class RunPart(Part, frozen=True, kw_only=True):
     tokens: Count
     steps: Count
     days: Positive
+    days_with_failures: Positive | None
+    """Null where failures were not asked for, or nothing is left between them."""
+
+
+class TechniquePart(Part, frozen=True, kw_only=True):
+    """A way to train for less: what it changes. What it costs in accuracy is not modelled."""
+
+    name: str
+    changes: list[str]
+    accuracy: Literal["unknown"]
+
+
+class WithoutPart(Part, frozen=True, kw_only=True):
+    """The same search without the hosts whose way out is narrower than the others'."""
+
+    hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
+    step_time_s: Positive | None
+    """Of the best plan; null where none fits."""
+
+
+class PlacementPart(Part, frozen=True, kw_only=True):
+    """Where ranks are on a cluster whose wiring is told."""
+
+    hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
+    """In the order of the ranks."""
+    as_listed_step_time_s: Positive
+    """The first plan's, with ranks on the hosts in the order of the file."""
+    without_slow: WithoutPart | None
+    """Null where all hosts have the same way out."""
 
 
 class QuantilesPart(Part, frozen=True, kw_only=True):
@@ -196,13 +235,22 @@ class UncertaintyPart(Part, frozen=True, kw_only=True):
 class Document(Part, frozen=True, kw_only=True):
     """The answer to one question. The best plan is first."""
 
-    schema_version: Literal["1.3"]
+    schema_version: Literal["1.4"]
     model: ModelPart
     cluster: ClusterPart
     training: TrainingPart
     search: SearchPart
     plans: Annotated[list[PlanPart], msgspec.Meta(min_length=1)]
     run: RunPart | None
+    placement: PlacementPart | None
+    """Null for a regular cluster, whose nodes are all alike."""
+    reliability: ReliabilityPart | None
+    """Null where failures were not asked for."""
+    techniques: list[TechniquePart]
+    power: PowerPart | None
+    """Null where the part's power is not known."""
+    carbon: CarbonPart | None
+    """Null where no grid was named."""
     uncertainty: UncertaintyPart | None
     """Null where it was not asked for."""
 
@@ -210,31 +258,3 @@ class Document(Part, frozen=True, kw_only=True):
 def json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the plan document: every key is named, no other is allowed."""
     return closed_schema(Document, f"planner plan document {SCHEMA_VERSION}")
-
-
-def closed_schema(document: type[msgspec.Struct], title: str) -> dict[str, object]:
-    """JSON Schema of a document whose mappings have the cost model's names as keys."""
-    from planner.cost.calibration import PARAMETERS
-    from planner.cost.memory import KINDS
-    from planner.cost.step import HIDDEN, TERMS
-    from planner.search.space import RULES
-
-    schema: dict[str, object] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
-    schema |= msgspec.json.schema(document)
-    named = {"terms": TERMS, "hidden": HIDDEN, "cut_by": tuple(RULES), "memory_bytes": KINDS, "spread": PARAMETERS}
-    return {key: _with_names(value, named) for key, value in schema.items()}
-
-
-def _with_names(schema: object, named: dict[str, tuple[str, ...]], key: str = "") -> object:
-    """The schema with the keys of its open mappings written out, and a choice of one value as a constant."""
-    if isinstance(schema, list):
-        return [_with_names(one, named) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if key in named:
-        properties = dict.fromkeys(named[key], schema["additionalProperties"])
-        closed = {"type": "object", "properties": properties, "required": list(properties)}
-        return {**closed, "additionalProperties": False}
-    if isinstance(schema.get("enum"), list) and len(schema["enum"]) == 1:
-        return {"const": schema["enum"][0]}
-    return {name: _with_names(value, named, name) for name, value in schema.items()}

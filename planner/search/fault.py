@@ -218,6 +218,9 @@ def _product(space: Space, core: frozenset[str]) -> str:
 def _why(space: Space, workload: Workload, name: str) -> str:
     """The rule of one dimension, with the figures it is about."""
     devices, batch, layers = space.devices, space.global_batch, workload.layer_count
+    whole = workload.heads == workload.ffn_size == 1
+    if whole and name in ("tp", "cp", "sequence_parallel"):
+        return "the operators of this model are not cut: only its batch and its layers are dealt out"
     rules = {
         "tp": f"divides {devices} devices, {workload.heads} heads, {workload.kv_heads} KV heads and MLP "
         f"{workload.ffn_size}",

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cost.energy import least_energy_j
 from planner.cost.training import Training
 from planner.errors import InputError
 
@@ -30,22 +31,24 @@ class Objective:
     critical_batch_tokens: float = 0.0
     across_batches: bool = False
 
-    def value(self, training: Training, step_time_s: Floats, busy_s: Floats, total_bytes: Floats) -> Floats:
-        """The figure of each plan; `busy_s`: seconds of a step in which the device computes."""
+    def value(
+        self, training: Training, step_time_s: Floats, energy_j: Callable[[], Floats], total_bytes: Floats
+    ) -> Floats:
+        """The figure of each plan; `energy_j()`: joules of a step, asked for where they count."""
         if self.name == "memory-headroom":
             return total_bytes - training.accelerator.memory_bytes
-        return self._per_token(training, step_time_s, busy_s)
+        return self._per_token(training, step_time_s, energy_j)
 
     def bound(self, training: Training, step_time_s: Floats, least_bytes: Callable[[], Floats]) -> Floats:
         """At most the figure, where `step_time_s` is at most the step and `least_bytes()` at most the memory.
 
-        Every figure grows with its arguments: time by itself, money and energy by time at constant or idle power.
+        Every figure grows with its arguments: time and money by themselves, energy as `least_energy_j` proves.
         """
         if self.name == "memory-headroom":
             return least_bytes() - training.accelerator.memory_bytes
-        return self._per_token(training, step_time_s, np.zeros_like(step_time_s))
+        return self._per_token(training, step_time_s, lambda: least_energy_j(training, step_time_s))
 
-    def _per_token(self, training: Training, step_time_s: Floats, busy_s: Floats) -> Floats:
+    def _per_token(self, training: Training, step_time_s: Floats, energy_j: Callable[[], Floats]) -> Floats:
         """Per effective token: seconds, device-seconds, dollars or joules."""
         if self.name in ("step-time", "tokens-per-s-per-device") and not self.across_batches:
             return step_time_s
@@ -54,7 +57,7 @@ class Objective:
         if self.name == "cost":
             return step_time_s * (training.devices * training.usd_per_device_hour / 3600 / worth)
         if self.name == "energy":
-            return energy_j(training, step_time_s, busy_s) / worth
+            return energy_j() / worth
         if self.name == "tokens-per-s-per-device":
             return step_time_s * (training.devices / worth)
         return step_time_s / worth
@@ -99,17 +102,3 @@ def idle_objectives(objectives: tuple[Objective, ...], batches: int) -> list[str
     if batches == 1 and any(one.critical_batch_tokens for one in objectives):
         told.append("--critical-batch: makes no difference at one batch; give a range, --global-batch 256..4096")
     return told
-
-
-def energy_j(training: Training, step_time_s: Floats, busy_s: Floats) -> Floats:
-    """Joules of all devices in a step: at rated power while computing, idle power else, shape [plans].
-
-    Where a part's idle power is not public, a fifth of its rated power is taken.
-    """
-    part = training.accelerator
-    rated = part.tdp_w or 0.0
-    idle = part.idle_w if part.idle_w is not None else _IDLE_SHARE * rated
-    return training.devices * (idle * step_time_s + (rated - idle) * np.minimum(busy_s, step_time_s))
-
-
-_IDLE_SHARE = 0.2

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import added
+from planner.cost.energy import energy_j
 from planner.cost.memory import host_memory_totals, memory_of, memory_totals
 from planner.cost.prepared import Prepared, prepare
-from planner.cost.step import BUSY, pipeline_bound, score
+from planner.cost.step import pipeline_bound, score
 from planner.cost.strategies import FIELDS, Strategies, join
 from planner.cost.training import Training
 from planner.search.objective import Objective
@@ -275,9 +276,13 @@ def _ranked(block: _Block, chosen: Ints, wanted: Wanted, question: int, place: i
     training, plans = block.training, block.candidates(chosen)
     prepared = block.prepared.take(chosen[:, 0])
     scores = score(training, plans, prepared)
-    busy = added([scores.terms[name] for name in BUSY])
     total = block.total[tuple(chosen.T)]
-    figures = np.stack([one.value(training, scores.step_time_s, busy, total) for one in wanted.objectives], axis=1)
+
+    def joules() -> Floats:
+        return energy_j(training, plans, scores, prepared)
+
+    values = [one.value(training, scores.step_time_s, joules, total) for one in wanted.objectives]
+    figures = np.stack(values, axis=1)
     near = np.arange(len(plans))
     if wanted.top is not None and not wanted.front and not wanted.diverse and len(plans) > wanted.top:
         first = figures[:, 0]

@@ -147,6 +147,11 @@ def layouts(space: Space, workload: Workload, tally: Tally) -> Iterator[Strategi
             yield rows.take(np.arange(start, min(start + _BLOCK, len(rows))))
 
 
+def any_split(space: Space, workload: Workload) -> bool:
+    """Whether the devices can be split at all within the rules that ask for the four degrees alone."""
+    return bool(len(_cut_splits(space, workload, _splits(space), 1, Tally())["tp"]))
+
+
 def _splits(space: Space) -> dict[str, Ints]:
     """All ordered factorisations tp x pp x cp x dp of the devices, within the allowed values."""
     parts = divisors(space.devices)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import added
 from planner.cost.calibration import PARAMETERS, combined, uncertainty
+from planner.cost.energy import energy_j
 from planner.cost.memory import memory_of
-from planner.cost.step import BUSY, score
+from planner.cost.step import score
 from planner.cost.strategies import Strategies, join
 from planner.cost.training import Training
 from planner.errors import InputError
@@ -93,9 +95,9 @@ def sampled(
         for row, factors in enumerate(draws.tolist()):
             moved = perturbed(training, dict(zip(PARAMETERS, factors, strict=True)))
             scores = score(moved, chosen)
-            busy = added([scores.terms[name] for name in BUSY])
             times[row, at] = scores.step_time_s
-            figures[row, at] = objective.value(moved, scores.step_time_s, busy, held)
+            joules = partial(energy_j, moved, chosen, scores)
+            figures[row, at] = objective.value(moved, scores.step_time_s, joules, held)
     return times, figures
 
 

@@ -14,7 +14,7 @@ from planner.cost.step import score
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.errors import NothingFits
-from planner.search.answer import document_of
+from planner.search.answer import document_of, find
 from planner.search.changes import SCALES, Change, rebound
 from planner.search.document import PlanPart
 from planner.search.misfit import explain_empty
@@ -75,7 +75,8 @@ def what_if(before: Side, after: Side, changes: Sequence[Change]) -> WhatIfDocum
 
 
 def _best(side: Side, which: str) -> Found:
-    found = search(side.questions, side.space, Wanted(top=1))
+    layouts = tuple(dict.fromkeys(one.order for one in side.questions))
+    found = find(side.questions, side.cluster, side.space, Wanted(top=1), layouts)
     if not found.tally.feasible:
         error = explain_empty(side.cluster, side.space, found)
         raise NothingFits(f"{which}, {error}") if isinstance(error, NothingFits) else error

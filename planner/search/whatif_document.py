@@ -9,19 +9,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.search.document import (
-    ClusterPart,
-    ModelPart,
-    Part,
-    PlanPart,
-    Positive,
-    SearchPart,
-    TrainingPart,
-    closed_schema,
-)
+from planner.search.document import ClusterPart, ModelPart, PlanPart, SearchPart, TrainingPart
+from planner.search.schema import Part, Positive, closed_schema
 from planner.units import Dimension
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 FigureName = Literal[
     "peak",
@@ -96,7 +88,7 @@ class ElasticityPart(Part, frozen=True, kw_only=True):
 class WhatIfDocument(Part, frozen=True, kw_only=True):
     """The answer to one what-if."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
     changes: Annotated[list[ChangePart], msgspec.Meta(min_length=1)]
     before: SidePart
     after: SidePart

@@ -29,6 +29,9 @@ def cases(runs: Iterable[Run]) -> list[Case]:
     return found
 
 
+_FITTED = "# Fitted by `make calibrate`"
+
+
 def render(owner: str, what: str, fitted: Fitted, behind: list[Case]) -> str:
     """The text of one calibration file."""
     factors = (fitted.architectures if what == "architecture" else fitted.frameworks)[owner]
@@ -36,7 +39,7 @@ def render(owner: str, what: str, fitted: Fitted, behind: list[Case]) -> str:
     for case in behind:
         ids[case.run.source].append(case.run.id)
     lines = [
-        f"# Fitted by `make calibrate` to {len(behind)} measured runs: factors over calibration/default.toml.",
+        f"{_FITTED} to {len(behind)} measured runs: factors over calibration/default.toml.",
         f'title = "{what} {owner}"',
     ]
     if what == "architecture":
@@ -64,7 +67,8 @@ def write(fitted: Fitted, found: list[Case]) -> None:
         folder = database.database_path() / "calibration" / f"{what}s"
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.toml"):
-            old.unlink()
+            if old.read_text("utf-8").startswith(_FITTED):
+                old.unlink()  # what was read off something else than these runs stays
         for owner in names:
             behind = [case for case in found if of(case) == owner]
             (folder / f"{owner}.toml").write_text(render(owner, what, fitted, behind), encoding="utf-8")

@@ -13,7 +13,7 @@ from planner.cluster.spec import ClusterSpec, LevelSpec, NicSpec, NodeLinkSpec, 
 from planner.validation.runs import RowError, Run
 from planner.workload.build import build_workload
 from planner.workload.operators import Workload
-from planner.workload.presets import preset
+from planner.workload.presets import transformer_preset
 from planner.workload.spec import ModelSpec, MoeSpec, checked
 
 # Which preset lends what the table has no column for (gating, norms, MLA, experts' width), by the model's name; the
@@ -85,9 +85,9 @@ def _base(run: Run) -> ModelSpec:
     """The preset of the model's family; by the MLP's width (gated below four times the hidden size) for no family."""
     for pattern, name in _FAMILIES:
         if re.search(pattern, run.model.lower()):
-            return preset(name)
+            return transformer_preset(name)
     gated = run.need("ffn") < 4 * run.need("hidden")
-    return preset("llama-3-70b" if gated else "megatron-22b")
+    return transformer_preset("llama-3-70b" if gated else "megatron-22b")
 
 
 def _moe(run: Run, base: ModelSpec, layers: int) -> MoeSpec | None:

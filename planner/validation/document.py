@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from planner.search.document import Part, closed_schema
+from planner.search.schema import Part, closed_schema
 from planner.validation.predict import Prediction
 from planner.validation.runs import Skipped
 from planner.validation.statistics import Errors, errors

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from planner.workload.lower import build_network
+from planner.workload.network import NetworkSpec
 from planner.workload.operators import (
     AttentionCore,
     ExpertLinear,
@@ -18,8 +20,10 @@ from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec
 _B16 = 2  # bytes of a 16-bit activation
 
 
-def build_workload(spec: ModelSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
-    """The operators of `spec` for one sequence length (the description's own where None)."""
+def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
+    """The operators of `spec` for one sequence length (the description's own where None, and of an image)."""
+    if isinstance(spec, NetworkSpec):
+        return build_network(spec)
     return Workload(
         name=spec.name,
         title=spec.title or spec.name,
@@ -34,6 +38,7 @@ def build_workload(spec: ModelSpec, *, seq_length: int | None = None, note: str 
         runs=_runs(spec),
         head=_head(spec),
         note=note,
+        sample="sequence" if spec.vision is None else "image",
     )
 
 
@@ -234,8 +239,15 @@ def _experts(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
 
 
 def _embedding(spec: ModelSpec) -> Layer:
-    """Token, position and type tables, and the norm after them where the family has one."""
+    """Token, position and type tables, and the norm after them where the family has one; or an image's patches."""
     hidden = spec.hidden_size
+    if spec.vision is not None:
+        # the class token is multiplied as one more patch
+        inputs = spec.vision.channels * spec.vision.patch_size**2
+        patches = Linear("patches", inputs, hidden, "none", bias=True)
+        table = (spec.learned_positions + 1) * hidden
+        positions = Pointwise("positions", 2 * hidden * _B16, 0.0, "sequence", replicated_parameters=table)
+        return Layer("embedding", (patches, positions), tensor_exchanges=1)
     extra = (spec.learned_positions + spec.token_types) * hidden
     if spec.embedding_norm:
         extra += 2 * hidden
@@ -253,12 +265,17 @@ def _embedding(spec: ModelSpec) -> Layer:
 
 
 def _head(spec: ModelSpec) -> Layer:
-    """Final norm, projection to the vocabulary and loss; or the pooler of an encoder without one."""
+    """Final norm, projection to the vocabulary or of the class token to classes, loss; or an encoder's pooler."""
     hidden, vocab = spec.hidden_size, spec.vocab_size
     operators: list[Operator] = []
     if spec.final_norm:
         norms = 2 if spec.architecture == "encoder-decoder" else 1
         operators += [_norm(spec, f"final_norm_{i}") for i in range(norms)]
+    if spec.vision is not None:
+        share, classes = 1 / spec.seq_length, spec.vision.classes
+        operators.append(Linear("classes", hidden, classes, "none", bias=True, full_precision=True, rows=share))
+        operators.append(Loss("loss", classes, rows=share))
+        return Layer("head", tuple(operators), tensor_exchanges=1)
     if spec.head == "masked-lm":
         transform = Linear("lm_transform", hidden, hidden, "none", bias=True)
         operators += [transform, _norm(spec, "lm_norm")]

@@ -1,6 +1,7 @@
 """The operators that a layer is made of: sizes only, no times. The cost model reads these.
 
-Sizes are per token and unsharded. Who shares them is said by two words:
+Sizes are per token and unsharded; a model that knows no tokens has one a sample: an image, a clip of sound.
+Who shares them is said by two words:
 `shard` of a Linear is the weight dimension that tensor parallelism cuts (Megatron-LM, arXiv 1909.08053);
 `domain` of a Pointwise is "tensor" (always cut by tp), "sequence" (cut by tp only under sequence
 parallelism, arXiv 2205.05198), or "expert" (cut by tp, and its rows are the routed tokens).
@@ -35,6 +36,8 @@ class Linear:
     kv_outputs: int = 0
     """Of `outputs`, those of keys and values: `kv_heads` heads, copied where tp is more than they are."""
     kv_heads: int = 0
+    rows: float = 1.0
+    """Rows per token: places of an image; a share where one token of a sequence is multiplied."""
 
     @property
     def kv_parameters(self) -> int:
@@ -80,6 +83,43 @@ class ExpertLinear:
 
 
 @dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution of one or two dimensions, never cut by tensor parallelism.
+
+    `inputs` and `outputs` are channels, `kernel` the values of one window in one channel (9 for 3 x 3), `places` the
+    positions of the output and `given` the values of the input, per token. Dilation changes none of them.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int
+    places: int
+    given: int
+    groups: int = 1
+    bias: bool = False
+    saves_input: bool = True
+    """Keeps its own input for the backward pass (off where another operator already keeps it)."""
+    input_gradient: bool = True
+    """Needs a gradient of its input (off where that is the data)."""
+
+    @property
+    def weights(self) -> int:
+        """Parameters of the kernels."""
+        return self.inputs // self.groups * self.kernel * self.outputs
+
+    @property
+    def sharded_parameters(self) -> int:
+        """Parameters that tp divides: none."""
+        return 0
+
+    @property
+    def replicated_parameters(self) -> int:
+        """Parameters that every tp rank holds."""
+        return self.weights + (self.outputs if self.bias else 0)
+
+
+@dataclass(frozen=True, slots=True)
 class AttentionCore:
     """softmax(Q K^T) V. `window` 0 means that a token attends to the whole sequence."""
 
@@ -90,6 +130,8 @@ class AttentionCore:
     v_dim: int
     causal: bool
     window: int = 0
+    length: int = 0
+    """Rows per token that attend to each other; 0: a token is one row of the model's sequence."""
 
     def flops_per_pair(self) -> int:
         """FLOPs of the forward pass for one query-key pair, all heads."""
@@ -119,6 +161,8 @@ class Pointwise:
     """A chain of several kernels unless the framework has a kernel for this very activation (biased experts)."""
     composite: bool = False
     """A chain of several kernels where the framework does not fuse it (RMSNorm, rotary, gated activation)."""
+    beside_convolution: bool = False
+    """Of a convolutional network: part of the convolution beside it where a compiler fuses them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +173,12 @@ class Loss:
     vocab_size: int
     sharded_parameters: int = 0
     replicated_parameters: int = 0
+    rows: float = 1.0
+    """Rows per token."""
 
 
-Operator = Linear | ExpertLinear | AttentionCore | Pointwise | Loss
+Operator = Linear | ExpertLinear | Convolution | AttentionCore | Pointwise | Loss
+_Held = Linear | Convolution | Pointwise | Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +192,18 @@ class Layer:
     topk: int = 0
     """Experts that a token visits here; 0 for a dense layer."""
     experts: int = 0
+    inputs: int = 0
+    """Values per token that the layer is given; 0: the model's hidden size."""
 
     @property
     def sharded_parameters(self) -> int:
         """Parameters that tensor parallelism divides."""
-        return sum(op.sharded_parameters for op in self.operators if isinstance(op, Linear | Pointwise | Loss))
+        return sum(op.sharded_parameters for op in self.operators if isinstance(op, _Held))
 
     @property
     def replicated_parameters(self) -> int:
         """Parameters that every tensor-parallel rank holds."""
-        return sum(op.replicated_parameters for op in self.operators if isinstance(op, Linear | Pointwise | Loss))
+        return sum(op.replicated_parameters for op in self.operators if isinstance(op, _Held))
 
     @property
     def kv_parameters(self) -> int:
@@ -193,7 +242,11 @@ class LayerRun:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one token goes through: embedding, runs of layers, head."""
+    """What one token goes through: embedding, runs of layers, head.
+
+    A model that is cut nowhere but between layers has a sequence of one token, one head and an MLP of width one; its
+    hidden size is the most that one layer hands to the next.
+    """
 
     name: str
     title: str
@@ -209,6 +262,8 @@ class Workload:
     head: Layer
     note: str = ""
     """What was chosen on the user's behalf, for instance the shape of a bare size."""
+    sample: str = "sequence"
+    """What a batch counts."""
 
     @property
     def layer_count(self) -> int:
@@ -231,6 +286,11 @@ class Workload:
     def tied_parameters(self) -> int:
         """Parameters of a tied output matrix, of which a last pipeline stage needs its own copy."""
         return sum(op.weights for op in self.head.operators if isinstance(op, Linear) and op.tied)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether its throughput is told in tokens; in samples else."""
+        return self.sample == "sequence"
 
     @property
     def kinds(self) -> tuple[Layer, ...]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from planner.errors import unknown_name
-from planner.workload.spec import ModelSpec, parse_spec
+from planner.decode import Format, parse
+from planner.errors import InputError, unknown_name
+from planner.workload.network import NetworkSpec, is_network, network_of
+from planner.workload.spec import ModelSpec, spec_of
 
 _FOLDER = files("planner.workload") / "models"
 
@@ -15,9 +17,27 @@ def preset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
 
 
-def preset(name: str) -> ModelSpec:
-    """The named preset. Raises InputError with the nearest name for an unknown one."""
+def preset(name: str) -> ModelSpec | NetworkSpec:
+    """The named preset: a transformer or a list of operators. Raises InputError with the nearest name for an unknown
+    one.
+    """
     names = preset_names()
     if name not in names:
         raise unknown_name("model", name, names, key="MODEL")
-    return parse_spec((_FOLDER / f"{name}.toml").read_text("utf-8"), "toml", f"{name}.toml")
+    return read_spec((_FOLDER / f"{name}.toml").read_text("utf-8"), "toml", f"{name}.toml")
+
+
+def transformer_preset(name: str) -> ModelSpec:
+    """The named preset where it is a transformer. Raises InputError for any other."""
+    spec = preset(name)
+    if isinstance(spec, NetworkSpec):
+        raise InputError("is no transformer", key="MODEL", value=name, expected="a preset with layers of attention")
+    return spec
+
+
+def read_spec(text: str, file_format: Format, origin: str) -> ModelSpec | NetworkSpec:
+    """A model file of either kind, told apart by its keys. Raises InputError naming origin, key and what was
+    expected.
+    """
+    raw = parse(text, file_format, origin)
+    return network_of(raw, origin) if is_network(raw) else spec_of(raw, origin)

@@ -7,18 +7,18 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.decode import Format, decode
+from planner.decode import Format, converted, parse
 from planner.errors import InputError
 
 MOST_LAYERS = 4096
 WIDEST = 10_000_000
+LONGEST = 2**24
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=WIDEST)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0, le=WIDEST)]
 Layers = Annotated[int, msgspec.Meta(ge=1, le=MOST_LAYERS)]
 Heads = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 Experts = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
-Length = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
 """Bounds far above any model that was trained, so that a slip of the keyboard is told and not computed."""
 
 Architecture = Literal["decoder", "encoder", "encoder-decoder"]
@@ -49,6 +49,20 @@ class MlaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     v_head_dim: Positive
 
 
+class VisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A vision transformer's ends (Dosovitskiy et al. 2020, arXiv 2010.11929): square patches in, classes out."""
+
+    image_size: Positive
+    patch_size: Positive
+    channels: Positive = 3
+    classes: Positive
+
+    @property
+    def tokens(self) -> int:
+        """Patches, and the class token."""
+        return int((self.image_size // self.patch_size) ** 2) + 1
+
+
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The parameter count that the model's authors state, and where."""
 
@@ -69,8 +83,9 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     kv_heads: Heads | None = None
     head_dim: Positive | None = None
     ffn_size: Positive
-    vocab_size: Positive
-    seq_length: Length
+    vocab_size: NonNegative = 0
+    """As `seq_length`, needed but with `vision`, which decides both."""
+    seq_length: Annotated[int, msgspec.Meta(ge=0, le=LONGEST)] = 0
     decoder_layers: Annotated[int, msgspec.Meta(ge=0, le=MOST_LAYERS)] = 0
     """Encoder-decoder only: layers with cross-attention, beside `layers` encoder layers."""
     learned_positions: NonNegative = 0
@@ -95,6 +110,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     dropout: bool = False
     moe: MoeSpec | None = None
     mla: MlaSpec | None = None
+    vision: VisionSpec | None = None
     published: Published | None = None
 
     @property
@@ -110,7 +126,42 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 def parse_spec(text: str, file_format: Format, origin: str) -> ModelSpec:
     """Read one model description. Raises InputError naming origin, key and what was expected."""
-    return checked(decode(text, file_format, ModelSpec, origin), origin)
+    return spec_of(parse(text, file_format, origin), origin)
+
+
+def spec_of(raw: Mapping[str, object], origin: str) -> ModelSpec:
+    """The same from a file's keys."""
+    return checked(converted(raw, ModelSpec, origin), origin)
+
+
+def _with_ends(spec: ModelSpec, origin: str) -> ModelSpec:
+    """The same spec with vocabulary and sequence told, or decided by the image. Raises InputError."""
+    vision = spec.vision
+    for key in ("vocab_size", "seq_length"):
+        value = getattr(spec, key)
+        if vision is None and not value:
+            expected = "a whole number of at least 1 (or a [vision] table)"
+            raise InputError("missing key", origin=origin, key=key, expected=expected)
+    if vision is None:
+        return spec
+    if spec.vocab_size:
+        raise InputError("an image has no vocabulary", origin=origin, key="vocab_size", value=spec.vocab_size)
+    if vision.image_size % vision.patch_size:
+        expected = f"a divisor of vision.image_size {vision.image_size}"
+        raise InputError(
+            "does not fit the other keys",
+            origin=origin,
+            key="vision.patch_size",
+            value=vision.patch_size,
+            expected=expected,
+        )
+    length = vision.tokens
+    if spec.seq_length not in (0, length):
+        expected = f"left out, or {length}: the patches of an image and the class token"
+        raise InputError(
+            "does not fit the other keys", origin=origin, key="seq_length", value=spec.seq_length, expected=expected
+        )
+    return msgspec.structs.replace(spec, seq_length=length, learned_positions=length)
 
 
 def checked(spec: ModelSpec, origin: str, names: Mapping[str, str] | None = None) -> ModelSpec:
@@ -119,6 +170,7 @@ def checked(spec: ModelSpec, origin: str, names: Mapping[str, str] | None = None
     `names` says under which keys the user's file has what the spec calls otherwise. Raises InputError.
     """
     own = names or {}
+    spec = _with_ends(spec, origin)
 
     def name(key: str) -> str:
         return own.get(key, key)

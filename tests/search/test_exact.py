@@ -19,7 +19,7 @@ from planner.search.search import Wanted, search
 from planner.search.settings import combinations
 from planner.search.space import Space
 from planner.workload.operators import Workload
-from tests.examples import clusters, lab, question, tiny, workloads
+from tests.examples import clusters, lab, networks, question, tiny, workloads
 
 
 def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, tuple[int, ...]]]]:
@@ -145,6 +145,18 @@ def test_the_best_equal_a_slow_loops_best(workload, cluster, batch, allowed, val
     assert [(float(s), float(h)) for s, h in zip(step, held, strict=True)] == best
     rows = {row for _, _, row in kept}
     assert all(tuple(found.best.row(i).values()) in rows for i in range(len(found.best)))
+
+
+@settings(max_examples=6)
+@given(networks(), clusters(), st.sampled_from([4, 6]), narrow)
+def test_a_list_of_operators_is_searched_exactly(workload, cluster, batch, allowed) -> None:
+    space = Space(min(cluster.devices, 4), batch, {"vpp": (1, 2), "micro_batch": (1, 2), **allowed})
+    q = training(workload, cluster, global_batch=batch)
+    found = search(q, space, Wanted(top=3))
+    count, kept = slow_loop(q, space)
+    assert (found.tally.candidates, found.tally.feasible) == (count, len(kept))
+    step = score(q, found.best).step_time_s if len(found.best) else []
+    assert [float(one) for one in step] == sorted(step for step, _, _ in kept)[:3]
 
 
 @settings(max_examples=40)

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost.arrays import added
+from planner.cost.energy import energy_j
 from planner.cost.memory import memory_of
-from planner.cost.step import BUSY, score
+from planner.cost.step import score
 from planner.cost.training import Training, training
 from planner.errors import InputError
-from planner.search.objective import Objective, ObjectiveName, check_known, energy_j, mean_critical_batch
+from planner.search.objective import Objective, ObjectiveName, check_known, mean_critical_batch
 from planner.search.pareto import on_the_front
 from planner.search.search import Wanted, search
 from planner.search.space import Space
@@ -67,8 +68,9 @@ def all_figures(q: Training, space: Space, objectives: tuple[Objective, ...]) ->
     """The figures of every plan that fits, from the list of all by step time."""
     plans = search(q, space, Wanted(top=EVERY)).best
     scores, held = score(q, plans), added(memory_of(q, plans).values())
-    busy = added([scores.terms[name] for name in BUSY])
-    return set(zip(*(one.value(q, scores.step_time_s, busy, held).tolist() for one in objectives), strict=True))
+    joules = energy_j(q, plans, scores)
+    figures = (one.value(q, scores.step_time_s, lambda: joules, held).tolist() for one in objectives)
+    return set(zip(*figures, strict=True))
 
 
 @settings(max_examples=200)
@@ -110,7 +112,8 @@ def test_beyond_the_critical_batch_more_tokens_help_less() -> None:
     one = np.ones(1)
 
     def gain(critical: float) -> float:
-        figures = [Objective("step-time", critical, True).value(q, one, one, one)[0] for q in (small, large)]
+        by_time = Objective("step-time", critical, True)
+        figures = [by_time.value(q, one, lambda: one, one)[0] for q in (small, large)]
         return float(figures[0] / figures[1])
 
     tokens = 16 * small.workload.seq_length
@@ -127,11 +130,6 @@ def test_a_critical_batch_that_grows_is_averaged_over_the_run() -> None:
     # a quarter of the run at 1M, three quarters at 4M: tokens wasted by a batch B are B (1/4 1e-6 + 3/4 0.25e-6)
     assert mean_critical_batch(curve, 4e12) == pytest.approx(1 / (0.25e-6 + 0.75 * 0.25e-6))
     assert mean_critical_batch(curve, 9e13) == pytest.approx(90 / (1 / 1e6 + 8 / 4e6 + 81 / 8e6))
-
-
-def test_energy_is_rated_power_while_busy_and_idle_power_else() -> None:
-    q = priced(question())
-    assert energy_j(q, np.array([10.0]), np.array([4.0]))[0] == pytest.approx(16 * (4 * 700 + 6 * 90))
 
 
 @pytest.mark.parametrize(("name", "lacks"), [("cost", "rent"), ("energy", "power")])

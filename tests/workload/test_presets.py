@@ -6,8 +6,10 @@ from planner.errors import InputError
 from planner.workload.build import build_workload
 from planner.workload.presets import preset, preset_names
 
+UNPUBLISHED = {"wavenet"}  # counted by hand in test_families.py
 
-@pytest.mark.parametrize("name", preset_names())
+
+@pytest.mark.parametrize("name", sorted(set(preset_names()) - UNPUBLISHED))
 def test_parameters_equal_the_published_count(name: str) -> None:
     spec = preset(name)
     assert spec.published is not None, "a preset states its published count"
@@ -20,7 +22,7 @@ def test_the_models_that_the_guide_promises_are_there() -> None:
     promised = """gpt-1.7b gpt-3.6b gpt-7.5b gpt-18.4b gpt-39.1b gpt-76.1b gpt-145.6b gpt-310.1b gpt-529.6b
     gpt-1008b gpt-3-175b megatron-22b megatron-530b megatron-1t llama-2-7b llama-2-13b llama-2-70b llama-3-8b
     llama-3-70b llama-3.1-405b bert-base bert-large roberta-large t5-large t5-11b xlnet-large mixtral-8x7b
-    deepseek-v3 qwen3-30b-a3b gpt-oss-120b"""
+    deepseek-v3 qwen3-30b-a3b gpt-oss-120b resnet-50 resnet-152 inception-v3 wavenet vit-b-16 vit-l-16 vit-h-14"""
     assert set(promised.split()) <= set(preset_names())
 
 

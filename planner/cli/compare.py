@@ -1,0 +1,142 @@
+"""`planner compare`: the same run on several clusters, ranked, with what rules the others out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.carbon import CarbonIntensity, GridOption, read_carbon
+from planner.cli.question import Form, Model, Output, Precision, SeqLength
+from planner.cli.run import (
+    Budget,
+    Deadline,
+    RunBatch,
+    RunTokens,
+    read_asked,
+    read_budget,
+    read_days,
+    read_offer,
+    read_run,
+)
+from planner.errors import InputError
+
+if TYPE_CHECKING:
+    from planner.search.comparing import Asked
+
+_USUAL_TOKENS = 10**12
+
+
+class RankBy(StrEnum):
+    """What clusters are ranked by."""
+
+    TIME = "time"
+    COST = "cost"
+    ENERGY = "energy"
+    CARBON = "carbon"
+    DEVICES = "devices"
+    TOKENS_PER_USD = "tokens-per-usd"
+    TOKENS_PER_JOULE = "tokens-per-joule"
+
+
+def compare(
+    model: Model,
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--on", metavar="CLUSTER[:NODES]", help="A preset or file, and how many nodes. Several times."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--any", help="All presets (`planner cluster list`).")] = False,
+    devices: Annotated[
+        str | None, typer.Option("--devices", metavar="INTEGER", help="Of each that has no :NODES, so many devices.")
+    ] = None,
+    tokens: RunTokens = None,
+    deadline: Deadline = None,
+    budget: Budget = None,
+    objective: Annotated[
+        RankBy | None, typer.Option("--objective", case_sensitive=False, help="What the clusters are ranked by.")
+    ] = None,
+    global_batch: RunBatch = None,
+    seq_length: SeqLength = None,
+    precision: Precision = None,
+    grid: GridOption = None,
+    carbon_intensity: CarbonIntensity = None,
+    form: Form = Output.TABLE,
+) -> None:
+    """Compare clusters for training MODEL: time, money, energy, and what rules each one out.
+
+    A cluster without :NODES has as many as hold --devices; else the fewest that meet --deadline, or the fastest that
+    --budget pays for.
+
+    \b
+    Examples:
+      planner compare llama-3-70b --on dgx-h100:64 --on tpu-v5p:512 --on mi300x:64 --tokens 1T
+      planner compare llama-3-8b --any --devices 256 --tokens 1T --objective cost
+    """
+    from planner.cli.inputs import read_tokens
+    from planner.cli.output import write
+    from planner.search import comparing
+    from planner.search.compare_document import SCHEMA_VERSION, CompareDocument
+    from planner.search.parts import model_part
+    from planner.search.sizing_parts import run_part
+
+    limits = comparing.Limits(read_days(deadline), read_budget(budget))
+    whole = read_tokens(tokens)
+    run, notes = read_run(model, seq_length, global_batch, whole or _USUAL_TOKENS, precision)
+    if whole is None:
+        notes.append("a run of 1T tokens was assumed: --tokens says another")
+    asked = _asked(on or [], every, devices, limits)
+    carbon = read_carbon(grid, carbon_intensity)
+    by = objective or (RankBy.COST if limits.days is not None else RankBy.TIME)
+    if by is RankBy.CARBON and carbon is None:
+        raise InputError(
+            "no grid is told", key="--objective", value="carbon", expected="--grid or --carbon-intensity"
+        )
+    offers = comparing.compare(run, asked, limits, by.value, None if carbon is None else carbon.intensity_g_per_kwh)
+    document = CompareDocument(
+        schema_version=SCHEMA_VERSION,
+        model=model_part(run.workload),
+        run=run_part(run),
+        deadline_days=limits.days,
+        budget_usd=limits.usd,
+        ranked_by=by.value,
+        offers=offers,
+        notes=notes,
+    )
+    if form is Output.JSON:
+        from planner.report.machine import to_json
+
+        write(to_json(document))
+    else:
+        from planner.report.compare import compare_text
+
+        write(compare_text(document))
+
+
+def _asked(on: list[str], every: bool, devices: str | None, limits: object) -> list[Asked]:
+    """The clusters that are compared, each with its number of nodes where that is told. Raises InputError."""
+    from planner.cli.inputs import read_number
+    from planner.cluster import database
+    from planner.search.comparing import Asked, Limits
+
+    assert isinstance(limits, Limits)
+    asked = [read_asked(text) for text in on]
+    if every:
+        named = {one.offer.name for one in asked}
+        offers = [read_offer(name) for name in database.names("clusters") if name not in named]
+        asked += [Asked(offer) for offer in offers if not offer.spec.pools]
+    if not asked:
+        raise InputError("no cluster is named", key="--on", expected="--on CLUSTER:NODES, several times, or --any")
+    count = read_number(devices, "--devices")
+    if count is not None:
+        asked = [one if one.nodes is not None else Asked(one.offer, _nodes(one, count)) for one in asked]
+    if limits == Limits() and any(one.nodes is None for one in asked):
+        raise InputError(
+            "how many nodes is not told", key="--on", expected="CLUSTER:NODES, or --devices, --deadline or --budget"
+        )
+    return asked
+
+
+def _nodes(asked: Asked, devices: int) -> int:
+    """Nodes that hold so many devices."""
+    return -(-devices // asked.offer.cluster(1).devices_per_node)

@@ -1,0 +1,155 @@
+"""`planner hardware`: the accelerators that are known by name."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from planner.cluster.catalogue import Entry, Wanted
+
+hardware_app = typer.Typer(
+    help="The accelerators that are known by name.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+class Form(StrEnum):
+    """Forms of output."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class ListForm(StrEnum):
+    """Forms of a listing."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+Precision = Annotated[str, typer.Option("--precision", help="bf16, fp8, int8, ...: parts with a peak at it.")]
+Output = Annotated[Form, typer.Option("--format", "-f", help="Form of the output.")]
+
+
+@hardware_app.command("list")
+def list_hardware(
+    kind: Annotated[str, typer.Option("--kind", help="gpu, tpu, npu, cpu or fpga.")] = "",
+    place: Annotated[str, typer.Option("--place", help="data-centre, edge or mobile.")] = "",
+    vendor: Annotated[str, typer.Option("--vendor", help="Who makes it.")] = "",
+    can_train: Annotated[
+        bool | None, typer.Option("--can-train/--inference-only", help="Whether it can train.")
+    ] = None,
+    framework: Annotated[str, typer.Option("--framework", help="pytorch, jax, ...: parts that it runs on.")] = "",
+    cloud: Annotated[str, typer.Option("--cloud", help="aws, gcp, ...: parts that it rents out.")] = "",
+    precision: Precision = "",
+    min_memory: Annotated[
+        str, typer.Option("--min-memory", help="As 80GiB; what error correction keeps is forgiven (1/16).")
+    ] = "",
+    year: Annotated[str, typer.Option("--year", help="2022, 2022.., ..2019 or 2020..2023.")] = "",
+    sort: Annotated[
+        str, typer.Option("--sort", help="peak, memory, bandwidth, power, price, year or name.")
+    ] = "name",
+    form: Annotated[ListForm, typer.Option("--format", "-f", help="Form of the output.")] = ListForm.TABLE,
+) -> None:
+    """List accelerators: dense peak, memory, link, rated power, lowest known rent, and whether they can train.
+
+    \b
+    Examples:
+      planner hardware list --can-train --min-memory 80GiB --sort price
+      planner hardware list --place edge
+    """
+    from planner.cli.output import write
+    from planner.cluster import catalogue
+
+    found = catalogue.entries()
+    wanted = catalogue.Wanted(
+        kind=catalogue.known(found, kind, "--kind", lambda one: (one.spec.kind,)),
+        place=catalogue.known(found, place, "--place", lambda one: (one.spec.place,)),
+        vendor=catalogue.known(found, vendor, "--vendor", lambda one: (one.spec.vendor,)),
+        can_train=can_train,
+        framework=catalogue.known(found, framework, "--framework", lambda one: one.spec.frameworks),
+        cloud=catalogue.known(found, cloud, "--cloud", lambda one: one.spec.clouds),
+        precision=catalogue.parse_precision(precision) if precision else None,
+        min_memory_bytes=catalogue.parse_memory(min_memory) if min_memory else 0.0,
+        years=catalogue.parse_years(year) if year else None,
+    )
+    kept = catalogue.ordered([one for one in found if wanted.holds(one)], sort, wanted.precision)
+    write(_listing(kept, wanted, form))
+
+
+def _listing(kept: Sequence[Entry], wanted: Wanted, form: ListForm) -> str:
+    if form is ListForm.JSON:
+        from planner.report.hardware_document import hardware_document
+        from planner.report.machine import to_json
+
+        return to_json(hardware_document(kept))
+    from planner.report.hardware import list_csv, list_text
+
+    return list_csv(kept) if form is ListForm.CSV else list_text(kept, wanted.precision)
+
+
+@hardware_app.command("show")
+def show_hardware(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name in hardware_db.")],
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Also the notes and the documents that the figures are from.")
+    ] = False,
+    form: Output = Form.TABLE,
+) -> None:
+    """Show one accelerator: every figure with its source, and whether it was read there.
+
+    \b
+    Examples:
+      planner hardware show h100-sxm-80gb --sources
+    """
+    from planner.cli.output import write
+    from planner.cluster.catalogue import entry
+
+    found = entry(name)
+    if form is Form.JSON:
+        from planner.report.hardware_document import hardware_document
+        from planner.report.machine import to_json
+
+        write(to_json(hardware_document([found])))
+    else:
+        from planner.report.hardware import show_text
+
+        write(show_text(found, sources=sources))
+
+
+@hardware_app.command("compare")
+def compare_hardware(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Two names in hardware_db, or more.")],
+    precision: Annotated[
+        str, typer.Option("--precision", help="What ratios to watts, dollars and bytes are told at.")
+    ] = "",
+    form: Output = Form.TABLE,
+) -> None:
+    """Compare accelerators side by side: figures with their ratio to the first one's.
+
+    \b
+    Examples:
+      planner hardware compare a100-sxm-80gb h100-sxm-80gb b200
+    """
+    from planner.cli.output import write
+    from planner.cluster.catalogue import entry, parse_precision
+    from planner.errors import InputError
+    from planner.report.hardware_document import comparison_part, hardware_document
+
+    if len(names) < 2:
+        raise InputError("nothing to compare with", key="NAME", value=names[0], expected="two names or more")
+    found = [entry(name) for name in names]
+    comparison = comparison_part(found, parse_precision(precision) if precision else None)
+    if form is Form.JSON:
+        from planner.report.machine import to_json
+
+        write(to_json(hardware_document(found, comparison)))
+    else:
+        from planner.report.hardware import compare_text
+
+        write(compare_text(found, comparison))

@@ -1,0 +1,137 @@
+"""A cluster of two kinds of nodes on the command line: recognised, read, planned and told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.cli.files import is_there, looks_like_path, read_file
+from planner.errors import InputError
+
+if TYPE_CHECKING:
+    from planner.cli.plan import Pins
+    from planner.cli.question import Common
+    from planner.cluster.pools import Pools
+    from planner.cost.mixed import Kinds
+
+_ONE_KIND = {
+    "pareto": "--pareto",
+    "critical_batch": "--critical-batch",
+    "diverse": "--diverse",
+    "top": "--top",
+    "uncertainty": "--uncertainty",
+    "faults": "--fault",
+    "hosts_to": "--hostfile",
+    "ranks_to": "--rankfile",
+    "grid": "--grid",
+    "carbon_intensity": "--carbon-intensity",
+    "pue": "--pue",
+    "mtbf_device": "--mtbf-device",
+    "mtbf_node": "--mtbf-node",
+    "checkpoint_bandwidth": "--checkpoint-bandwidth",
+    "restart_time": "--restart-time",
+    "repair_time": "--repair-time",
+    "spares": "--spares",
+    "async_checkpoint": "--async-checkpoint",
+    "shrink": "--shrink",
+}
+"""Options of `plan` that are not told of two kinds."""
+
+
+def are_presets(name: str) -> bool:
+    """Whether `name` joins presets: `dgx-h100:32+dgx-a100:32`."""
+    return "+" in name and not (is_there(name) or looks_like_path(name))
+
+
+def read_pools(name: str) -> Pools | None:
+    """The pools of a file, or of joined presets; None where the cluster is of one kind. Raises InputError."""
+    if are_presets(name):
+        from planner.cluster.pools import joined_presets, resolve_pools
+
+        spec, note = joined_presets([_preset(part) for part in name.split("+")])
+        return resolve_pools(spec, "--cluster", note)
+    if not looks_like_path(name) or not is_there(name):
+        return None
+    from planner.cluster.spec import parse_cluster
+
+    text, file_format = read_file(Path(name), (".toml", ".yaml", ".yml", ".json"), "a cluster file")
+    spec = parse_cluster(text, file_format, name)
+    if not spec.pools:
+        return None
+    from planner.cluster.pools import resolve_pools
+
+    return resolve_pools(spec, name)
+
+
+def _preset(part: str) -> tuple[str, int | None]:
+    """`dgx-h100:32`: the name, and how many nodes where that is told."""
+    from planner.units import parse_count
+
+    name, colon, count = part.strip().partition(":")
+    if not colon:
+        return name.casefold(), None
+    example = "32, as in dgx-h100:32+dgx-a100:32"
+    return name.casefold(), parse_count(count, key="--cluster", maximum=16_777_216, example=example)
+
+
+def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, object], tokens: int | None) -> str:
+    """The whole answer as text, or as JSON. Raises InputError, and NothingFits where no way fits."""
+    from planner.cost.strategies import FULL
+    from planner.search.mixed import mixed_plans
+    from planner.search.settings import check_settings
+    from planner.search.space import Space
+
+    _refuse(common, given)
+    kinds = _ask(pools, common)
+    training = kinds[0].shared
+    for kind in kinds:
+        check_settings(kind.shared, pins.settings, pins.allowed["recompute"] or (FULL,))
+    allowed = {name: values for name, values in pins.allowed.items() if values is not None}
+    space = Space(pools.devices, training.global_batch, allowed)
+    document = mixed_plans(pools, kinds, space, pins.settings, tokens=tokens)
+    if str(given["form"]) == "json":
+        from planner.report.machine import to_json
+
+        return to_json(document)
+    from planner.report.mixed import mixed_text
+
+    return mixed_text(document)
+
+
+def _refuse(common: Common, given: Mapping[str, object]) -> None:
+    """Options that make no sense, or are not told, of two kinds."""
+    for key, value in (("--nodes", common.nodes), ("--devices", common.devices)):
+        if value is not None:
+            raise InputError("the pools say it", key=key, value=value, expected="the number of nodes of each pool")
+    for name, key in _ONE_KIND.items():
+        if given[name]:
+            raise InputError("is not told of two kinds of nodes", key=key, expected="a cluster of one kind")
+    if given["objective"] not in (None, "step-time"):
+        expected = "step-time, by which ways to use two kinds are ranked"
+        raise InputError("is not told of two kinds of nodes", key="--objective", expected=expected)
+
+
+def _ask(pools: Pools, common: Common) -> Kinds:
+    """The model bound to both kinds."""
+    from planner.cli.inputs import read_batches, read_length, read_model, read_precision
+    from planner.cost.mixed import bind
+
+    workload = read_model(common.model, read_length(common.seq_length))
+    batches = read_batches(common.global_batch, workload.seq_length)
+    if len(batches) > 1:
+        key, value = "--global-batch", common.global_batch
+        raise InputError("two kinds are balanced at one batch", key=key, value=value, expected="a single batch")
+    precision = None
+    for pool in pools.pools:
+        precision = read_precision(common.precision, pool.own.accelerator)
+    return bind(
+        workload,
+        pools,
+        precision=precision,
+        global_batch=batches[0],
+        attention=common.attention.value,
+        flops_convention=common.flops_convention.value,
+        framework=common.framework.value if common.framework else None,
+        launch=common.launch.value if common.launch else None,
+    )

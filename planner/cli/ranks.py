@@ -1,0 +1,36 @@
+"""Options that say where ranks are to be started, and the files in which it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from planner.search.document import Document
+
+HostfileOption = Annotated[
+    Path | None, typer.Option("--hostfile", metavar="FILE", help="Write the hosts in the order of the ranks.")
+]
+RankfileOption = Annotated[
+    Path | None, typer.Option("--rankfile", metavar="FILE", help="Write host and slot of every rank (Open MPI).")
+]
+
+
+def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
+    """The orders of dimensions that placing ranks may choose from: all, where none was asked for."""
+    from planner.cost.ranks import ORDERS
+
+    return settings.get("order", ORDERS)
+
+
+def write_ranks(document: Document, hosts_to: Path | None, ranks_to: Path | None) -> None:
+    """Write the files that are asked for. Raises InputError where one cannot be written."""
+    from planner.cli.files import write_file
+    from planner.export.ranks import hostfile, rankfile
+
+    for path, text in ((hosts_to, hostfile), (ranks_to, rankfile)):
+        if path is not None:
+            write_file(path, text(document))

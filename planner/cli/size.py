@@ -1,0 +1,189 @@
+"""`planner size`: how many nodes a run needs, and what a budget trains."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.carbon import CarbonIntensity, GridOption, read_carbon
+from planner.cli.question import ClusterName, Model, Precision, SeqLength
+from planner.cli.run import Budget, Deadline, RunBatch, RunTokens, read_budget, read_days, read_offer, read_run
+from planner.errors import InputError, NothingFits, nearest
+
+if TYPE_CHECKING:
+    from planner.search.offers import Offer, Outcome, Run
+    from planner.search.size_document import SizeDocument
+from planner.search.sizing_document import SizePart
+
+_TRIED_TOKENS = 10**12
+"""A run whose price tells what a token costs."""
+
+
+class Form(StrEnum):
+    """Forms of output."""
+
+    TABLE = "table"
+    JSON = "json"
+    VALUE = "value"
+
+
+def size(
+    model: Model,
+    cluster: ClusterName,
+    tokens: RunTokens = None,
+    deadline: Deadline = None,
+    budget: Budget = None,
+    nodes: Annotated[
+        str | None, typer.Option("--nodes", metavar="INTEGER", help="With --budget alone: on so many nodes.")
+    ] = None,
+    global_batch: RunBatch = None,
+    seq_length: SeqLength = None,
+    precision: Precision = None,
+    grid: GridOption = None,
+    carbon_intensity: CarbonIntensity = None,
+    form: Annotated[
+        Form, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")
+    ] = Form.TABLE,
+    field: Annotated[
+        str | None, typer.Option("--field", help="Of --format value: nodes, devices, days, usd, ...; else nodes.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", "-o", metavar="FILE", help="Write the curve as a picture: FILE.svg.")
+    ] = None,
+) -> None:
+    """Tell the fewest nodes that train MODEL in time, the curve around them, or what a budget trains.
+
+    \b
+    Examples:
+      planner size llama-3-70b --cluster dgx-h100 --tokens 15T --deadline 60d
+      planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD
+      planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d --format value --field devices
+    """
+    from planner.cli.files import write_file
+    from planner.cli.inputs import read_number, read_tokens
+    from planner.cli.output import write
+
+    days, usd = read_days(deadline), read_budget(budget)
+    wanted = _field(field, form)
+    whole = read_tokens(tokens)
+    if whole is None and (days is not None or usd is None):
+        raise InputError("is missing", key="--tokens", expected="how long the run is, such as 15T; or --budget alone")
+    if whole is not None and days is None and usd is None:
+        raise InputError("is missing", key="--deadline", expected="a deadline such as 30d, or --budget 2MUSD")
+    count = read_number(nodes, "--nodes")
+    if count is not None and whole is not None:
+        raise InputError("is what is asked", key="--nodes", expected="--nodes with --budget alone")
+    run, notes = read_run(model, seq_length, global_batch, whole or _TRIED_TOKENS, precision)
+    offer, carbon = read_offer(cluster), read_carbon(grid, carbon_intensity)
+    run, answer = _answer(run, offer, days, usd, count, whole)
+    document = _document(run, offer, answer, days, usd, None if carbon is None else carbon.intensity_g_per_kwh, notes)
+    if plot is not None:
+        from planner.report.curve import curve_svg
+
+        write_file(plot, curve_svg(document), (".svg",))
+    if form is Form.JSON:
+        from planner.report.machine import to_json
+
+        write(to_json(document))
+    elif form is Form.VALUE:
+        write(f"{_value(document.answer, wanted)}\n")
+    else:
+        from planner.report.size import size_text
+
+        write(size_text(document))
+
+
+def _answer(
+    run: Run, offer: Offer, days: float | None, usd: float | None, nodes: int | None, tokens: int | None
+) -> tuple[Run, Outcome]:
+    """The size that is asked for, and the run: of as many tokens as the budget pays for where none are told.
+
+    Raises NothingFits where no size meets what is asked.
+    """
+    from planner.search.sizing import affordable, fastest_within, fewest_nodes
+
+    if tokens is None:
+        assert usd is not None
+        paid = affordable(run, offer, usd, nodes)
+        if paid is None:
+            raise NothingFits(f"no plan of {run.workload.title} fits on {offer.name}: more nodes, or another cluster")
+        return paid
+    if days is None:
+        assert usd is not None
+        found = fastest_within(run, offer, usd)
+        if found is None:
+            raise NothingFits(f"no size of {offer.name} trains {tokens:,} tokens for {usd:,.0f} USD: fewer --tokens")
+        return run, found
+    found = fewest_nodes(run, offer, days)
+    if found is None:
+        raise NothingFits(
+            f"no size of {offer.name} trains {tokens:,} tokens in {days:g} days with steps of {run.global_batch:,} "
+            f"{run.workload.sample}s\n  what would: a later --deadline, a larger --global-batch, or fewer --tokens"
+        )
+    if usd is not None and (found.usd is None or found.usd > usd):
+        told = "has no known rent" if found.usd is None else f"costs {found.usd:,.0f} USD"
+        raise NothingFits(
+            f"the fewest nodes that meet the deadline are {found.nodes:,}, and the run {told}: not within {usd:,.0f}"
+            "\n  what would fit: a later --deadline, or fewer --tokens"
+        )
+    return run, found
+
+
+def _document(
+    run: Run,
+    offer: Offer,
+    answer: Outcome,
+    days: float | None,
+    usd: float | None,
+    grams: float | None,
+    notes: list[str],
+) -> SizeDocument:
+    from planner.search.parts import model_part
+    from planner.search.size_document import SCHEMA_VERSION, SizeDocument
+    from planner.search.sizing import around
+    from planner.search.sizing_parts import optimal_part, run_part, size_part
+
+    return SizeDocument(
+        schema_version=SCHEMA_VERSION,
+        model=model_part(run.workload),
+        cluster=offer.name,
+        accelerator=answer.cluster.accelerator.name,
+        run=run_part(run),
+        deadline_days=days,
+        budget_usd=usd,
+        answer=size_part(run, answer, grams),
+        curve=[size_part(run, one, grams) for one in around(run, offer, answer)],
+        compute_optimal=optimal_part(run),
+        notes=notes,
+    )
+
+
+def _field(name: str | None, form: Form) -> str:
+    """The field of `--format value`. Raises InputError."""
+    from planner.search.sizing_document import SizePart
+
+    if name is None:
+        return "nodes"
+    if form is not Form.VALUE:
+        raise InputError("is of one value", key="--field", value=name, expected="--format value")
+    known = [one for one in SizePart.__struct_fields__ if one != "strategy"]
+    wanted = name.casefold().replace("-", "_")
+    if wanted not in known:
+        expected = f"one of {', '.join(known)}"
+        raise InputError(
+            "unknown field", key="--field", value=name, expected=expected, suggestion=nearest(wanted, known)
+        )
+    return wanted
+
+
+def _value(answer: SizePart, field: str) -> str:
+    """One figure as a bare number. Raises InputError for one that is not known."""
+    value = getattr(answer, field)
+    if value is None:
+        raise InputError(
+            "is not known here", key="--field", value=field, expected="a part with a known rent and power"
+        )
+    return str(value) if isinstance(value, int) else f"{value:.10g}"

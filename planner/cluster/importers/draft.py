@@ -1,0 +1,67 @@
+"""A cluster file before it is written: everything told, in SI units, cable by cable or level by level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.cluster.importers.found import FoundSwitch
+from planner.cluster.spec import LevelTopology, NodeTopology
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDraft:
+    """The node's inside. Rates: one device's and one card's, one direction."""
+
+    accelerator: str
+    devices: int
+    topology: NodeTopology
+    bandwidth_bytes_per_s: float
+    nics: int
+    nic_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostDraft:
+    """A host; `node` where it is not the cluster's own, `devices` where it has fewer than its node."""
+
+    name: str
+    node: str = ""
+    devices: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDraft:
+    """`cables` cables of `bandwidth_bytes_per_s` each from a host or switch to a switch."""
+
+    lower: str
+    upper: str
+    bandwidth_bytes_per_s: float
+    cables: int
+    card: int | None
+    scale_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LevelDraft:
+    """A level of a regular fabric. The bandwidth is one device's, None: through its node's network cards."""
+
+    name: str
+    topology: LevelTopology
+    nodes: int | None
+    bandwidth_bytes_per_s: float | None
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The whole cluster: `nodes` and `levels`, or `hosts`, `switches`, `links` and the `gone` hosts among them."""
+
+    name: str
+    title: str
+    node: str | NodeDraft
+    nodes: int | None = None
+    levels: tuple[LevelDraft, ...] = ()
+    hosts: tuple[HostDraft, ...] = ()
+    switches: tuple[FoundSwitch, ...] = ()
+    links: tuple[LinkDraft, ...] = ()
+    gone: tuple[str, ...] = ()

@@ -1,0 +1,162 @@
+"""How often parts of a cluster fail, how long it takes to train on, and how fast checkpoints are written and read.
+
+A figure is the user's, else the cluster file's, else the architecture's in hardware_db/reliability, else the
+default's there. Each says where it is from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from planner.cluster.figures import Figure, Source, Sourced, number, positive
+from planner.units import Dimension
+
+if TYPE_CHECKING:
+    from planner.cluster.cluster import Cluster
+
+MOST_SPARES = 50_000
+"""No more are looked at."""
+Spares = Annotated[int, msgspec.Meta(ge=0, le=MOST_SPARES)]
+
+
+class ReliabilitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Mean times between failures, and what a failure costs beside the work that is done again."""
+
+    device_mtbf: Figure | None = None
+    """Of one device."""
+    node_mtbf: Figure | None = None
+    """Of one node without its devices: host, network cards, cables, power."""
+    software_mtbf: Figure | None = None
+    """Of what no part is replaced for, by the node: bugs, timeouts."""
+    detection: Figure | None = None
+    restart: Figure | None = None
+    """From what was detected to the reading of the checkpoint."""
+    repair: Figure | None = None
+    """Of a node, until it is a spare again."""
+    spares: Spares | None = None
+    """Nodes beside those that the plan runs on."""
+
+
+class StorageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where checkpoints go: bandwidth of the whole storage, as the job gets it."""
+
+    write: Figure | None = None
+    read: Figure | None = None
+    pause: Figure | None = None
+    """What every checkpoint blocks training for beside the copy: planning, serialising, waiting for each other."""
+    asynchronous: bool = False
+    """Training goes on once the state is in the hosts' memory."""
+
+
+class CheckpointSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What hardware_db knows of storage: shares of one node."""
+
+    write_per_node: Figure | None = None
+    read_per_node: Figure | None = None
+    pause: Figure | None = None
+
+
+class ReliabilityFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file of hardware_db/reliability: the default's is complete, an architecture's says what differs."""
+
+    title: str
+    failures: ReliabilitySpec = ReliabilitySpec()
+    checkpoints: CheckpointSpec = CheckpointSpec()
+    sources: dict[str, Source] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """A figure in SI units, and where it is from."""
+
+    name: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """All that goodput depends on beside the plan. `spares`: None, as many as pay off."""
+
+    device_mtbf_s: float
+    node_mtbf_s: float
+    software_mtbf_s: float
+    detection_s: float
+    restart_s: float
+    repair_s: float
+    pause_s: float
+    write_bytes_per_s: float
+    read_bytes_per_s: float
+    spares: int | None
+    asynchronous: bool
+    shrinks: bool
+    """Whether the job goes on with fewer data-parallel replicas when spares run out, instead of waiting."""
+    assumed: tuple[Assumption, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the user says on the command line, by the fields of Reliability; each value with its option's name."""
+
+    figures: Mapping[str, tuple[float, str]]
+    spares: int | None = None
+    asynchronous: bool | None = None
+    shrinks: bool = False
+
+
+_FAILURES = ("device_mtbf", "node_mtbf", "software_mtbf", "detection", "restart", "repair")
+_STORAGE: dict[str, Dimension] = {"write": "bytes_per_s", "read": "bytes_per_s", "pause": "duration"}
+
+
+def resolve_reliability(cluster: Cluster, told: Told) -> Reliability:
+    """The figures of a cluster in SI units, each with its source."""
+    files = [file for entry in (cluster.accelerator.architecture, "default") if (file := _file(entry))]
+    assumed = tuple(_assumption(name, cluster, told, files) for name in (*_FAILURES, *_STORAGE))
+    failures, storage = cluster.reliability or ReliabilitySpec(), cluster.storage or StorageSpec()
+    return Reliability(
+        **{one.name: one.value for one in assumed},
+        spares=failures.spares if told.spares is None else told.spares,
+        asynchronous=storage.asynchronous if told.asynchronous is None else told.asynchronous,
+        shrinks=told.shrinks,
+        assumed=assumed,
+    )
+
+
+def check_reliability(failures: ReliabilitySpec | None, storage: StorageSpec | None, origin: str) -> None:
+    """Every figure of a cluster's file is above zero. Raises InputError naming the key."""
+    for table, spec, names in (("reliability", failures, _FAILURES), ("storage", storage, tuple(_STORAGE))):
+        for name in names:
+            if (figure := getattr(spec, name, None)) is not None:
+                positive(figure, _STORAGE.get(name, "duration"), origin=origin, key=f"{table}.{name}")
+
+
+def _assumption(name: str, cluster: Cluster, told: Told, files: Sequence[ReliabilityFile]) -> Assumption:
+    """One figure: the command line's, else the cluster file's, else that of the first file that has it."""
+    dimension = _STORAGE.get(name, "duration")
+    field = f"{name}_{'bytes_per_s' if dimension == 'bytes_per_s' else 's'}"
+    if field in told.figures:
+        return Assumption(field, *told.figures[field])
+    figure: Figure | None = getattr(cluster.reliability if name in _FAILURES else cluster.storage, name, None)
+    if figure is not None:
+        return Assumption(field, number(figure, dimension, origin=cluster.name, key=name), "the cluster's file")
+    for file in files:
+        per_node = dimension == "bytes_per_s"
+        known = getattr(file.failures if name in _FAILURES else file.checkpoints, name + per_node * "_per_node")
+        if isinstance(known, Sourced):
+            value = number(known, dimension, origin=file.title, key=name) * (cluster.nodes if per_node else 1)
+            recalled = ", recalled" if known.confidence == "recalled" else ""
+            return Assumption(field, value, file.sources[known.source].title + recalled)
+    raise AssertionError(f"hardware_db/reliability/default.toml lacks {name}")
+
+
+def _file(name: str) -> ReliabilityFile | None:
+    """A file of hardware_db/reliability; none where the architecture has none."""
+    from planner.cluster import database
+
+    if name not in database.names("reliability"):
+        return None
+    return database.load("reliability", name, ReliabilityFile, "reliability", "", "architecture")

@@ -1,0 +1,138 @@
+"""The network of a cluster whose wiring is told: what groups of ranks get, by counting the flows that are routed.
+
+Tiers are those of any network (the host, a rack of NVLink, the switch that hosts share, all of them), so that the
+same formulas hold; but how many of a group's ranks lie below a part of a tier, and what a group gets of the cables,
+are counted: all groups of a kind exchange at once, every flow is routed, and the fullest cable sets the pace of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cluster.network import Network, Pattern
+from planner.cluster.patterns import Layout, exchange, neighbours, ring
+from planner.cluster.routing import Flows, Routes
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RoutedNetwork(Network):
+    """A network with its routes, and the hosts in the order in which ranks are laid on them.
+
+    `parts`: the part of each tier that a host lies below, shape [tiers, hosts]; `scale_up`: the outermost tier that
+    is not reached by network cards; `order`: the host of each rank's node, shape [hosts]; `share_of_card`: bytes/s
+    that a device's rated share of the way out is, before what collectives reach of it; `way_out`: bytes/s of each
+    host's links to the network, shape [hosts].
+    """
+
+    routes: Routes
+    layout: Layout
+    parts: Ints
+    scale_up: int
+    order: Ints
+    share_of_card: float
+    way_out: Floats
+    _known: dict[tuple[object, ...], tuple[float, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _counted: dict[tuple[object, ...], tuple[float, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    def placed(self, order: Ints) -> RoutedNetwork:
+        """The same with ranks laid on the hosts in another order."""
+        return replace(self, order=order, _known={}, _counted={})
+
+    @property
+    def devices(self) -> int:
+        """All ranks."""
+        return len(self.order) * self.layout.devices_per_host
+
+    def members(self, sizes: Ints, strides: Ints) -> Floats:
+        """How many of a group's ranks lie below one part of each tier, of the group that is the most scattered."""
+        return np.array([self._members(*key) for key in _keys(sizes, strides)]).reshape(len(sizes), -1)
+
+    def rates(self, sizes: Ints, strides: Ints, pattern: Pattern = "ring") -> Floats:
+        """Bytes/s of each tier for each group; beyond the hosts by what routed flows leave to the slowest group."""
+        rates = super().rates(sizes, strides, pattern)
+        share = np.array([self._share(pattern, *key) for key in _keys(sizes, strides)])
+        rates[:, self.scale_up + 1 :] *= share[:, None]
+        return rates
+
+    def hop(self, stride: Ints, ranks: Ints) -> tuple[Floats, Floats]:
+        """Bytes/s and latency of the slowest hop of chains of `ranks`, `stride` apart, shape [plans]."""
+        found = np.array([self._hop(*pair) for pair in zip(stride.tolist(), ranks.tolist(), strict=True)])
+        share, tier = found.reshape(-1, 2)[:, 0], found.reshape(-1, 2)[:, 1].astype(np.int64)
+        return self.bandwidth_bytes_per_s[tier] * share, self.latency_s[tier]
+
+    def _members(self, sizes: tuple[int, ...], strides: tuple[int, ...]) -> tuple[float, ...]:
+        key = (sizes, strides)
+        if key not in self._counted:
+            hosts = self.layout.host(self._groups(sizes, strides))
+            below = (np.sort(tier[hosts], axis=1) for tier in self.parts)
+            parts = (1 + (np.diff(one, axis=1) != 0).sum(axis=1).max(initial=0) for one in below)
+            self._counted[key] = tuple(hosts.shape[1] / float(count) for count in parts)
+        return self._counted[key]
+
+    def _share(self, pattern: Pattern, sizes: tuple[int, ...], strides: tuple[int, ...]) -> float:
+        """Of its rated share of the way out, what a device of the slowest group has."""
+        key = (pattern, sizes, strides)
+        if key not in self._known:
+            inside = self._members(sizes, strides)[self.scale_up]
+            groups = self._groups(sizes, strides)
+            size = groups.shape[1]
+            share = 1.0
+            if size > inside and pattern == "ring":
+                # rings cross by every member's own way: `inside` of them carry what one device is asked for
+                share = self._shared(ring(self.layout, groups)) / inside
+            elif size > inside:
+                share = self._shared(exchange(self.layout, groups)) * (size - inside) / size
+            self._known[key] = (share,)
+        return self._known[key][0]
+
+    def _shared(self, flows: Flows) -> float:
+        """Of a device's rated share of the way out, what one unit of the flows can have."""
+        return self.routes.scarcest(flows) / self.share_of_card
+
+    def _hop(self, stride: int, ranks: int) -> tuple[float, float]:
+        """Share of the outermost crossed tier's rate that the slowest of all neighbours has, and that tier."""
+        key = ("hop", stride, ranks)
+        if key not in self._known:
+            rank = np.arange(max(self.devices - stride, 0))
+            rank = rank[rank // stride % ranks < ranks - 1]
+            here, there = self._device(rank), self._device(rank + stride)
+            apart = self.parts[:, self.layout.host(here)] != self.parts[:, self.layout.host(there)]
+            tier = int(min(apart.any(axis=1).sum(), self.tiers - 1))
+            share = 1.0
+            if tier > self.scale_up:
+                share = min(self._shared(neighbours(self.layout, here, there)), 1.0)
+            self._known[key] = (share, float(tier))
+        share, at = self._known[key]
+        return share, at
+
+    def _groups(self, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Ints:
+        """The devices of every group, each in the order of its ranks, shape [groups, size]."""
+        rank = np.arange(self.devices)
+        offset = np.zeros(1, dtype=np.int64)
+        for size, stride in zip(sizes, strides, strict=True):
+            rank = rank[rank // stride % size == 0]
+            offset = (np.arange(size)[:, None] * stride + offset[None, :]).ravel()
+        rank = rank[rank + offset[-1] < self.devices]
+        return self._device(rank[:, None] + offset[None, :])
+
+    def _device(self, rank: Ints) -> Ints:
+        """The device that a rank is laid on, as the wiring counts them."""
+        return (
+            self.order[rank // self.layout.devices_per_host] * self.layout.devices_per_host
+            + rank % self.layout.devices_per_host
+        )
+
+
+def _keys(sizes: Ints, strides: Ints) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Size and stride of each group's parts, parts of one rank left out."""
+    found = []
+    for size, stride in zip(sizes.tolist(), strides.tolist(), strict=True):
+        kept = [(n, at) for n, at in zip(size, stride, strict=True) if n > 1] or [(1, 1)]
+        found.append((tuple(n for n, _ in kept), tuple(at for _, at in kept)))
+    return found

@@ -1,0 +1,1 @@
+"""How a plan is run: files that launchers and trainers read."""

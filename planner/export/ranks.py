@@ -1,0 +1,58 @@
+"""Where ranks are to be started: hostfiles (MPI, DeepSpeed) and rankfiles (Open MPI).
+
+Ranks are numbered as trainers number them, tensor parallelism innermost and pipeline stages outermost
+(Megatron-LM's default order); where a plan lays its dimensions out otherwise, the rankfile says so rank by rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from planner.cost.ranks import ORDERS
+from planner.errors import InputError
+from planner.search.document import Document, PlanPart
+
+
+def hostfile(document: Document) -> str:
+    """The hosts in the order of the ranks, each with its devices.
+
+    Raises InputError where consecutive ranks do not fill one host after the other.
+    """
+    plan = document.plans[0]
+    if plan.settings.order != ORDERS[0]:
+        raise InputError(
+            f"ranks are laid out as {plan.settings.order}, which a list of hosts cannot tell",
+            key="--hostfile",
+            expected=f"--rankfile, or --order {ORDERS[0]}",
+        )
+    slots = document.cluster.devices_per_node
+    return "".join(f"{host} slots={slots}\n" for host in host_names(document))
+
+
+def rankfile(document: Document) -> str:
+    """Host and slot of every rank."""
+    hosts, slots = host_names(document), document.cluster.devices_per_node
+    places = _places(document.plans[0])
+    return "".join(f"rank {rank}={hosts[place // slots]} slot={place % slots}\n" for rank, place in enumerate(places))
+
+
+def host_names(document: Document) -> Sequence[str]:
+    """Hosts in the order of places; those of a regular cluster are counted."""
+    if document.placement is not None:
+        return document.placement.hosts
+    return [f"node-{number}" for number in range(document.cluster.nodes)]
+
+
+def _places(plan: PlanPart) -> Iterator[int]:
+    """The place of each rank, counted from the first device of the first host."""
+    degrees = {name: int(getattr(plan.strategy, name)) for name in ("tp", "cp", "dp", "pp")}
+    stride, below = {}, 1
+    for name in plan.settings.order.split("-"):
+        stride[name], below = below, below * degrees[name]
+    rank, place = np.arange(below), np.zeros(below, dtype=np.int64)
+    for name in ORDERS[0].split("-"):
+        place += rank % degrees[name] * stride[name]
+        rank = rank // degrees[name]
+    return iter(place.tolist())

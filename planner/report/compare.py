@@ -1,0 +1,104 @@
+"""Clusters side by side, for people: the best first, the front marked, what rules the others out below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from planner.report.console import console, first_that_fits, plain_table, text_of
+from planner.report.size import format_usd, split
+from planner.report.terminal import printable
+from planner.search.compare_document import CompareDocument, OfferPart
+from planner.search.sizing_document import SizePart
+from planner.units import format_duration, format_energy, format_mass, format_parameters, format_si
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_LEFT_OUT = (
+    "frameworks",
+    "clouds",
+    "plan",
+    "tokens/USD",
+    "tokens/J",
+    "MFU",
+    "CO2e",
+    "energy",
+    "accelerator",
+    "nodes",
+)
+"""Columns in the order in which they make room."""
+_MANY = 3
+
+
+def compare_text(document: CompareDocument) -> str:
+    """The whole answer as text for stdout."""
+    out = console(_WIDEST)
+    unwrapped = not out.is_terminal
+    model, run = document.model, document.run
+    limits = [f"within {document.deadline_days:g} days"] if document.deadline_days is not None else []
+    limits += [f"for at most {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
+    heading = (
+        f"{printable(model.title)}, {format_parameters(model.parameters)} parameters: {format_si(run.tokens)} tokens "
+        f"in {run.steps:,} steps of {run.global_batch:,} {model.sample}s {' and '.join(limits)}".rstrip()
+    )
+    out.print(f"{heading}; ranked by {document.ranked_by}, * on the front of time, money and energy", markup=False)
+    found = [(offer, offer.size) for offer in document.offers if offer.size is not None]
+    if found:
+        rows = [_row(offer, size) for offer, size in found]
+        # a column without a single figure tells nothing
+        columns = [name for name in rows[0] if any(row[name] for row in rows)]
+        kept = [columns] + [
+            [name for name in columns if name not in _LEFT_OUT[:count]] for count in range(1, len(_LEFT_OUT) + 1)
+        ]
+        table = first_that_fits(out, [lambda names=names: _table(rows, names) for names in kept])  # type: ignore[misc]
+        out.print(table or _table(rows, kept[-1]))
+    for offer in document.offers:
+        if offer.size is None:
+            out.print(
+                f"Ruled out: {printable(offer.name)}: {printable(offer.ruled_out)}", markup=False, soft_wrap=unwrapped
+            )
+    if any(not offer.calibrated for offer, _ in found):
+        text = "~: no measured run of this generation is behind the model's numbers, only those of others"
+        out.print(text, markup=False, soft_wrap=unwrapped)
+    for note in document.notes:
+        out.print(f"Note: {printable(note)}", markup=False, soft_wrap=unwrapped)
+    return text_of(out)
+
+
+_WIDEST = 200
+
+
+def _row(offer: OfferPart, size: SizePart) -> dict[str, str]:
+    """The cells of one line by their headings; empty where a figure is not known."""
+    return {
+        "": "*" if offer.on_front else "",
+        "cluster": printable(offer.name) + ("" if offer.calibrated else " ~"),
+        "accelerator": printable(offer.accelerator),
+        "nodes": f"{size.nodes:,}",
+        "devices": f"{size.devices:,}",
+        "time": format_duration(86_400 * size.days),
+        "cost": "" if size.usd is None else format_usd(size.usd),
+        "energy": "" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh),
+        "CO2e": "" if size.carbon_kg is None else format_mass(size.carbon_kg),
+        "MFU": f"{size.mfu:.1%}",
+        "tokens/USD": "" if size.tokens_per_usd is None else format_si(size.tokens_per_usd),
+        "tokens/J": "" if size.tokens_per_joule is None else f"{size.tokens_per_joule:.3g}",
+        "plan": split(size.strategy),
+        "frameworks": _listed(offer.frameworks),
+        "clouds": _listed(offer.clouds),
+    }
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - _MANY
+    return printable(", ".join(names[:_MANY]) + (f" +{rest}" if rest > 0 else ""))
+
+
+def _table(rows: list[dict[str, str]], names: list[str]) -> Table:
+    table = plain_table()
+    for name in names:
+        words = ("", "cluster", "accelerator", "plan", "frameworks", "clouds")
+        table.add_column(name, justify="left" if name in words else "right", no_wrap=True)
+    for number, row in enumerate(rows):
+        table.add_row(*(row[name] for name in names), style="bold" if number == 0 else "")
+    return table

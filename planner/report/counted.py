@@ -1,0 +1,27 @@
+"""What a model's throughput is told in: tokens of language, else images or whatever a batch counts."""
+
+from __future__ import annotations
+
+from planner.search.document import ModelPart, PlanPart
+
+
+def samples(model: ModelPart) -> str:
+    """What a batch counts, in the plural."""
+    return f"{model.sample}s"
+
+
+def unit_of(model: ModelPart) -> str:
+    """What throughput counts, in the singular."""
+    return "token" if model.sample == "sequence" else model.sample
+
+
+def per_second(model: ModelPart, plan: PlanPart) -> tuple[float, float]:
+    """Units a second: of all devices, and of one."""
+    if model.sample == "sequence":
+        return plan.tokens_per_s, plan.tokens_per_s_per_device
+    return plan.samples_per_s, plan.samples_per_s_per_device
+
+
+def in_units(model: ModelPart, tokens: float) -> float:
+    """So many tokens in what throughput counts."""
+    return tokens if model.sample == "sequence" else tokens / model.seq_length

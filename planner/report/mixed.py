@@ -1,0 +1,155 @@
+"""The mixed document for people: the ways as a table, the best one's kinds, step and memory, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from planner.report.console import console, first_that_fits, plain_table, text_of
+from planner.report.terminal import TERM_NAMES, printable
+from planner.search.mixed_document import KindPart, MixedDocument, WayPart
+from planner.units import format_bytes, format_parameters, format_seconds, format_si
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_NAMES = {"shares": "uneven shares", "stages": "uneven stages", "even": "all alike", "only": "one kind"}
+_WIDTH = 150
+
+
+def mixed_text(document: MixedDocument) -> str:
+    """The whole answer as text for stdout."""
+    out = console(_WIDTH)
+    print_mixed(document, out)
+    return text_of(out)
+
+
+def print_mixed(document: MixedDocument, out: Console) -> None:
+    """Print the whole answer on a console."""
+    # a pipe gets each sentence on one line, a terminal has it wrapped at words
+    unwrapped = not out.is_terminal
+    for line in _heading(document):
+        out.print(line, markup=False, soft_wrap=unwrapped)
+    out.print()
+    _print(out, _ways(document.ways))
+    best = document.ways[0]
+    _print(out, _kinds(best.kinds))
+    form = first_that_fits(out, [lambda: _terms_table(best), lambda: _terms_table(best, short=True)])
+    out.print(form or _terms_table(best, short=True, hidden=False))
+    for sentence in document.answer.sentences:
+        out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
+    if document.run is not None:
+        run = document.run
+        text = f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days."
+        out.print(text, markup=False, soft_wrap=unwrapped)
+
+
+def _heading(document: MixedDocument) -> list[str]:
+    model, training, cluster = document.model, document.training, document.cluster
+    size = format_parameters(model.parameters)
+    if model.active_parameters != model.parameters:
+        size += f", {format_parameters(model.active_parameters)} active"
+    pools = " + ".join(
+        f"{pool.nodes:,} {printable(pool.name)} x {pool.devices_per_node} {printable(pool.accelerator)}"
+        for pool in cluster.pools
+    )
+    lines = [
+        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, "
+        f"sequence {model.seq_length:,}",
+        f"Cluster   {printable(cluster.title)}: {pools} = {cluster.devices:,} devices",
+        f"Step      {training.global_batch:,} sequences, {training.tokens_per_step:,} tokens, "
+        f"{training.precision}, {training.attention} attention, {training.framework} ({training.launch})",
+    ]
+    notes = [printable(note) for note in (cluster.note, model.note) if note]
+    lines += [f"Note      {note}" for note in notes]
+    if document.left_out:
+        lines.append(f"Left out  {', '.join(printable(name) for name in document.left_out)}: nothing fits")
+    return lines
+
+
+def _print(out: Console, columns: Sequence[tuple[str, list[str], bool]]) -> None:
+    """A table whose columns are (heading, cells, whether to the right); one line a figure where it does not fit."""
+    table = first_that_fits(out, [lambda: _table(columns)])
+    if table is not None:
+        out.print(table)
+        return
+    widest = max(len(heading) for heading, _, _ in columns)
+    for number in range(len(columns[0][1])):
+        lines = [f"{heading:{widest}}  {cells[number]}" for heading, cells, _ in columns]
+        out.print("\n".join(lines), markup=False)
+        out.print()
+
+
+def _table(columns: Sequence[tuple[str, list[str], bool]]) -> Table:
+    table = plain_table()
+    for heading, _, right in columns:
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for number, row in enumerate(zip(*(cells for _, cells, _ in columns), strict=True)):
+        table.add_row(*row, style="bold" if number == 0 else "")
+    return table
+
+
+def _ways(ways: Sequence[WayPart]) -> list[tuple[str, list[str], bool]]:
+    """The ways, the fastest first."""
+    return [
+        ("#", [str(number) for number in range(1, len(ways) + 1)], True),
+        ("way", [_NAMES[way.way] for way in ways], False),
+        ("split", [printable(way.split) for way in ways], False),
+        ("plan", [_plan(way) for way in ways], False),
+        ("step", [format_seconds(way.step_time_s) for way in ways], True),
+        ("tokens/s", [format_si(way.tokens_per_s) for way in ways], True),
+        ("MFU", [f"{way.mfu:.1%}" for way in ways], True),
+    ]
+
+
+def _plan(way: WayPart) -> str:
+    """What both kinds have in common, in a few words."""
+    split = way.kinds[0].strategy
+    degrees = {"tp": split.tp, "pp": split.pp, "cp": split.cp, "ep": split.ep, "vpp": split.vpp}
+    words = [f"{name} {degree}" for name, degree in degrees.items() if degree > 1]
+    return " ".join([*words, f"dp {split.dp}", f"ZeRO {split.zero_stage}"])
+
+
+def _kinds(kinds: Sequence[KindPart]) -> list[tuple[str, list[str], bool]]:
+    """What each kind does in the best way."""
+    memory = [
+        f"{format_bytes(kind.memory.total_bytes)} of {format_bytes(kind.memory.capacity_bytes)}" for kind in kinds
+    ]
+    return [
+        ("best way", [printable(kind.pool) for kind in kinds], False),
+        ("replicas", [str(kind.replicas) for kind in kinds], True),
+        ("stages", [str(kind.stages) for kind in kinds], True),
+        ("layers", [_layers(kind.layers) for kind in kinds], False),
+        ("micro-batches", [f"{kind.micro_batches} x {kind.strategy.micro_batch}" for kind in kinds], True),
+        ("recompute", [kind.strategy.recompute for kind in kinds], False),
+        ("waits", [format_seconds(kind.wait_s) for kind in kinds], True),
+        ("fullest device", memory, True),
+    ]
+
+
+def _layers(layers: Sequence[int]) -> str:
+    """`2x15 1x14`: how many stages have how many layers, in order."""
+    runs: list[list[int]] = []
+    for one in layers:
+        if runs and runs[-1][1] == one:
+            runs[-1][0] += 1
+        else:
+            runs.append([1, one])
+    return " ".join(f"{many}x{one}" for many, one in runs[:6]) + (" ..." if len(runs) > 6 else "")
+
+
+def _terms_table(way: WayPart, *, short: bool = False, hidden: bool = True) -> Table:
+    """Where the best way's step goes."""
+    table = plain_table(footer=True)
+    table.add_column("step" if short else "step of the best way", "total", no_wrap=True)
+    table.add_column("time", format_seconds(way.step_time_s), justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    if hidden:
+        table.add_column("hidden", justify="right", no_wrap=True)
+    for name, seconds in way.terms.items():
+        beside = way.hidden.get(name, 0.0)
+        if seconds or beside:
+            cells = [TERM_NAMES.get(name, name), format_seconds(seconds), f"{seconds / way.step_time_s:.1%}"]
+            table.add_row(*cells, *([format_seconds(beside) if beside else ""] if hidden else []))
+    return table

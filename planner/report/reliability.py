@@ -1,0 +1,57 @@
+"""What failures leave of the first plan, in a few sentences with what was assumed."""
+
+from __future__ import annotations
+
+from planner.report.counted import in_units, unit_of
+from planner.search.document import ModelPart
+from planner.search.site_document import AssumedPart, ReliabilityPart
+from planner.units import format_duration, format_si
+
+_NAMES = {
+    "device_mtbf_s": "a device fails every",
+    "node_mtbf_s": "a node beside its devices every",
+    "software_mtbf_s": "software, by the node, every",
+    "detection_s": "detection",
+    "restart_s": "restart",
+    "repair_s": "repair",
+    "write_bytes_per_s": "storage writes",
+    "read_bytes_per_s": "storage reads",
+    "pause_s": "pause of a checkpoint",
+}
+
+
+def failures_text(part: ReliabilityPart, model: ModelPart) -> list[str]:
+    """How often the job stops, what checkpoints take, what is left, and where the figures are from."""
+    saved, spares, wasted = part.checkpoint, part.spares, part.wasted
+    behind = " and is written behind it" if saved.asynchronous else ""
+    steps = "1 step" if saved.interval_steps == 1 else f"{saved.interval_steps:,} steps"
+    causes = {
+        "checkpoints": wasted.checkpoint,
+        "work done again": wasted.lost,
+        "restarts": wasted.detection + wasted.restart + wasted.load,
+        "missing nodes": wasted.repair,
+    }
+    lost = ", ".join(f"{name} {share:.1%}" for name, share in causes.items())
+    pause, goodput = format_duration(saved.blocked_s), format_si(in_units(model, part.goodput_tokens_per_s))
+    return [
+        f"Failures: one every {format_duration(part.mtbf_s)}; a checkpoint of {format_si(saved.bytes, 'B')} every "
+        f"{format_duration(saved.interval_s)} ({steps}) stops training for {pause}{behind}; "
+        f"goodput {part.goodput_share:.1%} = {goodput} {unit_of(model)}s/s (lost: {lost}); "
+        f"{_spare_nodes(spares.nodes, spares.recommended)}.",
+        f"Assumed: {_assumed(part.assumed)}.",
+    ]
+
+
+def _spare_nodes(nodes: int, recommended: int) -> str:
+    told = {0: "no spare node", 1: "1 spare node"}.get(nodes, f"{nodes:,} spare nodes")
+    return told if nodes == recommended else f"{told}, {recommended:,} would pay off"
+
+
+def _assumed(figures: list[AssumedPart]) -> str:
+    """The figures, those of one source together."""
+    by_source: dict[str, list[str]] = {}
+    for one in figures:
+        if one.value:
+            amount = format_si(one.value, "B/s") if one.name.endswith("bytes_per_s") else format_duration(one.value)
+            by_source.setdefault(one.source, []).append(f"{_NAMES[one.name]} {amount}")
+    return "; ".join(f"{', '.join(told)} ({source})" for source, told in by_source.items())

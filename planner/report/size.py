@@ -1,0 +1,105 @@
+"""How many nodes a run needs, for people: the answer, the curve around it, and Chinchilla's line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from planner.report.console import console, first_that_fits, plain_table, text_of
+from planner.report.terminal import printable
+from planner.search.document import StrategyPart
+from planner.search.size_document import SizeDocument
+from planner.search.sizing_document import SizePart
+from planner.units import format_duration, format_energy, format_mass, format_parameters, format_si
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_BAR = 24
+
+
+def size_text(document: SizeDocument) -> str:
+    """The whole answer as text for stdout."""
+    out = console()
+    unwrapped = not out.is_terminal
+    for line in _heading(document):
+        out.print(line, markup=False, soft_wrap=unwrapped)
+    out.print()
+    forms = [lambda bar=bar, short=short: _curve(document, bar=bar, short=short) for bar, short in _FORMS]
+    table = first_that_fits(out, forms)
+    out.print(table or _curve(document, bar=0, short=True))
+    for line in _sentences(document):
+        out.print(line, markup=False, soft_wrap=unwrapped)
+    return text_of(out)
+
+
+_FORMS = ((_BAR, False), (_BAR // 2, False), (0, False), (0, True))
+
+
+def _heading(document: SizeDocument) -> list[str]:
+    model, run, answer = document.model, document.run, document.answer
+    limits = [f"in {document.deadline_days:g} days"] if document.deadline_days is not None else []
+    limits += [f"for {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
+    return [
+        f"Model     {printable(model.title)}: {format_parameters(model.parameters)} parameters, "
+        f"sequence {model.seq_length:,}",
+        f"Run       {format_si(run.tokens)} tokens in {run.steps:,} steps of {run.global_batch:,} {model.sample}s "
+        f"{' '.join(limits)}".rstrip(),
+        f"Answer    {answer.nodes:,} nodes of {printable(document.cluster)} = {answer.devices:,} "
+        f"{printable(document.accelerator)}: {format_duration(86_400 * answer.days)}, {format_usd(answer.usd)}",
+        f"Plan      {split(answer.strategy)}; MFU {answer.mfu:.1%}, goodput {answer.goodput_share:.1%}, "
+        f"{answer.spare_nodes:,} spare nodes beside",
+    ]
+
+
+def _sentences(document: SizeDocument) -> list[str]:
+    best, told = document.compute_optimal, []
+    told.append(
+        f"Chinchilla: {best.tokens_per_parameter:,.1f} tokens a parameter; the same FLOPs are best spent on "
+        f"{format_parameters(best.parameters)} parameters and {format_si(best.tokens)} tokens (20 a parameter)."
+    )
+    answer = document.answer
+    if answer.energy_kwh is not None:
+        carbon = "" if answer.carbon_kg is None else f", {format_mass(answer.carbon_kg)} CO2e"
+        told.append(f"Energy: {_energy(answer)} at the meter{carbon}.")
+    return told + [f"Note: {printable(note)}." for note in document.notes]
+
+
+def _curve(document: SizeDocument, *, bar: int, short: bool) -> Table:
+    """Sizes, days and dollars, the answer in bold; days as bars."""
+    table = plain_table()
+    rows = document.curve
+    longest = max(row.days for row in rows)
+    headings = ["nodes", "devices", "time", "rent", *([] if short else ["energy", "MFU", "goodput"])]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    if bar:
+        table.add_column("", no_wrap=True)
+    for row in rows:
+        cells = [f"{row.nodes:,}", f"{row.devices:,}", format_duration(86_400 * row.days), format_usd(row.usd)]
+        if not short:
+            cells += [_energy(row), f"{row.mfu:.1%}", f"{row.goodput_share:.1%}"]
+        drawn = [("#" * max(1, round(bar * row.days / longest)))] if bar else []
+        table.add_row(*cells, *drawn, style="bold" if row.nodes == document.answer.nodes else "")
+    return table
+
+
+def _energy(size: SizePart) -> str:
+    return "" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh)
+
+
+def format_usd(value: float | None) -> str:
+    """`1.26 M USD`, `12,300 USD`; `no known rent` where there is none."""
+    if value is None:
+        return "no known rent"
+    return f"{format_si(value)} USD" if value >= 1e6 else f"{value:,.0f} USD"
+
+
+def split(strategy: StrategyPart) -> str:
+    """A plan in a few words."""
+    degrees: Sequence[tuple[str, int]] = [
+        (name, getattr(strategy, name)) for name in ("tp", "pp", "dp", "cp", "ep", "vpp")
+    ]
+    words = [f"{name} {degree}" for name, degree in degrees if degree > 1]
+    words += [f"mbs {strategy.micro_batch}", f"ZeRO {strategy.zero_stage}"]
+    return " ".join(words + ([f"recompute {strategy.recompute}"] if strategy.recompute != "none" else []))

@@ -1,0 +1,142 @@
+"""How many nodes a run needs: the fewest that meet a deadline, what a budget buys, and the curve between.
+
+Sizes are whole numbers of nodes whose devices can be split; spare nodes and lost time are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from planner.errors import InputError
+from planner.search.offers import Offer, Outcome, Run, floor, most_nodes, outcome, usable
+
+_RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
+"""Of the curve's sizes to the answer, where they are whole numbers: others are hard to split."""
+_TOKENS_PER_PARAMETER = 20.0
+"""Hoffmann et al. 2022 (Training compute-optimal large language models, arXiv 2203.15556), table 3, rounded."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One size that was looked at; `outcome` None where no plan fits."""
+
+    nodes: int
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True)
+class Sized:
+    """The answer, None where no size meets what is asked, and the curve around it."""
+
+    answer: Outcome | None
+    curve: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
+class ComputeOptimal:
+    """The model that Chinchilla's rule trains with the same FLOPs: C = 6 N D with D = 20 N."""
+
+    parameters: float
+    tokens: float
+
+
+def fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
+    """The fewest nodes that train in so many days, failures included; None where no size does.
+
+    Sizes are doubled from the bound that no plan beats until one meets the deadline; then every size between it and
+    the last one that did not is looked at, from the smallest. A size meets it whatever larger ones do.
+    """
+    largest, least = most_nodes(offer), floor(run, offer)
+    first = max(1, -int(-least.node_days // days))
+    if first > largest or least.days > days:
+        return None
+    failed, met = first - 1, None
+    nodes = first
+    while nodes <= largest and met is None:
+        found = _nearest_above(run, offer, nodes, min(2 * nodes - 1, largest))
+        if found is not None and found.days <= days:
+            met = found
+        else:
+            failed, nodes = nodes if found is None else max(nodes, found.nodes), 2 * nodes
+    if met is None:
+        return None
+    for size in usable(run, offer, range(failed + 1, met.nodes)):
+        found = outcome(run, offer, size)
+        if found is not None and found.days <= days:
+            return found
+    return met
+
+
+def _nearest_above(run: Run, offer: Offer, nodes: int, last: int) -> Outcome | None:
+    """The outcome of the first size from `nodes` to `last` on which a plan fits."""
+    for size in usable(run, offer, range(nodes, last + 1)):
+        found = outcome(run, offer, size)
+        if found is not None:
+            return found
+        if size >= nodes + 8:
+            break
+    return None
+
+
+def fastest_within(run: Run, offer: Offer, usd: float) -> Outcome | None:
+    """The size that is done first of those whose rent stays within a budget; None where none does.
+
+    Sizes are those of a curve that doubles; the cheapest is looked at even where it is the smallest.
+    """
+    within = [one for one in doubling(run, offer) if one.usd is not None and one.usd <= usd]
+    return min(within, key=lambda one: one.days, default=None)
+
+
+def doubling(run: Run, offer: Offer) -> list[Outcome]:
+    """Sizes that double from the smallest on which a plan fits, until more do not make it faster."""
+    found: list[Outcome] = []
+    nodes, largest = 1, most_nodes(offer)
+    while nodes <= largest:
+        here = _nearest_above(run, offer, nodes, min(2 * nodes - 1, largest))
+        if here is not None:
+            if found and here.days >= found[-1].days:
+                break
+            found.append(here)
+        elif found:
+            break
+        nodes *= 2
+    return found
+
+
+def around(run: Run, offer: Offer, answer: Outcome) -> tuple[Outcome, ...]:
+    """The curve of sizes around an answer, ascending, the answer among them."""
+    largest = most_nodes(offer)
+    points = {answer.nodes: answer}
+    for up, down in _RATIOS:
+        for nodes, rest in (divmod(answer.nodes * up, down), divmod(answer.nodes * down, up)):
+            if rest == 0 and 1 <= nodes <= largest and nodes not in points:
+                here = outcome(run, offer, nodes)
+                if here is not None:
+                    points[nodes] = here
+    return tuple(points[nodes] for nodes in sorted(points))
+
+
+def affordable(run: Run, offer: Offer, usd: float, nodes: int | None = None) -> tuple[Run, Outcome] | None:
+    """The run of as many tokens as a budget pays for, and its outcome, on so many nodes or on the cheapest size.
+
+    Rent grows with the tokens in proportion: one run tells the price of a token. None where no plan fits.
+    Raises InputError where no rent is known.
+    """
+    trials: Sequence[Outcome | None] = doubling(run, offer) if nodes is None else [outcome(run, offer, nodes)]
+    priced = [(one.usd, one) for one in trials if one is not None and one.usd is not None]
+    if not priced:
+        if any(trials):
+            raise InputError("no rent is known of this cluster's devices", key="--budget", expected="a known rent")
+        return None
+    price, best = min(priced, key=lambda one: one[0])
+    paid = replace(run, tokens=max(int(run.tokens * usd / price) // run.tokens_per_step, 1) * run.tokens_per_step)
+    found = outcome(paid, offer, best.nodes)
+    return None if found is None else (paid, found)
+
+
+def compute_optimal(run: Run) -> ComputeOptimal:
+    """What the same FLOPs (6 N D) would train best by Chinchilla's rule."""
+    flops = 6.0 * run.workload.active_parameters * run.tokens
+    parameters = (flops / (6.0 * _TOKENS_PER_PARAMETER)) ** 0.5
+    return ComputeOptimal(parameters, _TOKENS_PER_PARAMETER * parameters)

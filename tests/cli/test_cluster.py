@@ -1,0 +1,101 @@
+"""`planner cluster import` and `list` as commands: where the file goes, what stands on which stream."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import call, run
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"
+
+
+def path_of(name: str) -> str:
+    return str(FIXTURES / name)
+
+
+def test_without_an_output_the_file_is_all_of_stdout() -> None:
+    done = call("planner", "cluster", "import", path_of("slurm-tree.conf"), "--node", "dgx-h100")
+    assert done.returncode == 0
+    assert tomllib.loads(done.stdout)["node"] == "dgx-h100"
+    assert "warning: switches pass up" in done.stderr
+    assert "# - switches pass up" in done.stdout
+
+
+def test_an_output_is_written_whole(tmp_path: Path) -> None:
+    target = tmp_path / "cluster.toml"
+    arguments = ("planner", "cluster", "import", path_of("nccl-mi300x.xml"), "--nodes", "4", "-o", str(target))
+    done = call(*arguments)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cluster.toml"]
+    told = call("plan", "llama-3-8b", "--cluster", str(target), "--global-batch", "64", "--format", "json")
+    assert told.returncode == 0, told.stderr
+    before = target.read_bytes()
+    call(*arguments)
+    assert target.read_bytes() == before
+
+
+def test_a_failed_import_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "cluster.toml"
+    target.write_text("old")
+    done = call("planner", "cluster", "import", path_of("slurm-tree.conf"), "-o", str(target))
+    assert (done.returncode, target.read_text()) == (2, "old")
+
+
+def test_several_files_and_formats_are_taken_in_turn() -> None:
+    files = path_of("slurm-tree.conf"), path_of("slurm-states.txt")
+    once = call("planner", "cluster", "import", "--from", "slurm", *files)
+    twice = call("planner", "cluster", "import", "--from", "slurm", "--from", "auto", *files)
+    assert once.returncode == twice.returncode == 0, once.stderr
+    assert once.stdout == twice.stdout
+    assert {fault["part"] for fault in tomllib.loads(once.stdout)["faults"]} == {
+        "a05-p1-dgx-01-c04",
+        "b05-p1-dgx-05-c18",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("nowhere.txt",), ["nowhere.txt", "no such file"]),
+        ((path_of("slurm-tree.conf"), "--from", "slrm"), ["--from", "slrm", "did you mean slurm?"]),
+        ((path_of("slurm-tree.conf"), "--from", "slurm", "--from", "nccl"), ["--from", "once for all"]),
+        ((path_of("slurm-tree.conf"), "--node", "dgx-h10"), ["--node", "did you mean dgx-h100?"]),
+        ((path_of("slurm-tree.conf"), "--link-bandwidth", "400"), ["--link-bandwidth", "a rate such as"]),
+        ((path_of("slurm-tree.conf"), "--oversubscription", "0.5"), ["--oversubscription", "from 1 to"]),
+        ((path_of("topo-h100.txt"), "--node", "dgx-h100", "--nodes", "0"), ["--nodes", "from 1"]),
+        ((path_of("topo-h100.txt"), "--node", "dgx-h100", "--name", ""), ["--name"]),
+        ((path_of("topo-h100.txt"), "--node", "dgx-h100", "-o", "x.json"), ["x.json", ".toml"]),
+        ((path_of("topo-h100.txt"), "--node", "dgx-h100", "-o", "nowhere/x.toml"), ["nowhere/x.toml", "written"]),
+        ((path_of("topo-h100.txt"),), ["topo-h100.txt", "--accelerator"]),
+    ],
+)
+def test_what_is_wrong_is_told(arguments: tuple[str, ...], told: list[str]) -> None:
+    done = call("planner", "cluster", "import", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    for part in told:
+        assert part in done.stderr
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "noise.bin").write_bytes(bytes(range(256)) * 40)
+    done = call("planner", "cluster", "import", str(tmp_path / "noise.bin"))
+    assert done.returncode == 2
+    assert "no format" in done.stderr
+    assert done.stderr.replace("\n", "").isprintable()
+
+
+def test_what_windows_wrote_is_read(tmp_path: Path) -> None:
+    text = Path(path_of("topo-h100.txt")).read_text()
+    (tmp_path / "topo.txt").write_bytes(text.replace("\n", "\r\n").encode("utf-16"))
+    done = call("planner", "cluster", "import", str(tmp_path / "topo.txt"), "--node", "dgx-h100")
+    assert done.returncode == 0, done.stderr
+    assert tomllib.loads(done.stdout)["node"]["devices"] == 8
+
+
+def test_the_old_name_of_the_list_still_works() -> None:
+    assert call("planner", "clusters", "list").stdout == call("planner", "cluster", "list").stdout
+    shown = run("planner", "--help").stdout
+    commands = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
+    assert "cluster" in commands
+    assert "clusters" not in commands

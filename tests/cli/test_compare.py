@@ -1,0 +1,114 @@
+"""`planner compare`: clusters side by side."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from planner.cluster import database
+from tests.cli.run import call
+
+ON = ("llama-3-8b", "--on", "dgx-h100:4", "--on", "mi300x:4", "--on", "dgx-a100:4", "--tokens", "100B")
+
+
+def document(*arguments: str) -> dict:
+    done = call("planner", "compare", *arguments, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    jsonschema.validate(found, json.loads(call("planner", "schema", "compare").stdout))
+    return found
+
+
+def test_clusters_are_ranked_by_what_is_asked() -> None:
+    figures = {"time": "days", "cost": "usd", "energy": "energy_kwh", "devices": "devices"}
+    for objective, key in figures.items():
+        offers = document(*ON, "--objective", objective)["offers"]
+        values = [offer["size"][key] for offer in offers]
+        assert values == sorted(values), objective
+    better = [offer["size"]["tokens_per_usd"] for offer in document(*ON, "--objective", "tokens-per-usd")["offers"]]
+    assert better == sorted(better, reverse=True)
+
+
+def test_each_one_is_what_plan_says_of_it() -> None:
+    found = document(*ON)
+    for offer in found["offers"]:
+        batch = str(found["run"]["global_batch"])
+        asked = ("llama-3-8b", "--cluster", offer["name"], "--nodes", "4", "--global-batch", batch)
+        plan = json.loads(call("plan", *asked, "--format", "json").stdout)["plans"][0]
+        assert offer["size"]["step_time_s"] == pytest.approx(plan["step_time_s"], rel=0.02)
+        assert offer["size"]["step_time_s"] >= plan["step_time_s"] * (1 - 1e-12)
+
+
+def test_the_front_is_marked() -> None:
+    found = document(*ON)["offers"]
+    sizes = [(offer["size"]["days"], offer["size"]["usd"], offer["size"]["energy_kwh"]) for offer in found]
+    for offer, mine in zip(found, sizes, strict=True):
+        beaten = any(all(a <= b for a, b in zip(other, mine, strict=True)) and other != mine for other in sizes)
+        assert offer["on_front"] is not beaten
+
+
+def test_limits_rule_out_and_say_why() -> None:
+    found = document(*ON, "--deadline", "20d", "--budget", "20kUSD")
+    fast = {offer["name"]: offer for offer in found["offers"]}
+    for offer in fast.values():
+        if offer["size"] is None:
+            assert "days on 4 nodes" in offer["ruled_out"] or "USD on 4 nodes" in offer["ruled_out"]
+        else:
+            assert offer["size"]["days"] <= 20
+            assert offer["size"]["usd"] <= 20_000
+    ruled_out = [offer["size"] is None for offer in found["offers"]]
+    assert ruled_out == sorted(ruled_out)
+    text = call("planner", "compare", *ON, "--deadline", "1d").stdout
+    assert text.count("Ruled out: ") == 3
+
+
+def test_every_preset_with_the_fewest_nodes_for_a_deadline() -> None:
+    found = document("llama-3-8b", "--any", "--tokens", "100B", "--deadline", "30d", "--global-batch", "512")
+    assert {offer["name"] for offer in found["offers"]} == set(database.names("clusters"))
+    sized = [offer["size"] for offer in found["offers"] if offer["size"]]
+    assert len(sized) > 5
+    assert all(size["days"] <= 30 for size in sized)
+    assert found["ranked_by"] == "cost"
+
+
+def test_what_was_never_measured_is_marked() -> None:
+    offers = {offer["name"]: offer for offer in document(*ON)["offers"]}
+    assert offers["dgx-h100"]["calibrated"] is True
+    assert offers["mi300x"]["calibrated"] is False
+    text = call("planner", "compare", *ON).stdout
+    assert "mi300x ~" in text
+    assert "no measured run of this generation" in text
+
+
+def test_carbon_follows_the_grid() -> None:
+    dirty, clean = (document(*ON, "--carbon-intensity", text)["offers"] for text in ("500g/kWh", "50g/kWh"))
+    for one, other in zip(dirty, clean, strict=True):
+        assert one["size"]["carbon_kg"] == pytest.approx(10 * other["size"]["carbon_kg"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("llama-3-8b",), ["--on", "no cluster is named"]),
+        (("llama-3-8b", "--on", "dgx-h100"), ["how many nodes is not told"]),
+        (("llama-3-8b", "--on", "dgx-h10:4"), ["dgx-h10", "did you mean dgx-h100?"]),
+        (("llama-3-8b", "--on", "dgx-h100:0"), ["--on"]),
+        (("llama-3-8b", "--on", "dgx-h100:4", "--objective", "carbon"), ["--grid or --carbon-intensity"]),
+        (("llama-3-9b", "--on", "dgx-h100:4"), ["unknown model"]),
+    ],
+)
+def test_wrong_questions_are_told(arguments: tuple[str, ...], told: list[str]) -> None:
+    done = call("planner", "compare", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    for part in told:
+        assert part in done.stderr
+
+
+def test_a_cluster_that_cannot_be_is_ruled_out_with_the_reason() -> None:
+    offers = document("llama-3-8b", "--on", "tpu-v3:100000", "--on", "dgx-h100:4")["offers"]
+    assert offers[0]["name"] == "dgx-h100"
+    assert offers[1]["size"] is None
+    assert "not built larger" in offers[1]["ruled_out"] or "no plan fits" in offers[1]["ruled_out"]

@@ -1,0 +1,105 @@
+"""Clusters with faults and wirings of their own, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import call, run
+
+ON = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "4", "--global-batch", "64")
+WIRED = """
+name = "two leaves"
+node = "dgx-h100"
+[[hosts]]
+name = "a[1-4]"
+[[switches]]
+name = "leaf[1-2],spine"
+[[links]]
+ends = ["a[1,3]", "leaf1"]
+bandwidth = "400Gb/s"
+cables = 8
+[[links]]
+ends = ["a[2,4]", "leaf2"]
+bandwidth = "400Gb/s"
+cables = 8
+[[links]]
+ends = ["leaf[1-2]", "spine"]
+bandwidth = "400Gb/s"
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("nod-3", ["no part has this name", "nod-3", "did you mean node-3?"]),
+        ("node-3:9", ["has no such card", "a card of node-3: 0, 1, 2, 3, 4, 5, 6, 7"]),
+        ("node-1 - node-2", ["are not joined", "two ends of one link"]),
+        ("node-1=2", ["not a fault", "=0.5 or =50%"]),
+        ("node-1=1.2.3", ["not a fault"]),
+        ("", ["not a fault"]),
+        ("=0.5", ["not a fault"]),
+        ("node-[0-", ["--fault", "node-[0-"]),
+        ("node-[0-3]", ["no host is left"]),
+    ],
+)
+def test_a_fault_that_cannot_be_is_told(fault: str, told: list[str]) -> None:
+    done = call("plan", *ON, "--fault", fault)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    for part in ["--fault", *told]:
+        assert part in done.stderr
+
+
+def test_a_slow_card_is_told_with_what_leaving_its_host_out_would_give() -> None:
+    done = call("plan", *ON, "--fault", "node-2:5=25%", "--format", "json")
+    placed = json.loads(done.stdout)["placement"]
+    assert sorted(placed["hosts"]) == [f"node-{number}" for number in range(4)]
+    assert placed["without_slow"]["hosts"] == ["node-2"]
+    whole = json.loads(call("plan", *ON, "--format", "json").stdout)
+    assert whole["placement"] is None
+    faulty = json.loads(done.stdout)["plans"][0]
+    assert faulty["step_time_s"] > whole["plans"][0]["step_time_s"]
+    text = call("plan", *ON, "--fault", "node-2:5=25%").stdout
+    assert "Without node-2 " in text
+
+
+def test_ranks_are_written_where_they_are_placed(tmp_path: Path) -> None:
+    cluster = tmp_path / "two.toml"
+    cluster.write_text(WIRED)
+    ask = ("llama-3-8b", "--cluster", str(cluster), "--global-batch", "64")
+    hosts, ranks = tmp_path / "hosts", tmp_path / "ranks"
+    pins = ("--tp", "8", "--pp", "1", "--zero", "1", "--sequence-parallel")
+    done = run("planner", "estimate", *ask, *pins, "--hostfile", str(hosts), "--rankfile", str(ranks))
+    assert done.returncode == 0, done.stderr
+    # the narrow spine is crossed once: those at one leaf are neighbours
+    assert hosts.read_text() == "".join(f"a{host} slots=8\n" for host in (1, 3, 2, 4))
+    lines = ranks.read_text().splitlines()
+    assert lines[0] == "rank 0=a1 slot=0"
+    assert lines[9] == "rank 9=a3 slot=1"
+    assert len({line.partition("=")[2] for line in lines}) == 32
+    assert "in the order of the file this plan's step takes" in done.stdout
+
+
+def test_a_rankfile_follows_the_order_of_dimensions(tmp_path: Path) -> None:
+    ranks = tmp_path / "ranks"
+    pins = ("--tp", "2", "--pp", "4", "--order", "tp-pp-dp-cp")
+    done = run("planner", "estimate", *ON, *pins, "--rankfile", str(ranks))
+    assert done.returncode == 0, done.stderr
+    lines = ranks.read_text().splitlines()
+    # trainers count data-parallel ranks before stages; here the stages are neighbours: rank 8 is the next stage
+    assert lines[:2] == ["rank 0=node-0 slot=0", "rank 1=node-0 slot=1"]
+    assert lines[8] == "rank 8=node-0 slot=2"
+    refused = run("planner", "estimate", *ON, *pins, "--hostfile", str(tmp_path / "hosts"))
+    assert refused.returncode == 2
+    assert "--rankfile" in refused.stderr
+    assert not (tmp_path / "hosts").exists()
+
+
+def test_a_file_that_cannot_be_written_is_told_and_left_alone(tmp_path: Path) -> None:
+    done = call("plan", *ON, "--rankfile", str(tmp_path / "nowhere" / "ranks"))
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert done.stdout == ""

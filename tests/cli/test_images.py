@@ -1,0 +1,106 @@
+"""Models that are no language models, from the command line: told in images, planned on every kind of part."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from planner.search.document import json_schema
+from tests.cli.run import call
+from tests.validation.test_throughput import CLUSTER
+from tests.workload.test_network import GOOD
+
+ON = ("--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "1024")
+
+
+def plans(*arguments: str) -> dict[str, object]:
+    done = call("plan", *arguments, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    document: dict[str, object] = json.loads(done.stdout)
+    return document
+
+
+def test_samples_and_tokens_are_both_in_the_document() -> None:
+    for name, tokens in (("resnet-50", 1), ("vit-b-16", 197)):
+        document = plans(name, *ON)
+        assert document["model"]["sample"] == "image"
+        first = document["plans"][0]
+        assert first["samples_per_s"] == pytest.approx(1024 / first["step_time_s"])
+        assert first["tokens_per_s"] == pytest.approx(tokens * first["samples_per_s"])
+        assert first["samples_per_s_per_device"] == pytest.approx(first["samples_per_s"] / 8)
+    assert plans("llama-3-8b", *ON)["model"]["sample"] == "sequence"
+    schema = json.dumps(json_schema())
+    assert "samples_per_s_per_device" in schema
+
+
+def test_reports_tell_images() -> None:
+    done = call("plan", "resnet-50", *ON, "--tokens", "90M")
+    assert "images/s" in done.stdout
+    assert "1,024 images, bf16, ddp" in done.stdout
+    assert "90.0 M images: 87,891 steps" in done.stdout
+    assert "token" not in done.stdout
+    assert "attention" not in done.stdout
+    cost = call("plan", "vit-b-16", *ON, "--objective", "cost")
+    assert "USD/M images" in cost.stdout
+    changed = call("planner", "what-if", "resnet-50", *ON, "--set", "accelerator.memory_bandwidth=2x")
+    assert "images/s a device" in changed.stdout
+    assert "more images a second" in changed.stdout
+
+
+@pytest.mark.parametrize("name", ["resnet-50", "inception-v3", "wavenet", "vit-b-16"])
+def test_every_family_runs_replicated_sharded_and_in_stages(name: str) -> None:
+    batch = ("--global-batch", "64")
+    for pins in (("--dp", "8", "--zero", "0"), ("--zero", "3", "--framework", "fsdp2"), ("--pp", "4", "--vpp", "1")):
+        done = call("plan", name, "--cluster", "dgx-a100", "--nodes", "1", *batch, *pins)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("accelerator", ["xeon-8480plus", "tpu-v3", "v100-sxm2-16gb"])
+def test_every_kind_of_part_trains_them(accelerator: str, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.toml"
+    file.write_text(CLUSTER.format(accelerator=accelerator, devices=2))
+    for name in ("resnet-50", "vit-b-16"):
+        done = call("plan", name, "--cluster", str(file), "--global-batch", "64")
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("resnet-50", "--tp", "2"), ["--tp", "value:    2", "expected: 1", "are not cut"]),
+        (("resnet-50", "--cp", "2"), ["--cp", "expected: 1", "are not cut"]),
+        (("resnet-50", "--pp", "32"), ["--pp", "at most 16 layers"]),
+        (("resnet-50", "--seq-length", "512"), ["--seq-length", "no sequence"]),
+        (("vit-b-16", "--seq-length", "512"), ["--seq-length", "no sequence"]),
+        (("restnet-50",), ["did you mean resnet-50?"]),
+    ],
+)
+def test_what_they_cannot_be_asked_is_told(options: tuple[str, ...], told: list[str]) -> None:
+    done = call("plan", *options, *ON)
+    assert done.returncode == 2
+    for part in told:
+        assert part in done.stderr
+
+
+def test_a_batch_that_cannot_be_dealt_is_told_in_images() -> None:
+    done = call("plan", "resnet-50", "--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "1023", "--pp", "1")
+    assert done.returncode == 2
+    assert "1024 or 1016 images" in done.stderr
+
+
+def test_a_list_of_operators_is_recognised_by_its_keys(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD)
+    assert plans(str(file), *ON)["model"]["layers"] == 2
+    file.write_text(GOOD.replace('"max_pool"', '"maxpool"'))
+    done = call("plan", str(file), *ON)
+    assert done.returncode == 2
+    assert f"{file}: stem.operators[1].op: unknown operator" in done.stderr
+    assert "did you mean max_pool?" in done.stderr
+
+
+def test_the_list_of_models_says_what_a_batch_counts() -> None:
+    lines = {line.split()[0]: line for line in call("planner", "models", "list").stdout.splitlines() if line.strip()}
+    assert lines["resnet-50"].split()[-1] == "image"
+    assert lines["wavenet"].split()[-1] == "clip"
+    assert lines["llama-3-8b"].split()[-1] == "8,192"

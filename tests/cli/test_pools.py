@@ -1,0 +1,128 @@
+"""A cluster of two kinds of nodes on the command line: its answer, its document, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.cli.run import call
+from tests.examples import POOL, pools_file
+
+QUESTION = ("llama-3-8b", "--cluster", "dgx-h100:2+dgx-a100:2", "--global-batch", "128", "--tp", "2,4", "--cp", "1")
+
+
+def told(tmp_path: Path, text: str, *options: str) -> tuple[int, str, str]:
+    file = tmp_path / "both.toml"
+    file.write_text(text)
+    done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "64", "--cp", "1", *options)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_document_follows_its_schema_and_is_the_same_twice() -> None:
+    schema = json.loads(call("planner", "schema", "mixed").stdout)
+    first, second = (call("plan", *QUESTION, "--format", "json", "--tokens", "1T") for _ in range(2))
+    document = json.loads(first.stdout)
+    jsonschema.validate(document, schema)
+    assert first.stdout == second.stdout and not first.stderr
+    assert document["schema_version"] == "1.0"
+    assert [pool["name"] for pool in document["cluster"]["pools"]] == ["dgx-h100", "dgx-a100"]
+    assert document["cluster"]["devices"] == 32
+    assert {way["way"] for way in document["ways"]} == {"shares", "stages", "even", "only"}
+    for way in document["ways"]:
+        assert sum(way["terms"].values()) == pytest.approx(way["step_time_s"], abs=1e-9)
+
+
+def test_the_text_says_whether_to_keep_the_slow_ones() -> None:
+    done = call("plan", *QUESTION)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert "Note      all nodes are joined by the fabric of dgx-h100" in lines
+    assert sum("uneven shares" in line for line in lines) == 1
+    (sentence,) = [line for line in lines if line.startswith("Without the 2 dgx-a100 nodes the step takes")]
+    assert sentence.endswith("%).") and "keep them (+" in sentence
+    assert any(line.startswith("Dealt evenly the step takes") for line in lines)
+
+
+def test_a_file_says_the_same_as_joined_presets(tmp_path: Path) -> None:
+    levels = """
+[[fabric]]
+name = "leaf"
+topology = "rail"
+nodes = 32
+latency = "1us"
+
+[[fabric]]
+name = "spine"
+latency = "1us"
+"""
+    # pools of equal nodes are one
+    kinds = "".join(f'[[pools]]\nnode = "{name}"\nnodes = 1\n' for name in ("dgx-h100", "dgx-a100", "dgx-h100"))
+    options = ("--tp", "2", "--format", "json")
+    code, out, _ = told(tmp_path, f'name = "x"\n{levels}{kinds}', *options)
+    cluster = ("--cluster", "dgx-h100:2+dgx-a100:1")
+    joined = call("plan", "llama-3-8b", *cluster, "--global-batch", "64", "--cp", "1", *options)
+    assert code == 0
+    assert json.loads(out)["ways"] == json.loads(joined.stdout)["ways"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--nodes", "4"), "--nodes: the pools say it"),
+        (("--devices", "64"), "--devices: the pools say it"),
+        (("--pareto", "cost,energy"), "--pareto: is not told of two kinds"),
+        (("--objective", "cost"), "--objective: is not told of two kinds"),
+        (("--uncertainty", "10"), "--uncertainty: is not told of two kinds"),
+        (("--precision", "fp8"), "a100-sxm-80gb states no dense peak"),
+        (("--dp", "3"), "--dp"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: tuple[str, ...], words: str) -> None:
+    done = call("plan", *QUESTION, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        ("dgx-h100:2+dgx-a10:2", "did you mean dgx-a100?"),
+        ("dgx-h100:2+dgx-h100:2", "not two kinds of nodes"),
+        ("dgx-h100:2+dgx-a100:2+dgx-v100:2", "not two kinds of nodes"),
+        ("dgx-h100:0+dgx-a100:2", "out of range"),
+        ("dgx-h100:x+dgx-a100:2", "not a count"),
+        ("dgx-h100:2000000+dgx-a100:2000000", "more devices than can be planned"),
+        ("dgx-h100+", "unknown cluster"),
+    ],
+)
+def test_a_wrong_cluster_is_one_message(cluster: str, words: str) -> None:
+    done = call("plan", "llama-3-8b", "--cluster", cluster, "--global-batch", "64")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_file_of_both_forms_is_refused(tmp_path: Path) -> None:
+    code, _, err = told(tmp_path, f"nodes = 4\n{pools_file()}")
+    assert code == 2 and "both.toml: nodes: pools say it" in err
+    third = POOL.format(name="third", nodes=1, devices=4, tflops=9, memory=40, hbm=1000, link=100, alpha=1, nic=100)
+    code, _, err = told(tmp_path, pools_file() + third)
+    assert code == 2 and "3: fast, slow, third" in err
+
+
+def test_other_commands_say_where_to_ask(tmp_path: Path) -> None:
+    file = tmp_path / "both.toml"
+    file.write_text(pools_file())
+    for cluster in ("dgx-h100:2+dgx-a100:2", str(file)):
+        done = call("planner", "estimate", "llama-3-8b", "--cluster", cluster, "--global-batch", "64")
+        assert done.returncode == 2
+        assert "has two kinds of nodes" in done.stderr and "`plan`" in done.stderr
+
+
+def test_where_nothing_fits_it_ends_with_three(tmp_path: Path) -> None:
+    code, out, err = told(tmp_path, pools_file(memory=8, slow_memory=7), "--tp", "1", "--pp", "1")
+    assert (code, out) == (3, "")
+    assert "neither on both kinds together nor on one alone" in err
+    assert err.count("nearest miss") == 2

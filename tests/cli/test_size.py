@@ -1,0 +1,144 @@
+"""`planner size`: the fewest nodes, the curve, what a budget trains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.cli.run import call
+
+ON = ("llama-3-8b", "--cluster", "dgx-h100")
+RUN = (*ON, "--tokens", "1T", "--deadline", "30d")
+
+
+def document(*arguments: str) -> dict:
+    done = call("planner", "size", *arguments, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    jsonschema.validate(found, json.loads(call("planner", "schema", "size").stdout))
+    return found
+
+
+def test_the_answer_meets_the_deadline_and_one_node_less_does_not() -> None:
+    found = document(*RUN)
+    answer = found["answer"]
+    assert 0 < answer["days"] <= 30
+    assert answer["days"] == pytest.approx(answer["days_without_failures"] / answer["goodput_share"])
+    # what the answer takes is what `plan` says of its plan
+    plan = json.loads(
+        call(
+            "plan",
+            *ON,
+            "--nodes",
+            str(answer["nodes"]),
+            "--global-batch",
+            "512",
+            "--tokens",
+            "1T",
+            "--format",
+            "json",
+        ).stdout
+    )
+    assert plan["plans"][0]["step_time_s"] == pytest.approx(answer["step_time_s"], rel=0.02)
+    assert plan["run"]["days_with_failures"] <= answer["days"] * 1.0001
+    for nodes in range(1, answer["nodes"]):
+        fewer = call("planner", "compare", "llama-3-8b", "--on", f"dgx-h100:{nodes}", "--tokens", "1T", "-f", "json")
+        size = json.loads(fewer.stdout)["offers"][0]["size"]
+        assert size is None or size["days"] > 30
+
+
+def test_the_curve_holds_the_answer_and_ascends() -> None:
+    found = document(*RUN)
+    nodes = [row["nodes"] for row in found["curve"]]
+    assert nodes == sorted(set(nodes))
+    assert found["answer"] in found["curve"]
+    for row in found["curve"]:
+        assert row["usd"] == pytest.approx(row["devices"] * row["days"] * 24 * found_rent(found))
+        assert row["tokens_per_usd"] * row["usd"] == pytest.approx(1e12)
+
+
+def found_rent(found: dict) -> float:
+    answer = found["answer"]
+    return answer["usd"] / (answer["devices"] * answer["days"] * 24)
+
+
+def test_a_later_deadline_never_needs_more_nodes() -> None:
+    counts = [
+        document(*ON, "--tokens", "1T", "--deadline", days)["answer"]["nodes"] for days in ("10d", "30d", "90d")
+    ]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_a_bare_number_for_scripts() -> None:
+    nodes = call("planner", "size", *RUN, "--format", "value")
+    devices = call("planner", "size", *RUN, "--format", "value", "--field", "devices")
+    assert int(devices.stdout) == 8 * int(nodes.stdout)
+    assert nodes.stdout.count("\n") == 1
+    usd = call("planner", "size", *RUN, "--format", "value", "--field", "usd")
+    assert float(usd.stdout) > 0
+
+
+def test_a_budget_says_how_many_tokens() -> None:
+    found = document(*ON, "--budget", "200kUSD")
+    assert found["answer"]["usd"] == pytest.approx(200_000, rel=1e-3)
+    twice = document(*ON, "--budget", "400kUSD")
+    assert twice["run"]["tokens"] == pytest.approx(2 * found["run"]["tokens"], rel=1e-3)
+    optimal = found["compute_optimal"]
+    assert optimal["tokens"] == pytest.approx(20 * optimal["parameters"])
+    flops = 6 * found["model"]["active_parameters"] * found["run"]["tokens"]
+    assert 6 * optimal["parameters"] * optimal["tokens"] == pytest.approx(flops)
+
+
+def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
+    found = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
+    assert found["answer"]["usd"] <= 200_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ((*ON,), 2, ["--tokens", "is missing"]),
+        ((*ON, "--tokens", "1T"), 2, ["--deadline", "is missing"]),
+        ((*ON, "--tokens", "1T", "--deadline", "30"), 2, ["--deadline", "without a unit", "5y"]),
+        ((*ON, "--tokens", "1T", "--deadline", "1s"), 2, ["--deadline", "out of range"]),
+        ((*ON, "--budget", "$5"), 2, ["--budget", "2MUSD"]),
+        ((*RUN, "--nodes", "4"), 2, ["--nodes", "is what is asked"]),
+        ((*RUN, "--field", "nodes"), 2, ["--field", "--format value"]),
+        ((*RUN, "--format", "value", "--field", "nods"), 2, ["unknown field", "did you mean nodes?"]),
+        ((*RUN, "--plot", "curve.pdf"), 2, ["curve.pdf", "ending in .svg"]),
+        ((*RUN, "--precision", "int8"), 2, ["--precision", "not trained"]),
+        ((*RUN, "--grid", "frr"), 2, ["--grid", "frr"]),
+        ((*ON, "--tokens", "15T", "--deadline", "1h"), 3, ["no size of dgx-h100", "a later --deadline"]),
+        ((*RUN, "--budget", "10USD"), 3, ["the fewest nodes that meet the deadline", "10"]),
+        ((*ON, "--tokens", "1T", "--budget", "10USD"), 3, ["no size of dgx-h100", "fewer --tokens"]),
+    ],
+)
+def test_what_cannot_be_answered_is_told(arguments: tuple[str, ...], code: int, told: list[str]) -> None:
+    done = call("planner", "size", *arguments)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    for part in told:
+        assert part in done.stderr
+
+
+def test_the_curve_as_a_picture(tmp_path: Path) -> None:
+    import xml.etree.ElementTree as ElementTree
+
+    file = tmp_path / "curve.svg"
+    assert call("planner", "size", *RUN, "-o", str(file)).returncode == 0
+    root = ElementTree.parse(file).getroot()
+    found = document(*RUN)
+    circles = [one for one in root.iter() if one.tag.endswith("circle")]
+    assert len(circles) == len(found["curve"])
+    assert "http" not in file.read_text().replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_text_tells_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = document(*RUN)["answer"]
+    text = call("planner", "size", *RUN).stdout
+    assert f"{answer['nodes']:,} nodes of dgx-h100 = {answer['devices']:,} h100-sxm-80gb" in text
+    assert "Chinchilla" in text
+    assert max(map(len, text.splitlines()[5:-4])) <= 110

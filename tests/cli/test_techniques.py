@@ -1,0 +1,76 @@
+"""Energy, carbon and techniques on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.run import call
+
+QUESTION = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "64", "--no-failures")
+
+
+def document(*options: str) -> dict:
+    done = call("plan", *QUESTION, *options, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_energy_adds_up_and_carbon_follows_from_it() -> None:
+    told = document("--grid", "fr", "--pue", "1.3", "--tokens", "15T")
+    plan, power, carbon = told["plans"][0], told["power"], told["carbon"]
+    joules = sum(plan["energy"].values())
+    assert joules == pytest.approx(plan["energy_j_per_step"])
+    assert plan["energy"]["cooling_j"] == pytest.approx(joules * 0.3 / 1.3)
+    assert power["mean_w"] == pytest.approx(joules / plan["step_time_s"])
+    assert power["run_j"] == pytest.approx(joules * told["run"]["steps"])
+    assert carbon["kg_per_step"] == pytest.approx(joules / 3.6e6 * 0.04418)
+    assert carbon["kg_of_run"] == pytest.approx(carbon["kg_per_step"] * told["run"]["steps"])
+    assert (carbon["grid"], carbon["date"]) == ("fr", "2024")
+    assert {one["name"]: one["source"] for one in power["assumed"]}["pue"] == "--pue"
+    assert document()["carbon"] is None
+
+
+def test_the_sentence_of_energy_names_the_grid() -> None:
+    done = call("plan", *QUESTION, "--tokens", "1T", "--carbon-intensity", "56g/kWh")
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("Energy: "))
+    assert "for the run = " in line
+    assert line.endswith("t CO2e at given (56 g/kWh).")
+
+
+def test_techniques_are_told_with_unknown_accuracy() -> None:
+    told = document("--lora", "64:4bit", "--optimizer", "adam8bit")["techniques"]
+    assert [one["name"] for one in told] == ["optimizer adam8bit", "LoRA of rank 64, frozen matrices in 4 bit"]
+    assert {one["accuracy"] for one in told} == {"unknown"}
+    done = call("planner", "estimate", *QUESTION, "--zero", "2", "--prune", "2:4")
+    assert "Technique: 2:4 pruning: " in done.stdout
+    assert "Accuracy: unknown, not modelled." in done.stdout
+    assert document()["techniques"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--grid", "frr"), ("--grid: unknown grid", "did you mean fr?")),
+        (("--grid", "fr", "--carbon-intensity", "56g/kWh"), ("give one of the two",)),
+        (("--carbon-intensity", "56"), ("a number without a unit", "56g/kWh")),
+        (("--pue", "0.9"), ("--pue: not possible", "from 1 to 5")),
+        (("--pue", "good"), ("--pue",)),
+        (("--lora", "16:4bi"), ("--lora", "did you mean 4bit?")),
+        (("--lora", "0"), ("--lora: out of range",)),
+        (("--prune", "2:5"), ("--prune: unknown pattern", "did you mean 2:4?")),
+        (("--prune", "unstructured:1.5"), ("--prune: not a share",)),
+        (("--prune", "2:4", "--lora", "4"), ("--prune, --lora",)),
+        (("--low-rank", "2"), ("--low-rank: not a share",)),
+        (("--distil", "lama-3-8b"), ("--distil: unknown model", "did you mean llama-3-8b?")),
+        (("--distil", "gpt-3-175b"), ("a teacher with the same vocabulary",)),
+        (("--optimizer", "adamm"), ("--optimizer: unknown optimizer", "did you mean adamw?")),
+    ],
+)
+def test_what_makes_no_sense_is_told(options: tuple[str, ...], told: tuple[str, ...]) -> None:
+    done = call("plan", *QUESTION, *options)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for text in told:
+        assert text in done.stderr

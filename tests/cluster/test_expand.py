@@ -1,0 +1,101 @@
+"""A regular cluster written out: names, counts, and as much bandwidth at every level as the collapsed one has."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from planner.cluster import database
+from planner.cluster.cluster import Cluster, joined_devices, resolve_cluster
+from planner.cluster.expand import expand
+from planner.cluster.spec import parse_cluster
+from planner.cluster.wiring import Wiring
+
+
+def preset(name: str, nodes: int) -> Cluster:
+    return resolve_cluster(database.cluster_spec(name), name, nodes=nodes)
+
+
+def switches(wiring: Wiring) -> dict[str, int]:
+    return dict(Counter(name.rsplit("-", 1)[0] for name in wiring.switches))
+
+
+def test_a_superpod_has_the_switches_of_its_reference_architecture() -> None:
+    # DGX SuperPOD, H100, four scalable units: 32 leaf and 16 spine switches
+    wiring = expand(preset("dgx-h100", 128))
+    assert switches(wiring) == {"leaf": 32, "spine": 16}
+    assert len(set(wiring.vertices)) == len(wiring.vertices)
+    assert wiring.hosts[3] == "node-3"
+
+
+def test_card_two_of_a_node_is_on_rail_two_of_its_group() -> None:
+    wiring = expand(preset("dgx-h100", 64))
+    names = np.array(wiring.vertices)
+    for host, group in ((3, 0), (33, 1)):
+        mine = (wiring.ends[:, 0] == host) & (wiring.card == 2)
+        assert names[wiring.ends[mine, 1]].tolist() == [f"leaf-{8 * group + 2}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes"), [("dgx-h100", 200), ("dgx-a100", 280), ("gb200-nvl72", 180), ("mi300x", 37)]
+)
+def test_cables_up_carry_what_the_devices_have_of_each_level(name: str, nodes: int) -> None:
+    cluster = preset(name, nodes)
+    wiring = expand(cluster)
+    names = np.array([one.rsplit("-", 1)[0] for one in wiring.vertices])
+    for level, joined in zip(cluster.levels[1:], joined_devices(cluster)[1:], strict=True):
+        into = wiring.bandwidth_bytes_per_s[names[wiring.ends[:, 1]] == level.name].sum()
+        assert into == pytest.approx(cluster.devices * level.bandwidth_bytes_per_s)
+        assert (wiring.scale_up[names[wiring.ends[:, 1]] == level.name] == (level.topology == "nvswitch")).all()
+        assert joined
+
+
+def test_a_torus_joins_the_faces_of_blocks_and_closes_its_rings() -> None:
+    cluster = preset("tpu-v4", 16)  # 4 x 4 x 4 chips in blocks of 2 x 2 x 1: 2 x 2 x 4 nodes
+    wiring = expand(cluster)
+    assert wiring.switches == ()
+    assert len(wiring.ends) == 3 * 16
+    assert wiring.scale_up.all()
+    link = cluster.levels[0].bandwidth_bytes_per_s / 6
+    assert np.bincount(wiring.ends.ravel()).tolist() == [6] * 16
+    assert sorted(set(np.round(wiring.bandwidth_bytes_per_s / link, 9))) == [2, 4]
+
+
+DRAGONFLY = """
+name = "dragon"
+nodes = 12
+node = "dgx-a100"
+[[fabric]]
+name = "leaf"
+nodes = 2
+[[fabric]]
+name = "spine"
+nodes = 4
+[[fabric]]
+name = "global"
+topology = "dragonfly+"
+oversubscription = 2
+"""
+
+
+def test_every_group_of_a_dragonfly_is_joined_with_every_other() -> None:
+    cluster = resolve_cluster(parse_cluster(DRAGONFLY, "toml", "dragon.toml"), "dragon.toml")
+    wiring = expand(cluster)
+    spines = [index for index, name in enumerate(wiring.vertices) if name.startswith("spine")]
+    between = np.isin(wiring.ends, spines).all(axis=1)
+    each = len(spines) // 3
+    assert between.sum() == 3 * each
+    out_of_one = wiring.bandwidth_bytes_per_s[between & np.isin(wiring.ends, spines[:each]).any(axis=1)].sum()
+    assert out_of_one == pytest.approx(32 * cluster.levels[-1].bandwidth_bytes_per_s)
+
+
+def test_latencies_on_the_way_up_are_those_of_the_levels() -> None:
+    cluster = preset("dgx-h100", 200)
+    wiring = expand(cluster)
+    switch = dict(zip((name.rsplit("-", 1)[0] for name in wiring.switches), wiring.switch_latency_s, strict=True))
+    reached = wiring.card_latency_s[0]
+    for level in cluster.levels[1:]:
+        reached += switch[level.name]
+        assert reached == pytest.approx(level.latency_s)

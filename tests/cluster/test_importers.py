@@ -1,0 +1,370 @@
+"""Descriptions of real clusters become cluster files: what stands in the samples comes back from the file."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from planner.cluster import database
+from planner.cluster.cluster import resolve_cluster
+from planner.cluster.figures import number
+from planner.cluster.hostlist import expand
+from planner.cluster.importers.complete import complete
+from planner.cluster.importers.found import HostPatterns
+from planner.cluster.importers.guesses import LINK_BYTES_PER_S, PARTS, PCI_DEVICES, RACK_SCALE, fold
+from planner.cluster.importers.kinds import Given
+from planner.cluster.importers.merge import merge
+from planner.cluster.importers.recognise import read
+from planner.cluster.importers.toml import write_toml
+from planner.cluster.spec import ClusterSpec, NodeSpec, parse_cluster
+from planner.cluster.wired import wiring_of
+from planner.errors import InputError
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"
+GBPS = 1e9 / 8
+
+Cable = tuple[str, str]
+"""The two ends, a host's card left out."""
+
+
+def imported(*names: str, hosts: str = "", **given: object) -> tuple[ClusterSpec, list[str]]:
+    """The cluster file made from some fixtures, read again, and the notes."""
+    patterns = HostPatterns(tuple(hosts.split(",")) if hosts else ())
+    found = [
+        (name, read((FIXTURES / name).read_text("utf-8", "replace"), name, "auto", patterns)[1]) for name in names
+    ]
+    draft, notes = complete(merge(found), Given(name="test", **given), "Test")  # type: ignore[arg-type]
+    text = write_toml(draft, names, notes)
+    assert text == write_toml(draft, names, notes)
+    return parse_cluster(text, "toml", "test.toml"), list(notes)
+
+
+def names_of(parts: tuple[object, ...]) -> list[str]:
+    return [name for part in parts for name in expand(part.name)]  # type: ignore[attr-defined]
+
+
+def cables(spec: ClusterSpec, kind: str = "network") -> Counter[Cable]:
+    """How many cables there are between each two ends."""
+    found: Counter[Cable] = Counter()
+    for link in spec.links:
+        if link.kind == kind:
+            for low in expand(link.ends[0]):
+                for up in expand(link.ends[1]):
+                    found[low.split(":")[0], up] += link.cables
+    return found
+
+
+def rates(spec: ClusterSpec, kind: str = "network") -> Counter[float]:
+    """How many cables there are of each bandwidth, in Gb/s."""
+    found: Counter[float] = Counter()
+    for link in spec.links:
+        if link.kind == kind:
+            rate = round(number(link.bandwidth, "bytes_per_s", origin="", key="") / GBPS, 6)
+            found[rate] += link.cables * len(expand(link.ends[0])) * len(expand(link.ends[1]))
+    return found
+
+
+def check_ends(spec: ClusterSpec) -> None:
+    """Every end of a link is a host or a switch, and every host has a link."""
+    hosts, switches = set(names_of(spec.hosts)), set(names_of(spec.switches))
+    assert not hosts & switches
+    ends = {end for pair in cables(spec) | cables(spec, "scale-up") for end in pair}
+    assert ends == hosts | switches
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "topology", "devices", "inside_gb_s", "nics", "nic_gbps"),
+    [
+        ("topo-dgx-1.txt", {"node": "dgx-v100"}, "hybrid-cube-mesh", 8, 150, 4, 100),
+        ("topo-a100.txt", {"node": "dgx-a100"}, "nvswitch", 8, 300, 8, 200),
+        ("topo-h100.txt", {"node": "dgx-h100"}, "nvswitch", 8, 450, 8, 400),
+        (
+            "topo-h200-nics.txt",
+            {"accelerator": "h200-sxm", "link_bytes_per_s": 400 * GBPS},
+            "nvswitch",
+            8,
+            450,
+            8,
+            400,
+        ),
+        ("topo-p40.txt", {"accelerator": "l40s", "link_bytes_per_s": 100 * GBPS}, "pcie", 8, 32, 1, 100),
+        ("topo-phb-pair.txt", {"accelerator": "rtx-4090", "node_bytes_per_s": 25e9}, "pcie", 2, 25, 0, 0),
+        ("nccl-mi300x.xml", {}, "fully-connected", 8, 448, 8, 400),
+        ("nccl-h200.xml", {}, "nvswitch", 3, 450, 3, 400),
+        ("nccl-h200-vm.xml", {}, "nvswitch", 1, 450, 1, 400),
+        ("nccl-ncv4.xml", {}, "pcie", 4, 32, 1, 100),
+        ("nccl-ndv5.xml", {"node": "dgx-h100"}, "nvswitch", 8, 450, 8, 400),
+        ("nccl-p4d.xml", {"node": "dgx-a100"}, "nvswitch", 8, 300, 4, 200),
+    ],
+)
+def test_a_node_is_imported(
+    name: str, given: dict[str, object], topology: str, devices: int, inside_gb_s: float, nics: int, nic_gbps: float
+) -> None:
+    spec, _ = imported(name, nodes=2 if nics else None, **given)
+    node = spec.node
+    assert isinstance(node, NodeSpec)
+    assert (node.link.topology, node.devices) == (topology, devices)
+    assert number(node.link.bandwidth, "bytes_per_s", origin="", key="") == inside_gb_s * 1e9
+    assert (node.nic.count if node.nic else 0) == nics
+    if node.nic:
+        assert number(node.nic.bandwidth, "bytes_per_s", origin="", key="") == nic_gbps * GBPS
+        assert resolve_cluster(spec, "test.toml").devices == 2 * devices
+
+
+def test_an_infiniband_fabric_is_imported_cable_by_cable() -> None:
+    spec, _ = imported("ibnetdiscover-ndr.txt", node="dgx-h100")
+    check_ends(spec)
+    assert names_of(spec.hosts) == [f"a08-p1-dgx-04-c{number:02d}" for number in range(1, 18)]
+    leaves = [f"A09-P1-IBLEAF-{number:02d}-04" for number in range(1, 5)]
+    assert sorted(names_of(spec.switches))[:4] == leaves
+    assert len(names_of(spec.switches)) == 4 + 9
+    # the aggregation node of each leaf says that it adds up what passes through it
+    assert {name for switch in spec.switches if switch.in_network for name in expand(switch.name)} == set(leaves)
+    found = cables(spec)
+    assert rates(spec) == {400.0: 17 * 4 + 2 * (4 * 9 - 2)}
+    # the sample's fabric is not regular: two leaves lack one spine each
+    assert found["A09-P1-IBLEAF-04-04", "A10-P1-IBSPINE-02"] == 2
+    assert ("A09-P1-IBLEAF-04-04", "A10-P1-IBSPINE-01") not in found
+    assert ("A09-P1-IBLEAF-02-04", "A10-P1-IBSPINE-04") not in found
+    # HCA-1 and mlx5_0 are one card: each host's four lie on four rails
+    rails = {(end.split(":")[1], link.ends[1]) for link in spec.links for end in expand(link.ends[0]) if ":" in end}
+    assert rails == set(zip("0123", leaves, strict=True))
+
+
+def test_a_cable_that_came_up_slow_keeps_its_speed() -> None:
+    spec, notes = imported("ibnetdiscover-edr.txt", hosts="gpu*", node="dgx-v100")
+    check_ends(spec)
+    assert names_of(spec.hosts) == [f"gpu{number:03d}" for number in (4, 5, 6, 21, 22, 23, 45)]
+    assert rates(spec) == {100.0: 7 + 11, 16.0: 1}
+    assert any("2 adapters of other hosts" in note for note in notes)
+
+
+def test_output_that_lost_its_tabs_is_read() -> None:
+    spec, _ = imported("ibnetdiscover-hdr-director.txt", node="dgx-a100")
+    assert rates(spec) == {200.0: 16}
+    assert names_of(spec.switches) == ["sat11-0101-0927-20ib0"]
+
+
+def test_a_list_of_links_is_imported() -> None:
+    spec, _ = imported("links-ndt.csv", node="dgx-a100", link_bytes_per_s=200 * GBPS)
+    check_ends(spec)
+    assert len(names_of(spec.hosts)) == 4
+    found = cables(spec)
+    assert sum(found.values()) == 72  # lines of the file
+    assert found["SAT111092710053", "SAT11-0101-0927-20IB0"] == 8
+    assert found["SAT11-0101-0927-20IB0", "SAT11-0101-0903-01IB1-A"] == 5
+    assert rates(spec) == {200.0: 72}
+
+
+def test_speeds_of_a_list_are_read_in_megabits() -> None:
+    spec, _ = imported("links-ndt-hdr.csv", hosts="DSM07-0101-0806-01IB0", node="dgx-a100")
+    assert rates(spec) == {200.0: 20}
+
+
+def test_a_tree_of_slurm_is_imported() -> None:
+    spec, notes = imported("slurm-tree.conf", node="dgx-h100")
+    check_ends(spec)
+    assert len(names_of(spec.hosts)) == 2 + 11 + 18
+    assert Counter(link.cables for link in spec.links) == {8: 3, 1: 3}
+    assert rates(spec) == {400.0: 31 * 8, 2 * 3200.0: 1, 11 * 3200.0: 1, 18 * 3200.0: 1}
+    assert any("undivided" in note for note in notes)
+
+
+def test_oversubscription_divides_what_goes_up() -> None:
+    spec, _ = imported("slurm-tree.conf", node="dgx-h100", oversubscription=2.0)
+    assert rates(spec) == {400.0: 31 * 8, 3200.0: 1, 11 * 1600.0: 1, 18 * 1600.0: 1}
+
+
+def test_switches_that_name_each_other_are_told_apart() -> None:
+    spec, _ = imported("slurm-tree-azure.conf", node="dgx-a100")
+    check_ends(spec)
+    found = cables(spec)
+    assert len(names_of(spec.switches)) == 49
+    tops = {up for _, up in found} - {low for low, _ in found}
+    assert tops == {"ibsw47"}
+    assert len([pair for pair in found if pair[1] == "ibsw47"]) == 8
+
+
+def test_blocks_are_nvlink_racks() -> None:
+    spec, _ = imported("slurm-block.conf", node="gb200-nvl72-tray")
+    check_ends(spec)
+    assert names_of(spec.hosts) == [f"hpcbench-hpc-{number}" for number in range(1, 73)]
+    assert sorted(Counter(up for _, up in cables(spec, "scale-up")).values()) == [18] * 4
+    assert rates(spec, "scale-up") == {4 * 7200.0: 72}  # four devices, 900 GB/s each
+    assert rates(spec) == {400.0: 72 * 4}
+
+
+def test_blocks_of_nodes_without_rack_links_are_network() -> None:
+    spec, notes = imported("slurm-block.conf", node="dgx-h100")
+    assert not cables(spec, "scale-up")
+    assert len(cables(spec)) == 72 + 4
+    assert any("blocks are taken as network switches" in note for note in notes)
+
+
+def test_states_of_slurm_s_nodes_join_its_topology() -> None:
+    spec, notes = imported("slurm-tree.conf", "slurm-states.txt")
+    check_ends(spec)
+    assert spec.node == "dgx-h100"
+    assert {fault.part for fault in spec.faults} == {"a05-p1-dgx-01-c04", "b05-p1-dgx-05-c18"}
+    assert {host.name: host.devices for host in spec.hosts if host.devices} == {"a06-p1-dgx-02-c07": 7}
+    assert "node dgx-h100 for 8 x H100" in notes
+
+
+def test_a_drained_node_that_nobody_knows_is_left_out() -> None:
+    spec, notes = imported("slurm-nodes.txt", hosts="hgpn*,yigou*")
+    assert (spec.node, spec.nodes, spec.hosts) == ("dgx-h100", 1, ())
+    assert any("yigou-dev-102-68" in note for note in notes)
+
+
+def test_labels_of_kubernetes_tell_racks_and_switches() -> None:
+    spec, _ = imported("kubernetes-nvl72.json")
+    check_ends(spec)
+    assert spec.node == "gb200-nvl72-tray"
+    assert len(names_of(spec.hosts)) == 72
+    assert set(names_of(spec.switches)) == {
+        *(f"nvl-{a}-{b}" for a in (1, 2) for b in (1, 2)),
+        *(f"leaf-{a}-{b}" for a in (1, 2) for b in (1, 2)),
+        *("spine-1", "spine-2", "core"),
+    }
+    assert cables(spec)["leaf-1-1", "spine-1"] == cables(spec)["spine-1", "core"] == 1
+    assert rates(spec) == {400.0: 72 * 4, 18 * 1600.0: 4, 36 * 1600.0: 2}
+    assert rates(spec, "scale-up") == {4 * 7200.0: 72}
+    assert {fault.part for fault in spec.faults} == {"node1207", "node2118"}
+
+
+def test_racks_of_two_blocks_may_share_a_name() -> None:
+    spec, _ = imported("kubernetes-kueue.json")
+    check_ends(spec)
+    assert spec.node == "dgx-h100"
+    assert len(names_of(spec.switches)) == 4 + 2 + 1
+    assert Counter(up for _, up in cables(spec)) == {
+        **{f"block-{b}-rack-{r}": 2 for b in (1, 2) for r in (1, 2)},
+        **{"block-1": 2, "block-2": 2, "network": 2},
+    }
+
+
+def test_tpu_slices_are_a_torus_and_the_network_between_them() -> None:
+    spec, _ = imported("kubernetes-tpu.json", link_bytes_per_s=50 * GBPS)
+    assert (spec.node, spec.nodes) == ("tpu-v5p-host", 8)
+    ici, dcn = spec.fabric
+    assert (ici.topology, ici.nodes, ici.shape) == ("torus", 4, (2, 2, 4))
+    cluster = resolve_cluster(spec, "test.toml")
+    assert [level.devices for level in cluster.levels] == [4, 16, 0]
+    assert cluster.levels[1].bandwidth_bytes_per_s == 600e9
+    assert cluster.levels[2].bandwidth_bytes_per_s == 50 * GBPS
+    assert dcn.nodes is None
+
+
+def test_a_hostfile_with_whole_nodes_is_a_regular_cluster(tmp_path: Path) -> None:
+    found = read("a01 slots=8\na02 slots=8\n# a03 slots=8\na04:8\n", "hosts", "auto", HostPatterns())[1]
+    draft, _ = complete(found, Given("test", node="dgx-h100"), "Test")
+    assert (draft.nodes, draft.hosts) == (3, ())
+    machinefile = read("a01\n" * 8 + "a02\n" * 8, "hosts", "auto", HostPatterns())[1]
+    assert [host.devices for host in machinefile.hosts] == [8, 8]
+
+
+def test_a_hostfile_with_parts_of_nodes_is_wired() -> None:
+    spec, _ = imported("hostfile-deepspeed.txt", node="dgx-h100")
+    check_ends(spec)
+    assert {host.name: host.devices for host in spec.hosts} == {"worker-[1-2]": 4}
+    assert rates(spec) == {400.0: 16}
+
+
+@pytest.mark.parametrize("name", ["graph-leaf-spine.graphml", "graph-leaf-spine.json"])
+def test_a_graph_is_imported(name: str) -> None:
+    spec, _ = imported(name, node="dgx-h100")
+    check_ends(spec)
+    assert names_of(spec.hosts) == [f"gpu{number:02d}" for number in range(1, 9)]
+    assert rates(spec) == {400.0: 16, 800.0: 8}
+    assert {end.split(":")[1] for link in spec.links for end in expand(link.ends[0]) if ":" in end} == {"0", "1"}
+
+
+def test_a_graph_without_kinds_or_speeds_takes_them_from_options() -> None:
+    spec, _ = imported(
+        "graph-abilene.graphml", hosts="Seattle,Denver,Houston", node="dgx-h100", link_bytes_per_s=10 * GBPS
+    )
+    assert sorted(names_of(spec.hosts)) == ["Denver", "Houston", "Seattle"]
+    assert set(rates(spec)) == {10.0}
+    with pytest.raises(InputError, match="does not tell hosts from switches"):
+        imported("graph-abilene.graphml", node="dgx-h100")
+    with pytest.raises(InputError, match="--link-bandwidth"):
+        imported("graph-abilene.graphml", hosts="Seattle,Denver", node="dgx-h100")
+
+
+def test_wiring_and_the_inside_of_a_node_come_from_two_files() -> None:
+    spec, _ = imported("links-ndt.csv", "topo-a100.txt", accelerator="a100-sxm-80gb", link_bytes_per_s=200 * GBPS)
+    assert isinstance(spec.node, NodeSpec)
+    assert (spec.node.accelerator, spec.node.devices, len(names_of(spec.hosts))) == ("a100-sxm-80gb", 8, 4)
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "told"),
+    [
+        (("topo-h100.txt",), {}, "--accelerator"),
+        (("topo-h200-nics.txt",), {"accelerator": "h200-sxm"}, "--link-bandwidth"),
+        (("topo-phb-pair.txt",), {"accelerator": "h100-sxm-80gb"}, "--node-bandwidth"),
+        (("topo-h100.txt",), {"accelerator": "h100-sxm"}, "did you mean"),
+        (("nccl-ndv5.xml",), {"accelerator": "h100-sxm-80gb"}, "how the devices are joined"),
+        (("slurm-tree.conf",), {}, "--node with one of dgx-a100"),
+        (("slurm-nodes.txt",), {}, "4 x a100"),
+        (("hostfile-openmpi.txt",), {"node": "dgx-h100"}, "more accelerators than dgx-h100"),
+        (("slurm-tree.conf",), {"node": "dgx-h10"}, "did you mean dgx-h100?"),
+        (("slurm-tree.conf",), {"node": "dgx-h100", "nodes": 4}, "--nodes"),
+        (("slurm-tree.conf",), {"node": "tpu-v4-host"}, "--link-bandwidth"),
+        (("links-ndt.csv",), {"node": "dgx-a100"}, "--link-bandwidth"),
+        (("links-ndt-hdr.csv",), {"node": "dgx-a100"}, "--hosts"),
+        (("kubernetes-tpu.json",), {}, "--link-bandwidth"),
+        (("slurm-tree.conf", "slurm-block.conf"), {"node": "dgx-h100"}, "no host of the other files"),
+        (("topo-h100.txt", "topo-a100.txt"), {"node": "dgx-h100"}, "second description"),
+    ],
+)
+def test_what_is_missing_is_told_with_the_option_that_gives_it(
+    names: tuple[str, ...], given: dict[str, object], told: str
+) -> None:
+    with pytest.raises(InputError, match=told.replace("?", r"\?")):
+        imported(*names, **given)
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "hosts"),
+    [
+        (("ibnetdiscover-ndr.txt",), {"node": "dgx-h100"}, 17),
+        (("links-ndt.csv",), {"node": "dgx-a100", "link_bytes_per_s": 200 * GBPS}, 4),
+        (("slurm-tree.conf", "slurm-states.txt"), {}, 31),
+        (("slurm-tree-azure.conf",), {"node": "dgx-a100"}, 0),
+        (("slurm-block.conf",), {"node": "gb200-nvl72-tray"}, 72),
+        (("kubernetes-nvl72.json",), {}, 72),
+        (("kubernetes-kueue.json",), {}, 8),
+        (("hostfile-deepspeed.txt",), {"node": "dgx-h100"}, 2),
+        (("graph-leaf-spine.json",), {"node": "dgx-h100"}, 8),
+    ],
+)
+def test_what_is_imported_is_wired(names: tuple[str, ...], given: dict[str, object], hosts: int) -> None:
+    spec, _ = imported(*names, **given)
+    wiring, _ = wiring_of(spec, "test.toml")
+    assert len(wiring.hosts) == (hosts or len(names_of(spec.hosts)))
+    assert (wiring.bandwidth_bytes_per_s > 0).all()
+
+
+def test_the_tables_lead_to_accelerators_that_are_there() -> None:
+    known = set(database.names("accelerators"))
+    assert {*PARTS.values(), *PCI_DEVICES.values(), *RACK_SCALE} <= known
+    assert all(fold(name) == name for name in PARTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "links"),
+    [
+        ("p100-sxm2-16gb", 4),
+        ("v100-sxm2-32gb", 6),
+        ("a100-sxm-80gb", 12),
+        ("h200-sxm", 18),
+        ("gb200", 18),
+        ("mi300x", 7),
+    ],
+)
+def test_all_links_of_a_part_together_are_its_own_bandwidth(name: str, links: int) -> None:
+    spec = database.accelerator_spec(name)
+    assert spec.link is not None
+    own = number(spec.link.bandwidth, "bytes_per_s", origin="", key="")
+    assert LINK_BYTES_PER_S[spec.architecture] * links == own

@@ -1,0 +1,240 @@
+"""Clusters whose wiring is told, and regular ones with faults: what is routed, and what is told when it cannot be."""
+
+from __future__ import annotations
+
+import itertools
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cluster import database
+from planner.cluster.cluster import Cluster, resolve_cluster
+from planner.cluster.faults import read_fault
+from planner.cluster.network import Network, Pattern, build_network
+from planner.cluster.routed import RoutedNetwork
+from planner.cluster.routing import flows_between, routes
+from planner.cluster.spec import FaultSpec, parse_cluster
+from planner.errors import InputError
+from tests.examples import DEFAULTS, LAB, lab, wired
+
+PATTERNS: tuple[Pattern, ...] = ("ring", "exchange")
+
+
+def faulty(*faults: str, nodes: int = 4, **figures: float) -> Cluster:
+    spec = parse_cluster(LAB.format(**{**DEFAULTS, "nodes": nodes, **figures}), "toml", "lab.toml")
+    return resolve_cluster(spec, "lab.toml", faults=tuple(map(read_fault, faults)))
+
+
+def seconds(network: Network, size: int, stride: int, pattern: Pattern) -> float:
+    """What a byte of a group's collective takes in the slowest tier, as the cost model counts it."""
+    sizes, strides = np.array([[size]]), np.array([[stride]])
+    members = network.members(sizes, strides)[0]
+    below = np.concatenate([[1.0], members[:-1]])
+    rates = network.rates(sizes, strides, pattern)[0]
+    sent = 1.0 / below if pattern == "ring" else (size - below) / size
+    return float(np.where(members > below, sent / rates, 0.0).max())
+
+
+@pytest.mark.parametrize("oversubscription", [1.0, 4.0])
+def test_a_regular_cluster_told_cable_by_cable_gives_groups_the_same(oversubscription: float) -> None:
+    by_level, by_cable = build_network(lab(oversubscription=oversubscription)), build_network(wired(oversubscription))
+    assert isinstance(by_cable, RoutedNetwork)
+    for size, stride in itertools.product((2, 4, 8, 16), (1, 2, 4, 8)):
+        if size * stride <= 16:
+            for pattern in PATTERNS:
+                expected = seconds(by_level, size, stride, pattern)
+                assert seconds(by_cable, size, stride, pattern) == pytest.approx(expected), (size, stride, pattern)
+
+
+@pytest.mark.parametrize("name", ["dgx-h100", "dgx-a100", "gb200-nvl72"])
+def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
+    spec = database.cluster_spec(name)
+    node = database.node_spec(str(spec.node))
+    nodes = 36 if "nvl72" in name else 64
+    regular = resolve_cluster(spec, name, nodes=nodes)
+    # a fault that takes nothing: the cluster is written out and routed
+    written = resolve_cluster(spec, name, nodes=nodes, faults=(FaultSpec(part="node-0:0", rate=1.0),))
+    assert written.wiring is not None
+    by_level, by_cable = build_network(regular), build_network(written)
+    # sizes that racks of 18 and leaves of 32 are a multiple of: no group straddles two of them
+    sizes = (9, 18, 36) if nodes == 36 else (8, 32, 64)
+    outside = [*((size, node.devices) for size in sizes), (nodes // 2, 2 * node.devices), (2 * node.devices, 1)]
+    for size, stride in outside:
+        for pattern in PATTERNS:
+            expected = seconds(by_level, size, stride, pattern)
+            assert seconds(by_cable, size, stride, pattern) == pytest.approx(expected, rel=1e-6), (
+                size,
+                stride,
+                pattern,
+            )
+
+
+@st.composite
+def faults(draw: st.DrawFn) -> list[str]:
+    host, card = st.integers(0, 3), st.integers(0, 3)
+    rate = draw(st.sampled_from(["", "=0.5", "=25%", "=1"]))
+    kinds = [
+        st.builds("node-{}:{}".format, host, card),
+        st.builds("node-{} - leaf-{}".format, st.integers(0, 1), st.just(0)),
+    ]
+    return [part + rate for part in draw(st.lists(st.one_of(*kinds), min_size=1, max_size=2, unique=True))]
+
+
+@settings(max_examples=40, deadline=None)
+@given(faults(), st.sampled_from([(2, 4), (4, 4), (8, 2), (16, 1), (2, 8)]), st.sampled_from(PATTERNS))
+def test_a_fault_never_makes_a_group_faster(told: list[str], group: tuple[int, int], pattern: Pattern) -> None:
+    whole = build_network(faulty("node-0:0=1"))
+    try:
+        broken = build_network(faulty(*told))
+    except InputError as error:
+        assert "has no way out" in str(error)
+        return
+    assert seconds(broken, *group, pattern) >= seconds(whole, *group, pattern) * (1 - 1e-9)
+
+
+def test_a_card_at_half_rate_halves_the_groups_that_use_it_alone() -> None:
+    whole, half = build_network(faulty("node-0:0=1")), build_network(faulty("node-3:2=50%"))
+    # across nodes, one ring a card: the slowest card sets the pace
+    assert seconds(half, 4, 4, "ring") == pytest.approx(2 * seconds(whole, 4, 4, "ring"))
+    # inside a node it is not used
+    assert seconds(half, 4, 1, "ring") == seconds(whole, 4, 1, "ring")
+
+
+def test_the_devices_of_a_missing_card_share_the_next_one() -> None:
+    whole, less = build_network(faulty("node-0:0=1")), build_network(faulty("node-3:2"))
+    assert seconds(less, 4, 4, "ring") == pytest.approx(2 * seconds(whole, 4, 4, "ring"))
+
+
+def test_a_host_that_is_gone_is_not_planned_for() -> None:
+    cluster = faulty("node-2")
+    assert (cluster.nodes, cluster.devices) == (3, 12)
+    assert cluster.wiring is not None
+    assert "node-2" not in cluster.wiring.hosts
+    assert faulty("node-[0-1]").nodes == 2
+
+
+def test_so_many_nodes_are_the_ones_that_work_best() -> None:
+    text = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
+    hosts = '[[hosts]]\nname = "n[0-5]"\n[[switches]]\nname = "s[0-1]"\n'
+    links = '[[links]]\nends = ["n[0-2]", "s0"]\nbandwidth = "100Gb/s"\n[[links]]\nends = ["n[3-5]", "s1"]\n'
+    links += 'bandwidth = "100Gb/s"\n[[links]]\nends = ["s0", "s1"]\nbandwidth = "100Gb/s"\n'
+    spec = parse_cluster(f'{text}{hosts}{links}[[faults]]\npart = "n1 - s0"\nrate = 0.5\n', "toml", "lab.toml")
+    chosen = resolve_cluster(spec, "lab.toml", nodes=3).wiring
+    assert chosen is not None
+    assert chosen.hosts == ("n3", "n4", "n5")
+    most = resolve_cluster(spec, "lab.toml", nodes=5).wiring
+    assert most is not None
+    assert most.hosts == ("n0", "n2", "n3", "n4", "n5")
+
+
+def test_hosts_with_fewer_devices_are_left_out() -> None:
+    spec = parse_cluster(
+        wired_text().replace('name = "n[0-3]"', 'name = "n[0-2]"\n[[hosts]]\nname = "n3"\ndevices = 3'),
+        "toml",
+        "w.toml",
+    )
+    assert resolve_cluster(spec, "w.toml").nodes == 3
+
+
+def wired_text() -> str:
+    from tests.examples import WIRED
+
+    return LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "") + WIRED.format(up=1600)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"leaf0"]', '"laef0"]', ["links[0].ends", "laef0", "did you mean leaf0?"]),
+        ('"n[0-1]"', '"n[0-"', ["links[0].ends", "n[0-"]),
+        ('name = "n[0-3]"', 'name = "n[0-3],n1"', ["hosts", "stands twice", "n1"]),
+        ('name = "spine"', 'name = "n2"', ["switches", "stands twice", "n2"]),
+        ('name = "n[0-3]"', 'name = "n[0-4]"', ["links", "n4", "has no way out"]),
+        ('ends = ["leaf[0-1]", "spine"]', 'ends = ["leaf0", "spine"]', ["cannot reach n0", "n2"]),
+        ('name = "n[0-3]"', 'name = "n[0-3]"\ndevices = 9', ["hosts[0].devices", "9", "at most the node's 4"]),
+        (
+            'name = "n[0-3]"',
+            'name = "n[0-3]"\nnode = "dgx-h100"\n[[hosts]]\nname = "x"',
+            ["several kinds", "[[pools]]"],
+        ),
+        ('ends = ["n[0-1]", "leaf0"]', 'ends = ["n0", "n0"]', ["joins a part with itself"]),
+        ('"1600Gb/s"', '"1600"', ["links[2].bandwidth", "without a unit"]),
+        ("cables = 4", "cabels = 4", ["did you mean cables?"]),
+    ],
+)
+def test_a_wrong_wiring_is_told(old: str, new: str, told: list[str]) -> None:
+    text = wired_text()
+    assert old in text
+    with pytest.raises(InputError) as caught:
+        resolve_cluster(parse_cluster(text.replace(old, new, 1), "toml", "w.toml"), "w.toml")
+    for part in ["w.toml", *told]:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
+    """Against a recursion over a networkx graph, one flow at a time."""
+    random = np.random.default_rng(seed)
+    graph = nx.gnm_random_graph(9, 16, seed=seed)
+    text = 'name = "w"\nnode = "dgx-h100"\n[[hosts]]\nname = "h[0-8]"\n[[switches]]\nname = "s[0-8]"\n'
+    for node in graph:
+        text += f'[[links]]\nends = ["h{node}", "s{node}"]\nbandwidth = "400Gb/s"\n'
+    for one, other in graph.edges:
+        rate = int(random.choice([100, 200, 400]))
+        graph.edges[one, other]["rate"] = rate * 1e9 / 8
+        text += f'[[links]]\nends = ["s{one}", "s{other}"]\nbandwidth = "{rate}Gb/s"\n'
+    if not nx.is_connected(graph):
+        with pytest.raises(InputError, match="cannot reach"):
+            resolve_cluster(parse_cluster(text, "toml", "w"), "w")
+        return
+    wiring = resolve_cluster(parse_cluster(text, "toml", "w"), "w").wiring
+    assert wiring is not None
+    found, ports = routes(wiring, "w")
+    source, target = random.integers(0, 9, (2, 12))
+    amount = random.uniform(0.5, 2.0, 12)
+    load: dict[tuple[int, int], float] = {}
+
+    def push(at: int, to: int, much: float) -> None:
+        if at == to:
+            return
+        far = nx.shortest_path_length(graph, at, to)
+        nearer = [n for n in graph[at] if nx.shortest_path_length(graph, n, to) == far - 1]
+        whole = sum(graph.edges[at, n]["rate"] for n in nearer)
+        for n in nearer:
+            part = much * graph.edges[at, n]["rate"] / whole
+            load[at, n] = load.get((at, n), 0.0) + part / graph.edges[at, n]["rate"]
+            push(n, to, part)
+
+    sent, got = np.zeros(9), np.zeros(9)
+    for at, to, much in zip(source.tolist(), target.tolist(), amount.tolist(), strict=True):
+        push(at, to, much)
+        sent[at] += much
+        got[to] += much
+    worst = max([*load.values(), (sent / 50e9).max(), (got / 50e9).max()])
+    flows = flows_between(source, target, amount, len(ports))
+    assert found.scarcest(flows) == pytest.approx(1 / worst)
+
+
+def on_rails(*faults: str) -> Cluster:
+    spec = database.cluster_spec("dgx-h100")
+    return resolve_cluster(spec, "dgx-h100", nodes=8, faults=tuple(map(read_fault, faults)))
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        faulty("node-1:3", "node-2 - leaf-1=0.5", nodes=8, oversubscription=2.0),
+        # cards that neighbours lack: only what both ends have can be used where rails do not meet
+        on_rails("node-0:2", "node-1:1", "node-2:3", "node-3:2=0.5"),
+    ],
+)
+def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = np.array([[32], [16]]), np.array([[1], [2]])
+    by_pair = build_network(cluster).rates(*groups, "exchange")
+    monkeypatch.setattr("planner.cluster.patterns._PAIRWISE", 0)
+    np.testing.assert_allclose(build_network(cluster).rates(*groups, "exchange"), by_pair, rtol=1e-9)

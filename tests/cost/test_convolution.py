@@ -1,0 +1,133 @@
+"""Convolutions and lists of operators obey the laws that multiplies and transformers obey."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cluster.cluster import resolve_cluster
+from planner.cluster.database import cluster_spec
+from planner.cost.compute import Shard, linear
+from planner.cost.convolution import convolution
+from planner.cost.flops import model_flops
+from planner.cost.memory import memory_of
+from planner.cost.pipeline import handed_on
+from planner.cost.prepared import prepare
+from planner.cost.step import TERMS, pipeline_bound, score
+from planner.cost.strategies import Strategies, join, one_strategy
+from planner.cost.training import FRAMEWORKS, Training, training
+from planner.workload.build import build_workload
+from planner.workload.operators import Convolution, Linear
+from planner.workload.presets import preset
+from tests.examples import clusters, lab, network, networks, question
+
+plans = st.builds(
+    one_strategy,
+    pp=st.sampled_from([1, 2, 4]),
+    dp=st.sampled_from([1, 2]),
+    vpp=st.sampled_from([1, 2]),
+    micro_batch=st.sampled_from([1, 2]),
+    zero_stage=st.integers(0, 3),
+    recompute=st.integers(0, 2),
+)
+
+
+def step(q: Training, s: Strategies) -> float:
+    return float(score(q, s).step_time_s[0])
+
+
+@settings(max_examples=10)
+@given(networks(), clusters(), st.lists(plans, min_size=2, max_size=4))
+def test_terms_add_up_and_a_plan_scores_the_same_alone(workload, cluster, many) -> None:
+    q = training(workload, cluster, global_batch=16)
+    together, held = score(q, join(many)), memory_of(q, join(many))
+    for i, plan in enumerate(many):
+        alone = score(q, plan)
+        assert abs(sum(float(alone.terms[name][0]) for name in TERMS) - step(q, plan)) < 1e-9
+        assert step(q, plan) == together.step_time_s[i]
+        assert all(memory_of(q, plan)[kind][0] == held[kind][i] >= 0 for kind in held)
+        assert pipeline_bound(q, plan, prepare(q, plan))[0] <= step(q, plan) * (1 + 1e-9)
+
+
+@settings(max_examples=10)
+@given(networks(), st.integers(0, 3))
+def test_recomputation_keeps_less_and_takes_longer(workload, zero_stage) -> None:
+    q = question(workload, batch=64)
+    modes = [one_strategy(dp=16, micro_batch=4, zero_stage=zero_stage, recompute=mode) for mode in range(3)]
+    kept = [float(memory_of(q, plan)["activations"][0]) for plan in modes]
+    assert kept[0] >= kept[1]
+    assert kept[0] >= kept[2]
+    assert step(q, modes[0]) <= step(q, modes[1])
+    assert step(q, modes[0]) < step(q, modes[2])
+
+
+def shard(samples: float) -> Shard:
+    one = np.ones(1)
+    return Shard(np.array([samples]), one, one, one, one)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 512), st.integers(1, 512), st.integers(1, 4096), st.integers(1, 64))
+def test_a_window_of_one_is_a_multiply(inputs, outputs, places, samples) -> None:
+    q = question()
+    conv = Convolution("c", inputs, outputs, 1, places, inputs * places)
+    same = Linear("l", inputs, outputs, "none", full_precision=True, rows=float(places))
+    one, other = convolution(q, conv, shard(samples)), linear(q, same, shard(samples))
+    assert one.forward == pytest.approx(other.forward)
+    assert one.backward == pytest.approx(other.backward)
+
+
+@given(st.sampled_from([1, 2, 8, 64]), st.sampled_from([1, 9, 49]), st.sampled_from([7, 56]))
+def test_groups_do_less_and_never_take_longer(groups, kernel, side) -> None:
+    q = question()
+    dense = Convolution("c", 64, 128, kernel, side**2, 64 * side**2)
+    grouped = replace(dense, groups=groups)
+    assert grouped.weights * groups == dense.weights
+    one, other = convolution(q, grouped, shard(32)), convolution(q, dense, shard(32))
+    assert one.forward <= other.forward * (1 + 1e-12)
+    assert one.backward <= other.backward * (1 + 1e-12)
+    moved = 2.0 * 32 * (64 + 128) * side**2 / q.accelerator.memory_bandwidth_bytes_per_s
+    assert one.forward > moved
+
+
+def test_the_data_needs_no_gradient() -> None:
+    q = question()
+    first = Convolution("c", 64, 64, 9, 3136, 64 * 3136, input_gradient=False)
+    inner = replace(first, input_gradient=True)
+    assert convolution(q, first, shard(8)).backward < convolution(q, inner, shard(8)).backward
+    assert convolution(q, first, shard(8)).forward == convolution(q, inner, shard(8)).forward
+
+
+def test_flops_are_the_samples() -> None:
+    workload = network()
+    assert model_flops(workload, 7, "full") == pytest.approx(7 * model_flops(workload, 1, "full"))
+
+
+def test_stages_hand_on_what_their_layers_make() -> None:
+    # 16 layers: the stage that ends with conv2_x hands on 256 x 56 x 56 values, conv3_x 512 x 28 x 28, ...
+    workload = build_workload(preset("resnet-50"))
+    two, four, all_16 = (handed_on(workload, one_strategy(pp=pp))[0] for pp in (2, 4, 16))
+    assert (two, four, all_16) == (1024 * 14 * 14, 512 * 28 * 28, 256 * 56 * 56)
+    llama = build_workload(preset("llama-3-8b"))
+    assert handed_on(llama, one_strategy(pp=2))[0] == llama.hidden_size
+
+
+def test_norms_are_part_of_convolutions_on_tpus_alone() -> None:
+    workload = build_workload(preset("resnet-50"))
+    plan = one_strategy(dp=16, micro_batch=64)
+    times = {}
+    for name in ("tpu-v3", "dgx-v100"):
+        cluster = resolve_cluster(cluster_spec(name), name, nodes=16 // 4 if name == "tpu-v3" else 2)
+        for fuses in (True, False):
+            q = training(workload, cluster, global_batch=1024, framework="maxtext")
+            q = replace(q, framework=replace(FRAMEWORKS["maxtext"], fuses_neighbours=fuses))
+            times[name, fuses] = step(q, plan)
+    assert times["tpu-v3", True] < 0.8 * times["tpu-v3", False]
+    assert times["dgx-v100", True] == times["dgx-v100", False]
+
+
+def test_a_faster_memory_helps_a_convolutional_network() -> None:
+    plan = one_strategy(dp=16, micro_batch=2)
+    assert step(question(network(), lab(hbm=4000)), plan) < step(question(network(), lab(hbm=1000)), plan)

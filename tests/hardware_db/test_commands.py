@@ -1,0 +1,241 @@
+"""`planner hardware`: what is listed, shown and compared, for people and for programs."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from planner.cluster import catalogue, database
+from planner.report import hardware
+from planner.report.hardware_document import comparison_part
+from tests.cli.run import call
+from tests.examples import DEFAULTS, LAB
+
+NAMES = database.names("accelerators")
+ENTRIES = catalogue.entries()
+FIGURES = {
+    "peak": lambda one: one.peak(),
+    "memory": lambda one: one.memory_bytes,
+    "bandwidth": lambda one: one.memory_bandwidth_bytes_per_s,
+    "power": lambda one: one.tdp_w,
+    "price": lambda one: one.usd_per_hour,
+    "year": lambda one: one.spec.year,
+}
+
+
+def listed(*options: str) -> list[str]:
+    """Names of `planner hardware list` in their order."""
+    done = call("planner", "hardware", "list", *options, "--format", "csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    return [row["name"] for row in csv.DictReader(io.StringIO(done.stdout))]
+
+
+def test_all_are_listed_by_name() -> None:
+    assert listed() == NAMES
+    table = call("planner", "hardware", "list").stdout
+    assert [line.split()[0] for line in table.splitlines()[3:-1]] == NAMES
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "not_there"),
+    [
+        (("--kind", "GPU"), "h100-sxm-80gb", "tpu-v4"),
+        (("--place", "edge"), "jetson-agx-orin-64gb", "t4"),
+        (("--vendor", "nvidia"), "h100-sxm-80gb", "mi300x"),
+        (("--can-train",), "tpu-v2", "tpu-v1"),
+        (("--inference-only",), "tpu-v1", "tpu-v2"),
+        (("--framework", "JAX"), "tpu-v5p", "gaudi2"),
+        (("--cloud", "AWS"), "trainium2", "tpu-v5p"),
+        (("--precision", "FP8"), "h100-sxm-80gb", "a100-sxm-80gb"),
+        (("--min-memory", "80GiB"), "h100-sxm-80gb", "a100-sxm-40gb"),  # 79.65 GiB are what a driver shows
+        (("--year", "2024.."), "b200", "h100-sxm-80gb"),
+        (("--year", "..2017"), "p100-sxm2-16gb", "t4"),
+        (("--year", "2020..2021"), "a100-sxm-80gb", "h100-sxm-80gb"),
+        (("--year", "2025"), "mi355x", "mi325x"),
+    ],
+)
+def test_a_filter_keeps_what_it_says(options: tuple[str, ...], there: str, not_there: str) -> None:
+    found = listed(*options)
+    assert there in found
+    assert not_there not in found
+
+
+def test_filters_add_up() -> None:
+    assert sorted(listed("--can-train") + listed("--inference-only")) == NAMES
+    both = set(listed("--kind", "gpu")) & set(listed("--framework", "jax")) & set(listed("--min-memory", "100GB"))
+    assert listed("--kind", "gpu", "--framework", "jax", "--min-memory", "100GB") == sorted(both)
+    assert call("planner", "hardware", "list", "--kind", "fpga", "--can-train").stdout.startswith("No accelerator")
+
+
+@pytest.mark.parametrize("order", FIGURES)
+def test_an_order_runs_one_way_and_what_is_not_known_is_last(order: str) -> None:
+    by_name = {one.name: one for one in ENTRIES}
+    values = [FIGURES[order](by_name[name]) for name in listed("--sort", order)]
+    known = [value for value in values if value is not None]
+    assert values[: len(known)] == known
+    assert known == sorted(known, reverse=order not in ("power", "price"))
+
+
+@given(first=st.integers(1000, 9999), last=st.integers(1000, 9999))
+def test_years_are_read_as_they_are_written(first: int, last: int) -> None:
+    first, last = sorted((first, last))
+    assert catalogue.parse_years(f"{first}..{last}") == (first, last)
+    assert catalogue.parse_years(f"{first}..") == (first, 9999)
+    assert catalogue.parse_years(f"..{last}") == (0, last)
+    assert catalogue.parse_years(f"{last}") == (last, last)
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("list --vendor nvida", ["--vendor", "did you mean NVIDIA?"]),
+        ("list --kind gpus", ["--kind", "did you mean gpu?"]),
+        ("list --place mobil", ["--place", "did you mean mobile?"]),
+        ("list --framework pytorc", ["--framework", "did you mean pytorch?"]),
+        ("list --cloud azur", ["--cloud", "did you mean azure?"]),
+        ("list --precision fp9", ["--precision", "did you mean fp"]),
+        ("list --sort pric", ["--sort", "did you mean price?"]),
+        ("list --min-memory 80", ["--min-memory", "without a unit"]),
+        ("list --min-memory 80GB/s", ["--min-memory", "80GiB"]),
+        ("list --year 22", ["--year", "2020..2023"]),
+        ("list --year ..", ["--year", "2020..2023"]),
+        ("list --year 20202021", ["--year", "2020..2023"]),
+        ("list --year 2023..2020", ["--year", "ends before it begins"]),
+        ("show h100-sxm-80g", ["did you mean h100-sxm-80gb?"]),
+        ("show H100", ["did you mean h100-sxm-80gb?"]),
+        ("compare b200", ["nothing to compare with"]),
+        ("compare b200 b20", ["did you mean b200?"]),
+        ("compare b200 b300 --precision bf61", ["--precision", "did you mean bf16?"]),
+    ],
+)
+def test_what_is_not_known_is_told_with_the_nearest(question: str, told: list[str]) -> None:
+    done = call("planner", "hardware", *question.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    for part in told:
+        assert part in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_can_be_shown_with_every_source(name: str) -> None:
+    done = call("planner", "hardware", "show", name, "--sources")
+    assert (done.returncode, done.stderr) == (0, "")
+    spec = database.accelerator_spec(name)
+    assert spec.title in done.stdout
+    assert spec.why_not_train in done.stdout
+    for key, source in spec.sources.items():
+        assert f"  {key}: {source.title}" in done.stdout
+        assert source.url in done.stdout
+
+
+def test_what_a_listing_and_a_part_look_like() -> None:
+    text = call("planner", "hardware", "show", "edge-tpu").stdout
+    assert [line.rstrip() for line in text.splitlines()] == [
+        "Google Edge TPU (Coral) (edge-tpu)",
+        "Kind        tpu of Google, edge-tpu, edge, 2018",
+        "Training    no: It takes networks that were trained elsewhere, quantised to 8 bits and compiled",
+        "Frameworks  tensorflow",
+        "",
+        " figure                 value  source  confidence",
+        " ────────────────────────────────────────────────",
+        " peak int8, dense  4.00 TOP/s  coral   read",
+        " on-chip memory      7.63 MiB  coral   read",
+        " power                    2 W  coral   read",
+        "",
+        "At int8: 2.00 TOP/s for a watt",
+    ]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("list",),
+        ("list", "--kind", "fpga", "--can-train"),
+        ("show", "h100-sxm-80gb"),
+        ("compare", "t4", "kirin-9000-npu"),
+        ("compare", "b200", "mi355x", "tpu-v7", "--precision", "fp8"),
+    ],
+)
+def test_documents_match_the_published_schema(question: tuple[str, ...]) -> None:
+    schema = json.loads(call("planner", "schema", "hardware").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    done = call("planner", "hardware", *question, "--format", "json")
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, schema)
+    assert document["schema_version"] == "1.0"
+    assert done.stdout == call("planner", "hardware", *question, "--format", "json").stdout
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "another": 1}, schema)
+
+
+def test_the_document_has_every_figure_with_its_source() -> None:
+    part = json.loads(call("planner", "hardware", "show", "h100-sxm-80gb", "-f", "json").stdout)["accelerators"][0]
+    peak = part["peak_flops"]["bf16"]
+    assert (peak["value"], peak["unit"], peak["confidence"]) == (989.4e12, "FLOP/s", "read")
+    assert part["sources"][peak["source"]]["url"].startswith("https://")
+    assert part["memory"]["bus_width"]["value"] == 5120
+    assert part["usd_per_hour"] == min(one["rent"]["value"] for one in part["prices"])
+
+
+def test_a_comparison_is_to_the_first() -> None:
+    found = [catalogue.entry(name) for name in ("a100-sxm-80gb", "h100-sxm-80gb", "edge-tpu")]
+    rows = {row.figure: row for row in comparison_part(found, "bf16").rows}
+    assert rows["memory bandwidth"].ratios == [1.0, 3.35e12 / 2.039e12, None]
+    assert rows["ridge point"].values == [312e12 / 2.039e12, 989.4e12 / 3.35e12, None]
+    assert rows["peak per watt"].values[1] == 989.4e12 / 700
+    dollars = found[1].usd_per_hour
+    assert dollars is not None
+    assert rows["peak per dollar"].values[1] == 989.4e12 * 3600 / dollars
+    text = call("planner", "hardware", "compare", *(one.name for one in found)).stdout
+    assert "3.17x" in text
+    assert "edge-tpu cannot train: It takes networks" in text
+    assert "ridge point at int8" in text  # what all three state
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_any_terminal_gets_whole_figures(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def console(_: int = 0) -> Console:
+        return Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+
+    monkeypatch.setattr(hardware, "console", console)
+    found = [catalogue.entry(name) for name in ("h100-sxm-80gb", "t4", "snapdragon-8-gen-1-hexagon")]
+    texts = {
+        "list": hardware.list_text(ENTRIES, None),
+        "show": hardware.show_text(found[0], sources=width >= 80),
+        "compare": hardware.compare_text(found, comparison_part(found, None)),
+    }
+    for text in texts.values():
+        assert "…" not in text
+        assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines())) <= width
+    assert "989 T bf16" in texts["list"]
+    assert all(one in texts["list"] for one in NAMES)
+    assert "3.35 TB/s" in texts["show"]
+    assert "320 GB/s" in texts["compare"]
+    if width >= 80:
+        assert "USD/h" in texts["list"]
+
+
+def test_a_chip_that_cannot_train_is_never_planned_for(tmp_path: Path) -> None:
+    for name in listed("--inference-only"):
+        file = tmp_path / f"{name}.toml"
+        file.write_text(
+            f'name = "shelf"\nnodes = 2\n[node]\ndevices = 8\naccelerator = "{name}"\n'
+            '[node.link]\nbandwidth = "16GB/s"\nlatency = "5us"\n'
+            '[node.nic]\ncount = 1\nbandwidth = "100Gb/s"\nlatency = "5us"\n[[fabric]]\nname = "leaf"\nnodes = 2\n'
+        )
+        done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "64")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{name} cannot train: {database.accelerator_spec(name).why_not_train}" in done.stderr
+    own = LAB.format(**DEFAULTS).replace(
+        'name = "chip"', 'name = "chip"\ncan_train = false\nwhy_not_train = "Sealed"'
+    )
+    file.write_text(own)
+    done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "64")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "chip cannot train: Sealed" in done.stderr

@@ -1,0 +1,111 @@
+"""Every figure of every accelerator says where it is from, and was read there."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from planner.cluster import database
+from planner.cluster.accelerator import AcceleratorSpec, resolve_accelerator
+from planner.cluster.figures import Sourced, check_figures
+from planner.decode import decode
+from planner.errors import InputError
+
+NAMES = database.names("accelerators")
+KNOWN = """
+p100-sxm2-16gb v100-sxm2-16gb v100-sxm2-32gb t4 a10 a100-pcie-40gb a100-pcie-80gb a100-sxm-40gb a100-sxm-80gb
+a800-sxm-80gb l4 l40s rtx-4090 h100-pcie-80gb h100-sxm-80gb h800-sxm-80gb h20 h200-sxm gh200-96gb gh200-144gb b200
+gb200 b300 gb300 jetson-agx-orin-64gb mi250x mi300x mi325x mi355x tpu-v1 tpu-v2 tpu-v3 tpu-v4 tpu-v5e tpu-v5p tpu-v6e
+tpu-v7 edge-tpu gaudi1 gaudi2 gaudi3 max-1550 myriad-x eyeq4 eyeq5 eyeq-ultra trainium1 trainium2 ascend-910
+ascend-910b kirin-9000-npu apple-m4-ane snapdragon-8-gen-1-hexagon cloud-ai-100-pro ethos-n78 graphcore-gc200
+cerebras-wse-2 alveo-u250 xeon-8480plus epyc-9654
+"""
+NOT_PLANNED = {"gaudi1": "no public source states a peak"}
+"""Parts that can train and yet lack what planning needs."""
+
+
+def spec(name: str) -> AcceleratorSpec:
+    return database.accelerator_spec(name)
+
+
+def fields(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Every number, and every table that has one, below a value with its path."""
+    if isinstance(value, Sourced) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        yield path, value
+    elif isinstance(value, msgspec.Struct):
+        for field in value.__struct_fields__:
+            yield from fields(getattr(value, field), f"{path}.{field}".strip("."))
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from fields(one, f"{path}.{key}")
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from fields(one, path)
+
+
+def test_the_chips_that_the_field_knows_are_there() -> None:
+    assert set(KNOWN.split()) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_names_a_source_that_can_be_found_and_was_read_there(name: str) -> None:
+    part = spec(name)
+    used = set()
+    for path, figure in fields(part):
+        if path == "year":
+            continue
+        assert isinstance(figure, Sourced), f"{path} has no source"
+        assert figure.source in part.sources, path
+        assert figure.confidence == "read", path
+        used.add(figure.source)
+    assert used == set(part.sources), "a source that no figure names"
+    for key, source in part.sources.items():
+        assert len(source.title) > 8, key
+        assert re.match(r"https?://[^\s/]+\.[a-z]+(/|$)", source.url) or "text index id" in source.title, key
+        assert re.fullmatch(r"(20\d\d(-\d\d(-\d\d)?)?)?", source.date), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_file_says_what_the_part_is(name: str) -> None:
+    part = spec(name)
+    assert part.name == name
+    assert part.title
+    assert part.vendor
+    assert part.architecture
+    assert part.year is not None
+    assert all(word == word.lower() for word in (*part.frameworks, *part.clouds))
+    assert len(set(part.clouds)) == len(part.clouds)
+    assert {price.cloud for price in part.prices} <= set(part.clouds)
+    assert part.frameworks or part.vendor == "Mobileye"  # which lets nobody program its chips
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_units_are_right_and_values_possible(name: str) -> None:
+    check_figures(spec(name), name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_can_train_can_be_planned_for_and_the_rest_says_why_not(name: str) -> None:
+    part = spec(name)
+    if part.can_train and name not in NOT_PLANNED:
+        assert not part.why_not_train
+        assert resolve_accelerator(part, name).peak_flops
+        return
+    with pytest.raises(InputError) as caught:
+        resolve_accelerator(part, name)
+    if not part.can_train:
+        assert len(part.why_not_train) > 20
+        assert f"{name} cannot train: {part.why_not_train}" in str(caught.value)
+
+
+def test_the_example_of_the_documentation_is_read() -> None:
+    text = (Path(__file__).parents[2] / "hardware_db" / "README.md").read_text()
+    example = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    part = decode(example[1], "toml", AcceleratorSpec, "README.md")
+    check_figures(part, "README.md")
+    assert resolve_accelerator(part, "README.md").usd_per_hour == 2.5
+    unnamed = [field for field in AcceleratorSpec.__struct_fields__ if f"`{field}" not in text]
+    assert unnamed == []

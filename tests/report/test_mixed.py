@@ -1,0 +1,63 @@
+"""The answer for two kinds of nodes in terminals of any width: no figure is cut, nothing harmful is printed."""
+
+import io
+import re
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from planner.cost.mixed import bind
+from planner.report.mixed import mixed_text, print_mixed
+from planner.search.mixed import mixed_plans
+from planner.search.mixed_document import MixedDocument
+from planner.search.space import Space
+from planner.units import format_seconds
+from tests.examples import pools, tiny
+
+
+@pytest.fixture(scope="module")
+def document() -> MixedDocument:
+    both = pools(slow_tflops=150, devices=2)
+    kinds = bind(tiny(), both, global_batch=32)
+    return mixed_plans(both, kinds, Space(both.devices, 32), {}, tokens=10**12)
+
+
+def shown(document: MixedDocument, width: int) -> str:
+    out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+    print_mixed(document, out)
+    assert isinstance(out.file, io.StringIO)
+    return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 150])
+def test_no_figure_is_cut(document: MixedDocument, width: int) -> None:
+    text = shown(document, width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    for way in document.ways:
+        assert format_seconds(way.step_time_s) in text
+        assert f"{way.mfu:.1%}" in text
+
+
+def test_every_term_of_the_best_way_is_told(document: MixedDocument) -> None:
+    text = mixed_text(document)
+    for seconds in document.ways[0].terms.values():
+        assert seconds == 0 or format_seconds(seconds) in text
+    assert "1.00 T tokens: " in text
+
+
+def test_a_name_puts_no_control_character_on_the_terminal(document: MixedDocument) -> None:
+    name = "bad\x1b[31m"
+    cluster = msgspec.structs.replace(document.cluster, title=name, note=name)
+    pools_told = [msgspec.structs.replace(pool, name=name) for pool in cluster.pools]
+    ways = [
+        msgspec.structs.replace(
+            way, split=name, kinds=[msgspec.structs.replace(kind, pool=name) for kind in way.kinds]
+        )
+        for way in document.ways
+    ]
+    cluster = msgspec.structs.replace(cluster, pools=pools_told)
+    answer = msgspec.structs.replace(document.answer, sentences=[name])
+    told = msgspec.structs.replace(document, cluster=cluster, ways=ways, answer=answer, left_out=[name])
+    assert "\x1b" not in mixed_text(told)

@@ -1,0 +1,108 @@
+"""Where ranks are put on hosts whose wiring is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cluster.cluster import Cluster, resolve_cluster
+from planner.cluster.routed import RoutedNetwork
+from planner.cluster.spec import parse_cluster
+from planner.cost.ranks import data_group
+from planner.cost.training import Training, training
+from planner.search.placement import by_nearness, placed_search, placement
+from planner.search.search import Found, Wanted, search
+from planner.search.space import Space
+from tests.examples import DEFAULTS, LAB, tiny
+
+NIC = 25e9
+
+
+def fat_tree(leaf_of: list[int], oversubscription: float, slow: dict[int, float] | None = None) -> Cluster:
+    """Hosts of four devices below the leaves that are told, in this order."""
+    leaves = max(leaf_of) + 1
+    text = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
+    text += f'[[hosts]]\nname = "h[0-{len(leaf_of) - 1}]"\n'
+    text += f'[[switches]]\nname = "leaf[0-{leaves - 1}]"\n[[switches]]\nname = "spine"\n'
+    for host, leaf in enumerate(leaf_of):
+        text += f'[[links]]\nends = ["h{host}", "leaf{leaf}"]\nbandwidth = "200Gb/s"\ncables = 4\n'
+    for leaf in range(leaves):
+        up = leaf_of.count(leaf) * 800 / oversubscription
+        text += f'[[links]]\nends = ["leaf{leaf}", "spine"]\nbandwidth = "{up}Gb/s"\n'
+    for host, rate in (slow or {}).items():
+        text += f'[[faults]]\npart = "h{host}"\nrate = {rate}\n'
+    return resolve_cluster(parse_cluster(text, "toml", "tree.toml"), "tree.toml")
+
+
+def question(cluster: Cluster, batch: int = 64) -> Training:
+    return training(tiny(), cluster, global_batch=batch)
+
+
+def placed(cluster: Cluster, **pins: int) -> Found:
+    asked = question(cluster)
+    space = Space(cluster.devices, asked.global_batch, {name: (value,) for name, value in pins.items()})
+    return placed_search([asked], space, Wanted(top=1))
+
+
+def ring_rate(found: Found, *, as_listed: bool = False) -> float:
+    """Bytes/s at which the data-parallel rings of the best plan run."""
+    asked = found.questions[0]
+    network = asked.network
+    assert isinstance(network, RoutedNetwork)
+    if as_listed:
+        network = network.placed(np.arange(len(network.order)))
+    group = data_group(asked.order, found.best)
+    members = network.members(group.sizes, group.strides)[0]
+    below = np.concatenate([[1.0], members[:-1]])
+    return float(np.where(members > below, network.rates(group.sizes, group.strides)[0] * below, np.inf).min())
+
+
+@pytest.mark.parametrize("tp", [1, 2, 4])
+def test_rings_of_all_data_parallel_ranks_reach_what_a_4_to_1_tree_allows(tp: int) -> None:
+    """Of four leaves of four hosts, each ring enters and leaves a leaf once: 4/tp rings a host on 4 cards, and all
+    rings of a leaf on 16/4 cards' worth of cables up: both allow 4/tp cards for the rings of one group together.
+    """
+    shuffled = [host % 4 for host in range(16)]  # neighbours in the file are never at one leaf
+    found = placed(fat_tree(shuffled, 4.0), tp=tp, pp=1, cp=1, dp=64 // tp)
+    optimum = NIC * 4 / tp * found.questions[0].calibration.nic_efficiency
+    assert ring_rate(found) == pytest.approx(optimum)
+    # in the order of the file every ring leaves its leaf at every host, over a quarter of the cables
+    assert ring_rate(found, as_listed=True) == pytest.approx(optimum / 4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.integers(0, 2), min_size=6, max_size=6).filter(lambda leaves: max(leaves) >= 1),
+    st.dictionaries(st.integers(0, 5), st.sampled_from([0.25, 0.5]), max_size=2),
+    st.sampled_from([1.0, 4.0]),
+)
+def test_placing_is_never_worse_than_the_order_of_the_file(
+    leaf_of: list[int], slow: dict[int, float], oversubscription: float
+) -> None:
+    used = {leaf: place for place, leaf in enumerate(sorted(set(leaf_of)))}
+    cluster = fat_tree([used[leaf] for leaf in leaf_of], oversubscription, slow)
+    asked = question(cluster, 48)
+    space = Space(cluster.devices, 48)
+    as_listed, found = search(asked, space, Wanted(top=1)), placed_search([asked], space, Wanted(top=1))
+    assert found.figures[0, 0] <= as_listed.figures[0, 0]
+    told = placement(found)
+    assert told is not None
+    assert sorted(told.hosts.tolist()) == list(range(6))
+    assert told.as_listed_s >= found.figures[0, 0] * (1 - 1e-12)
+
+
+def test_hosts_at_one_switch_are_neighbours() -> None:
+    network = question(fat_tree([0, 1, 0, 2, 1, 2], 1.0)).network
+    assert isinstance(network, RoutedNetwork)
+    assert by_nearness(network).tolist() == [0, 2, 1, 4, 3, 5]
+
+
+def test_orders_that_are_not_allowed_are_not_taken() -> None:
+    cluster = fat_tree([0, 1, 0, 1], 4.0)
+    asked = question(cluster)
+    for layout in ("tp-cp-dp-pp", "tp-pp-dp-cp"):
+        pinned = [Training(**{**vars(asked), "order": layout})]
+        found = placed_search(pinned, Space(cluster.devices, 64), Wanted(top=1), [layout])
+        assert {one.order for one in found.questions} == {layout}

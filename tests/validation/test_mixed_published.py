@@ -1,0 +1,57 @@
+"""What balancing two kinds of devices is worth, against what was published."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from planner.cluster.pools import resolve_pools
+from planner.cluster.spec import parse_cluster
+from planner.cost.mixed import bind
+from planner.search.mixed_shares import best_shares, even_shares
+from planner.search.share_table import share_table
+from planner.search.space import Space
+from planner.workload.build import build_workload
+from planner.workload.presets import preset
+
+ROWS = list(csv.DictReader((Path(__file__).parents[1] / "published" / "mixed_runs.csv").open(encoding="utf-8")))
+POOL = """
+[[pools]]
+nodes = 1
+
+[pools.node]
+name = "{part}"
+accelerator = "{part}"
+devices = {devices}
+
+[pools.node.link]
+bandwidth = "{link}GB/s"
+
+[pools.node.nic]
+count = 1
+bandwidth = "{nic}Gb/s"
+"""
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
+def test_balancing_is_worth_what_was_published(row: dict[str, str]) -> None:
+    links = {"link": row["link_gb_per_s"], "nic": row["nic_gbit_per_s"]}
+    parts = [POOL.format(part=row[kind], devices=row[f"{kind}_devices"], **links) for kind in ("first", "second")]
+    pools = resolve_pools(parse_cluster('name = "both"\n' + "".join(parts), "toml", row["id"]), row["id"])
+    batch = int(row["global_batch"])
+    kinds = bind(
+        build_workload(preset(row["model"]), seq_length=int(row["seq"])),
+        pools,
+        precision=row["precision"],
+        attention="unfused",
+        global_batch=batch,
+    )
+    pins = {"tp": (1,), "pp": (1,), "cp": (1,), "zero_stage": (0,), "recompute": (0,)}
+    table = share_table(kinds, Space(pools.devices, batch, {**pins, "micro_batch": tuple(range(1, 65))}))
+    balanced, even = best_shares(table), even_shares(table)
+    assert balanced is not None and even is not None
+    faster = even.step_time_s / balanced.step_time_s
+    # the source gives a range: a twentieth beyond either end
+    assert float(row["published_low"]) * 0.95 < faster < float(row["published_high"]) * 1.05

@@ -1,0 +1,113 @@
+"""ResNet-50 and BERT-large a device against published throughput: tests/published/throughput.csv.
+
+Fitted to it is nothing but the overhead of a step, read off the same MLPerf logs (calibration/frameworks/ddp.toml and
+maxtext.toml). The errors are stated, so that they are read where they are promised. Within 25 % for each model, part
+and length: by the newest software that was published. Older software on the same part was slower.
+"""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from planner.cluster.cluster import resolve_cluster
+from planner.cluster.spec import parse_cluster
+from planner.cost.memory import memory_of
+from planner.cost.step import score
+from planner.cost.strategies import one_strategy
+from planner.cost.training import FrameworkName, Training, training
+from planner.workload.build import build_workload
+from planner.workload.presets import preset
+
+TABLE = Path(__file__).parents[1] / "published" / "throughput.csv"
+ROWS = {row["id"]: row for row in csv.DictReader(TABLE.read_text().splitlines())}
+
+ERRORS = {
+    "resnet-v100-mxnet": -17,
+    "resnet-v100-mxnet-dgx2": -22,
+    "resnet-v100-pytorch": -3,
+    "resnet-v100-tensorflow": -9,
+    "resnet-v100-mlperf": -18,
+    "resnet-a100-mxnet": -13,
+    "resnet-a100-pytorch": 15,
+    "resnet-a100-tensorflow": 3,
+    "resnet-a100-mlperf": -11,
+    "resnet-tpu-mlperf-0.7": -3,
+    "resnet-tpu-mlperf-0.6": 0,
+    "bert-128-v100-pytorch": 8,
+    "bert-128-v100-tensorflow": 18,
+    "bert-512-v100-tensorflow": 2,
+    "bert-128-a100-paddle": -2,
+    "bert-128-a100-pytorch": 18,
+    "bert-512-a100-tensorflow": 18,
+    "bert-512-tpu-mlperf-0.7": -24,
+}
+"""Percent by which the predicted throughput is above the published one."""
+SUPERSEDED = {
+    # a newer release of the same or another trainer is 20 to 70 % faster on the same part
+    "bert-128-a100-tensorflow": 41,
+    "bert-128-a100-pytorch-2020": 48,
+    "bert-512-a100-pytorch-2020": 28,
+}
+
+CLUSTER = """
+name = "published"
+nodes = 1
+
+[node]
+accelerator = "{accelerator}"
+devices = {devices}
+
+[node.link]
+bandwidth = "150GB/s"
+latency = "4us"
+
+[node.nic]
+count = 1
+bandwidth = "100Gb/s"
+latency = "5us"
+
+[[fabric]]
+name = "leaf"
+"""
+
+
+def question(row: dict[str, str]) -> Training:
+    """What a row was run with."""
+    text = CLUSTER.format(accelerator=row["accelerator"], devices=row["devices"])
+    workload = build_workload(preset(row["model"]), seq_length=int(row["seq"]) if row["seq"] else None)
+    batch = int(row["devices"]) * int(row["micro_batch"]) * int(row["accumulation"])
+    name: FrameworkName = "maxtext" if row["framework"] == "maxtext" else "ddp"
+    cluster = resolve_cluster(parse_cluster(text, "toml", "published.toml"), "published.toml")
+    return training(
+        workload, cluster, global_batch=batch, precision=row["precision"], attention="unfused", framework=name
+    )
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_throughput_is_off_by_as_much_as_is_stated(name: str) -> None:
+    row = ROWS[name]
+    asked = question(row)
+    plan = one_strategy(
+        dp=int(row["devices"]), micro_batch=int(row["micro_batch"]), zero_stage=int(row["zero"]), recompute=0
+    )
+    step = float(score(asked, plan).step_time_s[0])
+    predicted = asked.global_batch / step / asked.devices
+    error = 100 * (predicted / float(row["samples_per_s_per_device"]) - 1)
+    assert error == pytest.approx((ERRORS | SUPERSEDED)[name], abs=1.5)
+    held = sum(float(part[0]) for part in memory_of(asked, plan).values())
+    assert held < asked.accelerator.memory_bytes, "it was run, so it fits"
+
+
+def test_every_error_but_of_superseded_software_is_within_a_quarter() -> None:
+    assert all(abs(error) <= 25 for error in ERRORS.values())
+    for name in SUPERSEDED:
+        same = [other for other in ERRORS if other.split("-")[:3] == name.split("-")[:3]]
+        newest = max(int(ROWS[other]["year"]) for other in same)
+        assert newest >= int(ROWS[name]["year"]), "a newer figure of the same part and length is within the bar"
+
+
+def test_the_bar_has_every_model_and_part() -> None:
+    told = {(ROWS[name]["model"], ROWS[name]["accelerator"].split("-")[0]) for name in ERRORS}
+    assert told == {(model, part) for model in ("resnet-50", "bert-large") for part in ("v100", "a100", "tpu")}
+    assert all(row["source"] and row["url"].startswith("https://") for row in ROWS.values())

@@ -1,0 +1,170 @@
+"""A list of operators of one's own: what sizes flow through it, what is kept, and what is told when it is wrong."""
+
+from dataclasses import replace
+
+import pytest
+
+from planner.errors import InputError
+from planner.workload.build import build_workload
+from planner.workload.lower import build_network
+from planner.workload.network import OPERATORS, parse_network
+from planner.workload.operators import AttentionCore, Convolution, Layer, Linear, Pointwise, Workload
+from planner.workload.presets import read_spec
+
+GOOD = """
+name = "mine"
+sample = "image"
+input = [3, 32, 32]
+
+[stem]
+operators = [
+  { op = "conv2d", name = "a", out = 8, kernel = 3 },
+  { op = "max_pool", kernel = 2 },
+]
+
+[[layers]]
+repeat = 2
+operators = [
+  { op = "conv2d", out = 8, kernel = 3, batch_norm = true, relu = true },
+  { op = "add", with = ["input"] },
+]
+
+[head]
+operators = [{ op = "global_pool" }, { op = "linear", out = 10 }, { op = "loss" }]
+"""
+
+
+def built(text: str) -> Workload:
+    return build_workload(read_spec(text, "toml", "mine.toml"))
+
+
+def layer(operators: str, given: str = "[64, 100]") -> Layer:
+    """The one layer of a list of these operators."""
+    text = f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{operators}]'
+    return build_network(parse_network(text, "toml", "x.toml")).runs[0].layer
+
+
+def test_parameters_are_those_of_its_operators() -> None:
+    assert built(GOOD).parameters == 3 * 9 * 8 + 2 * (8 * 9 * 8 + 2 * 8) + 8 * 10 + 10
+
+
+def test_repeated_layers_are_layers_and_sizes_are_of_a_sample() -> None:
+    workload = built(GOOD)
+    assert (workload.layer_count, workload.seq_length, workload.sample) == (2, 1, "image")
+    assert workload.runs[0].layer.inputs == 8 * 16 * 16
+
+
+def test_a_tensor_is_kept_once() -> None:
+    ops = layer(
+        '{ op = "linear", name = "a", out = 64 }, { op = "linear", from = "input", out = 64 }, '
+        '{ op = "add", with = ["a"] }'
+    ).operators
+    assert [op.saves_input for op in ops if isinstance(op, Linear)] == [True, False]
+
+
+def test_what_a_multiply_keeps_can_be_made_again() -> None:
+    norm = next(
+        op
+        for op in built(GOOD).embedding.operators
+        + layer(
+            '{ op = "linear", out = 64 }, { op = "batch_norm", relu = true }, { op = "linear", out = 64 }'
+        ).operators
+        if isinstance(op, Pointwise) and op.dropped_bytes
+    )
+    assert norm.dropped_bytes == 2 * 64 * 100
+    assert norm.saved_bytes == 2 * 64 * 100, "its own input"
+
+
+def test_attention_reads_queries_keys_and_values() -> None:
+    ops = layer(
+        '{ op = "linear", out = 96 }, { op = "attention", heads = 4, kv_heads = 2, head_dim = 12, causal = true }'
+    ).operators
+    core = next(op for op in ops if isinstance(op, AttentionCore))
+    assert (core.heads, core.kv_heads, core.qk_dim, core.length, core.causal) == (4, 2, 12, 100, True)
+
+
+@pytest.mark.parametrize(
+    ("op", "given", "made"),
+    [
+        ('"conv2d", out = 5, kernel = 3', "[3, 9, 7]", (5, 9, 7)),
+        ('"conv2d", out = 5, kernel = 3, stride = 2', "[3, 9, 7]", (5, 5, 4)),
+        ('"conv2d", out = 5, kernel = [1, 3], padding = 0', "[3, 9, 7]", (5, 9, 5)),
+        ('"conv2d", out = 5, kernel = 3, dilation = 2, padding = 0', "[3, 9, 7]", (5, 5, 3)),
+        ('"conv2d", out = 5, kernel = 7, stride = 2, padding = 3', "[3, 224, 224]", (5, 112, 112)),
+        ('"conv1d", out = 5, kernel = 2, padding = "causal"', "[3, 16]", (5, 16, 1)),
+        ('"conv1d", out = 5, kernel = 4, stride = 4, padding = 0', "[3, 16]", (5, 4, 1)),
+        ('"max_pool", kernel = 3, stride = 2', "[3, 9, 7]", (3, 4, 3)),
+        ('"avg_pool", kernel = 2', "[3, 9, 7]", (3, 4, 3)),
+        ('"global_pool"', "[3, 9, 7]", (3, 1, 1)),
+        ('"activation", gated = true', "[4, 9, 7]", (2, 9, 7)),
+        ('"embedding", vocab = 100, out = 6', "[1, 16]", (6, 16, 1)),
+        ('"take", out = 2', "[3, 16]", (2, 16, 1)),
+        ('"concat", with = ["input"]', "[3, 16]", (6, 16, 1)),
+    ],
+)
+def test_sizes_flow(op: str, given: str, made: tuple[int, int, int]) -> None:
+    first = '{ op = "pointwise" }, ' if "concat" in op else ""
+    text = (
+        f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{first}{{ op = {op} }}]\n[[layers]]\n'
+        'operators = [{ op = "linear", out = 1, bias = false }]'
+    )
+    last = build_network(parse_network(text, "toml", "x.toml")).runs[1].layer
+    assert (last.parameters, last.inputs) == (made[0], made[0] * made[1] * made[2])
+
+
+def test_dilation_changes_no_size_and_no_work() -> None:
+    plain, wide = (
+        layer(f'{{ op = "conv1d", name = "c", out = 8, kernel = 2, padding = "causal", dilation = {d} }}')
+        for d in (1, 16)
+    )
+    assert plain == wide
+
+
+def test_a_window_slides_over_both_dimensions() -> None:
+    (conv,) = layer('{ op = "conv2d", out = 8, kernel = 3, stride = 2 }', "[4, 10, 10]").operators
+    assert isinstance(conv, Convolution)
+    assert (conv.kernel, conv.places, conv.given, conv.weights) == (9, 25, 400, 4 * 9 * 8)
+    assert not conv.input_gradient, "it reads the data"
+    assert replace(conv, groups=4).weights == 9 * 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"conv2d", name', '"conv3d", name', ["stem.operators[0].op", "conv3d", "did you mean conv2d?"]),
+        (
+            "out = 8, kernel = 3 }",
+            "ot = 8, kernel = 3 }",
+            ["stem.operators[0].ot", "unknown key", "did you mean out?"],
+        ),
+        ('with = ["input"]', 'with = ["inptu"]', ["layers[0].operators[1].with", "inptu", "did you mean input?"]),
+        ('with = ["input"]', "with = []", ["layers[0].operators[1].with", "joins nothing"]),
+        ("kernel = 2 ", "kernel = 64 ", ["stem.operators[1].kernel", "64", "at most 32"]),
+        ("kernel = 2 ", "kernel = 0 ", ["stem.operators[1].kernel", "value:    0", "from 1 to 65,536"]),
+        ("kernel = 2 ", 'kernel = "x" ', ["stem.operators[1].kernel", '"x"', "a whole number or a list"]),
+        ("out = 8, kernel = 3, b", "out = 9, kernel = 3, b", ["with", "9 x 16 x 16, 8 x 16 x 16"]),
+        ("repeat = 2", "repeat = 99999", ["layers[0].repeat", "99999", "4,096"]),
+        ('  { op = "add", with = ["input"] },', '  { op = "global_pool" },', ["layers[0].repeat", "8 x 16 x 16"]),
+        ("[3, 32, 32]", "[3]", ["input", "[3]", "[channels, height, width]"]),
+        ('"image"', '"Image\\u0007"', ["sample", "\\x07", "such as"]),
+        ("input = [3", "inptu = [3", ["inptu", "did you mean input?"]),
+        ("out = 8, kernel = 3, b", "out = 8, groups = 3, kernel = 3, b", ["groups", "a divisor of 8 channels"]),
+        ('"conv2d", out = 8', '"conv1d", out = 8', ["op", "conv1d over 8 x 16 x 16", "conv2d"]),
+        ('op = "global_pool"', "kernel = 3", ["head.operators[0].op", "missing key", "conv2d"]),
+        ('"global_pool"', '"attention", heads = 2, head_dim = 4', ["heads", "8 channels", "24 channels before it"]),
+        ('"max_pool"', '"max_pool", name = "a"', ["stem.operators[1].name", "is taken"]),
+        ("[[layers]]", "[[layers]", ["not valid TOML"]),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(old: str, new: str, told: list[str]) -> None:
+    assert old in GOOD
+    with pytest.raises(InputError) as caught:
+        built(GOOD.replace(old, new, 1))
+    for part in ["mine.toml", *told]:
+        assert part in str(caught.value)
+
+
+def test_every_operator_is_listed_for_an_unknown_one() -> None:
+    with pytest.raises(InputError) as caught:
+        built(GOOD.replace('"max_pool"', '"pool"'))
+    assert all(name in str(caught.value) for name in OPERATORS)
