@@ -31,6 +31,7 @@ def planner_app() -> typer.Typer:
     from planner.cli.models import models_app
     from planner.cli.schema import schema
     from planner.cli.size import size
+    from planner.cli.topology import topology
     from planner.cli.validate import validate
     from planner.cli.whatif import what_if
 
@@ -44,6 +45,7 @@ def planner_app() -> typer.Typer:
     app.command("plan")(plan)
     app.command("estimate")(estimate)
     app.command("what-if")(what_if)
+    app.command("topology")(topology)
     app.command("size")(size)
     app.command("compare")(compare)
     app.command("validate")(validate)

@@ -35,6 +35,11 @@ _ONE_KIND = {
     "spares": "--spares",
     "async_checkpoint": "--async-checkpoint",
     "shrink": "--shrink",
+    "lora": "--lora",
+    "prune": "--prune",
+    "low_rank": "--low-rank",
+    "distil": "--distil",
+    "optimizer": "--optimizer",
 }
 """Options of `plan` that are not told of two kinds."""
 

@@ -16,6 +16,7 @@ class Document(StrEnum):
     PLAN = "plan"
     WHAT_IF = "what-if"
     VALIDATE = "validate"
+    TOPOLOGY = "topology"
     HARDWARE = "hardware"
     MIXED = "mixed"
     SIZE = "size"
@@ -26,6 +27,7 @@ _MODULES = {
     Document.PLAN: "planner.search.document",
     Document.WHAT_IF: "planner.search.whatif_document",
     Document.VALIDATE: "planner.validation.document",
+    Document.TOPOLOGY: "planner.report.topology_document",
     Document.HARDWARE: "planner.report.hardware_document",
     Document.MIXED: "planner.search.mixed_document",
     Document.SIZE: "planner.search.size_document",
@@ -37,9 +39,7 @@ _MODULES = {
 def schema(
     document: Annotated[
         Document,
-        typer.Argument(
-            help="Whose: plan (and estimate), what-if, validate, hardware, size, compare, mixed (two kinds)."
-        ),
+        typer.Argument(help="Whose: plan, what-if, topology, size, compare, mixed, hardware, validate."),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""

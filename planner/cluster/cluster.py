@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from planner.cluster import database
 from planner.cluster.accelerator import Accelerator, resolve_accelerator
 from planner.cluster.figures import number, positive
+from planner.cluster.inside import CUBE_MESH_DEVICES, Inside
 from planner.cluster.power import rated_overhead, read_pue
 from planner.cluster.reliability import Assumption, ReliabilitySpec, StorageSpec, check_reliability
 from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, LevelSpec, NicSpec, NodeSpec
@@ -16,6 +17,10 @@ from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cluster.wiring import Wiring
+
+
+_THROUGH_HOST = 0.1
+"""Of a device's link, what its way through the processors has where the file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ class Cluster:
     host: Host | None = None
     """None where the node's file does not say all of it."""
     cards: Cards | None = None
+    inside: Inside | None = None
+    """How a whole node's devices are joined; None where nothing is known."""
     wiring: Wiring | None = None
     """None for a regular cluster: its levels say all."""
     reliability: ReliabilitySpec | None = None
@@ -157,8 +164,29 @@ def regular_cluster(
         levels=_levels(spec, node, part.architecture, per_node, count, origin),
         host=node_host(node.host, origin),
         cards=_cards(node.nic, origin),
+        inside=node_inside(node, origin),
         node_overhead_w=rated_overhead(node, part, origin),
     )
+
+
+def node_inside(node: NodeSpec, origin: str) -> Inside:
+    """How a node's devices are joined. Raises InputError for what cannot be."""
+    link, key = node.link, "node.link"
+    if link.topology == "hybrid-cube-mesh" and node.devices != CUBE_MESH_DEVICES:
+        expected = f"{CUBE_MESH_DEVICES} devices in a hybrid cube mesh"
+        raise InputError("not a cube", origin=origin, key="node.devices", value=node.devices, expected=expected)
+    if node.devices % link.bridges or node.devices // link.bridges % link.switch_devices:
+        expected = (
+            f"a divisor of {node.devices // link.bridges if node.devices % link.bridges == 0 else node.devices}"
+        )
+        odd = "switch_devices" if node.devices % link.bridges == 0 else "bridges"
+        value = getattr(link, odd)
+        raise InputError("not the same for all", origin=origin, key=f"{key}.{odd}", value=value, expected=expected)
+    own = positive(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
+    bridge = own if link.bridge is None else positive(link.bridge, "bytes_per_s", origin=origin, key=f"{key}.bridge")
+    host = node_host(node.host, origin)
+    through = _THROUGH_HOST if host is None else min(1.0, host.link_bytes_per_s / own)
+    return Inside(link.topology, node.devices, link.switch_devices, link.bridges, bridge / own, through)
 
 
 def _cards(nic: NicSpec | None, origin: str) -> Cards | None:
@@ -237,8 +265,11 @@ def _levels(
     bandwidth = positive(link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
     latency = number(link.latency, "s", origin=origin, key="node.link.latency")
     # a torus goes on beyond the node: its axes are those of the fabric's first level
-    goes_on = link.topology == "torus" and spec.fabric and spec.fabric[0].topology == "torus"
-    axes = _axes(spec.fabric[0], per_node, origin, "fabric[0]") if goes_on else None
+    axes = None
+    if link.topology == "torus" and spec.fabric and spec.fabric[0].topology == "torus":
+        axes = _axes(spec.fabric[0], node.devices, origin, "fabric[0]")
+    elif link.topology == "torus" and link.shape:
+        axes = _shaped(link.shape, True, 0, node.devices, origin, "node.link")
     adds = switches_add(link.in_network, link.topology, architecture)
     levels = [Level("node", link.topology, per_node, bandwidth, latency, axes, in_network=adds)]
     if nodes == 1:
@@ -273,7 +304,12 @@ def _levels(
             expected = f"more than the level below ({levels[-1].devices // per_node})"
             raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
         through_nic = level.bandwidth is None
-        axes = _axes(level, per_node, origin, key)
+        axes = _axes(level, node.devices, origin, key)
+        if axes is not None and axes.shape and not joined and nodes * per_node > math.prod(axes.shape):
+            expected = f"at most {math.prod(axes.shape) // per_node} nodes, or a level that joins several"
+            raise InputError(
+                "more than the torus has", origin=origin, key=f"{key}.shape", value=nodes, expected=expected
+            )
         inside = any(one.through_nic for one in levels)
         if level.topology == "dragonfly+" and not (inside and through_nic and index == len(fabric) - 1):
             expected = "the last level, above one whose nodes are a group"
@@ -291,14 +327,29 @@ def _axes(level: LevelSpec, per_node: int, origin: str, key: str) -> Axes | None
     """A torus's axes; None for other levels. Raises InputError where shape and number of nodes do not agree."""
     if level.topology != "torus":
         return None
-    shape = level.shape or ()
-    dims = len(shape) or level.dims
-    wrap = level.wrap if isinstance(level.wrap, tuple) else (level.wrap,) * dims
-    if len(wrap) != dims:
-        expected = f"yes or no, or one for each of {dims} axes"
-        raise InputError("not one an axis", origin=origin, key=f"{key}.wrap", value=list(wrap), expected=expected)
-    whole = math.prod(shape)
-    if shape and whole != (level.nodes or whole // per_node) * per_node:
-        expected = f"as many devices as {level.nodes or 'whole'} nodes of {per_node} have"
-        raise InputError("not the nodes", origin=origin, key=f"{key}.shape", value=list(shape), expected=expected)
-    return Axes(dims, shape, wrap, level.wrap_multiple)
+    if level.shape is None:
+        return Axes(level.dims, (), _each(level.wrap, level.dims, origin, key), level.wrap_multiple)
+    devices = (level.nodes or math.prod(level.shape) // per_node) * per_node
+    return _shaped(level.shape, level.wrap, level.wrap_multiple, devices, origin, key)
+
+
+def _shaped(
+    shape: tuple[int, ...], wrap: bool | tuple[bool, ...], multiple: int, devices: int, origin: str, key: str
+) -> Axes:
+    """Axes of a torus whose shape is told, of so many devices. Raises InputError where the two do not agree."""
+    if math.prod(shape) != devices:
+        expected = f"axes whose product is {devices}"
+        value = " x ".join(map(str, shape))
+        raise InputError("not its devices", origin=origin, key=f"{key}.shape", value=value, expected=expected)
+    return Axes(len(shape), shape, _each(wrap, len(shape), origin, key), multiple)
+
+
+def _each(wrap: bool | tuple[bool, ...], dims: int, origin: str, key: str) -> tuple[bool, ...]:
+    """Whether each axis is closed."""
+    each = wrap if isinstance(wrap, tuple) else (wrap,) * dims
+    if len(each) != dims:
+        expected = f"true or false, or one of them for each of {dims} axes"
+        raise InputError(
+            "not one for each axis", origin=origin, key=f"{key}.wrap", value=list(each), expected=expected
+        )
+    return each

@@ -61,7 +61,7 @@ def _torus_links(cables: Cables, cluster: Cluster, torus: Torus) -> None:
     for axis, pairs in neighbours(grid, torus.wrap):
         face = cluster.devices_per_node // torus.block[axis]
         ends = (first[:, None, None] + pairs).reshape(-1, 2)
-        cables.link(ends[(ends < cluster.nodes).all(axis=1)], face * torus.link_bytes_per_s, scale_up=True)
+        cables.link(ends[(ends < cluster.nodes).all(axis=1)], face * torus.link_bytes_per_s)
 
 
 def _network(cables: Cables, cluster: Cluster, joined: tuple[int, ...]) -> None:

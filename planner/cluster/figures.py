@@ -57,6 +57,7 @@ _DIMENSIONS: dict[str, Dimension] = {
     "on_chip": "bytes",
     "memory": "bytes",
     "bandwidth": "bytes_per_s",
+    "bridge": "bytes_per_s",
     "bus_bits": "count",
     "data_rate": "bytes_per_s",
     "latency": "s",

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.accelerator import Accelerator
-from planner.cluster.cluster import Cluster, Level, node_accelerator, node_host, regular_cluster, switches_add
+from planner.cluster.cluster import (
+    Cluster,
+    Level,
+    node_accelerator,
+    node_host,
+    node_inside,
+    regular_cluster,
+    switches_add,
+)
 from planner.cluster.expand import expand
 from planner.cluster.faults import with_faults, with_hosts
 from planner.cluster.network import Network
@@ -51,6 +59,7 @@ def irregular_cluster(
             devices_per_node=node.devices,
             levels=(Level("node", node.link.topology, node.devices, 0.0, 0.0, in_network=_node_adds(node, part)),),
             host=node_host(node.host, origin),
+            inside=node_inside(node, origin),
             node_overhead_w=rated_overhead(node, part, origin),
         )
         cards = node.nic is not None

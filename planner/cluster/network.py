@@ -7,19 +7,18 @@ send into it, and what one step through it costs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.graph import build_graph, way_up
+from planner.cluster.shares import Pattern as Pattern
+from planner.cluster.shares import Shares, shares_of
 from planner.cluster.torus import Torus, torus_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Pattern = Literal["ring", "exchange"]
-"""Who sends to whom in a group: each rank to the next one, or every rank to every other."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,9 @@ class Network:
     `joined`: ranks below one part of the tier; `bandwidth_bytes_per_s`: one device's share, one direction;
     `latency_s`: one step; `torus_axes`: for each tier the strides at which its axes begin and end, shape
     [axes, 2], empty for a switched tier; `through_nic`: whether the tier is reached by network cards;
-    `in_network`: whether its switches add up what passes through them (empty: none do); `architecture`: the
-    accelerators' generation, as far as a collective's speed depends on it.
+    `shares`: what of a tier a group has, None where it is all; `in_network`: whether its switches add up what passes
+    through them (empty: none do); `architecture`: the accelerators' generation, as far as a collective's speed
+    depends on it.
     """
 
     joined: Ints
@@ -38,6 +38,7 @@ class Network:
     latency_s: Floats
     through_nic: NDArray[np.bool_]
     torus_axes: tuple[Floats, ...]
+    shares: Shares | None
     in_network: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_), kw_only=True)
     architecture: str = field(default="", kw_only=True)
 
@@ -62,22 +63,21 @@ class Network:
         return members
 
     def rates(self, sizes: Ints, strides: Ints, pattern: Pattern = "ring") -> Floats:
-        """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans.
+        """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans, a mesh
+        only the links to its members.
 
         Switched tiers give a device the same in every `pattern`, by symmetry.
         """
         rates = np.broadcast_to(self.bandwidth_bytes_per_s, (len(sizes), self.tiers)).copy()
-        for tier, axes in enumerate(self.torus_axes):
-            if len(axes):
-                first, last = strides[:, :, None], (strides * sizes)[:, :, None]
-                spanned = (np.maximum(first, axes[:, 0]) < np.minimum(last, axes[:, 1])).any(axis=1)
-                rates[:, tier] *= np.maximum(spanned.sum(axis=1), 1) / len(axes)
+        if self.shares is not None:
+            rates *= self.shares.of(self.members(sizes, strides), sizes, strides, pattern)
         return rates
 
     def hop(self, stride: Ints, ranks: Ints) -> tuple[Floats, Floats]:
         """Bytes/s and seconds of latency of the slowest hop of chains of `ranks`, `stride` apart, shape [plans]."""
         tier = np.minimum((self.joined[None, :] < (stride * ranks)[:, None]).sum(axis=1), self.tiers - 1)
-        return self.bandwidth_bytes_per_s[tier], self.latency_s[tier]
+        rates = self.bandwidth_bytes_per_s[tier]
+        return rates if self.shares is None else rates * self.shares.hop(tier, stride), self.latency_s[tier]
 
 
 def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficiency: float = 1.0) -> Network:
@@ -96,6 +96,7 @@ def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficie
         latency_s=np.array(latencies),
         through_nic=np.array([level.through_nic for level in cluster.levels]),
         torus_axes=_axes_of_tiers(cluster),
+        shares=shares_of(cluster),
         in_network=np.array([level.in_network for level in cluster.levels]),
         architecture=cluster.accelerator.architecture,
     )

@@ -28,6 +28,14 @@ class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     latency: Figure = "3us"
     in_network: bool | None = None
     """Whether the switch adds up what passes through it; None: as NVSwitches of the accelerator's generation do."""
+    shape: tuple[Count, ...] | None = None
+    """Devices along each axis of a torus that ends with the node."""
+    switch_devices: Count = 1
+    """Of a PCIe node: devices that share the way up from one PCIe switch; 1: each has its own."""
+    bridges: Count = 1
+    """Of a PCIe node: host bridges (processors)."""
+    bridge: Figure | None = None
+    """Of a PCIe node: bandwidth between two host bridges, one direction; as one device's where it is not told."""
 
 
 class NicSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -152,6 +160,8 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     node: str | NodeSpec | None = None
     nodes: Count | None = None
     max_nodes: Count | None = None
+    reference: bool = False
+    """Whether measured runs on its accelerator, or one like it, are taken to be on it (`planner validate`)."""
     pue: Figure | None = None
     fabric: tuple[LevelSpec, ...] = ()
     hosts: tuple[MachineSpec, ...] = ()

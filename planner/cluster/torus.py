@@ -46,8 +46,15 @@ def torus_of(cluster: Cluster) -> Torus | None:
 
 def _torus(level: Level, axes: Axes, devices: int, per_node: int) -> Torus:
     shape = slice_shape(devices, axes.dims, axes.shape)
-    multiple = axes.wrap_multiple or 1
-    wrap = tuple(told and side > 1 and side % multiple == 0 for told, side in zip(axes.wrap, shape, strict=True))
+    whole, told = axes.shape, axes.wrap
+    if whole and shape != whole:
+        order = np.argsort(whole, kind="stable")
+        whole, told = tuple(whole[axis] for axis in order), tuple(told[axis] for axis in order)
+    # a ring of optical switches closes at any multiple; one of cables only when it is whole
+    full = (
+        [side % axes.wrap_multiple == 0 for side in shape] if axes.wrap_multiple else np.equal(shape, whole or shape)
+    )
+    wrap = tuple(bool(on and side > 1 and ends) for on, side, ends in zip(told, shape, full, strict=True))
     blocks = sorted(_factors(per_node, axes.dims), key=_cubic)
     block = next(one for one in blocks if not any(side % part for side, part in zip(shape, one, strict=True)))
     return Torus(shape, wrap, block, level.bandwidth_bytes_per_s / (2 * axes.dims), level.latency_s)
@@ -59,14 +66,10 @@ def slice_shape(devices: int, dims: int, whole: tuple[int, ...] = ()) -> tuple[i
     """
     if whole and math.prod(whole) == devices:
         return whole
-    shapes = sorted(_factors(devices, dims), key=_cubic)
-    limits = np.array(sorted(whole)) if whole else np.full(dims, devices)
-    inside = (shape for shape in shapes if (np.array(sorted(shape)) <= limits).all() and _ascends(shape))
-    return next(inside, tuple(sorted(shapes[0])))
-
-
-def _ascends(shape: tuple[int, ...]) -> bool:
-    return list(shape) == sorted(shape)
+    shapes = [shape for shape in sorted(_factors(devices, dims), key=_cubic) if list(shape) == sorted(shape)]
+    limits = sorted(whole) or [devices] * dims
+    inside = (shape for shape in shapes if all(side <= most for side, most in zip(shape, limits, strict=True)))
+    return next(inside, shapes[0])
 
 
 def _cubic(shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

@@ -130,11 +130,11 @@ def _card(gbps_per_device: float, devices_per_card: float) -> str:
 
 
 def _preset_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec] | None:
-    """The preset cluster of this part; of another part of the same name but for its variant, or of its generation."""
+    """The reference cluster of this part; of another part of its name but for the variant, or of its generation."""
     found = []
     for name in database.names("clusters"):
         spec = database.cluster_spec(name)
-        if spec.node is None:
+        if spec.node is None or not spec.reference:
             continue
         node = database.node_spec(spec.node) if isinstance(spec.node, str) else spec.node
         other = database.accelerator_spec(node.accelerator) if isinstance(node.accelerator, str) else node.accelerator

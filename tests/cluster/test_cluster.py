@@ -5,6 +5,7 @@ import pytest
 from planner.cluster import database
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.spec import parse_cluster
+from planner.cluster.torus import torus_of
 from planner.errors import InputError
 from tests.examples import DEFAULTS, LAB, lab
 
@@ -111,3 +112,85 @@ def test_zero_needs_no_unit() -> None:
 def test_yaml_aliases_cannot_blow_up() -> None:
     with pytest.raises(InputError, match="aliases"):
         parse_cluster("a: &a [1, 2]\nb: [*a, *a]\n", "yaml", "bomb.yaml")
+
+
+TORUS = """
+name = "pod"
+nodes = 16
+[node]
+accelerator = "tpu-v5e"
+devices = 4
+link = {{ topology = "torus", bandwidth = "200GB/s" }}
+[[fabric]]
+name = "ici"
+topology = "torus"
+bandwidth = "200GB/s"
+{told}
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("shape = [8, 8]\nwrap = [true]", ["fabric[0].wrap", "2 axes"]),
+        ("shape = [8, 8]\nnodes = 8", ["fabric[0].shape", "8 x 8", "32"]),
+        ("shape = [0, 8]", ["shape", "0"]),
+        ("shape = [4, 8]", ["fabric[0].shape", "at most 8 nodes"]),
+    ],
+)
+def test_a_torus_that_cannot_be_is_told(told: str, expected: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve_cluster(parse_cluster(TORUS.format(told=told), "toml", "pod.toml"), "pod.toml")
+    for part in ["pod.toml", *expected]:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "told", "shape", "wrap"),
+    [
+        (64, "shape = [16, 16]", (16, 16), (True, True)),
+        (32, "shape = [16, 16]", (8, 16), (False, True)),
+        (16, "shape = [16, 16]", (8, 8), (False, False)),
+        (16, "dims = 3\nwrap_multiple = 4", (4, 4, 4), (True, True, True)),
+        (8, "dims = 3\nwrap_multiple = 4", (2, 4, 4), (False, True, True)),
+        (4, "shape = [2, 8]\nwrap = [false, true]\nnodes = 4", (2, 8), (False, True)),
+    ],
+)
+def test_a_slice_of_a_pod_is_as_cubic_as_it_can_be(
+    nodes: int, told: str, shape: tuple[int, ...], wrap: tuple[bool, ...]
+) -> None:
+    cluster = resolve_cluster(parse_cluster(TORUS.format(told=told), "toml", "pod.toml"), "pod.toml", nodes=nodes)
+    torus = torus_of(cluster)
+    assert torus is not None
+    assert (torus.shape, torus.wrap) == (shape, wrap)
+
+
+def test_a_part_of_a_torus_node_is_a_smaller_slice() -> None:
+    torus = torus_of(resolve_cluster(database.cluster_spec("tpu-v5e"), "tpu-v5e", devices=4))
+    assert torus is not None
+    assert (torus.shape, torus.wrap) == ((2, 2), (False, False))
+
+
+@pytest.mark.parametrize(
+    ("link", "told"),
+    [
+        ('topology = "hybrid-cube-mesh", bandwidth = "150GB/s"', "8 devices"),
+        ('topology = "pcie", bandwidth = "32GB/s", bridges = 3', "node.link.bridges"),
+        ('topology = "pcie", bandwidth = "32GB/s", bridges = 2, switch_devices = 4', "node.link.switch_devices"),
+        ('topology = "pcie", bandwidth = "32GB/s", bridge = "60"', "node.link.bridge"),
+        ('topology = "torus", bandwidth = "32GB/s", shape = [3, 2]', "node.link.shape"),
+    ],
+)
+def test_a_node_that_cannot_be_is_told(link: str, told: str) -> None:
+    text = f'name = "odd"\nnodes = 1\nnode = {{ accelerator = "a10", devices = 4, link = {{ {link} }} }}'
+    with pytest.raises(InputError) as caught:
+        resolve_cluster(parse_cluster(text, "toml", "odd.toml"), "odd.toml")
+    assert told in str(caught.value)
+
+
+def test_a_dragonfly_stands_above_groups() -> None:
+    text = TEXT.replace('name = "leaf"', 'name = "leaf"\ntopology = "dragonfly+"')
+    with pytest.raises(InputError) as caught:
+        resolve_cluster(parse_cluster(text, "toml", "lab.toml"), "lab.toml")
+    assert "fabric[0].topology" in str(caught.value)
+    assert "the last level" in str(caught.value)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from planner.cluster.network import Network, build_network
+from planner.cluster.shares import Shares
+from planner.cluster.torus import Torus
 from planner.cost.collectives import exchange, halving, hierarchical, ring, torus, tree
 from planner.cost.collectives.crossing import crossing
 from planner.cost.collectives.library import library
@@ -92,19 +94,22 @@ def test_an_exchange_takes_what_leaves(oversubscription: float, size: int, strid
 def test_a_torus_works_along_all_axes_at_once(axes: int) -> None:
     side, rate = 4, 300e9
     bounds = np.array([[side**a, side ** (a + 1)] for a in range(axes)], dtype=float)
+    whole = Torus((side,) * axes, (True,) * axes, (1,) * axes, rate / (2 * axes), 0.0)
     network = Network(
         joined=np.array([side**axes]),
         bandwidth_bytes_per_s=np.array([rate]),
         latency_s=np.zeros(1),
         through_nic=np.array([False]),
         torus_axes=(bounds,),
+        shares=Shares(None, whole, np.array([True]), 0),
     )
     fabric, at = links.torus(side, axes, rate), crossing(network, over(side**axes))
     (gathered,) = fabric.seconds(links.torus_gather(fabric, side, axes, SIZE))
     assert gathered == pytest.approx(torus.gather(at, np.array([SIZE])).seconds[0], rel=TOLERANCE)
     assert torus.gather(at, np.array([SIZE])).steps[0, 0] == (side - 1) * axes
     (exchanged,) = fabric.seconds(links.torus_exchange(fabric, side, axes, SIZE))
-    formula = exchange.to_all(at, np.array([SIZE]), library("xla")).seconds[0]
+    everyone = crossing(network, over(side**axes), "exchange")
+    formula = exchange.to_all(everyone, np.array([SIZE]), library("xla")).seconds[0]
     assert exchanged == pytest.approx(formula, rel=TOLERANCE)
 
 

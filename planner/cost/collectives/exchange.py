@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.library import Library
 from planner.cost.collectives.schedule import Schedule
-from planner.cost.collectives.torus import spread
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +44,4 @@ def to_experts(at: Crossing, size_bytes: Floats, topk: int) -> Schedule:
 def _exchanged(at: Crossing, leaving: Floats, messages: Floats) -> Schedule:
     # messages to different partners are in flight together: the farthest one's latency, once a tier
     steps = np.where(at.crossed, 1.0, 0.0)
-    if at.tori.any():
-        leaving = np.where(at.tori, leaving * spread(at)[:, None], leaving)
     return Schedule("exchange", at.slowest(leaving), leaving[:, 0], steps, messages=messages)

@@ -46,15 +46,3 @@ def sides(at: Crossing) -> Floats:
 def added_sides(at: Crossing) -> Floats:
     """Steps of rings along one axis after the other, [plans]."""
     return reduce(np.add, (sides(at) - 1).T)
-
-
-def spread(at: Crossing) -> Floats:
-    """How many times the links of the busiest axis carry what leaves a device for everyone, over what a switch's
-    would; [plans]. A message goes n/4 hops along an axis of n, the shorter way round.
-    """
-    along = sides(at)
-    used = np.maximum((along > 1).sum(axis=1), 1)
-    ranks = np.maximum(at.size, 2)
-    hops: Floats = np.where(along > 1, along / 4, 0.0).max(axis=1) * used
-    busiest: Floats = np.maximum(hops * ranks / (ranks - 1), 1.0)
-    return busiest

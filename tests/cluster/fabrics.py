@@ -1,0 +1,63 @@
+"""Cluster files of every fabric, for tests."""
+
+from __future__ import annotations
+
+from planner.cluster import database
+from planner.cluster.cluster import Cluster, resolve_cluster
+from planner.cluster.spec import parse_cluster
+
+PART = """
+name = "fabric"
+nodes = {nodes}
+[node]
+devices = {devices}
+{link}
+[node.accelerator]
+name = "chip"
+peak_flops = {{ bf16 = "300TFLOP/s" }}
+memory = {{ capacity = "40GiB", bandwidth = "1.5TB/s" }}
+"""
+NIC = """
+[node.nic]
+count = {cards}
+bandwidth = "200Gb/s"
+"""
+SWITCHED = 'link = { topology = "nvswitch", bandwidth = "300GB/s" }'
+
+
+def preset(name: str, nodes: int) -> Cluster:
+    """A preset with so many nodes."""
+    return resolve_cluster(database.cluster_spec(name), name, nodes=nodes)
+
+
+def fabric(
+    *levels: str, nodes: int = 1, devices: int = 8, link: str = SWITCHED, cards: int = 8, used: int | None = None
+) -> Cluster:
+    """A cluster of levels told as lines of a [[fabric]] table each; `used`: of its devices, so many."""
+    text = PART.format(nodes=nodes, devices=devices, link=link) + (NIC.format(cards=cards) if cards else "")
+    text += "".join(f"[[fabric]]\n{level}\n" for level in levels)
+    return resolve_cluster(parse_cluster(text, "toml", "fabric.toml"), "fabric.toml", devices=used)
+
+
+def level(name: str, topology: str, nodes: int = 0, **keys: object) -> str:
+    """The lines of one level."""
+    lines = [f'name = "{name}"', f'topology = "{topology}"', *([f"nodes = {nodes}"] if nodes else [])]
+    return "\n".join([*lines, *(f"{key} = {value}" for key, value in keys.items())])
+
+
+def torus(shape: list[int], wrap: str = "true", *, devices: int = 1) -> Cluster:
+    """A torus of links of 10 GB/s."""
+    nodes = 1
+    for side in shape:
+        nodes *= side
+    rate = f'"{20 * len(shape)}GB/s"'
+    ici = level("ici", "torus", nodes // devices, shape=shape, wrap=wrap, bandwidth=rate)
+    link = f'link = {{ topology = "torus", bandwidth = {rate} }}'
+    return fabric(ici, nodes=nodes // devices, devices=devices, link=link, cards=0)
+
+
+def inside(topology: str, devices: int = 8, used: int | None = None, **keys: object) -> Cluster:
+    """One node whose devices have 70 GB/s each."""
+    told = "".join(f", {key} = {value}" for key, value in keys.items())
+    link = f'link = {{ topology = "{topology}", bandwidth = "70GB/s"{told} }}'
+    return fabric(devices=devices, link=link, cards=0, used=used)

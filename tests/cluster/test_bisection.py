@@ -1,0 +1,156 @@
+"""Bisection and diameter: the closed forms of the regular fabrics are what flows over the written-out graph reach."""
+
+from __future__ import annotations
+
+import itertools
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cluster.bisection import bisection_bytes_per_s, first_half, max_flow_bytes_per_s
+from planner.cluster.cluster import Cluster
+from planner.cluster.device_graph import device_graph
+from planner.cluster.diameter import diameter_hops, graph_diameter
+from planner.cluster.expand import expand
+from planner.cluster.torus import torus_of
+from tests.cluster.fabrics import fabric, inside, level, preset, torus
+
+GB = 1e9
+
+
+def graph_of(cluster: Cluster) -> nx.Graph[str]:
+    return device_graph(expand(cluster), cluster.inside, torus_of(cluster))
+
+
+def devices_of(graph: nx.Graph[str]) -> list[str]:
+    return [name for name, told in graph.nodes(data=True) if told["kind"] == "device"]
+
+
+def flow_between_halves(cluster: Cluster, graph: nx.Graph[str]) -> float:
+    names, half = devices_of(graph), first_half(cluster)
+    first = {name for name, is_first in zip(names, half, strict=True) if is_first}
+    assert abs(len(first) - len(names) / 2) <= max(cluster.devices_per_node / 2, len(names) / 6)
+    return max_flow_bytes_per_s(graph, first, set(names) - first)
+
+
+def check(cluster: Cluster, *, hops: bool = True) -> None:
+    graph = graph_of(cluster)
+    assert bisection_bytes_per_s(cluster) == pytest.approx(flow_between_halves(cluster, graph), rel=1e-7)
+    if hops:
+        assert diameter_hops(cluster) == graph_diameter(graph)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "expected", "hops"),
+    [
+        # k-ary n-cube: 2 k^(n-1) links of 10 GB/s where it is closed, k^(n-1) where it is open; n k / 2 or n (k - 1)
+        (torus([4, 4]), 2 * 4 * 10, 4),
+        (torus([8, 8, 8]), 2 * 64 * 10, 12),
+        (torus([4, 4, 4], "false"), 16 * 10, 9),
+        (torus([16, 16, 2], devices=4), 2 * 32 * 10, 17),
+        (torus([4, 8], "[true, false]"), 4 * 10, 9),
+        (torus([3, 4]), 2 * 3 * 10, 3),
+        # complete graph: (n / 2)^2 links of 1 / (n - 1) of a device
+        (inside("fully-connected"), 16 * 10, 1),
+        # DGX-1: 2 + 2 + 1 + 1 of 6 links between the quads
+        (inside("hybrid-cube-mesh"), 70, 2),
+        (inside("nvswitch"), 4 * 70, 2),
+        (inside("pcie", 4), 2 * 70, 2),
+        (inside("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"'), 50, 5),
+        (inside("pcie", switch_devices=2), 2 * 70, 4),
+        # half the devices, through a top level that gives 25 GB/s a device, or a quarter of it
+        (fabric(level("leaf", "fat-tree"), nodes=4), 16 * 25, 2),
+        (fabric(level("leaf", "rail", 4), level("top", "fat-tree", oversubscription=4), nodes=16), 64 * 25 / 4, 4),
+        # of six groups of a dragonfly+ three and three: 9 of each group's 5 / 5 ways out
+        (
+            fabric(level("leaf", "fat-tree", 2), level("x", "fat-tree", 4), level("g", "dragonfly+"), nodes=24),
+            9 * (32 * 25) / 5,
+            5,
+        ),
+    ],
+)
+def test_closed_forms(cluster: Cluster, expected: float, hops: int) -> None:
+    assert bisection_bytes_per_s(cluster) == pytest.approx(expected * GB)
+    assert diameter_hops(cluster) == hops
+    check(cluster, hops=cluster.devices < 300)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 9, 24, 64])
+@pytest.mark.parametrize("name", ["dgx-h100", "dgx-v100", "gb200-nvl72", "mi300x", "tpu-v4", "gaudi2"])
+def test_a_preset_has_the_bisection_of_its_written_out_graph(name: str, nodes: int) -> None:
+    check(preset(name, nodes), hops=nodes < 24)
+
+
+TOPOLOGIES = st.sampled_from(["fat-tree", "rail"])
+TAPER = st.sampled_from([1, 1.5, 2, 4])
+
+
+@settings(max_examples=40)
+@given(
+    nodes=st.integers(2, 40),
+    devices=st.sampled_from([1, 2, 4, 8]),
+    sizes=st.lists(st.integers(2, 4), min_size=0, max_size=2),
+    first=TOPOLOGIES,
+    top=st.sampled_from(["fat-tree", "dragonfly+"]),
+    tapers=st.tuples(TAPER, TAPER, TAPER),
+)
+def test_any_tree_of_switches_has_the_bisection_of_its_graph(
+    nodes: int, devices: int, sizes: list[int], first: str, top: str, tapers: tuple[float, float, float]
+) -> None:
+    joined = list(itertools.accumulate(sizes, lambda one, other: one * other))
+    levels = [
+        level(f"l{n}", "fat-tree" if n else first, size, oversubscription=tapers[n]) for n, size in enumerate(joined)
+    ]
+    kind = top if levels else first
+    cluster = fabric(
+        *levels, level("top", kind, oversubscription=tapers[-1]), nodes=nodes, devices=devices, cards=devices
+    )
+    check(cluster, hops=cluster.devices <= 64)
+
+
+@settings(max_examples=25)
+@given(
+    shape=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    wrap=st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_any_torus_has_the_bisection_and_the_diameter_of_its_graph(shape: list[int], wrap: list[bool]) -> None:
+    told = ", ".join(str(one).lower() for one in wrap[: len(shape)])
+    cluster = torus(shape, f"[{told}]")
+    if cluster.devices > 1 and any(side % 2 == 0 for side in shape):
+        check(cluster, hops=cluster.devices <= 64)
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        inside("hybrid-cube-mesh"),
+        inside("fully-connected", 6),
+        inside("pcie", 8, bridges=2, switch_devices=2),
+        torus([2, 4]),
+        torus([8], "false"),
+    ],
+)
+def test_no_two_halves_are_joined_by_less(cluster: Cluster) -> None:
+    graph = graph_of(cluster)
+    names = devices_of(graph)
+    cuts = [
+        max_flow_bytes_per_s(graph, set(half), set(names) - set(half))
+        for half in itertools.combinations(names, len(names) // 2)
+    ]
+    assert min(cuts) == pytest.approx(bisection_bytes_per_s(cluster))
+
+
+def test_a_part_of_a_node_has_a_part_of_its_links() -> None:
+    cluster = inside("fully-connected", used=4)
+    assert bisection_bytes_per_s(cluster) == pytest.approx(4 * 10 * GB)
+    check(cluster)
+
+
+def test_the_ranks_of_the_graph_are_in_the_order_of_its_devices() -> None:
+    graph = graph_of(preset("dgx-h100", 2))
+    ranks = [graph.nodes[name]["rank"] for name in devices_of(graph)]
+    assert ranks == np.arange(16).tolist()
+    assert graph.nodes["node-1/3"]["rank"] == 11

@@ -1,0 +1,195 @@
+"""What a group of ranks gets of a fabric is what flows over the graph of its devices can reach."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from planner.cluster.bisection import max_flow_bytes_per_s
+from planner.cluster.cluster import Cluster
+from planner.cluster.device_graph import device_graph
+from planner.cluster.expand import expand
+from planner.cluster.network import build_network
+from planner.cluster.shares import dragonfly_share
+from planner.cluster.torus import coordinates, index_of, torus_of
+from tests.cluster.fabrics import fabric, inside, level, preset, torus
+
+GB = 1e9
+
+
+def graph_of(cluster: Cluster) -> nx.Graph[str]:
+    return device_graph(expand(cluster), cluster.inside, torus_of(cluster))
+
+
+def rate(cluster: Cluster, size: int, stride: int, pattern: str = "ring") -> float:
+    """Bytes/s of the slowest tier that the group crosses, with all its ways out."""
+    network = build_network(cluster)
+    sizes, strides = np.array([[size]]), np.array([[stride]])
+    members = network.members(sizes, strides)[0]
+    below = np.concatenate([[1.0], members[:-1]])
+    rates = network.rates(sizes, strides, pattern)[0]  # type: ignore[arg-type]
+    return float(min(rates[members > below] * below[members > below]))
+
+
+def group_of(cluster: Cluster, size: int, stride: int, first: int = 0) -> list[str]:
+    """Names of the devices of one group; ranks of a torus count along its axes."""
+    ranks = first + stride * np.arange(size)
+    shape = torus_of(cluster)
+    if shape is not None:
+        grid = tuple(side // part for side, part in zip(shape.shape, shape.block, strict=True))
+        places = coordinates(ranks, shape.shape)
+        host, local = index_of(places // shape.block, grid), index_of(places % shape.block, shape.block)
+        ranks = host * cluster.devices_per_node + local
+    return [f"node-{rank // cluster.devices_per_node}/{rank % cluster.devices_per_node}" for rank in ranks.tolist()]
+
+
+def gathers(graph: nx.Graph[str], group: list[str], rate: float) -> bool:
+    """Whether a group can gather at so many bytes/s: each rank's part reaches all others over trees that share no
+    link. A source that feeds every rank x must reach each of them with g x (Zhao et al. 2024, arXiv 2402.06787).
+    """
+    fed, part = graph.copy(), rate / (len(group) - 1)
+    for rank in group:
+        fed.add_edge("source", rank, bandwidth_bytes_per_s=part)
+    wanted = len(group) * part * (1 - 1e-7)
+    return all(max_flow_bytes_per_s(fed, {"source"}, {rank}) >= wanted for rank in group)
+
+
+def only(graph: nx.Graph[str], group: list[str]) -> nx.Graph[str]:
+    """The graph without other devices, of which switches' cables keep the group's share."""
+    share = {}
+    for name, told in graph.nodes(data=True):
+        below = {one for one in nx.descendants_at_distance(graph, name, 1) if graph.nodes[one]["kind"] == "device"}
+        share[name] = len(below & set(group)) / len(below) if told["kind"] != "device" and below else 1.0
+    kept = graph.subgraph([n for n, told in graph.nodes(data=True) if told["kind"] != "device" or n in group]).copy()
+    for one, other, edge in kept.edges(data=True):
+        if one not in group and other not in group:
+            edge["bandwidth_bytes_per_s"] *= min(share[one], share[other])
+    return kept
+
+
+LEAF, SPINE = level("leaf", "fat-tree", 2), level("spine", "fat-tree", oversubscription=2)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "size", "stride"),
+    [
+        (preset("dgx-h100", 2), 8, 1),
+        (preset("dgx-h100", 2), 2, 4),
+        (preset("dgx-h100", 4), 4, 8),
+        (preset("gb200-nvl72", 4), 16, 1),
+        (fabric(LEAF, SPINE, nodes=4), 4, 8),
+        (inside("fully-connected"), 2, 1),
+        (inside("fully-connected"), 4, 1),
+        (inside("fully-connected"), 4, 2),
+        (inside("fully-connected"), 8, 1),
+        (inside("hybrid-cube-mesh"), 2, 1),
+        (inside("hybrid-cube-mesh"), 4, 1),
+        (inside("hybrid-cube-mesh"), 4, 2),
+        (inside("hybrid-cube-mesh"), 8, 1),
+        (torus([4, 4]), 4, 1),
+        (torus([4, 4]), 4, 4),
+        (torus([4, 4], devices=4), 16, 1),
+        (torus([4, 4]), 2, 1),
+        (torus([4, 4]), 8, 1),
+        (torus([4, 4], "false"), 16, 1),
+        (torus([5, 2], "[true, false]"), 10, 1),
+    ],
+)
+def test_a_group_gathers_as_fast_as_trees_over_its_links_allow(cluster: Cluster, size: int, stride: int) -> None:
+    graph = graph_of(cluster)
+    # the slowest of the groups side by side sets the pace
+    starts = range(0, cluster.devices, size) if stride == 1 else range(min(stride, cluster.devices // size))
+    groups = [group_of(cluster, size, stride, first) for first in list(starts)[:2]]
+    found = rate(cluster, size, stride)
+    assert all(gathers(only(graph, group), group, found) for group in groups)
+    assert not all(gathers(only(graph, group), group, 1.001 * found) for group in groups)
+
+
+def concurrent(graph: nx.Graph[str], demands: dict[str, dict[str, float]]) -> float:
+    """The largest factor by which all demands at once can be sent over any ways: a linear program."""
+    arcs = [(a, b, rate) for one, other, rate in graph.edges(data="bandwidth_bytes_per_s")  # type: ignore[arg-type]
+            for a, b in ((one, other), (other, one))]  # fmt: skip
+    place = {name: index for index, name in enumerate(graph)}
+    sources, count = list(demands), len(arcs)
+    balance = np.zeros((len(sources) * len(place), len(sources) * count + 1))
+    for index, source in enumerate(sources):
+        for number, (tail, head, _) in enumerate(arcs):
+            balance[index * len(place) + place[tail], index * count + number] = 1
+            balance[index * len(place) + place[head], index * count + number] = -1
+        balance[index * len(place) + place[source], -1] = -sum(demands[source].values())
+        for target, amount in demands[source].items():
+            balance[index * len(place) + place[target], -1] += amount
+    full = np.concatenate([np.tile(np.eye(count), len(sources)), np.zeros((count, 1))], axis=1)
+    cost = np.zeros(full.shape[1])
+    cost[-1] = -1
+    capacity = np.array([rate for *_, rate in arcs]) / GB
+    done = linprog(cost, A_ub=full, b_ub=capacity, A_eq=balance, b_eq=np.zeros(len(balance)))
+    return float(-done.fun) * GB
+
+
+@pytest.mark.parametrize(
+    ("cluster", "size", "stride"),
+    [
+        (inside("fully-connected"), 8, 1),
+        (inside("fully-connected"), 2, 1),
+        (inside("hybrid-cube-mesh"), 8, 1),
+        (inside("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"'), 8, 1),
+        (inside("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"'), 4, 2),
+        (inside("pcie", switch_devices=2), 2, 4),
+        (inside("pcie", bridges=2), 4, 1),
+        (torus([4]), 4, 1),
+        (torus([5]), 5, 1),
+        (torus([4], "false"), 4, 1),
+        (torus([4, 2], "[true, false]"), 8, 1),
+        (torus([4, 4]), 4, 4),
+        (torus([2, 3], "false"), 6, 1),
+    ],
+)
+def test_groups_exchange_as_fast_as_concurrent_flows_allow(cluster: Cluster, size: int, stride: int) -> None:
+    block = size * stride
+    firsts = [base + offset for base in range(0, cluster.devices, block) for offset in range(stride)]
+    groups = [group_of(cluster, size, stride, first) for first in firsts]
+    graph = graph_of(cluster)
+    if cluster.levels[0].topology != "pcie":
+        groups = groups[:1]  # on links of its own
+        graph = graph.subgraph(groups[0])
+    demands = {one: {other: 1 / (size - 1) for other in group if other != one} for group in groups for one in group}
+    assert rate(cluster, size, stride, "exchange") == pytest.approx(concurrent(graph, demands), rel=1e-6)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(8, 1), (4, 2), (2, 4), (4, 1), (2, 1)])
+def test_rings_share_the_ways_up_of_a_pcie_node(size: int, stride: int) -> None:
+    cluster = inside("pcie", bridges=2, switch_devices=2, bridge='"50GB/s"')
+    block = size * stride
+    demands = {}
+    for first in [base + offset for base in range(0, 8, block) for offset in range(stride)]:
+        group = group_of(cluster, size, stride, first)
+        demands |= {one: {other: 1.0} for one, other in zip(group, group[1:] + group[:1], strict=True)}
+    assert rate(cluster, size, stride) == pytest.approx(concurrent(graph_of(cluster), demands), rel=1e-6)
+
+
+@pytest.mark.parametrize("groups", [3, 4, 5, 6])
+def test_a_ring_over_the_groups_of_a_dragonfly_goes_round_by_others(groups: int) -> None:
+    graph: nx.Graph[str] = nx.complete_graph([f"g{n}" for n in range(groups)])
+    nx.set_edge_attributes(graph, GB / (groups - 1), "bandwidth_bytes_per_s")
+    demands = {f"g{n}": {f"g{(n + 1) % groups}": 1.0} for n in range(groups)}
+    assert concurrent(graph, demands) == pytest.approx(dragonfly_share(groups) * GB)
+
+
+def test_a_send_has_one_link() -> None:
+    for cluster, share in (
+        (inside("fully-connected"), 1 / 7),
+        (inside("hybrid-cube-mesh"), 1 / 6),
+        (inside("nvswitch"), 1.0),
+        (torus([4, 4]), 1 / 4),
+    ):
+        network = build_network(cluster)
+        found = network.hop(np.array([1]), np.array([2]))[0][0]
+        assert found == pytest.approx(share * cluster.levels[0].bandwidth_bytes_per_s)
+
+
+def test_other_ways_than_links_are_taken_where_none_join_a_group() -> None:
+    cluster = inside("hybrid-cube-mesh")  # 3 and 4 have no link
+    assert 0 < rate(cluster, 3, 1) < 70 * GB / 6
