@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from planner.cluster.cluster import Cluster, resolve_cluster
 from planner.cluster.pools import Pools, resolve_pools
 from planner.cluster.spec import parse_cluster
+from planner.cost.collectives.library import Library, library
 from planner.cost.training import Training, training
 from planner.workload.build import build_workload
 from planner.workload.lower import build_network
@@ -190,6 +193,14 @@ def clusters(draw: st.DrawFn) -> Cluster:
 def question(workload: Workload | None = None, cluster: Cluster | None = None, batch: int = 32) -> Training:
     """A workload bound to a cluster."""
     return training(workload or tiny(), cluster or lab(), global_batch=batch)
+
+
+def bulk_only() -> Library:
+    """A library that costs no start, with the plain algorithms and one protocol, which has all of the bandwidth."""
+    nccl = library("nccl")
+    bulk = nccl.algorithms["ring"][-1]
+    plain = replace(bulk, base_s=0.0, link=1.0, network=1.0)
+    return replace(nccl, algorithms=dict.fromkeys(("ring", "exchange"), (plain,)), message_s=0.0)
 
 
 NETWORK = """

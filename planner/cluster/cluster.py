@@ -40,7 +40,8 @@ class Level:
     """One level of the fabric, from the node (the innermost) outwards.
 
     `devices` are joined by one group of this level (0: all of the cluster). `bandwidth_bytes_per_s` is one
-    device's share of the way up to this level, one direction, oversubscription taken off.
+    device's share of the way up to this level, one direction, oversubscription taken off. `in_network`: its switches
+    add up what passes through them.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Level:
     axes: Axes | None = None
     """Of a torus."""
     through_nic: bool = False
+    in_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ def regular_cluster(
         accelerator=part,
         nodes=count,
         devices_per_node=per_node,
-        levels=_levels(spec, node, per_node, count, origin),
+        levels=_levels(spec, node, part.architecture, per_node, count, origin),
         host=node_host(node.host, origin),
         cards=_cards(node.nic, origin),
         inside=node_inside(node, origin),
@@ -250,7 +252,14 @@ def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int |
     return count, per_node
 
 
-def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin: str) -> tuple[Level, ...]:
+def switches_add(told: bool | None, topology: str, architecture: str) -> bool:
+    """Whether a level's switches add: NVSwitches of the third generation on do, those of Hopper (NVLink SHARP)."""
+    return topology == "nvswitch" and architecture.startswith(("hopper", "blackwell")) if told is None else told
+
+
+def _levels(
+    spec: ClusterSpec, node: NodeSpec, architecture: str, per_node: int, nodes: int, origin: str
+) -> tuple[Level, ...]:
     """The node's own link, then the fabric; the last one joins all."""
     link = node.link
     bandwidth = positive(link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
@@ -261,7 +270,8 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
         axes = _axes(spec.fabric[0], node.devices, origin, "fabric[0]")
     elif link.topology == "torus" and link.shape:
         axes = _shaped(link.shape, True, 0, node.devices, origin, "node.link")
-    levels = [Level("node", link.topology, per_node, bandwidth, latency, axes)]
+    adds = switches_add(link.in_network, link.topology, architecture)
+    levels = [Level("node", link.topology, per_node, bandwidth, latency, axes, in_network=adds)]
     if nodes == 1:
         return tuple(levels)
     outside = nic_share = 0.0
@@ -306,7 +316,8 @@ def _levels(spec: ClusterSpec, node: NodeSpec, per_node: int, nodes: int, origin
             raise InputError(
                 "out of place", origin=origin, key=f"{key}.topology", value="dragonfly+", expected=expected
             )
-        levels.append(Level(level.name, level.topology, joined, share, step, axes, through_nic))
+        adds = switches_add(level.in_network, "" if through_nic else level.topology, architecture)
+        levels.append(Level(level.name, level.topology, joined, share, step, axes, through_nic, adds))
         if joined == 0 or joined >= nodes * per_node:
             break
     return tuple(levels)

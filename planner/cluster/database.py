@@ -18,6 +18,7 @@ Folder = Literal[
     "calibration",
     "calibration/architectures",
     "calibration/frameworks",
+    "collectives",
     "reliability",
     "power",
     "grids",

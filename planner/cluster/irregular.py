@@ -8,7 +8,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.cluster import Cluster, Level, node_accelerator, node_host, node_inside, regular_cluster
+from planner.cluster.accelerator import Accelerator
+from planner.cluster.cluster import (
+    Cluster,
+    Level,
+    node_accelerator,
+    node_host,
+    node_inside,
+    regular_cluster,
+    switches_add,
+)
 from planner.cluster.expand import expand
 from planner.cluster.faults import with_faults, with_hosts
 from planner.cluster.network import Network
@@ -16,7 +25,7 @@ from planner.cluster.patterns import Layout
 from planner.cluster.power import rated_overhead
 from planner.cluster.routed import RoutedNetwork
 from planner.cluster.routing import Ports, Routes, routes
-from planner.cluster.spec import ClusterSpec, FaultSpec
+from planner.cluster.spec import ClusterSpec, FaultSpec, NodeSpec
 from planner.cluster.wired import wiring_of
 from planner.cluster.wiring import Wiring
 from planner.errors import InputError
@@ -48,7 +57,7 @@ def irregular_cluster(
             accelerator=part,
             nodes=len(wiring.hosts),
             devices_per_node=node.devices,
-            levels=(Level("node", node.link.topology, node.devices, 0.0, 0.0),),
+            levels=(Level("node", node.link.topology, node.devices, 0.0, 0.0, in_network=_node_adds(node, part)),),
             host=node_host(node.host, origin),
             inside=node_inside(node, origin),
             node_overhead_w=rated_overhead(node, part, origin),
@@ -80,9 +89,10 @@ def _of_wiring(
     if count < len(wiring.hosts):
         wiring = with_hosts(wiring, _best(wiring, count))
     inside, latency = float(wiring.scale_up_bytes_per_s.min()), float(wiring.scale_up_latency_s.max())
-    levels = [Level("node", given.levels[0].topology, whole, inside, latency)]
+    node = given.levels[0]
+    levels = [Level("node", node.topology, whole, inside, latency, in_network=node.in_network)]
     if count > 1:
-        levels += _levels(wiring, *routes(wiring, origin), whole, cards)
+        levels += _levels(wiring, *routes(wiring, origin), whole, cards, node.in_network)
     return replace(given, nodes=count, devices_per_node=whole, levels=tuple(levels), wiring=wiring)
 
 
@@ -178,25 +188,33 @@ def _best(wiring: Wiring, count: int) -> Ints:
     return np.sort(chosen)
 
 
-def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool) -> list[Level]:
-    """The levels beyond a node: a scale-up rack where there is one, hosts at the same switches, all of them."""
+def _node_adds(node: NodeSpec, part: Accelerator) -> bool:
+    return switches_add(node.link.in_network, node.link.topology, part.architecture)
+
+
+def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool, adds: bool) -> list[Level]:
+    """The levels beyond a node: a scale-up rack where there is one, hosts at the same switches, all of them. `adds`:
+    whether NVSwitches of the accelerators' generation add; the network does where all of its switches do.
+    """
     levels = []
+    sharp = bool(wiring.in_network.all()) and len(wiring.switches) > 0
     domain = joined_parts(wiring, wiring.in_rack)
     largest = int(np.bincount(domain).max())
     if largest > 1:
         rate = _rack_rate(wiring) / whole
         latency = float(wiring.scale_up_latency_s.max()) + _crossing(wiring)
-        levels.append(Level("rack", "nvswitch", largest * whole, rate, latency))
+        levels.append(Level("rack", "nvswitch", largest * whole, rate, latency, in_network=adds))
     if largest == len(wiring.hosts):
         return levels
     share = float(np.median(way_out(wiring))) / whole
     card = float(wiring.card_latency_s.max())
     near = int(np.bincount(switch_parts(wiring)).max())
     if largest < near < len(wiring.hosts):
-        levels.append(Level("leaf", "fat-tree", near * whole, share, card + _crossing(wiring), through_nic=cards))
+        step = card + _crossing(wiring)
+        levels.append(Level("leaf", "fat-tree", near * whole, share, step, None, cards, sharp))
     farthest = found.farthest()
     latency = card + (farthest + 1) * _crossing(wiring)
-    levels.append(Level("fabric", "fat-tree", 0, share, latency, through_nic=cards))
+    levels.append(Level("fabric", "fat-tree", 0, share, latency, None, cards, sharp))
     return levels
 
 

@@ -6,7 +6,7 @@ send into it, and what one step through it costs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,9 @@ class Network:
     `joined`: ranks below one part of the tier; `bandwidth_bytes_per_s`: one device's share, one direction;
     `latency_s`: one step; `torus_axes`: for each tier the strides at which its axes begin and end, shape
     [axes, 2], empty for a switched tier; `through_nic`: whether the tier is reached by network cards;
-    `shares`: what of a tier a group has, None where it is all.
+    `shares`: what of a tier a group has, None where it is all; `in_network`: whether its switches add up what passes
+    through them (empty: none do); `architecture`: the accelerators' generation, as far as a collective's speed
+    depends on it.
     """
 
     joined: Ints
@@ -37,6 +39,13 @@ class Network:
     through_nic: NDArray[np.bool_]
     torus_axes: tuple[Floats, ...]
     shares: Shares | None
+    in_network: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_), kw_only=True)
+    architecture: str = field(default="", kw_only=True)
+
+    @property
+    def reduces(self) -> NDArray[np.bool_]:
+        """Which tiers' switches add up what passes through them, shape [tiers]."""
+        return self.in_network if len(self.in_network) else np.zeros(self.tiers, dtype=np.bool_)
 
     @property
     def tiers(self) -> int:
@@ -88,6 +97,8 @@ def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficie
         through_nic=np.array([level.through_nic for level in cluster.levels]),
         torus_axes=_axes_of_tiers(cluster),
         shares=shares_of(cluster),
+        in_network=np.array([level.in_network for level in cluster.levels]),
+        architecture=cluster.accelerator.architecture,
     )
     if cluster.wiring is None or cluster.nodes == 1:
         return network

@@ -26,6 +26,8 @@ class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     topology: NodeTopology = "nvswitch"
     bandwidth: Figure
     latency: Figure = "3us"
+    in_network: bool | None = None
+    """Whether the switch adds up what passes through it; None: as NVSwitches of the accelerator's generation do."""
     shape: tuple[Count, ...] | None = None
     """Devices along each axis of a torus that ends with the node."""
     switch_devices: Count = 1
@@ -94,6 +96,9 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Whether a torus's axes are closed to rings: all, or each."""
     wrap_multiple: Annotated[int, msgspec.Meta(ge=0)] = 0
     """An axis is closed only where its length is a multiple of this, as TPU slices are; 0: whatever its length."""
+    in_network: bool | None = None
+    """Whether its switches add up what passes through them (SHARP). None: where it is of NVSwitches, as those of the
+    accelerator's generation do; of others, no."""
 
 
 class MachineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -53,6 +53,8 @@ def _exchange(training: Training, s: Strategies, dense: Floats, expert: Floats) 
     for parameters, group in ((dense, data_group(order, s)), (expert, expert_data_group(order, s))):
         gradients, weights = parameters * held.reduced, parameters * held.weight
         there = parameters > 0
+        if not there.any():
+            continue
         inner, outer = _halves(group, sharded_over(training, group.size))
         shards = inner.size
         reduce = reduce + np.where(there, all_reduce(network, gradients, group), 0.0)
@@ -60,7 +62,8 @@ def _exchange(training: Training, s: Strategies, dense: Floats, expert: Floats) 
         gather = gather + np.where(there, all_gather(network, weights, inner), 0.0)
         if changed != held.weight:
             regather = regather + np.where(there, all_gather(network, parameters * changed, inner), 0.0)
-        replicas = replicas + np.where(there, all_reduce(network, gradients / shards, outer), 0.0)
+        if (outer.size > 1).any():
+            replicas = replicas + np.where(there, all_reduce(network, gradients / shards, outer), 0.0)
     return Exchange(reduce, scatter, gather, gather if changed == held.weight else regather, replicas)
 
 
@@ -81,13 +84,14 @@ def data_parallel(
     parameters: Parameters,
     split: Ints,
     micro_batches: Ints,
-    forward: Floats,
-    backward: Floats,
+    beside_forward: Floats,
+    beside_backward: Floats,
 ) -> tuple[Floats, Floats]:
     """Seconds a step exposed and hidden, shape [plans].
 
-    `forward` and `backward` are the compute of one micro-batch on one stage, beside which the collectives of
-    the other layers run; the first layer's gather and the last layer's scatter have nothing to run beside.
+    `beside_forward` and `beside_backward` are the seconds of one micro-batch on one stage in which the links are free
+    (see `sharing.py`), beside which the collectives of the other layers run; the first layer's gather and the
+    last layer's scatter have nothing to run beside.
     """
     keys = distinct(s.tp, s.ep, s.etp, s.cp, s.dp, split)
     chosen = s.take(keys.first)
@@ -97,12 +101,12 @@ def data_parallel(
     parts = (exchange.reduce, exchange.scatter, exchange.gather, exchange.regather, exchange.replicas)
     reduce, scatter, gather, regather, replicas = (part[keys.of] for part in parts)
     layers_on_stage = np.ceil(training.workload.layer_count / s.pp)
-    overlap = training.calibration.overlap if training.dp_overlap else 0.0
+    overlap = 1.0 if training.dp_overlap else 0.0
     n, zero = micro_batches, s.zero_stage
 
     def exposed(seconds: Floats, beside: Floats) -> Floats:
         alone = seconds / layers_on_stage
-        return alone + np.maximum(seconds - alone - overlap * beside, 0.0)
+        return alone + np.maximum(seconds - alone - overlap * np.maximum(beside, 0.0), 0.0)
 
     each_forward = np.where(zero == 3, gather, 0.0)
     each_backward = np.where(zero == 3, gather, 0.0) + np.where(zero >= 2, scatter, 0.0)
@@ -110,9 +114,9 @@ def data_parallel(
     once_forward = np.where((zero == 1) | (zero == 2), regather, 0.0)
     total = once_forward + once_backward + n * (each_forward + each_backward)
     shown = (
-        exposed(once_forward, forward)
-        + exposed(once_backward, backward)
-        + n * (exposed(each_forward, forward) + exposed(each_backward, backward))
+        exposed(once_forward, beside_forward)
+        + exposed(once_backward, beside_backward)
+        + n * (exposed(each_forward, beside_forward) + exposed(each_backward, beside_backward))
     )
     hidden = total - shown
     return shown + training.calibration.contention * hidden, hidden

@@ -24,7 +24,7 @@ from planner.cost.compute import (
 )
 from planner.cost.convolution import convolution
 from planner.cost.distinct import distinct
-from planner.cost.exchanges import context_exchange, expert_exchange, tensor_exchange
+from planner.cost.exchanges import context_exchange, expert_exchange, tensor_collective, tensor_exchange
 from planner.cost.ranks import ORDERS, strides
 from planner.cost.strategies import Strategies
 from planner.cost.technique_time import is_adapted, teacher_seconds, with_techniques
@@ -53,10 +53,10 @@ class LayerTables:
     """Seconds of one micro-batch through one layer of each kind, shape [keys, kinds].
 
     `weight` is the part of `backward` that makes the weights' gradients, `again` the forward time of what selective
-    recomputation repeats; `*_hidden` run beside compute. `saved_bytes` is kept per micro-batch without recomputation,
-    `dropped_bytes` what selective drops of it, `input_bytes` the layer's input, all that full recomputation keeps.
-    `gathered_bytes`: the gathered sequence and its gradient, which sequence parallelism has whole on each device
-    while a layer is at work.
+    recomputation repeats; `*_hidden_*` run beside compute. `saved_bytes` is kept per micro-batch without
+    recomputation, `dropped_bytes` what selective drops of it, `input_bytes` the layer's input, all that full
+    recomputation keeps. `gathered_bytes`: the gathered sequence and its gradient, which sequence
+    parallelism has whole on each device while a layer is at work.
     """
 
     forward: Floats
@@ -65,13 +65,16 @@ class LayerTables:
     again: Floats
     tp_forward: Floats
     tp_backward: Floats
-    tp_hidden: Floats
+    tp_hidden_forward: Floats
+    tp_hidden_backward: Floats
     cp_forward: Floats
     cp_backward: Floats
-    cp_hidden: Floats
+    cp_hidden_forward: Floats
+    cp_hidden_backward: Floats
     ep_forward: Floats
     ep_backward: Floats
-    ep_hidden: Floats
+    ep_hidden_forward: Floats
+    ep_hidden_backward: Floats
     saved_bytes: Floats
     dropped_bytes: Floats
     input_bytes: Floats
@@ -91,7 +94,10 @@ def layer_tables(training: Training, strategies: Strategies) -> tuple[LayerTable
     at = strides(training.order, s)
     keys = distinct(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, at["cp"], _reach(training, s, at))
     rows = s.take(keys.first)
-    columns = [_layer_column(training, layer, rows) for layer in layer_kinds(training)]
+    layers = layer_kinds(training)
+    widths = {_width(training, layer) for layer in layers}
+    tensor = {width: tensor_collective(training, rows, width * _value_bytes(training, rows)) for width in widths}
+    columns = [_layer_column(training, layer, rows, tensor[_width(training, layer)]) for layer in layers]
     tables = {
         field.name: np.stack([column[field.name] for column in columns], axis=1) for field in fields(LayerTables)
     }
@@ -103,8 +109,18 @@ def _reach(training: Training, s: Strategies, at: dict[str, Ints]) -> Ints:
     return at["dp"] * (s.dp + 1) if training.workload.experts and training.order != ORDERS[0] else np.zeros_like(s.tp)
 
 
-def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, Floats]:
-    """One kind of layer: every field of LayerTables, shape [keys]."""
+def _width(training: Training, layer: Layer) -> int:
+    """Values per token that a layer is given."""
+    return layer.inputs or training.workload.hidden_size
+
+
+def _value_bytes(training: Training, s: Strategies) -> Floats:
+    """One value of every token of a micro-batch on the ranks that share its sequence, [keys]."""
+    return s.micro_batch * (training.workload.seq_length / s.cp) * training.value_bytes
+
+
+def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Floats) -> dict[str, Floats]:
+    """One kind of layer: every field of LayerTables, shape [keys]. `tensor`: see `tensor_collective`."""
     tp = s.tp.astype(np.float64)
     shard = Shard(
         tokens=s.micro_batch * (training.workload.seq_length / s.cp),
@@ -136,18 +152,20 @@ def _layer_column(training: Training, layer: Layer, s: Strategies) -> dict[str, 
     host = _kernels(training, layer, shard) * (
         0.0 if training.launch == "graph" else training.calibration.host_launch_s
     )
-    column["forward"] = np.maximum(column["forward"], host)
-    column["backward"] = np.maximum(column["backward"], 2 * host)
-    hidden_bytes = shard.tokens * (layer.inputs or training.workload.hidden_size) * training.value_bytes
+    waits = Passes(np.maximum(host - column["forward"], 0.0), np.maximum(2 * host - column["backward"], 0.0), zero)
+    column["forward"] = column["forward"] + waits.forward
+    column["backward"] = column["backward"] + waits.backward
+    hidden_bytes = _width(training, layer) * _value_bytes(training, s)
     column["input_bytes"] = hidden_bytes / shard.sequence_cut
     column["gathered_bytes"] = np.where(shard.sequence_cut > 1, 2 * hidden_bytes, 0.0)
     if training.framework.selective == "multiplies":
         kept = column["input_bytes"] + _kept_outputs(training, layer, shard)
         column["dropped_bytes"] = np.maximum(column["saved_bytes"] - kept, 0.0)
-    column |= tensor_exchange(training, layer, s, hidden_bytes, multiplies)
-    column |= context_exchange(training, layer, s, shard, core)
+    # exchanges run beside the kernels that hide them and while the device waits
+    column |= tensor_exchange(training, layer, s, tensor, multiplies + waits)
+    column |= context_exchange(training, layer, s, shard, core + waits)
     whole = Passes(column["forward"], column["backward"], column["weight"])
-    return column | expert_exchange(training, layer, s, hidden_bytes, whole)
+    return column | expert_exchange(training, layer, s, hidden_bytes, whole, column)
 
 
 def _kernels(training: Training, layer: Layer, shard: Shard) -> Floats:

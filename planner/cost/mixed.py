@@ -19,7 +19,7 @@ from planner.cost.layers import LayerTables, layer_tables
 from planner.cost.parameters import stage_parameters
 from planner.cost.pipeline import Stages
 from planner.cost.prepared import Prepared
-from planner.cost.step import TERMS, offloading, pipeline_sends, slowest_stage, step_terms, waiting
+from planner.cost.step import TERMS, free_links, offloading, pipeline_sends, slowest_stage, step_terms, waiting
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training, training, usual_framework
 from planner.errors import InputError
@@ -189,7 +189,7 @@ def _half_terms(part: Half, n: Ints) -> _HalfTerms:
     training, s, p = part.training, part.s, part.p
     stage, per_layer = slowest_stage(training, p, s)
     forward, backward = stage["forward"], stage["backward"] + stage["recompute"]
-    exchanged, beside = data_parallel(training, s, p.parameters, p.split, n, forward, backward)
+    exchanged, beside = data_parallel(training, s, p.parameters, p.split, n, *free_links(training, stage))
     moved, under = offloading(training, s, p, n, forward, backward)
     tail = {
         "data_parallel": exchanged,

@@ -20,6 +20,8 @@ from planner.cost.parameters import sharded_over
 from planner.cost.pipeline import handed_on
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.ranks import next_stage
+from planner.cost.sharing import KINDS, shared_tiers
+from planner.cost.sharing import windows as added_windows
 from planner.cost.strategies import FULL, Strategies
 from planner.cost.technique_time import needed_flops
 from planner.cost.trained import held_state, trained_share
@@ -101,11 +103,12 @@ def step_terms(
     stage, per_layer = slowest_stage(training, p, s)
     one_forward = stage["forward"]
     one_backward = stage["backward"] + stage["recompute"]
-    dp_shown, dp_hidden = data_parallel(training, s, p.parameters, p.split, n, one_forward, one_backward)
+    windows = free_links(training, stage)
+    dp_shown, dp_hidden = data_parallel(training, s, p.parameters, p.split, n, *windows)
     for network in networks:
         elsewhere = replace(training, network=network)
-        shown, beside = data_parallel(elsewhere, s, p.parameters, p.split, n, one_forward, one_backward)
-        dp_hidden = np.where(shown > dp_shown, beside, dp_hidden)
+        shown, under = data_parallel(elsewhere, s, p.parameters, p.split, n, *windows)
+        dp_hidden = np.where(shown > dp_shown, under, dp_hidden)
         dp_shown = np.maximum(shown, dp_shown)
     sends, sends_hidden = pipeline_sends(training, s, n)
     offload_shown, offload_hidden = offloading(training, s, p, n, one_forward, one_backward)
@@ -169,11 +172,15 @@ def waiting(training: Training, s: Strategies, p: Prepared, per_layer: Floats) -
 
 def _of_plans(training: Training, s: Strategies, terms: dict[str, Floats], row: Ints) -> dict[str, Floats]:
     """The terms of each plan's recompute mode, shape [plans, kinds] each; of full, as many layers as are repeated."""
-    chosen = {name: table[s.recompute, row] for name, table in terms.items()}
+    return {name: _of_mode(training, s, table[s.recompute, row], table[0, row]) for name, table in terms.items()}
+
+
+def _of_mode(training: Training, s: Strategies, chosen: Floats, none: Floats) -> Floats:
+    """What a recompute mode takes where not all layers are repeated: between it and none."""
     if training.recompute_layers is None:
         return chosen
     share = np.where(s.recompute == FULL, recomputed_share(training, s), 1.0)[:, None]
-    return {name: terms[name][0, row] + share * (table - terms[name][0, row]) for name, table in chosen.items()}
+    return none + share * (chosen - none)
 
 
 def layer_terms(training: Training, s: Strategies, tables: LayerTables, row: Ints) -> dict[str, Floats]:
@@ -188,10 +195,21 @@ def slowest_stage(training: Training, p: Prepared, s: Strategies) -> tuple[dict[
     per_layer = added(terms.values())
     counts = p.stages.slowest_layers(p.split, per_layer)
     stage = {name: weighted(counts, table) for name, table in terms.items()}
-    stage["tp_hidden"] = weighted(counts, tables.tp_hidden[row])
-    stage["cp_hidden"] = weighted(counts, tables.cp_hidden[row])
-    stage["ep_hidden"] = weighted(counts, tables.ep_hidden[row])
+    for kind in KINDS:
+        hidden = getattr(tables, f"{kind}_hidden_forward") + getattr(tables, f"{kind}_hidden_backward")
+        stage[f"{kind}_hidden"] = weighted(counts, hidden[row])
+    bits = shared_tiers(training, s)
+    for name, window in zip(("window_forward", "window_backward"), added_windows(tables), strict=True):
+        chosen = _of_mode(training, s, window[s.recompute, bits, row], window[0, bits, row])
+        stage[name] = weighted(counts, chosen)
     return stage, per_layer
+
+
+def free_links(training: Training, stage: dict[str, Floats]) -> tuple[Floats, Floats]:
+    """Seconds of one micro-batch, forward and backward, beside which a data-parallel collective can run, [plans]."""
+    overlap = training.calibration.overlap
+    forward = overlap * stage["forward"] + stage["window_forward"]
+    return forward, overlap * (stage["backward"] + stage["recompute"]) + stage["window_backward"]
 
 
 def pipeline_sends(training: Training, s: Strategies, n: Ints) -> tuple[Floats, Floats]:

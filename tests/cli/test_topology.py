@@ -18,13 +18,13 @@ TREE = """\
 DGX H100 SuperPOD, InfiniBand NDR
 128 nodes x 8 NVIDIA H100 SXM5 80 GB = 1,024 devices
 
-spine: fat-tree, 16 switches, 50.0 GB/s a device, 7.00 us
-`-- 4 x leaf: rail, 8 switches, 50.0 GB/s a device, 6.00 us
-    `-- 32 x node: nvswitch, 450 GB/s a device, 3.00 us
+spine: fat-tree, 16 switches, 50.0 GB/s a device, 16.0 us
+`-- 4 x leaf: rail, 8 switches, 50.0 GB/s a device, 15.0 us
+    `-- 32 x node: nvswitch, 450 GB/s a device, 3.40 us
         `-- 8 x NVIDIA H100 SXM5 80 GB
 
 Bisection  25.6 TB/s each way, 50.0 GB/s a device, 100% of injection
-Diameter   4 hops, 7.00 us at worst
+Diameter   4 hops, 16.0 us at worst
 Parts      48 switches, 1,536 links between nodes and switches
 Names      node-0 to node-127, leaf-0 to leaf-31, spine-0 to spine-15
 """

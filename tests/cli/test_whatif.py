@@ -88,7 +88,7 @@ def test_the_question_itself_can_be_changed() -> None:
 
 
 def test_price_and_power_change_money_and_energy_alone() -> None:
-    document = what_if(*PINNED, "--set", "accelerator.price=1USD", "--set", "node.link.latency=3us")
+    document = what_if(*PINNED, "--set", "accelerator.price=1USD", "--set", "node.link.latency=3.4us")
     before, after = document["before"]["plan"], document["after"]["plan"]
     assert after["step_time_s"] == before["step_time_s"]
     assert after["cost_usd_per_step"] == pytest.approx(after["step_time_s"] * 16 / 3600)

@@ -1,53 +1,132 @@
-"""Collectives equal their closed forms and keep their invariants."""
+"""Collectives equal their closed forms, take the fastest algorithm and protocol, and keep their invariants."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cluster.network import build_network
+from planner.cluster import database
+from planner.cluster.cluster import resolve_cluster
+from planner.cluster.network import Network, build_network
 from planner.cost import collectives
+from planner.cost.collectives import halving, in_network, torus, tree
+from planner.cost.collectives.crossing import crossing
+from planner.cost.collectives.library import library
+from planner.cost.ranks import Group
 from planner.cost.ranks import group as evenly
-from tests.examples import lab
+from tests.examples import bulk_only, lab
 
 NETWORK = build_network(lab())
 FREE = replace(NETWORK, latency_s=np.zeros(3))
-ONE = np.ones(1, dtype=np.int64)
 ALL = (collectives.all_gather, collectives.reduce_scatter, collectives.all_reduce, collectives.all_to_all)
+
+
+def preset(name: str, nodes: int) -> Network:
+    return build_network(resolve_cluster(database.cluster_spec(name), name, nodes=nodes))
+
+
+DGX = preset("dgx-h100", 4)
 
 
 def seconds(collective, size: float, group: int, stride: int = 1, network=NETWORK) -> float:
     return float(collective(network, np.array([size]), evenly(np.array([group]), np.array([stride])))[0])
 
 
+def bare(collective, size: float, group: int, stride: int = 1, network=FREE) -> float:
+    """Without latency, with one protocol, bulk copies, that reaches all of the bandwidth."""
+    with patch.object(collectives, "library_of", return_value=bulk_only()):
+        return seconds(collective, size, group, stride, network)
+
+
 def test_a_ring_inside_the_node_runs_at_the_links_rate() -> None:
-    assert seconds(collectives.all_gather, 4e9, 4, network=FREE) == pytest.approx(0.75 * 4e9 / 300e9)
-    assert seconds(collectives.all_reduce, 4e9, 4, network=FREE) == pytest.approx(1.5 * 4e9 / 300e9)
+    assert bare(collectives.all_gather, 4e9, 4) == pytest.approx(0.75 * 4e9 / 300e9)
+    assert bare(collectives.all_reduce, 4e9, 4) == pytest.approx(1.5 * 4e9 / 300e9)
 
 
 def test_a_ring_over_nodes_leaves_by_every_members_card() -> None:
     # 16 ranks, 4 a node: four cards of 25 GB/s carry the rings out of a node, less than the links' 300
-    assert seconds(collectives.all_gather, 16e9, 16, network=FREE) == pytest.approx(15e9 / 100e9)
+    assert bare(collectives.all_gather, 16e9, 16) == pytest.approx(15e9 / 100e9)
     # one rank a node: a single card
-    assert seconds(collectives.all_gather, 4e9, 4, 4, network=FREE) == pytest.approx(3e9 / 25e9)
+    assert bare(collectives.all_gather, 4e9, 4, 4) == pytest.approx(3e9 / 25e9)
 
 
 def test_latency_counts_every_step_of_the_ring() -> None:
-    assert seconds(collectives.all_gather, 0.0, 4) == pytest.approx(3 * 3e-6)
-    # four nodes: 12 steps inside, 2 between the nodes of a leaf, 1 over the spine... of 15 in all
-    assert seconds(collectives.all_gather, 0.0, 16) == pytest.approx(12 * 3e-6 + 2 * 6e-6 + 1 * 7e-6)
+    with patch.object(collectives, "library_of", return_value=bulk_only()):
+        assert seconds(collectives.all_gather, 0.0, 4) == pytest.approx(3 * 3e-6)
+        # four nodes: 12 steps inside, 2 between the nodes of a leaf, 1 over the spine... of 15 in all
+        assert seconds(collectives.all_gather, 0.0, 16) == pytest.approx(12 * 3e-6 + 2 * 6e-6 + 1 * 7e-6)
 
 
-def test_a_small_all_reduce_takes_the_tree() -> None:
-    ring = 2 * seconds(collectives.all_gather, 0.0, 16)
-    assert seconds(collectives.all_reduce, 0.0, 16) < ring / 2
+def test_small_messages_go_by_ll_and_large_ones_in_bulk() -> None:
+    ring = {one.base_s: one for one in library("nccl").algorithms["ring"]}
+    fast, _, bulk = (ring[base] for base in sorted(ring, key=lambda base: ring[base].link))
+    # one device after another, 7 steps on one node
+    alpha = DGX.latency_s[0]
+    assert seconds(collectives.all_gather, 8.0, 8, network=DGX) == pytest.approx(
+        fast.base_s + 7 * fast.link * alpha, rel=1e-3
+    )
+    size = 8e9
+    moved = 7 / 8 * size / DGX.bandwidth_bytes_per_s[0]
+    expected = bulk.base_s + 7 * bulk.link * alpha + moved
+    assert seconds(collectives.all_gather, size, 8, network=DGX) == pytest.approx(expected)
+
+
+def test_a_small_all_reduce_over_many_nodes_takes_the_tree() -> None:
+    many = preset("dgx-a100", 64)
+    ring = 2 * seconds(collectives.all_gather, 8.0, 512, network=many)
+    assert seconds(collectives.all_reduce, 8.0, 512, network=many) < ring / 4
+
+
+def test_switches_that_add_help_a_large_all_reduce_where_they_can() -> None:
+    plain = replace(DGX, in_network=np.zeros(DGX.tiers, dtype=bool))
+    assert DGX.in_network.tolist() == [True, False]
+    assert not preset("dgx-a100", 4).in_network.any()
+    # NVLS over a ring: 2 (r-1)/r over (1 + 1/r) at 0.85 of the links
+    ratio = seconds(collectives.all_reduce, 16e9, 8, network=plain) / seconds(
+        collectives.all_reduce, 16e9, 8, network=DGX
+    )
+    assert ratio == pytest.approx(1.75 / 1.125 * 0.85, rel=0.01)
+    # of two ranks a ring moves less
+    assert seconds(collectives.all_reduce, 16e9, 2, network=plain) == seconds(
+        collectives.all_reduce, 16e9, 2, network=DGX
+    )
+    sharp = replace(preset("dgx-h100", 64), in_network=np.ones(3, dtype=bool))
+    assert seconds(collectives.all_reduce, 16e9, 512, network=sharp) < 0.8 * seconds(
+        collectives.all_reduce, 16e9, 512, network=preset("dgx-h100", 64)
+    )
+
+
+def test_doubling_is_for_powers_of_two_with_one_rank_a_node() -> None:
+    sizes, size = np.array([[4], [4], [3]]), np.full(3, 1e3)
+    at = crossing(DGX, Group(sizes, np.array([[8], [1], [8]])))
+    assert halving.gather(at, size, one_a_node=True).offered.tolist() == [True, False, False]
+
+
+def test_a_torus_has_neither_trees_nor_switches_that_add() -> None:
+    pod = preset("tpu-v4", 16)
+    at = crossing(pod, evenly(np.array([64]), np.array([1])))
+    assert not tree.reduce_all(at, np.ones(1)).offered[0]
+    assert not in_network.reduce_all(at, np.ones(1), library("nccl")).offered[0]
+    # 4 x 4 x 4: nine steps, not 63
+    assert torus.gather(at, np.ones(1)).steps.sum() == 9
+    # beyond the pod (1,024 nodes of 4) by the data centre's network: the pod's rings, then one between the pods
+    pods = preset("tpu-v4", 2048)
+    whole = seconds(collectives.all_gather, 1e9, 8192, network=pods)
+    within = seconds(collectives.all_gather, 1e9, 4096, network=pods)
+    assert whole > within
 
 
 def test_all_to_all_carries_out_what_is_for_others() -> None:
     # 16 ranks: 12 of 16 parts leave the node by the device's own card
-    assert seconds(collectives.all_to_all, 16e9, 16, network=FREE) == pytest.approx(12e9 / 25e9)
+    assert bare(collectives.all_to_all, 16e9, 16) == pytest.approx(12e9 / 25e9)
+
+
+def test_many_partners_cost_their_messages() -> None:
+    few, many = (seconds(collectives.all_to_all, 8.0, ranks, network=preset("dgx-h100", 64)) for ranks in (64, 512))
+    assert many - few == pytest.approx(448 * library("nccl").message_s, rel=0.05)
 
 
 def test_a_send_takes_the_innermost_tier() -> None:
@@ -56,19 +135,31 @@ def test_a_send_takes_the_innermost_tier() -> None:
     assert times == pytest.approx([1e9 / 300e9, 1e9 / 25e9, 1e9 / 25e9])
 
 
+networks = st.sampled_from([NETWORK, DGX, preset("dgx-a100", 4), preset("gaudi2", 4), preset("tpu-v4", 16)])
 groups = st.sampled_from([(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (2, 4), (4, 4), (2, 8), (4, 2), (8, 2)])
 
 
-@given(st.sampled_from(ALL), st.floats(0, 1e11), groups, st.floats(1, 10))
-def test_more_bandwidth_and_less_latency_never_slow_a_collective(collective, size, group, factor) -> None:
-    before = seconds(collective, size, *group)
-    wider = replace(NETWORK, bandwidth_bytes_per_s=NETWORK.bandwidth_bytes_per_s * factor)
-    quicker = replace(NETWORK, latency_s=NETWORK.latency_s / factor)
+@given(st.sampled_from(ALL), networks, st.floats(0, 1e11), groups, st.floats(1, 10))
+def test_more_bandwidth_and_less_latency_never_slow_a_collective(collective, network, size, group, factor) -> None:
+    before = seconds(collective, size, *group, network=network)
+    wider = replace(network, bandwidth_bytes_per_s=network.bandwidth_bytes_per_s * factor)
+    quicker = replace(network, latency_s=network.latency_s / factor)
     assert seconds(collective, size, *group, network=wider) <= before * (1 + 1e-12)
     assert seconds(collective, size, *group, network=quicker) <= before * (1 + 1e-12)
     assert (before == 0) == (group[0] == 1)
 
 
-@given(st.sampled_from(ALL), st.floats(1, 1e11), groups, st.floats(1, 10))
-def test_more_data_never_takes_less_time(collective, size, group, factor) -> None:
-    assert seconds(collective, size * factor, *group) >= seconds(collective, size, *group)
+@given(st.sampled_from(ALL), networks, st.floats(1, 1e11), groups, st.floats(1, 10))
+def test_more_data_never_takes_less_time(collective, network, size, group, factor) -> None:
+    before = seconds(collective, size, *group, network=network)
+    assert seconds(collective, size * factor, *group, network=network) >= before * (1 - 1e-12)
+
+
+@given(networks, st.lists(st.tuples(groups, st.floats(1, 1e10)), min_size=2, max_size=8))
+def test_a_plan_is_told_the_same_alone_and_among_others(network, many) -> None:
+    sizes, strides = (np.array([group[i] for group, _ in many]) for i in (0, 1))
+    size = np.array([one for _, one in many])
+    for collective in ALL:
+        together = collective(network, size, evenly(sizes, strides))
+        alone = [seconds(collective, one, *group, network=network) for group, one in many]
+        assert together.tolist() == alone
