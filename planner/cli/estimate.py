@@ -42,6 +42,7 @@ from planner.cli.question import (
     Convention,
     Devices,
     Faults,
+    Files,
     FlopsConvention,
     Form,
     FrameworkName,
@@ -89,6 +90,7 @@ def estimate(
     gradients: GradientFormat = None,
     tokens: Tokens = None,
     form: Form = Output.TABLE,
+    files: Files = None,
     tp: Annotated[str | None, _whole("--tp", "Tensor parallel degree; else 1.")] = None,
     pp: Annotated[str | None, _whole("--pp", "Pipeline stages; else 1.")] = None,
     dp: Annotated[str | None, _whole("--dp", "Data-parallel width; else what is left.")] = None,
@@ -147,10 +149,12 @@ def estimate(
     """
     arguments = dict(locals())
     from planner.cli.inputs import read_number, read_tokens
+    from planner.cli.output import check_files
     from planner.errors import InputError
     from planner.search.answer import scored_plan
     from planner.search.settings import check_settings, combinations
 
+    wanted_files = check_files(files)
     common = Common(
         model,
         cluster,
@@ -212,4 +216,4 @@ def estimate(
         questions[0], found, space, tokens=whole, layouts=layouts(settings), reliability=reliability, grid=carbon
     )
     write_ranks(document, hosts_to, ranks_to)
-    tell(document, form)
+    tell(document, form, wanted_files)

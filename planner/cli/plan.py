@@ -48,6 +48,7 @@ from planner.cli.question import (
     Convention,
     Devices,
     Faults,
+    Files,
     FlopsConvention,
     Form,
     Framework,
@@ -207,6 +208,7 @@ def plan(
     ] = None,
     uncertainty: Uncertainty = None,
     form: Form = Output.TABLE,
+    files: Files = None,
     tp: Tp = None,
     pp: Pp = None,
     dp: Dp = None,
@@ -263,14 +265,14 @@ def plan(
     """
     given = dict(locals())
     from planner.cli.inputs import read_number, read_tokens
-    from planner.cli.output import warn, write
+    from planner.cli.output import check_files, warn
     from planner.cli.pools import plan_pools, read_pools
 
-    pins = read_pins(given)
+    pins, wanted_files = read_pins(given), check_files(files)
     whole = read_tokens(tokens)
     pools = read_pools(cluster)
     if pools is not None:
-        write(plan_pools(pools, common_of(given), pins, given, whole))
+        plan_pools(pools, common_of(given), pins, given, whole)
         return
     from planner.cost.strategies import FULL
     from planner.search.answer import best_plans
@@ -310,4 +312,4 @@ def plan(
     for sentence in unusable(batches[0], space, pins.listed):
         warn(sentence)
     write_ranks(document, hosts_to, ranks_to)
-    tell(document, form)
+    tell(document, form, wanted_files)
