@@ -276,7 +276,6 @@ def plan(
         return
     from planner.cost.strategies import FULL
     from planner.search.answer import best_plans
-    from planner.search.fault import unusable
     from planner.search.objective import check_known, idle_objectives
     from planner.search.search import Wanted
     from planner.search.settings import check_settings, combinations
@@ -309,7 +308,10 @@ def plan(
         reliability=reliability,
         grid=carbon,
     )
-    for sentence in unusable(batches[0], space, pins.listed):
-        warn(sentence)
+    if pins.listed:
+        from planner.search.fault import unusable
+
+        for sentence in unusable(batches[0], space, pins.listed):
+            warn(sentence)
     write_ranks(document, hosts_to, ranks_to)
     tell(document, form, wanted_files)

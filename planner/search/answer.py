@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from planner.cluster.cluster import Cluster
-from planner.cluster.grids import Grid
 from planner.cluster.reliability import Reliability
 from planner.cost.ranks import ORDERS
-from planner.cost.techniques import techniques
+from planner.cost.trained import PLAIN
 from planner.cost.training import Training
 from planner.search.document import (
     SCHEMA_VERSION,
@@ -29,6 +29,9 @@ from planner.search.power import carbon_part, power_part
 from planner.search.search import Found, Wanted, search
 from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space
+
+if TYPE_CHECKING:
+    from planner.cluster.grids import Grid
 
 
 def best_plans(
@@ -142,10 +145,7 @@ def document_of(
         run=run,
         placement=_placement(cluster, found),
         reliability=failures,
-        techniques=[
-            TechniquePart(name=one.name, changes=list(one.changes), accuracy="unknown")
-            for one in techniques(training)
-        ],
+        techniques=_techniques(training),
         power=power_part(training, parts[0], run),
         carbon=carbon_part(grid, parts[0], run),
         uncertainty=None,
@@ -179,6 +179,20 @@ def _without_slow(cluster: Cluster, found: Found, space: Space, wanted: Wanted) 
     best = placed_search(questions, fewer, dataclasses.replace(wanted, top=1), [found.questions[0].order])
     step = first_step_time_s(best) if best.tally.feasible else None
     return WithoutPart(hosts=list(hosts), step_time_s=step)
+
+
+def _techniques(training: Training) -> list[TechniquePart]:
+    """The ways to train for less that the question takes, narrow formats among them."""
+    if training.techniques == PLAIN and training.precision in _WIDE:
+        return []
+    from planner.cost.techniques import techniques
+
+    return [
+        TechniquePart(name=one.name, changes=list(one.changes), accuracy="unknown") for one in techniques(training)
+    ]
+
+
+_WIDE = ("fp64", "fp32", "tf32", "fp16", "bf16")
 
 
 def _failures(training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability) -> ReliabilityPart:
