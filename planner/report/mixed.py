@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.terminal import TERMNAMES, printable
+from planner.report.terminal import TERM_NAMES, printable
 from planner.search.mixed_document import KindPart, MixedDocument, WayPart
 from planner.units import format_bytes, format_parameters, format_seconds, format_si
 
@@ -152,6 +152,6 @@ def _terms_table(way: WayPart, *, short: bool = False, hidden: bool = True) -> T
     for name, seconds in way.terms.items():
         beside = way.hidden.get(name, 0.0)
         if seconds or beside:
-            cells = [TERMNAMES.get(name, name), format_seconds(seconds), f"{seconds / way.step_time_s:.1%}"]
+            cells = [TERM_NAMES.get(name, name), format_seconds(seconds), f"{seconds / way.step_time_s:.1%}"]
             table.add_row(*cells, *([format_seconds(beside) if beside else ""] if hidden else []))
     return table
