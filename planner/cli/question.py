@@ -25,6 +25,13 @@ class Output(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class PlanOutput(StrEnum):
+    """Forms of output of plans."""
+
+    TABLE = "table"
+    JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
     MARKDOWN = "markdown"
@@ -129,6 +136,7 @@ GradientFormat = Annotated[
 ]
 Tokens = Annotated[str | None, typer.Option("--tokens", help="Tokens of the whole run (15T): tells steps and days.")]
 Form = Annotated[Output, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
+PlanForm = Annotated[PlanOutput, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
 Files = Annotated[
     list[Path] | None,
     typer.Option(
@@ -196,7 +204,7 @@ def ask(
     return questions, cluster, Space(cluster.devices, batches[0], given, assumed)
 
 
-def tell(document: Document, form: Output, files: Sequence[Path] = ()) -> None:
+def tell(document: Document, form: PlanOutput, files: Sequence[Path] = ()) -> None:
     """Write the document to the files and print it."""
     from planner.cli.output import tell as tell_anywhere
 
