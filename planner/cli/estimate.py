@@ -213,7 +213,7 @@ def estimate(
     reliability = read_failures(arguments, found)
     carbon = read_carbon(grid, carbon_intensity)
     document = scored_plan(
-        questions[0], found, space, tokens=whole, layouts=layouts(settings), reliability=reliability, grid=carbon
+        questions[0], found, space, tokens=whole, layouts=layouts(settings)[:1], reliability=reliability, grid=carbon
     )
     write_ranks(document, hosts_to, ranks_to)
     tell(document, form, wanted_files)

@@ -24,9 +24,10 @@ from planner.search.document import (
     TechniquePart,
     WithoutPart,
 )
+from planner.search.orders import ordered_search
 from planner.search.parts import model_part, plan_parts, training_part
 from planner.search.power import carbon_part, power_part
-from planner.search.search import Found, Wanted, search
+from planner.search.search import Found, Wanted
 from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space
 
@@ -95,9 +96,9 @@ def scored_plan(
 def find(
     questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, layouts: Sequence[str] = ORDERS
 ) -> Found:
-    """The search; on an irregular cluster with its ranks placed, their dimensions in one of `layouts`."""
+    """The search, the dimensions on ranks in one of `layouts`; on an irregular cluster with its ranks placed."""
     if cluster.wiring is None:
-        return search(questions, space, wanted)
+        return ordered_search(questions, space, wanted, layouts)
     from planner.search.placement import placed_search
 
     return placed_search(questions, space, wanted, layouts)
