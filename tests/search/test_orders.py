@@ -35,11 +35,13 @@ def test_where_stages_are_far_apart_another_order_is_taken() -> None:
     # narrow cables up: what crosses them most is laid inside
     cluster = lab(nodes=4, nic=10, oversubscription=8)
     asked = question(tiny(seq_length=4096), cluster, batch=64)
-    pins = {"tp": (1,), "pp": (4,), "dp": (4,), "cp": (1,), "zero_stage": (2,), "vpp": (1,)}
+    pins = {"tp": (1,), "pp": (4,), "dp": (4,), "cp": (1,), "zero_stage": (2,), "vpp": (1,), "micro_batch": (16,)}
     space = Space(16, 64, pins)
     found = ordered_search([asked], space, ONE, ORDERS)
     every = search([replace(asked, order=order) for order in TP_INNERMOST], space, ONE)
     assert found.figures[0, 0] == pytest.approx(every.figures[0, 0])
+    assert found.figures[0, 0] < 0.5 * search(asked, space, ONE).figures[0, 0]
+    assert found.questions[0].order == "tp-cp-pp-dp"
 
 
 def test_an_order_that_was_asked_for_is_kept() -> None:
