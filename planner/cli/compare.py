@@ -23,7 +23,7 @@ from planner.cli.run import (
 from planner.errors import InputError
 
 if TYPE_CHECKING:
-    from planner.search.comparing import Asked
+    from planner.search.comparing import Asked, Limits
 
 _USUAL_TOKENS = 10**12
 
@@ -124,13 +124,12 @@ def compare(
         write(compare_text(document))
 
 
-def _asked(on: list[str], every: bool, devices: str | None, limits: object) -> list[Asked]:
+def _asked(on: list[str], every: bool, devices: str | None, limits: Limits) -> list[Asked]:
     """The clusters that are compared, each with its number of nodes where that is told. Raises InputError."""
     from planner.cli.inputs import read_number
     from planner.cluster import database
-    from planner.search.comparing import Asked, Limits
+    from planner.search.comparing import Asked
 
-    assert isinstance(limits, Limits)
     asked = [read_asked(text) for text in on]
     if every:
         named = {one.offer.name for one in asked}
@@ -150,4 +149,4 @@ def _asked(on: list[str], every: bool, devices: str | None, limits: object) -> l
 
 def _nodes(asked: Asked, devices: int) -> int:
     """Nodes that hold so many devices."""
-    return -(-devices // asked.offer.cluster(1).devices_per_node)
+    return -(-devices // asked.offer.devices_per_node)

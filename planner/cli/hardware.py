@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.question import Output
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,13 +17,6 @@ if TYPE_CHECKING:
 hardware_app = typer.Typer(
     help="The accelerators that are known by name.", no_args_is_help=True, rich_markup_mode=None
 )
-
-
-class Form(StrEnum):
-    """Forms of output."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class ListForm(StrEnum):
@@ -33,7 +28,7 @@ class ListForm(StrEnum):
 
 
 Precision = Annotated[str, typer.Option("--precision", help="bf16, fp8, int8, ...: parts with a peak at it.")]
-Output = Annotated[Form, typer.Option("--format", "-f", help="Form of the output.")]
+Form = Annotated[Output, typer.Option("--format", "-f", help="Form of the output.")]
 
 
 @hardware_app.command("list")
@@ -99,7 +94,7 @@ def show_hardware(
     sources: Annotated[
         bool, typer.Option("--sources", help="Also the notes and the documents that the figures are from.")
     ] = False,
-    form: Output = Form.TABLE,
+    form: Form = Output.TABLE,
 ) -> None:
     """Show one accelerator: every figure with its source, and whether it was read there.
 
@@ -111,7 +106,7 @@ def show_hardware(
     from planner.cluster.catalogue import entry
 
     found = entry(name)
-    if form is Form.JSON:
+    if form is Output.JSON:
         from planner.report.hardware_document import hardware_document
         from planner.report.machine import to_json
 
@@ -128,7 +123,7 @@ def compare_hardware(
     precision: Annotated[
         str, typer.Option("--precision", help="What ratios to watts, dollars and bytes are told at.")
     ] = "",
-    form: Output = Form.TABLE,
+    form: Form = Output.TABLE,
 ) -> None:
     """Compare accelerators side by side: figures with their ratio to the first one's.
 
@@ -145,7 +140,7 @@ def compare_hardware(
         raise InputError("nothing to compare with", key="NAME", value=names[0], expected="two names or more")
     found = [entry(name) for name in names]
     comparison = comparison_part(found, parse_precision(precision) if precision else None)
-    if form is Form.JSON:
+    if form is Output.JSON:
         from planner.report.machine import to_json
 
         write(to_json(hardware_document(found, comparison)))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.hostlist import expand
+from planner.cluster.hostlist import expand, expand_at
 from planner.cluster.spec import FaultSpec
 from planner.cluster.wiring import Wiring
 from planner.errors import InputError, nearest
@@ -76,11 +76,7 @@ def _links_of(wiring: Wiring, text: str, places: dict[str, int], origin: str, ke
 def _ends(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: str) -> list[Bools]:
     """For each named host, card or switch the links that it is an end of."""
     found = []
-    try:
-        names = expand(text)
-    except InputError as error:
-        raise error.elsewhere(origin, key) from None
-    for name in names:
+    for name in expand_at(text, origin, key):
         part, _, told = (name, "", "") if name in places else name.rpartition(":")
         if part not in places:
             suggestion = nearest(name, places) if len(places) < 20_000 else ""

@@ -39,6 +39,14 @@ def expand(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def expand_at(text: str, origin: str, key: str) -> tuple[str, ...]:
+    """The same; an error tells where the list stands."""
+    try:
+        return expand(text)
+    except InputError as error:
+        raise error.elsewhere(origin, key) from None
+
+
 def split(text: str) -> list[str]:
     """The parts of a list between commas outside of brackets, stripped. Raises InputError."""
     left = _PARTS.sub("", text)

@@ -56,7 +56,7 @@ class Routes:
     """Routers (switches, and hosts that pass traffic on), the cables between them, and the ports of hosts.
 
     Cables, one row for each direction, ordered by `tail`: `tail`, `head` (routers), `cable_bytes_per_s`; `first` is
-    where each router's cables begin, shape [routers + 1]. Ways in, ordered by `port`: `way_port`, `way_router`,
+    where each router's cables begin, shape [routers + 1]. Ways in, ordered by port: `way_router`,
     `way_bytes_per_s`; `first_way`, shape [ports + 1]; a host that is a router itself has one of no limit.
     `distance`: hops from router to router, shape [routers, routers].
     """
@@ -65,7 +65,6 @@ class Routes:
     head: Ints
     cable_bytes_per_s: Floats
     first: Ints
-    way_port: Ints
     way_router: Ints
     way_bytes_per_s: Floats
     first_way: Ints
@@ -221,7 +220,7 @@ def _directed(ends: Ints, rate: Floats, routers: int) -> tuple[Ints, Ints, Float
 
 def _ports(
     wiring: Wiring, passing: Bools, ends: Ints, card: Ints, rate: Floats, router_of: Ints, origin: str
-) -> tuple[Ports, tuple[Ints, Ints, Floats, Ints]]:
+) -> tuple[Ports, tuple[Ints, Floats, Ints]]:
     """The ports, and their ways in; `ends` joins a host (the first end) with a switch."""
     host, router = ends[:, 0], router_of[ends[:, 1]]
     # a host that passes traffic on is its own way in
@@ -245,8 +244,8 @@ def _ports(
     of_device = _device_ports(wiring, port_card, host_first)
     order = np.lexsort((router, port))
     first_way = np.searchsorted(port[order], np.arange(len(keys) + 1))
-    ways = (port[order], router[order], rate[order], first_way)
-    return Ports(of_device, port_card, port_host, _kinds(*ways[1:]), host_first), ways
+    ways = (router[order], rate[order], first_way)
+    return Ports(of_device, port_card, port_host, _kinds(*ways), host_first), ways
 
 
 def _kinds(way_router: Ints, way_rate: Floats, first_way: Ints) -> Ints:

@@ -9,7 +9,7 @@ import numpy as np
 
 from planner.cluster import database
 from planner.cluster.figures import number, positive
-from planner.cluster.hostlist import expand
+from planner.cluster.hostlist import expand_at
 from planner.cluster.spec import CableSpec, ClusterSpec, MachineSpec, NodeSpec
 from planner.cluster.wiring import Wiring
 from planner.errors import InputError, nearest
@@ -79,7 +79,7 @@ def _hosts(spec: ClusterSpec, node: NodeSpec, origin: str) -> tuple[tuple[str, .
         if count > node.devices:
             key, expected = f"hosts[{index}].devices", f"at most the node's {node.devices}"
             raise InputError("more than the node has", origin=origin, key=key, value=count, expected=expected)
-        found = _names(host.name, origin, f"hosts[{index}].name")
+        found = expand_at(host.name, origin, f"hosts[{index}].name")
         names += found
         devices += [count] * len(found)
     return tuple(names), devices
@@ -91,19 +91,11 @@ def _switches(spec: ClusterSpec, origin: str) -> tuple[tuple[str, ...], list[flo
     latency: list[float] = []
     adds: list[bool] = []
     for index, switch in enumerate(spec.switches):
-        found = _names(switch.name, origin, f"switches[{index}].name")
+        found = expand_at(switch.name, origin, f"switches[{index}].name")
         names += found
         latency += [number(switch.latency, "s", origin=origin, key=f"switches[{index}].latency")] * len(found)
         adds += [switch.in_network] * len(found)
     return tuple(names), latency, adds
-
-
-def _names(text: str, origin: str, key: str) -> tuple[str, ...]:
-    """The names of a list with ranges, told of where it stands."""
-    try:
-        return expand(text)
-    except InputError as error:
-        raise error.elsewhere(origin, key) from None
 
 
 def _places(hosts: Sequence[str], switches: Sequence[str], origin: str) -> dict[str, int]:
@@ -132,7 +124,7 @@ def _links(
         key = f"links[{index}]"
         each = positive(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
         left, right = (
-            [_end(name, places, origin, key) for name in _names(end, origin, f"{key}.ends")] for end in link.ends
+            [_end(name, places, origin, key) for name in expand_at(end, origin, f"{key}.ends")] for end in link.ends
         )
         one_a_card = link.cables == cards and link.kind == "network"
         if len(ends) + len(left) * len(right) * (cards if one_a_card else 1) > _MOST_LINKS:

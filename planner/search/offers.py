@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from planner.cluster import database
 from planner.cluster.accelerator import AcceleratorSpec
@@ -57,6 +58,11 @@ class Offer:
     name: str
     spec: ClusterSpec
     origin: str
+
+    @cached_property
+    def devices_per_node(self) -> int:
+        """Accelerators of one node."""
+        return self.cluster(1).devices_per_node
 
     def cluster(self, nodes: int) -> Cluster:
         """So many nodes. Raises InputError where there are not as many, or what they are makes no sense."""
@@ -159,14 +165,12 @@ def floor(run: Run, offer: Offer) -> Floor:
 
 def usable(run: Run, offer: Offer, nodes: Iterable[int]) -> Iterator[int]:
     """Those numbers of nodes whose devices can be split at all."""
-    per_node = offer.cluster(1).devices_per_node
-    return (n for n in nodes if any_split(space_of(run, n * per_node), run.workload))
+    return (n for n in nodes if any_split(space_of(run, n * offer.devices_per_node), run.workload))
 
 
 def most_nodes(offer: Offer) -> int:
     """How large the cluster can be."""
-    per_node = offer.cluster(1).devices_per_node
-    return min(offer.spec.max_nodes or 16_777_216, 1_048_576 // per_node)
+    return min(offer.spec.max_nodes or 16_777_216, 1_048_576 // offer.devices_per_node)
 
 
 def accelerator_of(offer: Offer) -> AcceleratorSpec:

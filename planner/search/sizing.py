@@ -19,22 +19,6 @@ _TOKENS_PER_PARAMETER = 20.0
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One size that was looked at; `outcome` None where no plan fits."""
-
-    nodes: int
-    outcome: Outcome | None
-
-
-@dataclass(frozen=True)
-class Sized:
-    """The answer, None where no size meets what is asked, and the curve around it."""
-
-    answer: Outcome | None
-    curve: tuple[Outcome, ...]
-
-
-@dataclass(frozen=True)
 class ComputeOptimal:
     """The model that Chinchilla's rule trains with the same FLOPs: C = 6 N D with D = 20 N."""
 
