@@ -16,7 +16,7 @@ from planner.errors import InputError, NothingFits, nearest
 if TYPE_CHECKING:
     from planner.search.offers import Offer, Outcome, Run
     from planner.search.size_document import SizeDocument
-from planner.search.sizing_document import SizePart
+    from planner.search.sizing_document import SizePart
 
 _TRIED_TOKENS = 10**12
 """A run whose price tells what a token costs."""
