@@ -64,11 +64,11 @@ def without_losses(training: Training) -> tuple[Training, ...]:
 def waterfall(training: Training, s: Strategies, scores: Scores) -> dict[str, Floats]:
     """Seconds of every part of WATERFALL, shape [plans] each; they add up to the step's time.
 
-    `ideal`: the FLOPs that the model asks for, by the question's convention, at the peak of all devices: MFU times the
-    step. `attention`: what its kernel computes less what the convention counts of it, below zero where a causal mask
-    saves half. `other_arithmetic`: multiplies in 16 bit among narrow ones, and what tensor-parallel ranks each repeat.
-    `recompute`: of activations, at the peak. `efficiency`, `memory`, `launches`, `host`: what forward, backward and
-    recomputation lose on the mean device. `imbalance`: the slowest stage's kernels less the mean stage's.
+    `ideal`: the FLOPs that the model asks for, by the question's convention, at the peak of all devices: MFU times
+    the step. `attention`: what its kernel computes less what the convention counts of it, below zero where a causal
+    mask saves half. `other_arithmetic`: multiplies in 16 bit among narrow ones, and what tensor-parallel ranks each
+    repeat. `recompute`: of activations, at the peak. `efficiency`, `memory`, `launches`, `host`: what forward,
+    backward and recomputation lose on the mean device. `imbalance`: the slowest stage's kernels less the mean's.
     """
     n = micro_batches(training, s)
     levels = [_mean_kernels(one, s) for one in without_losses(training)]
