@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class PlannerError(Exception):
@@ -73,6 +72,8 @@ _SHORTEST_BEGINNING = 3
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name that `name` is most likely a typo or a beginning of, or an empty string."""
+    from difflib import get_close_matches
+
     by_fold = {candidate.casefold(): candidate for candidate in known}
     text = name.casefold()
     found = get_close_matches(text, list(by_fold), n=1, cutoff=0.6)

@@ -42,14 +42,15 @@ from planner.cli.question import (
     Convention,
     Devices,
     Faults,
+    Files,
     FlopsConvention,
-    Form,
     FrameworkName,
     GradientFormat,
     LaunchMode,
     Model,
     Nodes,
-    Output,
+    PlanForm,
+    PlanOutput,
     Precision,
     SeqLength,
     Tokens,
@@ -88,7 +89,8 @@ def estimate(
     launch: LaunchMode = None,
     gradients: GradientFormat = None,
     tokens: Tokens = None,
-    form: Form = Output.TABLE,
+    form: PlanForm = PlanOutput.TABLE,
+    files: Files = None,
     tp: Annotated[str | None, _whole("--tp", "Tensor parallel degree; else 1.")] = None,
     pp: Annotated[str | None, _whole("--pp", "Pipeline stages; else 1.")] = None,
     dp: Annotated[str | None, _whole("--dp", "Data-parallel width; else what is left.")] = None,
@@ -147,10 +149,12 @@ def estimate(
     """
     arguments = dict(locals())
     from planner.cli.inputs import read_number, read_tokens
+    from planner.cli.output import check_files
     from planner.errors import InputError
     from planner.search.answer import scored_plan
     from planner.search.settings import check_settings, combinations
 
+    wanted_files = check_files(files)
     common = Common(
         model,
         cluster,
@@ -209,7 +213,7 @@ def estimate(
     reliability = read_failures(arguments, found)
     carbon = read_carbon(grid, carbon_intensity)
     document = scored_plan(
-        questions[0], found, space, tokens=whole, layouts=layouts(settings), reliability=reliability, grid=carbon
+        questions[0], found, space, tokens=whole, layouts=layouts(settings)[:1], reliability=reliability, grid=carbon
     )
     write_ranks(document, hosts_to, ranks_to)
-    tell(document, form)
+    tell(document, form, wanted_files)

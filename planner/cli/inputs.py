@@ -39,9 +39,9 @@ TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "
 def read_model(name: str, seq_length: int | None) -> Workload:
     """A preset, a config.json (or its folder), a model file of one's own, or a bare size. Raises InputError."""
     from planner.workload.build import build_workload
-    from planner.workload.network import NetworkSpec
     from planner.workload.presets import preset, preset_names
     from planner.workload.size import describe_size, looks_like_size, spec_of_size
+    from planner.workload.spec import ModelSpec
 
     known = preset_names()
     note = ""
@@ -56,12 +56,12 @@ def read_model(name: str, seq_length: int | None) -> Workload:
         note = describe_size(spec)
     else:
         raise InputError("unknown model", key="MODEL", value=name, expected=_MODELS, suggestion=nearest(name, known))
-    if seq_length is not None and (isinstance(spec, NetworkSpec) or spec.vision is not None):
+    if seq_length is not None and (not isinstance(spec, ModelSpec) or spec.vision is not None):
         expected = "left out: its list of operators or its image says how large a sample is"
         raise InputError(
             f"{spec.name} has no sequence to choose", key="--seq-length", value=seq_length, expected=expected
         )
-    if isinstance(spec, NetworkSpec):
+    if not isinstance(spec, ModelSpec):
         return build_workload(spec)
     if seq_length is not None and spec.learned_positions and seq_length > spec.learned_positions:
         raise InputError(

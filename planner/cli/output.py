@@ -5,10 +5,79 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from planner.errors import PlannerError
+from planner.errors import InputError, PlannerError
+
+if TYPE_CHECKING:
+    import msgspec
+
+_FORMS = {
+    ".html": "html",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".json": "json",
+    ".xml": "junit",
+    ".txt": "table",
+}
+"""Which form a file has, by its ending."""
+
+
+def check_files(files: Sequence[Path] | None, more: Sequence[str] = ()) -> tuple[Path, ...]:
+    """The files of `-o`, before anything is computed. `more`: endings beside the usual ones. Raises InputError."""
+    endings = (*more, *(one for one in _FORMS if one not in more))
+    for path in files or ():
+        if path.suffix.casefold() not in endings:
+            expected = f"a file ending in {', '.join(endings)}"
+            raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    return tuple(files or ())
+
+
+def tell(
+    document: msgspec.Struct,
+    form: str,
+    files: Sequence[Path],
+    text: Callable[[], str],
+    own: Mapping[str, Callable[[], str]] | None = None,
+) -> None:
+    """Write the document to the files, then to stdout in `form`.
+
+    `text` makes its table. `own` are forms that the command makes itself, by the ending of their files. Nothing is
+    written before all texts are made. Raises InputError for a file that cannot be written.
+    """
+    made = own or {}
+
+    def rendered(wanted: str, ending: str = "") -> str:
+        if ending in made:
+            return made[ending]()
+        if wanted == "json":
+            from planner.report.machine import to_json
+
+            return to_json(document)
+        if wanted == "table":
+            return text()
+        from planner.report import formats
+
+        return formats.rendered(document, wanted)
+
+    answer = rendered(form, f".{form}")
+    if files:
+        from planner.cli.files import write_file
+        from planner.report.console import text_for_a_file
+
+        texts = []
+        for path in files:
+            ending = path.suffix.casefold()
+            wanted = _FORMS.get(ending, ending)
+            texts.append(text_for_a_file(lambda wanted=wanted, ending=ending: rendered(wanted, ending)))  # type: ignore[misc]
+        for path, content in zip(files, texts, strict=True):
+            write_file(path, content)
+    write(answer)
 
 
 def write(text: str) -> None:

@@ -48,15 +48,16 @@ from planner.cli.question import (
     Convention,
     Devices,
     Faults,
+    Files,
     FlopsConvention,
-    Form,
     Framework,
     FrameworkName,
     Launch,
     LaunchMode,
     Model,
     Nodes,
-    Output,
+    PlanForm,
+    PlanOutput,
     Precision,
     SeqLength,
     Tokens,
@@ -206,7 +207,8 @@ def plan(
         int | None, typer.Option("--top", min=1, max=1000, help="How many plans to tell; else 5, of a front all.")
     ] = None,
     uncertainty: Uncertainty = None,
-    form: Form = Output.TABLE,
+    form: PlanForm = PlanOutput.TABLE,
+    files: Files = None,
     tp: Tp = None,
     pp: Pp = None,
     dp: Dp = None,
@@ -263,18 +265,17 @@ def plan(
     """
     given = dict(locals())
     from planner.cli.inputs import read_number, read_tokens
-    from planner.cli.output import warn, write
+    from planner.cli.output import check_files, warn
     from planner.cli.pools import plan_pools, read_pools
 
-    pins = read_pins(given)
+    pins, wanted_files = read_pins(given), check_files(files)
     whole = read_tokens(tokens)
     pools = read_pools(cluster)
     if pools is not None:
-        write(plan_pools(pools, common_of(given), pins, given, whole))
+        plan_pools(pools, common_of(given), pins, given, whole)
         return
     from planner.cost.strategies import FULL
     from planner.search.answer import best_plans
-    from planner.search.fault import unusable
     from planner.search.objective import check_known, idle_objectives
     from planner.search.search import Wanted
     from planner.search.settings import check_settings, combinations
@@ -307,7 +308,10 @@ def plan(
         reliability=reliability,
         grid=carbon,
     )
-    for sentence in unusable(batches[0], space, pins.listed):
-        warn(sentence)
+    if pins.listed:
+        from planner.search.fault import unusable
+
+        for sentence in unusable(batches[0], space, pins.listed):
+            warn(sentence)
     write_ranks(document, hosts_to, ranks_to)
-    tell(document, form)
+    tell(document, form, wanted_files)

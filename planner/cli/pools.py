@@ -80,8 +80,9 @@ def _preset(part: str) -> tuple[str, int | None]:
     return name.casefold(), parse_count(count, key="--cluster", maximum=16_777_216, example=example)
 
 
-def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, object], tokens: int | None) -> str:
-    """The whole answer as text, or as JSON. Raises InputError, and NothingFits where no way fits."""
+def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, object], tokens: int | None) -> None:
+    """Find, write and print the whole answer. Raises InputError, and NothingFits where no way fits."""
+    from planner.cli.output import tell
     from planner.cost.strategies import FULL
     from planner.search.mixed import mixed_plans
     from planner.search.settings import check_settings
@@ -95,13 +96,14 @@ def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, obj
     allowed = {name: values for name, values in pins.allowed.items() if values is not None}
     space = Space(pools.devices, training.global_batch, allowed)
     document = mixed_plans(pools, kinds, space, pins.settings, tokens=tokens)
-    if str(given["form"]) == "json":
-        from planner.report.machine import to_json
 
-        return to_json(document)
-    from planner.report.mixed import mixed_text
+    def text() -> str:
+        from planner.report.mixed import mixed_text
 
-    return mixed_text(document)
+        return mixed_text(document)
+
+    files = given["files"]
+    tell(document, str(given["form"]), files if isinstance(files, list) else (), text)
 
 
 def _refuse(common: Common, given: Mapping[str, object]) -> None:

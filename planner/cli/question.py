@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +25,18 @@ class Output(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class PlanOutput(StrEnum):
+    """Forms of output of plans."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    JUNIT = "junit"
 
 
 class Attention(StrEnum):
@@ -122,6 +136,17 @@ GradientFormat = Annotated[
 ]
 Tokens = Annotated[str | None, typer.Option("--tokens", help="Tokens of the whole run (15T): tells steps and days.")]
 Form = Annotated[Output, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
+PlanForm = Annotated[PlanOutput, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Also write a file, in the form of its ending: .html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt. "
+        "May be given several times.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -179,15 +204,13 @@ def ask(
     return questions, cluster, Space(cluster.devices, batches[0], given, assumed)
 
 
-def tell(document: Document, form: Output) -> None:
-    """Print the document."""
-    from planner.cli.output import write
+def tell(document: Document, form: PlanOutput, files: Sequence[Path] = ()) -> None:
+    """Write the document to the files and print it."""
+    from planner.cli.output import tell as tell_anywhere
 
-    if form is Output.JSON:
-        from planner.report.machine import to_json
-
-        write(to_json(document))
-    else:
+    def text() -> str:
         from planner.report.terminal import document_text
 
-        write(document_text(document))
+        return document_text(document)
+
+    tell_anywhere(document, form.value, files, text)

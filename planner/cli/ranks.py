@@ -28,6 +28,8 @@ def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
 
 def write_ranks(document: Document, hosts_to: Path | None, ranks_to: Path | None) -> None:
     """Write the files that are asked for. Raises InputError where one cannot be written."""
+    if hosts_to is None and ranks_to is None:
+        return
     from planner.cli.files import write_file
     from planner.export.ranks import hostfile, rankfile
 

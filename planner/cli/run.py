@@ -110,6 +110,9 @@ def read_asked(text: str) -> Asked:
     from planner.search.comparing import Asked
 
     name, colon, count = text.rpartition(":")
-    if not colon or not count.strip().isdigit():
-        return Asked(read_offer(text))
-    return Asked(read_offer(name), read_number(count, "--on"))
+    counted = bool(colon) and count.strip().isdecimal()
+    nodes = read_number(count, "--on") if counted else None
+    try:
+        return Asked(read_offer(name if counted else text), nodes)
+    except InputError as error:
+        raise (error.elsewhere(error.origin, "--on") if error.key == "--cluster" else error) from None

@@ -104,6 +104,7 @@ def _wiring(cluster: Cluster, cables: Cables) -> Wiring:
     reached = min((level.latency_s for level in cluster.levels if level.through_nic), default=0.0)
     card_latency = 0.0 if cluster.cards is None else min(cluster.cards.latency_s, reached)
     none = np.zeros((0, 2), dtype=np.int64)
+    adding = {level.name for level in cluster.levels if level.in_network}
     return Wiring(
         hosts=tuple(f"node-{number}" for number in range(cluster.nodes)),
         switches=tuple(cables.switches),
@@ -112,7 +113,7 @@ def _wiring(cluster: Cluster, cables: Cables) -> Wiring:
         scale_up_latency_s=np.full(cluster.nodes, inside.latency_s),
         card_latency_s=np.full(cluster.nodes, card_latency),
         switch_latency_s=np.array(cables.latency_s),
-        in_network=np.zeros(len(cables.switches), dtype=np.bool_),
+        in_network=np.array([name.rpartition("-")[0] in adding for name in cables.switches], dtype=np.bool_),
         ends=np.concatenate([none, *cables.ends]),
         card=np.concatenate([none[:, 0], *cables.card]),
         bandwidth_bytes_per_s=np.concatenate([np.zeros(0), *cables.bandwidth_bytes_per_s]),

@@ -18,7 +18,8 @@ _MOST_BRACKETS = 64
 _EXPECTED = "names such as a01 or a[01-16,20]"
 _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 _PARTS = re.compile(r"\[([^][]*)\]")
-_PART = re.compile(r"(?:[^][,]++|\[[^][]*+\])++")
+_INSIDE = "\0"
+"""Stands for a comma in brackets while a list is split at the others."""
 _DIGITS = re.compile(r"([0-9]+)")
 
 Span = tuple[int, int, int]
@@ -40,11 +41,14 @@ def expand(text: str) -> tuple[str, ...]:
 
 def split(text: str) -> list[str]:
     """The parts of a list between commas outside of brackets, stripped. Raises InputError."""
-    left = _PART.sub("", text)
+    left = _PARTS.sub("", text)
     if "[" in left or "]" in left:
         problem = "a bracket is not closed" if text.count("[") > text.count("]") else "brackets do not pair"
         raise _broken(problem, text)
-    parts = (part.strip() for part in _PART.findall(text))
+    if _INSIDE in text:
+        raise _broken("a name holds a control character", text)
+    masked = _PARTS.sub(lambda match: match[0].replace(",", _INSIDE), text)
+    parts = (part.strip().replace(_INSIDE, ",") for part in masked.split(","))
     return [part for part in parts if part]
 
 

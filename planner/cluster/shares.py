@@ -102,6 +102,7 @@ def torus_share(torus: Torus, sizes: Ints, strides: Ints, pattern: Pattern) -> F
         odd = 1 - np.where(length % 2 == 1, 1 / length**2, 0.0)
         middle = np.where(spanned, 4 * links / (length * np.where(spanned, odd, 1.0)), np.inf).min(axis=1)
         ranks = length.prod(axis=1)
-        ring = np.where(spanned.any(axis=1), middle * (ranks - 1) / ranks, ring)
+        crossed = spanned.any(axis=1)
+        ring = np.where(crossed, np.where(crossed, middle, 0.0) * (ranks - 1) / ranks, ring)
     shares: Floats = ring / (2 * len(torus.shape))
     return shares

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PLAIN_WIDTH = 110
+_FOR_A_FILE: ContextVar[bool] = ContextVar("for a file", default=False)
+
+
+def text_for_a_file(text: Callable[[], str]) -> str:
+    """What `text` makes where stdout is no terminal, whatever it is."""
+    before = _FOR_A_FILE.set(True)
+    try:
+        return text()
+    finally:
+        _FOR_A_FILE.reset(before)
 
 
 def console(plain_width: int = _PLAIN_WIDTH) -> Console:
@@ -23,7 +34,7 @@ def console(plain_width: int = _PLAIN_WIDTH) -> Console:
     """
     from rich.console import Console
 
-    if sys.stdout is None or not sys.stdout.isatty():
+    if _FOR_A_FILE.get() or sys.stdout is None or not sys.stdout.isatty():
         return Console(file=StringIO(), width=plain_width, color_system=None, highlight=False)
     here = Console()
     colours = None if "NO_COLOR" in os.environ else here.color_system

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_NAMES = {"shares": "uneven shares", "stages": "uneven stages", "even": "all alike", "only": "one kind"}
+NAMES = {"shares": "uneven shares", "stages": "uneven stages", "even": "all alike", "only": "one kind"}
+"""What the ways are called."""
 _WIDTH = 150
 
 
@@ -29,12 +30,12 @@ def print_mixed(document: MixedDocument, out: Console) -> None:
     """Print the whole answer on a console."""
     # a pipe gets each sentence on one line, a terminal has it wrapped at words
     unwrapped = not out.is_terminal
-    for line in _heading(document):
+    for line in heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
-    _print(out, _ways(document.ways))
+    _print(out, way_columns(document.ways))
     best = document.ways[0]
-    _print(out, _kinds(best.kinds))
+    _print(out, kind_columns(best.kinds))
     form = first_that_fits(out, [lambda: _terms_table(best), lambda: _terms_table(best, short=True)])
     out.print(form or _terms_table(best, short=True, hidden=False))
     for sentence in document.answer.sentences:
@@ -45,7 +46,8 @@ def print_mixed(document: MixedDocument, out: Console) -> None:
         out.print(text, markup=False, soft_wrap=unwrapped)
 
 
-def _heading(document: MixedDocument) -> list[str]:
+def heading(document: MixedDocument) -> list[str]:
+    """What was understood, a line each: a word, then from the eleventh column on what is said of it."""
     model, training, cluster = document.model, document.training, document.cluster
     size = format_parameters(model.parameters)
     if model.active_parameters != model.parameters:
@@ -90,11 +92,11 @@ def _table(columns: Sequence[tuple[str, list[str], bool]]) -> Table:
     return table
 
 
-def _ways(ways: Sequence[WayPart]) -> list[tuple[str, list[str], bool]]:
+def way_columns(ways: Sequence[WayPart]) -> list[tuple[str, list[str], bool]]:
     """The ways, the fastest first."""
     return [
         ("#", [str(number) for number in range(1, len(ways) + 1)], True),
-        ("way", [_NAMES[way.way] for way in ways], False),
+        ("way", [NAMES[way.way] for way in ways], False),
         ("split", [printable(way.split) for way in ways], False),
         ("plan", [_plan(way) for way in ways], False),
         ("step", [format_seconds(way.step_time_s) for way in ways], True),
@@ -111,7 +113,7 @@ def _plan(way: WayPart) -> str:
     return " ".join([*words, f"dp {split.dp}", f"ZeRO {split.zero_stage}"])
 
 
-def _kinds(kinds: Sequence[KindPart]) -> list[tuple[str, list[str], bool]]:
+def kind_columns(kinds: Sequence[KindPart]) -> list[tuple[str, list[str], bool]]:
     """What each kind does in the best way."""
     memory = [
         f"{format_bytes(kind.memory.total_bytes)} of {format_bytes(kind.memory.capacity_bytes)}" for kind in kinds

@@ -26,7 +26,7 @@ _USUAL_LAYOUT = ("order tp-cp-dp-pp", "shard over all", "recompute all layers")
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
     """One column of the plans' table: `rank` says which are left out first (the highest), 0 never."""
 
     heading: str
@@ -38,7 +38,7 @@ class _Column:
 def print_plans(document: Document, out: Console) -> None:
     """The plans as a table as wide as fits, or one line a figure."""
     shown = _thinned(document)
-    full, short = _columns(shown, short=False), _columns(shown, short=True)
+    full, short = columns(shown, short=False), columns(shown, short=True)
     ranks = sorted({column.rank for column in short}, reverse=True)
     forms = [full] + [[column for column in short if column.rank < limit] for limit in (ranks[0] + 1, *ranks[:-1])]
     table = None
@@ -88,7 +88,7 @@ def _words(settings: SettingsPart) -> list[str]:
     ]
 
 
-def _columns(document: Document, *, short: bool) -> list[_Column]:
+def columns(document: Document, *, short: bool = False) -> list[Column]:
     """All columns; in short form with abbreviated words and the device's memory told once."""
     plans, told = document.plans, unit_of(document.model)
     split = [plan.strategy for plan in plans]
@@ -96,48 +96,48 @@ def _columns(document: Document, *, short: bool) -> list[_Column]:
     capacity = plans[0].memory.capacity_bytes / 2**30
     used = [plan.memory.total_bytes / 2**30 for plan in plans]
     memory = (
-        _Column(f"GiB of {capacity:.1f}", [f"{size:.1f}" for size in used])
+        Column(f"GiB of {capacity:.1f}", [f"{size:.1f}" for size in used])
         if short
-        else _Column("memory", [f"{size:.1f}/{capacity:.1f} GiB" for size in used])
+        else Column("memory", [f"{size:.1f}/{capacity:.1f} GiB" for size in used])
     )
     return [
-        _Column("#", [str(number) for number in range(1, len(plans) + 1)]),
+        Column("#", [str(number) for number in range(1, len(plans) + 1)]),
         *_batches(plans),
-        _Column("tp", [str(s.tp) for s in split]),
-        _Column("pp", [str(s.pp) for s in split]),
-        _Column("dp", [str(s.dp) for s in split]),
-        _Column("cp", [str(s.cp) for s in split]),
-        *([_Column("ep", [str(s.ep) for s in split])] if any(s.ep > 1 for s in split) else []),
-        *([_Column("etp", [str(s.etp) for s in split])] if any(s.etp > 1 for s in split) else []),
-        _Column("vpp", [str(s.vpp) for s in split]),
-        _Column("mbs", [str(s.micro_batch) for s in split]),
-        _Column("Z" if short else "ZeRO", [str(s.zero_stage) for s in split]),
-        _Column("rec" if short else "recompute", [modes.get(s.recompute, s.recompute) for s in split], right=False),
-        _Column("SP", ["yes" if s.sequence_parallel else "no" for s in split], right=False),
+        Column("tp", [str(s.tp) for s in split]),
+        Column("pp", [str(s.pp) for s in split]),
+        Column("dp", [str(s.dp) for s in split]),
+        Column("cp", [str(s.cp) for s in split]),
+        *([Column("ep", [str(s.ep) for s in split])] if any(s.ep > 1 for s in split) else []),
+        *([Column("etp", [str(s.etp) for s in split])] if any(s.etp > 1 for s in split) else []),
+        Column("vpp", [str(s.vpp) for s in split]),
+        Column("mbs", [str(s.micro_batch) for s in split]),
+        Column("Z" if short else "ZeRO", [str(s.zero_stage) for s in split]),
+        Column("rec" if short else "recompute", [modes.get(s.recompute, s.recompute) for s in split], right=False),
+        Column("SP", ["yes" if s.sequence_parallel else "no" for s in split], right=False),
         *_differing_settings(plans),
-        _Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
-        _Column(f"{told}s/s", [format_si(per_second(document.model, plan)[0]) for plan in plans], rank=2),
-        _Column("MFU", [f"{plan.mfu:.1%}" for plan in plans], rank=1),
-        _Column("HFU", [f"{plan.hfu:.1%}" for plan in plans], rank=3),
+        Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
+        Column(f"{told}s/s", [format_si(per_second(document.model, plan)[0]) for plan in plans], rank=2),
+        Column("MFU", [f"{plan.mfu:.1%}" for plan in plans], rank=1),
+        Column("HFU", [f"{plan.hfu:.1%}" for plan in plans], rank=3),
         *_objectives(document),
         memory,
     ]
 
 
-def _batches(plans: Sequence[PlanPart]) -> list[_Column]:
+def _batches(plans: Sequence[PlanPart]) -> list[Column]:
     """The global batch, where plans of several were told."""
     batches = [plan.global_batch for plan in plans]
-    return [_Column("batch", [f"{batch:,}" for batch in batches])] if len(set(batches)) > 1 else []
+    return [Column("batch", [f"{batch:,}" for batch in batches])] if len(set(batches)) > 1 else []
 
 
-def _differing_settings(plans: Sequence[PlanPart]) -> list[_Column]:
+def _differing_settings(plans: Sequence[PlanPart]) -> list[Column]:
     """Of every plan the settings in which plans differ."""
     words = [_words(plan.settings) for plan in plans]
     differ = [i for i, column in enumerate(zip(*words, strict=True)) if len(set(column)) > 1]
-    return [_Column("settings", [", ".join(row[i] for i in differ) for row in words], right=False)] if differ else []
+    return [Column("settings", [", ".join(row[i] for i in differ) for row in words], right=False)] if differ else []
 
 
-def _objectives(document: Document) -> list[_Column]:
+def _objectives(document: Document) -> list[Column]:
     """What the plans are ordered by, where no other column tells it."""
     plans, wanted, model = document.plans, document.search.objectives, document.model
     critical = document.search.critical_batch_tokens or 0.0
@@ -158,10 +158,10 @@ def _objectives(document: Document) -> list[_Column]:
             [f"{(plan.energy_j_per_step or 0) / n:.3g}" for plan, n in zip(plans, worth, strict=True)],
         ),
     }
-    return [_Column(*told[name]) for name in wanted if name in told]
+    return [Column(*told[name]) for name in wanted if name in told]
 
 
-def _plans_table(columns: Sequence[_Column]) -> Table:
+def _plans_table(columns: Sequence[Column]) -> Table:
     """The plans, best first, one a row."""
     table = plain_table()
     for column in columns:
@@ -171,7 +171,7 @@ def _plans_table(columns: Sequence[_Column]) -> Table:
     return table
 
 
-def _record(columns: Sequence[_Column], number: int) -> list[str]:
+def _record(columns: Sequence[Column], number: int) -> list[str]:
     """One plan, one line a figure."""
     widest = max(len(column.heading) for column in columns)
     lines = [f"  {column.heading:{widest}}  {column.cells[number]}" for column in columns[1:]]

@@ -19,6 +19,9 @@ _NAMES = {
     "pause_s": "pause of a checkpoint",
 }
 
+_MAIN = ("device_mtbf_s", "node_mtbf_s", "write_bytes_per_s")
+_CLUSTER_FILE = "the cluster's file"
+
 
 def failures_text(part: ReliabilityPart, model: ModelPart) -> list[str]:
     """How often the job stops, what checkpoints take, what is left, and where the figures are from."""
@@ -38,7 +41,7 @@ def failures_text(part: ReliabilityPart, model: ModelPart) -> list[str]:
         f"{format_duration(saved.interval_s)} ({steps}) stops training for {pause}{behind}; "
         f"goodput {part.goodput_share:.1%} = {goodput} {unit_of(model)}s/s (lost: {lost}); "
         f"{_spare_nodes(spares.nodes, spares.recommended)}.",
-        f"Assumed: {_assumed(part.assumed)}.",
+        f"Assumed: {_assumed(part.assumed)}; --format json tells all with their sources.",
     ]
 
 
@@ -48,10 +51,11 @@ def _spare_nodes(nodes: int, recommended: int) -> str:
 
 
 def _assumed(figures: list[AssumedPart]) -> str:
-    """The figures, those of one source together."""
-    by_source: dict[str, list[str]] = {}
+    """The figures that decide most, and those that were told, with where; the document has all."""
+    told = []
     for one in figures:
-        if one.value:
+        own = one.source.startswith("--") or one.source == _CLUSTER_FILE
+        if one.value and (own or one.name in _MAIN):
             amount = format_si(one.value, "B/s") if one.name.endswith("bytes_per_s") else format_duration(one.value)
-            by_source.setdefault(one.source, []).append(f"{_NAMES[one.name]} {amount}")
-    return "; ".join(f"{', '.join(told)} ({source})" for source, told in by_source.items())
+            told.append(f"{_NAMES[one.name]} {amount}" + (f" ({one.source})" if own else ""))
+    return ", ".join(told)

@@ -42,30 +42,38 @@ def print_document(document: Document, out: Console) -> None:
     """Print the whole answer on a console."""
     # a pipe gets each sentence on one line, a terminal has it wrapped at words
     unwrapped = not out.is_terminal
-    for line in _heading(document):
+    for line in heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
     print_plans(document, out)
     _print_best(document.plans[0], out)
-    out.print(f"Bottleneck: {document.plans[0].bottleneck}", markup=False, soft_wrap=unwrapped)
+    for sentence in sentences(document):
+        out.print(sentence, markup=False, soft_wrap=unwrapped)
+
+
+def sentences(document: Document) -> list[str]:
+    """What is said below the tables, a line each."""
+    told = [f"Bottleneck: {document.plans[0].bottleneck}"]
     if document.placement is not None:
-        out.print(_placement_text(document), markup=False, soft_wrap=unwrapped)
+        told.append(_placement_text(document))
     if document.run is not None:
         run = document.run
         count = f"{format_si(in_units(document.model, run.tokens))} {unit_of(document.model)}s"
         text = f"{count}: {run.steps:,} steps, {run.days:,.1f} days"
-        text += "." if run.days_with_failures is None else f", {run.days_with_failures:,.1f} with failures."
-        out.print(text, markup=False, soft_wrap=unwrapped)
+        told.append(
+            text + ("." if run.days_with_failures is None else f", {run.days_with_failures:,.1f} with failures.")
+        )
     for one in document.techniques:
         text = f"Technique: {one.name}: {'; '.join(one.changes)}. Accuracy: {one.accuracy}, not modelled."
-        out.print(printable(text), markup=False, soft_wrap=unwrapped)
+        told.append(printable(text))
     energy = power_text(document)
     if energy is not None:
-        out.print(printable(energy), markup=False, soft_wrap=unwrapped)
-    for sentence in failures_text(document.reliability, document.model) if document.reliability else ():
-        out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
+        told.append(printable(energy))
+    if document.reliability is not None:
+        told += [printable(sentence) for sentence in failures_text(document.reliability, document.model)]
     if document.uncertainty is not None:
-        out.print(_uncertainty_text(document.uncertainty), markup=False, soft_wrap=unwrapped)
+        told.append(_uncertainty_text(document.uncertainty))
+    return told
 
 
 def _placement_text(document: Document) -> str:
@@ -117,7 +125,8 @@ def _split(strategy: StrategyPart) -> str:
     return " ".join([*words, f"mbs {strategy.micro_batch}"])
 
 
-def _heading(document: Document) -> list[str]:
+def heading(document: Document) -> list[str]:
+    """What was understood, a line each: a word, then from the eleventh column on what is said of it."""
     model, cluster, training, search = document.model, document.cluster, document.training, document.search
     size = format_parameters(model.parameters)
     if model.active_parameters != model.parameters:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from planner.cluster.cluster import Cluster
-from planner.cluster.grids import Grid
 from planner.cluster.reliability import Reliability
 from planner.cost.ranks import ORDERS
-from planner.cost.techniques import techniques
+from planner.cost.trained import PLAIN
 from planner.cost.training import Training
 from planner.search.document import (
     SCHEMA_VERSION,
@@ -24,11 +24,15 @@ from planner.search.document import (
     TechniquePart,
     WithoutPart,
 )
+from planner.search.orders import ordered_search
 from planner.search.parts import model_part, plan_parts, training_part
 from planner.search.power import carbon_part, power_part
-from planner.search.search import Found, Wanted, search
+from planner.search.search import Found, Wanted
 from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space
+
+if TYPE_CHECKING:
+    from planner.cluster.grids import Grid
 
 
 def best_plans(
@@ -92,9 +96,9 @@ def scored_plan(
 def find(
     questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, layouts: Sequence[str] = ORDERS
 ) -> Found:
-    """The search; on an irregular cluster with its ranks placed, their dimensions in one of `layouts`."""
+    """The search, the dimensions on ranks in one of `layouts`; on an irregular cluster with its ranks placed."""
     if cluster.wiring is None:
-        return search(questions, space, wanted)
+        return ordered_search(questions, space, wanted, layouts)
     from planner.search.placement import placed_search
 
     return placed_search(questions, space, wanted, layouts)
@@ -142,10 +146,7 @@ def document_of(
         run=run,
         placement=_placement(cluster, found),
         reliability=failures,
-        techniques=[
-            TechniquePart(name=one.name, changes=list(one.changes), accuracy="unknown")
-            for one in techniques(training)
-        ],
+        techniques=_techniques(training),
         power=power_part(training, parts[0], run),
         carbon=carbon_part(grid, parts[0], run),
         uncertainty=None,
@@ -179,6 +180,20 @@ def _without_slow(cluster: Cluster, found: Found, space: Space, wanted: Wanted) 
     best = placed_search(questions, fewer, dataclasses.replace(wanted, top=1), [found.questions[0].order])
     step = first_step_time_s(best) if best.tally.feasible else None
     return WithoutPart(hosts=list(hosts), step_time_s=step)
+
+
+def _techniques(training: Training) -> list[TechniquePart]:
+    """The ways to train for less that the question takes, narrow formats among them."""
+    if training.techniques == PLAIN and training.precision in _WIDE:
+        return []
+    from planner.cost.techniques import techniques
+
+    return [
+        TechniquePart(name=one.name, changes=list(one.changes), accuracy="unknown") for one in techniques(training)
+    ]
+
+
+_WIDE = ("fp64", "fp32", "tf32", "fp16", "bf16")
 
 
 def _failures(training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability) -> ReliabilityPart:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from planner.cluster.routed import RoutedNetwork
 from planner.cost.ranks import ORDERS
-from planner.cost.step import score
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
+from planner.search.orders import better, first_plan, seconds
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
 
@@ -52,13 +52,13 @@ def placed_search(
         return found
     near = by_nearness(network)
     if (near != network.order).any():
-        found = _better(found, search(_placed(questions, near), space, wanted))
-    training, plan = _first(found)
+        found = better(found, search(_placed(questions, near), space, wanted))
+    training, plan = first_plan(found)
     order, layout = _refined(training, plan, layouts)
     if layout == training.order and (order == _network(training).order).all():
         return found
     moved = [replace(one, order=layout) for one in _placed(questions, order)]
-    return _better(found, search(moved, space, wanted))
+    return better(found, search(moved, space, wanted))
 
 
 def placement(found: Found) -> Placement | None:
@@ -66,9 +66,9 @@ def placement(found: Found) -> Placement | None:
     network = _routed(found)
     if network is None:
         return None
-    training, plan = _first(found)
+    training, plan = first_plan(found)
     listed = replace(training, network=network.placed(np.arange(len(network.order))))
-    return Placement(network.order, _seconds(listed, plan))
+    return Placement(network.order, seconds(listed, plan))
 
 
 def by_nearness(network: RoutedNetwork) -> Ints:
@@ -92,18 +92,18 @@ def in_blocks(network: RoutedNetwork, block: int) -> Ints:
 def _refined(training: Training, plan: Strategies, layouts: Sequence[str]) -> tuple[Ints, str]:
     """The order of hosts and of dimensions in which the plan's step is shortest, of those that are tried."""
     network = _network(training)
-    best, layout, least = network.order, training.order, _seconds(training, plan)
+    best, layout, least = network.order, training.order, seconds(training, plan)
     hosts = len(best)
     blocks = [block for block in range(2, hosts // 2 + 1) if hosts % block == 0]
     orders = [best, *(in_blocks(network, block) for block in blocks)]
     for order, dimensions in _distinct(orders, (layout, *layouts)):
-        seconds = _seconds(replace(training, network=network.placed(order), order=dimensions), plan)
-        if seconds < least * (1 - 1e-9):
-            best, layout, least = order, dimensions, seconds
+        here = seconds(replace(training, network=network.placed(order), order=dimensions), plan)
+        if here < least * (1 - 1e-9):
+            best, layout, least = order, dimensions, here
     for order in _exchanges(network, best):
-        seconds = _seconds(replace(training, network=network.placed(order), order=layout), plan)
-        if seconds < least * (1 - 1e-9):
-            best, least = order, seconds
+        here = seconds(replace(training, network=network.placed(order), order=layout), plan)
+        if here < least * (1 - 1e-9):
+            best, least = order, here
     return best, layout
 
 
@@ -132,30 +132,16 @@ def _exchanges(network: RoutedNetwork, order: Ints) -> Iterator[Ints]:
         yield moved
 
 
-def _seconds(training: Training, plan: Strategies) -> float:
-    return float(score(training, plan).step_time_s[0])
-
-
 def first_step_time_s(found: Found) -> float:
     """Seconds of the best plan's step."""
-    return _seconds(*_first(found))
-
-
-def _better(one: Found, other: Found) -> Found:
-    """The one whose first plan is the better by the first objective; the first of equal ones."""
-    return other if other.figures[0, 0] < one.figures[0, 0] else one
-
-
-def _first(found: Found) -> tuple[Training, Strategies]:
-    """The best plan and its question."""
-    return found.questions[int(found.question[0])], found.best.take(np.zeros(1, dtype=np.int64))
+    return seconds(*first_plan(found))
 
 
 def _routed(found: Found) -> RoutedNetwork | None:
     network = found.questions[0].network
     if not isinstance(network, RoutedNetwork):
         return None
-    return _network(_first(found)[0]) if len(found.best) else network
+    return _network(first_plan(found)[0]) if len(found.best) else network
 
 
 def _network(training: Training) -> RoutedNetwork:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from planner.cluster.grids import Grid
+from typing import TYPE_CHECKING
+
 from planner.cost.training import Training
 from planner.errors import InputError
 from planner.search.document import PlanPart, RunPart
 from planner.search.site_document import AssumedPart, CarbonPart, PowerPart
+
+if TYPE_CHECKING:
+    from planner.cluster.grids import Grid
 
 J_PER_KWH = 3.6e6
 _DAY_S = 86_400

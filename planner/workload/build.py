@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from planner.workload.lower import build_network
-from planner.workload.network import NetworkSpec
+from typing import TYPE_CHECKING
+
 from planner.workload.operators import (
     AttentionCore,
     ExpertLinear,
@@ -17,12 +17,17 @@ from planner.workload.operators import (
 )
 from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec
 
+if TYPE_CHECKING:
+    from planner.workload.network import NetworkSpec
+
 _B16 = 2  # bytes of a 16-bit activation
 
 
 def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
     """The operators of `spec` for one sequence length (the description's own where None, and of an image)."""
-    if isinstance(spec, NetworkSpec):
+    if not isinstance(spec, ModelSpec):
+        from planner.workload.lower import build_network
+
         return build_network(spec)
     return Workload(
         name=spec.name,

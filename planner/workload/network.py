@@ -193,11 +193,6 @@ class NetworkSpec:
     origin: str
 
 
-def is_network(raw: Mapping[str, object]) -> bool:
-    """Whether a file's keys are those of a list of operators: a transformer's `layers` is a number."""
-    return any(key in raw for key in ("input", "stem")) or isinstance(raw.get("layers"), list)
-
-
 def parse_network(text: str, file_format: Format, origin: str) -> NetworkSpec:
     """Read one list of operators. Raises InputError naming origin, key and what was expected."""
     return network_of(parse(text, file_format, origin), origin)

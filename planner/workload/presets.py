@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from planner.decode import Format, parse
 from planner.errors import InputError, unknown_name
-from planner.workload.network import NetworkSpec, is_network, network_of
-from planner.workload.spec import ModelSpec, spec_of
+from planner.workload.spec import ModelSpec, is_network, spec_of
+
+if TYPE_CHECKING:
+    from planner.workload.network import NetworkSpec
 
 _FOLDER = files("planner.workload") / "models"
 
@@ -30,7 +33,7 @@ def preset(name: str) -> ModelSpec | NetworkSpec:
 def transformer_preset(name: str) -> ModelSpec:
     """The named preset where it is a transformer. Raises InputError for any other."""
     spec = preset(name)
-    if isinstance(spec, NetworkSpec):
+    if not isinstance(spec, ModelSpec):
         raise InputError("is no transformer", key="MODEL", value=name, expected="a preset with layers of attention")
     return spec
 
@@ -40,4 +43,8 @@ def read_spec(text: str, file_format: Format, origin: str) -> ModelSpec | Networ
     expected.
     """
     raw = parse(text, file_format, origin)
-    return network_of(raw, origin) if is_network(raw) else spec_of(raw, origin)
+    if not is_network(raw):
+        return spec_of(raw, origin)
+    from planner.workload.network import network_of
+
+    return network_of(raw, origin)

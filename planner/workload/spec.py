@@ -194,3 +194,8 @@ def checked(spec: ModelSpec, origin: str, names: Mapping[str, str] | None = None
     if spec.architecture == "encoder-decoder" and not spec.decoder_layers:
         raise wrong("decoder_layers", spec.decoder_layers, "at least 1 for an encoder-decoder")
     return spec
+
+
+def is_network(raw: Mapping[str, object]) -> bool:
+    """Whether a file's keys are those of a list of operators: a transformer's `layers` is a number."""
+    return any(key in raw for key in ("input", "stem")) or isinstance(raw.get("layers"), list)

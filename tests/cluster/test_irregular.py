@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import networkx as nx
 import numpy as np
 import pytest
@@ -70,6 +71,15 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
                 stride,
                 pattern,
             )
+
+
+def test_switches_that_add_still_do_where_a_cluster_is_written_out() -> None:
+    spec = database.cluster_spec("dgx-a100")
+    adding = tuple(msgspec.structs.replace(level, in_network=True) for level in spec.fabric)
+    one = (FaultSpec(part="node-0:0", rate=1.0),)
+    for fabric, expected in ((adding, True), (spec.fabric, False)):
+        cluster = resolve_cluster(msgspec.structs.replace(spec, fabric=fabric), "a", nodes=32, faults=one)
+        assert cluster.levels[-1].in_network is expected
 
 
 @st.composite

@@ -20,7 +20,7 @@ from planner.cluster.importers.found import (
 from planner.errors import InputError
 
 _LOOKS = re.compile(r"^[ \t]*(?:SwitchName|BlockName|NodeName)[ \t]*=", re.IGNORECASE | re.MULTILINE)
-_PAIR = re.compile(r"(?<!\w)([A-Za-z]\w*+)=(\S*)")
+_PAIR = re.compile(r"(?<!\w)([A-Za-z]\w*)=(\S*)")
 _GPU = re.compile(r"(?:^|,)gpu(?::([A-Za-z][\w.-]*))?(?:[:=]([0-9]{1,4}))?(?:\([^)]*\))?(?=,|$)", re.IGNORECASE)
 _LONGEST = 1000
 _MIG = re.compile(r"_?[0-9]g\.[0-9]+gb", re.IGNORECASE)

@@ -1,0 +1,58 @@
+"""CSV and JSON Lines: one line for each record, the same keys in the same order in every one."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+
+import msgspec
+
+from planner.report.terminal import printable
+from planner.report.told import Report, Value
+
+_FORMULA = ("=", "+", "-", "@")
+"""What spreadsheets take for the beginning of a formula."""
+_WHOLE = 1e15
+"""Floats below this that are whole are written as whole numbers."""
+
+
+def to_jsonl(report: Report) -> str:
+    """One JSON object a line, flat; null where a figure is not known."""
+    lines = [msgspec.json.encode({key: _plain(value) for key, value in one.items()}) for one in report.records]
+    return "".join(f"{line.decode()}\n" for line in lines)
+
+
+def to_csv(report: Report) -> str:
+    """A line of keys, then one a record (RFC 4180, but for line feeds): an empty field where a figure is not known.
+
+    Words that a spreadsheet would take for a formula get an apostrophe in front.
+    """
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    keys = list(report.records[0]) if report.records else []
+    writer.writerow(keys)
+    for record in report.records:
+        writer.writerow([_field(record[key]) for key in keys])
+    return out.getvalue()
+
+
+def _plain(value: Value) -> Value:
+    """The value without control characters."""
+    if isinstance(value, str):
+        return printable(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return [printable(one) for one in value]
+
+
+def _field(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < _WHOLE else repr(value)
+    if isinstance(value, int):
+        return str(value)
+    text = printable(value if isinstance(value, str) else " ".join(value))
+    return f"'{text}" if text.startswith(_FORMULA) else text

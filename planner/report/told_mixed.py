@@ -1,0 +1,56 @@
+"""The mixed document as a report: one record a way to use two kinds of accelerators."""
+
+from __future__ import annotations
+
+from planner.report.mixed import NAMES, heading, kind_columns, way_columns
+from planner.report.told import Case, Report, Table, Value
+from planner.report.told_plan import facts, fields, memory_bars, step_bars, step_table
+from planner.search.mixed_document import MixedDocument, WayPart
+from planner.units import format_si
+
+
+def mixed_report(document: MixedDocument) -> Report:
+    """The whole answer of `plan` for two kinds of nodes."""
+    ways, best = document.ways, document.ways[0]
+    title = f"{document.model.title} on {document.cluster.title}"
+    head: dict[str, Value] = {
+        "model": document.model.name, "cluster": document.cluster.name, "devices": document.cluster.devices,
+    }  # fmt: skip
+    told = [
+        f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days." for run in [document.run] if run
+    ]
+    named = [(NAMES[way.way], way) for way in ways]
+    return Report(
+        command="plan",
+        title=title,
+        facts=facts(heading(document)),
+        records=[{"rank": n, **head, **_record(way)} for n, way in enumerate(ways, 1)],
+        tables=[
+            _table("Ways, the fastest first", way_columns(ways)),
+            _table("What each kind does in the best way", kind_columns(best.kinds)),
+            step_table("Step of the best way", best.terms, best.hidden, best.step_time_s),
+        ],
+        charts=[
+            step_bars("Where the step goes", [(name, way.terms) for name, way in named]),
+            memory_bars("Fullest device of each kind, best way", [(kind.pool, kind.memory) for kind in best.kinds]),
+        ],
+        sentences=[*document.answer.sentences, *told],
+        cases=[Case(title, f"{name} fits: {way.split}", way.step_time_s) for name, way in named]
+        + [Case(title, name, skipped="nothing fits") for name in document.left_out],
+    )
+
+
+def _record(way: WayPart) -> dict[str, Value]:
+    """One way, flat; what differs by kind is in JSON."""
+    record: dict[str, Value] = {"way": way.way, "split": way.split, "pools": [one.pool for one in way.kinds]}
+    record |= {**fields(way.settings), "step_time_s": way.step_time_s}
+    record |= {f"term_{name}_s": seconds for name, seconds in way.terms.items()}
+    record |= {f"hidden_{name}_s": seconds for name, seconds in way.hidden.items()}
+    simple = ("tokens_per_s", "tokens_per_s_per_device", "mfu")
+    return record | {name: getattr(way, name) for name in simple}
+
+
+def _table(title: str, columns: list[tuple[str, list[str], bool]]) -> Table:
+    words = frozenset(number for number, (_, _, right) in enumerate(columns) if not right)
+    rows = list(zip(*(cells for _, cells, _ in columns), strict=True))
+    return Table(title, [name for name, _, _ in columns], rows, words)

@@ -1,0 +1,178 @@
+"""The plan document as a report: one record a plan, its step and memory as bars, a front as a scatter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from planner.cost.memory import KINDS
+from planner.report.plans import columns
+from planner.report.terminal import TERM_NAMES, heading, sentences
+from planner.report.told import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
+from planner.search.document import Document, MemoryPart, PlanPart, StrategyPart
+from planner.units import format_bytes, format_seconds, format_si
+
+_SHOWN = 12
+"""Plans that are drawn as bars; all are in the table."""
+
+
+def plan_report(document: Document) -> Report:
+    """The whole answer of `plan` and `estimate`."""
+    plans, model, cluster = document.plans, document.model, document.cluster
+    title = f"{model.title} on {cluster.title}"
+    head: dict[str, Value] = {"model": model.name, "cluster": cluster.name, "accelerator": cluster.accelerator}
+    head |= {"nodes": cluster.nodes, "devices": cluster.devices}
+    told = columns(document)
+    words = frozenset(number for number, one in enumerate(told) if not one.right)
+    rows = list(zip(*(one.cells for one in told), strict=True))
+    return Report(
+        command="plan",
+        title=title,
+        facts=facts(heading(document)),
+        records=[{"rank": n, **head, **plan_record(one)} for n, one in enumerate(plans, 1)],
+        tables=[
+            Table("Plans, the best first", [one.heading for one in told], rows, words),
+            step_table("Step of the best plan", plans[0].terms, plans[0].hidden, plans[0].step_time_s),
+            memory_table("Fullest device of the best plan", plans[0].memory),
+        ],
+        charts=[
+            step_bars("Where the step goes", [(name, one.terms) for name, one in _named(plans)]),
+            memory_bars("Memory of the fullest device", [(name, one.memory) for name, one in _named(plans)]),
+            *([_front(document.search.objectives, plans, model.seq_length)] if len(plans) > 1 else []),
+        ],
+        sentences=sentences(document),
+        cases=[
+            Case(title, f"plan {n} fits: {words_of(one.strategy)}", one.step_time_s) for n, one in enumerate(plans, 1)
+        ],
+    )
+
+
+def facts(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of the lines of a heading: a word, and from the eleventh column on what is said of it."""
+    return [(line[:10].strip(), line[10:].strip()) for line in lines]
+
+
+def plan_record(plan: PlanPart) -> dict[str, Value]:
+    """One plan, flat: its split and settings by their names, `term_NAME_s` that add up to `step_time_s`,
+    `hidden_NAME_s`, `memory_KIND_bytes`.
+    """
+    record: dict[str, Value] = {**fields(plan.strategy), **fields(plan.settings)}
+    record |= {"global_batch": plan.global_batch, "step_time_s": plan.step_time_s}
+    record |= {f"term_{name}_s": seconds for name, seconds in plan.terms.items()}
+    record |= {f"hidden_{name}_s": seconds for name, seconds in plan.hidden.items()}
+    simple = ("tokens_per_s", "tokens_per_s_per_device", "samples_per_s", "samples_per_s_per_device", "mfu", "hfu")
+    record |= {name: getattr(plan, name) for name in (*simple, "cost_usd_per_step", "energy_j_per_step")}
+    record |= {f"memory_{name}": size for name, size in fields(plan.memory).items()}
+    return record | {"bottleneck": plan.bottleneck}
+
+
+def fields(part: msgspec.Struct) -> dict[str, Value]:
+    """The fields of a part that has no parts in it."""
+    return {name: getattr(part, name) for name in part.__struct_fields__}
+
+
+def words_of(strategy: StrategyPart) -> str:
+    """A split in a few words: the degrees above one."""
+    degrees = {name: getattr(strategy, name) for name in ("tp", "pp", "dp", "cp", "ep", "vpp")}
+    told = [f"{name} {degree}" for name, degree in degrees.items() if degree > 1 or name == "tp"]
+    told += [f"mbs {strategy.micro_batch}", f"ZeRO {strategy.zero_stage}"]
+    return " ".join([*told, *([f"recompute {strategy.recompute}"] if strategy.recompute != "none" else [])])
+
+
+def step_bars(title: str, bars: Sequence[tuple[str, Mapping[str, float]]]) -> Bars:
+    """Steps side by side, one bar each: (label, seconds by term)."""
+    drawn = []
+    for label, terms in bars:
+        whole = sum(terms.values())
+        pieces = [
+            Piece(name_of(name), seconds, f"{name_of(name)}: {format_seconds(seconds)}, {seconds / whole:.1%}")
+            for name, seconds in terms.items()
+            if seconds
+        ]
+        drawn.append(Bar(label, format_seconds(whole), pieces))
+    return Bars(title, drawn)
+
+
+def memory_bars(title: str, bars: Sequence[tuple[str, MemoryPart]]) -> Bars:
+    """What fullest devices hold, one bar each, with their capacity as a line."""
+    drawn = []
+    for label, memory in bars:
+        sizes = {kind: float(getattr(memory, f"{kind}_bytes")) for kind in KINDS}
+        pieces = [
+            Piece(kind, size, f"{kind}: {format_bytes(size)}, {size / memory.capacity_bytes:.1%} of the device")
+            for kind, size in sizes.items()
+            if size
+        ]
+        drawn.append(Bar(label, f"{memory.total_bytes / memory.capacity_bytes:.1%}", pieces, memory.capacity_bytes))
+    return Bars(title, drawn)
+
+
+def step_table(title: str, terms: Mapping[str, float], hidden: Mapping[str, float], whole: float) -> Table:
+    """Where a step goes; what runs beside other work is told as hidden."""
+    rows = [
+        (name_of(name), format_seconds(seconds), f"{seconds / whole:.1%}", _or_empty(hidden.get(name, 0.0)))
+        for name, seconds in terms.items()
+        if seconds or hidden.get(name)
+    ]
+    rows.append(("total", format_seconds(whole), "", ""))
+    return Table(title, ("term", "time", "share", "hidden"), rows)
+
+
+def memory_table(title: str, memory: MemoryPart) -> Table:
+    """What a device holds."""
+    sizes = {kind: float(getattr(memory, f"{kind}_bytes")) for kind in KINDS}
+    sizes |= {"total": memory.total_bytes, "capacity": memory.capacity_bytes}
+    rows = [(kind, format_bytes(size), f"{size / memory.capacity_bytes:.1%}") for kind, size in sizes.items() if size]
+    return Table(title, ("kind", "memory", "share"), rows)
+
+
+def name_of(term: str) -> str:
+    """A term of the step as people read it."""
+    return TERM_NAMES.get(term, term)
+
+
+def _or_empty(seconds: float) -> str:
+    return format_seconds(seconds) if seconds else ""
+
+
+def _named(plans: Sequence[PlanPart]) -> list[tuple[str, PlanPart]]:
+    """The first plans with what they are called beside their bars."""
+    return [(f"{n}: {words_of(one.strategy)}", one) for n, one in enumerate(plans[:_SHOWN], 1)]
+
+
+def _front(objectives: Sequence[str], plans: Sequence[PlanPart], seq_length: int) -> Scatter:
+    """Plans by the two objectives of a front; by memory and step time where there is one objective only."""
+    x_name, y_name = objectives[:2] if len(objectives) > 1 else ("memory", "step-time")
+    x = [_figure(x_name, plan, seq_length) for plan in plans]
+    y = [_figure(y_name, plan, seq_length) for plan in plans]
+    points = [
+        Point(a[0], b[0], f"{n}: {words_of(plan.strategy)}: {a[1]}, {b[1]}", n == 1)
+        for n, (plan, a, b) in enumerate(zip(plans, x, y, strict=True), 1)
+    ]
+    title = "Pareto front" if len(objectives) > 1 else "Plans by memory and step time"
+    ends = [(min(told)[1], max(told)[1]) for told in (x, y)]
+    return Scatter(title, _axis(x_name), _axis(y_name), ends[0], ends[1], points)
+
+
+def _axis(name: str) -> str:
+    return name.replace("-", " ")
+
+
+def _figure(name: str, plan: PlanPart, seq_length: int) -> tuple[float, str]:
+    """An objective's figure of a plan, and how it is said."""
+    memory, tokens = plan.memory, plan.global_batch * seq_length
+    if name == "tokens-per-s-per-device":
+        return plan.tokens_per_s_per_device, f"{format_si(plan.tokens_per_s_per_device)} tokens/s/device"
+    if name == "cost":
+        usd = 1e6 * (plan.cost_usd_per_step or 0.0) / tokens
+        return usd, f"{usd:.3g} USD/M tokens"
+    if name == "energy":
+        joules = (plan.energy_j_per_step or 0.0) / tokens
+        return joules, f"{joules:.3g} J/token"
+    if name == "memory-headroom":
+        left = memory.capacity_bytes - memory.total_bytes
+        return left, f"{format_bytes(left)} free"
+    if name == "memory":
+        return memory.total_bytes, format_bytes(memory.total_bytes)
+    return plan.step_time_s, format_seconds(plan.step_time_s)

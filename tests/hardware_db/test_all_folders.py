@@ -1,0 +1,58 @@
+"""Every numeric field of the whole data base has a source that its file names, whatever folder it is in."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from planner.cluster import database
+
+FILES = sorted(database.database_path().rglob("*.toml"))
+COUNTS = {
+    "nodes",
+    "max_nodes",
+    "devices",
+    "count",
+    "dims",
+    "shape",
+    "wrap_multiple",
+    "switch_devices",
+    "bridges",
+    "year",
+}
+"""Whole numbers that say what a thing is made of, not what it was measured or rated at."""
+CHOICES = {"oversubscription", "unfitted", "reference_power_w", "spread", "tokens", "value"}
+
+
+def figures(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Every number and every sourced figure below `value`."""
+    if isinstance(value, dict):
+        if "value" in value and "source" in value:
+            yield path, value
+            return
+        for key, one in value.items():
+            yield from figures(one, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from figures(one, f"{path}[{number}]")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, value
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(Path(file).relative_to(database.database_path())))
+def test_every_figure_has_a_source(file: Path) -> None:
+    told = tomllib.loads(file.read_text("utf-8"))
+    sources = told.get("sources", {})
+    if file.parent.name == "collectives":  # one table of one tuner: its sources are the whole file's
+        assert sources and all(one["title"] for one in sources.values())
+        return
+    for path, figure in figures({key: value for key, value in told.items() if key != "sources"}):
+        names = {part.partition("[")[0] for part in path.split(".")}
+        if isinstance(figure, dict):
+            assert figure["source"] in sources, f"{path}: no source is called {figure['source']}"
+            assert sources[figure["source"]]["title"]
+        else:
+            assert names & (COUNTS | CHOICES), f"{path} = {figure} names no source"

@@ -1,0 +1,43 @@
+"""Files of plans beyond one stored plan: text in Markdown, clusters of two kinds, commands that have fewer forms."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from planner.report.markdown import escaped
+from tests.cli.run import call
+from tests.report.test_formats import Page
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a|b", "a\\|b"),
+        ("`a` *b* _c_ d_e", "\\`a\\` \\*b\\* \\_c\\_ d_e"),
+        ("a\nb\x1b[1m", "a b \\[1m"),
+        ("<b>&amp;", "&lt;b&gt;&amp;amp;"),
+        ("www.a.b", "www\\.a.b"),
+    ],
+)
+def test_markdown_is_text(text: str, told: str) -> None:
+    assert escaped(text) == told
+
+
+def test_two_kinds_have_files_too(tmp_path: Path) -> None:
+    file, table = tmp_path / "ways.html", tmp_path / "ways.csv"
+    cluster = ("-c", "dgx-h100:2+dgx-a100:2", "-b", "128", "--tp", "2", "--cp", "1", "--pp", "1,2")
+    done = call("plan", "llama-3-8b", *cluster, "-o", str(file), "-o", str(table), "-f", "json")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [row["way"] for row in rows] == [way["way"] for way in json.loads(done.stdout)["ways"]]
+    assert not Page(file.read_text()).open
+
+
+@pytest.mark.parametrize("command", [("topology", "dgx-h100"), ("compare", "llama-3-8b", "--on", "dgx-h100:1")])
+def test_a_form_that_a_command_does_not_have_is_refused(command: tuple[str, ...]) -> None:
+    done = call("planner", *command, "--format", "csv")
+    assert done.returncode == 2
+    assert done.stdout == ""

@@ -1,0 +1,51 @@
+"""The order of the dimensions on ranks: the usual one, or the one that suits the best plan better."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from planner.cluster.cluster import Cluster
+from planner.cost.ranks import ORDERS
+from planner.search.orders import TP_INNERMOST, ordered_search
+from planner.search.search import Wanted, search
+from planner.search.space import Space
+from planner.workload.operators import Workload
+from tests.examples import clusters, lab, question, tiny, workloads
+
+ONE = Wanted(top=1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(workloads(), clusters())
+def test_the_answer_lies_between_the_usual_order_and_the_best_of_all(workload: Workload, cluster: Cluster) -> None:
+    asked = question(workload, cluster)
+    space = Space(cluster.devices, asked.global_batch, {"vpp": (1,)})
+    usual, found = search(asked, space, ONE), ordered_search([asked], space, ONE, ORDERS)
+    if not usual.tally.feasible:
+        assert not found.tally.feasible
+        return
+    every = search([replace(asked, order=order) for order in TP_INNERMOST], space, ONE)
+    assert every.figures[0, 0] <= found.figures[0, 0] <= usual.figures[0, 0]
+
+
+def test_where_stages_are_far_apart_another_order_is_taken() -> None:
+    # narrow cables up: what crosses them most is laid inside
+    cluster = lab(nodes=4, nic=10, oversubscription=8)
+    asked = question(tiny(seq_length=4096), cluster, batch=64)
+    pins = {"tp": (1,), "pp": (4,), "dp": (4,), "cp": (1,), "zero_stage": (2,), "vpp": (1,), "micro_batch": (16,)}
+    space = Space(16, 64, pins)
+    found = ordered_search([asked], space, ONE, ORDERS)
+    every = search([replace(asked, order=order) for order in TP_INNERMOST], space, ONE)
+    assert found.figures[0, 0] == pytest.approx(every.figures[0, 0])
+    assert found.figures[0, 0] < 0.5 * search(asked, space, ONE).figures[0, 0]
+    assert found.questions[0].order == "tp-cp-pp-dp"
+
+
+def test_an_order_that_was_asked_for_is_kept() -> None:
+    cluster = lab(nodes=4, nic=10, oversubscription=8)
+    asked = replace(question(tiny(), cluster, batch=64), order="tp-pp-dp-cp")
+    found = ordered_search([asked], Space(16, 64), ONE, ["tp-pp-dp-cp"])
+    assert {one.order for one in found.questions} == {"tp-pp-dp-cp"}
