@@ -86,7 +86,7 @@ def _memory(stages: Sequence[StagePart]) -> str:
     scale = (WIDTH - 24.0) / max(capacity, *(stage.memory.total_bytes for stage in stages))
     shapes, y = [], 6.0
     for i, kind in enumerate(_KINDS):
-        x, row = 8 + i % 4 * 100, y + i // 4 * 16
+        x, row = 8.0 + i % 4 * 100, y + i // 4 * 16
         shapes += [box(x, row, 10, 10, "", kind), label(x + 14, row + 9, kind)]
     y += 40
     for stage in stages:

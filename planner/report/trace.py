@@ -1,8 +1,8 @@
 """One step as a trace for Perfetto and Chrome: the pipeline's schedule, slot by slot.
 
 Chrome's trace event format, JSON object form: complete events ("X") with start and length in microseconds, metadata
-events ("M") that name processes and threads (Trace Event Format, Google, 2016). A process is a pipeline stage or a rank, its
-threads are compute and exposed communication.
+events ("M") that name processes and threads (Trace Event Format, Google, 2016). A process is a pipeline stage or a
+rank, its threads are compute and exposed communication.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _stage_events(slots: list[Slot], after: list[tuple[str, int, float]]) -> lis
     events: list[Event] = []
     for slot in slots:
         told = {"micro_batch": slot.micro_batch, "chunk": slot.chunk}
-        name = "weight gradient" if slot.what == "weight" else slot.what
+        name: str = "weight gradient" if slot.what == "weight" else slot.what
         middle = slot.start_s + slot.compute_s
         events += _event(f"{name} {slot.micro_batch}", _COMPUTE, slot.start_s, middle, told)
         events += _event(f"exchange of {name} {slot.micro_batch}", _COMMUNICATION, middle, slot.end_s, told)
