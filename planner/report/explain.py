@@ -74,9 +74,9 @@ def _hidden(document: ExplainDocument) -> Iterator[str]:
 def _stages(stages: Sequence[StagePart]) -> Iterator[str]:
     """One bar a stage of what a device's memory holds; of many stages so many, from end to end."""
     shown = thinned(stages, _MOST_STAGES)
-    names = ", ".join(f"{letter} {kind}" for letter, kind in zip(_LETTERS, _KINDS, strict=True))
+    names = " ".join(f"{letter} {kind}" for letter, kind in zip(_LETTERS, _KINDS, strict=True))
     yield "Memory by stage:"
-    yield f"  {names}"
+    yield names
     for one in shown:
         held = one.memory
         bar, filled = "", 0.0
