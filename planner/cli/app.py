@@ -27,6 +27,7 @@ def planner_app() -> typer.Typer:
     from planner.cli.cluster import cluster_app
     from planner.cli.compare import compare
     from planner.cli.estimate import estimate
+    from planner.cli.explain import explain
     from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
     from planner.cli.schema import schema
@@ -44,6 +45,7 @@ def planner_app() -> typer.Typer:
     app.callback(invoke_without_command=True)(_version)
     app.command("plan")(plan)
     app.command("estimate")(estimate)
+    app.command("explain")(explain)
     app.command("what-if")(what_if)
     app.command("topology")(topology)
     app.command("size")(size)

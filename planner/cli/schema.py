@@ -21,6 +21,7 @@ class Document(StrEnum):
     MIXED = "mixed"
     SIZE = "size"
     COMPARE = "compare"
+    EXPLAIN = "explain"
 
 
 _MODULES = {
@@ -32,6 +33,7 @@ _MODULES = {
     Document.MIXED: "planner.search.mixed_document",
     Document.SIZE: "planner.search.size_document",
     Document.COMPARE: "planner.search.compare_document",
+    Document.EXPLAIN: "planner.search.explain_document",
 }
 """Where each document's `json_schema` is."""
 
@@ -39,7 +41,7 @@ _MODULES = {
 def schema(
     document: Annotated[
         Document,
-        typer.Argument(help="Whose: plan, what-if, topology, size, compare, mixed, hardware, validate."),
+        typer.Argument(help="Whose: plan, what-if, topology, size, compare, explain, mixed, hardware, validate."),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""

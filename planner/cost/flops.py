@@ -43,6 +43,15 @@ def forward_flops(workload: Workload, convention: FlopsConvention) -> float:
     return per_token + _forward_per_token(workload.embedding, workload.seq_length, convention)
 
 
+def attention_flops(workload: Workload, global_batch: int, convention: FlopsConvention) -> float:
+    """Those FLOPs of `model_flops` that attention's products have."""
+    per_token = 0.0
+    for run in workload.runs:
+        cores = tuple(op for op in run.layer.operators if isinstance(op, AttentionCore))
+        per_token += run.count * _forward_per_token(Layer("", cores), workload.seq_length, convention)
+    return 3.0 * per_token * global_batch * workload.seq_length
+
+
 def recomputed_flops(training: Training, convention: FlopsConvention | None = None) -> tuple[float, float, float]:
     """FLOPs of one step done a second time under recompute none, selective and full."""
     workload = training.workload

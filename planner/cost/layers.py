@@ -121,19 +121,12 @@ def _value_bytes(training: Training, s: Strategies) -> Floats:
 
 def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Floats) -> dict[str, Floats]:
     """One kind of layer: every field of LayerTables, shape [keys]. `tensor`: see `tensor_collective`."""
-    tp = s.tp.astype(np.float64)
-    shard = Shard(
-        tokens=s.micro_batch * (training.workload.seq_length / s.cp),
-        tp=tp,
-        ep=s.ep.astype(np.float64),
-        etp=s.etp.astype(np.float64),
-        sequence_cut=np.where(s.sequence_parallel == 1, tp, 1.0),
-    )
+    shard = shard_of(training, s)
     zero = np.zeros(len(s))
     column = dict.fromkeys(("forward", "backward", "weight", "again", "saved_bytes", "dropped_bytes"), zero)
     core = multiplies = Passes(zero, zero, zero)
     for op in layer.operators:
-        passes = with_techniques(training, op, shard, _passes(training, op, shard))
+        passes = operator_passes(training, op, shard)
         saved = _saved_bytes(training, op, shard)
         column["forward"] = column["forward"] + passes.forward
         column["backward"] = column["backward"] + passes.backward
@@ -166,6 +159,23 @@ def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Float
     column |= context_exchange(training, layer, s, shard, core + waits)
     whole = Passes(column["forward"], column["backward"], column["weight"])
     return column | expert_exchange(training, layer, s, hidden_bytes, whole, column)
+
+
+def shard_of(training: Training, s: Strategies) -> Shard:
+    """What one device has of every layer, [keys]."""
+    tp = s.tp.astype(np.float64)
+    return Shard(
+        tokens=s.micro_batch * (training.workload.seq_length / s.cp),
+        tp=tp,
+        ep=s.ep.astype(np.float64),
+        etp=s.etp.astype(np.float64),
+        sequence_cut=np.where(s.sequence_parallel == 1, tp, 1.0),
+    )
+
+
+def operator_passes(training: Training, op: Operator, shard: Shard) -> Passes:
+    """Seconds of one micro-batch in one operator, with the question's techniques, [keys]."""
+    return with_techniques(training, op, shard, _passes(training, op, shard))
 
 
 def _kernels(training: Training, layer: Layer, shard: Shard) -> Floats:

@@ -117,16 +117,21 @@ def recomputed_share(training: Training, s: Strategies) -> Floats:
     return np.minimum(1.0, training.recompute_layers * s.pp * s.vpp / training.workload.layer_count)
 
 
+def stage_memory(training: Training, s: Strategies, p: Prepared, n: Ints | None = None) -> dict[str, Floats]:
+    """Bytes by kind on a device of each stage that `p` tells of, shape [plans, stages] each; keys are KINDS."""
+    parts = model_state(training, s, p.parameters, s.zero_stage)
+    parts |= kept_activations(training, s, p, s.recompute, micro_batches_in_flight(training, s, p, n))
+    parts["reserve"] = np.full_like(parts["weights"], training.reserve_bytes)
+    return parts
+
+
 def memory_of(
     training: Training, s: Strategies, prepared: Prepared | None = None, n: Ints | None = None
 ) -> dict[str, Floats]:
     """Bytes by kind on the fullest device of each plan, each of shape [plans]; keys are KINDS. They add up to the
     total. `n` as in `micro_batches_in_flight`.
     """
-    p = prepared or prepare(training, s)
-    parts = model_state(training, s, p.parameters, s.zero_stage)
-    parts |= kept_activations(training, s, p, s.recompute, micro_batches_in_flight(training, s, p, n))
-    parts["reserve"] = np.full_like(parts["weights"], training.reserve_bytes)
+    parts = stage_memory(training, s, prepared or prepare(training, s), n)
     fullest = np.argmax(added(parts[kind] for kind in KINDS), axis=1)
     rows = np.arange(len(s))
     return {kind: parts[kind][rows, fullest] for kind in KINDS}

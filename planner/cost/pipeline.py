@@ -7,7 +7,7 @@ layers + 2 can be dealt evenly, embedding and head count as a layer each (Llama 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,15 @@ def stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stages, In
         first=np.stack([chunks[0].sum(axis=0) for chunks in dealt]),
         lengths=_lengths(dealt, index),
     ), splits.of
+
+
+def every_stage(workload: Workload, strategies: Strategies) -> tuple[Stages, Ints]:
+    """The stages of a single plan as `stage_tables` gives them, but each one told, equal ones too."""
+    stages, split = stage_tables(workload, strategies)
+    pp, vpp = int(strategies.pp[0]), int(strategies.vpp[0])
+    dealt = dealt_chunks(layer_prefix(workload), pp, vpp)
+    index = np.arange(pp)[None]
+    return replace(stages, counts=dealt.sum(axis=0)[None], index=index, lengths=_lengths([dealt], index)), split
 
 
 def _lengths(dealt: list[Floats], index: Ints) -> tuple[Floats | None, ...]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from planner.cost.layers import LayerTables, layer_tables
 from planner.cost.parameters import Parameters, stage_parameters
-from planner.cost.pipeline import Stages, stage_tables
+from planner.cost.pipeline import Stages, every_stage, stage_tables
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 
@@ -40,4 +40,11 @@ def prepare(training: Training, s: Strategies) -> Prepared:
     """Tables of layers and stages for these plans."""
     tables, layer_row = layer_tables(training, s)
     stages, split = stage_tables(training.workload, s)
+    return Prepared(tables, layer_row, stages, split, stage_parameters(training, s, stages, split))
+
+
+def prepare_every_stage(training: Training, s: Strategies) -> Prepared:
+    """The same for a single plan, with all its stages told, equal ones too."""
+    tables, layer_row = layer_tables(training, s)
+    stages, split = every_stage(training.workload, s)
     return Prepared(tables, layer_row, stages, split, stage_parameters(training, s, stages, split))

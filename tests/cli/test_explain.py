@@ -1,0 +1,162 @@
+"""`planner explain`, from a plan document to its reports and its trace."""
+
+import itertools
+import json
+import re
+import shlex
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+
+from tests.cli.run import call, run
+
+QUESTION = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "128")
+
+
+@pytest.fixture(scope="module")
+def plan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("plans") / "plan.json"
+    file.write_text(call("plan", *QUESTION, "--pp", "2..4", "--format", "json").stdout)
+    return file
+
+
+@pytest.fixture(scope="module")
+def document(plan_file: Path) -> dict[str, object]:
+    return dict(json.loads(call("planner", "explain", str(plan_file), "--format", "json").stdout))
+
+
+def test_the_document_follows_its_schema_and_adds_up(plan_file: Path, document: dict[str, object]) -> None:
+    jsonschema.validate(document, json.loads(call("planner", "schema", "explain").stdout))
+    plan = json.loads(plan_file.read_text())["plans"][0]
+    parts = {part["name"]: part["seconds"] for part in document["waterfall"]}  # type: ignore[attr-defined]
+    assert sum(parts.values()) == pytest.approx(plan["step_time_s"], rel=1e-9)
+    assert parts["pipeline_bubble"] == plan["terms"]["pipeline_bubble"]
+    fullest = max(stage["memory"]["total_bytes"] for stage in document["stages"])  # type: ignore[attr-defined]
+    assert fullest == pytest.approx(plan["memory"]["total_bytes"], rel=1e-12)
+
+
+def test_the_text_is_plain_and_eighty_columns_wide(plan_file: Path) -> None:
+    text = call("planner", "explain", str(plan_file)).stdout
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"^model's FLOPs at the peak +\S+ m?s +[0-9.]+%  #+$", text, re.MULTILINE)
+    assert re.search(r"^step +\S+ m?s 100.0%  #{30}$", text, re.MULTILINE)
+
+
+def test_the_page_stands_alone(plan_file: Path, tmp_path: Path) -> None:
+    page = tmp_path / "why.html"
+    assert call("planner", "explain", str(plan_file), "-o", str(page)).returncode == 0
+    text = page.read_text()
+    assert "width=device-width" in text
+    assert not re.search(r"(src|href)=|url\(|<script|@import", text)
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(drawings) == 3
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        width, height = map(float, root.attrib["viewBox"].split()[2:])
+        for shape in root.iter():
+            x, y = float(shape.get("x", shape.get("cx", 0))), float(shape.get("y", shape.get("cy", 0)))
+            assert 0 <= x + float(shape.get("width", 0) if shape.tag.endswith("rect") else 0) <= width + 1e-6
+            assert 0 <= y <= height
+    assert text.count("<circle") >= 5
+
+
+def events_of(file: Path) -> list[dict[str, object]]:
+    return list(json.loads(file.read_text())["traceEvents"])
+
+
+@pytest.mark.parametrize("ranks", ["stages", "all"])
+def test_a_trace_has_whole_events_that_do_not_overlap(plan_file: Path, tmp_path: Path, ranks: str) -> None:
+    file = tmp_path / "step.json"
+    done = call("planner", "explain", str(plan_file), "--trace", str(file), "--ranks", ranks)
+    assert done.returncode == 0
+    plan, events = json.loads(plan_file.read_text())["plans"][0], events_of(file)
+    assert len({event["pid"] for event in events}) == (16 if ranks == "all" else plan["strategy"]["pp"])
+    threads: dict[tuple[object, object], list[tuple[int, int]]] = {}
+    for event in events:
+        assert set(event) <= {"name", "ph", "ts", "dur", "pid", "tid", "args"}
+        assert event["ph"] in ("X", "M")
+        if event["ph"] == "X":
+            start, length = (round(1000 * event[key]) for key in ("ts", "dur"))  # type: ignore[operator]
+            assert start >= 0
+            assert length > 0
+            threads.setdefault((event["pid"], event["tid"]), []).append((start, start + length))
+    for spans in threads.values():
+        spans.sort()
+        assert all(one[1] <= other[0] for one, other in itertools.pairwise(spans))
+    named = {(e["pid"], e["tid"]) for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
+    assert set(threads) <= named
+    end = max(span[1] for spans in threads.values() for span in spans) / 1e9
+    if not done.stderr:
+        assert end == pytest.approx(plan["step_time_s"], rel=0.03)
+
+
+def test_a_trace_is_the_same_each_time_and_bounded(tmp_path: Path) -> None:
+    plan, one, other = (tmp_path / name for name in ("plan.json", "one.json", "other.json"))
+    question = (*QUESTION[:-1], "2048", "--tp", "4", "--pp", "4", "--micro-batch", "1", "--recompute", "full")
+    plan.write_text(call("planner", "estimate", *question, "--format", "json").stdout)
+    done = run("planner", "explain", str(plan), "--trace", str(one), PYTHONHASHSEED="1")
+    assert done.stderr == f"warning: {one}: 64 of 2,048 micro-batches are drawn\n"
+    call("planner", "explain", str(plan), "--trace", str(other))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def changed(plan_file: Path, tmp_path: Path, old: str, new: str) -> Path:
+    file = tmp_path / "changed.json"
+    file.write_text(re.sub(old, new, plan_file.read_text(), count=1))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (r'"step_time_s": [0-9.]+', '"step_time_s": 1.5', "have changed"),
+        (r'"schema_version": "[0-9.]+"', '"schema_version": "0.9"', "another version"),
+        (r'"name": "llama-3-8b"', '"name": "mine"', "--model PATH"),
+        (r'"name": "dgx-h100"', '"name": "lab"', "--cluster PATH"),
+        (r'"plans"', '"plan"', "not a plan document"),
+        (r'"pp": [0-9]+', '"pp": "four"', "plans[0].strategy.pp"),
+        (r"\}\s*$", "", "not valid JSON"),
+    ],
+)
+def test_what_a_document_lacks_is_told(plan_file: Path, tmp_path: Path, old: str, new: str, told: str) -> None:
+    done = call("planner", "explain", str(changed(plan_file, tmp_path, old, new)))
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert not done.stdout
+
+
+def test_wrong_options_are_told_and_nothing_is_written(plan_file: Path, tmp_path: Path) -> None:
+    for options in (("--plan", "9"), ("-o", "why.pdf"), ("--model", "llama-3-70b"), ("--cluster", "dgx-a100")):
+        done = call("planner", "explain", str(plan_file), *options, "--trace", str(tmp_path / "t.json"))
+        assert done.returncode == 2, options
+        assert options[0].replace("-o", "--output") in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_a_file_and_other_settings_are_found_again(tmp_path: Path) -> None:
+    source = Path(__file__).parents[2] / "planner/workload/models/llama-3-8b.toml"
+    model, plan = tmp_path / "mine.toml", tmp_path / "plan.json"
+    model.write_text(source.read_text().replace('name = "llama-3-8b"', 'name = "mine"'))
+    options = ("--tp", "8", "--dp", "2", "--gradients", "bf16", "--cp-exchange", "all-gather", "--lora", "16")
+    found = call("plan", str(model), *QUESTION[1:], *options, "--tp-overlap", "yes", "--format", "json")
+    plan.write_text(found.stdout)
+    assert call("planner", "explain", str(plan), "--model", str(model), "--lora", "16").returncode == 0
+    without = call("planner", "explain", str(plan), "--model", str(model))
+    assert without.returncode == 2
+    assert "LoRA of rank 16" in without.stderr
+
+
+def test_the_guides_commands_run(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/guide.md").read_text()
+    section = guide.split("## Why is the step as long as it is")[1].split("\n## ")[0]
+    commands = re.findall(r"^\$ (plan .*|planner explain .*)$", section, re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        line, _, into = command.partition(" > ")
+        done = run(*shlex.split(line), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        if into:
+            (tmp_path / into).write_text(done.stdout)
