@@ -1,18 +1,18 @@
-"""Bisection bandwidth of a cluster: what its first half can send to its second half, in one direction.
+"""Bisection bandwidth of a cluster: what one half of it can send to the other, in one direction, at worst.
 
 Dally and Towles 2004 (Principles and Practices of Interconnection Networks), sections 3.2 and 5.2: the narrowest cut
-between two halves. Halves are whole nodes in the order of ranks (of one node: its devices), of a torus the halves of
-its longest even axis. Networks that share nothing but the devices (NVLink and network cards) add up.
+between two halves. Halves are whole nodes (of one node: its devices), of a torus devices. Networks that share nothing
+but the devices (NVLink and network cards) add up.
 
-Of a regular cluster the cut is counted class by class, whatever its size; of any graph it is a maximum flow.
+Of a regular cluster the first half of the ranks and the second are counted class by class, whatever its size. Where
+groups are uneven other halves may be joined by less: then the cluster is written out (`wired_bisection`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,13 @@ from numpy.typing import NDArray
 from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.inside import Inside, link_shares
 from planner.cluster.torus import Torus, coordinates, torus_of
-from planner.cluster.wiring import Wiring
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 Bools = NDArray[np.bool_]
 
 
 def bisection_bytes_per_s(cluster: Cluster) -> float:
     """Bytes/s from the first half of a regular cluster to the second, in one direction; 0 for a single device."""
-    torus = _torus(cluster)
+    torus = halved_torus(cluster)
     if cluster.nodes == 1 and torus is None:
         return _inside_cut(cluster)
     half = cluster.nodes // 2
@@ -45,8 +41,23 @@ def bisection_bytes_per_s(cluster: Cluster) -> float:
     return cut + sum(_star_cut(cluster, half, index) for index in _stars(cluster)) + _network_cut(cluster, half)
 
 
-def _torus(cluster: Cluster) -> Torus | None:
-    """The torus that is halved: not one that ends with the node, of several nodes."""
+def halves_are_even(cluster: Cluster) -> bool:
+    """Whether the first half of the nodes is of whole groups of every level, all full: then no halves are joined by
+    less, since every device of a half is cut off where it has the least.
+    """
+    if cluster.nodes == 1:
+        return cluster.levels[0].topology in ("nvswitch", "fully-connected")
+    half = cluster.nodes // 2
+    sizes = [max(devices // cluster.devices_per_node, 1) for devices in joined_devices(cluster)[1:]]
+    if all(size >= cluster.nodes for size in sizes):
+        return halved_torus(cluster) is None
+    inner = [size for size in sizes if size < cluster.nodes]
+    nested = all(other % one == 0 for one, other in itertools.pairwise(inner))
+    return nested and cluster.nodes % 2 == 0 and all(half % size == 0 for size in inner)
+
+
+def halved_torus(cluster: Cluster) -> Torus | None:
+    """The torus that is halved, if any: not one that ends with the node, of several nodes."""
     torus = torus_of(cluster)
     return None if torus is None or (cluster.nodes > 1 and torus.devices == cluster.devices_per_node) else torus
 
@@ -54,46 +65,69 @@ def _torus(cluster: Cluster) -> Torus | None:
 def first_half(cluster: Cluster) -> Bools:
     """Which devices are in the half that sends: shape [devices], host by host as the wiring counts them."""
     device = np.arange(cluster.devices)
-    torus = _torus(cluster)
+    torus = halved_torus(cluster)
     if torus is None:
         return device < (cluster.nodes // 2 * cluster.devices_per_node if cluster.nodes > 1 else cluster.devices // 2)
     tori = max(cluster.devices // torus.devices, 1)
     which = device // torus.devices
     if tori % 2 == 0:
         return which < tori // 2
-    axis = cut_axis(torus)
     grid = tuple(side // part for side, part in zip(torus.shape, torus.block, strict=True))
     host, local = np.divmod(device % torus.devices, cluster.devices_per_node)
-    place = coordinates(host, grid)[:, axis] * torus.block[axis] + coordinates(local, torus.block)[:, axis]
-    half: Bools = (which < tori // 2) | ((which == tori // 2) & (place < torus.shape[axis] // 2))
+    place = coordinates(host, grid) * np.array(torus.block) + coordinates(local, torus.block)
+    first = np.zeros(cluster.devices, dtype=np.bool_)
+    undecided = which == tori // 2
+    for axis in cut_axes(torus):
+        first |= undecided & (place[:, axis] < torus.shape[axis] // 2)
+        undecided &= (place[:, axis] == torus.shape[axis] // 2) & (torus.shape[axis] % 2 == 1)
+    half: Bools = (which < tori // 2) | first
     return half
 
 
-def cut_axis(torus: Torus) -> int:
-    """The axis across which a torus is halved by the fewest links: of even ones (of all, where none is), counted with
-    the links that close it.
-    """
-    sides = [(side, wrap) for side, wrap in zip(torus.shape, torus.wrap, strict=True)]
-    even = [axis for axis, (side, _) in enumerate(sides) if side % 2 == 0] or list(range(len(sides)))
-    return min(even, key=lambda axis: ((2 if sides[axis][1] else 1) / sides[axis][0], -axis))
+def cut_axes(torus: Torus) -> tuple[int, ...]:
+    """The axes across which a torus is halved: the middle row of an odd axis is halved in turn."""
+    return _halved(torus, tuple(range(len(torus.shape))))[1]
 
 
 def torus_cut(torus: Torus) -> float:
-    """Bytes/s across the middle of a torus: N / k rows of links, and as many again where the axis of k is closed.
+    """Bytes/s across the middle of a torus: N / k rows of links of an even axis of k, and as many again where it is
+    closed; of an odd one also what halves its middle row.
 
-    For the k-ary n-cube 2 N / k = 2 k^(n-1) links, for the mesh half of it (Dally and Towles 2004, section 5.2.1).
+    For the k-ary n-cube 2 N / k = 2 k^(n-1) links, for the mesh half of it (Dally and Towles 2004, section 5.2.1);
+    for odd and unequal sides Arjona Aroca and Fernandez Anta 2012 (arXiv 1202.6291).
     """
-    axis = cut_axis(torus)
-    side = torus.shape[axis]
-    if side == 1:
-        return 0.0
-    return torus.devices / side * (2 if torus.wrap[axis] else 1) * torus.link_bytes_per_s
+    return _halved(torus, tuple(range(len(torus.shape))))[0] * torus.link_bytes_per_s
+
+
+def _halved(torus: Torus, axes: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
+    """The fewest links that part a plane of these axes, and the axes in the order in which it is cut."""
+    best: tuple[float, tuple[int, ...]] = (np.inf, ())
+    for axis in axes:
+        side = torus.shape[axis]
+        rest = tuple(other for other in axes if other != axis)
+        links = math.prod(torus.shape[other] for other in rest) * (2 if torus.wrap[axis] else 1) * float(side > 1)
+        more, below = _halved(torus, rest) if side % 2 and rest else (0.0, ())
+        best = min(best, (links + more, (axis, *below)))
+    return best
+
+
+def torus_cut_is_narrowest(torus: Torus) -> bool:
+    """Whether nothing less halves a torus.
+
+    An even axis that is the longest (a closed one counted half): if every device sends to every other one, axis by
+    axis, no link carries more than those in the middle of it, so that N^2 / 4 flows need N / k of them, or 2 N / k.
+    Else where all axes are closed, or all open (Arjona Aroca and Fernandez Anta 2012).
+    """
+    sides = [(side, wrap) for side, wrap in zip(torus.shape, torus.wrap, strict=True) if side > 1]
+    long = [side / (2 if wrap else 1) for side, wrap in sides]
+    if any(side % 2 == 0 and one == max(long) for (side, _), one in zip(sides, long, strict=True)):
+        return True
+    return len({wrap for _, wrap in sides}) < 2 and all(side > 2 for side, _ in sides)
 
 
 def _cut_nodes(cluster: Cluster, torus: Torus) -> int:
     """Nodes of a halved torus that lie in the first half, as far as whole ones do."""
-    axis = cut_axis(torus)
-    return round(torus.devices * (torus.shape[axis] // 2) / torus.shape[axis] / cluster.devices_per_node)
+    return torus.devices // 2 // cluster.devices_per_node
 
 
 def _inside_cut(cluster: Cluster) -> float:
@@ -221,63 +255,3 @@ def _between_groups(tree: _Tree, half: int, nodes: int, out: float) -> float:
                 cost += one[1] * other[1] * min(one[0][1], other[0][1]) * out / (groups - 1)
         best = min(best, cost)
     return float(best)
-
-
-def max_flow_bytes_per_s(graph: nx.Graph[str], first: set[str], second: set[str]) -> float:
-    """The most that the vertices `first` can send to `second` at once, over any ways: bytes/s.
-
-    Goldberg and Tarjan 1988 (push-relabel), as networkx has it, on whole bytes/s so that the result is exact.
-    """
-    import networkx as nx
-
-    flow: nx.DiGraph[str] = nx.DiGraph()
-    flow.add_nodes_from(("the first half", "the second half"))
-    ends = {**dict.fromkeys(first, "the first half"), **dict.fromkeys(second, "the second half")}
-    for one, other, edge in graph.edges(data=True):
-        here, there = ends.get(one, one), ends.get(other, other)
-        for tail, head in ((here, there), (there, here)):
-            if tail == head:
-                continue
-            if not flow.has_edge(tail, head):
-                flow.add_edge(tail, head, capacity=0)
-            flow.edges[tail, head]["capacity"] += round(edge["bandwidth_bytes_per_s"])
-    return float(nx.maximum_flow_value(flow, "the first half", "the second half"))
-
-
-def wiring_bisection_bytes_per_s(wiring: Wiring) -> float:
-    """Bytes/s from one half of a wiring's hosts to the other, over all its links: the least of two maximum flows.
-
-    To find the worst halves of any graph is hard (NP). The halves are those of the order that hosts are listed in,
-    and the hosts nearest to the first one against the others, those at the same switches kept together.
-    """
-    half = len(wiring.hosts) // 2
-    if not half:
-        return 0.0
-    graph = _wired_graph(wiring)
-    orders = (list(wiring.hosts), _by_nearness(graph, wiring.hosts))
-    flows = [max_flow_bytes_per_s(graph, set(order[:half]), set(order[half:])) for order in orders]
-    return min(flows)
-
-
-def _wired_graph(wiring: Wiring) -> nx.Graph[str]:
-    """Hosts and switches with `bandwidth_bytes_per_s` on the edges, parallel links added up."""
-    import networkx as nx
-
-    graph: nx.Graph[str] = nx.Graph()
-    names = wiring.vertices
-    graph.add_nodes_from(wiring.hosts)
-    for (one, other), rate in zip(wiring.ends.tolist(), wiring.bandwidth_bytes_per_s.tolist(), strict=True):
-        held = graph.get_edge_data(names[one], names[other], {"bandwidth_bytes_per_s": 0.0})
-        graph.add_edge(names[one], names[other], bandwidth_bytes_per_s=held["bandwidth_bytes_per_s"] + rate)
-    return graph
-
-
-def _by_nearness(graph: nx.Graph[str], hosts: Sequence[str]) -> list[str]:
-    """Hosts by their hops from the first one; of those as far those with the same neighbours together."""
-    import networkx as nx
-
-    hops = nx.single_source_shortest_path_length(graph, hosts[0])
-    place = {host: number for number, host in enumerate(hosts)}
-    together: dict[tuple[str, ...], int] = {}
-    group = {host: together.setdefault(tuple(sorted(graph[host])), place[host]) for host in hosts}
-    return sorted(hosts, key=lambda host: (hops.get(host, len(graph)), group[host], place[host]))

@@ -53,8 +53,8 @@ def device_graph(wiring: Wiring, inside: Inside | None = None, torus: Torus | No
                     graph.add_node(name, kind=re.sub(r".*/|-\d+$", "", name), host=host)
             _add(graph, one, other, rate, scale_up=True)
     names = wiring.vertices
-    cards = np.zeros(len(names), dtype=np.int64)
-    np.maximum.at(cards, wiring.ends[:, 0], wiring.card + 1)
+    # hosts are of one kind: what cards one of them lacks the others tell
+    cards = np.full(len(names), wiring.card.max(initial=-1) + 1)
     for link in range(len(wiring.ends)):
         for one, other, rate in _cable_edges(wiring, names, link, cards, torus):
             direct = bool(wiring.scale_up[link]) or int(wiring.ends[link].max()) < len(wiring.hosts)

@@ -114,12 +114,13 @@ def _between_rails(cluster: Cluster, inside: Ints) -> int:
 def wiring_diameter_hops(wiring: Wiring, inside: Inside | None) -> int:
     """Links between the two farthest devices of a wiring: looked for from one host of each kind of place."""
     graph = device_graph(wiring, inside)
-    places: dict[frozenset[int], int] = {}
-    joined: list[set[int]] = [set() for _ in wiring.hosts]
-    for one, other in wiring.ends[wiring.bandwidth_bytes_per_s > 0].tolist():
+    places: dict[frozenset[tuple[int, int]], int] = {}
+    joined: list[set[tuple[int, int]]] = [set() for _ in wiring.hosts]
+    works = wiring.bandwidth_bytes_per_s > 0
+    for (one, other), card in zip(wiring.ends[works].tolist(), wiring.card[works].tolist(), strict=True):
         for here, there in ((one, other), (other, one)):
             if here < len(joined):
-                joined[here].add(there)
+                joined[here].add((there, card))
     for host, found in enumerate(joined):
         places.setdefault(frozenset(found), host)
     devices = [f"{wiring.hosts[host]}/{n}" for host in places.values() for n in range(int(wiring.devices[host]))]

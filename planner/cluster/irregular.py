@@ -24,7 +24,7 @@ from planner.cluster.network import Network
 from planner.cluster.patterns import Layout
 from planner.cluster.power import rated_overhead
 from planner.cluster.routed import RoutedNetwork
-from planner.cluster.routing import Ports, Routes, routes
+from planner.cluster.routing import routes
 from planner.cluster.spec import ClusterSpec, FaultSpec, NodeSpec
 from planner.cluster.wired import wiring_of
 from planner.cluster.wiring import Wiring
@@ -92,7 +92,7 @@ def _of_wiring(
     node = given.levels[0]
     levels = [Level("node", node.topology, whole, inside, latency, in_network=node.in_network)]
     if count > 1:
-        levels += _levels(wiring, *routes(wiring, origin), whole, cards, node.in_network)
+        levels += _levels(wiring, origin, whole, cards, node.in_network)
     return replace(given, nodes=count, devices_per_node=whole, levels=tuple(levels), wiring=wiring)
 
 
@@ -177,6 +177,34 @@ def switch_parts(wiring: Wiring) -> Ints:
     return np.array([seen.setdefault(one, place) for place, one in enumerate(told)], dtype=np.int64)
 
 
+def leaf_parts(wiring: Wiring) -> Ints:
+    """For each host the first one that it can reach by switches that hosts are wired to, not crossing others.
+
+    A card or a rail that is gone leaves a host with the others of its leaf. Shape [hosts].
+    """
+    hosts = len(wiring.hosts)
+    network = ~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
+    # a host that is wired to others passes their traffic on: it stands alone
+    passing = np.zeros(len(wiring.vertices), dtype=np.bool_)
+    passing[wiring.ends[network & (wiring.ends < hosts).all(axis=1)]] = True
+    up = network & ((wiring.ends < hosts).sum(axis=1) == 1) & ~passing[wiring.ends].any(axis=1)
+    return joined_parts(wiring, up)
+
+
+def level_parts(cluster: Cluster) -> Ints:
+    """The part of each level that a host lies below, by the first host of each part; shape [levels, hosts]."""
+    wiring = cluster.wiring
+    assert wiring is not None
+    hosts = len(wiring.hosts)
+    parts = {
+        "node": np.arange(hosts),
+        "rack": joined_parts(wiring, wiring.in_rack),
+        "leaf": leaf_parts(wiring),
+        "fabric": np.zeros(hosts, dtype=np.int64),
+    }
+    return np.stack([parts[level.name] for level in cluster.levels]).astype(np.int64)
+
+
 def _best(wiring: Wiring, count: int) -> Ints:
     """So many hosts: of those with the widest way out, whole groups below the same switches first."""
     rate, part = way_out(wiring), switch_parts(wiring)
@@ -192,7 +220,7 @@ def _node_adds(node: NodeSpec, part: Accelerator) -> bool:
     return switches_add(node.link.in_network, node.link.topology, part.architecture)
 
 
-def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool, adds: bool) -> list[Level]:
+def _levels(wiring: Wiring, origin: str, whole: int, cards: bool, adds: bool) -> list[Level]:
     """The levels beyond a node: a scale-up rack where there is one, hosts at the same switches, all of them. `adds`:
     whether NVSwitches of the accelerators' generation add; the network does where all of its switches do.
     """
@@ -206,9 +234,10 @@ def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool
         levels.append(Level("rack", "nvswitch", largest * whole, rate, latency, in_network=adds))
     if largest == len(wiring.hosts):
         return levels
+    found, _ = routes(wiring, origin)
     share = float(np.median(way_out(wiring))) / whole
     card = float(wiring.card_latency_s.max())
-    near = int(np.bincount(switch_parts(wiring)).max())
+    near = int(np.bincount(leaf_parts(wiring)).max())
     if largest < near < len(wiring.hosts):
         step = card + _crossing(wiring)
         levels.append(Level("leaf", "fat-tree", near * whole, share, step, None, cards, sharp))
@@ -228,21 +257,22 @@ def _crossing(wiring: Wiring) -> float:
     return float(wiring.switch_latency_s.max(initial=0.0))
 
 
-def routed_network(cluster: Cluster, network: Network) -> RoutedNetwork:
-    """The network of a cluster with a wiring; `network`: its tiers as the levels tell them."""
+def routed_network(cluster: Cluster, network: Network) -> Network:
+    """The network of a cluster with a wiring; `network`: its tiers as the levels tell them, which say all within one
+    rack.
+    """
     wiring = cluster.wiring
     assert wiring is not None
+    if cluster.levels[-1].name == "rack":
+        return network
     found, ports = routes(wiring, cluster.name)
     hosts = len(wiring.hosts)
     domain = joined_parts(wiring, wiring.in_rack)
-    # of each level that `_levels` may tell
-    parts = {"node": np.arange(hosts), "rack": domain, "leaf": switch_parts(wiring), "fabric": np.zeros(hosts)}
-    tiers = [parts[level.name] for level in cluster.levels]
     return RoutedNetwork(
         **{name: getattr(network, name) for name in Network.__dataclass_fields__},
         routes=found,
         layout=Layout(ports, domain, cluster.devices_per_node),
-        parts=np.stack(tiers).astype(np.int64),
+        parts=level_parts(cluster),
         scale_up=sum(level.name in ("node", "rack") for level in cluster.levels) - 1,
         order=np.arange(hosts),
         share_of_card=float(np.median(way_out(wiring))) / cluster.devices_per_node,

@@ -47,5 +47,6 @@ class Wiring:
 
     @property
     def in_rack(self) -> Bools:
-        """Which links lead into a scale-up switch that several hosts share; shape [links]."""
-        return self.scale_up & (self.ends >= len(self.hosts)).any(axis=1)
+        """Which links that work lead into a scale-up switch that several hosts share; shape [links]."""
+        to_switch = (self.ends >= len(self.hosts)).any(axis=1)
+        return self.scale_up & to_switch & (self.bandwidth_bytes_per_s > 0)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from planner.cluster.bisection import bisection_bytes_per_s, wiring_bisection_bytes_per_s
+from planner.cluster.bisection import bisection_bytes_per_s
 from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.diameter import diameter_hops, wiring_diameter_hops, worst_latency_s
 from planner.cluster.expand import expand

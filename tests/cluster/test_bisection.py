@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster.bisection import bisection_bytes_per_s, first_half, max_flow_bytes_per_s
+from planner.cluster.bisection import bisection_bytes_per_s, first_half
 from planner.cluster.cluster import Cluster
 from planner.cluster.device_graph import device_graph
 from planner.cluster.diameter import diameter_hops, graph_diameter
 from planner.cluster.expand import expand
 from planner.cluster.torus import torus_of
+from planner.cluster.wired_bisection import bisection, max_flow_bytes_per_s, wiring_bisection
 from tests.cluster.fabrics import fabric, inside, level, preset, torus
+from tests.cluster.test_bisection_wired import brute_force
 
 GB = 1e9
 
@@ -32,12 +34,17 @@ def devices_of(graph: nx.Graph[str]) -> list[str]:
 def flow_between_halves(cluster: Cluster, graph: nx.Graph[str]) -> float:
     names, half = devices_of(graph), first_half(cluster)
     first = {name for name, is_first in zip(names, half, strict=True) if is_first}
-    assert abs(len(first) - len(names) / 2) <= max(cluster.devices_per_node / 2, len(names) / 6)
+    assert abs(len(first) - len(names) / 2) <= cluster.devices_per_node / 2
     return max_flow_bytes_per_s(graph, first, set(names) - first)
 
 
 def check(cluster: Cluster, *, hops: bool = True) -> None:
-    graph = graph_of(cluster)
+    graph, wiring = graph_of(cluster), expand(cluster)
+    told = bisection(cluster, wiring)
+    assert told.bytes_per_s <= bisection_bytes_per_s(cluster) * (1 + 1e-9)
+    by_hosts = wiring_bisection(wiring)
+    if told.exact and by_hosts.exact and (torus_of(cluster) is None or cluster.devices_per_node == 1):
+        assert told.bytes_per_s == pytest.approx(by_hosts.bytes_per_s if cluster.nodes > 1 else told.bytes_per_s)
     assert bisection_bytes_per_s(cluster) == pytest.approx(flow_between_halves(cluster, graph), rel=1e-7)
     if hops:
         assert diameter_hops(cluster) == graph_diameter(graph)
@@ -53,6 +60,10 @@ def check(cluster: Cluster, *, hops: bool = True) -> None:
         (torus([16, 16, 2], devices=4), 2 * 32 * 10, 17),
         (torus([4, 8], "[true, false]"), 4 * 10, 9),
         (torus([3, 4]), 2 * 3 * 10, 3),
+        # sides that are odd: two rows and half of the third; a plane of an axis of five, and half of that in turn
+        (torus([3, 3]), (2 * 3 + 2) * 10, 2),
+        (torus([5, 2], "false"), (2 + 1) * 10, 5),
+        (torus([4, 4, 5], "[true, true, false]"), (16 + 2 * 4) * 10, 8),
         # complete graph: (n / 2)^2 links of 1 / (n - 1) of a device
         (inside("fully-connected"), 16 * 10, 1),
         # DGX-1: 2 + 2 + 1 + 1 of 6 links between the quads
@@ -119,7 +130,7 @@ def test_any_tree_of_switches_has_the_bisection_of_its_graph(
 def test_any_torus_has_the_bisection_and_the_diameter_of_its_graph(shape: list[int], wrap: list[bool]) -> None:
     told = ", ".join(str(one).lower() for one in wrap[: len(shape)])
     cluster = torus(shape, f"[{told}]")
-    if cluster.devices > 1 and any(side % 2 == 0 for side in shape):
+    if cluster.devices > 1:
         check(cluster, hops=cluster.devices <= 64)
 
 
@@ -127,7 +138,9 @@ def test_any_torus_has_the_bisection_and_the_diameter_of_its_graph(shape: list[i
     "cluster",
     [
         inside("hybrid-cube-mesh"),
+        inside("hybrid-cube-mesh", used=5),
         inside("fully-connected", 6),
+        inside("pcie", 8, bridges=2, switch_devices=2, used=6),
         inside("pcie", 8, bridges=2, switch_devices=2),
         torus([2, 4]),
         torus([8], "false"),
@@ -140,7 +153,24 @@ def test_no_two_halves_are_joined_by_less(cluster: Cluster) -> None:
         max_flow_bytes_per_s(graph, set(half), set(names) - set(half))
         for half in itertools.combinations(names, len(names) // 2)
     ]
-    assert min(cuts) == pytest.approx(bisection_bytes_per_s(cluster))
+    told = bisection(cluster, expand(cluster))
+    assert told.exact
+    assert min(cuts) == pytest.approx(told.bytes_per_s)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "expected"),
+    [
+        # of three full leaves and one of two nodes: the small one and one leaf, and two nodes cut off their leaf
+        (fabric(level("leaf", "fat-tree", 4), level("top", "fat-tree", oversubscription=4), nodes=9), 2.25 + 1),
+        (fabric(level("leaf", "fat-tree", 4), level("top", "fat-tree", oversubscription=4), nodes=16), 2),
+    ],
+)
+def test_uneven_leaves_are_halved_where_it_costs_least(cluster: Cluster, expected: float) -> None:
+    told = bisection(cluster, expand(cluster))
+    assert told.exact
+    hosts = brute_force(expand(cluster)) if cluster.nodes < 10 else expected * 8 * 25 * GB
+    assert told.bytes_per_s == pytest.approx(hosts)
 
 
 def test_a_part_of_a_node_has_a_part_of_its_links() -> None:

@@ -1,10 +1,96 @@
-"""Bisection of a wiring whose hosts are not listed by where they are."""
+"""Bisection of a wiring: no two halves of its hosts are joined by less than what is told."""
 
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import networkx as nx
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from planner.cluster.bisection import wiring_bisection_bytes_per_s
+from planner.cluster import wired_bisection
 from planner.cluster.cluster import resolve_cluster
+from planner.cluster.expand import expand
 from planner.cluster.spec import parse_cluster
+from planner.cluster.wired_bisection import max_flow_bytes_per_s, wiring_bisection
+from planner.cluster.wiring import Wiring
+from tests.cluster.fabrics import preset
+
+GB = 1e9
+
+
+def wiring(hosts: int, switches: int, links: list[tuple[int, int, int]]) -> Wiring:
+    """So many hosts and switches, and links of so many GB/s between vertices."""
+    ones, lots = np.ones(hosts), len(links)
+    return Wiring(
+        hosts=tuple(f"h{number}" for number in range(hosts)),
+        switches=tuple(f"s{number}" for number in range(switches)),
+        devices=np.full(hosts, 2),
+        scale_up_bytes_per_s=100 * GB * ones,
+        scale_up_latency_s=0 * ones,
+        card_latency_s=0 * ones,
+        switch_latency_s=np.zeros(switches),
+        in_network=np.zeros(switches, dtype=np.bool_),
+        ends=np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2),
+        card=np.full(lots, -1),
+        bandwidth_bytes_per_s=np.array([GB * rate for *_, rate in links], dtype=np.float64),
+        scale_up=np.zeros(lots, dtype=np.bool_),
+    )
+
+
+def brute_force(told: Wiring) -> float:
+    """The least maximum flow of all halvings."""
+    graph: nx.Graph[str] = nx.Graph()
+    graph.add_nodes_from(told.vertices)
+    for (one, other), rate in zip(told.ends.tolist(), told.bandwidth_bytes_per_s.tolist(), strict=True):
+        names = told.vertices[one], told.vertices[other]
+        held = graph.get_edge_data(*names, {"bandwidth_bytes_per_s": 0.0})["bandwidth_bytes_per_s"]
+        graph.add_edge(*names, bandwidth_bytes_per_s=held + rate)
+    hosts = set(told.hosts)
+    halves = itertools.combinations(told.hosts, len(hosts) // 2)
+    return min(max_flow_bytes_per_s(graph, set(half), hosts - set(half)) for half in halves)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Wiring:
+    """Any graph: hosts on several switches, hosts on hosts, parallel links, parts that nothing joins."""
+    hosts, switches = draw(st.integers(2, 7)), draw(st.integers(0, 5))
+    vertex = st.integers(0, hosts + switches - 1)
+    links = draw(st.lists(st.tuples(vertex, vertex, st.integers(0, 4)), max_size=18))
+    return wiring(hosts, switches, [(min(a, b), max(a, b), rate) for a, b, rate in links if a != b])
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Wiring:
+    """Uneven leaves, and switches above them in any order."""
+    hosts, switches = draw(st.integers(2, 8)), draw(st.integers(1, 5))
+    links = [(host, hosts + draw(st.integers(0, switches - 1)), draw(st.integers(1, 4))) for host in range(hosts)]
+    links += [
+        (hosts + draw(st.integers(0, switch - 1)), hosts + switch, draw(st.integers(1, 9)))
+        for switch in range(1, switches)
+    ]
+    return wiring(hosts, switches, links)
+
+
+@settings(max_examples=60, deadline=None)
+@given(told=st.one_of(graphs(), trees()))
+def test_no_two_halves_of_hosts_are_joined_by_less(told: Wiring) -> None:
+    middle = wiring_bisection(told)
+    assert middle.exact
+    assert middle.bytes_per_s == pytest.approx(brute_force(told))
+
+
+@settings(max_examples=20, deadline=None)
+@given(told=graphs())
+def test_what_is_not_exact_is_at_least_the_narrowest(told: Wiring) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wired_bisection, "narrowest_bytes_per_s", lambda *_: None)
+        middle = wiring_bisection(told)
+    assert not middle.exact
+    assert middle.bytes_per_s >= brute_force(told) * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("oversubscription", [1.0, 4.0])
@@ -14,6 +100,33 @@ def test_a_tree_is_halved_between_its_leaves(oversubscription: float) -> None:
         # neighbours in the file are never at one leaf
         text += f'[[links]]\nends = ["h[{leaf},{leaf + 4}]", "leaf{leaf}"]\nbandwidth = "400Gb/s"\ncables = 8\n'
         text += f'[[links]]\nends = ["leaf{leaf}", "spine"]\nbandwidth = "{6400 / oversubscription}Gb/s"\n'
-    wiring = resolve_cluster(parse_cluster(text, "toml", "w"), "w").wiring
-    assert wiring is not None
-    assert wiring_bisection_bytes_per_s(wiring) == pytest.approx(2 * 6400e9 / 8 / oversubscription)
+    told = resolve_cluster(parse_cluster(text, "toml", "w"), "w").wiring
+    assert told is not None
+    assert wiring_bisection(told).bytes_per_s == pytest.approx(2 * 6400e9 / 8 / oversubscription)
+
+
+def test_a_host_on_a_leaf_of_its_own_is_not_halved_off_for_more() -> None:
+    # four hosts of 400 at one leaf, the fifth of 400 at the other; 100 between the leaves: two hosts against three
+    links = [(host, 5 if host < 4 else 6, 400) for host in range(5)] + [(5, 6, 100)]
+    assert wiring_bisection(wiring(5, 2, links)).bytes_per_s == 500 * GB
+
+
+def test_a_large_fabric_with_faults_is_halved_exactly() -> None:
+    whole = expand(preset("dgx-h100", 512))
+    works = ~np.isin(np.arange(len(whole.ends)), [5, 1000, len(whole.ends) - 7])
+    lost = replace(whole, bandwidth_bytes_per_s=whole.bandwidth_bytes_per_s * works)
+    middle, less = wiring_bisection(whole), wiring_bisection(lost)
+    assert middle.exact
+    assert less.exact
+    assert middle.bytes_per_s == 256 * 8 * 50 * GB
+    assert middle.bytes_per_s * 0.98 < less.bytes_per_s < middle.bytes_per_s
+
+
+def test_a_torus_too_tangled_for_that_is_told_as_a_bound() -> None:
+    side = 8
+    place = np.arange(side**3).reshape(side, side, side)
+    pairs = np.concatenate([np.stack([place, np.roll(place, -1, axis)], -1).reshape(-1, 2) for axis in range(3)])
+    told = wiring(side**3, 0, [(min(pair), max(pair), 10) for pair in pairs.tolist()])
+    middle = wiring_bisection(told)
+    assert not middle.exact
+    assert middle.bytes_per_s >= 2 * side * side * 10 * GB
