@@ -54,7 +54,7 @@ def device_graph(wiring: Wiring, inside: Inside | None = None, torus: Torus | No
             _add(graph, one, other, rate, scale_up=True)
     names = wiring.vertices
     # hosts are of one kind: what cards one of them lacks the others tell
-    cards = np.full(len(names), wiring.card.max(initial=-1) + 1)
+    cards = int(wiring.card.max(initial=-1)) + 1
     for link in range(len(wiring.ends)):
         for one, other, rate in _cable_edges(wiring, names, link, cards, torus):
             direct = bool(wiring.scale_up[link]) or int(wiring.ends[link].max()) < len(wiring.hosts)
@@ -125,8 +125,8 @@ def _pcie_edges(host: str, count: int, inside: Inside, rate: float) -> Iterator[
             yield f"{host}/host-bridge-{other}", f"{host}/host-bridge-{one}", rate * inside.bridge_share
 
 
-def _cable_edges(wiring: Wiring, names: Sequence[str], link: int, cards: Ints, torus: Torus | None) -> Iterator[Edge]:
-    """The edges that one link of a wiring stands for; `names` of its vertices; `cards`: of each host."""
+def _cable_edges(wiring: Wiring, names: Sequence[str], link: int, cards: int, torus: Torus | None) -> Iterator[Edge]:
+    """The edges that one link of a wiring stands for; `names` of its vertices; `cards`: of a host."""
     one, other = wiring.ends[link].tolist()
     rate, hosts = float(wiring.bandwidth_bytes_per_s[link]), len(wiring.hosts)
     if one >= hosts and other >= hosts:
@@ -139,7 +139,7 @@ def _cable_edges(wiring: Wiring, names: Sequence[str], link: int, cards: Ints, t
         for here, there in pairs:
             yield f"{names[one]}/{here}", f"{names[other]}/{there}", rate / len(pairs)
         return
-    served = _served(int(wiring.devices[one]), int(wiring.card[link]), int(cards[one]))
+    served = _served(int(wiring.devices[one]), int(wiring.card[link]), cards)
     for device in served:
         yield f"{names[one]}/{device}", names[other], rate / len(served)
 

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster, joined_devices
-from planner.cluster.device_graph import device_graph
 from planner.cluster.inside import Inside, link_shares
 from planner.cluster.torus import Torus, coordinates, torus_of
-from planner.cluster.wiring import Wiring
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -109,22 +107,6 @@ def _between_rails(cluster: Cluster, inside: Ints) -> int:
     # to a device of the wanted rail on either side of the network
     onto = (inside[:, :, None] + same[None, :, :]).min(axis=1)
     return int((onto[:, :, None] + inside[None, :, :]).min(axis=1).max())
-
-
-def wiring_diameter_hops(wiring: Wiring, inside: Inside | None) -> int:
-    """Links between the two farthest devices of a wiring: looked for from one host of each kind of place."""
-    graph = device_graph(wiring, inside)
-    places: dict[frozenset[tuple[int, int]], int] = {}
-    joined: list[set[tuple[int, int]]] = [set() for _ in wiring.hosts]
-    works = wiring.bandwidth_bytes_per_s > 0
-    for (one, other), card in zip(wiring.ends[works].tolist(), wiring.card[works].tolist(), strict=True):
-        for here, there in ((one, other), (other, one)):
-            if here < len(joined):
-                joined[here].add((there, card))
-    for host, found in enumerate(joined):
-        places.setdefault(frozenset(found), host)
-    devices = [f"{wiring.hosts[host]}/{n}" for host in places.values() for n in range(int(wiring.devices[host]))]
-    return graph_diameter(graph, devices)
 
 
 def graph_diameter(graph: nx.Graph[str], sources: list[str] | None = None) -> int:

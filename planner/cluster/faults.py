@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _TOLD = re.compile(r"(?P<part>[^=]+?)\s*(?:=\s*(?P<rate>[0-9.]+)\s*(?P<percent>%)?)?")
-_EXPECTED = "a host (node-3), its card (node-3:2) or a link (node-3 - leaf-0)"
+_EXPECTED = "a host (node-3), its card (node-3:2), a switch (leaf-0) or a link (node-3 - leaf-0)"
 
 
 def read_fault(text: str) -> FaultSpec:
@@ -49,6 +49,10 @@ def with_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: s
     for index, fault in enumerate(faults):
         here = f"{key}[{index}].part" if origin else key
         touched = _links_of(wiring, fault.part, places, origin, here)
+        if fault.rate > 0 and not touched.any():
+            raise InputError(
+                "has no link that could be slower", origin=origin, key=here, value=fault.part, expected=_there(wiring)
+            )
         rate[touched] *= fault.rate
         if fault.rate == 0 and " - " not in fault.part:
             lost = [places.get(name, len(gone)) for name in expand(fault.part)]
@@ -85,7 +89,7 @@ def _ends(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: s
                 origin=origin,
                 key=key,
                 value=name,
-                expected=_EXPECTED,
+                expected=_there(wiring),
                 suggestion=suggestion,
             )
         links = (wiring.ends == places[part]).any(axis=1)
@@ -94,10 +98,23 @@ def _ends(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: s
             if not links.any():
                 cards = np.unique(wiring.card[(wiring.ends == places[part]).any(axis=1)]).tolist()
                 numbers = ", ".join(str(card) for card in cards if card >= 0)
-                expected = f"a card of {part}: {numbers}" if numbers else f"a link such as {part} - leaf-0"
+                expected = f"a card of {part}: {numbers}" if numbers else _there(wiring, places[part])
                 raise InputError("has no such card", origin=origin, key=key, value=name, expected=expected)
         found.append(links)
     return found
+
+
+def _there(wiring: Wiring, host: int = 0) -> str:
+    """The kinds of parts that there are, each with one of its names: a host's, and what it is wired to."""
+    names, name = wiring.vertices, wiring.vertices[host]
+    told = [f"a host ({name})"]
+    links = np.flatnonzero((wiring.ends == host).any(axis=1))
+    told += [f"its card ({name}:{card})" for card in wiring.card[links].tolist() if card >= 0][:1]
+    told += [f"a switch ({wiring.switches[0]})"] if wiring.switches else []
+    if len(links):
+        other = names[int(wiring.ends[links[0]].sum()) - host]
+        told.append(f"a link ({name} - {other})")
+    return " or ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else told[0]
 
 
 def without_hosts(wiring: Wiring, gone: Bools) -> Wiring:

@@ -70,7 +70,13 @@ def irregular_cluster(
         wiring, cards = expand(given), all(level.through_nic for level in given.levels[-1:])
     for some, told, key in ((spec.faults, origin, "faults"), (faults, "", "--fault")):
         wiring = with_faults(wiring, some, told, key)
-    return _of_wiring(given, wiring, origin, cards, nodes=nodes, devices=devices)
+    try:
+        return _of_wiring(given, wiring, origin, cards, nodes=nodes, devices=devices)
+    except InputError as error:
+        if not faults or error.key != "links":
+            raise
+        expected = "faults that leave a way between all hosts"
+        raise InputError(error.problem, key="--fault", value=error.value, expected=expected) from error
 
 
 def _of_wiring(

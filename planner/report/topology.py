@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
 from planner.report.terminal import printable
-from planner.report.topology_document import GroupPart, LevelPart, TopologyDocument
+from planner.report.topology_document import BisectionPart, GroupPart, LevelPart, TopologyDocument
 from planner.units import format_bytes, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _PLAIN, _DRAWN = ("`-- ", "    "), ("└── ", "    ")
-_NAMES = 8
 _NAMES = 8
 GROUP_NAMES = {
     "tp": "tensor parallel",
@@ -56,16 +55,19 @@ def tree(document: TopologyDocument, branch: tuple[str, str] = _PLAIN) -> list[s
     the one above, and what moves it in.
     """
     lines = []
-    around = document.cluster.devices
+    times = ""
     for depth, level in enumerate(reversed(document.levels)):
-        count = -(-around // level.devices)
-        times = f"{count:,} x " if depth else ""
         stem = branch[1] * (depth - 1) + branch[0] if depth else ""
         lines.append(f"{stem}{times}{printable(level.name)}: {level_line(level)}")
-        around = level.devices
+        times = f"{_span(level.fewest_inside, level.most_inside)} x "
     stem = branch[1] * (len(document.levels) - 1) + branch[0]
-    lines.append(f"{stem}{around:,} x {printable(document.cluster.accelerator)}")
+    lines.append(f"{stem}{times}{printable(document.cluster.accelerator)}")
     return lines
+
+
+def _span(fewest: int, most: int) -> str:
+    """`32`, or `1 to 32` where parts are uneven."""
+    return f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
 def level_line(level: LevelPart) -> str:
@@ -79,7 +81,8 @@ def level_line(level: LevelPart) -> str:
     if level.switches:
         # of one part of the level, where all parts are alike
         each, rest = divmod(level.switches, level.parts)
-        words.append(counted(level.switches if rest else each, "switch", "switches"))
+        in_all = " in all" if rest else ""
+        words.append(counted(level.switches if rest else each, "switch", "switches") + in_all)
     told = f"{format_si(level.bandwidth_bytes_per_s, 'B/s')} a device"
     if level.oversubscription > 1.0005:
         told += f" ({level.oversubscription:.3g}:1)"
@@ -87,21 +90,32 @@ def level_line(level: LevelPart) -> str:
 
 
 def _figures(document: TopologyDocument) -> list[str]:
-    middle = document.bisection
-    share = "" if middle.share is None else f", {middle.share:.0%} of injection"
+    share = "" if document.bisection.share is None else f", {_percent(document.bisection.share)} of injection"
     lines = [
-        f"Bisection  {format_si(middle.bytes_per_s, 'B/s')} each way, "
-        f"{format_si(middle.bytes_per_s_per_device, 'B/s')} a device{share}",
+        f"Bisection  {middle_line(document.bisection)}{share}",
         f"Diameter   {counted(document.diameter_hops, 'hop')}, {format_seconds(document.worst_latency_s)} at worst",
     ]
     if document.switches is not None and document.links is not None:
         switches, links = counted(document.switches, "switch", "switches"), counted(document.links, "link")
-        lines.append(f"Parts      {switches}, {links} between nodes and switches")
+        between = "nodes and switches" if document.switches else "nodes"
+        lines.append(f"Parts      {switches}, {links} between {between}")
     if document.names:
         told = [one.first if one.count == 1 else f"{one.first} to {one.last}" for one in document.names]
         more = f", and {len(told) - _NAMES} more kinds" if len(told) > _NAMES else ""
         lines.append(f"Names      {printable(', '.join(told[:_NAMES]))}{more}")
     return lines
+
+
+def _percent(share: float) -> str:
+    """Whole percents; of nearly all not all."""
+    return f"{share:.0%}" if share == 1 or share < 0.995 else f"{min(share, 0.999):.1%}"
+
+
+def middle_line(middle: BisectionPart) -> str:
+    """What crosses the middle, in all and for each device."""
+    bound = "" if middle.exact else "at most "
+    each = format_si(middle.bytes_per_s_per_device, "B/s")
+    return f"{bound}{format_si(middle.bytes_per_s, 'B/s')} each way, {each} a device"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from planner.search.document import ClusterPart
 from planner.search.schema import Amount, Count, Part, Positive, Share, Whole, closed_schema
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 GroupKind = Literal["tp", "scale-up", "ep", "pp", "dp"]
 Collective = Literal["all-reduce", "all-to-all", "send"]
 
@@ -21,10 +21,15 @@ class LevelPart(Part, frozen=True, kw_only=True):
     name: str
     topology: str
     devices: Count
-    """Joined by one part of the level."""
+    """Joined by one part of the level, the largest."""
+    fewest_devices: Count
+    """Joined by the smallest part."""
     parts: Count
+    most_inside: Count
+    """Parts of the next inner level, of the innermost devices, in the part that has the most of them."""
+    fewest_inside: Count
     switches: Whole | None
-    """In all; null where the cluster is too large to be written out."""
+    """In use, in all parts; null where the cluster is too large to be written out."""
     bandwidth_bytes_per_s: Positive
     """One device's share of the way up to the level, one direction."""
     oversubscription: Positive
@@ -39,7 +44,7 @@ class LevelPart(Part, frozen=True, kw_only=True):
 
 
 class NamesPart(Part, frozen=True, kw_only=True):
-    """Hosts or switches whose names differ by their number only: by these a fault is told."""
+    """Hosts or switches whose names differ by a number that counts on: by these a fault is told."""
 
     kind: Literal["node", "switch"]
     first: str
@@ -48,13 +53,19 @@ class NamesPart(Part, frozen=True, kw_only=True):
 
 
 class BisectionPart(Part, frozen=True, kw_only=True):
-    """What the first half of the devices can send to the second, in one direction."""
+    """What one half of the devices can send to the other, in one direction: whole nodes, of a single node or torus
+    devices; the halves that are joined by the least.
+    """
 
     bytes_per_s: Amount
+    exact: bool
+    """False: the narrowest halves were not found; theirs is at most this."""
     bytes_per_s_per_device: Amount
     """Of each device of the half that sends."""
     share: Share | None
-    """Of what those devices can send out of their nodes; null for a single node."""
+    """Of what those devices' network cards can send, of the network beyond where there are none; null for a single
+    node, and where more crosses the middle than that: links of a rack too.
+    """
 
 
 class GroupPart(Part, frozen=True, kw_only=True):
@@ -79,12 +90,12 @@ class GroupPart(Part, frozen=True, kw_only=True):
 class TopologyDocument(Part, frozen=True, kw_only=True):
     """The whole answer."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
     cluster: ClusterPart
     levels: list[LevelPart]
     switches: Whole | None
     links: Whole | None
-    """Between nodes and switches; null where the cluster is too large to be written out."""
+    """Between nodes and switches, those in use; null where the cluster is too large to be written out."""
     names: list[NamesPart]
     """Empty where the cluster is too large to be written out."""
     bisection: BisectionPart

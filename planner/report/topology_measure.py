@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from planner.cluster.bisection import bisection_bytes_per_s
-from planner.cluster.cluster import Cluster, joined_devices
-from planner.cluster.diameter import diameter_hops, wiring_diameter_hops, worst_latency_s
+from planner.cluster.cluster import Cluster
+from planner.cluster.diameter import diameter_hops, worst_latency_s
 from planner.cluster.expand import expand
+from planner.cluster.left import in_use
 from planner.cluster.network import Network, build_network
-from planner.cluster.torus import torus_of
+from planner.cluster.wired_bisection import Middle, bisection, devices_of_half
+from planner.cluster.wired_diameter import wiring_diameter_hops
 from planner.cluster.wiring import Wiring
 from planner.cost.calibration import calibration
 from planner.cost.collectives import all_reduce, all_to_all, send
@@ -26,10 +25,9 @@ from planner.report.topology_document import (
     Collective,
     GroupKind,
     GroupPart,
-    LevelPart,
-    NamesPart,
     TopologyDocument,
 )
+from planner.report.topology_parts import level_parts_told, names_told
 from planner.search.document import ClusterPart
 from planner.workload.build import build_workload
 from planner.workload.presets import preset
@@ -43,19 +41,18 @@ _EXPERTS = (8, 64)
 
 
 def wiring_of(cluster: Cluster) -> Wiring | None:
-    """The cluster cable by cable; None where it is too large for that."""
+    """The cluster cable by cable, what of it is in use; None where it is too large for that."""
     if cluster.wiring is not None:
-        return cluster.wiring
+        return in_use(cluster.wiring, cluster.name)
     return expand(cluster) if cluster.devices <= MOST_WRITTEN_OUT else None
 
 
 def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocument:
     """Everything that is told of a cluster's fabric; `wiring` as `wiring_of` gives it."""
-    irregular = cluster.wiring is not None and cluster.nodes > 1
-    if irregular and cluster.wiring is not None:
-        cut, hops = wiring_bisection_bytes_per_s(cluster.wiring), wiring_diameter_hops(cluster.wiring, cluster.inside)
+    if cluster.wiring is not None and cluster.nodes > 1:
+        hops = wiring_diameter_hops(cluster.wiring, cluster.inside)
     else:
-        cut, hops = bisection_bytes_per_s(cluster), diameter_hops(cluster)
+        hops = diameter_hops(cluster)
     return TopologyDocument(
         schema_version=SCHEMA_VERSION,
         cluster=ClusterPart(
@@ -66,60 +63,29 @@ def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocume
             devices_per_node=cluster.devices_per_node,
             devices=cluster.devices,
         ),
-        levels=_levels(cluster, wiring),
+        levels=level_parts_told(cluster, wiring),
         switches=None if wiring is None else len(wiring.switches),
         links=None if wiring is None else len(wiring.ends),
-        names=[] if wiring is None else [*_names("node", wiring.hosts), *_names("switch", wiring.switches)],
-        bisection=_bisection(cluster, cut),
+        names=[] if wiring is None else names_told(wiring),
+        bisection=_bisection(cluster, bisection(cluster, wiring)),
         diameter_hops=hops,
         worst_latency_s=worst_latency_s(cluster),
         groups=list(_groups(cluster)),
     )
 
 
-def _levels(cluster: Cluster, wiring: Wiring | None) -> list[LevelPart]:
-    joined, torus = joined_devices(cluster), torus_of(cluster)
-    counted = None if wiring is None else Counter(name.rsplit("-", 1)[0] for name in wiring.switches)
-    inner: dict[bool, float] = {}
-    found = []
-    for level, devices in zip(cluster.levels, joined, strict=True):
-        rate = level.bandwidth_bytes_per_s
-        told = level.axes is not None and torus is not None and torus.devices == devices
-        found.append(
-            LevelPart(
-                name=level.name,
-                topology=level.topology,
-                devices=devices,
-                parts=-(-cluster.devices // devices),
-                switches=None if counted is None or cluster.wiring is not None else counted[level.name],
-                bandwidth_bytes_per_s=rate,
-                oversubscription=inner.get(level.through_nic, rate) / rate,
-                latency_s=level.latency_s,
-                network_cards=level.through_nic,
-                shape=list(torus.shape) if told and torus is not None else [],
-                wrap=list(torus.wrap) if told and torus is not None else [],
-            )
-        )
-        inner[level.through_nic] = rate
-    return found
-
-
-def _names(kind: Literal["node", "switch"], names: Sequence[str]) -> Iterator[NamesPart]:
-    """Names that differ by their number only, together, in order."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(name.rstrip("0123456789"), []).append(name)
-    for held in found.values():
-        yield NamesPart(kind=kind, first=held[0], last=held[-1], count=len(held))
-
-
-def _bisection(cluster: Cluster, cut: float) -> BisectionPart:
-    half = cluster.nodes // 2 * cluster.devices_per_node if cluster.nodes > 1 else cluster.devices // 2
-    each = cut / half if half else 0.0
+def _bisection(cluster: Cluster, middle: Middle) -> BisectionPart:
+    half = devices_of_half(cluster)
+    each = middle.bytes_per_s / half if half else 0.0
     ways = {level.through_nic: level.bandwidth_bytes_per_s for level in reversed(cluster.levels[1:])}
     out = ways.get(True, ways.get(False, 0.0))
-    share = min(1.0, each / out) if out and half else None
-    return BisectionPart(bytes_per_s=cut, bytes_per_s_per_device=each, share=share)
+    share = each / out if out and half else None
+    return BisectionPart(
+        bytes_per_s=middle.bytes_per_s,
+        exact=middle.exact,
+        bytes_per_s_per_device=each,
+        share=None if share is None or share > 1 + 1e-9 else min(share, 1.0),
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.report.svg import escaped
-from planner.report.topology import GROUP_NAMES, counted, level_line
+from planner.report.topology import GROUP_NAMES, counted, level_line, middle_line
 from planner.report.topology_document import TopologyDocument
 from planner.units import format_bytes, format_seconds, format_si
 
@@ -23,14 +23,10 @@ div.wide { overflow-x: auto; }
 
 def page(picture: str, document: TopologyDocument) -> str:
     """The page's text."""
-    cluster, middle = document.cluster, document.bisection
+    cluster = document.cluster
     figures = [
         ("Devices", f"{cluster.nodes:,} x {cluster.devices_per_node} {cluster.accelerator} = {cluster.devices:,}"),
-        (
-            "Bisection",
-            f"{format_si(middle.bytes_per_s, 'B/s')} each way, "
-            f"{format_si(middle.bytes_per_s_per_device, 'B/s')} a device",
-        ),
+        ("Bisection", middle_line(document.bisection)),
         (
             "Diameter",
             f"{counted(document.diameter_hops, 'hop')}, {format_seconds(document.worst_latency_s)} at worst",

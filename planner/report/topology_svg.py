@@ -59,7 +59,8 @@ def drawing(cluster: Cluster, wiring: Wiring | None, document: TopologyDocument)
 
 
 def _middle(document: TopologyDocument) -> str:
-    cut = format_si(document.bisection.bytes_per_s, "B/s")
+    bound = "" if document.bisection.exact else "at most "
+    cut = bound + format_si(document.bisection.bytes_per_s, "B/s")
     return f"bisection {cut} each way, diameter {counted(document.diameter_hops, 'hop')}"
 
 
