@@ -72,6 +72,14 @@ class Cards:
     latency_s: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """A regular cluster before its faults, and all of its cables."""
+
+    cluster: Cluster
+    wiring: Wiring
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """What a run is given: `nodes` nodes of `devices_per_node` accelerators, and the fabric's levels."""
@@ -89,6 +97,8 @@ class Cluster:
     """How a whole node's devices are joined; None where nothing is known."""
     wiring: Wiring | None = None
     """None for a regular cluster: its levels say all."""
+    sound: Sound | None = None
+    """Of a regular cluster with faults what it was; None without faults, and where the file tells the wiring."""
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None
     """What the cluster's file says of failures and checkpoints, if anything."""

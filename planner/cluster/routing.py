@@ -233,7 +233,7 @@ def _ports(
     port_host, port_card = keys // shape, keys % shape - 1
     host_first = np.searchsorted(port_host, np.arange(len(wiring.hosts) + 1))
     alone = np.flatnonzero(np.diff(host_first) == 0)
-    if len(alone) and len(wiring.hosts) > 1:
+    if len(alone) and not _in_one_rack(wiring):
         raise InputError(
             "has no way out",
             origin=origin,
@@ -246,6 +246,11 @@ def _ports(
     first_way = np.searchsorted(port[order], np.arange(len(keys) + 1))
     ways = (router[order], rate[order], first_way)
     return Ports(of_device, port_card, port_host, _kinds(*ways), host_first), ways
+
+
+def _in_one_rack(wiring: Wiring) -> bool:
+    """Whether all hosts are below one scale-up switch: they need no way out."""
+    return bool((wiring.domains == 0).all())
 
 
 def _kinds(way_router: Ints, way_rate: Floats, first_way: Ints) -> Ints:
@@ -302,7 +307,7 @@ def _distances(tail: Ints, head: Ints, first: Ints) -> NDArray[np.int16]:
 
 def _check_reach(wiring: Wiring, found: Routes, ports: Ports, origin: str) -> None:
     """Every host reaches the first one, by some of its ports."""
-    if len(wiring.hosts) < 2:
+    if _in_one_rack(wiring):
         return
     ways = found.first_way[ports.host_first[:1]], found.first_way[ports.host_first[1:2]]
     near = found.distance[:, found.way_router[ways[0][0] : ways[1][0]]].min(axis=1)
