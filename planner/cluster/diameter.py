@@ -47,14 +47,13 @@ def torus_diameter(torus: Torus) -> int:
     return sum(side // 2 if closed else side - 1 for side, closed in sides)
 
 
-def worst_latency_s(cluster: Cluster) -> float:
-    """Seconds that the first byte takes between the farthest devices: the latency of the outermost level, or where
-    it has no switch that of each link on the way.
+def worst_latency_s(cluster: Cluster, hops: int) -> float:
+    """Seconds that the first byte takes between the farthest devices, `hops` links apart: the latency of the
+    outermost level, or where it has no switch that of each link on the way.
     """
     outermost = cluster.levels[-1]
     direct = cluster.levels[0].topology in ("hybrid-cube-mesh", "fully-connected") and cluster.nodes == 1
-    hops = diameter_hops(cluster) if outermost.axes is not None or direct else 1
-    return hops * outermost.latency_s
+    return outermost.latency_s * (hops if outermost.axes is not None or direct else 1)
 
 
 def _inside_hops(cluster: Cluster, *, rack: bool) -> Ints:

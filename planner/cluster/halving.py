@@ -32,6 +32,14 @@ _MOST_MET = 18
 
 
 @dataclass(frozen=True)
+class Halves:
+    """Bytes/s from one half to the other, in one direction; `exact`: whether no halves are joined by less."""
+
+    bytes_per_s: float
+    exact: bool
+
+
+@dataclass(frozen=True)
 class Capacities:
     """An undirected graph: vertices 0 to `hosts` - 1 are hosts, then come `others`; `ends`, shape [edges, 2], each
     pair once, and `rate`, what an edge carries each way in whole bytes/s, [edges].
@@ -107,7 +115,9 @@ def _kinds(graph: Capacities) -> Ints:
 
 
 def narrowest_bytes_per_s(graph: Capacities, first: int) -> float | None:
-    """The least capacity that parts `first` hosts from the others, in one direction; None where it is too much work."""
+    """The least capacity that parts `first` hosts from the others, in one direction; None where that is too much
+    work.
+    """
     tables = _tables(graph)
     if tables is None:
         return None
@@ -141,8 +151,8 @@ def _tables(graph: Capacities) -> list[_Table] | None:
         if len(scope) > _MOST_MET:
             return None
         tables.append(_Table(tuple(scope.tolist()), _class_cost(len(hosts), rate)))
-    for host in sorted(passing):
-        tables.append(_Table((host,), np.array([[np.inf, 0.0], [0.0, np.inf]])))
+    own = np.array([[np.inf, 0.0], [0.0, np.inf]])
+    tables += [_Table((host,), own) for host in sorted(passing)]
     for (one, other), rate_of in zip(graph.ends.tolist(), graph.rate.tolist(), strict=True):
         if one in passing or one >= graph.hosts:
             tables.append(_Table((one, other), rate_of * (1 - np.eye(2))[:, :, None]))
@@ -200,18 +210,18 @@ def _steps(tables: Sequence[tuple[tuple[int, ...], int]], order: Sequence[int], 
             held[min(place[vertex] for vertex in scope)].append((set(scope), size))
     steps = 0.0
     for number, vertex in enumerate(order):
-        scope: set[int] = set()
+        met: set[int] = set()
         long = 1
         for more, size in sorted(held[number], key=lambda one: one[1]):
-            scope |= more
+            met |= more
             grown = min(long + size - 1, first + 1)
-            if 2 ** len(scope) * grown > _MOST_ENTRIES:
+            if 2 ** len(met) * grown > _MOST_ENTRIES:
                 return np.inf
-            steps += 2.0 ** len(scope) * min(long, size) * grown
+            steps += 2.0 ** len(met) * min(long, size) * grown
             long = grown
-        scope.discard(vertex)
-        if scope:
-            held[min(place[other] for other in scope)].append((scope, long))
+        met.discard(vertex)
+        if met:
+            held[min(place[other] for other in met)].append((met, long))
     return steps
 
 

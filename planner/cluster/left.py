@@ -11,23 +11,22 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.routing import routes
 from planner.cluster.wiring import Wiring
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-_FAR = np.iinfo(np.int16).max
+_FAR = 1_000_000
 
 
-def in_use(wiring: Wiring, origin: str) -> Wiring:
-    """The wiring of all hosts with the switches and links that are in use. Raises InputError as `routes`."""
+def in_use(wiring: Wiring) -> Wiring:
+    """The wiring of all hosts with the switches and links that are in use."""
     hosts, count = len(wiring.hosts), len(wiring.vertices)
     used = np.arange(count) < hosts
     used[hosts:] = _racks(wiring)[hosts:]
     works = wiring.bandwidth_bytes_per_s > 0
     if hosts > 1 and (works & ~wiring.in_rack).any():
-        used[hosts:] |= _on_the_way(wiring, origin)
+        used[hosts:] |= _on_the_way(wiring)
     kept = works & used[wiring.ends].all(axis=1)
     place = np.cumsum(used) - 1
     switches = used[hosts:]
@@ -45,32 +44,57 @@ def in_use(wiring: Wiring, origin: str) -> Wiring:
 
 def _racks(wiring: Wiring) -> Bools:
     """Which vertices are scale-up switches of several hosts, shape [vertices]."""
-    pairs = np.unique(np.sort(wiring.ends[wiring.in_rack], axis=1), axis=0)
+    works = wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
+    pairs = np.unique(np.sort(wiring.ends[works], axis=1), axis=0)
     found: Bools = np.bincount(pairs[:, 1], minlength=len(wiring.vertices)) > 1
     return found
 
 
-def _on_the_way(wiring: Wiring, origin: str) -> Bools:
+def _on_the_way(wiring: Wiring) -> Bools:
     """Which switches of the network traffic passes, shape [switches]."""
-    found, ports = routes(wiring, origin)
-    distance = found.distance
-    way = np.diff(found.first_way)
-    pairs = np.unique(np.stack([found.way_router, np.repeat(ports.host, way)], axis=1), axis=0)
-    entered, served = np.unique(pairs[:, 0], return_counts=True)
-    between = distance[np.ix_(entered, entered)].astype(np.int64)
-    reached = (between < _FAR).sum(axis=1)
-    passed = np.zeros(len(distance), dtype=np.bool_)
-    passed[entered] = (served > 1) | (reached > 1)
-    others = np.flatnonzero(~passed)
-    far, of = np.unique(distance[np.ix_(others, entered)], axis=0, return_inverse=True)
-    on_a_way = np.array([_lies_between(row.astype(np.int64), between) for row in far], dtype=np.bool_)
+    hosts = len(wiring.hosts)
+    ends = np.sort(wiring.ends[~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)], axis=1)
+    up = np.unique(ends[(ends[:, 0] < hosts) & (ends[:, 1] >= hosts)], axis=0)
+    entered, served = np.unique(up[:, 1], return_counts=True)
+    # hosts that are wired to each other pass traffic on
+    passing = np.unique(ends[(ends < hosts).all(axis=1)])
+    among = ends[((ends >= hosts) | np.isin(ends, passing)).all(axis=1)]
+    far = _far(among, np.union1d(entered, passing), len(wiring.vertices))
+    entered = np.union1d(entered, passing)
+    between = far[:, entered]
+    passed = np.zeros(len(wiring.vertices), dtype=np.bool_)
+    passed[entered] = (between < _FAR).sum(axis=1) > 1
+    passed[up[:, 1]] |= np.isin(up[:, 1], np.unique(up[:, 1])[served > 1])
+    others = np.flatnonzero(~passed[hosts:]) + hosts
+    kinds, of = np.unique(far[:, others], axis=1, return_inverse=True)
+    on_a_way = np.array([_lies_between(column, between) for column in kinds.T], dtype=np.bool_)
     if len(others):
         passed[others] = on_a_way[of.ravel()]
-    return passed[len(passed) - len(wiring.switches) :]
+    return passed[hosts:]
+
+
+def _far(ends: Ints, sources: Ints, count: int) -> Ints:
+    """Hops from each source to every vertex, shape [sources, vertices]: breadth first from all at once."""
+    tail, head = np.concatenate([ends, ends[:, ::-1]]).T
+    order = np.argsort(tail, kind="stable")
+    tails, first = np.unique(tail[order], return_index=True)
+    reached = np.zeros((count, len(sources)), dtype=np.bool_)
+    reached[sources, np.arange(len(sources))] = True
+    far = np.where(reached, 0, _FAR)
+    packed = np.packbits(reached, axis=1)
+    hops, fresh = 0, reached
+    while fresh.any() and len(tails):
+        hops += 1
+        grown = packed.copy()
+        grown[tails] |= np.bitwise_or.reduceat(packed[head[order]], first, axis=0)
+        fresh = np.unpackbits(grown & ~packed, axis=1, count=len(sources)).astype(np.bool_)
+        far[fresh] = hops
+        packed = grown
+    return far.T
 
 
 def _lies_between(far: Ints, between: Ints) -> bool:
-    """Whether a router so far from each entered one lies on a shortest way between two of them."""
+    """Whether a switch so far from each entered one lies on a shortest way between two of them."""
     for one in np.argsort(far, kind="stable").tolist():
         if far[one] == _FAR:
             return False

@@ -1,14 +1,13 @@
 """Bisection of any cluster and any wiring: the least that one half can send to the other, in one direction.
 
 By max-flow min-cut it is the narrowest cut between two halves (Dally and Towles 2004, section 3.2.1). Fabrics are
-trees, or nearly, once like parts are taken together, and then it is exact (`planner.cluster.halving`); of a graph that
-is too tangled for that it is the least of the halvings that were tried, and the true one is at most that.
+trees, or nearly, once like parts are taken together, and then it is exact (`planner.cluster.halving`). Of a graph
+that is too tangled for that it is the least of the halvings that were tried: the true one is at most that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +21,7 @@ from planner.cluster.bisection import (
 )
 from planner.cluster.cluster import Cluster
 from planner.cluster.device_graph import device_graph
-from planner.cluster.halving import Capacities, merged, narrowest_bytes_per_s
+from planner.cluster.halving import Capacities, Halves, merged, narrowest_bytes_per_s
 from planner.cluster.torus import torus_of
 from planner.cluster.wiring import Wiring
 
@@ -35,29 +34,21 @@ _MOST_DEVICES = 64
 """Hosts, and devices of one torus or node, whose halves are looked for."""
 
 
-@dataclass(frozen=True)
-class Middle:
-    """Bytes/s from one half to the other, in one direction; `exact`: whether no halves are joined by less."""
-
-    bytes_per_s: float
-    exact: bool
-
-
-def bisection(cluster: Cluster, wiring: Wiring | None) -> Middle:
+def bisection(cluster: Cluster, wiring: Wiring | None) -> Halves:
     """Of a cluster, regular or not; `wiring`: it cable by cable, None where it is too large for that."""
     if cluster.wiring is not None and cluster.nodes > 1:
         return wiring_bisection(cluster.wiring)
     told, torus = bisection_bytes_per_s(cluster), halved_torus(cluster)
     whole = torus is not None and torus.devices >= cluster.devices
     if (torus is not None and whole and torus_cut_is_narrowest(torus)) or halves_are_even(cluster):
-        return Middle(told, True)
+        return Halves(told, True)
     narrowest = None
     if wiring is not None and (whole or cluster.nodes == 1) and cluster.devices <= _MOST_DEVICES:
         narrowest = _by_device(device_graph(wiring, cluster.inside, torus_of(cluster)))
     elif wiring is not None and not whole and 1 < cluster.nodes <= _MOST_HOSTS:
         graph = merged(len(wiring.hosts), len(wiring.switches), wiring.ends, wiring.bandwidth_bytes_per_s)
         narrowest = narrowest_bytes_per_s(graph, cluster.nodes // 2)
-    return Middle(told, False) if narrowest is None else Middle(narrowest, True)
+    return Halves(told, False) if narrowest is None else Halves(narrowest, True)
 
 
 def devices_of_half(cluster: Cluster) -> int:
@@ -77,24 +68,24 @@ def _by_device(graph: nx.Graph[str]) -> float | None:
     return narrowest_bytes_per_s(merged(devices, len(names) - devices, ends, rate), devices // 2)
 
 
-def wiring_bisection(wiring: Wiring) -> Middle:
+def wiring_bisection(wiring: Wiring) -> Halves:
     """Between two halves of a wiring's hosts, over all its links: the narrowest ones, or of many tangled links the
     narrower of two that lie near.
     """
     half = len(wiring.hosts) // 2
     if not half:
-        return Middle(0.0, True)
+        return Halves(0.0, True)
     graph = merged(len(wiring.hosts), len(wiring.switches), wiring.ends, wiring.bandwidth_bytes_per_s)
     narrowest = narrowest_bytes_per_s(graph, half)
     if narrowest is not None:
-        return Middle(narrowest, True)
+        return Halves(narrowest, True)
     written = _graph(graph)
     orders = (list(range(graph.hosts)), _by_nearness(written, graph.hosts))
     flows = [
         max_flow_bytes_per_s(written, {str(host) for host in order[:half]}, {str(host) for host in order[half:]})
         for order in orders
     ]
-    return Middle(min(flows), False)
+    return Halves(min(flows), False)
 
 
 def _graph(graph: Capacities) -> nx.Graph[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.cluster.device_graph import device_graph
 from planner.cluster.inside import Inside
-from planner.cluster.irregular import joined_parts
+from planner.cluster.torus import Torus
 from planner.cluster.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 _FAR = 1_000_000
 
 
-def wiring_diameter_hops(wiring: Wiring, inside: Inside | None) -> int:
-    """Links between the two farthest devices of a wiring: looked for from one host of each kind of place."""
-    graph = device_graph(wiring, inside)
+def wiring_diameter_hops(wiring: Wiring, inside: Inside | None, torus: Torus | None = None) -> int:
+    """Links between the two farthest devices of a wiring: looked for from one host of each kind of place. `torus`:
+    the one that nodes are blocks of.
+    """
+    graph = device_graph(wiring, inside, torus)
     places: dict[frozenset[tuple[int, int]], int] = {}
     joined: list[set[tuple[int, int]]] = [set() for _ in wiring.hosts]
     works = wiring.bandwidth_bytes_per_s > 0
@@ -77,15 +79,13 @@ class _Ways:
 
 def _insides(graph: nx.Graph[str], wiring: Wiring) -> dict[str, int]:
     """The host, or the first one of its rack, that a vertex is inside of; not of those that pass traffic on."""
-    first = joined_parts(wiring, wiring.in_rack)
+    first = wiring.domains
     works = wiring.bandwidth_bytes_per_s > 0
     passing = set(wiring.ends[works & (wiring.ends < len(wiring.hosts)).all(axis=1)].ravel().tolist())
-    of_host = {
-        name: int(first[host]) if host not in passing else -1 for host, name in enumerate(wiring.hosts)
-    }
+    of_host = {name: int(first[host]) if host not in passing else -1 for host, name in enumerate(wiring.hosts)}
     found = {name: of_host[told["host"]] for name, told in graph.nodes(data=True) if told["host"]}
     names = wiring.vertices
-    for one, other in wiring.ends[wiring.in_rack].tolist():
+    for one, other in wiring.ends[wiring.in_rack & works].tolist():
         host, switch = min(one, other), max(one, other)
         found[names[switch]] = of_host[names[host]]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,11 @@ import numpy as np
 from planner.cluster.cluster import Cluster
 from planner.cluster.diameter import diameter_hops, worst_latency_s
 from planner.cluster.expand import expand
+from planner.cluster.halving import Halves
 from planner.cluster.left import in_use
 from planner.cluster.network import Network, build_network
-from planner.cluster.wired_bisection import Middle, bisection, devices_of_half
+from planner.cluster.torus import torus_of
+from planner.cluster.wired_bisection import bisection, devices_of_half
 from planner.cluster.wired_diameter import wiring_diameter_hops
 from planner.cluster.wiring import Wiring
 from planner.cost.calibration import calibration
@@ -43,14 +45,14 @@ _EXPERTS = (8, 64)
 def wiring_of(cluster: Cluster) -> Wiring | None:
     """The cluster cable by cable, what of it is in use; None where it is too large for that."""
     if cluster.wiring is not None:
-        return in_use(cluster.wiring, cluster.name)
+        return in_use(cluster.wiring)
     return expand(cluster) if cluster.devices <= MOST_WRITTEN_OUT else None
 
 
 def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocument:
     """Everything that is told of a cluster's fabric; `wiring` as `wiring_of` gives it."""
     if cluster.wiring is not None and cluster.nodes > 1:
-        hops = wiring_diameter_hops(cluster.wiring, cluster.inside)
+        hops = wiring_diameter_hops(cluster.wiring, cluster.inside, torus_of(cluster))
     else:
         hops = diameter_hops(cluster)
     return TopologyDocument(
@@ -69,12 +71,12 @@ def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocume
         names=[] if wiring is None else names_told(wiring),
         bisection=_bisection(cluster, bisection(cluster, wiring)),
         diameter_hops=hops,
-        worst_latency_s=worst_latency_s(cluster),
+        worst_latency_s=worst_latency_s(cluster, hops),
         groups=list(_groups(cluster)),
     )
 
 
-def _bisection(cluster: Cluster, middle: Middle) -> BisectionPart:
+def _bisection(cluster: Cluster, middle: Halves) -> BisectionPart:
     half = devices_of_half(cluster)
     each = middle.bytes_per_s / half if half else 0.0
     ways = {level.through_nic: level.bandwidth_bytes_per_s for level in reversed(cluster.levels[1:])}

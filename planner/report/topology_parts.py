@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster, joined_devices
-from planner.cluster.irregular import leaf_parts, level_parts
-from planner.cluster.torus import Torus, torus_of
-from planner.cluster.wiring import Wiring
+from planner.cluster.network import build_network
+from planner.cluster.routed import RoutedNetwork
+from planner.cluster.torus import torus_of
+from planner.cluster.wiring import Wiring, switch_parts
 from planner.report.topology_document import LevelPart, NamesPart
 
 Ints = NDArray[np.int64]
@@ -23,13 +24,16 @@ def level_parts_told(cluster: Cluster, wiring: Wiring | None) -> list[LevelPart]
     """The levels from the node outwards; `wiring`: what is in use, None where it is not written out."""
     torus, parts, rates = torus_of(cluster), _parts(cluster), _rates(cluster)
     switches = None if wiring is None else _switches(cluster, wiring)
+    before = None if cluster.sound is None or cluster.nodes == 1 else joined_devices(cluster.sound.cluster)
     inner: dict[bool, float] = {}
     found = []
     for number, level in enumerate(cluster.levels):
         rate, inward = rates[number], inner.get(level.through_nic, rates[number])
         held = np.unique(parts[number], return_counts=True)[1] * cluster.devices_per_node
         inside = _inside(parts, number) if number else np.array([cluster.devices_per_node])
-        told = level.axes is not None and torus is not None and torus.devices == int(held.max())
+        # of a torus with holes the shape is what it was
+        whole = int(held.max()) if before is None else before[number]
+        told = level.axes is not None and torus is not None and torus.devices == whole
         found.append(
             LevelPart(
                 name=level.name,
@@ -45,43 +49,43 @@ def level_parts_told(cluster: Cluster, wiring: Wiring | None) -> list[LevelPart]
                 oversubscription=inward / rate if cluster.wiring is None or level.through_nic else 1.0,
                 latency_s=level.latency_s,
                 network_cards=level.through_nic,
-                **_axes(torus if told else None),
+                shape=list(torus.shape) if told and torus is not None else [],
+                wrap=list(torus.wrap) if told and torus is not None else [],
             )
         )
         inner[level.through_nic] = rate
     return found
 
 
-def _axes(torus: Torus | None) -> dict[str, list[int] | list[bool]]:
-    return {"shape": [], "wrap": []} if torus is None else {"shape": list(torus.shape), "wrap": list(torus.wrap)}
-
-
 def _parts(cluster: Cluster) -> Ints:
     """The part of each level that a node lies in, shape [levels, nodes]."""
-    if cluster.wiring is not None:
-        return level_parts(cluster)
+    network = build_network(cluster)
+    if isinstance(network, RoutedNetwork):
+        return network.parts
     joined = np.array(joined_devices(cluster))[:, None]
     node = np.arange(cluster.nodes)[None, :]
     return np.where(joined > cluster.devices_per_node, node * cluster.devices_per_node // joined, node)
 
 
 def _rates(cluster: Cluster) -> list[float]:
-    """Bytes/s of one device on the way up to each level; of a wiring to its outermost as its narrowest leaf has it."""
+    """Bytes/s of one device on the way up to each level; of a wiring to its outermost one as its narrowest leaf
+    has it.
+    """
     rates = [level.bandwidth_bytes_per_s for level in cluster.levels]
     wiring = cluster.wiring
-    if wiring is None or "leaf" not in [level.name for level in cluster.levels]:
+    if wiring is None or cluster.sound is not None or "leaf" not in [level.name for level in cluster.levels]:
         return rates
-    hosts = leaf_parts(wiring)
+    hosts = switch_parts(wiring)
     part = np.concatenate([hosts, np.full(len(wiring.switches), -1)])
     for end, other in ((0, 1), (1, 0)):
         up = (wiring.ends[:, end] < len(hosts)) & (wiring.bandwidth_bytes_per_s > 0) & ~wiring.in_rack
         part[wiring.ends[up, other]] = part[wiring.ends[up, end]]
     one, two = part[wiring.ends].T
     leaving = (one != two) & ~wiring.in_rack
-    out = sum(
-        np.bincount(side[leaving & (side >= 0)], wiring.bandwidth_bytes_per_s[leaving & (side >= 0)], len(hosts))
-        for side in (one, two)
-    )
+    out = np.zeros(len(hosts))
+    for side in (one, two):
+        counts = leaving & (side >= 0)
+        np.add.at(out, side[counts], wiring.bandwidth_bytes_per_s[counts])
     devices = np.bincount(hosts, wiring.devices, len(hosts))
     there = np.unique(hosts)
     return [*rates[:-1], min(rates[-1], float((out[there] / devices[there]).min()))]
@@ -95,13 +99,13 @@ def _inside(parts: Ints, number: int) -> Ints:
 
 def _switches(cluster: Cluster, wiring: Wiring) -> Counter[str]:
     """Switches of each level. Of a wiring of one's own: those of racks, those that hosts are wired to, the others."""
-    if cluster.wiring is None:
+    if cluster.wiring is None or cluster.sound is not None:
         return Counter(name.rsplit("-", 1)[0] for name in wiring.switches)
     there = [level.name for level in cluster.levels]
     hosts = len(wiring.hosts)
     kind = np.full(len(wiring.vertices), "fabric", dtype="<U6")
     if "leaf" in there:
-        kind[wiring.ends[(wiring.ends < hosts).any(axis=1)]] = "leaf"
+        kind[wiring.ends[(wiring.ends < hosts).any(axis=1) & ~wiring.in_rack]] = "leaf"
     kind[wiring.ends[wiring.in_rack]] = "rack"
     return Counter(kind[hosts:].tolist())
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster import wired_bisection
+from planner.cluster.bisection import bisection_bytes_per_s
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.expand import expand
 from planner.cluster.spec import parse_cluster
@@ -109,6 +110,13 @@ def test_a_host_on_a_leaf_of_its_own_is_not_halved_off_for_more() -> None:
     # four hosts of 400 at one leaf, the fifth of 400 at the other; 100 between the leaves: two hosts against three
     links = [(host, 5 if host < 4 else 6, 400) for host in range(5)] + [(5, 6, 100)]
     assert wiring_bisection(wiring(5, 2, links)).bytes_per_s == 500 * GB
+
+
+@pytest.mark.parametrize("name", ["dgx-h100", "gb200-nvl72", "mi300x", "frontier"])
+@pytest.mark.parametrize("nodes", [4, 24])
+def test_the_narrowest_halves_of_a_preset_are_those_of_its_levels(name: str, nodes: int) -> None:
+    cluster = preset(name, nodes)
+    assert wiring_bisection(expand(cluster)).bytes_per_s == pytest.approx(bisection_bytes_per_s(cluster))
 
 
 def test_a_large_fabric_with_faults_is_halved_exactly() -> None:

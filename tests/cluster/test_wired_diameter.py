@@ -1,0 +1,117 @@
+"""The diameter of a wiring, against all pairs of devices; and what of it is in use, against all shortest ways."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cluster import database
+from planner.cluster.cluster import resolve_cluster
+from planner.cluster.device_graph import device_graph
+from planner.cluster.diameter import graph_diameter
+from planner.cluster.faults import read_fault
+from planner.cluster.left import in_use
+from planner.cluster.torus import torus_of
+from planner.cluster.wired_diameter import wiring_diameter_hops
+from planner.cluster.wiring import Wiring
+from tests.cluster.test_bisection_wired import wiring
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes", "faults"),
+    [
+        ("dgx-h100", 4, ["node-3:2"]),
+        ("dgx-h100", 5, ["node-3:2", "node-1:4", "node-0:2"]),
+        ("tpu-v5e", 6, ["node-2"]),
+        ("tpu-v5p", 8, ["node-0 - node-1"]),
+        ("gb200-nvl72", 20, ["node-3 - nvl72-0", "node-7:1"]),
+        ("a100-pcie", 3, ["node-1"]),
+    ],
+)
+def test_the_farthest_devices_are_found_from_a_host_of_each_place(name: str, nodes: int, faults: list[str]) -> None:
+    cluster = resolve_cluster(database.cluster_spec(name), name, nodes=nodes, faults=tuple(map(read_fault, faults)))
+    assert cluster.wiring is not None
+    torus = torus_of(cluster)
+    graph = device_graph(cluster.wiring, cluster.inside, torus)
+    assert wiring_diameter_hops(cluster.wiring, cluster.inside, torus) == graph_diameter(graph)
+
+
+def test_no_host_passes_on_what_is_not_its_own() -> None:
+    # h0 and h2 are at leaves of their own, h1 at both: between h0 and h2 the way leads over three switches above them
+    links = [(0, 3, 1), (1, 3, 1), (1, 4, 1), (2, 4, 1), (3, 5, 1), (5, 6, 1), (6, 7, 1), (7, 4, 1)]
+    assert wiring_diameter_hops(wiring(3, 5, links), None) == 6
+
+
+def test_two_hosts_at_one_switch_that_lack_different_cards_are_looked_from_both() -> None:
+    # two devices and two cards each; h0 has only the first card, h1 only the second, h2 both
+    links = [(0, 3, 1), (1, 3, 1), (2, 3, 1), (2, 3, 1)]
+    told = replace(wiring(3, 1, links), card=np.array([0, 1, 0, 1]))
+    graph = device_graph(told)
+    assert wiring_diameter_hops(told, None) == graph_diameter(graph) == 6
+
+
+@st.composite
+def joined(draw: st.DrawFn) -> Wiring:
+    """Hosts at some switches each, switches joined in a line and beside it."""
+    hosts, switches = draw(st.integers(2, 5)), draw(st.integers(1, 6))
+    links = [(hosts + one, hosts + one + 1, 1) for one in range(switches - 1)]
+    vertex = st.integers(0, switches - 1)
+    for host in range(hosts):
+        links += [(host, hosts + at, 1) for at in draw(st.sets(vertex, min_size=1, max_size=2))]
+    more = draw(st.lists(st.tuples(vertex, vertex), max_size=4))
+    return wiring(hosts, switches, links + [(hosts + min(a, b), hosts + max(a, b), 1) for a, b in more if a != b])
+
+
+def switches_of(told: Wiring) -> nx.Graph[int]:
+    graph: nx.Graph[int] = nx.Graph()
+    graph.add_nodes_from(range(len(told.hosts), len(told.vertices)))
+    graph.add_edges_from(pair for pair in told.ends.tolist() if min(pair) >= len(told.hosts))
+    return graph
+
+
+def at(told: Wiring, host: int) -> list[int]:
+    return [other for one, other in told.ends.tolist() if one == host]
+
+
+@settings(max_examples=60, deadline=None)
+@given(told=joined())
+def test_every_pair_of_devices_is_as_near_as_its_switches(told: Wiring) -> None:
+    hops = dict(nx.all_pairs_shortest_path_length(switches_of(told)))
+    pairs = itertools.combinations(range(len(told.hosts)), 2)
+    # no cards are told: every device of a host is wired to each of its switches
+    apart = [min(hops[a][b] for a in at(told, one) for b in at(told, other)) + 2 for one, other in pairs]
+    assert wiring_diameter_hops(told, None) == max([2, *apart])
+
+
+@settings(max_examples=60, deadline=None)
+@given(told=joined())
+def test_what_is_in_use_lies_on_a_shortest_way(told: Wiring) -> None:
+    graph = switches_of(told)
+    entered = [(host, switch) for host in range(len(told.hosts)) for switch in at(told, host)]
+    used = {
+        switch
+        for (one, here), (other, there) in itertools.combinations(entered, 2)
+        if one != other or here != there
+        for way in nx.all_shortest_paths(graph, here, there)
+        for switch in way
+    }
+    left = in_use(told)
+    assert set(left.switches) == {told.vertices[switch] for switch in used}
+    assert left.hosts == told.hosts
+    kept = [pair for pair in told.ends.tolist() if all(end < len(told.hosts) or end in used for end in pair)]
+    assert len(left.ends) == len(kept)
+    assert wiring_diameter_hops(left, None) == wiring_diameter_hops(told, None)
+
+
+def test_what_is_dead_is_not_in_use() -> None:
+    # three hosts at one leaf, which leads to a spine; behind that a leaf whose only host has lost its cable
+    told = wiring(4, 3, [(0, 4, 1), (1, 4, 1), (2, 4, 1), (3, 5, 0), (3, 4, 1), (4, 6, 1), (5, 6, 1)])
+    left = in_use(told)
+    assert left.switches == ("s0",)
+    assert left.ends.tolist() == [[0, 4], [1, 4], [2, 4], [3, 4]]
