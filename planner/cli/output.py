@@ -89,6 +89,7 @@ def write(text: str) -> None:
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "stdout is closed")
+        _no_bar(for_good=True)
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -106,7 +107,21 @@ def unwritten(error: OSError) -> PlannerError:
 
 def warn(text: str) -> None:
     """One line on stderr."""
-    sys.stderr.write(f"warning: {text}\n")
+    say(f"warning: {text}")
+
+
+def say(text: str) -> None:
+    """One line on stderr, clear of a bar of progress."""
+    _no_bar()
+    sys.stderr.write(f"{text}\n")
+
+
+def _no_bar(*, for_good: bool = False) -> None:
+    """Take the bar of progress off the terminal; its module is loaded where there may be one."""
+    if "planner.cli.progress" in sys.modules:
+        from planner.cli import progress
+
+        (progress.stop if for_good else progress.clear)()
 
 
 def drop_stdout() -> None:

@@ -120,7 +120,7 @@ def compare(
     run: Run, asked: Sequence[Asked], limits: Limits, by: RankedBy, intensity_g_per_kwh: float | None
 ) -> list[OfferPart]:
     """Every cluster's outcome, the best first, those that are ruled out last; equal ones by name."""
-    found = in_order(partial(compared, run, limits=limits), asked)
+    found = in_order("comparing", partial(compared, run, limits=limits), asked)
     sizes = [None if one.outcome is None else size_part(run, one.outcome, intensity_g_per_kwh) for one in found]
     front = iter(on_front([size for size in sizes if size is not None]))
     parts = [

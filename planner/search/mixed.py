@@ -8,6 +8,7 @@ from dataclasses import replace
 from planner.cluster.pools import Pools
 from planner.cost.mixed import Kind, Kinds
 from planner.errors import InputError, NothingFits, PlannerError
+from planner.progress import steps
 from planner.search.mixed_document import (
     SCHEMA_VERSION,
     AnswerPart,
@@ -42,7 +43,7 @@ def mixed_plans(
     questions = list(_questions(kinds, settings))
     alone = [_alone(questions, at, space) for at in (0, 1)]
     known: Known = {}
-    for question in questions:
+    for question in steps("searching", questions):
         for way in _together(question, space.under(question[0].shared)):
             known[way.way] = min(known.get(way.way, way), way, key=_step)
     for at, (_, one) in enumerate(alone):
@@ -115,8 +116,8 @@ def _document(pools: Pools, kinds: Kinds, known: Known, tokens: int | None) -> M
 
 
 def _run(step_time_s: float, tokens: int, per_step: int) -> RunPart:
-    steps = -(-tokens // per_step)
-    return RunPart(tokens=tokens, steps=steps, days=steps * step_time_s / 86_400)
+    count = -(-tokens // per_step)
+    return RunPart(tokens=tokens, steps=count, days=count * step_time_s / 86_400)
 
 
 def _pools_part(pools: Pools) -> PoolsPart:
