@@ -20,6 +20,7 @@ _SETTINGS = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
+    "add_completion": False,  # `planner completion` prints scripts that know files and signs such as : and +
 }
 
 
@@ -27,6 +28,7 @@ def planner_app() -> typer.Typer:
     """`planner` with all its commands."""
     from planner.cli.cluster import cluster_app
     from planner.cli.compare import compare
+    from planner.cli.completion import completion
     from planner.cli.estimate import estimate
     from planner.cli.explain import explain
     from planner.cli.hardware import hardware_app
@@ -53,6 +55,7 @@ def planner_app() -> typer.Typer:
     app.command("compare")(compare)
     app.command("validate")(validate)
     app.command("schema")(schema)
+    app.command("completion")(completion)
     app.add_typer(models_app, name="models")
     app.add_typer(cluster_app, name="cluster")
     app.add_typer(cluster_app, name="clusters", hidden=True)
@@ -62,7 +65,7 @@ def planner_app() -> typer.Typer:
 
 def plan_app() -> typer.Typer:
     """`plan` alone: what the other commands need is not loaded."""
-    app = typer.Typer(name="plan", add_completion=True, **_SETTINGS)  # type: ignore[arg-type]
+    app = typer.Typer(name="plan", **_SETTINGS)  # type: ignore[arg-type]
     app.command("plan")(plan)
     return app
 

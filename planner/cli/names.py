@@ -38,7 +38,10 @@ class Place:
         """The whole words that `typed` may become."""
         cut = max((typed.rfind(sign) + 1 for sign in self.joins), default=0)
         before, begun = typed[:cut], typed[cut:].casefold()
-        given = {one.casefold() for one in re.split(f"[{re.escape(self.joins)}]", before)} if before else set()
+        # of dgx-h100:32 the kind
+        given = (
+            {one.split(":")[0].casefold() for one in re.split(f"[{re.escape(self.joins)}]", before)} if cut else set()
+        )
         for word, meaning in self.words():
             if word.casefold().startswith(begun) and word.casefold() not in given:
                 yield f"{before}{word}", meaning
