@@ -85,8 +85,8 @@ def completions(command: Command, words: Sequence[str], typed: str) -> Iterator[
         if not equals:
             yield from _named_options(at.command, typed)
         elif option is not None and not option.is_flag:
-            for one in _values(option, at.path, value):
-                yield one if one.startswith("\t") else f"{name}={one}"
+            for line in _values(option, at.path, value):
+                yield line if line.startswith("\t") else f"{name}={line}"
     elif _commands(at.command):
         for name, one in _commands(at.command).items():
             if not one.hidden and name.startswith(typed):
