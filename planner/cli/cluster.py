@@ -19,7 +19,12 @@ _FORMATS = "auto, nvidia-smi, slurm, ibnetdiscover, links, hostfile, kubernetes,
 
 @cluster_app.command("list")
 def list_clusters() -> None:
-    """List the presets with what they are made of."""
+    """List the presets with what they are made of.
+
+    \b
+    Examples:
+      planner cluster list
+    """
     from planner.cli.output import write
     from planner.cluster import database
     from planner.cluster.cluster import resolve_cluster
@@ -63,7 +68,14 @@ def import_cluster(
         str | None, typer.Option("--name", help="The cluster's name; as the first file if not given.")
     ] = None,
 ) -> None:
-    """Make a cluster file from what schedulers, drivers and fabrics tell of a cluster."""
+    """Make a cluster file from what schedulers, drivers and fabrics tell of a cluster.
+
+    \b
+    Examples:
+      planner cluster import nvidia-smi-topo.txt --accelerator a100-sxm-80gb
+      planner cluster import topology.conf --from slurm --node dgx-h100 -o cluster.toml
+      plan llama-3-8b --cluster cluster.toml --global-batch 512
+    """
     from planner.cli.files import read_any, write_file
     from planner.cli.output import warn, write
     from planner.cluster.importers.complete import complete

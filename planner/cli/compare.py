@@ -75,7 +75,7 @@ def compare(
     \b
     Examples:
       planner compare llama-3-70b --on dgx-h100:64 --on tpu-v5p:512 --on mi300x:64 --tokens 1T
-      planner compare llama-3-8b --any --devices 256 --tokens 1T --objective cost
+      planner compare llama-3-8b --any --cloud aws --devices 64 --tokens 100B --objective cost
     """
     from planner.cli.inputs import read_tokens
     from planner.cli.output import write

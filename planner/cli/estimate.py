@@ -76,7 +76,7 @@ def estimate(
     """Score one given plan of MODEL on a cluster.
 
     \b
-    Example:
+    Examples:
       planner estimate gpt-3-175b --cluster dgx-a100 --nodes 128 --global-batch 1536 \\
         --tp 8 --pp 16 --micro-batch 1 --recompute selective --sequence-parallel --zero 1
     """

@@ -9,7 +9,12 @@ models_app = typer.Typer(help="The models that are known by name.", no_args_is_h
 
 @models_app.command("list")
 def list_models() -> None:
-    """List the presets with their sizes, and the tokens of a sequence or what else a batch counts."""
+    """List the presets with their sizes, and the tokens of a sequence or what else a batch counts.
+
+    \b
+    Examples:
+      planner models list
+    """
     from planner.cli.output import write
     from planner.report.listing import listing
     from planner.units import format_parameters
@@ -27,7 +32,12 @@ def list_models() -> None:
 
 @models_app.command("families")
 def list_families() -> None:
-    """List the Hugging Face model types whose config.json is read."""
+    """List the Hugging Face model types whose config.json is read.
+
+    \b
+    Examples:
+      planner models families
+    """
     from planner.cli.output import write
     from planner.workload.huggingface import FAMILIES
 

@@ -42,10 +42,10 @@ def plan(
     Examples:
       plan llama-3-70b --cluster dgx-h100 --nodes 64 --global-batch 1024 --tokens 15T
       plan 13B --cluster dgx-a100 --nodes 4 --global-batch '4M tokens' --tp 4..8
-      plan path/to/config.json --cluster cluster.toml --global-batch 512 --format json
-      plan 13B --cluster dgx-a100 --nodes 4 --global-batch 512 --uncertainty
+      plan path/to/config.json --cluster cluster.toml --global-batch 512 -o plan.html -o plan.csv
+      plan 13B --cluster dgx-a100 --nodes 4 --global-batch 512 --uncertainty 50
       plan 70B --cluster dgx-a100 --nodes 16 --global-batch 512 --offload none,optimizer --schedule 1f1b,zero-bubble
-      plan llama-3-70b --cluster dgx-h100:32+dgx-a100:32 --global-batch 1024
+      plan llama-3-70b --cluster dgx-h100:4+dgx-a100:4 --global-batch 512
     """
     from planner.cli.inputs import read_tokens
     from planner.cli.output import check_files

@@ -44,7 +44,13 @@ def schema(
         typer.Argument(help="Whose: plan, what-if, topology, size, compare, explain, mixed, hardware, validate."),
     ] = Document.PLAN,
 ) -> None:
-    """Print the JSON Schema of what `--format json` prints."""
+    """Print the JSON Schema of what `--format json` prints.
+
+    \b
+    Examples:
+      planner schema
+      planner schema what-if
+    """
     from planner.cli.output import write
     from planner.report.machine import to_json
 

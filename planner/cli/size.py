@@ -58,8 +58,8 @@ def size(
 
     \b
     Examples:
-      planner size llama-3-70b --cluster dgx-h100 --tokens 15T --deadline 60d
-      planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD
+      planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d
+      planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD --nodes 16
       planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d --format value --field devices
     """
     from planner.cli.files import write_file
