@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test lint bench calibrate clean
+.PHONY: plan test test-browser lint bench calibrate man clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "planner needs Python 3.11 or newer; set PYTHON=...")'
@@ -22,6 +22,9 @@ plan: $(VENV)/.installed ## plan a real model on a real cluster
 test: $(VENV)/.installed-dev ## all tests
 	$(BIN)/python -m pytest
 
+test-browser: $(VENV)/.installed-dev ## all pages and the trace in a real browser, which has to be there
+	PLANNER_BROWSER=needed $(BIN)/python -m pytest tests/browser
+
 lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +40,9 @@ calibrate: $(VENV)/.installed-dev ## fit hardware_db/calibration to the publishe
 	mkdir -p build
 	$(BIN)/planner validate --cross --format json > build/validation.json
 	$(BIN)/python docs/errors.py build/validation.json
+
+man: $(VENV)/.installed ## the manual pages, made anew from the commands
+	$(BIN)/python -m planner.cli.manual docs/man
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

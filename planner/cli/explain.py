@@ -48,7 +48,10 @@ ModelAgain = Annotated[
     typer.Option("--model", metavar="MODEL", help="The model, where it was a file: the document has its name."),
 ]
 ClusterAgain = Annotated[
-    str | None, typer.Option("--cluster", "-c", help="The cluster, where it was a file: the document has its name.")
+    str | None,
+    typer.Option(
+        "--cluster", "-c", metavar="CLUSTER", help="The cluster, where it was a file: the document has its name."
+    ),
 ]
 
 

@@ -86,7 +86,9 @@ Model = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Preset, config.json or its folder, model TOML, or a size (70B)."),
 ]
-ClusterName = Annotated[str, typer.Option("--cluster", "-c", help="Preset (`planner cluster list`) or file.")]
+ClusterName = Annotated[
+    str, typer.Option("--cluster", "-c", metavar="CLUSTER", help="Preset (`planner cluster list`) or file.")
+]
 Nodes = Annotated[str | None, typer.Option("--nodes", metavar="INTEGER", help="Number of nodes.")]
 Devices = Annotated[
     str | None, typer.Option("--devices", metavar="INTEGER", help="Number of devices, instead of --nodes.")
