@@ -23,7 +23,8 @@ test: $(VENV)/.installed-dev ## all tests
 	$(BIN)/python -m pytest
 
 test-browser: $(VENV)/.installed-dev ## all pages and the trace in a real browser, which has to be there
-	PLANNER_BROWSER=needed $(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	PLANNER_BROWSER=needed $(BIN)/python -m pytest -n 0 tests/browser
 
 lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from planner.units import format_bytes, format_seconds, format_si
 _STYLE = """
 body { font: 16px/1.4 system-ui, sans-serif; color: #1b1f24; max-width: 44rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 1.5rem; }
-svg { width: 100%; height: auto; display: block; }
+svg { width: calc(100% + 2rem); margin: 0 -1rem; height: auto; display: block; }
 rect.ideal { fill: #4d7f52; stroke: none; } rect.kernels { fill: #c28a35; stroke: none; }
 rect.exchange { fill: #4a6785; stroke: none; } rect.saved { fill: #a9cfae; stroke: none; }
 rect.total { fill: #1b1f24; stroke: none; }

@@ -12,10 +12,10 @@ from planner.units import format_bytes, format_seconds, format_si
 _STYLE = """
 body { font: 16px/1.4 system-ui, sans-serif; color: #1b1f24; max-width: 60rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 1.5rem; }
-svg { width: 100%; height: auto; max-width: 42rem; display: block; }
+svg { width: calc(100% + 2rem); margin: 0 -1rem; height: auto; max-width: 42rem; display: block; }
 table { border-collapse: collapse; font-size: 0.9rem; }
-th, td { padding: 0.2rem 0.8rem 0.2rem 0; text-align: left; white-space: nowrap; }
-td.number, th.number { text-align: right; }
+th, td { padding: 0.2rem 0.8rem 0.2rem 0; text-align: left; vertical-align: top; }
+td.number, th.number { text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #8a8a80; }
 div.wide { overflow-x: auto; }
 """
