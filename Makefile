@@ -16,14 +16,17 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	touch $@
+
 plan: $(VENV)/.installed ## plan a real model on a real cluster
 	$(BIN)/plan llama-3-70b --cluster dgx-h100 --nodes 64 --global-batch 1024 --tokens 15T
 
 test: $(VENV)/.installed-dev ## all tests
 	$(BIN)/python -m pytest
 
-test-browser: $(VENV)/.installed-dev ## all pages and the trace in a real browser, which has to be there
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+test-browser: $(VENV)/.installed-browser ## all pages and a trace in Chromium, which has to be there
 	PLANNER_BROWSER=needed $(BIN)/python -m pytest -n 0 tests/browser
 
 lint: $(VENV)/.installed-dev ## style, types, and which room may import which

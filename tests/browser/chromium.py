@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 PATIENCE_S = 60.0
 Message = dict[str, object]
@@ -100,6 +100,13 @@ class Page:
         told = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")  # type: ignore[attr-defined]
+
+    def until(self, script: str) -> None:
+        """Wait until an expression is true."""
+        end = monotonic() + PATIENCE_S
+        while not self.run(f"Boolean({script})"):
+            assert monotonic() < end, f"never true: {script}"
+            sleep(0.05)
 
     def complaints(self) -> list[str]:
         """What stands in the console, and exceptions."""
