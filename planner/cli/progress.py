@@ -43,16 +43,16 @@ class _Bar:
             if os.tcgetpgrp(self.terminal) == os.getpgrp():
                 width = os.get_terminal_size(self.terminal).columns or _USUAL_WIDTH
                 line = bar_line(self.what, self.done, self.of, monotonic() - self.started_s)
+                self.drawn = True  # before it is: Ctrl-C may come in between
                 os.write(self.terminal, f"{_CLEAR}{line[: width - 1]}".encode())
-                self.drawn = True
         except OSError:
             stop()
 
     def clear(self) -> None:
         """Take it off the terminal."""
         if self.drawn:
-            self.drawn = False
             os.write(self.terminal, _CLEAR.encode())
+            self.drawn = False
 
 
 _SHOWN: list[_Bar] = []
