@@ -149,6 +149,19 @@ def format_duration(value: float) -> str:
     return format_seconds(value)
 
 
+def format_days(days: float) -> str:
+    """`30 days`, `2.5 days`, `1 day`; less than a day in hours and minutes: `1.52 h`."""
+    if days < 1:
+        return format_duration(86_400 * days)
+    text = f"{days:,.1f}".removesuffix(".0")
+    return f"{text} day" if text == "1" else f"{text} days"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 node`, `1,024 nodes`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def format_energy(joules: float) -> str:
     """`812 MWh`, `1.90 GWh`, `45.6 kWh`: three significant digits."""
     return format_si(joules / 3600, "Wh")
