@@ -99,6 +99,15 @@ def fastest_within(run: Run, offer: Offer, usd: float) -> Outcome | None:
     return min(within, key=lambda one: one.days, default=None)
 
 
+def nearest_miss(run: Run, offer: Offer) -> Outcome | None:
+    """The size that is done first, of those that double and the largest; None where no plan fits on any."""
+    largest = most_nodes(offer)
+    found = doubling(run, offer)
+    if offer.hosts is not None and largest not in [one.nodes for one in found]:
+        found += filter(None, [outcome(run, offer, largest)])
+    return min(found, key=lambda one: one.days, default=None)
+
+
 def doubling(run: Run, offer: Offer) -> list[Outcome]:
     """Sizes that double from the smallest on which a plan fits, until more do not make it faster."""
     found: list[Outcome] = []
