@@ -111,7 +111,11 @@ def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
         ((*RUN, "--plot", "curve.pdf"), 2, ["curve.pdf", "ending in .svg"]),
         ((*RUN, "--precision", "int8"), 2, ["--precision", "not trained"]),
         ((*RUN, "--grid", "frr"), 2, ["--grid", "frr"]),
-        ((*ON, "--tokens", "15T", "--deadline", "1h"), 3, ["no size of dgx-h100", "nearest miss", "a later --deadline"]),
+        (
+            (*ON, "--tokens", "15T", "--deadline", "1h"),
+            3,
+            ["no size of dgx-h100", "nearest miss", "a later --deadline"],
+        ),
         (("llama-3.1-405b", *ON[1:], "--budget", "1MUSD", "--nodes", "1"), 3, ["nearest miss", "128 devices"]),
         ((*RUN, "--budget", "10USD"), 3, ["the fewest nodes that meet the deadline", "10"]),
         ((*ON, "--tokens", "1T", "--budget", "10USD"), 3, ["no size of dgx-h100", "fewer --tokens"]),
