@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.cluster import Cluster, Level, Sound
+from planner.cluster.cluster import Cluster, Sound
+from planner.cluster.levels import Level
 from planner.cluster.network import Network
 from planner.cluster.routed import RoutedNetwork, routed
 from planner.cluster.routing import routes

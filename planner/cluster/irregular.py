@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 from planner.cluster.accelerator import Accelerator
 from planner.cluster.cluster import (
     Cluster,
-    Level,
     Sound,
     node_accelerator,
     node_host,
     node_inside,
     regular_cluster,
-    switches_add,
 )
 from planner.cluster.degraded import degraded, degraded_network
 from planner.cluster.expand import expand
 from planner.cluster.faults import with_faults, with_hosts
+from planner.cluster.levels import Level, switches_add
 from planner.cluster.network import Network
 from planner.cluster.power import rated_overhead
 from planner.cluster.routed import RoutedNetwork, routed

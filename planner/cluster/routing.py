@@ -201,12 +201,31 @@ def routes(wiring: Wiring, origin: str) -> tuple[Routes, Ports]:
             expected=f"at most {_MOST_ROUTERS:,}; a regular cluster is told by [[fabric]] levels",
         )
     inner = (router_of[ends] >= 0).all(axis=1)
+    entered = np.concatenate([router_of[ends[~inner].ravel()], router_of[np.flatnonzero(passing)]])
+    alike = _alike(router_of[ends[inner]], rate[inner], np.unique(entered[entered >= 0]), len(routers))
+    router_of[routers] = alike[router_of[routers]]
     tail, head, cable, first = _directed(router_of[ends[inner]], rate[inner], len(routers))
     ports, ways = _ports(wiring, passing, ends[~inner], card[~inner], rate[~inner], router_of, origin)
     distance = _distances(tail, head, first)
     found = Routes(tail, head, cable, first, *ways, distance)
     _check_reach(wiring, found, ports, origin)
     return found, ports
+
+
+def _alike(ends: Ints, rate: Floats, entered: Ints, routers: int) -> Ints:
+    """For each router the first one with the same cables to the same others, itself where devices enter it.
+
+    All flows split over such routers by their cables, so that one with the cables of all carries the same share of
+    each: the spines of a plane are as one. Shape [routers].
+    """
+    _tail, head, cable, first = _directed(ends, rate, routers)
+    found, seen = np.arange(routers), dict[bytes, int]()
+    single = np.ones(routers, dtype=bool)
+    single[entered] = False
+    for router in np.flatnonzero(single & (np.diff(first) > 0)).tolist():
+        own = slice(first[router], first[router + 1])
+        found[router] = seen.setdefault(head[own].tobytes() + cable[own].tobytes(), router)
+    return found
 
 
 def _directed(ends: Ints, rate: Floats, routers: int) -> tuple[Ints, Ints, Floats, Ints]:

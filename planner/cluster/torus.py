@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.cluster import Axes, Cluster, Level, joined_devices
+from planner.cluster.cluster import Cluster, joined_devices
+from planner.cluster.levels import Axes, Level
 
 Ints = NDArray[np.int64]
 

@@ -315,3 +315,19 @@ def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
     by_pair = build_network(cluster).rates(*groups, "exchange")
     monkeypatch.setattr("planner.cluster.patterns._PAIRWISE", 0)
     np.testing.assert_allclose(build_network(cluster).rates(*groups, "exchange"), by_pair, rtol=1e-9)
+
+
+def test_switches_with_the_same_cables_are_routed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, fault = database.cluster_spec("dgx-h100"), read_fault("leaf-3 - spine-2=0.5")
+    wiring = resolve_cluster(spec, "dgx-h100", nodes=70, faults=(fault,)).wiring
+    assert wiring is not None
+    together, ports = routes.__wrapped__(wiring, "dgx-h100")
+    monkeypatch.setattr("planner.cluster.routing._alike", lambda ends, rate, entered, routers: np.arange(routers))
+    apart, _ = routes.__wrapped__(wiring, "dgx-h100")
+    # three groups of 8 rails; of 12 spines the one with the slow cable stands alone
+    assert (len(set(together.tail.tolist())), len(set(apart.tail.tolist()))) == (24 + 2, 24 + 12)
+    draw = np.random.default_rng(3)
+    for _ in range(5):
+        source, target = draw.integers(0, len(ports), (2, 200))
+        flows = flows_between(source, target, draw.uniform(0.5, 2.0, 200), len(ports))
+        assert together.scarcest(flows) == pytest.approx(apart.scarcest(flows))
