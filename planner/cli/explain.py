@@ -74,7 +74,7 @@ def explain(
       planner explain plan.json
       planner explain plan.json --plan 2 -o why.html --trace step.json
     """
-    from planner.cli.files import write_file
+    from planner.cli.files import check_distinct, write_file
     from planner.cli.output import warn, write
     from planner.report.machine import to_json
     from planner.search.explain import check_same, explained, question_of
@@ -84,6 +84,9 @@ def explain(
         if path.suffix.casefold() not in _ENDINGS:
             expected = f"a file ending in {', '.join(_ENDINGS)}"
             raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    check_distinct(
+        [*(("--output", path) for path in wanted), ("--trace", trace)], [("PLAN", plan_file), ("--model", model)]
+    )
     document = _document(plan_file, number)
     found = _cluster(document, cluster, tuple(faults or ()), plan_file)
     training = question_of(

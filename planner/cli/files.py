@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from planner.decode import Format
@@ -76,6 +77,26 @@ def _read(path: Path, suffixes: tuple[str, ...], what: str) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {_reason(error)}", origin=origin) from None
+
+
+def check_distinct(
+    outputs: Iterable[tuple[str, Path | None]], inputs: Iterable[tuple[str, str | Path | None]] = ()
+) -> None:
+    """Each file that is written is one of its own, and none that is read; each with the option that names it.
+
+    Raises InputError.
+    """
+    taken = {os.path.realpath(name): key for key, name in inputs if name is not None and is_there(str(name))}
+    read = set(taken)
+    for key, path in outputs:
+        if path is None:
+            continue
+        place = os.path.realpath(path)
+        if place in taken:
+            problem = "is read as well" if place in read else "is written twice"
+            keys = ", ".join(dict.fromkeys((taken[place], key)))
+            raise InputError(problem, key=keys, value=str(path), expected="a file of its own for each")
+        taken[place] = key
 
 
 def write_file(path: Path, text: str, suffixes: tuple[str, ...] = ()) -> None:

@@ -28,13 +28,27 @@ _FORMS = {
 """Which form a file has, by its ending."""
 
 
-def check_files(files: Sequence[Path] | None, more: Sequence[str] = ()) -> tuple[Path, ...]:
-    """The files of `-o`, before anything is computed. `more`: endings beside the usual ones. Raises InputError."""
+def check_files(
+    files: Sequence[Path] | None,
+    more: Sequence[str] = (),
+    beside: Sequence[tuple[str, Path | None]] = (),
+    read: Sequence[tuple[str, str | Path | None]] = (),
+) -> tuple[Path, ...]:
+    """The files of `-o`, before anything is computed. `more`: endings beside the usual ones.
+
+    `beside` are files that other options write, `read` such that are read, each with its option. Raises InputError
+    for another ending, and for a file that would be written twice or is read.
+    """
     endings = (*more, *(one for one in _FORMS if one not in more))
     for path in files or ():
         if path.suffix.casefold() not in endings:
             expected = f"a file ending in {', '.join(endings)}"
             raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    outputs = [*(("--output", path) for path in files or ()), *beside]
+    if any(path is not None for _, path in outputs):
+        from planner.cli.files import check_distinct
+
+        check_distinct(outputs, read)
     return tuple(files or ())
 
 

@@ -166,6 +166,11 @@ class Question:
     framework: FrameworkName = None
     launch: LaunchMode = None
 
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Where model and cluster are read from, if they are files, with the options that name them."""
+        return ("MODEL", self.model), ("MODEL", f"{self.model}/config.json"), ("--cluster", self.cluster)
+
 
 def ask(
     question: Question,

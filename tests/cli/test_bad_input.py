@@ -175,3 +175,41 @@ def test_a_usage_error_has_exit_code_two() -> None:
         done = run("plan", *arguments)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "told"),
+    [
+        ("plan", ("--hostfile", "x", "--rankfile", "./x"), "--hostfile, --rankfile: is written twice"),
+        ("plan", ("-o", "x.csv", "-o", "x.csv"), "--output: is written twice"),
+        ("estimate", ("-o", "x.md", "-o", "y.md", "--hostfile", "x.md"), "--output, --hostfile: is written twice"),
+        ("plan", ("-o", "lab.json"), "--cluster, --output: is read as well"),
+        ("plan", ("--rankfile", "lab.json"), "--cluster, --rankfile: is read as well"),
+    ],
+)
+def test_a_file_that_would_be_written_over_is_told_before_anything_is_computed(
+    program: str, options: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lab.json").write_text("no cluster")
+    done = call("planner", program, "llama-3-8b", "--cluster", "lab.json", "--global-batch", "8", *options)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "a file of its own" in done.stderr
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("lab.json", "no cluster")]
+
+
+def test_other_commands_write_no_file_over_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plan.json").write_text("{}")
+    Path("hosts").write_text("a slots=8\nb slots=8\n")
+    for arguments in (
+        ("explain", "plan.json", "-o", "plan.json"),
+        ("explain", "plan.json", "-o", "a.json", "--trace", "a.json"),
+        ("topology", "dgx-h100", "-o", "a.svg", "-o", "a.svg"),
+        ("cluster", "import", "hosts", "-o", "hosts"),
+    ):
+        done = call("planner", *arguments)
+        assert done.returncode == 2, arguments
+        assert "a file of its own" in done.stderr
+    assert Path("plan.json").read_text() == "{}"
