@@ -107,6 +107,7 @@ def read_offer(name: str) -> Offer:
 def read_asked(text: str) -> Asked:
     """`NAME` or `NAME:NODES`. Raises InputError."""
     from planner.cli.inputs import read_number
+    from planner.cli.pools import are_presets
     from planner.search.comparing import Asked
 
     name, colon, count = text.rpartition(":")
@@ -115,4 +116,9 @@ def read_asked(text: str) -> Asked:
     try:
         return Asked(read_offer(name if counted else text), nodes)
     except InputError as error:
-        raise (error.elsewhere(error.origin, "--on") if error.key == "--cluster" else error) from None
+        if error.key != "--cluster":
+            raise
+        told = text if are_presets(text) else error.value
+        raise InputError(
+            error.problem, key="--on", value=told, expected=error.expected, suggestion=error.suggestion
+        ) from None

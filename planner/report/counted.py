@@ -28,9 +28,13 @@ def in_units(model: ModelPart, tokens: float) -> float:
     return tokens if model.sample == "sequence" else tokens / model.seq_length
 
 
-def run_text(model: ModelPart, tokens: int, steps: int, days: float, with_failures: float | None = None) -> str:
-    """How long a run of so many tokens takes, as a sentence."""
+def run_text(
+    model: ModelPart, tokens: int, steps: int, days: float, with_failures: float | None = None, *, ends: bool = True
+) -> str:
+    """How long a run of so many tokens takes, as a sentence; `ends`: whether it does in spite of failures."""
     text = f"{amount(model, tokens)}: {counted(steps, 'step')}, {format_days(days)}"
+    if not ends:
+        return f"{text} without failures; with them it never ends."
     if with_failures is None:
         return f"{text}."
     return f"{text}, {format_days(with_failures).removesuffix(' days')} with failures."

@@ -12,7 +12,7 @@ from planner.report.console import console, first_that_fits, natural_width, plai
 from planner.report.counted import run_text, samples
 from planner.report.plans import common_settings, print_plans
 from planner.report.power import power_text
-from planner.report.reliability import failures_text
+from planner.report.reliability import failures_text, never_ends
 from planner.search.document import (
     Document,
     ModelPart,
@@ -66,7 +66,8 @@ def sentences(document: Document) -> list[str]:
         told.append(_placement_text(document))
     if document.run is not None:
         run = document.run
-        told.append(run_text(document.model, run.tokens, run.steps, run.days, run.days_with_failures))
+        never = document.reliability is not None and never_ends(document.reliability)
+        told.append(run_text(document.model, run.tokens, run.steps, run.days, run.days_with_failures, ends=not never))
     for one in document.techniques:
         text = f"Technique: {one.name}: {'; '.join(one.changes)}. Accuracy: {one.accuracy}, not modelled."
         told.append(printable(text))
@@ -138,7 +139,7 @@ def heading(document: Document) -> list[str]:
         f"{printable(cluster.accelerator)} = {counted(cluster.devices, 'device')}",
         step_line(model, document.training),
     ]
-    settings = common_settings(document.plans)
+    settings = common_settings(document.plans, document.training.precision)
     if settings:
         lines.append(f"Settings  {settings}")
     if search.candidates > 1:

@@ -104,6 +104,17 @@ FILES = {
 }
 
 
+def test_a_count_below_one_is_told_alike_whatever_its_sign() -> None:
+    for option in ("--nodes", "--devices", "--global-batch", "--tp", "--seq-length", "--tokens"):
+        told = []
+        for value in ("0", "-1", "-8"):
+            done = call("plan", "llama-3-8b", "--cluster", "dgx-h100", "--global-batch", "8", option, value)
+            assert done.returncode == 2
+            told.append(done.stderr.replace(f"value:    {value}", "value"))
+        assert told[0] == told[1] == told[2], option
+        assert "out of range" in told[0]
+
+
 @pytest.mark.parametrize("option", ["--dp", "--micro-batch", "--vpp"])
 def test_a_huge_number_in_an_estimate_is_told(option: str) -> None:
     done = call("planner", "estimate", "llama-3-8b", *ON, option, "9" * 20)

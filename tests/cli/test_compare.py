@@ -142,6 +142,7 @@ def test_carbon_follows_the_grid() -> None:
         (("llama-3-8b", "--on", "dgx-h100:0"), ["--on"]),
         (("llama-3-8b", "--on", "dgx-h100:4", "--objective", "carbon"), ["--grid or --carbon-intensity"]),
         (("llama-3-9b", "--on", "dgx-h100:4"), ["unknown model"]),
+        (("llama-3-8b", "--on", "dgx-h100:2+dgx-a100:2"), ["--on", "dgx-h100:2+dgx-a100:2\n", "two kinds"]),
         (("llama-3-8b", "--on", "dgx-h100:4", "--cloud", "asw"), ["--cloud", "did you mean aws?"]),
     ],
 )

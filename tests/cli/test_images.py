@@ -111,6 +111,7 @@ def test_every_kind_of_part_trains_them(accelerator: str, tmp_path: Path) -> Non
         (("resnet-50", "--seq-length", "512"), ["--seq-length", "no sequence"]),
         (("vit-b-16", "--seq-length", "512"), ["--seq-length", "no sequence"]),
         (("restnet-50",), ["did you mean resnet-50?"]),
+        (("resnet-50", "--attention", "unfused"), ["--attention: resnet-50 has no attention", "left out"]),
     ],
 )
 def test_what_they_cannot_be_asked_is_told(options: tuple[str, ...], told: list[str]) -> None:
@@ -118,6 +119,13 @@ def test_what_they_cannot_be_asked_is_told(options: tuple[str, ...], told: list[
     assert done.returncode == 2
     for part in told:
         assert part in done.stderr
+
+
+def test_gradients_of_fp16_are_told_as_such() -> None:
+    ask = ("resnet-50", "--cluster", "dgx-v100", "--nodes", "1", "--global-batch", "512")
+    assert "fp16 gradients, sent in fp16" in call("plan", *ask).stdout
+    assert "bf16" not in call("plan", *ask, "--gradients", "bf16,fp32").stdout
+    assert "bf16 " not in call("planner", "what-if", *ask, "--set", "accelerator.peak=2x").stdout
 
 
 def test_a_batch_that_cannot_be_dealt_is_told_in_images() -> None:
