@@ -115,6 +115,23 @@ def test_cards_beyond_the_nodes_lose_their_number_and_keep_their_cable(tmp_path:
     assert sorted(ends) == [("h[0-1]", 2), *((f"h[0-1]:{card}", 1) for card in range(8))]
 
 
+@pytest.mark.parametrize("slots", ["slots=-1", "slots=1000000000", "slots=1e9", "slots=4.5", ":1000000000", ":-8"])
+def test_slots_that_no_host_has_are_told(slots: str, tmp_path: Path) -> None:
+    file = tmp_path / "hosts"
+    file.write_text(f"a slots=8\nb{slots if slots.startswith(':') else ' ' + slots}\n")
+    for options in ((), ("--from", "hostfile")):
+        done = call("planner", "cluster", "import", str(file), "--node", "dgx-h100", *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        for part in (f"{file}: line 2: not a number of slots", slots.split("=")[-1].strip(":"), "from 0 to 4,096"):
+            assert part in done.stderr
+
+
+def test_the_most_slots_of_a_host_are_not_its_slots(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("a slots=8 max-slots=16\nb max_slots=16 slots=8\nc max-slots=16 slots=8\n")
+    done = call("planner", "cluster", "import", str(tmp_path / "hosts"), "--node", "dgx-h100")
+    assert tomllib.loads(done.stdout)["nodes"] == 3
+
+
 @pytest.mark.parametrize(
     ("ends", "cables", "told"),
     [
