@@ -51,7 +51,7 @@ def test_a_slip_of_the_keyboard_is_told_and_not_computed(key: str, most: str) ->
 
 
 def test_a_missing_key_is_told() -> None:
-    with pytest.raises(InputError, match="missing required field `ffn_size`"):
+    with pytest.raises(InputError, match="ffn_size: is missing"):
         parse_spec(GOOD.replace("ffn_size = 2048", ""), "toml", "mine.toml")
 
 
