@@ -102,21 +102,26 @@ def check_distinct(
 def write_file(path: Path, text: str, suffixes: tuple[str, ...] = ()) -> None:
     """Write a file whole or not at all: beside its place first, then renamed.
 
-    Raises InputError for a wrong place, and for another ending than one of `suffixes`, where there are any.
+    A link keeps leading where it leads. Raises InputError for a wrong place, such as a device or a pipe, which a file
+    must not take, and for another ending than one of `suffixes`, where there are any.
     """
     origin = str(path)
     if suffixes and path.suffix.casefold() not in suffixes:
         value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
         raise InputError("unknown file format", origin=origin, value=value, expected=expected)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    expected = "a place that can be written"
     try:
+        path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_file():
+            problem = "is a folder" if path.is_dir() else "is not a file"
+            raise InputError(problem, origin=origin, expected=expected)
+        beside = path.with_name(f".planner-{os.getpid()}")
         try:
             beside.write_text(text, "utf-8")
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
-        expected = "a place that can be written"
         raise InputError(f"cannot be written: {_reason(error)}", origin=origin, expected=expected) from None
 
 
