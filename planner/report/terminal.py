@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
+from planner.report.console import printable as printable
 from planner.report.counted import run_text, samples
 from planner.report.plans import common_settings, print_plans
 from planner.report.power import power_text
@@ -231,8 +232,3 @@ def _memory_table(plan: PlanPart) -> Table:
         if size:
             table.add_row(kind, format_bytes(size), f"{size / memory.capacity_bytes:.1%}")
     return table
-
-
-def printable(text: str) -> str:
-    """Names come from files: no control character reaches the terminal."""
-    return "".join(character for character in text if character.isprintable())

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.decode import MISSING, Format, converted, parse
+from planner.decode import MISSING, converted
 from planner.errors import InputError, unknown_name
 from planner.workload.spec import MOST_LAYERS, Layers, Positive, Published
 
@@ -194,13 +194,8 @@ class NetworkSpec:
     origin: str
 
 
-def parse_network(text: str, file_format: Format, origin: str) -> NetworkSpec:
-    """Read one list of operators. Raises InputError naming origin, key and what was expected."""
-    return network_of(parse(text, file_format, origin), origin)
-
-
 def network_of(raw: Mapping[str, object], origin: str) -> NetworkSpec:
-    """The same from a file's keys."""
+    """A list of operators from the keys of its file. Raises InputError naming origin, key and what was expected."""
     if "layers" not in raw and not _mistyped(raw):
         expected = f"[[layers]] with their operators, {_GUIDE}"
         raise InputError(MISSING, origin=origin, key="layers", expected=expected)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.decode import MISSING, Format, converted, parse
+from planner.decode import MISSING, converted
 from planner.errors import InputError
 
 MOST_LAYERS = 4096
@@ -125,13 +125,8 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return self.head_dim or self.hidden_size // self.heads
 
 
-def parse_spec(text: str, file_format: Format, origin: str) -> ModelSpec:
-    """Read one model description. Raises InputError naming origin, key and what was expected."""
-    return spec_of(parse(text, file_format, origin), origin)
-
-
 def spec_of(raw: Mapping[str, object], origin: str) -> ModelSpec:
-    """The same from a file's keys."""
+    """A transformer from the keys of its file. Raises InputError naming origin, key and what was expected."""
     try:
         spec = converted(raw, ModelSpec, origin)
     except InputError as error:

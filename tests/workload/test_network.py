@@ -6,8 +6,7 @@ import pytest
 
 from planner.errors import InputError
 from planner.workload.build import build_workload
-from planner.workload.lower import build_network
-from planner.workload.network import OPERATORS, parse_network
+from planner.workload.network import OPERATORS
 from planner.workload.operators import AttentionCore, Convolution, Layer, Linear, Pointwise, Workload
 from planner.workload.presets import read_spec
 
@@ -41,7 +40,7 @@ def built(text: str) -> Workload:
 def layer(operators: str, given: str = "[64, 100]") -> Layer:
     """The one layer of a list of these operators."""
     text = f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{operators}]'
-    return build_network(parse_network(text, "toml", "x.toml")).runs[0].layer
+    return build_workload(read_spec(text, "toml", "x.toml")).runs[0].layer
 
 
 def test_parameters_are_those_of_its_operators() -> None:
@@ -108,7 +107,7 @@ def test_sizes_flow(op: str, given: str, made: tuple[int, int, int]) -> None:
         f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{first}{{ op = {op} }}]\n[[layers]]\n'
         'operators = [{ op = "linear", out = 1, bias = false }]'
     )
-    last = build_network(parse_network(text, "toml", "x.toml")).runs[1].layer
+    last = build_workload(read_spec(text, "toml", "x.toml")).runs[1].layer
     assert (last.parameters, last.inputs) == (made[0], made[0] * made[1] * made[2])
 
 
