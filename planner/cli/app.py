@@ -110,7 +110,7 @@ def _with_samples(arguments: list[str]) -> list[str]:
     filled = []
     for argument, after in itertools.pairwise([*arguments, ""]):
         filled.append(argument)
-        if argument == "--uncertainty" and not re.fullmatch(r"[0-9]+", after):
+        if argument == "--uncertainty" and not re.fullmatch(r"-?[0-9][0-9.eE_]*", after):
             filled.append(str(SAMPLES))
     return filled
 

@@ -104,7 +104,7 @@ def _answer(
 
     Raises NothingFits where no size meets what is asked.
     """
-    from planner.search.sizing import affordable, fastest_within, fewest_nodes
+    from planner.search.sizing import affordable, fastest_around, fewest_nodes
 
     if tokens is None:
         assert usd is not None
@@ -114,7 +114,7 @@ def _answer(
         return paid
     if days is None:
         assert usd is not None
-        found = fastest_within(run, offer, usd)
+        found = fastest_around(run, offer, usd)
         if found is None:
             raise NothingFits(f"no size of {offer.name} trains {tokens:,} tokens for {usd:,.0f} USD: fewer --tokens")
         return run, found
@@ -146,13 +146,14 @@ def _too_late(run: Run, offer: Offer, days: float) -> PlannerError:
     from planner.search.sizing import nearest_miss
 
     best = nearest_miss(run, offer)
+    size = "larger" if run.steps > 1 else "smaller"
     if best is None:
         return _unfit(run, offer, None)
     return NothingFits(
         f"no size of {offer.name} trains {run.tokens:,} tokens in {format_days(days)} with steps of "
         f"{counted(run.global_batch, run.workload.sample)}\n"
         f"  nearest miss: {counted(best.nodes, 'node')} in {format_days(best.days)}\n"
-        "  what would make it fit: a later --deadline, a larger --global-batch, or fewer --tokens"
+        f"  what would make it fit: a later --deadline, a {size} --global-batch, or fewer --tokens"
     )
 
 

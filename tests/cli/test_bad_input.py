@@ -70,6 +70,19 @@ CASES = [
     (("llama-3-8b", *ON, "--precision", "fp9"), ["--precision", "fp9", "did you mean fp8?"]),
     (("llama-3-8b", *ON, "--precision", "int8"), ["--precision", "not trained", "bf16"]),
     (("llama-3-8b", *ON, "--framework", "torch"), ["--framework", "torch", "fsdp2"]),
+    (("llama-3-8b", *ON, "--tp", "1,,2"), ["--tp", 'value:    ""', "4,8"]),
+    (("llama-3-8b", *FOUR, "-b", ""), ["--global-batch", 'value:    ""']),
+    (("llama-3-8b", *FOUR, "-b", "8.."), ["--global-batch: not a range", "8..", "low..high"]),
+    (("llama-3-8b", *FOUR, "-b", "..8"), ["--global-batch: not a range", "..8", "low..high"]),
+    (("llama-3-8b", *FOUR, "-b", "1..inf"), ["--global-batch: not a count", "inf"]),
+    (("llama-3-8b", *FOUR, "-b", "nan"), ["--global-batch: not a count", "nan"]),
+    (("llama-3-8b", *ON, "--objective", ""), ["--objective: unknown objective", '""', "one of step-time"]),
+    (("llama-3-8b", *ON, "--pareto", ""), ["--pareto: unknown objective", '""']),
+    (("llama-3-8b", *ON, "--uncertainty", "-5"), ["--uncertainty: out of range", "-5"]),
+    (("llama-3-8b", *ON, "--uncertainty", "1.5"), ["--uncertainty: not a whole number", "1.5"]),
+    (("llama-3-8b", *ON, "--shard-group", "9" * 5000), ["--shard-group", "one of all, or a whole number"]),
+    (("llama-3-8b", *ON, "--recompute-layers", "9" * 5000), ["--recompute-layers", "one of all"]),
+    (("llama-3-8b", *ON, "--fault", "node-0:" + "9" * 5000), ["--fault: has no such card", "0, 1, 2"]),
 ]
 
 

@@ -92,6 +92,25 @@ def test_a_budget_says_how_many_tokens() -> None:
     assert 6 * optimal["parameters"] * optimal["tokens"] == pytest.approx(flops)
 
 
+def test_no_size_of_its_curve_is_better_than_the_answer() -> None:
+    cheap = document("llama-3.1-405b", "--cluster", "dgx-h100", "--budget", "1MUSD", "--global-batch", "3")
+    assert cheap["answer"]["usd"] <= min(row["usd"] for row in cheap["curve"]) * (1 + 1e-9)
+    fast = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
+    within = [row["days"] for row in fast["curve"] if row["usd"] <= 200_000]
+    assert fast["answer"]["days"] == min(within)
+
+
+def test_deadlines_reach_a_hundred_years() -> None:
+    assert document(*ON, "--tokens", "1T", "--deadline", "100y")["answer"]["nodes"] == 1
+    assert call("planner", "size", *ON, "--tokens", "1T", "--deadline", "101y").returncode == 2
+
+
+def test_a_step_of_more_than_the_run_is_told_to_be_smaller() -> None:
+    done = call("planner", "size", *ON, "--tokens", "1T", "--deadline", "1d", "--global-batch", "1B")
+    assert done.returncode == 3
+    assert "a smaller --global-batch" in done.stderr
+
+
 def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
     found = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
     assert found["answer"]["usd"] <= 200_000
