@@ -74,7 +74,7 @@ def explain(
       planner explain plan.json
       planner explain plan.json --plan 2 -o why.html --trace step.json
     """
-    from planner.cli.files import check_distinct, write_file
+    from planner.cli.files import check_distinct, check_ending, write_file
     from planner.cli.output import warn, write
     from planner.report.machine import to_json
     from planner.search.explain import check_same, explained, question_of
@@ -84,6 +84,7 @@ def explain(
         if path.suffix.casefold() not in _ENDINGS:
             expected = f"a file ending in {', '.join(_ENDINGS)}"
             raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    check_ending(trace, (".json",))
     check_distinct(
         [*(("--output", path) for path in wanted), ("--trace", trace)], [("PLAN", plan_file), ("--model", model)]
     )
@@ -109,7 +110,7 @@ def explain(
         else:
             write_file(path, to_json(told))
     if trace is not None and traced is not None:
-        write_file(trace, traced.text, (".json",))
+        write_file(trace, traced.text)
         if traced.note:
             warn(f"{trace}: {traced.note}")
     if form is Output.JSON:

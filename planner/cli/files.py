@@ -99,6 +99,13 @@ def check_distinct(
         taken[place] = key
 
 
+def check_ending(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Raises InputError for another ending than one of `suffixes`; for a command to ask before it computes."""
+    if path is not None and path.suffix.casefold() not in suffixes:
+        value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
+        raise InputError("unknown file format", origin=str(path), value=value, expected=expected)
+
+
 def write_file(path: Path, text: str, suffixes: tuple[str, ...] = ()) -> None:
     """Write a file whole or not at all: beside its place first, then renamed.
 
@@ -106,9 +113,8 @@ def write_file(path: Path, text: str, suffixes: tuple[str, ...] = ()) -> None:
     must not take, and for another ending than one of `suffixes`, where there are any.
     """
     origin = str(path)
-    if suffixes and path.suffix.casefold() not in suffixes:
-        value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
-        raise InputError("unknown file format", origin=origin, value=value, expected=expected)
+    if suffixes:
+        check_ending(path, suffixes)
     expected = "a place that can be written"
     try:
         path = Path(os.path.realpath(path))

@@ -226,14 +226,19 @@ def test_a_file_that_would_be_written_over_is_told_before_anything_is_computed(
 def test_other_commands_write_no_file_over_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("plan.json").write_text("{}")
-    Path("hosts").write_text("a slots=8\nb slots=8\n")
+    Path("hosts.toml").write_text("a slots=8\nb slots=8\n")
     for arguments in (
         ("explain", "plan.json", "-o", "plan.json"),
         ("explain", "plan.json", "-o", "a.json", "--trace", "a.json"),
         ("topology", "dgx-h100", "-o", "a.svg", "-o", "a.svg"),
-        ("cluster", "import", "hosts", "-o", "hosts"),
+        ("cluster", "import", "hosts.toml", "-o", "hosts.toml"),
     ):
         done = call("planner", *arguments)
         assert done.returncode == 2, arguments
         assert "a file of its own" in done.stderr
+    for arguments in (
+        ("explain", "nothing.json", "--trace", "a.txt"),
+        ("cluster", "import", "nothing", "-o", "a.txt"),
+    ):
+        assert call("planner", *arguments).stderr.startswith("error: a.txt: unknown file format"), arguments
     assert Path("plan.json").read_text() == "{}"
