@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.carbon import CarbonIntensity, GridOption, Pue, read_carbon
+from planner.cli.carbon import CarbonIntensity, GridOption, Pue
 from planner.cli.failures import (
     Asynchronous,
     CheckpointBandwidth,
@@ -20,7 +20,6 @@ from planner.cli.failures import (
     RestartTime,
     Shrink,
     Spares,
-    read_failures,
 )
 from planner.cli.openings import (
     CommunicationOption,
@@ -35,7 +34,6 @@ from planner.cli.openings import (
     ShardGroup,
     SpaceFile,
     TpOverlap,
-    read_objectives,
     read_settings,
     read_space,
 )
@@ -61,17 +59,14 @@ from planner.cli.question import (
     Precision,
     SeqLength,
     Tokens,
-    ask,
     tell,
 )
-from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
+from planner.cli.ranks import HostfileOption, RankfileOption, write_ranks
 from planner.cli.techniques import Distil, LoraOption, LowRankOption, OptimizerOption, Prune, chosen_of
 from planner.errors import InputError
 
 SAMPLES = 200
 """Of `--uncertainty` without a number."""
-_MANY_QUESTIONS = 300
-_MOST_SAMPLES = 100_000
 _NUMBERS = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")
 _VALUES = "a value, list or range: 8 | 4,8 | 4..8"
 
@@ -264,7 +259,8 @@ def plan(
       plan llama-3-70b --cluster dgx-h100:32+dgx-a100:32 --global-batch 1024
     """
     given = dict(locals())
-    from planner.cli.inputs import read_number, read_tokens
+    from planner.cli.answers import ONE_BY_ONE, answer, read_question
+    from planner.cli.inputs import read_tokens
     from planner.cli.output import check_files, warn
     from planner.cli.pools import plan_pools, read_pools
 
@@ -274,44 +270,17 @@ def plan(
     if pools is not None:
         plan_pools(pools, common_of(given), pins, given, whole)
         return
-    from planner.cost.strategies import FULL
-    from planner.search.answer import best_plans
-    from planner.search.objective import check_known, idle_objectives
-    from planner.search.search import Wanted
-    from planner.search.settings import check_settings, combinations
-
-    samples = read_number(uncertainty, "--uncertainty", minimum=2, maximum=_MOST_SAMPLES)
-    if samples is not None and pareto is not None:
-        raise InputError("is told of one first plan", key="--uncertainty", expected="--objective, not --pareto")
-    if diverse and pareto is not None:
-        raise InputError("a front is told as it is", key="--diverse, --pareto", expected="one of the two")
-    batches, found, space = ask(common_of(given), pins.allowed)
-    reliability = read_failures(given, found)
-    carbon = read_carbon(grid, carbon_intensity)
-    objectives = read_objectives(objective, pareto, critical_batch, batches=len(batches), run=whole)
-    check_known(objectives, batches[0])
-    check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
-    questions = [one for batch in batches for one in combinations(batch, pins.settings)]
-    if len(questions) >= _MANY_QUESTIONS:
-        warn(f"{len(questions):,} combinations of settings and batch are searched one after the other: minutes")
-    for sentence in idle_objectives(objectives, len(batches)):
+    question = read_question(given, pins, whole)
+    if len(question.trainings) >= ONE_BY_ONE:
+        many = f"{len(question.trainings):,} combinations of settings and batch"
+        warn(f"{many} are searched one after the other: minutes")
+    for sentence in question.idle:
         warn(sentence)
-    wanted = Wanted(objectives, top or (None if pareto else 5), diverse)
-    document = best_plans(
-        questions,
-        found,
-        space,
-        wanted,
-        tokens=whole,
-        samples=samples,
-        layouts=layouts(pins.settings),
-        reliability=reliability,
-        grid=carbon,
-    )
+    document = answer(question)
     if pins.listed:
         from planner.search.fault import unusable
 
-        for sentence in unusable(batches[0], space, pins.listed):
+        for sentence in unusable(question.first, question.space, pins.listed):
             warn(sentence)
     write_ranks(document, hosts_to, ranks_to)
     tell(document, form, wanted_files)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from planner.cli.question import Common
     from planner.cluster.pools import Pools
     from planner.cost.mixed import Kinds
+    from planner.search.mixed_document import MixedDocument
 
 _ONE_KIND = {
     "pareto": "--pareto",
@@ -83,6 +84,22 @@ def _preset(part: str) -> tuple[str, int | None]:
 def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, object], tokens: int | None) -> None:
     """Find, write and print the whole answer. Raises InputError, and NothingFits where no way fits."""
     from planner.cli.output import tell
+
+    document = pools_document(pools, common, pins, given, tokens)
+
+    def text() -> str:
+        from planner.report.mixed import mixed_text
+
+        return mixed_text(document)
+
+    files = given["files"]
+    tell(document, str(given["form"]), files if isinstance(files, list) else (), text)
+
+
+def pools_document(
+    pools: Pools, common: Common, pins: Pins, given: Mapping[str, object], tokens: int | None
+) -> MixedDocument:
+    """The ways to use two kinds, the best first. Raises InputError, and NothingFits where no way fits."""
     from planner.cost.strategies import FULL
     from planner.search.mixed import mixed_plans
     from planner.search.settings import check_settings
@@ -95,15 +112,7 @@ def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, obj
         check_settings(kind.shared, pins.settings, pins.allowed["recompute"] or (FULL,))
     allowed = {name: values for name, values in pins.allowed.items() if values is not None}
     space = Space(pools.devices, training.global_batch, allowed)
-    document = mixed_plans(pools, kinds, space, pins.settings, tokens=tokens)
-
-    def text() -> str:
-        from planner.report.mixed import mixed_text
-
-        return mixed_text(document)
-
-    files = given["files"]
-    tell(document, str(given["form"]), files if isinstance(files, list) else (), text)
+    return mixed_plans(pools, kinds, space, pins.settings, tokens=tokens)
 
 
 def _refuse(common: Common, given: Mapping[str, object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from planner.cost.training import Training
     from planner.search.document import Document
     from planner.search.space import Space
+    from planner.workload.operators import Workload
 
 
 class Output(StrEnum):
@@ -170,20 +171,30 @@ class Common:
     techniques: Chosen = NOTHING
 
 
-def ask(
-    common: Common, allowed: dict[str, tuple[int, ...] | None], assumed: frozenset[str] = frozenset()
-) -> tuple[tuple[Training, ...], Cluster, Space]:
-    """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError.
-
-    A training for each batch; the space is the first one's.
-    """
-    from planner.cli.inputs import read_batches, read_cluster, read_length, read_model, read_number, read_precision
-    from planner.cost.training import training
-    from planner.search.space import Space
+def read_subject(common: Common) -> tuple[Workload, Cluster]:
+    """What is trained and on what. Raises InputError."""
+    from planner.cli.inputs import read_cluster, read_length, read_model, read_number
 
     nodes, devices = read_number(common.nodes, "--nodes"), read_number(common.devices, "--devices")
     workload = read_model(common.model, read_length(common.seq_length))
-    cluster = with_pue(read_cluster(common.cluster, nodes, devices, common.faults), common.pue)
+    return workload, with_pue(read_cluster(common.cluster, nodes, devices, common.faults), common.pue)
+
+
+def ask(
+    common: Common,
+    allowed: dict[str, tuple[int, ...] | None],
+    assumed: frozenset[str] = frozenset(),
+    subject: Callable[[Common], tuple[Workload, Cluster]] = read_subject,
+) -> tuple[tuple[Training, ...], Cluster, Space]:
+    """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError.
+
+    A training for each batch; the space is the first one's. `subject` reads model and cluster.
+    """
+    from planner.cli.inputs import read_batches, read_precision
+    from planner.cost.training import training
+    from planner.search.space import Space
+
+    workload, cluster = subject(common)
     batches = read_batches(common.global_batch, workload.seq_length)
     bound = training(
         workload,
