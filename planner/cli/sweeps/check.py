@@ -1,0 +1,76 @@
+"""A sweep checked before anything runs: a value that no point can have, and a fault that all points share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner.cli.arguments import MODEL, key_named, text_of
+from planner.cli.files import is_there
+from planner.cli.sweeps.grid import FILES, Point, Sweep
+from planner.cli.sweeps.point import Asker
+from planner.errors import InputError
+
+
+def check_sweep(sweep: Sweep) -> None:
+    """Read what the points ask, as far as it takes to find each value once where it can be read.
+
+    A value is refused where every pair of model and cluster refuses it; what only some points refuse is told in
+    their rows. Raises InputError that names the file, the key and the value.
+    """
+    asker = Asker()
+    faults: list[InputError] = []
+    sound = False
+    for key in sweep.keys:
+        for points in _by_value(sweep, key).values():
+            fault = _shared_fault(asker, sweep, key, points)
+            if fault is None:
+                sound = True
+            elif key_named(fault.key) == key:
+                raise fault.elsewhere(sweep.origin, sweep.places[key]) from None
+            elif _is_of(fault, key, points[0]):
+                raise fault
+            else:
+                faults.append(fault)
+    if not sound and len({str(one) for one in faults}) == 1 and all(_fault(asker, sweep, p) for p in sweep.points):
+        raise faults[0].elsewhere(faults[0].origin or sweep.origin)
+
+
+def _by_value(sweep: Sweep, key: str) -> dict[str, list[Point]]:
+    """The points that have each value of a key, one for each model and cluster."""
+    found: dict[str, dict[tuple[str, str], Point]] = {}
+    for point in sweep.points:
+        if key in point:
+            pair = (text_of(point[MODEL]), text_of(point["cluster"]))
+            found.setdefault(text_of(point[key]), {}).setdefault(pair, point)
+    return {value: list(points.values()) for value, points in found.items()}
+
+
+def _shared_fault(asker: Asker, sweep: Sweep, key: str, points: list[Point]) -> InputError | None:
+    """The first fault, where all of the points have one and it may be the value's."""
+    first: InputError | None = None
+    for fault in _faults(asker, sweep, points):
+        if fault is None:
+            return None
+        first = first or fault
+        if not _is_of(fault, key, points[0]):
+            return first
+    return first
+
+
+def _faults(asker: Asker, sweep: Sweep, points: list[Point]) -> Iterator[InputError | None]:
+    return (_fault(asker, sweep, point) for point in points)
+
+
+def _fault(asker: Asker, sweep: Sweep, point: Point) -> InputError | None:
+    try:
+        asker.check(point, sweep.origin)
+    except InputError as error:
+        return error
+    return None
+
+
+def _is_of(fault: InputError, key: str, point: Point) -> bool:
+    """Whether a fault is told of this key, or of the file that its value names."""
+    if key in FILES and fault.origin and fault.origin.startswith(text_of(point[key])):
+        return is_there(text_of(point[key]))
+    return key_named(fault.key) == key
