@@ -94,8 +94,11 @@ def read_question(
     )
 
 
-def answer(question: Question) -> Document:
-    """The plan document. Raises InputError where pins leave no candidate, NothingFits where none fits."""
+def answer(question: Question, *, explained: bool = True) -> Document:
+    """The plan document, with what limits each plan where that is wanted.
+
+    Raises InputError where pins leave no candidate, NothingFits where none fits.
+    """
     from planner.search.answer import best_plans
 
     return best_plans(
@@ -108,6 +111,7 @@ def answer(question: Question) -> Document:
         layouts=question.layouts,
         reliability=question.reliability,
         grid=question.grid,
+        explained=explained,
     )
 
 
