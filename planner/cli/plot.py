@@ -91,11 +91,11 @@ def plot(
     if missing:
         warn(f"{missing:,} of {len(table):,} rows have no value there and are not drawn")
     for path in files or ():
-        write_file(path, _content(told, path.suffix.casefold()))
+        write_file(path, _content(told, path.suffix.casefold(), results.name))
     write(plot_text(told))
 
 
-def _content(told: Plot, ending: str) -> str:
+def _content(told: Plot, ending: str, name: str) -> str:
     if ending == ".svg":
         from planner.report.plot_svg import plot_svg
 
@@ -108,4 +108,4 @@ def _content(told: Plot, ending: str) -> str:
     from planner.report.html_page import to_html
     from planner.report.told import Report
 
-    return to_html(Report("plot", told.title, (), (), charts=[told]))
+    return to_html(Report("plot", name, (), (), charts=[told]))

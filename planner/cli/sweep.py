@@ -125,9 +125,11 @@ def _counts(results: Results) -> Counter[str]:
 
 def _summary(output: Path, results: Results) -> str:
     """What became of the points, in one line."""
+    from planner.cli.sweeps.point import FAILED, PLANNED, UNFIT, WRONG
     from planner.report.terminal import printable
 
-    told = ", ".join(f"{count:,} {status}" for status, count in _counts(results).most_common())
+    counts = _counts(results)
+    told = ", ".join(f"{counts[one]:,} {one}" for one in (PLANNED, UNFIT, WRONG, FAILED) if counts[one])
     return f"{printable(str(output))}: {len(results):,} points: {told}\n"
 
 

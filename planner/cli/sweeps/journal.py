@@ -44,7 +44,7 @@ class Journal:
 
     def add(self, number: int, answer: bytes) -> None:
         """Keep the answer to a point. Raises PlannerError where the disk takes no more."""
-        self._write(b"%d" % number, answer)
+        self._write(_line(b"%d" % number, answer))
         self.answers[number] = answer
         if time.monotonic() - self._synced >= _SYNCED_S:
             self.sync()
@@ -74,31 +74,35 @@ class Journal:
 
     def _read(self) -> None:
         """Take what is there, cut off what was torn, begin a new one where nothing is."""
-        lines = self._file.read().split(b"\n")
-        whole, torn = lines[:-1], lines[-1]
-        if torn:
-            self._file.truncate(sum(len(line) + 1 for line in whole))
-        if not whole:
-            self._write(_HEAD, self._head)
-            return
-        if _checked(whole[0]) != (_HEAD, self._head):
+        content = self._file.read()
+        head = _line(_HEAD, self._head)
+        if content[: len(head)] != head[: len(content)]:
             raise InputError(
                 "is the journal of another sweep, or of another version of planner",
                 origin=str(self.path),
                 expected="the sweep that it was begun with; --restart begins anew",
             )
-        for name, answer in filter(None, map(_checked, whole[1:])):
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            self._file.truncate(whole)
+        if not whole:
+            self._write(head)
+        for name, answer in filter(None, map(_checked, content[len(head) : whole].split(b"\n"))):
             if name.isdigit() and int(name) < self._points:
                 self.answers[int(name)] = answer
 
-    def _write(self, name: bytes, told: bytes) -> None:
-        rest = name + b" " + told
+    def _write(self, line: bytes) -> None:
         try:
-            self._file.write(b"%08x %s\n" % (zlib.crc32(rest), rest))
+            self._file.write(line)
         except OSError as error:
             raise PlannerError(
                 f"{self.path}: cannot be written: {error.strerror}; what was answered is kept"
             ) from None
+
+
+def _line(name: bytes, told: bytes) -> bytes:
+    rest = name + b" " + told
+    return b"%08x %s\n" % (zlib.crc32(rest), rest)
 
 
 def _checked(line: bytes) -> tuple[bytes, bytes] | None:

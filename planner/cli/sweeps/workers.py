@@ -29,6 +29,7 @@ _LIVES = 3
 
 Numbered = tuple[int, "Point"]
 Done = Callable[[int, bytes], None]
+Make = Callable[[], Callable[["Point"], bytes]]
 
 
 def usual_workers() -> int:
@@ -38,12 +39,13 @@ def usual_workers() -> int:
     return os.cpu_count() or 1
 
 
-def answer_here(points: Sequence[Numbered], workers: int, done: Done) -> None:
+def answer_here(points: Sequence[Numbered], workers: int, done: Done, make: Make | None = None) -> None:
     """Answer the points with so many processes; `done` is told each one's number and answer, in any order.
 
+    `make` is called in each process and makes what answers a point there: an `Asker`, where nothing is said.
     Raises PlannerError where no worker can start.
     """
-    pool = _Pool(points, max(1, min(workers, len(points))), done)
+    pool = _Pool(points, max(1, min(workers, len(points))), done, make or _asker)
     try:
         pool.run()
     finally:
@@ -53,10 +55,10 @@ def answer_here(points: Sequence[Numbered], workers: int, done: Done) -> None:
 class _Worker:
     """A process, the pipe to it, and the points that it has still to answer, the first of them at work."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Make) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, make), daemon=True)
         self.left: deque[Numbered] = deque()
         self.is_ready = False
         with _undisturbed():
@@ -80,11 +82,11 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, points: Sequence[Numbered], workers: int, done: Done) -> None:
-        self.waiting, self.done, self.unanswered = deque(points), done, len(points)
+    def __init__(self, points: Sequence[Numbered], workers: int, done: Done, make: Make) -> None:
+        self.waiting, self.done, self.unanswered, self.make = deque(points), done, len(points), make
         self.deaths: Counter[int] = Counter()
         self.stillborn = 0
-        self.workers = [_Worker() for _ in range(workers)]
+        self.workers = [_Worker(make) for _ in range(workers)]
 
     def run(self) -> None:
         """Until every point is answered."""
@@ -129,7 +131,7 @@ class _Pool:
                 self.unanswered -= 1
                 self.done(number, _given_up(code))
         self.waiting.extendleft(reversed(worker.left))
-        self.workers[self.workers.index(worker)] = _Worker()
+        self.workers[self.workers.index(worker)] = _Worker(self.make)
 
 
 def _given_up(code: int | None) -> bytes:
@@ -139,14 +141,18 @@ def _given_up(code: int | None) -> bytes:
     return msgspec.json.encode(failed(f"the process that answered it ended with {how}, {_LIVES} times"))
 
 
-def _work(connection: Connection) -> None:
+def _asker() -> Callable[[Point], bytes]:
+    return Asker().answered
+
+
+def _work(connection: Connection, make: Make) -> None:
     """A worker's whole life: answer what comes, until the parent is gone or has no more."""
-    asker = Asker()
+    answered = make()
     try:
         connection.send_bytes(b"ready")
         while True:
             for _, point in connection.recv():
-                connection.send_bytes(asker.answered(point))
+                connection.send_bytes(answered(point))
     except (EOFError, OSError):
         return
 

@@ -1,0 +1,233 @@
+"""`planner sweep` as it is run: its rows are what `plan` says, and whoever is killed, the table is the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from planner.cli.sweeps.fingerprint import fingerprint_of
+from planner.cli.sweeps.grid import read_sweep
+from planner.cli.sweeps.journal import Journal
+from tests.cli.run import call, run
+from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, started, swept, written
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the rows of a small sweep in all forms."""
+    folder = tmp_path_factory.mktemp("small")
+    swept(folder, SMALL)
+    for name in ("results.csv", "results.parquet"):
+        done = run("planner", "sweep", str(folder / "sweep.toml"), "-o", str(folder / name))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"{folder / name}: 12 points: 8 planned, 4 bad input\n"
+        assert done.stderr == ""
+    return folder
+
+
+def _rows(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_row_is_what_plan_says_of_the_point(small: Path) -> None:
+    for row in _rows(small / "results.jsonl"):
+        question = [str(row["model"]), "--cluster", str(row["cluster"]), "--nodes", str(row["nodes"])]
+        question += [
+            "--global-batch",
+            str(row["global_batch"]),
+            "--tp",
+            "1,2",
+            "--pp",
+            "1",
+            "--cp",
+            "1",
+            "--format",
+            "jsonl",
+        ]
+        plan = call("plan", *question)
+        if row["status"] != "planned":
+            assert plan.returncode == 2
+            assert str(row["reason"]).split(";")[0] in plan.stderr
+            continue
+        told = json.loads(plan.stdout.splitlines()[0])
+        mine = {
+            name: row[f"plan_{name}" if name in ("tp", "pp", "cp", "global_batch") else name]
+            for name in told
+            if name in row
+        }
+        told |= {"offload": "none"}
+        assert mine == {name: told[name] for name in mine}
+        assert {"step_time_s", "mfu", "memory_total_bytes", "term_data_parallel_s"} <= mine.keys()
+        assert row["tp"] == "1,2"
+
+
+def test_the_forms_have_the_same_cells(small: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = _rows(small / "results.jsonl")
+    table = parquet.read_table(small / "results.parquet")
+    assert table.to_pylist() == rows
+    with (small / "results.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [list(line) for line in lines] == [list(row) for row in rows]
+    assert [line["mfu"] for line in lines] == ["" if row["mfu"] is None else repr(row["mfu"]) for row in rows]
+    keys = ["model", "cluster", "nodes", "global_batch", "tp", "pp", "cp", "status", "reason"]
+    assert list(rows[0])[: len(keys)] == keys
+
+
+def test_nothing_that_was_written_on_the_way_stays(small: Path) -> None:
+    assert sorted(one.name for one in small.iterdir()) == [
+        "results.csv", "results.jsonl", "results.parquet", "sweep.toml",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def through(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The table of a sweep of 200 points that ran through on one worker."""
+    folder = tmp_path_factory.mktemp("through")
+    output = str(folder / "results.csv")
+    assert run("planner", "sweep", str(written(folder, MANY)), "-o", output, "--workers", "1").returncode == 0
+    return (folder / "results.csv").read_bytes()
+
+
+def _until(there: Callable[[], bool]) -> None:
+    for _ in range(2_000):
+        if there():
+            return
+        time.sleep(0.01)
+    raise AssertionError("never came to be")
+
+
+def test_a_killed_parent_loses_nothing_and_its_workers_end(through: bytes, tmp_path: Path) -> None:
+    journal = tmp_path / "results.csv.journal"
+    process = started(tmp_path, MANY, "results.csv")
+    _until(lambda: answered(journal) >= 60)
+    workers = children(process)
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    had = answered(journal)
+    assert 60 <= had < 200
+    assert not (tmp_path / "results.csv").exists()
+    _until(lambda: not any(map(alive, workers)))
+    again = run("planner", "sweep", str(tmp_path / "sweep.toml"), "-o", str(tmp_path / "results.csv"))
+    assert again.returncode == 0
+    assert f"{had} of 200 points are answered already" in again.stderr
+    assert (tmp_path / "results.csv").read_bytes() == through
+    assert not journal.exists()
+
+
+def test_killed_workers_are_replaced(through: bytes, tmp_path: Path) -> None:
+    journal = tmp_path / "results.csv.journal"
+    process = started(tmp_path, MANY, "results.csv")
+    for share in (30, 90):
+        _until(lambda share=share: answered(journal) >= share and bool(children(process)))  # type: ignore[misc]
+        os.kill(children(process)[0], signal.SIGKILL)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, ""), out
+    assert (tmp_path / "results.csv").read_bytes() == through
+
+
+def test_ctrl_c_keeps_what_is_answered_and_says_how_to_go_on(through: bytes, tmp_path: Path) -> None:
+    journal = tmp_path / "results.csv.journal"
+    process = started(tmp_path, MANY, "results.csv")
+    _until(lambda: answered(journal) >= 30)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    assert err == f"stopped: {answered(journal)} of 200 points are kept; the same command goes on\n"
+    # the last line torn, as a power cut may leave it
+    journal.write_bytes(journal.read_bytes()[:-20])
+    again = run("planner", "sweep", str(tmp_path / "sweep.toml"), "-o", str(tmp_path / "results.csv"))
+    assert again.returncode == 0
+    assert (tmp_path / "results.csv").read_bytes() == through
+
+
+def test_another_sweep_does_not_go_on_where_this_one_stopped(tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    with Journal(
+        tmp_path / "results.jsonl.journal", fingerprint_of(read_sweep(written(tmp_path, MANY))), 200
+    ) as begun:
+        begun.add(0, b"{}")
+    other = str(written(tmp_path, ONE, "other.toml"))
+    refused = call("planner", "sweep", other, "-o", str(output))
+    assert refused.returncode == 2
+    assert "results.jsonl.journal: is the journal of another sweep" in refused.stderr
+    anew = run("planner", "sweep", other, "-o", str(output), "--restart")
+    assert (anew.returncode, len(_rows(output))) == (0, 1)
+
+
+def test_a_file_that_a_point_names_belongs_to_the_sweep(tmp_path: Path) -> None:
+    space = tmp_path / "space.toml"
+    path = written(tmp_path, f'{ONE}space = "{space}"\n')
+    told = []
+    for text in ("tp = 1", "tp = 2", "tp = 1"):
+        space.write_text(text)
+        told.append(fingerprint_of(read_sweep(path)))
+    assert told[0] == told[2] != told[1]
+
+
+def test_what_does_not_fit_and_two_kinds_of_nodes_are_rows(tmp_path: Path) -> None:
+    text = """
+    [fixed]
+    global_batch = 64
+    tp = 2
+    pp = 1
+    tokens = "1B"
+
+    [[grid]]
+    model = ["llama-3-70b", "gpt-1.7b"]
+    cluster = "dgx-h100"
+    nodes = 1
+
+    [[grid]]
+    model = "gpt-1.7b"
+    cluster = "dgx-h100:1+dgx-a100:1"
+    """
+    unfit, one, both = swept(tmp_path, text)
+    assert (unfit["status"], unfit["mfu"]) == ("nothing fits", None)
+    assert "nearest miss" in str(unfit["reason"])
+    assert (both["status"], both["devices"], both["pools"], one["pools"]) == (
+        "planned", 16, "dgx-h100+dgx-a100", None,
+    )  # fmt: skip
+    assert both["days"]
+    assert one["days_with_failures"]
+
+
+def test_a_sweep_in_which_nothing_fits_says_so_and_writes_its_rows(tmp_path: Path) -> None:
+    text = '[grid]\nmodel = "llama-3-70b"\ncluster = "dgx-a100"\nnodes = 1\nglobal_batch = 64\n'
+    done = run("planner", "sweep", str(written(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
+    assert done.returncode == 3
+    assert "no plan fits at any point" in done.stderr
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-o", "x.xlsx"], "expected: a file ending in .parquet, .csv, .jsonl"),
+        (["-o", "nowhere/x.csv"], "cannot be written"),
+        (["-o", "x.csv", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "one of the two"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_runs(options: list[str], told: str, tmp_path: Path) -> None:
+    done = run("planner", "sweep", str(written(tmp_path, SMALL)), *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["sweep.toml"]
+
+
+def test_parquet_without_its_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = call("planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(tmp_path / "x.parquet"))
+    assert done.returncode == 2
+    assert "pip install 'planner[sweep]'" in done.stderr
