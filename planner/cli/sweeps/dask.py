@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from planner.cli.arguments import text_of
 from planner.cli.sweeps.fingerprint import digests
 from planner.cli.sweeps.grid import FILES
 from planner.cli.sweeps.point import Asker, failed
-from planner.errors import InputError
+from planner.errors import InputError, PlannerError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16
 _CONNECTED_S = 30
+_GONE = "the scheduler is gone; what was answered is kept, the same command goes on"
 Numbered = tuple[int, "Point"]
 
 
@@ -36,26 +38,32 @@ def answer_on_dask(
     """
     distributed = _distributed()
     try:
-        client = distributed.Client(address, timeout=_CONNECTED_S, set_as_default=False)
+        client = distributed.Client(address, timeout=_CONNECTED_S)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         expected = "the address of a running Dask scheduler, such as tcp://host:8786"
         raise InputError(f"no scheduler: {reason}", key="--scheduler", value=address, expected=expected) from None
-    with client:
-        _check_workers(client, points, address)
-        chunks = [points[start : start + _AT_ONCE] for start in range(0, len(points), _AT_ONCE)]
-        alone = _gathered(distributed, client, chunks, fingerprint, done)
-        lost = _gathered(distributed, client, [[one] for one in alone], fingerprint, done)
-        for number, _ in lost:
-            done(number, _lost())
+    try:
+        with client:
+            _check_workers(client, points, address)
+            chunks = [points[start : start + _AT_ONCE] for start in range(0, len(points), _AT_ONCE)]
+            alone = _gathered(distributed, client, chunks, fingerprint, done)
+            lost = _gathered(distributed, client, [[one] for one in alone], fingerprint, done)
+    except OSError:  # distributed's errors of a lost connection
+        raise PlannerError(_GONE) from None
+    for number, _ in lost:
+        done(number, _lost())
 
 
 def _distributed() -> ModuleType:
     try:
-        return importlib.import_module("distributed")
+        distributed = importlib.import_module("distributed")
     except ImportError:
         expected = "pip install 'planner[dask]', or local workers"
         raise InputError("needs the package `distributed`", key="--scheduler", expected=expected) from None
+    # what it logs of lost connections, with tracebacks, is told in one message of ours
+    logging.disable()
+    return distributed
 
 
 def _gathered(
@@ -76,8 +84,10 @@ def _gathered(
         if future.status == "finished":
             for number, answer in future.result():
                 done(number, answer)
-        else:
+        elif future.status == "error":
             lost.extend(by_key[future.key])
+        else:
+            raise PlannerError(_GONE)
         future.release()
     return lost
 

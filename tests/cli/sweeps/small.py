@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.cli.run import run
@@ -68,10 +70,10 @@ def swept(folder: Path, text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 
-def started(folder: Path, text: str, output: str) -> subprocess.Popen[str]:
-    """A sweep that is under way on two workers, in a group of processes of its own."""
+def started(folder: Path, text: str, output: str, *options: str) -> subprocess.Popen[str]:
+    """A sweep that is under way, in a group of processes of its own."""
     program = Path(sys.executable).with_name("planner")
-    arguments = [str(program), "sweep", str(written(folder, text)), "-o", str(folder / output), "--workers", "2"]
+    arguments = [str(program), "sweep", str(written(folder, text)), "-o", str(folder / output), *options]
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -95,3 +97,12 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except (OSError, ValueError):
         return False
+
+
+def until(there: Callable[[], bool]) -> None:
+    """Wait for something to be so, for twenty seconds at most."""
+    for _ in range(2_000):
+        if there():
+            return
+        time.sleep(0.01)
+    raise AssertionError("never came to be")

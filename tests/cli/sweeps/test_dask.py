@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.run import run
-from tests.cli.sweeps.small import SMALL, written
+from tests.cli.sweeps.small import MANY, SMALL, answered, started, until, written
 
 distributed = pytest.importorskip("distributed", reason="Dask is an extra: pip install 'planner[dask]'")
 
@@ -29,17 +29,17 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[int]]]:
-    """The address of a scheduler and the processes of its workers."""
+    """The address of a scheduler, and the processes of its workers and of itself."""
     folder = tmp_path_factory.mktemp("dask")
     script = folder / "cluster.py"
     script.write_text(CLUSTER)
     process = subprocess.Popen(
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, cwd=folder,
+        text=True, cwd=folder, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     address, *workers = process.stdout.readline().split()
-    yield address, [int(pid) for pid in workers]
+    yield address, [*map(int, workers), process.pid]
     process.communicate("")
 
 
@@ -65,3 +65,15 @@ def test_a_scheduler_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "--scheduler: no scheduler" in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["sweep.toml"]
+
+
+def test_a_scheduler_that_dies_leaves_what_was_answered(cluster: tuple[str, list[int]], tmp_path: Path) -> None:
+    address, processes = cluster
+    journal = tmp_path / "results.csv.journal"
+    process = started(tmp_path, MANY, "results.csv", "--scheduler", address)
+    until(lambda: answered(journal) >= 1)
+    os.killpg(processes[-1], signal.SIGKILL)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (1, "")
+    assert err == "error: the scheduler is gone; what was answered is kept, the same command goes on\n"
+    assert answered(journal) >= 1

@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ from planner.cli.sweeps.fingerprint import fingerprint_of
 from planner.cli.sweeps.grid import read_sweep
 from planner.cli.sweeps.journal import Journal
 from tests.cli.run import call, run
-from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, started, swept, written
+from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, started, swept, until, written
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
 
@@ -99,18 +97,10 @@ def through(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "results.csv").read_bytes()
 
 
-def _until(there: Callable[[], bool]) -> None:
-    for _ in range(2_000):
-        if there():
-            return
-        time.sleep(0.01)
-    raise AssertionError("never came to be")
-
-
 def test_a_killed_parent_loses_nothing_and_its_workers_end(through: bytes, tmp_path: Path) -> None:
     journal = tmp_path / "results.csv.journal"
-    process = started(tmp_path, MANY, "results.csv")
-    _until(lambda: answered(journal) >= 60)
+    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
+    until(lambda: answered(journal) >= 60)
     workers = children(process)
     assert len(workers) == 2
     process.kill()
@@ -118,7 +108,7 @@ def test_a_killed_parent_loses_nothing_and_its_workers_end(through: bytes, tmp_p
     had = answered(journal)
     assert 60 <= had < 200
     assert not (tmp_path / "results.csv").exists()
-    _until(lambda: not any(map(alive, workers)))
+    until(lambda: not any(map(alive, workers)))
     again = run("planner", "sweep", str(tmp_path / "sweep.toml"), "-o", str(tmp_path / "results.csv"))
     assert again.returncode == 0
     assert f"{had} of 200 points are answered already" in again.stderr
@@ -128,9 +118,9 @@ def test_a_killed_parent_loses_nothing_and_its_workers_end(through: bytes, tmp_p
 
 def test_killed_workers_are_replaced(through: bytes, tmp_path: Path) -> None:
     journal = tmp_path / "results.csv.journal"
-    process = started(tmp_path, MANY, "results.csv")
+    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
     for share in (30, 90):
-        _until(lambda share=share: answered(journal) >= share and bool(children(process)))  # type: ignore[misc]
+        until(lambda share=share: answered(journal) >= share and bool(children(process)))  # type: ignore[misc]
         os.kill(children(process)[0], signal.SIGKILL)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, ""), out
@@ -139,8 +129,8 @@ def test_killed_workers_are_replaced(through: bytes, tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_is_answered_and_says_how_to_go_on(through: bytes, tmp_path: Path) -> None:
     journal = tmp_path / "results.csv.journal"
-    process = started(tmp_path, MANY, "results.csv")
-    _until(lambda: answered(journal) >= 30)
+    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
+    until(lambda: answered(journal) >= 30)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
