@@ -57,24 +57,31 @@ def number_axis(name: str, values: Sequence[float]) -> Axis:
     title = f"{name}, {unit}" if unit else name
     low, high = min(values), max(values)
     if low > 0 and _are_doublings(values):
-        ticks = _doublings(low, high)
-        return Axis(title, low, high, [(tick, short(tick / factor)) for tick in ticks], True, factor, unit)
+        told = _labelled(_doublings(low, high), factor)
+        return Axis(title, low, high, told, True, factor, unit)
     if low > 0 and high / low > 10**_DECADES:
-        ticks = _decades(low / factor, high / factor)
-        told = [(tick * factor, short(tick)) for tick in ticks]
+        told = _labelled([tick * factor for tick in _decades(low / factor, high / factor)], factor)
         return Axis(title, min(low, told[0][0]), max(high, told[-1][0]), told, True, factor, unit)
-    ticks = _even(low / factor, high / factor)
-    told = [(tick * factor, short(tick)) for tick in ticks]
+    told = _labelled([tick * factor for tick in _even(low / factor, high / factor)], factor)
     return Axis(title, told[0][0], told[-1][0], told, False, factor, unit)
 
 
-def short(value: float) -> str:
-    """A number as it stands beside an axis: at most four digits and a prefix."""
+def short(value: float, digits: int = 4) -> str:
+    """A number as it stands beside an axis: few digits and a prefix."""
     size = abs(value)
     for prefix, factor in _PREFIXES:
         if size >= 10 * factor or (size >= factor > 1e3):
-            return f"{value / factor:.4g}{prefix}"
-    return f"{value:.4g}" if size >= 1e-3 or not size else f"{value:.1e}"
+            return f"{value / factor:.{digits}g}{prefix}"
+    return f"{value:.{digits}g}"
+
+
+def _labelled(ticks: Sequence[float], factor: float) -> list[tuple[float, str]]:
+    """Ticks with as many digits as it takes to tell them apart."""
+    for digits in range(4, 17):
+        words = [short(tick / factor, digits) for tick in ticks]
+        if len(set(words)) == len(words):
+            break
+    return list(zip(ticks, words, strict=True))
 
 
 def _unit(name: str, most: float) -> tuple[str, float]:
@@ -110,7 +117,7 @@ def _decades(low: float, high: float) -> list[float]:
 
 def _even(low: float, high: float) -> list[float]:
     """Multiples of one, two or five of a power of ten around the values."""
-    if low == high:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         low, high = low - (abs(low) or 1.0) / 10, high + (abs(high) or 1.0) / 10
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))

@@ -43,10 +43,10 @@ def drawn(columns: Columns, x: str | None, y: str | None, by: Sequence[str] | No
     for key, name in (("--x", x), ("--y", y), *(("--by", one) for one in by or ())):
         if name is not None and name not in columns:
             raise unknown_column(name, columns, key)
-    if y is not None and y not in numbers:
+    if y is not None and y not in numbers and _values(columns, y):
         raise InputError("is no number", key="--y", value=y, expected=f"one of {', '.join(numbers)}")
     over = x or next((name for name in swept if name in numbers), None) or next(iter(swept or own))
-    of = y or next((name for name in ("mfu", "step_time_s", *numbers) if name in numbers and name != over), None)
+    of = y or next((name for name in ("mfu", "step_time_s", *numbers) if name in columns and name != over), None)
     if of is None:
         raise InputError("no column is a number", key="--y", expected="results with at least one plan")
     usual = [name for name in ("model", "cluster") if name in swept and name != over]
