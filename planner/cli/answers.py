@@ -1,18 +1,18 @@
-"""From the arguments of `plan` to its document, in two steps: the question is read, then answered."""
+"""From the options of `plan` to its document, in two steps: the question is read, then answered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from planner.cli.carbon import read_carbon
-from planner.cli.failures import read_failures
-from planner.cli.openings import read_objectives
-from planner.cli.plan import Pins, common_of
-from planner.cli.question import Common, ask, read_subject
+from planner.cli.carbon import Site, read_carbon
+from planner.cli.failures import FailureOptions, read_failures
+from planner.cli.goal import Goal, read_goal, read_samples
+from planner.cli.question import Question, Subject, ask, read_subject
 from planner.cli.ranks import layouts
-from planner.errors import InputError
+from planner.cli.split import Pins
+from planner.cli.techniques import Chosen
 
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
@@ -22,16 +22,11 @@ if TYPE_CHECKING:
     from planner.search.document import Document
     from planner.search.search import Wanted
     from planner.search.space import Space
-    from planner.workload.operators import Workload
-
-ONE_BY_ONE = 300
-"""Trainings of a question from which its search takes minutes."""
-_MOST_SAMPLES = 100_000
 
 
 @dataclass(frozen=True)
-class Question:
-    """All that `plan` needs to answer, read and checked. `first` is the training of the first batch without settings,
+class Asked:
+    """All that it takes to answer, read and checked. `first` is the training of the first batch without settings,
     `trainings` are all batches with all combinations of settings, `idle` sentences on what makes no difference.
     """
 
@@ -48,53 +43,43 @@ class Question:
     idle: tuple[str, ...]
 
 
-def read_question(
-    given: Mapping[str, object],
+def read_asked(
+    question: Question,
+    goal: Goal,
     pins: Pins,
+    failures: FailureOptions,
+    site: Site,
+    techniques: Chosen,
     tokens: int | None,
-    subject: Callable[[Common], tuple[Workload, Cluster]] = read_subject,
-) -> Question:
-    """The question among the arguments of `plan`, on a cluster of one kind. Raises InputError.
-
-    `tokens`: of the whole run; `subject` reads model and cluster.
-    """
-    from planner.cli.inputs import read_number
+    subject: Subject = read_subject,
+) -> Asked:
+    """What is asked of a cluster of one kind; `tokens`: of the whole run. Raises InputError."""
     from planner.cost.strategies import FULL
     from planner.search.objective import check_known, idle_objectives
-    from planner.search.search import Wanted
     from planner.search.settings import check_settings, combinations
 
-    pareto, top = _text(given["pareto"]), given["top"]
-    uncertainty, diverse = _text(given["uncertainty"]), bool(given["diverse"])
-    samples = read_number(uncertainty, "--uncertainty", minimum=2, maximum=_MOST_SAMPLES)
-    if samples is not None and pareto is not None:
-        raise InputError("is told of one first plan", key="--uncertainty", expected="--objective, not --pareto")
-    if diverse and pareto is not None:
-        raise InputError("a front is told as it is", key="--diverse, --pareto", expected="one of the two")
-    batches, found, space = ask(common_of(given), pins.allowed, subject=subject)
-    reliability = read_failures(given, found)
-    carbon = read_carbon(_text(given["grid"]), _text(given["carbon_intensity"]))
-    objective, critical = _text(given["objective"]), _text(given["critical_batch"])
-    objectives = read_objectives(objective, pareto, critical, batches=len(batches), run=tokens)
-    check_known(objectives, batches[0])
+    samples = read_samples(goal)
+    batches, cluster, space = ask(question, pins.allowed, pue=site.pue, techniques=techniques, subject=subject)
+    reliability, carbon = read_failures(failures, cluster), read_carbon(site.grid, site.carbon_intensity)
+    wanted = read_goal(goal, batches=len(batches), run=tokens)
+    check_known(wanted.objectives, batches[0])
     check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
-    many = top if isinstance(top, int) else None if pareto else 5
-    return Question(
+    return Asked(
         first=batches[0],
         trainings=[one for batch in batches for one in combinations(batch, pins.settings)],
-        cluster=found,
+        cluster=cluster,
         space=space,
-        wanted=Wanted(objectives, many, diverse),
+        wanted=wanted,
         tokens=tokens,
         samples=samples,
         layouts=layouts(pins.settings),
         reliability=reliability,
         grid=carbon,
-        idle=tuple(idle_objectives(objectives, len(batches))),
+        idle=tuple(idle_objectives(wanted.objectives, len(batches))),
     )
 
 
-def answer(question: Question, *, explained: bool = True) -> Document:
+def answer(asked: Asked, *, explained: bool = True) -> Document:
     """The plan document, with what limits each plan where that is wanted.
 
     Raises InputError where pins leave no candidate, NothingFits where none fits.
@@ -102,18 +87,14 @@ def answer(question: Question, *, explained: bool = True) -> Document:
     from planner.search.answer import best_plans
 
     return best_plans(
-        question.trainings,
-        question.cluster,
-        question.space,
-        question.wanted,
-        tokens=question.tokens,
-        samples=question.samples,
-        layouts=question.layouts,
-        reliability=question.reliability,
-        grid=question.grid,
+        asked.trainings,
+        asked.cluster,
+        asked.space,
+        asked.wanted,
+        tokens=asked.tokens,
+        samples=asked.samples,
+        layouts=asked.layouts,
+        reliability=asked.reliability,
+        grid=asked.grid,
         explained=explained,
     )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

@@ -6,19 +6,21 @@ import contextlib
 import functools
 import io
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.cli.arguments import arguments_of
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
-    from planner.cli.plan import Pins
-    from planner.cli.question import Common
+    from planner.cli.question import Question
+    from planner.cli.split import Pins
     from planner.cli.sweeps.grid import Point
     from planner.cluster.cluster import Cluster
-    from planner.cluster.pools import Pools
     from planner.report.told import Value
     from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
     from planner.workload.operators import Workload
 
 PLANNED, UNFIT, WRONG, FAILED = "planned", "nothing fits", "bad input", "failed"
@@ -60,23 +62,48 @@ class Asker:
 
     def _read(self, point: Point, origin: str, *, search: bool) -> dict[str, Value]:
         """The record of the point's best plan; empty where no search is wanted."""
-        from planner.cli.answers import answer, read_question
+        from planner.cli.answers import answer, read_asked
+        from planner.cli.carbon import Site
+        from planner.cli.failures import FailureOptions
+        from planner.cli.goal import Goal
+        from planner.cli.grouped import gathered
         from planner.cli.inputs import read_tokens
-        from planner.cli.plan import read_pins
-        from planner.cli.pools import read_pools
+        from planner.cli.pools import pools_document, read_pools, refuse_for_pools
+        from planner.cli.question import Question
+        from planner.cli.ranks import RankFiles
+        from planner.cli.techniques import Chosen
 
         given = arguments_of(point, origin)
-        pins, tokens = read_pins(given), read_tokens(None if given["tokens"] is None else str(given["tokens"]))
-        pools = read_pools(str(given["cluster"]))
+        question, site, goal = gathered(Question, given), gathered(Site, given), gathered(Goal, given)
+        failures, techniques = gathered(FailureOptions, given), gathered(Chosen, given)
+        pins, tokens = _pins(given), read_tokens(_text(given["tokens"]))
+        pools = read_pools(question.cluster)
         if pools is not None:
-            return _best_way(pools, pins, given, tokens) if search else {}
-        question = read_question({**given, "top": 1}, pins, tokens, subject=self._subject)
+            refuse_for_pools(question, goal, RankFiles(), failures, site, techniques)
+            return _best_way(pools_document(pools, question, pins, tokens)) if search else {}
+        goal = replace(goal, top=1)
+        asked = read_asked(question, goal, pins, failures, site, techniques, tokens, self._subject)
         # what limits a plan is a sentence that takes a third of the time: a table has the terms of the step
-        return _best_plan(answer(question, explained=False)) if search else {}
+        return _best_plan(answer(asked, explained=False)) if search else {}
 
-    def _subject(self, common: Common) -> tuple[Workload, Cluster]:
-        cluster = self._cluster(common.cluster, common.nodes, common.devices, common.faults, common.pue)
-        return self._workload(common.model, common.seq_length), cluster
+    def _subject(self, question: Question, pue: str | None) -> tuple[Workload, Cluster]:
+        faults = tuple(question.faults or ())
+        cluster = self._cluster(question.cluster, question.nodes, question.devices, faults, pue)
+        return self._workload(question.model, question.seq_length), cluster
+
+
+def _pins(given: Mapping[str, object]) -> Pins:
+    from planner.cli.grouped import gathered
+    from planner.cli.openings import OpenSettings
+    from planner.cli.split import Split, read_pins
+
+    space = given["space_file"]
+    path = space if isinstance(space, Path) else None
+    return read_pins(gathered(Split, given), gathered(OpenSettings, given), path)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def failed(reason: str) -> dict[str, Value]:
@@ -103,13 +130,10 @@ def _cluster(name: str, nodes: str | None, devices: str | None, faults: tuple[st
     return with_pue(read, pue)
 
 
-def _best_way(pools: Pools, pins: Pins, given: Mapping[str, object], tokens: int | None) -> dict[str, Value]:
+def _best_way(document: MixedDocument) -> dict[str, Value]:
     """The best way to use two kinds of nodes, and its run."""
-    from planner.cli.plan import common_of
-    from planner.cli.pools import pools_document
     from planner.report.told_mixed import way_record
 
-    document = pools_document(pools, common_of(given), pins, given, tokens)
     model, cluster, run = document.model, document.cluster, document.run
     return {
         "parameters": model.parameters,
