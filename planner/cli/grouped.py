@@ -28,11 +28,9 @@ def grouped(command: Command) -> Command:
 
     @wraps(command)
     def flat(**given: object) -> None:
-        for name, group in groups.items():
-            given[name] = gathered(group, given)
-            for field in fields(group):
-                del given[field.name]
-        command(**given)
+        told = {name: gathered(group, given) for name, group in groups.items()}
+        spread = {field.name for group in groups.values() for field in fields(group)}
+        command(**{name: value for name, value in given.items() if name not in spread}, **told)
 
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}

@@ -23,7 +23,6 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; }
 dt { color: var(--soft); } dd { margin: 0; }
 figure { margin: 0; max-width: 34rem; } svg { display: block; width: 100%; height: auto; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } svg text.end { text-anchor: end; }
-svg text.middle { text-anchor: middle; } svg .grid { stroke: var(--line); }
 svg rect, svg circle { stroke: var(--paper); stroke-width: 0.5; }
 svg rect:hover, svg circle:hover { stroke: var(--ink); stroke-width: 2; }
 svg .limit { stroke: var(--ink); stroke-width: 2; } svg .axis { stroke: var(--soft); fill: none; }
