@@ -21,6 +21,8 @@ text.end { text-anchor: end; } text.middle { text-anchor: middle; } text.head { 
 .grid { stroke: #d0d4d9; fill: none; } .axis { stroke: #5b6470; fill: none; }
 circle:hover { stroke: #1b1f24; stroke-width: 2; }
 """
+_IN_A_PAGE = "<style>svg text.middle { text-anchor: middle; } svg .grid { stroke: var(--line); fill: none; }</style>"
+"""What the page's own style does not know."""
 
 
 def plot_svg(plot: Plot) -> str:
@@ -43,9 +45,8 @@ def plot_svg(plot: Plot) -> str:
 def figure(plot: Plot) -> str:
     """The same as a figure of a page, in the page's colours."""
     shapes, height = _shapes(plot, head=False)
-    drawn = (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escaped(plot.title)}">{"".join(shapes)}</svg>'
-    )
+    head = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escaped(plot.title)}">'
+    drawn = f"{head}{_IN_A_PAGE}{''.join(shapes)}</svg>"
     return f'<figure style="max-width: 50rem"><figcaption>{escaped(plot.title)}</figcaption>{drawn}</figure>'
 
 

@@ -92,8 +92,10 @@ class Journal:
                 self.answers[int(name)] = answer
 
     def _write(self, line: bytes) -> None:
+        left = memoryview(line)
         try:
-            self._file.write(line)
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise PlannerError(
                 f"{self.path}: cannot be written: {error.strerror}; what was answered is kept"
@@ -133,6 +135,8 @@ def _lock(file: BinaryIO, path: Path) -> None:
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         expected = "one process at a time"
         raise InputError("another process answers this sweep", origin=str(path), expected=expected) from None
+    except OSError:
+        return  # some file systems have no locks
