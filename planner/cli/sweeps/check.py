@@ -14,15 +14,17 @@ from planner.errors import InputError
 def check_sweep(sweep: Sweep) -> None:
     """Read what the points ask, as far as it takes to find each value once where it can be read.
 
-    A value is refused where every pair of model and cluster refuses it; what only some points refuse is told in
-    their rows. Raises InputError that names the file, the key and the value.
+    A value is refused where it is refused beside every value of the other keys; what only some points refuse is told
+    in their rows. Raises InputError that names the file, the key and the value.
     """
     asker = Asker()
     faults: list[InputError] = []
     sound = False
     for key in sweep.keys:
-        for points in _by_value(sweep, key).values():
+        for value, points in _by_value(sweep, key).items():
             fault = _shared_fault(asker, sweep, key, points)
+            if fault is not None and _is_of(fault, key, points[0]):
+                fault = _shared_fault(asker, sweep, key, _beside_all(sweep, key, value))
             if fault is None:
                 sound = True
             elif key_named(fault.key) == key:
@@ -43,6 +45,19 @@ def _by_value(sweep: Sweep, key: str) -> dict[str, list[Point]]:
             pair = (text_of(point[MODEL]), text_of(point["cluster"]))
             found.setdefault(text_of(point[key]), {}).setdefault(pair, point)
     return {value: list(points.values()) for value, points in found.items()}
+
+
+def _beside_all(sweep: Sweep, key: str, value: str) -> list[Point]:
+    """Points with a value of a key, so many that each value of every other key that goes with it is among them."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for point in sweep.points:
+        if key in point and text_of(point[key]) == value:
+            told = {(name, text_of(entry)) for name, entry in point.items()}
+            if not told <= seen:
+                seen |= told
+                found.append(point)
+    return found
 
 
 def _shared_fault(asker: Asker, sweep: Sweep, key: str, points: list[Point]) -> InputError | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from planner.cli.sweeps.grid import Sweep, read_sweep
 from planner.errors import InputError
 from tests.cli.run import call
-from tests.cli.sweeps.small import written
+from tests.cli.sweeps.small import swept, written
 
 HEAD = '[grid]\nmodel = "bert-base"\ncluster = "dgx-a100"\nglobal_batch = 64\n'
 
@@ -143,3 +143,14 @@ def test_a_name_that_is_not_known_is_refused_with_the_nearest(
     assert done.returncode == 2
     for part in told:
         assert part in done.stderr
+
+
+def test_a_value_that_some_points_can_have_is_not_refused(tmp_path: Path) -> None:
+    head = HEAD.replace("64", '["64", "128 tokens"]')
+    rows = swept(tmp_path, f"{head}nodes = 1\nseq_length = [512, 16]\ntp = 1\ncp = 1\npp = 1\n")
+    assert [(row["global_batch"], row["seq_length"], row["status"]) for row in rows] == [
+        ("64", 512, "planned"),
+        ("64", 16, "planned"),
+        ("128 tokens", 512, "bad input"),
+        ("128 tokens", 16, "planned"),
+    ]
