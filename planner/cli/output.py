@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,9 +106,27 @@ def unwritten(error: OSError) -> PlannerError:
     return PlannerError(f"the output cannot be written: {error.strerror}")
 
 
+_KEPT: ContextVar[dict[str, None] | None] = ContextVar("kept warnings", default=None)
+
+
 def warn(text: str) -> None:
     """One line on stderr."""
-    sys.stderr.write(f"warning: {text}\n")
+    kept = _KEPT.get()
+    if kept is None:
+        sys.stderr.write(f"warning: {text}\n")
+    else:
+        kept[text] = None
+
+
+@contextmanager
+def kept_warnings() -> Iterator[dict[str, None]]:
+    """What would be warned of within it, each text once; other threads go on as they are."""
+    kept: dict[str, None] = {}
+    before = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(before)
 
 
 def drop_stdout() -> None:

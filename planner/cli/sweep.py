@@ -53,7 +53,7 @@ def sweep(
       planner sweep sweep.toml -o results.parquet --scheduler tcp://head:8786
       planner plot results.parquet --x nodes --y mfu --by model
     """
-    from planner.cli.output import write
+    from planner.cli.output import kept_warnings, warn, write
     from planner.cli.sweeps.check import check_sweep
     from planner.cli.sweeps.fingerprint import fingerprint_of
     from planner.cli.sweeps.grid import read_sweep
@@ -64,7 +64,10 @@ def sweep(
     if scheduler is not None and workers is not None:
         raise InputError("a Dask cluster has its own", key="--workers, --scheduler", expected="one of the two")
     asked = read_sweep(file)
-    check_sweep(asked)
+    with kept_warnings() as warnings:
+        check_sweep(asked)
+    for text in warnings:
+        warn(text)
     fingerprint = fingerprint_of(asked)
     beside = output.with_name(f"{output.name}.journal")
     with Journal(beside, fingerprint, len(asked.points), restart=restart) as journal:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.cli.arguments import arguments_of
+from planner.cli.output import kept_warnings
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Asker:
         """What became of a point, and its best plan. What goes wrong is told in the record, not raised."""
         try:
             # what `plan` would warn of is said once, when the sweep is checked
-            with contextlib.redirect_stderr(io.StringIO()):
+            with kept_warnings():
                 return {STATUS: PLANNED, REASON: "", **self._read(point, "", search=True)}
         except NothingFits as error:
             return _told(UNFIT, error)

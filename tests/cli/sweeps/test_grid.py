@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planner.cli.sweeps.grid import Sweep, read_sweep
 from planner.errors import InputError
-from tests.cli.run import call
+from tests.cli.run import call, run
 from tests.cli.sweeps.small import swept, written
 
 HEAD = '[grid]\nmodel = "bert-base"\ncluster = "dgx-a100"\nglobal_batch = 64\n'
@@ -154,3 +154,9 @@ def test_a_value_that_some_points_can_have_is_not_refused(tmp_path: Path) -> Non
         ("128 tokens", 512, "bad input"),
         ("128 tokens", 16, "planned"),
     ]
+
+
+def test_what_plan_warns_of_is_said_once(tmp_path: Path) -> None:
+    text = f"{HEAD.replace('64', '2_000_000')}nodes = [1, 2]\ndp = [3, 5]\n"
+    done = run("planner", "sweep", str(written(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
+    assert done.stderr.count("warning: ") == done.stderr.count("counts 2,000,000 sequences") == 1
