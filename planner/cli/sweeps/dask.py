@@ -6,6 +6,7 @@ import functools
 import importlib
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,12 @@ def answer_on_dask(
             chunks = [points[start : start + _AT_ONCE] for start in range(0, len(points), _AT_ONCE)]
             alone = _gathered(distributed, client, chunks, fingerprint, done)
             lost = _gathered(distributed, client, [[one] for one in alone], fingerprint, done)
-    except OSError:  # distributed's errors of a lost connection
+    except PlannerError:
+        raise
+    except Exception as error:
+        # a lost connection is an OSError, a cancelled future, or whatever a closed client says
+        if not isinstance(error, OSError | CancelledError) and client.status == "running":
+            raise
         raise PlannerError(_GONE) from None
     for number, _ in lost:
         done(number, _lost())

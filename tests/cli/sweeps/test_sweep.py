@@ -11,25 +11,31 @@ from pathlib import Path
 
 import pytest
 
+from planner.cli.files import write_file
 from planner.cli.sweeps.fingerprint import fingerprint_of
 from planner.cli.sweeps.grid import read_sweep
 from planner.cli.sweeps.journal import Journal
+from planner.cli.sweeps.point import Asker
+from planner.cli.sweeps.results import content_of, results_of
 from tests.cli.run import call, run
 from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, started, swept, until, written
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
 
 
+def _here(folder: Path, text: str, *names: str) -> None:
+    """The tables of a sweep, answered one by one in this process."""
+    sweep, asker = read_sweep(written(folder, text)), Asker()
+    results = results_of(sweep, {number: asker.answered(point) for number, point in enumerate(sweep.points)})
+    for name in names:
+        write_file(folder / name, content_of(results, folder / name, {}))
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the rows of a small sweep in all forms."""
     folder = tmp_path_factory.mktemp("small")
-    swept(folder, SMALL)
-    for name in ("results.csv", "results.parquet"):
-        done = run("planner", "sweep", str(folder / "sweep.toml"), "-o", str(folder / name))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == f"{folder / name}: 12 points: 8 planned, 4 bad input\n"
-        assert done.stderr == ""
+    _here(folder, SMALL, "results.csv", "results.jsonl", "results.parquet")
     return folder
 
 
@@ -82,64 +88,45 @@ def test_the_forms_have_the_same_cells(small: Path) -> None:
     assert list(rows[0])[: len(keys)] == keys
 
 
-def test_nothing_that_was_written_on_the_way_stays(small: Path) -> None:
-    assert sorted(one.name for one in small.iterdir()) == [
-        "results.csv", "results.jsonl", "results.parquet", "sweep.toml",
-    ]  # fmt: skip
+def test_the_command_writes_these_rows_and_nothing_else(small: Path, tmp_path: Path) -> None:
+    output = tmp_path / "results.csv"
+    done = run("planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(output))
+    assert done.stdout == f"{output}: 12 points: 8 planned, 4 bad input\n"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert output.read_bytes() == (small / "results.csv").read_bytes()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["results.csv", "sweep.toml"]
 
 
-@pytest.fixture(scope="module")
-def through(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The table of a sweep of 200 points that ran through on one worker."""
-    folder = tmp_path_factory.mktemp("through")
-    output = str(folder / "results.csv")
-    assert run("planner", "sweep", str(written(folder, MANY)), "-o", output, "--workers", "1").returncode == 0
-    return (folder / "results.csv").read_bytes()
+def test_whoever_is_killed_the_table_has_the_same_bytes(tmp_path: Path) -> None:
+    through, output, journal = (tmp_path / name for name in ("through.csv", "results.csv", "results.csv.journal"))
+    _here(tmp_path, MANY, "through.csv")
 
-
-def test_a_killed_parent_loses_nothing_and_its_workers_end(through: bytes, tmp_path: Path) -> None:
-    journal = tmp_path / "results.csv.journal"
+    # a worker is replaced; Ctrl-C keeps what is answered and says how to go on
     process = started(tmp_path, MANY, "results.csv", "--workers", "2")
+    until(lambda: answered(journal) >= 20 and len(children(process)) == 2)
+    os.kill(children(process)[0], signal.SIGKILL)
     until(lambda: answered(journal) >= 60)
-    workers = children(process)
-    assert len(workers) == 2
-    process.kill()
-    process.communicate()
-    had = answered(journal)
-    assert 60 <= had < 200
-    assert not (tmp_path / "results.csv").exists()
-    until(lambda: not any(map(alive, workers)))
-    again = run("planner", "sweep", str(tmp_path / "sweep.toml"), "-o", str(tmp_path / "results.csv"))
-    assert again.returncode == 0
-    assert f"{had} of 200 points are answered already" in again.stderr
-    assert (tmp_path / "results.csv").read_bytes() == through
-    assert not journal.exists()
-
-
-def test_killed_workers_are_replaced(through: bytes, tmp_path: Path) -> None:
-    journal = tmp_path / "results.csv.journal"
-    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
-    for share in (30, 90):
-        until(lambda share=share: answered(journal) >= share and bool(children(process)))  # type: ignore[misc]
-        os.kill(children(process)[0], signal.SIGKILL)
-    out, err = process.communicate()
-    assert (process.returncode, err) == (0, ""), out
-    assert (tmp_path / "results.csv").read_bytes() == through
-
-
-def test_ctrl_c_keeps_what_is_answered_and_says_how_to_go_on(through: bytes, tmp_path: Path) -> None:
-    journal = tmp_path / "results.csv.journal"
-    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
-    until(lambda: answered(journal) >= 30)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
-    assert err == f"stopped: {answered(journal)} of 200 points are kept; the same command goes on\n"
-    # the last line torn, as a power cut may leave it
+    had = answered(journal)
+    assert err == f"stopped: {had} of 200 points are kept; the same command goes on\n"
+
+    # the last line is torn; the parent is killed, and its workers end by themselves
     journal.write_bytes(journal.read_bytes()[:-20])
-    again = run("planner", "sweep", str(tmp_path / "sweep.toml"), "-o", str(tmp_path / "results.csv"))
-    assert again.returncode == 0
-    assert (tmp_path / "results.csv").read_bytes() == through
+    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
+    until(lambda: answered(journal) >= had + 40 and len(children(process)) == 2)
+    workers = children(process)
+    process.kill()
+    _, err = process.communicate()
+    assert err == f"{journal}: {had - 1} of 200 points are answered already\n"
+    assert answered(journal) < 200
+    assert not output.exists()
+    until(lambda: not any(map(alive, workers)))
+
+    assert run("planner", "sweep", str(tmp_path / "sweep.toml"), "-o", str(output)).returncode == 0
+    assert output.read_bytes() == through.read_bytes()
+    assert not journal.exists()
 
 
 def test_another_sweep_does_not_go_on_where_this_one_stopped(tmp_path: Path) -> None:
