@@ -68,9 +68,8 @@ def main() -> None:
         seconds = through(folder, "through.parquet")
         busy = resource.getrusage(resource.RUSAGE_CHILDREN)
         used = busy.ru_utime + busy.ru_stime
-        print(
-            f"through: {points:,} points, {seconds:.0f} s, {points / seconds:.0f} a second, {used:.0f} s of processor"
-        )
+        rate = f"{seconds:.0f} s, {points / seconds:.0f} a second, {used:.0f} s of processor"
+        print(f"through: {points:,} points in {rate}", flush=True)
         had = killed(folder, "resumed.parquet", points)
         rest = through(folder, "resumed.parquet")
         same = (folder / "through.parquet").read_bytes() == (folder / "resumed.parquet").read_bytes()
