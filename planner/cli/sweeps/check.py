@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from planner.cli.arguments import MODEL, key_named, text_of
 from planner.cli.files import is_there
 from planner.cli.sweeps.grid import FILES, Point, Sweep
@@ -61,19 +59,14 @@ def _beside_all(sweep: Sweep, key: str, value: str) -> list[Point]:
 
 
 def _shared_fault(asker: Asker, sweep: Sweep, key: str, points: list[Point]) -> InputError | None:
-    """The first fault, where all of the points have one and it may be the value's."""
-    first: InputError | None = None
-    for fault in _faults(asker, sweep, points):
+    """None where a point has no fault; else the first that is told of this key, or the first at all."""
+    faults: list[InputError] = []
+    for point in points:
+        fault = _fault(asker, sweep, point)
         if fault is None:
             return None
-        first = first or fault
-        if not _is_of(fault, key, points[0]):
-            return first
-    return first
-
-
-def _faults(asker: Asker, sweep: Sweep, points: list[Point]) -> Iterator[InputError | None]:
-    return (_fault(asker, sweep, point) for point in points)
+        faults.append(fault)
+    return next((one for one in faults if _is_of(one, key, points[0])), faults[0])
 
 
 def _fault(asker: Asker, sweep: Sweep, point: Point) -> InputError | None:
