@@ -52,9 +52,12 @@ from planner.cli.question import (
     PlanForm,
     PlanOutput,
     Precision,
+    Require,
     SeqLength,
     Tokens,
     ask,
+    check_required,
+    read_required,
     tell,
 )
 from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
@@ -139,6 +142,7 @@ def estimate(
     low_rank: LowRankOption = None,
     distil: Distil = None,
     optimizer: OptimizerOption = None,
+    require: Require = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -154,7 +158,7 @@ def estimate(
     from planner.search.answer import scored_plan
     from planner.search.settings import check_settings, combinations
 
-    wanted_files = check_files(files)
+    wanted_files, required = check_files(files), read_required(require)
     common = Common(
         model,
         cluster,
@@ -217,3 +221,4 @@ def estimate(
     )
     write_ranks(document, hosts_to, ranks_to)
     tell(document, form, wanted_files)
+    check_required(required, document)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,20 @@ def check_files(files: Sequence[Path] | None, more: Sequence[str] = ()) -> tuple
     return tuple(files or ())
 
 
+_KEPT: ContextVar[list[msgspec.Struct] | None] = ContextVar("documents that are kept", default=None)
+
+
+@contextmanager
+def kept_documents() -> Iterator[list[msgspec.Struct]]:
+    """Inside, what commands tell is kept in the list, and neither written nor printed."""
+    documents: list[msgspec.Struct] = []
+    before = _KEPT.set(documents)
+    try:
+        yield documents
+    finally:
+        _KEPT.reset(before)
+
+
 def tell(
     document: msgspec.Struct,
     form: str,
@@ -50,6 +66,10 @@ def tell(
     `text` makes its table. `own` are forms that the command makes itself, by the ending of their files. Nothing is
     written before all texts are made. Raises InputError for a file that cannot be written.
     """
+    kept = _KEPT.get()
+    if kept is not None:
+        kept.append(document)
+        return
     made = own or {}
 
     def rendered(wanted: str, ending: str = "") -> str:

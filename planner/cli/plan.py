@@ -59,9 +59,12 @@ from planner.cli.question import (
     PlanForm,
     PlanOutput,
     Precision,
+    Require,
     SeqLength,
     Tokens,
     ask,
+    check_required,
+    read_required,
     tell,
 )
 from planner.cli.ranks import HostfileOption, RankfileOption, layouts, write_ranks
@@ -251,6 +254,7 @@ def plan(
     low_rank: LowRankOption = None,
     distil: Distil = None,
     optimizer: OptimizerOption = None,
+    require: Require = None,
 ) -> None:
     """Find the best way to train MODEL on a cluster.
 
@@ -268,11 +272,11 @@ def plan(
     from planner.cli.output import check_files, warn
     from planner.cli.pools import plan_pools, read_pools
 
-    pins, wanted_files = read_pins(given), check_files(files)
+    pins, wanted_files, required = read_pins(given), check_files(files), read_required(require)
     whole = read_tokens(tokens)
     pools = read_pools(cluster)
     if pools is not None:
-        plan_pools(pools, common_of(given), pins, given, whole)
+        check_required(required, plan_pools(pools, common_of(given), pins, given, whole))
         return
     from planner.cost.strategies import FULL
     from planner.search.answer import best_plans
@@ -315,3 +319,4 @@ def plan(
             warn(sentence)
     write_ranks(document, hosts_to, ranks_to)
     tell(document, form, wanted_files)
+    check_required(required, document)

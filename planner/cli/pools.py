@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from planner.cli.question import Common
     from planner.cluster.pools import Pools
     from planner.cost.mixed import Kinds
+    from planner.search.mixed_document import MixedDocument
 
 _ONE_KIND = {
     "pareto": "--pareto",
@@ -80,8 +81,10 @@ def _preset(part: str) -> tuple[str, int | None]:
     return name.casefold(), parse_count(count, key="--cluster", maximum=16_777_216, example=example)
 
 
-def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, object], tokens: int | None) -> None:
-    """Find, write and print the whole answer. Raises InputError, and NothingFits where no way fits."""
+def plan_pools(
+    pools: Pools, common: Common, pins: Pins, given: Mapping[str, object], tokens: int | None
+) -> MixedDocument:
+    """Find, write, print and return the whole answer. Raises InputError, and NothingFits where no way fits."""
     from planner.cli.output import tell
     from planner.cost.strategies import FULL
     from planner.search.mixed import mixed_plans
@@ -104,6 +107,7 @@ def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, obj
 
     files = given["files"]
     tell(document, str(given["form"]), files if isinstance(files, list) else (), text)
+    return document
 
 
 def _refuse(common: Common, given: Mapping[str, object]) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
     from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
+    from planner.search.requirements.parse import Requirement
     from planner.search.space import Space
 
 
@@ -149,6 +151,16 @@ Files = Annotated[
 ]
 
 
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        metavar="CONDITION",
+        help="What the best plan has to meet, else the exit code is 4: 'mfu >= 40%'. May be given several times.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Common:
     """The shared options as the user gave them."""
@@ -202,6 +214,29 @@ def ask(
         given["etp"] = (1,)
     questions = tuple(replace(bound, global_batch=batch) for batch in batches)
     return questions, cluster, Space(cluster.devices, batches[0], given, assumed)
+
+
+def read_required(texts: Sequence[str] | None) -> tuple[Requirement, ...]:
+    """The conditions of `--require`, before anything is computed. Raises InputError."""
+    if not texts:
+        return ()
+    from planner.search.requirements.parse import read_requirement
+
+    return tuple(read_requirement(text) for text in texts)
+
+
+def check_required(requirements: Sequence[Requirement], document: Document | MixedDocument) -> None:
+    """Hold the best plan against them. Raises RequirementNotMet that names each that is not met."""
+    if not requirements:
+        return
+    from planner.errors import RequirementNotMet
+    from planner.search.requirements.evaluate import held
+    from planner.search.requirements.values import values_of
+
+    values = values_of(document)
+    missed = [one for one in (held(requirement, values) for requirement in requirements) if not one.met]
+    if missed:
+        raise RequirementNotMet("\n".join(f"requirement not met: {one.requirement}\n  {one.told}" for one in missed))
 
 
 def tell(document: Document, form: PlanOutput, files: Sequence[Path] = ()) -> None:
