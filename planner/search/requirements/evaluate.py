@@ -151,4 +151,8 @@ def _off(node: Comparison, left: Value, right: Value) -> str:
     if node.operator in ("==", "!=") or not isinstance(left, float | int) or not isinstance(right, float | int):
         return ""
     share = abs(left / right - 1) if right else 0.0
-    return f" ({100 * share:.2g} % off)" if 0 < share < _FAR else ""
+    return f" ({_percent(share)} % off)" if 0 < share < _FAR else ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"
