@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.grouped import grouped
 from planner.cli.question import Faults, Form, Output
-from planner.cli.techniques import Chosen, Distil, LoraOption, LowRankOption, OptimizerOption, Prune, applied
+from planner.cli.techniques import Chosen, applied
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ ClusterAgain = Annotated[
 ]
 
 
+@grouped
 def explain(
     plan_file: PlanFile,
+    *,
     number: Number = 1,
     form: Form = Output.TABLE,
     files: Files = None,
@@ -61,11 +64,7 @@ def explain(
     model: ModelAgain = None,
     cluster: ClusterAgain = None,
     faults: Faults = None,
-    lora: LoraOption = None,
-    prune: Prune = None,
-    low_rank: LowRankOption = None,
-    distil: Distil = None,
-    optimizer: OptimizerOption = None,
+    techniques: Chosen,
 ) -> None:
     """Tell why a plan's step is as long as it is: from the ideal to the step, loss by loss.
 
@@ -87,9 +86,8 @@ def explain(
             raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
     document = _document(plan_file, number)
     found = _cluster(document, cluster, tuple(faults or ()), plan_file)
-    chosen = Chosen(lora, prune, low_rank, distil, optimizer)
     training = question_of(
-        applied(_training(document, model, found, plan_file), chosen), found, document, document.plans[number - 1]
+        applied(_training(document, model, found, plan_file), techniques), found, document, document.plans[number - 1]
     )
     told = explained(training, found, document, number, check_same(training, document, number, str(plan_file)))
     traced = None
