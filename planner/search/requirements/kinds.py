@@ -159,7 +159,9 @@ def _scaled(node: Node, scale: float) -> Node:
 
 
 def _product(node: Product, place: Place) -> tuple[Node, Kind]:
-    """Exponents add up; a bare factor has none, unless all are bare."""
+    """Exponents add up; a bare factor has none, unless all are bare. What is left without a unit is a plain number;
+    a bare number beside days times 3s could be either's.
+    """
     done = _numbers([part for _, part in node.parts], place)
     made = replace(node, parts=tuple((power, part) for (power, _), (part, _) in zip(node.parts, done, strict=True)))
     if all(kind.exponents is None for _, kind in done):
@@ -170,7 +172,10 @@ def _product(node: Product, place: Place) -> tuple[Node, Kind]:
         exponents = (exponents[0] + b, exponents[1] + s, exponents[2] + usd, exponents[3] + j, exponents[4] + kg)
         if kind.scale is not None:
             scale, scaled = scale * kind.scale**power, True
-    return made, Kind("number", exponents, scale if scaled else None)
+    if exponents == _NONE:
+        return made, Kind("number", _NONE, 1.0)
+    units = any(kind.scale is None and kind.exponents not in (None, _NONE) for _, kind in done)
+    return made, Kind("number", exponents, (math.nan if units and scale != 1 else scale) if scaled else None)
 
 
 def _comparison(node: Comparison, place: Place) -> Node:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.errors import InputError, nearest
+from planner.errors import InputError
 from planner.units import MeaningName, meaning_of, suffixes
 
 LONGEST = 500
@@ -103,7 +103,6 @@ def _number(place: Place, at: int, match: re.Match[str]) -> Token:
             f"unknown suffix {unit[0] if unit else ''}",
             end,
             "GiB or GB, s, min, h, d, %, USD, kWh, kW, t, or k, M, G, T",
-            nearest(unit[0], _SUFFIXES) if unit and unit[0] != "B" else "",
         )
     return _bounded(place, Token("number", match[0], at, end, value))
 
