@@ -66,7 +66,9 @@ def diff(
     least = parse_quantity(threshold, "ratio", key="--threshold")
     figures = compared_figures()
     required = [read_requirement(text, figures) for text in require or ()]
-    document = compared(_read(base), _read(head), (base.as_posix(), head.as_posix()), least, required)
+    before, after = _read(base), _read(head)
+    _refuse_unlike(before, after, head)
+    document = compared(before, after, (base.as_posix(), head.as_posix()), least, required)
 
     def text() -> str:
         from planner.report.diff import diff_text
@@ -92,6 +94,15 @@ def _end(document: DiffDocument) -> None:
     ]
     if missed:
         raise RequirementNotMet("\n".join(missed))
+
+
+def _refuse_unlike(base: msgspec.Struct, head: msgspec.Struct, path: Path) -> None:
+    """Raises InputError for a single plan beside a file of plans."""
+    from planner.search.check_document import CheckDocument
+
+    if isinstance(base, CheckDocument) != isinstance(head, CheckDocument):
+        expected = "two of `planner check`, or two of `plan` or `planner estimate`; see planner check --out-dir"
+        raise InputError("one is of a file of plans, the other of a single one", origin=str(path), expected=expected)
 
 
 def _read(path: Path) -> CheckDocument | Document | MixedDocument:

@@ -186,6 +186,8 @@ def _told(name: str, value: float | str | bool | None) -> str:
 
 
 def _change(one: ChangePart) -> str:
+    if one.name.startswith(("strategy.", "settings.")):
+        return ""
     if one.relative is not None:
         return _percent(one.relative)
     if one.base is None or one.head is None:

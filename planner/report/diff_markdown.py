@@ -41,15 +41,15 @@ def _overview(told: list[DifferencePart]) -> str:
 
 
 def _of_plan(document: DiffDocument, one: DifferencePart) -> list[str]:
-    lines = [f"**{escaped(heading(document, one))}**\n"]
-    lines += ["".join(f"- {escaped(sentence)}\n" for sentence in sentences(one))] if sentences(one) else []
+    """What is told beside the overview; nothing of a plan that has one side only."""
+    lines = ["".join(f"- {escaped(sentence)}\n" for sentence in sentences(one))] if sentences(one) else []
     sections = [
         ("what changed", rows_of([*one.inputs, *one.strategy, *one.figures, *one.memory])),
         ("all terms of the step", term_rows(one.terms) + term_rows(one.hidden, ", hidden")),
     ]
-    if one.inputs or one.strategy or one.terms:
+    if one.terms:
         lines += [_opened(f"{one.name}: {name}", rows) for name, rows in sections if rows]
-    return lines
+    return [f"**{escaped(heading(document, one))}**\n", *lines] if lines else []
 
 
 def _opened(title: str, rows: list[Row]) -> str:

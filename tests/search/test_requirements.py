@@ -34,7 +34,8 @@ KNOWN = {
 }
 MET = [
     "mfu >= 0.4", "mfu >= 40%", "mfu == 40 %", "not mfu < 0.4", "mfu > 0.3 and mfu < 0.5", "(mfu > 1) or mfu <= 0.4",
-    "memory.headroom >= 5GiB", "memory.headroom > 5GB", "memory.headroom < 6e9", "memory.headroom / memory.capacity > 6%",
+    "memory.headroom >= 5GiB", "memory.headroom > 5GB", "memory.headroom < 6e9",
+    "memory.headroom / memory.capacity > 6%",
     "days < 30", "days < 30d", "days < 3w", "days + 1d == 21", "days * 24 == 480", "days > 400h", "days / 1d == 20",
     "step_time_s == 10", "step_time_s <= 10000ms", "terms.pipeline_bubble / step_time_s <= 5%",
     "tokens == 15T", "cost_usd_per_step < 1k", "cost_usd_per_step < 4USD", "cost_usd_per_step / step_time_s < 1",
@@ -163,25 +164,10 @@ def test_two_plans_are_compared_in_the_same_language() -> None:
         read_requirement("change.strategy.recompute == 0", figures)
 
 
-PIECES = [*FIGURES][:20] + [
-    "(",
-    ")",
-    "and",
-    "or",
-    "not",
-    "<",
-    ">=",
-    "==",
-    "+",
-    "-",
-    "*",
-    "/",
-    "1",
-    "40%",
-    "5GiB",
-    "30d",
-]
-PIECES += ["'x'", "true", "2e6", "memory.total", "strategy.recompute", "days", ".", "=", "\x00", "∞"]
+PIECES = (
+    *list(FIGURES)[:20], "(", ")", "and", "or", "not", "<", ">=", "==", "+", "-", "*", "/", "1", "40%", "5GiB", "30d",
+    "'x'", "true", "2e6", "memory.total", "strategy.recompute", "days", ".", "=", "\x00", "∞",
+)  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map(" ".join) | st.text(max_size=600))
