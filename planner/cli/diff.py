@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import msgspec
 import typer
 
 from planner.cli.check import Ci
@@ -13,12 +12,14 @@ from planner.cli.question import Files, PlanForm, PlanOutput
 from planner.errors import InputError, RequirementNotMet
 
 if TYPE_CHECKING:
+    import msgspec
+
     from planner.search.check_document import CheckDocument
     from planner.search.diff_document import DiffDocument
     from planner.search.document import Document
     from planner.search.mixed_document import MixedDocument
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T", bound="msgspec.Struct")
 
 _WHAT = "what `plan`, `planner estimate` or `planner check` printed with --format json"
 Base = Annotated[Path, typer.Argument(metavar="BASE.json", help="The document before.")]
