@@ -56,7 +56,7 @@ def check(
       planner check plan.toml --require 'mfu >= 40%' --require 'memory.headroom >= 5GiB'
       planner check plan.toml -o check.json -o check.xml --out-dir plans
     """
-    from planner.cli.ci import told_of_check, told_of_faults
+    from planner.cli.ci import told_of_check, told_of_faults, write_findings
     from planner.cli.output import check_files, tell
     from planner.cli.plan_list import read_list
 
@@ -78,8 +78,10 @@ def check(
 
     if out_dir is not None:
         _write_plans(out_dir, document)
+    write_findings(document, code_quality, ci=ci)
     tell(document, form.value, wanted, text)
-    told_of_check(document, code_quality, ci=ci)
+    if ci:
+        told_of_check(document)
     _end(document)
 
 
@@ -146,11 +148,9 @@ def _planned(listed: Listed, origin: str) -> Document | MixedDocument:
         except PlannerError:
             raise
         except Exception as error:
-            message = getattr(error, "format_message", None)
-            if message is None:
-                raise
-            fault = InputError(_usage(str(message())))
-            raise _of_table(fault, listed, origin) from None
+            if not hasattr(error, "format_message"):
+                raise  # it is not the parser of options that complains
+            raise _of_table(_usage(error), listed, origin) from None
     for line in said.getvalue().splitlines():
         warn(f"{listed.name}: {line.removeprefix('warning: ')}")
     return _first_only(cast("Document | MixedDocument", kept[0]), listed.arguments)
@@ -179,9 +179,11 @@ def _of_table(error: InputError, listed: Listed, origin: str) -> InputError:
     return error.elsewhere(origin, ", ".join(at) or listed.at)
 
 
-def _usage(message: str) -> str:
+def _usage(error: Exception) -> InputError:
     """What the parser of options says, in a message's own form."""
-    return message.rstrip(".").replace("Invalid value for ", "")
+    option = max(getattr(getattr(error, "param", None), "opts", ()), key=len, default="")
+    problem = str(getattr(error, "message", "") or "").rstrip(".") or "is missing"
+    return InputError(problem, key=option)
 
 
 def _document(file: str, checked: list[CheckedPart]) -> CheckDocument:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _REPORT = Path("gl-code-quality-report.json")
 
 
-def told_of_check(document: CheckDocument, code_quality: Path | None, *, ci: bool) -> None:
-    """What a check found. Raises InputError for a file that cannot be written."""
+def write_findings(document: CheckDocument, code_quality: Path | None, *, ci: bool) -> None:
+    """The code quality report, where one is asked for or GitLab is there. Raises InputError where it cannot be."""
     place = code_quality
     if place is None and ci and os.environ.get("GITLAB_CI"):
         place = _REPORT
@@ -29,8 +29,10 @@ def told_of_check(document: CheckDocument, code_quality: Path | None, *, ci: boo
         from planner.report.code_quality import code_quality_report
 
         write_file(place, code_quality_report(document, in_repository(document.file)))
-    if not ci:
-        return
+
+
+def told_of_check(document: CheckDocument) -> None:
+    """GitHub's annotations and summary, where it is there. Raises InputError for one that cannot be written."""
     if _annotates():
         from planner.report.annotations import check_annotations
 

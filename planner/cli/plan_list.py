@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from planner.cli.files import is_there, looks_like_path, read_text
+from planner.cli.goal import SAMPLES
 from planner.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ def _argument(flag: Flag, value: object, origin: str, key: str) -> list[str]:
 
 def _word(value: object, origin: str, key: str) -> str:
     """A value as it would be on the command line."""
+    if value is True and key.endswith(".uncertainty"):
+        return str(SAMPLES)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float | str):

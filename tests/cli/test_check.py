@@ -108,6 +108,13 @@ def test_paths_are_from_the_folder_of_the_file(tmp_path: Path) -> None:
     assert document["checked"][0]["plan"]["plans"][0]["strategy"]["tp"] == 2
 
 
+def test_warnings_are_told_of_their_plan(tmp_path: Path) -> None:
+    text = FILE.replace("micro_batch =", 'uncertainty = true\nglobal_batch = "4M"\nmicro_batch =')
+    done = call("planner", "check", written(tmp_path, text), "-f", "json")
+    assert "warning: two: --global-batch 4M counts 4,000,000 sequences" in done.stderr
+    assert json.loads(done.stdout)["checked"][1]["plan"]["uncertainty"]["samples"] == 200
+
+
 def test_two_kinds_of_nodes_are_checked_too(tmp_path: Path, schema: dict) -> None:
     text = FILE.replace("dgx-h100", "dgx-h100:1+dgx-a100:1").replace("nodes = 1\n", "tp = 2\ncp = 1\n")
     text = text[: text.index("[[plans]]  #")]
@@ -127,9 +134,10 @@ WRONG = [
     ("tp = [2, 4]", "tp = []", ["plans[1].tp: an empty list"]),
     ("tp = [2, 4]", "tp = { a = 1 }", ["plans[1].tp: wrong type"]),
     ("tp = [2, 4]", "format = 'json'", ["plans[1].format: unknown key"]),
-    ("tp = [2, 4]", "framework = 'megatro'", ["plan.toml: plans[1]: ", "megatro"]),
-    ("tp = [2, 4]", "top = 'many'", ["plan.toml: plans[1]: ", "many"]),
+    ("tp = [2, 4]", "framework = 'megatro'", ["plan.toml: plans[1].framework: ", "megatro"]),
+    ("tp = [2, 4]", "top = 'many'", ["plan.toml: plans[1].top: ", "many"]),
     ("tp = [2, 4]", "space = 'none.toml'", ["plan.toml: plans[1]: ", "none.toml: there is no such file"]),
+    ('cluster = "dgx-h100"', "", ["plan.toml: plans[0].cluster: is missing"]),
     ("global_batch = 64", "global_batch = 0", ["plan.toml: defaults.global_batch (of plans[0]): ", "plans[1]"]),
     ("nodes = 2", "nodes = -2", ["plan.toml: plans[1].nodes: ", "-2"]),
     ("nodes = 2", "nodes = 2\ndevices = 16", ["plans[1].nodes, plans[1].devices: "]),
@@ -184,7 +192,7 @@ def test_all_plans_with_bad_input_are_told_and_beat_one_that_does_not_fit(tmp_pa
 def test_bad_options_are_told(tmp_path: Path, option: tuple[str, str], told: list[str]) -> None:
     written(tmp_path)
     done = run("planner", "check", "plan.toml", *option, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
     for part in told:
         assert part in done.stderr
 
