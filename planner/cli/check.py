@@ -212,6 +212,8 @@ def _write_plans(folder: Path, document: CheckDocument) -> None:
 
 def _end(document: CheckDocument) -> None:
     """Raises NothingFits or RequirementNotMet that names every plan at fault."""
+    from planner.report.terminal import printable
+
     unfit = [f"{one.name}: {one.obstacle}" for one in document.checked if one.outcome == "nothing fits"]
     missed = [
         f"{one.name}: requirement not met: {required.requirement}\n  {required.told}"
@@ -220,6 +222,7 @@ def _end(document: CheckDocument) -> None:
         if not required.met
     ]
     if unfit:
-        raise NothingFits("\n".join([*unfit, *missed]))
+        # an obstacle names what is from the user's files
+        raise NothingFits("\n".join(map(printable, "\n".join([*unfit, *missed]).split("\n"))))
     if missed:
         raise RequirementNotMet("\n".join(missed))

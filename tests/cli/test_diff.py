@@ -60,6 +60,22 @@ def test_real_plans_are_compared(tmp_path: Path) -> None:
     assert "strategy.dp" in part["why"]["because"]
 
 
+def test_two_kinds_of_nodes_are_compared(tmp_path: Path) -> None:
+    question = ("llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "--cp", "1", "--pp", "1", "-f", "json")
+    for name, batch in (("base", "64"), ("head", "128")):
+        done = call("plan", *question, "-b", batch, "--tp", "2", "--vpp", "1")
+        (tmp_path / f"{name}.json").write_text(done.stdout)
+    files = (str(tmp_path / "base.json"), str(tmp_path / "head.json"))
+    done = call("planner", "diff", *files, "-f", "json", "--require", "change.global_batch == 100%")
+    assert done.returncode == 0, done.stderr
+    part = json.loads(done.stdout)["differences"][0]
+    assert "global_batch" in {one["name"] for one in part["inputs"]}
+    assert "strategy.split" in {one["name"] for one in part["strategy"]}
+    refused = call("planner", "diff", *files, "--require", "change.hfu == 0")
+    assert refused.returncode == 4
+    assert "change.hfu is not known: it is not told of two kinds of nodes" in refused.stderr
+
+
 def test_a_requirement_of_the_change_is_exit_code_four(files: tuple[str, str]) -> None:
     good, bad = "change.memory.headroom > -5%", "change.step_time_s <= 5%"
     assert call("planner", "diff", *files, "--require", good).returncode == 0

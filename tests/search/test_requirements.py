@@ -84,6 +84,7 @@ REFUSED = {
     "strategy.recompute + 1 == 2": "no number to calculate with",
     "mfu > 1e40": "a number too large",
     "mfu > 0.4; import os": "a sign that means nothing at character 10",
+    "model == 'a\x1b[31m'": "a sign that means nothing at character 10",
     "__import__('os')": "unknown figure",
     "mfu ** 2 > 1": "unexpected *",
     "": "is empty",

@@ -76,7 +76,7 @@ def _token(place: Place, at: int) -> Token:
     if match := _NAME.match(text, at):
         word = match[0].casefold()
         return Token("keyword" if word in KEYWORDS else "name", word, at, match.end())
-    if match := _QUOTED.match(text, at):
+    if (match := _QUOTED.match(text, at)) and match[0].isprintable():
         return Token("quoted", match[1] if match[1] is not None else match[2], at, match.end())
     if match := _SIGN.match(text, at):
         return Token("sign", match[0], at, match.end())
