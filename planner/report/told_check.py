@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from planner.report.check import HEADINGS, WORDS, plan_rows, summary
-from planner.report.told import Case, Record, Report, Table, Value
+from planner.report.told import Bars, Case, Record, Report, Table, Value
+from planner.report.told_plan import memory_bars, step_bars
 from planner.search.check_document import CheckDocument, CheckedPart, RequirementPart, answer_of, obstacle_line
+from planner.search.mixed_document import MixedDocument
 from planner.search.requirements.values import values_of
 
 _FIGURES = (
@@ -31,9 +33,22 @@ def check_report(document: CheckDocument) -> Report:
         facts=[],
         records=[record for one in document.checked for record in _records(one)],
         tables=tables,
+        charts=_charts(document),
         sentences=[f"{one.name}: {obstacle_line(one)}" for one in document.checked if one.obstacle],
         cases=[case for one in document.checked for case in _cases(one)],
     )
+
+
+def _charts(document: CheckDocument) -> list[Bars]:
+    """Steps and memory of all plans that fit, side by side; of two kinds of nodes, the step alone."""
+    fit = [(one.name, answer) for one in document.checked if (answer := answer_of(one)) is not None]
+    steps = [
+        (name, answer.ways[0].terms if isinstance(answer, MixedDocument) else answer.plans[0].terms)
+        for name, answer in fit
+    ]
+    memories = [(one.name, one.plan.plans[0].memory) for one in document.checked if one.plan is not None]
+    charts = [step_bars("Where the step goes", steps)] if steps else []
+    return charts + ([memory_bars("Memory of the fullest device", memories)] if memories else [])
 
 
 def _records(checked: CheckedPart) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.cost.step import TERMS
 from planner.report.diff import (
     HEADINGS,
     closing,
@@ -12,7 +13,8 @@ from planner.report.diff import (
     term_rows,
     told_apart,
 )
-from planner.report.told import Case, Record, Report, Table
+from planner.report.told import Bars, Case, Record, Report, Table
+from planner.report.told_plan import step_bars
 from planner.search.diff_document import ChangePart, DiffDocument, DifferencePart, TermPart
 
 
@@ -31,9 +33,18 @@ def diff_report(document: DiffDocument) -> Report:
         facts=[],
         records=[record for one in document.differences for record in _records(one)],
         tables=tables,
+        charts=[_bars(one) for one in told_apart(document) if one.terms],
         sentences=[*told, *closing(document)],
         cases=[case for one in document.differences for case in _cases(one)],
     )
+
+
+def _bars(one: DifferencePart) -> Bars:
+    """Both steps, one above the other, the terms in their own order."""
+    by_name = {term.term: term for term in one.terms}
+    base = {name: by_name[name].base_s for name in TERMS}
+    head = {name: by_name[name].head_s for name in TERMS}
+    return step_bars(f"{one.name}: where the step goes", [("base", base), ("head", head)])
 
 
 def _records(one: DifferencePart) -> list[Record]:
