@@ -67,6 +67,12 @@ class NothingFits(PlannerError):  # noqa: N818 - an answer, not a fault
     exit_code = 3
 
 
+class RequirementNotMet(PlannerError):  # noqa: N818 - an answer, not a fault
+    """The answer is told, and it does not meet what was required of it."""
+
+    exit_code = 4
+
+
 _SHORTEST_BEGINNING = 3
 
 

@@ -39,6 +39,7 @@ _SUFFIXES: dict[Dimension, dict[str, float]] = {
         for energy, kwh in (("kWh", 1.0), ("MWh", 1e3))
     },
 }
+_ENERGIES = {f"{p}{unit}": f * joules for p, f in _DECIMAL.items() for unit, joules in (("J", 1.0), ("Wh", 3600.0))}
 _EXAMPLES: dict[Dimension, str] = {
     "bytes": "a size such as 80GiB or 80GB",
     "bytes_per_s": "a rate such as 300GB/s or 400Gb/s",
@@ -97,6 +98,32 @@ def _with_unit(value: float, unit: str, dimension: Dimension, bare: bool, proble
     if factor is None or not value * factor < 1e30:
         raise problem
     return value * factor
+
+
+MeaningName = Literal["bytes", "bytes_per_s", "s", "usd", "j", "kg", "w", "ratio", "count"]
+_MEANINGS: dict[str, tuple[MeaningName, float]] = {
+    **{suffix: ("kg", grams / 1e3) for suffix, grams in _MASSES.items()},
+    **{suffix: ("j", factor) for suffix, factor in _ENERGIES.items()},
+    **{suffix: ("w", factor) for suffix, factor in _SUFFIXES["w"].items()},
+    **{suffix: ("usd", factor) for suffix, factor in _SUFFIXES["usd"].items()},
+    **{suffix: ("bytes_per_s", factor) for suffix, factor in _SUFFIXES["bytes_per_s"].items()},
+    **{suffix: ("bytes", factor) for suffix, factor in _SUFFIXES["bytes"].items()},
+    **{suffix: ("s", factor) for suffix, factor in _DURATIONS.items()},
+    **{suffix: ("ratio", factor) for suffix, factor in _SUFFIXES["ratio"].items()},
+    **{suffix: ("count", factor) for suffix, factor in _COUNTS.items()},
+}
+"""What a suffix means where no dimension is told: the later line where two have it."""
+_AMBIGUOUS = ("B",)
+
+
+def meaning_of(suffix: str) -> tuple[MeaningName, float] | None:
+    """What a suffix is of, and its factor to SI; None for none of them, or one of two (`B`: byte, billion)."""
+    return None if suffix in _AMBIGUOUS else _MEANINGS.get(suffix)
+
+
+def suffixes() -> tuple[str, ...]:
+    """All suffixes that by themselves mean one thing."""
+    return tuple(one for one in _MEANINGS if one and one not in _AMBIGUOUS)
 
 
 LARGEST_COUNT = 10**18

@@ -59,6 +59,8 @@ def test_a_file_of_the_documentation_is_read(page: str, block: str, tmp_path: Pa
     question = ("--cluster", "dgx-h100", "--nodes", "32", "--global-batch", "1024")
     if any(table in block for table in ("[node]", "[[hosts]]", "[[pools]]", "[storage]")):
         done = run("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "1536")
+    elif "[[plans]]" in block:
+        done = run("planner", "check", str(file))
     elif "hidden_size" in block or "[[layers]]" in block:
         done = run("plan", str(file), *question)
     else:

@@ -25,8 +25,10 @@ _SETTINGS = {
 
 def planner_app() -> typer.Typer:
     """`planner` with all its commands."""
+    from planner.cli.check import check
     from planner.cli.cluster import cluster_app
     from planner.cli.compare import compare
+    from planner.cli.diff import diff
     from planner.cli.estimate import estimate
     from planner.cli.explain import explain
     from planner.cli.hardware import hardware_app
@@ -50,6 +52,8 @@ def planner_app() -> typer.Typer:
     app.command("estimate")(estimate)
     app.command("explain")(explain)
     app.command("what-if")(what_if)
+    app.command("check")(check)
+    app.command("diff")(diff)
     app.command("topology")(topology)
     app.command("size")(size)
     app.command("compare")(compare)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from planner.cli.goal import SAMPLES
 from planner.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ def check_keys(keys: Collection[str], known: Collection[str], origin: str, table
             )
 
 
+def entry_of(value: object, origin: str, key: str) -> Entry:
+    """A value of a file as an entry. Raises InputError for what is none."""
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list) and value and all(isinstance(one, str | int | float | bool) for one in value):
+        return value
+    problem = "an empty list" if value == [] else "wrong type"
+    expected = "a text, a number, true or false, or a list of them"
+    raise InputError(problem, origin=origin, key=key, value=str(value), expected=expected)
+
+
 def arguments_of(table: Mapping[str, Entry], origin: str) -> dict[str, object]:
     """What `plan` is called with where the options are those of a table, its keys checked before.
 
@@ -89,6 +101,8 @@ class _Option:
                 value, expected = str(entry), "true or false"
                 raise InputError("wrong type", origin=origin, key=self.key, value=value, expected=expected)
             return [self.name] if entry else [self.off] if self.off else []
+        if entry is True and self.key == "uncertainty":
+            return [f"{self.name}={SAMPLES}"]
         if self.is_repeated and isinstance(entry, list):
             return [f"{self.name}={text_of(one)}" for one in entry]
         return [f"{self.name}={text_of(entry)}"]

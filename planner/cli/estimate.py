@@ -14,7 +14,19 @@ from planner.cli.carbon import Site, read_carbon
 from planner.cli.failures import FailureOptions, read_failures
 from planner.cli.grouped import grouped
 from planner.cli.openings import PinnedSettings, read_settings
-from planner.cli.question import Files, GradientFormat, PlanForm, PlanOutput, Question, Tokens, ask, tell
+from planner.cli.question import (
+    Files,
+    GradientFormat,
+    PlanForm,
+    PlanOutput,
+    Question,
+    Require,
+    Tokens,
+    ask,
+    check_required,
+    read_required,
+    tell,
+)
 from planner.cli.ranks import RankFiles, layouts, write_ranks
 from planner.cli.split import SequenceParallel
 from planner.cli.techniques import Chosen
@@ -72,6 +84,7 @@ def estimate(
     failures: FailureOptions,
     site: Site,
     techniques: Chosen,
+    require: Require = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -85,6 +98,7 @@ def estimate(
     from planner.search.answer import scored_plan
 
     wanted_files = check_files(files, beside=rank_files.by_option, read=question.files)
+    required = read_required(require)
     pins, assumed = _pins(split)
     chosen = read_settings(vars(settings))
     whole = read_tokens(tokens)
@@ -105,6 +119,7 @@ def estimate(
     )
     write_ranks(document, rank_files)
     tell(document, form, wanted_files)
+    check_required(required, document)
 
 
 def _pins(split: OneSplit) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from planner.cli.carbon import Site
     from planner.cli.failures import FailureOptions
     from planner.cli.goal import Goal
-    from planner.cli.question import PlanOutput, Question
+    from planner.cli.question import Question
     from planner.cli.ranks import RankFiles
     from planner.cli.split import Pins
     from planner.cli.techniques import Chosen
@@ -56,22 +55,6 @@ def _preset(part: str) -> tuple[str, int | None]:
         return name.casefold(), None
     example = "32, as in dgx-h100:32+dgx-a100:32"
     return name.casefold(), parse_count(count, key="--cluster", maximum=16_777_216, example=example)
-
-
-def plan_pools(
-    pools: Pools, question: Question, pins: Pins, *, tokens: int | None, form: PlanOutput, files: Sequence[Path]
-) -> None:
-    """Find, write and print the whole answer. Raises InputError, and NothingFits where no way fits."""
-    from planner.cli.output import tell
-
-    document = pools_document(pools, question, pins, tokens)
-
-    def text() -> str:
-        from planner.report.mixed import mixed_text
-
-        return mixed_text(document)
-
-    tell(document, form.value, files, text)
 
 
 def pools_document(pools: Pools, question: Question, pins: Pins, tokens: int | None) -> MixedDocument:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
     from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
+    from planner.search.requirements.parse import Requirement
     from planner.search.space import Space
     from planner.workload.operators import Workload
 
@@ -151,6 +153,16 @@ Files = Annotated[
 ]
 
 
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        metavar="CONDITION",
+        help="What the best plan has to meet, else the exit code is 4: 'mfu >= 40%'. May be given several times.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Question:
     """What is trained, on what, in which steps: the options as the user gave them."""
@@ -249,13 +261,41 @@ def ask(
     return questions, cluster, Space(cluster.devices, batches[0], given, assumed)
 
 
-def tell(document: Document, form: PlanOutput, files: Sequence[Path] = ()) -> None:
+def read_required(texts: Sequence[str] | None) -> tuple[Requirement, ...]:
+    """The conditions of `--require`, before anything is computed. Raises InputError."""
+    if not texts:
+        return ()
+    from planner.search.requirements.parse import read_requirement
+
+    return tuple(read_requirement(text) for text in texts)
+
+
+def check_required(requirements: Sequence[Requirement], document: Document | MixedDocument) -> None:
+    """Hold the best plan against them. Raises RequirementNotMet that names each that is not met."""
+    if not requirements:
+        return
+    from planner.errors import RequirementNotMet
+    from planner.search.requirements.evaluate import held
+    from planner.search.requirements.values import values_of
+
+    values = values_of(document)
+    missed = [one for one in (held(requirement, values) for requirement in requirements) if not one.met]
+    if missed:
+        raise RequirementNotMet("\n".join(f"requirement not met: {one.requirement}\n  {one.told}" for one in missed))
+
+
+def tell(document: Document | MixedDocument, form: PlanOutput, files: Sequence[Path] = ()) -> None:
     """Write the document to the files and print it."""
     from planner.cli.output import tell as tell_anywhere
+    from planner.search.document import Document
 
     def text() -> str:
-        from planner.report.terminal import document_text
+        if isinstance(document, Document):
+            from planner.report.terminal import document_text
 
-        return document_text(document)
+            return document_text(document)
+        from planner.report.mixed import mixed_text
+
+        return mixed_text(document)
 
     tell_anywhere(document, form.value, files, text)

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
 
 HostfileOption = Annotated[
     Path | None, typer.Option("--hostfile", metavar="FILE", help="Write the hosts in the order of the ranks.")
@@ -40,12 +41,16 @@ def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
     return settings.get("order", ORDERS)
 
 
-def write_ranks(document: Document, files: RankFiles) -> None:
+def write_ranks(document: Document | MixedDocument, files: RankFiles) -> None:
     """Write the files that are asked for. Raises InputError where one cannot be written."""
     if files == RankFiles():
         return
     from planner.cli.files import write_file
     from planner.export.ranks import hostfile, rankfile
+    from planner.search.document import Document
+
+    # of two kinds of nodes neither is told: the options are refused before
+    assert isinstance(document, Document)
 
     for path, text in ((files.hosts_to, hostfile), (files.ranks_to, rankfile)):
         if path is not None:

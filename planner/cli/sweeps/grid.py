@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.cli.arguments import MODEL, Entry, check_keys, options_of_plan, text_of
+from planner.cli.arguments import MODEL, Entry, check_keys, entry_of, options_of_plan, text_of
 from planner.cli.files import is_there
 from planner.errors import InputError, nearest
 
@@ -58,7 +58,7 @@ def read_sweep(path: Path) -> Sweep:
         if key not in _TABLES:
             suggestion, expected = nearest(key, _TABLES), "tables [grid] (or several [[grid]]), [fixed], [[exclude]]"
             raise InputError("unknown key", origin=origin, key=key, expected=expected, suggestion=suggestion)
-    fixed = {key: _entry(value, origin, f"fixed.{key}") for key, value in _table(raw, "fixed", origin).items()}
+    fixed = {key: entry_of(value, origin, f"fixed.{key}") for key, value in _table(raw, "fixed", origin).items()}
     grids = _tables(raw, "grid", origin)
     if not grids:
         raise InputError(
@@ -141,20 +141,11 @@ def _values(value: object, origin: str, key: str) -> list[Entry]:
     if isinstance(value, dict):
         return list(_range(value, origin, key))
     if not isinstance(value, list):
-        return [_entry(value, origin, key)]
+        return [entry_of(value, origin, key)]
     if not value:
         raise InputError("has no values", origin=origin, key=key, value="[]", expected="a list of values")
-    entries = [_entry(one, origin, key) for one in value]
+    entries = [entry_of(one, origin, key) for one in value]
     return list({text_of(one): one for one in entries}.values())
-
-
-def _entry(value: object, origin: str, key: str) -> Entry:
-    if isinstance(value, str | int | float | bool):
-        return value
-    if isinstance(value, list) and value and all(isinstance(one, str | int | float | bool) for one in value):
-        return value
-    expected = "a text, a number, true or false, or a list of them"
-    raise InputError("wrong type", origin=origin, key=key, value=str(value), expected=expected)
 
 
 def _range(told: Mapping[str, object], origin: str, key: str) -> range | list[int]:

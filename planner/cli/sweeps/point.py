@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.cli.arguments import arguments_of
@@ -14,7 +12,6 @@ from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
     from planner.cli.question import Question
-    from planner.cli.split import Pins
     from planner.cli.sweeps.grid import Point
     from planner.cluster.cluster import Cluster
     from planner.report.told import Value
@@ -61,27 +58,14 @@ class Asker:
 
     def _read(self, point: Point, origin: str, *, search: bool) -> dict[str, Value]:
         """The record of the point's best plan; empty where no search is wanted."""
-        from planner.cli.answers import answer, read_asked
-        from planner.cli.carbon import Site
-        from planner.cli.failures import FailureOptions
-        from planner.cli.goal import Goal
-        from planner.cli.grouped import gathered
-        from planner.cli.inputs import read_tokens
-        from planner.cli.pools import pools_document, read_pools, refuse_for_pools
-        from planner.cli.question import Question
-        from planner.cli.ranks import RankFiles
-        from planner.cli.techniques import Chosen
+        from planner.cli.answers import answer, asked_pools, options_of, read_asked
+        from planner.cli.pools import pools_document
 
-        given = arguments_of(point, origin)
-        question, site, goal = gathered(Question, given), gathered(Site, given), gathered(Goal, given)
-        failures, techniques = gathered(FailureOptions, given), gathered(Chosen, given)
-        pins, tokens = _pins(given), read_tokens(_text(given["tokens"]))
-        pools = read_pools(question.cluster)
+        options = options_of(arguments_of(point, origin))
+        pools = asked_pools(options)
         if pools is not None:
-            refuse_for_pools(question, goal, RankFiles(), failures, site, techniques)
-            return _best_way(pools_document(pools, question, pins, tokens)) if search else {}
-        goal = replace(goal, top=1)
-        asked = read_asked(question, goal, pins, failures, site, techniques, tokens, self._subject)
+            return _best_way(pools_document(pools, options.question, options.pins, options.tokens)) if search else {}
+        asked = read_asked(replace(options, goal=replace(options.goal, top=1)), self._subject)
         # what limits a plan is a sentence that takes a third of the time: a table has the terms of the step
         return _best_plan(answer(asked, explained=False)) if search else {}
 
@@ -89,20 +73,6 @@ class Asker:
         faults = tuple(question.faults or ())
         cluster = self._cluster(question.cluster, question.nodes, question.devices, faults, pue)
         return self._workload(question.model, question.seq_length), cluster
-
-
-def _pins(given: Mapping[str, object]) -> Pins:
-    from planner.cli.grouped import gathered
-    from planner.cli.openings import OpenSettings
-    from planner.cli.split import Split, read_pins
-
-    space = given["space_file"]
-    path = space if isinstance(space, Path) else None
-    return read_pins(gathered(Split, given), gathered(OpenSettings, given), path)
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def failed(reason: str) -> dict[str, Value]:
