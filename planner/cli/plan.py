@@ -86,7 +86,9 @@ def _found(
     reliability, carbon = read_failures(failures, cluster), read_carbon(site.grid, site.carbon_intensity)
     wanted = read_goal(goal, batches=len(batches), run=tokens)
     check_known(wanted.objectives, batches[0])
-    check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
+    check_settings(
+        batches[0], pins.settings, pins.allowed["recompute"] or (FULL,), pins.allowed["zero_stage"] or (1,)
+    )
     questions = [one for batch in batches for one in combinations(batch, pins.settings)]
     if len(questions) >= _MANY_QUESTIONS:
         warn(f"{len(questions):,} combinations of settings and batch are searched one after the other: minutes")

@@ -70,7 +70,9 @@ def plan_pools(
     kinds = _ask(pools, question)
     training = kinds[0].shared
     for kind in kinds:
-        check_settings(kind.shared, pins.settings, pins.allowed["recompute"] or (FULL,))
+        check_settings(
+            kind.shared, pins.settings, pins.allowed["recompute"] or (FULL,), pins.allowed["zero_stage"] or (1,)
+        )
     allowed = {name: values for name, values in pins.allowed.items() if values is not None}
     space = Space(pools.devices, training.global_batch, allowed)
     document = mixed_plans(pools, kinds, space, pins.settings, tokens=tokens)
