@@ -31,8 +31,10 @@ def planner_app() -> typer.Typer:
     from planner.cli.explain import explain
     from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
+    from planner.cli.plot import plot
     from planner.cli.schema import schema
     from planner.cli.size import size
+    from planner.cli.sweep import sweep
     from planner.cli.topology import topology
     from planner.cli.validate import validate
     from planner.cli.whatif import what_if
@@ -51,6 +53,8 @@ def planner_app() -> typer.Typer:
     app.command("topology")(topology)
     app.command("size")(size)
     app.command("compare")(compare)
+    app.command("sweep")(sweep)
+    app.command("plot")(plot)
     app.command("validate")(validate)
     app.command("schema")(schema)
     app.add_typer(models_app, name="models")

@@ -31,13 +31,13 @@ def read_file(path: Path, suffixes: tuple[str, ...], what: str) -> tuple[str, Fo
     return read_text(path, suffixes, what), _FORMATS[path.suffix.casefold()]
 
 
-def read_text(path: Path, suffixes: tuple[str, ...], what: str) -> str:
+def read_text(path: Path, suffixes: tuple[str, ...], what: str, largest: int = _LARGEST_FILE) -> str:
     """The text of a file with one of these endings. Raises InputError for whatever can be wrong with it.
 
-    `what` says what is wanted, for the messages.
+    `what` says what is wanted, for the messages; `largest`: bytes that it may have.
     """
     try:
-        return _lines(_read(path, suffixes, what).decode("utf-8-sig"))
+        return _lines(read_bytes(path, suffixes, what, largest).decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text", origin=str(path), expected="a UTF-8 file") from None
 
@@ -48,7 +48,7 @@ def read_any(path: Path, what: str) -> str:
     Outputs of other programs are not the user's to mend; on Windows they are UTF-16. Raises InputError as `read_text`
     does.
     """
-    raw = _read(path, (), what)
+    raw = read_bytes(path, (), what)
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return _lines(raw.decode(encoding, "replace"))
 
@@ -58,7 +58,8 @@ def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _read(path: Path, suffixes: tuple[str, ...], what: str) -> bytes:
+def read_bytes(path: Path, suffixes: tuple[str, ...], what: str, largest: int = _LARGEST_FILE) -> bytes:
+    """What a file has. Raises InputError as `read_text` does."""
     origin = str(path)
     suffix = path.suffix.casefold()
     endings = f", ending in {', '.join(suffixes)}" if suffixes else ""
@@ -72,8 +73,8 @@ def _read(path: Path, suffixes: tuple[str, ...], what: str) -> bytes:
             raise InputError("unknown file format", origin=origin, value=value, expected=expected)
         if not path.is_file():
             raise InputError("is not a file", origin=origin, expected="a regular file")
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError("file is too large", origin=origin, expected=f"at most {_LARGEST_FILE:,} bytes")
+        if path.stat().st_size > largest:
+            raise InputError("file is too large", origin=origin, expected=f"at most {largest:,} bytes")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {_reason(error)}", origin=origin) from None
@@ -106,7 +107,7 @@ def check_ending(path: Path | None, suffixes: tuple[str, ...]) -> None:
         raise InputError("unknown file format", origin=str(path), value=value, expected=expected)
 
 
-def write_file(path: Path, text: str, suffixes: tuple[str, ...] = ()) -> None:
+def write_file(path: Path, content: str | bytes, suffixes: tuple[str, ...] = ()) -> None:
     """Write a file whole or not at all: beside its place first, then renamed.
 
     A link keeps leading where it leads. Raises InputError for a wrong place, such as a device or a pipe, which a file
@@ -123,7 +124,10 @@ def write_file(path: Path, text: str, suffixes: tuple[str, ...] = ()) -> None:
             raise InputError(problem, origin=origin, expected=expected)
         beside = path.with_name(f".planner-{os.getpid()}")
         try:
-            beside.write_text(text, "utf-8")
+            if isinstance(content, bytes):
+                beside.write_bytes(content)
+            else:
+                beside.write_text(content, "utf-8")
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)

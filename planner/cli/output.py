@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,9 +139,16 @@ def unwritten(error: OSError) -> PlannerError:
     return InputError(problem) if error.errno in _DISK else PlannerError(problem)
 
 
+_KEPT: ContextVar[dict[str, None] | None] = ContextVar("kept warnings", default=None)
+
+
 def warn(text: str) -> None:
     """One line on stderr."""
-    complain(f"warning: {text}\n")
+    kept = _KEPT.get()
+    if kept is None:
+        complain(f"warning: {text}\n")
+    else:
+        kept[text] = None
 
 
 def complain(text: str) -> None:
@@ -147,6 +156,17 @@ def complain(text: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+@contextmanager
+def kept_warnings() -> Iterator[dict[str, None]]:
+    """What would be warned of within it, each text once; other threads go on as they are."""
+    kept: dict[str, None] = {}
+    before = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(before)
 
 
 def drop_stdout() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -175,11 +175,16 @@ class Question:
 
 
 def read_workload(question: Question) -> Workload:
-    """The model that is trained. Raises InputError, also for an attention kernel that it has no use for."""
+    """The model that is trained. Raises InputError."""
     from planner.cli.inputs import read_length, read_model
+
+    return read_model(question.model, read_length(question.seq_length))
+
+
+def check_attention(question: Question, workload: Workload) -> None:
+    """Raises InputError for an attention kernel that the model has no use for."""
     from planner.workload.operators import AttentionCore
 
-    workload = read_model(question.model, read_length(question.seq_length))
     operators = (op for kind in workload.kinds for op in kind.operators)
     if question.attention is not Attention.FLASH and not any(isinstance(op, AttentionCore) for op in operators):
         raise InputError(
@@ -188,7 +193,20 @@ def read_workload(question: Question) -> Workload:
             value=question.attention.value,
             expected="left out",
         )
-    return workload
+
+
+Subject = Callable[[Question, str | None], tuple["Workload", "Cluster"]]
+"""Reads model and cluster of a question, the cluster at a site of this PUE. Raises InputError."""
+
+
+def read_subject(question: Question, pue: str | None) -> tuple[Workload, Cluster]:
+    """What is trained and on what. Raises InputError."""
+    from planner.cli.inputs import read_cluster, read_number
+
+    nodes, devices = read_number(question.nodes, "--nodes"), read_number(question.devices, "--devices")
+    return read_workload(question), with_pue(
+        read_cluster(question.cluster, nodes, devices, question.faults or ()), pue
+    )
 
 
 def ask(
@@ -199,18 +217,18 @@ def ask(
     gradients: Gradients | None = None,
     pue: str | None = None,
     techniques: Chosen = NOTHING,
+    subject: Subject = read_subject,
 ) -> tuple[tuple[Training, ...], Cluster, Space]:
     """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError.
 
     A training for each batch; the space is the first one's.
     """
-    from planner.cli.inputs import read_batches, read_cluster, read_number, read_precision
+    from planner.cli.inputs import read_batches, read_precision
     from planner.cost.training import training
     from planner.search.space import Space
 
-    nodes, devices = read_number(question.nodes, "--nodes"), read_number(question.devices, "--devices")
-    workload = read_workload(question)
-    cluster = with_pue(read_cluster(question.cluster, nodes, devices, question.faults or ()), pue)
+    workload, cluster = subject(question, pue)
+    check_attention(question, workload)
     batches = read_batches(question.global_batch, workload.seq_length)
     bound = training(
         workload,

@@ -22,7 +22,7 @@ def mixed_report(document: MixedDocument) -> Report:
         command="plan",
         title=title,
         facts=facts(heading(document)),
-        records=[{"rank": n, **head, **_record(way)} for n, way in enumerate(ways, 1)],
+        records=[{"rank": n, **head, **way_record(way)} for n, way in enumerate(ways, 1)],
         tables=[
             _table("Ways, the fastest first", way_columns(document.model, ways)),
             _table("What each kind does in the best way", kind_columns(best.kinds)),
@@ -38,7 +38,7 @@ def mixed_report(document: MixedDocument) -> Report:
     )
 
 
-def _record(way: WayPart) -> dict[str, Value]:
+def way_record(way: WayPart) -> dict[str, Value]:
     """One way, flat; what differs by kind is in JSON."""
     record: dict[str, Value] = {"way": way.way, "split": way.split, "pools": [one.pool for one in way.kinds]}
     record |= {**fields(way.settings), "step_time_s": way.step_time_s}
