@@ -109,7 +109,9 @@ def read_asked(options: Options, subject: Subject = read_subject) -> Asked:
     reliability, carbon = read_failures(options.failures, cluster), read_carbon(site.grid, site.carbon_intensity)
     wanted = read_goal(goal, batches=len(batches), run=options.tokens)
     check_known(wanted.objectives, batches[0])
-    check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
+    check_settings(
+        batches[0], pins.settings, pins.allowed["recompute"] or (FULL,), pins.allowed["zero_stage"] or (1,)
+    )
     return Asked(
         first=batches[0],
         trainings=[one for batch in batches for one in combinations(batch, pins.settings)],

@@ -109,7 +109,7 @@ def estimate(
         key, value = "--global-batch", question.global_batch
         raise InputError("one plan has one batch", key=key, value=value, expected="a single batch")
     document = scored_plan(
-        _only(batches[0], chosen, pins["recompute"]),
+        _only(batches[0], chosen, pins),
         cluster,
         space,
         tokens=whole,
@@ -141,11 +141,13 @@ def _pins(split: OneSplit) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
     return {name: (value,) for name, value in (given | assumed).items() if value is not None}, assumed
 
 
-def _only(training: Training, settings: Mapping[str, tuple[str, ...]], recompute: tuple[int, ...]) -> Training:
+def _only(
+    training: Training, settings: Mapping[str, tuple[str, ...]], pins: Mapping[str, tuple[int, ...]]
+) -> Training:
     """The question with its settings. Raises InputError where one has several values."""
     from planner.search.settings import check_settings, combinations
 
-    check_settings(training, settings, recompute)
+    check_settings(training, settings, pins["recompute"], pins["zero_stage"])
     questions = list(combinations(training, settings))
     if len(questions) > 1:
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]

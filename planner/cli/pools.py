@@ -67,7 +67,9 @@ def pools_document(pools: Pools, question: Question, pins: Pins, tokens: int | N
     kinds = _ask(pools, question)
     training = kinds[0].shared
     for kind in kinds:
-        check_settings(kind.shared, pins.settings, pins.allowed["recompute"] or (FULL,))
+        check_settings(
+            kind.shared, pins.settings, pins.allowed["recompute"] or (FULL,), pins.allowed["zero_stage"] or (1,)
+        )
     allowed = {name: values for name, values in pins.allowed.items() if values is not None}
     space = Space(pools.devices, training.global_batch, allowed)
     return mixed_plans(pools, kinds, space, pins.settings, tokens=tokens)

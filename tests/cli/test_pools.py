@@ -126,3 +126,13 @@ def test_where_nothing_fits_it_ends_with_three(tmp_path: Path) -> None:
     assert (code, out) == (3, "")
     assert "neither on both kinds together nor on one alone" in err
     assert err.count("nearest miss") == 2
+
+
+def test_a_batch_that_suits_no_pool_is_told_without_another_number_of_nodes() -> None:
+    cluster = "dgx-h100:3+dgx-a100:3"
+    done = call(
+        "plan", "llama-3-8b", "--cluster", cluster, "--global-batch", "64", "--tp", "8", "--pp", "1", "--cp", "1"
+    )
+    assert done.returncode == 2
+    assert "24 devices with tp 8 pp 1 cp 1 need a batch that is a multiple of 3" in done.stderr
+    assert "--nodes" not in done.stderr
