@@ -12,7 +12,7 @@ from collections.abc import Callable
 import typer
 
 from planner.cli.goal import SAMPLES
-from planner.cli.output import unwritten, write
+from planner.cli.output import complain, unwritten, write
 from planner.cli.plan import plan
 from planner.errors import InputError, PlannerError
 
@@ -105,7 +105,7 @@ def _run(app: Callable[[], object]) -> None:
             # what goes wrong with the user's files is told where they are read: this is the help's text
             raise unwritten(error) from None
     except PlannerError as error:
-        sys.stderr.write(f"error: {error}\n")
+        complain(f"error: {error}\n")
         sys.exit(error.exit_code)
 
 
@@ -114,7 +114,7 @@ def _with_samples(arguments: list[str]) -> list[str]:
     filled = []
     for argument, after in itertools.pairwise([*arguments, ""]):
         filled.append(argument)
-        if argument == "--uncertainty" and not re.fullmatch(r"[0-9]+", after):
+        if argument == "--uncertainty" and not re.fullmatch(r"-?[0-9][0-9.eE_]*", after):
             filled.append(str(SAMPLES))
     return filled
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from planner.decode import Format
@@ -79,17 +80,49 @@ def read_bytes(path: Path, suffixes: tuple[str, ...], what: str, largest: int = 
         raise InputError(f"cannot be read: {_reason(error)}", origin=origin) from None
 
 
+def check_distinct(
+    outputs: Iterable[tuple[str, Path | None]], inputs: Iterable[tuple[str, str | Path | None]] = ()
+) -> None:
+    """Each file that is written is one of its own, and none that is read; each with the option that names it.
+
+    Raises InputError.
+    """
+    taken = {os.path.realpath(name): key for key, name in inputs if name is not None and is_there(str(name))}
+    read = set(taken)
+    for key, path in outputs:
+        if path is None:
+            continue
+        place = os.path.realpath(path)
+        if place in taken:
+            problem = "is read as well" if place in read else "is written twice"
+            keys = ", ".join(dict.fromkeys((taken[place], key)))
+            raise InputError(problem, key=keys, value=str(path), expected="a file of its own for each")
+        taken[place] = key
+
+
+def check_ending(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Raises InputError for another ending than one of `suffixes`; for a command to ask before it computes."""
+    if path is not None and path.suffix.casefold() not in suffixes:
+        value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
+        raise InputError("unknown file format", origin=str(path), value=value, expected=expected)
+
+
 def write_file(path: Path, content: str | bytes, suffixes: tuple[str, ...] = ()) -> None:
     """Write a file whole or not at all: beside its place first, then renamed.
 
-    Raises InputError for a wrong place, and for another ending than one of `suffixes`, where there are any.
+    A link keeps leading where it leads. Raises InputError for a wrong place, such as a device or a pipe, which a file
+    must not take, and for another ending than one of `suffixes`, where there are any.
     """
     origin = str(path)
-    if suffixes and path.suffix.casefold() not in suffixes:
-        value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
-        raise InputError("unknown file format", origin=origin, value=value, expected=expected)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    if suffixes:
+        check_ending(path, suffixes)
+    expected = "a place that can be written"
     try:
+        path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_file():
+            problem = "is a folder" if path.is_dir() else "is not a file"
+            raise InputError(problem, origin=origin, expected=expected)
+        beside = path.with_name(f".planner-{os.getpid()}")
         try:
             if isinstance(content, bytes):
                 beside.write_bytes(content)
@@ -99,7 +132,6 @@ def write_file(path: Path, content: str | bytes, suffixes: tuple[str, ...] = ())
         finally:
             beside.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
-        expected = "a place that can be written"
         raise InputError(f"cannot be written: {_reason(error)}", origin=origin, expected=expected) from None
 
 

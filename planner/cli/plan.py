@@ -51,7 +51,8 @@ def plan(
     from planner.cli.output import check_files
     from planner.cli.pools import plan_pools, read_pools, refuse_for_pools
 
-    pins, wanted_files = read_pins(split, settings, space_file), check_files(files)
+    pins = read_pins(split, settings, space_file)
+    wanted_files = check_files(files, beside=rank_files.by_option, read=question.files)
     whole = read_tokens(tokens)
     pools = read_pools(question.cluster)
     if pools is not None:

@@ -122,10 +122,11 @@ def refuse_for_pools(
 
 def _ask(pools: Pools, question: Question) -> Kinds:
     """The model bound to both kinds."""
-    from planner.cli.inputs import read_batches, read_length, read_model, read_precision
+    from planner.cli.inputs import read_batches, read_precision
+    from planner.cli.question import read_workload
     from planner.cost.mixed import bind
 
-    workload = read_model(question.model, read_length(question.seq_length))
+    workload = read_workload(question)
     batches = read_batches(question.global_batch, workload.seq_length)
     if len(batches) > 1:
         key, value = "--global-batch", question.global_batch

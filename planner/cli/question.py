@@ -12,6 +12,7 @@ import typer
 
 from planner.cli.carbon import with_pue
 from planner.cli.techniques import NOTHING, Chosen, applied
+from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
@@ -167,6 +168,28 @@ class Question:
     framework: FrameworkName = None
     launch: LaunchMode = None
 
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Where model and cluster are read from, if they are files, with the options that name them."""
+        return ("MODEL", self.model), ("MODEL", f"{self.model}/config.json"), ("--cluster", self.cluster)
+
+
+def read_workload(question: Question) -> Workload:
+    """The model that is trained. Raises InputError, also for an attention kernel that it has no use for."""
+    from planner.cli.inputs import read_length, read_model
+    from planner.workload.operators import AttentionCore
+
+    workload = read_model(question.model, read_length(question.seq_length))
+    operators = (op for kind in workload.kinds for op in kind.operators)
+    if question.attention is not Attention.FLASH and not any(isinstance(op, AttentionCore) for op in operators):
+        raise InputError(
+            f"{workload.name} has no attention",
+            key="--attention",
+            value=question.attention.value,
+            expected="left out",
+        )
+    return workload
+
 
 Subject = Callable[[Question, str | None], tuple["Workload", "Cluster"]]
 """Reads model and cluster of a question, the cluster at a site of this PUE. Raises InputError."""
@@ -174,10 +197,10 @@ Subject = Callable[[Question, str | None], tuple["Workload", "Cluster"]]
 
 def read_subject(question: Question, pue: str | None) -> tuple[Workload, Cluster]:
     """What is trained and on what. Raises InputError."""
-    from planner.cli.inputs import read_cluster, read_length, read_model, read_number
+    from planner.cli.inputs import read_cluster, read_number
 
     nodes, devices = read_number(question.nodes, "--nodes"), read_number(question.devices, "--devices")
-    workload = read_model(question.model, read_length(question.seq_length))
+    workload = read_workload(question)
     return workload, with_pue(read_cluster(question.cluster, nodes, devices, question.faults or ()), pue)
 
 

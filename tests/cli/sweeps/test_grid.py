@@ -108,7 +108,7 @@ def test_what_makes_no_sense_is_refused_with_its_place(text: str, told: list[str
     [
         ('framework = ["fsdp2", "megatro"]', ["grid.framework: unknown value", "did you mean megatron?"]),
         ('recompute = ["none", "ful"]', ["grid.recompute: unknown value", "value:    ful", "did you mean full?"]),
-        ("nodes = [1, -1]", ["grid.nodes: not a count", "value:    -1"]),
+        ("nodes = [1, -1]", ["grid.nodes: out of range", "value:    -1"]),
         ('precision = ["bf17"]', ["grid.precision", "did you mean bf16?"]),
         ('[fixed]\ntokens = "many"', ["fixed.tokens: not a count"]),
         ("sequence_parallel = [1]", ["grid.sequence_parallel: wrong type", "true or false"]),
