@@ -151,6 +151,13 @@ def warn(text: str) -> None:
         kept[text] = None
 
 
+def complain(text: str) -> None:
+    """Write to stderr; where that cannot be, nobody reads it, and the exit code says enough."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
 @contextmanager
 def kept_warnings() -> Iterator[dict[str, None]]:
     """What would be warned of within it, each text once; other threads go on as they are."""
@@ -160,13 +167,6 @@ def kept_warnings() -> Iterator[dict[str, None]]:
         yield kept
     finally:
         _KEPT.reset(before)
-
-
-def complain(text: str) -> None:
-    """Write to stderr; where that cannot be, nobody reads it, and the exit code says enough."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 def drop_stdout() -> None:

@@ -123,10 +123,11 @@ def refuse_for_pools(
 def _ask(pools: Pools, question: Question) -> Kinds:
     """The model bound to both kinds."""
     from planner.cli.inputs import read_batches, read_precision
-    from planner.cli.question import read_workload
+    from planner.cli.question import check_attention, read_workload
     from planner.cost.mixed import bind
 
     workload = read_workload(question)
+    check_attention(question, workload)
     batches = read_batches(question.global_batch, workload.seq_length)
     if len(batches) > 1:
         key, value = "--global-batch", question.global_batch

@@ -175,11 +175,16 @@ class Question:
 
 
 def read_workload(question: Question) -> Workload:
-    """The model that is trained. Raises InputError, also for an attention kernel that it has no use for."""
+    """The model that is trained. Raises InputError."""
     from planner.cli.inputs import read_length, read_model
+
+    return read_model(question.model, read_length(question.seq_length))
+
+
+def check_attention(question: Question, workload: Workload) -> None:
+    """Raises InputError for an attention kernel that the model has no use for."""
     from planner.workload.operators import AttentionCore
 
-    workload = read_model(question.model, read_length(question.seq_length))
     operators = (op for kind in workload.kinds for op in kind.operators)
     if question.attention is not Attention.FLASH and not any(isinstance(op, AttentionCore) for op in operators):
         raise InputError(
@@ -188,7 +193,6 @@ def read_workload(question: Question) -> Workload:
             value=question.attention.value,
             expected="left out",
         )
-    return workload
 
 
 Subject = Callable[[Question, str | None], tuple["Workload", "Cluster"]]
@@ -200,8 +204,9 @@ def read_subject(question: Question, pue: str | None) -> tuple[Workload, Cluster
     from planner.cli.inputs import read_cluster, read_number
 
     nodes, devices = read_number(question.nodes, "--nodes"), read_number(question.devices, "--devices")
-    workload = read_workload(question)
-    return workload, with_pue(read_cluster(question.cluster, nodes, devices, question.faults or ()), pue)
+    return read_workload(question), with_pue(
+        read_cluster(question.cluster, nodes, devices, question.faults or ()), pue
+    )
 
 
 def ask(
@@ -223,6 +228,7 @@ def ask(
     from planner.search.space import Space
 
     workload, cluster = subject(question, pue)
+    check_attention(question, workload)
     batches = read_batches(question.global_batch, workload.seq_length)
     bound = training(
         workload,

@@ -13,7 +13,7 @@ from planner.cli.output import kept_warnings
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
-    from planner.cli.question import Attention, Question
+    from planner.cli.question import Question
     from planner.cli.split import Pins
     from planner.cli.sweeps.grid import Point
     from planner.cluster.cluster import Cluster
@@ -88,7 +88,7 @@ class Asker:
     def _subject(self, question: Question, pue: str | None) -> tuple[Workload, Cluster]:
         faults = tuple(question.faults or ())
         cluster = self._cluster(question.cluster, question.nodes, question.devices, faults, pue)
-        return self._workload(question.model, question.seq_length, question.attention), cluster
+        return self._workload(question.model, question.seq_length), cluster
 
 
 def _pins(given: Mapping[str, object]) -> Pins:
@@ -115,10 +115,10 @@ def _told(status: str, error: PlannerError) -> dict[str, Value]:
     return {STATUS: status, REASON: "; ".join(" ".join(line.split()) for line in str(error).splitlines())}
 
 
-def _workload(model: str, seq_length: str | None, attention: Attention) -> Workload:
-    from planner.cli.question import Question, read_workload
+def _workload(model: str, seq_length: str | None) -> Workload:
+    from planner.cli.inputs import read_length, read_model
 
-    return read_workload(Question(model, "", "", seq_length=seq_length, attention=attention))
+    return read_model(model, read_length(seq_length))
 
 
 def _cluster(name: str, nodes: str | None, devices: str | None, faults: tuple[str, ...], pue: str | None) -> Cluster:
