@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.errors import InputError
-
 if TYPE_CHECKING:
     from planner.report.told import Plot
 
@@ -72,7 +70,7 @@ def plot(
       planner plot results.parquet --x nodes --y mfu --by model --where 'cluster == dgx-h100'
       planner plot results.csv --x nodes --y step_time_s --take least -o plot.svg
     """
-    from planner.cli.files import write_file
+    from planner.cli.files import check_distinct, check_ending, write_file
     from planner.cli.output import warn, write
     from planner.cli.sweeps.results import read_results
     from planner.cli.sweeps.where import kept_by
@@ -80,9 +78,8 @@ def plot(
     from planner.report.plotted import drawn, plotted
 
     for path in files or ():
-        if path.suffix.casefold() not in _ENDINGS:
-            expected = f"a file ending in {', '.join(_ENDINGS)}"
-            raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+        check_ending(path, _ENDINGS)
+    check_distinct([("--output", path) for path in files or ()], [("RESULTS", results)])
     table = read_results(results)
     for condition in where or ():
         table = table.where(kept_by(condition, table.columns))

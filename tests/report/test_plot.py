@@ -148,6 +148,7 @@ def test_several_conditions_must_all_hold(table: Path) -> None:
         (("--where", "nodes == 3"), ["--where: no row is left", "1, 2, 8, 4"]),
         (("--where", "nodes == 4"), ["no row has both figures"]),
         (("-o", "plot.png"), ["unknown file format", ".svg, .html, .txt"]),
+        (("-o", "plot.svg", "-o", "./plot.svg"), ["--output: is written twice"]),
     ],
 )
 def test_what_cannot_be_drawn_is_told(options: tuple[str, ...], told: list[str], table: Path) -> None:

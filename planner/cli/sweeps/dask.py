@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.arguments import text_of
 from planner.cli.sweeps.fingerprint import digests
-from planner.cli.sweeps.grid import FILES
+from planner.cli.sweeps.grid import files_of
 from planner.cli.sweeps.point import Asker, failed
 from planner.errors import InputError, PlannerError
 
@@ -39,24 +39,25 @@ def answer_on_dask(
     """
     distributed = _distributed()
     try:
-        client = distributed.Client(address, timeout=_CONNECTED_S)
+        with warnings.catch_warnings(action="ignore"):  # of packages that differ, which planner's version tells
+            client = distributed.Client(address, timeout=_CONNECTED_S)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         expected = "the address of a running Dask scheduler, such as tcp://host:8786"
         raise InputError(f"no scheduler: {reason}", key="--scheduler", value=address, expected=expected) from None
-    try:
-        with client:
+    with client:
+        try:
             _check_workers(client, points, address)
             chunks = [points[start : start + _AT_ONCE] for start in range(0, len(points), _AT_ONCE)]
             alone = _gathered(distributed, client, chunks, fingerprint, done)
             lost = _gathered(distributed, client, [[one] for one in alone], fingerprint, done)
-    except PlannerError:
-        raise
-    except Exception as error:
-        # a lost connection is an OSError, a cancelled future, or whatever a closed client says
-        if not isinstance(error, OSError | CancelledError) and client.status == "running":
+        except PlannerError:
             raise
-        raise PlannerError(_GONE) from None
+        except Exception as error:
+            # a lost connection is an OSError, a cancelled future, or whatever a closed client says
+            if not isinstance(error, OSError | CancelledError) and client.status == "running":
+                raise
+            raise PlannerError(_GONE) from None
     for number, _ in lost:
         done(number, _lost())
 
@@ -112,12 +113,11 @@ def _asker(fingerprint: str) -> Asker:
 
 def _anywhere(point: Point) -> Point:
     """The point with its files by their whole paths: a worker may have been started in another folder."""
-    whole = {key: str(Path(text_of(point[key])).absolute()) for key in FILES if key in point and _is_file(point, key)}
-    return {**point, **whole}
+    return {**point, **{key: _whole(name) for key, name in files_of(point).items()}}
 
 
-def _is_file(point: Point, key: str) -> bool:
-    return Path(text_of(point[key])).exists()
+def _whole(name: str) -> str:
+    return str(Path(name).absolute())
 
 
 def described(names: Sequence[str]) -> tuple[str, dict[str, str]]:
@@ -129,13 +129,16 @@ def described(names: Sequence[str]) -> tuple[str, dict[str, str]]:
 
 def _check_workers(client: Any, points: Sequence[Numbered], address: str) -> None:
     """Raises InputError where the workers would answer another question, or none are there."""
-    named = {text_of(point[key]) for _, point in points for key in FILES if key in point and _is_file(point, key)}
-    names = sorted(str(Path(name).absolute()) for name in named)
+    names = sorted({_whole(name) for _, point in points for name in files_of(point).values()})
     here = described(names)
-    there = client.run(described, names)
+    there = client.run(described, names, on_error="return")
     if not there:
         raise InputError("the scheduler has no workers", key="--scheduler", value=address, expected="dask worker")
-    for worker, (version, files) in sorted(there.items()):
+    for worker, told in sorted(there.items()):
+        if isinstance(told, Exception):
+            problem, expected = f"worker {worker} cannot answer: {told}", f"planner {here[0]} on every worker"
+            raise InputError(problem, key="--scheduler", value=address, expected=expected)
+        version, files = told
         if version != here[0]:
             problem = f"worker {worker} has planner {version}"
             raise InputError(problem, key="--scheduler", value=address, expected=f"planner {here[0]}, as here")

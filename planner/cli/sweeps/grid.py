@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,8 +44,24 @@ class Sweep:
 
     def files(self) -> tuple[str, ...]:
         """The files and folders that points name, sorted."""
-        named = {text_of(point[key]) for point in self.points for key in FILES if key in point}
-        return tuple(sorted(name for name in named if is_there(name)))
+        return tuple(sorted({name for point in self.points for name in files_of(point).values()}))
+
+
+def files_of(point: Point) -> dict[str, str]:
+    """The files and folders that a point names, by key."""
+    named = {key: text_of(point[key]) for key in FILES if key in point}
+    return {key: name for key, name in named.items() if _is_file(key, name)}
+
+
+@functools.lru_cache(1024)
+def _is_file(key: str, name: str) -> bool:
+    """Whether it is there and no preset, which goes before a file."""
+    from planner.cluster import database
+    from planner.workload.presets import preset_names
+
+    known = {"cluster": lambda: database.names("clusters"), MODEL: preset_names, "distil": preset_names}
+    presets = known[key]() if key in known else []
+    return is_there(name) and name.casefold() not in map(str.casefold, presets)
 
 
 def read_sweep(path: Path) -> Sweep:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cli.sweeps.grid import Sweep, read_sweep
+from planner.cli.sweeps.grid import Sweep, files_of, read_sweep
 from planner.errors import InputError
 from tests.cli.run import call, run
 from tests.cli.sweeps.small import swept, written
@@ -160,3 +160,11 @@ def test_what_plan_warns_of_is_said_once(tmp_path: Path) -> None:
     text = f"{HEAD.replace('64', '2_000_000')}nodes = [1, 2]\ndp = [3, 5]\n"
     done = run("planner", "sweep", str(written(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
     assert done.stderr.count("warning: ") == done.stderr.count("counts 2,000,000 sequences") == 1
+
+
+def test_files_are_what_points_name_and_no_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("bert-base", "mine.toml", "fabric.toml"):
+        Path(name).write_text("")
+    point = {"model": "mine.toml", "cluster": "fabric.toml", "distil": "bert-base", "framework": "mine.toml"}
+    assert files_of(point) == {"model": "mine.toml", "cluster": "fabric.toml"}
