@@ -67,6 +67,12 @@ class NothingFits(PlannerError):  # noqa: N818 - an answer, not a fault
     exit_code = 3
 
 
+class RequirementNotMet(PlannerError):  # noqa: N818 - an answer, not a fault
+    """The answer is told, and it does not meet what was required of it."""
+
+    exit_code = 4
+
+
 _SHORTEST_BEGINNING = 3
 
 
@@ -97,6 +103,6 @@ def unknown_name(what: str, name: str, known: Iterable[str], *, origin: str = ""
 
 def _shown(value: object, limit: int = 120) -> str:
     """A value as one printable line: control characters escaped, long ones cut."""
-    text = value if isinstance(value, str) else repr(value)
+    text = (value or '""') if isinstance(value, str) else repr(value)
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

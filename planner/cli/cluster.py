@@ -76,7 +76,7 @@ def import_cluster(
       planner cluster import topology.conf --from slurm --node dgx-h100 -o cluster.toml
       plan llama-3-8b --cluster cluster.toml --global-batch 512
     """
-    from planner.cli.files import read_any, write_file
+    from planner.cli.files import check_distinct, check_ending, read_any, write_file
     from planner.cli.output import warn, write
     from planner.cluster.importers.complete import complete
     from planner.cluster.importers.found import HostPatterns, clean_name
@@ -85,6 +85,8 @@ def import_cluster(
     from planner.cluster.importers.toml import write_toml
     from planner.errors import InputError
 
+    check_ending(output, (".toml",))
+    check_distinct([("--output", output)], [("FILE", path) for path in files])
     patterns = HostPatterns(tuple(one.strip() for one in (hosts or "").split(",") if one.strip()))
     given = _given(
         name if name is not None else clean_name(files[0].stem),
@@ -106,7 +108,7 @@ def import_cluster(
     if output is None:
         write(text)
     else:
-        write_file(output, text, (".toml",))
+        write_file(output, text)
 
 
 def _given(

@@ -14,7 +14,19 @@ from planner.cli.carbon import Site, read_carbon
 from planner.cli.failures import FailureOptions, read_failures
 from planner.cli.grouped import grouped
 from planner.cli.openings import PinnedSettings, read_settings
-from planner.cli.question import Files, GradientFormat, PlanForm, PlanOutput, Question, Tokens, ask, tell
+from planner.cli.question import (
+    Files,
+    GradientFormat,
+    PlanForm,
+    PlanOutput,
+    Question,
+    Require,
+    Tokens,
+    ask,
+    check_required,
+    read_required,
+    tell,
+)
 from planner.cli.ranks import RankFiles, layouts, write_ranks
 from planner.cli.split import SequenceParallel
 from planner.cli.techniques import Chosen
@@ -72,6 +84,7 @@ def estimate(
     failures: FailureOptions,
     site: Site,
     techniques: Chosen,
+    require: Require = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
@@ -84,7 +97,8 @@ def estimate(
     from planner.cli.output import check_files
     from planner.search.answer import scored_plan
 
-    wanted_files = check_files(files)
+    wanted_files = check_files(files, beside=rank_files.by_option, read=question.files)
+    required = read_required(require)
     pins, assumed = _pins(split)
     chosen = read_settings(vars(settings))
     whole = read_tokens(tokens)
@@ -95,7 +109,7 @@ def estimate(
         key, value = "--global-batch", question.global_batch
         raise InputError("one plan has one batch", key=key, value=value, expected="a single batch")
     document = scored_plan(
-        _only(batches[0], chosen, pins["recompute"]),
+        _only(batches[0], chosen, pins),
         cluster,
         space,
         tokens=whole,
@@ -105,6 +119,7 @@ def estimate(
     )
     write_ranks(document, rank_files)
     tell(document, form, wanted_files)
+    check_required(required, document)
 
 
 def _pins(split: OneSplit) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
@@ -126,11 +141,13 @@ def _pins(split: OneSplit) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
     return {name: (value,) for name, value in (given | assumed).items() if value is not None}, assumed
 
 
-def _only(training: Training, settings: Mapping[str, tuple[str, ...]], recompute: tuple[int, ...]) -> Training:
+def _only(
+    training: Training, settings: Mapping[str, tuple[str, ...]], pins: Mapping[str, tuple[int, ...]]
+) -> Training:
     """The question with its settings. Raises InputError where one has several values."""
     from planner.search.settings import check_settings, combinations
 
-    check_settings(training, settings, recompute)
+    check_settings(training, settings, pins["recompute"], pins["zero_stage"])
     questions = list(combinations(training, settings))
     if len(questions) > 1:
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]

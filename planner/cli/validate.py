@@ -34,7 +34,7 @@ def validate(
       planner validate --runs mine.csv --format json
     """
     from planner.cli.files import read_text
-    from planner.cli.output import say, write
+    from planner.cli.output import complain, write
     from planner.validation.document import validation_document
     from planner.validation.predict import predict_all
     from planner.validation.runs import parse_runs
@@ -48,7 +48,7 @@ def validate(
         from planner.validation.calibrate import cases
         from planner.validation.cross import cross_parts
 
-        found = cross_parts(cases(rows), say)
+        found = cross_parts(cases(rows), lambda word: complain(f"{word}\n"))
     document = validation_document(predictions, [*unread, *unbound], found)
     if form is Form.JSON:
         from planner.report.machine import to_json
