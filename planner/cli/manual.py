@@ -69,6 +69,8 @@ def _page(name: str, command: Command, others: list[str]) -> str:
     first = " ".join(paragraphs[0].split())
     lines = [
         f'.TH {_text(title).upper()} 1 "{_RELEASED}" "planner {__version__}" "User Commands"',
+        ".ad l",
+        ".nh",
         ".SH NAME",
         f"{_text(title)} \\- {_text(first.rstrip('.'))}",
         ".SH SYNOPSIS",

@@ -8,8 +8,9 @@ from planner.report.charts import COLOURS
 from planner.report.svg import escaped
 from planner.report.told import Plot, Series
 
-_WIDTH = 640
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 620, 40, 330
+_WIDTH, _PAGE_WIDTH = 640, 400
+"""Units across, alone and in a page: there a unit is about a pixel of a phone."""
+_LEFT, _AT_RIGHT, _TOP, _BOTTOM = 70, 20, 40, 330
 _LINE = 18
 _LETTER = 6.6
 """About how wide a letter is."""
@@ -27,7 +28,7 @@ _IN_A_PAGE = "<style>svg text.middle { text-anchor: middle; } svg .grid { stroke
 
 def plot_svg(plot: Plot) -> str:
     """One file that stands alone and loads nothing."""
-    shapes, height = _shapes(plot, head=True)
+    shapes, height = _shapes(plot, _WIDTH - _AT_RIGHT, head=True)
     size = f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
     return "\n".join(
         [
@@ -44,47 +45,45 @@ def plot_svg(plot: Plot) -> str:
 
 def figure(plot: Plot) -> str:
     """The same as a figure of a page, in the page's colours."""
-    shapes, height = _shapes(plot, head=False)
-    head = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escaped(plot.title)}">'
+    shapes, height = _shapes(plot, _PAGE_WIDTH - _AT_RIGHT, head=False)
+    head = f'<svg viewBox="0 0 {_PAGE_WIDTH} {height}" role="img" aria-label="{escaped(plot.title)}">'
     drawn = f"{head}{_IN_A_PAGE}{''.join(shapes)}</svg>"
-    return f'<figure style="max-width: 50rem"><figcaption>{escaped(plot.title)}</figcaption>{drawn}</figure>'
+    return f"<figure><figcaption>{escaped(plot.title)}</figcaption>{drawn}</figure>"
 
 
-def _shapes(plot: Plot, *, head: bool) -> tuple[list[str], int]:
-    """All of the drawing, and how high it is."""
+def _shapes(plot: Plot, right: int, *, head: bool) -> tuple[list[str], int]:
+    """All of the drawing, up to so many units across, and how high it is."""
     shapes = [f'<text class="head" x="{_LEFT}" y="18">{escaped(plot.title)}</text>'] if head else []
-    shapes += [*_frame(plot)]
+    shapes += [*_frame(plot, right)]
     for number, one in enumerate(plot.series):
-        shapes += _drawn(plot, one, number)
-    legend, height = _legend(plot.series, _BOTTOM + 58)
+        shapes += _drawn(plot, one, number, right)
+    legend, height = _legend(plot.series, _BOTTOM + 58, right)
     return [*shapes, *legend], height
 
 
-def _frame(plot: Plot) -> list[str]:
+def _frame(plot: Plot, right: int) -> list[str]:
     """Axes, their ticks with lines across, and what they are of."""
     shapes: list[str] = []
-    every = max(1, -(-int(sum(len(word) * _LETTER + 14 for _, word in plot.x.ticks)) // (_RIGHT - _LEFT)))
+    every = max(1, -(-int(sum(len(word) * _LETTER + 14 for _, word in plot.x.ticks)) // (right - _LEFT)))
     for number, (value, word) in enumerate(plot.x.ticks):
-        x = _across(plot, value)
+        x = _across(plot, value, right)
         shapes.append(f'<line class="grid" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{_BOTTOM}"/>')
         if number % every == 0:
             shapes.append(f'<text class="middle" x="{x:.1f}" y="{_BOTTOM + 17}">{escaped(word)}</text>')
     for value, word in plot.y.ticks:
         y = _up(plot, value)
-        shapes.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{_RIGHT}" y2="{y:.1f}"/>')
+        shapes.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
         shapes.append(f'<text class="end" x="{_LEFT - 7}" y="{y + 4:.1f}">{escaped(word)}</text>')
-    shapes.append(f'<path class="axis" d="M{_LEFT},{_TOP} V{_BOTTOM} H{_RIGHT}"/>')
+    shapes.append(f'<path class="axis" d="M{_LEFT},{_TOP} V{_BOTTOM} H{right}"/>')
     shapes.append(f'<text x="4" y="{_TOP - 8}">{escaped(plot.y.title)}</text>')
-    shapes.append(
-        f'<text class="middle" x="{(_LEFT + _RIGHT) / 2}" y="{_BOTTOM + 36}">{escaped(plot.x.title)}</text>'
-    )
+    shapes.append(f'<text class="middle" x="{(_LEFT + right) / 2}" y="{_BOTTOM + 36}">{escaped(plot.x.title)}</text>')
     return shapes
 
 
-def _drawn(plot: Plot, one: Series, number: int) -> list[str]:
+def _drawn(plot: Plot, one: Series, number: int, right: int) -> list[str]:
     """A series: its line, then its marks."""
     colour, dash = _look(number)
-    places = [(_across(plot, mark.x), _up(plot, mark.y)) for mark in one.marks]
+    places = [(_across(plot, mark.x, right), _up(plot, mark.y)) for mark in one.marks]
     shapes = []
     if one.joined:
         told = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
@@ -101,7 +100,7 @@ def _look(number: int) -> tuple[str, str]:
     return COLOURS[number % len(COLOURS)], f' stroke-dasharray="{dash}"' if dash else ""
 
 
-def _legend(series: Sequence[Series], top: int) -> tuple[list[str], int]:
+def _legend(series: Sequence[Series], top: int, right: int) -> tuple[list[str], int]:
     """Names of the series in lines of as many as fit, and where the drawing ends."""
     named = [(number, one.name) for number, one in enumerate(series) if one.name]
     if not named:
@@ -110,7 +109,7 @@ def _legend(series: Sequence[Series], top: int) -> tuple[list[str], int]:
     x, y = float(_LEFT), top
     for number, name in named:
         width = len(name) * _LETTER + 40
-        if x > _LEFT and x + width > _RIGHT:
+        if x > _LEFT and x + width > right:
             x, y = float(_LEFT), y + _LINE
         colour, dash = _look(number)
         line = f'x1="{x:.1f}" y1="{y - 4}" x2="{x + 18:.1f}" y2="{y - 4}"'
@@ -120,8 +119,8 @@ def _legend(series: Sequence[Series], top: int) -> tuple[list[str], int]:
     return shapes, y + 12
 
 
-def _across(plot: Plot, value: float) -> float:
-    return _LEFT + (_RIGHT - _LEFT) * plot.x.place(value)
+def _across(plot: Plot, value: float, right: int) -> float:
+    return _LEFT + (right - _LEFT) * plot.x.place(value)
 
 
 def _up(plot: Plot, value: float) -> float:

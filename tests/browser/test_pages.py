@@ -13,6 +13,7 @@ import typer
 from planner.cli.app import planner_app
 from tests.browser.chromium import Chromium, Page
 from tests.cli.run import call
+from tests.cli.test_examples import TEXTS
 
 PHONE, SCREEN = (390, 844), (1280, 900)
 SMALL = "llama-3-8b --cluster dgx-h100 --nodes 2 --global-batch 64"
@@ -29,6 +30,13 @@ COMMANDS = {
         "topology tpu-v4 -o page.html",
         "topology gb200-nvl72 --nodes 36 -o page.html",
     ],
+    "check": ["check plan.toml -o page.html"],
+    "diff": [
+        "check plan.toml -o base.json",
+        "check plan.toml --no-ci -o head.json",
+        "diff base.json head.json -o page.html",
+    ],
+    "plot": ["sweep sweep.toml -o results.csv", "plot results.csv --x nodes --y mfu -o page.html"],
 }
 """By the command that writes the page: lines of `planner`, of which every one that writes page.html makes a case."""
 CASES = [(name, place) for name, lines in COMMANDS.items() for place, one in enumerate(lines) if "page.html" in one]
@@ -73,6 +81,8 @@ Array.from(document.querySelectorAll("svg")).map(one => [
 def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A page."""
     monkeypatch.chdir(tmp_path)
+    for given, text in TEXTS.items():
+        Path(given).write_text(text)
     name, place = request.param
     for line in COMMANDS[name][: place + 1]:
         if "page.html" not in line or line == COMMANDS[name][place]:
@@ -92,7 +102,7 @@ def test_a_page_is_whole_and_can_be_read(browser: Chromium, file: Path) -> None:
     assert page.run("document.documentElement.scrollWidth") <= PHONE[0]  # type: ignore[operator]
     assert page.run(SMALLEST_TEXT) >= 10.0  # type: ignore[operator]
     drawings = page.run(DRAWINGS)
-    assert drawings, "there is no drawing"
+    assert drawings or file.with_name("head.json").exists(), "there is no drawing"
     for width, shapes, titles in drawings:  # type: ignore[attr-defined]
         assert 200 < width <= PHONE[0]
         assert shapes > 0

@@ -22,7 +22,37 @@ FILES = {
     "nvidia-smi-topo.txt": FIXTURES / "clusters" / "topo-a100.txt",
 }
 """What the examples take for given: files of a user's own."""
-CLUSTER = 'name = "mine"\nnode = "dgx-h100"\nnodes = 4\n'
+TEXTS = {
+    "cluster.toml": 'name = "mine"\nnode = "dgx-h100"\nnodes = 4\n',
+    "plan.toml": """
+[[plans]]
+name = "small"
+model = "llama-3-8b"
+cluster = "dgx-h100"
+nodes = 1
+global_batch = 64
+tp = 8
+vpp = 1
+""",
+    "sweep.toml": """
+[grid]
+model = "bert-base"
+cluster = ["dgx-h100", "dgx-a100"]
+nodes = [1, 2]
+global_batch = 64
+""",
+}
+"""What the examples take for given as well, written for them."""
+BEFORE = {
+    "planner diff": (
+        "planner check plan.toml --format json > base.json",
+        "planner check plan.toml -f json > head.json",
+    ),
+    "planner plot": ("planner sweep sweep.toml -o results.parquet", "planner sweep sweep.toml -o results.csv"),
+}
+"""What is run before a command's own examples: those of another command make its files."""
+ELSEWHERE = "--scheduler"
+"""Needs another machine."""
 
 
 def commands(command: typer.core.TyperCommand, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -49,7 +79,8 @@ def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("path/to").mkdir(parents=True)
     for file, source in FILES.items():
         shutil.copy(source, file)
-    Path("cluster.toml").write_text(CLUSTER)
+    for file, text in TEXTS.items():
+        Path(file).write_text(text)
     runs = Path("mine.csv")
     runs.write_text("".join(published_runs().read_text().splitlines(keepends=True)[:8]))
     monkeypatch.setattr(table, "published_runs", lambda: runs)
@@ -68,7 +99,7 @@ def test_the_examples_of_the_help_run(name: str, tmp_path: Path, monkeypatch: py
     assert lines, "its help has no examples"
     own = [line for line in lines if f"planner {line}".startswith((name, f"planner {name}"))]
     assert own, "no example is of the command itself"
-    for line in lines:
+    for line in [*BEFORE.get(name, ()), *(one for one in lines if ELSEWHERE not in one)]:
         program, *arguments = shlex.split(line)
         to = None
         if ">" in arguments:

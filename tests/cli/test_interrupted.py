@@ -40,7 +40,7 @@ def test_no_half_file_is_left(number: signal.Signals, tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "half\n"
-        assert [one.name for one in tmp_path.iterdir() if one != file] == [f".plan.json.{process.pid}"]
+        assert len(list(tmp_path.iterdir())) == 2
         process.send_signal(number)
         assert process.stderr.read() == "interrupted\n"
     assert process.returncode == 128 + number

@@ -49,7 +49,11 @@ def test_mandoc_has_nothing_against_a_page(tmp_path: Path) -> None:
 def test_groff_has_nothing_against_a_page() -> None:
     text = "".join(page for page in PAGES.values() if not page.startswith(".so"))
     done = subprocess.run(
-        ["groff", "-man", "-ww", "-K", "utf8", "-T", "utf8"], input=text, capture_output=True, text=True, check=True
+        ["groff", "-man", "-ww", "-W", "break", "-K", "utf8", "-T", "utf8"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stderr == ""
     assert "requirement is not met" in done.stdout
