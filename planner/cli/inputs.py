@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.files import is_there, looks_like_path, read_file
+from planner.cli.files import is_folder, is_there, looks_like_path, read_file
 from planner.cli.output import warn
 from planner.cli.pools import are_presets
 from planner.errors import InputError, nearest
@@ -81,7 +81,7 @@ def _model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | Network
     from planner.workload.huggingface import parse_huggingface
     from planner.workload.presets import read_spec
 
-    file = path / "config.json" if path.is_dir() else path
+    file = path / "config.json" if is_folder(path) else path
     text, file_format = read_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
     if file_format != "json":
         return read_spec(text, file_format, str(file)), ""

@@ -40,7 +40,9 @@ def main() -> None:
     if asked.only is not None:
         _show(names[0], asked.seed, asked.only)
         return
-    print(f"{'reader':18} {'inputs':>8} {'accepted':>8} {'refused':>8} {'faults':>6} {'slowest':>8} {'memory':>8} {'took':>6}")
+    print(
+        f"{'reader':18} {'inputs':>8} {'accepted':>8} {'refused':>8} {'faults':>6} {'slowest':>8} {'memory':>8} {'took':>6}"
+    )
     # each in a process of its own: what one leaves behind is not the next one's
     sys.exit(max(_in_child(name, asked.seed, asked.n) for name in names))
 
@@ -103,7 +105,9 @@ def _show(name: str, seed: int, number: int) -> None:
     path.write_bytes(raw)
     with limits(None):
         outcome = outcome_of(READERS[name].read, path)
-    print(f"{path}: {len(raw):,} bytes\n{outcome.kind} in {outcome.cpu_s:.3f} s, {outcome.bytes / 1e6:.1f} MB\n{outcome.told}")
+    print(
+        f"{path}: {len(raw):,} bytes\n{outcome.kind} in {outcome.cpu_s:.3f} s, {outcome.bytes / 1e6:.1f} MB\n{outcome.told}"
+    )
 
 
 if __name__ == "__main__":

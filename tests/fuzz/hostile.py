@@ -18,7 +18,19 @@ class Table(list[tuple[str, object]]):
 
 
 LONG = 20_000
-UNSAFE = ["\0", "\x07", "\x1b[31m", "\x1b]0;owned\x07", "\x7f", "\x9b2J", "\u202e", "\u2066", "\u2028", "\ufeff", "\r"]
+UNSAFE = [
+    "\0",
+    "\x07",
+    "\x1b[31m",
+    "\x1b]0;owned\x07",
+    "\x7f",
+    "\x9b2J",
+    "\u202e",
+    "\u2066",
+    "\u2028",
+    "\ufeff",
+    "\r",
+]
 """Signs that would steer a terminal, or turn text around."""
 TEXTS = [
     "", " ", "\n", "\t", "0", "-1", "1e400", "NaN", "inf", "1e-400GB/s", "80GiB", "400Gb/s", "0GB/s", "-3us", "1e29B",

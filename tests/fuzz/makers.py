@@ -57,7 +57,9 @@ def of_words(samples: Sequence[str], signs: Sequence[str]) -> Maker:
         for _ in range(rng.choice((0, 1, 1, 2, 3, 6))):
             at = rng.randrange(len(text) + 1)
             end = at + rng.choice((0, 0, 1, 2, 5))
-            put = rng.choice((rng.choice(signs), rng.choice(signs), rng.choice(TEXTS), rng.choice(SCRAPS), text[at:end]))
+            put = rng.choice(
+                (rng.choice(signs), rng.choice(signs), rng.choice(TEXTS), rng.choice(SCRAPS), text[at:end])
+            )
             text = text[:at] + put + text[end:]
         return "text", text.encode("utf-8", "surrogatepass")
 

@@ -129,7 +129,10 @@ def fuzz(reader: str, seed: int, numbers: range) -> Tally:
     """Read the inputs with these numbers, one after the other."""
     tally, read = Tally(), READERS[reader].read
     # warnings are as many as inputs
-    with redirect_stderr(io.StringIO()), tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with (
+        redirect_stderr(io.StringIO()),
+        tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder,
+    ):
         for number in numbers:
             name, raw = made(reader, seed, number)
             path = Path(folder) / name
@@ -160,4 +163,3 @@ def shrunk(reader: str, name: str, raw: bytes, kind: str) -> bytes:
                     at += piece
             piece = piece if cut_any and piece > 1 else piece // 2
     return raw
-

@@ -32,7 +32,9 @@ def _other_word(line: str, other: str, rng: random.Random) -> str:
     if not words:
         return line + rng.choice(SCRAPS)
     word = rng.choice(words)
-    put = rng.choice(others) if others and rng.random() < 0.4 else rng.choice((rng.choice(TEXTS), word[0] * 2, "", "0"))
+    put = (
+        rng.choice(others) if others and rng.random() < 0.4 else rng.choice((rng.choice(TEXTS), word[0] * 2, "", "0"))
+    )
     return line[: word.start()] + put + line[word.end() :]
 
 

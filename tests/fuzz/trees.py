@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Callable
 
 from tests.fuzz.hostile import RAW, SCALARS, TEXTS, Raw, Table
@@ -66,7 +67,7 @@ def _remove(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str)
 
 def _double(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -> None:
     inside, place = spot
-    times = 1 if isinstance(inside, Table) else rng.choice((1, 2, 10, 200))
+    times = 1 if isinstance(inside, Table) else rng.choice((1, 2, 10, 200, 2000))
     inside[place:place] = [inside[place]] * times
 
 
@@ -115,6 +116,26 @@ def _other_text(text: str, rng: random.Random) -> str:
     return text[:place] + put + text[place + rng.choice((0, 0, 1, 3)) :]
 
 
+def _nearby(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -> None:
+    """Another value that could stand there."""
+    value = _get(spot)
+    if isinstance(value, bool):
+        _put(spot, not value)
+    elif isinstance(value, int):
+        _put(spot, rng.choice((value + 1, value - 1, value * 2, value // 2, rng.randrange(1, 100), 1, 2**20)))
+    elif isinstance(value, float):
+        _put(spot, value * rng.choice((0.1, 0.5, 2.0, 10.0)))
+    elif isinstance(value, str):
+        number = re.match(r"[0-9.]+", value)
+        texts = [one for other in rng.sample(spots, min(20, len(spots))) if isinstance(one := _value(other), str)]
+        _put(spot, f"{rng.randrange(1, 2000)}{value[number.end() :]}" if number else rng.choice([value, *texts]))
+
+
+def _value(spot: Spot) -> object:
+    """What stands there, None where that place is gone."""
+    return _get(spot) if spot[1] < len(spot[0]) else None
+
+
 def _other_type(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -> None:
     value = _get(spot)
     if isinstance(value, str):
@@ -132,7 +153,8 @@ def _nest(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -
 
 
 _DAMAGES: list[Callable[[Spot, list[Spot], random.Random, str], None]] = [
-    _remove, _double, _replace, _replace, _replace_raw, _exchange, _rename, _add, _scale, _scale, _other_type, _nest,
+    _remove, _remove, _double, _replace, _replace_raw, _exchange, _rename, _add, _scale, _other_type, _nest,
+    _nearby, _nearby, _nearby, _nearby, _nearby,
 ]  # fmt: skip
 
 
