@@ -84,8 +84,7 @@ def joined_parts(wiring: Wiring, links: Bools) -> Ints:
 
 
 def switch_parts(wiring: Wiring) -> Ints:
-    """For each host the first one that is wired to the same switches, shape [hosts]."""
-    seen: dict[tuple[int, ...], int] = {}
+    """For each host the first one that is wired to the same switches, or to those and more; shape [hosts]."""
     neighbours: list[set[int]] = [set() for _ in wiring.hosts]
     network = ~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
     for one, other in wiring.ends[network].tolist():
@@ -96,7 +95,13 @@ def switch_parts(wiring: Wiring) -> Ints:
     hosts = len(wiring.hosts)
     # a host that is wired to others passes their traffic on: it stands alone
     told = [
-        tuple(sorted(found)) if min(found, default=hosts) >= hosts else (-1, place)
+        frozenset(found) if min(found, default=hosts) >= hosts else frozenset({-1 - place})
         for place, found in enumerate(neighbours)
     ]
-    return np.array([seen.setdefault(one, place) for place, one in enumerate(told)], dtype=np.int64)
+    kinds = sorted(set(told), key=lambda kind: (-len(kind), told.index(kind)))
+    # a host that lacks a card is where the others with its switches are
+    wider = {kind: next(other for other in kinds if kind <= other) for kind in kinds}
+    first: dict[frozenset[int], int] = {}
+    for place, kind in enumerate(told):
+        first.setdefault(wider[kind], place)
+    return np.array([first[wider[kind]] for kind in told], dtype=np.int64)
