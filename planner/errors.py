@@ -36,7 +36,20 @@ class InputError(PlannerError):
         self.value = value
         self.expected = expected
         self.suggestion = suggestion
-        super().__init__(self._message())
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        """The message, made where somebody reads it: readers try one meaning after another."""
+        where = ": ".join(_cut(part) for part in (self.origin, self.key) if part)
+        problem = _cut(self.problem)
+        lines = [f"{where}: {problem}" if where else problem]
+        if self.value is not None:
+            lines.append(f"  value:    {_shown(self.value)}")
+        if self.expected:
+            lines.append(f"  expected: {_cut(self.expected, 5000)}")
+        if self.suggestion:
+            lines.append(f"  did you mean {self.suggestion}?")
+        return "\n".join(visible(line) for line in lines)
 
     def elsewhere(self, origin: str, key: str = "") -> InputError:
         """The same fault, told of where the value really stood."""
@@ -48,18 +61,6 @@ class InputError(PlannerError):
             expected=self.expected,
             suggestion=self.suggestion,
         )
-
-    def _message(self) -> str:
-        where = ": ".join(_cut(part) for part in (self.origin, self.key) if part)
-        problem = _cut(self.problem)
-        lines = [f"{where}: {problem}" if where else problem]
-        if self.value is not None:
-            lines.append(f"  value:    {_shown(self.value)}")
-        if self.expected:
-            lines.append(f"  expected: {self.expected}")
-        if self.suggestion:
-            lines.append(f"  did you mean {self.suggestion}?")
-        return "\n".join(visible(line) for line in lines)
 
 
 class NothingFits(PlannerError):  # noqa: N818 - an answer, not a fault

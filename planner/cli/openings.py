@@ -39,6 +39,7 @@ SpaceFile = Annotated[
 ]
 
 _MOST = 1_000_000
+_MOST_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,11 @@ def _text(value: object, origin: str, key: str) -> str:
         raise InputError("out of range", origin=origin, key=key, value=value, expected=f"at most {LARGEST_COUNT:,}")
     if isinstance(value, int | str):
         return str(value)
-    if isinstance(value, list) and value and all(isinstance(one, int | str) for one in value):
+    if (
+        isinstance(value, list)
+        and 0 < len(value) <= _MOST_LISTED
+        and all(isinstance(one, int | str) for one in value)
+    ):
         return ",".join(_text(one, origin, key) for one in value)
     raise InputError(
         "wrong type", origin=origin, key=key, value=value, expected="a number, a text, or a list of them"

@@ -40,9 +40,8 @@ def main() -> None:
     if asked.only is not None:
         _show(names[0], asked.seed, asked.only)
         return
-    print(
-        f"{'reader':18} {'inputs':>8} {'accepted':>8} {'refused':>8} {'faults':>6} {'slowest':>8} {'memory':>8} {'took':>6}"
-    )
+    heads = ("inputs", "accepted", "refused", "faults", "slowest", "memory", "took")
+    print(f"{'reader':18}" + "".join(f" {head:>8}" for head in heads))
     # each in a process of its own: what one leaves behind is not the next one's
     sys.exit(max(_in_child(name, asked.seed, asked.n) for name in names))
 
@@ -77,8 +76,8 @@ def _run(name: str, seed: int, count: int) -> int:
     counts, took = tally.counts, time.monotonic() - start
     slow, large = f"{tally.slowest[0]:.2f} s", f"{tally.largest[0] / 1e6:.0f} MB"
     print(
-        f"{name:18} {count:8} {counts['accepted']:8} {counts['refused']:8} {counts['fault']:6} {slow:>8} {large:>8} "
-        f"{took:5.0f}s   slowest {tally.slowest[1]}, largest {tally.largest[1]}"
+        f"{name:18} {count:8} {counts['accepted']:8} {counts['refused']:8} {counts['fault']:8} {slow:>8} {large:>8} "
+        f"{took:7.0f}s   slowest {tally.slowest[1]}, largest {tally.largest[1]}"
     )
     for kind, found in tally.faults.items():
         number, told = found[0]
@@ -105,9 +104,8 @@ def _show(name: str, seed: int, number: int) -> None:
     path.write_bytes(raw)
     with limits(None):
         outcome = outcome_of(READERS[name].read, path)
-    print(
-        f"{path}: {len(raw):,} bytes\n{outcome.kind} in {outcome.cpu_s:.3f} s, {outcome.bytes / 1e6:.1f} MB\n{outcome.told}"
-    )
+    print(f"{path}: {len(raw):,} bytes")
+    print(f"{outcome.kind} in {outcome.cpu_s:.3f} s, {outcome.bytes / 1e6:.1f} MB\n{outcome.told}")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,10 @@ class Tally:
         if outcome.kind not in ("accepted", "refused"):
             self.faults.setdefault(outcome.kind, []).append((number, outcome.told))
 
+    def first_faults(self) -> list[tuple[str, int]]:
+        """Each kind of fault with the number of the first input that has it."""
+        return [(kind, found[0][0]) for kind, found in self.faults.items()]
+
 
 def made(reader: str, seed: int, number: int) -> tuple[str, bytes]:
     """The input with a number: its file's name and bytes. It depends on nothing else."""
@@ -65,6 +69,8 @@ def outcome_of(read: Read, path: Path) -> Outcome:
     """Read one file."""
     start, before = time.process_time(), _peak_bytes()
     kind, told = "accepted", ""
+    signal.signal(signal.SIGPROF, _stop)
+    signal.setitimer(signal.ITIMER_PROF, _STOPPED_S)
     try:
         read(path)
     except PlannerError as error:
@@ -76,6 +82,8 @@ def outcome_of(read: Read, path: Path) -> Outcome:
         if isinstance(error, KeyboardInterrupt):
             raise
         kind, told = _where(error), traceback.format_exc(limit=-6)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
     taken, grown = time.process_time() - start, max(0, _peak_bytes() - before)
     if taken > LONGEST_S and kind in ("accepted", "refused"):
         kind, told = "too slow", f"{taken:.1f} s"
@@ -106,14 +114,14 @@ def _restart_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def _stop(signum: int, frame: object) -> None:
+    raise TooSlow
+
+
 @contextmanager
 def limits(more_bytes: int | None) -> Iterator[None]:
-    """Stop an input that goes on too long; with `more_bytes` the process may grow by no more."""
+    """With `more_bytes` the process may grow by no more."""
 
-    def stop(signum: int, frame: object) -> None:
-        raise TooSlow
-
-    signal.signal(signal.SIGPROF, stop)
     before = resource.getrlimit(resource.RLIMIT_AS)
     if more_bytes is not None:
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -121,7 +129,6 @@ def limits(more_bytes: int | None) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
@@ -138,9 +145,7 @@ def fuzz(reader: str, seed: int, numbers: range) -> Tally:
             path = Path(folder) / name
             path.write_bytes(raw)
             _restart_peak()
-            signal.setitimer(signal.ITIMER_PROF, _STOPPED_S)
             outcome = outcome_of(read, path)
-            signal.setitimer(signal.ITIMER_PROF, 0)
             tally.add(number, outcome)
     return tally
 

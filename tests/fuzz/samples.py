@@ -105,7 +105,7 @@ def clusters() -> list[str]:
     lab = LAB.format(**DEFAULTS)
     own = lab.split("[[fabric]]")[0].replace("nodes = 4\n", "")
     with_failures = lab + _MORE.split("[[faults]]")[0]
-    return [*(_written_out(name) for name in _CLUSTERS), with_failures, own + WIRED + _MORE, _POOLS]
+    return [*(_written_out(name) for name in _CLUSTERS), with_failures, own + WIRED.format(up=800) + _MORE, _POOLS]
 
 
 def _written_out(name: str) -> str:
