@@ -19,7 +19,7 @@ def test_every_damaged_file_is_read_or_told(name: str) -> None:
     assert tally.counts["accepted"] + tally.counts["refused"] == tally.counts.total()
 
 
-@pytest.mark.parametrize("name", ["model", "cluster", "cluster-yaml", "import-slurm"])
+@pytest.mark.parametrize("name", ["model", "cluster", "cluster-yaml", "import-links"])
 def test_damage_is_neither_always_fatal_nor_never(name: str) -> None:
     counts = fuzz(name, SEED, range(50)).counts
     assert counts["accepted"] >= 3
