@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Format = Literal["toml", "yaml", "json"]
 T = TypeVar("T")
 
+MISSING = "is missing"
 _LONGEST: dict[Format, int] = {"toml": 2_000_000, "yaml": 500_000, "json": 10_000_000}
 """Characters. Nothing that describes a model or a cluster is larger, and to parse so much takes a second or two."""
 _DEEPEST = 50
@@ -41,6 +42,8 @@ _TYPES = {
     "object": "a table",
 }
 _EXPECTED = re.compile(r"Expected `([^`]*)`(?: ([<>]=?) ([0-9.]+))?(?:, got `([^`]*)`)?$")
+_MISSING = re.compile(r"Object missing required field `(.*?)`", re.DOTALL)
+_LENGTH = re.compile(r"Expected `(?:array|object)` of length (?:([<>]=) )?([0-9]+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
 
 
@@ -179,6 +182,16 @@ def _explained(error: msgspec.ValidationError, raw: object, into: type[object], 
         return InputError(
             what, origin=origin, key=path, value=choice[1], expected=expected, suggestion=nearest(choice[1], known)
         )
+    missing = _MISSING.match(told)
+    if missing is not None:
+        key = f"{path}.{missing[1]}" if path else missing[1]
+        return InputError(MISSING, origin=origin, key=key, expected=_kind_at(into, key))
+    length = _LENGTH.match(told)
+    if length is not None:
+        problem, bound = {">=": ("too short", "at least "), "<=": ("too long", "at most ")}.get(
+            length[1], ("wrong length", "")
+        )
+        return InputError(problem, origin=origin, key=path, expected=f"{bound}{int(length[2]):,} of them")
     value = _value_at(raw, path) if path else None
     wanted = _EXPECTED.match(told)
     if wanted is None:
@@ -230,6 +243,23 @@ def _type_at(into: object, path: str) -> object:
         match = [field.type for field in info.fields if field.encode_name == part] if info is not None else []
         into = match[0] if match else None
     return into
+
+
+def _kind_at(into: object, path: str) -> str:
+    """What kind of value stands at `path`: a number, a text, a table, a list."""
+    found = _type_at(into, path)
+    types = found.types if isinstance(found, msgspec.inspect.UnionType) else (found,)
+    kinds = [_TYPES[name] for name in (_type_name(one) for one in types) if name in _TYPES]
+    return " or ".join(dict.fromkeys(kinds)) or "a value"
+
+
+def _type_name(found: object) -> str:
+    """The name by which msgspec's messages call a type."""
+    if isinstance(found, msgspec.inspect.CollectionType | msgspec.inspect.VarTupleType | msgspec.inspect.TupleType):
+        return "array"
+    if isinstance(found, msgspec.inspect.StructType | msgspec.inspect.DictType):
+        return "object"
+    return type(found).__name__.removesuffix("Type").lower()
 
 
 def _struct_info(into: object) -> msgspec.inspect.StructType | None:

@@ -115,7 +115,7 @@ def _escape(code: int) -> str:
 def _shown(value: object) -> str:
     """A value as one line of at most some hundred characters."""
     try:
-        text = value if isinstance(value, str) else repr(value)
+        text = (value or '""') if isinstance(value, str) else repr(value)
     except ValueError:  # Python writes no whole number of thousands of digits out
         return "a number of thousands of digits"
     return _cut(text, 120)

@@ -116,7 +116,9 @@ def parse_count(
     try:
         value = parse_quantity(text, "count", origin=origin, key=key)
     except InputError:
-        raise InputError("not a count", origin=origin, key=key, value=text, expected=expected) from None
+        below = re.fullmatch(r"\s*-[0-9][0-9_]*\s*[a-zA-Z]?\s*", str(text)[:64]) is not None
+        problem = "out of range" if below else "not a count"
+        raise InputError(problem, origin=origin, key=key, value=text, expected=expected) from None
     rounded = round(value)
     if not math.isclose(value, rounded, rel_tol=1e-12):
         raise InputError("not a whole number", origin=origin, key=key, value=text, expected=expected)
@@ -149,6 +151,19 @@ def format_duration(value: float) -> str:
     return format_seconds(value)
 
 
+def format_days(days: float) -> str:
+    """`30 days`, `2.5 days`, `1 day`; less than a day in hours and minutes: `1.52 h`."""
+    if days < 1:
+        return format_duration(86_400 * days)
+    text = f"{days:,.1f}".removesuffix(".0")
+    return f"{text} day" if text == "1" else f"{text} days"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 node`, `1,024 nodes`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def format_energy(joules: float) -> str:
     """`812 MWh`, `1.90 GWh`, `45.6 kWh`: three significant digits."""
     return format_si(joules / 3600, "Wh")
@@ -172,7 +187,7 @@ def format_parameters(value: float) -> str:
     for prefix, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
         if value >= factor * 0.9995:
             return f"{value / factor:.3g}{prefix}"
-    return f"{value:.0f}"
+    return f"{value:,.0f}"
 
 
 def _three_digits(value: float) -> str:

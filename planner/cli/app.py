@@ -12,7 +12,7 @@ from collections.abc import Callable
 import typer
 
 from planner.cli.goal import SAMPLES
-from planner.cli.output import unwritten, write
+from planner.cli.output import complain, unwritten, write
 from planner.cli.plan import plan
 from planner.errors import InputError, PlannerError
 
@@ -31,8 +31,10 @@ def planner_app() -> typer.Typer:
     from planner.cli.explain import explain
     from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
+    from planner.cli.plot import plot
     from planner.cli.schema import schema
     from planner.cli.size import size
+    from planner.cli.sweep import sweep
     from planner.cli.topology import topology
     from planner.cli.validate import validate
     from planner.cli.whatif import what_if
@@ -51,6 +53,8 @@ def planner_app() -> typer.Typer:
     app.command("topology")(topology)
     app.command("size")(size)
     app.command("compare")(compare)
+    app.command("sweep")(sweep)
+    app.command("plot")(plot)
     app.command("validate")(validate)
     app.command("schema")(schema)
     app.add_typer(models_app, name="models")
@@ -101,7 +105,7 @@ def _run(app: Callable[[], object]) -> None:
             # what goes wrong with the user's files is told where they are read: this is the help's text
             raise unwritten(error) from None
     except PlannerError as error:
-        sys.stderr.write(f"error: {error}\n")
+        complain(f"error: {error}\n")
         sys.exit(error.exit_code)
 
 
@@ -110,7 +114,7 @@ def _with_samples(arguments: list[str]) -> list[str]:
     filled = []
     for argument, after in itertools.pairwise([*arguments, ""]):
         filled.append(argument)
-        if argument == "--uncertainty" and not re.fullmatch(r"[0-9]+", after):
+        if argument == "--uncertainty" and not re.fullmatch(r"-?[0-9][0-9.eE_]*", after):
             filled.append(str(SAMPLES))
     return filled
 

@@ -84,7 +84,7 @@ def estimate(
     from planner.cli.output import check_files
     from planner.search.answer import scored_plan
 
-    wanted_files = check_files(files)
+    wanted_files = check_files(files, beside=rank_files.by_option, read=question.files)
     pins, assumed = _pins(split)
     chosen = read_settings(vars(settings))
     whole = read_tokens(tokens)

@@ -16,7 +16,7 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
-    from planner.search.document import Document
+    from planner.search.document import ClusterPart, Document
 
 _ENDINGS = (".html", ".json")
 
@@ -74,7 +74,7 @@ def explain(
       planner explain plan.json
       planner explain plan.json --plan 2 -o why.html --trace step.json
     """
-    from planner.cli.files import write_file
+    from planner.cli.files import check_distinct, check_ending, write_file
     from planner.cli.output import warn, write
     from planner.report.machine import to_json
     from planner.search.explain import check_same, explained, question_of
@@ -84,11 +84,18 @@ def explain(
         if path.suffix.casefold() not in _ENDINGS:
             expected = f"a file ending in {', '.join(_ENDINGS)}"
             raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    check_ending(trace, (".json",))
+    check_distinct(
+        [*(("--output", path) for path in wanted), ("--trace", trace)], [("PLAN", plan_file), ("--model", model)]
+    )
     document = _document(plan_file, number)
     found = _cluster(document, cluster, tuple(faults or ()), plan_file)
-    training = question_of(
-        applied(_training(document, model, found, plan_file), techniques), found, document, document.plans[number - 1]
-    )
+    asked = applied(_training(document, model, found, plan_file), techniques)
+    try:
+        training = question_of(asked, found, document, document.plans[number - 1])
+    except InputError as error:
+        key = error.key if error.key.startswith(("--", "placement")) else f"plans[{number - 1}].{error.key}"
+        raise error.elsewhere(str(plan_file), key) from None
     told = explained(training, found, document, number, check_same(training, document, number, str(plan_file)))
     traced = None
     if trace is not None:
@@ -103,7 +110,7 @@ def explain(
         else:
             write_file(path, to_json(told))
     if trace is not None and traced is not None:
-        write_file(trace, traced.text, (".json",))
+        write_file(trace, traced.text)
         if traced.note:
             warn(f"{trace}: {traced.note}")
     if form is Output.JSON:
@@ -135,19 +142,37 @@ def _document(path: Path, number: int) -> Document:
 
 def _cluster(document: Document, named: str | None, faults: tuple[str, ...], path: Path) -> Cluster:
     """The document's cluster, of its size. Raises InputError, for one of a file with what to add."""
-    from planner.cli.inputs import read_cluster, read_cluster_spec
-
     part = document.cluster
     if named is None:
         _is_known("cluster", part.name, path)
-    spec, _ = read_cluster_spec(named or part.name)
-    # hosts told one by one are as many as they are
-    sized = None if spec.hosts else part.devices
-    found = read_cluster(named or part.name, None, sized, faults)
+    found = _sized(named or part.name, part, faults)
     if (found.devices, found.accelerator.name) != (part.devices, part.accelerator):
         expected = f"{part.devices:,} {part.accelerator}, as {path} has it"
         value = f"{found.devices:,} {found.accelerator.name}"
         raise InputError("another cluster", key="--cluster", value=value, expected=expected)
+    return found
+
+
+def _sized(name: str, part: ClusterPart, faults: tuple[str, ...]) -> Cluster:
+    """The cluster with as many devices as the document has: of a regular one, those that faults took beside them."""
+    from planner.cli.inputs import read_cluster, read_cluster_spec
+    from planner.cluster.faults import read_fault
+    from planner.cluster.hostlist import expand
+
+    spec, _ = read_cluster_spec(name)
+    told = [*(read_fault(text) for text in faults), *spec.faults]
+    most = 0 if spec.hosts else sum(len(expand(one.part)) for one in told if one.rate == 0 and " - " not in one.part)
+    found = None
+    for lost in range(most + 1):
+        try:
+            found = read_cluster(name, None, part.devices + lost * part.devices_per_node, faults)
+        except InputError:
+            # a host that is named may be beyond those of a smaller cluster
+            if lost == most:
+                raise
+        if found is not None and found.devices == part.devices:
+            break
+    assert found is not None
     return found
 
 

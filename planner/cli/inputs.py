@@ -110,6 +110,13 @@ def read_cluster(
     return resolve_cluster(spec, origin, nodes=nodes, devices=devices, faults=told)
 
 
+def is_cluster(name: str) -> bool:
+    """Whether this is the name of a preset, or of a file."""
+    from planner.cluster import database
+
+    return name.casefold() in (one.casefold() for one in database.names("clusters")) or is_there(name)
+
+
 def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
     """The description of a preset or in a cluster file, and where it is from. Raises InputError."""
     from planner.cluster import database
@@ -154,6 +161,8 @@ def read_batches(text: str, seq_length: int) -> tuple[int, ...]:
     low, between, high = text.partition("..")
     if not between:
         return (read_batch(text, seq_length),)
+    if not (low.strip() and high.strip()):
+        raise InputError("not a range", key="--global-batch", value=text, expected="low..high")
     unit = " tokens" if len(high) <= _LONGEST_COUNT and _TOKENS.fullmatch(high) else ""
     first, last = read_batch(f"{low.strip()}{unit}", seq_length), read_batch(high.strip(), seq_length)
     if first > last:

@@ -40,6 +40,8 @@ SpaceFile = Annotated[
 
 _MOST = 1_000_000
 _MOST_LISTED = 1000
+_DIGITS = 18
+"""Of a number that is looked at."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,13 @@ def _parts(text: str, names: tuple[str, ...]) -> list[str]:
 def _value(text: str, key: str, names: tuple[str, ...], counts: bool) -> str:
     if text in names:
         return text
-    if counts and text.isdecimal() and 1 <= int(text) <= _MOST:
+    if counts and text.isdecimal() and len(text) <= _DIGITS and 1 <= int(text) <= _MOST:
         return str(int(text))
     joined = "+".join(sorted(text.split("+")))
     by_parts = {"+".join(sorted(name.split("+"))): name for name in names}
     if joined in by_parts:
         return by_parts[joined]
-    expected = f"of {', '.join(names)}" + (f", or a whole number from 1 to {_MOST:,}" if counts else "")
+    expected = f"one of {', '.join(names)}" + (f", or a whole number from 1 to {_MOST:,}" if counts else "")
     raise InputError("unknown value", key=key, value=text, expected=expected, suggestion=nearest(text, names))
 
 

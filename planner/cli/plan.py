@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.cli.carbon import Site, read_carbon
-from planner.cli.failures import FailureOptions, read_failures
-from planner.cli.goal import Goal, read_goal, read_samples
+from planner.cli.carbon import Site
+from planner.cli.failures import FailureOptions
+from planner.cli.goal import Goal
 from planner.cli.grouped import grouped
 from planner.cli.openings import OpenSettings, SpaceFile
-from planner.cli.question import Files, PlanForm, PlanOutput, Question, Tokens, ask, tell
-from planner.cli.ranks import RankFiles, layouts, write_ranks
+from planner.cli.question import Files, PlanForm, PlanOutput, Question, Tokens, tell
+from planner.cli.ranks import RankFiles, write_ranks
 from planner.cli.split import Pins, Split, read_pins
 from planner.cli.techniques import Chosen
 
@@ -51,7 +51,8 @@ def plan(
     from planner.cli.output import check_files
     from planner.cli.pools import plan_pools, read_pools, refuse_for_pools
 
-    pins, wanted_files = read_pins(split, settings, space_file), check_files(files)
+    pins = read_pins(split, settings, space_file)
+    wanted_files = check_files(files, beside=rank_files.by_option, read=question.files)
     whole = read_tokens(tokens)
     pools = read_pools(question.cluster)
     if pools is not None:
@@ -73,35 +74,17 @@ def _found(
     tokens: int | None,
 ) -> Document:
     """The best plans. Raises InputError, and NothingFits; warns of what makes no difference or takes long."""
+    from planner.cli.answers import answer, read_asked
     from planner.cli.output import warn
-    from planner.cost.strategies import FULL
-    from planner.search.answer import best_plans
     from planner.search.fault import unusable
-    from planner.search.objective import check_known, idle_objectives
-    from planner.search.settings import check_settings, combinations
 
-    samples = read_samples(goal)
-    batches, cluster, space = ask(question, pins.allowed, pue=site.pue, techniques=techniques)
-    reliability, carbon = read_failures(failures, cluster), read_carbon(site.grid, site.carbon_intensity)
-    wanted = read_goal(goal, batches=len(batches), run=tokens)
-    check_known(wanted.objectives, batches[0])
-    check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
-    questions = [one for batch in batches for one in combinations(batch, pins.settings)]
-    if len(questions) >= _MANY_QUESTIONS:
-        warn(f"{len(questions):,} combinations of settings and batch are searched one after the other: minutes")
-    for sentence in idle_objectives(wanted.objectives, len(batches)):
+    asked = read_asked(question, goal, pins, failures, site, techniques, tokens)
+    if len(asked.trainings) >= _MANY_QUESTIONS:
+        many = f"{len(asked.trainings):,} combinations of settings and batch"
+        warn(f"{many} are searched one after the other: minutes")
+    for sentence in asked.idle:
         warn(sentence)
-    document = best_plans(
-        questions,
-        cluster,
-        space,
-        wanted,
-        tokens=tokens,
-        samples=samples,
-        layouts=layouts(pins.settings),
-        reliability=reliability,
-        grid=carbon,
-    )
-    for sentence in unusable(batches[0], space, pins.listed) if pins.listed else ():
+    document = answer(asked)
+    for sentence in unusable(asked.first, asked.space, pins.listed) if pins.listed else ():
         warn(sentence)
     return document

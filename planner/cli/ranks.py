@@ -27,6 +27,11 @@ class RankFiles:
     hosts_to: HostfileOption = None
     ranks_to: RankfileOption = None
 
+    @property
+    def by_option(self) -> tuple[tuple[str, Path | None], ...]:
+        """The files with the option that names each."""
+        return ("--hostfile", self.hosts_to), ("--rankfile", self.ranks_to)
+
 
 def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
     """The orders of dimensions that placing ranks may choose from: all, where none was asked for."""

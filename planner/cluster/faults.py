@@ -106,7 +106,7 @@ def _ends(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: s
             )
         links = (wiring.ends == places[part]).any(axis=1)
         if told:
-            links &= wiring.card == (int(told) if told.isdecimal() else -2)
+            links &= wiring.card == (int(told) if told.isdecimal() and len(told) < 10 else -2)
             if not links.any():
                 cards = np.unique(wiring.card[(wiring.ends == places[part]).any(axis=1)]).tolist()
                 numbers = ", ".join(str(card) for card in cards if card >= 0)

@@ -104,6 +104,15 @@ def _of_wiring(
     return replace(given, nodes=count, devices_per_node=whole, levels=tuple(levels), wiring=wiring)
 
 
+def so_many(cluster: Cluster, nodes: int) -> Cluster:
+    """`nodes` of the hosts of a cluster with a wiring: those with the widest way out, close together.
+
+    Raises InputError where there are not as many.
+    """
+    assert cluster.wiring is not None
+    return _of_wiring(cluster, cluster.wiring, cluster.name, cluster.levels[-1].through_nic, nodes=nodes)
+
+
 def without_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | None:
     """The cluster without the hosts whose way out is narrower than most hosts', and their names; None where all are
     alike.
