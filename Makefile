@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test test-browser lint bench calibrate man clean
+.PHONY: plan test test-browser lint bench fuzz calibrate man clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "planner needs Python 3.11 or newer; set PYTHON=...")'
@@ -37,6 +37,10 @@ lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 
 bench: $(VENV)/.installed-dev ## speed, printed as a table of medians and ratios
 	$(BIN)/python -m benchmarks
+
+N ?= 2000
+fuzz: $(VENV)/.installed-dev ## N damaged files for every reader; what breaks one is kept in build/fuzz
+	$(BIN)/python -m tests.fuzz -n $(N)
 
 calibrate: $(VENV)/.installed-dev ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
 	$(BIN)/python -m planner.validation.calibrate tests/published/measured_runs.csv

@@ -1,11 +1,11 @@
-"""The arguments of `plan` from a table of a file. Its own options read them: names and messages are the same."""
+"""The arguments of `plan` or `estimate` from a table, read by their own options: names and messages are the same."""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -13,7 +13,6 @@ from planner.cli.goal import SAMPLES
 from planner.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 MODEL = "model"
@@ -22,15 +21,14 @@ Entry = str | int | float | bool | list["str | int | float | bool"]
 """What a key of such a table may hold. A list is of an option's several values."""
 
 
-def options_of_plan() -> dict[str, str]:
-    """The options of `plan` as keys of a table, `global_batch`, and the name of each in `plan`'s own code."""
-    named = {one.key: name for name, one in _options().items()}
+Asks = Literal["plan", "estimate"]
+"""The commands that ask about one model on one cluster."""
+
+
+def options_of_plan(command: Asks = "plan") -> dict[str, str]:
+    """The options of a command as keys of a table, `global_batch`, and the name of each in its own code."""
+    named = {one.key: name for name, one in _options(command).items()}
     return {MODEL: MODEL, **{key: name for key, name in named.items() if name != MODEL}}
-
-
-def option_of(key: str) -> str:
-    """What messages call a key: `--global-batch`, and MODEL for the model."""
-    return "MODEL" if key == MODEL else f"--{key.replace('_', '-')}"
 
 
 def key_named(message_key: str) -> str:
@@ -63,13 +61,13 @@ def entry_of(value: object, origin: str, key: str) -> Entry:
     raise InputError(problem, origin=origin, key=key, value=str(value), expected=expected)
 
 
-def arguments_of(table: Mapping[str, Entry], origin: str) -> dict[str, object]:
-    """What `plan` is called with where the options are those of a table, its keys checked before.
+def arguments_of(table: Mapping[str, Entry], origin: str, command: Asks = "plan") -> dict[str, object]:
+    """What the command is called with where the options are those of a table, its keys checked before.
 
     Raises InputError that names the origin and the key.
     """
     words: list[str] = []
-    options = {one.key: one for one in _options().values()}
+    options = {one.key: one for one in _options(command).values()}
     for key, entry in table.items():
         if key != MODEL:
             words += options[key].words(entry, origin)
@@ -77,7 +75,8 @@ def arguments_of(table: Mapping[str, Entry], origin: str) -> dict[str, object]:
         if needed not in table:
             raise InputError("is missing", origin=origin, key=needed, expected=f"what `plan` takes as {needed}")
     try:
-        given: dict[str, object] = _reader()([*words, "--", str(table[MODEL])])
+        words += ["--", str(table[MODEL])]
+        given: dict[str, object] = _command(command).main(args=words, prog_name=command, standalone_mode=False)
     except typer.BadParameter as error:
         raise _told(error, table, origin) from None
     return given
@@ -118,11 +117,12 @@ def text_of(entry: Entry) -> str:
 
 
 @functools.cache
-def _command() -> Any:
-    """`plan` as typer reads its options, but it hands back what it would be called with."""
+def _command(name: Asks) -> Any:
+    """A command as typer reads its options, but it hands back what it would be called with."""
+    from planner.cli.estimate import estimate
     from planner.cli.plan import plan
 
-    @functools.wraps(plan)
+    @functools.wraps(plan if name == "plan" else estimate)
     def given(**arguments: object) -> dict[str, object]:
         return arguments
 
@@ -132,16 +132,8 @@ def _command() -> Any:
 
 
 @functools.cache
-def _options() -> dict[str, _Option]:
-    return {one.name: _Option(one) for one in _command().params if one.name != "help"}
-
-
-def _reader() -> Callable[[list[str]], dict[str, object]]:
-    def read(words: list[str]) -> dict[str, object]:
-        given: dict[str, object] = _command().main(args=words, prog_name="plan", standalone_mode=False)
-        return given
-
-    return read
+def _options(name: Asks) -> dict[str, _Option]:
+    return {one.name: _Option(one) for one in _command(name).params if one.name != "help"}
 
 
 def _told(error: typer.BadParameter, table: Mapping[str, Entry], origin: str) -> InputError:

@@ -83,7 +83,7 @@ def import_cluster(
     from planner.cluster.importers.merge import merge
     from planner.cluster.importers.recognise import TITLES, read
     from planner.cluster.importers.toml import write_toml
-    from planner.errors import InputError
+    from planner.errors import InputError, visible
 
     check_ending(output, (".toml",))
     check_distinct([("--output", output)], [("FILE", path) for path in files])
@@ -99,7 +99,7 @@ def import_cluster(
         sources.append(f"{path.name} ({TITLES[format_name]})")
     named = ", ".join(path.name for path in files)
     try:
-        draft, notes = complete(merge(found), given, f"Imported from {named}")
+        draft, notes = complete(merge(found), given, visible(f"Imported from {named}"))
     except InputError as error:
         raise error if error.origin or error.problem.startswith("unknown ") else error.elsewhere(named) from None
     text = write_toml(draft, sources, notes)

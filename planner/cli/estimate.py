@@ -17,6 +17,7 @@ from planner.cli.openings import PinnedSettings, read_settings
 from planner.cli.question import (
     Files,
     GradientFormat,
+    Gradients,
     PlanForm,
     PlanOutput,
     Question,
@@ -34,6 +35,7 @@ from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cost.training import Training
+    from planner.search.document import Document
 
 
 class Recompute(StrEnum):
@@ -93,22 +95,40 @@ def estimate(
       planner estimate gpt-3-175b --cluster dgx-a100 --nodes 128 --global-batch 1536 \\
         --tp 8 --pp 16 --micro-batch 1 --recompute selective --sequence-parallel --zero 1
     """
-    from planner.cli.inputs import read_tokens
     from planner.cli.output import check_files
-    from planner.search.answer import scored_plan
 
     wanted_files = check_files(files, beside=rank_files.by_option, read=question.files)
     required = read_required(require)
+    document = scored(question, split, settings, failures, site, techniques, gradients=gradients, tokens=tokens)
+    write_ranks(document, rank_files)
+    tell(document, form, wanted_files)
+    check_required(required, document)
+
+
+def scored(
+    question: Question,
+    split: OneSplit,
+    settings: PinnedSettings,
+    failures: FailureOptions,
+    site: Site,
+    techniques: Chosen,
+    *,
+    gradients: Gradients | None = None,
+    tokens: str | None = None,
+) -> Document:
+    """The answer. Raises InputError, and NothingFits where the plan does not fit."""
+    from planner.cli.inputs import read_tokens
+    from planner.search.answer import scored_plan
+
     pins, assumed = _pins(split)
-    chosen = read_settings(vars(settings))
-    whole = read_tokens(tokens)
+    chosen, whole = read_settings(vars(settings)), read_tokens(tokens)
     batches, cluster, space = ask(
         question, pins, frozenset(assumed), gradients=gradients, pue=site.pue, techniques=techniques
     )
     if len(batches) > 1:
         key, value = "--global-batch", question.global_batch
         raise InputError("one plan has one batch", key=key, value=value, expected="a single batch")
-    document = scored_plan(
+    return scored_plan(
         _only(batches[0], chosen, pins),
         cluster,
         space,
@@ -117,9 +137,6 @@ def estimate(
         reliability=read_failures(failures, cluster),
         grid=read_carbon(site.grid, site.carbon_intensity),
     )
-    write_ranks(document, rank_files)
-    tell(document, form, wanted_files)
-    check_required(required, document)
 
 
 def _pins(split: OneSplit) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:

@@ -21,6 +21,14 @@ def is_there(name: str) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at this place."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def looks_like_path(name: str) -> bool:
     """Whether `name` is meant as a path: it has a slash or the ending of a file that is read."""
     return "/" in name or Path(name).suffix.casefold() in _FORMATS
@@ -73,9 +81,11 @@ def read_bytes(path: Path, suffixes: tuple[str, ...], what: str, largest: int = 
             raise InputError("unknown file format", origin=origin, value=value, expected=expected)
         if not path.is_file():
             raise InputError("is not a file", origin=origin, expected="a regular file")
-        if path.stat().st_size > largest:
+        with path.open("rb") as file:
+            raw = file.read(largest + 1)
+        if len(raw) > largest:
             raise InputError("file is too large", origin=origin, expected=f"at most {largest:,} bytes")
-        return path.read_bytes()
+        return raw
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {_reason(error)}", origin=origin) from None
 

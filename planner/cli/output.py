@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from planner.errors import InputError, PlannerError
+from planner.errors import InputError, PlannerError, visible
 
 if TYPE_CHECKING:
     import msgspec
@@ -153,10 +153,13 @@ def warn(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Write to stderr; where that cannot be, nobody reads it, and the exit code says enough."""
+    """Write to stderr; where that cannot be, nobody reads it, and the exit code says enough.
+
+    Names of files may be in it: what would steer a terminal is written out.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         _no_bar()
-        sys.stderr.write(text)
+        sys.stderr.write("\n".join(visible(line) for line in text.split("\n")))
         sys.stderr.flush()
 
 

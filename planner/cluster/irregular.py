@@ -33,6 +33,9 @@ from planner.errors import InputError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_MOST_WRITTEN_OUT = 131_072
+"""Nodes of a regular cluster whose faults are told: every host and cable of it is written out."""
+
 
 def irregular_cluster(
     spec: ClusterSpec,
@@ -51,6 +54,9 @@ def irregular_cluster(
     if not spec.hosts:
         # what is asked for is taken of what is left
         given = regular_cluster(spec, origin, nodes=nodes, devices=devices)
+        if given.nodes > _MOST_WRITTEN_OUT:
+            expected = f"at most {_MOST_WRITTEN_OUT:,} nodes"
+            raise InputError("too many nodes to tell faults of", origin=origin, value=given.nodes, expected=expected)
         whole = expand(given)
         return degraded(Sound(given, whole), _with_all(whole, spec, origin, faults), origin)
     wiring, node = wiring_of(spec, origin)

@@ -15,6 +15,8 @@ from planner.cluster.wiring import Wiring
 from planner.errors import InputError, nearest
 
 _MOST_LINKS = 1_000_000
+_MOST_NAMES = 262_144
+"""Of hosts, and of switches."""
 _PORTS = 2
 """Cables that lead to one network card at most."""
 
@@ -81,7 +83,7 @@ def _hosts(spec: ClusterSpec, node: NodeSpec, origin: str) -> tuple[tuple[str, .
         if count > node.devices:
             key, expected = f"hosts[{index}].devices", f"at most the node's {node.devices}"
             raise InputError("more than the node has", origin=origin, key=key, value=count, expected=expected)
-        found = expand_at(host.name, origin, f"hosts[{index}].name")
+        found = expand_at(host.name, origin, f"hosts[{index}].name", _MOST_NAMES - len(names))
         names += found
         devices += [count] * len(found)
     return tuple(names), devices
@@ -93,7 +95,7 @@ def _switches(spec: ClusterSpec, origin: str) -> tuple[tuple[str, ...], list[flo
     latency: list[float] = []
     adds: list[bool] = []
     for index, switch in enumerate(spec.switches):
-        found = expand_at(switch.name, origin, f"switches[{index}].name")
+        found = expand_at(switch.name, origin, f"switches[{index}].name", _MOST_NAMES - len(names))
         names += found
         latency += [number(switch.latency, "s", origin=origin, key=f"switches[{index}].latency")] * len(found)
         adds += [switch.in_network] * len(found)

@@ -145,7 +145,7 @@ def test_a_window_slides_over_both_dimensions() -> None:
         ("repeat = 2", "repeat = 99999", ["layers[0].repeat", "99999", "4,096"]),
         ('  { op = "add", with = ["input"] },', '  { op = "global_pool" },', ["layers[0].repeat", "8 x 16 x 16"]),
         ("[3, 32, 32]", "[3]", ["input", "[3]", "[channels, height, width]"]),
-        ('"image"', '"Image\\u0007"', ["sample", "\\x07", "such as"]),
+        ('"image"', '"Image\\u0007"', ["sample", "control character"]),
         ("input = [3", "inptu = [3", ["inptu", "did you mean input?"]),
         ("out = 8, kernel = 3, b", "out = 8, groups = 3, kernel = 3, b", ["groups", "a divisor of 8 channels"]),
         ('"conv2d", out = 8', '"conv1d", out = 8', ["op", "conv1d over 8 x 16 x 16", "conv2d"]),
