@@ -28,6 +28,7 @@ def planner_app() -> typer.Typer:
     from planner.cli.compare import compare
     from planner.cli.estimate import estimate
     from planner.cli.explain import explain
+    from planner.cli.export import export
     from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
     from planner.cli.schema import schema
@@ -46,6 +47,7 @@ def planner_app() -> typer.Typer:
     app.command("plan")(plan)
     app.command("estimate")(estimate)
     app.command("explain")(explain)
+    app.command("export")(export)
     app.command("what-if")(what_if)
     app.command("topology")(topology)
     app.command("size")(size)
