@@ -15,7 +15,7 @@ def asked(run: Run, *, recompute: bool) -> str:
     """Comments: what the script has to do for the plan to hold. `recompute`: that is its own to do as well."""
     lines = [
         "Of the plan it is for your script to do:",
-        f"  micro-batches of {run.strategy.micro_batch}, {run.micro_batches} of them a step on each data-parallel rank;",
+        f"  micro-batches of {run.strategy.micro_batch}, {run.micro_batches} a step on each data-parallel rank;",
         f"  attention: {run.attention}; kernels: {run.launch}; {run.steps} steps",
     ]
     if recompute and run.strategy.recompute != "none":
@@ -35,5 +35,3 @@ def note(run: Run, trainer: str) -> Iterator[str]:
     """For the terminal, where the script is to recompute."""
     if run.strategy.recompute != "none":
         yield f"{trainer} does not recompute by itself: your script is to ({recomputed(run)})"
-
-

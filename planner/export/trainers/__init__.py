@@ -1,6 +1,15 @@
 """The trainers that a plan is exported to, by name."""
 
 from planner.export.trainer import Trainer
-from planner.export.trainers import megatron_lm
+from planner.export.trainers import accelerate, deepspeed, fsdp2, megatron_lm, torchtitan
 
-TRAINERS: dict[str, Trainer] = {one.name: one for one in (megatron_lm.TRAINER,)}
+TRAINERS: dict[str, Trainer] = {
+    one.name: one
+    for one in (
+        megatron_lm.TRAINER,
+        deepspeed.TRAINER,
+        torchtitan.TRAINER,
+        fsdp2.TRAINER,
+        accelerate.TRAINER,
+    )
+}

@@ -1,8 +1,8 @@
 """Accelerate: its configuration file, for a training script of the user's.
 
 ZeRO 0 is DistributedDataParallel, ZeRO 2 and 3 are FSDP2 (without and with resharding after the forward pass), ZeRO 1
-is DeepSpeed's; so is everything of a plan that was made for DeepSpeed (accelerate 1.15, commands/config/config_args.py
-and commands/launch.py).
+is DeepSpeed's; so is everything of a plan that was made for DeepSpeed. The keys: accelerate 1.15,
+commands/config/config_args.py and commands/launch.py.
 """
 
 from __future__ import annotations
@@ -106,8 +106,13 @@ def config(run: Run) -> dict[str, object]:
         "debug": False,
     }
     if engine(run) == "deepspeed":
-        part: dict[str, object] = {"deepspeed_config_file": deepspeed.CONFIG, "deepspeed_multinode_launcher": "standard"}
-        return found | {"deepspeed_config": part | {"zero3_init_flag": run.strategy.zero_stage == 3}}
+        return found | {
+            "deepspeed_config": {
+                "deepspeed_config_file": deepspeed.CONFIG,
+                "deepspeed_multinode_launcher": "standard",
+                "zero3_init_flag": run.strategy.zero_stage == 3,
+            }
+        }
     found["mixed_precision"] = _MIXED[run.precision]
     if engine(run) == "fsdp":
         found["fsdp_config"] = _fsdp(run)

@@ -1,6 +1,7 @@
 """DeepSpeed: `ds_config.json` (deepspeed.ai/docs/config-json) for a training script of the user's.
 
-Data parallelism with ZeRO (arXiv 1910.02054), hybrid sharding as MiCS (arXiv 2205.00119), tensor parallelism as AutoTP.
+Data parallelism with ZeRO (arXiv 1910.02054), hybrid sharding as MiCS (arXiv 2205.00119), tensor parallelism as its
+AutoTP.
 """
 
 from __future__ import annotations
