@@ -4,7 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test lint bench calibrate clean
+.PHONY: plan test test-export lint bench calibrate clean
+
+# The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
+EXPORT := .venv-export
+MEGATRON := core_v0.16.1
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "planner needs Python 3.11 or newer; set PYTHON=...")'
@@ -21,6 +26,16 @@ plan: $(VENV)/.installed ## plan a real model on a real cluster
 
 test: $(VENV)/.installed-dev ## all tests
 	$(BIN)/python -m pytest
+
+test-export: $(EXPORT)/.installed ## what `planner export` writes, read by the real trainers and launchers
+	PLANNER_EXPORT_TESTS=1 $(EXPORT)/bin/python -m pytest -n 2 -m export tests/export/real
+
+$(EXPORT)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(EXPORT)
+	$(EXPORT)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[export-test]'
+	test -d $(EXPORT)/Megatron-LM || git clone --quiet --depth 1 --branch $(MEGATRON) \
+	  https://github.com/NVIDIA/Megatron-LM $(EXPORT)/Megatron-LM || echo "without Megatron-LM: its parser's tests are skipped"
+	touch $@
 
 lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff check .
@@ -39,4 +54,4 @@ calibrate: $(VENV)/.installed-dev ## fit hardware_db/calibration to the publishe
 	$(BIN)/python docs/errors.py build/validation.json
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(EXPORT) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

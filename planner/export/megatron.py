@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.export.python import Source
 from planner.export.run import Run
 from planner.export.trainer import Misfit, above_one, among, decoder, odd_layers, offloaded, on, ordered
 from planner.workload.spec import ModelSpec
@@ -227,6 +228,40 @@ def ddp(run: Run) -> Fields:
         found |= {"use_megatron_fsdp": True, "data_parallel_sharding_strategy": strategy}
     if settings.shard_group is not None:
         found["num_distributed_optimizer_instances"] = one.dp * one.cp // settings.shard_group
+    return found
+
+
+def unmixed(run: Run) -> Fields:
+    """The fields without the number formats: where a plugin of its own is told them."""
+    return {name: value for name, value in fields(run).items() if name not in PRECISIONS[run.precision]}
+
+
+def mixed_precision(run: Run) -> dict[str, object]:
+    """The number formats, as the plugins of Megatron-Bridge and NeMo are told them."""
+    found: dict[str, object] = dict(PRECISIONS[run.precision]) or {"fp32": True}
+    kind = Source(dtype(run))
+    return found | {
+        "params_dtype": kind,
+        "pipeline_dtype": kind,
+        "autocast_enabled": False,
+        "grad_reduce_in_fp32": run.settings.gradients == "fp32",
+    }
+
+
+def dtype(run: Run) -> str:
+    """In which activations are sent between stages."""
+    narrow = PRECISIONS[run.precision]
+    return "torch.bfloat16" if "bf16" in narrow else "torch.float16" if "fp16" in narrow else "torch.float32"
+
+
+def optimizer(run: Run) -> dict[str, object]:
+    """Adam as a start, shared and on the host as planned: of OptimizerConfig."""
+    found: dict[str, object] = {"optimizer": "adam", "lr": 3.0e-4, "min_lr": 3.0e-5}
+    found |= {name: True for name in ("bf16", "fp16") if name in PRECISIONS[run.precision]}
+    found["use_distributed_optimizer"] = run.strategy.zero_stage > 0
+    if "optimizer" in run.settings.offload:
+        found |= {"optimizer_cpu_offload": True, "optimizer_offload_fraction": 1.0}
+        found["use_precision_aware_optimizer"] = True
     return found
 
 

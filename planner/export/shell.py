@@ -71,7 +71,8 @@ def train_script(
     return (
         beginning(run, to)
         + ('here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)\n' if '"$here' in body else "")
-        + exports({**variables, **own.variables})
+        + exports({name: value for name, value in variables.items() if name not in own.variables})
+        + "".join(f"export {name}={quoted([value])}\n" for name, value in own.variables.items())
         + default
         + body
     )

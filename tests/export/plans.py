@@ -42,7 +42,7 @@ PLANS = {
     "qwen": f"qwen3-30b-a3b {H100} --ep 8 --zero 3 --framework fsdp2 --recompute full",
     "zero-1": f"llama-3-8b {H100} --zero 1 --framework deepspeed --recompute full",
     "stage-3": f"llama-3-8b {H100} --zero 3 --framework deepspeed --offload optimizer+weights --recompute full",
-    "mics": f"llama-3-8b {H100} --zero 3 --framework deepspeed --shard-group 16 --gradients fp32",
+    "zero-2-fp32": f"llama-3-8b {H100} --zero 2 --framework deepspeed --gradients fp32",
     "auto-tp": f"llama-3-8b {H100} --tp 4 --zero 1 --framework deepspeed",
     "replicas": "resnet-50 --cluster dgx-a100 --nodes 2 --global-batch 4096 --micro-batch 256",
     "one-node": "llama-3-8b --cluster dgx-h100 --nodes 1 --global-batch 64 --zero 3 --framework fsdp2",
@@ -52,12 +52,10 @@ PLANS = {
 """Questions to `planner estimate`."""
 
 OF = {
-    "megatron-lm": (
-        "dense uneven block long gpt swapped experts latent fp8 sharded bf16-grads host graph".split()
-    ),
+    "megatron-lm": ("dense uneven block long gpt swapped experts latent fp8 sharded bf16-grads host graph".split()),
     "torchtitan": "fsdp zero-2 hybrid hosted all bubble gathered tensor qwen one-node".split(),
     "fsdp2": "fsdp zero-2 hybrid hosted one-node".split(),
-    "deepspeed": "zero-1 stage-3 mics auto-tp".split(),
+    "deepspeed": "zero-1 stage-3 zero-2-fp32 auto-tp".split(),
     "accelerate": "fsdp hybrid hosted gathered tensor zero-1 stage-3 replicas".split(),
 }
 """Plans that each trainer can be told."""

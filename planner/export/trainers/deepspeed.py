@@ -1,7 +1,6 @@
 """DeepSpeed: `ds_config.json` (deepspeed.ai/docs/config-json) for a training script of the user's.
 
-Data parallelism with ZeRO (arXiv 1910.02054), hybrid sharding as MiCS (arXiv 2205.00119), tensor parallelism as its
-AutoTP.
+Data parallelism with ZeRO (arXiv 1910.02054), tensor parallelism as its AutoTP.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ def misfits(run: Run) -> Iterator[Misfit]:
         yield Misfit("sequence_parallel", "yes", "sequence_parallel no")
     if settings.tp_overlap and one.tp > 1:
         yield Misfit("tp_overlap", "yes", "tp_overlap no")
-    if settings.shard_group is not None and one.zero_stage != 3:
-        yield Misfit("shard_group", settings.shard_group, "shard_group all, or ZeRO 3")
+    if settings.shard_group is not None:  # MiCS is gone (github.com/deepspeedai/DeepSpeed/issues/8489)
+        yield Misfit("shard_group", settings.shard_group, "shard_group all")
     yield from offloaded(run, ("optimizer", "activations", "weights"))
     if "weights" in settings.offload and one.zero_stage != 3:
         yield Misfit("offload", "weights", "ZeRO 3 beside it")
@@ -87,8 +86,6 @@ def _zero(run: Run) -> dict[str, object]:
         found["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     if "weights" in settings.offload:
         found["offload_param"] = {"device": "cpu", "pin_memory": True}
-    if settings.shard_group is not None:
-        found["mics_shard_size"] = settings.shard_group
     return found
 
 

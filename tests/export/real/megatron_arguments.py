@@ -33,7 +33,9 @@ def main() -> None:
         ):
             args = parse_args()
             validate_args(args)
-        told.append({name: v for name, v in vars(args).items() if v is None or isinstance(v, (bool, int, float, str))})
+        told.append(
+            {name: v for name, v in vars(args).items() if v is None or isinstance(v, (bool, int, float, str))}
+        )
     Path(out).write_text(json.dumps(told))
 
 

@@ -16,9 +16,7 @@ json.dump(told, open({where!r}, "w"))
 """
 
 
-def handed_to(
-    program: str, script: Path, *arguments: str, **variables: str
-) -> tuple[list[str], dict[str, str]]:
+def handed_to(program: str, script: Path, *arguments: str, **variables: str) -> tuple[list[str], dict[str, str]]:
     """Words and environment that `script` runs `program` with, on node 0."""
     folder = script.parent / "bin"
     folder.mkdir(exist_ok=True)
