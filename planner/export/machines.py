@@ -2,8 +2,8 @@
 
 SageMaker: the training instance types of its API (botocore, sagemaker, TrainingInstanceType), sizes of
 docs.aws.amazon.com/ec2. Azure: learn.microsoft.com/azure/virtual-machines/sizes, "GPU accelerated", names as in
-github.com/Azure/azhpc-images. SkyPilot: canonical names of its catalogue. TPUs: cloud.google.com/tpu/docs, the page of
-each generation; up to v5p a type counts TensorCores, two a chip.
+github.com/Azure/azhpc-images. SkyPilot: canonical names of its catalogue. TPUs: cloud.google.com/tpu/docs, the page
+of each generation; a type counts TensorCores, of v2 to v4 and v5p two a chip.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def skypilot(run: Run) -> str | None:
 
 
 def tpu_type(run: Run) -> tuple[str, str] | None:
-    """Type and runtime version of a slice with all of the plan's chips; None for what is no TPU of Cloud TPU's API."""
+    """Type and runtime version of a slice with all of the plan's chips; None for what Cloud TPU does not have."""
     if run.part.name not in _TPUS:
         return None
     beginning, count, runtime = _TPUS[run.part.name]

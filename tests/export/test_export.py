@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from planner.export.launchers import LAUNCHERS
+from planner.export.trainer import Own
 from planner.export.trainers import TRAINERS
 from tests.cli.run import call, run
 from tests.export.plans import CASES, OF, PLANS, document, exported, run_of
@@ -33,9 +34,10 @@ def test_every_name_of_the_command_is_there_and_has_plans() -> None:
 
 
 @pytest.mark.parametrize(("trainer", "name"), CASES)
-def test_a_plan_becomes_files_that_tell_of_it(trainer: str, name: str, tmp_path: Path) -> None:
-    folder, plan = exported(tmp_path, name, trainer), run_of(name)
-    texts = {file.name: file.read_text() for file in folder.iterdir()}
+def test_a_plan_becomes_files_that_tell_of_it(trainer: str, name: str) -> None:
+    plan = run_of(name)
+    assert list(TRAINERS[trainer].misfits(plan)) == []
+    texts = TRAINERS[trainer].files(plan, Own())
     assert "train.sh" in texts
     for file, text in texts.items():
         assert text.endswith("\n")
@@ -44,6 +46,8 @@ def test_a_plan_becomes_files_that_tell_of_it(trainer: str, name: str, tmp_path:
         if not file.endswith(".json"):
             assert plan.title in text
             assert f"MFU {100 * plan.mfu:.1f} %" in text
+        if file.endswith(".py"):
+            compile(text, file, "exec")
 
 
 @pytest.mark.parametrize("trainer", [name for name in OF if name not in ("maxtext",)])
@@ -73,7 +77,7 @@ def test_a_script_needs_to_be_told_which_node_it_is_on(tmp_path: Path) -> None:
         handed_to("torchrun", script, NODE_RANK="")
     alone = exported(tmp_path, "one-node", "torchtitan") / "train.sh"
     words, _ = handed_to("torchrun", alone, NODE_RANK="", MASTER_ADDR="")
-    assert words[:8] == "--nnodes 1 --nproc-per-node 8 --node-rank 0 --master-addr 127.0.0.1".split()
+    assert words[:8] == ["--nnodes", "1", "--nproc-per-node", "8", "--node-rank", "0", "--master-addr", "127.0.0.1"]
 
 
 def test_what_the_user_adds_is_passed_on_as_it_is(tmp_path: Path) -> None:
@@ -108,8 +112,8 @@ def test_what_the_user_adds_is_passed_on_as_it_is(tmp_path: Path) -> None:
 def test_a_setting_that_a_trainer_cannot_be_told_is_refused(
     trainer: str, question: str, key: str, value: str, able: str, tmp_path: Path
 ) -> None:
-    common = "llama-3-8b --cluster dgx-h100 --nodes 4 --global-batch 256"
-    plan = planned(tmp_path, f"{common} {question}")
+    model = "llama-3-8b --recompute full" if trainer == "torchtitan" else "gpt-1.7b"
+    plan = planned(tmp_path, f"{model} --cluster dgx-h100 --nodes 4 --global-batch 256 {question}")
     done = call("planner", "export", str(plan), "--to", trainer, "-o", str(tmp_path / "made"))
     assert done.returncode == 2
     assert f"{key}: {trainer} cannot be told this setting" in done.stderr
@@ -159,9 +163,9 @@ def test_slurm_has_the_plan_s_size_and_time(tmp_path: Path) -> None:
 
 
 def test_hosts_are_started_in_the_order_of_the_ranks(tmp_path: Path) -> None:
-    question = (*"llama-3-8b --cluster dgx-h100 --nodes 4 --global-batch 256 --fault node-2:0=0.5".split(),)
-    plan = tmp_path / "plan.json"
-    plan.write_text(call("planner", "estimate", *question, "--zero", "3", "--format", "json").stdout)
+    plan = planned(
+        tmp_path, "llama-3-8b --cluster dgx-h100 --nodes 4 --global-batch 256 --fault node-2:0=0.5 --zero 3"
+    )
     hosts = json.loads(plan.read_text())["placement"]["hosts"]
     folder = tmp_path / "made"
     done = call("planner", "export", str(plan), "--to", "torchtitan", "--launcher", "slurm", "-o", str(folder))

@@ -16,7 +16,8 @@ from planner.export.trainer import Files, Misfit
 
 NAME = "gcp-tpu"
 
-_TEXT = """# From the folder of the files: bash gcp-tpu.sh. Then: gcloud compute tpus queued-resources delete "$name" --force
+_TEXT = """# From the folder of the files: bash gcp-tpu.sh; it leaves the slice to you:
+#   gcloud compute tpus queued-resources delete NAME --force
 name={name}
 where=({where})
 setup={setup}

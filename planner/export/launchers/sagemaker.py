@@ -1,7 +1,7 @@
 """Amazon SageMaker: a request to CreateTrainingJob, and the program of its containers.
 
-docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html; a container finds the names of the hosts in
-/opt/ml/input/config/resourceconfig.json and the files of the channel `plan` below /opt/ml/input/data.
+docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html; a container finds the names of the hosts
+in /opt/ml/input/config/resourceconfig.json and the files of the channel `plan` below /opt/ml/input/data.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MaxText, for TPUs and GPUs: a file over its `base.yml` (MaxText 0.2, maxtext/configs/base.yml and types.py).
 
 One mesh over all devices (`ici_*`; its axes from the outside in: data, fsdp, context, tensor, expert). ZeRO 3 is the
-fsdp axis, ZeRO 1 the data axis with a sharded optimizer. Weights are sharded over the context axis too, as the plan's.
+fsdp axis, ZeRO 1 the data axis with a sharded optimizer. The context axis shards weights too, as the plan's does.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from planner.export.trainer import Files, Misfit, Own, Trainer
 NAME = "megatron-bridge"
 SCRIPT = "planned_bridge.py"
 
-_TEXT = '''{comments}"""A plan for Megatron-Bridge: torchrun runs this file. Data, optimizer and checkpoints are for you to change."""
+_TEXT = '''{comments}"""A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
 
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,8 @@
 """Run by itself: Megatron-LM's parser and checks on the arguments of several runs, told as JSON.
 
-In: a list of {words, env, devices}. Out, into the file that is named: a list of the arguments that are plain values. PYTHONPATH begins with a copy
-of Megatron-LM. There need be no GPU: what is asked of one is answered as a Hopper would, and kernels are not built.
+In: a list of {words, env, devices}. Out, into the file that is named: a list of the arguments that are plain values.
+PYTHONPATH begins with a copy of Megatron-LM. There need be no GPU: what is asked of one is answered as a Hopper
+would, and kernels are not built.
 """
 
 import json

@@ -28,7 +28,7 @@ def test_accelerate_launch_takes_its_configuration(
     assert read.distributed_type.value == kinds[engine(run)]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: run.devices_per_node)
-    args, defaults, _ = launch._validate_launch_command(args)
+    args, _defaults, _ = launch._validate_launch_command(args)
     assert (args.num_machines, args.num_processes, args.machine_rank) == (run.nodes, run.devices, 0)
     if engine(run) != "fsdp":
         return
@@ -36,7 +36,7 @@ def test_accelerate_launch_takes_its_configuration(
     assert args.use_fsdp
     assert int(environment["FSDP_VERSION"]) == 2
     assert environment["FSDP_RESHARD_AFTER_FORWARD"].lower() == str(one.zero_stage == 3).lower()
-    for key in [key for key in environment]:
+    for key in list(environment):
         monkeypatch.setenv(key, environment[key]) if key.startswith(("PARALLELISM", "FSDP")) else None
     sizes = package("accelerate.parallelism_config").ParallelismConfig()
     assert sizes.dp_replicate_size * sizes.dp_shard_size == one.dp
