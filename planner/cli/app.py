@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import typer
 
+from planner.cli.goal import SAMPLES
 from planner.cli.output import unwritten, write
-from planner.cli.plan import SAMPLES, plan
+from planner.cli.plan import plan
 from planner.errors import InputError, PlannerError
 
 _SETTINGS = {

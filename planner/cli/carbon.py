@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,15 @@ Pue = Annotated[
     str | None,
     typer.Option("--pue", help="All that the site draws for what its computers draw; else the cluster file's, 1.15."),
 ]
+
+
+@dataclass(frozen=True)
+class Site:
+    """The options as the user gave them."""
+
+    grid: GridOption = None
+    carbon_intensity: CarbonIntensity = None
+    pue: Pue = None
 
 
 def read_carbon(grid: str | None, intensity: str | None) -> Grid | None:

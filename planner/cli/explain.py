@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from planner.cli.grouped import grouped
 from planner.cli.plan_file import (
     ClusterAgain,
     ModelAgain,
@@ -18,7 +19,7 @@ from planner.cli.plan_file import (
     read_plan_training,
 )
 from planner.cli.question import Faults, Form, Output
-from planner.cli.techniques import Chosen, Distil, LoraOption, LowRankOption, OptimizerOption, Prune, applied
+from planner.cli.techniques import Chosen, applied
 from planner.errors import InputError
 
 _ENDINGS = (".html", ".json")
@@ -44,8 +45,10 @@ TraceRanks = Annotated[
 ]
 
 
+@grouped
 def explain(
     plan_file: PlanFile,
+    *,
     number: Number = 1,
     form: Form = Output.TABLE,
     files: Files = None,
@@ -54,11 +57,7 @@ def explain(
     model: ModelAgain = None,
     cluster: ClusterAgain = None,
     faults: Faults = None,
-    lora: LoraOption = None,
-    prune: Prune = None,
-    low_rank: LowRankOption = None,
-    distil: Distil = None,
-    optimizer: OptimizerOption = None,
+    techniques: Chosen,
 ) -> None:
     """Tell why a plan's step is as long as it is: from the ideal to the step, loss by loss.
 
@@ -81,8 +80,7 @@ def explain(
     document = read_plan_document(plan_file, number)
     plan = document.plans[number - 1]
     found = read_plan_cluster(document, cluster, tuple(faults or ()), plan_file)
-    chosen = Chosen(lora, prune, low_rank, distil, optimizer)
-    asked = applied(read_plan_training(document, model, found, plan_file), chosen)
+    asked = applied(read_plan_training(document, model, found, plan_file), techniques)
     training = question_of(asked, found, document, plan)
     told = explained(training, found, document, number, check_same(training, document, number, str(plan_file)))
     traced = None

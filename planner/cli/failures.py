@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,13 +63,33 @@ _FIGURES: dict[str, tuple[Dimension, tuple[str, ...]]] = {
     "repair_time": ("duration", ("repair_s",)),
 }
 """What each option is a figure of, and the fields that it sets. A restart's time contains the detection."""
-_NAMES = (*_FIGURES, "spares", "async_checkpoint", "shrink")
 
 
-def read_failures(given: Mapping[str, object], cluster: Cluster) -> Reliability | None:
-    """The cluster's reliability with what a command's arguments say of it, or None without. Raises InputError."""
-    said = [name for name in _NAMES if given[name] not in (None, False)]
-    if not given["failures"]:
+@dataclass(frozen=True)
+class FailureOptions:
+    """The options as the user gave them."""
+
+    failures: Failures = True
+    mtbf_device: MtbfDevice = None
+    mtbf_node: MtbfNode = None
+    checkpoint_bandwidth: CheckpointBandwidth = None
+    restart_time: RestartTime = None
+    repair_time: RepairTime = None
+    spares: Spares = None
+    async_checkpoint: Asynchronous = None
+    shrink: Shrink = False
+
+    @property
+    def said(self) -> list[str]:
+        """The options that say something of failures, by name."""
+        given = vars(self)
+        return [name for name in given if name != "failures" and given[name] not in (None, False)]
+
+
+def read_failures(options: FailureOptions, cluster: Cluster) -> Reliability | None:
+    """The cluster's reliability with what the options say of it, or None without. Raises InputError."""
+    said, given = options.said, vars(options)
+    if not options.failures:
         if said:
             key = f"--{said[0].replace('_', '-')}"
             raise InputError("is of failures", key=f"--no-failures, {key}", expected="one of the two")
@@ -77,7 +97,6 @@ def read_failures(given: Mapping[str, object], cluster: Cluster) -> Reliability 
     from planner.cli.inputs import read_number
     from planner.cluster.reliability import MOST_SPARES, Told, resolve_reliability
 
-    spares, asynchronous = given["spares"], given["async_checkpoint"]
     figures: dict[str, tuple[float, str]] = {}
     for name, (dimension, fields) in _FIGURES.items():
         if given[name] is not None:
@@ -86,9 +105,9 @@ def read_failures(given: Mapping[str, object], cluster: Cluster) -> Reliability 
         figures["detection_s"] = (0.0, figures["restart_s"][1])
     told = Told(
         figures,
-        read_number(None if spares is None else str(spares), "--spares", minimum=0, maximum=MOST_SPARES),
-        None if asynchronous is None else bool(asynchronous),
-        bool(given["shrink"]),
+        read_number(options.spares, "--spares", minimum=0, maximum=MOST_SPARES),
+        options.async_checkpoint,
+        options.shrink,
     )
     return resolve_reliability(cluster, told)
 

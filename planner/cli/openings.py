@@ -1,16 +1,14 @@
-"""Options that open settings to the search, pin them, or say what is best; from the command line or a file."""
+"""Options that open settings to the search, or pin them; from the command line or a file."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from planner.errors import InputError, nearest
-
-if TYPE_CHECKING:
-    from planner.search.objective import Objective
 
 _LISTED = "one or more, with commas"
 
@@ -35,12 +33,33 @@ ShardGroup = Annotated[str | None, typer.Option("--shard-group", help="Ranks tha
 RecomputeLayers = Annotated[
     str | None, typer.Option("--recompute-layers", help="Layers of a chunk that full recompute repeats: all, 1, ...")
 ]
-Etp = Annotated[str | None, typer.Option("--etp", help="Expert-tensor parallel degree: 1, or as tp.")]
 SpaceFile = Annotated[
     Path | None, typer.Option("--space", help="A TOML file with any of these options; the command line goes first.")
 ]
 
 _MOST = 1_000_000
+
+
+@dataclass(frozen=True)
+class PinnedSettings:
+    """The options as the user gave them, but for gradients."""
+
+    schedule: ScheduleOption = None
+    tp_overlap: TpOverlap = None
+    dp_overlap: DpOverlap = None
+    cp_exchange: CpExchangeOption = None
+    communication: CommunicationOption = None
+    offload: OffloadOption = None
+    order: OrderOption = None
+    shard_group: ShardGroup = None
+    recompute_layers: RecomputeLayers = None
+
+
+@dataclass(frozen=True)
+class OpenSettings(PinnedSettings):
+    """The options as the user gave them."""
+
+    gradients: GradientsOption = None
 
 
 def read_settings(options: dict[str, str | None]) -> dict[str, tuple[str, ...]]:
@@ -116,56 +135,3 @@ def _text(value: object, origin: str, key: str) -> str:
     raise InputError(
         "wrong type", origin=origin, key=key, value=value, expected="a number, a text, or a list of them"
     )
-
-
-def read_objectives(
-    name: str | None, pareto: str | None, critical: str | None, *, batches: int, run: int | None
-) -> tuple[Objective, ...]:
-    """The one objective, or the two or three of a Pareto front; `run`: tokens that are trained. Raises InputError."""
-    from typing import get_args
-
-    from planner.search.objective import Objective, ObjectiveName
-
-    names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
-    if name is not None and pareto is not None:
-        raise InputError("one of the two", key="--objective, --pareto", value=f"{name}, {pareto}", expected="either")
-    given = pareto or name or names[0]
-    key = "--objective" if pareto is None else "--pareto"
-    parts = [part.strip().casefold() for part in given.split(",")]
-    for part in parts:
-        if part not in names:
-            expected = f"of {', '.join(names)}"
-            raise InputError(
-                "unknown objective", key=key, value=part, expected=expected, suggestion=nearest(part, names)
-            )
-    wanted = (2, 3) if pareto is not None else (1,)
-    if len(dict.fromkeys(parts)) != len(parts) or len(parts) not in wanted:
-        expected = "two or three different objectives" if pareto is not None else "one objective"
-        raise InputError("not so many", key=key, value=given, expected=expected)
-    tokens = _critical_batch(critical, run) if critical is not None else 0.0
-    return tuple(Objective(one, tokens, batches > 1) for one in names if one in parts)
-
-
-def _critical_batch(text: str, run: int | None) -> float:
-    """`4M tokens`, or how it grows while `run` tokens are trained: `1M,4M@500B,8M@5T`. Raises InputError."""
-    from planner.cli.inputs import MOST_TOKENS
-    from planner.search.objective import mean_critical_batch
-    from planner.units import parse_count
-
-    key, points = "--critical-batch", []
-    for part in text.casefold().split(","):
-        size, _, start = part.removesuffix("tokens").removesuffix("token").partition("@")
-        size = size.strip().removesuffix("tokens").strip()
-        critical = parse_count(size, key=key, maximum=MOST_TOKENS, example="4M tokens, or 1M,4M@500B")
-        begun = parse_count(start.strip(), key=key, maximum=MOST_TOKENS, example="1M,4M@500B") if start else 0
-        points.append((float(begun), float(critical)))
-    starts = [begun for begun, _ in points]
-    if starts[0] or starts != sorted(set(starts)):
-        raise InputError("not a curve", key=key, value=text, expected="a size, then size@tokens in ascending order")
-    if len(points) == 1:
-        return points[0][1]
-    if run is None:
-        raise InputError(
-            "a curve needs the run's length", key="--tokens", expected="how many tokens are trained: --tokens 15T"
-        )
-    return mean_critical_batch(points, float(run))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,38 +10,15 @@ from planner.cli.files import is_there, looks_like_path, read_file
 from planner.errors import InputError
 
 if TYPE_CHECKING:
-    from planner.cli.plan import Pins
-    from planner.cli.question import Common
+    from planner.cli.carbon import Site
+    from planner.cli.failures import FailureOptions
+    from planner.cli.goal import Goal
+    from planner.cli.question import PlanOutput, Question
+    from planner.cli.ranks import RankFiles
+    from planner.cli.split import Pins
+    from planner.cli.techniques import Chosen
     from planner.cluster.pools import Pools
     from planner.cost.mixed import Kinds
-
-_ONE_KIND = {
-    "pareto": "--pareto",
-    "critical_batch": "--critical-batch",
-    "diverse": "--diverse",
-    "top": "--top",
-    "uncertainty": "--uncertainty",
-    "faults": "--fault",
-    "hosts_to": "--hostfile",
-    "ranks_to": "--rankfile",
-    "grid": "--grid",
-    "carbon_intensity": "--carbon-intensity",
-    "pue": "--pue",
-    "mtbf_device": "--mtbf-device",
-    "mtbf_node": "--mtbf-node",
-    "checkpoint_bandwidth": "--checkpoint-bandwidth",
-    "restart_time": "--restart-time",
-    "repair_time": "--repair-time",
-    "spares": "--spares",
-    "async_checkpoint": "--async-checkpoint",
-    "shrink": "--shrink",
-    "lora": "--lora",
-    "prune": "--prune",
-    "low_rank": "--low-rank",
-    "distil": "--distil",
-    "optimizer": "--optimizer",
-}
-"""Options of `plan` that are not told of two kinds."""
 
 
 def are_presets(name: str) -> bool:
@@ -80,7 +57,9 @@ def _preset(part: str) -> tuple[str, int | None]:
     return name.casefold(), parse_count(count, key="--cluster", maximum=16_777_216, example=example)
 
 
-def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, object], tokens: int | None) -> None:
+def plan_pools(
+    pools: Pools, question: Question, pins: Pins, *, tokens: int | None, form: PlanOutput, files: Sequence[Path]
+) -> None:
     """Find, write and print the whole answer. Raises InputError, and NothingFits where no way fits."""
     from planner.cli.output import tell
     from planner.cost.strategies import FULL
@@ -88,8 +67,7 @@ def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, obj
     from planner.search.settings import check_settings
     from planner.search.space import Space
 
-    _refuse(common, given)
-    kinds = _ask(pools, common)
+    kinds = _ask(pools, question)
     training = kinds[0].shared
     for kind in kinds:
         check_settings(kind.shared, pins.settings, pins.allowed["recompute"] or (FULL,))
@@ -102,43 +80,59 @@ def plan_pools(pools: Pools, common: Common, pins: Pins, given: Mapping[str, obj
 
         return mixed_text(document)
 
-    files = given["files"]
-    tell(document, str(given["form"]), files if isinstance(files, list) else (), text)
+    tell(document, form.value, files, text)
 
 
-def _refuse(common: Common, given: Mapping[str, object]) -> None:
-    """Options that make no sense, or are not told, of two kinds."""
-    for key, value in (("--nodes", common.nodes), ("--devices", common.devices)):
+def refuse_for_pools(
+    question: Question,
+    goal: Goal,
+    rank_files: RankFiles,
+    failures: FailureOptions,
+    site: Site,
+    techniques: Chosen,
+) -> None:
+    """Raises InputError for options that make no sense, or are not told, of two kinds."""
+    for key, value in (("--nodes", question.nodes), ("--devices", question.devices)):
         if value is not None:
             raise InputError("the pools say it", key=key, value=value, expected="the number of nodes of each pool")
-    for name, key in _ONE_KIND.items():
-        if given[name]:
+    given = {
+        **vars(goal),
+        "fault": question.faults,
+        "hostfile": rank_files.hosts_to,
+        "rankfile": rank_files.ranks_to,
+        **vars(site),
+        **vars(techniques),
+    }
+    given |= dict.fromkeys(failures.said, True)
+    for name, value in given.items():
+        if value and name != "objective":
+            key = f"--{name.replace('_', '-')}"
             raise InputError("is not told of two kinds of nodes", key=key, expected="a cluster of one kind")
-    if given["objective"] not in (None, "step-time"):
+    if goal.objective not in (None, "step-time"):
         expected = "step-time, by which ways to use two kinds are ranked"
         raise InputError("is not told of two kinds of nodes", key="--objective", expected=expected)
 
 
-def _ask(pools: Pools, common: Common) -> Kinds:
+def _ask(pools: Pools, question: Question) -> Kinds:
     """The model bound to both kinds."""
     from planner.cli.inputs import read_batches, read_length, read_model, read_precision
     from planner.cost.mixed import bind
 
-    workload = read_model(common.model, read_length(common.seq_length))
-    batches = read_batches(common.global_batch, workload.seq_length)
+    workload = read_model(question.model, read_length(question.seq_length))
+    batches = read_batches(question.global_batch, workload.seq_length)
     if len(batches) > 1:
-        key, value = "--global-batch", common.global_batch
+        key, value = "--global-batch", question.global_batch
         raise InputError("two kinds are balanced at one batch", key=key, value=value, expected="a single batch")
     precision = None
     for pool in pools.pools:
-        precision = read_precision(common.precision, pool.own.accelerator)
+        precision = read_precision(question.precision, pool.own.accelerator)
     return bind(
         workload,
         pools,
         precision=precision,
         global_batch=batches[0],
-        attention=common.attention.value,
-        flops_convention=common.flops_convention.value,
-        framework=common.framework.value if common.framework else None,
-        launch=common.launch.value if common.launch else None,
+        attention=question.attention.value,
+        flops_convention=question.flops_convention.value,
+        framework=question.framework.value if question.framework else None,
+        launch=question.launch.value if question.launch else None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -150,28 +150,31 @@ Files = Annotated[
 
 
 @dataclass(frozen=True)
-class Common:
-    """The shared options as the user gave them."""
+class Question:
+    """What is trained, on what, in which steps: the options as the user gave them."""
 
-    model: str
-    cluster: str
-    nodes: str | None
-    devices: str | None
-    global_batch: str
-    seq_length: str | None
-    precision: str | None
-    attention: Attention
-    flops_convention: Convention
-    framework: Framework | None
-    launch: Launch | None
-    gradients: Gradients | None
-    faults: tuple[str, ...] = ()
-    pue: str | None = None
-    techniques: Chosen = NOTHING
+    model: Model
+    cluster: ClusterName
+    global_batch: Batch
+    nodes: Nodes = None
+    devices: Devices = None
+    faults: Faults = None
+    seq_length: SeqLength = None
+    precision: Precision = None
+    attention: AttentionKernel = Attention.FLASH
+    flops_convention: FlopsConvention = Convention.FULL
+    framework: FrameworkName = None
+    launch: LaunchMode = None
 
 
 def ask(
-    common: Common, allowed: dict[str, tuple[int, ...] | None], assumed: frozenset[str] = frozenset()
+    question: Question,
+    allowed: Mapping[str, tuple[int, ...] | None],
+    assumed: frozenset[str] = frozenset(),
+    *,
+    gradients: Gradients | None = None,
+    pue: str | None = None,
+    techniques: Chosen = NOTHING,
 ) -> tuple[tuple[Training, ...], Cluster, Space]:
     """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError.
 
@@ -181,22 +184,22 @@ def ask(
     from planner.cost.training import training
     from planner.search.space import Space
 
-    nodes, devices = read_number(common.nodes, "--nodes"), read_number(common.devices, "--devices")
-    workload = read_model(common.model, read_length(common.seq_length))
-    cluster = with_pue(read_cluster(common.cluster, nodes, devices, common.faults), common.pue)
-    batches = read_batches(common.global_batch, workload.seq_length)
+    nodes, devices = read_number(question.nodes, "--nodes"), read_number(question.devices, "--devices")
+    workload = read_model(question.model, read_length(question.seq_length))
+    cluster = with_pue(read_cluster(question.cluster, nodes, devices, question.faults or ()), pue)
+    batches = read_batches(question.global_batch, workload.seq_length)
     bound = training(
         workload,
         cluster,
         global_batch=batches[0],
-        precision=read_precision(common.precision, cluster.accelerator),
-        attention=common.attention.value,
-        flops_convention=common.flops_convention.value,
-        framework=common.framework.value if common.framework else None,
-        launch=common.launch.value if common.launch else None,
-        gradients=common.gradients.value if common.gradients else None,
+        precision=read_precision(question.precision, cluster.accelerator),
+        attention=question.attention.value,
+        flops_convention=question.flops_convention.value,
+        framework=question.framework.value if question.framework else None,
+        launch=question.launch.value if question.launch else None,
+        gradients=gradients.value if gradients else None,
     )
-    bound = applied(bound, common.techniques)
+    bound = applied(bound, techniques)
     given = {name: values for name, values in allowed.items() if values is not None}
     if not workload.experts and "etp" in assumed:
         given["etp"] = (1,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,14 @@ RankfileOption = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class RankFiles:
+    """The options as the user gave them."""
+
+    hosts_to: HostfileOption = None
+    ranks_to: RankfileOption = None
+
+
 def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
     """The orders of dimensions that placing ranks may choose from: all, where none was asked for."""
     from planner.cost.ranks import ORDERS
@@ -26,13 +35,13 @@ def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
     return settings.get("order", ORDERS)
 
 
-def write_ranks(document: Document, hosts_to: Path | None, ranks_to: Path | None) -> None:
+def write_ranks(document: Document, files: RankFiles) -> None:
     """Write the files that are asked for. Raises InputError where one cannot be written."""
-    if hosts_to is None and ranks_to is None:
+    if files == RankFiles():
         return
     from planner.cli.files import write_file
     from planner.export.ranks import hostfile, rankfile
 
-    for path, text in ((hosts_to, hostfile), (ranks_to, rankfile)):
+    for path, text in ((files.hosts_to, hostfile), (files.ranks_to, rankfile)):
         if path is not None:
             write_file(path, text(document))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,26 +35,20 @@ OptimizerOption = Annotated[
 _LARGEST_RANK = 65_536
 _SHARE = re.compile(r"0?\.[0-9]{1,6}|[0-9]{1,2}(?:\.[0-9]{1,4})?%")
 _FOUR_BIT = "4bit"
-NAMES = ("lora", "prune", "low_rank", "distil", "optimizer")
 
 
 @dataclass(frozen=True)
 class Chosen:
     """The options as the user gave them."""
 
-    lora: str | None = None
-    prune: str | None = None
-    low_rank: str | None = None
-    distil: str | None = None
-    optimizer: str | None = None
+    lora: LoraOption = None
+    prune: Prune = None
+    low_rank: LowRankOption = None
+    distil: Distil = None
+    optimizer: OptimizerOption = None
 
 
 NOTHING = Chosen()
-
-
-def chosen_of(given: Mapping[str, object]) -> Chosen:
-    """Those among a command's arguments."""
-    return Chosen(**{name: None if given.get(name) is None else str(given[name]) for name in NAMES})
 
 
 def applied(training: Training, chosen: Chosen) -> Training:

@@ -7,55 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.openings import (
-    CommunicationOption,
-    CpExchangeOption,
-    DpOverlap,
-    Etp,
-    GradientsOption,
-    OffloadOption,
-    OrderOption,
-    RecomputeLayers,
-    ScheduleOption,
-    ShardGroup,
-    SpaceFile,
-    TpOverlap,
-)
-from planner.cli.plan import (
-    Cp,
-    Dp,
-    Ep,
-    MicroBatch,
-    Pins,
-    Pp,
-    RecomputeModes,
-    SequenceParallel,
-    Tp,
-    Vpp,
-    Zero,
-    common_of,
-    read_pins,
-)
-from planner.cli.question import (
-    Attention,
-    AttentionKernel,
-    Batch,
-    ClusterName,
-    Common,
-    Convention,
-    Devices,
-    Faults,
-    FlopsConvention,
-    Form,
-    FrameworkName,
-    LaunchMode,
-    Model,
-    Nodes,
-    Output,
-    Precision,
-    SeqLength,
-    ask,
-)
+from planner.cli.grouped import grouped
+from planner.cli.openings import OpenSettings, SpaceFile
+from planner.cli.question import Form, Output, Question, ask
+from planner.cli.split import Pins, Split, read_pins
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,43 +28,15 @@ Changes = Annotated[
 ]
 
 
+@grouped
 def what_if(
-    model: Model,
-    cluster: ClusterName,
-    global_batch: Batch,
+    question: Question,
     changes: Changes,
-    nodes: Nodes = None,
-    devices: Devices = None,
-    seq_length: SeqLength = None,
-    precision: Precision = None,
-    attention: AttentionKernel = Attention.FLASH,
-    flops_convention: FlopsConvention = Convention.FULL,
-    framework: FrameworkName = None,
-    launch: LaunchMode = None,
+    *,
     form: Form = Output.TABLE,
-    tp: Tp = None,
-    pp: Pp = None,
-    dp: Dp = None,
-    cp: Cp = None,
-    ep: Ep = None,
-    etp: Etp = None,
-    vpp: Vpp = None,
-    micro_batch: MicroBatch = None,
-    zero: Zero = None,
-    recompute: RecomputeModes = None,
-    sequence_parallel: SequenceParallel = None,
-    schedule: ScheduleOption = None,
-    tp_overlap: TpOverlap = None,
-    dp_overlap: DpOverlap = None,
-    cp_exchange: CpExchangeOption = None,
-    gradients: GradientsOption = None,
-    communication: CommunicationOption = None,
-    offload: OffloadOption = None,
-    order: OrderOption = None,
-    shard_group: ShardGroup = None,
-    recompute_layers: RecomputeLayers = None,
+    split: Split,
+    settings: OpenSettings,
     space_file: SpaceFile = None,
-    faults: Faults = None,
 ) -> None:
     """Plan MODEL again with things changed.
 
@@ -119,15 +46,13 @@ def what_if(
       planner what-if llama-3-70b -c dgx-h100 --nodes 16 -b 512 --set accelerator.memory=141GiB
       planner what-if 13B -c dgx-a100 --nodes 4 -b 512 --set cluster.nodes=2x --set accelerator.peak=-10%
     """
-    given = dict(locals())
     from planner.cli.output import write
     from planner.search.changes import read_changes
     from planner.search.whatif import what_if as compared
 
-    pins, common = read_pins(given), common_of(given)
-    pairs = read_changes(changes)
-    before = _side(common, pins)
-    after, done = _changed(common, pins, before, pairs)
+    pins, pairs = read_pins(split, settings, space_file), read_changes(changes)
+    before = _side(question, pins)
+    after, done = _changed(question, pins, before, pairs)
     document = compared(before, after, done)
     if form is Output.JSON:
         from planner.report.machine import to_json
@@ -139,26 +64,26 @@ def what_if(
         write(what_if_text(document))
 
 
-def _side(common: Common, pins: Pins) -> Side:
+def _side(question: Question, pins: Pins) -> Side:
     """One question with every combination of its settings. Raises InputError."""
     from planner.cost.strategies import FULL
     from planner.search.settings import check_settings, combinations
     from planner.search.whatif import Side
 
-    batches, cluster, space = ask(common, pins.allowed)
+    batches, cluster, space = ask(question, pins.allowed)
     if len(batches) > 1:
-        key, value = "--global-batch", common.global_batch
+        key, value = "--global-batch", question.global_batch
         raise InputError("two plans have one batch each", key=key, value=value, expected="a single batch")
     check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
     return Side(tuple(combinations(batches[0], pins.settings)), cluster, space)
 
 
-def _changed(common: Common, pins: Pins, before: Side, pairs: list[tuple[str, str]]) -> tuple[Side, list[Change]]:
+def _changed(question: Question, pins: Pins, before: Side, pairs: list[tuple[str, str]]) -> tuple[Side, list[Change]]:
     """The question with what is asked changed first, then the figures of its cluster, in order."""
     from planner.search.changes import QUESTIONS, Change, changed_cluster, check_key
 
     asked = [(key, text) for key, text in pairs if key in QUESTIONS]
-    after = _asked_anew(common, pins, before, asked) if asked else before
+    after = _asked_anew(question, pins, before, asked) if asked else before
     was, now = _options(before), _options(after)
     done = {key: Change(key, text, None, was[key], now[key]) for key, text in asked}
     cluster = after.cluster
@@ -181,7 +106,7 @@ def _options(side: Side) -> dict[str, int | str]:
     }
 
 
-def _asked_anew(common: Common, pins: Pins, before: Side, asked: list[tuple[str, str]]) -> Side:
+def _asked_anew(question: Question, pins: Pins, before: Side, asked: list[tuple[str, str]]) -> Side:
     """The question with other options. What is wrong with one is told as of its change."""
     from planner.search.changes import QUESTIONS, changed_option
 
@@ -193,7 +118,7 @@ def _asked_anew(common: Common, pins: Pins, before: Side, asked: list[tuple[str,
     if "nodes" in options:
         options["devices"] = None
     try:
-        after = _side(replace(common, **options), pins)  # type: ignore[arg-type]
+        after = _side(replace(question, **options), pins)  # type: ignore[arg-type]
     except InputError as error:
         keys = {f"--{option.replace('_', '-')}": key for key, option in QUESTIONS.items()}
         raise error.elsewhere("--set", keys.get(error.key, error.key)) from None

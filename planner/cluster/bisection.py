@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster, joined_devices
+from planner.cluster.halving import Halves, narrowest_halves
 from planner.cluster.inside import Inside, link_shares
 from planner.cluster.torus import Torus, coordinates, torus_of
 from planner.cluster.wiring import Wiring
@@ -244,19 +245,19 @@ def max_flow_bytes_per_s(graph: nx.Graph[str], first: set[str], second: set[str]
     return float(nx.maximum_flow_value(flow, "the first half", "the second half"))
 
 
-def wiring_bisection_bytes_per_s(wiring: Wiring) -> float:
-    """Bytes/s from one half of a wiring's hosts to the other, over all its links: the least of two maximum flows.
+def wiring_bisection(wiring: Wiring) -> Halves:
+    """Between the narrowest halves of a wiring's hosts.
 
-    To find the worst halves of any graph is hard (NP). The halves are those of the order that hosts are listed in,
-    and the hosts nearest to the first one against the others, those at the same switches kept together.
+    Where these are not found for certain, the least of two maximum flows: between halves in the order that hosts are
+    listed in, and the hosts nearest to the first one against the others, those at the same switches kept together.
     """
-    half = len(wiring.hosts) // 2
-    if not half:
-        return 0.0
+    found, half = narrowest_halves(wiring), len(wiring.hosts) // 2
+    if found.exact:
+        return found
     graph = _wired_graph(wiring)
     orders = (list(wiring.hosts), _by_nearness(graph, wiring.hosts))
     flows = [max_flow_bytes_per_s(graph, set(order[:half]), set(order[half:])) for order in orders]
-    return min(flows)
+    return Halves(min(flows), exact=False)
 
 
 def _wired_graph(wiring: Wiring) -> nx.Graph[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,10 @@ from planner.cluster import database
 from planner.cluster.accelerator import Accelerator, resolve_accelerator
 from planner.cluster.figures import number, positive
 from planner.cluster.inside import CUBE_MESH_DEVICES, Inside
+from planner.cluster.levels import Level, fabric_levels
 from planner.cluster.power import rated_overhead, read_pue
 from planner.cluster.reliability import Assumption, ReliabilitySpec, StorageSpec, check_reliability
-from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, LevelSpec, NicSpec, NodeSpec
+from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, NicSpec, NodeSpec
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,38 +21,6 @@ if TYPE_CHECKING:
 
 _THROUGH_HOST = 0.1
 """Of a device's link, what its way through the processors has where the file does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Axes:
-    """How a torus is laid out: `shape`, devices along each axis of a whole one (empty: as cubic as `dims` axes can
-    be); `wrap`, which axes are closed to rings; `wrap_multiple`: only where their length is a multiple of this.
-    """
-
-    dims: int
-    shape: tuple[int, ...]
-    wrap: tuple[bool, ...]
-    wrap_multiple: int
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One level of the fabric, from the node (the innermost) outwards.
-
-    `devices` are joined by one group of this level (0: all of the cluster). `bandwidth_bytes_per_s` is one
-    device's share of the way up to this level, one direction, oversubscription taken off. `in_network`: its switches
-    add up what passes through them.
-    """
-
-    name: str
-    topology: str
-    devices: int
-    bandwidth_bytes_per_s: float
-    latency_s: float
-    axes: Axes | None = None
-    """Of a torus."""
-    through_nic: bool = False
-    in_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +40,14 @@ class Cards:
     latency_s: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """A regular cluster before its faults, and all of its cables."""
+
+    cluster: Cluster
+    wiring: Wiring
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """What a run is given: `nodes` nodes of `devices_per_node` accelerators, and the fabric's levels."""
@@ -89,6 +65,8 @@ class Cluster:
     """How a whole node's devices are joined; None where nothing is known."""
     wiring: Wiring | None = None
     """None for a regular cluster: its levels say all."""
+    sound: Sound | None = None
+    """Of a regular cluster with faults what it was; None without faults, and where the file tells the wiring."""
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None
     """What the cluster's file says of failures and checkpoints, if anything."""
@@ -161,7 +139,7 @@ def regular_cluster(
         accelerator=part,
         nodes=count,
         devices_per_node=per_node,
-        levels=_levels(spec, node, part.architecture, per_node, count, origin),
+        levels=fabric_levels(spec, node, part.architecture, per_node, count, origin),
         host=node_host(node.host, origin),
         cards=_cards(node.nic, origin),
         inside=node_inside(node, origin),
@@ -250,106 +228,3 @@ def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int |
             expected="up to 16,777,216 devices",
         )
     return count, per_node
-
-
-def switches_add(told: bool | None, topology: str, architecture: str) -> bool:
-    """Whether a level's switches add: NVSwitches of the third generation on do, those of Hopper (NVLink SHARP)."""
-    return topology == "nvswitch" and architecture.startswith(("hopper", "blackwell")) if told is None else told
-
-
-def _levels(
-    spec: ClusterSpec, node: NodeSpec, architecture: str, per_node: int, nodes: int, origin: str
-) -> tuple[Level, ...]:
-    """The node's own link, then the fabric; the last one joins all."""
-    link = node.link
-    bandwidth = positive(link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
-    latency = number(link.latency, "s", origin=origin, key="node.link.latency")
-    # a torus goes on beyond the node: its axes are those of the fabric's first level
-    axes = None
-    if link.topology == "torus" and spec.fabric and spec.fabric[0].topology == "torus":
-        axes = _axes(spec.fabric[0], node.devices, origin, "fabric[0]")
-    elif link.topology == "torus" and link.shape:
-        axes = _shaped(link.shape, True, 0, node.devices, origin, "node.link")
-    adds = switches_add(link.in_network, link.topology, architecture)
-    levels = [Level("node", link.topology, per_node, bandwidth, latency, axes, in_network=adds)]
-    if nodes == 1:
-        return tuple(levels)
-    outside = nic_share = 0.0
-    nic_latency = 0.0
-    if node.nic is not None:
-        each = positive(node.nic.bandwidth, "bytes_per_s", origin=origin, key="node.nic.bandwidth")
-        outside = nic_share = each * node.nic.count / node.devices
-        nic_latency = number(node.nic.latency, "s", origin=origin, key="node.nic.latency")
-    fabric = spec.fabric or (LevelSpec(name="fabric", latency=0.0),)
-    for index, level in enumerate(fabric):
-        key = f"fabric[{index}]"
-        extra = number(level.latency, "s", origin=origin, key=f"{key}.latency")
-        if level.bandwidth is not None:
-            share = positive(level.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
-            share /= level.oversubscription
-            step = latency + extra
-        else:
-            if not nic_share:
-                raise InputError(
-                    "the nodes have no way out",
-                    origin=origin,
-                    key="node.nic",
-                    expected="a [node.nic] table, or a bandwidth on every fabric level",
-                )
-            outside /= level.oversubscription
-            nic_latency += extra
-            share, step = outside, nic_latency
-        joined = level.nodes * per_node if level.nodes and index < len(fabric) - 1 else 0
-        if joined and joined <= levels[-1].devices:
-            expected = f"more than the level below ({levels[-1].devices // per_node})"
-            raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
-        through_nic = level.bandwidth is None
-        axes = _axes(level, node.devices, origin, key)
-        if axes is not None and axes.shape and not joined and nodes * per_node > math.prod(axes.shape):
-            expected = f"at most {math.prod(axes.shape) // per_node} nodes, or a level that joins several"
-            raise InputError(
-                "more than the torus has", origin=origin, key=f"{key}.shape", value=nodes, expected=expected
-            )
-        inside = any(one.through_nic for one in levels)
-        if level.topology == "dragonfly+" and not (inside and through_nic and index == len(fabric) - 1):
-            expected = "the last level, above one whose nodes are a group"
-            raise InputError(
-                "out of place", origin=origin, key=f"{key}.topology", value="dragonfly+", expected=expected
-            )
-        adds = switches_add(level.in_network, "" if through_nic else level.topology, architecture)
-        levels.append(Level(level.name, level.topology, joined, share, step, axes, through_nic, adds))
-        if joined == 0 or joined >= nodes * per_node:
-            break
-    return tuple(levels)
-
-
-def _axes(level: LevelSpec, per_node: int, origin: str, key: str) -> Axes | None:
-    """A torus's axes; None for other levels. Raises InputError where shape and number of nodes do not agree."""
-    if level.topology != "torus":
-        return None
-    if level.shape is None:
-        return Axes(level.dims, (), _each(level.wrap, level.dims, origin, key), level.wrap_multiple)
-    devices = (level.nodes or math.prod(level.shape) // per_node) * per_node
-    return _shaped(level.shape, level.wrap, level.wrap_multiple, devices, origin, key)
-
-
-def _shaped(
-    shape: tuple[int, ...], wrap: bool | tuple[bool, ...], multiple: int, devices: int, origin: str, key: str
-) -> Axes:
-    """Axes of a torus whose shape is told, of so many devices. Raises InputError where the two do not agree."""
-    if math.prod(shape) != devices:
-        expected = f"axes whose product is {devices}"
-        value = " x ".join(map(str, shape))
-        raise InputError("not its devices", origin=origin, key=f"{key}.shape", value=value, expected=expected)
-    return Axes(len(shape), shape, _each(wrap, len(shape), origin, key), multiple)
-
-
-def _each(wrap: bool | tuple[bool, ...], dims: int, origin: str, key: str) -> tuple[bool, ...]:
-    """Whether each axis is closed."""
-    each = wrap if isinstance(wrap, tuple) else (wrap,) * dims
-    if len(each) != dims:
-        expected = f"true or false, or one of them for each of {dims} axes"
-        raise InputError(
-            "not one for each axis", origin=origin, key=f"{key}.wrap", value=list(each), expected=expected
-        )
-    return each

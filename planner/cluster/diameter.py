@@ -111,9 +111,11 @@ def _between_rails(cluster: Cluster, inside: Ints) -> int:
     return int((onto[:, :, None] + inside[None, :, :]).min(axis=1).max())
 
 
-def wiring_diameter_hops(wiring: Wiring, inside: Inside | None) -> int:
-    """Links between the two farthest devices of a wiring: looked for from one host of each kind of place."""
-    graph = device_graph(wiring, inside)
+def wiring_diameter_hops(wiring: Wiring, inside: Inside | None, torus: Torus | None = None) -> int:
+    """Links between the two farthest devices of a wiring: looked for from one host of each kind of place. `torus`:
+    the one that nodes are blocks of.
+    """
+    graph = device_graph(wiring, inside, torus)
     places: dict[frozenset[int], int] = {}
     joined: list[set[int]] = [set() for _ in wiring.hosts]
     for one, other in wiring.ends[wiring.bandwidth_bytes_per_s > 0].tolist():

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.cables import Cables, Tops, add_spines, join_groups
-from planner.cluster.cluster import Cluster, Level, joined_devices
+from planner.cluster.cluster import Cluster, joined_devices
+from planner.cluster.levels import Level
 from planner.cluster.torus import Torus, neighbours, torus_of
 from planner.cluster.wiring import Wiring
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from planner.cluster.hostlist import expand, expand_at
 from planner.cluster.spec import FaultSpec
-from planner.cluster.wiring import Wiring
+from planner.cluster.wiring import Wiring, joined_parts
 from planner.errors import InputError, nearest
 
 Ints = NDArray[np.int64]
@@ -42,7 +42,10 @@ def _rate(match: re.Match[str]) -> float | None:
 
 
 def with_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: str = "faults") -> Wiring:
-    """The wiring as it is with the faults. Raises InputError for a part that it does not have."""
+    """The wiring as it is with the faults; hosts that these cut off are left out.
+
+    Raises InputError for a part that it does not have.
+    """
     places = {name: place for place, name in enumerate(wiring.vertices)}
     gone = np.zeros(len(wiring.hosts), dtype=bool)
     rate = wiring.bandwidth_bytes_per_s.copy()
@@ -55,7 +58,19 @@ def with_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: s
             gone[[place for place in lost if place < len(gone)]] = True
     if gone.all():
         raise InputError("no host is left", origin=origin, key=key, expected="at least one that works")
-    return without_hosts(replace(wiring, bandwidth_bytes_per_s=rate), gone)
+    left = without_hosts(replace(wiring, bandwidth_bytes_per_s=rate), gone)
+    return _still_joined(left) if (_joined(wiring) == 0).all() else left
+
+
+def _joined(wiring: Wiring) -> Ints:
+    """For each host the first one that it is joined to at all, shape [hosts]."""
+    return joined_parts(wiring, wiring.bandwidth_bytes_per_s > 0)
+
+
+def _still_joined(wiring: Wiring) -> Wiring:
+    """The most hosts that are joined to each other, of equal ones the first: the others are cut off."""
+    part = _joined(wiring)
+    return without_hosts(wiring, part != np.bincount(part).argmax())
 
 
 def _links_of(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: str) -> Bools:
@@ -85,7 +100,7 @@ def _ends(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: s
                 origin=origin,
                 key=key,
                 value=name,
-                expected=_EXPECTED,
+                expected=_expected(wiring),
                 suggestion=suggestion,
             )
         links = (wiring.ends == places[part]).any(axis=1)
@@ -94,10 +109,27 @@ def _ends(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: s
             if not links.any():
                 cards = np.unique(wiring.card[(wiring.ends == places[part]).any(axis=1)]).tolist()
                 numbers = ", ".join(str(card) for card in cards if card >= 0)
-                expected = f"a card of {part}: {numbers}" if numbers else f"a link such as {part} - leaf-0"
+                expected = f"a card of {part}: {numbers}" if numbers else _a_link(wiring, places[part])
                 raise InputError("has no such card", origin=origin, key=key, value=name, expected=expected)
         found.append(links)
     return found
+
+
+def _expected(wiring: Wiring) -> str:
+    """What can be told as faulty, with names of this wiring."""
+    host = wiring.hosts[min(3, len(wiring.hosts) - 1)]
+    carded = np.unique(wiring.card[(wiring.ends == wiring.hosts.index(host)).any(axis=1)])
+    kinds = [f"a host ({host})"]
+    kinds += [f"its card ({host}:{number})" for number in carded[carded >= 0][:1].tolist()]
+    return f"{', '.join(kinds)} or {_a_link(wiring, wiring.hosts.index(host))}"
+
+
+def _a_link(wiring: Wiring, place: int) -> str:
+    """One link of a vertex, as it is told."""
+    names = wiring.vertices
+    for one, other in wiring.ends[(wiring.ends == place).any(axis=1)][:1].tolist():
+        return f"a link ({names[place]} - {names[other if one == place else one]})"
+    return "a link"
 
 
 def without_hosts(wiring: Wiring, gone: Bools) -> Wiring:

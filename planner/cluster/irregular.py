@@ -1,4 +1,4 @@
-"""A cluster with a wiring of its own: which hosts are used, the levels by which it is told, and its network."""
+"""A cluster whose file tells its wiring: which hosts are used, the levels by which it is told, and its network."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 from planner.cluster.accelerator import Accelerator
 from planner.cluster.cluster import (
     Cluster,
-    Level,
+    Sound,
     node_accelerator,
     node_host,
     node_inside,
     regular_cluster,
-    switches_add,
 )
+from planner.cluster.degraded import degraded, degraded_network
 from planner.cluster.expand import expand
 from planner.cluster.faults import with_faults, with_hosts
+from planner.cluster.levels import Level, switches_add
 from planner.cluster.network import Network
-from planner.cluster.patterns import Layout
 from planner.cluster.power import rated_overhead
-from planner.cluster.routed import RoutedNetwork
+from planner.cluster.routed import RoutedNetwork, routed
 from planner.cluster.routing import Ports, Routes, routes
 from planner.cluster.spec import ClusterSpec, FaultSpec, NodeSpec
 from planner.cluster.wired import wiring_of
-from planner.cluster.wiring import Wiring
+from planner.cluster.wiring import Wiring, switch_parts, way_out
 from planner.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -48,29 +48,31 @@ def irregular_cluster(
     with the widest way out, close together. Raises InputError where there are not as many as asked for, where a
     fault's part is not there, and where hosts cannot reach each other.
     """
-    if spec.hosts:
-        wiring, node = wiring_of(spec, origin)
-        part = node_accelerator(node, origin)
-        given = Cluster(
-            name=spec.name,
-            title=spec.title or spec.name,
-            accelerator=part,
-            nodes=len(wiring.hosts),
-            devices_per_node=node.devices,
-            levels=(Level("node", node.link.topology, node.devices, 0.0, 0.0, in_network=_node_adds(node, part)),),
-            host=node_host(node.host, origin),
-            inside=node_inside(node, origin),
-            node_overhead_w=rated_overhead(node, part, origin),
-        )
-        cards = node.nic is not None
-    else:
+    if not spec.hosts:
         # what is asked for is taken of what is left
         given = regular_cluster(spec, origin, nodes=nodes, devices=devices)
-        nodes = devices = None
-        wiring, cards = expand(given), all(level.through_nic for level in given.levels[-1:])
-    for some, told, key in ((spec.faults, origin, "faults"), (faults, "", "--fault")):
-        wiring = with_faults(wiring, some, told, key)
+        whole = expand(given)
+        return degraded(Sound(given, whole), _with_all(whole, spec, origin, faults), origin)
+    wiring, node = wiring_of(spec, origin)
+    part = node_accelerator(node, origin)
+    given = Cluster(
+        name=spec.name,
+        title=spec.title or spec.name,
+        accelerator=part,
+        nodes=len(wiring.hosts),
+        devices_per_node=node.devices,
+        levels=(Level("node", node.link.topology, node.devices, 0.0, 0.0, in_network=_node_adds(node, part)),),
+        host=node_host(node.host, origin),
+        inside=node_inside(node, origin),
+        node_overhead_w=rated_overhead(node, part, origin),
+    )
+    wiring, cards = _with_all(wiring, spec, origin, faults), node.nic is not None
     return _of_wiring(given, wiring, origin, cards, nodes=nodes, devices=devices)
+
+
+def _with_all(wiring: Wiring, spec: ClusterSpec, origin: str, faults: Sequence[FaultSpec]) -> Wiring:
+    """The wiring with the faults of the file, and those told beside it."""
+    return with_faults(with_faults(wiring, spec.faults, origin, "faults"), faults, "", "--fault")
 
 
 def _of_wiring(
@@ -107,8 +109,11 @@ def without_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | No
     slow = rate < np.median(rate) * (1 - 1e-9)
     if not slow.any():
         return None
-    cards = cluster.levels[-1].through_nic
-    left = _of_wiring(cluster, with_hosts(wiring, np.flatnonzero(~slow)), cluster.name, cards)
+    rest, cards = with_hosts(wiring, np.flatnonzero(~slow)), cluster.levels[-1].through_nic
+    if cluster.sound is not None:
+        left = degraded(cluster.sound, rest, cluster.name)
+    else:
+        left = _of_wiring(cluster, rest, cluster.name, cards)
     return left, tuple(name for name, is_slow in zip(wiring.hosts, slow.tolist(), strict=True) if is_slow)
 
 
@@ -128,53 +133,6 @@ def _count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None
         expected = f"from 1 to {there:,} nodes ({there * per_host:,} devices)"
         raise InputError("there are not as many", key=key, value=nodes or devices, expected=expected)
     return count
-
-
-def way_out(wiring: Wiring) -> Floats:
-    """Bytes/s of each host's links to the network together, shape [hosts]."""
-    return _rates(wiring, ~wiring.in_rack)
-
-
-def _rates(wiring: Wiring, links: NDArray[np.bool_]) -> Floats:
-    """Bytes/s of those of each host's links together, shape [hosts]."""
-    out = np.zeros(len(wiring.vertices))
-    for end in wiring.ends[links].T:
-        np.add.at(out, end, wiring.bandwidth_bytes_per_s[links])
-    return out[: len(wiring.hosts)]
-
-
-def joined_parts(wiring: Wiring, links: NDArray[np.bool_]) -> Ints:
-    """For each host the first one that the given links join it to, directly or through switches; shape [hosts]."""
-    part = np.arange(len(wiring.vertices))
-    ends = wiring.ends[links]
-    while True:
-        low = np.minimum(part[ends[:, 0]], part[ends[:, 1]])
-        grown = part.copy()
-        for end in ends.T:
-            np.minimum.at(grown, end, low)
-        grown = grown[grown]
-        if (grown == part).all():
-            return grown[: len(wiring.hosts)]
-        part = grown
-
-
-def switch_parts(wiring: Wiring) -> Ints:
-    """For each host the first one that is wired to the same switches, shape [hosts]."""
-    seen: dict[tuple[int, ...], int] = {}
-    neighbours: list[set[int]] = [set() for _ in wiring.hosts]
-    network = ~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
-    for one, other in wiring.ends[network].tolist():
-        if one < len(neighbours):
-            neighbours[one].add(other)
-        if other < len(neighbours):
-            neighbours[other].add(one)
-    hosts = len(wiring.hosts)
-    # a host that is wired to others passes their traffic on: it stands alone
-    told = [
-        tuple(sorted(found)) if min(found, default=hosts) >= hosts else (-1, place)
-        for place, found in enumerate(neighbours)
-    ]
-    return np.array([seen.setdefault(one, place) for place, one in enumerate(told)], dtype=np.int64)
 
 
 def _best(wiring: Wiring, count: int) -> Ints:
@@ -198,7 +156,7 @@ def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool
     """
     levels = []
     sharp = bool(wiring.in_network.all()) and len(wiring.switches) > 0
-    domain = joined_parts(wiring, wiring.in_rack)
+    domain = wiring.domains
     largest = int(np.bincount(domain).max())
     if largest > 1:
         rate = _rack_rate(wiring) / whole
@@ -220,7 +178,7 @@ def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool
 
 def _rack_rate(wiring: Wiring) -> float:
     """Bytes/s of the narrowest host's links into its rack."""
-    into = _rates(wiring, wiring.in_rack)
+    into = wiring.rates(wiring.in_rack)
     return float(into[into > 0].min())
 
 
@@ -232,19 +190,16 @@ def routed_network(cluster: Cluster, network: Network) -> RoutedNetwork:
     """The network of a cluster with a wiring; `network`: its tiers as the levels tell them."""
     wiring = cluster.wiring
     assert wiring is not None
-    found, ports = routes(wiring, cluster.name)
+    if cluster.sound is not None:
+        return degraded_network(cluster.sound, wiring, network, cluster.name)
     hosts = len(wiring.hosts)
-    domain = joined_parts(wiring, wiring.in_rack)
     # of each level that `_levels` may tell
-    parts = {"node": np.arange(hosts), "rack": domain, "leaf": switch_parts(wiring), "fabric": np.zeros(hosts)}
-    tiers = [parts[level.name] for level in cluster.levels]
-    return RoutedNetwork(
-        **{name: getattr(network, name) for name in Network.__dataclass_fields__},
-        routes=found,
-        layout=Layout(ports, domain, cluster.devices_per_node),
-        parts=np.stack(tiers).astype(np.int64),
-        scale_up=sum(level.name in ("node", "rack") for level in cluster.levels) - 1,
-        order=np.arange(hosts),
-        share_of_card=float(np.median(way_out(wiring))) / cluster.devices_per_node,
-        way_out=way_out(wiring),
-    )
+    parts = {
+        "node": np.arange(hosts),
+        "rack": wiring.domains,
+        "leaf": switch_parts(wiring),
+        "fabric": np.zeros(hosts, dtype=np.int64),
+    }
+    tiers = np.stack([parts[level.name] for level in cluster.levels])
+    scale_up = sum(level.name in ("node", "rack") for level in cluster.levels) - 1
+    return routed(network, wiring, cluster.name, parts=tiers, scale_up=scale_up)

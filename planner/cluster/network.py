@@ -6,7 +6,7 @@ send into it, and what one step through it costs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,15 +75,26 @@ class Network:
 
     def hop(self, stride: Ints, ranks: Ints) -> tuple[Floats, Floats]:
         """Bytes/s and seconds of latency of the slowest hop of chains of `ranks`, `stride` apart, shape [plans]."""
-        tier = np.minimum((self.joined[None, :] < (stride * ranks)[:, None]).sum(axis=1), self.tiers - 1)
+        return self._hop_rates(self._hop_tier(stride, ranks), stride)
+
+    def _hop_tier(self, stride: Ints, ranks: Ints) -> Ints:
+        """The tier that the slowest of all hops crosses, shape [plans]."""
+        tier: Ints = np.minimum((self.joined[None, :] < (stride * ranks)[:, None]).sum(axis=1), self.tiers - 1)
+        return tier
+
+    def _hop_rates(self, tier: Ints, stride: Ints) -> tuple[Floats, Floats]:
+        """Bytes/s and seconds of a hop across each tier, shape [plans]."""
         rates = self.bandwidth_bytes_per_s[tier]
         return rates if self.shares is None else rates * self.shares.hop(tier, stride), self.latency_s[tier]
 
 
 def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficiency: float = 1.0) -> Network:
     """The tiers of a cluster's graph; the efficiencies are what collectives reach of the rated bandwidth."""
-    graph = build_graph(cluster)
-    joined = joined_devices(cluster)
+    regular = cluster
+    if cluster.sound is not None and cluster.nodes > 1:
+        regular = replace(cluster.sound.cluster, levels=cluster.levels)
+    graph = build_graph(regular)
+    joined = joined_devices(regular)
     rates: list[float] = []
     latencies: list[float] = []
     for level in cluster.levels:
@@ -95,8 +106,8 @@ def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficie
         bandwidth_bytes_per_s=np.array(rates),
         latency_s=np.array(latencies),
         through_nic=np.array([level.through_nic for level in cluster.levels]),
-        torus_axes=_axes_of_tiers(cluster),
-        shares=shares_of(cluster),
+        torus_axes=_axes_of_tiers(regular),
+        shares=shares_of(regular),
         in_network=np.array([level.in_network for level in cluster.levels]),
         architecture=cluster.accelerator.architecture,
     )

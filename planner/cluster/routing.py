@@ -201,12 +201,31 @@ def routes(wiring: Wiring, origin: str) -> tuple[Routes, Ports]:
             expected=f"at most {_MOST_ROUTERS:,}; a regular cluster is told by [[fabric]] levels",
         )
     inner = (router_of[ends] >= 0).all(axis=1)
+    entered = np.concatenate([router_of[ends[~inner].ravel()], router_of[np.flatnonzero(passing)]])
+    alike = _alike(router_of[ends[inner]], rate[inner], np.unique(entered[entered >= 0]), len(routers))
+    router_of[routers] = alike[router_of[routers]]
     tail, head, cable, first = _directed(router_of[ends[inner]], rate[inner], len(routers))
     ports, ways = _ports(wiring, passing, ends[~inner], card[~inner], rate[~inner], router_of, origin)
     distance = _distances(tail, head, first)
     found = Routes(tail, head, cable, first, *ways, distance)
     _check_reach(wiring, found, ports, origin)
     return found, ports
+
+
+def _alike(ends: Ints, rate: Floats, entered: Ints, routers: int) -> Ints:
+    """For each router the first one with the same cables to the same others, itself where devices enter it.
+
+    All flows split over such routers by their cables, so that one with the cables of all carries the same share of
+    each: the spines of a plane are as one. Shape [routers].
+    """
+    _tail, head, cable, first = _directed(ends, rate, routers)
+    found, seen = np.arange(routers), dict[bytes, int]()
+    single = np.ones(routers, dtype=bool)
+    single[entered] = False
+    for router in np.flatnonzero(single & (np.diff(first) > 0)).tolist():
+        own = slice(first[router], first[router + 1])
+        found[router] = seen.setdefault(head[own].tobytes() + cable[own].tobytes(), router)
+    return found
 
 
 def _directed(ends: Ints, rate: Floats, routers: int) -> tuple[Ints, Ints, Floats, Ints]:
@@ -233,7 +252,7 @@ def _ports(
     port_host, port_card = keys // shape, keys % shape - 1
     host_first = np.searchsorted(port_host, np.arange(len(wiring.hosts) + 1))
     alone = np.flatnonzero(np.diff(host_first) == 0)
-    if len(alone) and len(wiring.hosts) > 1:
+    if len(alone) and not _in_one_rack(wiring):
         raise InputError(
             "has no way out",
             origin=origin,
@@ -246,6 +265,11 @@ def _ports(
     first_way = np.searchsorted(port[order], np.arange(len(keys) + 1))
     ways = (router[order], rate[order], first_way)
     return Ports(of_device, port_card, port_host, _kinds(*ways), host_first), ways
+
+
+def _in_one_rack(wiring: Wiring) -> bool:
+    """Whether all hosts are below one scale-up switch: they need no way out."""
+    return bool((wiring.domains == 0).all())
 
 
 def _kinds(way_router: Ints, way_rate: Floats, first_way: Ints) -> Ints:
@@ -302,7 +326,7 @@ def _distances(tail: Ints, head: Ints, first: Ints) -> NDArray[np.int16]:
 
 def _check_reach(wiring: Wiring, found: Routes, ports: Ports, origin: str) -> None:
     """Every host reaches the first one, by some of its ports."""
-    if len(wiring.hosts) < 2:
+    if _in_one_rack(wiring):
         return
     ways = found.first_way[ports.host_first[:1]], found.first_way[ports.host_first[1:2]]
     near = found.distance[:, found.way_router[ways[0][0] : ways[1][0]]].min(axis=1)

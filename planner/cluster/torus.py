@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.cluster import Axes, Cluster, Level, joined_devices
+from planner.cluster.cluster import Cluster, joined_devices
+from planner.cluster.levels import Axes, Level
 
 Ints = NDArray[np.int64]
 
@@ -36,7 +37,12 @@ class Torus:
 
 
 def torus_of(cluster: Cluster) -> Torus | None:
-    """The torus that a cluster's nodes are parts of (the outermost one), or None where there is none."""
+    """The torus that a cluster's nodes are parts of (the outermost one), or None where there is none.
+
+    Of a cluster with faults it is the torus that it was before: what is left of it is a torus with holes.
+    """
+    if cluster.sound is not None:
+        return torus_of(cluster.sound.cluster)
     found = None
     for level, devices in zip(cluster.levels, joined_devices(cluster), strict=True):
         if level.axes is not None:

@@ -49,3 +49,59 @@ class Wiring:
     def in_rack(self) -> Bools:
         """Which links lead into a scale-up switch that several hosts share; shape [links]."""
         return self.scale_up & (self.ends >= len(self.hosts)).any(axis=1)
+
+    @property
+    def domains(self) -> Ints:
+        """For each host the first one of its scale-up rack, itself where it is in none; shape [hosts]."""
+        return joined_parts(self, self.in_rack & (self.bandwidth_bytes_per_s > 0))
+
+    def rates(self, links: Bools) -> Floats:
+        """Bytes/s of those of each host's links together, shape [hosts]."""
+        out = np.zeros(len(self.vertices))
+        for end in self.ends[links].T:
+            np.add.at(out, end, self.bandwidth_bytes_per_s[links])
+        return out[: len(self.hosts)]
+
+
+def way_out(wiring: Wiring) -> Floats:
+    """Bytes/s of each host's links to the network together, shape [hosts]."""
+    return wiring.rates(~wiring.in_rack)
+
+
+def joined_parts(wiring: Wiring, links: Bools) -> Ints:
+    """For each host the first one that the given links join it to, directly or through switches; shape [hosts]."""
+    part = np.arange(len(wiring.vertices))
+    ends = wiring.ends[links]
+    while True:
+        low = np.minimum(part[ends[:, 0]], part[ends[:, 1]])
+        grown = part.copy()
+        for end in ends.T:
+            np.minimum.at(grown, end, low)
+        grown = grown[grown]
+        if (grown == part).all():
+            return grown[: len(wiring.hosts)]
+        part = grown
+
+
+def switch_parts(wiring: Wiring) -> Ints:
+    """For each host the first one that is wired to the same switches, or to those and more; shape [hosts]."""
+    neighbours: list[set[int]] = [set() for _ in wiring.hosts]
+    network = ~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
+    for one, other in wiring.ends[network].tolist():
+        if one < len(neighbours):
+            neighbours[one].add(other)
+        if other < len(neighbours):
+            neighbours[other].add(one)
+    hosts = len(wiring.hosts)
+    # a host that is wired to others passes their traffic on: it stands alone
+    told = [
+        frozenset(found) if min(found, default=hosts) >= hosts else frozenset({-1 - place})
+        for place, found in enumerate(neighbours)
+    ]
+    kinds = sorted(set(told), key=lambda kind: (-len(kind), told.index(kind)))
+    # a host that lacks a card is where the others with its switches are
+    wider = {kind: next(other for other in kinds if kind <= other) for kind in kinds}
+    first: dict[frozenset[int], int] = {}
+    for place, kind in enumerate(told):
+        first.setdefault(wider[kind], place)
+    return np.array([first[wider[kind]] for kind in told], dtype=np.int64)

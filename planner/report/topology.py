@@ -56,13 +56,17 @@ def tree(document: TopologyDocument, branch: tuple[str, str] = _PLAIN) -> list[s
     the one above, and what moves it in.
     """
     lines = []
-    around = document.cluster.devices
+    around, parts = document.cluster.devices, 1
     for depth, level in enumerate(reversed(document.levels)):
         count = -(-around // level.devices)
-        times = f"{count:,} x " if depth else ""
+        most = "" if count * parts == level.parts else "up to "
+        # parts of one inside: where these are uneven, the largest part does not tell how many there are
+        if depth and parts == 1:
+            count, most = level.parts, ""
+        times = f"{most}{count:,} x " if depth else ""
         stem = branch[1] * (depth - 1) + branch[0] if depth else ""
         lines.append(f"{stem}{times}{printable(level.name)}: {level_line(level)}")
-        around = level.devices
+        around, parts = level.devices, level.parts
     stem = branch[1] * (len(document.levels) - 1) + branch[0]
     lines.append(f"{stem}{around:,} x {printable(document.cluster.accelerator)}")
     return lines
@@ -79,7 +83,7 @@ def level_line(level: LevelPart) -> str:
     if level.switches:
         # of one part of the level, where all parts are alike
         each, rest = divmod(level.switches, level.parts)
-        words.append(counted(level.switches if rest else each, "switch", "switches"))
+        words.append(counted(level.switches if rest else each, "switch", "switches") + (" in all" if rest else ""))
     told = f"{format_si(level.bandwidth_bytes_per_s, 'B/s')} a device"
     if level.oversubscription > 1.0005:
         told += f" ({level.oversubscription:.3g}:1)"
@@ -90,13 +94,14 @@ def _figures(document: TopologyDocument) -> list[str]:
     middle = document.bisection
     share = "" if middle.share is None else f", {middle.share:.0%} of injection"
     lines = [
-        f"Bisection  {format_si(middle.bytes_per_s, 'B/s')} each way, "
+        f"Bisection  {'' if middle.exact else 'at most '}{format_si(middle.bytes_per_s, 'B/s')} each way, "
         f"{format_si(middle.bytes_per_s_per_device, 'B/s')} a device{share}",
         f"Diameter   {counted(document.diameter_hops, 'hop')}, {format_seconds(document.worst_latency_s)} at worst",
     ]
     if document.switches is not None and document.links is not None:
         switches, links = counted(document.switches, "switch", "switches"), counted(document.links, "link")
-        lines.append(f"Parts      {switches}, {links} between nodes and switches")
+        ends = "nodes and switches" if document.switches else "nodes"
+        lines.append(f"Parts      {switches}, {links} between {ends}")
     if document.names:
         told = [one.first if one.count == 1 else f"{one.first} to {one.last}" for one in document.names]
         more = f", and {len(told) - _NAMES} more kinds" if len(told) > _NAMES else ""

@@ -10,7 +10,7 @@ from typing import Literal
 from planner.search.document import ClusterPart
 from planner.search.schema import Amount, Count, Part, Positive, Share, Whole, closed_schema
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 GroupKind = Literal["tp", "scale-up", "ep", "pp", "dp"]
 Collective = Literal["all-reduce", "all-to-all", "send"]
 
@@ -55,6 +55,8 @@ class BisectionPart(Part, frozen=True, kw_only=True):
     """Of each device of the half that sends."""
     share: Share | None
     """Of what those devices can send out of their nodes; null for a single node."""
+    exact: bool
+    """Whether no halves are narrower; else the narrowest are hard to find, and have at most this."""
 
 
 class GroupPart(Part, frozen=True, kw_only=True):
@@ -79,7 +81,7 @@ class GroupPart(Part, frozen=True, kw_only=True):
 class TopologyDocument(Part, frozen=True, kw_only=True):
     """The whole answer."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
     cluster: ClusterPart
     levels: list[LevelPart]
     switches: Whole | None

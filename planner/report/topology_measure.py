@@ -9,11 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from planner.cluster.bisection import bisection_bytes_per_s, wiring_bisection_bytes_per_s
+from planner.cluster.bisection import bisection_bytes_per_s, wiring_bisection
 from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.diameter import diameter_hops, wiring_diameter_hops, worst_latency_s
 from planner.cluster.expand import expand
+from planner.cluster.halving import Halves
 from planner.cluster.network import Network, build_network
+from planner.cluster.routed import RoutedNetwork
 from planner.cluster.torus import torus_of
 from planner.cluster.wiring import Wiring
 from planner.cost.calibration import calibration
@@ -53,9 +55,10 @@ def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocume
     """Everything that is told of a cluster's fabric; `wiring` as `wiring_of` gives it."""
     irregular = cluster.wiring is not None and cluster.nodes > 1
     if irregular and cluster.wiring is not None:
-        cut, hops = wiring_bisection_bytes_per_s(cluster.wiring), wiring_diameter_hops(cluster.wiring, cluster.inside)
+        cut = wiring_bisection(cluster.wiring)
+        hops = wiring_diameter_hops(cluster.wiring, cluster.inside, torus_of(cluster))
     else:
-        cut, hops = bisection_bytes_per_s(cluster), diameter_hops(cluster)
+        cut, hops = Halves(bisection_bytes_per_s(cluster), exact=True), diameter_hops(cluster)
     return TopologyDocument(
         schema_version=SCHEMA_VERSION,
         cluster=ClusterPart(
@@ -67,9 +70,9 @@ def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocume
             devices=cluster.devices,
         ),
         levels=_levels(cluster, wiring),
-        switches=None if wiring is None else len(wiring.switches),
-        links=None if wiring is None else len(wiring.ends),
-        names=[] if wiring is None else [*_names("node", wiring.hosts), *_names("switch", wiring.switches)],
+        switches=None if wiring is None else len(_working_switches(wiring)),
+        links=None if wiring is None else int((wiring.bandwidth_bytes_per_s > 0).sum()),
+        names=[] if wiring is None else [*_names("node", wiring.hosts), *_names("switch", _working_switches(wiring))],
         bisection=_bisection(cluster, cut),
         diameter_hops=hops,
         worst_latency_s=worst_latency_s(cluster),
@@ -77,21 +80,38 @@ def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocume
     )
 
 
+def _working_switches(wiring: Wiring) -> list[str]:
+    """The switches that a link that works leads to, by name."""
+    used = np.unique(wiring.ends[wiring.bandwidth_bytes_per_s > 0])
+    return [wiring.vertices[vertex] for vertex in used.tolist() if vertex >= len(wiring.hosts)]
+
+
+def _parts(cluster: Cluster) -> list[tuple[int, int]]:
+    """For each level the devices below its largest part, and how many parts there are."""
+    network = build_network(cluster)
+    if not isinstance(network, RoutedNetwork):
+        return [(devices, -(-cluster.devices // devices)) for devices in joined_devices(cluster)]
+    counts = [np.unique(part, return_counts=True)[1] for part in network.parts]
+    return [(int(one.max()) * cluster.devices_per_node, len(one)) for one in counts]
+
+
 def _levels(cluster: Cluster, wiring: Wiring | None) -> list[LevelPart]:
-    joined, torus = joined_devices(cluster), torus_of(cluster)
-    counted = None if wiring is None else Counter(name.rsplit("-", 1)[0] for name in wiring.switches)
+    torus, by_name = torus_of(cluster), cluster.wiring is None or cluster.sound is not None
+    counted = Counter(name.rsplit("-", 1)[0] for name in (_working_switches(wiring) if wiring is not None else ()))
     inner: dict[bool, float] = {}
     found = []
-    for level, devices in zip(cluster.levels, joined, strict=True):
+    # of a torus with holes the shape is what it was
+    before = joined_devices(cluster if cluster.sound is None else cluster.sound.cluster)
+    for level, (devices, parts), whole in zip(cluster.levels, _parts(cluster), before, strict=False):
         rate = level.bandwidth_bytes_per_s
-        told = level.axes is not None and torus is not None and torus.devices == devices
+        told = level.axes is not None and torus is not None and torus.devices == whole
         found.append(
             LevelPart(
                 name=level.name,
                 topology=level.topology,
                 devices=devices,
-                parts=-(-cluster.devices // devices),
-                switches=None if counted is None or cluster.wiring is not None else counted[level.name],
+                parts=parts,
+                switches=counted[level.name] if wiring is not None and by_name else None,
                 bandwidth_bytes_per_s=rate,
                 oversubscription=inner.get(level.through_nic, rate) / rate,
                 latency_s=level.latency_s,
@@ -113,13 +133,13 @@ def _names(kind: Literal["node", "switch"], names: Sequence[str]) -> Iterator[Na
         yield NamesPart(kind=kind, first=held[0], last=held[-1], count=len(held))
 
 
-def _bisection(cluster: Cluster, cut: float) -> BisectionPart:
+def _bisection(cluster: Cluster, cut: Halves) -> BisectionPart:
     half = cluster.nodes // 2 * cluster.devices_per_node if cluster.nodes > 1 else cluster.devices // 2
-    each = cut / half if half else 0.0
+    each = cut.bytes_per_s / half if half else 0.0
     ways = {level.through_nic: level.bandwidth_bytes_per_s for level in reversed(cluster.levels[1:])}
     out = ways.get(True, ways.get(False, 0.0))
     share = min(1.0, each / out) if out and half else None
-    return BisectionPart(bytes_per_s=cut, bytes_per_s_per_device=each, share=share)
+    return BisectionPart(bytes_per_s=cut.bytes_per_s, bytes_per_s_per_device=each, share=share, exact=cut.exact)
 
 
 @dataclass(frozen=True)

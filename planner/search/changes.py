@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from planner.cluster.accelerator import Accelerator
-from planner.cluster.cluster import Cluster, Level
+from planner.cluster.cluster import Cluster
 from planner.cluster.figures import positive
+from planner.cluster.levels import Level
 from planner.cluster.network import build_network
 from planner.cluster.power import resolve_power
 from planner.cost.training import Training, reserved_bytes

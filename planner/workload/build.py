@@ -124,11 +124,7 @@ def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") 
             kv_heads=spec.kv_head_count,
         )
     )
-    if spec.relative_positions == "xlnet":
-        # Transformer-XL (arXiv 1901.02860): a projection of the positions, and three bias vectors a head;
-        # XLNet adds two segment embeddings (arXiv 1906.08237).
-        operators.append(Linear("positions", hidden, queries, "column"))
-        operators.append(Pointwise("relative_bias", 0.0, 0.0, "tensor", sharded_parameters=5 * queries))
+    operators += _relative_positions(spec, queries)
     if spec.qk_norm:
         operators.append(
             Pointwise(
@@ -158,6 +154,18 @@ def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") 
     operators.append(Linear(f"{prefix}attention_out", queries, hidden, "row", bias=spec.attention_out_bias))
     operators.append(_residual(spec, f"{prefix}attention_residual"))
     return operators
+
+
+def _relative_positions(spec: ModelSpec, queries: int) -> list[Operator]:
+    """Transformer-XL's (arXiv 1901.02860): a projection of the positions, and three bias vectors a head; XLNet adds
+    two segment embeddings (arXiv 1906.08237). Empty for other models.
+    """
+    if spec.relative_positions != "xlnet":
+        return []
+    return [
+        Linear("positions", spec.hidden_size, queries, "column"),
+        Pointwise("relative_bias", 0.0, 0.0, "tensor", sharded_parameters=5 * queries),
+    ]
 
 
 def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Operator]:

@@ -153,6 +153,7 @@ def test_a_wired_cluster_is_measured_over_its_links(tmp_path: Path) -> None:
         "bytes_per_s": pytest.approx(4 * 50e9),
         "bytes_per_s_per_device": pytest.approx(4 * 50e9 / 16),
         "share": pytest.approx(4 / 16),
+        "exact": True,
     }
     assert found["diameter_hops"] == 3
     assert [one["first"] for one in found["names"]] == ["n1", "east", "west"]  # type: ignore[index, attr-defined]
@@ -178,3 +179,30 @@ def test_what_is_wrong_is_told(arguments: tuple[str, ...], told: str) -> None:
     assert done.returncode == 2
     assert told in done.stderr
     assert done.stdout == ""
+
+
+def test_what_faults_took_is_not_counted() -> None:
+    whole = document("dgx-h100", "--nodes", "64")
+    found = document("dgx-h100", "--nodes", "64", "--fault", "leaf-0", "--fault", "node-3", "--fault", "node-40:2")
+    assert found["cluster"]["nodes"] == 63
+    assert found["switches"] == whole["switches"] - 1
+    # a leaf's 32 nodes and 8 cables up, a node's other seven cards, a card
+    spines = whole["levels"][2]["switches"]
+    assert found["links"] == whole["links"] - 32 - spines - 7 - 1
+    leaf = found["levels"][1]
+    assert (leaf["parts"], leaf["switches"], leaf["devices"]) == (2, whole["levels"][1]["switches"] - 1, 256)
+    assert "leaf-1" in [one["first"] for one in found["names"]]
+
+
+def test_a_missing_card_makes_no_second_leaf_and_a_longer_way() -> None:
+    found = document("dgx-h100", "--nodes", "4", "--fault", "node-3:2")
+    assert [(level["name"], level["parts"]) for level in found["levels"]] == [("node", 4), ("leaf", 1)]
+    # from the device without a card over another one, to a device on the rail that it lacks
+    assert (document("dgx-h100", "--nodes", "4")["diameter_hops"], found["diameter_hops"]) == (4, 6)
+
+
+def test_a_torus_with_a_hole_keeps_its_shape() -> None:
+    found = document("tpu-v5p", "--nodes", "16", "--fault", "node-5")
+    assert found["levels"][1]["shape"] == [4, 4, 4]
+    assert found["levels"][1]["latency_s"] == document("tpu-v5p", "--nodes", "16")["levels"][1]["latency_s"]
+    assert found["bisection"]["exact"]

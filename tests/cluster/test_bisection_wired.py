@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.cluster.bisection import wiring_bisection_bytes_per_s
+from planner.cluster.bisection import wiring_bisection
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.spec import parse_cluster
 
@@ -16,4 +16,4 @@ def test_a_tree_is_halved_between_its_leaves(oversubscription: float) -> None:
         text += f'[[links]]\nends = ["leaf{leaf}", "spine"]\nbandwidth = "{6400 / oversubscription}Gb/s"\n'
     wiring = resolve_cluster(parse_cluster(text, "toml", "w"), "w").wiring
     assert wiring is not None
-    assert wiring_bisection_bytes_per_s(wiring) == pytest.approx(2 * 6400e9 / 8 / oversubscription)
+    assert wiring_bisection(wiring).bytes_per_s == pytest.approx(2 * 6400e9 / 8 / oversubscription)

@@ -59,7 +59,11 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
     # a fault that takes nothing: the cluster is written out and routed
     written = resolve_cluster(spec, name, nodes=nodes, faults=(FaultSpec(part="node-0:0", rate=1.0),))
     assert written.wiring is not None
-    by_level, by_cable = build_network(regular), build_network(written)
+    by_level, faulty = build_network(regular), build_network(written)
+    assert isinstance(faulty, RoutedNetwork)
+    # what the cables alone tell
+    by_cable = faulty.sound
+    assert by_cable is not None
     # sizes that racks of 18 and leaves of 32 are a multiple of: no group straddles two of them
     sizes = (9, 18, 36) if nodes == 36 else (8, 32, 64)
     outside = [*((size, node.devices) for size in sizes), (nodes // 2, 2 * node.devices), (2 * node.devices, 1)]
@@ -71,6 +75,60 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
                 stride,
                 pattern,
             )
+
+
+@pytest.mark.parametrize("name", database.names("clusters"))
+def test_a_small_fault_changes_little_and_none_makes_a_preset_faster(name: str) -> None:
+    spec = database.cluster_spec(name)
+    nodes = min(16, spec.max_nodes or 16)
+    if nodes == 1:
+        pytest.skip("one node")
+    regular = build_network(resolve_cluster(spec, name, nodes=nodes))
+    per_node = resolve_cluster(spec, name, nodes=1).devices
+    groups = [(2, 1), (per_node, 1), (nodes, per_node), (nodes // 2, per_node), (2, per_node), (nodes * per_node, 1)]
+    for fault, least, most in (("node-0=1", 1.0, 1.0), ("node-0=0.999", 1.0, 1.01), ("node-0=0.5", 1.0, 2.0 + 1e-9)):
+        faulty = build_network(resolve_cluster(spec, name, nodes=nodes, faults=(read_fault(fault),)))
+        for size, stride in groups:
+            for pattern in PATTERNS:
+                was, now = (seconds(one, size, stride, pattern) for one in (regular, faulty))
+                assert was * least * (1 - 1e-9) <= now <= was * most * (1 + 1e-9), (fault, size, stride, pattern)
+            if size > 1:
+                hops = np.array([stride]), np.array([size])
+                was_hop, now_hop = regular.hop(*hops), faulty.hop(*hops)
+                assert was_hop[0] / most * (1 - 1e-9) <= now_hop[0] <= was_hop[0] * (1 + 1e-9), (fault, size, stride)
+                assert now_hop[1] == was_hop[1]
+
+
+@pytest.mark.parametrize("name", ["tpu-v5p", "tpu-v3", "gaudi3", "dgx-h100", "gb200-nvl72", "aws-trn2"])
+def test_a_missing_node_makes_no_group_faster(name: str) -> None:
+    spec = database.cluster_spec(name)
+    regular = build_network(resolve_cluster(spec, name, nodes=16))
+    less = resolve_cluster(spec, name, nodes=16, faults=(read_fault("node-5"),))
+    faulty = build_network(less)
+    assert less.nodes == 15
+    for size, stride in ((less.devices_per_node, 1), (3, less.devices_per_node), (15, less.devices_per_node)):
+        for pattern in PATTERNS:
+            was, now = (seconds(one, size, stride, pattern) for one in (regular, faulty))
+            assert now >= was * (1 - 1e-9), (size, stride, pattern)
+
+
+def test_hosts_of_one_rack_need_no_way_out() -> None:
+    spec = database.cluster_spec("gb200-nvl72")
+    whole, half = (
+        build_network(resolve_cluster(spec, "gb200", nodes=18, faults=(read_fault(fault),)))
+        for fault in ("node-3=1", "node-3=0.5")
+    )
+    # devices have no links but those that lead to the rack's switch
+    for size, stride in ((4, 1), (18, 4), (72, 1)):
+        assert seconds(half, size, stride, "ring") == pytest.approx(2 * seconds(whole, size, stride, "ring"))
+
+
+def test_hosts_that_faults_cut_off_are_left_out() -> None:
+    spec = database.cluster_spec("gb200-nvl72")
+    left = resolve_cluster(spec, "gb200", nodes=18, faults=(read_fault("node-3 - nvl72-0"),))
+    assert left.wiring is not None
+    assert "node-3" not in left.wiring.hosts
+    assert left.nodes == 17
 
 
 def test_switches_that_add_still_do_where_a_cluster_is_written_out() -> None:
@@ -248,3 +306,19 @@ def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
     by_pair = build_network(cluster).rates(*groups, "exchange")
     monkeypatch.setattr("planner.cluster.patterns._PAIRWISE", 0)
     np.testing.assert_allclose(build_network(cluster).rates(*groups, "exchange"), by_pair, rtol=1e-9)
+
+
+def test_switches_with_the_same_cables_are_routed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, fault = database.cluster_spec("dgx-h100"), read_fault("leaf-3 - spine-2=0.5")
+    wiring = resolve_cluster(spec, "dgx-h100", nodes=70, faults=(fault,)).wiring
+    assert wiring is not None
+    together, ports = routes.__wrapped__(wiring, "dgx-h100")
+    monkeypatch.setattr("planner.cluster.routing._alike", lambda ends, rate, entered, routers: np.arange(routers))
+    apart, _ = routes.__wrapped__(wiring, "dgx-h100")
+    # three groups of 8 rails; of 12 spines the one with the slow cable stands alone
+    assert (len(set(together.tail.tolist())), len(set(apart.tail.tolist()))) == (24 + 2, 24 + 12)
+    draw = np.random.default_rng(3)
+    for _ in range(5):
+        source, target = draw.integers(0, len(ports), (2, 200))
+        flows = flows_between(source, target, draw.uniform(0.5, 2.0, 200), len(ports))
+        assert together.scarcest(flows) == pytest.approx(apart.scarcest(flows))
