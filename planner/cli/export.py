@@ -95,11 +95,14 @@ def export(
     Examples:
       plan llama-3-70b --cluster dgx-h100 --nodes 16 --global-batch 512 --format json > plan.json
       planner export plan.json --to megatron-lm --launcher slurm -o launch
-      planner export plan.json --to torchtitan --launcher kubernetes --with image=my/torchtitan:1 -o launch
-      planner export plan.json --plan 2 --to deepspeed --arguments 'train.py --epochs 1'
+      planner export plan.json --to megatron-bridge --launcher kubernetes --with image=my/bridge:1
+    \b
+      plan 8B --cluster dgx-h100 --nodes 2 --global-batch 512 --framework fsdp2 --zero 3 --format json > fsdp.json
+      planner export fsdp.json --to torchtitan --launcher skypilot
+      planner export fsdp.json --to fsdp2 --arguments 'train.py --epochs 1'
     """
     from planner.cli.output import warn, write
-    from planner.export.launcher import Job, values
+    from planner.export.launcher import Job, blanks, values
     from planner.export.launcher import check as check_launcher
     from planner.export.launchers import LAUNCHERS
     from planner.export.trainer import Own, check, notes
@@ -117,9 +120,8 @@ def export(
     if launcher is not None:
         chosen = LAUNCHERS[launcher.value]
         check_launcher(run, chosen, to.value, LAUNCHERS)
-        filled, blank = values(run, chosen, given)
-        told += chosen.notes(run)
-        told += [f"{name.upper()} in the files is for you to fill in, or --with {name}=..." for name in blank]
+        filled = values(run, chosen, given)
+        told += [*chosen.notes(run), *blanks(run, chosen, given)]
         files |= chosen.files(Job(run, to.value, files, filled))
     elif given:
         raise InputError("is for a launcher", key="--with", value=next(iter(given)), expected="--launcher beside it")

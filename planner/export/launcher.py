@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from planner.errors import InputError, unknown_name
+from planner.errors import InputError, nearest
 from planner.export.run import Run
 from planner.export.trainer import Files, Misfit
 
@@ -24,11 +24,6 @@ class Field:
     name: str
     default: str
     help: str
-
-    @property
-    def blank(self) -> bool:
-        """Whether the user has to fill it in."""
-        return self.default.isupper()
 
 
 @dataclass(frozen=True)
@@ -62,16 +57,31 @@ def check(run: Run, launcher: Launcher, trainer: str, others: Mapping[str, Launc
     raise InputError(f"{launcher.name} cannot launch this", key=found.setting, value=found.value, expected=expected)
 
 
-def values(run: Run, launcher: Launcher, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The fields' values, and the names of those that the user has to fill in. Raises InputError for an unknown
-    one.
-    """
+def values(run: Run, launcher: Launcher, given: Mapping[str, str]) -> dict[str, str]:
+    """The fields' values. Raises InputError for an unknown field, with those that there are."""
     fields = {one.name: one for one in launcher.fields(run)}
     for name in given:
         if name not in fields:
-            raise unknown_name(f"field of {launcher.name}", name, fields, key="--with")
-    blank = [name for name, one in fields.items() if one.blank and name not in given]
-    return {name: given.get(name, one.default) for name, one in fields.items()}, blank
+            known = "; ".join(f"{one.name}: {one.help}" for one in fields.values())
+            raise InputError(
+                f"{launcher.name} has no such field",
+                key="--with",
+                value=name,
+                expected=known or "left out",
+                suggestion=nearest(name, fields),
+            )
+    return {name: given.get(name, one.default) for name, one in fields.items()}
+
+
+def blanks(run: Run, launcher: Launcher, given: Mapping[str, str]) -> Iterator[str]:
+    """What the user has to fill in, or was chosen for them, a line each."""
+    for one in launcher.fields(run):
+        if one.name in given:
+            continue
+        if one.default.isupper():
+            yield f"{one.default} in the files is for you to fill in, or --with {one.name}=... ({one.help})"
+        elif one.name == "image" and one.default:
+            yield f"the image is {one.default}: the trainer may be missing in it; --with image=... names another"
 
 
 def limit_s(run: Run) -> int | None:

@@ -106,8 +106,9 @@ def offloaded(run: Run, able: Collection[str]) -> Iterator[Misfit]:
 
 
 def on(run: Run, kinds: Collection[str]) -> Iterator[Misfit]:
-    """An accelerator that the trainer does not run on; `kinds`: vendors, or those with the kind of a part."""
-    if run.part.kind and run.part.vendor not in kinds and f"{run.part.vendor} {run.part.kind}" not in kinds:
+    """An accelerator that the trainer does not run on; `kinds`: vendors, kinds of parts, or both."""
+    part = run.part
+    if part.kind and not {part.vendor, part.kind, f"{part.vendor} {part.kind}"} & set(kinds):
         yield Misfit("accelerator", run.part.name, f"one of {', '.join(kinds)}")
 
 

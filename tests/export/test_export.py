@@ -1,18 +1,22 @@
 """`planner export`: files of every trainer and launcher, what is refused, and hostile names."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 
 from planner.export.launchers import LAUNCHERS
 from planner.export.trainer import Own
 from planner.export.trainers import TRAINERS
-from tests.cli.run import call, run
+from tests.cli.run import call
 from tests.export.plans import CASES, OF, PLANS, document, exported, run_of
 from tests.export.real.words import handed_to
+
+STORED = Path(__file__).parents[1] / "fixtures" / "plan.json"
+GOLDEN = Path(__file__).parent / "golden"
+"""Made anew with `python -m tests.export.test_export`; read the difference before it is committed."""
 
 
 def planned(folder: Path, question: str) -> Path:
@@ -154,7 +158,7 @@ def test_slurm_has_the_plan_s_size_and_time(tmp_path: Path) -> None:
     assert "#SBATCH --nodes=16\n" in text
     assert "#SBATCH --gpus-per-node=8\n" in text
     assert "#SBATCH --partition='big one'\n" in text
-    assert "'--container-image=a b.sqsh'" in text
+    assert "--container-image='a b.sqsh' " in text
     plan = run_of("dense")
     days, clock = text.split("--time=")[1].split("\n")[0].split("-")
     hours, minutes, _ = map(int, clock.split(":"))
@@ -182,96 +186,71 @@ def test_hosts_are_started_in_the_order_of_the_ranks(tmp_path: Path) -> None:
     assert "order of hosts (hosts.txt) is not kept" in done.stderr
 
 
-def test_files_are_not_written_over_without_force(tmp_path: Path) -> None:
-    plan, folder = tmp_path / "plan.json", tmp_path / "a" / "made"
-    plan.write_text(document("fsdp"))
-    words = ("planner", "export", str(plan), "--to", "fsdp2", "-o", str(folder))
-    assert call(*words).returncode == 0
-    (folder / "train.sh").write_text("mine")
-    done = call(*words)
-    assert done.returncode == 2
-    assert "--output: is there already" in done.stderr
-    assert (folder / "train.sh").read_text() == "mine"
-    assert call(*words, "--force").returncode == 0
-    assert (folder / "train.sh").read_text() != "mine"
-    assert sorted(file.name for file in folder.iterdir()) == ["planned_fsdp2.py", "train.sh"]
+def program(folder: Path, name: str, text: str) -> None:
+    """A program that stands in for one of a cluster's."""
+    (folder / "bin").mkdir(exist_ok=True)
+    file = folder / "bin" / name
+    file.write_text(f"#!/usr/bin/env bash\n{text}\n")
+    file.chmod(0o755)
 
 
-def test_without_a_folder_files_are_told_below_their_names(tmp_path: Path) -> None:
-    plan = tmp_path / "plan.json"
-    plan.write_text(document("dense"))
-    one = call("planner", "export", str(plan), "--to", "megatron-lm").stdout
-    assert one.startswith("#!/usr/bin/env bash\n")
-    several = call("planner", "export", str(plan), "--to", "megatron-lm", "--launcher", "kubernetes").stdout
-    assert several.startswith(f"==> train.sh <==\n{one}\n==> kubernetes.yaml <==\n# ")
-    first = run("planner", "export", str(plan), "--to", "megatron-lm", PYTHONHASHSEED="1").stdout
-    assert first == one
+def test_slurm_starts_train_sh_with_the_number_of_each_node(tmp_path: Path) -> None:
+    folder = exported(tmp_path, "fsdp", "torchtitan", "--launcher", "slurm")
+    program(folder, "scontrol", "printf 'n1\\nn2\\n'")
+    program(folder, "srun", 'while [[ $1 == --* ]]; do shift; done; SLURM_NODEID=7 exec "$@"')
+    variables = {"SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_NODELIST": "n[1-2]", "MASTER_ADDR": "", "NODE_RANK": ""}
+    words, environment = handed_to("torchrun", folder / "slurm.sbatch", "--training.steps", "3", **variables)
+    assert (environment["NODE_RANK"], environment["MASTER_ADDR"]) == ("7", "n1")
+    assert words[-2:] == ["--training.steps", "3"]
 
 
-@pytest.mark.parametrize(
-    ("words", "problem"),
-    [
-        (("--with", "image=a"), "--with: is for a launcher"),
-        (("--launcher", "slurm", "--with", "partitoin=a"), "did you mean partition?"),
-        (("--launcher", "slurm", "--with", "partition"), "--with: not a name with a value"),
-        (("--env", "1A=b"), "--env: not a name with a value"),
-        (("--env", "A=b\nc"), "--env: not a name with a value"),
-        (("--arguments", "it's"), "--arguments: not words: No closing quotation"),
-        (("--plan", "7"), "--plan: there are fewer plans"),
-        (("--launcher", "gcp-tpu"), "accelerator: gcp-tpu cannot launch this"),
-    ],
-)
-def test_bad_options_are_one_message(words: tuple[str, ...], problem: str, tmp_path: Path) -> None:
-    plan = tmp_path / "plan.json"
-    plan.write_text(document("dense"))
-    done = call("planner", "export", str(plan), "--to", "megatron-lm", *words)
-    assert done.returncode == 2
-    assert problem in done.stderr
-    assert done.stdout == ""
-
-
-def test_a_model_of_a_file_is_asked_for_and_its_name_harms_nothing(tmp_path: Path) -> None:
-    model = tmp_path / "model.toml"
-    model.write_text(
-        'name = "$(touch x)\\n`y`"\ntitle = "a\\u001b[31m\\n$(touch x) *# \'\\""\nhidden_size = 1024\nlayers = 8\n'
-        "heads = 8\nffn_size = 4096\nvocab_size = 32000\nseq_length = 2048\ngated_mlp = true\nnorm = 'rmsnorm'\n"
+def test_a_host_finds_its_number_in_the_plan(tmp_path: Path) -> None:
+    plan = planned(
+        tmp_path, "llama-3-8b --cluster dgx-h100 --nodes 4 --global-batch 256 --fault node-2:0=0.5 --zero 3"
     )
-    plan = planned(tmp_path, f"{model} --cluster dgx-h100 --nodes 1 --global-batch 64 --zero 1")
-    done = call("planner", "export", str(plan), "--to", "megatron-lm")
-    assert done.returncode == 2
-    assert "its file: --model PATH" in done.stderr
-    folder = tmp_path / "made"
-    words = ("--model", str(model), "--launcher", "kubernetes", "-o", str(folder))
-    done = call("planner", "export", str(plan), "--to", "megatron-lm", *words)
-    assert done.returncode == 0, done.stderr
-    assert "\x1b" not in (folder / "train.sh").read_text()
-    handed_to("torchrun", folder / "train.sh", MEGATRON_LM="/m")
-    assert not (folder / "x").exists()
-    objects = list(yaml.safe_load_all((folder / "kubernetes.yaml").read_text()))
-    assert {one["metadata"]["name"] for one in objects} == {"touch-x-y"}
+    hosts, folder = json.loads(plan.read_text())["placement"]["hosts"], tmp_path / "made"
+    call("planner", "export", str(plan), "--to", "torchtitan", "--launcher", "torchrun", "-o", str(folder))
+    program(folder, "hostname", f'[[ $1 == -s ]] && echo {hosts[2]} || echo "full.name"')
+    words, environment = handed_to("torchrun", folder / "torchrun.sh", NODE_RANK="", MASTER_ADDR="")
+    assert words[words.index("--node-rank") + 1] == "2"
+    assert environment["MASTER_ADDR"] == hosts[0]
+    program(folder, "hostname", "echo other")
+    with pytest.raises(AssertionError, match="other is none of the hosts of the plan"):
+        handed_to("torchrun", folder / "torchrun.sh")
 
 
-def test_a_model_that_a_trainer_has_no_parts_for_is_refused(tmp_path: Path) -> None:
-    for question, trainer, said in (
-        ("t5-11b --cluster dgx-h100 --nodes 4 --global-batch 64 --tp 8", "megatron-lm", "model: megatron-lm"),
-        (
-            "mpt-7b --cluster dgx-h100 --nodes 4 --global-batch 64 --zero 3",
-            "torchtitan",
-            "model.gated_mlp: torchtitan",
-        ),
-        (
-            "gpt-oss-20b --cluster dgx-h100 --nodes 4 --global-batch 64 --tp 8 --sequence-parallel",
-            "megatron-lm",
-            "bias",
-        ),
-    ):
-        done = call("planner", "export", str(planned(tmp_path, question)), "--to", trainer)
-        assert done.returncode == 2
-        assert said in done.stderr
+def test_torchrun_by_hand_is_told_the_first_node_and_the_number(tmp_path: Path) -> None:
+    script = exported(tmp_path, "fsdp", "torchtitan", "--launcher", "torchrun") / "torchrun.sh"
+    words, environment = handed_to("torchrun", script, "first", "5", "--training.steps", "3")
+    assert (environment["MASTER_ADDR"], environment["NODE_RANK"]) == ("first", "5")
+    assert words[-2:] == ["--training.steps", "3"]
 
 
-def test_techniques_are_refused(tmp_path: Path) -> None:
-    question = "llama-3-8b --cluster dgx-h100 --nodes 1 --global-batch 64 --lora 16"
-    done = call("planner", "export", str(planned(tmp_path, question)), "--to", "megatron-lm")
-    assert done.returncode == 2
-    assert "techniques: techniques are not exported" in done.stderr
+def test_sagemaker_finds_its_number_among_its_hosts(tmp_path: Path) -> None:
+    folder = exported(tmp_path, "fsdp", "torchtitan", "--launcher", "sagemaker")
+    config = tmp_path / "resourceconfig.json"
+    config.write_text(json.dumps({"current_host": "algo-2", "hosts": ["algo-10", "algo-2", "algo-1"]}))
+    script = folder / "sagemaker.sh"
+    script.write_text(script.read_text().replace("/opt/ml/input/config/resourceconfig.json", str(config)))
+    _, environment = handed_to("torchrun", script, NODE_RANK="", MASTER_ADDR="")
+    assert (environment["MASTER_ADDR"], environment["NODE_RANK"]) == ("algo-1", "1")
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.iterdir()))
+def test_files_are_the_golden_ones(name: str) -> None:
+    assert golden(name) == (GOLDEN / name).read_text()
+
+
+def golden(name: str) -> str:
+    """A file of the stored plan; its name begins with trainer and launcher."""
+    trainer, launcher, file = name.split("--")
+    words = () if launcher == "alone" else ("--launcher", launcher)
+    told = call("planner", "export", str(STORED), "--plan", "2", "--to", trainer, *words).stdout
+    if len(re.findall("^==> .* <==$", told, re.M)) == 0:
+        return told
+    return told.split(f"==> {file} <==\n")[1].split("\n==> ")[0]
+
+
+if __name__ == "__main__":
+    for path in GOLDEN.iterdir():
+        path.write_text(golden(path.name))

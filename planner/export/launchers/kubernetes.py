@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export.images import image_field
-from planner.export.launcher import Field, Job, Launcher, limit_s, unordered
+from planner.export.launcher import Field, Job, Launcher, any_trainer, limit_s, unordered
 from planner.export.run import Run
 from planner.export.shell import PORT, TRAIN, told
 from planner.export.text import to_yaml
-from planner.export.trainer import Files, Misfit
+from planner.export.trainer import Files
 
 NAME = "kubernetes"
 
@@ -32,17 +32,15 @@ _INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
 def _fields(run: Run) -> tuple[Field, ...]:
+    known = _RESOURCES.get((run.part.vendor, run.part.kind), "" if run.part.kind == "cpu" else "RESOURCE")
     return (
         image_field(run),
+        Field("resource", known, "what the device plugin calls the accelerator"),
         Field("namespace", "", "namespace of the job"),
         Field("service-account", "", "service account of the pods"),
         Field("claim", "", "persistent volume claim, mounted at /data"),
+        Field("node-selector", "", "labels of the nodes, KEY=VALUE,..."),
     )
-
-
-def _misfits(run: Run, trainer: str) -> Iterator[Misfit]:
-    if (run.part.vendor, run.part.kind) not in _RESOURCES and run.part.kind not in ("", "cpu"):
-        yield Misfit("accelerator", run.part.name, "one that a device plugin of Kubernetes knows")
 
 
 def _files(job: Job) -> Files:
@@ -101,6 +99,9 @@ def _pod(job: Job) -> dict[str, object]:
     pod: dict[str, object] = {"restartPolicy": "Never", "subdomain": run.name}
     if values["service-account"]:
         pod["serviceAccountName"] = values["service-account"]
+    labels = [label.partition("=") for label in values["node-selector"].split(",") if label]
+    if labels:
+        pod["nodeSelector"] = {key: value for key, _, value in labels}
     if run.hosts:
         pod["affinity"] = _only_on(run.hosts)
     pod["containers"] = [_container(job, mounts)]
@@ -121,9 +122,8 @@ def _container(job: Job, mounts: list[dict[str, str]]) -> dict[str, object]:
         ],
         "volumeMounts": mounts,
     }
-    resource = _RESOURCES.get((run.part.vendor, run.part.kind))
-    if resource:
-        found["resources"] = {"limits": {resource: run.devices_per_node}}
+    if job.values["resource"]:
+        found["resources"] = {"limits": {job.values["resource"]: run.devices_per_node}}
     return found
 
 
@@ -134,4 +134,13 @@ def _only_on(hosts: tuple[str, ...]) -> dict[str, object]:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
-LAUNCHER = Launcher(NAME, _fields, _misfits, unordered, _files)
+def _notes(run: Run) -> Iterator[str]:
+    yield from unordered(run)
+    if run.part.kind == "tpu":
+        yield (
+            "GKE chooses a slice by labels: --with node-selector=cloud.google.com/gke-tpu-accelerator=...,"
+            "cloud.google.com/gke-tpu-topology=..."
+        )
+
+
+LAUNCHER = Launcher(NAME, _fields, any_trainer, _notes, _files)

@@ -44,22 +44,26 @@ def _word(text: str) -> str:
     return quoted([text.replace("\n", " ")])
 
 
+def _container(job: Job) -> list[str]:
+    """Words of srun for a container, in which the files are where they are outside."""
+    image, mounts = job.values["image"], job.values["mounts"]
+    if not image:
+        return []
+    more = f",{quoted([mounts])}" if mounts else ""
+    return [f"--container-image={quoted([image])}", f'--container-mounts="$plan":"$plan"{more}']
+
+
 def _files(job: Job) -> Files:
     run = job.run
-    container = [
-        f"--container-{name}={job.values[value]}"
-        for name, value in (("image", "image"), ("mounts", "mounts"))
-        if job.values[value]
-    ]
     if run.hosts:
         # hosts in the order of the ranks: task i is on line i of the file
         first, rank = run.hosts[0], "$SLURM_PROCID"
         hosts = 'export SLURM_HOSTFILE="$plan/hosts.txt"\n'
-        words = ["--distribution=arbitrary", *container]
+        words = ["--distribution=arbitrary"]
         master = f"MASTER_ADDR={quoted([first])}\n"
     else:
-        rank, hosts, words = "$SLURM_NODEID", "", container
-        master = 'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\n'
+        rank, hosts, words = "$SLURM_NODEID", "", []
+        master = 'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)\n'
     text = (
         "#!/usr/bin/env bash\n"
         + "".join(f"#SBATCH {option}\n" for option in _options(job))
@@ -73,7 +77,7 @@ def _files(job: Job) -> Files:
         + exports({"MASTER_PORT": PORT})
         + hosts
         + "# shellcheck disable=SC2016  # the number is each node's own\n"
-        + f"srun --kill-on-bad-exit=1{''.join(' ' + quoted([word]) for word in words)} \\\n"
+        + f"srun --kill-on-bad-exit=1{''.join(' ' + word for word in [*words, *_container(job)])} \\\n"
         + f'  bash -c \'NODE_RANK={rank} exec bash "$0" "$@"\' "$plan/{TRAIN}" "$@"\n'
     )
     return {"slurm.sbatch": text, **host_list(run)}
