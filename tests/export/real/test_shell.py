@@ -39,11 +39,14 @@ def test_shellcheck_has_nothing_to_say_of_launchers(trainer: str, launcher: str,
     assert check(exported(tmp_path, OF[trainer][0], trainer, "--launcher", launcher, *words)) == 2
 
 
-def test_slurm_takes_the_batch_script(tmp_path: Path) -> None:
-    if shutil.which("sbatch") is None:
+@pytest.mark.parametrize(
+    ("trainer", "name"), [("megatron-lm", "dense"), ("megatron-lm", "latent"), ("fsdp2", "hybrid")]
+)
+def test_slurm_takes_the_batch_script(trainer: str, name: str, tmp_path: Path) -> None:
+    there = shutil.which("sbatch") and subprocess.run(["scontrol", "ping"], capture_output=True, check=False)
+    if not there or there.returncode:
         pytest.skip("there is no Slurm here: shellcheck has read its script, a pretended srun has run it")
-    folder = exported(tmp_path, "dense", "megatron-lm", "--launcher", "slurm")
-    done = subprocess.run(
-        ["sbatch", "--test-only", "slurm.sbatch"], cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
+    folder = exported(tmp_path, name, trainer, "--launcher", "slurm")
+    words = ["sbatch", "--test-only", "slurm.sbatch", "--lr", "1e-4"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
