@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test test-export lint bench calibrate clean
+.PHONY: plan test test-export lint bench fuzz calibrate clean
 
 # The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
@@ -53,6 +53,10 @@ lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 
 bench: $(VENV)/.installed-dev ## speed, printed as a table of medians and ratios
 	$(BIN)/python -m benchmarks
+
+N ?= 2000
+fuzz: $(VENV)/.installed-dev ## N damaged files for every reader; what breaks one is kept in build/fuzz
+	$(BIN)/python -m tests.fuzz -n $(N)
 
 calibrate: $(VENV)/.installed-dev ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
 	$(BIN)/python -m planner.validation.calibrate tests/published/measured_runs.csv

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import typer
 
 from planner.cli.goal import SAMPLES
-from planner.cli.output import unwritten, write
+from planner.cli.output import complain, unwritten, write
 from planner.cli.plan import plan
 from planner.errors import InputError, PlannerError
 
@@ -25,15 +25,19 @@ _SETTINGS = {
 
 def planner_app() -> typer.Typer:
     """`planner` with all its commands."""
+    from planner.cli.check import check
     from planner.cli.cluster import cluster_app
     from planner.cli.compare import compare
+    from planner.cli.diff import diff
     from planner.cli.estimate import estimate
     from planner.cli.explain import explain
     from planner.cli.export import export
     from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
+    from planner.cli.plot import plot
     from planner.cli.schema import schema
     from planner.cli.size import size
+    from planner.cli.sweep import sweep
     from planner.cli.topology import topology
     from planner.cli.validate import validate
     from planner.cli.whatif import what_if
@@ -50,9 +54,13 @@ def planner_app() -> typer.Typer:
     app.command("explain")(explain)
     app.command("export")(export)
     app.command("what-if")(what_if)
+    app.command("check")(check)
+    app.command("diff")(diff)
     app.command("topology")(topology)
     app.command("size")(size)
     app.command("compare")(compare)
+    app.command("sweep")(sweep)
+    app.command("plot")(plot)
     app.command("validate")(validate)
     app.command("schema")(schema)
     app.add_typer(models_app, name="models")
@@ -103,7 +111,7 @@ def _run(app: Callable[[], object]) -> None:
             # what goes wrong with the user's files is told where they are read: this is the help's text
             raise unwritten(error) from None
     except PlannerError as error:
-        sys.stderr.write(f"error: {error}\n")
+        complain(f"error: {error}\n")
         sys.exit(error.exit_code)
 
 
@@ -112,7 +120,7 @@ def _with_samples(arguments: list[str]) -> list[str]:
     filled = []
     for argument, after in itertools.pairwise([*arguments, ""]):
         filled.append(argument)
-        if argument == "--uncertainty" and not re.fullmatch(r"[0-9]+", after):
+        if argument == "--uncertainty" and not re.fullmatch(r"-?[0-9][0-9.eE_]*", after):
             filled.append(str(SAMPLES))
     return filled
 

@@ -64,15 +64,17 @@ def import_cluster(
     ] = None,
 ) -> None:
     """Make a cluster file from what schedulers, drivers and fabrics tell of a cluster."""
-    from planner.cli.files import read_any, write_file
+    from planner.cli.files import check_distinct, check_ending, read_any, write_file
     from planner.cli.output import warn, write
     from planner.cluster.importers.complete import complete
     from planner.cluster.importers.found import HostPatterns, clean_name
     from planner.cluster.importers.merge import merge
     from planner.cluster.importers.recognise import TITLES, read
     from planner.cluster.importers.toml import write_toml
-    from planner.errors import InputError
+    from planner.errors import InputError, visible
 
+    check_ending(output, (".toml",))
+    check_distinct([("--output", output)], [("FILE", path) for path in files])
     patterns = HostPatterns(tuple(one.strip() for one in (hosts or "").split(",") if one.strip()))
     given = _given(
         name if name is not None else clean_name(files[0].stem),
@@ -85,7 +87,7 @@ def import_cluster(
         sources.append(f"{path.name} ({TITLES[format_name]})")
     named = ", ".join(path.name for path in files)
     try:
-        draft, notes = complete(merge(found), given, f"Imported from {named}")
+        draft, notes = complete(merge(found), given, visible(f"Imported from {named}"))
     except InputError as error:
         raise error if error.origin or error.problem.startswith("unknown ") else error.elsewhere(named) from None
     text = write_toml(draft, sources, notes)
@@ -94,7 +96,7 @@ def import_cluster(
     if output is None:
         write(text)
     else:
-        write_file(output, text, (".toml",))
+        write_file(output, text)
 
 
 def _given(

@@ -103,7 +103,8 @@ def compare(
         raise InputError(
             "no grid is told", key="--objective", value="carbon", expected="--grid or --carbon-intensity"
         )
-    offers = comparing.compare(run, asked, limits, by.value, None if carbon is None else carbon.intensity_g_per_kwh)
+    grams = None if carbon is None else carbon.intensity_g_per_kwh
+    offers, nothing_left = comparing.compare(run, asked, limits, by.value, grams)
     document = CompareDocument(
         schema_version=SCHEMA_VERSION,
         model=model_part(run.workload),
@@ -122,6 +123,9 @@ def compare(
         from planner.report.compare import compare_text
 
         write(compare_text(document))
+    if nothing_left is not None:
+        # what ruled each one out is told on stdout all the same
+        raise nothing_left
 
 
 def _asked(on: list[str], every: bool, devices: str | None, limits: Limits) -> list[Asked]:

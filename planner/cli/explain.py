@@ -67,7 +67,7 @@ def explain(
       planner explain plan.json
       planner explain plan.json --plan 2 -o why.html --trace step.json
     """
-    from planner.cli.files import write_file
+    from planner.cli.files import check_distinct, check_ending, write_file
     from planner.cli.output import warn, write
     from planner.report.machine import to_json
     from planner.search.explain import check_same, explained, question_of
@@ -77,11 +77,19 @@ def explain(
         if path.suffix.casefold() not in _ENDINGS:
             expected = f"a file ending in {', '.join(_ENDINGS)}"
             raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    check_ending(trace, (".json",))
+    check_distinct(
+        [*(("--output", path) for path in wanted), ("--trace", trace)], [("PLAN", plan_file), ("--model", model)]
+    )
     document = read_plan_document(plan_file, number)
     plan = document.plans[number - 1]
     found = read_plan_cluster(document, cluster, tuple(faults or ()), plan_file)
     asked = applied(read_plan_training(document, model, found, plan_file), techniques)
-    training = question_of(asked, found, document, plan)
+    try:
+        training = question_of(asked, found, document, plan)
+    except InputError as error:
+        key = error.key if error.key.startswith(("--", "placement")) else f"plans[{number - 1}].{error.key}"
+        raise error.elsewhere(str(plan_file), key) from None
     told = explained(training, found, document, number, check_same(training, document, number, str(plan_file)))
     traced = None
     if trace is not None:
@@ -96,7 +104,7 @@ def explain(
         else:
             write_file(path, to_json(told))
     if trace is not None and traced is not None:
-        write_file(trace, traced.text, (".json",))
+        write_file(trace, traced.text)
         if traced.note:
             warn(f"{trace}: {traced.note}")
     if form is Output.JSON:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.question import Output
+from planner.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +37,8 @@ def list_hardware(
     kind: Annotated[str, typer.Option("--kind", help="gpu, tpu, npu, cpu or fpga.")] = "",
     place: Annotated[str, typer.Option("--place", help="data-centre, edge or mobile.")] = "",
     vendor: Annotated[str, typer.Option("--vendor", help="Who makes it.")] = "",
-    can_train: Annotated[
-        bool | None, typer.Option("--can-train/--inference-only", help="Whether it can train.")
-    ] = None,
+    can_train: Annotated[bool, typer.Option("--can-train", help="Parts that can train.")] = False,
+    inference_only: Annotated[bool, typer.Option("--inference-only", help="Parts that cannot.")] = False,
     framework: Annotated[str, typer.Option("--framework", help="pytorch, jax, ...: parts that it runs on.")] = "",
     cloud: Annotated[str, typer.Option("--cloud", help="aws, gcp, ...: parts that it rents out.")] = "",
     precision: Precision = "",
@@ -61,12 +61,14 @@ def list_hardware(
     from planner.cli.output import write
     from planner.cluster import catalogue
 
+    if can_train and inference_only:
+        raise InputError("no part does both", key="--can-train, --inference-only", expected="one of the two")
     found = catalogue.entries()
     wanted = catalogue.Wanted(
         kind=catalogue.known(found, kind, "--kind", lambda one: (one.spec.kind,)),
         place=catalogue.known(found, place, "--place", lambda one: (one.spec.place,)),
         vendor=catalogue.known(found, vendor, "--vendor", lambda one: (one.spec.vendor,)),
-        can_train=can_train,
+        can_train=can_train if can_train or inference_only else None,
         framework=catalogue.known(found, framework, "--framework", lambda one: one.spec.frameworks),
         cloud=catalogue.known(found, cloud, "--cloud", lambda one: one.spec.clouds),
         precision=catalogue.parse_precision(precision) if precision else None,
@@ -133,7 +135,6 @@ def compare_hardware(
     """
     from planner.cli.output import write
     from planner.cluster.catalogue import entry, parse_precision
-    from planner.errors import InputError
     from planner.report.hardware_document import comparison_part, hardware_document
 
     if len(names) < 2:

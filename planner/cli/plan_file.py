@@ -12,7 +12,7 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
-    from planner.search.document import Document
+    from planner.search.document import ClusterPart, Document
     from planner.workload.network import NetworkSpec
     from planner.workload.operators import Workload
     from planner.workload.spec import ModelSpec
@@ -51,19 +51,37 @@ def read_plan_document(path: Path, number: int) -> Document:
 
 def read_plan_cluster(document: Document, named: str | None, faults: tuple[str, ...], path: Path) -> Cluster:
     """The document's cluster, of its size. Raises InputError, for one of a file with what to add."""
-    from planner.cli.inputs import read_cluster, read_cluster_spec
-
     part = document.cluster
     if named is None:
         _is_known("cluster", part.name, path)
-    spec, _ = read_cluster_spec(named or part.name)
-    # hosts told one by one are as many as they are
-    sized = None if spec.hosts else part.devices
-    found = read_cluster(named or part.name, None, sized, faults)
+    found = _sized(named or part.name, part, faults)
     if (found.devices, found.accelerator.name) != (part.devices, part.accelerator):
         expected = f"{part.devices:,} {part.accelerator}, as {path} has it"
         value = f"{found.devices:,} {found.accelerator.name}"
         raise InputError("another cluster", key="--cluster", value=value, expected=expected)
+    return found
+
+
+def _sized(name: str, part: ClusterPart, faults: tuple[str, ...]) -> Cluster:
+    """The cluster with as many devices as the document has: of a regular one, those that faults took beside them."""
+    from planner.cli.inputs import read_cluster, read_cluster_spec
+    from planner.cluster.faults import read_fault
+    from planner.cluster.hostlist import expand
+
+    spec, _ = read_cluster_spec(name)
+    told = [*(read_fault(text) for text in faults), *spec.faults]
+    most = 0 if spec.hosts else sum(len(expand(one.part)) for one in told if one.rate == 0 and " - " not in one.part)
+    found = None
+    for lost in range(most + 1):
+        try:
+            found = read_cluster(name, None, part.devices + lost * part.devices_per_node, faults)
+        except InputError:
+            # a host that is named may be beyond those of a smaller cluster
+            if lost == most:
+                raise
+        if found is not None and found.devices == part.devices:
+            break
+    assert found is not None
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +12,16 @@ import typer
 
 from planner.cli.carbon import with_pue
 from planner.cli.techniques import NOTHING, Chosen, applied
+from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
     from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
+    from planner.search.requirements.parse import Requirement
     from planner.search.space import Space
+    from planner.workload.operators import Workload
 
 
 class Output(StrEnum):
@@ -149,6 +153,16 @@ Files = Annotated[
 ]
 
 
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        metavar="CONDITION",
+        help="What the best plan has to meet, else the exit code is 4: 'mfu >= 40%'. May be given several times.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Question:
     """What is trained, on what, in which steps: the options as the user gave them."""
@@ -166,6 +180,46 @@ class Question:
     framework: FrameworkName = None
     launch: LaunchMode = None
 
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Where model and cluster are read from, if they are files, with the options that name them."""
+        return ("MODEL", self.model), ("MODEL", f"{self.model}/config.json"), ("--cluster", self.cluster)
+
+
+def read_workload(question: Question) -> Workload:
+    """The model that is trained. Raises InputError."""
+    from planner.cli.inputs import read_length, read_model
+
+    return read_model(question.model, read_length(question.seq_length))
+
+
+def check_attention(question: Question, workload: Workload) -> None:
+    """Raises InputError for an attention kernel that the model has no use for."""
+    from planner.workload.operators import AttentionCore
+
+    operators = (op for kind in workload.kinds for op in kind.operators)
+    if question.attention is not Attention.FLASH and not any(isinstance(op, AttentionCore) for op in operators):
+        raise InputError(
+            f"{workload.name} has no attention",
+            key="--attention",
+            value=question.attention.value,
+            expected="left out",
+        )
+
+
+Subject = Callable[[Question, str | None], tuple["Workload", "Cluster"]]
+"""Reads model and cluster of a question, the cluster at a site of this PUE. Raises InputError."""
+
+
+def read_subject(question: Question, pue: str | None) -> tuple[Workload, Cluster]:
+    """What is trained and on what. Raises InputError."""
+    from planner.cli.inputs import read_cluster, read_number
+
+    nodes, devices = read_number(question.nodes, "--nodes"), read_number(question.devices, "--devices")
+    return read_workload(question), with_pue(
+        read_cluster(question.cluster, nodes, devices, question.faults or ()), pue
+    )
+
 
 def ask(
     question: Question,
@@ -175,18 +229,18 @@ def ask(
     gradients: Gradients | None = None,
     pue: str | None = None,
     techniques: Chosen = NOTHING,
+    subject: Subject = read_subject,
 ) -> tuple[tuple[Training, ...], Cluster, Space]:
     """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError.
 
     A training for each batch; the space is the first one's.
     """
-    from planner.cli.inputs import read_batches, read_cluster, read_length, read_model, read_number, read_precision
+    from planner.cli.inputs import read_batches, read_precision
     from planner.cost.training import training
     from planner.search.space import Space
 
-    nodes, devices = read_number(question.nodes, "--nodes"), read_number(question.devices, "--devices")
-    workload = read_model(question.model, read_length(question.seq_length))
-    cluster = with_pue(read_cluster(question.cluster, nodes, devices, question.faults or ()), pue)
+    workload, cluster = subject(question, pue)
+    check_attention(question, workload)
     batches = read_batches(question.global_batch, workload.seq_length)
     bound = training(
         workload,
@@ -207,13 +261,41 @@ def ask(
     return questions, cluster, Space(cluster.devices, batches[0], given, assumed)
 
 
-def tell(document: Document, form: PlanOutput, files: Sequence[Path] = ()) -> None:
+def read_required(texts: Sequence[str] | None) -> tuple[Requirement, ...]:
+    """The conditions of `--require`, before anything is computed. Raises InputError."""
+    if not texts:
+        return ()
+    from planner.search.requirements.parse import read_requirement
+
+    return tuple(read_requirement(text) for text in texts)
+
+
+def check_required(requirements: Sequence[Requirement], document: Document | MixedDocument) -> None:
+    """Hold the best plan against them. Raises RequirementNotMet that names each that is not met."""
+    if not requirements:
+        return
+    from planner.errors import RequirementNotMet
+    from planner.search.requirements.evaluate import held
+    from planner.search.requirements.values import values_of
+
+    values = values_of(document)
+    missed = [one for one in (held(requirement, values) for requirement in requirements) if not one.met]
+    if missed:
+        raise RequirementNotMet("\n".join(f"requirement not met: {one.requirement}\n  {one.told}" for one in missed))
+
+
+def tell(document: Document | MixedDocument, form: PlanOutput, files: Sequence[Path] = ()) -> None:
     """Write the document to the files and print it."""
     from planner.cli.output import tell as tell_anywhere
+    from planner.search.document import Document
 
     def text() -> str:
-        from planner.report.terminal import document_text
+        if isinstance(document, Document):
+            from planner.report.terminal import document_text
 
-        return document_text(document)
+            return document_text(document)
+        from planner.report.mixed import mixed_text
+
+        return mixed_text(document)
 
     tell_anywhere(document, form.value, files, text)

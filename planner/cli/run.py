@@ -38,7 +38,7 @@ def read_days(text: str | None) -> float | None:
     if text is None:
         return None
     seconds = parse_quantity(text, "duration", key="--deadline", bare=False)
-    if not 3600 <= seconds <= 100 * 365 * _DAY_S:
+    if not 3600 <= seconds <= 100 * 365.25 * _DAY_S:
         raise InputError("out of range", key="--deadline", value=text, expected="from 1h to 100y")
     return seconds / _DAY_S
 
@@ -106,13 +106,19 @@ def read_offer(name: str) -> Offer:
 
 def read_asked(text: str) -> Asked:
     """`NAME` or `NAME:NODES`. Raises InputError."""
-    from planner.cli.inputs import read_number
+    from planner.cli.inputs import is_cluster, read_number
+    from planner.cli.pools import are_presets
     from planner.search.comparing import Asked
 
     name, colon, count = text.rpartition(":")
-    counted = bool(colon) and count.strip().isdecimal()
+    counted = bool(colon) and (count.strip().isdecimal() or is_cluster(name))
     nodes = read_number(count, "--on") if counted else None
     try:
         return Asked(read_offer(name if counted else text), nodes)
     except InputError as error:
-        raise (error.elsewhere(error.origin, "--on") if error.key == "--cluster" else error) from None
+        if error.key != "--cluster":
+            raise
+        told = text if are_presets(text) else error.value
+        raise InputError(
+            error.problem, key="--on", value=told, expected=error.expected, suggestion=error.suggestion
+        ) from None

@@ -22,6 +22,8 @@ class Document(StrEnum):
     SIZE = "size"
     COMPARE = "compare"
     EXPLAIN = "explain"
+    CHECK = "check"
+    DIFF = "diff"
 
 
 _MODULES = {
@@ -34,6 +36,8 @@ _MODULES = {
     Document.SIZE: "planner.search.size_document",
     Document.COMPARE: "planner.search.compare_document",
     Document.EXPLAIN: "planner.search.explain_document",
+    Document.CHECK: "planner.search.check_document",
+    Document.DIFF: "planner.search.diff_document",
 }
 """Where each document's `json_schema` is."""
 
@@ -41,7 +45,9 @@ _MODULES = {
 def schema(
     document: Annotated[
         Document,
-        typer.Argument(help="Whose: plan, what-if, topology, size, compare, explain, mixed, hardware, validate."),
+        typer.Argument(
+            help="Whose: plan, what-if, topology, size, compare, explain, check, diff, mixed, hardware, validate."
+        ),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints."""

@@ -11,7 +11,8 @@ import typer
 from planner.cli.carbon import CarbonIntensity, GridOption, read_carbon
 from planner.cli.question import ClusterName, Model, Precision, SeqLength
 from planner.cli.run import Budget, Deadline, RunBatch, RunTokens, read_budget, read_days, read_offer, read_run
-from planner.errors import InputError, NothingFits, nearest
+from planner.errors import InputError, NothingFits, PlannerError, nearest
+from planner.units import counted, format_days
 
 if TYPE_CHECKING:
     from planner.search.offers import Offer, Outcome, Run
@@ -103,26 +104,23 @@ def _answer(
 
     Raises NothingFits where no size meets what is asked.
     """
-    from planner.search.sizing import affordable, fastest_within, fewest_nodes
+    from planner.search.sizing import affordable, fastest_around, fewest_nodes
 
     if tokens is None:
         assert usd is not None
         paid = affordable(run, offer, usd, nodes)
         if paid is None:
-            raise NothingFits(f"no plan of {run.workload.title} fits on {offer.name}: more nodes, or another cluster")
+            raise _unfit(run, offer, nodes)
         return paid
     if days is None:
         assert usd is not None
-        found = fastest_within(run, offer, usd)
+        found = fastest_around(run, offer, usd)
         if found is None:
             raise NothingFits(f"no size of {offer.name} trains {tokens:,} tokens for {usd:,.0f} USD: fewer --tokens")
         return run, found
     found = fewest_nodes(run, offer, days)
     if found is None:
-        raise NothingFits(
-            f"no size of {offer.name} trains {tokens:,} tokens in {days:g} days with steps of {run.global_batch:,} "
-            f"{run.workload.sample}s\n  what would: a later --deadline, a larger --global-batch, or fewer --tokens"
-        )
+        raise _too_late(run, offer, days)
     if usd is not None and (found.usd is None or found.usd > usd):
         told = "has no known rent" if found.usd is None else f"costs {found.usd:,.0f} USD"
         raise NothingFits(
@@ -130,6 +128,33 @@ def _answer(
             "\n  what would fit: a later --deadline, or fewer --tokens"
         )
     return run, found
+
+
+def _unfit(run: Run, offer: Offer, nodes: int | None) -> PlannerError:
+    """No plan fits on so many nodes, or on any."""
+    from planner.search.offers import misfit
+
+    if nodes is None and offer.hosts is not None:
+        nodes = offer.hosts.nodes
+    if nodes is not None:
+        return misfit(run, offer, nodes)
+    return NothingFits(f"no plan of {run.workload.title} fits on {offer.name}: another cluster")
+
+
+def _too_late(run: Run, offer: Offer, days: float) -> PlannerError:
+    """No size meets the deadline; the fastest one, where there is any."""
+    from planner.search.sizing import nearest_miss
+
+    best = nearest_miss(run, offer)
+    size = "larger" if run.steps > 1 else "smaller"
+    if best is None:
+        return _unfit(run, offer, None)
+    return NothingFits(
+        f"no size of {offer.name} trains {run.tokens:,} tokens in {format_days(days)} with steps of "
+        f"{counted(run.global_batch, run.workload.sample)}\n"
+        f"  nearest miss: {counted(best.nodes, 'node')} in {format_days(best.days)}\n"
+        f"  what would make it fit: a later --deadline, a {size} --global-batch, or fewer --tokens"
+    )
 
 
 def _document(

@@ -36,7 +36,7 @@ def topology(
       planner topology tpu-v5e -o pod.svg
       planner topology gb200-nvl72 --nodes 36 --format json
     """
-    from planner.cli.files import write_file
+    from planner.cli.files import check_distinct, write_file
     from planner.cli.inputs import read_cluster, read_number
     from planner.cli.output import warn, write
     from planner.report.topology_files import exported
@@ -47,6 +47,7 @@ def topology(
         if path.suffix.casefold() not in _ENDINGS:
             expected = f"a file ending in {', '.join(_ENDINGS)}"
             raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    check_distinct([("--output", path) for path in wanted])
     asked = read_cluster(cluster, read_number(nodes, "--nodes"), read_number(devices, "--devices"), faults or ())
     wiring = wiring_of(asked)
     document = topology_document(asked, wiring)

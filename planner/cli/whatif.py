@@ -74,7 +74,9 @@ def _side(question: Question, pins: Pins) -> Side:
     if len(batches) > 1:
         key, value = "--global-batch", question.global_batch
         raise InputError("two plans have one batch each", key=key, value=value, expected="a single batch")
-    check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
+    check_settings(
+        batches[0], pins.settings, pins.allowed["recompute"] or (FULL,), pins.allowed["zero_stage"] or (1,)
+    )
     return Side(tuple(combinations(batches[0], pins.settings)), cluster, space)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.report.svg import escaped
-from planner.report.told import Bar, Bars, Point, Scatter
+from planner.report.told import Bar, Bars, Plot, Point, Scatter
 
 COLOURS = (
     "#4e79a7", "#86aed1", "#9c755f", "#f28e2b", "#b07aa1", "#e15759",
@@ -22,8 +22,12 @@ _FITS = 52
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 220, 14, 346, 24, 186
 
 
-def chart(told: Bars | Scatter) -> str:
+def chart(told: Bars | Scatter | Plot) -> str:
     """One figure with its title and, of bars, its legend."""
+    if isinstance(told, Plot):
+        from planner.report.plot_svg import figure
+
+        return figure(told)
     drawn = _bars(told) if isinstance(told, Bars) else _scatter(told)
     return f"<figure><figcaption>{escaped(told.title)}</figcaption>{drawn}</figure>"
 

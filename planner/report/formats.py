@@ -32,6 +32,8 @@ def rendered(document: object, form: str) -> str:
 
 def report_of(document: object) -> Report:
     """The report of a document of any command."""
+    from planner.search.check_document import CheckDocument
+    from planner.search.diff_document import DiffDocument
     from planner.search.document import Document
     from planner.search.mixed_document import MixedDocument
 
@@ -43,4 +45,12 @@ def report_of(document: object) -> Report:
         from planner.report.told_mixed import mixed_report
 
         return mixed_report(document)
+    if isinstance(document, CheckDocument):
+        from planner.report.told_check import check_report
+
+        return check_report(document)
+    if isinstance(document, DiffDocument):
+        from planner.report.told_diff import diff_report
+
+        return diff_report(document)
     raise TypeError(f"no report is made of a {type(document).__name__}")

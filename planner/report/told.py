@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from planner.report.axes import Axis
+
 Value = str | int | float | bool | None | Sequence[str]
 """What a record holds; numbers are in SI units, which the key tells."""
 Record = Mapping[str, Value]
@@ -74,6 +76,34 @@ class Scatter:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """One value of a series, in the units of the axes."""
+
+    x: float
+    y: float
+    told: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """What belongs together, in the order of x; `joined`: by a line."""
+
+    name: str
+    marks: Sequence[Mark]
+    joined: bool
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Series over two axes with their ticks."""
+
+    title: str
+    x: Axis
+    y: Axis
+    series: Sequence[Series]
+
+
+@dataclass(frozen=True)
 class Case:
     """One check for JUnit: passed, or failed or left out with what is said of it. `seconds`: what is predicted."""
 
@@ -93,6 +123,6 @@ class Report:
     facts: Sequence[tuple[str, str]]
     records: Sequence[Record]
     tables: Sequence[Table] = ()
-    charts: Sequence[Bars | Scatter] = ()
+    charts: Sequence[Bars | Scatter | Plot] = ()
     sentences: Sequence[str] = ()
     cases: Sequence[Case] = ()

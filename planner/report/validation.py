@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from planner.report.listing import listing
+from planner.report.markdown import table
 from planner.validation.document import CrossPart, RowPart, ValidationDocument
 from planner.validation.statistics import Errors
 
@@ -86,14 +87,4 @@ def _fold_rows(part: CrossPart) -> Iterator[tuple[str, ...]]:
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int) -> str:
-    rule = ["---:" if number >= numbers_from else "---" for number in range(len(headings))]
-    lines = [headings, rule, *rows]
-    return "".join(f"| {' | '.join(_escaped(cell) for cell in line)} |\n" for line in lines)
-
-
-def _escaped(cell: str) -> str:
-    """A cell cannot end its row or its column, nor be read as HTML."""
-    plain = "".join(character if character.isprintable() else " " for character in cell)
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
-        plain = plain.replace(character, entity)
-    return plain
+    return table(headings, rows, range(numbers_from))

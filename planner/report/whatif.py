@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
 from planner.report.counted import per_second, samples, unit_of
+from planner.report.plans import half_of
 from planner.report.terminal import TERM_NAMES, printable
 from planner.search.document import ModelPart, PlanPart
 from planner.search.whatif_document import ChangePart, SidePart, WhatIfDocument
@@ -112,9 +113,11 @@ def _choices(before: SidePart, after: SidePart) -> Iterator[Row]:
     ]
     for part in ("strategy", "settings"):
         one, other = getattr(old, part), getattr(new, part)
-        pairs += [
-            (name.replace("_", " "), getattr(one, name), getattr(other, name)) for name in one.__struct_fields__
-        ]
+        for name in one.__struct_fields__:
+            first, second = getattr(one, name), getattr(other, name)
+            if name in ("gradients", "communication"):
+                first, second = half_of(first, before.training.precision), half_of(second, after.training.precision)
+            pairs.append((name.replace("_", " "), first, second))
     for name, first, second in pairs:
         yield name, _word(first), _word(second), "" if first == second else "differs"
 

@@ -199,7 +199,17 @@ def _explained(pools: Pools, alone: Sequence[tuple[Space, Found]]) -> PlannerErr
     from planner.search.misfit import explain_empty
 
     errors = [explain_empty(pool.own, space, found) for pool, (space, found) in zip(pools.pools, alone, strict=True)]
-    if all(isinstance(error, InputError) for error in errors):
-        return errors[0]
+    first = errors[0]
+    if all(isinstance(error, InputError) for error in errors) and isinstance(first, InputError):
+        # of one pool's nodes there are as many as the cluster says
+        expected = first.expected.partition("; or --nodes")[0]
+        return InputError(
+            first.problem,
+            origin=first.origin,
+            key=first.key,
+            value=first.value,
+            expected=expected,
+            suggestion=first.suggestion,
+        )
     told = [f"\n{nodes_of(pools, at)} alone: {error}" for at, error in enumerate(errors)]
     return NothingFits("no plan fits, neither on both kinds together nor on one alone" + "".join(told))

@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 
-from planner.errors import InputError
+from planner.errors import InputError, visible
 
 COLUMNS = (
     "id", "source", "locator", "model", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts",
@@ -30,6 +30,7 @@ NEEDED = (
 )
 METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
 _MOST = 100_000
+_LONGEST = 2_000  # characters of a cell; what is behind them is not read
 
 
 class RowError(Exception):
@@ -99,10 +100,12 @@ def parse_runs(text: str, origin: str) -> tuple[list[Run], list[Skipped]]:
     skipped: list[Skipped] = []
     for line, row in enumerate(table, start=2):
         try:
-            cells = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+            cells = {
+                key: visible((value or "").strip()[:_LONGEST]) for key, value in row.items() if isinstance(key, str)
+            }
             runs.append(_run(cells, line))
         except RowError as error:
-            skipped.append(Skipped(row.get("id") or f"line {line}", line, str(error)))
+            skipped.append(Skipped(visible(row.get("id") or f"line {line}"), line, str(error)))
     return runs, skipped
 
 
