@@ -33,6 +33,7 @@ def planner_app() -> typer.Typer:
     from planner.cli.diff import diff
     from planner.cli.estimate import estimate
     from planner.cli.explain import explain
+    from planner.cli.export import export
     from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
     from planner.cli.plot import plot
@@ -53,6 +54,7 @@ def planner_app() -> typer.Typer:
     app.command("plan")(plan)
     app.command("estimate")(estimate)
     app.command("explain")(explain)
+    app.command("export")(export)
     app.command("what-if")(what_if)
     app.command("check")(check)
     app.command("diff")(diff)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from planner.cli.grouped import grouped
+from planner.cli.plan_file import (
+    ClusterAgain,
+    ModelAgain,
+    Number,
+    PlanFile,
+    read_plan_cluster,
+    read_plan_document,
+    read_plan_training,
+)
 from planner.cli.question import Faults, Form, Output
 from planner.cli.techniques import Chosen, applied
 from planner.errors import InputError
-
-if TYPE_CHECKING:
-    from planner.cluster.cluster import Cluster
-    from planner.cost.training import Training
-    from planner.search.document import ClusterPart, Document
 
 _ENDINGS = (".html", ".json")
 
@@ -28,10 +32,6 @@ class Ranks(StrEnum):
     ALL = "all"
 
 
-PlanFile = Annotated[
-    Path, typer.Argument(metavar="PLAN.json", help="What `plan` or `estimate` printed with --format json.")
-]
-Number = Annotated[int, typer.Option("--plan", min=1, help="Which of its plans.")]
 Files = Annotated[
     list[Path] | None,
     typer.Option("--output", "-o", help="Also write a file: .html or .json. May be given several times."),
@@ -42,16 +42,6 @@ Trace = Annotated[
 ]
 TraceRanks = Annotated[
     Ranks, typer.Option("--ranks", case_sensitive=False, help="Of the trace: one process a stage, or all ranks.")
-]
-ModelAgain = Annotated[
-    str | None,
-    typer.Option("--model", metavar="MODEL", help="The model, where it was a file: the document has its name."),
-]
-ClusterAgain = Annotated[
-    str | None,
-    typer.Option(
-        "--cluster", "-c", metavar="CLUSTER", help="The cluster, where it was a file: the document has its name."
-    ),
 ]
 
 
@@ -91,11 +81,12 @@ def explain(
     check_distinct(
         [*(("--output", path) for path in wanted), ("--trace", trace)], [("PLAN", plan_file), ("--model", model)]
     )
-    document = _document(plan_file, number)
-    found = _cluster(document, cluster, tuple(faults or ()), plan_file)
-    asked = applied(_training(document, model, found, plan_file), techniques)
+    document = read_plan_document(plan_file, number)
+    plan = document.plans[number - 1]
+    found = read_plan_cluster(document, cluster, tuple(faults or ()), plan_file)
+    asked = applied(read_plan_training(document, model, found, plan_file), techniques)
     try:
-        training = question_of(asked, found, document, document.plans[number - 1])
+        training = question_of(asked, found, document, plan)
     except InputError as error:
         key = error.key if error.key.startswith(("--", "placement")) else f"plans[{number - 1}].{error.key}"
         raise error.elsewhere(str(plan_file), key) from None
@@ -104,7 +95,7 @@ def explain(
     if trace is not None:
         from planner.report.trace import traced_step
 
-        traced = traced_step(training, document.plans[number - 1], all_ranks=ranks is Ranks.ALL)
+        traced = traced_step(training, plan, all_ranks=ranks is Ranks.ALL)
     for path in wanted:
         if path.suffix.casefold() == ".html":
             from planner.report.explain_html import page
@@ -122,104 +113,3 @@ def explain(
         from planner.report.explain import explain_text
 
         write(explain_text(told))
-
-
-def _document(path: Path, number: int) -> Document:
-    """The plan document. Raises InputError where it is none, or has fewer plans."""
-    from planner.cli.files import read_text
-    from planner.decode import converted, parse
-    from planner.search.document import SCHEMA_VERSION, Document
-
-    raw = parse(read_text(path, (".json",), "what `plan --format json` printed"), "json", str(path))
-    version = raw.get("schema_version")
-    if "plans" not in raw or version != SCHEMA_VERSION:
-        problem = "another version of the document" if "plans" in raw else "not a plan document"
-        expected = f"what `plan --format json` prints today, version {SCHEMA_VERSION}"
-        raise InputError(problem, origin=str(path), key="schema_version", value=str(version), expected=expected)
-    document = converted(raw, Document, str(path))
-    if number > len(document.plans):
-        expected = f"from 1 to {len(document.plans)}"
-        raise InputError("there are fewer plans", key="--plan", value=number, expected=expected)
-    return document
-
-
-def _cluster(document: Document, named: str | None, faults: tuple[str, ...], path: Path) -> Cluster:
-    """The document's cluster, of its size. Raises InputError, for one of a file with what to add."""
-    part = document.cluster
-    if named is None:
-        _is_known("cluster", part.name, path)
-    found = _sized(named or part.name, part, faults)
-    if (found.devices, found.accelerator.name) != (part.devices, part.accelerator):
-        expected = f"{part.devices:,} {part.accelerator}, as {path} has it"
-        value = f"{found.devices:,} {found.accelerator.name}"
-        raise InputError("another cluster", key="--cluster", value=value, expected=expected)
-    return found
-
-
-def _sized(name: str, part: ClusterPart, faults: tuple[str, ...]) -> Cluster:
-    """The cluster with as many devices as the document has: of a regular one, those that faults took beside them."""
-    from planner.cli.inputs import read_cluster, read_cluster_spec
-    from planner.cluster.faults import read_fault
-    from planner.cluster.hostlist import expand
-
-    spec, _ = read_cluster_spec(name)
-    told = [*(read_fault(text) for text in faults), *spec.faults]
-    most = 0 if spec.hosts else sum(len(expand(one.part)) for one in told if one.rate == 0 and " - " not in one.part)
-    found = None
-    for lost in range(most + 1):
-        try:
-            found = read_cluster(name, None, part.devices + lost * part.devices_per_node, faults)
-        except InputError:
-            # a host that is named may be beyond those of a smaller cluster
-            if lost == most:
-                raise
-        if found is not None and found.devices == part.devices:
-            break
-    assert found is not None
-    return found
-
-
-def _training(document: Document, named: str | None, cluster: Cluster, path: Path) -> Training:
-    """The question that all plans of the document share, without their settings."""
-    from planner.cli.inputs import read_model
-    from planner.cost.training import training
-
-    model, told = document.model, document.training
-    if named is None:
-        _is_known("model", model.name, path)
-    workload = read_model(named or model.name, model.seq_length if model.sample == "sequence" else None)
-    if named is not None and workload.parameters != model.parameters:
-        expected = f"{model.title}, {model.parameters:,} parameters, as {path} has it"
-        value = f"{workload.title}, {workload.parameters:,} parameters"
-        raise InputError("another model", key="--model", value=value, expected=expected)
-    return training(
-        workload,
-        cluster,
-        global_batch=told.global_batch,
-        precision=told.precision,
-        attention=told.attention,
-        flops_convention=told.flops_convention,
-        framework=told.framework,
-        launch=told.launch,
-    )
-
-
-def _is_known(what: str, name: str, path: Path) -> None:
-    """Raises InputError for a name that only a file could explain."""
-    from planner.cluster import database
-    from planner.workload.presets import preset_names
-    from planner.workload.size import looks_like_size
-
-    if what == "cluster":
-        known = name in database.names("clusters")
-    else:
-        known = name in preset_names() or looks_like_size(name)
-    if not known:
-        expected = f"its file: --{what} PATH"
-        raise InputError(
-            f"the document has no more of this {what} than its name",
-            origin=str(path),
-            key=f"{what}.name",
-            value=name,
-            expected=expected,
-        )

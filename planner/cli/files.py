@@ -145,6 +145,15 @@ def write_file(path: Path, content: str | bytes, suffixes: tuple[str, ...] = ())
         raise InputError(f"cannot be written: {_reason(error)}", origin=origin, expected=expected) from None
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none. Raises InputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        expected = "a place that can be written"
+        raise InputError(f"cannot be made: {_reason(error)}", origin=str(path), expected=expected) from None
+
+
 def _reason(error: Exception) -> str:
     """Why the system refuses."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -42,6 +42,15 @@ TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "
 def read_model(name: str, seq_length: int | None) -> Workload:
     """A preset, a config.json (or its folder), a model file of one's own, or a bare size. Raises InputError."""
     from planner.workload.build import build_workload
+
+    spec, note = read_model_spec(name, seq_length)
+    return build_workload(spec, seq_length=seq_length, note=note)
+
+
+def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | NetworkSpec, str]:
+    """The same model's description, and what was chosen for the user. Raises InputError, also for a sequence that
+    the model cannot have.
+    """
     from planner.workload.presets import preset, preset_names
     from planner.workload.size import describe_size, looks_like_size, spec_of_size
     from planner.workload.spec import ModelSpec
@@ -65,7 +74,7 @@ def read_model(name: str, seq_length: int | None) -> Workload:
             f"{spec.name} has no sequence to choose", key="--seq-length", value=seq_length, expected=expected
         )
     if not isinstance(spec, ModelSpec):
-        return build_workload(spec)
+        return spec, note
     if seq_length is not None and spec.learned_positions and seq_length > spec.learned_positions:
         raise InputError(
             f"{spec.name} has learned positions for shorter sequences only",
@@ -73,7 +82,7 @@ def read_model(name: str, seq_length: int | None) -> Workload:
             value=seq_length,
             expected=f"at most {spec.learned_positions}",
         )
-    return build_workload(spec, seq_length=seq_length, note=note)
+    return spec, note
 
 
 _MODELS = "a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B"
