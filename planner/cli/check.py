@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.question import Files, PlanForm, PlanOutput, Require, read_required
+from planner.cli.question import Files, Form, Output, Require, read_required
 from planner.errors import InputError, NothingFits, RequirementNotMet
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Ci = Annotated[
 def check(
     plans_file: PlansFile,
     require: Require = None,
-    form: PlanForm = PlanOutput.TABLE,
+    form: Form = Output.TABLE,
     files: Files = None,
     out_dir: OutDir = None,
     code_quality: CodeQuality = None,

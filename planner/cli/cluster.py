@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.question import Files, Form, Output
+
 if TYPE_CHECKING:
     from planner.cluster.importers.kinds import Given
 
@@ -18,24 +20,31 @@ _FORMATS = "auto, nvidia-smi, slurm, ibnetdiscover, links, hostfile, kubernetes,
 
 
 @cluster_app.command("list")
-def list_clusters() -> None:
+def list_clusters(form: Form = Output.TABLE, files: Files = None) -> None:
     """List the presets with what they are made of.
 
     \b
     Examples:
       planner cluster list
     """
-    from planner.cli.output import write
+    from planner.cli.question import tell_list
     from planner.cluster import database
     from planner.cluster.cluster import resolve_cluster
-    from planner.report.listing import listing
+    from planner.report.listing_document import ClusterEntry
 
-    rows = []
+    entries = []
     for name in database.names("clusters"):
-        cluster = resolve_cluster(database.cluster_spec(name), f"hardware_db/clusters/{name}.toml")
-        counts = [str(cluster.devices_per_node), str(cluster.nodes)]
-        rows.append([name, cluster.title, cluster.accelerator.name, *counts])
-    write(listing(("name", "cluster", "accelerator", "devices/node", "default nodes"), rows, numbers_from=3))
+        one = resolve_cluster(database.cluster_spec(name), f"hardware_db/clusters/{name}.toml")
+        entries.append(
+            ClusterEntry(
+                name=name,
+                title=one.title,
+                accelerator=one.accelerator.name,
+                devices_per_node=one.devices_per_node,
+                nodes=one.nodes,
+            )
+        )
+    tell_list("clusters", entries, form, files)
 
 
 @cluster_app.command("import")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.carbon import CarbonIntensity, GridOption, read_carbon
-from planner.cli.question import Form, Model, Output, Precision, SeqLength
+from planner.cli.question import Files, Form, Model, Output, Precision, SeqLength
 from planner.cli.run import (
     Budget,
     Deadline,
@@ -66,6 +66,7 @@ def compare(
     grid: GridOption = None,
     carbon_intensity: CarbonIntensity = None,
     form: Form = Output.TABLE,
+    files: Files = None,
 ) -> None:
     """Compare clusters for training MODEL: time, money, energy, and what rules each one out.
 
@@ -78,13 +79,14 @@ def compare(
       planner compare llama-3-8b --any --cloud aws --devices 64 --tokens 100B --objective cost
     """
     from planner.cli.inputs import read_tokens
-    from planner.cli.output import write
+    from planner.cli.output import check_files, tell
     from planner.cluster import catalogue
     from planner.search import comparing
     from planner.search.compare_document import SCHEMA_VERSION, CompareDocument
     from planner.search.parts import model_part
     from planner.search.sizing_parts import run_part
 
+    wanted = check_files(files)
     found = catalogue.entries() if framework or cloud else ()
     limits = comparing.Limits(
         read_days(deadline),
@@ -115,14 +117,13 @@ def compare(
         offers=offers,
         notes=notes,
     )
-    if form is Output.JSON:
-        from planner.report.machine import to_json
 
-        write(to_json(document))
-    else:
+    def text() -> str:
         from planner.report.compare import compare_text
 
-        write(compare_text(document))
+        return compare_text(document)
+
+    tell(document, form.value, wanted, text)
     if nothing_left is not None:
         # what ruled each one out is told on stdout all the same
         raise nothing_left

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from planner.cli.check import Ci
-from planner.cli.question import Files, PlanForm, PlanOutput
+from planner.cli.question import Files, Form, Output
 from planner.errors import InputError, RequirementNotMet
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ Require = Annotated[
 def diff(
     base: Base,
     head: Head,
-    form: PlanForm = PlanOutput.TABLE,
+    form: Form = Output.TABLE,
     files: Files = None,
     threshold: Threshold = "0.1%",
     require: Require = None,

@@ -16,10 +16,10 @@ from planner.cli.grouped import grouped
 from planner.cli.openings import PinnedSettings, read_settings
 from planner.cli.question import (
     Files,
+    Form,
     GradientFormat,
     Gradients,
-    PlanForm,
-    PlanOutput,
+    Output,
     Question,
     Require,
     Tokens,
@@ -78,7 +78,7 @@ def estimate(
     *,
     gradients: GradientFormat = None,
     tokens: Tokens = None,
-    form: PlanForm = PlanOutput.TABLE,
+    form: Form = Output.TABLE,
     files: Files = None,
     split: OneSplit,
     settings: PinnedSettings,

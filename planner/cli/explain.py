@@ -18,11 +18,9 @@ from planner.cli.plan_file import (
     read_plan_document,
     read_plan_training,
 )
-from planner.cli.question import Faults, Form, Output
+from planner.cli.question import Faults, Files, Form, Output
 from planner.cli.techniques import Chosen, applied
 from planner.errors import InputError
-
-_ENDINGS = (".html", ".json")
 
 
 class Ranks(StrEnum):
@@ -32,10 +30,6 @@ class Ranks(StrEnum):
     ALL = "all"
 
 
-Files = Annotated[
-    list[Path] | None,
-    typer.Option("--output", "-o", help="Also write a file: .html or .json. May be given several times."),
-]
 Trace = Annotated[
     Path | None,
     typer.Option("--trace", help="Also write one step as a trace for Perfetto or Chrome, a file ending in .json."),
@@ -67,20 +61,12 @@ def explain(
       planner explain plan.json
       planner explain plan.json --plan 2 -o why.html --trace step.json
     """
-    from planner.cli.files import check_distinct, check_ending, write_file
-    from planner.cli.output import warn, write
-    from planner.report.machine import to_json
+    from planner.cli.files import check_ending, write_file
+    from planner.cli.output import check_files, tell, warn
     from planner.search.explain import check_same, explained, question_of
 
-    wanted = files or []
-    for path in wanted:
-        if path.suffix.casefold() not in _ENDINGS:
-            expected = f"a file ending in {', '.join(_ENDINGS)}"
-            raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
     check_ending(trace, (".json",))
-    check_distinct(
-        [*(("--output", path) for path in wanted), ("--trace", trace)], [("PLAN", plan_file), ("--model", model)]
-    )
+    wanted = check_files(files, beside=[("--trace", trace)], read=[("PLAN", plan_file), ("--model", model)])
     document = read_plan_document(plan_file, number)
     plan = document.plans[number - 1]
     found = read_plan_cluster(document, cluster, tuple(faults or ()), plan_file)
@@ -96,20 +82,19 @@ def explain(
         from planner.report.trace import traced_step
 
         traced = traced_step(training, plan, all_ranks=ranks is Ranks.ALL)
-    for path in wanted:
-        if path.suffix.casefold() == ".html":
-            from planner.report.explain_html import page
-
-            write_file(path, page(told))
-        else:
-            write_file(path, to_json(told))
     if trace is not None and traced is not None:
         write_file(trace, traced.text)
         if traced.note:
             warn(f"{trace}: {traced.note}")
-    if form is Output.JSON:
-        write(to_json(told))
-    else:
+
+    def text() -> str:
         from planner.report.explain import explain_text
 
-        write(explain_text(told))
+        return explain_text(told)
+
+    def drawn() -> str:
+        from planner.report.explain_html import page
+
+        return page(told)
+
+    tell(told, form.value, wanted, text, {".html": drawn})

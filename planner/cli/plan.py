@@ -9,8 +9,8 @@ from planner.cli.grouped import grouped
 from planner.cli.openings import OpenSettings, SpaceFile
 from planner.cli.question import (
     Files,
-    PlanForm,
-    PlanOutput,
+    Form,
+    Output,
     Question,
     Require,
     Tokens,
@@ -29,7 +29,7 @@ def plan(
     *,
     tokens: Tokens = None,
     goal: Goal,
-    form: PlanForm = PlanOutput.TABLE,
+    form: Form = Output.TABLE,
     files: Files = None,
     split: Split,
     settings: OpenSettings,

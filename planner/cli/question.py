@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer.models import OptionInfo
@@ -18,6 +18,7 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
+    from planner.report.listing_document import ClusterEntry, FamilyEntry, ModelEntry
     from planner.search.document import Document
     from planner.search.mixed_document import MixedDocument
     from planner.search.requirements.parse import Requirement
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
 
 class Output(StrEnum):
     """Forms of output."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-class PlanOutput(StrEnum):
-    """Forms of output of plans."""
 
     TABLE = "table"
     JSON = "json"
@@ -143,7 +137,6 @@ GradientFormat = Annotated[
 ]
 Tokens = Annotated[str | None, typer.Option("--tokens", help="Tokens of the whole run (15T): tells steps and days.")]
 Form = Annotated[Output, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
-PlanForm = Annotated[PlanOutput, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
 
 
 def files_option(*names: str, more: str = "") -> OptionInfo:
@@ -288,7 +281,7 @@ def check_required(requirements: Sequence[Requirement], document: Document | Mix
         raise RequirementNotMet("\n".join(f"requirement not met: {one.requirement}\n  {one.told}" for one in missed))
 
 
-def tell(document: Document | MixedDocument, form: PlanOutput, files: Sequence[Path] = ()) -> None:
+def tell(document: Document | MixedDocument, form: Output, files: Sequence[Path] = ()) -> None:
     """Write the document to the files and print it."""
     from planner.cli.output import tell as tell_anywhere
     from planner.search.document import Document
@@ -303,3 +296,25 @@ def tell(document: Document | MixedDocument, form: PlanOutput, files: Sequence[P
         return mixed_text(document)
 
     tell_anywhere(document, form.value, files, text)
+
+
+def tell_list(
+    listed: Literal["models", "families", "clusters"],
+    entries: Sequence[ModelEntry | FamilyEntry | ClusterEntry],
+    form: Output,
+    files: Sequence[Path] | None,
+) -> None:
+    """Write a list of what is known by name to the files and print it."""
+    from planner.cli.output import check_files
+    from planner.cli.output import tell as tell_anywhere
+    from planner.report.listing_document import SCHEMA_VERSION, ListingDocument
+
+    wanted = check_files(files)
+    document = ListingDocument(schema_version=SCHEMA_VERSION, listed=listed, entries=list(entries))
+
+    def text() -> str:
+        from planner.report.told_listing import listing_text
+
+        return listing_text(document)
+
+    tell_anywhere(document, form.value, wanted, text)

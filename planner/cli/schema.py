@@ -24,6 +24,7 @@ class Document(StrEnum):
     EXPLAIN = "explain"
     CHECK = "check"
     DIFF = "diff"
+    LIST = "list"
 
 
 _MODULES = {
@@ -38,6 +39,7 @@ _MODULES = {
     Document.EXPLAIN: "planner.search.explain_document",
     Document.CHECK: "planner.search.check_document",
     Document.DIFF: "planner.search.diff_document",
+    Document.LIST: "planner.report.listing_document",
 }
 """Where each document's `json_schema` is."""
 
@@ -45,9 +47,7 @@ _MODULES = {
 def schema(
     document: Annotated[
         Document,
-        typer.Argument(
-            help="Whose: plan, what-if, topology, size, compare, explain, check, diff, mixed, hardware, validate."
-        ),
+        typer.Argument(help=f"Whose: {', '.join(Document)}."),
     ] = Document.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.carbon import CarbonIntensity, GridOption, read_carbon
-from planner.cli.question import ClusterName, Model, Precision, SeqLength
+from planner.cli.question import ClusterName, Model, Precision, SeqLength, files_option
 from planner.cli.run import Budget, Deadline, RunBatch, RunTokens, read_budget, read_days, read_offer, read_run
 from planner.errors import InputError, NothingFits, PlannerError, nearest
 from planner.units import counted, format_days
@@ -24,10 +24,15 @@ _TRIED_TOKENS = 10**12
 
 
 class Form(StrEnum):
-    """Forms of output."""
+    """Forms of output: the usual ones, and one bare number."""
 
     TABLE = "table"
     JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    JUNIT = "junit"
     VALUE = "value"
 
 
@@ -51,9 +56,7 @@ def size(
     field: Annotated[
         str | None, typer.Option("--field", help="Of --format value: nodes, devices, days, usd, ...; else nodes.")
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", "-o", metavar="FILE", help="Write the curve as a picture: FILE.svg.")
-    ] = None,
+    files: Annotated[list[Path] | None, files_option("--plot", more=".svg (the curve), ")] = None,
 ) -> None:
     """Tell the fewest nodes that train MODEL in time, the curve around them, or what a budget trains.
 
@@ -63,10 +66,10 @@ def size(
       planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD --nodes 16
       planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d --format value --field devices
     """
-    from planner.cli.files import write_file
     from planner.cli.inputs import read_number, read_tokens
-    from planner.cli.output import write
+    from planner.cli.output import check_files, tell
 
+    wanted_files = check_files(files, (".svg",))
     days, usd = read_days(deadline), read_budget(budget)
     wanted = _field(field, form)
     whole = read_tokens(tokens)
@@ -81,20 +84,19 @@ def size(
     offer, carbon = read_offer(cluster), read_carbon(grid, carbon_intensity)
     run, answer = _answer(run, offer, days, usd, count, whole)
     document = _document(run, offer, answer, days, usd, None if carbon is None else carbon.intensity_g_per_kwh, notes)
-    if plot is not None:
-        from planner.report.curve import curve_svg
 
-        write_file(plot, curve_svg(document), (".svg",))
-    if form is Form.JSON:
-        from planner.report.machine import to_json
-
-        write(to_json(document))
-    elif form is Form.VALUE:
-        write(f"{_value(document.answer, wanted)}\n")
-    else:
+    def text() -> str:
         from planner.report.size import size_text
 
-        write(size_text(document))
+        return size_text(document)
+
+    def curve() -> str:
+        from planner.report.curve import curve_svg
+
+        return curve_svg(document)
+
+    own = {".svg": curve, ".value": lambda: f"{_value(document.answer, wanted)}\n"}
+    tell(document, form.value, wanted_files, text, own)
 
 
 def _answer(

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from planner.report.svg import escaped
-from planner.report.told import Bar, Bars, Plot, Point, Scatter
+from planner.report.told import Bar, Bars, Chart, Plot, Point, Scatter
 
 COLOURS = (
     "#4e79a7", "#86aed1", "#9c755f", "#f28e2b", "#b07aa1", "#e15759",
@@ -23,7 +23,7 @@ _FITS = 52
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 220, 14, 346, 24, 186
 
 
-def chart(told: Bars | Scatter | Plot) -> str:
+def chart(told: Chart) -> str:
     """One figure with its title and, of bars with several kinds of pieces, its legend."""
     if isinstance(told, Plot):
         from planner.report.plot_svg import figure

@@ -16,6 +16,14 @@ _REPORTS = {
     "planner.search.mixed_document.MixedDocument": "told_mixed:mixed_report",
     "planner.search.check_document.CheckDocument": "told_check:check_report",
     "planner.search.diff_document.DiffDocument": "told_diff:diff_report",
+    "planner.search.whatif_document.WhatIfDocument": "told_whatif:what_if_report",
+    "planner.search.size_document.SizeDocument": "told_size:size_report",
+    "planner.search.compare_document.CompareDocument": "told_compare:compare_report",
+    "planner.validation.document.ValidationDocument": "told_validate:validation_report",
+    "planner.search.explain_document.ExplainDocument": "told_explain:explain_report",
+    "planner.report.hardware_document.HardwareDocument": "told_hardware:hardware_report",
+    "planner.report.topology_document.TopologyDocument": "told_topology:topology_report",
+    "planner.report.listing_document.ListingDocument": "told_listing:listing_report",
 }
 """What makes the report of a document, by the document's class: nothing is loaded for the others."""
 

@@ -31,13 +31,13 @@ def size_text(document: SizeDocument) -> str:
     """The whole answer as text for stdout."""
     out = console()
     unwrapped = not out.is_terminal
-    for line in _heading(document):
+    for line in heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
     forms = [lambda bar=bar, short=short: _curve(document, bar=bar, short=short) for bar, short in _FORMS]
     table = first_that_fits(out, forms)
     out.print(table or _curve(document, bar=0, short=True))
-    for line in _sentences(document):
+    for line in sentences(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     return text_of(out)
 
@@ -45,7 +45,8 @@ def size_text(document: SizeDocument) -> str:
 _FORMS = ((_BAR, False), (_BAR // 2, False), (0, False), (0, True))
 
 
-def _heading(document: SizeDocument) -> list[str]:
+def heading(document: SizeDocument) -> list[str]:
+    """The run and the answer."""
     model, run, answer = document.model, document.run, document.answer
     limits = [f"in {format_days(document.deadline_days)}"] if document.deadline_days is not None else []
     limits += [f"for {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
@@ -59,7 +60,8 @@ def _heading(document: SizeDocument) -> list[str]:
     ]
 
 
-def _sentences(document: SizeDocument) -> list[str]:
+def sentences(document: SizeDocument) -> list[str]:
+    """Chinchilla's line, energy, and what was assumed."""
     best, told = document.compute_optimal, []
     if best is not None:
         told.append(
@@ -69,7 +71,7 @@ def _sentences(document: SizeDocument) -> list[str]:
     answer = document.answer
     if answer.energy_kwh is not None:
         carbon = "" if answer.carbon_kg is None else f", {format_mass(answer.carbon_kg)} CO2e"
-        told.append(f"Energy: {_energy(answer)} at the meter{carbon}.")
+        told.append(f"Energy: {energy_text(answer)} at the meter{carbon}.")
     return told + [f"Note: {printable(note)}." for note in document.notes]
 
 
@@ -97,13 +99,14 @@ def _curve(document: SizeDocument, *, bar: int, short: bool) -> Table:
     for row in rows:
         cells = [f"{row.nodes:,}", f"{row.devices:,}", format_duration(86_400 * row.days), format_usd(row.usd)]
         if not short:
-            cells += [_energy(row), f"{row.mfu:.1%}", f"{row.goodput_share:.1%}"]
+            cells += [energy_text(row), f"{row.mfu:.1%}", f"{row.goodput_share:.1%}"]
         drawn = [("#" * max(1, round(bar * row.days / longest)))] if bar else []
         table.add_row(*cells, *drawn, style="bold" if row.nodes == document.answer.nodes else "")
     return table
 
 
-def _energy(size: SizePart) -> str:
+def energy_text(size: SizePart) -> str:
+    """Energy at the meter; empty where it is not known."""
     return "" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh)
 
 

@@ -67,8 +67,8 @@ class Point:
 class Scatter:
     """Points over two axes; `x_told` and `y_told` are what the least and the most of each axis are called.
 
-    `logarithmic`: axes by powers of ten, for figures above zero. `diagonal`: both axes have the same scale, and a line
-    tells where both figures are equal.
+    `logarithmic`: axes by powers of ten, for figures above zero. `diagonal`: both axes have the same scale, and a
+    line tells where both figures are equal.
     """
 
     title: str
@@ -109,6 +109,9 @@ class Plot:
     series: Sequence[Series]
 
 
+Chart = Bars | Scatter | Plot
+
+
 @dataclass(frozen=True)
 class Case:
     """One check for JUnit: passed, or failed or left out with what is said of it. `seconds`: what is predicted."""
@@ -132,7 +135,7 @@ class Report:
     facts: Sequence[tuple[str, str]]
     records: Sequence[Record]
     tables: Sequence[Table] = ()
-    charts: Sequence[Bars | Scatter | Plot] = ()
+    charts: Sequence[Chart] = ()
     sentences: Sequence[str] = ()
     cases: Sequence[Case] = ()
     keys: Sequence[str] = ()

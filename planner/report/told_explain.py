@@ -1,0 +1,81 @@
+"""The explain document as a report: one record a part of the step, the stages' memory as bars."""
+
+from __future__ import annotations
+
+from planner.report.explain import heading, longest, operator_name, schedule_line, seconds_text, told_parts
+from planner.report.told import Bar, Bars, Case, Piece, Record, Report, Table
+from planner.report.told_plan import memory_bars
+from planner.search.explain_document import ExplainDocument, StagePart, WaterfallPart
+from planner.units import format_bytes, format_seconds
+
+_MOST_STAGES = 32
+
+
+def explain_report(document: ExplainDocument) -> Report:
+    """The whole answer of `explain`."""
+    title, plan, step = heading(document)
+    stages = [(f"stage {one.stage}", one.memory) for one in document.stages[:_MOST_STAGES]]
+    return Report(
+        command="explain",
+        title=title,
+        facts=[("Plan", plan), ("Step", step)],
+        records=[_record(document, one) for one in document.waterfall],
+        tables=[_waterfall(document), _stages(document.stages), _operators(document)],
+        charts=[_bars(document.waterfall), memory_bars("Memory of each stage's devices", stages)],
+        sentences=[schedule_line(document), f"Bottleneck: {document.bottleneck}"],
+        cases=[Case(title, f"stage {one.stage} fits", one.forward_s + one.backward_s) for one in document.stages],
+    )
+
+
+def _record(document: ExplainDocument, part: WaterfallPart) -> Record:
+    head = {"model": document.model.name, "cluster": document.cluster.name, "plan": document.plan}
+    return {**head, "step_time_s": document.step_time_s, **{name: getattr(part, name) for name in _PARTS}}
+
+
+_PARTS = ("name", "title", "seconds", "share")
+
+
+def _waterfall(document: ExplainDocument) -> Table:
+    rows = [(one.title, seconds_text(one.seconds), f"{one.share:.1%}") for one in told_parts(document.waterfall)]
+    rows.append(("step", format_seconds(document.step_time_s), "100.0%"))
+    return Table("From the ideal to the step", ("part", "time", "share"), rows)
+
+
+def _stages(stages: list[StagePart]) -> Table:
+    rows = [
+        (
+            str(one.stage),
+            str(one.layers),
+            format_seconds(one.forward_s),
+            format_seconds(one.backward_s),
+            f"{one.micro_batches_in_flight:.1f}",
+            format_bytes(one.memory.total_bytes),
+        )
+        for one in stages
+    ]
+    headings = ("stage", "layers", "forward", "backward", "micro-batches in flight", "memory")
+    return Table("Stages", headings, rows, frozenset())
+
+
+def _operators(document: ExplainDocument) -> Table:
+    rows = [
+        (
+            operator_name(one),
+            f"{share:.1%}",
+            f"{one.flops_per_byte:,.0f}" if one.flops_per_byte else "-",
+            f"{one.peak_share:.1%}",
+            one.bound,
+        )
+        for one, share in longest(document.roofline.operators)
+    ]
+    headings = ("operator, both passes", "of kernels", "FLOP/B", "of peak", "bound by")
+    return Table("Operators", headings, rows, frozenset({0, 4}))
+
+
+def _bars(parts: list[WaterfallPart]) -> Bars:
+    """Each part's length; what is saved is told and has no bar."""
+    drawn = []
+    for one in told_parts(parts):
+        said = f"{seconds_text(one.seconds)}, {one.share:.1%}"
+        drawn.append(Bar(one.title, said, [Piece("seconds", max(one.seconds, 0.0), f"{one.title}: {said}")]))
+    return Bars("From the ideal to the step", drawn)
