@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from planner.cli.carbon import with_pue
 from planner.cli.techniques import NOTHING, Chosen, applied
@@ -143,16 +144,17 @@ GradientFormat = Annotated[
 Tokens = Annotated[str | None, typer.Option("--tokens", help="Tokens of the whole run (15T): tells steps and days.")]
 Form = Annotated[Output, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
 PlanForm = Annotated[PlanOutput, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
-Files = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Also write a file, in the form of its ending: .html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt. "
-        "May be given several times.",
-    ),
-]
+
+
+def files_option(*names: str, more: str = "") -> OptionInfo:
+    """The option `-o`, also by other names. `more`: endings that a command has beside the usual ones."""
+    endings = f"{more}.html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt"
+    told = f"Also write a file, in the form of its ending: {endings}. May be given several times."
+    option: OptionInfo = typer.Option("--output", *names, "-o", metavar="FILE", help=told)
+    return option
+
+
+Files = Annotated[list[Path] | None, files_option()]
 
 
 Require = Annotated[

@@ -65,7 +65,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Points over two axes; `x_told` and `y_told` are what the least and the most of each axis are called."""
+    """Points over two axes; `x_told` and `y_told` are what the least and the most of each axis are called.
+
+    `logarithmic`: axes by powers of ten, for figures above zero. `diagonal`: both axes have the same scale, and a line
+    tells where both figures are equal.
+    """
 
     title: str
     x_title: str
@@ -73,6 +77,8 @@ class Scatter:
     x_told: tuple[str, str]
     y_told: tuple[str, str]
     points: Sequence[Point]
+    logarithmic: bool = False
+    diagonal: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole answer. `command` is the one that gave it; `facts` are pairs of a name and what is said of it."""
+    """The whole answer. `command` is the one that gave it; `facts` are pairs of a name and what is said of it.
+
+    All records have the same keys in the same order; `keys` tells them where there may be no record.
+    """
 
     command: str
     title: str
@@ -126,3 +135,4 @@ class Report:
     charts: Sequence[Bars | Scatter | Plot] = ()
     sentences: Sequence[str] = ()
     cases: Sequence[Case] = ()
+    keys: Sequence[str] = ()
