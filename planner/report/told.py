@@ -67,8 +67,8 @@ class Point:
 class Scatter:
     """Points over two axes; `x_told` and `y_told` are what the least and the most of each axis are called.
 
-    `logarithmic`: axes by powers of ten, for figures above zero. `diagonal`: both axes have the same scale, and a line
-    tells where both figures are equal.
+    `logarithmic`: axes by powers of ten, for figures above zero. `diagonal`: both axes have the same scale, and a
+    line tells where both figures are equal.
     """
 
     title: str
