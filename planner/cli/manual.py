@@ -88,7 +88,8 @@ def _page(name: str, command: Command, others: list[str]) -> str:
     if not shown:
         lines += [".SH EXIT STATUS", *_listed((_bold(code), words) for code, words in _EXIT)]
     for one in examples:
-        lines += [".SH EXAMPLES", ".EX", *(_text(line.strip()) for line in one.splitlines()[2:]), ".EE"]
+        told = [line.strip() for line in one.splitlines()[2:] if line.strip() != "\b"]
+        lines += [".SH EXAMPLES", ".EX", *map(_text, told), ".EE"]
     lines += [".SH SEE ALSO", ", ".join(f"{_bold(one.replace(' ', '-'))}(1)" for one in others)]
     return "\n".join(lines) + "\n"
 

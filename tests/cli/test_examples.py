@@ -68,7 +68,7 @@ def commands(command: typer.core.TyperCommand, path: tuple[str, ...]) -> Iterato
 def examples(text: str) -> list[str]:
     """The lines below "Examples:", those that go on put together."""
     lines = text.partition("Examples:\n")[2].partition("\n\n")[0]
-    return [" ".join(one.split()) for one in lines.replace("\\\n", " ").splitlines()]
+    return [" ".join(one.split()) for one in lines.replace("\\\n", " ").splitlines() if one.strip() != "\b"]
 
 
 PLANNER = dict(commands(typer.main.get_command(planner_app()), ("planner",)))
