@@ -36,6 +36,14 @@ COMMANDS = {
         "check plan.toml --no-ci -o head.json",
         "diff base.json head.json -o page.html",
     ],
+    "what-if": [f"what-if {SMALL} --tp 2,4 --set fabric.bandwidth=2x -o page.html"],
+    "size": ["size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d -o page.html"],
+    "compare": ["compare llama-3-8b --on dgx-h100:8 --on tpu-v5p:16 --on xeon-8480plus:2 --tokens 1T -o page.html"],
+    "validate": ["validate -o page.html"],
+    "hardware": [
+        "hardware list --vendor nvidia -o page.html",
+        "hardware compare a100-sxm-80gb h100-sxm-80gb b200 mi300x -o page.html",
+    ],
     "plot": ["sweep sweep.toml -o results.csv", "plot results.csv --x nodes --y mfu -o page.html"],
 }
 """By the command that writes the page: lines of `planner`, of which every one that writes page.html makes a case."""

@@ -75,5 +75,5 @@ def test_a_name_of_a_run_is_no_markup_and_no_control_character(tmp_path: Path) -
     (line,) = rows(IDS[0])
     path.write_text(table({**line, "id": "[a|b](http://x.org) \x1b[31m`c`"}))
     told = call("planner", "validate", "--runs", str(path), "--format", "markdown").stdout
-    assert "\\[a\\|b\\](http:\\//x.org)  \\[31m\\`c\\`" in told
+    assert "\\[a\\|b\\](http:\\//x.org) \\\\x1b\\[31m\\`c\\`" in told
     assert "\x1b" not in call("planner", "validate", "--runs", str(path)).stdout

@@ -123,7 +123,7 @@ def test_hostile_words_do_nothing(name: str) -> None:
 
 
 ASKED = {
-    "what-if": tuple("what-if llama-3-8b -c dgx-h100 --nodes 1 -b 16 --tp 8 --set cluster.nodes=2x".split()),
+    "what-if": ("what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--set", "cluster.nodes=2x"),
     "size": ("size", "llama-3-8b", "--cluster", "dgx-h100", "--tokens", "1T", "--deadline", "90d"),
     "compare": ("compare", "llama-3-8b", "--on", "dgx-h100:1", "--on", "dgx-a100:1", "--tokens", "1T"),
     "hardware list": ("hardware", "list", "--vendor", "amd"),
