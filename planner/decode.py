@@ -28,7 +28,7 @@ _STEERING = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
 )
 """Control characters, line ends, and signs that turn the direction of text around: names go to terminals."""
-_LINES = frozenset({"note", "notes"})
+_LINES = frozenset({"note", "notes", "obstacle", "told"})
 """Keys whose texts may have several lines."""
 _PATH = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
 _KEY_PATH = re.compile(r" - at `key` in `\$\.?(.*)`$", re.DOTALL)

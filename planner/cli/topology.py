@@ -12,7 +12,7 @@ from planner.cli.question import Devices, Faults, Form, Nodes, Output, files_opt
 
 _ENDINGS = (".graphml", ".dot", ".svg", ".html")
 Cluster = Annotated[str, typer.Argument(metavar="CLUSTER", help="Preset (`planner cluster list`) or file.")]
-Files = Annotated[list[Path] | None, files_option(more=".svg (the picture; .html has it too), .dot, .graphml, ")]
+Files = Annotated[list[Path] | None, files_option(more=".svg, .dot, .graphml, ")]
 
 
 def topology(
