@@ -23,13 +23,20 @@ def explain_report(document: ExplainDocument) -> Report:
         tables=[_waterfall(document), _stages(document.stages), _operators(document)],
         charts=[_bars(document.waterfall), memory_bars("Memory of each stage's devices", stages)],
         sentences=[schedule_line(document), f"Bottleneck: {document.bottleneck}"],
-        cases=[Case(title, f"stage {one.stage} fits", one.forward_s + one.backward_s) for one in document.stages],
+        cases=[_case(title, one) for one in document.stages],
     )
 
 
 def _record(document: ExplainDocument, part: WaterfallPart) -> Record:
     head = {"model": document.model.name, "cluster": document.cluster.name, "plan": document.plan}
     return {**head, "step_time_s": document.step_time_s, **{name: getattr(part, name) for name in _PARTS}}
+
+
+def _case(title: str, stage: StagePart) -> Case:
+    """A stage passes where its devices hold what it needs; the time is one micro-batch's on it."""
+    held, room = stage.memory.total_bytes, stage.memory.capacity_bytes
+    missed = f"{format_bytes(held)}, more than {format_bytes(room)}" if held > room else ""
+    return Case(title, f"stage {stage.stage} fits", stage.forward_s + stage.backward_s, failure=missed)
 
 
 _PARTS = ("name", "title", "seconds", "share")

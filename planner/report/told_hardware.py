@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from planner.cluster.accelerator import Precision
-from planner.cluster.catalogue import PRECISIONS
+from planner.cluster.catalogue import PRECISIONS, usual_precision
 from planner.report.hardware import compared, figure_text, figures
 from planner.report.hardware_document import ComparisonPart, FigurePart, HardwareDocument, HardwarePart
-from planner.report.told import Bar, Bars, Chart, Piece, Point, Report, Scatter, Table, Value
+from planner.report.told import Bar, Bars, Case, Chart, Piece, Point, Report, Scatter, Table, Value
 from planner.units import format_si
 
 _WORDS = ("name", "title", "vendor", "architecture", "kind", "place", "year", "can_train", "why_not_train")
@@ -31,6 +31,7 @@ def hardware_report(document: HardwareDocument) -> Report:
         sentences=[f"{one.name} cannot train: {one.why_not_train}" for one in found if not one.can_train]
         if comparison is not None
         else [],
+        cases=[Case("hardware", f"{one.name} can train", skipped=one.why_not_train) for one in found],
     )
 
 
@@ -62,16 +63,17 @@ def _tables(found: list[HardwarePart], comparison: ComparisonPart | None) -> lis
             Table("Figures", headings, told, frozenset({0, 2, 3})),
             Table("Sources", ("source", "title", "address", "date"), sources, frozenset({0, 1, 2, 3})),
         ]
-    columns = ("name", "part", "vendor", "kind", "year", f"peak {_USUAL}", "memory", "bandwidth", "W", "USD/h")
+    columns = ("name", "part", "vendor", "kind", "year", "peak", "memory", "bandwidth", "W", "USD/h")
     return [Table("Accelerators", columns, [_row(one) for one in found], frozenset({0, 1, 2, 3}))]
 
 
 def _row(part: HardwarePart) -> tuple[str, ...]:
-    peak, memory = part.peak_flops.get(_USUAL), part.memory
+    at, memory = usual_precision(part.peak_flops), part.memory
     rent = "" if part.usd_per_hour is None else f"{part.usd_per_hour:.2f}"
-    told = ("" if one is None else figure_text(one) for one in (peak, memory.capacity, memory.bandwidth))
+    peak = "" if at is None else f"{figure_text(part.peak_flops[at])} {at}"
+    told = ("" if one is None else figure_text(one) for one in (memory.capacity, memory.bandwidth))
     power = "" if part.tdp is None else f"{part.tdp.value:g}"
-    return (part.name, part.title, part.vendor, part.kind, str(part.year or ""), *told, power, rent)
+    return (part.name, part.title, part.vendor, part.kind, str(part.year or ""), peak, *told, power, rent)
 
 
 def _compared(found: list[HardwarePart], comparison: ComparisonPart) -> list[Chart]:

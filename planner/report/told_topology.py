@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.report.told import Bar, Bars, Piece, Record, Report, Table
+from planner.report.told import Bar, Bars, Case, Piece, Record, Report, Table
 from planner.report.told_plan import facts
 from planner.report.topology import GROUP_NAMES, figures, level_line
 from planner.report.topology_document import GroupPart, LevelPart, TopologyDocument
@@ -20,7 +20,14 @@ def topology_report(document: TopologyDocument) -> Report:
         records=[_record(document, one) for one in document.groups],
         tables=[_levels(document.levels), _groups(document)],
         charts=[_bars(document)] if document.groups else [],
+        cases=[Case(cluster.title, _case_name(one), one.seconds) for one in document.groups],
     )
+
+
+def _case_name(group: GroupPart) -> str:
+    """A group's collective; no figure that a change of the fabric moves, so that it stays the same case."""
+    where = f"{GROUP_NAMES[group.group]}, {group.ranks:,} ranks, {group.stride:,} apart"
+    return f"{where}: {group.collective} of {format_bytes(group.message_bytes)}"
 
 
 def _record(document: TopologyDocument, group: GroupPart) -> Record:

@@ -58,7 +58,7 @@ def _record(document: WhatIfDocument, name: str, plan: PlanPart) -> dict[str, Va
     record |= {"accelerator": side.cluster.accelerator, "nodes": side.cluster.nodes, "devices": side.cluster.devices}
     record["changes"] = [] if name == _BEFORE else [f"{one.key}={one.given}" for one in document.changes]
     ratios = {_BEFORE: 1.0, _AFTER: document.difference.speedup}
-    record["speedup"] = ratios.get(name, document.before.plan.step_time_s / plan.step_time_s)
+    record["speedup"] = ratios.get(name, plan.tokens_per_s / document.before.plan.tokens_per_s)
     record["regret"] = document.kept.regret if name == _KEPT else None
     record |= plan_record(plan)
     for one in document.elasticities:

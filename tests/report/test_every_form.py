@@ -122,6 +122,31 @@ def test_hostile_words_do_nothing(name: str) -> None:
     assert text is None or "\x1b" not in text(document)
 
 
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "list"])
+def test_every_answer_that_says_something_of_more_than_names_has_cases(name: str) -> None:
+    suite = ElementTree.fromstring(rendered(stored(name), "junit"))
+    names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]
+    assert names
+    assert len(set(names)) == len(names)
+
+
+def test_a_stage_that_is_too_full_fails() -> None:
+    raw = json.loads((ANSWERS / "explain.json").read_text())
+    raw["stages"][0]["memory"]["total_bytes"] = 2 * raw["stages"][0]["memory"]["capacity_bytes"]
+    suite = ElementTree.fromstring(rendered(stored("explain", raw), "junit"))
+    failed = [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None]
+    assert failed == ["stage 0 fits"]
+
+
+def test_speedups_are_of_throughput_also_where_the_batch_changes() -> None:
+    asked = ("what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--tp", "8")
+    done = call("planner", *asked, "--set", "training.global_batch=2x", "--format", "jsonl")
+    plans = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(plans) == 3
+    for plan in plans:
+        assert plan["speedup"] == pytest.approx(plan["tokens_per_s"] / plans[0]["tokens_per_s"])
+
+
 ASKED = {
     "what-if": ("what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--set", "cluster.nodes=2x"),
     "size": ("size", "llama-3-8b", "--cluster", "dgx-h100", "--tokens", "1T", "--deadline", "90d"),
