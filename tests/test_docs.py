@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.run import run
+from tests.cli.run import call, run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,7 +36,7 @@ def test_there_are_commands_to_run() -> None:
 @pytest.mark.parametrize(("page", "command"), ALONE)
 def test_a_command_of_the_documentation_runs(page: str, command: str) -> None:
     program, *arguments = shlex.split(command)
-    done = run(program, *arguments)
+    done = call(program, *arguments)
     assert done.returncode == 0, f"{page}: {done.stderr}"
     assert done.stdout
 
@@ -58,11 +58,11 @@ def test_a_file_of_the_documentation_is_read(page: str, block: str, tmp_path: Pa
     file.write_text(block)
     question = ("--cluster", "dgx-h100", "--nodes", "32", "--global-batch", "1024")
     if any(table in block for table in ("[node]", "[[hosts]]", "[[pools]]", "[storage]")):
-        done = run("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "1536")
+        done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "1536")
     elif "[[plans]]" in block:
-        done = run("planner", "check", str(file))
+        done = call("planner", "check", str(file))
     elif "hidden_size" in block or "[[layers]]" in block:
-        done = run("plan", str(file), *question)
+        done = call("plan", str(file), *question)
     else:
-        done = run("plan", "llama-3-70b", *question, "--space", str(file))
+        done = call("plan", "llama-3-70b", *question, "--space", str(file))
     assert done.returncode == 0, f"{page}: {done.stderr}"
