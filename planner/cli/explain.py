@@ -92,9 +92,4 @@ def explain(
 
         return explain_text(told)
 
-    def drawn() -> str:
-        from planner.report.explain_html import page
-
-        return page(told)
-
-    tell(told, form.value, wanted, text, {".html": drawn})
+    tell(told, form.value, wanted, text)

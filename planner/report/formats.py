@@ -45,7 +45,12 @@ def rendered(document: object, form: str) -> str:
         return to_junit(report)
     if form == "html":
         from planner.report.html_page import to_html
+        from planner.search.explain_document import ExplainDocument
 
+        if isinstance(document, ExplainDocument):
+            from planner.report.explain_html import page
+
+            return page(document)
         return to_html(report)
     raise ValueError(f"no form is called {form}")
 

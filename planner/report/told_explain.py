@@ -1,28 +1,28 @@
-"""The explain document as a report: one record a part of the step, the stages' memory as bars."""
+"""The explain document as a report: one record a part of the step; its drawings are in `explain_html`."""
 
 from __future__ import annotations
 
 from planner.report.explain import heading, longest, operator_name, schedule_line, seconds_text, told_parts
-from planner.report.told import Bar, Bars, Case, Piece, Record, Report, Table
-from planner.report.told_plan import memory_bars
+from planner.report.told import Case, Record, Report, Table
 from planner.search.explain_document import ExplainDocument, StagePart, WaterfallPart
 from planner.units import format_bytes, format_seconds
-
-_MOST_STAGES = 32
 
 
 def explain_report(document: ExplainDocument) -> Report:
     """The whole answer of `explain`."""
     title, plan, step = heading(document)
-    stages = [(f"stage {one.stage}", one.memory) for one in document.stages[:_MOST_STAGES]]
+    hidden = [f"{name.replace('_', ' ')} {format_seconds(one)}" for name, one in document.hidden.items() if one > 0]
     return Report(
         command="explain",
         title=title,
-        facts=[("Plan", plan), ("Step", step)],
+        facts=[("Plan", plan.removeprefix("plan ")), ("Step", step.removeprefix("step "))],
         records=[_record(document, one) for one in document.waterfall],
         tables=[_waterfall(document), _stages(document.stages), _operators(document)],
-        charts=[_bars(document.waterfall), memory_bars("Memory of each stage's devices", stages)],
-        sentences=[schedule_line(document), f"Bottleneck: {document.bottleneck}"],
+        sentences=[
+            f"Bottleneck: {document.bottleneck}",
+            schedule_line(document),
+            *([f"Hidden beside compute: {', '.join(hidden)}."] if hidden else []),
+        ],
         cases=[_case(title, one) for one in document.stages],
     )
 
@@ -77,12 +77,3 @@ def _operators(document: ExplainDocument) -> Table:
     ]
     headings = ("operator, both passes", "of kernels", "FLOP/B", "of peak", "bound by")
     return Table("Operators", headings, rows, frozenset({0, 4}))
-
-
-def _bars(parts: list[WaterfallPart]) -> Bars:
-    """Each part's length; what is saved is told and has no bar."""
-    drawn = []
-    for one in told_parts(parts):
-        said = f"{seconds_text(one.seconds)}, {one.share:.1%}"
-        drawn.append(Bar(one.title, said, [Piece("seconds", max(one.seconds, 0.0), f"{one.title}: {said}")]))
-    return Bars("From the ideal to the step", drawn)
