@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -157,10 +156,14 @@ def complain(text: str) -> None:
 
     Names of files may be in it: what would steer a terminal is written out.
     """
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    try:
         _no_bar()
         sys.stderr.write("\n".join(visible(line) for line in text.split("\n")))
         sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+    except (ValueError, AttributeError):
+        return
 
 
 def _no_bar(*, for_good: bool = False) -> None:
@@ -184,8 +187,12 @@ def kept_warnings() -> Iterator[dict[str, None]]:
 
 def drop_stdout() -> None:
     """Send what is still buffered nowhere, so that the interpreter does not try again when it ends."""
-    if sys.stdout is None:
+    _drop(sys.stdout)
+
+
+def _drop(stream: TextIO | None) -> None:
+    if stream is None:
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
