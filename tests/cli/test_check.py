@@ -183,7 +183,7 @@ def test_all_plans_with_bad_input_are_told_and_beat_one_that_does_not_fit(tmp_pa
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        (("--require", "mfu >"), ["--require: unexpected the end"]),
+        (("--require", "mfu >"), ["--require: unexpected end"]),
         (("-o", "out.pdf"), ["--output", ".html"]),
         (("--out-dir", "plan.toml"), ["--out-dir", "cannot be made"]),
         (("--code-quality", "nowhere/q.json"), ["nowhere/q.json", "cannot be written"]),

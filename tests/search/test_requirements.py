@@ -73,7 +73,7 @@ REFUSED = {
     "mfu and true": "a value where a condition is needed",
     "0.1 < mfu < 0.5": "a second comparison at character 11",
     "mfu = 0.4": "== compares",
-    "mfu >": "unexpected the end",
+    "mfu >": "unexpected end",
     "mfu > 0.4 0.5": "unexpected 0.5",
     "(mfu > 0.4": "a closing bracket",
     "mfu > 0.4)": "unexpected )",

@@ -87,7 +87,7 @@ class _Reader:
 
     def _unexpected(self, expected: str) -> InputError:
         token = self._now
-        what = "the end" if token.kind == "end" else self.place.text[token.at : token.end]
+        what = "end" if token.kind == "end" else self.place.text[token.at : token.end]
         return self.place.fault(f"unexpected {what}", token.at, expected)
 
     def _joined(self, word: str, part: Callable[[], Node]) -> list[Node]:
