@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test test-browser test-export lint bench fuzz calibrate man clean
+.PHONY: plan test test-browser test-export lint coverage bench fuzz calibrate man clean
 
 # The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
@@ -57,6 +57,9 @@ lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+coverage: $(VENV)/.installed-dev ## which branches the tests take
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 bench: $(VENV)/.installed-dev ## speed, printed as a table of medians and ratios
 	$(BIN)/python -m benchmarks

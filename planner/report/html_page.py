@@ -24,7 +24,7 @@ h1 { font-size: 1.35rem; } h2, figcaption { font-size: 1.05rem; font-weight: 600
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; }
 dt { color: var(--soft); } dd { margin: 0; }
 figure { margin: 0; max-width: 34rem; } figure svg, div.drawing svg { display: block; width: 100%; height: auto; }
-div.drawing svg { max-width: 44rem; }
+div.drawing { margin: 0 -1rem; } div.drawing svg { max-width: 44rem; }
 figure svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } figure svg text.end { text-anchor: end; }
 figure svg rect, figure svg circle { stroke: var(--paper); stroke-width: 0.5; }
 figure svg rect:hover, figure svg circle:hover { stroke: var(--ink); stroke-width: 2; }
