@@ -82,7 +82,9 @@ def read_bytes(path: Path, suffixes: tuple[str, ...], what: str, largest: int = 
         if not path.is_file():
             raise InputError("is not a file", origin=origin, expected="a regular file")
         with path.open("rb") as file:
-            raw = file.read(largest + 1)
+            # a file that grows is not read for ever
+            size = os.fstat(file.fileno()).st_size
+            raw = file.read(min(size + 1_000_000, largest + 1))
         if len(raw) > largest:
             raise InputError("file is too large", origin=origin, expected=f"at most {largest:,} bytes")
         return raw

@@ -49,6 +49,19 @@ def of_lines(samples: Samples, name: str) -> Maker:
     return make
 
 
+def of_bytes(samples: Callable[[], list[bytes]], name: str) -> Maker:
+    """Samples with bits turned, or other damage to their bytes."""
+    kept = cache(samples)
+
+    def make(rng: random.Random) -> tuple[str, bytes]:
+        raw = bytearray(rng.choice(kept()))
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
+        return name, damaged_bytes(bytes(raw), rng) if rng.random() < 0.2 else bytes(raw)
+
+    return make
+
+
 def of_words(samples: Sequence[str], signs: Sequence[str]) -> Maker:
     """Short texts, as on a command line: samples with signs cut out, put in, doubled; or signs alone."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import tomllib
 from pathlib import Path
 
@@ -50,7 +52,7 @@ SWEEP = """
 [[grid]]
 model = ["bert-base", "llama-3-8b"]
 cluster = ["dgx-a100", "dgx-h100"]
-nodes = { from = 1, to = 8, times = 2 }
+nodes = { from = 1, to = 8, factor = 2 }
 global_batch = [64, "65536 tokens", 99]
 
 [fixed]
@@ -63,19 +65,34 @@ model = "bert-base"
 nodes = [1, 2]
 """
 CHECK = """
-require = ["mfu >= 30%"]
-
 [defaults]
 cluster = "dgx-h100"
 global_batch = 64
+require = "mfu >= 30%"
 
-[[plan]]
+[[plans]]
 name = "one"
 model = "llama-3-8b"
 nodes = 2
 tp = [1, 2]
-require = ["step_time < 20s", "memory.total <= 70GiB or not feasible"]
+sequence-parallel = true
+micro_batch = "1..2"
+require = ["step_time_s < 20s", "memory.headroom >= 1GiB or not strategy.tp == 1"]
 """
+RESULTS = """model,cluster,nodes,global_batch,mfu,step_time_s,fault
+bert-base,dgx-a100,1,64,0.31,0.1,
+bert-base,dgx-a100,2,64,0.29,0.06,
+bert-large,dgx-h100,1,64,,,no plan fits
+bert-large,dgx-h100,2,64,0.4,1e-2,
+"""
+REQUIREMENTS = [
+    "mfu >= 40%", "step_time_s < 12.5s and memory.total <= 70GiB", "not (devices > 64 or strategy.tp != 8)",
+    "step_time_s / tokens_per_step < 2 * 3 s", "strategy.recompute == 'full'", "-1 <= +2", "((strategy.tp)) == 1", "strategy.tp * strategy.pp <= 8",
+]  # fmt: skip
+REQUIREMENT_SIGNS = [
+    "(", ")", " and ", " or ", " not ", "<", "<=", "==", "!=", ">=", "+", "-", "*", "/", "%", "'", '"', ".", "1", "0",
+    "mfu", "tp", "GiB", "s", "true", "(" * 200, "-" * 200, "not " * 200, "1e999", "9" * 400,
+]  # fmt: skip
 _TRANSFORMERS = ("gpt-3-175b", "llama-3-70b", "mixtral-8x7b", "deepseek-v3", "gpt-oss-20b", "t5-11b", "vit-h-14")
 _NETWORKS = ("resnet-50", "wavenet", "inception-v3")
 _CLUSTERS = ("dgx-h100", "gb200-nvl72", "tpu-v4", "frontier", "a100-pcie", "dgx-v100", "alps", "aws-p5")
@@ -141,3 +158,37 @@ def tables() -> list[str]:
 def plans() -> list[str]:
     """A plan document."""
     return [(FIXTURES / "plan.json").read_text()]
+
+
+def checked() -> list[str]:
+    """Documents of `planner plan` and of `planner check`: what `planner diff` reads."""
+    plan = json.loads(plans()[0])
+    met = {"requirement": "mfu > 1%", "line": 3, "met": True, "found": [{"name": "mfu", "value": 0.4}], "told": ""}
+    part = {"name": "one", "line": 1, "outcome": "met", "obstacle": "", "requirements": [met], "plan": plan}
+    whole = {"schema_version": "1.0", "file": "a.toml", "outcome": "met", "checked": [part | {"mixed": None}]}
+    return [plans()[0], json.dumps(whole)]
+
+
+def results() -> list[str]:
+    """Tables of a sweep as JSON Lines."""
+    head, *lines = (line.split(",") for line in RESULTS.splitlines())
+    rows = [dict(zip(head, (_number(cell) for cell in line), strict=True)) for line in lines]
+    return ["\n".join(map(json.dumps, rows))]
+
+
+def _number(cell: str) -> float | str | None:
+    try:
+        return float(cell) if cell else None
+    except ValueError:
+        return cell
+
+
+def parquet() -> list[bytes]:
+    """A table of a sweep in the form that has bytes and no text."""
+    import pyarrow
+    from pyarrow import parquet
+
+    out = io.BytesIO()
+    columns = {"model": ["bert-base", "bert-large", "ß"], "nodes": [1, 2, 4], "mfu": [0.31, None, 0.4]}
+    parquet.write_table(pyarrow.table(columns), out, compression="zstd")
+    return [out.getvalue()]

@@ -105,7 +105,7 @@ def _scale(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) 
     value = _get(spot)
     if isinstance(value, int | float):
         factor = rng.choice((-1, 0, 2, 3, 10, 1000, 10**9, 10**18, 0.5, 1.0, 1e-9))
-        _put(spot, value * factor if math.isfinite(value) else 1)
+        _put(spot, value * factor if abs(value) < 1e280 else 1)  # also of what is no number
     elif isinstance(value, str):
         _put(spot, _other_text(value, rng))
 

@@ -26,6 +26,8 @@ _WHAT = "the results of a sweep"
 _SAME = ("parameters", "seq_length", "nodes", "devices", "precision")
 """Sizes that are what was asked for, where it was; else what was taken."""
 _ROW_GROUP = 65_536
+_LARGEST = 1e300
+"""Of numbers: larger ones, and what is none, cannot be drawn."""
 _LARGEST_FILE = 4_000_000_000
 
 Cell = str | int | float | bool | None
@@ -163,10 +165,11 @@ def _read_parquet(content: bytes, path: Path) -> Results:
     parquet = _arrow(path, "pyarrow.parquet")
     try:
         table = parquet.read_table(io.BytesIO(content))
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        reason = str(error).splitlines()[0]
+        columns = {str(name): table[name].to_pylist() for name in table.column_names}
+    except (OSError, ValueError, NotImplementedError, LookupError, MemoryError) as error:  # pyarrow's errors are such
+        reason = str(error).partition("\n")[0]
         raise InputError(f"not valid Parquet: {reason}", origin=str(path), expected=_WHAT) from None
-    return Results({str(name): [_cell(one) for one in table[name].to_pylist()] for name in table.column_names})
+    return Results({name: [_cell(one) for one in cells] for name, cells in columns.items()})
 
 
 def _read_jsonl(text: str, path: Path) -> Results:
@@ -176,7 +179,7 @@ def _read_jsonl(text: str, path: Path) -> Results:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             rows.append(msgspec.json.decode(line, type=dict[str, object]))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             origin = f"{path}: line {number}"
             raise InputError(f"not a JSON object: {error}", origin=origin, expected=_WHAT) from None
     names = dict.fromkeys(name for row in rows for name in row)
@@ -186,7 +189,10 @@ def _read_jsonl(text: str, path: Path) -> Results:
 def _read_csv(text: str, path: Path) -> Results:
     import csv
 
-    lines = list(csv.reader(io.StringIO(text)))
+    try:
+        lines = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise InputError(f"not valid CSV: {error}", origin=str(path), expected=_WHAT) from None
     names = lines[0] if lines else []
     for number, line in enumerate(lines, 1):
         if len(line) != len(names):
@@ -200,11 +206,16 @@ def _typed(texts: Sequence[str]) -> list[Cell]:
     """Fields as numbers where all that are not empty are; else as texts, without what keeps spreadsheets calm."""
     for number in (int, float):
         try:
-            return [number(text) if text else None for text in texts]
+            found = [number(text) if text else None for text in texts]
         except ValueError:
             continue
+        if all(cell is None or abs(cell) < _LARGEST for cell in found):
+            return [*found]
     return [None if not text else text[1:] if text[:2] in ("'=", "'+", "'-", "'@") else text for text in texts]
 
 
 def _cell(value: object) -> Cell:
+    """A value as it is; what is no text and no number that can be drawn as a text."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) < _LARGEST:
+        return str(value)
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
