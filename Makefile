@@ -4,7 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test lint bench calibrate clean
+.PHONY: plan test test-browser test-export lint coverage bench fuzz calibrate man clean
+
+# The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
+EXPORT := .venv-export
+# Read where they lie: they need a GPU's packages, or another Python, to be installed whole
+TREES := megatron-bridge==0.3.1 nemo_toolkit==2.5.3 maxtext==0.2.5
+MEGATRON := core_v0.16.1
+MEGATRON_LM ?= $(EXPORT)/Megatron-LM
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "planner needs Python 3.11 or newer; set PYTHON=...")'
@@ -16,11 +24,33 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	touch $@
+
 plan: $(VENV)/.installed ## plan a real model on a real cluster
 	$(BIN)/plan llama-3-70b --cluster dgx-h100 --nodes 64 --global-batch 1024 --tokens 15T
 
 test: $(VENV)/.installed-dev ## all tests
 	$(BIN)/python -m pytest
+
+test-browser: $(VENV)/.installed-browser ## all pages and a trace in Chromium, which has to be there
+	PLANNER_BROWSER=needed $(BIN)/python -m pytest -n 0 tests/browser
+
+test-export: $(EXPORT)/.installed ## what `planner export` writes, read by the real trainers and launchers
+	PLANNER_EXPORT_TESTS=1 PLANNER_EXPORT_TREES=$(EXPORT)/trees MEGATRON_LM=$(MEGATRON_LM) \
+	  $(EXPORT)/bin/python -m pytest -n 2 -m export -rs --disable-warnings tests/export/real
+
+$(EXPORT)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(EXPORT)
+	$(EXPORT)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[export-test]'
+	for one in $(TREES); do \
+	  $(EXPORT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+	    --ignore-requires-python --target $(EXPORT)/trees/$${one%%=*} --upgrade $$one || exit 1; \
+	done
+	test -d $(MEGATRON_LM) || git clone --quiet --depth 1 --branch $(MEGATRON) \
+	  https://github.com/NVIDIA/Megatron-LM $(MEGATRON_LM) || echo "without Megatron-LM: its parser's tests are skipped"
+	touch $@
 
 lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 	$(BIN)/ruff check .
@@ -28,8 +58,15 @@ lint: $(VENV)/.installed-dev ## style, types, and which room may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+coverage: $(VENV)/.installed-dev ## which branches the tests take
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
 bench: $(VENV)/.installed-dev ## speed, printed as a table of medians and ratios
 	$(BIN)/python -m benchmarks
+
+N ?= 2000
+fuzz: $(VENV)/.installed-dev ## N damaged files for every reader; what breaks one is kept in build/fuzz
+	$(BIN)/python -m tests.fuzz -n $(N)
 
 calibrate: $(VENV)/.installed-dev ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
 	$(BIN)/python -m planner.validation.calibrate tests/published/measured_runs.csv
@@ -38,5 +75,8 @@ calibrate: $(VENV)/.installed-dev ## fit hardware_db/calibration to the publishe
 	$(BIN)/planner validate --cross --format json > build/validation.json
 	$(BIN)/python docs/errors.py build/validation.json
 
+man: $(VENV)/.installed ## the manual pages, made anew from the commands
+	$(BIN)/python -m planner.cli.manual docs/man
+
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(EXPORT) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

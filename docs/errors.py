@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from planner.report.validation import to_markdown
+from planner.report.markdown import table
+from planner.report.told_validate import error_tables
 from planner.validation.document import ValidationDocument
 
 HERE = Path(__file__).parent
@@ -19,7 +20,7 @@ def main(path: str) -> None:
     """Write the tables into the page and draw the picture."""
     document = msgspec.json.decode(Path(path).read_bytes(), type=ValidationDocument)
     page = HERE / "cost-model.md"
-    tables = to_markdown(document, rows=False)
+    tables = "\n".join(table(one.headings, one.rows, one.words) for one in error_tables(document))
     page.write_text(BLOCK.sub(lambda match: f"{match[1]}\n{tables}\n{match[2]}", page.read_text("utf-8")), "utf-8")
     draw(document, HERE / "errors.svg")
 

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
 from planner.errors import InputError, nearest
 
+if TYPE_CHECKING:
+    import yaml
+
 Format = Literal["toml", "yaml", "json"]
 T = TypeVar("T")
 
-_LONGEST = 10_000_000  # characters: nothing that describes a model or a cluster is larger
+MISSING = "is missing"
+_LONGEST: dict[Format, int] = {"toml": 2_000_000, "yaml": 500_000, "json": 10_000_000}
+"""Characters. Nothing that describes a model or a cluster is larger, and to parse so much takes a second or two."""
+_DEEPEST = 50
+_LONGEST_NUMBER = 400
+_LONG_NUMBER = re.compile(rf"[-+.0-9].{{{_LONGEST_NUMBER}}}", re.DOTALL)
+_DOTS = re.compile(rf"(?:\.[^.,={{}}\n]+){{{_DEEPEST}}}")
+_QUOTED = re.compile(r"""'[^'\n]*'|"(?:[^"\\\n]|\\.)*"|#.*""")
+_STEERING = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
+)
+"""Control characters, line ends, and signs that turn the direction of text around: names go to terminals."""
+_LINES = frozenset({"note", "notes", "obstacle", "told"})
+"""Keys whose texts may have several lines."""
 _PATH = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
 _KEY_PATH = re.compile(r" - at `key` in `\$\.?(.*)`$", re.DOTALL)
 _ENUM = re.compile(r"Invalid enum value '?(.*?)'?$", re.DOTALL)
@@ -25,6 +42,8 @@ _TYPES = {
     "object": "a table",
 }
 _EXPECTED = re.compile(r"Expected `([^`]*)`(?: ([<>]=?) ([0-9.]+))?(?:, got `([^`]*)`)?$")
+_MISSING = re.compile(r"Object missing required field `(.*?)`", re.DOTALL)
+_LENGTH = re.compile(r"Expected `(?:array|object)` of length (?:([<>]=) )?([0-9]+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
 
 
@@ -36,16 +55,38 @@ def decode(text: str, file_format: Format, into: type[T], origin: str) -> T:
 def converted(raw: object, into: type[T], origin: str, at: str = "") -> T:
     """A parsed value validated as `into`; `at`: the key under which it stands. Raises InputError as `decode` does."""
     try:
-        return msgspec.convert(raw, into, strict=True)
+        found = msgspec.convert(raw, into, strict=True)
     except msgspec.ValidationError as error:
         told = _explained(error, raw, into, origin)
         raise told.elsewhere(origin, ".".join(part for part in (at, told.key) if part)) if at else told from None
+    _check_signs(raw, origin, at)
+    return found
+
+
+def _check_signs(raw: object, origin: str, at: str, key: str = "") -> None:
+    """Raises InputError for a text, or a key, with signs that would steer a terminal."""
+    if isinstance(raw, dict):
+        for name, value in raw.items():
+            _check_text(name, origin, at)
+            _check_signs(value, origin, f"{at}.{name}" if at else name, name)
+    elif isinstance(raw, list):
+        for index, value in enumerate(raw):
+            _check_signs(value, origin, f"{at}[{index}]", key)
+    elif isinstance(raw, str):
+        _check_text(raw.replace("\n", " ") if key in _LINES else raw, origin, at)
+
+
+def _check_text(text: str, origin: str, key: str) -> None:
+    if _STEERING.search(text):
+        expected = "text on one line, without control characters"
+        raise InputError("holds a control character", origin=origin, key=key, value=text, expected=expected)
 
 
 def parse(text: str, file_format: Format, origin: str) -> dict[str, object]:
     """Parse `text` into a mapping without validating its keys. Raises InputError."""
-    if len(text) > _LONGEST:
-        raise InputError("file is too long", origin=origin, expected=f"at most {_LONGEST:,} characters")
+    if len(text) > _LONGEST[file_format]:
+        expected = f"at most {_LONGEST[file_format]:,} characters of {file_format.upper()}"
+        raise InputError("file is too long", origin=origin, expected=expected)
     raw: object
     try:
         raw = _load(text, file_format)
@@ -70,24 +111,52 @@ def parse(text: str, file_format: Format, origin: str) -> dict[str, object]:
 
 def _load(text: str, file_format: Format) -> object:
     if file_format == "toml":
-        import tomllib
-
-        return tomllib.loads(text)
+        return _load_toml(text)
     if file_format == "json":
         return msgspec.json.decode(text)
     return _load_yaml(text)
 
 
+def _load_toml(text: str) -> object:
+    import tomllib
+
+    # tomllib keeps every beginning of a dotted key: one of many thousand parts would take all memory
+    for line in text.split("\n"):
+        if line.count(".") >= _DEEPEST and _DOTS.search(_QUOTED.sub('"', line)):
+            raise InputError("a key has too many parts", expected=f"keys of fewer than {_DEEPEST} parts")
+    return tomllib.loads(text)
+
+
 def _load_yaml(text: str) -> object:
     import yaml
 
-    # An alias can blow a small file up to any size; nothing that we read needs one.
+    # both are in the same package; the one in C is ten times as fast where it was built
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise InputError("YAML aliases are not read", expected="every value written out")
-        return yaml.safe_load(text)
+        _check_yaml(yaml.parse(text, Loader=loader))
+        return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         raise ValueError(_first_line(error)) from None
+
+
+def _check_yaml(events: Iterable[yaml.Event]) -> None:
+    """Raises InputError for what makes a small file large or slow, none of which a description needs."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            raise InputError("YAML aliases are not read", expected="every value written out")
+        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
+            raise InputError("YAML tags are not read", expected="plain texts, numbers, lists and tables")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _LONG_NUMBER.match(event.value):
+            raise InputError("a number is too long", expected=f"at most {_LONGEST_NUMBER} digits")
+        if depth > _DEEPEST:
+            raise InputError("nested too deeply", expected=f"at most {_DEEPEST} levels")
 
 
 def _explained(error: msgspec.ValidationError, raw: object, into: type[object], origin: str) -> InputError:
@@ -113,6 +182,16 @@ def _explained(error: msgspec.ValidationError, raw: object, into: type[object], 
         return InputError(
             what, origin=origin, key=path, value=choice[1], expected=expected, suggestion=nearest(choice[1], known)
         )
+    missing = _MISSING.match(told)
+    if missing is not None:
+        key = f"{path}.{missing[1]}" if path else missing[1]
+        return InputError(MISSING, origin=origin, key=key, expected=_kind_at(into, key))
+    length = _LENGTH.match(told)
+    if length is not None:
+        problem, bound = {">=": ("too short", "at least "), "<=": ("too long", "at most ")}.get(
+            length[1], ("wrong length", "")
+        )
+        return InputError(problem, origin=origin, key=path, expected=f"{bound}{int(length[2]):,} of them")
     value = _value_at(raw, path) if path else None
     wanted = _EXPECTED.match(told)
     if wanted is None:
@@ -164,6 +243,23 @@ def _type_at(into: object, path: str) -> object:
         match = [field.type for field in info.fields if field.encode_name == part] if info is not None else []
         into = match[0] if match else None
     return into
+
+
+def _kind_at(into: object, path: str) -> str:
+    """What kind of value stands at `path`: a number, a text, a table, a list."""
+    found = _type_at(into, path)
+    types = found.types if isinstance(found, msgspec.inspect.UnionType) else (found,)
+    kinds = [_TYPES[name] for name in (_type_name(one) for one in types) if name in _TYPES]
+    return " or ".join(dict.fromkeys(kinds)) or "a value"
+
+
+def _type_name(found: object) -> str:
+    """The name by which msgspec's messages call a type."""
+    if isinstance(found, msgspec.inspect.CollectionType | msgspec.inspect.VarTupleType | msgspec.inspect.TupleType):
+        return "array"
+    if isinstance(found, msgspec.inspect.StructType | msgspec.inspect.DictType):
+        return "object"
+    return type(found).__name__.removesuffix("Type").lower()
 
 
 def _struct_info(into: object) -> msgspec.inspect.StructType | None:

@@ -36,7 +36,20 @@ class InputError(PlannerError):
         self.value = value
         self.expected = expected
         self.suggestion = suggestion
-        super().__init__(self._message())
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        """The message, made where somebody reads it: readers try one meaning after another."""
+        where = ": ".join(_cut(part) for part in (self.origin, self.key) if part)
+        problem = _cut(self.problem)
+        lines = [f"{where}: {problem}" if where else problem]
+        if self.value is not None:
+            lines.append(f"  value:    {_shown(self.value)}")
+        if self.expected:
+            lines.append(f"  expected: {_cut(self.expected, 5000)}")
+        if self.suggestion:
+            lines.append(f"  did you mean {self.suggestion}?")
+        return "\n".join(visible(line) for line in lines)
 
     def elsewhere(self, origin: str, key: str = "") -> InputError:
         """The same fault, told of where the value really stood."""
@@ -49,17 +62,6 @@ class InputError(PlannerError):
             suggestion=self.suggestion,
         )
 
-    def _message(self) -> str:
-        where = ": ".join(part for part in (self.origin, self.key) if part)
-        lines = [f"{where}: {self.problem}" if where else self.problem]
-        if self.value is not None:
-            lines.append(f"  value:    {_shown(self.value)}")
-        if self.expected:
-            lines.append(f"  expected: {self.expected}")
-        if self.suggestion:
-            lines.append(f"  did you mean {self.suggestion}?")
-        return "\n".join(lines)
-
 
 class NothingFits(PlannerError):  # noqa: N818 - an answer, not a fault
     """The search is done and no plan satisfies its rules; carries the nearest miss in its message."""
@@ -67,11 +69,21 @@ class NothingFits(PlannerError):  # noqa: N818 - an answer, not a fault
     exit_code = 3
 
 
+class RequirementNotMet(PlannerError):  # noqa: N818 - an answer, not a fault
+    """The answer is told, and it does not meet what was required of it."""
+
+    exit_code = 4
+
+
 _SHORTEST_BEGINNING = 3
+_LONGEST_NAME = 200
+"""Characters: what is longer is no typo of a name, and to compare it would take long."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name that `name` is most likely a typo or a beginning of, or an empty string."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     from difflib import get_close_matches
 
     by_fold = {candidate.casefold(): candidate for candidate in known}
@@ -95,8 +107,25 @@ def unknown_name(what: str, name: str, known: Iterable[str], *, origin: str = ""
     )
 
 
-def _shown(value: object, limit: int = 120) -> str:
-    """A value as one printable line: control characters escaped, long ones cut."""
-    text = value if isinstance(value, str) else repr(value)
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+def visible(text: str) -> str:
+    """The text with every sign that is not printed, such as one that would steer a terminal, as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _escape(ord(one)) for one in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _shown(value: object) -> str:
+    """A value as one line of at most some hundred characters."""
+    try:
+        text = (value or '""') if isinstance(value, str) else repr(value)
+    except ValueError:  # Python writes no whole number of thousands of digits out
+        return "a number of thousands of digits"
+    return _cut(text, 120)
+
+
+def _cut(text: str, limit: int = 1000) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

@@ -39,6 +39,7 @@ _SUFFIXES: dict[Dimension, dict[str, float]] = {
         for energy, kwh in (("kWh", 1.0), ("MWh", 1e3))
     },
 }
+_ENERGIES = {f"{p}{unit}": f * joules for p, f in _DECIMAL.items() for unit, joules in (("J", 1.0), ("Wh", 3600.0))}
 _EXAMPLES: dict[Dimension, str] = {
     "bytes": "a size such as 80GiB or 80GB",
     "bytes_per_s": "a rate such as 300GB/s or 400Gb/s",
@@ -99,6 +100,32 @@ def _with_unit(value: float, unit: str, dimension: Dimension, bare: bool, proble
     return value * factor
 
 
+MeaningName = Literal["bytes", "bytes_per_s", "s", "usd", "j", "kg", "w", "ratio", "count"]
+_MEANINGS: dict[str, tuple[MeaningName, float]] = {
+    **{suffix: ("kg", grams / 1e3) for suffix, grams in _MASSES.items()},
+    **{suffix: ("j", factor) for suffix, factor in _ENERGIES.items()},
+    **{suffix: ("w", factor) for suffix, factor in _SUFFIXES["w"].items()},
+    **{suffix: ("usd", factor) for suffix, factor in _SUFFIXES["usd"].items()},
+    **{suffix: ("bytes_per_s", factor) for suffix, factor in _SUFFIXES["bytes_per_s"].items()},
+    **{suffix: ("bytes", factor) for suffix, factor in _SUFFIXES["bytes"].items()},
+    **{suffix: ("s", factor) for suffix, factor in _DURATIONS.items()},
+    **{suffix: ("ratio", factor) for suffix, factor in _SUFFIXES["ratio"].items()},
+    **{suffix: ("count", factor) for suffix, factor in _COUNTS.items()},
+}
+"""What a suffix means where no dimension is told: the later line where two have it."""
+_AMBIGUOUS = ("B",)
+
+
+def meaning_of(suffix: str) -> tuple[MeaningName, float] | None:
+    """What a suffix is of, and its factor to SI; None for none of them, or one of two (`B`: byte, billion)."""
+    return None if suffix in _AMBIGUOUS else _MEANINGS.get(suffix)
+
+
+def suffixes() -> tuple[str, ...]:
+    """All suffixes that by themselves mean one thing."""
+    return tuple(one for one in _MEANINGS if one and one not in _AMBIGUOUS)
+
+
 LARGEST_COUNT = 10**18
 
 
@@ -116,7 +143,9 @@ def parse_count(
     try:
         value = parse_quantity(text, "count", origin=origin, key=key)
     except InputError:
-        raise InputError("not a count", origin=origin, key=key, value=text, expected=expected) from None
+        below = re.fullmatch(r"\s*-[0-9][0-9_]*\s*[a-zA-Z]?\s*", str(text)[:64]) is not None
+        problem = "out of range" if below else "not a count"
+        raise InputError(problem, origin=origin, key=key, value=text, expected=expected) from None
     rounded = round(value)
     if not math.isclose(value, rounded, rel_tol=1e-12):
         raise InputError("not a whole number", origin=origin, key=key, value=text, expected=expected)
@@ -149,6 +178,19 @@ def format_duration(value: float) -> str:
     return format_seconds(value)
 
 
+def format_days(days: float) -> str:
+    """`30 days`, `2.5 days`, `1 day`; less than a day in hours and minutes: `1.52 h`."""
+    if days < 1:
+        return format_duration(86_400 * days)
+    text = f"{days:,.1f}".removesuffix(".0")
+    return f"{text} day" if text == "1" else f"{text} days"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 node`, `1,024 nodes`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def format_energy(joules: float) -> str:
     """`812 MWh`, `1.90 GWh`, `45.6 kWh`: three significant digits."""
     return format_si(joules / 3600, "Wh")
@@ -172,7 +214,7 @@ def format_parameters(value: float) -> str:
     for prefix, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
         if value >= factor * 0.9995:
             return f"{value / factor:.3g}{prefix}"
-    return f"{value:.0f}"
+    return f"{value:,.0f}"
 
 
 def _three_digits(value: float) -> str:

@@ -1,6 +1,22 @@
-"""Settings of hypothesis for all tests: no clock decides, failures repeat."""
+"""Settings for all tests: no clock decides, failures repeat; where they are run from makes no difference."""
+
+import os
+import signal
 
 from hypothesis import settings
 
 settings.register_profile("planner", deadline=None, derandomize=True)
 settings.load_profile("planner")
+
+# a job in the background is started with Ctrl-C ignored, and programs that it starts would be too
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+for variable in (
+    "PYTHONUNBUFFERED",
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+    "GITHUB_WORKSPACE",
+    "GITLAB_CI",
+    "CI_PROJECT_DIR",
+):
+    os.environ.pop(variable, None)  # where the tests themselves run in continuous integration

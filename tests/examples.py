@@ -12,9 +12,8 @@ from planner.cluster.spec import parse_cluster
 from planner.cost.collectives.library import Library, library
 from planner.cost.training import Training, training
 from planner.workload.build import build_workload
-from planner.workload.lower import build_network
-from planner.workload.network import parse_network
 from planner.workload.operators import Workload
+from planner.workload.presets import read_spec
 from planner.workload.spec import ModelSpec, MoeSpec
 
 LAB = """
@@ -238,7 +237,7 @@ operators = [{{ op = "global_pool" }}, {{ op = "linear", out = 10 }}, {{ op = "l
 def network(**changes: int) -> Workload:
     """A small convolutional network with any size changed."""
     sizes = {"size": 32, "width": 16, "repeat": 2, "groups": 1, "out": 32, **changes}
-    return build_network(parse_network(NETWORK.format(**sizes), "toml", "net.toml"))
+    return build_workload(read_spec(NETWORK.format(**sizes), "toml", "net.toml"))
 
 
 @st.composite

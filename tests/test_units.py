@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from planner.errors import InputError
 from planner.units import (
+    counted,
     format_bytes,
+    format_days,
     format_duration,
     format_parameters,
     format_seconds,
@@ -100,3 +102,23 @@ def test_a_duration_is_told_in_its_own_unit(value: float) -> None:
 def test_durations_are_told_as_people_say_them() -> None:
     told = [format_duration(value) for value in (0.59, 59.0, 212.0, 11135.0, 5 * 86400.0, 2.85e8)]
     assert told == ["590 ms", "59.0 s", "3.53 min", "3.09 h", "5.00 d", "9.03 y"]
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (1, "1 day"),
+        (30, "30 days"),
+        (2.5, "2.5 days"),
+        (36_500, "36,500 days"),
+        (1 / 24, "1.00 h"),
+        (0.01, "14.4 min"),
+    ],
+)
+def test_days_are_told_as_long_as_they_are(days: float, text: str) -> None:
+    assert format_days(days) == text
+
+
+def test_one_thing_is_no_plural_and_many_have_separators() -> None:
+    assert [counted(count, "node") for count in (0, 1, 2, 1024)] == ["0 nodes", "1 node", "2 nodes", "1,024 nodes"]
+    assert format_parameters(221_992) == "221,992"

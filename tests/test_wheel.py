@@ -40,3 +40,8 @@ def test_the_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "1,024 devices" in done.stdout
+    assert (tmp_path / "env/share/man/man1/plan.1").read_text().startswith(".TH PLAN 1")
+    script = subprocess.run(
+        [str(tmp_path / "env/bin/planner"), "completion", "bash"], capture_output=True, text=True, check=True
+    )
+    assert "complete -F" in script.stdout

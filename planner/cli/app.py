@@ -12,7 +12,7 @@ from collections.abc import Callable
 import typer
 
 from planner.cli.goal import SAMPLES
-from planner.cli.output import unwritten, write
+from planner.cli.output import complain, unwritten, write
 from planner.cli.plan import plan
 from planner.errors import InputError, PlannerError
 
@@ -20,19 +20,26 @@ _SETTINGS = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
+    "add_completion": False,  # `planner completion` prints scripts that know files and signs such as : and +
 }
 
 
 def planner_app() -> typer.Typer:
     """`planner` with all its commands."""
+    from planner.cli.check import check
     from planner.cli.cluster import cluster_app
     from planner.cli.compare import compare
+    from planner.cli.completion import completion
+    from planner.cli.diff import diff
     from planner.cli.estimate import estimate
     from planner.cli.explain import explain
+    from planner.cli.export import export
     from planner.cli.hardware import hardware_app
     from planner.cli.models import models_app
+    from planner.cli.plot import plot
     from planner.cli.schema import schema
     from planner.cli.size import size
+    from planner.cli.sweep import sweep
     from planner.cli.topology import topology
     from planner.cli.validate import validate
     from planner.cli.whatif import what_if
@@ -47,12 +54,18 @@ def planner_app() -> typer.Typer:
     app.command("plan")(plan)
     app.command("estimate")(estimate)
     app.command("explain")(explain)
+    app.command("export")(export)
     app.command("what-if")(what_if)
+    app.command("check")(check)
+    app.command("diff")(diff)
     app.command("topology")(topology)
     app.command("size")(size)
     app.command("compare")(compare)
+    app.command("sweep")(sweep)
+    app.command("plot")(plot)
     app.command("validate")(validate)
     app.command("schema")(schema)
+    app.command("completion")(completion)
     app.add_typer(models_app, name="models")
     app.add_typer(cluster_app, name="cluster")
     app.add_typer(cluster_app, name="clusters", hidden=True)
@@ -62,7 +75,7 @@ def planner_app() -> typer.Typer:
 
 def plan_app() -> typer.Typer:
     """`plan` alone: what the other commands need is not loaded."""
-    app = typer.Typer(name="plan", add_completion=True, **_SETTINGS)  # type: ignore[arg-type]
+    app = typer.Typer(name="plan", **_SETTINGS)  # type: ignore[arg-type]
     app.command("plan")(plan)
     return app
 
@@ -101,7 +114,7 @@ def _run(app: Callable[[], object]) -> None:
             # what goes wrong with the user's files is told where they are read: this is the help's text
             raise unwritten(error) from None
     except PlannerError as error:
-        sys.stderr.write(f"error: {error}\n")
+        complain(f"error: {error}\n")
         sys.exit(error.exit_code)
 
 
@@ -110,7 +123,7 @@ def _with_samples(arguments: list[str]) -> list[str]:
     filled = []
     for argument, after in itertools.pairwise([*arguments, ""]):
         filled.append(argument)
-        if argument == "--uncertainty" and not re.fullmatch(r"[0-9]+", after):
+        if argument == "--uncertainty" and not re.fullmatch(r"-?[0-9][0-9.eE_]*", after):
             filled.append(str(SAMPLES))
     return filled
 

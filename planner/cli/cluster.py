@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.question import Files, Form, Output
+
 if TYPE_CHECKING:
     from planner.cluster.importers.kinds import Given
 
@@ -18,19 +20,31 @@ _FORMATS = "auto, nvidia-smi, slurm, ibnetdiscover, links, hostfile, kubernetes,
 
 
 @cluster_app.command("list")
-def list_clusters() -> None:
-    """List the presets with what they are made of."""
-    from planner.cli.output import write
+def list_clusters(form: Form = Output.TABLE, files: Files = None) -> None:
+    """List the presets with what they are made of.
+
+    \b
+    Examples:
+      planner cluster list
+    """
+    from planner.cli.question import tell_list
     from planner.cluster import database
     from planner.cluster.cluster import resolve_cluster
-    from planner.report.listing import listing
+    from planner.report.listing_document import ClusterEntry
 
-    rows = []
+    entries = []
     for name in database.names("clusters"):
-        cluster = resolve_cluster(database.cluster_spec(name), f"hardware_db/clusters/{name}.toml")
-        counts = [str(cluster.devices_per_node), str(cluster.nodes)]
-        rows.append([name, cluster.title, cluster.accelerator.name, *counts])
-    write(listing(("name", "cluster", "accelerator", "devices/node", "default nodes"), rows, numbers_from=3))
+        one = resolve_cluster(database.cluster_spec(name), f"hardware_db/clusters/{name}.toml")
+        entries.append(
+            ClusterEntry(
+                name=name,
+                title=one.title,
+                accelerator=one.accelerator.name,
+                devices_per_node=one.devices_per_node,
+                nodes=one.nodes,
+            )
+        )
+    tell_list("clusters", entries, form, files)
 
 
 @cluster_app.command("import")
@@ -63,16 +77,25 @@ def import_cluster(
         str | None, typer.Option("--name", help="The cluster's name; as the first file if not given.")
     ] = None,
 ) -> None:
-    """Make a cluster file from what schedulers, drivers and fabrics tell of a cluster."""
-    from planner.cli.files import read_any, write_file
+    """Make a cluster file from what schedulers, drivers and fabrics tell of a cluster.
+
+    \b
+    Examples:
+      planner cluster import nvidia-smi-topo.txt --accelerator a100-sxm-80gb
+      planner cluster import topology.conf --from slurm --node dgx-h100 -o cluster.toml
+      plan llama-3-8b --cluster cluster.toml --global-batch 512
+    """
+    from planner.cli.files import check_distinct, check_ending, read_any, write_file
     from planner.cli.output import warn, write
     from planner.cluster.importers.complete import complete
     from planner.cluster.importers.found import HostPatterns, clean_name
     from planner.cluster.importers.merge import merge
     from planner.cluster.importers.recognise import TITLES, read
     from planner.cluster.importers.toml import write_toml
-    from planner.errors import InputError
+    from planner.errors import InputError, visible
 
+    check_ending(output, (".toml",))
+    check_distinct([("--output", output)], [("FILE", path) for path in files])
     patterns = HostPatterns(tuple(one.strip() for one in (hosts or "").split(",") if one.strip()))
     given = _given(
         name if name is not None else clean_name(files[0].stem),
@@ -85,7 +108,7 @@ def import_cluster(
         sources.append(f"{path.name} ({TITLES[format_name]})")
     named = ", ".join(path.name for path in files)
     try:
-        draft, notes = complete(merge(found), given, f"Imported from {named}")
+        draft, notes = complete(merge(found), given, visible(f"Imported from {named}"))
     except InputError as error:
         raise error if error.origin or error.problem.startswith("unknown ") else error.elsewhere(named) from None
     text = write_toml(draft, sources, notes)
@@ -94,7 +117,7 @@ def import_cluster(
     if output is None:
         write(text)
     else:
-        write_file(output, text, (".toml",))
+        write_file(output, text)
 
 
 def _given(

@@ -14,7 +14,20 @@ from planner.cli.carbon import Site, read_carbon
 from planner.cli.failures import FailureOptions, read_failures
 from planner.cli.grouped import grouped
 from planner.cli.openings import PinnedSettings, read_settings
-from planner.cli.question import Files, GradientFormat, PlanForm, PlanOutput, Question, Tokens, ask, tell
+from planner.cli.question import (
+    Files,
+    Form,
+    GradientFormat,
+    Gradients,
+    Output,
+    Question,
+    Require,
+    Tokens,
+    ask,
+    check_required,
+    read_required,
+    tell,
+)
 from planner.cli.ranks import RankFiles, layouts, write_ranks
 from planner.cli.split import SequenceParallel
 from planner.cli.techniques import Chosen
@@ -22,6 +35,7 @@ from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cost.training import Training
+    from planner.search.document import Document
 
 
 class Recompute(StrEnum):
@@ -64,7 +78,7 @@ def estimate(
     *,
     gradients: GradientFormat = None,
     tokens: Tokens = None,
-    form: PlanForm = PlanOutput.TABLE,
+    form: Form = Output.TABLE,
     files: Files = None,
     split: OneSplit,
     settings: PinnedSettings,
@@ -72,30 +86,50 @@ def estimate(
     failures: FailureOptions,
     site: Site,
     techniques: Chosen,
+    require: Require = None,
 ) -> None:
     """Score one given plan of MODEL on a cluster.
 
     \b
-    Example:
+    Examples:
       planner estimate gpt-3-175b --cluster dgx-a100 --nodes 128 --global-batch 1536 \\
         --tp 8 --pp 16 --micro-batch 1 --recompute selective --sequence-parallel --zero 1
     """
-    from planner.cli.inputs import read_tokens
     from planner.cli.output import check_files
+
+    wanted_files = check_files(files, beside=rank_files.by_option, read=question.files)
+    required = read_required(require)
+    document = scored(question, split, settings, failures, site, techniques, gradients=gradients, tokens=tokens)
+    write_ranks(document, rank_files)
+    tell(document, form, wanted_files)
+    check_required(required, document)
+
+
+def scored(
+    question: Question,
+    split: OneSplit,
+    settings: PinnedSettings,
+    failures: FailureOptions,
+    site: Site,
+    techniques: Chosen,
+    *,
+    gradients: Gradients | None = None,
+    tokens: str | None = None,
+) -> Document:
+    """The answer. Raises InputError, and NothingFits where the plan does not fit."""
+    from planner.cli.inputs import read_tokens
     from planner.search.answer import scored_plan
 
-    wanted_files = check_files(files)
     pins, assumed = _pins(split)
-    chosen = read_settings(vars(settings))
-    whole = read_tokens(tokens)
+    chosen, whole = read_settings(vars(settings)), read_tokens(tokens)
     batches, cluster, space = ask(
         question, pins, frozenset(assumed), gradients=gradients, pue=site.pue, techniques=techniques
     )
     if len(batches) > 1:
         key, value = "--global-batch", question.global_batch
         raise InputError("one plan has one batch", key=key, value=value, expected="a single batch")
-    document = scored_plan(
-        _only(batches[0], chosen, pins["recompute"]),
+    return scored_plan(
+        _only(batches[0], chosen, pins),
         cluster,
         space,
         tokens=whole,
@@ -103,8 +137,6 @@ def estimate(
         reliability=read_failures(failures, cluster),
         grid=read_carbon(site.grid, site.carbon_intensity),
     )
-    write_ranks(document, rank_files)
-    tell(document, form, wanted_files)
 
 
 def _pins(split: OneSplit) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
@@ -126,11 +158,13 @@ def _pins(split: OneSplit) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
     return {name: (value,) for name, value in (given | assumed).items() if value is not None}, assumed
 
 
-def _only(training: Training, settings: Mapping[str, tuple[str, ...]], recompute: tuple[int, ...]) -> Training:
+def _only(
+    training: Training, settings: Mapping[str, tuple[str, ...]], pins: Mapping[str, tuple[int, ...]]
+) -> Training:
     """The question with its settings. Raises InputError where one has several values."""
     from planner.search.settings import check_settings, combinations
 
-    check_settings(training, settings, recompute)
+    check_settings(training, settings, pins["recompute"], pins["zero_stage"])
     questions = list(combinations(training, settings))
     if len(questions) > 1:
         several = [f"--{name.replace('_', '-')}" for name, values in settings.items() if len(values) > 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from planner.decode import Format
@@ -20,6 +21,14 @@ def is_there(name: str) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at this place."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def looks_like_path(name: str) -> bool:
     """Whether `name` is meant as a path: it has a slash or the ending of a file that is read."""
     return "/" in name or Path(name).suffix.casefold() in _FORMATS
@@ -30,13 +39,13 @@ def read_file(path: Path, suffixes: tuple[str, ...], what: str) -> tuple[str, Fo
     return read_text(path, suffixes, what), _FORMATS[path.suffix.casefold()]
 
 
-def read_text(path: Path, suffixes: tuple[str, ...], what: str) -> str:
+def read_text(path: Path, suffixes: tuple[str, ...], what: str, largest: int = _LARGEST_FILE) -> str:
     """The text of a file with one of these endings. Raises InputError for whatever can be wrong with it.
 
-    `what` says what is wanted, for the messages.
+    `what` says what is wanted, for the messages; `largest`: bytes that it may have.
     """
     try:
-        return _lines(_read(path, suffixes, what).decode("utf-8-sig"))
+        return _lines(read_bytes(path, suffixes, what, largest).decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InputError("is not UTF-8 text", origin=str(path), expected="a UTF-8 file") from None
 
@@ -47,7 +56,7 @@ def read_any(path: Path, what: str) -> str:
     Outputs of other programs are not the user's to mend; on Windows they are UTF-16. Raises InputError as `read_text`
     does.
     """
-    raw = _read(path, (), what)
+    raw = read_bytes(path, (), what)
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return _lines(raw.decode(encoding, "replace"))
 
@@ -57,7 +66,8 @@ def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _read(path: Path, suffixes: tuple[str, ...], what: str) -> bytes:
+def read_bytes(path: Path, suffixes: tuple[str, ...], what: str, largest: int = _LARGEST_FILE) -> bytes:
+    """What a file has. Raises InputError as `read_text` does."""
     origin = str(path)
     suffix = path.suffix.casefold()
     endings = f", ending in {', '.join(suffixes)}" if suffixes else ""
@@ -71,32 +81,79 @@ def _read(path: Path, suffixes: tuple[str, ...], what: str) -> bytes:
             raise InputError("unknown file format", origin=origin, value=value, expected=expected)
         if not path.is_file():
             raise InputError("is not a file", origin=origin, expected="a regular file")
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError("file is too large", origin=origin, expected=f"at most {_LARGEST_FILE:,} bytes")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            # a file that grows is not read for ever
+            size = os.fstat(file.fileno()).st_size
+            raw = file.read(min(size + 1_000_000, largest + 1))
+        if len(raw) > largest:
+            raise InputError("file is too large", origin=origin, expected=f"at most {largest:,} bytes")
+        return raw
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {_reason(error)}", origin=origin) from None
 
 
-def write_file(path: Path, text: str, suffixes: tuple[str, ...] = ()) -> None:
+def check_distinct(
+    outputs: Iterable[tuple[str, Path | None]], inputs: Iterable[tuple[str, str | Path | None]] = ()
+) -> None:
+    """Each file that is written is one of its own, and none that is read; each with the option that names it.
+
+    Raises InputError.
+    """
+    taken = {os.path.realpath(name): key for key, name in inputs if name is not None and is_there(str(name))}
+    read = set(taken)
+    for key, path in outputs:
+        if path is None:
+            continue
+        place = os.path.realpath(path)
+        if place in taken:
+            problem = "is read as well" if place in read else "is written twice"
+            keys = ", ".join(dict.fromkeys((taken[place], key)))
+            raise InputError(problem, key=keys, value=str(path), expected="a file of its own for each")
+        taken[place] = key
+
+
+def check_ending(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Raises InputError for another ending than one of `suffixes`; for a command to ask before it computes."""
+    if path is not None and path.suffix.casefold() not in suffixes:
+        value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
+        raise InputError("unknown file format", origin=str(path), value=value, expected=expected)
+
+
+def write_file(path: Path, content: str | bytes, suffixes: tuple[str, ...] = ()) -> None:
     """Write a file whole or not at all: beside its place first, then renamed.
 
-    Raises InputError for a wrong place, and for another ending than one of `suffixes`, where there are any.
+    A link keeps leading where it leads. Raises InputError for a wrong place, such as a device or a pipe, which a file
+    must not take, and for another ending than one of `suffixes`, where there are any.
     """
     origin = str(path)
-    if suffixes and path.suffix.casefold() not in suffixes:
-        value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
-        raise InputError("unknown file format", origin=origin, value=value, expected=expected)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    if suffixes:
+        check_ending(path, suffixes)
+    expected = "a place that can be written"
     try:
+        path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_file():
+            problem = "is a folder" if path.is_dir() else "is not a file"
+            raise InputError(problem, origin=origin, expected=expected)
+        beside = path.with_name(f".planner-{os.getpid()}")
         try:
-            beside.write_text(text, "utf-8")
+            if isinstance(content, bytes):
+                beside.write_bytes(content)
+            else:
+                beside.write_text(content, "utf-8")
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
-        expected = "a place that can be written"
         raise InputError(f"cannot be written: {_reason(error)}", origin=origin, expected=expected) from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none. Raises InputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        expected = "a place that can be written"
+        raise InputError(f"cannot be made: {_reason(error)}", origin=str(path), expected=expected) from None
 
 
 def _reason(error: Exception) -> str:

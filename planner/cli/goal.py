@@ -91,12 +91,12 @@ def read_objectives(
     names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
     if name is not None and pareto is not None:
         raise InputError("one of the two", key="--objective, --pareto", value=f"{name}, {pareto}", expected="either")
-    given = pareto or name or names[0]
+    given = names[0] if name is None and pareto is None else pareto or name or ""
     key = "--objective" if pareto is None else "--pareto"
     parts = [part.strip().casefold() for part in given.split(",")]
     for part in parts:
         if part not in names:
-            expected = f"of {', '.join(names)}"
+            expected = f"one of {', '.join(names)}"
             raise InputError(
                 "unknown objective", key=key, value=part, expected=expected, suggestion=nearest(part, names)
             )

@@ -6,12 +6,13 @@ What several commands share is said once, and handed on whole.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
-from typing import get_type_hints
+from typing import TypeVar, get_type_hints
 
 Command = Callable[..., None]
+Group = TypeVar("Group")
 
 
 def grouped(command: Command) -> Command:
@@ -27,13 +28,18 @@ def grouped(command: Command) -> Command:
 
     @wraps(command)
     def flat(**given: object) -> None:
-        for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
-        command(**given)
+        told = {name: gathered(group, given) for name, group in groups.items()}
+        spread = {field.name for group in groups.values() for field in fields(group)}
+        command(**{name: value for name, value in given.items() if name not in spread}, **told)
 
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
     return flat
+
+
+def gathered(group: type[Group], given: Mapping[str, object]) -> Group:
+    """A group of options out of all that a command was given."""
+    return group(**{field.name: given[field.name] for field in fields(group)})  # type: ignore[arg-type]
 
 
 def _flat(

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.question import Output
+from planner.cli.question import Files, Form, Output
+from planner.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from planner.cluster.catalogue import Entry, Wanted
+    from planner.report.hardware_document import HardwareDocument
 
 hardware_app = typer.Typer(
     help="The accelerators that are known by name.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
-class ListForm(StrEnum):
-    """Forms of a listing."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
 Precision = Annotated[str, typer.Option("--precision", help="bf16, fp8, int8, ...: parts with a peak at it.")]
-Form = Annotated[Output, typer.Option("--format", "-f", help="Form of the output.")]
 
 
 @hardware_app.command("list")
@@ -36,9 +28,8 @@ def list_hardware(
     kind: Annotated[str, typer.Option("--kind", help="gpu, tpu, npu, cpu or fpga.")] = "",
     place: Annotated[str, typer.Option("--place", help="data-centre, edge or mobile.")] = "",
     vendor: Annotated[str, typer.Option("--vendor", help="Who makes it.")] = "",
-    can_train: Annotated[
-        bool | None, typer.Option("--can-train/--inference-only", help="Whether it can train.")
-    ] = None,
+    can_train: Annotated[bool, typer.Option("--can-train", help="Parts that can train.")] = False,
+    inference_only: Annotated[bool, typer.Option("--inference-only", help="Parts that cannot.")] = False,
     framework: Annotated[str, typer.Option("--framework", help="pytorch, jax, ...: parts that it runs on.")] = "",
     cloud: Annotated[str, typer.Option("--cloud", help="aws, gcp, ...: parts that it rents out.")] = "",
     precision: Precision = "",
@@ -49,7 +40,8 @@ def list_hardware(
     sort: Annotated[
         str, typer.Option("--sort", help="peak, memory, bandwidth, power, price, year or name.")
     ] = "name",
-    form: Annotated[ListForm, typer.Option("--format", "-f", help="Form of the output.")] = ListForm.TABLE,
+    form: Form = Output.TABLE,
+    files: Files = None,
 ) -> None:
     """List accelerators: dense peak, memory, link, rated power, lowest known rent, and whether they can train.
 
@@ -58,15 +50,17 @@ def list_hardware(
       planner hardware list --can-train --min-memory 80GiB --sort price
       planner hardware list --place edge
     """
-    from planner.cli.output import write
     from planner.cluster import catalogue
+    from planner.report.hardware_document import hardware_document
 
+    if can_train and inference_only:
+        raise InputError("no part does both", key="--can-train, --inference-only", expected="one of the two")
     found = catalogue.entries()
     wanted = catalogue.Wanted(
         kind=catalogue.known(found, kind, "--kind", lambda one: (one.spec.kind,)),
         place=catalogue.known(found, place, "--place", lambda one: (one.spec.place,)),
         vendor=catalogue.known(found, vendor, "--vendor", lambda one: (one.spec.vendor,)),
-        can_train=can_train,
+        can_train=can_train if can_train or inference_only else None,
         framework=catalogue.known(found, framework, "--framework", lambda one: one.spec.frameworks),
         cloud=catalogue.known(found, cloud, "--cloud", lambda one: one.spec.clouds),
         precision=catalogue.parse_precision(precision) if precision else None,
@@ -74,18 +68,20 @@ def list_hardware(
         years=catalogue.parse_years(year) if year else None,
     )
     kept = catalogue.ordered([one for one in found if wanted.holds(one)], sort, wanted.precision)
-    write(_listing(kept, wanted, form))
+
+    def text() -> str:
+        from planner.report.hardware import list_text
+
+        return list_text(kept, wanted.precision)
+
+    _tell(hardware_document(kept), form, files, text)
 
 
-def _listing(kept: Sequence[Entry], wanted: Wanted, form: ListForm) -> str:
-    if form is ListForm.JSON:
-        from planner.report.hardware_document import hardware_document
-        from planner.report.machine import to_json
+def _tell(document: HardwareDocument, form: Output, files: Sequence[Path] | None, text: Callable[[], str]) -> None:
+    """Write the document to the files and print it."""
+    from planner.cli.output import check_files, tell
 
-        return to_json(hardware_document(kept))
-    from planner.report.hardware import list_csv, list_text
-
-    return list_csv(kept) if form is ListForm.CSV else list_text(kept, wanted.precision)
+    tell(document, form.value, check_files(files), text)
 
 
 @hardware_app.command("show")
@@ -95,6 +91,7 @@ def show_hardware(
         bool, typer.Option("--sources", help="Also the notes and the documents that the figures are from.")
     ] = False,
     form: Form = Output.TABLE,
+    files: Files = None,
 ) -> None:
     """Show one accelerator: every figure with its source, and whether it was read there.
 
@@ -102,19 +99,17 @@ def show_hardware(
     Examples:
       planner hardware show h100-sxm-80gb --sources
     """
-    from planner.cli.output import write
     from planner.cluster.catalogue import entry
+    from planner.report.hardware_document import hardware_document
 
     found = entry(name)
-    if form is Output.JSON:
-        from planner.report.hardware_document import hardware_document
-        from planner.report.machine import to_json
 
-        write(to_json(hardware_document([found])))
-    else:
+    def text() -> str:
         from planner.report.hardware import show_text
 
-        write(show_text(found, sources=sources))
+        return show_text(found, sources=sources)
+
+    _tell(hardware_document([found]), form, files, text)
 
 
 @hardware_app.command("compare")
@@ -124,6 +119,7 @@ def compare_hardware(
         str, typer.Option("--precision", help="What ratios to watts, dollars and bytes are told at.")
     ] = "",
     form: Form = Output.TABLE,
+    files: Files = None,
 ) -> None:
     """Compare accelerators side by side: figures with their ratio to the first one's.
 
@@ -131,20 +127,17 @@ def compare_hardware(
     Examples:
       planner hardware compare a100-sxm-80gb h100-sxm-80gb b200
     """
-    from planner.cli.output import write
     from planner.cluster.catalogue import entry, parse_precision
-    from planner.errors import InputError
     from planner.report.hardware_document import comparison_part, hardware_document
 
     if len(names) < 2:
         raise InputError("nothing to compare with", key="NAME", value=names[0], expected="two names or more")
     found = [entry(name) for name in names]
     comparison = comparison_part(found, parse_precision(precision) if precision else None)
-    if form is Output.JSON:
-        from planner.report.machine import to_json
 
-        write(to_json(hardware_document(found, comparison)))
-    else:
+    def text() -> str:
         from planner.report.hardware import compare_text
 
-        write(compare_text(found, comparison))
+        return compare_text(found, comparison)
+
+    _tell(hardware_document(found, comparison), form, files, text)

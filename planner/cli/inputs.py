@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.files import is_there, looks_like_path, read_file
+from planner.cli.files import is_folder, is_there, looks_like_path, read_file
 from planner.cli.output import warn
 from planner.cli.pools import are_presets
 from planner.errors import InputError, nearest
@@ -25,6 +25,9 @@ _TOKENS = re.compile(r"(.*?)\s*tokens?", re.IGNORECASE)
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _LENGTH = re.compile(r"(\d{1,9})\s*([kKmM])i?")
 _WIDEST = 100_000
+_MOST_LISTED = 1000
+_LONGEST_COUNT = 100
+"""Characters: a pattern takes long over a megabyte of spaces."""
 _MANY_SEQUENCES = 1_000_000
 _LONG = 32_768
 
@@ -39,6 +42,15 @@ TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "
 def read_model(name: str, seq_length: int | None) -> Workload:
     """A preset, a config.json (or its folder), a model file of one's own, or a bare size. Raises InputError."""
     from planner.workload.build import build_workload
+
+    spec, note = read_model_spec(name, seq_length)
+    return build_workload(spec, seq_length=seq_length, note=note)
+
+
+def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | NetworkSpec, str]:
+    """The same model's description, and what was chosen for the user. Raises InputError, also for a sequence that
+    the model cannot have.
+    """
     from planner.workload.presets import preset, preset_names
     from planner.workload.size import describe_size, looks_like_size, spec_of_size
     from planner.workload.spec import ModelSpec
@@ -62,7 +74,7 @@ def read_model(name: str, seq_length: int | None) -> Workload:
             f"{spec.name} has no sequence to choose", key="--seq-length", value=seq_length, expected=expected
         )
     if not isinstance(spec, ModelSpec):
-        return build_workload(spec)
+        return spec, note
     if seq_length is not None and spec.learned_positions and seq_length > spec.learned_positions:
         raise InputError(
             f"{spec.name} has learned positions for shorter sequences only",
@@ -70,7 +82,7 @@ def read_model(name: str, seq_length: int | None) -> Workload:
             value=seq_length,
             expected=f"at most {spec.learned_positions}",
         )
-    return build_workload(spec, seq_length=seq_length, note=note)
+    return spec, note
 
 
 _MODELS = "a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B"
@@ -81,7 +93,7 @@ def _model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | Network
     from planner.workload.huggingface import parse_huggingface
     from planner.workload.presets import read_spec
 
-    file = path / "config.json" if path.is_dir() else path
+    file = path / "config.json" if is_folder(path) else path
     text, file_format = read_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
     if file_format != "json":
         return read_spec(text, file_format, str(file)), ""
@@ -107,6 +119,13 @@ def read_cluster(
     return resolve_cluster(spec, origin, nodes=nodes, devices=devices, faults=told)
 
 
+def is_cluster(name: str) -> bool:
+    """Whether this is the name of a preset, or of a file."""
+    from planner.cluster import database
+
+    return name.casefold() in (one.casefold() for one in database.names("clusters")) or is_there(name)
+
+
 def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
     """The description of a preset or in a cluster file, and where it is from. Raises InputError."""
     from planner.cluster import database
@@ -129,7 +148,7 @@ def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
 def read_batch(text: str, seq_length: int) -> int:
     """Sequences of one step: a count, or tokens (`4M tokens`) in whole sequences. Raises InputError."""
     key = "--global-batch"
-    match = _TOKENS.fullmatch(text)
+    match = _TOKENS.fullmatch(text) if len(text) <= _LONGEST_COUNT else None
     if match is None:
         sequences = parse_count(text, key=key, maximum=MOST_SEQUENCES, example="1024, or tokens: '4M tokens'")
         if sequences > _MANY_SEQUENCES:
@@ -151,7 +170,9 @@ def read_batches(text: str, seq_length: int) -> tuple[int, ...]:
     low, between, high = text.partition("..")
     if not between:
         return (read_batch(text, seq_length),)
-    unit = " tokens" if _TOKENS.fullmatch(high) else ""
+    if not (low.strip() and high.strip()):
+        raise InputError("not a range", key="--global-batch", value=text, expected="low..high")
+    unit = " tokens" if len(high) <= _LONGEST_COUNT and _TOKENS.fullmatch(high) else ""
     first, last = read_batch(f"{low.strip()}{unit}", seq_length), read_batch(high.strip(), seq_length)
     if first > last:
         raise InputError("not a range", key="--global-batch", value=text, expected="low..high")
@@ -203,13 +224,15 @@ def read_values(
     if text is None:
         return None
     values: set[int] = set()
+    if text.count(",") >= _MOST_LISTED:
+        raise InputError("too many values", key=key, value=text, expected=f"at most {_MOST_LISTED:,}, or a range")
     for part in (part.strip() for part in text.split(",")):
         match = _RANGE.fullmatch(part)
         if not match and ".." not in part:
             values.add(parse_count(part, key=key, minimum=minimum, maximum=maximum, example="8 or 4,8 or 4..8"))
             continue
         low, high = (int(match[1]), int(match[2])) if match else (1, 0)
-        if low > high or high - low > _WIDEST:
+        if low > high or high - low + len(values) > _WIDEST:
             raise InputError("not a range", key=key, value=part, expected="low..high, at most 100,000 wide")
         if low < minimum or high > maximum:
             raise InputError("out of range", key=key, value=part, expected=f"from {minimum} to {maximum:,}")

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import typer
 
+from planner.cli.question import Files, Form, Output
+
 models_app = typer.Typer(help="The models that are known by name.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @models_app.command("list")
-def list_models() -> None:
-    """List the presets with their sizes, and the tokens of a sequence or what else a batch counts."""
-    from planner.cli.output import write
-    from planner.report.listing import listing
-    from planner.units import format_parameters
+def list_models(form: Form = Output.TABLE, files: Files = None) -> None:
+    """List the presets with their sizes, and the tokens of a sequence or what else a batch counts.
+
+    \b
+    Examples:
+      planner models list
+    """
+    from planner.cli.question import tell_list
+    from planner.report.listing_document import ModelEntry
     from planner.workload.build import build_workload
     from planner.workload.presets import preset, preset_names
 
-    rows = []
-    for name in preset_names():
-        workload = build_workload(preset(name))
-        sizes = [format_parameters(workload.parameters), format_parameters(workload.active_parameters)]
-        length = f"{workload.seq_length:,}" if workload.has_tokens else workload.sample
-        rows.append([name, workload.title, *sizes, str(workload.layer_count), length])
-    write(listing(("name", "model", "parameters", "active", "layers", "sequence"), rows, numbers_from=2))
+    found = [(name, build_workload(preset(name))) for name in preset_names()]
+    entries = [
+        ModelEntry(
+            name=name,
+            title=one.title,
+            parameters=one.parameters,
+            active_parameters=one.active_parameters,
+            layers=one.layer_count,
+            sample=one.sample,
+            seq_length=one.seq_length if one.has_tokens else None,
+        )
+        for name, one in found
+    ]
+    tell_list("models", entries, form, files)
 
 
 @models_app.command("families")
-def list_families() -> None:
-    """List the Hugging Face model types whose config.json is read."""
-    from planner.cli.output import write
+def list_families(form: Form = Output.TABLE, files: Files = None) -> None:
+    """List the Hugging Face model types whose config.json is read.
+
+    \b
+    Examples:
+      planner models families
+    """
+    from planner.cli.question import tell_list
+    from planner.report.listing_document import FamilyEntry
     from planner.workload.huggingface import FAMILIES
 
-    write("".join(f"{name}\n" for name in FAMILIES))
+    tell_list("families", [FamilyEntry(name=name) for name in FAMILIES], form, files)

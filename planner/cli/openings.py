@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from planner.errors import InputError, nearest
+from planner.units import LARGEST_COUNT
 
 _LISTED = "one or more, with commas"
 
@@ -38,6 +39,9 @@ SpaceFile = Annotated[
 ]
 
 _MOST = 1_000_000
+_MOST_LISTED = 1000
+_DIGITS = 18
+"""Of a number that is looked at."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,13 @@ def _parts(text: str, names: tuple[str, ...]) -> list[str]:
 def _value(text: str, key: str, names: tuple[str, ...], counts: bool) -> str:
     if text in names:
         return text
-    if counts and text.isdecimal() and 1 <= int(text) <= _MOST:
+    if counts and text.isdecimal() and len(text) <= _DIGITS and 1 <= int(text) <= _MOST:
         return str(int(text))
     joined = "+".join(sorted(text.split("+")))
     by_parts = {"+".join(sorted(name.split("+"))): name for name in names}
     if joined in by_parts:
         return by_parts[joined]
-    expected = f"of {', '.join(names)}" + (f", or a whole number from 1 to {_MOST:,}" if counts else "")
+    expected = f"one of {', '.join(names)}" + (f", or a whole number from 1 to {_MOST:,}" if counts else "")
     raise InputError("unknown value", key=key, value=text, expected=expected, suggestion=nearest(text, names))
 
 
@@ -128,9 +132,15 @@ def _text(value: object, origin: str, key: str) -> str:
     """A value of the file as it would be on the command line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int) and abs(value) > LARGEST_COUNT:
+        raise InputError("out of range", origin=origin, key=key, value=value, expected=f"at most {LARGEST_COUNT:,}")
     if isinstance(value, int | str):
         return str(value)
-    if isinstance(value, list) and value and all(isinstance(one, int | str) for one in value):
+    if (
+        isinstance(value, list)
+        and 0 < len(value) <= _MOST_LISTED
+        and all(isinstance(one, int | str) for one in value)
+    ):
         return ",".join(_text(one, origin, key) for one in value)
     raise InputError(
         "wrong type", origin=origin, key=key, value=value, expected="a number, a text, or a list of them"

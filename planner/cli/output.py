@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from planner.errors import InputError, PlannerError
+from planner.errors import InputError, PlannerError, visible
 
 if TYPE_CHECKING:
     import msgspec
@@ -28,13 +30,27 @@ _FORMS = {
 """Which form a file has, by its ending."""
 
 
-def check_files(files: Sequence[Path] | None, more: Sequence[str] = ()) -> tuple[Path, ...]:
-    """The files of `-o`, before anything is computed. `more`: endings beside the usual ones. Raises InputError."""
+def check_files(
+    files: Sequence[Path] | None,
+    more: Sequence[str] = (),
+    beside: Sequence[tuple[str, Path | None]] = (),
+    read: Sequence[tuple[str, str | Path | None]] = (),
+) -> tuple[Path, ...]:
+    """The files of `-o`, before anything is computed. `more`: endings beside the usual ones.
+
+    `beside` are files that other options write, `read` such that are read, each with its option. Raises InputError
+    for another ending, and for a file that would be written twice or is read.
+    """
     endings = (*more, *(one for one in _FORMS if one not in more))
     for path in files or ():
         if path.suffix.casefold() not in endings:
             expected = f"a file ending in {', '.join(endings)}"
             raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    outputs = [*(("--output", path) for path in files or ()), *beside]
+    if any(path is not None for _, path in outputs):
+        from planner.cli.files import check_distinct
+
+        check_distinct(outputs, read)
     return tuple(files or ())
 
 
@@ -89,7 +105,8 @@ def write(text: str) -> None:
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "stdout is closed")
-        sys.stdout.write(text)
+        _no_bar(for_good=True)
+        sys.stdout.write(_encodable(text, sys.stdout.encoding or "utf-8"))
         sys.stdout.flush()
     except BrokenPipeError:
         drop_stdout()
@@ -98,21 +115,84 @@ def write(text: str) -> None:
         raise unwritten(error) from None
 
 
+def _encodable(text: str, encoding: str) -> str:
+    """The text in signs that stdout can show: others, such as names that are no UTF-8, become question marks."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.replace(_LINE, "-").encode(encoding, "replace").decode(encoding)
+    return text
+
+
+_LINE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
+"""Of tables."""
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
+
+
 def unwritten(error: OSError) -> PlannerError:
-    """The error for output that cannot be written; nothing is tried again when the interpreter ends."""
+    """The error for output that cannot be written; nothing is tried again when the interpreter ends.
+
+    A disk that is full is the user's matter, anything else a fault of ours.
+    """
     drop_stdout()
-    return PlannerError(f"the output cannot be written: {error.strerror}")
+    problem = f"the output cannot be written: {error.strerror}"
+    return InputError(problem) if error.errno in _DISK else PlannerError(problem)
+
+
+_KEPT: ContextVar[dict[str, None] | None] = ContextVar("kept warnings", default=None)
 
 
 def warn(text: str) -> None:
     """One line on stderr."""
-    sys.stderr.write(f"warning: {text}\n")
+    kept = _KEPT.get()
+    if kept is None:
+        complain(f"warning: {text}\n")
+    else:
+        kept[text] = None
+
+
+def complain(text: str) -> None:
+    """Write to stderr; where that cannot be, nobody reads it, and the exit code says enough.
+
+    Names of files may be in it: what would steer a terminal is written out.
+    """
+    try:
+        _no_bar()
+        sys.stderr.write("\n".join(visible(line) for line in text.split("\n")))
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+    except (ValueError, AttributeError):
+        return
+
+
+def _no_bar(*, for_good: bool = False) -> None:
+    """Take the bar of progress off the terminal; its module is loaded where there may be one."""
+    if "planner.cli.progress" in sys.modules:
+        from planner.cli import progress
+
+        (progress.stop if for_good else progress.clear)()
+
+
+@contextmanager
+def kept_warnings() -> Iterator[dict[str, None]]:
+    """What would be warned of within it, each text once; other threads go on as they are."""
+    kept: dict[str, None] = {}
+    before = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(before)
 
 
 def drop_stdout() -> None:
     """Send what is still buffered nowhere, so that the interpreter does not try again when it ends."""
-    if sys.stdout is None:
+    _drop(sys.stdout)
+
+
+def _drop(stream: TextIO | None) -> None:
+    if stream is None:
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,13 @@ if TYPE_CHECKING:
     from planner.cli.carbon import Site
     from planner.cli.failures import FailureOptions
     from planner.cli.goal import Goal
-    from planner.cli.question import PlanOutput, Question
+    from planner.cli.question import Question
     from planner.cli.ranks import RankFiles
     from planner.cli.split import Pins
     from planner.cli.techniques import Chosen
     from planner.cluster.pools import Pools
     from planner.cost.mixed import Kinds
+    from planner.search.mixed_document import MixedDocument
 
 
 def are_presets(name: str) -> bool:
@@ -57,11 +57,8 @@ def _preset(part: str) -> tuple[str, int | None]:
     return name.casefold(), parse_count(count, key="--cluster", maximum=16_777_216, example=example)
 
 
-def plan_pools(
-    pools: Pools, question: Question, pins: Pins, *, tokens: int | None, form: PlanOutput, files: Sequence[Path]
-) -> None:
-    """Find, write and print the whole answer. Raises InputError, and NothingFits where no way fits."""
-    from planner.cli.output import tell
+def pools_document(pools: Pools, question: Question, pins: Pins, tokens: int | None) -> MixedDocument:
+    """The ways to use two kinds, the best first. Raises InputError, and NothingFits where no way fits."""
     from planner.cost.strategies import FULL
     from planner.search.mixed import mixed_plans
     from planner.search.settings import check_settings
@@ -70,17 +67,12 @@ def plan_pools(
     kinds = _ask(pools, question)
     training = kinds[0].shared
     for kind in kinds:
-        check_settings(kind.shared, pins.settings, pins.allowed["recompute"] or (FULL,))
+        check_settings(
+            kind.shared, pins.settings, pins.allowed["recompute"] or (FULL,), pins.allowed["zero_stage"] or (1,)
+        )
     allowed = {name: values for name, values in pins.allowed.items() if values is not None}
     space = Space(pools.devices, training.global_batch, allowed)
-    document = mixed_plans(pools, kinds, space, pins.settings, tokens=tokens)
-
-    def text() -> str:
-        from planner.report.mixed import mixed_text
-
-        return mixed_text(document)
-
-    tell(document, form.value, files, text)
+    return mixed_plans(pools, kinds, space, pins.settings, tokens=tokens)
 
 
 def refuse_for_pools(
@@ -115,10 +107,12 @@ def refuse_for_pools(
 
 def _ask(pools: Pools, question: Question) -> Kinds:
     """The model bound to both kinds."""
-    from planner.cli.inputs import read_batches, read_length, read_model, read_precision
+    from planner.cli.inputs import read_batches, read_precision
+    from planner.cli.question import check_attention, read_workload
     from planner.cost.mixed import bind
 
-    workload = read_model(question.model, read_length(question.seq_length))
+    workload = read_workload(question)
+    check_attention(question, workload)
     batches = read_batches(question.global_batch, workload.seq_length)
     if len(batches) > 1:
         key, value = "--global-batch", question.global_batch

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer.models import OptionInfo
 
 from planner.cli.carbon import with_pue
 from planner.cli.techniques import NOTHING, Chosen, applied
+from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
+    from planner.report.listing_document import ClusterEntry, FamilyEntry, ModelEntry
     from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
+    from planner.search.requirements.parse import Requirement
     from planner.search.space import Space
+    from planner.workload.operators import Workload
 
 
 class Output(StrEnum):
     """Forms of output."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-class PlanOutput(StrEnum):
-    """Forms of output of plans."""
 
     TABLE = "table"
     JSON = "json"
@@ -86,7 +85,9 @@ Model = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Preset, config.json or its folder, model TOML, or a size (70B)."),
 ]
-ClusterName = Annotated[str, typer.Option("--cluster", "-c", help="Preset (`planner cluster list`) or file.")]
+ClusterName = Annotated[
+    str, typer.Option("--cluster", "-c", metavar="CLUSTER", help="Preset (`planner cluster list`) or file.")
+]
 Nodes = Annotated[str | None, typer.Option("--nodes", metavar="INTEGER", help="Number of nodes.")]
 Devices = Annotated[
     str | None, typer.Option("--devices", metavar="INTEGER", help="Number of devices, instead of --nodes.")
@@ -136,15 +137,25 @@ GradientFormat = Annotated[
 ]
 Tokens = Annotated[str | None, typer.Option("--tokens", help="Tokens of the whole run (15T): tells steps and days.")]
 Form = Annotated[Output, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
-PlanForm = Annotated[PlanOutput, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
-Files = Annotated[
-    list[Path] | None,
+
+
+def files_option(*names: str, more: str = "") -> OptionInfo:
+    """The option `-o`, also by other names. `more`: endings that a command has beside the usual ones."""
+    endings = f"{more}.html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt"
+    told = f"Also write a file, in the form of its ending: {endings}. May be given several times."
+    option: OptionInfo = typer.Option("--output", *names, "-o", metavar="FILE", help=told)
+    return option
+
+
+Files = Annotated[list[Path] | None, files_option()]
+
+
+Require = Annotated[
+    list[str] | None,
     typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Also write a file, in the form of its ending: .html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt. "
-        "May be given several times.",
+        "--require",
+        metavar="CONDITION",
+        help="What the best plan has to meet, else the exit code is 4: 'mfu >= 40%'. May be given several times.",
     ),
 ]
 
@@ -166,6 +177,46 @@ class Question:
     framework: FrameworkName = None
     launch: LaunchMode = None
 
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Where model and cluster are read from, if they are files, with the options that name them."""
+        return ("MODEL", self.model), ("MODEL", f"{self.model}/config.json"), ("--cluster", self.cluster)
+
+
+def read_workload(question: Question) -> Workload:
+    """The model that is trained. Raises InputError."""
+    from planner.cli.inputs import read_length, read_model
+
+    return read_model(question.model, read_length(question.seq_length))
+
+
+def check_attention(question: Question, workload: Workload) -> None:
+    """Raises InputError for an attention kernel that the model has no use for."""
+    from planner.workload.operators import AttentionCore
+
+    operators = (op for kind in workload.kinds for op in kind.operators)
+    if question.attention is not Attention.FLASH and not any(isinstance(op, AttentionCore) for op in operators):
+        raise InputError(
+            f"{workload.name} has no attention",
+            key="--attention",
+            value=question.attention.value,
+            expected="left out",
+        )
+
+
+Subject = Callable[[Question, str | None], tuple["Workload", "Cluster"]]
+"""Reads model and cluster of a question, the cluster at a site of this PUE. Raises InputError."""
+
+
+def read_subject(question: Question, pue: str | None) -> tuple[Workload, Cluster]:
+    """What is trained and on what. Raises InputError."""
+    from planner.cli.inputs import read_cluster, read_number
+
+    nodes, devices = read_number(question.nodes, "--nodes"), read_number(question.devices, "--devices")
+    return read_workload(question), with_pue(
+        read_cluster(question.cluster, nodes, devices, question.faults or ()), pue
+    )
+
 
 def ask(
     question: Question,
@@ -175,18 +226,18 @@ def ask(
     gradients: Gradients | None = None,
     pue: str | None = None,
     techniques: Chosen = NOTHING,
+    subject: Subject = read_subject,
 ) -> tuple[tuple[Training, ...], Cluster, Space]:
     """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError.
 
     A training for each batch; the space is the first one's.
     """
-    from planner.cli.inputs import read_batches, read_cluster, read_length, read_model, read_number, read_precision
+    from planner.cli.inputs import read_batches, read_precision
     from planner.cost.training import training
     from planner.search.space import Space
 
-    nodes, devices = read_number(question.nodes, "--nodes"), read_number(question.devices, "--devices")
-    workload = read_model(question.model, read_length(question.seq_length))
-    cluster = with_pue(read_cluster(question.cluster, nodes, devices, question.faults or ()), pue)
+    workload, cluster = subject(question, pue)
+    check_attention(question, workload)
     batches = read_batches(question.global_batch, workload.seq_length)
     bound = training(
         workload,
@@ -207,13 +258,63 @@ def ask(
     return questions, cluster, Space(cluster.devices, batches[0], given, assumed)
 
 
-def tell(document: Document, form: PlanOutput, files: Sequence[Path] = ()) -> None:
+def read_required(texts: Sequence[str] | None) -> tuple[Requirement, ...]:
+    """The conditions of `--require`, before anything is computed. Raises InputError."""
+    if not texts:
+        return ()
+    from planner.search.requirements.parse import read_requirement
+
+    return tuple(read_requirement(text) for text in texts)
+
+
+def check_required(requirements: Sequence[Requirement], document: Document | MixedDocument) -> None:
+    """Hold the best plan against them. Raises RequirementNotMet that names each that is not met."""
+    if not requirements:
+        return
+    from planner.errors import RequirementNotMet
+    from planner.search.requirements.evaluate import held
+    from planner.search.requirements.values import values_of
+
+    values = values_of(document)
+    missed = [one for one in (held(requirement, values) for requirement in requirements) if not one.met]
+    if missed:
+        raise RequirementNotMet("\n".join(f"requirement not met: {one.requirement}\n  {one.told}" for one in missed))
+
+
+def tell(document: Document | MixedDocument, form: Output, files: Sequence[Path] = ()) -> None:
     """Write the document to the files and print it."""
     from planner.cli.output import tell as tell_anywhere
+    from planner.search.document import Document
 
     def text() -> str:
-        from planner.report.terminal import document_text
+        if isinstance(document, Document):
+            from planner.report.terminal import document_text
 
-        return document_text(document)
+            return document_text(document)
+        from planner.report.mixed import mixed_text
+
+        return mixed_text(document)
 
     tell_anywhere(document, form.value, files, text)
+
+
+def tell_list(
+    listed: Literal["models", "families", "clusters"],
+    entries: Sequence[ModelEntry | FamilyEntry | ClusterEntry],
+    form: Output,
+    files: Sequence[Path] | None,
+) -> None:
+    """Write a list of what is known by name to the files and print it."""
+    from planner.cli.output import check_files
+    from planner.cli.output import tell as tell_anywhere
+    from planner.report.listing_document import SCHEMA_VERSION, ListingDocument
+
+    wanted = check_files(files)
+    document = ListingDocument(schema_version=SCHEMA_VERSION, listed=listed, entries=list(entries))
+
+    def text() -> str:
+        from planner.report.told_listing import listing_text
+
+        return listing_text(document)
+
+    tell_anywhere(document, form.value, wanted, text)

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
 
 HostfileOption = Annotated[
     Path | None, typer.Option("--hostfile", metavar="FILE", help="Write the hosts in the order of the ranks.")
@@ -27,6 +28,11 @@ class RankFiles:
     hosts_to: HostfileOption = None
     ranks_to: RankfileOption = None
 
+    @property
+    def by_option(self) -> tuple[tuple[str, Path | None], ...]:
+        """The files with the option that names each."""
+        return ("--hostfile", self.hosts_to), ("--rankfile", self.ranks_to)
+
 
 def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
     """The orders of dimensions that placing ranks may choose from: all, where none was asked for."""
@@ -35,12 +41,16 @@ def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
     return settings.get("order", ORDERS)
 
 
-def write_ranks(document: Document, files: RankFiles) -> None:
+def write_ranks(document: Document | MixedDocument, files: RankFiles) -> None:
     """Write the files that are asked for. Raises InputError where one cannot be written."""
     if files == RankFiles():
         return
     from planner.cli.files import write_file
     from planner.export.ranks import hostfile, rankfile
+    from planner.search.document import Document
+
+    # of two kinds of nodes neither is told: the options are refused before
+    assert isinstance(document, Document)
 
     for path, text in ((files.hosts_to, hostfile), (files.ranks_to, rankfile)):
         if path is not None:

@@ -22,6 +22,9 @@ class Document(StrEnum):
     SIZE = "size"
     COMPARE = "compare"
     EXPLAIN = "explain"
+    CHECK = "check"
+    DIFF = "diff"
+    LIST = "list"
 
 
 _MODULES = {
@@ -34,6 +37,9 @@ _MODULES = {
     Document.SIZE: "planner.search.size_document",
     Document.COMPARE: "planner.search.compare_document",
     Document.EXPLAIN: "planner.search.explain_document",
+    Document.CHECK: "planner.search.check_document",
+    Document.DIFF: "planner.search.diff_document",
+    Document.LIST: "planner.report.listing_document",
 }
 """Where each document's `json_schema` is."""
 
@@ -41,10 +47,16 @@ _MODULES = {
 def schema(
     document: Annotated[
         Document,
-        typer.Argument(help="Whose: plan, what-if, topology, size, compare, explain, mixed, hardware, validate."),
+        typer.Argument(help=f"Whose: {', '.join(Document)}."),
     ] = Document.PLAN,
 ) -> None:
-    """Print the JSON Schema of what `--format json` prints."""
+    """Print the JSON Schema of what `--format json` prints.
+
+    \b
+    Examples:
+      planner schema
+      planner schema what-if
+    """
     from planner.cli.output import write
     from planner.report.machine import to_json
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.carbon import CarbonIntensity, GridOption, read_carbon
-from planner.cli.question import ClusterName, Model, Precision, SeqLength
-from planner.cli.run import Budget, Deadline, RunBatch, RunTokens, read_budget, read_days, read_offer, read_run
-from planner.errors import InputError, NothingFits, nearest
+from planner.cli.grouped import grouped
+from planner.cli.question import ClusterName, files_option
+from planner.cli.run import RunOptions, read_budget, read_days, read_offer, read_run
+from planner.errors import InputError, NothingFits, PlannerError, nearest
+from planner.units import counted, format_days
 
 if TYPE_CHECKING:
     from planner.search.offers import Offer, Outcome, Run
@@ -23,52 +24,68 @@ _TRIED_TOKENS = 10**12
 
 
 class Form(StrEnum):
-    """Forms of output."""
+    """Forms of output: the usual ones, and one bare number."""
 
     TABLE = "table"
     JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    JUNIT = "junit"
     VALUE = "value"
 
 
+@grouped
 def size(
-    model: Model,
+    run: RunOptions,
     cluster: ClusterName,
-    tokens: RunTokens = None,
-    deadline: Deadline = None,
-    budget: Budget = None,
+    *,
     nodes: Annotated[
         str | None, typer.Option("--nodes", metavar="INTEGER", help="With --budget alone: on so many nodes.")
     ] = None,
-    global_batch: RunBatch = None,
-    seq_length: SeqLength = None,
-    precision: Precision = None,
-    grid: GridOption = None,
-    carbon_intensity: CarbonIntensity = None,
     form: Annotated[
         Form, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")
     ] = Form.TABLE,
     field: Annotated[
         str | None, typer.Option("--field", help="Of --format value: nodes, devices, days, usd, ...; else nodes.")
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", "-o", metavar="FILE", help="Write the curve as a picture: FILE.svg.")
-    ] = None,
+    files: Annotated[list[Path] | None, files_option("--plot", more=".svg (the curve), ")] = None,
 ) -> None:
     """Tell the fewest nodes that train MODEL in time, the curve around them, or what a budget trains.
 
     \b
     Examples:
-      planner size llama-3-70b --cluster dgx-h100 --tokens 15T --deadline 60d
-      planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD
+      planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d
+      planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD --nodes 16
       planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d --format value --field devices
     """
-    from planner.cli.files import write_file
-    from planner.cli.inputs import read_number, read_tokens
-    from planner.cli.output import write
+    from planner.cli.output import check_files, tell
 
-    days, usd = read_days(deadline), read_budget(budget)
+    wanted_files = check_files(files, (".svg",))
     wanted = _field(field, form)
-    whole = read_tokens(tokens)
+    document = _sized(run, cluster, nodes)
+
+    def text() -> str:
+        from planner.report.size import size_text
+
+        return size_text(document)
+
+    def curve() -> str:
+        from planner.report.curve import curve_svg
+
+        return curve_svg(document)
+
+    own = {".svg": curve, ".value": lambda: f"{_value(document.answer, wanted)}\n"}
+    tell(document, form.value, wanted_files, text, own)
+
+
+def _sized(options: RunOptions, cluster: str, nodes: str | None) -> SizeDocument:
+    """The answer. Raises InputError, and NothingFits where no size meets what is asked."""
+    from planner.cli.inputs import read_number, read_tokens
+
+    days, usd = read_days(options.deadline), read_budget(options.budget)
+    whole = read_tokens(options.tokens)
     if whole is None and (days is not None or usd is None):
         raise InputError("is missing", key="--tokens", expected="how long the run is, such as 15T; or --budget alone")
     if whole is not None and days is None and usd is None:
@@ -76,24 +93,10 @@ def size(
     count = read_number(nodes, "--nodes")
     if count is not None and whole is not None:
         raise InputError("is what is asked", key="--nodes", expected="--nodes with --budget alone")
-    run, notes = read_run(model, seq_length, global_batch, whole or _TRIED_TOKENS, precision)
-    offer, carbon = read_offer(cluster), read_carbon(grid, carbon_intensity)
+    run, notes = read_run(options, whole or _TRIED_TOKENS)
+    offer, grams = read_offer(cluster), options.grams()
     run, answer = _answer(run, offer, days, usd, count, whole)
-    document = _document(run, offer, answer, days, usd, None if carbon is None else carbon.intensity_g_per_kwh, notes)
-    if plot is not None:
-        from planner.report.curve import curve_svg
-
-        write_file(plot, curve_svg(document), (".svg",))
-    if form is Form.JSON:
-        from planner.report.machine import to_json
-
-        write(to_json(document))
-    elif form is Form.VALUE:
-        write(f"{_value(document.answer, wanted)}\n")
-    else:
-        from planner.report.size import size_text
-
-        write(size_text(document))
+    return _document(run, offer, answer, days, usd, grams, notes)
 
 
 def _answer(
@@ -103,26 +106,23 @@ def _answer(
 
     Raises NothingFits where no size meets what is asked.
     """
-    from planner.search.sizing import affordable, fastest_within, fewest_nodes
+    from planner.search.sizing import affordable, fastest_around, fewest_nodes
 
     if tokens is None:
         assert usd is not None
         paid = affordable(run, offer, usd, nodes)
         if paid is None:
-            raise NothingFits(f"no plan of {run.workload.title} fits on {offer.name}: more nodes, or another cluster")
+            raise _unfit(run, offer, nodes)
         return paid
     if days is None:
         assert usd is not None
-        found = fastest_within(run, offer, usd)
+        found = fastest_around(run, offer, usd)
         if found is None:
             raise NothingFits(f"no size of {offer.name} trains {tokens:,} tokens for {usd:,.0f} USD: fewer --tokens")
         return run, found
     found = fewest_nodes(run, offer, days)
     if found is None:
-        raise NothingFits(
-            f"no size of {offer.name} trains {tokens:,} tokens in {days:g} days with steps of {run.global_batch:,} "
-            f"{run.workload.sample}s\n  what would: a later --deadline, a larger --global-batch, or fewer --tokens"
-        )
+        raise _too_late(run, offer, days)
     if usd is not None and (found.usd is None or found.usd > usd):
         told = "has no known rent" if found.usd is None else f"costs {found.usd:,.0f} USD"
         raise NothingFits(
@@ -130,6 +130,33 @@ def _answer(
             "\n  what would fit: a later --deadline, or fewer --tokens"
         )
     return run, found
+
+
+def _unfit(run: Run, offer: Offer, nodes: int | None) -> PlannerError:
+    """No plan fits on so many nodes, or on any."""
+    from planner.search.offers import misfit
+
+    if nodes is None and offer.hosts is not None:
+        nodes = offer.hosts.nodes
+    if nodes is not None:
+        return misfit(run, offer, nodes)
+    return NothingFits(f"no plan of {run.workload.title} fits on {offer.name}: another cluster")
+
+
+def _too_late(run: Run, offer: Offer, days: float) -> PlannerError:
+    """No size meets the deadline; the fastest one, where there is any."""
+    from planner.search.sizing import nearest_miss
+
+    best = nearest_miss(run, offer)
+    size = "larger" if run.steps > 1 else "smaller"
+    if best is None:
+        return _unfit(run, offer, None)
+    return NothingFits(
+        f"no size of {offer.name} trains {run.tokens:,} tokens in {format_days(days)} with steps of "
+        f"{counted(run.global_batch, run.workload.sample)}\n"
+        f"  nearest miss: {counted(best.nodes, 'node')} in {format_days(best.days)}\n"
+        f"  what would make it fit: a later --deadline, a {size} --global-batch, or fewer --tokens"
+    )
 
 
 def _document(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from planner.cli.question import Devices, Faults, Form, Nodes, Output
-from planner.errors import InputError
+from planner.cli.question import Devices, Faults, Form, Nodes, Output, files_option
 
 _ENDINGS = (".graphml", ".dot", ".svg", ".html")
 Cluster = Annotated[str, typer.Argument(metavar="CLUSTER", help="Preset (`planner cluster list`) or file.")]
-Files = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--output", "-o", help="Also write a file: .svg, .html, .dot or .graphml. May be given several times."
-    ),
-]
+Files = Annotated[list[Path] | None, files_option(more=".svg, .dot, .graphml, ")]
 
 
 def topology(
@@ -36,30 +31,28 @@ def topology(
       planner topology tpu-v5e -o pod.svg
       planner topology gb200-nvl72 --nodes 36 --format json
     """
-    from planner.cli.files import write_file
     from planner.cli.inputs import read_cluster, read_number
-    from planner.cli.output import warn, write
+    from planner.cli.output import check_files, tell, warn
     from planner.report.topology_files import exported
     from planner.report.topology_measure import topology_document, wiring_of
 
-    wanted = files or []
-    for path in wanted:
-        if path.suffix.casefold() not in _ENDINGS:
-            expected = f"a file ending in {', '.join(_ENDINGS)}"
-            raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    wanted = check_files(files, _ENDINGS, read=[("CLUSTER", cluster)])
     asked = read_cluster(cluster, read_number(nodes, "--nodes"), read_number(devices, "--devices"), faults or ())
     wiring = wiring_of(asked)
     document = topology_document(asked, wiring)
-    for path in wanted:
-        text, note = exported(path.suffix.casefold(), asked, wiring, document)
-        write_file(path, text)
-        if note:
-            warn(f"{path}: {note}")
-    if form is Output.JSON:
-        from planner.report.machine import to_json
 
-        write(to_json(document))
-    else:
+    def text() -> str:
         from planner.report.topology import topology_text
 
-        write(topology_text(document))
+        return topology_text(document)
+
+    def file_of(ending: str) -> Callable[[], str]:
+        def made() -> str:
+            written, note = exported(ending, asked, wiring, document)
+            if note:
+                warn(f"{ending} file: {note}")
+            return written
+
+        return made
+
+    tell(document, form.value, wanted, text, {ending: file_of(ending) for ending in _ENDINGS})

@@ -9,7 +9,7 @@ import typer
 
 from planner.cli.grouped import grouped
 from planner.cli.openings import OpenSettings, SpaceFile
-from planner.cli.question import Form, Output, Question, ask
+from planner.cli.question import Files, Form, Output, Question, ask
 from planner.cli.split import Pins, Split, read_pins
 from planner.errors import InputError
 
@@ -34,6 +34,7 @@ def what_if(
     changes: Changes,
     *,
     form: Form = Output.TABLE,
+    files: Files = None,
     split: Split,
     settings: OpenSettings,
     space_file: SpaceFile = None,
@@ -46,22 +47,22 @@ def what_if(
       planner what-if llama-3-70b -c dgx-h100 --nodes 16 -b 512 --set accelerator.memory=141GiB
       planner what-if 13B -c dgx-a100 --nodes 4 -b 512 --set cluster.nodes=2x --set accelerator.peak=-10%
     """
-    from planner.cli.output import write
+    from planner.cli.output import check_files, tell
     from planner.search.changes import read_changes
     from planner.search.whatif import what_if as compared
 
+    wanted = check_files(files, read=question.files)
     pins, pairs = read_pins(split, settings, space_file), read_changes(changes)
     before = _side(question, pins)
     after, done = _changed(question, pins, before, pairs)
     document = compared(before, after, done)
-    if form is Output.JSON:
-        from planner.report.machine import to_json
 
-        write(to_json(document))
-    else:
+    def text() -> str:
         from planner.report.whatif import what_if_text
 
-        write(what_if_text(document))
+        return what_if_text(document)
+
+    tell(document, form.value, wanted, text)
 
 
 def _side(question: Question, pins: Pins) -> Side:
@@ -74,7 +75,9 @@ def _side(question: Question, pins: Pins) -> Side:
     if len(batches) > 1:
         key, value = "--global-batch", question.global_batch
         raise InputError("two plans have one batch each", key=key, value=value, expected="a single batch")
-    check_settings(batches[0], pins.settings, pins.allowed["recompute"] or (FULL,))
+    check_settings(
+        batches[0], pins.settings, pins.allowed["recompute"] or (FULL,), pins.allowed["zero_stage"] or (1,)
+    )
     return Side(tuple(combinations(batches[0], pins.settings)), cluster, space)
 
 

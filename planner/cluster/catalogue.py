@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -19,6 +19,11 @@ _USUAL: tuple[Precision, ...] = ("bf16", "fp16", "tf32", "fp32", "int8", "fp8", 
 
 _RESERVE = 1 / 16
 """Error correction and driver take up to so much of what is marketed: 45 of a 48 GiB card are shown."""
+
+
+def usual_precision(known: Collection[Precision]) -> Precision | None:
+    """Of the precisions whose peak is known the one that stands for a part; None where there is none."""
+    return next((one for one in (*_USUAL, *known) if one in known), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Entry:
     @property
     def usual_precision(self) -> Precision | None:
         """The precision whose peak stands for the part; None where no peak is known."""
-        return next((one for one in (*_USUAL, *self.peak_flops) if one in self.peak_flops), None)
+        return usual_precision(self.peak_flops)
 
     def peak(self, precision: Precision | None = None) -> float | None:
         """Dense FLOP/s at a precision, else at the usual one; None where it is not known."""

@@ -15,6 +15,7 @@ from planner.errors import InputError
 MOST_NAMES = 1_000_000
 _LONGEST = 4096  # characters of one name with its brackets, without the ranges in them
 _MOST_BRACKETS = 64
+_MOST_CHARACTERS = 50_000_000  # of all names of one list
 _EXPECTED = "names such as a01 or a[01-16,20]"
 _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 _PARTS = re.compile(r"\[([^][]*)\]")
@@ -26,23 +27,23 @@ Span = tuple[int, int, int]
 """First and last number of a range, and the digits to which they are padded (0: not padded)."""
 
 
-def expand(text: str) -> tuple[str, ...]:
+def expand(text: str, most: int = MOST_NAMES) -> tuple[str, ...]:
     """Every name of a list, in the order in which it is written. Raises InputError for broken brackets.
 
-    At most MOST_NAMES; a name that is told twice comes twice.
+    At most `most`; a name that is told twice comes twice.
     """
     names: list[str] = []
     for part in split(text):
-        names += _expand_one(part, text, MOST_NAMES - len(names))
+        names += _expand_one(part, text, most - len(names))
     if not names:
         raise _broken("names nothing", text)
     return tuple(names)
 
 
-def expand_at(text: str, origin: str, key: str) -> tuple[str, ...]:
+def expand_at(text: str, origin: str, key: str, most: int = MOST_NAMES) -> tuple[str, ...]:
     """The same; an error tells where the list stands."""
     try:
-        return expand(text)
+        return expand(text, most)
     except InputError as error:
         raise error.elsewhere(origin, key) from None
 
@@ -71,9 +72,10 @@ def _expand_one(part: str, text: str, room: int) -> list[str]:
     pieces = _PARTS.split(part)  # literal, ranges, literal, ranges, ..., literal
     spans = [_spans(inside, text) for inside in pieces[1::2]]
     count = math.prod(sum(last - first + 1 for first, last, _ in one) for one in spans)
-    if count > room:
+    longest = sum(map(len, pieces[::2])) + sum(len(str(one[-1][1])) for one in spans)
+    if count > room or count * longest > _MOST_CHARACTERS:
         raise _too_many(text)
-    if sum(map(len, pieces[::2])) + 18 * len(spans) > _LONGEST:
+    if longest > _LONGEST:
         raise _broken("a name is too long", text, f"at most {_LONGEST} characters")
     choices: list[list[str]] = []
     for index, literal in enumerate(pieces[::2]):
@@ -98,7 +100,7 @@ def _spans(inside: str, text: str) -> list[Span]:
 
 
 def _too_many(text: str) -> InputError:
-    return _broken("too many names", text, f"at most {MOST_NAMES:,}")
+    return _broken("too many names", text, "fewer of them")
 
 
 def _broken(problem: str, text: str, expected: str = _EXPECTED) -> InputError:

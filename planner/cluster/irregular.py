@@ -33,6 +33,9 @@ from planner.errors import InputError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_MOST_WRITTEN_OUT = 131_072
+"""Nodes of a regular cluster whose faults are told: every host and cable of it is written out."""
+
 
 def irregular_cluster(
     spec: ClusterSpec,
@@ -51,6 +54,9 @@ def irregular_cluster(
     if not spec.hosts:
         # what is asked for is taken of what is left
         given = regular_cluster(spec, origin, nodes=nodes, devices=devices)
+        if given.nodes > _MOST_WRITTEN_OUT:
+            expected = f"at most {_MOST_WRITTEN_OUT:,} nodes"
+            raise InputError("too many nodes to tell faults of", origin=origin, value=given.nodes, expected=expected)
         whole = expand(given)
         return degraded(Sound(given, whole), _with_all(whole, spec, origin, faults), origin)
     wiring, node = wiring_of(spec, origin)
@@ -96,6 +102,15 @@ def _of_wiring(
     if count > 1:
         levels += _levels(wiring, *routes(wiring, origin), whole, cards, node.in_network)
     return replace(given, nodes=count, devices_per_node=whole, levels=tuple(levels), wiring=wiring)
+
+
+def so_many(cluster: Cluster, nodes: int) -> Cluster:
+    """`nodes` of the hosts of a cluster with a wiring: those with the widest way out, close together.
+
+    Raises InputError where there are not as many.
+    """
+    assert cluster.wiring is not None
+    return _of_wiring(cluster, cluster.wiring, cluster.name, cluster.levels[-1].through_nic, nodes=nodes)
 
 
 def without_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | None:

@@ -17,6 +17,12 @@ from planner.decode import Format, decode
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=16_777_216)]
 NodeTopology = Literal["nvswitch", "fully-connected", "hybrid-cube-mesh", "torus", "pcie"]
+Shape = Annotated[tuple[Count, ...], msgspec.Meta(max_length=6)]
+"""Devices along each axis of a torus."""
+Levels = Annotated[tuple["LevelSpec", ...], msgspec.Meta(max_length=32)]
+Kinds = Annotated[tuple["PoolSpec", ...], msgspec.Meta(max_length=100)]
+Faults = Annotated[tuple["FaultSpec", ...], msgspec.Meta(max_length=10_000)]
+Sources = Annotated[dict[str, Source], msgspec.Meta(max_length=1000)]
 LevelTopology = Literal["rail", "fat-tree", "dragonfly+", "nvswitch", "torus"]
 
 
@@ -28,7 +34,7 @@ class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     latency: Figure = "3us"
     in_network: bool | None = None
     """Whether the switch adds up what passes through it; None: as NVSwitches of the accelerator's generation do."""
-    shape: tuple[Count, ...] | None = None
+    shape: Shape | None = None
     """Devices along each axis of a torus that ends with the node."""
     switch_devices: Count = 1
     """Of a PCIe node: devices that share the way up from one PCIe switch; 1: each has its own."""
@@ -71,7 +77,7 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     nic: NicSpec | None = None
     power: NodePowerSpec | None = None
     host: HostSpec | None = None
-    sources: dict[str, Source] = {}
+    sources: Sources = {}
 
 
 class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -90,7 +96,7 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Per device, one direction; for a level that does not go through the node's network cards."""
     dims: Annotated[int, msgspec.Meta(ge=1, le=6)] = 3
     """Axes of a torus, where its shape is not told."""
-    shape: tuple[Count, ...] | None = None
+    shape: Shape | None = None
     """Devices along each axis of a whole torus. Fewer get the most cubic part of it."""
     wrap: bool | tuple[bool, ...] = True
     """Whether a torus's axes are closed to rings: all, or each."""
@@ -163,15 +169,15 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     reference: bool = False
     """Whether measured runs on its accelerator, or one like it, are taken to be on it (`planner validate`)."""
     pue: Figure | None = None
-    fabric: tuple[LevelSpec, ...] = ()
+    fabric: Levels = ()
     hosts: tuple[MachineSpec, ...] = ()
     switches: tuple[SwitchSpec, ...] = ()
     links: tuple[CableSpec, ...] = ()
-    faults: tuple[FaultSpec, ...] = ()
-    pools: tuple[PoolSpec, ...] = ()
+    faults: Faults = ()
+    pools: Kinds = ()
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None
-    sources: dict[str, Source] = {}
+    sources: Sources = {}
 
 
 def parse_cluster(text: str, file_format: Format, origin: str) -> ClusterSpec:

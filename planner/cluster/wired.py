@@ -15,6 +15,10 @@ from planner.cluster.wiring import Wiring
 from planner.errors import InputError, nearest
 
 _MOST_LINKS = 1_000_000
+_MOST_NAMES = 262_144
+"""Of hosts, and of switches."""
+_PORTS = 2
+"""Cables that lead to one network card at most."""
 
 
 def wiring_of(spec: ClusterSpec, origin: str) -> tuple[Wiring, NodeSpec]:
@@ -79,7 +83,7 @@ def _hosts(spec: ClusterSpec, node: NodeSpec, origin: str) -> tuple[tuple[str, .
         if count > node.devices:
             key, expected = f"hosts[{index}].devices", f"at most the node's {node.devices}"
             raise InputError("more than the node has", origin=origin, key=key, value=count, expected=expected)
-        found = expand_at(host.name, origin, f"hosts[{index}].name")
+        found = expand_at(host.name, origin, f"hosts[{index}].name", _MOST_NAMES - len(names))
         names += found
         devices += [count] * len(found)
     return tuple(names), devices
@@ -91,7 +95,7 @@ def _switches(spec: ClusterSpec, origin: str) -> tuple[tuple[str, ...], list[flo
     latency: list[float] = []
     adds: list[bool] = []
     for index, switch in enumerate(spec.switches):
-        found = expand_at(switch.name, origin, f"switches[{index}].name")
+        found = expand_at(switch.name, origin, f"switches[{index}].name", _MOST_NAMES - len(names))
         names += found
         latency += [number(switch.latency, "s", origin=origin, key=f"switches[{index}].latency")] * len(found)
         adds += [switch.in_network] * len(found)
@@ -120,11 +124,13 @@ def _links(
     card: list[int] = []
     rate: list[float] = []
     scale_up: list[bool] = []
+    plugged = [0] * hosts
     for index, link in enumerate(links):
         key = f"links[{index}]"
         each = positive(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
         left, right = (
-            [_end(name, places, origin, key) for name in expand_at(end, origin, f"{key}.ends")] for end in link.ends
+            [_end(name, places, hosts, cards, origin, key) for name in expand_at(end, origin, f"{key}.ends")]
+            for end in link.ends
         )
         one_a_card = link.cables == cards and link.kind == "network"
         if len(ends) + len(left) * len(right) * (cards if one_a_card else 1) > _MOST_LINKS:
@@ -134,6 +140,11 @@ def _links(
             (first, told), (second, _) = sorted((one, other))
             if first == second:
                 raise InputError("joins a part with itself", origin=origin, key=f"{key}.ends", value=link.ends[0])
+            if link.kind == "network":
+                for host, its_card in (one, other):
+                    if host < hosts:
+                        plugged[host] += link.cables
+                        _check_plugged(plugged[host], link.cables, its_card, cards, origin, f"{key}.cables")
             to_switch = first < hosts <= second
             several = one_a_card and to_switch and told < 0
             for nth in range(cards) if several else [told if to_switch else -1]:
@@ -144,12 +155,33 @@ def _links(
     return ends, card, rate, scale_up
 
 
-def _end(name: str, places: dict[str, int], origin: str, key: str) -> tuple[int, int]:
+def _check_plugged(plugged: int, cables: int, card: int, cards: int, origin: str, key: str) -> None:
+    """More cables than a host's cards, or the one card that is named, have ports. A node without cards has none to
+    count.
+    """
+    ports, of = (
+        (_PORTS, "of one network card") if card >= 0 else (_PORTS * cards, f"of a host's {cards} network cards")
+    )
+    if cards and max(cables, 0 if card >= 0 else plugged) > ports:
+        told = cables if cables > ports else f"{plugged} on one host"
+        raise InputError(
+            "more than there are ports", origin=origin, key=key, value=told, expected=f"at most {ports} {of}"
+        )
+
+
+def _end(name: str, places: dict[str, int], hosts: int, cards: int, origin: str, key: str) -> tuple[int, int]:
     """The vertex and the card that an end of a link names; -1: no card in particular."""
     if name in places:
         return places[name], -1
     part, _, told = name.rpartition(":")
-    if part in places and told.isdecimal() and len(told) < 4:
+    if part in places and told.isdecimal() and told.isascii() and len(told) < 5:
+        if places[part] >= hosts:
+            raise InputError(
+                "a switch's ports are not told", origin=origin, key=f"{key}.ends", value=name, expected=part
+            )
+        if int(told) >= cards:
+            expected = f"a card from 0 to {cards - 1}" if cards else "no card: [node.nic] tells of none"
+            raise InputError("has no such card", origin=origin, key=f"{key}.ends", value=name, expected=expected)
         return places[part], int(told)
     raise InputError(
         "no host or switch has this name",

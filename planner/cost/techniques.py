@@ -15,7 +15,7 @@ from planner.cost.technique_time import is_adapted, is_pruned
 from planner.cost.trained import WEIGHT_16BIT, Lora, LowRank, Optimizer, Pruning, Teacher
 from planner.cost.training import Training
 from planner.errors import InputError
-from planner.workload.operators import ExpertLinear, Layer, LayerRun, Linear, Operator, Workload
+from planner.workload.operators import ExpertLinear, Layer, LayerRun, Linear, Loss, Operator, Workload
 
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 UNKNOWN = "unknown"
@@ -153,18 +153,45 @@ def with_pruning(training: Training, sparsity: float | None = None) -> Training:
 
 
 def with_teacher(training: Training, teacher: Workload) -> Training:
-    """The same with a teacher's forward pass over the same tokens. Raises InputError for another vocabulary."""
-    vocabulary = training.workload.vocab_size
-    if teacher.vocab_size != vocabulary:
+    """The same with a teacher's forward pass over the same samples.
+
+    Raises InputError for a teacher of other samples, or whose logits are not as many.
+    """
+    student = training.workload
+    own, other = _predicted(student), _predicted(teacher)
+    if teacher.sample != student.sample:
+        problem = f"{teacher.name} is trained on {teacher.sample}s, {student.name} on {student.sample}s"
         raise InputError(
-            f"{teacher.name} has {teacher.vocab_size:,} logits a token, {training.workload.name} {vocabulary:,}",
-            key="--distil",
-            value=teacher.name,
-            expected="a teacher with the same vocabulary",
+            problem, key="--distil", value=teacher.name, expected=f"a teacher that is trained on {student.sample}s"
         )
-    seen = replace(teacher, seq_length=training.workload.seq_length)
+    if other != own:
+        a, same = ("token", "the same vocabulary") if student.has_tokens else (student.sample, "as many classes")
+        problem = f"{teacher.name} has {_logits(other)} a {a}, {student.name} {_logits(own)}"
+        raise InputError(problem, key="--distil", value=teacher.name, expected=f"a teacher with {same}")
+    # a teacher reads the student's tokens; of an image it makes its own
+    seen = replace(teacher, seq_length=student.seq_length) if student.has_tokens else teacher
     flops = forward_flops(seen, "causal" if training.attention == "flash" else "full")
+    flops *= seen.seq_length / student.seq_length
     return _changed(training, teacher=Teacher(teacher.name, teacher.parameters, flops))
+
+
+def _predicted(workload: Workload) -> tuple[int, int]:
+    """Classes that a prediction is one of, and predictions for each sample, of language for each token.
+
+    0 classes where nothing is predicted.
+    """
+    if workload.has_tokens:
+        return workload.vocab_size, 1
+    layers = [workload.embedding, *(run.layer for run in workload.runs), workload.head]
+    losses = [op for layer in layers for op in layer.operators if isinstance(op, Loss)]
+    if not losses:
+        return 0, 0
+    return losses[-1].vocab_size, round(losses[-1].rows * workload.seq_length)
+
+
+def _logits(predicted: tuple[int, int]) -> str:
+    classes, places = predicted
+    return f"{classes:,} logits" if places == 1 else f"{places:,} times {classes:,} logits" if places else "no logits"
 
 
 def _changed(training: Training, **changes: object) -> Training:
@@ -257,8 +284,12 @@ def _teacher(training: Training) -> Technique | None:
     one = training.techniques.teacher
     if one is None:
         return None
+    workload = training.workload
+    flops, unit = one.forward_flops, "token"
+    if not workload.has_tokens:
+        flops, unit = flops * workload.seq_length, workload.sample
     changes = (
-        f"{one.forward_flops:.3g} FLOPs a token for the teacher's forward pass, told with the backward pass",
+        f"{flops:.3g} FLOPs of one {unit} for the teacher's forward pass, told with the backward pass",
         f"{WEIGHT_16BIT * one.parameters / 1e9:,.1f} GB of its weights are cut over tp and pp",
         "its logits and their probabilities stand beside the student's",
     )

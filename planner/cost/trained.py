@@ -61,7 +61,7 @@ class Teacher:
     name: str
     parameters: int
     forward_flops: float
-    """Of one token."""
+    """Of one token of the student's."""
 
 
 @dataclass(frozen=True)

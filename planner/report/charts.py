@@ -5,10 +5,11 @@ A unit is about a pixel of a phone; colours and texts are the page's own, so tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from planner.report.svg import escaped
-from planner.report.told import Bar, Bars, Point, Scatter
+from planner.report.told import Bar, Bars, Chart, Plot, Point, Scatter
 
 COLOURS = (
     "#4e79a7", "#86aed1", "#9c755f", "#f28e2b", "#b07aa1", "#e15759",
@@ -22,8 +23,12 @@ _FITS = 52
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 220, 14, 346, 24, 186
 
 
-def chart(told: Bars | Scatter) -> str:
-    """One figure with its title and, of bars, its legend."""
+def chart(told: Chart) -> str:
+    """One figure with its title and, of bars with several kinds of pieces, its legend."""
+    if isinstance(told, Plot):
+        from planner.report.plot_svg import figure
+
+        return figure(told)
     drawn = _bars(told) if isinstance(told, Bars) else _scatter(told)
     return f"<figure><figcaption>{escaped(told.title)}</figcaption>{drawn}</figure>"
 
@@ -38,8 +43,11 @@ def _bars(told: Bars) -> str:
         below = _LINE if len(bar.label) + len(bar.end) > _FITS else 0
         shapes += _bar(bar, y, below, longest, colours)
         y += _ROW + below
+    sheet = _sheet(y + 2, told.title, shapes)
+    if len(names) < 2:
+        return sheet
     legend = "".join(f'<li><span style="background:{colours[name]}"></span>{escaped(name)}</li>' for name in names)
-    return f'{_sheet(y + 2, told.title, shapes)}<ul class="legend">{legend}</ul>'
+    return f'{sheet}<ul class="legend">{legend}</ul>'
 
 
 def _length(bar: Bar) -> float:
@@ -67,18 +75,25 @@ def _bar(bar: Bar, y: int, below: int, longest: float, colours: dict[str, str]) 
 
 
 def _scatter(told: Scatter) -> str:
-    xs, ys = [one.x for one in told.points], [one.y for one in told.points]
+    xs, ys = _scaled([one.x for one in told.points], told), _scaled([one.y for one in told.points], told)
+    across, up = (xs + ys, xs + ys) if told.diagonal else (xs, ys)
+    ends = (_LEFT + 12, _RIGHT - 8), (_BOTTOM - 12, _TOP + 8)
     x_words = f"{told.x_title}: {_ends(told.x_told)}"
     shapes = [
         f'<path class="axis" d="M{_LEFT},{_TOP} V{_BOTTOM} H{_RIGHT}"/>',
         f'<text x="0" y="14">{escaped(told.y_title)}: {escaped(_ends(told.y_told))}</text>',
         f'<text class="end" x="{_WIDTH}" y="{_BOTTOM + 20}">{escaped(x_words)}</text>',
     ]
+    if told.diagonal:
+        shapes.append(f'<path class="axis" d="M{ends[0][0]},{ends[1][0]} L{ends[0][1]},{ends[1][1]}"/>')
     # the first plan is drawn last, above what lies on it
-    for one in sorted(told.points, key=lambda point: point.first):
-        x, y = _place(one.x, xs, _LEFT + 12, _RIGHT - 8), _place(one.y, ys, _BOTTOM - 12, _TOP + 8)
-        shapes += [_point(one, x, y)]
+    for one, x, y in sorted(zip(told.points, xs, ys, strict=True), key=lambda placed: placed[0].first):
+        shapes += [_point(one, _place(x, across, *ends[0]), _place(y, up, *ends[1]))]
     return _sheet(_HEIGHT, told.title, shapes)
+
+
+def _scaled(values: Sequence[float], told: Scatter) -> list[float]:
+    return [math.log10(one) for one in values] if told.logarithmic else list(values)
 
 
 def _ends(told: tuple[str, str]) -> str:

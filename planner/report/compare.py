@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.size import format_usd, split
+from planner.report.counted import in_units, unit_of
+from planner.report.size import format_usd, run_words, split
 from planner.report.terminal import printable
 from planner.search.compare_document import CompareDocument, OfferPart
+from planner.search.document import ModelPart
 from planner.search.sizing_document import SizePart
-from planner.units import format_duration, format_energy, format_mass, format_parameters, format_si
+from planner.units import format_days, format_duration, format_energy, format_mass, format_parameters, format_si
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,6 +29,8 @@ _LEFT_OUT = (
     "nodes",
 )
 """Columns in the order in which they make room."""
+WORDS = ("", "cluster", "accelerator", "plan", "frameworks", "clouds")
+"""Columns that hold no numbers."""
 _MANY = 3
 
 
@@ -34,21 +38,15 @@ def compare_text(document: CompareDocument) -> str:
     """The whole answer as text for stdout."""
     out = console(_WIDEST)
     unwrapped = not out.is_terminal
-    model, run = document.model, document.run
-    limits = [f"within {document.deadline_days:g} days"] if document.deadline_days is not None else []
-    limits += [f"for at most {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
-    heading = (
-        f"{printable(model.title)}, {format_parameters(model.parameters)} parameters: {format_si(run.tokens)} tokens "
-        f"in {run.steps:,} steps of {run.global_batch:,} {model.sample}s {' and '.join(limits)}".rstrip()
-    )
-    out.print(f"{heading}; ranked by {document.ranked_by}, * on the front of time, money and energy", markup=False)
+    out.print(heading(document), markup=False)
+    model = document.model
     found = [(offer, offer.size) for offer in document.offers if offer.size is not None]
     if found:
-        rows = [_row(offer, size) for offer, size in found]
-        # a column without a single figure tells nothing
-        columns = [name for name in rows[0] if any(row[name] for row in rows)]
+        rows = rows_of(document)
+        columns = list(rows[0])
+        left_out = [name.replace("tokens", f"{unit_of(model)}s") for name in _LEFT_OUT]
         kept = [columns] + [
-            [name for name in columns if name not in _LEFT_OUT[:count]] for count in range(1, len(_LEFT_OUT) + 1)
+            [name for name in columns if name not in left_out[:count]] for count in range(1, len(left_out) + 1)
         ]
         table = first_that_fits(out, [lambda names=names: _table(rows, names) for names in kept])  # type: ignore[misc]
         out.print(table or _table(rows, kept[-1]))
@@ -57,19 +55,45 @@ def compare_text(document: CompareDocument) -> str:
             out.print(
                 f"Ruled out: {printable(offer.name)}: {printable(offer.ruled_out)}", markup=False, soft_wrap=unwrapped
             )
-    if any(not offer.calibrated for offer, _ in found):
-        text = "~: no measured run of this generation is behind the model's numbers, only those of others"
-        out.print(text, markup=False, soft_wrap=unwrapped)
-    for note in document.notes:
-        out.print(f"Note: {printable(note)}", markup=False, soft_wrap=unwrapped)
+    for sentence in sentences(document):
+        out.print(sentence, markup=False, soft_wrap=unwrapped)
     return text_of(out)
 
 
 _WIDEST = 200
 
 
-def _row(offer: OfferPart, size: SizePart) -> dict[str, str]:
+def heading(document: CompareDocument) -> str:
+    """What is compared, by what."""
+    model, run = document.model, document.run
+    limits = [f"within {format_days(document.deadline_days)}"] if document.deadline_days is not None else []
+    limits += [f"for at most {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
+    told = (
+        f"{printable(model.title)}, {format_parameters(model.parameters)} parameters: {run_words(model, run)} "
+        f"{' and '.join(limits)}".rstrip()
+    )
+    return f"{told}; ranked by {document.ranked_by}, * on the front of time, money and energy"
+
+
+def sentences(document: CompareDocument) -> list[str]:
+    """What `~` says, and what was assumed."""
+    unsure = any(offer.size is not None and not offer.calibrated for offer in document.offers)
+    text = "~: no measured run of this generation is behind the model's numbers, only those of others"
+    return [*([text] if unsure else []), *(f"Note: {printable(note)}" for note in document.notes)]
+
+
+def rows_of(document: CompareDocument) -> list[dict[str, str]]:
+    """A line for each cluster that is not ruled out: cells by their headings.
+
+    A column without a single figure tells nothing and is left out.
+    """
+    rows = [_row(document.model, offer, offer.size) for offer in document.offers if offer.size is not None]
+    return [{name: cell for name, cell in row.items() if any(one[name] for one in rows)} for row in rows]
+
+
+def _row(model: ModelPart, offer: OfferPart, size: SizePart) -> dict[str, str]:
     """The cells of one line by their headings; empty where a figure is not known."""
+    unit, per_usd, per_joule = unit_of(model), size.tokens_per_usd, size.tokens_per_joule
     return {
         "": "*" if offer.on_front else "",
         "cluster": printable(offer.name) + ("" if offer.calibrated else " ~"),
@@ -81,8 +105,8 @@ def _row(offer: OfferPart, size: SizePart) -> dict[str, str]:
         "energy": "" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh),
         "CO2e": "" if size.carbon_kg is None else format_mass(size.carbon_kg),
         "MFU": f"{size.mfu:.1%}",
-        "tokens/USD": "" if size.tokens_per_usd is None else format_si(size.tokens_per_usd),
-        "tokens/J": "" if size.tokens_per_joule is None else f"{size.tokens_per_joule:.3g}",
+        f"{unit}s/USD": "" if per_usd is None else format_si(in_units(model, per_usd)),
+        f"{unit}s/J": "" if per_joule is None else f"{in_units(model, per_joule):.3g}",
         "plan": split(size.strategy),
         "frameworks": _listed(offer.frameworks),
         "clouds": _listed(offer.clouds),
@@ -97,8 +121,7 @@ def _listed(names: list[str]) -> str:
 def _table(rows: list[dict[str, str]], names: list[str]) -> Table:
     table = plain_table()
     for name in names:
-        words = ("", "cluster", "accelerator", "plan", "frameworks", "clouds")
-        table.add_column(name, justify="left" if name in words else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in WORDS else "right", no_wrap=True)
     for number, row in enumerate(rows):
         table.add_row(*(row[name] for name in names), style="bold" if number == 0 else "")
     return table

@@ -17,6 +17,11 @@ _PLAIN_WIDTH = 110
 _FOR_A_FILE: ContextVar[bool] = ContextVar("for a file", default=False)
 
 
+def printable(text: str) -> str:
+    """Names come from files: no control character reaches the terminal."""
+    return "".join(character for character in text if character.isprintable())
+
+
 def text_for_a_file(text: Callable[[], str]) -> str:
     """What `text` makes where stdout is no terminal, whatever it is."""
     before = _FOR_A_FILE.set(True)

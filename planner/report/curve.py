@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from planner.report.counted import amount
 from planner.report.size import format_usd
+from planner.report.terminal import printable
 from planner.search.size_document import SizeDocument
-from planner.units import format_si
+from planner.units import counted, format_days, format_si
 
 _WIDTH, _HEIGHT = 640, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 72, 56, 48
@@ -21,7 +23,8 @@ def curve_svg(document: SizeDocument) -> str:
     x = _Axis([row.devices for row in rows], _LEFT, _WIDTH - _RIGHT)
     days = _Axis([row.days for row in rows], _HEIGHT - _BOTTOM, _TOP)
     usd = _Axis([row.usd for row in rows if row.usd], _HEIGHT - _BOTTOM, _TOP)
-    title = f"{document.model.title} on {document.cluster}: {format_si(document.run.tokens)} tokens"
+    title = f"{document.model.title} on {document.cluster}: {amount(document.model, document.run.tokens)}"
+    title = printable(title)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         'font-family="sans-serif" font-size="13">',
@@ -45,7 +48,8 @@ def curve_svg(document: SizeDocument) -> str:
     parts += _line([(x.place(row.devices), usd.place(row.usd)) for row in rows if row.usd], _USD)
     for row in rows:
         ring = ' stroke="#222222" stroke-width="3"' if row.nodes == document.answer.nodes else ""
-        told = f"{row.nodes:,} nodes, {row.devices:,} devices: {row.days:,.1f} days, {format_usd(row.usd)}"
+        told = f"{counted(row.nodes, 'node')}, {counted(row.devices, 'device')}: {format_days(row.days)}, "
+        told += format_usd(row.usd)
         centre = f'cx="{x.place(row.devices):.1f}" cy="{days.place(row.days):.1f}"'
         parts.append(f'<circle {centre} r="5" fill="{_DAYS}"{ring}><title>{escape(told)}</title></circle>')
     return "\n".join([*parts, "</svg>"]) + "\n"

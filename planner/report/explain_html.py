@@ -7,15 +7,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from planner.report.explain import heading, longest, operator_name, schedule_line, seconds_text, told_parts
+from planner.report.explain import longest, operator_name, seconds_text, told_parts
+from planner.report.html_page import to_html
 from planner.report.svg import WIDTH, box, escaped, label, line, sheet
+from planner.report.told_explain import explain_report
 from planner.search.explain_document import ExplainDocument, OperatorPart, StagePart, WaterfallPart
 from planner.units import format_bytes, format_seconds, format_si
 
 _STYLE = """
-body { font: 16px/1.4 system-ui, sans-serif; color: #1b1f24; max-width: 44rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 1.5rem; }
-svg { width: 100%; height: auto; display: block; }
 rect.ideal { fill: #4d7f52; stroke: none; } rect.kernels { fill: #c28a35; stroke: none; }
 rect.exchange { fill: #4a6785; stroke: none; } rect.saved { fill: #a9cfae; stroke: none; }
 rect.total { fill: #1b1f24; stroke: none; }
@@ -33,28 +32,12 @@ _PLOT_TOP, _PLOT_BOTTOM = 16.0, 280.0
 
 def page(document: ExplainDocument) -> str:
     """The page's text."""
-    first, *rest = heading(document)
-    hidden = [f"{name.replace('_', ' ')} {format_seconds(s)}" for name, s in document.hidden.items() if s > 0]
-    sentences = [*rest, f"Bottleneck: {document.bottleneck}", schedule_line(document)]
-    sentences += [f"Hidden beside compute: {', '.join(hidden)}."] if hidden else []
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escaped(first)}</title><style>{_STYLE}</style></head><body>",
-            f"<h1>{escaped(first)}</h1>",
-            *(f"<p>{escaped(sentence)}</p>" for sentence in sentences),
-            "<h2>From the ideal to the step</h2>",
-            _waterfall(document.waterfall),
-            "<h2>Memory of each stage's devices</h2>",
-            _memory(document.stages),
-            "<h2>Roofline of the operators</h2>",
-            _roofline(document),
-            "</body></html>",
-            "",
-        ]
-    )
+    drawings = [
+        ("From the ideal to the step", _waterfall(document.waterfall)),
+        ("Memory of each stage's devices", _memory(document.stages)),
+        ("Roofline of the operators", _roofline(document)),
+    ]
+    return to_html(explain_report(document), drawings, _STYLE)
 
 
 def _waterfall(parts: Sequence[WaterfallPart]) -> str:
@@ -125,7 +108,10 @@ def _roofline(document: ExplainDocument) -> str:
     shapes = []
     for power in range(x_ends[0], x_ends[1] + 1):
         x, _ = place(10.0**power, 10.0 ** y_ends[0])
-        shapes += [line((x, _PLOT_TOP), (x, _PLOT_BOTTOM), ""), label(x - 8, _PLOT_BOTTOM + 14, f"{10.0**power:g}")]
+        words = f"{10.0**power:g}"
+        # about seven units a digit: the last one ends with the sheet
+        shapes.append(label(min(x - 8, WIDTH - 4 - 7 * len(words)), _PLOT_BOTTOM + 14, words))
+        shapes.append(line((x, _PLOT_TOP), (x, _PLOT_BOTTOM), ""))
     for power in range(y_ends[0], y_ends[1] + 1):
         _, y = place(10.0 ** x_ends[0], 10.0**power)
         shapes += [line((_LEFT, y), (_RIGHT, y), ""), label(4, y + 4, format_si(10.0**power))]

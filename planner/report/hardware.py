@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
-from io import StringIO
 from typing import TYPE_CHECKING
 
 from planner.cluster.accelerator import Precision
@@ -93,38 +91,19 @@ def _listing(rows: Sequence[dict[str, str]], kept: Sequence[str]) -> Table:
     return table
 
 
-def list_csv(found: Sequence[Entry]) -> str:
-    """One line for each part: plain numbers in SI, an empty field where none is known."""
-    out = StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    peaks = [f"peak_{one}_flops" for one in PRECISIONS]
-    figures = ("memory_bytes", "memory_bandwidth_bytes_per_s", "on_chip_bytes", "link_bytes_per_s", "tdp_w")
-    words = ("name", "title", "vendor", "architecture", "kind", "place", "year", "can_train", "why_not_train")
-    last = ("idle_w", "usd_per_hour")
-    writer.writerow([*words, "frameworks", "clouds", *peaks, *figures, *last])
-    for one in found:
-        told = [getattr(one.spec, word) for word in words]
-        told[words.index("can_train")] = "yes" if one.spec.can_train else "no"
-        numbers = [one.peak_flops.get(precision) for precision in PRECISIONS]
-        numbers += [getattr(one, figure) for figure in (*figures, *last)]
-        lists = (" ".join(one.spec.frameworks), " ".join(one.spec.clouds))
-        writer.writerow([*told, *lists, *("" if value is None else f"{value:.10g}" for value in numbers)])
-    return out.getvalue()
-
-
 def show_text(entry: Entry, *, sources: bool) -> str:
     """One part: what it is, every figure with its source; with `sources` also the notes and the documents."""
     part, out = hardware_part(entry), console()
     for line in _heading(part):
         out.print(printable(line), markup=False, soft_wrap=not out.is_terminal)
-    figures = list(_figures(part))
-    table = first_that_fits(out, [lambda n=n: _figure_table(figures, n) for n in (4, 3, 2)])  # type: ignore[misc]
-    out.print(table or _figure_table(figures, 2))
+    told = list(figures(part))
+    table = first_that_fits(out, [lambda n=n: _figure_table(told, n) for n in (4, 3, 2)])  # type: ignore[misc]
+    out.print(table or _figure_table(told, 2))
     for line in _derived(entry):
         out.print(line, markup=False, soft_wrap=not out.is_terminal)
     if sources:
         out.print()
-        for line in _documents(part, figures):
+        for line in _documents(part, told):
             out.print(printable(line), markup=False, soft_wrap=not out.is_terminal)
     return text_of(out)
 
@@ -140,7 +119,7 @@ def _heading(part: HardwarePart) -> Iterator[str]:
         yield f"Clouds      {', '.join(part.clouds)}"
 
 
-def _figures(part: HardwarePart) -> Iterator[tuple[str, FigurePart]]:
+def figures(part: HardwarePart) -> Iterator[tuple[str, FigurePart]]:
     """Every figure with what it is."""
     for precision in PRECISIONS:
         if precision in part.peak_flops:
@@ -172,10 +151,15 @@ def _figure_table(figures: Sequence[tuple[str, FigurePart]], columns: int) -> Ta
     return table
 
 
+def figure_text(figure: FigurePart) -> str:
+    """A figure with its unit."""
+    return _FORMATS[figure.unit](figure.value)
+
+
 def _value(name: str, figure: FigurePart) -> str:
     if name == "rate of a pin":
         return format_si(figure.value * 8, "b/s")
-    return _FORMATS[figure.unit](figure.value)
+    return figure_text(figure)
 
 
 def _derived(entry: Entry) -> Iterator[str]:
@@ -243,17 +227,18 @@ def _comparison_table(found: Sequence[Entry], comparison: ComparisonPart, chosen
     for name, fact in facts:
         table.add_row(name, *(fact(found[index]) for index in chosen))
     for row in comparison.rows:
-        table.add_row(row.figure, *(_compared(row, index) for index in chosen))
+        table.add_row(row.figure, *(compared(row, index) for index in chosen))
     return table
 
 
 def _record(found: Sequence[Entry], comparison: ComparisonPart, index: int) -> str:
     """One part's figures below its name."""
-    lines = [f"  {row.figure}: {_compared(row, index)}" for row in comparison.rows]
+    lines = [f"  {row.figure}: {compared(row, index)}" for row in comparison.rows]
     return "\n".join([printable(found[index].name), *lines])
 
 
-def _compared(row: RowPart, index: int) -> str:
+def compared(row: RowPart, index: int) -> str:
+    """One part's figure, with its ratio to the first one's."""
     value, ratio = row.values[index], row.ratios[index]
     if value is None:
         return "-"

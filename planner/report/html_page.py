@@ -5,6 +5,8 @@ Its policy forbids the browser every request and every script, should a name eve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from planner.report.charts import chart
 from planner.report.svg import escaped
 from planner.report.told import Report, Table
@@ -21,12 +23,13 @@ body { font: 16px/1.45 system-ui, sans-serif; color: var(--ink); background: var
 h1 { font-size: 1.35rem; } h2, figcaption { font-size: 1.05rem; font-weight: 600; margin: 1.5rem 0 0.4rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; }
 dt { color: var(--soft); } dd { margin: 0; }
-figure { margin: 0; max-width: 34rem; } svg { display: block; width: 100%; height: auto; }
-svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } svg text.end { text-anchor: end; }
-svg rect, svg circle { stroke: var(--paper); stroke-width: 0.5; }
-svg rect:hover, svg circle:hover { stroke: var(--ink); stroke-width: 2; }
-svg .limit { stroke: var(--ink); stroke-width: 2; } svg .axis { stroke: var(--soft); fill: none; }
-svg circle.other { fill: #4e79a7; } svg circle.first { fill: var(--mark); }
+figure { margin: 0; max-width: 34rem; } figure svg, div.drawing svg { display: block; width: 100%; height: auto; }
+div.drawing { margin: 0 -1rem; } div.drawing svg { max-width: 44rem; }
+figure svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } figure svg text.end { text-anchor: end; }
+figure svg rect, figure svg circle { stroke: var(--paper); stroke-width: 0.5; }
+figure svg rect:hover, figure svg circle:hover { stroke: var(--ink); stroke-width: 2; }
+figure svg .limit { stroke: var(--ink); stroke-width: 2; } figure svg .axis { stroke: var(--soft); fill: none; }
+figure svg circle.other { fill: #4e79a7; } figure svg circle.first { fill: var(--mark); }
 ul.legend { list-style: none; padding: 0; margin: 0.3rem 0 0; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem;
   font-size: 0.85rem; }
 ul.legend span { display: inline-block; width: 0.8em; height: 0.8em; margin-right: 0.35em; }
@@ -40,15 +43,16 @@ th.word, td.word { text-align: left; } tbody tr:hover { background: var(--line);
   body { max-width: none; padding: 0; font-size: 10pt; } figure, tr { break-inside: avoid; }
   h2, figcaption { break-after: avoid; } div.wide { overflow: visible; } table { font-size: 7.5pt; }
   th, td { white-space: normal; padding-right: 0.4rem; overflow-wrap: normal; }
-  svg rect, ul.legend span { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  svg rect, svg circle, ul.legend span { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def to_html(report: Report) -> str:
-    """The page's text."""
+def to_html(report: Report, drawings: Sequence[tuple[str, str]] = (), style: str = "") -> str:
+    """The page's text. `drawings`: titles with SVG of a command's own, in place of charts, and their `style`."""
     title = escaped(report.title)
+    drawn = [f'<h2>{escaped(name)}</h2><div class="drawing">{svg}</div>' for name, svg in drawings]
     facts = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(said)}</dd>" for name, said in report.facts)
     return "\n".join(
         [
@@ -56,10 +60,10 @@ def to_html(report: Report) -> str:
             '<html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+            f"<title>{title}</title><style>{_STYLE}{style}</style></head><body>",
             f"<h1>{title}</h1>",
             f"<dl>{facts}</dl>",
-            *(chart(one) for one in report.charts),
+            *(drawn or (chart(one) for one in report.charts)),
             *(_table(one) for one in report.tables),
             *(f"<p>{escaped(one)}</p>" for one in report.sentences),
             "</body></html>",

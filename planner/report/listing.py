@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from planner.report.console import console, first_that_fits, plain_table, text_of
+from planner.report.console import console, first_that_fits, plain_table, printable, text_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +18,7 @@ def listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_f
 
     Where not all fit, the second column is left out, if it is text: it describes the first. A pipe gets whole lines.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     out = console(_WIDEST)
     brief = [(*row[:1], *row[2:]) for row in (headings, *rows)] if numbers_from > 1 else []
     forms = [lambda: _table(headings, rows, numbers_from)]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.terminal import TERM_NAMES, printable
+from planner.report.counted import in_units, run_text, unit_of
+from planner.report.terminal import TERM_NAMES, model_line, printable, step_line
+from planner.search.document import ModelPart
 from planner.search.mixed_document import KindPart, MixedDocument, WayPart
-from planner.units import format_bytes, format_parameters, format_seconds, format_si
+from planner.units import format_bytes, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +35,7 @@ def print_mixed(document: MixedDocument, out: Console) -> None:
     for line in heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
-    _print(out, way_columns(document.ways))
+    _print(out, way_columns(document.model, document.ways))
     best = document.ways[0]
     _print(out, kind_columns(best.kinds))
     form = first_that_fits(out, [lambda: _terms_table(best), lambda: _terms_table(best, short=True)])
@@ -42,26 +44,21 @@ def print_mixed(document: MixedDocument, out: Console) -> None:
         out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
     if document.run is not None:
         run = document.run
-        text = f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days."
+        text = run_text(document.model, run.tokens, run.steps, run.days)
         out.print(text, markup=False, soft_wrap=unwrapped)
 
 
 def heading(document: MixedDocument) -> list[str]:
     """What was understood, a line each: a word, then from the eleventh column on what is said of it."""
-    model, training, cluster = document.model, document.training, document.cluster
-    size = format_parameters(model.parameters)
-    if model.active_parameters != model.parameters:
-        size += f", {format_parameters(model.active_parameters)} active"
+    model, cluster = document.model, document.cluster
     pools = " + ".join(
         f"{pool.nodes:,} {printable(pool.name)} x {pool.devices_per_node} {printable(pool.accelerator)}"
         for pool in cluster.pools
     )
     lines = [
-        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, "
-        f"sequence {model.seq_length:,}",
+        model_line(model),
         f"Cluster   {printable(cluster.title)}: {pools} = {cluster.devices:,} devices",
-        f"Step      {training.global_batch:,} sequences, {training.tokens_per_step:,} tokens, "
-        f"{training.precision}, {training.attention} attention, {training.framework} ({training.launch})",
+        step_line(model, document.training),
     ]
     notes = [printable(note) for note in (cluster.note, model.note) if note]
     lines += [f"Note      {note}" for note in notes]
@@ -92,7 +89,7 @@ def _table(columns: Sequence[tuple[str, list[str], bool]]) -> Table:
     return table
 
 
-def way_columns(ways: Sequence[WayPart]) -> list[tuple[str, list[str], bool]]:
+def way_columns(model: ModelPart, ways: Sequence[WayPart]) -> list[tuple[str, list[str], bool]]:
     """The ways, the fastest first."""
     return [
         ("#", [str(number) for number in range(1, len(ways) + 1)], True),
@@ -100,7 +97,7 @@ def way_columns(ways: Sequence[WayPart]) -> list[tuple[str, list[str], bool]]:
         ("split", [printable(way.split) for way in ways], False),
         ("plan", [_plan(way) for way in ways], False),
         ("step", [format_seconds(way.step_time_s) for way in ways], True),
-        ("tokens/s", [format_si(way.tokens_per_s) for way in ways], True),
+        (f"{unit_of(model)}s/s", [format_si(in_units(model, way.tokens_per_s)) for way in ways], True),
         ("MFU", [f"{way.mfu:.1%}" for way in ways], True),
     ]
 

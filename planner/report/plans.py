@@ -64,14 +64,19 @@ def _thinned(document: Document) -> Document:
     return msgspec.structs.replace(document, plans=chosen)
 
 
-def common_settings(plans: Sequence[PlanPart]) -> str:
-    """The settings that all plans share, where they are not the usual ones; maybe empty."""
-    words = [_words(plan.settings) for plan in plans]
+def common_settings(plans: Sequence[PlanPart], precision: str) -> str:
+    """The settings that all plans share, where they are not the usual ones; maybe empty. `precision` of training."""
+    words = [_words(plan.settings, precision) for plan in plans]
     shared = [word for word in words[0] if all(word in other for other in words)]
     return ", ".join(word for word in shared if word not in (*_USUAL, *_USUAL_LAYOUT))
 
 
-def _words(settings: SettingsPart) -> list[str]:
+def half_of(name: str, precision: str) -> str:
+    """A number format of gradients: what 16 bits are where training is in fp16."""
+    return precision if (name, precision) == ("bf16", "fp16") else name
+
+
+def _words(settings: SettingsPart, precision: str) -> list[str]:
     """Every setting in a few words."""
     layers = "all" if settings.recompute_layers is None else str(settings.recompute_layers)
     return [
@@ -79,8 +84,8 @@ def _words(settings: SettingsPart) -> list[str]:
         "tp overlap" if settings.tp_overlap else "no tp overlap",
         "dp overlap" if settings.dp_overlap else "no dp overlap",
         f"cp by {settings.cp_exchange}",
-        f"{settings.gradients} gradients",
-        f"sent in {settings.communication}",
+        f"{half_of(settings.gradients, precision)} gradients",
+        f"sent in {half_of(settings.communication, precision)}",
         f"offload {'+'.join(settings.offload)}" if settings.offload else "no offload",
         f"order {settings.order}",
         f"shard over {settings.shard_group or 'all'}",
@@ -114,7 +119,7 @@ def columns(document: Document, *, short: bool = False) -> list[Column]:
         Column("Z" if short else "ZeRO", [str(s.zero_stage) for s in split]),
         Column("rec" if short else "recompute", [modes.get(s.recompute, s.recompute) for s in split], right=False),
         Column("SP", ["yes" if s.sequence_parallel else "no" for s in split], right=False),
-        *_differing_settings(plans),
+        *_differing_settings(plans, document.training.precision),
         Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
         Column(f"{told}s/s", [format_si(per_second(document.model, plan)[0]) for plan in plans], rank=2),
         Column("MFU", [f"{plan.mfu:.1%}" for plan in plans], rank=1),
@@ -130,9 +135,9 @@ def _batches(plans: Sequence[PlanPart]) -> list[Column]:
     return [Column("batch", [f"{batch:,}" for batch in batches])] if len(set(batches)) > 1 else []
 
 
-def _differing_settings(plans: Sequence[PlanPart]) -> list[Column]:
+def _differing_settings(plans: Sequence[PlanPart], precision: str) -> list[Column]:
     """Of every plan the settings in which plans differ."""
-    words = [_words(plan.settings) for plan in plans]
+    words = [_words(plan.settings, precision) for plan in plans]
     differ = [i for i, column in enumerate(zip(*words, strict=True)) if len(set(column)) > 1]
     return [Column("settings", [", ".join(row[i] for i in differ) for row in words], right=False)] if differ else []
 

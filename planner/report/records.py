@@ -29,7 +29,7 @@ def to_csv(report: Report) -> str:
     """
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    keys = list(report.records[0]) if report.records else []
+    keys = list(report.records[0]) if report.records else list(report.keys)
     writer.writerow(keys)
     for record in report.records:
         writer.writerow([_field(record[key]) for key in keys])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.report.counted import in_units, unit_of
 from planner.search.document import ModelPart
 from planner.search.site_document import AssumedPart, ReliabilityPart
-from planner.units import format_duration, format_si
+from planner.units import counted, format_duration, format_si
 
 _NAMES = {
     "device_mtbf_s": "a device fails every",
@@ -19,15 +19,22 @@ _NAMES = {
     "pause_s": "pause of a checkpoint",
 }
 
+_NEVER = 1e-6
+"""Goodput below which a day's work takes thousands of years."""
 _MAIN = ("device_mtbf_s", "node_mtbf_s", "write_bytes_per_s")
 _CLUSTER_FILE = "the cluster's file"
+
+
+def never_ends(part: ReliabilityPart) -> bool:
+    """Whether failures leave nothing to speak of."""
+    return part.goodput_share < _NEVER
 
 
 def failures_text(part: ReliabilityPart, model: ModelPart) -> list[str]:
     """How often the job stops, what checkpoints take, what is left, and where the figures are from."""
     saved, spares, wasted = part.checkpoint, part.spares, part.wasted
     behind = " and is written behind it" if saved.asynchronous else ""
-    steps = "1 step" if saved.interval_steps == 1 else f"{saved.interval_steps:,} steps"
+    steps = counted(saved.interval_steps, "step")
     causes = {
         "checkpoints": wasted.checkpoint,
         "work done again": wasted.lost,
@@ -35,13 +42,20 @@ def failures_text(part: ReliabilityPart, model: ModelPart) -> list[str]:
         "missing nodes": wasted.repair,
     }
     lost = ", ".join(f"{name} {share:.1%}" for name, share in causes.items())
+    assumed = f"Assumed: {_assumed(part.assumed)}; --format json tells all with their sources."
+    if never_ends(part):
+        return [
+            f"Failures: one every {format_duration(part.mtbf_s)}; a checkpoint every {steps} "
+            f"stops training for {format_duration(saved.blocked_s)}: the run never ends (goodput 0).",
+            assumed,
+        ]
     pause, goodput = format_duration(saved.blocked_s), format_si(in_units(model, part.goodput_tokens_per_s))
     return [
         f"Failures: one every {format_duration(part.mtbf_s)}; a checkpoint of {format_si(saved.bytes, 'B')} every "
         f"{format_duration(saved.interval_s)} ({steps}) stops training for {pause}{behind}; "
         f"goodput {part.goodput_share:.1%} = {goodput} {unit_of(model)}s/s (lost: {lost}); "
         f"{_spare_nodes(spares.nodes, spares.recommended)}.",
-        f"Assumed: {_assumed(part.assumed)}; --format json tells all with their sources.",
+        assumed,
     ]
 
 

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.terminal import printable
-from planner.search.document import StrategyPart
+from planner.report.counted import amount
+from planner.report.terminal import model_line, printable
+from planner.search.document import ModelPart, StrategyPart
 from planner.search.size_document import SizeDocument
-from planner.search.sizing_document import SizePart
-from planner.units import format_duration, format_energy, format_mass, format_parameters, format_si
+from planner.search.sizing_document import RunPart, SizePart
+from planner.units import (
+    counted,
+    format_days,
+    format_duration,
+    format_energy,
+    format_mass,
+    format_parameters,
+    format_si,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,13 +31,13 @@ def size_text(document: SizeDocument) -> str:
     """The whole answer as text for stdout."""
     out = console()
     unwrapped = not out.is_terminal
-    for line in _heading(document):
+    for line in heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
     forms = [lambda bar=bar, short=short: _curve(document, bar=bar, short=short) for bar, short in _FORMS]
     table = first_that_fits(out, forms)
     out.print(table or _curve(document, bar=0, short=True))
-    for line in _sentences(document):
+    for line in sentences(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     return text_of(out)
 
@@ -36,33 +45,45 @@ def size_text(document: SizeDocument) -> str:
 _FORMS = ((_BAR, False), (_BAR // 2, False), (0, False), (0, True))
 
 
-def _heading(document: SizeDocument) -> list[str]:
+def heading(document: SizeDocument) -> list[str]:
+    """The run and the answer."""
     model, run, answer = document.model, document.run, document.answer
-    limits = [f"in {document.deadline_days:g} days"] if document.deadline_days is not None else []
+    limits = [f"in {format_days(document.deadline_days)}"] if document.deadline_days is not None else []
     limits += [f"for {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
     return [
-        f"Model     {printable(model.title)}: {format_parameters(model.parameters)} parameters, "
-        f"sequence {model.seq_length:,}",
-        f"Run       {format_si(run.tokens)} tokens in {run.steps:,} steps of {run.global_batch:,} {model.sample}s "
-        f"{' '.join(limits)}".rstrip(),
-        f"Answer    {answer.nodes:,} nodes of {printable(document.cluster)} = {answer.devices:,} "
+        model_line(model),
+        f"Run       {run_words(model, run)} {' '.join(limits)}".rstrip(),
+        f"Answer    {counted(answer.nodes, 'node')} of {printable(document.cluster)} = {answer.devices:,} "
         f"{printable(document.accelerator)}: {format_duration(86_400 * answer.days)}, {format_usd(answer.usd)}",
         f"Plan      {split(answer.strategy)}; MFU {answer.mfu:.1%}, goodput {answer.goodput_share:.1%}, "
-        f"{answer.spare_nodes:,} spare nodes beside",
+        f"{counted(answer.spare_nodes, 'spare node')} beside",
     ]
 
 
-def _sentences(document: SizeDocument) -> list[str]:
+def sentences(document: SizeDocument) -> list[str]:
+    """Chinchilla's line, energy, and what was assumed."""
     best, told = document.compute_optimal, []
-    told.append(
-        f"Chinchilla: {best.tokens_per_parameter:,.1f} tokens a parameter; the same FLOPs are best spent on "
-        f"{format_parameters(best.parameters)} parameters and {format_si(best.tokens)} tokens (20 a parameter)."
-    )
+    if best is not None:
+        told.append(
+            f"Chinchilla: {_few(best.tokens_per_parameter)} tokens a parameter; the same FLOPs are best spent on "
+            f"{format_parameters(best.parameters)} parameters and {format_si(best.tokens)} tokens (20 a parameter)."
+        )
     answer = document.answer
     if answer.energy_kwh is not None:
         carbon = "" if answer.carbon_kg is None else f", {format_mass(answer.carbon_kg)} CO2e"
-        told.append(f"Energy: {_energy(answer)} at the meter{carbon}.")
+        told.append(f"Energy: {energy_text(answer)} at the meter{carbon}.")
     return told + [f"Note: {printable(note)}." for note in document.notes]
+
+
+def _few(value: float) -> str:
+    """One decimal, of less than one three digits: a short run is not none."""
+    return f"{value:,.1f}" if value >= 1 else f"{value:.3g}"
+
+
+def run_words(model: ModelPart, run: RunPart) -> str:
+    """So many tokens, or images, in so many steps."""
+    steps, batch = counted(run.steps, "step"), counted(run.global_batch, printable(model.sample))
+    return f"{amount(model, run.tokens)} in {steps} of {batch}"
 
 
 def _curve(document: SizeDocument, *, bar: int, short: bool) -> Table:
@@ -78,13 +99,14 @@ def _curve(document: SizeDocument, *, bar: int, short: bool) -> Table:
     for row in rows:
         cells = [f"{row.nodes:,}", f"{row.devices:,}", format_duration(86_400 * row.days), format_usd(row.usd)]
         if not short:
-            cells += [_energy(row), f"{row.mfu:.1%}", f"{row.goodput_share:.1%}"]
+            cells += [energy_text(row), f"{row.mfu:.1%}", f"{row.goodput_share:.1%}"]
         drawn = [("#" * max(1, round(bar * row.days / longest)))] if bar else []
         table.add_row(*cells, *drawn, style="bold" if row.nodes == document.answer.nodes else "")
     return table
 
 
-def _energy(size: SizePart) -> str:
+def energy_text(size: SizePart) -> str:
+    """Energy at the meter; empty where it is not known."""
     return "" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh)
 
 
@@ -92,6 +114,8 @@ def format_usd(value: float | None) -> str:
     """`1.26 M USD`, `12,300 USD`; `no known rent` where there is none."""
     if value is None:
         return "no known rent"
+    if value < 10:
+        return f"{value:.2f} USD"
     return f"{format_si(value)} USD" if value >= 1e6 else f"{value:,.0f} USD"
 
 

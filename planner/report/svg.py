@@ -10,8 +10,8 @@ from planner.report.terminal import printable
 WIDTH = 420
 """Units across: a unit is about a pixel of a small screen, so that texts can be read there."""
 _STYLE = """
-text { font: 11px system-ui, sans-serif; fill: #1b1f24; paint-order: stroke; stroke: #ffffff; stroke-width: 3px; }
-text.small { font-size: 9px; stroke: none; }
+text { font: 12px system-ui, sans-serif; fill: #1b1f24; paint-order: stroke; stroke: #ffffff; stroke-width: 3px; }
+text.small { font-size: 11px; stroke: none; }
 text.head { font-size: 13px; font-weight: 600; }
 text.middle { text-anchor: middle; }
 rect { fill: #eef3fa; stroke: #4a6785; stroke-width: 1; }

@@ -9,12 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
-from planner.report.counted import in_units, samples, unit_of
+from planner.report.console import printable as printable
+from planner.report.counted import run_text, samples
 from planner.report.plans import common_settings, print_plans
 from planner.report.power import power_text
-from planner.report.reliability import failures_text
-from planner.search.document import Document, PlanPart, SearchPart, StrategyPart, UncertaintyPart
-from planner.units import format_bytes, format_parameters, format_seconds, format_si
+from planner.report.reliability import failures_text, never_ends
+from planner.search.document import (
+    Document,
+    ModelPart,
+    PlanPart,
+    SearchPart,
+    StrategyPart,
+    TrainingPart,
+    UncertaintyPart,
+)
+from planner.units import counted, format_bytes, format_parameters, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,11 +67,8 @@ def sentences(document: Document) -> list[str]:
         told.append(_placement_text(document))
     if document.run is not None:
         run = document.run
-        count = f"{format_si(in_units(document.model, run.tokens))} {unit_of(document.model)}s"
-        text = f"{count}: {run.steps:,} steps, {run.days:,.1f} days"
-        told.append(
-            text + ("." if run.days_with_failures is None else f", {run.days_with_failures:,.1f} with failures.")
-        )
+        never = document.reliability is not None and never_ends(document.reliability)
+        told.append(run_text(document.model, run.tokens, run.steps, run.days, run.days_with_failures, ends=not never))
     for one in document.techniques:
         text = f"Technique: {one.name}: {'; '.join(one.changes)}. Accuracy: {one.accuracy}, not modelled."
         told.append(printable(text))
@@ -127,22 +133,14 @@ def _split(strategy: StrategyPart) -> str:
 
 def heading(document: Document) -> list[str]:
     """What was understood, a line each: a word, then from the eleventh column on what is said of it."""
-    model, cluster, training, search = document.model, document.cluster, document.training, document.search
-    size = format_parameters(model.parameters)
-    if model.active_parameters != model.parameters:
-        size += f", {format_parameters(model.active_parameters)} active"
-    sequence = f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {samples(model)}"
-    tokens = f", {training.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
-    attention = f", {training.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
-    nodes = "1 node" if cluster.nodes == 1 else f"{cluster.nodes:,} nodes"
+    model, cluster, search = document.model, document.cluster, document.search
     lines = [
-        f"Model     {printable(model.title)}: {size} parameters, {model.layers} layers, {sequence}",
-        f"Cluster   {printable(cluster.title)}: {nodes} x {cluster.devices_per_node} "
-        f"{printable(cluster.accelerator)} = {cluster.devices:,} devices",
-        f"Step      {training.global_batch:,} {samples(model)}{tokens}, "
-        f"{training.precision}{attention}, {training.framework} ({training.launch})",
+        model_line(model),
+        f"Cluster   {printable(cluster.title)}: {counted(cluster.nodes, 'node')} x {cluster.devices_per_node} "
+        f"{printable(cluster.accelerator)} = {counted(cluster.devices, 'device')}",
+        step_line(model, document.training),
     ]
-    settings = common_settings(document.plans)
+    settings = common_settings(document.plans, document.training.precision)
     if settings:
         lines.append(f"Settings  {settings}")
     if search.candidates > 1:
@@ -150,6 +148,25 @@ def heading(document: Document) -> list[str]:
     if model.note:
         lines.append(f"Note      {printable(model.note)}")
     return lines
+
+
+def model_line(model: ModelPart) -> str:
+    """The model as it was understood."""
+    size = format_parameters(model.parameters)
+    if model.active_parameters != model.parameters:
+        size += f", {format_parameters(model.active_parameters)} active"
+    sequence = f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {samples(model)}"
+    return f"Model     {printable(model.title)}: {size} parameters, {counted(model.layers, 'layer')}, {sequence}"
+
+
+def step_line(model: ModelPart, training: TrainingPart) -> str:
+    """What one step trains, and how."""
+    tokens = f", {training.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
+    attention = f", {training.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
+    return (
+        f"Step      {counted(training.global_batch, printable(model.sample))}{tokens}, "
+        f"{training.precision}{attention}, {training.framework} ({training.launch})"
+    )
 
 
 def _search_lines(search: SearchPart) -> list[str]:
@@ -215,8 +232,3 @@ def _memory_table(plan: PlanPart) -> Table:
         if size:
             table.add_row(kind, format_bytes(size), f"{size / memory.capacity_bytes:.1%}")
     return table
-
-
-def printable(text: str) -> str:
-    """Names come from files: no control character reaches the terminal."""
-    return "".join(character for character in text if character.isprintable())

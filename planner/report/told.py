@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from planner.report.axes import Axis
+
 Value = str | int | float | bool | None | Sequence[str]
 """What a record holds; numbers are in SI units, which the key tells."""
 Record = Mapping[str, Value]
@@ -63,7 +65,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Points over two axes; `x_told` and `y_told` are what the least and the most of each axis are called."""
+    """Points over two axes; `x_told` and `y_told` are what the least and the most of each axis are called.
+
+    `logarithmic`: axes by powers of ten, for figures above zero. `diagonal`: both axes have the same scale, and a
+    line tells where both figures are equal.
+    """
 
     title: str
     x_title: str
@@ -71,6 +77,39 @@ class Scatter:
     x_told: tuple[str, str]
     y_told: tuple[str, str]
     points: Sequence[Point]
+    logarithmic: bool = False
+    diagonal: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One value of a series, in the units of the axes."""
+
+    x: float
+    y: float
+    told: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """What belongs together, in the order of x; `joined`: by a line."""
+
+    name: str
+    marks: Sequence[Mark]
+    joined: bool
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Series over two axes with their ticks."""
+
+    title: str
+    x: Axis
+    y: Axis
+    series: Sequence[Series]
+
+
+Chart = Bars | Scatter | Plot
 
 
 @dataclass(frozen=True)
@@ -86,13 +125,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole answer. `command` is the one that gave it; `facts` are pairs of a name and what is said of it."""
+    """The whole answer. `command` is the one that gave it; `facts` are pairs of a name and what is said of it.
+
+    All records have the same keys in the same order; `keys` tells them where there may be no record.
+    """
 
     command: str
     title: str
     facts: Sequence[tuple[str, str]]
     records: Sequence[Record]
     tables: Sequence[Table] = ()
-    charts: Sequence[Bars | Scatter] = ()
+    charts: Sequence[Chart] = ()
     sentences: Sequence[str] = ()
     cases: Sequence[Case] = ()
+    keys: Sequence[str] = ()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from planner.report.counted import run_text
 from planner.report.mixed import NAMES, heading, kind_columns, way_columns
 from planner.report.told import Case, Report, Table, Value
 from planner.report.told_plan import facts, fields, memory_bars, step_bars, step_table
 from planner.search.mixed_document import MixedDocument, WayPart
-from planner.units import format_si
 
 
 def mixed_report(document: MixedDocument) -> Report:
@@ -16,17 +16,15 @@ def mixed_report(document: MixedDocument) -> Report:
     head: dict[str, Value] = {
         "model": document.model.name, "cluster": document.cluster.name, "devices": document.cluster.devices,
     }  # fmt: skip
-    told = [
-        f"{format_si(run.tokens)} tokens: {run.steps:,} steps, {run.days:,.1f} days." for run in [document.run] if run
-    ]
+    told = [run_text(document.model, run.tokens, run.steps, run.days) for run in [document.run] if run]
     named = [(NAMES[way.way], way) for way in ways]
     return Report(
         command="plan",
         title=title,
         facts=facts(heading(document)),
-        records=[{"rank": n, **head, **_record(way)} for n, way in enumerate(ways, 1)],
+        records=[{"rank": n, **head, **way_record(way)} for n, way in enumerate(ways, 1)],
         tables=[
-            _table("Ways, the fastest first", way_columns(ways)),
+            _table("Ways, the fastest first", way_columns(document.model, ways)),
             _table("What each kind does in the best way", kind_columns(best.kinds)),
             step_table("Step of the best way", best.terms, best.hidden, best.step_time_s),
         ],
@@ -40,13 +38,13 @@ def mixed_report(document: MixedDocument) -> Report:
     )
 
 
-def _record(way: WayPart) -> dict[str, Value]:
+def way_record(way: WayPart) -> dict[str, Value]:
     """One way, flat; what differs by kind is in JSON."""
     record: dict[str, Value] = {"way": way.way, "split": way.split, "pools": [one.pool for one in way.kinds]}
     record |= {**fields(way.settings), "step_time_s": way.step_time_s}
     record |= {f"term_{name}_s": seconds for name, seconds in way.terms.items()}
     record |= {f"hidden_{name}_s": seconds for name, seconds in way.hidden.items()}
-    simple = ("tokens_per_s", "tokens_per_s_per_device", "mfu")
+    simple = ("tokens_per_s", "tokens_per_s_per_device", "samples_per_s", "samples_per_s_per_device", "mfu")
     return record | {name: getattr(way, name) for name in simple}
 
 

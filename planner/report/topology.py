@@ -28,7 +28,7 @@ def topology_text(document: TopologyDocument) -> str:
     out = console()
     # a pipe may lead to where only ASCII is shown
     branch = _DRAWN if out.is_terminal else _PLAIN
-    for line in [*_heading(document), "", *tree(document, branch), "", *_figures(document), ""]:
+    for line in [*_heading(document), "", *tree(document, branch), "", *figures(document), ""]:
         out.print(line, markup=False, soft_wrap=not out.is_terminal)
     forms = [lambda: _groups(document), lambda: _groups(document, short=True)]
     table = first_that_fits(out, forms)
@@ -89,7 +89,8 @@ def level_line(level: LevelPart) -> str:
     return ", ".join([*words, told, format_seconds(level.latency_s)])
 
 
-def _figures(document: TopologyDocument) -> list[str]:
+def figures(document: TopologyDocument) -> list[str]:
+    """The middle, the diameter, how many parts there are and how they are called; a word, then what is said."""
     share = "" if document.bisection.share is None else f", {_percent(document.bisection.share)} of injection"
     lines = [
         f"Bisection  {middle_line(document.bisection)}{share}",

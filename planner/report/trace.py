@@ -25,7 +25,8 @@ from planner.search.explain import strategy_of
 MOST_RANKS = 4_096
 MOST_MICRO_BATCHES = 64
 _MOST_EVENTS = 200_000
-_COMPUTE, _COMMUNICATION = 1, 2
+_COMPUTE, _COMMUNICATION = MOST_RANKS + 1, MOST_RANKS + 2
+"""Numbers of threads. No process has one of them: Perfetto would take that thread for its main one."""
 _THREADS = {_COMPUTE: "compute", _COMMUNICATION: "communication, exposed"}
 Event = dict[str, object]
 
@@ -131,5 +132,6 @@ def _process(pid: int, name: str, events: list[Event]) -> Iterator[Event]:
     yield {"name": "process_sort_index", "ph": "M", "pid": pid, "tid": 0, "args": {"sort_index": pid}}
     for thread, title in _THREADS.items():
         yield {"name": "thread_name", "ph": "M", "pid": pid, "tid": thread, "args": {"name": title}}
+        yield {"name": "thread_sort_index", "ph": "M", "pid": pid, "tid": thread, "args": {"sort_index": thread}}
     for event in events:
         yield {**event, "pid": pid}

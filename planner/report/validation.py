@@ -1,47 +1,33 @@
-"""The answer of `planner validate` for people: a table in a terminal, or Markdown."""
+"""The answer of `planner validate` for people: tables in a terminal, and the cells that all forms have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from planner.report.listing import listing
 from planner.validation.document import CrossPart, RowPart, ValidationDocument
 from planner.validation.statistics import Errors
 
-_ROWS = ("id", "filled", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
-_SUMMARY = ("runs of", "rows", "mean", "median", "90th pct", "worst", "rank corr", "with memory", "mean", "worst")
+ROW_HEADINGS = ("id", "filled", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
+FOLD_HEADINGS = ("rows", "mean", "median", "90th pct", "worst")
+SUMMARY_HEADINGS = ("runs of", *FOLD_HEADINGS, "rank corr", "with memory", "mean", "worst")
 
 
 def to_text(document: ValidationDocument) -> str:
     """Every row, then the errors by source and overall, then what was skipped and the folds."""
     parts = [
-        listing(_ROWS, [_row(row) for row in document.rows], numbers_from=2),
-        listing(_SUMMARY, list(_summaries(document)), numbers_from=1),
+        listing(ROW_HEADINGS, [row_cells(row) for row in document.rows], numbers_from=2),
+        listing(SUMMARY_HEADINGS, list(summaries(document)), numbers_from=1),
     ]
     if document.skipped:
         parts.append(listing(("skipped", "why"), [(one.id, one.reason) for one in document.skipped], numbers_from=2))
-    for title, part in _folds(document):
-        headings = (title, "rows", "mean", "median", "90th pct", "worst")
-        parts.append(listing(headings, list(_fold_rows(part)), numbers_from=1))
+    for title, part in folds(document):
+        parts.append(listing((title, *FOLD_HEADINGS), list(fold_rows(part)), numbers_from=1))
     return "".join(parts)
 
 
-def to_markdown(document: ValidationDocument, *, rows: bool = True) -> str:
-    """The same as Markdown tables; without the single rows for a summary."""
-    blocks = []
-    if rows:
-        blocks.append(_markdown(_ROWS, [_row(row) for row in document.rows], numbers_from=2))
-    blocks.append(_markdown(_SUMMARY, list(_summaries(document)), numbers_from=1))
-    if document.skipped:
-        skipped = [(one.id, one.reason) for one in document.skipped]
-        blocks.append(_markdown(("skipped", "why"), skipped, numbers_from=2))
-    for title, part in _folds(document):
-        headings = (title, "rows", "mean", "median", "90th pct", "worst")
-        blocks.append(_markdown(headings, list(_fold_rows(part)), numbers_from=1))
-    return "\n".join(blocks)
-
-
-def _row(row: RowPart) -> tuple[str, ...]:
+def row_cells(row: RowPart) -> tuple[str, ...]:
+    """One run under `ROW_HEADINGS`."""
     held = row.memory_measured_gib
     memory = ("", "", "")
     if held is not None:
@@ -51,7 +37,8 @@ def _row(row: RowPart) -> tuple[str, ...]:
     return (row.id, filled, f"{row.measured:.5g}", f"{row.predicted:.5g}", f"{row.error_pct:+.1f}%", *memory)
 
 
-def _summaries(document: ValidationDocument) -> Iterator[tuple[str, ...]]:
+def summaries(document: ValidationDocument) -> Iterator[tuple[str, ...]]:
+    """The errors of each source and of all, under `SUMMARY_HEADINGS`."""
     for source, part in {**document.by_source, "all": document.overall}.items():
         if part.figure is None:
             continue
@@ -71,7 +58,8 @@ def _correlation(found: Errors) -> str:
     return "" if found.rank_correlation is None else f"{found.rank_correlation:.3f}"
 
 
-def _folds(document: ValidationDocument) -> list[tuple[str, CrossPart]]:
+def folds(document: ValidationDocument) -> list[tuple[str, CrossPart]]:
+    """The errors on runs that a fit has not seen, by what was left out of it; none where nobody asked."""
     parts = (
         ("fitted without the source", document.leave_one_source_out),
         ("fitted without the model", document.leave_one_model_out),
@@ -79,21 +67,8 @@ def _folds(document: ValidationDocument) -> list[tuple[str, CrossPart]]:
     return [(title, part) for title, part in parts if part is not None]
 
 
-def _fold_rows(part: CrossPart) -> Iterator[tuple[str, ...]]:
+def fold_rows(part: CrossPart) -> Iterator[tuple[str, ...]]:
+    """What was left out with the errors on it, under a title and `FOLD_HEADINGS`; all of them last."""
     for fold, found in part.by_fold.items():
         yield (fold, *_numbers(found))
     yield ("all", *_numbers(part.overall))
-
-
-def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int) -> str:
-    rule = ["---:" if number >= numbers_from else "---" for number in range(len(headings))]
-    lines = [headings, rule, *rows]
-    return "".join(f"| {' | '.join(_escaped(cell) for cell in line)} |\n" for line in lines)
-
-
-def _escaped(cell: str) -> str:
-    """A cell cannot end its row or its column, nor be read as HTML."""
-    plain = "".join(character if character.isprintable() else " " for character in cell)
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
-        plain = plain.replace(character, entity)
-    return plain

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
 from planner.report.counted import per_second, samples, unit_of
+from planner.report.plans import half_of
 from planner.report.terminal import TERM_NAMES, printable
 from planner.search.document import ModelPart, PlanPart
 from planner.search.whatif_document import ChangePart, SidePart, WhatIfDocument
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 Row = tuple[str, str, str, str]
 """A name, the value as it is, the value with the changes, the difference."""
 
-_HEADINGS: Row = ("", "as it is", "changed", "difference")
-_FIGURES = {
+HEADINGS: Row = ("", "as it is", "changed", "difference")
+"""Of the rows."""
+FIGURES = {
     "peak": "peak FLOP/s",
     "memory_bandwidth": "memory bandwidth",
     "link_bandwidth": "link bandwidth",
@@ -30,7 +32,9 @@ _FIGURES = {
     "host_link": "link to the host",
     "host_bandwidth": "host's memory bandwidth",
 }
-_NEGLIGIBLE = 5e-4
+"""Figures of hardware as people read them."""
+NEGLIGIBLE = 5e-4
+"""An elasticity below which a figure decides nothing."""
 _FORMATS: dict[str, Callable[[float], str]] = {
     "bytes": format_bytes,
     "bytes_per_s": lambda value: format_si(value, "B/s"),
@@ -52,18 +56,18 @@ def what_if_text(document: WhatIfDocument) -> str:
 def print_what_if(document: WhatIfDocument, out: Console) -> None:
     """Print the whole answer on a console."""
     unwrapped = not out.is_terminal
-    for line in _heading(document):
+    for line in heading(document):
         out.print(line, markup=False, soft_wrap=unwrapped)
     out.print()
-    _print_table(_HEADINGS, list(_rows(document)), out)
-    for sentence in _sentences(document):
+    _print_table(HEADINGS, list(rows(document)), out)
+    for sentence in sentences(document):
         out.print(sentence, markup=False, soft_wrap=unwrapped)
     out.print()
-    rows = [(_FIGURES[one.figure], _slope(one.before), _slope(one.after)) for one in document.elasticities]
-    _print_table(("% of step time per % of", "as it is", "changed"), rows, out)
+    _print_table(("% of step time per % of", "as it is", "changed"), slopes(document), out)
 
 
-def _heading(document: WhatIfDocument) -> Iterator[str]:
+def heading(document: WhatIfDocument) -> Iterator[str]:
+    """The question and its changes."""
     before, training = document.before, document.before.training
     cluster = before.cluster
     model = before.model
@@ -85,7 +89,8 @@ def _value(change: ChangePart, value: float | str | None) -> str:
     return printable(value) if isinstance(value, str) else _FORMATS[change.unit](value)
 
 
-def _rows(document: WhatIfDocument) -> Iterator[Row]:
+def rows(document: WhatIfDocument) -> Iterator[Row]:
+    """Both plans, figure by figure; an empty row parts groups, a name moved in is a part of the one above."""
     before, after = document.before, document.after
     yield from _choices(before, after)
     old, new = before.plan, after.plan
@@ -112,9 +117,11 @@ def _choices(before: SidePart, after: SidePart) -> Iterator[Row]:
     ]
     for part in ("strategy", "settings"):
         one, other = getattr(old, part), getattr(new, part)
-        pairs += [
-            (name.replace("_", " "), getattr(one, name), getattr(other, name)) for name in one.__struct_fields__
-        ]
+        for name in one.__struct_fields__:
+            first, second = getattr(one, name), getattr(other, name)
+            if name in ("gradients", "communication"):
+                first, second = half_of(first, before.training.precision), half_of(second, after.training.precision)
+            pairs.append((name.replace("_", " "), first, second))
     for name, first, second in pairs:
         yield name, _word(first), _word(second), "" if first == second else "differs"
 
@@ -168,10 +175,16 @@ def _percent(first: float, second: float) -> str:
 
 
 def _slope(value: float) -> str:
-    return "0" if abs(value) < _NEGLIGIBLE else f"{value:+.3f}"
+    return "0" if abs(value) < NEGLIGIBLE else f"{value:+.3f}"
 
 
-def _sentences(document: WhatIfDocument) -> Iterator[str]:
+def slopes(document: WhatIfDocument) -> list[tuple[str, str, str]]:
+    """Elasticities of both plans by the name of their figure."""
+    return [(FIGURES[one.figure], _slope(one.before), _slope(one.after)) for one in document.elasticities]
+
+
+def sentences(document: WhatIfDocument) -> Iterator[str]:
+    """What became of the best plan, and of the old one."""
     kept, speedup = document.kept, document.difference.speedup
     change = (
         f"{abs(speedup - 1.0):.1%} {'more' if speedup >= 1 else 'fewer'} {unit_of(document.before.model)}s a second"

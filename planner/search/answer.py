@@ -46,10 +46,12 @@ def best_plans(
     layouts: Sequence[str] = ORDERS,
     reliability: Reliability | None = None,
     grid: Grid | None = None,
+    explained: bool = True,
 ) -> Document:
     """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
 
-    `layouts`: the orders of dimensions that placing the ranks of an irregular cluster may choose from.
+    `layouts`: the orders of dimensions that placing the ranks of an irregular cluster may choose from. `explained`:
+    with what limits each plan.
 
     Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
     """
@@ -58,7 +60,7 @@ def best_plans(
         from planner.search.misfit import explain_empty
 
         raise explain_empty(cluster, space, found)
-    document = document_of(cluster, found, wanted, tokens, reliability, grid)
+    document = document_of(cluster, found, wanted, tokens, reliability, grid, explained=explained)
     if document.placement is not None:
         without = _without_slow(cluster, found, space, wanted)
         document = replace(document, placement=replace(document.placement, without_slow=without))
@@ -111,13 +113,16 @@ def document_of(
     tokens: int | None,
     reliability: Reliability | None = None,
     grid: Grid | None = None,
+    *,
+    explained: bool = True,
 ) -> Document:
     """What was found, told: all plans of `found`, of the whole run where its tokens are given, of the first plan what
-    failures leave of it where `reliability` is given, and what it emits where `grid` is.
+    failures leave of it where `reliability` is given, and what it emits where `grid` is. `explained`: with what
+    limits each plan.
     """
     training = found.questions[int(found.question[0])]
     workload, tally = training.workload, found.tally
-    parts = plan_parts(found, cluster)
+    parts = plan_parts(found, cluster, explained=explained)
     per_step = training.global_batch * workload.seq_length
     failures = None if reliability is None else _failures(training, cluster, parts[0], reliability)
     run = _run(parts[0], tokens, per_step, failures) if tokens else None

@@ -25,7 +25,7 @@ def batch_fault(training: Training, cluster: Cluster, space: Space) -> InputErro
     others = _other_sizes(training, cluster, space)
     expected += f"; or {others}" if others else ""
     return InputError(
-        f"{devices} devices{' with ' + pins if pins else ''} need a batch that is a multiple of {multiples}",
+        f"{devices:,} devices{' with ' + pins if pins else ''} need a batch that is a multiple of {multiples}",
         key="--global-batch",
         value=batch,
         expected=expected,
@@ -90,6 +90,10 @@ def _other_sizes(training: Training, cluster: Cluster, space: Space) -> str:
     below, above = totals[totals < space.devices], totals[totals > space.devices]
     if cluster.nodes == 1:
         return f"--devices {below[-1]}" if len(below) else ""
+    if cluster.wiring is not None:
+        # of hosts that are told, or left beside faults, there may be no more
+        fewer = below[below % cluster.devices_per_node == 0]
+        return f"{fewer[-1]} of these {space.devices:,} devices" if len(fewer) else ""
     near = [side[side % cluster.devices_per_node == 0] for side in (below, above)]
     counts = [int(count) // cluster.devices_per_node for count in (*near[0][-1:], *near[1][:1])]
     return f"--nodes {_either(counts)}" if counts else ""

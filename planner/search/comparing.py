@@ -6,18 +6,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from planner.cluster import database
-from planner.errors import InputError
+from planner.errors import InputError, NothingFits
 from planner.search.compare_document import OfferPart, RankedBy
-from planner.search.offers import Offer, Outcome, Run, accelerator_of, outcome
+from planner.search.offers import Offer, Outcome, Run, accelerator_of, misfit, outcome
 from planner.search.parallel import in_order
 from planner.search.pareto import on_the_front
 from planner.search.sizing import about_fewest_nodes, fastest_within
 from planner.search.sizing_document import SizePart
 from planner.search.sizing_parts import size_part
+from planner.units import counted, format_days
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Compared:
     asked: Asked
     outcome: Outcome | None
     ruled_out: str = ""
+    limit: Literal["", "--deadline", "--budget", "memory"] = ""
+    """What it is beyond, where it is that."""
+    over: float = math.inf
+    """How many times the limit it takes."""
 
 
 def compared(run: Run, asked: Asked, limits: Limits) -> Compared:
@@ -60,20 +66,23 @@ def compared(run: Run, asked: Asked, limits: Limits) -> Compared:
     except InputError as error:
         return Compared(asked, None, _sentence(error))
     if isinstance(found, str):
-        return Compared(asked, None, found)
+        return Compared(asked, None, found, "memory" if asked.nodes is not None else "")
+    nodes = counted(found.nodes, "node")
     if limits.days is not None and found.days > limits.days:
-        return Compared(asked, None, f"takes {found.days:,.1f} days on {found.nodes:,} nodes")
+        told = f"takes {format_days(found.days)} on {nodes}"
+        return Compared(asked, None, told, "--deadline", found.days / limits.days)
     if limits.usd is not None and found.usd is None:
         return Compared(asked, None, "no rent is known")
     if limits.usd is not None and found.usd is not None and found.usd > limits.usd:
-        return Compared(asked, None, f"costs {found.usd:,.0f} USD on {found.nodes:,} nodes")
+        told = f"costs {found.usd:,.0f} USD on {nodes}"
+        return Compared(asked, None, told, "--budget", found.usd / limits.usd)
     return Compared(asked, found)
 
 
 def _outcome(run: Run, asked: Asked, limits: Limits) -> Outcome | str:
     """The outcome on the nodes that are asked for; else few that meet the deadline, or the fastest in the budget."""
     if asked.nodes is not None:
-        return outcome(run, asked.offer, asked.nodes) or f"no plan fits on {asked.nodes:,} nodes"
+        return outcome(run, asked.offer, asked.nodes) or f"no plan fits on {counted(asked.nodes, 'node')}"
     if limits.days is not None:
         return about_fewest_nodes(run, asked.offer, limits.days) or "no size meets the deadline"
     if limits.usd is not None:
@@ -118,9 +127,11 @@ def on_front(sizes: Sequence[SizePart]) -> list[bool]:
 
 def compare(
     run: Run, asked: Sequence[Asked], limits: Limits, by: RankedBy, intensity_g_per_kwh: float | None
-) -> list[OfferPart]:
-    """Every cluster's outcome, the best first, those that are ruled out last; equal ones by name."""
-    found = in_order(partial(compared, run, limits=limits), asked)
+) -> tuple[list[OfferPart], NothingFits | None]:
+    """Every cluster's outcome, the best first, those that are ruled out last; equal ones by name. Where all are
+    ruled out, also what comes nearest.
+    """
+    found = in_order("comparing", partial(compared, run, limits=limits), asked)
     sizes = [None if one.outcome is None else size_part(run, one.outcome, intensity_g_per_kwh) for one in found]
     front = iter(on_front([size for size in sizes if size is not None]))
     parts = [
@@ -131,7 +142,29 @@ def compare(
     def rank(part: OfferPart) -> tuple[bool, float, str]:
         return part.size is None, math.inf if part.size is None else figure(part.size, by), part.name
 
-    return sorted(parts, key=rank)
+    return sorted(parts, key=rank), None if any(sizes) else _nothing_left(run, found)
+
+
+def _nothing_left(run: Run, found: Sequence[Compared]) -> NothingFits:
+    """The cluster that is the least beyond a limit; where none fits at all, the first one's nearest miss."""
+    told = f"no cluster is left: {'the only one is' if len(found) == 1 else f'all {len(found)} are'} ruled out"
+    nearest = min(found, key=lambda one: one.over)
+    name = nearest.asked.offer.name
+    if nearest.limit in _WOULD:
+        return NothingFits(
+            f"{told}\n  nearest miss: {name} {nearest.ruled_out}, {nearest.over:,.2f} times {nearest.limit}"
+            f"\n  what would make it fit: {_WOULD[nearest.limit]}, or fewer --tokens"
+        )
+    for one in found:
+        if one.limit == "memory" and one.asked.nodes is not None:
+            return NothingFits(f"{told}\n{one.asked.offer.name}: {misfit(run, one.asked.offer, one.asked.nodes)}")
+    return NothingFits(f"{told}\n  {name}: {nearest.ruled_out}")
+
+
+_WOULD = {
+    "--deadline": "a later --deadline, another number of nodes",
+    "--budget": "a larger --budget, a later --deadline",
+}
 
 
 def _offer_part(found: Compared, size: SizePart | None, *, on_front: bool) -> OfferPart:

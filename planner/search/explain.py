@@ -12,6 +12,7 @@ from planner.cost.breakdown import OperatorRoofline, rooflines, waterfall
 from planner.cost.memory import KINDS, micro_batches_in_flight, stage_memory
 from planner.cost.offload import Offload
 from planner.cost.prepared import prepare_every_stage
+from planner.cost.ranks import ORDERS
 from planner.cost.schedule import drawn_micro_batches, simulated, simulated_step_s, stage_times
 from planner.cost.step import HIDDEN, Scores, score
 from planner.cost.strategies import RECOMPUTE, Strategies, one_strategy
@@ -97,8 +98,17 @@ def with_settings(training: Training, settings: SettingsPart) -> Training:
 
 
 def question_of(training: Training, cluster: Cluster, document: Document, plan: PlanPart) -> Training:
-    """The plan's own question: its batch, its settings, ranks on the hosts where the document has them."""
+    """The plan's own question: its batch, its settings, ranks on the hosts where the document has them.
+
+    Raises InputError for a plan that is none of this model on this cluster.
+    """
+    _check_split(training, plan)
     own = replace(with_settings(training, plan.settings), global_batch=plan.global_batch)
+    if document.placement is not None and cluster.wiring is None:
+        expected = "the same --fault as it was made with, or the cluster's own file"
+        raise InputError(
+            "ranks were placed on hosts that this cluster does not tell", key="placement", expected=expected
+        )
     if document.placement is None or cluster.wiring is None or not isinstance(own.network, RoutedNetwork):
         return own
     at = {host: i for i, host in enumerate(cluster.wiring.hosts)}
@@ -107,6 +117,29 @@ def question_of(training: Training, cluster: Cluster, document: Document, plan: 
         expected = "the hosts of the cluster, each once"
         raise InputError("not the cluster's hosts", key="placement.hosts", expected=expected)
     return replace(own, network=own.network.placed(np.array(order)))
+
+
+def _check_split(training: Training, plan: PlanPart) -> None:
+    """Raises InputError where degrees are not of these devices, or figures are beyond anything that runs."""
+    split, devices = plan.strategy, training.devices
+    product = split.tp * split.pp * split.cp * split.dp
+    if product != devices:
+        expected = f"degrees whose product is the {devices:,} devices"
+        value = f"tp {split.tp} x pp {split.pp} x cp {split.cp} x dp {split.dp}"
+        raise InputError("is no split of the cluster", key="strategy", value=value, expected=expected)
+    if plan.settings.order not in ORDERS:
+        order = plan.settings.order
+        raise InputError("unknown order", key="settings.order", value=order, expected=f"one of {', '.join(ORDERS)}")
+    most = {
+        "ep": devices,
+        "etp": split.tp,
+        "vpp": training.workload.layer_count + 2,
+        "micro_batch": plan.global_batch,
+    }
+    for name, largest in most.items():
+        value = getattr(split, name)
+        if value > largest:
+            raise InputError("out of range", key=f"strategy.{name}", value=value, expected=f"at most {largest:,}")
 
 
 def check_same(training: Training, document: Document, number: int, origin: str) -> Scores:

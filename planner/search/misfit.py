@@ -99,6 +99,7 @@ def _what_fits(training: Training, space: Space, miss: _Miss) -> str:
         needed = memory_that_holds(needed - training.reserve_bytes)
     # told to a hundredth of a GiB, so that what is told is enough
     lines += f" {miss.holder}s of {format_bytes(math.ceil(needed / 2**30 * 100) / 100 * 2**30)}"
-    if space.allowed:
-        lines += f", or leaving {', '.join(OPTIONS[name] for name in space.allowed)} open"
+    given = [OPTIONS[name] for name in space.allowed if name not in space.assumed]
+    if given:
+        lines += f", or leaving {', '.join(given)} open"
     return lines

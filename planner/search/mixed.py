@@ -8,6 +8,7 @@ from dataclasses import replace
 from planner.cluster.pools import Pools
 from planner.cost.mixed import Kind, Kinds
 from planner.errors import InputError, NothingFits, PlannerError
+from planner.progress import steps
 from planner.search.mixed_document import (
     SCHEMA_VERSION,
     AnswerPart,
@@ -42,7 +43,7 @@ def mixed_plans(
     questions = list(_questions(kinds, settings))
     alone = [_alone(questions, at, space) for at in (0, 1)]
     known: Known = {}
-    for question in questions:
+    for question in steps("searching", questions):
         for way in _together(question, space.under(question[0].shared)):
             known[way.way] = min(known.get(way.way, way), way, key=_step)
     for at, (_, one) in enumerate(alone):
@@ -115,8 +116,8 @@ def _document(pools: Pools, kinds: Kinds, known: Known, tokens: int | None) -> M
 
 
 def _run(step_time_s: float, tokens: int, per_step: int) -> RunPart:
-    steps = -(-tokens // per_step)
-    return RunPart(tokens=tokens, steps=steps, days=steps * step_time_s / 86_400)
+    count = -(-tokens // per_step)
+    return RunPart(tokens=tokens, steps=count, days=count * step_time_s / 86_400)
 
 
 def _pools_part(pools: Pools) -> PoolsPart:
@@ -199,7 +200,17 @@ def _explained(pools: Pools, alone: Sequence[tuple[Space, Found]]) -> PlannerErr
     from planner.search.misfit import explain_empty
 
     errors = [explain_empty(pool.own, space, found) for pool, (space, found) in zip(pools.pools, alone, strict=True)]
-    if all(isinstance(error, InputError) for error in errors):
-        return errors[0]
+    first = errors[0]
+    if all(isinstance(error, InputError) for error in errors) and isinstance(first, InputError):
+        # of one pool's nodes there are as many as the cluster says
+        expected = first.expected.partition("; or --nodes")[0]
+        return InputError(
+            first.problem,
+            origin=first.origin,
+            key=first.key,
+            value=first.value,
+            expected=expected,
+            suggestion=first.suggestion,
+        )
     told = [f"\n{nodes_of(pools, at)} alone: {error}" for at, error in enumerate(errors)]
     return NothingFits("no plan fits, neither on both kinds together nor on one alone" + "".join(told))

@@ -11,7 +11,7 @@ import msgspec
 from planner.search.document import MemoryPart, ModelPart, SettingsPart, StrategyPart, TrainingPart
 from planner.search.schema import Amount, Count, Part, Positive, Whole, closed_schema
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 WayName = Literal["shares", "stages", "even", "only"]
 """Uneven data-parallel shares, uneven pipeline stages, all devices as if they were alike, one pool alone."""
@@ -74,6 +74,9 @@ class WayPart(Part, frozen=True, kw_only=True):
     tokens_per_s: Positive
     tokens_per_s_per_device: Positive
     """Of the devices that are used."""
+    samples_per_s: Positive
+    """Sequences, images, or whatever a batch counts."""
+    samples_per_s_per_device: Positive
     mfu: Positive
     kinds: Annotated[list[KindPart], msgspec.Meta(min_length=1, max_length=2)]
     """Of the pools that are used, in the cluster's order; of pipelines, in the order of the stages."""
@@ -109,7 +112,7 @@ class RunPart(Part, frozen=True, kw_only=True):
 class MixedDocument(Part, frozen=True, kw_only=True):
     """The answer to one question. The fastest way is first; `left_out` are those in which nothing fits."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
     model: ModelPart
     cluster: PoolsPart
     training: TrainingPart

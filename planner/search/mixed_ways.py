@@ -53,7 +53,8 @@ def shares_way(kinds: Kinds, found: Shares, way: WayName) -> WayPart:
         str(part.micro_batches) if len(sizes) == 1 else f"{part.micro_batches}x{part.strategy.micro_batch}"
         for part in parts
     ]
-    counted = "micro-batches" if len(sizes) == 1 else "micro-batches x sequences"
+    sample = kinds[0].shared.workload.sample
+    counted = "micro-batches" if len(sizes) == 1 else f"micro-batches x {sample}s"
     split = f"dp {parts[0].replicas} + {parts[1].replicas}, shares {':'.join(done)} {counted}"
     return _way(kinds, way, split, scored[slow], times[slow], parts)
 
@@ -119,6 +120,8 @@ def only_way(pools: Pools, kinds: Kinds, at: int, found: Found) -> WayPart:
         hidden=plan.hidden,
         tokens_per_s=plan.tokens_per_s,
         tokens_per_s_per_device=plan.tokens_per_s_per_device,
+        samples_per_s=plan.samples_per_s,
+        samples_per_s_per_device=plan.samples_per_s_per_device,
         mfu=plan.mfu,
         kinds=[part],
     )
@@ -147,6 +150,7 @@ def _way(
     training = kinds[0].shared
     tokens = training.global_batch * training.workload.seq_length
     flops = model_flops(training.workload, training.global_batch, training.flops_convention)
+    devices = sum(kind.devices for kind in kinds)
     terms, hidden = scored
     return WayPart(
         way=way,
@@ -156,7 +160,9 @@ def _way(
         terms={name: float(terms[name][0]) for name in TERMS},
         hidden={name: float(hidden[name][0]) for name in HIDDEN},
         tokens_per_s=tokens / step,
-        tokens_per_s_per_device=tokens / step / sum(kind.devices for kind in kinds),
+        tokens_per_s_per_device=tokens / step / devices,
+        samples_per_s=training.global_batch / step,
+        samples_per_s_per_device=training.global_batch / step / devices,
         mfu=mixed_mfu(kinds, flops, step),
         kinds=parts,
     )

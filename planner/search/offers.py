@@ -17,7 +17,7 @@ from planner.cluster.reliability import Told, resolve_reliability
 from planner.cluster.spec import ClusterSpec
 from planner.cost.flops import model_flops
 from planner.cost.training import Training, training
-from planner.errors import InputError
+from planner.errors import InputError, NothingFits, PlannerError
 from planner.search.document import PlanPart
 from planner.search.goodput import reliability_part
 from planner.search.parts import plan_parts
@@ -53,7 +53,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Offer:
-    """A cluster by name, that can be had in any number of nodes up to `most_nodes`."""
+    """A cluster by name, that can be had in any number of nodes up to `most_nodes`.
+
+    Of one that is told host by host, or has faults in its file, so many hosts are those with the widest way out.
+    """
 
     name: str
     spec: ClusterSpec
@@ -64,8 +67,17 @@ class Offer:
         """Accelerators of one node."""
         return self.cluster(1).devices_per_node
 
+    @cached_property
+    def hosts(self) -> Cluster | None:
+        """All hosts that work, where the file tells which there are. Raises InputError."""
+        return resolve_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.faults else None
+
     def cluster(self, nodes: int) -> Cluster:
         """So many nodes. Raises InputError where there are not as many, or what they are makes no sense."""
+        if self.hosts is not None:
+            from planner.cluster.irregular import so_many
+
+            return so_many(self.hosts, nodes)
         return resolve_cluster(self.spec, self.origin, nodes=nodes)
 
 
@@ -95,7 +107,8 @@ class Outcome:
 
 def space_of(run: Run, devices: int) -> Space:
     """The space that is searched for a size."""
-    return Space(devices, run.global_batch, {"vpp": _CHUNKS, "micro_batch": _MICRO_BATCHES})
+    coarse = {"vpp": _CHUNKS, "micro_batch": _MICRO_BATCHES}
+    return Space(devices, run.global_batch, coarse, frozenset(coarse))
 
 
 def outcome(run: Run, offer: Offer, nodes: int) -> Outcome | None:
@@ -128,6 +141,18 @@ def outcome(run: Run, offer: Offer, nodes: int) -> Outcome | None:
         # while a failure is repaired the devices are on as well: no power is known of it but that of training
         energy_j=None if energy is None else energy * run.steps / failures.goodput_share,
     )
+
+
+def misfit(run: Run, offer: Offer, nodes: int) -> PlannerError:
+    """Why `outcome` is None on so many nodes: the nearest miss and what would make it fit."""
+    from planner.search.misfit import explain_empty
+
+    cluster = offer.cluster(nodes)
+    space = space_of(run, cluster.devices)
+    found = search(question(run, cluster), space, Wanted(top=1))
+    if found.tally.feasible:
+        return NothingFits("failures leave nothing of the run\n  what would: parts that fail less often")
+    return explain_empty(cluster, space, found)
 
 
 def question(run: Run, cluster: Cluster) -> Training:
@@ -170,6 +195,8 @@ def usable(run: Run, offer: Offer, nodes: Iterable[int]) -> Iterator[int]:
 
 def most_nodes(offer: Offer) -> int:
     """How large the cluster can be."""
+    if offer.hosts is not None:
+        return offer.hosts.nodes
     return min(offer.spec.max_nodes or 16_777_216, 1_048_576 // offer.devices_per_node)
 
 

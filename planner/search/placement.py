@@ -18,6 +18,7 @@ from planner.cluster.routed import RoutedNetwork
 from planner.cost.ranks import ORDERS
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
+from planner.progress import steps
 from planner.search.orders import better, first_plan, seconds
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
@@ -125,7 +126,7 @@ def _exchanges(network: RoutedNetwork, order: Ints) -> Iterator[Ints]:
     if not len(slow):
         return
     draw = np.random.default_rng(_SEED)
-    for _ in range(min(_EVALUATIONS, max(8, _RANKS // network.devices))):
+    for _ in steps("placing ranks", range(min(_EVALUATIONS, max(8, _RANKS // network.devices)))):
         moved = order.copy()
         one, other = int(draw.choice(slow)), int(draw.integers(hosts))
         moved[[one, other]] = moved[[other, one]]

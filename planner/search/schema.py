@@ -36,7 +36,7 @@ def _with_names(schema: object, named: dict[str, tuple[str, ...]], key: str = ""
         return [_with_names(one, named) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    if key in named:
+    if key in named and "additionalProperties" in schema:
         properties = dict.fromkeys(named[key], schema["additionalProperties"])
         closed = {"type": "object", "properties": properties, "required": list(properties)}
         return {**closed, "additionalProperties": False}

@@ -85,9 +85,16 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
-def check_settings(training: Training, allowed: Mapping[str, tuple[str, ...]], recompute: Collection[int]) -> None:
-    """Raises InputError for a setting that no plan could heed; `recompute`: the modes that may be chosen."""
+def check_settings(
+    training: Training, allowed: Mapping[str, tuple[str, ...]], recompute: Collection[int], zero: Collection[int]
+) -> None:
+    """Raises InputError for a setting that no plan could heed; `recompute`, `zero`: modes and stages that may be
+    chosen.
+    """
     layers = training.workload.layer_count
+    for value in allowed.get("shard_group", ("all",)):
+        if value != "all" and not any(zero):
+            raise InputError("ZeRO 0 shards nothing", key="--shard-group", value=value, expected="--zero 1, 2 or 3")
     for value in allowed.get("recompute_layers", ("all",)):
         if value == "all":
             continue

@@ -8,13 +8,13 @@ from planner.search.document import ModelPart
 from planner.search.schema import Part, Positive, closed_schema
 from planner.search.sizing_document import OptimalPart, RunPart, SizePart
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 
 class SizeDocument(Part, frozen=True, kw_only=True):
     """How many nodes a run needs."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
     model: ModelPart
     cluster: str
     accelerator: str
@@ -24,7 +24,8 @@ class SizeDocument(Part, frozen=True, kw_only=True):
     answer: SizePart
     curve: list[SizePart]
     """Sizes around the answer, ascending."""
-    compute_optimal: OptimalPart
+    compute_optimal: OptimalPart | None
+    """Null for what is no language model."""
     notes: list[str]
 
 

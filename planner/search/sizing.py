@@ -5,7 +5,8 @@ Sizes are whole numbers of nodes whose devices can be split; spare nodes and los
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from planner.errors import InputError
@@ -99,6 +100,32 @@ def fastest_within(run: Run, offer: Offer, usd: float) -> Outcome | None:
     return min(within, key=lambda one: one.days, default=None)
 
 
+def fastest_around(run: Run, offer: Offer, usd: float) -> Outcome | None:
+    """The same, and whether the sizes around it, which do not double, are faster still."""
+    found = fastest_within(run, offer, usd)
+    if found is None:
+        return None
+    return _climbed(run, offer, found, lambda one: one.days if one.usd is not None and one.usd <= usd else math.inf)
+
+
+def _climbed(run: Run, offer: Offer, best: Outcome, worth: Callable[[Outcome], float]) -> Outcome:
+    """The size of the least worth that is reached by going to the best one around as long as there is a better."""
+    while True:
+        better = min(around(run, offer, best), key=worth)
+        if worth(better) >= worth(best):
+            return best
+        best = better
+
+
+def nearest_miss(run: Run, offer: Offer) -> Outcome | None:
+    """The size that is done first, of those that double and the largest; None where no plan fits on any."""
+    largest = most_nodes(offer)
+    found = doubling(run, offer)
+    if offer.hosts is not None and largest not in [one.nodes for one in found]:
+        found += filter(None, [outcome(run, offer, largest)])
+    return min(found, key=lambda one: one.days, default=None)
+
+
 def doubling(run: Run, offer: Offer) -> list[Outcome]:
     """Sizes that double from the smallest on which a plan fits, until more do not make it faster."""
     found: list[Outcome] = []
@@ -141,6 +168,9 @@ def affordable(run: Run, offer: Offer, usd: float, nodes: int | None = None) -> 
             raise InputError("no rent is known of this cluster's devices", key="--budget", expected="a known rent")
         return None
     price, best = min(priced, key=lambda one: one[0])
+    if nodes is None:
+        best = _climbed(run, offer, best, lambda one: math.inf if one.usd is None else one.usd)
+        price = best.usd or price
     paid = replace(run, tokens=max(int(run.tokens * usd / price) // run.tokens_per_step, 1) * run.tokens_per_step)
     found = outcome(paid, offer, best.nodes)
     return None if found is None else (paid, found)

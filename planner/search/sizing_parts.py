@@ -43,8 +43,10 @@ def size_part(run: Run, found: Outcome, intensity_g_per_kwh: float | None) -> Si
     )
 
 
-def optimal_part(run: Run) -> OptimalPart:
-    """Chinchilla's line beside the run."""
+def optimal_part(run: Run) -> OptimalPart | None:
+    """Chinchilla's line beside the run; None for what is no language model: the rule is of text."""
+    if run.workload.sample != "sequence":
+        return None
     best = compute_optimal(run)
     ratio = run.tokens / run.workload.active_parameters
     return OptimalPart(parameters=best.parameters, tokens=best.tokens, tokens_per_parameter=ratio)

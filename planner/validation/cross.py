@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.progress import steps
 from planner.validation.document import CrossPart
 from planner.validation.fit import Case, Fitted, derivatives, fit, reference_powers
 from planner.validation.statistics import Errors, errors
@@ -57,7 +58,7 @@ def leave_one_out(
             training = [case for case, keep in zip(found, kept, strict=True) if keep]
             held_out = [case for case, keep in zip(found, kept, strict=True) if not keep]
             jobs[fold] = pool.submit(_fold, training, held_out, powers, slopes[kept])
-        for fold, job in jobs.items():
+        for fold, job in steps("fitting", jobs.items()):
             yield fold, job.result()
 
 

@@ -44,12 +44,6 @@ class Prediction:
         """Signed error of the figure, in percent of the measured one."""
         return 100 * (self.predicted / self.run.value - 1)
 
-    @property
-    def memory_error_pct(self) -> float | None:
-        """Signed error of the peak memory in percent, None where the row has none."""
-        measured = self.run.peak_memory_gib
-        return None if measured is None else 100 * (self.memory_predicted_gib / measured - 1)
-
 
 def predict(run: Run) -> Prediction:
     """The prediction of one row; what it leaves open is the best plan that fits. Raises RowError."""

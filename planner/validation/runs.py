@@ -6,7 +6,8 @@ import csv
 import io
 from dataclasses import dataclass
 
-from planner.errors import InputError
+from planner.errors import InputError, visible
+from planner.workload.spec import MOST_LAYERS
 
 COLUMNS = (
     "id", "source", "locator", "model", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts",
@@ -30,6 +31,9 @@ NEEDED = (
 )
 METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
 _MOST = 100_000
+_MOST_OF = {"layers": MOST_LAYERS, "heads": 65_536, "kv_heads": 65_536, "experts": 65_536, "seq": 2**24}
+"""Bounds of a model's file."""
+_LONGEST = 2_000  # characters of a cell; what is behind them is not read
 
 
 class RowError(Exception):
@@ -99,10 +103,12 @@ def parse_runs(text: str, origin: str) -> tuple[list[Run], list[Skipped]]:
     skipped: list[Skipped] = []
     for line, row in enumerate(table, start=2):
         try:
-            cells = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+            cells = {
+                key: visible((value or "").strip()[:_LONGEST]) for key, value in row.items() if isinstance(key, str)
+            }
             runs.append(_run(cells, line))
         except RowError as error:
-            skipped.append(Skipped(row.get("id") or f"line {line}", line, str(error)))
+            skipped.append(Skipped(visible(row.get("id") or f"line {line}"), line, str(error)))
     return runs, skipped
 
 
@@ -154,6 +160,7 @@ def _integer(row: dict[str, str], column: str) -> int | None:
     value = _number(row, column)
     if value is None:
         return None
-    if value != int(value) or not 0 < value <= 2**31:
-        raise RowError(f"{column} {row[column]!r} is not a positive whole number")
+    most = _MOST_OF.get(column, 2**31)
+    if value != int(value) or not 0 < value <= most:
+        raise RowError(f"{column} {row[column]!r} is not a positive whole number of at most {most:,}")
     return int(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from planner.decode import parse
-from planner.errors import InputError, unknown_name
+from planner.errors import InputError, unknown_name, visible
 from planner.workload.spec import MOST_LAYERS, WIDEST, MlaSpec, ModelSpec, MoeSpec, checked
 
 _COUNTED = {
@@ -129,7 +129,7 @@ class _Shape:
 
 def parse_huggingface(text: str, origin: str, name: str) -> ModelSpec:
     """Read the text of a config.json. Raises InputError for what is missing, mistyped or unknown."""
-    config = _Config(parse(text, "json", origin), origin)
+    config, name = _Config(parse(text, "json", origin), origin), visible(name)
     model_type = config.raw.get("model_type")
     expected = f"one of {', '.join(FAMILIES)}"
     if model_type is None:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.decode import Format, converted, parse
+from planner.decode import MISSING, converted
 from planner.errors import InputError, unknown_name
 from planner.workload.spec import MOST_LAYERS, Layers, Positive, Published
 
@@ -23,6 +23,7 @@ Window = int | tuple[int, int]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 _LARGEST_WINDOW = 65_536
 INPUT = "input"
+_GUIDE = "as in docs/guide.md, Your own list of operators"
 _SAMPLE = re.compile(r"[a-z][a-z ]{0,23}")
 
 
@@ -193,13 +194,11 @@ class NetworkSpec:
     origin: str
 
 
-def parse_network(text: str, file_format: Format, origin: str) -> NetworkSpec:
-    """Read one list of operators. Raises InputError naming origin, key and what was expected."""
-    return network_of(parse(text, file_format, origin), origin)
-
-
 def network_of(raw: Mapping[str, object], origin: str) -> NetworkSpec:
-    """The same from a file's keys."""
+    """A list of operators from the keys of its file. Raises InputError naming origin, key and what was expected."""
+    if "layers" not in raw and not _mistyped(raw):
+        expected = f"[[layers]] with their operators, {_GUIDE}"
+        raise InputError(MISSING, origin=origin, key="layers", expected=expected)
     file = converted(raw, _File, origin)
     if not _SAMPLE.fullmatch(file.sample):
         expected = 'one word in the singular, such as "image"'
@@ -211,7 +210,7 @@ def network_of(raw: Mapping[str, object], origin: str) -> NetworkSpec:
     if count > MOST_LAYERS:
         expected = f"at most {MOST_LAYERS:,} layers together"
         raise InputError("too many layers", origin=origin, key="layers", value=count, expected=expected)
-    return NetworkSpec(
+    spec = NetworkSpec(
         name=file.name,
         title=file.title or file.name,
         sample=file.sample,
@@ -225,6 +224,29 @@ def network_of(raw: Mapping[str, object], origin: str) -> NetworkSpec:
         published=file.published,
         origin=origin,
     )
+    if len(spec.input) == 2:
+        _check_flat(spec)
+    return spec
+
+
+def _check_flat(spec: NetworkSpec) -> None:
+    """What has a length alone has nothing for windows of two dimensions. Raises InputError."""
+    for section in (spec.stem, *spec.layers, spec.head):
+        for i, op in enumerate(section.operators):
+            if op.op == "conv2d":
+                key, expected = f"{section.key}.operators[{i}].op", "conv1d, or input = [channels, height, width]"
+                raise InputError(
+                    "slides over two dimensions, the input has a length alone",
+                    origin=spec.origin,
+                    key=key,
+                    value=op.op,
+                    expected=expected,
+                )
+
+
+def _mistyped(raw: Mapping[str, object]) -> bool:
+    """Whether a key is unknown: maybe one that is missing, written otherwise."""
+    return any(key not in _File.__struct_fields__ for key in raw)
 
 
 def _section(section: _Section | None, name: str, key: str, origin: str, repeat: int = 1) -> Section:

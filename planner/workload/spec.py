@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.decode import Format, converted, parse
+from planner.decode import MISSING, converted
 from planner.errors import InputError
 
 MOST_LAYERS = 4096
@@ -22,6 +22,7 @@ Experts = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 """Bounds far above any model that was trained, so that a slip of the keyboard is told and not computed."""
 
 Architecture = Literal["decoder", "encoder", "encoder-decoder"]
+_GUIDE = "as in docs/guide.md, A model of your own; a list of operators has [[layers]] and input"
 
 
 class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,14 +125,16 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return self.head_dim or self.hidden_size // self.heads
 
 
-def parse_spec(text: str, file_format: Format, origin: str) -> ModelSpec:
-    """Read one model description. Raises InputError naming origin, key and what was expected."""
-    return spec_of(parse(text, file_format, origin), origin)
-
-
 def spec_of(raw: Mapping[str, object], origin: str) -> ModelSpec:
-    """The same from a file's keys."""
-    return checked(converted(raw, ModelSpec, origin), origin)
+    """A transformer from the keys of its file. Raises InputError naming origin, key and what was expected."""
+    try:
+        spec = converted(raw, ModelSpec, origin)
+    except InputError as error:
+        if error.problem != MISSING or "." in error.key:
+            raise
+        expected = f"{error.expected}; a model file is {_GUIDE}"
+        raise InputError(MISSING, origin=origin, key=error.key, expected=expected) from None
+    return checked(spec, origin)
 
 
 def _with_ends(spec: ModelSpec, origin: str) -> ModelSpec:

@@ -70,6 +70,19 @@ CASES = [
     (("llama-3-8b", *ON, "--precision", "fp9"), ["--precision", "fp9", "did you mean fp8?"]),
     (("llama-3-8b", *ON, "--precision", "int8"), ["--precision", "not trained", "bf16"]),
     (("llama-3-8b", *ON, "--framework", "torch"), ["--framework", "torch", "fsdp2"]),
+    (("llama-3-8b", *ON, "--tp", "1,,2"), ["--tp", 'value:    ""', "4,8"]),
+    (("llama-3-8b", *FOUR, "-b", ""), ["--global-batch", 'value:    ""']),
+    (("llama-3-8b", *FOUR, "-b", "8.."), ["--global-batch: not a range", "8..", "low..high"]),
+    (("llama-3-8b", *FOUR, "-b", "..8"), ["--global-batch: not a range", "..8", "low..high"]),
+    (("llama-3-8b", *FOUR, "-b", "1..inf"), ["--global-batch: not a count", "inf"]),
+    (("llama-3-8b", *FOUR, "-b", "nan"), ["--global-batch: not a count", "nan"]),
+    (("llama-3-8b", *ON, "--objective", ""), ["--objective: unknown objective", '""', "one of step-time"]),
+    (("llama-3-8b", *ON, "--pareto", ""), ["--pareto: unknown objective", '""']),
+    (("llama-3-8b", *ON, "--uncertainty", "-5"), ["--uncertainty: out of range", "-5"]),
+    (("llama-3-8b", *ON, "--uncertainty", "1.5"), ["--uncertainty: not a whole number", "1.5"]),
+    (("llama-3-8b", *ON, "--shard-group", "9" * 5000), ["--shard-group", "one of all, or a whole number"]),
+    (("llama-3-8b", *ON, "--recompute-layers", "9" * 5000), ["--recompute-layers", "one of all"]),
+    (("llama-3-8b", *ON, "--fault", "node-0:" + "9" * 5000), ["--fault: has no such card", "0, 1, 2"]),
 ]
 
 
@@ -102,6 +115,17 @@ FILES = {
     "deep_model.toml": GOOD.replace("layers = 4", "layers = 20000"),
     "model.txt": "x",
 }
+
+
+def test_a_count_below_one_is_told_alike_whatever_its_sign() -> None:
+    for option in ("--nodes", "--devices", "--global-batch", "--tp", "--seq-length", "--tokens"):
+        told = []
+        for value in ("0", "-1", "-8"):
+            done = call("plan", "llama-3-8b", "--cluster", "dgx-h100", "--global-batch", "8", option, value)
+            assert done.returncode == 2
+            told.append(done.stderr.replace(f"value:    {value}", "value"))
+        assert told[0] == told[1] == told[2], option
+        assert "out of range" in told[0]
 
 
 @pytest.mark.parametrize("option", ["--dp", "--micro-batch", "--vpp"])
@@ -175,3 +199,46 @@ def test_a_usage_error_has_exit_code_two() -> None:
         done = run("plan", *arguments)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "told"),
+    [
+        ("plan", ("--hostfile", "x", "--rankfile", "./x"), "--hostfile, --rankfile: is written twice"),
+        ("plan", ("-o", "x.csv", "-o", "x.csv"), "--output: is written twice"),
+        ("estimate", ("-o", "x.md", "-o", "y.md", "--hostfile", "x.md"), "--output, --hostfile: is written twice"),
+        ("plan", ("-o", "lab.json"), "--cluster, --output: is read as well"),
+        ("plan", ("--rankfile", "lab.json"), "--cluster, --rankfile: is read as well"),
+    ],
+)
+def test_a_file_that_would_be_written_over_is_told_before_anything_is_computed(
+    program: str, options: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lab.json").write_text("no cluster")
+    done = call("planner", program, "llama-3-8b", "--cluster", "lab.json", "--global-batch", "8", *options)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "a file of its own" in done.stderr
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("lab.json", "no cluster")]
+
+
+def test_other_commands_write_no_file_over_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plan.json").write_text("{}")
+    Path("hosts.toml").write_text("a slots=8\nb slots=8\n")
+    for arguments in (
+        ("explain", "plan.json", "-o", "plan.json"),
+        ("explain", "plan.json", "-o", "a.json", "--trace", "a.json"),
+        ("topology", "dgx-h100", "-o", "a.svg", "-o", "a.svg"),
+        ("cluster", "import", "hosts.toml", "-o", "hosts.toml"),
+    ):
+        done = call("planner", *arguments)
+        assert done.returncode == 2, arguments
+        assert "a file of its own" in done.stderr
+    for arguments in (
+        ("explain", "nothing.json", "--trace", "a.txt"),
+        ("cluster", "import", "nothing", "-o", "a.txt"),
+    ):
+        assert call("planner", *arguments).stderr.startswith("error: a.txt: unknown file format"), arguments
+    assert Path("plan.json").read_text() == "{}"

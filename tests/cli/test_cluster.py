@@ -99,3 +99,55 @@ def test_the_old_name_of_the_list_still_works() -> None:
     commands = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
     assert "cluster" in commands
     assert "clusters" not in commands
+
+
+def test_cards_beyond_the_nodes_lose_their_number_and_keep_their_cable(tmp_path: Path) -> None:
+    lines = ["StartDevice,StartPort,EndDevice,EndPort,Speed"]
+    lines += [f"h{host},mlx5_{card},leaf,Port {10 * host + card},400G" for host in range(2) for card in range(10)]
+    (tmp_path / "links.csv").write_text("\n".join(lines))
+    target = tmp_path / "cluster.toml"
+    done = call("planner", "cluster", "import", str(tmp_path / "links.csv"), "--node", "dgx-h100", "-o", str(target))
+    assert done.returncode == 0, done.stderr
+    assert "numbers of network cards from 8 on are left out: dgx-h100 has no more" in done.stderr
+    found = call("planner", "topology", str(target), "--format", "json")
+    assert found.returncode == 0, found.stderr
+    ends = [(link["ends"][0], link.get("cables", 1)) for link in tomllib.loads(target.read_text())["links"]]
+    assert sorted(ends) == [("h[0-1]", 2), *((f"h[0-1]:{card}", 1) for card in range(8))]
+
+
+@pytest.mark.parametrize("slots", ["slots=-1", "slots=1000000000", "slots=1e9", "slots=4.5", ":1000000000", ":-8"])
+def test_slots_that_no_host_has_are_told(slots: str, tmp_path: Path) -> None:
+    file = tmp_path / "hosts"
+    file.write_text(f"a slots=8\nb{slots if slots.startswith(':') else ' ' + slots}\n")
+    for options in ((), ("--from", "hostfile")):
+        done = call("planner", "cluster", "import", str(file), "--node", "dgx-h100", *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        for part in (f"{file}: line 2: not a number of slots", slots.split("=")[-1].strip(":"), "from 0 to 4,096"):
+            assert part in done.stderr
+
+
+def test_the_most_slots_of_a_host_are_not_its_slots(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("a slots=8 max-slots=16\nb max_slots=16 slots=8\nc max-slots=16 slots=8\n")
+    done = call("planner", "cluster", "import", str(tmp_path / "hosts"), "--node", "dgx-h100")
+    assert tomllib.loads(done.stdout)["nodes"] == 3
+
+
+@pytest.mark.parametrize(
+    ("ends", "cables", "told"),
+    [
+        ("a[1-5]:9", 1, ["links[0].ends: has no such card", "a1:9", "a card from 0 to 7"]),
+        ("a[1-5]", 99, ["links[0].cables: more than there are ports", "99", "at most 16"]),
+    ],
+)
+def test_cards_and_cables_that_a_host_has_not_are_told(
+    ends: str, cables: int, told: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "wired.toml"
+    file.write_text(
+        'name = "w"\nnode = "dgx-h100"\n[[hosts]]\nname = "a[1-5]"\n[[switches]]\nname = "s"\n'
+        f'[[links]]\nends = ["{ends}", "s"]\nbandwidth = "400Gb/s"\ncables = {cables}\n'
+    )
+    done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "64")
+    assert done.returncode == 2
+    for part in ["wired.toml", *told]:
+        assert part in done.stderr

@@ -13,9 +13,9 @@ from tests.cli.run import call
 ON = ("llama-3-8b", "--on", "dgx-h100:4", "--on", "mi300x:4", "--on", "dgx-a100:4", "--tokens", "100B")
 
 
-def document(*arguments: str) -> dict:
+def document(*arguments: str, code: int = 0) -> dict:
     done = call("planner", "compare", *arguments, "--format", "json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     found = json.loads(done.stdout)
     jsonschema.validate(found, json.loads(call("planner", "schema", "compare").stdout))
     return found
@@ -64,6 +64,34 @@ def test_limits_rule_out_and_say_why() -> None:
     assert text.count("Ruled out: ") == 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--on", "dgx-h100:1", "--deadline", "1d"), ["nearest miss: dgx-h100 takes", "times --deadline", "later"]),
+        (("--on", "dgx-h100:1", "--on", "dgx-a100:1", "--budget", "9USD"), ["dgx-", "times --budget", "a larger"]),
+        (("--on", "dgx-h100:1", "--framework", "mxnet"), ["mxnet runs on h100-sxm-80gb"]),
+    ],
+)
+def test_nothing_left_is_told_and_ends_with_three(arguments: tuple[str, ...], told: list[str]) -> None:
+    done = call("planner", "compare", "llama-3-8b", "--tokens", "15T", *arguments, "--format", "json")
+    assert done.returncode == 3
+    jsonschema.validate(json.loads(done.stdout), json.loads(call("planner", "schema", "compare").stdout))
+    for part in ("no cluster is left", *told):
+        assert part in done.stderr
+
+
+def test_what_fits_nowhere_gets_the_nearest_miss() -> None:
+    done = call("planner", "compare", "llama-3.1-405b", "--on", "dgx-h100:1", "--on", "dgx-a100:1")
+    assert done.returncode == 3
+    assert done.stdout.count("Ruled out: ") == 2
+    assert "no plan fits on 1 node\n" in done.stdout
+    for part in ("all 2 are ruled out", "nearest miss", "what would make it fit: 128 devices"):
+        assert part in done.stderr
+    assert "open" not in done.stderr
+    one_left = call("planner", "compare", "llama-3.1-405b", "--on", "dgx-h100:1", "--on", "dgx-a100:32")
+    assert (one_left.returncode, one_left.stderr) == (0, "")
+
+
 def test_every_preset_with_the_fewest_nodes_for_a_deadline() -> None:
     found = document("llama-3-8b", "--any", "--tokens", "100B", "--deadline", "30d", "--global-batch", "512")
     assert {offer["name"] for offer in found["offers"]} == set(database.names("clusters"))
@@ -78,7 +106,7 @@ def test_frameworks_and_clouds_rule_out() -> None:
     assert offers["mi300x"]["ruled_out"] == "nothing says that aws rents mi300x"
     assert offers["dgx-h100"]["size"] is not None
     ask = ("llama-3-8b", "--on", "tpu-v5p:8", "--on", "dgx-h100:4", "--framework", "mxnet")
-    offers = {offer["name"]: offer for offer in document(*ask)["offers"]}
+    offers = {offer["name"]: offer for offer in document(*ask, code=3)["offers"]}
     assert "mxnet runs on tpu-v5p" in offers["tpu-v5p"]["ruled_out"]
 
 
@@ -112,8 +140,12 @@ def test_carbon_follows_the_grid() -> None:
         (("llama-3-8b", "--on", "dgx-h100"), ["how many nodes is not told"]),
         (("llama-3-8b", "--on", "dgx-h10:4"), ["dgx-h10", "did you mean dgx-h100?"]),
         (("llama-3-8b", "--on", "dgx-h100:0"), ["--on"]),
+        (("llama-3-8b", "--on", "dgx-h100:nan"), ["--on: not a count", "nan"]),
+        (("llama-3-8b", "--on", "dgx-h100:-1"), ["--on: out of range", "-1"]),
+        (("llama-3-8b", "--on", "dgx-h100:"), ["--on: not a count", '""']),
         (("llama-3-8b", "--on", "dgx-h100:4", "--objective", "carbon"), ["--grid or --carbon-intensity"]),
         (("llama-3-9b", "--on", "dgx-h100:4"), ["unknown model"]),
+        (("llama-3-8b", "--on", "dgx-h100:2+dgx-a100:2"), ["--on", "dgx-h100:2+dgx-a100:2\n", "two kinds"]),
         (("llama-3-8b", "--on", "dgx-h100:4", "--cloud", "asw"), ["--cloud", "did you mean aws?"]),
     ],
 )

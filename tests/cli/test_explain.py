@@ -160,3 +160,51 @@ def test_the_guides_commands_run(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         if into:
             (tmp_path / into).write_text(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "told"),
+    [
+        ("strategy", "tp", 10**30, "plans[0].strategy: is no split of the cluster"),
+        ("strategy", "pp", 16, "plans[0].strategy: is no split of the cluster"),
+        ("strategy", "ep", 10**30, "plans[0].strategy.ep: out of range"),
+        ("strategy", "micro_batch", 10**30, "plans[0].strategy.micro_batch: out of range"),
+        ("strategy", "vpp", 99, "plans[0].strategy.vpp: out of range"),
+        ("settings", "order", "tp", "plans[0].settings.order: unknown order"),
+    ],
+)
+def test_a_plan_that_none_can_be_is_told(
+    part: str, name: str, value: object, told: str, plan_file: Path, tmp_path: Path
+) -> None:
+    document = json.loads(plan_file.read_text())
+    document["plans"][0][part][name] = value
+    file = tmp_path / "changed.json"
+    file.write_text(json.dumps(document))
+    done = call("planner", "explain", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"changed.json: {told}" in done.stderr
+
+
+def test_a_plan_without_a_lost_host_is_explained_with_the_same_fault(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    on = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "4", "--global-batch", "96", "--tp", "8", "--pp", "1")
+    file.write_text(call("plan", *on, "--fault", "node-3", "--format", "json").stdout)
+    done = call("planner", "explain", str(file), "--fault", "node-3")
+    assert done.returncode == 0, done.stderr
+    assert "on 24 h100-sxm-80gb" in done.stdout
+    bare = call("planner", "explain", str(file))
+    assert bare.returncode == 2
+    assert "plan.json: placement" in bare.stderr
+    assert "--fault" in bare.stderr
+
+
+def test_some_hosts_of_a_cluster_that_is_told_host_by_host_are_explained(tmp_path: Path) -> None:
+    cluster, file = tmp_path / "wired.toml", tmp_path / "plan.json"
+    cluster.write_text(
+        'name = "w"\nnode = "dgx-h100"\n[[hosts]]\nname = "a[1-5]"\n[[switches]]\nname = "s"\n'
+        '[[links]]\nends = ["a[1-5]", "s"]\nbandwidth = "400Gb/s"\ncables = 8\n'
+    )
+    on = ("llama-3-8b", "--cluster", str(cluster), "--nodes", "3", "--global-batch", "96", "--tp", "8", "--pp", "1")
+    file.write_text(call("plan", *on, "--format", "json").stdout)
+    done = call("planner", "explain", str(file), "--cluster", str(cluster))
+    assert done.returncode == 0, done.stderr

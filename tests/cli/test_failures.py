@@ -78,6 +78,13 @@ def test_nothing_left_is_told_without_a_number_of_days() -> None:
     assert document["run"]["days_with_failures"] is None
 
 
+def test_a_run_that_never_ends_is_told_plainly() -> None:
+    for options in (("--mtbf-device", "1s", "--spares", "1"), ("--mtbf-device", "1s")):
+        done = call("planner", "estimate", *QUESTION, *options, "--tokens", "1T")
+        assert "without failures; with them it never ends." in done.stdout
+        assert "the run never ends (goodput 0)" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -103,3 +103,16 @@ def test_a_file_that_cannot_be_written_is_told_and_left_alone(tmp_path: Path) ->
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert done.stdout == ""
+
+
+def test_what_would_suit_the_batch_speaks_of_the_devices_that_are_left(tmp_path: Path) -> None:
+    pins = ("--tp", "8", "--pp", "1", "--cp", "1", "--global-batch", "64")
+    done = call("plan", "llama-3-8b", "--cluster", "dgx-h100", "--nodes", "8", *pins, "--fault", "node-3")
+    assert done.returncode == 2
+    assert "56 devices with tp 8 pp 1 cp 1 need a batch that is a multiple of 7" in done.stderr
+    assert "expected: 63 or 70 sequences; or 32 of these 56 devices" in done.stderr
+    assert "--nodes" not in done.stderr
+    file = tmp_path / "wired.toml"
+    file.write_text(WIRED.replace("a[1,3]", "a[1,3,5]").replace("a[1-4]", "a[1-5]"))
+    done = call("plan", "llama-3-8b", "--cluster", str(file), *pins)
+    assert "expected: 65 or 60 sequences; or 32 of these 40 devices" in done.stderr

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from planner.search.document import json_schema
@@ -47,6 +48,43 @@ def test_reports_tell_images() -> None:
     assert "more images a second" in changed.stdout
 
 
+def test_two_kinds_of_nodes_tell_images() -> None:
+    ask = ("vit-b-16", "--cluster", "dgx-h100:1+dgx-a100:1", "--global-batch", "512", "--tokens", "197M")
+    for form in ("table", "markdown", "html"):
+        told = call("plan", *ask, "--format", form).stdout
+        for part in ("images/s", "512 images, bf16", "1.00 M images: 1,954 steps", "of images"):
+            assert part in told, form
+        assert "token" not in told, form
+        assert "sequence" not in told, form
+    document = plans(*ask)
+    jsonschema.validate(document, json.loads(call("planner", "schema", "mixed").stdout))
+    for way in document["ways"]:
+        assert way["samples_per_s"] == pytest.approx(512 / way["step_time_s"])
+        assert way["tokens_per_s"] == pytest.approx(197 * way["samples_per_s"])
+        devices = way["samples_per_s"] / way["samples_per_s_per_device"]
+        assert devices == pytest.approx(8 if way["way"] == "only" else 16)
+
+
+def test_sizes_and_comparisons_tell_images_and_no_chinchilla() -> None:
+    ask = ("vit-b-16", "--tokens", "19.7B")
+    size = call("planner", "size", *ask, "--cluster", "dgx-h100", "--deadline", "1d")
+    assert "100 M images in 24,415 steps of 4,096 images in 1 day" in size.stdout
+    side = call("planner", "compare", *ask, "--on", "dgx-h100:1")
+    assert "images/USD" in side.stdout
+    assert "images/J" in side.stdout
+    for told in (size.stdout, side.stdout):
+        assert "token" not in told
+        assert "Chinchilla" not in told
+    wide = json.loads(call("planner", "compare", *ask, "--on", "dgx-h100:1", "--format", "json").stdout)
+    per_usd = wide["offers"][0]["size"]["tokens_per_usd"] / 197
+    assert f"{per_usd / 1e6:.2f} M" in side.stdout
+    found = json.loads(
+        call("planner", "size", *ask, "--cluster", "dgx-h100", "--deadline", "1d", "-f", "json").stdout
+    )
+    jsonschema.validate(found, json.loads(call("planner", "schema", "size").stdout))
+    assert found["compute_optimal"] is None
+
+
 @pytest.mark.parametrize("name", ["resnet-50", "inception-v3", "wavenet", "vit-b-16"])
 def test_every_family_runs_replicated_sharded_and_in_stages(name: str) -> None:
     batch = ("--global-batch", "64")
@@ -73,6 +111,7 @@ def test_every_kind_of_part_trains_them(accelerator: str, tmp_path: Path) -> Non
         (("resnet-50", "--seq-length", "512"), ["--seq-length", "no sequence"]),
         (("vit-b-16", "--seq-length", "512"), ["--seq-length", "no sequence"]),
         (("restnet-50",), ["did you mean resnet-50?"]),
+        (("resnet-50", "--attention", "unfused"), ["--attention: resnet-50 has no attention", "left out"]),
     ],
 )
 def test_what_they_cannot_be_asked_is_told(options: tuple[str, ...], told: list[str]) -> None:
@@ -80,6 +119,13 @@ def test_what_they_cannot_be_asked_is_told(options: tuple[str, ...], told: list[
     assert done.returncode == 2
     for part in told:
         assert part in done.stderr
+
+
+def test_gradients_of_fp16_are_told_as_such() -> None:
+    ask = ("resnet-50", "--cluster", "dgx-v100", "--nodes", "1", "--global-batch", "512")
+    assert "fp16 gradients, sent in fp16" in call("plan", *ask).stdout
+    assert "bf16" not in call("plan", *ask, "--gradients", "bf16,fp32").stdout
+    assert "bf16 " not in call("planner", "what-if", *ask, "--set", "accelerator.peak=2x").stdout
 
 
 def test_a_batch_that_cannot_be_dealt_is_told_in_images() -> None:

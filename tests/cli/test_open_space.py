@@ -80,6 +80,7 @@ def test_a_wrong_file_is_told(text: str, parts: list[str], tmp_path: Path) -> No
         (("--order", "tp-dp-pp"), ["--order", "tp-dp-pp-cp"]),
         (("--offload", "optimiser"), ["--offload", "optimizer"]),
         (("--shard-group", "0"), ["--shard-group", "0", "whole number"]),
+        (("--shard-group", "2", "--zero", "0"), ["--shard-group: ZeRO 0 shards nothing", "--zero 1, 2 or 3"]),
         (("--recompute-layers", "few"), ["--recompute-layers", "few"]),
         (("--objective", "time"), ["--objective", "time", "step-time"]),
         (("--pareto", "cost"), ["--pareto", "two or three different objectives"]),

@@ -1,5 +1,6 @@
 """What becomes of the output: a full disk, a reader who has left, no terminal."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,48 @@ QUESTION = (PLAN, "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
 def test_a_full_disk_is_one_message(form: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*QUESTION, "-f", form], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "the output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("arguments", ["topology dgx-h100", "hardware list", "schema", "--help", "plan --help"])
+def test_a_full_disk_is_the_users_matter_whatever_the_command(arguments: str) -> None:
+    planner = Path(sys.executable).with_name("planner")
+    with Path("/dev/full").open("w") as full:
+        asked = [str(planner), *arguments.split()]
+        done = subprocess.run(asked, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
+        nobody = subprocess.run([str(planner), "nothing"], stdout=full, stderr=full, text=True, check=False)
+    assert nobody.returncode == 2
+
+
+def test_signs_that_stdout_has_not_are_replaced() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(QUESTION, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"-----" in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_a_pipe_or_folder_is_not_written_over_and_a_link_keeps_its_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "link.csv").symlink_to("plans.csv")
+    ask = ("planner", "estimate", "llama-3-8b", "--cluster", "dgx-h100", "--nodes", "1", "-b", "64", "--tp", "8")
+    for options, told in (
+        (("--hostfile", str(tmp_path / "pipe")), "pipe: is not a file"),
+        (("-o", str(tmp_path / "folder.csv")), "folder.csv: is a folder"),
+    ):
+        done = call(*ask, *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert told in done.stderr
+    assert (tmp_path / "pipe").is_fifo()
+    assert call(*ask, "-o", str(tmp_path / "link.csv")).returncode == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "plans.csv").read_text().startswith("rank,")
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_reader_who_leaves_is_no_fault() -> None:

@@ -27,7 +27,7 @@ def test_the_document_follows_its_schema_and_is_the_same_twice() -> None:
     document = json.loads(first.stdout)
     jsonschema.validate(document, schema)
     assert first.stdout == second.stdout and not first.stderr
-    assert document["schema_version"] == "1.0"
+    assert document["schema_version"] == "1.1"
     assert [pool["name"] for pool in document["cluster"]["pools"]] == ["dgx-h100", "dgx-a100"]
     assert document["cluster"]["devices"] == 32
     assert {way["way"] for way in document["ways"]} == {"shares", "stages", "even", "only"}
@@ -126,3 +126,13 @@ def test_where_nothing_fits_it_ends_with_three(tmp_path: Path) -> None:
     assert (code, out) == (3, "")
     assert "neither on both kinds together nor on one alone" in err
     assert err.count("nearest miss") == 2
+
+
+def test_a_batch_that_suits_no_pool_is_told_without_another_number_of_nodes() -> None:
+    cluster = "dgx-h100:3+dgx-a100:3"
+    done = call(
+        "plan", "llama-3-8b", "--cluster", cluster, "--global-batch", "64", "--tp", "8", "--pp", "1", "--cp", "1"
+    )
+    assert done.returncode == 2
+    assert "24 devices with tp 8 pp 1 cp 1 need a batch that is a multiple of 3" in done.stderr
+    assert "--nodes" not in done.stderr

@@ -92,6 +92,25 @@ def test_a_budget_says_how_many_tokens() -> None:
     assert 6 * optimal["parameters"] * optimal["tokens"] == pytest.approx(flops)
 
 
+def test_no_size_of_its_curve_is_better_than_the_answer() -> None:
+    cheap = document("llama-3.1-405b", "--cluster", "dgx-h100", "--budget", "1MUSD", "--global-batch", "3")
+    assert cheap["answer"]["usd"] <= min(row["usd"] for row in cheap["curve"]) * (1 + 1e-9)
+    fast = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
+    within = [row["days"] for row in fast["curve"] if row["usd"] <= 200_000]
+    assert fast["answer"]["days"] == min(within)
+
+
+def test_deadlines_reach_a_hundred_years() -> None:
+    assert document(*ON, "--tokens", "1T", "--deadline", "100y")["answer"]["nodes"] == 1
+    assert call("planner", "size", *ON, "--tokens", "1T", "--deadline", "101y").returncode == 2
+
+
+def test_a_step_of_more_than_the_run_is_told_to_be_smaller() -> None:
+    done = call("planner", "size", *ON, "--tokens", "1T", "--deadline", "1d", "--global-batch", "1B")
+    assert done.returncode == 3
+    assert "a smaller --global-batch" in done.stderr
+
+
 def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
     found = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
     assert found["answer"]["usd"] <= 200_000
@@ -111,7 +130,12 @@ def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
         ((*RUN, "--plot", "curve.pdf"), 2, ["curve.pdf", "ending in .svg"]),
         ((*RUN, "--precision", "int8"), 2, ["--precision", "not trained"]),
         ((*RUN, "--grid", "frr"), 2, ["--grid", "frr"]),
-        ((*ON, "--tokens", "15T", "--deadline", "1h"), 3, ["no size of dgx-h100", "a later --deadline"]),
+        (
+            (*ON, "--tokens", "15T", "--deadline", "1h"),
+            3,
+            ["no size of dgx-h100", "nearest miss", "a later --deadline"],
+        ),
+        (("llama-3.1-405b", *ON[1:], "--budget", "1MUSD", "--nodes", "1"), 3, ["nearest miss", "128 devices"]),
         ((*RUN, "--budget", "10USD"), 3, ["the fewest nodes that meet the deadline", "10"]),
         ((*ON, "--tokens", "1T", "--budget", "10USD"), 3, ["no size of dgx-h100", "fewer --tokens"]),
     ],
@@ -142,3 +166,48 @@ def test_the_text_tells_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"{answer['nodes']:,} nodes of dgx-h100 = {answer['devices']:,} h100-sxm-80gb" in text
     assert "Chinchilla" in text
     assert max(map(len, text.splitlines()[5:-4])) <= 110
+
+
+FIVE = """
+name = "five"
+node = "dgx-h100"
+
+[[hosts]]
+name = "a[1-5]"
+
+[[switches]]
+name = "leaf"
+
+[[links]]
+ends = ["a[1-5]", "leaf"]
+bandwidth = "400Gb/s"
+cables = 8
+"""
+BROKEN = """
+name = "broken"
+node = "dgx-h100"
+nodes = 6
+
+[[fabric]]
+name = "leaf"
+
+[[faults]]
+part = "node-4"
+"""
+
+
+@pytest.mark.parametrize("text", [FIVE, BROKEN], ids=["wired", "with a fault"])
+def test_of_hosts_that_are_told_there_are_as_many_as_work(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "lab.toml"
+    file.write_text(text)
+    on = ("llama-3-8b", "--cluster", str(file), "--tokens", "1T")
+    found = document(*on, "--deadline", "60d")
+    assert found["answer"]["nodes"] == 3
+    assert [row["nodes"] for row in found["curve"]] == [1, 2, 3, 4]
+    done = call("planner", "size", *on, "--deadline", "30d")
+    assert done.returncode == 3
+    assert "nearest miss: 5 nodes in 38." in done.stderr
+    assert call("planner", "compare", "llama-3-8b", "--on", f"{file}:5", "--on", f"{file}:6").returncode == 0
+    many = call("planner", "size", "llama-3.1-405b", *on[1:], "--deadline", "30d")
+    assert many.returncode == 3
+    assert "405B on 40 x NVIDIA H100" in many.stderr

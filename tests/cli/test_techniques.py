@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.cli.run import call
+from tests.examples import NETWORK
 
 QUESTION = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "64", "--no-failures")
 
@@ -65,6 +67,7 @@ def test_techniques_are_told_with_unknown_accuracy() -> None:
         (("--low-rank", "2"), ("--low-rank: not a share",)),
         (("--distil", "lama-3-8b"), ("--distil: unknown model", "did you mean llama-3-8b?")),
         (("--distil", "gpt-3-175b"), ("a teacher with the same vocabulary",)),
+        (("--distil", "vit-b-16"), ("vit-b-16 is trained on images", "a teacher that is trained on sequences")),
         (("--optimizer", "adamm"), ("--optimizer: unknown optimizer", "did you mean adamw?")),
     ],
 )
@@ -74,3 +77,44 @@ def test_what_makes_no_sense_is_told(options: tuple[str, ...], told: tuple[str, 
     assert "Traceback" not in done.stderr
     for text in told:
         assert text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "told"),
+    [
+        ("resnet-50", "vit-h-14", ""),
+        ("vit-b-16", "resnet-152", ""),
+        ("wavenet", "wavenet", ""),
+        ("resnet-50", "wavenet", "a teacher that is trained on images"),
+        ("wavenet", "resnet-50", "a teacher that is trained on clips"),
+        ("resnet-50", "llama-3-8b", "llama-3-8b is trained on sequences, resnet-50 on images"),
+        ("resnet-50", "ten.toml", "a teacher with as many classes"),
+    ],
+)
+def test_a_teacher_sees_the_same_samples_and_has_as_many_classes(
+    student: str, teacher: str, told: str, tmp_path: Path
+) -> None:
+    if teacher == "ten.toml":
+        file = tmp_path / teacher
+        file.write_text(NETWORK.format(size=32, width=16, repeat=2, groups=1, out=32))
+        teacher = str(file)
+    ask = ("planner", "estimate", student, "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "512")
+    done = call(*ask, "--distil", teacher)
+    if told:
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert "--distil" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_teacher_of_images_takes_its_own_forward_pass_whoever_is_taught() -> None:
+    told = set()
+    for student in ("resnet-50", "vit-b-16"):
+        ask = ("planner", "estimate", student, "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "512")
+        (line,) = (
+            one for one in call(*ask, "--distil", "vit-h-14").stdout.splitlines() if one.startswith("Technique")
+        )
+        told.add(line.split(" for the teacher's")[0])
+    # the 167 GMAC of ViT-H/14 at 224 x 224 are 335 GFLOP
+    assert told == {"Technique: distillation from vit-h-14: 3.35e+11 FLOPs of one image"}

@@ -68,3 +68,12 @@ def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = call("planner", "validate", "--runs", str(tmp_path / "none.csv"))
     assert done.returncode == 2
     assert "none.csv" in done.stderr
+
+
+def test_a_name_of_a_run_is_no_markup_and_no_control_character(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    (line,) = rows(IDS[0])
+    path.write_text(table({**line, "id": "[a|b](http://x.org) \x1b[31m`c`"}))
+    told = call("planner", "validate", "--runs", str(path), "--format", "markdown").stdout
+    assert "\\[a\\|b\\](http:\\//x.org) \\\\x1b\\[31m\\`c\\`" in told
+    assert "\x1b" not in call("planner", "validate", "--runs", str(path)).stdout

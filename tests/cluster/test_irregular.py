@@ -231,6 +231,15 @@ def wired_text() -> str:
         ('ends = ["n[0-1]", "leaf0"]', 'ends = ["n0", "n0"]', ["joins a part with itself"]),
         ('"1600Gb/s"', '"1600"', ["links[2].bandwidth", "without a unit"]),
         ("cables = 4", "cabels = 4", ["did you mean cables?"]),
+        ("cables = 4", "cables = 99", ["links[0].cables: more than there are ports", "99", "at most 8", "4 network"]),
+        (
+            'name = "spine"',
+            'name = "spine"\n[[links]]\nends = ["n0", "spine"]\nbandwidth = "1Gb/s"\ncables = 5',
+            ["links[1].cables", "9 on one host", "at most 8"],
+        ),
+        ('"n[0-1]", "leaf0"]', '"n[0-1]:4", "leaf0"]', ["links[0].ends: has no such card", "n0:4", "from 0 to 3"]),
+        ('"n[0-1]", "leaf0"]', '"n[0-1]:3", "leaf0"]', ["links[0].cables", "4", "at most 2 of one network card"]),
+        ('"n[0-1]", "leaf0"]', '"n[0-1]", "leaf0:1"]', ["links[0].ends", "ports are not told", "leaf0"]),
     ],
 )
 def test_a_wrong_wiring_is_told(old: str, new: str, told: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Files of plans beyond one stored plan: text in Markdown, clusters of two kinds, commands that have fewer forms."""
+"""Files of plans beyond one stored plan: text in Markdown, clusters of two kinds."""
 
 import csv
 import io
@@ -34,10 +34,3 @@ def test_two_kinds_have_files_too(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(table.read_text())))
     assert [row["way"] for row in rows] == [way["way"] for way in json.loads(done.stdout)["ways"]]
     assert not Page(file.read_text()).open
-
-
-@pytest.mark.parametrize("command", [("topology", "dgx-h100"), ("compare", "llama-3-8b", "--on", "dgx-h100:1")])
-def test_a_form_that_a_command_does_not_have_is_refused(command: tuple[str, ...]) -> None:
-    done = call("planner", *command, "--format", "csv")
-    assert done.returncode == 2
-    assert done.stdout == ""

@@ -8,8 +8,7 @@ import pytest
 from planner.cost.flops import model_flops
 from planner.errors import InputError
 from planner.workload.build import build_workload
-from planner.workload.presets import preset, transformer_preset
-from planner.workload.spec import parse_spec
+from planner.workload.presets import preset, read_spec, transformer_preset
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ROWS = list(csv.DictReader((FIXTURES / "families.csv").read_text().splitlines()))
@@ -84,7 +83,7 @@ classes = 10
 )
 def test_a_wrong_image_is_told(old: str, new: str, told: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        parse_spec(VIT.replace(old, new), "toml", "vit.toml")
+        read_spec(VIT.replace(old, new), "toml", "vit.toml")
     for part in ["vit.toml", *told]:
         assert part in str(caught.value)
 

@@ -6,8 +6,7 @@ import pytest
 
 from planner.errors import InputError
 from planner.workload.build import build_workload
-from planner.workload.lower import build_network
-from planner.workload.network import OPERATORS, parse_network
+from planner.workload.network import OPERATORS
 from planner.workload.operators import AttentionCore, Convolution, Layer, Linear, Pointwise, Workload
 from planner.workload.presets import read_spec
 
@@ -41,7 +40,7 @@ def built(text: str) -> Workload:
 def layer(operators: str, given: str = "[64, 100]") -> Layer:
     """The one layer of a list of these operators."""
     text = f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{operators}]'
-    return build_network(parse_network(text, "toml", "x.toml")).runs[0].layer
+    return build_workload(read_spec(text, "toml", "x.toml")).runs[0].layer
 
 
 def test_parameters_are_those_of_its_operators() -> None:
@@ -108,7 +107,7 @@ def test_sizes_flow(op: str, given: str, made: tuple[int, int, int]) -> None:
         f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{first}{{ op = {op} }}]\n[[layers]]\n'
         'operators = [{ op = "linear", out = 1, bias = false }]'
     )
-    last = build_network(parse_network(text, "toml", "x.toml")).runs[1].layer
+    last = build_workload(read_spec(text, "toml", "x.toml")).runs[1].layer
     assert (last.parameters, last.inputs) == (made[0], made[0] * made[1] * made[2])
 
 
@@ -146,10 +145,12 @@ def test_a_window_slides_over_both_dimensions() -> None:
         ("repeat = 2", "repeat = 99999", ["layers[0].repeat", "99999", "4,096"]),
         ('  { op = "add", with = ["input"] },', '  { op = "global_pool" },', ["layers[0].repeat", "8 x 16 x 16"]),
         ("[3, 32, 32]", "[3]", ["input", "[3]", "[channels, height, width]"]),
-        ('"image"', '"Image\\u0007"', ["sample", "\\x07", "such as"]),
+        ('"image"', '"Image\\u0007"', ["sample", "control character"]),
         ("input = [3", "inptu = [3", ["inptu", "did you mean input?"]),
         ("out = 8, kernel = 3, b", "out = 8, groups = 3, kernel = 3, b", ["groups", "a divisor of 8 channels"]),
         ('"conv2d", out = 8', '"conv1d", out = 8', ["op", "conv1d over 8 x 16 x 16", "conv2d"]),
+        ("input = [3, 32, 32]", "input = [3, 32]", ["stem.operators[0].op", "slides over two", "conv1d, or input ="]),
+        ("[[layers]]\nrepeat = 2", "[more]", ["more", "unknown key"]),
         ('op = "global_pool"', "kernel = 3", ["head.operators[0].op", "missing key", "conv2d"]),
         ('"global_pool"', '"attention", heads = 2, head_dim = 4', ["heads", "8 channels", "24 channels before it"]),
         ('"max_pool"', '"max_pool", name = "a"', ["stem.operators[1].name", "is taken"]),
@@ -168,3 +169,18 @@ def test_every_operator_is_listed_for_an_unknown_one() -> None:
     with pytest.raises(InputError) as caught:
         built(GOOD.replace('"max_pool"', '"pool"'))
     assert all(name in str(caught.value) for name in OPERATORS)
+
+
+def test_a_list_without_layers_is_told_where_it_is_explained() -> None:
+    text = GOOD[: GOOD.index("[[layers]]")]
+    with pytest.raises(InputError) as caught:
+        built(text)
+    assert "mine.toml: layers: is missing" in str(caught.value)
+    assert "[[layers]] with their operators, as in docs/guide.md, Your own list of operators" in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        built('name = "mine"\n')
+    assert "hidden_size: is missing" in str(caught.value)
+    assert "a list of operators has [[layers]] and input" in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        built(text.replace("[stem]", "layers = []\n[stem]"))
+    assert "layers: too short\n  expected: at least 1 of them" in str(caught.value)

@@ -4,7 +4,7 @@ import pytest
 
 from planner.errors import InputError
 from planner.workload.build import build_workload
-from planner.workload.spec import parse_spec
+from planner.workload.presets import read_spec
 
 GOOD = """
 name = "mine"
@@ -18,7 +18,7 @@ seq_length = 256
 
 
 def test_a_plain_file_is_read() -> None:
-    workload = build_workload(parse_spec(GOOD, "toml", "mine.toml"))
+    workload = build_workload(read_spec(GOOD, "toml", "mine.toml"))
     assert workload.layer_count == 4
     # 12 h^2 per layer of a GPT without biases, norms of 2 h (two a layer, one at the end), two tables
     assert workload.parameters == 4 * (12 * 512**2 + 4 * 512) + 2 * 512 + 2 * 1000 * 512
@@ -39,7 +39,7 @@ def test_a_plain_file_is_read() -> None:
 )
 def test_a_wrong_key_is_told(change: str, told: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        parse_spec(GOOD + change, "toml", "mine.toml")
+        read_spec(GOOD + change, "toml", "mine.toml")
     for part in told:
         assert part in str(caught.value)
 
@@ -47,14 +47,14 @@ def test_a_wrong_key_is_told(change: str, told: list[str]) -> None:
 @pytest.mark.parametrize(("key", "most"), [("layers = 4", "4,096"), ("heads = 8", "65,536")])
 def test_a_slip_of_the_keyboard_is_told_and_not_computed(key: str, most: str) -> None:
     with pytest.raises(InputError, match=f"at most {most}"):
-        parse_spec(GOOD.replace(key, f"{key}00000"), "toml", "mine.toml")
+        read_spec(GOOD.replace(key, f"{key}00000"), "toml", "mine.toml")
 
 
 def test_a_missing_key_is_told() -> None:
-    with pytest.raises(InputError, match="missing required field `ffn_size`"):
-        parse_spec(GOOD.replace("ffn_size = 2048", ""), "toml", "mine.toml")
+    with pytest.raises(InputError, match="ffn_size: is missing"):
+        read_spec(GOOD.replace("ffn_size = 2048", ""), "toml", "mine.toml")
 
 
 def test_a_cut_off_file_is_told() -> None:
     with pytest.raises(InputError, match="not valid TOML"):
-        parse_spec(GOOD + "[moe", "toml", "mine.toml")
+        read_spec(GOOD + "[moe", "toml", "mine.toml")

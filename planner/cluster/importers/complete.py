@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from planner.cluster.hostlist import compress
 from planner.cluster.importers.draft import Draft, HostDraft, LevelDraft
@@ -106,7 +107,7 @@ def _wired(
     if not linked:
         raise InputError("no link leads to a host", expected="links between hosts and switches")
     devices = {host.name: kind_of[host.name].devices if host.devices is None else host.devices for host in linked}
-    sized = size(links, kind_of, devices, given, notes)
+    sized = size(_of_known_cards(links, kind_of, notes), kind_of, devices, given, notes)
     ends = {end for link in sized for end in (link.lower, link.upper)}
     dropped = len(switch_names - ends)
     if dropped:
@@ -123,6 +124,19 @@ def _wired(
         links=tuple(sized),
         gone=tuple(host.name for host in gone),
     )
+
+
+def _of_known_cards(links: Sequence[FoundLink], kind_of: dict[str, Kind], notes: Notes) -> list[FoundLink]:
+    """Links of cards that a host's node has not lose the number, not the cable."""
+    kept = []
+    for link in links:
+        kind = kind_of.get(link.lower)
+        if kind is not None and link.card is not None and link.card >= kind.nics:
+            name = kind.preset or "the node described"
+            notes.add(f"numbers of network cards from {kind.nics} on are left out: {name} has no more")
+            link = replace(link, card=None)
+        kept.append(link)
+    return kept
 
 
 def _host(host: FoundHost, kind: Kind, common: Kind) -> HostDraft:

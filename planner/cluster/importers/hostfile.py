@@ -7,9 +7,11 @@ import re
 from planner.cluster.importers.found import Found, FoundHost, HostPatterns, broken, check_size, distinct, several
 
 _LINE = re.compile(
-    r"(?P<host>[A-Za-z0-9_.-]{1,255})(?::(?P<colon>[0-9]{1,6}))?(?P<rest>(?:\s+[A-Za-z_-]+\s*=\s*[^\s=]+)*)"
+    r"(?P<host>[A-Za-z0-9_.-]{1,255})(?::(?P<colon>[^\s:=]+))?(?P<rest>(?:\s+[A-Za-z_-]+\s*=\s*[^\s=]+)*)"
 )
-_SLOTS = re.compile(r"\b(?:slots|count|cpu)\s*=\s*([0-9]{1,6})(?!\S)", re.IGNORECASE)
+_SLOTS = re.compile(r"(?<![\w-])(?:slots|count|cpu)\s*=\s*([^\s=]+)", re.IGNORECASE)
+_MOST_SLOTS = 4096
+"""Of one host: more than any machine has devices or cores."""
 _EXPECTED = "a host and its slots, such as `worker-1 slots=8` or `worker-1:8`"
 
 
@@ -17,7 +19,10 @@ def looks_like_hostfile(text: str) -> bool:
     """Whether the first lines that hold something are such ones."""
     lines = [line for line in (_content(line) for line in text[:20_000].splitlines()[:50]) if line]
     told = sum(1 for line in lines if _SLOTS.search(line) or re.fullmatch(r"[^\s:]+:[0-9]+", line))
-    return bool(lines) and all(_LINE.fullmatch(line) for line in lines) and (told > 0 or len(lines) > 1)
+    alike = (
+        match is not None and re.fullmatch(r"-?[0-9]*", match["colon"] or "") for match in map(_LINE.fullmatch, lines)
+    )
+    return bool(lines) and all(alike) and (told > 0 or len(lines) > 1)
 
 
 def read_hostfile(text: str, origin: str, hosts: HostPatterns) -> Found:
@@ -31,7 +36,7 @@ def read_hostfile(text: str, origin: str, hosts: HostPatterns) -> Found:
         if match is None:
             raise broken("not a line of a hostfile", origin, number, line, _EXPECTED)
         given = match["colon"] or next(iter(_SLOTS.findall(match["rest"])), None)
-        lines.setdefault(match["host"], []).append(int(given) if given else None)
+        lines.setdefault(match["host"], []).append(None if given is None else _slots(given, origin, number))
         check_size(len(lines), 0, origin)
     # a machinefile names a host once for each process
     slots = {host: told[0] if len(told) == 1 else sum(one or 1 for one in told) for host, told in lines.items()}
@@ -42,6 +47,14 @@ def read_hostfile(text: str, origin: str, hosts: HostPatterns) -> Found:
     notes = (f"left out: {several(len(zero), 'host')} without slots",) if zero else ()
     names = distinct(name for name, count in kept.items() if count != 0)
     return Found(hosts=tuple(FoundHost(names[name], kept[name]) for name in names), notes=notes)
+
+
+def _slots(text: str, origin: str, number: int) -> int:
+    """How many slots a host has. Raises InputError for what is no such number."""
+    if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) > _MOST_SLOTS:
+        expected = f"a whole number from 0 to {_MOST_SLOTS:,}"
+        raise broken("not a number of slots", origin, number, text, expected)
+    return int(text)
 
 
 def _content(line: str) -> str:

@@ -1,0 +1,177 @@
+"""The planner in Python: the questions of `plan` and `estimate`, and their answers as typed documents.
+
+    import planner
+
+    answer = planner.plan("llama-3-70b", "dgx-h100", 1024, nodes=64, tokens="15T")
+    best = answer.plans[0]
+    print(best.strategy, best.step_time_s, best.mfu)
+
+Options have the names and the values that they have on the command line, `global_batch` for `--global-batch`: a
+number, a text with the field's suffixes, or a list of values. What a command warns of is a Python warning; what it
+refuses is raised.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from planner.errors import InputError, NothingFits, PlannerError
+
+if TYPE_CHECKING:
+    from planner.cli.arguments import Asks, Entry
+    from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
+
+__all__ = ["EstimateOptions", "InputError", "NothingFits", "PlanOptions", "PlannerError", "estimate", "plan"]
+
+Name = str | PathLike[str]
+"""A preset, or a file."""
+Amount = int | str
+"""A number, or one with a unit or a suffix: 64, "15T", "200GB/s"."""
+Values = int | str | Sequence[int] | Sequence[str]
+"""A value, several, or a range: 8, [4, 8], "4..8"."""
+
+
+class Options(TypedDict, total=False):
+    """What `plan` and `estimate` both take; the guide tells what each means."""
+
+    nodes: int
+    devices: int
+    fault: str | Sequence[str]
+    seq_length: Amount
+    precision: str
+    attention: str
+    flops_convention: str
+    framework: str
+    launch: str
+    tokens: Amount
+    tp: Values
+    pp: Values
+    dp: Values
+    cp: Values
+    ep: Values
+    etp: Values
+    vpp: Values
+    micro_batch: Values
+    zero: Values
+    recompute: str | Sequence[str]
+    sequence_parallel: bool
+    schedule: str | Sequence[str]
+    tp_overlap: str | Sequence[str]
+    dp_overlap: str | Sequence[str]
+    cp_exchange: str | Sequence[str]
+    gradients: str | Sequence[str]
+    communication: str | Sequence[str]
+    offload: str | Sequence[str]
+    order: str | Sequence[str]
+    shard_group: Values
+    recompute_layers: Values
+    failures: bool
+    mtbf_device: str
+    mtbf_node: str
+    checkpoint_bandwidth: str
+    restart_time: str
+    repair_time: str
+    spares: int
+    async_checkpoint: bool
+    shrink: bool
+    grid: str
+    carbon_intensity: str
+    pue: float | str
+    lora: Amount
+    prune: str
+    low_rank: float | str
+    distil: str
+    optimizer: str
+
+
+class EstimateOptions(Options, total=False):
+    """The options of `estimate`: of each dimension and setting one value."""
+
+
+class PlanOptions(Options, total=False):
+    """The options of `plan`: what is not given is searched."""
+
+    objective: str
+    pareto: str | Sequence[str]
+    critical_batch: Amount
+    diverse: bool
+    top: int
+    uncertainty: bool | int
+    space: Name
+
+
+def plan(
+    model: Name, cluster: Name, global_batch: Amount, **options: Unpack[PlanOptions]
+) -> Document | MixedDocument:
+    """The best ways to train a model on a cluster, the best first; of two kinds of nodes a MixedDocument.
+
+    `global_batch`: sequences of one step, or tokens, "4M tokens". Raises InputError for what makes no sense, with the
+    option in its `key`, and NothingFits where no plan fits in memory.
+    """
+    from planner.cli.answers import document, options_of
+
+    with _warned():
+        return document(options_of(_arguments(model, cluster, global_batch, options, "plan")))
+
+
+def estimate(model: Name, cluster: Name, global_batch: Amount, **options: Unpack[EstimateOptions]) -> Document:
+    """One given plan of a model on a cluster, scored as the search scores it: a document with one plan.
+
+    Degrees that are not given are 1, the data-parallel width is what is left. Raises as `plan` does.
+    """
+    from planner.cli.carbon import Site
+    from planner.cli.estimate import OneSplit, scored
+    from planner.cli.failures import FailureOptions
+    from planner.cli.grouped import gathered
+    from planner.cli.openings import PinnedSettings
+    from planner.cli.question import Gradients, Question
+    from planner.cli.techniques import Chosen
+
+    with _warned():
+        given = _arguments(model, cluster, global_batch, options, "estimate")
+        gradients, tokens = given["gradients"], given["tokens"]
+        return scored(
+            gathered(Question, given),
+            gathered(OneSplit, given),
+            gathered(PinnedSettings, given),
+            gathered(FailureOptions, given),
+            gathered(Site, given),
+            gathered(Chosen, given),
+            gradients=gradients if isinstance(gradients, Gradients) else None,
+            tokens=None if tokens is None else str(tokens),
+        )
+
+
+def _arguments(
+    model: Name, cluster: Name, global_batch: Amount, options: Mapping[str, object], command: Asks
+) -> dict[str, object]:
+    """What the command is called with. Raises InputError, for an option that it does not have too."""
+    from planner.cli.arguments import arguments_of, check_keys, entry_of, options_of_plan
+
+    hidden = ("format", "output", "hostfile", "rankfile", "require")
+    check_keys(options, [key for key in options_of_plan(command) if key not in hidden], "")
+    table: dict[str, Entry] = {"model": fspath(model), "cluster": fspath(cluster), "global_batch": global_batch}
+    for key, value in options.items():
+        if value is not None:
+            plain = fspath(value) if isinstance(value, PathLike) else value
+            table[key] = entry_of(list(plain) if isinstance(plain, tuple) else plain, "", key)
+    return arguments_of(table, "", command)
+
+
+class _warned:  # noqa: N801 - it reads like a function
+    """Inside, what a command would warn of becomes Python's warnings, told of whoever called this module."""
+
+    def __enter__(self) -> None:
+        from planner.cli.output import kept_warnings
+
+        self._kept = kept_warnings()
+        self._said = self._kept.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._kept.__exit__(None, None, None)
+        for text in self._said:
+            warnings.warn(text, UserWarning, stacklevel=3)

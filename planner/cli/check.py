@@ -1,0 +1,212 @@
+"""`planner check`: run every plan that a checked-in file lists and hold each against its requirements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.question import Files, Form, Output, Require, read_required
+from planner.errors import InputError, NothingFits, RequirementNotMet
+
+if TYPE_CHECKING:
+    from planner.cli.arguments import Entry
+    from planner.cli.plan_list import Listed
+    from planner.search.check_document import CheckDocument, CheckedPart
+    from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
+    from planner.search.requirements.parse import Requirement
+
+PlansFile = Annotated[Path, typer.Argument(metavar="PLANS.toml", help="A file with [[plans]] tables.")]
+OutDir = Annotated[
+    Path | None,
+    typer.Option("--out-dir", metavar="FOLDER", help="Also write each plan's document there, as NAME.json."),
+]
+CodeQuality = Annotated[
+    Path | None,
+    typer.Option(
+        "--code-quality",
+        metavar="FILE",
+        help="Also write what is not met as a GitLab code quality report; in GitLab CI by itself.",
+    ),
+]
+Ci = Annotated[
+    bool, typer.Option("--ci/--no-ci", help="Tell GitHub Actions and GitLab CI what they show, where they run this.")
+]
+
+
+def check(
+    plans_file: PlansFile,
+    require: Require = None,
+    form: Form = Output.TABLE,
+    files: Files = None,
+    out_dir: OutDir = None,
+    code_quality: CodeQuality = None,
+    ci: Ci = True,
+) -> None:
+    """Run every plan that a file lists and hold each against its requirements.
+
+    \b
+    Examples:
+      planner check plan.toml
+      planner check plan.toml --require 'mfu >= 40%' --require 'memory.headroom >= 5GiB'
+      planner check plan.toml -o check.json -o check.xml --out-dir plans
+    """
+    from planner.cli.ci import told_of_check, told_of_faults, write_findings
+    from planner.cli.output import check_files, complain, tell
+    from planner.cli.plan_list import read_list
+
+    wanted, everywhere = check_files(files), read_required(require)
+    listed = read_list(plans_file)
+    checked, faults = _run_all(listed, everywhere, str(plans_file))
+    if faults:
+        if ci:
+            told_of_faults(str(plans_file), [(listed[number].line, error) for number, error in faults])
+        for _, error in faults[:-1]:
+            complain(f"error: {error}\n")
+        raise faults[-1][1]
+    document = _document(str(plans_file), checked)
+
+    def text() -> str:
+        from planner.report.check import check_text
+
+        return check_text(document)
+
+    if out_dir is not None:
+        _write_plans(out_dir, document)
+    write_findings(document, code_quality, ci=ci)
+    tell(document, form.value, wanted, text)
+    if ci:
+        told_of_check(document)
+    _end(document)
+
+
+def _run_all(
+    listed: Sequence[Listed], everywhere: Sequence[Requirement], origin: str
+) -> tuple[list[CheckedPart], list[tuple[int, InputError]]]:
+    """Every plan, and what is wrong with the input of each, by its number."""
+    checked, faults = [], []
+    for number, one in enumerate(listed):
+        try:
+            checked.append(_checked(one, everywhere, origin))
+        except InputError as error:
+            faults.append((number, error))
+    return checked, faults
+
+
+def _checked(listed: Listed, everywhere: Sequence[Requirement], origin: str) -> CheckedPart:
+    """One plan, held against its requirements. Raises InputError that names the file and the key."""
+    from planner.search.check_document import CheckedPart, requirement_part
+    from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
+    from planner.search.requirements.evaluate import held
+    from planner.search.requirements.values import values_of
+
+    required = [(one.requirement, one.line) for one in listed.required]
+    required += [(one, listed.line) for one in everywhere]
+    try:
+        answer = _planned(listed, origin)
+    except NothingFits as error:
+        return CheckedPart(
+            name=listed.name,
+            line=listed.line,
+            outcome="nothing fits",
+            obstacle=str(error),
+            requirements=[],
+            plan=None,
+            mixed=None,
+        )
+    values = values_of(answer)
+    parts = [requirement_part(held(one, values), line) for one, line in required]
+    return CheckedPart(
+        name=listed.name,
+        line=listed.line,
+        outcome="met" if all(one.met for one in parts) else "not met",
+        obstacle="",
+        requirements=parts,
+        plan=answer if isinstance(answer, Document) else None,
+        mixed=answer if isinstance(answer, MixedDocument) else None,
+    )
+
+
+def _planned(listed: Listed, origin: str) -> Document | MixedDocument:
+    """The answer of `plan` to a table's options; its warnings are told with the plan's name."""
+    from planner.cli.answers import document, options_of
+    from planner.cli.arguments import arguments_of
+    from planner.cli.output import kept_warnings, warn
+
+    with kept_warnings() as said:
+        try:
+            answer = document(options_of(arguments_of(listed.options, "")))
+        except InputError as error:
+            raise _of_table(error, listed, origin) from None
+    for line in said:
+        warn(f"{listed.name}: {line}")
+    return _first_only(answer, listed.options)
+
+
+def _first_only(answer: Document | MixedDocument, options: Mapping[str, Entry]) -> Document | MixedDocument:
+    """The answer with its best plan alone, unless more were asked for."""
+    from msgspec.structs import replace
+
+    from planner.search.document import Document
+
+    if not isinstance(answer, Document) or "top" in options or "pareto" in options:
+        return answer
+    return replace(answer, plans=answer.plans[:1])
+
+
+def _of_table(error: InputError, listed: Listed, origin: str) -> InputError:
+    """An option's fault, told of its key in the file; one of another file, told of both."""
+    keys = [key.strip().removeprefix("--").replace("-", "_") for key in error.key.split(", ") if key]
+    if error.origin:
+        return error.elsewhere(f"{origin}: {listed.at}: {error.origin}")
+    names = ["model" if key == "MODEL" else key for key in keys]
+    at = [
+        f"defaults.{name} (of {listed.at})" if name in listed.inherited else f"{listed.at}.{name}" for name in names
+    ]
+    return error.elsewhere(origin, ", ".join(at) or listed.at)
+
+
+def _document(file: str, checked: list[CheckedPart]) -> CheckDocument:
+    from planner.search.check_document import SCHEMA_VERSION, CheckDocument, worst
+
+    outcome = worst([one.outcome for one in checked])
+    return CheckDocument(schema_version=SCHEMA_VERSION, file=file, outcome=outcome, checked=checked)
+
+
+def _write_plans(folder: Path, document: CheckDocument) -> None:
+    """Every answer as a document of its own. Raises InputError where the folder cannot be made."""
+    from planner.cli.files import write_file
+    from planner.report.machine import to_json
+    from planner.search.check_document import answer_of
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"cannot be made: {error.strerror}"
+        raise InputError(problem, key="--out-dir", value=str(folder), expected="a folder") from None
+    for one in document.checked:
+        answer = answer_of(one)
+        if answer is not None:
+            write_file(folder / f"{one.name}.json", to_json(answer))
+
+
+def _end(document: CheckDocument) -> None:
+    """Raises NothingFits or RequirementNotMet that names every plan at fault."""
+    from planner.report.terminal import printable
+
+    unfit = [f"{one.name}: {one.obstacle}" for one in document.checked if one.outcome == "nothing fits"]
+    missed = [
+        f"{one.name}: requirement not met: {required.requirement}\n  {required.told}"
+        for one in document.checked
+        for required in one.requirements
+        if not required.met
+    ]
+    if unfit:
+        # an obstacle names what is from the user's files
+        raise NothingFits("\n".join(map(printable, "\n".join([*unfit, *missed]).split("\n"))))
+    if missed:
+        raise RequirementNotMet("\n".join(missed))

@@ -1,0 +1,1 @@
+"""The parts of `planner sweep`: its file, one point, the journal, workers, results."""

@@ -1,0 +1,220 @@
+"""A sweep's file: grids of options of `plan`, read into the points that are asked one by one."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.cli.arguments import MODEL, Entry, check_keys, entry_of, options_of_plan, text_of
+from planner.cli.files import is_there
+from planner.errors import InputError, nearest
+
+MOST_POINTS = 250_000
+NOT_SWEPT = ("format", "output", "hostfile", "rankfile", "top", "pareto", "diverse", "uncertainty")
+"""Options that say how several plans are told: a point has one plan, and its row."""
+FILES = (MODEL, "cluster", "distil", "space")
+"""Keys whose values may be files."""
+_TABLES = ("grid", "fixed", "exclude")
+_NEEDED = (MODEL, "cluster", "global_batch")
+
+Point = Mapping[str, Entry]
+"""The options of one question, by their keys."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The points in the order of the file, the last key of a grid running fastest; each once.
+
+    `keys`: those that some point has, in the order of the file. `places`: where in the file each stands.
+    """
+
+    origin: str
+    keys: tuple[str, ...]
+    points: tuple[Point, ...]
+    places: Mapping[str, str]
+
+    def order(self) -> list[int]:
+        """The points' numbers, those of the same model and cluster after each other: what they share is read once."""
+        pairs = [(text_of(point[MODEL]), text_of(point["cluster"])) for point in self.points]
+        rank = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+        return sorted(range(len(pairs)), key=lambda number: rank[pairs[number]])
+
+    def files(self) -> tuple[str, ...]:
+        """The files and folders that points name, sorted."""
+        return tuple(sorted({name for point in self.points for name in files_of(point).values()}))
+
+
+def files_of(point: Point) -> dict[str, str]:
+    """The files and folders that a point names, by key."""
+    named = {key: text_of(point[key]) for key in FILES if key in point}
+    return {key: name for key, name in named.items() if _is_file(key, name)}
+
+
+@functools.lru_cache(1024)
+def _is_file(key: str, name: str) -> bool:
+    """Whether it is there and no preset, which goes before a file."""
+    from planner.cluster import database
+    from planner.workload.presets import preset_names
+
+    known = {"cluster": lambda: database.names("clusters"), MODEL: preset_names, "distil": preset_names}
+    presets = known[key]() if key in known else []
+    return is_there(name) and name.casefold() not in map(str.casefold, presets)
+
+
+def read_sweep(path: Path) -> Sweep:
+    """The sweep of a TOML file. Raises InputError for whatever in it makes no sense by itself."""
+    from planner.cli.files import read_text
+    from planner.decode import parse
+
+    origin = str(path)
+    raw = parse(read_text(path, (".toml",), "a TOML file with a [grid]"), "toml", origin)
+    for key in raw:
+        if key not in _TABLES:
+            suggestion, expected = nearest(key, _TABLES), "tables [grid] (or several [[grid]]), [fixed], [[exclude]]"
+            raise InputError("unknown key", origin=origin, key=key, expected=expected, suggestion=suggestion)
+    fixed = {key: entry_of(value, origin, f"fixed.{key}") for key, value in _table(raw, "fixed", origin).items()}
+    grids = _tables(raw, "grid", origin)
+    if not grids:
+        raise InputError(
+            "is missing", origin=origin, key="grid", expected="a table [grid] of keys with lists of values"
+        )
+    tables = [_Grid(name, table, fixed, origin) for name, table in grids]
+    count = sum(one.count for one in tables)
+    if count > MOST_POINTS:
+        expected = f"at most {MOST_POINTS:,}"
+        raise InputError("too many points", origin=origin, key="grid", value=f"{count:,}", expected=expected)
+    keys = tuple(dict.fromkeys(key for one in tables for key in one.axes))
+    places = {key: f"{one.name}.{key}" for one in reversed(tables) for key in one.own}
+    places = {**{key: f"fixed.{key}" for key in fixed}, **places}
+    points = {_name_of(point): point for one in tables for point in one.points()}
+    everything = list(points.values())
+    for name, table in _tables(raw, "exclude", origin):
+        rule = _rule(name, table, keys, everything, origin)
+        points = {key: point for key, point in points.items() if not _matches(point, rule)}
+    if not points:
+        expected = "a rule that leaves some"
+        raise InputError("no point is left", origin=origin, key="exclude", expected=expected)
+    return Sweep(origin, keys, tuple(points.values()), places)
+
+
+class _Grid:
+    """One grid with what is fixed for all: the values of every key."""
+
+    def __init__(self, name: str, table: Mapping[str, object], fixed: Mapping[str, Entry], origin: str) -> None:
+        self.name, self.own = name, tuple(key.replace("-", "_") for key in table)
+        axes = {key.replace("-", "_"): _values(value, origin, f"{name}.{key}") for key, value in table.items()}
+        self.axes = axes | {key: [value] for key, value in fixed.items() if key not in axes}
+        for needed in _NEEDED:
+            if needed not in self.axes:
+                expected = f"what `plan` takes as {needed}: each point needs it"
+                raise InputError("is missing", origin=origin, key=f"{name}.{needed}", expected=expected)
+
+    @property
+    def count(self) -> int:
+        """Points of the grid."""
+        product = 1
+        for values in self.axes.values():
+            product *= len(values)
+        return product
+
+    def points(self) -> Sequence[Point]:
+        """Every combination, the last key's values running fastest."""
+        return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
+
+
+def _table(raw: Mapping[str, object], name: str, origin: str) -> Mapping[str, object]:
+    """A table of options, its keys checked and with underlines."""
+    table = raw.get(name, {})
+    if not isinstance(table, dict):
+        raise InputError("wrong type", origin=origin, key=name, value=str(table), expected="a table")
+    known = [key for key in options_of_plan() if key not in NOT_SWEPT]
+    check_keys([key for key in table if key.replace("-", "_") not in NOT_SWEPT], known, origin, name)
+    for key in table:
+        if key.replace("-", "_") in NOT_SWEPT:
+            expected = "options that decide a point's best plan"
+            raise InputError("is not swept", origin=origin, key=f"{name}.{key}", expected=expected)
+    folded = {str(key).replace("-", "_"): value for key, value in table.items()}
+    if len(folded) < len(table):
+        raise InputError("a key is set twice", origin=origin, key=name, expected="each option once")
+    return folded
+
+
+def _tables(raw: Mapping[str, object], name: str, origin: str) -> list[tuple[str, Mapping[str, object]]]:
+    """One table or several of this name, each with what it is called."""
+    told = raw.get(name, [])
+    if isinstance(told, dict):
+        return [(name, _table(raw, name, origin))]
+    if not isinstance(told, list):
+        raise InputError("wrong type", origin=origin, key=name, value=str(told), expected="a table, or several")
+    named = {f"{name}[{number}]": one for number, one in enumerate(told, 1)}
+    return [(called, _table(named, called, origin)) for called in named]
+
+
+def _values(value: object, origin: str, key: str) -> list[Entry]:
+    """The values of a key in a grid: a list, whose lists are several values of one option, a range, or one value."""
+    if isinstance(value, dict):
+        return list(_range(value, origin, key))
+    if not isinstance(value, list):
+        return [entry_of(value, origin, key)]
+    if not value:
+        raise InputError("has no values", origin=origin, key=key, value="[]", expected="a list of values")
+    entries = [entry_of(one, origin, key) for one in value]
+    return list({text_of(one): one for one in entries}.values())
+
+
+def _range(told: Mapping[str, object], origin: str, key: str) -> range | list[int]:
+    """`{ from = 1, to = 64, factor = 2 }`, or with a step in place of the factor, which is 1 where it is left out."""
+    form = "{ from = 1, to = 64, step = 1 }, or factor = 2 in place of step"
+    wrong = InputError("not a range", origin=origin, key=key, value=str(told), expected=form)
+    if not {"from", "to"} <= set(told) <= {"from", "to", "step", "factor"} or {"step", "factor"} <= set(told):
+        raise wrong
+    numbers = {name: one for name, one in told.items() if isinstance(one, int) and not isinstance(one, bool)}
+    if len(numbers) < len(told) or not 0 < numbers["from"] <= numbers["to"]:
+        raise wrong
+    first, last, step = numbers["from"], numbers["to"], numbers.get("step", 1)
+    factor = numbers.get("factor")
+    if factor is not None and factor >= 2:
+        return [first * factor**power for power in range(last.bit_length()) if first * factor**power <= last]
+    if factor is not None or step < 1 or (last - first) // step >= MOST_POINTS:
+        raise wrong
+    return range(first, last + 1, step)
+
+
+def _rule(
+    name: str, table: Mapping[str, object], keys: Sequence[str], points: Sequence[Point], origin: str
+) -> dict[str, set[str]]:
+    """What points have to be left out, by key. Raises InputError for a key or a value that no point has."""
+    if not table:
+        raise InputError("is empty", origin=origin, key=name, expected="keys and the values that are left out")
+    rule: dict[str, set[str]] = {}
+    for key, value in table.items():
+        if key not in keys:
+            suggestion, expected = nearest(key, keys), f"one of the sweep's keys: {', '.join(keys)}"
+            problem = "is not swept"
+            raise InputError(problem, origin=origin, key=f"{name}.{key}", expected=expected, suggestion=suggestion)
+        there = dict.fromkeys(text_of(point[key]) for point in points if key in point)
+        rule[key] = {text_of(one) for one in _values(value, origin, f"{name}.{key}")}
+        for one in rule[key]:
+            if one not in there:
+                expected, suggestion = f"one of {', '.join(list(there)[:20])}", nearest(one, there)
+                raise InputError(
+                    "no point has this value",
+                    origin=origin,
+                    key=f"{name}.{key}",
+                    value=one,
+                    expected=expected,
+                    suggestion=suggestion,
+                )
+    return rule
+
+
+def _matches(point: Point, rule: Mapping[str, set[str]]) -> bool:
+    return all(key in point and text_of(point[key]) in values for key, values in rule.items())
+
+
+def _name_of(point: Point) -> tuple[tuple[str, str], ...]:
+    """What two points are the same by."""
+    return tuple(sorted((key, text_of(value)) for key, value in point.items()))

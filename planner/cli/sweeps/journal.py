@@ -1,0 +1,142 @@
+"""What a sweep has answered so far, beside its output: a line for each point, kept whatever is killed.
+
+The first line tells which sweep it is of. Every line begins with the CRC-32 of the rest of it: one that was torn, or
+that the disk has lost, is left out, and its point is answered again. Only the process that was started writes here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from planner.errors import InputError, PlannerError
+
+_SYNCED_S = 1.0
+"""What a power cut may cost; a killed process loses no line that was written."""
+_HEAD = b"sweep"
+
+
+class Journal:
+    """The answered points of one sweep. `answers`: what is known, by the point's number, as JSON.
+
+    Raises InputError for the journal of another sweep, one that another process writes to, or a wrong place.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, points: int, *, restart: bool = False) -> None:
+        self.path, self.answers = path, dict[int, bytes]()
+        self._head = msgspec.json.encode({"fingerprint": fingerprint, "points": points})
+        self._points, self._synced = points, time.monotonic()
+        self._file = _opened(path)
+        try:
+            _lock(self._file, path)
+            if restart:
+                self._file.truncate(0)
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def add(self, number: int, answer: bytes) -> None:
+        """Keep the answer to a point. Raises PlannerError where the disk takes no more."""
+        self._write(_line(b"%d" % number, answer))
+        self.answers[number] = answer
+        if time.monotonic() - self._synced >= _SYNCED_S:
+            self.sync()
+
+    def sync(self) -> None:
+        """Have all that was written on the disk."""
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it. What it has stays; one that has nothing does not."""
+        if self._file.closed:
+            return
+        if not self.answers:
+            self.remove()
+            return
+        self.sync()
+        self._file.close()
+
+    def remove(self) -> None:
+        """Close it and remove it: its answers stand elsewhere."""
+        self.path.unlink(missing_ok=True)
+        self._file.close()
+
+    def _read(self) -> None:
+        """Take what is there, cut off what was torn, begin a new one where nothing is."""
+        content = self._file.read()
+        head = _line(_HEAD, self._head)
+        if content[: len(head)] != head[: len(content)]:
+            raise InputError(
+                "is the journal of another sweep, or of another version of planner",
+                origin=str(self.path),
+                expected="the sweep that it was begun with; --restart begins anew",
+            )
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            self._file.truncate(whole)
+        if not whole:
+            self._write(head)
+        for name, answer in filter(None, map(_checked, content[len(head) : whole].split(b"\n"))):
+            if name.isdigit() and int(name) < self._points:
+                self.answers[int(name)] = answer
+
+    def _write(self, line: bytes) -> None:
+        left = memoryview(line)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise PlannerError(
+                f"{self.path}: cannot be written: {error.strerror}; what was answered is kept"
+            ) from None
+
+
+def _line(name: bytes, told: bytes) -> bytes:
+    rest = name + b" " + told
+    return b"%08x %s\n" % (zlib.crc32(rest), rest)
+
+
+def _checked(line: bytes) -> tuple[bytes, bytes] | None:
+    """What a line is of and what it tells; None where it is not as it was written."""
+    crc, _, rest = line.partition(b" ")
+    if crc != b"%08x" % zlib.crc32(rest):
+        return None
+    name, _, told = rest.partition(b" ")
+    return name, told
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, to be read from its beginning and written at its end, without a buffer."""
+    try:
+        file = path.open("a+b", buffering=0)
+    except OSError as error:
+        expected = "a place that can be written"
+        raise InputError(f"cannot be written: {error.strerror}", origin=str(path), expected=expected) from None
+    file.seek(0)
+    return file
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Hold the file until this process ends, however it does."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        expected = "one process at a time"
+        raise InputError("another process answers this sweep", origin=str(path), expected=expected) from None
+    except OSError:
+        return  # some file systems have no locks

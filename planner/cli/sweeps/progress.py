@@ -1,0 +1,37 @@
+"""How far a sweep is, on a terminal's last line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress(total: int, known: int) -> Iterator[Callable[[], None]]:
+    """Points done, their rate and the time left on stderr, where it is a terminal; else nothing.
+
+    Gives what is to be called for each point more; `known` of `total` were answered before.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
+
+    from planner.cli.progress import stop
+
+    stop()  # this one tells more
+
+    class Rate(ProgressColumn):
+        """Points a second."""
+
+        def render(self, task: Task) -> Text:
+            """The rate, once it is known."""
+            return Text("" if task.speed is None else f"{task.speed:,.1f} points/s")
+
+    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total, completed=known)
+        yield lambda: bar.advance(task)

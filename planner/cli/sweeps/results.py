@@ -1,0 +1,221 @@
+"""Results as a table, a row a point: made of a sweep's answers, written as Parquet, CSV or JSON Lines, read again.
+
+The same rows give the same bytes: columns and rows have one order, and nothing is told of when or by whom.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.cli.arguments import text_of
+from planner.cli.sweeps.point import REASON, STATUS
+from planner.errors import InputError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from planner.cli.sweeps.grid import Point, Sweep
+
+ENDINGS = (".parquet", ".csv", ".jsonl")
+_WHAT = "the results of a sweep"
+_SAME = ("parameters", "seq_length", "nodes", "devices", "precision")
+"""Sizes that are what was asked for, where it was; else what was taken."""
+_ROW_GROUP = 65_536
+_LARGEST = 1e300
+"""Of numbers: larger ones, and what is none, cannot be drawn."""
+_LARGEST_FILE = 4_000_000_000
+
+Cell = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Columns of equally many cells, each of one type or None."""
+
+    columns: Mapping[str, Sequence[Cell]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def where(self, kept: Sequence[bool]) -> Results:
+        """The rows that are kept."""
+        return Results(
+            {
+                name: [cell for cell, keep in zip(cells, kept, strict=True) if keep]
+                for name, cells in self.columns.items()
+            }
+        )
+
+
+def results_of(sweep: Sweep, answers: Mapping[int, bytes]) -> Results:
+    """One row for each point in the order of the sweep; its own keys first, then what became of it, then its plan.
+
+    Where a plan has a figure of the same name as one of the sweep's keys, it is called `plan_NAME`.
+    """
+    import msgspec
+
+    records = [msgspec.json.decode(answers[number]) for number in range(len(sweep.points))]
+    names = dict.fromkeys(name for record in records for name in record if name not in (STATUS, REASON))
+    columns = {key: [_asked(point, key) for point in sweep.points] for key in sweep.keys}
+    columns |= {name: [_plain(record[name]) for record in records] for name in (STATUS, REASON)}
+    for name in names:
+        cells = [_plain(record.get(name)) for record in records]
+        if name in _SAME and name in columns:
+            own = columns[name]
+            columns[name] = [there if one is None else one for one, there in zip(own, cells, strict=True)]
+        else:
+            columns[name if name not in sweep.keys else f"plan_{name}"] = cells
+    return Results({name: _of_one_type(cells) for name, cells in columns.items()})
+
+
+def _asked(point: Point, key: str) -> Cell:
+    entry = point.get(key)
+    return text_of(entry) if isinstance(entry, list) else entry
+
+
+def _plain(value: object) -> Cell:
+    """A figure as a cell: several words as the options of `plan` join them."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    assert isinstance(value, list)
+    return "+".join(map(str, value)) or "none"
+
+
+def _of_one_type(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells as numbers, as yes and no, or all as texts."""
+    types = {type(cell) for cell in cells if cell is not None}
+    if types == {int, float}:
+        return [None if cell is None else float(cell) for cell in cells]
+    if len(types) > 1:
+        return [None if cell is None else text_of(cell) for cell in cells]
+    return list(cells)
+
+
+def check_output(path: Path) -> None:
+    """Raises InputError where results cannot be written to this file, by its ending or for want of a package."""
+    if path.suffix.casefold() not in ENDINGS:
+        expected = f"a file ending in {', '.join(ENDINGS)}"
+        raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
+    if path.is_dir():
+        raise InputError("is a folder", key="--output", value=str(path), expected="a file")
+    if path.suffix.casefold() == ".parquet":
+        _arrow(path)
+
+
+def _arrow(path: Path, module: str = "pyarrow") -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        expected = "pip install 'planner[sweep]', or a file ending in .csv or .jsonl"
+        raise InputError("Parquet needs pyarrow", origin=str(path), expected=expected) from None
+
+
+def content_of(results: Results, path: Path, about: Mapping[str, str]) -> str | bytes:
+    """The file's content, in the form of its ending. `about`: what Parquet's metadata tells."""
+    ending = path.suffix.casefold()
+    if ending == ".parquet":
+        return _parquet(results, path, about)
+    from planner.report.records import to_csv, to_jsonl
+    from planner.report.told import Report
+
+    names = list(results.columns)
+    rows = [dict(zip(names, cells, strict=True)) for cells in zip(*results.columns.values(), strict=True)]
+    report = Report("sweep", "", (), rows)
+    return to_csv(report) if ending == ".csv" else to_jsonl(report)
+
+
+def _parquet(results: Results, path: Path, about: Mapping[str, str]) -> bytes:
+    from planner.report.terminal import printable
+
+    arrow, parquet = _arrow(path), _arrow(path, "pyarrow.parquet")
+    types = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
+    arrays, fields = [], []
+    for name, cells in results.columns.items():
+        told = next((type(cell) for cell in cells if cell is not None), float)
+        plain = [printable(cell) if isinstance(cell, str) else cell for cell in cells]
+        arrays.append(arrow.array(plain, types[told]))
+        fields.append(arrow.field(name, types[told]))
+    table = arrow.Table.from_arrays(arrays, schema=arrow.schema(fields, metadata=dict(about)))
+    out = io.BytesIO()
+    parquet.write_table(table, out, row_group_size=_ROW_GROUP, compression="zstd")
+    return out.getvalue()
+
+
+def read_results(path: Path) -> Results:
+    """The table of a file that `planner sweep` wrote, or another of these forms. Raises InputError."""
+    from planner.cli.files import read_bytes, read_text
+
+    ending = path.suffix.casefold()
+    if ending == ".parquet":
+        results = _read_parquet(read_bytes(path, ENDINGS, _WHAT, _LARGEST_FILE), path)
+    else:
+        text = read_text(path, ENDINGS, _WHAT, _LARGEST_FILE)
+        results = _read_csv(text, path) if ending == ".csv" else _read_jsonl(text, path)
+    if not len(results):
+        raise InputError("has no rows", origin=str(path), expected=_WHAT)
+    return Results({name: _of_one_type(cells) for name, cells in results.columns.items()})
+
+
+def _read_parquet(content: bytes, path: Path) -> Results:
+    parquet = _arrow(path, "pyarrow.parquet")
+    try:
+        table = parquet.read_table(io.BytesIO(content))
+        columns = {str(name): table[name].to_pylist() for name in table.column_names}
+    except (OSError, ValueError, NotImplementedError, LookupError, MemoryError) as error:  # pyarrow's errors are such
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"not valid Parquet: {reason}", origin=str(path), expected=_WHAT) from None
+    return Results({name: [_cell(one) for one in cells] for name, cells in columns.items()})
+
+
+def _read_jsonl(text: str, path: Path) -> Results:
+    import msgspec
+
+    rows: list[dict[str, object]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            rows.append(msgspec.json.decode(line, type=dict[str, object]))
+        except (msgspec.MsgspecError, RecursionError) as error:
+            origin = f"{path}: line {number}"
+            raise InputError(f"not a JSON object: {error}", origin=origin, expected=_WHAT) from None
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Results({name: [_cell(row.get(name)) for row in rows] for name in names})
+
+
+def _read_csv(text: str, path: Path) -> Results:
+    import csv
+
+    try:
+        lines = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise InputError(f"not valid CSV: {error}", origin=str(path), expected=_WHAT) from None
+    names = lines[0] if lines else []
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(names):
+            expected = f"{len(names)}, as in the first line"
+            raise InputError(f"{len(line)} fields", origin=f"{path}: line {number}", expected=expected)
+    columns = zip(*lines[1:], strict=True) if len(lines) > 1 else ((),) * len(names)
+    return Results({name: _typed(cells) for name, cells in zip(names, columns, strict=True)})
+
+
+def _typed(texts: Sequence[str]) -> list[Cell]:
+    """Fields as numbers where all that are not empty are; else as texts, without what keeps spreadsheets calm."""
+    for number in (int, float):
+        try:
+            found = [number(text) if text else None for text in texts]
+        except ValueError:
+            continue
+        if all(cell is None or abs(cell) < _LARGEST for cell in found):
+            return [*found]
+    return [None if not text else text[1:] if text[:2] in ("'=", "'+", "'-", "'@") else text for text in texts]
+
+
+def _cell(value: object) -> Cell:
+    """A value as it is; what is no text and no number that can be drawn as a text."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) < _LARGEST:
+        return str(value)
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -1,0 +1,151 @@
+"""One plan as launchers and trainers need it: the model's shape, the split, and what it runs on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from planner.cluster import database
+from planner.cost.pipeline import dealt_chunks, layer_prefix
+from planner.errors import InputError
+from planner.search.document import Document, SettingsPart, StrategyPart
+from planner.workload.network import NetworkSpec
+from planner.workload.operators import Workload
+from planner.workload.spec import ModelSpec
+
+SHORT_RUN = 100
+"""Steps of a run whose tokens are not told: enough to measure it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The accelerator. Vendor and kind are empty for one that hardware_db does not have."""
+
+    name: str
+    vendor: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One plan of a plan document.
+
+    `name`: of jobs, of letters, digits and dashes. `model`: None for a list of operators. `chunks`: layers of each
+    chunk of the pipeline in the model's order, vpp x pp of them; chunk i is on stage i modulo pp. `hosts`: in the
+    order of the ranks, empty for a regular cluster.
+    """
+
+    name: str
+    title: str
+    model: ModelSpec | None
+    layers: int
+    seq_length: int
+    strategy: StrategyPart
+    settings: SettingsPart
+    global_batch: int
+    precision: str
+    attention: str
+    framework: str
+    launch: str
+    chunks: tuple[int, ...]
+    cluster: str
+    part: Part
+    nodes: int
+    devices_per_node: int
+    hosts: tuple[str, ...]
+    step_time_s: float
+    mfu: float
+    tokens: int | None
+
+    @property
+    def devices(self) -> int:
+        """All accelerators."""
+        return self.nodes * self.devices_per_node
+
+    @property
+    def micro_batches(self) -> int:
+        """Of one step, on one data-parallel rank: what gradients are added over."""
+        return self.global_batch // (self.strategy.dp * self.strategy.micro_batch)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run; a short one where its tokens are not told."""
+        return SHORT_RUN if self.tokens is None else -(-self.tokens // (self.global_batch * self.seq_length))
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps, without failures, start and checkpoints."""
+        return self.steps * self.step_time_s
+
+    @property
+    def gpus(self) -> bool:
+        """Whether it runs on NVIDIA's GPUs."""
+        return self.part.vendor == "NVIDIA" and self.part.kind == "gpu"
+
+    @property
+    def even(self) -> bool:
+        """Whether all chunks of the pipeline have as many layers."""
+        return len(set(self.chunks)) == 1
+
+
+def run_of(document: Document, number: int, spec: ModelSpec | NetworkSpec, workload: Workload) -> Run:
+    """Plan `number` of the document, counted from 1. Raises InputError for techniques, which trainers differ in."""
+    narrow = f"quantised training in {document.training.precision}"
+    names = ", ".join(one.name for one in document.techniques if one.name != narrow)
+    if names:
+        expected = "a plan without: it is for the training script to do them"
+        raise InputError("techniques are not exported", key="techniques", value=names, expected=expected)
+    plan, cluster, training = document.plans[number - 1], document.cluster, document.training
+    one = plan.strategy
+    layers = dealt_chunks(layer_prefix(workload), one.pp, one.vpp)[..., :-2].sum(axis=2)
+    return Run(
+        name=_job_name(document.model.name),
+        title=plain(document.model.title),
+        model=spec if isinstance(spec, ModelSpec) else None,
+        layers=workload.layer_count,
+        seq_length=workload.seq_length,
+        strategy=one,
+        settings=plan.settings,
+        global_batch=plan.global_batch,
+        precision=training.precision,
+        attention=training.attention,
+        framework=training.framework,
+        launch=training.launch,
+        chunks=tuple(int(count) for count in layers.ravel()),
+        cluster=plain(cluster.title),
+        part=_part(cluster.accelerator),
+        nodes=cluster.nodes,
+        devices_per_node=cluster.devices_per_node,
+        hosts=_hosts(document),
+        step_time_s=plan.step_time_s,
+        mfu=plan.mfu,
+        tokens=document.run.tokens if document.run else None,
+    )
+
+
+def plain(text: str) -> str:
+    """The text on one line, without control characters: it stands in comments."""
+    return "".join(sign if sign.isprintable() else " " for sign in text).strip()
+
+
+def _job_name(name: str) -> str:
+    """A name that every scheduler takes: at most 40 of a-z, 0-9 and dashes, a letter first (RFC 1035)."""
+    text = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:40].strip("-")
+    return text if re.match("[a-z]", text) else f"model-{text}".rstrip("-")
+
+
+def _part(name: str) -> Part:
+    if name not in database.names("accelerators"):
+        return Part(plain(name), "", "")
+    spec = database.accelerator_spec(name)
+    return Part(name, spec.vendor, spec.kind)
+
+
+def _hosts(document: Document) -> tuple[str, ...]:
+    """Raises InputError for a host's name that no scheduler could have."""
+    hosts = tuple(document.placement.hosts) if document.placement else ()
+    for host in hosts:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", host):
+            expected = "letters, digits, dots and dashes"
+            raise InputError("not a host's name", key="placement.hosts", value=host, expected=expected)
+    return hosts

@@ -1,0 +1,37 @@
+"""Trainers that run a script of the user's: what the plan asks of it, since no configuration of theirs says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner.export.run import Run
+from planner.export.shell import comments
+
+NEEDED = 'if (( $# == 0 )); then\n  echo "usage: bash train.sh SCRIPT [ARGUMENT ...]" >&2\n  exit 2\nfi\n'
+"""Bash: ends where no script is named."""
+
+
+def asked(run: Run, *, recompute: bool) -> str:
+    """Comments: what the script has to do for the plan to hold. `recompute`: that is its own to do as well."""
+    lines = [
+        "Of the plan it is for your script to do:",
+        f"  micro-batches of {run.strategy.micro_batch}, {run.micro_batches} a step on each data-parallel rank;",
+        f"  attention: {run.attention}; kernels: {run.launch}; {run.steps} steps",
+    ]
+    if recompute and run.strategy.recompute != "none":
+        lines.append(f"  recomputation: {recomputed(run)}")
+    return comments(lines)
+
+
+def recomputed(run: Run) -> str:
+    """What the plan recomputes, in words."""
+    layers = run.settings.recompute_layers
+    if run.strategy.recompute == "selective":
+        return "selective: norms, activation functions and unfused attention"
+    return "full: every layer" if layers is None else f"full: {layers} layers of each stage"
+
+
+def note(run: Run, trainer: str) -> Iterator[str]:
+    """For the terminal, where the script is to recompute."""
+    if run.strategy.recompute != "none":
+        yield f"{trainer} does not recompute by itself: your script is to ({recomputed(run)})"

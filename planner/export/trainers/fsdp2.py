@@ -1,0 +1,187 @@
+"""Plain PyTorch with FSDP2: a module whose `parallelize` shards a model of the user's.
+
+`torch.distributed.fsdp.fully_shard` (docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html): ZeRO 3 with
+resharding after the forward pass, ZeRO 2 without; hybrid sharding by a mesh of two dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner.export.run import Run
+from planner.export.script import NEEDED, asked
+from planner.export.shell import TRAIN, comments, told, torchrun, train_script
+from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, offloaded, on
+
+NAME = "fsdp2"
+MODULE = "planned_fsdp2"
+
+_DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.float32", "tf32": "torch.float32"}
+_TEXT = '''{comments}"""A plan for PyTorch's FSDP2. In your script:
+
+    import planned_fsdp2 as plan
+    model = plan.parallelize(model, model.layers)
+    for inputs in batches:                     # each {micro_batch} samples a rank
+        plan.accumulate(model, step)           # gradients are sent with the last of {micro_batches}
+        loss = model(inputs).mean() / plan.MICRO_BATCHES
+        loss.backward()
+"""
+
+{imports}
+GLOBAL_BATCH, MICRO_BATCH, MICRO_BATCHES = {batch}, {micro_batch}, {micro_batches}
+SEQUENCE, STEPS = {sequence}, {steps}
+REPLICAS, SHARDS = {replicas}, {shards}
+
+
+def mesh() -> DeviceMesh:
+    """All ranks: replicas, and within each the ranks that share the parameters."""
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = here or torch.device("cpu")
+    {mesh}
+
+
+def parallelize(model: nn.Module, layers: Iterable[nn.Module], over: DeviceMesh | None = None) -> nn.Module:
+    """Shard the model and each of its layers over the ranks of the plan."""
+    over = over if over is not None else mesh()
+    policy = MixedPrecisionPolicy(param_dtype={param}, reduce_dtype={reduce})
+    options = {{"mesh": over, "mp_policy": policy, "reshard_after_forward": {reshard}{offload}}}
+    {recompute}for layer in layers:
+        {compiled}fully_shard(layer, **options)
+    return fully_shard(model, **options)
+
+
+def accumulate(model: FSDPModule, micro_batch: int) -> None:
+    """Before micro-batch number `micro_batch` (from 0): gradients are sent with the last one of a step."""
+    last = (micro_batch + 1) % MICRO_BATCHES == 0
+    model.set_requires_gradient_sync(last)
+'''
+_SELECTIVE = '''
+
+def _keep_every_second_multiply() -> tuple[object, object]:
+    """What a layer keeps: attention's output, and every second of its multiplies."""
+    kept = {
+        torch.ops.aten._scaled_dot_product_flash_attention.default,
+        torch.ops.aten._scaled_dot_product_efficient_attention.default,
+        torch.ops.aten._scaled_dot_product_cudnn_attention.default,
+    }
+    counts = {False: 0, True: 0}
+
+    def policy(context: object, op: object, *args: object, **kwargs: object) -> CheckpointPolicy:
+        if op is torch.ops.aten.mm.default:
+            again = getattr(context, "is_recompute", False)
+            counts[again] += 1
+            return CheckpointPolicy.MUST_SAVE if counts[again] % 2 else CheckpointPolicy.PREFER_RECOMPUTE
+        return CheckpointPolicy.MUST_SAVE if op in kept else CheckpointPolicy.PREFER_RECOMPUTE
+
+    return create_selective_checkpoint_contexts(policy)
+'''
+
+
+def misfits(run: Run) -> Iterator[Misfit]:
+    """What sharding alone cannot do."""
+    one, settings = run.strategy, run.settings
+    yield from on(run, ("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"))
+    yield from above_one(run, ())
+    yield from among("zero_stage", one.zero_stage, (2, 3))
+    yield from among("precision", run.precision, tuple(_DTYPES))
+    if settings.gradients == "bf16":
+        yield Misfit("gradients", "bf16", "gradients fp32: those of the sharded parameters")
+    if not settings.dp_overlap:
+        yield Misfit("dp_overlap", "no", "dp_overlap yes")
+    if settings.recompute_layers is not None:
+        yield Misfit("recompute_layers", settings.recompute_layers, "recompute_layers all")
+    yield from offloaded(run, ("optimizer", "weights"))
+    if len(settings.offload) == 1:
+        yield Misfit("offload", settings.offload[0], "offload optimizer+weights: FSDP keeps both on the host")
+    if settings.shard_group is not None and one.dp % settings.shard_group:
+        yield Misfit("shard_group", settings.shard_group, "shard_group all, or a divisor of dp")
+
+
+def notes(run: Run) -> Iterator[str]:
+    """What is run otherwise than planned."""
+    if run.launch in ("fused", "graph"):
+        yield f"the plan's kernels are launched {run.launch}: torch.compile comes nearest"
+
+
+def text(run: Run) -> str:
+    """The module."""
+    one, settings = run.strategy, run.settings
+    shards = settings.shard_group or one.dp
+    replicas = one.dp // shards
+    if replicas > 1:
+        over = 'return init_device_mesh(device.type, (REPLICAS, SHARDS), mesh_dim_names=("replicate", "shard"))'
+    else:
+        over = 'return init_device_mesh(device.type, (SHARDS,), mesh_dim_names=("shard",))'
+    sent = "torch.float32" if settings.communication == "fp32" else _DTYPES[run.precision]
+    filled = _TEXT.format(
+        comments=comments(told(run, NAME)),
+        imports=_imports(run),
+        batch=run.global_batch,
+        micro_batch=one.micro_batch,
+        micro_batches=run.micro_batches,
+        sequence=run.seq_length,
+        steps=run.steps,
+        replicas=replicas,
+        shards=shards,
+        mesh=over,
+        param=_DTYPES[run.precision],
+        reduce=sent,
+        reshard=one.zero_stage == 3,
+        offload=', "offload_policy": CPUOffloadPolicy()' if settings.offload else "",
+        recompute=_recompute(run),
+        compiled="layer.compile()\n        " if run.launch != "eager" else "",
+    )
+    return filled + (_SELECTIVE if one.recompute == "selective" else "")
+
+
+def _imports(run: Run) -> str:
+    fsdp = ["FSDPModule", "MixedPrecisionPolicy", "fully_shard"]
+    if run.settings.offload:
+        fsdp.insert(0, "CPUOffloadPolicy")
+    lines = [
+        "from __future__ import annotations\n",
+        "from collections.abc import Iterable\n",
+        "import torch",
+        "import torch.nn as nn",
+    ]
+    if run.strategy.recompute != "none":
+        lines.append("from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper")
+    lines += [
+        "from torch.distributed.device_mesh import DeviceMesh, init_device_mesh",
+        f"from torch.distributed.fsdp import {', '.join(fsdp)}",
+    ]
+    if run.strategy.recompute == "selective":
+        lines.append("from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts")
+    return "\n".join(lines) + "\n"
+
+
+def _recompute(run: Run) -> str:
+    """Layers wrapped in place, before they are sharded."""
+    if run.strategy.recompute == "none":
+        return ""
+    context = ", context_fn=_keep_every_second_multiply" if run.strategy.recompute == "selective" else ""
+    return (
+        "layers = list(layers)\n"
+        "    wrapped = {id(layer): checkpoint_wrapper(layer" + context + ") for layer in layers}\n"
+        "    for parent in list(model.modules()):\n"
+        "        for name, child in list(parent.named_children()):\n"
+        "            if id(child) in wrapped:\n"
+        "                setattr(parent, name, wrapped[id(child)])\n"
+        "    layers = list(wrapped.values())\n"
+        "    "
+    )
+
+
+def files(run: Run, own: Own) -> Files:
+    """The module, and `train.sh` that runs the user's script, which imports it."""
+    body = (
+        asked(run, recompute=False)
+        + NEEDED
+        + torchrun(run)
+        + 'export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"\n'
+        + 'exec "${torchrun[@]}" "$@"\n'
+    )
+    return {f"{MODULE}.py": text(run), TRAIN: train_script(run, NAME, own, body)}
+
+
+TRAINER = Trainer(NAME, ("fsdp2", "fsdp"), misfits, notes, files, needs_script=True)

@@ -1,0 +1,73 @@
+"""The check document for people: a line a plan, then every requirement with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from planner.report.terminal import printable
+from planner.search.check_document import CheckDocument, CheckedPart, answer_of
+from planner.search.mixed_document import MixedDocument
+from planner.search.requirements.figures import FIGURES
+from planner.search.requirements.shown import told_value
+from planner.search.requirements.values import Value, values_of
+
+HEADINGS = ("plan", "split", "model", "cluster", "step", "MFU", "headroom", "USD/step", "requirements")
+WORDS = frozenset({0, 1, 2, 3, 8})
+_FIGURES = ("step_time_s", "mfu", "memory.headroom", "cost_usd_per_step")
+
+
+def check_text(document: CheckDocument) -> str:
+    """The whole answer as text for stdout."""
+    from planner.report.listing import listing
+
+    table = listing(HEADINGS, plan_rows(document), numbers_from=4)
+    told = [f"{printable(document.file)}: {summary(document)}", "", table.rstrip("\n"), "", *required_lines(document)]
+    return "".join(f"{line}\n" for line in told)
+
+
+def summary(document: CheckDocument) -> str:
+    """`3 plans, 5 requirements: 1 not met`."""
+    required = [one for checked in document.checked for one in checked.requirements]
+    missed, unfit = sum(not one.met for one in required), sum(answer_of(one) is None for one in document.checked)
+    told = f"{_counted(len(document.checked), 'plan')}, {_counted(len(required), 'requirement')}: "
+    faults = ([f"{missed} not met"] if missed else []) + ([f"{_counted(unfit, 'plan')} cannot fit"] if unfit else [])
+    return told + (", ".join(faults) if faults else "all met" if required else "nothing is required")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def plan_rows(document: CheckDocument) -> list[tuple[str, ...]]:
+    """A row a plan, as HEADINGS says."""
+    return [_row(one) for one in document.checked]
+
+
+def _row(checked: CheckedPart) -> tuple[str, ...]:
+    answer = answer_of(checked)
+    if answer is None:
+        return (checked.name, "nothing fits", *[""] * (len(HEADINGS) - 3), "not held")
+    values = values_of(answer)
+    title, cluster = printable(answer.model.title), printable(answer.cluster.title)
+    split = answer.ways[0].split if isinstance(answer, MixedDocument) else _split(values)
+    figures = [told_value(values.get(name), FIGURES[name].unit) for name in _FIGURES]
+    met = sum(one.met for one in checked.requirements)
+    required = f"{met} of {len(checked.requirements)} met" if checked.requirements else ""
+    return (checked.name, printable(split), title, cluster, *figures[:-1], figures[-1].removesuffix(" USD"), required)
+
+
+def _split(values: dict[str, Value]) -> str:
+    degrees = {name: values[f"strategy.{name}"] for name in ("tp", "pp", "dp", "cp", "ep", "vpp")}
+    told = [f"{name} {degree}" for name, degree in degrees.items() if degree != 1 or name == "tp"]
+    return " ".join([*told, f"mbs {values['strategy.micro_batch']}"])
+
+
+def required_lines(document: CheckDocument) -> Sequence[str]:
+    """A line for each requirement, and for each plan that does not fit."""
+    lines = []
+    for one in document.checked:
+        lines += [f"{one.name}: {printable(line)}" for line in one.obstacle.splitlines()]
+        for required in one.requirements:
+            told = f"met      {required.requirement}" if required.met else f"not met  {required.requirement}"
+            lines.append(printable(f"{one.name}: {told}" + (f": {required.told}" if required.told else "")))
+    return lines

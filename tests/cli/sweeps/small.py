@@ -1,0 +1,108 @@
+"""Small sweeps that tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cli.run import run
+
+SMALL = """
+[grid]
+model = ["bert-base", "bert-large"]
+cluster = ["dgx-a100"]
+nodes = [1, 2]
+global_batch = [64, "65536 tokens", 99]
+
+[fixed]
+tp = [1, 2]
+pp = 1
+cp = 1
+"""
+"""12 points, of which a third has a batch that nothing divides."""
+
+ONE = """
+[grid]
+model = "bert-base"
+cluster = "dgx-a100"
+nodes = 1
+global_batch = 64
+"""
+
+MANY = """
+[grid]
+model = ["bert-base", "bert-large"]
+cluster = ["dgx-a100"]
+nodes = { from = 1, to = 5 }
+global_batch = { from = 32, to = 640, step = 32 }
+
+[fixed]
+tp = 1
+pp = 1
+cp = 1
+vpp = 1
+micro-batch = 1
+zero = 1
+recompute = "none"
+sequence-parallel = false
+failures = false
+"""
+"""200 points."""
+
+
+def written(folder: Path, text: str, name: str = "sweep.toml") -> Path:
+    """The sweep's file in a folder."""
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def swept(folder: Path, text: str) -> list[dict[str, object]]:
+    """The rows of a sweep that is run in a process of its own."""
+    output = folder / "results.jsonl"
+    done = run("planner", "sweep", str(written(folder, text)), "-o", str(output))
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def started(folder: Path, text: str, output: str, *options: str) -> subprocess.Popen[str]:
+    """A sweep that is under way, in a group of processes of its own."""
+    program = Path(sys.executable).with_name("planner")
+    arguments = [str(program), "sweep", str(written(folder, text)), "-o", str(folder / output), *options]
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def answered(journal: Path) -> int:
+    """How many points a journal has."""
+    return max(journal.read_bytes().count(b"\n") - 1, 0) if journal.exists() else 0
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """The workers of a sweep: processes whose command line says that they were spawned."""
+    tasks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(one) for one in tasks if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        os.kill(pid, 0)
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (OSError, ValueError):
+        return False
+
+
+def until(there: Callable[[], bool]) -> None:
+    """Wait for something to be so, for twenty seconds at most."""
+    for _ in range(2_000):
+        if there():
+            return
+        time.sleep(0.01)
+    raise AssertionError("never came to be")

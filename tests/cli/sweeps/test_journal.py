@@ -1,0 +1,102 @@
+"""The journal: what was written whole is read again, whatever was torn, lost or added."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.cli.sweeps.journal import Journal
+from planner.errors import InputError
+
+ANSWERS = {number: b'{"mfu":0.%d}' % (number + 1) for number in range(6)}
+
+
+def _filled(path: Path) -> bytes:
+    with Journal(path, "one", 6) as journal:
+        for number, answer in ANSWERS.items():
+            journal.add(number, answer)
+    return path.read_bytes()
+
+
+def _read(path: Path) -> dict[int, bytes]:
+    with Journal(path, "one", 6) as journal:
+        return dict(journal.answers)
+
+
+@given(cut=st.integers(0, 400))
+def test_a_journal_cut_anywhere_has_the_lines_before_the_cut(
+    cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "journal"
+    whole = _filled(path)
+    path.write_bytes(whole[:cut])
+    expected = max(whole[:cut].count(b"\n") - 1, 0)
+    assert _read(path) == dict(list(ANSWERS.items())[:expected])
+    if expected:
+        with Journal(path, "one", 6) as journal:
+            for number in range(expected, 6):
+                journal.add(number, ANSWERS[number])
+        assert path.read_bytes() == whole
+
+
+@given(at=st.integers(0, 10_000), to=st.integers(1, 255))
+def test_a_byte_that_has_changed_costs_its_own_line_at_most(
+    at: int, to: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("bit") / "journal"
+    whole = bytearray(_filled(path))
+    head = whole.index(b"\n") + 1
+    at = head + at % (len(whole) - head)
+    whole[at] ^= to
+    path.write_bytes(bytes(whole))
+    read = _read(path)
+    assert read.items() <= ANSWERS.items()
+    # a line's end that is lost takes the next line with it
+    assert len(read) >= 4
+
+
+def test_the_journal_of_another_sweep_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    whole = _filled(path)
+    with pytest.raises(InputError, match="--restart"):
+        Journal(path, "another", 6)
+    with pytest.raises(InputError, match="another sweep"):
+        Journal(path, "one", 7)
+    assert path.read_bytes() == whole
+    with Journal(path, "another", 6, restart=True) as journal:
+        assert not journal.answers
+
+
+@pytest.mark.parametrize("text", ["my notes\nof last week\n", "my notes\nof last week", "my notes", "\n"])
+def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "journal"
+    path.write_text(text)
+    with pytest.raises(InputError, match="another sweep"):
+        Journal(path, "one", 6)
+    assert path.read_text() == text
+
+
+def test_two_at_a_time_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    _filled(path)
+    with (
+        Journal(path, "one", 6),
+        pytest.raises(InputError, match=re.escape(f"{path}: another process answers this sweep")),
+    ):
+        Journal(path, "one", 6)
+
+
+def test_a_journal_with_no_answers_does_not_stay(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with Journal(path, "one", 6):
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        Journal(tmp_path / "nowhere" / "journal", "one", 6)

@@ -1,0 +1,27 @@
+"""How far a sweep is: told on a terminal alone."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from planner.cli.sweeps.progress import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "told"), [(Terminal(), True), (io.StringIO(), False)])
+def test_points_are_counted_on_a_terminal_alone(
+    stream: io.StringIO, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress(10, 4) as advance:
+        for _ in range(3):
+            advance()
+    assert ("7/10" in stream.getvalue()) is told
+    assert bool(stream.getvalue()) is told

@@ -1,0 +1,210 @@
+"""`planner sweep` as it is run: its rows are what `plan` says, and whoever is killed, the table is the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from planner.cli.files import write_file
+from planner.cli.sweeps.fingerprint import fingerprint_of
+from planner.cli.sweeps.grid import read_sweep
+from planner.cli.sweeps.journal import Journal
+from planner.cli.sweeps.point import Asker
+from planner.cli.sweeps.results import content_of, results_of
+from tests.cli.run import call, run
+from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, started, swept, until, written
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
+
+
+def _here(folder: Path, text: str, *names: str) -> None:
+    """The tables of a sweep, answered one by one in this process."""
+    sweep, asker = read_sweep(written(folder, text)), Asker()
+    results = results_of(sweep, {number: asker.answered(point) for number, point in enumerate(sweep.points)})
+    for name in names:
+        write_file(folder / name, content_of(results, folder / name, {}))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the rows of a small sweep in all forms."""
+    folder = tmp_path_factory.mktemp("small")
+    _here(folder, SMALL, "results.csv", "results.jsonl", "results.parquet")
+    return folder
+
+
+def _rows(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_row_is_what_plan_says_of_the_point(small: Path) -> None:
+    for row in _rows(small / "results.jsonl"):
+        question = [str(row["model"]), "--cluster", str(row["cluster"]), "--nodes", str(row["nodes"])]
+        question += [
+            "--global-batch",
+            str(row["global_batch"]),
+            "--tp",
+            "1,2",
+            "--pp",
+            "1",
+            "--cp",
+            "1",
+            "--format",
+            "jsonl",
+        ]
+        plan = call("plan", *question)
+        if row["status"] != "planned":
+            assert plan.returncode == 2
+            assert str(row["reason"]).split(";")[0] in plan.stderr
+            continue
+        told = json.loads(plan.stdout.splitlines()[0])
+        mine = {
+            name: row[f"plan_{name}" if name in ("tp", "pp", "cp", "global_batch") else name]
+            for name in told
+            if name in row
+        }
+        told |= {"offload": "none"}
+        assert mine == {name: told[name] for name in mine}
+        assert {"step_time_s", "mfu", "memory_total_bytes", "term_data_parallel_s"} <= mine.keys()
+        assert row["tp"] == "1,2"
+
+
+def test_the_forms_have_the_same_cells(small: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = _rows(small / "results.jsonl")
+    table = parquet.read_table(small / "results.parquet")
+    assert table.to_pylist() == rows
+    with (small / "results.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [list(line) for line in lines] == [list(row) for row in rows]
+    assert [line["mfu"] for line in lines] == ["" if row["mfu"] is None else repr(row["mfu"]) for row in rows]
+    keys = ["model", "cluster", "nodes", "global_batch", "tp", "pp", "cp", "status", "reason"]
+    assert list(rows[0])[: len(keys)] == keys
+
+
+def test_the_command_writes_these_rows_and_nothing_else(small: Path, tmp_path: Path) -> None:
+    output = tmp_path / "results.csv"
+    done = run("planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(output))
+    assert done.stdout == f"{output}: 12 points: 8 planned, 4 bad input\n"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert output.read_bytes() == (small / "results.csv").read_bytes()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["results.csv", "sweep.toml"]
+
+
+def test_whoever_is_killed_the_table_has_the_same_bytes(tmp_path: Path) -> None:
+    through, output, journal = (tmp_path / name for name in ("through.csv", "results.csv", "results.csv.journal"))
+    _here(tmp_path, MANY, "through.csv")
+
+    # a worker is replaced; Ctrl-C keeps what is answered and says how to go on
+    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
+    until(lambda: answered(journal) >= 20 and len(children(process)) == 2)
+    os.kill(children(process)[0], signal.SIGKILL)
+    until(lambda: answered(journal) >= 60)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    had = answered(journal)
+    assert err == f"stopped: {had} of 200 points are kept; the same command goes on\n"
+
+    # the last line is torn; the parent is killed, and its workers end by themselves
+    journal.write_bytes(journal.read_bytes()[:-20])
+    process = started(tmp_path, MANY, "results.csv", "--workers", "2")
+    until(lambda: answered(journal) >= had + 40 and len(children(process)) == 2)
+    workers = children(process)
+    process.kill()
+    _, err = process.communicate()
+    assert err == f"{journal}: {had - 1} of 200 points are answered already\n"
+    assert answered(journal) < 200
+    assert not output.exists()
+    until(lambda: not any(map(alive, workers)))
+
+    assert run("planner", "sweep", str(tmp_path / "sweep.toml"), "-o", str(output)).returncode == 0
+    assert output.read_bytes() == through.read_bytes()
+    assert not journal.exists()
+
+
+def test_another_sweep_does_not_go_on_where_this_one_stopped(tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    with Journal(
+        tmp_path / "results.jsonl.journal", fingerprint_of(read_sweep(written(tmp_path, MANY))), 200
+    ) as begun:
+        begun.add(0, b"{}")
+    other = str(written(tmp_path, ONE, "other.toml"))
+    refused = call("planner", "sweep", other, "-o", str(output))
+    assert refused.returncode == 2
+    assert "results.jsonl.journal: is the journal of another sweep" in refused.stderr
+    anew = run("planner", "sweep", other, "-o", str(output), "--restart")
+    assert (anew.returncode, len(_rows(output))) == (0, 1)
+
+
+def test_a_file_that_a_point_names_belongs_to_the_sweep(tmp_path: Path) -> None:
+    space = tmp_path / "space.toml"
+    path = written(tmp_path, f'{ONE}space = "{space}"\n')
+    told = []
+    for text in ("tp = 1", "tp = 2", "tp = 1"):
+        space.write_text(text)
+        told.append(fingerprint_of(read_sweep(path)))
+    assert told[0] == told[2] != told[1]
+
+
+def test_what_does_not_fit_and_two_kinds_of_nodes_are_rows(tmp_path: Path) -> None:
+    text = """
+    [fixed]
+    global_batch = 64
+    tp = 2
+    pp = 1
+    tokens = "1B"
+
+    [[grid]]
+    model = ["llama-3-70b", "gpt-1.7b"]
+    cluster = "dgx-h100"
+    nodes = 1
+
+    [[grid]]
+    model = "gpt-1.7b"
+    cluster = "dgx-h100:1+dgx-a100:1"
+    """
+    unfit, one, both = swept(tmp_path, text)
+    assert (unfit["status"], unfit["mfu"]) == ("nothing fits", None)
+    assert "nearest miss" in str(unfit["reason"])
+    assert (both["status"], both["devices"], both["pools"], one["pools"]) == (
+        "planned", 16, "dgx-h100+dgx-a100", None,
+    )  # fmt: skip
+    assert both["days"]
+    assert one["days_with_failures"]
+
+
+def test_a_sweep_in_which_nothing_fits_says_so_and_writes_its_rows(tmp_path: Path) -> None:
+    text = '[grid]\nmodel = "llama-3-70b"\ncluster = "dgx-a100"\nnodes = 1\nglobal_batch = 64\n'
+    done = run("planner", "sweep", str(written(tmp_path, text)), "-o", str(tmp_path / "results.csv"))
+    assert done.returncode == 3
+    assert "no plan fits at any point" in done.stderr
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-o", "x.xlsx"], "expected: a file ending in .parquet, .csv, .jsonl"),
+        (["-o", "nowhere/x.csv"], "cannot be written"),
+        (["-o", "x.csv", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "one of the two"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_runs(options: list[str], told: str, tmp_path: Path) -> None:
+    done = run("planner", "sweep", str(written(tmp_path, SMALL)), *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["sweep.toml"]
+
+
+def test_parquet_without_its_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = call("planner", "sweep", str(written(tmp_path, SMALL)), "-o", str(tmp_path / "x.parquet"))
+    assert done.returncode == 2
+    assert "pip install 'planner[sweep]'" in done.stderr

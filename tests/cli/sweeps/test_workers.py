@@ -1,0 +1,76 @@
+"""Worker processes: whatever becomes of one, every point is answered once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from planner.cli.sweeps.workers import answer_here
+from planner.errors import PlannerError
+
+
+def _answer(points: list[dict[str, object]], make: Callable[[], Callable[..., bytes]]) -> dict[int, bytes]:
+    answers: dict[int, bytes] = {}
+
+    def done(number: int, answer: bytes) -> None:
+        assert number not in answers
+        answers[number] = answer
+
+    answer_here(list(enumerate(points)), 2, done, make)  # type: ignore[arg-type]
+    return answers
+
+
+def _echo(point: dict[str, object]) -> bytes:
+    return str(point["n"]).encode()
+
+
+def echoes() -> Callable[..., bytes]:
+    return _echo
+
+
+def _fragile(point: dict[str, object]) -> bytes:
+    """Kills its process at a point as often as that says, counted in a file."""
+    if "lives" in point:
+        tried = Path(str(point["file"]))
+        count = len(tried.read_text()) if tried.exists() else 0
+        tried.write_text("x" * (count + 1))
+        if count < int(str(point["lives"])):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return _echo(point)
+
+
+def fragile() -> Callable[..., bytes]:
+    return _fragile
+
+
+def stillborn() -> Callable[..., bytes]:
+    os._exit(7)
+
+
+def test_every_point_is_answered_once() -> None:
+    assert _answer([{"n": n} for n in range(50)], echoes) == {n: b"%d" % n for n in range(50)}
+
+
+def test_what_a_dead_worker_had_is_done_by_another(tmp_path: Path) -> None:
+    points: list[dict[str, object]] = [{"n": n} for n in range(40)]
+    points[3] |= {"lives": 2, "file": str(tmp_path / "three")}
+    points[21] |= {"lives": 1, "file": str(tmp_path / "twenty-one")}
+    assert _answer(points, fragile) == {n: b"%d" % n for n in range(40)}
+
+
+def test_a_point_that_ends_every_worker_is_given_up_and_told(tmp_path: Path) -> None:
+    points: list[dict[str, object]] = [{"n": n} for n in range(10)]
+    points[4] |= {"lives": 99, "file": str(tmp_path / "four")}
+    answers = _answer(points, fragile)
+    assert b'"status":"failed"' in answers.pop(4)
+    assert answers == {n: b"%d" % n for n in range(10) if n != 4}
+    assert len((tmp_path / "four").read_text()) == 3
+
+
+def test_workers_that_cannot_start_are_told() -> None:
+    with pytest.raises(PlannerError, match="end as they start, the last with exit code 7"):
+        _answer([{"n": 1}], stillborn)

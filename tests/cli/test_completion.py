@@ -1,0 +1,177 @@
+"""Shell completion: in real shells where they are installed, and what the program answers to their scripts."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.cli.app import plan_app, planner_app
+from planner.cli.complete import answer
+from planner.cli.names import IMPORTS, OBJECTIVES, OFFLOADED, OPTIMIZERS, ORDERS, PLACES
+from planner.cluster import catalogue, database
+from planner.cluster.cluster import resolve_cluster
+from planner.cluster.grids import grid_names
+from planner.cluster.importers.recognise import TITLES
+from planner.cost.ranks import ORDERS as KNOWN_ORDERS
+from planner.cost.strategies import RECOMPUTE
+from planner.cost.techniques import OPTIMIZERS as KNOWN_OPTIMIZERS
+from planner.search.changes import QUESTIONS, check_key
+from planner.search.objective import ObjectiveName
+from planner.search.settings import SETTINGS
+from planner.workload.presets import preset_names
+from tests.cli.run import call, run
+from tests.terminal import terminal
+
+SHELLS = {
+    "bash": ("bash", "--norc", "--noprofile", "-i"),
+    "zsh": ("zsh", "-f", "-i"),
+    "fish": ("fish", "--no-config", "-i"),
+}
+LOADED = {
+    "bash": 'eval "$(planner completion bash)"; echo rea""dy\r',
+    "zsh": 'autoload -U compinit; compinit -u -D; eval "$(planner completion zsh)"; echo rea""dy\r',
+    "fish": 'planner completion fish | source; echo rea""dy\r',
+}
+TYPED = (
+    ("plan llama-3-7\t", "llama-3-70b"),
+    ("plan 70B --cluster dgx-h100:2+dgx-a10\t", "dgx-h100:2+dgx-a100"),
+    ("plan 70B --cluster=gb200-nvl7\t", "--cluster=gb200-nvl72"),
+    ("plan ./my-cl\t", "./my-cluster.toml"),
+    ("planner val\t", "validate"),
+)
+
+
+def words(*line: str) -> list[str]:
+    """What the program offers at the end of a line, without the meanings; files as the line that asks for them."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        answer(line)
+    return [one if one.startswith("\t") else one.split("\t")[0] for one in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("shell", list(SHELLS))
+def test_a_shell_completes_names_options_and_files(shell: str, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "my-cluster.toml").touch()
+    (tmp_path / "my-clutter.txt").touch()
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    with terminal(SHELLS[shell], tmp_path, home) as there:
+        there.write(LOADED[shell])
+        there.until("ready")
+        for typed, wanted in TYPED:
+            there.write(typed)
+            there.until(wanted)
+            there.write("\x15")  # an empty line again
+
+
+def test_models_and_clusters_are_offered_with_what_they_are() -> None:
+    done = run("plan", "llama-3-8", _PLANNER_COMPLETE="bash")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "llama-3-8b\tLlama 3 8B\n\t.json .toml\n", "")
+    assert words("plan", "")[:-1] == preset_names()
+    assert words("planner", "what-if", "70B", "-c", "")[:-1] == database.names("clusters")
+    assert words("planner", "topology", "dgx-h2") == ["dgx-h200", "\t.toml .yaml .yml .json"]
+    assert words("planner", "hardware", "compare", "b200", "h100-p") == ["h100-pcie-80gb"]
+    assert words("planner", "cluster", "import", "x", "--node", "") == database.names("nodes")
+    assert sorted(words("plan", "70B", "--grid", "")) == grid_names()
+
+
+def test_lists_go_on_after_a_comma_and_kinds_after_a_plus() -> None:
+    assert words("plan", "70B", "--recompute", "none,s") == ["none,selective"]
+    assert words("plan", "70B", "--zero", "0,1,") == ["0,1,2", "0,1,3"]
+    assert words("plan", "70B", "-c", "dgx-h100:2+dgx-h") == ["dgx-h100:2+dgx-h200", "\t.toml .yaml .yml .json"]
+
+
+def test_options_are_offered_where_they_can_stand() -> None:
+    assert "--global-batch" in words("plan", "--")
+    assert words("plan", "70B", "--framew") == ["--framework"]
+    assert words("plan", "70B", "--framework=me") == [
+        f"--framework={one}" for one in ("megatron", "megatron-classic")
+    ] + ["--framework=megatron-fsdp"]
+    assert words("plan", "70B", "--diverse", "--objective", "memory") == ["memory-headroom"]
+    assert words("plan", "70B", "--tp", "") == []
+    assert words("plan", "--", "--") == ["\t.json .toml"]
+    assert words("planner", "hardware", "sh") == ["show"]
+    assert "clusters" not in words("planner", "")
+    assert words("planner", "schema", "what") == ["what-if"]
+    assert words("planner", "explain", "") == ["\t.json"]
+    (endings,) = words("planner", "topology", "x", "-o", "")
+    assert endings.split() == [".svg", ".dot", ".graphml", ".html", ".md", ".csv", ".jsonl", ".json", ".xml", ".txt"]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.text(max_size=8), max_size=4), st.text(max_size=8), st.sampled_from(["plan", "planner"]))
+def test_no_line_makes_it_fail(before: list[str], typed: str, program: str) -> None:
+    for line in words(program, *before, typed):
+        assert line == line.strip("\n")
+
+
+def test_no_arrays_are_loaded_for_an_answer() -> None:
+    script = (
+        "import sys; from planner.cli.complete import answer; answer(sys.argv[1:]); print('numpy' in sys.modules)"
+    )
+    for line in (["planner", "plan", "70B", "-c", "dgx-h10"], ["planner", "what-if", "x", "--precision", "fp8"]):
+        done = subprocess.run([sys.executable, "-c", script, *line], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "False"
+        assert len(done.stdout.splitlines()) > 1
+
+
+def commands() -> Iterator[tuple[str, typer.models.ParameterInfo]]:
+    """The parameters of all commands."""
+    waiting = [typer.main.get_command(app) for app in (planner_app(), plan_app())]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        yield from ((command.name or "", one) for one in command.params)
+
+
+def test_every_place_is_one_of_a_command() -> None:
+    known = {name for _, one in commands() for name in (*one.opts, one.metavar)}
+    assert set(PLACES) <= known
+
+
+def test_what_is_offered_is_what_is_taken() -> None:
+    assert sorted(ORDERS) == sorted(KNOWN_ORDERS)
+    assert get_args(ObjectiveName) == OBJECTIVES
+    assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZERS
+    assert set(IMPORTS) - {"auto"} == set(TITLES)
+    assert set(OFFLOADED) < set(SETTINGS["offload"].names)
+    for name, setting in SETTINGS.items():
+        offered = [word for word, _ in PLACES[f"--{name.replace('_', '-')}"].words()]
+        assert set(offered) - {"all"} <= set(setting.names)
+        assert set(setting.names) <= set(offered)
+    assert tuple(word for word, _ in PLACES["--recompute"].words()) == tuple(RECOMPUTE)
+    for name, _ in PLACES["--sort"].words():
+        assert catalogue.ordered(catalogue.entries()[:2], name, None)
+
+
+def test_every_change_that_is_offered_can_be_made() -> None:
+    cluster = resolve_cluster(database.cluster_spec("dgx-h100"), "dgx-h100")
+    for name, _ in PLACES["--set"].words():
+        key = name.removesuffix("=")
+        if key not in QUESTIONS:
+            check_key(key, cluster, "bf16")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_is_of_both_programs(shell: str) -> None:
+    done = call("planner", "completion", shell)
+    assert done.returncode == 0
+    assert f"_PLANNER_COMPLETE={shell}" in done.stdout
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=done.stdout, text=True, check=True)
+
+
+def test_an_unknown_shell_is_refused() -> None:
+    assert call("planner", "completion", "tcsh").returncode == 2

@@ -1,0 +1,151 @@
+"""`planner diff`: documents of plan, estimate and check, compared; other files refused."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from planner.report.machine import to_json
+from tests.cli.run import call, run
+from tests.report.compared import base, check_document, check_of, checked, diff_document, head
+from tests.report.test_compared_forms import CHECK
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    for name, document in (("base", base()), ("head", head())):
+        (tmp_path / f"{name}.json").write_text(to_json(document))
+    return str(tmp_path / "base.json"), str(tmp_path / "head.json")
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict:
+    return json.loads(call("planner", "schema", "diff").stdout)
+
+
+def test_two_plans_are_compared(files: tuple[str, str], schema: dict) -> None:
+    done = call("planner", "diff", *files, "-f", "json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    (part,) = document["differences"]
+    assert part["why"]["term"] == "pipeline_bubble"
+    assert call("planner", "diff", files[0], files[0]).stdout.splitlines()[0].endswith("1 plan unchanged")
+
+
+def test_documents_of_check_match_the_schema(schema: dict) -> None:
+    jsonschema.validate(json.loads(to_json(diff_document())), schema)
+
+
+def test_two_files_of_plans_are_compared_by_name(tmp_path: Path) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    before.write_text(to_json(check_document()))
+    after.write_text(to_json(check_of(checked("plain", 3, base()), checked("other", 9, head()))))
+    done = call("planner", "diff", str(before), str(after), "--format", "markdown")
+    assert done.returncode == 0, done.stderr
+    assert "## planner: 1 plan changed, 1 added, 2 removed" in done.stdout
+    assert "<details><summary>plain: all terms of the step</summary>" in done.stdout
+
+
+def test_real_plans_are_compared(tmp_path: Path) -> None:
+    question = ("llama-3-8b", "-c", "dgx-h100", "-b", "64", "--vpp", "1", "-f", "json", "--nodes")
+    for name, nodes in (("base", "1"), ("head", "2")):
+        (tmp_path / f"{name}.json").write_text(call("plan", *question, nodes).stdout)
+    done = call("planner", "diff", str(tmp_path / "base.json"), str(tmp_path / "head.json"), "-f", "json")
+    part = json.loads(done.stdout)["differences"][0]
+    assert {"nodes", "devices"} <= {one["name"] for one in part["inputs"]}
+    assert part["why"]["term"] == "backward"
+    assert "strategy.dp" in part["why"]["because"]
+
+
+def test_two_kinds_of_nodes_are_compared(tmp_path: Path) -> None:
+    question = ("llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "--cp", "1", "--pp", "1", "-f", "json")
+    for name, batch in (("base", "64"), ("head", "128")):
+        done = call("plan", *question, "-b", batch, "--tp", "2", "--vpp", "1")
+        (tmp_path / f"{name}.json").write_text(done.stdout)
+    files = (str(tmp_path / "base.json"), str(tmp_path / "head.json"))
+    done = call("planner", "diff", *files, "-f", "json", "--require", "change.global_batch == 100%")
+    assert done.returncode == 0, done.stderr
+    part = json.loads(done.stdout)["differences"][0]
+    assert "global_batch" in {one["name"] for one in part["inputs"]}
+    assert "strategy.split" in {one["name"] for one in part["strategy"]}
+    refused = call("planner", "diff", *files, "--require", "change.hfu == 0")
+    assert refused.returncode == 4
+    assert "change.hfu is not known: it is not told of two kinds of nodes" in refused.stderr
+
+
+def test_a_requirement_of_the_change_is_exit_code_four(files: tuple[str, str]) -> None:
+    good, bad = "change.memory.headroom > -5%", "change.step_time_s <= 5%"
+    assert call("planner", "diff", *files, "--require", good).returncode == 0
+    done = call("planner", "diff", *files, "--require", good, "--require", bad, "-f", "markdown")
+    assert done.returncode == 4
+    assert "plan: requirement not met: change.step_time_s <= 5%\n  change.step_time_s is 25.55 %" in done.stderr
+    assert "Not met: change.step\\_time\\_s" in done.stdout or "Not met: change.step_time_s" in done.stdout
+
+
+def test_the_threshold_is_a_share(files: tuple[str, str]) -> None:
+    told = [call("planner", "diff", *files, "--threshold", share).stdout for share in ("0", "30%")]
+    assert "step_time_s" in told[0]
+    assert "step_time_s" not in told[1]
+    assert "strategy.pp" in told[1]
+    assert call("planner", "diff", *files, "--threshold", "5s").returncode == 2
+
+
+def test_files_are_written_in_every_form(files: tuple[str, str], tmp_path: Path) -> None:
+    names = [tmp_path / f"diff.{ending}" for ending in ("md", "json", "csv", "jsonl", "html", "xml", "txt")]
+    done = call("planner", "diff", *files, *(part for name in names for part in ("-o", str(name))), "-f", "markdown")
+    assert done.returncode == 0, done.stderr
+    assert names[0].read_text() == done.stdout
+    assert all(name.read_text() for name in names)
+
+
+def test_github_gets_the_comparison_in_its_summary(files: tuple[str, str], tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    done = run("planner", "diff", *files, "-f", "markdown", GITHUB_STEP_SUMMARY=str(summary))
+    assert summary.read_text() == f"{done.stdout}\n"
+    run("planner", "diff", *files, "--no-ci", GITHUB_STEP_SUMMARY=str(summary))
+    assert summary.read_text() == f"{done.stdout}\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"schema_version": "0.9"}, ["base.json: schema_version: another version", "0.9", "same planner"]),
+        ({"plans": []}, ["base.json: plans", "1"]),
+        ({"plans": None}, ["base.json"]),
+        ({"extra": 1}, ["base.json: extra: unknown key"]),
+    ],
+)
+def test_another_document_is_refused(files: tuple[str, str], change: dict, told: list[str]) -> None:
+    path = Path(files[0])
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    done = call("planner", "diff", *files)
+    assert (done.returncode, done.stdout) == (2, "")
+    for part in told:
+        assert part in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"a": 1}', "{", '{"checked": 3}', '{"ways": []}', '{"plans": []}'])
+def test_what_is_no_document_is_refused(files: tuple[str, str], text: str) -> None:
+    Path(files[1]).write_text(text)
+    done = call("planner", "diff", *files)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "head.json" in done.stderr
+
+
+def test_an_older_answer_in_a_file_of_plans_is_refused(files: tuple[str, str]) -> None:
+    raw = json.loads(to_json(CHECK))
+    raw["checked"][0]["plan"]["schema_version"] = "1.0"
+    Path(files[1]).write_text(json.dumps(raw))
+    done = call("planner", "diff", *files)
+    assert done.returncode == 2
+    assert "head.json: checked[0].plan.schema_version: another version of the document" in done.stderr
+
+
+def test_a_plan_and_a_file_of_plans_are_told_apart(files: tuple[str, str]) -> None:
+    Path(files[1]).write_text(to_json(CHECK))
+    done = call("planner", "diff", *files)
+    assert done.returncode == 2
+    assert "one is of a file of plans" in done.stderr

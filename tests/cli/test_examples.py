@@ -1,0 +1,111 @@
+"""Every command's help has examples, and they run, in order, in one folder."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from planner.cli.app import plan_app, planner_app
+from planner.validation import table
+from planner.validation.table import published_runs
+from tests.cli.run import call
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+FILES = {
+    "path/to/config.json": FIXTURES / "configs" / "llama-3-8b" / "config.json",
+    "topology.conf": FIXTURES / "clusters" / "slurm-tree.conf",
+    "nvidia-smi-topo.txt": FIXTURES / "clusters" / "topo-a100.txt",
+}
+"""What the examples take for given: files of a user's own."""
+TEXTS = {
+    "cluster.toml": 'name = "mine"\nnode = "dgx-h100"\nnodes = 4\n',
+    "plan.toml": """
+[[plans]]
+name = "small"
+model = "llama-3-8b"
+cluster = "dgx-h100"
+nodes = 1
+global_batch = 64
+tp = 8
+vpp = 1
+""",
+    "sweep.toml": """
+[grid]
+model = "bert-base"
+cluster = ["dgx-h100", "dgx-a100"]
+nodes = [1, 2]
+global_batch = 64
+""",
+}
+"""What the examples take for given as well, written for them."""
+BEFORE = {
+    "planner diff": (
+        "planner check plan.toml --format json > base.json",
+        "planner check plan.toml -f json > head.json",
+    ),
+    "planner plot": ("planner sweep sweep.toml -o results.parquet", "planner sweep sweep.toml -o results.csv"),
+}
+"""What is run before a command's own examples: those of another command make its files."""
+ELSEWHERE = "--scheduler"
+"""Needs another machine."""
+
+
+def commands(command: typer.core.TyperCommand, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Every command that is shown, with its help."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield " ".join(path), command.help or ""
+    for name, one in (inner or {}).items():
+        if not one.hidden:
+            yield from commands(one, (*path, name))
+
+
+def examples(text: str) -> list[str]:
+    """The lines below "Examples:", those that go on put together."""
+    lines = text.partition("Examples:\n")[2].partition("\n\n")[0]
+    return [" ".join(one.split()) for one in lines.replace("\\\n", " ").splitlines() if one.strip() != "\b"]
+
+
+PLANNER = dict(commands(typer.main.get_command(planner_app()), ("planner",)))
+
+
+def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a user's own; and few runs are published, so that all of them are soon predicted."""
+    Path("path/to").mkdir(parents=True)
+    for file, source in FILES.items():
+        shutil.copy(source, file)
+    for file, text in TEXTS.items():
+        Path(file).write_text(text)
+    runs = Path("mine.csv")
+    runs.write_text("".join(published_runs().read_text().splitlines(keepends=True)[:8]))
+    monkeypatch.setattr(table, "published_runs", lambda: runs)
+
+
+def test_both_programs_have_the_same_help() -> None:
+    ((_, text),) = commands(typer.main.get_command(plan_app()), ("plan",))
+    assert text == PLANNER["planner plan"]
+
+
+@pytest.mark.parametrize("name", PLANNER)
+def test_the_examples_of_the_help_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given_files(monkeypatch)
+    lines = examples(PLANNER[name])
+    assert lines, "its help has no examples"
+    own = [line for line in lines if f"planner {line}".startswith((name, f"planner {name}"))]
+    assert own, "no example is of the command itself"
+    for line in [*BEFORE.get(name, ()), *(one for one in lines if ELSEWHERE not in one)]:
+        program, *arguments = shlex.split(line)
+        to = None
+        if ">" in arguments:
+            arguments, to = arguments[: arguments.index(">")], arguments[-1]
+        done = call(program, *arguments)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        assert done.stdout or "-o" in arguments, line
+        if to is not None:
+            Path(to).write_text(done.stdout)

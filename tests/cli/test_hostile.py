@@ -1,0 +1,222 @@
+"""Files and places that would break a program: whole commands end with one message, in time, without a traceback."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import call, run
+from tests.examples import DEFAULTS, LAB
+
+ON = ("--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "8")
+LAB_TEXT = LAB.format(**DEFAULTS)
+COMMANDS = {
+    "model": (".toml", lambda file: ("plan", file, *ON)),
+    "config": (".json", lambda file: ("plan", file, *ON)),
+    "cluster": (".toml", lambda file: ("plan", "llama-3-8b", "--cluster", file, "--global-batch", "8")),
+    "cluster-yaml": (".yaml", lambda file: ("topology", file)),
+    "import": (".txt", lambda file: ("cluster", "import", file)),
+    "space": (".toml", lambda file: ("plan", "llama-3-8b", *ON, "--space", file)),
+    "runs": (".csv", lambda file: ("validate", "--runs", file)),
+    "document": (".json", lambda file: ("explain", file)),
+}
+"""Every kind of file with a command that reads it."""
+
+
+def told(done: subprocess.CompletedProcess[str], file: str = "") -> None:
+    """The command refused its input, and said so of the file."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("error: ") == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.replace("\n", "").isprintable()
+    assert file in done.stderr
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's rights, to whom nothing is forbidden."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def read_in_time(command: tuple[str, ...], seconds: int = 8, bytes_more: int = 1_500_000_000) -> None:
+    """A process of its own with a bound on its memory and its processor time, start-up and all."""
+
+    def bound() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (bytes_more, bytes_more))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+
+    planner = Path(sys.executable).with_name("planner")
+    variables = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [planner, *command], capture_output=True, text=True, env=variables, preexec_fn=bound, timeout=120, check=False
+    )
+    told(done)
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_folder_is_told(kind: str, tmp_path: Path) -> None:
+    suffix, command = COMMANDS[kind]
+    folder = tmp_path / f"folder{suffix}"
+    folder.mkdir()
+    told(call("planner", *command(str(folder))), "folder")
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_pipe_that_nobody_writes_to_is_told(kind: str, tmp_path: Path) -> None:
+    suffix, command = COMMANDS[kind]
+    pipe = tmp_path / f"pipe{suffix}"
+    os.mkfifo(pipe)
+    told(call("planner", *command(str(pipe))), f"{pipe}: is not a file")
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_file_that_may_not_be_read_is_told(kind: str, tmp_path: Path) -> None:
+    suffix, command = COMMANDS[kind]
+    file = tmp_path / f"secret{suffix}"
+    file.write_text(LAB_TEXT)
+    told(call("planner", *command(f"missing{suffix}")))  # loads what nobody may not
+    file.chmod(0)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    with as_nobody():
+        done = call("planner", *command(str(file)))
+    told(done, f"{file}: cannot be read: Permission denied")
+
+
+ENCODED = {
+    "nul": (b'name = "a\0b"', "not valid|control|holds no|no format|rows|unknown|missing"),
+    "latin-1": (LAB_TEXT.replace('"lab"', '"l\xe1b"').encode("latin-1"), ""),
+    "utf-16": (LAB_TEXT.encode("utf-16"), ""),
+    "surrogate": (b'name = "\xed\xa0\x80"', ""),
+    "empty": (b"", ""),
+    "spaces": (b" \n\t\n", ""),
+}
+
+
+@pytest.mark.parametrize("how", ENCODED)
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_what_is_no_text_is_told(kind: str, how: str, tmp_path: Path) -> None:
+    suffix, command = COMMANDS[kind]
+    file = tmp_path / f"bad{suffix}"
+    file.write_bytes(ENCODED[how][0])
+    told(call("planner", *command(str(file))), "bad")
+
+
+@pytest.mark.parametrize("change", [lambda raw: b"\xef\xbb\xbf" + raw, lambda raw: raw.replace(b"\n", b"\r\n")])
+def test_marks_of_byte_order_and_line_ends_of_windows_make_no_difference(change, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file, other = tmp_path / "one" / "lab.toml", tmp_path / "two" / "lab.toml"
+    for path, raw in ((file, LAB_TEXT.encode()), (other, change(LAB_TEXT.encode()))):
+        path.parent.mkdir()
+        path.write_bytes(raw)
+    one, two = (
+        call("planner", "plan", "bert-base", "--cluster", str(path), "--global-batch", "64") for path in (file, other)
+    )
+    assert one.returncode == 0, one.stderr
+    assert one.stdout == two.stdout
+
+
+LONG = "x" * 9_900_000
+DEEP = {
+    "deep.toml": "a = " + "[" * 100_000,
+    "deep-inline.toml": "a = " + "{a = " * 100_000,
+    "dotted.toml": "a." * 100_000 + "b = 1",
+    "dotted-table.toml": "[" + "a." * 100_000 + "b]",
+    "deep.json": '{"model_type":' + "[" * 100_000,
+    "deep-object.json": '{"a":' * 100_000 + "1" + "}" * 100_000,
+    "long.json": f'{{"model_type": "{LONG}"}}',
+    "long-number.json": '{"model_type": ' + "9" * 1_000_000 + "}",
+    "wide.json": '{"model_type": [' + "[]," * 3_000_000 + "[]]}",
+    "long.toml": f'name = "{LONG}"',
+    "long-key.toml": "k" * 1_900_000 + " = 1",
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_deep_or_long_model_file_takes_little(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(DEEP[name])
+    read_in_time(("plan", str(tmp_path / name), *ON))
+
+
+BOMB = "a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [*{'a' if n == 0 else f'b{n - 1}'}, *a]\n" for n in range(40))
+YAML = {
+    "aliases": BOMB,
+    "anchor in itself": "a: &a [*a]\n",
+    "flow": "[" * 100_000,
+    "block": "- " * 100_000,
+    "keys": "? " * 100_000,
+    "sixties": "name: " + ":".join(["59"] * 100_000),
+    "python": "name: !!python/object/apply:os.system [id]",
+    "binary": "name: !!binary aGk=",
+    "bool": "name: !!bool x",
+    "int": "name: !!int ''",
+    "long": f"name: {LONG}",
+    "many": "- a\n" * 120_000,
+}
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_a_small_yaml_file_does_not_blow_up(name: str, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(YAML[name])
+    told(call("planner", "topology", str(tmp_path / "lab.yaml")), "lab.yaml")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e400", "0x" + "f" * 5000, "9" * 400, "true"])
+@pytest.mark.parametrize("key", ["nodes", "devices", "oversubscription", "capacity", "bandwidth", "latency", "count"])
+def test_numbers_that_make_no_sense_are_told(key: str, value: str, tmp_path: Path) -> None:
+    text, changed = re.subn(rf"(?m)\b{key} = [^\s,}}]+", f"{key} = {value}", LAB_TEXT, count=1)
+    assert changed
+    (tmp_path / "lab.toml").write_text(text)
+    told(call("planner", "plan", "bert-base", "--cluster", str(tmp_path / "lab.toml"), "--global-batch", "8"), key)
+
+
+PRINTING = [
+    ("plan", "bert-base", *ON),
+    ("plan", "bert-base", *ON, "--format", "json"),
+    ("topology", "dgx-a100"),
+    ("models", "list"),
+    ("hardware", "list"),
+    ("schema",),
+]
+
+
+@pytest.mark.parametrize("command", PRINTING, ids=" ".join)
+def test_a_full_disk_is_told(command: tuple[str, ...]) -> None:
+    planner = Path(sys.executable).with_name("planner")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([planner, *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "2>/dev/full", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("model", ["bert-base", "no-such-model"])
+def test_streams_that_are_closed_leave_no_traceback(model: str, closed: str, tmp_path: Path) -> None:
+    planner = Path(sys.executable).with_name("planner")
+    command = f"{planner} plan {model} {' '.join(ON)} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    unwritten = {">&-", ">/dev/full"} & set(closed.split())
+    assert done.returncode == (2 if unwritten or model != "bert-base" else 0)
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
+
+
+def test_a_file_is_not_written_on_a_full_disk() -> None:
+    done = run("plan", "bert-base", *ON, "-o", "/dev/full/plan.json")
+    assert done.returncode == 2
+    assert "plan.json" in done.stderr

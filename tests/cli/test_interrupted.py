@@ -1,0 +1,82 @@
+"""Ended from outside: one line, the exit code of shells, and nothing left half done."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import run
+from tests.terminal import terminal
+
+LONG = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "512", "-b", "4096", "--order", "all", "--offload", "all")
+"""A question that takes minutes."""
+STUCK = """
+import pathlib, sys, time
+
+def half(path, text, encoding):
+    with path.open("w") as file:
+        file.write(text[: len(text) // 2])
+        file.flush()
+        print("half", flush=True)
+        time.sleep(60)
+
+pathlib.Path.write_text = half
+from planner.cli.entry import plan
+sys.argv = ["plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--tp", "8", "-o", sys.argv[1]]
+plan()
+"""
+"""A program that is stuck in the middle of a file."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_no_half_file_is_left(number: signal.Signals, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text("as it was")
+    program = [sys.executable, "-c", STUCK, str(file)]
+
+    def heard() -> None:
+        signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
+
+    with subprocess.Popen(program, stdout=-1, stderr=-1, text=True, preexec_fn=heard) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "half\n"
+        assert len(list(tmp_path.iterdir())) == 2
+        process.send_signal(number)
+        assert process.stderr.read() == "interrupted\n"
+    assert process.returncode == 128 + number
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_text() == "as it was"
+
+
+def test_ctrl_c_on_a_terminal_takes_the_bar_away_and_says_one_line(tmp_path: Path) -> None:
+    with terminal(("plan", *LONG), tmp_path) as there:
+        there.until("searching [")
+        there.write("\x03")
+        last = there.rest()
+        assert there.exit_code() == 130
+    assert last.endswith("^C\r\x1b[Kinterrupted\r\n")
+    assert "Traceback" not in last
+
+
+def test_ctrl_c_ends_the_workers_as_well(tmp_path: Path) -> None:
+    question = ("llama-3-70b", "--any", "--devices", "2048", "--tokens", "15T")
+    with terminal(("planner", "compare", *question), tmp_path) as there:
+        there.until("comparing [")
+        there.write("\x03")
+        # the workers hold the terminal open as long as they live
+        last = there.rest()
+        assert there.exit_code() == 130
+    assert last.endswith("interrupted\r\n")
+    assert "Traceback" not in last
+
+
+def test_what_is_to_be_ignored_is_ignored(tmp_path: Path) -> None:
+    script = f"trap '' HUP; {Path(sys.executable).with_name('plan')} 70B -c dgx-h100 -b 512 & kill -HUP $!; wait $!"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert run("planner", "--version").stderr == ""

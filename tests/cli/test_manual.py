@@ -1,0 +1,59 @@
+"""The manual pages are those of the commands as they are, and in order as far as a checker of pages knows."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from planner.cli.app import planner_app
+from planner.cli.manual import main, pages
+
+FOLDER = Path(__file__).parents[2] / "docs" / "man"
+PAGES = pages()
+
+
+def test_the_pages_are_those_of_the_commands(tmp_path: Path) -> None:
+    kept = {path.name: path.read_text("utf-8") for path in FOLDER.iterdir()}
+    assert kept == PAGES, "a command's help has changed since: make man"
+    (tmp_path / "planner-gone.1").touch()
+    main(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(PAGES)
+
+
+def test_every_command_has_a_page_with_all_its_options() -> None:
+    waiting = [("planner", typer.main.get_command(planner_app()))]
+    while waiting:
+        name, command = waiting.pop()
+        inner = getattr(command, "commands", {})
+        waiting += [(f"{name}-{word}", one) for word, one in inner.items() if not one.hidden]
+        page = PAGES["plan.1" if name == "planner-plan" else f"{name}.1"].replace("\\-", "-")
+        for one in command.params:
+            if one.param_type_name == "option":
+                assert all(f"\\fB{option}\\fR" in page for option in one.opts)
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+def test_mandoc_has_nothing_against_a_page(tmp_path: Path) -> None:
+    main(tmp_path)
+    pages = [path for path in sorted(tmp_path.iterdir()) if not path.read_text().startswith(".so")]
+    done = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", *pages], capture_output=True, text=True, check=False
+    )
+    assert done.stdout + done.stderr == ""
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_groff_has_nothing_against_a_page() -> None:
+    text = "".join(page for page in PAGES.values() if not page.startswith(".so"))
+    done = subprocess.run(
+        ["groff", "-man", "-ww", "-W", "break", "-K", "utf8", "-T", "utf8"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert "requirement is not met" in done.stdout

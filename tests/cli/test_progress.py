@@ -1,0 +1,100 @@
+"""The bar of progress: on a terminal alone, after a second, gone at the end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from planner.cli.progress import bar_line
+from planner.progress import steps, watched
+from planner.search.parallel import in_order
+from tests.cli.run import run
+from tests.terminal import terminal
+
+QUESTION = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--tp", "8", "--uncertainty", "40")
+HURRIED = """
+import sys
+from planner.cli import entry, progress
+progress._FIRST_S, progress._EVERY_S = float(sys.argv.pop(1)), 0.01
+entry.plan()
+"""
+"""The program, with a first second of another length."""
+
+
+def hurried(first_s: float) -> tuple[str, ...]:
+    return (sys.executable, "-c", HURRIED, str(first_s), *QUESTION)
+
+
+def told(loop) -> list[tuple[str, int, int]]:  # type: ignore[no-untyped-def]
+    """What a watcher hears of a loop."""
+    heard: list[tuple[str, int, int]] = []
+    with watched(lambda *word: heard.append(word)):
+        loop()
+    return heard
+
+
+def test_the_outermost_loop_of_several_steps_is_told() -> None:
+    def loop() -> None:
+        for _ in steps("one", [1]):
+            for _ in steps("many", [1, 2]):
+                list(steps("few", [1, 2, 3]))
+
+    heard = told(loop)
+    assert heard == [("one", 0, 1), ("many", 0, 2), ("many", 1, 2), ("many", 2, 2), ("one", 1, 1)]
+
+
+def test_a_loop_that_is_left_early_leaves_the_next_one_to_be_told() -> None:
+    def loop() -> None:
+        for _ in steps("left", [1, 2, 3]):
+            break
+        list(steps("next", [1, 2]))
+
+    assert ("next", 1, 2) in told(loop)
+
+
+def test_values_come_as_they_are_whoever_watches() -> None:
+    for values in ([], [3], [3, 1, 2]):
+        assert list(steps("these", values)) == values
+        told(lambda values=values: values == list(steps("these", values)) or 1 / 0)
+
+
+def test_work_on_all_cores_is_counted() -> None:
+    results: list[int] = []
+    heard = told(lambda: results.extend(in_order("squaring", abs, [-3, 1, -2, 5, 4])))
+    assert results == [3, 1, 2, 5, 4]
+    assert heard[-1] == ("squaring", 5, 5)
+
+
+def test_the_bar_grows_and_moves_where_it_cannot() -> None:
+    assert bar_line("searching", 0, 4, 1.0) == f"searching [{' ' * 24}] 0 of 4 0:01"
+    assert bar_line("searching", 2, 4, 61.0) == f"searching [{'=' * 12}{' ' * 12}] 2 of 4 1:01"
+    assert bar_line("searching", 4, 4, 61.0) == f"searching [{'=' * 24}] 4 of 4 1:01"
+    moving = {bar_line("working", 0, 1, tenths / 5)[:34] for tenths in range(50)}
+    assert len(moving) == 20
+    assert {one.count("=") for one in moving} == {5}
+
+
+def test_a_bar_is_shown_on_a_terminal_and_gone_before_the_answer(tmp_path: Path) -> None:
+    with terminal(("bash", "-c", '"$@" > answer.txt', "bash", *hurried(0.01)), tmp_path) as there:
+        shown = there.rest()
+        assert there.exit_code() == 0
+    assert "working [" in shown
+    assert "sampling [" in shown
+    assert shown.endswith("\r\x1b[K")
+    assert (tmp_path / "answer.txt").read_text() == run("plan", *QUESTION).stdout
+    with terminal(hurried(0.01), tmp_path) as there:
+        before, _, after = there.rest().partition("Llama 3 8B")
+        assert there.exit_code() == 0
+    assert "sampling [" in before
+    assert " of 40 " not in after
+
+
+def test_no_bar_without_a_terminal_nor_for_what_is_quick(tmp_path: Path) -> None:
+    done = subprocess.run(hurried(0.01), capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    quiet = ("bash", "-c", '"$@" > answer.txt', "bash")
+    with terminal((*quiet, *hurried(60.0)), tmp_path) as there:
+        assert there.rest() == ""
+    with terminal((*quiet, *hurried(0.01)), tmp_path, {"TERM": "dumb"}) as there:
+        assert there.rest() == ""

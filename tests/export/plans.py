@@ -1,0 +1,110 @@
+"""Plans of every kind that can be exported, and their files."""
+
+from __future__ import annotations
+
+import shlex
+from functools import cache
+from pathlib import Path
+
+from planner.decode import converted, parse
+from planner.export.run import Run
+from planner.export.run import run_of as made_of
+from planner.search.document import Document
+from planner.workload.build import build_workload
+from planner.workload.presets import preset
+from planner.workload.spec import ModelSpec
+from tests.cli.run import call
+
+H100 = "--cluster dgx-h100 --nodes 16 --global-batch 512"
+LARGE = "--cluster dgx-h100 --nodes 64 --global-batch 1024"
+TPU = "--cluster tpu-v5p"
+SP = "--sequence-parallel"
+PLANS = {
+    "dense": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 20 --zero 1 {SP} --tokens 1T",
+    "uneven": f"llama-3.1-405b {LARGE} --tp 8 --pp 16 --vpp 2 --zero 1 {SP} --recompute full",
+    "block": f"llama-3-70b {H100} --tp 8 --pp 4 --zero 1 --recompute full --recompute-layers 3 {SP}",
+    "long": f"llama-3-8b {H100} --seq-length 32K --tp 2 --cp 4 --zero 1 {SP} --tp-overlap yes",
+    "gpt": f"gpt-3-175b {H100} --tp 8 --pp 8 --recompute selective --attention unfused {SP}",
+    "swapped": f"llama-3-70b {H100} --tp 8 --pp 4 --zero 1 --order tp-cp-pp-dp {SP}",
+    "experts": f"mixtral-8x7b {H100} --pp 2 --ep 8 --zero 1 --recompute selective",
+    "latent": f"deepseek-v3 {LARGE} --tp 4 --etp 1 --pp 16 --ep 16 --zero 1 --recompute selective {SP}",
+    "fp8": f"llama-3-8b {H100} --tp 2 --zero 1 --precision fp8 {SP}",
+    "sharded": f"llama-3-8b {H100} --zero 3 --framework megatron-fsdp",
+    "bf16-grads": f"llama-3-8b {H100} --tp 2 --zero 1 --gradients bf16 {SP}",
+    "host": f"llama-3-70b {H100} --tp 8 --zero 1 --offload optimizer {SP}",
+    "graph": f"llama-3-8b {H100} --tp 2 --zero 1 --framework megatron {SP}",
+    "fsdp": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --recompute full",
+    "zero-2": f"llama-3-8b {H100} --zero 2 --framework fsdp2 --recompute selective --launch compiled",
+    "hybrid": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --shard-group 8 --recompute full",
+    "hosted": f"llama-3-8b {H100} --zero 3 --framework fsdp2 --offload optimizer+weights",
+    "all": f"llama-3-70b {H100} --tp 4 --pp 4 --vpp 2 --zero 2 --framework fsdp2 --recompute full {SP}",
+    "bubble": f"llama-3-70b {H100} --tp 4 --pp 4 --zero 2 --schedule zero-bubble {SP}",
+    "gathered": f"llama-3-8b {H100} --seq-length 32K --cp 4 --zero 3 --cp-exchange all-gather",
+    "tensor": f"llama-3-8b {H100} --tp 4 --zero 3 --framework fsdp2",
+    "qwen": f"qwen3-30b-a3b {H100} --ep 8 --zero 3 --framework fsdp2 --recompute full",
+    "zero-1": f"llama-3-8b {H100} --zero 1 --framework deepspeed --recompute full",
+    "stage-3": f"llama-3-8b {H100} --zero 3 --framework deepspeed --offload optimizer+weights --recompute full",
+    "zero-2-fp32": f"llama-3-8b {H100} --zero 2 --framework deepspeed --gradients fp32",
+    "auto-tp": f"llama-3-8b {H100} --tp 4 --zero 1 --framework deepspeed",
+    "replicas": "resnet-50 --cluster dgx-a100 --nodes 2 --global-batch 4096 --micro-batch 256",
+    "one-node": "llama-3-8b --cluster dgx-h100 --nodes 1 --global-batch 64 --zero 3 --framework fsdp2",
+    "tpu": f"llama-3-8b {TPU} --devices 64 --global-batch 512 --zero 3",
+    "tpu-experts": f"mixtral-8x7b {TPU} --devices 128 --global-batch 512 --ep 8 --zero 3 --recompute full",
+    "tpu-latent": f"deepseek-v3 {TPU} --devices 1024 --global-batch 2048 --ep 64 --zero 3 --recompute full",
+    "zero-1-fp8": f"llama-3-8b {H100} --framework maxtext --precision fp8 --zero 1 --tp 8 --recompute selective",
+    "tpu-model": f"llama-3-70b {TPU} --devices 256 --global-batch 512 --tp 4 --zero 3 --recompute full",
+}
+"""Questions to `planner estimate`."""
+
+_MEGATRON = (
+    "dense",
+    "uneven",
+    "block",
+    "long",
+    "gpt",
+    "swapped",
+    "experts",
+    "fp8",
+    "sharded",
+    "bf16-grads",
+    "host",
+    "graph",
+)
+_FSDP = ("fsdp", "zero-2", "hybrid", "hosted", "one-node")
+OF: dict[str, tuple[str, ...]] = {
+    "megatron-lm": (*_MEGATRON, "latent"),
+    "megatron-bridge": (*_MEGATRON, "latent"),
+    "deepspeed": ("zero-1", "stage-3", "zero-2-fp32", "auto-tp"),
+    "torchtitan": (*_FSDP, "all", "bubble", "gathered", "tensor", "qwen"),
+    "fsdp2": _FSDP,
+    "maxtext": ("tpu", "tpu-model", "tpu-experts", "tpu-latent", "gathered", "zero-1-fp8"),
+    "nemo": _MEGATRON,
+    "accelerate": ("fsdp", "hybrid", "hosted", "gathered", "tensor", "zero-1", "stage-3", "replicas"),
+}
+"""Plans that each trainer can be told."""
+CASES = [(trainer, name) for trainer, names in OF.items() for name in names]
+
+
+@cache
+def document(name: str) -> str:
+    """The plan document of a question."""
+    done = call("planner", "estimate", *shlex.split(PLANS[name]), "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def exported(folder: Path, name: str, trainer: str, *options: str) -> Path:
+    """The folder with the files of a plan."""
+    plan, made = folder / f"{name}.json", folder / f"{name}-{trainer}"
+    plan.write_text(document(name))
+    done = call("planner", "export", str(plan), "--to", trainer, "-o", str(made), *options)
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+def run_of(name: str) -> Run:
+    """The plan as trainers are given it."""
+    text = converted(parse(document(name), "json", name), Document, name)
+    spec = preset(text.model.name)
+    length = text.model.seq_length if isinstance(spec, ModelSpec) else None
+    return made_of(text, 1, spec, build_workload(spec, seq_length=length))

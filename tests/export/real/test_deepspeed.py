@@ -1,0 +1,47 @@
+"""DeepSpeed's configuration, by DeepSpeed's own class."""
+
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from tests.export.plans import OF, exported, run_of
+from tests.export.real.needs import package
+from tests.export.real.words import handed_to
+
+pytestmark = pytest.mark.export
+
+
+@pytest.mark.parametrize("name", OF["deepspeed"])
+def test_deepspeed_reads_its_configuration(name: str, tmp_path: Path) -> None:
+    config = package("deepspeed.runtime.config")
+    run = run_of(name)
+    one = run.strategy
+    folder = exported(tmp_path, name, "deepspeed", "--arguments", "train.py --epochs 1")
+    words, _ = handed_to("torchrun", folder / "train.sh")
+    file = words[words.index("--deepspeed_config") + 1]
+    assert words[words.index("train.py") : words.index("--deepspeed")] == ["train.py", "--epochs", "1"]
+    # without processes it takes itself for one rank: it is told how many data-parallel ones there are
+    with (
+        patch.object(config.dist, "get_rank", lambda: 0),
+        patch.object(config.dist, "get_world_size", lambda: one.dp),
+    ):
+        read = config.DeepSpeedConfig(file)
+    assert read.train_batch_size == run.global_batch
+    assert read.train_micro_batch_size_per_gpu == one.micro_batch
+    assert read.gradient_accumulation_steps == run.micro_batches
+    assert read.zero_optimization_stage == one.zero_stage
+    assert read.bfloat16_config.enabled
+    zero = read.zero_config
+    assert zero.overlap_comm
+    assert (zero.offload_optimizer is not None) == ("optimizer" in run.settings.offload)
+    assert (zero.offload_param is not None) == ("weights" in run.settings.offload)
+    raw = json.loads(Path(file).read_text())
+    types = {"fp32": "torch.float32", "bf16": "torch.bfloat16"}
+    assert str(read.communication_data_type) == types[run.settings.communication]
+    assert read.grad_accum_dtype == run.settings.gradients
+    assert read.tensor_parallel_config.autotp_size == (one.tp if one.tp > 1 else 0)
+    # what it does not know it leaves to others without a word: every key is one of its own
+    known = set(type(zero).model_fields) | {field.alias for field in type(zero).model_fields.values()}
+    assert set(raw["zero_optimization"]) <= known

@@ -1,0 +1,83 @@
+"""Megatron-LM: by megatron-core's own configuration, and by Megatron-LM's argument parser where there is a copy."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from planner.export import megatron
+from tests.export.plans import OF, PLANS, exported, run_of
+from tests.export.real.needs import package
+from tests.export.real.words import handed_to
+
+pytestmark = pytest.mark.export
+
+CHECKOUT = Path(os.environ.get("MEGATRON_LM", Path(__file__).parents[3] / ".venv-export" / "Megatron-LM"))
+"""Megatron-LM of the same version as megatron-core, which PyPI does not have."""
+
+
+@pytest.mark.parametrize("name", OF["megatron-lm"])
+def test_megatron_core_takes_the_configuration(name: str) -> None:
+    torch = package("torch")
+    config = package("megatron.core.transformer.transformer_config")
+    ddp = package("megatron.core.distributed.distributed_data_parallel_config")
+    run = run_of(name)
+    fields = megatron.fields(run)
+    fields |= {"pipeline_dtype": torch.bfloat16}
+    kind = config.MLATransformerConfig if fields.get("multi_latent_attention") else config.TransformerConfig
+    made = kind(**fields)
+    assert made.num_layers == run.layers
+    assert made.pipeline_model_parallel_size == run.strategy.pp
+    shared = megatron.ddp(run)
+    known = {field.name for field in dataclasses.fields(ddp.DistributedDataParallelConfig)}
+    made = ddp.DistributedDataParallelConfig(**{k: v for k, v in shared.items() if k in known})
+    assert set(shared) - known <= {"use_megatron_fsdp"}
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """What Megatron-LM makes of the arguments of each plan: of all in one process, which takes long to start."""
+    package("megatron.core")
+    if not (CHECKOUT / "megatron" / "training" / "arguments.py").is_file():
+        pytest.skip(f"there is no Megatron-LM in {CHECKOUT}; MEGATRON_LM names another folder")
+    runs = []
+    for name in OF["megatron-lm"]:
+        folder = exported(tmp_path_factory.mktemp("megatron"), name, "megatron-lm")
+        words, environment = handed_to("torchrun", folder / "train.sh", MEGATRON_LM=str(CHECKOUT))
+        at = words.index(str(CHECKOUT / "pretrain_gpt.py"))
+        nodes, devices = (int(words[words.index(word) + 1]) for word in ("--nnodes", "--nproc-per-node"))
+        limits = {key: value for key, value in environment.items() if key.startswith("CUDA")}
+        runs.append({"words": words[at + 1 :], "env": limits, "devices": nodes * devices})
+    out = tmp_path_factory.mktemp("parsed") / "arguments.json"
+    environment = {key: value for key, value in os.environ.items() if key != "CUDA_DEVICE_MAX_CONNECTIONS"}
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("megatron_arguments.py")), str(out)],
+        env={**environment, "PYTHONPATH": str(CHECKOUT)},
+        input=json.dumps(runs),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(zip(OF["megatron-lm"], json.loads(out.read_text()), strict=True))
+
+
+@pytest.mark.parametrize("name", OF["megatron-lm"])
+def test_megatron_lm_parses_and_accepts_the_arguments(name: str, parsed: dict[str, dict[str, object]]) -> None:
+    args, run = SimpleNamespace(**parsed[name]), run_of(name)
+    one = run.strategy
+    assert (args.tensor_model_parallel_size, args.pipeline_model_parallel_size) == (one.tp, one.pp)
+    assert (args.data_parallel_size, args.context_parallel_size) == (one.dp, one.cp)
+    assert (args.virtual_pipeline_model_parallel_size or 1) == one.vpp
+    assert args.sequence_parallel == (one.sequence_parallel and one.tp > 1)
+    assert args.use_distributed_optimizer == (one.zero_stage > 0)
+    assert args.bf16
+    assert args.global_batch_size // (args.micro_batch_size * args.data_parallel_size) == run.micro_batches
+    assert args.fp8 == ("hybrid" if "fp8" in PLANS[name] else None)
+    assert (args.num_layers, args.train_iters) == (run.layers, run.steps)

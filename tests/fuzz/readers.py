@@ -1,0 +1,198 @@
+"""The readers under test: what damages a file for each, and what reads it as the commands do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cli.run import call
+from tests.fuzz import options, samples
+from tests.fuzz.makers import Maker, of_bytes, of_lines, of_trees, of_words
+
+Read = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How an input is made, and what reads it: raises PlannerError for bad input, and nothing else.
+
+    `slow`: how many inputs of others one of this reader's takes the time of.
+    """
+
+    make: Maker
+    read: Read
+    slow: int = 1
+
+
+def _model(path: Path) -> None:
+    from planner.cli.inputs import read_model
+
+    read_model(str(path), None)
+
+
+def _cluster(path: Path) -> None:
+    """As `plan` reads it: pools first, then a cluster of one kind."""
+    from planner.cli.inputs import read_cluster
+    from planner.cli.pools import read_pools
+
+    if read_pools(str(path)) is None:
+        read_cluster(str(path))
+
+
+def _import(path: Path) -> None:
+    """As `planner cluster import` does it; the file that comes of it is read again."""
+    from planner.cli.files import read_any
+    from planner.cluster.cluster import resolve_cluster
+    from planner.cluster.importers.complete import complete
+    from planner.cluster.importers.found import HostPatterns
+    from planner.cluster.importers.kinds import Given
+    from planner.cluster.importers.merge import merge
+    from planner.cluster.importers.recognise import read
+    from planner.cluster.importers.toml import write_toml
+    from planner.cluster.spec import parse_cluster
+    from planner.errors import InputError
+
+    found = read(read_any(path, "a description"), str(path), path.stem, HostPatterns())[1]
+    given = Given("test", node="dgx-h100", link_bytes_per_s=5e10, node_bytes_per_s=3e10)
+    draft, notes = complete(merge([(str(path), found)]), given, "Imported")
+    try:
+        spec = parse_cluster(write_toml(draft, [path.name], notes), "toml", "made.toml")
+    except InputError as error:
+        raise AssertionError(f"an import made a file that is refused: {error}") from None
+    if len(spec.hosts) < 30:
+        resolve_cluster(spec, "made.toml")
+
+
+def _space(path: Path) -> None:
+    from planner.cli.openings import OpenSettings
+    from planner.cli.split import Split, read_pins
+
+    read_pins(Split(), OpenSettings(), path)
+
+
+def _table(path: Path) -> None:
+    """Rows of measured runs, each bound to its question."""
+    from planner.cli.files import read_text
+    from planner.validation.binding import bind
+    from planner.validation.runs import RowError, parse_runs
+
+    for run in parse_runs(read_text(path, (".csv",), "a table"), str(path))[0]:
+        try:
+            bind(run)
+        except RowError:
+            continue
+
+
+def _plan_document(path: Path) -> None:
+    from planner.cli.plan_file import read_plan_document
+
+    read_plan_document(path, 1)
+
+
+def _sweep(path: Path) -> None:
+    from planner.cli.sweeps.grid import read_sweep
+
+    read_sweep(path)
+
+
+def _results(path: Path) -> None:
+    from planner.cli.sweeps.results import read_results
+
+    read_results(path)
+
+
+def _check(path: Path) -> None:
+    from planner.cli.plan_list import read_list
+
+    read_list(path)
+
+
+def _requirement(text: str) -> None:
+    from planner.search.requirements.parse import read_requirement
+
+    read_requirement(text)
+
+
+def _texts(read: Callable[[str], object]) -> Read:
+    """A reader of a text of the command line."""
+    return lambda path: read(path.read_bytes().decode("utf-8", "surrogateescape"))
+
+
+def _command(*before: str, after: Sequence[str] = ()) -> Read:
+    """A whole command on the file."""
+
+    def read(path: Path) -> None:
+        from planner.errors import InputError
+
+        done = call("planner", *before, str(path), *after)
+        assert done.returncode in (0, 2, 3, 4), done.stderr
+        assert done.stdout.replace("\n", "").isprintable(), "stdout holds a control character"
+        if done.returncode:
+            raise InputError(done.stderr)
+
+    return read
+
+
+def _both(path: Path) -> None:
+    """A document beside itself, and beside a plan's."""
+    for other in (str(path), str(samples.FIXTURES / "plan.json")):
+        _command("diff", other)(path)
+
+
+def _trees(make: Callable[[], list[str]], name: str, *formats: str) -> Maker:
+    """Damaged trees of samples that are JSON where the formats are."""
+    return of_trees(make, name, formats, "json" if formats == ("json",) else "toml")
+
+
+def _files() -> Iterator[tuple[str, Reader]]:
+    yield "model", Reader(_trees(samples.models, "model", "toml"), _model)
+    yield "network", Reader(_trees(samples.networks, "network", "toml"), _model, slow=3)
+    yield "config", Reader(_trees(samples.configs, "config", "json"), _model)
+    yield "cluster", Reader(_trees(samples.clusters, "cluster", "toml"), _cluster, slow=2)
+    yield "cluster-yaml", Reader(_trees(samples.clusters, "cluster", "yaml", "json"), _cluster, slow=3)
+    from planner.cluster.importers.recognise import READERS as IMPORTERS
+
+    for name in ("auto", *IMPORTERS):
+        maker = of_lines(lambda name=name: samples.described_as(name), f"{name}.txt")  # type: ignore[misc]
+        yield f"import-{name}", Reader(maker, _import, slow=3)
+    yield "space", Reader(_trees(lambda: [samples.SPACE], "space", "toml"), _space)
+    yield "runs", Reader(of_lines(samples.tables, "runs.csv"), _table, slow=4)
+    yield "sweep", Reader(_trees(lambda: [samples.SWEEP], "sweep", "toml"), _sweep)
+    yield "check", Reader(_trees(lambda: [samples.CHECK], "plans", "toml"), _check)
+    yield "results", Reader(of_lines(lambda: [samples.RESULTS], "results.csv"), _results)
+    yield "results-jsonl", Reader(of_lines(samples.results, "results.jsonl"), _results)
+    yield "results-parquet", Reader(of_bytes(samples.parquet, "results.parquet"), _results)
+    yield "plan-document", Reader(_trees(samples.plans, "plan", "json"), _plan_document, slow=2)
+
+
+def _words() -> Iterator[tuple[str, Reader]]:
+    for name, text in options.TEXTS_READ.items():
+        yield f"text-{name}", Reader(of_words(text.samples, text.signs), _texts(text.read))
+    maker = of_words(samples.REQUIREMENTS, samples.REQUIREMENT_SIGNS)
+    yield "text-requirement", Reader(maker, _texts(_requirement))
+
+
+def _commands() -> Iterator[tuple[str, Reader]]:
+    """Whole commands: what is read goes through the search and the reports, too."""
+    model = ("--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "64", "--tp", "1,2", "--micro-batch", "1,2")
+    cluster = ("--global-batch", "64", "--tp", "1,2", "--micro-batch", "1,2", "--pp", "1,2", "--zero", "1")
+    axes = ("--x", "nodes", "--y", "mfu", "--by", "model")
+    clusters, lines = _trees(samples.clusters, "cluster", "toml"), of_lines(lambda: [samples.RESULTS], "results.csv")
+    for name, maker, read in (
+        ("plan-model", _trees(samples.models, "model", "toml"), _command("plan", after=model)),
+        ("plan-network", _trees(samples.networks, "network", "toml"), _command("plan", after=model)),
+        ("plan-config", _trees(samples.configs, "config", "json"), _command("plan", after=model)),
+        ("plan-cluster", clusters, _command("plan", "bert-base", *cluster, "--cluster")),
+        ("topology", clusters, _command("topology")),
+        ("validate", of_lines(samples.tables, "runs.csv"), _command("validate", "--runs")),
+        ("explain", _trees(samples.plans, "plan", "json"), _command("explain")),
+        ("diff", _trees(samples.checked, "plan", "json"), _both),
+        ("plot", lines, _command("plot", after=axes)),
+        ("plot-jsonl", of_lines(samples.results, "results.jsonl"), _command("plot", after=axes)),
+        ("import", of_lines(samples.descriptions, "a.txt"), _command("cluster", "import", "--node", "dgx-h100")),
+    ):
+        yield f"run-{name}", Reader(maker, read, slow=25)
+
+
+READERS: dict[str, Reader] = dict([*_files(), *_words(), *_commands()])

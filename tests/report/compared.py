@@ -1,0 +1,100 @@
+"""A check document and a diff document, made from the stored plan: for golden files, and with hostile words."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from planner.search.check_document import SCHEMA_VERSION as CHECK_VERSION
+from planner.search.check_document import CheckDocument, CheckedPart, requirement_part
+from planner.search.diff import compared
+from planner.search.diff_document import DiffDocument
+from planner.search.document import Document
+from planner.search.requirements.evaluate import held
+from planner.search.requirements.figures import compared_figures
+from planner.search.requirements.parse import read_requirement
+from planner.search.requirements.values import plan_values
+from tests.report.test_formats import stored
+
+REQUIRED = ("mfu >= 40%", "memory.headroom >= 12GiB", "carbon_kg < 100t")
+OBSTACLE = "no plan fits: Llama on 8 x chip\n  nearest miss: tp 8\n  what would make it fit: 128 devices"
+
+
+def base() -> Document:
+    """The stored plan, its best alone."""
+    document = stored()
+    return replace(document, plans=document.plans[:1])
+
+
+def head() -> Document:
+    """The same with eight stages: a bubble of 0.8 s, less memory, a step that is 0.9 s longer."""
+    document = base()
+    plan = document.plans[0]
+    terms = {**plan.terms, "pipeline_bubble": 0.8, "pipeline_send": 0.02}
+    terms["forward"] += 0.08
+    step = sum(terms.values())
+    memory = replace(plan.memory, weights_bytes=plan.memory.weights_bytes - 2.0**31)
+    memory = replace(memory, total_bytes=memory.total_bytes - 2.0**31)
+    slower = step / plan.step_time_s
+    changed = replace(
+        plan,
+        strategy=replace(plan.strategy, pp=8, dp=2),
+        terms=terms,
+        step_time_s=step,
+        memory=memory,
+        mfu=plan.mfu / slower,
+        hfu=plan.hfu / slower,
+        tokens_per_s=plan.tokens_per_s / slower,
+        tokens_per_s_per_device=plan.tokens_per_s_per_device / slower,
+    )
+    return replace(document, plans=[changed])
+
+
+def checked(name: str, line: int, document: Document | None, required: tuple[str, ...] = ()) -> CheckedPart:
+    """One plan of a check document."""
+    values = {} if document is None else plan_values(document)
+    parts = [requirement_part(held(read_requirement(text), values), line + 1 + n) for n, text in enumerate(required)]
+    met = all(one.met for one in parts)
+    outcome = "nothing fits" if document is None else "met" if met else "not met"
+    obstacle = OBSTACLE if document is None else ""
+    return CheckedPart(
+        name=name,
+        line=line,
+        outcome=outcome,
+        obstacle=obstacle,
+        requirements=[] if document is None else parts,
+        plan=document,
+        mixed=None,
+    )
+
+
+def check_of(*parts: CheckedPart, file: str = "plan.toml") -> CheckDocument:
+    """The document of a file."""
+    outcome = "nothing fits" if any(one.outcome == "nothing fits" for one in parts) else "not met"
+    return CheckDocument(schema_version=CHECK_VERSION, file=file, outcome=outcome, checked=list(parts))
+
+
+def check_document(file: str = "plan.toml") -> CheckDocument:
+    """One plan that meets some, one without requirements, one that does not fit."""
+    return check_of(
+        checked("small", 5, base(), REQUIRED), checked("plain", 12, head()), checked("huge", 17, None), file=file
+    )
+
+
+def diff_document(files: tuple[str, str] = ("base.json", "head.json")) -> DiffDocument:
+    """A plan that changed and breaks what it met, one that came, one that went, one that is the same, one unfit."""
+    before = check_of(
+        checked("small", 5, base(), ("mfu >= 50%",)),
+        checked("old", 9, base()),
+        checked("same", 12, base()),
+        checked("huge", 17, None),
+        checked("tight", 20, base()),
+    )
+    after = check_of(
+        checked("small", 5, head(), ("mfu >= 50%",)),
+        checked("same", 9, base()),
+        checked("new", 12, head()),
+        checked("huge", 17, None),
+        checked("tight", 20, None),
+    )
+    required = [read_requirement("change.step_time_s <= 5%", compared_figures())]
+    return compared(before, after, files, 0.001, required)

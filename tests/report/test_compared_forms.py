@@ -1,0 +1,155 @@
+"""The check and the diff document in every form, to the byte; hostile words get nowhere.
+
+The golden files are made anew with `python -m tests.report.test_compared_forms`; read the difference before it is
+committed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from planner.report.annotations import annotation, check_annotations
+from planner.report.check import check_text
+from planner.report.code_quality import code_quality_report
+from planner.report.diff import diff_text, why_sentence
+from planner.report.diff_markdown import diff_markdown
+from planner.report.formats import rendered
+from planner.report.machine import to_json
+from planner.search.diff import compared
+from planner.search.diff_document import DiffDocument
+from tests.report.compared import base, check_document, diff_document, head
+from tests.report.test_formats import HOSTILE, Page
+
+GOLDEN = Path(__file__).parent / "golden"
+CHECK, DIFF = check_document(), diff_document()
+FORMS: dict[str, Callable[[], str]] = {
+    "check.txt": lambda: check_text(CHECK),
+    "check.json": lambda: to_json(CHECK),
+    "check.csv": lambda: rendered(CHECK, "csv"),
+    "check.jsonl": lambda: rendered(CHECK, "jsonl"),
+    "check.md": lambda: rendered(CHECK, "markdown"),
+    "check.html": lambda: rendered(CHECK, "html"),
+    "check.xml": lambda: rendered(CHECK, "junit"),
+    "check.annotations": lambda: check_annotations(CHECK, "plans/plan.toml"),
+    "check.code-quality.json": lambda: code_quality_report(CHECK, "plans/plan.toml"),
+    "diff.txt": lambda: diff_text(DIFF),
+    "diff.json": lambda: to_json(DIFF),
+    "diff.csv": lambda: rendered(DIFF, "csv"),
+    "diff.jsonl": lambda: rendered(DIFF, "jsonl"),
+    "diff.md": lambda: diff_markdown(DIFF),
+    "diff.html": lambda: rendered(DIFF, "html"),
+    "diff.xml": lambda: rendered(DIFF, "junit"),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_document_is_told_to_the_byte(name: str) -> None:
+    assert FORMS[name]() == (GOLDEN / name).read_text("utf-8")
+
+
+def test_the_difference_names_the_term_that_changed_most() -> None:
+    part = next(one for one in DIFF.differences if one.name == "small")
+    assert part.why is not None
+    assert part.why.term == part.terms[0].term == "pipeline_bubble"
+    assert part.why.change_s == pytest.approx(0.8)
+    assert part.why.because == ["strategy.pp", "strategy.dp"]
+    assert why_sentence(part).endswith("+800 ms of +900 ms is pipeline bubble, with pp 1 → 8, dp 16 → 2.")
+
+
+def test_a_plan_that_is_no_better_for_all_its_changes_says_so() -> None:
+    plan = head().plans[0]
+    terms = {**plan.terms, "backward": plan.terms["backward"] - 1.0}
+    faster = replace(plan, terms=terms, step_time_s=sum(terms.values()))
+    document = compared(base(), replace(head(), plans=[faster]), ("a", "b"), 0.0)
+    told = why_sentence(document.differences[0])
+    assert "-1.00 s" in told
+    assert " is backward, " not in told
+    assert "backward changed most, -1.00 s, with pp 1 → 8" in told
+    assert told.endswith("other terms went the other way.")
+
+
+def test_the_same_plan_twice_is_no_difference() -> None:
+    document = compared(base(), base(), ("a", "b"), 0.0)
+    part = document.differences[0]
+    assert (part.status, part.why, part.figures, part.strategy) == ("unchanged", None, [], [])
+    assert "1 plan unchanged" in diff_markdown(document)
+
+
+@given(st.floats(0, 0.5))
+def test_nothing_below_the_threshold_is_told(threshold: float) -> None:
+    part = compared(base(), head(), ("a", "b"), threshold).differences[0]
+    assert all(one.relative is None or abs(one.relative) >= threshold for one in (*part.figures, *part.memory))
+    assert ("step_time_s" in [one.name for one in part.figures]) == (threshold <= 0.2555)
+    assert [one.name for one in part.strategy] == ["strategy.pp", "strategy.dp"]
+
+
+def test_terms_are_told_by_how_much_they_changed_and_add_up() -> None:
+    for one in DIFF.differences:
+        sizes = [abs(term.change_s) for term in one.terms]
+        assert sizes == sorted(sizes, reverse=True)
+        if one.why is not None:
+            step = next(figure for figure in one.figures if figure.name == "step_time_s")
+            assert sum(term.change_s for term in one.terms) == pytest.approx(step.change)
+
+
+def hostile() -> DiffDocument:
+    title = replace(base().model, title=HOSTILE, name=HOSTILE)
+    return compared(base(), replace(head(), model=title), (HOSTILE, HOSTILE), 0.0)
+
+
+def test_hostile_words_do_nothing() -> None:
+    texts = {name: rendered(hostile(), name) for name in ("csv", "jsonl", "html", "junit")}
+    texts |= {"markdown": diff_markdown(hostile()), "text": diff_text(hostile())}
+    for name, text in texts.items():
+        assert not any(character < " " and character not in "\n\t" for character in text), name
+    assert "<script>" not in texts["markdown"]
+    assert "\n# h" not in texts["markdown"]
+    assert not Page(texts["html"]).open
+    assert len(list(ElementTree.fromstring(texts["junit"]).iter("testcase"))) == 1
+    assert {len(row) for row in csv.reader(io.StringIO(texts["csv"]))} == {8}
+
+
+@given(st.text(), st.text(), st.text())
+def test_an_annotation_is_one_command_on_one_line(file: str, title: str, message: str) -> None:
+    told = annotation(file, 3, title, message)
+    found = re.fullmatch(r"::error file=([^:,\n]*),line=3,title=([^:,\n]*)::([^\n\r]*)\n", told)
+    assert found is not None
+    assert len(told.splitlines()) == 1
+
+
+def test_fingerprints_are_unique_and_outlast_figures_and_lines() -> None:
+    plan = CHECK.checked[0]
+    twice = [*plan.requirements, *plan.requirements]
+    moved = [replace(one, line=99, told="another figure") for one in twice]
+    prints = [
+        [one["fingerprint"] for one in json.loads(code_quality_report(_with(requirements), "plan.toml"))]
+        for requirements in (twice, moved)
+    ]
+    assert prints[0] == prints[1]
+    assert len(set(prints[0])) == len(prints[0]) == 3
+
+
+def _with(requirements: list) -> object:
+    return replace(CHECK, checked=[replace(CHECK.checked[0], requirements=requirements), *CHECK.checked[1:]])
+
+
+def test_what_is_met_makes_no_finding() -> None:
+    met = replace(CHECK, checked=[CHECK.checked[1]])
+    assert code_quality_report(met, "plan.toml") == "[]\n"
+    assert check_annotations(met, "plan.toml") == ""
+
+
+if __name__ == "__main__":
+    for golden, made in FORMS.items():
+        (GOLDEN / golden).write_text(made(), "utf-8")

@@ -1,0 +1,186 @@
+"""A stored answer of every command in every form, to the byte; and one with hostile words, which get nowhere.
+
+The golden files are made anew with `python -m tests.report.test_every_form`; read the difference before it is
+committed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from planner.report.compare import compare_text
+from planner.report.explain import explain_text
+from planner.report.formats import rendered
+from planner.report.hardware_document import HardwareDocument
+from planner.report.listing_document import ListingDocument
+from planner.report.size import size_text
+from planner.report.told_listing import listing_text
+from planner.report.topology import topology_text
+from planner.report.topology_document import TopologyDocument
+from planner.report.validation import to_text
+from planner.report.whatif import what_if_text
+from planner.search.compare_document import CompareDocument
+from planner.search.explain_document import ExplainDocument
+from planner.search.size_document import SizeDocument
+from planner.search.whatif_document import WhatIfDocument
+from planner.validation.document import ValidationDocument
+from tests.cli.run import call
+from tests.report.test_formats import FORMS, HOSTILE, Page
+
+ANSWERS = Path(__file__).parents[1] / "fixtures" / "answers"
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class Kind(NamedTuple):
+    """An answer: its document, its text, how many records it has, and its keys that hold a user's words."""
+
+    document: type
+    text: Callable[..., str] | None
+    records: Callable[..., int]
+    words: tuple[str, ...] = ("title",)
+
+
+KINDS = {
+    "what-if": Kind(WhatIfDocument, what_if_text, lambda one: 2 + (one.kept.plan is not None), ("title", "name")),
+    "size": Kind(SizeDocument, size_text, lambda one: len(one.curve), ("title", "cluster", "accelerator", "notes")),
+    "compare": Kind(CompareDocument, compare_text, lambda one: len(one.offers), ("title", "name", "ruled_out")),
+    "validate": Kind(ValidationDocument, to_text, lambda one: len(one.rows) + len(one.skipped), ("id", "reason")),
+    "topology": Kind(TopologyDocument, topology_text, lambda one: len(one.groups), ("title", "name", "level")),
+    "explain": Kind(ExplainDocument, explain_text, lambda one: len(one.waterfall), ("title", "bottleneck")),
+    "hardware": Kind(HardwareDocument, None, lambda one: len(one.accelerators), ("title", "note", "vendor")),
+    "list": Kind(ListingDocument, listing_text, lambda one: len(one.entries), ("title", "name")),
+}
+CASES = [(name, form, ending) for name in KINDS for form, ending in FORMS.items()]
+
+
+def stored(name: str, raw: object = None) -> msgspec.Struct:
+    text = (ANSWERS / f"{name}.json").read_bytes()
+    return msgspec.convert(msgspec.json.decode(text) if raw is None else raw, KINDS[name].document)
+
+
+def hostile(name: str) -> msgspec.Struct:
+    """The same answer, a user's words replaced by what would break out of any form."""
+
+    def changed(value: object, key: str = "") -> object:
+        if isinstance(value, dict):
+            return {name: changed(one, name) for name, one in value.items()}
+        if isinstance(value, list):
+            return [changed(one, key) for one in value]
+        return HOSTILE if isinstance(value, str) and key in KINDS[name].words and value else value
+
+    return stored(name, changed(json.loads((ANSWERS / f"{name}.json").read_text())))
+
+
+@pytest.mark.parametrize(("name", "form", "ending"), CASES)
+def test_a_stored_answer_is_told_to_the_byte(name: str, form: str, ending: str) -> None:
+    assert rendered(stored(name), form) == (GOLDEN / f"{name}.{ending}").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_records_are_as_many_in_both_forms_and_alike(name: str) -> None:
+    document = stored(name)
+    lines = [json.loads(line) for line in rendered(document, "jsonl").splitlines()]
+    rows = list(csv.DictReader(io.StringIO(rendered(document, "csv"))))
+    assert len(lines) == len(rows) == KINDS[name].records(document) > 0
+    for line, row in zip(lines, rows, strict=True):
+        assert list(line) == list(row)
+        for key, value in line.items():
+            if isinstance(value, float):
+                assert float(row[key]) == value, key
+            elif value is None:
+                assert row[key] == "", key
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_hostile_words_do_nothing(name: str) -> None:
+    document = hostile(name)
+    for form in FORMS:
+        text = rendered(document, form)
+        assert not any(character < " " and character not in "\n\t" for character in text), form
+        assert "\u202e" not in text or form in ("csv", "jsonl"), form
+    page = Page(rendered(document, "html"))
+    assert page.open == []
+    assert not {"script", "iframe", "object", "embed", "link", "img", "base"} & {tag for tag, _ in page.seen}
+    for line in rendered(document, "markdown").splitlines():
+        assert "<script>" not in line
+        assert not line.startswith("# h")
+        assert not line.startswith("| ") or line.rstrip().endswith("|")
+    ElementTree.fromstring(rendered(document, "junit"))
+    rows = list(csv.reader(io.StringIO(rendered(document, "csv"))))
+    assert {len(row) for row in rows} == {len(rows[0])}
+    assert not any(cell.startswith(("=", "@")) for row in rows for cell in row)
+    text = KINDS[name].text
+    assert text is None or "\x1b" not in text(document)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "list"])
+def test_every_answer_that_says_something_of_more_than_names_has_cases(name: str) -> None:
+    suite = ElementTree.fromstring(rendered(stored(name), "junit"))
+    names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]
+    assert names
+    assert len(set(names)) == len(names)
+
+
+def test_a_stage_that_is_too_full_fails() -> None:
+    raw = json.loads((ANSWERS / "explain.json").read_text())
+    raw["stages"][0]["memory"]["total_bytes"] = 2 * raw["stages"][0]["memory"]["capacity_bytes"]
+    suite = ElementTree.fromstring(rendered(stored("explain", raw), "junit"))
+    failed = [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None]
+    assert failed == ["stage 0 fits"]
+
+
+def test_speedups_are_of_throughput_also_where_the_batch_changes() -> None:
+    asked = ("what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--tp", "8")
+    done = call("planner", *asked, "--set", "training.global_batch=2x", "--format", "jsonl")
+    plans = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(plans) == 3
+    for plan in plans:
+        assert plan["speedup"] == pytest.approx(plan["tokens_per_s"] / plans[0]["tokens_per_s"])
+
+
+ASKED = {
+    "what-if": ("what-if", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "16", "--set", "cluster.nodes=2x"),
+    "size": ("size", "llama-3-8b", "--cluster", "dgx-h100", "--tokens", "1T", "--deadline", "90d"),
+    "compare": ("compare", "llama-3-8b", "--on", "dgx-h100:1", "--on", "dgx-a100:1", "--tokens", "1T"),
+    "hardware list": ("hardware", "list", "--vendor", "amd"),
+    "hardware show": ("hardware", "show", "h100-sxm-80gb"),
+    "hardware compare": ("hardware", "compare", "a100-sxm-80gb", "h100-sxm-80gb"),
+    "topology": ("topology", "dgx-h100", "--nodes", "2"),
+    "models": ("models", "list"),
+    "families": ("models", "families"),
+    "clusters": ("cluster", "list"),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_files_of_every_form_are_written_beside_the_answer(asked: tuple[str, ...], tmp_path: Path) -> None:
+    endings = [*FORMS.values(), "json", "txt"]
+    files = [part for ending in endings for part in ("-o", str(tmp_path / f"answer.{ending}"))]
+    done = call("planner", *asked, *files, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "answer.json").read_text() == done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"answer.{ending}" for ending in endings)
+    for ending in endings:
+        assert (tmp_path / f"answer.{ending}").read_text()
+    assert call("planner", *asked, "--format", "csv").stdout == (tmp_path / "answer.csv").read_text()
+
+
+def test_no_accelerator_is_an_empty_table() -> None:
+    asked = ("hardware", "list", "--kind", "fpga", "--can-train")
+    assert call("planner", *asked, "--format", "csv").stdout.startswith("name,title,vendor,")
+    for form in FORMS:
+        assert call("planner", *asked, "--format", form).returncode == 0
+
+
+if __name__ == "__main__":
+    for name_of, form_of, ending_of in CASES:
+        (GOLDEN / f"{name_of}.{ending_of}").write_text(rendered(stored(name_of), form_of), "utf-8")

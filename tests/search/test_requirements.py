@@ -1,0 +1,212 @@
+"""The language of requirements: what it means, what it refuses, and that it never does anything else."""
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from planner.errors import InputError
+from planner.search.document import Document
+from planner.search.requirements.evaluate import held
+from planner.search.requirements.figures import FIGURES, compared_figures
+from planner.search.requirements.parse import read_requirement
+from planner.search.requirements.tokens import LONGEST
+from planner.search.requirements.values import compared_values, plan_values
+from tests.report.test_formats import STORED
+
+DOCUMENT = msgspec.json.decode(STORED.read_bytes(), type=Document)
+VALUES = plan_values(DOCUMENT)
+KNOWN = {
+    **dict.fromkeys(FIGURES),
+    "mfu": 0.4,
+    "step_time_s": 10.0,
+    "memory.headroom": 5 * 2.0**30,
+    "memory.capacity": 80 * 2.0**30,
+    "days": 20 * 86_400.0,
+    "tokens": 15e12,
+    "cost_usd_per_step": 3.0,
+    "energy_j_per_step": 7.2e6,
+    "power_w": 12_000.0,
+    "strategy.tp": 8,
+    "strategy.recompute": "full",
+    "strategy.sequence_parallel": True,
+    "terms.pipeline_bubble": 0.5,
+}
+MET = [
+    "mfu >= 0.4", "mfu >= 40%", "mfu == 40 %", "not mfu < 0.4", "mfu > 0.3 and mfu < 0.5", "(mfu > 1) or mfu <= 0.4",
+    "memory.headroom >= 5GiB", "memory.headroom > 5GB", "memory.headroom < 6e9",
+    "memory.headroom / memory.capacity > 6%",
+    "days < 30", "days < 30d", "days < 3w", "days + 1d == 21", "days * 24 == 480", "days > 400h", "days / 1d == 20",
+    "step_time_s == 10", "step_time_s <= 10000ms", "terms.pipeline_bubble / step_time_s <= 5%",
+    "tokens == 15T", "cost_usd_per_step < 1k", "cost_usd_per_step < 4USD", "cost_usd_per_step / step_time_s < 1",
+    "energy_j_per_step == 2kWh", "energy_j_per_step / step_time_s > 700kW", "power_w <= 12kW",
+    "strategy.tp == 8", "strategy.recompute == 'full'", 'strategy.recompute != "none"',
+    "strategy.sequence_parallel", "strategy.sequence_parallel == true", "MFU >= 0.4 AND Step_Time_s > 1",
+    "-mfu < -0.3", "1 - mfu == 0.6", "2 * (1 + 2) == 6", "1 - 2 - 3 == -4", "8 / 4 / 2 == 1", "1 + 2 * 3 == 7",
+    "true or hfu > 1", "not (hfu > 1 and false)", "1_000 < 1001", "memory.headroom/1GiB == 5",
+]  # fmt: skip
+NOT_MET = {
+    "mfu >= 45%": "mfu is 40 %, wanted at least 45 % (11 % off)",
+    "step_time_s < 10": "step_time_s is 10.0, wanted less than 10.0",
+    "days <= 10": "days is 20.0 days, wanted at most 10.0 days (100 % off)",
+    "memory.headroom >= 50GiB": "memory.headroom is 5.00 GiB, wanted at least 50.00 GiB (90 % off)",
+    "strategy.recompute == 'none'": "strategy.recompute is full, wanted none",
+    "not strategy.sequence_parallel": "strategy.sequence_parallel holds (strategy.sequence_parallel is yes)",
+    "mfu > 50% and step_time_s > 5": "mfu is 40 %, wanted more than 50 % (20 % off)",
+    "mfu > 50% or step_time_s > 50": "step_time_s is 10.0 s, wanted more than 50.0 s (80 % off)",
+    "mfu / 0 > 1": "mfu / 0 > 1 is of no finite number",
+    "2 * mfu > mfu + 1": "2 * mfu is 0.8, wanted more than 1.4 (43 % off)",
+    "step_time_s > days": "step_time_s is 10.0 s, wanted more than 1,728,000 s (days)",
+}
+REFUSED = {
+    "mfuu > 0.4": "did you mean mfu?",
+    "terms.pipeline_buble < 1": "did you mean terms.pipeline_bubble?",
+    "memory.headroom > 5s": "bytes with seconds: units do not agree at character 19",
+    "step_time_s + memory.total > 1": "seconds with bytes",
+    "memory.headroom > 10%": "bytes with a plain number",
+    "memory.headroom > 5M": "a count beside bytes",
+    "memory.headroom > 5B": "unknown suffix B",
+    "memory.headroom > 5GiBs": "unknown suffix GiBs",
+    "days + step_time_s > 3": "its unit, such as 30d",
+    "mfu": "is no condition",
+    "mfu + 1": "is no condition",
+    "mfu and true": "a value where a condition is needed",
+    "0.1 < mfu < 0.5": "a second comparison at character 11",
+    "mfu = 0.4": "== compares",
+    "mfu >": "unexpected end",
+    "mfu > 0.4 0.5": "unexpected 0.5",
+    "(mfu > 0.4": "a closing bracket",
+    "mfu > 0.4)": "unexpected )",
+    "and": "unexpected and",
+    "strategy.recompute == 'ful'": "did you mean full?",
+    "strategy.recompute > 'full'": "words have no order",
+    "strategy.recompute == 3": "sides of different kinds",
+    "strategy.recompute + 1 == 2": "no number to calculate with",
+    "mfu > 1e40": "a number too large",
+    "mfu > 0.4; import os": "a sign that means nothing at character 10",
+    "model == 'a\x1b[31m'": "a sign that means nothing at character 10",
+    "__import__('os')": "unknown figure",
+    "mfu ** 2 > 1": "unexpected *",
+    "": "is empty",
+    "  ": "is empty",
+    "mfu > " + "1" * LONGEST: "too long",
+    "(" * 200: "too many brackets",
+    "not " * 100 + "(" * 26: "too many brackets",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MET)
+def test_it_is_met(text: str) -> None:
+    assert held(read_requirement(text), KNOWN).told == ""
+
+
+@pytest.mark.parametrize("text", NOT_MET)
+def test_what_is_not_met_is_told_with_what_was_found_and_wanted(text: str) -> None:
+    verdict = held(read_requirement(text), KNOWN)
+    assert not verdict.met
+    assert NOT_MET[text] in verdict.told
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_it_is_refused(text: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_requirement(text, origin="plan.toml", key="plans[0].require[0]")
+    assert str(error.value).startswith("plan.toml: plans[0].require[0]: ")
+    assert REFUSED[text] in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("cost_usd", "--tokens"),
+        ("days", "--tokens"),
+        ("carbon_kg", "--grid"),
+        ("goodput", "--no-failures"),
+        ("uncertainty.first_share", "--uncertainty"),
+        ("energy_j_per_step", "power of this accelerator"),
+    ],
+)
+def test_what_is_not_known_is_not_met_and_says_what_would_make_it_known(name: str, how: str) -> None:
+    for text in (f"{name} < 1e20", f"not {name} < 1e20", f"{name} < 1e20 and mfu > 0"):
+        verdict = held(read_requirement(text), {**dict.fromkeys(FIGURES), "mfu": 0.4})
+        assert not verdict.met
+        assert f"{name} is not known: " in verdict.told
+        assert how in verdict.told
+    assert held(read_requirement(f"{name} < 1e20 or mfu > 0"), {"mfu": 0.4}).met
+
+
+def test_the_price_is_told_where_the_run_is() -> None:
+    values = {**VALUES, "cost_usd": None, "cost_usd_per_step": None}
+    assert "no rent of this accelerator is known" in held(read_requirement("cost_usd < 1"), values).told
+
+
+def test_the_table_has_the_figures_of_the_document() -> None:
+    assert list(VALUES) == sorted(VALUES, key=list(VALUES).index)
+    assert set(VALUES) == set(FIGURES)
+    kinds = {"text": str, "truth": bool}
+    for name, value in VALUES.items():
+        if value is not None:
+            assert isinstance(value, kinds.get(FIGURES[name].unit, int | float)), name
+    plan = DOCUMENT.plans[0]
+    assert VALUES["memory.headroom"] == plan.memory.capacity_bytes - plan.memory.total_bytes
+    assert DOCUMENT.run is not None
+    assert VALUES["cost_usd"] == DOCUMENT.run.steps * plan.cost_usd_per_step
+    assert sum(VALUES[name] for name in VALUES if name.startswith("terms.")) == pytest.approx(plan.step_time_s)
+
+
+def test_two_plans_are_compared_in_the_same_language() -> None:
+    slower = {**VALUES, "step_time_s": VALUES["step_time_s"] * 1.05}
+    values, figures = compared_values(VALUES, slower), compared_figures()
+    for text in ("change.step_time_s <= 6%", "head.step_time_s > base.step_time_s", "change.mfu == 0"):
+        assert held(read_requirement(text, figures), values).met, text
+    told = held(read_requirement("change.step_time_s <= 4%", figures), values).told
+    assert told == "change.step_time_s is 5 %, wanted at most 4 % (25 % off)"
+    with pytest.raises(InputError, match="unknown figure"):
+        read_requirement("change.strategy.recompute == 0", figures)
+
+
+PIECES = (
+    *list(FIGURES)[:20], "(", ")", "and", "or", "not", "<", ">=", "==", "+", "-", "*", "/", "1", "40%", "5GiB", "30d",
+    "'x'", "true", "2e6", "memory.total", "strategy.recompute", "days", ".", "=", "\x00", "∞",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map(" ".join) | st.text(max_size=600))
+@example("(" * LONGEST)
+@example("mfu" + "+mfu" * 120 + ">1")
+@example("1" + "-" * 400 + "1<2")
+@example("not " * 120 + "mfu>1")
+def test_whatever_is_written_is_read_or_refused(text: str) -> None:
+    try:
+        requirement = read_requirement(text)
+    except InputError as error:
+        assert len(str(error)) < 4000
+    else:
+        verdict = held(requirement, VALUES)
+        assert verdict.met is (verdict.told == "")
+
+
+@st.composite
+def conditions(draw: st.DrawFn, depth: int = 3) -> str:
+    """A condition, with every bracket written out so that Python reads it alike."""
+    if depth == 0 or draw(st.booleans()):
+        left, right = draw(sums()), draw(sums())
+        return f"({left} {draw(st.sampled_from(['<', '<=', '>', '>=']))} {right})"
+    if draw(st.booleans()):
+        return f"(not {draw(conditions(depth=depth - 1))})"
+    joined = draw(st.sampled_from(["and", "or"]))
+    return f"({draw(conditions(depth=depth - 1))} {joined} {draw(conditions(depth=depth - 1))})"
+
+
+@st.composite
+def sums(draw: st.DrawFn, depth: int = 2) -> str:
+    if depth == 0 or draw(st.booleans()):
+        return draw(st.sampled_from(["mfu", "hfu", "2", "0.5", "1e3"]))
+    return f"({draw(sums(depth=depth - 1))} {draw(st.sampled_from('+-*'))} {draw(sums(depth=depth - 1))})"
+
+
+@given(conditions().filter(lambda text: len(text) < LONGEST - 10), st.floats(0, 1), st.floats(0, 1))
+def test_it_means_what_it_means_in_arithmetic(text: str, mfu: float, hfu: float) -> None:
+    wanted = eval(text, {"__builtins__": {}}, {"mfu": mfu, "hfu": hfu})
+    assert held(read_requirement(text), {"mfu": mfu, "hfu": hfu}).met is wanted
+    assert held(read_requirement(f"not {text}"), {"mfu": mfu, "hfu": hfu}).met is not wanted

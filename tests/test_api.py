@@ -1,0 +1,93 @@
+"""The planner in Python answers as its commands do."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import planner
+from planner.api import EstimateOptions, PlanOptions
+from planner.cli.arguments import options_of_plan
+from tests.cli.run import call
+from tests.examples import DEFAULTS, LAB
+
+ON = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "64")
+SIDE = {"format", "output", "hostfile", "rankfile", "require"}
+"""Where an answer goes, and what it is held against."""
+
+
+def told(document: msgspec.Struct) -> object:
+    return json.loads(msgspec.json.encode(document))
+
+
+def test_plan_answers_what_the_command_tells() -> None:
+    found = planner.plan(
+        "llama-3-8b", "dgx-h100", 64, nodes=2, tp=[2, 4], pp="1..2", micro_batch=1, failures=False, tokens="1T"
+    )
+    by_command = call(
+        "plan",
+        *ON,
+        *["--tp", "2,4", "--pp", "1..2", "--micro-batch", "1", "--no-failures", "--tokens", "1T", "-f", "json"],
+    )
+    assert told(found) == json.loads(by_command.stdout)
+
+
+def test_estimate_answers_what_the_command_tells() -> None:
+    found = planner.estimate("llama-3-8b", "dgx-h100", "64", nodes=2, tp=8, sequence_parallel=True, gradients="bf16")
+    by_command = call(
+        "planner", "estimate", *ON, *["--tp", "8", "--sequence-parallel", "--gradients", "bf16", "-f", "json"]
+    )
+    assert told(found) == json.loads(by_command.stdout)
+
+
+def test_files_are_paths(tmp_path: Path) -> None:
+    lab = tmp_path / "lab.toml"
+    lab.write_text(LAB.format(**DEFAULTS))
+    found = planner.plan("1B", lab, 8, fault=["node-0:0=0.5", "node-1:0"])
+    assert found.cluster.nodes == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "part"),
+    [
+        ({"noeds": 2}, "noeds", "did you mean nodes?"),
+        ({"nodes": 0}, "--nodes", "0"),
+        ({"framework": "megatro"}, "framework", "did you mean megatron?"),
+        ({"tp": {"a": 1}}, "tp", "wrong type"),
+        ({"format": "json"}, "format", "unknown key"),
+    ],
+)
+def test_wrong_options_are_raised_with_their_key(options: dict, key: str, part: str) -> None:
+    with pytest.raises(planner.InputError) as caught:
+        planner.plan("llama-3-8b", "dgx-h100", 64, **options)
+    assert caught.value.key == key
+    assert part in str(caught.value)
+
+
+def test_what_does_not_fit_is_raised() -> None:
+    with pytest.raises(planner.NothingFits, match="no plan fits"):
+        planner.plan("llama-3.1-405b", "dgx-h100", 64, nodes=1)
+
+
+def test_warnings_are_pythons() -> None:
+    with pytest.warns(UserWarning, match="grow together|makes no difference"):
+        planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, pareto=["step-time", "cost"], micro_batch=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, micro_batch=1)
+
+
+def test_typed_options_are_those_of_the_commands() -> None:
+    asked = {"model", "cluster", "global_batch"}
+    for options, command in ((PlanOptions, "plan"), (EstimateOptions, "estimate")):
+        assert set(options.__annotations__) == set(options_of_plan(command)) - SIDE - asked
+
+
+def test_the_package_offers_what_it_says() -> None:
+    assert set(dir(planner)) == set(planner.__all__)
+    with pytest.raises(AttributeError):
+        _ = planner.nothing
