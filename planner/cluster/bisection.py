@@ -41,14 +41,22 @@ def bisection_bytes_per_s(cluster: Cluster) -> float:
     return cut + sum(_star_cut(cluster, half, index) for index in _stars(cluster)) + _network_cut(cluster, half)
 
 
-def halves_are_even(cluster: Cluster) -> bool:
-    """Whether the first half of the nodes is of whole groups of every level, all full: then no halves are joined by
-    less, since every device of a half is cut off where it has the least.
+def halves_are_narrowest(cluster: Cluster, told: float) -> bool:
+    """Whether it is certain that no halves are joined by less than the first ones, by `told`.
+
+    They are not where the halves are of whole groups of every level, all full, so that every device of a half is cut
+    off where it has the least. Nor where they have as much as all devices of a half have to the switches of the
+    outermost level: one of the two sides is cut off from these.
     """
+    outermost, joined = cluster.levels[-1], joined_devices(cluster)
+    if outermost.topology not in ("dragonfly+", "torus") and cluster.nodes > 1 and joined[-1] >= cluster.devices:
+        most = cluster.nodes // 2 * cluster.devices_per_node * outermost.bandwidth_bytes_per_s
+        if told <= most * (1 + 1e-9):
+            return True
     if cluster.nodes == 1:
         return cluster.levels[0].topology in ("nvswitch", "fully-connected")
     half = cluster.nodes // 2
-    sizes = [max(devices // cluster.devices_per_node, 1) for devices in joined_devices(cluster)[1:]]
+    sizes = [max(devices // cluster.devices_per_node, 1) for devices in joined[1:]]
     if all(size >= cluster.nodes for size in sizes):
         return halved_torus(cluster) is None
     inner = [size for size in sizes if size < cluster.nodes]

@@ -16,7 +16,7 @@ from planner.cluster.bisection import (
     bisection_bytes_per_s,
     first_half,
     halved_torus,
-    halves_are_even,
+    halves_are_narrowest,
     torus_cut_is_narrowest,
 )
 from planner.cluster.cluster import Cluster
@@ -40,7 +40,7 @@ def bisection(cluster: Cluster, wiring: Wiring | None) -> Halves:
         return wiring_bisection(cluster.wiring)
     told, torus = bisection_bytes_per_s(cluster), halved_torus(cluster)
     whole = torus is not None and torus.devices >= cluster.devices
-    if (torus is not None and whole and torus_cut_is_narrowest(torus)) or halves_are_even(cluster):
+    if (torus is not None and whole and torus_cut_is_narrowest(torus)) or halves_are_narrowest(cluster, told):
         return Halves(told, True)
     narrowest = None
     if wiring is not None and (whole or cluster.nodes == 1) and cluster.devices <= _MOST_DEVICES:

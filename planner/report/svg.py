@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
@@ -48,6 +49,20 @@ def arc(
 def label(x: float, y: float, words: str, kind: str = "") -> str:
     """A line of text."""
     return f'<text {_class(kind)}x="{x:g}" y="{y:g}">{escaped(words)}</text>'
+
+
+def in_lines(y: float, words: str, kind: str = "", most: int = 62) -> tuple[float, list[str]]:
+    """Text in as many lines as it needs, and where the next line goes; `most` characters fit a line."""
+    lines = textwrap.wrap(printable(words), most) or [""]
+    return y + 15 * len(lines), [label(10, y + 15 * number, one, kind) for number, one in enumerate(lines)]
+
+
+def shortened(name: str, most: int) -> str:
+    """A name of at most so many characters: the number at its end is kept as far as it goes."""
+    if len(name) <= most:
+        return name
+    number = name[len(name.rstrip("0123456789")) :][-(most - 2) :]
+    return f"{name[: most - 1 - len(number)]}.{number}"
 
 
 def sheet(height: float, title: str, shapes: Sequence[str]) -> str:

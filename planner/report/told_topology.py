@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.report.told import Case, Record, Report, Table
 from planner.report.told_plan import facts
-from planner.report.topology import GROUP_NAMES, figures, level_line
+from planner.report.topology import GROUP_NAMES, figures, level_line, span
 from planner.report.topology_document import GroupPart, LevelPart, TopologyDocument
 from planner.units import format_bytes, format_seconds, format_si
 
@@ -38,8 +38,13 @@ def _record(document: TopologyDocument, group: GroupPart) -> Record:
 
 
 def _levels(levels: list[LevelPart]) -> Table:
-    rows = [(one.name, f"{one.parts:,}", level_line(one)) for one in reversed(levels)]
-    return Table("Levels, from the outermost", ("level", "parts", "what it gives"), rows, frozenset({0, 2}))
+    names = ["devices", *(f"x {one.name}" for one in levels[:-1])]
+    rows = [
+        (one.name, f"{one.parts:,}", f"{span(one.fewest_inside, one.most_inside)} {inner}", level_line(one))
+        for one, inner in zip(reversed(levels), reversed(names), strict=True)
+    ]
+    headings = ("level", "parts", "each of", "what it gives")
+    return Table("Levels, from the outermost", headings, rows, frozenset({0, 2, 3}))
 
 
 def _groups(document: TopologyDocument) -> Table:

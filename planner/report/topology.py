@@ -59,13 +59,13 @@ def tree(document: TopologyDocument, branch: tuple[str, str] = _PLAIN) -> list[s
     for depth, level in enumerate(reversed(document.levels)):
         stem = branch[1] * (depth - 1) + branch[0] if depth else ""
         lines.append(f"{stem}{times}{printable(level.name)}: {level_line(level)}")
-        times = f"{_span(level.fewest_inside, level.most_inside)} x "
+        times = f"{span(level.fewest_inside, level.most_inside)} x "
     stem = branch[1] * (len(document.levels) - 1) + branch[0]
     lines.append(f"{stem}{times}{printable(document.cluster.accelerator)}")
     return lines
 
 
-def _span(fewest: int, most: int) -> str:
+def span(fewest: int, most: int) -> str:
     """`32`, or `1 to 32` where parts are uneven."""
     return f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
 

@@ -7,19 +7,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster
 from planner.cluster.device_graph import device_graph
 from planner.cluster.faults import with_hosts
 from planner.cluster.torus import Torus, coordinates, neighbours
 from planner.cluster.wiring import Wiring
-from planner.report.svg import WIDTH, arc, box, label, line
+from planner.report.svg import WIDTH, arc, box, label, line, shortened
 from planner.units import format_si
 
 if TYPE_CHECKING:
     import networkx as nx
 
 Place = tuple[float, float]
+Ints = NDArray[np.int64]
 _SIDE_SHOWN = 8
 _RADIUS = 74
 
@@ -38,9 +40,10 @@ def inside_of_a_node(wiring: Wiring, cluster: Cluster, y: float) -> tuple[float,
     for name, at in place.items():
         device = graph.nodes[name]["kind"] == "device"
         short = name.rsplit("/", 1)[-1]
-        wide = 24 if device else 64
+        beside = sum(other[1] == at[1] for other in place.values())
+        wide = 24 if device else min(84.0, WIDTH / beside - 4)
         shapes.append(box(at[0] - wide / 2, at[1] - 9, wide, 18, name, "device" if device else "scale-up"))
-        shapes.append(label(at[0], at[1] + 4, short, "small middle"))
+        shapes.append(label(at[0], at[1] + 4, shortened(short, max(int(wide / 6.2), 3)), "small middle"))
     return max(at[1] for at in place.values()) + 24, shapes
 
 
@@ -89,8 +92,11 @@ def _in_tree(graph: nx.Graph[str], top: float) -> dict[str, Place]:
     return place
 
 
-def grid(torus: Torus, y: float) -> tuple[float, list[str]]:
-    """The first two axes of a torus, a part of them where they are long; the others are told."""
+def grid(torus: Torus, y: float, cluster: Cluster, wiring: Wiring | None) -> tuple[float, list[str]]:
+    """The first two axes of a torus, a part of them where they are long; the others are told. What faults took of it
+    is left out: devices stand empty, links are not drawn.
+    """
+    kept = _Left(torus, cluster, wiring)
     sides = (*torus.shape, 1)[:2]
     shown = tuple(min(side, _SIDE_SHOWN) for side in sides)
     step = min(44.0, (WIDTH - 80) / shown[0])
@@ -108,11 +114,39 @@ def grid(torus: Torus, y: float) -> tuple[float, list[str]]:
     title = f"{format_si(torus.link_bytes_per_s, 'B/s')} each way"
     for axis, pairs in neighbours(shown, wrap):
         for one, other in pairs.tolist():
-            shapes.append(_joined(at[one], at[other], axis, step, title))
-    for (x, row), place in zip(at, places.tolist(), strict=True):
-        shapes.append(box(x - 7, row - 6, 14, 12, f"device at {tuple(place)}", "device"))
+            if kept.joined(places[one], places[other]):
+                shapes.append(_joined(at[one], at[other], axis, step, title))
+    for (x, row), place in zip(at, places, strict=True):
+        there = kept.joined(place, place)
+        gone = "" if there else ", gone"
+        words = f"device at {tuple(place.tolist())}{gone}"
+        shapes.append(box(x - 7, row - 6, 14, 12, words, "device" if there else "outline"))
     shapes += _blocks(torus, shown, (left, top), step)
     return top + step * shown[1] + 14, shapes
+
+
+class _Left:
+    """What is left of the first torus of a cluster with faults."""
+
+    def __init__(self, torus: Torus, cluster: Cluster, wiring: Wiring | None) -> None:
+        """`wiring`: what is in use of it."""
+        self.block = np.array((*torus.block, 1)[:2])
+        self.nodes = tuple(side // part for side, part in zip(torus.shape, torus.block, strict=True))
+        self.whole = cluster.sound is None or wiring is None or math.prod(self.nodes) == 1
+        self.pairs: set[tuple[str, str]] = set()
+        if not self.whole and wiring is not None:
+            names = wiring.vertices
+            self.pairs = {(name, name) for name in wiring.hosts}
+            self.pairs |= {(names[one], names[other]) for one, other in wiring.ends.tolist()}
+
+    def joined(self, one: Ints, other: Ints) -> bool:
+        """Whether the nodes of two devices, at these places in the first plane, are there and joined."""
+        here, there = self._name(one), self._name(other)
+        return self.whole or (here, there) in self.pairs or (there, here) in self.pairs
+
+    def _name(self, place: Ints) -> str:
+        column, row = (place // self.block).tolist()
+        return f"node-{column + row * self.nodes[0]}"
 
 
 def _joined(one: Place, other: Place, axis: int, step: float, title: str) -> str:

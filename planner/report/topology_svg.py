@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from planner.cluster.cluster import Cluster
 from planner.cluster.torus import torus_of
 from planner.cluster.wiring import Wiring
-from planner.report.svg import WIDTH, arc, box, label, line, sheet
+from planner.report.svg import WIDTH, arc, box, in_lines, label, line, sheet, shortened
 from planner.report.topology import counted
 from planner.report.topology_document import TopologyDocument
 from planner.report.topology_inside import grid, inside_of_a_node
@@ -24,6 +24,8 @@ Ints = NDArray[np.int64]
 Place = tuple[float, float]
 _SHOWN, _HOSTS_SHOWN, _DEVICES_SHOWN, _NAMES_SHOWN = 8, 4, 16, 6
 _ROW, _BOX_HEIGHT, _LEFT = 78, 20, 10
+_WIDEST, _SHORT, _CHARACTER = 62.0, 7, 6.2
+"""Of a switch's box; characters of a name that eight in a row have room for; how wide one is."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,13 @@ class _Row:
 
 def drawing(cluster: Cluster, wiring: Wiring | None, document: TopologyDocument) -> str:
     """The picture as SVG text."""
-    shapes = [
-        label(_LEFT, 20, cluster.title, "head"),
-        label(_LEFT, 36, f"{cluster.nodes:,} x {cluster.devices_per_node} {cluster.accelerator.title}"),
-        label(_LEFT, 51, _middle(document)),
-    ]
-    y = 70.0
+    shapes: list[str] = []
+    size = f"{cluster.nodes:,} x {cluster.devices_per_node} {cluster.accelerator.title}"
+    y = 20.0
+    for words, kind, most in ((cluster.title, "head", 50), (size, "", 62), (_middle(document), "", 62)):
+        y, more = in_lines(y, words, kind, most)
+        shapes += more
+    y += 5
     if wiring is None:
         y, more = _collapsed(document, y)
     else:
@@ -50,7 +53,7 @@ def drawing(cluster: Cluster, wiring: Wiring | None, document: TopologyDocument)
     shapes += more
     torus = torus_of(cluster)
     if torus is not None:
-        y, more = grid(torus, y)
+        y, more = grid(torus, y, cluster, wiring)
         shapes += more
     elif wiring is not None and cluster.devices_per_node > 1:
         y, more = inside_of_a_node(wiring, cluster, y)
@@ -84,8 +87,8 @@ def _rows(wiring: Wiring, y: float) -> tuple[float, list[str]]:
     shapes: list[str] = []
     for row in rows:
         shapes.append(label(_LEFT, y + 8, row.words))
-        widest = 92 if row is rows[-1] else 44
         step = (WIDTH - 2 * _LEFT) / max(len(row.vertices) + row.left_out, 1)
+        widest = min(step - 4, _WIDEST)
         for number, vertex in enumerate(row.vertices):
             after = row.left_out and number >= (len(row.vertices) + 1) // 2
             x = _LEFT + (number + after + 0.5) * step
@@ -122,7 +125,12 @@ def _switch_rows(wiring: Wiring) -> list[_Row]:
     kinds: dict[tuple[int, bool, str], list[int]] = {}
     for vertex in range(len(wiring.hosts), count):
         kinds.setdefault((int(far[vertex]), not rack[vertex], names[vertex]), []).append(vertex)
-    return [_chosen(name, np.array(held), _SHOWN, wiring) for (*_, name), held in sorted(kinds.items())]
+    return [_chosen(name, np.array(held), _most(wiring, held), wiring) for (*_, name), held in sorted(kinds.items())]
+
+
+def _most(wiring: Wiring, vertices: list[int]) -> int:
+    """How many of a row are drawn: fewer where their names are long."""
+    return _SHOWN if max(len(wiring.vertices[vertex]) for vertex in vertices) <= _SHORT else _SHOWN - 2
 
 
 def _chosen(name: str, vertices: Ints, most: int, wiring: Wiring | None = None) -> _Row:
@@ -144,7 +152,7 @@ def _chosen(name: str, vertices: Ints, most: int, wiring: Wiring | None = None) 
 
 def _switch(wiring: Wiring, vertex: int, x: float, y: float, width: float) -> list[str]:
     name = wiring.vertices[vertex]
-    short = name if len(name) <= 9 else f"{name[:8]}."
+    short = shortened(name, int(width / _CHARACTER))
     kind = "scale-up" if wiring.scale_up[(wiring.ends == vertex).any(axis=1)].any() else ""
     return [box(x - width / 2, y, width, _BOX_HEIGHT, name, kind), label(x, y + 14, short, "small middle")]
 
@@ -156,7 +164,7 @@ def _host(wiring: Wiring, vertex: int, x: float, y: float) -> list[str]:
     deep = -(-shown // 4)
     shapes = [
         box(x - 40, y, 80, 18 + 16 * deep, f"{name}: {count} devices", "host"),
-        label(x, y + 12, name if len(name) <= 14 else f"{name[:13]}.", "small middle"),
+        label(x, y + 12, shortened(name, int(80 / _CHARACTER)), "small middle"),
     ]
     for device in range(shown):
         left, top = x - 34 + device % 4 * 17, y + 17 + device // 4 * 16
