@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_MOST_STEPS = 4e8
+_MOST_STEPS = 1e8
 _MOST_ENTRIES = 2**24
 _MOST_MET = 18
 

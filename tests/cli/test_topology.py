@@ -206,3 +206,100 @@ def test_a_torus_with_a_hole_keeps_its_shape() -> None:
     assert found["levels"][1]["shape"] == [4, 4, 4]
     assert found["levels"][1]["latency_s"] == document("tpu-v5p", "--nodes", "16")["levels"][1]["latency_s"]
     assert found["bisection"]["exact"]
+
+
+FIVE = """
+name = "five"
+title = "Five hosts, one of them on a leaf of its own that a thin cable joins with the others, and a spine"
+node = "dgx-h100"
+[[hosts]]
+name = "a[01-05]"
+[[switches]]
+name = "leafswitch-of-row-[1-2],spine,spare"
+[[links]]
+ends = ["a[01-04]", "leafswitch-of-row-1"]
+bandwidth = "400Gb/s"
+cables = 8
+[[links]]
+ends = ["a05", "leafswitch-of-row-2"]
+bandwidth = "400Gb/s"
+cables = 8
+[[links]]
+ends = ["leafswitch-of-row-[1-2]", "spine"]
+bandwidth = "400Gb/s"
+cables = 2
+[[links]]
+ends = ["spine", "spare"]
+bandwidth = "400Gb/s"
+"""
+
+
+def test_an_uneven_cluster_is_told_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "five.toml"
+    file.write_text(FIVE)
+    found = document(str(file))
+    # a05 and one of the four: its eight cards, and the two cables between the leaves
+    assert found["bisection"]["bytes_per_s"] == pytest.approx((8 + 2) * 50e9)  # type: ignore[index]
+    # nothing is behind the spare switch
+    assert (found["switches"], found["links"], found["diameter_hops"]) == (3, 5 * 8 + 2, 4)
+    inside = [(one["name"], one["fewest_inside"], one["most_inside"], one["parts"]) for one in found["levels"]]  # type: ignore[attr-defined]
+    assert inside == [("node", 8, 8, 5), ("leaf", 1, 4, 2), ("fabric", 2, 2, 1)]
+    # two cables of 50 GB/s for the four hosts of the larger leaf
+    assert found["levels"][-1]["bandwidth_bytes_per_s"] == pytest.approx(2 * 50e9 / 32)  # type: ignore[index]
+    text = call("planner", "topology", str(file)).stdout
+    assert "`-- 2 x leaf: fat-tree, 1 switch, 50.0 GB/s a device" in text
+    assert "`-- 1 to 4 x node: nvswitch" in text
+
+
+def test_uneven_leaves_of_a_regular_cluster_are_told() -> None:
+    assert "`-- 1 to 32 x node" in call("planner", "topology", "dgx-h100", "--nodes", "33").stdout
+
+
+def test_names_that_faults_took_are_not_told() -> None:
+    found = document("dgx-h100", "--nodes", "40", "--fault", "node-[3,20]", "--fault", "leaf-2")
+    told = [(one["first"], one["last"], one["count"]) for one in found["names"]]  # type: ignore[attr-defined]
+    assert told[:3] == [("node-0", "node-2", 3), ("node-4", "node-19", 16), ("node-21", "node-39", 19)]
+    assert told[3:] == [("leaf-0", "leaf-1", 2), ("leaf-3", "leaf-15", 13), ("spine-0", "spine-7", 8)]
+
+
+@pytest.mark.parametrize("fault", ["leaf-0", "node-3:7"])
+def test_hints_name_what_a_rack_has(fault: str) -> None:
+    done = call("planner", "topology", "gb200-nvl72", "--fault", fault)
+    assert done.returncode == 2
+    assert "a host (node-3), a switch (nvl72-0) or a link (node-3 - nvl72-0)" in done.stderr
+
+
+def test_a_fault_that_slows_nothing_is_refused() -> None:
+    done = call("planner", "topology", "dgx-h100", "--nodes", "1", "--fault", "node-0=0.5")
+    assert done.returncode == 2
+    assert "has no link to be slower" in done.stderr
+
+
+def test_what_is_nearly_all_is_not_all() -> None:
+    # one of 256 cards on either side gives half: a five-hundredth less
+    text = call("planner", "topology", "dgx-h100", "--nodes", "64", "--fault", "node-3:1=0.5").stdout
+    assert "99.8% of injection" in text
+
+
+def test_a_drawing_fits_its_width(tmp_path: Path) -> None:
+    file, picture = tmp_path / "five.toml", tmp_path / "fabric.svg"
+    file.write_text(FIVE)
+    assert call("planner", "topology", str(file), "-o", str(picture)).returncode == 0
+    texts = [one for one in ElementTree.fromstring(picture.read_text("utf-8")).iter() if one.tag.endswith("text")]
+    assert {"leafswit.1", "leafswit.2"} <= {one.text for one in texts}
+    for one in texts:
+        length = 6.6 * len(one.text or "")
+        start = float(one.get("x", "0")) - (length / 2 if "middle" in (one.get("class") or "") else 0)
+        assert start >= 0
+        assert start + length <= 420
+
+
+def test_what_a_torus_has_lost_is_drawn_empty(tmp_path: Path) -> None:
+    pictures = [tmp_path / "whole.svg", tmp_path / "holed.svg"]
+    for picture, faults in zip(pictures, ((), ("--fault", "node-0")), strict=True):
+        assert call("planner", "topology", "tpu-v4", *faults, "-o", str(picture)).returncode == 0
+    whole, holed = (picture.read_text("utf-8") for picture in pictures)
+    assert whole.count(", gone") == 0
+    # a node is a block of 2 x 2 devices of the plane that is drawn
+    assert holed.count(", gone") == 4
+    assert holed.count(" each way</title></line>") < whole.count(" each way</title></line>")
