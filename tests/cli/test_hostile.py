@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from tests.cli.run import call, run
 from tests.examples import DEFAULTS, LAB
+from tests.fuzz.run import MOST_BYTES, limits, outcome_of
 
 ON = ("--cluster", "dgx-a100", "--nodes", "1", "--global-batch", "8")
 LAB_TEXT = LAB.format(**DEFAULTS)
@@ -51,21 +51,6 @@ def as_nobody() -> Iterator[None]:
     finally:
         if root:
             os.seteuid(0)
-
-
-def read_in_time(command: tuple[str, ...], seconds: int = 8, bytes_more: int = 1_500_000_000) -> None:
-    """A process of its own with a bound on its memory and its processor time, start-up and all."""
-
-    def bound() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (bytes_more, bytes_more))
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-
-    planner = Path(sys.executable).with_name("planner")
-    variables = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [planner, *command], capture_output=True, text=True, env=variables, preexec_fn=bound, timeout=120, check=False
-    )
-    told(done)
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
@@ -148,8 +133,11 @@ DEEP = {
 
 @pytest.mark.parametrize("name", DEEP)
 def test_a_deep_or_long_model_file_takes_little(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(DEEP[name])
-    read_in_time(("plan", str(tmp_path / name), *ON))
+    file = tmp_path / name
+    file.write_text(DEEP[name])
+    with limits(MOST_BYTES):
+        outcome = outcome_of(lambda path: told(call("planner", "plan", str(path), *ON), name), file)
+    assert outcome.kind == "accepted", outcome.told
 
 
 BOMB = "a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [*{'a' if n == 0 else f'b{n - 1}'}, *a]\n" for n in range(40))
@@ -188,8 +176,6 @@ PRINTING = [
     ("plan", "bert-base", *ON),
     ("plan", "bert-base", *ON, "--format", "json"),
     ("topology", "dgx-a100"),
-    ("models", "list"),
-    ("hardware", "list"),
     ("schema",),
 ]
 
@@ -204,7 +190,7 @@ def test_a_full_disk_is_told(command: tuple[str, ...]) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "2>/dev/full", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-", ">/dev/full 2>/dev/full"])
 @pytest.mark.parametrize("model", ["bert-base", "no-such-model"])
 def test_streams_that_are_closed_leave_no_traceback(model: str, closed: str, tmp_path: Path) -> None:
     planner = Path(sys.executable).with_name("planner")
