@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.carbon import CarbonIntensity, GridOption, read_carbon
-from planner.cli.question import Files, Form, Model, Output, Precision, SeqLength
-from planner.cli.run import (
-    Budget,
-    Deadline,
-    RunBatch,
-    RunTokens,
-    read_asked,
-    read_budget,
-    read_days,
-    read_offer,
-    read_run,
-)
-from planner.errors import InputError
+from planner.cli.grouped import grouped
+from planner.cli.question import Files, Form, Output
+from planner.cli.run import RunOptions, read_asked, read_budget, read_days, read_offer, read_run
+from planner.errors import InputError, NothingFits
 
 if TYPE_CHECKING:
+    from planner.search.compare_document import CompareDocument
     from planner.search.comparing import Asked, Limits
 
 _USUAL_TOKENS = 10**12
@@ -40,8 +31,10 @@ class RankBy(StrEnum):
     TOKENS_PER_JOULE = "tokens-per-joule"
 
 
+@grouped
 def compare(
-    model: Model,
+    run: RunOptions,
+    *,
     on: Annotated[
         list[str] | None,
         typer.Option("--on", metavar="CLUSTER[:NODES]", help="A preset or file, and how many nodes. Several times."),
@@ -50,9 +43,6 @@ def compare(
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="INTEGER", help="Of each that has no :NODES, so many devices.")
     ] = None,
-    tokens: RunTokens = None,
-    deadline: Deadline = None,
-    budget: Budget = None,
     objective: Annotated[
         RankBy | None, typer.Option("--objective", case_sensitive=False, help="What the clusters are ranked by.")
     ] = None,
@@ -60,11 +50,6 @@ def compare(
         str | None, typer.Option("--framework", help="Only accelerators that it runs on: pytorch, jax, ...")
     ] = None,
     cloud: Annotated[str | None, typer.Option("--cloud", help="Only what it rents out: aws, gcp, ...")] = None,
-    global_batch: RunBatch = None,
-    seq_length: SeqLength = None,
-    precision: Precision = None,
-    grid: GridOption = None,
-    carbon_intensity: CarbonIntensity = None,
     form: Form = Output.TABLE,
     files: Files = None,
 ) -> None:
@@ -78,34 +63,56 @@ def compare(
       planner compare llama-3-70b --on dgx-h100:64 --on tpu-v5p:512 --on mi300x:64 --tokens 1T
       planner compare llama-3-8b --any --cloud aws --devices 64 --tokens 100B --objective cost
     """
-    from planner.cli.inputs import read_tokens
     from planner.cli.output import check_files, tell
+
+    wanted = check_files(files)
+    limits = _limits(run, framework or "", cloud or "")
+    document, nothing_left = _compared(run, _asked(on or [], every, devices, limits), limits, objective)
+
+    def text() -> str:
+        from planner.report.compare import compare_text
+
+        return compare_text(document)
+
+    tell(document, form.value, wanted, text)
+    if nothing_left is not None:
+        # what ruled each one out is told on stdout all the same
+        raise nothing_left
+
+
+def _limits(run: RunOptions, framework: str, cloud: str) -> Limits:
+    """What rules clusters out. Raises InputError."""
     from planner.cluster import catalogue
+    from planner.search.comparing import Limits
+
+    found = catalogue.entries() if framework or cloud else ()
+    return Limits(
+        read_days(run.deadline),
+        read_budget(run.budget),
+        catalogue.known(found, framework, "--framework", lambda one: one.spec.frameworks) or None,
+        catalogue.known(found, cloud, "--cloud", lambda one: one.spec.clouds) or None,
+    )
+
+
+def _compared(
+    options: RunOptions, asked: list[Asked], limits: Limits, objective: RankBy | None
+) -> tuple[CompareDocument, NothingFits | None]:
+    """The answer, and what is said where every cluster is ruled out. Raises InputError."""
+    from planner.cli.inputs import read_tokens
     from planner.search import comparing
     from planner.search.compare_document import SCHEMA_VERSION, CompareDocument
     from planner.search.parts import model_part
     from planner.search.sizing_parts import run_part
 
-    wanted = check_files(files)
-    found = catalogue.entries() if framework or cloud else ()
-    limits = comparing.Limits(
-        read_days(deadline),
-        read_budget(budget),
-        catalogue.known(found, framework or "", "--framework", lambda one: one.spec.frameworks) or None,
-        catalogue.known(found, cloud or "", "--cloud", lambda one: one.spec.clouds) or None,
-    )
-    whole = read_tokens(tokens)
-    run, notes = read_run(model, seq_length, global_batch, whole or _USUAL_TOKENS, precision)
+    whole = read_tokens(options.tokens)
+    run, notes = read_run(options, whole or _USUAL_TOKENS)
     if whole is None:
         notes.append("a run of 1T tokens was assumed: --tokens says another")
-    asked = _asked(on or [], every, devices, limits)
-    carbon = read_carbon(grid, carbon_intensity)
-    by = objective or (RankBy.COST if limits.days is not None else RankBy.TIME)
-    if by is RankBy.CARBON and carbon is None:
+    by, grams = objective or (RankBy.COST if limits.days is not None else RankBy.TIME), options.grams()
+    if by is RankBy.CARBON and grams is None:
         raise InputError(
             "no grid is told", key="--objective", value="carbon", expected="--grid or --carbon-intensity"
         )
-    grams = None if carbon is None else carbon.intensity_g_per_kwh
     offers, nothing_left = comparing.compare(run, asked, limits, by.value, grams)
     document = CompareDocument(
         schema_version=SCHEMA_VERSION,
@@ -117,16 +124,7 @@ def compare(
         offers=offers,
         notes=notes,
     )
-
-    def text() -> str:
-        from planner.report.compare import compare_text
-
-        return compare_text(document)
-
-    tell(document, form.value, wanted, text)
-    if nothing_left is not None:
-        # what ruled each one out is told on stdout all the same
-        raise nothing_left
+    return document, nothing_left
 
 
 def _asked(on: list[str], every: bool, devices: str | None, limits: Limits) -> list[Asked]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.carbon import CarbonIntensity, GridOption, read_carbon
+from planner.cli.question import Model, Precision, SeqLength
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +32,26 @@ _DAY_S = 86_400.0
 _LARGE = 200e9
 _USUAL_TOKENS, _LARGE_TOKENS = 4_194_304, 16_777_216
 """Tokens of a step: of most published runs, and of the largest models (Llama 3, arXiv 2407.21783, table 4)."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The run that is asked about, as the user gave it."""
+
+    model: Model
+    tokens: RunTokens = None
+    deadline: Deadline = None
+    budget: Budget = None
+    global_batch: RunBatch = None
+    seq_length: SeqLength = None
+    precision: Precision = None
+    grid: GridOption = None
+    carbon_intensity: CarbonIntensity = None
+
+    def grams(self) -> float | None:
+        """Grams of CO2e for each kWh of the grid; None where none is told. Raises InputError."""
+        grid = read_carbon(self.grid, self.carbon_intensity)
+        return None if grid is None else grid.intensity_g_per_kwh
 
 
 def read_days(text: str | None) -> float | None:
@@ -70,22 +93,20 @@ def batch_of(workload: Workload, text: str | None) -> tuple[int, str]:
     return sequences, f"a step of {sequences:,} {workload.sample}s was chosen: --global-batch says another"
 
 
-def read_run(
-    model: str, seq_length: str | None, global_batch: str | None, tokens: int, precision: str | None
-) -> tuple[Run, list[str]]:
+def read_run(asked: RunOptions, tokens: int) -> tuple[Run, list[str]]:
     """The run, and notes of what was chosen for the user. Raises InputError."""
     from planner.cli.inputs import TRAINING_PRECISIONS, read_length, read_model
     from planner.errors import nearest
     from planner.search.offers import Run
 
-    workload = read_model(model, read_length(seq_length))
-    batch, note = batch_of(workload, global_batch)
-    wanted = None if precision is None else precision.casefold()
+    workload = read_model(asked.model, read_length(asked.seq_length))
+    batch, note = batch_of(workload, asked.global_batch)
+    wanted = None if asked.precision is None else asked.precision.casefold()
     if wanted is not None and wanted not in TRAINING_PRECISIONS:
         raise InputError(
             "models are not trained in this precision",
             key="--precision",
-            value=precision,
+            value=asked.precision,
             expected=f"one of {', '.join(TRAINING_PRECISIONS)}",
             suggestion=nearest(wanted, TRAINING_PRECISIONS),
         )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.carbon import CarbonIntensity, GridOption, read_carbon
-from planner.cli.question import ClusterName, Model, Precision, SeqLength, files_option
-from planner.cli.run import Budget, Deadline, RunBatch, RunTokens, read_budget, read_days, read_offer, read_run
+from planner.cli.grouped import grouped
+from planner.cli.question import ClusterName, files_option
+from planner.cli.run import RunOptions, read_budget, read_days, read_offer, read_run
 from planner.errors import InputError, NothingFits, PlannerError, nearest
 from planner.units import counted, format_days
 
@@ -36,20 +36,14 @@ class Form(StrEnum):
     VALUE = "value"
 
 
+@grouped
 def size(
-    model: Model,
+    run: RunOptions,
     cluster: ClusterName,
-    tokens: RunTokens = None,
-    deadline: Deadline = None,
-    budget: Budget = None,
+    *,
     nodes: Annotated[
         str | None, typer.Option("--nodes", metavar="INTEGER", help="With --budget alone: on so many nodes.")
     ] = None,
-    global_batch: RunBatch = None,
-    seq_length: SeqLength = None,
-    precision: Precision = None,
-    grid: GridOption = None,
-    carbon_intensity: CarbonIntensity = None,
     form: Annotated[
         Form, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")
     ] = Form.TABLE,
@@ -66,24 +60,11 @@ def size(
       planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD --nodes 16
       planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d --format value --field devices
     """
-    from planner.cli.inputs import read_number, read_tokens
     from planner.cli.output import check_files, tell
 
     wanted_files = check_files(files, (".svg",))
-    days, usd = read_days(deadline), read_budget(budget)
     wanted = _field(field, form)
-    whole = read_tokens(tokens)
-    if whole is None and (days is not None or usd is None):
-        raise InputError("is missing", key="--tokens", expected="how long the run is, such as 15T; or --budget alone")
-    if whole is not None and days is None and usd is None:
-        raise InputError("is missing", key="--deadline", expected="a deadline such as 30d, or --budget 2MUSD")
-    count = read_number(nodes, "--nodes")
-    if count is not None and whole is not None:
-        raise InputError("is what is asked", key="--nodes", expected="--nodes with --budget alone")
-    run, notes = read_run(model, seq_length, global_batch, whole or _TRIED_TOKENS, precision)
-    offer, carbon = read_offer(cluster), read_carbon(grid, carbon_intensity)
-    run, answer = _answer(run, offer, days, usd, count, whole)
-    document = _document(run, offer, answer, days, usd, None if carbon is None else carbon.intensity_g_per_kwh, notes)
+    document = _sized(run, cluster, nodes)
 
     def text() -> str:
         from planner.report.size import size_text
@@ -97,6 +78,25 @@ def size(
 
     own = {".svg": curve, ".value": lambda: f"{_value(document.answer, wanted)}\n"}
     tell(document, form.value, wanted_files, text, own)
+
+
+def _sized(options: RunOptions, cluster: str, nodes: str | None) -> SizeDocument:
+    """The answer. Raises InputError, and NothingFits where no size meets what is asked."""
+    from planner.cli.inputs import read_number, read_tokens
+
+    days, usd = read_days(options.deadline), read_budget(options.budget)
+    whole = read_tokens(options.tokens)
+    if whole is None and (days is not None or usd is None):
+        raise InputError("is missing", key="--tokens", expected="how long the run is, such as 15T; or --budget alone")
+    if whole is not None and days is None and usd is None:
+        raise InputError("is missing", key="--deadline", expected="a deadline such as 30d, or --budget 2MUSD")
+    count = read_number(nodes, "--nodes")
+    if count is not None and whole is not None:
+        raise InputError("is what is asked", key="--nodes", expected="--nodes with --budget alone")
+    run, notes = read_run(options, whole or _TRIED_TOKENS)
+    offer, grams = read_offer(cluster), options.grams()
+    run, answer = _answer(run, offer, days, usd, count, whole)
+    return _document(run, offer, answer, days, usd, grams, notes)
 
 
 def _answer(

@@ -1,8 +1,8 @@
-"""The topology document as a report: one record a parallel group, its bandwidth as bars."""
+"""The topology document as a report: one record a parallel group. Its page has the drawing of the fabric."""
 
 from __future__ import annotations
 
-from planner.report.told import Bar, Bars, Case, Piece, Record, Report, Table
+from planner.report.told import Case, Record, Report, Table
 from planner.report.told_plan import facts
 from planner.report.topology import GROUP_NAMES, figures, level_line
 from planner.report.topology_document import GroupPart, LevelPart, TopologyDocument
@@ -19,7 +19,6 @@ def topology_report(document: TopologyDocument) -> Report:
         facts=[("Devices", size), *facts(figures(document))],
         records=[_record(document, one) for one in document.groups],
         tables=[_levels(document.levels), _groups(document)],
-        charts=[_bars(document)] if document.groups else [],
         cases=[Case(cluster.title, _case_name(one), one.seconds) for one in document.groups],
     )
 
@@ -59,12 +58,3 @@ def _groups(document: TopologyDocument) -> Table:
         for one in document.groups
     ]
     return Table("What a parallel group gets", headings, rows, frozenset({0, 3, 5}))
-
-
-def _bars(document: TopologyDocument) -> Bars:
-    drawn = []
-    for one in document.groups:
-        label = f"{GROUP_NAMES[one.group]}, {one.ranks:,} ranks, {one.stride:,} apart"
-        rate = format_si(one.bandwidth_bytes_per_s, "B/s")
-        drawn.append(Bar(label, rate, [Piece("bandwidth", one.bandwidth_bytes_per_s, f"{label}: {rate}")]))
-    return Bars("Bandwidth that a device of a group has", drawn)

@@ -35,7 +35,8 @@ REPLICAS, SHARDS = {replicas}, {shards}
 
 def mesh() -> DeviceMesh:
     """All ranks: replicas, and within each the ranks that share the parameters."""
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = here or torch.device("cpu")
     {mesh}
 
 

@@ -67,11 +67,6 @@ def unit_scale(unit: Unit) -> float:
     return DAY_S if unit == "days" else 1.0
 
 
-def exponents_of(unit: Unit) -> Exponents:
-    """The vector of a figure's unit."""
-    return _EXPONENTS[unit]
-
-
 def checked(tree: Node, place: Place) -> Node:
     """The tree with bare numbers in SI. Raises InputError where it is no condition, or units do not agree."""
     node, kind = _kind(tree, place)
