@@ -172,6 +172,74 @@ def test_numbers_that_make_no_sense_are_told(key: str, value: str, tmp_path: Pat
     told(call("planner", "plan", "bert-base", "--cluster", str(tmp_path / "lab.toml"), "--global-batch", "8"), key)
 
 
+HEX = "0x" + "f" * 5000
+OWN = LAB_TEXT.partition("[[fabric]]")[0].replace("nodes = 4", "")
+FABRIC = '[[fabric]]\nname = "a"\n'
+NETWORK = 'name = "n"\ninput = [3, 8, 8]\n[[layers]]\noperators = [{ op = OP }]\n'
+POOL = '[[pools]]\nnode = "dgx-h100"\nnodes = 1\n'
+MANY = {
+    "hosts": ("cluster", OWN + '[[hosts]]\nname = "a[1-1000000]"\n' * 1000, "too many names"),
+    "long hosts": ("cluster", OWN + f'[[hosts]]\nname = "{"a" * 4000}[1-200000]"\n', "too many names"),
+    "levels": ("cluster", LAB_TEXT + FABRIC * 10_000, "fabric: too long"),
+    "faults": ("cluster", LAB_TEXT + '[[faults]]\npart = "node-0"\nrate = 0.5\n' * 20_000, "faults: too long"),
+    "pools": ("cluster", 'name = "a"\n' + POOL * 10_000, "pools: too long"),
+    "axes": ("cluster", LAB_TEXT.replace('"leaf"', f'"leaf"\nshape = {[1] * 1000}'), "shape: too long"),
+    "nodes": (
+        "cluster",
+        LAB_TEXT.replace("= 4\n", "= 4000000\n", 1) + '[[faults]]\npart = "node-0"\n',
+        "too many nodes",
+    ),
+    "digits": ("cluster", LAB_TEXT.replace('"300GB/s"', HEX, 1), "thousands of digits"),
+    "digits of an operator": ("model", NETWORK.replace("OP", HEX), "unknown operator"),
+    "digits of a split": ("space", f"tp = {HEX}", "out of range"),
+    "values": ("space", f"tp = {[1] * 5000}", "wrong type"),
+    "values in a text": ("space", f'tp = "{"4," * 500_000}4"', "too many values"),
+    "ranges": ("space", f'tp = "{"1..100000," * 900}1"', "not a range"),
+    "spaces": ("space", f'tp = "{" " * 1_900_000}x"', "a whole number"),
+}
+"""Small files that would come to much, or large ones of what no description needs."""
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_what_is_too_much_is_told_in_time(name: str, tmp_path: Path) -> None:
+    kind, text, problem = MANY[name]
+    suffix, command = COMMANDS[kind]
+    file = tmp_path / f"many{suffix}"
+    file.write_text(text)
+
+    def refused(path: Path) -> None:
+        done = call("planner", *command(str(path)))
+        told(done, "many")
+        assert problem in done.stderr
+
+    with limits(MOST_BYTES):
+        outcome = outcome_of(refused, file)
+    assert outcome.kind == "accepted", outcome.told
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + "/", "a/" * 3000, "70B" * 50_000, "a" * 100_000 + ".json"])
+def test_a_name_that_no_file_can_have_is_told(name: str) -> None:
+    told(call("planner", "plan", name, *ON))
+    told(call("planner", "topology", name))
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("r.csv", b"x,y\n" + b'"' * 200_001),
+        ("r.csv", b"x,y\n1\n"),
+        ("r.csv", b"x,y\n1," + b"9" * 5000),
+        ("r.jsonl", b'{"x": 1, "y": ' + b"9" * 400 + b"}"),
+        ("r.jsonl", b'{"x": 1, "y": ' + b"[" * 100_000),
+        ("r.parquet", b"PAR1" + b"\xff" * 100 + b"PAR1"),
+        ("r.parquet", b""),
+    ],
+)
+def test_results_that_cannot_be_drawn_are_told(name: str, raw: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(raw)
+    told(call("planner", "plot", str(tmp_path / name), "--x", "x", "--y", "y"))
+
+
 PRINTING = [
     ("plan", "bert-base", *ON),
     ("plan", "bert-base", *ON, "--format", "json"),
