@@ -11,6 +11,7 @@ import typer
 
 from planner.cli.goal import SAMPLES
 from planner.errors import InputError, nearest
+from planner.units import LARGEST_COUNT
 
 if TYPE_CHECKING:
     from typing import Any
@@ -52,13 +53,17 @@ def check_keys(keys: Collection[str], known: Collection[str], origin: str, table
 
 def entry_of(value: object, origin: str, key: str) -> Entry:
     """A value of a file as an entry. Raises InputError for what is none."""
+    listed = value if isinstance(value, list) else [value]
+    if any(isinstance(one, int) and abs(one) > LARGEST_COUNT for one in listed):
+        expected = f"at most {LARGEST_COUNT:,}"
+        raise InputError("out of range", origin=origin, key=key, value=value, expected=expected)
     if isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list) and value and all(isinstance(one, str | int | float | bool) for one in value):
         return value
     problem = "an empty list" if value == [] else "wrong type"
     expected = "a text, a number, true or false, or a list of them"
-    raise InputError(problem, origin=origin, key=key, value=str(value), expected=expected)
+    raise InputError(problem, origin=origin, key=key, value=value, expected=expected)
 
 
 def arguments_of(table: Mapping[str, Entry], origin: str, command: Asks = "plan") -> dict[str, object]:

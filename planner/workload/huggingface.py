@@ -105,7 +105,7 @@ class _Config:
         value = self.raw.get("layer_types")
         if not isinstance(value, list):
             return []
-        return [str(one) for one in value]
+        return [one for one in value if isinstance(one, str)]
 
 
 @dataclass(frozen=True)

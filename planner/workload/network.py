@@ -262,7 +262,8 @@ def _operator(raw: dict[str, object], origin: str, key: str) -> _Op:
         expected = f"one of {', '.join(sorted(OPERATORS))}"
         raise InputError("missing key", origin=origin, key=f"{key}.op", expected=expected)
     if not isinstance(op, str) or op not in OPERATORS:
-        raise unknown_name("operator", str(op), OPERATORS, origin=origin, key=f"{key}.op")
+        told = op if isinstance(op, str) else type(op).__name__
+        raise unknown_name("operator", told, OPERATORS, origin=origin, key=f"{key}.op")
     found = converted(raw, OPERATORS[op], origin, key)
     for name, least in (("kernel", 1), ("stride", 1), ("padding", 0)):
         value = getattr(found, name, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,7 @@ def _command(*before: str, after: Sequence[str] = ()) -> Read:
         from planner.errors import InputError
 
         done = call("planner", *before, str(path), *after)
+        gc.enable()  # a process that answers once leaves it off
         assert done.returncode in (0, 2, 3, 4), done.stderr
         assert done.stdout.replace("\n", "").isprintable(), "stdout holds a control character"
         if done.returncode:

@@ -67,7 +67,8 @@ def _remove(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str)
 
 def _double(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -> None:
     inside, place = spot
-    times = 1 if isinstance(inside, Table) else rng.choice((1, 2, 10, 200, 2000))
+    most = 5_000 // (1 + len(_spots(_get(spot))))
+    times = 1 if isinstance(inside, Table) else min(rng.choice((1, 2, 10, 200, 2000)), most)
     inside[place:place] = [inside[place]] * times
 
 

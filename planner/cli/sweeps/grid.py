@@ -129,7 +129,7 @@ def _table(raw: Mapping[str, object], name: str, origin: str) -> Mapping[str, ob
     """A table of options, its keys checked and with underlines."""
     table = raw.get(name, {})
     if not isinstance(table, dict):
-        raise InputError("wrong type", origin=origin, key=name, value=str(table), expected="a table")
+        raise InputError("wrong type", origin=origin, key=name, value=table, expected="a table")
     known = [key for key in options_of_plan() if key not in NOT_SWEPT]
     check_keys([key for key in table if key.replace("-", "_") not in NOT_SWEPT], known, origin, name)
     for key in table:
@@ -148,7 +148,7 @@ def _tables(raw: Mapping[str, object], name: str, origin: str) -> list[tuple[str
     if isinstance(told, dict):
         return [(name, _table(raw, name, origin))]
     if not isinstance(told, list):
-        raise InputError("wrong type", origin=origin, key=name, value=str(told), expected="a table, or several")
+        raise InputError("wrong type", origin=origin, key=name, value=told, expected="a table, or several")
     named = {f"{name}[{number}]": one for number, one in enumerate(told, 1)}
     return [(called, _table(named, called, origin)) for called in named]
 
@@ -168,7 +168,7 @@ def _values(value: object, origin: str, key: str) -> list[Entry]:
 def _range(told: Mapping[str, object], origin: str, key: str) -> range | list[int]:
     """`{ from = 1, to = 64, factor = 2 }`, or with a step in place of the factor, which is 1 where it is left out."""
     form = "{ from = 1, to = 64, step = 1 }, or factor = 2 in place of step"
-    wrong = InputError("not a range", origin=origin, key=key, value=str(told), expected=form)
+    wrong = InputError("not a range", origin=origin, key=key, value=told, expected=form)
     if not {"from", "to"} <= set(told) <= {"from", "to", "step", "factor"} or {"step", "factor"} <= set(told):
         raise wrong
     numbers = {name: one for name, one in told.items() if isinstance(one, int) and not isinstance(one, bool)}

@@ -100,7 +100,8 @@ def _cards(cpus: list[Element]) -> tuple[int, float | None, str]:
     told = [int(speed) for speed in speeds if re.fullmatch(r"[0-9]{1,9}", speed) and int(speed)]
     if not told:
         return len(nets), None, ""
-    fastest = [speed for speed in told if speed == max(told)]
-    slower = len(nets) - len(fastest)
+    fastest = max(told)
+    count = told.count(fastest)
+    slower = len(nets) - count
     note = f"{slower} slower network cards of {len(nets)} are not counted" if slower else ""
-    return len(fastest), max(told) * 1e6 / 8, note
+    return count, fastest * 1e6 / 8, note
