@@ -67,7 +67,9 @@ def _remove(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str)
 
 def _double(spot: Spot, spots: list[Spot], rng: random.Random, file_format: str) -> None:
     inside, place = spot
-    most = 5_000 // (1 + len(_spots(_get(spot))))
+    value = _get(spot)
+    text = value if isinstance(value, str) else value.text if isinstance(value, Raw) else ""
+    most = 5_000 // (1 + len(_spots(value)) + len(text) // 50)
     times = 1 if isinstance(inside, Table) else min(rng.choice((1, 2, 10, 200, 2000)), most)
     inside[place:place] = [inside[place]] * times
 
