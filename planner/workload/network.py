@@ -23,7 +23,7 @@ Window = int | tuple[int, int]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 _LARGEST_WINDOW = 65_536
 INPUT = "input"
-_GUIDE = "as in docs/guide.md, Your own list of operators"
+_GUIDE = "as in docs/how-to/models.md, Your own list of operators"
 _SAMPLE = re.compile(r"[a-z][a-z ]{0,23}")
 
 

@@ -22,7 +22,7 @@ Experts = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 """Bounds far above any model that was trained, so that a slip of the keyboard is told and not computed."""
 
 Architecture = Literal["decoder", "encoder", "encoder-decoder"]
-_GUIDE = "as in docs/guide.md, A model of your own; a list of operators has [[layers]] and input"
+_GUIDE = "as in docs/how-to/models.md, A model of your own; a list of operators has [[layers]] and input"
 
 
 class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
