@@ -27,7 +27,7 @@ class Document(StrEnum):
     LIST = "list"
 
 
-_MODULES = {
+MODULES = {
     Document.PLAN: "planner.search.document",
     Document.WHAT_IF: "planner.search.whatif_document",
     Document.VALIDATE: "planner.validation.document",
@@ -60,5 +60,5 @@ def schema(
     from planner.cli.output import write
     from planner.report.machine import to_json
 
-    json_schema = cast(Callable[[], dict[str, object]], import_module(_MODULES[document]).json_schema)
+    json_schema = cast(Callable[[], dict[str, object]], import_module(MODULES[document]).json_schema)
     write(to_json(json_schema()))
