@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import subprocess
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from docs.site import source
+from planner.cli.told_commands import told as told_commands
+from planner.cluster import database
+from planner.cluster.accelerator import AcceleratorSpec
+from planner.cluster.spec import ClusterSpec
+from planner.search.requirements.figures import FIGURES
+from planner.workload.presets import preset_names
+from planner.workload.spec import ModelSpec
 from tests.cli.run import call, run
 from tests.pages import ALL, ROOT, Command, File, Page, furnish, page, plain, told
 
@@ -64,7 +75,7 @@ def test_what_a_page_does_step_by_step_runs_and_says_what_is_shown(
     for (command, code, said), is_asked in zip(ended, asked, strict=True):
         assert code == 0 or is_asked, f"{one.path.name}: {command.line}: {said}"
         if command.answer is not None:
-            assert plain(said) == plain(command.answer), f"{command.line}: `python -m tests.pages` renews the answers"
+            assert plain(said) == plain(command.answer), f"{command.line}: `make answers` renews what is shown"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda one: f"{one.page} {one.text.splitlines()[0]}")
@@ -86,3 +97,66 @@ def test_what_is_to_be_made_can_be_made() -> None:
     assert {"plan", "test", "lint"} <= targets
     rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets <= set(rules)
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    """The reference."""
+    return source.reference()
+
+
+def test_every_command_has_a_page_of_reference_and_is_in_a_how_to(made: dict[str, str]) -> None:
+    commands = told_commands()
+    typed = [command.words for one in PAGES if one.path.parent.name == "how-to" for command in one.commands]
+    for name in commands:
+        if name != "planner":
+            assert f"# `{name}`" in made[f"commands/{name.replace(' ', '-')}.md"]
+            words = name.split()
+            shown = [one for one in typed if one[: len(words)] == words]
+            group = any(other.startswith(f"{name} ") for other in commands)
+            assert shown or group, f"no how-to page uses {name}"
+
+
+def test_the_reference_has_every_key_figure_and_preset(made: dict[str, str]) -> None:
+    for figure in FIGURES:
+        assert f"| `{figure}` |" in made["files/requirements.md"]
+    for struct in (ModelSpec, ClusterSpec, AcceleratorSpec):
+        text = made["files/model.md" if struct is ModelSpec else "files/cluster.md"]
+        assert all(f"| `{key}` |" in text for key in struct.__struct_fields__)
+    for name in database.names("accelerators"):
+        assert "Sources:" in made[f"presets/accelerators/{name}.md"]
+    for name in preset_names():
+        assert f"| `{name}` |" in made["presets/models.md"]
+    assert all(
+        f"## `{root}`" in made[f"documents/{name}.md"]
+        for name, root in (("plan", "Document"), ("diff", "DiffDocument"))
+    )
+
+
+def test_every_page_is_in_a_table_of_contents_and_links_to_what_is_there(tmp_path: Path) -> None:
+    source.write(tmp_path)
+    pages = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.md")}
+    notebooks = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.ipynb")}
+    contained = {"index"}
+    for name, text in pages.items():
+        for tree in re.findall(r"```\{toctree\}\n(.*?)```", text, re.DOTALL):
+            lines = [line for line in tree.splitlines() if line and not line.startswith(":")]
+            contained |= {(Path(name).parent / line).as_posix() for line in lines}
+        for link in re.findall(r"\]\(((?![a-z]+:|#)[^)\s#]+)", text):
+            assert (tmp_path / name).parent.joinpath(link).resolve().is_file(), f"{name}: {link}"
+    assert contained == {str(Path(name).with_suffix("")) for name in {*pages, *notebooks}}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs_and_says_what_is_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) >= 5
+    names: dict[str, object] = {}
+    for cell in cells:
+        said = io.StringIO()
+        with redirect_stdout(said):
+            exec("".join(cell["source"]), names)  # a notebook is code to run
+        stored = "".join("".join(one["text"]) for one in cell["outputs"] if one["output_type"] == "stream")
+        assert said.getvalue() == stored, "`make answers` renews what is stored"
+    assert any("image/png" in one.get("data", {}) for cell in cells for one in cell["outputs"])

@@ -7,6 +7,8 @@ author = copyright = "the authors of planner"
 release = version = __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"planner {__version__}"
 html_theme_options = {"navigation_with_keys": True}
 html_show_sphinx = False
@@ -18,6 +20,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 
+smartquotes = False  # --nodes has two hyphens
 nitpicky = True
 default_role = "code"
 autodoc_typehints = "signature"

@@ -26,18 +26,19 @@ _ELSEWHERE = {
 """Where files of the project stand in the site."""
 _LINK = re.compile(r"(!?\[[^\]]*\])\(((?![a-z]+:|#)[^)\s#]+)(#[^)\s]*)?\)")
 _REFERENCE = (
-    ("commands/index", "Every command with its options"),
-    ("exit-codes", "What each exit code means"),
-    ("files/index", "The keys of files: models, clusters, sweeps, checks; the figures that requirements compare"),
-    ("documents/index", "The keys of JSON documents"),
-    ("presets/models", "The models that are known by name"),
-    ("presets/clusters", "The clusters"),
-    ("presets/nodes", "The nodes, with the source of each figure"),
-    ("presets/accelerators", "The accelerators, with the source of each figure"),
-    ("hardware-db", "The files of hardware_db"),
-    ("exports", "The trainers and launchers that plans are exported to"),
-    ("python", "`import planner`"),
+    "commands/index",
+    "exit-codes",
+    "files/index",
+    "documents/index",
+    "presets/models",
+    "presets/clusters",
+    "presets/nodes",
+    "presets/accelerators",
+    "hardware-db",
+    "exports",
+    "python",
 )
+"""The pages of the reference, in their order."""
 
 
 def reference() -> dict[str, str]:
@@ -57,6 +58,8 @@ def write(folder: Path) -> None:
     for name, text in reference().items():
         _write(folder / "reference" / name, text + _contents(f"reference/{name}", text))
     shutil.copy(DOCS / "site" / "conf.py", folder)
+    (folder / "_static").mkdir()
+    shutil.copy(DOCS / "site" / "site.css", folder / "_static")
 
 
 def _put(folder: Path, place: str, path: Path) -> None:
@@ -84,7 +87,7 @@ def _target(folder: Path, link: str, place: str, path: Path) -> str:
 def _contents(place: str, text: str) -> str:
     """What stands below an index: the pages that it links to, as the site's contents."""
     if place == "reference/index.md":
-        return "\n## Pages\n\n" + block("{toctree}", (f"{words} <{name}>" for name, words in _REFERENCE))
+        return "\n## Pages\n\n" + block("{toctree}", [":maxdepth: 1", "", *_REFERENCE])
     linked = dict.fromkeys(_inner(place, text))
     return "\n" + block("{toctree}", [":hidden:", "", *linked]) if linked else ""
 
