@@ -12,7 +12,7 @@ from planner.cluster import catalogue, database
 from planner.cluster.figures import DIMENSIONS, Sourced
 from planner.report.hardware import figure_text, figures
 from planner.report.hardware_document import hardware_part
-from planner.units import format_bytes, format_si
+from planner.units import format_bytes, format_seconds, format_si
 from planner.workload.presets import preset, preset_names
 
 _FIGURES = ("figure", "value", "source", "confidence", "note")
@@ -98,7 +98,7 @@ def _rows(value: object, path: str) -> Iterator[tuple[str, ...]]:
             shown = {
                 "bytes": lambda: format_bytes(number),
                 "bytes_per_s": lambda: format_si(number, "B/s"),
-                "s": lambda: format_si(number, "s"),
+                "s": lambda: format_seconds(number),
                 "w": lambda: f"{number:,g} W",
             }.get(dimension, lambda: f"{number:,}")()
         yield code(path), shown, said(value.source), value.confidence, said(value.note)
