@@ -97,7 +97,8 @@ def _type(found: kinds.Type, view: View) -> str:
         case kinds.StructType():
             where = view.places.get(found.cls, "")
             page, _, at = where.partition("#")
-            return f"[a table](#{at})" if page == view.page else f"[a table]({where})" if where else "a table"
+            shown = code(found.cls.__name__) if view.nulls else "a table"
+            return f"[{shown}]({'' if page == view.page else page}#{at})" if where else shown
         case kinds.LiteralType():
             return " or ".join(code(f'"{one}"' if isinstance(one, str) else str(one)) for one in found.values)
         case kinds.UnionType():
