@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeGuard, get_args
+from typing import Literal, TypeGuard
 
 from planner.errors import InputError, nearest
 from planner.report.axes import number_axis, word_axis
@@ -16,11 +16,9 @@ Columns = Mapping[str, Sequence[Cell]]
 Row = tuple[Cell, float, str]
 """x, y, and the series that it belongs to."""
 Take = Literal["all", "least", "most"]
-TAKES: tuple[Take, ...] = get_args(Take)
 _MOST_SERIES = 40
 _TOLD = 16
 _STATUS = "status"
-_NOT_OWN = (_STATUS, "reason")
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from planner.cluster.bisection import bisection_bytes_per_s
 from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.device_graph import device_graph
-from planner.cluster.diameter import diameter_hops, graph_diameter
+from planner.cluster.diameter import diameter_hops
 from planner.cluster.expand import expand
 from planner.cluster.torus import coordinates, torus_of
 from planner.cluster.torus_bisection import is_all_a_torus
 from planner.cluster.wired_bisection import bisection, devices_of_half, max_flow_bytes_per_s, wiring_bisection
 from tests.cluster.fabrics import fabric, inside, level, preset, tori, torus
 from tests.cluster.test_bisection_wired import brute_force
+from tests.cluster.test_wired_diameter import graph_diameter
 
 GB = 1e9
 Bools = NDArray[np.bool_]
