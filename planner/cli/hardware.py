@@ -71,7 +71,7 @@ def list_hardware(
 
         return list_text(kept, wanted.precision)
 
-    _tell(hardware_document(kept), form, files, text)
+    _tell(hardware_document(kept, wanted.precision), form, files, text)
 
 
 def _wanted(which: Which, found: Sequence[Entry]) -> Wanted:
@@ -149,11 +149,12 @@ def compare_hardware(
     if len(names) < 2:
         raise InputError("nothing to compare with", key="NAME", value=names[0], expected="two names or more")
     found = [entry(name) for name in names]
-    comparison = comparison_part(found, parse_precision(precision) if precision else None)
+    at = parse_precision(precision) if precision else None
+    comparison = comparison_part(found, at)
 
     def text() -> str:
         from planner.report.hardware import compare_text
 
         return compare_text(found, comparison)
 
-    _tell(hardware_document(found, comparison), form, files, text)
+    _tell(hardware_document(found, at, comparison), form, files, text)
