@@ -37,9 +37,7 @@ def hardware_report(document: HardwareDocument) -> Report:
 
 
 def _record(part: HardwarePart, precision: Precision | None) -> dict[str, Value]:
-    """One part, flat; null where no source states a figure; the peak that stands for it at `precision`, or at the usual
-    one.
-    """
+    """One part, flat; null where no source states a figure. Beside all peaks the one at `precision`, or the usual."""
     memory, link, at = part.memory, part.link.bandwidth if part.link else None, precision or _usual(part)
     peaks = [_value(part.peak_flops.get(one)) for one in PRECISIONS]
     peak = None if at is None else _value(part.peak_flops.get(at))
