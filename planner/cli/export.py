@@ -160,6 +160,6 @@ def _write_all(folder: Path, files: Files, force: bool) -> None:
     if there and not force:
         expected = "another folder, or --force"
         raise InputError("is there already", key="--output", value=str(folder / there[0]), expected=expected)
-    make_folder(folder)
+    make_folder(folder, "--output")
     for name, text in files.items():
         write_file(folder / name, text)

@@ -272,13 +272,13 @@ def check_required(requirements: Sequence[Requirement], document: Document | Mix
     if not requirements:
         return
     from planner.errors import RequirementNotMet
-    from planner.search.requirements.evaluate import held
+    from planner.search.requirements.evaluate import held, not_met
     from planner.search.requirements.values import values_of
 
     values = values_of(document)
     missed = [one for one in (held(requirement, values) for requirement in requirements) if not one.met]
     if missed:
-        raise RequirementNotMet("\n".join(f"requirement not met: {one.requirement}\n  {one.told}" for one in missed))
+        raise RequirementNotMet("\n".join(not_met(one.requirement, one.told) for one in missed))
 
 
 def tell(document: Document | MixedDocument, form: Output, files: Sequence[Path] = ()) -> None:

@@ -48,7 +48,7 @@ def drawn(columns: Columns, x: str | None, y: str | None, by: Sequence[str] | No
     if of is None:
         raise InputError("no column is a number", key="--y", expected="results with at least one plan")
     usual = [name for name in ("model", "cluster") if name in swept and name != over]
-    return Drawn(over, of, tuple(by if by is not None else usual), take)
+    return Drawn(over, of, tuple(dict.fromkeys(by if by is not None else usual)), take)
 
 
 def unknown_column(name: str, columns: Columns, key: str) -> InputError:
