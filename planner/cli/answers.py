@@ -47,7 +47,7 @@ def options_of(given: Mapping[str, object]) -> Options:
 
     from planner.cli.grouped import gathered
     from planner.cli.inputs import read_tokens
-    from planner.cli.openings import OpenSettings
+    from planner.cli.settings import OpenSettings
     from planner.cli.split import Split, read_pins
 
     space, tokens = given["space_file"], given["tokens"]

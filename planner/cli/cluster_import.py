@@ -91,10 +91,10 @@ def _imported(
 ) -> tuple[str, Sequence[str]]:
     """The cluster file that the descriptions make together, and what was assumed. Raises InputError."""
     from planner.cli.files import read_any
+    from planner.cluster.importers.cluster_file import write_toml
     from planner.cluster.importers.complete import complete
     from planner.cluster.importers.merge import merge
     from planner.cluster.importers.recognise import TITLES, read
-    from planner.cluster.importers.toml import write_toml
     from planner.errors import visible
 
     found, sources = [], []

@@ -13,7 +13,6 @@ from typer.models import OptionInfo
 from planner.cli.carbon import Site, read_carbon
 from planner.cli.failures import FailureOptions, read_failures
 from planner.cli.grouped import grouped
-from planner.cli.openings import PinnedSettings, read_settings
 from planner.cli.question import (
     Files,
     Form,
@@ -29,6 +28,7 @@ from planner.cli.question import (
     tell,
 )
 from planner.cli.ranks import RankFiles, layouts, write_ranks
+from planner.cli.settings import PinnedSettings, read_settings
 from planner.cli.split import SequenceParallel
 from planner.cli.techniques import Chosen
 from planner.errors import InputError

@@ -15,7 +15,7 @@ from planner.cluster import database
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.device_graph import device_graph
 from planner.cluster.faults import read_fault
-from planner.cluster.left import in_use
+from planner.cluster.in_use import in_use
 from planner.cluster.torus import torus_of
 from planner.cluster.wired_diameter import wiring_diameter_hops
 from planner.cluster.wiring import Wiring

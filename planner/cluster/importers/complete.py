@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.cluster.hostlist import compress
+from planner.cluster.importers.cabling import free_name, one_way, prune, scale_up_or_not, size, with_network
 from planner.cluster.importers.draft import Draft, HostDraft, LevelDraft
 from planner.cluster.importers.found import Found, FoundHost, FoundLink, FoundSwitch, several
 from planner.cluster.importers.kinds import Given, Kind, Notes, kinds_of, node_draft
-from planner.cluster.importers.wire import free_name, one_way, prune, scale_up_or_not, size, with_network
 from planner.errors import InputError
 
 
