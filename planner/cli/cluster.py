@@ -20,7 +20,7 @@ def list_clusters(form: Form = Output.TABLE, files: Files = None) -> None:
     Examples:
       planner cluster list
     """
-    from planner.cli.question import tell_list
+    from planner.cli.lists import tell_list
     from planner.cluster import database
     from planner.cluster.cluster import resolve_cluster
     from planner.report.listing_document import ClusterEntry

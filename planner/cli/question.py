@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.models import OptionInfo
@@ -18,7 +18,6 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
-    from planner.report.listing_document import ClusterEntry, FamilyEntry, ModelEntry
     from planner.search.document import Document
     from planner.search.mixed_document import MixedDocument
     from planner.search.requirements.parse import Requirement
@@ -296,25 +295,3 @@ def tell(document: Document | MixedDocument, form: Output, files: Sequence[Path]
         return mixed_text(document)
 
     tell_anywhere(document, form.value, files, text)
-
-
-def tell_list(
-    listed: Literal["models", "families", "clusters"],
-    entries: Sequence[ModelEntry | FamilyEntry | ClusterEntry],
-    form: Output,
-    files: Sequence[Path] | None,
-) -> None:
-    """Write a list of what is known by name to the files and print it."""
-    from planner.cli.output import check_files
-    from planner.cli.output import tell as tell_anywhere
-    from planner.report.listing_document import SCHEMA_VERSION, ListingDocument
-
-    wanted = check_files(files)
-    document = ListingDocument(schema_version=SCHEMA_VERSION, listed=listed, entries=list(entries))
-
-    def text() -> str:
-        from planner.report.told_listing import listing_text
-
-        return listing_text(document)
-
-    tell_anywhere(document, form.value, wanted, text)
