@@ -147,13 +147,13 @@ def write_file(path: Path, content: str | bytes, suffixes: tuple[str, ...] = ())
         raise InputError(f"cannot be written: {_reason(error)}", origin=origin, expected=expected) from None
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, where there is none. Raises InputError."""
+def make_folder(path: Path, key: str) -> None:
+    """Make a folder, and those above it, where there is none. Raises InputError that names the option `key`."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         expected = "a place that can be written"
-        raise InputError(f"cannot be made: {_reason(error)}", origin=str(path), expected=expected) from None
+        raise InputError(f"cannot be made: {_reason(error)}", key=key, value=str(path), expected=expected) from None
 
 
 def _reason(error: Exception) -> str:

@@ -29,6 +29,7 @@ Ints = NDArray[np.int64]
 _MOST_STEPS = 1e8
 _MOST_ENTRIES = 2**24
 _MOST_MET = 18
+"""Additions, entries of one table, and vertices that one is over: beyond these the halves are not looked for."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from planner.cost.technique_time import needed_flops
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
 from planner.search.document import (
+    ClusterPart,
     EnergyPart,
     MemoryPart,
     ModelPart,
@@ -41,6 +42,18 @@ def model_part(workload: Workload) -> ModelPart:
         seq_length=workload.seq_length,
         sample=workload.sample,
         note=workload.note,
+    )
+
+
+def cluster_part(cluster: Cluster) -> ClusterPart:
+    """The cluster in the document's words."""
+    return ClusterPart(
+        name=cluster.name,
+        title=cluster.title,
+        accelerator=cluster.accelerator.name,
+        nodes=cluster.nodes,
+        devices_per_node=cluster.devices_per_node,
+        devices=cluster.devices,
     )
 
 

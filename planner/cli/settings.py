@@ -11,8 +11,6 @@ import typer
 from planner.errors import InputError, nearest
 from planner.units import LARGEST_COUNT
 
-_LISTED = "one or more, with commas"
-
 ScheduleOption = Annotated[str | None, typer.Option("--schedule", help="1f1b, zero-bubble.")]
 TpOverlap = Annotated[str | None, typer.Option("--tp-overlap", help="Hide tensor-parallel exchange: no, yes.")]
 DpOverlap = Annotated[str | None, typer.Option("--dp-overlap", help="Hide gradients' exchange: yes, no.")]

@@ -59,12 +59,12 @@ def _on_the_way(wiring: Wiring) -> Bools:
     # hosts that are wired to each other pass traffic on
     passing = np.unique(ends[(ends < hosts).all(axis=1)])
     among = ends[((ends >= hosts) | np.isin(ends, passing)).all(axis=1)]
-    far = _far(among, np.union1d(entered, passing), len(wiring.vertices))
-    entered = np.union1d(entered, passing)
-    between = far[:, entered]
+    begun = np.union1d(entered, passing)
+    far = _far(among, begun, len(wiring.vertices))
+    between = far[:, begun]
     passed = np.zeros(len(wiring.vertices), dtype=np.bool_)
-    passed[entered] = (between < _FAR).sum(axis=1) > 1
-    passed[up[:, 1]] |= np.isin(up[:, 1], np.unique(up[:, 1])[served > 1])
+    passed[begun] = (between < _FAR).sum(axis=1) > 1
+    passed[entered[served > 1]] = True
     others = np.flatnonzero(~passed[hosts:]) + hosts
     kinds, of = np.unique(far[:, others], axis=1, return_inverse=True)
     on_a_way = np.array([_lies_between(column, between) for column in kinds.T], dtype=np.bool_)
