@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cost.arrays import weighted
 from planner.cost.layers import layer_tables
 from planner.cost.pipeline import dealt_chunks, layer_prefix
 from planner.cost.step import Scores, layer_terms, micro_batches, pipeline_sends
@@ -72,11 +73,11 @@ def stage_times(training: Training, s: Strategies) -> StageTimes:
     forward_exchange = tables.tp_forward[at] + tables.cp_forward[at] + tables.ep_forward[at]
     chunks = dealt_chunks(layer_prefix(training.workload), int(s.pp[0]), int(s.vpp[0]))
     times = StageTimes(
-        forward=chunks @ terms["forward"],
-        forward_exchange=chunks @ forward_exchange,
-        backward=chunks @ (terms["backward"] + terms["recompute"]),
-        backward_exchange=chunks @ (exchanges - forward_exchange),
-        weight=chunks @ tables.weight[at] * float(_is_zero_bubble(training, s)),
+        forward=weighted(chunks, terms["forward"]),
+        forward_exchange=weighted(chunks, forward_exchange),
+        backward=weighted(chunks, terms["backward"] + terms["recompute"]),
+        backward_exchange=weighted(chunks, exchanges - forward_exchange),
+        weight=weighted(chunks, tables.weight[at]) * float(_is_zero_bubble(training, s)),
     )
     return _with_sends(times, send_seconds(training, s))
 

@@ -37,7 +37,7 @@ FORMED = {
 
 PLAIN = {
     "plan gpt-3": "plan gpt-3-175b -c dgx-h100 --nodes 512 -b 3072 -f json",
-    "plan ranges": "plan llama-3-8b -c dgx-h100 --nodes 2 -b 64..256 --critical-batch '4M tokens' --tokens 1T -f json",
+    "plan ranges": "plan llama-3-8b -c dgx-h100 --nodes 2 -b 64..256 --critical-batch 4M --tokens 1T -f json",
     "plan pareto": "plan 70B -c dgx-a100 --nodes 4 -b 512 --pareto cost,energy --order all --tp 8 --pp 2,4 -f json",
     "plan uncertain": f"plan {_TWO} --uncertainty 100 -f json",
     "plan offload": f"plan {_TWO} --offload none,optimizer --schedule 1f1b,zero-bubble -f csv",
@@ -88,8 +88,8 @@ PLAIN = {
         }.items()
     },
     **{
-        f"export {to} {launcher}": f"planner export in/{plan}.json --to {to} --launcher {launcher} {options} -o out/run"
-        for to, launcher, plan, options in (
+        f"export {to} {launcher}": f"planner export in/{plan}.json --to {to} --launcher {launcher} {own} -o out/run"
+        for to, launcher, plan, own in (
             ("megatron-lm", "slurm", "plan", ""),
             ("megatron-bridge", "torchrun", "plan", ""),
             ("nemo", "kubernetes", "plan", "--with image=my/nemo:1 --env B=2 --env A=1"),
