@@ -18,6 +18,8 @@ from tests.same.ways import Way, usual, ways
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "same"
+_WIDTH = 9
+"""Of a column; one whose head is wider is so wide."""
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,7 +50,7 @@ def main() -> None:
     own = Path(sys.executable).parent
     all_ways = ways(own, {python: environment(python) for python in asked.python})
     kinds = list(dict.fromkeys(way.kind for way in all_ways))
-    print(f"{'command':28} exit " + " ".join(f"{kind.rpartition('/')[2]:>9}" for kind in kinds))
+    print(f"{'command':28} exit " + " ".join(f"{kind:>{_WIDTH}}" for kind in kinds))
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(asked.jobs) as pool:
         folder = Path(name)
         prepare(folder / "in", usual(own))
@@ -82,8 +84,9 @@ def _told(command: str, first: Answer, rest: list[tuple[Way, Answer]], kinds: li
     runs = Counter(way.kind for way, _ in rest)
     differing = [(way, found) for way, one in rest if (found := difference(first, one))]
     other = Counter(way.kind for way, _ in differing)
-    cells = (f"{f'{other[kind]} OTHER' if other[kind] else f'{runs[kind]} same':>9}" for kind in kinds)
-    print(f"{command:28} {first.code:4} " + " ".join(cells), flush=True)
+    cells = (f"{other[kind]} OTHER" if other[kind] else f"{runs[kind]} same" for kind in kinds)
+    told = (f"{cell:>{max(_WIDTH, len(kind))}}" for cell, kind in zip(cells, kinds, strict=True))
+    print(f"{command:28} {first.code:4} " + " ".join(told), flush=True)
     for kind in other:
         way, found = next((way, found) for way, found in differing if way.kind == kind)
         said = ", ".join(f"{name}={value}" for name, value in way.variables.items())

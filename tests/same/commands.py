@@ -39,6 +39,7 @@ PLAIN = {
     "plan gpt-3": "plan gpt-3-175b -c dgx-h100 --nodes 512 -b 3072 -f json",
     "plan ranges": "plan llama-3-8b -c dgx-h100 --nodes 2 -b 64..256 --critical-batch 4M --tokens 1T -f json",
     "plan pareto": "plan 70B -c dgx-a100 --nodes 4 -b 512 --pareto cost,energy --order all --tp 8 --pp 2,4 -f json",
+    "plan little": "plan in/net.toml -c in/lab.toml -b 64 --tokens 1M --uncertainty 3 --spares 0 --shrink -f json",
     "plan uncertain": f"plan {_TWO} --uncertainty 100 -f json",
     "plan offload": f"plan {_TWO} --offload none,optimizer --schedule 1f1b,zero-bubble -f csv",
     "plan moe": "plan mixtral-8x7b -c gb200-nvl72 --nodes 16 -b 1024 --diverse -f jsonl",

@@ -24,7 +24,7 @@ class Way:
 
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_OLD_CPU = {
+OLD_CPU = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512CD AVX512_SKX",
     "OPENBLAS_CORETYPE": "Nehalem",
     "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F",
@@ -52,7 +52,7 @@ def ways(own: Path, others: Mapping[str, Path]) -> list[Way]:
         Way("terminal", own, variables={"COLUMNS": "40", "LINES": "5", "TERM": "dumb"}),
         Way("terminal", own, variables={"COLUMNS": "500", "TERM": "xterm-256color", "NO_COLOR": "1"}),
         Way("Python -O", own, variables={"PYTHONOPTIMIZE": "1", "PYTHONDONTWRITEBYTECODE": "1"}),
-        Way("old CPU", own, variables=_OLD_CPU),
+        Way("old CPU", own, variables=OLD_CPU),
         *(
             Way(name, folder, variables={"PYTHONHASHSEED": seed})
             for name, folder in others.items()
