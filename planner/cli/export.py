@@ -125,7 +125,7 @@ def export(
     elif given:
         raise InputError("is for a launcher", key="--with", value=next(iter(given)), expected="--launcher beside it")
     if folder is None:
-        write(_one_text(files))
+        write(_one_text(files), for_machines=True)
     else:
         _write_all(folder, files, force)
     for note in told:

@@ -8,6 +8,7 @@ done whenever nothing else can be.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -128,7 +129,7 @@ def drawn_micro_batches(training: Training, s: Strategies, most: int | None) -> 
 def simulated_step_s(scores: Scores, slots: list[Slot]) -> float:
     """Seconds of the step if its pipeline takes what the slots do, the cost model's other terms after it."""
     after = ("data_parallel", "optimizer", "offload", "overhead")
-    return max(slot.end_s for slot in slots) + sum(float(scores.terms[name][0]) for name in after)
+    return max(slot.end_s for slot in slots) + math.fsum(float(scores.terms[name][0]) for name in after)
 
 
 Work = tuple[Pass, int, int]

@@ -1,4 +1,7 @@
-"""Every command and form of both programs, by names, and the files that they read."""
+"""Every command and form of both programs, by names, and the files that they read.
+
+Help is not among them: it is for people, as wide as `COLUMNS` says.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +54,6 @@ PLAIN = {
     "plan nothing fits": "plan gpt-3-175b -c dgx-h100 --nodes 1 -b 64 -f json",
     "plan not met": f"plan {_TWO} --require 'mfu >= 99%'",
     "plan wrong name": "plan lama-3-8b -c dgx-h100 --nodes 2 -b 64",
-    "plan help": "plan --help",
-    "planner help": "planner --help",
     "compare any": "planner compare llama-3-8b --any --devices 64 --tokens 100B --objective cost -f json",
     "size budget": "planner size llama-3-8b -c dgx-h100 --budget 200kUSD --nodes 16 -o out/curve.svg",
     "size value": "planner size llama-3-8b -c dgx-h100 --tokens 1T --deadline 60d -f value --field devices",

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 import sys
 from dataclasses import replace
@@ -14,6 +16,8 @@ import numpy as np
 import pytest
 
 from planner.cost.arrays import doublings, settled
+from tests.cli.run import call
+from tests.examples import DEFAULTS, LAB
 from tests.same.commands import commands, write_inputs
 from tests.same.run import Answer, answer, difference
 from tests.same.ways import OLD_CPU, Way, usual
@@ -67,3 +71,34 @@ def test_the_last_digits_are_settled() -> None:
 def test_doublings_are_whole_logarithms() -> None:
     parts = np.array([*range(1, 70), 2**20 - 1, 2**20, 2**20 + 1], dtype=np.float64)
     assert doublings(parts).tolist() == [float((int(count) - 1).bit_length()) for count in parts.tolist()]
+
+
+def test_what_a_program_reads_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    text = LAB.format(**DEFAULTS).replace('"lab"', '"l\N{LATIN SMALL LETTER A WITH ACUTE}b"')
+    (tmp_path / "lab.toml").write_text(text, "utf-8")
+    question = ["plan", "bert-base", "-c", "in/lab.toml", "-b", "64"]
+    odd = Way("odd", OWN, variables={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    first, other = (answer([*question, "-f", "csv"], way, tmp_path, tmp_path / "run") for way in (usual(OWN), odd))
+    assert difference(first, other) == []
+    assert "l\N{LATIN SMALL LETTER A WITH ACUTE}b".encode() in first.parts["stdout"]
+
+
+def test_no_wrap_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = call("plan", "bert-base", "-c", "dgx-a100", "--nodes", "1", "-b", "8").stdout
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert call("plan", "bert-base", "-c", "dgx-a100", "--nodes", "1", "-b", "8").stdout == plain
+
+
+def test_the_whole_of_parts_is_rounded_once() -> None:
+    """Python's own sum of floats is another one from 3.12 on."""
+    done = call("plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "2", "-b", "64", "-f", "json")
+    for plan in json.loads(done.stdout)["plans"]:
+        parts = [size for name, size in plan["memory"].items() if name not in ("total_bytes", "capacity_bytes")]
+        assert plan["memory"]["total_bytes"] == math.fsum(parts)
+
+
+def test_descriptions_of_schemas_begin_at_the_margin() -> None:
+    """As docstrings do from Python 3.13 on."""
+    schema = json.loads(call("planner", "schema", "topology").stdout)
+    long = [part["description"] for part in schema["$defs"].values() if "\n" in part.get("description", "")]
+    assert long and not any("\n " in text for text in long)

@@ -50,7 +50,7 @@ def ways(own: Path, others: Mapping[str, Path]) -> list[Way]:
         Way("place", own, variables={"HOME": None, "TMPDIR": "/dev/shm"}, umask=0o077),
         Way("place", own, variables={"HOME": "/nonexistent", "USER": None, "PWD": "/", "SHELL": None}, umask=0),
         Way("terminal", own, variables={"COLUMNS": "40", "LINES": "5", "TERM": "dumb"}),
-        Way("terminal", own, variables={"COLUMNS": "500", "TERM": "xterm-256color", "NO_COLOR": "1"}),
+        Way("terminal", own, variables={"COLUMNS": "500", "TERM": "xterm-256color", "FORCE_COLOR": "1"}),
         Way("Python -O", own, variables={"PYTHONOPTIMIZE": "1", "PYTHONDONTWRITEBYTECODE": "1"}),
         Way("old CPU", own, variables=OLD_CPU),
         *(
