@@ -81,7 +81,7 @@ def import_cluster(
     for note in notes:
         warn(note)
     if output is None:
-        write(text)
+        write(text, for_machines=True)
     else:
         write_file(output, text)
 

@@ -108,7 +108,7 @@ def export(
     by = None if launcher is None else launcher.value
     found = exported(_run(plan_file, number, model), to.value, own, by, _pairs(fields, "--with"))
     if folder is None:
-        write(_one_text(found.files))
+        write(_one_text(found.files), for_machines=True)
     else:
         _write_all(folder, found.files, force)
     for note in found.notes:

@@ -61,4 +61,18 @@ def schema(
     from planner.report.machine import to_json
 
     json_schema = cast(Callable[[], dict[str, object]], import_module(MODULES[document]).json_schema)
-    write(to_json(json_schema()))
+    write(to_json(_even(json_schema())), for_machines=True)
+
+
+def _even(schema: dict[str, object]) -> dict[str, object]:
+    """The schema with descriptions that begin at the margin, as docstrings do from Python 3.13 on."""
+    import inspect
+
+    def even(value: object, key: str = "") -> object:
+        if isinstance(value, dict):
+            return {name: even(one, name) for name, one in value.items()}
+        if isinstance(value, list):
+            return [even(one) for one in value]
+        return inspect.cleandoc(value) if isinstance(value, str) and key == "description" else value
+
+    return {name: even(one, name) for name, one in schema.items()}

@@ -29,7 +29,7 @@ def bisection_bytes_per_s(cluster: Cluster) -> float:
         return torus_cut(torus)
     half = cluster.nodes // 2
     cut = 0.0 if torus is None else tori_cut(cluster, torus)
-    return cut + sum(_star_cut(cluster, half, index) for index in _stars(cluster)) + _network_cut(cluster, half)
+    return cut + math.fsum(_star_cut(cluster, half, index) for index in _stars(cluster)) + _network_cut(cluster, half)
 
 
 def halves_are_narrowest(cluster: Cluster, told: float) -> bool:
@@ -161,7 +161,7 @@ def _network_cut(cluster: Cluster, half: int) -> float:
     if len(joined) == len(network):
         # groups of the highest level that nothing joins are apart: each is cut for itself
         kinds = _parts(half, cluster.nodes, tree.size[-1])
-        return sum(count * min(tree.cut(len(tree.size) - 1, *kind)) for kind, count in kinds.items())
+        return math.fsum(count * min(tree.cut(len(tree.size) - 1, *kind)) for kind, count in kinds.items())
     return _between_groups(tree, half, cluster.nodes, per_node * network[-1][0].bandwidth_bytes_per_s)
 
 
@@ -175,7 +175,7 @@ def _between_groups(tree: _Tree, half: int, nodes: int, out: float) -> float:
     groups = sum(count for _, count in kinds)
     best = np.inf
     for sides in itertools.product((0, 1), repeat=len(kinds)):
-        cost = sum(count * tree.cut(top, *kind)[side] for (kind, count), side in zip(kinds, sides, strict=True))
+        cost = math.fsum(count * tree.cut(top, *kind)[side] for (kind, count), side in zip(kinds, sides, strict=True))
         for (one, side), (other, across) in itertools.combinations(zip(kinds, sides, strict=True), 2):
             if side != across:
                 cost += one[1] * other[1] * min(one[0][1], other[0][1]) * out / (groups - 1)

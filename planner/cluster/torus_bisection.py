@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from planner.cluster.cluster import Cluster
 from planner.cluster.torus import Torus, neighbours, torus_of
 
@@ -99,4 +97,4 @@ def _cut_behind(grid: _Grid, first: int) -> float:
     """What joins the first places of a grid, along its first axis first, with the others."""
     pairs = [pairs for _, pairs in neighbours(grid.shape, grid.wrap)]
     crossing = [float(((one < first).sum(axis=1) == 1).sum()) for one in pairs]
-    return float(np.dot(crossing, grid.bytes_per_s))
+    return math.fsum(pairs * rate for pairs, rate in zip(crossing, grid.bytes_per_s, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from planner.cluster.cluster import Cluster
@@ -172,6 +174,6 @@ def memory_part(training: Training, kinds: dict[str, float]) -> MemoryPart:
         logits_bytes=kinds["logits"],
         buffers_bytes=kinds["buffers"],
         reserve_bytes=kinds["reserve"],
-        total_bytes=sum(kinds.values()),
+        total_bytes=math.fsum(kinds.values()),
         capacity_bytes=training.accelerator.memory_bytes,
     )
