@@ -156,7 +156,7 @@ def test_the_guides_commands_run(tmp_path: Path) -> None:
     assert len(commands) >= 3
     for command in commands:
         line, _, into = command.partition(" > ")
-        done = run(*shlex.split(line), cwd=tmp_path)
+        done = call(*shlex.split(line), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         if into:
             (tmp_path / into).write_text(done.stdout)
