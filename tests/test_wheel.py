@@ -28,7 +28,7 @@ def required(one: Distribution) -> Iterator[Distribution]:
 
 
 def lend(wanted: Iterator[Distribution], site_packages: Path) -> None:
-    """Links to the packages, in an environment that has none of its own: nothing is fetched, nothing else is there."""
+    """Links to the packages in an environment that has none: nothing is fetched, and nothing else is there."""
     for one in wanted:
         for top in {file.parts[0] for file in one.files or [] if file.parts[0] != ".."}:
             link = site_packages / top
