@@ -11,6 +11,7 @@ groups are uneven other halves may be joined by less: then the cluster is writte
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np

@@ -6,7 +6,9 @@ import io
 import os
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from contextlib import chdir, nullcontext, redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -28,14 +30,39 @@ def run(
     )
 
 
-def call(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def call(
+    program: str, *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """The same within this process: no start-up, so that many questions can be asked. What is not an exit fails."""
-    from planner.cli.app import plan_entry, planner_entry
+    from planner.cli import app
 
     out, err, code = io.StringIO(), io.StringIO(), 0
-    with patch.object(sys, "argv", [program, *arguments]), redirect_stdout(out), redirect_stderr(err):
+    with (
+        patch.object(sys, "argv", [program, *arguments]),
+        patch.dict(os.environ, environment),
+        patch.object(app, f"{program}_app", return_value=_command(program)),
+        nullcontext() if cwd is None else chdir(cwd),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
         try:
-            {"plan": plan_entry, "planner": planner_entry}[program]()
+            {"plan": app.plan_entry, "planner": app.planner_entry}[program]()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
     return subprocess.CompletedProcess([program, *arguments], code, out.getvalue(), err.getvalue())
+
+
+@cache
+def _command(program: str) -> Callable[[], object]:
+    """A program's commands, made once: making them takes longer than most questions."""
+    from typer.main import get_command
+
+    from planner.cli import app
+
+    return get_command({"plan": app.plan_app, "planner": app.planner_app}[program]())
+
+
+@cache
+def asked(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The answer to a question that hangs on nothing but its words: however many tests look at it, asked once."""
+    return call(program, *arguments)

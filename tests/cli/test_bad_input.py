@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.run import call, run
+from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 
 FOUR = ("--cluster", "dgx-h100", "--nodes", "4")
@@ -140,7 +140,7 @@ def test_a_huge_number_in_an_estimate_is_told(option: str) -> None:
 def test_a_broken_model_file_is_told(name: str, tmp_path: Path) -> None:
     content = FILES[name]
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    done = run("plan", f"./{name}", *ON, cwd=tmp_path)
+    done = call("plan", f"./{name}", *ON, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert name in done.stderr
@@ -175,13 +175,13 @@ def test_an_empty_cluster_file_is_told(tmp_path: Path) -> None:
 
 def test_a_typo_in_a_file_name_finds_the_file(tmp_path: Path) -> None:
     (tmp_path / "cluster.toml").write_text(LAB.format(**DEFAULTS))
-    done = run("plan", "llama-3-8b", "--cluster", "./clutser.toml", "--global-batch", "8", cwd=tmp_path)
+    done = call("plan", "llama-3-8b", "--cluster", "./clutser.toml", "--global-batch", "8", cwd=tmp_path)
     assert done.returncode == 2
     assert "did you mean cluster.toml?" in done.stderr
 
 
 def test_a_model_that_fits_nowhere_gets_the_nearest_miss_and_a_way_out() -> None:
-    done = run("plan", "llama-3.1-405b", "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "64")
+    done = call("plan", "llama-3.1-405b", "--cluster", "dgx-h100", "--nodes", "1", "--global-batch", "64")
     assert done.returncode == 3
     assert done.stdout == ""
     for part in ("no plan fits", "nearest miss", "too much", "what would make it fit", "devices"):
@@ -189,14 +189,14 @@ def test_a_model_that_fits_nowhere_gets_the_nearest_miss_and_a_way_out() -> None
 
 
 def test_an_estimate_that_does_not_fit_is_told() -> None:
-    done = run("planner", "estimate", "llama-3-70b", *ON, "--tp", "8", "--micro-batch", "8")
+    done = call("planner", "estimate", "llama-3-70b", *ON, "--tp", "8", "--micro-batch", "8")
     assert done.returncode == 3
     assert "no plan fits" in done.stderr
 
 
 def test_a_usage_error_has_exit_code_two() -> None:
     for arguments in (("llama-3-8b",), ("llama-3-8b", *ON, "--tpp", "2"), ()):
-        done = run("plan", *arguments)
+        done = call("plan", *arguments)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.run import call, run
+from tests.cli.run import call
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"
 
@@ -95,7 +95,7 @@ def test_what_windows_wrote_is_read(tmp_path: Path) -> None:
 
 def test_the_old_name_of_the_list_still_works() -> None:
     assert call("planner", "clusters", "list").stdout == call("planner", "cluster", "list").stdout
-    shown = run("planner", "--help").stdout
+    shown = call("planner", "--help").stdout
     commands = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
     assert "cluster" in commands
     assert "clusters" not in commands

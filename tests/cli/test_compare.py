@@ -8,16 +8,16 @@ import jsonschema
 import pytest
 
 from planner.cluster import database
-from tests.cli.run import call
+from tests.cli.run import asked, call
 
 ON = ("llama-3-8b", "--on", "dgx-h100:4", "--on", "mi300x:4", "--on", "dgx-a100:4", "--tokens", "100B")
 
 
 def document(*arguments: str, code: int = 0) -> dict:
-    done = call("planner", "compare", *arguments, "--format", "json")
+    done = asked("planner", "compare", *arguments, "--format", "json")
     assert done.returncode == code, done.stderr
     found = json.loads(done.stdout)
-    jsonschema.validate(found, json.loads(call("planner", "schema", "compare").stdout))
+    jsonschema.validate(found, json.loads(asked("planner", "schema", "compare").stdout))
     return found
 
 

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from planner.report.machine import to_json
-from tests.cli.run import call, run
+from tests.cli.run import call
 from tests.report.compared import base, check_document, check_of, checked, diff_document, head
 from tests.report.test_compared_forms import CHECK
 
@@ -103,9 +103,9 @@ def test_files_are_written_in_every_form(files: tuple[str, str], tmp_path: Path)
 
 def test_github_gets_the_comparison_in_its_summary(files: tuple[str, str], tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
-    done = run("planner", "diff", *files, "-f", "markdown", GITHUB_STEP_SUMMARY=str(summary))
+    done = call("planner", "diff", *files, "-f", "markdown", GITHUB_STEP_SUMMARY=str(summary))
     assert summary.read_text() == f"{done.stdout}\n"
-    run("planner", "diff", *files, "--no-ci", GITHUB_STEP_SUMMARY=str(summary))
+    call("planner", "diff", *files, "--no-ci", GITHUB_STEP_SUMMARY=str(summary))
     assert summary.read_text() == f"{done.stdout}\n"
 
 

@@ -14,6 +14,7 @@ from planner.cli.app import plan_app, planner_app
 from planner.validation import table
 from planner.validation.table import published_runs
 from tests.cli.run import call
+from tests.cli.sweeps.small import here
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FILES = {
@@ -37,9 +38,10 @@ vpp = 1
     "sweep.toml": """
 [grid]
 model = "bert-base"
-cluster = ["dgx-h100", "dgx-a100"]
+cluster = "dgx-h100"
 nodes = [1, 2]
 global_batch = 64
+tp = 1
 """,
 }
 """What the examples take for given as well, written for them."""
@@ -48,7 +50,6 @@ BEFORE = {
         "planner check plan.toml --format json > base.json",
         "planner check plan.toml -f json > head.json",
     ),
-    "planner plot": ("planner sweep sweep.toml -o results.parquet", "planner sweep sweep.toml -o results.csv"),
 }
 """What is run before a command's own examples: those of another command make its files."""
 ELSEWHERE = "--scheduler"
@@ -95,6 +96,8 @@ def test_both_programs_have_the_same_help() -> None:
 def test_the_examples_of_the_help_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given_files(monkeypatch)
+    if name == "planner plot":
+        here(tmp_path, TEXTS["sweep.toml"], "results.parquet", "results.csv")
     lines = examples(PLANNER[name])
     assert lines, "its help has no examples"
     own = [line for line in lines if f"planner {line}".startswith((name, f"planner {name}"))]

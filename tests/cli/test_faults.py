@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.run import call, run
+from tests.cli.run import call
 
 ON = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "4", "--global-batch", "64")
 WIRED = """
@@ -72,7 +72,7 @@ def test_ranks_are_written_where_they_are_placed(tmp_path: Path) -> None:
     ask = ("llama-3-8b", "--cluster", str(cluster), "--global-batch", "64")
     hosts, ranks = tmp_path / "hosts", tmp_path / "ranks"
     pins = ("--tp", "8", "--pp", "1", "--zero", "1", "--sequence-parallel")
-    done = run("planner", "estimate", *ask, *pins, "--hostfile", str(hosts), "--rankfile", str(ranks))
+    done = call("planner", "estimate", *ask, *pins, "--hostfile", str(hosts), "--rankfile", str(ranks))
     assert done.returncode == 0, done.stderr
     # the narrow spine is crossed once: those at one leaf are neighbours
     assert hosts.read_text() == "".join(f"a{host} slots=8\n" for host in (1, 3, 2, 4))
@@ -86,13 +86,13 @@ def test_ranks_are_written_where_they_are_placed(tmp_path: Path) -> None:
 def test_a_rankfile_follows_the_order_of_dimensions(tmp_path: Path) -> None:
     ranks = tmp_path / "ranks"
     pins = ("--tp", "2", "--pp", "4", "--order", "tp-pp-dp-cp")
-    done = run("planner", "estimate", *ON, *pins, "--rankfile", str(ranks))
+    done = call("planner", "estimate", *ON, *pins, "--rankfile", str(ranks))
     assert done.returncode == 0, done.stderr
     lines = ranks.read_text().splitlines()
     # trainers count data-parallel ranks before stages; here the stages are neighbours: rank 8 is the next stage
     assert lines[:2] == ["rank 0=node-0 slot=0", "rank 1=node-0 slot=1"]
     assert lines[8] == "rank 8=node-0 slot=2"
-    refused = run("planner", "estimate", *ON, *pins, "--hostfile", str(tmp_path / "hosts"))
+    refused = call("planner", "estimate", *ON, *pins, "--hostfile", str(tmp_path / "hosts"))
     assert refused.returncode == 2
     assert "--rankfile" in refused.stderr
     assert not (tmp_path / "hosts").exists()

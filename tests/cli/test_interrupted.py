@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.run import run
-from tests.terminal import terminal
+from tests.terminal import PATIENCE_S, terminal
 
 LONG = ("llama-3-70b", "-c", "dgx-h100", "--nodes", "512", "-b", "4096", "--order", "all", "--offload", "all")
 """A question that takes minutes."""
@@ -30,6 +33,22 @@ sys.argv = ["plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", 
 plan()
 """
 """A program that is stuck in the middle of a file."""
+TALKING = """
+import sys
+from planner.cli import app, entry
+from planner.search.parallel import in_order
+
+def answer(number):
+    return bytes(50_000)
+
+def talk():
+    print("begun", flush=True)
+    in_order("talking", answer, range(10_000_000))
+
+app.planner_entry = talk
+entry.planner()
+"""
+"""A program whose workers are nearly always in the middle of an answer, with whatever locks that takes."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -73,6 +92,21 @@ def test_ctrl_c_ends_the_workers_as_well(tmp_path: Path) -> None:
         assert there.exit_code() == 130
     assert last.endswith("interrupted\r\n")
     assert "Traceback" not in last
+
+
+def test_workers_may_be_ended_in_the_middle_of_an_answer() -> None:
+    program = [sys.executable, "-c", TALKING]
+    with subprocess.Popen(program, stdout=-1, stderr=-1, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.1)  # some answers are given; whenever it is, the end has to be the same
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            assert process.communicate(timeout=PATIENCE_S) == ("", "interrupted\n")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
 
 
 def test_what_is_to_be_ignored_is_ignored(tmp_path: Path) -> None:

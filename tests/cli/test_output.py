@@ -31,6 +31,12 @@ def test_a_full_disk_is_the_users_matter_whatever_the_command(arguments: str) ->
         asked = [str(planner), *arguments.split()]
         done = subprocess.run(asked, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
         assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_where_nobody_can_be_told_the_exit_code_remains() -> None:
+    planner = Path(sys.executable).with_name("planner")
+    with Path("/dev/full").open("w") as full:
         nobody = subprocess.run([str(planner), "nothing"], stdout=full, stderr=full, text=True, check=False)
     assert nobody.returncode == 2
 

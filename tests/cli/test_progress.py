@@ -9,10 +9,24 @@ from pathlib import Path
 from planner.cli.progress import bar_line
 from planner.progress import steps, watched
 from planner.search.parallel import in_order
-from tests.cli.run import run
+from tests.cli.run import call
 from tests.terminal import terminal
 
-QUESTION = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64", "--tp", "8", "--uncertainty", "40")
+QUESTION = (
+    "llama-3-8b",
+    "-c",
+    "dgx-h100",
+    "--nodes",
+    "1",
+    "-b",
+    "64",
+    "--tp",
+    "8",
+    "--vpp",
+    "1",
+    "--uncertainty",
+    "12",
+)
 HURRIED = """
 import sys
 from planner.cli import entry, progress
@@ -82,12 +96,12 @@ def test_a_bar_is_shown_on_a_terminal_and_gone_before_the_answer(tmp_path: Path)
     assert "working [" in shown
     assert "sampling [" in shown
     assert shown.endswith("\r\x1b[K")
-    assert (tmp_path / "answer.txt").read_text() == run("plan", *QUESTION).stdout
+    assert (tmp_path / "answer.txt").read_text() == call("plan", *QUESTION).stdout
     with terminal(hurried(0.01), tmp_path) as there:
         before, _, after = there.rest().partition("Llama 3 8B")
         assert there.exit_code() == 0
     assert "sampling [" in before
-    assert " of 40 " not in after
+    assert " of 12 " not in after
 
 
 def test_no_bar_without_a_terminal_nor_for_what_is_quick(tmp_path: Path) -> None:

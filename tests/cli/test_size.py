@@ -8,17 +8,17 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.cli.run import call
+from tests.cli.run import asked, call
 
 ON = ("llama-3-8b", "--cluster", "dgx-h100")
 RUN = (*ON, "--tokens", "1T", "--deadline", "30d")
 
 
 def document(*arguments: str) -> dict:
-    done = call("planner", "size", *arguments, "--format", "json")
+    done = asked("planner", "size", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    jsonschema.validate(found, json.loads(call("planner", "schema", "size").stdout))
+    jsonschema.validate(found, json.loads(asked("planner", "schema", "size").stdout))
     return found
 
 
@@ -73,8 +73,9 @@ def test_a_later_deadline_never_needs_more_nodes() -> None:
 
 
 def test_a_bare_number_for_scripts() -> None:
-    nodes = call("planner", "size", *RUN, "--format", "value")
+    nodes = asked("planner", "size", *RUN, "--format", "value")
     devices = call("planner", "size", *RUN, "--format", "value", "--field", "devices")
+    assert int(nodes.stdout) == document(*RUN)["answer"]["nodes"]
     assert int(devices.stdout) == 8 * int(nodes.stdout)
     assert nodes.stdout.count("\n") == 1
     usd = call("planner", "size", *RUN, "--format", "value", "--field", "usd")
@@ -106,7 +107,7 @@ def test_deadlines_reach_a_hundred_years() -> None:
 
 
 def test_a_step_of_more_than_the_run_is_told_to_be_smaller() -> None:
-    done = call("planner", "size", *ON, "--tokens", "1T", "--deadline", "1d", "--global-batch", "1B")
+    done = call("planner", "size", "llama-3.1-405b", *ON[1:], "--tokens", "1B", "--deadline", "1h", "-b", "33554432")
     assert done.returncode == 3
     assert "a smaller --global-batch" in done.stderr
 

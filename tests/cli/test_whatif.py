@@ -63,9 +63,7 @@ def test_the_schema_is_strict(document: dict) -> None:
 
 def test_the_same_question_gives_the_same_bytes() -> None:
     arguments = ("what-if", *PINNED, "--set", "fabric.bandwidth=2x", "-f", "json")
-    assert (
-        run("planner", *arguments, PYTHONHASHSEED="1").stdout == run("planner", *arguments, PYTHONHASHSEED="2").stdout
-    )
+    assert run("planner", *arguments, PYTHONHASHSEED="1").stdout == call("planner", *arguments).stdout
 
 
 def test_the_question_itself_can_be_changed() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from planner.cluster.cluster import Host
 from planner.cost.memory import memory_of
 from planner.cost.step import score
-from planner.cost.strategies import FIELDS, one_strategy
+from planner.cost.strategies import FIELDS, join, one_strategy
 from planner.cost.training import Training, training
 from planner.search.search import Wanted, search
 from planner.search.settings import combinations
@@ -23,7 +23,10 @@ from tests.examples import clusters, lab, networks, question, tiny, workloads
 
 
 def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, tuple[int, ...]]]]:
-    """All candidates by plain loops, each scored alone: how many there are, and those that may run and fit."""
+    """All candidates by plain loops: how many there are, and those that may run and fit.
+
+    They are scored together: that each scores the same alone, tests/cost/test_step.py tells.
+    """
     w, devices, batch = q.workload, space.devices, space.global_batch
     free = {
         "tp": range(1, devices + 1),
@@ -45,7 +48,7 @@ def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, 
         if np.prod(split) == devices
     ]
     inner = list(values.items())[4:]
-    count, kept = 0, []
+    count, may = 0, []
     for split in splits:
         for rest in itertools.product(*(options for _, options in inner)):
             count += 1
@@ -56,12 +59,14 @@ def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, 
                 plan["etp"] = plan["tp"]
             if not may_run(q, plan):
                 continue
-            one = one_strategy(**plan)
-            held = float(sum(part[0] for part in memory_of(q, one).values()))
-            if held <= q.accelerator.memory_bytes:
-                step = float(score(q, one).step_time_s[0])
-                kept.append((step, held, tuple(plan[name] for name in FIELDS)))
-    return count, kept
+            may.append(one_strategy(**plan))
+    if not may:
+        return count, []
+    held = sum(memory_of(q, join(may)).values())
+    fits = np.flatnonzero(held <= q.accelerator.memory_bytes).tolist()
+    steps = score(q, join([may[i] for i in fits])).step_time_s.tolist() if fits else []
+    rows = [tuple(may[i].row(0).values()) for i in fits]
+    return count, list(zip(steps, held[fits].tolist(), rows, strict=True))
 
 
 def enough_chunks(w: Workload, p: dict[str, int]) -> bool:

@@ -84,7 +84,7 @@ def test_placing_is_never_worse_than_the_order_of_the_file(
     used = {leaf: place for place, leaf in enumerate(sorted(set(leaf_of)))}
     cluster = fat_tree([used[leaf] for leaf in leaf_of], oversubscription, slow)
     asked = question(cluster, 48)
-    space = Space(cluster.devices, 48)
+    space = Space(cluster.devices, 48, {"vpp": (1,), "micro_batch": (1, 2), "zero_stage": (0, 1), "recompute": (0,)})
     as_listed, found = search(asked, space, Wanted(top=1)), placed_search([asked], space, Wanted(top=1))
     assert found.figures[0, 0] <= as_listed.figures[0, 0]
     told = placement(found)

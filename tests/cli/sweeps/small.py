@@ -10,7 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.run import run
+from planner.cli.files import write_file
+from planner.cli.sweeps.grid import read_sweep
+from planner.cli.sweeps.point import Asker
+from planner.cli.sweeps.results import content_of, results_of
 
 SMALL = """
 [grid]
@@ -39,7 +42,7 @@ MANY = """
 model = ["bert-base", "bert-large"]
 cluster = ["dgx-a100"]
 nodes = { from = 1, to = 5 }
-global_batch = { from = 32, to = 640, step = 32 }
+global_batch = { from = 32, to = 384, step = 32 }
 
 [fixed]
 tp = 1
@@ -52,7 +55,7 @@ recompute = "none"
 sequence-parallel = false
 failures = false
 """
-"""200 points."""
+"""120 points."""
 
 
 def written(folder: Path, text: str, name: str = "sweep.toml") -> Path:
@@ -63,11 +66,17 @@ def written(folder: Path, text: str, name: str = "sweep.toml") -> Path:
 
 
 def swept(folder: Path, text: str) -> list[dict[str, object]]:
-    """The rows of a sweep that is run in a process of its own."""
-    output = folder / "results.jsonl"
-    done = run("planner", "sweep", str(written(folder, text)), "-o", str(output))
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in output.read_text().splitlines()]
+    """The rows of a sweep."""
+    here(folder, text, "results.jsonl")
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def here(folder: Path, text: str, *names: str) -> None:
+    """The tables of a sweep, answered one by one in this process, by what its workers answer with."""
+    sweep, asker = read_sweep(written(folder, text)), Asker()
+    results = results_of(sweep, {number: asker.answered(point) for number, point in enumerate(sweep.points)})
+    for name in names:
+        write_file(folder / name, content_of(results, folder / name, {}))
 
 
 def started(folder: Path, text: str, output: str, *options: str) -> subprocess.Popen[str]:

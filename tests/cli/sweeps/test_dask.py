@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.run import run
-from tests.cli.sweeps.small import MANY, SMALL, answered, started, until, written
+from tests.cli.sweeps.small import MANY, SMALL, answered, here, started, until, written
 
 distributed = pytest.importorskip("distributed", reason="Dask is an extra: pip install 'planner[dask]'")
 
@@ -49,7 +49,7 @@ def test_a_dask_cluster_gives_the_same_bytes_whichever_worker_dies(
     address, workers = cluster
     file = str(written(tmp_path, SMALL))
     outputs = [tmp_path / name for name in ("here.csv", "there.csv", "again.csv")]
-    assert run("planner", "sweep", file, "-o", str(outputs[0])).returncode == 0
+    here(tmp_path, SMALL, "here.csv")
     there = run("planner", "sweep", file, "-o", str(outputs[1]), "--scheduler", address)
     assert (there.returncode, there.stderr) == (0, "")
     os.kill(workers[0], signal.SIGKILL)
