@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test test-browser test-export lint coverage bench fuzz calibrate man clean
+.PHONY: plan test test-browser test-export lint coverage bench fuzz same calibrate docs answers man clean
 
 # The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
@@ -26,6 +26,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 plan: $(VENV)/.installed ## plan a real model on a real cluster
@@ -68,12 +72,23 @@ N ?= 2000
 fuzz: $(VENV)/.installed-dev ## N damaged files for every reader; what breaks one is kept in build/fuzz
 	$(BIN)/python -m tests.fuzz -n $(N)
 
-calibrate: $(VENV)/.installed-dev ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
+PYTHONS ?=
+same: $(VENV)/.installed-dev ## every command over and over; PYTHONS="python3.12 python3.11:numpy==1.26.4" adds others
+	$(BIN)/python -m tests.same $(foreach one,$(PYTHONS),--python $(one))
+
+calibrate: $(VENV)/.installed-docs ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
 	$(BIN)/python -m planner.validation.calibrate tests/published/measured_runs.csv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	mkdir -p build
 	$(BIN)/planner validate --cross --format json > build/validation.json
 	$(BIN)/python docs/errors.py build/validation.json
+
+docs: $(VENV)/.installed-docs ## the documentation as a site in build/docs/html; whatever is wrong in it is an error
+	$(BIN)/python -m docs.site build/docs/source
+	$(BIN)/sphinx-build -W -n --keep-going --quiet --builder html --jobs auto -d build/docs/doctrees build/docs/source build/docs/html
+
+answers: $(VENV)/.installed-docs ## what commands and notebooks of the documentation say today, put into its pages
+	$(BIN)/python -m tests.pages
+	$(BIN)/python -m docs.site.notebook
 
 man: $(VENV)/.installed ## the manual pages, made anew from the commands
 	$(BIN)/python -m planner.cli.manual docs/man

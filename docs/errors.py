@@ -1,4 +1,4 @@
-"""Redo what docs/cost-model.md says of the errors, and docs/errors.svg, from the output of `planner validate`."""
+"""Redo what docs/explanation/cost-model.md says of the errors, with its picture, from `planner validate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planner.report.markdown import table
 from planner.report.told_validate import error_tables
 from planner.validation.document import ValidationDocument
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).with_name("explanation")
 BLOCK = re.compile(r"(<!-- errors:begin.*?-->\n).*?(<!-- errors:end -->)", re.DOTALL)
 
 

@@ -127,8 +127,8 @@ def estimate(model: Name, cluster: Name, global_batch: Amount, **options: Unpack
     from planner.cli.estimate import OneSplit, scored
     from planner.cli.failures import FailureOptions
     from planner.cli.grouped import gathered
-    from planner.cli.openings import PinnedSettings
     from planner.cli.question import Gradients, Question
+    from planner.cli.settings import PinnedSettings
     from planner.cli.techniques import Chosen
 
     with _warned():

@@ -186,9 +186,9 @@ def format_days(days: float) -> str:
     return f"{text} day" if text == "1" else f"{text} days"
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 node`, `1,024 nodes`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 node`, `1,024 nodes`; `plural`: of a noun that takes more than an s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def format_energy(joules: float) -> str:

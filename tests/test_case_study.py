@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.run import call
 
-PAGE = (Path(__file__).parents[1] / "docs" / "case-study.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "explanation" / "case-study.md").read_text()
 COMMANDS = re.findall(r"^planner (compare .*)$", PAGE, re.MULTILINE)
 ROWS = re.findall(r"^\| ([^|]+?) \| (8 [^|]+?) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE)
 NAMES = {"BERT-large": "bert-large", "GPT 1.7B": "gpt-1.7b"}

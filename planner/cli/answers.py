@@ -47,7 +47,7 @@ def options_of(given: Mapping[str, object]) -> Options:
 
     from planner.cli.grouped import gathered
     from planner.cli.inputs import read_tokens
-    from planner.cli.openings import OpenSettings
+    from planner.cli.settings import OpenSettings
     from planner.cli.split import Split, read_pins
 
     space, tokens = given["space_file"], given["tokens"]
@@ -148,6 +148,16 @@ def answer(asked: Asked, *, explained: bool = True) -> Document:
     )
 
 
+def warn_of_idle(found: Document, settings: Mapping[str, tuple[str, ...]]) -> None:
+    """Warn of settings that were asked for and make no difference to what was found."""
+    if settings:
+        from planner.cli.output import warn
+        from planner.search.settings import idle_settings
+
+        for sentence in idle_settings(found.plans, settings):
+            warn(sentence)
+
+
 def document(options: Options, files: RankFiles | None = None) -> Document | MixedDocument:
     """The answer. Raises InputError, and NothingFits; warns of what makes no difference or takes long."""
     from planner.cli.output import warn
@@ -163,6 +173,7 @@ def document(options: Options, files: RankFiles | None = None) -> Document | Mix
     for sentence in asked.idle:
         warn(sentence)
     found = answer(asked)
+    warn_of_idle(found, pins.settings)
     if pins.listed:
         from planner.search.fault import unusable
 

@@ -179,15 +179,11 @@ def _document(file: str, checked: list[CheckedPart]) -> CheckDocument:
 
 def _write_plans(folder: Path, document: CheckDocument) -> None:
     """Every answer as a document of its own. Raises InputError where the folder cannot be made."""
-    from planner.cli.files import write_file
+    from planner.cli.files import make_folder, write_file
     from planner.report.machine import to_json
     from planner.search.check_document import answer_of
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        problem = f"cannot be made: {error.strerror}"
-        raise InputError(problem, key="--out-dir", value=str(folder), expected="a folder") from None
+    make_folder(folder, "--out-dir")
     for one in document.checked:
         answer = answer_of(one)
         if answer is not None:
@@ -197,14 +193,10 @@ def _write_plans(folder: Path, document: CheckDocument) -> None:
 def _end(document: CheckDocument) -> None:
     """Raises NothingFits or RequirementNotMet that names every plan at fault."""
     from planner.report.terminal import printable
+    from planner.search.check_document import unmet
 
     unfit = [f"{one.name}: {one.obstacle}" for one in document.checked if one.outcome == "nothing fits"]
-    missed = [
-        f"{one.name}: requirement not met: {required.requirement}\n  {required.told}"
-        for one in document.checked
-        for required in one.requirements
-        if not required.met
-    ]
+    missed = [said for one in document.checked for said in unmet(one.name, one.requirements)]
     if unfit:
         # an obstacle names what is from the user's files
         raise NothingFits("\n".join(map(printable, "\n".join([*unfit, *missed]).split("\n"))))

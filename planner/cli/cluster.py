@@ -1,22 +1,15 @@
-"""`planner cluster`: the clusters that are known by name, and cluster files made from what one says of itself."""
+"""`planner cluster`: the clusters that are known by name."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
+from planner.cli.cluster_import import import_cluster
 from planner.cli.question import Files, Form, Output
-
-if TYPE_CHECKING:
-    from planner.cluster.importers.kinds import Given
 
 cluster_app = typer.Typer(
     help="Clusters: list the known ones, import one's own.", no_args_is_help=True, rich_markup_mode=None
 )
-
-_FORMATS = "auto, nvidia-smi, slurm, ibnetdiscover, links, hostfile, kubernetes, nccl, graph"
 
 
 @cluster_app.command("list")
@@ -27,7 +20,7 @@ def list_clusters(form: Form = Output.TABLE, files: Files = None) -> None:
     Examples:
       planner cluster list
     """
-    from planner.cli.question import tell_list
+    from planner.cli.lists import tell_list
     from planner.cluster import database
     from planner.cluster.cluster import resolve_cluster
     from planner.report.listing_document import ClusterEntry
@@ -47,117 +40,4 @@ def list_clusters(form: Form = Output.TABLE, files: Files = None) -> None:
     tell_list("clusters", entries, form, files)
 
 
-@cluster_app.command("import")
-def import_cluster(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Descriptions of one cluster.")],
-    formats: Annotated[
-        list[str] | None, typer.Option("--from", help=f"Format of all files, or of each in turn: {_FORMATS}.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The cluster file (TOML); without it, stdout.")
-    ] = None,
-    node: Annotated[str | None, typer.Option("--node", help="Node of every host: dgx-h100, ...")] = None,
-    accelerator: Annotated[
-        str | None, typer.Option("--accelerator", help="For a node's description that names none: h100-sxm-80gb, ...")
-    ] = None,
-    link_bandwidth: Annotated[
-        str | None, typer.Option("--link-bandwidth", help="Of network cards and cables that tell none: 400Gb/s.")
-    ] = None,
-    node_bandwidth: Annotated[
-        str | None, typer.Option("--node-bandwidth", help="Of one device inside a node that tells none: 32GB/s.")
-    ] = None,
-    oversubscription: Annotated[
-        float, typer.Option("--oversubscription", help="Of switches whose cables upwards are not told.")
-    ] = 1.0,
-    hosts: Annotated[
-        str | None, typer.Option("--hosts", help="Which names are hosts, others are left out: 'gpu*,dgx-*'.")
-    ] = None,
-    nodes: Annotated[int | None, typer.Option("--nodes", help="How many nodes, where one is described.")] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The cluster's name; as the first file if not given.")
-    ] = None,
-) -> None:
-    """Make a cluster file from what schedulers, drivers and fabrics tell of a cluster.
-
-    \b
-    Examples:
-      planner cluster import nvidia-smi-topo.txt --accelerator a100-sxm-80gb
-      planner cluster import topology.conf --from slurm --node dgx-h100 -o cluster.toml
-      plan llama-3-8b --cluster cluster.toml --global-batch 512
-    """
-    from planner.cli.files import check_distinct, check_ending, read_any, write_file
-    from planner.cli.output import warn, write
-    from planner.cluster.importers.complete import complete
-    from planner.cluster.importers.found import HostPatterns, clean_name
-    from planner.cluster.importers.merge import merge
-    from planner.cluster.importers.recognise import TITLES, read
-    from planner.cluster.importers.toml import write_toml
-    from planner.errors import InputError, visible
-
-    check_ending(output, (".toml",))
-    check_distinct([("--output", output)], [("FILE", path) for path in files])
-    patterns = HostPatterns(tuple(one.strip() for one in (hosts or "").split(",") if one.strip()))
-    given = _given(
-        name if name is not None else clean_name(files[0].stem),
-        node, accelerator, link_bandwidth, node_bandwidth, oversubscription, nodes,
-    )  # fmt: skip
-    found, sources = [], []
-    for path, wanted in zip(files, _formats(formats, len(files)), strict=True):
-        format_name, one = read(read_any(path, "a description of a cluster"), str(path), wanted, patterns)
-        found.append((str(path), one))
-        sources.append(f"{path.name} ({TITLES[format_name]})")
-    named = ", ".join(path.name for path in files)
-    try:
-        draft, notes = complete(merge(found), given, visible(f"Imported from {named}"))
-    except InputError as error:
-        raise error if error.origin or error.problem.startswith("unknown ") else error.elsewhere(named) from None
-    text = write_toml(draft, sources, notes)
-    for note in notes:
-        warn(note)
-    if output is None:
-        write(text)
-    else:
-        write_file(output, text)
-
-
-def _given(
-    name: str, node: str | None, accelerator: str | None, link: str | None, inside: str | None, over: float,
-    nodes: int | None,
-) -> Given:  # fmt: skip
-    """The options' values. Raises InputError for those that make no sense."""
-    from planner.cluster.importers.kinds import Given
-    from planner.errors import InputError
-
-    if not 1 <= over <= 1000:
-        raise InputError("out of range", key="--oversubscription", value=over, expected="from 1 to 1,000")
-    if nodes is not None and not 1 <= nodes <= 16_777_216:
-        raise InputError("out of range", key="--nodes", value=nodes, expected="from 1 to 16,777,216")
-    if not name.strip() or not name.isprintable():
-        raise InputError("not a name", key="--name", value=name, expected="a printable name")
-    link_rate, inside_rate = _rate(link, "--link-bandwidth"), _rate(inside, "--node-bandwidth")
-    return Given(name, node, accelerator, link_rate, inside_rate, over, nodes)
-
-
-def _rate(text: str | None, key: str) -> float | None:
-    from planner.errors import InputError
-    from planner.units import parse_quantity
-
-    if text is None:
-        return None
-    rate = parse_quantity(text, "bytes_per_s", key=key, bare=False)
-    if not 1e6 <= rate <= 1e15:
-        raise InputError("is not possible", key=key, value=text, expected="from 1MB/s to 1PB/s")
-    return rate
-
-
-def _formats(formats: list[str] | None, files: int) -> list[str]:
-    """One format a file."""
-    from planner.errors import InputError
-
-    wanted = [one.strip().casefold() for one in formats or ["auto"]]
-    if len(wanted) == 1:
-        return wanted * files
-    if len(wanted) != files:
-        expected = f"once for all files, or {files} times, once for each"
-        raise InputError("not so many", key="--from", value=", ".join(wanted), expected=expected)
-    return wanted
+cluster_app.command("import")(import_cluster)

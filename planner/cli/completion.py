@@ -33,4 +33,4 @@ def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")
     """
     from planner.cli.output import write
 
-    write((SCRIPTS / f"planner.{shell}").read_text("utf-8"))
+    write((SCRIPTS / f"planner.{shell}").read_text("utf-8"), for_machines=True)

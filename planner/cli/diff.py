@@ -87,12 +87,9 @@ def diff(
 
 def _end(document: DiffDocument) -> None:
     """Raises RequirementNotMet that names every plan and requirement at fault."""
-    missed = [
-        f"{one.name}: requirement not met: {part.requirement}\n  {part.told}"
-        for one in document.differences
-        for part in one.requirements
-        if not part.met
-    ]
+    from planner.search.check_document import unmet
+
+    missed = [said for one in document.differences for said in unmet(one.name, one.requirements)]
     if missed:
         raise RequirementNotMet("\n".join(missed))
 

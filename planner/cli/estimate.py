@@ -13,7 +13,6 @@ from typer.models import OptionInfo
 from planner.cli.carbon import Site, read_carbon
 from planner.cli.failures import FailureOptions, read_failures
 from planner.cli.grouped import grouped
-from planner.cli.openings import PinnedSettings, read_settings
 from planner.cli.question import (
     Files,
     Form,
@@ -29,6 +28,7 @@ from planner.cli.question import (
     tell,
 )
 from planner.cli.ranks import RankFiles, layouts, write_ranks
+from planner.cli.settings import PinnedSettings, read_settings
 from planner.cli.split import SequenceParallel
 from planner.cli.techniques import Chosen
 from planner.errors import InputError
@@ -116,7 +116,10 @@ def scored(
     gradients: Gradients | None = None,
     tokens: str | None = None,
 ) -> Document:
-    """The answer. Raises InputError, and NothingFits where the plan does not fit."""
+    """The answer, with a warning of what makes no difference to it. Raises InputError, and NothingFits where the plan
+    does not fit.
+    """
+    from planner.cli.answers import warn_of_idle
     from planner.cli.inputs import read_tokens
     from planner.search.answer import scored_plan
 
@@ -128,7 +131,7 @@ def scored(
     if len(batches) > 1:
         key, value = "--global-batch", question.global_batch
         raise InputError("one plan has one batch", key=key, value=value, expected="a single batch")
-    return scored_plan(
+    found = scored_plan(
         _only(batches[0], chosen, pins),
         cluster,
         space,
@@ -137,6 +140,8 @@ def scored(
         reliability=read_failures(failures, cluster),
         grid=read_carbon(site.grid, site.carbon_intensity),
     )
+    warn_of_idle(found, chosen)
+    return found
 
 
 def _pins(split: OneSplit) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:

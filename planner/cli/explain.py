@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.grouped import grouped
 from planner.cli.plan_file import (
-    ClusterAgain,
-    ModelAgain,
+    Again,
     Number,
     PlanFile,
     read_plan_cluster,
     read_plan_document,
     read_plan_training,
 )
-from planner.cli.question import Faults, Files, Form, Output
+from planner.cli.question import Files, Form, Output
 from planner.cli.techniques import Chosen, applied
 from planner.errors import InputError
+
+if TYPE_CHECKING:
+    from planner.cluster.cluster import Cluster
+    from planner.cost.training import Training
+    from planner.search.document import Document, PlanPart
 
 
 class Ranks(StrEnum):
@@ -30,13 +35,19 @@ class Ranks(StrEnum):
     ALL = "all"
 
 
-Trace = Annotated[
-    Path | None,
-    typer.Option("--trace", help="Also write one step as a trace for Perfetto or Chrome, a file ending in .json."),
-]
-TraceRanks = Annotated[
-    Ranks, typer.Option("--ranks", case_sensitive=False, help="Of the trace: one process a stage, or all ranks.")
-]
+@dataclass(frozen=True)
+class Trace:
+    """Where a step is drawn for Perfetto, and whose work."""
+
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace", help="Also write one step as a trace for Perfetto or Chrome, a file ending in .json."
+        ),
+    ] = None
+    ranks: Annotated[
+        Ranks, typer.Option("--ranks", case_sensitive=False, help="Of the trace: one process a stage, or all ranks.")
+    ] = Ranks.STAGES
 
 
 @grouped
@@ -46,11 +57,8 @@ def explain(
     number: Number = 1,
     form: Form = Output.TABLE,
     files: Files = None,
-    trace: Trace = None,
-    ranks: TraceRanks = Ranks.STAGES,
-    model: ModelAgain = None,
-    cluster: ClusterAgain = None,
-    faults: Faults = None,
+    traced: Trace,
+    again: Again,
     techniques: Chosen,
 ) -> None:
     """Tell why a plan's step is as long as it is: from the ideal to the step, loss by loss.
@@ -61,31 +69,17 @@ def explain(
       planner explain plan.json
       planner explain plan.json --plan 2 -o why.html --trace step.json
     """
-    from planner.cli.files import check_ending, write_file
-    from planner.cli.output import check_files, tell, warn
-    from planner.search.explain import check_same, explained, question_of
+    from planner.cli.files import check_ending
+    from planner.cli.output import check_files, tell
+    from planner.search.explain import check_same, explained
 
-    check_ending(trace, (".json",))
-    wanted = check_files(files, beside=[("--trace", trace)], read=[("PLAN", plan_file), ("--model", model)])
+    check_ending(traced.trace, (".json",))
+    wanted = check_files(files, beside=[("--trace", traced.trace)], read=[("PLAN", plan_file), *again.files])
     document = read_plan_document(plan_file, number)
-    plan = document.plans[number - 1]
-    found = read_plan_cluster(document, cluster, tuple(faults or ()), plan_file)
-    asked = applied(read_plan_training(document, model, found, plan_file), techniques)
-    try:
-        training = question_of(asked, found, document, plan)
-    except InputError as error:
-        key = error.key if error.key.startswith(("--", "placement")) else f"plans[{number - 1}].{error.key}"
-        raise error.elsewhere(str(plan_file), key) from None
+    training, found = _asked(document, number, again, techniques, plan_file)
     told = explained(training, found, document, number, check_same(training, document, number, str(plan_file)))
-    traced = None
-    if trace is not None:
-        from planner.report.trace import traced_step
-
-        traced = traced_step(training, plan, all_ranks=ranks is Ranks.ALL)
-    if trace is not None and traced is not None:
-        write_file(trace, traced.text)
-        if traced.note:
-            warn(f"{trace}: {traced.note}")
+    if traced.trace is not None:
+        _write_trace(traced.trace, training, document.plans[number - 1], traced.ranks)
 
     def text() -> str:
         from planner.report.explain import explain_text
@@ -93,3 +87,30 @@ def explain(
         return explain_text(told)
 
     tell(told, form.value, wanted, text)
+
+
+def _asked(
+    document: Document, number: int, again: Again, techniques: Chosen, plan_file: Path
+) -> tuple[Training, Cluster]:
+    """The question that this plan answers, with its settings, and its cluster. Raises InputError."""
+    from planner.search.explain import question_of
+
+    cluster = read_plan_cluster(document, again.cluster, tuple(again.faults or ()), plan_file)
+    asked = applied(read_plan_training(document, again.model, cluster, plan_file), techniques)
+    try:
+        return question_of(asked, cluster, document, document.plans[number - 1]), cluster
+    except InputError as error:
+        key = error.key if error.key.startswith(("--", "placement")) else f"plans[{number - 1}].{error.key}"
+        raise error.elsewhere(str(plan_file), key) from None
+
+
+def _write_trace(path: Path, training: Training, plan: PlanPart, ranks: Ranks) -> None:
+    """Write one step of a plan for Perfetto, with a warning where not all of it is drawn."""
+    from planner.cli.files import write_file
+    from planner.cli.output import warn
+    from planner.report.trace import traced_step
+
+    found = traced_step(training, plan, all_ranks=ranks is Ranks.ALL)
+    write_file(path, found.text)
+    if found.note:
+        warn(f"{path}: {found.note}")

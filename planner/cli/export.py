@@ -101,34 +101,17 @@ def export(
       planner export fsdp.json --to fsdp2 --arguments 'train.py --epochs 1'
     """
     from planner.cli.output import warn, write
-    from planner.export.launcher import Job, blanks, values
-    from planner.export.launcher import check as check_launcher
-    from planner.export.launchers import LAUNCHERS
-    from planner.export.trainer import Own, check, notes
-    from planner.export.trainers import TRAINERS
+    from planner.export.exported import exported
+    from planner.export.trainer import Own
 
-    run = _run(plan_file, number, model)
-    trainer = TRAINERS[to.value]
-    check(run, trainer, list(TRAINERS.values()))
-    told = notes(run, trainer)
     own = Own(_words(arguments), _pairs(variables, "--env"))
-    if trainer.needs_script and not own.arguments:
-        told.append(f"{to.value} runs a script of yours: `bash train.sh SCRIPT ...`, or --arguments")
-    files = trainer.files(run, own)
-    given = _pairs(fields, "--with")
-    if launcher is not None:
-        chosen = LAUNCHERS[launcher.value]
-        check_launcher(run, chosen, to.value, LAUNCHERS)
-        filled = values(run, chosen, given)
-        told += [*chosen.notes(run), *blanks(run, chosen, given)]
-        files |= chosen.files(Job(run, to.value, files, filled))
-    elif given:
-        raise InputError("is for a launcher", key="--with", value=next(iter(given)), expected="--launcher beside it")
+    by = None if launcher is None else launcher.value
+    found = exported(_run(plan_file, number, model), to.value, own, by, _pairs(fields, "--with"))
     if folder is None:
-        write(_one_text(files))
+        write(_one_text(found.files), for_machines=True)
     else:
-        _write_all(folder, files, force)
-    for note in told:
+        _write_all(folder, found.files, force)
+    for note in found.notes:
         warn(note)
 
 
@@ -177,6 +160,6 @@ def _write_all(folder: Path, files: Files, force: bool) -> None:
     if there and not force:
         expected = "another folder, or --force"
         raise InputError("is there already", key="--output", value=str(folder / there[0]), expected=expected)
-    make_folder(folder)
+    make_folder(folder, "--output")
     for name, text in files.items():
         write_file(folder / name, text)

@@ -99,17 +99,25 @@ def check_distinct(
 
     Raises InputError.
     """
-    taken = {os.path.realpath(name): key for key, name in inputs if name is not None and is_there(str(name))}
+    taken = {_place(name): key for key, name in inputs if name is not None and is_there(str(name))}
     read = set(taken)
     for key, path in outputs:
         if path is None:
             continue
-        place = os.path.realpath(path)
+        place = _place(path)
         if place in taken:
             problem = "is read as well" if place in read else "is written twice"
             keys = ", ".join(dict.fromkeys((taken[place], key)))
             raise InputError(problem, key=keys, value=str(path), expected="a file of its own for each")
         taken[place] = key
+
+
+def _place(path: str | Path) -> str:
+    """Where a path leads; as it stands where the working directory is gone."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
 
 
 def check_ending(path: Path | None, suffixes: tuple[str, ...]) -> None:
@@ -147,13 +155,13 @@ def write_file(path: Path, content: str | bytes, suffixes: tuple[str, ...] = ())
         raise InputError(f"cannot be written: {_reason(error)}", origin=origin, expected=expected) from None
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, where there is none. Raises InputError."""
+def make_folder(path: Path, key: str) -> None:
+    """Make a folder, and those above it, where there is none. Raises InputError that names the option `key`."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         expected = "a place that can be written"
-        raise InputError(f"cannot be made: {_reason(error)}", origin=str(path), expected=expected) from None
+        raise InputError(f"cannot be made: {_reason(error)}", key=key, value=str(path), expected=expected) from None
 
 
 def _reason(error: Exception) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.grouped import grouped
 from planner.cli.question import Files, Form, Output
 from planner.errors import InputError
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from planner.cluster.catalogue import Entry, Wanted
     from planner.report.hardware_document import HardwareDocument
 
 hardware_app = typer.Typer(
@@ -20,23 +23,29 @@ hardware_app = typer.Typer(
 )
 
 
-Precision = Annotated[str, typer.Option("--precision", help="bf16, fp8, int8, ...: parts with a peak at it.")]
+@dataclass(frozen=True)
+class Which:
+    """Which parts are listed: the options as the user gave them, empty where a user did not."""
+
+    kind: Annotated[str, typer.Option("--kind", help="gpu, tpu, npu, cpu or fpga.")] = ""
+    place: Annotated[str, typer.Option("--place", help="data-centre, edge or mobile.")] = ""
+    vendor: Annotated[str, typer.Option("--vendor", help="Who makes it.")] = ""
+    can_train: Annotated[bool, typer.Option("--can-train", help="Parts that can train.")] = False
+    inference_only: Annotated[bool, typer.Option("--inference-only", help="Parts that cannot.")] = False
+    framework: Annotated[str, typer.Option("--framework", help="pytorch, jax, ...: parts that it runs on.")] = ""
+    cloud: Annotated[str, typer.Option("--cloud", help="aws, gcp, ...: parts that it rents out.")] = ""
+    precision: Annotated[str, typer.Option("--precision", help="bf16, fp8, int8, ...: parts with a peak at it.")] = ""
+    min_memory: Annotated[
+        str, typer.Option("--min-memory", help="As 80GiB; what error correction keeps is forgiven (1/16).")
+    ] = ""
+    year: Annotated[str, typer.Option("--year", help="2022, 2022.., ..2019 or 2020..2023.")] = ""
 
 
 @hardware_app.command("list")
+@grouped
 def list_hardware(
-    kind: Annotated[str, typer.Option("--kind", help="gpu, tpu, npu, cpu or fpga.")] = "",
-    place: Annotated[str, typer.Option("--place", help="data-centre, edge or mobile.")] = "",
-    vendor: Annotated[str, typer.Option("--vendor", help="Who makes it.")] = "",
-    can_train: Annotated[bool, typer.Option("--can-train", help="Parts that can train.")] = False,
-    inference_only: Annotated[bool, typer.Option("--inference-only", help="Parts that cannot.")] = False,
-    framework: Annotated[str, typer.Option("--framework", help="pytorch, jax, ...: parts that it runs on.")] = "",
-    cloud: Annotated[str, typer.Option("--cloud", help="aws, gcp, ...: parts that it rents out.")] = "",
-    precision: Precision = "",
-    min_memory: Annotated[
-        str, typer.Option("--min-memory", help="As 80GiB; what error correction keeps is forgiven (1/16).")
-    ] = "",
-    year: Annotated[str, typer.Option("--year", help="2022, 2022.., ..2019 or 2020..2023.")] = "",
+    *,
+    which: Which,
     sort: Annotated[
         str, typer.Option("--sort", help="peak, memory, bandwidth, power, price, year or name.")
     ] = "name",
@@ -53,20 +62,8 @@ def list_hardware(
     from planner.cluster import catalogue
     from planner.report.hardware_document import hardware_document
 
-    if can_train and inference_only:
-        raise InputError("no part does both", key="--can-train, --inference-only", expected="one of the two")
     found = catalogue.entries()
-    wanted = catalogue.Wanted(
-        kind=catalogue.known(found, kind, "--kind", lambda one: (one.spec.kind,)),
-        place=catalogue.known(found, place, "--place", lambda one: (one.spec.place,)),
-        vendor=catalogue.known(found, vendor, "--vendor", lambda one: (one.spec.vendor,)),
-        can_train=can_train if can_train or inference_only else None,
-        framework=catalogue.known(found, framework, "--framework", lambda one: one.spec.frameworks),
-        cloud=catalogue.known(found, cloud, "--cloud", lambda one: one.spec.clouds),
-        precision=catalogue.parse_precision(precision) if precision else None,
-        min_memory_bytes=catalogue.parse_memory(min_memory) if min_memory else 0.0,
-        years=catalogue.parse_years(year) if year else None,
-    )
+    wanted = _wanted(which, found)
     kept = catalogue.ordered([one for one in found if wanted.holds(one)], sort, wanted.precision)
 
     def text() -> str:
@@ -74,7 +71,26 @@ def list_hardware(
 
         return list_text(kept, wanted.precision)
 
-    _tell(hardware_document(kept), form, files, text)
+    _tell(hardware_document(kept, wanted.precision), form, files, text)
+
+
+def _wanted(which: Which, found: Sequence[Entry]) -> Wanted:
+    """What a part has to be. Raises InputError for what no part is."""
+    from planner.cluster import catalogue
+
+    if which.can_train and which.inference_only:
+        raise InputError("no part does both", key="--can-train, --inference-only", expected="one of the two")
+    return catalogue.Wanted(
+        kind=catalogue.known(found, which.kind, "--kind", lambda one: (one.spec.kind,)),
+        place=catalogue.known(found, which.place, "--place", lambda one: (one.spec.place,)),
+        vendor=catalogue.known(found, which.vendor, "--vendor", lambda one: (one.spec.vendor,)),
+        can_train=which.can_train if which.can_train or which.inference_only else None,
+        framework=catalogue.known(found, which.framework, "--framework", lambda one: one.spec.frameworks),
+        cloud=catalogue.known(found, which.cloud, "--cloud", lambda one: one.spec.clouds),
+        precision=catalogue.parse_precision(which.precision) if which.precision else None,
+        min_memory_bytes=catalogue.parse_memory(which.min_memory) if which.min_memory else 0.0,
+        years=catalogue.parse_years(which.year) if which.year else None,
+    )
 
 
 def _tell(document: HardwareDocument, form: Output, files: Sequence[Path] | None, text: Callable[[], str]) -> None:
@@ -133,11 +149,12 @@ def compare_hardware(
     if len(names) < 2:
         raise InputError("nothing to compare with", key="NAME", value=names[0], expected="two names or more")
     found = [entry(name) for name in names]
-    comparison = comparison_part(found, parse_precision(precision) if precision else None)
+    at = parse_precision(precision) if precision else None
+    comparison = comparison_part(found, at)
 
     def text() -> str:
         from planner.report.hardware import compare_text
 
         return compare_text(found, comparison)
 
-    _tell(hardware_document(found, comparison), form, files, text)
+    _tell(hardware_document(found, at, comparison), form, files, text)

@@ -17,7 +17,7 @@ def list_models(form: Form = Output.TABLE, files: Files = None) -> None:
     Examples:
       planner models list
     """
-    from planner.cli.question import tell_list
+    from planner.cli.lists import tell_list
     from planner.report.listing_document import ModelEntry
     from planner.workload.build import build_workload
     from planner.workload.presets import preset, preset_names
@@ -46,7 +46,7 @@ def list_families(form: Form = Output.TABLE, files: Files = None) -> None:
     Examples:
       planner models families
     """
-    from planner.cli.question import tell_list
+    from planner.cli.lists import tell_list
     from planner.report.listing_document import FamilyEntry
     from planner.workload.huggingface import FAMILIES
 

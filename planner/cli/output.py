@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,11 +94,11 @@ def tell(
             texts.append(text_for_a_file(lambda wanted=wanted, ending=ending: rendered(wanted, ending)))  # type: ignore[misc]
         for path, content in zip(files, texts, strict=True):
             write_file(path, content)
-    write(answer)
+    write(answer, for_machines=form != "table")
 
 
-def write(text: str) -> None:
-    """Write all of `text` to stdout.
+def write(text: str, *, for_machines: bool = False) -> None:
+    """Write all of `text` to stdout; what is `for_machines` as UTF-8 with line ends of one sign, whatever the locale.
 
     Ends the process with 0 where the reader has left (`plan … | head`). Raises PlannerError where the text
     cannot be written.
@@ -106,6 +107,8 @@ def write(text: str) -> None:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "stdout is closed")
         _no_bar(for_good=True)
+        if for_machines and isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+            sys.stdout.reconfigure(encoding="utf-8", errors="strict", newline="\n")
         sys.stdout.write(_encodable(text, sys.stdout.encoding or "utf-8"))
         sys.stdout.flush()
     except BrokenPipeError:

@@ -6,7 +6,6 @@ from planner.cli.carbon import Site
 from planner.cli.failures import FailureOptions
 from planner.cli.goal import Goal
 from planner.cli.grouped import grouped
-from planner.cli.openings import OpenSettings, SpaceFile
 from planner.cli.question import (
     Files,
     Form,
@@ -19,6 +18,7 @@ from planner.cli.question import (
     tell,
 )
 from planner.cli.ranks import RankFiles, write_ranks
+from planner.cli.settings import OpenSettings, SpaceFile
 from planner.cli.split import Split, read_pins
 from planner.cli.techniques import Chosen
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.question import Faults
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,9 +27,24 @@ ModelAgain = Annotated[
     str | None,
     typer.Option("--model", metavar="MODEL", help="The model, where it was a file: the document has its name."),
 ]
-ClusterAgain = Annotated[
-    str | None, typer.Option("--cluster", "-c", help="The cluster, where it was a file: the document has its name.")
-]
+
+
+@dataclass(frozen=True)
+class Again:
+    """What the document has no more of than a name, as the user gives it again."""
+
+    model: ModelAgain = None
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", "-c", help="The cluster, where it was a file: the document has its name."),
+    ] = None
+    faults: Faults = None
+
+    @property
+    def files(self) -> tuple[tuple[str, str | None], ...]:
+        """Where model and cluster are read from, if they are files, with the options that name them."""
+        folder = None if self.model is None else f"{self.model}/config.json"
+        return ("--model", self.model), ("--model", folder), ("--cluster", self.cluster)
 
 
 def read_plan_document(path: Path, number: int) -> Document:

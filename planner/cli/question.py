@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.models import OptionInfo
@@ -18,7 +18,6 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.cluster.cluster import Cluster
     from planner.cost.training import Training
-    from planner.report.listing_document import ClusterEntry, FamilyEntry, ModelEntry
     from planner.search.document import Document
     from planner.search.mixed_document import MixedDocument
     from planner.search.requirements.parse import Requirement
@@ -272,13 +271,13 @@ def check_required(requirements: Sequence[Requirement], document: Document | Mix
     if not requirements:
         return
     from planner.errors import RequirementNotMet
-    from planner.search.requirements.evaluate import held
+    from planner.search.requirements.evaluate import held, not_met
     from planner.search.requirements.values import values_of
 
     values = values_of(document)
     missed = [one for one in (held(requirement, values) for requirement in requirements) if not one.met]
     if missed:
-        raise RequirementNotMet("\n".join(f"requirement not met: {one.requirement}\n  {one.told}" for one in missed))
+        raise RequirementNotMet("\n".join(not_met(one.requirement, one.told) for one in missed))
 
 
 def tell(document: Document | MixedDocument, form: Output, files: Sequence[Path] = ()) -> None:
@@ -296,25 +295,3 @@ def tell(document: Document | MixedDocument, form: Output, files: Sequence[Path]
         return mixed_text(document)
 
     tell_anywhere(document, form.value, files, text)
-
-
-def tell_list(
-    listed: Literal["models", "families", "clusters"],
-    entries: Sequence[ModelEntry | FamilyEntry | ClusterEntry],
-    form: Output,
-    files: Sequence[Path] | None,
-) -> None:
-    """Write a list of what is known by name to the files and print it."""
-    from planner.cli.output import check_files
-    from planner.cli.output import tell as tell_anywhere
-    from planner.report.listing_document import SCHEMA_VERSION, ListingDocument
-
-    wanted = check_files(files)
-    document = ListingDocument(schema_version=SCHEMA_VERSION, listed=listed, entries=list(entries))
-
-    def text() -> str:
-        from planner.report.told_listing import listing_text
-
-        return listing_text(document)
-
-    tell_anywhere(document, form.value, wanted, text)

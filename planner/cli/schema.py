@@ -27,7 +27,7 @@ class Document(StrEnum):
     LIST = "list"
 
 
-_MODULES = {
+MODULES = {
     Document.PLAN: "planner.search.document",
     Document.WHAT_IF: "planner.search.whatif_document",
     Document.VALIDATE: "planner.validation.document",
@@ -60,5 +60,19 @@ def schema(
     from planner.cli.output import write
     from planner.report.machine import to_json
 
-    json_schema = cast(Callable[[], dict[str, object]], import_module(_MODULES[document]).json_schema)
-    write(to_json(json_schema()))
+    json_schema = cast(Callable[[], dict[str, object]], import_module(MODULES[document]).json_schema)
+    write(to_json(_even(json_schema())), for_machines=True)
+
+
+def _even(schema: dict[str, object]) -> dict[str, object]:
+    """The schema with descriptions that begin at the margin, as docstrings do from Python 3.13 on."""
+    import inspect
+
+    def even(value: object, key: str = "") -> object:
+        if isinstance(value, dict):
+            return {name: even(one, name) for name, one in value.items()}
+        if isinstance(value, list):
+            return [even(one) for one in value]
+        return inspect.cleandoc(value) if isinstance(value, str) and key == "description" else value
+
+    return {name: even(one, name) for name, one in schema.items()}

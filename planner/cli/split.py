@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.openings import OpenSettings, read_settings, read_space
+from planner.cli.settings import OpenSettings, read_settings, read_space
 from planner.errors import InputError
 
 _NUMBERS = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")

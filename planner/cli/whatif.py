@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.grouped import grouped
-from planner.cli.openings import OpenSettings, SpaceFile
 from planner.cli.question import Files, Form, Output, Question, ask
+from planner.cli.settings import OpenSettings, SpaceFile
 from planner.cli.split import Pins, Split, read_pins
 from planner.errors import InputError
 

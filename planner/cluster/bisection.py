@@ -1,8 +1,8 @@
 """Bisection bandwidth of a cluster: what one half of it can send to the other, in one direction, at worst.
 
 Dally and Towles 2004 (Principles and Practices of Interconnection Networks), sections 3.2 and 5.2: the narrowest cut
-between two halves. Halves are whole nodes (of one node: its devices), of a torus devices. Networks that share nothing
-but the devices (NVLink and network cards) add up.
+between two halves. Halves are whole nodes; of one node, and of one torus (`torus_bisection`), devices. Networks that
+share nothing but the devices (NVLink and network cards) add up.
 
 Of a regular cluster the first half of the ranks and the second are counted class by class, whatever its size. Where
 groups are uneven other halves may be joined by less: then the cluster is written out (`wired_bisection`).
@@ -15,13 +15,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.inside import Inside, link_shares
-from planner.cluster.torus import Torus, coordinates, torus_of
-
-Bools = NDArray[np.bool_]
+from planner.cluster.torus_bisection import halved_torus, is_all_a_torus, tori_cut, torus_cut
 
 
 def bisection_bytes_per_s(cluster: Cluster) -> float:
@@ -29,24 +26,20 @@ def bisection_bytes_per_s(cluster: Cluster) -> float:
     torus = halved_torus(cluster)
     if cluster.nodes == 1 and torus is None:
         return _inside_cut(cluster)
+    if torus is not None and is_all_a_torus(cluster):
+        return torus_cut(torus)
     half = cluster.nodes // 2
-    cut = 0.0
-    if torus is not None:
-        tori = max(cluster.devices // torus.devices, 1)
-        half = tori // 2 * torus.devices // cluster.devices_per_node
-        if tori % 2:
-            cut = torus_cut(torus)
-            # the network beside a torus that is cut: its blocks on either side
-            half += _cut_nodes(cluster, torus)
-    return cut + sum(_star_cut(cluster, half, index) for index in _stars(cluster)) + _network_cut(cluster, half)
+    cut = 0.0 if torus is None else tori_cut(cluster, torus)
+    return cut + math.fsum(_star_cut(cluster, half, index) for index in _stars(cluster)) + _network_cut(cluster, half)
 
 
 def halves_are_narrowest(cluster: Cluster, told: float) -> bool:
-    """Whether it is certain that no halves are joined by less than the first ones, by `told`.
+    """Whether it is certain that no halves of a regular cluster are joined by less than the first ones, by `told`
+    bytes/s.
 
-    They are not where the halves are of whole groups of every level, all full, so that every device of a half is cut
-    off where it has the least. Nor where they have as much as all devices of a half have to the switches of the
-    outermost level: one of the two sides is cut off from these.
+    It is where the halves are whole groups of every level, all of them full: then every device of a half is cut off
+    where it has the least. And where they are joined by no more than all devices of a half have to the switches of
+    the outermost level: of any two halves one is cut off from these.
     """
     outermost, joined = cluster.levels[-1], joined_devices(cluster)
     if outermost.topology not in ("dragonfly+", "torus") and cluster.nodes > 1 and joined[-1] >= cluster.devices:
@@ -55,87 +48,13 @@ def halves_are_narrowest(cluster: Cluster, told: float) -> bool:
             return True
     if cluster.nodes == 1:
         return cluster.levels[0].topology in ("nvswitch", "fully-connected")
+    if outermost.topology == "torus":
+        return False
     half = cluster.nodes // 2
     sizes = [max(devices // cluster.devices_per_node, 1) for devices in joined[1:]]
-    if all(size >= cluster.nodes for size in sizes):
-        return halved_torus(cluster) is None
     inner = [size for size in sizes if size < cluster.nodes]
     nested = all(other % one == 0 for one, other in itertools.pairwise(inner))
-    return nested and cluster.nodes % 2 == 0 and all(half % size == 0 for size in inner)
-
-
-def halved_torus(cluster: Cluster) -> Torus | None:
-    """The torus that is halved, if any: not one that ends with the node, of several nodes."""
-    torus = torus_of(cluster)
-    return None if torus is None or (cluster.nodes > 1 and torus.devices == cluster.devices_per_node) else torus
-
-
-def first_half(cluster: Cluster) -> Bools:
-    """Which devices are in the half that sends: shape [devices], host by host as the wiring counts them."""
-    device = np.arange(cluster.devices)
-    torus = halved_torus(cluster)
-    if torus is None:
-        return device < (cluster.nodes // 2 * cluster.devices_per_node if cluster.nodes > 1 else cluster.devices // 2)
-    tori = max(cluster.devices // torus.devices, 1)
-    which = device // torus.devices
-    if tori % 2 == 0:
-        return which < tori // 2
-    grid = tuple(side // part for side, part in zip(torus.shape, torus.block, strict=True))
-    host, local = np.divmod(device % torus.devices, cluster.devices_per_node)
-    place = coordinates(host, grid) * np.array(torus.block) + coordinates(local, torus.block)
-    first = np.zeros(cluster.devices, dtype=np.bool_)
-    undecided = which == tori // 2
-    for axis in cut_axes(torus):
-        first |= undecided & (place[:, axis] < torus.shape[axis] // 2)
-        undecided &= (place[:, axis] == torus.shape[axis] // 2) & (torus.shape[axis] % 2 == 1)
-    half: Bools = (which < tori // 2) | first
-    return half
-
-
-def cut_axes(torus: Torus) -> tuple[int, ...]:
-    """The axes across which a torus is halved: the middle row of an odd axis is halved in turn."""
-    return _halved(torus, tuple(range(len(torus.shape))))[1]
-
-
-def torus_cut(torus: Torus) -> float:
-    """Bytes/s across the middle of a torus: N / k rows of links of an even axis of k, and as many again where it is
-    closed; of an odd one also what halves its middle row.
-
-    For the k-ary n-cube 2 N / k = 2 k^(n-1) links, for the mesh half of it (Dally and Towles 2004, section 5.2.1);
-    for odd and unequal sides Arjona Aroca and Fernandez Anta 2012 (arXiv 1202.6291).
-    """
-    return _halved(torus, tuple(range(len(torus.shape))))[0] * torus.link_bytes_per_s
-
-
-def _halved(torus: Torus, axes: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
-    """The fewest links that part a plane of these axes, and the axes in the order in which it is cut."""
-    best: tuple[float, tuple[int, ...]] = (np.inf, ())
-    for axis in axes:
-        side = torus.shape[axis]
-        rest = tuple(other for other in axes if other != axis)
-        links = math.prod(torus.shape[other] for other in rest) * (2 if torus.wrap[axis] else 1) * float(side > 1)
-        more, below = _halved(torus, rest) if side % 2 and rest else (0.0, ())
-        best = min(best, (links + more, (axis, *below)))
-    return best
-
-
-def torus_cut_is_narrowest(torus: Torus) -> bool:
-    """Whether nothing less halves a torus.
-
-    An even axis that is the longest (a closed one counted half): if every device sends to every other one, axis by
-    axis, no link carries more than those in the middle of it, so that N^2 / 4 flows need N / k of them, or 2 N / k.
-    Else where all axes are closed, or all open (Arjona Aroca and Fernandez Anta 2012).
-    """
-    sides = [(side, wrap) for side, wrap in zip(torus.shape, torus.wrap, strict=True) if side > 1]
-    long = [side / (2 if wrap else 1) for side, wrap in sides]
-    if any(side % 2 == 0 and one == max(long) for (side, _), one in zip(sides, long, strict=True)):
-        return True
-    return len({wrap for _, wrap in sides}) < 2 and all(side > 2 for side, _ in sides)
-
-
-def _cut_nodes(cluster: Cluster, torus: Torus) -> int:
-    """Nodes of a halved torus that lie in the first half, as far as whole ones do."""
-    return torus.devices // 2 // cluster.devices_per_node
+    return not inner or (nested and cluster.nodes % 2 == 0 and all(half % size == 0 for size in inner))
 
 
 def _inside_cut(cluster: Cluster) -> float:
@@ -243,7 +162,7 @@ def _network_cut(cluster: Cluster, half: int) -> float:
     if len(joined) == len(network):
         # groups of the highest level that nothing joins are apart: each is cut for itself
         kinds = _parts(half, cluster.nodes, tree.size[-1])
-        return sum(count * min(tree.cut(len(tree.size) - 1, *kind)) for kind, count in kinds.items())
+        return math.fsum(count * min(tree.cut(len(tree.size) - 1, *kind)) for kind, count in kinds.items())
     return _between_groups(tree, half, cluster.nodes, per_node * network[-1][0].bandwidth_bytes_per_s)
 
 
@@ -257,7 +176,7 @@ def _between_groups(tree: _Tree, half: int, nodes: int, out: float) -> float:
     groups = sum(count for _, count in kinds)
     best = np.inf
     for sides in itertools.product((0, 1), repeat=len(kinds)):
-        cost = sum(count * tree.cut(top, *kind)[side] for (kind, count), side in zip(kinds, sides, strict=True))
+        cost = math.fsum(count * tree.cut(top, *kind)[side] for (kind, count), side in zip(kinds, sides, strict=True))
         for (one, side), (other, across) in itertools.combinations(zip(kinds, sides, strict=True), 2):
             if side != across:
                 cost += one[1] * other[1] * min(one[0][1], other[0][1]) * out / (groups - 1)

@@ -84,14 +84,21 @@ class Cluster:
 def joined_devices(cluster: Cluster) -> tuple[int, ...]:
     """Ranks that are put below one part of each level: spread evenly over the fewest parts.
 
-    A job of 256 devices on racks of 72 takes 64 of each, so that its groups do not straddle racks.
+    A job of 256 devices on racks of 72 takes 64 of each, so that its groups do not straddle racks. Where the parts of
+    a level cannot be alike they take as many whole parts of the level below as they have room for.
     """
     found: list[int] = []
-    below = 1
+    below = room = 1
     for level in cluster.levels:
         capacity = level.devices or cluster.devices
         even, rest = divmod(cluster.devices, -(-cluster.devices // capacity))
-        below = even if rest == 0 and even % below == 0 else min(capacity, cluster.devices)
+        if capacity >= cluster.devices:
+            below = cluster.devices
+        elif rest == 0 and even % below == 0:
+            below = even
+        else:
+            below = capacity if below == room else capacity // room * below
+        room = capacity
         found.append(below)
     return tuple(found)
 

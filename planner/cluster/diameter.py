@@ -6,17 +6,12 @@ its leaf is one link (Dally and Towles 2004, Principles and Practices of Interco
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.inside import Inside, link_shares
 from planner.cluster.torus import Torus, coordinates, torus_of
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 Ints = NDArray[np.int64]
 
@@ -106,15 +101,3 @@ def _between_rails(cluster: Cluster, inside: Ints) -> int:
     # to a device of the wanted rail on either side of the network
     onto = (inside[:, :, None] + same[None, :, :]).min(axis=1)
     return int((onto[:, :, None] + inside[None, :, :]).min(axis=1).max())
-
-
-def graph_diameter(graph: nx.Graph[str], sources: list[str] | None = None) -> int:
-    """Links between the two farthest devices of a device graph; `sources`: devices to look from (all if None)."""
-    import networkx as nx
-
-    devices = [name for name, told in graph.nodes(data=True) if told["kind"] == "device"]
-    farthest = 0
-    for source in devices if sources is None else sources:
-        hops = nx.single_source_shortest_path_length(graph, source)
-        farthest = max(farthest, max(hops[device] for device in devices))
-    return farthest

@@ -52,12 +52,13 @@ _PLAUSIBLE: dict[Dimension, tuple[float, float, str]] = {
 }
 """Smallest and largest figure of each dimension, and how the two are told."""
 
-_DIMENSIONS: dict[str, Dimension] = {
+DIMENSIONS: dict[str, Dimension] = {
     "capacity": "bytes",
     "on_chip": "bytes",
     "memory": "bytes",
     "bandwidth": "bytes_per_s",
     "bridge": "bytes_per_s",
+    "link": "bytes_per_s",
     "bus_bits": "count",
     "data_rate": "bytes_per_s",
     "latency": "s",
@@ -98,7 +99,7 @@ def positive(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> 
 def check_figures(spec: msgspec.Struct, origin: str) -> None:
     """Every figure of a user's file: units are there, values are possible. Raises InputError naming the key."""
     for key, name, figure in _figures(spec, ""):
-        dimension = _DIMENSIONS[name]
+        dimension = DIMENSIONS[name]
         raw = figure.value if isinstance(figure, Sourced) else figure
         sourced = isinstance(figure, Sourced) and not isinstance(raw, str)
         value = parse_quantity(raw, dimension, origin=origin, key=key, bare=sourced)
@@ -108,8 +109,8 @@ def check_figures(spec: msgspec.Struct, origin: str) -> None:
 
 def _figures(value: object, path: str, name: str = "") -> Iterator[tuple[str, str, Figure]]:
     """Every figure below `value` with its path and the key that says what it is a figure of."""
-    if isinstance(value, Sourced) or (name in _DIMENSIONS and isinstance(value, int | float | str)):
-        if name in _DIMENSIONS:
+    if isinstance(value, Sourced) or (name in DIMENSIONS and isinstance(value, int | float | str)):
+        if name in DIMENSIONS:
             yield path, name, value
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:

@@ -9,6 +9,7 @@ path from the device up to a switch tells what a group pays that meets there.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 from planner.cluster.cluster import Cluster
@@ -58,4 +59,4 @@ def way_up(graph: nx.Graph[str], level: str) -> tuple[float, float]:
     path = nx.shortest_path(graph, DEVICE, level)
     edges = [graph.edges[a, b] for a, b in itertools.pairwise(path)]
     bandwidth = min(float(edge["bandwidth_bytes_per_s"]) for edge in edges)
-    return bandwidth, sum(float(edge["latency_s"]) for edge in edges)
+    return bandwidth, math.fsum(float(edge["latency_s"]) for edge in edges)

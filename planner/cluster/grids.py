@@ -70,11 +70,6 @@ def read_grid(name: str) -> Grid:
     return _grid(wanted, known[wanted], files)
 
 
-def grid_names() -> list[str]:
-    """All grids and regions, sorted."""
-    return sorted(name for file in _files().values() for name in (*file.grids, *file.regions))
-
-
 def grid_of_intensity(text: str) -> Grid:
     """A grid of which only the intensity is told: `56g/kWh`. Raises InputError."""
     key = "--carbon-intensity"

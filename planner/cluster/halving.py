@@ -29,6 +29,7 @@ Ints = NDArray[np.int64]
 _MOST_STEPS = 1e8
 _MOST_ENTRIES = 2**24
 _MOST_MET = 18
+"""Additions, entries of one table, and vertices that one is over: beyond these the halves are not looked for."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ def _class_cost(count: int, rate: Floats) -> Floats:
     Side 0 is the first one. Each host on it pays its cables to the other side, and the other way round.
     """
     sides = np.indices((2,) * len(rate)).reshape(len(rate), 2 ** len(rate))
-    to_second = rate @ sides
-    to_first = rate @ (1 - sides)
+    to_second = np.sum(rate[:, None] * sides, axis=0)  # not by BLAS: its last digits are the processor's
+    to_first = np.sum(rate[:, None] * (1 - sides), axis=0)
     there = np.arange(count + 1)
     cost = to_second[:, None] * there + to_first[:, None] * (count - there)
     return np.asarray(cost).reshape((2,) * len(rate) + (count + 1,))

@@ -26,8 +26,8 @@ from planner.cluster.power import rated_overhead
 from planner.cluster.routed import RoutedNetwork, routed
 from planner.cluster.routing import Ports, Routes, routes
 from planner.cluster.spec import ClusterSpec, FaultSpec, NodeSpec
-from planner.cluster.wired import wiring_of
 from planner.cluster.wiring import Wiring, switch_parts, way_out
+from planner.cluster.wiring_file import wiring_of
 from planner.errors import InputError
 
 Floats = NDArray[np.float64]

@@ -6,6 +6,7 @@ where it is from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -166,7 +167,7 @@ def _network(cluster: Cluster, files: Sequence[PowerFile]) -> Assumption:
     optics = _known(files, "network", "optics", "w", "")
     levels = [level for level in cluster.levels if level.through_nic]
     ways = [level.bandwidth_bytes_per_s / rate for level in levels]
-    ports = ways[0] + 2.0 * sum(ways[1:]) if ways else 0.0
+    ports = ways[0] + 2.0 * math.fsum(ways[1:]) if ways else 0.0
     watts = ports * (port.value + optics.value)
     told = f"{ports:.3g} ports of {port.value + optics.value:.3g} W: {port.source}; {optics.source}"
     return Assumption("network_w_per_device", watts, told if ports else "no network through cards")

@@ -72,16 +72,20 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     name: str = "node"
     title: str = ""
     accelerator: str | AcceleratorSpec
+    """A name of hardware_db/accelerators, or its own keys."""
     devices: Count
+    """Accelerators of one node."""
     link: NodeLinkSpec
     nic: NicSpec | None = None
+    """Needed where a level of the fabric has no bandwidth of its own."""
     power: NodePowerSpec | None = None
     host: HostSpec | None = None
+    """Needed for offload."""
     sources: Sources = {}
 
 
 class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One level of the fabric: `nodes` joined by one group of switches; None joins all.
+    """One level of the fabric: `nodes` joined by one group of switches.
 
     A `dragonfly+` joins the groups of the level inside it, each directly with each other one; `oversubscription` is
     then what the links between groups lack.
@@ -90,8 +94,11 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     name: str
     topology: LevelTopology = "fat-tree"
     nodes: Count | None = None
+    """Left out, it joins all: the last level does in any case."""
     oversubscription: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 1.0
+    """What comes from below for what goes on upwards."""
     latency: Figure = "1us"
+    """Added to a step by crossing it."""
     bandwidth: Figure | None = None
     """Per device, one direction; for a level that does not go through the node's network cards."""
     dims: Annotated[int, msgspec.Meta(ge=1, le=6)] = 3
@@ -164,12 +171,17 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     name: str
     title: str = ""
     node: str | NodeSpec | None = None
+    """A name of hardware_db/nodes, or its own keys."""
     nodes: Count | None = None
+    """How many are used where `--nodes` and `--devices` say nothing."""
     max_nodes: Count | None = None
+    """More are refused."""
     reference: bool = False
     """Whether measured runs on its accelerator, or one like it, are taken to be on it (`planner validate`)."""
     pue: Figure | None = None
+    """What the whole site draws for what its computers draw."""
     fabric: Levels = ()
+    """From the node outwards."""
     hosts: tuple[MachineSpec, ...] = ()
     switches: tuple[SwitchSpec, ...] = ()
     links: tuple[CableSpec, ...] = ()

@@ -21,14 +21,13 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True)
 class Torus:
     """`shape`: devices along each axis; `wrap`: whether the ends of an axis are joined; `block`: one node's part of
-    the shape; `link_bytes_per_s`: one link, one direction; `hop_s`: latency of one.
+    the shape; `link_bytes_per_s`: one link, one direction.
     """
 
     shape: tuple[int, ...]
     wrap: tuple[bool, ...]
     block: tuple[int, ...]
     link_bytes_per_s: float
-    hop_s: float
 
     @property
     def devices(self) -> int:
@@ -63,7 +62,7 @@ def _torus(level: Level, axes: Axes, devices: int, per_node: int) -> Torus:
     wrap = tuple(bool(on and side > 1 and ends) for on, side, ends in zip(told, shape, full, strict=True))
     blocks = sorted(_factors(per_node, axes.dims), key=_cubic)
     block = next(one for one in blocks if not any(side % part for side, part in zip(shape, one, strict=True)))
-    return Torus(shape, wrap, block, level.bandwidth_bytes_per_s / (2 * axes.dims), level.latency_s)
+    return Torus(shape, wrap, block, level.bandwidth_bytes_per_s / (2 * axes.dims))
 
 
 def slice_shape(devices: int, dims: int, whole: tuple[int, ...] = ()) -> tuple[int, ...]:

@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner.cluster.bisection import (
-    bisection_bytes_per_s,
-    first_half,
-    halved_torus,
-    halves_are_narrowest,
-    torus_cut_is_narrowest,
-)
+from planner.cluster.bisection import bisection_bytes_per_s, halves_are_narrowest
 from planner.cluster.cluster import Cluster
 from planner.cluster.device_graph import device_graph
 from planner.cluster.halving import Capacities, Halves, merged, narrowest_bytes_per_s
 from planner.cluster.torus import torus_of
+from planner.cluster.torus_bisection import is_all_a_torus, torus_cut_is_narrowest
 from planner.cluster.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -38,14 +33,18 @@ def bisection(cluster: Cluster, wiring: Wiring | None) -> Halves:
     """Of a cluster, regular or not; `wiring`: it cable by cable, None where it is too large for that."""
     if cluster.wiring is not None and cluster.nodes > 1:
         return wiring_bisection(cluster.wiring)
-    told, torus = bisection_bytes_per_s(cluster), halved_torus(cluster)
-    whole = torus is not None and torus.devices >= cluster.devices
-    if (torus is not None and whole and torus_cut_is_narrowest(torus)) or halves_are_narrowest(cluster, told):
+    told, torus = bisection_bytes_per_s(cluster), torus_of(cluster)
+    by_device = cluster.nodes == 1 or is_all_a_torus(cluster)
+    if torus is not None and is_all_a_torus(cluster):
+        certain = torus_cut_is_narrowest(torus)
+    else:
+        certain = halves_are_narrowest(cluster, told)
+    if certain:
         return Halves(told, True)
     narrowest = None
-    if wiring is not None and (whole or cluster.nodes == 1) and cluster.devices <= _MOST_DEVICES:
-        narrowest = _by_device(device_graph(wiring, cluster.inside, torus_of(cluster)))
-    elif wiring is not None and not whole and 1 < cluster.nodes <= _MOST_HOSTS:
+    if wiring is not None and by_device and cluster.devices <= _MOST_DEVICES:
+        narrowest = _by_device(device_graph(wiring, cluster.inside, torus))
+    elif wiring is not None and not by_device and cluster.nodes <= _MOST_HOSTS:
         graph = merged(len(wiring.hosts), len(wiring.switches), wiring.ends, wiring.bandwidth_bytes_per_s)
         narrowest = narrowest_bytes_per_s(graph, cluster.nodes // 2)
     return Halves(told, False) if narrowest is None else Halves(narrowest, True)
@@ -53,9 +52,8 @@ def bisection(cluster: Cluster, wiring: Wiring | None) -> Halves:
 
 def devices_of_half(cluster: Cluster) -> int:
     """Devices that are on the side that sends."""
-    if cluster.wiring is None and halved_torus(cluster) is not None:
-        return int(first_half(cluster).sum())
-    return cluster.nodes // 2 * cluster.devices_per_node if cluster.nodes > 1 else cluster.devices // 2
+    by_device = cluster.nodes == 1 or (cluster.wiring is None and is_all_a_torus(cluster))
+    return cluster.devices // 2 if by_device else cluster.nodes // 2 * cluster.devices_per_node
 
 
 def _by_device(graph: nx.Graph[str]) -> float | None:

@@ -1,6 +1,7 @@
-"""Sums whose result for one plan does not depend on the other plans in the array, to the last bit.
+"""Figures that are the same to the last bit, whatever stands beside them in the array and whichever processor it is.
 
-BLAS and einsum do not promise that; the search and the scoring of a single plan must agree exactly.
+BLAS and einsum promise neither; the search and the scoring of a single plan must agree exactly. NumPy's exp and
+logarithms differ in the last digit from one processor, and one version, to another; its sums and products do not.
 """
 
 from __future__ import annotations
@@ -23,6 +24,20 @@ def weighted(weights: Floats, values: Floats) -> Floats:
     for entry in range(1, weights.shape[-1]):
         total = total + weights[..., entry] * values[..., entry]
     return total
+
+
+def settled(values: Floats, bits: int = 44) -> Floats:
+    """The nearest values with so many bits before their exponent: what exp and logarithms give on any processor."""
+    fraction, exponent = np.frexp(values)
+    nearest: Floats = np.ldexp(np.rint(np.ldexp(fraction, bits)), exponent - bits)
+    return nearest
+
+
+def doublings(parts: Floats) -> Floats:
+    """How many doublings of one part make at least so many: the logarithm to base 2, rounded upwards, exactly."""
+    fraction, exponent = np.frexp(parts)
+    count: Floats = exponent - (fraction == 0.5).astype(np.float64)
+    return count
 
 
 def gathered(table: Array, index: Ints) -> Array:

@@ -26,9 +26,6 @@ from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Oper
 Floats = NDArray[np.float64]
 
 _KERNELS = ("forward", "backward", "recompute")
-LOSSES = ("attention", "other_arithmetic", "recompute", "efficiency", "memory", "launches", "host", "imbalance")
-WATERFALL = ("ideal", *LOSSES, *(name for name in TERMS if name not in _KERNELS))
-"""In this order the parts lead from the ideal to the step."""
 
 
 def without_losses(training: Training) -> tuple[Training, ...]:
@@ -62,7 +59,8 @@ def without_losses(training: Training) -> tuple[Training, ...]:
 
 
 def waterfall(training: Training, s: Strategies, scores: Scores) -> dict[str, Floats]:
-    """Seconds of every part of WATERFALL, shape [plans] each; they add up to the step's time.
+    """Seconds of every part of the way from the ideal to the step, in this order: [plans] each. They add up to the
+    step's time.
 
     `ideal`: the FLOPs that the model asks for, by the question's convention, at the peak of all devices: MFU times
     the step. `attention`: what its kernel computes less what the convention counts of it, below zero where a causal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from planner.cost.layers import repeated_share
 from planner.cost.training import FlopsConvention, Training
 from planner.workload.operators import AttentionCore, Convolution, ExpertLinear, Layer, Linear, Workload
@@ -36,7 +38,7 @@ def model_flops(workload: Workload, global_batch: int, convention: FlopsConventi
 
 def forward_flops(workload: Workload, convention: FlopsConvention) -> float:
     """FLOPs of one token's forward pass."""
-    per_token = sum(
+    per_token = math.fsum(
         run.count * _forward_per_token(run.layer, workload.seq_length, convention) for run in workload.runs
     )
     per_token += _forward_per_token(workload.head, workload.seq_length, convention)

@@ -6,6 +6,7 @@ devices of both kinds do together takes as long as the slower of these networks 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -205,4 +206,4 @@ def _half_terms(part: Half, n: Ints) -> _HalfTerms:
 def mixed_mfu(kinds: Kinds, flops: float, step_s: float, used: tuple[bool, bool] = (True, True)) -> float:
     """Share of the peaks of all used devices that the model's FLOPs of a step take."""
     peaks = [kind.devices * kind.own.accelerator.peak(kind.own.precision) for kind in kinds]
-    return flops / (sum(peak for peak, is_used in zip(peaks, used, strict=True) if is_used) * step_s)
+    return flops / (math.fsum(peak for peak, is_used in zip(peaks, used, strict=True) if is_used) * step_s)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cost.arrays import Floats
+from planner.cost.arrays import Floats, settled
 
 _LARGEST_EXPONENT = 700.0
 """Beyond it an exponential leaves the floats; what it divides is zero by then."""
@@ -101,8 +101,8 @@ def useful_share(work_s: Floats, checkpoint: Checkpoint, mtbf_s: Floats, restart
     instead of E[floor(X / (τ + C))], which is e^(-D/M) times as many.
     """
     segment = np.minimum((work_s + checkpoint.blocked_s) / mtbf_s, _LARGEST_EXPONENT)
-    cut = np.exp(-np.minimum((restart_s + checkpoint.behind_s) / mtbf_s, _LARGEST_EXPONENT))
-    return cut * (work_s / mtbf_s) / np.expm1(segment)
+    cut = settled(np.exp(-np.minimum((restart_s + checkpoint.behind_s) / mtbf_s, _LARGEST_EXPONENT)))
+    return cut * (work_s / mtbf_s) / settled(np.expm1(segment))
 
 
 def whole_steps(step_s: Floats, checkpoint: Checkpoint, mtbf_s: Floats) -> Floats:
@@ -137,7 +137,7 @@ def time_shares(
     stop = detection_s + restart_s + checkpoint.load_s
     useful = useful_share(work_s, checkpoint, mtbf_s, stop)
     saving = useful * checkpoint.blocked_s / work_s
-    stopped = -np.expm1(-stop / mtbf_s)
+    stopped = settled(-np.expm1(-stop / mtbf_s))
     lost = np.maximum(1.0 - stopped - useful - saving, 0.0)
     each = available * stopped / np.maximum(stop, np.finfo(np.float64).tiny)
     return TimeShares(

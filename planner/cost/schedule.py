@@ -8,12 +8,14 @@ done whenever nothing else can be.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cost.arrays import weighted
 from planner.cost.layers import layer_tables
 from planner.cost.pipeline import dealt_chunks, layer_prefix
 from planner.cost.step import Scores, layer_terms, micro_batches, pipeline_sends
@@ -72,11 +74,11 @@ def stage_times(training: Training, s: Strategies) -> StageTimes:
     forward_exchange = tables.tp_forward[at] + tables.cp_forward[at] + tables.ep_forward[at]
     chunks = dealt_chunks(layer_prefix(training.workload), int(s.pp[0]), int(s.vpp[0]))
     times = StageTimes(
-        forward=chunks @ terms["forward"],
-        forward_exchange=chunks @ forward_exchange,
-        backward=chunks @ (terms["backward"] + terms["recompute"]),
-        backward_exchange=chunks @ (exchanges - forward_exchange),
-        weight=chunks @ tables.weight[at] * float(_is_zero_bubble(training, s)),
+        forward=weighted(chunks, terms["forward"]),
+        forward_exchange=weighted(chunks, forward_exchange),
+        backward=weighted(chunks, terms["backward"] + terms["recompute"]),
+        backward_exchange=weighted(chunks, exchanges - forward_exchange),
+        weight=weighted(chunks, tables.weight[at]) * float(_is_zero_bubble(training, s)),
     )
     return _with_sends(times, send_seconds(training, s))
 
@@ -127,7 +129,7 @@ def drawn_micro_batches(training: Training, s: Strategies, most: int | None) -> 
 def simulated_step_s(scores: Scores, slots: list[Slot]) -> float:
     """Seconds of the step if its pipeline takes what the slots do, the cost model's other terms after it."""
     after = ("data_parallel", "optimizer", "offload", "overhead")
-    return max(slot.end_s for slot in slots) + sum(float(scores.terms[name][0]) for name in after)
+    return max(slot.end_s for slot in slots) + math.fsum(float(scores.terms[name][0]) for name in after)
 
 
 Work = tuple[Pass, int, int]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cluster.reliability import MOST_SPARES
-from planner.cost.arrays import Floats
+from planner.cost.arrays import Floats, settled
 
 
 def nodes_out(nodes: Floats, devices: Floats, *, device_mtbf_s: float, node_mtbf_s: float, repair_s: float) -> Floats:
@@ -38,9 +38,9 @@ def shrunk_share(load: Floats, spares: int, nodes: Floats, replica_nodes: Floats
     """
     most = min(float(np.max(load) + 10.0 * np.sqrt(np.max(load)) + 20.0), float(np.max(nodes)) + spares)
     out = np.arange(int(most) + 1)
-    factorial = np.concatenate([[0.0], np.cumsum(np.log(out[1:]))])
+    factorial = np.concatenate([[0.0], np.cumsum(settled(np.log(out[1:])))])
     held = np.maximum(load, np.finfo(np.float64).tiny)[..., np.newaxis]
-    probability = np.exp(out * np.log(held) - held - factorial)
+    probability = settled(np.exp(out * settled(np.log(held)) - held - factorial), 36)
     replica = replica_nodes[..., np.newaxis]
     missing = np.ceil(np.maximum(out - spares, 0) / replica) * replica / nodes[..., np.newaxis]
     beyond = np.maximum(1.0 - np.sum(probability, axis=-1), 0.0)  # nobody is left to run

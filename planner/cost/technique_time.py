@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -97,7 +98,9 @@ def needed_flops(training: Training, plain: float) -> float:
     if lora is not None:
         layers = [(run.layer, run.count) for run in workload.runs]
         layers += [(workload.head, 1), (workload.embedding, 1)]
-        per_token += sum(count * _lora_flops(op, lora.rank) for layer, count in layers for op in layer.operators)
+        per_token += math.fsum(
+            count * _lora_flops(op, lora.rank) for layer, count in layers for op in layer.operators
+        )
     if teacher is not None:
         per_token += teacher.forward_flops
     return plain + per_token * training.global_batch * workload.seq_length

@@ -62,7 +62,8 @@ def number_axis(name: str, values: Sequence[float]) -> Axis:
     if low > 0 and high / low > 10**_DECADES:
         told = _labelled([tick * factor for tick in _decades(low / factor, high / factor)], factor)
         return Axis(title, min(low, told[0][0]), max(high, told[-1][0]), told, True, factor, unit)
-    told = _labelled([tick * factor for tick in _even(low / factor, high / factor)], factor)
+    whole = not unit and all(value == math.floor(value) for value in values)
+    told = _labelled([tick * factor for tick in _even(low / factor, high / factor, whole=whole)], factor)
     return Axis(title, told[0][0], told[-1][0], told, False, factor, unit)
 
 
@@ -115,12 +116,13 @@ def _decades(low: float, high: float) -> list[float]:
     return [10.0**power for power in range(first, last + step, step)]
 
 
-def _even(low: float, high: float) -> list[float]:
-    """Multiples of one, two or five of a power of ten around the values."""
+def _even(low: float, high: float, *, whole: bool = False) -> list[float]:
+    """Multiples of one, two or five of a power of ten around the values; of whole numbers whole ones."""
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         low, high = low - (abs(low) or 1.0) / 10, high + (abs(high) or 1.0) / 10
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * one for one in (1, 2, 5, 10) if power * one >= rough * (1 - 1e-9))
+    step = max(step, 1.0) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [number * step for number in range(first, last + 1)]

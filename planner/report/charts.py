@@ -51,7 +51,7 @@ def _bars(told: Bars) -> str:
 
 
 def _length(bar: Bar) -> float:
-    return sum(piece.value for piece in bar.pieces)
+    return math.fsum(piece.value for piece in bar.pieces)
 
 
 def _bar(bar: Bar, y: int, below: int, longest: float, colours: dict[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ from planner.search.mixed_document import MixedDocument
 from planner.search.requirements.figures import FIGURES
 from planner.search.requirements.shown import told_value
 from planner.search.requirements.values import Value, values_of
+from planner.units import counted
 
 HEADINGS = ("plan", "split", "model", "cluster", "step", "MFU", "headroom", "USD/step", "requirements")
 WORDS = frozenset({0, 1, 2, 3, 8})
@@ -29,13 +30,9 @@ def summary(document: CheckDocument) -> str:
     """`3 plans, 5 requirements: 1 not met`."""
     required = [one for checked in document.checked for one in checked.requirements]
     missed, unfit = sum(not one.met for one in required), sum(answer_of(one) is None for one in document.checked)
-    told = f"{_counted(len(document.checked), 'plan')}, {_counted(len(required), 'requirement')}: "
-    faults = ([f"{missed} not met"] if missed else []) + ([f"{_counted(unfit, 'plan')} cannot fit"] if unfit else [])
+    told = f"{counted(len(document.checked), 'plan')}, {counted(len(required), 'requirement')}: "
+    faults = ([f"{missed} not met"] if missed else []) + ([f"{counted(unfit, 'plan')} cannot fit"] if unfit else [])
     return told + (", ".join(faults) if faults else "all met" if required else "nothing is required")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def plan_rows(document: CheckDocument) -> list[tuple[str, ...]]:

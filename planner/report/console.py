@@ -40,7 +40,8 @@ def console(plain_width: int = _PLAIN_WIDTH) -> Console:
     from rich.console import Console
 
     if _FOR_A_FILE.get() or sys.stdout is None or not sys.stdout.isatty():
-        return Console(file=StringIO(), width=plain_width, color_system=None, highlight=False)
+        # said, so that FORCE_COLOR and the like do not make it one: lines would be wrapped
+        return Console(file=StringIO(), width=plain_width, color_system=None, highlight=False, force_terminal=False)
     here = Console()
     colours = None if "NO_COLOR" in os.environ else here.color_system
     return Console(

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from planner.report.counted import amount
 from planner.report.size import format_usd
 from planner.report.terminal import printable
+from planner.report.throughput import amount
 from planner.search.size_document import SizeDocument
 from planner.units import counted, format_days, format_si
 

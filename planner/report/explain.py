@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
@@ -59,7 +60,7 @@ def _waterfall(parts: Sequence[WaterfallPart], full: str, less: str) -> Iterator
         length = max(1, round(high * _BAR) - first)
         bar = " " * first + (full if part.seconds > 0 else less) * length
         yield f"{part.title:31} {seconds_text(part.seconds):>9} {part.share:6.1%}  {bar}".rstrip()
-    total = sum(part.seconds for part in parts)
+    total = math.fsum(part.seconds for part in parts)
     yield f"{'step':31} {format_seconds(total):>9} {1:6.1%}  {full * _BAR}"
 
 
@@ -117,7 +118,7 @@ def operator_name(one: OperatorPart) -> str:
 
 def longest(operators: Sequence[OperatorPart]) -> list[tuple[OperatorPart, float]]:
     """Operators with their share of all kernels' time in the model, the longest first."""
-    total = sum(one.seconds * one.layers for one in operators)
+    total = math.fsum(one.seconds * one.layers for one in operators)
     shares = [(one, one.seconds * one.layers / total) for one in operators]
     return sorted(shares, key=lambda pair: -pair[1])
 

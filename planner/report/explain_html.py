@@ -51,7 +51,7 @@ def _waterfall(parts: Sequence[WaterfallPart]) -> str:
         words = f"{part.title}: {seconds_text(part.seconds)} ({part.share:.1%})"
         shapes += _bar(words, y, low, high, kind)
         y += _ROW
-    total = sum(part.seconds for part in parts)
+    total = math.fsum(part.seconds for part in parts)
     shapes += _bar(f"step: {format_seconds(total)}", y, 0.0, 1.0, "total")
     return sheet(y + _ROW + 4, "From the ideal to the step", shapes)
 

@@ -11,7 +11,7 @@ from planner.cluster.figures import Figure, Sourced, number
 from planner.search.schema import Part, closed_schema
 from planner.units import Dimension
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 Unit = Literal["FLOP/s", "OP/s", "B", "B/s", "W", "USD/h", "bit", "FLOP/s/W", "FLOP/USD", "FLOP/B"]
 
 
@@ -107,7 +107,9 @@ class ComparisonPart(Part, frozen=True, kw_only=True):
 class HardwareDocument(Part, frozen=True, kw_only=True):
     """The accelerators that were asked for."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
+    precision: Precision | None
+    """That was asked for; null where none was, and each part stands for the usual one."""
     accelerators: list[HardwarePart]
     comparison: ComparisonPart | None
     """Null where no comparison was asked for."""
@@ -118,10 +120,15 @@ def json_schema() -> dict[str, object]:
     return closed_schema(HardwareDocument, f"planner hardware document {SCHEMA_VERSION}")
 
 
-def hardware_document(found: Sequence[Entry], comparison: ComparisonPart | None = None) -> HardwareDocument:
-    """The entries in their order, every figure with its source."""
+def hardware_document(
+    found: Sequence[Entry], precision: Precision | None = None, comparison: ComparisonPart | None = None
+) -> HardwareDocument:
+    """The entries in their order, every figure with its source; `precision`: what the user asked for, if anything."""
     return HardwareDocument(
-        schema_version=SCHEMA_VERSION, accelerators=[hardware_part(one) for one in found], comparison=comparison
+        schema_version=SCHEMA_VERSION,
+        precision=precision,
+        accelerators=[hardware_part(one) for one in found],
+        comparison=comparison,
     )
 
 

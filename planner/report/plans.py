@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from planner.report.console import first_that_fits, plain_table
-from planner.report.counted import in_units, per_second, unit_of
+from planner.report.throughput import in_units, per_second, unit_of
 from planner.search.document import Document, PlanPart, SettingsPart
 from planner.search.objective import effective_tokens
 from planner.units import format_seconds, format_si

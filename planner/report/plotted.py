@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeGuard, get_args
+from typing import Literal, TypeGuard
 
 from planner.errors import InputError, nearest
 from planner.report.axes import number_axis, word_axis
@@ -16,11 +16,9 @@ Columns = Mapping[str, Sequence[Cell]]
 Row = tuple[Cell, float, str]
 """x, y, and the series that it belongs to."""
 Take = Literal["all", "least", "most"]
-TAKES: tuple[Take, ...] = get_args(Take)
 _MOST_SERIES = 40
 _TOLD = 16
 _STATUS = "status"
-_NOT_OWN = (_STATUS, "reason")
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def drawn(columns: Columns, x: str | None, y: str | None, by: Sequence[str] | No
     if of is None:
         raise InputError("no column is a number", key="--y", expected="results with at least one plan")
     usual = [name for name in ("model", "cluster") if name in swept and name != over]
-    return Drawn(over, of, tuple(by if by is not None else usual), take)
+    return Drawn(over, of, tuple(dict.fromkeys(by if by is not None else usual)), take)
 
 
 def unknown_column(name: str, columns: Columns, key: str) -> InputError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from planner.search.document import Document, EnergyPart
 from planner.search.site_document import CarbonPart, PowerPart
 from planner.units import format_energy, format_mass, format_si
@@ -21,7 +23,7 @@ def power_text(document: Document) -> str | None:
 def _parts(energy: EnergyPart, part: PowerPart) -> str:
     """Where the joules go, and how good the site is."""
     parts = {"devices": energy.devices_j, "nodes": energy.node_j, "network": energy.network_j}
-    whole = sum(parts.values()) + energy.cooling_j
+    whole = math.fsum(parts.values()) + energy.cooling_j
     told = ", ".join(f"{name} {joules / whole:.0%}" for name, joules in parts.items() if joules)
     return f"{told}, cooling {energy.cooling_j / whole:.0%} at PUE {part.pue:.3g}"
 

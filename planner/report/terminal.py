@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
 from planner.report.console import printable as printable
-from planner.report.counted import run_text, samples
 from planner.report.plans import common_settings, print_plans
 from planner.report.power import power_text
 from planner.report.reliability import failures_text, never_ends
+from planner.report.throughput import run_text, samples
 from planner.search.document import (
     Document,
     ModelPart,

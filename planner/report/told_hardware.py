@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.cluster.accelerator import Precision
 from planner.cluster.catalogue import PRECISIONS, usual_precision
 from planner.report.hardware import compared, figure_text, figures
-from planner.report.hardware_document import ComparisonPart, FigurePart, HardwareDocument, HardwarePart
+from planner.report.hardware_document import ComparisonPart, FigurePart, HardwareDocument, HardwarePart, peak_unit
 from planner.report.told import Bar, Bars, Case, Chart, Piece, Point, Report, Scatter, Table, Value
 from planner.units import format_si
 
@@ -14,7 +14,8 @@ _USUAL: Precision = "bf16"
 
 
 _FIGURES = ("memory_bytes", "memory_bandwidth_bytes_per_s", "on_chip_bytes", "link_bytes_per_s", "tdp_w", "idle_w")
-_KEYS = (*_WORDS, "frameworks", "clouds", *(f"peak_{one}_flops" for one in PRECISIONS), *_FIGURES, "usd_per_hour")
+_PEAKS = (*(f"peak_{one}_flops" for one in PRECISIONS), "precision", "peak_flops")
+_KEYS = (*_WORDS, "frameworks", "clouds", *_PEAKS, *_FIGURES, "usd_per_hour")
 
 
 def hardware_report(document: HardwareDocument) -> Report:
@@ -25,9 +26,9 @@ def hardware_report(document: HardwareDocument) -> Report:
         title=found[0].title if len(found) == 1 else f"{len(found)} accelerators",
         keys=_KEYS,
         facts=[],
-        records=[_record(one) for one in found],
-        tables=list(_tables(found, comparison)),
-        charts=_compared(found, comparison) if comparison is not None else _landscape(found),
+        records=[_record(one, document.precision) for one in found],
+        tables=list(_tables(document)),
+        charts=_compared(found, comparison) if comparison is not None else _landscape(found, document.precision),
         sentences=[f"{one.name} cannot train: {one.why_not_train}" for one in found if not one.can_train]
         if comparison is not None
         else [],
@@ -35,15 +36,14 @@ def hardware_report(document: HardwareDocument) -> Report:
     )
 
 
-def _record(part: HardwarePart) -> dict[str, Value]:
-    """One part, flat; null where no source states a figure."""
-    memory, link = part.memory, part.link.bandwidth if part.link else None
-    told = (
-        *(part.peak_flops.get(one) for one in PRECISIONS),
-        *(memory.capacity, memory.bandwidth, memory.on_chip, link, part.tdp, part.idle),
-    )
+def _record(part: HardwarePart, precision: Precision | None) -> dict[str, Value]:
+    """One part, flat; null where no source states a figure. Beside all peaks the one at `precision`, or the usual."""
+    memory, link, at = part.memory, part.link.bandwidth if part.link else None, precision or _usual(part)
+    peaks = [_value(part.peak_flops.get(one)) for one in PRECISIONS]
+    peak = None if at is None else _value(part.peak_flops.get(at))
+    told = (memory.capacity, memory.bandwidth, memory.on_chip, link, part.tdp, part.idle)
     words: list[Value] = [getattr(part, name) for name in _WORDS]
-    values = (*words, part.frameworks, part.clouds, *map(_value, told), part.usd_per_hour)
+    values = (*words, part.frameworks, part.clouds, *peaks, at, peak, *map(_value, told), part.usd_per_hour)
     return dict(zip(_KEYS, values, strict=True))
 
 
@@ -51,7 +51,12 @@ def _value(figure: FigurePart | None) -> float | None:
     return None if figure is None else figure.value
 
 
-def _tables(found: list[HardwarePart], comparison: ComparisonPart | None) -> list[Table]:
+def _usual(part: HardwarePart) -> Precision | None:
+    return usual_precision(part.peak_flops)
+
+
+def _tables(document: HardwareDocument) -> list[Table]:
+    found, comparison = document.accelerators, document.comparison
     if comparison is not None:
         rows = [(row.figure, *(compared(row, n) for n in range(len(found)))) for row in comparison.rows]
         return [Table("Side by side", ("", *(one.name for one in found)), rows)]
@@ -64,13 +69,14 @@ def _tables(found: list[HardwarePart], comparison: ComparisonPart | None) -> lis
             Table("Sources", ("source", "title", "address", "date"), sources, frozenset({0, 1, 2, 3})),
         ]
     columns = ("name", "part", "vendor", "kind", "year", "peak", "memory", "bandwidth", "W", "USD/h")
-    return [Table("Accelerators", columns, [_row(one) for one in found], frozenset({0, 1, 2, 3}))]
+    return [Table("Accelerators", columns, [_row(one, document.precision) for one in found], frozenset({0, 1, 2, 3}))]
 
 
-def _row(part: HardwarePart) -> tuple[str, ...]:
-    at, memory = usual_precision(part.peak_flops), part.memory
+def _row(part: HardwarePart, precision: Precision | None) -> tuple[str, ...]:
+    at, memory = precision or _usual(part), part.memory
     rent = "" if part.usd_per_hour is None else f"{part.usd_per_hour:.2f}"
-    peak = "" if at is None else f"{figure_text(part.peak_flops[at])} {at}"
+    figure = None if at is None else part.peak_flops.get(at)
+    peak = "" if figure is None else f"{figure_text(figure)} {at}"
     told = ("" if one is None else figure_text(one) for one in (memory.capacity, memory.bandwidth))
     power = "" if part.tdp is None else f"{part.tdp.value:g}"
     return (part.name, part.title, part.vendor, part.kind, str(part.year or ""), peak, *told, power, rent)
@@ -89,18 +95,19 @@ def _compared(found: list[HardwarePart], comparison: ComparisonPart) -> list[Cha
     return charts
 
 
-def _landscape(found: list[HardwarePart]) -> list[Chart]:
+def _landscape(found: list[HardwarePart], precision: Precision | None) -> list[Chart]:
     """Peak over memory bandwidth of all parts that state both; none for fewer than two."""
-    points = []
+    at = precision or _USUAL
+    unit, points = peak_unit(at), []
     for one in found:
-        peak, bandwidth = _value(one.peak_flops.get(_USUAL)), _value(one.memory.bandwidth)
+        peak, bandwidth = _value(one.peak_flops.get(at)), _value(one.memory.bandwidth)
         if peak and bandwidth:
-            said = f"{one.name}: {format_si(peak, 'FLOP/s')}, {format_si(bandwidth, 'B/s')}"
+            said = f"{one.name}: {format_si(peak, unit)}, {format_si(bandwidth, 'B/s')}"
             points.append(Point(bandwidth, peak, said))
     if len(points) < 2:
         return []
     xs, ys = [one.x for one in points], [one.y for one in points]
     x_told = format_si(min(xs), "B/s"), format_si(max(xs), "B/s")
-    y_told = format_si(min(ys), "FLOP/s"), format_si(max(ys), "FLOP/s")
-    title = f"Peak in {_USUAL} over memory bandwidth"
+    y_told = format_si(min(ys), unit), format_si(max(ys), unit)
+    title = f"Peak in {at} over memory bandwidth"
     return [Scatter(title, "memory bandwidth", "peak", x_told, y_told, points, logarithmic=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -84,7 +85,7 @@ def step_bars(title: str, bars: Sequence[tuple[str, Mapping[str, float]]]) -> Ba
     """Steps side by side, one bar each: (label, seconds by term)."""
     drawn = []
     for label, terms in bars:
-        whole = sum(terms.values())
+        whole = math.fsum(terms.values())
         pieces = [
             Piece(name_of(name), seconds, f"{name_of(name)}: {format_seconds(seconds)}, {seconds / whole:.1%}")
             for name, seconds in terms.items()

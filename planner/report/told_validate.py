@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from planner.report.told import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
 from planner.report.validation import (
     FOLD_HEADINGS,
-    ROW_HEADINGS,
     SUMMARY_HEADINGS,
+    fault,
     fold_rows,
     folds,
     row_cells,
+    row_headings,
     summaries,
 )
 from planner.validation.document import RowPart, SkippedPart, ValidationDocument
@@ -22,17 +25,26 @@ def validation_report(document: ValidationDocument) -> Report:
     """The whole answer of `validate`."""
     rows, overall = document.rows, document.overall.figure
     title = f"Predictions beside {len(rows)} measured runs"
-    runs = Table("Runs", ROW_HEADINGS, [row_cells(row) for row in rows], frozenset({0, 1}))
+    runs = Table("Runs", row_headings(document), [row_cells(row) for row in rows], frozenset({0, 1}))
     return Report(
         command="validate",
         title=title,
-        facts=[] if overall is None else [("Error", _errors_told(overall))],
+        facts=list(_facts(document)),
         records=[*(_record(row) for row in rows), *(_left_out(one) for one in document.skipped)],
         tables=[*error_tables(document), runs] if rows else error_tables(document),
         charts=[*_scatters(rows), *([_errors(document)] if overall is not None else [])],
-        cases=[Case(row.source, f"{row.id}: {row.error_pct:+.1f}% of the measured") for row in rows]
+        cases=[Case(row.source, row.id, failure=fault(row, document)) for row in rows]
         + [Case("skipped", one.id, skipped=one.reason) for one in document.skipped],
     )
+
+
+def _facts(document: ValidationDocument) -> Iterator[tuple[str, str]]:
+    """The errors over all runs, and how many are above what was asked for."""
+    if document.overall.figure is not None:
+        yield "Error", _errors_told(document.overall.figure)
+    if document.max_error_pct is not None:
+        above = f"{sum(row.met is False for row in document.rows)} of {len(document.rows)} runs above it"
+        yield "Wanted", f"at most {document.max_error_pct:g} %: {above}"
 
 
 def _errors_told(found: Errors) -> str:
@@ -58,7 +70,12 @@ def _record(row: RowPart) -> dict[str, Value]:
     }
     record |= {"measured": row.measured, "predicted": row.predicted, "error_pct": row.error_pct}
     record |= {"memory_measured_bytes": None if held is None else held * _GIB}
-    return record | {"memory_predicted_bytes": row.memory_predicted_gib * _GIB, "filled": row.filled, "skipped": ""}
+    return record | {
+        "memory_predicted_bytes": row.memory_predicted_gib * _GIB,
+        "filled": row.filled,
+        "met": row.met,
+        "skipped": "",
+    }
 
 
 def _left_out(one: SkippedPart) -> dict[str, Value]:
@@ -66,8 +83,12 @@ def _left_out(one: SkippedPart) -> dict[str, Value]:
     keys = ("source", "model", "accelerator", "metric", "measured", "predicted", "error_pct")
     record: dict[str, Value] = {"id": one.id, **dict.fromkeys(keys)}
     return record | {
-        "memory_measured_bytes": None, "memory_predicted_bytes": None, "filled": [], "skipped": one.reason,
-    }  # fmt: skip
+        "memory_measured_bytes": None,
+        "memory_predicted_bytes": None,
+        "filled": [],
+        "met": None,
+        "skipped": one.reason,
+    }
 
 
 def _scatters(rows: list[RowPart]) -> list[Scatter]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from planner.report.console import console, first_that_fits, plain_table, text_of
 from planner.report.terminal import printable
 from planner.report.topology_document import BisectionPart, GroupPart, LevelPart, TopologyDocument
-from planner.units import format_bytes, format_seconds, format_si
+from planner.units import counted, format_bytes, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,10 +43,10 @@ def topology_text(document: TopologyDocument) -> str:
 
 def _heading(document: TopologyDocument) -> list[str]:
     cluster = document.cluster
-    nodes = "1 node" if cluster.nodes == 1 else f"{cluster.nodes:,} nodes"
+    each = f"{cluster.devices_per_node} {printable(cluster.accelerator)}"
     return [
-        f"{printable(cluster.title)}",
-        f"{nodes} x {cluster.devices_per_node} {printable(cluster.accelerator)} = {cluster.devices:,} devices",
+        printable(cluster.title),
+        f"{counted(cluster.nodes, 'node')} x {each} = {counted(cluster.devices, 'device')}",
     ]
 
 
@@ -117,11 +117,6 @@ def middle_line(middle: BisectionPart) -> str:
     bound = "" if middle.exact else "at most "
     each = format_si(middle.bytes_per_s_per_device, "B/s")
     return f"{bound}{format_si(middle.bytes_per_s, 'B/s')} each way, {each} a device"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """`1 hop`, `4 hops`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def group_name(one: GroupPart) -> str:

@@ -11,7 +11,7 @@ from planner.cluster.cluster import Cluster
 from planner.cluster.diameter import diameter_hops, worst_latency_s
 from planner.cluster.expand import expand
 from planner.cluster.halving import Halves
-from planner.cluster.left import in_use
+from planner.cluster.in_use import in_use
 from planner.cluster.network import Network, build_network
 from planner.cluster.torus import torus_of
 from planner.cluster.wired_bisection import bisection, devices_of_half

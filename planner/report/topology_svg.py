@@ -15,10 +15,9 @@ from planner.cluster.cluster import Cluster
 from planner.cluster.torus import torus_of
 from planner.cluster.wiring import Wiring
 from planner.report.svg import WIDTH, arc, box, in_lines, label, line, sheet, shortened
-from planner.report.topology import counted
 from planner.report.topology_document import TopologyDocument
 from planner.report.topology_inside import grid, inside_of_a_node
-from planner.units import format_si
+from planner.units import counted, format_si
 
 Ints = NDArray[np.int64]
 Place = tuple[float, float]

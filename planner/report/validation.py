@@ -8,7 +8,7 @@ from planner.report.listing import listing
 from planner.validation.document import CrossPart, RowPart, ValidationDocument
 from planner.validation.statistics import Errors
 
-ROW_HEADINGS = ("id", "filled", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
+_ROW_HEADINGS = ("id", "filled", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
 FOLD_HEADINGS = ("rows", "mean", "median", "90th pct", "worst")
 SUMMARY_HEADINGS = ("runs of", *FOLD_HEADINGS, "rank corr", "with memory", "mean", "worst")
 
@@ -16,7 +16,7 @@ SUMMARY_HEADINGS = ("runs of", *FOLD_HEADINGS, "rank corr", "with memory", "mean
 def to_text(document: ValidationDocument) -> str:
     """Every row, then the errors by source and overall, then what was skipped and the folds."""
     parts = [
-        listing(ROW_HEADINGS, [row_cells(row) for row in document.rows], numbers_from=2),
+        listing(row_headings(document), [row_cells(row) for row in document.rows], numbers_from=2),
         listing(SUMMARY_HEADINGS, list(summaries(document)), numbers_from=1),
     ]
     if document.skipped:
@@ -26,15 +26,31 @@ def to_text(document: ValidationDocument) -> str:
     return "".join(parts)
 
 
+def row_headings(document: ValidationDocument) -> tuple[str, ...]:
+    """Of the runs; the last one is whether the error is as small as was asked for, if anything was."""
+    if document.max_error_pct is None:
+        return _ROW_HEADINGS
+    return (*_ROW_HEADINGS, f"at most {document.max_error_pct:g}%")
+
+
 def row_cells(row: RowPart) -> tuple[str, ...]:
-    """One run under `ROW_HEADINGS`."""
+    """One run under `row_headings`."""
     held = row.memory_measured_gib
     memory = ("", "", "")
     if held is not None:
         error = 100 * (row.memory_predicted_gib / held - 1)
         memory = (f"{held:.1f}", f"{row.memory_predicted_gib:.1f}", f"{error:+.1f}%")
     filled = ", ".join(row.filled)
-    return (row.id, filled, f"{row.measured:.5g}", f"{row.predicted:.5g}", f"{row.error_pct:+.1f}%", *memory)
+    verdict = () if row.met is None else ("met" if row.met else "not met",)
+    told = (f"{row.measured:.5g}", f"{row.predicted:.5g}", f"{row.error_pct:+.1f}%")
+    return (row.id, filled, *told, *memory, *verdict)
+
+
+def fault(row: RowPart, document: ValidationDocument) -> str:
+    """What is said of a run whose error is above what was asked for; empty of any other."""
+    if row.met is not False:
+        return ""
+    return f"error {row.error_pct:+.2f}%, at most {document.max_error_pct:g}% is wanted"
 
 
 def summaries(document: ValidationDocument) -> Iterator[tuple[str, ...]]:

@@ -15,7 +15,6 @@ from planner.cost.trained import PLAIN
 from planner.cost.training import Training
 from planner.search.document import (
     SCHEMA_VERSION,
-    ClusterPart,
     Document,
     PlacementPart,
     PlanPart,
@@ -25,7 +24,7 @@ from planner.search.document import (
     WithoutPart,
 )
 from planner.search.orders import ordered_search
-from planner.search.parts import model_part, plan_parts, training_part
+from planner.search.parts import cluster_part, model_part, plan_parts, training_part
 from planner.search.power import carbon_part, power_part
 from planner.search.search import Found, Wanted
 from planner.search.site_document import ReliabilityPart
@@ -129,14 +128,7 @@ def document_of(
     return Document(
         schema_version=SCHEMA_VERSION,
         model=model_part(workload),
-        cluster=ClusterPart(
-            name=cluster.name,
-            title=cluster.title,
-            accelerator=cluster.accelerator.name,
-            nodes=cluster.nodes,
-            devices_per_node=cluster.devices_per_node,
-            devices=cluster.devices,
-        ),
+        cluster=cluster_part(cluster),
         training=training_part(training),
         search=SearchPart(
             objectives=[one.name for one in wanted.objectives],

@@ -5,13 +5,14 @@ Field order is output order; `planner schema check` prints the schema that follo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 
 from planner.search.document import Document
 from planner.search.mixed_document import MixedDocument
-from planner.search.requirements.evaluate import Verdict
+from planner.search.requirements.evaluate import Verdict, not_met
 from planner.search.schema import Count, Part, closed_schema
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -68,6 +69,11 @@ def requirement_part(verdict: Verdict, line: int | None = None) -> RequirementPa
     return RequirementPart(
         requirement=verdict.requirement, line=line, met=verdict.met, found=found, told=verdict.told
     )
+
+
+def unmet(name: str, requirements: Sequence[RequirementPart]) -> list[str]:
+    """What is said of each requirement that is not met; `name`: whose they are."""
+    return [f"{name}: {not_met(one.requirement, one.told)}" for one in requirements if not one.met]
 
 
 def worst(outcomes: list[Outcome]) -> Outcome:

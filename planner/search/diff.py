@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -193,5 +194,5 @@ def _why(terms: Sequence[TermPart], changed: Sequence[ChangePart], old: Values, 
     names = {one.name for one in changed}
     depends = [f"{part}.{name}" for name in _DRIVERS[most.term] for part in ("strategy", "settings")]
     because = [name for name in (*depends, "strategy.way", "strategy.split", *_INPUTS) if name in names]
-    step = sum(part.change_s for part in terms)
+    step = math.fsum(part.change_s for part in terms)
     return WhyPart(term=most.term, change_s=most.change_s, step_change_s=step, because=because)

@@ -60,7 +60,7 @@ def _nearest_miss(training: Training, plan: Strategies) -> _Miss:
     split = " ".join(f"{name} {row[name]}" for name in ("tp", "pp", "dp", "cp", "ep", "vpp") if row[name] > 1)
     split += f" micro-batch {row['micro_batch']}, ZeRO {row['zero_stage']}, recompute {RECOMPUTE[row['recompute']]}"
     held = {kind: float(value[0]) for kind, value in memory_of(training, plan).items()}
-    total, capacity = sum(held.values()), training.accelerator.memory_bytes
+    total, capacity = math.fsum(held.values()), training.accelerator.memory_bytes
     if total <= capacity and training.host is not None:
         state = ((row["zero_stage"],), (row["recompute"],))
         on_host = host_memory_totals(training, plan, prepare(training, plan), *state)

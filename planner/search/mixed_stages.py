@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.arrays import added
+from planner.cost.arrays import added, weighted
 from planner.cost.layers import layer_tables
 from planner.cost.memory import memory_of
 from planner.cost.mixed import Half, Kinds, half, pipeline_terms
@@ -193,7 +193,8 @@ def _even_bound(kinds: Kinds, rows: _Rows, contents: Contents) -> Floats:
     """The same of layers that are dealt evenly, whether they fit or not."""
     dealt = dealt_chunks(contents.prefix.astype(np.int64), sum(rows.stages), 1)[0]
     at = rows.stages[rows.first]
-    ahead, behind = rows.seconds[rows.first] @ dealt[:at].T, rows.seconds[1 - rows.first] @ dealt[at:].T
+    front, back = rows.seconds[rows.first][:, None], rows.seconds[1 - rows.first][:, None]
+    ahead, behind = weighted(front, dealt[:at]), weighted(back, dealt[at:])
     slowest = np.maximum(ahead.max(axis=1), behind.max(axis=1))
     return _with_filling(kinds, rows, contents, slowest, micro_batches(kinds[0].shared, rows.plans[0]))
 
@@ -237,9 +238,9 @@ def _filling(kinds: Kinds, rows: _Rows, contents: Contents, slowest: Floats) -> 
     sends = np.maximum(*(pipeline_sends(kind.shared, s, n)[0] for kind, s in zip(kinds, plans, strict=True)))
     if training.schedule == "zero-bubble":
         return np.broadcast_to(sends[:, None], slowest.shape)
-    front, back = rows.seconds[rows.first], rows.seconds[1 - rows.first]
-    ahead = front[:, :-2] @ contents.prefix.T + front[:, -2:-1]
-    behind = back[:, :-2] @ (contents.prefix[-1] - contents.prefix).T + back[:, -1:]
+    front, back = rows.seconds[rows.first][:, None], rows.seconds[1 - rows.first][:, None]
+    ahead = weighted(front[..., :-2], contents.prefix) + front[..., -2]
+    behind = weighted(back[..., :-2], contents.prefix[-1] - contents.prefix) + back[..., -1]
     filling: Floats = np.maximum((ahead + behind) * (1 - _NEAR) - slowest, 0.0) + sends[:, None]
     return filling
 
@@ -254,7 +255,8 @@ def _stage_costs(kinds: Kinds, rows: _Rows, contents: Contents, n: Ints) -> list
     for position in range(total):
         k = front if position < rows.stages[front] else 1 - front
         ends = np.array([float(position == 0), float(position == total - 1)])
-        seconds = rows.seconds[k][:, :-2] @ contents.counts.T + (rows.seconds[k][:, -2:] @ ends)[:, None]
+        each = rows.seconds[k][:, None]
+        seconds = weighted(each[..., :-2], contents.counts) + weighted(each[..., -2:], ends)
         fits = stage_fits(kinds[k].shared, rows.plans[k], contents, ends, position, n, tables[k])
         costs.append(contents.spread(np.where(fits, seconds, np.inf)))
     return costs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -75,7 +76,7 @@ def mean_critical_batch(points: Sequence[tuple[float, float]], tokens: float) ->
     """
     ends = [start for start, _ in points[1:]] + [tokens]
     parts = [max(min(end, tokens) - start, 0.0) for (start, _), end in zip(points, ends, strict=True)]
-    return tokens / sum(part / critical for part, (_, critical) in zip(parts, points, strict=True))
+    return tokens / math.fsum(part / critical for part, (_, critical) in zip(parts, points, strict=True))
 
 
 def check_known(objectives: tuple[Objective, ...], training: Training) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from planner.cluster.cluster import Cluster
@@ -16,6 +18,7 @@ from planner.cost.technique_time import needed_flops
 from planner.cost.training import Training
 from planner.search.bottleneck import bottlenecks
 from planner.search.document import (
+    ClusterPart,
     EnergyPart,
     MemoryPart,
     ModelPart,
@@ -41,6 +44,18 @@ def model_part(workload: Workload) -> ModelPart:
         seq_length=workload.seq_length,
         sample=workload.sample,
         note=workload.note,
+    )
+
+
+def cluster_part(cluster: Cluster) -> ClusterPart:
+    """The cluster in the document's words."""
+    return ClusterPart(
+        name=cluster.name,
+        title=cluster.title,
+        accelerator=cluster.accelerator.name,
+        nodes=cluster.nodes,
+        devices_per_node=cluster.devices_per_node,
+        devices=cluster.devices,
     )
 
 
@@ -159,6 +174,6 @@ def memory_part(training: Training, kinds: dict[str, float]) -> MemoryPart:
         logits_bytes=kinds["logits"],
         buffers_bytes=kinds["buffers"],
         reserve_bytes=kinds["reserve"],
-        total_bytes=sum(kinds.values()),
+        total_bytes=math.fsum(kinds.values()),
         capacity_bytes=training.accelerator.memory_bytes,
     )

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.arrays import added
+from planner.cost.arrays import added, settled
 from planner.cost.calibration import PARAMETERS, combined, uncertainty
 from planner.cost.energy import energy_j
 from planner.cost.memory import memory_of
@@ -87,7 +87,7 @@ def sampled(
 ) -> tuple[Floats, Floats]:
     """Step times and the objective's figures, shape [samples, plans] each."""
     widths = np.array([spread[name] for name in PARAMETERS])
-    draws = np.exp(np.random.default_rng(_SEED).standard_normal((samples, len(widths))) * widths)
+    draws = settled(np.exp(np.random.default_rng(_SEED).standard_normal((samples, len(widths))) * widths), 32)
     times, figures = np.zeros((2, samples, len(plans)))
     for number in np.unique(plans.question).tolist():
         at = np.flatnonzero(plans.question == number)

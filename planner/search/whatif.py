@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster
+from planner.cost.arrays import settled
 from planner.cost.memory import KINDS
 from planner.cost.step import score
 from planner.cost.strategies import Strategies
@@ -173,5 +174,4 @@ def elasticity(training: Training, cluster: Cluster, plans: Strategies, name: st
         score(rebound(training, SCALES[name](cluster, factor)), plans).step_time_s
         for factor in (1.0 - _STEP, 1.0 + _STEP)
     ]
-    slope: Floats = np.log(times[1] / times[0]) / np.log((1.0 + _STEP) / (1.0 - _STEP))
-    return slope
+    return settled(np.log(times[1] / times[0]) / np.log((1.0 + _STEP) / (1.0 - _STEP)), 32)

@@ -12,7 +12,7 @@ from planner.validation.predict import Prediction
 from planner.validation.runs import Skipped
 from planner.validation.statistics import Errors, errors
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 
 class RowPart(Part, frozen=True, kw_only=True):
@@ -30,6 +30,8 @@ class RowPart(Part, frozen=True, kw_only=True):
     memory_predicted_gib: float
     filled: list[str]
     """What the source left open, with what was taken."""
+    met: bool | None = None
+    """Whether the error is no larger than was asked for; null where nothing was."""
 
 
 class SkippedPart(Part, frozen=True, kw_only=True):
@@ -57,13 +59,15 @@ class CrossPart(Part, frozen=True, kw_only=True):
 class ValidationDocument(Part, frozen=True, kw_only=True):
     """How far the model is from a table of measured runs."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
     rows: list[RowPart]
     overall: SummaryPart
     by_source: dict[str, SummaryPart]
     skipped: list[SkippedPart]
     leave_one_source_out: CrossPart | None = None
     leave_one_model_out: CrossPart | None = None
+    max_error_pct: float | None = None
+    """What the error of no run may be above, either way; null where nothing was asked for."""
 
 
 def json_schema() -> dict[str, object]:
@@ -75,13 +79,14 @@ def validation_document(
     predictions: Sequence[Prediction],
     skipped: Sequence[Skipped],
     cross: dict[str, CrossPart] | None = None,
+    max_error_pct: float | None = None,
 ) -> ValidationDocument:
-    """Rows in the table's order, their errors overall and by source."""
+    """Rows in the table's order, their errors overall and by source; `max_error_pct` is held against each row's."""
     sources = dict.fromkeys(one.run.source for one in predictions)
     found = cross or {}
     return ValidationDocument(
         schema_version=SCHEMA_VERSION,
-        rows=[_row(one) for one in predictions],
+        rows=[_row(one, max_error_pct) for one in predictions],
         # sources measure different things: over all of them the step's seconds are compared
         overall=_summary(predictions, lambda one: one.step_times_s),
         by_source={
@@ -91,10 +96,11 @@ def validation_document(
         skipped=[SkippedPart(id=one.id, line=one.line, reason=one.reason) for one in skipped],
         leave_one_source_out=found.get("source"),
         leave_one_model_out=found.get("model"),
+        max_error_pct=max_error_pct,
     )
 
 
-def _row(one: Prediction) -> RowPart:
+def _row(one: Prediction, max_error_pct: float | None) -> RowPart:
     return RowPart(
         id=one.run.id,
         source=one.run.source,
@@ -107,6 +113,7 @@ def _row(one: Prediction) -> RowPart:
         memory_measured_gib=one.run.peak_memory_gib,
         memory_predicted_gib=one.memory_predicted_gib,
         filled=list(one.filled),
+        met=None if max_error_pct is None else abs(one.error_pct) <= max_error_pct,
     )
 
 

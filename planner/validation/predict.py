@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -103,5 +104,5 @@ def figure(run: Run, training: Training, plan: Strategies) -> float:
 
 def _memory_gib(training: Training, plan: Strategies) -> float:
     # what a framework measures is what its allocator holds: the reserve for driver and libraries is not in it
-    held = sum(float(part[0]) for part in memory_of(training, plan).values())
+    held = math.fsum(float(part[0]) for part in memory_of(training, plan).values())
     return (held - training.reserve_bytes) / 2**30

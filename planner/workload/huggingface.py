@@ -3,109 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
 from planner.decode import parse
 from planner.errors import InputError, unknown_name, visible
-from planner.workload.spec import MOST_LAYERS, WIDEST, MlaSpec, ModelSpec, MoeSpec, checked
-
-_COUNTED = {
-    "hidden_size": ("hidden_size", "n_embd", "d_model"),
-    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
-    "decoder_layers": ("num_decoder_layers",),
-    "heads": ("num_attention_heads", "n_head", "num_heads"),
-    "kv_heads": ("num_key_value_heads",),
-    "head_dim": ("head_dim", "d_head", "d_kv"),
-    "vocab_size": ("vocab_size",),
-    "ffn_size": ("intermediate_size", "n_inner", "d_inner", "d_ff"),
-    "seq_length": ("max_position_embeddings", "n_positions", "n_ctx"),
-    "moe.experts": ("num_local_experts", "num_experts", "n_routed_experts"),
-    "moe.topk": ("num_experts_per_tok", "experts_per_token"),
-    "moe.expert_ffn_size": ("moe_intermediate_size", "intermediate_size"),
-    "moe.first_dense_layers": ("first_k_dense_replace",),
-    "moe.every": ("decoder_sparse_step",),
-}
-"""The keys of a model file, and those that Hugging Face's libraries have for the same."""
-
-_MAY_BE_ZERO = {
-    "sliding_window",
-    "first_k_dense_replace",
-    "n_shared_experts",
-    "shared_expert_intermediate_size",
-    "q_lora_rank",
-    "qk_rope_head_dim",
-    "type_vocab_size",
-    "relative_attention_num_buckets",
-}
-_MOST = {
-    **dict.fromkeys((*_COUNTED["layers"], "num_decoder_layers"), MOST_LAYERS),
-    **dict.fromkeys((*_COUNTED["heads"], "num_key_value_heads", *_COUNTED["moe.experts"]), 65_536),
-    **dict.fromkeys(_COUNTED["seq_length"], 2**24),
-}
-
-
-@dataclass(frozen=True)
-class _Config:
-    """Typed access to the keys of a config.json; a missing or mistyped key is told with file and key."""
-
-    raw: Mapping[str, object]
-    origin: str
-
-    def number(self, *keys: str, default: int | None = None) -> int:
-        """The first of `keys` that is there, as a whole number in the bounds of a model file's key."""
-        for key in keys:
-            value = self.raw.get(key)
-            if value is not None:
-                return self._whole(key, value)
-        if default is None:
-            problem = "must not be null" if keys[0] in self.raw else "missing key"
-            raise InputError(problem, origin=self.origin, key=keys[0], expected="a whole number")
-        return default
-
-    def _whole(self, key: str, value: object) -> int:
-        least, most = int(key not in _MAY_BE_ZERO), _MOST.get(key, WIDEST)
-        expected = f"a whole number from {least} to {most:,}"
-        if not isinstance(value, int) or isinstance(value, bool):
-            shown = json.dumps(value)
-            raise InputError("wrong type", origin=self.origin, key=key, value=shown, expected=expected)
-        if not least <= value <= most:
-            raise InputError("out of range", origin=self.origin, key=key, value=value, expected=expected)
-        return value
-
-    def maybe(self, key: str) -> int | None:
-        """A whole number of at least 1, or None where the key is missing or null."""
-        return None if self.raw.get(key) is None else self.number(key)
-
-    def names(self) -> dict[str, str]:
-        """For each key of a model file, the one that this configuration has it under."""
-        found = {own: [key for key in keys if self.raw.get(key) is not None] for own, keys in _COUNTED.items()}
-        return {own: keys[0] if keys else _COUNTED[own][0] for own, keys in found.items()}
-
-    def flag(self, key: str, default: bool) -> bool:
-        """A true/false key."""
-        value = self.raw.get(key, default)
-        if not isinstance(value, bool):
-            shown = json.dumps(value)
-            raise InputError("wrong type", origin=self.origin, key=key, value=shown, expected="true or false")
-        return value
-
-    def text(self, key: str, default: str) -> str:
-        """A text key."""
-        value = self.raw.get(key, default)
-        if not isinstance(value, str):
-            shown = json.dumps(value)
-            raise InputError("wrong type", origin=self.origin, key=key, value=shown, expected="a text")
-        return value
-
-    def layer_types(self) -> list[str]:
-        """The `layer_types` list of newer configurations; empty where there is none."""
-        value = self.raw.get("layer_types")
-        if not isinstance(value, list):
-            return []
-        return [one for one in value if isinstance(one, str)]
+from planner.workload.huggingface_config import COUNTED, Config
+from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec, checked
 
 
 @dataclass(frozen=True)
@@ -118,18 +24,18 @@ class _Shape:
     vocab_size: int
 
     @classmethod
-    def of(cls, c: _Config) -> _Shape:
+    def of(cls, c: Config) -> _Shape:
         return cls(
-            c.number(*_COUNTED["hidden_size"]),
-            c.number(*_COUNTED["layers"]),
-            c.number(*_COUNTED["heads"]),
+            c.number(*COUNTED["hidden_size"]),
+            c.number(*COUNTED["layers"]),
+            c.number(*COUNTED["heads"]),
             c.number("vocab_size"),
         )
 
 
 def parse_huggingface(text: str, origin: str, name: str) -> ModelSpec:
     """Read the text of a config.json. Raises InputError for what is missing, mistyped or unknown."""
-    config, name = _Config(parse(text, "json", origin), origin), visible(name)
+    config, name = Config(parse(text, "json", origin), origin), visible(name)
     model_type = config.raw.get("model_type")
     expected = f"one of {', '.join(FAMILIES)}"
     if model_type is None:
@@ -143,7 +49,7 @@ def parse_huggingface(text: str, origin: str, name: str) -> ModelSpec:
     return _validated({"name": name, "title": f"{name} ({model_type})", **fields}, config)
 
 
-def _validated(fields: dict[str, object], config: _Config) -> ModelSpec:
+def _validated(fields: dict[str, object], config: Config) -> ModelSpec:
     """Through the same bounds as a model file of one's own."""
     plain = {k: msgspec.to_builtins(v) for k, v in fields.items() if v is not None}
     try:
@@ -156,7 +62,7 @@ def _validated(fields: dict[str, object], config: _Config) -> ModelSpec:
 Fields = dict[str, object]
 
 
-def _llama_like(c: _Config, *, seq_default: int = 2048) -> Fields:
+def _llama_like(c: Config, *, seq_default: int = 2048) -> Fields:
     """RMSNorm, rotary positions, gated MLP, no biases: what Llama began and most follow."""
     shape = _Shape.of(c)
     window = c.number("sliding_window", default=0) if c.flag("use_sliding_window", True) else 0
@@ -180,7 +86,7 @@ def _llama_like(c: _Config, *, seq_default: int = 2048) -> Fields:
     }
 
 
-def _mixtral(c: _Config) -> Fields:
+def _mixtral(c: Config) -> Fields:
     moe = MoeSpec(
         experts=c.number("num_local_experts", default=8),
         topk=c.number("num_experts_per_tok", default=2),
@@ -189,21 +95,21 @@ def _mixtral(c: _Config) -> Fields:
     return {**_llama_like(c), "moe": moe}
 
 
-def _qwen2(c: _Config) -> Fields:
+def _qwen2(c: Config) -> Fields:
     fields = {**_llama_like(c), "qkv_bias": True, "attention_out_bias": False}
     if not c.flag("use_sliding_window", False):
         fields["sliding_window"] = 0
     return fields
 
 
-def _qwen3(c: _Config) -> Fields:
+def _qwen3(c: Config) -> Fields:
     fields = {**_llama_like(c), "qk_norm": True}
     if not c.flag("use_sliding_window", False):
         fields["sliding_window"] = 0
     return fields
 
 
-def _qwen_experts(c: _Config) -> MoeSpec:
+def _qwen_experts(c: Config) -> MoeSpec:
     if c.raw.get("mlp_only_layers"):
         value = c.raw["mlp_only_layers"]
         raise InputError("is not read", origin=c.origin, key="mlp_only_layers", value=value, expected="an empty list")
@@ -217,7 +123,7 @@ def _qwen_experts(c: _Config) -> MoeSpec:
     )
 
 
-def _deepseek_v3(c: _Config) -> Fields:
+def _deepseek_v3(c: Config) -> Fields:
     expert = c.number("moe_intermediate_size")
     moe = MoeSpec(
         experts=c.number("n_routed_experts"),
@@ -237,7 +143,7 @@ def _deepseek_v3(c: _Config) -> Fields:
     return {**_llama_like(c), "moe": moe, "mla": mla, "head_dim": None}
 
 
-def _gpt_oss(c: _Config) -> Fields:
+def _gpt_oss(c: Config) -> Fields:
     moe = MoeSpec(
         experts=c.number("num_local_experts", "num_experts"),
         topk=c.number("num_experts_per_tok", "experts_per_token"),
@@ -260,7 +166,7 @@ def _gpt_oss(c: _Config) -> Fields:
     }
 
 
-def _gpt2(c: _Config) -> Fields:
+def _gpt2(c: Config) -> Fields:
     shape = _Shape.of(c)
     positions = c.number("n_positions", "n_ctx", default=1024)
     return {
@@ -286,7 +192,7 @@ def _biased(shape: _Shape) -> Fields:
     }
 
 
-def _gpt_neox(c: _Config) -> Fields:
+def _gpt_neox(c: Config) -> Fields:
     shape = _Shape.of(c)
     biased = c.flag("attention_bias", True)
     return {
@@ -299,7 +205,7 @@ def _gpt_neox(c: _Config) -> Fields:
     }
 
 
-def _bert(c: _Config) -> Fields:
+def _bert(c: Config) -> Fields:
     """BertModel with its pooler, as the published counts are made."""
     shape = _Shape.of(c)
     positions = c.number("max_position_embeddings", default=512)
@@ -318,7 +224,7 @@ def _bert(c: _Config) -> Fields:
     }
 
 
-def _roberta(c: _Config) -> Fields:
+def _roberta(c: Config) -> Fields:
     """RobertaModel with its pooler; two of its positions are padding."""
     fields = _bert(c)
     positions = c.number("max_position_embeddings", default=514)
@@ -329,7 +235,7 @@ def _roberta(c: _Config) -> Fields:
     }
 
 
-def _xlnet(c: _Config) -> Fields:
+def _xlnet(c: Config) -> Fields:
     shape = _Shape.of(c)
     return {
         **_biased(shape),
@@ -346,7 +252,7 @@ def _xlnet(c: _Config) -> Fields:
     }
 
 
-def _t5(c: _Config) -> Fields:
+def _t5(c: Config) -> Fields:
     shape = _Shape.of(c)
     return {
         "architecture": "encoder-decoder",
@@ -367,7 +273,7 @@ def _t5(c: _Config) -> Fields:
     }
 
 
-FAMILIES: dict[str, Callable[[_Config], Fields]] = {
+FAMILIES: dict[str, Callable[[Config], Fields]] = {
     "bert": _bert,
     "deepseek_v3": _deepseek_v3,
     "gpt2": _gpt2,

@@ -23,7 +23,7 @@ Window = int | tuple[int, int]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 _LARGEST_WINDOW = 65_536
 INPUT = "input"
-_GUIDE = "as in docs/guide.md, Your own list of operators"
+_GUIDE = "as in docs/how-to/models.md, Your own list of operators"
 _SAMPLE = re.compile(r"[a-z][a-z ]{0,23}")
 
 
@@ -156,7 +156,7 @@ class _Layer(_Section, frozen=True, kw_only=True):
     repeat: Layers = 1
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NetworkFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The keys at the top."""
 
     name: str
@@ -199,7 +199,7 @@ def network_of(raw: Mapping[str, object], origin: str) -> NetworkSpec:
     if "layers" not in raw and not _mistyped(raw):
         expected = f"[[layers]] with their operators, {_GUIDE}"
         raise InputError(MISSING, origin=origin, key="layers", expected=expected)
-    file = converted(raw, _File, origin)
+    file = converted(raw, NetworkFile, origin)
     if not _SAMPLE.fullmatch(file.sample):
         expected = 'one word in the singular, such as "image"'
         raise InputError("not a name", origin=origin, key="sample", value=file.sample, expected=expected)
@@ -246,7 +246,7 @@ def _check_flat(spec: NetworkSpec) -> None:
 
 def _mistyped(raw: Mapping[str, object]) -> bool:
     """Whether a key is unknown: maybe one that is missing, written otherwise."""
-    return any(key not in _File.__struct_fields__ for key in raw)
+    return any(key not in NetworkFile.__struct_fields__ for key in raw)
 
 
 def _section(section: _Section | None, name: str, key: str, origin: str, repeat: int = 1) -> Section:

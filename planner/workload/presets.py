@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.decode import Format, parse
@@ -12,12 +12,17 @@ from planner.workload.spec import ModelSpec, is_network, spec_of
 if TYPE_CHECKING:
     from planner.workload.network import NetworkSpec
 
-_FOLDER = files("planner.workload") / "models"
+
+def presets_path() -> Path:
+    """The folder of the files."""
+    return Path(__file__).parent / "models"
 
 
 def preset_names() -> list[str]:
     """All names, sorted."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in presets_path().iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def preset(name: str) -> ModelSpec | NetworkSpec:
@@ -27,7 +32,7 @@ def preset(name: str) -> ModelSpec | NetworkSpec:
     names = preset_names()
     if name not in names:
         raise unknown_name("model", name, names, key="MODEL")
-    return read_spec((_FOLDER / f"{name}.toml").read_text("utf-8"), "toml", f"{name}.toml")
+    return read_spec((presets_path() / f"{name}.toml").read_text("utf-8"), "toml", f"{name}.toml")
 
 
 def transformer_preset(name: str) -> ModelSpec:

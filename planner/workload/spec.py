@@ -22,7 +22,7 @@ Experts = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 """Bounds far above any model that was trained, so that a slip of the keyboard is told and not computed."""
 
 Architecture = Literal["decoder", "encoder", "encoder-decoder"]
-_GUIDE = "as in docs/guide.md, A model of your own; a list of operators has [[layers]] and input"
+_GUIDE = "as in docs/how-to/models.md, A model of your own; a list of operators has [[layers]] and input"
 
 
 class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,33 +82,50 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     layers: Layers
     heads: Heads
     kv_heads: Heads | None = None
+    """Of keys and values; left out, as many as `heads`."""
     head_dim: Positive | None = None
+    """Left out, `hidden_size` / `heads`."""
     ffn_size: Positive
+    """Width of the MLP, of the dense layers where there are experts."""
     vocab_size: NonNegative = 0
     """As `seq_length`, needed but with `vision`, which decides both."""
     seq_length: Annotated[int, msgspec.Meta(ge=0, le=LONGEST)] = 0
+    """Tokens of a sequence where `--seq-length` says nothing."""
     decoder_layers: Annotated[int, msgspec.Meta(ge=0, le=MOST_LAYERS)] = 0
     """Encoder-decoder only: layers with cross-attention, beside `layers` encoder layers."""
     learned_positions: NonNegative = 0
+    """Rows of a table of positions; 0: there is none."""
     token_types: NonNegative = 0
+    """Rows of a table of segments, as BERT has."""
     gated_mlp: bool = False
+    """Whether the MLP has three matrices (SwiGLU) and not two."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_bias: bool = True
+    """Of a layernorm."""
     embedding_norm: bool = False
+    """A norm after the embedding."""
     final_norm: bool = True
+    """A norm before the head."""
     qk_norm: bool = False
+    """Norms of queries and keys."""
     qkv_bias: bool = False
     attention_out_bias: bool = False
     mlp_bias: bool = False
     tied_embeddings: bool = False
+    """Whether the head's matrix is the embedding's."""
     head: Literal["lm", "masked-lm", "pooler", "none"] = "lm"
+    """After the layers: logits of every token; the same with BERT's layer before them; a layer for one token."""
     relative_positions: Literal["none", "t5", "xlnet"] = "none"
     relative_buckets: NonNegative = 0
+    """Rows of T5's table of distances."""
     attention_sinks: bool = False
+    """A learned logit a head that takes attention away."""
     sliding_window: NonNegative = 0
+    """Tokens that a token attends to; 0: all."""
     sliding_every: Positive = 1
     """With a sliding window: one layer in `sliding_every` attends to the window only (1: every layer)."""
     dropout: bool = False
+    """Whether masks of it are kept."""
     moe: MoeSpec | None = None
     mla: MlaSpec | None = None
     vision: VisionSpec | None = None

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-import shlex
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -147,19 +146,6 @@ def test_a_model_of_a_file_and_other_settings_are_found_again(tmp_path: Path) ->
     without = call("planner", "explain", str(plan), "--model", str(model))
     assert without.returncode == 2
     assert "LoRA of rank 16" in without.stderr
-
-
-def test_the_guides_commands_run(tmp_path: Path) -> None:
-    guide = (Path(__file__).parents[2] / "docs/guide.md").read_text()
-    section = guide.split("## Why is the step as long as it is")[1].split("\n## ")[0]
-    commands = re.findall(r"^\$ (plan .*|planner explain .*)$", section, re.MULTILINE)
-    assert len(commands) >= 3
-    for command in commands:
-        line, _, into = command.partition(" > ")
-        done = call(*shlex.split(line), cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        if into:
-            (tmp_path / into).write_text(done.stdout)
 
 
 @pytest.mark.parametrize(

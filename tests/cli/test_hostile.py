@@ -256,3 +256,11 @@ def test_a_file_is_not_written_on_a_full_disk() -> None:
     done = call("plan", "bert-base", *ON, "-o", "/dev/full/plan.json")
     assert done.returncode == 2
     assert "plan.json" in done.stderr
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    planner = Path(sys.executable).with_name("planner")
+    command = f"rmdir ../gone && {planner} plan bert-base {' '.join(ON)} -o plan.json"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path / "gone")
+    told(done, "plan.json: cannot be written")

@@ -234,3 +234,29 @@ def test_the_search_tells_how_many_candidates_each_rule_cut() -> None:
     search = json.loads(call("plan", *ON, "-f", "json").stdout)["search"]
     assert search["candidates"] == search["feasible"] + sum(search["cut_by"].values())
     assert search["exact"] is True
+
+
+@pytest.mark.parametrize(
+    ("setting", "without", "heeded"),
+    [
+        ("--schedule zero-bubble", "pp 1", "--pp 2"),
+        ("--tp-overlap yes", "tp 1", "--tp 2"),
+        ("--dp-overlap no", "dp 1", "--dp 2"),
+        ("--cp-exchange all-gather", "cp 1", "--cp 2"),
+        ("--communication bf16", "dp 1", "--dp 2"),
+    ],
+)
+def test_a_pinned_setting_that_makes_no_difference_is_told(setting: str, without: str, heeded: str) -> None:
+    one, two = ("gpt-1.7b", "-c", "dgx-h100", "-b", "8", "-f", "json"), setting.split()
+    bare, idle = (call("planner", "estimate", *one, "--devices", "1", *told) for told in ([], two))
+    assert idle.stderr == f"warning: {setting} makes no difference: the plan has {without}\n"
+    assert bare.stderr == ""
+    first, second = (json.loads(done.stdout)["plans"][0] for done in (bare, idle))
+    assert first["terms"] == second["terms"]
+    assert call("planner", "estimate", *one, "--devices", "2", *two, *heeded.split()).stderr == ""
+    searched = call("plan", *one, "--devices", "1", *two)
+    assert (searched.returncode, setting in searched.stderr) == (0, True)
+    # what is left open beside it is for the search to choose
+    usual = {"yes": "no", "no": "yes", "zero-bubble": "1f1b", "all-gather": "ring", "bf16": "fp32"}
+    several = f"{usual[two[1]]},{two[1]}"
+    assert "no difference" not in call("plan", *one, "--devices", "1", two[0], several).stderr

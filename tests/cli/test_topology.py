@@ -303,3 +303,7 @@ def test_what_a_torus_has_lost_is_drawn_empty(tmp_path: Path) -> None:
     # a node is a block of 2 x 2 devices of the plane that is drawn
     assert holed.count(", gone") == 4
     assert holed.count(" each way</title></line>") < whole.count(" each way</title></line>")
+
+
+def test_a_single_device_is_told_in_the_singular() -> None:
+    assert "= 1 device\n" in call("planner", "topology", "dgx-h100", "--devices", "1").stdout

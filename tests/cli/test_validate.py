@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -38,6 +39,40 @@ def test_every_row_of_a_table_of_ones_own_is_told_with_its_error(small: Path) ->
         document["rows"]
         == json.loads(call("planner", "validate", "--runs", str(small), "--format", "json").stdout)["rows"]
     )
+
+
+@pytest.mark.parametrize("percent", ["3%", "3", "100%"])
+def test_a_run_above_the_error_that_is_wanted_is_told_in_every_form(small: Path, percent: str) -> None:
+    def told(form: str, *options: str) -> tuple[int, str, str]:
+        done = call("planner", "validate", "--runs", str(small), *options, "--format", form)
+        return done.returncode, done.stdout, done.stderr
+
+    free = json.loads(told("json")[1])
+    assert {row["met"] for row in free["rows"]} == {free["max_error_pct"]} == {None}
+    assert any(abs(row["error_pct"]) > 3 for row in free["rows"])
+    above = [row["id"] for row in free["rows"] if abs(row["error_pct"]) > float(percent.rstrip("%"))]
+    code, text, err = told("json", "--max-error", percent)
+    assert code == (4 if above else 0)
+    assert [line.removeprefix("error: ").partition(": ")[0] for line in err.splitlines()] == above
+    assert [row["id"] for row in json.loads(text)["rows"] if not row["met"]] == above
+    suite = ElementTree.fromstring(told("junit", "--max-error", percent)[1])
+    cases = list(suite.iter("testcase"))
+    assert [case.get("name") for case in cases if case.find("failure") is not None] == above
+    # the names stay, whatever the error and whatever is wanted
+    assert [case.get("name") for case in cases] == IDS
+    assert [case.get("name") for case in ElementTree.fromstring(told("junit")[1]).iter("testcase")] == IDS
+    met = {True: "yes", False: "no"}
+    lines = list(csv.DictReader(io.StringIO(told("csv", "--max-error", percent)[1])))
+    assert [line["met"] for line in lines] == [met[name not in above] for name in IDS]
+    for form in ("table", "markdown", "html"):
+        assert told(form, "--max-error", percent)[1].count("not met") == len(above)
+
+
+@pytest.mark.parametrize("text", ["", "-5", "ten", "5%%", "nan", "2x"])
+def test_what_is_no_percentage_is_told(text: str) -> None:
+    done = call("planner", "validate", "--max-error", text)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--max-error: not a percentage" in done.stderr
 
 
 @pytest.mark.parametrize("form", ["table", "markdown"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from planner.cluster import database
 from planner.cluster.cluster import Cluster, resolve_cluster
 from planner.cluster.spec import parse_cluster
@@ -54,6 +56,14 @@ def torus(shape: list[int], wrap: str = "true", *, devices: int = 1) -> Cluster:
     ici = level("ici", "torus", nodes // devices, shape=shape, wrap=wrap, bandwidth=rate)
     link = f'link = {{ topology = "torus", bandwidth = {rate} }}'
     return fabric(ici, nodes=nodes // devices, devices=devices, link=link, cards=0)
+
+
+def tori(shape: list[int], wrap: str, *, nodes: int) -> Cluster:
+    """Tori of nodes of one device and links of 10 GB/s, joined by a network that gives each 12.5 GB/s."""
+    size, rate = math.prod(shape), f'"{20 * len(shape)}GB/s"'
+    ici = level("ici", "torus", size, shape=shape, wrap=wrap, bandwidth=rate)
+    link = f'link = {{ topology = "torus", bandwidth = {rate} }}'
+    return fabric(ici, level("dcn", "fat-tree", oversubscription=2), nodes=nodes, devices=1, link=link, cards=1)
 
 
 def inside(topology: str, devices: int = 8, used: int | None = None, **keys: object) -> Cluster:

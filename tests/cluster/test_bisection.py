@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from planner.cluster.bisection import bisection_bytes_per_s, first_half
-from planner.cluster.cluster import Cluster
+from planner.cluster.bisection import bisection_bytes_per_s
+from planner.cluster.cluster import Cluster, joined_devices
 from planner.cluster.device_graph import device_graph
-from planner.cluster.diameter import diameter_hops, graph_diameter
+from planner.cluster.diameter import diameter_hops
 from planner.cluster.expand import expand
-from planner.cluster.torus import torus_of
-from planner.cluster.wired_bisection import bisection, max_flow_bytes_per_s, wiring_bisection
-from tests.cluster.fabrics import fabric, inside, level, preset, torus
+from planner.cluster.torus import coordinates, torus_of
+from planner.cluster.torus_bisection import is_all_a_torus
+from planner.cluster.wired_bisection import bisection, devices_of_half, max_flow_bytes_per_s, wiring_bisection
+from tests.cluster.fabrics import fabric, inside, level, preset, tori, torus
 from tests.cluster.test_bisection_wired import brute_force
+from tests.cluster.test_wired_diameter import graph_diameter
 
 GB = 1e9
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 def graph_of(cluster: Cluster) -> nx.Graph[str]:
@@ -32,10 +38,31 @@ def devices_of(graph: nx.Graph[str]) -> list[str]:
 
 
 def flow_between_halves(cluster: Cluster, graph: nx.Graph[str]) -> float:
-    names, half = devices_of(graph), first_half(cluster)
-    first = {name for name, is_first in zip(names, half, strict=True) if is_first}
-    assert abs(len(first) - len(names) / 2) <= cluster.devices_per_node / 2
-    return max_flow_bytes_per_s(graph, first, set(names) - first)
+    """Between the first half and the second; of a torus of the halves across each axis between which it is least."""
+    names, whole = np.array(devices_of(graph)), torus_of(cluster)
+    if whole is None or not is_all_a_torus(cluster):
+        halves = [np.arange(len(names)) < devices_of_half(cluster)]
+    else:
+        grid = tuple(side // part for side, part in zip(whole.shape, whole.block, strict=True))
+        host, local = np.divmod(np.arange(len(names)), cluster.devices_per_node)
+        places = coordinates(host, grid) * np.array(whole.block) + coordinates(local, whole.block)
+        halves = list(halves_of(places, whole.shape, tuple(range(len(whole.shape)))))
+    flows = []
+    for half in halves:
+        assert half.sum() == devices_of_half(cluster)
+        flows.append(max_flow_bytes_per_s(graph, set(names[half]), set(names[~half])))
+    return min(flows)
+
+
+def halves_of(places: Ints, shape: tuple[int, ...], axes: tuple[int, ...]) -> Iterator[Bools]:
+    """Across each axis; the middle row of an odd one is halved across each of the others in turn."""
+    for axis in axes:
+        side = shape[axis]
+        middle = (places[:, axis] == side // 2) & (side % 2 == 1)
+        rest = tuple(other for other in axes if other != axis)
+        within = halves_of(places, shape, rest) if side % 2 and rest else [np.zeros(len(places), dtype=np.bool_)]
+        for half in within:
+            yield (places[:, axis] < side // 2) | (middle & half)
 
 
 def check(cluster: Cluster, *, hops: bool = True) -> None:
@@ -171,6 +198,49 @@ def test_uneven_leaves_are_halved_where_it_costs_least(cluster: Cluster, expecte
     assert told.exact
     hosts = brute_force(expand(cluster)) if cluster.nodes < 10 else expected * 8 * 25 * GB
     assert told.bytes_per_s == pytest.approx(hosts)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wrap", "nodes", "expected"),
+    [
+        # three of seven nodes: the second torus, which is a chain of three, cut off from the network
+        ([4], "false", 7, 3 * 12.5),
+        # two full rings of three and two nodes: four of eight are a ring and one node of another
+        ([3], "true", 8, 4 * 12.5 + 10),
+        # of three full rings the one in the middle
+        ([4], "true", 12, 6 * 12.5 + 2 * 10),
+        ([2, 2], "true", 8, 4 * 12.5),
+    ],
+)
+def test_tori_that_a_network_joins_are_halved_where_it_costs_least(
+    shape: list[int], wrap: str, nodes: int, expected: float
+) -> None:
+    cluster = tori(shape, wrap, nodes=nodes)
+    told = bisection(cluster, expand(cluster))
+    assert told.exact
+    assert told.bytes_per_s == pytest.approx(expected * GB)
+    assert told.bytes_per_s == pytest.approx(brute_force(expand(cluster)))
+
+
+def test_a_torus_that_a_network_joins_too_is_halved_over_both() -> None:
+    # a ring of three whose first two nodes are also at one leaf: the third alone loses two links, not the leaf
+    cluster = fabric(
+        level("leaf", "fat-tree", 2),
+        level("ici", "torus", shape=[3], bandwidth='"40GB/s"'),
+        nodes=3,
+        devices=1,
+        cards=1,
+    )
+    told = bisection(cluster, expand(cluster))
+    assert told.exact
+    assert told.bytes_per_s == pytest.approx(40 * GB)
+
+
+def test_groups_that_cannot_be_alike_take_whole_groups_of_the_level_below() -> None:
+    # leaves of three nodes each, two of them below the first spine: none is below both
+    cluster = fabric(level("leaf", "fat-tree", 4), level("spine", "fat-tree", 8), level("core", "fat-tree"), nodes=9)
+    assert joined_devices(cluster) == (8, 24, 48, 72)
+    check(cluster)
 
 
 def test_a_part_of_a_node_has_a_part_of_its_links() -> None:

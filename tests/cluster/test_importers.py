@@ -9,15 +9,15 @@ from planner.cluster import database
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.figures import number
 from planner.cluster.hostlist import expand
+from planner.cluster.importers.cluster_file import write_toml
 from planner.cluster.importers.complete import complete
 from planner.cluster.importers.found import HostPatterns
 from planner.cluster.importers.guesses import LINK_BYTES_PER_S, PARTS, PCI_DEVICES, RACK_SCALE, fold
 from planner.cluster.importers.kinds import Given
 from planner.cluster.importers.merge import merge
 from planner.cluster.importers.recognise import read
-from planner.cluster.importers.toml import write_toml
 from planner.cluster.spec import ClusterSpec, NodeSpec, parse_cluster
-from planner.cluster.wired import wiring_of
+from planner.cluster.wiring_file import wiring_of
 from planner.errors import InputError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from planner.cluster.importers.cluster_file import write_toml
 from planner.cluster.importers.complete import complete
 from planner.cluster.importers.found import HostPatterns
 from planner.cluster.importers.kinds import Given
 from planner.cluster.importers.merge import merge
 from planner.cluster.importers.recognise import READERS, read
-from planner.cluster.importers.toml import write_toml
 from planner.cluster.importers.xmltree import parse_xml
 from planner.cluster.spec import parse_cluster
 from planner.errors import InputError

@@ -14,13 +14,19 @@ from hypothesis import strategies as st
 from planner.cluster import database
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.device_graph import device_graph
-from planner.cluster.diameter import graph_diameter
 from planner.cluster.faults import read_fault
-from planner.cluster.left import in_use
+from planner.cluster.in_use import in_use
 from planner.cluster.torus import torus_of
 from planner.cluster.wired_diameter import wiring_diameter_hops
 from planner.cluster.wiring import Wiring
 from tests.cluster.test_bisection_wired import wiring
+
+
+def graph_diameter(graph: nx.Graph[str]) -> int:
+    """Links between the two farthest devices of a device graph."""
+    devices = [name for name, told in graph.nodes(data=True) if told["kind"] == "device"]
+    hops = (nx.single_source_shortest_path_length(graph, source) for source in devices)
+    return max(found[device] for found in hops for device in devices)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_an_exchange_takes_what_leaves(oversubscription: float, size: int, strid
 def test_a_torus_works_along_all_axes_at_once(axes: int) -> None:
     side, rate = 4, 300e9
     bounds = np.array([[side**a, side ** (a + 1)] for a in range(axes)], dtype=float)
-    whole = Torus((side,) * axes, (True,) * axes, (1,) * axes, rate / (2 * axes), 0.0)
+    whole = Torus((side,) * axes, (True,) * axes, (1,) * axes, rate / (2 * axes))
     network = Network(
         joined=np.array([side**axes]),
         bandwidth_bytes_per_s=np.array([rate]),

@@ -45,12 +45,12 @@ def _import(path: Path) -> None:
     """As `planner cluster import` does it; the file that comes of it is read again."""
     from planner.cli.files import read_any
     from planner.cluster.cluster import resolve_cluster
+    from planner.cluster.importers.cluster_file import write_toml
     from planner.cluster.importers.complete import complete
     from planner.cluster.importers.found import HostPatterns
     from planner.cluster.importers.kinds import Given
     from planner.cluster.importers.merge import merge
     from planner.cluster.importers.recognise import read
-    from planner.cluster.importers.toml import write_toml
     from planner.cluster.spec import parse_cluster
     from planner.errors import InputError
 
@@ -66,7 +66,7 @@ def _import(path: Path) -> None:
 
 
 def _space(path: Path) -> None:
-    from planner.cli.openings import OpenSettings
+    from planner.cli.settings import OpenSettings
     from planner.cli.split import Split, read_pins
 
     read_pins(Split(), OpenSettings(), path)

@@ -170,7 +170,7 @@ def test_documents_match_the_published_schema(question: tuple[str, ...]) -> None
     done = call("planner", "hardware", *question, "--format", "json")
     document = json.loads(done.stdout)
     jsonschema.validate(document, schema)
-    assert document["schema_version"] == "1.0"
+    assert document["schema_version"] == "1.1"
     assert done.stdout == call("planner", "hardware", *question, "--format", "json").stdout
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**document, "another": 1}, schema)
@@ -241,3 +241,24 @@ def test_a_chip_that_cannot_train_is_never_planned_for(tmp_path: Path) -> None:
     done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "64")
     assert (done.returncode, done.stdout) == (2, "")
     assert "chip cannot train: Sealed" in done.stderr
+
+
+def test_every_form_tells_the_peak_of_the_precision_that_is_asked_for() -> None:
+    def told(form: str, *options: str) -> str:
+        done = call("planner", "hardware", "list", "--vendor", "nvidia", *options, "--format", form)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    at_fp8 = {one.name: one.peak("fp8") for one in ENTRIES if one.spec.vendor == "NVIDIA" and one.peak("fp8")}
+    rows = list(csv.DictReader(io.StringIO(told("csv", "--precision", "fp8"))))
+    assert {row["name"]: float(row["peak_flops"]) for row in rows} == at_fp8
+    assert {row["precision"] for row in rows} == {"fp8"}
+    document = json.loads(told("json", "--precision", "fp8"))
+    assert document["precision"] == "fp8"
+    assert {one["name"]: one["peak_flops"]["fp8"]["value"] for one in document["accelerators"]} == at_fp8
+    for form in ("markdown", "html", "table"):
+        assert "4.50 P" in told(form, "--precision", "fp8")
+        assert " fp8" in told(form, "--precision", "fp8")
+        assert " bf16" not in told(form, "--precision", "fp8")
+    assert " bf16" in told("markdown")
+    assert json.loads(told("json"))["precision"] is None

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.report.axes import number_axis
+from planner.report.plotted import drawn, plotted
 from tests.cli.run import call
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -196,3 +197,10 @@ def test_ticks_are_on_the_axis_in_order_and_told_apart(values: list[float], name
 )
 def test_wide_values_and_powers_of_two_have_a_logarithmic_axis(values: list[float], logarithmic: bool) -> None:
     assert number_axis("nodes", values).is_logarithmic is logarithmic
+
+
+def test_whole_numbers_have_whole_ticks_and_a_column_is_named_once() -> None:
+    columns = {"nodes": [1, 3, 2], "mfu": [0.4, 0.3, 0.35], "model": ["a", "a", "a"]}
+    plot, _ = plotted(columns, drawn(columns, "nodes", "mfu", ["model", "model"], "all"))
+    assert [said for _, said in plot.x.ticks] == ["1", "2", "3"]
+    assert [one.name for one in plot.series] == ["a"]

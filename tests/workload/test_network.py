@@ -176,7 +176,7 @@ def test_a_list_without_layers_is_told_where_it_is_explained() -> None:
     with pytest.raises(InputError) as caught:
         built(text)
     assert "mine.toml: layers: is missing" in str(caught.value)
-    assert "[[layers]] with their operators, as in docs/guide.md, Your own list of operators" in str(caught.value)
+    assert "their operators, as in docs/how-to/models.md, Your own list of operators" in str(caught.value)
     with pytest.raises(InputError) as caught:
         built('name = "mine"\n')
     assert "hidden_size: is missing" in str(caught.value)

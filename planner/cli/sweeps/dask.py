@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.sweeps.fingerprint import digests
+from planner.cli.sweeps.fingerprint import digests, known_digest
 from planner.cli.sweeps.grid import files_of
 from planner.cli.sweeps.point import Asker, failed
 from planner.errors import InputError, PlannerError
@@ -120,11 +120,11 @@ def _whole(name: str) -> str:
     return str(Path(name).absolute())
 
 
-def described(names: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """On a worker: its version of planner, and what the sweep's files are there."""
+def described(names: Sequence[str]) -> tuple[str, str, dict[str, str]]:
+    """On a worker: its version of planner, what that knows by name, and what the sweep's files are there."""
     from planner import __version__
 
-    return __version__, digests(names)
+    return __version__, known_digest(), digests(names)
 
 
 def _check_workers(client: Any, points: Sequence[Numbered], address: str) -> None:
@@ -138,12 +138,15 @@ def _check_workers(client: Any, points: Sequence[Numbered], address: str) -> Non
         if isinstance(told, Exception):
             problem, expected = f"worker {worker} cannot answer: {told}", f"planner {here[0]} on every worker"
             raise InputError(problem, key="--scheduler", value=address, expected=expected)
-        version, files = told
+        version, known, files = told
         if version != here[0]:
             problem = f"worker {worker} has planner {version}"
             raise InputError(problem, key="--scheduler", value=address, expected=f"planner {here[0]}, as here")
+        if known != here[1]:
+            problem = f"worker {worker} has another hardware_db, or other models"
+            raise InputError(problem, key="--scheduler", value=address, expected="the same planner, as here")
         for name, digest in files.items():
-            if digest != here[1][name]:
+            if digest != here[2][name]:
                 problem = f"worker {worker} has not the same file"
                 raise InputError(problem, key="--scheduler", value=name, expected="a folder that all machines share")
 

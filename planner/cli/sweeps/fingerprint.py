@@ -1,4 +1,6 @@
-"""What makes two sweeps the same: their points, the files that these name, and the program that answers them."""
+"""What makes two sweeps the same: their points, the files that these name, and the program that answers them with all
+that it knows by name.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,20 @@ def fingerprint_of(sweep: Sweep) -> str:
     from planner import __version__
     from planner.search.document import SCHEMA_VERSION
 
-    told = [_FORM, __version__, SCHEMA_VERSION, sweep.keys, sweep.points, digests(sweep.files())]
+    told = [_FORM, __version__, SCHEMA_VERSION, sweep.keys, sweep.points, digests(sweep.files()), known_digest()]
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
+
+
+def known_digest() -> str:
+    """Of all of hardware_db and of the models' presets: an edited figure is another answer, whatever the version."""
+    from planner.cluster.database import database_path
+    from planner.workload.presets import presets_path
+
+    told = hashlib.sha256()
+    for folder in (database_path(), presets_path()):
+        for path in sorted(folder.rglob("*.toml")):
+            told.update(f"{path.relative_to(folder).as_posix()} {_digest(path)}\n".encode())
+    return told.hexdigest()
 
 
 def digests(names: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from planner.errors import InputError, PlannerError
+from planner.errors import InputError
 
 _SYNCED_S = 1.0
 """What a power cut may cost; a killed process loses no line that was written."""
@@ -43,7 +43,7 @@ class Journal:
             raise
 
     def add(self, number: int, answer: bytes) -> None:
-        """Keep the answer to a point. Raises PlannerError where the disk takes no more."""
+        """Keep the answer to a point. Raises InputError where the disk takes no more."""
         self._write(_line(b"%d" % number, answer))
         self.answers[number] = answer
         if time.monotonic() - self._synced >= _SYNCED_S:
@@ -97,9 +97,8 @@ class Journal:
             while left:
                 left = left[self._file.write(left) :]
         except OSError as error:
-            raise PlannerError(
-                f"{self.path}: cannot be written: {error.strerror}; what was answered is kept"
-            ) from None
+            problem = f"cannot be written: {error.strerror}; what was answered is kept"
+            raise InputError(problem, origin=str(self.path), expected="a disk that has room") from None
 
 
 def _line(name: bytes, told: bytes) -> bytes:

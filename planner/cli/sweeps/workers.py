@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from planner.cli.sweeps.point import Asker, failed
-from planner.errors import PlannerError
+from planner.errors import InputError, PlannerError
 
 if TYPE_CHECKING:
     from planner.cli.sweeps.grid import Point
@@ -43,7 +43,7 @@ def answer_here(points: Sequence[Numbered], workers: int, done: Done, make: Make
     """Answer the points with so many processes; `done` is told each one's number and answer, in any order.
 
     `make` is called in each process and makes what answers a point there: an `Asker`, where nothing is said.
-    Raises PlannerError where no worker can start.
+    Raises InputError where the system has no room for so many, PlannerError where no worker can start.
     """
     pool = _Pool(points, max(1, min(workers, len(points))), done, make or _asker)
     try:
@@ -86,7 +86,14 @@ class _Pool:
         self.waiting, self.done, self.unanswered, self.make = deque(points), done, len(points), make
         self.deaths: Counter[int] = Counter()
         self.stillborn = 0
-        self.workers = [_Worker(make) for _ in range(workers)]
+        self.workers: list[_Worker] = []
+        try:
+            for _ in range(workers):
+                self.workers.append(_Worker(make))
+        except OSError as error:
+            self.stop()
+            problem, expected = f"worker processes cannot start: {error.strerror}", "as many as `ulimit -a` allows"
+            raise InputError(problem, key="--workers", value=str(workers), expected=expected) from None
 
     def run(self) -> None:
         """Until every point is answered."""

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.cluster.hostlist import compress
+from planner.cluster.importers.cabling import free_name, one_way, prune, scale_up_or_not, size, with_network
 from planner.cluster.importers.draft import Draft, HostDraft, LevelDraft
-from planner.cluster.importers.found import Found, FoundHost, FoundLink, FoundSwitch, several
+from planner.cluster.importers.found import Found, FoundHost, FoundLink, FoundSwitch
 from planner.cluster.importers.kinds import Given, Kind, Notes, kinds_of, node_draft
-from planner.cluster.importers.wire import free_name, one_way, prune, scale_up_or_not, size, with_network
 from planner.errors import InputError
+from planner.units import counted
 
 
 def complete(found: Found, given: Given, title: str) -> tuple[Draft, tuple[str, ...]]:
@@ -19,7 +20,7 @@ def complete(found: Found, given: Given, title: str) -> tuple[Draft, tuple[str, 
     notes = Notes(dict.fromkeys(found.notes))
     hosts = tuple(host for host in found.hosts if host.devices != 0)
     if len(hosts) < len(found.hosts):
-        notes.add(f"left out: {several(len(found.hosts) - len(hosts), 'host')} without accelerators")
+        notes.add(f"left out: {counted(len(found.hosts) - len(hosts), 'host')} without accelerators")
     if not hosts and found.node is None:
         raise InputError(
             "has no host with accelerators", expected="hosts whose accelerators are told, or none told at all"
@@ -111,7 +112,7 @@ def _wired(
     ends = {end for link in sized for end in (link.lower, link.upper)}
     dropped = len(switch_names - ends)
     if dropped:
-        notes.add(f"left out: {several(dropped, 'switch', 'switches')} with no host beyond")
+        notes.add(f"left out: {counted(dropped, 'switch', 'switches')} with no host beyond")
     told = {switch.name: switch for switch in found.switches} | {network: FoundSwitch(network)}
     gone = [host for host in linked if host.gone]
     _note_gone(gone, notes)

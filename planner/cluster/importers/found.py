@@ -174,11 +174,6 @@ def depths(hosts: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, 
     return found
 
 
-def several(count: int, one: str, many: str = "") -> str:
-    """`1 host`, `3 hosts`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def check_size(hosts: int, links: int, origin: str) -> None:
     """Raise InputError where a description has more than can be imported."""
     for count, most, what in ((hosts, MOST_HOSTS, "hosts"), (links, MOST_LINKS, "links")):

@@ -22,13 +22,12 @@ from planner.cluster.importers.found import (
     check_size,
     clean_name,
     distinct,
-    several,
 )
 from planner.cluster.importers.speeds import link_rate
 from planner.cluster.importers.xmltree import Element, parse_xml
 from planner.decode import parse
 from planner.errors import InputError
-from planner.units import parse_quantity
+from planner.units import counted, parse_quantity
 
 _HOSTS = frozenset({"host", "server", "node", "compute", "computer", "machine", "gpu-node", "ca", "hca"})
 _SWITCHES = frozenset({"switch", "leaf", "spine", "core", "router", "tor", "fabric", "nvswitch", "superspine"})
@@ -77,7 +76,7 @@ def read_graph(text: str, origin: str, hosts: HostPatterns) -> Found:
         for key, told in graph.vertices.items()
         if not kinds[key]
     ]
-    notes = (f"left out: {several(loose, 'edge')} between hosts, or from a vertex to itself",) if loose else ()
+    notes = (f"left out: {counted(loose, 'edge')} between hosts, or from a vertex to itself",) if loose else ()
     return Found(tuple(found), tuple(switches), tuple(links), notes=notes)
 
 

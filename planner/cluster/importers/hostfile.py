@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.found import Found, FoundHost, HostPatterns, broken, check_size, distinct, several
+from planner.cluster.importers.found import Found, FoundHost, HostPatterns, broken, check_size, distinct
+from planner.units import counted
 
 _LINE = re.compile(
     r"(?P<host>[A-Za-z0-9_.-]{1,255})(?::(?P<colon>[^\s:=]+))?(?P<rest>(?:\s+[A-Za-z_-]+\s*=\s*[^\s=]+)*)"
@@ -44,7 +45,7 @@ def read_hostfile(text: str, origin: str, hosts: HostPatterns) -> Found:
     if not kept:
         raise broken("names no host", origin, expected=_EXPECTED)
     zero = [name for name, count in kept.items() if count == 0]
-    notes = (f"left out: {several(len(zero), 'host')} without slots",) if zero else ()
+    notes = (f"left out: {counted(len(zero), 'host')} without slots",) if zero else ()
     names = distinct(name for name, count in kept.items() if count != 0)
     return Found(hosts=tuple(FoundHost(names[name], kept[name]) for name in names), notes=notes)
 

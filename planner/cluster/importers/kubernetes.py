@@ -16,9 +16,9 @@ from planner.cluster.importers.found import (
     broken,
     check_size,
     distinct,
-    several,
 )
 from planner.decode import parse
+from planner.units import counted
 
 SCALE_UP = (
     "network.topology.nvidia.com/accelerator",
@@ -86,7 +86,7 @@ def read_kubernetes(text: str, origin: str, hosts: HostPatterns) -> Found:
         problem = "has a node without a name" if kept else "has no node with accelerators"
         raise broken(problem, origin, expected="nodes with a name and labels such as nvidia.com/gpu.count")
     others = len(nodes) - len(kept)
-    notes = [f"left out: {several(others, 'node')} without accelerators or of other names"] if others else []
+    notes = [f"left out: {counted(others, 'node')} without accelerators or of other names"] if others else []
     names = distinct(node.host.name for node in kept)
     if len(names) < len(kept):
         raise broken("names a node twice", origin, expected="each node once")

@@ -19,10 +19,10 @@ from planner.cluster.importers.found import (
     cards,
     check_size,
     distinct,
-    several,
 )
 from planner.cluster.importers.speeds import link_rate
 from planner.errors import InputError
+from planner.units import counted
 
 _SOURCE, _TARGET = "source|src|start|from|local|a|1|node1", "destination|dest|dst|target|end|to|peer|remote|b|2|node2"
 _SIDES = {"lower": _SOURCE, "upper": _TARGET}
@@ -97,7 +97,7 @@ def read_link_list(text: str, origin: str, hosts: HostPatterns) -> Found:
         hosts=tuple(FoundHost(clean[name]) for name in names if name in are_hosts),
         switches=tuple(FoundSwitch(clean[name]) for name in names if name not in are_hosts),
         links=tuple(links),
-        notes=((f"left out: {several(loose, 'cable')} from host to host",) if loose else ()) + card_note(numbers),
+        notes=((f"left out: {counted(loose, 'cable')} from host to host",) if loose else ()) + card_note(numbers),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from planner.cluster.importers.found import Found, FoundNode, HostPatterns, broken, clean_name
+from planner.cluster.importers.nvidia_smi import joined
 from planner.cluster.importers.speeds import pcie_rate
-from planner.cluster.importers.topo import joined
 from planner.cluster.importers.xmltree import Element, parse_xml
 from planner.cluster.spec import NodeTopology
 

@@ -11,8 +11,8 @@ from planner.cluster.importers.ibnetdiscover import looks_like_ibnetdiscover, re
 from planner.cluster.importers.kubernetes import looks_like_kubernetes, read_kubernetes
 from planner.cluster.importers.link_list import looks_like_link_list, read_link_list
 from planner.cluster.importers.nccl import read_nccl
+from planner.cluster.importers.nvidia_smi import looks_like_topo, read_topo
 from planner.cluster.importers.slurm import looks_like_slurm, read_slurm
-from planner.cluster.importers.topo import looks_like_topo, read_topo
 from planner.errors import unknown_name
 
 _MOST_LINES = 300_000

@@ -13,7 +13,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.arrays import weighted
+from planner.cost.arrays import settled, weighted
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.library import Library, Protocol
 from planner.cost.collectives.schedule import Schedule
@@ -51,7 +51,7 @@ def _moving(at: Crossing, library: Library, schedule: Schedule, protocol: Protoc
     seconds = schedule.seconds / share
     if len(protocol.by_size):
         # between the tuner's sizes along the line, so that more data never takes less time
-        place = np.log2(np.maximum(size_bytes, 64.0) / 64.0)
+        place = settled(np.log2(np.maximum(size_bytes, 64.0) / 64.0))
         seconds = seconds / np.interp(place, np.arange(len(protocol.by_size)), protocol.by_size)
     if protocol.low_latency:
         known = library.generation(at.network.architecture)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cost.arrays import doublings
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.schedule import Schedule
 
@@ -22,7 +23,7 @@ def gather(at: Crossing, size_bytes: Floats, *, one_a_node: bool) -> Schedule:
     `one_a_node`: whether the library does it only where no two ranks share a node (NCCL).
     """
     leaving = (at.parts - 1) / at.members * size_bytes[:, None]
-    steps = np.where(at.crossed, np.ceil(np.log2(at.parts)), 0.0)
+    steps = np.where(at.crossed, doublings(at.parts), 0.0)
     offered = (at.size & (at.size - 1)) == 0
     if one_a_node:
         offered = offered & (at.nodes == at.size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cost.arrays import doublings
 from planner.cost.collectives import tree
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.library import Library
@@ -30,7 +31,7 @@ def reduce_all(at: Crossing, size_bytes: Floats, library: Library) -> Schedule:
     inside, outside = (1 + 1 / parts) / links, np.full_like(parts, 1 / library.reduction_share)
     chained = np.where(through_nic, tree.between(at), 2 * (parts - 1) / parts)
     passed = np.where(adds, np.where(through_nic, outside, inside), chained)
-    depth = np.where(adds, 1.0, 2 * np.ceil(np.log2(parts)))
+    depth = np.where(adds, 1.0, 2 * doublings(parts))
     volume = 2 * (at.size - 1) / at.size * size_bytes
     offered = (at.crossed & adds).any(axis=1) & at.switched
     leaving = passed * size_bytes[:, None] / at.below

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cost.arrays import doublings
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.schedule import Schedule
 
@@ -24,7 +25,7 @@ def reduce_all(at: Crossing, size_bytes: Floats) -> Schedule:
     parts = at.parts
     chain = 2 * (parts - 1) / parts
     leaving = np.where(at.network.through_nic, between(at), chain) * size_bytes[:, None] / at.below
-    depth = np.where(at.network.through_nic, np.ceil(np.log2(parts)), parts - 1)
+    depth = np.where(at.network.through_nic, doublings(parts), parts - 1)
     volume = 2 * (at.size - 1) / at.size * size_bytes
     offered = at.switched
     return Schedule("tree", at.slowest(leaving), volume, 2 * np.where(at.crossed, depth, 0.0), offered=offered)

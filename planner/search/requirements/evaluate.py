@@ -48,6 +48,11 @@ class Verdict:
     told: str
 
 
+def not_met(requirement: str, told: str) -> str:
+    """What is said of a requirement that is not met; `told`: what was found and what was wanted."""
+    return f"requirement not met: {requirement}\n  {told}"
+
+
 def held(requirement: Requirement, values: Values) -> Verdict:
     """The requirement held against figures."""
     found = tuple((name.name, values.get(name.name)) for name in names_in(requirement.tree))

@@ -100,3 +100,12 @@ def test_a_journal_with_no_answers_does_not_stay(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         Journal(tmp_path / "nowhere" / "journal", "one", 6)
+
+
+def test_a_disk_without_room_is_the_user_s_matter(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal", "one", 6) as journal, Path("/dev/full").open("wb", buffering=0) as full:
+        journal._file, own = full, journal._file
+        with pytest.raises(InputError, match="No space left on device; what was answered is kept"):
+            journal.add(0, b"{}")
+        journal._file = own
+    assert _read(tmp_path / "journal") == {}

@@ -14,6 +14,7 @@ import pytest
 from planner.cli.sweeps.fingerprint import fingerprint_of
 from planner.cli.sweeps.grid import read_sweep
 from planner.cli.sweeps.journal import Journal
+from planner.cluster import database
 from tests.cli.run import call, run
 from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, here, started, swept, until, written
 
@@ -140,6 +141,19 @@ def test_a_file_that_a_point_names_belongs_to_the_sweep(tmp_path: Path) -> None:
         space.write_text(text)
         told.append(fingerprint_of(read_sweep(path)))
     assert told[0] == told[2] != told[1]
+
+
+def test_an_edited_figure_of_hardware_db_makes_another_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "hardware_db" / "nodes"
+    folder.mkdir(parents=True)
+    asked = read_sweep(written(tmp_path, ONE))
+    monkeypatch.setattr(database, "database_path", lambda: tmp_path / "hardware_db")
+    told = [fingerprint_of(asked)]
+    for text in ("devices = 8", "devices = 4", "devices = 8"):
+        (folder / "lab.toml").write_text(text)
+        told.append(fingerprint_of(asked))
+    assert told[1] == told[3]
+    assert len(set(told)) == 3
 
 
 def test_what_does_not_fit_and_two_kinds_of_nodes_are_rows(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from planner.cli.sweeps.workers import answer_here
-from planner.errors import PlannerError
+from planner.errors import InputError, PlannerError
 
 
 def _answer(points: list[dict[str, object]], make: Callable[[], Callable[..., bytes]]) -> dict[int, bytes]:
@@ -69,6 +70,18 @@ def test_a_point_that_ends_every_worker_is_given_up_and_told(tmp_path: Path) -> 
     assert b'"status":"failed"' in answers.pop(4)
     assert answers == {n: b"%d" % n for n in range(10) if n != 4}
     assert len((tmp_path / "four").read_text()) == 3
+
+
+def test_a_system_without_room_for_workers_is_told() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 3, before[1]))
+    try:
+        with pytest.raises(InputError, match="worker processes cannot start: Too many open files"):
+            answer_here([(n, {"n": n}) for n in range(40)], 40, lambda *_: None, echoes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_workers_that_cannot_start_are_told() -> None:

@@ -1,0 +1,8 @@
+"""`python -m docs.site FOLDER`: write the source of the site."""
+
+import sys
+from pathlib import Path
+
+from docs.site.source import write
+
+write(Path(sys.argv[1]))
