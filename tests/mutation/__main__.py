@@ -72,7 +72,9 @@ def _recorded(items: dict[str, pytest.Item]) -> Record:
             os._exit(0)
         os.waitpid(pid, 0)
         known = Record.read(path)
-    return Record({name: known.seconds[name] for name in items}, {name: known.calls[name] for name in items})
+    return Record(
+        {name: known.seconds[name] for name in items}, {name: known.calls[name] for name in items}
+    )
 
 
 def _drawn(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:

@@ -50,8 +50,7 @@ class Order:
         seconds = self.record.seconds
         place = f"{mutant.file}:{mutant.function}"
         ranked = sorted(
-            tests,
-            key=lambda t: (-self.kills[place, t], -self.kills[mutant.file, t] / (0.05 + seconds[t]), seconds[t]),
+            tests, key=lambda t: (-self.kills[place, t], -self.kills[mutant.file, t] / (0.05 + seconds[t]), seconds[t])
         )
         chosen, spent = [], 0.0
         for test in ranked:
