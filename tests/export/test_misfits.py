@@ -1,0 +1,169 @@
+"""What each trainer cannot be told, what it does otherwise, and what it is told, one change of a plan at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from planner.export.run import Part, Run
+from planner.export.trainer import Own
+from planner.export.trainers import TRAINERS
+from tests.export.plans import run_of
+
+Changes = dict[str, Any]
+
+
+def changed(thing: Any, changes: Changes) -> Any:
+    """A value with fields changed, those of its parts as `part.field`."""
+    own = {name: value for name, value in changes.items() if "." not in name}
+    for part in {name.partition(".")[0] for name in changes if "." in name}:
+        inner = {name.partition(".")[2]: v for name, v in changes.items() if name.partition(".")[0] == part}
+        own[part] = changed(getattr(thing, part), inner)
+    return replace(thing, **own) if isinstance(thing, Run) else msgspec.structs.replace(thing, **own)
+
+
+OVERLAP = {"settings.dp_overlap": False}
+REFUSED: list[tuple[str, str, Changes, list[str]]] = [
+    ("megatron-lm", "dense", {"part": Part("tpu-v4", "Google", "tpu")}, ["accelerator"]),
+    ("megatron-lm", "dense", {"model": None}, ["model"]),
+    ("megatron-lm", "bf16-grads", {"settings.communication": "fp32"}, ["communication"]),
+    ("megatron-lm", "latent", {"strategy.sequence_parallel": False}, ["sequence_parallel"]),
+    ("megatron-lm", "long", {"seq_length": 32_769}, ["cp"]),
+    ("megatron-lm", "host", {"strategy.zero_stage": 0}, ["zero_stage"]),
+    ("megatron-lm", "dense", {"strategy.zero_stage": 0, "settings.shard_group": 8}, ["shard_group"]),
+    ("megatron-lm", "sharded", OVERLAP, ["dp_overlap"]),
+    ("megatron-lm", "dense", OVERLAP, []),
+    ("megatron-lm", "dense", {"model.final_norm": False}, ["model.final_norm"]),
+    ("megatron-lm", "gpt", {"model.norm_bias": False}, ["model.norm_bias"]),
+    ("megatron-lm", "dense", {"model.attention_out_bias": True}, ["model.attention_out_bias"]),
+    ("megatron-lm", "dense", {"model.token_types": 2}, ["model.token_types"]),
+    ("megatron-lm", "experts", {"model.moe.expert_bias": True}, ["model.moe.expert_bias"]),
+    ("megatron-bridge", "sharded", {"settings.order": "tp-cp-pp-dp", "strategy.pp": 2}, ["order"]),
+    ("nemo", "dense", {"precision": "nvfp4"}, ["precision"]),
+    ("nemo", "latent", {}, ["model.mla"]),
+    ("maxtext", "tpu", {"model": None}, ["model"]),
+    ("maxtext", "tpu", {"settings.recompute_layers": 3}, ["recompute_layers"]),
+    ("maxtext", "tpu", {"settings.offload": ["activations"]}, ["offload"]),
+    ("maxtext", "tpu", OVERLAP, ["dp_overlap"]),
+    ("maxtext", "tpu", {"settings.shard_group": 8}, []),
+    ("maxtext", "tpu", {"settings.shard_group": 24}, ["shard_group"]),
+    ("maxtext", "tpu", {"strategy.zero_stage": 1, "settings.shard_group": 8}, ["shard_group"]),
+    ("maxtext", "tpu-experts", {"strategy.ep": 3}, ["ep"]),
+    ("maxtext", "tpu-experts", {"strategy.etp": 2}, ["etp"]),
+    ("maxtext", "tpu-experts", {"model.moe.every": 2}, ["model.moe.every"]),
+    ("maxtext", "tpu-experts", {"model.moe.shared_ffn_size": 64}, ["model.moe.shared_ffn_size"]),
+    ("maxtext", "tpu-experts", {"model.moe.expert_bias": True}, ["model.moe.expert_bias"]),
+    ("accelerate", "zero-1", {"strategy.tp": 2}, ["tp"]),
+    ("accelerate", "fsdp", {"settings.recompute_layers": 2}, ["recompute_layers"]),
+    ("accelerate", "tensor", {"strategy.sequence_parallel": True}, ["sequence_parallel"]),
+    ("accelerate", "tensor", {"settings.tp_overlap": True}, ["tp_overlap"]),
+    ("accelerate", "fsdp", OVERLAP, ["dp_overlap"]),
+    ("accelerate", "fsdp", {"settings.gradients": "bf16"}, ["gradients"]),
+    ("accelerate", "replicas", {"settings.gradients": "bf16"}, []),
+    ("accelerate", "replicas", {"settings.offload": ["weights"]}, ["offload"]),
+    ("accelerate", "hybrid", {"settings.shard_group": 3}, ["shard_group"]),
+    ("accelerate", "replicas", {"settings.shard_group": 8}, ["shard_group"]),
+    ("deepspeed", "auto-tp", {"strategy.zero_stage": 3}, ["tp"]),
+    ("deepspeed", "auto-tp", {"strategy.sequence_parallel": True}, ["sequence_parallel"]),
+    ("deepspeed", "auto-tp", {"settings.tp_overlap": True}, ["tp_overlap"]),
+    ("deepspeed", "zero-1", {"settings.tp_overlap": True}, []),
+    ("deepspeed", "zero-1", {"settings.shard_group": 8}, ["shard_group"]),
+    ("deepspeed", "stage-3", {"strategy.zero_stage": 2}, ["offload"]),
+    ("deepspeed", "zero-1", {"strategy.zero_stage": 0, "settings.offload": ["optimizer"]}, ["offload"]),
+    ("deepspeed", "zero-1", {"strategy.recompute": "none", "settings.offload": ["activations"]}, ["offload"]),
+    ("torchtitan", "fsdp", {"strategy.etp": 2}, ["etp"]),
+    ("torchtitan", "fsdp", {"settings.recompute_layers": 2}, ["recompute_layers"]),
+    ("torchtitan", "fsdp", {"attention": "unfused"}, ["attention"]),
+    ("torchtitan", "fsdp", OVERLAP, ["dp_overlap"]),
+    ("torchtitan", "hosted", {"settings.offload": ["weights"]}, ["offload"]),
+    ("torchtitan", "hybrid", {"settings.shard_group": 3}, ["shard_group"]),
+    ("torchtitan", "bubble", {"strategy.pp": 1}, ["schedule"]),
+    ("fsdp2", "fsdp", {"settings.gradients": "bf16"}, ["gradients"]),
+    ("fsdp2", "fsdp", OVERLAP, ["dp_overlap"]),
+    ("fsdp2", "fsdp", {"settings.recompute_layers": 2}, ["recompute_layers"]),
+    ("fsdp2", "hosted", {"settings.offload": ["optimizer"]}, ["offload"]),
+    ("fsdp2", "hybrid", {"settings.shard_group": 3}, ["shard_group"]),
+]
+"""A trainer, a plan that it can be told (but for its name), what is changed, and the settings that are refused."""
+
+
+@pytest.mark.parametrize(("trainer", "name", "changes", "settings"), REFUSED)
+def test_a_change_is_refused_by_its_name(trainer: str, name: str, changes: Changes, settings: list[str]) -> None:
+    found = list(TRAINERS[trainer].misfits(changed(run_of(name), changes)))
+    assert [one.setting for one in found] == settings
+    assert all(one.wanted for one in found)
+
+
+NOTED: list[tuple[str, str, Changes, str]] = [
+    ("megatron-lm", "block", {"strategy.recompute": "selective"}, "repeats norms"),
+    (
+        "megatron-lm",
+        "dense",
+        {"settings.gradients": "fp32", "settings.communication": "bf16"},
+        "as they are held",
+    ),
+    ("megatron-lm", "dense", {"launch": "eager"}, "launched eager; Megatron's are fused"),
+    ("megatron-lm", "experts", {"launch": "graph"}, "a step with experts is not captured"),
+    ("megatron-lm", "dense", {"precision": "tf32"}, "NVIDIA_TF32_OVERRIDE=1"),
+    ("maxtext", "tpu", {"launch": "eager"}, "XLA compiles the whole step"),
+    ("maxtext", "tpu-model", {"settings.tp_overlap": True}, "XLA's to decide (XLA_FLAGS"),
+    ("maxtext", "tpu", {"settings.gradients": "fp32", "settings.communication": "bf16"}, "in which format gradients"),
+    ("accelerate", "fsdp", {"settings.communication": "fp32"}, "gradients are sent in bf16, where the plan has fp32"),
+    ("deepspeed", "auto-tp", {}, "tensor parallelism is AutoTP"),
+    ("fsdp2", "fsdp", {"launch": "graph"}, "launched graph: torch.compile comes nearest"),
+]
+
+
+@pytest.mark.parametrize(("trainer", "name", "changes", "told"), NOTED)
+def test_what_is_done_otherwise_is_noted(trainer: str, name: str, changes: Changes, told: str) -> None:
+    run = changed(run_of(name), changes)
+    assert list(TRAINERS[trainer].misfits(run)) == []
+    assert told in " ".join(TRAINERS[trainer].notes(run))
+
+
+def test_nothing_is_noted_of_a_plan_that_is_run_as_it_is() -> None:
+    for trainer, name in (("megatron-lm", "dense"), ("fsdp2", "zero-2")):
+        assert list(TRAINERS[trainer].notes(run_of(name))) == []
+
+
+TOLD: list[tuple[str, str, Changes, str, str]] = [
+    ("megatron-lm", "dense", {"model.sliding_window": 1024}, "train.sh", "--window-size 1023,0"),
+    ("megatron-lm", "dense", {"model.sliding_window": 9, "model.sliding_every": 80}, "train.sh", "([1]*1+[0]*79)"),
+    ("megatron-lm", "dense", {"model.sliding_window": 9, "model.sliding_every": 2}, "train.sh", "[1,0,1,0,1,0,"),
+    ("megatron-lm", "dense", {"model.attention_sinks": True}, "train.sh", "--softmax-type learnable"),
+    ("megatron-lm", "dense", {"model.qkv_bias": True}, "train.sh", "--add-qkv-bias"),
+    ("megatron-lm", "dense", {"model.qk_norm": True}, "train.sh", "--qk-layernorm"),
+    (
+        "megatron-lm",
+        "experts",
+        {"model.moe.shared_ffn_size": 64},
+        "train.sh",
+        "-expert-intermediate-size 64",
+    ),
+    ("megatron-lm", "experts", {"model.moe.shared_gate": True}, "train.sh", "--moe-shared-expert-gate"),
+    ("megatron-lm", "dense", {"settings.shard_group": 4}, "train.sh", "--num-distributed-optimizer-instances 2"),
+    ("nemo", "dense", {"settings.shard_group": 4}, "planned_nemo.py", "num_distributed_optimizer_instances=2"),
+    ("nemo", "swapped", {}, "planned_nemo.py", "use_tp_pp_dp_mapping=True"),
+    ("maxtext", "tpu", {"model.qk_norm": True}, "maxtext.yml", "use_qk_norm: true"),
+    ("torchtitan", "all", {"precision": "fp8", "launch": "eager"}, "planned_torchtitan.py", "model_compile_enabled=False"),
+    ("deepspeed", "zero-1", {"settings.recompute_layers": 2}, "train.sh", "full: 2 layers of each stage"),
+    ("deepspeed", "zero-1", {"strategy.recompute": "selective"}, "train.sh", "norms, activation functions"),
+]
+"""A trainer, a plan, what is changed, and what stands in which file, which it does not without the change."""
+
+
+@pytest.mark.parametrize(("trainer", "name", "changes", "file", "told"), TOLD)
+def test_a_change_is_told(trainer: str, name: str, changes: Changes, file: str, told: str) -> None:
+    made = TRAINERS[trainer].files
+    assert told in made(changed(run_of(name), changes), Own())[file]
+    if changes:
+        assert told not in made(run_of(name), Own())[file]
+
+
+def test_less_is_overlapped_where_the_plan_does_not() -> None:
+    text = TRAINERS["megatron-lm"].files(changed(run_of("dense"), OVERLAP), Own())["train.sh"]
+    assert "--use-distributed-optimizer" in text
+    assert "--overlap-" not in text

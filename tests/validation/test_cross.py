@@ -1,0 +1,107 @@
+"""Errors on runs that no fit has seen, and the files of a fit; with few runs and few numbers, so that it is quick."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from planner.validation import calibrate, cross, fit
+from planner.validation.cross import leave_one_out, model_of, source_of
+from planner.validation.fit import Case, Fitted, reference_powers
+from planner.validation.runs import parse_runs
+from tests.cli.run import call
+from tests.validation.tables import rows, table
+
+MPT = "foundry-a100_80gb-7b-s2048-n8-mb6-ga2-amp_bf16"
+FULL, SELECTIVE = "korthikanti-22B-full", "korthikanti-22B-selective"
+TABLE = table(*rows(MPT, FULL, SELECTIVE))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits of two numbers, in this process."""
+    names = ("gemm_efficiency", "step_overhead_s")
+    monkeypatch.setattr(fit, "PARAMETERS", names)
+    monkeypatch.setattr(fit, "PRIORS", {name: fit.PRIORS[name] for name in names})
+    for module in (fit, cross):
+        monkeypatch.setattr(module, "ProcessPoolExecutor", ThreadPoolExecutor)
+
+
+def found() -> list[Case]:
+    runs, _ = parse_runs(TABLE, "runs.csv")
+    return calibrate.cases(runs)
+
+
+def unseen(cases: list[Case], full: Fitted, fold: str) -> dict[str, float]:
+    """What is predicted of the runs of one source without them."""
+    return {one.case.run.id: one.predicted for one in dict(leave_one_out(cases, full, source_of))[fold]}
+
+
+def test_no_prediction_is_of_a_fit_that_saw_the_run() -> None:
+    cases = found()
+    full = fit.fit(cases, reference_powers(cases))
+    before = unseen(cases, full, "Korthikanti")
+    assert before.keys() == {FULL, SELECTIVE}
+    # these are twice as slow: what is predicted of them is the same, what is predicted of the other is not
+    slower = [
+        case if case.run.id == MPT else replace(case, run=replace(case.run, value=2 * case.run.value))
+        for case in cases
+    ]
+    assert unseen(slower, full, "Korthikanti") == before
+    assert unseen(slower, full, "mosaicml/llm-foundry") != unseen(cases, full, "mosaicml/llm-foundry")
+
+
+def test_a_model_is_its_shape() -> None:
+    assert len({model_of(case) for case in found()}) == 2
+
+
+def test_the_command_tells_both_kinds_of_folds(tmp_path: Path) -> None:
+    path, file = tmp_path / "mine.csv", tmp_path / "errors.json"
+    path.write_text(TABLE)
+    done = call("planner", "validate", "--runs", str(path), "--cross", "-o", str(file))
+    assert done.returncode == 0, done.stderr
+    document = json.loads(file.read_text())
+    source, model = document["leave_one_source_out"], document["leave_one_model_out"]
+    assert {name: fold["rows"] for name, fold in source["by_fold"].items()} == {
+        "Korthikanti": 2,
+        "mosaicml/llm-foundry": 1,
+    }
+    assert sorted(fold["rows"] for fold in model["by_fold"].values()) == [1, 2]
+    for part in (source, model):
+        assert part["overall"]["rows"] == 3
+        assert part["overall"]["rank_correlation"] is None
+        assert part["overall"]["worst_pct"] == max(fold["worst_pct"] for fold in part["by_fold"].values())
+    assert done.stderr.count("without the ") == 4
+    assert "without the source Korthikanti: " in done.stderr
+    for told in ("fitted without the source", "fitted without the model"):
+        assert told in done.stdout
+
+
+def test_a_fit_replaces_its_files_and_leaves_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calibrate, "database", SimpleNamespace(database_path=lambda: tmp_path))
+    path, chips = tmp_path / "runs.csv", tmp_path / "calibration" / "architectures"
+    path.write_text(table(*rows(MPT, FULL, SELECTIVE), {**rows(FULL)[0], "id": "unread", "tp": "3"}))
+    chips.mkdir(parents=True)
+    (chips / "old.toml").write_text(f"{calibrate._FITTED} to 3 measured runs")
+    (chips / "read.toml").write_text("# Read off a data sheet")
+    texts = []
+    for _ in range(2):
+        calibrate.main([str(path)])
+        texts.append({file.name: file.read_text() for file in (tmp_path / "calibration").rglob("*.toml")})
+    assert texts[0] == texts[1]
+    assert {"ampere.toml", "read.toml"} < texts[0].keys()
+    assert "old.toml" not in texts[0]
+    ampere = msgspec.toml.decode(texts[0]["ampere.toml"])
+    assert ampere["fitted_on"]["Korthikanti et al. 2022 (arXiv 2205.05198)"] == [FULL, SELECTIVE]
+    assert ampere["parameters"].keys() == {"gemm_efficiency"}  # the overhead of a step is the software's
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1].split()[:3] == ["all", "3", "runs,"]
+    assert len(told) == 2 * len({(case.architecture, case.framework) for case in found()}) + 2
