@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("planner", deadline=None, derandomize=True)
@@ -20,3 +21,10 @@ for variable in (
     "CI_PROJECT_DIR",
 ):
     os.environ.pop(variable, None)  # where the tests themselves run in continuous integration
+
+LONGEST = ("test_published.py", "test_fit.py", "test_wheel.py", "test_sweep.py", "the_sweep_of_the_documentation")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: at the end one process would wait for the other."""
+    items.sort(key=lambda item: not any(part in item.nodeid for part in LONGEST))

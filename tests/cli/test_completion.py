@@ -26,7 +26,7 @@ from planner.cluster.importers.recognise import TITLES
 from planner.cost.ranks import ORDERS as KNOWN_ORDERS
 from planner.cost.strategies import RECOMPUTE
 from planner.cost.techniques import OPTIMIZERS as KNOWN_OPTIMIZERS
-from planner.search.changes import QUESTIONS, check_key
+from planner.search.changes import QUESTIONS, changed_cluster, check_key
 from planner.search.objective import ObjectiveName
 from planner.search.settings import SETTINGS
 from planner.workload.presets import preset_names
@@ -72,7 +72,7 @@ def test_a_shell_completes_names_options_and_files(shell: str, tmp_path: Path) -
         there.until("ready")
         for typed, wanted in TYPED:
             there.write(typed)
-            there.until(wanted)
+            assert there.until(wanted).endswith(wanted)
             there.write("\x15")  # an empty line again
 
 
@@ -162,6 +162,8 @@ def test_every_change_that_is_offered_can_be_made() -> None:
         key = name.removesuffix("=")
         if key not in QUESTIONS:
             check_key(key, cluster, "bf16")
+            _, change = changed_cluster(cluster, key, "2x", "bf16")
+            assert change.after == pytest.approx(2 * change.before), key
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -30,6 +30,15 @@ def spec(name: str) -> AcceleratorSpec:
     return database.accelerator_spec(name)
 
 
+def problem_of(part: AcceleratorSpec) -> str:
+    """What is told of the figures of a part; nothing where all is well."""
+    try:
+        check_figures(part, part.name)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def fields(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Every number, and every table that has one, below a value with its path."""
     if isinstance(value, Sourced) or (isinstance(value, int | float) and not isinstance(value, bool)):
@@ -83,7 +92,7 @@ def test_the_file_says_what_the_part_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_units_are_right_and_values_possible(name: str) -> None:
-    check_figures(spec(name), name)
+    assert problem_of(spec(name)) == ""
 
 
 @pytest.mark.parametrize("name", NAMES)
