@@ -66,7 +66,8 @@ def write(name: str, answer: object) -> None:
 
 def _asked(command: list[str]) -> CompletedProcess[str]:
     program, *arguments = command
-    return call(program, *arguments, "--format", "json")
+    form = () if arguments[0] == "schema" else ("--format", "json")
+    return call(program, *arguments, *form)
 
 
 def _file(folder: Path, name: str) -> str:
