@@ -148,7 +148,7 @@ TOLD: list[tuple[str, str, Changes, str, str]] = [
     ("nemo", "dense", {"settings.shard_group": 4}, "planned_nemo.py", "num_distributed_optimizer_instances=2"),
     ("nemo", "swapped", {}, "planned_nemo.py", "use_tp_pp_dp_mapping=True"),
     ("maxtext", "tpu", {"model.qk_norm": True}, "maxtext.yml", "use_qk_norm: true"),
-    ("torchtitan", "all", {"precision": "fp8", "launch": "eager"}, "planned_torchtitan.py", "model_compile_enabled=False"),
+    ("torchtitan", "all", {"precision": "fp8", "launch": "eager"}, "planned_torchtitan.py", "compile_enabled=False"),
     ("deepspeed", "zero-1", {"settings.recompute_layers": 2}, "train.sh", "full: 2 layers of each stage"),
     ("deepspeed", "zero-1", {"strategy.recompute": "selective"}, "train.sh", "norms, activation functions"),
 ]
