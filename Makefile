@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test test-browser test-export lint coverage bench fuzz same calibrate docs answers man clean
+.PHONY: plan test test-browser test-export lint coverage bench fuzz same mutate calibrate docs answers man clean
 
 # The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
@@ -71,6 +71,11 @@ bench: $(VENV)/.installed-dev ## speed, printed as a table of medians and ratios
 N ?= 2000
 fuzz: $(VENV)/.installed-dev ## N damaged files for every reader; what breaks one is kept in build/fuzz
 	$(BIN)/python -m tests.fuzz -n $(N)
+
+SAMPLE ?= 1000
+mutate: $(VENV)/.installed-dev ## SAMPLE small changes of the cost model and the search; which ones no test notices
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
+	$(BIN)/python -m tests.mutation --sample $(SAMPLE)
 
 PYTHONS ?=
 same: $(VENV)/.installed-dev ## every command over and over; PYTHONS="python3.12 python3.11:numpy==1.26.4" adds others

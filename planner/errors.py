@@ -48,7 +48,7 @@ class InputError(PlannerError):
         if self.expected:
             lines.append(f"  expected: {_cut(self.expected, 5000)}")
         if self.suggestion:
-            lines.append(f"  did you mean {self.suggestion}?")
+            lines.append(f"  did you mean {_cut(self.suggestion)}?")
         return "\n".join(visible(line) for line in lines)
 
     def elsewhere(self, origin: str, key: str = "") -> InputError:

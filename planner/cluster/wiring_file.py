@@ -68,10 +68,9 @@ def _node(spec: ClusterSpec, kinds: set[str], origin: str) -> NodeSpec:
         expected = "hosts of one kind; several kinds are told as [[pools]]"
         raise InputError("hosts of several kinds", origin=origin, key="hosts.node", value=told, expected=expected)
     (kind,) = kinds
-    if kind:
-        return database.node_spec(kind, origin=origin, key="hosts.node")
-    assert isinstance(spec.node, NodeSpec)
-    return spec.node
+    if not kind and isinstance(spec.node, NodeSpec):
+        return spec.node
+    return database.node_spec(kind, origin=origin, key="hosts.node" if kind else "node")
 
 
 def _hosts(spec: ClusterSpec, node: NodeSpec, origin: str) -> tuple[tuple[str, ...], list[int]]:

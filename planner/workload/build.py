@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner.workload.operators import (
@@ -49,32 +50,51 @@ def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = No
 
 def _runs(spec: ModelSpec) -> tuple[LayerRun, ...]:
     """Layers in order, equal neighbours merged."""
-    layers = [_layer(spec, index) for index in range(spec.layers)]
-    layers += [_layer(spec, index, cross=True) for index in range(spec.decoder_layers)]
+    kinds = [_kind(spec, index) for index in range(spec.layers)]
+    kinds += [_kind(spec, index, cross=True) for index in range(spec.decoder_layers)]
+    made = {kind: _layer(spec, kind) for kind in dict.fromkeys(kinds)}
     runs: list[LayerRun] = []
-    for layer in layers:
-        if runs and runs[-1].layer == layer:
+    for layer in map(made.__getitem__, kinds):
+        if runs and (runs[-1].layer is layer or runs[-1].layer == layer):
             runs[-1] = LayerRun(layer, runs[-1].count + 1)
         else:
             runs.append(LayerRun(layer, 1))
     return tuple(runs)
 
 
-def _layer(spec: ModelSpec, index: int, *, cross: bool = False) -> Layer:
-    """Layer number `index`: attention, cross-attention in a decoder that has an encoder, then the MLP."""
+@dataclass(frozen=True)
+class _Kind:
+    """What tells one layer of a model from another. `cross`: in a decoder that has an encoder; `table`: holds the
+    relative positions of all layers.
+    """
+
+    windowed: bool
+    table: bool
+    moe: bool
+    cross: bool
+
+
+def _kind(spec: ModelSpec, index: int, *, cross: bool = False) -> _Kind:
+    """That of layer number `index`."""
     windowed = spec.sliding_window > 0 and index % spec.sliding_every == 0
-    operators = _attention(spec, window=spec.sliding_window if windowed else 0, causal=_is_causal(spec, cross))
-    if spec.relative_positions == "t5" and index == 0:
+    return _Kind(windowed, spec.relative_positions == "t5" and index == 0, _is_moe(spec, index), cross)
+
+
+def _layer(spec: ModelSpec, kind: _Kind) -> Layer:
+    """Attention, cross-attention in a decoder that has an encoder, then the MLP."""
+    window = spec.sliding_window if kind.windowed else 0
+    operators = _attention(spec, window=window, causal=_is_causal(spec, kind.cross))
+    if kind.table:
         table = spec.relative_buckets * spec.heads
         operators.append(Pointwise("relative_bias", 0.0, 0.0, "tensor", replicated_parameters=table))
     exchanges = 2
-    if cross:
+    if kind.cross:
         operators += _attention(spec, window=0, causal=False, prefix="cross_")
         exchanges = 3
-    moe = spec.moe if _is_moe(spec, index) else None
+    moe = spec.moe if kind.moe else None
     operators += _mlp(spec) if moe is None else _experts(spec, moe)
-    kind = ("cross-decoder" if cross else "moe" if moe else "dense") + ("-window" if windowed else "")
-    return Layer(kind, tuple(operators), exchanges, moe.topk if moe else 0, moe.experts if moe else 0)
+    name = ("cross-decoder" if kind.cross else "moe" if moe else "dense") + ("-window" if kind.windowed else "")
+    return Layer(name, tuple(operators), exchanges, moe.topk if moe else 0, moe.experts if moe else 0)
 
 
 def _is_causal(spec: ModelSpec, cross: bool) -> bool:

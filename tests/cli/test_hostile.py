@@ -264,3 +264,29 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     command = f"rmdir ../gone && {planner} plan bert-base {' '.join(ON)} -o plan.json"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path / "gone")
     told(done, "plan.json: cannot be written")
+
+
+def test_a_range_of_a_sweep_has_numbers_that_can_be_told(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.toml"
+    grid = f"from = 1, to = 0x{'f' * 4000}, factor = 2"
+    file.write_text(f'[grid]\nmodel = "llama-3-8b"\ncluster = "dgx-a100"\nglobal_batch = 8\nnodes = {{ {grid} }}\n')
+    done = call("planner", "sweep", str(file), "-o", str(tmp_path / "out.csv"))
+    told(done, str(file))
+    assert "grid.nodes: out of range" in done.stderr
+
+
+def test_a_name_as_long_as_a_book_is_not_told_whole(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.toml"
+    grid = f'model = "llama-3-8b{"x" * 20_000}"\ncluster = "dgx-a100"\nglobal_batch = 8\nnodes = 1'
+    file.write_text(f'[grid]\n{grid}\n[[exclude]]\nmodel = "llama-3-8b"\n')
+    done = call("planner", "sweep", str(file), "-o", str(tmp_path / "out.csv"))
+    told(done, str(file))
+    assert len(done.stderr) < 10_000
+
+
+def test_hosts_of_a_node_without_a_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.toml"
+    file.write_text('name = "lab"\nnode = ""\n[[hosts]]\nname = "a"\n[[hosts]]\nname = "b"\n')
+    done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "8")
+    told(done, str(file))
+    assert "node: unknown node" in done.stderr

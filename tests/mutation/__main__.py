@@ -1,4 +1,4 @@
-"""`python -m tests.mutation [FOLDER ...]`: change one thing of a function, run its tests, tell what nobody noticed."""
+"""`python -m tests.mutation [FOLDER ...]`: change one thing of a function, run its tests, tell what lives."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ def _recorded(items: dict[str, pytest.Item]) -> Record:
             os._exit(0)
         os.waitpid(pid, 0)
         known = Record.read(path)
-    return Record(
-        {name: known.seconds[name] for name in items}, {name: known.calls[name] for name in items}
-    )
+    return Record({name: known.seconds[name] for name in items}, {name: known.calls[name] for name in items})
 
 
 def _drawn(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.mutation.mutants import Mutant
 from tests.mutation.record import Record, passes
-from tests.mutation.swap import NotFound, caches, forget, swap
+from tests.mutation.swap import NotFoundError, caches, forget, swap
 
 _MOST_BYTES = 6_000_000_000
 
@@ -49,9 +49,12 @@ class Order:
         tests = self.tests.get((mutant.file, mutant.function), [])
         seconds = self.record.seconds
         place = f"{mutant.file}:{mutant.function}"
-        ranked = sorted(
-            tests, key=lambda t: (-self.kills[place, t], -self.kills[mutant.file, t] / (0.05 + seconds[t]), seconds[t])
-        )
+
+        def rank(test: str) -> tuple[float, float, float]:
+            kills, by_file = self.kills[place, test], self.kills[mutant.file, test]
+            return -kills, -by_file / (0.05 + seconds[test]), seconds[test]
+
+        ranked = sorted(tests, key=rank)
         chosen, spent = [], 0.0
         for test in ranked:
             if spent + seconds[test] <= self.budget_s or not chosen:
@@ -99,7 +102,7 @@ class Runner:
             swap(mutant)
         except SyntaxError:
             return "no Python"
-        except NotFound:
+        except NotFoundError:
             return "no function"
         limit = 10.0 + 3.0 * sum(self.order.record.seconds[test] for test in tests)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process

@@ -12,16 +12,16 @@ from types import FunctionType
 from tests.mutation.mutants import Mutant
 
 
-class NotFound(LookupError):
+class NotFoundError(LookupError):
     """A function that its module does not have at run time."""
 
 
 def swap(mutant: Mutant) -> None:
-    """From here on this process runs the mutant; raises SyntaxError or NotFound where it cannot."""
+    """From here on this process runs the mutant; raises SyntaxError or NotFoundError where it cannot."""
     code = mutant.code()
     function = _live(mutant.file, mutant.function)
     if len(code.co_freevars) != len(function.__code__.co_freevars):
-        raise NotFound(mutant.name)
+        raise NotFoundError(mutant.name)
     function.__code__ = code
 
 
@@ -39,7 +39,7 @@ def _live(file: str, function: str) -> FunctionType:
             return found
         inner = (getattr(found, name, None) for name in ("__wrapped__", "fget", "func", "__func__"))
         found = next((one for one in inner if one is not None), None)
-    raise NotFound(f"{file}:{function}")
+    raise NotFoundError(f"{file}:{function}")
 
 
 def caches() -> list[functools._lru_cache_wrapper[object]]:

@@ -12,7 +12,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.same.commands import commands
+from tests.same.commands import FAILING, commands
 from tests.same.run import Answer, answer, difference, prepare
 from tests.same.ways import Way, usual, ways
 
@@ -61,6 +61,8 @@ def main() -> None:
                 lambda way, words=words, number=number: answer(words, way, folder / "in", folder / f"{next(number)}"),
                 [usual(own), *all_ways],
             )
+            if first.code != FAILING.get(command, 0):
+                sys.exit(f"{command} ends with {first.code}: {first.parts['stderr'].decode()}")
             faults += _told(command, first, list(zip(all_ways, rest, strict=True)), kinds)
     print(f"{len(chosen)} commands, {len(all_ways) + 1} runs of each: {faults or 'none'} gave other bytes")
     sys.exit(faults > 0)

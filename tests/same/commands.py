@@ -23,7 +23,7 @@ FORMED = {
     "estimate": f"planner estimate {_EIGHT} --zero 1 --tokens 1T",
     "what-if": f"planner what-if {_TWO} --set fabric.bandwidth=2x",
     "size": "planner size llama-3-8b -c dgx-h100 --tokens 1T --deadline 60d",
-    "compare": "planner compare llama-3-8b --on dgx-h100:8 --on tpu-v5p:16 --on in/lab.toml --tokens 1T",
+    "compare": "planner compare llama-3-8b --on dgx-h100:8 --on tpu-v5p:16 --on in/lab.toml:4 --tokens 1T",
     "explain": "planner explain in/plan.json",
     "topology": "planner topology in/wired.toml",
     "validate": "planner validate",
@@ -78,13 +78,13 @@ PLAIN = {
     **{
         f"import {name}": f"planner cluster import in/clusters/{name} {options}".strip()
         for name, options in {
-            "topo-dgx-1.txt": "--accelerator v100-sxm2-32gb --nodes 2",
+            "topo-dgx-1.txt": "--node dgx-v100 --nodes 2",
             "slurm-tree-azure.conf": "--node dgx-h100",
             "ibnetdiscover-ndr.txt": "--node dgx-h100",
-            "links-ndt.csv": "--node dgx-h100",
-            "hostfile-openmpi.txt": "--node dgx-h100",
-            "kubernetes-nvl72.json": "--node gb200-nvl72",
-            "nccl-p4d.xml": "",
+            "links-ndt.csv": "--node dgx-h100 --link-bandwidth 400Gb/s",
+            "hostfile-deepspeed.txt": "--node dgx-h100",
+            "kubernetes-nvl72.json": "--node gb200-nvl72-tray",
+            "nccl-p4d.xml": "--node aws-p4d",
             "graph-leaf-spine.graphml": "--node dgx-h100",
             "graph-leaf-spine.json": "--node dgx-h100",
         }.items()
@@ -103,6 +103,9 @@ PLAIN = {
         )
     },
 }
+
+FAILING = {"plan nothing fits": 3, "plan not met": 4, "plan wrong name": 2, "check in CI": 4}
+"""The exit codes of commands that do not end with 0."""
 
 PREPARED = {
     "plan.json": f"planner estimate {_EIGHT} --framework megatron --zero 1 --tokens 1T -f json",
