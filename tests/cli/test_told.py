@@ -1,0 +1,144 @@
+"""What commands refuse in one message, each by its option, and questions that few ask."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import call
+from tests.examples import pools_file
+
+WIRED = """
+name = "w"
+node = "dgx-h100"
+[[hosts]]
+name = "a[1-5]"
+[[switches]]
+name = "s"
+[[links]]
+ends = ["a[1-5]", "s"]
+bandwidth = "400Gb/s"
+cables = 8
+"""
+RESULTS = "x,y,ok,s\n1,2,true,a\n2,3,false,\n3,5,true,b\n"
+CELLS = '{"x":1,"y":2,"ok":true,"s":"a"}\n{"x":2,"y":3,"ok":false,"s":null}\n{"x":3,"y":5,"ok":true,"s":"b"}\n'
+ON = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
+ONE = (*ON, "--tp", "8", "--vpp", "1")
+WIRE = ("plan", "llama-3-8b", "-c", "wired.toml", "-b", "64")
+
+REFUSED: list[tuple[tuple[str, ...], list[str]]] = [
+    (("size", *ON[:3], "--budget", "0.1USD"), ["--budget: out of range", "0.1USD", "from 1USD to 10TUSD"]),
+    (("size", "llama-3-8b", "-c", "pools.toml", "--budget", "1kUSD"), ["--cluster: has several kinds", "pools.toml"]),
+    (
+        ("compare", "llama-3-8b", "--on", "pools.toml:4"),
+        ["--on: has several kinds", "of one kind"],
+    ),
+    (
+        ("plan", "llama-3-8b", "-c", "perlmutter:9999+dgx-h100:1", "-b", "8"),
+        ["perlmutter is not built larger"],
+    ),
+    ((*WIRE, "--nodes", "2", "--devices", "16"), ["--nodes, --devices: give one of the two"]),
+    ((*WIRE, "--devices", "12"), ["--devices: not a whole number of nodes", "a multiple of 8, up to 40"]),
+    (("plan", *ON[:3], "--nodes", "16777216", "-b", "8"), ["--nodes: more devices than can be planned"]),
+    (("estimate", *ON[:-1], "8..16"), ["--global-batch: one plan has one batch", "8..16"]),
+    (("estimate", *ON, "--schedule", "1f1b,zero-bubble"), ["--schedule: one plan has one value of each setting"]),
+    (("plan", "llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "-b", "8..16"), ["two kinds are balanced at one batch"]),
+    (("export", "plan.json", "--to", "megatron-lm", "--with", "9=x"), ["--with: not a name with a value", "9=x"]),
+    (("export", "plan.json", "--to", "megatron-lm", "--with", "zone=x"), ["--with: is for a launcher", "--launcher"]),
+    (("export", "lora.json", "--to", "megatron-lm"), ["techniques: techniques are not exported", "LoRA of rank 16"]),
+    (("export", "plan.json", "--to", "megatron-lm", "-o", "made"), ["--output: is there already", "--force"]),
+    (("explain", "plan.json", "--trace", "t.json", "--plan", "9"), ["--plan"]),
+    (("plot", "results.csv", "--x", "x", "--y", "y", "--where", "x > b"), ["--where: not a number"]),
+    (("cluster", "import", "wired.toml", "--link-bandwidth", "1B/s"), ["--link-bandwidth: is not possible", "1MB/s"]),
+    (("sweep", "sweep.toml", "-o", "folder.csv"), ["--output: is a folder"]),
+    (("plan", *ON, "--tp", "3,5,7,9,11,13,17"), ["--tp: cannot be used here", "3,5,...,17", "one of 1, 2, 4, 8"]),
+    (
+        ("plan", *ON, "--tp", "1", "--sequence-parallel"),
+        ["--tp, --sequence-parallel: cannot be used", "1, yes"],
+    ),
+    (("plan", *ON, "--space", "twice.toml"), ["twice.toml", "set twice"]),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that the questions name."""
+    folder = tmp_path_factory.mktemp("told")
+    texts = {
+        "wired.toml": WIRED,
+        "pools.toml": pools_file(),
+        "results.csv": RESULTS,
+        "results.jsonl": CELLS,
+        "sweep.toml": '[grid]\nmodel = "bert-base"\ncluster = "dgx-a100"\nglobal_batch = 64\n',
+        "twice.toml": "micro-batch = 1\nmicro_batch = 2\n",
+        "plan.json": call("plan", *ONE, "-f", "json").stdout,
+        "lora.json": call("plan", *ONE, "--lora", "16", "-f", "json").stdout,
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    (folder / "folder.csv").mkdir()
+    (folder / "made").mkdir()
+    (folder / "made" / "train.sh").write_text("mine")
+    return folder
+
+
+@pytest.mark.parametrize(("arguments", "told"), REFUSED, ids=[" ".join(case[0])[:70] for case in REFUSED])
+def test_it_is_refused(arguments: tuple[str, ...], told: list[str], folder: Path) -> None:
+    done = call("planner", *arguments, cwd=folder)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    for part in told:
+        assert part in done.stderr
+    assert (folder / "made" / "train.sh").read_text() == "mine"
+
+
+REQUIRED = [
+    ("not (mfu > 1%)", "(mfu > 1%) holds (mfu is "),
+    ("mfu + 1 > 2 or -mfu > 3%", "wanted more than 2"),
+    ("memory.headroom - 1GiB > 70GiB", "memory.headroom - "),
+]
+
+
+@pytest.mark.parametrize(("require", "told"), REQUIRED)
+def test_what_is_not_met_is_told_in_figures(require: str, told: str) -> None:
+    done = call("plan", *ONE, "--require", require)
+    assert done.returncode == 4
+    assert f"requirement not met: {require}\n" in done.stderr
+    assert told in done.stderr
+
+
+WHERE = [("s == a", 1), ("s != a", 2), ("ok == yes", 2), ("ok = no", 1), ("ok == maybe", 0), ("x >= 2", 2)]
+
+
+@pytest.mark.parametrize(("where", "points"), WHERE)
+def test_rows_are_kept_by_their_cells(where: str, points: int, folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "plot.svg"
+    drawn = ("planner", "plot", "results.jsonl", "--x", "x", "--y", "y", "-o", str(file))
+    done = call(*drawn, "--where", where, cwd=folder)
+    assert done.returncode == (0 if points else 2), done.stderr
+    assert file.exists() == bool(points)
+    assert not points or file.read_text().count("<circle") == points
+
+
+def test_a_plot_is_a_text_file_too(folder: Path, tmp_path: Path) -> None:
+    question = ("planner", "plot", "results.csv", "--x", "x", "--y", "y", "--by", "ok")
+    assert call(*question, "-o", str(tmp_path / "plot.txt"), cwd=folder).returncode == 0
+    assert "y over x by ok" in (tmp_path / "plot.txt").read_text()
+
+
+PARETO = [
+    ("cost,memory-headroom", ["USD/M tokens", " free"]),
+    ("energy,memory-headroom", ["J/token"]),
+    ("tokens-per-s-per-device,memory-headroom", ["tokens/s/device", " free"]),
+]
+
+
+@pytest.mark.parametrize(("objectives", "told"), PARETO)
+def test_a_front_is_drawn_in_its_objectives(objectives: str, told: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "front.html"
+    done = call("plan", *ON, "--vpp", "1", "--pareto", objectives, "-o", str(file))
+    assert done.returncode == 0, done.stderr
+    drawing = " ".join(re.findall(r"<svg.*?</svg>", file.read_text(), re.DOTALL))
+    for words in told:
+        assert words in drawing

@@ -1,0 +1,198 @@
+"""What importers make of a word that samples of real clusters do not have: taken, noted, or refused by its name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from planner.cluster.importers.complete import complete
+from planner.cluster.importers.draft import Draft
+from planner.cluster.importers.found import HostPatterns
+from planner.cluster.importers.kinds import Given
+from planner.cluster.importers.merge import merge
+from planner.cluster.importers.recognise import read
+from planner.errors import InputError
+from tests.cluster.test_importers import FIXTURES
+
+H100 = {"node": "dgx-h100"}
+
+
+def imported(*texts: str, hosts: str = "", **given: Any) -> tuple[Draft, str]:
+    """The cluster of some texts, and its notes."""
+    patterns = HostPatterns((hosts,) if hosts else ())
+    found = [
+        (f"file-{number}", read(text, f"file-{number}", "auto", patterns)[1]) for number, text in enumerate(texts)
+    ]
+    draft, notes = complete(merge(found), Given(name="test", **given), "Test")
+    return draft, "\n".join(notes)
+
+
+def graph(*edges: dict[str, Any], nodes: list[Any] | None = None) -> str:
+    """Two hosts at a leaf, with further edges."""
+    told: list[Any] = [{"id": f"h{n}", "kind": "host", "devices": 8} for n in (1, 2)]
+    told.append({"id": "leaf", "kind": "switch"})
+    return json.dumps({"nodes": told if nodes is None else nodes, "links": [*edges]})
+
+
+def edge(host: str, **told: Any) -> dict[str, Any]:
+    return {"source": host, "target": "leaf", **told}
+
+
+def nccl(*cpus: str) -> str:
+    return f'<system version="1">{"".join(cpus)}</system>'
+
+
+def cpu(gpus: int, host: int = 0, net: str = "") -> str:
+    inside = "".join(
+        f'<pci busid="{n}" class="0x030200" vendor="0x10de" device="0x2330" link_speed="32.0 GT/s PCIe" '
+        f'link_width="16"><gpu dev="{n}"/></pci>'
+        for n in range(gpus)
+    )
+    return f'<cpu host_hash="{host}">{inside}{net}</cpu>'
+
+
+def kubernetes(*names: str, **labels: str) -> str:
+    told = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.count": "8", **labels}
+    return json.dumps(
+        {"apiVersion": "v1", "items": [{"kind": "Node", "metadata": {"name": n, "labels": told}} for n in names]}
+    )
+
+
+SLURM = "NodeName=n[1-2] Gres=gpu:h100:8 State={state}\n"
+REFUSED: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
+    ((graph(nodes=[{"id": "s", "kind": "switch"}]),), {}, "has no host"),
+    ((graph(nodes=[3]),), {}, "has a vertex without an id"),
+    ((graph(nodes=[]),), {}, "has no vertices"),
+    ((graph(edge("h1", type="usb")),), {}, "unknown kind of link"),
+    ((graph(edge("h1", cables="many")),), {}, "not a count"),
+    ((graph(edge("h1", cables=10**8)),), {}, "not a count"),
+    ((graph(edge("h1", bandwidth_gbps="fast")),), {}, "bandwidth of h1 - leaf"),
+    ((graph(nodes=[{"id": "h", "kind": "host", "devices": 0}]),), {}, "has no host with accelerators"),
+    ((SLURM.format(state="DOWN"),), H100, "every host is gone"),
+    ((SLURM.format(state="IDLE"),), {**H100, "nodes": 3}, "the hosts are told one by one"),
+    (("SwitchName=s1 Nodes=n[1-2]\n",), {**H100, "nodes": 2}, "the hosts are told one by one"),
+    ((f"SwitchName=s1 Nodes=n[1-{10**6}]\n",), {}, "too many"),
+    ((nccl(cpu(2, 1), cpu(4, 2)),), {}, "several hosts that are not alike"),
+    ((nccl(cpu(0)),), {}, "tells no GPU"),
+    ((nccl(cpu(5000)),), {}, "tells too many GPUs"),
+    ((json.dumps({"apiVersion": "v1", "items": 3}),), {}, "has no list of nodes"),
+    ((kubernetes(),), {}, "has no node with accelerators"),
+    ((kubernetes(""),), {}, "has a node without a name"),
+    (
+        ("SwitchName=s Nodes=a,b\n", graph(nodes=[{"id": "a", "kind": "host"}, {"id": "b", "kind": "switch"}])),
+        H100,
+        "a host and a switch have one name",
+    ),
+]
+
+
+@pytest.mark.parametrize(("texts", "given", "told"), REFUSED)
+def test_what_cannot_be_meant_is_refused(texts: tuple[str, ...], given: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        imported(*texts, **given)
+    assert told in str(caught.value)
+
+
+def test_patterns_that_no_adapter_has_are_told() -> None:
+    with pytest.raises(InputError, match="names no host"):
+        imported((FIXTURES / "ibnetdiscover-ndr.txt").read_text(), hosts="nobody*", node="dgx-h100")
+
+
+def test_hosts_that_no_link_leads_to_are_told() -> None:
+    nodes = [{"id": "h", "kind": "host", "devices": 8}, *({"id": one, "kind": "switch"} for one in "ab")]
+    with pytest.raises(InputError, match="no link leads to a host"):
+        imported(graph({"source": "a", "target": "b", "bandwidth": "400Gb/s"}, nodes=nodes), **H100)
+
+
+@pytest.mark.parametrize(
+    ("told", "bytes_per_s"),
+    [
+        ({"bandwidth": "50GB/s"}, 50e9),
+        ({"bandwidth_gbps": "400"}, 50e9),
+        ({"LinkSpeedRaw": "400000000000"}, 50e9),
+        ({"speed": "NDR", "width": "4x"}, 50e9),
+        ({"speed": "4xHDR"}, 25e9),
+        ({}, 50e9),  # as the node's cards
+    ],
+)
+def test_a_bandwidth_is_read_under_every_name(told: dict[str, str], bytes_per_s: float) -> None:
+    draft, _ = imported(graph(edge("h1", **told), edge("h2", **told)), **H100)
+    assert {link.bandwidth_bytes_per_s for link in draft.links} == {bytes_per_s}
+
+
+def test_links_of_nvlink_have_its_bandwidth() -> None:
+    nodes = [{"id": f"h{n}", "kind": "host", "devices": 4} for n in (1, 2)] + [{"id": "leaf", "kind": "switch"}]
+    draft, _ = imported(
+        graph(edge("h1", kind="NVLink"), edge("h2", kind="scale_up"), nodes=nodes), node="gb200-nvl72-tray"
+    )
+    assert {(link.scale_up, link.bandwidth_bytes_per_s) for link in draft.links} == {(True, 900e9), (False, 50e9)}
+
+
+def test_equal_hosts_of_a_dump_are_one_node() -> None:
+    draft, notes = imported(nccl(cpu(8, 1), cpu(8, 2)), node_bytes_per_s=32e9)
+    assert "tells 2 equal hosts, of which the first was read" in notes
+    assert draft.nodes == 1
+
+
+def test_cards_of_no_speed_are_counted() -> None:
+    net = '<net name="mlx5_0"/><net name="mlx5_1" speed="0"/>'
+    draft, _ = imported(nccl(cpu(8, net=net)), node_bytes_per_s=32e9, link_bytes_per_s=50e9)
+    assert draft.node.nics == 2  # type: ignore[union-attr]
+
+
+def test_hosts_without_accelerators_are_left_out() -> None:
+    _, notes = imported("NodeName=n[1-2] Gres=gpu:h100:8\nNodeName=login Gres=gpu:h100:0\n", **H100)
+    assert "left out: 1 host without accelerators" in notes
+
+
+def test_speeds_without_a_unit_are_left_out() -> None:
+    _, notes = imported("SwitchName=s1 Nodes=n[1-2] LinkSpeed=100\n", **H100)
+    assert "LinkSpeed has no unit in Slurm" in notes
+
+
+def test_hosts_of_two_kinds_are_told_apart() -> None:
+    text = "SwitchName=s Nodes=a,b\nNodeName=a Gres=gpu:h100:8\nNodeName=b Gres=gpu:a100:8\n"
+    _, notes = imported(text)
+    assert "hosts are of several nodes (dgx-" in notes
+
+
+def test_cards_are_shared_by_the_switches_above() -> None:
+    draft, _ = imported(
+        "SwitchName=s1 Nodes=n[1-2]\nSwitchName=s2 Nodes=n[1-2]\nSwitchName=t Switches=s[1-2]\n", **H100
+    )
+    assert {(link.bandwidth_bytes_per_s, link.cables) for link in draft.links if link.lower[0] == "n"} == {(50e9, 4)}
+
+
+def test_switches_without_hosts_pass_nothing_up() -> None:
+    text = "SwitchName=leaf Nodes=n[1-2]\nSwitchName=low Switches=high\nSwitchName=top Switches=leaf,low,high\n"
+    draft, _ = imported(text.replace("Switches=high", "Switches=lowest,high"), **H100)
+    assert {link.lower for link in draft.links} == {"n1", "n2", "leaf"}
+
+
+def test_places_of_kubernetes_are_told_of() -> None:
+    places = {"network.topology.nvidia.com/leaf": "l1", "network.topology.nvidia.com/spine": "s1"}
+    draft, notes = imported(kubernetes("a", "b", **places))
+    assert "the network's levels are those of network.topology.nvidia.com/" in notes
+    assert {link.lower for link in draft.links} >= {"a", "b"}
+
+
+def test_nvlink_between_some_devices_only_is_none() -> None:
+    rows = ["GPU0 X NV4 SYS SYS", "GPU1 NV4 X SYS SYS", "GPU2 SYS SYS X NV4", "GPU3 SYS SYS NV4 X"]
+    text = "\n".join(["\tGPU0\tGPU1\tGPU2\tGPU3", *("\t".join(row.split()) for row in rows)]) + "\n"
+    draft, notes = imported(text, accelerator="a100-pcie-80gb", node_bytes_per_s=32e9)
+    assert "NVLink joins some of the devices only" in notes
+    assert draft.node.topology == "pcie"  # type: ignore[union-attr]
+
+
+def test_ends_of_a_list_are_known_by_their_type() -> None:
+    text = (
+        "Source Name,Source Port,Source Type,Target Name,Target Port,Target Type,Speed,Width\n"
+        "a,1,HCA,s,1,Switch,NDR,4x\nb,1,HCA,s,2,Switch,NDR,4x\n"
+    )
+    draft, _ = imported(text, **H100)
+    assert {(link.lower, link.upper, link.bandwidth_bytes_per_s) for link in draft.links} == {
+        ("a", "s", 50e9),
+        ("b", "s", 50e9),
+    }

@@ -1,0 +1,96 @@
+"""What descriptions of models cannot mean, by key; and what Hugging Face's files say that few of them have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from planner.errors import InputError
+from planner.workload.huggingface import parse_huggingface
+from planner.workload.presets import read_spec
+from planner.workload.spec import ModelSpec
+from tests.cli.test_bad_input import GOOD
+from tests.workload.test_network import GOOD as NETWORK
+from tests.workload.test_network import built
+
+CONFIGS = Path(__file__).parents[1] / "fixtures" / "configs"
+CONV = '{ op = "conv2d", out = 8, kernel = 3, batch_norm = true, relu = true },\n  { op = "add", with = ["input"] },'
+MOE = "[moe]\nexperts = 4\ntopk = 1\nexpert_ffn_size = 64\n"
+OPERATORS = [
+    ('{ op = "take", out = 9 },', "out", "more than there are"),
+    ('{ op = "conv2d", out = 7, kernel = 1 },\n  { op = "activation", gated = true },', "gated", "cannot be halved"),
+    (
+        '{ op = "max_pool", name = "p", kernel = 2 },\n  { op = "concat", with = ["input", "p"] },',
+        "with",
+        "not of one size",
+    ),
+    ('{ op = "attention", heads = 3, kv_heads = 2, head_dim = 8 },', "kv_heads", "does not fit the heads"),
+]
+
+
+@pytest.mark.parametrize(("operators", "key", "told"), OPERATORS)
+def test_an_operator_that_does_not_fit_what_is_before_it_is_told(operators: str, key: str, told: str) -> None:
+    text = NETWORK.replace(CONV, operators)
+    assert text != NETWORK
+    with pytest.raises(InputError, match=told) as caught:
+        built(text)
+    assert caught.value.key.endswith(f".{key}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('sample = "image"', 'sample = "9"', "sample"),
+        ("repeat = 2", "repeat = 9999", "layers"),
+        ("input = [3, 32, 32]", "input = [3]", "input"),
+    ],
+)
+def test_a_network_that_none_can_be_is_told(old: str, new: str, key: str) -> None:
+    with pytest.raises(InputError) as caught:
+        built(NETWORK.replace(old, new))
+    assert caught.value.key.startswith(key)
+
+
+@pytest.mark.parametrize(
+    ("added", "key"),
+    [
+        (MOE + "first_dense_layers = 4\n", "moe.first_dense_layers"),
+        (MOE.replace("topk = 1", "topk = 5"), "moe.topk"),
+        ('architecture = "encoder-decoder"\n', "decoder_layers"),
+        ("decoder_layers = 3\n", "decoder_layers"),
+        ("kv_heads = 3\n", "kv_heads"),
+    ],
+)
+def test_a_transformer_that_none_can_be_is_told(added: str, key: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_spec(GOOD + added, "toml", "mine.toml")
+    assert caught.value.key == key
+
+
+def config(name: str, **changes: object) -> ModelSpec:
+    """A real configuration with some keys changed."""
+    raw = json.loads((CONFIGS / name / "config.json").read_text())
+    return parse_huggingface(json.dumps({**raw, **changes}), "config.json", name)
+
+
+@pytest.mark.parametrize("name", ["qwen2-7b", "qwen3-8b"])
+def test_a_window_is_there_where_it_is_used(name: str) -> None:
+    assert config(name, use_sliding_window=True, sliding_window=4096).sliding_window == 4096
+    assert config(name, use_sliding_window=False, sliding_window=4096).sliding_window == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "key"),
+    [
+        ("qwen3-30b-a3b", {"mlp_only_layers": [1]}, "mlp_only_layers"),
+        ("qwen2-7b", {"use_sliding_window": "yes"}, "use_sliding_window"),
+        ("t5-large", {"feed_forward_proj": 3}, "feed_forward_proj"),
+    ],
+)
+def test_a_key_of_another_kind_is_told(name: str, changes: dict[str, object], key: str) -> None:
+    with pytest.raises(InputError) as caught:
+        config(name, **changes)
+    assert caught.value.key == key
+    assert caught.value.origin == "config.json"
