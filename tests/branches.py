@@ -1,0 +1,23 @@
+"""`make coverage`: how many of planner's branches the tests take, held against a bar. coverage's own adds lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+LEAST_PERCENT = 95.0
+
+
+def main(path: Path) -> int:
+    """Print the share of a report of `coverage json`; the exit code is 1 where it is below the bar."""
+    totals = json.loads(path.read_text("utf-8"))["totals"]
+    taken, there = totals["covered_branches"], totals["num_branches"]
+    lines = 100 * totals["covered_lines"] / totals["num_statements"]
+    share = 100 * taken / there
+    print(f"branches {share:.2f} % ({taken:,} of {there:,}), at least {LEAST_PERCENT:g} % wanted; lines {lines:.2f} %")
+    return int(share < LEAST_PERCENT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
