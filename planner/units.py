@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 from planner.errors import InputError
@@ -127,6 +128,12 @@ def suffixes() -> tuple[str, ...]:
 
 
 LARGEST_COUNT = 10**18
+
+
+def check_tellable(values: Iterable[object], *, told: object, origin: str = "", key: str = "") -> None:
+    """Raises InputError with the value `told` where a whole number among `values` is beyond what can be told."""
+    if any(isinstance(one, int) and abs(one) > LARGEST_COUNT for one in values):
+        raise InputError("out of range", origin=origin, key=key, value=told, expected=f"at most {LARGEST_COUNT:,}")
 
 
 def parse_count(

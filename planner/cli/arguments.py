@@ -11,7 +11,7 @@ import typer
 
 from planner.cli.goal import SAMPLES
 from planner.errors import InputError, nearest
-from planner.units import LARGEST_COUNT
+from planner.units import check_tellable
 
 if TYPE_CHECKING:
     from typing import Any
@@ -53,10 +53,7 @@ def check_keys(keys: Collection[str], known: Collection[str], origin: str, table
 
 def entry_of(value: object, origin: str, key: str) -> Entry:
     """A value of a file as an entry. Raises InputError for what is none."""
-    listed = value if isinstance(value, list) else [value]
-    if any(isinstance(one, int) and abs(one) > LARGEST_COUNT for one in listed):
-        expected = f"at most {LARGEST_COUNT:,}"
-        raise InputError("out of range", origin=origin, key=key, value=value, expected=expected)
+    check_tellable(value if isinstance(value, list) else [value], told=value, origin=origin, key=key)
     if isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list) and value and all(isinstance(one, str | int | float | bool) for one in value):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from planner.errors import InputError, nearest
-from planner.units import LARGEST_COUNT
+from planner.units import check_tellable
 
 ScheduleOption = Annotated[str | None, typer.Option("--schedule", help="1f1b, zero-bubble.")]
 TpOverlap = Annotated[str | None, typer.Option("--tp-overlap", help="Hide tensor-parallel exchange: no, yes.")]
@@ -130,8 +130,7 @@ def _text(value: object, origin: str, key: str) -> str:
     """A value of the file as it would be on the command line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int) and abs(value) > LARGEST_COUNT:
-        raise InputError("out of range", origin=origin, key=key, value=value, expected=f"at most {LARGEST_COUNT:,}")
+    check_tellable([value], told=value, origin=origin, key=key)
     if isinstance(value, int | str):
         return str(value)
     if (

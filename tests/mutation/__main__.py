@@ -81,9 +81,7 @@ def _drawn(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
     if asked.again:
         names = {one["name"] for one in json.loads((KEPT / "survivors.json").read_text())}
         return [one for one in mutants if one.name in names]
-    if asked.sample and asked.sample < len(mutants):
-        return random.Random(asked.seed).sample(mutants, asked.sample)
-    return random.Random(asked.seed).sample(mutants, len(mutants))
+    return random.Random(asked.seed).sample(mutants, min(asked.sample or len(mutants), len(mutants)))
 
 
 def _told(runner: Runner, mutants: list[Mutant]) -> list[Result]:
@@ -100,7 +98,7 @@ def _told(runner: Runner, mutants: list[Mutant]) -> list[Result]:
         if number % 100 == 0:
             print(f"{number}: {len(survivors)} survived, {elapsed(start)}", flush=True)
             _write(survivors)
-        if runner.order.budget_s and len(mutants) == 1:
+        if len(mutants) == 1:
             print(result.mutant.text, result.by)
     _write(survivors)
     for file, count in sorted(counts.items()):

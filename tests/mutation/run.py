@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -131,8 +132,6 @@ def _fork(work: Callable[[], str | None]) -> tuple[int, int]:
         told = f"ended by {type(error).__name__}"
     with os.fdopen(writing, "wb") as pipe:
         pipe.write(pickle.dumps(told))
-    import shutil
-
     shutil.rmtree(tempfile.tempdir, ignore_errors=True)
     os._exit(0)
 

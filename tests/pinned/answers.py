@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
-from tests.cli.run import call
+from tests.cli.run import asked
 
 HERE = Path(__file__).parent
 KEPT = HERE / "answers"
@@ -67,7 +67,7 @@ def write(name: str, answer: object) -> None:
 def _asked(command: list[str]) -> CompletedProcess[str]:
     program, *arguments = command
     form = () if arguments[0] == "schema" else ("--format", "json")
-    return call(program, *arguments, *form)
+    return asked(program, *arguments, *form)
 
 
 def _file(folder: Path, name: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from planner.cli.arguments import MODEL, Entry, check_keys, entry_of, options_of_plan, text_of
 from planner.cli.files import is_there
 from planner.errors import InputError, nearest
-from planner.units import LARGEST_COUNT
+from planner.units import check_tellable
 
 MOST_POINTS = 250_000
 NOT_SWEPT = ("format", "output", "hostfile", "rankfile", "top", "pareto", "diverse", "uncertainty")
@@ -175,9 +175,7 @@ def _range(told: Mapping[str, object], origin: str, key: str) -> range | list[in
     numbers = {name: one for name, one in told.items() if isinstance(one, int) and not isinstance(one, bool)}
     if len(numbers) < len(told) or not 0 < numbers["from"] <= numbers["to"]:
         raise wrong
-    if max(numbers.values()) > LARGEST_COUNT:
-        expected = f"at most {LARGEST_COUNT:,}"
-        raise InputError("out of range", origin=origin, key=key, value=told, expected=expected)
+    check_tellable(numbers.values(), told=told, origin=origin, key=key)
     first, last, step = numbers["from"], numbers["to"], numbers.get("step", 1)
     factor = numbers.get("factor")
     if factor is not None and factor >= 2:
