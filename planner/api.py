@@ -36,7 +36,7 @@ Values = int | str | Sequence[int] | Sequence[str]
 
 
 class Options(TypedDict, total=False):
-    """What `plan` and `estimate` both take; the guide tells what each means."""
+    """What `plan` and `estimate` both take; `plan --help` says what each means."""
 
     nodes: int
     devices: int
@@ -150,10 +150,9 @@ def _arguments(
     model: Name, cluster: Name, global_batch: Amount, options: Mapping[str, object], command: Asks
 ) -> dict[str, object]:
     """What the command is called with. Raises InputError, for an option that it does not have too."""
-    from planner.cli.arguments import arguments_of, check_keys, entry_of, options_of_plan
+    from planner.cli.arguments import OF_THE_ANSWER, arguments_of, check_keys, entry_of, options_of_plan
 
-    hidden = ("format", "output", "hostfile", "rankfile", "require")
-    check_keys(options, [key for key in options_of_plan(command) if key not in hidden], "")
+    check_keys(options, [key for key in options_of_plan(command) if key not in OF_THE_ANSWER], "")
     table: dict[str, Entry] = {"model": fspath(model), "cluster": fspath(cluster), "global_batch": global_batch}
     for key, value in options.items():
         if value is not None:

@@ -172,7 +172,7 @@ def format_bytes(value: float) -> str:
 def format_seconds(value: float) -> str:
     """`12.3 s`, `4.56 ms`, `7.8 us`: three significant digits."""
     for unit, factor in (("s", 1.0), ("ms", 1e-3)):
-        if value >= factor:
+        if value >= factor * 0.9995:
             return f"{_three_digits(value / factor)} {unit}"
     return "0 s" if value == 0 else f"{_three_digits(value / 1e-6)} us"
 

@@ -87,6 +87,7 @@ def test_forms() -> None:
     assert format_seconds(11.0) == "11.0 s"
     assert format_seconds(0.0123) == "12.3 ms"
     assert format_seconds(0) == "0 s"
+    assert [format_seconds(value) for value in (0.9999, 0.0009999, 0.9994)] == ["1.00 s", "1.00 ms", "999 ms"]
     assert format_si(15e12) == "15.0 T"
     assert format_parameters(70_553_706_496) == "70.6B"
     assert format_parameters(1.008e12) == "1.01T"

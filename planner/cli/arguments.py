@@ -22,6 +22,9 @@ Entry = str | int | float | bool | list["str | int | float | bool"]
 """What a key of such a table may hold. A list is of an option's several values."""
 
 
+OF_THE_ANSWER = ("format", "output", "hostfile", "rankfile", "require")
+"""Options that say where an answer goes, or what it has to meet: they change nothing in it."""
+
 Asks = Literal["plan", "estimate"]
 """The commands that ask about one model on one cluster."""
 

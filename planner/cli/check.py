@@ -58,8 +58,9 @@ def check(
     from planner.cli.output import check_files, complain, tell
     from planner.cli.plan_list import read_list
 
-    wanted, everywhere = check_files(files), read_required(require)
-    listed = read_list(plans_file)
+    everywhere, listed = read_required(require), read_list(plans_file)
+    written = [("--out-dir", out_dir / _file_of(one.name)) for one in listed] if out_dir is not None else []
+    wanted = check_files(files, beside=[*written, ("--code-quality", code_quality)], read=_read_by(listed))
     checked, faults = _run_all(listed, everywhere, str(plans_file))
     if faults:
         if ci:
@@ -81,6 +82,24 @@ def check(
     if ci:
         told_of_check(document)
     _end(document)
+
+
+def _read_by(listed: Sequence[Listed]) -> list[tuple[str, str]]:
+    """The files that plans name, each with its key."""
+    from planner.cli.files import of_model
+
+    read: list[tuple[str, str]] = []
+    for one in listed:
+        named = {key: str(one.options[key]) for key in ("model", "distil", "cluster") if key in one.options}
+        for key, name in named.items():
+            at = f"{one.at}.{key}"
+            read += [(at, name)] if key == "cluster" else of_model(at, name)
+    return read
+
+
+def _file_of(name: str) -> str:
+    """What the document of a plan is called in the folder of `--out-dir`."""
+    return f"{name}.json"
 
 
 def _run_all(
@@ -187,7 +206,7 @@ def _write_plans(folder: Path, document: CheckDocument) -> None:
     for one in document.checked:
         answer = answer_of(one)
         if answer is not None:
-            write_file(folder / f"{one.name}.json", to_json(answer))
+            write_file(folder / _file_of(one.name), to_json(answer))
 
 
 def _end(document: CheckDocument) -> None:

@@ -65,7 +65,8 @@ def compare(
     """
     from planner.cli.output import check_files, tell
 
-    wanted = check_files(files)
+    named = [("--on", name) for text in on or () for name in (text, text.rpartition(":")[0])]
+    wanted = check_files(files, read=[*run.files, *named])
     limits = _limits(run, framework or "", cloud or "")
     document, nothing_left = _compared(run, _asked(on or [], every, devices, limits), limits, objective)
 

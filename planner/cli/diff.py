@@ -63,7 +63,7 @@ def diff(
     from planner.search.requirements.parse import read_requirement
     from planner.units import parse_quantity
 
-    wanted = check_files(files)
+    wanted = check_files(files, read=[("BASE", base), ("HEAD", head)])
     least = parse_quantity(threshold, "ratio", key="--threshold")
     figures = compared_figures()
     required = [read_requirement(text, figures) for text in require or ()]

@@ -97,7 +97,8 @@ def estimate(
     """
     from planner.cli.output import check_files
 
-    wanted_files = check_files(files, beside=rank_files.by_option, read=question.files)
+    read = [*question.files, *techniques.files]
+    wanted_files = check_files(files, beside=rank_files.by_option, read=read)
     required = read_required(require)
     document = scored(question, split, settings, failures, site, techniques, gradients=gradients, tokens=tokens)
     write_ranks(document, rank_files)

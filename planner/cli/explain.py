@@ -74,7 +74,8 @@ def explain(
     from planner.search.explain import check_same, explained
 
     check_ending(traced.trace, (".json",))
-    wanted = check_files(files, beside=[("--trace", traced.trace)], read=[("PLAN", plan_file), *again.files])
+    read = [("PLAN", plan_file), *again.files, *techniques.files]
+    wanted = check_files(files, beside=[("--trace", traced.trace)], read=read)
     document = read_plan_document(plan_file, number)
     training, found = _asked(document, number, again, techniques, plan_file)
     told = explained(training, found, document, number, check_same(training, document, number, str(plan_file)))

@@ -141,6 +141,8 @@ def _pairs(texts: list[str] | None, key: str) -> dict[str, str]:
         good = name.replace("_", "a").replace("-", "a" if key == "--with" else "=").isalnum() and name.isascii()
         if not sign or not good or name[:1].isdigit() or not value.isprintable():
             raise InputError("not a name with a value", key=key, value=text, expected="NAME=VALUE on one line")
+        if name in found:
+            raise InputError("is given twice", key=f"{key} {name}", value=value, expected="each name once")
         found[name] = value
     return found
 

@@ -92,6 +92,11 @@ def read_bytes(path: Path, suffixes: tuple[str, ...], what: str, largest: int = 
         raise InputError(f"cannot be read: {_reason(error)}", origin=origin) from None
 
 
+def of_model(key: str, name: str | None) -> tuple[tuple[str, str], ...]:
+    """Where a model is read from if its name is that of a file or a folder, each with the option that names it."""
+    return () if name is None else ((key, name), (key, f"{name}/config.json"))
+
+
 def check_distinct(
     outputs: Iterable[tuple[str, Path | None]], inputs: Iterable[tuple[str, str | Path | None]] = ()
 ) -> None:

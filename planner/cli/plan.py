@@ -55,9 +55,9 @@ def plan(
     from planner.cli.inputs import read_tokens
     from planner.cli.output import check_files
 
-    pins = read_pins(split, settings, space_file)
-    wanted_files = check_files(files, beside=rank_files.by_option, read=question.files)
-    required = read_required(require)
+    read = [*question.files, *techniques.files, ("--space", space_file)]
+    wanted_files = check_files(files, beside=rank_files.by_option, read=read)
+    pins, required = read_pins(split, settings, space_file), read_required(require)
     options = Options(question, goal, pins, failures, site, techniques, read_tokens(tokens))
     found = document(options, rank_files)
     write_ranks(found, rank_files)

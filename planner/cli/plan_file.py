@@ -43,8 +43,9 @@ class Again:
     @property
     def files(self) -> tuple[tuple[str, str | None], ...]:
         """Where model and cluster are read from, if they are files, with the options that name them."""
-        folder = None if self.model is None else f"{self.model}/config.json"
-        return ("--model", self.model), ("--model", folder), ("--cluster", self.cluster)
+        from planner.cli.files import of_model
+
+        return *of_model("--model", self.model), ("--cluster", self.cluster)
 
 
 def read_plan_document(path: Path, number: int) -> Document:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.arguments import Entry, entry_of, options_of_plan
+from planner.cli.arguments import OF_THE_ANSWER, Entry, check_keys, entry_of, options_of_plan
 from planner.cli.files import is_there, looks_like_path, read_text
 from planner.errors import InputError, nearest
 
@@ -22,8 +22,6 @@ _MOST_PLANS = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _TABLE = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_.\"'-]+)\s*\]\]?\s*(#.*)?")
 _OWN = ("name", "require")
-_LEFT_OUT = ("format", "output", "hostfile", "rankfile", "require")
-"""Options of `plan` that say where its answer goes: that is said once, of the whole file."""
 _EITHER = {"nodes": "devices", "devices": "nodes"}
 
 
@@ -87,17 +85,10 @@ def _table(raw: object, origin: str, at: str) -> dict[str, object]:
     if not isinstance(raw, dict):
         raise InputError("wrong type", origin=origin, key=at, expected="a table")
     known = ("name", "require", *options()) if at != "defaults" else ("require", *options())
+    check_keys(raw, known, origin, at)
     table: dict[str, object] = {}
     for key, value in raw.items():
-        name = str(key).replace("-", "_")
-        if name not in known:
-            raise InputError(
-                "unknown key",
-                origin=origin,
-                key=f"{at}.{key}",
-                expected=f"one of {', '.join(known)}",
-                suggestion=nearest(name, known),
-            )
+        name = key.replace("-", "_")
         if name in table:
             raise InputError("set twice", origin=origin, key=f"{at}.{key}", expected="each option once")
         table[name] = value
@@ -178,5 +169,5 @@ def _is_preset(key: str, name: str) -> bool:
 
 
 def options() -> list[str]:
-    """The options of `plan` that a table may have."""
-    return [key for key in options_of_plan() if key not in _LEFT_OUT]
+    """The options of `plan` that a table may have: where answers go is said once, of the whole file."""
+    return [key for key in options_of_plan() if key not in OF_THE_ANSWER]

@@ -179,7 +179,9 @@ class Question:
     @property
     def files(self) -> tuple[tuple[str, str], ...]:
         """Where model and cluster are read from, if they are files, with the options that name them."""
-        return ("MODEL", self.model), ("MODEL", f"{self.model}/config.json"), ("--cluster", self.cluster)
+        from planner.cli.files import of_model
+
+        return *of_model("MODEL", self.model), ("--cluster", self.cluster)
 
 
 def read_workload(question: Question) -> Workload:

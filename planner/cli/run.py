@@ -48,6 +48,13 @@ class RunOptions:
     grid: GridOption = None
     carbon_intensity: CarbonIntensity = None
 
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Where the model is read from, if it is a file."""
+        from planner.cli.files import of_model
+
+        return of_model("MODEL", self.model)
+
     def grams(self) -> float | None:
         """Grams of CO2e for each kWh of the grid; None where none is told. Raises InputError."""
         grid = read_carbon(self.grid, self.carbon_intensity)

@@ -62,7 +62,7 @@ def size(
     """
     from planner.cli.output import check_files, tell
 
-    wanted_files = check_files(files, (".svg",))
+    wanted_files = check_files(files, (".svg",), read=[*run.files, ("--cluster", cluster)])
     wanted = _field(field, form)
     document = _sized(run, cluster, nodes)
 

@@ -47,6 +47,13 @@ class Chosen:
     distil: Distil = None
     optimizer: OptimizerOption = None
 
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Where the teacher is read from, if it is a file, with the option that names it."""
+        from planner.cli.files import of_model
+
+        return of_model("--distil", self.distil)
+
 
 NOTHING = Chosen()
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from planner.report.console import first_that_fits, plain_table
-from planner.report.throughput import in_units, per_second, unit_of
+from planner.report.throughput import per_second, unit_of
 from planner.search.document import Document, PlanPart, SettingsPart
-from planner.search.objective import effective_tokens
 from planner.units import format_seconds, format_si
 
 if TYPE_CHECKING:
@@ -144,26 +143,13 @@ def _differing_settings(plans: Sequence[PlanPart], precision: str) -> list[Colum
 
 def _objectives(document: Document) -> list[Column]:
     """What the plans are ordered by, where no other column tells it."""
-    plans, wanted, model = document.plans, document.search.objectives, document.model
-    critical = document.search.critical_batch_tokens or 0.0
-    tokens = [effective_tokens(plan.global_batch * model.seq_length, critical) for plan in plans]
-    which, one = "that count" if critical else "", unit_of(model)
-    worth = [in_units(model, count) for count in tokens]
-    told = {
-        "tokens-per-s-per-device": (
-            f"{one}s/s/device",
-            [format_si(per_second(model, plan)[1]) for plan in plans],
-        ),
-        "cost": (
-            f"USD/M {one}s {which}".strip(),
-            [f"{1e6 * (plan.cost_usd_per_step or 0) / n:.3g}" for plan, n in zip(plans, worth, strict=True)],
-        ),
-        "energy": (
-            f"J/{one} {which.replace('count', 'counts')}".strip(),
-            [f"{(plan.energy_j_per_step or 0) / n:.3g}" for plan, n in zip(plans, worth, strict=True)],
-        ),
-    }
-    return [Column(*told[name]) for name in wanted if name in told]
+    wanted = [name for name in document.search.objectives if name not in ("step-time", "memory-headroom")]
+    if not wanted:
+        return []
+    from planner.report.objectives import figure_of
+
+    figures = [figure_of(name, document) for name in wanted]
+    return [Column(one.heading, [one.written(one.of(plan)) for plan in document.plans]) for one in figures]
 
 
 def _plans_table(columns: Sequence[Column]) -> Table:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from planner.cost.memory import KINDS
+from planner.report.objectives import figure_of
 from planner.report.plans import columns
 from planner.report.terminal import TERM_NAMES, heading, sentences
 from planner.report.told import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
 from planner.search.document import Document, MemoryPart, PlanPart, StrategyPart
-from planner.units import format_bytes, format_seconds, format_si
+from planner.units import format_bytes, format_seconds
 
 _SHOWN = 12
 """Plans that are drawn as bars; all are in the table."""
@@ -40,7 +41,7 @@ def plan_report(document: Document) -> Report:
         charts=[
             step_bars("Where the step goes", [(name, one.terms) for name, one in _named(plans)]),
             memory_bars("Memory of the fullest device", [(name, one.memory) for name, one in _named(plans)]),
-            *([_front(document.search.objectives, plans, model.seq_length)] if len(plans) > 1 else []),
+            *([_front(document)] if len(plans) > 1 else []),
         ],
         sentences=sentences(document),
         cases=[
@@ -142,38 +143,20 @@ def _named(plans: Sequence[PlanPart]) -> list[tuple[str, PlanPart]]:
     return [(f"{n}: {words_of(one.strategy)}", one) for n, one in enumerate(plans[:_SHOWN], 1)]
 
 
-def _front(objectives: Sequence[str], plans: Sequence[PlanPart], seq_length: int) -> Scatter:
+def _front(document: Document) -> Scatter:
     """Plans by the two objectives of a front; by memory and step time where there is one objective only."""
+    objectives, plans = document.search.objectives, document.plans
     x_name, y_name = objectives[:2] if len(objectives) > 1 else ("memory", "step-time")
-    x = [_figure(x_name, plan, seq_length) for plan in plans]
-    y = [_figure(y_name, plan, seq_length) for plan in plans]
+    x_figure, y_figure = figure_of(x_name, document), figure_of(y_name, document)
+    xs, ys = [x_figure.of(plan) for plan in plans], [y_figure.of(plan) for plan in plans]
     points = [
-        Point(a[0], b[0], f"{n}: {words_of(plan.strategy)}: {a[1]}, {b[1]}", n == 1)
-        for n, (plan, a, b) in enumerate(zip(plans, x, y, strict=True), 1)
+        Point(x, y, f"{n}: {words_of(plan.strategy)}: {x_figure.said(x)}, {y_figure.said(y)}", n == 1)
+        for n, (plan, x, y) in enumerate(zip(plans, xs, ys, strict=True), 1)
     ]
     title = "Pareto front" if len(objectives) > 1 else "Plans by memory and step time"
-    ends = [(min(told)[1], max(told)[1]) for told in (x, y)]
+    ends = [(one.said(min(of)), one.said(max(of))) for one, of in ((x_figure, xs), (y_figure, ys))]
     return Scatter(title, _axis(x_name), _axis(y_name), ends[0], ends[1], points)
 
 
 def _axis(name: str) -> str:
     return name.replace("-", " ")
-
-
-def _figure(name: str, plan: PlanPart, seq_length: int) -> tuple[float, str]:
-    """An objective's figure of a plan, and how it is said."""
-    memory, tokens = plan.memory, plan.global_batch * seq_length
-    if name == "tokens-per-s-per-device":
-        return plan.tokens_per_s_per_device, f"{format_si(plan.tokens_per_s_per_device)} tokens/s/device"
-    if name == "cost":
-        usd = 1e6 * (plan.cost_usd_per_step or 0.0) / tokens
-        return usd, f"{usd:.3g} USD/M tokens"
-    if name == "energy":
-        joules = (plan.energy_j_per_step or 0.0) / tokens
-        return joules, f"{joules:.3g} J/token"
-    if name == "memory-headroom":
-        left = memory.capacity_bytes - memory.total_bytes
-        return left, f"{format_bytes(left)} free"
-    if name == "memory":
-        return memory.total_bytes, format_bytes(memory.total_bytes)
-    return plan.step_time_s, format_seconds(plan.step_time_s)

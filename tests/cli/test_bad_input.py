@@ -209,6 +209,9 @@ def test_a_usage_error_has_exit_code_two() -> None:
         ("estimate", ("-o", "x.md", "-o", "y.md", "--hostfile", "x.md"), "--output, --hostfile: is written twice"),
         ("plan", ("-o", "lab.json"), "--cluster, --output: is read as well"),
         ("plan", ("--rankfile", "lab.json"), "--cluster, --rankfile: is read as well"),
+        ("plan", ("--distil", "lab.json", "-o", "lab.json"), "--distil, --output: is read as well"),
+        ("plan", ("--space", "lab.json", "--hostfile", "lab.json"), "--space, --hostfile: is read as well"),
+        ("size", ("-o", "lab.json"), "--cluster, --output: is read as well"),
     ],
 )
 def test_a_file_that_would_be_written_over_is_told_before_anything_is_computed(
@@ -232,6 +235,10 @@ def test_other_commands_write_no_file_over_either(tmp_path: Path, monkeypatch: p
         ("explain", "plan.json", "-o", "a.json", "--trace", "a.json"),
         ("topology", "dgx-h100", "-o", "a.svg", "-o", "a.svg"),
         ("cluster", "import", "hosts.toml", "-o", "hosts.toml"),
+        ("diff", "plan.json", "other.json", "-o", "plan.json"),
+        ("diff", "other.json", "plan.json", "-o", "plan.json"),
+        ("compare", "plan.json", "--on", "dgx-h100:1", "-o", "plan.json"),
+        ("compare", "llama-3-8b", "--on", "plan.json:4", "-o", "plan.json"),
     ):
         done = call("planner", *arguments)
         assert done.returncode == 2, arguments

@@ -108,6 +108,23 @@ def test_paths_are_from_the_folder_of_the_file(tmp_path: Path) -> None:
     assert document["checked"][0]["plan"]["plans"][0]["strategy"]["tp"] == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--out-dir", ".", "-o", "one.json"), "--output, --out-dir: is written twice"),
+        (("--code-quality", "x.json", "-o", "x.json"), "--output, --code-quality: is written twice"),
+        (("-o", "lab.json"), "plans[1].cluster, --output: is read as well"),
+    ],
+)
+def test_no_file_is_written_over(options: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    (tmp_path / "lab.json").write_text("no cluster")
+    written(tmp_path, FILE.replace('"dgx-h100"', '"lab.json"'))
+    done = call("planner", "check", "plan.toml", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lab.json", "plan.toml"]
+
+
 def test_warnings_are_told_of_their_plan(tmp_path: Path) -> None:
     text = FILE.replace("micro_batch =", 'uncertainty = true\nglobal_batch = "4M"\nmicro_batch =')
     done = call("planner", "check", written(tmp_path, text), "-f", "json")

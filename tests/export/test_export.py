@@ -95,6 +95,13 @@ def test_what_the_user_adds_is_passed_on_as_it_is(tmp_path: Path) -> None:
     assert "train.py" not in words
 
 
+def test_a_name_has_one_value(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "gpt-1.7b --cluster dgx-h100 --nodes 1 --global-batch 256 --zero 1")
+    done = call("planner", "export", str(plan), "--to", "deepspeed", "--env", "A=1", "--env", "A=2")
+    assert done.returncode == 2
+    assert "--env A: is given twice" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("trainer", "question", "key", "value", "able"),
     [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,32 @@ def test_speedups_are_of_throughput_also_where_the_batch_changes() -> None:
     assert len(plans) == 3
     for plan in plans:
         assert plan["speedup"] == pytest.approx(plan["tokens_per_s"] / plans[0]["tokens_per_s"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "unit"),
+    [
+        (("resnet-50", "--global-batch", "4096", "--pareto", "cost,memory-headroom"), "USD/M images"),
+        (
+            (
+                "llama-3-8b",
+                "--global-batch",
+                "64..128",
+                "--critical-batch",
+                "1M",
+                "--pareto",
+                "energy,memory-headroom",
+            ),
+            "J/token that counts",
+        ),
+    ],
+)
+def test_a_front_is_drawn_in_the_figures_of_its_table(asked: tuple[str, ...], unit: str) -> None:
+    done = call("plan", *asked, "--cluster", "dgx-h100", "--nodes", "1", "--tp", "1..2", "--format", "html")
+    head, rows = re.findall(r"<tr>(.*?)</tr>", done.stdout)[0], re.findall(r"<tr>(<td.*?)</tr>", done.stdout)
+    column = re.findall(r"<th[^>]*>([^<]*)</th>", head).index(unit)
+    in_table = re.findall(r"<td[^>]*>([^<]*)</td>", rows[0])[column]
+    assert re.search(rf"<title>1: tp [^<]*\b{re.escape(in_table)} {unit}", done.stdout)
 
 
 ASKED = {

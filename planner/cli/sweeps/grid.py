@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.cli.arguments import MODEL, Entry, check_keys, entry_of, options_of_plan, text_of
+from planner.cli.arguments import MODEL, OF_THE_ANSWER, Entry, check_keys, entry_of, options_of_plan, text_of
 from planner.cli.files import is_there
 from planner.errors import InputError, nearest
 from planner.units import check_tellable
 
 MOST_POINTS = 250_000
-NOT_SWEPT = ("format", "output", "hostfile", "rankfile", "top", "pareto", "diverse", "uncertainty")
-"""Options that say how several plans are told: a point has one plan, and its row."""
+NOT_SWEPT = (*OF_THE_ANSWER, "top", "pareto", "diverse", "uncertainty")
+"""Options that do not decide which plan is a point's best; those after the first are of several plans."""
 FILES = (MODEL, "cluster", "distil", "space")
 """Keys whose values may be files."""
 _TABLES = ("grid", "fixed", "exclude")

@@ -87,6 +87,7 @@ def test_points_that_match_all_keys_of_a_rule_are_left_out(tmp_path: Path) -> No
             ["exclude[1].nodes: no point has this value", "one of 1, 2"],
         ),
         (HEAD + "nodes = [1, 2]\n[[exclude]]\ntp = 3", ["exclude[1].tp: is not swept"]),
+        (HEAD + 'require = "mfu >= 40%"', ["grid.require: is not swept"]),
         (HEAD + "nodes = [1, 2]\n[exclude]\nnodes = [1, 2]", ["exclude: no point is left"]),
         (HEAD + "nodes = 1\n[exclude]\n", ["exclude: is empty"]),
         ("grid = 3", ["grid: wrong type"]),
