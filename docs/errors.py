@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from planner.report.markdown import table
-from planner.report.told_validate import error_tables
+from planner.report.validation_report import error_tables
 from planner.validation.document import ValidationDocument
 
 HERE = Path(__file__).with_name("explanation")

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from planner.report.terminal import print_document
+from planner.report.plan_text import print_document
 from planner.search.document import Document
 
 COMMAND = ["llama-3-70b", "--cluster", "dgx-h100", "--nodes", "64", "--global-batch", "1024", "--tokens", "15T"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs.site import source
-from planner.cli.told_commands import told as told_commands
+from planner.cli.command_reference import told as told_commands
 from planner.cluster import database
 from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.spec import ClusterSpec

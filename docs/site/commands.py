@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.site.words import block, code, listing, page, said, table
-from planner.cli.told_commands import EXIT, Option, Told, told
+from planner.cli.command_reference import EXIT, Option, Told, told
 
 
 def pages() -> dict[str, str]:

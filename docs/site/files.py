@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from docs.site.structs import Places, Struct, View, about, keys, place, reached
 from docs.site.words import code, page, said, table
-from planner.cli.arguments import options_of_plan
+from planner.cli.arguments import OF_THE_ANSWER, options_of_plan
+from planner.cli.command_reference import told
 from planner.cli.plan_list import options
 from planner.cli.sweeps.grid import NOT_SWEPT
-from planner.cli.told_commands import told
 from planner.cluster.figures import Sourced
 from planner.cluster.spec import ClusterSpec
 from planner.search.requirements.figures import FIGURES, NEEDS
@@ -81,7 +81,7 @@ def _options() -> str:
     for key in known:
         switch = f"--{key.replace('_', '-')}"
         swept = "" if key in NOT_SWEPT else "yes"
-        if key not in ("format", "output", "hostfile", "rankfile"):
+        if key not in OF_THE_ANSWER:
             checked = "yes" if key in options() else ""
             rows.append((code(key), checked, swept, said(does.get(switch, "The model: a name, a file, or a size."))))
     intro = (

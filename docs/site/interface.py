@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from docs.site.structs import notes
 from docs.site.words import block, code, page, said, table
 from planner import api
-from planner.cli.told_commands import told
+from planner.cli.command_reference import told
 
 _CLASSES = (api.EstimateOptions, api.PlanOptions)
 _ELSEWHERE = {"Document": "documents/plan", "MixedDocument": "documents/mixed"}

@@ -10,8 +10,8 @@ import msgspec
 from docs.site.words import anchor, code, listing, page, said, table
 from planner.cluster import catalogue, database
 from planner.cluster.figures import DIMENSIONS, Sourced
-from planner.report.hardware import figure_text, figures
 from planner.report.hardware_document import hardware_part
+from planner.report.hardware_text import figure_text, figures
 from planner.units import format_bytes, format_seconds, format_si
 from planner.workload.presets import preset, preset_names
 

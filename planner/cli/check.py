@@ -71,7 +71,7 @@ def check(
     document = _document(str(plans_file), checked)
 
     def text() -> str:
-        from planner.report.check import check_text
+        from planner.report.check_text import check_text
 
         return check_text(document)
 
@@ -199,7 +199,7 @@ def _document(file: str, checked: list[CheckedPart]) -> CheckDocument:
 def _write_plans(folder: Path, document: CheckDocument) -> None:
     """Every answer as a document of its own. Raises InputError where the folder cannot be made."""
     from planner.cli.files import make_folder, write_file
-    from planner.report.machine import to_json
+    from planner.report.json_text import to_json
     from planner.search.check_document import answer_of
 
     make_folder(folder, "--out-dir")
@@ -211,7 +211,7 @@ def _write_plans(folder: Path, document: CheckDocument) -> None:
 
 def _end(document: CheckDocument) -> None:
     """Raises NothingFits or RequirementNotMet that names every plan at fault."""
-    from planner.report.terminal import printable
+    from planner.report.plan_text import printable
     from planner.search.check_document import unmet
 
     unfit = [f"{one.name}: {one.obstacle}" for one in document.checked if one.outcome == "nothing fits"]

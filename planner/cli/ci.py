@@ -26,7 +26,7 @@ def write_findings(document: CheckDocument, code_quality: Path | None, *, ci: bo
         place = _REPORT
     if place is not None:
         from planner.cli.files import write_file
-        from planner.report.code_quality import code_quality_report
+        from planner.report.gitlab_code_quality import code_quality_report
 
         write_file(place, code_quality_report(document, in_repository(document.file)))
 
@@ -34,7 +34,7 @@ def write_findings(document: CheckDocument, code_quality: Path | None, *, ci: bo
 def told_of_check(document: CheckDocument) -> None:
     """GitHub's annotations and summary, where it is there. Raises InputError for one that cannot be written."""
     if _annotates():
-        from planner.report.annotations import check_annotations
+        from planner.report.github_annotations import check_annotations
 
         sys.stderr.write(check_annotations(document, in_repository(document.file)))
     if os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -46,7 +46,7 @@ def told_of_check(document: CheckDocument) -> None:
 def told_of_faults(file: str, faults: Sequence[tuple[int, InputError]]) -> None:
     """What is wrong with a file of plans, by its lines."""
     if _annotates():
-        from planner.report.annotations import annotation
+        from planner.report.github_annotations import annotation
 
         for line, error in faults:
             sys.stderr.write(annotation(in_repository(file), line, "planner: bad input", str(error)))

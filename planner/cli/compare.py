@@ -9,7 +9,7 @@ import typer
 
 from planner.cli.grouped import grouped
 from planner.cli.question import Files, Form, Output
-from planner.cli.run import RunOptions, read_asked, read_budget, read_days, read_offer, read_run
+from planner.cli.run_options import RunOptions, read_asked, read_budget, read_days, read_offer, read_run
 from planner.errors import InputError, NothingFits
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def compare(
     document, nothing_left = _compared(run, _asked(on or [], every, devices, limits), limits, objective)
 
     def text() -> str:
-        from planner.report.compare import compare_text
+        from planner.report.compare_text import compare_text
 
         return compare_text(document)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from planner.cli.names import Place
+    from planner.cli.completion_words import Place
 
 
 class Parameter(Protocol):
@@ -166,7 +166,7 @@ def _values(parameter: Parameter, path: str, typed: str) -> Iterator[str]:
 
 def _place(parameter: Parameter, path: str) -> Place | None:
     """What is known of a parameter; of files that nothing is known of, the endings that its help names."""
-    from planner.cli.names import OTHER_PLACES, PLACES, Place
+    from planner.cli.completion_words import OTHER_PLACES, PLACES, Place
 
     for name in (*parameter.opts, parameter.metavar or ""):
         place = OTHER_PLACES.get((path, name)) or PLACES.get(name)

@@ -72,7 +72,7 @@ def diff(
     document = compared(before, after, (base.as_posix(), head.as_posix()), least, required)
 
     def text() -> str:
-        from planner.report.diff import diff_text
+        from planner.report.diff_text import diff_text
 
         return diff_text(document)
 

@@ -83,7 +83,7 @@ def explain(
         _write_trace(traced.trace, training, document.plans[number - 1], traced.ranks)
 
     def text() -> str:
-        from planner.report.explain import explain_text
+        from planner.report.explain_text import explain_text
 
         return explain_text(told)
 

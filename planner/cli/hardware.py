@@ -67,7 +67,7 @@ def list_hardware(
     kept = catalogue.ordered([one for one in found if wanted.holds(one)], sort, wanted.precision)
 
     def text() -> str:
-        from planner.report.hardware import list_text
+        from planner.report.hardware_text import list_text
 
         return list_text(kept, wanted.precision)
 
@@ -121,7 +121,7 @@ def show_hardware(
     found = entry(name)
 
     def text() -> str:
-        from planner.report.hardware import show_text
+        from planner.report.hardware_text import show_text
 
         return show_text(found, sources=sources)
 
@@ -153,7 +153,7 @@ def compare_hardware(
     comparison = comparison_part(found, at)
 
     def text() -> str:
-        from planner.report.hardware import compare_text
+        from planner.report.hardware_text import compare_text
 
         return compare_text(found, comparison)
 

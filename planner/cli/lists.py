@@ -26,7 +26,7 @@ def tell_list(
     document = ListingDocument(schema_version=SCHEMA_VERSION, listed=listed, entries=list(entries))
 
     def text() -> str:
-        from planner.report.told_listing import listing_text
+        from planner.report.listing_report import listing_text
 
         return listing_text(document)
 

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from planner.cli.told_commands import EXIT, Option, Told, told
+from planner.cli.command_reference import EXIT, Option, Told, told
 
 _RELEASED = "2026-11-25"
 """When this version was; every page wants a date, and it must not be that of the day on which the page is made."""

@@ -73,7 +73,7 @@ def tell(
         if ending in made:
             return made[ending]()
         if wanted == "json":
-            from planner.report.machine import to_json
+            from planner.report.json_text import to_json
 
             return to_json(document)
         if wanted == "table":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from planner.report.told import Plot
+    from planner.report.report import Plot
 
 _ENDINGS = (".svg", ".html", ".txt")
 
@@ -74,8 +74,8 @@ def plot(
     from planner.cli.output import warn, write
     from planner.cli.sweeps.results import read_results
     from planner.cli.sweeps.where import kept_by
+    from planner.report.plot_of_table import drawn, plotted
     from planner.report.plot_text import plot_text
-    from planner.report.plotted import drawn, plotted
 
     for path in files or ():
         check_ending(path, _ENDINGS)
@@ -103,6 +103,6 @@ def _content(told: Plot, ending: str, name: str) -> str:
 
         return text_for_a_file(lambda: plot_text(told))
     from planner.report.html_page import to_html
-    from planner.report.told import Report
+    from planner.report.report import Report
 
     return to_html(Report("plot", name, (), (), charts=[told]))

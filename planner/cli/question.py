@@ -289,10 +289,10 @@ def tell(document: Document | MixedDocument, form: Output, files: Sequence[Path]
 
     def text() -> str:
         if isinstance(document, Document):
-            from planner.report.terminal import document_text
+            from planner.report.plan_text import document_text
 
             return document_text(document)
-        from planner.report.mixed import mixed_text
+        from planner.report.mixed_text import mixed_text
 
         return mixed_text(document)
 

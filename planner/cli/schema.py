@@ -58,7 +58,7 @@ def schema(
       planner schema what-if
     """
     from planner.cli.output import write
-    from planner.report.machine import to_json
+    from planner.report.json_text import to_json
 
     json_schema = cast(Callable[[], dict[str, object]], import_module(MODULES[document]).json_schema)
     write(to_json(_even(json_schema())), for_machines=True)

@@ -10,7 +10,7 @@ import typer
 
 from planner.cli.grouped import grouped
 from planner.cli.question import ClusterName, files_option
-from planner.cli.run import RunOptions, read_budget, read_days, read_offer, read_run
+from planner.cli.run_options import RunOptions, read_budget, read_days, read_offer, read_run
 from planner.errors import InputError, NothingFits, PlannerError, nearest
 from planner.units import counted, format_days
 
@@ -67,12 +67,12 @@ def size(
     document = _sized(run, cluster, nodes)
 
     def text() -> str:
-        from planner.report.size import size_text
+        from planner.report.size_text import size_text
 
         return size_text(document)
 
     def curve() -> str:
-        from planner.report.curve import curve_svg
+        from planner.report.size_svg import curve_svg
 
         return curve_svg(document)
 

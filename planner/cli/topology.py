@@ -42,7 +42,7 @@ def topology(
     document = topology_document(asked, wiring)
 
     def text() -> str:
-        from planner.report.topology import topology_text
+        from planner.report.topology_text import topology_text
 
         return topology_text(document)
 

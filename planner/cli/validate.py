@@ -41,8 +41,8 @@ def validate(
     from planner.cli.output import check_files, complain, tell
     from planner.validation.document import validation_document
     from planner.validation.predict import predict_all
+    from planner.validation.published import published_runs
     from planner.validation.runs import parse_runs
-    from planner.validation.table import published_runs
 
     wanted, path, most = check_files(files, read=[("--runs", runs)]), runs or published_runs(), _percent(max_error)
     rows, unread = parse_runs(read_text(path, (".csv",), "a CSV table of measured runs"), str(path))
@@ -56,7 +56,7 @@ def validate(
     document = validation_document(predictions, [*unread, *unbound], found, most)
 
     def text() -> str:
-        from planner.report.validation import to_text
+        from planner.report.validation_text import to_text
 
         return to_text(document)
 
@@ -79,8 +79,8 @@ def _percent(text: str | None) -> float | None:
 def _end(document: ValidationDocument) -> None:
     """Raises RequirementNotMet that names every run whose error is above what was asked for."""
     from planner.errors import RequirementNotMet
-    from planner.report.terminal import printable
-    from planner.report.validation import fault
+    from planner.report.plan_text import printable
+    from planner.report.validation_text import fault
 
     faults = [(row.id, fault(row, document)) for row in document.rows if row.met is False]
     if faults:

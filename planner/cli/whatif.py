@@ -58,7 +58,7 @@ def what_if(
     document = compared(before, after, done)
 
     def text() -> str:
-        from planner.report.whatif import what_if_text
+        from planner.report.whatif_text import what_if_text
 
         return what_if_text(document)
 

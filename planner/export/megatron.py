@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export.python import Source
+from planner.export.python_text import Source
 from planner.export.run import Run
 from planner.export.trainer import Misfit, above_one, among, decoder, odd_layers, offloaded, on, ordered
 from planner.workload.spec import ModelSpec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.report.diff import (
+from planner.report.diff_text import (
     HEADINGS,
     HEADLINES,
     Row,

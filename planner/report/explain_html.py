@@ -7,10 +7,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from planner.report.explain import longest, operator_name, seconds_text, told_parts
+from planner.report.explain_report import explain_report
+from planner.report.explain_text import longest, operator_name, seconds_text, told_parts
 from planner.report.html_page import to_html
 from planner.report.svg import WIDTH, box, escaped, label, line, sheet
-from planner.report.told_explain import explain_report
 from planner.search.explain_document import ExplainDocument, OperatorPart, StagePart, WaterfallPart
 from planner.units import format_bytes, format_seconds, format_si
 

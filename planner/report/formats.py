@@ -9,21 +9,21 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
-from planner.report.told import Report
+from planner.report.report import Report
 
 _REPORTS = {
-    "planner.search.document.Document": "told_plan:plan_report",
-    "planner.search.mixed_document.MixedDocument": "told_mixed:mixed_report",
-    "planner.search.check_document.CheckDocument": "told_check:check_report",
-    "planner.search.diff_document.DiffDocument": "told_diff:diff_report",
-    "planner.search.whatif_document.WhatIfDocument": "told_whatif:what_if_report",
-    "planner.search.size_document.SizeDocument": "told_size:size_report",
-    "planner.search.compare_document.CompareDocument": "told_compare:compare_report",
-    "planner.validation.document.ValidationDocument": "told_validate:validation_report",
-    "planner.search.explain_document.ExplainDocument": "told_explain:explain_report",
-    "planner.report.hardware_document.HardwareDocument": "told_hardware:hardware_report",
-    "planner.report.topology_document.TopologyDocument": "told_topology:topology_report",
-    "planner.report.listing_document.ListingDocument": "told_listing:listing_report",
+    "planner.search.document.Document": "plan_report:plan_report",
+    "planner.search.mixed_document.MixedDocument": "mixed_report:mixed_report",
+    "planner.search.check_document.CheckDocument": "check_report:check_report",
+    "planner.search.diff_document.DiffDocument": "diff_report:diff_report",
+    "planner.search.whatif_document.WhatIfDocument": "whatif_report:what_if_report",
+    "planner.search.size_document.SizeDocument": "size_report:size_report",
+    "planner.search.compare_document.CompareDocument": "compare_report:compare_report",
+    "planner.validation.document.ValidationDocument": "validation_report:validation_report",
+    "planner.search.explain_document.ExplainDocument": "explain_report:explain_report",
+    "planner.report.hardware_document.HardwareDocument": "hardware_report:hardware_report",
+    "planner.report.topology_document.TopologyDocument": "topology_report:topology_report",
+    "planner.report.listing_document.ListingDocument": "listing_report:listing_report",
 }
 """What makes the report of a document, by the document's class: nothing is loaded for the others."""
 
@@ -32,7 +32,7 @@ def rendered(document: object, form: str) -> str:
     """The document as text in a form: csv, jsonl, markdown, html or junit."""
     report = report_of(document)
     if form in ("csv", "jsonl"):
-        from planner.report.records import to_csv, to_jsonl
+        from planner.report.csv_jsonl import to_csv, to_jsonl
 
         return to_csv(report) if form == "csv" else to_jsonl(report)
     if form == "markdown":

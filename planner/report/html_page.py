@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.report.charts import chart
+from planner.report.report import Report, Table
 from planner.report.svg import escaped
-from planner.report.told import Report, Table
 
 _STYLE = """
 :root { color-scheme: light dark;

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from planner.report.terminal import printable
-from planner.report.told import Case, Report
+from planner.report.plan_text import printable
+from planner.report.report import Case, Report
 
 
 def to_junit(report: Report) -> str:

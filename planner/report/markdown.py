@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from planner.report.told import Report, Table
+from planner.report.report import Report, Table
 
 _MARKUP = re.compile(r"[\\`*\[\]~|$!#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """Signs with a meaning; an underscore within a word has none."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.report.charts import COLOURS
+from planner.report.report import Plot, Series
 from planner.report.svg import escaped
-from planner.report.told import Plot, Series
 
 _WIDTH, _PAGE_WIDTH = 640, 400
 """Units across, alone and in a page: there a unit is about a pixel of a phone."""

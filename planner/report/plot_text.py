@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 from planner.report.console import console
-from planner.report.terminal import printable
-from planner.report.told import Plot, Series
+from planner.report.plan_text import printable
+from planner.report.report import Plot, Series
 
 _SIGNS = "ox+*#@%&$=~ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _JOIN = "·"

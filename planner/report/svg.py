@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from planner.report.terminal import printable
+from planner.report.plan_text import printable
 
 WIDTH = 420
 """Units across: a unit is about a pixel of a small screen, so that texts can be read there."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from planner.report.html_page import to_html
-from planner.report.told_topology import topology_report
 from planner.report.topology_document import TopologyDocument
+from planner.report.topology_report import topology_report
 
 
 def page(picture: str, document: TopologyDocument) -> str:

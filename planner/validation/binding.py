@@ -9,7 +9,7 @@ from planner.cluster.cluster import Cluster
 from planner.cost.training import FrameworkName, Launch, Training, training
 from planner.errors import InputError
 from planner.search.space import Space
-from planner.validation.described import cluster_of, workload_of
+from planner.validation.model_and_cluster import cluster_of, workload_of
 from planner.validation.runs import RowError, Run
 
 _PRECISIONS = {"amp_bf16": "bf16", "amp_fp16": "fp16", "amp_fp8": "fp8", "": "bf16"}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from planner.cli.app import plan_app, planner_app
 from planner.cli.complete import answer
-from planner.cli.names import IMPORTS, OBJECTIVES, OFFLOADED, OPTIMIZERS, ORDERS, PLACES
+from planner.cli.completion_words import IMPORTS, OBJECTIVES, OFFLOADED, OPTIMIZERS, ORDERS, PLACES
 from planner.cluster import catalogue, database
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.grids import read_grid

@@ -11,8 +11,8 @@ import pytest
 import typer
 
 from planner.cli.app import plan_app, planner_app
-from planner.validation import table
-from planner.validation.table import published_runs
+from planner.validation import published
+from planner.validation.published import published_runs
 from tests.cli.run import call
 from tests.cli.sweeps.small import here
 
@@ -84,7 +84,7 @@ def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
         Path(file).write_text(text)
     runs = Path("mine.csv")
     runs.write_text("".join(published_runs().read_text().splitlines(keepends=True)[:8]))
-    monkeypatch.setattr(table, "published_runs", lambda: runs)
+    monkeypatch.setattr(published, "published_runs", lambda: runs)
 
 
 def test_both_programs_have_the_same_help() -> None:

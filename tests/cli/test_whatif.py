@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from planner.report.whatif import print_what_if
+from planner.report.whatif_text import print_what_if
 from planner.search.whatif_document import WhatIfDocument, json_schema
 from planner.units import format_bytes, format_seconds
 from tests.cli.run import call, run

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cli.names import grids
+from planner.cli.completion_words import grids
 from planner.cluster import database
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.grids import grid_of_intensity, read_grid

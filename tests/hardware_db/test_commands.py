@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from planner.cluster import catalogue, database
-from planner.report import hardware
+from planner.report import hardware_text
 from planner.report.hardware_document import comparison_part
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
@@ -205,12 +205,12 @@ def test_any_terminal_gets_whole_figures(width: int, monkeypatch: pytest.MonkeyP
     def console(_: int = 0) -> Console:
         return Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
 
-    monkeypatch.setattr(hardware, "console", console)
+    monkeypatch.setattr(hardware_text, "console", console)
     found = [catalogue.entry(name) for name in ("h100-sxm-80gb", "t4", "snapdragon-8-gen-1-hexagon")]
     texts = {
-        "list": hardware.list_text(ENTRIES, None),
-        "show": hardware.show_text(found[0], sources=width >= 80),
-        "compare": hardware.compare_text(found, comparison_part(found, None)),
+        "list": hardware_text.list_text(ENTRIES, None),
+        "show": hardware_text.show_text(found[0], sources=width >= 80),
+        "compare": hardware_text.compare_text(found, comparison_part(found, None)),
     }
     for text in texts.values():
         assert "…" not in text

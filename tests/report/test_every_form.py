@@ -18,17 +18,17 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from planner.report.compare import compare_text
-from planner.report.explain import explain_text
+from planner.report.compare_text import compare_text
+from planner.report.explain_text import explain_text
 from planner.report.formats import rendered
 from planner.report.hardware_document import HardwareDocument
 from planner.report.listing_document import ListingDocument
-from planner.report.size import size_text
-from planner.report.told_listing import listing_text
-from planner.report.topology import topology_text
+from planner.report.listing_report import listing_text
+from planner.report.size_text import size_text
 from planner.report.topology_document import TopologyDocument
-from planner.report.validation import to_text
-from planner.report.whatif import what_if_text
+from planner.report.topology_text import topology_text
+from planner.report.validation_text import to_text
+from planner.report.whatif_text import what_if_text
 from planner.search.compare_document import CompareDocument
 from planner.search.explain_document import ExplainDocument
 from planner.search.size_document import SizeDocument

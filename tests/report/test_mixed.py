@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from planner.cost.mixed import bind
-from planner.report.mixed import mixed_text, print_mixed
+from planner.report.mixed_text import mixed_text, print_mixed
 from planner.search.mixed import mixed_plans
 from planner.search.mixed_document import MixedDocument
 from planner.search.space import Space

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.report.axes import number_axis
-from planner.report.plotted import drawn, plotted
+from planner.report.plot_of_table import drawn, plotted
 from tests.cli.run import call
 
 GOLDEN = Path(__file__).parent / "golden"

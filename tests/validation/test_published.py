@@ -4,8 +4,8 @@ import pytest
 
 from planner.validation.document import ValidationDocument, validation_document
 from planner.validation.predict import predict_all
+from planner.validation.published import published_runs
 from planner.validation.runs import parse_runs
-from planner.validation.table import published_runs
 
 
 @pytest.fixture(scope="module")

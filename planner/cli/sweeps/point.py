@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from planner.cli.question import Question
     from planner.cli.sweeps.grid import Point
     from planner.cluster.cluster import Cluster
-    from planner.report.told import Value
+    from planner.report.report import Value
     from planner.search.document import Document
     from planner.search.mixed_document import MixedDocument
     from planner.workload.operators import Workload
@@ -101,7 +101,7 @@ def _cluster(name: str, nodes: str | None, devices: str | None, faults: tuple[st
 
 def _best_way(document: MixedDocument) -> dict[str, Value]:
     """The best way to use two kinds of nodes, and its run."""
-    from planner.report.told_mixed import way_record
+    from planner.report.mixed_report import way_record
 
     model, cluster, run = document.model, document.cluster, document.run
     return {
@@ -117,7 +117,7 @@ def _best_way(document: MixedDocument) -> dict[str, Value]:
 
 def _best_plan(document: Document) -> dict[str, Value]:
     """The first plan with the sizes of what it is of, and what its whole run comes to."""
-    from planner.report.told_plan import plan_record
+    from planner.report.plan_report import plan_record
 
     model, cluster, run = document.model, document.cluster, document.run
     failures, carbon = document.reliability, document.carbon

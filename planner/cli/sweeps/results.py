@@ -120,8 +120,8 @@ def content_of(results: Results, path: Path, about: Mapping[str, str]) -> str | 
     ending = path.suffix.casefold()
     if ending == ".parquet":
         return _parquet(results, path, about)
-    from planner.report.records import to_csv, to_jsonl
-    from planner.report.told import Report
+    from planner.report.csv_jsonl import to_csv, to_jsonl
+    from planner.report.report import Report
 
     names = list(results.columns)
     rows = [dict(zip(names, cells, strict=True)) for cells in zip(*results.columns.values(), strict=True)]
@@ -130,7 +130,7 @@ def content_of(results: Results, path: Path, about: Mapping[str, str]) -> str | 
 
 
 def _parquet(results: Results, path: Path, about: Mapping[str, str]) -> bytes:
-    from planner.report.terminal import printable
+    from planner.report.plan_text import printable
 
     arrow, parquet = _arrow(path), _arrow(path, "pyarrow.parquet")
     types = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}

@@ -12,8 +12,8 @@ from planner.export.images import image_field
 from planner.export.launcher import Field, Job, Launcher, limit_s, unordered
 from planner.export.run import Run
 from planner.export.shell import TRAIN, told
-from planner.export.text import to_yaml
 from planner.export.trainer import Files, Misfit
+from planner.export.yaml_json import to_yaml
 
 NAME = "azureml"
 

@@ -13,8 +13,8 @@ from planner.export.images import image_field
 from planner.export.launcher import Field, Job, Launcher, any_trainer, limit_s, unordered
 from planner.export.run import Run
 from planner.export.shell import PORT, TRAIN, told
-from planner.export.text import to_yaml
 from planner.export.trainer import Files
+from planner.export.yaml_json import to_yaml
 
 NAME = "kubernetes"
 

@@ -13,8 +13,8 @@ from planner.export.images import image_field
 from planner.export.launcher import Field, Job, Launcher, limit_s, unordered
 from planner.export.run import Run
 from planner.export.shell import TRAIN, beginning
-from planner.export.text import to_json
 from planner.export.trainer import Files, Misfit
+from planner.export.yaml_json import to_json
 
 NAME = "sagemaker"
 

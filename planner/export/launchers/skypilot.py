@@ -8,8 +8,8 @@ from planner.export import machines
 from planner.export.launcher import Field, Job, Launcher, unordered
 from planner.export.run import Run
 from planner.export.shell import PORT, TRAIN, told
-from planner.export.text import to_yaml
 from planner.export.trainer import Files, Misfit
+from planner.export.yaml_json import to_yaml
 
 NAME = "skypilot"
 

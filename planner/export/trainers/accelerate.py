@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Literal
 
 from planner.export.run import Run
-from planner.export.script import NEEDED, asked, note
 from planner.export.shell import TRAIN, rendezvous, told, train_script
-from planner.export.text import to_json, to_yaml
 from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, offloaded, on, ordered
 from planner.export.trainers import deepspeed
+from planner.export.user_script import NEEDED, asked, note
+from planner.export.yaml_json import to_json, to_yaml
 
 NAME = "accelerate"
 CONFIG = "accelerate.yaml"

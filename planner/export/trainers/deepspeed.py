@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export.run import Run
-from planner.export.script import NEEDED, asked, note
 from planner.export.shell import TRAIN, torchrun, train_script
-from planner.export.text import to_json
 from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, offloaded, on
+from planner.export.user_script import NEEDED, asked, note
+from planner.export.yaml_json import to_json
 
 NAME = "deepspeed"
 CONFIG = "ds_config.json"

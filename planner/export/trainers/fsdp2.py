@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export.run import Run
-from planner.export.script import NEEDED, asked
 from planner.export.shell import TRAIN, comments, told, torchrun, train_script
 from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, offloaded, on
+from planner.export.user_script import NEEDED, asked
 
 NAME = "fsdp2"
 MODULE = "planned_fsdp2"

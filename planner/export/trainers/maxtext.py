@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from planner.export.run import Run
 from planner.export.shell import TRAIN, rendezvous, told, train_script
-from planner.export.text import to_yaml
 from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, decoder, odd_layers, on, ordered
+from planner.export.yaml_json import to_yaml
 from planner.workload.spec import ModelSpec
 
 NAME = "maxtext"

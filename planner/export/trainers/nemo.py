@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export import megatron
-from planner.export.python import Source, call
+from planner.export.python_text import Source, call
 from planner.export.run import Run
 from planner.export.shell import TRAIN, comments, told, torchrun, train_script
 from planner.export.trainer import Files, Misfit, Own, Trainer

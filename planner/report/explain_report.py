@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from planner.report.explain import heading, longest, operator_name, schedule_line, seconds_text, told_parts
-from planner.report.told import Case, Record, Report, Table
+from planner.report.explain_text import heading, longest, operator_name, schedule_line, seconds_text, told_parts
+from planner.report.report import Case, Record, Report, Table
 from planner.search.explain_document import ExplainDocument, StagePart, WaterfallPart
 from planner.units import format_bytes, format_seconds
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
 from planner.report.console import printable as printable
-from planner.report.plans import common_settings, print_plans
-from planner.report.power import power_text
-from planner.report.reliability import failures_text, never_ends
+from planner.report.failures_text import failures_text, never_ends
+from planner.report.plans_table import common_settings, print_plans
+from planner.report.power_text import power_text
 from planner.report.throughput import run_text, samples
 from planner.search.document import (
     Document,

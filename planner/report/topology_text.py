@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.terminal import printable
+from planner.report.plan_text import printable
 from planner.report.topology_document import BisectionPart, GroupPart, LevelPart, TopologyDocument
 from planner.units import counted, format_bytes, format_seconds, format_si
 

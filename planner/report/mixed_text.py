@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.terminal import TERM_NAMES, model_line, printable, step_line
+from planner.report.plan_text import TERM_NAMES, model_line, printable, step_line
 from planner.report.throughput import in_units, run_text, unit_of
 from planner.search.document import ModelPart
 from planner.search.mixed_document import KindPart, MixedDocument, WayPart

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from planner.report.terminal import TERM_NAMES, printable
+from planner.report.plan_text import TERM_NAMES, printable
 from planner.search.diff_document import ChangePart, DiffDocument, DifferencePart, TermPart, WhyPart
 from planner.search.requirements.figures import FIGURES
 from planner.search.requirements.shown import told_value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.report.told import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
-from planner.report.validation import (
+from planner.report.report import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
+from planner.report.validation_text import (
     FOLD_HEADINGS,
     SUMMARY_HEADINGS,
     fault,

@@ -9,7 +9,7 @@ from planner.cluster.accelerator import Precision
 from planner.cluster.catalogue import PRECISIONS, Entry
 from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
 from planner.report.hardware_document import ComparisonPart, FigurePart, HardwarePart, RowPart, Unit, hardware_part
-from planner.report.terminal import printable
+from planner.report.plan_text import printable
 from planner.units import format_bytes, format_si
 
 if TYPE_CHECKING:

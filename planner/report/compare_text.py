@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.size import format_usd, run_words, split
-from planner.report.terminal import printable
+from planner.report.plan_text import printable
+from planner.report.size_text import format_usd, run_words, split
 from planner.report.throughput import in_units, unit_of
 from planner.search.compare_document import CompareDocument, OfferPart
 from planner.search.document import ModelPart

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.plans import half_of
-from planner.report.terminal import TERM_NAMES, printable
+from planner.report.plan_text import TERM_NAMES, printable
+from planner.report.plans_table import half_of
 from planner.report.throughput import per_second, samples, unit_of
 from planner.search.document import ModelPart, PlanPart
 from planner.search.whatif_document import ChangePart, SidePart, WhatIfDocument

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planner.report.size import energy_text, format_usd, heading, sentences, split
-from planner.report.told import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
-from planner.report.told_plan import facts, fields
+from planner.report.plan_report import facts, fields
+from planner.report.report import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
+from planner.report.size_text import energy_text, format_usd, heading, sentences, split
 from planner.search.size_document import SizeDocument
 from planner.search.sizing_document import SizePart
 from planner.units import format_duration

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.report.told import Bar, Bars, Case, Piece, Report, Table, Value
-from planner.report.told_plan import facts, memory_bars, plan_record, step_bars, words_of
-from planner.report.whatif import FIGURES, HEADINGS, NEGLIGIBLE, heading, rows, sentences, slopes
+from planner.report.plan_report import facts, memory_bars, plan_record, step_bars, words_of
+from planner.report.report import Bar, Bars, Case, Piece, Report, Table, Value
+from planner.report.whatif_text import FIGURES, HEADINGS, NEGLIGIBLE, heading, rows, sentences, slopes
 from planner.search.document import PlanPart
 from planner.search.whatif_document import FigureName, WhatIfDocument
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from planner.report.size import format_usd
-from planner.report.terminal import printable
+from planner.report.plan_text import printable
+from planner.report.size_text import format_usd
 from planner.report.throughput import amount
 from planner.search.size_document import SizeDocument
 from planner.units import counted, format_days, format_si

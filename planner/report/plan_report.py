@@ -9,9 +9,9 @@ import msgspec
 
 from planner.cost.memory import KINDS
 from planner.report.objectives import figure_of
-from planner.report.plans import columns
-from planner.report.terminal import TERM_NAMES, heading, sentences
-from planner.report.told import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
+from planner.report.plan_text import TERM_NAMES, heading, sentences
+from planner.report.plans_table import columns
+from planner.report.report import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
 from planner.search.document import Document, MemoryPart, PlanPart, StrategyPart
 from planner.units import format_bytes, format_seconds
 

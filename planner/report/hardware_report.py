@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from planner.cluster.accelerator import Precision
 from planner.cluster.catalogue import PRECISIONS, usual_precision
-from planner.report.hardware import compared, figure_text, figures
 from planner.report.hardware_document import ComparisonPart, FigurePart, HardwareDocument, HardwarePart, peak_unit
-from planner.report.told import Bar, Bars, Case, Chart, Piece, Point, Report, Scatter, Table, Value
+from planner.report.hardware_text import compared, figure_text, figures
+from planner.report.report import Bar, Bars, Case, Chart, Piece, Point, Report, Scatter, Table, Value
 from planner.units import format_si
 
 _WORDS = ("name", "title", "vendor", "architecture", "kind", "place", "year", "can_train", "why_not_train")

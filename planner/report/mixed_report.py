@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from planner.report.mixed import NAMES, heading, kind_columns, way_columns
+from planner.report.mixed_text import NAMES, heading, kind_columns, way_columns
+from planner.report.plan_report import facts, fields, memory_bars, step_bars, step_table
+from planner.report.report import Case, Report, Table, Value
 from planner.report.throughput import run_text
-from planner.report.told import Case, Report, Table, Value
-from planner.report.told_plan import facts, fields, memory_bars, step_bars, step_table
 from planner.search.mixed_document import MixedDocument, WayPart
 
 

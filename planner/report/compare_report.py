@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from planner.report.compare import WORDS, heading, rows_of, sentences
-from planner.report.told import Bar, Bars, Case, Piece, Report, Table, Value
-from planner.report.told_size import days_bars, money_and_time, size_fields, usd_bars
+from planner.report.compare_text import WORDS, heading, rows_of, sentences
+from planner.report.report import Bar, Bars, Case, Piece, Report, Table, Value
+from planner.report.size_report import days_bars, money_and_time, size_fields, usd_bars
 from planner.search.compare_document import CompareDocument, OfferPart
 from planner.search.document import StrategyPart
 from planner.search.sizing_document import SizePart

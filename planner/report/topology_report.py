@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from planner.report.told import Case, Record, Report, Table
-from planner.report.told_plan import facts
-from planner.report.topology import GROUP_NAMES, figures, level_line, span
+from planner.report.plan_report import facts
+from planner.report.report import Case, Record, Report, Table
 from planner.report.topology_document import GroupPart, LevelPart, TopologyDocument
+from planner.report.topology_text import GROUP_NAMES, figures, level_line, span
 from planner.units import format_bytes, format_seconds, format_si
 
 

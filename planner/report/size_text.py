@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.terminal import model_line, printable
+from planner.report.plan_text import model_line, printable
 from planner.report.throughput import amount
 from planner.search.document import ModelPart, StrategyPart
 from planner.search.size_document import SizeDocument

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.report.listing import listing
 from planner.report.listing_document import ClusterEntry, FamilyEntry, ListingDocument, ModelEntry
-from planner.report.told import Record, Report, Table
+from planner.report.report import Record, Report, Table
 from planner.units import format_parameters
 
 _HEADINGS = {

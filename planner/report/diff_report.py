@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.cost.step import TERMS
-from planner.report.diff import (
+from planner.report.diff_text import (
     HEADINGS,
     closing,
     heading,
@@ -13,8 +13,8 @@ from planner.report.diff import (
     term_rows,
     told_apart,
 )
-from planner.report.told import Bars, Case, Record, Report, Table
-from planner.report.told_plan import step_bars
+from planner.report.plan_report import step_bars
+from planner.report.report import Bars, Case, Record, Report, Table
 from planner.search.diff_document import ChangePart, DiffDocument, DifferencePart, TermPart
 
 

@@ -7,8 +7,8 @@ from io import StringIO
 
 import msgspec
 
-from planner.report.terminal import printable
-from planner.report.told import Report, Value
+from planner.report.plan_text import printable
+from planner.report.report import Report, Value
 
 _FORMULA = ("=", "+", "-", "@")
 """What spreadsheets take for the beginning of a formula."""

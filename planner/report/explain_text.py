@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
-from planner.report.terminal import printable
+from planner.report.plan_text import printable
 from planner.search.explain_document import ExplainDocument, OperatorPart, StagePart, WaterfallPart
 from planner.units import format_bytes, format_seconds, format_si
 

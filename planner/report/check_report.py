@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from planner.report.check import HEADINGS, WORDS, plan_rows, summary
-from planner.report.told import Bars, Case, Record, Report, Table, Value
-from planner.report.told_plan import memory_bars, step_bars
+from planner.report.check_text import HEADINGS, WORDS, plan_rows, summary
+from planner.report.plan_report import memory_bars, step_bars
+from planner.report.report import Bars, Case, Record, Report, Table, Value
 from planner.search.check_document import CheckDocument, CheckedPart, RequirementPart, answer_of, obstacle_line
 from planner.search.mixed_document import MixedDocument
 from planner.search.requirements.values import values_of

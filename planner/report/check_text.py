@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planner.report.terminal import printable
+from planner.report.plan_text import printable
 from planner.search.check_document import CheckDocument, CheckedPart, answer_of
 from planner.search.mixed_document import MixedDocument
 from planner.search.requirements.figures import FIGURES

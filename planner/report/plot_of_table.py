@@ -9,7 +9,7 @@ from typing import Literal, TypeGuard
 
 from planner.errors import InputError, nearest
 from planner.report.axes import number_axis, word_axis
-from planner.report.told import Mark, Plot, Series
+from planner.report.report import Mark, Plot, Series
 
 Cell = str | int | float | bool | None
 Columns = Mapping[str, Sequence[Cell]]
