@@ -211,7 +211,7 @@ def _write_plans(folder: Path, document: CheckDocument) -> None:
 
 def _end(document: CheckDocument) -> None:
     """Raises NothingFits or RequirementNotMet that names every plan at fault."""
-    from planner.report.plan_text import printable
+    from planner.report.console import printable
     from planner.search.check_document import unmet
 
     unfit = [f"{one.name}: {one.obstacle}" for one in document.checked if one.outcome == "nothing fits"]

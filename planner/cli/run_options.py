@@ -28,7 +28,6 @@ RunBatch = Annotated[
     ),
 ]
 
-_DAY_S = 86_400.0
 _LARGE = 200e9
 _USUAL_TOKENS, _LARGE_TOKENS = 4_194_304, 16_777_216
 """Tokens of a step: of most published runs, and of the largest models (Llama 3, arXiv 2407.21783, table 4)."""
@@ -63,14 +62,14 @@ class RunOptions:
 
 def read_days(text: str | None) -> float | None:
     """The deadline in days. Raises InputError."""
-    from planner.units import parse_quantity
+    from planner.units import DAY_S, YEAR_S, parse_quantity
 
     if text is None:
         return None
     seconds = parse_quantity(text, "duration", key="--deadline", bare=False)
-    if not 3600 <= seconds <= 100 * 365.25 * _DAY_S:
+    if not 3600 <= seconds <= 100 * YEAR_S:
         raise InputError("out of range", key="--deadline", value=text, expected="from 1h to 100y")
-    return seconds / _DAY_S
+    return seconds / DAY_S
 
 
 def read_budget(text: str | None) -> float | None:

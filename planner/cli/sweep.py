@@ -129,7 +129,7 @@ def _counts(results: Results) -> Counter[str]:
 def _summary(output: Path, results: Results) -> str:
     """What became of the points, in one line."""
     from planner.cli.sweeps.point import FAILED, PLANNED, UNFIT, WRONG
-    from planner.report.plan_text import printable
+    from planner.report.console import printable
 
     counts = _counts(results)
     told = ", ".join(f"{counts[one]:,} {one}" for one in (PLANNED, UNFIT, WRONG, FAILED) if counts[one])

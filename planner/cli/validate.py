@@ -79,7 +79,7 @@ def _percent(text: str | None) -> float | None:
 def _end(document: ValidationDocument) -> None:
     """Raises RequirementNotMet that names every run whose error is above what was asked for."""
     from planner.errors import RequirementNotMet
-    from planner.report.plan_text import printable
+    from planner.report.console import printable
     from planner.report.validation_text import fault
 
     faults = [(row.id, fault(row, document)) for row in document.rows if row.met is False]

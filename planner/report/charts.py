@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from planner.report.report import Bar, Bars, Chart, Plot, Point, Scatter
-from planner.report.svg import escaped
+from planner.report.xml_text import escaped
 
 COLOURS = (
     "#4e79a7", "#86aed1", "#9c755f", "#f28e2b", "#b07aa1", "#e15759",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planner.report.plan_text import printable
+from planner.report.console import printable
+from planner.report.plan_words import split_words
 from planner.search.check_document import CheckDocument, CheckedPart, answer_of
 from planner.search.mixed_document import MixedDocument
 from planner.search.requirements.figures import FIGURES
 from planner.search.requirements.shown import told_value
-from planner.search.requirements.values import Value, values_of
+from planner.search.requirements.values import values_of
 from planner.units import counted
 
 HEADINGS = ("plan", "split", "model", "cluster", "step", "MFU", "headroom", "USD/step", "requirements")
@@ -46,17 +47,11 @@ def _row(checked: CheckedPart) -> tuple[str, ...]:
         return (checked.name, "nothing fits", *[""] * (len(HEADINGS) - 3), "not held")
     values = values_of(answer)
     title, cluster = printable(answer.model.title), printable(answer.cluster.title)
-    split = answer.ways[0].split if isinstance(answer, MixedDocument) else _split(values)
+    split = answer.ways[0].split if isinstance(answer, MixedDocument) else split_words(answer.plans[0].strategy)
     figures = [told_value(values.get(name), FIGURES[name].unit) for name in _FIGURES]
     met = sum(one.met for one in checked.requirements)
     required = f"{met} of {len(checked.requirements)} met" if checked.requirements else ""
     return (checked.name, printable(split), title, cluster, *figures[:-1], figures[-1].removesuffix(" USD"), required)
-
-
-def _split(values: dict[str, Value]) -> str:
-    degrees = {name: values[f"strategy.{name}"] for name in ("tp", "pp", "dp", "cp", "ep", "vpp")}
-    told = [f"{name} {degree}" for name, degree in degrees.items() if degree != 1 or name == "tp"]
-    return " ".join([*told, f"mbs {values['strategy.micro_batch']}"])
 
 
 def required_lines(document: CheckDocument) -> Sequence[str]:

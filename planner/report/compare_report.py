@@ -5,10 +5,11 @@ from __future__ import annotations
 from planner.report.compare_text import WORDS, heading, rows_of, sentences
 from planner.report.report import Bar, Bars, Case, Piece, Report, Table, Value
 from planner.report.size_report import days_bars, money_and_time, size_fields, usd_bars
+from planner.report.size_text import energy_text
 from planner.search.compare_document import CompareDocument, OfferPart
 from planner.search.document import StrategyPart
 from planner.search.sizing_document import SizePart
-from planner.units import format_energy
+from planner.units import DAY_S
 
 _KEYS = (*(name for name in SizePart.__struct_fields__ if name != "strategy"), *StrategyPart.__struct_fields__)
 
@@ -64,7 +65,7 @@ def _energy_bars(sizes: list[tuple[str, SizePart]]) -> Bars:
     """Energy at the meter; no bar where it is not known."""
     drawn = []
     for label, size in sizes:
-        said = "not known" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh)
+        said = energy_text(size) or "not known"
         pieces = [] if size.energy_kwh is None else [Piece("energy", size.energy_kwh, f"{label}: {said}")]
         drawn.append(Bar(label, said, pieces))
     return Bars("Energy of the run", drawn)
@@ -74,4 +75,4 @@ def _case(title: str, offer: OfferPart) -> Case:
     """A cluster passes, or is left out with what rules it out."""
     if offer.size is None:
         return Case(title, offer.name, skipped=offer.ruled_out)
-    return Case(title, f"{offer.name}, {offer.size.nodes:,} nodes", 86_400.0 * offer.size.days)
+    return Case(title, f"{offer.name}, {offer.size.nodes:,} nodes", DAY_S * offer.size.days)

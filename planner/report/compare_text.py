@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.plan_text import printable
-from planner.report.size_text import format_usd, run_words, split
-from planner.report.throughput import in_units, unit_of
+from planner.report.console import console, ever_fewer, first_that_fits, plain_table, print_lines, printable, text_of
+from planner.report.plan_words import in_units, unit_of
+from planner.report.size_text import energy_text, format_usd, run_time, run_words, split
 from planner.search.compare_document import CompareDocument, OfferPart
 from planner.search.document import ModelPart
 from planner.search.sizing_document import SizePart
-from planner.units import format_days, format_duration, format_energy, format_mass, format_parameters, format_si
+from planner.units import format_days, format_mass, format_parameters, format_si
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,26 +36,16 @@ _MANY = 3
 def compare_text(document: CompareDocument) -> str:
     """The whole answer as text for stdout."""
     out = console(_WIDEST)
-    unwrapped = not out.is_terminal
     out.print(heading(document), markup=False)
-    model = document.model
-    found = [(offer, offer.size) for offer in document.offers if offer.size is not None]
-    if found:
-        rows = rows_of(document)
-        columns = list(rows[0])
-        left_out = [name.replace("tokens", f"{unit_of(model)}s") for name in _LEFT_OUT]
-        kept = [columns] + [
-            [name for name in columns if name not in left_out[:count]] for count in range(1, len(left_out) + 1)
-        ]
-        table = first_that_fits(out, [lambda names=names: _table(rows, names) for names in kept])  # type: ignore[misc]
+    rows = rows_of(document)
+    if rows:
+        left_out = [name.replace("tokens", f"{unit_of(document.model)}s") for name in _LEFT_OUT]
+        kept = ever_fewer(list(rows[0]), left_out)
+        table = first_that_fits(out, lambda names: _table(rows, names), kept)
         out.print(table or _table(rows, kept[-1]))
-    for offer in document.offers:
-        if offer.size is None:
-            out.print(
-                f"Ruled out: {printable(offer.name)}: {printable(offer.ruled_out)}", markup=False, soft_wrap=unwrapped
-            )
-    for sentence in sentences(document):
-        out.print(sentence, markup=False, soft_wrap=unwrapped)
+    ruled_out = [offer for offer in document.offers if offer.size is None]
+    print_lines(out, [f"Ruled out: {printable(one.name)}: {printable(one.ruled_out)}" for one in ruled_out])
+    print_lines(out, sentences(document))
     return text_of(out)
 
 
@@ -100,9 +89,9 @@ def _row(model: ModelPart, offer: OfferPart, size: SizePart) -> dict[str, str]:
         "accelerator": printable(offer.accelerator),
         "nodes": f"{size.nodes:,}",
         "devices": f"{size.devices:,}",
-        "time": format_duration(86_400 * size.days),
+        "time": run_time(size),
         "cost": "" if size.usd is None else format_usd(size.usd),
-        "energy": "" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh),
+        "energy": energy_text(size),
         "CO2e": "" if size.carbon_kg is None else format_mass(size.carbon_kg),
         "MFU": f"{size.mfu:.1%}",
         f"{unit}s/USD": "" if per_usd is None else format_si(in_units(model, per_usd)),

@@ -1,17 +1,19 @@
-"""The terminal as it is: its width, whether it has colour; and tables that are cut to its width."""
+"""The terminal as it is: its width, whether it has colour; and what is printed on it: lines, and tables that fit."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+T = TypeVar("T")
 
 _PLAIN_WIDTH = 110
 _FOR_A_FILE: ContextVar[bool] = ContextVar("for a file", default=False)
@@ -66,15 +68,33 @@ def plain_table(*, footer: bool = False) -> Table:
     return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_footer=footer)
 
 
+def print_lines(out: Console, lines: Iterable[str]) -> None:
+    """Print sentences: a pipe gets each on one line, a terminal has it wrapped at words."""
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=not out.is_terminal)
+
+
 def natural_width(out: Console, table: Table) -> int:
     """Columns that a table takes where nothing in it is cut."""
     return table.__rich_measure__(out, out.options.update(max_width=10_000)).maximum
 
 
-def first_that_fits(out: Console, forms: Iterable[Callable[[], Table]]) -> Table | None:
-    """The first form of a table that needs no cut in this width; None where all do."""
+def first_that_fits(out: Console, make: Callable[[T], Table], forms: Iterable[T]) -> Table | None:
+    """The table of the first of these forms that needs no cut in this width; None where all do."""
     for form in forms:
-        table = form()
+        table = make(form)
         if natural_width(out, table) <= out.width:
             return table
     return None
+
+
+def ever_fewer(columns: Sequence[str], left_out: Sequence[str]) -> list[list[str]]:
+    """The columns: all of them, then without the first of `left_out`, the first two, and so on."""
+    return [[one for one in columns if one not in left_out[:count]] for count in range(len(left_out) + 1)]
+
+
+def thinned(values: Sequence[T], most: int) -> list[T]:
+    """Of many values so many, from end to end; all of few."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]

@@ -7,7 +7,7 @@ from io import StringIO
 
 import msgspec
 
-from planner.report.plan_text import printable
+from planner.report.console import printable
 from planner.report.report import Report, Value
 
 _FORMULA = ("=", "+", "-", "@")

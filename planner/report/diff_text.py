@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from planner.report.plan_text import TERM_NAMES, printable
+from planner.report.console import console, plain_table, print_lines, printable, text_of
+from planner.report.plan_words import term_name
 from planner.search.diff_document import ChangePart, DiffDocument, DifferencePart, TermPart, WhyPart
 from planner.search.requirements.figures import FIGURES
 from planner.search.requirements.shown import told_value
@@ -31,26 +32,19 @@ _SHOWN_CAUSES = 4
 
 def diff_text(document: DiffDocument) -> str:
     """The whole answer as text for stdout."""
-    from planner.report.console import console, text_of
-
     out = console()
-    unwrapped = not out.is_terminal
-    out.print(printable(f"{document.base} → {document.head}: {summary(document)}"), markup=False, soft_wrap=unwrapped)
+    print_lines(out, [printable(f"{document.base} → {document.head}: {summary(document)}")])
     for one in told_apart(document):
         out.print()
-        for sentence in (heading(document, one), *sentences(one)):
-            out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
+        print_lines(out, map(printable, (heading(document, one), *sentences(one))))
         rows = all_rows(one)
         if rows:
             out.print(_table(rows))
-    for sentence in closing(document):
-        out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
+    print_lines(out, map(printable, closing(document)))
     return text_of(out)
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    from planner.report.console import plain_table
-
     table = plain_table()
     for number, name in enumerate(HEADINGS):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
@@ -108,7 +102,7 @@ def why_sentence(one: DifferencePart) -> str:
     step = next((change for change in one.figures if change.name == "step_time_s"), None)
     told = "Step as long as before" if step is None else f"Step {_from_to(step)}"
     because = _because(one, why)
-    term = TERM_NAMES.get(why.term, why.term)
+    term = term_name(why.term)
     share = why.change_s / why.step_change_s if why.step_change_s else 0.0
     if step is not None and 0 < share <= 1:
         return f"{told}: {signed(why.change_s)} of {signed(why.step_change_s)} is {term}{because}."
@@ -150,7 +144,7 @@ def term_rows(terms: Sequence[TermPart], suffix: str = "") -> list[Row]:
     """A row a term that is there, the one that changed most first."""
     return [
         (
-            f"{TERM_NAMES.get(one.term, one.term)}{suffix}",
+            f"{term_name(one.term)}{suffix}",
             format_seconds(one.base_s),
             format_seconds(one.head_s),
             signed(one.change_s) if one.change_s else "",

@@ -7,10 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from planner.cost.memory import KINDS
 from planner.report.explain_report import explain_report
 from planner.report.explain_text import longest, operator_name, seconds_text, told_parts
 from planner.report.html_page import to_html
-from planner.report.svg import WIDTH, box, escaped, label, line, sheet
+from planner.report.svg import WIDTH, box, label, line, sheet
+from planner.report.xml_text import escaped
 from planner.search.explain_document import ExplainDocument, OperatorPart, StagePart, WaterfallPart
 from planner.units import format_bytes, format_seconds, format_si
 
@@ -24,7 +26,6 @@ rect.reserve { fill: #d5d5cc; } circle { stroke: #1b1f24; stroke-width: 0.5; fil
 circle.compute { fill: #c28a35; } circle.memory { fill: #4a6785; } circle.launch { fill: #8a8a80; }
 """
 _KERNELS = ("attention", "other_arithmetic", "recompute", "efficiency", "memory", "launches", "host", "imbalance")
-_KINDS = "weights", "gradients", "optimizer", "activations", "logits", "buffers", "reserve"
 _ROW = 30
 _LEFT, _RIGHT = 44.0, WIDTH - 12.0
 _PLOT_TOP, _PLOT_BOTTOM = 16.0, 280.0
@@ -68,7 +69,7 @@ def _memory(stages: Sequence[StagePart]) -> str:
     capacity = stages[0].memory.capacity_bytes
     scale = (WIDTH - 24.0) / max(capacity, *(stage.memory.total_bytes for stage in stages))
     shapes, y = [], 6.0
-    for i, kind in enumerate(_KINDS):
+    for i, kind in enumerate(KINDS):
         x, row = 8.0 + i % 4 * 100, y + i // 4 * 16
         shapes += [box(x, row, 10, 10, "", kind), label(x + 14, row + 9, kind)]
     y += 40
@@ -77,7 +78,7 @@ def _memory(stages: Sequence[StagePart]) -> str:
         held = f"{stage.micro_batches_in_flight:.3g} micro-batches in flight"
         shapes.append(label(8, y + 10, f"stage {stage.stage}: {stage.layers} layers, {total}, {held}"))
         x = 8.0
-        for kind in _KINDS:
+        for kind in KINDS:
             size = getattr(stage.memory, f"{kind}_bytes")
             title = f"stage {stage.stage}, {kind}: {format_bytes(size)}"
             if size:

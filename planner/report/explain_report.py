@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from planner.report.explain_text import heading, longest, operator_name, schedule_line, seconds_text, told_parts
+from planner.report.explain_text import (
+    heading,
+    hidden_words,
+    longest,
+    operator_name,
+    schedule_line,
+    seconds_text,
+    told_parts,
+)
 from planner.report.report import Case, Record, Report, Table
 from planner.search.explain_document import ExplainDocument, StagePart, WaterfallPart
 from planner.units import format_bytes, format_seconds
@@ -11,7 +19,7 @@ from planner.units import format_bytes, format_seconds
 def explain_report(document: ExplainDocument) -> Report:
     """The whole answer of `explain`."""
     title, plan, step = heading(document)
-    hidden = [f"{name.replace('_', ' ')} {format_seconds(one)}" for name, one in document.hidden.items() if one > 0]
+    hidden = hidden_words(document)
     return Report(
         command="explain",
         title=title,

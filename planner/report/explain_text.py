@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
-from planner.report.plan_text import printable
+from planner.cost.memory import KINDS
+from planner.report.console import printable, thinned
 from planner.search.explain_document import ExplainDocument, OperatorPart, StagePart, WaterfallPart
 from planner.units import format_bytes, format_seconds, format_si
 
@@ -16,7 +17,6 @@ _BAR = 30
 _MOST_STAGES = 16
 _MOST_OPERATORS = 12
 _NEGLIGIBLE = 5e-5
-_KINDS = "weights", "gradients", "optimizer", "activations", "logits", "buffers", "reserve"
 _LETTERS = "wgoalbr"
 
 
@@ -64,8 +64,13 @@ def _waterfall(parts: Sequence[WaterfallPart], full: str, less: str) -> Iterator
     yield f"{'step':31} {format_seconds(total):>9} {1:6.1%}  {full * _BAR}"
 
 
+def hidden_words(document: ExplainDocument) -> list[str]:
+    """What of each exchange runs beside compute, where something does: `data parallel 4.56 ms`."""
+    return [f"{name.replace('_', ' ')} {format_seconds(s)}" for name, s in document.hidden.items() if s > 0]
+
+
 def _hidden(document: ExplainDocument) -> Iterator[str]:
-    hidden = [f"{name.replace('_', ' ')} {format_seconds(s)}" for name, s in document.hidden.items() if s > 0]
+    hidden = hidden_words(document)
     if hidden:
         yield "Hidden beside compute:"
         yield from (f"  {one}" for one in hidden)
@@ -75,13 +80,13 @@ def _hidden(document: ExplainDocument) -> Iterator[str]:
 def _stages(stages: Sequence[StagePart]) -> Iterator[str]:
     """One bar a stage of what a device's memory holds; of many stages so many, from end to end."""
     shown = thinned(stages, _MOST_STAGES)
-    names = " ".join(f"{letter} {kind}" for letter, kind in zip(_LETTERS, _KINDS, strict=True))
+    names = " ".join(f"{letter} {kind}" for letter, kind in zip(_LETTERS, KINDS, strict=True))
     yield "Memory by stage:"
     yield names
     for one in shown:
         held = one.memory
         bar, filled = "", 0.0
-        for letter, kind in zip(_LETTERS, _KINDS, strict=True):
+        for letter, kind in zip(_LETTERS, KINDS, strict=True):
             filled += getattr(held, f"{kind}_bytes") / held.capacity_bytes * _BAR
             bar += letter * (round(filled) - len(bar))
         share = held.total_bytes / held.capacity_bytes
@@ -89,13 +94,6 @@ def _stages(stages: Sequence[StagePart]) -> Iterator[str]:
         yield f"stage {one.stage:3} {one.layers:4} layers {total:>11} {share:5.0%} |{bar:{_BAR}}|"
     if len(shown) < len(stages):
         yield f"{len(stages) - len(shown)} stages between these are in --format json."
-
-
-def thinned(stages: Sequence[StagePart], most: int) -> list[StagePart]:
-    """So many stages from end to end."""
-    if len(stages) <= most:
-        return list(stages)
-    return [stages[round(i * (len(stages) - 1) / (most - 1))] for i in range(most)]
 
 
 def _operators(document: ExplainDocument) -> Iterator[str]:

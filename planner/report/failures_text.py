@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.report.throughput import in_units, unit_of
+from planner.report.plan_words import in_units, unit_of
 from planner.search.document import ModelPart
 from planner.search.site_document import AssumedPart, ReliabilityPart
 from planner.units import counted, format_duration, format_si

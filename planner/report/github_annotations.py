@@ -5,7 +5,7 @@ Escapes as in github.com/actions/toolkit, packages/core/src/command.ts.
 
 from __future__ import annotations
 
-from planner.report.plan_text import printable
+from planner.report.console import printable
 from planner.search.check_document import CheckDocument
 
 _DATA = (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"))

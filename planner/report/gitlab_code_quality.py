@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from planner.report.plan_text import printable
+from planner.report.console import printable
 from planner.search.check_document import CheckDocument, obstacle_line
 
 

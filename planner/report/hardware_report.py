@@ -11,8 +11,6 @@ from planner.units import format_si
 
 _WORDS = ("name", "title", "vendor", "architecture", "kind", "place", "year", "can_train", "why_not_train")
 _USUAL: Precision = "bf16"
-
-
 _FIGURES = ("memory_bytes", "memory_bandwidth_bytes_per_s", "on_chip_bytes", "link_bytes_per_s", "tdp_w", "idle_w")
 _PEAKS = (*(f"peak_{one}_flops" for one in PRECISIONS), "precision", "peak_flops")
 _KEYS = (*_WORDS, "frameworks", "clouds", *_PEAKS, *_FIGURES, "usd_per_hour")
@@ -38,7 +36,11 @@ def hardware_report(document: HardwareDocument) -> Report:
 
 def _record(part: HardwarePart, precision: Precision | None) -> dict[str, Value]:
     """One part, flat; null where no source states a figure. Beside all peaks the one at `precision`, or the usual."""
-    memory, link, at = part.memory, part.link.bandwidth if part.link else None, precision or _usual(part)
+    memory, link, at = (
+        part.memory,
+        part.link.bandwidth if part.link else None,
+        precision or usual_precision(part.peak_flops),
+    )
     peaks = [_value(part.peak_flops.get(one)) for one in PRECISIONS]
     peak = None if at is None else _value(part.peak_flops.get(at))
     told = (memory.capacity, memory.bandwidth, memory.on_chip, link, part.tdp, part.idle)
@@ -49,10 +51,6 @@ def _record(part: HardwarePart, precision: Precision | None) -> dict[str, Value]
 
 def _value(figure: FigurePart | None) -> float | None:
     return None if figure is None else figure.value
-
-
-def _usual(part: HardwarePart) -> Precision | None:
-    return usual_precision(part.peak_flops)
 
 
 def _tables(document: HardwareDocument) -> list[Table]:
@@ -73,7 +71,7 @@ def _tables(document: HardwareDocument) -> list[Table]:
 
 
 def _row(part: HardwarePart, precision: Precision | None) -> tuple[str, ...]:
-    at, memory = precision or _usual(part), part.memory
+    at, memory = precision or usual_precision(part.peak_flops), part.memory
     rent = "" if part.usd_per_hour is None else f"{part.usd_per_hour:.2f}"
     figure = None if at is None else part.peak_flops.get(at)
     peak = "" if figure is None else f"{figure_text(figure)} {at}"

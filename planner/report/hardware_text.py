@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 
 from planner.cluster.accelerator import Precision
 from planner.cluster.catalogue import PRECISIONS, Entry
-from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
+from planner.report.console import (
+    console,
+    ever_fewer,
+    first_that_fits,
+    natural_width,
+    plain_table,
+    print_lines,
+    printable,
+    text_of,
+)
 from planner.report.hardware_document import ComparisonPart, FigurePart, HardwarePart, RowPart, Unit, hardware_part
-from planner.report.plan_text import printable
 from planner.units import format_bytes, format_si
 
 if TYPE_CHECKING:
@@ -41,9 +49,7 @@ def list_text(found: Sequence[Entry], precision: Precision | None) -> str:
     rows = [_listed(one, precision) for one in found]
     if not rows:
         return "No accelerator is like that.\n"
-    columns = list(rows[0])
-    shorter = [columns] + [[one for one in columns if one not in _LEFT_OUT[:n]] for n in range(1, len(_LEFT_OUT) + 1)]
-    table = first_that_fits(out, [lambda kept=kept: _listing(rows, kept) for kept in shorter])  # type: ignore[misc]
+    table = first_that_fits(out, lambda kept: _listing(rows, kept), ever_fewer(list(rows[0]), _LEFT_OUT))
     if table is not None:
         out.print(table)
     else:
@@ -94,17 +100,14 @@ def _listing(rows: Sequence[dict[str, str]], kept: Sequence[str]) -> Table:
 def show_text(entry: Entry, *, sources: bool) -> str:
     """One part: what it is, every figure with its source; with `sources` also the notes and the documents."""
     part, out = hardware_part(entry), console()
-    for line in _heading(part):
-        out.print(printable(line), markup=False, soft_wrap=not out.is_terminal)
+    print_lines(out, map(printable, _heading(part)))
     told = list(figures(part))
-    table = first_that_fits(out, [lambda n=n: _figure_table(told, n) for n in (4, 3, 2)])  # type: ignore[misc]
+    table = first_that_fits(out, lambda count: _figure_table(told, count), (4, 3, 2))
     out.print(table or _figure_table(told, 2))
-    for line in _derived(entry):
-        out.print(line, markup=False, soft_wrap=not out.is_terminal)
+    print_lines(out, _derived(entry))
     if sources:
         out.print()
-        for line in _documents(part, told):
-            out.print(printable(line), markup=False, soft_wrap=not out.is_terminal)
+        print_lines(out, map(printable, _documents(part, told)))
     return text_of(out)
 
 
@@ -202,10 +205,8 @@ def compare_text(found: Sequence[Entry], comparison: ComparisonPart) -> str:
         out.print(f"Per watt, per dollar and ridge point at {comparison.precision}; ratios are to the first.")
     else:
         out.print("No precision's peak is stated by all; ratios are to the first.")
-    for one in found:
-        if not one.spec.can_train:
-            line = f"{one.name} cannot train: {one.spec.why_not_train}"
-            out.print(printable(line), markup=False, soft_wrap=not out.is_terminal)
+    unable = [one for one in found if not one.spec.can_train]
+    print_lines(out, [printable(f"{one.name} cannot train: {one.spec.why_not_train}") for one in unable])
     return text_of(out)
 
 

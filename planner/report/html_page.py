@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from planner.report.charts import chart
 from planner.report.report import Report, Table
-from planner.report.svg import escaped
+from planner.report.xml_text import escaped
 
 _STYLE = """
 :root { color-scheme: light dark;

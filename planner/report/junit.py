@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape
-
-from planner.report.plan_text import printable
 from planner.report.report import Case, Report
+from planner.report.xml_text import escaped
 
 
 def to_junit(report: Report) -> str:
@@ -13,7 +11,7 @@ def to_junit(report: Report) -> str:
     cases = report.cases
     failures, skipped = sum(bool(one.failure) for one in cases), sum(bool(one.skipped) for one in cases)
     counts = f'tests="{len(cases)}" failures="{failures}" errors="0" skipped="{skipped}"'
-    suite = f'<testsuite name="{_value(f"planner {report.command}: {report.title}")}" {counts}>'
+    suite = f'<testsuite name="{escaped(f"planner {report.command}: {report.title}")}" {counts}>'
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites {counts}>", f"  {suite}"]
     for one in cases:
         lines += _case(one)
@@ -21,13 +19,8 @@ def to_junit(report: Report) -> str:
 
 
 def _case(case: Case) -> list[str]:
-    head = f'    <testcase classname="{_value(case.group)}" name="{_value(case.name)}" time="{case.seconds:.6f}"'
+    head = f'    <testcase classname="{escaped(case.group)}" name="{escaped(case.name)}" time="{case.seconds:.6f}"'
     for kind, message in (("failure", case.failure), ("skipped", case.skipped)):
         if message:
-            return [f"{head}>", f'      <{kind} message="{_value(message)}"/>', "    </testcase>"]
+            return [f"{head}>", f'      <{kind} message="{escaped(message)}"/>', "    </testcase>"]
     return [f"{head}/>"]
-
-
-def _value(text: str) -> str:
-    """Text as an attribute holds it. What is not printable, XML's forbidden signs among it, is left out."""
-    return escape(printable(text), {'"': "&quot;"})

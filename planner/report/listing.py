@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner.report.console import console, first_that_fits, plain_table, printable, text_of
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 _WIDEST = 10_000
 
 
+@dataclass(frozen=True)
+class _Form:
+    """Rows under headings; the columns from `numbers_from` on are numbers."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers_from: int
+
+
 def listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int) -> str:
     """Rows under headings, as text for this terminal; columns from `numbers_from` on are set to the right.
 
@@ -20,11 +30,11 @@ def listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_f
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     out = console(_WIDEST)
-    brief = [(*row[:1], *row[2:]) for row in (headings, *rows)] if numbers_from > 1 else []
-    forms = [lambda: _table(headings, rows, numbers_from)]
-    if brief:
-        forms.append(lambda: _table(brief[0], brief[1:], numbers_from - 1))
-    table = first_that_fits(out, forms)
+    forms = [_Form(headings, rows, numbers_from)]
+    if numbers_from > 1:
+        brief = [(*row[:1], *row[2:]) for row in (headings, *rows)]
+        forms.append(_Form(brief[0], brief[1:], numbers_from - 1))
+    table = first_that_fits(out, _table, forms)
     if table is not None:
         out.print(table)
     else:
@@ -32,11 +42,11 @@ def listing(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_f
     return text_of(out)
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int) -> Table:
+def _table(form: _Form) -> Table:
     table = plain_table()
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number >= numbers_from else "left", no_wrap=True)
-    for row in rows:
+    for number, heading in enumerate(form.headings):
+        table.add_column(heading, justify="right" if number >= form.numbers_from else "left", no_wrap=True)
+    for row in form.rows:
         table.add_row(*row)
     return table
 

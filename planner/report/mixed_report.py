@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from planner.report.mixed_text import NAMES, heading, kind_columns, way_columns
-from planner.report.plan_report import facts, fields, memory_bars, step_bars, step_table
+from planner.report.plan_report import facts, fields, memory_bars, step_bars, step_table, time_fields
+from planner.report.plan_words import run_text
 from planner.report.report import Case, Report, Table, Value
-from planner.report.throughput import run_text
 from planner.search.mixed_document import MixedDocument, WayPart
 
 
@@ -42,10 +42,7 @@ def way_record(way: WayPart) -> dict[str, Value]:
     """One way, flat; what differs by kind is in JSON."""
     record: dict[str, Value] = {"way": way.way, "split": way.split, "pools": [one.pool for one in way.kinds]}
     record |= {**fields(way.settings), "step_time_s": way.step_time_s}
-    record |= {f"term_{name}_s": seconds for name, seconds in way.terms.items()}
-    record |= {f"hidden_{name}_s": seconds for name, seconds in way.hidden.items()}
-    simple = ("tokens_per_s", "tokens_per_s_per_device", "samples_per_s", "samples_per_s_per_device", "mfu")
-    return record | {name: getattr(way, name) for name in simple}
+    return record | time_fields(way)
 
 
 def _table(title: str, columns: list[tuple[str, list[str], bool]]) -> Table:

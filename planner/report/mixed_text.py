@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.plan_text import TERM_NAMES, model_line, printable, step_line
-from planner.report.throughput import in_units, run_text, unit_of
+from planner.report.console import console, first_that_fits, plain_table, print_lines, printable, text_of
+from planner.report.plan_text import terms_table
+from planner.report.plan_words import in_units, model_line, run_text, step_line, unit_of
 from planner.search.document import ModelPart
 from planner.search.mixed_document import KindPart, MixedDocument, WayPart
 from planner.units import format_bytes, format_seconds, format_si
@@ -30,22 +30,18 @@ def mixed_text(document: MixedDocument) -> str:
 
 def print_mixed(document: MixedDocument, out: Console) -> None:
     """Print the whole answer on a console."""
-    # a pipe gets each sentence on one line, a terminal has it wrapped at words
-    unwrapped = not out.is_terminal
-    for line in heading(document):
-        out.print(line, markup=False, soft_wrap=unwrapped)
+    print_lines(out, heading(document))
     out.print()
     _print(out, way_columns(document.model, document.ways))
     best = document.ways[0]
     _print(out, kind_columns(best.kinds))
-    form = first_that_fits(out, [lambda: _terms_table(best), lambda: _terms_table(best, short=True)])
-    out.print(form or _terms_table(best, short=True, hidden=False))
-    for sentence in document.answer.sentences:
-        out.print(printable(sentence), markup=False, soft_wrap=unwrapped)
+    title = "step of the best way"
+    form = first_that_fits(out, lambda title: terms_table(best, title), (title, "step"))
+    out.print(form or terms_table(best, "step", hidden=False))
+    print_lines(out, map(printable, document.answer.sentences))
     if document.run is not None:
         run = document.run
-        text = run_text(document.model, run.tokens, run.steps, run.days)
-        out.print(text, markup=False, soft_wrap=unwrapped)
+        print_lines(out, [run_text(document.model, run.tokens, run.steps, run.days)])
 
 
 def heading(document: MixedDocument) -> list[str]:
@@ -69,7 +65,7 @@ def heading(document: MixedDocument) -> list[str]:
 
 def _print(out: Console, columns: Sequence[tuple[str, list[str], bool]]) -> None:
     """A table whose columns are (heading, cells, whether to the right); one line a figure where it does not fit."""
-    table = first_that_fits(out, [lambda: _table(columns)])
+    table = first_that_fits(out, _table, [columns])
     if table is not None:
         out.print(table)
         return
@@ -136,19 +132,3 @@ def _layers(layers: Sequence[int]) -> str:
         else:
             runs.append([1, one])
     return " ".join(f"{many}x{one}" for many, one in runs[:6]) + (" ..." if len(runs) > 6 else "")
-
-
-def _terms_table(way: WayPart, *, short: bool = False, hidden: bool = True) -> Table:
-    """Where the best way's step goes."""
-    table = plain_table(footer=True)
-    table.add_column("step" if short else "step of the best way", "total", no_wrap=True)
-    table.add_column("time", format_seconds(way.step_time_s), justify="right", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
-    if hidden:
-        table.add_column("hidden", justify="right", no_wrap=True)
-    for name, seconds in way.terms.items():
-        beside = way.hidden.get(name, 0.0)
-        if seconds or beside:
-            cells = [TERM_NAMES.get(name, name), format_seconds(seconds), f"{seconds / way.step_time_s:.1%}"]
-            table.add_row(*cells, *([format_seconds(beside) if beside else ""] if hidden else []))
-    return table

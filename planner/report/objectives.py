@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from planner.report.throughput import in_units, per_second, unit_of
+from planner.report.plan_words import in_units, per_second, unit_of
 from planner.search.document import Document, PlanPart
 from planner.search.objective import effective_tokens
 from planner.units import format_bytes, format_seconds, format_si

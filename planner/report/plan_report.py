@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from planner.cost.memory import KINDS
 from planner.report.objectives import figure_of
-from planner.report.plan_text import TERM_NAMES, heading, sentences
+from planner.report.plan_text import heading, sentences
+from planner.report.plan_words import plan_in_words, term_name
 from planner.report.plans_table import columns
 from planner.report.report import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
-from planner.search.document import Document, MemoryPart, PlanPart, StrategyPart
+from planner.search.document import Document, MemoryPart, PlanPart
 from planner.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from planner.search.mixed_document import WayPart
 
 _SHOWN = 12
 """Plans that are drawn as bars; all are in the table."""
@@ -45,7 +50,8 @@ def plan_report(document: Document) -> Report:
         ],
         sentences=sentences(document),
         cases=[
-            Case(title, f"plan {n} fits: {words_of(one.strategy)}", one.step_time_s) for n, one in enumerate(plans, 1)
+            Case(title, f"plan {n} fits: {plan_in_words(one.strategy)}", one.step_time_s)
+            for n, one in enumerate(plans, 1)
         ],
     )
 
@@ -61,25 +67,27 @@ def plan_record(plan: PlanPart) -> dict[str, Value]:
     """
     record: dict[str, Value] = {**fields(plan.strategy), **fields(plan.settings)}
     record |= {"global_batch": plan.global_batch, "step_time_s": plan.step_time_s}
-    record |= {f"term_{name}_s": seconds for name, seconds in plan.terms.items()}
-    record |= {f"hidden_{name}_s": seconds for name, seconds in plan.hidden.items()}
-    simple = ("tokens_per_s", "tokens_per_s_per_device", "samples_per_s", "samples_per_s_per_device", "mfu", "hfu")
-    record |= {name: getattr(plan, name) for name in (*simple, "cost_usd_per_step", "energy_j_per_step")}
+    record |= time_fields(plan)
+    record |= {
+        "hfu": plan.hfu,
+        "cost_usd_per_step": plan.cost_usd_per_step,
+        "energy_j_per_step": plan.energy_j_per_step,
+    }
     record |= {f"memory_{name}": size for name, size in fields(plan.memory).items()}
     return record | {"bottleneck": plan.bottleneck}
+
+
+def time_fields(part: PlanPart | WayPart) -> dict[str, Value]:
+    """Where a step goes and what it yields, flat."""
+    record: dict[str, Value] = {f"term_{name}_s": seconds for name, seconds in part.terms.items()}
+    record |= {f"hidden_{name}_s": seconds for name, seconds in part.hidden.items()}
+    yields = ("tokens_per_s", "tokens_per_s_per_device", "samples_per_s", "samples_per_s_per_device", "mfu")
+    return record | {name: getattr(part, name) for name in yields}
 
 
 def fields(part: msgspec.Struct) -> dict[str, Value]:
     """The fields of a part that has no parts in it."""
     return {name: getattr(part, name) for name in part.__struct_fields__}
-
-
-def words_of(strategy: StrategyPart) -> str:
-    """A split in a few words: the degrees above one."""
-    degrees = {name: getattr(strategy, name) for name in ("tp", "pp", "dp", "cp", "ep", "vpp")}
-    told = [f"{name} {degree}" for name, degree in degrees.items() if degree > 1 or name == "tp"]
-    told += [f"mbs {strategy.micro_batch}", f"ZeRO {strategy.zero_stage}"]
-    return " ".join([*told, *([f"recompute {strategy.recompute}"] if strategy.recompute != "none" else [])])
 
 
 def step_bars(title: str, bars: Sequence[tuple[str, Mapping[str, float]]]) -> Bars:
@@ -88,7 +96,7 @@ def step_bars(title: str, bars: Sequence[tuple[str, Mapping[str, float]]]) -> Ba
     for label, terms in bars:
         whole = math.fsum(terms.values())
         pieces = [
-            Piece(name_of(name), seconds, f"{name_of(name)}: {format_seconds(seconds)}, {seconds / whole:.1%}")
+            Piece(term_name(name), seconds, f"{term_name(name)}: {format_seconds(seconds)}, {seconds / whole:.1%}")
             for name, seconds in terms.items()
             if seconds
         ]
@@ -113,7 +121,7 @@ def memory_bars(title: str, bars: Sequence[tuple[str, MemoryPart]]) -> Bars:
 def step_table(title: str, terms: Mapping[str, float], hidden: Mapping[str, float], whole: float) -> Table:
     """Where a step goes; what runs beside other work is told as hidden."""
     rows = [
-        (name_of(name), format_seconds(seconds), f"{seconds / whole:.1%}", _or_empty(hidden.get(name, 0.0)))
+        (term_name(name), format_seconds(seconds), f"{seconds / whole:.1%}", _or_empty(hidden.get(name, 0.0)))
         for name, seconds in terms.items()
         if seconds or hidden.get(name)
     ]
@@ -129,18 +137,13 @@ def memory_table(title: str, memory: MemoryPart) -> Table:
     return Table(title, ("kind", "memory", "share"), rows)
 
 
-def name_of(term: str) -> str:
-    """A term of the step as people read it."""
-    return TERM_NAMES.get(term, term)
-
-
 def _or_empty(seconds: float) -> str:
     return format_seconds(seconds) if seconds else ""
 
 
 def _named(plans: Sequence[PlanPart]) -> list[tuple[str, PlanPart]]:
     """The first plans with what they are called beside their bars."""
-    return [(f"{n}: {words_of(one.strategy)}", one) for n, one in enumerate(plans[:_SHOWN], 1)]
+    return [(f"{n}: {plan_in_words(one.strategy)}", one) for n, one in enumerate(plans[:_SHOWN], 1)]
 
 
 def _front(document: Document) -> Scatter:
@@ -150,7 +153,7 @@ def _front(document: Document) -> Scatter:
     x_figure, y_figure = figure_of(x_name, document), figure_of(y_name, document)
     xs, ys = [x_figure.of(plan) for plan in plans], [y_figure.of(plan) for plan in plans]
     points = [
-        Point(x, y, f"{n}: {words_of(plan.strategy)}: {x_figure.said(x)}, {y_figure.said(y)}", n == 1)
+        Point(x, y, f"{n}: {plan_in_words(plan.strategy)}: {x_figure.said(x)}, {y_figure.said(y)}", n == 1)
         for n, (plan, x, y) in enumerate(zip(plans, xs, ys, strict=True), 1)
     ]
     title = "Pareto front" if len(objectives) > 1 else "Plans by memory and step time"

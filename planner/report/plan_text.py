@@ -8,36 +8,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.report.console import console, first_that_fits, natural_width, plain_table, text_of
-from planner.report.console import printable as printable
+from planner.cost.memory import KINDS
+from planner.report.console import (
+    console,
+    first_that_fits,
+    natural_width,
+    plain_table,
+    print_lines,
+    printable,
+    text_of,
+)
 from planner.report.failures_text import failures_text, never_ends
+from planner.report.plan_words import model_line, run_text, split_words, step_line, term_name
 from planner.report.plans_table import common_settings, print_plans
 from planner.report.power_text import power_text
-from planner.report.throughput import run_text, samples
 from planner.search.document import (
     Document,
-    ModelPart,
     PlanPart,
     SearchPart,
-    StrategyPart,
-    TrainingPart,
     UncertaintyPart,
 )
-from planner.units import counted, format_bytes, format_parameters, format_seconds, format_si
+from planner.units import counted, format_bytes, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from planner.search.mixed_document import WayPart
+
 _GAP = 4
-TERM_NAMES = {
-    "tensor_parallel": "tensor parallel",
-    "context_parallel": "context parallel",
-    "expert_parallel": "expert parallel",
-    "pipeline_send": "pipeline sends",
-    "pipeline_bubble": "pipeline bubble",
-    "data_parallel": "data parallel",
-}
 
 
 def document_text(document: Document) -> str:
@@ -49,15 +48,11 @@ def document_text(document: Document) -> str:
 
 def print_document(document: Document, out: Console) -> None:
     """Print the whole answer on a console."""
-    # a pipe gets each sentence on one line, a terminal has it wrapped at words
-    unwrapped = not out.is_terminal
-    for line in heading(document):
-        out.print(line, markup=False, soft_wrap=unwrapped)
+    print_lines(out, heading(document))
     out.print()
     print_plans(document, out)
     _print_best(document.plans[0], out)
-    for sentence in sentences(document):
-        out.print(sentence, markup=False, soft_wrap=unwrapped)
+    print_lines(out, sentences(document))
 
 
 def sentences(document: Document) -> list[str]:
@@ -119,16 +114,8 @@ def _uncertainty_text(part: UncertaintyPart) -> str:
     )
     if not part.rivals:
         return text
-    rivals = ", ".join(f"{_split(rival.strategy)} in {rival.share:.1%}" for rival in part.rivals)
+    rivals = ", ".join(f"{split_words(rival.strategy)} in {rival.share:.1%}" for rival in part.rivals)
     return f"{text} Others that are first: {rivals}."
-
-
-def _split(strategy: StrategyPart) -> str:
-    """A plan in a few words."""
-    degrees = {"tp": strategy.tp, "pp": strategy.pp, "dp": strategy.dp, "cp": strategy.cp, "ep": strategy.ep}
-    words = [f"{name} {degree}" for name, degree in degrees.items() if degree > 1 or name == "tp"]
-    words += [f"vpp {strategy.vpp}"] if strategy.vpp > 1 else []
-    return " ".join([*words, f"mbs {strategy.micro_batch}"])
 
 
 def heading(document: Document) -> list[str]:
@@ -148,25 +135,6 @@ def heading(document: Document) -> list[str]:
     if model.note:
         lines.append(f"Note      {printable(model.note)}")
     return lines
-
-
-def model_line(model: ModelPart) -> str:
-    """The model as it was understood."""
-    size = format_parameters(model.parameters)
-    if model.active_parameters != model.parameters:
-        size += f", {format_parameters(model.active_parameters)} active"
-    sequence = f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {samples(model)}"
-    return f"Model     {printable(model.title)}: {size} parameters, {counted(model.layers, 'layer')}, {sequence}"
-
-
-def step_line(model: ModelPart, training: TrainingPart) -> str:
-    """What one step trains, and how."""
-    tokens = f", {training.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
-    attention = f", {training.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
-    return (
-        f"Step      {counted(training.global_batch, printable(model.sample))}{tokens}, "
-        f"{training.precision}{attention}, {training.framework} ({training.launch})"
-    )
 
 
 def _search_lines(search: SearchPart) -> list[str]:
@@ -191,30 +159,31 @@ def _print_best(plan: PlanPart, out: Console) -> None:
     """The best plan's step and memory: beside each other where that fits, else one below the other."""
     from rich.table import Table
 
-    terms, memory = _terms_table(plan), _memory_table(plan)
+    title = "step of the best plan"
+    terms, memory = terms_table(plan, title), _memory_table(plan)
     if natural_width(out, terms) + _GAP + natural_width(out, memory) <= out.width:
         beside = Table.grid(padding=(0, _GAP, 0, 0))
         beside.add_row(terms, memory)
         out.print(beside)
         return
-    short = first_that_fits(out, [lambda: terms, lambda: _terms_table(plan, short=True)])
-    out.print(short or _terms_table(plan, short=True, hidden=False))
+    short = first_that_fits(out, lambda title: terms_table(plan, title), (title, "step"))
+    out.print(short or terms_table(plan, "step", hidden=False))
     out.print(memory)
 
 
-def _terms_table(plan: PlanPart, *, short: bool = False, hidden: bool = True) -> Table:
-    """Where the step goes; what runs beside other work is told as hidden."""
+def terms_table(part: PlanPart | WayPart, title: str, *, hidden: bool = True) -> Table:
+    """Where a step goes; `hidden`: with what runs beside other work."""
     table = plain_table(footer=True)
-    table.add_column("step" if short else "step of the best plan", "total", no_wrap=True)
-    table.add_column("time", format_seconds(plan.step_time_s), justify="right", no_wrap=True)
+    table.add_column(title, "total", no_wrap=True)
+    table.add_column("time", format_seconds(part.step_time_s), justify="right", no_wrap=True)
     table.add_column("share", justify="right", no_wrap=True)
     if hidden:
         table.add_column("hidden", justify="right", no_wrap=True)
-    for name, seconds in plan.terms.items():
-        beside = plan.hidden.get(name, 0.0)
+    for name, seconds in part.terms.items():
+        beside = part.hidden.get(name, 0.0)
         if seconds == 0 and beside == 0:
             continue
-        cells = [TERM_NAMES.get(name, name), format_seconds(seconds), f"{seconds / plan.step_time_s:.1%}"]
+        cells = [term_name(name), format_seconds(seconds), f"{seconds / part.step_time_s:.1%}"]
         table.add_row(*cells, *([format_seconds(beside) if beside else ""] if hidden else []))
     return table
 
@@ -226,8 +195,7 @@ def _memory_table(plan: PlanPart) -> Table:
     table.add_column("fullest device", f"total of {format_bytes(memory.capacity_bytes)}", no_wrap=True)
     table.add_column("memory", format_bytes(memory.total_bytes), justify="right", no_wrap=True)
     table.add_column("share", f"{memory.total_bytes / memory.capacity_bytes:.1%}", justify="right", no_wrap=True)
-    kinds = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "reserve")
-    for kind in kinds:
+    for kind in KINDS:
         size = float(getattr(memory, f"{kind}_bytes"))
         if size:
             table.add_row(kind, format_bytes(size), f"{size / memory.capacity_bytes:.1%}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from planner.report.console import first_that_fits, plain_table
-from planner.report.throughput import per_second, unit_of
+from planner.report.console import first_that_fits, plain_table, thinned
+from planner.report.plan_words import per_second, unit_of
 from planner.search.document import Document, PlanPart, SettingsPart
 from planner.units import format_seconds, format_si
 
@@ -42,7 +42,7 @@ def print_plans(document: Document, out: Console) -> None:
     forms = [full] + [[column for column in short if column.rank < limit] for limit in (ranks[0] + 1, *ranks[:-1])]
     table = None
     if out.width >= _NARROW:
-        table = first_that_fits(out, [lambda form=form: _plans_table(form) for form in forms])  # type: ignore[misc]
+        table = first_that_fits(out, _plans_table, forms)
     if table is not None:
         out.print(table)
         if len(shown.plans) < len(document.plans):
@@ -56,11 +56,9 @@ def print_plans(document: Document, out: Console) -> None:
 
 def _thinned(document: Document) -> Document:
     """Of a long front as many plans as are read, from end to end; all plans else."""
-    plans, most = document.plans, _MOST_OF_A_FRONT
-    if len(document.search.objectives) < 2 or len(plans) <= most:
+    if len(document.search.objectives) < 2:
         return document
-    chosen = [plans[round(i * (len(plans) - 1) / (most - 1))] for i in range(most)]
-    return msgspec.structs.replace(document, plans=chosen)
+    return msgspec.structs.replace(document, plans=thinned(document.plans, _MOST_OF_A_FRONT))
 
 
 def common_settings(plans: Sequence[PlanPart], precision: str) -> str:

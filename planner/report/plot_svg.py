@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from planner.report.charts import COLOURS
 from planner.report.report import Plot, Series
-from planner.report.svg import escaped
+from planner.report.xml_text import escaped
 
 _WIDTH, _PAGE_WIDTH = 640, 400
 """Units across, alone and in a page: there a unit is about a pixel of a phone."""

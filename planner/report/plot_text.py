@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from planner.report.console import console
-from planner.report.plan_text import printable
+from planner.report.console import console, printable
 from planner.report.report import Plot, Series
 
 _SIGNS = "ox+*#@%&$=~ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -6,7 +6,7 @@ import math
 
 from planner.search.document import Document, EnergyPart
 from planner.search.site_document import CarbonPart, PowerPart
-from planner.units import format_energy, format_mass, format_si
+from planner.units import J_PER_KWH, format_energy, format_mass, format_si
 
 
 def power_text(document: Document) -> str | None:
@@ -35,5 +35,5 @@ def _carbon(carbon: CarbonPart | None, part: PowerPart) -> str:
     grid = f"{carbon.grid} {carbon.date}".strip()
     mass, what = carbon.kg_of_run, ""
     if mass is None:
-        mass, what = part.day_j / 3.6e6 * carbon.intensity_g_per_kwh / 1000, " a day"
+        mass, what = part.day_j / J_PER_KWH * carbon.intensity_g_per_kwh / 1000, " a day"
     return f" = {format_mass(mass)} CO2e{what} at {grid} ({carbon.intensity_g_per_kwh:.4g} g/kWh)"

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from planner.report.plan_report import facts, fields
 from planner.report.report import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
-from planner.report.size_text import energy_text, format_usd, heading, sentences, split
+from planner.report.size_text import energy_text, format_usd, heading, run_time, sentences, split
 from planner.search.size_document import SizeDocument
 from planner.search.sizing_document import SizePart
-from planner.units import format_duration
-
-_DAY_S = 86_400.0
+from planner.units import DAY_S, format_duration
 
 
 def size_report(document: SizeDocument) -> Report:
@@ -47,11 +45,11 @@ def days_bars(title: str, sizes: Sequence[tuple[str, SizePart]], limit: float | 
     for label, size in sizes:
         whole, lost = size.days, size.days - size.days_without_failures
         pieces = [
-            Piece(name, days, f"{label}: {name} {format_duration(_DAY_S * days)}, {days / whole:.1%}")
+            Piece(name, days, f"{label}: {name} {format_duration(DAY_S * days)}, {days / whole:.1%}")
             for name, days in (("training", size.days_without_failures), ("failures", lost))
             if days > 0
         ]
-        drawn.append(Bar(label, format_duration(_DAY_S * whole), pieces, limit))
+        drawn.append(Bar(label, run_time(size), pieces, limit))
     return Bars(title, drawn)
 
 
@@ -71,11 +69,11 @@ def money_and_time(sizes: Sequence[tuple[str, SizePart]], first: SizePart | None
     if len(known) < 2:
         return []
     points = [
-        Point(one.days, usd, f"{label}: {format_duration(_DAY_S * one.days)}, {format_usd(usd)}", one == first)
+        Point(one.days, usd, f"{label}: {run_time(one)}, {format_usd(usd)}", one == first)
         for label, one, usd in known
     ]
     days, rents = [one.days for _, one, _ in known], [usd for _, _, usd in known]
-    x_told = format_duration(_DAY_S * min(days)), format_duration(_DAY_S * max(days))
+    x_told = format_duration(DAY_S * min(days)), format_duration(DAY_S * max(days))
     y_told = format_usd(min(rents)), format_usd(max(rents))
     return [Scatter("Rent and time", "time", "rent", x_told, y_told, points, logarithmic=True)]
 
@@ -101,7 +99,7 @@ def _table(document: SizeDocument) -> Table:
             "*" if one.nodes == document.answer.nodes else "",
             f"{one.nodes:,}",
             f"{one.devices:,}",
-            format_duration(_DAY_S * one.days),
+            run_time(one),
             format_usd(one.usd),
             energy_text(one),
             f"{one.mfu:.1%}",
@@ -120,4 +118,4 @@ def _case(document: SizeDocument, title: str, size: SizePart) -> Case:
         missed.append(f"takes {size.days:.4g} days, more than {document.deadline_days:g}")
     if document.budget_usd is not None and (size.usd is None or size.usd > document.budget_usd):
         missed.append(f"{format_usd(size.usd)}, not within {format_usd(document.budget_usd)}")
-    return Case(title, _name(document, size), _DAY_S * size.days, skipped="; ".join(missed))
+    return Case(title, _name(document, size), DAY_S * size.days, skipped="; ".join(missed))

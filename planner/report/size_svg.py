@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from planner.report.plan_text import printable
+from planner.report.console import printable
+from planner.report.plan_words import amount
 from planner.report.size_text import format_usd
-from planner.report.throughput import amount
 from planner.search.size_document import SizeDocument
 from planner.units import counted, format_days, format_si
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.plan_text import model_line, printable
-from planner.report.throughput import amount
+from planner.report.console import console, first_that_fits, plain_table, print_lines, printable, text_of
+from planner.report.plan_words import amount, model_line, plan_in_words
 from planner.search.document import ModelPart, StrategyPart
 from planner.search.size_document import SizeDocument
 from planner.search.sizing_document import RunPart, SizePart
 from planner.units import (
+    DAY_S,
+    J_PER_KWH,
     counted,
     format_days,
     format_duration,
@@ -30,15 +30,11 @@ _BAR = 24
 def size_text(document: SizeDocument) -> str:
     """The whole answer as text for stdout."""
     out = console()
-    unwrapped = not out.is_terminal
-    for line in heading(document):
-        out.print(line, markup=False, soft_wrap=unwrapped)
+    print_lines(out, heading(document))
     out.print()
-    forms = [lambda bar=bar, short=short: _curve(document, bar=bar, short=short) for bar, short in _FORMS]
-    table = first_that_fits(out, forms)
+    table = first_that_fits(out, lambda form: _curve(document, bar=form[0], short=form[1]), _FORMS)
     out.print(table or _curve(document, bar=0, short=True))
-    for line in sentences(document):
-        out.print(line, markup=False, soft_wrap=unwrapped)
+    print_lines(out, sentences(document))
     return text_of(out)
 
 
@@ -54,7 +50,7 @@ def heading(document: SizeDocument) -> list[str]:
         model_line(model),
         f"Run       {run_words(model, run)} {' '.join(limits)}".rstrip(),
         f"Answer    {counted(answer.nodes, 'node')} of {printable(document.cluster)} = {answer.devices:,} "
-        f"{printable(document.accelerator)}: {format_duration(86_400 * answer.days)}, {format_usd(answer.usd)}",
+        f"{printable(document.accelerator)}: {run_time(answer)}, {format_usd(answer.usd)}",
         f"Plan      {split(answer.strategy)}; MFU {answer.mfu:.1%}, goodput {answer.goodput_share:.1%}, "
         f"{counted(answer.spare_nodes, 'spare node')} beside",
     ]
@@ -97,7 +93,7 @@ def _curve(document: SizeDocument, *, bar: int, short: bool) -> Table:
     if bar:
         table.add_column("", no_wrap=True)
     for row in rows:
-        cells = [f"{row.nodes:,}", f"{row.devices:,}", format_duration(86_400 * row.days), format_usd(row.usd)]
+        cells = [f"{row.nodes:,}", f"{row.devices:,}", run_time(row), format_usd(row.usd)]
         if not short:
             cells += [energy_text(row), f"{row.mfu:.1%}", f"{row.goodput_share:.1%}"]
         drawn = [("#" * max(1, round(bar * row.days / longest)))] if bar else []
@@ -105,9 +101,14 @@ def _curve(document: SizeDocument, *, bar: int, short: bool) -> Table:
     return table
 
 
+def run_time(size: SizePart) -> str:
+    """How long the run takes, failures included."""
+    return format_duration(DAY_S * size.days)
+
+
 def energy_text(size: SizePart) -> str:
     """Energy at the meter; empty where it is not known."""
-    return "" if size.energy_kwh is None else format_energy(3.6e6 * size.energy_kwh)
+    return "" if size.energy_kwh is None else format_energy(J_PER_KWH * size.energy_kwh)
 
 
 def format_usd(value: float | None) -> str:
@@ -120,10 +121,5 @@ def format_usd(value: float | None) -> str:
 
 
 def split(strategy: StrategyPart) -> str:
-    """A plan in a few words."""
-    degrees: Sequence[tuple[str, int]] = [
-        (name, getattr(strategy, name)) for name in ("tp", "pp", "dp", "cp", "ep", "vpp")
-    ]
-    words = [f"{name} {degree}" for name, degree in degrees if degree > 1]
-    words += [f"mbs {strategy.micro_batch}", f"ZeRO {strategy.zero_stage}"]
-    return " ".join(words + ([f"recompute {strategy.recompute}"] if strategy.recompute != "none" else []))
+    """A plan in a few words, without degrees of one."""
+    return plan_in_words(strategy, always=())

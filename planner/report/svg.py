@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
 
-from planner.report.plan_text import printable
+from planner.report.console import printable
+from planner.report.xml_text import escaped
 
 WIDTH = 420
 """Units across: a unit is about a pixel of a small screen, so that texts can be read there."""
@@ -73,11 +73,6 @@ def sheet(height: float, title: str, shapes: Sequence[str]) -> str:
     )
     lines = [head, f"<title>{escaped(title)}</title>", f"<style>{_STYLE}</style>"]
     return "\n".join([*lines, f'<rect class="page" width="{WIDTH}" height="{height:g}"/>', *shapes, "</svg>", ""])
-
-
-def escaped(words: str) -> str:
-    """Text as XML and HTML hold it, without control characters."""
-    return escape(printable(words), {'"': "&quot;"})
 
 
 def _class(kind: str) -> str:

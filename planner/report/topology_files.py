@@ -10,7 +10,7 @@ from planner.cluster.device_graph import device_graph
 from planner.cluster.graph import build_graph
 from planner.cluster.torus import torus_of
 from planner.cluster.wiring import Wiring
-from planner.report.plan_text import printable
+from planner.report.console import printable
 from planner.report.topology_document import TopologyDocument
 
 if TYPE_CHECKING:

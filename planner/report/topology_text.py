@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.plan_text import printable
+from planner.report.console import console, first_that_fits, plain_table, print_lines, printable, text_of
 from planner.report.topology_document import BisectionPart, GroupPart, LevelPart, TopologyDocument
 from planner.units import counted, format_bytes, format_seconds, format_si
 
@@ -28,10 +27,8 @@ def topology_text(document: TopologyDocument) -> str:
     out = console()
     # a pipe may lead to where only ASCII is shown
     branch = _DRAWN if out.is_terminal else _PLAIN
-    for line in [*_heading(document), "", *tree(document, branch), "", *figures(document), ""]:
-        out.print(line, markup=False, soft_wrap=not out.is_terminal)
-    forms = [lambda: _groups(document), lambda: _groups(document, short=True)]
-    table = first_that_fits(out, forms)
+    print_lines(out, [*_heading(document), "", *tree(document, branch), "", *figures(document), ""])
+    table = first_that_fits(out, lambda short: _groups(document, short=short), (False, True))
     if table is not None:
         out.print(table)
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.report.plan_report import facts, memory_bars, plan_record, step_bars, words_of
+from planner.report.plan_report import facts, memory_bars, plan_record, step_bars
+from planner.report.plan_words import plan_in_words
 from planner.report.report import Bar, Bars, Case, Piece, Report, Table, Value
 from planner.report.whatif_text import FIGURES, HEADINGS, NEGLIGIBLE, heading, rows, sentences, slopes
 from planner.search.document import PlanPart
@@ -32,13 +33,13 @@ def what_if_report(document: WhatIfDocument) -> Report:
         ],
         charts=[
             step_bars(
-                "Where the step goes", [(f"{name}: {words_of(one.strategy)}", one.terms) for name, one in plans]
+                "Where the step goes", [(f"{name}: {plan_in_words(one.strategy)}", one.terms) for name, one in plans]
             ),
             memory_bars("Memory of the fullest device", [(name, one.memory) for name, one in plans]),
             _gains(document),
         ],
         sentences=list(sentences(document)),
-        cases=[Case(title, f"{name} fits: {words_of(one.strategy)}", one.step_time_s) for name, one in plans]
+        cases=[Case(title, f"{name} fits: {plan_in_words(one.strategy)}", one.step_time_s) for name, one in plans]
         + ([] if document.kept.plan else [Case(title, f"{_KEPT} fits", skipped=document.kept.obstacle)]),
     )
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from planner.report.console import console, first_that_fits, plain_table, text_of
-from planner.report.plan_text import TERM_NAMES, printable
+from planner.report.console import console, first_that_fits, plain_table, print_lines, printable, text_of
+from planner.report.plan_words import per_second, sample, samples, term_name, unit_of
 from planner.report.plans_table import half_of
-from planner.report.throughput import per_second, samples, unit_of
 from planner.search.document import ModelPart, PlanPart
 from planner.search.whatif_document import ChangePart, SidePart, WhatIfDocument
 from planner.units import format_bytes, format_seconds, format_si
@@ -55,13 +54,10 @@ def what_if_text(document: WhatIfDocument) -> str:
 
 def print_what_if(document: WhatIfDocument, out: Console) -> None:
     """Print the whole answer on a console."""
-    unwrapped = not out.is_terminal
-    for line in heading(document):
-        out.print(line, markup=False, soft_wrap=unwrapped)
+    print_lines(out, heading(document))
     out.print()
     _print_table(HEADINGS, list(rows(document)), out)
-    for sentence in sentences(document):
-        out.print(sentence, markup=False, soft_wrap=unwrapped)
+    print_lines(out, sentences(document))
     out.print()
     _print_table(("% of step time per % of", "as it is", "changed"), slopes(document), out)
 
@@ -71,8 +67,7 @@ def heading(document: WhatIfDocument) -> Iterator[str]:
     before, training = document.before, document.before.training
     cluster = before.cluster
     model = before.model
-    told = f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {samples(model)}"
-    yield f"Model     {printable(model.title)}: {told}"
+    yield f"Model     {printable(model.title)}: {sample(model)}"
     yield (
         f"Cluster   {printable(cluster.title)}: {cluster.devices:,} x {printable(cluster.accelerator)}, "
         f"{training.global_batch:,} {samples(model)} a step, {training.precision}, {training.framework}"
@@ -98,10 +93,10 @@ def rows(document: WhatIfDocument) -> Iterator[Row]:
     yield _times("step", old.step_time_s, new.step_time_s)
     for name, seconds in old.terms.items():
         if seconds or new.terms[name]:
-            yield _times(f"  {TERM_NAMES.get(name, name)}", seconds, new.terms[name])
+            yield _times(f"  {term_name(name)}", seconds, new.terms[name])
     for name, seconds in old.hidden.items():
         if seconds or new.hidden[name]:
-            yield _times(f"  {TERM_NAMES.get(name, name)}, hidden", seconds, new.hidden[name])
+            yield _times(f"  {term_name(name)}, hidden", seconds, new.hidden[name])
     yield "", "", "", ""
     yield from _memory(old, new)
     yield "", "", "", ""
@@ -200,8 +195,7 @@ def sentences(document: WhatIfDocument) -> Iterator[str]:
 
 def _print_table(headings: tuple[str, ...], rows: list[Row] | list[tuple[str, str, str]], out: Console) -> None:
     """The rows as wide as fits: without the last column, or one line a figure."""
-    forms = [lambda count=count: _table(headings[:count], [row[:count] for row in rows]) for count in (4, 3)]
-    table = first_that_fits(out, forms)
+    table = first_that_fits(out, lambda count: _table(headings[:count], [row[:count] for row in rows]), (4, 3))
     if table is not None:
         out.print(table)
         return

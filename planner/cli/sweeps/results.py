@@ -130,7 +130,7 @@ def content_of(results: Results, path: Path, about: Mapping[str, str]) -> str | 
 
 
 def _parquet(results: Results, path: Path, about: Mapping[str, str]) -> bytes:
-    from planner.report.plan_text import printable
+    from planner.report.console import printable
 
     arrow, parquet = _arrow(path), _arrow(path, "pyarrow.parquet")
     types = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
