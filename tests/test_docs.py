@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs.site import source
-from planner.cli.command_reference import told as told_commands
+from planner.cli.command_reference import described_commands
 from planner.cluster import database
 from planner.cluster.accelerator import AcceleratorSpec
 from planner.cluster.spec import ClusterSpec
@@ -106,7 +106,7 @@ def made() -> dict[str, str]:
 
 
 def test_every_command_has_a_page_of_reference_and_is_in_a_how_to(made: dict[str, str]) -> None:
-    commands = told_commands()
+    commands = described_commands()
     typed = [command.words for one in PAGES if one.path.parent.name == "how-to" for command in one.commands]
     for name in commands:
         if name != "planner":

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from docs.site.words import block, code, listing, page, said, table
-from planner.cli.command_reference import EXIT, Option, Told, told
+from planner.cli.command_reference import EXIT, CommandText, Option, described_commands
 
 
 def pages() -> dict[str, str]:
     """Every page by its path."""
-    commands = told()
+    commands = described_commands()
     made = {f"commands/{_file(name)}": _page(one, set(commands)) for name, one in commands.items()}
     index = table(("command", "what it does"), ((_link(name), said(one.first)) for name, one in commands.items()))
     links = "`plan` is `planner plan`. Manual pages have the same: `man planner-topology`."
@@ -17,7 +17,7 @@ def pages() -> dict[str, str]:
     return made
 
 
-def _page(command: Told, known: set[str]) -> str:
+def _page(command: CommandText, known: set[str]) -> str:
     usage = " ".join([command.name, "[OPTIONS]", *(name for name, _ in command.arguments)])
     blocks = [block("text", [f"{usage} COMMAND" if command.commands else usage]), *map(said, command.paragraphs)]
     if command.commands:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from docs.site.structs import Places, Struct, View, about, keys, place, reached
 from docs.site.words import code, page, said, table
 from planner.cli.arguments import OF_THE_ANSWER, options_of_plan
-from planner.cli.command_reference import told
+from planner.cli.command_reference import described_commands
 from planner.cli.plan_list import options
 from planner.cli.sweeps.grid import NOT_SWEPT
 from planner.cluster.figures import Sourced
@@ -75,7 +75,7 @@ def _operators(places: Places) -> str:
 
 def _options() -> str:
     """Keys of the files that hold options of `plan`: check files, sweeps."""
-    does = {name: one.does for one in told()["plan"].options for name in one.names}
+    does = {name: one.does for one in described_commands()["plan"].options for name in one.names}
     known = options_of_plan()
     rows = []
     for key in known:

@@ -1,4 +1,4 @@
-"""From the options of `plan` to its answer, for `plan` and all that asks as it does: read, then answered."""
+"""The options of `plan`, read, and the answer to them; `check`, `sweep` and the Python interface ask here too."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def options_of(given: Mapping[str, object]) -> Options:
 @dataclass(frozen=True)
 class Asked:
     """All that it takes to answer, read and checked. `first` is the training of the first batch without settings,
-    `trainings` are all batches with all combinations of settings, `idle` sentences on what makes no difference.
+    `trainings` are all batches with all combinations of settings, `idle` sentences on options that change nothing.
     """
 
     first: Training
@@ -83,8 +83,9 @@ class Asked:
 
 
 def asked_pools(options: Options, files: RankFiles | None = None) -> Pools | None:
-    """The pools of a cluster of two kinds of nodes; None for one of one kind. Raises InputError, also for options
-    that are not told of two kinds.
+    """The pools of a cluster of two kinds of nodes; None where all nodes are alike.
+
+    Raises InputError, also for options that two kinds of nodes are not asked with.
     """
     from planner.cli.pools import read_pools, refuse_for_pools
 

@@ -1,4 +1,7 @@
-"""The arguments of `plan` or `estimate` from a table, read by their own options: names and messages are the same."""
+"""A table of options, of a file or of Python's keywords, as the arguments that `plan` or `estimate` is called with.
+
+The command reads them by its own options, so that names, checks and messages are the same as on the command line.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,14 @@ Asks = Literal["plan", "estimate"]
 """The commands that ask about one model on one cluster."""
 
 
-def options_of_plan(command: Asks = "plan") -> dict[str, str]:
-    """The options of a command as keys of a table, `global_batch`, and the name of each in its own code."""
-    named = {one.key: name for name, one in _options(command).items()}
-    return {MODEL: MODEL, **{key: name for key, name in named.items() if name != MODEL}}
+def options_of_plan(command: Asks = "plan") -> tuple[str, ...]:
+    """The options of a command as keys of a table, `global_batch` for `--global-batch`; the model first."""
+    keys = [one.key for one in _options(command).values()]
+    return (MODEL, *(key for key in keys if key != MODEL))
 
 
 def key_named(message_key: str) -> str:
-    """The key of a table that a message's `--global-batch` is of; of several the first."""
+    """The key of a table that a message about `--global-batch` is of; of several options the first one's."""
     first = message_key.split(",")[0].strip()
     return first.removeprefix("--").replace("-", "_").casefold()
 
@@ -123,7 +126,7 @@ def text_of(entry: Entry) -> str:
 
 @functools.cache
 def _command(name: Asks) -> Any:
-    """A command as typer reads its options, but it hands back what it would be called with."""
+    """A command as typer reads its options, which answers nothing: it hands back what it would be called with."""
     from planner.cli.estimate import estimate
     from planner.cli.plan import plan
 

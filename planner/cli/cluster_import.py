@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.completion_words import IMPORTS
 from planner.cli.grouped import grouped
 from planner.errors import InputError
 
@@ -16,11 +17,9 @@ if TYPE_CHECKING:
     from planner.cluster.importers.found import HostPatterns
     from planner.cluster.importers.kinds import Given
 
-_FORMATS = "auto, nvidia-smi, slurm, ibnetdiscover, links, hostfile, kubernetes, nccl, graph"
-
 Descriptions = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Descriptions of one cluster.")]
 Formats = Annotated[
-    list[str] | None, typer.Option("--from", help=f"Format of all files, or of each in turn: {_FORMATS}.")
+    list[str] | None, typer.Option("--from", help=f"Format of all files, or of each in turn: {', '.join(IMPORTS)}.")
 ]
 ClusterFile = Annotated[
     Path | None, typer.Option("--output", "-o", help="The cluster file (TOML); without it, stdout.")

@@ -1,4 +1,4 @@
-"""Every command as it is told outside of its own help: what manual pages and the reference are made of."""
+"""Every command as data, read from the commands themselves: manual pages and the reference are made of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Told:
+class CommandText:
     """A command. `arguments` and `commands`: pairs of a name and what it is; `examples`: the lines of each block."""
 
     name: str
@@ -45,7 +45,7 @@ class Told:
     """Commands that a reader may look for as well."""
 
 
-def told() -> dict[str, Told]:
+def described_commands() -> dict[str, CommandText]:
     """Every command that is shown, by name; `planner plan` is `plan`."""
     import typer
 
@@ -53,13 +53,13 @@ def told() -> dict[str, Told]:
 
     alone = cast(Command, typer.main.get_command(plan_app()))
     whole = cast(Command, typer.main.get_command(planner_app()))
-    found = {"plan": _told("plan", alone, ("planner",))}
+    found = {"plan": _described("plan", alone, ("planner",))}
     commands = dict(_commands("planner", whole))
     for name, command in commands.items():
         if name != "planner plan":
             others = [one for one in commands if one.startswith(f"{name} ") and one.count(" ") == name.count(" ") + 1]
             above = name.rpartition(" ")[0] if " " in name else "plan"
-            found[name] = _told(name, command, (above, *others))
+            found[name] = _described(name, command, (above, *others))
     return found
 
 
@@ -72,13 +72,13 @@ def _commands(name: str, command: Command) -> Iterator[tuple[str, Command]]:
             yield from _commands(f"{name} {word}", one)
 
 
-def _told(name: str, command: Command, others: tuple[str, ...]) -> Told:
+def _described(name: str, command: Command, others: tuple[str, ...]) -> CommandText:
     paragraphs = re.split(r"\n\s*\n", (getattr(command, "help", "") or "").strip())
     inner: dict[str, Command] = getattr(command, "commands", {})
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     options = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
     examples = [one.splitlines()[2:] for one in paragraphs if one.startswith("\b")]
-    return Told(
+    return CommandText(
         name=name,
         first=" ".join(paragraphs[0].split()),
         paragraphs=tuple(one for one in paragraphs if not one.startswith("\b")),

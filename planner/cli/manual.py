@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from planner.cli.command_reference import EXIT, Option, Told, told
+from planner.cli.command_reference import EXIT, CommandText, Option, described_commands
 
 _RELEASED = "2026-11-25"
 """When this version was; every page wants a date, and it must not be that of the day on which the page is made."""
@@ -19,12 +19,12 @@ _WIDTH = 68
 
 def pages() -> dict[str, str]:
     """Every page by the name of its file."""
-    made = {name.replace(" ", "-"): _page(one) for name, one in told().items()}
+    made = {name.replace(" ", "-"): _page(one) for name, one in described_commands().items()}
     made["planner-plan"] = ".so man1/plan.1\n"
     return {f"{name}.1": text for name, text in made.items()}
 
 
-def _page(command: Told) -> str:
+def _page(command: CommandText) -> str:
     from planner import __version__
 
     title = _text(command.name.replace(" ", "-"))
@@ -52,7 +52,7 @@ def _page(command: Told) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _usage(command: Told) -> str:
+def _usage(command: CommandText) -> str:
     """What follows the name of a command."""
     words = ["[\\fIOPTIONS\\fR]", *(f"\\fI{_text(name)}\\fR" for name, _ in command.arguments)]
     return " ".join([*words, "\\fICOMMAND\\fR"] if command.commands else words)

@@ -1,4 +1,7 @@
-"""Stdout, written at once: a reader who has left is no fault, a full disk is one message."""
+"""What a command writes: its answer to the files of `-o` and to stdout, warnings and errors to stderr.
+
+A reader of stdout who has left is no fault, a full disk is one message.
+"""
 
 from __future__ import annotations
 

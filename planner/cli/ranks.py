@@ -1,4 +1,4 @@
-"""Options that say where ranks are to be started, and the files in which it is told."""
+"""Options for files that say where each rank is to be started, and the writing of these files."""
 
 from __future__ import annotations
 

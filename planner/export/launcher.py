@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from planner.errors import InputError, nearest
 from planner.export.run import Run
 from planner.export.trainer import Files, Misfit
+from planner.units import DAY_S
 
 _SLACK = 1.25
-"""What a time limit leaves for the start, checkpoints and failures, as a share of the training time; and at least:"""
+"""A time limit is so many times the training time, for checkpoints and failures,"""
 _START_S = 1800
-_DAY_S = 86_400
+"""and so much more for the start."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,12 @@ def limit_s(run: Run) -> int | None:
 
 def days_and_time(seconds: int) -> str:
     """D-HH:MM:SS, as Slurm writes it."""
-    days, rest = divmod(seconds, _DAY_S)
+    days, rest = divmod(seconds, int(DAY_S))
     return f"{days}-{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
 
 
 def any_trainer(run: Run, trainer: str) -> Iterator[Misfit]:
-    """Nothing that does not fit."""
+    """No misfit, for a launcher that starts every trainer on every node."""
     return iter(())
 
 

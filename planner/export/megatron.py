@@ -232,7 +232,7 @@ def ddp(run: Run) -> Fields:
 
 
 def unmixed(run: Run) -> Fields:
-    """The fields without the number formats: where a plugin of its own is told them."""
+    """The fields without the number formats, for trainers that tell them to a plugin of their own."""
     return {name: value for name, value in fields(run).items() if name not in PRECISIONS[run.precision]}
 
 
@@ -245,6 +245,23 @@ def mixed_precision(run: Run) -> dict[str, object]:
         "pipeline_dtype": kind,
         "autocast_enabled": False,
         "grad_reduce_in_fp32": run.settings.gradients == "fp32",
+    }
+
+
+def arguments(run: Run) -> dict[str, object]:
+    """The fields as arguments of a call in Python, without the number formats: enums and functions by their names."""
+    found: dict[str, object] = dict(unmixed(run))
+    found["attention_backend"] = Source(f"AttnBackend.{found['attention_backend']}")
+    if run.model is not None and run.model.gated_mlp:
+        found["activation_func"] = Source("F.silu")
+    return found
+
+
+def embeddings(model: ModelSpec) -> dict[str, object]:
+    """How tokens and their positions become vectors."""
+    return {
+        "share_embeddings_and_output_weights": model.tied_embeddings,
+        "position_embedding_type": "learned_absolute" if model.learned_positions else "rope",
     }
 
 

@@ -21,7 +21,7 @@ PORT = 29500
 """Where the first node listens: torchrun's usual port."""
 
 
-def told(run: Run, to: str) -> list[str]:
+def about_plan(run: Run, to: str) -> list[str]:
     """What the files say of the plan, in lines without comment signs."""
     one = run.strategy
     split = ["dp", "tp", "pp", "cp", "ep", "vpp"]
@@ -58,7 +58,7 @@ def exports(variables: Mapping[str, object]) -> str:
 
 def beginning(run: Run, to: str) -> str:
     """The first lines of a script: what it is for, and that it ends at the first fault."""
-    return f"#!/usr/bin/env bash\n{comments(told(run, to))}set -euo pipefail\n"
+    return f"#!/usr/bin/env bash\n{comments(about_plan(run, to))}set -euo pipefail\n"
 
 
 def train_script(

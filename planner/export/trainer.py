@@ -15,7 +15,7 @@ Files = dict[str, str]
 
 @dataclass(frozen=True)
 class Misfit:
-    """A setting of a plan that a trainer cannot be told; `wanted`: what it could, where that is not said by names."""
+    """A setting of a plan that a trainer cannot be told; `wanted`: what it could be told, where anything else is."""
 
     setting: str
     value: object
@@ -119,7 +119,7 @@ def decoder(run: Run) -> Iterator[Misfit]:
 
 
 def odd_layers(model: ModelSpec, names: Collection[str]) -> Iterator[Misfit]:
-    """Parts of a model that are there, of `names`, which a trainer's own model does not have."""
+    """Those of the parts `names` that this model has; the trainer's own model does not know them."""
     for name in names:
         value = getattr(model, name)
         if value not in (None, 0, False, "none"):

@@ -32,6 +32,6 @@ def recomputed(run: Run) -> str:
 
 
 def note(run: Run, trainer: str) -> Iterator[str]:
-    """For the terminal, where the script is to recompute."""
+    """The note of a trainer that leaves recomputation to the script."""
     if run.strategy.recompute != "none":
         yield f"{trainer} does not recompute by itself: your script is to ({recomputed(run)})"

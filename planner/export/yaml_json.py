@@ -25,12 +25,12 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def to_yaml(told: Sequence[str], *documents: object) -> str:
-    """The documents of one file."""
+def to_yaml(lines: Sequence[str], *documents: object) -> str:
+    """The documents of one file, below lines of comment."""
     text = yaml.dump_all(
         documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118, default_flow_style=False
     )
-    return comments(told) + text
+    return comments(lines) + text
 
 
 def to_json(document: object) -> str:

@@ -21,7 +21,7 @@ _UNITS = {"usd": "USD", "j": "J", "w": "W", "kg": "kg", "days": "days"}
 
 @dataclass(frozen=True)
 class Axis:
-    """From `least` to `most`; `ticks` are values and what is written at them. `factor`: of the unit in the title."""
+    """From `least` to `most`; `ticks` are values and what is written at them; `factor`: what `unit` is in SI."""
 
     title: str
     least: float

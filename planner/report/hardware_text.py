@@ -42,8 +42,8 @@ _LEFT_OUT = ("part", "vendor", "on-chip", "link", "kind", "place", "W", "year", 
 
 
 def list_text(found: Sequence[Entry], precision: Precision | None) -> str:
-    """One line for each part, with as many columns as the terminal has room for; one record where even few do not
-    fit. The peak is that of `precision`, else the one that training uses, or the nearest that is known.
+    """One line for each part, with as many columns as the terminal has room for; a few lines for each where not even
+    a few columns fit. The peak is that of `precision`, else the one that training uses, or the nearest that is known.
     """
     out = console(_WIDEST)
     rows = [_listed(one, precision) for one in found]

@@ -37,7 +37,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar. `end` is said behind it; `limit`, in the same unit, is drawn as a line across it."""
+    """One bar. `end` is written at its right; `limit`, in the unit of its pieces, is drawn as a line across it."""
 
     label: str
     end: str
@@ -92,7 +92,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """What belongs together, in the order of x; `joined`: by a line."""
+    """Marks that belong together, in the order of x; `joined`: whether a line leads from each to the next."""
 
     name: str
     marks: Sequence[Mark]

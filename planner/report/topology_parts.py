@@ -68,8 +68,8 @@ def _parts(cluster: Cluster) -> Ints:
 
 
 def _rates(cluster: Cluster) -> list[float]:
-    """Bytes/s of one device on the way up to each level; of a wiring to its outermost one as its narrowest leaf
-    has it.
+    """Bytes/s of one device on the way up to each level. Of a cluster that is described cable by cable the outermost
+    level's is that of the leaf with the least.
     """
     rates = [level.bandwidth_bytes_per_s for level in cluster.levels]
     wiring = cluster.wiring

@@ -85,7 +85,7 @@ def _value(change: ChangePart, value: float | str | None) -> str:
 
 
 def rows(document: WhatIfDocument) -> Iterator[Row]:
-    """Both plans, figure by figure; an empty row parts groups, a name moved in is a part of the one above."""
+    """Both plans, figure by figure. Empty rows stand between groups; an indented name is a part of the one above."""
     before, after = document.before, document.after
     yield from _choices(before, after)
     old, new = before.plan, after.plan
@@ -104,7 +104,7 @@ def rows(document: WhatIfDocument) -> Iterator[Row]:
 
 
 def _choices(before: SidePart, after: SidePart) -> Iterator[Row]:
-    """Strategy and settings; of the settings those that are told of are the ones that differ or are not usual."""
+    """Devices, batch, strategy and settings of both plans, and which of them differ."""
     old, new = before.plan, after.plan
     pairs: list[tuple[str, object, object]] = [
         ("devices", f"{before.cluster.devices:,}", f"{after.cluster.devices:,}"),

@@ -84,8 +84,7 @@ class Case:
 
     def log_error(self, fitted: Calibration) -> float:
         """Logarithm of predicted over measured time."""
-        ratio = self.predicted(fitted) / self.run.value
-        return float(np.log(ratio if self.run.metric == "step_time_s" else 1 / ratio))
+        return _log_error(self.run, self.predicted(fitted))
 
 
 @dataclass(frozen=True)
@@ -254,13 +253,18 @@ def log_errors(cases: Sequence[Case], fitted: Sequence[Calibration]) -> Floats:
         key = (_asked(case), numbers)
         if key not in told:
             told[key] = case.predicted(numbers)
-        ratio = told[key] / case.run.value
-        errors.append(np.log(ratio if case.run.metric == "step_time_s" else 1 / ratio))
+        errors.append(_log_error(case.run, told[key]))
     return np.array(errors)
 
 
+def _log_error(run: Run, predicted: float) -> float:
+    """Logarithm of predicted over measured time, of a figure in the run's own metric: of rates the reciprocal."""
+    ratio = predicted / run.value
+    return float(np.log(ratio if run.metric == "step_time_s" else 1 / ratio))
+
+
 def _asked(case: Case) -> object:
-    """What decides a prediction: releases measure one configuration again and again."""
+    """A key of all that a prediction depends on, equal for runs of one configuration: releases measure it again."""
     training = case.question.training
     return (
         case.run.metric,

@@ -32,8 +32,9 @@ NEEDED = (
 METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
 _MOST = 100_000
 _MOST_OF = {"layers": MOST_LAYERS, "heads": 65_536, "kv_heads": 65_536, "experts": 65_536, "seq": 2**24}
-"""Bounds of a model's file."""
-_LONGEST = 2_000  # characters of a cell; what is behind them is not read
+"""The largest numbers of these columns: those that a model's file may have."""
+_LONGEST = 2_000
+"""Characters of a cell; what is behind them is not read."""
 
 
 class RowError(Exception):

@@ -11,7 +11,7 @@ from planner.export import machines
 from planner.export.images import image_field
 from planner.export.launcher import Field, Job, Launcher, limit_s, unordered
 from planner.export.run import Run
-from planner.export.shell import TRAIN, told
+from planner.export.shell import TRAIN, about_plan
 from planner.export.trainer import Files, Misfit
 from planner.export.yaml_json import to_yaml
 
@@ -51,7 +51,7 @@ def _files(job: Job) -> Files:
     if limit is not None:
         document["limits"] = {"timeout": limit}
     lines = [
-        *told(run, job.trainer),
+        *about_plan(run, job.trainer),
         f"The compute cluster's nodes: {machines.azure(run)}.",
         "From its folder: az ml job create --file azureml.yaml",
     ]

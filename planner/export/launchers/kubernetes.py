@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from planner.export.images import image_field
 from planner.export.launcher import Field, Job, Launcher, any_trainer, limit_s, unordered
 from planner.export.run import Run
-from planner.export.shell import PORT, TRAIN, told
+from planner.export.shell import PORT, TRAIN, about_plan
 from planner.export.trainer import Files
 from planner.export.yaml_json import to_yaml
 
@@ -45,7 +45,11 @@ def _fields(run: Run) -> tuple[Field, ...]:
 
 def _files(job: Job) -> Files:
     documents = [_config_map(job), _service(job), _job(job)]
-    return {"kubernetes.yaml": to_yaml([*told(job.run, job.trainer), "kubectl apply -f kubernetes.yaml"], *documents)}
+    return {
+        "kubernetes.yaml": to_yaml(
+            [*about_plan(job.run, job.trainer), "kubectl apply -f kubernetes.yaml"], *documents
+        )
+    }
 
 
 def _metadata(job: Job) -> dict[str, object]:

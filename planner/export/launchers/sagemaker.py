@@ -15,12 +15,13 @@ from planner.export.run import Run
 from planner.export.shell import TRAIN, beginning
 from planner.export.trainer import Files, Misfit
 from planner.export.yaml_json import to_json
+from planner.units import DAY_S
 
 NAME = "sagemaker"
 
-_LONGEST_S = 28 * 86_400
+_LONGEST_S = 28 * int(DAY_S)
 """The most that a training job may run (docs.aws.amazon.com/general/latest/gr/sagemaker.html)."""
-_USUAL_S = 86_400
+_USUAL_S = int(DAY_S)
 _PROGRAM = """config=/opt/ml/input/config/resourceconfig.json
 read -r MASTER_ADDR NODE_RANK < <(python3 - "$config" << 'END'
 import json, sys

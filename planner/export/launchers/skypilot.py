@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from planner.export import machines
 from planner.export.launcher import Field, Job, Launcher, unordered
 from planner.export.run import Run
-from planner.export.shell import PORT, TRAIN, told
+from planner.export.shell import PORT, TRAIN, about_plan
 from planner.export.trainer import Files, Misfit
 from planner.export.yaml_json import to_yaml
 
@@ -54,7 +54,9 @@ def _files(job: Job) -> Files:
     if values["setup"]:
         task["setup"] = values["setup"] + "\n"
     task["run"] = f"bash {TRAIN}\n" if tpu else _RUN
-    return {"skypilot.yaml": to_yaml([*told(run, job.trainer), "From its folder: sky launch skypilot.yaml"], task)}
+    return {
+        "skypilot.yaml": to_yaml([*about_plan(run, job.trainer), "From its folder: sky launch skypilot.yaml"], task)
+    }
 
 
 LAUNCHER = Launcher(NAME, _fields, _misfits, unordered, _files)

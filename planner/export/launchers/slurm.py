@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.export.launcher import Field, Job, Launcher, any_trainer, days_and_time, host_list, limit_s
 from planner.export.run import Run
-from planner.export.shell import PORT, TRAIN, comments, exports, quoted, told
+from planner.export.shell import PORT, TRAIN, about_plan, comments, exports, quoted
 from planner.export.trainer import Files
 
 NAME = "slurm"
@@ -68,7 +68,11 @@ def _files(job: Job) -> Files:
         "#!/usr/bin/env bash\n"
         + "".join(f"#SBATCH {option}\n" for option in _options(job))
         + comments(
-            [*told(run, job.trainer), "Submit it from its own folder, which all nodes see:", "  sbatch slurm.sbatch"]
+            [
+                *about_plan(run, job.trainer),
+                "Submit it from its own folder, which all nodes see:",
+                "  sbatch slurm.sbatch",
+            ]
         )
         + "set -euo pipefail\n"
         + "plan=${SLURM_SUBMIT_DIR:?submit it with sbatch}\n"

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from planner.export import fsdp
 from planner.export.run import Run
-from planner.export.shell import TRAIN, rendezvous, told, train_script
+from planner.export.shell import TRAIN, about_plan, rendezvous, train_script
 from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, offloaded, on, ordered
 from planner.export.trainers import deepspeed
 from planner.export.user_script import NEEDED, asked, note
@@ -41,13 +42,12 @@ def misfits(run: Run) -> Iterator[Misfit]:
             yield Misfit("tp", one.tp, "ZeRO 2 or 3 beside it, or tp 1")
         return
     able = ("tp", "cp") if engine(run) == "fsdp" else ()
-    yield from on(run, ("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"))
+    yield from on(run, fsdp.PYTORCH_PARTS)
     yield from above_one(run, able)
     yield from among("precision", run.precision, tuple(_MIXED))
     if one.recompute == "selective":
         yield Misfit("recompute", "selective", "recompute none or full")
-    if settings.recompute_layers is not None:
-        yield Misfit("recompute_layers", settings.recompute_layers, "recompute_layers all")
+    yield from fsdp.some_layers(run)
     if one.cp > 1:
         yield from among("cp_exchange", settings.cp_exchange, tuple(_CP))
     if one.tp > 1:
@@ -64,18 +64,14 @@ def _tensor_misfits(run: Run) -> Iterator[Misfit]:
 
 
 def _sharding_misfits(run: Run) -> Iterator[Misfit]:
-    one, settings = run.strategy, run.settings
-    if not settings.dp_overlap:
-        yield Misfit("dp_overlap", "no", "dp_overlap yes")
-    if settings.gradients == "bf16" and engine(run) == "fsdp":
-        yield Misfit("gradients", "bf16", "gradients fp32: those of the sharded parameters")
+    one = run.strategy
+    yield from fsdp.exposed(run)
     if engine(run) == "ddp":
         yield from offloaded(run, ())
     else:
-        yield from offloaded(run, ("optimizer", "weights"))
-        if len(settings.offload) == 1:
-            yield Misfit("offload", settings.offload[0], "offload optimizer+weights: FSDP keeps both on the host")
-    group = settings.shard_group
+        yield from fsdp.narrow_gradients(run)
+        yield from fsdp.half_offloaded(run)
+    group = run.settings.shard_group
     if group is not None and (engine(run) == "ddp" or group % one.cp or one.dp % (group // one.cp)):
         yield Misfit("shard_group", group, "shard_group all, or cp times a divisor of dp under ZeRO 2 or 3")
 
@@ -134,9 +130,8 @@ def _fsdp(run: Run) -> dict[str, object]:
 
 def _parallelism(run: Run) -> dict[str, object]:
     """Sizes of the mesh; FSDP shards over dp_shard x cp."""
-    one, group = run.strategy, run.settings.shard_group
-    shard = one.dp if group is None else group // one.cp
-    sizes = {"dp_replicate_size": one.dp // shard, "dp_shard_size": shard, "tp_size": one.tp, "cp_size": one.cp}
+    one, (replicas, shards) = run.strategy, fsdp.mesh(run)
+    sizes = {"dp_replicate_size": replicas, "dp_shard_size": shards, "tp_size": one.tp, "cp_size": one.cp}
     found: dict[str, object] = {f"parallelism_config_{name}": size for name, size in sizes.items()}
     if one.cp > 1:
         found["parallelism_config_cp_comm_strategy"] = _CP[run.settings.cp_exchange]
@@ -156,7 +151,7 @@ def files(run: Run, own: Own) -> Files:
         + '  --machine_rank "$NODE_RANK" --main_process_ip "$MASTER_ADDR" --main_process_port "$MASTER_PORT" "$@"\n'
     )
     variables = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": run.micro_batches}
-    text = to_yaml(told(run, NAME), config(run))
+    text = to_yaml(about_plan(run, NAME), config(run))
     return {CONFIG: text, **made, TRAIN: train_script(run, NAME, own, body, variables)}
 
 

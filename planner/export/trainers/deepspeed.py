@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.export.fsdp import PYTORCH_PARTS
 from planner.export.run import Run
 from planner.export.shell import TRAIN, torchrun, train_script
 from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, offloaded, on
@@ -23,7 +24,7 @@ _BODY = """exec "${torchrun[@]}" "$@" --deepspeed --deepspeed_config "$here/ds_c
 def misfits(run: Run) -> Iterator[Misfit]:
     """What its configuration has no words for."""
     one, settings = run.strategy, run.settings
-    yield from on(run, ("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"))
+    yield from on(run, PYTORCH_PARTS)
     yield from above_one(run, ("tp",))
     yield from among("precision", run.precision, ("bf16", "fp16", "fp32", "tf32"))
     if one.tp > 1 and one.zero_stage == 3:

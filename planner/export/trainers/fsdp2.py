@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.export import fsdp
 from planner.export.run import Run
-from planner.export.shell import TRAIN, comments, told, torchrun, train_script
-from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, offloaded, on
+from planner.export.shell import TRAIN, about_plan, comments, torchrun, train_script
+from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, on
 from planner.export.user_script import NEEDED, asked
 
 NAME = "fsdp2"
@@ -80,41 +81,34 @@ def _keep_every_second_multiply() -> tuple[object, object]:
 def misfits(run: Run) -> Iterator[Misfit]:
     """What sharding alone cannot do."""
     one, settings = run.strategy, run.settings
-    yield from on(run, ("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"))
+    yield from on(run, fsdp.PYTORCH_PARTS)
     yield from above_one(run, ())
     yield from among("zero_stage", one.zero_stage, (2, 3))
     yield from among("precision", run.precision, tuple(_DTYPES))
-    if settings.gradients == "bf16":
-        yield Misfit("gradients", "bf16", "gradients fp32: those of the sharded parameters")
-    if not settings.dp_overlap:
-        yield Misfit("dp_overlap", "no", "dp_overlap yes")
-    if settings.recompute_layers is not None:
-        yield Misfit("recompute_layers", settings.recompute_layers, "recompute_layers all")
-    yield from offloaded(run, ("optimizer", "weights"))
-    if len(settings.offload) == 1:
-        yield Misfit("offload", settings.offload[0], "offload optimizer+weights: FSDP keeps both on the host")
+    yield from fsdp.narrow_gradients(run)
+    yield from fsdp.exposed(run)
+    yield from fsdp.some_layers(run)
+    yield from fsdp.half_offloaded(run)
     if settings.shard_group is not None and one.dp % settings.shard_group:
         yield Misfit("shard_group", settings.shard_group, "shard_group all, or a divisor of dp")
 
 
 def notes(run: Run) -> Iterator[str]:
     """What is run otherwise than planned."""
-    if run.launch in ("fused", "graph"):
-        yield f"the plan's kernels are launched {run.launch}: torch.compile comes nearest"
+    yield from fsdp.compiled_note(run)
 
 
 def text(run: Run) -> str:
     """The module."""
     one, settings = run.strategy, run.settings
-    shards = settings.shard_group or one.dp
-    replicas = one.dp // shards
+    replicas, shards = fsdp.mesh(run)
     if replicas > 1:
         over = 'return init_device_mesh(device.type, (REPLICAS, SHARDS), mesh_dim_names=("replicate", "shard"))'
     else:
         over = 'return init_device_mesh(device.type, (SHARDS,), mesh_dim_names=("shard",))'
     sent = "torch.float32" if settings.communication == "fp32" else _DTYPES[run.precision]
     filled = _TEXT.format(
-        comments=comments(told(run, NAME)),
+        comments=comments(about_plan(run, NAME)),
         imports=_imports(run),
         batch=run.global_batch,
         micro_batch=one.micro_batch,
@@ -135,9 +129,9 @@ def text(run: Run) -> str:
 
 
 def _imports(run: Run) -> str:
-    fsdp = ["FSDPModule", "MixedPrecisionPolicy", "fully_shard"]
+    names = ["FSDPModule", "MixedPrecisionPolicy", "fully_shard"]
     if run.settings.offload:
-        fsdp.insert(0, "CPUOffloadPolicy")
+        names.insert(0, "CPUOffloadPolicy")
     lines = [
         "from __future__ import annotations\n",
         "from collections.abc import Iterable\n",
@@ -148,7 +142,7 @@ def _imports(run: Run) -> str:
         lines.append("from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper")
     lines += [
         "from torch.distributed.device_mesh import DeviceMesh, init_device_mesh",
-        f"from torch.distributed.fsdp import {', '.join(fsdp)}",
+        f"from torch.distributed.fsdp import {', '.join(names)}",
     ]
     if run.strategy.recompute == "selective":
         lines.append("from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts")

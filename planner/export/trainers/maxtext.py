@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.export.fsdp import exposed, some_layers
 from planner.export.run import Run
-from planner.export.shell import TRAIN, rendezvous, told, train_script
+from planner.export.shell import TRAIN, about_plan, rendezvous, train_script
 from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, decoder, odd_layers, on, ordered
 from planner.export.yaml_json import to_yaml
 from planner.workload.spec import ModelSpec
@@ -46,13 +47,11 @@ def misfits(run: Run) -> Iterator[Misfit]:
     yield from among("zero_stage", one.zero_stage, (0, 1, 3))
     if run.model is not None:
         yield from _model_misfits(run, run.model)
-    if settings.recompute_layers is not None:
-        yield Misfit("recompute_layers", settings.recompute_layers, "recompute_layers all")
+    yield from some_layers(run)
     for name in settings.offload:
         if name == "activations":
             yield Misfit("offload", name, "offload none, optimizer or weights")
-    if not settings.dp_overlap:
-        yield Misfit("dp_overlap", "no", "dp_overlap yes")
+    yield from exposed(run)
     group = settings.shard_group
     if group is not None and (one.zero_stage != 3 or one.ep > 1 or group % one.cp or one.dp % (group // one.cp)):
         yield Misfit("shard_group", group, "shard_group all, or cp times a divisor of dp under ZeRO 3")
@@ -213,7 +212,7 @@ def files(run: Run, own: Own) -> Files:
     """The configuration, and `train.sh`: one process a node, which on TPUs finds the others by itself."""
     tpu = run.part.kind == "tpu"
     body = _BODY if tpu else rendezvous(run) + _GPU.format(nodes=run.nodes) + _BODY
-    return {CONFIG: to_yaml(told(run, NAME), config(run)), TRAIN: train_script(run, NAME, own, body)}
+    return {CONFIG: to_yaml(about_plan(run, NAME), config(run)), TRAIN: train_script(run, NAME, own, body)}
 
 
 TRAINER = Trainer(NAME, ("maxtext",), misfits, notes, files)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from planner.export import megatron
 from planner.export.python_text import Source, call
 from planner.export.run import Run
-from planner.export.shell import TRAIN, comments, told, torchrun, train_script
+from planner.export.shell import TRAIN, about_plan, comments, torchrun, train_script
 from planner.export.trainer import Files, Misfit, Own, Trainer
 
 NAME = "megatron-bridge"
@@ -86,7 +86,7 @@ def text(run: Run) -> str:
     fsdp = run.strategy.zero_stage > 1
     whole_step = "cuda_graph_impl" in megatron.fields(run)
     return _TEXT.format(
-        comments=comments(told(run, NAME)),
+        comments=comments(about_plan(run, NAME)),
         imports=imports,
         model=call(provider, _model(run), 2),
         train=call(
@@ -115,17 +115,12 @@ def _model(run: Run) -> dict[str, object]:
     """The model, its split and its kernels."""
     model = run.model
     assert model is not None
-    fields: dict[str, object] = dict(megatron.unmixed(run))
-    fields["attention_backend"] = Source(f"AttnBackend.{fields['attention_backend']}")
-    if model.gated_mlp:
-        fields["activation_func"] = Source("F.silu")
-    return fields | {
+    own = {
         "pipeline_dtype": Source(megatron.dtype(run)),
         "seq_length": run.seq_length,
         "vocab_size": model.vocab_size,
-        "share_embeddings_and_output_weights": model.tied_embeddings,
-        "position_embedding_type": "learned_absolute" if model.learned_positions else "rope",
     }
+    return megatron.arguments(run) | own | megatron.embeddings(model)
 
 
 def _dist(run: Run) -> dict[str, object]:

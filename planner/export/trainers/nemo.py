@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from planner.export import megatron
 from planner.export.python_text import Source, call
 from planner.export.run import Run
-from planner.export.shell import TRAIN, comments, told, torchrun, train_script
+from planner.export.shell import TRAIN, about_plan, comments, torchrun, train_script
 from planner.export.trainer import Files, Misfit, Own, Trainer
 
 NAME = "nemo"
@@ -91,7 +91,7 @@ def text(run: Run) -> str:
     model = run.model
     assert model is not None
     return _TEXT.format(
-        comments=comments(told(run, NAME)),
+        comments=comments(about_plan(run, NAME)),
         model=call("llm.GPTConfig", _model(run), 1),
         strategy=call("nl.MegatronStrategy", _strategy(run), 1),
         precision=call("nl.MegatronMixedPrecision", _precision(run), 2),
@@ -109,15 +109,8 @@ def text(run: Run) -> str:
 def _model(run: Run) -> dict[str, object]:
     model = run.model
     assert model is not None
-    fields: dict[str, object] = {k: v for k, v in megatron.unmixed(run).items() if k not in _OF_STRATEGY}
-    fields["attention_backend"] = Source(f"AttnBackend.{fields['attention_backend']}")
-    if model.gated_mlp:
-        fields["activation_func"] = Source("F.silu")
-    return fields | {
-        "seq_length": run.seq_length,
-        "share_embeddings_and_output_weights": model.tied_embeddings,
-        "position_embedding_type": "learned_absolute" if model.learned_positions else "rope",
-    }
+    fields = {name: value for name, value in megatron.arguments(run).items() if name not in _OF_STRATEGY}
+    return fields | {"seq_length": run.seq_length} | megatron.embeddings(model)
 
 
 def _strategy(run: Run) -> dict[str, object]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.export import fsdp
 from planner.export.run import Run
 from planner.export.shell import TRAIN, torchrun, train_script
-from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, decoder, offloaded, on, ordered
+from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, decoder, on, ordered
 from planner.export.trainers import torchtitan_file
 from planner.workload.spec import ModelSpec
 
@@ -34,8 +35,7 @@ def misfits(run: Run) -> Iterator[Misfit]:
         yield Misfit("zero_stage", one.zero_stage, "zero_stage 2 or 3")
     if one.etp > 1:
         yield Misfit("etp", one.etp, "etp 1")
-    if settings.recompute_layers is not None:
-        yield Misfit("recompute_layers", settings.recompute_layers, "recompute_layers all")
+    yield from fsdp.some_layers(run)
     if one.cp > 1:
         yield from among("cp_exchange", settings.cp_exchange, ("all-gather",))
     if run.attention == "unfused":
@@ -46,12 +46,9 @@ def misfits(run: Run) -> Iterator[Misfit]:
 
 def _sharding_misfits(run: Run) -> Iterator[Misfit]:
     one, settings = run.strategy, run.settings
-    if not settings.dp_overlap:
-        yield Misfit("dp_overlap", "no", "dp_overlap yes")
+    yield from fsdp.exposed(run)
     yield from among("gradients", settings.gradients, ("fp32",))
-    yield from offloaded(run, ("optimizer", "weights"))
-    if len(settings.offload) == 1:
-        yield Misfit("offload", settings.offload[0], "offload optimizer+weights: FSDP keeps both on the host")
+    yield from fsdp.half_offloaded(run)
     group = settings.shard_group
     if group is not None and (group % one.cp or one.dp % (group // one.cp)):
         yield Misfit("shard_group", group, "shard_group all, or cp times a divisor of dp")
@@ -75,8 +72,7 @@ def notes(run: Run) -> Iterator[str]:
     """What is run otherwise than planned, without harm to the result."""
     if run.settings.communication == "bf16":
         yield "gradients are sent in fp32, where the plan has bf16: it takes longer than planned"
-    if run.launch in ("fused", "graph"):
-        yield f"the plan's kernels are launched {run.launch}: torch.compile comes nearest"
+    yield from fsdp.compiled_note(run)
 
 
 def files(run: Run, own: Own) -> Files:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
+from planner.export.fsdp import mesh
 from planner.export.run import Run
-from planner.export.shell import comments, told
+from planner.export.shell import about_plan, comments
 from planner.workload.presets import transformer_preset
 from planner.workload.spec import ModelSpec
 
@@ -142,7 +143,7 @@ def text(run: Run) -> str:
     """The whole file."""
     assert run.model is not None
     own = flavour(run.model)
-    parts = [comments(told(run, "torchtitan"))]
+    parts = [comments(about_plan(run, "torchtitan"))]
     parts.append(f'"""A plan for torchtitan: torchtitan.train --module {MODULE} --config plan."""\n\n')
     parts.append(_imports(run, own))
     parts.append(_llama(run, run.model) if own is None else _own(run, own[1]))
@@ -226,11 +227,10 @@ def _training(run: Run) -> dict[str, object]:
 
 def _parallelism(run: Run) -> dict[str, object]:
     """Sizes of the mesh; FSDP shards over dp_shard x cp."""
-    one, group = run.strategy, run.settings.shard_group
-    shard = one.dp if group is None else group // one.cp
+    one, (replicas, shards) = run.strategy, mesh(run)
     found: dict[str, object] = {
-        "data_parallel_replicate_degree": one.dp // shard,
-        "data_parallel_shard_degree": shard,
+        "data_parallel_replicate_degree": replicas,
+        "data_parallel_shard_degree": shards,
         "fsdp_reshard_after_forward": "always" if one.zero_stage == 3 else "never",
         "tensor_parallel_degree": one.tp,
         "enable_sequence_parallel": one.sequence_parallel,
