@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 """The key of what is an argument without a name on the command line."""
+FILES = (MODEL, "cluster", "distil", "space")
+"""Keys whose values may be files."""
 Entry = str | int | float | bool | list["str | int | float | bool"]
 """What a key of such a table may hold. A list is of an option's several values."""
 

@@ -86,15 +86,11 @@ def check(
 
 def _read_by(listed: Sequence[Listed]) -> list[tuple[str, str]]:
     """The files that plans name, each with its key."""
+    from planner.cli.arguments import FILES, text_of
     from planner.cli.files import of_model
 
-    read: list[tuple[str, str]] = []
-    for one in listed:
-        named = {key: str(one.options[key]) for key in ("model", "distil", "cluster") if key in one.options}
-        for key, name in named.items():
-            at = f"{one.at}.{key}"
-            read += [(at, name)] if key == "cluster" else of_model(at, name)
-    return read
+    named = [(f"{one.at}.{key}", text_of(one.options[key])) for one in listed for key in FILES if key in one.options]
+    return [file for at, name in named for file in of_model(at, name)]
 
 
 def _file_of(name: str) -> str:

@@ -119,11 +119,18 @@ def read_cluster(
     return resolve_cluster(spec, origin, nodes=nodes, devices=devices, faults=told)
 
 
+def is_preset(key: str, name: str) -> bool:
+    """Whether `name` is a preset, which goes before a file of this name; `key`: "cluster", else of models."""
+    from planner.cluster import database
+    from planner.workload.presets import preset_names
+
+    known = database.names("clusters") if key == "cluster" else preset_names()
+    return name.casefold() in map(str.casefold, known)
+
+
 def is_cluster(name: str) -> bool:
     """Whether this is the name of a preset, or of a file."""
-    from planner.cluster import database
-
-    return name.casefold() in (one.casefold() for one in database.names("clusters")) or is_there(name)
+    return is_preset("cluster", name) or is_there(name)
 
 
 def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:

@@ -147,15 +147,10 @@ def read_plan_training(document: Document, named: str | None, cluster: Cluster, 
 
 def _is_known(what: str, name: str, path: Path) -> None:
     """Raises InputError for a name that only a file could explain."""
-    from planner.cluster import database
-    from planner.workload.presets import preset_names
+    from planner.cli.inputs import is_preset
     from planner.workload.size import looks_like_size
 
-    if what == "cluster":
-        known = name in database.names("clusters")
-    else:
-        known = name in preset_names() or looks_like_size(name)
-    if not known:
+    if not is_preset(what, name) and not (what == "model" and looks_like_size(name)):
         expected = f"its file: --{what} PATH"
         raise InputError(
             f"the document has no more of this {what} than its name",

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.arguments import OF_THE_ANSWER, Entry, check_keys, entry_of, options_of_plan
+from planner.cli.arguments import FILES, OF_THE_ANSWER, Entry, check_keys, entry_of, options_of_plan
 from planner.cli.files import is_there, looks_like_path, read_text
+from planner.cli.inputs import is_preset
 from planner.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -153,19 +154,12 @@ def _requirements(raw: object, origin: str, key: str) -> list[Requirement]:
 
 def _placed(key: str, value: Entry, folder: Path) -> Entry:
     """A file that a plan names, from the folder of the list; anything else as it is."""
-    if key not in ("model", "cluster", "space", "distil") or not isinstance(value, str) or not value.strip():
+    if key not in FILES or not isinstance(value, str) or not value.strip():
         return value
     here = str(folder / value)
     if key == "space" or looks_like_path(value):
         return here
-    return here if is_there(here) and not _is_preset(key, value) else value
-
-
-def _is_preset(key: str, name: str) -> bool:
-    from planner.cluster import database
-    from planner.workload.presets import preset_names
-
-    return name.casefold() in (database.names("clusters") if key == "cluster" else preset_names())
+    return here if is_there(here) and not is_preset(key, value) else value
 
 
 def options() -> list[str]:

@@ -33,16 +33,21 @@ class Axis:
 
     def place(self, value: float) -> float:
         """Where a value is, from 0 at the least to 1 at the most."""
-        if self.most == self.least:
-            return 0.5
-        if self.is_logarithmic:
-            return math.log(value / self.least) / math.log(self.most / self.least)
-        return (value - self.least) / (self.most - self.least)
+        return share_between(value, self.least, self.most, is_logarithmic=self.is_logarithmic)
 
     def said(self, value: float) -> str:
         """A value with its unit."""
         unit = self.unit if self.unit == "%" else f" {self.unit}"
         return f"{short(value / self.factor)}{unit}".rstrip()
+
+
+def share_between(value: float, least: float, most: float, *, is_logarithmic: bool = False) -> float:
+    """Where a value is, from 0 at the least to 1 at the most; in the middle where these are one."""
+    if most == least:
+        return 0.5
+    if is_logarithmic:
+        return math.log(value / least) / math.log(most / least)
+    return (value - least) / (most - least)
 
 
 def word_axis(title: str, words: Sequence[str]) -> Axis:

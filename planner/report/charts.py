@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from planner.report.axes import share_between
 from planner.report.report import Bar, Bars, Chart, Plot, Point, Scatter
 from planner.report.xml_text import escaped
 
@@ -102,8 +103,7 @@ def _ends(told: tuple[str, str]) -> str:
 
 def _place(value: float, values: Sequence[float], start: float, end: float) -> float:
     """Where a value is on an axis from the least to the most."""
-    least, most = min(values), max(values)
-    return (start + end) / 2 if most == least else start + (end - start) * (value - least) / (most - least)
+    return start + (end - start) * share_between(value, min(values), max(values))
 
 
 def _point(one: Point, x: float, y: float) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from planner.report.axes import share_between
 from planner.report.console import printable
 from planner.report.plan_words import amount
 from planner.report.size_text import format_usd
@@ -64,9 +65,7 @@ class _Axis:
 
     def place(self, value: float) -> float:
         """Where a value is."""
-        if self.most == self.least:
-            return (self.start + self.end) / 2
-        return self.start + (self.end - self.start) * math.log(value / self.least) / math.log(self.most / self.least)
+        return self.start + (self.end - self.start) * share_between(value, self.least, self.most, is_logarithmic=True)
 
     def ticks(self) -> list[float]:
         """One, two and five of each power of ten within; at least the ends."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from planner.cli.arguments import MODEL, key_named, text_of
+from planner.cli.arguments import FILES, MODEL, key_named, text_of
 from planner.cli.files import is_there
-from planner.cli.sweeps.grid import FILES, Point, Sweep
+from planner.cli.sweeps.grid import Point, Sweep
 from planner.cli.sweeps.point import Asker
 from planner.errors import InputError
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.cli.arguments import MODEL, OF_THE_ANSWER, Entry, check_keys, entry_of, options_of_plan, text_of
+from planner.cli.arguments import FILES, MODEL, OF_THE_ANSWER, Entry, check_keys, entry_of, options_of_plan, text_of
 from planner.cli.files import is_there
 from planner.errors import InputError, nearest
 from planner.units import check_tellable
@@ -16,8 +16,6 @@ from planner.units import check_tellable
 MOST_POINTS = 250_000
 NOT_SWEPT = (*OF_THE_ANSWER, "top", "pareto", "diverse", "uncertainty")
 """Options that do not decide which plan is a point's best; those after the first are of several plans."""
-FILES = (MODEL, "cluster", "distil", "space")
-"""Keys whose values may be files."""
 _TABLES = ("grid", "fixed", "exclude")
 _NEEDED = (MODEL, "cluster", "global_batch")
 
@@ -57,12 +55,9 @@ def files_of(point: Point) -> dict[str, str]:
 @functools.lru_cache(1024)
 def _is_file(key: str, name: str) -> bool:
     """Whether it is there and no preset, which goes before a file."""
-    from planner.cluster import database
-    from planner.workload.presets import preset_names
+    from planner.cli.inputs import is_preset
 
-    known = {"cluster": lambda: database.names("clusters"), MODEL: preset_names, "distil": preset_names}
-    presets = known[key]() if key in known else []
-    return is_there(name) and name.casefold() not in map(str.casefold, presets)
+    return is_there(name) and (key == "space" or not is_preset(key, name))
 
 
 def read_sweep(path: Path) -> Sweep:
