@@ -103,9 +103,8 @@ def parse(text: str, file_format: Format, origin: str) -> dict[str, object]:
     if raw is None or raw == {}:
         raise InputError("is empty", origin=origin, expected="a table of keys and values")
     if not isinstance(raw, dict):
-        raise InputError(
-            f"holds a {type(raw).__name__}", origin=origin, expected="a table of keys and values at the top"
-        )
+        kind = "a list" if isinstance(raw, list) else _TYPES.get(type(raw).__name__, "a single value")
+        raise InputError(f"holds {kind}", origin=origin, expected="a table of keys and values at the top")
     return raw
 
 

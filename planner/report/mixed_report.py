@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from planner.report.mixed_text import NAMES, heading, kind_columns, way_columns
-from planner.report.plan_report import facts, fields, memory_bars, step_bars, step_table, time_fields
+from planner.report.plan_report import facts, fields, memory_bars, step_bars, step_table, table_of, time_fields
 from planner.report.plan_words import run_text
-from planner.report.report import Case, Report, Table, Value
+from planner.report.report import Case, Report, Value
 from planner.search.mixed_document import MixedDocument, WayPart
 
 
@@ -24,8 +24,8 @@ def mixed_report(document: MixedDocument) -> Report:
         facts=facts(heading(document)),
         records=[{"rank": n, **head, **way_record(way)} for n, way in enumerate(ways, 1)],
         tables=[
-            _table("Ways, the fastest first", way_columns(document.model, ways)),
-            _table("What each kind does in the best way", kind_columns(best.kinds)),
+            table_of("Ways, the fastest first", way_columns(document.model, ways)),
+            table_of("What each kind does in the best way", kind_columns(best.kinds)),
             step_table("Step of the best way", best.terms, best.hidden, best.step_time_s),
         ],
         charts=[
@@ -43,9 +43,3 @@ def way_record(way: WayPart) -> dict[str, Value]:
     record: dict[str, Value] = {"way": way.way, "split": way.split, "pools": [one.pool for one in way.kinds]}
     record |= {**fields(way.settings), "step_time_s": way.step_time_s}
     return record | time_fields(way)
-
-
-def _table(title: str, columns: list[tuple[str, list[str], bool]]) -> Table:
-    words = frozenset(number for number, (_, _, right) in enumerate(columns) if not right)
-    rows = list(zip(*(cells for _, cells, _ in columns), strict=True))
-    return Table(title, [name for name, _, _ in columns], rows, words)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from planner.report.console import console, first_that_fits, plain_table, print_lines, printable, text_of
+from planner.report.console import console, first_that_fits, print_lines, printable, text_of
 from planner.report.plan_text import terms_table
 from planner.report.plan_words import in_units, model_line, run_text, step_line, unit_of
+from planner.report.plans_table import Column, column_table
 from planner.search.document import ModelPart
 from planner.search.mixed_document import KindPart, MixedDocument, WayPart
 from planner.units import format_bytes, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 NAMES = {"shares": "uneven shares", "stages": "uneven stages", "even": "all alike", "only": "one kind"}
 """What the ways are called."""
@@ -35,8 +35,7 @@ def print_mixed(document: MixedDocument, out: Console) -> None:
     _print(out, way_columns(document.model, document.ways))
     best = document.ways[0]
     _print(out, kind_columns(best.kinds))
-    title = "step of the best way"
-    form = first_that_fits(out, lambda title: terms_table(best, title), (title, "step"))
+    form = first_that_fits(out, lambda title: terms_table(best, title), ("step of the best way", "step"))
     out.print(form or terms_table(best, "step", hidden=False))
     print_lines(out, map(printable, document.answer.sentences))
     if document.run is not None:
@@ -63,38 +62,29 @@ def heading(document: MixedDocument) -> list[str]:
     return lines
 
 
-def _print(out: Console, columns: Sequence[tuple[str, list[str], bool]]) -> None:
-    """A table whose columns are (heading, cells, whether to the right); one line a figure where it does not fit."""
-    table = first_that_fits(out, _table, [columns])
+def _print(out: Console, columns: Sequence[Column]) -> None:
+    """The columns as a table; one line a figure where it does not fit."""
+    table = first_that_fits(out, column_table, [columns])
     if table is not None:
         out.print(table)
         return
-    widest = max(len(heading) for heading, _, _ in columns)
-    for number in range(len(columns[0][1])):
-        lines = [f"{heading:{widest}}  {cells[number]}" for heading, cells, _ in columns]
+    widest = max(len(column.heading) for column in columns)
+    for number in range(len(columns[0].cells)):
+        lines = [f"{column.heading:{widest}}  {column.cells[number]}" for column in columns]
         out.print("\n".join(lines), markup=False)
         out.print()
 
 
-def _table(columns: Sequence[tuple[str, list[str], bool]]) -> Table:
-    table = plain_table()
-    for heading, _, right in columns:
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
-    for number, row in enumerate(zip(*(cells for _, cells, _ in columns), strict=True)):
-        table.add_row(*row, style="bold" if number == 0 else "")
-    return table
-
-
-def way_columns(model: ModelPart, ways: Sequence[WayPart]) -> list[tuple[str, list[str], bool]]:
+def way_columns(model: ModelPart, ways: Sequence[WayPart]) -> list[Column]:
     """The ways, the fastest first."""
     return [
-        ("#", [str(number) for number in range(1, len(ways) + 1)], True),
-        ("way", [NAMES[way.way] for way in ways], False),
-        ("split", [printable(way.split) for way in ways], False),
-        ("plan", [_plan(way) for way in ways], False),
-        ("step", [format_seconds(way.step_time_s) for way in ways], True),
-        (f"{unit_of(model)}s/s", [format_si(in_units(model, way.tokens_per_s)) for way in ways], True),
-        ("MFU", [f"{way.mfu:.1%}" for way in ways], True),
+        Column("#", [str(number) for number in range(1, len(ways) + 1)]),
+        Column("way", [NAMES[way.way] for way in ways], right=False),
+        Column("split", [printable(way.split) for way in ways], right=False),
+        Column("plan", [_plan(way) for way in ways], right=False),
+        Column("step", [format_seconds(way.step_time_s) for way in ways]),
+        Column(f"{unit_of(model)}s/s", [format_si(in_units(model, way.tokens_per_s)) for way in ways]),
+        Column("MFU", [f"{way.mfu:.1%}" for way in ways]),
     ]
 
 
@@ -106,20 +96,20 @@ def _plan(way: WayPart) -> str:
     return " ".join([*words, f"dp {split.dp}", f"ZeRO {split.zero_stage}"])
 
 
-def kind_columns(kinds: Sequence[KindPart]) -> list[tuple[str, list[str], bool]]:
+def kind_columns(kinds: Sequence[KindPart]) -> list[Column]:
     """What each kind does in the best way."""
     memory = [
         f"{format_bytes(kind.memory.total_bytes)} of {format_bytes(kind.memory.capacity_bytes)}" for kind in kinds
     ]
     return [
-        ("best way", [printable(kind.pool) for kind in kinds], False),
-        ("replicas", [str(kind.replicas) for kind in kinds], True),
-        ("stages", [str(kind.stages) for kind in kinds], True),
-        ("layers", [_layers(kind.layers) for kind in kinds], False),
-        ("micro-batches", [f"{kind.micro_batches} x {kind.strategy.micro_batch}" for kind in kinds], True),
-        ("recompute", [kind.strategy.recompute for kind in kinds], False),
-        ("waits", [format_seconds(kind.wait_s) for kind in kinds], True),
-        ("fullest device", memory, True),
+        Column("best way", [printable(kind.pool) for kind in kinds], right=False),
+        Column("replicas", [str(kind.replicas) for kind in kinds]),
+        Column("stages", [str(kind.stages) for kind in kinds]),
+        Column("layers", [_layers(kind.layers) for kind in kinds], right=False),
+        Column("micro-batches", [f"{kind.micro_batches} x {kind.strategy.micro_batch}" for kind in kinds]),
+        Column("recompute", [kind.strategy.recompute for kind in kinds], right=False),
+        Column("waits", [format_seconds(kind.wait_s) for kind in kinds]),
+        Column("fullest device", memory),
     ]
 
 

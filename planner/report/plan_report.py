@@ -12,7 +12,7 @@ from planner.cost.memory import KINDS
 from planner.report.objectives import figure_of
 from planner.report.plan_text import heading, sentences
 from planner.report.plan_words import plan_in_words, term_name
-from planner.report.plans_table import columns
+from planner.report.plans_table import Column, columns
 from planner.report.report import Bar, Bars, Case, Piece, Point, Report, Scatter, Table, Value
 from planner.search.document import Document, MemoryPart, PlanPart
 from planner.units import format_bytes, format_seconds
@@ -30,16 +30,13 @@ def plan_report(document: Document) -> Report:
     title = f"{model.title} on {cluster.title}"
     head: dict[str, Value] = {"model": model.name, "cluster": cluster.name, "accelerator": cluster.accelerator}
     head |= {"nodes": cluster.nodes, "devices": cluster.devices}
-    told = columns(document)
-    words = frozenset(number for number, one in enumerate(told) if not one.right)
-    rows = list(zip(*(one.cells for one in told), strict=True))
     return Report(
         command="plan",
         title=title,
         facts=facts(heading(document)),
         records=[{"rank": n, **head, **plan_record(one)} for n, one in enumerate(plans, 1)],
         tables=[
-            Table("Plans, the best first", [one.heading for one in told], rows, words),
+            table_of("Plans, the best first", columns(document)),
             step_table("Step of the best plan", plans[0].terms, plans[0].hidden, plans[0].step_time_s),
             memory_table("Fullest device of the best plan", plans[0].memory),
         ],
@@ -54,6 +51,13 @@ def plan_report(document: Document) -> Report:
             for n, one in enumerate(plans, 1)
         ],
     )
+
+
+def table_of(title: str, columns: Sequence[Column]) -> Table:
+    """Columns as a table of the report."""
+    words = frozenset(number for number, one in enumerate(columns) if not one.right)
+    rows = list(zip(*(one.cells for one in columns), strict=True))
+    return Table(title, [one.heading for one in columns], rows, words)
 
 
 def facts(lines: Sequence[str]) -> list[tuple[str, str]]:

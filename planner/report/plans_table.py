@@ -42,7 +42,7 @@ def print_plans(document: Document, out: Console) -> None:
     forms = [full] + [[column for column in short if column.rank < limit] for limit in (ranks[0] + 1, *ranks[:-1])]
     table = None
     if out.width >= _NARROW:
-        table = first_that_fits(out, _plans_table, forms)
+        table = first_that_fits(out, column_table, forms)
     if table is not None:
         out.print(table)
         if len(shown.plans) < len(document.plans):
@@ -150,8 +150,8 @@ def _objectives(document: Document) -> list[Column]:
     return [Column(one.heading, [one.written(one.of(plan)) for plan in document.plans]) for one in figures]
 
 
-def _plans_table(columns: Sequence[Column]) -> Table:
-    """The plans, best first, one a row."""
+def column_table(columns: Sequence[Column]) -> Table:
+    """The columns as a table: the best first, in bold."""
     table = plain_table()
     for column in columns:
         table.add_column(column.heading, justify="right" if column.right else "left", no_wrap=True)

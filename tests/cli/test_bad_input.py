@@ -173,6 +173,16 @@ def test_an_empty_cluster_file_is_told(tmp_path: Path) -> None:
     assert "lab.yaml: is empty" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "told"), [('"lab"', "holds a text"), ("[1]", "holds a list"), ("3", "holds a whole number")]
+)
+def test_a_file_without_keys_is_told(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "lab.json").write_text(text)
+    done = call("plan", "llama-3-8b", "--cluster", str(tmp_path / "lab.json"), "--global-batch", "8")
+    assert done.returncode == 2
+    assert f"lab.json: {told}\n" in done.stderr
+
+
 def test_a_typo_in_a_file_name_finds_the_file(tmp_path: Path) -> None:
     (tmp_path / "cluster.toml").write_text(LAB.format(**DEFAULTS))
     done = call("plan", "llama-3-8b", "--cluster", "./clutser.toml", "--global-batch", "8", cwd=tmp_path)

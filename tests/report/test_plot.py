@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.cli.sweeps.results import read_results
 from planner.report.axes import number_axis
 from planner.report.plot_of_table import drawn, plotted
 from tests.cli.run import call
@@ -176,6 +177,11 @@ def test_what_cannot_be_drawn_is_told(options: tuple[str, ...], told: list[str],
 def test_a_file_that_is_no_table_is_told(name: str, content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     assert told in _refused(tmp_path / name)
+
+
+def test_a_line_of_json_ends_with_a_line_feed_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"x": 1, "s": "a\u2028b"}\n\n{"x": 2}\n')
+    assert dict(read_results(tmp_path / "a.jsonl").columns) == {"x": [1, 2], "s": ["a\u2028b", None]}
 
 
 @given(st.lists(st.floats(1e-6, 1e15), min_size=1, max_size=20), st.sampled_from(["mfu", "x", "a_bytes", "a_s"]))

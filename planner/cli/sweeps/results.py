@@ -176,7 +176,9 @@ def _read_jsonl(text: str, path: Path) -> Results:
     import msgspec
 
     rows: list[dict[str, object]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # a text may hold other signs that end lines
+        if not line.strip():
+            continue
         try:
             rows.append(msgspec.json.decode(line, type=dict[str, object]))
         except (msgspec.MsgspecError, RecursionError) as error:
