@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from planner.workload.spec import ModelSpec
 
 _TOKENS = re.compile(r"(.*?)\s*tokens?", re.IGNORECASE)
-_RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
+_RANGE = re.compile(r"(\d{1,9}) ?\.\. ?(\d{1,9})")
 _LENGTH = re.compile(r"(\d{1,9})\s*([kKmM])i?")
 _WIDEST = 100_000
 _MOST_LISTED = 1000
@@ -172,15 +172,18 @@ def read_batch(text: str, seq_length: int) -> int:
 
 def read_batches(text: str, seq_length: int) -> tuple[int, ...]:
     """One batch, or of a range (`256..4096`, `1M..16M tokens`) its ends, the doublings of the lower one, and the
-    powers of two between them: what many data-parallel widths divide.
+    powers of two between them: what many data-parallel widths divide. One end's unit is the other's too.
     """
     low, between, high = text.partition("..")
     if not between:
         return (read_batch(text, seq_length),)
     if not (low.strip() and high.strip()):
         raise InputError("not a range", key="--global-batch", value=text, expected="low..high")
-    unit = " tokens" if len(high) <= _LONGEST_COUNT and _TOKENS.fullmatch(high) else ""
-    first, last = read_batch(f"{low.strip()}{unit}", seq_length), read_batch(high.strip(), seq_length)
+    ends = [low.strip(), high.strip()]
+    counted = [len(end) <= _LONGEST_COUNT and _TOKENS.fullmatch(end) is not None for end in ends]
+    if any(counted):
+        ends = [end if is_tokens else f"{end} tokens" for end, is_tokens in zip(ends, counted, strict=True)]
+    first, last = (read_batch(end, seq_length) for end in ends)
     if first > last:
         raise InputError("not a range", key="--global-batch", value=text, expected="low..high")
     doublings = [base << power for base in (1, first) for power in range(last.bit_length())]

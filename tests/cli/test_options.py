@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from planner.cli.inputs import read_batches, read_values
 from planner.cli.question import Framework, Gradients, Launch
 from planner.cost.training import FRAMEWORKS, FrameworkName
 from planner.cost.training import Gradients as GradientsName
@@ -30,6 +31,17 @@ def test_names_are_read_in_either_case() -> None:
 
 def test_a_sequence_takes_binary_suffixes() -> None:
     assert document(*PINNED, "--seq-length", "4K")["model"]["seq_length"] == 4096
+
+
+@pytest.mark.parametrize(
+    "text", ["1M..4M tokens", "1M tokens..4M tokens", "1M tokens .. 4M tokens", "1M tokens..4M", "244 .. 977"]
+)
+def test_a_range_of_batches_has_one_unit(text: str) -> None:
+    assert read_batches(text, 4096) == (244, 256, 488, 512, 976, 977)
+
+
+def test_a_range_of_degrees_may_have_blanks_as_that_of_batches() -> None:
+    assert read_values("1 .. 3,8", "--tp") == (1, 2, 3, 8)
 
 
 def test_every_trainer_and_launch_mode_of_the_cost_model_can_be_chosen() -> None:
