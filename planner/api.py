@@ -14,7 +14,7 @@ refuses is raised.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -153,12 +153,21 @@ def _arguments(
     from planner.cli.arguments import OF_THE_ANSWER, arguments_of, check_keys, entry_of, options_of_plan
 
     check_keys(options, [key for key in options_of_plan(command) if key not in OF_THE_ANSWER], "")
-    table: dict[str, Entry] = {"model": fspath(model), "cluster": fspath(cluster), "global_batch": global_batch}
-    for key, value in options.items():
+    table: dict[str, Entry] = {"model": fspath(model), "cluster": fspath(cluster)}
+    for key, value in {"global_batch": global_batch, **options}.items():
         if value is not None:
-            plain = fspath(value) if isinstance(value, PathLike) else value
-            table[key] = entry_of(list(plain) if isinstance(plain, tuple) else plain, "", key)
+            table[key] = entry_of(_plain(value), "", key)
     return arguments_of(table, "", command)
+
+
+def _plain(value: object) -> object:
+    """A value as a file of options would hold it: numbers of NumPy are Python's, all sequences are lists."""
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(one) for one in value]
+    own: Callable[[], object] | None = getattr(value, "tolist", None)
+    return value if own is None else own()
 
 
 class _warned:  # noqa: N801 - it reads like a function

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 import planner
@@ -59,6 +60,8 @@ def test_files_are_paths(tmp_path: Path) -> None:
         ({"framework": "megatro"}, "framework", "did you mean megatron?"),
         ({"tp": {"a": 1}}, "tp", "wrong type"),
         ({"format": "json"}, "format", "unknown key"),
+        ({"tp": []}, "tp", "an empty list"),
+        ({"tp": object()}, "tp", "wrong type"),
     ],
 )
 def test_wrong_options_are_raised_with_their_key(options: dict, key: str, part: str) -> None:
@@ -66,6 +69,14 @@ def test_wrong_options_are_raised_with_their_key(options: dict, key: str, part: 
         planner.plan("llama-3-8b", "dgx-h100", 64, **options)
     assert caught.value.key == key
     assert part in str(caught.value)
+
+
+def test_numbers_and_sequences_of_any_kind_are_read() -> None:
+    plain = planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, tp=[1, 2], tokens=10**12)
+    assert (
+        planner.plan("llama-3-8b", "dgx-h100", np.int64(64), nodes=np.int32(1), tp=range(1, 3), tokens=1e12) == plain
+    )
+    assert planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, tp=np.array([1, 2]), tokens=np.float64(1e12)) == plain
 
 
 def test_what_does_not_fit_is_raised() -> None:

@@ -66,7 +66,7 @@ def entry_of(value: object, origin: str, key: str) -> Entry:
         return value
     if isinstance(value, list) and value and all(isinstance(one, str | int | float | bool) for one in value):
         return value
-    problem = "an empty list" if value == [] else "wrong type"
+    problem = "an empty list" if isinstance(value, list) and not value else "wrong type"
     expected = "a text, a number, true or false, or a list of them"
     raise InputError(problem, origin=origin, key=key, value=value, expected=expected)
 
