@@ -115,12 +115,12 @@ _MEANINGS: dict[str, tuple[MeaningName, float]] = {
     **{suffix: ("ratio", factor) for suffix, factor in _SUFFIXES["ratio"].items()},
     **{suffix: ("count", factor) for suffix, factor in _COUNTS.items()},
 }
-"""What a suffix means where no dimension is told: the later line where two have it."""
+"""What a suffix means where no dimension is known; where several have it, the last line here goes first."""
 _AMBIGUOUS = ("B",)
 
 
 def meaning_of(suffix: str) -> tuple[MeaningName, float] | None:
-    """What a suffix is of, and its factor to SI; None for none of them, or one of two (`B`: byte, billion)."""
+    """The quantity that a suffix alone is of, and its factor to SI; None where it is of none or two (`B`)."""
     return None if suffix in _AMBIGUOUS else _MEANINGS.get(suffix)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from planner.search.space import Space
 
 _MANY_QUESTIONS = 300
+"""Searches that take minutes: from so many on it is said."""
 
 
 @dataclass(frozen=True)

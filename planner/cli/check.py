@@ -174,7 +174,7 @@ def _first_only(answer: Document | MixedDocument, options: Mapping[str, Entry]) 
 
 
 def _of_table(error: InputError, listed: Listed, origin: str) -> InputError:
-    """An option's fault, told of its key in the file; one of another file, told of both."""
+    """The fault of an option, as one of its key in the file; a fault in a file that the plan names has both files."""
     keys = [key.strip().removeprefix("--").replace("-", "_") for key in error.key.split(", ") if key]
     if error.origin:
         return error.elsewhere(f"{origin}: {listed.at}: {error.origin}")

@@ -111,6 +111,7 @@ def _imported(
 
 def _given(told: Beside, first: Path) -> Given:
     """The options' values. Raises InputError for those that make no sense."""
+    from planner.cli.inputs import MOST_DEVICES
     from planner.cluster.importers.found import clean_name
     from planner.cluster.importers.kinds import Given
 
@@ -118,8 +119,8 @@ def _given(told: Beside, first: Path) -> Given:
     over, nodes = told.oversubscription, told.nodes
     if not 1 <= over <= 1000:
         raise InputError("out of range", key="--oversubscription", value=over, expected="from 1 to 1,000")
-    if nodes is not None and not 1 <= nodes <= 16_777_216:
-        raise InputError("out of range", key="--nodes", value=nodes, expected="from 1 to 16,777,216")
+    if nodes is not None and not 1 <= nodes <= MOST_DEVICES:
+        raise InputError("out of range", key="--nodes", value=nodes, expected=f"from 1 to {MOST_DEVICES:,}")
     if not name.strip() or not name.isprintable():
         raise InputError("not a name", key="--name", value=name, expected="a printable name")
     link_rate = _rate(told.link_bandwidth, "--link-bandwidth")

@@ -25,11 +25,14 @@ _TOKENS = re.compile(r"(.*?)\s*tokens?", re.IGNORECASE)
 _RANGE = re.compile(r"(\d{1,9}) ?\.\. ?(\d{1,9})")
 _LENGTH = re.compile(r"(\d{1,9})\s*([kKmM])i?")
 _WIDEST = 100_000
+"""Values that a range may have."""
 _MOST_LISTED = 1000
 _LONGEST_COUNT = 100
 """Characters: a pattern takes long over a megabyte of spaces."""
 _MANY_SEQUENCES = 1_000_000
+"""Sequences of a step above which tokens may have been meant."""
 _LONG = 32_768
+"""Tokens of a sequence above which it is said that the model's longest was taken."""
 
 MOST_DEVICES = 16_777_216
 MOST_SEQUENCES = 10**9

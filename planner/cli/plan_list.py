@@ -24,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _TABLE = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_.\"'-]+)\s*\]\]?\s*(#.*)?")
 _OWN = ("name", "require")
 _EITHER = {"nodes": "devices", "devices": "nodes"}
+"""Of these a plan has one: where its table has it, [defaults] does not add the other."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class _Lines:
 
 
 def _lines(text: str, count: int) -> list[_Lines]:
-    """The lines of each plan's table; all of the file where they are not one table header each."""
+    """The lines of each plan's table; line 1 alone where the file has not one header [[plans]] for each."""
     rows = text.split("\n")
     heads = [(n, found[1].strip("\"'")) for n, row in enumerate(rows) if (found := _TABLE.fullmatch(row))]
     starts = [n for n, name in heads if name == "plans"]

@@ -48,13 +48,14 @@ def read_pools(name: str) -> Pools | None:
 
 def _preset(part: str) -> tuple[str, int | None]:
     """`dgx-h100:32`: the name, and how many nodes where that is told."""
+    from planner.cli.inputs import MOST_DEVICES
     from planner.units import parse_count
 
     name, colon, count = part.strip().partition(":")
     if not colon:
         return name.casefold(), None
     example = "32, as in dgx-h100:32+dgx-a100:32"
-    return name.casefold(), parse_count(count, key="--cluster", maximum=16_777_216, example=example)
+    return name.casefold(), parse_count(count, key="--cluster", maximum=MOST_DEVICES, example=example)
 
 
 def pools_document(pools: Pools, question: Question, pins: Pins, tokens: int | None) -> MixedDocument:

@@ -229,9 +229,9 @@ def ask(
     techniques: Chosen = NOTHING,
     subject: Subject = read_subject,
 ) -> tuple[tuple[Training, ...], Cluster, Space]:
-    """Read model and cluster and bind them; `assumed` names what a default pinned. Raises InputError.
+    """A training for each batch, the cluster, and the space of plans, which has the first batch. Raises InputError.
 
-    A training for each batch; the space is the first one's.
+    `allowed`: values by dimension, None for one that is searched; `assumed`: dimensions that a default pinned.
     """
     from planner.cli.inputs import read_batches, read_precision
     from planner.cost.training import training

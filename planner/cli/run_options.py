@@ -29,6 +29,7 @@ RunBatch = Annotated[
 ]
 
 _LARGE = 200e9
+"""Parameters from which a step is one of the largest models'."""
 _USUAL_TOKENS, _LARGE_TOKENS = 4_194_304, 16_777_216
 """Tokens of a step: of most published runs, and of the largest models (Llama 3, arXiv 2407.21783, table 4)."""
 

@@ -75,7 +75,7 @@ def notes(run: Run, trainer: Trainer) -> list[str]:
 
 
 def above_one(run: Run, able: Collection[str]) -> Iterator[Misfit]:
-    """Dimensions of the split beyond `able`."""
+    """Degrees above one of dimensions that are not in `able`."""
     for name in ("tp", "pp", "cp", "ep", "vpp"):
         size = getattr(run.strategy, name)
         if size > 1 and name not in able:
@@ -83,13 +83,13 @@ def above_one(run: Run, able: Collection[str]) -> Iterator[Misfit]:
 
 
 def among(setting: str, value: object, able: Collection[object]) -> Iterator[Misfit]:
-    """A value beyond `able`."""
+    """A value that is not in `able`."""
     if value not in able:
         yield Misfit(setting, value, f"{setting} {' or '.join(str(one) for one in able)}")
 
 
 def ordered(run: Run, able: Collection[str]) -> Iterator[Misfit]:
-    """An order of ranks that is none of `able` on the dimensions above one."""
+    """An order of ranks that differs from all in `able`; dimensions of one have no place in it."""
 
     def seen(order: str) -> list[str]:
         return [name for name in order.split("-") if getattr(run.strategy, name) > 1]
@@ -99,7 +99,7 @@ def ordered(run: Run, able: Collection[str]) -> Iterator[Misfit]:
 
 
 def offloaded(run: Run, able: Collection[str]) -> Iterator[Misfit]:
-    """What is kept on the host beyond `able`."""
+    """What is kept on the host and is not in `able`."""
     for name in run.settings.offload:
         if name not in able:
             yield Misfit("offload", name, f"offload {' or '.join(['none', *able])}")

@@ -15,6 +15,7 @@ from planner.units import counted
 
 HEADINGS = ("plan", "split", "model", "cluster", "step", "MFU", "headroom", "USD/step", "requirements")
 WORDS = frozenset({0, 1, 2, 3, 8})
+"""Columns of HEADINGS that hold words, not numbers."""
 _FIGURES = ("step_time_s", "mfu", "memory.headroom", "cost_usd_per_step")
 
 

@@ -135,9 +135,9 @@ def _roofline(document: ExplainDocument) -> str:
 
 def _circle(one: OperatorPart, share: float, at: tuple[float, float]) -> str:
     """One operator, with all its figures where it is pointed at."""
-    least = " at least" if one.traffic_hidden else ""
+    least, most = (" at least", " at most") if one.traffic_hidden else ("", "")
     title = (
-        f"{operator_name(one)}: {one.flops_per_byte:,.0f} FLOPs a byte{least and ' at most'}, "
+        f"{operator_name(one)}: {one.flops_per_byte:,.0f} FLOPs a byte{most}, "
         f"{format_si(one.flops_per_s, 'FLOP/s')} ({one.peak_share:.0%} of its peak), {share:.1%} of kernels' time, "
         f"bound by {one.bound}, moves {format_bytes(one.traffic_bytes)}{least}"
     )

@@ -22,6 +22,7 @@ _NAMES = {
 _NEVER = 1e-6
 """Goodput below which a day's work takes thousands of years."""
 _MAIN = ("device_mtbf_s", "node_mtbf_s", "write_bytes_per_s")
+"""Figures that are always told; others where an option or the cluster's file says them."""
 _CLUSTER_FILE = "the cluster's file"
 
 

@@ -22,6 +22,7 @@ _NARROW = 60
 """Columns below which plans are told one line a figure."""
 _USUAL = ("1f1b", "no tp overlap", "dp overlap", "cp by ring", "fp32 gradients", "sent in fp32", "no offload")
 _USUAL_LAYOUT = ("order tp-cp-dp-pp", "shard over all", "recompute all layers")
+"""Settings that go without saying where all plans have them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def common_settings(plans: Sequence[PlanPart], precision: str) -> str:
 
 
 def half_of(name: str, precision: str) -> str:
-    """A number format of gradients: what 16 bits are where training is in fp16."""
+    """A number format of gradients by its own name: bf16 stands for 16 bits, which are fp16 where training is."""
     return precision if (name, precision) == ("bf16", "fp16") else name
 
 

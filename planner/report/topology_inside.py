@@ -93,8 +93,8 @@ def _in_tree(graph: nx.Graph[str], top: float) -> dict[str, Place]:
 
 
 def grid(torus: Torus, y: float, cluster: Cluster, wiring: Wiring | None) -> tuple[float, list[str]]:
-    """The first two axes of a torus, a part of them where they are long; the others are told. What faults took of it
-    is left out: devices stand empty, links are not drawn.
+    """The first two axes of a torus, a part of them where they are long; words say what is not drawn. Of what faults
+    took, devices stand empty and links are missing.
     """
     kept = _Left(torus, cluster, wiring)
     sides = (*torus.shape, 1)[:2]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ENDINGS = (".parquet", ".csv", ".jsonl")
 _WHAT = "the results of a sweep"
 _SAME = ("parameters", "seq_length", "nodes", "devices", "precision")
-"""Sizes that are what was asked for, where it was; else what was taken."""
+"""Figures of a plan that are also options: where one was given, both are the same column."""
 _ROW_GROUP = 65_536
 _LARGEST = 1e300
 """Of numbers: larger ones, and what is none, cannot be drawn."""
