@@ -26,6 +26,7 @@ class Record:
 
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
+    _by_file: dict[Path, dict[int, list[str]]] = field(default_factory=dict)
 
     @property
     def lines(self) -> Path:
@@ -44,7 +45,9 @@ class Record:
 
     def tests_of(self, path: Path, lines: Iterable[int] | None = None) -> list[str]:
         """The tests that run any of these lines of a file, or any at all, quick ones first."""
-        by_line = self._by_line(str(path))
+        if path not in self._by_file:
+            self._by_file[path] = self._data.contexts_by_lineno(str(path))
+        by_line = self._by_file[path]
         found = {test for line in (by_line if lines is None else lines) for test in by_line.get(line, ())}
         return sorted((test for test in found if math.isfinite(self.seconds.get(test, math.inf))), key=self._rank)
 
@@ -56,10 +59,6 @@ class Record:
         data = CoverageData(str(self.lines))
         data.read()
         return data
-
-    @functools.cache  # noqa: B019 - there is one record, and it lives as long as the run
-    def _by_line(self, path: str) -> dict[int, list[str]]:
-        return self._data.contexts_by_lineno(path)
 
 
 def passes(item: pytest.Item) -> bool:
