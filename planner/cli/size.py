@@ -210,7 +210,8 @@ def _value(answer: SizePart, field: str) -> str:
     """One figure as a bare number. Raises InputError for one that is not known."""
     value = getattr(answer, field)
     if value is None:
-        raise InputError(
-            "is not known here", key="--field", value=field, expected="a part with a known rent and power"
-        )
+        expected = "a part with a known rent and power"
+        if field.startswith("carbon") and answer.energy_kwh is not None:
+            expected = "--grid or --carbon-intensity beside it"
+        raise InputError("is not known here", key="--field", value=field, expected=expected)
     return str(value) if isinstance(value, int) else f"{value:.10g}"

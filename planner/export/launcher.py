@@ -26,6 +26,11 @@ class Field:
     default: str
     help: str
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether the files are of no use while it is empty."""
+        return self.default.isupper() or (self.name == "image" and self.default != "")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -59,7 +64,7 @@ def check(run: Run, launcher: Launcher, trainer: str, others: Mapping[str, Launc
 
 
 def values(run: Run, launcher: Launcher, given: Mapping[str, str]) -> dict[str, str]:
-    """The fields' values. Raises InputError for an unknown field, with those that there are."""
+    """The fields' values. Raises InputError for an unknown field, with those that there are, and for an empty one."""
     fields = {one.name: one for one in launcher.fields(run)}
     for name in given:
         if name not in fields:
@@ -71,6 +76,8 @@ def values(run: Run, launcher: Launcher, given: Mapping[str, str]) -> dict[str, 
                 expected=known or "left out",
                 suggestion=nearest(name, fields),
             )
+        if not given[name] and fields[name].is_needed:
+            raise InputError("is empty", key=f"--with {name}", value="", expected=fields[name].help)
     return {name: given.get(name, one.default) for name, one in fields.items()}
 
 

@@ -77,7 +77,7 @@ def closing(document: DiffDocument) -> list[str]:
         if names and len(document.differences) > 1:
             told.append(f"{status[:1].upper()}{status[1:]}: {', '.join(names)}.")
     if document.threshold:
-        told.append(f"Figures that changed by less than {_percent(document.threshold, sign=False)} are not told.")
+        told.append(f"Figures that changed by less than {100 * document.threshold:,g} % are not told.")
     return told
 
 
@@ -189,11 +189,11 @@ def _change(one: ChangePart) -> str:
     return ""
 
 
-def _percent(share: float | None, *, sign: bool = True) -> str:
+def _percent(share: float | None) -> str:
     """`+12.0 %`, `-0.12 %`; of a plan that takes many times as long, `x 12`."""
     if share is None:
         return ""
     if share >= 10:
         return f"x {share + 1:,.0f}"
     digits = 1 if abs(share) >= 0.01 else 2
-    return f"{100 * share:+.{digits}f} %" if sign else f"{100 * share:.3g} %"
+    return f"{100 * share:+.{digits}f} %"

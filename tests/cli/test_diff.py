@@ -92,6 +92,7 @@ def test_the_threshold_is_a_share(files: tuple[str, str]) -> None:
     assert "step_time_s" not in told[1]
     assert "strategy.pp" in told[1]
     assert call("planner", "diff", *files, "--threshold", "5s").returncode == 2
+    assert "by less than 2,000 % are not told" in call("planner", "diff", *files, "--threshold", "20x").stdout
 
 
 def test_files_are_written_in_every_form(files: tuple[str, str], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from planner.errors import InputError
 from planner.export.launcher import Job, Launcher, blanks, values
 from planner.export.launchers import LAUNCHERS
 from planner.export.run import Part, Run
@@ -38,7 +39,6 @@ LAUNCHED: list[tuple[str, tuple[str, str], dict[str, str], str]] = [
     ("skypilot", H100, {"setup": "pip install x"}, "setup: |\n  pip install x\n"),
     ("azureml", H100, {"compute": "mine"}, "compute: azureml:mine\n"),
     ("sagemaker", H100, {"volume": "9"}, '"VolumeSizeInGB": 9\n'),
-    ("sagemaker", H100, {"volume": "much"}, '"VolumeSizeInGB": 500\n'),
     ("torchrun", ("one-node", "torchtitan"), {}, "NODE_RANK=0 MASTER_ADDR=127.0.0.1\n"),
 ]
 
@@ -49,6 +49,22 @@ def test_a_launcher_is_told_what_the_user_says(
 ) -> None:
     name, trainer = plan
     assert told in launched(launcher, run_of(name), trainer, **fields)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "fields", "told"),
+    [
+        ("sagemaker", {"volume": "much"}, "--with volume: not a count"),
+        ("sagemaker", {"volume": "²"}, "--with volume: not a count"),
+        ("sagemaker", {"role": ""}, "--with role: is empty"),
+        ("kubernetes", {"image": ""}, "--with image: is empty"),
+        ("kubernetes", {"node_selector": "a=b,c"}, "--with node-selector: not a label"),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_refused(launcher: str, fields: dict[str, str], told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        launched(launcher, run_of("fsdp"), "torchtitan", **fields)
+    assert told in str(caught.value)
 
 
 def test_a_resource_is_left_out_where_none_is_named() -> None:

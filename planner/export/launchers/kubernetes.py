@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.errors import InputError
 from planner.export.images import image_field
 from planner.export.launcher import Field, Job, Launcher, any_trainer, limit_s, unordered
 from planner.export.run import Run
@@ -103,14 +104,25 @@ def _pod(job: Job) -> dict[str, object]:
     pod: dict[str, object] = {"restartPolicy": "Never", "subdomain": run.name}
     if values["service-account"]:
         pod["serviceAccountName"] = values["service-account"]
-    labels = [label.partition("=") for label in values["node-selector"].split(",") if label]
-    if labels:
-        pod["nodeSelector"] = {key: value for key, _, value in labels}
+    if values["node-selector"]:
+        pod["nodeSelector"] = _labels(values["node-selector"])
     if run.hosts:
         pod["affinity"] = _only_on(run.hosts)
     pod["containers"] = [_container(job, mounts)]
     pod["volumes"] = volumes
     return pod
+
+
+def _labels(text: str) -> dict[str, str]:
+    """Labels of nodes. Raises InputError for one that is no KEY=VALUE."""
+    found = {}
+    for label in text.split(","):
+        key, sign, value = label.strip().partition("=")
+        if not (key and sign):
+            expected = "KEY=VALUE, several with commas between"
+            raise InputError("not a label", key="--with node-selector", value=label, expected=expected)
+        found[key] = value
+    return found
 
 
 def _container(job: Job, mounts: list[dict[str, str]]) -> dict[str, object]:

@@ -15,7 +15,7 @@ from planner.export.run import Run
 from planner.export.shell import TRAIN, beginning
 from planner.export.trainer import Files, Misfit
 from planner.export.yaml_json import to_json
-from planner.units import DAY_S
+from planner.units import DAY_S, parse_count
 
 NAME = "sagemaker"
 
@@ -59,6 +59,7 @@ def _notes(run: Run) -> Iterator[str]:
 
 
 def _files(job: Job) -> Files:
+    """Raises InputError for a volume that is no number of GB."""
     run, values = job.run, job.values
     place = f"s3://{values['bucket']}/{run.name}"
     source = {"S3DataType": "S3Prefix", "S3Uri": f"{place}/plan/", "S3DataDistributionType": "FullyReplicated"}
@@ -75,7 +76,7 @@ def _files(job: Job) -> Files:
         "ResourceConfig": {
             "InstanceType": machines.sagemaker(run),
             "InstanceCount": run.nodes,
-            "VolumeSizeInGB": int(values["volume"]) if values["volume"].isdigit() else 500,
+            "VolumeSizeInGB": parse_count(values["volume"], key="--with volume", example="500"),
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": min(limit_s(run) or _USUAL_S, _LONGEST_S)},
     }
