@@ -61,7 +61,11 @@ def check_keys(keys: Collection[str], known: Collection[str], origin: str, table
 
 def entry_of(value: object, origin: str, key: str) -> Entry:
     """A value of a file as an entry. Raises InputError for what is none."""
-    check_tellable(value if isinstance(value, list) else [value], told=value, origin=origin, key=key)
+    values = value if isinstance(value, list) else [value]
+    check_tellable(values, told=value, origin=origin, key=key)
+    if any(isinstance(one, str) and "\0" in one for one in values):
+        # no shell can pass one, so that typer asks the system for a file of this name
+        raise InputError("holds a null character", origin=origin, key=key, value=value, expected="a text without one")
     if isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list) and value and all(isinstance(one, str | int | float | bool) for one in value):

@@ -150,6 +150,7 @@ WRONG = [
     ("tp = [2, 4]", "tp = 3", ["plan.toml: plans[1].tp: ", "one of 2, 4, 8, 16"]),
     ("tp = [2, 4]", "tp = []", ["plans[1].tp: an empty list"]),
     ("tp = [2, 4]", "tp = { a = 1 }", ["plans[1].tp: wrong type"]),
+    ("tp = [2, 4]", 'space = "a\\u0000b"', ["plan.toml: plans[1].space: holds a null character"]),
     ("tp = [2, 4]", "format = 'json'", ["plans[1].format: unknown key"]),
     ("tp = [2, 4]", "framework = 'megatro'", ["plan.toml: plans[1].framework: ", "megatro"]),
     ("tp = [2, 4]", "top = 'many'", ["plan.toml: plans[1].top: ", "many"]),
