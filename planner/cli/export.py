@@ -121,7 +121,10 @@ def _run(plan_file: Path, number: int, model: str | None) -> Run:
 
     document = read_plan_document(plan_file, number)
     workload = read_plan_model(document, model, plan_file)
-    return run_of(document, number, read_plan_spec(document, model, plan_file), workload)
+    try:
+        return run_of(document, number, read_plan_spec(document, model, plan_file), workload)
+    except InputError as error:
+        raise error if error.origin else error.elsewhere(str(plan_file)) from None
 
 
 def _words(text: str | None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from planner.cluster import database
 from planner.cost.pipeline import dealt_chunks, layer_prefix
 from planner.errors import InputError
 from planner.search.document import Document, SettingsPart, StrategyPart
+from planner.search.explain import check_split
 from planner.workload.network import NetworkSpec
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec
@@ -89,7 +90,10 @@ class Run:
 
 
 def run_of(document: Document, number: int, spec: ModelSpec | NetworkSpec, workload: Workload) -> Run:
-    """Plan `number` of the document, counted from 1. Raises InputError for techniques, which trainers differ in."""
+    """Plan `number` of the document, counted from 1.
+
+    Raises InputError for techniques, which trainers differ in, and for a split that is none of the cluster's.
+    """
     narrow = f"quantised training in {document.training.precision}"
     names = ", ".join(one.name for one in document.techniques if one.name != narrow)
     if names:
@@ -97,6 +101,10 @@ def run_of(document: Document, number: int, spec: ModelSpec | NetworkSpec, workl
         raise InputError("techniques are not exported", key="techniques", value=names, expected=expected)
     plan, cluster, training = document.plans[number - 1], document.cluster, document.training
     one = plan.strategy
+    try:
+        check_split(plan, cluster.devices, workload.layer_count)
+    except InputError as error:
+        raise error.elsewhere("", f"plans[{number - 1}].{error.key}") from None
     layers = dealt_chunks(layer_prefix(workload), one.pp, one.vpp)[..., :-2].sum(axis=2)
     return Run(
         name=_job_name(document.model.name),

@@ -102,7 +102,7 @@ def question_of(training: Training, cluster: Cluster, document: Document, plan: 
 
     Raises InputError for a plan that is none of this model on this cluster.
     """
-    _check_split(training, plan)
+    check_split(plan, training.devices, training.workload.layer_count)
     own = replace(with_settings(training, plan.settings), global_batch=plan.global_batch)
     if document.placement is not None and cluster.wiring is None:
         expected = "the same --fault as it was made with, or the cluster's own file"
@@ -119,9 +119,9 @@ def question_of(training: Training, cluster: Cluster, document: Document, plan: 
     return replace(own, network=own.network.placed(np.array(order)))
 
 
-def _check_split(training: Training, plan: PlanPart) -> None:
+def check_split(plan: PlanPart, devices: int, layers: int) -> None:
     """Raises InputError where degrees are not of these devices, or figures are beyond anything that runs."""
-    split, devices = plan.strategy, training.devices
+    split = plan.strategy
     product = split.tp * split.pp * split.cp * split.dp
     if product != devices:
         expected = f"degrees whose product is the {devices:,} devices"
@@ -133,13 +133,16 @@ def _check_split(training: Training, plan: PlanPart) -> None:
     most = {
         "ep": devices,
         "etp": split.tp,
-        "vpp": training.workload.layer_count + 2,
+        "vpp": layers + 2,
         "micro_batch": plan.global_batch,
     }
     for name, largest in most.items():
         value = getattr(split, name)
         if value > largest:
             raise InputError("out of range", key=f"strategy.{name}", value=value, expected=f"at most {largest:,}")
+    if plan.global_batch % (split.dp * split.micro_batch):
+        expected = f"a divisor of {plan.global_batch:,} / dp {split.dp}"
+        raise InputError("does not divide", key="strategy.micro_batch", value=split.micro_batch, expected=expected)
 
 
 def check_same(training: Training, document: Document, number: int, origin: str) -> Scores:

@@ -95,6 +95,28 @@ def test_what_the_user_adds_is_passed_on_as_it_is(tmp_path: Path) -> None:
     assert "train.py" not in words
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value", "told"),
+    [
+        ("strategy", "pp", 3, "plans[0].strategy: is no split of the cluster"),
+        ("strategy", "vpp", 10**9, "plans[0].strategy.vpp: out of range"),
+        ("strategy", "micro_batch", 3, "plans[0].strategy.micro_batch: does not divide"),
+        ("settings", "order", "tp-wait", "plans[0].settings.order: unknown order"),
+    ],
+)
+def test_an_edited_plan_that_is_none_is_refused(
+    part: str, name: str, value: object, told: str, tmp_path: Path
+) -> None:
+    plan = planned(tmp_path, "gpt-1.7b --cluster dgx-h100 --nodes 1 --global-batch 256 --zero 1")
+    document = json.loads(plan.read_text())
+    document["plans"][0][part][name] = value
+    plan = tmp_path / "edited.json"
+    plan.write_text(json.dumps(document))
+    done = call("planner", "export", str(plan), "--to", "deepspeed")
+    assert done.returncode == 2
+    assert f"edited.json: {told}" in done.stderr
+
+
 def test_a_name_has_one_value(tmp_path: Path) -> None:
     plan = planned(tmp_path, "gpt-1.7b --cluster dgx-h100 --nodes 1 --global-batch 256 --zero 1")
     done = call("planner", "export", str(plan), "--to", "deepspeed", "--env", "A=1", "--env", "A=2")

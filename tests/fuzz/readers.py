@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,16 @@ def _both(path: Path) -> None:
         _command("diff", other)(path)
 
 
+def _exported(path: Path) -> None:
+    """A document as files: for a trainer and a launcher that are chosen by what it holds."""
+    from planner.export.launchers import LAUNCHERS
+    from planner.export.trainers import TRAINERS
+
+    pairs = [(to, launcher) for to in TRAINERS for launcher in LAUNCHERS]
+    to, launcher = pairs[zlib.crc32(path.read_bytes()) % len(pairs)]
+    _command("export", after=("--to", to, "--launcher", launcher))(path)
+
+
 def _trees(make: Callable[[], list[str]], name: str, *formats: str) -> Maker:
     """Damaged trees of samples that are JSON where the formats are."""
     return of_trees(make, name, formats, "json" if formats == ("json",) else "toml")
@@ -189,6 +200,7 @@ def _commands() -> Iterator[tuple[str, Reader]]:
         ("topology", clusters, _command("topology")),
         ("validate", of_lines(samples.tables, "runs.csv"), _command("validate", "--runs")),
         ("explain", _trees(samples.plans, "plan", "json"), _command("explain")),
+        ("export", _trees(samples.plans, "plan", "json"), _exported),
         ("diff", _trees(samples.checked, "plan", "json"), _both),
         ("plot", lines, _command("plot", after=axes)),
         ("plot-jsonl", of_lines(samples.results, "results.jsonl"), _command("plot", after=axes)),
