@@ -50,7 +50,7 @@ def test_every_figure_has_a_source(file: Path) -> None:
     sources = told.get("sources", {})
     if file.parent.name == "collectives":  # one table of one tuner: its sources are the whole file's
         assert sources and all(one["title"] for one in sources.values())
-        assert set(told["algorithms"]) <= set(get_args(Algorithm)), "a name that no algorithm has: it would not be read"
+        assert set(told["algorithms"]) <= set(get_args(Algorithm)), "a name that no algorithm has is not read"
         return
     for path, figure in figures({key: value for key, value in told.items() if key != "sources"}):
         names = {part.partition("[")[0] for part in path.split(".")}
