@@ -248,12 +248,13 @@ def read_values(
     if text is None:
         return None
     values: set[int] = set()
+    example = "8 or 4,8 or 4..8" if minimum <= 4 and maximum >= 8 else ""
     if text.count(",") >= _MOST_LISTED:
         raise InputError("too many values", key=key, value=text, expected=f"at most {_MOST_LISTED:,}, or a range")
     for part in (part.strip() for part in text.split(",")):
         match = _RANGE.fullmatch(part)
         if not match and ".." not in part:
-            values.add(parse_count(part, key=key, minimum=minimum, maximum=maximum, example="8 or 4,8 or 4..8"))
+            values.add(parse_count(part, key=key, minimum=minimum, maximum=maximum, example=example))
             continue
         low, high = (int(match[1]), int(match[2])) if match else (1, 0)
         if low > high or high - low + len(values) > _WIDEST:
