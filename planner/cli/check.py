@@ -54,13 +54,14 @@ def check(
       planner check plan.toml --require 'mfu >= 40%' --require 'memory.headroom >= 5GiB'
       planner check plan.toml -o check.json -o check.xml --out-dir plans
     """
-    from planner.cli.ci import told_of_check, told_of_faults, write_findings
+    from planner.cli.ci import place_of_findings, told_of_check, told_of_faults, write_findings
     from planner.cli.output import check_files, complain, tell
     from planner.cli.plan_list import read_list
 
     everywhere, listed = read_required(require), read_list(plans_file)
     written = [("--out-dir", out_dir / _file_of(one.name)) for one in listed] if out_dir is not None else []
-    wanted = check_files(files, beside=[*written, ("--code-quality", code_quality)], read=_read_by(listed))
+    findings = place_of_findings(code_quality, ci=ci)
+    wanted = check_files(files, beside=[*written, ("--code-quality", findings)], read=_read_by(listed))
     checked, faults = _run_all(listed, everywhere, str(plans_file))
     if faults:
         if ci:
@@ -77,7 +78,7 @@ def check(
 
     if out_dir is not None:
         _write_plans(out_dir, document)
-    write_findings(document, code_quality, ci=ci)
+    write_findings(document, findings)
     tell(document, form.value, wanted, text)
     if ci:
         told_of_check(document)

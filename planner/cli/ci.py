@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 _REPORT = Path("gl-code-quality-report.json")
 
 
-def write_findings(document: CheckDocument, code_quality: Path | None, *, ci: bool) -> None:
-    """The code quality report, where one is asked for or GitLab is there. Raises InputError where it cannot be."""
-    place = code_quality
-    if place is None and ci and os.environ.get("GITLAB_CI"):
-        place = _REPORT
+def place_of_findings(code_quality: Path | None, *, ci: bool) -> Path | None:
+    """Where the code quality report goes: where it is asked for, or where GitLab looks for it; None for nowhere."""
+    if code_quality is None and ci and os.environ.get("GITLAB_CI"):
+        return _REPORT
+    return code_quality
+
+
+def write_findings(document: CheckDocument, place: Path | None) -> None:
+    """The code quality report. Raises InputError where it cannot be written."""
     if place is not None:
         from planner.cli.files import write_file
         from planner.report.gitlab_code_quality import code_quality_report

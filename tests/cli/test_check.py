@@ -256,6 +256,8 @@ def test_gitlab_gets_a_code_quality_report(tmp_path: Path) -> None:
     done = call("planner", "check", "plan.toml", cwd=tmp_path, GITLAB_CI="true", CI_PROJECT_DIR=str(tmp_path))
     assert done.returncode == 4
     (finding,) = json.loads((tmp_path / "gl-code-quality-report.json").read_text())
+    twice = ("planner", "check", "plan.toml", "-o", "gl-code-quality-report.json")
+    assert "--output, --code-quality: is written twice" in call(*twice, cwd=tmp_path, GITLAB_CI="true").stderr
     assert finding["location"] == {"path": "plan.toml", "lines": {"begin": 14}}
     assert len(finding["fingerprint"]) == 64
     done = call("planner", "check", "plan.toml", "--code-quality", "q.json", cwd=tmp_path)
