@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from planner.cost.flops import model_flops, recomputed_flops
@@ -11,6 +11,7 @@ from planner.cost.memory import memory_of
 from planner.cost.step import score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.cost.training import Training
+from planner.progress import steps
 from planner.search.search import Wanted, search
 from planner.search.space import RULES
 from planner.validation.binding import Question, bind
@@ -55,11 +56,11 @@ def predict(run: Run) -> Prediction:
     return Prediction(run, figure(run, training, plan), step, _memory_gib(training, plan), filled)
 
 
-def predict_all(runs: Iterable[Run]) -> tuple[list[Prediction], list[Skipped]]:
+def predict_all(runs: Collection[Run]) -> tuple[list[Prediction], list[Skipped]]:
     """The predictions of a table, and the rows that could not be bound, with the reason."""
     predictions: list[Prediction] = []
     skipped: list[Skipped] = []
-    for run in runs:
+    for run in steps("predicting", runs):
         try:
             predictions.append(predict(run))
         except RowError as error:
