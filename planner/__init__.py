@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from planner.api import InputError, NothingFits, PlannerError, estimate, plan
+    from planner.api import Document, InputError, MixedDocument, NothingFits, PlannerError, estimate, plan
 
-__all__ = ["InputError", "NothingFits", "PlannerError", "__version__", "estimate", "plan"]
+__all__ = [
+    "Document",
+    "InputError",
+    "MixedDocument",
+    "NothingFits",
+    "PlannerError",
+    "__version__",
+    "estimate",
+    "plan",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -3,6 +3,7 @@
     import planner
 
     answer = planner.plan("llama-3-70b", "dgx-h100", 1024, nodes=64, tokens="15T")
+    assert isinstance(answer, planner.Document)  # of two kinds of nodes it is a planner.MixedDocument
     best = answer.plans[0]
     print(best.strategy, best.step_time_s, best.mfu)
 
@@ -19,13 +20,23 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from planner.errors import InputError, NothingFits, PlannerError
+from planner.search.document import Document
+from planner.search.mixed_document import MixedDocument
 
 if TYPE_CHECKING:
     from planner.cli.arguments import Asks, Entry
-    from planner.search.document import Document
-    from planner.search.mixed_document import MixedDocument
 
-__all__ = ["EstimateOptions", "InputError", "NothingFits", "PlanOptions", "PlannerError", "estimate", "plan"]
+__all__ = [
+    "Document",
+    "EstimateOptions",
+    "InputError",
+    "MixedDocument",
+    "NothingFits",
+    "PlanOptions",
+    "PlannerError",
+    "estimate",
+    "plan",
+]
 
 Name = str | PathLike[str]
 """A preset, or a file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import planner
+import planner.api
 from planner.api import EstimateOptions, PlanOptions
 from planner.cli.arguments import options_of_plan
 from tests.cli.run import call
@@ -43,6 +45,12 @@ def test_estimate_answers_what_the_command_tells() -> None:
         "planner", "estimate", *ON, *["--tp", "8", "--sequence-parallel", "--gradients", "bf16", "-f", "json"]
     )
     assert told(found) == json.loads(by_command.stdout)
+
+
+def test_the_example_of_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    example = (planner.api.__doc__ or "").partition("\n\n")[2].partition("\n\nOptions")[0]
+    exec(textwrap.dedent(example), {})
+    assert capsys.readouterr().out.startswith("StrategyPart(")
 
 
 def test_files_are_paths(tmp_path: Path) -> None:
