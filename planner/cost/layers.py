@@ -1,8 +1,8 @@
 """Time and kept activations of each kind of layer on one device, for each distinct shape of shard.
 
 Tables of shape [keys, kinds]: the workload's kinds of layer, then the embedding, then the head. A key is a
-distinct (tp, cp, ep, etp, micro-batch, sequence parallel) at one place in the network. Tensor, context and expert
-parallel collectives are counted here, since they happen inside the layer.
+distinct (tp, cp, ep, etp, micro-batch, sequence parallel) at one place in the network (`_places`). Tensor, context
+and expert parallel collectives are counted here, since they happen inside the layer.
 """
 
 from __future__ import annotations
@@ -90,9 +90,7 @@ def layer_kinds(training: Training) -> tuple[Layer, ...]:
 def layer_tables(training: Training, strategies: Strategies) -> tuple[LayerTables, Ints]:
     """The tables, and for each plan its row in them."""
     s = strategies
-    # where a group lies in the network follows from tp and cp in the usual order, else from the strides as well
-    at = strides(training.order, s)
-    keys = distinct(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, at["cp"], _reach(training, s, at))
+    keys = distinct(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, *_places(training, s))
     rows = s.take(keys.first)
     layers = layer_kinds(training)
     widths = {_width(training, layer) for layer in layers}
@@ -104,9 +102,15 @@ def layer_tables(training: Training, strategies: Strategies) -> tuple[LayerTable
     return LayerTables(**tables), keys.of
 
 
-def _reach(training: Training, s: Strategies, at: dict[str, Ints]) -> Ints:
-    """What else decides where the experts' exchange runs: dp's stride and, where ep ends inside it, its size."""
-    return at["dp"] * (s.dp + 1) if training.workload.experts and training.order != ORDERS[0] else np.zeros_like(s.tp)
+def _places(training: Training, s: Strategies) -> tuple[Ints, ...]:
+    """Columns that tell where the groups of a layer lie in the network, beside the degrees: none in the usual order,
+    in which tp and cp tell it. In others the strides of tp and cp, and where experts may be spread over data-parallel
+    ranks dp's stride and dp itself.
+    """
+    if training.order == ORDERS[0]:
+        return ()
+    at = strides(training.order, s)
+    return (at["tp"], at["cp"], at["dp"], s.dp) if training.workload.experts else (at["tp"], at["cp"])
 
 
 def _width(training: Training, layer: Layer) -> int:
