@@ -15,8 +15,10 @@ _DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e1
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
 _SIZES = _DECIMAL | _BINARY
 _COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
-_TIMES = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATIONS = _TIMES | {"w": 7 * 86400.0, "y": 365.25 * 86400.0}
+DAY_S = 86_400.0
+J_PER_KWH = 3.6e6
+_TIMES = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": DAY_S}
+_DURATIONS = _TIMES | {"w": 7 * DAY_S, "y": 365.25 * DAY_S}
 _MASSES = {"g": 1.0, "kg": 1e3, "t": 1e6, "lb": 453.59237}
 
 _SUFFIXES: dict[Dimension, dict[str, float]] = {
@@ -188,7 +190,7 @@ def format_duration(value: float) -> str:
 def format_days(days: float) -> str:
     """`30 days`, `2.5 days`, `1 day`; less than a day in hours and minutes: `1.52 h`."""
     if days < 1:
-        return format_duration(86_400 * days)
+        return format_duration(DAY_S * days)
     text = f"{days:,.1f}".removesuffix(".0")
     return f"{text} day" if text == "1" else f"{text} days"
 

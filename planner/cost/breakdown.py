@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.arrays import added, weighted
-from planner.cost.compute import Passes, Shard, in_16_bit, memory_rate
+from planner.cost.compute import Passes, Shard, memory_rate, peak_16_bit
 from planner.cost.flops import attention_flops, model_flops
 from planner.cost.layers import layer_kinds, layer_tables, operator_passes, shard_of
 from planner.cost.pipeline import layer_prefix
@@ -157,8 +157,7 @@ def rooflines(training: Training, s: Strategies) -> list[OperatorRoofline]:
 
 
 def _roofline(training: Training, op: Operator, shard: Shard, layer: str, count: int) -> OperatorRoofline:
-    peak, reached, *_ = without_losses(training)
-    gapless = without_losses(training)[2]
+    peak, reached, gapless, *_ = without_losses(training)
     part = training.accelerator
     instant = replace(part, peak_flops=dict.fromkeys(part.peak_flops, float("inf")))
     rate = _unit_peak(training, op)
@@ -185,10 +184,7 @@ def _both(passes: Passes) -> Floats:
 def _unit_peak(training: Training, op: Operator) -> float:
     """Peak FLOP/s of the unit that multiplies an operator: only layers' multiplies are narrow."""
     narrow = isinstance(op, ExpertLinear) or (isinstance(op, Linear) and not op.full_precision)
-    if narrow or in_16_bit(training, full_precision=False):
-        return training.accelerator.peak(training.precision)
-    peaks = training.accelerator.peak_flops
-    return peaks.get("bf16") or peaks.get("fp16") or training.accelerator.peak(training.precision)
+    return training.accelerator.peak(training.precision) if narrow else peak_16_bit(training)
 
 
 def _fused_bytes(training: Training, op: Operator, shard: Shard) -> Floats:

@@ -70,7 +70,7 @@ def gemm_rate(training: Training, full_precision: bool) -> float:
     """FLOP/s of a large multiply: the unit's peak times the share that is reached at this precision."""
     fitted = training.calibration
     if in_16_bit(training, full_precision):
-        return _peak_16_bit(training) * fitted.gemm_efficiency * _sustained(training)
+        return peak_16_bit(training) * fitted.gemm_efficiency * _sustained(training)
     four = training.precision == "nvfp4"
     share = fitted.gemm_efficiency_4bit if four else fitted.gemm_efficiency_8bit
     return training.accelerator.peak(training.precision) * share * _sustained(training)
@@ -84,7 +84,8 @@ def _sustained(training: Training) -> float:
     return min(1.0, float((tdp / fitted.reference_power_w) ** fitted.power_exponent))
 
 
-def _peak_16_bit(training: Training) -> float:
+def peak_16_bit(training: Training) -> float:
+    """Peak FLOP/s of the unit for what stays in 16 bit or more where the layers are narrow."""
     peaks = training.accelerator.peak_flops
     if training.precision in _16BIT:
         return training.accelerator.peak(training.precision)
@@ -162,7 +163,7 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
     fitted = training.calibration
     length = float(op.length or training.workload.seq_length)
     tokens = shard.tokens * (op.length or 1)
-    peak = _peak_16_bit(training) * _sustained(training)
+    peak = peak_16_bit(training) * _sustained(training)
     # a window is computed in whole blocks of keys
     window = min(op.window + _BLOCK if op.window else length, length)
     pairs = tokens * window / shard.tp

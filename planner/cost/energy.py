@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from planner.cluster.power import STATES
 from planner.cost.arrays import added, gathered, weighted
 from planner.cost.layers import LayerTables, layer_kinds, layer_tables
-from planner.cost.memory import recomputed_share
+from planner.cost.memory import repeated_layers
 from planner.cost.prepared import Prepared, prepare
-from planner.cost.step import Scores
-from planner.cost.strategies import FULL, Strategies
+from planner.cost.step import HIDDEN, Scores
+from planner.cost.strategies import Strategies
 from planner.cost.trained import PLAIN
 from planner.cost.training import Training
 from planner.workload.operators import Layer, LayerRun, Loss, Pointwise, Workload
@@ -31,14 +31,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 PARTS = ("devices", "node", "network", "cooling")
-_EXCHANGES = (
-    "tensor_parallel",
-    "context_parallel",
-    "expert_parallel",
-    "pipeline_send",
-    "data_parallel",
-    "offload",
-)
 
 
 def state_seconds(training: Training, s: Strategies, prepared: Prepared, scores: Scores) -> dict[str, Floats]:
@@ -49,7 +41,7 @@ def state_seconds(training: Training, s: Strategies, prepared: Prepared, scores:
     return {
         "compute": layers - memory,
         "memory": memory + terms["optimizer"],
-        "communication": added(terms[name] for name in _EXCHANGES),
+        "communication": added(terms[name] for name in HIDDEN),  # what of them nothing hides
         "waiting": terms["pipeline_bubble"] + terms["overhead"],
     }
 
@@ -75,12 +67,11 @@ def _memory_bound(workload: Workload) -> Workload:
 def _whole_model(training: Training, s: Strategies, tables: LayerTables, row: Ints) -> Floats:
     """Seconds of one micro-batch through all layers, recomputation included, shape [plans]."""
     counts = np.array([_count(training.workload, kind) for kind in layer_kinds(training)])
-    body = np.ones(len(counts))
-    body[-2:] = 0.0  # embedding and head are never recomputed
+    body = tables.repeatable
     once = weighted(counts, gathered(tables.forward + tables.backward, row))
     modes = np.stack([np.zeros_like(tables.forward), tables.again * body, tables.forward * body])
     again = weighted(counts, modes[s.recompute, row])
-    return once + np.where(s.recompute == FULL, recomputed_share(training, s), 1.0) * again
+    return once + repeated_layers(training, s) * again
 
 
 def _count(workload: Workload, kind: Layer) -> float:

@@ -80,6 +80,13 @@ class LayerTables:
     input_bytes: Floats
     gathered_bytes: Floats
 
+    @property
+    def repeatable(self) -> Floats:
+        """One for each kind of layer, zero for embedding and head, which are never recomputed; shape [kinds]."""
+        repeatable = np.ones(self.forward.shape[1])
+        repeatable[-2:] = 0.0
+        return repeatable
+
 
 def layer_kinds(training: Training) -> tuple[Layer, ...]:
     """The columns of the tables."""

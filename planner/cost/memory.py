@@ -117,6 +117,13 @@ def recomputed_share(training: Training, s: Strategies) -> Floats:
     return np.minimum(1.0, training.recompute_layers * s.pp * s.vpp / training.workload.layer_count)
 
 
+def repeated_layers(training: Training, s: Strategies) -> Floats:
+    """Share of the layers that each plan's recompute mode is at work in, shape [plans]: only full recomputation may
+    leave some of them out.
+    """
+    return np.where(s.recompute == FULL, recomputed_share(training, s), 1.0)
+
+
 def stage_memory(training: Training, s: Strategies, p: Prepared, n: Ints | None = None) -> dict[str, Floats]:
     """Bytes by kind on a device of each stage that `p` tells of, shape [plans, stages] each; keys are KINDS."""
     parts = model_state(training, s, p.parameters, s.zero_stage)

@@ -20,7 +20,16 @@ from planner.cost.layers import LayerTables, layer_tables
 from planner.cost.parameters import stage_parameters
 from planner.cost.pipeline import Stages
 from planner.cost.prepared import Prepared
-from planner.cost.step import TERMS, free_links, offloading, pipeline_sends, slowest_stage, step_terms, waiting
+from planner.cost.step import (
+    AFTER_PIPELINE,
+    IN_LAYERS,
+    free_links,
+    offloading,
+    pipeline_sends,
+    slowest_stage,
+    step_terms,
+    waiting,
+)
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training, training, usual_framework
 from planner.errors import InputError
@@ -29,9 +38,6 @@ from planner.workload.operators import Workload
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Terms = dict[str, Floats]
-
-_TAIL = ("data_parallel", "optimizer", "offload", "overhead")
-"""Terms after a pipeline's last micro-batch, by kind; those before are the pipeline's own."""
 
 _INSIDE = {"tensor_parallel": "tp_hidden", "context_parallel": "cp_hidden", "expert_parallel": "ep_hidden"}
 
@@ -151,9 +157,9 @@ def pipeline_terms(halves: tuple[Half, Half], n: Ints) -> Joined:
     kind's way to the next stage. The gradients of a stage are exchanged among devices of one kind.
     """
     parts = [_half_terms(part, n) for part in halves]
-    one = [added(part.stage[name] for name in TERMS[:6]) for part in parts]
+    one = [added(part.stage[name] for name in IN_LAYERS) for part in parts]
     slow = one[1] > one[0]
-    tails = [added(part.tail[name] for name in _TAIL) for part in parts]
+    tails = [added(part.tail[name] for name in AFTER_PIPELINE) for part in parts]
     late = tails[1] > tails[0]
 
     def of(second: NDArray[np.bool_], group: str, name: str) -> Floats:
@@ -164,9 +170,9 @@ def pipeline_terms(halves: tuple[Half, Half], n: Ints) -> Joined:
     sends = [pipeline_sends(part.training, part.s, n) for part in halves]
     shown = np.maximum(sends[0][0], sends[1][0])
     filling = parts[0].waits + parts[1].waits - np.maximum(parts[0].longest, parts[1].longest)
-    terms: Terms = {name: n * of(slow, "stage", name) for name in TERMS[:6]}
+    terms: Terms = {name: n * of(slow, "stage", name) for name in IN_LAYERS}
     terms |= {"pipeline_send": shown, "pipeline_bubble": np.maximum(filling, 0.0)}
-    terms |= {name: of(late, "tail", name) for name in _TAIL}
+    terms |= {name: of(late, "tail", name) for name in AFTER_PIPELINE}
     hidden: Terms = {name: n * of(slow, "stage", key) for name, key in _INSIDE.items()}
     hidden["pipeline_send"] = np.maximum(sends[0][1], sends[1][1])
     hidden |= {name: of(late, "hidden", name) for name in ("data_parallel", "offload")}

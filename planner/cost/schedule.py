@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from planner.cost.arrays import weighted
 from planner.cost.layers import layer_tables
 from planner.cost.pipeline import dealt_chunks, layer_prefix
-from planner.cost.step import Scores, layer_terms, micro_batches, pipeline_sends
+from planner.cost.step import AFTER_PIPELINE, Scores, layer_terms, micro_batches, pipeline_sends
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 
@@ -128,8 +128,8 @@ def drawn_micro_batches(training: Training, s: Strategies, most: int | None) -> 
 
 def simulated_step_s(scores: Scores, slots: list[Slot]) -> float:
     """Seconds of the step if its pipeline takes what the slots do, the cost model's other terms after it."""
-    after = ("data_parallel", "optimizer", "offload", "overhead")
-    return max(slot.end_s for slot in slots) + math.fsum(float(scores.terms[name][0]) for name in after)
+    after = math.fsum(float(scores.terms[name][0]) for name in AFTER_PIPELINE)
+    return max(slot.end_s for slot in slots) + after
 
 
 Work = tuple[Pass, int, int]

@@ -46,9 +46,7 @@ def windows(tables: LayerTables) -> tuple[Floats, Floats]:
     repeats the forward exchanges in the backward pass.
     """
     forward, backward = (_added(tables, name) for name in ("forward", "backward"))
-    body = np.ones(tables.forward.shape[1])
-    body[-2:] = 0.0  # embedding and head are never recomputed
-    return np.stack([forward] * 3), np.stack([backward, backward, backward + forward * body])
+    return np.stack([forward] * 3), np.stack([backward, backward, backward + forward * tables.repeatable])
 
 
 def _added(tables: LayerTables, name: str) -> Floats:

@@ -15,9 +15,9 @@ import msgspec
 
 from planner.decode import MISSING, converted
 from planner.errors import InputError, unknown_name
-from planner.workload.spec import MOST_LAYERS, Layers, Positive, Published
+from planner.workload.spec import LONGEST, MOST_LAYERS, Heads, Layers, Positive, Published
 
-Size = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=LONGEST)]
 Window = int | tuple[int, int]
 """Of height and width alike, or of each; bounds are checked apart (msgspec mixes those of a number and a tuple)."""
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1000)]
@@ -96,9 +96,9 @@ class LinearOp(_Op, frozen=True, kw_only=True):
 class AttentionOp(_Op, frozen=True, kw_only=True):
     """`attention` of every place to every other: reads queries, keys and values side by side."""
 
-    heads: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+    heads: Heads
     head_dim: Positive
-    kv_heads: Annotated[int, msgspec.Meta(ge=1, le=65_536)] | None = None
+    kv_heads: Heads | None = None
     causal: bool = False
 
 

@@ -13,13 +13,15 @@ from planner.errors import InputError
 MOST_LAYERS = 4096
 WIDEST = 10_000_000
 LONGEST = 2**24
+MOST_PARTS = 65_536
+"""The most layers, values of a width, tokens, and heads or experts: far above any model that was trained, so that a
+slip of the keyboard is told and not computed."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=WIDEST)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0, le=WIDEST)]
 Layers = Annotated[int, msgspec.Meta(ge=1, le=MOST_LAYERS)]
-Heads = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
-Experts = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
-"""Bounds far above any model that was trained, so that a slip of the keyboard is told and not computed."""
+Heads = Annotated[int, msgspec.Meta(ge=1, le=MOST_PARTS)]
+Experts = Annotated[int, msgspec.Meta(ge=1, le=MOST_PARTS)]
 
 Architecture = Literal["decoder", "encoder", "encoder-decoder"]
 _GUIDE = "as in docs/how-to/models.md, A model of your own; a list of operators has [[layers]] and input"
