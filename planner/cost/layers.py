@@ -146,7 +146,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Float
         column["dropped_bytes"] = column["dropped_bytes"] + _dropped_bytes(training, op, shard, saved)
         column["weight"] = column["weight"] + passes.weight
         if isinstance(op, AttentionCore):
-            core = passes
+            core = core + passes
         if isinstance(op, Linear) and op.shard != "none":
             multiplies = multiplies + passes
     if training.techniques.teacher is not None and layer in training.workload.kinds:

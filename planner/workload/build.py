@@ -209,7 +209,8 @@ def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Opera
     traffic = 2 * heads * 2 * qk_dim * VALUE_BYTES
     operators.append(Pointwise("rotary", traffic, kept, "tensor", dropped_bytes=kept, composite=True))
     operators.append(AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=causal))
-    operators.append(Linear("attention_out", heads * mla.v_head_dim, hidden, "row"))
+    bias = spec.attention_out_bias
+    operators.append(Linear("attention_out", heads * mla.v_head_dim, hidden, "row", bias=bias))
     operators.append(_residual(spec, "attention_residual"))
     return operators
 

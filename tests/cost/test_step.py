@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost import collectives
+from planner.cost.layers import layer_tables, operator_passes, shard_of
 from planner.cost.memory import memory_of
 from planner.cost.prepared import prepare
 from planner.cost.step import HIDDEN, TERMS, pipeline_bound, score
 from planner.cost.strategies import Strategies, join, one_strategy
 from planner.cost.training import Training, training
 from planner.workload.build import build_workload
+from planner.workload.operators import AttentionCore
 from planner.workload.presets import preset
 from tests.examples import bulk_only, clusters, lab, question, tiny, workloads
 
@@ -127,6 +129,18 @@ def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
     q = replace(question(), cp_exchange="all-gather")
     none, full = (score(q, one_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0] for mode in (0, 2))
     assert full == pytest.approx(none * 4 / 3)
+
+
+def test_a_decoder_hides_the_exchange_of_keys_beside_both_its_attentions() -> None:
+    model = tiny(architecture="encoder-decoder", decoder_layers=8, seq_length=4096)
+    q = replace(question(model, lab(nic=1)), launch="graph")
+    plan = one_strategy(cp=16)
+    tables, row = layer_tables(q, plan)
+    decoder = q.workload.kinds[1]
+    cores = [operator_passes(q, op, shard_of(q, plan)) for op in decoder.operators if isinstance(op, AttentionCore)]
+    assert len(cores) == 2
+    hidden = tables.cp_hidden_forward[row[0], 1]
+    assert hidden == pytest.approx(q.calibration.overlap * sum(float(core.forward[0]) for core in cores))
 
 
 def test_longer_chunks_fill_the_pipeline_longer() -> None:

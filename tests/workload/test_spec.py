@@ -24,6 +24,17 @@ def test_a_plain_file_is_read() -> None:
     assert workload.parameters == 4 * (12 * 512**2 + 4 * 512) + 2 * 512 + 2 * 1000 * 512
 
 
+def test_latent_attention_has_the_bias_of_its_output_too() -> None:
+    latent = (
+        "[mla]\nq_lora_rank = 64\nkv_lora_rank = 64\nqk_nope_head_dim = 32\nqk_rope_head_dim = 16\nv_head_dim = 32\n"
+    )
+    plain, biased = (
+        build_workload(read_spec(f"{GOOD}{key}{latent}", "toml", "mine.toml"))
+        for key in ("", "attention_out_bias = true\n")
+    )
+    assert biased.parameters == plain.parameters + 4 * 512
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
