@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _THROUGH_HOST = 0.1
-"""Of a device's link, what its way through the processors has where the file does not say."""
+"""Share of a device's own link that its way through the processors has, where the file tells nothing of the host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def weighted(weights: Floats, values: Floats) -> Floats:
 
 
 def settled(values: Floats, bits: int = 44) -> Floats:
-    """The nearest values with so many bits before their exponent: what exp and logarithms give on any processor."""
+    """The values rounded to so many significant bits: exp and logarithms are then the same on any processor."""
     fraction, exponent = np.frexp(values)
     nearest: Floats = np.ldexp(np.rint(np.ldexp(fraction, bits)), exponent - bits)
     return nearest

@@ -21,8 +21,10 @@ from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Loss
 Floats = NDArray[np.float64]
 
 _BLOCK = 128
+"""Keys that fused attention computes at once, all or none."""
 _MERGED_BYTES = 12.0
-"""Of one value of the attention's output for each further step of the ring: 32-bit sum read and written."""
+"""Moved for one value of attention's output at each further step of the ring, in 32 bit: the step's own result and
+the sum so far are read, the new sum is written."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _TAUGHT_BYTES = 6.0
+"""Of one logit where there is a teacher: its logit in 16 bit, and its probability in 32."""
 _NARROW_BYTES = {"fp8": 1.0, "mxfp8": 1.0 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
 """Of one value with its share of the block's scale (OCP Microscaling Formats v1.0; NVFP4: one byte for 16)."""
 

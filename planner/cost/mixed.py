@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cluster.cluster import Cluster
 from planner.cluster.network import Network
 from planner.cluster.pools import Pools
 from planner.cost.arrays import added, gathered, largest, weighted
@@ -68,7 +69,7 @@ def bind(workload: Workload, pools: Pools, *, precision: str | None = None, **op
     options["framework"] = options.get("framework") or (usual.pop() if len(usual) == 1 else classic)
     options["precision"] = chosen
 
-    def bound(cluster: object) -> Training:
+    def bound(cluster: Cluster) -> Training:
         return training(workload, cluster, **options)  # type: ignore[arg-type]
 
     for part in parts:

@@ -202,7 +202,7 @@ def _in_order(times: StageTimes, n: int) -> list[Slot]:
 def _zero_bubble(times: StageTimes, n: int) -> list[Slot]:
     """ZB-H1: backward passes first, then forward ones, no more in flight than under 1F1B, then weights' gradients.
 
-    What is put off keeps its activations: that its memory is 1F1B's, as the cost model has it, is not looked at.
+    What is put off keeps its activations. The cost model takes its memory for that of 1F1B; that is not checked here.
     """
     pp = times.forward.shape[1]
     done: list[dict[Work, float]] = [{} for _ in range(pp)]

@@ -42,8 +42,8 @@ def windows(tables: LayerTables) -> tuple[Floats, Floats]:
     """Seconds of one micro-batch in one layer to add to what a data-parallel collective can run beside, forward and
     backward, by recompute mode and by the bits of `shared_tiers`: shape [modes, 8, rows, kinds] each.
 
-    Of an exchange on shared tiers less what is hidden, of one on others more what is exposed. Full recomputation
-    repeats the forward exchanges in the backward pass.
+    For an exchange that uses a shared tier its hidden seconds are taken off, for one on other tiers its exposed
+    seconds are added. Full recomputation repeats the forward exchanges in the backward pass.
     """
     forward, backward = (_added(tables, name) for name in ("forward", "backward"))
     return np.stack([forward] * 3), np.stack([backward, backward, backward + forward * tables.repeatable])

@@ -199,7 +199,7 @@ def _changed(training: Training, **changes: object) -> Training:
 
 
 def _share(workload: Workload, chosen: Callable[[Operator], bool]) -> float:
-    """Share of the model's parameters that are in such operators of its layers; `chosen` of the ends too."""
+    """Share of the model's parameters that are in the chosen operators, of layers, embedding and head."""
     layers = [(run.layer, run.count) for run in workload.runs] + [(workload.embedding, 1), (workload.head, 1)]
     own = sum(count * Layer("", (op,)).parameters for layer, count in layers for op in layer.operators if chosen(op))
     return own / workload.parameters

@@ -51,7 +51,9 @@ NEUTRAL = {"etp": 1, "ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "reco
 AS_TP = 0
 """Code of an expert-tensor-parallel degree that follows tp."""
 _BLOCK = 100_000
+"""Layouts that are handed on at once."""
 _CROSSED = 2_000_000
+"""Rows that are held in memory at once, while the dimensions are crossed."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,8 @@ def divisors(number: int) -> Ints:
 def layouts(space: Space, workload: Workload, tally: Tally) -> Iterator[Strategies]:
     """Every layout that the rules before memory allow, in blocks, in a fixed order; counts into `tally`.
 
-    A layout is a candidate without its ZeRO stage and recompute mode (both 0 here): a layout stands for one
-    candidate of each pair in `variants`.
+    A layout is a candidate without its ZeRO stage and recompute mode (both 0 here): it stands for one candidate of
+    each pair of these.
     """
     values = space.values(workload)
     splits = _splits(space)

@@ -74,7 +74,7 @@ class _Kind:
 
 
 def _kind(spec: ModelSpec, index: int, *, cross: bool = False) -> _Kind:
-    """That of layer number `index`."""
+    """The kind of layer number `index`; `cross`: of the decoder that has an encoder, not of the encoder."""
     windowed = spec.sliding_window > 0 and index % spec.sliding_every == 0
     return _Kind(windowed, spec.relative_positions == "t5" and index == 0, _is_moe(spec, index), cross)
 

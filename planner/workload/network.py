@@ -1,4 +1,4 @@
-"""A model as an own list of operators: the keys of such a file, validated. What is no transformer is one.
+"""The file of a model that is told as a list of operators, as all are that are no transformers: its keys, validated.
 
 The list is told for one sample. Sizes flow from operator to operator, so that a file states what an operator makes,
 not what it is given; `from` and `with` name another operator of the same layer, or "input", the layer's own.
@@ -157,7 +157,7 @@ class _Layer(_Section, frozen=True, kw_only=True):
 
 
 class NetworkFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The keys at the top."""
+    """The keys of the whole file."""
 
     name: str
     input: list[Size]
