@@ -1,4 +1,5 @@
-"""Figures that are the same to the last bit, whatever stands beside them in the array and whichever processor it is.
+"""The arrays that the cost model and the search work on, and sums of them that are the same to the last bit, whatever
+stands beside a figure in its array and whichever processor it is.
 
 BLAS and einsum promise neither; the search and the scoring of a single plan must agree exactly. NumPy's exp and
 logarithms differ in the last digit from one processor, and one version, to another; its sums and products do not.
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Array = TypeVar("Array", Floats, Ints)
 
 

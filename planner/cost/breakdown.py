@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added, weighted
+from planner.cost.arrays import Floats, added, weighted
 from planner.cost.compute import Passes, Shard, memory_rate, peak_16_bit
 from planner.cost.flops import attention_flops, model_flops
 from planner.cost.layers import layer_kinds, layer_tables, operator_passes, shard_of
@@ -22,8 +21,6 @@ from planner.cost.strategies import Strategies
 from planner.cost.technique_time import needed_flops
 from planner.cost.training import Training
 from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Operator
-
-Floats = NDArray[np.float64]
 
 _KERNELS = ("forward", "backward", "recompute")
 

@@ -13,12 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats, Ints
 from planner.cost.training import Training
 from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Loss, Operator, Pointwise
-
-Floats = NDArray[np.float64]
 
 _BLOCK = 128
 """Keys that fused attention computes at once, all or none."""
@@ -189,7 +187,7 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
     )
 
 
-def merging_seconds(training: Training, op: Operator, shard: Shard, cp: NDArray[np.int64]) -> Floats:
+def merging_seconds(training: Training, op: Operator, shard: Shard, cp: Ints) -> Floats:
     """Ring attention: the partial results of cp blocks are merged in both passes; zero for other operators."""
     if not isinstance(op, AttentionCore):
         return np.zeros_like(shard.tokens)

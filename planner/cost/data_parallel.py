@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats, Ints
 from planner.cost.collectives import all_gather, all_reduce, reduce_scatter
 from planner.cost.compute import gemm_rate, memory_rate
 from planner.cost.distinct import distinct
@@ -24,9 +24,6 @@ from planner.cost.ranks import Group, data_group, expert_data_group
 from planner.cost.strategies import Strategies
 from planner.cost.trained import held_state, trained_share
 from planner.cost.training import Training
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

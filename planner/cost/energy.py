@@ -14,10 +14,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.power import STATES
-from planner.cost.arrays import added, gathered, weighted
+from planner.cost.arrays import Floats, Ints, added, gathered, weighted
 from planner.cost.layers import LayerTables, layer_kinds, layer_tables
 from planner.cost.memory import repeated_layers
 from planner.cost.prepared import Prepared, prepare
@@ -26,9 +25,6 @@ from planner.cost.strategies import Strategies
 from planner.cost.trained import PLAIN
 from planner.cost.training import Training
 from planner.workload.operators import Layer, LayerRun, Loss, Pointwise, Workload
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 PARTS = ("devices", "node", "network", "cooling")
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats, Ints
 from planner.cost.compute import (
     Passes,
     Shard,
@@ -39,9 +39,6 @@ from planner.workload.operators import (
     Operator,
     Pointwise,
 )
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _TAUGHT_BYTES = 6.0
 """Of one logit where there is a teacher: its logit in 16 bit, and its probability in 32."""

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added, gathered, largest, weighted
+from planner.cost.arrays import Floats, Ints, added, gathered, largest, weighted
 from planner.cost.distinct import distinct
 from planner.cost.offload import NO_OFFLOAD
 from planner.cost.parameters import Parameters, sharded_over
@@ -22,9 +21,6 @@ from planner.cost.prepared import Prepared, prepare
 from planner.cost.strategies import FULL, Strategies
 from planner.cost.trained import WEIGHT_16BIT, held_state
 from planner.cost.training import Training
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 KINDS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "reserve")
 

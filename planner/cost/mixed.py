@@ -10,12 +10,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster
 from planner.cluster.network import Network
 from planner.cluster.pools import Pools
-from planner.cost.arrays import added, gathered, largest, weighted
+from planner.cost.arrays import Bools, Floats, Ints, added, gathered, largest, weighted
 from planner.cost.data_parallel import data_parallel, optimizer_seconds
 from planner.cost.layers import LayerTables, layer_tables
 from planner.cost.parameters import stage_parameters
@@ -36,8 +35,6 @@ from planner.cost.training import Training, training, usual_framework
 from planner.errors import InputError
 from planner.workload.operators import Workload
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Terms = dict[str, Floats]
 
 _INSIDE = {"tensor_parallel": "tp_hidden", "context_parallel": "cp_hidden", "expert_parallel": "ep_hidden"}
@@ -163,7 +160,7 @@ def pipeline_terms(halves: tuple[Half, Half], n: Ints) -> Joined:
     tails = [added(part.tail[name] for name in AFTER_PIPELINE) for part in parts]
     late = tails[1] > tails[0]
 
-    def of(second: NDArray[np.bool_], group: str, name: str) -> Floats:
+    def of(second: Bools, group: str, name: str) -> Floats:
         """A term of the first or of the second kind."""
         chosen: Floats = np.where(second, getattr(parts[1], group)[name], getattr(parts[0], group)[name])
         return chosen

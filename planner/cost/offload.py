@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.cluster import Host
-
-Floats = NDArray[np.float64]
+from planner.cost.arrays import Floats
 
 _UPDATED_BYTES = 28.0
 """Of one parameter that Adam on the host moves: gradient read, master copy and two moments read and written."""

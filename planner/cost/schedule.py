@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import weighted
+from planner.cost.arrays import Floats, weighted
 from planner.cost.layers import layer_tables
 from planner.cost.pipeline import dealt_chunks, layer_prefix
 from planner.cost.step import AFTER_PIPELINE, Scores, layer_terms, micro_batches, pipeline_sends
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 
-Floats = NDArray[np.float64]
 Pass = Literal["forward", "backward", "weight"]
 
 

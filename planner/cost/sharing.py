@@ -9,17 +9,14 @@ waits for that exchange is time for it.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats, Ints
 from planner.cost.collectives import tiers_used
 from planner.cost.distinct import distinct
 from planner.cost.layers import LayerTables
 from planner.cost.ranks import context_group, data_group, expert_group, strides, tensor_group
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 KINDS = {"tp": tensor_group, "cp": context_group, "ep": expert_group}
 """Exchanges inside a layer, and the ranks of each."""

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.network import Network
-from planner.cost.arrays import added, gathered, weighted
+from planner.cost.arrays import Floats, Ints, added, gathered, weighted
 from planner.cost.collectives import send
 from planner.cost.data_parallel import data_parallel, optimizer_seconds, own_parameters
 from planner.cost.flops import model_flops, recomputed_flops
@@ -26,9 +25,6 @@ from planner.cost.strategies import Strategies
 from planner.cost.technique_time import needed_flops
 from planner.cost.trained import held_state, trained_share
 from planner.cost.training import Training
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 IN_LAYERS = ("forward", "backward", "recompute", "tensor_parallel", "context_parallel", "expert_parallel")
 """Terms that every micro-batch pays in each layer that it goes through."""

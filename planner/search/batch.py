@@ -8,9 +8,10 @@ import numpy as np
 
 from planner.cluster.cluster import Cluster
 from planner.cluster.spec import MOST_DEVICES
+from planner.cost.arrays import Ints
 from planner.cost.training import Training
 from planner.errors import InputError
-from planner.search.space import NEUTRAL, Ints, Space, Tally, divisors, layouts, tp_fits
+from planner.search.space import NEUTRAL, Space, Tally, divisors, layouts, tp_fits
 
 _NAMES = {"tp": "tp", "pp": "pp", "dp": "dp", "cp": "cp", "vpp": "vpp", "micro_batch": "micro-batch"}
 

@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Bools, Ints
 from planner.cost.strategies import FIELDS, Strategies
 from planner.cost.training import Training
 from planner.workload.operators import ExpertLinear, Workload
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 RULES = {
     "tp-divides-heads": "tensor parallelism cuts the attention heads, key/value heads and MLP evenly",

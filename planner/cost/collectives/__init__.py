@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
 from planner.cluster.network import Network
+from planner.cost.arrays import Bools, Floats, Ints
 from planner.cost.collectives import exchange, halving, hierarchical, in_network, ring, torus, tree
 from planner.cost.collectives.choice import fastest
 from planner.cost.collectives.crossing import Crossing, crossing
@@ -23,10 +21,6 @@ from planner.cost.collectives.schedule import Schedule, twice
 from planner.cost.ranks import Group
 
 __all__ = ["all_gather", "all_reduce", "all_to_all", "reduce_scatter", "routed", "send", "tiers_used"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 def all_gather(network: Network, size_bytes: Floats, group: Group) -> Floats:
