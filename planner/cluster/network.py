@@ -63,7 +63,8 @@ class Network:
         size, stride = np.ones_like(sizes[:, 0]), np.ones_like(sizes[:, 0])
         for more, apart in zip(sizes.T, strides.T, strict=True):
             follows = (size == 1) | (more == 1) | (apart == size * stride)
-            members *= np.where(follows[:, None], 1.0, size[:, None] / self._touched(size, stride))
+            if not follows.all():
+                members *= np.where(follows[:, None], 1.0, size[:, None] / self._touched(size, stride))
             stride = np.where((more > 1) & ((size == 1) | ~follows), apart, stride)
             size = np.where(follows, size * more, more)
         return members * (size[:, None] / self._touched(size, stride))
