@@ -12,7 +12,7 @@ from planner.cost import collectives
 from planner.cost.layers import layer_tables, operator_passes, shard_of
 from planner.cost.memory import memory_of
 from planner.cost.prepared import prepare
-from planner.cost.step import HIDDEN, TERMS, pipeline_bound, score
+from planner.cost.step import HIDDEN, TERMS, pipeline_bound, pipeline_sends, score
 from planner.cost.strategies import Strategies, join, one_strategy
 from planner.cost.training import Training, training
 from planner.workload.build import build_workload
@@ -123,6 +123,12 @@ def test_the_slowest_hop_of_a_chain_sets_its_pace() -> None:
     near, far = (one_strategy(tp=2, pp=pp, dp=8 // pp) for pp in (2, 4))
     inside, leaving = (float(score(q, plan).terms["pipeline_send"][0]) for plan in (near, far))
     assert leaving > 3 * inside
+
+
+def test_of_no_plans_there_is_nothing_to_tell() -> None:
+    none = one_strategy(tp=2, pp=2, dp=4).take(np.zeros(0, dtype=np.int64))
+    exposed, hidden = pipeline_sends(question(), none, np.zeros(0, dtype=np.int64))
+    assert exposed.shape == hidden.shape == (0,)
 
 
 def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
