@@ -156,9 +156,9 @@ def expert_linear(training: Training, op: ExpertLinear, shard: Shard) -> Passes:
 
 
 def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
-    """The attention core. Fused (FlashAttention-2, arXiv 2307.08691): half the pairs where causal, scores
-    never leave the chip, the backward pass multiplies five times instead of two. Unfused: all pairs, scores
-    through memory.
+    """The attention core. Fused (FlashAttention-2, arXiv 2307.08691): half the pairs where causal, of a window w in s
+    tokens w - w^2 / 2s keys for each query (the first ones have fewer before them); scores never leave the chip, the
+    backward pass multiplies five times instead of two. Unfused: all pairs, scores through memory.
     """
     fitted = training.calibration
     length = float(op.length or training.workload.seq_length)
@@ -169,7 +169,7 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
     pairs = tokens * window / shard.tp
     flops = op.flops_per_pair() * pairs
     if training.attention == "flash":
-        half = 0.5 if op.causal and window == length else 1.0
+        half = 1.0 - window / (2.0 * length) if op.causal else 1.0
         softmax = half * 4.0 * op.heads * fitted.softmax_width * pairs / peak
         return _unweighted(
             half * flops / (peak * fitted.attention_forward_efficiency) + softmax + fitted.kernel_launch_s,

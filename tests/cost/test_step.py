@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost import collectives
+from planner.cost.flops import attended
 from planner.cost.layers import layer_tables, operator_passes, shard_of
 from planner.cost.memory import memory_of
 from planner.cost.prepared import prepare
@@ -123,6 +124,24 @@ def test_the_slowest_hop_of_a_chain_sets_its_pace() -> None:
     near, far = (one_strategy(tp=2, pp=pp, dp=8 // pp) for pp in (2, 4))
     inside, leaving = (float(score(q, plan).terms["pipeline_send"][0]) for plan in (near, far))
     assert leaving > 3 * inside
+
+
+@pytest.mark.parametrize("window", [1, 100, 512, 1000, 1024, 4096])
+def test_a_token_counts_for_the_keys_that_are_before_it_within_its_window(window: int) -> None:
+    core = AttentionCore("attention", 8, 8, 64, 64, causal=True, window=window)
+    counted = np.minimum(np.arange(1024) + 0.5, window).mean()  # a token sees half of itself, as in the convention
+    assert attended(core, 1024, "causal") == pytest.approx(counted, abs=0.5)
+    assert attended(core, 1024, "full") == min(window, 1024)
+
+
+def test_a_longer_window_never_takes_less_time() -> None:
+    whole = question(tiny(seq_length=4096))
+    windows = (*range(256, 4096, 256), 4095, 4096)
+    times = [
+        step(question(tiny(seq_length=4096, sliding_window=window)), one_strategy(tp=2, dp=8)) for window in windows
+    ]
+    assert times == sorted(times)
+    assert times[-1] == step(whole, one_strategy(tp=2, dp=8))
 
 
 def test_of_no_plans_there_is_nothing_to_tell() -> None:
