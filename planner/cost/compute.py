@@ -188,11 +188,13 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
 
 
 def merging_seconds(training: Training, op: Operator, shard: Shard, cp: Ints) -> Floats:
-    """Ring attention: the partial results of cp blocks are merged in both passes; zero for other operators."""
+    """Ring attention: in each pass the partial results of cp blocks are merged; seconds of one pass, zero for other
+    operators.
+    """
     if not isinstance(op, AttentionCore):
         return np.zeros_like(shard.tokens)
     moved = _MERGED_BYTES * shard.tokens * op.heads * op.v_dim / shard.tp
-    return 2.0 * (cp - 1) * (moved / memory_rate(training) + training.calibration.kernel_launch_s)
+    return (cp - 1) * (moved / memory_rate(training) + training.calibration.kernel_launch_s)
 
 
 def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:

@@ -103,7 +103,7 @@ def context_exchange(
     merged = added(merging_seconds(training, op, shard, s.cp) for op in layer.operators)
     return {
         "cp_forward": forward + merged,
-        "cp_backward": backward,
+        "cp_backward": backward + merged,
         "cp_hidden_forward": one - forward,
         "cp_hidden_backward": 2 * one - backward,
     }

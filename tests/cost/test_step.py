@@ -156,6 +156,13 @@ def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
     assert full == pytest.approx(none * 4 / 3)
 
 
+def test_a_ring_merges_what_it_has_in_each_pass() -> None:
+    # all but the merging is hidden by far: full recomputation repeats one of two
+    q = question(tiny(seq_length=65536))
+    none, full = (score(q, one_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0] for mode in (0, 2))
+    assert full == pytest.approx(none * 3 / 2)
+
+
 def test_a_decoder_hides_the_exchange_of_keys_beside_both_its_attentions() -> None:
     model = tiny(architecture="encoder-decoder", decoder_layers=8, seq_length=4096)
     q = replace(question(model, lab(nic=1)), launch="graph")
