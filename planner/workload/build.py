@@ -29,11 +29,12 @@ def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = No
         from planner.workload.build_network import build_network
 
         return build_network(spec)
+    length = seq_length or spec.seq_length
     return Workload(
         name=spec.name,
         title=spec.title or spec.name,
         hidden_size=spec.hidden_size,
-        seq_length=seq_length or spec.seq_length,
+        seq_length=length,
         heads=spec.heads,
         kv_heads=spec.kv_head_count,
         ffn_size=spec.ffn_size,
@@ -41,7 +42,7 @@ def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = No
         experts=spec.moe.experts if spec.moe else 0,
         embedding=_embedding(spec),
         runs=_runs(spec),
-        head=_head(spec),
+        head=_head(spec, length),
         note=note,
         sample="sequence" if spec.vision is None else "image",
     )
@@ -297,15 +298,17 @@ def _embedding(spec: ModelSpec) -> Layer:
     return Layer("embedding", (lookup,), tensor_exchanges=1)
 
 
-def _head(spec: ModelSpec) -> Layer:
-    """Final norm, projection to the vocabulary or of the class token to classes, loss; or an encoder's pooler."""
+def _head(spec: ModelSpec, seq_length: int) -> Layer:
+    """Final norm, projection to the vocabulary or of the class token to classes, loss; or an encoder's pooler, which
+    multiplies the first token alone.
+    """
     hidden, vocab = spec.hidden_size, spec.vocab_size
     operators: list[Operator] = []
     if spec.final_norm:
         norms = 2 if spec.architecture == "encoder-decoder" else 1
         operators += [_norm(spec, f"final_norm_{i}") for i in range(norms)]
     if spec.vision is not None:
-        share, classes = 1 / spec.seq_length, spec.vision.classes
+        share, classes = 1 / seq_length, spec.vision.classes
         operators.append(Linear("classes", hidden, classes, "none", bias=True, full_precision=True, rows=share))
         operators.append(Loss("loss", classes, rows=share))
         return Layer("head", tuple(operators), tensor_exchanges=1)
@@ -313,7 +316,7 @@ def _head(spec: ModelSpec) -> Layer:
         transform = Linear("lm_transform", hidden, hidden, "none", bias=True)
         operators += [transform, _norm(spec, "lm_norm")]
     if spec.head == "pooler":
-        operators.append(Linear("pooler", hidden, hidden, "none", bias=True))
+        operators.append(Linear("pooler", hidden, hidden, "none", bias=True, rows=1 / seq_length))
     if spec.head in ("lm", "masked-lm"):
         tied = spec.tied_embeddings
         operators.append(Linear("logits", hidden, vocab, "column", full_precision=True, tied=tied))
