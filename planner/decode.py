@@ -89,7 +89,7 @@ def parse(text: str, file_format: Format, origin: str) -> dict[str, object]:
         raise InputError("file is too long", origin=origin, expected=expected)
     raw: object
     try:
-        raw = _load(text, file_format)
+        raw = _load(text, file_format) if text.strip() else None
     except RecursionError:
         raise InputError("nested too deeply", origin=origin, expected="a plain description") from None
     except InputError as error:

@@ -81,15 +81,20 @@ _LONGEST_NAME = 200
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that `name` is most likely a typo or a beginning of, or an empty string."""
+    """The known name that `name` is most likely a typo, the end (`tp` of `strategy.tp`) or a beginning of, or an
+    empty string. First and last words go before signs that are nearly right: `h100-sxm` is h100-sxm-80gb.
+    """
     if len(name) > _LONGEST_NAME:
         return ""
     from difflib import get_close_matches
 
     by_fold = {candidate.casefold(): candidate for candidate in known}
     text = name.casefold()
-    found = get_close_matches(text, list(by_fold), n=1, cutoff=0.6)
-    if not found and len(text) >= _SHORTEST_BEGINNING:
+    long_enough = len(text) >= _SHORTEST_BEGINNING
+    words = [one for one in by_fold if long_enough and (one.startswith(f"{text}-") or one.endswith(f"-{text}"))]
+    found = [one for one in by_fold if one.endswith(f".{text}")]
+    found = found or get_close_matches(text, words or list(by_fold), 1, 0.6)
+    if not found and long_enough:
         found = sorted((one for one in by_fold if one.startswith(text)), key=len)
     return by_fold[found[0]] if found else ""
 

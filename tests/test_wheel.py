@@ -51,6 +51,7 @@ def test_the_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     (installed,) = distributions(name="planner", path=[str(site_packages)])
     lend(required(installed), site_packages)
     assert not (site_packages / "scipy").exists(), "only what the wheel says that it needs"
+    assert (site_packages / "planner/py.typed").exists(), "else a type checker takes `import planner` for Any"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [

@@ -175,13 +175,14 @@ def _missing(path: Path, what: str) -> InputError:
         return InputError("the folder has no config.json", origin=str(path.parent), expected=what)
     if not path.parent.exists():
         return InputError("there is no such file", origin=str(path), expected=f"{what}; there is no {path.parent}/")
-    return InputError("there is no such file", origin=str(path), expected=what, suggestion=_sibling(path))
+    problem = "is a link that leads nowhere" if path.is_symlink() else "there is no such file"
+    return InputError(problem, origin=str(path), expected=what, suggestion=_sibling(path))
 
 
 def _sibling(path: Path) -> str:
     """A file in the same folder with nearly the same name."""
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except OSError:
         return ""
     found = nearest(path.name, names)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from math import gcd, prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ MOST_DEVICES = 16_777_216
 MOST_SEQUENCES = 10**9
 LONGEST_SEQUENCE = 2**24
 MOST_TOKENS = 10**18
+_NEAR_BATCH = 0.05
+"""Of a batch: how far another may be from it to be named instead."""
 TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4")
 """Number formats in which a model can be trained; the integer ones of a part are for inference."""
 
@@ -163,6 +166,27 @@ def read_batch(text: str, seq_length: int) -> int:
     return sequences
 
 
+def few_widths(text: str, batch: int, devices: int, given: Mapping[str, tuple[int, ...]]) -> str:
+    """What to say where tokens came to a batch that cuts the data-parallel width short, and a near one does not.
+
+    `text` as the user wrote it, `given` the allowed values of each dimension. "" where there is nothing to say.
+    """
+    if "dp" in given or ".." in text or not _TOKENS.fullmatch(text):
+        return ""
+    # dp divides both the batch and what the other dimensions leave of the devices
+    left = devices // prod(min(given.get(name, (1,))) for name in ("tp", "pp", "cp"))
+    widest, wider = gcd(batch, left), left & -left
+    while wider > widest:
+        near = round(batch / wider) * wider
+        if abs(near - batch) <= _NEAR_BATCH * batch:
+            return (
+                f"--global-batch {text} is {batch:,} sequences, which no data-parallel width above {widest:,} "
+                f"divides; {near:,} sequences would allow {wider:,}"
+            )
+        wider //= 2
+    return ""
+
+
 def read_batches(text: str, seq_length: int) -> tuple[int, ...]:
     """One batch, or of a range (`256..4096`, `1M..16M tokens`) its ends, the doublings of the lower one, and the
     powers of two between them: what many data-parallel widths divide.
@@ -224,12 +248,13 @@ def read_values(
     if text is None:
         return None
     values: set[int] = set()
+    example = "8 or 4,8 or 4..8" if minimum <= 4 and maximum >= 8 else ""
     if text.count(",") >= _MOST_LISTED:
         raise InputError("too many values", key=key, value=text, expected=f"at most {_MOST_LISTED:,}, or a range")
     for part in (part.strip() for part in text.split(",")):
         match = _RANGE.fullmatch(part)
         if not match and ".." not in part:
-            values.add(parse_count(part, key=key, minimum=minimum, maximum=maximum, example="8 or 4,8 or 4..8"))
+            values.add(parse_count(part, key=key, minimum=minimum, maximum=maximum, example=example))
             continue
         low, high = (int(match[1]), int(match[2])) if match else (1, 0)
         if low > high or high - low + len(values) > _WIDEST:

@@ -103,7 +103,7 @@ Faults = Annotated[
 Batch = Annotated[
     str,
     typer.Option(
-        "--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'; of plan also a range: 1M..16M."
+        "--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'; of plan also a range: 256..4096."
     ),
 ]
 SeqLength = Annotated[
@@ -231,7 +231,8 @@ def ask(
 
     A training for each batch; the space is the first one's.
     """
-    from planner.cli.inputs import read_batches, read_precision
+    from planner.cli.inputs import few_widths, read_batches, read_precision
+    from planner.cli.output import warn
     from planner.cost.training import training
     from planner.search.space import Space
 
@@ -253,6 +254,8 @@ def ask(
     given = {name: values for name, values in allowed.items() if values is not None}
     if not workload.experts and "etp" in assumed:
         given["etp"] = (1,)
+    if few := few_widths(question.global_batch, batches[0], cluster.devices, given):
+        warn(few)
     questions = tuple(replace(bound, global_batch=batch) for batch in batches)
     return questions, cluster, Space(cluster.devices, batches[0], given, assumed)
 

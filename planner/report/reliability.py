@@ -10,7 +10,7 @@ from planner.units import counted, format_duration, format_si
 _NAMES = {
     "device_mtbf_s": "a device fails every",
     "node_mtbf_s": "a node beside its devices every",
-    "software_mtbf_s": "software, by the node, every",
+    "software_mtbf_s": "a node's software every",
     "detection_s": "detection",
     "restart_s": "restart",
     "repair_s": "repair",
@@ -21,7 +21,7 @@ _NAMES = {
 
 _NEVER = 1e-6
 """Goodput below which a day's work takes thousands of years."""
-_MAIN = ("device_mtbf_s", "node_mtbf_s", "write_bytes_per_s")
+_MAIN = ("device_mtbf_s", "node_mtbf_s", "software_mtbf_s", "write_bytes_per_s")
 _CLUSTER_FILE = "the cluster's file"
 
 

@@ -223,8 +223,8 @@ def _why(space: Space, workload: Workload, name: str) -> str:
     if whole and name in ("tp", "cp", "sequence_parallel"):
         return "the operators of this model are not cut: only its batch and its layers are dealt out"
     rules = {
-        "tp": f"divides {devices} devices, {workload.heads} heads, {workload.kv_heads} KV heads and MLP "
-        f"{workload.ffn_size}",
+        "tp": f"divides {devices} devices, {workload.heads} heads and MLP {workload.ffn_size}; divides "
+        f"{workload.kv_heads} KV heads or is a multiple of them",
         "pp": f"divides {devices} devices and is at most {layers} layers",
         "dp": f"divides {devices} devices and the global batch {batch}",
         "cp": f"divides {devices} devices, and 2 cp divides the sequence {workload.seq_length}",

@@ -9,7 +9,7 @@ from typing import Literal
 from planner.cluster.cluster import Cluster
 from planner.cost.memory import host_memory_totals, memory_of
 from planner.cost.prepared import prepare
-from planner.cost.strategies import RECOMPUTE, Strategies
+from planner.cost.strategies import FULL, RECOMPUTE, Strategies
 from planner.cost.training import Training, memory_that_holds
 from planner.errors import NothingFits, PlannerError
 from planner.search.fault import OPTIONS, broken_rule
@@ -34,9 +34,19 @@ def explain_overfull(cluster: Cluster, space: Space, found: Found) -> PlannerErr
     space = replace(space, global_batch=training.global_batch)
     if not _too_large(found):
         return broken_rule(training, cluster, space)
-    advice = "\n  what would make it fit: drop the options you gave and let `plan` choose, or "
     miss = _nearest_miss(training, found.closest)
-    return NothingFits(_told(training, miss) + advice + "a higher --tp, --pp, --zero or --recompute full")
+    lighter = _lighter(found.closest) if miss.holder == "device" else "less in --offload, or more nodes"
+    advice = "\n  what would make it fit: drop the options you gave and let `plan` choose, or "
+    return NothingFits(_told(training, miss) + advice + lighter)
+
+
+def _lighter(plan: Strategies) -> str:
+    """What makes a plan's devices hold less, of what is not already at its end."""
+    row = plan.row(0)
+    higher = ["--tp", "--pp", *(["--zero"] if row["zero_stage"] < 3 else [])]
+    if row["recompute"] != FULL:
+        return f"a higher {', '.join(higher)} or --recompute full"
+    return f"a higher {', '.join(higher[:-1])} or {higher[-1]}"
 
 
 def _too_large(found: Found) -> bool:

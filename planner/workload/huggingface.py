@@ -282,6 +282,7 @@ FAMILIES: dict[str, Callable[[Config], Fields]] = {
     "llama": _llama_like,
     "mistral": _llama_like,
     "mixtral": _mixtral,
+    "phi3": lambda c: _llama_like(c, seq_default=4096),
     "qwen2": _qwen2,
     "qwen2_moe": lambda c: {**_qwen2(c), "moe": _qwen_experts(c)},
     "qwen3": _qwen3,

@@ -37,7 +37,7 @@ CASES = [
         ["--dp", "32", "global batch 7"],
     ),
     (("llama-3-8b", *ON, "--pp", "64"), ["--pp", "64"]),
-    (("llama-3-8b", *ON, "--zero", "4"), ["--zero", "4", "0 to 3"]),
+    (("llama-3-8b", *ON, "--zero", "4"), ["--zero", "4", "0 to 3\n"]),
     (("llama-3-8b", *ON, "--recompute", "ful"), ["--recompute", "did you mean full?"]),
     (("llama-3-8b", *ON, "--precision", "bf61"), ["--precision", "bf61"]),
     (("llama-3-8b", *ON, "--tokens", "15Q"), ["--tokens", "15Q"]),
@@ -166,11 +166,21 @@ def test_a_broken_cluster_file_is_told(old: str, new: str, told: str, tmp_path: 
     assert told in done.stderr
 
 
-def test_an_empty_cluster_file_is_told(tmp_path: Path) -> None:
-    (tmp_path / "lab.yaml").write_text("")
-    done = call("plan", "llama-3-8b", "--cluster", str(tmp_path / "lab.yaml"), "--global-batch", "8")
+@pytest.mark.parametrize("name", ["lab.yaml", "lab.toml", "lab.json"])
+def test_an_empty_cluster_file_is_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("\n")
+    done = call("plan", "llama-3-8b", "--cluster", str(tmp_path / name), "--global-batch", "8")
     assert done.returncode == 2
-    assert "lab.yaml: is empty" in done.stderr
+    assert f"{name}: is empty" in done.stderr
+
+
+def test_a_link_that_leads_nowhere_is_not_its_own_suggestion(tmp_path: Path) -> None:
+    link = tmp_path / "lab.toml"
+    link.symlink_to(tmp_path / "gone.toml")
+    done = call("plan", "llama-3-8b", "--cluster", str(link), "--global-batch", "8")
+    assert done.returncode == 2
+    assert "lab.toml: is a link that leads nowhere" in done.stderr
+    assert "did you mean" not in done.stderr
 
 
 def test_a_typo_in_a_file_name_finds_the_file(tmp_path: Path) -> None:

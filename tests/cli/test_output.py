@@ -83,3 +83,21 @@ def test_many_sequences_may_have_been_meant_as_tokens() -> None:
     assert done.returncode == 0
     assert "counts 4,000,000 sequences" in done.stderr
     assert "'4M tokens'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("batch", "options", "told"),
+    [
+        ("4M tokens", (), "is 488 sequences, which no data-parallel width above 8 divides; 480 "),
+        ("4194304 tokens", (), ""),  # 512
+        ("4M tokens", ("--tp", "4,8"), ""),  # 8 is all that is left of 32 devices
+        ("4M tokens", ("--dp", "8"), ""),
+        ("488", (), ""),  # what the user counted is what the user wants
+    ],
+)
+def test_tokens_that_few_widths_divide_are_told(batch: str, options: tuple[str, ...], told: str) -> None:
+    done = call(
+        "plan", "llama-3-8b", "-c", "dgx-h100", "--nodes", "4", "-b", batch, "--pp", "1", "--vpp", "1", *options
+    )
+    assert done.returncode == 0
+    assert (told in done.stderr) if told else done.stderr == ""

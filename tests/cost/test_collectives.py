@@ -98,6 +98,14 @@ def test_switches_that_add_help_a_large_all_reduce_where_they_can() -> None:
         collectives.all_reduce, 16e9, 512, network=preset("dgx-h100", 64)
     )
 
+    # a network that adds is nothing to a group inside a node, nor a node's switches to ranks of different nodes
+    outside = crossing(
+        replace(DGX, in_network=np.array([False, True])), Group(np.array([[8], [4]]), np.array([[1], [8]]))
+    )
+    assert in_network.reduce_all(outside, np.ones(2), library("nccl")).offered.tolist() == [False, True]
+    inside = crossing(DGX, Group(np.array([[8], [4]]), np.array([[1], [8]])))
+    assert in_network.reduce_all(inside, np.ones(2), library("nccl")).offered.tolist() == [True, False]
+
 
 def test_doubling_is_for_powers_of_two_with_one_rank_a_node() -> None:
     sizes, size = np.array([[4], [4], [3]]), np.full(3, 1e3)
@@ -122,6 +130,20 @@ def test_a_torus_has_neither_trees_nor_switches_that_add() -> None:
 def test_all_to_all_carries_out_what_is_for_others() -> None:
     # 16 ranks: 12 of 16 parts leave the node by the device's own card
     assert bare(collectives.all_to_all, 16e9, 16) == pytest.approx(12e9 / 25e9)
+
+
+def test_all_to_all_on_a_torus_takes_longer_ways_than_a_ring() -> None:
+    # 8 x 8 x 8 of chips: half of all that is sent passes the middle of the longest side
+    pod, ranks = preset("tpu-v4", 128), evenly(np.array([512]), np.array([1]))
+    size = 64e9
+    exchange, ring = (crossing(pod, ranks, pattern).rates for pattern in ("exchange", "ring"))
+    assert exchange[0, 0] < ring[0, 0]
+    for collective, moved in (
+        (lambda: collectives.all_to_all(pod, np.array([size]), ranks), 511 / 512 * size),
+        # of one copy each rank keeps its own share; a token to 8 experts of 512 ranks goes to nearly as many
+        (lambda: collectives.routed(pod, np.array([size / 8]), 8, ranks), size / 8 * 511 * (1 - (511 / 512) ** 8)),
+    ):
+        assert float(collective()[0]) == pytest.approx(moved / exchange[0, 0], rel=1e-3)
 
 
 def test_many_partners_cost_their_messages() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.database import cluster_spec
-from planner.cost.compute import Shard, linear
+from planner.cost.compute import Shard, gemm_rate, linear, memory_rate, multiply_seconds
 from planner.cost.convolution import convolution
 from planner.cost.flops import model_flops
 from planner.cost.memory import memory_of
@@ -90,6 +90,34 @@ def test_groups_do_less_and_never_take_longer(groups, kernel, side) -> None:
     assert one.backward <= other.backward * (1 + 1e-12)
     moved = 2.0 * 32 * (64 + 128) * side**2 / q.accelerator.memory_bandwidth_bytes_per_s
     assert one.forward > moved
+
+
+@pytest.mark.parametrize(("groups", "inputs", "outputs"), [(32, 128, 256), (512, 512, 512), (4, 4096, 4096)])
+def test_groups_are_multiplied_so_many_at_a_time_as_is_fastest(groups, inputs, outputs) -> None:
+    q = question(cluster=resolve_cluster(cluster_spec("dgx-a100"), "dgx-a100", nodes=1))
+    op = Convolution("c", inputs, outputs, 9, 28**2, inputs * 28**2, groups=groups)
+    places, window = np.array([256.0 * 28**2]), np.array([inputs // groups * 9.0])
+    out, channels = np.array([outputs / groups]), np.array([inputs / groups])
+    moved = 2.0 * (256 * (op.given + outputs * 28**2) + op.weights) / memory_rate(q)
+
+    def least(m, n, k, packed) -> float:
+        """Of block diagonals of so many groups, and of the units that multiply no matrices."""
+        sizes = {0: m, 1: n, 2: k}
+        seconds = (
+            2.0 * groups * m[0] * n[0] * k[0] / (q.accelerator.peak_flops["fp32"] * q.calibration.gemm_efficiency)
+        )
+        for together in np.geomspace(1, groups, 2000):
+            a, b, c = (size * together if i in packed else size for i, size in sizes.items())
+            blocks = multiply_seconds(q, a, b, c, rate=gemm_rate(q, full_precision=True))
+            seconds = min(seconds, groups / together * blocks[0])
+        return max(seconds, moved) + q.calibration.kernel_launch_s
+
+    forward, weight = least(places, out, window, (1, 2)), least(window, out, places, (0, 1))
+    into = least(places, channels, out * 9, (1, 2))
+    passes = convolution(q, op, shard(256))
+    assert passes.forward == pytest.approx(forward, rel=1e-5)
+    assert passes.backward == pytest.approx(into + weight, rel=1e-5)
+    assert passes.weight == pytest.approx(weight, rel=1e-5)
 
 
 def test_the_data_needs_no_gradient() -> None:

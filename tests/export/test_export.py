@@ -15,6 +15,7 @@ from tests.export.plans import CASES, OF, PLANS, document, exported, run_of
 from tests.export.real.words import handed_to
 
 STORED = Path(__file__).parents[1] / "fixtures" / "plan.json"
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
 GOLDEN = Path(__file__).parent / "golden"
 """Made anew with `python -m tests.export.test_export`; read the difference before it is committed."""
 
@@ -35,6 +36,13 @@ def test_every_name_of_the_command_is_there_and_has_plans() -> None:
     assert [one.value for one in LauncherName] == list(LAUNCHERS)
     assert set(OF) == set(TRAINERS)
     assert {name for names in OF.values() for name in names} == set(PLANS)
+
+
+def test_every_launcher_has_a_golden_file_and_every_name_a_row_of_the_page() -> None:
+    shown = {path.name.split("--")[1] for path in GOLDEN.iterdir()} - {"alone"}
+    assert shown == set(LAUNCHERS) - {"gcp-tpu"}  # which the stored plan, of GPUs, is not for
+    page = HOW_TO.read_text("utf-8")
+    assert [name for name in (*TRAINERS, *LAUNCHERS) if f"\n| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize(("trainer", "name"), CASES)

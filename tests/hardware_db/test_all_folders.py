@@ -5,10 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from planner.cluster import database
+from planner.cost.collectives.schedule import Algorithm
 
 FILES = sorted(database.database_path().rglob("*.toml"))
 COUNTS = {
@@ -48,6 +50,7 @@ def test_every_figure_has_a_source(file: Path) -> None:
     sources = told.get("sources", {})
     if file.parent.name == "collectives":  # one table of one tuner: its sources are the whole file's
         assert sources and all(one["title"] for one in sources.values())
+        assert set(told["algorithms"]) <= set(get_args(Algorithm)), "a name that no algorithm has is not read"
         return
     for path, figure in figures({key: value for key, value in told.items() if key != "sources"}):
         names = {part.partition("[")[0] for part in path.split(".")}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation.known import FILE, told, unknown
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.record import Record, record
 from tests.mutation.run import Order, Result, Runner, elapsed, files_of
@@ -42,37 +43,37 @@ class Session:
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self.asked = asked
-        self.survivors: list[Result] = []
+        self.survivors: list[Mutant] = []
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Record what tests call where that is not known, then run the mutants."""
+        """Record what tests run where that is not known, then run the mutants."""
         files = files_of(ROOT, self.asked.folders)
         import_all(files_of(ROOT, FOLDERS))
         items = {item.nodeid: item for item in session.items}
         known = _recorded(items)
         mutants = _drawn([one for file in files for one in mutants_of(ROOT, file)], self.asked)
-        runner = Runner(items, Order(known, self.asked.budget_s), self.asked.jobs)
+        runner = Runner(items, Order(ROOT, known, self.asked.budget_s), self.asked.jobs)
         self.survivors = _told(runner, mutants)
         return True
 
 
 def _recorded(items: dict[str, pytest.Item]) -> Record:
-    """From the file, and of new tests by running them, in a fork: this process stays as new."""
-    path = KEPT / "record.json"
-    known = Record.read(path)
+    """From the folder, and of new tests by running them, in a fork: this process stays as new."""
+    known = Record(KEPT)
+    known.read()
     new = [item for name, item in items.items() if name not in known.seconds]
     if new:
-        print(f"{len(new)} tests run to see what they call", flush=True)
+        print(f"{len(new)} tests run to see what they run", flush=True)
         pid = os.fork()
         if pid == 0:
             quiet = os.open(os.devnull, os.O_RDWR)
             os.dup2(quiet, 1)
-            found = record(new, ROOT, set(files_of(ROOT, FOLDERS)))
-            Record(known.seconds | found.seconds, known.calls | found.calls).write(path)
+            record(new, known, [ROOT / file for file in files_of(ROOT, FOLDERS)])
             os._exit(0)
         os.waitpid(pid, 0)
-        known = Record.read(path)
-    return Record({name: known.seconds[name] for name in items}, {name: known.calls[name] for name in items})
+        known.read()
+    known.seconds = {name: seconds for name, seconds in known.seconds.items() if name in items}
+    return known
 
 
 def _drawn(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
@@ -81,11 +82,12 @@ def _drawn(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
     if asked.again:
         names = {one["name"] for one in json.loads((KEPT / "survivors.json").read_text())}
         return [one for one in mutants if one.name in names]
-    return random.Random(asked.seed).sample(mutants, min(asked.sample or len(mutants), len(mutants)))
+    shuffled = random.Random(asked.seed).sample(mutants, len(mutants))
+    return shuffled[: asked.sample]  # a larger sample has the smaller one in it
 
 
-def _told(runner: Runner, mutants: list[Mutant]) -> list[Result]:
-    """Run them and print how it goes, then a table by file."""
+def _told(runner: Runner, mutants: list[Mutant]) -> list[Mutant]:
+    """Run them and print how it goes, then a table by file; those that survive and have no reason to."""
     start, survivors = time.monotonic(), []
     counts: dict[str, Counter[str]] = {}
     print(f"{len(mutants)} mutants", flush=True)
@@ -105,26 +107,29 @@ def _told(runner: Runner, mutants: list[Mutant]) -> list[Result]:
         total = count["noticed"] + count["survived"]
         print(f"{file:48} {total:6} {count['noticed'] / total:7.1%}")
     print(f"{'all':48} {len(mutants):6} {1 - len(survivors) / max(1, len(mutants)):7.1%}  {elapsed(start)}")
-    return survivors
+    new = unknown(one.mutant for one in survivors)
+    print(f"{len(survivors) - len(new)} of the {len(survivors)} survivors have a reason in {FILE.name}; the others:")
+    for mutant in new:
+        print(f"  {told(mutant)}")
+    return new
 
 
 def _write(survivors: list[Result]) -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
-    told = [
+    kept = [
         {
             "name": one.mutant.name,
-            "was": one.mutant.was,
-            "now": one.mutant.now,
+            "told": told(one.mutant),
             "tests": one.tried,
             "tests_left": one.left,
         }
         for one in sorted(survivors, key=lambda one: one.mutant.name)
     ]
-    (KEPT / "survivors.json").write_text(json.dumps(told, indent=1))
+    (KEPT / "survivors.json").write_text(json.dumps(kept, indent=1))
 
 
 def main() -> None:
-    """Run, and end with 1 where a mutant survived."""
+    """Run, and end with 1 where a mutant survived without a reason."""
     for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[threads] = "1"
     asked = _arguments()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
+from typing import TypeGuard
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one function. `number`: its place among the function's; `text`: the function, changed."""
+    """One change of one function. `number`: its place among the function's; `lines`: those of the statement that is
+    changed; `text`: the function, changed.
+    """
 
     file: str
     function: str
     number: int
+    lines: range
     was: str
     now: str
     text: str
@@ -42,8 +47,10 @@ def mutants_of(root: Path, file: str) -> Iterator[Mutant]:
     import libcst as cst
     from mutmut.mutation.file_mutation import create_mutations
 
-    module, mutations, _, _ = create_mutations(file, (root / file).read_text("utf-8"))
+    source = (root / file).read_text("utf-8")
+    module, mutations, _, _ = create_mutations(file, source)
     names = {id(node): name for name, node in _functions(module.body, "")}
+    statements = _statements(source)
     numbers: dict[str, int] = {}
     seen: set[tuple[str, str]] = set()
     for one in mutations:
@@ -53,13 +60,50 @@ def mutants_of(root: Path, file: str) -> Iterator[Mutant]:
         name = names[id(function)]
         changed = function.deep_replace(one.original_node, one.mutated_node)
         assert isinstance(changed, cst.FunctionDef)
-        text = module.code_for_node(changed.with_changes(decorators=[], leading_lines=[]))
+        old, text = (
+            module.code_for_node(node.with_changes(decorators=[], leading_lines=[])) for node in (function, changed)
+        )
         if (name, text) in seen:
             continue
         seen.add((name, text))
         numbers[name] = numbers.get(name, 0) + 1
         was, now = (module.code_for_node(node).strip() for node in (one.original_node, one.mutated_node))
-        yield Mutant(file, name, numbers[name], was, now, text)
+        start, headers = statements[name]
+        at = start + next(i for i, (one, other) in enumerate(zip(_lines(old), _lines(text))) if one != other)
+        lines = min((header for header in headers if at in header), key=len, default=range(at, at + 1))
+        yield Mutant(file, name, numbers[name], lines, was, now, text)
+
+
+def _lines(text: str) -> list[str]:
+    return [*text.split("\n"), ""]  # so that one that only goes on longer differs, too
+
+
+def _statements(source: str) -> dict[str, tuple[int, list[range]]]:
+    """Of each function: the line of its `def`, and the lines of each of its statements, without what is in them."""
+    found: dict[str, tuple[int, list[range]]] = {}
+
+    def visit(body: list[ast.stmt], owner: str) -> None:
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                visit(node.body, f"{owner}{node.name}.")
+            elif isinstance(node, ast.FunctionDef):
+                found[owner + node.name] = node.lineno, [_header(one) for one in ast.walk(node) if _is_run(one)]
+
+    visit(ast.parse(source).body, "")
+    return found
+
+
+def _is_run(node: ast.AST) -> TypeGuard[ast.stmt]:
+    return isinstance(node, ast.stmt)
+
+
+def _header(node: ast.stmt) -> range:
+    inner = getattr(node, "body", None)
+    end = inner[0].lineno if isinstance(inner, list) else (node.end_lineno or node.lineno) + 1
+    if isinstance(node, ast.FunctionDef):
+        # defaults are made where the function is: whoever runs its body meets them
+        end = (node.end_lineno or node.lineno) + 1
+    return range(node.lineno, max(end, node.lineno + 1))
 
 
 def _functions(body: object, owner: str) -> Iterator[tuple[str, object]]:

@@ -1,48 +1,64 @@
-"""Which test calls which functions, and how long it takes: a mutant meets the tests that could notice it."""
+"""Which test runs which lines, and how long it takes: a mutant meets the tests that could notice it."""
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from _pytest.runner import runtestprotocol
+from coverage import Coverage, CoverageData
 
-Function = tuple[str, str]
+from tests.mutation.swap import caches, forget
 
 
 @dataclass
 class Record:
-    """Of tests by name: the seconds, and the (file, function) that each calls; failed ones are not in it."""
+    """The seconds of every test, infinite of one that fails, and what it runs, kept in a folder.
 
+    `lines`: coverage.py's data, a context for each test.
+    """
+
+    folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
-    calls: dict[str, list[Function]] = field(default_factory=dict)
+    _by_file: dict[Path, dict[int, list[str]]] = field(default_factory=dict)
 
-    @classmethod
-    def read(cls, path: Path) -> Record:
+    @property
+    def lines(self) -> Path:
+        """Where the lines are."""
+        return self.folder / "lines.coverage"
+
+    def read(self) -> None:
         """What an earlier run has written; nothing where there is none."""
-        if not path.exists():
-            return cls()
-        told = json.loads(path.read_text())
-        return cls(told["seconds"], {test: [(a, b) for a, b in calls] for test, calls in told["calls"].items()})
+        path = self.folder / "seconds.json"
+        if path.exists() and self.lines.exists():
+            self.seconds = json.loads(path.read_text())
 
-    def write(self, path: Path) -> None:
-        """Keep it for the next run."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"seconds": self.seconds, "calls": self.calls}))
+    def write(self) -> None:
+        """Keep the seconds for the next run."""
+        (self.folder / "seconds.json").write_text(json.dumps(self.seconds))
 
-    def tests_of(self) -> dict[Function, list[str]]:
-        """The tests of each function, quick ones first."""
-        found: dict[Function, list[str]] = {}
-        for test in sorted(self.calls, key=lambda test: self.seconds[test]):
-            for function in self.calls[test]:
-                found.setdefault(function, []).append(test)
-        return found
+    def tests_of(self, path: Path, lines: Iterable[int] | None = None) -> list[str]:
+        """The tests that run any of these lines of a file, or any at all, quick ones first."""
+        if path not in self._by_file:
+            self._by_file[path] = self._data.contexts_by_lineno(str(path))
+        by_line = self._by_file[path]
+        found = {test for line in (by_line if lines is None else lines) for test in by_line.get(line, ())}
+        return sorted((test for test in found if math.isfinite(self.seconds.get(test, math.inf))), key=self._rank)
+
+    def _rank(self, test: str) -> tuple[float, str]:
+        return self.seconds[test], test
+
+    @functools.cached_property
+    def _data(self) -> CoverageData:
+        data = CoverageData(str(self.lines))
+        data.read()
+        return data
 
 
 def passes(item: pytest.Item) -> bool:
@@ -50,25 +66,21 @@ def passes(item: pytest.Item) -> bool:
     return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
 
 
-def record(items: Sequence[pytest.Item], root: Path, files: set[str]) -> Record:
-    """Run tests one after the other and note what they call of `files`."""
-    found, prefix = Record(), f"{root}/"
+def record(items: Sequence[pytest.Item], known: Record, paths: Sequence[Path]) -> None:
+    """Run tests one after the other, add the lines of `paths` that they run and their seconds to what is known."""
+    known.folder.mkdir(parents=True, exist_ok=True)
+    if not known.seconds:
+        known.lines.unlink(missing_ok=True)
+    cover = Coverage(data_file=str(known.lines), include=[str(path) for path in paths], config_file=False)
+    cover.load()
+    remembered = caches()
+    cover.start()
     for item in items:
-        called: set[Function] = set()
-
-        def note(frame: FrameType, event: str, _: object, called: set[Function] = called) -> None:
-            if event != "call":
-                return
-            file = frame.f_code.co_filename
-            if file.startswith(prefix) and (name := file[len(prefix) :]) in files:
-                called.add((name, frame.f_code.co_qualname.split(".<locals>")[0]))
-
+        forget(remembered)  # what an earlier test has made would not be seen to be run
+        cover.switch_context(item.nodeid)
         start = time.process_time()
-        sys.setprofile(note)
-        try:
-            passed = passes(item)
-        finally:
-            sys.setprofile(None)
-        found.seconds[item.nodeid] = time.process_time() - start
-        found.calls[item.nodeid] = sorted(called) if passed else []
-    return found
+        passed = passes(item)
+        known.seconds[item.nodeid] = time.process_time() - start if passed else math.inf
+    cover.stop()
+    cover.save()
+    known.write()

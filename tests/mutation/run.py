@@ -38,16 +38,16 @@ class Result:
 class Order:
     """The tests of a mutant: those that noticed another one of its function, of its file, then the quick ones."""
 
+    root: Path
     record: Record
     budget_s: float
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def __post_init__(self) -> None:
-        self.tests = self.record.tests_of()
-
     def of(self, mutant: Mutant) -> tuple[list[str], int]:
         """Those for which there is time, and how many are left over."""
-        tests = self.tests.get((mutant.file, mutant.function), [])
+        path = self.root / mutant.file
+        # of lines that only run in a process of a test's own nothing is known: those that run others of the file
+        tests = self.record.tests_of(path, mutant.lines) or self.record.tests_of(path)
         seconds = self.record.seconds
         place = f"{mutant.file}:{mutant.function}"
 

@@ -29,7 +29,7 @@ def questions() -> dict[str, list[str]]:
 def answered(command: list[str]) -> dict[str, object]:
     """What the command ends with, prints and says; `{name}` in it is a file with that question's answer."""
     with TemporaryDirectory() as folder:
-        done = _asked([_file(Path(folder), word[1:-1]) if word[0] == "{" else word for word in command])
+        done = _asked([_file(Path(folder), word[1:-1]) if word[:1] == "{" else word for word in command])
         told = done.stdout.replace(f"{folder}/", "")
     out = _kept(json.loads(told)) if told else None
     return {"exit": done.returncode, "out": out, "err": done.stderr.splitlines()}

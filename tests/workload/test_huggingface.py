@@ -26,6 +26,7 @@ def text(name: str) -> str:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_parameters_equal_the_published_count(name: str) -> None:
     spec = parse_huggingface(text(name), f"{name}/config.json", name)
+    assert name in published(), "its exact count stands in tests/fixtures/parameter_counts.csv by the folder's name"
     assert build_workload(spec).parameters == published()[name]
 
 
