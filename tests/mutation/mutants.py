@@ -69,7 +69,9 @@ def mutants_of(root: Path, file: str) -> Iterator[Mutant]:
         numbers[name] = numbers.get(name, 0) + 1
         was, now = (module.code_for_node(node).strip() for node in (one.original_node, one.mutated_node))
         start, headers = statements[name]
-        at = start + next(i for i, (one, other) in enumerate(zip(_lines(old), _lines(text))) if one != other)
+        at = start + next(
+            i for i, (one, other) in enumerate(zip(_lines(old), _lines(text), strict=False)) if one != other
+        )
         lines = min((header for header in headers if at in header), key=len, default=range(at, at + 1))
         yield Mutant(file, name, numbers[name], lines, was, now, text)
 
