@@ -29,6 +29,7 @@ COUNTED = {
 
 _MAY_BE_ZERO = {
     "sliding_window",
+    "max_window_layers",
     "first_k_dense_replace",
     "n_shared_experts",
     "shared_expert_intermediate_size",
