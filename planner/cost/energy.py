@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from planner.cluster.power import STATES
@@ -22,7 +23,6 @@ from planner.cost.memory import repeated_layers
 from planner.cost.prepared import Prepared, prepare
 from planner.cost.step import HIDDEN, Scores
 from planner.cost.strategies import Strategies
-from planner.cost.trained import PLAIN
 from planner.cost.training import Training
 from planner.workload.operators import Layer, LayerRun, Loss, Pointwise, Workload
 
@@ -44,20 +44,22 @@ def state_seconds(training: Training, s: Strategies, prepared: Prepared, scores:
 
 def memory_bound_share(training: Training, s: Strategies, prepared: Prepared) -> Floats:
     """Share of the layers' time that is not multiplies, over the whole model, shape [plans]."""
-    only = replace(training, workload=_memory_bound(training.workload), techniques=PLAIN)
+    # kernels that keep their device busy: a device that waits for its host is not at work
+    busy = msgspec.structs.replace(training.calibration, host_launch_s=0.0)
+    only = replace(training, workload=_multiplies(training.workload), calibration=busy)
     tables, row = layer_tables(only, s)
     part = _whole_model(only, s, tables, row)
-    return part / _whole_model(training, s, prepared.tables, prepared.layer_row)
+    return 1.0 - part / _whole_model(training, s, prepared.tables, prepared.layer_row)
 
 
-def _memory_bound(workload: Workload) -> Workload:
-    """The model without its multiplies and attention cores."""
+def _multiplies(workload: Workload) -> Workload:
+    """The model's multiplies and attention cores alone."""
 
-    def rest(layer: Layer) -> Layer:
-        return replace(layer, operators=tuple(op for op in layer.operators if isinstance(op, Pointwise | Loss)))
+    def some(layer: Layer) -> Layer:
+        return replace(layer, operators=tuple(op for op in layer.operators if not isinstance(op, Pointwise | Loss)))
 
-    runs = tuple(LayerRun(rest(run.layer), run.count) for run in workload.runs)
-    return replace(workload, embedding=rest(workload.embedding), runs=runs, head=rest(workload.head))
+    runs = tuple(LayerRun(some(run.layer), run.count) for run in workload.runs)
+    return replace(workload, embedding=some(workload.embedding), runs=runs, head=some(workload.head))
 
 
 def _whole_model(training: Training, s: Strategies, tables: LayerTables, row: Ints) -> Floats:
