@@ -80,8 +80,8 @@ def _drawn(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
     if asked.only:
         return [one for one in mutants if one.name == asked.only]
     if asked.again:
-        names = {one["name"] for one in json.loads((KEPT / "survivors.json").read_text())}
-        return [one for one in mutants if one.name in names]
+        lived = {one["told"] for one in json.loads((KEPT / "survivors.json").read_text())}
+        return [one for one in mutants if told(one) in lived]  # numbers change with their functions
     shuffled = random.Random(asked.seed).sample(mutants, len(mutants))
     return shuffled[: asked.sample]  # a larger sample has the smaller one in it
 
