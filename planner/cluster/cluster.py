@@ -12,7 +12,7 @@ from planner.cluster.inside import CUBE_MESH_DEVICES, Inside
 from planner.cluster.levels import Level, fabric_levels
 from planner.cluster.power import rated_overhead, read_pue
 from planner.cluster.reliability import Assumption, ReliabilitySpec, StorageSpec, check_reliability
-from planner.cluster.spec import ClusterSpec, FaultSpec, HostSpec, NicSpec, NodeSpec
+from planner.cluster.spec import MOST_DEVICES, ClusterSpec, FaultSpec, HostSpec, NicSpec, NodeSpec
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _THROUGH_HOST = 0.1
-"""Of a device's link, what its way through the processors has where the file does not say."""
+"""Share of a device's own link that its way through the processors has, where the file tells nothing of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +227,11 @@ def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int |
             value=count,
             expected=f"at most {spec.max_nodes} nodes ({spec.max_nodes * per_node} devices)",
         )
-    if count * per_node > 16_777_216:
+    if count * per_node > MOST_DEVICES:
         raise InputError(
             "more devices than can be planned",
             key="--nodes",
             value=count,
-            expected="up to 16,777,216 devices",
+            expected=f"up to {MOST_DEVICES:,} devices",
         )
     return count, per_node

@@ -9,7 +9,7 @@ machine has is refused: a slip of a unit is a factor of a thousand.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -85,6 +85,11 @@ def number(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> fl
     """The figure as an SI number. Raises InputError naming origin and key."""
     raw = figure.value if isinstance(figure, Sourced) else figure
     return parse_quantity(raw, dimension, origin=origin, key=key)
+
+
+def told_source(figure: Sourced, sources: Mapping[str, Source]) -> str:
+    """Where a figure is from, in words, and whether it was only recalled."""
+    return sources[figure.source].title + (", recalled" if figure.confidence == "recalled" else "")
 
 
 def positive(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> float:

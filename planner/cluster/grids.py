@@ -8,7 +8,7 @@ from functools import cache
 
 import msgspec
 
-from planner.cluster.figures import Sourced
+from planner.cluster.figures import Source, Sourced
 from planner.errors import InputError, nearest
 from planner.units import parse_quantity
 
@@ -21,21 +21,13 @@ class GridSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     date: str
 
 
-class GridSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A document that intensities are from."""
-
-    title: str
-    url: str = ""
-    date: str = ""
-
-
 class GridFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A file of hardware_db/grids: grids by name, or regions by the grid that they are on."""
 
     title: str
     grids: dict[str, GridSpec] = {}
     regions: dict[str, str] = {}
-    sources: dict[str, GridSource] = {}
+    sources: dict[str, Source] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,8 +109,12 @@ def so_many(cluster: Cluster, nodes: int) -> Cluster:
 
     Raises InputError where there are not as many.
     """
-    assert cluster.wiring is not None
-    return _of_wiring(cluster, cluster.wiring, cluster.name, cluster.levels[-1].through_nic, nodes=nodes)
+    wiring = cluster.wiring
+    assert wiring is not None
+    if cluster.sound is None:
+        return _of_wiring(cluster, wiring, cluster.name, cluster.levels[-1].through_nic, nodes=nodes)
+    count = _count(wiring, cluster.devices_per_node, nodes, None)
+    return degraded(cluster.sound, with_hosts(wiring, _best(wiring, count)), cluster.name)
 
 
 def without_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | None:

@@ -53,14 +53,36 @@ class Network:
         return len(self.joined)
 
     def members(self, sizes: Ints, strides: Ints) -> Floats:
-        """How many of a group's ranks lie below one part of each tier: shape [groups, tiers].
+        """How many of a group's ranks lie below one part of each tier, on average over the parts that it touches, of
+        the group that touches the most: shape [groups, tiers].
 
-        Ranks are laid out in order, so of `size` ranks, `stride` apart, joined/stride lie in one part; a group of
-        several parts, `sizes` and `strides` of shape [groups, parts], has the product.
+        `sizes` and `strides` of shape [groups, parts]; parts that follow one another without a gap are one, of
+        others the members are multiplied.
         """
-        inside = self.joined[None, :] // np.maximum(strides, 1)[:, :, None]
-        members: Floats = np.clip(inside, 1, sizes[:, :, None]).prod(axis=1).astype(np.float64)
-        return members
+        members = np.ones((len(sizes), self.tiers))
+        size, stride = np.ones_like(sizes[:, 0]), np.ones_like(sizes[:, 0])
+        for more, apart in zip(sizes.T, strides.T, strict=True):
+            follows = (size == 1) | (more == 1) | (apart == size * stride)
+            if not follows.all():
+                members *= np.where(follows[:, None], 1.0, size[:, None] / self._touched(size, stride))
+            stride = np.where((more > 1) & ((size == 1) | ~follows), apart, stride)
+            size = np.where(follows, size * more, more)
+        return members * (size[:, None] / self._touched(size, stride))
+
+    def _touched(self, size: Ints, stride: Ints) -> Ints:
+        """How many parts of each tier groups of `size` ranks, `stride` apart, lie in, of the group that lies in the
+        most: shape [groups, tiers].
+
+        Ranks are laid out in order, J in a part. With b = size x stride groups begin at multiples of b, and up to
+        stride - 1 ranks behind them: within a part as late as at J - gcd(b, J) + stride - 1, and at J - 1 at the
+        latest. Of groups that take all ranks none begins later than at stride - 1. The outermost tier has one part.
+        """
+        block, joined = (size * stride)[:, None], self.joined[None, :]
+        latest = np.where(block < self.joined[-1], joined - np.gcd(block, joined), 0) + stride[:, None] - 1
+        span = np.minimum(latest, joined - 1) + block - stride[:, None]
+        touched: Ints = np.minimum(span // joined + 1, size[:, None])
+        touched[:, -1] = np.where(block[:, 0] <= self.joined[-1], 1, touched[:, -1])
+        return touched
 
     def rates(self, sizes: Ints, strides: Ints, pattern: Pattern = "ring") -> Floats:
         """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans, a mesh
@@ -79,7 +101,7 @@ class Network:
 
     def _hop_tier(self, stride: Ints, ranks: Ints) -> Ints:
         """The tier that the slowest of all hops crosses, shape [plans]."""
-        tier: Ints = np.minimum((self.joined[None, :] < (stride * ranks)[:, None]).sum(axis=1), self.tiers - 1)
+        tier: Ints = np.minimum((self._touched(ranks, stride) > 1).sum(axis=1), self.tiers - 1)
         return tier
 
     def _hop_rates(self, tier: Ints, stride: Ints) -> tuple[Floats, Floats]:

@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 
 from planner.cluster import database
 from planner.cluster.cluster import Cluster, resolve_cluster
-from planner.cluster.spec import ClusterSpec, NodeSpec, PoolSpec
+from planner.cluster.spec import MOST_DEVICES, ClusterSpec, NodeSpec, PoolSpec
 from planner.errors import InputError
-
-_MOST_DEVICES = 16_777_216
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +65,13 @@ def resolve_pools(spec: ClusterSpec, origin: str, note: str = "") -> Pools:
             expected="two pools whose nodes differ; one kind alone is told by node and nodes",
         )
     sizes = [node.devices * count for node, count in kinds]
-    if sum(sizes) > _MOST_DEVICES:
+    if sum(sizes) > MOST_DEVICES:
         raise InputError(
             "more devices than can be planned",
             origin=origin,
             key="pools",
             value=sum(sizes),
-            expected=f"up to {_MOST_DEVICES:,} devices",
+            expected=f"up to {MOST_DEVICES:,} devices",
         )
     first, second = (_pool(spec, node, count, sum(sizes), origin) for node, count in kinds)
     names = _names((first, second))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from planner.cluster.figures import Figure, Source, Sourced, number
+from planner.cluster.figures import Figure, Source, Sourced, number, told_source
 from planner.cluster.reliability import Assumption
 from planner.errors import InputError
 from planner.units import Dimension
@@ -185,9 +185,8 @@ def _first(files: Sequence[PowerFile], table: str, name: str, dimension: Dimensi
     for file in files:
         figure = getattr(getattr(file, table), name)
         if isinstance(figure, Sourced):
-            recalled = ", recalled" if figure.confidence == "recalled" else ""
             value = number(figure, dimension, origin=file.title, key=name)
-            return Assumption(told, value, file.sources[figure.source].title + recalled)
+            return Assumption(told, value, told_source(figure, file.sources))
     return None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from planner.cluster.figures import Figure, Source, Sourced, number, positive
+from planner.cluster.figures import Figure, Source, Sourced, number, positive, told_source
 from planner.units import Dimension
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ def _assumption(name: str, cluster: Cluster, told: Told, files: Sequence[Reliabi
         known = getattr(file.failures if name in _FAILURES else file.checkpoints, name + per_node * "_per_node")
         if isinstance(known, Sourced):
             value = number(known, dimension, origin=file.title, key=name) * (cluster.nodes if per_node else 1)
-            recalled = ", recalled" if known.confidence == "recalled" else ""
-            return Assumption(field, value, file.sources[known.source].title + recalled)
+            return Assumption(field, value, told_source(known, file.sources))
     raise AssertionError(f"hardware_db/reliability/default.toml lacks {name}")
 
 

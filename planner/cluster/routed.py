@@ -28,10 +28,10 @@ class RoutedNetwork(Network):
     """A network with its routes, and the hosts in the order in which ranks are laid on them.
 
     `parts`: the part of each tier that a host lies below, shape [tiers, hosts]; `scale_up`: the outermost tier that
-    is not reached by network cards; `order`: the host of each rank's node, shape [hosts]; `share_of_card`: bytes/s
-    that a device's rated share of the way out is, before what collectives reach of it; `way_out`: bytes/s of each
-    host's links to the network, shape [hosts]; `sound`: the regular network without its faults, of which as many
-    hosts are used as are left; None where the file tells the wiring.
+    is not reached by network cards; `order`: the host of each rank's node, shape [hosts]; `share_of_card`: a
+    device's share of its host's way out as it is rated, bytes/s, without the fitted efficiency of collectives;
+    `way_out`: bytes/s of each host's links to the network, shape [hosts]; `sound`: the regular network without its
+    faults, of which as many hosts are used as are left; None where the file tells the wiring.
     """
 
     routes: Routes

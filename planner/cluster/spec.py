@@ -15,7 +15,9 @@ from planner.cluster.figures import Figure, Source, check_figures
 from planner.cluster.reliability import ReliabilitySpec, StorageSpec
 from planner.decode import Format, decode
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=16_777_216)]
+MOST_DEVICES = 16_777_216
+"""Larger clusters are not planned."""
+Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_DEVICES)]
 NodeTopology = Literal["nvswitch", "fully-connected", "hybrid-cube-mesh", "torus", "pcie"]
 Shape = Annotated[tuple[Count, ...], msgspec.Meta(max_length=6)]
 """Devices along each axis of a torus."""

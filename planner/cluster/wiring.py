@@ -1,4 +1,4 @@
-"""A cluster's wiring, cable by cable: hosts, switches, links, and what of them does not give what it should.
+"""A cluster's wiring, cable by cable: hosts, switches, and the links between them.
 
 Regular clusters are told by levels (`planner.cluster.cluster`); this is for those that are not, and for those whose
 parts are wanted one by one.

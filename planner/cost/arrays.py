@@ -1,4 +1,5 @@
-"""Figures that are the same to the last bit, whatever stands beside them in the array and whichever processor it is.
+"""The arrays that the cost model and the search work on, and sums of them that are the same to the last bit, whatever
+stands beside a figure in its array and whichever processor it is.
 
 BLAS and einsum promise neither; the search and the scoring of a single plan must agree exactly. NumPy's exp and
 logarithms differ in the last digit from one processor, and one version, to another; its sums and products do not.
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Array = TypeVar("Array", Floats, Ints)
 
 
@@ -27,7 +29,7 @@ def weighted(weights: Floats, values: Floats) -> Floats:
 
 
 def settled(values: Floats, bits: int = 44) -> Floats:
-    """The nearest values with so many bits before their exponent: what exp and logarithms give on any processor."""
+    """The values rounded to so many significant bits: exp and logarithms are then the same on any processor."""
     fraction, exponent = np.frexp(values)
     nearest: Floats = np.ldexp(np.rint(np.ldexp(fraction, bits)), exponent - bits)
     return nearest

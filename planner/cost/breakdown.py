@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added, weighted
-from planner.cost.compute import Passes, Shard, in_16_bit, memory_rate
+from planner.cost.arrays import Floats, added, weighted
+from planner.cost.compute import Passes, Shard, memory_rate, peak_16_bit
 from planner.cost.flops import attention_flops, model_flops
 from planner.cost.layers import layer_kinds, layer_tables, operator_passes, shard_of
 from planner.cost.pipeline import layer_prefix
@@ -22,8 +21,6 @@ from planner.cost.strategies import Strategies
 from planner.cost.technique_time import needed_flops
 from planner.cost.training import Training
 from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Operator
-
-Floats = NDArray[np.float64]
 
 _KERNELS = ("forward", "backward", "recompute")
 
@@ -157,8 +154,7 @@ def rooflines(training: Training, s: Strategies) -> list[OperatorRoofline]:
 
 
 def _roofline(training: Training, op: Operator, shard: Shard, layer: str, count: int) -> OperatorRoofline:
-    peak, reached, *_ = without_losses(training)
-    gapless = without_losses(training)[2]
+    peak, reached, gapless, *_ = without_losses(training)
     part = training.accelerator
     instant = replace(part, peak_flops=dict.fromkeys(part.peak_flops, float("inf")))
     rate = _unit_peak(training, op)
@@ -185,10 +181,7 @@ def _both(passes: Passes) -> Floats:
 def _unit_peak(training: Training, op: Operator) -> float:
     """Peak FLOP/s of the unit that multiplies an operator: only layers' multiplies are narrow."""
     narrow = isinstance(op, ExpertLinear) or (isinstance(op, Linear) and not op.full_precision)
-    if narrow or in_16_bit(training, full_precision=False):
-        return training.accelerator.peak(training.precision)
-    peaks = training.accelerator.peak_flops
-    return peaks.get("bf16") or peaks.get("fp16") or training.accelerator.peak(training.precision)
+    return training.accelerator.peak(training.precision) if narrow else peak_16_bit(training)
 
 
 def _fused_bytes(training: Training, op: Operator, shard: Shard) -> Floats:

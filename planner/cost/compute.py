@@ -13,16 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats, Ints
 from planner.cost.training import Training
 from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Loss, Operator, Pointwise
 
-Floats = NDArray[np.float64]
-
 _BLOCK = 128
+"""Keys that fused attention computes at once, all or none."""
 _MERGED_BYTES = 12.0
-"""Of one value of the attention's output for each further step of the ring: 32-bit sum read and written."""
+"""Moved for one value of attention's output at each further step of the ring, in 32 bit: the step's own result and
+the sum so far are read, the new sum is written."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def gemm_rate(training: Training, full_precision: bool) -> float:
     """FLOP/s of a large multiply: the unit's peak times the share that is reached at this precision."""
     fitted = training.calibration
     if in_16_bit(training, full_precision):
-        return _peak_16_bit(training) * fitted.gemm_efficiency * _sustained(training)
+        return peak_16_bit(training) * fitted.gemm_efficiency * _sustained(training)
     four = training.precision == "nvfp4"
     share = fitted.gemm_efficiency_4bit if four else fitted.gemm_efficiency_8bit
     return training.accelerator.peak(training.precision) * share * _sustained(training)
@@ -84,7 +84,8 @@ def _sustained(training: Training) -> float:
     return min(1.0, float((tdp / fitted.reference_power_w) ** fitted.power_exponent))
 
 
-def _peak_16_bit(training: Training) -> float:
+def peak_16_bit(training: Training) -> float:
+    """Peak FLOP/s of the unit for what stays in 16 bit or more where the layers are narrow."""
     peaks = training.accelerator.peak_flops
     if training.precision in _16BIT:
         return training.accelerator.peak(training.precision)
@@ -155,20 +156,20 @@ def expert_linear(training: Training, op: ExpertLinear, shard: Shard) -> Passes:
 
 
 def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
-    """The attention core. Fused (FlashAttention-2, arXiv 2307.08691): half the pairs where causal, scores
-    never leave the chip, the backward pass multiplies five times instead of two. Unfused: all pairs, scores
-    through memory.
+    """The attention core. Fused (FlashAttention-2, arXiv 2307.08691): half the pairs where causal, of a window w in s
+    tokens w - w^2 / 2s keys for each query (the first ones have fewer before them); scores never leave the chip, the
+    backward pass multiplies five times instead of two. Unfused: all pairs, scores through memory.
     """
     fitted = training.calibration
     length = float(op.length or training.workload.seq_length)
     tokens = shard.tokens * (op.length or 1)
-    peak = _peak_16_bit(training) * _sustained(training)
+    peak = peak_16_bit(training) * _sustained(training)
     # a window is computed in whole blocks of keys
     window = min(op.window + _BLOCK if op.window else length, length)
     pairs = tokens * window / shard.tp
     flops = op.flops_per_pair() * pairs
     if training.attention == "flash":
-        half = 0.5 if op.causal and window == length else 1.0
+        half = 1.0 - window / (2.0 * length) if op.causal else 1.0
         softmax = half * 4.0 * op.heads * fitted.softmax_width * pairs / peak
         return _unweighted(
             half * flops / (peak * fitted.attention_forward_efficiency) + softmax + fitted.kernel_launch_s,
@@ -186,12 +187,14 @@ def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
     )
 
 
-def merging_seconds(training: Training, op: Operator, shard: Shard, cp: NDArray[np.int64]) -> Floats:
-    """Ring attention: the partial results of cp blocks are merged in both passes; zero for other operators."""
+def merging_seconds(training: Training, op: Operator, shard: Shard, cp: Ints) -> Floats:
+    """Ring attention: in each pass the partial results of cp blocks are merged; seconds of one pass, zero for other
+    operators.
+    """
     if not isinstance(op, AttentionCore):
         return np.zeros_like(shard.tokens)
     moved = _MERGED_BYTES * shard.tokens * op.heads * op.v_dim / shard.tp
-    return 2.0 * (cp - 1) * (moved / memory_rate(training) + training.calibration.kernel_launch_s)
+    return (cp - 1) * (moved / memory_rate(training) + training.calibration.kernel_launch_s)
 
 
 def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:

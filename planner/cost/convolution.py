@@ -8,13 +8,11 @@ its windows laid out as a matrix. Arrays have shape [keys].
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats
 from planner.cost.compute import Passes, Shard, gemm_rate, memory_rate, multiply_seconds
 from planner.cost.training import Training
 from planner.workload.operators import Convolution
-
-Floats = NDArray[np.float64]
 
 
 def convolution(training: Training, op: Convolution, shard: Shard) -> Passes:

@@ -14,19 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats, Ints
 from planner.cost.collectives import all_gather, all_reduce, reduce_scatter
-from planner.cost.compute import gemm_rate
+from planner.cost.compute import gemm_rate, memory_rate
 from planner.cost.distinct import distinct
 from planner.cost.parameters import Parameters, sharded_over
 from planner.cost.ranks import Group, data_group, expert_data_group
 from planner.cost.strategies import Strategies
 from planner.cost.trained import held_state, trained_share
 from planner.cost.training import Training
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -141,8 +138,8 @@ def optimizer_seconds(training: Training, s: Strategies, parameters: Parameters)
         return np.zeros(len(s))
     held = training.framework
     traffic = held.gradient + 2 * held.optimizer + held.weight
-    rate = training.accelerator.memory_bandwidth_bytes_per_s * training.calibration.memory_efficiency
-    seconds: Floats = trained_share(training) * own_parameters(training, s, parameters) * traffic / rate
+    moved = trained_share(training) * own_parameters(training, s, parameters) * traffic
+    seconds: Floats = moved / memory_rate(training)
     if training.techniques.optimizer_flops:
         seconds = seconds + _orthogonal_seconds(training, s, parameters)
     return seconds

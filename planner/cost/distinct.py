@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from planner.cost.arrays import Ints
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ def distinct(*columns: Ints) -> Distinct:
     Each column is coded by a look-up table, the codes are joined by mixed radix; no sort of the rows.
     """
     code = np.zeros(len(columns[0]), dtype=np.int64)
+    if not len(code):
+        return Distinct(code, code)
     size = 1
     for column in columns:
         column_code, count = _coded(column)

@@ -13,32 +13,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.power import STATES
-from planner.cost.arrays import added, gathered, weighted
+from planner.cost.arrays import Floats, Ints, added, gathered, weighted
 from planner.cost.layers import LayerTables, layer_kinds, layer_tables
-from planner.cost.memory import recomputed_share
+from planner.cost.memory import repeated_layers
 from planner.cost.prepared import Prepared, prepare
-from planner.cost.step import Scores
-from planner.cost.strategies import FULL, Strategies
-from planner.cost.trained import PLAIN
+from planner.cost.step import HIDDEN, Scores
+from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.workload.operators import Layer, LayerRun, Loss, Pointwise, Workload
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 PARTS = ("devices", "node", "network", "cooling")
-_EXCHANGES = (
-    "tensor_parallel",
-    "context_parallel",
-    "expert_parallel",
-    "pipeline_send",
-    "data_parallel",
-    "offload",
-)
 
 
 def state_seconds(training: Training, s: Strategies, prepared: Prepared, scores: Scores) -> dict[str, Floats]:
@@ -49,38 +37,39 @@ def state_seconds(training: Training, s: Strategies, prepared: Prepared, scores:
     return {
         "compute": layers - memory,
         "memory": memory + terms["optimizer"],
-        "communication": added(terms[name] for name in _EXCHANGES),
+        "communication": added(terms[name] for name in HIDDEN),  # what of them nothing hides
         "waiting": terms["pipeline_bubble"] + terms["overhead"],
     }
 
 
 def memory_bound_share(training: Training, s: Strategies, prepared: Prepared) -> Floats:
     """Share of the layers' time that is not multiplies, over the whole model, shape [plans]."""
-    only = replace(training, workload=_memory_bound(training.workload), techniques=PLAIN)
+    # kernels that keep their device busy: a device that waits for its host is not at work
+    busy = msgspec.structs.replace(training.calibration, host_launch_s=0.0)
+    only = replace(training, workload=_multiplies(training.workload), calibration=busy)
     tables, row = layer_tables(only, s)
     part = _whole_model(only, s, tables, row)
-    return part / _whole_model(training, s, prepared.tables, prepared.layer_row)
+    return 1.0 - part / _whole_model(training, s, prepared.tables, prepared.layer_row)
 
 
-def _memory_bound(workload: Workload) -> Workload:
-    """The model without its multiplies and attention cores."""
+def _multiplies(workload: Workload) -> Workload:
+    """The model's multiplies and attention cores alone."""
 
-    def rest(layer: Layer) -> Layer:
-        return replace(layer, operators=tuple(op for op in layer.operators if isinstance(op, Pointwise | Loss)))
+    def some(layer: Layer) -> Layer:
+        return replace(layer, operators=tuple(op for op in layer.operators if not isinstance(op, Pointwise | Loss)))
 
-    runs = tuple(LayerRun(rest(run.layer), run.count) for run in workload.runs)
-    return replace(workload, embedding=rest(workload.embedding), runs=runs, head=rest(workload.head))
+    runs = tuple(LayerRun(some(run.layer), run.count) for run in workload.runs)
+    return replace(workload, embedding=some(workload.embedding), runs=runs, head=some(workload.head))
 
 
 def _whole_model(training: Training, s: Strategies, tables: LayerTables, row: Ints) -> Floats:
     """Seconds of one micro-batch through all layers, recomputation included, shape [plans]."""
     counts = np.array([_count(training.workload, kind) for kind in layer_kinds(training)])
-    body = np.ones(len(counts))
-    body[-2:] = 0.0  # embedding and head are never recomputed
+    body = tables.repeatable
     once = weighted(counts, gathered(tables.forward + tables.backward, row))
     modes = np.stack([np.zeros_like(tables.forward), tables.again * body, tables.forward * body])
     again = weighted(counts, modes[s.recompute, row])
-    return once + np.where(s.recompute == FULL, recomputed_share(training, s), 1.0) * again
+    return once + repeated_layers(training, s) * again
 
 
 def _count(workload: Workload, kind: Layer) -> float:

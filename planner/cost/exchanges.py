@@ -6,18 +6,14 @@ All results are seconds of one micro-batch through one layer, arrays of shape [k
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added
+from planner.cost.arrays import Bools, Floats, added
 from planner.cost.collectives import all_gather, all_reduce, all_to_all, routed, tiers_used
 from planner.cost.compute import Passes, Shard, merging_seconds
 from planner.cost.ranks import context_group, expert_group, tensor_group
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.workload.operators import AttentionCore, Layer, Linear
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 _DECOMPOSED = 0.6
 """Share of a multiply beside which its exchange can run when both are cut in pieces: the pieces are slower multiplies
@@ -107,7 +103,7 @@ def context_exchange(
     merged = added(merging_seconds(training, op, shard, s.cp) for op in layer.operators)
     return {
         "cp_forward": forward + merged,
-        "cp_backward": backward,
+        "cp_backward": backward + merged,
         "cp_hidden_forward": one - forward,
         "cp_hidden_backward": 2 * one - backward,
     }

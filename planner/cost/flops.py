@@ -25,10 +25,11 @@ def _forward_per_token(layer: Layer, seq_length: int, convention: FlopsConventio
 
 
 def attended(op: AttentionCore, seq_length: int, convention: FlopsConvention) -> float:
-    """Pairs a token counts for: its window; where causal, half the sequence by the causal convention."""
-    if op.window and op.window < seq_length:
-        return float(op.window)
-    return seq_length / 2 if op.causal and convention == "causal" else float(seq_length)
+    """Pairs that a token counts for: w, its window or the whole sequence s; where causal, by the causal convention,
+    w - w^2 / 2s, half of a whole sequence, since the first tokens have fewer before them.
+    """
+    window = float(min(op.window or seq_length, seq_length))
+    return window * (1.0 - window / (2.0 * seq_length)) if op.causal and convention == "causal" else window
 
 
 def model_flops(workload: Workload, global_batch: int, convention: FlopsConvention) -> float:

@@ -1,8 +1,8 @@
 """Time and kept activations of each kind of layer on one device, for each distinct shape of shard.
 
 Tables of shape [keys, kinds]: the workload's kinds of layer, then the embedding, then the head. A key is a
-distinct (tp, cp, ep, etp, micro-batch, sequence parallel) at one place in the network. Tensor, context and expert
-parallel collectives are counted here, since they happen inside the layer.
+distinct (tp, cp, ep, etp, micro-batch, sequence parallel) at one place in the network (`_places`). Tensor, context
+and expert parallel collectives are counted here, since they happen inside the layer.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats, Ints
 from planner.cost.compute import (
     Passes,
     Shard,
@@ -40,10 +40,8 @@ from planner.workload.operators import (
     Pointwise,
 )
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 _TAUGHT_BYTES = 6.0
+"""Of one logit where there is a teacher: its logit in 16 bit, and its probability in 32."""
 _NARROW_BYTES = {"fp8": 1.0, "mxfp8": 1.0 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
 """Of one value with its share of the block's scale (OCP Microscaling Formats v1.0; NVFP4: one byte for 16)."""
 
@@ -80,6 +78,13 @@ class LayerTables:
     input_bytes: Floats
     gathered_bytes: Floats
 
+    @property
+    def repeatable(self) -> Floats:
+        """One for each kind of layer, zero for embedding and head, which are never recomputed; shape [kinds]."""
+        repeatable = np.ones(self.forward.shape[1])
+        repeatable[-2:] = 0.0
+        return repeatable
+
 
 def layer_kinds(training: Training) -> tuple[Layer, ...]:
     """The columns of the tables."""
@@ -90,9 +95,7 @@ def layer_kinds(training: Training) -> tuple[Layer, ...]:
 def layer_tables(training: Training, strategies: Strategies) -> tuple[LayerTables, Ints]:
     """The tables, and for each plan its row in them."""
     s = strategies
-    # where a group lies in the network follows from tp and cp in the usual order, else from the strides as well
-    at = strides(training.order, s)
-    keys = distinct(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, at["cp"], _reach(training, s, at))
+    keys = distinct(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, *_places(training, s))
     rows = s.take(keys.first)
     layers = layer_kinds(training)
     widths = {_width(training, layer) for layer in layers}
@@ -104,9 +107,15 @@ def layer_tables(training: Training, strategies: Strategies) -> tuple[LayerTable
     return LayerTables(**tables), keys.of
 
 
-def _reach(training: Training, s: Strategies, at: dict[str, Ints]) -> Ints:
-    """What else decides where the experts' exchange runs: dp's stride and, where ep ends inside it, its size."""
-    return at["dp"] * (s.dp + 1) if training.workload.experts and training.order != ORDERS[0] else np.zeros_like(s.tp)
+def _places(training: Training, s: Strategies) -> tuple[Ints, ...]:
+    """Columns that tell where the groups of a layer lie in the network, beside the degrees: none in the usual order,
+    in which tp and cp tell it. In others the strides of tp and cp, and where experts may be spread over data-parallel
+    ranks dp's stride and dp itself.
+    """
+    if training.order == ORDERS[0]:
+        return ()
+    at = strides(training.order, s)
+    return (at["tp"], at["cp"], at["dp"], s.dp) if training.workload.experts else (at["tp"], at["cp"])
 
 
 def _width(training: Training, layer: Layer) -> int:
@@ -135,7 +144,7 @@ def _layer_column(training: Training, layer: Layer, s: Strategies, tensor: Float
         column["dropped_bytes"] = column["dropped_bytes"] + _dropped_bytes(training, op, shard, saved)
         column["weight"] = column["weight"] + passes.weight
         if isinstance(op, AttentionCore):
-            core = passes
+            core = core + passes
         if isinstance(op, Linear) and op.shard != "none":
             multiplies = multiplies + passes
     if training.techniques.teacher is not None and layer in training.workload.kinds:

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added, gathered, largest, weighted
+from planner.cost.arrays import Floats, Ints, added, gathered, largest, weighted
 from planner.cost.distinct import distinct
 from planner.cost.offload import NO_OFFLOAD
 from planner.cost.parameters import Parameters, sharded_over
@@ -22,9 +21,6 @@ from planner.cost.prepared import Prepared, prepare
 from planner.cost.strategies import FULL, Strategies
 from planner.cost.trained import WEIGHT_16BIT, held_state
 from planner.cost.training import Training
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 KINDS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "reserve")
 
@@ -115,6 +111,13 @@ def recomputed_share(training: Training, s: Strategies) -> Floats:
     if training.recompute_layers is None:
         return np.ones(len(s))
     return np.minimum(1.0, training.recompute_layers * s.pp * s.vpp / training.workload.layer_count)
+
+
+def repeated_layers(training: Training, s: Strategies) -> Floats:
+    """Share of the layers that each plan's recompute mode is at work in, shape [plans]: only full recomputation may
+    leave some of them out.
+    """
+    return np.where(s.recompute == FULL, recomputed_share(training, s), 1.0)
 
 
 def stage_memory(training: Training, s: Strategies, p: Prepared, n: Ints | None = None) -> dict[str, Floats]:

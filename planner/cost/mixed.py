@@ -10,28 +10,32 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cluster.cluster import Cluster
 from planner.cluster.network import Network
 from planner.cluster.pools import Pools
-from planner.cost.arrays import added, gathered, largest, weighted
+from planner.cost.arrays import Bools, Floats, Ints, added, gathered, largest, weighted
 from planner.cost.data_parallel import data_parallel, optimizer_seconds
 from planner.cost.layers import LayerTables, layer_tables
 from planner.cost.parameters import stage_parameters
 from planner.cost.pipeline import Stages
 from planner.cost.prepared import Prepared
-from planner.cost.step import TERMS, free_links, offloading, pipeline_sends, slowest_stage, step_terms, waiting
+from planner.cost.step import (
+    AFTER_PIPELINE,
+    IN_LAYERS,
+    free_links,
+    offloading,
+    pipeline_sends,
+    slowest_stage,
+    step_terms,
+    waiting,
+)
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training, training, usual_framework
 from planner.errors import InputError
 from planner.workload.operators import Workload
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Terms = dict[str, Floats]
-
-_TAIL = ("data_parallel", "optimizer", "offload", "overhead")
-"""Terms after a pipeline's last micro-batch, by kind; those before are the pipeline's own."""
 
 _INSIDE = {"tensor_parallel": "tp_hidden", "context_parallel": "cp_hidden", "expert_parallel": "ep_hidden"}
 
@@ -62,7 +66,7 @@ def bind(workload: Workload, pools: Pools, *, precision: str | None = None, **op
     options["framework"] = options.get("framework") or (usual.pop() if len(usual) == 1 else classic)
     options["precision"] = chosen
 
-    def bound(cluster: object) -> Training:
+    def bound(cluster: Cluster) -> Training:
         return training(workload, cluster, **options)  # type: ignore[arg-type]
 
     for part in parts:
@@ -151,12 +155,12 @@ def pipeline_terms(halves: tuple[Half, Half], n: Ints) -> Joined:
     kind's way to the next stage. The gradients of a stage are exchanged among devices of one kind.
     """
     parts = [_half_terms(part, n) for part in halves]
-    one = [added(part.stage[name] for name in TERMS[:6]) for part in parts]
+    one = [added(part.stage[name] for name in IN_LAYERS) for part in parts]
     slow = one[1] > one[0]
-    tails = [added(part.tail[name] for name in _TAIL) for part in parts]
+    tails = [added(part.tail[name] for name in AFTER_PIPELINE) for part in parts]
     late = tails[1] > tails[0]
 
-    def of(second: NDArray[np.bool_], group: str, name: str) -> Floats:
+    def of(second: Bools, group: str, name: str) -> Floats:
         """A term of the first or of the second kind."""
         chosen: Floats = np.where(second, getattr(parts[1], group)[name], getattr(parts[0], group)[name])
         return chosen
@@ -164,9 +168,9 @@ def pipeline_terms(halves: tuple[Half, Half], n: Ints) -> Joined:
     sends = [pipeline_sends(part.training, part.s, n) for part in halves]
     shown = np.maximum(sends[0][0], sends[1][0])
     filling = parts[0].waits + parts[1].waits - np.maximum(parts[0].longest, parts[1].longest)
-    terms: Terms = {name: n * of(slow, "stage", name) for name in TERMS[:6]}
+    terms: Terms = {name: n * of(slow, "stage", name) for name in IN_LAYERS}
     terms |= {"pipeline_send": shown, "pipeline_bubble": np.maximum(filling, 0.0)}
-    terms |= {name: of(late, "tail", name) for name in _TAIL}
+    terms |= {name: of(late, "tail", name) for name in AFTER_PIPELINE}
     hidden: Terms = {name: n * of(slow, "stage", key) for name, key in _INSIDE.items()}
     hidden["pipeline_send"] = np.maximum(sends[0][1], sends[1][1])
     hidden |= {name: of(late, "hidden", name) for name in ("data_parallel", "offload")}

@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.cluster import Host
-
-Floats = NDArray[np.float64]
+from planner.cost.arrays import Floats
 
 _UPDATED_BYTES = 28.0
 """Of one parameter that Adam on the host moves: gradient read, master copy and two moments read and written."""
@@ -57,20 +55,19 @@ def exposed_seconds(
     micro-batch; `forward`, `backward`: compute of one micro-batch; `held`: bytes of a gradient and of a weight.
     `devices` share one host.
     """
-    none = np.zeros_like(forward)
-    down = up = once = none
+    # bytes of one micro-batch over the link, in the direction that carries more, during each pass
+    in_forward = in_backward = once = np.zeros_like(forward)
     if offload.activations:
-        down, up = down + activations_bytes, up + activations_bytes
+        in_forward, in_backward = in_forward + activations_bytes, in_backward + activations_bytes
     if offload.weights:
-        down_weights = weights_bytes
-        up = up + down_weights
-        # before the forward pass as well, where nothing else comes up
-        down = np.maximum(down, down_weights)
-    each = np.maximum(down / host.link_bytes_per_s - overlap * forward, 0.0)
-    each = each + np.maximum(up / host.link_bytes_per_s - overlap * backward, 0.0)
+        # they come beside the activations that come back; in the forward pass activations go the other way
+        in_backward = in_backward + weights_bytes
+        in_forward = np.maximum(in_forward, weights_bytes)
+    each = np.maximum(in_forward / host.link_bytes_per_s - overlap * forward, 0.0)
+    each = each + np.maximum(in_backward / host.link_bytes_per_s - overlap * backward, 0.0)
     if offload.optimizer:
         transfer = own_parameters * sum(held) / host.link_bytes_per_s
         update = own_parameters * _UPDATED_BYTES * devices / host.memory_bandwidth_bytes_per_s
         once = transfer + update
-    moved = (down + up) / host.link_bytes_per_s
+    moved = (in_forward + in_backward) / host.link_bytes_per_s
     return once + micro_batches * each, micro_batches * (moved - each)

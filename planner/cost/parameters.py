@@ -8,17 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import gathered, weighted
+from planner.cost.arrays import Floats, Ints, gathered, weighted
 from planner.cost.distinct import distinct
 from planner.cost.layers import layer_kinds
 from planner.cost.pipeline import Stages
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

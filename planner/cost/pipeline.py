@@ -10,15 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import Array, gathered, largest, weighted
+from planner.cost.arrays import Array, Floats, Ints, gathered, largest, weighted
 from planner.cost.distinct import distinct
 from planner.cost.strategies import Strategies
 from planner.workload.operators import Workload
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

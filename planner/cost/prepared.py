@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from planner.cost.arrays import Ints
 from planner.cost.layers import LayerTables, layer_tables
 from planner.cost.parameters import Parameters, stage_parameters
 from planner.cost.pipeline import Stages, every_stage, stage_tables
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Ints
 from planner.cost.strategies import Strategies
-
-Ints = NDArray[np.int64]
 
 ORDERS = tuple("-".join(order) for order in itertools.permutations(("tp", "cp", "dp", "pp")))
 """From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it exchanges the most."""

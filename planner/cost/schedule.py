@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import weighted
+from planner.cost.arrays import Floats, weighted
 from planner.cost.layers import layer_tables
 from planner.cost.pipeline import dealt_chunks, layer_prefix
-from planner.cost.step import Scores, layer_terms, micro_batches, pipeline_sends
+from planner.cost.step import AFTER_PIPELINE, Scores, layer_terms, micro_batches, pipeline_sends
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 
-Floats = NDArray[np.float64]
 Pass = Literal["forward", "backward", "weight"]
 
 
@@ -128,8 +126,8 @@ def drawn_micro_batches(training: Training, s: Strategies, most: int | None) -> 
 
 def simulated_step_s(scores: Scores, slots: list[Slot]) -> float:
     """Seconds of the step if its pipeline takes what the slots do, the cost model's other terms after it."""
-    after = ("data_parallel", "optimizer", "offload", "overhead")
-    return max(slot.end_s for slot in slots) + math.fsum(float(scores.terms[name][0]) for name in after)
+    after = math.fsum(float(scores.terms[name][0]) for name in AFTER_PIPELINE)
+    return max(slot.end_s for slot in slots) + after
 
 
 Work = tuple[Pass, int, int]
@@ -202,7 +200,7 @@ def _in_order(times: StageTimes, n: int) -> list[Slot]:
 def _zero_bubble(times: StageTimes, n: int) -> list[Slot]:
     """ZB-H1: backward passes first, then forward ones, no more in flight than under 1F1B, then weights' gradients.
 
-    What is put off keeps its activations: that its memory is 1F1B's, as the cost model has it, is not looked at.
+    What is put off keeps its activations. The cost model takes its memory for that of 1F1B; that is not checked here.
     """
     pp = times.forward.shape[1]
     done: list[dict[Work, float]] = [{} for _ in range(pp)]

@@ -9,17 +9,14 @@ waits for that exchange is time for it.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats, Ints
 from planner.cost.collectives import tiers_used
 from planner.cost.distinct import distinct
 from planner.cost.layers import LayerTables
 from planner.cost.ranks import context_group, data_group, expert_group, strides, tensor_group
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 KINDS = {"tp": tensor_group, "cp": context_group, "ep": expert_group}
 """Exchanges inside a layer, and the ranks of each."""
@@ -42,13 +39,11 @@ def windows(tables: LayerTables) -> tuple[Floats, Floats]:
     """Seconds of one micro-batch in one layer to add to what a data-parallel collective can run beside, forward and
     backward, by recompute mode and by the bits of `shared_tiers`: shape [modes, 8, rows, kinds] each.
 
-    Of an exchange on shared tiers less what is hidden, of one on others more what is exposed. Full recomputation
-    repeats the forward exchanges in the backward pass.
+    For an exchange that uses a shared tier its hidden seconds are taken off, for one on other tiers its exposed
+    seconds are added. Full recomputation repeats the forward exchanges in the backward pass.
     """
     forward, backward = (_added(tables, name) for name in ("forward", "backward"))
-    body = np.ones(tables.forward.shape[1])
-    body[-2:] = 0.0  # embedding and head are never recomputed
-    return np.stack([forward] * 3), np.stack([backward, backward, backward + forward * body])
+    return np.stack([forward] * 3), np.stack([backward, backward, backward + forward * tables.repeatable])
 
 
 def _added(tables: LayerTables, name: str) -> Floats:

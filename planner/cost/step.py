@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.network import Network
-from planner.cost.arrays import added, gathered, weighted
+from planner.cost.arrays import Floats, Ints, added, gathered, weighted
 from planner.cost.collectives import send
 from planner.cost.data_parallel import data_parallel, optimizer_seconds, own_parameters
 from planner.cost.flops import model_flops, recomputed_flops
 from planner.cost.layers import LayerTables
-from planner.cost.memory import kept_activations, recomputed_share
+from planner.cost.memory import kept_activations, repeated_layers
 from planner.cost.offload import NO_OFFLOAD, exposed_seconds
 from planner.cost.parameters import sharded_over
 from planner.cost.pipeline import handed_on
@@ -22,29 +21,19 @@ from planner.cost.prepared import Prepared, prepare
 from planner.cost.ranks import next_stage
 from planner.cost.sharing import KINDS, shared_tiers
 from planner.cost.sharing import windows as added_windows
-from planner.cost.strategies import FULL, Strategies
+from planner.cost.strategies import Strategies
 from planner.cost.technique_time import needed_flops
 from planner.cost.trained import held_state, trained_share
 from planner.cost.training import Training
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-TERMS = (
-    "forward",
-    "backward",
-    "recompute",
-    "tensor_parallel",
-    "context_parallel",
-    "expert_parallel",
-    "pipeline_send",
-    "pipeline_bubble",
-    "data_parallel",
-    "optimizer",
-    "offload",
-    "overhead",
-)
+IN_LAYERS = ("forward", "backward", "recompute", "tensor_parallel", "context_parallel", "expert_parallel")
+"""Terms that every micro-batch pays in each layer that it goes through."""
+AFTER_PIPELINE = ("data_parallel", "optimizer", "offload", "overhead")
+"""Terms that a stage pays once a step, after its last micro-batch."""
+TERMS = (*IN_LAYERS, "pipeline_send", "pipeline_bubble", *AFTER_PIPELINE)
+"""All terms of a step, in the order in which they are told."""
 HIDDEN = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel", "offload")
+"""Terms of which a part may run beside other work: exchanges, and transfers to the host."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +101,7 @@ def step_terms(
         dp_shown = np.maximum(shown, dp_shown)
     sends, sends_hidden = pipeline_sends(training, s, n)
     offload_shown, offload_hidden = offloading(training, s, p, n, one_forward, one_backward)
-    terms = {name: n * stage[name] for name in TERMS[:6]}
+    terms = {name: n * stage[name] for name in IN_LAYERS}
     terms |= {
         "pipeline_send": sends,
         "pipeline_bubble": bubble(training, s, p, per_layer),
@@ -134,8 +123,7 @@ def step_terms(
 
 def _terms_per_layer(training: Training, tables: LayerTables) -> dict[str, Floats]:
     """Seconds of one micro-batch in one layer, by term and recompute mode: shape [modes, rows, kinds] each."""
-    body = np.ones(tables.forward.shape[1])
-    body[-2:] = 0.0  # embedding and head are never recomputed
+    body = tables.repeatable
     none = np.zeros_like(tables.forward)
     again = np.stack([none, tables.again * body, tables.forward * body])
     tp_again = np.stack([none, none, tables.tp_forward * body])
@@ -179,7 +167,7 @@ def _of_mode(training: Training, s: Strategies, chosen: Floats, none: Floats) ->
     """What a recompute mode takes where not all layers are repeated: between it and none."""
     if training.recompute_layers is None:
         return chosen
-    share = np.where(s.recompute == FULL, recomputed_share(training, s), 1.0)[:, None]
+    share = repeated_layers(training, s)[:, None]
     return none + share * (chosen - none)
 
 
@@ -259,7 +247,6 @@ def _utilisation(training: Training, s: Strategies, step: Floats) -> tuple[Float
     workload, batch, convention = training.workload, training.global_batch, training.flops_convention
     peak = training.devices * training.accelerator.peak(training.precision)
     flops = needed_flops(training, model_flops(workload, batch, convention))
-    again = np.array(recomputed_flops(training))[s.recompute]
-    again = np.where(s.recompute == FULL, recomputed_share(training, s), 1.0) * again
+    again = repeated_layers(training, s) * np.array(recomputed_flops(training))[s.recompute]
     mfu = flops / (peak * step)
     return mfu, (flops + again) / (peak * step)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from planner.cost.arrays import Bools, Ints
 
 RECOMPUTE = ("none", "selective", "full")
 """Names of the recompute codes 0, 1, 2."""
@@ -44,7 +42,7 @@ class Strategies:
         """How many ranks hold the same experts, shape [plans]."""
         return self.tp * self.cp * self.dp // (self.ep * self.etp)
 
-    def take(self, index: Ints | NDArray[np.bool_]) -> Strategies:
+    def take(self, index: Ints | Bools) -> Strategies:
         """The plans at `index` (positions or a mask)."""
         return Strategies(**{name: getattr(self, name)[index] for name in FIELDS})
 

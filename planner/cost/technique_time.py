@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats
 from planner.cost.compute import (
     Passes,
     Shard,
@@ -19,8 +19,6 @@ from planner.cost.compute import (
 from planner.cost.trained import WEIGHT_16BIT, Lora
 from planner.cost.training import Training
 from planner.workload.operators import Convolution, ExpertLinear, Linear, Operator
-
-Floats = NDArray[np.float64]
 
 FEED_FORWARD = ("mlp_up", "mlp_down", "shared_up", "shared_down")
 """Multiplies that are pruned by the published recipes (arXiv 2404.01847; PyTorch's 2:4 training)."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from planner.cost.compute import in_16_bit
+from planner.cost.compute import in_16_bit, peak_16_bit
 from planner.cost.flops import forward_flops
 from planner.cost.technique_time import is_adapted, is_pruned
 from planner.cost.trained import WEIGHT_16BIT, Lora, LowRank, Optimizer, Pruning, Teacher
@@ -199,7 +199,7 @@ def _changed(training: Training, **changes: object) -> Training:
 
 
 def _share(workload: Workload, chosen: Callable[[Operator], bool]) -> float:
-    """Share of the model's parameters that are in such operators of its layers; `chosen` of the ends too."""
+    """Share of the model's parameters that are in the chosen operators, of layers, embedding and head."""
     layers = [(run.layer, run.count) for run in workload.runs] + [(workload.embedding, 1), (workload.head, 1)]
     own = sum(count * Layer("", (op,)).parameters for layer, count in layers for op in layer.operators if chosen(op))
     return own / workload.parameters
@@ -213,13 +213,12 @@ def techniques(training: Training) -> Iterator[Technique]:
 
 
 def _narrow(training: Training) -> Technique:
-    peak = training.accelerator.peak(training.precision)
-    wide = training.accelerator.peak_flops.get("bf16") or training.accelerator.peak_flops.get("fp16") or peak
+    times = training.accelerator.peak(training.precision) / peak_16_bit(training)
     kept = "kept inputs of multiplies are narrow" if training.framework.saves_quantised else "kept inputs stay wide"
     return Technique(
         f"quantised training in {training.precision}",
         (
-            f"multiplies of the layers at {peak / wide:.3g} times the 16-bit peak, casts before them",
+            f"multiplies of the layers at {times:.3g} times the 16-bit peak, casts before them",
             "logits, router, attention and all exchanges in 16 bit, master weights and moments in 32 bit",
             kept,
         ),

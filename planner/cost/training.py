@@ -118,6 +118,7 @@ _WIDE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
 _GRADIENT_BYTES: dict[Gradients, float] = {"fp32": 4.0, "bf16": 2.0}
 _RESERVE_BYTES = 1.5 * 2**30
 _RESERVE_SHARE = 0.03
+"""Of a device's memory, beside those bytes."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from planner.cluster.cluster import Cluster
 from planner.cluster.reliability import Reliability
+from planner.cost.compute import in_16_bit
 from planner.cost.ranks import ORDERS
 from planner.cost.trained import PLAIN
 from planner.cost.training import Training
@@ -29,6 +30,7 @@ from planner.search.power import carbon_part, power_part
 from planner.search.search import Found, Wanted
 from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space
+from planner.units import DAY_S
 
 if TYPE_CHECKING:
     from planner.cluster.grids import Grid
@@ -181,16 +183,13 @@ def _without_slow(cluster: Cluster, found: Found, space: Space, wanted: Wanted) 
 
 def _techniques(training: Training) -> list[TechniquePart]:
     """The ways to train for less that the question takes, narrow formats among them."""
-    if training.techniques == PLAIN and training.precision in _WIDE:
+    if training.techniques == PLAIN and in_16_bit(training, full_precision=False):
         return []
     from planner.cost.techniques import techniques
 
     return [
         TechniquePart(name=one.name, changes=list(one.changes), accuracy="unknown") for one in techniques(training)
     ]
-
-
-_WIDE = ("fp64", "fp32", "tf32", "fp16", "bf16")
 
 
 def _failures(training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability) -> ReliabilityPart:
@@ -201,6 +200,6 @@ def _failures(training: Training, cluster: Cluster, plan: PlanPart, reliability:
 
 def _run(plan: PlanPart, tokens: int, per_step: int, failures: ReliabilityPart | None) -> RunPart:
     steps = -(-tokens // per_step)
-    days = steps * plan.step_time_s / 86_400
+    days = steps * plan.step_time_s / DAY_S
     left = 0.0 if failures is None else failures.goodput_share
     return RunPart(tokens=tokens, steps=steps, days=days, days_with_failures=days / left if left else None)

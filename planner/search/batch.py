@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from planner.cluster.cluster import Cluster
+from planner.cluster.spec import MOST_DEVICES
+from planner.cost.arrays import Ints
 from planner.cost.training import Training
 from planner.errors import InputError
-from planner.search.space import NEUTRAL, Ints, Space, Tally, divisors, layouts, tp_fits
+from planner.search.space import NEUTRAL, Space, Tally, divisors, layouts, tp_fits
 
-_MOST_DEVICES = 16_777_216
 _NAMES = {"tp": "tp", "pp": "pp", "dp": "dp", "cp": "cp", "vpp": "vpp", "micro_batch": "micro-batch"}
 
 
@@ -86,7 +87,7 @@ def _other_sizes(training: Training, cluster: Cluster, space: Space) -> str:
     for name, values in degrees.items():
         chosen = np.array(space.allowed[name]) if name in space.allowed else values
         totals = np.unique(totals[:, None] * chosen[None, :])
-        totals = totals[totals <= _MOST_DEVICES]
+        totals = totals[totals <= MOST_DEVICES]
     below, above = totals[totals < space.devices], totals[totals > space.devices]
     if cluster.nodes == 1:
         return f"--devices {below[-1]}" if len(below) else ""

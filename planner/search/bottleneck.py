@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from planner.cluster.cluster import Cluster
+from planner.cost.arrays import Floats
 from planner.cost.flops import model_flops
 from planner.cost.step import Scores, score
 from planner.cost.strategies import Strategies
 from planner.cost.technique_time import needed_flops
 from planner.cost.training import Training
 from planner.search.changes import SCALES, rebound
-
-Floats = NDArray[np.float64]
 
 _NAMES = {
     "recompute": "recomputation of activations",

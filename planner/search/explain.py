@@ -245,7 +245,7 @@ def _operator(one: OperatorRoofline) -> OperatorPart:
 
 
 def _schedule(training: Training, s: Strategies, scores: Scores) -> SchedulePart:
-    """The schedule played; of a very long step its beginning and end, the rest at the pace of the slowest stage."""
+    """The schedule played beside the equations, both of the same step: of a long one, of its first micro-batches."""
     n = drawn_micro_batches(training, s, MOST_SIMULATED)
     shorter = replace(training, global_batch=n * int((s.dp * s.micro_batch)[0]))
     played = scores if n * int((s.dp * s.micro_batch)[0]) == training.global_batch else score(shorter, s)

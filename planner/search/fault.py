@@ -13,11 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from planner.cluster.cluster import Cluster
+from planner.cost.arrays import Ints
 from planner.cost.strategies import RECOMPUTE
 from planner.cost.training import Training
 from planner.errors import InputError
 from planner.search.batch import batch_fault
-from planner.search.space import NEUTRAL, RULES, Ints, Space, Tally, layouts, zero_fits
+from planner.search.space import NEUTRAL, RULES, Space, Tally, layouts, zero_fits
 from planner.workload.operators import Workload
 
 OPTIONS = {

@@ -81,8 +81,11 @@ def reliability_part(
 
 
 def _checkpoint(size: float, cluster: Cluster, split: StrategyPart, reliability: Reliability) -> Checkpoint:
-    """Its times. Without ZeRO one replica writes for all; with it each device writes what it alone holds."""
-    writers = cluster.devices if split.zero_stage else cluster.devices // split.dp * split.ep
+    """Its times. With ZeRO each device writes what it alone holds. Without it one replica writes for all, or so many
+    replicas as the experts are spread over.
+    """
+    replicas = split.ep // math.gcd(split.ep, split.tp // split.etp * split.cp)
+    writers = cluster.devices if split.zero_stage else cluster.devices // split.dp * replicas
     link = cluster.host.link_bytes_per_s if cluster.host else math.inf
     out = next((level.bandwidth_bytes_per_s for level in cluster.levels if level.through_nic), math.inf)
     return checkpoint_times(

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added
+from planner.cost.arrays import Bools, Floats, Ints, added
 from planner.cost.layers import LayerTables
 from planner.cost.memory import kept_activations, micro_batches_in_flight, model_state
 from planner.cost.mixed import stages_of
@@ -23,9 +22,6 @@ from planner.cost.prepared import Prepared
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Way = Callable[[Ints, Ints], Ints]
 """From plans and the layers before the cut to the bounds between the stages on one side, [plans, stages - 1]."""
 

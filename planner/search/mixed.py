@@ -27,7 +27,7 @@ from planner.search.search import Found, Wanted, search
 from planner.search.settings import combinations
 from planner.search.share_table import share_table
 from planner.search.space import Space
-from planner.units import format_seconds
+from planner.units import DAY_S, format_seconds
 
 Known = dict[str, WayPart]
 """Ways by name, that of a pool alone by "only" and the pool's name; those in which something fits."""
@@ -117,7 +117,7 @@ def _document(pools: Pools, kinds: Kinds, known: Known, tokens: int | None) -> M
 
 def _run(step_time_s: float, tokens: int, per_step: int) -> RunPart:
     count = -(-tokens // per_step)
-    return RunPart(tokens=tokens, steps=count, days=count * step_time_s / 86_400)
+    return RunPart(tokens=tokens, steps=count, days=count * step_time_s / DAY_S)
 
 
 def _pools_part(pools: Pools) -> PoolsPart:

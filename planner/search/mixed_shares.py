@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added
+from planner.cost.arrays import Floats, Ints, added
 from planner.cost.memory import memory_of
 from planner.cost.mixed import replica_terms
 from planner.cost.pipeline import ROUNDS
@@ -22,10 +21,6 @@ from planner.cost.step import pipeline_bound
 from planner.cost.strategies import Strategies
 from planner.search.integer_shares import alike, balanced
 from planner.search.share_table import Side, Table
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 _CHUNK = 64
 """Layouts whose shares are balanced at once, in order of their bound."""

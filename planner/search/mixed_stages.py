@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added, weighted
+from planner.cost.arrays import Floats, Ints, added, weighted
 from planner.cost.layers import layer_tables
 from planner.cost.memory import memory_of
 from planner.cost.mixed import Half, Kinds, half, pipeline_terms
@@ -26,9 +25,6 @@ from planner.cost.training import Training
 from planner.search.layer_split import Contents, backward_split, contents_of, forward_split, stage_fits
 from planner.search.space import Space, Tally, divisors, layouts, zero_fits
 from planner.search.stage_bound import Load, memory_load, slowest_bound
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _BLOCK = 4096
 """Plans that are bounded by memory at once."""

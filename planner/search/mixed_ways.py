@@ -8,7 +8,7 @@ from planner.cluster.pools import Pools
 from planner.cost.arrays import added
 from planner.cost.flops import model_flops
 from planner.cost.memory import KINDS, memory_of
-from planner.cost.mixed import Kinds, mixed_mfu, pipeline_terms, replica_terms
+from planner.cost.mixed import Kinds, Terms, mixed_mfu, pipeline_terms, replica_terms
 from planner.cost.pipeline import dealt_chunks, layer_prefix
 from planner.cost.prepared import prepare
 from planner.cost.step import HIDDEN, TERMS, micro_batches
@@ -143,7 +143,7 @@ def _way(
     kinds: Kinds,
     way: WayName,
     split: str,
-    scored: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
+    scored: tuple[Terms, Terms],
     step: float,
     parts: list[KindPart],
 ) -> WayPart:

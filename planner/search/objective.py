@@ -7,14 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from planner.cost.arrays import Floats
 from planner.cost.energy import least_energy_j
 from planner.cost.training import Training
 from planner.errors import InputError
-
-Floats = NDArray[np.float64]
 
 ObjectiveName = Literal["step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom"]
 

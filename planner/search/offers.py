@@ -24,11 +24,13 @@ from planner.search.parts import plan_parts
 from planner.search.search import Wanted, search
 from planner.search.site_document import ReliabilityPart
 from planner.search.space import Space, any_split
+from planner.units import DAY_S
 from planner.workload.operators import Workload
 
 _CHUNKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
 _MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
-_DAY_S = 86_400.0
+_MOST_DEVICES = 1_048_576
+"""Larger sizes of a cluster are not looked at."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def outcome(run: Run, offer: Offer, nodes: int) -> Outcome | None:
         cluster=cluster,
         plan=plan,
         reliability=failures,
-        days=seconds / _DAY_S,
+        days=seconds / DAY_S,
         usd=None if rent is None else rent * cluster.devices * seconds / 3600,
         # while a failure is repaired the devices are on as well: no power is known of it but that of training
         energy_j=None if energy is None else energy * run.steps / failures.goodput_share,
@@ -185,7 +187,7 @@ def floor(run: Run, offer: Offer) -> Floor:
     part = bound.accelerator
     rate = max(part.peak_flops.values()) if run.precision is None else part.peak(run.precision)
     step_s = flops / (cluster.devices * rate * best)
-    return Floor(run.steps * step_s / _DAY_S, run.steps * fitted.step_overhead_s / _DAY_S)
+    return Floor(run.steps * step_s / DAY_S, run.steps * fitted.step_overhead_s / DAY_S)
 
 
 def usable(run: Run, offer: Offer, nodes: Iterable[int]) -> Iterator[int]:
@@ -197,7 +199,8 @@ def most_nodes(offer: Offer) -> int:
     """How large the cluster can be."""
     if offer.hosts is not None:
         return offer.hosts.nodes
-    return min(offer.spec.max_nodes or 16_777_216, 1_048_576 // offer.devices_per_node)
+    most = _MOST_DEVICES // offer.devices_per_node
+    return most if offer.spec.max_nodes is None else min(offer.spec.max_nodes, most)
 
 
 def accelerator_of(offer: Offer) -> AcceleratorSpec:

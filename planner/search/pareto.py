@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from planner.cost.arrays import Floats, Ints
 
 
 def on_the_front(figures: Floats) -> Ints:

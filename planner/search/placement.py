@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.routed import RoutedNetwork
+from planner.cost.arrays import Ints
 from planner.cost.ranks import ORDERS
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
@@ -22,9 +22,6 @@ from planner.progress import steps
 from planner.search.orders import better, first_plan, seconds
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _EVALUATIONS = 160
 _RANKS = 200_000

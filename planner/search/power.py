@@ -8,12 +8,10 @@ from planner.cost.training import Training
 from planner.errors import InputError
 from planner.search.document import PlanPart, RunPart
 from planner.search.site_document import AssumedPart, CarbonPart, PowerPart
+from planner.units import DAY_S, J_PER_KWH
 
 if TYPE_CHECKING:
     from planner.cluster.grids import Grid
-
-J_PER_KWH = 3.6e6
-_DAY_S = 86_400
 
 
 def power_part(training: Training, plan: PlanPart, run: RunPart | None) -> PowerPart | None:
@@ -24,7 +22,7 @@ def power_part(training: Training, plan: PlanPart, run: RunPart | None) -> Power
     mean = joules / plan.step_time_s
     return PowerPart(
         mean_w=mean,
-        day_j=mean * _DAY_S,
+        day_j=mean * DAY_S,
         run_j=None if run is None else joules * run.steps,
         pue=power.pue,
         assumed=[AssumedPart(name=one.name, value=one.value, source=one.source) for one in power.assumed],

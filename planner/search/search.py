@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added
+from planner.cost.arrays import Bools, Floats, Ints, added
 from planner.cost.energy import energy_j
 from planner.cost.memory import host_memory_totals, memory_of, memory_totals
 from planner.cost.prepared import Prepared, prepare
@@ -24,10 +23,6 @@ from planner.progress import steps
 from planner.search.objective import Objective
 from planner.search.pareto import on_the_front
 from planner.search.space import Space, Tally, layouts, zero_fits
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 _CHUNK = 2_000
 """Layouts whose candidates are scored at once, in order of their bound."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Bools, Ints
 from planner.cost.memory import host_memory_totals, memory_totals
 from planner.cost.mixed import Kinds
 from planner.cost.pipeline import ROUNDS
@@ -15,9 +15,6 @@ from planner.cost.prepared import Prepared, prepare
 from planner.cost.strategies import Strategies, join
 from planner.cost.training import Training
 from planner.search.space import Space, Tally, layouts, zero_fits
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 _SMALL = 8
 """Micro-batches up to this size, or those that are pinned, may be any: a kind's share need not divide the batch."""

@@ -15,6 +15,10 @@ from planner.search.offers import Offer, Outcome, Run, floor, most_nodes, outcom
 _RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
 """Of the curve's sizes to the answer, where they are whole numbers: others are hard to split."""
 _TRIALS = 6
+"""Sizes that `about_fewest_nodes` looks at."""
+_NEAR = 8
+"""Nodes more than asked for, at which to look for a plan that fits is given up: what is much larger is a size of its
+own."""
 _TOKENS_PER_PARAMETER = 20.0
 """Hoffmann et al. 2022 (Training compute-optimal large language models, arXiv 2203.15556), table 3, rounded."""
 
@@ -81,12 +85,12 @@ def about_fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
 
 
 def _nearest_above(run: Run, offer: Offer, nodes: int, last: int) -> Outcome | None:
-    """The outcome of the first size from `nodes` to `last` on which a plan fits."""
+    """The outcome of the first size from `nodes` to `last` on which a plan fits; None soon, where none near does."""
     for size in usable(run, offer, range(nodes, last + 1)):
         found = outcome(run, offer, size)
         if found is not None:
             return found
-        if size >= nodes + 8:
+        if size >= nodes + _NEAR:
             break
     return None
 

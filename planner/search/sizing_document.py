@@ -5,14 +5,8 @@ Parts of the plan document are used as they are. Field order is output order.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from planner.search.document import StrategyPart
 from planner.search.schema import Amount, Count, Part, Positive, Share, Whole
-
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
-
-RankedBy = Literal["time", "cost", "energy", "carbon", "devices", "tokens-per-usd", "tokens-per-joule"]
 
 
 class RunPart(Part, frozen=True, kw_only=True):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from planner.search.offers import Outcome, Run
 from planner.search.sizing import compute_optimal
 from planner.search.sizing_document import OptimalPart, RunPart, SizePart
-
-_J_PER_KWH = 3.6e6
+from planner.units import J_PER_KWH
 
 
 def run_part(run: Run) -> RunPart:
@@ -22,7 +21,7 @@ def run_part(run: Run) -> RunPart:
 
 def size_part(run: Run, found: Outcome, intensity_g_per_kwh: float | None) -> SizePart:
     """The whole run on one size; carbon where the grid's intensity is told."""
-    kwh = None if found.energy_j is None else found.energy_j / _J_PER_KWH
+    kwh = None if found.energy_j is None else found.energy_j / J_PER_KWH
     share = found.reliability.goodput_share
     return SizePart(
         nodes=found.nodes,

@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Bools, Ints
 from planner.cost.strategies import FIELDS, Strategies
 from planner.cost.training import Training
 from planner.workload.operators import ExpertLinear, Workload
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 RULES = {
     "tp-divides-heads": "tensor parallelism cuts the attention heads, key/value heads and MLP evenly",
@@ -51,7 +48,9 @@ NEUTRAL = {"etp": 1, "ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "reco
 AS_TP = 0
 """Code of an expert-tensor-parallel degree that follows tp."""
 _BLOCK = 100_000
+"""Layouts that are handed on at once."""
 _CROSSED = 2_000_000
+"""Rows that are held in memory at once, while the dimensions are crossed."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,8 @@ def divisors(number: int) -> Ints:
 def layouts(space: Space, workload: Workload, tally: Tally) -> Iterator[Strategies]:
     """Every layout that the rules before memory allow, in blocks, in a fixed order; counts into `tally`.
 
-    A layout is a candidate without its ZeRO stage and recompute mode (both 0 here): a layout stands for one
-    candidate of each pair in `variants`.
+    A layout is a candidate without its ZeRO stage and recompute mode (both 0 here): it stands for one candidate of
+    each pair of these.
     """
     values = space.values(workload)
     splits = _splits(space)

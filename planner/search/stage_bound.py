@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added
+from planner.cost.arrays import Floats, Ints, added
 from planner.cost.layers import layer_tables
 from planner.cost.memory import kept_activations, model_state
 from planner.cost.mixed import stages_of
@@ -19,9 +18,6 @@ from planner.cost.prepared import Prepared
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.workload.operators import Workload
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _HALVINGS = 30
 

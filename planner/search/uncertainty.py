@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import added, settled
+from planner.cost.arrays import Floats, Ints, added, settled
 from planner.cost.calibration import PARAMETERS, combined, uncertainty
 from planner.cost.energy import energy_j
 from planner.cost.memory import memory_of
@@ -27,9 +26,6 @@ from planner.search.objective import Objective
 from planner.search.parts import settings_part, strategy_part
 from planner.search.search import Wanted, search
 from planner.search.space import Space
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 PLANS = 50
 """How many compete."""

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.cluster import Cluster
-from planner.cost.arrays import settled
+from planner.cost.arrays import Floats, settled
 from planner.cost.memory import KINDS
 from planner.cost.step import score
 from planner.cost.strategies import Strategies
@@ -33,8 +32,6 @@ from planner.search.whatif_document import (
     WhatIfDocument,
 )
 from planner.units import format_bytes
-
-Floats = NDArray[np.float64]
 
 _STEP = 0.01
 """Of a figure, up and down: the derivative is the central difference."""

@@ -1,4 +1,4 @@
-"""A model description into operators: the transformer families that the planner knows, in one place."""
+"""From a model's description to its operators: transformers here, lists of operators in `build_network`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner.workload.operators import (
+    VALUE_BYTES,
     AttentionCore,
     ExpertLinear,
     Layer,
@@ -21,20 +22,19 @@ from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec
 if TYPE_CHECKING:
     from planner.workload.network import NetworkSpec
 
-_B16 = 2  # bytes of a 16-bit activation
-
 
 def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
     """The operators of `spec` for one sequence length (the description's own where None, and of an image)."""
     if not isinstance(spec, ModelSpec):
-        from planner.workload.lower import build_network
+        from planner.workload.build_network import build_network
 
         return build_network(spec)
+    length = seq_length or spec.seq_length
     return Workload(
         name=spec.name,
         title=spec.title or spec.name,
         hidden_size=spec.hidden_size,
-        seq_length=seq_length or spec.seq_length,
+        seq_length=length,
         heads=spec.heads,
         kv_heads=spec.kv_head_count,
         ffn_size=spec.ffn_size,
@@ -42,7 +42,7 @@ def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = No
         experts=spec.moe.experts if spec.moe else 0,
         embedding=_embedding(spec),
         runs=_runs(spec),
-        head=_head(spec),
+        head=_head(spec, length),
         note=note,
         sample="sequence" if spec.vision is None else "image",
     )
@@ -75,7 +75,7 @@ class _Kind:
 
 
 def _kind(spec: ModelSpec, index: int, *, cross: bool = False) -> _Kind:
-    """That of layer number `index`."""
+    """The kind of layer number `index`; `cross`: of the decoder that has an encoder, not of the encoder."""
     windowed = spec.sliding_window > 0 and index % spec.sliding_every == 0
     return _Kind(windowed, spec.relative_positions == "t5" and index == 0, _is_moe(spec, index), cross)
 
@@ -111,8 +111,8 @@ def _norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwise:
     parameters = width * (2 if spec.norm == "layernorm" and spec.norm_bias else 1)
     return Pointwise(
         name,
-        traffic_bytes=2 * width * _B16,
-        saved_bytes=width * _B16,
+        traffic_bytes=2 * width * VALUE_BYTES,
+        saved_bytes=width * VALUE_BYTES,
         domain="sequence",
         replicated_parameters=parameters,
         dropped_inputs=width,
@@ -123,7 +123,7 @@ def _norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwise:
 def _residual(spec: ModelSpec, name: str) -> Pointwise:
     """Residual add; with dropout also its one-byte mask."""
     mask = spec.hidden_size if spec.dropout else 0
-    return Pointwise(name, 3 * spec.hidden_size * _B16 + mask, float(mask), "sequence")
+    return Pointwise(name, 3 * spec.hidden_size * VALUE_BYTES + mask, float(mask), "sequence")
 
 
 def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") -> list[Operator]:
@@ -149,11 +149,11 @@ def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") 
         operators.append(
             Pointwise(
                 f"{prefix}qk_norm",
-                2 * (queries + keys) * _B16,
-                (queries + keys) * _B16,
+                2 * (queries + keys) * VALUE_BYTES,
+                (queries + keys) * VALUE_BYTES,
                 "tensor",
                 replicated_parameters=2 * head,
-                dropped_bytes=(queries + keys) * _B16,
+                dropped_bytes=(queries + keys) * VALUE_BYTES,
             )
         )
     sinks = spec.heads if spec.attention_sinks else 0
@@ -161,8 +161,8 @@ def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") 
     operators.append(
         Pointwise(
             f"{prefix}rotary" if rotates else f"{prefix}split_heads",
-            2 * (queries + keys) * _B16 if rotates else 0.0,
-            (queries + 2 * keys) * _B16,
+            2 * (queries + keys) * VALUE_BYTES if rotates else 0.0,
+            (queries + 2 * keys) * VALUE_BYTES,
             "tensor",
             sharded_parameters=sinks,
             composite=True,
@@ -206,11 +206,12 @@ def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Opera
     operators.append(_norm(spec, "kv_norm", mla.kv_lora_rank))
     expanded = heads * (mla.qk_nope_head_dim + mla.v_head_dim)
     operators.append(Linear("kv_up", mla.kv_lora_rank, expanded, "column", repeated=True))
-    kept = heads * (2 * qk_dim + mla.v_head_dim) * _B16
-    traffic = 2 * heads * 2 * qk_dim * _B16
+    kept = heads * (2 * qk_dim + mla.v_head_dim) * VALUE_BYTES
+    traffic = 2 * heads * 2 * qk_dim * VALUE_BYTES
     operators.append(Pointwise("rotary", traffic, kept, "tensor", dropped_bytes=kept, composite=True))
     operators.append(AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=causal))
-    operators.append(Linear("attention_out", heads * mla.v_head_dim, hidden, "row"))
+    bias = spec.attention_out_bias
+    operators.append(Linear("attention_out", heads * mla.v_head_dim, hidden, "row", bias=bias))
     operators.append(_residual(spec, "attention_residual"))
     return operators
 
@@ -220,8 +221,8 @@ def _activation(name: str, width: int, gated: bool, *, topk: int = 0, bias: bool
     read = (2 if gated else 1) * width
     return Pointwise(
         name,
-        (read + width) * _B16,
-        read * _B16,
+        (read + width) * VALUE_BYTES,
+        read * VALUE_BYTES,
         "expert" if topk else "tensor",
         dropped_inputs=width,
         rows=topk or 1,
@@ -252,11 +253,11 @@ def _experts(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
     operators: list[Operator] = [
         _norm(spec, "mlp_norm"),
         router,
-        Pointwise("dispatch", 2 * hidden * _B16, 0.0, "expert", rows=topk),
+        Pointwise("dispatch", 2 * hidden * VALUE_BYTES, 0.0, "expert", rows=topk),
         ExpertLinear("expert_up", hidden, up, "column", count, topk, bias),
         _activation("expert_activation", width, spec.gated_mlp, topk=topk, bias=bias),
         ExpertLinear("expert_down", width, hidden, "row", count, topk, bias),
-        Pointwise("combine", 2 * hidden * _B16, 0.0, "expert", rows=topk),
+        Pointwise("combine", 2 * hidden * VALUE_BYTES, 0.0, "expert", rows=topk),
     ]
     if moe.shared_ffn_size:
         shared_up = moe.shared_ffn_size * (2 if spec.gated_mlp else 1)
@@ -279,7 +280,7 @@ def _embedding(spec: ModelSpec) -> Layer:
         inputs = spec.vision.channels * spec.vision.patch_size**2
         patches = Linear("patches", inputs, hidden, "none", bias=True)
         table = (spec.learned_positions + 1) * hidden
-        positions = Pointwise("positions", 2 * hidden * _B16, 0.0, "sequence", replicated_parameters=table)
+        positions = Pointwise("positions", 2 * hidden * VALUE_BYTES, 0.0, "sequence", replicated_parameters=table)
         return Layer("embedding", (patches, positions), tensor_exchanges=1)
     extra = (spec.learned_positions + spec.token_types) * hidden
     if spec.embedding_norm:
@@ -288,7 +289,7 @@ def _embedding(spec: ModelSpec) -> Layer:
         extra += hidden  # the mask embedding
     lookup = Pointwise(
         "lookup",
-        2 * hidden * _B16,
+        2 * hidden * VALUE_BYTES,
         float(hidden if spec.dropout else 0),
         "sequence",
         sharded_parameters=spec.vocab_size * hidden,
@@ -297,15 +298,17 @@ def _embedding(spec: ModelSpec) -> Layer:
     return Layer("embedding", (lookup,), tensor_exchanges=1)
 
 
-def _head(spec: ModelSpec) -> Layer:
-    """Final norm, projection to the vocabulary or of the class token to classes, loss; or an encoder's pooler."""
+def _head(spec: ModelSpec, seq_length: int) -> Layer:
+    """Final norm, projection to the vocabulary or of the class token to classes, loss; or an encoder's pooler, which
+    multiplies the first token alone.
+    """
     hidden, vocab = spec.hidden_size, spec.vocab_size
     operators: list[Operator] = []
     if spec.final_norm:
         norms = 2 if spec.architecture == "encoder-decoder" else 1
         operators += [_norm(spec, f"final_norm_{i}") for i in range(norms)]
     if spec.vision is not None:
-        share, classes = 1 / spec.seq_length, spec.vision.classes
+        share, classes = 1 / seq_length, spec.vision.classes
         operators.append(Linear("classes", hidden, classes, "none", bias=True, full_precision=True, rows=share))
         operators.append(Loss("loss", classes, rows=share))
         return Layer("head", tuple(operators), tensor_exchanges=1)
@@ -313,7 +316,7 @@ def _head(spec: ModelSpec) -> Layer:
         transform = Linear("lm_transform", hidden, hidden, "none", bias=True)
         operators += [transform, _norm(spec, "lm_norm")]
     if spec.head == "pooler":
-        operators.append(Linear("pooler", hidden, hidden, "none", bias=True))
+        operators.append(Linear("pooler", hidden, hidden, "none", bias=True, rows=1 / seq_length))
     if spec.head in ("lm", "masked-lm"):
         tied = spec.tied_embeddings
         operators.append(Linear("logits", hidden, vocab, "column", full_precision=True, tied=tied))

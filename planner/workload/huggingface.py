@@ -96,16 +96,22 @@ def _mixtral(c: Config) -> Fields:
 
 
 def _qwen2(c: Config) -> Fields:
-    fields = {**_llama_like(c), "qkv_bias": True, "attention_out_bias": False}
-    if not c.flag("use_sliding_window", False):
-        fields["sliding_window"] = 0
-    return fields
+    return {**_qwen(c), "qkv_bias": True, "attention_out_bias": False}
 
 
 def _qwen3(c: Config) -> Fields:
-    fields = {**_llama_like(c), "qk_norm": True}
-    if not c.flag("use_sliding_window", False):
-        fields["sliding_window"] = 0
+    return {**_qwen(c), "qk_norm": True}
+
+
+def _qwen(c: Config) -> Fields:
+    """A window is asked for, and only layers from `max_window_layers` on have it (transformers, Qwen2Config)."""
+    fields = _llama_like(c)
+    whole, layers = c.number("max_window_layers", default=28), c.number(*COUNTED["layers"])
+    if not c.flag("use_sliding_window", False) or whole >= layers:
+        return {**fields, "sliding_window": 0}
+    if whole and fields["sliding_window"]:
+        expected = f"0, or the {layers} layers: a window in all or in none"
+        raise InputError("is not read", origin=c.origin, key="max_window_layers", value=whole, expected=expected)
     return fields
 
 

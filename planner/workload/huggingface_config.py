@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.errors import InputError
-from planner.workload.spec import MOST_LAYERS, WIDEST
+from planner.workload.spec import LONGEST, MOST_LAYERS, MOST_PARTS, WIDEST
 
 COUNTED = {
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
@@ -29,6 +29,7 @@ COUNTED = {
 
 _MAY_BE_ZERO = {
     "sliding_window",
+    "max_window_layers",
     "first_k_dense_replace",
     "n_shared_experts",
     "shared_expert_intermediate_size",
@@ -39,8 +40,8 @@ _MAY_BE_ZERO = {
 }
 _MOST = {
     **dict.fromkeys((*COUNTED["layers"], "num_decoder_layers"), MOST_LAYERS),
-    **dict.fromkeys((*COUNTED["heads"], "num_key_value_heads", *COUNTED["moe.experts"]), 65_536),
-    **dict.fromkeys(COUNTED["seq_length"], 2**24),
+    **dict.fromkeys((*COUNTED["heads"], "num_key_value_heads", *COUNTED["moe.experts"]), MOST_PARTS),
+    **dict.fromkeys(COUNTED["seq_length"], LONGEST),
 }
 
 

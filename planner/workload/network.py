@@ -1,4 +1,4 @@
-"""A model as an own list of operators: the keys of such a file, validated. What is no transformer is one.
+"""The file of a model that is told as a list of operators, as all are that are no transformers: its keys, validated.
 
 The list is told for one sample. Sizes flow from operator to operator, so that a file states what an operator makes,
 not what it is given; `from` and `with` name another operator of the same layer, or "input", the layer's own.
@@ -15,9 +15,9 @@ import msgspec
 
 from planner.decode import MISSING, converted
 from planner.errors import InputError, unknown_name
-from planner.workload.spec import MOST_LAYERS, Layers, Positive, Published
+from planner.workload.spec import LONGEST, MOST_LAYERS, Heads, Layers, Positive, Published
 
-Size = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=LONGEST)]
 Window = int | tuple[int, int]
 """Of height and width alike, or of each; bounds are checked apart (msgspec mixes those of a number and a tuple)."""
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1000)]
@@ -96,9 +96,9 @@ class LinearOp(_Op, frozen=True, kw_only=True):
 class AttentionOp(_Op, frozen=True, kw_only=True):
     """`attention` of every place to every other: reads queries, keys and values side by side."""
 
-    heads: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+    heads: Heads
     head_dim: Positive
-    kv_heads: Annotated[int, msgspec.Meta(ge=1, le=65_536)] | None = None
+    kv_heads: Heads | None = None
     causal: bool = False
 
 
@@ -157,7 +157,7 @@ class _Layer(_Section, frozen=True, kw_only=True):
 
 
 class NetworkFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The keys at the top."""
+    """The keys of the whole file."""
 
     name: str
     input: list[Size]

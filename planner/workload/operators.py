@@ -14,6 +14,8 @@ from typing import Literal
 
 Shard = Literal["column", "row", "none"]
 Domain = Literal["tensor", "sequence", "expert"]
+VALUE_BYTES = 2
+"""Bytes of one value, of 16 bit, in the byte counts below; the cost model scales them to the training's precision."""
 
 
 @dataclass(frozen=True, slots=True)

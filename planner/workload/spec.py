@@ -13,13 +13,15 @@ from planner.errors import InputError
 MOST_LAYERS = 4096
 WIDEST = 10_000_000
 LONGEST = 2**24
+MOST_PARTS = 65_536
+"""The most layers, values of a width, tokens, and heads or experts: far above any model that was trained, so that a
+slip of the keyboard is told and not computed."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=WIDEST)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0, le=WIDEST)]
 Layers = Annotated[int, msgspec.Meta(ge=1, le=MOST_LAYERS)]
-Heads = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
-Experts = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
-"""Bounds far above any model that was trained, so that a slip of the keyboard is told and not computed."""
+Heads = Annotated[int, msgspec.Meta(ge=1, le=MOST_PARTS)]
+Experts = Annotated[int, msgspec.Meta(ge=1, le=MOST_PARTS)]
 
 Architecture = Literal["decoder", "encoder", "encoder-decoder"]
 _GUIDE = "as in docs/how-to/models.md, A model of your own; a list of operators has [[layers]] and input"
@@ -88,7 +90,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ffn_size: Positive
     """Width of the MLP, of the dense layers where there are experts."""
     vocab_size: NonNegative = 0
-    """As `seq_length`, needed but with `vision`, which decides both."""
+    """Needed, as `seq_length` is, unless there is a `vision` table: that decides both."""
     seq_length: Annotated[int, msgspec.Meta(ge=0, le=LONGEST)] = 0
     """Tokens of a sequence where `--seq-length` says nothing."""
     decoder_layers: Annotated[int, msgspec.Meta(ge=0, le=MOST_LAYERS)] = 0
@@ -101,7 +103,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Whether the MLP has three matrices (SwiGLU) and not two."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_bias: bool = True
-    """Of a layernorm."""
+    """Whether a layernorm has one; an RMSNorm has none."""
     embedding_norm: bool = False
     """A norm after the embedding."""
     final_norm: bool = True
@@ -114,18 +116,20 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     tied_embeddings: bool = False
     """Whether the head's matrix is the embedding's."""
     head: Literal["lm", "masked-lm", "pooler", "none"] = "lm"
-    """After the layers: logits of every token; the same with BERT's layer before them; a layer for one token."""
+    """What follows the layers. lm: logits of every token; masked-lm: the same behind one more layer, as in BERT;
+    pooler: a layer for the first token.
+    """
     relative_positions: Literal["none", "t5", "xlnet"] = "none"
     relative_buckets: NonNegative = 0
     """Rows of T5's table of distances."""
     attention_sinks: bool = False
-    """A learned logit a head that takes attention away."""
+    """A learned logit for each head, to which attention goes that goes to no token."""
     sliding_window: NonNegative = 0
     """Tokens that a token attends to; 0: all."""
     sliding_every: Positive = 1
     """With a sliding window: one layer in `sliding_every` attends to the window only (1: every layer)."""
     dropout: bool = False
-    """Whether masks of it are kept."""
+    """Whether there is dropout, whose masks are kept for the backward pass."""
     moe: MoeSpec | None = None
     mla: MlaSpec | None = None
     vision: VisionSpec | None = None

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from planner.cluster import database
 from planner.cluster.cluster import Cluster, resolve_cluster
 from planner.cluster.faults import read_fault
+from planner.cluster.irregular import so_many
 from planner.cluster.network import Network, Pattern, build_network
 from planner.cluster.routed import RoutedNetwork
 from planner.cluster.routing import flows_between, routes
@@ -196,6 +197,19 @@ def test_so_many_nodes_are_the_ones_that_work_best() -> None:
     most = resolve_cluster(spec, "lab.toml", nodes=5).wiring
     assert most is not None
     assert most.hosts == ("n0", "n2", "n3", "n4", "n5")
+
+
+def test_so_many_nodes_of_a_regular_cluster_with_faults_keep_its_levels() -> None:
+    cluster = faulty("node-1=0.5")
+    for nodes in (1, 2, 3, 4):
+        chosen = so_many(cluster, nodes)
+        assert chosen.wiring is not None
+        assert (chosen.nodes, len(chosen.wiring.hosts)) == (nodes, nodes)
+        assert ("node-1" in chosen.wiring.hosts) == (nodes == 4)
+        assert [level.name for level in chosen.levels] == (["node"] if nodes == 1 else ["node", "leaf", "spine"])
+        assert build_network(chosen).tiers == len(chosen.levels)
+    with pytest.raises(InputError, match="there are not as many"):
+        so_many(cluster, 5)
 
 
 def test_hosts_with_fewer_devices_are_left_out() -> None:

@@ -1,5 +1,7 @@
 """The communication graph and the tiers that are read off it."""
 
+import dataclasses
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -38,6 +40,19 @@ def test_members_of_a_group_below_each_tier() -> None:
     assert network.members(group[:, None], stride[:, None]).tolist() == expected
     # two ranks of a node, each with the same two of the next node but one: parts multiply
     assert network.members(np.array([[2, 2]]), np.array([[1, 8]])).tolist() == [[2, 2, 4]]
+
+
+@pytest.mark.parametrize(("devices", "below"), [(24, 8), (48, 8), (40, 8), (144, 72), (120, 24)])
+def test_of_groups_that_do_not_fit_the_parts_the_most_scattered_one_counts(devices: int, below: int) -> None:
+    two = dataclasses.replace(build_network(lab()), joined=np.array([below, devices, devices]))
+    sizes = [size for size in range(2, devices + 1) if devices % size == 0]
+    for size, stride in ((n, s) for n in sizes for s in range(1, devices // n + 1) if devices % (n * s) == 0):
+        first = np.arange(devices).reshape(-1, size, stride)
+        touched = max(len(set(group)) for group in (first // below).swapaxes(1, 2).reshape(-1, size).tolist())
+        counted = two.members(np.array([[size]]), np.array([[stride]]))[0]
+        assert counted.tolist() == [size / touched, size, size]
+        # a chain of the same ranks leaves a part where one of its groups does
+        assert two.hop(np.array([stride]), np.array([size]))[1][0] == two.latency_s[int(touched > 1)]
 
 
 def test_a_job_spreads_evenly_over_racks() -> None:

@@ -9,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost import collectives
+from planner.cost.flops import attended
+from planner.cost.layers import layer_tables, operator_passes, shard_of
 from planner.cost.memory import memory_of
 from planner.cost.prepared import prepare
-from planner.cost.step import HIDDEN, TERMS, pipeline_bound, score
+from planner.cost.step import HIDDEN, TERMS, pipeline_bound, pipeline_sends, score
 from planner.cost.strategies import Strategies, join, one_strategy
 from planner.cost.training import Training, training
 from planner.workload.build import build_workload
+from planner.workload.operators import AttentionCore
 from planner.workload.presets import preset
 from tests.examples import bulk_only, clusters, lab, question, tiny, workloads
 
@@ -123,10 +126,53 @@ def test_the_slowest_hop_of_a_chain_sets_its_pace() -> None:
     assert leaving > 3 * inside
 
 
+@pytest.mark.parametrize("window", [1, 100, 512, 1000, 1024, 4096])
+def test_a_token_counts_for_the_keys_that_are_before_it_within_its_window(window: int) -> None:
+    core = AttentionCore("attention", 8, 8, 64, 64, causal=True, window=window)
+    counted = np.minimum(np.arange(1024) + 0.5, window).mean()  # a token sees half of itself, as in the convention
+    assert attended(core, 1024, "causal") == pytest.approx(counted, abs=0.5)
+    assert attended(core, 1024, "full") == min(window, 1024)
+
+
+def test_a_longer_window_never_takes_less_time() -> None:
+    whole = question(tiny(seq_length=4096))
+    windows = (*range(256, 4096, 256), 4095, 4096)
+    times = [
+        step(question(tiny(seq_length=4096, sliding_window=window)), one_strategy(tp=2, dp=8)) for window in windows
+    ]
+    assert times == sorted(times)
+    assert times[-1] == step(whole, one_strategy(tp=2, dp=8))
+
+
+def test_of_no_plans_there_is_nothing_to_tell() -> None:
+    none = one_strategy(tp=2, pp=2, dp=4).take(np.zeros(0, dtype=np.int64))
+    exposed, hidden = pipeline_sends(question(), none, np.zeros(0, dtype=np.int64))
+    assert exposed.shape == hidden.shape == (0,)
+
+
 def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
     q = replace(question(), cp_exchange="all-gather")
     none, full = (score(q, one_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0] for mode in (0, 2))
     assert full == pytest.approx(none * 4 / 3)
+
+
+def test_a_ring_merges_what_it_has_in_each_pass() -> None:
+    # all but the merging is hidden by far: full recomputation repeats one of two
+    q = question(tiny(seq_length=65536))
+    none, full = (score(q, one_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0] for mode in (0, 2))
+    assert full == pytest.approx(none * 3 / 2)
+
+
+def test_a_decoder_hides_the_exchange_of_keys_beside_both_its_attentions() -> None:
+    model = tiny(architecture="encoder-decoder", decoder_layers=8, seq_length=4096)
+    q = replace(question(model, lab(nic=1)), launch="graph")
+    plan = one_strategy(cp=16)
+    tables, row = layer_tables(q, plan)
+    decoder = q.workload.kinds[1]
+    cores = [operator_passes(q, op, shard_of(q, plan)) for op in decoder.operators if isinstance(op, AttentionCore)]
+    assert len(cores) == 2
+    hidden = tables.cp_hidden_forward[row[0], 1]
+    assert hidden == pytest.approx(q.calibration.overlap * sum(float(core.forward[0]) for core in cores))
 
 
 def test_longer_chunks_fill_the_pipeline_longer() -> None:

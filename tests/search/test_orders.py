@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -9,13 +10,29 @@ from hypothesis import given, settings
 
 from planner.cluster.cluster import Cluster
 from planner.cost.ranks import ORDERS
+from planner.cost.step import score
+from planner.cost.strategies import join, one_strategy
 from planner.search.orders import TP_INNERMOST, ordered_search
 from planner.search.search import Wanted, search
 from planner.search.space import Space
 from planner.workload.operators import Workload
+from planner.workload.spec import MoeSpec
 from tests.examples import clusters, lab, question, tiny, workloads
 
 ONE = Wanted(top=1)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("experts", [0, 8])
+def test_a_plan_takes_as_long_beside_others_as_alone(order: str, experts: int) -> None:
+    # splits with the same tp and cp, whose groups lie elsewhere in the network
+    splits = [(pp, dp, cp) for pp, dp, cp in itertools.product((1, 2, 4, 8), repeat=3) if pp * dp * cp == 8]
+    model = tiny(moe=MoeSpec(experts=experts, topk=2, expert_ffn_size=128)) if experts else tiny()
+    asked = replace(question(model, lab(nodes=4, oversubscription=4), batch=16), order=order)
+    ep = 4 if experts else 1
+    plans = [one_strategy(tp=2, pp=pp, dp=dp, cp=cp, ep=ep if dp * cp >= ep else 1) for pp, dp, cp in splits]
+    together = score(asked, join(plans)).step_time_s
+    assert together.tolist() == [float(score(asked, plan).step_time_s[0]) for plan in plans]
 
 
 @settings(max_examples=15, deadline=None)

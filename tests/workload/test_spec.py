@@ -4,6 +4,7 @@ import pytest
 
 from planner.errors import InputError
 from planner.workload.build import build_workload
+from planner.workload.operators import Linear
 from planner.workload.presets import read_spec
 
 GOOD = """
@@ -22,6 +23,26 @@ def test_a_plain_file_is_read() -> None:
     assert workload.layer_count == 4
     # 12 h^2 per layer of a GPT without biases, norms of 2 h (two a layer, one at the end), two tables
     assert workload.parameters == 4 * (12 * 512**2 + 4 * 512) + 2 * 512 + 2 * 1000 * 512
+
+
+def test_a_pooler_multiplies_one_token_of_a_sequence() -> None:
+    spec = read_spec(f'{GOOD}architecture = "encoder"\nhead = "pooler"\n', "toml", "mine.toml")
+    for length in (None, 128):
+        workload = build_workload(spec, seq_length=length)
+        (pooler,) = (op for op in workload.head.operators if op.name == "pooler")
+        assert isinstance(pooler, Linear)
+        assert pooler.rows * workload.seq_length == 1
+
+
+def test_latent_attention_has_the_bias_of_its_output_too() -> None:
+    latent = (
+        "[mla]\nq_lora_rank = 64\nkv_lora_rank = 64\nqk_nope_head_dim = 32\nqk_rope_head_dim = 16\nv_head_dim = 32\n"
+    )
+    plain, biased = (
+        build_workload(read_spec(f"{GOOD}{key}{latent}", "toml", "mine.toml"))
+        for key in ("", "attention_out_bias = true\n")
+    )
+    assert biased.parameters == plain.parameters + 4 * 512
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,10 @@ def config(name: str, **changes: object) -> ModelSpec:
 
 @pytest.mark.parametrize("name", ["qwen2-7b", "qwen3-8b"])
 def test_a_window_is_there_where_it_is_used(name: str) -> None:
-    assert config(name, use_sliding_window=True, sliding_window=4096).sliding_window == 4096
+    used = {"use_sliding_window": True, "sliding_window": 4096}
+    assert config(name, **used, max_window_layers=0).sliding_window == 4096
+    # the files say that the first window is behind the last layer
+    assert config(name, **used).sliding_window == 0
     assert config(name, use_sliding_window=False, sliding_window=4096).sliding_window == 0
 
 
@@ -86,6 +89,11 @@ def test_a_window_is_there_where_it_is_used(name: str) -> None:
     [
         ("qwen3-30b-a3b", {"mlp_only_layers": [1]}, "mlp_only_layers"),
         ("qwen2-7b", {"use_sliding_window": "yes"}, "use_sliding_window"),
+        (
+            "qwen2-7b",
+            {"use_sliding_window": True, "sliding_window": 4096, "max_window_layers": 14},
+            "max_window_layers",
+        ),
         ("t5-large", {"feed_forward_proj": 3}, "feed_forward_proj"),
     ],
 )

@@ -11,22 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
 from planner.cluster.network import Network
+from planner.cost.arrays import Bools, Floats, Ints
 from planner.cost.collectives import exchange, halving, hierarchical, in_network, ring, torus, tree
 from planner.cost.collectives.choice import fastest
 from planner.cost.collectives.crossing import Crossing, crossing
 from planner.cost.collectives.library import Library, library_of
 from planner.cost.collectives.schedule import Schedule, twice
+from planner.cost.distinct import distinct
 from planner.cost.ranks import Group
 
 __all__ = ["all_gather", "all_reduce", "all_to_all", "reduce_scatter", "routed", "send", "tiers_used"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 def all_gather(network: Network, size_bytes: Floats, group: Group) -> Floats:
@@ -67,8 +62,9 @@ def send(network: Network, size_bytes: Floats, stride: Ints, ranks: Ints) -> Flo
     """Point to point between neighbours of a chain of `ranks`, `stride` apart: where the chain leaves a tier, one of
     its hops does, and the slowest hop sets the pace of all.
     """
-    rate, latency = network.hop(stride, ranks)
-    seconds: Floats = size_bytes / rate + latency
+    chains = distinct(stride, ranks)
+    rate, latency = network.hop(stride[chains.first], ranks[chains.first])
+    seconds: Floats = size_bytes / rate[chains.of] + latency[chains.of]
     return seconds
 
 

@@ -11,14 +11,11 @@ from collections.abc import Iterable
 from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import settled, weighted
+from planner.cost.arrays import Floats, settled, weighted
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.library import Library, Protocol
 from planner.cost.collectives.schedule import Schedule
-
-Floats = NDArray[np.float64]
 
 
 def fastest(at: Crossing, library: Library, schedules: Iterable[Schedule], size_bytes: Floats) -> Floats:

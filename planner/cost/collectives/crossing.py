@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.network import Network, Pattern
+from planner.cost.arrays import Bools, Floats, Ints
 from planner.cost.ranks import Group
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

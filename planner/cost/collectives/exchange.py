@@ -10,13 +10,11 @@ times for 8 to 256 partners (its docs/legacy.md).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.library import Library
 from planner.cost.collectives.schedule import Schedule
-
-Floats = NDArray[np.float64]
 
 
 def to_all(at: Crossing, size_bytes: Floats, library: Library) -> Schedule:

@@ -7,13 +7,10 @@ partners come first, when messages are smallest, as in NCCL's PAT (release 2.23)
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import doublings
+from planner.cost.arrays import Floats, doublings
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.schedule import Schedule
-
-Floats = NDArray[np.float64]
 
 
 def gather(at: Crossing, size_bytes: Floats, *, one_a_node: bool) -> Schedule:

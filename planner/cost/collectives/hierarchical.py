@@ -6,12 +6,10 @@ Jia et al. 2018 (Highly scalable deep learning training system with mixed precis
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.schedule import Schedule
-
-Floats = NDArray[np.float64]
 
 
 def gather(at: Crossing, size_bytes: Floats) -> Schedule:

@@ -8,15 +8,12 @@ Scalable Hierarchical Aggregation Protocol), or trees where the network does not
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import doublings
+from planner.cost.arrays import Floats, doublings
 from planner.cost.collectives import tree
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.library import Library
 from planner.cost.collectives.schedule import Schedule
-
-Floats = NDArray[np.float64]
 
 
 def reduce_all(at: Crossing, size_bytes: Floats, library: Library) -> Schedule:

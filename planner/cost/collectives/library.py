@@ -13,13 +13,11 @@ from functools import lru_cache
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster import database
 from planner.cluster.figures import Source
 from planner.cluster.network import Network
-
-Floats = NDArray[np.float64]
+from planner.cost.arrays import Floats
 
 _LOW_LATENCY = "LL"
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cost.arrays import Floats
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.schedule import Schedule
-
-Floats = NDArray[np.float64]
 
 
 def gather(at: Crossing, size_bytes: Floats) -> Schedule:

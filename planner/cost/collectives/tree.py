@@ -7,13 +7,10 @@ a chain through the devices of a node, trees between the nodes, all of it pipeli
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cost.arrays import doublings
+from planner.cost.arrays import Floats, doublings
 from planner.cost.collectives.crossing import Crossing
 from planner.cost.collectives.schedule import Schedule
-
-Floats = NDArray[np.float64]
 
 
 def reduce_all(at: Crossing, size_bytes: Floats) -> Schedule:

@@ -24,6 +24,7 @@ from planner.search.requirements.tree import (
     Text,
     Truth,
 )
+from planner.units import DAY_S
 
 Exponents = tuple[int, int, int, int, int]
 _NONE: Exponents = (0, 0, 0, 0, 0)
@@ -43,7 +44,6 @@ _EXPONENTS: dict[str, Exponents] = {
 _TOLD_IN: tuple[Unit, ...] = ("bytes", "s", "usd", "j", "w", "kg")
 _WORDS = ("bytes", "seconds", "dollars", "joules", "kilograms")
 _BYTES: Exponents = (1, 0, 0, 0, 0)
-DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)

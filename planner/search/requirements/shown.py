@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from planner.search.requirements.figures import Unit
-from planner.search.requirements.kinds import DAY_S
-from planner.units import format_bytes, format_energy, format_mass, format_seconds, format_si
+from planner.units import DAY_S, format_bytes, format_energy, format_mass, format_seconds, format_si
 
 _WHOLE = 1e15
 

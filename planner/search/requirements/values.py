@@ -10,13 +10,13 @@ import msgspec
 from planner.cost.memory import KINDS
 from planner.search.document import Document, MemoryPart, PlanPart
 from planner.search.requirements.figures import BASE, CHANGE, FIGURES, HEAD, NEEDS
+from planner.units import DAY_S
 
 if TYPE_CHECKING:
     from planner.search.mixed_document import MixedDocument
 
 Value = float | str | bool | None
 Values = Mapping[str, Value]
-_DAY_S = 86_400.0
 
 
 def values_of(document: Document | MixedDocument) -> dict[str, Value]:
@@ -42,8 +42,8 @@ def plan_values(document: Document) -> dict[str, Value]:
 
 def _of_run(document: Document, plan: PlanPart) -> dict[str, Value]:
     run, power = document.run, document.power
-    days = None if run is None else run.days * _DAY_S
-    longer = None if run is None or run.days_with_failures is None else run.days_with_failures * _DAY_S
+    days = None if run is None else run.days * DAY_S
+    longer = None if run is None or run.days_with_failures is None else run.days_with_failures * DAY_S
     cost = None if run is None or plan.cost_usd_per_step is None else run.steps * plan.cost_usd_per_step
     return {
         "tokens": None if run is None else run.tokens,
@@ -113,7 +113,7 @@ def mixed_values(document: MixedDocument) -> dict[str, Value]:
     values |= {
         "tokens": None if run is None else run.tokens,
         "steps": None if run is None else run.steps,
-        "days": None if run is None else run.days * _DAY_S,
+        "days": None if run is None else run.days * DAY_S,
     }
     fullest = min((kind.memory for kind in way.kinds), key=lambda one: one.capacity_bytes - one.total_bytes)
     return values | _named_terms(way.terms, way.hidden) | _memory(fullest)

@@ -1,4 +1,5 @@
-"""A list of operators into a workload: what each moves, multiplies and keeps for the backward pass, for one sample.
+"""From a model that is told as a list of operators to a workload: what each operator multiplies, moves and keeps for
+the backward pass of one sample.
 
 A tensor is kept once, by the first multiply that reads it, else by the first operator that needs it. A layer's output
 is kept by the layer after it, which reads it.
@@ -12,6 +13,7 @@ from planner.errors import InputError
 from planner.workload import network as file
 from planner.workload.network import NetworkSpec, Section
 from planner.workload.operators import (
+    VALUE_BYTES,
     AttentionCore,
     Convolution,
     Layer,
@@ -24,8 +26,6 @@ from planner.workload.operators import (
 )
 from planner.workload.shapes import GIVEN, Shape, Step, steps_of, window
 
-_B16 = 2
-"""Bytes of a 16-bit value."""
 _NORM_PASSES = 3
 """A batch norm reads its input for the mean and variance, reads it again, and writes (arXiv 1502.03167, alg. 1)."""
 
@@ -137,7 +137,7 @@ def _operators(step: Step, kept: list[int], *, reread: bool, data: bool) -> list
     if isinstance(op, file.LinearOp):
         rows = float(given.places)
         return [Linear(step.name, given.channels, op.out, "none", op.bias, saves_input=bool(kept), rows=rows)]
-    saved = float(_B16 * sum(kept))
+    saved = float(VALUE_BYTES * sum(kept))
     if isinstance(op, file.AttentionOp):
         heads, keys, size = op.heads, op.kv_heads or op.heads, op.head_dim
         split = Pointwise(f"{step.name}_heads", 0.0, saved, "tensor")
@@ -145,12 +145,12 @@ def _operators(step: Step, kept: list[int], *, reread: bool, data: bool) -> list
     if isinstance(op, file.LossOp):
         return [Loss(step.name, given.channels, rows=float(given.places))]
     if isinstance(op, file.PointwiseOp):
-        saved += op.keeps * _B16 * given.values
-    dropped = float(_B16 * made.values) if reread else 0.0
+        saved += op.keeps * VALUE_BYTES * given.values
+    dropped = float(VALUE_BYTES * made.values) if reread else 0.0
     return [
         Pointwise(
             step.name,
-            float(_B16 * _moved(step)),
+            float(VALUE_BYTES * _moved(step)),
             saved,
             "tensor",
             replicated_parameters=_parameters(step),

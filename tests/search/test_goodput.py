@@ -1,0 +1,37 @@
+"""What failures leave of a plan: who writes its checkpoints."""
+
+from __future__ import annotations
+
+import pytest
+
+from planner.cluster.reliability import Told, resolve_reliability
+from planner.search.goodput import reliability_part
+from planner.search.parts import plan_parts
+from planner.search.search import Wanted, search
+from planner.search.space import Space
+from planner.workload.spec import MoeSpec
+from tests.examples import lab, question, tiny
+
+
+@pytest.mark.parametrize(
+    ("split", "writers"),
+    [
+        ({"tp": 2, "dp": 8, "ep": 1}, 2),
+        ({"tp": 2, "dp": 8, "ep": 2}, 2),  # within the tensor-parallel ranks of one replica
+        ({"tp": 2, "dp": 8, "ep": 8}, 8),
+        ({"tp": 4, "dp": 4, "ep": 16}, 16),
+        ({"tp": 2, "dp": 8, "ep": 2, "etp": 2}, 4),
+        ({"tp": 2, "dp": 8, "ep": 8, "zero_stage": 1}, 16),
+    ],
+)
+def test_as_many_devices_write_as_hold_a_part_of_their_own(split: dict[str, int], writers: int) -> None:
+    cluster = lab(nodes=4)
+    asked = question(tiny(moe=MoeSpec(experts=16, topk=2, expert_ffn_size=256)), cluster, batch=16)
+    pins = {"pp": 1, "cp": 1, "etp": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0} | split
+    found = search(asked, Space(cluster.devices, 16, {name: (value,) for name, value in pins.items()}), Wanted(top=1))
+    plan = plan_parts(found, cluster, explained=False)[0]
+    # with storage that keeps up, what one device sends by its own link decides
+    told = Told({"write_bytes_per_s": (1e18, "here"), "pause_s": (1e-12, "here")})
+    saved = reliability_part(asked, cluster, plan, resolve_reliability(cluster, told)).checkpoint
+    out = next(level.bandwidth_bytes_per_s for level in cluster.levels if level.through_nic)
+    assert saved.blocked_s == pytest.approx(saved.bytes / writers / out)
