@@ -64,9 +64,9 @@ def bottlenecks(training: Training, cluster: Cluster, plans: Strategies, scores:
 def _sentence(losses: dict[str, float], gains: dict[str, float]) -> str:
     worst = max(losses, key=lambda name: losses[name])
     what = max(gains, key=lambda name: gains[name])
-    name = _NAMES.get(worst, "kernels that run below the peak rate")
-    cause = f"{losses[worst]:.0%} of the step goes to {name}"
-    return f"{cause}; {what} would make this plan {gains[what]:.0%} faster."
+    # of kernels what they take beyond their work at the peak rate; of all else the whole
+    cause = f"goes to {_NAMES[worst]}" if worst in _NAMES else "is lost to kernels that run below the peak rate"
+    return f"{losses[worst]:.0%} of the step {cause}; {what} would make this plan {gains[what]:.0%} faster."
 
 
 def _gains(training: Training, changed: Training, plans: Strategies, step: Floats) -> Floats:
