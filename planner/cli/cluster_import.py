@@ -111,7 +111,7 @@ def _imported(
 
 def _given(told: Beside, first: Path) -> Given:
     """The options' values. Raises InputError for those that make no sense."""
-    from planner.cli.inputs import MOST_DEVICES
+    from planner.cluster.spec import MOST_DEVICES
     from planner.cluster.importers.found import clean_name
     from planner.cluster.importers.kinds import Given
 

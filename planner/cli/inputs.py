@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from planner.cli.files import is_folder, is_there, looks_like_path, read_file
 from planner.cli.output import warn
 from planner.cli.pools import are_presets
+from planner.cluster.spec import MOST_DEVICES
 from planner.errors import InputError, nearest
 from planner.units import parse_count
 
@@ -35,7 +36,6 @@ _MANY_SEQUENCES = 1_000_000
 _LONG = 32_768
 """Tokens of a sequence above which it is said that the model's longest was taken."""
 
-MOST_DEVICES = 16_777_216
 MOST_SEQUENCES = 10**9
 LONGEST_SEQUENCE = 2**24
 MOST_TOKENS = 10**18

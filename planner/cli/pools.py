@@ -48,7 +48,7 @@ def read_pools(name: str) -> Pools | None:
 
 def _preset(part: str) -> tuple[str, int | None]:
     """`dgx-h100:32`: the name, and how many nodes where that is told."""
-    from planner.cli.inputs import MOST_DEVICES
+    from planner.cluster.spec import MOST_DEVICES
     from planner.units import parse_count
 
     name, colon, count = part.strip().partition(":")
