@@ -111,9 +111,9 @@ def _imported(
 
 def _given(told: Beside, first: Path) -> Given:
     """The options' values. Raises InputError for those that make no sense."""
-    from planner.cluster.spec import MOST_DEVICES
     from planner.cluster.importers.found import clean_name
     from planner.cluster.importers.kinds import Given
+    from planner.cluster.spec import MOST_DEVICES
 
     name = told.name if told.name is not None else clean_name(first.stem)
     over, nodes = told.oversubscription, told.nodes
