@@ -15,6 +15,7 @@ from planner.search.offers import Offer, Outcome, Run, floor, most_nodes, outcom
 _RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
 """Of the curve's sizes to the answer, where they are whole numbers: others are hard to split."""
 _TRIALS = 6
+_FROM_THE_TOP = 256
 """Sizes that `about_fewest_nodes` looks at."""
 _NEAR = 8
 """Nodes more than asked for, at which to look for a plan that fits is given up: what is much larger is a size of its
@@ -34,8 +35,9 @@ class ComputeOptimal:
 def fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
     """The fewest nodes that train in so many days, failures included; None where no size does.
 
-    Sizes are doubled from the bound that no plan beats until one meets the deadline; then every size between it and
-    the last one that did not is looked at, from the smallest. A size meets it whatever larger ones do.
+    Sizes are doubled from the bound that no plan beats until one meets the deadline, and the largest is tried; then
+    every size between it and the last one that did not is looked at, from the smallest. A size meets it whatever
+    larger ones do.
     """
     largest, least = most_nodes(offer), floor(run, offer)
     first = max(1, -int(-least.node_days // days))
@@ -50,7 +52,10 @@ def fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
         else:
             failed, nodes = nodes if found is None else max(nodes, found.nodes), 2 * nodes
     if met is None:
-        return None
+        last = _largest(run, offer, failed)
+        met = None if last is None else outcome(run, offer, last)
+        if met is None or met.days > days:
+            return None
     for size in usable(run, offer, range(failed + 1, met.nodes)):
         found = outcome(run, offer, size)
         if found is not None and found.days <= days:
@@ -66,7 +71,9 @@ def about_fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
     best: Outcome | None = None
     failed, nodes = 0, max(1, -int(-2 * least.node_days // days))
     for _ in range(_TRIALS):
-        if nodes > largest or nodes <= failed or least.days > days:
+        if 2 * nodes > largest:
+            nodes = min(nodes, _largest(run, offer, failed) or 0)
+        if nodes <= failed or least.days > days:
             break
         found = _nearest_above(run, offer, nodes, min(2 * nodes, largest))
         if found is None:
@@ -82,6 +89,12 @@ def about_fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
             if best is not None and nodes >= best.nodes:
                 break
     return best
+
+
+def _largest(run: Run, offer: Offer, above: int) -> int | None:
+    """The largest size above one whose devices can be split, of so many that are looked at from the top."""
+    largest = most_nodes(offer)
+    return next(usable(run, offer, range(largest, max(above, largest - _FROM_THE_TOP), -1)), None)
 
 
 def _nearest_above(run: Run, offer: Offer, nodes: int, last: int) -> Outcome | None:
@@ -122,11 +135,13 @@ def _climbed(run: Run, offer: Offer, best: Outcome, worth: Callable[[Outcome], f
 
 
 def nearest_miss(run: Run, offer: Offer) -> Outcome | None:
-    """The size that is done first, of those that double and the largest; None where no plan fits on any."""
-    largest = most_nodes(offer)
+    """The size that is done first, of those that double and the largest that there is; None where no plan fits on
+    any.
+    """
     found = doubling(run, offer)
-    if offer.hosts is not None and largest not in [one.nodes for one in found]:
-        found += filter(None, [outcome(run, offer, largest)])
+    if offer.hosts is not None or offer.spec.max_nodes is not None:
+        last = _largest(run, offer, found[-1].nodes if found else 0)
+        found += [] if last is None else filter(None, [outcome(run, offer, last)])
     return min(found, key=lambda one: one.days, default=None)
 
 

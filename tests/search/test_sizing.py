@@ -1,0 +1,186 @@
+"""Sizes of made-up clusters, against looking at every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from math import inf
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from planner.errors import InputError
+from planner.search import sizing
+from planner.search.offers import Floor, Offer, Run
+from tests.examples import tiny
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the search of a size would tell."""
+
+    nodes: int
+    days: float
+    usd: float | None
+    tokens: int
+
+
+@dataclass(frozen=True)
+class World:
+    """A cluster of up to `largest` nodes: `work` node-days and `least` days, plans fit from `fits` nodes on, and only
+    multiples of `every` can be split. `bound`: how near the bound is that no plan beats.
+    """
+
+    largest: int
+    work: float
+    least: float
+    fits: int
+    every: int
+    bound: float = 0.8
+    rent: float | None = 24.0
+    hosts: bool = False
+    most_is_told: bool = False
+
+    def outcome(self, run: Run, _: Offer, nodes: int) -> Size | None:
+        if nodes < self.fits or nodes % self.every:
+            return None
+        days = (self.work / nodes + self.least) * run.tokens / 1e12
+        return Size(nodes, days, None if self.rent is None else self.rent * nodes * days, run.tokens)
+
+    def sizes(self, run: Run) -> list[Size]:
+        """All of them."""
+        found = (self.outcome(run, OFFER, nodes) for nodes in range(1, self.largest + 1))
+        return [one for one in found if one is not None]
+
+
+OFFER: Offer = None  # type: ignore[assignment]  # what a world does not look at
+RUN = Run(tiny(), 8, 10**12)
+worlds = st.builds(
+    World,
+    largest=st.integers(1, 300),
+    work=st.floats(1, 5000),
+    least=st.floats(0, 3),
+    fits=st.integers(1, 20),
+    every=st.sampled_from([1, 1, 2, 3, 8]),
+    bound=st.floats(0.2, 1.0),
+)
+
+
+@contextmanager
+def within(world: World) -> Iterator[Offer]:
+    """The sizes of this world, and the offer that has them."""
+    with ExitStack() as stack:
+        for name, fake in {
+            "outcome": world.outcome,
+            "most_nodes": lambda _: world.largest,
+            "floor": lambda run, _: Floor(world.bound * world.work, world.bound * world.least),
+            "usable": lambda run, _, nodes: (n for n in nodes if n % world.every == 0),
+        }.items():
+            stack.enter_context(patch.object(sizing, name, fake))
+        spec = SimpleNamespace(max_nodes=world.largest if world.most_is_told else None)
+        yield SimpleNamespace(hosts=object() if world.hosts else None, spec=spec)  # type: ignore[misc]
+
+
+@given(worlds, st.floats(0.5, 200))
+def test_the_fewest_nodes_are_those_of_all_sizes(world, days) -> None:
+    with within(world) as offer:
+        found = sizing.fewest_nodes(RUN, offer, days)
+        fewest = next((one for one in world.sizes(RUN) if one.days <= days), None)
+        assert found == fewest
+
+
+@given(worlds, st.floats(0.5, 200))
+def test_about_the_fewest_meet_the_deadline_where_one_does(world, days) -> None:
+    assume(world.least < days / 2)  # else days go down far more slowly than nodes go up, and six trials may not do
+    with within(world) as offer:
+        found = sizing.about_fewest_nodes(RUN, offer, days)
+        meeting = [one for one in world.sizes(RUN) if one.days <= days]
+        assert (found is None) == (not meeting)
+        if found is not None:
+            assert found in meeting
+            assert found.nodes <= 2 * meeting[0].nodes + 8
+
+
+@given(worlds)
+def test_a_curve_doubles_from_where_plans_fit_until_more_is_no_faster(world) -> None:
+    with within(world) as offer:
+        curve = sizing.doubling(RUN, offer)
+        every = world.sizes(RUN)
+        assert [one.nodes for one in curve] == sorted({one.nodes for one in curve})
+        assert [one.days for one in curve] == sorted((one.days for one in curve), reverse=True)
+        if world.every == 1 and every:
+            first = 1
+            while first < world.fits:
+                first *= 2
+            # the first that fits of those from a power of two to the next, and from there the powers of two
+            if first // 2 < world.fits < first and first // 2 + 8 >= world.fits:
+                assert curve[0].nodes == world.fits
+            elif first <= world.largest:
+                assert curve[0].nodes == first
+            assert all((one.nodes & (one.nodes - 1)) == 0 for one in curve[1:])
+            if world.least == 0:
+                assert 2 * curve[-1].nodes > world.largest
+        within_budget = [one for one in curve if one.usd <= 2000]
+        fastest = sizing.fastest_within(RUN, offer, 2000)
+        assert fastest == min(within_budget, key=lambda one: one.days, default=None)
+
+
+@given(worlds, st.integers(1, 300))
+def test_a_curve_around_has_whole_multiples_and_parts(world, nodes) -> None:
+    with within(replace(world, fits=1, every=1)) as offer:
+        here = world.outcome(RUN, offer, nodes) or Size(nodes, 1.0, 1.0, RUN.tokens)
+        curve = sizing.around(RUN, offer, here)
+        ratios = (4 / 3, 3 / 2, 2, 3, 4, 8)
+        wanted = {nodes} | {round(nodes * by) for one in ratios for by in (one, 1 / one) if _is_whole(nodes * by)}
+        assert [one.nodes for one in curve] == sorted(n for n in wanted if n == nodes or 1 <= n <= world.largest)
+        assert here in curve
+
+
+def _is_whole(number: float) -> bool:
+    return abs(number - round(number)) < 1e-9
+
+
+@given(worlds, st.floats(1e3, 1e7))
+def test_a_budget_buys_as_many_whole_steps_as_it_pays_for(world, usd) -> None:
+    with within(world) as offer:
+        bought = sizing.affordable(RUN, offer, usd)
+        if not sizing.doubling(RUN, offer):
+            assert bought is None
+            return
+        run, size = bought
+        assert run.tokens % run.tokens_per_step == 0
+        assert run.tokens == size.tokens
+        step = size.usd * run.tokens_per_step / run.tokens
+        if run.tokens > run.tokens_per_step:
+            assert usd - 1.001 * step < size.usd <= usd * (1 + 1e-9)
+        assert min(one.usd for one in sizing.around(run, offer, size)) >= size.usd * (1 - 1e-9)
+    unpriced = replace(world, rent=None)
+    with within(unpriced) as offer, pytest.raises(InputError, match="no rent is known"):
+        sizing.affordable(RUN, offer, usd)
+
+
+def test_a_budget_for_given_nodes_is_of_those() -> None:
+    with within(World(100, 1000.0, 0.0, 4, 1)) as offer:
+        _, size = sizing.affordable(RUN, offer, 1e5, nodes=12)
+        assert size.nodes == 12
+        assert sizing.affordable(RUN, offer, 1e5, nodes=3) is None
+
+
+def test_the_nearest_miss_may_be_all_there_is() -> None:
+    for told, nodes in (({}, 64), ({"hosts": True}, 100), ({"most_is_told": True}, 100)):
+        with within(replace(World(100, 1000.0, 0.0, 1, 1), **told)) as offer:
+            assert sizing.nearest_miss(RUN, offer).nodes == nodes
+        with within(replace(World(100, 1000.0, 0.0, 101, 1), **told)) as offer:
+            assert sizing.nearest_miss(RUN, offer) is None
+
+
+def test_the_fastest_size_in_a_budget_need_not_double() -> None:
+    """48 nodes are faster than 32, and the rent of all is the same: only the budget's sizes count."""
+    with within(World(60, 1000.0, 0.0, 1, 1)) as offer:
+        assert sizing.fastest_within(RUN, offer, inf).nodes == 32
+        assert sizing.fastest_around(RUN, offer, inf).nodes > 32
+        assert sizing.fastest_around(RUN, offer, 1.0) is None
