@@ -43,6 +43,8 @@ MET = [
     "strategy.tp == 8", "strategy.recompute == 'full'", 'strategy.recompute != "none"',
     "strategy.sequence_parallel", "strategy.sequence_parallel == true", "MFU >= 0.4 AND Step_Time_s > 1",
     "-mfu < -0.3", "1 - mfu == 0.6", "2 * (1 + 2) == 6", "1 - 2 - 3 == -4", "8 / 4 / 2 == 1", "1 + 2 * 3 == 7",
+    "(days < 30) == true", "true == (days < 30)", "(days < 10) == false", "true != (mfu > 1)",
+    "step_time_s * power_w <= 0.1kWh", "power_w * step_time_s > 0.03kWh", "-mfu * -2 == 0.8", "24 * days == 480",
     "true or hfu > 1", "not (hfu > 1 and false)", "1_000 < 1001", "memory.headroom/1GiB == 5",
 ]  # fmt: skip
 NOT_MET = {
@@ -87,12 +89,33 @@ REFUSED = {
     "model == 'a\x1b[31m'": "a sign that means nothing at character 10",
     "__import__('os')": "unknown figure",
     "mfu ** 2 > 1": "unexpected *",
+    "mfu > 5..": "unknown suffix .. at character 8",
+    "mfu == 'forty'": "sides of different kinds at character 8",
+    "(mfu > 1 or mfu > 2) + 1 > 0": "no number to calculate with at character 2",
+    "memory.headroom > 5k + 1": "a count beside bytes at character 19",
+    "memory.headroom > 2 * 5k": "a count beside bytes at character 19",
+    "memory.headroom / step_time_s > tokens": "bytes/seconds with a plain number",
     "": "is empty",
     "  ": "is empty",
     "mfu > " + "1" * LONGEST: "too long",
     "(" * 200: "too many brackets",
     "not " * 100 + "(" * 26: "too many brackets",
 }  # fmt: skip
+
+
+def test_a_runs_energy_is_known_where_it_is_told() -> None:
+    assert DOCUMENT.power is not None
+    assert VALUES["energy_j"] == DOCUMENT.power.run_j
+    assert plan_values(msgspec.structs.replace(DOCUMENT, power=None))["energy_j"] is None
+
+
+def test_figures_of_terms_are_told_in_words_and_seconds() -> None:
+    for name, what in {
+        "hidden.data_parallel": "data parallel beside other work",
+        "terms.pipeline_bubble": "pipeline bubble",
+    }.items():
+        assert what in FIGURES[name].what
+        assert FIGURES[name].unit == "s"
 
 
 @pytest.mark.parametrize("text", MET)
