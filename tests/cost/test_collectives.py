@@ -12,7 +12,8 @@ from planner.cluster import database
 from planner.cluster.cluster import resolve_cluster
 from planner.cluster.network import Network, build_network
 from planner.cost import collectives
-from planner.cost.collectives import halving, in_network, torus, tree
+from planner.cost.collectives import halving, in_network, ring, torus, tree
+from planner.cost.collectives.choice import fastest
 from planner.cost.collectives.crossing import crossing
 from planner.cost.collectives.library import library
 from planner.cost.ranks import Group
@@ -105,6 +106,33 @@ def test_switches_that_add_help_a_large_all_reduce_where_they_can() -> None:
     assert in_network.reduce_all(outside, np.ones(2), library("nccl")).offered.tolist() == [False, True]
     inside = crossing(DGX, Group(np.array([[8], [4]]), np.array([[1], [8]])))
     assert in_network.reduce_all(inside, np.ones(2), library("nccl")).offered.tolist() == [True, False]
+
+
+def test_where_only_the_network_adds_a_node_reduces_before_it() -> None:
+    at = crossing(DGX, Group(np.array([[16], [2]]), np.array([[1], [8]])))
+    size, share = np.full(2, 16e9), library("nccl").reduction_share
+
+    def parts(*adds: bool) -> list[float]:
+        network = replace(DGX, in_network=np.array(adds))
+        return in_network.reduce_all(replace(at, network=network), size, library("nccl")).seconds.tolist()
+
+    links, cards = at.rates[:, 0], at.rates[:, 1]
+    chain = 2 * 7 / 8 * size[0] / links[0]
+    through = size[0] / share / at.below[0, 1] / cards[0]
+    nvls = (1 + 1 / 8) / library("nccl").in_network(DGX.architecture) * size[0] / links[0]
+    alone = size[1] / share / cards[1]
+    assert parts(False, True) == pytest.approx([chain + through, alone])
+    assert parts(True, True) == pytest.approx([max(nvls, through), alone])
+
+
+def test_a_way_that_is_not_offered_is_not_taken() -> None:
+    at, nccl = crossing(DGX, Group(np.array([[8], [16]]), np.array([[1], [1]]))), library("nccl")
+    size = np.full(2, 1e9)
+    slow = ring.gather(at, size)
+    quick = replace(slow, seconds=slow.seconds / 10, offered=np.array([True, False]))
+    both, one, other = (fastest(at, nccl, ways, size) for ways in ([slow, quick], [quick], [slow]))
+    assert both[0] == one[0] < other[0]
+    assert both[1] == other[1] < one[1] == np.inf
 
 
 def test_doubling_is_for_powers_of_two_with_one_rank_a_node() -> None:

@@ -92,7 +92,9 @@ def test_groups_do_less_and_never_take_longer(groups, kernel, side) -> None:
     assert one.forward > moved
 
 
-@pytest.mark.parametrize(("groups", "inputs", "outputs"), [(32, 128, 256), (512, 512, 512), (4, 4096, 4096)])
+@pytest.mark.parametrize(
+    ("groups", "inputs", "outputs"), [(32, 128, 256), (512, 512, 512), (4, 4096, 4096), (2, 16, 16)]
+)
 def test_groups_are_multiplied_so_many_at_a_time_as_is_fastest(groups, inputs, outputs) -> None:
     q = question(cluster=resolve_cluster(cluster_spec("dgx-a100"), "dgx-a100", nodes=1))
     op = Convolution("c", inputs, outputs, 9, 28**2, inputs * 28**2, groups=groups)
