@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -11,9 +12,11 @@ import pytest
 from tests.cli.run import asked, call
 
 ON = ("llama-3-8b", "--cluster", "dgx-h100")
+POD = ("llama-3-70b", "--cluster", "a100-pcie")
 RUN = (*ON, "--tokens", "1T", "--deadline", "30d")
 
 
+@cache
 def document(*arguments: str) -> dict:
     done = asked("planner", "size", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
@@ -94,7 +97,7 @@ def test_a_budget_says_how_many_tokens() -> None:
 
 
 def test_no_size_of_its_curve_is_better_than_the_answer() -> None:
-    cheap = document("llama-3.1-405b", "--cluster", "dgx-h100", "--budget", "1MUSD", "--global-batch", "3")
+    cheap = document("gpt-1.7b", "--cluster", "dgx-h100", "--budget", "10kUSD", "--global-batch", "3")
     assert cheap["answer"]["usd"] <= min(row["usd"] for row in cheap["curve"]) * (1 + 1e-9)
     fast = document(*ON, "--tokens", "1T", "--budget", "200kUSD")
     within = [row["days"] for row in fast["curve"] if row["usd"] <= 200_000]
@@ -107,7 +110,7 @@ def test_deadlines_reach_a_hundred_years() -> None:
 
 
 def test_a_step_of_more_than_the_run_is_told_to_be_smaller() -> None:
-    done = call("planner", "size", "llama-3.1-405b", *ON[1:], "--tokens", "1B", "--deadline", "1h", "-b", "33554432")
+    done = call("planner", "size", *POD, "--tokens", "1B", "--deadline", "1h", "-b", "1048576")
     assert done.returncode == 3
     assert "a smaller --global-batch" in done.stderr
 
