@@ -199,7 +199,7 @@ def _commands() -> Iterator[tuple[str, Reader]]:
         ("plan-cluster", clusters, _command("plan", "bert-base", *cluster, "--cluster")),
         ("topology", clusters, _command("topology")),
         ("validate", of_lines(samples.tables, "runs.csv"), _command("validate", "--runs")),
-        ("explain", _trees(samples.plans, "plan", "json"), _command("explain")),
+        ("explain", _trees(samples.made, "plan", "json"), _command("explain")),
         ("export", _trees(samples.plans, "plan", "json"), _exported),
         ("diff", _trees(samples.checked, "plan", "json"), _both),
         ("plot", lines, _command("plot", after=axes)),

@@ -7,6 +7,7 @@ import json
 import tomllib
 from pathlib import Path
 
+from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB, WIRED
 from tests.fuzz.trees import as_text, tree_of
 
@@ -158,6 +159,25 @@ def tables() -> list[str]:
 def plans() -> list[str]:
     """A plan document."""
     return [(FIXTURES / "plan.json").read_text()]
+
+
+def made() -> list[str]:
+    """Plan documents of this very planner, which it knows again."""
+    asked = (
+        "bert-base",
+        "--cluster",
+        "dgx-a100",
+        "--nodes",
+        "1",
+        "--global-batch",
+        "64",
+        "--tp",
+        "2",
+        "--format",
+        "json",
+    )
+    ways = (("--pp", "2", "--zero", "1"), ("--zero", "3", "--recompute", "full", "--tokens", "1B"))
+    return [call("planner", "estimate", *asked, *way).stdout for way in ways]
 
 
 def checked() -> list[str]:
