@@ -46,7 +46,7 @@ def check(
     code_quality: CodeQuality = None,
     ci: Ci = True,
 ) -> None:
-    """Run every plan that a file lists and hold each against its requirements.
+    """Run the plans of a file and hold each to its requirements.
 
     \b
     Examples:

@@ -60,7 +60,9 @@ def import_cluster(
     output: ClusterFile = None,
     beside: Beside,
 ) -> None:
-    """Make a cluster file from what schedulers, drivers and fabrics tell of a cluster.
+    """Make a cluster file from what a scheduler or driver tells.
+
+    It reads what fabrics, launchers and lists of cables tell as well.
 
     \b
     Examples:

@@ -53,7 +53,9 @@ def compare(
     form: Form = Output.TABLE,
     files: Files = None,
 ) -> None:
-    """Compare clusters for training MODEL: time, money, energy, and what rules each one out.
+    """Compare clusters for training MODEL, in time, money, energy.
+
+    What rules a cluster out is told.
 
     A cluster without :NODES has as many as hold --devices; else the few that meet --deadline, or the fastest that
     --budget pays for.

@@ -21,7 +21,9 @@ SCRIPTS = Path(__file__).parent / "shells"
 
 
 def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
-    """Print the script with which a shell completes commands, options, models, clusters and files.
+    """Print the script with which a shell completes commands.
+
+    It completes options, models, clusters and files as well.
 
     It is of both programs. bash and zsh read it at every start: `eval "$(planner completion bash)"` in ~/.bashrc, or
     the same with zsh in ~/.zshrc, below compinit. fish reads it from ~/.config/fish/conf.d/planner.fish.

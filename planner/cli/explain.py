@@ -61,7 +61,9 @@ def explain(
     again: Again,
     techniques: Chosen,
 ) -> None:
-    """Tell why a plan's step is as long as it is: from the ideal to the step, loss by loss.
+    """Tell why a plan's step takes as long as it does.
+
+    It goes from the ideal to the step, loss by loss.
 
     \b
     Examples:

@@ -87,7 +87,7 @@ def export(
     variables: Variables = None,
     fields: With = None,
 ) -> None:
-    """Write the files that run a plan: for a trainer, and for what launches it.
+    """Write the files that run a plan: a trainer's, a launcher's.
 
     A setting that the trainer cannot be told is refused; what it does otherwise than planned is told.
 

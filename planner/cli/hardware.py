@@ -52,7 +52,9 @@ def list_hardware(
     form: Form = Output.TABLE,
     files: Files = None,
 ) -> None:
-    """List accelerators: dense peak, memory, link, rated power, lowest known rent, and whether they can train.
+    """List accelerators with their figures.
+
+    It tells dense peak, memory, link, rated power, lowest known rent, and whether they can train.
 
     \b
     Examples:
@@ -109,7 +111,9 @@ def show_hardware(
     form: Form = Output.TABLE,
     files: Files = None,
 ) -> None:
-    """Show one accelerator: every figure with its source, and whether it was read there.
+    """Show every figure of one accelerator, with its source.
+
+    It tells of each whether it was read there.
 
     \b
     Examples:
@@ -137,7 +141,7 @@ def compare_hardware(
     form: Form = Output.TABLE,
     files: Files = None,
 ) -> None:
-    """Compare accelerators side by side: figures with their ratio to the first one's.
+    """Compare accelerators side by side, in ratios to the first.
 
     \b
     Examples:

@@ -52,7 +52,9 @@ def size(
     ] = None,
     files: Annotated[list[Path] | None, files_option("--plot", more=".svg (the curve), ")] = None,
 ) -> None:
-    """Tell the fewest nodes that train MODEL in time, the curve around them, or what a budget trains.
+    """Tell the fewest nodes for a deadline, or what a budget trains.
+
+    It tells the curve of sizes around the answer as well.
 
     \b
     Examples:

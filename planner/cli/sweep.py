@@ -41,7 +41,7 @@ def sweep(
     scheduler: Scheduler = None,
     restart: Restart = False,
 ) -> None:
-    """Ask `plan` at every point of a grid and write the best plans as a table.
+    """Ask `plan` at every point of a grid and write a table.
 
     Answers are kept beside the output as they come: after Ctrl-C, a crash or a power cut the same command goes on.
 

@@ -23,7 +23,9 @@ def topology(
     form: Form = Output.TABLE,
     files: Files = None,
 ) -> None:
-    """Draw a cluster's fabric and tell its bisection, its diameter and the bandwidth of parallel groups.
+    """Draw a cluster's fabric and tell what it carries.
+
+    It tells the bisection, the diameter and the bandwidth of parallel groups.
 
     \b
     Examples:

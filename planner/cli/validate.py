@@ -30,7 +30,9 @@ def validate(
         ),
     ] = None,
 ) -> None:
-    """Predict measured runs and tell the errors, row by row, by source, and overall.
+    """Predict measured runs and tell the errors.
+
+    It tells them row by row, by source, and overall.
 
     \b
     Examples:
