@@ -10,7 +10,7 @@ import msgspec
 from planner.decode import MISSING, converted
 from planner.errors import InputError
 
-MOST_LAYERS = 4096
+MOST_LAYERS = 2048
 WIDEST = 10_000_000
 LONGEST = 2**24
 MOST_PARTS = 65_536

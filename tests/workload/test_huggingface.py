@@ -72,7 +72,7 @@ def test_a_file_cut_off_anywhere_is_told(family: str) -> None:
         ({"hidden_size": "missing"}, ["hidden_size", "missing key"]),
         ({"num_hidden_layers": -3}, ["num_hidden_layers", "-3"]),
         ({"num_hidden_layers": 0}, ["num_hidden_layers", "value:    0"]),
-        ({"num_hidden_layers": 100_000}, ["num_hidden_layers", "100000", "4,096"]),
+        ({"num_hidden_layers": 100_000}, ["num_hidden_layers", "100000", "2,048"]),
         ({"num_attention_heads": 0}, ["num_attention_heads", "value:    0"]),
         ({"num_attention_heads": 33}, ["num_attention_heads", "33", "a divisor of hidden_size 4096"]),
         ({"num_key_value_heads": 5}, ["num_key_value_heads", "5", "a divisor of num_attention_heads 32"]),

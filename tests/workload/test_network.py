@@ -142,7 +142,7 @@ def test_a_window_slides_over_both_dimensions() -> None:
         ("kernel = 2 ", "kernel = 0 ", ["stem.operators[1].kernel", "value:    0", "from 1 to 65,536"]),
         ("kernel = 2 ", 'kernel = "x" ', ["stem.operators[1].kernel", '"x"', "a whole number or a list"]),
         ("out = 8, kernel = 3, b", "out = 9, kernel = 3, b", ["with", "9 x 16 x 16, 8 x 16 x 16"]),
-        ("repeat = 2", "repeat = 99999", ["layers[0].repeat", "99999", "4,096"]),
+        ("repeat = 2", "repeat = 99999", ["layers[0].repeat", "99999", "2,048"]),
         ('  { op = "add", with = ["input"] },', '  { op = "global_pool" },', ["layers[0].repeat", "8 x 16 x 16"]),
         ("[3, 32, 32]", "[3]", ["input", "[3]", "[channels, height, width]"]),
         ('"image"', '"Image\\u0007"', ["sample", "control character"]),

@@ -65,7 +65,7 @@ def test_a_wrong_key_is_told(change: str, told: list[str]) -> None:
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(("key", "most"), [("layers = 4", "4,096"), ("heads = 8", "65,536")])
+@pytest.mark.parametrize(("key", "most"), [("layers = 4", "2,048"), ("heads = 8", "65,536")])
 def test_a_slip_of_the_keyboard_is_told_and_not_computed(key: str, most: str) -> None:
     with pytest.raises(InputError, match=f"at most {most}"):
         read_spec(GOOD.replace(key, f"{key}00000"), "toml", "mine.toml")
