@@ -59,7 +59,7 @@ class Session:
 
 def _recorded(items: dict[str, pytest.Item]) -> Record:
     """From the folder, and of new tests by running them, in a fork: this process stays as new."""
-    known = Record(KEPT)
+    known = Record(KEPT, [ROOT / file for file in files_of(ROOT, FOLDERS)])
     known.read()
     new = [item for name, item in items.items() if name not in known.seconds]
     if new:
@@ -68,7 +68,7 @@ def _recorded(items: dict[str, pytest.Item]) -> Record:
         if pid == 0:
             quiet = os.open(os.devnull, os.O_RDWR)
             os.dup2(quiet, 1)
-            record(new, known, [ROOT / file for file in files_of(ROOT, FOLDERS)])
+            record(new, known)
             os._exit(0)
         os.waitpid(pid, 0)
         known.read()

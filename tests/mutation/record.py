@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
 import time
@@ -21,10 +22,12 @@ from tests.mutation.swap import caches, forget
 class Record:
     """The seconds of every test, infinite of one that fails, and what it runs, kept in a folder.
 
-    `lines`: coverage.py's data, a context for each test.
+    `lines`: coverage.py's data, a context for each test. `sources`: the files whose lines they are; when one of them
+    has changed, nothing is known.
     """
 
     folder: Path
+    sources: Sequence[Path]
     seconds: dict[str, float] = field(default_factory=dict)
     _by_file: dict[Path, dict[int, list[str]]] = field(default_factory=dict)
 
@@ -37,11 +40,16 @@ class Record:
         """What an earlier run has written; nothing where there is none."""
         path = self.folder / "seconds.json"
         if path.exists() and self.lines.exists():
-            self.seconds = json.loads(path.read_text())
+            told = json.loads(path.read_text())
+            self.seconds = told["seconds"] if told["sources"] == self._digest() else {}
 
     def write(self) -> None:
         """Keep the seconds for the next run."""
-        (self.folder / "seconds.json").write_text(json.dumps(self.seconds))
+        told = {"sources": self._digest(), "seconds": self.seconds}
+        (self.folder / "seconds.json").write_text(json.dumps(told))
+
+    def _digest(self) -> str:
+        return hashlib.sha256(b"".join(path.read_bytes() for path in self.sources)).hexdigest()
 
     def tests_of(self, path: Path, lines: Iterable[int] | None = None) -> list[str]:
         """The tests that run any of these lines of a file, or any at all, quick ones first."""
@@ -66,12 +74,12 @@ def passes(item: pytest.Item) -> bool:
     return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
 
 
-def record(items: Sequence[pytest.Item], known: Record, paths: Sequence[Path]) -> None:
-    """Run tests one after the other, add the lines of `paths` that they run and their seconds to what is known."""
+def record(items: Sequence[pytest.Item], known: Record) -> None:
+    """Run tests one after the other, add the lines that they run and their seconds to what is known."""
     known.folder.mkdir(parents=True, exist_ok=True)
     if not known.seconds:
         known.lines.unlink(missing_ok=True)
-    cover = Coverage(data_file=str(known.lines), include=[str(path) for path in paths], config_file=False)
+    cover = Coverage(data_file=str(known.lines), include=[str(path) for path in known.sources], config_file=False)
     cover.load()
     remembered = caches()
     cover.start()
