@@ -62,7 +62,7 @@ def test_what_was_filled_is_said_with_its_value() -> None:
         ("layers", "many", "layers 'many' is not a number"),
         ("layers", "", "layers is empty"),
         ("devices", "-8", "is not a positive whole number"),
-        ("layers", "128128", "is not a positive whole number of at most 4,096"),
+        ("layers", "128128", "is not a positive whole number of at most 2,048"),
         ("value", "nan", "is out of range"),
         ("value", "0", "is not a positive number"),
         ("metric", "miles", "metric 'miles' is not one of"),
