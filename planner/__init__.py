@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from planner.api import Document, InputError, MixedDocument, NothingFits, PlannerError, estimate, plan
+    from planner.api import InputError, NothingFits, PlannerError, estimate, plan
+    from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
 
 __all__ = [
     "Document",
@@ -21,14 +23,17 @@ __all__ = [
     "plan",
 ]
 
+_WHERE = {"Document": "planner.search.document", "MixedDocument": "planner.search.mixed_document"}
+"""What is not in `planner.api`."""
+
 
 def __getattr__(name: str) -> object:
     """What the package offers, loaded when it is asked for: the commands start faster without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from planner import api
+    from importlib import import_module
 
-    return getattr(api, name)
+    return getattr(import_module(_WHERE.get(name, "planner.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -20,23 +20,13 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from planner.errors import InputError, NothingFits, PlannerError
-from planner.search.document import Document
-from planner.search.mixed_document import MixedDocument
 
 if TYPE_CHECKING:
     from planner.cli.arguments import Asks, Entry
+    from planner.search.document import Document
+    from planner.search.mixed_document import MixedDocument
 
-__all__ = [
-    "Document",
-    "EstimateOptions",
-    "InputError",
-    "MixedDocument",
-    "NothingFits",
-    "PlanOptions",
-    "PlannerError",
-    "estimate",
-    "plan",
-]
+__all__ = ["EstimateOptions", "InputError", "NothingFits", "PlanOptions", "PlannerError", "estimate", "plan"]
 
 Name = str | PathLike[str]
 """A preset, or a file."""
