@@ -118,6 +118,40 @@ def test_figures_of_terms_are_told_in_words_and_seconds() -> None:
         assert FIGURES[name].unit == "s"
 
 
+def test_every_figure_of_a_whole_document_is_known() -> None:
+    assert set(VALUES) == set(FIGURES)
+    unknown = {name for name, value in VALUES.items() if value is None}
+    assert unknown == {name for name in FIGURES if name.startswith("uncertainty.")}
+    assert DOCUMENT.run is not None
+    assert DOCUMENT.run.days_with_failures is not None
+    longer = DOCUMENT.run.days_with_failures / DOCUMENT.run.days
+    assert VALUES["cost_usd_with_failures"] == pytest.approx(VALUES["cost_usd"] * longer)
+    told = {
+        "precision": DOCUMENT.training.precision,
+        "model": DOCUMENT.model.name,
+        "cluster": DOCUMENT.cluster.name,
+        "tokens": DOCUMENT.run.tokens,
+        "days_with_failures": DOCUMENT.run.days_with_failures * 86_400,
+        "settings.offload": "none",
+    }
+    assert {name: VALUES[name] for name in told} == told
+
+
+def test_figures_of_two_documents_have_both_names_and_their_change() -> None:
+    compared = compared_figures()
+    assert set(compared) == {f"{side}.{name}" for side in ("base", "head") for name in FIGURES} | {
+        name for name in compared if name.startswith("change.")
+    }
+    for name, one in compared.items():
+        side, _, plain = name.partition(".")
+        assert one.name == name
+        assert one.needs == FIGURES[plain].needs
+        if side == "change":
+            assert (one.unit, one.what) == ("ratio", f"relative change of {plain}")
+        else:
+            assert (one.unit, one.what) == (FIGURES[plain].unit, FIGURES[plain].what)
+
+
 @pytest.mark.parametrize("text", MET)
 def test_it_is_met(text: str) -> None:
     assert held(read_requirement(text), KNOWN).told == ""
