@@ -105,7 +105,7 @@ REFUSED = {
 
 def test_a_runs_energy_is_known_where_it_is_told() -> None:
     assert DOCUMENT.power is not None
-    assert VALUES["energy_j"] == DOCUMENT.power.run_j
+    assert plan_values(DOCUMENT)["energy_j"] == DOCUMENT.power.run_j
     assert plan_values(msgspec.structs.replace(DOCUMENT, power=None))["energy_j"] is None
 
 
@@ -119,13 +119,14 @@ def test_figures_of_terms_are_told_in_words_and_seconds() -> None:
 
 
 def test_every_figure_of_a_whole_document_is_known() -> None:
-    assert set(VALUES) == set(FIGURES)
-    unknown = {name for name, value in VALUES.items() if value is None}
+    values = plan_values(DOCUMENT)
+    assert set(values) == set(FIGURES)
+    unknown = {name for name, value in values.items() if value is None}
     assert unknown == {name for name in FIGURES if name.startswith("uncertainty.")}
     assert DOCUMENT.run is not None
     assert DOCUMENT.run.days_with_failures is not None
     longer = DOCUMENT.run.days_with_failures / DOCUMENT.run.days
-    assert VALUES["cost_usd_with_failures"] == pytest.approx(VALUES["cost_usd"] * longer)
+    assert values["cost_usd_with_failures"] == pytest.approx(values["cost_usd"] * longer)
     told = {
         "precision": DOCUMENT.training.precision,
         "model": DOCUMENT.model.name,
@@ -134,7 +135,7 @@ def test_every_figure_of_a_whole_document_is_known() -> None:
         "days_with_failures": DOCUMENT.run.days_with_failures * 86_400,
         "settings.offload": "none",
     }
-    assert {name: VALUES[name] for name in told} == told
+    assert {name: values[name] for name in told} == told
 
 
 def test_figures_of_two_documents_have_both_names_and_their_change() -> None:

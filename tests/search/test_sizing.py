@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -45,11 +45,17 @@ class World:
     hosts: bool = False
     most_is_told: bool = False
 
-    def outcome(self, run: Run, _: Offer, nodes: int) -> Size | None:
+    def outcome(self, run: Run, offer: Offer, nodes: int) -> Size | None:
+        assert offer is not None
         if nodes < self.fits or nodes % self.every:
             return None
         days = (self.work / nodes + self.least) * run.tokens / 1e12
         return Size(nodes, days, None if self.rent is None else self.rent * nodes * days, run.tokens)
+
+    def usable(self, run: Run, offer: Offer, nodes: Iterable[int]) -> Iterator[int]:
+        assert isinstance(run, Run)
+        assert offer is not None
+        return (n for n in nodes if n % self.every == 0)
 
     def sizes(self, run: Run) -> list[Size]:
         """All of them."""
@@ -57,7 +63,7 @@ class World:
         return [one for one in found if one is not None]
 
 
-OFFER: Offer = None  # type: ignore[assignment]  # what a world does not look at
+OFFER: Offer = SimpleNamespace()  # type: ignore[assignment]  # of which a world looks at nothing
 RUN = Run(tiny(), 8, 10**12)
 worlds = st.builds(
     World,
@@ -78,7 +84,7 @@ def within(world: World) -> Iterator[Offer]:
             "outcome": world.outcome,
             "most_nodes": lambda _: world.largest,
             "floor": lambda run, _: Floor(world.bound * world.work, world.bound * world.least),
-            "usable": lambda run, _, nodes: (n for n in nodes if n % world.every == 0),
+            "usable": world.usable,
         }.items():
             stack.enter_context(patch.object(sizing, name, fake))
         spec = SimpleNamespace(max_nodes=world.largest if world.most_is_told else None)
