@@ -23,7 +23,7 @@ class Record:
     """The seconds of every test, infinite of one that fails, and what it runs, kept in a folder.
 
     `lines`: coverage.py's data, a context for each test. `sources`: the files whose lines they are; when one of them
-    has changed, nothing is known.
+    has changed, nothing is known, and of the tests of a file that has changed neither.
     """
 
     folder: Path
@@ -41,15 +41,15 @@ class Record:
         path = self.folder / "seconds.json"
         if path.exists() and self.lines.exists():
             told = json.loads(path.read_text())
-            self.seconds = told["seconds"] if told["sources"] == self._digest() else {}
+            if told["sources"] == _digest(*self.sources):
+                same = {file for file, digest in told["tests"].items() if digest == _of_tests(file)}
+                self.seconds = {test: one for test, one in told["seconds"].items() if _file(test) in same}
 
     def write(self) -> None:
         """Keep the seconds for the next run."""
-        told = {"sources": self._digest(), "seconds": self.seconds}
+        tests = {file: _of_tests(file) for file in set(map(_file, self.seconds))}
+        told = {"sources": _digest(*self.sources), "tests": tests, "seconds": self.seconds}
         (self.folder / "seconds.json").write_text(json.dumps(told))
-
-    def _digest(self) -> str:
-        return hashlib.sha256(b"".join(path.read_bytes() for path in self.sources)).hexdigest()
 
     def tests_of(self, path: Path, lines: Iterable[int] | None = None) -> list[str]:
         """The tests that run any of these lines of a file, or any at all, quick ones first."""
@@ -67,6 +67,19 @@ class Record:
         data = CoverageData(str(self.lines))
         data.read()
         return data
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def _of_tests(file: str) -> str:
+    path = Path(file)
+    return _digest(path) if path.exists() else ""
+
+
+def _digest(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def passes(item: pytest.Item) -> bool:
