@@ -21,7 +21,7 @@ from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
 
 TP_INNERMOST = tuple(order for order in ORDERS if order.startswith("tp"))
-_GAIN = 1e-9
+GAIN = 1e-9
 """Below it two step times are the same but for rounding."""
 
 
@@ -49,7 +49,7 @@ def _best_order(training: Training, plan: Strategies, layouts: Sequence[str]) ->
         if order in TP_INNERMOST and _told(order, degrees) not in seen:
             seen.add(_told(order, degrees))
             here = seconds(replace(training, order=order), plan)
-            if here < least * (1 - _GAIN):
+            if here < least * (1 - GAIN):
                 best, least = order, here
     return best
 

@@ -19,7 +19,7 @@ from planner.cost.ranks import ORDERS
 from planner.cost.strategies import Strategies
 from planner.cost.training import Training
 from planner.progress import steps
-from planner.search.orders import better, first_plan, seconds
+from planner.search.orders import GAIN, better, first_plan, seconds
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
 
@@ -96,11 +96,11 @@ def _refined(training: Training, plan: Strategies, layouts: Sequence[str]) -> tu
     orders = [best, *(in_blocks(network, block) for block in blocks)]
     for order, dimensions in _distinct(orders, (layout, *layouts)):
         here = seconds(replace(training, network=network.placed(order), order=dimensions), plan)
-        if here < least * (1 - 1e-9):
+        if here < least * (1 - GAIN):
             best, layout, least = order, dimensions, here
     for order in _exchanges(network, best):
         here = seconds(replace(training, network=network.placed(order), order=layout), plan)
-        if here < least * (1 - 1e-9):
+        if here < least * (1 - GAIN):
             best, least = order, here
     return best, layout
 

@@ -15,8 +15,9 @@ from planner.search.offers import Offer, Outcome, Run, floor, most_nodes, outcom
 _RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
 """Of the curve's sizes to the answer, where they are whole numbers: others are hard to split."""
 _TRIALS = 6
-_FROM_THE_TOP = 256
 """Sizes that `about_fewest_nodes` looks at."""
+_FROM_THE_TOP = 256
+"""Sizes, from the largest down, among which one is looked for whose devices can be split."""
 _NEAR = 8
 """Nodes more than asked for, at which to look for a plan that fits is given up: what is much larger is a size of its
 own."""
@@ -50,7 +51,7 @@ def fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
         if found is not None and found.days <= days:
             met = found
         else:
-            failed, nodes = nodes if found is None else max(nodes, found.nodes), 2 * nodes
+            failed, nodes = nodes if found is None else found.nodes, 2 * nodes
     if met is None:
         last = _largest(run, offer, failed)
         met = None if last is None else outcome(run, offer, last)

@@ -32,5 +32,5 @@ def reasons(text: str) -> dict[str, str]:
 
 def unknown(survivors: Iterable[Mutant]) -> list[Mutant]:
     """Those without a reason."""
-    known = reasons(FILE.read_text("utf-8")) if FILE.exists() else {}
+    known = reasons(FILE.read_text("utf-8"))
     return [one for one in survivors if told(one) not in known]

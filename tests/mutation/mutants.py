@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
-from typing import TypeGuard
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import libcst as cst
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,11 @@ def mutants_of(root: Path, file: str) -> Iterator[Mutant]:
 
     source = (root / file).read_text("utf-8")
     module, mutations, _, _ = create_mutations(file, source)
-    names = {id(node): name for name, node in _functions(module.body, "")}
+
+    def plain(function: cst.FunctionDef) -> str:
+        return module.code_for_node(function.with_changes(decorators=[], leading_lines=[]))
+
+    names = {id(node): (name, plain(node)) for name, node in _functions(module.body, "")}
     statements = _statements(source)
     numbers: dict[str, int] = {}
     seen: set[tuple[str, str]] = set()
@@ -57,27 +64,25 @@ def mutants_of(root: Path, file: str) -> Iterator[Mutant]:
         function = one.contained_by_top_level_function
         if function is None or id(function) not in names:
             continue  # constants and types of a module: they are made before any test runs
-        name = names[id(function)]
+        name, old = names[id(function)]
         changed = function.deep_replace(one.original_node, one.mutated_node)
         assert isinstance(changed, cst.FunctionDef)
-        old, text = (
-            module.code_for_node(node.with_changes(decorators=[], leading_lines=[])) for node in (function, changed)
-        )
+        text = plain(changed)
         if (name, text) in seen:
             continue
         seen.add((name, text))
         numbers[name] = numbers.get(name, 0) + 1
         was, now = (module.code_for_node(node).strip() for node in (one.original_node, one.mutated_node))
         start, headers = statements[name]
-        at = start + next(
-            i for i, (one, other) in enumerate(zip(_lines(old), _lines(text), strict=False)) if one != other
-        )
+        at = start + _first_changed(old, text)
         lines = min((header for header in headers if at in header), key=len, default=range(at, at + 1))
         yield Mutant(file, name, numbers[name], lines, was, now, text)
 
 
-def _lines(text: str) -> list[str]:
-    return [*text.split("\n"), ""]  # so that one that only goes on longer differs, too
+def _first_changed(old: str, new: str) -> int:
+    """The first line in which two texts differ, from 0; one that only goes on longer differs where the other ends."""
+    lines = zip([*old.split("\n"), ""], [*new.split("\n"), ""], strict=False)
+    return next(place for place, (was, now) in enumerate(lines) if was != now)
 
 
 def _statements(source: str) -> dict[str, tuple[int, list[range]]]:
@@ -89,14 +94,13 @@ def _statements(source: str) -> dict[str, tuple[int, list[range]]]:
             if isinstance(node, ast.ClassDef):
                 visit(node.body, f"{owner}{node.name}.")
             elif isinstance(node, ast.FunctionDef):
-                found[owner + node.name] = node.lineno, [_header(one) for one in ast.walk(node) if _is_run(one)]
+                found[owner + node.name] = (
+                    node.lineno,
+                    [_header(one) for one in ast.walk(node) if isinstance(one, ast.stmt)],
+                )
 
     visit(ast.parse(source).body, "")
     return found
-
-
-def _is_run(node: ast.AST) -> TypeGuard[ast.stmt]:
-    return isinstance(node, ast.stmt)
 
 
 def _header(node: ast.stmt) -> range:
@@ -108,7 +112,7 @@ def _header(node: ast.stmt) -> range:
     return range(node.lineno, max(end, node.lineno + 1))
 
 
-def _functions(body: object, owner: str) -> Iterator[tuple[str, object]]:
+def _functions(body: object, owner: str) -> Iterator[tuple[str, cst.FunctionDef]]:
     """The functions of a module and the methods of its classes, by qualified name."""
     import libcst as cst
 
