@@ -84,7 +84,7 @@ same: $(VENV)/.installed-dev ## every command over and over; PYTHONS="python3.12
 	$(BIN)/python -m tests.same $(foreach one,$(PYTHONS),--python $(one))
 
 calibrate: $(VENV)/.installed-docs ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
-	$(BIN)/python -m planner.validation.calibrate tests/published/measured_runs.csv
+	$(BIN)/python -m planner.evidence.calibrate tests/published/measured_runs.csv
 	mkdir -p build
 	$(BIN)/planner validate --cross --format json > build/validation.json
 	$(BIN)/python docs/errors.py build/validation.json
@@ -98,7 +98,7 @@ answers: $(VENV)/.installed-docs ## what commands and notebooks of the documenta
 	$(BIN)/python -m docs.site.notebook
 
 man: $(VENV)/.installed ## the manual pages, made anew from the commands
-	$(BIN)/python -m planner.cli.manual docs/man
+	$(BIN)/python -m planner.cli.completion.manual docs/man
 
 clean:
 	rm -rf $(VENV) $(EXPORT) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,18 +12,18 @@ from functools import partial
 
 import numpy as np
 
-from planner.cluster import database
-from planner.cluster.cluster import resolve_cluster
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
 from planner.cost.memory import memory_of
-from planner.cost.ranks import ORDERS
+from planner.cost.rank_groups import ORDERS
+from planner.cost.scenario import Training, training
 from planner.cost.step import score
 from planner.cost.strategies import Strategies, join
-from planner.cost.training import Training, training
 from planner.search.search import search
 from planner.search.settings import combinations
 from planner.search.space import Space, Tally, layouts
-from planner.workload.build import build_workload
 from planner.workload.presets import preset
+from planner.workload.transformer import build_workload
 
 _RUNS = 5
 _BATCH = 3072
@@ -42,7 +42,7 @@ _OPEN: tuple[dict[str, tuple[str, ...]], ...] = (
 
 
 def _question(nodes: int = 512) -> tuple[Training, Space]:
-    cluster = resolve_cluster(database.cluster_spec("dgx-h100"), "dgx-h100", nodes=nodes)
+    cluster = resolve_cluster(presets.cluster_spec("dgx-h100"), "dgx-h100", nodes=nodes)
     question = training(build_workload(preset("gpt-3-175b")), cluster, global_batch=_BATCH)
     return question, Space(cluster.devices, _BATCH)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from planner.report.markdown import table
-from planner.report.validation_report import error_tables
-from planner.validation.document import ValidationDocument
+from planner.evidence.validation_document import ValidationDocument
+from planner.report.formats.markdown import table
+from planner.report.views.validation_report import error_tables
 
 HERE = Path(__file__).with_name("explanation")
 BLOCK = re.compile(r"(<!-- errors:begin.*?-->\n).*?(<!-- errors:end -->)", re.DOTALL)

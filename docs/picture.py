@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from planner.report.plan_text import print_document
-from planner.search.document import Document
+from planner.documents.plan import Document
+from planner.report.views.plan_text import print_document
 
 COMMAND = ["llama-3-70b", "--cluster", "dgx-h100", "--nodes", "64", "--global-batch", "1024", "--tokens", "15T"]
 

@@ -9,8 +9,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from planner.api import InputError, NothingFits, PlannerError, estimate, plan
-    from planner.search.document import Document
-    from planner.search.mixed_document import MixedDocument
+    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.plan import Document
 
 __all__ = [
     "Document",
@@ -23,7 +23,7 @@ __all__ = [
     "plan",
 ]
 
-_WHERE = {"Document": "planner.search.document", "MixedDocument": "planner.search.mixed_document"}
+_WHERE = {"Document": "planner.documents.plan", "MixedDocument": "planner.documents.heterogeneous"}
 """What is not in `planner.api`."""
 
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
-    from planner.cli.arguments import Asks, Entry
-    from planner.search.document import Document
-    from planner.search.mixed_document import MixedDocument
+    from planner.cli.input.arguments import Asks, Entry
+    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.plan import Document
 
 __all__ = ["EstimateOptions", "InputError", "NothingFits", "PlanOptions", "PlannerError", "estimate", "plan"]
 
@@ -113,7 +113,7 @@ def plan(
     `global_batch`: sequences of one step, or tokens, "4M tokens". Raises InputError for what makes no sense, with the
     option in its `key`, and NothingFits where no plan fits in memory.
     """
-    from planner.cli.answers import document, options_of
+    from planner.cli.input.answers import document, options_of
 
     with _warned():
         return document(options_of(_arguments(model, cluster, global_batch, options, "plan")))
@@ -124,13 +124,13 @@ def estimate(model: Name, cluster: Name, global_batch: Amount, **options: Unpack
 
     Degrees that are not given are 1, the data-parallel width is what is left. Raises as `plan` does.
     """
-    from planner.cli.carbon import Site
-    from planner.cli.estimate import OneSplit, scored
-    from planner.cli.failures import FailureOptions
-    from planner.cli.grouped import gathered
-    from planner.cli.question import Gradients, Question
-    from planner.cli.settings import PinnedSettings
-    from planner.cli.techniques import Chosen
+    from planner.cli.commands.estimate import OneSplit, scored
+    from planner.cli.options.carbon import Site
+    from planner.cli.options.failures import FailureOptions
+    from planner.cli.options.grouped import gathered
+    from planner.cli.options.question import Gradients, Question
+    from planner.cli.options.settings import PinnedSettings
+    from planner.cli.options.techniques import Chosen
 
     with _warned():
         given = _arguments(model, cluster, global_batch, options, "estimate")
@@ -151,7 +151,7 @@ def _arguments(
     model: Name, cluster: Name, global_batch: Amount, options: Mapping[str, object], command: Asks
 ) -> dict[str, object]:
     """What the command is called with. Raises InputError, for an option that it does not have too."""
-    from planner.cli.arguments import OF_THE_ANSWER, arguments_of, check_keys, entry_of, options_of_plan
+    from planner.cli.input.arguments import OF_THE_ANSWER, arguments_of, check_keys, entry_of, options_of_plan
 
     check_keys(options, [key for key in options_of_plan(command) if key not in OF_THE_ANSWER], "")
     table: dict[str, Entry] = {"model": fspath(model), "cluster": fspath(cluster)}
@@ -175,7 +175,7 @@ class _warned:  # noqa: N801 - it reads like a function
     """Inside, what a command would warn of becomes Python's warnings, told of whoever called this module."""
 
     def __enter__(self) -> None:
-        from planner.cli.output import kept_warnings
+        from planner.cli.io.output import kept_warnings
 
         self._kept = kept_warnings()
         self._said = self._kept.__enter__()

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from planner.cluster.cluster import Cluster, resolve_cluster
-from planner.cluster.pools import Pools, resolve_pools
-from planner.cluster.spec import parse_cluster
+from planner.cluster.build.pools import Pools, resolve_pools
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.spec import parse_cluster
 from planner.cost.collectives.library import Library, library
-from planner.cost.training import Training, training
-from planner.workload.build import build_workload
+from planner.cost.scenario import Training, training
 from planner.workload.operators import Workload
 from planner.workload.presets import read_spec
 from planner.workload.spec import ModelSpec, MoeSpec
+from planner.workload.transformer import build_workload
 
 LAB = """
 name = "lab"

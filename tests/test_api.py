@@ -14,7 +14,7 @@ import pytest
 import planner
 import planner.api
 from planner.api import EstimateOptions, PlanOptions
-from planner.cli.arguments import options_of_plan
+from planner.cli.input.arguments import options_of_plan
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 

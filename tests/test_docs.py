@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from docs.site import source
-from planner.cli.command_reference import described_commands
-from planner.cluster import database
-from planner.cluster.accelerator import AcceleratorSpec
-from planner.cluster.spec import ClusterSpec
-from planner.search.requirements.figures import FIGURES
+from planner.cli.completion.command_reference import described_commands
+from planner.cluster.model.spec import ClusterSpec
+from planner.hardware import database
+from planner.hardware.accelerator import AcceleratorSpec
+from planner.studies.conditions.figures import FIGURES
 from planner.workload.presets import preset_names
 from planner.workload.spec import ModelSpec
 from tests.cli.run import call, run

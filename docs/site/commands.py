@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.site.words import block, code, listing, page, said, table
-from planner.cli.command_reference import EXIT, CommandText, Option, described_commands
+from planner.cli.completion.command_reference import EXIT, CommandText, Option, described_commands
 
 
 def pages() -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from docs.site.structs import Places, Struct, View, about, keys, place, reached
 from docs.site.words import code, page, said, table
-from planner.cli.schema import MODULES, Document
+from planner.cli.commands.schema import MODULES, Document
 
 _NAMED = {"terms": "terms", "hidden": "hidden", "cut_by": "rules", "memory_bytes": "kinds of memory"}
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from docs.site.structs import Places, Struct, View, about, keys, place, reached
 from docs.site.words import code, page, said, table
-from planner.cli.arguments import OF_THE_ANSWER, options_of_plan
-from planner.cli.command_reference import described_commands
-from planner.cli.plan_list import options
+from planner.cli.completion.command_reference import described_commands
+from planner.cli.input.arguments import OF_THE_ANSWER, options_of_plan
+from planner.cli.input.plan_list import options
 from planner.cli.sweeps.grid import NOT_SWEPT
-from planner.cluster.figures import Sourced
-from planner.cluster.spec import ClusterSpec
-from planner.search.requirements.figures import FIGURES, NEEDS
-from planner.workload.network import OPERATORS, NetworkFile
+from planner.cluster.model.spec import ClusterSpec
+from planner.hardware.figures import Sourced
+from planner.studies.conditions.figures import FIGURES, NEEDS
+from planner.workload.operator_list.spec import OPERATORS, NetworkFile
 from planner.workload.spec import ModelSpec
 
 _FIGURE = (

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from docs.site.structs import notes
 from docs.site.words import block, code, page, said, table
 from planner import api
-from planner.cli.command_reference import described_commands
+from planner.cli.completion.command_reference import described_commands
 
 _CLASSES = (api.EstimateOptions, api.PlanOptions)
 _ELSEWHERE = {"Document": "documents/plan", "MixedDocument": "documents/mixed"}

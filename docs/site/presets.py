@@ -8,10 +8,11 @@ from typing import Protocol
 import msgspec
 
 from docs.site.words import anchor, code, listing, page, said, table
-from planner.cluster import catalogue, database
-from planner.cluster.figures import DIMENSIONS, Sourced
-from planner.report.hardware_document import hardware_part
-from planner.report.hardware_text import figure_text, figures
+from planner.cluster.model import presets
+from planner.documents.hardware import hardware_part
+from planner.hardware import catalogue, database
+from planner.hardware.figures import DIMENSIONS, Sourced
+from planner.report.views.hardware_text import figure_text, figures
 from planner.units import format_bytes, format_seconds, format_si
 from planner.workload.presets import preset, preset_names
 
@@ -55,7 +56,7 @@ def _models() -> str:
 def _clusters() -> str:
     rows = []
     for name in database.names("clusters"):
-        spec = database.cluster_spec(name)
+        spec = presets.cluster_spec(name)
         assert isinstance(spec.node, str)
         levels = ", ".join(f"{one.name} ({one.topology})" for one in spec.fabric)
         rows.append(
@@ -77,7 +78,7 @@ def _clusters() -> str:
 def _nodes() -> str:
     blocks = []
     for name in database.names("nodes"):
-        spec = database.node_spec(name)
+        spec = presets.node_spec(name)
         assert isinstance(spec.accelerator, str)
         part = f"[{code(spec.accelerator)}](accelerators/{spec.accelerator}.md)"
         blocks += [

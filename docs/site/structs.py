@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect as kinds
 
 from docs.site.words import anchor, code, said, table
-from planner.cluster.figures import Sourced
+from planner.hardware.figures import Sourced
 
 Struct = type[msgspec.Struct]
 _NEEDED = "needed"

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import typer
 
-from planner.cli.goal import SAMPLES
-from planner.cli.output import complain, unwritten, write
-from planner.cli.plan import plan
+from planner.cli.commands.plan import plan
+from planner.cli.io.output import complain, unwritten, write
+from planner.cli.options.goal import SAMPLES
 from planner.errors import InputError, PlannerError
 
 _SETTINGS = {
@@ -26,23 +26,23 @@ _SETTINGS = {
 
 def planner_app() -> typer.Typer:
     """`planner` with all its commands."""
-    from planner.cli.check import check
-    from planner.cli.cluster import cluster_app
-    from planner.cli.compare import compare
-    from planner.cli.completion import completion
-    from planner.cli.diff import diff
-    from planner.cli.estimate import estimate
-    from planner.cli.explain import explain
-    from planner.cli.export import export
-    from planner.cli.hardware import hardware_app
-    from planner.cli.models import models_app
-    from planner.cli.plot import plot
-    from planner.cli.schema import schema
-    from planner.cli.size import size
-    from planner.cli.sweep import sweep
-    from planner.cli.topology import topology
-    from planner.cli.validate import validate
-    from planner.cli.whatif import what_if
+    from planner.cli.commands.check import check
+    from planner.cli.commands.cluster import cluster_app
+    from planner.cli.commands.compare import compare
+    from planner.cli.commands.completion import completion
+    from planner.cli.commands.diff import diff
+    from planner.cli.commands.estimate import estimate
+    from planner.cli.commands.explain import explain
+    from planner.cli.commands.export import export
+    from planner.cli.commands.hardware import hardware_app
+    from planner.cli.commands.models import models_app
+    from planner.cli.commands.plot import plot
+    from planner.cli.commands.schema import schema
+    from planner.cli.commands.size import size
+    from planner.cli.commands.sweep import sweep
+    from planner.cli.commands.topology import topology
+    from planner.cli.commands.validate import validate
+    from planner.cli.commands.what_if import what_if
 
     app = typer.Typer(
         name="planner",

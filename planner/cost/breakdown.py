@@ -12,14 +12,14 @@ import msgspec
 import numpy as np
 
 from planner.cost.arrays import Floats, added, weighted
-from planner.cost.compute import Passes, Shard, memory_rate, peak_16_bit
 from planner.cost.flops import attention_flops, model_flops
-from planner.cost.layers import layer_kinds, layer_tables, operator_passes, shard_of
-from planner.cost.pipeline import layer_prefix
+from planner.cost.layer_tables import layer_kinds, layer_tables, operator_passes, shard_of
+from planner.cost.operators.compute import Passes, Shard, memory_rate, peak_16_bit
+from planner.cost.pipeline.partition import layer_prefix
+from planner.cost.scenario import Training
 from planner.cost.step import TERMS, Scores, layer_terms, micro_batches
 from planner.cost.strategies import Strategies
-from planner.cost.technique_time import needed_flops
-from planner.cost.training import Training
+from planner.cost.techniques.operator_time import needed_flops
 from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Operator
 
 _KERNELS = ("forward", "backward", "recompute")

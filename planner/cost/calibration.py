@@ -11,8 +11,8 @@ import math
 
 import msgspec
 
-from planner.cluster import database
-from planner.cluster.figures import Source, Sourced, number
+from planner.hardware import database
+from planner.hardware.figures import Source, Sourced, number
 from planner.units import Dimension
 
 

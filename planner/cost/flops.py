@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 
-from planner.cost.layers import repeated_share
-from planner.cost.training import FlopsConvention, Training
-from planner.workload.operators import AttentionCore, Convolution, ExpertLinear, Layer, Linear, Workload
+from planner.cost.layer_tables import repeated_share
+from planner.cost.scenario import FlopsConvention, Training
+from planner.workload.operators import (
+    AttentionCore,
+    Convolution,
+    ExpertLinear,
+    Layer,
+    Linear,
+    Workload,
+)
 
 
 def _forward_per_token(layer: Layer, seq_length: int, convention: FlopsConvention) -> float:

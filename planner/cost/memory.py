@@ -12,15 +12,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints, added, gathered, largest, weighted
-from planner.cost.distinct import distinct
+from planner.cost.arrays import (
+    Floats,
+    Ints,
+    added,
+    gathered,
+    largest,
+    weighted,
+)
 from planner.cost.offload import NO_OFFLOAD
 from planner.cost.parameters import Parameters, sharded_over
-from planner.cost.pipeline import ROUNDS, in_flight
-from planner.cost.prepared import Prepared, prepare
+from planner.cost.pipeline.partition import ROUNDS, in_flight
+from planner.cost.plan_tables import Prepared, prepare
+from planner.cost.scenario import Training
 from planner.cost.strategies import FULL, Strategies
-from planner.cost.trained import WEIGHT_16BIT, held_state
-from planner.cost.training import Training
+from planner.cost.techniques.trained_state import held_state
+from planner.cost.unique_rows import distinct
+from planner.workload.techniques import WEIGHT_16BIT
 
 KINDS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "reserve")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cluster.cluster import Host
+from planner.cluster.model.cluster import Host
 from planner.cost.arrays import Floats
 
 _UPDATED_BYTES = 28.0

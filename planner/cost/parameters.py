@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints, gathered, weighted
-from planner.cost.distinct import distinct
-from planner.cost.layers import layer_kinds
-from planner.cost.pipeline import Stages
+from planner.cost.layer_tables import layer_kinds
+from planner.cost.pipeline.partition import Stages
+from planner.cost.scenario import Training
 from planner.cost.strategies import Strategies
-from planner.cost.training import Training
+from planner.cost.unique_rows import distinct
 
 
 @dataclass(frozen=True)

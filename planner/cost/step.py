@@ -7,24 +7,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.cluster.network import Network
+from planner.cluster.network.network import Network
 from planner.cost.arrays import Floats, Ints, added, gathered, weighted
 from planner.cost.collectives import send
-from planner.cost.data_parallel import data_parallel, optimizer_seconds, own_parameters
 from planner.cost.flops import model_flops, recomputed_flops
-from planner.cost.layers import LayerTables
+from planner.cost.layer_tables import LayerTables
+from planner.cost.link_contention import KINDS, shared_tiers
+from planner.cost.link_contention import windows as added_windows
 from planner.cost.memory import kept_activations, repeated_layers
 from planner.cost.offload import NO_OFFLOAD, exposed_seconds
+from planner.cost.parallelism.data_parallel import data_parallel, optimizer_seconds, own_parameters
 from planner.cost.parameters import sharded_over
-from planner.cost.pipeline import handed_on
-from planner.cost.prepared import Prepared, prepare
-from planner.cost.ranks import next_stage
-from planner.cost.sharing import KINDS, shared_tiers
-from planner.cost.sharing import windows as added_windows
+from planner.cost.pipeline.partition import handed_on
+from planner.cost.plan_tables import Prepared, prepare
+from planner.cost.rank_groups import next_stage
+from planner.cost.scenario import Training
 from planner.cost.strategies import Strategies
-from planner.cost.technique_time import needed_flops
-from planner.cost.trained import held_state, trained_share
-from planner.cost.training import Training
+from planner.cost.techniques.operator_time import needed_flops
+from planner.cost.techniques.trained_state import held_state, trained_share
 
 IN_LAYERS = ("forward", "backward", "recompute", "tensor_parallel", "context_parallel", "expert_parallel")
 """Terms that every micro-batch pays in each layer that it goes through."""

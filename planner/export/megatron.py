@@ -11,7 +11,16 @@ from collections.abc import Iterator
 
 from planner.export.python_text import Source
 from planner.export.run import Run
-from planner.export.trainer import Misfit, above_one, among, decoder, odd_layers, offloaded, on, ordered
+from planner.export.trainer import (
+    Misfit,
+    above_one,
+    among,
+    decoder,
+    odd_layers,
+    offloaded,
+    on,
+    ordered,
+)
 from planner.workload.spec import ModelSpec
 
 Value = bool | int | float | str | list[int] | list[str] | tuple[int, int]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from planner.cost.ranks import ORDERS
+from planner.cost.rank_groups import ORDERS
+from planner.documents.plan import Document, PlanPart
 from planner.errors import InputError
-from planner.search.document import Document, PlanPart
 
 
 def hostfile(document: Document) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from planner.cluster import database
-from planner.cost.pipeline import dealt_chunks, layer_prefix
+from planner.cost.pipeline.partition import dealt_chunks, layer_prefix
+from planner.documents.plan import Document, SettingsPart, StrategyPart
 from planner.errors import InputError
-from planner.search.document import Document, SettingsPart, StrategyPart
-from planner.search.explain import check_split
-from planner.workload.network import NetworkSpec
+from planner.hardware import database
+from planner.studies.explain import check_split
+from planner.workload.operator_list.spec import NetworkSpec
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.report.axes import Axis
+from planner.report.charts.axes import Axis
 
 Value = str | int | float | bool | None | Sequence[str]
 """What a record holds; numbers are in SI units, which the key tells."""

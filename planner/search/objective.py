@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.cost.arrays import Floats
-from planner.cost.energy import least_energy_j
-from planner.cost.training import Training
+from planner.cost.operations.energy import least_energy_j
+from planner.cost.scenario import Training
 from planner.errors import InputError
 
 ObjectiveName = Literal["step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom"]

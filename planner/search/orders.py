@@ -13,10 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.cost.ranks import ORDERS
+from planner.cost.rank_groups import ORDERS
+from planner.cost.scenario import Training
 from planner.cost.step import score
 from planner.cost.strategies import Strategies
-from planner.cost.training import Training
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.cluster.routed import RoutedNetwork
+from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.arrays import Ints
-from planner.cost.ranks import ORDERS
+from planner.cost.rank_groups import ORDERS
+from planner.cost.scenario import Training
 from planner.cost.strategies import Strategies
-from planner.cost.training import Training
 from planner.progress import steps
 from planner.search.orders import GAIN, better, first_plan, seconds
 from planner.search.search import Found, Wanted, search

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.cost.arrays import Bools, Floats, Ints, added
-from planner.cost.energy import energy_j
 from planner.cost.memory import host_memory_totals, memory_of, memory_totals
-from planner.cost.prepared import Prepared, prepare
+from planner.cost.operations.energy import energy_j
+from planner.cost.plan_tables import Prepared, prepare
+from planner.cost.scenario import Training
 from planner.cost.step import pipeline_bound, score
 from planner.cost.strategies import FIELDS, Strategies, join
-from planner.cost.training import Training
 from planner.progress import steps
 from planner.search.objective import Objective
 from planner.search.pareto import on_the_front

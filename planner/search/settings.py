@@ -8,14 +8,13 @@ other, with one list of the best.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from planner.cost.offload import Offload
-from planner.cost.ranks import ORDERS
-from planner.cost.strategies import FULL
-from planner.cost.training import (
+from planner.cost.rank_groups import ORDERS
+from planner.cost.scenario import (
     CpExchange,
     Gradients,
     Schedule,
@@ -24,10 +23,12 @@ from planner.cost.training import (
     with_gradients,
     with_offload,
 )
+from planner.cost.strategies import FULL
 from planner.errors import InputError
 
 if TYPE_CHECKING:
-    from planner.search.document import PlanPart, StrategyPart
+    pass
+
 
 _OFFLOADED = ("optimizer", "activations", "weights")
 
@@ -109,28 +110,6 @@ def check_settings(
             raise InputError(
                 "is of full recomputation", key="--recompute-layers", value=value, expected="--recompute full"
             )
-
-
-_HEEDED: dict[str, tuple[Callable[[StrategyPart], bool], str]] = {
-    "schedule": (lambda s: s.pp > 1, "pp 1"),
-    "tp_overlap": (lambda s: s.tp > 1, "tp 1"),
-    "dp_overlap": (lambda s: s.dp * s.cp > 1, "dp 1"),
-    "cp_exchange": (lambda s: s.cp > 1, "cp 1"),
-    "communication": (lambda s: s.dp * s.cp > 1, "dp 1"),
-    "shard_group": (lambda s: s.zero_stage > 0, "ZeRO 0"),
-    "recompute_layers": (lambda s: s.recompute == "full", "no full recomputation"),
-}
-"""Which splits a setting makes a difference to, and what the others have."""
-
-
-def idle_settings(plans: Sequence[PlanPart], allowed: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """A sentence on each setting that is pinned to other than its usual value and that none of the plans heeds."""
-    for name, (heeds, without) in _HEEDED.items():
-        values = allowed.get(name, ())
-        pinned = len(values) == 1 and values[0] != SETTINGS[name].names[0]
-        if pinned and not any(heeds(plan.strategy) for plan in plans):
-            which = "the plan has" if len(plans) == 1 else "all plans that are told have"
-            yield f"--{name.replace('_', '-')} {values[0]} makes no difference: {which} {without}"
 
 
 def combinations(training: Training, allowed: Mapping[str, tuple[str, ...]]) -> Iterator[Training]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from planner.cost.arrays import Bools, Ints
+from planner.cost.scenario import Training
 from planner.cost.strategies import FIELDS, Strategies
-from planner.cost.training import Training
 from planner.workload.operators import ExpertLinear, Workload
 
 RULES = {

@@ -10,7 +10,7 @@ from planner.errors import InputError, unknown_name
 from planner.workload.spec import ModelSpec, is_network, spec_of
 
 if TYPE_CHECKING:
-    from planner.workload.network import NetworkSpec
+    from planner.workload.operator_list.spec import NetworkSpec
 
 
 def presets_path() -> Path:
@@ -50,6 +50,6 @@ def read_spec(text: str, file_format: Format, origin: str) -> ModelSpec | Networ
     raw = parse(text, file_format, origin)
     if not is_network(raw):
         return spec_of(raw, origin)
-    from planner.workload.network import network_of
+    from planner.workload.operator_list.spec import network_of
 
     return network_of(raw, origin)

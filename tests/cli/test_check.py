@@ -7,8 +7,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from planner.cli.plan_list import options
-from planner.search.requirements.figures import FIGURES
+from planner.cli.input.plan_list import options
+from planner.studies.conditions.figures import FIGURES
 from tests.cli.run import call, run
 from tests.examples import DEFAULTS, LAB
 

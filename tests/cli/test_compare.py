@@ -7,7 +7,7 @@ import json
 import jsonschema
 import pytest
 
-from planner.cluster import database
+from planner.hardware import database
 from tests.cli.run import asked, call
 
 ON = ("llama-3-8b", "--on", "dgx-h100:4", "--on", "mi300x:4", "--on", "dgx-a100:4", "--tokens", "100B")

@@ -17,18 +17,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cli.app import plan_app, planner_app
-from planner.cli.complete import answer
-from planner.cli.completion_words import IMPORTS, OBJECTIVES, OFFLOADED, OPTIMIZERS, ORDERS, PLACES
-from planner.cluster import catalogue, database
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.grids import read_grid
-from planner.cluster.importers.recognise import TITLES
-from planner.cost.ranks import ORDERS as KNOWN_ORDERS
+from planner.cli.completion.complete import answer
+from planner.cli.completion.words import (
+    IMPORTS,
+    OBJECTIVES,
+    OFFLOADED,
+    OPTIMIZERS,
+    ORDERS,
+    PLACES,
+)
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.importers.detect_format import TITLES
+from planner.cluster.model import presets
+from planner.cost.rank_groups import ORDERS as KNOWN_ORDERS
 from planner.cost.strategies import RECOMPUTE
-from planner.cost.techniques import OPTIMIZERS as KNOWN_OPTIMIZERS
-from planner.search.changes import QUESTIONS, changed_cluster, check_key
+from planner.cost.techniques.apply import OPTIMIZERS as KNOWN_OPTIMIZERS
+from planner.hardware import catalogue, database
+from planner.hardware.grids import read_grid
 from planner.search.objective import ObjectiveName
 from planner.search.settings import SETTINGS
+from planner.studies.changes import QUESTIONS, changed_cluster, check_key
 from planner.workload.presets import preset_names
 from tests.cli.run import call, run
 from tests.terminal import terminal
@@ -119,7 +127,8 @@ def test_no_line_makes_it_fail(before: list[str], typed: str, program: str) -> N
 
 def test_no_arrays_are_loaded_for_an_answer() -> None:
     script = (
-        "import sys; from planner.cli.complete import answer; answer(sys.argv[1:]); print('numpy' in sys.modules)"
+        "import sys; from planner.cli.completion.complete import answer; "
+        "answer(sys.argv[1:]); print('numpy' in sys.modules)"
     )
     for line in (["planner", "plan", "70B", "-c", "dgx-h10"], ["planner", "what-if", "x", "--precision", "fp8"]):
         done = subprocess.run([sys.executable, "-c", script, *line], capture_output=True, text=True, check=True)
@@ -157,7 +166,7 @@ def test_what_is_offered_is_what_is_taken() -> None:
 
 
 def test_every_change_that_is_offered_can_be_made() -> None:
-    cluster = resolve_cluster(database.cluster_spec("dgx-h100"), "dgx-h100")
+    cluster = resolve_cluster(presets.cluster_spec("dgx-h100"), "dgx-h100")
     for name, _ in PLACES["--set"].words():
         key = name.removesuffix("=")
         if key not in QUESTIONS:

@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from planner.report.json_text import to_json
+from planner.report.formats.json_text import to_json
 from tests.cli.run import call
 from tests.report.compared import base, check_document, check_of, checked, diff_document, head
 from tests.report.test_compared_forms import CHECK

@@ -11,8 +11,8 @@ import pytest
 import typer
 
 from planner.cli.app import plan_app, planner_app
-from planner.validation import published
-from planner.validation.published import published_runs
+from planner.evidence import published
+from planner.evidence.published import published_runs
 from tests.cli.run import call
 from tests.cli.sweeps.small import here
 

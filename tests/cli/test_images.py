@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from planner.search.document import json_schema
+from planner.documents.plan import json_schema
 from tests.cli.run import call
 from tests.validation.test_throughput import CLUSTER
 from tests.workload.test_network import GOOD

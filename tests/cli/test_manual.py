@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from planner.cli.app import planner_app
-from planner.cli.manual import main, pages
+from planner.cli.completion.manual import main, pages
 
 FOLDER = Path(__file__).parents[2] / "docs" / "man"
 PAGES = pages()

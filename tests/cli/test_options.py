@@ -6,11 +6,11 @@ from typing import get_args
 
 import pytest
 
-from planner.cli.inputs import read_batches, read_values
-from planner.cli.question import Framework, Gradients, Launch
-from planner.cost.training import FRAMEWORKS, FrameworkName
-from planner.cost.training import Gradients as GradientsName
-from planner.cost.training import Launch as LaunchName
+from planner.cli.input.inputs import read_batches, read_values
+from planner.cli.options.question import Framework, Gradients, Launch
+from planner.cost.scenario import FRAMEWORKS, FrameworkName
+from planner.cost.scenario import Gradients as GradientsName
+from planner.cost.scenario import Launch as LaunchName
 from tests.cli.run import call
 from tests.cli.test_pins import DENSE
 

@@ -177,7 +177,7 @@ def test_help_is_short_of_heavy_imports() -> None:
 
 @pytest.mark.parametrize("listing", ["models", "clusters"])
 def test_listings_name_every_preset(listing: str) -> None:
-    from planner.cluster import database
+    from planner.hardware import database
     from planner.workload.presets import preset_names
 
     names = preset_names() if listing == "models" else database.names("clusters")

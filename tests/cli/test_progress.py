@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from planner.cli.progress import bar_line
+from planner.cli.io.progress import bar_line
 from planner.progress import steps, watched
 from planner.search.parallel import in_order
 from tests.cli.run import call
@@ -29,7 +29,8 @@ QUESTION = (
 )
 HURRIED = """
 import sys
-from planner.cli import entry, progress
+from planner.cli import entry
+from planner.cli.io import progress
 progress._FIRST_S, progress._EVERY_S = float(sys.argv.pop(1)), 0.01
 entry.plan()
 """

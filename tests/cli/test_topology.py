@@ -11,7 +11,7 @@ import jsonschema
 import networkx as nx
 import pytest
 
-from planner.cluster import database
+from planner.hardware import database
 from tests.cli.run import call
 
 TREE = """\

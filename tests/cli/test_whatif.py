@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from planner.report.whatif_text import print_what_if
-from planner.search.whatif_document import WhatIfDocument, json_schema
+from planner.documents.what_if import WhatIfDocument, json_schema
+from planner.report.views.what_if_text import print_what_if
 from planner.units import format_bytes, format_seconds
 from tests.cli.run import call, run
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from planner.cluster import database
-from planner.cluster.cluster import Cluster, resolve_cluster
-from planner.cluster.spec import parse_cluster
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.spec import parse_cluster
 
 PART = """
 name = "fabric"
@@ -29,7 +30,7 @@ SWITCHED = 'link = { topology = "nvswitch", bandwidth = "300GB/s" }'
 
 def preset(name: str, nodes: int) -> Cluster:
     """A preset with so many nodes."""
-    return resolve_cluster(database.cluster_spec(name), name, nodes=nodes)
+    return resolve_cluster(presets.cluster_spec(name), name, nodes=nodes)
 
 
 def fabric(

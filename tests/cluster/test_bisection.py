@@ -12,14 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from planner.cluster.bisection import bisection_bytes_per_s
-from planner.cluster.cluster import Cluster, joined_devices
-from planner.cluster.device_graph import device_graph
-from planner.cluster.diameter import diameter_hops
-from planner.cluster.expand import expand
-from planner.cluster.torus import coordinates, torus_of
-from planner.cluster.torus_bisection import is_all_a_torus
-from planner.cluster.wired_bisection import bisection, devices_of_half, max_flow_bytes_per_s, wiring_bisection
+from planner.cluster.analysis.bisection import bisection_bytes_per_s
+from planner.cluster.analysis.device_graph import device_graph
+from planner.cluster.analysis.diameter import diameter_hops
+from planner.cluster.analysis.torus_bisection import is_all_a_torus
+from planner.cluster.analysis.wired_bisection import (
+    bisection,
+    devices_of_half,
+    max_flow_bytes_per_s,
+    wiring_bisection,
+)
+from planner.cluster.model.cluster import Cluster, joined_devices
+from planner.cluster.regular.torus import coordinates, torus_of
+from planner.cluster.wired.build_links import expand
 from tests.cluster.fabrics import fabric, inside, level, preset, tori, torus
 from tests.cluster.test_bisection_wired import brute_force
 from tests.cluster.test_wired_diameter import graph_diameter

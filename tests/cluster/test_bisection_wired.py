@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster import wired_bisection
-from planner.cluster.bisection import bisection_bytes_per_s
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.expand import expand
-from planner.cluster.spec import parse_cluster
-from planner.cluster.wired_bisection import max_flow_bytes_per_s, wiring_bisection
-from planner.cluster.wiring import Wiring
+from planner.cluster.analysis import wired_bisection
+from planner.cluster.analysis.bisection import bisection_bytes_per_s
+from planner.cluster.analysis.wired_bisection import max_flow_bytes_per_s, wiring_bisection
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model.spec import parse_cluster
+from planner.cluster.model.wiring import Wiring
+from planner.cluster.wired.build_links import expand
 from tests.cluster.fabrics import preset
 
 GB = 1e9

@@ -2,11 +2,12 @@
 
 import pytest
 
-from planner.cluster import database
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.spec import parse_cluster
-from planner.cluster.torus import torus_of
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.model.spec import parse_cluster
+from planner.cluster.regular.torus import torus_of
 from planner.errors import InputError
+from planner.hardware import database
 from tests.examples import DEFAULTS, LAB, lab
 
 TEXT = LAB.format(**DEFAULTS)
@@ -14,7 +15,7 @@ TEXT = LAB.format(**DEFAULTS)
 
 @pytest.mark.parametrize("name", database.names("clusters"))
 def test_every_preset_resolves(name: str) -> None:
-    cluster = resolve_cluster(database.cluster_spec(name), name)
+    cluster = resolve_cluster(presets.cluster_spec(name), name)
     assert cluster.devices == cluster.nodes * cluster.devices_per_node
     outermost = cluster.levels[-1].devices
     assert outermost == 0 or outermost >= cluster.devices
@@ -166,7 +167,7 @@ def test_a_slice_of_a_pod_is_as_cubic_as_it_can_be(
 
 
 def test_a_part_of_a_torus_node_is_a_smaller_slice() -> None:
-    torus = torus_of(resolve_cluster(database.cluster_spec("tpu-v5e"), "tpu-v5e", devices=4))
+    torus = torus_of(resolve_cluster(presets.cluster_spec("tpu-v5e"), "tpu-v5e", devices=4))
     assert torus is not None
     assert (torus.shape, torus.wrap) == ((2, 2), (False, False))
 

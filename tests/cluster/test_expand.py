@@ -7,15 +7,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from planner.cluster import database
-from planner.cluster.cluster import Cluster, joined_devices, resolve_cluster
-from planner.cluster.expand import expand
-from planner.cluster.spec import parse_cluster
-from planner.cluster.wiring import Wiring
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.model.cluster import Cluster, joined_devices
+from planner.cluster.model.spec import parse_cluster
+from planner.cluster.model.wiring import Wiring
+from planner.cluster.wired.build_links import expand
 
 
 def preset(name: str, nodes: int) -> Cluster:
-    return resolve_cluster(database.cluster_spec(name), name, nodes=nodes)
+    return resolve_cluster(presets.cluster_spec(name), name, nodes=nodes)
 
 
 def switches(wiring: Wiring) -> dict[str, int]:

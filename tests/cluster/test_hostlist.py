@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cluster.hostlist import MOST_NAMES, compress, expand
+from planner.cluster.wired.hostlist import MOST_NAMES, compress, expand
 from planner.errors import InputError
 
 

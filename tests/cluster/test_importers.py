@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from planner.cluster import database
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.figures import number
-from planner.cluster.hostlist import expand
+from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.importers.cluster_file import write_toml
-from planner.cluster.importers.complete import complete
-from planner.cluster.importers.found import HostPatterns
-from planner.cluster.importers.guesses import LINK_BYTES_PER_S, PARTS, PCI_DEVICES, RACK_SCALE, fold
-from planner.cluster.importers.kinds import Given
-from planner.cluster.importers.merge import merge
-from planner.cluster.importers.recognise import read
-from planner.cluster.spec import ClusterSpec, NodeSpec, parse_cluster
-from planner.cluster.wiring_file import wiring_of
+from planner.cluster.importers.complete_draft import complete
+from planner.cluster.importers.detect_format import read
+from planner.cluster.importers.imported_cluster import HostPatterns
+from planner.cluster.importers.match_hardware import LINK_BYTES_PER_S, PARTS, PCI_DEVICES, RACK_SCALE, fold
+from planner.cluster.importers.merge_links import merge
+from planner.cluster.importers.node_types import Given
+from planner.cluster.model.spec import ClusterSpec, NodeSpec, parse_cluster
+from planner.cluster.wired.hostlist import expand
+from planner.cluster.wired.wiring_file import wiring_of
 from planner.errors import InputError
+from planner.hardware import database
+from planner.hardware.figures import number
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"
 GBPS = 1e9 / 8

@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.importers.cluster_file import write_toml
-from planner.cluster.importers.complete import complete
-from planner.cluster.importers.found import HostPatterns
-from planner.cluster.importers.kinds import Given
-from planner.cluster.importers.merge import merge
-from planner.cluster.importers.recognise import READERS, read
+from planner.cluster.importers.complete_draft import complete
+from planner.cluster.importers.detect_format import READERS, read
+from planner.cluster.importers.imported_cluster import HostPatterns
+from planner.cluster.importers.merge_links import merge
+from planner.cluster.importers.node_types import Given
 from planner.cluster.importers.xmltree import parse_xml
-from planner.cluster.spec import parse_cluster
+from planner.cluster.model.spec import parse_cluster
 from planner.errors import InputError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"

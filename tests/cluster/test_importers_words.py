@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from planner.cluster.importers.complete import complete
+from planner.cluster.importers.complete_draft import complete
+from planner.cluster.importers.detect_format import read
 from planner.cluster.importers.draft import Draft
-from planner.cluster.importers.found import HostPatterns
-from planner.cluster.importers.kinds import Given
-from planner.cluster.importers.merge import merge
-from planner.cluster.importers.recognise import read
+from planner.cluster.importers.imported_cluster import HostPatterns
+from planner.cluster.importers.merge_links import merge
+from planner.cluster.importers.node_types import Given
 from planner.errors import InputError
 from tests.cluster.test_importers import FIXTURES
 

@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster import database
-from planner.cluster.cluster import Cluster, resolve_cluster
-from planner.cluster.faults import read_fault
-from planner.cluster.irregular import so_many
-from planner.cluster.network import Network, Pattern, build_network
-from planner.cluster.routed import RoutedNetwork
-from planner.cluster.routing import flows_between, routes
-from planner.cluster.spec import FaultSpec, parse_cluster
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.build.wired_cluster import so_many
+from planner.cluster.model import presets
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.spec import FaultSpec, parse_cluster
+from planner.cluster.network.build import build_network
+from planner.cluster.network.ecmp_routing import flows_between, routes
+from planner.cluster.network.network import Network, Pattern
+from planner.cluster.network.routed_network import RoutedNetwork
+from planner.cluster.wired.failed_parts import read_fault
 from planner.errors import InputError
+from planner.hardware import database
 from tests.examples import DEFAULTS, LAB, lab, wired
 
 PATTERNS: tuple[Pattern, ...] = ("ring", "exchange")
@@ -53,8 +56,8 @@ def test_a_regular_cluster_told_cable_by_cable_gives_groups_the_same(oversubscri
 
 @pytest.mark.parametrize("name", ["dgx-h100", "dgx-a100", "gb200-nvl72"])
 def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
-    spec = database.cluster_spec(name)
-    node = database.node_spec(str(spec.node))
+    spec = presets.cluster_spec(name)
+    node = presets.node_spec(str(spec.node))
     nodes = 36 if "nvl72" in name else 64
     regular = resolve_cluster(spec, name, nodes=nodes)
     # a fault that takes nothing: the cluster is written out and routed
@@ -80,7 +83,7 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", database.names("clusters"))
 def test_a_small_fault_changes_little_and_none_makes_a_preset_faster(name: str) -> None:
-    spec = database.cluster_spec(name)
+    spec = presets.cluster_spec(name)
     nodes = min(16, spec.max_nodes or 16)
     if nodes == 1:
         pytest.skip("one node")
@@ -102,7 +105,7 @@ def test_a_small_fault_changes_little_and_none_makes_a_preset_faster(name: str) 
 
 @pytest.mark.parametrize("name", ["tpu-v5p", "tpu-v3", "gaudi3", "dgx-h100", "gb200-nvl72", "aws-trn2"])
 def test_a_missing_node_makes_no_group_faster(name: str) -> None:
-    spec = database.cluster_spec(name)
+    spec = presets.cluster_spec(name)
     regular = build_network(resolve_cluster(spec, name, nodes=16))
     less = resolve_cluster(spec, name, nodes=16, faults=(read_fault("node-5"),))
     faulty = build_network(less)
@@ -114,7 +117,7 @@ def test_a_missing_node_makes_no_group_faster(name: str) -> None:
 
 
 def test_hosts_of_one_rack_need_no_way_out() -> None:
-    spec = database.cluster_spec("gb200-nvl72")
+    spec = presets.cluster_spec("gb200-nvl72")
     whole, half = (
         build_network(resolve_cluster(spec, "gb200", nodes=18, faults=(read_fault(fault),)))
         for fault in ("node-3=1", "node-3=0.5")
@@ -125,7 +128,7 @@ def test_hosts_of_one_rack_need_no_way_out() -> None:
 
 
 def test_hosts_that_faults_cut_off_are_left_out() -> None:
-    spec = database.cluster_spec("gb200-nvl72")
+    spec = presets.cluster_spec("gb200-nvl72")
     left = resolve_cluster(spec, "gb200", nodes=18, faults=(read_fault("node-3 - nvl72-0"),))
     assert left.wiring is not None
     assert "node-3" not in left.wiring.hosts
@@ -133,7 +136,7 @@ def test_hosts_that_faults_cut_off_are_left_out() -> None:
 
 
 def test_switches_that_add_still_do_where_a_cluster_is_written_out() -> None:
-    spec = database.cluster_spec("dgx-a100")
+    spec = presets.cluster_spec("dgx-a100")
     adding = tuple(msgspec.structs.replace(level, in_network=True) for level in spec.fabric)
     one = (FaultSpec(part="node-0:0", rate=1.0),)
     for fabric, expected in ((adding, True), (spec.fabric, False)):
@@ -310,7 +313,7 @@ def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
 
 
 def on_rails(*faults: str) -> Cluster:
-    spec = database.cluster_spec("dgx-h100")
+    spec = presets.cluster_spec("dgx-h100")
     return resolve_cluster(spec, "dgx-h100", nodes=8, faults=tuple(map(read_fault, faults)))
 
 
@@ -327,16 +330,18 @@ def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
 ) -> None:
     groups = np.array([[32], [16]]), np.array([[1], [2]])
     by_pair = build_network(cluster).rates(*groups, "exchange")
-    monkeypatch.setattr("planner.cluster.patterns._PAIRWISE", 0)
+    monkeypatch.setattr("planner.cluster.network.traffic_patterns._PAIRWISE", 0)
     np.testing.assert_allclose(build_network(cluster).rates(*groups, "exchange"), by_pair, rtol=1e-9)
 
 
 def test_switches_with_the_same_cables_are_routed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, fault = database.cluster_spec("dgx-h100"), read_fault("leaf-3 - spine-2=0.5")
+    spec, fault = presets.cluster_spec("dgx-h100"), read_fault("leaf-3 - spine-2=0.5")
     wiring = resolve_cluster(spec, "dgx-h100", nodes=70, faults=(fault,)).wiring
     assert wiring is not None
     together, ports = routes.__wrapped__(wiring, "dgx-h100")
-    monkeypatch.setattr("planner.cluster.routing._alike", lambda ends, rate, entered, routers: np.arange(routers))
+    monkeypatch.setattr(
+        "planner.cluster.network.ecmp_routing._alike", lambda ends, rate, entered, routers: np.arange(routers)
+    )
     apart, _ = routes.__wrapped__(wiring, "dgx-h100")
     # three groups of 8 rails; of 12 spines the one with the slow cable stands alone
     assert (len(set(together.tail.tolist())), len(set(apart.tail.tolist()))) == (24 + 2, 24 + 12)

@@ -6,15 +6,16 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from planner.cluster import database
-from planner.cluster.cluster import Cluster, resolve_cluster
-from planner.cluster.graph import DEVICE, build_graph, way_up
-from planner.cluster.network import build_network
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.network.build import build_network
+from planner.cluster.regular.tier_graph import DEVICE, build_graph, way_up
 from tests.examples import lab
 
 
 def preset(name: str, nodes: int) -> Cluster:
-    return resolve_cluster(database.cluster_spec(name), name, nodes=nodes)
+    return resolve_cluster(presets.cluster_spec(name), name, nodes=nodes)
 
 
 def test_the_graph_has_one_node_for_each_class_whatever_the_size() -> None:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from planner.cluster.cluster import Cluster
-from planner.cluster.device_graph import device_graph
-from planner.cluster.expand import expand
-from planner.cluster.network import build_network
-from planner.cluster.shares import dragonfly_share
-from planner.cluster.torus import coordinates, index_of, torus_of
-from planner.cluster.wired_bisection import max_flow_bytes_per_s
+from planner.cluster.analysis.device_graph import device_graph
+from planner.cluster.analysis.wired_bisection import max_flow_bytes_per_s
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.network.build import build_network
+from planner.cluster.regular.shares import dragonfly_share
+from planner.cluster.regular.torus import coordinates, index_of, torus_of
+from planner.cluster.wired.build_links import expand
 from tests.cluster.fabrics import fabric, inside, level, preset, torus
 
 GB = 1e9

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster import database
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.device_graph import device_graph
-from planner.cluster.faults import read_fault
-from planner.cluster.in_use import in_use
-from planner.cluster.torus import torus_of
-from planner.cluster.wired_diameter import wiring_diameter_hops
-from planner.cluster.wiring import Wiring
+from planner.cluster.analysis.device_graph import device_graph
+from planner.cluster.analysis.wired_diameter import wiring_diameter_hops
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.model.wiring import Wiring
+from planner.cluster.regular.torus import torus_of
+from planner.cluster.wired.failed_parts import read_fault
+from planner.cluster.wired.prune_unused_links import in_use
 from tests.cluster.test_bisection_wired import wiring
 
 
@@ -41,7 +41,7 @@ def graph_diameter(graph: nx.Graph[str]) -> int:
     ],
 )
 def test_the_farthest_devices_are_found_from_a_host_of_each_place(name: str, nodes: int, faults: list[str]) -> None:
-    cluster = resolve_cluster(database.cluster_spec(name), name, nodes=nodes, faults=tuple(map(read_fault, faults)))
+    cluster = resolve_cluster(presets.cluster_spec(name), name, nodes=nodes, faults=tuple(map(read_fault, faults)))
     assert cluster.wiring is not None
     torus = torus_of(cluster)
     graph = device_graph(cluster.wiring, cluster.inside, torus)

@@ -17,7 +17,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.cluster import Cluster
+from planner.cluster.model.cluster import Cluster
 
 Floats = NDArray[np.float64]
 Link = tuple[str, str]

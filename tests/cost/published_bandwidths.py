@@ -10,13 +10,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from planner.cluster import database
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.network import Network, build_network
-from planner.cluster.spec import ClusterSpec, LevelSpec
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.model.spec import ClusterSpec, LevelSpec
+from planner.cluster.network.build import build_network
+from planner.cluster.network.network import Network
 from planner.cost import collectives
 from planner.cost.collectives.library import library
-from planner.cost.ranks import group
+from planner.cost.rank_groups import group
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "nccl_tests.csv"
 NODES = {"a100": "dgx-a100", "h100": "dgx-h100", "h200": "dgx-h100", "b200": "dgx-b200"}
@@ -67,7 +68,7 @@ class Bandwidth:
 @cache
 def machine(generation: str, nodes: int, devices: int, gbps: float, adds: bool) -> Network:
     """A cluster of DGX nodes, at the shares of its links that NCCL itself counts with."""
-    node = database.node_spec(NODES[generation])
+    node = presets.node_spec(NODES[generation])
     assert node.nic is not None
     node = msgspec.structs.replace(node, nic=msgspec.structs.replace(node.nic, bandwidth=f"{gbps or 400:g}Gb/s"))
     leaf = LevelSpec(name="leaf", topology="rail", latency=0.0, in_network=adds)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from planner.cost.breakdown import rooflines, waterfall
 from planner.cost.memory import KINDS, memory_of, stage_memory
-from planner.cost.pipeline import layer_prefix
-from planner.cost.prepared import prepare_every_stage
+from planner.cost.pipeline.partition import layer_prefix
+from planner.cost.plan_tables import prepare_every_stage
+from planner.cost.scenario import Training, training
 from planner.cost.step import TERMS, score
 from planner.cost.strategies import Strategies, one_strategy
-from planner.cost.training import Training, training
-from planner.workload.build import build_workload
 from planner.workload.presets import preset
+from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, question, workloads
 
 

@@ -8,16 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cluster import database
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.network import Network, build_network
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.network.build import build_network
+from planner.cluster.network.network import Network
 from planner.cost import collectives
-from planner.cost.collectives import halving, in_network, ring, torus, tree
+from planner.cost.collectives import in_network, ring, torus, tree
+from planner.cost.collectives import recursive_halving as halving
 from planner.cost.collectives.choice import fastest
 from planner.cost.collectives.crossing import crossing
 from planner.cost.collectives.library import library
-from planner.cost.ranks import Group
-from planner.cost.ranks import group as evenly
+from planner.cost.rank_groups import Group
+from planner.cost.rank_groups import group as evenly
 from tests.examples import bulk_only, lab
 
 NETWORK = build_network(lab())
@@ -26,7 +28,7 @@ ALL = (collectives.all_gather, collectives.reduce_scatter, collectives.all_reduc
 
 
 def preset(name: str, nodes: int) -> Network:
-    return build_network(resolve_cluster(database.cluster_spec(name), name, nodes=nodes))
+    return build_network(resolve_cluster(presets.cluster_spec(name), name, nodes=nodes))
 
 
 DGX = preset("dgx-h100", 4)

@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.database import cluster_spec
-from planner.cost.compute import Shard, gemm_rate, linear, memory_rate, multiply_seconds
-from planner.cost.convolution import convolution
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model.presets import cluster_spec
 from planner.cost.flops import model_flops
 from planner.cost.memory import memory_of
-from planner.cost.pipeline import handed_on
-from planner.cost.prepared import prepare
+from planner.cost.operators.compute import Shard, gemm_rate, linear, memory_rate, multiply_seconds
+from planner.cost.operators.convolution import convolution
+from planner.cost.pipeline.partition import handed_on
+from planner.cost.plan_tables import prepare
+from planner.cost.scenario import FRAMEWORKS, Training, training
 from planner.cost.step import TERMS, pipeline_bound, score
 from planner.cost.strategies import Strategies, join, one_strategy
-from planner.cost.training import FRAMEWORKS, Training, training
-from planner.workload.build import build_workload
 from planner.workload.operators import Convolution, Linear
 from planner.workload.presets import preset
+from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, network, networks, question
 
 plans = st.builds(

@@ -13,22 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cli.completion_words import grids
-from planner.cluster import database
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.grids import grid_of_intensity, read_grid
-from planner.cluster.spec import parse_cluster
-from planner.cost.energy import energy_j, energy_parts, least_energy_j, state_seconds, state_watts
-from planner.cost.prepared import prepare
+from planner.cli.completion.words import grids
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.model.spec import parse_cluster
+from planner.cost.operations.energy import energy_j, energy_parts, least_energy_j, state_seconds, state_watts
+from planner.cost.plan_tables import prepare
+from planner.cost.scenario import Training, training
 from planner.cost.step import score
 from planner.cost.strategies import one_strategy
-from planner.cost.training import Training, training
 from planner.errors import InputError
+from planner.hardware.grids import grid_of_intensity, read_grid
 from planner.search.search import Wanted, search
 from planner.search.space import Space
-from planner.workload.build import build_workload
 from planner.workload.presets import preset
 from planner.workload.spec import ModelSpec
+from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, question, tiny, workloads
 
 ROWS = {row["id"]: row for row in csv.DictReader((Path(__file__).parents[1] / "published/energy.csv").open())}
@@ -69,7 +69,7 @@ def workload_of(row: dict[str, str]):
 def modelled(name: str) -> tuple[float, float]:
     """Watts a device of the best plan, in the row's scope, and device-hours of its tokens."""
     row = ROWS[name]
-    cluster = resolve_cluster(database.cluster_spec(row["cluster"]), "", devices=int(row["devices"]))
+    cluster = resolve_cluster(presets.cluster_spec(row["cluster"]), "", devices=int(row["devices"]))
     q = training(workload_of(row), cluster, global_batch=int(row["global_batch"]), precision=row["precision"])
     plans = search(q, Space(cluster.devices, q.global_batch, {"vpp": (1,)}), Wanted(top=1)).best
     scores = score(q, plans)
@@ -126,7 +126,7 @@ def test_a_model_that_multiplies_less_draws_less_of_a_second() -> None:
 
 def test_watts_lie_between_idle_and_rated() -> None:
     for name in ("dgx-h100", "tpu-v3", "tpu-v4"):
-        q = training(tiny(), resolve_cluster(database.cluster_spec(name), "", nodes=2), global_batch=8)
+        q = training(tiny(), resolve_cluster(presets.cluster_spec(name), "", nodes=2), global_batch=8)
         assert all(q.accelerator.idle_w <= watts <= q.accelerator.tdp_w for watts in state_watts(q))
         assert state_watts(q)[0] == max(state_watts(q))
 

@@ -5,13 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.cluster.network import Network, build_network
-from planner.cluster.shares import Shares
-from planner.cluster.torus import Torus
-from planner.cost.collectives import exchange, halving, hierarchical, ring, torus, tree
+from planner.cluster.network.build import build_network
+from planner.cluster.network.network import Network
+from planner.cluster.regular.shares import Shares
+from planner.cluster.regular.torus import Torus
+from planner.cost.collectives import hierarchical, ring, torus, tree
+from planner.cost.collectives import pairwise as exchange
+from planner.cost.collectives import recursive_halving as halving
 from planner.cost.collectives.crossing import crossing
 from planner.cost.collectives.library import library
-from planner.cost.ranks import Group
+from planner.cost.rank_groups import Group
 from tests.cost import link_simulation as links
 from tests.examples import lab
 

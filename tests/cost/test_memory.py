@@ -6,11 +6,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from planner.cost.memory import KINDS, memory_of, micro_batches_in_flight
-from planner.cost.prepared import prepare
+from planner.cost.plan_tables import prepare
+from planner.cost.scenario import training
 from planner.cost.strategies import one_strategy
-from planner.cost.training import training
-from planner.workload.build import build_workload
 from planner.workload.presets import preset
+from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, question, tiny, workloads
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.database import cluster_spec
-from planner.cluster.reliability import Told, resolve_reliability
-from planner.cost.reliability import (
+from planner.cluster.build.reliability import Told, resolve_reliability
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model.presets import cluster_spec
+from planner.cost.operations.failures import (
     Checkpoint,
     checkpoint_times,
     daly_interval,
@@ -21,7 +21,7 @@ from planner.cost.reliability import (
     whole_steps,
     young_interval,
 )
-from planner.cost.spares import nodes_out, shrunk_share, spares_that_pay, waiting_share
+from planner.cost.operations.spares import nodes_out, shrunk_share, spares_that_pay, waiting_share
 
 MIN, HOUR, DAY = 60.0, 3600.0, 86400.0
 

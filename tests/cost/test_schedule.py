@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.schedule import Slot, StageTimes, scheduled, simulated, simulated_step_s
+from planner.cost.pipeline.schedule import Slot, StageTimes, scheduled, simulated, simulated_step_s
 from planner.cost.step import score
 from planner.cost.strategies import one_strategy
 from tests.cost.test_breakdown import large

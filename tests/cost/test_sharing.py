@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.prepared import prepare
-from planner.cost.sharing import shared_tiers, windows
+from planner.cost.link_contention import shared_tiers, windows
+from planner.cost.plan_tables import prepare
 from planner.cost.step import score
 from planner.cost.strategies import one_strategy
 from tests.examples import lab, question, tiny

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from planner.cost import collectives
 from planner.cost.flops import attended
-from planner.cost.layers import layer_tables, operator_passes, shard_of
+from planner.cost.layer_tables import layer_tables, operator_passes, shard_of
 from planner.cost.memory import memory_of
-from planner.cost.prepared import prepare
+from planner.cost.plan_tables import prepare
+from planner.cost.scenario import Training, training
 from planner.cost.step import HIDDEN, TERMS, pipeline_bound, pipeline_sends, score
 from planner.cost.strategies import Strategies, join, one_strategy
-from planner.cost.training import Training, training
-from planner.workload.build import build_workload
 from planner.workload.operators import AttentionCore
 from planner.workload.presets import preset
+from planner.workload.transformer import build_workload
 from tests.examples import bulk_only, clusters, lab, question, tiny, workloads
 
 plans = st.builds(

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster import database
-from planner.cluster.cluster import Cluster, resolve_cluster
-from planner.cluster.spec import parse_cluster
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.spec import parse_cluster
 from planner.cost.memory import memory_of, memory_totals
-from planner.cost.prepared import prepare
+from planner.cost.plan_tables import prepare
+from planner.cost.scenario import Training, training
 from planner.cost.step import pipeline_bound, score
 from planner.cost.strategies import Strategies, one_strategy
-from planner.cost.techniques import (
+from planner.cost.techniques.apply import (
     OPTIMIZERS,
     techniques,
     with_lora,
@@ -26,13 +28,12 @@ from planner.cost.techniques import (
     with_pruning,
     with_teacher,
 )
-from planner.cost.training import Training, training
 from planner.errors import InputError
 from planner.search.search import Wanted, search
 from planner.search.space import Space
-from planner.workload.build import build_workload
 from planner.workload.presets import preset
 from planner.workload.spec import ModelSpec
+from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, question, tiny, workloads
 
 A6000 = """
@@ -50,7 +51,7 @@ memory = { capacity = "48GB", bandwidth = "768GB/s" }
 
 
 def named(cluster: str, devices: int) -> Cluster:
-    return resolve_cluster(database.cluster_spec(cluster), "", devices=devices)
+    return resolve_cluster(presets.cluster_spec(cluster), "", devices=devices)
 
 
 def step_s(q: Training, s: Strategies) -> float:

@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from planner.decode import converted, parse
+from planner.documents.plan import Document
 from planner.export.run import Run
 from planner.export.run import run_of as made_of
-from planner.search.document import Document
-from planner.workload.build import build_workload
 from planner.workload.presets import preset
 from planner.workload.spec import ModelSpec
+from planner.workload.transformer import build_workload
 from tests.cli.run import call
 
 H100 = "--cluster dgx-h100 --nodes 16 --global-batch 512"

@@ -30,7 +30,7 @@ def planned(folder: Path, question: str) -> Path:
 
 
 def test_every_name_of_the_command_is_there_and_has_plans() -> None:
-    from planner.cli.export import LauncherName, To
+    from planner.cli.commands.export import LauncherName, To
 
     assert [one.value for one in To] == list(TRAINERS)
     assert [one.value for one in LauncherName] == list(LAUNCHERS)

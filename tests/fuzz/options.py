@@ -34,7 +34,7 @@ def _quantity(text: str) -> None:
 
 def _counts(text: str) -> None:
     """Every reader of numbers, lists and ranges of them."""
-    from planner.cli import inputs
+    from planner.cli.input import inputs
     from planner.errors import InputError
 
     for read in (
@@ -53,20 +53,20 @@ def _counts(text: str) -> None:
 
 
 def _fault(text: str) -> None:
-    from planner.cluster.faults import read_fault, with_faults
+    from planner.cluster.wired.failed_parts import read_fault, with_faults
 
     with_faults(_wiring(), [read_fault(text)], "")
 
 
 @cache
 def _wiring() -> object:
-    from planner.cli.inputs import read_cluster
+    from planner.cli.input.inputs import read_cluster
 
     return read_cluster("dgx-h100", 4, None, ["node-3"]).sound.wiring  # type: ignore[union-attr]
 
 
 def _hostlist(text: str) -> None:
-    from planner.cluster.hostlist import compress, expand
+    from planner.cluster.wired.hostlist import compress, expand
 
     names = expand(text)
     if len(names) <= 1000 and not any(sign in name for name in names for sign in "[],"):
@@ -74,15 +74,15 @@ def _hostlist(text: str) -> None:
 
 
 def _cluster_name(text: str) -> None:
-    from planner.cli.inputs import read_cluster
-    from planner.cli.pools import read_pools
+    from planner.cli.input.inputs import read_cluster
+    from planner.cli.options.pools import read_pools
 
     if read_pools(text) is None:
         read_cluster(text)
 
 
 def _model_name(text: str) -> None:
-    from planner.cli.inputs import read_model
+    from planner.cli.input.inputs import read_model
 
     read_model(text, None)
 

@@ -28,15 +28,15 @@ class Reader:
 
 
 def _model(path: Path) -> None:
-    from planner.cli.inputs import read_model
+    from planner.cli.input.inputs import read_model
 
     read_model(str(path), None)
 
 
 def _cluster(path: Path) -> None:
     """As `plan` reads it: pools first, then a cluster of one kind."""
-    from planner.cli.inputs import read_cluster
-    from planner.cli.pools import read_pools
+    from planner.cli.input.inputs import read_cluster
+    from planner.cli.options.pools import read_pools
 
     if read_pools(str(path)) is None:
         read_cluster(str(path))
@@ -44,15 +44,15 @@ def _cluster(path: Path) -> None:
 
 def _import(path: Path) -> None:
     """As `planner cluster import` does it; the file that comes of it is read again."""
-    from planner.cli.files import read_any
-    from planner.cluster.cluster import resolve_cluster
+    from planner.cli.io.files import read_any
+    from planner.cluster.build.resolve import resolve_cluster
     from planner.cluster.importers.cluster_file import write_toml
-    from planner.cluster.importers.complete import complete
-    from planner.cluster.importers.found import HostPatterns
-    from planner.cluster.importers.kinds import Given
-    from planner.cluster.importers.merge import merge
-    from planner.cluster.importers.recognise import read
-    from planner.cluster.spec import parse_cluster
+    from planner.cluster.importers.complete_draft import complete
+    from planner.cluster.importers.detect_format import read
+    from planner.cluster.importers.imported_cluster import HostPatterns
+    from planner.cluster.importers.merge_links import merge
+    from planner.cluster.importers.node_types import Given
+    from planner.cluster.model.spec import parse_cluster
     from planner.errors import InputError
 
     found = read(read_any(path, "a description"), str(path), path.stem, HostPatterns())[1]
@@ -67,17 +67,17 @@ def _import(path: Path) -> None:
 
 
 def _space(path: Path) -> None:
-    from planner.cli.settings import OpenSettings
-    from planner.cli.split import Split, read_pins
+    from planner.cli.options.settings import OpenSettings
+    from planner.cli.options.split import Split, read_pins
 
     read_pins(Split(), OpenSettings(), path)
 
 
 def _table(path: Path) -> None:
     """Rows of measured runs, each bound to its question."""
-    from planner.cli.files import read_text
-    from planner.validation.binding import bind
-    from planner.validation.runs import RowError, parse_runs
+    from planner.cli.io.files import read_text
+    from planner.evidence.bind_run import bind
+    from planner.evidence.runs import RowError, parse_runs
 
     for run in parse_runs(read_text(path, (".csv",), "a table"), str(path))[0]:
         try:
@@ -87,7 +87,7 @@ def _table(path: Path) -> None:
 
 
 def _plan_document(path: Path) -> None:
-    from planner.cli.plan_file import read_plan_document
+    from planner.cli.input.plan_file import read_plan_document
 
     read_plan_document(path, 1)
 
@@ -105,13 +105,13 @@ def _results(path: Path) -> None:
 
 
 def _check(path: Path) -> None:
-    from planner.cli.plan_list import read_list
+    from planner.cli.input.plan_list import read_list
 
     read_list(path)
 
 
 def _requirement(text: str) -> None:
-    from planner.search.requirements.parse import read_requirement
+    from planner.studies.conditions.parse import read_requirement
 
     read_requirement(text)
 
@@ -164,7 +164,7 @@ def _files() -> Iterator[tuple[str, Reader]]:
     yield "config", Reader(_trees(samples.configs, "config", "json"), _model)
     yield "cluster", Reader(_trees(samples.clusters, "cluster", "toml"), _cluster, slow=2)
     yield "cluster-yaml", Reader(_trees(samples.clusters, "cluster", "yaml", "json"), _cluster, slow=3)
-    from planner.cluster.importers.recognise import READERS as IMPORTERS
+    from planner.cluster.importers.detect_format import READERS as IMPORTERS
 
     for name in ("auto", *IMPORTERS):
         maker = of_lines(lambda name=name: samples.described_as(name), f"{name}.txt")  # type: ignore[misc]

@@ -145,7 +145,7 @@ def descriptions() -> list[str]:
 
 def described_as(format_name: str) -> list[str]:
     """Those of one format; of `auto` all."""
-    from planner.cluster.importers.recognise import recognise
+    from planner.cluster.importers.detect_format import recognise
 
     return [text for text in descriptions() if format_name in ("auto", recognise(text, ""))]
 

@@ -9,8 +9,8 @@ from typing import get_args
 
 import pytest
 
-from planner.cluster import database
 from planner.cost.collectives.schedule import Algorithm
+from planner.hardware import database
 
 FILES = sorted(database.database_path().rglob("*.toml"))
 COUNTS = {

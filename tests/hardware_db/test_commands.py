@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from planner.cluster import catalogue, database
-from planner.report import hardware_text
-from planner.report.hardware_document import comparison_part
+from planner.documents.hardware import comparison_part
+from planner.hardware import catalogue, database
+from planner.report.views import hardware_text
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 

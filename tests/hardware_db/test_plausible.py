@@ -9,9 +9,9 @@ import re
 import numpy as np
 import pytest
 
-from planner.cluster import catalogue
-from planner.cluster.catalogue import Entry
-from planner.cluster.figures import number
+from planner.hardware import catalogue
+from planner.hardware.catalogue import Entry
+from planner.hardware.figures import number
 
 ENTRIES = catalogue.entries()
 BY_NAME = {one.name: one for one in ENTRIES}

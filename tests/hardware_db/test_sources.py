@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from planner.cluster import database
-from planner.cluster.accelerator import AcceleratorSpec, resolve_accelerator
-from planner.cluster.figures import Sourced, check_figures
 from planner.decode import decode
 from planner.errors import InputError
+from planner.hardware import database
+from planner.hardware.accelerator import AcceleratorSpec, resolve_accelerator
+from planner.hardware.figures import Sourced, check_figures
 
 NAMES = database.names("accelerators")
 KNOWN = """

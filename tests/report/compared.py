@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from planner.search.check_document import SCHEMA_VERSION as CHECK_VERSION
-from planner.search.check_document import CheckDocument, CheckedPart, requirement_part
-from planner.search.diff import compared
-from planner.search.diff_document import DiffDocument
-from planner.search.document import Document
-from planner.search.requirements.evaluate import held
-from planner.search.requirements.figures import compared_figures
-from planner.search.requirements.parse import read_requirement
-from planner.search.requirements.values import plan_values
+from planner.documents.check import SCHEMA_VERSION as CHECK_VERSION
+from planner.documents.check import CheckDocument, CheckedPart
+from planner.documents.diff import DiffDocument
+from planner.documents.plan import Document
+from planner.studies.conditions.evaluate import held
+from planner.studies.conditions.figures import compared_figures
+from planner.studies.conditions.parse import read_requirement
+from planner.studies.conditions.values import plan_values
+from planner.studies.diff import compared
+from planner.studies.requirement_part import requirement_part
 from tests.report.test_formats import stored
 
 REQUIRED = ("mfu >= 40%", "memory.headroom >= 12GiB", "carbon_kg < 100t")

@@ -19,15 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from planner.report.check_text import check_text
-from planner.report.diff_markdown import diff_markdown
-from planner.report.diff_text import diff_text, why_sentence
-from planner.report.formats import rendered
-from planner.report.github_annotations import annotation, check_annotations
-from planner.report.gitlab_code_quality import code_quality_report
-from planner.report.json_text import to_json
-from planner.search.diff import compared
-from planner.search.diff_document import DiffDocument
+from planner.documents.diff import DiffDocument
+from planner.report.formats.diff_markdown import diff_markdown
+from planner.report.formats.github_annotations import annotation, check_annotations
+from planner.report.formats.gitlab_code_quality import code_quality_report
+from planner.report.formats.json_text import to_json
+from planner.report.formats.registry import rendered
+from planner.report.views.check_text import check_text
+from planner.report.views.diff_text import diff_text, why_sentence
+from planner.studies.diff import compared
 from tests.report.compared import base, check_document, diff_document, head
 from tests.report.test_formats import HOSTILE, Page
 

@@ -18,22 +18,22 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from planner.report.compare_text import compare_text
-from planner.report.explain_text import explain_text
-from planner.report.formats import rendered
-from planner.report.hardware_document import HardwareDocument
-from planner.report.listing_document import ListingDocument
-from planner.report.listing_report import listing_text
-from planner.report.size_text import size_text
-from planner.report.topology_document import TopologyDocument
-from planner.report.topology_text import topology_text
-from planner.report.validation_text import to_text
-from planner.report.whatif_text import what_if_text
-from planner.search.compare_document import CompareDocument
-from planner.search.explain_document import ExplainDocument
-from planner.search.size_document import SizeDocument
-from planner.search.whatif_document import WhatIfDocument
-from planner.validation.document import ValidationDocument
+from planner.documents.compare import CompareDocument
+from planner.documents.explain import ExplainDocument
+from planner.documents.hardware import HardwareDocument
+from planner.documents.listing import ListingDocument
+from planner.documents.size import SizeDocument
+from planner.documents.topology import TopologyDocument
+from planner.documents.what_if import WhatIfDocument
+from planner.evidence.validation_document import ValidationDocument
+from planner.report.formats.registry import rendered
+from planner.report.views.compare_text import compare_text
+from planner.report.views.explain_text import explain_text
+from planner.report.views.listing_report import listing_text
+from planner.report.views.size_text import size_text
+from planner.report.views.topology_text import topology_text
+from planner.report.views.validation_text import to_text
+from planner.report.views.what_if_text import what_if_text
 from tests.cli.run import call
 from tests.report.test_formats import FORMS, HOSTILE, Page
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.report.markdown import escaped
+from planner.report.formats.markdown import escaped
 from tests.cli.run import call
 from tests.report.test_formats import Page
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from planner.report.formats import rendered
-from planner.search.document import Document
+from planner.documents.plan import Document
+from planner.report.formats.registry import rendered
 from tests.cli.run import call
 
 ROOT = Path(__file__).parents[1]

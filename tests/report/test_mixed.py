@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from planner.cost.mixed import bind
-from planner.report.mixed_text import mixed_text, print_mixed
-from planner.search.mixed import mixed_plans
-from planner.search.mixed_document import MixedDocument
+from planner.cost.heterogeneous import bind
+from planner.documents.heterogeneous import MixedDocument
+from planner.report.views.heterogeneous_text import mixed_text, print_mixed
 from planner.search.space import Space
+from planner.studies.heterogeneous_plan import mixed_plans
 from planner.units import format_seconds
 from tests.examples import pools, tiny
 

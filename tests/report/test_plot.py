@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.cli.sweeps.results import read_results
-from planner.report.axes import number_axis
-from planner.report.plot_of_table import drawn, plotted
+from planner.report.charts.axes import number_axis
+from planner.report.charts.plot_of_table import drawn, plotted
 from tests.cli.run import call
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from planner.report.plan_text import print_document
-from planner.search.document import Document
+from planner.documents.plan import Document
+from planner.report.views.plan_text import print_document
 from planner.units import format_bytes, format_seconds, format_si
 from tests.cli.run import call
 

@@ -10,11 +10,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster.cluster import Host
+from planner.cluster.model.cluster import Host
 from planner.cost.memory import memory_of
+from planner.cost.scenario import Training, training
 from planner.cost.step import score
 from planner.cost.strategies import FIELDS, join, one_strategy
-from planner.cost.training import Training, training
 from planner.search.search import Wanted, search
 from planner.search.settings import combinations
 from planner.search.space import Space

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from planner.documents.plan import Document
 from planner.errors import InputError
-from planner.search.document import Document
-from planner.search.explain import check_split
+from planner.studies.explain import check_split
 from tests.report.test_formats import STORED
 
 DOCUMENT = msgspec.json.decode(STORED.read_bytes(), type=Document)

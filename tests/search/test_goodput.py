@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from planner.cluster.reliability import Told, resolve_reliability
-from planner.search.goodput import reliability_part
-from planner.search.parts import plan_parts
+from planner.cluster.build.reliability import Told, resolve_reliability
 from planner.search.search import Wanted, search
 from planner.search.space import Space
+from planner.studies.goodput import reliability_part
+from planner.studies.plan_parts import plan_parts
 from planner.workload.spec import MoeSpec
 from tests.examples import lab, question, tiny
 

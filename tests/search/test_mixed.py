@@ -12,23 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost.arrays import added
+from planner.cost.heterogeneous import Kinds, bind, pipeline_terms, replica_terms
 from planner.cost.memory import memory_of
-from planner.cost.mixed import Kinds, bind, pipeline_terms, replica_terms
-from planner.cost.pipeline import layer_prefix
-from planner.cost.prepared import prepare
+from planner.cost.pipeline.partition import layer_prefix
+from planner.cost.plan_tables import prepare
+from planner.cost.scenario import training
 from planner.cost.step import score
 from planner.cost.strategies import one_strategy
-from planner.cost.training import training
+from planner.documents.heterogeneous import MixedDocument
 from planner.errors import InputError, NothingFits
-from planner.search.integer_shares import balanced
-from planner.search.layer_split import backward_split, contents_of, forward_split
-from planner.search.mixed import mixed_plans
-from planner.search.mixed_document import MixedDocument
-from planner.search.mixed_shares import best_shares, even_shares
-from planner.search.mixed_stages import best_stages, halves_of
+from planner.search.heterogeneous.candidates import share_table
+from planner.search.heterogeneous.data_parallel import best_shares, even_shares
+from planner.search.heterogeneous.integer_balance import balanced
+from planner.search.heterogeneous.layer_partition import backward_split, contents_of, forward_split
+from planner.search.heterogeneous.pipeline import best_stages, halves_of
 from planner.search.search import Wanted, search
-from planner.search.share_table import share_table
 from planner.search.space import Space
+from planner.studies.heterogeneous_plan import mixed_plans
 from planner.workload.operators import Workload
 from tests.examples import lab, pools, tiny
 from tests.search.test_exact import may_run

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost.arrays import added
-from planner.cost.energy import energy_j
 from planner.cost.memory import memory_of
+from planner.cost.operations.energy import energy_j
+from planner.cost.scenario import Training, training
 from planner.cost.step import score
-from planner.cost.training import Training, training
 from planner.errors import InputError
 from planner.search.objective import Objective, ObjectiveName, check_known, mean_critical_batch
 from planner.search.pareto import on_the_front

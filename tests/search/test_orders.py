@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from planner.cluster.cluster import Cluster
-from planner.cost.ranks import ORDERS
+from planner.cluster.model.cluster import Cluster
+from planner.cost.rank_groups import ORDERS
 from planner.cost.step import score
 from planner.cost.strategies import join, one_strategy
 from planner.search.orders import TP_INNERMOST, ordered_search

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster.cluster import Cluster, resolve_cluster
-from planner.cluster.routed import RoutedNetwork
-from planner.cluster.spec import parse_cluster
-from planner.cost.ranks import ORDERS, data_group
-from planner.cost.training import Training, training
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.spec import parse_cluster
+from planner.cluster.network.routed_network import RoutedNetwork
+from planner.cost.rank_groups import ORDERS, data_group
+from planner.cost.scenario import Training, training
 from planner.search.placement import by_nearness, placed_search, placement
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space

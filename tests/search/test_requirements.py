@@ -5,13 +5,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from planner.documents.plan import Document
 from planner.errors import InputError
-from planner.search.document import Document
-from planner.search.requirements.evaluate import held
-from planner.search.requirements.figures import FIGURES, compared_figures
-from planner.search.requirements.parse import read_requirement
-from planner.search.requirements.tokens import LONGEST
-from planner.search.requirements.values import compared_values, plan_values
+from planner.studies.conditions.evaluate import held
+from planner.studies.conditions.figures import FIGURES, compared_figures
+from planner.studies.conditions.parse import read_requirement
+from planner.studies.conditions.tokens import LONGEST
+from planner.studies.conditions.values import compared_values, plan_values
 from tests.report.test_formats import STORED
 
 DOCUMENT = msgspec.json.decode(STORED.read_bytes(), type=Document)

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster.cluster import Host
+from planner.cluster.model.cluster import Host
 from planner.cost.memory import host_memory_totals, memory_of
-from planner.cost.prepared import prepare
+from planner.cost.plan_tables import prepare
+from planner.cost.scenario import Training
 from planner.cost.step import TERMS, score
 from planner.cost.strategies import Strategies, one_strategy
-from planner.cost.training import Training
-from planner.search.parts import settings_part
 from planner.search.search import Wanted, search
 from planner.search.settings import SETTINGS, combinations
 from planner.search.space import Space
+from planner.studies.plan_parts import settings_part
 from tests.examples import lab, question, tiny, workloads
 
 HOST = Host(memory_bytes=2e12, memory_bandwidth_bytes_per_s=4e11, link_bytes_per_s=3e10)

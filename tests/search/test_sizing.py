@@ -14,8 +14,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from planner.errors import InputError
-from planner.search import sizing
-from planner.search.offers import Floor, Offer, Run
+from planner.studies import size as sizing
+from planner.studies.run_estimate import Floor, Offer, Run
 from tests.examples import tiny
 
 

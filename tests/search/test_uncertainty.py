@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from planner.cluster import database
 from planner.cost.calibration import PARAMETERS, CalibrationFile, combined, uncertainty
+from planner.cost.scenario import training
 from planner.cost.step import score
-from planner.cost.training import training
 from planner.decode import decode
 from planner.errors import InputError
+from planner.evidence.calibrate import render
+from planner.evidence.fit import PRIORS, Fitted
+from planner.hardware import database
 from planner.search.objective import Objective
 from planner.search.search import Wanted, search
 from planner.search.space import Space
-from planner.search.uncertainty import PLANS, contenders, first_plan_uncertainty, perturbed, sampled
-from planner.validation.calibrate import render
-from planner.validation.fit import PRIORS, Fitted
+from planner.studies.uncertainty import PLANS, contenders, first_plan_uncertainty, perturbed, sampled
 from tests.examples import lab, question, tiny
 
 SPACE = Space(16, 32)

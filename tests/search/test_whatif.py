@@ -5,15 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.cluster.cluster import Cluster
+from planner.cluster.model.cluster import Cluster
+from planner.cost.scenario import Training, training
 from planner.cost.step import score
-from planner.cost.training import Training, training
+from planner.documents.what_if import WhatIfDocument
 from planner.errors import InputError, NothingFits
-from planner.search.changes import SCALES, changed_cluster, changed_option, check_key, figures, read_changes, rebound
 from planner.search.search import Wanted, search
 from planner.search.space import Space
-from planner.search.whatif import Side, elasticity, what_if
-from planner.search.whatif_document import WhatIfDocument
+from planner.studies.changes import (
+    SCALES,
+    changed_cluster,
+    changed_option,
+    check_key,
+    figures,
+    read_changes,
+    rebound,
+)
+from planner.studies.what_if import Side, elasticity, what_if
 from tests.examples import lab, question, tiny
 
 

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from planner.validation import calibrate, cross, fit
-from planner.validation.cross import leave_one_out, model_of, source_of
-from planner.validation.fit import Case, Fitted, reference_powers
-from planner.validation.runs import parse_runs
+from planner.evidence import calibrate, fit
+from planner.evidence import cross_validation as cross
+from planner.evidence.cross_validation import leave_one_out, model_of, source_of
+from planner.evidence.fit import Case, Fitted, reference_powers
+from planner.evidence.runs import parse_runs
 from tests.cli.run import call
 from tests.validation.tables import rows, table
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from planner.cost.calibration import PARAMETERS, combined, default_calibration
-from planner.validation.calibrate import cases, render
-from planner.validation.fit import Case, derivatives, fit, log_errors, reference_powers
-from planner.validation.runs import parse_runs
+from planner.evidence.calibrate import cases, render
+from planner.evidence.fit import Case, derivatives, fit, log_errors, reference_powers
+from planner.evidence.runs import parse_runs
 from tests.validation.tables import rows, table
 
 IDS = [f"foundry-a100_80gb-{size}" for size in ("7b-s2048-n8-mb6-ga2-amp_bf16", "3b-s2048-n8-mb10-ga2-amp_bf16")] + [

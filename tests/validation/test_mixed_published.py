@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from planner.cluster.pools import resolve_pools
-from planner.cluster.spec import parse_cluster
-from planner.cost.mixed import bind
-from planner.search.mixed_shares import best_shares, even_shares
-from planner.search.share_table import share_table
+from planner.cluster.build.pools import resolve_pools
+from planner.cluster.model.spec import parse_cluster
+from planner.cost.heterogeneous import bind
+from planner.search.heterogeneous.candidates import share_table
+from planner.search.heterogeneous.data_parallel import best_shares, even_shares
 from planner.search.space import Space
-from planner.workload.build import build_workload
 from planner.workload.presets import preset
+from planner.workload.transformer import build_workload
 
 ROWS = list(csv.DictReader((Path(__file__).parents[1] / "published" / "mixed_runs.csv").open(encoding="utf-8")))
 POOL = """

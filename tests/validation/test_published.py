@@ -2,10 +2,10 @@
 
 import pytest
 
-from planner.validation.document import ValidationDocument, validation_document
-from planner.validation.predict import predict_all
-from planner.validation.published import published_runs
-from planner.validation.runs import parse_runs
+from planner.evidence.predict import predict_all
+from planner.evidence.published import published_runs
+from planner.evidence.runs import parse_runs
+from planner.evidence.validation_document import ValidationDocument, validation_document
 
 
 @pytest.fixture(scope="module")

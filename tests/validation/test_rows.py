@@ -3,9 +3,9 @@
 import pytest
 
 from planner.errors import InputError
-from planner.validation.binding import bind
-from planner.validation.predict import predict, predict_all
-from planner.validation.runs import parse_runs
+from planner.evidence.bind_run import bind
+from planner.evidence.predict import predict, predict_all
+from planner.evidence.runs import parse_runs
 from tests.validation.tables import rows, table
 
 LLAMA = "mbridge-26.04-LLAMA3_70B-h100-FP8-n64-gbs256-tp4pp8cp1ep1"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.validation.statistics import errors, rank_correlation
+from planner.evidence.statistics import errors, rank_correlation
 
 values = st.lists(st.floats(0.1, 1e6), min_size=3, max_size=30)
 

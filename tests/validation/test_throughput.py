@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from planner.cluster.cluster import resolve_cluster
-from planner.cluster.spec import parse_cluster
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model.spec import parse_cluster
 from planner.cost.memory import memory_of
+from planner.cost.scenario import FrameworkName, Training, training
 from planner.cost.step import score
 from planner.cost.strategies import one_strategy
-from planner.cost.training import FrameworkName, Training, training
-from planner.workload.build import build_workload
 from planner.workload.presets import preset
+from planner.workload.transformer import build_workload
 
 TABLE = Path(__file__).parents[1] / "published" / "throughput.csv"
 ROWS = {row["id"]: row for row in csv.DictReader(TABLE.read_text().splitlines())}

@@ -7,8 +7,8 @@ import pytest
 
 from planner.cost.flops import model_flops
 from planner.errors import InputError
-from planner.workload.build import build_workload
 from planner.workload.presets import preset, read_spec, transformer_preset
+from planner.workload.transformer import build_workload
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ROWS = list(csv.DictReader((FIXTURES / "families.csv").read_text().splitlines()))

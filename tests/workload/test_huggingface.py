@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from planner.errors import InputError
-from planner.workload.build import build_workload
-from planner.workload.huggingface import FAMILIES, parse_huggingface
+from planner.workload.huggingface.families import FAMILIES, parse_huggingface
+from planner.workload.transformer import build_workload
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CONFIGS = sorted(path.parent.name for path in FIXTURES.glob("configs/*/config.json"))

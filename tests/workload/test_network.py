@@ -5,10 +5,17 @@ from dataclasses import replace
 import pytest
 
 from planner.errors import InputError
-from planner.workload.build import build_workload
-from planner.workload.network import OPERATORS
-from planner.workload.operators import AttentionCore, Convolution, Layer, Linear, Pointwise, Workload
+from planner.workload.operator_list.spec import OPERATORS
+from planner.workload.operators import (
+    AttentionCore,
+    Convolution,
+    Layer,
+    Linear,
+    Pointwise,
+    Workload,
+)
 from planner.workload.presets import read_spec
+from planner.workload.transformer import build_workload
 
 GOOD = """
 name = "mine"

@@ -3,8 +3,8 @@
 import pytest
 
 from planner.errors import InputError
-from planner.workload.build import build_workload
 from planner.workload.presets import preset, preset_names
+from planner.workload.transformer import build_workload
 
 UNPUBLISHED = {"wavenet"}  # counted by hand in test_families.py
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.errors import InputError
-from planner.workload.build import build_workload
-from planner.workload.size import describe_size, looks_like_size, spec_of_size
+from planner.workload.from_size import describe_size, looks_like_size, spec_of_size
+from planner.workload.transformer import build_workload
 
 
 @given(st.floats(min_value=0.02, max_value=50_000))

@@ -3,9 +3,9 @@
 import pytest
 
 from planner.errors import InputError
-from planner.workload.build import build_workload
 from planner.workload.operators import Linear
 from planner.workload.presets import read_spec
+from planner.workload.transformer import build_workload
 
 GOOD = """
 name = "mine"

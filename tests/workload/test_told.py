@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import InputError
-from planner.workload.huggingface import parse_huggingface
+from planner.workload.huggingface.families import parse_huggingface
 from planner.workload.presets import read_spec
 from planner.workload.spec import ModelSpec
 from tests.cli.test_bad_input import GOOD

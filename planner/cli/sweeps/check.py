@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from planner.cli.arguments import FILES, MODEL, key_named, text_of
-from planner.cli.files import is_there
+from planner.cli.input.arguments import FILES, MODEL, key_named, text_of
+from planner.cli.io.files import is_there
 from planner.cli.sweeps.grid import Point, Sweep
 from planner.cli.sweeps.point import Asker
 from planner.errors import InputError

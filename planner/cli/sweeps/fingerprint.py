@@ -21,7 +21,7 @@ def fingerprint_of(sweep: Sweep) -> str:
     import msgspec
 
     from planner import __version__
-    from planner.search.document import SCHEMA_VERSION
+    from planner.documents.plan import SCHEMA_VERSION
 
     told = [_FORM, __version__, SCHEMA_VERSION, sweep.keys, sweep.points, digests(sweep.files()), known_digest()]
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
@@ -29,7 +29,7 @@ def fingerprint_of(sweep: Sweep) -> str:
 
 def known_digest() -> str:
     """Of all of hardware_db and of the models' presets: an edited figure is another answer, whatever the version."""
-    from planner.cluster.database import database_path
+    from planner.hardware.database import database_path
     from planner.workload.presets import presets_path
 
     told = hashlib.sha256()

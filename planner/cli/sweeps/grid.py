@@ -8,8 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.cli.arguments import FILES, MODEL, OF_THE_ANSWER, Entry, check_keys, entry_of, options_of_plan, text_of
-from planner.cli.files import is_there
+from planner.cli.input.arguments import (
+    FILES,
+    MODEL,
+    OF_THE_ANSWER,
+    Entry,
+    check_keys,
+    entry_of,
+    options_of_plan,
+    text_of,
+)
+from planner.cli.io.files import is_there
 from planner.errors import InputError, nearest
 from planner.units import check_tellable
 
@@ -55,14 +64,14 @@ def files_of(point: Point) -> dict[str, str]:
 @functools.lru_cache(1024)
 def _is_file(key: str, name: str) -> bool:
     """Whether it is there and no preset, which goes before a file."""
-    from planner.cli.inputs import is_preset
+    from planner.cli.input.inputs import is_preset
 
     return is_there(name) and (key == "space" or not is_preset(key, name))
 
 
 def read_sweep(path: Path) -> Sweep:
     """The sweep of a TOML file. Raises InputError for whatever in it makes no sense by itself."""
-    from planner.cli.files import read_text
+    from planner.cli.io.files import read_text
     from planner.decode import parse
 
     origin = str(path)

@@ -6,17 +6,17 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from planner.cli.arguments import arguments_of
-from planner.cli.output import kept_warnings
+from planner.cli.input.arguments import arguments_of
+from planner.cli.io.output import kept_warnings
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
-    from planner.cli.question import Question
+    from planner.cli.options.question import Question
     from planner.cli.sweeps.grid import Point
-    from planner.cluster.cluster import Cluster
+    from planner.cluster.model.cluster import Cluster
+    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.plan import Document
     from planner.report.report import Value
-    from planner.search.document import Document
-    from planner.search.mixed_document import MixedDocument
     from planner.workload.operators import Workload
 
 PLANNED, UNFIT, WRONG, FAILED = "planned", "nothing fits", "bad input", "failed"
@@ -58,8 +58,8 @@ class Asker:
 
     def _read(self, point: Point, origin: str, *, search: bool) -> dict[str, Value]:
         """The record of the point's best plan; empty where no search is wanted."""
-        from planner.cli.answers import answer, asked_pools, options_of, read_asked
-        from planner.cli.pools import pools_document
+        from planner.cli.input.answers import answer, asked_pools, options_of, read_asked
+        from planner.cli.options.pools import pools_document
 
         options = options_of(arguments_of(point, origin))
         pools = asked_pools(options)
@@ -86,14 +86,14 @@ def _told(status: str, error: PlannerError) -> dict[str, Value]:
 
 
 def _workload(model: str, seq_length: str | None) -> Workload:
-    from planner.cli.inputs import read_length, read_model
+    from planner.cli.input.inputs import read_length, read_model
 
     return read_model(model, read_length(seq_length))
 
 
 def _cluster(name: str, nodes: str | None, devices: str | None, faults: tuple[str, ...], pue: str | None) -> Cluster:
-    from planner.cli.carbon import with_pue
-    from planner.cli.inputs import read_cluster, read_number
+    from planner.cli.input.inputs import read_cluster, read_number
+    from planner.cli.options.carbon import with_pue
 
     read = read_cluster(name, read_number(nodes, "--nodes"), read_number(devices, "--devices"), faults)
     return with_pue(read, pue)
@@ -101,7 +101,7 @@ def _cluster(name: str, nodes: str | None, devices: str | None, faults: tuple[st
 
 def _best_way(document: MixedDocument) -> dict[str, Value]:
     """The best way to use two kinds of nodes, and its run."""
-    from planner.report.mixed_report import way_record
+    from planner.report.views.heterogeneous_report import way_record
 
     model, cluster, run = document.model, document.cluster, document.run
     return {
@@ -117,7 +117,7 @@ def _best_way(document: MixedDocument) -> dict[str, Value]:
 
 def _best_plan(document: Document) -> dict[str, Value]:
     """The first plan with the sizes of what it is of, and what its whole run comes to."""
-    from planner.report.plan_report import plan_record
+    from planner.report.views.plan_report import plan_record
 
     model, cluster, run = document.model, document.cluster, document.run
     failures, carbon = document.reliability, document.carbon

@@ -20,7 +20,7 @@ def progress(total: int, known: int) -> Iterator[Callable[[], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
     from rich.text import Text
 
-    from planner.cli.progress import stop
+    from planner.cli.io.progress import stop
 
     stop()  # this one tells more
 

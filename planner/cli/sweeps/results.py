@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.arguments import text_of
+from planner.cli.input.arguments import text_of
 from planner.cli.sweeps.point import REASON, STATUS
 from planner.errors import InputError
 
@@ -120,7 +120,7 @@ def content_of(results: Results, path: Path, about: Mapping[str, str]) -> str | 
     ending = path.suffix.casefold()
     if ending == ".parquet":
         return _parquet(results, path, about)
-    from planner.report.csv_jsonl import to_csv, to_jsonl
+    from planner.report.formats.csv_jsonl import to_csv, to_jsonl
     from planner.report.report import Report
 
     names = list(results.columns)
@@ -148,7 +148,7 @@ def _parquet(results: Results, path: Path, about: Mapping[str, str]) -> bytes:
 
 def read_results(path: Path) -> Results:
     """The table of a file that `planner sweep` wrote, or another of these forms. Raises InputError."""
-    from planner.cli.files import read_bytes, read_text
+    from planner.cli.io.files import read_bytes, read_text
 
     ending = path.suffix.casefold()
     if ending == ".parquet":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from planner.cli.sweeps.results import Cell
 from planner.errors import InputError
-from planner.report.plot_of_table import unknown_column
+from planner.report.charts.plot_of_table import unknown_column
 
 _KEY = "--where"
 _FORM = 'COLUMN == VALUE, with ==, !=, <, <=, > or >=; several joined by "and"'

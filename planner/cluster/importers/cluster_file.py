@@ -6,10 +6,10 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from planner.cluster.hostlist import compress, natural
 from planner.cluster.importers.draft import Draft, HostDraft, LevelDraft, NodeDraft
-from planner.cluster.importers.found import depths
-from planner.cluster.importers.speeds import rate_text
+from planner.cluster.importers.imported_cluster import depths
+from planner.cluster.importers.link_speeds import rate_text
+from planner.cluster.wired.hostlist import compress, natural
 
 _WRAPS = {True: 4, False: 16}
 """Axes of a TPU slice are rings where their length is a multiple of this: cubes of 4x4x4, whole pods of 16x16 (Google

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.cluster.importers.found import FoundSwitch
-from planner.cluster.spec import LevelTopology, NodeTopology
+from planner.cluster.importers.imported_cluster import FoundSwitch
+from planner.cluster.model.spec import LevelTopology, NodeTopology
 
 
 @dataclass(frozen=True, slots=True)

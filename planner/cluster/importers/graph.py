@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from planner.cluster.importers.found import (
+from planner.cluster.importers.imported_cluster import (
     Found,
     FoundHost,
     FoundLink,
@@ -23,7 +23,7 @@ from planner.cluster.importers.found import (
     clean_name,
     distinct,
 )
-from planner.cluster.importers.speeds import link_rate
+from planner.cluster.importers.link_speeds import link_rate
 from planner.cluster.importers.xmltree import Element, parse_xml
 from planner.decode import parse
 from planner.errors import InputError

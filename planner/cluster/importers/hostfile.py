@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.found import Found, FoundHost, HostPatterns, broken, check_size, distinct
+from planner.cluster.importers.imported_cluster import (
+    Found,
+    FoundHost,
+    HostPatterns,
+    broken,
+    check_size,
+    distinct,
+)
 from planner.units import counted
 
 _LINE = re.compile(

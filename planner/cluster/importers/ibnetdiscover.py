@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from planner.cluster.importers.found import (
+from planner.cluster.importers.imported_cluster import (
     Found,
     FoundHost,
     FoundLink,
@@ -17,7 +17,7 @@ from planner.cluster.importers.found import (
     check_size,
     distinct,
 )
-from planner.cluster.importers.speeds import infiniband_rate
+from planner.cluster.importers.link_speeds import infiniband_rate
 from planner.units import counted
 
 _VERTEX = re.compile(r'(Switch|Ca|Rt)\s*[0-9]+\s*"([^"\s]{1,40})"\s*#\s*"([^"]*)"')

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from planner.cluster.importers.found import (
+from planner.cluster.importers.imported_cluster import (
     Found,
     FoundHost,
     FoundLevel,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.cluster.importers.found import (
+from planner.cluster.importers.imported_cluster import (
     Found,
     FoundHost,
     FoundLink,
@@ -20,7 +20,7 @@ from planner.cluster.importers.found import (
     check_size,
     distinct,
 )
-from planner.cluster.importers.speeds import link_rate
+from planner.cluster.importers.link_speeds import link_rate
 from planner.errors import InputError
 from planner.units import counted
 

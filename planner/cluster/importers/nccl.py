@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.found import Found, FoundNode, HostPatterns, broken, clean_name
+from planner.cluster.importers.imported_cluster import Found, FoundNode, HostPatterns, broken, clean_name
+from planner.cluster.importers.link_speeds import pcie_rate
 from planner.cluster.importers.nvidia_smi import joined
-from planner.cluster.importers.speeds import pcie_rate
 from planner.cluster.importers.xmltree import Element, parse_xml
-from planner.cluster.spec import NodeTopology
+from planner.cluster.model.spec import NodeTopology
 
 _GPU_CLASSES = ("0x0302", "0x1200", "0x0380")
 _NIC_CLASSES = ("0x0207", "0x0200")

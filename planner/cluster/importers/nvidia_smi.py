@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.found import Found, FoundNode, HostPatterns, broken, clean_name
-from planner.cluster.spec import NodeTopology
+from planner.cluster.importers.imported_cluster import Found, FoundNode, HostPatterns, broken, clean_name
+from planner.cluster.model.spec import NodeTopology
 
 _RELATION = re.compile(r"X|NV([0-9]{1,2})|PIX|PXB|PHB|NODE|SYS|SOC")
 _HEADER = re.compile(r"\s*GPU0(?:\s|$)")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from planner.cluster.hostlist import expand
-from planner.cluster.importers.found import (
+from planner.cluster.importers.imported_cluster import (
     MOST_HOSTS,
     Found,
     FoundHost,
@@ -17,6 +16,7 @@ from planner.cluster.importers.found import (
     check_size,
     distinct,
 )
+from planner.cluster.wired.hostlist import expand
 from planner.errors import InputError
 
 _LOOKS = re.compile(r"^[ \t]*(?:SwitchName|BlockName|NodeName)[ \t]*=", re.IGNORECASE | re.MULTILINE)

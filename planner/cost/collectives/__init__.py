@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.cluster.network import Network
+from planner.cluster.network.network import Network
 from planner.cost.arrays import Bools, Floats, Ints
-from planner.cost.collectives import exchange, halving, hierarchical, in_network, ring, torus, tree
+from planner.cost.collectives import hierarchical, in_network, ring, torus, tree
+from planner.cost.collectives import pairwise as exchange
+from planner.cost.collectives import recursive_halving as halving
 from planner.cost.collectives.choice import fastest
 from planner.cost.collectives.crossing import Crossing, crossing
 from planner.cost.collectives.library import Library, library_of
 from planner.cost.collectives.schedule import Schedule, twice
-from planner.cost.distinct import distinct
-from planner.cost.ranks import Group
+from planner.cost.rank_groups import Group
+from planner.cost.unique_rows import distinct
 
 __all__ = ["all_gather", "all_reduce", "all_to_all", "reduce_scatter", "routed", "send", "tiers_used"]
 

@@ -7,9 +7,9 @@ from functools import reduce
 
 import numpy as np
 
-from planner.cluster.network import Network, Pattern
+from planner.cluster.network.network import Network, Pattern
 from planner.cost.arrays import Bools, Floats, Ints
-from planner.cost.ranks import Group
+from planner.cost.rank_groups import Group
 
 
 @dataclass(frozen=True)

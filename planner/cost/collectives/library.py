@@ -14,10 +14,10 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from planner.cluster import database
-from planner.cluster.figures import Source
-from planner.cluster.network import Network
+from planner.cluster.network.network import Network
 from planner.cost.arrays import Floats
+from planner.hardware import database
+from planner.hardware.figures import Source
 
 _LOW_LATENCY = "LL"
 

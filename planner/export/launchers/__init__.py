@@ -1,7 +1,15 @@
 """The launchers that a plan is exported for, by name."""
 
 from planner.export.launcher import Launcher
-from planner.export.launchers import azureml, gcp_tpu, kubernetes, sagemaker, skypilot, slurm, torchrun
+from planner.export.launchers import (
+    azureml,
+    gcp_tpu,
+    kubernetes,
+    sagemaker,
+    skypilot,
+    slurm,
+    torchrun,
+)
 
 LAUNCHERS: dict[str, Launcher] = {
     one.name: one

@@ -11,7 +11,14 @@ from collections.abc import Iterator
 
 from planner.errors import InputError
 from planner.export.images import image_field
-from planner.export.launcher import Field, Job, Launcher, any_trainer, limit_s, unordered
+from planner.export.launcher import (
+    Field,
+    Job,
+    Launcher,
+    any_trainer,
+    limit_s,
+    unordered,
+)
 from planner.export.run import Run
 from planner.export.shell import PORT, TRAIN, about_plan
 from planner.export.trainer import Files

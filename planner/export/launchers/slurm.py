@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from planner.export.launcher import Field, Job, Launcher, any_trainer, days_and_time, host_list, limit_s
+from planner.export.launcher import (
+    Field,
+    Job,
+    Launcher,
+    any_trainer,
+    days_and_time,
+    host_list,
+    limit_s,
+)
 from planner.export.run import Run
-from planner.export.shell import PORT, TRAIN, about_plan, comments, exports, quoted
+from planner.export.shell import (
+    PORT,
+    TRAIN,
+    about_plan,
+    comments,
+    exports,
+    quoted,
+)
 from planner.export.trainer import Files
 
 NAME = "slurm"

@@ -13,7 +13,17 @@ from typing import Literal
 from planner.export import fsdp
 from planner.export.run import Run
 from planner.export.shell import TRAIN, about_plan, rendezvous, train_script
-from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, offloaded, on, ordered
+from planner.export.trainer import (
+    Files,
+    Misfit,
+    Own,
+    Trainer,
+    above_one,
+    among,
+    offloaded,
+    on,
+    ordered,
+)
 from planner.export.trainers import deepspeed
 from planner.export.user_script import NEEDED, asked, note
 from planner.export.yaml_json import to_json, to_yaml

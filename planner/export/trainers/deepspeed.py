@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from planner.export.fsdp import PYTORCH_PARTS
 from planner.export.run import Run
 from planner.export.shell import TRAIN, torchrun, train_script
-from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, offloaded, on
+from planner.export.trainer import (
+    Files,
+    Misfit,
+    Own,
+    Trainer,
+    above_one,
+    among,
+    offloaded,
+    on,
+)
 from planner.export.user_script import NEEDED, asked, note
 from planner.export.yaml_json import to_json
 

@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from planner.export import fsdp
 from planner.export.run import Run
 from planner.export.shell import TRAIN, about_plan, comments, torchrun, train_script
-from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, on
+from planner.export.trainer import (
+    Files,
+    Misfit,
+    Own,
+    Trainer,
+    above_one,
+    among,
+    on,
+)
 from planner.export.user_script import NEEDED, asked
 
 NAME = "fsdp2"

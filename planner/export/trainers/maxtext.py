@@ -11,7 +11,18 @@ from collections.abc import Iterator
 from planner.export.fsdp import exposed, some_layers
 from planner.export.run import Run
 from planner.export.shell import TRAIN, about_plan, rendezvous, train_script
-from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, decoder, odd_layers, on, ordered
+from planner.export.trainer import (
+    Files,
+    Misfit,
+    Own,
+    Trainer,
+    above_one,
+    among,
+    decoder,
+    odd_layers,
+    on,
+    ordered,
+)
 from planner.export.yaml_json import to_yaml
 from planner.workload.spec import ModelSpec
 

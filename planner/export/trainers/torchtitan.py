@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from planner.export import fsdp
 from planner.export.run import Run
 from planner.export.shell import TRAIN, torchrun, train_script
-from planner.export.trainer import Files, Misfit, Own, Trainer, above_one, among, decoder, on, ordered
+from planner.export.trainer import (
+    Files,
+    Misfit,
+    Own,
+    Trainer,
+    above_one,
+    among,
+    decoder,
+    on,
+    ordered,
+)
 from planner.export.trainers import torchtitan_file
 from planner.workload.spec import ModelSpec
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from planner.cli.files import write_file
+from planner.cli.io.files import write_file
 from planner.cli.sweeps.grid import read_sweep
 from planner.cli.sweeps.point import Asker
 from planner.cli.sweeps.results import content_of, results_of

@@ -14,7 +14,7 @@ import pytest
 from planner.cli.sweeps.fingerprint import fingerprint_of
 from planner.cli.sweeps.grid import read_sweep
 from planner.cli.sweeps.journal import Journal
-from planner.cluster import database
+from planner.hardware import database
 from tests.cli.run import call, run
 from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, here, started, swept, until, written
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.workload.build import build_workload
+from planner.workload.transformer import build_workload
 from tests.export.plans import OF, exported, run_of
 from tests.export.real.needs import package
 from tests.export.real.words import handed_to

@@ -1,0 +1,108 @@
+"""`planner plot`: lines and marks from the table of a sweep, in the terminal or as a file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from planner.report.report import Plot
+
+_ENDINGS = (".svg", ".html", ".txt")
+
+
+class Which(StrEnum):
+    """Of several rows with the same x in one series."""
+
+    ALL = "all"
+    LEAST = "least"
+    MOST = "most"
+
+
+ResultsFile = Annotated[
+    Path, typer.Argument(metavar="RESULTS", help="What `planner sweep` wrote: .parquet, .csv or .jsonl.")
+]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Also write a file: .svg, .html or .txt. May be given several times."
+    ),
+]
+Across = Annotated[
+    str | None, typer.Option("--x", metavar="COLUMN", help="Across; else the first number that was swept.")
+]
+Up = Annotated[str | None, typer.Option("--y", metavar="COLUMN", help="Upwards; else mfu.")]
+By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="COLUMN[,COLUMN]", help="A series for each value; else of model and cluster."),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="Rows that are drawn: 'nodes >= 4 and cluster == dgx-h100'. Given several times, all must hold.",
+    ),
+]
+TakeOf = Annotated[
+    Which,
+    typer.Option("--take", case_sensitive=False, help="Of rows with the same x and series: all, least, most y."),
+]
+
+
+def plot(
+    results: ResultsFile,
+    files: Files = None,
+    x: Across = None,
+    y: Up = None,
+    by: By = None,
+    where: Where = None,
+    take: TakeOf = Which.ALL,
+) -> None:
+    """Draw the results of a sweep.
+
+    \b
+    Examples:
+      planner plot results.parquet
+      planner plot results.parquet --x nodes --y mfu --by model --where 'cluster == dgx-h100'
+      planner plot results.csv --x nodes --y step_time_s --take least -o plot.svg
+    """
+    from planner.cli.io.files import check_distinct, check_ending, write_file
+    from planner.cli.io.output import warn, write
+    from planner.cli.sweeps.results import read_results
+    from planner.cli.sweeps.where import kept_by
+    from planner.report.charts.plot_of_table import drawn, plotted
+    from planner.report.charts.plot_text import plot_text
+
+    for path in files or ():
+        check_ending(path, _ENDINGS)
+    check_distinct([("--output", path) for path in files or ()], [("RESULTS", results)])
+    table = read_results(results)
+    for condition in where or ():
+        table = table.where(kept_by(condition, table.columns))
+    named = None if by is None else [part.strip() for part in by.split(",") if part.strip()]
+    told, missing = plotted(table.columns, drawn(table.columns, x, y, named, take.value))
+    if missing:
+        warn(f"{missing:,} of {len(table):,} rows have no value there and are not drawn")
+    for path in files or ():
+        write_file(path, _content(told, path.suffix.casefold(), results.name))
+    write(plot_text(told))
+
+
+def _content(told: Plot, ending: str, name: str) -> str:
+    if ending == ".svg":
+        from planner.report.charts.plot_svg import plot_svg
+
+        return plot_svg(told)
+    if ending == ".txt":
+        from planner.report.charts.plot_text import plot_text
+        from planner.report.console import text_for_a_file
+
+        return text_for_a_file(lambda: plot_text(told))
+    from planner.report.formats.html_page import to_html
+    from planner.report.report import Report
+
+    return to_html(Report("plot", name, (), (), charts=[told]))

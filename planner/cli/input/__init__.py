@@ -1,0 +1,1 @@
+"""Models, clusters and plans as the command line reads them."""

@@ -1,0 +1,84 @@
+"""What continuous integration shows: GitHub's step summary and annotations, GitLab's code quality report.
+
+Environment variables say where we run: GITHUB_STEP_SUMMARY and GITHUB_ACTIONS, GITLAB_CI.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.errors import InputError
+
+if TYPE_CHECKING:
+    from planner.documents.check import CheckDocument
+
+_REPORT = Path("gl-code-quality-report.json")
+
+
+def place_of_findings(code_quality: Path | None, *, ci: bool) -> Path | None:
+    """Where the code quality report goes: where it is asked for, or where GitLab looks for it; None for nowhere."""
+    if code_quality is None and ci and os.environ.get("GITLAB_CI"):
+        return _REPORT
+    return code_quality
+
+
+def write_findings(document: CheckDocument, place: Path | None) -> None:
+    """The code quality report. Raises InputError where it cannot be written."""
+    if place is not None:
+        from planner.cli.io.files import write_file
+        from planner.report.formats.gitlab_code_quality import code_quality_report
+
+        write_file(place, code_quality_report(document, in_repository(document.file)))
+
+
+def told_of_check(document: CheckDocument) -> None:
+    """GitHub's annotations and summary, where it is there. Raises InputError for one that cannot be written."""
+    if _annotates():
+        from planner.report.formats.github_annotations import check_annotations
+
+        sys.stderr.write(check_annotations(document, in_repository(document.file)))
+    if os.environ.get("GITHUB_STEP_SUMMARY"):
+        from planner.report.formats.registry import rendered
+
+        append_summary(rendered(document, "markdown"))
+
+
+def told_of_faults(file: str, faults: Sequence[tuple[int, InputError]]) -> None:
+    """What is wrong with a file of plans, by its lines."""
+    if _annotates():
+        from planner.report.formats.github_annotations import annotation
+
+        for line, error in faults:
+            sys.stderr.write(annotation(in_repository(file), line, "planner: bad input", str(error)))
+
+
+def append_summary(markdown: str) -> None:
+    """Add to the page of this step, where GitHub shows one. Raises InputError where it cannot be written."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as summary:
+            summary.write(f"{markdown}\n")
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror}"
+        raise InputError(problem, key="GITHUB_STEP_SUMMARY", value=path, expected="a file") from None
+
+
+def in_repository(file: str) -> str:
+    """A file's path from the top of the repository, where the environment tells it; else as it was given."""
+    top = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
+    if not top:
+        return Path(file).as_posix()
+    try:
+        return Path(file).resolve().relative_to(Path(top).resolve()).as_posix()
+    except (OSError, ValueError):
+        return Path(file).as_posix()
+
+
+def _annotates() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"

@@ -1,0 +1,57 @@
+"""Options for files that say where each rank is to be started, and the writing of these files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.plan import Document
+
+HostfileOption = Annotated[
+    Path | None, typer.Option("--hostfile", metavar="FILE", help="Write the hosts in the order of the ranks.")
+]
+RankfileOption = Annotated[
+    Path | None, typer.Option("--rankfile", metavar="FILE", help="Write host and slot of every rank (Open MPI).")
+]
+
+
+@dataclass(frozen=True)
+class RankFiles:
+    """The options as the user gave them."""
+
+    hosts_to: HostfileOption = None
+    ranks_to: RankfileOption = None
+
+    @property
+    def by_option(self) -> tuple[tuple[str, Path | None], ...]:
+        """The files with the option that names each."""
+        return ("--hostfile", self.hosts_to), ("--rankfile", self.ranks_to)
+
+
+def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
+    """The orders of dimensions that placing ranks may choose from: all, where none was asked for."""
+    from planner.cost.rank_groups import ORDERS
+
+    return settings.get("order", ORDERS)
+
+
+def write_ranks(document: Document | MixedDocument, files: RankFiles) -> None:
+    """Write the files that are asked for. Raises InputError where one cannot be written."""
+    if files == RankFiles():
+        return
+    from planner.cli.io.files import write_file
+    from planner.documents.plan import Document
+    from planner.export.ranks import hostfile, rankfile
+
+    # of two kinds of nodes neither is told: the options are refused before
+    assert isinstance(document, Document)
+
+    for path, text in ((files.hosts_to, hostfile), (files.ranks_to, rankfile)):
+        if path is not None:
+            write_file(path, text(document))

@@ -1,0 +1,1 @@
+"""Bisection and diameter of a fabric."""

@@ -1,0 +1,189 @@
+"""What a reader finds in a description of a cluster: hosts, switches, links, the inside of a node. Nothing assumed.
+
+What a description does not tell is None here; `planner.cluster.importers.complete_draft` fills it
+from the user's options.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from planner.cluster.model.spec import LevelTopology, NodeTopology
+from planner.errors import InputError
+
+MOST_HOSTS = 32_768
+MOST_LINKS = 400_000
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FoundHost:
+    """A host. `part` is its accelerator as the description calls it, `gone` the reason why it does not count."""
+
+    name: str
+    devices: int | None = None
+    part: str = ""
+    gone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSwitch:
+    """A switch; `in_network`: it adds up what passes through it."""
+
+    name: str
+    in_network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLink:
+    """`cables` equal cables from `lower` (a host, or the switch that is nearer to hosts) to `upper`, a switch.
+
+    `bandwidth_bytes_per_s` is one cable's, one direction. `cables` None: the description only says that the one is
+    below the other. `card`: the host's network card, counted from 0.
+    """
+
+    lower: str
+    upper: str
+    bandwidth_bytes_per_s: float | None = None
+    cables: int | None = 1
+    card: int | None = None
+    scale_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNode:
+    """The inside of one node.
+
+    `topology` None: not told. `links`: NVLink or xGMI links of one device, all its peers together; 0 for PCI Express.
+    `pcie_bytes_per_s`: one device's link, one direction. `nic_bytes_per_s`: one card's.
+    """
+
+    devices: int
+    topology: NodeTopology | None
+    links: int = 0
+    pcie_bytes_per_s: float | None = None
+    nics: int = 0
+    nic_bytes_per_s: float | None = None
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLevel:
+    """A level of a regular fabric: `nodes` joined (None: all). `shape`: devices along each axis of a torus."""
+
+    name: str
+    topology: LevelTopology
+    nodes: int | None = None
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that one description tells. `notes` say what was left out or taken as what."""
+
+    hosts: tuple[FoundHost, ...] = ()
+    switches: tuple[FoundSwitch, ...] = ()
+    links: tuple[FoundLink, ...] = ()
+    node: FoundNode | None = None
+    levels: tuple[FoundLevel, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostPatterns:
+    """Which names are hosts, as the user's `--hosts` says: shell patterns, of which one must match."""
+
+    patterns: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns)
+
+    def match(self, name: str) -> bool:
+        """Whether the name is a host's; the case of letters does not matter."""
+        folded = name[:_LONGEST_NAME].casefold()
+        return any(fnmatch.fnmatchcase(folded, pattern.casefold()) for pattern in self.patterns)
+
+
+def clean_name(text: str) -> str:
+    """A name as a cluster file can hold it: other signs become `_`, as ranges and cards have signs of theirs."""
+    kept = "".join(c if c.isalnum() or c in "._-" else "_" for c in text.strip()[:_LONGEST_NAME])
+    return kept.strip("_-") or "unnamed"
+
+
+def distinct(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Each name with a clean one of its own: where two would be the same, the later has a number behind it."""
+    used, clean = set(taken), {}
+    for name in dict.fromkeys(names):
+        base = candidate = clean_name(name)
+        number = 2
+        while candidate in used:
+            candidate, number = f"{base}.{number}", number + 1
+        used.add(candidate)
+        clean[name] = candidate
+    return clean
+
+
+def cards(labels: Iterable[str]) -> dict[str, int]:
+    """The cluster's names of network cards (`mlx5_0`, `HCA-2`), counted from 0 in their natural order.
+
+    `HCA-1` is the card that drivers call `mlx5_0`, so the two of one fabric count as one.
+    """
+    keys = {label: _card_key(label) for label in labels}
+    order = {key: index for index, key in enumerate(sorted(set(keys.values())))}
+    return {label: order[key] for label, key in keys.items()}
+
+
+def card_note(numbers: dict[str, int]) -> tuple[str, ...]:
+    """Which card is counted as which, where that is not plain."""
+    names: dict[int, str] = {}
+    for label in sorted(numbers, reverse=True):  # mlx5_0 goes before HCA-1
+        names.setdefault(numbers[label], label)
+    told = ", ".join(f"{number}: {clean_name(names[number])}" for number in sorted(names)[:16])
+    return (f"network cards are counted as {told}",) if names else ()
+
+
+def _card_key(label: str) -> tuple[str, tuple[int, ...]]:
+    folded = label.casefold()
+    hca = re.fullmatch(r"hca-([0-9]{1,6})", folded)
+    if hca:
+        return "mlx_", (int(hca[1]) - 1,)
+    mlx = re.fullmatch(r"mlx[0-9]_([0-9]{1,6})", folded)
+    if mlx:
+        return "mlx_", (int(mlx[1]),)
+    numbers = tuple(int(number[:18]) for number in re.findall(r"[0-9]+", folded))
+    return re.sub(r"[0-9]+", "", folded), numbers
+
+
+def depths(hosts: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """How many links each vertex is away from the nearest host; those that no host reaches are not in it."""
+    neighbours: dict[str, list[str]] = defaultdict(list)
+    for one, other in pairs:
+        neighbours[one].append(other)
+        neighbours[other].append(one)
+    found = dict.fromkeys(hosts, 0)
+    left = deque(found)
+    while left:
+        name = left.popleft()
+        for other in neighbours[name]:
+            if other not in found:
+                found[other] = found[name] + 1
+                left.append(other)
+    return found
+
+
+def check_size(hosts: int, links: int, origin: str) -> None:
+    """Raise InputError where a description has more than can be imported."""
+    for count, most, what in ((hosts, MOST_HOSTS, "hosts"), (links, MOST_LINKS, "links")):
+        if count > most:
+            raise InputError(f"too many {what}", origin=origin, expected=f"at most {most:,}")
+
+
+def broken(problem: str, origin: str, line: int = 0, value: object = None, expected: str = "") -> InputError:
+    """The error for a place in a description: its line, what stood there, what was expected."""
+    key = f"line {line}" if line else ""
+    short = value[:200] if isinstance(value, str) else value
+    return InputError(problem, origin=origin, key=key, value=short, expected=expected)

@@ -1,0 +1,142 @@
+"""What accelerators are called by schedulers, drivers and the PCI bus: the explicit tables by which they are known.
+
+Nothing else is guessed. Sources: names of nvidia.com/gpu.product and of Gres as in the samples of
+tests/fixtures/clusters; PCI device numbers as in the PCI ID Repository (pci.ids of 2023-04-11, pci-ids.ucw.cz), those
+of H200, B200 and MI300X as in NCCL and RCCL dumps and later lists.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+PARTS = {
+    "p100": "p100-sxm2-16gb",
+    "p100-sxm2-16gb": "p100-sxm2-16gb",
+    "v100": "v100-sxm2-32gb",
+    "v100-sxm2-16gb": "v100-sxm2-16gb",
+    "v100-sxm2-32gb": "v100-sxm2-32gb",
+    "t4": "t4",
+    "a10": "a10",
+    "a100": "a100-sxm-80gb",
+    "a100-sxm4-40gb": "a100-sxm-40gb",
+    "a100-sxm4-80gb": "a100-sxm-80gb",
+    "a100-pcie-40gb": "a100-pcie-40gb",
+    "a100-pcie-80gb": "a100-pcie-80gb",
+    "a100-80gb-pcie": "a100-pcie-80gb",
+    "a800-sxm4-80gb": "a800-sxm-80gb",
+    "geforce-rtx-4090": "rtx-4090",
+    "rtx-4090": "rtx-4090",
+    "l4": "l4",
+    "l40s": "l40s",
+    "h20": "h20",
+    "h100": "h100-sxm-80gb",
+    "h100-80gb-hbm3": "h100-sxm-80gb",
+    "h100-pcie": "h100-pcie-80gb",
+    "h800": "h800-sxm-80gb",
+    "h200": "h200-sxm",
+    "b200": "b200",
+    "b300": "b300",
+    "b300-sxm6-ac": "b300",
+    "gb200": "gb200",
+    "gb300": "gb300",
+    "mi250x": "mi250x",
+    "mi300x": "mi300x",
+    "amd-instinct-mi300x-oam": "mi300x",
+    "instinct-mi300x-oam": "mi300x",
+    "mi325x": "mi325x",
+    "mi355x": "mi355x",
+    "gaudi2": "gaudi2",
+    "gaudi3": "gaudi3",
+    "tpu-v3-slice": "tpu-v3",
+    "tpu-v4-podslice": "tpu-v4",
+    "tpu-v5p-slice": "tpu-v5p",
+    "tpu-v5-lite-podslice": "tpu-v5e",
+    "tpu-v6e-slice": "tpu-v6e",
+    "tpu7x": "tpu-v7",
+}
+"""Accelerators of hardware_db by what they are called, folded: small letters, `-` between words, no maker's name."""
+
+AMBIGUOUS = {"a100": "40 or 80 GB", "v100": "16 or 32 GB", "p100": "12 or 16 GB"}
+"""Names that more than one part has: what the other one differs in."""
+
+PCI_DEVICES = {
+    "0x10de:0x15f9": "p100-sxm2-16gb",
+    "0x10de:0x1db1": "v100-sxm2-16gb",
+    "0x10de:0x1db5": "v100-sxm2-32gb",
+    "0x10de:0x1eb8": "t4",
+    "0x10de:0x2236": "a10",
+    "0x10de:0x20b0": "a100-sxm-40gb",
+    "0x10de:0x20b1": "a100-pcie-40gb",
+    "0x10de:0x20f1": "a100-pcie-40gb",
+    "0x10de:0x20b2": "a100-sxm-80gb",
+    "0x10de:0x20b5": "a100-pcie-80gb",
+    "0x10de:0x20f3": "a800-sxm-80gb",
+    "0x10de:0x2684": "rtx-4090",
+    "0x10de:0x27b8": "l4",
+    "0x10de:0x2330": "h100-sxm-80gb",
+    "0x10de:0x2331": "h100-pcie-80gb",
+    "0x10de:0x2324": "h800-sxm-80gb",
+    "0x10de:0x2335": "h200-sxm",
+    "0x10de:0x2901": "b200",
+    "0x1002:0x7408": "mi250x",
+    "0x1002:0x740c": "mi250x",
+    "0x1002:0x74a1": "mi300x",
+}
+"""Accelerators of hardware_db by vendor and device on the PCI bus."""
+
+LINK_BYTES_PER_S = {
+    "pascal": 20e9,
+    "volta": 25e9,
+    "ampere": 25e9,
+    "hopper": 25e9,
+    "blackwell": 50e9,
+    "blackwell-ultra": 50e9,
+    "cdna2": 50e9,
+    "cdna3": 64e9,
+    "cdna4": 76.5e9,
+}
+"""One NVLink or xGMI link, one direction, by architecture: stas00/ml-engineering, network/README.md at 744d01e18b79
+(NVLink 1 to 5: 80, 150, 300, 450, 900 GB/s on 4, 6, 12, 18, 18 links; xGMI by pair)."""
+
+RACK_SCALE = frozenset({"gb200", "gb300"})
+"""Accelerators whose NVLink joins the nodes of a rack, so that a block of nodes is a scale-up domain."""
+
+_NAME_PARTS = re.compile(r"(?<![a-z0-9])(?:dgx|hgx)?-?(gb200|gb300|b200|b300|h100|h200|a100|v100|mi300x)(?![a-z0-9])")
+
+
+def fold(name: str) -> str:
+    """A part's name as PARTS has it: `NVIDIA-H100-80GB-HBM3` is `h100-80gb-hbm3`."""
+    words = re.split(r"[^a-z0-9]+", name.casefold())
+    known = [word for word in words if word not in ("", "nvidia", "tesla", "shared")]
+    return "-".join(known)
+
+
+def accelerator_of(part: str) -> str:
+    """The accelerator of hardware_db that is called so, or an empty text."""
+    return PARTS.get(fold(part), PCI_DEVICES.get(part.casefold(), ""))
+
+
+def part_in_name(host: str) -> str:
+    """The accelerator that a host is named after (`dgx-gb200-n01`), as PARTS has it, or an empty text."""
+    found = set(_NAME_PARTS.findall(host.casefold()))
+    return found.pop() if len(found) == 1 else ""
+
+
+@cache
+def node_presets() -> dict[tuple[str, int], str]:
+    """Nodes of hardware_db by their accelerator and how many they have; where two are alike, that of a reference
+    cluster, or neither.
+    """
+    from planner.cluster.model import presets
+    from planner.hardware import database
+
+    clusters = (presets.cluster_spec(name) for name in database.names("clusters"))
+    reference = {cluster.node for cluster in clusters if cluster.reference}
+    found: dict[tuple[str, int], str] = {}
+    for name in sorted(database.names("nodes"), key=lambda name: name not in reference):
+        node = presets.node_spec(name)
+        if isinstance(node.accelerator, str):
+            key = (node.accelerator, node.devices)
+            found[key] = "" if key in found and found[key] not in reference else found.get(key, name)
+    return {key: name for key, name in found.items() if name}

@@ -1,0 +1,1 @@
+"""What a cluster is: its file format, nodes, levels, links."""

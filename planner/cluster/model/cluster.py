@@ -1,0 +1,125 @@
+"""A cluster in SI numbers: so many nodes of one kind, and the levels of its fabric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from planner.cluster.model.intra_node import Inside
+from planner.cluster.model.reliability_spec import Assumption, ReliabilitySpec, StorageSpec
+from planner.hardware.accelerator import Accelerator
+
+if TYPE_CHECKING:
+    from planner.cluster.model.wiring import Wiring
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One node's processors: memory, its bandwidth, and one device's link to it in one direction."""
+
+    memory_bytes: float
+    memory_bandwidth_bytes_per_s: float
+    link_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Network cards of one node: how many, and the latency of going through one."""
+
+    count: int
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """A regular cluster before its faults, and all of its cables."""
+
+    cluster: Cluster
+    wiring: Wiring
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a run is given: `nodes` nodes of `devices_per_node` accelerators, and the fabric's levels."""
+
+    name: str
+    title: str
+    accelerator: Accelerator
+    nodes: int
+    devices_per_node: int
+    levels: tuple[Level, ...]
+    host: Host | None = None
+    """None where the node's file does not say all of it."""
+    cards: Cards | None = None
+    inside: Inside | None = None
+    """How a whole node's devices are joined; None where nothing is known."""
+    wiring: Wiring | None = None
+    """None for a regular cluster: its levels say all."""
+    sound: Sound | None = None
+    """Of a regular cluster with faults what it was; None without faults, and where the file tells the wiring."""
+    reliability: ReliabilitySpec | None = None
+    storage: StorageSpec | None = None
+    """What the cluster's file says of failures and checkpoints, if anything."""
+    node_overhead_w: float | None = None
+    """What a node may draw beside its devices, where its file tells."""
+    pue: Assumption | None = None
+    """Power usage effectiveness, where it is told."""
+
+    @property
+    def devices(self) -> int:
+        """All accelerators."""
+        return self.nodes * self.devices_per_node
+
+
+def joined_devices(cluster: Cluster) -> tuple[int, ...]:
+    """Ranks that are put below one part of each level: spread evenly over the fewest parts.
+
+    A job of 256 devices on racks of 72 takes 64 of each, so that its groups do not straddle racks. Where the parts of
+    a level cannot be alike they take as many whole parts of the level below as they have room for.
+    """
+    found: list[int] = []
+    below = room = 1
+    for level in cluster.levels:
+        capacity = level.devices or cluster.devices
+        even, rest = divmod(cluster.devices, -(-cluster.devices // capacity))
+        if capacity >= cluster.devices:
+            below = cluster.devices
+        elif rest == 0 and even % below == 0:
+            below = even
+        else:
+            below = capacity if below == room else capacity // room * below
+        room = capacity
+        found.append(below)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """How a torus is laid out: `shape`, devices along each axis of a whole one (empty: as cubic as `dims` axes can
+    be); `wrap`, which axes are closed to rings; `wrap_multiple`: only where their length is a multiple of this.
+    """
+
+    dims: int
+    shape: tuple[int, ...]
+    wrap: tuple[bool, ...]
+    wrap_multiple: int
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level of the fabric, from the node (the innermost) outwards.
+
+    `devices` are joined by one group of this level (0: all of the cluster). `bandwidth_bytes_per_s` is one
+    device's share of the way up to this level, one direction, oversubscription taken off. `in_network`: its switches
+    add up what passes through them.
+    """
+
+    name: str
+    topology: str
+    devices: int
+    bandwidth_bytes_per_s: float
+    latency_s: float
+    axes: Axes | None = None
+    """Of a torus."""
+    through_nic: bool = False
+    in_network: bool = False

@@ -1,0 +1,201 @@
+"""A cluster's description in a file (TOML or YAML), validated; a preset is such a file.
+
+Bandwidths, latencies, sizes and powers are texts with a unit (`"300GB/s"`, `"3us"`); a plain number is taken only
+in a table that names its source, and is in SI then. See `planner.hardware.figures`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from planner.cluster.model.reliability_spec import ReliabilitySpec, StorageSpec
+from planner.decode import Format, decode
+from planner.hardware.accelerator import AcceleratorSpec
+from planner.hardware.figures import Figure, Source, check_figures
+
+MOST_DEVICES = 16_777_216
+"""Larger clusters are not planned."""
+Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_DEVICES)]
+NodeTopology = Literal["nvswitch", "fully-connected", "hybrid-cube-mesh", "torus", "pcie"]
+Shape = Annotated[tuple[Count, ...], msgspec.Meta(max_length=6)]
+"""Devices along each axis of a torus."""
+Levels = Annotated[tuple["LevelSpec", ...], msgspec.Meta(max_length=32)]
+Kinds = Annotated[tuple["PoolSpec", ...], msgspec.Meta(max_length=100)]
+Faults = Annotated[tuple["FaultSpec", ...], msgspec.Meta(max_length=10_000)]
+Sources = Annotated[dict[str, Source], msgspec.Meta(max_length=1000)]
+LevelTopology = Literal["rail", "fat-tree", "dragonfly+", "nvswitch", "torus"]
+
+
+class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What joins the devices of one node: bandwidth per device, one direction, and latency of a hop."""
+
+    topology: NodeTopology = "nvswitch"
+    bandwidth: Figure
+    latency: Figure = "3us"
+    in_network: bool | None = None
+    """Whether the switch adds up what passes through it; None: as NVSwitches of the accelerator's generation do."""
+    shape: Shape | None = None
+    """Devices along each axis of a torus that ends with the node."""
+    switch_devices: Count = 1
+    """Of a PCIe node: devices that share the way up from one PCIe switch; 1: each has its own."""
+    bridges: Count = 1
+    """Of a PCIe node: host bridges (processors)."""
+    bridge: Figure | None = None
+    """Of a PCIe node: bandwidth between two host bridges, one direction; as one device's where it is not told."""
+
+
+class NicSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Network cards of one node: how many, each one's bandwidth in one direction."""
+
+    count: Count
+    bandwidth: Figure
+    latency: Figure = "6us"
+
+
+class NodePowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Electrical power of a whole node."""
+
+    max: Figure
+
+
+class HostSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The node's processors: their memory, its bandwidth, and one device's link to it in one direction."""
+
+    memory: Figure
+    bandwidth: Figure | None = None
+    link: Figure | None = None
+
+
+class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One node: a file in hardware_db/nodes, or the [node] table of a cluster file."""
+
+    name: str = "node"
+    title: str = ""
+    accelerator: str | AcceleratorSpec
+    """A name of hardware_db/accelerators, or its own keys."""
+    devices: Count
+    """Accelerators of one node."""
+    link: NodeLinkSpec
+    nic: NicSpec | None = None
+    """Needed where a level of the fabric has no bandwidth of its own."""
+    power: NodePowerSpec | None = None
+    host: HostSpec | None = None
+    """Needed for offload."""
+    sources: Sources = {}
+
+
+class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One level of the fabric: `nodes` joined by one group of switches.
+
+    A `dragonfly+` joins the groups of the level inside it, each directly with each other one; `oversubscription` is
+    then what the links between groups lack.
+    """
+
+    name: str
+    topology: LevelTopology = "fat-tree"
+    nodes: Count | None = None
+    """Left out, it joins all: the last level does in any case."""
+    oversubscription: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 1.0
+    """What comes from below for what goes on upwards."""
+    latency: Figure = "1us"
+    """Added to a step by crossing it."""
+    bandwidth: Figure | None = None
+    """Per device, one direction; for a level that does not go through the node's network cards."""
+    dims: Annotated[int, msgspec.Meta(ge=1, le=6)] = 3
+    """Axes of a torus, where its shape is not told."""
+    shape: Shape | None = None
+    """Devices along each axis of a whole torus. Fewer get the most cubic part of it."""
+    wrap: bool | tuple[bool, ...] = True
+    """Whether a torus's axes are closed to rings: all, or each."""
+    wrap_multiple: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """An axis is closed only where its length is a multiple of this, as TPU slices are; 0: whatever its length."""
+    in_network: bool | None = None
+    """Whether its switches add up what passes through them (SHARP). None: where it is of NVSwitches, as those of the
+    accelerator's generation do; of others, no."""
+
+
+class MachineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hosts of a cluster whose wiring is told cable by cable. `name` may stand for several: `a[01-16]`."""
+
+    name: str
+    node: str | None = None
+    """A preset; None: the cluster's own."""
+    devices: Count | None = None
+    """Fewer than the node's where some are lost."""
+
+
+class SwitchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Switches of such a cluster. `name` may stand for several: `leaf[1-4]`."""
+
+    name: str
+    latency: Figure = "0.5us"
+    """Of crossing one."""
+    in_network: bool = False
+    """Whether it adds up what passes through it (SHARP, NVLS)."""
+
+
+class CableSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Cables between two hosts or switches: every name of the one end with every name of the other.
+
+    A host's network card is told by its number: `a01:3`. `bandwidth` is one cable's, in one direction.
+    """
+
+    ends: tuple[str, str]
+    bandwidth: Figure
+    cables: Count = 1
+    kind: Literal["network", "scale-up"] = "network"
+
+
+class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part that does not give what it should: a host (`a03`), its card (`a03:2`), or a link (`a03 - leaf1`)."""
+
+    part: str
+    rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    """Share of its bandwidth that is left; 0: it is gone."""
+
+
+class PoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Equal nodes of a cluster that has several kinds of them."""
+
+    node: str | NodeSpec
+    nodes: Count
+
+
+class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A cluster: which node, how many, and the fabric from the node outwards.
+
+    Where `hosts` are given, they, `switches` and `links` tell the wiring instead of `nodes` and `fabric`. `faults`
+    are of either. `pools` stand instead of `node` and `nodes` where there are several kinds.
+    """
+
+    name: str
+    title: str = ""
+    node: str | NodeSpec | None = None
+    """A name of hardware_db/nodes, or its own keys."""
+    nodes: Count | None = None
+    """How many are used where `--nodes` and `--devices` say nothing."""
+    max_nodes: Count | None = None
+    """More are refused."""
+    reference: bool = False
+    """Whether measured runs on its accelerator, or one like it, are taken to be on it (`planner validate`)."""
+    pue: Figure | None = None
+    """What the whole site draws for what its computers draw."""
+    fabric: Levels = ()
+    """From the node outwards."""
+    hosts: tuple[MachineSpec, ...] = ()
+    switches: tuple[SwitchSpec, ...] = ()
+    links: tuple[CableSpec, ...] = ()
+    faults: Faults = ()
+    pools: Kinds = ()
+    reliability: ReliabilitySpec | None = None
+    storage: StorageSpec | None = None
+    sources: Sources = {}
+
+
+def parse_cluster(text: str, file_format: Format, origin: str) -> ClusterSpec:
+    """Read one cluster description. Raises InputError naming origin, key and what was expected."""
+    spec = decode(text, file_format, ClusterSpec, origin)
+    check_figures(spec, origin)
+    return spec

@@ -1,0 +1,1 @@
+"""Bandwidth and latency between groups of ranks: the graph, routing, traffic."""

@@ -1,0 +1,109 @@
+"""Bandwidth and latency of every group of ranks, read off the communication graph.
+
+A tier is a level of the graph as a group sees it: how many neighbouring ranks it joins, what one device can
+send into it, and what one step through it costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cluster.regular.shares import Pattern as Pattern
+from planner.cluster.regular.shares import Shares
+
+Floats = NDArray[np.float64]
+
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Tiers from the inside out, arrays of shape [tiers].
+
+    `joined`: ranks below one part of the tier; `bandwidth_bytes_per_s`: one device's share, one direction;
+    `latency_s`: one step; `torus_axes`: for each tier the strides at which its axes begin and end, shape
+    [axes, 2], empty for a switched tier; `through_nic`: whether the tier is reached by network cards;
+    `shares`: what of a tier a group has, None where it is all; `in_network`: whether its switches add up what passes
+    through them (empty: none do); `architecture`: the accelerators' generation, as far as a collective's speed
+    depends on it.
+    """
+
+    joined: Ints
+    bandwidth_bytes_per_s: Floats
+    latency_s: Floats
+    through_nic: NDArray[np.bool_]
+    torus_axes: tuple[Floats, ...]
+    shares: Shares | None
+    in_network: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_), kw_only=True)
+    architecture: str = field(default="", kw_only=True)
+
+    @property
+    def reduces(self) -> NDArray[np.bool_]:
+        """Which tiers' switches add up what passes through them, shape [tiers]."""
+        return self.in_network if len(self.in_network) else np.zeros(self.tiers, dtype=np.bool_)
+
+    @property
+    def tiers(self) -> int:
+        """How many tiers there are."""
+        return len(self.joined)
+
+    def members(self, sizes: Ints, strides: Ints) -> Floats:
+        """How many of a group's ranks lie below one part of each tier, on average over the parts that it touches, of
+        the group that touches the most: shape [groups, tiers].
+
+        `sizes` and `strides` of shape [groups, parts]; parts that follow one another without a gap are one, of
+        others the members are multiplied.
+        """
+        members = np.ones((len(sizes), self.tiers))
+        size, stride = np.ones_like(sizes[:, 0]), np.ones_like(sizes[:, 0])
+        for more, apart in zip(sizes.T, strides.T, strict=True):
+            follows = (size == 1) | (more == 1) | (apart == size * stride)
+            if not follows.all():
+                members *= np.where(follows[:, None], 1.0, size[:, None] / self._touched(size, stride))
+            stride = np.where((more > 1) & ((size == 1) | ~follows), apart, stride)
+            size = np.where(follows, size * more, more)
+        return members * (size[:, None] / self._touched(size, stride))
+
+    def _touched(self, size: Ints, stride: Ints) -> Ints:
+        """How many parts of each tier groups of `size` ranks, `stride` apart, lie in, of the group that lies in the
+        most: shape [groups, tiers].
+
+        Ranks are laid out in order, J in a part. With b = size x stride groups begin at multiples of b, and up to
+        stride - 1 ranks behind them: within a part as late as at J - gcd(b, J) + stride - 1, and at J - 1 at the
+        latest. Of groups that take all ranks none begins later than at stride - 1. The outermost tier has one part.
+        """
+        block, joined = (size * stride)[:, None], self.joined[None, :]
+        latest = np.where(block < self.joined[-1], joined - np.gcd(block, joined), 0) + stride[:, None] - 1
+        span = np.minimum(latest, joined - 1) + block - stride[:, None]
+        touched: Ints = np.minimum(span // joined + 1, size[:, None])
+        touched[:, -1] = np.where(block[:, 0] <= self.joined[-1], 1, touched[:, -1])
+        return touched
+
+    def rates(self, sizes: Ints, strides: Ints, pattern: Pattern = "ring") -> Floats:
+        """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans, a mesh
+        only the links to its members.
+
+        Switched tiers give a device the same in every `pattern`, by symmetry.
+        """
+        rates = np.broadcast_to(self.bandwidth_bytes_per_s, (len(sizes), self.tiers)).copy()
+        if self.shares is not None:
+            rates *= self.shares.of(self.members(sizes, strides), sizes, strides, pattern)
+        return rates
+
+    def hop(self, stride: Ints, ranks: Ints) -> tuple[Floats, Floats]:
+        """Bytes/s and seconds of latency of the slowest hop of chains of `ranks`, `stride` apart, shape [plans]."""
+        return self._hop_rates(self._hop_tier(stride, ranks), stride)
+
+    def _hop_tier(self, stride: Ints, ranks: Ints) -> Ints:
+        """The tier that the slowest of all hops crosses, shape [plans]."""
+        tier: Ints = np.minimum((self._touched(ranks, stride) > 1).sum(axis=1), self.tiers - 1)
+        return tier
+
+    def _hop_rates(self, tier: Ints, stride: Ints) -> tuple[Floats, Floats]:
+        """Bytes/s and seconds of a hop across each tier, shape [plans]."""
+        rates = self.bandwidth_bytes_per_s[tier]
+        return rates if self.shares is None else rates * self.shares.hop(tier, stride), self.latency_s[tier]

@@ -1,0 +1,1 @@
+"""Clusters described level by level."""

@@ -1,0 +1,62 @@
+"""The communication graph of a regular cluster: a networkx graph with one representative of each class.
+
+A cluster of a million equal devices has as many classes of part as one of a hundred: the device, the node's
+switch, the network card, and one switch a level. Each class is one graph node with its `count`; each edge
+carries the bandwidth that one device has of it (one direction) and the latency that crossing it adds. The
+path from the device up to a switch tells what a group pays that meets there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+from planner.cluster.model.cluster import Cluster
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+DEVICE = "device"
+
+
+def build_graph(cluster: Cluster) -> nx.Graph[str]:
+    """The collapsed graph. Node attributes: `kind`, `count`, `devices` (joined below one such part).
+
+    Edge attributes: `bandwidth_bytes_per_s` per device and direction, `latency_s`.
+    """
+    import networkx as nx
+
+    graph: nx.Graph[str] = nx.Graph(name=cluster.name)
+    devices = cluster.devices
+    graph.add_node(DEVICE, kind="device", count=devices, devices=1)
+    inside = nic = DEVICE
+    nic_latency = 0.0
+    for level in cluster.levels:
+        joined = min(level.devices or devices, devices)
+        graph.add_node(level.name, kind=level.topology, count=-(-devices // joined), devices=joined)
+        rate = level.bandwidth_bytes_per_s
+        if not level.through_nic:
+            graph.add_edge(DEVICE, level.name, bandwidth_bytes_per_s=rate, latency_s=level.latency_s)
+            inside = level.name
+            continue
+        if nic == DEVICE:
+            graph.add_node("nic", kind="nic", count=devices, devices=1)
+            graph.add_edge(DEVICE, "nic", bandwidth_bytes_per_s=rate, latency_s=0.0)
+            nic = "nic"
+        graph.add_edge(nic, level.name, bandwidth_bytes_per_s=rate, latency_s=level.latency_s - nic_latency)
+        nic, nic_latency = level.name, level.latency_s
+    graph.graph["innermost"] = cluster.levels[0].name
+    graph.graph["scale_up"] = inside
+    graph.graph["levels"] = tuple(level.name for level in cluster.levels)
+    return graph
+
+
+def way_up(graph: nx.Graph[str], level: str) -> tuple[float, float]:
+    """Bandwidth (bytes/s, one device's share) and latency (s) of the way from a device to a level's switch."""
+    import networkx as nx
+
+    path = nx.shortest_path(graph, DEVICE, level)
+    edges = [graph.edges[a, b] for a, b in itertools.pairwise(path)]
+    bandwidth = min(float(edge["bandwidth_bytes_per_s"]) for edge in edges)
+    return bandwidth, math.fsum(float(edge["latency_s"]) for edge in edges)

@@ -1,0 +1,1 @@
+"""Clusters described link by link."""

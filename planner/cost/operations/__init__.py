@@ -1,0 +1,1 @@
+"""Energy, failures, spare nodes."""

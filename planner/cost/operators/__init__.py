@@ -1,0 +1,1 @@
+"""Time, FLOPs and saved bytes of operators."""

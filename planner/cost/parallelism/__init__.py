@@ -1,0 +1,1 @@
+"""Communication of each parallel dimension."""

@@ -1,0 +1,1 @@
+"""Layers in stages, and the schedule of stages."""

@@ -1,0 +1,1 @@
+"""LoRA, pruning, low rank, distillation, optimizers."""

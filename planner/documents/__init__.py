@@ -1,0 +1,1 @@
+"""What is printed as JSON: one struct a command."""

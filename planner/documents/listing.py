@@ -1,0 +1,54 @@
+"""What is known by name: models, the model types whose config.json is read, clusters. Field order is output order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from planner.documents.schema import Count, Part, closed_schema
+
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
+
+
+class ModelEntry(Part, frozen=True, kw_only=True, tag="model"):
+    """A model preset."""
+
+    name: str
+    title: str
+    parameters: Count
+    active_parameters: Count
+    """Of a token, or of what else a batch counts."""
+    layers: Count
+    sample: str
+    """What a batch counts."""
+    seq_length: Count | None
+    """Tokens of a sample; null where it has none."""
+
+
+class FamilyEntry(Part, frozen=True, kw_only=True, tag="family"):
+    """A `model_type` of a config.json."""
+
+    name: str
+
+
+class ClusterEntry(Part, frozen=True, kw_only=True, tag="cluster"):
+    """A cluster preset."""
+
+    name: str
+    title: str
+    accelerator: str
+    devices_per_node: Count
+    nodes: Count
+    """Where no other number is asked for."""
+
+
+class ListingDocument(Part, frozen=True, kw_only=True):
+    """The whole list, by name."""
+
+    schema_version: Literal["1.0"]
+    listed: Literal["models", "families", "clusters"]
+    entries: list[ModelEntry | FamilyEntry | ClusterEntry]
+
+
+def json_schema() -> dict[str, object]:
+    """JSON Schema (draft 2020-12) of the document."""
+    return closed_schema(ListingDocument, f"planner listing document {SCHEMA_VERSION}")

@@ -1,0 +1,1 @@
+"""Accelerators, the catalogue of hardware_db, electricity grids: data as values."""

@@ -1,0 +1,148 @@
+"""One accelerator: dense peaks by precision, memory, link and power."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from planner.errors import InputError
+from planner.hardware.figures import Figure, Source, number, positive
+
+Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "mxfp4", "nvfp4", "int8", "int4"]
+
+
+class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Device memory. A figure that nobody publishes is absent.
+
+    `bus_bits`: width of the bus in bits. `data_rate`: what one of its pins carries, as 6.4Gb/s. Their product is
+    the most that `bandwidth` can be.
+    """
+
+    capacity: Figure | None = None
+    bandwidth: Figure | None = None
+    on_chip: Figure | None = None
+    type: str = ""
+    bus_bits: Figure | None = None
+    data_rate: Figure | None = None
+
+
+class LinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The accelerator's own scale-up link, all lanes together, one direction."""
+
+    name: str = ""
+    bandwidth: Figure
+
+
+class PowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Electrical power of the part."""
+
+    tdp: Figure
+    idle: Figure | None = None
+
+
+class PriceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one device cost to rent for an hour, where and when."""
+
+    cloud: str
+    usd_per_hour: Figure
+    date: str
+    """Year and month, as 2025-06; the year alone where the source tells no more."""
+
+
+class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An accelerator's file in hardware_db, or the table of the same keys in a user's cluster file."""
+
+    name: str
+    title: str = ""
+    vendor: str = ""
+    architecture: str = ""
+    kind: Literal["gpu", "tpu", "npu", "cpu", "fpga"] = "gpu"
+    place: Literal["data-centre", "edge", "mobile"] = "data-centre"
+    year: int | None = None
+    can_train: bool = True
+    why_not_train: str = ""
+    frameworks: tuple[str, ...] = ()
+    clouds: tuple[str, ...] = ()
+    peak_flops: dict[Precision, Figure] = {}
+    memory: MemorySpec = MemorySpec()
+    link: LinkSpec | None = None
+    power: PowerSpec | None = None
+    prices: tuple[PriceSpec, ...] = ()
+    sources: dict[str, Source] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """An accelerator in SI numbers. `peak_flops` is dense FLOP/s by precision."""
+
+    name: str
+    title: str
+    architecture: str
+    peak_flops: dict[str, float]
+    memory_bytes: float
+    memory_bandwidth_bytes_per_s: float
+    tdp_w: float | None
+    idle_w: float | None = None
+    usd_per_hour: float | None = None
+    """The lowest of the rents that are known."""
+
+    def peak(self, precision: str) -> float:
+        """Dense FLOP/s at `precision`. Raises InputError where the part has no such unit."""
+        if precision not in self.peak_flops:
+            raise InputError(
+                f"{self.name} states no dense peak for this precision",
+                key="--precision",
+                value=precision,
+                expected=f"one of {', '.join(sorted(self.peak_flops))}",
+            )
+        return self.peak_flops[precision]
+
+
+def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
+    """The file's figures as SI numbers. Raises InputError naming origin and key."""
+    if not spec.can_train:
+        why = f": {spec.why_not_train}" if spec.why_not_train else ""
+        raise InputError(
+            f"{spec.name} cannot train{why}", origin=origin, key="can_train", expected="a part that can train"
+        )
+    if not spec.peak_flops:
+        raise InputError("no peak is given", origin=origin, key="peak_flops", expected="at least one precision")
+    peaks = {
+        precision: positive(figure, "flops", origin=origin, key=f"peak_flops.{precision}")
+        for precision, figure in spec.peak_flops.items()
+    }
+    capacity, bandwidth = spec.memory.capacity, spec.memory.bandwidth
+    if capacity is None or bandwidth is None:
+        missing = "memory.capacity" if capacity is None else "memory.bandwidth"
+        raise InputError("no figure is given", origin=origin, key=missing, expected="a size such as 80GiB, 2TB/s")
+    tdp, idle = _power(spec, origin)
+    return Accelerator(
+        name=spec.name,
+        title=spec.title or spec.name,
+        architecture=spec.architecture,
+        peak_flops=dict(sorted(peaks.items())),
+        memory_bytes=positive(capacity, "bytes", origin=origin, key="memory.capacity"),
+        memory_bandwidth_bytes_per_s=positive(bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"),
+        tdp_w=tdp,
+        idle_w=idle,
+        usd_per_hour=min(
+            (number(price.usd_per_hour, "usd", origin=origin, key="prices") for price in spec.prices), default=None
+        ),
+    )
+
+
+def _power(spec: AcceleratorSpec, origin: str) -> tuple[float | None, float | None]:
+    """Rated and idle watts, where they are told."""
+    if spec.power is None:
+        return None, None
+    tdp = positive(spec.power.tdp, "w", origin=origin, key="power.tdp")
+    if spec.power.idle is None:
+        return tdp, None
+    idle = number(spec.power.idle, "w", origin=origin, key="power.idle")
+    if idle > tdp:
+        raise InputError(
+            "more than when at work", origin=origin, key="power.idle", value=idle, expected=f"at most {tdp:g} W"
+        )
+    return tdp, idle

@@ -1,0 +1,83 @@
+"""An answer as one HTML file: nothing is loaded from elsewhere, no script runs; it is read on a phone and printed.
+
+Its policy forbids the browser every request and every script, should a name ever slip through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from planner.report.charts.bars import chart
+from planner.report.formats.xml_text import escaped
+from planner.report.report import Report, Table
+
+_STYLE = """
+:root { color-scheme: light dark;
+  --ink: #1b1f24; --paper: #ffffff; --line: #d0d4d9; --soft: #5b6470; --mark: #b4531a; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8eb; --paper: #14171a; --line: #3a4048; --soft: #9aa3ad; --mark: #f0a35e; }
+}
+* { box-sizing: border-box; }
+body { font: 16px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
+  margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.35rem; } h2, figcaption { font-size: 1.05rem; font-weight: 600; margin: 1.5rem 0 0.4rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; }
+dt { color: var(--soft); } dd { margin: 0; }
+figure { margin: 0; max-width: 34rem; } figure svg, div.drawing svg { display: block; width: 100%; height: auto; }
+div.drawing { margin: 0 -1rem; } div.drawing svg { max-width: 44rem; }
+figure svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } figure svg text.end { text-anchor: end; }
+figure svg rect, figure svg circle { stroke: var(--paper); stroke-width: 0.5; }
+figure svg rect:hover, figure svg circle:hover { stroke: var(--ink); stroke-width: 2; }
+figure svg .limit { stroke: var(--ink); stroke-width: 2; } figure svg .axis { stroke: var(--soft); fill: none; }
+figure svg circle.other { fill: #4e79a7; } figure svg circle.first { fill: var(--mark); }
+ul.legend { list-style: none; padding: 0; margin: 0.3rem 0 0; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem;
+  font-size: 0.85rem; }
+ul.legend span { display: inline-block; width: 0.8em; height: 0.8em; margin-right: 0.35em; }
+div.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.9rem; }
+th, td { padding: 0.2rem 0.9rem 0.2rem 0; text-align: right; white-space: nowrap;
+  border-bottom: 1px solid var(--line); }
+th.word, td.word { text-align: left; } tbody tr:hover { background: var(--line); }
+@media print {
+  :root { color-scheme: light;
+  --ink: #000000; --paper: #ffffff; --line: #bbbbbb; --soft: #444444; --mark: #b4531a; }
+  body { max-width: none; padding: 0; font-size: 10pt; } figure, tr { break-inside: avoid; }
+  h2, figcaption { break-after: avoid; } div.wide { overflow: visible; } table { font-size: 7.5pt; }
+  th, td { white-space: normal; padding-right: 0.4rem; overflow-wrap: normal; }
+  svg rect, svg circle, ul.legend span { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+}
+"""
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def to_html(report: Report, drawings: Sequence[tuple[str, str]] = (), style: str = "") -> str:
+    """The page's text. `drawings`: titles with SVG of a command's own, in place of charts, and their `style`."""
+    title = escaped(report.title)
+    drawn = [f'<h2>{escaped(name)}</h2><div class="drawing">{svg}</div>' for name, svg in drawings]
+    facts = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(said)}</dd>" for name, said in report.facts)
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{title}</title><style>{_STYLE}{style}</style></head><body>",
+            f"<h1>{title}</h1>",
+            f"<dl>{facts}</dl>",
+            *(drawn or (chart(one) for one in report.charts)),
+            *(_table(one) for one in report.tables),
+            *(f"<p>{escaped(one)}</p>" for one in report.sentences),
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+def _table(table: Table) -> str:
+    def cells(tag: str, row: tuple[str, ...]) -> str:
+        kinds = (' class="word"' if column in table.words else "" for column in range(len(row)))
+        return "".join(f"<{tag}{kind}>{escaped(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+
+    head = f"<tr>{cells('th', tuple(table.headings))}</tr>"
+    body = "\n".join(f"<tr>{cells('td', tuple(row))}</tr>" for row in table.rows)
+    title = f"<h2>{escaped(table.title)}</h2>" if table.title else ""
+    return f'{title}<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'

@@ -1,0 +1,1 @@
+"""A fabric's drawing and figures."""

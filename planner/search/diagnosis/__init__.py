@@ -1,0 +1,1 @@
+"""Why no plan is left: conflicting options, what does not fit."""

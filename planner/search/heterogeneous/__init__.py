@@ -1,0 +1,1 @@
+"""The search over two pools of nodes."""

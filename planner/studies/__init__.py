@@ -1,0 +1,1 @@
+"""Questions built on the search."""

@@ -1,0 +1,1 @@
+"""Models described by Hugging Face's config.json."""

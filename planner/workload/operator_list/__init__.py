@@ -1,0 +1,1 @@
+"""Models described operator by operator."""
