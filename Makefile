@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := plan
-.PHONY: plan test test-browser test-export lint coverage bench fuzz same mutate calibrate docs answers man clean
+.PHONY: plan test test-browser test-export lint coverage bench fuzz mutate calibrate docs answers man clean
 
 # The trainers and launchers that read what `planner export` writes; kept apart, they are large. Without a GPU:
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-export
@@ -78,10 +78,6 @@ SAMPLE ?= 1000
 mutate: $(VENV)/.installed-dev ## SAMPLE small changes of the cost model and the search; which ones no test notices
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
 	$(BIN)/python -m tests.mutation --sample $(SAMPLE)
-
-PYTHONS ?=
-same: $(VENV)/.installed-dev ## every command over and over; PYTHONS="python3.12 python3.11:numpy==1.26.4" adds others
-	$(BIN)/python -m tests.same $(foreach one,$(PYTHONS),--python $(one))
 
 calibrate: $(VENV)/.installed-docs ## fit hardware_db/calibration to the published runs, redo the errors in the documentation
 	$(BIN)/python -m planner.evidence.calibrate tests/published/measured_runs.csv

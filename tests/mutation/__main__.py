@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.known import FILE, told, unknown
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.record import Record, record
 from tests.mutation.run import Order, Result, Runner, elapsed, files_of
@@ -21,7 +20,7 @@ from tests.mutation.swap import import_all
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "mutation"
-FOLDERS = ("planner/cost", "planner/search")
+FOLDERS = ("planner/cost", "planner/search", "planner/studies")
 TESTS = ("pinned", "cost", "search", "report", "validation", "cli", "export", "test_api.py", "test_docs.py")
 
 
@@ -80,14 +79,14 @@ def _drawn(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
     if asked.only:
         return [one for one in mutants if one.name == asked.only]
     if asked.again:
-        lived = {one["told"] for one in json.loads((KEPT / "survivors.json").read_text())}
-        return [one for one in mutants if told(one) in lived]  # numbers change with their functions
+        lived = {one["mutant"] for one in json.loads((KEPT / "survivors.json").read_text())}
+        return [one for one in mutants if describe(one) in lived]  # numbers change with their functions
     shuffled = random.Random(asked.seed).sample(mutants, len(mutants))
     return shuffled[: asked.sample]  # a larger sample has the smaller one in it
 
 
 def _told(runner: Runner, mutants: list[Mutant]) -> list[Mutant]:
-    """Run them and print how it goes, then a table by file; those that survive and have no reason to."""
+    """Run them and print how it goes, then a table by file; those that survive."""
     start, survivors = time.monotonic(), []
     counts: dict[str, Counter[str]] = {}
     print(f"{len(mutants)} mutants", flush=True)
@@ -107,11 +106,16 @@ def _told(runner: Runner, mutants: list[Mutant]) -> list[Mutant]:
         total = count["noticed"] + count["survived"]
         print(f"{file:48} {total:6} {count['noticed'] / total:7.1%}")
     print(f"{'all':48} {len(mutants):6} {1 - len(survivors) / max(1, len(mutants)):7.1%}  {elapsed(start)}")
-    new = unknown(one.mutant for one in survivors)
-    print(f"{len(survivors) - len(new)} of the {len(survivors)} survivors have a reason in {FILE.name}; the others:")
-    for mutant in new:
-        print(f"  {told(mutant)}")
-    return new
+    print("survivors:" if survivors else "no survivors")
+    for result in survivors:
+        print(f"  {describe(result.mutant)}")
+    return [result.mutant for result in survivors]
+
+
+def describe(mutant: Mutant) -> str:
+    """A mutant without its number, which changes with its function."""
+    was, now = (" ".join(text.split()) for text in (mutant.was, mutant.now))
+    return f"{mutant.file}:{mutant.function}: {was} -> {now}"
 
 
 def _write(survivors: list[Result]) -> None:
@@ -119,7 +123,7 @@ def _write(survivors: list[Result]) -> None:
     kept = [
         {
             "name": one.mutant.name,
-            "told": told(one.mutant),
+            "mutant": describe(one.mutant),
             "tests": one.tried,
             "tests_left": one.left,
         }
@@ -129,7 +133,7 @@ def _write(survivors: list[Result]) -> None:
 
 
 def main() -> None:
-    """Run, and end with 1 where a mutant survived without a reason."""
+    """Run, and end with 1 where a mutant survived."""
     for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[threads] = "1"
     asked = _arguments()

@@ -1,28 +1,20 @@
-"""`python -m tests.pinned [NAME ...]`: answer the questions anew and tell what moved."""
+"""`python -m tests.pinned`: compute the pinned figures again, print which moved and by how much, and keep them."""
 
 from __future__ import annotations
 
-import sys
-
-from tests.pinned.answers import KEPT, answered, differences, questions, read, write
+from tests.pinned.answers import answer_question, find_figure, read_figures, read_questions, write_figures
 
 
 def main() -> None:
-    """Write what is new or has moved; take away what nobody asks."""
-    asked = questions()
-    KEPT.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or asked:
-        now = answered(asked[name])
-        if not (KEPT / f"{name}.json").exists():
-            print(f"{name}: new, exit {now['exit']} {' '.join(map(str, now['err']))[:160]}")
-            write(name, now)
-        elif moved := list(differences(read(name), now)):
-            print(f"{name}: {len(moved)} moved, {moved[0]}")
-            write(name, now)
-    for file in KEPT.glob("*.json"):
-        if file.stem not in asked:
-            print(f"{file.stem}: gone")
-            file.unlink()
+    """Compare and write."""
+    questions, figures = read_questions(), read_figures()
+    documents = {name: answer_question(questions[name].command).document for name in {name for name, _ in figures}}
+    for (name, path), before in figures.items():
+        now = find_figure(documents[name], path)
+        if now != before:
+            print(f"{name} {path}: {before!r} -> {now!r} ({now / before - 1:+.2%})")
+            figures[name, path] = now
+    write_figures(figures)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""The questions of questions.txt, what is kept of an answer, and where two answers differ."""
+"""The questions of questions.txt, their answers, and the figures that are kept of some of them."""
 
 from __future__ import annotations
 
 import json
-import math
 import shlex
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
@@ -13,74 +12,67 @@ from tempfile import TemporaryDirectory
 from tests.cli.run import asked
 
 HERE = Path(__file__).parent
-KEPT = HERE / "answers"
-CLOSE = 1e-9
-"""Relative: sums may be added in another order, nothing more."""
-_TOLD_ELSEWHERE = ("assumed", "source", "sources", "schema_version", "planner_version")
+FIGURES = HERE / "figures.txt"
 
 
-def questions() -> dict[str, list[str]]:
-    """The commands by the questions' names."""
+@dataclass(frozen=True)
+class Question:
+    command: list[str]
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    exit_code: int
+    document: dict | None  # type: ignore[type-arg]
+    stdout: str
+    stderr: str
+
+
+def read_questions() -> dict[str, Question]:
+    """The questions by their names."""
     lines = (HERE / "questions.txt").read_text("utf-8").splitlines()
-    told = (line.split(maxsplit=1) for line in lines if line and not line.startswith("#"))
-    return {name: shlex.split(command) for name, command in told}
+    words = (line.split(maxsplit=2) for line in lines if line and not line.startswith("#"))
+    return {name: Question(shlex.split(command), int(code)) for name, code, command in words}
 
 
-def answered(command: list[str]) -> dict[str, object]:
+def read_figures() -> dict[tuple[str, str], float]:
+    """What is kept: by the question's name and the figure's path, its value."""
+    lines = FIGURES.read_text("utf-8").splitlines()
+    words = (line.split() for line in lines if line and not line.startswith("#"))
+    return {(name, path): float(value) for name, path, value in words}
+
+
+def write_figures(figures: dict[tuple[str, str], float]) -> None:
+    """Keep them, below the comment that heads the file."""
+    head = FIGURES.read_text("utf-8").splitlines()[0]
+    lines = [f"{name:24} {path:28} {value!r}" for (name, path), value in figures.items()]
+    FIGURES.write_text("\n".join([head, *lines]) + "\n", "utf-8")
+
+
+def answer_question(command: list[str]) -> Answer:
     """What the command ends with, prints and says; `{name}` in it is a file with that question's answer."""
     with TemporaryDirectory() as folder:
-        done = _asked([_file(Path(folder), word[1:-1]) if word[:1] == "{" else word for word in command])
-        told = done.stdout.replace(f"{folder}/", "")
-    out = _kept(json.loads(told)) if told else None
-    return {"exit": done.returncode, "out": out, "err": done.stderr.splitlines()}
+        done = _run([_write_answer(Path(folder), word[1:-1]) if word[:1] == "{" else word for word in command])
+    return Answer(done.returncode, json.loads(done.stdout) if done.stdout else None, done.stdout, done.stderr)
 
 
-def differences(kept: object, now: object, at: str = "answer") -> Iterator[str]:
-    """Each place where two answers are not the same, numbers by `CLOSE`."""
-    if isinstance(kept, dict) and isinstance(now, dict):
-        for key in kept.keys() | now.keys():
-            if key not in kept or key not in now:
-                yield f"{at}.{key}: {'new' if key in now else 'gone'}"
-            else:
-                yield from differences(kept[key], now[key], f"{at}.{key}")
-    elif isinstance(kept, list) and isinstance(now, list) and len(kept) == len(now):
-        for index, (one, other) in enumerate(zip(kept, now, strict=True)):
-            yield from differences(one, other, f"{at}[{index}]")
-    elif isinstance(kept, float) and isinstance(now, float):
-        if not math.isclose(kept, now, rel_tol=CLOSE, abs_tol=1e-15):
-            yield f"{at}: {kept!r}, now {now!r}"
-    elif kept != now or type(kept) is not type(now):
-        yield f"{at}: {kept!r}, now {now!r}"
+def find_figure(document: object, path: str) -> float:
+    """A figure of a document's first plan: `terms.forward`."""
+    value = document["plans"][0]  # type: ignore[index]
+    for key in path.split("."):
+        value = value[key]
+    return float(value)
 
 
-def read(name: str) -> object:
-    """The answer that is kept."""
-    found: object = json.loads((KEPT / f"{name}.json").read_text("utf-8"))
-    return found
-
-
-def write(name: str, answer: object) -> None:
-    """Keep it."""
-    (KEPT / f"{name}.json").write_text(json.dumps(answer, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _asked(command: list[str]) -> CompletedProcess[str]:
+def _run(command: list[str]) -> CompletedProcess[str]:
     program, *arguments = command
     form = () if arguments[0] == "schema" else ("--format", "json")
     return asked(program, *arguments, *form)
 
 
-def _file(folder: Path, name: str) -> str:
+def _write_answer(folder: Path, name: str) -> str:
     """A plan's document as a command prints it."""
     file = folder / f"{name}.json"
-    file.write_text(_asked(questions()[name]).stdout, "utf-8")
+    file.write_text(_run(read_questions()[name].command).stdout, "utf-8")
     return str(file)
-
-
-def _kept(document: object) -> object:
-    """Without what the hardware database says of its sources: that has tests of its own."""
-    if isinstance(document, dict):
-        return {key: _kept(value) for key, value in document.items() if key not in _TOLD_ELSEWHERE}
-    if isinstance(document, list):
-        return [_kept(one) for one in document]
-    return document

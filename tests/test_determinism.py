@@ -1,0 +1,82 @@
+"""The same input gives the same bytes, whatever the hash seed, the threads, the locale and the processor."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from planner.cost.arrays import doublings, settled
+from tests.cli.run import call, run
+from tests.examples import DEFAULTS, LAB
+
+OLD_CPU = {
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512CD AVX512_SKX",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F",
+}
+"""What numpy, its BLAS and the C library are not to find in a processor, by old names and new."""
+CIRCUMSTANCES = {
+    "one thread": {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    "old processor": {**OLD_CPU, "PYTHONHASHSEED": "2"},
+    "terminal and locale": {"COLUMNS": "40", "FORCE_COLOR": "1", "LC_ALL": "C", "PYTHONHASHSEED": "3"},
+}
+TWO_NODES = "llama-3-8b -c dgx-h100 --nodes 2 -b 64"
+COMMANDS = (
+    f"plan {TWO_NODES} --tokens 1T --grid fr -f json",
+    f"plan {TWO_NODES} --uncertainty 20 -f csv",
+    "plan llama-3-8b -c dgx-h100 --nodes 4 -b 64 --fault node-3 --fault node-1:2=0.5 -f json",
+    "planner compare llama-3-8b --any --devices 64 --tokens 100B --objective cost -f markdown",
+    "planner topology dgx-h100 --nodes 4 -f json",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_bytes_are_the_same(command: str) -> None:
+    program, *words = command.split()
+    usual = run(program, *words, PYTHONHASHSEED="0")
+    assert (usual.returncode, usual.stderr) == (0, "")
+    for name, variables in CIRCUMSTANCES.items():
+        other = run(program, *words, **variables)
+        assert (other.stdout, other.stderr) == (usual.stdout, usual.stderr), name
+
+
+def test_last_digits_are_rounded() -> None:
+    values = np.array([1.0, -1.5, np.pi, 1e-300, 1e300, np.inf])
+    near = np.nextafter(values, np.inf, where=np.isfinite(values), out=values.copy())
+    assert settled(values).tolist() == settled(near).tolist()
+    assert settled(values) == pytest.approx(values, rel=2.0**-44, abs=0)
+    assert settled(np.array([0.0, 1.0, -1.5, 2.0**40 + 1])).tolist() == [0.0, 1.0, -1.5, 2.0**40 + 1]
+
+
+def test_doublings_are_whole_logarithms() -> None:
+    parts = np.array([*range(1, 70), 2**20 - 1, 2**20, 2**20 + 1], dtype=np.float64)
+    assert doublings(parts).tolist() == [float((int(count) - 1).bit_length()) for count in parts.tolist()]
+
+
+def test_files_are_read_as_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    name = "l\N{LATIN SMALL LETTER A WITH ACUTE}b"
+    (tmp_path / "lab.toml").write_text(LAB.format(**DEFAULTS).replace('"lab"', f'"{name}"'), "utf-8")
+    words = ("bert-base", "-c", str(tmp_path / "lab.toml"), "-b", "64", "-f", "csv")
+    usual = run("plan", *words, PYTHONIOENCODING="utf-8", PYTHONUTF8="1")
+    assert name in usual.stdout
+    assert run("plan", *words, PYTHONUTF8="0", LC_ALL="C.UTF-8").stdout == usual.stdout
+
+
+def test_the_whole_of_parts_is_rounded_once() -> None:
+    """Python's own sum of floats is another one from 3.12 on."""
+    done = call("plan", *TWO_NODES.split(), "-f", "json")
+    for plan in json.loads(done.stdout)["plans"]:
+        parts = [size for name, size in plan["memory"].items() if name not in ("total_bytes", "capacity_bytes")]
+        assert plan["memory"]["total_bytes"] == math.fsum(parts)
+
+
+def test_descriptions_of_schemas_begin_at_the_margin() -> None:
+    """As docstrings do from Python 3.13 on."""
+    schema = json.loads(call("planner", "schema", "topology").stdout)
+    long = [part["description"] for part in schema["$defs"].values() if "\n" in part.get("description", "")]
+    assert long
+    assert not any("\n " in text for text in long)
