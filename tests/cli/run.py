@@ -25,7 +25,6 @@ def run(
         text=True,
         cwd=cwd,
         env=variables,
-        timeout=60,
         check=False,
     )
 
