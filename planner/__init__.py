@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from planner.api import InputError, NothingFits, PlannerError, estimate, plan
-    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.heterogeneous import HeteroPlanDocument as MixedDocument
     from planner.documents.plan import Document
 
 __all__ = [

@@ -23,7 +23,7 @@ from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
     from planner.cli.input.arguments import Asks, Entry
-    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.heterogeneous import HeteroPlanDocument
     from planner.documents.plan import Document
 
 __all__ = ["EstimateOptions", "InputError", "NothingFits", "PlanOptions", "PlannerError", "estimate", "plan"]
@@ -107,7 +107,7 @@ class PlanOptions(Options, total=False):
 
 def plan(
     model: Name, cluster: Name, global_batch: Amount, **options: Unpack[PlanOptions]
-) -> Document | MixedDocument:
+) -> Document | HeteroPlanDocument:
     """The best ways to train a model on a cluster, the best first; of two kinds of nodes a MixedDocument.
 
     `global_batch`: sequences of one step, or tokens, "4M tokens". Raises InputError for what makes no sense, with the

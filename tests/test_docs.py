@@ -16,7 +16,7 @@ from planner.cli.completion.command_reference import described_commands
 from planner.cluster.model.spec import ClusterSpec
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
-from planner.studies.conditions.figures import FIGURES
+from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.workload.presets import preset_names
 from planner.workload.spec import ModelSpec
 from tests.cli.run import call, run
@@ -118,7 +118,7 @@ def test_every_command_has_a_page_of_reference_and_is_in_a_how_to(made: dict[str
 
 
 def test_the_reference_has_every_key_figure_and_preset(made: dict[str, str]) -> None:
-    for figure in FIGURES:
+    for figure in PLAN_FIGURES:
         assert f"| `{figure}` |" in made["files/requirements.md"]
     for struct in (ModelSpec, ClusterSpec, AcceleratorSpec):
         text = made["files/model.md" if struct is ModelSpec else "files/cluster.md"]

@@ -17,7 +17,7 @@ def pages() -> dict[str, str]:
     places: Places = {}
     made, rows = {}, []
     for document, module in MODULES.items():
-        name, schema = f"{document.value}.md", import_module(module).json_schema()
+        name, schema = f"{document.value}.md", import_module(module).build_json_schema()
         root = getattr(import_module(module), schema["$ref"].rpartition("/")[2])
         own = [one for one in reached(root) if one not in places]
         places |= {one: place(name, _heading(one)) for one in own}

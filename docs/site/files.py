@@ -10,7 +10,7 @@ from planner.cli.input.plan_list import options
 from planner.cli.sweeps.grid import NOT_SWEPT
 from planner.cluster.model.spec import ClusterSpec
 from planner.hardware.figures import Sourced
-from planner.studies.conditions.figures import FIGURES, NEEDS
+from planner.studies.conditions.figures import FIGURE_PREREQUISITES, PLAN_FIGURES
 from planner.workload.operator_list.spec import OPERATORS, NetworkFile
 from planner.workload.spec import ModelSpec
 
@@ -97,12 +97,12 @@ def _requirements() -> str:
         (
             code(one.name),
             code(one.unit),
-            said(one.what + (f": {', '.join(one.choices)}" if one.choices else "")),
-            ", ".join(one.needs),
+            said(one.description + (f": {', '.join(one.choices)}" if one.choices else "")),
+            ", ".join(one.prerequisites),
         )
-        for one in FIGURES.values()
+        for one in PLAN_FIGURES.values()
     ]
-    needs = [(name, said(how)) for name, (_, how) in NEEDS.items()]
+    needs = [(name, said(how)) for name, (_, how) in FIGURE_PREREQUISITES.items()]
     return page(
         "Figures that requirements compare",
         "`--require`, or `require` in a check's file: [how to write one](../../how-to/ci.md).\n"

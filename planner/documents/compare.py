@@ -44,6 +44,6 @@ class CompareDocument(Part, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the document."""
     return closed_schema(CompareDocument, f"planner compare document {SCHEMA_VERSION}")

@@ -81,6 +81,6 @@ class DiffDocument(Part, frozen=True, kw_only=True):
     differences: Annotated[list[DifferencePart], msgspec.Meta(min_length=1)]
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the diff document."""
     return closed_schema(DiffDocument, f"planner diff document {SCHEMA_VERSION}")

@@ -111,6 +111,6 @@ class ExplainDocument(Part, frozen=True, kw_only=True):
     bottleneck: str
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the explain document: every key is named, no other is allowed."""
     return closed_schema(ExplainDocument, f"planner explain document {SCHEMA_VERSION}")

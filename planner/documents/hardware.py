@@ -115,7 +115,7 @@ class HardwareDocument(Part, frozen=True, kw_only=True):
     """Null where no comparison was asked for."""
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the hardware document."""
     return closed_schema(HardwareDocument, f"planner hardware document {SCHEMA_VERSION}")
 

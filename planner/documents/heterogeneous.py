@@ -20,11 +20,11 @@ from planner.documents.schema import (
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
-WayName = Literal["shares", "stages", "even", "only"]
+HeteroPlanType = Literal["shares", "stages", "even", "only"]
 """Uneven data-parallel shares, uneven pipeline stages, all devices as if they were alike, one pool alone."""
 
 
-class PoolPart(Part, frozen=True, kw_only=True):
+class HeteroPoolPart(Part, frozen=True, kw_only=True):
     """One kind of node, and how many."""
 
     name: str
@@ -34,18 +34,18 @@ class PoolPart(Part, frozen=True, kw_only=True):
     devices: Count
 
 
-class PoolsPart(Part, frozen=True, kw_only=True):
+class HeteroClusterPart(Part, frozen=True, kw_only=True):
     """The cluster as it was understood."""
 
     name: str
     title: str
     devices: Count
-    pools: Annotated[list[PoolPart], msgspec.Meta(min_length=2, max_length=2)]
+    pools: Annotated[list[HeteroPoolPart], msgspec.Meta(min_length=2, max_length=2)]
     note: str
     """What was chosen on the user's behalf; empty where nothing was."""
 
 
-class KindPart(Part, frozen=True, kw_only=True):
+class PoolPlanPart(Part, frozen=True, kw_only=True):
     """What one pool does in a way.
 
     `replicas` that lie within the pool, or pipelines that pass through it; each does `micro_batches` in a step. The
@@ -64,14 +64,14 @@ class KindPart(Part, frozen=True, kw_only=True):
     memory: MemoryPart
 
 
-class WayPart(Part, frozen=True, kw_only=True):
+class HeteroPlanPart(Part, frozen=True, kw_only=True):
     """The best plan of one way to use the cluster. `terms` add up to `step_time_s`; `hidden` runs beside them.
 
     Where replicas of two kinds run side by side the terms are those of the slower; of pipelines, the slowest stage's
     until the last micro-batch, then the slower kind's.
     """
 
-    way: WayName
+    way: HeteroPlanType
     split: str
     """In a few words."""
     settings: SettingsPart
@@ -85,11 +85,11 @@ class WayPart(Part, frozen=True, kw_only=True):
     """Sequences, images, or whatever a batch counts."""
     samples_per_s_per_device: Positive
     mfu: Positive
-    kinds: Annotated[list[KindPart], msgspec.Meta(min_length=1, max_length=2)]
+    kinds: Annotated[list[PoolPlanPart], msgspec.Meta(min_length=1, max_length=2)]
     """Of the pools that are used, in the cluster's order; of pipelines, in the order of the stages."""
 
 
-class WithoutPart(Part, frozen=True, kw_only=True):
+class PoolRemovalPart(Part, frozen=True, kw_only=True):
     """Whether it would be faster without a pool. Seconds are null where nothing fits."""
 
     pool: str
@@ -98,17 +98,17 @@ class WithoutPart(Part, frozen=True, kw_only=True):
     keep: bool
 
 
-class AnswerPart(Part, frozen=True, kw_only=True):
+class HeteroAdvicePart(Part, frozen=True, kw_only=True):
     """What follows: for each pool whether to keep it, and what balancing the two kinds is worth."""
 
-    without: Annotated[list[WithoutPart], msgspec.Meta(min_length=2, max_length=2)]
+    without: Annotated[list[PoolRemovalPart], msgspec.Meta(min_length=2, max_length=2)]
     balanced_step_time_s: Positive | None
     """The best with both kinds; null where nothing fits on both together."""
     even_step_time_s: Positive | None
     sentences: list[str]
 
 
-class RunPart(Part, frozen=True, kw_only=True):
+class HeteroRunPart(Part, frozen=True, kw_only=True):
     """A whole run of so many tokens with the fastest way, without failures."""
 
     tokens: Count
@@ -116,21 +116,21 @@ class RunPart(Part, frozen=True, kw_only=True):
     days: Positive
 
 
-class MixedDocument(Part, frozen=True, kw_only=True):
+class HeteroPlanDocument(Part, frozen=True, kw_only=True):
     """The answer to one question. The fastest way is first; `left_out` are those in which nothing fits."""
 
     schema_version: Literal["1.1"]
     model: ModelPart
-    cluster: PoolsPart
+    cluster: HeteroClusterPart
     training: TrainingPart
     exact: Literal[True]
     """Shares: over the whole declared space. Stages: over all dealings of layers, by the slowest stage."""
-    ways: Annotated[list[WayPart], msgspec.Meta(min_length=1)]
+    ways: Annotated[list[HeteroPlanPart], msgspec.Meta(min_length=1)]
     left_out: list[str]
-    answer: AnswerPart
-    run: RunPart | None
+    answer: HeteroAdvicePart
+    run: HeteroRunPart | None
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the mixed document."""
-    return closed_schema(MixedDocument, f"planner mixed document {SCHEMA_VERSION}")
+    return closed_schema(HeteroPlanDocument, f"planner mixed document {SCHEMA_VERSION}")

@@ -49,6 +49,6 @@ class ListingDocument(Part, frozen=True, kw_only=True):
     entries: list[ModelEntry | FamilyEntry | ClusterEntry]
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the document."""
     return closed_schema(ListingDocument, f"planner listing document {SCHEMA_VERSION}")

@@ -263,6 +263,6 @@ class Document(Part, frozen=True, kw_only=True):
     """Null where it was not asked for."""
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the plan document: every key is named, no other is allowed."""
     return closed_schema(Document, f"planner plan document {SCHEMA_VERSION}")

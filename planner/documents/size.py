@@ -29,6 +29,6 @@ class SizeDocument(Part, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the document."""
     return closed_schema(SizeDocument, f"planner size document {SCHEMA_VERSION}")

@@ -113,6 +113,6 @@ class TopologyDocument(Part, frozen=True, kw_only=True):
     groups: list[GroupPart]
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the topology document."""
     return closed_schema(TopologyDocument, f"planner topology document {SCHEMA_VERSION}")

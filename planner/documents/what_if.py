@@ -99,6 +99,6 @@ class WhatIfDocument(Part, frozen=True, kw_only=True):
     elasticities: list[ElasticityPart]
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the what-if document: every key is named, no other is allowed."""
     return closed_schema(WhatIfDocument, f"planner what-if document {SCHEMA_VERSION}")

@@ -9,86 +9,90 @@ from pathlib import Path
 
 import numpy as np
 
-from planner.evidence.bind_run import bind
-from planner.evidence.fit import Case, Fitted, fit, reference_powers
-from planner.evidence.predict import chosen_plan
-from planner.evidence.runs import RowError, Run, parse_runs
+from planner.evidence.bind_run import bind_run
+from planner.evidence.fit import CalibrationCase, FittedFactors, compute_reference_powers_w, fit_calibration
+from planner.evidence.predict import find_run_plan
+from planner.evidence.runs import MeasuredRun, RowError, parse_runs
 from planner.hardware import database
 
 
-def cases(runs: Iterable[Run]) -> list[Case]:
+def build_calibration_cases(runs: Iterable[MeasuredRun]) -> list[CalibrationCase]:
     """Readable runs; what a row left open is filled with the current parameters' best plan."""
-    found = []
+    calibration_cases = []
     for run in runs:
         try:
-            question = bind(run)
-            plan, _ = chosen_plan(question)
+            bound_run = bind_run(run)
+            plan, _ = find_run_plan(bound_run)
         except RowError:
             continue
-        found.append(Case(run, question, plan))
-    return found
+        calibration_cases.append(CalibrationCase(run, bound_run, plan))
+    return calibration_cases
 
 
-_FITTED = "# Fitted by `make calibrate`"
+_GENERATED_HEADER = "# Fitted by `make calibrate`"
 
 
-def render(owner: str, what: str, fitted: Fitted, behind: list[Case]) -> str:
+def render_calibration_file(
+    owner: str, owner_type: str, fitted: FittedFactors, owner_cases: list[CalibrationCase]
+) -> str:
     """The text of one calibration file."""
-    factors = (fitted.architectures if what == "architecture" else fitted.frameworks)[owner]
-    ids: dict[str, list[str]] = defaultdict(list)
-    for case in behind:
-        ids[case.run.source].append(case.run.id)
+    factors = (fitted.architectures if owner_type == "architecture" else fitted.frameworks)[owner]
+    ids_by_source: dict[str, list[str]] = defaultdict(list)
+    for case in owner_cases:
+        ids_by_source[case.run.source].append(case.run.id)
     lines = [
-        f"{_FITTED} to {len(behind)} measured runs: factors over calibration/default.toml.",
-        f'title = "{what} {owner}"',
+        f"{_GENERATED_HEADER} to {len(owner_cases)} measured runs: factors over calibration/default.toml.",
+        f'title = "{owner_type} {owner}"',
     ]
-    if what == "architecture":
-        lines.append(f"reference_power_w = {fitted.powers[owner]:.0f}")
+    if owner_type == "architecture":
+        lines.append(f"reference_power_w = {fitted.reference_powers_w[owner]:.0f}")
     lines += ["", "[parameters]"]
     for name, value in factors.items():
-        spread = fitted.spread[owner, name]
+        spread = fitted.log_std[owner, name]
         lines.append(
             f'{name} = {{ value = {value:.4g}, source = "runs", confidence = "fitted", spread = {spread:.2g} }}'
         )
-    lines += ["", "[sources]", f'runs = {{ title = "{"; ".join(sorted(ids))}" }}', ""]
+    lines += ["", "[sources]", f'runs = {{ title = "{"; ".join(sorted(ids_by_source))}" }}', ""]
     lines += ["[fitted_on] # ids of the runs by source"]
-    for source, members in sorted(ids.items()):
-        lines += [f'"{source}" = [', *(f'    "{one}",' for one in sorted(members)), "]"]
+    for source, source_ids in sorted(ids_by_source.items()):
+        lines += [f'"{source}" = [', *(f'    "{run_id}",' for run_id in sorted(source_ids)), "]"]
     return "\n".join([*lines, ""])
 
 
-def write(fitted: Fitted, found: list[Case]) -> None:
+def write_calibration_files(fitted: FittedFactors, calibration_cases: list[CalibrationCase]) -> None:
     """Replace the calibration files by those of a fit."""
-    owners: dict[str, tuple[Iterable[str], Callable[[Case], str]]] = {
+    owners: dict[str, tuple[Iterable[str], Callable[[CalibrationCase], str]]] = {
         "architecture": (fitted.architectures, lambda case: case.architecture),
         "framework": (fitted.frameworks, lambda case: case.framework),
     }
-    for what, (names, of) in owners.items():
-        folder = database.database_path() / "calibration" / f"{what}s"
+    for owner_type, (names, get_owner) in owners.items():
+        folder = database.database_path() / "calibration" / f"{owner_type}s"
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.toml"):
-            if old.read_text("utf-8").startswith(_FITTED):
-                old.unlink()  # what was read off something else than these runs stays
+        for old_file in folder.glob("*.toml"):
+            if old_file.read_text("utf-8").startswith(_GENERATED_HEADER):
+                old_file.unlink()  # what was read off something else than these runs stays
         for owner in names:
-            behind = [case for case in found if of(case) == owner]
-            (folder / f"{owner}.toml").write_text(render(owner, what, fitted, behind), encoding="utf-8")
+            owner_cases = [case for case in calibration_cases if get_owner(case) == owner]
+            (folder / f"{owner}.toml").write_text(
+                render_calibration_file(owner, owner_type, fitted, owner_cases), encoding="utf-8"
+            )
 
 
 def main(arguments: list[str]) -> None:
     """Fit the table and write the files; the same table twice gives the same files."""
     path = Path(arguments[0])
     runs, _ = parse_runs(path.read_text("utf-8"), str(path))
-    found = cases(runs)
-    fitted = fit(found, reference_powers(found))
-    write(fitted, found)
+    calibration_cases = build_calibration_cases(runs)
+    fitted = fit_calibration(calibration_cases, compute_reference_powers_w(calibration_cases))
+    write_calibration_files(fitted, calibration_cases)
     pairs: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for case in found:
-        numbers = fitted.calibration(case.architecture, case.framework)
-        pairs[case.architecture, case.framework].append(abs(np.expm1(case.log_error(numbers))))
+    for case in calibration_cases:
+        numbers = fitted.build_calibration(case.architecture, case.framework)
+        pairs[case.architecture, case.framework].append(abs(np.expm1(case.compute_log_error(numbers))))
     for (architecture, framework), errors in sorted(pairs.items()):
         print(f"{architecture:16} {framework:18} {len(errors):4} runs, mean error {100 * np.mean(errors):5.1f} %")
-    every = [error for errors in pairs.values() for error in errors]
-    print(f"{'all':35} {len(every):4} runs, mean error {100 * np.mean(every):5.1f} %")
+    all_errors = [error for errors in pairs.values() for error in errors]
+    print(f"{'all':35} {len(all_errors):4} runs, mean error {100 * np.mean(all_errors):5.1f} %")
 
 
 if __name__ == "__main__":

@@ -14,77 +14,94 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.evidence.fit import Case, Fitted, derivatives, fit, reference_powers
-from planner.evidence.statistics import Errors, errors
-from planner.evidence.validation_document import CrossPart
+from planner.evidence.fit import (
+    CalibrationCase,
+    FittedFactors,
+    compute_log_derivatives,
+    compute_reference_powers_w,
+    fit_calibration,
+)
+from planner.evidence.statistics import PredictionErrors, compute_prediction_errors
+from planner.evidence.validation_document import CrossValidationPart
 from planner.progress import steps
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Unseen:
+class HeldOutPrediction:
     """A run with the prediction of parameters that were fitted without it."""
 
-    case: Case
+    case: CalibrationCase
     predicted: float
 
 
-def source_of(case: Case) -> str:
+def extract_source(case: CalibrationCase) -> str:
     """The publication that a run is from, whichever of its pages."""
     return case.run.source.split()[0]
 
 
-def model_of(case: Case) -> str:
+def format_model_shape(case: CalibrationCase) -> str:
     """The model by its shape, so that two names of one model, or a model with layers cut off, are one."""
-    n = case.run.numbers
-    return f"{n['hidden']} x {n['heads']} heads, {n['ffn']}, vocabulary {n['vocab']}, {n['experts'] or 1} experts"
+    numbers = case.run.numbers
+    return f"{numbers['hidden']} x {numbers['heads']} heads, {numbers['ffn']}, vocabulary {numbers['vocab']}, {numbers['experts'] or 1} experts"
 
 
-def leave_one_out(
-    found: Sequence[Case], full: Fitted, key: Callable[[Case], str]
-) -> Iterator[tuple[str, list[Unseen]]]:
-    """For each value of `key`, its runs as predicted by a fit without them.
+def predict_held_out_folds(
+    cases: Sequence[CalibrationCase], full_fit: FittedFactors, get_fold: Callable[[CalibrationCase], str]
+) -> Iterator[tuple[str, list[HeldOutPrediction]]]:
+    """For each value of `get_fold`, its runs as predicted by a fit without them.
 
-    `full`: the fit to all runs, at which the runs' derivatives are taken once; each fold's residuals are its own.
+    `full_fit`: the fit to all runs, at which the runs' derivatives are taken once; each fold's residuals are its own.
     """
-    powers = reference_powers(found)
-    slopes = derivatives(found, [full.calibration(case.architecture, case.framework) for case in found])
-    labels = [key(case) for case in found]
+    powers = compute_reference_powers_w(cases)
+    slopes = compute_log_derivatives(
+        cases, [full_fit.build_calibration(case.architecture, case.framework) for case in cases]
+    )
+    labels = [get_fold(case) for case in cases]
     with ProcessPoolExecutor() as pool:
         jobs = {}
         for fold in sorted(set(labels)):
-            kept = np.array([label != fold for label in labels])
-            training = [case for case, keep in zip(found, kept, strict=True) if keep]
-            held_out = [case for case, keep in zip(found, kept, strict=True) if not keep]
-            jobs[fold] = pool.submit(_fold, training, held_out, powers, slopes[kept])
+            is_kept = np.array([label != fold for label in labels])
+            fit_cases = [case for case, keep in zip(cases, is_kept, strict=True) if keep]
+            held_out = [case for case, keep in zip(cases, is_kept, strict=True) if not keep]
+            jobs[fold] = pool.submit(_predict_fold, fit_cases, held_out, powers, slopes[is_kept])
         for fold, job in steps("fitting", jobs.items()):
             yield fold, job.result()
 
 
-def _fold(kept: list[Case], held_out: list[Case], powers: dict[str, float], slopes: Floats) -> list[Unseen]:
-    fitted = fit(kept, powers, known=slopes)
-    return [Unseen(case, case.predicted(fitted.calibration(case.architecture, case.framework))) for case in held_out]
+def _predict_fold(
+    fit_cases: list[CalibrationCase], held_out: list[CalibrationCase], powers: dict[str, float], slopes: Floats
+) -> list[HeldOutPrediction]:
+    fitted = fit_calibration(fit_cases, powers, known_slopes=slopes)
+    return [
+        HeldOutPrediction(case, case.predict_figure(fitted.build_calibration(case.architecture, case.framework)))
+        for case in held_out
+    ]
 
 
-def cross_parts(found: Sequence[Case], told: Callable[[str], None]) -> dict[str, CrossPart]:
-    """Both kinds of fold: errors overall and of each fold. `told` is given a word on each fold that is done."""
-    full = fit(found, reference_powers(found))
-    parts: dict[str, CrossPart] = {}
-    for what, key in (("source", source_of), ("model", model_of)):
-        by_fold: dict[str, Errors] = {}
-        every: list[Unseen] = []
-        for fold, unseen in leave_one_out(found, full, key):
-            every += unseen
-            by_fold[fold] = _errors(unseen)
-            told(f"without the {what} {fold}: {by_fold[fold].mean_pct:.1f} % on {len(unseen)} runs")
-        parts[what] = CrossPart(overall=_errors(every), by_fold=by_fold)
+def build_cross_validation_parts(
+    cases: Sequence[CalibrationCase], report_progress: Callable[[str], None]
+) -> dict[str, CrossValidationPart]:
+    """Both kinds of fold: errors overall and of each fold. `report_progress` is given a word on each fold that is done."""
+    full_fit = fit_calibration(cases, compute_reference_powers_w(cases))
+    parts: dict[str, CrossValidationPart] = {}
+    for fold_type, get_fold in (("source", extract_source), ("model", format_model_shape)):
+        by_fold: dict[str, PredictionErrors] = {}
+        all_unseen: list[HeldOutPrediction] = []
+        for fold, unseen in predict_held_out_folds(cases, full_fit, get_fold):
+            all_unseen += unseen
+            by_fold[fold] = _compute_fold_errors(unseen)
+            report_progress(f"without the {fold_type} {fold}: {by_fold[fold].mean_pct:.1f} % on {len(unseen)} runs")
+        parts[fold_type] = CrossValidationPart(overall=_compute_fold_errors(all_unseen), by_fold=by_fold)
     return parts
 
 
-def _errors(unseen: Sequence[Unseen]) -> Errors:
-    found = errors([one.case.run.value for one in unseen], [one.predicted for one in unseen])
-    if found is None:
+def _compute_fold_errors(unseen: Sequence[HeldOutPrediction]) -> PredictionErrors:
+    fold_errors = compute_prediction_errors(
+        [prediction.case.run.value for prediction in unseen], [prediction.predicted for prediction in unseen]
+    )
+    if fold_errors is None:
         raise ValueError("a fold without runs")
     # folds mix metrics: their ranks say nothing
-    return msgspec.structs.replace(found, rank_correlation=None)
+    return msgspec.structs.replace(fold_errors, rank_correlation=None)

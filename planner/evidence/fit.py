@@ -6,7 +6,7 @@ With v_p the p-th number of the calibration, a its architecture and f the framew
 
 Least squares of the logarithm of predicted over measured time over all runs, with a pull of every A and F towards
 zero (a Gaussian prior in the logarithm), so that what the runs do not tell stays at the default. Robust: a run that
-is off by much more than `_SPREAD` counts by its distance, not by its square (a pseudo-Huber loss), so that one odd
+is off by much more than `_RUN_LOG_STD` counts by its distance, not by its square (a pseudo-Huber loss), so that one odd
 release does not move the rest.
 """
 
@@ -24,15 +24,15 @@ from planner.cost.calibration import PARAMETERS, Calibration, combined, default_
 from planner.cost.scenario import Training
 from planner.cost.strategies import Strategies
 from planner.errors import InputError
-from planner.evidence.bind_run import Question
-from planner.evidence.predict import figure
-from planner.evidence.runs import Run
+from planner.evidence.bind_run import BoundRun
+from planner.evidence.predict import compute_run_figure
+from planner.evidence.runs import MeasuredRun
 
 Floats = NDArray[np.float64]
 
 # Widths of the priors in the logarithm, of an architecture's and of a framework's factor: how far a number may lie
 # from the default without being pulled back. What belongs to the chip alone has no framework's width, and vice versa.
-PRIORS = {
+PRIOR_WIDTHS = {
     "gemm_efficiency": (0.15, 0.05),
     "gemm_efficiency_8bit": (0.1, 0.05),
     "gemm_efficiency_4bit": (0.1, 0.05),
@@ -54,132 +54,141 @@ PRIORS = {
     "step_overhead_s": (0.0, 0.3),
     "power_exponent": (0.3, 0.0),
 }
-_SPREAD = 0.05
+_RUN_LOG_STD = 0.05
 """Standard deviation of the logarithm that a run is taken to have."""
-_STEP = 1e-3
-_MOST_STEPS = 12
+_DERIVATIVE_STEP = 1e-3
+_MAX_EVALUATIONS = 12
 
 
 @dataclass(frozen=True)
-class Case:
+class CalibrationCase:
     """One run with the plan that it is scored with."""
 
-    run: Run
-    question: Question
+    run: MeasuredRun
+    bound_run: BoundRun
     plan: Strategies
 
     @property
     def architecture(self) -> str:
         """The accelerator's generation."""
-        return self.question.training.accelerator.architecture
+        return self.bound_run.scenario.accelerator.architecture
 
     @property
     def framework(self) -> str:
         """The software stack."""
-        return self.question.training.framework.name
+        return self.bound_run.scenario.framework.name
 
-    def predicted(self, fitted: Calibration) -> float:
+    def predict_figure(self, calibration: Calibration) -> float:
         """The run's own figure under other fitted numbers."""
-        return figure(self.run, with_calibration(self.question, fitted), self.plan)
+        return compute_run_figure(self.run, replace_calibration(self.bound_run, calibration), self.plan)
 
-    def log_error(self, fitted: Calibration) -> float:
+    def compute_log_error(self, calibration: Calibration) -> float:
         """Logarithm of predicted over measured time."""
-        return _log_error(self.run, self.predicted(fitted))
+        return _compute_log_error(self.run, self.predict_figure(calibration))
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedFactors:
     """Factors by architecture and by framework, with the relative standard deviation of each; powers in watts."""
 
     architectures: dict[str, dict[str, float]]
     frameworks: dict[str, dict[str, float]]
-    spread: dict[tuple[str, str], float]
+    log_std: dict[tuple[str, str], float]
     """By (architecture or framework, parameter)."""
-    powers: dict[str, float]
+    reference_powers_w: dict[str, float]
 
-    def calibration(self, architecture: str, framework: str) -> Calibration:
+    def build_calibration(self, architecture: str, framework: str) -> Calibration:
         """The numbers for a pair; a factor that was not fitted is one."""
         return combined(
             default_calibration(),
             self.architectures.get(architecture, {}),
             self.frameworks.get(framework, {}),
-            reference_power_w=self.powers.get(architecture, 0.0),
+            reference_power_w=self.reference_powers_w.get(architecture, 0.0),
         )
 
 
-def with_calibration(question: Question, fitted: Calibration) -> Training:
+def replace_calibration(bound_run: BoundRun, calibration: Calibration) -> Training:
     """The question's training under other fitted numbers."""
     network = build_network(
-        question.cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency
+        bound_run.cluster, link_efficiency=calibration.link_efficiency, nic_efficiency=calibration.nic_efficiency
     )
-    return replace(question.training, calibration=fitted, network=network)
+    return replace(bound_run.scenario, calibration=calibration, network=network)
 
 
-def reference_powers(cases: Sequence[Case]) -> dict[str, float]:
+def compute_reference_powers_w(cases: Sequence[CalibrationCase]) -> dict[str, float]:
     """Watts of the strongest part of each architecture."""
-    powers: dict[str, float] = {}
+    powers_w: dict[str, float] = {}
     for case in cases:
-        watts = case.question.training.accelerator.tdp_w or 0.0
-        powers[case.architecture] = max(powers.get(case.architecture, 0.0), watts)
-    return powers
+        power_w = case.bound_run.scenario.accelerator.tdp_w or 0.0
+        powers_w[case.architecture] = max(powers_w.get(case.architecture, 0.0), power_w)
+    return powers_w
 
 
 @dataclass(frozen=True)
-class Problem:
+class CalibrationProblem:
     """The least-squares problem: which factor is the i-th unknown, and the runs.
 
-    `owners[i]` is an architecture or a framework, `names[i]` the parameter, `widths[i]` its prior's. `member` of
+    `owners[i]` is an architecture or a framework, `names[i]` the parameter, `widths[i]` its prior's. `has_factor` of
     shape [runs, unknowns] says whose factors a run has.
     """
 
-    cases: tuple[Case, ...]
+    cases: tuple[CalibrationCase, ...]
     owners: tuple[str, ...]
     names: tuple[str, ...]
     widths: Floats
-    member: NDArray[np.bool_]
-    powers: dict[str, float]
+    has_factor: NDArray[np.bool_]
+    reference_powers_w: dict[str, float]
 
-    def calibrations(self, x: Floats) -> list[Calibration]:
+    def build_calibrations(self, x: Floats) -> list[Calibration]:
         """Each run's numbers."""
-        fitted = self.fitted(x, np.zeros_like(x))
-        known: dict[tuple[str, str], Calibration] = {}
+        factors = self.build_fitted_factors(x, np.zeros_like(x))
+        calibration_by_pair: dict[tuple[str, str], Calibration] = {}
         for case in self.cases:
             pair = (case.architecture, case.framework)
-            if pair not in known:
-                known[pair] = fitted.calibration(*pair)
-        return [known[case.architecture, case.framework] for case in self.cases]
+            if pair not in calibration_by_pair:
+                calibration_by_pair[pair] = factors.build_calibration(*pair)
+        return [calibration_by_pair[case.architecture, case.framework] for case in self.cases]
 
-    def fitted(self, x: Floats, spread: Floats) -> Fitted:
+    def build_fitted_factors(self, x: Floats, log_std: Floats) -> FittedFactors:
         """The unknowns by their owners."""
         architectures: dict[str, dict[str, float]] = {}
         frameworks: dict[str, dict[str, float]] = {}
-        chips = {case.architecture for case in self.cases}
+        architecture_names = {case.architecture for case in self.cases}
         for owner, name, value in zip(self.owners, self.names, np.exp(x).tolist(), strict=True):
-            (architectures if owner in chips else frameworks).setdefault(owner, {})[name] = value
-        spreads = dict(zip(zip(self.owners, self.names, strict=True), spread.tolist(), strict=True))
-        return Fitted(architectures, frameworks, spreads, self.powers)
+            (architectures if owner in architecture_names else frameworks).setdefault(owner, {})[name] = value
+        log_std_by_factor = dict(zip(zip(self.owners, self.names, strict=True), log_std.tolist(), strict=True))
+        return FittedFactors(architectures, frameworks, log_std_by_factor, self.reference_powers_w)
 
 
-def problem(cases: Sequence[Case], powers: dict[str, float]) -> Problem:
+def build_calibration_problem(
+    cases: Sequence[CalibrationCase], reference_powers_w: dict[str, float]
+) -> CalibrationProblem:
     """The unknowns that these runs have."""
-    owners, names, widths, member = [], [], [], []
-    for place, labels in enumerate(([c.architecture for c in cases], [c.framework for c in cases])):
+    owners, names, widths, has_factor = [], [], [], []
+    for width_index, labels in enumerate(([c.architecture for c in cases], [c.framework for c in cases])):
         for owner in sorted(set(labels)):
-            for name, both in PRIORS.items():
-                if both[place]:
+            for name, prior_widths in PRIOR_WIDTHS.items():
+                if prior_widths[width_index]:
                     owners.append(owner)
                     names.append(name)
-                    widths.append(both[place])
-                    member.append([label == owner for label in labels])
-    return Problem(
-        tuple(cases), tuple(owners), tuple(names), np.array(widths), np.array(member, dtype=bool).T, powers
+                    widths.append(prior_widths[width_index])
+                    has_factor.append([label == owner for label in labels])
+    return CalibrationProblem(
+        tuple(cases),
+        tuple(owners),
+        tuple(names),
+        np.array(widths),
+        np.array(has_factor, dtype=bool).T,
+        reference_powers_w,
     )
 
 
-def fit(cases: Sequence[Case], powers: dict[str, float], *, known: Floats | None = None) -> Fitted:
+def fit_calibration(
+    cases: Sequence[CalibrationCase], reference_powers_w: dict[str, float], *, known_slopes: Floats | None = None
+) -> FittedFactors:
     """The factors that these runs tell. Raises InputError where scipy is not installed.
 
-    `known`: each run's derivatives by parameter, shape [runs, parameters], to be used as they are (a quasi-Newton
+    `known_slopes`: each run's derivatives by parameter, shape [runs, parameters], to be used as they are (a quasi-Newton
     method: the residuals stay exact); without it they are computed anew at every step.
     """
     try:
@@ -188,98 +197,112 @@ def fit(cases: Sequence[Case], powers: dict[str, float], *, known: Floats | None
         raise InputError(
             "fitting needs scipy", key="planner", expected="an installation with it: pip install 'planner[calibrate]'"
         ) from None
-    p = problem(cases, powers)
+    p = build_calibration_problem(cases, reference_powers_w)
     column = np.array([PARAMETERS.index(name) for name in p.names])
 
-    def residuals(x: Floats) -> Floats:
-        return np.concatenate([_robust(log_errors(p.cases, p.calibrations(x)) / _SPREAD), x / p.widths])
+    def compute_residuals(x: Floats) -> Floats:
+        return np.concatenate(
+            [
+                _compute_robust_residuals(compute_log_errors(p.cases, p.build_calibrations(x)) / _RUN_LOG_STD),
+                x / p.widths,
+            ]
+        )
 
-    def jacobian(x: Floats) -> Floats:
-        fitted = p.calibrations(x)
-        slopes = derivatives(p.cases, fitted) if known is None else known
-        rows = np.where(p.member, slopes[:, column], 0.0) / _SPREAD
-        weight = _robust_slope(log_errors(p.cases, fitted) / _SPREAD)
+    def compute_jacobian(x: Floats) -> Floats:
+        calibrations = p.build_calibrations(x)
+        slopes = compute_log_derivatives(p.cases, calibrations) if known_slopes is None else known_slopes
+        rows = np.where(p.has_factor, slopes[:, column], 0.0) / _RUN_LOG_STD
+        weight = _compute_robust_slopes(compute_log_errors(p.cases, calibrations) / _RUN_LOG_STD)
         return np.concatenate([weight[:, None] * rows, np.diag(1 / p.widths)])
 
-    found = least_squares(residuals, np.zeros(len(p.names)), jac=jacobian, max_nfev=_MOST_STEPS, ftol=1e-4)
-    last = jacobian(found.x)
-    spread = np.sqrt(np.diag(np.linalg.inv(last.T @ last)))
-    return p.fitted(found.x, spread)
+    solution = least_squares(
+        compute_residuals, np.zeros(len(p.names)), jac=compute_jacobian, max_nfev=_MAX_EVALUATIONS, ftol=1e-4
+    )
+    last_jacobian = compute_jacobian(solution.x)
+    log_std = np.sqrt(np.diag(np.linalg.inv(last_jacobian.T @ last_jacobian)))
+    return p.build_fitted_factors(solution.x, log_std)
 
 
-def _robust(errors: Floats) -> Floats:
+def _compute_robust_residuals(errors: Floats) -> Floats:
     """Pseudo-Huber: quadratic up to about two standard deviations, linear beyond."""
-    told: Floats = np.sign(errors) * np.sqrt(8 * (np.sqrt(1 + errors**2 / 4) - 1))
-    return told
+    residuals: Floats = np.sign(errors) * np.sqrt(8 * (np.sqrt(1 + errors**2 / 4) - 1))
+    return residuals
 
 
-def _robust_slope(errors: Floats) -> Floats:
-    away = np.where(np.abs(errors) < 1e-6, 1e-6, errors)
-    slope: Floats = np.abs(away) / (np.sqrt(1 + away**2 / 4) * np.abs(_robust(away)))
+def _compute_robust_slopes(errors: Floats) -> Floats:
+    nonzero_errors = np.where(np.abs(errors) < 1e-6, 1e-6, errors)
+    slope: Floats = np.abs(nonzero_errors) / (
+        np.sqrt(1 + nonzero_errors**2 / 4) * np.abs(_compute_robust_residuals(nonzero_errors))
+    )
     return slope
 
 
-def derivatives(cases: Sequence[Case], fitted: Sequence[Calibration]) -> Floats:
+def compute_log_derivatives(cases: Sequence[CalibrationCase], calibrations: Sequence[Calibration]) -> Floats:
     """Slope of each run's log time by the logarithm of each parameter, shape [runs, parameters]."""
-    work = list(zip(cases, fitted, strict=True))
+    work = list(zip(cases, calibrations, strict=True))
     with ProcessPoolExecutor() as pool:
         size = -(-len(work) // 8)
-        parts = pool.map(_slopes, [work[start : start + size] for start in range(0, len(work), size)])
+        parts = pool.map(_compute_slopes, [work[start : start + size] for start in range(0, len(work), size)])
         return np.concatenate(list(parts))
 
 
-def _slopes(work: Sequence[tuple[Case, Calibration]]) -> Floats:
-    told: dict[object, Floats] = {}
+def _compute_slopes(work: Sequence[tuple[CalibrationCase, Calibration]]) -> Floats:
+    slope_by_key: dict[object, Floats] = {}
     rows = []
-    for case, fitted in work:
-        key = (_asked(case), fitted)
-        if key not in told:
-            told[key] = _slope(case, fitted)
-        rows.append(told[key])
+    for case, calibration in work:
+        key = (_build_prediction_key(case), calibration)
+        if key not in slope_by_key:
+            slope_by_key[key] = _compute_slope(case, calibration)
+        rows.append(slope_by_key[key])
     return np.array(rows)
 
 
-def _slope(case: Case, fitted: Calibration) -> Floats:
-    base = case.log_error(fitted)
-    moved = [combined(fitted, {name: 1 + _STEP}, reference_power_w=fitted.reference_power_w) for name in PARAMETERS]
-    return np.array([(case.log_error(one) - base) / _STEP for one in moved])
+def _compute_slope(case: CalibrationCase, calibration: Calibration) -> Floats:
+    base_error = case.compute_log_error(calibration)
+    perturbed_calibrations = [
+        combined(calibration, {name: 1 + _DERIVATIVE_STEP}, reference_power_w=calibration.reference_power_w)
+        for name in PARAMETERS
+    ]
+    return np.array(
+        [(case.compute_log_error(perturbed) - base_error) / _DERIVATIVE_STEP for perturbed in perturbed_calibrations]
+    )
 
 
-def log_errors(cases: Sequence[Case], fitted: Sequence[Calibration]) -> Floats:
+def compute_log_errors(cases: Sequence[CalibrationCase], calibrations: Sequence[Calibration]) -> Floats:
     """Each run's logarithm of predicted over measured time; what several runs share is predicted once."""
-    told: dict[object, float] = {}
+    predicted_by_key: dict[object, float] = {}
     errors = []
-    for case, numbers in zip(cases, fitted, strict=True):
-        key = (_asked(case), numbers)
-        if key not in told:
-            told[key] = case.predicted(numbers)
-        errors.append(_log_error(case.run, told[key]))
+    for case, calibration in zip(cases, calibrations, strict=True):
+        key = (_build_prediction_key(case), calibration)
+        if key not in predicted_by_key:
+            predicted_by_key[key] = case.predict_figure(calibration)
+        errors.append(_compute_log_error(case.run, predicted_by_key[key]))
     return np.array(errors)
 
 
-def _log_error(run: Run, predicted: float) -> float:
+def _compute_log_error(run: MeasuredRun, predicted: float) -> float:
     """Logarithm of predicted over measured time, of a figure in the run's own metric: of rates the reciprocal."""
     ratio = predicted / run.value
     return float(np.log(ratio if run.metric == "step_time_s" else 1 / ratio))
 
 
-def _asked(case: Case) -> object:
+def _build_prediction_key(case: CalibrationCase) -> object:
     """A key of all that a prediction depends on, equal for runs of one configuration: releases measure it again."""
-    training = case.question.training
+    scenario = case.bound_run.scenario
     return (
         case.run.metric,
         case.run.flops_convention,
-        training.workload.kinds,
-        training.workload.layer_count,
-        training.workload.seq_length,
-        training.accelerator.name,
-        training.devices,
-        training.global_batch,
-        training.precision,
-        training.attention,
-        training.launch,
-        training.framework,
-        tuple(training.network.joined),
-        tuple(level.bandwidth_bytes_per_s for level in case.question.cluster.levels),
+        scenario.workload.kinds,
+        scenario.workload.layer_count,
+        scenario.workload.seq_length,
+        scenario.accelerator.name,
+        scenario.devices,
+        scenario.global_batch,
+        scenario.precision,
+        scenario.attention,
+        scenario.launch,
+        scenario.framework,
+        tuple(scenario.network.joined),
+        tuple(level.bandwidth_bytes_per_s for level in case.bound_run.cluster.levels),
         tuple(case.plan.row(0).items()),
     )

@@ -10,7 +10,7 @@ from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import ClusterSpec, LevelSpec, NicSpec, NodeLinkSpec, NodeSpec
-from planner.evidence.runs import RowError, Run
+from planner.evidence.runs import MeasuredRun, RowError
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
 from planner.workload.operators import Workload
@@ -20,7 +20,7 @@ from planner.workload.transformer import build_workload
 
 # Which preset lends what the table has no column for (gating, norms, MLA, experts' width), by the model's name; the
 # first that matches.
-_FAMILIES = (
+_FAMILY_PRESETS = (
     (r"deep-?seek[ _-]*v?2", "deepseek-v2"),
     (r"deep-?seek", "deepseek-v3"),
     (r"kimi", "kimi-k2"),
@@ -38,7 +38,7 @@ _FAMILIES = (
     (r"bert", "bert-large"),
     (r"gpt|megatron|opt|bloom|mt-?nlg|turing", "megatron-22b"),
 )
-_ACCELERATORS = {
+_ACCELERATOR_ALIASES = {
     "h100": "h100-sxm-80gb",
     "a100": "a100-sxm-80gb",
     "a100-80gb": "a100-sxm-80gb",
@@ -53,17 +53,17 @@ _ACCELERATORS = {
     "p100": "p100-sxm2-16gb",
 }
 """What the files of hardware_db call a part that a table calls by its short name."""
-_NODE_DEVICES = 8
+_DEVICES_PER_NODE = 8
 _NIC_LATENCY_S = 5e-6
 _LINK_LATENCY_S = 3e-6
 _DEFAULT_LINK = "100GB/s"
 _DEFAULT_NIC_GBPS = 200.0
 
 
-def workload_of(run: Run) -> Workload:
+def build_run_workload(run: MeasuredRun) -> Workload:
     """The model that a row describes. Raises RowError where the row does not say enough, InputError for nonsense."""
-    base = _base(run)
-    layers, hidden, heads, seq = (run.need(column) for column in ("layers", "hidden", "heads", "seq"))
+    base = _find_base_preset(run)
+    layers, hidden, heads, seq = (run.require_number(column) for column in ("layers", "hidden", "heads", "seq"))
     spec = msgspec.structs.replace(
         base,
         name=run.model,
@@ -73,97 +73,105 @@ def workload_of(run: Run) -> Workload:
         heads=heads,
         kv_heads=None if base.mla else run.numbers["kv_heads"],
         head_dim=base.head_dim if base.moe and base.heads == heads else None,
-        ffn_size=run.need("ffn"),
-        vocab_size=run.need("vocab"),
+        ffn_size=run.require_number("ffn"),
+        vocab_size=run.require_number("vocab"),
         seq_length=seq,
         learned_positions=seq if base.learned_positions else 0,
-        moe=_moe(run, base, layers),
+        moe=_build_moe(run, base, layers),
         published=None,
     )
     return build_workload(checked(spec, run.id))
 
 
-def _base(run: Run) -> ModelSpec:
+def _find_base_preset(run: MeasuredRun) -> ModelSpec:
     """The preset of the model's family; by the MLP's width (gated below four times the hidden size) for no family."""
-    for pattern, name in _FAMILIES:
+    for pattern, name in _FAMILY_PRESETS:
         if re.search(pattern, run.model.lower()):
             return transformer_preset(name)
-    gated = run.need("ffn") < 4 * run.need("hidden")
-    return transformer_preset("llama-3-70b" if gated else "megatron-22b")
+    is_gated = run.require_number("ffn") < 4 * run.require_number("hidden")
+    return transformer_preset("llama-3-70b" if is_gated else "megatron-22b")
 
 
-def _moe(run: Run, base: ModelSpec, layers: int) -> MoeSpec | None:
+def _build_moe(run: MeasuredRun, base: ModelSpec, layers: int) -> MoeSpec | None:
     experts = run.numbers["experts"]
     if not experts:
         return None
     topk = run.numbers["topk"]
     if base.moe is None:
-        return MoeSpec(experts=experts, topk=topk or 2, expert_ffn_size=run.need("ffn"))
+        return MoeSpec(experts=experts, topk=topk or 2, expert_ffn_size=run.require_number("ffn"))
     # a model cut to a few layers keeps the share of its dense ones
     first_dense = (
         min(base.moe.first_dense_layers, layers // 4) if layers < base.layers else base.moe.first_dense_layers
     )
-    width = base.moe.expert_ffn_size if base.hidden_size == run.need("hidden") else run.need("ffn")
+    width = (
+        base.moe.expert_ffn_size if base.hidden_size == run.require_number("hidden") else run.require_number("ffn")
+    )
     return msgspec.structs.replace(
         base.moe, experts=experts, topk=topk or base.moe.topk, first_dense_layers=first_dense, expert_ffn_size=width
     )
 
 
-def cluster_of(run: Run) -> Cluster:
+def build_run_cluster(run: MeasuredRun) -> Cluster:
     """The cluster that a row describes: the preset of its accelerator, else a plain one of nodes of eight.
 
     Raises RowError for an unknown accelerator.
     """
-    name = _ACCELERATORS.get(run.accelerator, run.accelerator)
+    name = _ACCELERATOR_ALIASES.get(run.accelerator, run.accelerator)
     if name not in database.names("accelerators"):
         raise RowError(f"accelerator {run.accelerator!r} is not in hardware_db")
     part = database.accelerator_spec(name)
-    spec, node = _preset_cluster(part) or _plain_cluster(part)
+    spec, node = _find_preset_cluster(part) or _build_plain_cluster(part)
     nic = node.nic
     if nic is not None and run.inter_gbps_per_device:
-        nic = msgspec.structs.replace(nic, bandwidth=_card(run.inter_gbps_per_device, node.devices / nic.count))
+        nic = msgspec.structs.replace(
+            nic, bandwidth=_format_nic_bandwidth(run.inter_gbps_per_device, node.devices / nic.count)
+        )
     node = msgspec.structs.replace(node, accelerator=part, nic=nic)
     spec = msgspec.structs.replace(spec, node=node, max_nodes=None)
-    return resolve_cluster(spec, run.id, devices=run.need("devices"))
+    return resolve_cluster(spec, run.id, devices=run.require_number("devices"))
 
 
-def _card(gbps_per_device: float, devices_per_card: float) -> str:
-    return f"{gbps_per_device * devices_per_card:.6g}Gb/s"
+def _format_nic_bandwidth(gbps_per_device: float, devices_per_nic: float) -> str:
+    return f"{gbps_per_device * devices_per_nic:.6g}Gb/s"
 
 
-def _preset_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec] | None:
+def _find_preset_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec] | None:
     """The reference cluster of this part; of another part of its name but for the variant, or of its generation."""
-    found = []
+    candidates = []
     for name in database.names("clusters"):
         spec = presets.cluster_spec(name)
         if spec.node is None or not spec.reference:
             continue
         node = presets.node_spec(spec.node) if isinstance(spec.node, str) else spec.node
-        other = database.accelerator_spec(node.accelerator) if isinstance(node.accelerator, str) else node.accelerator
-        found.append((_likeness(part, other), name, spec, node))
-    likeness, _, spec, node = max(found, key=lambda one: (one[0], one[1]))
-    return (spec, node) if likeness else None
+        other_part = (
+            database.accelerator_spec(node.accelerator) if isinstance(node.accelerator, str) else node.accelerator
+        )
+        candidates.append((_rank_similarity(part, other_part), name, spec, node))
+    similarity, _, spec, node = max(candidates, key=lambda candidate: (candidate[0], candidate[1]))
+    return (spec, node) if similarity else None
 
 
-def _likeness(part: AcceleratorSpec, other: AcceleratorSpec) -> int:
+def _rank_similarity(part: AcceleratorSpec, other: AcceleratorSpec) -> int:
     """3: the same part; 2: the same family of part (b200 and b300, not gb200); 1: the same generation and form."""
     if part.name == other.name:
         return 3
     family = re.match(r"[a-z-]+", part.name)
-    same = family is not None and other.name.startswith(family[0]) and family[0] != "tpu-v"
-    if same and part.architecture.split("-")[0] == other.architecture.split("-")[0]:
+    is_same_family = family is not None and other.name.startswith(family[0]) and family[0] != "tpu-v"
+    if is_same_family and part.architecture.split("-")[0] == other.architecture.split("-")[0]:
         return 2
     return 1 if part.architecture == other.architecture and "sxm" in part.name else 0
 
 
-def _plain_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec]:
+def _build_plain_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec]:
     link = part.link.bandwidth if part.link is not None else _DEFAULT_LINK
     node = NodeSpec(
         name=f"{part.name}-node",
         accelerator=part,
-        devices=_NODE_DEVICES,
+        devices=_DEVICES_PER_NODE,
         link=NodeLinkSpec(bandwidth=link, latency=_LINK_LATENCY_S),
-        nic=NicSpec(count=_NODE_DEVICES, bandwidth=_card(_DEFAULT_NIC_GBPS, 1), latency=_NIC_LATENCY_S),
+        nic=NicSpec(
+            count=_DEVICES_PER_NODE, bandwidth=_format_nic_bandwidth(_DEFAULT_NIC_GBPS, 1), latency=_NIC_LATENCY_S
+        ),
     )
     spec = ClusterSpec(
         name=part.name, node=node, nodes=1, fabric=(LevelSpec(name="fabric", topology="fat-tree", latency=1e-6),)

@@ -11,27 +11,27 @@ from planner.cost.memory import memory_of
 from planner.cost.scenario import Training
 from planner.cost.step import score
 from planner.cost.strategies import RECOMPUTE, Strategies
-from planner.evidence.bind_run import Question, bind
-from planner.evidence.runs import RowError, Run, Skipped
+from planner.evidence.bind_run import BoundRun, bind_run
+from planner.evidence.runs import MeasuredRun, RowError, SkippedRun
 from planner.progress import steps
 from planner.search.search import Wanted, search
 from planner.search.space import RULES
 
-_MEMORY_ERROR = 1.03
+_MEMORY_TOLERANCE = 1.03
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """One row beside its prediction. `filled` names what the row left open, with what was taken."""
+class RunPrediction:
+    """One row beside its prediction. `assumed_values` names what the row left open, with what was taken."""
 
-    run: Run
+    run: MeasuredRun
     predicted: float
     step_time_s: float
     memory_predicted_gib: float
-    filled: tuple[str, ...]
+    assumed_values: tuple[str, ...]
 
     @property
-    def figures(self) -> tuple[float, float]:
+    def measured_and_predicted(self) -> tuple[float, float]:
         """Measured and predicted, in the run's own metric."""
         return self.run.value, self.predicted
 
@@ -47,63 +47,73 @@ class Prediction:
         return 100 * (self.predicted / self.run.value - 1)
 
 
-def predict(run: Run) -> Prediction:
+def predict_run(run: MeasuredRun) -> RunPrediction:
     """The prediction of one row; what it leaves open is the best plan that fits. Raises RowError."""
-    question = bind(run)
-    plan, filled = chosen_plan(question)
-    training = question.training
-    step = float(score(training, plan).step_time_s[0])
-    return Prediction(run, figure(run, training, plan), step, _memory_gib(training, plan), filled)
+    bound_run = bind_run(run)
+    plan, assumed_values = find_run_plan(bound_run)
+    scenario = bound_run.scenario
+    step_time_s = float(score(scenario, plan).step_time_s[0])
+    return RunPrediction(
+        run, compute_run_figure(run, scenario, plan), step_time_s, _compute_memory_gib(scenario, plan), assumed_values
+    )
 
 
-def predict_all(runs: Collection[Run]) -> tuple[list[Prediction], list[Skipped]]:
+def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], list[SkippedRun]]:
     """The predictions of a table, and the rows that could not be bound, with the reason."""
-    predictions: list[Prediction] = []
-    skipped: list[Skipped] = []
+    predictions: list[RunPrediction] = []
+    skipped: list[SkippedRun] = []
     for run in steps("predicting", runs):
         try:
-            predictions.append(predict(run))
+            predictions.append(predict_run(run))
         except RowError as error:
-            skipped.append(Skipped(run.id, run.line, str(error)))
+            skipped.append(SkippedRun(run.id, run.line, str(error)))
     return predictions, skipped
 
 
-def chosen_plan(question: Question) -> tuple[Strategies, tuple[str, ...]]:
+def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
     """The plan of a question and what was filled. Raises RowError where the row breaks a rule."""
-    part = question.training.accelerator
+    part = bound_run.scenario.accelerator
     # it ran, so it fitted: a plan that is over by no more than the memory model's own error is not ruled out
-    near = replace(question.training, accelerator=replace(part, memory_bytes=part.memory_bytes * _MEMORY_ERROR))
-    found = search(near, question.space, Wanted(top=1))
-    filled = question.filled
-    if not found.tally.feasible and found.tally.cut_by["memory"]:
+    relaxed_scenario = replace(
+        bound_run.scenario, accelerator=replace(part, memory_bytes=part.memory_bytes * _MEMORY_TOLERANCE)
+    )
+    result = search(relaxed_scenario, bound_run.space, Wanted(top=1))
+    unstated_columns = bound_run.unstated_columns
+    if not result.tally.feasible and result.tally.cut_by["memory"]:
         # take the row's word over the memory model's, and say so
-        boundless = replace(question.training.accelerator, memory_bytes=float("inf"))
-        found = search(replace(question.training, accelerator=boundless), question.space, Wanted(top=1))
-        filled = (*filled, "memory")
-    if not found.tally.feasible:
-        cut = [rule for rule in RULES if found.tally.cut_by[rule]]
-        raise RowError(f"no such plan: {', '.join(cut) or 'tp x pp x cp x dp is not the number of devices'}")
-    row = found.best.row(0)
-    told = {"recompute": RECOMPUTE[row["recompute"]], "seq_parallel": row["sequence_parallel"]}
-    named = tuple(f"{column}={told.get(column, row.get(column, 'assumed'))}" for column in filled)
-    return found.best, named
+        unlimited_accelerator = replace(bound_run.scenario.accelerator, memory_bytes=float("inf"))
+        result = search(
+            replace(bound_run.scenario, accelerator=unlimited_accelerator), bound_run.space, Wanted(top=1)
+        )
+        unstated_columns = (*unstated_columns, "memory")
+    if not result.tally.feasible:
+        violated_rules = [rule for rule in RULES if result.tally.cut_by[rule]]
+        raise RowError(
+            f"no such plan: {', '.join(violated_rules) or 'tp x pp x cp x dp is not the number of devices'}"
+        )
+    row = result.best.row(0)
+    readable_values = {"recompute": RECOMPUTE[row["recompute"]], "seq_parallel": row["sequence_parallel"]}
+    assumed_values = tuple(
+        f"{column}={readable_values.get(column, row.get(column, 'assumed'))}" for column in unstated_columns
+    )
+    return result.best, assumed_values
 
 
-def figure(run: Run, training: Training, plan: Strategies) -> float:
+def compute_run_figure(run: MeasuredRun, scenario: Training, plan: Strategies) -> float:
     """The predicted step in the row's own metric and convention."""
-    step = float(score(training, plan).step_time_s[0])
-    tokens = training.global_batch * training.workload.seq_length
+    step_time_s = float(score(scenario, plan).step_time_s[0])
+    tokens = scenario.global_batch * scenario.workload.seq_length
     if run.metric == "step_time_s":
-        return step
+        return step_time_s
     if run.metric == "tokens_per_s_per_device":
-        return tokens / step / training.devices
-    flops = model_flops(training.workload, training.global_batch, "full")
+        return tokens / step_time_s / scenario.devices
+    flops = model_flops(scenario.workload, scenario.global_batch, "full")
     if "recomputation" in run.flops_convention:
-        flops += recomputed_flops(training, "full")[2]
-    return flops / step / training.devices / 1e12
+        flops += recomputed_flops(scenario, "full")[2]
+    return flops / step_time_s / scenario.devices / 1e12
 
 
-def _memory_gib(training: Training, plan: Strategies) -> float:
+def _compute_memory_gib(scenario: Training, plan: Strategies) -> float:
     # what a framework measures is what its allocator holds: the reserve for driver and libraries is not in it
-    held = math.fsum(float(part[0]) for part in memory_of(training, plan).values())
-    return (held - training.reserve_bytes) / 2**30
+    memory_bytes = math.fsum(float(part[0]) for part in memory_of(scenario, plan).values())
+    return (memory_bytes - scenario.reserve_bytes) / 2**30

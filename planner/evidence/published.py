@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def published_runs() -> Path:
+def find_published_runs() -> Path:
     """The table: inside the package when installed, among the tests in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "published" / "measured_runs.csv"

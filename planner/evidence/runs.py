@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from planner.errors import InputError, visible
 from planner.workload.spec import MOST_LAYERS
 
-COLUMNS = (
+RUN_COLUMNS = (
     "id", "source", "locator", "model", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts",
     "topk", "accelerator", "devices", "inter_gbps_per_device", "precision", "tp", "pp", "vpp", "cp", "ep", "dp",
     "micro_batch", "global_batch", "recompute", "seq_parallel", "sharding", "metric", "value", "peak_memory_gib",
     "flops_convention", "notes",
 )  # fmt: skip
-NEEDED = (
+REQUIRED_RUN_COLUMNS = (
     "id",
     "model",
     "layers",
@@ -29,11 +29,11 @@ NEEDED = (
     "metric",
     "value",
 )
-METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
-_MOST = 100_000
-_MOST_OF = {"layers": MOST_LAYERS, "heads": 65_536, "kv_heads": 65_536, "experts": 65_536, "seq": 2**24}
+RUN_METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
+_MAX_ROWS = 100_000
+_MAX_BY_COLUMN = {"layers": MOST_LAYERS, "heads": 65_536, "kv_heads": 65_536, "experts": 65_536, "seq": 2**24}
 """The largest numbers of these columns: those that a model's file may have."""
-_LONGEST = 2_000
+_MAX_CELL_CHARS = 2_000
 """Characters of a cell; what is behind them is not read."""
 
 
@@ -42,7 +42,7 @@ class RowError(Exception):
 
 
 @dataclass(frozen=True)
-class Run:
+class MeasuredRun:
     """One measured run. A number is None where the source does not state it."""
 
     id: str
@@ -64,7 +64,7 @@ class Run:
     line: int = 0
     """Where in its file."""
 
-    def need(self, column: str) -> int:
+    def require_number(self, column: str) -> int:
         """A number that the row must state. Raises RowError."""
         value = self.numbers[column]
         if value is None:
@@ -72,14 +72,14 @@ class Run:
         return value
 
 
-_INTEGERS = (
+_INTEGER_COLUMNS = (
     "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts", "topk", "devices", "tp", "pp", "vpp",
     "cp", "ep", "dp", "micro_batch", "global_batch",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedRun:
     """A row that was not predicted, and why."""
 
     id: str
@@ -87,43 +87,45 @@ class Skipped:
     reason: str
 
 
-def parse_runs(text: str, origin: str) -> tuple[list[Run], list[Skipped]]:
+def parse_runs(text: str, origin: str) -> tuple[list[MeasuredRun], list[SkippedRun]]:
     """Rows and what could not be read. Raises InputError for a table without the needed columns."""
     try:
         table = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
         raise InputError(f"not valid CSV: {error}", origin=origin) from None
     if not table:
-        raise InputError("has no rows", origin=origin, expected=f"the columns {', '.join(COLUMNS)}")
-    missing = [column for column in NEEDED if column not in table[0]]
+        raise InputError("has no rows", origin=origin, expected=f"the columns {', '.join(RUN_COLUMNS)}")
+    missing = [column for column in REQUIRED_RUN_COLUMNS if column not in table[0]]
     if missing:
-        raise InputError("a column is missing", origin=origin, key=missing[0], expected=", ".join(COLUMNS))
-    if len(table) > _MOST:
-        raise InputError("too many rows", origin=origin, value=len(table), expected=f"at most {_MOST}")
-    runs: list[Run] = []
-    skipped: list[Skipped] = []
+        raise InputError("a column is missing", origin=origin, key=missing[0], expected=", ".join(RUN_COLUMNS))
+    if len(table) > _MAX_ROWS:
+        raise InputError("too many rows", origin=origin, value=len(table), expected=f"at most {_MAX_ROWS}")
+    runs: list[MeasuredRun] = []
+    skipped: list[SkippedRun] = []
     for line, row in enumerate(table, start=2):
         try:
             cells = {
-                key: visible((value or "").strip()[:_LONGEST]) for key, value in row.items() if isinstance(key, str)
+                key: visible((value or "").strip()[:_MAX_CELL_CHARS])
+                for key, value in row.items()
+                if isinstance(key, str)
             }
-            runs.append(_run(cells, line))
+            runs.append(_parse_run(cells, line))
         except RowError as error:
-            skipped.append(Skipped(visible(row.get("id") or f"line {line}"), line, str(error)))
+            skipped.append(SkippedRun(visible(row.get("id") or f"line {line}"), line, str(error)))
     return runs, skipped
 
 
-def _run(row: dict[str, str], line: int) -> Run:
-    for column in NEEDED:
+def _parse_run(row: dict[str, str], line: int) -> MeasuredRun:
+    for column in REQUIRED_RUN_COLUMNS:
         if not row[column]:
             raise RowError(f"{column} is empty")
-    if row["metric"] not in METRICS:
-        raise RowError(f"metric {row['metric']!r} is not one of {', '.join(METRICS)}")
-    value = _number(row, "value")
+    if row["metric"] not in RUN_METRICS:
+        raise RowError(f"metric {row['metric']!r} is not one of {', '.join(RUN_METRICS)}")
+    value = _parse_number(row, "value")
     if value is None or not 0 < value < 1e15:
         raise RowError(f"value {row['value']!r} is not a positive number")
     parallel = {"yes": True, "no": False}.get(row.get("seq_parallel", ""))
-    return Run(
+    return MeasuredRun(
         id=row["id"],
         source=row.get("source", ""),
         locator=row.get("locator", ""),
@@ -134,17 +136,17 @@ def _run(row: dict[str, str], line: int) -> Run:
         sharding=row.get("sharding", ""),
         metric=row["metric"],
         value=value,
-        peak_memory_gib=_number(row, "peak_memory_gib"),
+        peak_memory_gib=_parse_number(row, "peak_memory_gib"),
         notes=row.get("notes", ""),
         seq_parallel=parallel,
         flops_convention=row.get("flops_convention", ""),
-        numbers={column: _integer(row, column) for column in _INTEGERS},
-        inter_gbps_per_device=_number(row, "inter_gbps_per_device"),
+        numbers={column: _parse_integer(row, column) for column in _INTEGER_COLUMNS},
+        inter_gbps_per_device=_parse_number(row, "inter_gbps_per_device"),
         line=line,
     )
 
 
-def _number(row: dict[str, str], column: str) -> float | None:
+def _parse_number(row: dict[str, str], column: str) -> float | None:
     text = row.get(column, "")
     if not text:
         return None
@@ -157,11 +159,11 @@ def _number(row: dict[str, str], column: str) -> float | None:
     return value
 
 
-def _integer(row: dict[str, str], column: str) -> int | None:
-    value = _number(row, column)
+def _parse_integer(row: dict[str, str], column: str) -> int | None:
+    value = _parse_number(row, column)
     if value is None:
         return None
-    most = _MOST_OF.get(column, 2**31)
-    if value != int(value) or not 0 < value <= most:
-        raise RowError(f"{column} {row[column]!r} is not a positive whole number of at most {most:,}")
+    maximum = _MAX_BY_COLUMN.get(column, 2**31)
+    if value != int(value) or not 0 < value <= maximum:
+        raise RowError(f"{column} {row[column]!r} is not a positive whole number of at most {maximum:,}")
     return int(value)

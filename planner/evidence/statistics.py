@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-class Errors(msgspec.Struct, frozen=True, kw_only=True):
+class PredictionErrors(msgspec.Struct, frozen=True, kw_only=True):
     """Absolute errors in percent of the measured figure, and Spearman's rank correlation (None below three rows)."""
 
     rows: int
@@ -22,34 +22,34 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     rank_correlation: float | None
 
 
-def errors(measured: Sequence[float], predicted: Sequence[float]) -> Errors | None:
+def compute_prediction_errors(measured: Sequence[float], predicted: Sequence[float]) -> PredictionErrors | None:
     """The errors of `predicted`, equally long as `measured`; None for no rows."""
     if not measured:
         return None
-    truth, told = np.array(measured), np.array(predicted)
-    off = 100 * np.abs(told / truth - 1)
-    return Errors(
-        rows=len(off),
-        mean_pct=float(off.mean()),
-        median_pct=float(np.median(off)),
-        p90_pct=float(np.percentile(off, 90)),
-        worst_pct=float(off.max()),
-        rank_correlation=rank_correlation(truth, told),
+    measured_values, predicted_values = np.array(measured), np.array(predicted)
+    errors_pct = 100 * np.abs(predicted_values / measured_values - 1)
+    return PredictionErrors(
+        rows=len(errors_pct),
+        mean_pct=float(errors_pct.mean()),
+        median_pct=float(np.median(errors_pct)),
+        p90_pct=float(np.percentile(errors_pct, 90)),
+        worst_pct=float(errors_pct.max()),
+        rank_correlation=compute_rank_correlation(measured_values, predicted_values),
     )
 
 
-def rank_correlation(a: Floats, b: Floats) -> float | None:
+def compute_rank_correlation(a: Floats, b: Floats) -> float | None:
     """Spearman's: Pearson's correlation of the ranks, ties sharing their mean rank; None where it has no meaning."""
     if len(a) < 3:
         return None
-    first, second = _ranks(a), _ranks(b)
+    first, second = _compute_ranks(a), _compute_ranks(b)
     spread = float(first.std() * second.std())
     if spread == 0:
         return None
     return float(((first - first.mean()) * (second - second.mean())).mean() / spread)
 
 
-def _ranks(values: Floats) -> Floats:
+def _compute_ranks(values: Floats) -> Floats:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     mean_rank: Floats = (last - (counts - 1) / 2)[inverse]

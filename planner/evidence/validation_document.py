@@ -8,14 +8,14 @@ from typing import Literal
 import msgspec
 
 from planner.documents.schema import Part, closed_schema
-from planner.evidence.predict import Prediction
-from planner.evidence.runs import Skipped
-from planner.evidence.statistics import Errors, errors
+from planner.evidence.predict import RunPrediction
+from planner.evidence.runs import SkippedRun
+from planner.evidence.statistics import PredictionErrors, compute_prediction_errors
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 
-class RowPart(Part, frozen=True, kw_only=True):
+class MeasuredRunPart(Part, frozen=True, kw_only=True):
     """One measured run beside its prediction, in the source's own metric."""
 
     id: str
@@ -34,7 +34,7 @@ class RowPart(Part, frozen=True, kw_only=True):
     """Whether the error is no larger than was asked for; null where nothing was."""
 
 
-class SkippedPart(Part, frozen=True, kw_only=True):
+class SkippedRunPart(Part, frozen=True, kw_only=True):
     """A row that could not be read or bound, and why."""
 
     id: str
@@ -42,87 +42,98 @@ class SkippedPart(Part, frozen=True, kw_only=True):
     reason: str
 
 
-class SummaryPart(Part, frozen=True, kw_only=True):
+class ErrorSummaryPart(Part, frozen=True, kw_only=True):
     """Errors of the measured figure, and of peak memory where the rows have it."""
 
-    figure: Errors | None
-    memory: Errors | None
+    figure: PredictionErrors | None
+    memory: PredictionErrors | None
 
 
-class CrossPart(Part, frozen=True, kw_only=True):
+class CrossValidationPart(Part, frozen=True, kw_only=True):
     """Errors on runs that the fit has not seen, overall and by what was left out."""
 
-    overall: Errors
-    by_fold: dict[str, Errors]
+    overall: PredictionErrors
+    by_fold: dict[str, PredictionErrors]
 
 
 class ValidationDocument(Part, frozen=True, kw_only=True):
     """How far the model is from a table of measured runs."""
 
     schema_version: Literal["1.1"]
-    rows: list[RowPart]
-    overall: SummaryPart
-    by_source: dict[str, SummaryPart]
-    skipped: list[SkippedPart]
-    leave_one_source_out: CrossPart | None = None
-    leave_one_model_out: CrossPart | None = None
+    rows: list[MeasuredRunPart]
+    overall: ErrorSummaryPart
+    by_source: dict[str, ErrorSummaryPart]
+    skipped: list[SkippedRunPart]
+    leave_one_source_out: CrossValidationPart | None = None
+    leave_one_model_out: CrossValidationPart | None = None
     max_error_pct: float | None = None
     """What the error of no run may be above, either way; null where nothing was asked for."""
 
 
-def json_schema() -> dict[str, object]:
+def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the validation document."""
     return closed_schema(ValidationDocument, f"planner validation document {SCHEMA_VERSION}")
 
 
-def validation_document(
-    predictions: Sequence[Prediction],
-    skipped: Sequence[Skipped],
-    cross: dict[str, CrossPart] | None = None,
+def build_validation_document(
+    predictions: Sequence[RunPrediction],
+    skipped: Sequence[SkippedRun],
+    cross: dict[str, CrossValidationPart] | None = None,
     max_error_pct: float | None = None,
 ) -> ValidationDocument:
     """Rows in the table's order, their errors overall and by source; `max_error_pct` is held against each row's."""
-    sources = dict.fromkeys(one.run.source for one in predictions)
-    found = cross or {}
+    sources = dict.fromkeys(item.run.source for item in predictions)
+    cross_parts = cross or {}
     return ValidationDocument(
         schema_version=SCHEMA_VERSION,
-        rows=[_row(one, max_error_pct) for one in predictions],
+        rows=[_build_run_part(item, max_error_pct) for item in predictions],
         # sources measure different things: over all of them the step's seconds are compared
-        overall=_summary(predictions, lambda one: one.step_times_s),
+        overall=_build_summary_part(predictions, lambda item: item.step_times_s),
         by_source={
-            source: _summary([one for one in predictions if one.run.source == source], lambda one: one.figures)
+            source: _build_summary_part(
+                [item for item in predictions if item.run.source == source], lambda item: item.measured_and_predicted
+            )
             for source in sources
         },
-        skipped=[SkippedPart(id=one.id, line=one.line, reason=one.reason) for one in skipped],
-        leave_one_source_out=found.get("source"),
-        leave_one_model_out=found.get("model"),
+        skipped=[SkippedRunPart(id=item.id, line=item.line, reason=item.reason) for item in skipped],
+        leave_one_source_out=cross_parts.get("source"),
+        leave_one_model_out=cross_parts.get("model"),
         max_error_pct=max_error_pct,
     )
 
 
-def _row(one: Prediction, max_error_pct: float | None) -> RowPart:
-    return RowPart(
-        id=one.run.id,
-        source=one.run.source,
-        model=one.run.model,
-        accelerator=one.run.accelerator,
-        metric=one.run.metric,
-        measured=one.run.value,
-        predicted=one.predicted,
-        error_pct=one.error_pct,
-        memory_measured_gib=one.run.peak_memory_gib,
-        memory_predicted_gib=one.memory_predicted_gib,
-        filled=list(one.filled),
-        met=None if max_error_pct is None else abs(one.error_pct) <= max_error_pct,
+def _build_run_part(prediction: RunPrediction, max_error_pct: float | None) -> MeasuredRunPart:
+    return MeasuredRunPart(
+        id=prediction.run.id,
+        source=prediction.run.source,
+        model=prediction.run.model,
+        accelerator=prediction.run.accelerator,
+        metric=prediction.run.metric,
+        measured=prediction.run.value,
+        predicted=prediction.predicted,
+        error_pct=prediction.error_pct,
+        memory_measured_gib=prediction.run.peak_memory_gib,
+        memory_predicted_gib=prediction.memory_predicted_gib,
+        filled=list(prediction.assumed_values),
+        met=None if max_error_pct is None else abs(prediction.error_pct) <= max_error_pct,
     )
 
 
-def _summary(predictions: Sequence[Prediction], ranked: Callable[[Prediction], tuple[float, float]]) -> SummaryPart:
-    figure = errors([one.run.value for one in predictions], [one.predicted for one in predictions])
-    if figure is not None:
-        pairs = [ranked(one) for one in predictions]
-        ranks = errors([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-        figure = msgspec.structs.replace(figure, rank_correlation=ranks.rank_correlation if ranks else None)
-    held = [(one.run.peak_memory_gib, one.memory_predicted_gib) for one in predictions]
-    known = [(measured, told) for measured, told in held if measured is not None]
-    return SummaryPart(figure=figure, memory=errors([m for m, _ in known], [told for _, told in known]))
+def _build_summary_part(
+    predictions: Sequence[RunPrediction], get_ranked_pair: Callable[[RunPrediction], tuple[float, float]]
+) -> ErrorSummaryPart:
+    figure_errors = compute_prediction_errors(
+        [prediction.run.value for prediction in predictions], [prediction.predicted for prediction in predictions]
+    )
+    if figure_errors is not None:
+        pairs = [get_ranked_pair(prediction) for prediction in predictions]
+        ranks = compute_prediction_errors([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        figure_errors = msgspec.structs.replace(
+            figure_errors, rank_correlation=ranks.rank_correlation if ranks else None
+        )
+    memory_pairs = [(prediction.run.peak_memory_gib, prediction.memory_predicted_gib) for prediction in predictions]
+    known_pairs = [(measured, predicted) for measured, predicted in memory_pairs if measured is not None]
+    return ErrorSummaryPart(
+        figure=figure_errors,
+        memory=compute_prediction_errors([m for m, _ in known_pairs], [predicted for _, predicted in known_pairs]),
+    )

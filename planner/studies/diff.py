@@ -18,11 +18,17 @@ from planner.documents.diff import (
     TermPart,
     WhyPart,
 )
-from planner.documents.heterogeneous import MixedDocument
+from planner.documents.heterogeneous import HeteroPlanDocument
 from planner.documents.plan import Document
-from planner.studies.conditions.evaluate import held
-from planner.studies.conditions.parse import Requirement
-from planner.studies.conditions.values import Value, Values, compared_values, relative, values_of
+from planner.studies.conditions.evaluate import evaluate_condition
+from planner.studies.conditions.parse import Condition
+from planner.studies.conditions.values import (
+    FigureValue,
+    FigureValues,
+    compute_compared_values,
+    compute_figure_values,
+    compute_relative_change,
+)
 from planner.studies.requirement_part import requirement_part
 
 _FIGURES = (
@@ -56,18 +62,18 @@ _DRIVERS: dict[str, tuple[str, ...]] = {
 class Side:
     """One plan of one document: its figures, its inputs, and the requirements of its file by whether they are met."""
 
-    values: Values
-    inputs: Values
+    values: FigureValues
+    inputs: FigureValues
     title: str
     met: dict[str, bool]
 
 
 def compared(
-    base: CheckDocument | Document | MixedDocument,
-    head: CheckDocument | Document | MixedDocument,
+    base: CheckDocument | Document | HeteroPlanDocument,
+    head: CheckDocument | Document | HeteroPlanDocument,
     files: tuple[str, str],
     threshold: float,
-    required: Sequence[Requirement] = (),
+    required: Sequence[Condition] = (),
 ) -> DiffDocument:
     """Both documents compared, plans of files by their names. `required`: conditions on `compared_figures`."""
     before, after = sides_of(base), sides_of(head)
@@ -81,7 +87,7 @@ def compared(
     )
 
 
-def sides_of(document: CheckDocument | Document | MixedDocument) -> dict[str, Side | None]:
+def sides_of(document: CheckDocument | Document | HeteroPlanDocument) -> dict[str, Side | None]:
     """The plans of a document by name, a single one without a name; None for one that does not fit."""
     if not isinstance(document, CheckDocument):
         return {"plan": _side(document, {})}
@@ -93,20 +99,20 @@ def sides_of(document: CheckDocument | Document | MixedDocument) -> dict[str, Si
     return sides
 
 
-def _side(document: Document | MixedDocument, met: dict[str, bool]) -> Side:
-    values, model, training = values_of(document), document.model, document.training
-    inputs: dict[str, Value] = {name: values.get(name) for name in _INPUTS}
+def _side(document: Document | HeteroPlanDocument, met: dict[str, bool]) -> Side:
+    values, model, training = compute_figure_values(document), document.model, document.training
+    inputs: dict[str, FigureValue] = {name: values.get(name) for name in _INPUTS}
     for part in (model, training):
         inputs |= {name: getattr(part, name) for name in part.__struct_fields__ if name in _INPUTS}
     inputs |= {"model": model.name, "global_batch": values["global_batch"]}
-    if isinstance(document, MixedDocument):
+    if isinstance(document, HeteroPlanDocument):
         way = document.ways[0]
         values |= {"strategy.way": way.way, "strategy.split": way.split}
         values |= {f"settings.{name}": _plain(getattr(way.settings, name)) for name in way.settings.__struct_fields__}
     return Side(values, inputs, f"{model.title} on {document.cluster.title}", met)
 
 
-def _plain(value: object) -> Value:
+def _plain(value: object) -> FigureValue:
     if isinstance(value, list):
         return "+".join(map(str, value)) or "none"
     return "all" if value is None else value if isinstance(value, bool | int | float | str) else str(value)
@@ -117,7 +123,7 @@ def _difference(
     there: tuple[bool, bool],
     sides: tuple[Side | None, Side | None],
     threshold: float,
-    required: Sequence[Requirement],
+    required: Sequence[Condition],
 ) -> DifferencePart:
     base, head = sides
     old, new = (side.values if side is not None else {} for side in sides)
@@ -127,7 +133,7 @@ def _difference(
     both = base is not None and head is not None
     terms, hidden = (_terms(kind, names, old, new) for kind, names in (("terms", TERMS), ("hidden", HIDDEN)))
     was, now = (side.met if side is not None else {} for side in sides)
-    values = compared_values(old, new)
+    values = compute_compared_values(old, new)
     memory = _changes(_MEMORY, old, new, threshold)
     changed = bool(inputs or strategy or figures or memory)
     side = head or base
@@ -144,7 +150,7 @@ def _difference(
         hidden=hidden if both else [],
         no_longer_met=[one for one, met in was.items() if met and now.get(one) is False],
         now_met=[one for one, met in was.items() if not met and now.get(one)],
-        requirements=[requirement_part(held(one, values)) for one in required] if both else [],
+        requirements=[requirement_part(evaluate_condition(one, values)) for one in required] if both else [],
     )
 
 
@@ -156,25 +162,25 @@ def _status(there: tuple[bool, bool], fits: tuple[bool, bool], changed: bool) ->
     return "changed" if changed else "unchanged"
 
 
-def _changes(names: Sequence[str], old: Values, new: Values, threshold: float) -> list[ChangePart]:
+def _changes(names: Sequence[str], old: FigureValues, new: FigureValues, threshold: float) -> list[ChangePart]:
     """What is not the same on both sides, numbers by more than a share; numbers that come or go always."""
     parts = []
     for name in names:
         base, head = old.get(name), new.get(name)
-        share = relative(base, head)
+        share = compute_relative_change(base, head)
         if base == head or (share is not None and abs(share) < threshold):
             continue
         parts.append(ChangePart(name=name, base=base, head=head, change=_less(head, base), relative=share))
     return parts
 
 
-def _less(head: Value, base: Value) -> float | None:
+def _less(head: FigureValue, base: FigureValue) -> float | None:
     if base is None or head is None or isinstance(base, str | bool) or isinstance(head, str | bool):
         return None
     return head - base
 
 
-def _terms(kind: str, names: Sequence[str], old: Values, new: Values) -> list[TermPart]:
+def _terms(kind: str, names: Sequence[str], old: FigureValues, new: FigureValues) -> list[TermPart]:
     """The terms of both steps, by how much they changed; of the same change, in their own order."""
     parts = []
     for name in names:
@@ -183,11 +189,13 @@ def _terms(kind: str, names: Sequence[str], old: Values, new: Values) -> list[Te
     return sorted(parts, key=lambda part: -abs(part.change_s))
 
 
-def _seconds(value: Value) -> float:
+def _seconds(value: FigureValue) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _why(terms: Sequence[TermPart], changed: Sequence[ChangePart], old: Values, threshold: float) -> WhyPart | None:
+def _why(
+    terms: Sequence[TermPart], changed: Sequence[ChangePart], old: FigureValues, threshold: float
+) -> WhyPart | None:
     """The term that changed most; None where none changed by the threshold's share of the step."""
     most = terms[0]
     if not most.change_s or abs(most.change_s) < threshold * _seconds(old.get("step_time_s")):

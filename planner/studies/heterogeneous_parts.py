@@ -14,76 +14,99 @@ from planner.cost.plan_tables import prepare
 from planner.cost.scenario import Training
 from planner.cost.step import HIDDEN, TERMS, micro_batches
 from planner.cost.strategies import Strategies
-from planner.documents.heterogeneous import KindPart, WayName, WayPart
-from planner.search.heterogeneous.data_parallel import Shares
-from planner.search.heterogeneous.pipeline import Staged, halves_of
+from planner.documents.heterogeneous import HeteroPlanPart, HeteroPlanType, PoolPlanPart
+from planner.search.heterogeneous.data_parallel import HeteroReplicaPlan
+from planner.search.heterogeneous.pipeline import HeteroPipelinePlan, build_pipeline_segments
 from planner.search.search import Found
 from planner.studies.plan_parts import memory_part, plan_parts, settings_part, strategy_part
 
 
-def shares_way(kinds: Kinds, found: Shares, way: WayName) -> WayPart:
+def build_shares_plan_part(
+    device_pools: Kinds, replica_plan: HeteroReplicaPlan, plan_type: HeteroPlanType
+) -> HeteroPlanPart:
     """Replicas of both kinds side by side."""
-    scored, held = [], []
-    for at in (0, 1):
-        training, s, count = kinds[at].shared, found.plans[at], np.array([found.micro_batches[at]])
-        p = prepare(training, s)
-        scored.append(replica_terms(kinds, at, s, p, count))
-        held.append(memory_of(training, s, p, count))
-    times = [float(added(terms.values())[0]) for terms, _ in scored]
-    slow = int(times[1] > times[0])
+    terms_by_pool, memory_by_pool = [], []
+    for pool_index in (0, 1):
+        scenario, s, micro_batch_counts = (
+            device_pools[pool_index].shared,
+            replica_plan.strategies[pool_index],
+            np.array([replica_plan.micro_batches[pool_index]]),
+        )
+        p = prepare(scenario, s)
+        terms_by_pool.append(replica_terms(device_pools, pool_index, s, p, micro_batch_counts))
+        memory_by_pool.append(memory_of(scenario, s, p, micro_batch_counts))
+    times_s = [float(added(terms.values())[0]) for terms, _ in terms_by_pool]
+    slower_pool = int(times_s[1] > times_s[0])
     parts = []
-    for at in (0, 1):
-        s = found.plans[at]
-        n, replicas, size = found.micro_batches[at], found.replicas[at], int(s.micro_batch[0])
+    for pool_index in (0, 1):
+        s = replica_plan.strategies[pool_index]
+        n, replicas, size = (
+            replica_plan.micro_batches[pool_index],
+            replica_plan.replicas[pool_index],
+            int(s.micro_batch[0]),
+        )
         parts.append(
-            KindPart(
-                pool=kinds[at].name,
+            PoolPlanPart(
+                pool=device_pools[pool_index].name,
                 replicas=replicas,
                 stages=int(s.pp[0]),
-                layers=_dealt(kinds[at].shared, s),
+                layers=_list_stage_layers(device_pools[pool_index].shared, s),
                 micro_batches=n,
                 sequences=replicas * n * size,
                 strategy=strategy_part(s, 0),
-                wait_s=times[slow] - times[at],
-                memory=memory_part(kinds[at].shared, {kind: float(held[at][kind][0]) for kind in KINDS}),
+                wait_s=times_s[slower_pool] - times_s[pool_index],
+                memory=memory_part(
+                    device_pools[pool_index].shared,
+                    {category: float(memory_by_pool[pool_index][category][0]) for category in KINDS},
+                ),
             )
         )
     sizes = {part.strategy.micro_batch for part in parts}
-    done = [
+    share_labels = [
         str(part.micro_batches) if len(sizes) == 1 else f"{part.micro_batches}x{part.strategy.micro_batch}"
         for part in parts
     ]
-    sample = kinds[0].shared.workload.sample
-    counted = "micro-batches" if len(sizes) == 1 else f"micro-batches x {sample}s"
-    split = f"dp {parts[0].replicas} + {parts[1].replicas}, shares {':'.join(done)} {counted}"
-    return _way(kinds, way, split, scored[slow], times[slow], parts)
+    sample = device_pools[0].shared.workload.sample
+    share_unit = "micro-batches" if len(sizes) == 1 else f"micro-batches x {sample}s"
+    split = f"dp {parts[0].replicas} + {parts[1].replicas}, shares {':'.join(share_labels)} {share_unit}"
+    return _build_hetero_plan_part(
+        device_pools, plan_type, split, terms_by_pool[slower_pool], times_s[slower_pool], parts
+    )
 
 
-def stages_way(kinds: Kinds, found: Staged, way: WayName) -> WayPart:
+def build_stages_plan_part(
+    device_pools: Kinds, pipeline_plan: HeteroPipelinePlan, plan_type: HeteroPlanType
+) -> HeteroPlanPart:
     """Pipelines across both kinds."""
-    training = kinds[0].shared
-    n = micro_batches(training, found.plans[0])
-    halves = halves_of(kinds, found.plans, found.stages, found.first, np.array([found.bounds]))
-    joined = pipeline_terms(halves, n)
-    waits = (joined.work_s.max(axis=0) - joined.work_s + joined.tail_s.max(axis=0) - joined.tail_s)[:, 0]
-    edges = (0, *found.bounds, training.workload.layer_count)
+    scenario = device_pools[0].shared
+    n = micro_batches(scenario, pipeline_plan.strategies[0])
+    segments = build_pipeline_segments(
+        device_pools,
+        pipeline_plan.strategies,
+        pipeline_plan.stage_counts,
+        pipeline_plan.front_pool,
+        np.array([pipeline_plan.layer_bounds]),
+    )
+    joined = pipeline_terms(segments, n)
+    waits_s = (joined.work_s.max(axis=0) - joined.work_s + joined.tail_s.max(axis=0) - joined.tail_s)[:, 0]
+    edges = (0, *pipeline_plan.layer_bounds, scenario.workload.layer_count)
     layers = np.diff(edges).tolist()
     parts = []
-    for at in (found.first, 1 - found.first):
-        one, s = halves[at], found.plans[at]
-        held = memory_of(one.training, one.s, one.p, n)
-        ahead = found.stages[found.first]
+    for pool_index in (pipeline_plan.front_pool, 1 - pipeline_plan.front_pool):
+        segment, s = segments[pool_index], pipeline_plan.strategies[pool_index]
+        memory = memory_of(segment.training, segment.s, segment.p, n)
+        front_stages = pipeline_plan.stage_counts[pipeline_plan.front_pool]
         parts.append(
-            KindPart(
-                pool=kinds[at].name,
+            PoolPlanPart(
+                pool=device_pools[pool_index].name,
                 replicas=int(s.dp[0]),
-                stages=found.stages[at],
-                layers=layers[:ahead] if at == found.first else layers[ahead:],
+                stages=pipeline_plan.stage_counts[pool_index],
+                layers=layers[:front_stages] if pool_index == pipeline_plan.front_pool else layers[front_stages:],
                 micro_batches=int(n[0]),
-                sequences=training.global_batch,
+                sequences=scenario.global_batch,
                 strategy=strategy_part(s, 0),
-                wait_s=float(waits[at]),
-                memory=memory_part(one.training, {kind: float(held[kind][0]) for kind in KINDS}),
+                wait_s=float(waits_s[pool_index]),
+                memory=memory_part(segment.training, {category: float(memory[category][0]) for category in KINDS}),
             )
         )
     front, back = parts
@@ -91,29 +114,29 @@ def stages_way(kinds: Kinds, found: Staged, way: WayName) -> WayPart:
         f"stages {front.stages} {front.pool} + {back.stages} {back.pool}, "
         f"layers {sum(front.layers)} + {sum(back.layers)}"
     )
-    step = float(added(joined.terms.values())[0])
-    return _way(kinds, way, split, (joined.terms, joined.hidden), step, parts)
+    step_time_s = float(added(joined.terms.values())[0])
+    return _build_hetero_plan_part(device_pools, plan_type, split, (joined.terms, joined.hidden), step_time_s, parts)
 
 
-def only_way(pools: Pools, kinds: Kinds, at: int, found: Found) -> WayPart:
+def build_single_pool_plan_part(pools: Pools, device_pools: Kinds, pool_index: int, result: Found) -> HeteroPlanPart:
     """One pool alone: what the ordinary search found."""
-    pool, training = pools.pools[at], found.questions[int(found.question[0])]
-    (plan,) = plan_parts(found, pool.own)
-    s = found.best
-    part = KindPart(
+    pool, scenario = pools.pools[pool_index], result.questions[int(result.question[0])]
+    (plan,) = plan_parts(result, pool.own)
+    s = result.best
+    part = PoolPlanPart(
         pool=pool.name,
         replicas=plan.strategy.dp,
         stages=plan.strategy.pp,
-        layers=_dealt(training, s),
-        micro_batches=int(micro_batches(training, s)[0]),
+        layers=_list_stage_layers(scenario, s),
+        micro_batches=int(micro_batches(scenario, s)[0]),
         sequences=plan.global_batch,
         strategy=plan.strategy,
         wait_s=0.0,
         memory=plan.memory,
     )
-    return WayPart(
+    return HeteroPlanPart(
         way="only",
-        split=f"{nodes_of(pools, at)} alone",
+        split=f"{format_pool_nodes(pools, pool_index)} alone",
         settings=plan.settings,
         step_time_s=plan.step_time_s,
         terms=plan.terms,
@@ -127,42 +150,42 @@ def only_way(pools: Pools, kinds: Kinds, at: int, found: Found) -> WayPart:
     )
 
 
-def nodes_of(pools: Pools, at: int) -> str:
+def format_pool_nodes(pools: Pools, pool_index: int) -> str:
     """A pool in a few words."""
-    own = pools.pools[at].own
-    return f"{own.nodes:,} {own.name} node{'s' * (own.nodes > 1)}"
+    cluster = pools.pools[pool_index].own
+    return f"{cluster.nodes:,} {cluster.name} node{'s' * (cluster.nodes > 1)}"
 
 
-def _dealt(training: Training, s: Strategies) -> list[int]:
+def _list_stage_layers(scenario: Training, s: Strategies) -> list[int]:
     """Layers of each stage where they are dealt evenly."""
-    chunks = dealt_chunks(layer_prefix(training.workload), int(s.pp[0]), int(s.vpp[0]))
+    chunks = dealt_chunks(layer_prefix(scenario.workload), int(s.pp[0]), int(s.vpp[0]))
     return [int(layers) for layers in chunks[:, :, :-2].sum(axis=(0, 2)).tolist()]
 
 
-def _way(
-    kinds: Kinds,
-    way: WayName,
+def _build_hetero_plan_part(
+    device_pools: Kinds,
+    plan_type: HeteroPlanType,
     split: str,
-    scored: tuple[Terms, Terms],
-    step: float,
-    parts: list[KindPart],
-) -> WayPart:
-    training = kinds[0].shared
-    tokens = training.global_batch * training.workload.seq_length
-    flops = model_flops(training.workload, training.global_batch, training.flops_convention)
-    devices = sum(kind.devices for kind in kinds)
-    terms, hidden = scored
-    return WayPart(
-        way=way,
+    terms_and_overlapped: tuple[Terms, Terms],
+    step_time_s: float,
+    parts: list[PoolPlanPart],
+) -> HeteroPlanPart:
+    scenario = device_pools[0].shared
+    tokens = scenario.global_batch * scenario.workload.seq_length
+    flops = model_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
+    devices = sum(pool.devices for pool in device_pools)
+    terms, overlapped = terms_and_overlapped
+    return HeteroPlanPart(
+        way=plan_type,
         split=split,
-        settings=settings_part(training),
-        step_time_s=step,
+        settings=settings_part(scenario),
+        step_time_s=step_time_s,
         terms={name: float(terms[name][0]) for name in TERMS},
-        hidden={name: float(hidden[name][0]) for name in HIDDEN},
-        tokens_per_s=tokens / step,
-        tokens_per_s_per_device=tokens / step / devices,
-        samples_per_s=training.global_batch / step,
-        samples_per_s_per_device=training.global_batch / step / devices,
-        mfu=mixed_mfu(kinds, flops, step),
+        hidden={name: float(overlapped[name][0]) for name in HIDDEN},
+        tokens_per_s=tokens / step_time_s,
+        tokens_per_s_per_device=tokens / step_time_s / devices,
+        samples_per_s=scenario.global_batch / step_time_s,
+        samples_per_s_per_device=scenario.global_batch / step_time_s / devices,
+        mfu=mixed_mfu(device_pools, flops, step_time_s),
         kinds=parts,
     )

@@ -9,120 +9,136 @@ from planner.cluster.build.pools import Pools
 from planner.cost.heterogeneous import Kind, Kinds
 from planner.documents.heterogeneous import (
     SCHEMA_VERSION,
-    AnswerPart,
-    MixedDocument,
-    PoolPart,
-    PoolsPart,
-    RunPart,
-    WayPart,
-    WithoutPart,
+    HeteroAdvicePart,
+    HeteroClusterPart,
+    HeteroPlanDocument,
+    HeteroPlanPart,
+    HeteroPoolPart,
+    HeteroRunPart,
+    PoolRemovalPart,
 )
 from planner.errors import InputError, NothingFits, PlannerError
 from planner.progress import steps
-from planner.search.heterogeneous.candidates import share_table
-from planner.search.heterogeneous.data_parallel import best_shares, even_shares
-from planner.search.heterogeneous.pipeline import best_stages
+from planner.search.heterogeneous.candidates import build_share_table
+from planner.search.heterogeneous.data_parallel import find_best_shares, find_even_shares
+from planner.search.heterogeneous.pipeline import find_best_stages
 from planner.search.search import Found, Wanted, search
 from planner.search.settings import combinations
 from planner.search.space import Space
-from planner.studies.heterogeneous_parts import nodes_of, only_way, shares_way, stages_way
+from planner.studies.heterogeneous_parts import (
+    build_shares_plan_part,
+    build_single_pool_plan_part,
+    build_stages_plan_part,
+    format_pool_nodes,
+)
 from planner.studies.plan_parts import model_part, training_part
 from planner.units import DAY_S, format_seconds
 
-Known = dict[str, WayPart]
+HeteroPlansByName = dict[str, HeteroPlanPart]
 """Ways by name, that of a pool alone by "only" and the pool's name; those in which something fits."""
 
 
-def mixed_plans(
-    pools: Pools, kinds: Kinds, space: Space, settings: Mapping[str, tuple[str, ...]], *, tokens: int | None
-) -> MixedDocument:
+def search_hetero_plans(
+    pools: Pools, device_pools: Kinds, space: Space, settings: Mapping[str, tuple[str, ...]], *, tokens: int | None
+) -> HeteroPlanDocument:
     """Search every way under all combinations of settings, and tell what follows.
 
     Raises InputError where pins leave no candidate in any way, NothingFits where none fits.
     """
-    questions = list(_questions(kinds, settings))
-    alone = [_alone(questions, at, space) for at in (0, 1)]
-    known: Known = {}
-    for question in steps("searching", questions):
-        for way in _together(question, space.under(question[0].shared)):
-            known[way.way] = min(known.get(way.way, way), way, key=_step)
-    for at, (_, one) in enumerate(alone):
-        if one.tally.feasible:
-            known[_only(pools, at)] = only_way(pools, kinds, at, one)
-    if not known:
-        raise _explained(pools, alone)
-    return _document(pools, kinds, known, tokens)
+    hetero_scenarios = list(_enumerate_hetero_scenarios(device_pools, settings))
+    single_pool_searches = [_search_single_pool(hetero_scenarios, pool_index, space) for pool_index in (0, 1)]
+    plans_by_name: HeteroPlansByName = {}
+    for hetero_scenario in steps("searching", hetero_scenarios):
+        for plan in _search_both_pools(hetero_scenario, space.under(hetero_scenario[0].shared)):
+            plans_by_name[plan.way] = min(plans_by_name.get(plan.way, plan), plan, key=_get_step_time_s)
+    for pool_index, (_, result) in enumerate(single_pool_searches):
+        if result.tally.feasible:
+            plans_by_name[_format_single_pool_name(pools, pool_index)] = build_single_pool_plan_part(
+                pools, device_pools, pool_index, result
+            )
+    if not plans_by_name:
+        raise _build_no_fit_error(pools, single_pool_searches)
+    return _build_hetero_document(pools, device_pools, plans_by_name, tokens)
 
 
-def _step(way: WayPart) -> float:
-    return way.step_time_s
+def _get_step_time_s(plan: HeteroPlanPart) -> float:
+    return plan.step_time_s
 
 
-def _questions(kinds: Kinds, settings: Mapping[str, tuple[str, ...]]) -> Iterator[Kinds]:
+def _enumerate_hetero_scenarios(device_pools: Kinds, settings: Mapping[str, tuple[str, ...]]) -> Iterator[Kinds]:
     """Both kinds under every combination of settings."""
-    bound = [[list(combinations(one, settings)) for one in (kind.shared, kind.own)] for kind in kinds]
-    for number in range(len(bound[0][0])):
-        first, second = (
-            Kind(kind.name, kind.devices, shared[number], own[number])
-            for kind, (shared, own) in zip(kinds, bound, strict=True)
+    bound_scenarios = [
+        [list(combinations(scenario, settings)) for scenario in (pool.shared, pool.own)] for pool in device_pools
+    ]
+    for index in range(len(bound_scenarios[0][0])):
+        first_pool, second_pool = (
+            Kind(pool.name, pool.devices, shared_scenarios[index], own_scenarios[index])
+            for pool, (shared_scenarios, own_scenarios) in zip(device_pools, bound_scenarios, strict=True)
         )
-        yield first, second
+        yield first_pool, second_pool
 
 
-def _alone(questions: Sequence[Kinds], at: int, space: Space) -> tuple[Space, Found]:
+def _search_single_pool(hetero_scenarios: Sequence[Kinds], pool_index: int, space: Space) -> tuple[Space, Found]:
     """The ordinary search of one pool."""
-    own = replace(space, devices=questions[0][at].devices)
-    return own, search([question[at].own for question in questions], own, Wanted(top=1))
+    pool_space = replace(space, devices=hetero_scenarios[0][pool_index].devices)
+    return pool_space, search(
+        [hetero_scenario[pool_index].own for hetero_scenario in hetero_scenarios], pool_space, Wanted(top=1)
+    )
 
 
-def _together(kinds: Kinds, space: Space) -> Iterator[WayPart]:
+def _search_both_pools(device_pools: Kinds, space: Space) -> Iterator[HeteroPlanPart]:
     """The ways that use both kinds, those in which something fits.
 
     Evenly is what a launcher does that takes all devices for alike: the same for every replica, or for every stage.
     """
-    table = share_table(kinds, space)
-    shares, alike = best_shares(table), even_shares(table)
-    stages, evenly = best_stages(kinds, space), best_stages(kinds, space, even=True)
-    if shares is not None:
-        yield shares_way(kinds, shares, "shares")
-    if alike is not None:
-        yield shares_way(kinds, alike, "even")
-    if stages is not None:
-        yield stages_way(kinds, stages, "stages")
-    if evenly is not None:
-        yield stages_way(kinds, evenly, "even")
+    table = build_share_table(device_pools, space)
+    replica_plan, even_replica_plan = find_best_shares(table), find_even_shares(table)
+    pipeline_plan, even_pipeline_plan = (
+        find_best_stages(device_pools, space),
+        find_best_stages(device_pools, space, even=True),
+    )
+    if replica_plan is not None:
+        yield build_shares_plan_part(device_pools, replica_plan, "shares")
+    if even_replica_plan is not None:
+        yield build_shares_plan_part(device_pools, even_replica_plan, "even")
+    if pipeline_plan is not None:
+        yield build_stages_plan_part(device_pools, pipeline_plan, "stages")
+    if even_pipeline_plan is not None:
+        yield build_stages_plan_part(device_pools, even_pipeline_plan, "even")
 
 
-def _only(pools: Pools, at: int) -> str:
-    return f"only {pools.pools[at].name}"
+def _format_single_pool_name(pools: Pools, pool_index: int) -> str:
+    return f"only {pools.pools[pool_index].name}"
 
 
-def _document(pools: Pools, kinds: Kinds, known: Known, tokens: int | None) -> MixedDocument:
-    training = kinds[0].shared
-    ways = sorted(known.values(), key=_step)
-    every = ("shares", "stages", "even", *(_only(pools, at) for at in (0, 1)))
-    per_step = training.global_batch * training.workload.seq_length
-    return MixedDocument(
+def _build_hetero_document(
+    pools: Pools, device_pools: Kinds, plans_by_name: HeteroPlansByName, tokens: int | None
+) -> HeteroPlanDocument:
+    scenario = device_pools[0].shared
+    plans = sorted(plans_by_name.values(), key=_get_step_time_s)
+    plan_names = ("shares", "stages", "even", *(_format_single_pool_name(pools, pool_index) for pool_index in (0, 1)))
+    tokens_per_step = scenario.global_batch * scenario.workload.seq_length
+    return HeteroPlanDocument(
         schema_version=SCHEMA_VERSION,
-        model=model_part(training.workload),
-        cluster=_pools_part(pools),
-        training=training_part(training),
+        model=model_part(scenario.workload),
+        cluster=_build_hetero_cluster_part(pools),
+        training=training_part(scenario),
         exact=True,
-        ways=ways,
-        left_out=[name for name in every if name not in known],
-        answer=_answer(pools, kinds, known),
-        run=_run(ways[0].step_time_s, tokens, per_step) if tokens else None,
+        ways=plans,
+        left_out=[name for name in plan_names if name not in plans_by_name],
+        answer=_build_advice_part(pools, device_pools, plans_by_name),
+        run=_build_hetero_run_part(plans[0].step_time_s, tokens, tokens_per_step) if tokens else None,
     )
 
 
-def _run(step_time_s: float, tokens: int, per_step: int) -> RunPart:
-    count = -(-tokens // per_step)
-    return RunPart(tokens=tokens, steps=count, days=count * step_time_s / DAY_S)
+def _build_hetero_run_part(step_time_s: float, tokens: int, tokens_per_step: int) -> HeteroRunPart:
+    step_count = -(-tokens // tokens_per_step)
+    return HeteroRunPart(tokens=tokens, steps=step_count, days=step_count * step_time_s / DAY_S)
 
 
-def _pools_part(pools: Pools) -> PoolsPart:
+def _build_hetero_cluster_part(pools: Pools) -> HeteroClusterPart:
     parts = [
-        PoolPart(
+        HeteroPoolPart(
             name=pool.name,
             accelerator=pool.own.accelerator.name,
             nodes=pool.own.nodes,
@@ -131,75 +147,89 @@ def _pools_part(pools: Pools) -> PoolsPart:
         )
         for pool in pools.pools
     ]
-    return PoolsPart(name=pools.name, title=pools.title, devices=pools.devices, pools=parts, note=pools.note)
+    return HeteroClusterPart(name=pools.name, title=pools.title, devices=pools.devices, pools=parts, note=pools.note)
 
 
-def _answer(pools: Pools, kinds: Kinds, known: Known) -> AnswerPart:
-    together = [known[name] for name in ("shares", "stages", "even") if name in known]
-    best = min(together, key=_step, default=None)
-    even = known.get("even")
-    alone = [known.get(_only(pools, at)) for at in (0, 1)]
-    fastest = min((way for way in (best, *alone) if way is not None), key=_step)
+def _build_advice_part(pools: Pools, device_pools: Kinds, plans_by_name: HeteroPlansByName) -> HeteroAdvicePart:
+    both_pool_plans = [plans_by_name[name] for name in ("shares", "stages", "even") if name in plans_by_name]
+    best = min(both_pool_plans, key=_get_step_time_s, default=None)
+    even_plan = plans_by_name.get("even")
+    single_pool_plans = [plans_by_name.get(_format_single_pool_name(pools, pool_index)) for pool_index in (0, 1)]
+    fastest = min((plan for plan in (best, *single_pool_plans) if plan is not None), key=_get_step_time_s)
     parts = []
-    for at, pool in enumerate(pools.pools):
-        rest = alone[1 - at]
-        keep = fastest is not rest
-        step = None if rest is None else rest.step_time_s
-        parts.append(WithoutPart(pool=pool.name, nodes=pool.own.nodes, step_time_s=step, keep=keep))
+    for pool_index, pool in enumerate(pools.pools):
+        other_pool_plan = single_pool_plans[1 - pool_index]
+        keep = fastest is not other_pool_plan
+        step_time_s = None if other_pool_plan is None else other_pool_plan.step_time_s
+        parts.append(PoolRemovalPart(pool=pool.name, nodes=pool.own.nodes, step_time_s=step_time_s, keep=keep))
     if best is None:
-        told = [f"Nothing fits that uses both kinds: the fastest are {fastest.split}."]
+        sentences = [f"Nothing fits that uses both kinds: the fastest are {fastest.split}."]
     else:
-        slow = _slow(kinds)
-        asked = [at for at in (slow, 1 - slow) if at == slow or not parts[at].keep]
-        told = [*(_without(pools, at, parts[at], best) for at in asked), _balance(best, even)]
-    return AnswerPart(
+        slower_pool = _find_slower_pool(device_pools)
+        pool_indices = [
+            pool_index
+            for pool_index in (slower_pool, 1 - slower_pool)
+            if pool_index == slower_pool or not parts[pool_index].keep
+        ]
+        sentences = [
+            *(_format_removal_effect(pools, pool_index, parts[pool_index], best) for pool_index in pool_indices),
+            _format_balance_gain(best, even_plan),
+        ]
+    return HeteroAdvicePart(
         without=parts,
         balanced_step_time_s=None if best is None else best.step_time_s,
-        even_step_time_s=None if even is None else even.step_time_s,
-        sentences=told,
+        even_step_time_s=None if even_plan is None else even_plan.step_time_s,
+        sentences=sentences,
     )
 
 
-def _slow(kinds: Kinds) -> int:
+def _find_slower_pool(device_pools: Kinds) -> int:
     """The kind with the lower peak, then the slower memory."""
-    speed = [
-        (kind.own.accelerator.peak(kind.own.precision), kind.own.accelerator.memory_bandwidth_bytes_per_s)
-        for kind in kinds
+    pool_speeds = [
+        (pool.own.accelerator.peak(pool.own.precision), pool.own.accelerator.memory_bandwidth_bytes_per_s)
+        for pool in device_pools
     ]
-    return int(speed[1] < speed[0])
+    return int(pool_speeds[1] < pool_speeds[0])
 
 
-def _without(pools: Pools, at: int, part: WithoutPart, best: WayPart) -> str:
+def _format_removal_effect(pools: Pools, pool_index: int, part: PoolRemovalPart, best: HeteroPlanPart) -> str:
     """Would it be faster without these?"""
-    nodes = nodes_of(pools, at)
+    nodes = format_pool_nodes(pools, pool_index)
     them = "them" if part.nodes > 1 else "it"
     if part.step_time_s is None:
         return f"Without the {nodes} nothing fits: keep {them}."
-    then, now = format_seconds(part.step_time_s), format_seconds(best.step_time_s)
+    time_without, time_with = format_seconds(part.step_time_s), format_seconds(best.step_time_s)
     if part.keep:
         gain = part.step_time_s / best.step_time_s - 1
-        return f"Without the {nodes} the step takes {then} instead of {now}: keep {them} (+{gain:.0%})."
+        return f"Without the {nodes} the step takes {time_without} instead of {time_with}: keep {them} (+{gain:.0%})."
     gain = best.step_time_s / part.step_time_s - 1
-    return f"Without the {nodes} the step takes {then} instead of {now}: leave {them} out (+{gain:.0%})."
-
-
-def _balance(best: WayPart, even: WayPart | None) -> str:
-    """What balancing is worth, and who waits."""
-    waits = [f"{kind.pool} waits {format_seconds(kind.wait_s)}" for kind in best.kinds if kind.wait_s > 0]
-    waiting = f"of each step {' and '.join(waits)}" if waits else "no kind waits for the other"
-    if even is None:
-        return f"Dealt evenly nothing fits; balanced, {waiting}."
-    faster = even.step_time_s / best.step_time_s
     return (
-        f"Dealt evenly the step takes {format_seconds(even.step_time_s)}, balanced {faster:.2f}x as fast: {waiting}."
+        f"Without the {nodes} the step takes {time_without} instead of {time_with}: leave {them} out (+{gain:.0%})."
     )
 
 
-def _explained(pools: Pools, alone: Sequence[tuple[Space, Found]]) -> PlannerError:
+def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None) -> str:
+    """What balancing is worth, and who waits."""
+    waits = [
+        f"{pool_plan.pool} waits {format_seconds(pool_plan.wait_s)}"
+        for pool_plan in best.kinds
+        if pool_plan.wait_s > 0
+    ]
+    wait_summary = f"of each step {' and '.join(waits)}" if waits else "no kind waits for the other"
+    if even_plan is None:
+        return f"Dealt evenly nothing fits; balanced, {wait_summary}."
+    faster = even_plan.step_time_s / best.step_time_s
+    return f"Dealt evenly the step takes {format_seconds(even_plan.step_time_s)}, balanced {faster:.2f}x as fast: {wait_summary}."
+
+
+def _build_no_fit_error(pools: Pools, single_pool_searches: Sequence[tuple[Space, Found]]) -> PlannerError:
     """Why nothing is left: of each pool alone what the ordinary search says."""
     from planner.search.diagnosis.infeasible import explain_empty
 
-    errors = [explain_empty(pool.own, space, found) for pool, (space, found) in zip(pools.pools, alone, strict=True)]
+    errors = [
+        explain_empty(pool.own, space, result)
+        for pool, (space, result) in zip(pools.pools, single_pool_searches, strict=True)
+    ]
     first = errors[0]
     if all(isinstance(error, InputError) for error in errors) and isinstance(first, InputError):
         # of one pool's nodes there are as many as the cluster says
@@ -212,5 +242,5 @@ def _explained(pools: Pools, alone: Sequence[tuple[Space, Found]]) -> PlannerErr
             expected=expected,
             suggestion=first.suggestion,
         )
-    told = [f"\n{nodes_of(pools, at)} alone: {error}" for at, error in enumerate(errors)]
-    return NothingFits("no plan fits, neither on both kinds together nor on one alone" + "".join(told))
+    lines = [f"\n{format_pool_nodes(pools, pool_index)} alone: {error}" for pool_index, error in enumerate(errors)]
+    return NothingFits("no plan fits, neither on both kinds together nor on one alone" + "".join(lines))

@@ -11,17 +11,17 @@ from planner.documents.check import (
     FoundPart,
     RequirementPart,
 )
-from planner.studies.conditions.evaluate import Verdict, not_met
+from planner.studies.conditions.evaluate import ConditionResult, format_unmet_condition
 
 
-def requirement_part(verdict: Verdict, line: int | None = None) -> RequirementPart:
+def requirement_part(verdict: ConditionResult, line: int | None = None) -> RequirementPart:
     """A verdict as part of a document."""
-    found = [FoundPart(name=name, value=value) for name, value in verdict.found]
+    found = [FoundPart(name=name, value=value) for name, value in verdict.figures]
     return RequirementPart(
-        requirement=verdict.requirement, line=line, met=verdict.met, found=found, told=verdict.told
+        requirement=verdict.condition, line=line, met=verdict.is_met, found=found, told=verdict.explanation
     )
 
 
 def unmet(name: str, requirements: Sequence[RequirementPart]) -> list[str]:
     """What is said of each requirement that is not met; `name`: whose they are."""
-    return [f"{name}: {not_met(one.requirement, one.told)}" for one in requirements if not one.met]
+    return [f"{name}: {format_unmet_condition(one.requirement, one.told)}" for one in requirements if not one.met]

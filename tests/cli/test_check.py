@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from planner.cli.input.plan_list import options
-from planner.studies.conditions.figures import FIGURES
+from planner.studies.conditions.figures import PLAN_FIGURES
 from tests.cli.run import call, run
 from tests.examples import DEFAULTS, LAB
 
@@ -282,12 +282,12 @@ def test_the_page_on_ci_names_every_figure() -> None:
     section = (ROOT / "docs/how-to/ci.md").read_text()
     told = set(re.findall(r"`([a-z_.A-Z0-9]+)`", section))
     families = ("terms.", "hidden.", "memory.", "strategy.", "settings.")
-    for name in FIGURES:
+    for name in PLAN_FIGURES:
         family = next((one for one in families if name.startswith(one)), "")
         assert name in told or (family and f"{family}NAME" in told), name
     rows = section[section.index("| figure |") :].split("\n\n")[0].splitlines()[2:]
     named = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
-    assert named <= {*FIGURES, *(f"{family}NAME" for family in families)}
+    assert named <= {*PLAN_FIGURES, *(f"{family}NAME" for family in families)}
     assert "gl-code-quality-report.json" in section
 
 

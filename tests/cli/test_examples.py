@@ -12,7 +12,7 @@ import typer
 
 from planner.cli.app import plan_app, planner_app
 from planner.evidence import published
-from planner.evidence.published import published_runs
+from planner.evidence.published import find_published_runs
 from tests.cli.run import call
 from tests.cli.sweeps.small import here
 
@@ -83,7 +83,7 @@ def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
     for file, text in TEXTS.items():
         Path(file).write_text(text)
     runs = Path("mine.csv")
-    runs.write_text("".join(published_runs().read_text().splitlines(keepends=True)[:8]))
+    runs.write_text("".join(find_published_runs().read_text().splitlines(keepends=True)[:8]))
     monkeypatch.setattr(published, "published_runs", lambda: runs)
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from planner.documents.what_if import WhatIfDocument, json_schema
+from planner.documents.what_if import WhatIfDocument, build_json_schema
 from planner.report.views.what_if_text import print_what_if
 from planner.units import format_bytes, format_seconds
 from tests.cli.run import call, run
@@ -22,8 +22,8 @@ def what_if(*arguments: str) -> dict:
     done = call("planner", "what-if", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert json.loads(call("planner", "schema", "what-if").stdout) == json_schema()
-    jsonschema.validate(document, json_schema())
+    assert json.loads(call("planner", "schema", "what-if").stdout) == build_json_schema()
+    jsonschema.validate(document, build_json_schema())
     return document
 
 
@@ -55,10 +55,10 @@ def test_the_document_tells_both_plans(document: dict) -> None:
 
 
 def test_the_schema_is_strict(document: dict) -> None:
-    jsonschema.Draft202012Validator.check_schema(json_schema())
+    jsonschema.Draft202012Validator.check_schema(build_json_schema())
     for wrong in ({**document, "extra": 1}, {**document, "schema_version": "9"}, {**document, "changes": []}):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(wrong, json_schema())
+            jsonschema.validate(wrong, build_json_schema())
 
 
 def test_the_same_question_gives_the_same_bytes() -> None:

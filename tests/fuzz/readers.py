@@ -76,12 +76,12 @@ def _space(path: Path) -> None:
 def _table(path: Path) -> None:
     """Rows of measured runs, each bound to its question."""
     from planner.cli.io.files import read_text
-    from planner.evidence.bind_run import bind
+    from planner.evidence.bind_run import bind_run
     from planner.evidence.runs import RowError, parse_runs
 
     for run in parse_runs(read_text(path, (".csv",), "a table"), str(path))[0]:
         try:
-            bind(run)
+            bind_run(run)
         except RowError:
             continue
 
@@ -111,9 +111,9 @@ def _check(path: Path) -> None:
 
 
 def _requirement(text: str) -> None:
-    from planner.studies.conditions.parse import read_requirement
+    from planner.studies.conditions.parse import parse_condition
 
-    read_requirement(text)
+    parse_condition(text)
 
 
 def _texts(read: Callable[[str], object]) -> Read:

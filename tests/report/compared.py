@@ -8,10 +8,10 @@ from planner.documents.check import SCHEMA_VERSION as CHECK_VERSION
 from planner.documents.check import CheckDocument, CheckedPart
 from planner.documents.diff import DiffDocument
 from planner.documents.plan import Document
-from planner.studies.conditions.evaluate import held
-from planner.studies.conditions.figures import compared_figures
-from planner.studies.conditions.parse import read_requirement
-from planner.studies.conditions.values import plan_values
+from planner.studies.conditions.evaluate import evaluate_condition
+from planner.studies.conditions.figures import build_compared_figures
+from planner.studies.conditions.parse import parse_condition
+from planner.studies.conditions.values import compute_plan_values
 from planner.studies.diff import compared
 from planner.studies.requirement_part import requirement_part
 from tests.report.test_formats import stored
@@ -52,8 +52,11 @@ def head() -> Document:
 
 def checked(name: str, line: int, document: Document | None, required: tuple[str, ...] = ()) -> CheckedPart:
     """One plan of a check document."""
-    values = {} if document is None else plan_values(document)
-    parts = [requirement_part(held(read_requirement(text), values), line + 1 + n) for n, text in enumerate(required)]
+    values = {} if document is None else compute_plan_values(document)
+    parts = [
+        requirement_part(evaluate_condition(parse_condition(text), values), line + 1 + n)
+        for n, text in enumerate(required)
+    ]
     met = all(one.met for one in parts)
     outcome = "nothing fits" if document is None else "met" if met else "not met"
     obstacle = OBSTACLE if document is None else ""
@@ -97,5 +100,5 @@ def diff_document(files: tuple[str, str] = ("base.json", "head.json")) -> DiffDo
         checked("huge", 17, None),
         checked("tight", 20, None),
     )
-    required = [read_requirement("change.step_time_s <= 5%", compared_figures())]
+    required = [parse_condition("change.step_time_s <= 5%", build_compared_figures())]
     return compared(before, after, files, 0.001, required)

@@ -19,16 +19,20 @@ from planner.cost.plan_tables import prepare
 from planner.cost.scenario import training
 from planner.cost.step import score
 from planner.cost.strategies import one_strategy
-from planner.documents.heterogeneous import MixedDocument
+from planner.documents.heterogeneous import HeteroPlanDocument
 from planner.errors import InputError, NothingFits
-from planner.search.heterogeneous.candidates import share_table
-from planner.search.heterogeneous.data_parallel import best_shares, even_shares
-from planner.search.heterogeneous.integer_balance import balanced
-from planner.search.heterogeneous.layer_partition import backward_split, contents_of, forward_split
-from planner.search.heterogeneous.pipeline import best_stages, halves_of
+from planner.search.heterogeneous.candidates import build_share_table
+from planner.search.heterogeneous.data_parallel import find_best_shares, find_even_shares
+from planner.search.heterogeneous.integer_balance import balance_shares
+from planner.search.heterogeneous.layer_partition import (
+    compute_backward_split,
+    compute_forward_split,
+    enumerate_stage_contents,
+)
+from planner.search.heterogeneous.pipeline import build_pipeline_segments, find_best_stages
 from planner.search.search import Wanted, search
 from planner.search.space import Space
-from planner.studies.heterogeneous_plan import mixed_plans
+from planner.studies.heterogeneous_plan import search_hetero_plans
 from planner.workload.operators import Workload
 from tests.examples import lab, pools, tiny
 from tests.search.test_exact import may_run
@@ -38,10 +42,10 @@ def kinds_of(workload: Workload | None = None, batch: int = 32, **changes: float
     return bind(workload or tiny(), pools(**changes), global_batch=batch)
 
 
-def answer(workload: Workload | None = None, batch: int = 32, **changes: float) -> MixedDocument:
+def answer(workload: Workload | None = None, batch: int = 32, **changes: float) -> HeteroPlanDocument:
     both = pools(**changes)
     kinds = bind(workload or tiny(), both, global_batch=batch)
-    return mixed_plans(both, kinds, Space(both.devices, batch), {}, tokens=None)
+    return search_hetero_plans(both, kinds, Space(both.devices, batch), {}, tokens=None)
 
 
 pairs = st.fixed_dictionaries(
@@ -66,7 +70,9 @@ pairs = st.fixed_dictionaries(
     st.integers(1, 90),
 )
 def test_shares_are_the_best_of_all(weight, most, slope, start, total) -> None:
-    x, y, value = (float(found[0]) for found in balanced(*_arrays(weight, most, slope, start), np.array([total])))
+    x, y, value = (
+        float(found[0]) for found in balance_shares(*_arrays(weight, most, slope, start), np.array([total]))
+    )
     times = [
         max(slope[0] * one + start[0], slope[1] * other + start[1])
         for one in range(1, most[0] + 1)
@@ -131,11 +137,11 @@ def test_the_best_shares_equal_a_slow_loops(changes, batch, zeros, chunks) -> No
         "micro_batch": (1, 2, 3),
         "recompute": (0, 2),
     }
-    found = best_shares(share_table(kinds, Space(sum(kind.devices for kind in kinds), batch, allowed)))
+    found = find_best_shares(build_share_table(kinds, Space(sum(kind.devices for kind in kinds), batch, allowed)))
     best = slow_shares(kinds, batch, allowed)
     assert (np.inf if found is None else found.step_time_s) == pytest.approx(best, rel=1e-12)
     if found is not None:
-        done = zip(found.plans, found.micro_batches, found.replicas, strict=True)
+        done = zip(found.strategies, found.micro_batches, found.replicas, strict=True)
         assert sum(int(s.micro_batch[0]) * n * replicas for s, n, replicas in done) == batch
 
 
@@ -162,7 +168,7 @@ def slow_stages(kinds: Kinds, space: Space) -> float:
             )
             n = np.full(len(cuts), batch // dp)
             for first in (0, 1):
-                halves = halves_of(kinds, (plans[0], plans[1]), stages, first, cuts)
+                halves = build_pipeline_segments(kinds, (plans[0], plans[1]), stages, first, cuts)
                 step = added(pipeline_terms(halves, n).terms.values())
                 for half in halves:
                     held = added(memory_of(half.training, half.s, half.p, n).values())
@@ -177,7 +183,7 @@ def test_the_best_layers_equal_a_slow_loops(changes, layers, batch) -> None:
     kinds = kinds_of(tiny(layers=layers), batch, devices=2, **changes)
     allowed = {"tp": (1, 2), "cp": (1,), "micro_batch": (1,), "recompute": (0, 2), "sequence_parallel": (0,)}
     space = Space(sum(kind.devices for kind in kinds), batch, allowed)
-    found = best_stages(kinds, space)
+    found = find_best_stages(kinds, space)
     best = slow_stages(kinds, space)
     if found is None:
         assert best == np.inf
@@ -200,7 +206,10 @@ def test_two_equal_pools_are_one_cluster(tflops, memory, nic, batch) -> None:
     q = training(tiny(), whole, global_batch=batch)
     best = search(q, space, Wanted(top=1)).best
     expected = score(q, best).step_time_s.tolist()
-    for found in (best_shares(share_table(kinds, space)), even_shares(share_table(kinds, space))):
+    for found in (
+        find_best_shares(build_share_table(kinds, space)),
+        find_even_shares(build_share_table(kinds, space)),
+    ):
         assert ([] if found is None else [found.step_time_s]) == expected
 
 
@@ -209,7 +218,7 @@ def test_pipelines_over_two_equal_kinds_are_ordinary_ones(batch) -> None:
     kinds = kinds_of(batch=batch, devices=2, nodes=2)
     plan = one_strategy(tp=2, pp=4, dp=1, recompute=2)
     (ordinary,) = score(training(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan).step_time_s
-    halves = halves_of(kinds, (plan, plan), (2, 2), 0, np.array([[2, 4, 6]]))
+    halves = build_pipeline_segments(kinds, (plan, plan), (2, 2), 0, np.array([[2, 4, 6]]))
     joined = pipeline_terms(halves, np.array([batch]))
     assert added(joined.terms.values())[0] == pytest.approx(ordinary, rel=1e-12)
     ordinary_bytes = added(memory_of(training(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan).values())
@@ -281,9 +290,9 @@ def test_each_kind_has_the_recomputation_that_its_memory_asks_for() -> None:
     both = pools(slow_memory=2.6, devices=2)
     kinds = bind(tiny(seq_length=8192), both, global_batch=32)
     space = Space(both.devices, 32, {"cp": (1,), "tp": (1,), "pp": (1,), "micro_batch": (1,)})
-    found = best_shares(share_table(kinds, space))
+    found = find_best_shares(build_share_table(kinds, space))
     assert found is not None
-    assert [int(plan.recompute[0]) for plan in found.plans] == [0, 2]
+    assert [int(plan.recompute[0]) for plan in found.strategies] == [0, 2]
 
 
 @settings(max_examples=60)
@@ -291,13 +300,13 @@ def test_each_kind_has_the_recomputation_that_its_memory_asks_for() -> None:
 def test_a_split_is_the_best_of_all(ahead, behind, seed) -> None:
     """Random stages, some of whose runs of layers do not fit: every cut against all bounds."""
     layers, rng = 8, np.random.default_rng(seed)
-    contents = contents_of(layer_prefix(tiny(layers=layers)))
+    contents = enumerate_stage_contents(layer_prefix(tiny(layers=layers)))
     costs = []
     for _ in range(ahead + behind):
         cost = np.where(rng.random((1, layers)) < 0.15, np.inf, np.cumsum(rng.random((1, layers)), axis=1))
-        costs.append(contents.spread(cost))
-    first, way_ahead = forward_split(costs[:ahead])
-    second, way_behind = backward_split(costs[ahead:])
+        costs.append(contents.expand_costs(cost))
+    first, way_ahead = compute_forward_split(costs[:ahead])
+    second, way_behind = compute_backward_split(costs[ahead:])
     for cut in range(layers + 1):
         least = np.inf
         for bounds in itertools.combinations(range(1, layers), ahead + behind - 1):
@@ -339,7 +348,7 @@ def test_settings_and_pins_hold_for_both_kinds() -> None:
     both = pools(slow_tflops=150)
     kinds = bind(tiny(), both, global_batch=32)
     space = Space(both.devices, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,)})
-    told = mixed_plans(both, kinds, space, {"schedule": ("zero-bubble",)}, tokens=10**9)
+    told = search_hetero_plans(both, kinds, space, {"schedule": ("zero-bubble",)}, tokens=10**9)
     for way in told.ways:
         assert way.settings.schedule == "zero-bubble"
         assert {(k.strategy.tp, k.strategy.pp, k.strategy.micro_batch) for k in way.kinds} == {(2, 2, 1)}

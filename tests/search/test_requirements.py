@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 
 from planner.documents.plan import Document
 from planner.errors import InputError
-from planner.studies.conditions.evaluate import held
-from planner.studies.conditions.figures import FIGURES, compared_figures
-from planner.studies.conditions.parse import read_requirement
-from planner.studies.conditions.tokens import LONGEST
-from planner.studies.conditions.values import compared_values, plan_values
+from planner.studies.conditions.evaluate import evaluate_condition
+from planner.studies.conditions.figures import PLAN_FIGURES, build_compared_figures
+from planner.studies.conditions.parse import parse_condition
+from planner.studies.conditions.tokens import MAX_CONDITION_CHARS
+from planner.studies.conditions.values import compute_compared_values, compute_plan_values
 from tests.report.test_formats import STORED
 
 DOCUMENT = msgspec.json.decode(STORED.read_bytes(), type=Document)
-VALUES = plan_values(DOCUMENT)
+VALUES = compute_plan_values(DOCUMENT)
 KNOWN = {
-    **dict.fromkeys(FIGURES),
+    **dict.fromkeys(PLAN_FIGURES),
     "mfu": 0.4,
     "step_time_s": 10.0,
     "memory.headroom": 5 * 2.0**30,
@@ -97,7 +97,7 @@ REFUSED = {
     "memory.headroom / step_time_s > tokens": "bytes/seconds with a plain number",
     "": "is empty",
     "  ": "is empty",
-    "mfu > " + "1" * LONGEST: "too long",
+    "mfu > " + "1" * MAX_CONDITION_CHARS: "too long",
     "(" * 200: "too many brackets",
     "not " * 100 + "(" * 26: "too many brackets",
 }  # fmt: skip
@@ -105,8 +105,8 @@ REFUSED = {
 
 def test_a_runs_energy_is_known_where_it_is_told() -> None:
     assert DOCUMENT.power is not None
-    assert plan_values(DOCUMENT)["energy_j"] == DOCUMENT.power.run_j
-    assert plan_values(msgspec.structs.replace(DOCUMENT, power=None))["energy_j"] is None
+    assert compute_plan_values(DOCUMENT)["energy_j"] == DOCUMENT.power.run_j
+    assert compute_plan_values(msgspec.structs.replace(DOCUMENT, power=None))["energy_j"] is None
 
 
 def test_figures_of_terms_are_told_in_words_and_seconds() -> None:
@@ -114,15 +114,15 @@ def test_figures_of_terms_are_told_in_words_and_seconds() -> None:
         "hidden.data_parallel": "data parallel beside other work",
         "terms.pipeline_bubble": "pipeline bubble",
     }.items():
-        assert what in FIGURES[name].what
-        assert FIGURES[name].unit == "s"
+        assert what in PLAN_FIGURES[name].description
+        assert PLAN_FIGURES[name].unit == "s"
 
 
 def test_every_figure_of_a_whole_document_is_known() -> None:
-    values = plan_values(DOCUMENT)
-    assert set(values) == set(FIGURES)
+    values = compute_plan_values(DOCUMENT)
+    assert set(values) == set(PLAN_FIGURES)
     unknown = {name for name, value in values.items() if value is None}
-    assert unknown == {name for name in FIGURES if name.startswith("uncertainty.")}
+    assert unknown == {name for name in PLAN_FIGURES if name.startswith("uncertainty.")}
     assert DOCUMENT.run is not None
     assert DOCUMENT.run.days_with_failures is not None
     longer = DOCUMENT.run.days_with_failures / DOCUMENT.run.days
@@ -139,36 +139,36 @@ def test_every_figure_of_a_whole_document_is_known() -> None:
 
 
 def test_figures_of_two_documents_have_both_names_and_their_change() -> None:
-    compared = compared_figures()
-    assert set(compared) == {f"{side}.{name}" for side in ("base", "head") for name in FIGURES} | {
+    compared = build_compared_figures()
+    assert set(compared) == {f"{side}.{name}" for side in ("base", "head") for name in PLAN_FIGURES} | {
         name for name in compared if name.startswith("change.")
     }
     for name, one in compared.items():
         side, _, plain = name.partition(".")
         assert one.name == name
-        assert one.needs == FIGURES[plain].needs
+        assert one.prerequisites == PLAN_FIGURES[plain].prerequisites
         if side == "change":
-            assert (one.unit, one.what) == ("ratio", f"relative change of {plain}")
+            assert (one.unit, one.description) == ("ratio", f"relative change of {plain}")
         else:
-            assert (one.unit, one.what) == (FIGURES[plain].unit, FIGURES[plain].what)
+            assert (one.unit, one.description) == (PLAN_FIGURES[plain].unit, PLAN_FIGURES[plain].description)
 
 
 @pytest.mark.parametrize("text", MET)
 def test_it_is_met(text: str) -> None:
-    assert held(read_requirement(text), KNOWN).told == ""
+    assert evaluate_condition(parse_condition(text), KNOWN).explanation == ""
 
 
 @pytest.mark.parametrize("text", NOT_MET)
 def test_what_is_not_met_is_told_with_what_was_found_and_wanted(text: str) -> None:
-    verdict = held(read_requirement(text), KNOWN)
-    assert not verdict.met
-    assert NOT_MET[text] in verdict.told
+    verdict = evaluate_condition(parse_condition(text), KNOWN)
+    assert not verdict.is_met
+    assert NOT_MET[text] in verdict.explanation
 
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_it_is_refused(text: str) -> None:
     with pytest.raises(InputError) as error:
-        read_requirement(text, origin="plan.toml", key="plans[0].require[0]")
+        parse_condition(text, origin="plan.toml", key="plans[0].require[0]")
     assert str(error.value).startswith("plan.toml: plans[0].require[0]: ")
     assert REFUSED[text] in str(error.value)
 
@@ -186,25 +186,28 @@ def test_it_is_refused(text: str) -> None:
 )
 def test_what_is_not_known_is_not_met_and_says_what_would_make_it_known(name: str, how: str) -> None:
     for text in (f"{name} < 1e20", f"not {name} < 1e20", f"{name} < 1e20 and mfu > 0"):
-        verdict = held(read_requirement(text), {**dict.fromkeys(FIGURES), "mfu": 0.4})
-        assert not verdict.met
-        assert f"{name} is not known: " in verdict.told
-        assert how in verdict.told
-    assert held(read_requirement(f"{name} < 1e20 or mfu > 0"), {"mfu": 0.4}).met
+        verdict = evaluate_condition(parse_condition(text), {**dict.fromkeys(PLAN_FIGURES), "mfu": 0.4})
+        assert not verdict.is_met
+        assert f"{name} is not known: " in verdict.explanation
+        assert how in verdict.explanation
+    assert evaluate_condition(parse_condition(f"{name} < 1e20 or mfu > 0"), {"mfu": 0.4}).is_met
 
 
 def test_the_price_is_told_where_the_run_is() -> None:
     values = {**VALUES, "cost_usd": None, "cost_usd_per_step": None}
-    assert "no rent of this accelerator is known" in held(read_requirement("cost_usd < 1"), values).told
+    assert (
+        "no rent of this accelerator is known"
+        in evaluate_condition(parse_condition("cost_usd < 1"), values).explanation
+    )
 
 
 def test_the_table_has_the_figures_of_the_document() -> None:
     assert list(VALUES) == sorted(VALUES, key=list(VALUES).index)
-    assert set(VALUES) == set(FIGURES)
+    assert set(VALUES) == set(PLAN_FIGURES)
     kinds = {"text": str, "truth": bool}
     for name, value in VALUES.items():
         if value is not None:
-            assert isinstance(value, kinds.get(FIGURES[name].unit, int | float)), name
+            assert isinstance(value, kinds.get(PLAN_FIGURES[name].unit, int | float)), name
     plan = DOCUMENT.plans[0]
     assert VALUES["memory.headroom"] == plan.memory.capacity_bytes - plan.memory.total_bytes
     assert DOCUMENT.run is not None
@@ -214,34 +217,34 @@ def test_the_table_has_the_figures_of_the_document() -> None:
 
 def test_two_plans_are_compared_in_the_same_language() -> None:
     slower = {**VALUES, "step_time_s": VALUES["step_time_s"] * 1.05}
-    values, figures = compared_values(VALUES, slower), compared_figures()
+    values, figures = compute_compared_values(VALUES, slower), build_compared_figures()
     for text in ("change.step_time_s <= 6%", "head.step_time_s > base.step_time_s", "change.mfu == 0"):
-        assert held(read_requirement(text, figures), values).met, text
-    told = held(read_requirement("change.step_time_s <= 4%", figures), values).told
+        assert evaluate_condition(parse_condition(text, figures), values).is_met, text
+    told = evaluate_condition(parse_condition("change.step_time_s <= 4%", figures), values).explanation
     assert told == "change.step_time_s is 5 %, wanted at most 4 % (25 % off)"
     with pytest.raises(InputError, match="unknown figure"):
-        read_requirement("change.strategy.recompute == 0", figures)
+        parse_condition("change.strategy.recompute == 0", figures)
 
 
 PIECES = (
-    *list(FIGURES)[:20], "(", ")", "and", "or", "not", "<", ">=", "==", "+", "-", "*", "/", "1", "40%", "5GiB", "30d",
+    *list(PLAN_FIGURES)[:20], "(", ")", "and", "or", "not", "<", ">=", "==", "+", "-", "*", "/", "1", "40%", "5GiB", "30d",
     "'x'", "true", "2e6", "memory.total", "strategy.recompute", "days", ".", "=", "\x00", "∞",
 )  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map(" ".join) | st.text(max_size=600))
-@example("(" * LONGEST)
+@example("(" * MAX_CONDITION_CHARS)
 @example("mfu" + "+mfu" * 120 + ">1")
 @example("1" + "-" * 400 + "1<2")
 @example("not " * 120 + "mfu>1")
 def test_whatever_is_written_is_read_or_refused(text: str) -> None:
     try:
-        requirement = read_requirement(text)
+        requirement = parse_condition(text)
     except InputError as error:
         assert len(str(error)) < 4000
     else:
-        verdict = held(requirement, VALUES)
-        assert verdict.met is (verdict.told == "")
+        verdict = evaluate_condition(requirement, VALUES)
+        assert verdict.is_met is (verdict.explanation == "")
 
 
 @st.composite
@@ -263,8 +266,8 @@ def sums(draw: st.DrawFn, depth: int = 2) -> str:
     return f"({draw(sums(depth=depth - 1))} {draw(st.sampled_from('+-*'))} {draw(sums(depth=depth - 1))})"
 
 
-@given(conditions().filter(lambda text: len(text) < LONGEST - 10), st.floats(0, 1), st.floats(0, 1))
+@given(conditions().filter(lambda text: len(text) < MAX_CONDITION_CHARS - 10), st.floats(0, 1), st.floats(0, 1))
 def test_it_means_what_it_means_in_arithmetic(text: str, mfu: float, hfu: float) -> None:
     wanted = eval(text, {"__builtins__": {}}, {"mfu": mfu, "hfu": hfu})
-    assert held(read_requirement(text), {"mfu": mfu, "hfu": hfu}).met is wanted
-    assert held(read_requirement(f"not {text}"), {"mfu": mfu, "hfu": hfu}).met is not wanted
+    assert evaluate_condition(parse_condition(text), {"mfu": mfu, "hfu": hfu}).is_met is wanted
+    assert evaluate_condition(parse_condition(f"not {text}"), {"mfu": mfu, "hfu": hfu}).is_met is not wanted

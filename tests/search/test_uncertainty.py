@@ -8,8 +8,8 @@ from planner.cost.scenario import training
 from planner.cost.step import score
 from planner.decode import decode
 from planner.errors import InputError
-from planner.evidence.calibrate import render
-from planner.evidence.fit import PRIORS, Fitted
+from planner.evidence.calibrate import render_calibration_file
+from planner.evidence.fit import PRIOR_WIDTHS, FittedFactors
 from planner.hardware import database
 from planner.search.objective import Objective
 from planner.search.search import Wanted, search
@@ -33,9 +33,9 @@ def test_every_fitted_factor_has_a_spread() -> None:
 
 def test_what_was_never_fitted_has_the_width_of_the_fits_prior() -> None:
     file = database.load("calibration", "default", CalibrationFile, "calibration", "", "")
-    assert file.unfitted == PRIORS
+    assert file.unfitted == PRIOR_WIDTHS
     assert uncertainty("tpu-v9", "unheard-of")["gemm_efficiency"] == pytest.approx(
-        np.hypot(*PRIORS["gemm_efficiency"])
+        np.hypot(*PRIOR_WIDTHS["gemm_efficiency"])
     )
 
 
@@ -123,7 +123,11 @@ def test_memory_is_not_uncertain() -> None:
 
 
 def test_a_calibration_file_that_is_written_is_read_with_its_spreads() -> None:
-    fitted = Fitted({"hopper": {"nic_efficiency": 0.8}}, {}, {("hopper", "nic_efficiency"): 0.114}, {"hopper": 700.0})
-    file = decode(render("hopper", "architecture", fitted, []), "toml", CalibrationFile, "hopper.toml")
+    fitted = FittedFactors(
+        {"hopper": {"nic_efficiency": 0.8}}, {}, {("hopper", "nic_efficiency"): 0.114}, {"hopper": 700.0}
+    )
+    file = decode(
+        render_calibration_file("hopper", "architecture", fitted, []), "toml", CalibrationFile, "hopper.toml"
+    )
     assert file.parameters["nic_efficiency"].value == 0.8
     assert file.parameters["nic_efficiency"].spread == 0.11

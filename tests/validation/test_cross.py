@@ -13,8 +13,8 @@ import pytest
 
 from planner.evidence import calibrate, fit
 from planner.evidence import cross_validation as cross
-from planner.evidence.cross_validation import leave_one_out, model_of, source_of
-from planner.evidence.fit import Case, Fitted, reference_powers
+from planner.evidence.cross_validation import extract_source, format_model_shape, predict_held_out_folds
+from planner.evidence.fit import CalibrationCase, FittedFactors, compute_reference_powers_w
 from planner.evidence.runs import parse_runs
 from tests.cli.run import call
 from tests.validation.tables import rows, table
@@ -29,24 +29,24 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits of two numbers, in this process."""
     names = ("gemm_efficiency", "step_overhead_s")
     monkeypatch.setattr(fit, "PARAMETERS", names)
-    monkeypatch.setattr(fit, "PRIORS", {name: fit.PRIORS[name] for name in names})
+    monkeypatch.setattr(fit, "PRIORS", {name: fit.PRIOR_WIDTHS[name] for name in names})
     for module in (fit, cross):
         monkeypatch.setattr(module, "ProcessPoolExecutor", ThreadPoolExecutor)
 
 
-def found() -> list[Case]:
+def found() -> list[CalibrationCase]:
     runs, _ = parse_runs(TABLE, "runs.csv")
-    return calibrate.cases(runs)
+    return calibrate.build_calibration_cases(runs)
 
 
-def unseen(cases: list[Case], full: Fitted, fold: str) -> dict[str, float]:
+def unseen(cases: list[CalibrationCase], full: FittedFactors, fold: str) -> dict[str, float]:
     """What is predicted of the runs of one source without them."""
-    return {one.case.run.id: one.predicted for one in dict(leave_one_out(cases, full, source_of))[fold]}
+    return {one.case.run.id: one.predicted for one in dict(predict_held_out_folds(cases, full, extract_source))[fold]}
 
 
 def test_no_prediction_is_of_a_fit_that_saw_the_run() -> None:
     cases = found()
-    full = fit.fit(cases, reference_powers(cases))
+    full = fit.fit_calibration(cases, compute_reference_powers_w(cases))
     before = unseen(cases, full, "Korthikanti")
     assert before.keys() == {FULL, SELECTIVE}
     # these are twice as slow: what is predicted of them is the same, what is predicted of the other is not
@@ -59,7 +59,7 @@ def test_no_prediction_is_of_a_fit_that_saw_the_run() -> None:
 
 
 def test_a_model_is_its_shape() -> None:
-    assert len({model_of(case) for case in found()}) == 2
+    assert len({format_model_shape(case) for case in found()}) == 2
 
 
 def test_the_command_tells_both_kinds_of_folds(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_fit_replaces_its_files_and_leaves_others(
     path, chips = tmp_path / "runs.csv", tmp_path / "calibration" / "architectures"
     path.write_text(table(*rows(MPT, FULL, SELECTIVE), {**rows(FULL)[0], "id": "unread", "tp": "3"}))
     chips.mkdir(parents=True)
-    (chips / "old.toml").write_text(f"{calibrate._FITTED} to 3 measured runs")
+    (chips / "old.toml").write_text(f"{calibrate._GENERATED_HEADER} to 3 measured runs")
     (chips / "read.toml").write_text("# Read off a data sheet")
     texts = []
     for _ in range(2):

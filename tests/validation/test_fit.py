@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 from planner.cost.calibration import PARAMETERS, combined, default_calibration
-from planner.evidence.calibrate import cases, render
-from planner.evidence.fit import Case, derivatives, fit, log_errors, reference_powers
+from planner.evidence.calibrate import build_calibration_cases, render_calibration_file
+from planner.evidence.fit import (
+    CalibrationCase,
+    compute_log_derivatives,
+    compute_log_errors,
+    compute_reference_powers_w,
+    fit_calibration,
+)
 from planner.evidence.runs import parse_runs
 from tests.validation.tables import rows, table
 
@@ -23,13 +29,13 @@ IDS = [f"foundry-a100_80gb-{size}" for size in ("7b-s2048-n8-mb6-ga2-amp_bf16", 
 
 
 @pytest.fixture(scope="module")
-def invented() -> tuple[list[Case], float]:
+def invented() -> tuple[list[CalibrationCase], float]:
     """Real configurations with the times that the model gives where multiplies reach 0.85 of the default's share."""
     known = [line for one in IDS for line in _there(one)]
     runs, _ = parse_runs(table(*known), "runs.csv")
-    found = cases(runs)
+    found = build_calibration_cases(runs)
     truth = combined(default_calibration(), {"gemm_efficiency": 0.85})
-    return [replace(case, run=replace(case.run, value=case.predicted(truth))) for case in found], 0.85
+    return [replace(case, run=replace(case.run, value=case.predict_figure(truth))) for case in found], 0.85
 
 
 def _there(one: str) -> list[dict[str, str]]:
@@ -39,29 +45,31 @@ def _there(one: str) -> list[dict[str, str]]:
         return []
 
 
-def test_a_factor_is_found_and_the_rest_stays(invented: tuple[list[Case], float]) -> None:
+def test_a_factor_is_found_and_the_rest_stays(invented: tuple[list[CalibrationCase], float]) -> None:
     found, factor = invented
     assert len(found) >= 5
-    fitted = fit(found, reference_powers(found))
-    errors = log_errors(found, [fitted.calibration(case.architecture, case.framework) for case in found])
-    before = log_errors(found, [default_calibration()] * len(found))
+    fitted = fit_calibration(found, compute_reference_powers_w(found))
+    errors = compute_log_errors(
+        found, [fitted.build_calibration(case.architecture, case.framework) for case in found]
+    )
+    before = compute_log_errors(found, [default_calibration()] * len(found))
     assert np.abs(errors).max() < 0.4 * np.abs(before).max()
     chip = fitted.architectures["ampere"]
     assert factor - 0.05 < chip["gemm_efficiency"] < 1
     assert chip["gemm_efficiency_4bit"] == pytest.approx(1, abs=1e-6), "no run in 4 bit"
-    assert fitted.spread["ampere", "gemm_efficiency_4bit"] == pytest.approx(0.1, rel=1e-3), "the prior's own width"
+    assert fitted.log_std["ampere", "gemm_efficiency_4bit"] == pytest.approx(0.1, rel=1e-3), "the prior's own width"
     assert "eager_traffic" not in chip, "what belongs to the software has no factor of the chip"
-    text = render("ampere", "architecture", fitted, found)
+    text = render_calibration_file("ampere", "architecture", fitted, found)
     assert msgspec.toml.decode(text)["fitted_on"]
 
 
-def test_derivatives_are_those_of_the_prediction(invented: tuple[list[Case], float]) -> None:
+def test_derivatives_are_those_of_the_prediction(invented: tuple[list[CalibrationCase], float]) -> None:
     found, _ = invented
     numbers = [default_calibration()] * len(found)
-    slopes = derivatives(found, numbers)
+    slopes = compute_log_derivatives(found, numbers)
     assert slopes.shape == (len(found), len(PARAMETERS))
     moved = [combined(numbers[0], {"gemm_efficiency": 1.01})] * len(found)
-    difference = (log_errors(found, moved) - log_errors(found, numbers)) / np.log(1.01)
+    difference = (compute_log_errors(found, moved) - compute_log_errors(found, numbers)) / np.log(1.01)
     assert slopes[:, PARAMETERS.index("gemm_efficiency")] == pytest.approx(difference, abs=0.02)
     assert (slopes[:, PARAMETERS.index("gemm_efficiency_4bit")] == 0).all()
 

@@ -10,8 +10,8 @@ import pytest
 from planner.cluster.build.pools import resolve_pools
 from planner.cluster.model.spec import parse_cluster
 from planner.cost.heterogeneous import bind
-from planner.search.heterogeneous.candidates import share_table
-from planner.search.heterogeneous.data_parallel import best_shares, even_shares
+from planner.search.heterogeneous.candidates import build_share_table
+from planner.search.heterogeneous.data_parallel import find_best_shares, find_even_shares
 from planner.search.space import Space
 from planner.workload.presets import preset
 from planner.workload.transformer import build_workload
@@ -49,8 +49,8 @@ def test_balancing_is_worth_what_was_published(row: dict[str, str]) -> None:
         global_batch=batch,
     )
     pins = {"tp": (1,), "pp": (1,), "cp": (1,), "zero_stage": (0,), "recompute": (0,)}
-    table = share_table(kinds, Space(pools.devices, batch, {**pins, "micro_batch": tuple(range(1, 65))}))
-    balanced, even = best_shares(table), even_shares(table)
+    table = build_share_table(kinds, Space(pools.devices, batch, {**pins, "micro_batch": tuple(range(1, 65))}))
+    balanced, even = find_best_shares(table), find_even_shares(table)
     assert balanced is not None and even is not None
     faster = even.step_time_s / balanced.step_time_s
     # the source gives a range: a twentieth beyond either end

@@ -2,18 +2,18 @@
 
 import pytest
 
-from planner.evidence.predict import predict_all
-from planner.evidence.published import published_runs
+from planner.evidence.predict import predict_runs
+from planner.evidence.published import find_published_runs
 from planner.evidence.runs import parse_runs
-from planner.evidence.validation_document import ValidationDocument, validation_document
+from planner.evidence.validation_document import ValidationDocument, build_validation_document
 
 
 @pytest.fixture(scope="module")
 def document() -> ValidationDocument:
-    path = published_runs()
+    path = find_published_runs()
     runs, unread = parse_runs(path.read_text("utf-8"), str(path))
-    predictions, unbound = predict_all(runs)
-    return validation_document(predictions, [*unread, *unbound])
+    predictions, unbound = predict_runs(runs)
+    return build_validation_document(predictions, [*unread, *unbound])
 
 
 def test_every_row_is_predicted(document: ValidationDocument) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from planner.errors import InputError
-from planner.evidence.bind_run import bind
-from planner.evidence.predict import predict, predict_all
+from planner.evidence.bind_run import bind_run
+from planner.evidence.predict import predict_run, predict_runs
 from planner.evidence.runs import parse_runs
 from tests.validation.tables import rows, table
 
@@ -20,8 +20,8 @@ def read(*lines: dict[str, str]):
 
 def test_what_a_row_states_is_what_is_asked() -> None:
     runs, skipped = read(*rows(LLAMA))
-    question = bind(runs[0])
-    training = question.training
+    question = bind_run(runs[0])
+    training = question.scenario
     assert not skipped
     assert (training.workload.layer_count, training.workload.hidden_size, training.workload.seq_length) == (
         80,
@@ -31,12 +31,12 @@ def test_what_a_row_states_is_what_is_asked() -> None:
     assert (training.accelerator.name, training.devices, training.precision) == ("h100-sxm-80gb", 64, "fp8")
     assert question.space.allowed["tp"] == (4,)
     assert question.space.allowed["zero_stage"] == (1,)
-    assert question.filled == ("recompute", "seq_parallel")
+    assert question.unstated_columns == ("recompute", "seq_parallel")
 
 
 def test_what_the_table_has_no_column_for_is_the_familys() -> None:
     (run,), _ = read(*rows(DEEPSEEK))
-    workload = bind(run).training.workload
+    workload = bind_run(run).scenario.workload
     names = {op.name for layer in workload.kinds for op in layer.operators}
     assert {"kv_down", "router", "shared_up"} <= names
     assert [layer.count for layer in workload.runs] == [1, 3], "a cut model keeps a share of its dense layers"
@@ -44,14 +44,14 @@ def test_what_the_table_has_no_column_for_is_the_familys() -> None:
 
 def test_old_papers_have_no_flash_attention_and_torchtitan_is_fsdp2() -> None:
     (old, new), _ = read(*rows(OLD, FSDP2))
-    assert bind(old).training.attention == "unfused"
-    training = bind(new).training
+    assert bind_run(old).scenario.attention == "unfused"
+    training = bind_run(new).scenario
     assert (training.framework.name, training.launch, training.attention) == ("fsdp2", "compiled", "flash")
 
 
 def test_what_was_filled_is_said_with_its_value() -> None:
     (run,), _ = read(*rows(LLAMA))
-    filled = predict(run).filled
+    filled = predict_run(run).assumed_values
     assert [one.split("=")[0] for one in filled] == ["recompute", "seq_parallel"]
     assert filled[0].split("=")[1] in ("none", "selective", "full")
 
@@ -76,7 +76,7 @@ def test_a_row_that_cannot_be_used_is_named_with_its_reason(column: str, value: 
     good, bad = rows(LLAMA, LLAMA)
     bad |= {"id": "bad", column: value}
     runs, unread = read(good, bad)
-    predictions, unbound = predict_all(runs)
+    predictions, unbound = predict_runs(runs)
     assert [one.run.id for one in predictions] == [LLAMA], "the other row is not lost"
     (skipped,) = [*unread, *unbound]
     assert (skipped.id, skipped.line) == ("bad", 3)
@@ -101,7 +101,7 @@ def test_a_model_and_a_part_of_no_known_family_are_taken_by_their_columns() -> N
         "precision": "bf16",
     }
     (run,), _ = read(line | {"ep": "1"})
-    question = bind(run)
-    assert question.training.workload.experts == 16
+    question = bind_run(run)
+    assert question.scenario.workload.experts == 16
     assert question.cluster.devices_per_node == 8
-    assert predict(run).predicted > 0
+    assert predict_run(run).predicted > 0

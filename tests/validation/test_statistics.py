@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.evidence.statistics import errors, rank_correlation
+from planner.evidence.statistics import compute_prediction_errors, compute_rank_correlation
 
 values = st.lists(st.floats(0.1, 1e6), min_size=3, max_size=30)
 
 
 def test_errors_of_a_few_predictions() -> None:
-    found = errors([100.0, 100.0, 100.0, 200.0], [101.0, 98.0, 103.0, 240.0])
+    found = compute_prediction_errors([100.0, 100.0, 100.0, 200.0], [101.0, 98.0, 103.0, 240.0])
     assert found is not None
     assert found.rows == 4
     assert found.mean_pct == pytest.approx((1 + 2 + 3 + 20) / 4)
@@ -20,8 +20,8 @@ def test_errors_of_a_few_predictions() -> None:
 
 
 def test_no_rows_have_no_errors_and_two_no_ranks() -> None:
-    assert errors([], []) is None
-    two = errors([1.0, 2.0], [1.0, 2.0])
+    assert compute_prediction_errors([], []) is None
+    two = compute_prediction_errors([1.0, 2.0], [1.0, 2.0])
     assert two is not None and two.rank_correlation is None
 
 
@@ -29,13 +29,13 @@ def test_ties_share_their_rank() -> None:
     import numpy as np
 
     # Spearman's rho of (1, 2.5, 2.5, 4) against (1, 2, 3, 4)
-    told = rank_correlation(np.array([1.0, 5.0, 5.0, 9.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+    told = compute_rank_correlation(np.array([1.0, 5.0, 5.0, 9.0]), np.array([1.0, 2.0, 3.0, 4.0]))
     assert told == pytest.approx(0.9486832980505138)
 
 
 @given(values, st.floats(0.5, 2))
 def test_a_common_factor_keeps_the_order(measured: list[float], factor: float) -> None:
-    found = errors(measured, [value * factor for value in measured])
+    found = compute_prediction_errors(measured, [value * factor for value in measured])
     assert found is not None
     assert found.mean_pct == pytest.approx(100 * abs(factor - 1), abs=1e-6)
     if len(set(measured)) > 1:

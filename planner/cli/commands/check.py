@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from planner.cli.input.arguments import Entry
     from planner.cli.input.plan_list import Listed
     from planner.documents.check import CheckDocument, CheckedPart
-    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.heterogeneous import HeteroPlanDocument
     from planner.documents.plan import Document
-    from planner.studies.conditions.parse import Requirement
+    from planner.studies.conditions.parse import Condition
 
 PlansFile = Annotated[Path, typer.Argument(metavar="PLANS.toml", help="A file with [[plans]] tables.")]
 OutDir = Annotated[
@@ -100,7 +100,7 @@ def _file_of(name: str) -> str:
 
 
 def _run_all(
-    listed: Sequence[Listed], everywhere: Sequence[Requirement], origin: str
+    listed: Sequence[Listed], everywhere: Sequence[Condition], origin: str
 ) -> tuple[list[CheckedPart], list[tuple[int, InputError]]]:
     """Every plan, and what is wrong with the input of each, by its number."""
     checked, faults = [], []
@@ -112,13 +112,13 @@ def _run_all(
     return checked, faults
 
 
-def _checked(listed: Listed, everywhere: Sequence[Requirement], origin: str) -> CheckedPart:
+def _checked(listed: Listed, everywhere: Sequence[Condition], origin: str) -> CheckedPart:
     """One plan, held against its requirements. Raises InputError that names the file and the key."""
     from planner.documents.check import CheckedPart
-    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.heterogeneous import HeteroPlanDocument
     from planner.documents.plan import Document
-    from planner.studies.conditions.evaluate import held
-    from planner.studies.conditions.values import values_of
+    from planner.studies.conditions.evaluate import evaluate_condition
+    from planner.studies.conditions.values import compute_figure_values
     from planner.studies.requirement_part import requirement_part
 
     required = [(one.requirement, one.line) for one in listed.required]
@@ -135,8 +135,8 @@ def _checked(listed: Listed, everywhere: Sequence[Requirement], origin: str) -> 
             plan=None,
             mixed=None,
         )
-    values = values_of(answer)
-    parts = [requirement_part(held(one, values), line) for one, line in required]
+    values = compute_figure_values(answer)
+    parts = [requirement_part(evaluate_condition(one, values), line) for one, line in required]
     return CheckedPart(
         name=listed.name,
         line=listed.line,
@@ -144,11 +144,11 @@ def _checked(listed: Listed, everywhere: Sequence[Requirement], origin: str) -> 
         obstacle="",
         requirements=parts,
         plan=answer if isinstance(answer, Document) else None,
-        mixed=answer if isinstance(answer, MixedDocument) else None,
+        mixed=answer if isinstance(answer, HeteroPlanDocument) else None,
     )
 
 
-def _planned(listed: Listed, origin: str) -> Document | MixedDocument:
+def _planned(listed: Listed, origin: str) -> Document | HeteroPlanDocument:
     """The answer of `plan` to a table's options; its warnings are told with the plan's name."""
     from planner.cli.input.answers import document, options_of
     from planner.cli.input.arguments import arguments_of
@@ -164,7 +164,7 @@ def _planned(listed: Listed, origin: str) -> Document | MixedDocument:
     return _first_only(answer, listed.options)
 
 
-def _first_only(answer: Document | MixedDocument, options: Mapping[str, Entry]) -> Document | MixedDocument:
+def _first_only(answer: Document | HeteroPlanDocument, options: Mapping[str, Entry]) -> Document | HeteroPlanDocument:
     """The answer with its best plan alone, unless more were asked for."""
     from msgspec.structs import replace
 

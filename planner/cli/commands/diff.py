@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from planner.documents.check import CheckDocument
     from planner.documents.diff import DiffDocument
-    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.heterogeneous import HeteroPlanDocument
     from planner.documents.plan import Document
 
 T = TypeVar("T", bound="msgspec.Struct")
@@ -58,15 +58,15 @@ def diff(
     from planner.cli.io.ci import append_summary
     from planner.cli.io.output import check_files, tell
     from planner.report.formats.diff_markdown import diff_markdown
-    from planner.studies.conditions.figures import compared_figures
-    from planner.studies.conditions.parse import read_requirement
+    from planner.studies.conditions.figures import build_compared_figures
+    from planner.studies.conditions.parse import parse_condition
     from planner.studies.diff import compared
     from planner.units import parse_quantity
 
     wanted = check_files(files, read=[("BASE", base), ("HEAD", head)])
     least = parse_quantity(threshold, "ratio", key="--threshold")
-    figures = compared_figures()
-    required = [read_requirement(text, figures) for text in require or ()]
+    figures = build_compared_figures()
+    required = [parse_condition(text, figures) for text in require or ()]
     before, after = _read(base), _read(head)
     _refuse_unlike(before, after, head)
     document = compared(before, after, (base.as_posix(), head.as_posix()), least, required)
@@ -103,7 +103,7 @@ def _refuse_unlike(base: msgspec.Struct, head: msgspec.Struct, path: Path) -> No
         raise InputError("one is of a file of plans, the other of a single one", origin=str(path), expected=expected)
 
 
-def _read(path: Path) -> CheckDocument | Document | MixedDocument:
+def _read(path: Path) -> CheckDocument | Document | HeteroPlanDocument:
     """A document of `plan`, `estimate` or `check`. Raises InputError for another one, or another version of one."""
     from planner.cli.io.files import read_text
     from planner.decode import parse
@@ -119,7 +119,7 @@ def _read(path: Path) -> CheckDocument | Document | MixedDocument:
         from planner.documents import heterogeneous as mixed_document
 
         _check_version(raw, mixed_document.SCHEMA_VERSION, str(path))
-        return _typed(raw, mixed_document.MixedDocument, str(path))
+        return _typed(raw, mixed_document.HeteroPlanDocument, str(path))
     from planner.documents import plan as document
 
     if "plans" not in raw or "model" not in raw:

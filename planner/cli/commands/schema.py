@@ -41,7 +41,7 @@ MODULES = {
     Document.DIFF: "planner.documents.diff",
     Document.LIST: "planner.documents.listing",
 }
-"""Where each document's `json_schema` is."""
+"""Where each document's `build_json_schema` is."""
 
 
 def schema(
@@ -60,8 +60,8 @@ def schema(
     from planner.cli.io.output import write
     from planner.report.formats.json_text import to_json
 
-    json_schema = cast(Callable[[], dict[str, object]], import_module(MODULES[document]).json_schema)
-    write(to_json(_even(json_schema())), for_machines=True)
+    build = cast(Callable[[], dict[str, object]], import_module(MODULES[document]).build_json_schema)
+    write(to_json(_even(build())), for_machines=True)
 
 
 def _even(schema: dict[str, object]) -> dict[str, object]:

@@ -41,21 +41,25 @@ def validate(
     """
     from planner.cli.io.files import read_text
     from planner.cli.io.output import check_files, complain, tell
-    from planner.evidence.predict import predict_all
-    from planner.evidence.published import published_runs
+    from planner.evidence.predict import predict_runs
+    from planner.evidence.published import find_published_runs
     from planner.evidence.runs import parse_runs
-    from planner.evidence.validation_document import validation_document
+    from planner.evidence.validation_document import build_validation_document
 
-    wanted, path, most = check_files(files, read=[("--runs", runs)]), runs or published_runs(), _percent(max_error)
+    wanted, path, most = (
+        check_files(files, read=[("--runs", runs)]),
+        runs or find_published_runs(),
+        _percent(max_error),
+    )
     rows, unread = parse_runs(read_text(path, (".csv",), "a CSV table of measured runs"), str(path))
-    predictions, unbound = predict_all(rows)
+    predictions, unbound = predict_runs(rows)
     found = None
     if cross:
-        from planner.evidence.calibrate import cases
-        from planner.evidence.cross_validation import cross_parts
+        from planner.evidence.calibrate import build_calibration_cases
+        from planner.evidence.cross_validation import build_cross_validation_parts
 
-        found = cross_parts(cases(rows), lambda word: complain(f"{word}\n"))
-    document = validation_document(predictions, [*unread, *unbound], found, most)
+        found = build_cross_validation_parts(build_calibration_cases(rows), lambda word: complain(f"{word}\n"))
+    document = build_validation_document(predictions, [*unread, *unbound], found, most)
 
     def text() -> str:
         from planner.report.views.validation_text import to_text

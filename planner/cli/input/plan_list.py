@@ -24,7 +24,7 @@ from planner.cli.io.files import is_there, looks_like_path, read_text
 from planner.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from planner.studies.conditions.parse import Requirement
+    from planner.studies.conditions.parse import Condition
 
 _MOST_PLANS = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -38,7 +38,7 @@ _EITHER = {"nodes": "devices", "devices": "nodes"}
 class Required:
     """One requirement, and the line of the file that it is told of."""
 
-    requirement: Requirement
+    requirement: Condition
     line: int
 
 
@@ -151,13 +151,13 @@ def _listed(table: dict[str, object], defaults: dict[str, object], path: Path, a
     return Listed(name, at, lines.first, chosen, required, frozenset(inherited.keys() - table.keys()))
 
 
-def _requirements(raw: object, origin: str, key: str) -> list[Requirement]:
-    from planner.studies.conditions.parse import read_requirement
+def _requirements(raw: object, origin: str, key: str) -> list[Condition]:
+    from planner.studies.conditions.parse import parse_condition
 
     texts = [] if raw is None else raw if isinstance(raw, list) else [raw]
     if not all(isinstance(one, str) for one in texts):
         raise InputError("wrong type", origin=origin, key=key, value=raw, expected='a list such as ["mfu >= 40%"]')
-    return [read_requirement(one, origin=origin, key=f"{key}[{number}]") for number, one in enumerate(texts)]
+    return [parse_condition(one, origin=origin, key=f"{key}[{number}]") for number, one in enumerate(texts)]
 
 
 def _placed(key: str, value: Entry, folder: Path) -> Entry:

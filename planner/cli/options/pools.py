@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from planner.cli.options.techniques import Chosen
     from planner.cluster.build.pools import Pools
     from planner.cost.heterogeneous import Kinds
-    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.heterogeneous import HeteroPlanDocument
 from planner.cli.input.inputs import are_presets
 
 
@@ -54,12 +54,12 @@ def _preset(part: str) -> tuple[str, int | None]:
     return name.casefold(), parse_count(count, key="--cluster", maximum=MOST_DEVICES, example=example)
 
 
-def pools_document(pools: Pools, question: Question, pins: Pins, tokens: int | None) -> MixedDocument:
+def pools_document(pools: Pools, question: Question, pins: Pins, tokens: int | None) -> HeteroPlanDocument:
     """The ways to use two kinds, the best first. Raises InputError, and NothingFits where no way fits."""
     from planner.cost.strategies import FULL
     from planner.search.settings import check_settings
     from planner.search.space import Space
-    from planner.studies.heterogeneous_plan import mixed_plans
+    from planner.studies.heterogeneous_plan import search_hetero_plans
 
     kinds = _ask(pools, question)
     training = kinds[0].shared
@@ -69,7 +69,7 @@ def pools_document(pools: Pools, question: Question, pins: Pins, tokens: int | N
         )
     allowed = {name: values for name, values in pins.allowed.items() if values is not None}
     space = Space(pools.devices, training.global_batch, allowed)
-    return mixed_plans(pools, kinds, space, pins.settings, tokens=tokens)
+    return search_hetero_plans(pools, kinds, space, pins.settings, tokens=tokens)
 
 
 def refuse_for_pools(

@@ -18,10 +18,10 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.cluster.model.cluster import Cluster
     from planner.cost.scenario import Training
-    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.heterogeneous import HeteroPlanDocument
     from planner.documents.plan import Document
     from planner.search.space import Space
-    from planner.studies.conditions.parse import Requirement
+    from planner.studies.conditions.parse import Condition
     from planner.workload.operators import Workload
 
 
@@ -132,7 +132,11 @@ LaunchMode = Annotated[
 ]
 GradientFormat = Annotated[
     Gradients | None,
-    typer.Option("--gradients", case_sensitive=False, help="Gradients as held and sent; else as the trainer does."),
+    typer.Option(
+        "--gradients",
+        case_sensitive=False,
+        help="Gradients as held and sent; else as the trainer does.",
+    ),
 ]
 Tokens = Annotated[str | None, typer.Option("--tokens", help="Tokens of the whole run (15T): tells steps and days.")]
 Form = Annotated[Output, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")]
@@ -262,30 +266,32 @@ def ask(
     return questions, cluster, Space(cluster.devices, batches[0], given, assumed)
 
 
-def read_required(texts: Sequence[str] | None) -> tuple[Requirement, ...]:
+def read_required(texts: Sequence[str] | None) -> tuple[Condition, ...]:
     """The conditions of `--require`, before anything is computed. Raises InputError."""
     if not texts:
         return ()
-    from planner.studies.conditions.parse import read_requirement
+    from planner.studies.conditions.parse import parse_condition
 
-    return tuple(read_requirement(text) for text in texts)
+    return tuple(parse_condition(text) for text in texts)
 
 
-def check_required(requirements: Sequence[Requirement], document: Document | MixedDocument) -> None:
+def check_required(requirements: Sequence[Condition], document: Document | HeteroPlanDocument) -> None:
     """Hold the best plan against them. Raises RequirementNotMet that names each that is not met."""
     if not requirements:
         return
     from planner.errors import RequirementNotMet
-    from planner.studies.conditions.evaluate import held, not_met
-    from planner.studies.conditions.values import values_of
+    from planner.studies.conditions.evaluate import evaluate_condition, format_unmet_condition
+    from planner.studies.conditions.values import compute_figure_values
 
-    values = values_of(document)
-    missed = [one for one in (held(requirement, values) for requirement in requirements) if not one.met]
+    values = compute_figure_values(document)
+    missed = [
+        one for one in (evaluate_condition(requirement, values) for requirement in requirements) if not one.is_met
+    ]
     if missed:
-        raise RequirementNotMet("\n".join(not_met(one.requirement, one.told) for one in missed))
+        raise RequirementNotMet("\n".join(format_unmet_condition(one.condition, one.explanation) for one in missed))
 
 
-def tell(document: Document | MixedDocument, form: Output, files: Sequence[Path] = ()) -> None:
+def tell(document: Document | HeteroPlanDocument, form: Output, files: Sequence[Path] = ()) -> None:
     """Write the document to the files and print it."""
     from planner.cli.io.output import tell as tell_anywhere
     from planner.documents.plan import Document

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.heterogeneous import HeteroPlanDocument
     from planner.documents.plan import Document
 
 HostfileOption = Annotated[
@@ -41,7 +41,7 @@ def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
     return settings.get("order", ORDERS)
 
 
-def write_ranks(document: Document | MixedDocument, files: RankFiles) -> None:
+def write_ranks(document: Document | HeteroPlanDocument, files: RankFiles) -> None:
     """Write the files that are asked for. Raises InputError where one cannot be written."""
     if files == RankFiles():
         return

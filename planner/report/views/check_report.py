@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.documents.check import CheckDocument, CheckedPart, RequirementPart, answer_of, obstacle_line
-from planner.documents.heterogeneous import MixedDocument
+from planner.documents.heterogeneous import HeteroPlanDocument
 from planner.report.report import (
     Bars,
     Case,
@@ -14,7 +14,7 @@ from planner.report.report import (
 )
 from planner.report.views.check_text import HEADINGS, WORDS, plan_rows, summary
 from planner.report.views.plan_report import memory_bars, step_bars
-from planner.studies.conditions.values import values_of
+from planner.studies.conditions.values import compute_figure_values
 
 _FIGURES = (
     "step_time_s", "tokens_per_s", "mfu", "memory.total", "memory.headroom", "cost_usd_per_step", "cost_usd",
@@ -50,7 +50,7 @@ def _charts(document: CheckDocument) -> list[Bars]:
     """Steps and memory of all plans that fit, side by side; of two kinds of nodes, the step alone."""
     fit = [(one.name, answer) for one in document.checked if (answer := answer_of(one)) is not None]
     steps = [
-        (name, answer.ways[0].terms if isinstance(answer, MixedDocument) else answer.plans[0].terms)
+        (name, answer.ways[0].terms if isinstance(answer, HeteroPlanDocument) else answer.plans[0].terms)
         for name, answer in fit
     ]
     memories = [(one.name, one.plan.plans[0].memory) for one in document.checked if one.plan is not None]
@@ -60,7 +60,7 @@ def _charts(document: CheckDocument) -> list[Bars]:
 
 def _records(checked: CheckedPart) -> list[Record]:
     answer = answer_of(checked)
-    values = {} if answer is None else values_of(answer)
+    values = {} if answer is None else compute_figure_values(answer)
     figures: dict[str, Value] = {_SI.get(name, name): values.get(name) for name in _FIGURES}
     figures |= {"model": values.get("model"), "cluster": values.get("cluster"), "devices": values.get("devices")}
     required: list[RequirementPart | None] = [*checked.requirements] or [None]
@@ -81,7 +81,7 @@ def _cases(checked: CheckedPart) -> list[Case]:
     answer = answer_of(checked)
     if answer is None:
         return [Case(checked.name, "fits", failure=obstacle_line(checked))]
-    step = values_of(answer)["step_time_s"]
+    step = compute_figure_values(answer)["step_time_s"]
     seconds = float(step) if isinstance(step, float) else 0.0
     return [Case(checked.name, "fits", seconds)] + [
         Case(checked.name, one.requirement, seconds, "" if one.met else one.told) for one in checked.requirements

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.documents.check import CheckDocument, CheckedPart, answer_of
-from planner.documents.heterogeneous import MixedDocument
+from planner.documents.heterogeneous import HeteroPlanDocument
 from planner.report.console import printable
 from planner.report.views.plan_words import split_words
-from planner.studies.conditions.display import told_value
-from planner.studies.conditions.figures import FIGURES
-from planner.studies.conditions.values import values_of
+from planner.studies.conditions.display import format_figure_value
+from planner.studies.conditions.figures import PLAN_FIGURES
+from planner.studies.conditions.values import compute_figure_values
 from planner.units import counted
 
 HEADINGS = ("plan", "split", "model", "cluster", "step", "MFU", "headroom", "USD/step", "requirements")
@@ -46,10 +46,10 @@ def _row(checked: CheckedPart) -> tuple[str, ...]:
     answer = answer_of(checked)
     if answer is None:
         return (checked.name, "nothing fits", *[""] * (len(HEADINGS) - 3), "not held")
-    values = values_of(answer)
+    values = compute_figure_values(answer)
     title, cluster = printable(answer.model.title), printable(answer.cluster.title)
-    split = answer.ways[0].split if isinstance(answer, MixedDocument) else split_words(answer.plans[0].strategy)
-    figures = [told_value(values.get(name), FIGURES[name].unit) for name in _FIGURES]
+    split = answer.ways[0].split if isinstance(answer, HeteroPlanDocument) else split_words(answer.plans[0].strategy)
+    figures = [format_figure_value(values.get(name), PLAN_FIGURES[name].unit) for name in _FIGURES]
     met = sum(one.met for one in checked.requirements)
     required = f"{met} of {len(checked.requirements)} met" if checked.requirements else ""
     return (checked.name, printable(split), title, cluster, *figures[:-1], figures[-1].removesuffix(" USD"), required)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from planner.documents.diff import ChangePart, DiffDocument, DifferencePart, TermPart, WhyPart
 from planner.report.console import console, plain_table, print_lines, printable, text_of
 from planner.report.views.plan_words import term_name
-from planner.studies.conditions.display import told_value
-from planner.studies.conditions.figures import FIGURES
+from planner.studies.conditions.display import format_figure_value
+from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.units import format_seconds
 
 if TYPE_CHECKING:
@@ -175,8 +175,8 @@ def signed(seconds: float) -> str:
 
 
 def _told(name: str, value: float | str | bool | None) -> str:
-    figure = FIGURES.get(name)
-    return "" if value is None else told_value(value, figure.unit if figure is not None else "count")
+    figure = PLAN_FIGURES.get(name)
+    return "" if value is None else format_figure_value(value, figure.unit if figure is not None else "count")
 
 
 def _change(one: ChangePart) -> str:

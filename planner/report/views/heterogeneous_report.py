@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.documents.heterogeneous import MixedDocument, WayPart
+from planner.documents.heterogeneous import HeteroPlanDocument, HeteroPlanPart
 from planner.report.report import Case, Report, Value
 from planner.report.views.heterogeneous_text import NAMES, heading, kind_columns, way_columns
 from planner.report.views.plan_report import (
@@ -17,7 +17,7 @@ from planner.report.views.plan_report import (
 from planner.report.views.plan_words import run_text
 
 
-def mixed_report(document: MixedDocument) -> Report:
+def mixed_report(document: HeteroPlanDocument) -> Report:
     """The whole answer of `plan` for two kinds of nodes."""
     ways, best = document.ways, document.ways[0]
     title = f"{document.model.title} on {document.cluster.title}"
@@ -46,7 +46,7 @@ def mixed_report(document: MixedDocument) -> Report:
     )
 
 
-def way_record(way: WayPart) -> dict[str, Value]:
+def way_record(way: HeteroPlanPart) -> dict[str, Value]:
     """One way, flat; what differs by kind is in JSON."""
     record: dict[str, Value] = {"way": way.way, "split": way.split, "pools": [one.pool for one in way.kinds]}
     record |= {**fields(way.settings), "step_time_s": way.step_time_s}

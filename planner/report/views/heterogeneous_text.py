@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from planner.documents.heterogeneous import KindPart, MixedDocument, WayPart
+from planner.documents.heterogeneous import HeteroPlanDocument, HeteroPlanPart, PoolPlanPart
 from planner.documents.plan import ModelPart
 from planner.report.console import console, first_that_fits, print_lines, printable, text_of
 from planner.report.views.plan_text import terms_table
@@ -21,14 +21,14 @@ NAMES = {"shares": "uneven shares", "stages": "uneven stages", "even": "all alik
 _WIDTH = 150
 
 
-def mixed_text(document: MixedDocument) -> str:
+def mixed_text(document: HeteroPlanDocument) -> str:
     """The whole answer as text for stdout."""
     out = console(_WIDTH)
     print_mixed(document, out)
     return text_of(out)
 
 
-def print_mixed(document: MixedDocument, out: Console) -> None:
+def print_mixed(document: HeteroPlanDocument, out: Console) -> None:
     """Print the whole answer on a console."""
     print_lines(out, heading(document))
     out.print()
@@ -43,7 +43,7 @@ def print_mixed(document: MixedDocument, out: Console) -> None:
         print_lines(out, [run_text(document.model, run.tokens, run.steps, run.days)])
 
 
-def heading(document: MixedDocument) -> list[str]:
+def heading(document: HeteroPlanDocument) -> list[str]:
     """What was understood, a line each: a word, then from the eleventh column on what is said of it."""
     model, cluster = document.model, document.cluster
     pools = " + ".join(
@@ -75,7 +75,7 @@ def _print(out: Console, columns: Sequence[Column]) -> None:
         out.print()
 
 
-def way_columns(model: ModelPart, ways: Sequence[WayPart]) -> list[Column]:
+def way_columns(model: ModelPart, ways: Sequence[HeteroPlanPart]) -> list[Column]:
     """The ways, the fastest first."""
     return [
         Column("#", [str(number) for number in range(1, len(ways) + 1)]),
@@ -88,7 +88,7 @@ def way_columns(model: ModelPart, ways: Sequence[WayPart]) -> list[Column]:
     ]
 
 
-def _plan(way: WayPart) -> str:
+def _plan(way: HeteroPlanPart) -> str:
     """What both kinds have in common, in a few words."""
     split = way.kinds[0].strategy
     degrees = {"tp": split.tp, "pp": split.pp, "cp": split.cp, "ep": split.ep, "vpp": split.vpp}
@@ -96,7 +96,7 @@ def _plan(way: WayPart) -> str:
     return " ".join([*words, f"dp {split.dp}", f"ZeRO {split.zero_stage}"])
 
 
-def kind_columns(kinds: Sequence[KindPart]) -> list[Column]:
+def kind_columns(kinds: Sequence[PoolPlanPart]) -> list[Column]:
     """What each kind does in the best way."""
     memory = [
         f"{format_bytes(kind.memory.total_bytes)} of {format_bytes(kind.memory.capacity_bytes)}" for kind in kinds

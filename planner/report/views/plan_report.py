@@ -28,7 +28,7 @@ from planner.report.views.plans_table import Column, columns
 from planner.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from planner.documents.heterogeneous import WayPart
+    from planner.documents.heterogeneous import HeteroPlanPart
 
 _SHOWN = 12
 """Plans that are drawn as bars; all are in the table."""
@@ -91,7 +91,7 @@ def plan_record(plan: PlanPart) -> dict[str, Value]:
     return record | {"bottleneck": plan.bottleneck}
 
 
-def time_fields(part: PlanPart | WayPart) -> dict[str, Value]:
+def time_fields(part: PlanPart | HeteroPlanPart) -> dict[str, Value]:
     """Where a step goes and what it yields, flat."""
     record: dict[str, Value] = {f"term_{name}_s": seconds for name, seconds in part.terms.items()}
     record |= {f"hidden_{name}_s": seconds for name, seconds in part.hidden.items()}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from planner.documents.heterogeneous import WayPart
+    from planner.documents.heterogeneous import HeteroPlanPart
 
 _GAP = 4
 
@@ -166,7 +166,7 @@ def _print_best(plan: PlanPart, out: Console) -> None:
     out.print(memory)
 
 
-def terms_table(part: PlanPart | WayPart, title: str, *, hidden: bool = True) -> Table:
+def terms_table(part: PlanPart | HeteroPlanPart, title: str, *, hidden: bool = True) -> Table:
     """Where a step goes; `hidden`: with what runs beside other work."""
     table = plain_table(footer=True)
     table.add_column(title, "total", no_wrap=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.evidence.statistics import Errors
-from planner.evidence.validation_document import RowPart, SkippedPart, ValidationDocument
+from planner.evidence.statistics import PredictionErrors
+from planner.evidence.validation_document import MeasuredRunPart, SkippedRunPart, ValidationDocument
 from planner.report.report import (
     Bar,
     Bars,
@@ -57,7 +57,7 @@ def _facts(document: ValidationDocument) -> Iterator[tuple[str, str]]:
         yield "Wanted", f"at most {document.max_error_pct:g} %: {above}"
 
 
-def _errors_told(found: Errors) -> str:
+def _errors_told(found: PredictionErrors) -> str:
     return f"mean {found.mean_pct:.1f} %, median {found.median_pct:.1f} %, worst {found.worst_pct:.1f} %"
 
 
@@ -72,7 +72,7 @@ def error_tables(document: ValidationDocument) -> list[Table]:
     return tables
 
 
-def _record(row: RowPart) -> dict[str, Value]:
+def _record(row: MeasuredRunPart) -> dict[str, Value]:
     """One run, flat: `measured` and `predicted` in the unit of its `metric`; bytes of memory as far as told."""
     held = row.memory_measured_gib
     record: dict[str, Value] = {
@@ -88,7 +88,7 @@ def _record(row: RowPart) -> dict[str, Value]:
     }
 
 
-def _left_out(one: SkippedPart) -> dict[str, Value]:
+def _left_out(one: SkippedRunPart) -> dict[str, Value]:
     """A row of the table that is no run, with the reason."""
     keys = ("source", "model", "accelerator", "metric", "measured", "predicted", "error_pct")
     record: dict[str, Value] = {"id": one.id, **dict.fromkeys(keys)}
@@ -101,7 +101,7 @@ def _left_out(one: SkippedPart) -> dict[str, Value]:
     }
 
 
-def _scatters(rows: list[RowPart]) -> list[Scatter]:
+def _scatters(rows: list[MeasuredRunPart]) -> list[Scatter]:
     """Predicted over measured, a scatter for each metric: they have different units."""
     drawn = []
     for metric in dict.fromkeys(row.metric for row in rows):

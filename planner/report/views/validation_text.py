@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.evidence.statistics import Errors
-from planner.evidence.validation_document import CrossPart, RowPart, ValidationDocument
+from planner.evidence.statistics import PredictionErrors
+from planner.evidence.validation_document import CrossValidationPart, MeasuredRunPart, ValidationDocument
 from planner.report.listing_table import listing
 
 _ROW_HEADINGS = ("id", "filled", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
@@ -33,7 +33,7 @@ def row_headings(document: ValidationDocument) -> tuple[str, ...]:
     return (*_ROW_HEADINGS, f"at most {document.max_error_pct:g}%")
 
 
-def row_cells(row: RowPart) -> tuple[str, ...]:
+def row_cells(row: MeasuredRunPart) -> tuple[str, ...]:
     """One run under `row_headings`."""
     held = row.memory_measured_gib
     memory = ("", "", "")
@@ -46,7 +46,7 @@ def row_cells(row: RowPart) -> tuple[str, ...]:
     return (row.id, filled, *told, *memory, *verdict)
 
 
-def fault(row: RowPart, document: ValidationDocument) -> str:
+def fault(row: MeasuredRunPart, document: ValidationDocument) -> str:
     """What is said of a run whose error is above what was asked for; empty of any other."""
     if row.met is not False:
         return ""
@@ -65,16 +65,16 @@ def summaries(document: ValidationDocument) -> Iterator[tuple[str, ...]]:
         yield (source, *_numbers(part.figure), _correlation(part.figure), *held)
 
 
-def _numbers(found: Errors) -> tuple[str, ...]:
+def _numbers(found: PredictionErrors) -> tuple[str, ...]:
     shares = (found.mean_pct, found.median_pct, found.p90_pct, found.worst_pct)
     return (str(found.rows), *(f"{share:.1f}%" for share in shares))
 
 
-def _correlation(found: Errors) -> str:
+def _correlation(found: PredictionErrors) -> str:
     return "" if found.rank_correlation is None else f"{found.rank_correlation:.3f}"
 
 
-def folds(document: ValidationDocument) -> list[tuple[str, CrossPart]]:
+def folds(document: ValidationDocument) -> list[tuple[str, CrossValidationPart]]:
     """The errors on runs that a fit has not seen, by what was left out of it; none where nobody asked."""
     parts = (
         ("fitted without the source", document.leave_one_source_out),
@@ -83,7 +83,7 @@ def folds(document: ValidationDocument) -> list[tuple[str, CrossPart]]:
     return [(title, part) for title, part in parts if part is not None]
 
 
-def fold_rows(part: CrossPart) -> Iterator[tuple[str, ...]]:
+def fold_rows(part: CrossValidationPart) -> Iterator[tuple[str, ...]]:
     """What was left out with the errors on it, under a title and `FOLD_HEADINGS`; all of them last."""
     for fold, found in part.by_fold.items():
         yield (fold, *_numbers(found))

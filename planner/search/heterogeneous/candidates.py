@@ -16,130 +16,166 @@ from planner.cost.scenario import Training
 from planner.cost.strategies import Strategies, join
 from planner.search.space import Space, Tally, layouts, zero_fits
 
-_SMALL = 8
+_MAX_FREE_MICRO_BATCH = 8
 """Micro-batches up to this size, or those that are pinned, may be any: a kind's share need not divide the batch."""
 
 
 @dataclass(frozen=True)
-class Side:
+class PoolShareRows:
     """One kind's rows, a layout with a micro-batch each; arrays of shape [rows], memory [rows, ZeRO stages, modes].
 
-    `replicas` of this kind; micro-batches are counted in units of `unit`. `least`, `full`: whether the memory holds
+    `replicas` of this kind; micro-batches are counted in units of `unit_micro_batches`. `fits_single_unit`, `fits_full_pipeline`: whether the memory holds
     with one unit, and with so many that the pipeline is full.
     """
 
-    kinds: Kinds
-    at: int
-    s: Strategies
-    p: Prepared
+    device_pools: Kinds
+    pool_index: int
+    strategies: Strategies
+    plan_tables: Prepared
     replicas: Ints
-    unit: Ints
-    least: Bools
-    full: Bools
+    unit_micro_batches: Ints
+    fits_single_unit: Bools
+    fits_full_pipeline: Bools
 
     @property
-    def training(self) -> Training:
+    def scenario(self) -> Training:
         """The question, as if all devices were of this kind."""
-        return self.kinds[self.at].shared
+        return self.device_pools[self.pool_index].shared
 
-    def weight(self, rows: Ints) -> Ints:
+    def compute_unit_sequences(self, rows: Ints) -> Ints:
         """Sequences that one unit of all replicas of this kind is."""
-        weight: Ints = self.replicas[rows] * self.s.micro_batch[rows] * self.unit[rows]
-        return weight
+        sequences: Ints = self.replicas[rows] * self.strategies.micro_batch[rows] * self.unit_micro_batches[rows]
+        return sequences
 
 
 @dataclass(frozen=True)
-class Table:
-    """The rows of both kinds, and each row's layout; `zeros` and `modes` are the values of ZeRO and recomputation."""
+class ShareTable:
+    """The rows of both kinds, and each row's layout; `zero_stages` and `recompute_modes` are the values of ZeRO and recomputation."""
 
-    sides: tuple[Side, Side]
-    layout: Ints
-    layouts: int
-    zeros: Ints
-    modes: Ints
+    pools: tuple[PoolShareRows, PoolShareRows]
+    layout_index: Ints
+    layout_count: int
+    zero_stages: Ints
+    recompute_modes: Ints
 
 
-def share_table(kinds: Kinds, space: Space) -> Table | None:
+def build_share_table(device_pools: Kinds, space: Space) -> ShareTable | None:
     """All rows in which some plan of some kind fits; None where there are none."""
-    training = kinds[0].shared
-    values = space.values(training.workload)
-    zeros, modes = values["zero_stage"], values["recompute"]
-    sizes = np.union1d(values["micro_batch"], space.allowed.get("micro_batch", range(1, _SMALL + 1)))
-    found = _layouts(kinds, space)
-    if found is None or not len(zeros) or not len(modes):
+    scenario = device_pools[0].shared
+    values = space.values(scenario.workload)
+    zero_stages, recompute_modes = values["zero_stage"], values["recompute"]
+    micro_batch_sizes = np.union1d(
+        values["micro_batch"], space.allowed.get("micro_batch", range(1, _MAX_FREE_MICRO_BATCH + 1))
+    )
+    candidates = _enumerate_common_layouts(device_pools, space)
+    if candidates is None or not len(zero_stages) or not len(recompute_modes):
         return None
-    blocks = list(_rows_that_fit(kinds, found, sizes, zeros, modes))
+    blocks = list(_enumerate_fitting_rows(device_pools, candidates, micro_batch_sizes, zero_stages, recompute_modes))
     if not blocks:
         return None
-    layout = np.concatenate([block.layout for block in blocks])
-    rows = join([block.s for block in blocks])
-    sides = []
-    for at, kind in enumerate(kinds):
-        least = np.concatenate([block.least[at] for block in blocks])
-        full = np.concatenate([block.full[at] for block in blocks])
-        replicas = kind.devices // (rows.tp * rows.pp * rows.cp)
-        sides.append(Side(kinds, at, rows, prepare(kind.shared, rows), replicas, _unit(rows), least, full))
-    return Table((sides[0], sides[1]), layout, len(found), zeros, modes)
+    layout_index = np.concatenate([block.layout_index for block in blocks])
+    rows = join([block.strategies for block in blocks])
+    pools = []
+    for pool_index, pool in enumerate(device_pools):
+        fits_single_unit = np.concatenate([block.fits_single_unit[pool_index] for block in blocks])
+        fits_full_pipeline = np.concatenate([block.fits_full_pipeline[pool_index] for block in blocks])
+        replicas = pool.devices // (rows.tp * rows.pp * rows.cp)
+        pools.append(
+            PoolShareRows(
+                device_pools,
+                pool_index,
+                rows,
+                prepare(pool.shared, rows),
+                replicas,
+                _compute_unit_micro_batches(rows),
+                fits_single_unit,
+                fits_full_pipeline,
+            )
+        )
+    return ShareTable((pools[0], pools[1]), layout_index, len(candidates), zero_stages, recompute_modes)
 
 
-def _unit(rows: Strategies) -> Ints:
+def _compute_unit_micro_batches(rows: Strategies) -> Ints:
     """Interleaving runs micro-batches in whole rounds of pp."""
     unit: Ints = np.where(rows.vpp > 1, rows.pp, 1)
     return unit
 
 
-def _layouts(kinds: Kinds, space: Space) -> Strategies | None:
+def _enumerate_common_layouts(device_pools: Kinds, space: Space) -> Strategies | None:
     """Layouts that both kinds can have, `dp` counting the replicas of both."""
-    common = int(np.gcd(kinds[0].devices, kinds[1].devices))
+    common_devices = int(np.gcd(device_pools[0].devices, device_pools[1].devices))
     # layouts of the common divisor have a whole number of replicas in both; the batch is dealt later, so one that all
     # widths divide in whole rounds stands for it
     allowed = {name: values for name, values in space.allowed.items() if name not in ("dp", "micro_batch")}
-    wide = replace(space, devices=common, global_batch=common * common, allowed={**allowed, "micro_batch": (1,)})
-    blocks = list(layouts(wide, kinds[0].shared.workload, Tally()))
+    wide_space = replace(
+        space,
+        devices=common_devices,
+        global_batch=common_devices * common_devices,
+        allowed={**allowed, "micro_batch": (1,)},
+    )
+    blocks = list(layouts(wide_space, device_pools[0].shared.workload, Tally()))
     if not blocks:
         return None
-    found = join(blocks)
-    found = replace(found, dp=(kinds[0].devices + kinds[1].devices) // (found.tp * found.pp * found.cp))
-    return found.take(np.isin(found.dp, space.allowed["dp"])) if "dp" in space.allowed else found
+    candidates = join(blocks)
+    candidates = replace(
+        candidates,
+        dp=(device_pools[0].devices + device_pools[1].devices) // (candidates.tp * candidates.pp * candidates.cp),
+    )
+    return candidates.take(np.isin(candidates.dp, space.allowed["dp"])) if "dp" in space.allowed else candidates
 
 
 @dataclass(frozen=True)
-class _Fitting:
-    """Rows of one micro-batch, their layouts, and `least` and `full` as of `Side`, of both kinds."""
+class _FittingRows:
+    """Rows of one micro-batch, their layouts, and `fits_single_unit` and `fits_full_pipeline` as of `PoolShareRows`, of both kinds."""
 
-    s: Strategies
-    layout: Ints
-    least: tuple[Bools, Bools]
-    full: tuple[Bools, Bools]
+    strategies: Strategies
+    layout_index: Ints
+    fits_single_unit: tuple[Bools, Bools]
+    fits_full_pipeline: tuple[Bools, Bools]
 
 
-def _rows_that_fit(kinds: Kinds, found: Strategies, sizes: Ints, zeros: Ints, modes: Ints) -> Iterator[_Fitting]:
+def _enumerate_fitting_rows(
+    device_pools: Kinds, candidates: Strategies, micro_batch_sizes: Ints, zero_stages: Ints, recompute_modes: Ints
+) -> Iterator[_FittingRows]:
     """By micro-batch, ascending: what does not fit with a smaller one does not fit with a larger one."""
-    batch = kinds[0].shared.global_batch
-    smallest = min(kind.devices for kind in kinds) // (found.tp * found.pp * found.cp)
-    alive = np.arange(len(found))
-    for size in sizes.tolist():
-        alive = alive[(smallest * _unit(found))[alive] * size < batch]
+    batch = device_pools[0].shared.global_batch
+    smallest_replicas = min(pool.devices for pool in device_pools) // (candidates.tp * candidates.pp * candidates.cp)
+    alive = np.arange(len(candidates))
+    for size in micro_batch_sizes.tolist():
+        alive = alive[(smallest_replicas * _compute_unit_micro_batches(candidates))[alive] * size < batch]
         if not len(alive):
             return
-        rows = replace(found.take(alive), micro_batch=np.full(len(alive), size))
-        pairs = [_fits(kind.shared, rows, zeros, modes) for kind in kinds]
-        keep: Bools = np.array(np.concatenate([least.any(axis=2) for least, _ in pairs], axis=1).any(axis=1))
+        rows = replace(candidates.take(alive), micro_batch=np.full(len(alive), size))
+        pairs = [_compute_pool_fits(pool.shared, rows, zero_stages, recompute_modes) for pool in device_pools]
+        keep: Bools = np.array(
+            np.concatenate([fits_single_unit.any(axis=2) for fits_single_unit, _ in pairs], axis=1).any(axis=1)
+        )
         alive = alive[keep]
         if len(alive):
-            least, full = ([pair[which][keep] for pair in pairs] for which in (0, 1))
-            yield _Fitting(rows.take(keep), alive, (least[0], least[1]), (full[0], full[1]))
+            fits_single_unit, fits_full_pipeline = ([pair[item][keep] for pair in pairs] for item in (0, 1))
+            yield _FittingRows(
+                rows.take(keep),
+                alive,
+                (fits_single_unit[0], fits_single_unit[1]),
+                (fits_full_pipeline[0], fits_full_pipeline[1]),
+            )
 
 
-def _fits(training: Training, rows: Strategies, zeros: Ints, modes: Ints) -> tuple[Bools, Bools]:
-    """`least` and `full` of one kind, as of `Side`."""
-    p = prepare(training, rows)
-    values = zeros.tolist(), modes.tolist()
-    allowed = zero_fits(rows, zeros, training.shard_group)[:, :, None]
-    room = training.accelerator.memory_bytes
-    least = allowed & (memory_totals(training, rows, p, *values, _unit(rows)) <= room)
-    if training.host is not None and training.offload.any:
+def _compute_pool_fits(
+    scenario: Training, rows: Strategies, zero_stages: Ints, recompute_modes: Ints
+) -> tuple[Bools, Bools]:
+    """`fits_single_unit` and `fits_full_pipeline` of one kind, as of `PoolShareRows`."""
+    p = prepare(scenario, rows)
+    values = zero_stages.tolist(), recompute_modes.tolist()
+    allowed = zero_fits(rows, zero_stages, scenario.shard_group)[:, :, None]
+    memory_bytes = scenario.accelerator.memory_bytes
+    fits_single_unit = allowed & (
+        memory_totals(scenario, rows, p, *values, _compute_unit_micro_batches(rows)) <= memory_bytes
+    )
+    if scenario.host is not None and scenario.offload.any:
         # the host is asked to hold what full pipelines leave to it
-        endless = replace(training, global_batch=int((ROUNDS * rows.pp * rows.dp * rows.micro_batch).max()))
-        least &= host_memory_totals(endless, rows, p, *values) <= training.host.memory_bytes
-    return least, least & (memory_totals(training, rows, p, *values, ROUNDS * rows.pp) <= room)
+        full_pipelines = replace(scenario, global_batch=int((ROUNDS * rows.pp * rows.dp * rows.micro_batch).max()))
+        fits_single_unit &= host_memory_totals(full_pipelines, rows, p, *values) <= scenario.host.memory_bytes
+    return fits_single_unit, fits_single_unit & (
+        memory_totals(scenario, rows, p, *values, ROUNDS * rows.pp) <= memory_bytes
+    )

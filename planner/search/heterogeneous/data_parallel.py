@@ -19,76 +19,82 @@ from planner.cost.memory import memory_of
 from planner.cost.pipeline.partition import ROUNDS
 from planner.cost.step import pipeline_bound
 from planner.cost.strategies import Strategies
-from planner.search.heterogeneous.candidates import Side, Table
-from planner.search.heterogeneous.integer_balance import alike, balanced
+from planner.search.heterogeneous.candidates import PoolShareRows, ShareTable
+from planner.search.heterogeneous.integer_balance import balance_equal_shares, balance_shares
 
-_CHUNK = 64
+_LAYOUTS_PER_CHUNK = 64
 """Layouts whose shares are balanced at once, in order of their bound."""
-_NEAR = 1e-9
+_REL_TOL = 1e-9
 """Shares are compared by slope and start, which add up the same terms in another order than a plan's score."""
 
 
 @dataclass(frozen=True)
-class Shares:
+class HeteroReplicaPlan:
     """The best plan found: for each kind its plan (of length one; `dp` counts all replicas) and its micro-batches."""
 
-    plans: tuple[Strategies, Strategies]
+    strategies: tuple[Strategies, Strategies]
     micro_batches: tuple[int, int]
     replicas: tuple[int, int]
     step_time_s: float
 
 
-def best_shares(table: Table | None) -> Shares | None:
+def find_best_shares(table: ShareTable | None) -> HeteroReplicaPlan | None:
     """The best plan of the declared space, exactly; None where none fits."""
     if table is None:
         return None
-    bound = _bounds(table)
-    best: Shares | None = None
-    order = np.argsort(bound, kind="stable")
-    order = order[np.isfinite(bound[order])]
-    for first in range(0, len(order), _CHUNK):
-        chunk = order[first : first + _CHUNK]
+    bound_s = _compute_layout_bounds_s(table)
+    best: HeteroReplicaPlan | None = None
+    order = np.argsort(bound_s, kind="stable")
+    order = order[np.isfinite(bound_s[order])]
+    for first in range(0, len(order), _LAYOUTS_PER_CHUNK):
+        chunk = order[first : first + _LAYOUTS_PER_CHUNK]
         if best is not None:
-            chunk = chunk[bound[chunk] <= best.step_time_s * (1 + _NEAR)]
+            chunk = chunk[bound_s[chunk] <= best.step_time_s * (1 + _REL_TOL)]
         if not len(chunk):
             break
-        found = _best_of(table, chunk)
-        if found is not None and (best is None or found.step_time_s < best.step_time_s):
-            best = found
+        candidate = _find_best_in_layouts(table, chunk)
+        if candidate is not None and (best is None or candidate.step_time_s < best.step_time_s):
+            best = candidate
     return best
 
 
-def even_shares(table: Table | None) -> Shares | None:
+def find_even_shares(table: ShareTable | None) -> HeteroReplicaPlan | None:
     """The best plan in which both kinds do the same, as if all devices were alike; None where none fits."""
     if table is None:
         return None
-    first, second = table.sides
-    total = first.training.global_batch
-    width = (first.replicas + second.replicas) * first.s.micro_batch
-    rows = np.flatnonzero((total % (width * first.unit) == 0) & first.least.any(axis=(1, 2)))
-    best: Shares | None = None
-    n = total // width[rows]
-    bound = np.maximum(
-        *(pipeline_bound(side.training, side.s.take(rows), side.p.take(rows), n) for side in table.sides)
+    first_pool, second_pool = table.pools
+    global_batch = first_pool.scenario.global_batch
+    sequences_per_round = (first_pool.replicas + second_pool.replicas) * first_pool.strategies.micro_batch
+    rows = np.flatnonzero(
+        (global_batch % (sequences_per_round * first_pool.unit_micro_batches) == 0)
+        & first_pool.fits_single_unit.any(axis=(1, 2))
     )
-    rows = rows[np.argsort(bound, kind="stable")]
-    bound = np.sort(bound, kind="stable")
+    best: HeteroReplicaPlan | None = None
+    n = global_batch // sequences_per_round[rows]
+    bound_s = np.maximum(
+        *(
+            pipeline_bound(pool.scenario, pool.strategies.take(rows), pool.plan_tables.take(rows), n)
+            for pool in table.pools
+        )
+    )
+    rows = rows[np.argsort(bound_s, kind="stable")]
+    bound_s = np.sort(bound_s, kind="stable")
     for start in range(0, len(rows), 512):
-        if best is not None and bound[start] > best.step_time_s * (1 + _NEAR):
+        if best is not None and bound_s[start] > best.step_time_s * (1 + _REL_TOL):
             break
-        some = rows[start : start + 512]
-        chosen = np.argwhere(first.least[some] & second.least[some])
-        chosen[:, 0] = some[chosen[:, 0]]
-        units = total // (width * first.unit)[chosen[:, 0]]
-        fits = [_units_that_fit(side, table, chosen, units) >= units for side in table.sides]
+        block = rows[start : start + 512]
+        positions = np.argwhere(first_pool.fits_single_unit[block] & second_pool.fits_single_unit[block])
+        positions[:, 0] = block[positions[:, 0]]
+        units = global_batch // (sequences_per_round * first_pool.unit_micro_batches)[positions[:, 0]]
+        fits = [_count_fitting_units(pool, table, positions, units) >= units for pool in table.pools]
         keep = fits[0] & fits[1]
-        found = _exact(table, chosen[keep], chosen[keep], units[keep], units[keep])
-        if found is not None and (best is None or found.step_time_s < best.step_time_s):
-            best = found
+        candidate = _select_best_by_score(table, positions[keep], positions[keep], units[keep], units[keep])
+        if candidate is not None and (best is None or candidate.step_time_s < best.step_time_s):
+            best = candidate
     return best
 
 
-def _bounds(table: Table) -> Floats:
+def _compute_layout_bounds_s(table: ShareTable) -> Floats:
     """A lower bound of the step of each layout, infinite where nothing fits, shape [layouts].
 
     With q_k sequences on each of the w_k replicas of kind k, its time is at least beta_k + sigma_k q_k, beta_k and
@@ -96,136 +102,165 @@ def _bounds(table: Table) -> Floats:
     fits, without exchange of gradients and optimizer (`pipeline_bound`). Of all real q_k with sum w_k q_k = batch the
     slower is fastest where both take equally long: T = (batch + sum w_k beta_k / sigma_k) / sum (w_k / sigma_k).
     """
-    batch = table.sides[0].training.global_batch
-    above, below = np.full(table.layouts, float(batch)), np.zeros(table.layouts)
-    for side in table.sides:
-        once, twice = (_least_seconds(side, table, count) for count in (1, 2))
-        fits = side.least.any(axis=(1, 2))
-        slope = np.where(fits, (twice - once) / (side.unit * side.s.micro_batch), np.inf)
-        start = np.where(fits, 2 * once - twice, np.inf)
-        sigma, beta = np.full(table.layouts, np.inf), np.full(table.layouts, np.inf)
-        np.minimum.at(sigma, table.layout, slope)
-        np.minimum.at(beta, table.layout, start)
-        replicas = np.zeros(table.layouts)
-        replicas[table.layout] = side.replicas
-        some = np.isfinite(sigma)
-        each = replicas / np.where(some, sigma, 1.0)
-        above += np.where(some, each * np.where(some, beta, 0.0), np.inf)
-        below += np.where(some, each, 1.0)
-    return np.where(np.isfinite(above), above / below, np.inf) * (1 - _NEAR)
+    batch = table.pools[0].scenario.global_batch
+    numerator, denominator = np.full(table.layout_count, float(batch)), np.zeros(table.layout_count)
+    for pool in table.pools:
+        single_unit_s, double_unit_s = (_compute_least_times_s(pool, table, count) for count in (1, 2))
+        fits = pool.fits_single_unit.any(axis=(1, 2))
+        slope = np.where(
+            fits, (double_unit_s - single_unit_s) / (pool.unit_micro_batches * pool.strategies.micro_batch), np.inf
+        )
+        intercept = np.where(fits, 2 * single_unit_s - double_unit_s, np.inf)
+        sigma, beta = np.full(table.layout_count, np.inf), np.full(table.layout_count, np.inf)
+        np.minimum.at(sigma, table.layout_index, slope)
+        np.minimum.at(beta, table.layout_index, intercept)
+        replicas = np.zeros(table.layout_count)
+        replicas[table.layout_index] = pool.replicas
+        is_feasible = np.isfinite(sigma)
+        rate = replicas / np.where(is_feasible, sigma, 1.0)
+        numerator += np.where(is_feasible, rate * np.where(is_feasible, beta, 0.0), np.inf)
+        denominator += np.where(is_feasible, rate, 1.0)
+    return np.where(np.isfinite(numerator), numerator / denominator, np.inf) * (1 - _REL_TOL)
 
 
-def _least_seconds(side: Side, table: Table, units: int) -> Floats:
+def _compute_least_times_s(pool: PoolShareRows, table: ShareTable, units: int) -> Floats:
     """`pipeline_bound` of every row under the least recompute mode in which one unit fits, shape [rows]."""
-    seconds = np.zeros(len(side.s))
-    chosen = side.least.any(axis=1).argmax(axis=1)
-    for at, mode in enumerate(table.modes.tolist()):
-        rows = np.flatnonzero(chosen == at)
+    times_s = np.zeros(len(pool.strategies))
+    least_mode = pool.fits_single_unit.any(axis=1).argmax(axis=1)
+    for mode_index, mode in enumerate(table.recompute_modes.tolist()):
+        rows = np.flatnonzero(least_mode == mode_index)
         if len(rows):
-            s, p = side.s.take(rows), side.p.take(rows)
-            seconds[rows] = pipeline_bound(side.training, s, p, units * side.unit[rows], mode)
-    return seconds
+            s, p = pool.strategies.take(rows), pool.plan_tables.take(rows)
+            times_s[rows] = pipeline_bound(pool.scenario, s, p, units * pool.unit_micro_batches[rows], mode)
+    return times_s
 
 
 @dataclass(frozen=True)
-class _Options:
+class _PoolOptions:
     """What one kind may do in some layouts: positions (row, ZeRO stage, mode) of shape [options, 3], the key of its
     layout and ZeRO stage, the most units, and the time of x units, start + slope x.
     """
 
-    chosen: Ints
-    key: Ints
-    most: Ints
-    slope: Floats
-    start: Floats
+    positions: Ints
+    layout_key: Ints
+    max_units: Ints
+    slope_s: Floats
+    intercept_s: Floats
 
 
-def _best_of(table: Table, chunk: Ints) -> Shares | None:
+def _find_best_in_layouts(table: ShareTable, layout_indices: Ints) -> HeteroReplicaPlan | None:
     """The best plan of some layouts."""
-    rows = np.flatnonzero(np.isin(table.layout, chunk))
-    first, second = (_options(side, table, rows) for side in table.sides)
-    left, right = _pairs(first.key, second.key)
+    rows = np.flatnonzero(np.isin(table.layout_index, layout_indices))
+    first_options, second_options = (_build_pool_options(pool, table, rows) for pool in table.pools)
+    left, right = _match_equal_keys(first_options.layout_key, second_options.layout_key)
     if not len(left):
         return None
-    sides = table.sides
-    weight = sides[0].weight(first.chosen[left, 0]), sides[1].weight(second.chosen[right, 0])
-    most = first.most[left], second.most[right]
-    slope, start = (first.slope[left], second.slope[right]), (first.start[left], second.start[right])
-    total = np.full(len(left), sides[0].training.global_batch)
-    x, y, value = balanced(weight, most, slope, start, total)
-    in_step = table.zeros[first.chosen[left, 1]] >= 2
-    if in_step.any():
-        x_alike, y_alike, alike_value = alike(weight, most, slope, start, total)
-        x, y = np.where(in_step, x_alike, x), np.where(in_step, y_alike, y)
-        value = np.where(in_step, alike_value, value)
-    least = value.min()
-    if not np.isfinite(least):
+    pools = table.pools
+    unit_sequences = (
+        pools[0].compute_unit_sequences(first_options.positions[left, 0]),
+        pools[1].compute_unit_sequences(second_options.positions[right, 0]),
+    )
+    max_units = first_options.max_units[left], second_options.max_units[right]
+    slope_s, intercept_s = (
+        (first_options.slope_s[left], second_options.slope_s[right]),
+        (first_options.intercept_s[left], second_options.intercept_s[right]),
+    )
+    total = np.full(len(left), pools[0].scenario.global_batch)
+    x, y, time_s = balance_shares(unit_sequences, max_units, slope_s, intercept_s, total)
+    is_equal_share = table.zero_stages[first_options.positions[left, 1]] >= 2
+    if is_equal_share.any():
+        x_equal, y_equal, equal_time_s = balance_equal_shares(unit_sequences, max_units, slope_s, intercept_s, total)
+        x, y = np.where(is_equal_share, x_equal, x), np.where(is_equal_share, y_equal, y)
+        time_s = np.where(is_equal_share, equal_time_s, time_s)
+    least_time_s = time_s.min()
+    if not np.isfinite(least_time_s):
         return None
-    near = np.flatnonzero(value <= least * (1 + _NEAR))
-    return _exact(table, first.chosen[left[near]], second.chosen[right[near]], x[near], y[near])
+    near_best = np.flatnonzero(time_s <= least_time_s * (1 + _REL_TOL))
+    return _select_best_by_score(
+        table,
+        first_options.positions[left[near_best]],
+        second_options.positions[right[near_best]],
+        x[near_best],
+        y[near_best],
+    )
 
 
-def _options(side: Side, table: Table, rows: Ints) -> _Options:
+def _build_pool_options(pool: PoolShareRows, table: ShareTable, rows: Ints) -> _PoolOptions:
     """All options of one kind in some rows but those with more recomputation than is needed.
 
     More recomputation never makes a plan faster: it lengthens the backward pass by some time d, and shortens at most
     the overlapping share of d of what the gradients' exchange shows. So a mode is left out where a lesser one may do
     as many micro-batches.
     """
-    chosen = np.argwhere(side.least[rows])
-    chosen[:, 0] = rows[chosen[:, 0]]
-    weight = side.weight(chosen[:, 0])
-    most = _units_that_fit(side, table, chosen, (side.training.global_batch - 1) // weight)
-    reach = np.zeros((len(rows), *side.least.shape[1:]), dtype=np.int64)
-    place = np.searchsorted(rows, chosen[:, 0])
-    reach[place, chosen[:, 1], chosen[:, 2]] = most
-    lesser = np.concatenate([np.zeros_like(reach[:, :, :1]), np.maximum.accumulate(reach, axis=2)[:, :, :-1]], axis=2)
-    keep = most > lesser[place, chosen[:, 1], chosen[:, 2]]
-    chosen, most = chosen[keep], most[keep]
-    if not len(chosen):
-        nothing = np.zeros(0)
-        return _Options(chosen, most, most, nothing, nothing)
-    once, twice = (_seconds(side, table, chosen, np.full(len(chosen), count)) for count in (1, 2))
-    key = table.layout[chosen[:, 0]] * len(table.zeros) + chosen[:, 1]
-    return _Options(chosen, key, most, twice - once, 2 * once - twice)
+    positions = np.argwhere(pool.fits_single_unit[rows])
+    positions[:, 0] = rows[positions[:, 0]]
+    unit_sequences = pool.compute_unit_sequences(positions[:, 0])
+    max_units = _count_fitting_units(pool, table, positions, (pool.scenario.global_batch - 1) // unit_sequences)
+    max_units_by_mode = np.zeros((len(rows), *pool.fits_single_unit.shape[1:]), dtype=np.int64)
+    row_index = np.searchsorted(rows, positions[:, 0])
+    max_units_by_mode[row_index, positions[:, 1], positions[:, 2]] = max_units
+    max_units_in_lesser_modes = np.concatenate(
+        [np.zeros_like(max_units_by_mode[:, :, :1]), np.maximum.accumulate(max_units_by_mode, axis=2)[:, :, :-1]],
+        axis=2,
+    )
+    keep = max_units > max_units_in_lesser_modes[row_index, positions[:, 1], positions[:, 2]]
+    positions, max_units = positions[keep], max_units[keep]
+    if not len(positions):
+        empty = np.zeros(0)
+        return _PoolOptions(positions, max_units, max_units, empty, empty)
+    single_unit_s, double_unit_s = (
+        _compute_option_times_s(pool, table, positions, np.full(len(positions), count)) for count in (1, 2)
+    )
+    layout_key = table.layout_index[positions[:, 0]] * len(table.zero_stages) + positions[:, 1]
+    return _PoolOptions(
+        positions, layout_key, max_units, double_unit_s - single_unit_s, 2 * single_unit_s - double_unit_s
+    )
 
 
-def _plans(side: Side, table: Table, chosen: Ints) -> Strategies:
+def _take_strategies(pool: PoolShareRows, table: ShareTable, positions: Ints) -> Strategies:
     """The plans at some positions."""
-    plans = side.s.take(chosen[:, 0])
-    return replace(plans, zero_stage=table.zeros[chosen[:, 1]], recompute=table.modes[chosen[:, 2]])
+    strategies = pool.strategies.take(positions[:, 0])
+    return replace(
+        strategies, zero_stage=table.zero_stages[positions[:, 1]], recompute=table.recompute_modes[positions[:, 2]]
+    )
 
 
-def _seconds(side: Side, table: Table, chosen: Ints, units: Ints) -> Floats:
+def _compute_option_times_s(pool: PoolShareRows, table: ShareTable, positions: Ints, units: Ints) -> Floats:
     """Time of each option with so many units: linear in them."""
-    rows = chosen[:, 0]
-    n = units * side.unit[rows]
-    terms, _ = replica_terms(side.kinds, side.at, _plans(side, table, chosen), side.p.take(rows), n)
+    rows = positions[:, 0]
+    n = units * pool.unit_micro_batches[rows]
+    terms, _ = replica_terms(
+        pool.device_pools, pool.pool_index, _take_strategies(pool, table, positions), pool.plan_tables.take(rows), n
+    )
     return added(terms.values())
 
 
-def _units_that_fit(side: Side, table: Table, chosen: Ints, most: Ints) -> Ints:
-    """The most units, at most `most`, whose activations fit: all where full pipelines do, else by bisection, as more
+def _count_fitting_units(pool: PoolShareRows, table: ShareTable, positions: Ints, max_units: Ints) -> Ints:
+    """The most units, at most `max_units`, whose activations fit: all where full pipelines do, else by bisection, as more
     micro-batches never hold less.
     """
-    found = most.copy()
-    tight = np.flatnonzero(~side.full[tuple(chosen.T)] & (most > 1))
-    if not len(tight):
-        return found
-    rows = chosen[tight, 0]
-    plans, p, unit = _plans(side, table, chosen[tight]), side.p.take(rows), side.unit[rows]
+    fitting_units = max_units.copy()
+    uncertain = np.flatnonzero(~pool.fits_full_pipeline[tuple(positions.T)] & (max_units > 1))
+    if not len(uncertain):
+        return fitting_units
+    rows = positions[uncertain, 0]
+    strategies, p, unit = (
+        _take_strategies(pool, table, positions[uncertain]),
+        pool.plan_tables.take(rows),
+        pool.unit_micro_batches[rows],
+    )
     # with more than full pipelines nothing is added
-    low, high = np.ones_like(tight), np.minimum(most[tight] + 1, ROUNDS * plans.pp // unit + 1)
+    low, high = np.ones_like(uncertain), np.minimum(max_units[uncertain] + 1, ROUNDS * strategies.pp // unit + 1)
     while (high - low > 1).any():
         middle = (low + high) // 2
-        held = added(memory_of(side.training, plans, p, middle * unit).values())
-        fits = held <= side.training.accelerator.memory_bytes
+        memory_bytes = added(memory_of(pool.scenario, strategies, p, middle * unit).values())
+        fits = memory_bytes <= pool.scenario.accelerator.memory_bytes
         low, high = np.where(fits, middle, low), np.where(fits, high, np.maximum(middle, low + 1))
-    found[tight] = low
-    return found
+    fitting_units[uncertain] = low
+    return fitting_units
 
 
-def _pairs(left: Ints, right: Ints) -> tuple[Ints, Ints]:
+def _match_equal_keys(left: Ints, right: Ints) -> tuple[Ints, Ints]:
     """Positions of all pairs of equal keys."""
     by_key = np.argsort(right, kind="stable")
     begin, end = (np.searchsorted(right[by_key], left, side=side) for side in ("left", "right"))
@@ -235,17 +270,27 @@ def _pairs(left: Ints, right: Ints) -> tuple[Ints, Ints]:
     return first, by_key[np.repeat(begin, count) + within]
 
 
-def _exact(table: Table, first: Ints, second: Ints, x: Ints, y: Ints) -> Shares | None:
+def _select_best_by_score(
+    table: ShareTable, first_positions: Ints, second_positions: Ints, x: Ints, y: Ints
+) -> HeteroReplicaPlan | None:
     """The best of some plans by their full scores; of equals the first."""
-    if not len(first):
+    if not len(first_positions):
         return None
-    choices, units = (first, second), (x, y)
-    times = [_seconds(*each) for each in zip(table.sides, (table, table), choices, units, strict=True)]
-    step = np.maximum(*times)
-    at = int(np.flatnonzero(step == step.min())[0])
-    plans, counts, replicas = [], [], []
-    for side, chosen, count in zip(table.sides, choices, units, strict=True):
-        plans.append(_plans(side, table, chosen[at : at + 1]))
-        counts.append(int(count[at] * side.unit[chosen[at, 0]]))
-        replicas.append(int(side.replicas[chosen[at, 0]]))
-    return Shares((plans[0], plans[1]), (counts[0], counts[1]), (replicas[0], replicas[1]), float(step[at]))
+    positions_by_pool, units = (first_positions, second_positions), (x, y)
+    times_s = [
+        _compute_option_times_s(*arguments)
+        for arguments in zip(table.pools, (table, table), positions_by_pool, units, strict=True)
+    ]
+    step_time_s = np.maximum(*times_s)
+    best_index = int(np.flatnonzero(step_time_s == step_time_s.min())[0])
+    strategies, micro_batches, replicas = [], [], []
+    for pool, positions, count in zip(table.pools, positions_by_pool, units, strict=True):
+        strategies.append(_take_strategies(pool, table, positions[best_index : best_index + 1]))
+        micro_batches.append(int(count[best_index] * pool.unit_micro_batches[positions[best_index, 0]]))
+        replicas.append(int(pool.replicas[positions[best_index, 0]]))
+    return HeteroReplicaPlan(
+        (strategies[0], strategies[1]),
+        (micro_batches[0], micro_batches[1]),
+        (replicas[0], replicas[1]),
+        float(step_time_s[best_index]),
+    )

@@ -22,92 +22,92 @@ from planner.cost.plan_tables import Prepared
 from planner.cost.scenario import Training
 from planner.cost.strategies import Strategies
 
-Way = Callable[[Ints, Ints], Ints]
+BoundsTracer = Callable[[Ints, Ints], Ints]
 """From plans and the layers before the cut to the bounds between the stages on one side, [plans, stages - 1]."""
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What a stage can have: distinct `counts` of layers by kind, [contents, kinds]; `of` [layers + 1, layers + 1],
+class StageContents:
+    """What a stage can have: distinct `counts` of layers by kind, [contents, kinds]; `content_index` [layers + 1, layers + 1],
     the content from one layer to another, -1 where there is none; `prefix` [layers + 1, kinds] as of `layer_prefix`.
     """
 
     counts: Floats
-    of: Ints
+    content_index: Ints
     prefix: Floats
 
-    def spread(self, cost: Floats) -> Floats:
+    def expand_costs(self, cost: Floats) -> Floats:
         """A cost of each content, [rows, contents], as one of first and last layer; infinite where there are none."""
-        nothing = np.full((len(cost), 1), np.inf)
-        return np.concatenate([cost, nothing], axis=1)[:, self.of]
+        infeasible = np.full((len(cost), 1), np.inf)
+        return np.concatenate([cost, infeasible], axis=1)[:, self.content_index]
 
 
-def contents_of(prefix: Ints) -> Contents:
+def enumerate_stage_contents(prefix: Ints) -> StageContents:
     """The distinct runs of one or more layers."""
     layers = len(prefix) - 1
     begin, end = np.triu_indices(layers + 1, k=1)
-    counts, of = np.unique(prefix[end] - prefix[begin], axis=0, return_inverse=True)
+    counts, content_index = np.unique(prefix[end] - prefix[begin], axis=0, return_inverse=True)
     table = np.full((layers + 1, layers + 1), -1)
-    table[begin, end] = of.ravel()
-    return Contents(counts.astype(np.float64), table, prefix.astype(np.float64))
+    table[begin, end] = content_index.ravel()
+    return StageContents(counts.astype(np.float64), table, prefix.astype(np.float64))
 
 
-def stage_fits(
-    training: Training,
+def compute_stage_fits(
+    scenario: Training,
     s: Strategies,
-    contents: Contents,
-    ends: Floats,
+    contents: StageContents,
+    embedding_and_head: Floats,
     position: int,
     n: Ints,
     tables: tuple[LayerTables, Ints],
 ) -> Bools:
-    """Whether a device holds each content as the stage at `position`, with embedding and head as `ends` says,
+    """Whether a device holds each content as the stage at `position`, with embedding and head as `embedding_and_head` says,
     [rows, contents]; of `n` micro-batches so many are in flight as stages follow.
     """
-    counts = np.concatenate([contents.counts, np.tile(ends, (len(contents.counts), 1))], axis=1)[None]
+    counts = np.concatenate([contents.counts, np.tile(embedding_and_head, (len(contents.counts), 1))], axis=1)[None]
     stages = stages_of(counts, np.full((1, counts.shape[1]), position))
     split = np.zeros(len(s), dtype=np.int64)
-    p = Prepared(*tables, stages, split, stage_parameters(training, s, stages, split))
-    parts = model_state(training, s, p.parameters, s.zero_stage)
-    parts |= kept_activations(training, s, p, s.recompute, micro_batches_in_flight(training, s, p, n))
-    fits: Bools = added(parts.values()) + training.reserve_bytes <= training.accelerator.memory_bytes
+    p = Prepared(*tables, stages, split, stage_parameters(scenario, s, stages, split))
+    memory_parts = model_state(scenario, s, p.parameters, s.zero_stage)
+    memory_parts |= kept_activations(scenario, s, p, s.recompute, micro_batches_in_flight(scenario, s, p, n))
+    fits: Bools = added(memory_parts.values()) + scenario.reserve_bytes <= scenario.accelerator.memory_bytes
     return fits
 
 
-def forward_split(costs: list[Floats]) -> tuple[Floats, Way]:
+def compute_forward_split(costs: list[Floats]) -> tuple[Floats, BoundsTracer]:
     """The least slowest stage for every number of layers before the cut, [rows, layers + 1], and the way to it.
 
-    `costs` of the stages in order, as of `Contents.spread`.
+    `costs` of the stages in order, as of `StageContents.spread`.
     """
-    least = costs[0][:, 0]
-    came: list[Ints] = []
+    least_slowest = costs[0][:, 0]
+    previous_cuts: list[Ints] = []
     for cost in costs[1:]:
-        both = np.maximum(least[:, :, None], cost)
-        came.append(both.argmin(axis=1))
-        least = both.min(axis=1)
+        slowest = np.maximum(least_slowest[:, :, None], cost)
+        previous_cuts.append(slowest.argmin(axis=1))
+        least_slowest = slowest.min(axis=1)
 
-    def way(rows: Ints, cut: Ints) -> Ints:
+    def trace_bounds(rows: Ints, cut: Ints) -> Ints:
         bounds = [cut]
-        for step in reversed(came):
+        for step in reversed(previous_cuts):
             bounds.append(step[rows, bounds[-1]])
         return np.stack([*bounds[:0:-1], cut], axis=1)[:, :-1]
 
-    return least, way
+    return least_slowest, trace_bounds
 
 
-def backward_split(costs: list[Floats]) -> tuple[Floats, Way]:
+def compute_backward_split(costs: list[Floats]) -> tuple[Floats, BoundsTracer]:
     """The same for the layers behind the cut, by the number before it."""
-    least = costs[-1][:, :, -1]
-    went: list[Ints] = []
+    least_slowest = costs[-1][:, :, -1]
+    next_cuts: list[Ints] = []
     for cost in reversed(costs[:-1]):
-        both = np.maximum(cost, least[:, None, :])
-        went.append(both.argmin(axis=2))
-        least = both.min(axis=2)
+        slowest = np.maximum(cost, least_slowest[:, None, :])
+        next_cuts.append(slowest.argmin(axis=2))
+        least_slowest = slowest.min(axis=2)
 
-    def way(rows: Ints, cut: Ints) -> Ints:
+    def trace_bounds(rows: Ints, cut: Ints) -> Ints:
         bounds = [cut]
-        for step in reversed(went):
+        for step in reversed(next_cuts):
             bounds.append(step[rows, bounds[-1]])
         return np.stack(bounds, axis=1)[:, 1:]
 
-    return least, way
+    return least_slowest, trace_bounds

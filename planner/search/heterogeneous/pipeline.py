@@ -22,142 +22,172 @@ from planner.cost.pipeline.partition import dealt_chunks, layer_prefix
 from planner.cost.scenario import Training
 from planner.cost.step import layer_terms, micro_batches, pipeline_sends
 from planner.cost.strategies import Strategies, join
-from planner.search.heterogeneous.bounds import Load, memory_load, slowest_bound
+from planner.search.heterogeneous.bounds import StageLoad, compute_memory_load, compute_slowest_stage_bound_s
 from planner.search.heterogeneous.layer_partition import (
-    Contents,
-    backward_split,
-    contents_of,
-    forward_split,
-    stage_fits,
+    StageContents,
+    compute_backward_split,
+    compute_forward_split,
+    compute_stage_fits,
+    enumerate_stage_contents,
 )
 from planner.search.space import Space, Tally, divisors, layouts, zero_fits
 
-_BLOCK = 4096
+_PLANS_PER_BLOCK = 4096
 """Plans that are bounded by memory at once."""
-_CHUNK, _EVEN_CHUNK = 48, 512
+_PLANS_PER_CHUNK, _EVEN_PLANS_PER_CHUNK = 48, 512
 """Plans whose layers are dealt at once, in order of their bound."""
-_AT_ONCE = 128
+_SPLITS_PER_CHUNK = 128
 """Splits that are scored at once."""
-_NEAR = 1e-9
+_REL_TOL = 1e-9
 
 
 @dataclass(frozen=True)
-class Staged:
+class HeteroPipelinePlan:
     """The best plan found: both kinds' plans (of length one; `pp` counts all stages), how many stages each kind has,
     which has the first ones, and the layers at which the pipeline is cut.
     """
 
-    plans: tuple[Strategies, Strategies]
-    stages: tuple[int, int]
-    first: int
-    bounds: tuple[int, ...]
+    strategies: tuple[Strategies, Strategies]
+    stage_counts: tuple[int, int]
+    front_pool: int
+    layer_bounds: tuple[int, ...]
     step_time_s: float
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Plans before their layers are dealt: both kinds' strategies differ in the recompute mode only. `stages` of each
-    kind, `first` the kind in front; all rows alike. `seconds`: of one layer of each kind, [kinds, rows, layer kinds].
+class _PipelineRows:
+    """Plans before their layers are dealt: both kinds' strategies differ in the recompute mode only. `stage_counts` of each
+    kind, `front_pool` the kind in front; all rows alike. `layer_times_s`: of one layer of each kind, [kinds, rows, layer kinds].
     """
 
-    plans: tuple[Strategies, Strategies]
-    stages: tuple[int, int]
-    first: int
-    seconds: tuple[Floats, Floats]
-    bound: Floats
+    strategies: tuple[Strategies, Strategies]
+    stage_counts: tuple[int, int]
+    front_pool: int
+    layer_times_s: tuple[Floats, Floats]
+    bound_s: Floats
 
-    def bounded(self, bound: Floats) -> _Rows:
+    def replace_bound(self, bound_s: Floats) -> _PipelineRows:
         """The same with another bound."""
-        return replace(self, bound=bound)
+        return replace(self, bound_s=bound_s)
 
-    def take(self, index: Ints) -> _Rows:
+    def take(self, index: Ints) -> _PipelineRows:
         """The rows at `index`."""
-        return _Rows(
-            (self.plans[0].take(index), self.plans[1].take(index)),
-            self.stages,
-            self.first,
-            (self.seconds[0][index], self.seconds[1][index]),
-            self.bound[index],
+        return _PipelineRows(
+            (self.strategies[0].take(index), self.strategies[1].take(index)),
+            self.stage_counts,
+            self.front_pool,
+            (self.layer_times_s[0][index], self.layer_times_s[1][index]),
+            self.bound_s[index],
         )
 
 
-def best_stages(kinds: Kinds, space: Space, *, even: bool = False) -> Staged | None:
+def find_best_stages(device_pools: Kinds, space: Space, *, even: bool = False) -> HeteroPipelinePlan | None:
     """The best plan of the declared space; None where none fits. `even`: layers are dealt as if all devices were
     alike, with the same recompute mode.
     """
-    best: Staged | None = None
-    contents = contents_of(layer_prefix(kinds[0].shared.workload))
-    tighten, deal, size = (_even_bound, _even, _EVEN_CHUNK) if even else (_tight_bound, _balanced, _CHUNK)
+    best: HeteroPipelinePlan | None = None
+    contents = enumerate_stage_contents(layer_prefix(device_pools[0].shared.workload))
+    compute_bound_s, find_split, chunk_size = (
+        (_compute_even_bound_s, _find_even_split, _EVEN_PLANS_PER_CHUNK)
+        if even
+        else (_compute_memory_aware_bound_s, _find_balanced_split, _PLANS_PER_CHUNK)
+    )
 
-    def limit() -> float:
-        return np.inf if best is None else best.step_time_s * (1 + _NEAR)
+    def compute_limit_s() -> float:
+        return np.inf if best is None else best.step_time_s * (1 + _REL_TOL)
 
-    for rows in sorted(_groups(kinds, space, even), key=lambda rows: float(rows.bound.min())):
-        for some in _in_order(rows, rows.bound, _BLOCK, limit):
-            near = some.bounded(tighten(kinds, some, contents))
-            for chunk in _in_order(near, near.bound, size, limit):
-                found = deal(kinds, chunk, contents, limit())
-                if found is not None and (best is None or found.step_time_s < best.step_time_s):
-                    best = found
+    for rows in sorted(
+        _enumerate_pipeline_rows(device_pools, space, even), key=lambda rows: float(rows.bound_s.min())
+    ):
+        for block in _iterate_by_bound(rows, rows.bound_s, _PLANS_PER_BLOCK, compute_limit_s):
+            bounded_rows = block.replace_bound(compute_bound_s(device_pools, block, contents))
+            for chunk in _iterate_by_bound(bounded_rows, bounded_rows.bound_s, chunk_size, compute_limit_s):
+                candidate = find_split(device_pools, chunk, contents, compute_limit_s())
+                if candidate is not None and (best is None or candidate.step_time_s < best.step_time_s):
+                    best = candidate
     return best
 
 
-def _in_order(rows: _Rows, bound: Floats, size: int, limit: Callable[[], float]) -> Iterator[_Rows]:
-    """The rows by their bound, `size` at once, as long as they are within the limit, which may fall."""
-    order = np.argsort(bound, kind="stable")
-    order = order[np.isfinite(bound[order])]
-    for start in range(0, len(order), size):
-        chunk = order[start : start + size]
-        chunk = chunk[bound[chunk] <= limit()]
+def _iterate_by_bound(
+    rows: _PipelineRows, bound_s: Floats, chunk_size: int, compute_limit_s: Callable[[], float]
+) -> Iterator[_PipelineRows]:
+    """The rows by their bound, `chunk_size` at once, as long as they are within the limit, which may fall."""
+    order = np.argsort(bound_s, kind="stable")
+    order = order[np.isfinite(bound_s[order])]
+    for start in range(0, len(order), chunk_size):
+        chunk = order[start : start + chunk_size]
+        chunk = chunk[bound_s[chunk] <= compute_limit_s()]
         if not len(chunk):
             return
         yield rows.take(chunk)
 
 
-def _groups(kinds: Kinds, space: Space, even: bool) -> Iterator[_Rows]:
+def _enumerate_pipeline_rows(device_pools: Kinds, space: Space, even: bool) -> Iterator[_PipelineRows]:
     """All plans before their layers are dealt, by the width of a stage and the kind in front."""
-    training = kinds[0].shared
-    workload, devices = training.workload, (kinds[0].devices, kinds[1].devices)
+    scenario = device_pools[0].shared
+    workload, devices = scenario.workload, (device_pools[0].devices, device_pools[1].devices)
     modes = space.values(workload)["recompute"]
-    zeros = space.values(workload)["zero_stage"] if "zero_stage" in space.allowed else np.arange(2)
+    zero_stages = space.values(workload)["zero_stage"] if "zero_stage" in space.allowed else np.arange(2)
     if 1 not in space.allowed.get("vpp", (1,)):
         return
-    for width in divisors(int(np.gcd(*devices))).tolist():
-        stages = devices[0] // width, devices[1] // width
-        total = sum(stages)
-        if total > workload.layer_count or total not in space.allowed.get("pp", (total,)):
+    for stage_devices in divisors(int(np.gcd(*devices))).tolist():
+        stage_counts = devices[0] // stage_devices, devices[1] // stage_devices
+        total_stages = sum(stage_counts)
+        if total_stages > workload.layer_count or total_stages not in space.allowed.get("pp", (total_stages,)):
             continue
-        inner = replace(space, devices=width, allowed={**space.allowed, "pp": (1,), "vpp": (1,)})
-        blocks = list(layouts(inner, workload, Tally()))
+        stage_space = replace(space, devices=stage_devices, allowed={**space.allowed, "pp": (1,), "vpp": (1,)})
+        blocks = list(layouts(stage_space, workload, Tally()))
         if not blocks:
             continue
-        found = replace(join(blocks), pp=np.full(sum(map(len, blocks)), total))
-        at, zero, mode, other = (
+        candidates = replace(join(blocks), pp=np.full(sum(map(len, blocks)), total_stages))
+        layout_index, zero_stage, mode, other_mode = (
             column.ravel()
-            for column in np.meshgrid(np.arange(len(found)), np.arange(len(zeros)), modes, modes, indexing="ij")
+            for column in np.meshgrid(
+                np.arange(len(candidates)), np.arange(len(zero_stages)), modes, modes, indexing="ij"
+            )
         )
-        keep = zero_fits(found, zeros, training.shard_group)[at, zero] & ((mode == other) | (not even))
-        at, zero, mode, other = at[keep], zeros[zero[keep]], mode[keep], other[keep]
-        if not len(at):
+        keep = zero_fits(candidates, zero_stages, scenario.shard_group)[layout_index, zero_stage] & (
+            (mode == other_mode) | (not even)
+        )
+        layout_index, zero_stage, mode, other_mode = (
+            layout_index[keep],
+            zero_stages[zero_stage[keep]],
+            mode[keep],
+            other_mode[keep],
+        )
+        if not len(layout_index):
             continue
-        plans = tuple(replace(found.take(at), zero_stage=zero, recompute=each) for each in (mode, other))
-        seconds = tuple(
-            _layer_seconds(kind.shared, found, at, each) for kind, each in zip(kinds, (mode, other), strict=True)
+        strategies = tuple(
+            replace(candidates.take(layout_index), zero_stage=zero_stage, recompute=pool_mode)
+            for pool_mode in (mode, other_mode)
         )
-        for first in (0, 1):
-            pair, times = (plans[0], plans[1]), (seconds[0], seconds[1])
-            yield _Rows(pair, stages, first, times, _bound(kinds, pair, stages, times))
+        layer_times_s = tuple(
+            _compute_layer_times_s(pool.shared, candidates, layout_index, pool_mode)
+            for pool, pool_mode in zip(device_pools, (mode, other_mode), strict=True)
+        )
+        for front_pool in (0, 1):
+            strategy_pair, time_pair = (strategies[0], strategies[1]), (layer_times_s[0], layer_times_s[1])
+            yield _PipelineRows(
+                strategy_pair,
+                stage_counts,
+                front_pool,
+                time_pair,
+                _compute_step_bound_s(device_pools, strategy_pair, stage_counts, time_pair),
+            )
 
 
-def _layer_seconds(training: Training, found: Strategies, at: Ints, mode: Ints) -> Floats:
+def _compute_layer_times_s(scenario: Training, candidates: Strategies, layout_index: Ints, mode: Ints) -> Floats:
     """Seconds of one micro-batch in one layer of each kind, [rows, layer kinds]."""
-    tables, row = layer_tables(training, found)
-    rows = replace(found.take(at), recompute=mode)
-    return added(layer_terms(training, rows, tables, row[at]).values())
+    tables, row = layer_tables(scenario, candidates)
+    rows = replace(candidates.take(layout_index), recompute=mode)
+    return added(layer_terms(scenario, rows, tables, row[layout_index]).values())
 
 
-def _bound(
-    kinds: Kinds, plans: tuple[Strategies, Strategies], stages: tuple[int, int], seconds: tuple[Floats, Floats]
+def _compute_step_bound_s(
+    device_pools: Kinds,
+    strategies: tuple[Strategies, Strategies],
+    stage_counts: tuple[int, int],
+    layer_times_s: tuple[Floats, Floats],
 ) -> Floats:
     """A lower bound of the step, shape [rows].
 
@@ -165,142 +195,188 @@ def _bound(
     With y_k >= 0 and sum y_k p_k = 1, T = sum_k y_k p_k T >= sum over layers of min_k y_k tau_k. y_k goes as one over
     the kind's mean layer, which is exact where all layers are alike.
     """
-    workload = kinds[0].shared.workload
-    count = layer_prefix(workload)[-1]
-    body = [table[:, :-2] for table in seconds]
-    mean = [(table * count).sum(axis=1) / count.sum() for table in body]
-    scale = sum(p / m for p, m in zip(stages, mean, strict=True))
-    least = np.minimum(*(table / m[:, None] for table, m in zip(body, mean, strict=True)))
-    slowest = (least * count).sum(axis=1) / scale
-    n = micro_batches(kinds[0].shared, plans[0])
-    sends = np.maximum(*(pipeline_sends(kind.shared, s, n)[0] for kind, s in zip(kinds, plans, strict=True)))
-    bound: Floats = (n * slowest + sends) * (1 - _NEAR)
-    return bound
+    workload = device_pools[0].shared.workload
+    layer_counts = layer_prefix(workload)[-1]
+    body_times_s = [table[:, :-2] for table in layer_times_s]
+    mean_layer_s = [(table * layer_counts).sum(axis=1) / layer_counts.sum() for table in body_times_s]
+    scale = sum(p / m for p, m in zip(stage_counts, mean_layer_s, strict=True))
+    least = np.minimum(*(table / m[:, None] for table, m in zip(body_times_s, mean_layer_s, strict=True)))
+    slowest_s = (least * layer_counts).sum(axis=1) / scale
+    n = micro_batches(device_pools[0].shared, strategies[0])
+    sends = np.maximum(
+        *(pipeline_sends(pool.shared, s, n)[0] for pool, s in zip(device_pools, strategies, strict=True))
+    )
+    bound_s: Floats = (n * slowest_s + sends) * (1 - _REL_TOL)
+    return bound_s
 
 
-def _tight_bound(kinds: Kinds, rows: _Rows, contents: Contents) -> Floats:
+def _compute_memory_aware_bound_s(device_pools: Kinds, rows: _PipelineRows, contents: StageContents) -> Floats:
     """A bound of the step that knows what each device holds, infinite where it holds too little; shape [rows]."""
-    n = micro_batches(kinds[0].shared, rows.plans[0])
+    n = micro_batches(device_pools[0].shared, rows.strategies[0])
     loads = [
-        Load(seconds, *memory_load(kind.shared, s))
-        for kind, s, seconds in zip(kinds, rows.plans, rows.seconds, strict=True)
+        StageLoad(layer_times_s, *compute_memory_load(pool.shared, s))
+        for pool, s, layer_times_s in zip(device_pools, rows.strategies, rows.layer_times_s, strict=True)
     ]
-    room = kinds[0].shared.accelerator.memory_bytes, kinds[1].shared.accelerator.memory_bytes
-    workload = kinds[0].shared.workload
-    slowest = slowest_bound(workload, (loads[0], loads[1]), room, rows.stages, rows.first, n)
-    return _with_filling(kinds, rows, contents, slowest, n)
+    memory_bytes = device_pools[0].shared.accelerator.memory_bytes, device_pools[1].shared.accelerator.memory_bytes
+    workload = device_pools[0].shared.workload
+    slowest_s = compute_slowest_stage_bound_s(
+        workload, (loads[0], loads[1]), memory_bytes, rows.stage_counts, rows.front_pool, n
+    )
+    return _add_fill_drain_bound(device_pools, rows, contents, slowest_s, n)
 
 
-def _even_bound(kinds: Kinds, rows: _Rows, contents: Contents) -> Floats:
+def _compute_even_bound_s(device_pools: Kinds, rows: _PipelineRows, contents: StageContents) -> Floats:
     """The same of layers that are dealt evenly, whether they fit or not."""
-    dealt = dealt_chunks(contents.prefix.astype(np.int64), sum(rows.stages), 1)[0]
-    at = rows.stages[rows.first]
-    front, back = rows.seconds[rows.first][:, None], rows.seconds[1 - rows.first][:, None]
-    ahead, behind = weighted(front, dealt[:at]), weighted(back, dealt[at:])
-    slowest = np.maximum(ahead.max(axis=1), behind.max(axis=1))
-    return _with_filling(kinds, rows, contents, slowest, micro_batches(kinds[0].shared, rows.plans[0]))
+    layer_counts = dealt_chunks(contents.prefix.astype(np.int64), sum(rows.stage_counts), 1)[0]
+    front_stages = rows.stage_counts[rows.front_pool]
+    front, back = rows.layer_times_s[rows.front_pool][:, None], rows.layer_times_s[1 - rows.front_pool][:, None]
+    ahead, behind = weighted(front, layer_counts[:front_stages]), weighted(back, layer_counts[front_stages:])
+    slowest_s = np.maximum(ahead.max(axis=1), behind.max(axis=1))
+    return _add_fill_drain_bound(
+        device_pools, rows, contents, slowest_s, micro_batches(device_pools[0].shared, rows.strategies[0])
+    )
 
 
-def _with_filling(kinds: Kinds, rows: _Rows, contents: Contents, slowest: Floats, n: Ints) -> Floats:
+def _add_fill_drain_bound(
+    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, slowest_s: Floats, n: Ints
+) -> Floats:
     """The step's bound with this slowest stage, the least of all numbers of layers in front, [rows]."""
-    some = np.where(np.isfinite(slowest), slowest, 0.0)[:, None]
-    least = _filling(kinds, rows, contents, np.broadcast_to(some, (len(some), len(contents.prefix)))).min(axis=1)
-    bound: Floats = (n * slowest + least) * (1 - _NEAR)
-    return bound
+    finite_slowest_s = np.where(np.isfinite(slowest_s), slowest_s, 0.0)[:, None]
+    least_fill_drain_s = _compute_fill_drain_bound_s(
+        device_pools, rows, contents, np.broadcast_to(finite_slowest_s, (len(finite_slowest_s), len(contents.prefix)))
+    ).min(axis=1)
+    bound_s: Floats = (n * slowest_s + least_fill_drain_s) * (1 - _REL_TOL)
+    return bound_s
 
 
-def _balanced(kinds: Kinds, rows: _Rows, contents: Contents, limit: float) -> Staged | None:
-    """The best split of some plans that may take at most `limit` seconds."""
-    n = micro_batches(kinds[0].shared, rows.plans[0])
-    costs = _stage_costs(kinds, rows, contents, n)
-    at = rows.stages[rows.first]
-    ahead, ahead_way = forward_split(costs[:at])
-    behind, behind_way = backward_split(costs[at:])
-    slowest = np.maximum(ahead, behind)
-    lower = n[:, None] * slowest + np.where(np.isfinite(slowest), _filling(kinds, rows, contents, slowest), 0.0)
-    row, split = np.nonzero(np.isfinite(lower) & (lower <= limit * (1 + _NEAR)))
-    order = np.argsort(lower[row, split], kind="stable")
+def _find_balanced_split(
+    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, limit_s: float
+) -> HeteroPipelinePlan | None:
+    """The best split of some plans that may take at most `limit_s` seconds."""
+    n = micro_batches(device_pools[0].shared, rows.strategies[0])
+    costs = _compute_stage_costs_s(device_pools, rows, contents, n)
+    front_stages = rows.stage_counts[rows.front_pool]
+    ahead, trace_ahead = compute_forward_split(costs[:front_stages])
+    behind, trace_behind = compute_backward_split(costs[front_stages:])
+    slowest_s = np.maximum(ahead, behind)
+    lower_bound_s = n[:, None] * slowest_s + np.where(
+        np.isfinite(slowest_s), _compute_fill_drain_bound_s(device_pools, rows, contents, slowest_s), 0.0
+    )
+    row, split = np.nonzero(np.isfinite(lower_bound_s) & (lower_bound_s <= limit_s * (1 + _REL_TOL)))
+    order = np.argsort(lower_bound_s[row, split], kind="stable")
     row, split = row[order], split[order]
-    best: Staged | None = None
-    for start in range(0, len(row), _AT_ONCE):
-        some, cut = row[start : start + _AT_ONCE], split[start : start + _AT_ONCE]
-        if lower[some[0], cut[0]] > limit * (1 + _NEAR):
+    best: HeteroPipelinePlan | None = None
+    for start in range(0, len(row), _SPLITS_PER_CHUNK):
+        row_chunk, cut = row[start : start + _SPLITS_PER_CHUNK], split[start : start + _SPLITS_PER_CHUNK]
+        if lower_bound_s[row_chunk[0], cut[0]] > limit_s * (1 + _REL_TOL):
             break
-        bounds = np.concatenate([ahead_way(some, cut), cut[:, None], behind_way(some, cut)], axis=1)
-        found = _fastest(kinds, rows.take(some), bounds)
-        if found.step_time_s < limit:
-            best, limit = found, found.step_time_s
+        bounds = np.concatenate([trace_ahead(row_chunk, cut), cut[:, None], trace_behind(row_chunk, cut)], axis=1)
+        candidate = _select_fastest_split(device_pools, rows.take(row_chunk), bounds)
+        if candidate.step_time_s < limit_s:
+            best, limit_s = candidate, candidate.step_time_s
     return best
 
 
-def _filling(kinds: Kinds, rows: _Rows, contents: Contents, slowest: Floats) -> Floats:
+def _compute_fill_drain_bound_s(
+    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, slowest_s: Floats
+) -> Floats:
     """At least the time to fill and drain and to send for each number of layers in front, [rows, layers + 1]."""
-    training = kinds[0].shared
-    plans, n = rows.plans, micro_batches(training, rows.plans[0])
-    sends = np.maximum(*(pipeline_sends(kind.shared, s, n)[0] for kind, s in zip(kinds, plans, strict=True)))
-    if training.schedule == "zero-bubble":
-        return np.broadcast_to(sends[:, None], slowest.shape)
-    front, back = rows.seconds[rows.first][:, None], rows.seconds[1 - rows.first][:, None]
+    scenario = device_pools[0].shared
+    strategies, n = rows.strategies, micro_batches(scenario, rows.strategies[0])
+    sends = np.maximum(
+        *(pipeline_sends(pool.shared, s, n)[0] for pool, s in zip(device_pools, strategies, strict=True))
+    )
+    if scenario.schedule == "zero-bubble":
+        return np.broadcast_to(sends[:, None], slowest_s.shape)
+    front, back = rows.layer_times_s[rows.front_pool][:, None], rows.layer_times_s[1 - rows.front_pool][:, None]
     ahead = weighted(front[..., :-2], contents.prefix) + front[..., -2]
     behind = weighted(back[..., :-2], contents.prefix[-1] - contents.prefix) + back[..., -1]
-    filling: Floats = np.maximum((ahead + behind) * (1 - _NEAR) - slowest, 0.0) + sends[:, None]
-    return filling
+    fill_drain_s: Floats = np.maximum((ahead + behind) * (1 - _REL_TOL) - slowest_s, 0.0) + sends[:, None]
+    return fill_drain_s
 
 
-def _stage_costs(kinds: Kinds, rows: _Rows, contents: Contents, n: Ints) -> list[Floats]:
+def _compute_stage_costs_s(
+    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, n: Ints
+) -> list[Floats]:
     """Of every stage, seconds of one micro-batch with the layers from one to another, infinite where it does not fit:
     shape [rows, layers + 1, layers + 1] each.
     """
-    front, total = rows.first, sum(rows.stages)
-    tables = [layer_tables(kind.shared, s) for kind, s in zip(kinds, rows.plans, strict=True)]
+    front_pool, total_stages = rows.front_pool, sum(rows.stage_counts)
+    tables = [layer_tables(pool.shared, s) for pool, s in zip(device_pools, rows.strategies, strict=True)]
     costs = []
-    for position in range(total):
-        k = front if position < rows.stages[front] else 1 - front
-        ends = np.array([float(position == 0), float(position == total - 1)])
-        each = rows.seconds[k][:, None]
-        seconds = weighted(each[..., :-2], contents.counts) + weighted(each[..., -2:], ends)
-        fits = stage_fits(kinds[k].shared, rows.plans[k], contents, ends, position, n, tables[k])
-        costs.append(contents.spread(np.where(fits, seconds, np.inf)))
+    for position in range(total_stages):
+        k = front_pool if position < rows.stage_counts[front_pool] else 1 - front_pool
+        embedding_and_head = np.array([float(position == 0), float(position == total_stages - 1)])
+        layer_times_s = rows.layer_times_s[k][:, None]
+        stage_time_s = weighted(layer_times_s[..., :-2], contents.counts) + weighted(
+            layer_times_s[..., -2:], embedding_and_head
+        )
+        fits = compute_stage_fits(
+            device_pools[k].shared, rows.strategies[k], contents, embedding_and_head, position, n, tables[k]
+        )
+        costs.append(contents.expand_costs(np.where(fits, stage_time_s, np.inf)))
     return costs
 
 
-def _even(kinds: Kinds, rows: _Rows, contents: Contents, limit: float) -> Staged | None:
+def _find_even_split(
+    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, limit_s: float
+) -> HeteroPipelinePlan | None:
     """The best of some plans with layers dealt evenly."""
-    dealt = dealt_chunks(contents.prefix.astype(np.int64), sum(rows.stages), 1)[0]
-    bounds = np.concatenate([[0], np.cumsum(dealt[:, :-2].sum(axis=1))]).astype(np.int64)[1:-1]
-    n = micro_batches(kinds[0].shared, rows.plans[0])
-    every = np.tile(bounds, (len(rows.bound), 1))
-    fits = np.ones(len(every), dtype=bool)
-    for part in halves_of(kinds, rows.plans, rows.stages, rows.first, every):
-        held = added(memory_of(part.training, part.s, part.p, n).values())
-        fits &= held <= part.training.accelerator.memory_bytes
+    layer_counts = dealt_chunks(contents.prefix.astype(np.int64), sum(rows.stage_counts), 1)[0]
+    bounds = np.concatenate([[0], np.cumsum(layer_counts[:, :-2].sum(axis=1))]).astype(np.int64)[1:-1]
+    n = micro_batches(device_pools[0].shared, rows.strategies[0])
+    all_bounds = np.tile(bounds, (len(rows.bound_s), 1))
+    fits = np.ones(len(all_bounds), dtype=bool)
+    for segment in build_pipeline_segments(
+        device_pools, rows.strategies, rows.stage_counts, rows.front_pool, all_bounds
+    ):
+        memory_bytes = added(memory_of(segment.training, segment.s, segment.p, n).values())
+        fits &= memory_bytes <= segment.training.accelerator.memory_bytes
     if not fits.any():
         return None
-    return _fastest(kinds, rows.take(np.flatnonzero(fits)), every[fits])
+    return _select_fastest_split(device_pools, rows.take(np.flatnonzero(fits)), all_bounds[fits])
 
 
-def _fastest(kinds: Kinds, rows: _Rows, bounds: Ints) -> Staged:
+def _select_fastest_split(device_pools: Kinds, rows: _PipelineRows, layer_bounds: Ints) -> HeteroPipelinePlan:
     """The fastest of some plans whose layers are dealt, by their full scores."""
-    n = micro_batches(kinds[0].shared, rows.plans[0])
-    joined = pipeline_terms(halves_of(kinds, rows.plans, rows.stages, rows.first, bounds), n)
-    step = added(joined.terms.values())
-    at = int(np.argmin(step))
-    one = rows.take(np.array([at]))
-    return Staged(one.plans, rows.stages, rows.first, tuple(bounds[at].tolist()), float(step[at]))
+    n = micro_batches(device_pools[0].shared, rows.strategies[0])
+    joined = pipeline_terms(
+        build_pipeline_segments(device_pools, rows.strategies, rows.stage_counts, rows.front_pool, layer_bounds), n
+    )
+    step_time_s = added(joined.terms.values())
+    best_index = int(np.argmin(step_time_s))
+    best_row = rows.take(np.array([best_index]))
+    return HeteroPipelinePlan(
+        best_row.strategies,
+        rows.stage_counts,
+        rows.front_pool,
+        tuple(layer_bounds[best_index].tolist()),
+        float(step_time_s[best_index]),
+    )
 
 
-def halves_of(
-    kinds: Kinds, plans: tuple[Strategies, Strategies], stages: tuple[int, int], first: int, bounds: Ints
+def build_pipeline_segments(
+    device_pools: Kinds,
+    strategies: tuple[Strategies, Strategies],
+    stage_counts: tuple[int, int],
+    front_pool: int,
+    layer_bounds: Ints,
 ) -> tuple[Half, Half]:
-    """Both kinds' halves of pipelines that are cut at `bounds`, shape [plans, stages - 1]."""
-    prefix = layer_prefix(kinds[0].shared.workload)
-    total = sum(stages)
-    edges = np.concatenate([np.zeros((len(bounds), 1), dtype=np.int64), bounds], axis=1)
-    edges = np.concatenate([edges, np.full((len(bounds), 1), len(prefix) - 1)], axis=1)
-    counts = np.zeros((len(bounds), total, prefix.shape[1] + 2))
+    """Both kinds' halves of pipelines that are cut at `layer_bounds`, shape [plans, stages - 1]."""
+    prefix = layer_prefix(device_pools[0].shared.workload)
+    total_stages = sum(stage_counts)
+    edges = np.concatenate([np.zeros((len(layer_bounds), 1), dtype=np.int64), layer_bounds], axis=1)
+    edges = np.concatenate([edges, np.full((len(layer_bounds), 1), len(prefix) - 1)], axis=1)
+    counts = np.zeros((len(layer_bounds), total_stages, prefix.shape[1] + 2))
     counts[:, :, :-2] = prefix[edges[:, 1:]] - prefix[edges[:, :-1]]
     counts[:, 0, -2] = counts[:, -1, -1] = 1
-    place = np.tile(np.arange(total), (len(bounds), 1))
-    spans = {first: slice(0, stages[first]), 1 - first: slice(stages[first], total)}
-    one, two = (half(kinds[k].shared, plans[k], counts[:, spans[k]], place[:, spans[k]]) for k in (0, 1))
-    return one, two
+    positions = np.tile(np.arange(total_stages), (len(layer_bounds), 1))
+    stage_slices = {
+        front_pool: slice(0, stage_counts[front_pool]),
+        1 - front_pool: slice(stage_counts[front_pool], total_stages),
+    }
+    first_segment, second_segment = (
+        half(device_pools[k].shared, strategies[k], counts[:, stage_slices[k]], positions[:, stage_slices[k]])
+        for k in (0, 1)
+    )
+    return first_segment, second_segment

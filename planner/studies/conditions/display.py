@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.studies.conditions.figures import Unit
+from planner.studies.conditions.figures import FigureUnit
 from planner.units import (
     DAY_S,
     format_bytes,
@@ -12,19 +12,19 @@ from planner.units import (
     format_si,
 )
 
-_WHOLE = 1e15
+_MAX_EXACT_INTEGER = 1e15
 
 
-def told_value(value: float | str | bool | None, unit: Unit) -> str:
+def format_figure_value(value: float | str | bool | None, unit: FigureUnit) -> str:
     """`74.51 GiB`, `9.04 s`, `1,234,567 USD`, `45.12 %`, `yes`."""
     if value is None:
         return "not known"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return "".join(sign for sign in value if sign.isprintable())
+        return "".join(character for character in value if character.isprintable())
     if value < 0:
-        return f"-{told_value(-value, unit)}"
+        return f"-{format_figure_value(-value, unit)}"
     if unit == "bytes":
         return format_bytes(value)
     if unit == "s":
@@ -41,4 +41,8 @@ def told_value(value: float | str | bool | None, unit: Unit) -> str:
         return format_mass(value)
     if unit == "ratio":
         return f"{100 * value:.4g} %"
-    return f"{value:,.0f}" if (float(value).is_integer() and value < _WHOLE) or value >= 1e4 else f"{value:.4g}"
+    return (
+        f"{value:,.0f}"
+        if (float(value).is_integer() and value < _MAX_EXACT_INTEGER) or value >= 1e4
+        else f"{value:.4g}"
+    )

@@ -8,27 +8,27 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner.studies.conditions.display import told_value
-from planner.studies.conditions.parse import Requirement
+from planner.studies.conditions.display import format_figure_value
+from planner.studies.conditions.parse import Condition
 from planner.studies.conditions.tree import (
-    Comparison,
-    Every,
-    Name,
-    Node,
-    Not,
-    Number,
-    Product,
-    Some,
-    Sum,
-    Text,
-    Truth,
-    names_in,
+    AllOf,
+    AnyOf,
+    ComparisonExpression,
+    ConditionNode,
+    FigureReference,
+    Negation,
+    NumberLiteral,
+    ProductExpression,
+    SumExpression,
+    TextLiteral,
+    TruthLiteral,
+    list_figure_references,
 )
-from planner.studies.conditions.values import Value, Values, why_unknown
+from planner.studies.conditions.values import FigureValue, FigureValues, explain_unknown_figure
 
-_SAME = 1e-12
-_FAR = 10.0
-_WANTED = {
+_REL_TOL = 1e-12
+_MAX_PRINTED_SHORTFALL = 10.0
+_EXPECTED_FORMATS = {
     "<": "less than {}",
     "<=": "at most {}",
     ">": "more than {}",
@@ -39,125 +39,137 @@ _WANTED = {
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ConditionResult:
     """Whether a requirement is met; the figures in it; and why it is not met, empty where it is."""
 
-    requirement: str
-    met: bool
-    found: tuple[tuple[str, Value], ...]
-    told: str
+    condition: str
+    is_met: bool
+    figures: tuple[tuple[str, FigureValue], ...]
+    explanation: str
 
 
-def not_met(requirement: str, told: str) -> str:
-    """What is said of a requirement that is not met; `told`: what was found and what was wanted."""
-    return f"requirement not met: {requirement}\n  {told}"
+def format_unmet_condition(condition: str, explanation: str) -> str:
+    """What is said of a requirement that is not met; `explanation`: what was found and what was wanted."""
+    return f"requirement not met: {condition}\n  {explanation}"
 
 
-def held(requirement: Requirement, values: Values) -> Verdict:
+def evaluate_condition(condition: Condition, values: FigureValues) -> ConditionResult:
     """The requirement held against figures."""
-    found = tuple((name.name, values.get(name.name)) for name in names_in(requirement.tree))
-    met = _truth(requirement.tree, values) is True
-    told = "" if met else "; ".join(dict.fromkeys(_faults(requirement.tree, values)))
-    return Verdict(requirement.text, met, found, told)
+    figures = tuple((name.name, values.get(name.name)) for name in list_figure_references(condition.tree))
+    is_met = _evaluate_truth(condition.tree, values) is True
+    explanation = "" if is_met else "; ".join(dict.fromkeys(_list_unmet_clauses(condition.tree, values)))
+    return ConditionResult(condition.text, is_met, figures, explanation)
 
 
-def _truth(node: Node, values: Values) -> bool | None:
+def _evaluate_truth(node: ConditionNode, values: FigureValues) -> bool | None:
     """Kleene's logic of three values."""
-    if isinstance(node, Not):
-        inner = _truth(node.part, values)
+    if isinstance(node, Negation):
+        inner = _evaluate_truth(node.part, values)
         return None if inner is None else not inner
-    if isinstance(node, Every | Some):
-        decides = isinstance(node, Some)
-        parts = [_truth(part, values) for part in node.parts]
+    if isinstance(node, AllOf | AnyOf):
+        decides = isinstance(node, AnyOf)
+        parts = [_evaluate_truth(part, values) for part in node.parts]
         return decides if decides in parts else None if None in parts else not decides
-    if isinstance(node, Comparison):
-        return _compared(node, values)
-    value = values.get(node.name) if isinstance(node, Name) else node.value if isinstance(node, Truth) else None
+    if isinstance(node, ComparisonExpression):
+        return _evaluate_comparison(node, values)
+    value = (
+        values.get(node.name)
+        if isinstance(node, FigureReference)
+        else node.value
+        if isinstance(node, TruthLiteral)
+        else None
+    )
     return value if isinstance(value, bool) else None
 
 
-def _compared(node: Comparison, values: Values) -> bool | None:
-    left, right = _value(node.left, values), _value(node.right, values)
+def _evaluate_comparison(node: ComparisonExpression, values: FigureValues) -> bool | None:
+    left, right = _evaluate_operand(node.left, values), _evaluate_operand(node.right, values)
     if left is None or right is None:
         return None
     if isinstance(left, str | bool) or isinstance(right, str | bool):
         return (left == right) == (node.operator == "==")
     if node.operator in ("==", "!="):
-        return math.isclose(left, right, rel_tol=_SAME) == (node.operator == "==")
+        return math.isclose(left, right, rel_tol=_REL_TOL) == (node.operator == "==")
     less = left < right if node.operator in ("<", "<=") else left > right
     return less or ("=" in node.operator and left == right)
 
 
-def _value(node: Node, values: Values) -> Value:
-    if isinstance(node, Name):
+def _evaluate_operand(node: ConditionNode, values: FigureValues) -> FigureValue:
+    if isinstance(node, FigureReference):
         return values.get(node.name)
-    if isinstance(node, Text | Truth):
+    if isinstance(node, TextLiteral | TruthLiteral):
         return node.value
-    if isinstance(node, Number | Sum | Product):
-        return _number(node, values)
-    return _truth(node, values)
+    if isinstance(node, NumberLiteral | SumExpression | ProductExpression):
+        return _evaluate_number(node, values)
+    return _evaluate_truth(node, values)
 
 
-def _number(node: Node, values: Values) -> float | None:
+def _evaluate_number(node: ConditionNode, values: FigureValues) -> float | None:
     """The number in SI; None where a part is not known, or it divides by zero."""
-    if isinstance(node, Number):
+    if isinstance(node, NumberLiteral):
         return node.value
-    if isinstance(node, Name):
+    if isinstance(node, FigureReference):
         value = values.get(node.name)
         return None if value is None or isinstance(value, str) else float(value)
-    if not isinstance(node, Sum | Product):
+    if not isinstance(node, SumExpression | ProductExpression):
         return None
-    total = 0.0 if isinstance(node, Sum) else 1.0
+    total = 0.0 if isinstance(node, SumExpression) else 1.0
     for sign, part in node.parts:
-        value = _number(part, values)
-        if value is None or (value == 0 and sign < 0 and isinstance(node, Product)):
+        value = _evaluate_number(part, values)
+        if value is None or (value == 0 and sign < 0 and isinstance(node, ProductExpression)):
             return None
-        if isinstance(node, Sum):
+        if isinstance(node, SumExpression):
             total += sign * value
         else:
             total = total * value if sign > 0 else total / value
     return total if math.isfinite(total) else None
 
 
-def _faults(node: Node, values: Values) -> list[str]:
+def _list_unmet_clauses(node: ConditionNode, values: FigureValues) -> list[str]:
     """Why a condition cannot be said to hold, a clause each."""
-    if isinstance(node, Every):
-        return [one for part in node.parts if _truth(part, values) is not True for one in _faults(part, values)]
-    if isinstance(node, Some):
-        return [one for part in node.parts for one in _faults(part, values)]
-    unknown = [name.name for name in names_in(node) if values.get(name.name) is None]
+    if isinstance(node, AllOf):
+        return [
+            clause
+            for part in node.parts
+            if _evaluate_truth(part, values) is not True
+            for clause in _list_unmet_clauses(part, values)
+        ]
+    if isinstance(node, AnyOf):
+        return [clause for part in node.parts for clause in _list_unmet_clauses(part, values)]
+    unknown = [name.name for name in list_figure_references(node) if values.get(name.name) is None]
     if unknown:
-        return [f"{name} is not known: {why_unknown(name, values)}" for name in unknown]
-    if isinstance(node, Comparison):
-        return [_compared_told(node, values)]
-    if isinstance(node, Not):
-        told = ", ".join(
-            f"{name.name} is {told_value(values.get(name.name), name.figure.unit)}" for name in names_in(node)
+        return [f"{name} is not known: {explain_unknown_figure(name, values)}" for name in unknown]
+    if isinstance(node, ComparisonExpression):
+        return [_format_comparison(node, values)]
+    if isinstance(node, Negation):
+        details = ", ".join(
+            f"{name.name} is {format_figure_value(values.get(name.name), name.figure.unit)}"
+            for name in list_figure_references(node)
         )
-        return [f"{node.text} holds" + (f" ({told})" if told else "")]
-    return [f"{node.name} is no" if isinstance(node, Name) else "false is never met"]
+        return [f"{node.text} holds" + (f" ({details})" if details else "")]
+    return [f"{node.name} is no" if isinstance(node, FigureReference) else "false is never met"]
 
 
-def _compared_told(node: Comparison, values: Values) -> str:
+def _format_comparison(node: ComparisonExpression, values: FigureValues) -> str:
     """`mfu is 0.3553, wanted at least 0.4 (11 % off)`."""
-    left, right = _value(node.left, values), _value(node.right, values)
+    left, right = _evaluate_operand(node.left, values), _evaluate_operand(node.right, values)
     if left is None or right is None:
-        return f"{node.texts[0]} {node.operator} {node.texts[1]} is of no finite number"
-    told, wanted = told_value(left, node.unit), told_value(right, node.unit)
-    if told == wanted:
-        told, wanted = str(left), str(right)
-    if not isinstance(node.right, Number | Text | Truth | Sum):
-        wanted = f"{wanted} ({node.texts[1]})"
-    return f"{node.texts[0]} is {told}, wanted {_WANTED[node.operator].format(wanted)}{_off(node, left, right)}"
+        return f"{node.side_texts[0]} {node.operator} {node.side_texts[1]} is of no finite number"
+    actual, expected = format_figure_value(left, node.unit), format_figure_value(right, node.unit)
+    if actual == expected:
+        actual, expected = str(left), str(right)
+    if not isinstance(node.right, NumberLiteral | TextLiteral | TruthLiteral | SumExpression):
+        expected = f"{expected} ({node.side_texts[1]})"
+    return f"{node.side_texts[0]} is {actual}, wanted {_EXPECTED_FORMATS[node.operator].format(expected)}{_format_shortfall(node, left, right)}"
 
 
-def _off(node: Comparison, left: Value, right: Value) -> str:
+def _format_shortfall(node: ComparisonExpression, left: FigureValue, right: FigureValue) -> str:
     """By how much a number misses the other, where that says something."""
     if node.operator in ("==", "!=") or not isinstance(left, float | int) or not isinstance(right, float | int):
         return ""
     share = abs(left / right - 1) if right else 0.0
-    return f" ({_percent(share)} % off)" if 0 < share < _FAR else ""
+    return f" ({_format_percent(share)} % off)" if 0 < share < _MAX_PRINTED_SHORTFALL else ""
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"

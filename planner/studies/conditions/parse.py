@@ -18,162 +18,168 @@ from dataclasses import dataclass
 from typing import get_args
 
 from planner.errors import InputError, unknown_name
-from planner.studies.conditions.figures import FIGURES, Figure
-from planner.studies.conditions.tokens import Place, Token, tokens_of
+from planner.studies.conditions.figures import PLAN_FIGURES, PlanFigure
+from planner.studies.conditions.tokens import ConditionSource, ConditionToken, tokenize_condition
 from planner.studies.conditions.tree import (
-    Comparison,
-    Every,
-    Name,
-    Node,
-    Not,
-    Number,
-    Operator,
-    Product,
-    Some,
-    Sum,
-    Text,
-    Truth,
+    AllOf,
+    AnyOf,
+    ComparisonExpression,
+    ComparisonOperator,
+    ConditionNode,
+    FigureReference,
+    Negation,
+    NumberLiteral,
+    ProductExpression,
+    SumExpression,
+    TextLiteral,
+    TruthLiteral,
 )
-from planner.studies.conditions.unit_check import checked
+from planner.studies.conditions.unit_check import check_condition_units
 
-_DEEPEST = 25
-_OPERATORS: tuple[Operator, ...] = get_args(Operator)
+_MAX_BRACKET_DEPTH = 25
+_OPERATORS: tuple[ComparisonOperator, ...] = get_args(ComparisonOperator)
 
 
 @dataclass(frozen=True)
-class Requirement:
+class Condition:
     """A condition on a plan's figures, and the text that it was read from."""
 
     text: str
-    tree: Node
+    tree: ConditionNode
 
 
-def read_requirement(
-    text: str, figures: Mapping[str, Figure] = FIGURES, *, origin: str = "", key: str = "--require"
-) -> Requirement:
+def parse_condition(
+    text: str, figures: Mapping[str, PlanFigure] = PLAN_FIGURES, *, origin: str = "", key: str = "--require"
+) -> Condition:
     """Read one requirement: its names are known, its units agree. Raises InputError."""
-    place = Place(text, origin, key)
+    source = ConditionSource(text, origin, key)
     if not text.strip():
         raise InputError("is empty", origin=origin, key=key, value='""', expected="a condition such as mfu >= 0.4")
-    tree = _Reader(place, tokens_of(place), figures).whole()
-    return Requirement(" ".join(text.split()), checked(tree, place))
+    tree = _ConditionParser(source, tokenize_condition(source), figures).parse()
+    return Condition(" ".join(text.split()), check_condition_units(tree, source))
 
 
-class _Reader:
+class _ConditionParser:
     """The tokens, and how far they are read."""
 
-    def __init__(self, place: Place, tokens: list[Token], figures: Mapping[str, Figure]) -> None:
-        self.place, self.tokens, self.figures = place, tokens, figures
-        self.next, self.depth = 0, 0
+    def __init__(
+        self, source: ConditionSource, tokens: list[ConditionToken], figures: Mapping[str, PlanFigure]
+    ) -> None:
+        self.source, self.tokens, self.figures = source, tokens, figures
+        self.next_index, self.depth = 0, 0
 
-    def whole(self) -> Node:
+    def parse(self) -> ConditionNode:
         """All of it."""
-        node = self._either()
-        if self._now.kind != "end":
-            raise self._unexpected("the end, or and, or")
+        node = self._parse_or()
+        if self._current_token.token_type != "end":
+            raise self._build_unexpected_error("the end, or and, or")
         return node
 
     @property
-    def _now(self) -> Token:
-        return self.tokens[self.next]
+    def _current_token(self) -> ConditionToken:
+        return self.tokens[self.next_index]
 
-    def _taken(self, *texts: str) -> Token | None:
+    def _accept(self, *texts: str) -> ConditionToken | None:
         """The next token, read, where it is one of these signs or keywords."""
-        token = self._now
-        if token.kind not in ("sign", "keyword") or token.text not in texts:
+        token = self._current_token
+        if token.token_type not in ("sign", "keyword") or token.text not in texts:
             return None
-        self.next += 1
+        self.next_index += 1
         return token
 
-    def _unexpected(self, expected: str) -> InputError:
-        token = self._now
-        what = "end" if token.kind == "end" else self.place.text[token.at : token.end]
-        return self.place.fault(f"unexpected {what}", token.at, expected)
+    def _build_unexpected_error(self, expected: str) -> InputError:
+        token = self._current_token
+        unexpected_text = "end" if token.token_type == "end" else self.source.text[token.position : token.end]
+        return self.source.build_error(f"unexpected {unexpected_text}", token.position, expected)
 
-    def _joined(self, word: str, part: Callable[[], Node]) -> list[Node]:
-        parts = [part()]
-        while self._taken(word):
-            parts.append(part())
+    def _parse_joined(self, word: str, parse_part: Callable[[], ConditionNode]) -> list[ConditionNode]:
+        parts = [parse_part()]
+        while self._accept(word):
+            parts.append(parse_part())
         return parts
 
-    def _either(self) -> Node:
-        at = self._now.at
-        parts = self._joined("or", self._both)
-        return parts[0] if len(parts) == 1 else Some(tuple(parts), at)
+    def _parse_or(self) -> ConditionNode:
+        position = self._current_token.position
+        parts = self._parse_joined("or", self._parse_and)
+        return parts[0] if len(parts) == 1 else AnyOf(tuple(parts), position)
 
-    def _both(self) -> Node:
-        at = self._now.at
-        parts = self._joined("and", self._condition)
-        return parts[0] if len(parts) == 1 else Every(tuple(parts), at)
+    def _parse_and(self) -> ConditionNode:
+        position = self._current_token.position
+        parts = self._parse_joined("and", self._parse_not)
+        return parts[0] if len(parts) == 1 else AllOf(tuple(parts), position)
 
-    def _condition(self) -> Node:
-        at, negated = self._now.at, False
-        while self._taken("not"):
+    def _parse_not(self) -> ConditionNode:
+        position, negated = self._current_token.position, False
+        while self._accept("not"):
             negated = not negated
-        start = self._now.at
-        node = self._comparison()
-        return Not(node, self._text_from(start), at) if negated else node
+        start = self._current_token.position
+        node = self._parse_comparison()
+        return Negation(node, self._extract_text(start), position) if negated else node
 
-    def _comparison(self) -> Node:
-        at = self._now.at
-        left = self._sum()
-        told = self._text_from(at)
-        sign = self._taken(*_OPERATORS)
+    def _parse_comparison(self) -> ConditionNode:
+        position = self._current_token.position
+        left = self._parse_sum()
+        left_text = self._extract_text(position)
+        sign = self._accept(*_OPERATORS)
         if sign is None:
             return left
-        start = self._now.at
-        right = self._sum()
-        if self._now.text in _OPERATORS and self._now.kind == "sign":
-            raise self.place.fault("a second comparison", self._now.at, "two of them joined by and: 0 < x and x < 1")
+        start = self._current_token.position
+        right = self._parse_sum()
+        if self._current_token.text in _OPERATORS and self._current_token.token_type == "sign":
+            raise self.source.build_error(
+                "a second comparison", self._current_token.position, "two of them joined by and: 0 < x and x < 1"
+            )
         operator = _OPERATORS[_OPERATORS.index(sign.text)]
-        return Comparison(left, operator, right, (told, self._text_from(start)), at)
+        return ComparisonExpression(left, operator, right, (left_text, self._extract_text(start)), position)
 
-    def _sum(self) -> Node:
-        at, parts = self._now.at, [(1, self._product())]
-        while sign := self._taken("+", "-"):
-            parts.append((1 if sign.text == "+" else -1, self._product()))
-        return parts[0][1] if len(parts) == 1 else Sum(tuple(parts), at)
+    def _parse_sum(self) -> ConditionNode:
+        position, parts = self._current_token.position, [(1, self._parse_product())]
+        while sign := self._accept("+", "-"):
+            parts.append((1 if sign.text == "+" else -1, self._parse_product()))
+        return parts[0][1] if len(parts) == 1 else SumExpression(tuple(parts), position)
 
-    def _product(self) -> Node:
-        at, parts = self._now.at, [(1, self._signed())]
-        while sign := self._taken("*", "/"):
-            parts.append((1 if sign.text == "*" else -1, self._signed()))
-        return parts[0][1] if len(parts) == 1 else Product(tuple(parts), at)
+    def _parse_product(self) -> ConditionNode:
+        position, parts = self._current_token.position, [(1, self._parse_signed())]
+        while sign := self._accept("*", "/"):
+            parts.append((1 if sign.text == "*" else -1, self._parse_signed()))
+        return parts[0][1] if len(parts) == 1 else ProductExpression(tuple(parts), position)
 
-    def _signed(self) -> Node:
-        at, factor = self._now.at, 1
-        while sign := self._taken("+", "-"):
+    def _parse_signed(self) -> ConditionNode:
+        position, factor = self._current_token.position, 1
+        while sign := self._accept("+", "-"):
             factor = -factor if sign.text == "-" else factor
-        node = self._atom()
-        return node if factor > 0 else Sum(((-1, node),), at)
+        node = self._parse_atom()
+        return node if factor > 0 else SumExpression(((-1, node),), position)
 
-    def _atom(self) -> Node:
-        token = self._now
-        if self._taken("("):
-            return self._bracketed(token)
-        if word := self._taken("true", "false"):
-            return Truth(word.text == "true", word.at)
-        if token.kind not in ("number", "name", "quoted"):
-            raise self._unexpected("a figure's name, a number, or an opening bracket")
-        self.next += 1
-        if token.kind == "number":
-            return Number(token.value, token.meaning, token.at)
-        if token.kind == "quoted":
-            return Text(token.text, token.at)
+    def _parse_atom(self) -> ConditionNode:
+        token = self._current_token
+        if self._accept("("):
+            return self._parse_bracketed(token)
+        if word := self._accept("true", "false"):
+            return TruthLiteral(word.text == "true", word.position)
+        if token.token_type not in ("number", "name", "quoted"):
+            raise self._build_unexpected_error("a figure's name, a number, or an opening bracket")
+        self.next_index += 1
+        if token.token_type == "number":
+            return NumberLiteral(token.value, token.meaning, token.position)
+        if token.token_type == "quoted":
+            return TextLiteral(token.text, token.position)
         if token.text not in self.figures:
-            raise unknown_name("figure", token.text, self.figures, origin=self.place.origin, key=self.place.key)
-        return Name(token.text, self.figures[token.text], token.at)
+            raise unknown_name("figure", token.text, self.figures, origin=self.source.origin, key=self.source.key)
+        return FigureReference(token.text, self.figures[token.text], token.position)
 
-    def _bracketed(self, opened: Token) -> Node:
+    def _parse_bracketed(self, opening: ConditionToken) -> ConditionNode:
         self.depth += 1
-        if self.depth > _DEEPEST:
-            raise self.place.fault("too many brackets", opened.at, f"at most {_DEEPEST} inside each other")
-        node = self._either()
-        if not self._taken(")"):
-            raise self._unexpected("a closing bracket")
+        if self.depth > _MAX_BRACKET_DEPTH:
+            raise self.source.build_error(
+                "too many brackets", opening.position, f"at most {_MAX_BRACKET_DEPTH} inside each other"
+            )
+        node = self._parse_or()
+        if not self._accept(")"):
+            raise self._build_unexpected_error("a closing bracket")
         self.depth -= 1
         return node
 
-    def _text_from(self, start: int) -> str:
+    def _extract_text(self, start: int) -> str:
         """What was read from a character on, with single spaces."""
-        return " ".join(self.place.text[start : self.tokens[self.next - 1].end].split())
+        return " ".join(self.source.text[start : self.tokens[self.next_index - 1].end].split())

@@ -5,119 +5,130 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.studies.conditions.figures import Figure, Unit
+from planner.studies.conditions.figures import FigureUnit, PlanFigure
 
-Operator = Literal["<", "<=", ">", ">=", "==", "!="]
+ComparisonOperator = Literal["<", "<=", ">", ">=", "==", "!="]
 
 
 @dataclass(frozen=True)
-class Number:
+class NumberLiteral:
     """A number in SI. `meaning`: what its suffix is of, None for a bare one, which takes the other side's unit."""
 
     value: float
     meaning: str | None
-    at: int
+    position: int
 
 
 @dataclass(frozen=True)
-class Text:
+class TextLiteral:
     """A word in quotes."""
 
     value: str
-    at: int
+    position: int
 
 
 @dataclass(frozen=True)
-class Truth:
+class TruthLiteral:
     """`true` or `false`."""
 
     value: bool
-    at: int
+    position: int
 
 
 @dataclass(frozen=True)
-class Name:
+class FigureReference:
     """A figure of the plan, by the name that was written."""
 
     name: str
-    figure: Figure
-    at: int
+    figure: PlanFigure
+    position: int
 
 
 @dataclass(frozen=True)
-class Sum:
+class SumExpression:
     """Parts with their signs, 1 or -1."""
 
-    parts: tuple[tuple[int, Node], ...]
-    at: int
+    parts: tuple[tuple[int, ConditionNode], ...]
+    position: int
 
 
 @dataclass(frozen=True)
-class Product:
+class ProductExpression:
     """Factors with their exponents, 1 or -1."""
 
-    parts: tuple[tuple[int, Node], ...]
-    at: int
+    parts: tuple[tuple[int, ConditionNode], ...]
+    position: int
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonExpression:
     """Two sides, the texts that they were written as, and the unit that both are told in."""
 
-    left: Node
-    operator: Operator
-    right: Node
-    texts: tuple[str, str]
-    at: int
-    unit: Unit = "count"
+    left: ConditionNode
+    operator: ComparisonOperator
+    right: ConditionNode
+    side_texts: tuple[str, str]
+    position: int
+    unit: FigureUnit = "count"
 
 
 @dataclass(frozen=True)
-class Every:
+class AllOf:
     """Conditions that must all hold."""
 
-    parts: tuple[Node, ...]
-    at: int
+    parts: tuple[ConditionNode, ...]
+    position: int
 
 
 @dataclass(frozen=True)
-class Some:
+class AnyOf:
     """Conditions of which one must hold."""
 
-    parts: tuple[Node, ...]
-    at: int
+    parts: tuple[ConditionNode, ...]
+    position: int
 
 
 @dataclass(frozen=True)
-class Not:
+class Negation:
     """A condition that must not hold, and the text it was written as."""
 
-    part: Node
+    part: ConditionNode
     text: str
-    at: int
+    position: int
 
 
-Node = Number | Text | Truth | Name | Sum | Product | Comparison | Every | Some | Not
+ConditionNode = (
+    NumberLiteral
+    | TextLiteral
+    | TruthLiteral
+    | FigureReference
+    | SumExpression
+    | ProductExpression
+    | ComparisonExpression
+    | AllOf
+    | AnyOf
+    | Negation
+)
 
 
-def names_in(node: Node) -> tuple[Name, ...]:
+def list_figure_references(node: ConditionNode) -> tuple[FigureReference, ...]:
     """The figures of a tree, each once, in the order they are written."""
-    found: dict[str, Name] = {}
-    _collect(node, found)
-    return tuple(found.values())
+    references: dict[str, FigureReference] = {}
+    _collect_references(node, references)
+    return tuple(references.values())
 
 
-def _collect(node: Node, found: dict[str, Name]) -> None:
-    if isinstance(node, Name):
-        found.setdefault(node.name, node)
-    elif isinstance(node, Sum | Product):
+def _collect_references(node: ConditionNode, references: dict[str, FigureReference]) -> None:
+    if isinstance(node, FigureReference):
+        references.setdefault(node.name, node)
+    elif isinstance(node, SumExpression | ProductExpression):
         for _, part in node.parts:
-            _collect(part, found)
-    elif isinstance(node, Every | Some):
+            _collect_references(part, references)
+    elif isinstance(node, AllOf | AnyOf):
         for part in node.parts:
-            _collect(part, found)
-    elif isinstance(node, Comparison):
-        _collect(node.left, found)
-        _collect(node.right, found)
-    elif isinstance(node, Not):
-        _collect(node.part, found)
+            _collect_references(part, references)
+    elif isinstance(node, ComparisonExpression):
+        _collect_references(node.left, references)
+        _collect_references(node.right, references)
+    elif isinstance(node, Negation):
+        _collect_references(node.part, references)

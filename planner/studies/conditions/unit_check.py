@@ -11,24 +11,24 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from planner.errors import InputError, nearest
-from planner.studies.conditions.figures import Unit
-from planner.studies.conditions.tokens import Place
+from planner.studies.conditions.figures import FigureUnit
+from planner.studies.conditions.tokens import ConditionSource
 from planner.studies.conditions.tree import (
-    Comparison,
-    Name,
-    Node,
-    Not,
-    Number,
-    Product,
-    Sum,
-    Text,
-    Truth,
+    ComparisonExpression,
+    ConditionNode,
+    FigureReference,
+    Negation,
+    NumberLiteral,
+    ProductExpression,
+    SumExpression,
+    TextLiteral,
+    TruthLiteral,
 )
 from planner.units import DAY_S
 
-Exponents = tuple[int, int, int, int, int]
-_NONE: Exponents = (0, 0, 0, 0, 0)
-_EXPONENTS: dict[str, Exponents] = {
+UnitExponents = tuple[int, int, int, int, int]
+_DIMENSIONLESS: UnitExponents = (0, 0, 0, 0, 0)
+_EXPONENTS_BY_UNIT: dict[str, UnitExponents] = {
     "bytes": (1, 0, 0, 0, 0),
     "bytes_per_s": (1, -1, 0, 0, 0),
     "s": (0, 1, 0, 0, 0),
@@ -38,190 +38,214 @@ _EXPONENTS: dict[str, Exponents] = {
     "j": (0, 0, 0, 1, 0),
     "w": (0, -1, 0, 1, 0),
     "kg": (0, 0, 0, 0, 1),
-    "ratio": _NONE,
-    "count": _NONE,
+    "ratio": _DIMENSIONLESS,
+    "count": _DIMENSIONLESS,
 }
-_TOLD_IN: tuple[Unit, ...] = ("bytes", "s", "usd", "j", "w", "kg")
-_WORDS = ("bytes", "seconds", "dollars", "joules", "kilograms")
-_BYTES: Exponents = (1, 0, 0, 0, 0)
+_DISPLAY_UNITS: tuple[FigureUnit, ...] = ("bytes", "s", "usd", "j", "w", "kg")
+_BASE_UNIT_NAMES = ("bytes", "seconds", "dollars", "joules", "kilograms")
+_BYTES_EXPONENTS: UnitExponents = (1, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Kind:
+class OperandType:
     """What a part of a requirement is. Of a number: its exponents, None where it takes any unit; `scale`: what a bare
-    number beside it is multiplied by, None where nothing says, nan where two figures say different things; `counted`:
+    number beside it is multiplied by, None where nothing says, nan where two figures say different things; `has_count_suffix`:
     it has a suffix such as `k` or `M`.
     """
 
-    what: Literal["number", "text", "truth"]
-    exponents: Exponents | None = None
+    base_type: Literal["number", "text", "truth"]
+    exponents: UnitExponents | None = None
     scale: float | None = None
-    counted: bool = False
+    has_count_suffix: bool = False
 
 
-_TRUTH = Kind("truth")
+_TRUTH_TYPE = OperandType("truth")
 
 
-def unit_scale(unit: Unit) -> float:
+def get_unit_scale(unit: FigureUnit) -> float:
     """SI of one of a figure's own unit: a bare number compared with days is of days."""
     return DAY_S if unit == "days" else 1.0
 
 
-def checked(tree: Node, place: Place) -> Node:
+def check_condition_units(tree: ConditionNode, source: ConditionSource) -> ConditionNode:
     """The tree with bare numbers in SI. Raises InputError where it is no condition, or units do not agree."""
-    node, kind = _kind(tree, place)
-    if kind.what != "truth":
-        raise place.fault("is no condition", tree.at, "a comparison such as mfu >= 0.4")
+    node, operand_type = _infer_type(tree, source)
+    if operand_type.base_type != "truth":
+        raise source.build_error("is no condition", tree.position, "a comparison such as mfu >= 0.4")
     return node
 
 
-def _kind(node: Node, place: Place) -> tuple[Node, Kind]:
-    if isinstance(node, Number):
-        return node, _number_kind(node)
-    if isinstance(node, Name):
+def _infer_type(node: ConditionNode, source: ConditionSource) -> tuple[ConditionNode, OperandType]:
+    if isinstance(node, NumberLiteral):
+        return node, _infer_number_type(node)
+    if isinstance(node, FigureReference):
         unit = node.figure.unit
         if unit == "text" or unit == "truth":
-            return node, Kind(unit)
-        return node, Kind("number", _EXPONENTS[unit], unit_scale(unit))
-    if isinstance(node, Text):
-        return node, Kind("text")
-    if isinstance(node, Truth):
-        return node, _TRUTH
-    if isinstance(node, Sum):
-        parts, kind = _alike([part for _, part in node.parts], place)
-        return replace(node, parts=tuple(zip([sign for sign, _ in node.parts], parts, strict=True))), kind
-    if isinstance(node, Product):
-        return _product(node, place)
-    if isinstance(node, Comparison):
-        return _comparison(node, place), _TRUTH
-    if isinstance(node, Not):
-        return replace(node, part=_condition(node.part, place)), _TRUTH
-    return replace(node, parts=tuple(_condition(part, place) for part in node.parts)), _TRUTH
+            return node, OperandType(unit)
+        return node, OperandType("number", _EXPONENTS_BY_UNIT[unit], get_unit_scale(unit))
+    if isinstance(node, TextLiteral):
+        return node, OperandType("text")
+    if isinstance(node, TruthLiteral):
+        return node, _TRUTH_TYPE
+    if isinstance(node, SumExpression):
+        parts, operand_type = _unify_units([part for _, part in node.parts], source)
+        return replace(node, parts=tuple(zip([sign for sign, _ in node.parts], parts, strict=True))), operand_type
+    if isinstance(node, ProductExpression):
+        return _infer_product_type(node, source)
+    if isinstance(node, ComparisonExpression):
+        return _check_comparison(node, source), _TRUTH_TYPE
+    if isinstance(node, Negation):
+        return replace(node, part=_check_condition(node.part, source)), _TRUTH_TYPE
+    return replace(node, parts=tuple(_check_condition(part, source) for part in node.parts)), _TRUTH_TYPE
 
 
-def _number_kind(node: Number) -> Kind:
+def _infer_number_type(node: NumberLiteral) -> OperandType:
     if node.meaning in (None, "count"):
-        return Kind("number", counted=node.meaning == "count")
-    return Kind("number", _EXPONENTS[str(node.meaning)])
+        return OperandType("number", has_count_suffix=node.meaning == "count")
+    return OperandType("number", _EXPONENTS_BY_UNIT[str(node.meaning)])
 
 
-def _condition(node: Node, place: Place) -> Node:
-    done, kind = _kind(node, place)
-    if kind.what != "truth":
-        raise place.fault("a value where a condition is needed", node.at, "a comparison such as mfu >= 0.4")
-    return done
+def _check_condition(node: ConditionNode, source: ConditionSource) -> ConditionNode:
+    checked_node, operand_type = _infer_type(node, source)
+    if operand_type.base_type != "truth":
+        raise source.build_error(
+            "a value where a condition is needed", node.position, "a comparison such as mfu >= 0.4"
+        )
+    return checked_node
 
 
-def _numbers(nodes: Sequence[Node], place: Place) -> list[tuple[Node, Kind]]:
+def _check_numbers(
+    nodes: Sequence[ConditionNode], source: ConditionSource
+) -> list[tuple[ConditionNode, OperandType]]:
     """The parts of a sum or product. Raises InputError where one is no number."""
-    done = [_kind(node, place) for node in nodes]
-    for node, kind in done:
-        if kind.what != "number":
-            raise place.fault("no number to calculate with", node.at, "a number or a figure that is one")
-    return done
+    typed_nodes = [_infer_type(node, source) for node in nodes]
+    for node, operand_type in typed_nodes:
+        if operand_type.base_type != "number":
+            raise source.build_error("no number to calculate with", node.position, "a number or a figure that is one")
+    return typed_nodes
 
 
-def _alike(nodes: Sequence[Node], place: Place) -> tuple[list[Node], Kind]:
+def _unify_units(nodes: Sequence[ConditionNode], source: ConditionSource) -> tuple[list[ConditionNode], OperandType]:
     """Numbers that are added or compared: one unit for all, which bare ones take."""
-    done = _numbers(nodes, place)
-    known = [(node, kind) for node, kind in done if kind.exponents is not None]
-    for node, kind in known[1:]:
-        if kind.exponents != known[0][1].exponents:
-            told = f"{_told(known[0][1])} with {_told(kind)}"
-            raise place.fault(f"{told}: units do not agree", node.at, f"{_told(known[0][1])} on both sides")
-    if not known:
-        return [node for node, _ in done], Kind("number", counted=any(kind.counted for _, kind in done))
-    scales = {kind.scale for _, kind in known if kind.scale is not None}
-    exponents = known[0][1].exponents
+    typed_nodes = _check_numbers(nodes, source)
+    nodes_with_unit = [
+        (node, operand_type) for node, operand_type in typed_nodes if operand_type.exponents is not None
+    ]
+    for node, operand_type in nodes_with_unit[1:]:
+        if operand_type.exponents != nodes_with_unit[0][1].exponents:
+            conflict = f"{_format_unit(nodes_with_unit[0][1])} with {_format_unit(operand_type)}"
+            raise source.build_error(
+                f"{conflict}: units do not agree",
+                node.position,
+                f"{_format_unit(nodes_with_unit[0][1])} on both sides",
+            )
+    if not nodes_with_unit:
+        return [node for node, _ in typed_nodes], OperandType(
+            "number", has_count_suffix=any(operand_type.has_count_suffix for _, operand_type in typed_nodes)
+        )
+    scales = {operand_type.scale for _, operand_type in nodes_with_unit if operand_type.scale is not None}
+    exponents = nodes_with_unit[0][1].exponents
     if len(scales) > 1:
         scales = {math.nan}
-    for node, kind in done:
-        if kind.exponents is None and any(map(math.isnan, scales)):
-            raise place.fault("a bare number beside two units of time", node.at, "its unit, such as 30d")
-        if kind.counted and exponents == _BYTES:
-            raise place.fault("a count beside bytes", node.at, "bytes such as 5GiB or 5GB")
+    for node, operand_type in typed_nodes:
+        if operand_type.exponents is None and any(map(math.isnan, scales)):
+            raise source.build_error("a bare number beside two units of time", node.position, "its unit, such as 30d")
+        if operand_type.has_count_suffix and exponents == _BYTES_EXPONENTS:
+            raise source.build_error("a count beside bytes", node.position, "bytes such as 5GiB or 5GB")
     scale = scales.pop() if len(scales) == 1 else None
-    scaled = [_scaled(node, scale or 1.0) if kind.exponents is None else node for node, kind in done]
-    return scaled, Kind("number", exponents, scale)
+    scaled = [
+        _scale_node(node, scale or 1.0) if operand_type.exponents is None else node
+        for node, operand_type in typed_nodes
+    ]
+    return scaled, OperandType("number", exponents, scale)
 
 
-def _scaled(node: Node, scale: float) -> Node:
+def _scale_node(node: ConditionNode, scale: float) -> ConditionNode:
     if scale == 1:
         return node
-    if isinstance(node, Number):
+    if isinstance(node, NumberLiteral):
         return replace(node, value=node.value * scale)
-    return Product(((1, Number(scale, None, node.at)), (1, node)), node.at)
+    return ProductExpression(((1, NumberLiteral(scale, None, node.position)), (1, node)), node.position)
 
 
-def _product(node: Product, place: Place) -> tuple[Node, Kind]:
+def _infer_product_type(node: ProductExpression, source: ConditionSource) -> tuple[ConditionNode, OperandType]:
     """Exponents add up; a bare factor has none, unless all are bare. What is left without a unit is a plain number;
     a bare number beside days times 3s could be either's.
     """
-    done = _numbers([part for _, part in node.parts], place)
-    made = replace(node, parts=tuple((power, part) for (power, _), (part, _) in zip(node.parts, done, strict=True)))
-    if all(kind.exponents is None for _, kind in done):
-        return made, Kind("number", counted=any(kind.counted for _, kind in done))
-    exponents, scale, scaled = _NONE, 1.0, False
-    for (power, _), (_, kind) in zip(node.parts, done, strict=True):
-        b, s, usd, j, kg = (power * one for one in kind.exponents or _NONE)
+    typed_nodes = _check_numbers([part for _, part in node.parts], source)
+    product = replace(
+        node, parts=tuple((power, part) for (power, _), (part, _) in zip(node.parts, typed_nodes, strict=True))
+    )
+    if all(operand_type.exponents is None for _, operand_type in typed_nodes):
+        return product, OperandType(
+            "number", has_count_suffix=any(operand_type.has_count_suffix for _, operand_type in typed_nodes)
+        )
+    exponents, scale, has_scale = _DIMENSIONLESS, 1.0, False
+    for (power, _), (_, operand_type) in zip(node.parts, typed_nodes, strict=True):
+        b, s, usd, j, kg = (power * exponent for exponent in operand_type.exponents or _DIMENSIONLESS)
         exponents = (exponents[0] + b, exponents[1] + s, exponents[2] + usd, exponents[3] + j, exponents[4] + kg)
-        if kind.scale is not None:
-            scale, scaled = scale * kind.scale**power, True
-    if exponents == _NONE:
-        return made, Kind("number", _NONE, 1.0)
-    units = any(kind.scale is None and kind.exponents not in (None, _NONE) for _, kind in done)
-    return made, Kind("number", exponents, (math.nan if units and scale != 1 else scale) if scaled else None)
+        if operand_type.scale is not None:
+            scale, has_scale = scale * operand_type.scale**power, True
+    if exponents == _DIMENSIONLESS:
+        return product, OperandType("number", _DIMENSIONLESS, 1.0)
+    has_other_units = any(
+        operand_type.scale is None and operand_type.exponents not in (None, _DIMENSIONLESS)
+        for _, operand_type in typed_nodes
+    )
+    return product, OperandType(
+        "number", exponents, (math.nan if has_other_units and scale != 1 else scale) if has_scale else None
+    )
 
 
-def _comparison(node: Comparison, place: Place) -> Node:
-    left, right = _kind(node.left, place), _kind(node.right, place)
-    whats = {left[1].what, right[1].what}
-    if whats == {"number"}:
-        (one, other), kind = _alike([node.left, node.right], place)
-        return replace(node, left=one, right=other, unit=_unit_of(node, kind))
-    if len(whats) > 1:
-        expected = {"text": "a word in quotes", "truth": "true or false", "number": "a number"}[left[1].what]
-        raise place.fault("sides of different kinds", node.right.at, expected)
+def _check_comparison(node: ComparisonExpression, source: ConditionSource) -> ConditionNode:
+    left, right = _infer_type(node.left, source), _infer_type(node.right, source)
+    base_types = {left[1].base_type, right[1].base_type}
+    if base_types == {"number"}:
+        (first, second), operand_type = _unify_units([node.left, node.right], source)
+        return replace(node, left=first, right=second, unit=_find_display_unit(node, operand_type))
+    if len(base_types) > 1:
+        expected = {"text": "a word in quotes", "truth": "true or false", "number": "a number"}[left[1].base_type]
+        raise source.build_error("sides of different kinds", node.right.position, expected)
     if node.operator not in ("==", "!="):
-        raise place.fault("words have no order", node.at, "== or !=")
-    for one, other in ((node.left, node.right), (node.right, node.left)):
-        if isinstance(one, Name) and isinstance(other, Text):
-            _check_choice(one, other, place)
+        raise source.build_error("words have no order", node.position, "== or !=")
+    for first, second in ((node.left, node.right), (node.right, node.left)):
+        if isinstance(first, FigureReference) and isinstance(second, TextLiteral):
+            _check_choice(first, second, source)
     return replace(node, left=left[0], right=right[0])
 
 
-def _unit_of(node: Comparison, kind: Kind) -> Unit:
+def _find_display_unit(node: ComparisonExpression, operand_type: OperandType) -> FigureUnit:
     """The unit that both sides are told in: that of a figure on one side, else the one of these exponents."""
     for side in (node.left, node.right):
-        if isinstance(side, Name):
+        if isinstance(side, FigureReference):
             return side.figure.unit
-    if kind.exponents == _EXPONENTS["s"] and kind.scale == DAY_S:
+    if operand_type.exponents == _EXPONENTS_BY_UNIT["s"] and operand_type.scale == DAY_S:
         return "days"
-    return next((unit for unit in _TOLD_IN if _EXPONENTS[unit] == kind.exponents), "count")
+    return next((unit for unit in _DISPLAY_UNITS if _EXPONENTS_BY_UNIT[unit] == operand_type.exponents), "count")
 
 
-def _check_choice(name: Name, word: Text, place: Place) -> None:
-    choices = name.figure.choices
+def _check_choice(reference: FigureReference, word: TextLiteral, source: ConditionSource) -> None:
+    choices = reference.figure.choices
     if choices and word.value not in choices:
         raise InputError(
-            f"{name.name} is never this",
-            origin=place.origin,
-            key=place.key,
+            f"{reference.name} is never this",
+            origin=source.origin,
+            key=source.key,
             value=word.value,
             expected=f"one of {', '.join(choices)}",
             suggestion=nearest(word.value, choices),
         )
 
 
-def _told(kind: Kind) -> str:
+def _format_unit(operand_type: OperandType) -> str:
     """A unit in words: bytes, bytes/seconds, a plain number."""
-    exponents = kind.exponents or _NONE
-    over = [_power(word, e) for word, e in zip(_WORDS, exponents, strict=True) if e > 0]
-    under = [_power(word, -e) for word, e in zip(_WORDS, exponents, strict=True) if e < 0]
-    if not over and not under:
+    exponents = operand_type.exponents or _DIMENSIONLESS
+    numerator = [_format_unit_power(word, e) for word, e in zip(_BASE_UNIT_NAMES, exponents, strict=True) if e > 0]
+    denominator = [_format_unit_power(word, -e) for word, e in zip(_BASE_UNIT_NAMES, exponents, strict=True) if e < 0]
+    if not numerator and not denominator:
         return "a plain number"
-    return "/".join(["*".join(over) or "1", *under])
+    return "/".join(["*".join(numerator) or "1", *denominator])
 
 
-def _power(word: str, exponent: int) -> str:
+def _format_unit_power(word: str, exponent: int) -> str:
     return word if exponent == 1 else f"{word}^{exponent}"

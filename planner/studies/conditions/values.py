@@ -9,71 +9,87 @@ import msgspec
 
 from planner.cost.memory import KINDS
 from planner.documents.plan import Document, MemoryPart, PlanPart
-from planner.studies.conditions.figures import BASE, CHANGE, FIGURES, HEAD, NEEDS
+from planner.studies.conditions.figures import (
+    BASE_PREFIX,
+    CHANGE_PREFIX,
+    FIGURE_PREREQUISITES,
+    HEAD_PREFIX,
+    PLAN_FIGURES,
+)
 from planner.units import DAY_S
 
 if TYPE_CHECKING:
-    from planner.documents.heterogeneous import MixedDocument
+    from planner.documents.heterogeneous import HeteroPlanDocument
 
-Value = float | str | bool | None
-Values = Mapping[str, Value]
+FigureValue = float | str | bool | None
+FigureValues = Mapping[str, FigureValue]
 
 
-def values_of(document: Document | MixedDocument) -> dict[str, Value]:
+def compute_figure_values(document: Document | HeteroPlanDocument) -> dict[str, FigureValue]:
     """Every figure of the best plan; of two kinds of nodes, those that are told of both together."""
-    return plan_values(document) if isinstance(document, Document) else mixed_values(document)
+    return compute_plan_values(document) if isinstance(document, Document) else compute_hetero_values(document)
 
 
-def plan_values(document: Document) -> dict[str, Value]:
+def compute_plan_values(document: Document) -> dict[str, FigureValue]:
     """The first plan's figures, all names of FIGURES; None where one is not known."""
-    plan, training, cluster = document.plans[0], document.training, document.cluster
-    values: dict[str, Value] = {
+    plan, scenario, cluster = document.plans[0], document.training, document.cluster
+    values: dict[str, FigureValue] = {
         name: getattr(plan, name)
         for name in (
             "step_time_s", "tokens_per_s", "tokens_per_s_per_device", "samples_per_s", "samples_per_s_per_device",
             "mfu", "hfu", "global_batch", "cost_usd_per_step", "energy_j_per_step",
         )
     }  # fmt: skip
-    values |= {"tokens_per_step": training.tokens_per_step, "nodes": cluster.nodes, "devices": cluster.devices}
+    values |= {"tokens_per_step": scenario.tokens_per_step, "nodes": cluster.nodes, "devices": cluster.devices}
     values |= {"model": document.model.name, "cluster": cluster.name, "accelerator": cluster.accelerator}
-    values |= {"precision": training.precision, "framework": training.framework}
-    return values | _of_run(document, plan) | _of_site(document) | _of_split(plan) | _of_step(plan)
+    values |= {"precision": scenario.precision, "framework": scenario.framework}
+    return (
+        values
+        | _collect_run_values(document, plan)
+        | _collect_operation_values(document)
+        | _collect_strategy_values(plan)
+        | _collect_step_values(plan)
+    )
 
 
-def _of_run(document: Document, plan: PlanPart) -> dict[str, Value]:
+def _collect_run_values(document: Document, plan: PlanPart) -> dict[str, FigureValue]:
     run, power = document.run, document.power
-    days = None if run is None else run.days * DAY_S
-    longer = None if run is None or run.days_with_failures is None else run.days_with_failures * DAY_S
-    cost = None if run is None or plan.cost_usd_per_step is None else run.steps * plan.cost_usd_per_step
+    run_time_s = None if run is None else run.days * DAY_S
+    run_time_with_failures_s = (
+        None if run is None or run.days_with_failures is None else run.days_with_failures * DAY_S
+    )
+    cost_usd = None if run is None or plan.cost_usd_per_step is None else run.steps * plan.cost_usd_per_step
     return {
         "tokens": None if run is None else run.tokens,
         "steps": None if run is None else run.steps,
-        "days": days,
-        "days_with_failures": longer,
-        "cost_usd": cost,
-        "cost_usd_with_failures": cost * longer / days if cost is not None and longer and days else None,
+        "days": run_time_s,
+        "days_with_failures": run_time_with_failures_s,
+        "cost_usd": cost_usd,
+        "cost_usd_with_failures": cost_usd * run_time_with_failures_s / run_time_s
+        if cost_usd is not None and run_time_with_failures_s and run_time_s
+        else None,
         "energy_j": None if power is None else power.run_j,
         "power_w": None if power is None else power.mean_w,
     }
 
 
-def _of_site(document: Document) -> dict[str, Value]:
-    left, carbon, sure = document.reliability, document.carbon, document.uncertainty
+def _collect_operation_values(document: Document) -> dict[str, FigureValue]:
+    reliability, carbon, uncertainty = document.reliability, document.carbon, document.uncertainty
     return {
         "carbon_kg_per_step": None if carbon is None else carbon.kg_per_step,
         "carbon_kg": None if carbon is None else carbon.kg_of_run,
-        "goodput": None if left is None else left.goodput_share,
-        "goodput_tokens_per_s": None if left is None else left.goodput_tokens_per_s,
-        "mtbf_s": None if left is None else left.mtbf_s,
-        "spares": None if left is None else left.spares.nodes,
-        "uncertainty.first_share": None if sure is None else sure.first_share,
-        "uncertainty.step_time_p90_s": None if sure is None else sure.step_time_s.p90,
+        "goodput": None if reliability is None else reliability.goodput_share,
+        "goodput_tokens_per_s": None if reliability is None else reliability.goodput_tokens_per_s,
+        "mtbf_s": None if reliability is None else reliability.mtbf_s,
+        "spares": None if reliability is None else reliability.spares.nodes,
+        "uncertainty.first_share": None if uncertainty is None else uncertainty.first_share,
+        "uncertainty.step_time_p90_s": None if uncertainty is None else uncertainty.step_time_s.p90,
     }
 
 
-def _of_split(plan: PlanPart) -> dict[str, Value]:
-    values = {f"strategy.{name}": value for name, value in _fields(plan.strategy).items()}
-    settings = _fields(plan.settings) | {
+def _collect_strategy_values(plan: PlanPart) -> dict[str, FigureValue]:
+    values = {f"strategy.{name}": value for name, value in _collect_struct_fields(plan.strategy).items()}
+    settings = _collect_struct_fields(plan.settings) | {
         "offload": "+".join(plan.settings.offload) or "none",
         "shard_group": str(plan.settings.shard_group or "all"),
         "recompute_layers": str(plan.settings.recompute_layers or "all"),
@@ -81,52 +97,62 @@ def _of_split(plan: PlanPart) -> dict[str, Value]:
     return values | {f"settings.{name}": value for name, value in settings.items()}
 
 
-def _of_step(plan: PlanPart) -> dict[str, Value]:
-    return _named_terms(plan.terms, plan.hidden) | _memory(plan.memory)
+def _collect_step_values(plan: PlanPart) -> dict[str, FigureValue]:
+    return _collect_term_values(plan.terms, plan.hidden) | _collect_memory_values(plan.memory)
 
 
-def _named_terms(terms: Mapping[str, float], hidden: Mapping[str, float]) -> dict[str, Value]:
-    told: dict[str, Value] = {f"terms.{name}": seconds for name, seconds in terms.items()}
-    return told | {f"hidden.{name}": seconds for name, seconds in hidden.items()}
+def _collect_term_values(terms: Mapping[str, float], overlapped: Mapping[str, float]) -> dict[str, FigureValue]:
+    values: dict[str, FigureValue] = {f"terms.{name}": seconds for name, seconds in terms.items()}
+    return values | {f"hidden.{name}": seconds for name, seconds in overlapped.items()}
 
 
-def _memory(memory: MemoryPart) -> dict[str, Value]:
-    values: dict[str, Value] = {f"memory.{kind}": getattr(memory, f"{kind}_bytes") for kind in KINDS}
-    total, capacity = memory.total_bytes, memory.capacity_bytes
-    return values | {"memory.total": total, "memory.capacity": capacity, "memory.headroom": capacity - total}
+def _collect_memory_values(memory: MemoryPart) -> dict[str, FigureValue]:
+    values: dict[str, FigureValue] = {
+        f"memory.{category}": getattr(memory, f"{category}_bytes") for category in KINDS
+    }
+    total_bytes, capacity_bytes = memory.total_bytes, memory.capacity_bytes
+    return values | {
+        "memory.total": total_bytes,
+        "memory.capacity": capacity_bytes,
+        "memory.headroom": capacity_bytes - total_bytes,
+    }
 
 
-def _fields(part: msgspec.Struct) -> dict[str, Value]:
+def _collect_struct_fields(part: msgspec.Struct) -> dict[str, FigureValue]:
     return {name: getattr(part, name) for name in part.__struct_fields__}
 
 
-def mixed_values(document: MixedDocument) -> dict[str, Value]:
+def compute_hetero_values(document: HeteroPlanDocument) -> dict[str, FigureValue]:
     """The fastest way's figures: of memory those of the kind whose devices have least left."""
-    way, cluster, training, run = document.ways[0], document.cluster, document.training, document.run
+    plan, cluster, scenario, run = document.ways[0], document.cluster, document.training, document.run
     names = ("step_time_s", "tokens_per_s", "tokens_per_s_per_device", "mfu")
-    values: dict[str, Value] = {name: getattr(way, name) for name in names}
-    values |= {"global_batch": training.global_batch, "tokens_per_step": training.tokens_per_step}
+    values: dict[str, FigureValue] = {name: getattr(plan, name) for name in names}
+    values |= {"global_batch": scenario.global_batch, "tokens_per_step": scenario.tokens_per_step}
     values |= {"nodes": sum(pool.nodes for pool in cluster.pools), "devices": cluster.devices}
     values |= {"model": document.model.name, "cluster": cluster.name}
     values |= {"accelerator": "+".join(pool.accelerator for pool in cluster.pools)}
-    values |= {"precision": training.precision, "framework": training.framework}
+    values |= {"precision": scenario.precision, "framework": scenario.framework}
     values |= {
         "tokens": None if run is None else run.tokens,
         "steps": None if run is None else run.steps,
         "days": None if run is None else run.days * DAY_S,
     }
-    fullest = min((kind.memory for kind in way.kinds), key=lambda one: one.capacity_bytes - one.total_bytes)
-    return values | _named_terms(way.terms, way.hidden) | _memory(fullest)
+    tightest_memory = min(
+        (pool_plan.memory for pool_plan in plan.kinds), key=lambda memory: memory.capacity_bytes - memory.total_bytes
+    )
+    return values | _collect_term_values(plan.terms, plan.hidden) | _collect_memory_values(tightest_memory)
 
 
-def compared_values(base: Values, head: Values) -> dict[str, Value]:
+def compute_compared_values(base: FigureValues, head: FigureValues) -> dict[str, FigureValue]:
     """The figures of two plans by the names of `compared_figures`."""
-    values: dict[str, Value] = {f"{BASE}{name}": value for name, value in base.items()}
-    values |= {f"{HEAD}{name}": value for name, value in head.items()}
-    return values | {f"{CHANGE}{name}": relative(base.get(name), head.get(name)) for name in {**base, **head}}
+    values: dict[str, FigureValue] = {f"{BASE_PREFIX}{name}": value for name, value in base.items()}
+    values |= {f"{HEAD_PREFIX}{name}": value for name, value in head.items()}
+    return values | {
+        f"{CHANGE_PREFIX}{name}": compute_relative_change(base.get(name), head.get(name)) for name in {**base, **head}
+    }
 
 
-def relative(before: Value, after: Value) -> float | None:
+def compute_relative_change(before: FigureValue, after: FigureValue) -> float | None:
     """By what share the second number is more than the first; None where that is not known, or the first is zero."""
     if isinstance(before, str | bool) or isinstance(after, str | bool) or before is None or after is None:
         return None
@@ -135,17 +161,22 @@ def relative(before: Value, after: Value) -> float | None:
     return after / before - 1 if before else None
 
 
-def why_unknown(name: str, values: Values) -> str:
+def explain_unknown_figure(name: str, values: FigureValues) -> str:
     """What would make a figure known, as the end of a sentence."""
-    side = next((one for one in (BASE, HEAD, CHANGE) if name.startswith(one)), "")
-    plain = name.removeprefix(side)
-    prefix = side
-    if side == CHANGE:
-        prefix = next((one for one in (BASE, HEAD) if values.get(f"{one}{plain}") is None), BASE)
+    matched_prefix = next(
+        (candidate for candidate in (BASE_PREFIX, HEAD_PREFIX, CHANGE_PREFIX) if name.startswith(candidate)), ""
+    )
+    plain = name.removeprefix(matched_prefix)
+    prefix = matched_prefix
+    if matched_prefix == CHANGE_PREFIX:
+        prefix = next(
+            (candidate for candidate in (BASE_PREFIX, HEAD_PREFIX) if values.get(f"{candidate}{plain}") is None),
+            BASE_PREFIX,
+        )
     if f"{prefix}{plain}" not in values:
         return "it is not told of two kinds of nodes"
-    for need in FIGURES[plain].needs:
-        witness, how = NEEDS[need]
+    for prerequisite in PLAN_FIGURES[plain].prerequisites:
+        witness, explanation = FIGURE_PREREQUISITES[prerequisite]
         if values.get(f"{prefix}{witness}") is None:
-            return how
-    return "the document does not have it" if side != CHANGE else "it was zero before"
+            return explanation
+    return "the document does not have it" if matched_prefix != CHANGE_PREFIX else "it was zero before"
