@@ -9,13 +9,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from planner.api import InputError, NothingFits, PlannerError, estimate, plan
-    from planner.documents.heterogeneous import HeteroPlanDocument as MixedDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
 
 __all__ = [
     "Document",
+    "HeterogeneousDocument",
     "InputError",
-    "MixedDocument",
     "NothingFits",
     "PlannerError",
     "__version__",
@@ -23,7 +23,7 @@ __all__ = [
     "plan",
 ]
 
-_WHERE = {"Document": "planner.documents.plan", "MixedDocument": "planner.documents.heterogeneous"}
+_HOME_MODULES = {"Document": "planner.documents.plan", "HeterogeneousDocument": "planner.documents.heterogeneous"}
 """What is not in `planner.api`."""
 
 
@@ -33,7 +33,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_WHERE.get(name, "planner.api")), name)
+    return getattr(import_module(_HOME_MODULES.get(name, "planner.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,7 @@
     import planner
 
     answer = planner.plan("llama-3-70b", "dgx-h100", 1024, nodes=64, tokens="15T")
-    assert isinstance(answer, planner.Document)  # of two kinds of nodes it is a planner.MixedDocument
+    assert isinstance(answer, planner.Document)  # of two kinds of nodes it is a planner.HeterogeneousDocument
     best = answer.plans[0]
     print(best.strategy, best.step_time_s, best.mfu)
 
@@ -23,41 +23,41 @@ from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
     from planner.cli.input.arguments import Asks, Entry
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
 
 __all__ = ["EstimateOptions", "InputError", "NothingFits", "PlanOptions", "PlannerError", "estimate", "plan"]
 
-Name = str | PathLike[str]
+NameOrPath = str | PathLike[str]
 """A preset, or a file."""
-Amount = int | str
+QuantityInput = int | str
 """A number, or one with a unit or a suffix: 64, "15T", "200GB/s"."""
-Values = int | str | Sequence[int] | Sequence[str]
+IntegerValues = int | str | Sequence[int] | Sequence[str]
 """A value, several, or a range: 8, [4, 8], "4..8"."""
 
 
-class Options(TypedDict, total=False):
+class SharedOptions(TypedDict, total=False):
     """What `plan` and `estimate` both take; `plan --help` says what each means."""
 
     nodes: int
     devices: int
     fault: str | Sequence[str]
-    seq_length: Amount
+    seq_length: QuantityInput
     precision: str
     attention: str
     flops_convention: str
     framework: str
     launch: str
-    tokens: Amount
-    tp: Values
-    pp: Values
-    dp: Values
-    cp: Values
-    ep: Values
-    etp: Values
-    vpp: Values
-    micro_batch: Values
-    zero: Values
+    tokens: QuantityInput
+    tp: IntegerValues
+    pp: IntegerValues
+    dp: IntegerValues
+    cp: IntegerValues
+    ep: IntegerValues
+    etp: IntegerValues
+    vpp: IntegerValues
+    micro_batch: IntegerValues
+    zero: IntegerValues
     recompute: str | Sequence[str]
     sequence_parallel: bool
     schedule: str | Sequence[str]
@@ -68,8 +68,8 @@ class Options(TypedDict, total=False):
     communication: str | Sequence[str]
     offload: str | Sequence[str]
     order: str | Sequence[str]
-    shard_group: Values
-    recompute_layers: Values
+    shard_group: IntegerValues
+    recompute_layers: IntegerValues
     failures: bool
     mtbf_device: str
     mtbf_node: str
@@ -82,44 +82,46 @@ class Options(TypedDict, total=False):
     grid: str
     carbon_intensity: str
     pue: float | str
-    lora: Amount
+    lora: QuantityInput
     prune: str
     low_rank: float | str
     distil: str
     optimizer: str
 
 
-class EstimateOptions(Options, total=False):
+class EstimateOptions(SharedOptions, total=False):
     """The options of `estimate`: of each dimension and setting one value."""
 
 
-class PlanOptions(Options, total=False):
+class PlanOptions(SharedOptions, total=False):
     """The options of `plan`: what is not given is searched."""
 
     objective: str
     pareto: str | Sequence[str]
-    critical_batch: Amount
+    critical_batch: QuantityInput
     diverse: bool
     top: int
     uncertainty: bool | int
-    space: Name
+    space: NameOrPath
 
 
 def plan(
-    model: Name, cluster: Name, global_batch: Amount, **options: Unpack[PlanOptions]
-) -> Document | HeteroPlanDocument:
-    """The best ways to train a model on a cluster, the best first; of two kinds of nodes a MixedDocument.
+    model: NameOrPath, cluster: NameOrPath, global_batch: QuantityInput, **options: Unpack[PlanOptions]
+) -> Document | HeterogeneousDocument:
+    """The best ways to train a model on a cluster, the best first; of two kinds of nodes a HeterogeneousDocument.
 
     `global_batch`: sequences of one step, or tokens, "4M tokens". Raises InputError for what makes no sense, with the
     option in its `key`, and NothingFits where no plan fits in memory.
     """
     from planner.cli.input.answers import document, options_of
 
-    with _warned():
-        return document(options_of(_arguments(model, cluster, global_batch, options, "plan")))
+    with _WarningForwarder():
+        return document(options_of(_build_arguments(model, cluster, global_batch, options, "plan")))
 
 
-def estimate(model: Name, cluster: Name, global_batch: Amount, **options: Unpack[EstimateOptions]) -> Document:
+def estimate(
+    model: NameOrPath, cluster: NameOrPath, global_batch: QuantityInput, **options: Unpack[EstimateOptions]
+) -> Document:
     """One given plan of a model on a cluster, scored as the search scores it: a document with one plan.
 
     Degrees that are not given are 1, the data-parallel width is what is left. Raises as `plan` does.
@@ -132,23 +134,23 @@ def estimate(model: Name, cluster: Name, global_batch: Amount, **options: Unpack
     from planner.cli.options.settings import PinnedSettings
     from planner.cli.options.techniques import Chosen
 
-    with _warned():
-        given = _arguments(model, cluster, global_batch, options, "estimate")
-        gradients, tokens = given["gradients"], given["tokens"]
+    with _WarningForwarder():
+        arguments = _build_arguments(model, cluster, global_batch, options, "estimate")
+        gradients, tokens = arguments["gradients"], arguments["tokens"]
         return scored(
-            gathered(Question, given),
-            gathered(OneSplit, given),
-            gathered(PinnedSettings, given),
-            gathered(FailureOptions, given),
-            gathered(Site, given),
-            gathered(Chosen, given),
+            gathered(Question, arguments),
+            gathered(OneSplit, arguments),
+            gathered(PinnedSettings, arguments),
+            gathered(FailureOptions, arguments),
+            gathered(Site, arguments),
+            gathered(Chosen, arguments),
             gradients=gradients if isinstance(gradients, Gradients) else None,
             tokens=None if tokens is None else str(tokens),
         )
 
 
-def _arguments(
-    model: Name, cluster: Name, global_batch: Amount, options: Mapping[str, object], command: Asks
+def _build_arguments(
+    model: NameOrPath, cluster: NameOrPath, global_batch: QuantityInput, options: Mapping[str, object], command: Asks
 ) -> dict[str, object]:
     """What the command is called with. Raises InputError, for an option that it does not have too."""
     from planner.cli.input.arguments import OF_THE_ANSWER, arguments_of, check_keys, entry_of, options_of_plan
@@ -157,30 +159,30 @@ def _arguments(
     table: dict[str, Entry] = {"model": fspath(model), "cluster": fspath(cluster)}
     for key, value in {"global_batch": global_batch, **options}.items():
         if value is not None:
-            table[key] = entry_of(_plain(value), "", key)
+            table[key] = entry_of(_convert_to_plain(value), "", key)
     return arguments_of(table, "", command)
 
 
-def _plain(value: object) -> object:
+def _convert_to_plain(value: object) -> object:
     """A value as a file of options would hold it: numbers of NumPy are Python's, all sequences are lists."""
     if isinstance(value, PathLike):
         return fspath(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(one) for one in value]
-    own: Callable[[], object] | None = getattr(value, "tolist", None)
-    return value if own is None else own()
+        return [_convert_to_plain(item) for item in value]
+    to_python: Callable[[], object] | None = getattr(value, "tolist", None)
+    return value if to_python is None else to_python()
 
 
-class _warned:  # noqa: N801 - it reads like a function
+class _WarningForwarder:
     """Inside, what a command would warn of becomes Python's warnings, told of whoever called this module."""
 
     def __enter__(self) -> None:
         from planner.cli.io.output import kept_warnings
 
-        self._kept = kept_warnings()
-        self._said = self._kept.__enter__()
+        self._capture = kept_warnings()
+        self._messages = self._capture.__enter__()
 
     def __exit__(self, *error: object) -> None:
-        self._kept.__exit__(None, None, None)
-        for text in self._said:
+        self._capture.__exit__(None, None, None)
+        for text in self._messages:
             warnings.warn(text, UserWarning, stacklevel=3)

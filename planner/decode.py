@@ -8,32 +8,32 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 
 if TYPE_CHECKING:
     import yaml
 
-Format = Literal["toml", "yaml", "json"]
+FileFormat = Literal["toml", "yaml", "json"]
 T = TypeVar("T")
 
-MISSING = "is missing"
-_LONGEST: dict[Format, int] = {"toml": 2_000_000, "yaml": 500_000, "json": 10_000_000}
+MISSING_KEY_PROBLEM = "is missing"
+_MAX_FILE_LENGTH: dict[FileFormat, int] = {"toml": 2_000_000, "yaml": 500_000, "json": 10_000_000}
 """Characters. Nothing that describes a model or a cluster is larger, and to parse so much takes a second or two."""
-_DEEPEST = 50
-_LONGEST_NUMBER = 400
-_LONG_NUMBER = re.compile(rf"[-+.0-9].{{{_LONGEST_NUMBER}}}", re.DOTALL)
-_DOTS = re.compile(rf"(?:\.[^.,={{}}\n]+){{{_DEEPEST}}}")
-_QUOTED = re.compile(r"""'[^'\n]*'|"(?:[^"\\\n]|\\.)*"|#.*""")
-_STEERING = re.compile(
+_MAX_DEPTH = 50
+_MAX_NUMBER_LENGTH = 400
+_LONG_NUMBER_PATTERN = re.compile(rf"[-+.0-9].{{{_MAX_NUMBER_LENGTH}}}", re.DOTALL)
+_DEEP_KEY_PATTERN = re.compile(rf"(?:\.[^.,={{}}\n]+){{{_MAX_DEPTH}}}")
+_QUOTED_PATTERN = re.compile(r"""'[^'\n]*'|"(?:[^"\\\n]|\\.)*"|#.*""")
+_CONTROL_CHARACTER_PATTERN = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
 )
 """Control characters, line ends, and signs that turn the direction of text around: names go to terminals."""
-_LINES = frozenset({"note", "notes", "obstacle", "told"})
+_MULTILINE_KEYS = frozenset({"note", "notes", "obstacle", "told"})
 """Keys whose texts may have several lines."""
-_PATH = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
-_KEY_PATH = re.compile(r" - at `key` in `\$\.?(.*)`$", re.DOTALL)
-_ENUM = re.compile(r"Invalid enum value '?(.*?)'?$", re.DOTALL)
-_TYPES = {
+_PATH_PATTERN = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
+_KEY_PATH_PATTERN = re.compile(r" - at `key` in `\$\.?(.*)`$", re.DOTALL)
+_ENUM_PATTERN = re.compile(r"Invalid enum value '?(.*?)'?$", re.DOTALL)
+_TYPE_DESCRIPTIONS = {
     "int": "a whole number",
     "float": "a number",
     "str": "a text",
@@ -41,74 +41,80 @@ _TYPES = {
     "array": "a list",
     "object": "a table",
 }
-_EXPECTED = re.compile(r"Expected `([^`]*)`(?: ([<>]=?) ([0-9.]+))?(?:, got `([^`]*)`)?$")
-_MISSING = re.compile(r"Object missing required field `(.*?)`", re.DOTALL)
-_LENGTH = re.compile(r"Expected `(?:array|object)` of length (?:([<>]=) )?([0-9]+)")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
+_EXPECTED_PATTERN = re.compile(r"Expected `([^`]*)`(?: ([<>]=?) ([0-9.]+))?(?:, got `([^`]*)`)?$")
+_MISSING_PATTERN = re.compile(r"Object missing required field `(.*?)`", re.DOTALL)
+_LENGTH_PATTERN = re.compile(r"Expected `(?:array|object)` of length (?:([<>]=) )?([0-9]+)")
+_UNKNOWN_PATTERN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
 
 
-def decode(text: str, file_format: Format, into: type[T], origin: str) -> T:
-    """Parse `text` and validate it as `into` (a msgspec Struct). Raises InputError naming origin and key."""
-    return converted(parse(text, file_format, origin), into, origin)
+def decode_text(text: str, file_format: FileFormat, target_type: type[T], origin: str) -> T:
+    """Parse `text` and validate it as `target_type` (a msgspec Struct). Raises InputError naming origin and key."""
+    return convert_to_type(parse_mapping(text, file_format, origin), target_type, origin)
 
 
-def converted(raw: object, into: type[T], origin: str, at: str = "") -> T:
-    """A parsed value validated as `into`; `at`: the key under which it stands. Raises InputError as `decode` does."""
+def convert_to_type(raw: object, target_type: type[T], origin: str, parent_key: str = "") -> T:
+    """A parsed value validated as `target_type`; `parent_key`: the key under which it stands. Raises InputError as `decode_text` does."""
     try:
-        found = msgspec.convert(raw, into, strict=True)
+        decoded = msgspec.convert(raw, target_type, strict=True)
     except msgspec.ValidationError as error:
-        told = _explained(error, raw, into, origin)
-        raise told.elsewhere(origin, ".".join(part for part in (at, told.key) if part)) if at else told from None
-    _check_signs(raw, origin, at)
-    return found
+        input_error = _build_validation_error(error, raw, target_type, origin)
+        raise (
+            input_error.relocate(origin, ".".join(part for part in (parent_key, input_error.key) if part))
+            if parent_key
+            else input_error
+        ) from None
+    _check_characters(raw, origin, parent_key)
+    return decoded
 
 
-def _check_signs(raw: object, origin: str, at: str, key: str = "") -> None:
+def _check_characters(raw: object, origin: str, path: str, last_key: str = "") -> None:
     """Raises InputError for a text, or a key, with signs that would steer a terminal."""
     if isinstance(raw, dict):
         for name, value in raw.items():
-            _check_text(name, origin, at)
-            _check_signs(value, origin, f"{at}.{name}" if at else name, name)
+            _check_text_characters(name, origin, path)
+            _check_characters(value, origin, f"{path}.{name}" if path else name, name)
     elif isinstance(raw, list):
         for index, value in enumerate(raw):
-            _check_signs(value, origin, f"{at}[{index}]", key)
+            _check_characters(value, origin, f"{path}[{index}]", last_key)
     elif isinstance(raw, str):
-        _check_text(raw.replace("\n", " ") if key in _LINES else raw, origin, at)
+        _check_text_characters(raw.replace("\n", " ") if last_key in _MULTILINE_KEYS else raw, origin, path)
 
 
-def _check_text(text: str, origin: str, key: str) -> None:
-    if _STEERING.search(text):
+def _check_text_characters(text: str, origin: str, key: str) -> None:
+    if _CONTROL_CHARACTER_PATTERN.search(text):
         expected = "text on one line, without control characters"
         raise InputError("holds a control character", origin=origin, key=key, value=text, expected=expected)
 
 
-def parse(text: str, file_format: Format, origin: str) -> dict[str, object]:
+def parse_mapping(text: str, file_format: FileFormat, origin: str) -> dict[str, object]:
     """Parse `text` into a mapping without validating its keys. Raises InputError."""
-    if len(text) > _LONGEST[file_format]:
-        expected = f"at most {_LONGEST[file_format]:,} characters of {file_format.upper()}"
+    if len(text) > _MAX_FILE_LENGTH[file_format]:
+        expected = f"at most {_MAX_FILE_LENGTH[file_format]:,} characters of {file_format.upper()}"
         raise InputError("file is too long", origin=origin, expected=expected)
     raw: object
     try:
-        raw = _load(text, file_format) if text.strip() else None
+        raw = _load_text(text, file_format) if text.strip() else None
     except RecursionError:
         raise InputError("nested too deeply", origin=origin, expected="a plain description") from None
     except InputError as error:
         raise InputError(error.problem, origin=origin, expected=error.expected) from None
     except ValueError as error:  # tomllib's and json's errors are ValueErrors
         raise InputError(
-            f"not valid {file_format.upper()}: {_first_line(error)}",
+            f"not valid {file_format.upper()}: {_format_error_line(error)}",
             origin=origin,
             expected=f"a complete {file_format.upper()} document",
         ) from None
     if raw is None or raw == {}:
         raise InputError("is empty", origin=origin, expected="a table of keys and values")
     if not isinstance(raw, dict):
-        kind = "a list" if isinstance(raw, list) else _TYPES.get(type(raw).__name__, "a single value")
-        raise InputError(f"holds {kind}", origin=origin, expected="a table of keys and values at the top")
+        type_description = (
+            "a list" if isinstance(raw, list) else _TYPE_DESCRIPTIONS.get(type(raw).__name__, "a single value")
+        )
+        raise InputError(f"holds {type_description}", origin=origin, expected="a table of keys and values at the top")
     return raw
 
 
-def _load(text: str, file_format: Format) -> object:
+def _load_text(text: str, file_format: FileFormat) -> object:
     if file_format == "toml":
         return _load_toml(text)
     if file_format == "json":
@@ -121,8 +127,8 @@ def _load_toml(text: str) -> object:
 
     # tomllib keeps every beginning of a dotted key: one of many thousand parts would take all memory
     for line in text.split("\n"):
-        if line.count(".") >= _DEEPEST and _DOTS.search(_QUOTED.sub('"', line)):
-            raise InputError("a key has too many parts", expected=f"keys of fewer than {_DEEPEST} parts")
+        if line.count(".") >= _MAX_DEPTH and _DEEP_KEY_PATTERN.search(_QUOTED_PATTERN.sub('"', line)):
+            raise InputError("a key has too many parts", expected=f"keys of fewer than {_MAX_DEPTH} parts")
     return tomllib.loads(text)
 
 
@@ -132,13 +138,13 @@ def _load_yaml(text: str) -> object:
     # both are in the same package; the one in C is ten times as fast where it was built
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _check_yaml(yaml.parse(text, Loader=loader))
+        _check_yaml_events(yaml.parse(text, Loader=loader))
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
-        raise ValueError(_first_line(error)) from None
+        raise ValueError(_format_error_line(error)) from None
 
 
-def _check_yaml(events: Iterable[yaml.Event]) -> None:
+def _check_yaml_events(events: Iterable[yaml.Event]) -> None:
     """Raises InputError for what makes a small file large or slow, none of which a description needs."""
     import yaml
 
@@ -152,61 +158,76 @@ def _check_yaml(events: Iterable[yaml.Event]) -> None:
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _LONG_NUMBER.match(event.value):
-            raise InputError("a number is too long", expected=f"at most {_LONGEST_NUMBER} digits")
-        if depth > _DEEPEST:
-            raise InputError("nested too deeply", expected=f"at most {_DEEPEST} levels")
+        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _LONG_NUMBER_PATTERN.match(event.value):
+            raise InputError("a number is too long", expected=f"at most {_MAX_NUMBER_LENGTH} digits")
+        if depth > _MAX_DEPTH:
+            raise InputError("nested too deeply", expected=f"at most {_MAX_DEPTH} levels")
 
 
-def _explained(error: msgspec.ValidationError, raw: object, into: type[object], origin: str) -> InputError:
+def _build_validation_error(
+    error: msgspec.ValidationError, raw: object, target_type: type[object], origin: str
+) -> InputError:
     """The msgspec error with the key's path, its value, what was expected, and the nearest valid name."""
     message = str(error)
-    inside = _KEY_PATH.search(message)
-    at = inside or _PATH.search(message)
-    path = at[1] if at else ""
-    told = message[: at.start()] if at else message
-    unknown = _UNKNOWN.match(told)
-    if unknown is not None:
-        known = _fields_at(into, path)
-        key = f"{path}.{unknown[1]}" if path else unknown[1]
+    key_match = _KEY_PATH_PATTERN.search(message)
+    path_match = key_match or _PATH_PATTERN.search(message)
+    path = path_match[1] if path_match else ""
+    detail = message[: path_match.start()] if path_match else message
+    unknown_match = _UNKNOWN_PATTERN.match(detail)
+    if unknown_match is not None:
+        known = _list_fields_at(target_type, path)
+        key = f"{path}.{unknown_match[1]}" if path else unknown_match[1]
         expected = f"one of {', '.join(sorted(known))}" if known else "a key of the file format"
         return InputError(
-            "unknown key", origin=origin, key=key, expected=expected, suggestion=nearest(unknown[1], known)
+            "unknown key",
+            origin=origin,
+            key=key,
+            expected=expected,
+            suggestion=find_nearest_name(unknown_match[1], known),
         )
-    choice = _ENUM.match(told)
-    if choice is not None:
-        known = _choices_at(into, path, of_key=inside is not None)
+    enum_match = _ENUM_PATTERN.match(detail)
+    if enum_match is not None:
+        known = _list_choices_at(target_type, path, is_key=key_match is not None)
         expected = f"one of {', '.join(known)}" if known else "one of the names that are known"
-        what = "unknown key" if inside else "unknown value"
+        enum_problem = "unknown key" if key_match else "unknown value"
         return InputError(
-            what, origin=origin, key=path, value=choice[1], expected=expected, suggestion=nearest(choice[1], known)
+            enum_problem,
+            origin=origin,
+            key=path,
+            value=enum_match[1],
+            expected=expected,
+            suggestion=find_nearest_name(enum_match[1], known),
         )
-    missing = _MISSING.match(told)
-    if missing is not None:
-        key = f"{path}.{missing[1]}" if path else missing[1]
-        return InputError(MISSING, origin=origin, key=key, expected=_kind_at(into, key))
-    length = _LENGTH.match(told)
-    if length is not None:
+    missing_match = _MISSING_PATTERN.match(detail)
+    if missing_match is not None:
+        key = f"{path}.{missing_match[1]}" if path else missing_match[1]
+        return InputError(MISSING_KEY_PROBLEM, origin=origin, key=key, expected=_describe_type_at(target_type, key))
+    length_match = _LENGTH_PATTERN.match(detail)
+    if length_match is not None:
         problem, bound = {">=": ("too short", "at least "), "<=": ("too long", "at most ")}.get(
-            length[1], ("wrong length", "")
+            length_match[1], ("wrong length", "")
         )
-        return InputError(problem, origin=origin, key=path, expected=f"{bound}{int(length[2]):,} of them")
-    value = _value_at(raw, path) if path else None
-    wanted = _EXPECTED.match(told)
-    if wanted is None:
-        return InputError(f"{told[:1].lower()}{told[1:]}", origin=origin, key=path, value=value)
-    names = [name for name in wanted[1].split(" | ") if name != "null"]
-    expected = " or ".join(_TYPES.get(name, "a table") for name in names if name != "int" or "float" not in names)
-    if wanted[2]:
-        expected += f" of at {'least' if '>' in wanted[2] else 'most'} {float(wanted[3]):,.10g}"
-    problem = "out of range" if wanted[2] else "wrong type"
-    shown = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else value
-    if value is None and wanted[4]:
-        shown = _TYPES.get(wanted[4], wanted[4])
-    return InputError(problem, origin=origin, key=path, value=shown, expected=expected)
+        return InputError(problem, origin=origin, key=path, expected=f"{bound}{int(length_match[2]):,} of them")
+    value = _find_value_at(raw, path) if path else None
+    expected_match = _EXPECTED_PATTERN.match(detail)
+    if expected_match is None:
+        return InputError(f"{detail[:1].lower()}{detail[1:]}", origin=origin, key=path, value=value)
+    names = [name for name in expected_match[1].split(" | ") if name != "null"]
+    expected = " or ".join(
+        _TYPE_DESCRIPTIONS.get(name, "a table") for name in names if name != "int" or "float" not in names
+    )
+    if expected_match[2]:
+        expected += f" of at {'least' if '>' in expected_match[2] else 'most'} {float(expected_match[3]):,.10g}"
+    problem = "out of range" if expected_match[2] else "wrong type"
+    display_value = (
+        f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else value
+    )
+    if value is None and expected_match[4]:
+        display_value = _TYPE_DESCRIPTIONS.get(expected_match[4], expected_match[4])
+    return InputError(problem, origin=origin, key=path, value=display_value, expected=expected)
 
 
-def _value_at(raw: object, path: str) -> object:
+def _find_value_at(raw: object, path: str) -> object:
     for part in re.findall(r"[^.\[\]]+", path):
         if isinstance(raw, dict) and part in raw:
             raw = raw[part]
@@ -217,70 +238,80 @@ def _value_at(raw: object, path: str) -> object:
     return None if isinstance(raw, dict | list) else raw
 
 
-def _fields_at(into: object, path: str) -> list[str]:
-    """The field names of the struct that `path` leads to inside `into`."""
-    info = _struct_info(_unwrapped(_type_at(into, path)))
+def _list_fields_at(target_type: object, path: str) -> list[str]:
+    """The field names of the struct that `path` leads to inside `target_type`."""
+    info = _find_struct_info(_unwrap_type(_find_type_at(target_type, path)))
     return [field.encode_name for field in info.fields] if info is not None else []
 
 
-def _choices_at(into: object, path: str, *, of_key: bool) -> list[str]:
+def _list_choices_at(target_type: object, path: str, *, is_key: bool) -> list[str]:
     """The names that may stand at `path`, or as a key of the mapping there."""
-    found = _type_at(into, path)
-    if of_key and isinstance(found, msgspec.inspect.DictType):
-        found = found.key_type
-    types = found.types if isinstance(found, msgspec.inspect.UnionType) else (found,)
-    return [str(value) for one in types if isinstance(one, msgspec.inspect.LiteralType) for value in one.values]
+    type_at_path = _find_type_at(target_type, path)
+    if is_key and isinstance(type_at_path, msgspec.inspect.DictType):
+        type_at_path = type_at_path.key_type
+    types = type_at_path.types if isinstance(type_at_path, msgspec.inspect.UnionType) else (type_at_path,)
+    return [
+        str(value) for member in types if isinstance(member, msgspec.inspect.LiteralType) for value in member.values
+    ]
 
 
-def _type_at(into: object, path: str) -> object:
+def _find_type_at(target_type: object, path: str) -> object:
     """The type that the key at the end of `path` has, None where the path leads out of the known ones."""
     for part in re.findall(r"\[\.\.\.\]|\[\d+\]|[^.\[\]]+", path):
-        into = _unwrapped(into)
+        target_type = _unwrap_type(target_type)
         if part.startswith("["):
             continue  # the item of a list or a mapping is what was unwrapped
-        info = _struct_info(into)
-        match = [field.type for field in info.fields if field.encode_name == part] if info is not None else []
-        into = match[0] if match else None
-    return into
+        info = _find_struct_info(target_type)
+        matching_types = (
+            [field.type for field in info.fields if field.encode_name == part] if info is not None else []
+        )
+        target_type = matching_types[0] if matching_types else None
+    return target_type
 
 
-def _kind_at(into: object, path: str) -> str:
+def _describe_type_at(target_type: object, path: str) -> str:
     """What kind of value stands at `path`: a number, a text, a table, a list."""
-    found = _type_at(into, path)
-    types = found.types if isinstance(found, msgspec.inspect.UnionType) else (found,)
-    kinds = [_TYPES[name] for name in (_type_name(one) for one in types) if name in _TYPES]
-    return " or ".join(dict.fromkeys(kinds)) or "a value"
+    type_at_path = _find_type_at(target_type, path)
+    types = type_at_path.types if isinstance(type_at_path, msgspec.inspect.UnionType) else (type_at_path,)
+    descriptions = [
+        _TYPE_DESCRIPTIONS[name]
+        for name in (_get_type_name(member) for member in types)
+        if name in _TYPE_DESCRIPTIONS
+    ]
+    return " or ".join(dict.fromkeys(descriptions)) or "a value"
 
 
-def _type_name(found: object) -> str:
+def _get_type_name(type_info: object) -> str:
     """The name by which msgspec's messages call a type."""
-    if isinstance(found, msgspec.inspect.CollectionType | msgspec.inspect.VarTupleType | msgspec.inspect.TupleType):
+    if isinstance(
+        type_info, msgspec.inspect.CollectionType | msgspec.inspect.VarTupleType | msgspec.inspect.TupleType
+    ):
         return "array"
-    if isinstance(found, msgspec.inspect.StructType | msgspec.inspect.DictType):
+    if isinstance(type_info, msgspec.inspect.StructType | msgspec.inspect.DictType):
         return "object"
-    return type(found).__name__.removesuffix("Type").lower()
+    return type(type_info).__name__.removesuffix("Type").lower()
 
 
-def _struct_info(into: object) -> msgspec.inspect.StructType | None:
-    if isinstance(into, msgspec.inspect.StructType):
-        return into
-    if isinstance(into, type) and issubclass(into, msgspec.Struct):
-        found = msgspec.inspect.type_info(into)
-        return found if isinstance(found, msgspec.inspect.StructType) else None
+def _find_struct_info(target_type: object) -> msgspec.inspect.StructType | None:
+    if isinstance(target_type, msgspec.inspect.StructType):
+        return target_type
+    if isinstance(target_type, type) and issubclass(target_type, msgspec.Struct):
+        type_info = msgspec.inspect.type_info(target_type)
+        return type_info if isinstance(type_info, msgspec.inspect.StructType) else None
     return None
 
 
-def _unwrapped(into: object) -> object:
+def _unwrap_type(target_type: object) -> object:
     """The struct inside an optional, a union or a collection."""
-    if isinstance(into, msgspec.inspect.UnionType):
-        structs = [one for one in map(_unwrapped, into.types) if _struct_info(one) is not None]
+    if isinstance(target_type, msgspec.inspect.UnionType):
+        structs = [member for member in map(_unwrap_type, target_type.types) if _find_struct_info(member) is not None]
         return structs[0] if structs else None
-    if isinstance(into, msgspec.inspect.CollectionType | msgspec.inspect.VarTupleType):
-        return _unwrapped(into.item_type)
-    if isinstance(into, msgspec.inspect.DictType):
-        return _unwrapped(into.value_type)
-    return into
+    if isinstance(target_type, msgspec.inspect.CollectionType | msgspec.inspect.VarTupleType):
+        return _unwrap_type(target_type.item_type)
+    if isinstance(target_type, msgspec.inspect.DictType):
+        return _unwrap_type(target_type.value_type)
+    return target_type
 
 
-def _first_line(error: Exception) -> str:
+def _format_error_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

@@ -40,18 +40,18 @@ class InputError(PlannerError):
 
     def __str__(self) -> str:
         """The message, made where somebody reads it: readers try one meaning after another."""
-        where = ": ".join(_cut(part) for part in (self.origin, self.key) if part)
-        problem = _cut(self.problem)
-        lines = [f"{where}: {problem}" if where else problem]
+        location = ": ".join(_truncate_text(part) for part in (self.origin, self.key) if part)
+        problem = _truncate_text(self.problem)
+        lines = [f"{location}: {problem}" if location else problem]
         if self.value is not None:
-            lines.append(f"  value:    {_shown(self.value)}")
+            lines.append(f"  value:    {_format_value(self.value)}")
         if self.expected:
-            lines.append(f"  expected: {_cut(self.expected, 5000)}")
+            lines.append(f"  expected: {_truncate_text(self.expected, 5000)}")
         if self.suggestion:
-            lines.append(f"  did you mean {_cut(self.suggestion)}?")
-        return "\n".join(visible(line) for line in lines)
+            lines.append(f"  did you mean {_truncate_text(self.suggestion)}?")
+        return "\n".join(escape_nonprintable(line) for line in lines)
 
-    def elsewhere(self, origin: str, key: str = "") -> InputError:
+    def relocate(self, origin: str, key: str = "") -> InputError:
         """The same fault, told of where the value really stood."""
         return InputError(
             self.problem,
@@ -75,62 +75,74 @@ class RequirementNotMet(PlannerError):  # noqa: N818 - an answer, not a fault
     exit_code = 4
 
 
-_SHORTEST_BEGINNING = 3
-_LONGEST_NAME = 200
+_MIN_PREFIX_LENGTH = 3
+_MAX_NAME_LENGTH = 200
 """Characters: what is longer is no typo of a name, and to compare it would take long."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def find_nearest_name(name: str, known_names: Iterable[str]) -> str:
     """The known name that `name` is most likely a typo, the end (`tp` of `strategy.tp`) or a beginning of, or an
     empty string. First and last words go before signs that are nearly right: `h100-sxm` is h100-sxm-80gb.
     """
-    if len(name) > _LONGEST_NAME:
+    if len(name) > _MAX_NAME_LENGTH:
         return ""
     from difflib import get_close_matches
 
-    by_fold = {candidate.casefold(): candidate for candidate in known}
+    by_fold = {candidate.casefold(): candidate for candidate in known_names}
     text = name.casefold()
-    long_enough = len(text) >= _SHORTEST_BEGINNING
-    words = [one for one in by_fold if long_enough and (one.startswith(f"{text}-") or one.endswith(f"-{text}"))]
-    found = [one for one in by_fold if one.endswith(f".{text}")]
-    found = found or get_close_matches(text, words or list(by_fold), 1, 0.6)
-    if not found and long_enough:
-        found = sorted((one for one in by_fold if one.startswith(text)), key=len)
-    return by_fold[found[0]] if found else ""
+    is_long_enough = len(text) >= _MIN_PREFIX_LENGTH
+    word_matches = [
+        known_name
+        for known_name in by_fold
+        if is_long_enough and (known_name.startswith(f"{text}-") or known_name.endswith(f"-{text}"))
+    ]
+    matches = [known_name for known_name in by_fold if known_name.endswith(f".{text}")]
+    matches = matches or get_close_matches(text, word_matches or list(by_fold), 1, 0.6)
+    if not matches and is_long_enough:
+        matches = sorted((known_name for known_name in by_fold if known_name.startswith(text)), key=len)
+    return by_fold[matches[0]] if matches else ""
 
 
-def unknown_name(what: str, name: str, known: Iterable[str], *, origin: str = "", key: str = "") -> InputError:
+def build_unknown_name_error(
+    noun: str, name: str, known_names: Iterable[str], *, origin: str = "", key: str = ""
+) -> InputError:
     """The error for a name that is not among the known ones: lists them and suggests the nearest."""
-    names = sorted(known)
+    names = sorted(known_names)
     return InputError(
-        f"unknown {what}",
+        f"unknown {noun}",
         origin=origin,
         key=key,
         value=name,
         expected=f"one of {', '.join(names)}",
-        suggestion=nearest(name, names),
+        suggestion=find_nearest_name(name, names),
     )
 
 
-def visible(text: str) -> str:
+def escape_nonprintable(text: str) -> str:
     """The text with every sign that is not printed, such as one that would steer a terminal, as an escape."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else _escape(ord(one)) for one in text)
+    return "".join(character if character.isprintable() else _format_escape(ord(character)) for character in text)
 
 
-def _escape(code: int) -> str:
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+def _format_escape(code_point: int) -> str:
+    return (
+        f"\\x{code_point:02x}"
+        if code_point < 0x100
+        else f"\\u{code_point:04x}"
+        if code_point < 0x10000
+        else f"\\U{code_point:08x}"
+    )
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     """A value as one line of at most some hundred characters."""
     try:
         text = (value or '""') if isinstance(value, str) else repr(value)
     except ValueError:  # Python writes no whole number of thousands of digits out
         return "a number of thousands of digits"
-    return _cut(text, 120)
+    return _truncate_text(text, 120)
 
 
-def _cut(text: str, limit: int = 1000) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+def _truncate_text(text: str, max_length: int = 1000) -> str:
+    return text if len(text) <= max_length else f"{text[:max_length]}… ({len(text)} characters)"

@@ -9,37 +9,37 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-Watcher = Callable[[str, int, int], None]
+ProgressWatcher = Callable[[str, int, int], None]
 """Told what is done, how many steps of it are, and how many there are in all."""
 
-_WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+_CURRENT_WATCHER: ContextVar[ProgressWatcher | None] = ContextVar("watcher", default=None)
 
 
-def steps(what: str, values: Collection[T]) -> Iterator[T]:
+def track_steps(description: str, values: Collection[T]) -> Iterator[T]:
     """The values one by one, each counted as done when the next one is asked for.
 
     Loops within a loop of several steps are not told: only the outermost tells how much is left.
     """
-    watcher = _WATCHER.get()
+    watcher = _CURRENT_WATCHER.get()
     if watcher is None:
         yield from values
         return
-    within = _WATCHER.set(None) if len(values) > 1 else None
+    reset_token = _CURRENT_WATCHER.set(None) if len(values) > 1 else None
     try:
-        for done, value in enumerate(values):
-            watcher(what, done, len(values))
+        for done_steps, value in enumerate(values):
+            watcher(description, done_steps, len(values))
             yield value
-        watcher(what, len(values), len(values))
+        watcher(description, len(values), len(values))
     finally:
-        if within is not None:
-            _WATCHER.reset(within)
+        if reset_token is not None:
+            _CURRENT_WATCHER.reset(reset_token)
 
 
 @contextmanager
-def watched(watcher: Watcher) -> Iterator[None]:
+def watch_progress(watcher: ProgressWatcher) -> Iterator[None]:
     """Tell `watcher` of all steps within."""
-    before = _WATCHER.set(watcher)
+    reset_token = _CURRENT_WATCHER.set(watcher)
     try:
         yield
     finally:
-        _WATCHER.reset(before)
+        _CURRENT_WATCHER.reset(reset_token)

@@ -11,39 +11,45 @@ from planner.errors import InputError
 
 Dimension = Literal["bytes", "bytes_per_s", "s", "duration", "flops", "w", "count", "usd", "ratio", "intensity"]
 
-_DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-_BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
-_SIZES = _DECIMAL | _BINARY
-_COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+_DECIMAL_PREFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+_BINARY_PREFIXES = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
+_SIZE_PREFIXES = _DECIMAL_PREFIXES | _BINARY_PREFIXES
+_COUNT_SUFFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 DAY_S, YEAR_S = 86_400.0, 365.25 * 86_400.0
 J_PER_KWH = 3.6e6
-_TIMES = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": DAY_S}
-_DURATIONS = _TIMES | {"w": 7 * DAY_S, "y": YEAR_S}
-_MASSES = {"g": 1.0, "kg": 1e3, "t": 1e6, "lb": 453.59237}
+_TIME_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": DAY_S}
+_DURATION_UNITS_S = _TIME_UNITS_S | {"w": 7 * DAY_S, "y": YEAR_S}
+_MASS_UNITS_G = {"g": 1.0, "kg": 1e3, "t": 1e6, "lb": 453.59237}
 
-_SUFFIXES: dict[Dimension, dict[str, float]] = {
-    "bytes": {f"{p}B": f for p, f in _SIZES.items()},
-    "bytes_per_s": {f"{p}B/s": f for p, f in _SIZES.items()}
-    | {f"{p}b/s": f / 8 for p, f in _SIZES.items()}
-    | {f"{p}bps": f / 8 for p, f in _DECIMAL.items()}
-    | {f"{p}bit/s": f / 8 for p, f in _DECIMAL.items()},
-    "s": _TIMES,
-    "duration": _DURATIONS,
-    "flops": {f"{p}{unit}": f for p, f in _DECIMAL.items() for unit in ("FLOP/s", "flop/s", "FLOPS", "flops")},
-    "w": {f"{p}W": f for p, f in _DECIMAL.items()},
-    "count": _COUNTS,
-    "usd": {f"{p}USD": f for p, f in _COUNTS.items()} | {f"{p}$": f for p, f in _COUNTS.items()} | _COUNTS,
+_SUFFIXES_BY_DIMENSION: dict[Dimension, dict[str, float]] = {
+    "bytes": {f"{p}B": f for p, f in _SIZE_PREFIXES.items()},
+    "bytes_per_s": {f"{p}B/s": f for p, f in _SIZE_PREFIXES.items()}
+    | {f"{p}b/s": f / 8 for p, f in _SIZE_PREFIXES.items()}
+    | {f"{p}bps": f / 8 for p, f in _DECIMAL_PREFIXES.items()}
+    | {f"{p}bit/s": f / 8 for p, f in _DECIMAL_PREFIXES.items()},
+    "s": _TIME_UNITS_S,
+    "duration": _DURATION_UNITS_S,
+    "flops": {
+        f"{p}{unit}": f for p, f in _DECIMAL_PREFIXES.items() for unit in ("FLOP/s", "flop/s", "FLOPS", "flops")
+    },
+    "w": {f"{p}W": f for p, f in _DECIMAL_PREFIXES.items()},
+    "count": _COUNT_SUFFIXES,
+    "usd": {f"{p}USD": f for p, f in _COUNT_SUFFIXES.items()}
+    | {f"{p}$": f for p, f in _COUNT_SUFFIXES.items()}
+    | _COUNT_SUFFIXES,
     "ratio": {"": 1.0, "%": 0.01, "x": 1.0},
     # of a grid, in grams of CO2-equivalent a kilowatt-hour
     "intensity": {
         f"{mass}{gas}/{energy}": grams / kwh
-        for mass, grams in _MASSES.items()
+        for mass, grams in _MASS_UNITS_G.items()
         for gas in ("", "CO2", "CO2e", "CO2eq")
         for energy, kwh in (("kWh", 1.0), ("MWh", 1e3))
     },
 }
-_ENERGIES = {f"{p}{unit}": f * joules for p, f in _DECIMAL.items() for unit, joules in (("J", 1.0), ("Wh", 3600.0))}
-_EXAMPLES: dict[Dimension, str] = {
+_ENERGY_UNITS_J = {
+    f"{p}{unit}": f * joules for p, f in _DECIMAL_PREFIXES.items() for unit, joules in (("J", 1.0), ("Wh", 3600.0))
+}
+_DIMENSION_EXAMPLES: dict[Dimension, str] = {
     "bytes": "a size such as 80GiB or 80GB",
     "bytes_per_s": "a rate such as 300GB/s or 400Gb/s",
     "s": "a time such as 2us, 5ms or 30d",
@@ -55,87 +61,93 @@ _EXAMPLES: dict[Dimension, str] = {
     "ratio": "a ratio such as 0.9, 90% or 2x",
     "intensity": "an intensity such as 56g/kWh",
 }
-_NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([^\s\d].*)?")
+_QUANTITY_PATTERN = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([^\s\d].*)?")
 
 
 def parse_quantity(
-    text: str | int | float, dimension: Dimension, *, origin: str = "", key: str = "", bare: bool = True
+    text: str | int | float, dimension: Dimension, *, origin: str = "", key: str = "", allow_bare: bool = True
 ) -> float:
     """Read a non-negative quantity of one dimension into its SI number.
 
-    A bare number is taken as SI already; with `bare` False it must have a unit, unless it is zero or the
+    A bare number is taken as SI already; with `allow_bare` False it must have a unit, unless it is zero or the
     dimension has none. Counts take their suffix in either case. Raises InputError that names origin and key.
     """
-    problem = InputError(
-        f"not {_EXAMPLES[dimension]}", origin=origin, key=key, value=text, expected=_EXAMPLES[dimension]
+    input_error = InputError(
+        f"not {_DIMENSION_EXAMPLES[dimension]}",
+        origin=origin,
+        key=key,
+        value=text,
+        expected=_DIMENSION_EXAMPLES[dimension],
     )
     if isinstance(text, int | float) and not isinstance(text, bool):
         # compared before float(): an integer of thousands of digits does not fit a float
         if not 0 <= text < 1e30:
-            raise problem
-        return _with_unit(float(text), "", dimension, bare, problem)
+            raise input_error
+        return _apply_unit(float(text), "", dimension, allow_bare, input_error)
     if not isinstance(text, str) or len(text) > 64:
-        raise problem
-    match = _NUMBER.fullmatch(text)
+        raise input_error
+    match = _QUANTITY_PATTERN.fullmatch(text)
     if match is None:
-        raise problem
-    return _with_unit(float(match[1].replace("_", "")), (match[2] or "").strip(), dimension, bare, problem)
+        raise input_error
+    return _apply_unit(float(match[1].replace("_", "")), (match[2] or "").strip(), dimension, allow_bare, input_error)
 
 
-def _with_unit(value: float, unit: str, dimension: Dimension, bare: bool, problem: InputError) -> float:
-    """The number times its unit; raises `problem` for a unit of another dimension, or one that is missing."""
-    suffixes = _SUFFIXES[dimension]
-    factor = suffixes.get(unit)
+def _apply_unit(value: float, unit: str, dimension: Dimension, allow_bare: bool, input_error: InputError) -> float:
+    """The number times its unit; raises `input_error` for a unit of another dimension, or one that is missing."""
+    unit_factors = _SUFFIXES_BY_DIMENSION[dimension]
+    factor = unit_factors.get(unit)
     if factor is None and dimension == "count":
-        factor = suffixes.get(unit.upper())
-    if not unit and (factor is not None or bare or value == 0):
+        factor = unit_factors.get(unit.upper())
+    if not unit and (factor is not None or allow_bare or value == 0):
         factor = 1.0
     elif not unit:
         raise InputError(
             "a number without a unit",
-            origin=problem.origin,
-            key=problem.key,
-            value=problem.value,
-            expected=_EXAMPLES[dimension],
+            origin=input_error.origin,
+            key=input_error.key,
+            value=input_error.value,
+            expected=_DIMENSION_EXAMPLES[dimension],
         )
     if factor is None or not value * factor < 1e30:
-        raise problem
+        raise input_error
     return value * factor
 
 
-MeaningName = Literal["bytes", "bytes_per_s", "s", "usd", "j", "kg", "w", "ratio", "count"]
-_MEANINGS: dict[str, tuple[MeaningName, float]] = {
-    **{suffix: ("kg", grams / 1e3) for suffix, grams in _MASSES.items()},
-    **{suffix: ("j", factor) for suffix, factor in _ENERGIES.items()},
-    **{suffix: ("w", factor) for suffix, factor in _SUFFIXES["w"].items()},
-    **{suffix: ("usd", factor) for suffix, factor in _SUFFIXES["usd"].items()},
-    **{suffix: ("bytes_per_s", factor) for suffix, factor in _SUFFIXES["bytes_per_s"].items()},
-    **{suffix: ("bytes", factor) for suffix, factor in _SUFFIXES["bytes"].items()},
-    **{suffix: ("s", factor) for suffix, factor in _DURATIONS.items()},
-    **{suffix: ("ratio", factor) for suffix, factor in _SUFFIXES["ratio"].items()},
-    **{suffix: ("count", factor) for suffix, factor in _COUNTS.items()},
+QuantityName = Literal["bytes", "bytes_per_s", "s", "usd", "j", "kg", "w", "ratio", "count"]
+_SUFFIX_MEANINGS: dict[str, tuple[QuantityName, float]] = {
+    **{suffix: ("kg", grams / 1e3) for suffix, grams in _MASS_UNITS_G.items()},
+    **{suffix: ("j", factor) for suffix, factor in _ENERGY_UNITS_J.items()},
+    **{suffix: ("w", factor) for suffix, factor in _SUFFIXES_BY_DIMENSION["w"].items()},
+    **{suffix: ("usd", factor) for suffix, factor in _SUFFIXES_BY_DIMENSION["usd"].items()},
+    **{suffix: ("bytes_per_s", factor) for suffix, factor in _SUFFIXES_BY_DIMENSION["bytes_per_s"].items()},
+    **{suffix: ("bytes", factor) for suffix, factor in _SUFFIXES_BY_DIMENSION["bytes"].items()},
+    **{suffix: ("s", factor) for suffix, factor in _DURATION_UNITS_S.items()},
+    **{suffix: ("ratio", factor) for suffix, factor in _SUFFIXES_BY_DIMENSION["ratio"].items()},
+    **{suffix: ("count", factor) for suffix, factor in _COUNT_SUFFIXES.items()},
 }
 """What a suffix means where no dimension is known; where several have it, the last line here goes first."""
-_AMBIGUOUS = ("B",)
+_AMBIGUOUS_SUFFIXES = ("B",)
 
 
-def meaning_of(suffix: str) -> tuple[MeaningName, float] | None:
+def find_suffix_meaning(suffix: str) -> tuple[QuantityName, float] | None:
     """The quantity that a suffix alone is of, and its factor to SI; None where it is of none or two (`B`)."""
-    return None if suffix in _AMBIGUOUS else _MEANINGS.get(suffix)
+    return None if suffix in _AMBIGUOUS_SUFFIXES else _SUFFIX_MEANINGS.get(suffix)
 
 
-def suffixes() -> tuple[str, ...]:
+def list_unit_suffixes() -> tuple[str, ...]:
     """All suffixes that by themselves mean one thing."""
-    return tuple(one for one in _MEANINGS if one and one not in _AMBIGUOUS)
+    return tuple(suffix for suffix in _SUFFIX_MEANINGS if suffix and suffix not in _AMBIGUOUS_SUFFIXES)
 
 
-LARGEST_COUNT = 10**18
+MAX_COUNT = 10**18
 
 
-def check_tellable(values: Iterable[object], *, told: object, origin: str = "", key: str = "") -> None:
-    """Raises InputError with the value `told` where a whole number among `values` is beyond what can be told."""
-    if any(isinstance(one, int) and abs(one) > LARGEST_COUNT for one in values):
-        raise InputError("out of range", origin=origin, key=key, value=told, expected=f"at most {LARGEST_COUNT:,}")
+def check_count_range(values: Iterable[object], *, reported_value: object, origin: str = "", key: str = "") -> None:
+    """Raises InputError with the value `reported_value` where a whole number among `values` is beyond what can be told."""
+    if any(isinstance(value, int) and abs(value) > MAX_COUNT for value in values):
+        raise InputError(
+            "out of range", origin=origin, key=key, value=reported_value, expected=f"at most {MAX_COUNT:,}"
+        )
 
 
 def parse_count(
@@ -144,7 +156,7 @@ def parse_count(
     origin: str = "",
     key: str = "",
     minimum: int = 1,
-    maximum: int = LARGEST_COUNT,
+    maximum: int = MAX_COUNT,
     example: str = "",
 ) -> int:
     """Read a whole number from `minimum` to `maximum`, suffixes allowed (`4M`). Raises InputError."""
@@ -152,8 +164,8 @@ def parse_count(
     try:
         value = parse_quantity(text, "count", origin=origin, key=key)
     except InputError:
-        below = re.fullmatch(r"\s*-[0-9][0-9_]*\s*[a-zA-Z]?\s*", str(text)[:64]) is not None
-        problem = "out of range" if below else "not a count"
+        is_negative = re.fullmatch(r"\s*-[0-9][0-9_]*\s*[a-zA-Z]?\s*", str(text)[:64]) is not None
+        problem = "out of range" if is_negative else "not a count"
         raise InputError(problem, origin=origin, key=key, value=text, expected=expected) from None
     rounded = round(value)
     if not math.isclose(value, rounded, rel_tol=1e-12):
@@ -163,28 +175,28 @@ def parse_count(
     return rounded
 
 
-def format_bytes(value: float) -> str:
+def format_bytes(size_bytes: float) -> str:
     """`80.00 GiB`: binary prefixes, as memory is talked about."""
-    for prefix, factor in reversed(_BINARY.items()):
-        if value >= factor:
-            return f"{value / factor:.2f} {prefix}B"
-    return f"{value:.0f} B"
+    for prefix, factor in reversed(_BINARY_PREFIXES.items()):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.2f} {prefix}B"
+    return f"{size_bytes:.0f} B"
 
 
-def format_seconds(value: float) -> str:
+def format_seconds(time_s: float) -> str:
     """`12.3 s`, `4.56 ms`, `7.8 us`: three significant digits."""
     for unit, factor in (("s", 1.0), ("ms", 1e-3)):
-        if value >= factor * 0.9995:
-            return f"{_three_digits(value / factor)} {unit}"
-    return "0 s" if value == 0 else f"{_three_digits(value / 1e-6)} us"
+        if time_s >= factor * 0.9995:
+            return f"{_format_three_digits(time_s / factor)} {unit}"
+    return "0 s" if time_s == 0 else f"{_format_three_digits(time_s / 1e-6)} us"
 
 
-def format_duration(value: float) -> str:
+def format_duration(duration_s: float) -> str:
     """`9.04 y`, `3.09 h`, `12.3 s`: three significant digits of the largest unit that fits."""
     for unit in ("y", "d", "h", "min"):
-        if value >= _DURATIONS[unit]:
-            return f"{_three_digits(value / _DURATIONS[unit])} {unit}"
-    return format_seconds(value)
+        if duration_s >= _DURATION_UNITS_S[unit]:
+            return f"{_format_three_digits(duration_s / _DURATION_UNITS_S[unit])} {unit}"
+    return format_seconds(duration_s)
 
 
 def format_days(days: float) -> str:
@@ -195,38 +207,38 @@ def format_days(days: float) -> str:
     return f"{text} day" if text == "1" else f"{text} days"
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
+def format_counted_noun(count: int, noun: str, plural: str = "") -> str:
     """`1 node`, `1,024 nodes`; `plural`: of a noun that takes more than an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
-def format_energy(joules: float) -> str:
+def format_energy(energy_j: float) -> str:
     """`812 MWh`, `1.90 GWh`, `45.6 kWh`: three significant digits."""
-    return format_si(joules / 3600, "Wh")
+    return format_si(energy_j / 3600, "Wh")
 
 
-def format_mass(kilograms: float) -> str:
+def format_mass(mass_kg: float) -> str:
     """`310 t`, `12.3 kg`: three significant digits; thousands of tonnes are written out."""
-    return f"{_three_digits(kilograms / 1000)} t" if kilograms >= 1000 else f"{_three_digits(kilograms)} kg"
+    return f"{_format_three_digits(mass_kg / 1000)} t" if mass_kg >= 1000 else f"{_format_three_digits(mass_kg)} kg"
 
 
 def format_si(value: float, unit: str = "") -> str:
     """`312 T`, `15.0 T`, `70.6 G`: decimal prefixes, three significant digits."""
-    for prefix, factor in reversed(_DECIMAL.items()):
+    for prefix, factor in reversed(_DECIMAL_PREFIXES.items()):
         if prefix != "K" and value >= factor * 0.9995:
-            return f"{_three_digits(value / factor)} {prefix}{unit}".rstrip()
-    return f"{_three_digits(value)} {unit}".rstrip()
+            return f"{_format_three_digits(value / factor)} {prefix}{unit}".rstrip()
+    return f"{_format_three_digits(value)} {unit}".rstrip()
 
 
-def format_parameters(value: float) -> str:
+def format_parameter_count(parameter_count: float) -> str:
     """`70.6B`, `671B`, `1.01T`: how model sizes are named."""
     for prefix, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
-        if value >= factor * 0.9995:
-            return f"{value / factor:.3g}{prefix}"
-    return f"{value:,.0f}"
+        if parameter_count >= factor * 0.9995:
+            return f"{parameter_count / factor:.3g}{prefix}"
+    return f"{parameter_count:,.0f}"
 
 
-def _three_digits(value: float) -> str:
+def _format_three_digits(value: float) -> str:
     """Three significant digits, trailing zeros kept so that columns line up; thousands separated."""
     decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:,.{decimals}f}"

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from planner.errors import InputError
 from planner.units import (
-    counted,
     format_bytes,
+    format_counted_noun,
     format_days,
     format_duration,
-    format_parameters,
+    format_parameter_count,
     format_seconds,
     format_si,
     parse_count,
@@ -69,9 +69,9 @@ def test_a_count_takes_its_suffix_in_either_case_and_has_limits() -> None:
 def test_a_unit_can_be_asked_for() -> None:
     for text in (300, "300", 2.5):
         with pytest.raises(InputError, match="without a unit"):
-            parse_quantity(text, "bytes_per_s", bare=False)
-    assert parse_quantity(0, "s", bare=False) == 0
-    assert parse_quantity(1.1, "ratio", bare=False) == 1.1
+            parse_quantity(text, "bytes_per_s", allow_bare=False)
+    assert parse_quantity(0, "s", allow_bare=False) == 0
+    assert parse_quantity(1.1, "ratio", allow_bare=False) == 1.1
 
 
 @given(st.floats(1e-6, 1e12))
@@ -89,8 +89,8 @@ def test_forms() -> None:
     assert format_seconds(0) == "0 s"
     assert [format_seconds(value) for value in (0.9999, 0.0009999, 0.9994)] == ["1.00 s", "1.00 ms", "999 ms"]
     assert format_si(15e12) == "15.0 T"
-    assert format_parameters(70_553_706_496) == "70.6B"
-    assert format_parameters(1.008e12) == "1.01T"
+    assert format_parameter_count(70_553_706_496) == "70.6B"
+    assert format_parameter_count(1.008e12) == "1.01T"
     assert format_bytes(80 * 2**30) == "80.00 GiB"
 
 
@@ -121,5 +121,10 @@ def test_days_are_told_as_long_as_they_are(days: float, text: str) -> None:
 
 
 def test_one_thing_is_no_plural_and_many_have_separators() -> None:
-    assert [counted(count, "node") for count in (0, 1, 2, 1024)] == ["0 nodes", "1 node", "2 nodes", "1,024 nodes"]
-    assert format_parameters(221_992) == "221,992"
+    assert [format_counted_noun(count, "node") for count in (0, 1, 2, 1024)] == [
+        "0 nodes",
+        "1 node",
+        "2 nodes",
+        "1,024 nodes",
+    ]
+    assert format_parameter_count(221_992) == "221,992"

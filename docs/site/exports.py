@@ -18,10 +18,10 @@ def pages() -> dict[str, str]:
     for name, trainer in TRAINERS.items():
         frameworks = ", ".join(code(f"--framework {one}") for one in trainer.frameworks)
         script = " It runs a training script of yours." if trainer.needs_script else ""
-        blocks += [f"### {name}", _about(trainer.files.__module__), f"Plans for it: {frameworks}.{script}"]
+        blocks += [f"### {name}", _about(trainer.build_files.__module__), f"Plans for it: {frameworks}.{script}"]
     blocks += ["## Launchers"]
     for name, launcher in LAUNCHERS.items():
-        blocks += [f"### {name}", _about(launcher.files.__module__)]
+        blocks += [f"### {name}", _about(launcher.build_files.__module__)]
     return {"exports.md": page("What plans are exported to", *blocks)}
 
 

@@ -13,7 +13,7 @@ from planner import api
 from planner.cli.completion.command_reference import described_commands
 
 _CLASSES = (api.EstimateOptions, api.PlanOptions)
-_ELSEWHERE = {"Document": "documents/plan", "MixedDocument": "documents/mixed"}
+_ELSEWHERE = {"Document": "documents/plan", "HeterogeneousDocument": "documents/heterogeneous"}
 """Types of answers, and the pages that describe them."""
 
 
@@ -28,9 +28,9 @@ def pages() -> dict[str, str]:
             _directives("", [f".. autofunction:: {name}" for name in ("plan", "estimate")]),
             "## Options",
             "Both functions take these; each of them says what it takes beside them.",
-            _options({}, api.Options),
+            _options({}, api.SharedOptions),
             "`plan` alone:",
-            _options(api.Options.__annotations__, api.PlanOptions),
+            _options(api.SharedOptions.__annotations__, api.PlanOptions),
             _directives("", [f".. py:class:: {one.__name__}\n\n   {one.__doc__}" for one in _CLASSES]),
             "## Answers",
             _directives("", [f".. py:class:: {name}\n\n   :doc:`{where}`" for name, where in _ELSEWHERE.items()]),

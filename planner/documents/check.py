@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.documents.heterogeneous import HeteroPlanDocument
+from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.documents.plan import Document
 from planner.documents.schema import Count, Part, closed_schema
 
@@ -49,7 +49,7 @@ class CheckedPart(Part, frozen=True, kw_only=True):
     """Why nothing fits; empty where something does."""
     requirements: list[RequirementPart]
     plan: Document | None
-    mixed: HeteroPlanDocument | None
+    mixed: HeterogeneousDocument | None
     """Of a cluster of two kinds of nodes."""
 
 
@@ -68,7 +68,7 @@ def worst(outcomes: list[Outcome]) -> Outcome:
     return min(outcomes, key=order.index, default="met")
 
 
-def answer_of(part: CheckedPart) -> Document | HeteroPlanDocument | None:
+def answer_of(part: CheckedPart) -> Document | HeterogeneousDocument | None:
     """A checked plan's answer, of whichever kind."""
     return part.plan if part.plan is not None else part.mixed
 

@@ -116,7 +116,7 @@ class HeteroRunPart(Part, frozen=True, kw_only=True):
     days: Positive
 
 
-class HeteroPlanDocument(Part, frozen=True, kw_only=True):
+class HeterogeneousDocument(Part, frozen=True, kw_only=True):
     """The answer to one question. The fastest way is first; `left_out` are those in which nothing fits."""
 
     schema_version: Literal["1.1"]
@@ -133,4 +133,4 @@ class HeteroPlanDocument(Part, frozen=True, kw_only=True):
 
 def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the mixed document."""
-    return closed_schema(HeteroPlanDocument, f"planner mixed document {SCHEMA_VERSION}")
+    return closed_schema(HeterogeneousDocument, f"planner mixed document {SCHEMA_VERSION}")

@@ -23,7 +23,7 @@ from planner.evidence.fit import (
 )
 from planner.evidence.statistics import PredictionErrors, compute_prediction_errors
 from planner.evidence.validation_document import CrossValidationPart
-from planner.progress import steps
+from planner.progress import track_steps
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def predict_held_out_folds(
             fit_cases = [case for case, keep in zip(cases, is_kept, strict=True) if keep]
             held_out = [case for case, keep in zip(cases, is_kept, strict=True) if not keep]
             jobs[fold] = pool.submit(_predict_fold, fit_cases, held_out, powers, slopes[is_kept])
-        for fold, job in steps("fitting", jobs.items()):
+        for fold, job in track_steps("fitting", jobs.items()):
             yield fold, job.result()
 
 

@@ -13,7 +13,7 @@ from planner.cost.step import score
 from planner.cost.strategies import RECOMPUTE, Strategies
 from planner.evidence.bind_run import BoundRun, bind_run
 from planner.evidence.runs import MeasuredRun, RowError, SkippedRun
-from planner.progress import steps
+from planner.progress import track_steps
 from planner.search.search import Wanted, search
 from planner.search.space import RULES
 
@@ -62,7 +62,7 @@ def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], li
     """The predictions of a table, and the rows that could not be bound, with the reason."""
     predictions: list[RunPrediction] = []
     skipped: list[SkippedRun] = []
-    for run in steps("predicting", runs):
+    for run in track_steps("predicting", runs):
         try:
             predictions.append(predict_run(run))
         except RowError as error:

@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 
-from planner.errors import InputError, visible
+from planner.errors import InputError, escape_nonprintable
 from planner.workload.spec import MOST_LAYERS
 
 RUN_COLUMNS = (
@@ -105,13 +105,13 @@ def parse_runs(text: str, origin: str) -> tuple[list[MeasuredRun], list[SkippedR
     for line, row in enumerate(table, start=2):
         try:
             cells = {
-                key: visible((value or "").strip()[:_MAX_CELL_CHARS])
+                key: escape_nonprintable((value or "").strip()[:_MAX_CELL_CHARS])
                 for key, value in row.items()
                 if isinstance(key, str)
             }
             runs.append(_parse_run(cells, line))
         except RowError as error:
-            skipped.append(SkippedRun(visible(row.get("id") or f"line {line}"), line, str(error)))
+            skipped.append(SkippedRun(escape_nonprintable(row.get("id") or f"line {line}"), line, str(error)))
     return runs, skipped
 
 

@@ -6,45 +6,49 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.errors import InputError
-from planner.export.launcher import Job, blanks, values
-from planner.export.launcher import check as check_launcher
+from planner.export.launcher import LaunchJob, build_field_notes, fill_launcher_fields
+from planner.export.launcher import check_launcher_support as check_launcher
 from planner.export.launchers import LAUNCHERS
-from planner.export.run import Run
-from planner.export.trainer import Files, Own, check, notes
+from planner.export.run import PlannedRun
+from planner.export.trainer import FileTexts, UserExtras, check_trainer_support, collect_trainer_notes
 from planner.export.trainers import TRAINERS
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedPlan:
     """Texts by the names of their files, and notes for the user."""
 
-    files: Files
+    files: FileTexts
     notes: tuple[str, ...]
 
 
-def exported(run: Run, to: str, own: Own, launcher: str | None, fields: Mapping[str, str]) -> Exported:
-    """What runs a plan by the trainer `to`, started by `launcher` if there is one; `fields`: what the user says of
+def export_plan(
+    run: PlannedRun, trainer_name: str, extras: UserExtras, launcher_name: str | None, field_values: Mapping[str, str]
+) -> ExportedPlan:
+    """What runs a plan by the trainer `trainer_name`, started by `launcher_name` if there is one; `field_values`: what the user says of
     the launcher. Raises InputError for what trainer or launcher cannot be told.
     """
-    trainer = TRAINERS[to]
-    check(run, trainer, list(TRAINERS.values()))
-    told = notes(run, trainer)
-    if trainer.needs_script and not own.arguments:
-        told.append(f"{to} runs a script of yours: `bash train.sh SCRIPT ...`, or --arguments")
-    files = trainer.files(run, own)
-    if launcher is not None:
-        launched = _launched(run, to, files, launcher, fields)
-        return Exported(files | launched.files, (*told, *launched.notes))
-    if fields:
-        key, value = "--with", next(iter(fields))
+    trainer = TRAINERS[trainer_name]
+    check_trainer_support(run, trainer, list(TRAINERS.values()))
+    trainer_notes = collect_trainer_notes(run, trainer)
+    if trainer.needs_script and not extras.arguments:
+        trainer_notes.append(f"{trainer_name} runs a script of yours: `bash train.sh SCRIPT ...`, or --arguments")
+    files = trainer.build_files(run, extras)
+    if launcher_name is not None:
+        launcher_export = _export_launcher(run, trainer_name, files, launcher_name, field_values)
+        return ExportedPlan(files | launcher_export.files, (*trainer_notes, *launcher_export.notes))
+    if field_values:
+        key, value = "--with", next(iter(field_values))
         raise InputError("is for a launcher", key=key, value=value, expected="--launcher beside it")
-    return Exported(files, tuple(told))
+    return ExportedPlan(files, tuple(trainer_notes))
 
 
-def _launched(run: Run, to: str, files: Files, launcher: str, fields: Mapping[str, str]) -> Exported:
+def _export_launcher(
+    run: PlannedRun, trainer_name: str, files: FileTexts, launcher_name: str, field_values: Mapping[str, str]
+) -> ExportedPlan:
     """What a launcher adds to the files of a trainer."""
-    chosen = LAUNCHERS[launcher]
-    check_launcher(run, chosen, to, LAUNCHERS)
-    filled = values(run, chosen, fields)
-    told = (*chosen.notes(run), *blanks(run, chosen, fields))
-    return Exported(chosen.files(Job(run, to, files, filled)), told)
+    chosen = LAUNCHERS[launcher_name]
+    check_launcher(run, chosen, trainer_name, LAUNCHERS)
+    job_values = fill_launcher_fields(run, chosen, field_values)
+    launcher_notes = (*chosen.build_notes(run), *build_field_notes(run, chosen, field_values))
+    return ExportedPlan(chosen.build_files(LaunchJob(run, trainer_name, files, job_values)), launcher_notes)

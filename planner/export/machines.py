@@ -8,9 +8,9 @@ of each generation; a type counts TensorCores, of v2 to v4 and v5p two a chip.
 
 from __future__ import annotations
 
-from planner.export.run import Run
+from planner.export.run import PlannedRun
 
-_SAGEMAKER = {
+_SAGEMAKER_INSTANCES = {
     ("v100-sxm2-16gb", 8): "ml.p3.16xlarge",
     ("v100-sxm2-32gb", 8): "ml.p3dn.24xlarge",
     ("a100-sxm-40gb", 8): "ml.p4d.24xlarge",
@@ -24,7 +24,7 @@ _SAGEMAKER = {
     ("l4", 8): "ml.g6.48xlarge",
     ("l40s", 8): "ml.g6e.48xlarge",
 }
-_AZURE = {
+_AZURE_VM_SIZES = {
     ("v100-sxm2-32gb", 8): "Standard_ND40rs_v2",
     ("a100-sxm-40gb", 8): "Standard_ND96asr_v4",
     ("a100-sxm-80gb", 8): "Standard_ND96amsr_A100_v4",
@@ -34,7 +34,7 @@ _AZURE = {
     ("gb200", 4): "Standard_ND128isr_NDR_GB200_v6",
     ("gb300", 4): "Standard_ND128isr_GB300_v6",
 }
-_SKYPILOT = {
+_SKYPILOT_ACCELERATORS = {
     "v100-sxm2-16gb": "V100",
     "v100-sxm2-32gb": "V100-32GB",
     "a100-sxm-40gb": "A100",
@@ -49,7 +49,7 @@ _SKYPILOT = {
     "l40s": "L40S",
     "mi300x": "MI300X",
 }
-_TPUS = {
+_TPU_TYPES = {
     "tpu-v2": ("v2", 2, "tpu-ubuntu2204-base"),
     "tpu-v3": ("v3", 2, "tpu-ubuntu2204-base"),
     "tpu-v4": ("v4", 2, "tpu-ubuntu2204-base"),
@@ -60,33 +60,33 @@ _TPUS = {
 """A type's beginning, what it counts of a chip, and the runtime version."""
 
 
-def sagemaker(run: Run) -> str | None:
+def find_sagemaker_instance(run: PlannedRun) -> str | None:
     """The instance type; None where SageMaker has no such node."""
-    return _SAGEMAKER.get((run.part.name, run.devices_per_node))
+    return _SAGEMAKER_INSTANCES.get((run.accelerator.name, run.devices_per_node))
 
 
-def azure(run: Run) -> str | None:
+def find_azure_vm_size(run: PlannedRun) -> str | None:
     """The size of the virtual machines; None where Azure has no such node."""
-    return _AZURE.get((run.part.name, run.devices_per_node))
+    return _AZURE_VM_SIZES.get((run.accelerator.name, run.devices_per_node))
 
 
-def skypilot(run: Run) -> str | None:
+def find_skypilot_accelerator(run: PlannedRun) -> str | None:
     """The accelerator's name; None where it is not in SkyPilot's catalogue."""
-    tpu = tpu_type(run)
-    return f"tpu-{tpu[0]}" if tpu else _SKYPILOT.get(run.part.name)
+    tpu_slice = find_tpu_slice(run)
+    return f"tpu-{tpu_slice[0]}" if tpu_slice else _SKYPILOT_ACCELERATORS.get(run.accelerator.name)
 
 
-def tpu_type(run: Run) -> tuple[str, str] | None:
+def find_tpu_slice(run: PlannedRun) -> tuple[str, str] | None:
     """Type and runtime version of a slice with all of the plan's chips; None for what Cloud TPU does not have."""
-    if run.part.name not in _TPUS:
+    if run.accelerator.name not in _TPU_TYPES:
         return None
-    beginning, count, runtime = _TPUS[run.part.name]
-    return f"{beginning}-{count * run.devices}", runtime
+    type_prefix, cores_per_chip, runtime_version = _TPU_TYPES[run.accelerator.name]
+    return f"{type_prefix}-{cores_per_chip * run.devices}", runtime_version
 
 
-def known(of: str) -> str:
+def format_known_machines(launcher_name: str) -> str:
     """Nodes or accelerators that a cloud has, for messages."""
-    tables = {"sagemaker": _SAGEMAKER, "azureml": _AZURE}
-    if of in tables:
-        return ", ".join(f"{count} x {name}" for name, count in tables[of])
-    return ", ".join(_TPUS) if of == "gcp-tpu" else ", ".join([*_SKYPILOT, *_TPUS])
+    tables = {"sagemaker": _SAGEMAKER_INSTANCES, "azureml": _AZURE_VM_SIZES}
+    if launcher_name in tables:
+        return ", ".join(f"{count} x {name}" for name, count in tables[launcher_name])
+    return ", ".join(_TPU_TYPES) if launcher_name == "gcp-tpu" else ", ".join([*_SKYPILOT_ACCELERATORS, *_TPU_TYPES])

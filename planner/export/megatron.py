@@ -9,30 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export.python_text import Source
-from planner.export.run import Run
+from planner.export.python_text import PythonSource
+from planner.export.run import PlannedRun
 from planner.export.trainer import (
-    Misfit,
-    above_one,
-    among,
-    decoder,
-    odd_layers,
-    offloaded,
-    on,
-    ordered,
+    UnsupportedSetting,
+    find_unsupported_accelerator,
+    find_unsupported_architecture,
+    find_unsupported_degrees,
+    find_unsupported_model_parts,
+    find_unsupported_offload,
+    find_unsupported_order,
+    find_unsupported_value,
 )
 from planner.workload.spec import ModelSpec
 
-Value = bool | int | float | str | list[int] | list[str] | tuple[int, int]
-Fields = dict[str, Value]
+ConfigValue = bool | int | float | str | list[int] | list[str] | tuple[int, int]
+ConfigFields = dict[str, ConfigValue]
 
-FRAMEWORKS = ("megatron-classic", "megatron", "megatron-fsdp")
-ORDERS = ("tp-cp-dp-pp", "tp-cp-pp-dp")
+MEGATRON_FRAMEWORKS = ("megatron-classic", "megatron", "megatron-fsdp")
+MEGATRON_RANK_ORDERS = ("tp-cp-dp-pp", "tp-cp-pp-dp")
 """Of ranks; the second is `use_tp_pp_dp_mapping`."""
 
-_CP = {"ring": "p2p", "all-gather": "allgather", "all-to-all": "a2a"}
-_ABSENT = ("embedding_norm", "relative_positions", "token_types")
-PRECISIONS: dict[str, Fields] = {
+_CP_COMM_TYPES = {"ring": "p2p", "all-gather": "allgather", "all-to-all": "a2a"}
+_UNSUPPORTED_MODEL_PARTS = ("embedding_norm", "relative_positions", "token_types")
+PRECISION_FIELDS: dict[str, ConfigFields] = {
     "bf16": {"bf16": True},
     "fp16": {"fp16": True},
     "fp32": {},
@@ -43,53 +43,55 @@ PRECISIONS: dict[str, Fields] = {
 }
 
 
-def misfits(run: Run) -> Iterator[Misfit]:
+def find_unsupported_by_megatron_core(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     """What megatron-core has no words for."""
-    one, settings = run.strategy, run.settings
-    yield from decoder(run)
-    yield from on(run, ("NVIDIA gpu", "AMD gpu"))
-    yield from above_one(run, ("tp", "pp", "cp", "ep", "vpp"))
-    yield from among("schedule", settings.schedule, ("1f1b",))
-    yield from among("precision", run.precision, tuple(PRECISIONS))
-    yield from offloaded(run, ("optimizer",))
-    yield from ordered(run, ORDERS)
+    strategy, settings = run.strategy, run.settings
+    yield from find_unsupported_architecture(run)
+    yield from find_unsupported_accelerator(run, ("NVIDIA gpu", "AMD gpu"))
+    yield from find_unsupported_degrees(run, ("tp", "pp", "cp", "ep", "vpp"))
+    yield from find_unsupported_value("schedule", settings.schedule, ("1f1b",))
+    yield from find_unsupported_value("precision", run.precision, tuple(PRECISION_FIELDS))
+    yield from find_unsupported_offload(run, ("optimizer",))
+    yield from find_unsupported_order(run, MEGATRON_RANK_ORDERS)
     if run.model is not None:
-        yield from _model_misfits(run.model)
+        yield from _find_unsupported_model(run.model)
     if settings.gradients == "bf16" and settings.communication == "fp32":
-        yield Misfit("communication", "fp32", "as gradients are held: bf16")
-    if run.model is not None and run.model.moe is not None and one.tp > 1 and not one.sequence_parallel:
-        yield Misfit("sequence_parallel", "no", "experts under tensor parallelism: --sequence-parallel")
-    if settings.tp_overlap and one.tp > 1 and not one.sequence_parallel:
-        yield Misfit("tp_overlap", "yes", "--sequence-parallel beside it")
-    if one.cp > 1 and run.seq_length % (2 * one.cp):
-        yield Misfit("cp", one.cp, "a sequence that 2 x cp divides")
-    if "optimizer" in settings.offload and one.zero_stage != 1:
-        yield Misfit("zero_stage", one.zero_stage, "zero_stage 1 where the optimizer is on the host")
-    if settings.shard_group is not None and one.zero_stage == 0:
-        yield Misfit("shard_group", settings.shard_group, "shard_group all")
-    if one.zero_stage > 1 and not settings.dp_overlap:
-        yield Misfit("dp_overlap", "no", "dp_overlap yes, or ZeRO 0 or 1")
+        yield UnsupportedSetting("communication", "fp32", "as gradients are held: bf16")
+    if run.model is not None and run.model.moe is not None and strategy.tp > 1 and not strategy.sequence_parallel:
+        yield UnsupportedSetting("sequence_parallel", "no", "experts under tensor parallelism: --sequence-parallel")
+    if settings.tp_overlap and strategy.tp > 1 and not strategy.sequence_parallel:
+        yield UnsupportedSetting("tp_overlap", "yes", "--sequence-parallel beside it")
+    if strategy.cp > 1 and run.seq_length % (2 * strategy.cp):
+        yield UnsupportedSetting("cp", strategy.cp, "a sequence that 2 x cp divides")
+    if "optimizer" in settings.offload and strategy.zero_stage != 1:
+        yield UnsupportedSetting("zero_stage", strategy.zero_stage, "zero_stage 1 where the optimizer is on the host")
+    if settings.shard_group is not None and strategy.zero_stage == 0:
+        yield UnsupportedSetting("shard_group", settings.shard_group, "shard_group all")
+    if strategy.zero_stage > 1 and not settings.dp_overlap:
+        yield UnsupportedSetting("dp_overlap", "no", "dp_overlap yes, or ZeRO 0 or 1")
 
 
-def _model_misfits(model: ModelSpec) -> Iterator[Misfit]:
-    yield from odd_layers(model, _ABSENT)
+def _find_unsupported_model(model: ModelSpec) -> Iterator[UnsupportedSetting]:
+    yield from find_unsupported_model_parts(model, _UNSUPPORTED_MODEL_PARTS)
     if not model.final_norm:
-        yield Misfit("model.final_norm", "false", "true")
-    yield from among("model.head", model.head, ("lm",))
+        yield UnsupportedSetting("model.final_norm", "false", "true")
+    yield from find_unsupported_value("model.head", model.head, ("lm",))
     if model.norm == "layernorm" and not model.norm_bias:
-        yield Misfit("model.norm_bias", "false", "true, or rmsnorm")
+        yield UnsupportedSetting("model.norm_bias", "false", "true, or rmsnorm")
     biases = (model.qkv_bias, model.attention_out_bias, model.mlp_bias)
     if biases not in ((True,) * 3, (False,) * 3, (True, False, False)):
-        yield Misfit("model.attention_out_bias", model.attention_out_bias, "biases everywhere, nowhere, or of QKV")
+        yield UnsupportedSetting(
+            "model.attention_out_bias", model.attention_out_bias, "biases everywhere, nowhere, or of QKV"
+        )
     moe = model.moe
     if moe is not None and moe.expert_bias:
-        yield Misfit("model.moe.expert_bias", "true", "false")
+        yield UnsupportedSetting("model.moe.expert_bias", "true", "false")
 
 
-def notes(run: Run) -> Iterator[str]:
+def build_megatron_core_notes(run: PlannedRun) -> Iterator[str]:
     """What is run otherwise than planned, without harm to the result."""
-    model, one, settings = run.model, run.strategy, run.settings
-    if one.recompute == "selective" and run.attention == "flash" and (model is None or model.moe is None):
+    model, strategy, settings = run.model, run.strategy, run.settings
+    if strategy.recompute == "selective" and run.attention == "flash" and (model is None or model.moe is None):
         yield (
             "recompute selective: megatron-core repeats norms, but not the activation function of a dense layer: "
             "more memory is needed than planned"
@@ -104,63 +106,69 @@ def notes(run: Run) -> Iterator[str]:
         yield "tf32 is PyTorch's to turn on: NVIDIA_TF32_OVERRIDE=1"
 
 
-def fields(run: Run) -> Fields:
+def build_transformer_config(run: PlannedRun) -> ConfigFields:
     """All of the plan that TransformerConfig holds, without what is as its default."""
     assert run.model is not None
-    return {**_shape(run.model), **_experts(run.model), **_parallel(run), **_recompute(run), **_kernels(run)}
+    return {
+        **_build_shape_fields(run.model),
+        **_build_moe_fields(run.model),
+        **_build_parallel_fields(run),
+        **_build_recompute_fields(run),
+        **_build_kernel_fields(run),
+    }
 
 
-def _shape(model: ModelSpec) -> Fields:
-    found: Fields = {
+def _build_shape_fields(model: ModelSpec) -> ConfigFields:
+    config: ConfigFields = {
         "num_layers": model.layers,
         "hidden_size": model.hidden_size,
         "ffn_hidden_size": model.ffn_size,
         "num_attention_heads": model.heads,
     }
     if model.kv_head_count != model.heads and model.mla is None:
-        found["num_query_groups"] = model.kv_head_count
+        config["num_query_groups"] = model.kv_head_count
     if model.mla is None:
-        found["kv_channels"] = model.head_size
-    found["normalization"] = "RMSNorm" if model.norm == "rmsnorm" else "LayerNorm"
+        config["kv_channels"] = model.head_size
+    config["normalization"] = "RMSNorm" if model.norm == "rmsnorm" else "LayerNorm"
     if model.gated_mlp:
-        found["gated_linear_unit"] = True
+        config["gated_linear_unit"] = True
     if not model.mlp_bias:
-        found["add_bias_linear"] = False
+        config["add_bias_linear"] = False
         if model.qkv_bias:
-            found["add_qkv_bias"] = True
+            config["add_qkv_bias"] = True
     if model.qk_norm or model.mla is not None:
-        found["qk_layernorm"] = True
+        config["qk_layernorm"] = True
     if not model.dropout:
-        found |= {"hidden_dropout": 0.0, "attention_dropout": 0.0}
+        config |= {"hidden_dropout": 0.0, "attention_dropout": 0.0}
     if model.sliding_window:
-        found["window_size"] = (model.sliding_window - 1, 0)
+        config["window_size"] = (model.sliding_window - 1, 0)
         if model.sliding_every > 1:
-            found["window_attn_skip_freq"] = [int(i % model.sliding_every == 0) for i in range(model.layers)]
+            config["window_attn_skip_freq"] = [int(i % model.sliding_every == 0) for i in range(model.layers)]
     if model.attention_sinks:
-        found["softmax_type"] = "learnable"
-    return found | _latent(model)
+        config["softmax_type"] = "learnable"
+    return config | _build_mla_fields(model)
 
 
-def _latent(model: ModelSpec) -> Fields:
+def _build_mla_fields(model: ModelSpec) -> ConfigFields:
     """Multi-head latent attention."""
     mla = model.mla
     if mla is None:
         return {}
-    found: Fields = {
+    config: ConfigFields = {
         "multi_latent_attention": True,
         "kv_lora_rank": mla.kv_lora_rank,
         "qk_head_dim": mla.qk_nope_head_dim,
         "qk_pos_emb_head_dim": mla.qk_rope_head_dim,
         "v_head_dim": mla.v_head_dim,
     }
-    return found | ({"q_lora_rank": mla.q_lora_rank} if mla.q_lora_rank else {})
+    return config | ({"q_lora_rank": mla.q_lora_rank} if mla.q_lora_rank else {})
 
 
-def _experts(model: ModelSpec) -> Fields:
+def _build_moe_fields(model: ModelSpec) -> ConfigFields:
     moe = model.moe
     if moe is None:
         return {}
-    found: Fields = {
+    config: ConfigFields = {
         "num_moe_experts": moe.experts,
         "moe_router_topk": moe.topk,
         "moe_ffn_hidden_size": moe.expert_ffn_size,
@@ -168,105 +176,109 @@ def _experts(model: ModelSpec) -> Fields:
         "moe_token_dispatcher_type": "alltoall",
     }
     if moe.shared_ffn_size:
-        found["moe_shared_expert_intermediate_size"] = moe.shared_ffn_size
+        config["moe_shared_expert_intermediate_size"] = moe.shared_ffn_size
     if moe.shared_gate:
-        found["moe_shared_expert_gate"] = True
+        config["moe_shared_expert_gate"] = True
     if moe.router_bias:
         # the bias that balances the experts without a loss (DeepSeek-V3, arXiv 2412.19437, section 2.1.2)
-        found |= {"moe_router_enable_expert_bias": True, "moe_router_score_function": "sigmoid"}
-    layers = [int(i >= moe.first_dense_layers and (i + 1) % moe.every == 0) for i in range(model.layers)]
-    if not all(layers):
-        found["moe_layer_freq"] = layers
-    return found
+        config |= {"moe_router_enable_expert_bias": True, "moe_router_score_function": "sigmoid"}
+    moe_layer_flags = [int(i >= moe.first_dense_layers and (i + 1) % moe.every == 0) for i in range(model.layers)]
+    if not all(moe_layer_flags):
+        config["moe_layer_freq"] = moe_layer_flags
+    return config
 
 
-def _parallel(run: Run) -> Fields:
-    one = run.strategy
-    found: Fields = {"tensor_model_parallel_size": one.tp, "pipeline_model_parallel_size": one.pp}
-    if one.vpp > 1 and run.even:
-        found["virtual_pipeline_model_parallel_size"] = one.vpp
-    if not run.even:
-        found["pipeline_model_parallel_layout"] = layout(run)
-    found["context_parallel_size"] = one.cp
-    if one.cp > 1:
-        found["cp_comm_type"] = _CP[run.settings.cp_exchange]
+def _build_parallel_fields(run: PlannedRun) -> ConfigFields:
+    strategy = run.strategy
+    config: ConfigFields = {"tensor_model_parallel_size": strategy.tp, "pipeline_model_parallel_size": strategy.pp}
+    if strategy.vpp > 1 and run.has_even_chunks:
+        config["virtual_pipeline_model_parallel_size"] = strategy.vpp
+    if not run.has_even_chunks:
+        config["pipeline_model_parallel_layout"] = format_pipeline_layout(run)
+    config["context_parallel_size"] = strategy.cp
+    if strategy.cp > 1:
+        config["cp_comm_type"] = _CP_COMM_TYPES[run.settings.cp_exchange]
     if run.model is not None and run.model.moe is not None:
-        found |= {"expert_model_parallel_size": one.ep, "expert_tensor_parallel_size": one.etp}
-    if one.sequence_parallel and one.tp > 1:
-        found["sequence_parallel"] = True
-    if run.settings.tp_overlap and one.tp > 1:
-        found["tp_comm_overlap"] = True
-    return found
+        config |= {"expert_model_parallel_size": strategy.ep, "expert_tensor_parallel_size": strategy.etp}
+    if strategy.sequence_parallel and strategy.tp > 1:
+        config["sequence_parallel"] = True
+    if run.settings.tp_overlap and strategy.tp > 1:
+        config["tp_comm_overlap"] = True
+    return config
 
 
-def layout(run: Run) -> str:
+def format_pipeline_layout(run: PlannedRun) -> str:
     """Layers chunk by chunk: E the embedding, t a layer, L the head and the loss."""
-    parts = [f"t*{count}" if count > 1 else "t" * count for count in run.chunks]
-    parts[0], parts[-1] = f"E{parts[0]}", f"{parts[-1]}L"
-    return "|".join(parts)
+    chunk_texts = [f"t*{count}" if count > 1 else "t" * count for count in run.chunk_layers]
+    chunk_texts[0], chunk_texts[-1] = f"E{chunk_texts[0]}", f"{chunk_texts[-1]}L"
+    return "|".join(chunk_texts)
 
 
-def modules(run: Run) -> list[str]:
+def list_recompute_modules(run: PlannedRun) -> list[str]:
     """What selective recomputation repeats: norms, experts' activations, latent attention's projections, and
     unfused attention.
     """
     model = run.model
-    found = ["core_attn"] if run.attention == "unfused" else ["layernorm"]
+    module_names = ["core_attn"] if run.attention == "unfused" else ["layernorm"]
     if model is not None and model.moe is not None and run.attention != "unfused":
-        found.append("moe_act")
+        module_names.append("moe_act")
     if model is not None and model.mla is not None:
-        found.append("mla_up_proj")
-    return found
+        module_names.append("mla_up_proj")
+    return module_names
 
 
-def ddp(run: Run) -> Fields:
+def build_ddp_config(run: PlannedRun) -> ConfigFields:
     """How gradients, optimizer and weights are shared by data-parallel ranks: of DistributedDataParallelConfig.
 
     ZeRO 1 is the distributed optimizer, ZeRO 2 and 3 are Megatron-FSDP's.
     """
     one, settings = run.strategy, run.settings
-    found: Fields = {"grad_reduce_in_fp32": settings.gradients == "fp32"}
+    config: ConfigFields = {"grad_reduce_in_fp32": settings.gradients == "fp32"}
     if settings.dp_overlap:
-        found["overlap_grad_reduce"] = True
+        config["overlap_grad_reduce"] = True
     if one.zero_stage:
-        found["use_distributed_optimizer"] = True
+        config["use_distributed_optimizer"] = True
         if settings.dp_overlap:
-            found["overlap_param_gather"] = True
+            config["overlap_param_gather"] = True
     if one.zero_stage > 1:
-        strategy = {2: "optim_grads", 3: "optim_grads_params"}[one.zero_stage]
-        found |= {"use_megatron_fsdp": True, "data_parallel_sharding_strategy": strategy}
+        sharding_strategy = {2: "optim_grads", 3: "optim_grads_params"}[one.zero_stage]
+        config |= {"use_megatron_fsdp": True, "data_parallel_sharding_strategy": sharding_strategy}
     if settings.shard_group is not None:
-        found["num_distributed_optimizer_instances"] = one.dp * one.cp // settings.shard_group
-    return found
+        config["num_distributed_optimizer_instances"] = one.dp * one.cp // settings.shard_group
+    return config
 
 
-def unmixed(run: Run) -> Fields:
+def build_config_without_precision(run: PlannedRun) -> ConfigFields:
     """The fields without the number formats, for trainers that tell them to a plugin of their own."""
-    return {name: value for name, value in fields(run).items() if name not in PRECISIONS[run.precision]}
+    return {
+        name: value
+        for name, value in build_transformer_config(run).items()
+        if name not in PRECISION_FIELDS[run.precision]
+    }
 
 
-def mixed_precision(run: Run) -> dict[str, object]:
+def build_precision_config(run: PlannedRun) -> dict[str, object]:
     """The number formats, as the plugins of Megatron-Bridge and NeMo are told them."""
-    found: dict[str, object] = dict(PRECISIONS[run.precision]) or {"fp32": True}
-    kind = Source(dtype(run))
-    return found | {
-        "params_dtype": kind,
-        "pipeline_dtype": kind,
+    config: dict[str, object] = dict(PRECISION_FIELDS[run.precision]) or {"fp32": True}
+    dtype_source = PythonSource(get_pipeline_dtype(run))
+    return config | {
+        "params_dtype": dtype_source,
+        "pipeline_dtype": dtype_source,
         "autocast_enabled": False,
         "grad_reduce_in_fp32": run.settings.gradients == "fp32",
     }
 
 
-def arguments(run: Run) -> dict[str, object]:
+def build_provider_arguments(run: PlannedRun) -> dict[str, object]:
     """The fields as arguments of a call in Python, without the number formats: enums and functions by their names."""
-    found: dict[str, object] = dict(unmixed(run))
-    found["attention_backend"] = Source(f"AttnBackend.{found['attention_backend']}")
+    config: dict[str, object] = dict(build_config_without_precision(run))
+    config["attention_backend"] = PythonSource(f"AttnBackend.{config['attention_backend']}")
     if run.model is not None and run.model.gated_mlp:
-        found["activation_func"] = Source("F.silu")
-    return found
+        config["activation_func"] = PythonSource("F.silu")
+    return config
 
 
-def embeddings(model: ModelSpec) -> dict[str, object]:
+def build_embedding_config(model: ModelSpec) -> dict[str, object]:
     """How tokens and their positions become vectors."""
     return {
         "share_embeddings_and_output_weights": model.tied_embeddings,
@@ -274,48 +286,58 @@ def embeddings(model: ModelSpec) -> dict[str, object]:
     }
 
 
-def dtype(run: Run) -> str:
+def get_pipeline_dtype(run: PlannedRun) -> str:
     """In which activations are sent between stages."""
-    narrow = PRECISIONS[run.precision]
-    return "torch.bfloat16" if "bf16" in narrow else "torch.float16" if "fp16" in narrow else "torch.float32"
+    precision_fields = PRECISION_FIELDS[run.precision]
+    return (
+        "torch.bfloat16"
+        if "bf16" in precision_fields
+        else "torch.float16"
+        if "fp16" in precision_fields
+        else "torch.float32"
+    )
 
 
-def optimizer(run: Run) -> dict[str, object]:
+def build_optimizer_config(run: PlannedRun) -> dict[str, object]:
     """Adam as a start, shared and on the host as planned: of OptimizerConfig."""
-    found: dict[str, object] = {"optimizer": "adam", "lr": 3.0e-4, "min_lr": 3.0e-5}
-    found |= {name: True for name in ("bf16", "fp16") if name in PRECISIONS[run.precision]}
-    found["use_distributed_optimizer"] = run.strategy.zero_stage > 0
+    config: dict[str, object] = {"optimizer": "adam", "lr": 3.0e-4, "min_lr": 3.0e-5}
+    config |= {name: True for name in ("bf16", "fp16") if name in PRECISION_FIELDS[run.precision]}
+    config["use_distributed_optimizer"] = run.strategy.zero_stage > 0
     if "optimizer" in run.settings.offload:
-        found |= {"optimizer_cpu_offload": True, "optimizer_offload_fraction": 1.0}
-        found["use_precision_aware_optimizer"] = True
-    return found
+        config |= {"optimizer_cpu_offload": True, "optimizer_offload_fraction": 1.0}
+        config["use_precision_aware_optimizer"] = True
+    return config
 
 
-def variables(run: Run) -> dict[str, object]:
+def build_megatron_environment(run: PlannedRun) -> dict[str, object]:
     """Of the environment. One connection keeps collectives in order behind the multiplies; FSDP needs several."""
-    one = run.strategy
-    return {"CUDA_DEVICE_MAX_CONNECTIONS": 1} if (one.tp > 1 or one.cp > 1) and one.zero_stage < 2 else {}
+    strategy = run.strategy
+    return (
+        {"CUDA_DEVICE_MAX_CONNECTIONS": 1} if (strategy.tp > 1 or strategy.cp > 1) and strategy.zero_stage < 2 else {}
+    )
 
 
-def _recompute(run: Run) -> Fields:
-    mode, layers = run.strategy.recompute, run.settings.recompute_layers
+def _build_recompute_fields(run: PlannedRun) -> ConfigFields:
+    mode, recompute_layers = run.strategy.recompute, run.settings.recompute_layers
     if mode == "selective":
-        return {"recompute_granularity": "selective", "recompute_modules": modules(run)}
+        return {"recompute_granularity": "selective", "recompute_modules": list_recompute_modules(run)}
     if mode == "full":
-        method = "uniform" if layers is None else "block"
+        method = "uniform" if recompute_layers is None else "block"
         return {
             "recompute_granularity": "full",
             "recompute_method": method,
-            "recompute_num_layers": 1 if layers is None else layers,
+            "recompute_num_layers": 1 if recompute_layers is None else recompute_layers,
         }
     return {}
 
 
-def _kernels(run: Run) -> Fields:
+def _build_kernel_fields(run: PlannedRun) -> ConfigFields:
     model = run.model
-    special = model is not None and (model.mla is not None or model.attention_sinks or model.sliding_window > 0)
-    backend = "unfused" if run.attention == "unfused" else "auto" if special else "flash"
-    found: Fields = {"attention_backend": backend, **PRECISIONS[run.precision]}
+    needs_auto_backend = model is not None and (
+        model.mla is not None or model.attention_sinks or model.sliding_window > 0
+    )
+    backend = "unfused" if run.attention == "unfused" else "auto" if needs_auto_backend else "flash"
+    config: ConfigFields = {"attention_backend": backend, **PRECISION_FIELDS[run.precision]}
     if run.launch == "graph" and (model is None or model.moe is None):
-        found |= {"cuda_graph_impl": "local", "cuda_graph_scope": ["full_iteration"]}
-    return found
+        config |= {"cuda_graph_impl": "local", "cuda_graph_scope": ["full_iteration"]}
+    return config

@@ -15,7 +15,7 @@ from planner.documents.plan import Document, PlanPart
 from planner.errors import InputError
 
 
-def hostfile(document: Document) -> str:
+def render_hostfile(document: Document) -> str:
     """The hosts in the order of the ranks, each with its devices.
 
     Raises InputError where consecutive ranks do not fill one host after the other.
@@ -28,30 +28,32 @@ def hostfile(document: Document) -> str:
             expected=f"--rankfile, or --order {ORDERS[0]}",
         )
     slots = document.cluster.devices_per_node
-    return "".join(f"{host} slots={slots}\n" for host in host_names(document))
+    return "".join(f"{host} slots={slots}\n" for host in list_host_names(document))
 
 
-def rankfile(document: Document) -> str:
+def render_rankfile(document: Document) -> str:
     """Host and slot of every rank."""
-    hosts, slots = host_names(document), document.cluster.devices_per_node
-    places = _places(document.plans[0])
-    return "".join(f"rank {rank}={hosts[place // slots]} slot={place % slots}\n" for rank, place in enumerate(places))
+    hosts, slots = list_host_names(document), document.cluster.devices_per_node
+    device_places = _enumerate_places(document.plans[0])
+    return "".join(
+        f"rank {rank}={hosts[place // slots]} slot={place % slots}\n" for rank, place in enumerate(device_places)
+    )
 
 
-def host_names(document: Document) -> Sequence[str]:
+def list_host_names(document: Document) -> Sequence[str]:
     """Hosts in the order of places; those of a regular cluster are counted."""
     if document.placement is not None:
         return document.placement.hosts
     return [f"node-{number}" for number in range(document.cluster.nodes)]
 
 
-def _places(plan: PlanPart) -> Iterator[int]:
+def _enumerate_places(plan: PlanPart) -> Iterator[int]:
     """The place of each rank, counted from the first device of the first host."""
     degrees = {name: int(getattr(plan.strategy, name)) for name in ("tp", "cp", "dp", "pp")}
-    stride, below = {}, 1
+    stride, inner_size = {}, 1
     for name in plan.settings.order.split("-"):
-        stride[name], below = below, below * degrees[name]
-    rank, place = np.arange(below), np.zeros(below, dtype=np.int64)
+        stride[name], inner_size = inner_size, inner_size * degrees[name]
+    rank, place = np.arange(inner_size), np.zeros(inner_size, dtype=np.int64)
     for name in ORDERS[0].split("-"):
         place += rank % degrees[name] * stride[name]
         rank = rank // degrees[name]

@@ -14,24 +14,24 @@ from planner.workload.operator_list.spec import NetworkSpec
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec
 
-SHORT_RUN = 100
+SHORT_RUN_STEPS = 100
 """Steps of a run whose tokens are not told: enough to measure it."""
 
 
 @dataclass(frozen=True)
-class Part:
+class RunAccelerator:
     """The accelerator. Vendor and kind are empty for one that hardware_db does not have."""
 
     name: str
     vendor: str
-    kind: str
+    device_type: str
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One plan of a plan document.
 
-    `name`: of jobs, of letters, digits and dashes. `model`: None for a list of operators. `chunks`: layers of each
+    `name`: of jobs, of letters, digits and dashes. `model`: None for a list of operators. `chunk_layers`: layers of each
     chunk of the pipeline in the model's order, vpp x pp of them; chunk i is on stage i modulo pp. `hosts`: in the
     order of the ranks, empty for a regular cluster.
     """
@@ -48,9 +48,9 @@ class Run:
     attention: str
     framework: str
     launch: str
-    chunks: tuple[int, ...]
+    chunk_layers: tuple[int, ...]
     cluster: str
-    part: Part
+    accelerator: RunAccelerator
     nodes: int
     devices_per_node: int
     hosts: tuple[str, ...]
@@ -71,85 +71,87 @@ class Run:
     @property
     def steps(self) -> int:
         """Of the whole run; a short one where its tokens are not told."""
-        return SHORT_RUN if self.tokens is None else -(-self.tokens // (self.global_batch * self.seq_length))
+        return SHORT_RUN_STEPS if self.tokens is None else -(-self.tokens // (self.global_batch * self.seq_length))
 
     @property
-    def seconds(self) -> float:
+    def training_time_s(self) -> float:
         """Of all steps, without failures, start and checkpoints."""
         return self.steps * self.step_time_s
 
     @property
-    def gpus(self) -> bool:
+    def is_nvidia_gpu(self) -> bool:
         """Whether it runs on NVIDIA's GPUs."""
-        return self.part.vendor == "NVIDIA" and self.part.kind == "gpu"
+        return self.accelerator.vendor == "NVIDIA" and self.accelerator.device_type == "gpu"
 
     @property
-    def even(self) -> bool:
+    def has_even_chunks(self) -> bool:
         """Whether all chunks of the pipeline have as many layers."""
-        return len(set(self.chunks)) == 1
+        return len(set(self.chunk_layers)) == 1
 
 
-def run_of(document: Document, number: int, spec: ModelSpec | NetworkSpec, workload: Workload) -> Run:
-    """Plan `number` of the document, counted from 1.
+def build_planned_run(
+    document: Document, plan_number: int, spec: ModelSpec | NetworkSpec, workload: Workload
+) -> PlannedRun:
+    """Plan `plan_number` of the document, counted from 1.
 
     Raises InputError for techniques, which trainers differ in, and for a split that is none of the cluster's.
     """
-    narrow = f"quantised training in {document.training.precision}"
-    names = ", ".join(one.name for one in document.techniques if one.name != narrow)
+    quantized_name = f"quantised training in {document.training.precision}"
+    names = ", ".join(strategy.name for strategy in document.techniques if strategy.name != quantized_name)
     if names:
         expected = "a plan without: it is for the training script to do them"
         raise InputError("techniques are not exported", key="techniques", value=names, expected=expected)
-    plan, cluster, training = document.plans[number - 1], document.cluster, document.training
-    one = plan.strategy
+    plan, cluster, scenario = document.plans[plan_number - 1], document.cluster, document.training
+    strategy = plan.strategy
     try:
         check_split(plan, cluster.devices, workload.layer_count)
     except InputError as error:
-        raise error.elsewhere("", f"plans[{number - 1}].{error.key}") from None
-    layers = dealt_chunks(layer_prefix(workload), one.pp, one.vpp)[..., :-2].sum(axis=2)
-    return Run(
-        name=_job_name(document.model.name),
-        title=plain(document.model.title),
+        raise error.relocate("", f"plans[{plan_number - 1}].{error.key}") from None
+    chunk_layers = dealt_chunks(layer_prefix(workload), strategy.pp, strategy.vpp)[..., :-2].sum(axis=2)
+    return PlannedRun(
+        name=_format_job_name(document.model.name),
+        title=strip_control_characters(document.model.title),
         model=spec if isinstance(spec, ModelSpec) else None,
         layers=workload.layer_count,
         seq_length=workload.seq_length,
-        strategy=one,
+        strategy=strategy,
         settings=plan.settings,
         global_batch=plan.global_batch,
-        precision=training.precision,
-        attention=training.attention,
-        framework=training.framework,
-        launch=training.launch,
-        chunks=tuple(int(count) for count in layers.ravel()),
-        cluster=plain(cluster.title),
-        part=_part(cluster.accelerator),
+        precision=scenario.precision,
+        attention=scenario.attention,
+        framework=scenario.framework,
+        launch=scenario.launch,
+        chunk_layers=tuple(int(count) for count in chunk_layers.ravel()),
+        cluster=strip_control_characters(cluster.title),
+        accelerator=_build_accelerator(cluster.accelerator),
         nodes=cluster.nodes,
         devices_per_node=cluster.devices_per_node,
-        hosts=_hosts(document),
+        hosts=_list_hosts(document),
         step_time_s=plan.step_time_s,
         mfu=plan.mfu,
         tokens=document.run.tokens if document.run else None,
     )
 
 
-def plain(text: str) -> str:
+def strip_control_characters(text: str) -> str:
     """The text on one line, without control characters: it stands in comments."""
-    return "".join(sign if sign.isprintable() else " " for sign in text).strip()
+    return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
-def _job_name(name: str) -> str:
+def _format_job_name(name: str) -> str:
     """A name that every scheduler takes: at most 40 of a-z, 0-9 and dashes, a letter first (RFC 1035)."""
     text = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:40].strip("-")
     return text if re.match("[a-z]", text) else f"model-{text}".rstrip("-")
 
 
-def _part(name: str) -> Part:
+def _build_accelerator(name: str) -> RunAccelerator:
     if name not in database.names("accelerators"):
-        return Part(plain(name), "", "")
+        return RunAccelerator(strip_control_characters(name), "", "")
     spec = database.accelerator_spec(name)
-    return Part(name, spec.vendor, spec.kind)
+    return RunAccelerator(name, spec.vendor, spec.kind)
 
 
-def _hosts(document: Document) -> tuple[str, ...]:
+def _list_hosts(document: Document) -> tuple[str, ...]:
     """Raises InputError for a host's name that no scheduler could have."""
     hosts = tuple(document.placement.hosts) if document.placement else ()
     for host in hosts:

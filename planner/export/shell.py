@@ -10,85 +10,91 @@ import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from planner.export.run import Run
-from planner.export.trainer import Own
+from planner.export.run import PlannedRun
+from planner.export.trainer import UserExtras
 
-Options = Sequence[tuple[object, ...]]
+CommandOptions = Sequence[tuple[object, ...]]
 """Command-line options, each with its values."""
 
-TRAIN = "train.sh"
-PORT = 29500
+TRAIN_SCRIPT = "train.sh"
+MASTER_PORT = 29500
 """Where the first node listens: torchrun's usual port."""
 
 
-def about_plan(run: Run, to: str) -> list[str]:
+def describe_plan(run: PlannedRun, trainer_name: str) -> list[str]:
     """What the files say of the plan, in lines without comment signs."""
-    one = run.strategy
-    split = ["dp", "tp", "pp", "cp", "ep", "vpp"]
-    degrees = ", ".join(f"{name} {getattr(one, name)}" for name in split if getattr(one, name) > 1 or name == "dp")
-    length = f" of {run.seq_length:,} tokens" if run.model is not None and run.model.vision is None else ""
+    strategy = run.strategy
+    degree_names = ["dp", "tp", "pp", "cp", "ep", "vpp"]
+    degrees = ", ".join(
+        f"{name} {getattr(strategy, name)}" for name in degree_names if getattr(strategy, name) > 1 or name == "dp"
+    )
+    length_text = f" of {run.seq_length:,} tokens" if run.model is not None and run.model.vision is None else ""
     return [
-        f"{run.title} on {run.nodes:,} x {run.devices_per_node} {run.part.name} ({run.cluster}), for {to}.",
-        f"Plan: {degrees}, micro-batch {one.micro_batch}, ZeRO {one.zero_stage}, recompute {one.recompute};",
-        f"global batch {run.global_batch:,}{length}, {run.precision}.",
+        f"{run.title} on {run.nodes:,} x {run.devices_per_node} {run.accelerator.name} ({run.cluster}), for {trainer_name}.",
+        f"Plan: {degrees}, micro-batch {strategy.micro_batch}, ZeRO {strategy.zero_stage}, recompute {strategy.recompute};",
+        f"global batch {run.global_batch:,}{length_text}, {run.precision}.",
         f"Predicted: {run.step_time_s:.4g} s a step, MFU {100 * run.mfu:.1f} %.",
     ]
 
 
-def comments(lines: Sequence[str]) -> str:
+def format_comments(lines: Sequence[str]) -> str:
     """The lines as comments of a shell script, of YAML or of Python."""
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
-def quoted(words: Sequence[object]) -> str:
+def quote_words(words: Sequence[object]) -> str:
     """Words that the shell reads as they are."""
     return " ".join(shlex.quote(str(word)) for word in words)
 
 
-def array(name: str, options: Options, comment: str = "") -> str:
+def format_bash_array(name: str, options: CommandOptions, comment: str = "") -> str:
     """A bash array, an option a line."""
-    body = "".join(f"  {quoted(option)}\n" for option in options)
+    body = "".join(f"  {quote_words(option)}\n" for option in options)
     return (f"# {comment}\n" if comment else "") + f"{name}=(\n{body})\n"
 
 
-def exports(variables: Mapping[str, object]) -> str:
+def format_exports(variables: Mapping[str, object]) -> str:
     """Environment variables, each set where the user has not set it."""
     return "".join(f"export {name}=${{{name}:-{shlex.quote(str(value))}}}\n" for name, value in variables.items())
 
 
-def beginning(run: Run, to: str) -> str:
+def format_script_header(run: PlannedRun, trainer_name: str) -> str:
     """The first lines of a script: what it is for, and that it ends at the first fault."""
-    return f"#!/usr/bin/env bash\n{comments(about_plan(run, to))}set -euo pipefail\n"
+    return f"#!/usr/bin/env bash\n{format_comments(describe_plan(run, trainer_name))}set -euo pipefail\n"
 
 
-def train_script(
-    run: Run, to: str, own: Own, body: str, variables: Mapping[str, object] = MappingProxyType({})
+def render_train_script(
+    run: PlannedRun,
+    trainer_name: str,
+    extras: UserExtras,
+    body: str,
+    variables: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
     """`train.sh`: `body` runs the trainer, with `"$here"` the folder of the files and `"$@"` what is passed on."""
-    default = ""
-    if own.arguments:
-        default = f"if (( $# == 0 )); then set -- {quoted(own.arguments)}; fi\n"
+    default_arguments = ""
+    if extras.arguments:
+        default_arguments = f"if (( $# == 0 )); then set -- {quote_words(extras.arguments)}; fi\n"
     return (
-        beginning(run, to)
+        format_script_header(run, trainer_name)
         + ('here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)\n' if '"$here' in body else "")
-        + exports({name: value for name, value in variables.items() if name not in own.variables})
-        + "".join(f"export {name}={quoted([value])}\n" for name, value in own.variables.items())
-        + default
+        + format_exports({name: value for name, value in variables.items() if name not in extras.variables})
+        + "".join(f"export {name}={quote_words([value])}\n" for name, value in extras.variables.items())
+        + default_arguments
         + body
     )
 
 
-def torchrun(run: Run) -> str:
-    """The bash array `torchrun`: one process a device, ranks in the order of the nodes."""
+def format_torchrun_array(run: PlannedRun) -> str:
+    """The bash array `format_torchrun_array`: one process a device, ranks in the order of the nodes."""
     return (
-        rendezvous(run) + "torchrun=(\n"
+        format_rendezvous(run) + "torchrun=(\n"
         f"  torchrun --nnodes {run.nodes} --nproc-per-node {run.devices_per_node}\n"
         '  --node-rank "$NODE_RANK" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT"\n'
         ")\n"
     )
 
 
-def rendezvous(run: Run) -> str:
+def format_rendezvous(run: PlannedRun) -> str:
     """What the launcher says; a single node needs nobody to."""
     if run.nodes == 1:
         lines = [': "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}"']
@@ -97,4 +103,4 @@ def rendezvous(run: Run) -> str:
             f': "${{NODE_RANK:?the number of this node, from 0 to {run.nodes - 1}}}"',
             ': "${MASTER_ADDR:?the name or address of node 0}"',
         ]
-    return "\n".join([*lines, f': "${{MASTER_PORT:={PORT}}}"']) + "\n"
+    return "\n".join([*lines, f': "${{MASTER_PORT:={MASTER_PORT}}}"']) + "\n"

@@ -6,24 +6,24 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planner.errors import InputError
-from planner.export.run import Run
+from planner.export.run import PlannedRun
 from planner.workload.spec import ModelSpec
 
-Files = dict[str, str]
+FileTexts = dict[str, str]
 """Texts by the names of their files."""
 
 
 @dataclass(frozen=True)
-class Misfit:
-    """A setting of a plan that a trainer cannot be told; `wanted`: what it could be told, where anything else is."""
+class UnsupportedSetting:
+    """A setting of a plan that a trainer cannot be told; `supported`: what it could be told, where anything else is."""
 
     setting: str
     value: object
-    wanted: str = ""
+    supported: str = ""
 
 
 @dataclass(frozen=True)
-class Own:
+class UserExtras:
     """What the user adds: arguments that `train.sh` passes on where it is given none, and environment variables."""
 
     arguments: tuple[str, ...] = ()
@@ -32,95 +32,109 @@ class Own:
 
 @dataclass(frozen=True)
 class Trainer:
-    """One trainer. `files(run, own)`: `train.sh` and what it reads.
+    """One trainer. `build_files(run, own)`: `train.sh` and what it reads.
 
-    `notes`: what is told otherwise than planned without harm to the result. `frameworks`: those of the cost model
+    `build_notes`: what is told otherwise than planned without harm to the result. `frameworks`: those of the cost model
     that are this trainer. `needs_script`: it runs a training script of the user's.
     """
 
     name: str
     frameworks: tuple[str, ...]
-    misfits: Callable[[Run], Iterator[Misfit]]
-    notes: Callable[[Run], Iterator[str]]
-    files: Callable[[Run, Own], Files]
+    find_unsupported: Callable[[PlannedRun], Iterator[UnsupportedSetting]]
+    build_notes: Callable[[PlannedRun], Iterator[str]]
+    build_files: Callable[[PlannedRun, UserExtras], FileTexts]
     needs_script: bool = False
 
 
-def check(run: Run, trainer: Trainer, others: Sequence[Trainer]) -> None:
-    """Raises InputError for the first setting that the trainer cannot be told, with those of `others` that can."""
-    found = next(trainer.misfits(run), None)
-    if found is None:
+def check_trainer_support(run: PlannedRun, trainer: Trainer, trainers: Sequence[Trainer]) -> None:
+    """Raises InputError for the first setting that the trainer cannot be told, with those of `trainers` that can."""
+    unsupported = next(trainer.find_unsupported(run), None)
+    if unsupported is None:
         return
-    able = [one.name for one in others if all(found.setting != its.setting for its in one.misfits(run))]
-    wanted = [found.wanted] if found.wanted else []
-    if able:
-        wanted.append(f"--to {', '.join(able)}")
+    capable_trainers = [
+        candidate.name
+        for candidate in trainers
+        if all(unsupported.setting != other.setting for other in candidate.find_unsupported(run))
+    ]
+    alternatives = [unsupported.supported] if unsupported.supported else []
+    if capable_trainers:
+        alternatives.append(f"--to {', '.join(capable_trainers)}")
     raise InputError(
         f"{trainer.name} cannot be told this setting",
-        key=found.setting,
-        value=found.value,
-        expected="; or ".join(wanted) or "another plan: no trainer that is exported to can",
+        key=unsupported.setting,
+        value=unsupported.value,
+        expected="; or ".join(alternatives) or "another plan: no trainer that is exported to can",
     )
 
 
-def notes(run: Run, trainer: Trainer) -> list[str]:
+def collect_trainer_notes(run: PlannedRun, trainer: Trainer) -> list[str]:
     """What the user is to know, beside what was refused."""
-    told = list(trainer.notes(run))
+    note_lines = list(trainer.build_notes(run))
     if run.framework not in trainer.frameworks:
-        again = f"`plan --framework {trainer.frameworks[0]}` plans for it"
-        told.append(f"the plan's times and bytes are of {run.framework}, not of {trainer.name}: {again}")
+        replan_hint = f"`plan --framework {trainer.frameworks[0]}` plans for it"
+        note_lines.append(f"the plan's times and bytes are of {run.framework}, not of {trainer.name}: {replan_hint}")
     if run.tokens is None:
-        told.append(f"the plan has no --tokens: {run.steps} steps are trained")
-    return told
+        note_lines.append(f"the plan has no --tokens: {run.steps} steps are trained")
+    return note_lines
 
 
-def above_one(run: Run, able: Collection[str]) -> Iterator[Misfit]:
-    """Degrees above one of dimensions that are not in `able`."""
-    for name in ("tp", "pp", "cp", "ep", "vpp"):
-        size = getattr(run.strategy, name)
-        if size > 1 and name not in able:
-            yield Misfit(name, size, f"{name} 1")
+def find_unsupported_degrees(run: PlannedRun, supported_degrees: Collection[str]) -> Iterator[UnsupportedSetting]:
+    """Degrees above one of dimensions that are not in `supported_degrees`."""
+    for degree_name in ("tp", "pp", "cp", "ep", "vpp"):
+        degree = getattr(run.strategy, degree_name)
+        if degree > 1 and degree_name not in supported_degrees:
+            yield UnsupportedSetting(degree_name, degree, f"{degree_name} 1")
 
 
-def among(setting: str, value: object, able: Collection[object]) -> Iterator[Misfit]:
-    """A value that is not in `able`."""
-    if value not in able:
-        yield Misfit(setting, value, f"{setting} {' or '.join(str(one) for one in able)}")
+def find_unsupported_value(
+    setting: str, value: object, supported_values: Collection[object]
+) -> Iterator[UnsupportedSetting]:
+    """A value that is not in `supported_values`."""
+    if value not in supported_values:
+        yield UnsupportedSetting(
+            setting, value, f"{setting} {' or '.join(str(supported_value) for supported_value in supported_values)}"
+        )
 
 
-def ordered(run: Run, able: Collection[str]) -> Iterator[Misfit]:
-    """An order of ranks that differs from all in `able`; dimensions of one have no place in it."""
+def find_unsupported_order(run: PlannedRun, supported_orders: Collection[str]) -> Iterator[UnsupportedSetting]:
+    """An order of ranks that differs from all in `supported_orders`; dimensions of one have no place in it."""
 
-    def seen(order: str) -> list[str]:
+    def drop_unit_degrees(order: str) -> list[str]:
         return [name for name in order.split("-") if getattr(run.strategy, name) > 1]
 
-    if seen(run.settings.order) not in [seen(order) for order in able]:
-        yield Misfit("order", run.settings.order, f"order {' or '.join(able)}")
+    if drop_unit_degrees(run.settings.order) not in [drop_unit_degrees(order) for order in supported_orders]:
+        yield UnsupportedSetting("order", run.settings.order, f"order {' or '.join(supported_orders)}")
 
 
-def offloaded(run: Run, able: Collection[str]) -> Iterator[Misfit]:
-    """What is kept on the host and is not in `able`."""
+def find_unsupported_offload(run: PlannedRun, supported_offloads: Collection[str]) -> Iterator[UnsupportedSetting]:
+    """What is kept on the host and is not in `supported_offloads`."""
     for name in run.settings.offload:
-        if name not in able:
-            yield Misfit("offload", name, f"offload {' or '.join(['none', *able])}")
+        if name not in supported_offloads:
+            yield UnsupportedSetting("offload", name, f"offload {' or '.join(['none', *supported_offloads])}")
 
 
-def on(run: Run, kinds: Collection[str]) -> Iterator[Misfit]:
-    """An accelerator that the trainer does not run on; `kinds`: vendors, kinds of parts, or both."""
-    part = run.part
-    if part.kind and not {part.vendor, part.kind, f"{part.vendor} {part.kind}"} & set(kinds):
-        yield Misfit("accelerator", run.part.name, f"one of {', '.join(kinds)}")
+def find_unsupported_accelerator(run: PlannedRun, supported_types: Collection[str]) -> Iterator[UnsupportedSetting]:
+    """An accelerator that the trainer does not run on; `supported_types`: vendors, kinds of parts, or both."""
+    accelerator = run.accelerator
+    if accelerator.device_type and not {
+        accelerator.vendor,
+        accelerator.device_type,
+        f"{accelerator.vendor} {accelerator.device_type}",
+    } & set(supported_types):
+        yield UnsupportedSetting("accelerator", run.accelerator.name, f"one of {', '.join(supported_types)}")
 
 
-def decoder(run: Run) -> Iterator[Misfit]:
+def find_unsupported_architecture(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     """A model that is no decoder of a language model."""
     if run.model is None or run.model.architecture != "decoder" or run.model.vision is not None:
-        yield Misfit("model", run.title, "a decoder")
+        yield UnsupportedSetting("model", run.title, "a decoder")
 
 
-def odd_layers(model: ModelSpec, names: Collection[str]) -> Iterator[Misfit]:
-    """Those of the parts `names` that this model has; the trainer's own model does not know them."""
-    for name in names:
+def find_unsupported_model_parts(model: ModelSpec, part_names: Collection[str]) -> Iterator[UnsupportedSetting]:
+    """Those of the parts `part_names` that this model has; the trainer's own model does not know them."""
+    for name in part_names:
         value = getattr(model, name)
         if value not in (None, 0, False, "none"):
-            yield Misfit(f"model.{name}", value if isinstance(value, (int, str)) else "there is one", "left out")
+            yield UnsupportedSetting(
+                f"model.{name}", value if isinstance(value, (int, str)) else "there is one", "left out"
+            )

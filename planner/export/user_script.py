@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export.run import Run
-from planner.export.shell import comments
+from planner.export.run import PlannedRun
+from planner.export.shell import format_comments
 
-NEEDED = 'if (( $# == 0 )); then\n  echo "usage: bash train.sh SCRIPT [ARGUMENT ...]" >&2\n  exit 2\nfi\n'
+SCRIPT_USAGE_CHECK = 'if (( $# == 0 )); then\n  echo "usage: bash train.sh SCRIPT [ARGUMENT ...]" >&2\n  exit 2\nfi\n'
 """Bash: ends where no script is named."""
 
 
-def asked(run: Run, *, recompute: bool) -> str:
-    """Comments: what the script has to do for the plan to hold. `recompute`: that is its own to do as well."""
+def format_script_duties(run: PlannedRun, *, by_script: bool) -> str:
+    """Comments: what the script has to do for the plan to hold. `by_script`: that is its own to do as well."""
     lines = [
         "Of the plan it is for your script to do:",
         f"  micro-batches of {run.strategy.micro_batch}, {run.micro_batches} a step on each data-parallel rank;",
         f"  attention: {run.attention}; kernels: {run.launch}; {run.steps} steps",
     ]
-    if recompute and run.strategy.recompute != "none":
-        lines.append(f"  recomputation: {recomputed(run)}")
-    return comments(lines)
+    if by_script and run.strategy.recompute != "none":
+        lines.append(f"  recomputation: {describe_recompute(run)}")
+    return format_comments(lines)
 
 
-def recomputed(run: Run) -> str:
+def describe_recompute(run: PlannedRun) -> str:
     """What the plan recomputes, in words."""
     layers = run.settings.recompute_layers
     if run.strategy.recompute == "selective":
@@ -31,7 +31,7 @@ def recomputed(run: Run) -> str:
     return "full: every layer" if layers is None else f"full: {layers} layers of each stage"
 
 
-def note(run: Run, trainer: str) -> Iterator[str]:
+def build_recompute_note(run: PlannedRun, trainer_name: str) -> Iterator[str]:
     """The note of a trainer that leaves recomputation to the script."""
     if run.strategy.recompute != "none":
-        yield f"{trainer} does not recompute by itself: your script is to ({recomputed(run)})"
+        yield f"{trainer_name} does not recompute by itself: your script is to ({describe_recompute(run)})"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import yaml
 
-from planner.export.shell import comments
+from planner.export.shell import format_comments
 
 
-class _Dumper(yaml.SafeDumper):
+class _BlockStyleDumper(yaml.SafeDumper):
     """Longer texts as blocks, which stay readable; no references between equal parts."""
 
     def ignore_aliases(self, data: object) -> bool:
@@ -18,21 +18,21 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
 
 
-_Dumper.add_representer(str, _text)
+_BlockStyleDumper.add_representer(str, _represent_text)
 
 
-def to_yaml(lines: Sequence[str], *documents: object) -> str:
+def format_yaml(comment_lines: Sequence[str], *documents: object) -> str:
     """The documents of one file, below lines of comment."""
     text = yaml.dump_all(
-        documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118, default_flow_style=False
+        documents, Dumper=_BlockStyleDumper, sort_keys=False, allow_unicode=True, width=118, default_flow_style=False
     )
-    return comments(lines) + text
+    return format_comments(comment_lines) + text
 
 
-def to_json(document: object) -> str:
+def format_json(document: object) -> str:
     """One document."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from planner.errors import InputError, unknown_name
+from planner.errors import InputError, build_unknown_name_error
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec, Precision
 from planner.hardware.figures import Figure, number
@@ -147,7 +147,7 @@ SORTS: dict[str, Callable[[Entry, Precision | None], float | None]] = {
 def ordered(found: Sequence[Entry], by: str, precision: Precision | None = None) -> list[Entry]:
     """Entries in order; those without the figure last, equal ones by name. Raises InputError for an unknown order."""
     if by not in SORTS:
-        raise unknown_name("order", by, SORTS, key="--sort")
+        raise build_unknown_name_error("order", by, SORTS, key="--sort")
     figure = SORTS[by]
 
     def place(one: Entry) -> tuple[bool, float, str]:
@@ -161,7 +161,7 @@ def known(found: Sequence[Entry], text: str, key: str, values: Callable[[Entry],
     """`text` as the entries spell it, whatever its case. Raises InputError with the nearest where none has it."""
     spelled = {value.casefold(): value for one in found for value in values(one)}
     if text and text.casefold() not in spelled:
-        raise unknown_name(key.removeprefix("--"), text, spelled.values(), key=key)
+        raise build_unknown_name_error(key.removeprefix("--"), text, spelled.values(), key=key)
     return spelled.get(text.casefold(), "")
 
 
@@ -170,7 +170,7 @@ def parse_precision(text: str) -> Precision:
     for one in PRECISIONS:
         if one == text.casefold():
             return one
-    raise unknown_name("precision", text, PRECISIONS, key="--precision")
+    raise build_unknown_name_error("precision", text, PRECISIONS, key="--precision")
 
 
 def shared_precision(found: Sequence[Entry]) -> Precision | None:
@@ -193,7 +193,7 @@ def parse_years(text: str) -> tuple[int, int]:
 
 def parse_memory(text: str) -> float:
     """Bytes of `80GiB`. Raises InputError for a bare number."""
-    return parse_quantity(text, "bytes", key="--min-memory", bare=False)
+    return parse_quantity(text, "bytes", key="--min-memory", allow_bare=False)
 
 
 def _ratio(above: float | None, below: float | None, factor: float = 1.0) -> float | None:

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
-from planner.decode import decode
-from planner.errors import unknown_name
+from planner.decode import decode_text
+from planner.errors import build_unknown_name_error
 from planner.hardware.accelerator import AcceleratorSpec
 
 Folder = Literal[
@@ -53,11 +53,11 @@ def load(folder: Folder, name: str, into: type[T], what: str, origin: str, key: 
     """One entry of the data base, validated. Raises InputError for an unknown name."""
     known = names(folder)
     if name not in known:
-        raise unknown_name(what, name, known, origin=origin, key=key)
+        raise build_unknown_name_error(what, name, known, origin=origin, key=key)
     place = (folder, name)
     if place not in _READ:
         path = database_path() / folder / f"{name}.toml"
-        _READ[place] = decode(path.read_text("utf-8"), "toml", into, f"hardware_db/{folder}/{name}.toml")
+        _READ[place] = decode_text(path.read_text("utf-8"), "toml", into, f"hardware_db/{folder}/{name}.toml")
     return cast(T, _READ[place])
 
 

@@ -107,7 +107,7 @@ def check_figures(spec: msgspec.Struct, origin: str) -> None:
         dimension = DIMENSIONS[name]
         raw = figure.value if isinstance(figure, Sourced) else figure
         sourced = isinstance(figure, Sourced) and not isinstance(raw, str)
-        value = parse_quantity(raw, dimension, origin=origin, key=key, bare=sourced)
+        value = parse_quantity(raw, dimension, origin=origin, key=key, allow_bare=sourced)
         if value > 0:  # whether a zero makes sense is told where the figure is used
             _check_plausible(figure, value, dimension, origin=origin, key=key)
 

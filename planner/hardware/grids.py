@@ -8,7 +8,7 @@ from functools import cache
 
 import msgspec
 
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 from planner.hardware.figures import Source, Sourced
 from planner.units import parse_quantity
 
@@ -57,7 +57,7 @@ def read_grid(name: str) -> Grid:
             "(gcp-europe-west9, aws-us-east-1, azure-eastus)"
         )
         raise InputError(
-            "unknown grid", key="--grid", value=name, expected=expected, suggestion=nearest(wanted, known)
+            "unknown grid", key="--grid", value=name, expected=expected, suggestion=find_nearest_name(wanted, known)
         )
     return _grid(wanted, known[wanted], files)
 
@@ -65,7 +65,7 @@ def read_grid(name: str) -> Grid:
 def grid_of_intensity(text: str) -> Grid:
     """A grid of which only the intensity is told: `56g/kWh`. Raises InputError."""
     key = "--carbon-intensity"
-    value = parse_quantity(text, "intensity", key=key, bare=False)
+    value = parse_quantity(text, "intensity", key=key, allow_bare=False)
     if value > MOST_INTENSE:
         expected = f"at most {MOST_INTENSE:,.0f} g/kWh"
         raise InputError("is not possible", key=key, value=text, expected=expected)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from planner.errors import PlannerError
-from planner.progress import steps
+from planner.progress import track_steps
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -28,7 +28,7 @@ def in_order(what: str, function: Callable[[T], R], values: Sequence[T]) -> list
     """
     cores = min(os.cpu_count() or 1, len(values))
     if cores < 2 or len(values) <= _FEW or "fork" not in multiprocessing.get_all_start_methods():
-        return [function(value) for value in steps(what, values)]
+        return [function(value) for value in track_steps(what, values)]
     workers: list[_Worker[T, R]] = []
     try:
         for number in range(cores):
@@ -85,7 +85,7 @@ def _answers(what: str, workers: Sequence[_Worker[T, R]], values: Sequence[T]) -
     by_connection = {worker.connection: worker for worker in workers}
     waiting = iter(range(len(workers), len(values)))
     answers: dict[int, Answer[R]] = {}
-    for _ in steps(what, values):
+    for _ in track_steps(what, values):
         worker = by_connection[wait(list(by_connection))[0]]  # type: ignore[index]
         try:
             number, answer = worker.connection.recv()

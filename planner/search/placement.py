@@ -18,7 +18,7 @@ from planner.cost.arrays import Ints
 from planner.cost.rank_groups import ORDERS
 from planner.cost.scenario import Training
 from planner.cost.strategies import Strategies
-from planner.progress import steps
+from planner.progress import track_steps
 from planner.search.orders import GAIN, better, first_plan, seconds
 from planner.search.search import Found, Wanted, search
 from planner.search.space import Space
@@ -123,7 +123,7 @@ def _exchanges(network: RoutedNetwork, order: Ints) -> Iterator[Ints]:
     if not len(slow):
         return
     draw = np.random.default_rng(_SEED)
-    for _ in steps("placing ranks", range(min(_EVALUATIONS, max(8, _RANKS // network.devices)))):
+    for _ in track_steps("placing ranks", range(min(_EVALUATIONS, max(8, _RANKS // network.devices)))):
         moved = order.copy()
         one, other = int(draw.choice(slow)), int(draw.integers(hosts))
         moved[[one, other]] = moved[[other, one]]

@@ -19,7 +19,7 @@ from planner.cost.plan_tables import Prepared, prepare
 from planner.cost.scenario import Training
 from planner.cost.step import pipeline_bound, score
 from planner.cost.strategies import FIELDS, Strategies, join
-from planner.progress import steps
+from planner.progress import track_steps
 from planner.search.objective import Objective
 from planner.search.pareto import on_the_front
 from planner.search.space import Space, Tally, layouts, zero_fits
@@ -160,7 +160,7 @@ def search(questions: Training | Sequence[Training], space: Space, wanted: Wante
     best = Ranked(no_plans(), none, np.zeros((0, len(wanted.objectives))), np.zeros(0), none)
     closest = _Closest(no_plans(), asked[0], np.inf)
     place = 0
-    for number, training in enumerate(steps("searching", asked)):
+    for number, training in enumerate(track_steps("searching", asked)):
         for block in _blocks(training, space.under(training), tally):
             if block.fits.any():
                 best = _improved(block, best, wanted, number, place)

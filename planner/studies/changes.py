@@ -14,7 +14,7 @@ from planner.cluster.build.power import resolve_power
 from planner.cluster.model.cluster import Cluster, Level
 from planner.cluster.network.build import build_network
 from planner.cost.scenario import Training, reserved_bytes
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 from planner.hardware.accelerator import Accelerator
 from planner.hardware.figures import positive
 from planner.units import Dimension, parse_quantity
@@ -227,7 +227,7 @@ def check_key(key: str, cluster: Cluster, precision: str) -> None:
         usual = ("fabric.bandwidth", "fabric.latency", "host.memory", "host.link", "host.bandwidth")
         problem = "this cluster has no such figure" if key in usual else "unknown key"
         expected = f"one of {', '.join(known)}"
-        suggestion = "" if key in usual else nearest(key, known)
+        suggestion = "" if key in usual else find_nearest_name(key, known)
         raise InputError(problem, origin="--set", key=key, expected=expected, suggestion=suggestion)
 
 
@@ -279,7 +279,7 @@ def _amount(text: str, before: float | None, dimension: Dimension, key: str) -> 
 def _read(text: str, dimension: Dimension, key: str) -> float:
     """An amount with its unit. Raises InputError that tells of factors and percentages too."""
     try:
-        return parse_quantity(text, dimension, bare=False)
+        return parse_quantity(text, dimension, allow_bare=False)
     except InputError as error:
         expected = f"an amount such as {_EXAMPLES[dimension]}, {_WAYS}"
         raise InputError(error.problem, origin="--set", key=key, value=text, expected=expected) from None

@@ -26,7 +26,7 @@ from planner.studies.run_estimate import (
 )
 from planner.studies.size import about_fewest_nodes, fastest_within
 from planner.studies.size_parts import size_part
-from planner.units import counted, format_days
+from planner.units import format_counted_noun, format_days
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def compared(run: Run, asked: Asked, limits: Limits) -> Compared:
         return Compared(asked, None, _sentence(error))
     if isinstance(found, str):
         return Compared(asked, None, found, "memory" if asked.nodes is not None else "")
-    nodes = counted(found.nodes, "node")
+    nodes = format_counted_noun(found.nodes, "node")
     if limits.days is not None and found.days > limits.days:
         told = f"takes {format_days(found.days)} on {nodes}"
         return Compared(asked, None, told, "--deadline", found.days / limits.days)
@@ -89,7 +89,7 @@ def compared(run: Run, asked: Asked, limits: Limits) -> Compared:
 def _outcome(run: Run, asked: Asked, limits: Limits) -> Outcome | str:
     """The outcome on the nodes that are asked for; else few that meet the deadline, or the fastest in the budget."""
     if asked.nodes is not None:
-        return outcome(run, asked.offer, asked.nodes) or f"no plan fits on {counted(asked.nodes, 'node')}"
+        return outcome(run, asked.offer, asked.nodes) or f"no plan fits on {format_counted_noun(asked.nodes, 'node')}"
     if limits.days is not None:
         return about_fewest_nodes(run, asked.offer, limits.days) or "no size meets the deadline"
     if limits.usd is not None:

@@ -18,7 +18,7 @@ from planner.documents.diff import (
     TermPart,
     WhyPart,
 )
-from planner.documents.heterogeneous import HeteroPlanDocument
+from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.documents.plan import Document
 from planner.studies.conditions.evaluate import evaluate_condition
 from planner.studies.conditions.parse import Condition
@@ -69,8 +69,8 @@ class Side:
 
 
 def compared(
-    base: CheckDocument | Document | HeteroPlanDocument,
-    head: CheckDocument | Document | HeteroPlanDocument,
+    base: CheckDocument | Document | HeterogeneousDocument,
+    head: CheckDocument | Document | HeterogeneousDocument,
     files: tuple[str, str],
     threshold: float,
     required: Sequence[Condition] = (),
@@ -87,7 +87,7 @@ def compared(
     )
 
 
-def sides_of(document: CheckDocument | Document | HeteroPlanDocument) -> dict[str, Side | None]:
+def sides_of(document: CheckDocument | Document | HeterogeneousDocument) -> dict[str, Side | None]:
     """The plans of a document by name, a single one without a name; None for one that does not fit."""
     if not isinstance(document, CheckDocument):
         return {"plan": _side(document, {})}
@@ -99,13 +99,13 @@ def sides_of(document: CheckDocument | Document | HeteroPlanDocument) -> dict[st
     return sides
 
 
-def _side(document: Document | HeteroPlanDocument, met: dict[str, bool]) -> Side:
+def _side(document: Document | HeterogeneousDocument, met: dict[str, bool]) -> Side:
     values, model, training = compute_figure_values(document), document.model, document.training
     inputs: dict[str, FigureValue] = {name: values.get(name) for name in _INPUTS}
     for part in (model, training):
         inputs |= {name: getattr(part, name) for name in part.__struct_fields__ if name in _INPUTS}
     inputs |= {"model": model.name, "global_batch": values["global_batch"]}
-    if isinstance(document, HeteroPlanDocument):
+    if isinstance(document, HeterogeneousDocument):
         way = document.ways[0]
         values |= {"strategy.way": way.way, "strategy.split": way.split}
         values |= {f"settings.{name}": _plain(getattr(way.settings, name)) for name in way.settings.__struct_fields__}

@@ -11,14 +11,14 @@ from planner.documents.heterogeneous import (
     SCHEMA_VERSION,
     HeteroAdvicePart,
     HeteroClusterPart,
-    HeteroPlanDocument,
+    HeterogeneousDocument,
     HeteroPlanPart,
     HeteroPoolPart,
     HeteroRunPart,
     PoolRemovalPart,
 )
 from planner.errors import InputError, NothingFits, PlannerError
-from planner.progress import steps
+from planner.progress import track_steps
 from planner.search.heterogeneous.candidates import build_share_table
 from planner.search.heterogeneous.data_parallel import find_best_shares, find_even_shares
 from planner.search.heterogeneous.pipeline import find_best_stages
@@ -40,7 +40,7 @@ HeteroPlansByName = dict[str, HeteroPlanPart]
 
 def search_hetero_plans(
     pools: Pools, device_pools: Kinds, space: Space, settings: Mapping[str, tuple[str, ...]], *, tokens: int | None
-) -> HeteroPlanDocument:
+) -> HeterogeneousDocument:
     """Search every way under all combinations of settings, and tell what follows.
 
     Raises InputError where pins leave no candidate in any way, NothingFits where none fits.
@@ -48,7 +48,7 @@ def search_hetero_plans(
     hetero_scenarios = list(_enumerate_hetero_scenarios(device_pools, settings))
     single_pool_searches = [_search_single_pool(hetero_scenarios, pool_index, space) for pool_index in (0, 1)]
     plans_by_name: HeteroPlansByName = {}
-    for hetero_scenario in steps("searching", hetero_scenarios):
+    for hetero_scenario in track_steps("searching", hetero_scenarios):
         for plan in _search_both_pools(hetero_scenario, space.under(hetero_scenario[0].shared)):
             plans_by_name[plan.way] = min(plans_by_name.get(plan.way, plan), plan, key=_get_step_time_s)
     for pool_index, (_, result) in enumerate(single_pool_searches):
@@ -113,12 +113,12 @@ def _format_single_pool_name(pools: Pools, pool_index: int) -> str:
 
 def _build_hetero_document(
     pools: Pools, device_pools: Kinds, plans_by_name: HeteroPlansByName, tokens: int | None
-) -> HeteroPlanDocument:
+) -> HeterogeneousDocument:
     scenario = device_pools[0].shared
     plans = sorted(plans_by_name.values(), key=_get_step_time_s)
     plan_names = ("shares", "stages", "even", *(_format_single_pool_name(pools, pool_index) for pool_index in (0, 1)))
     tokens_per_step = scenario.global_batch * scenario.workload.seq_length
-    return HeteroPlanDocument(
+    return HeterogeneousDocument(
         schema_version=SCHEMA_VERSION,
         model=model_part(scenario.workload),
         cluster=_build_hetero_cluster_part(pools),

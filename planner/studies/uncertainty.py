@@ -21,7 +21,7 @@ from planner.cost.step import score
 from planner.cost.strategies import Strategies, join
 from planner.documents.plan import QuantilesPart, RegretPart, RivalPart, UncertaintyPart
 from planner.errors import InputError
-from planner.progress import steps
+from planner.progress import track_steps
 from planner.search.objective import Objective
 from planner.search.search import Wanted, search
 from planner.search.space import Space
@@ -89,7 +89,7 @@ def sampled(
         at = np.flatnonzero(plans.question == number)
         training, chosen = plans.questions[number], plans.plans.take(at)
         held = added(memory_of(training, chosen).values())
-        for row, factors in enumerate(steps("sampling", draws.tolist())):
+        for row, factors in enumerate(track_steps("sampling", draws.tolist())):
             moved = perturbed(training, dict(zip(PARAMETERS, factors, strict=True)))
             scores = score(moved, chosen)
             times[row, at] = scores.step_time_s

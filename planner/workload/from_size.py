@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from planner.errors import InputError
-from planner.units import format_parameters, parse_quantity
+from planner.units import format_parameter_count, parse_quantity
 from planner.workload.spec import ModelSpec
 
 _SIZE = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?[MBT]", re.IGNORECASE)
@@ -55,7 +55,7 @@ def describe_size(spec: ModelSpec) -> str:
     return (
         f"shape chosen for the size: {spec.layers} layers, hidden {spec.hidden_size}, {spec.heads} heads, "
         f"{spec.kv_head_count} KV heads, MLP {spec.ffn_size}, vocabulary {spec.vocab_size}, "
-        f"{format_parameters(shape.parameters)} parameters"
+        f"{format_parameter_count(shape.parameters)} parameters"
     )
 
 
@@ -118,7 +118,7 @@ def _misfit(shape: _Shape, wanted: float) -> float:
 
 def _spec(shape: _Shape, wanted: float) -> ModelSpec:
     return ModelSpec(
-        name=format_parameters(wanted),
+        name=format_parameter_count(wanted),
         hidden_size=shape.hidden,
         layers=shape.layers,
         heads=shape.hidden // shape.head,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.decode import Format, parse
-from planner.errors import InputError, unknown_name
+from planner.decode import FileFormat, parse_mapping
+from planner.errors import InputError, build_unknown_name_error
 from planner.workload.spec import ModelSpec, is_network, spec_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def preset(name: str) -> ModelSpec | NetworkSpec:
     """
     names = preset_names()
     if name not in names:
-        raise unknown_name("model", name, names, key="MODEL")
+        raise build_unknown_name_error("model", name, names, key="MODEL")
     return read_spec((presets_path() / f"{name}.toml").read_text("utf-8"), "toml", f"{name}.toml")
 
 
@@ -43,11 +43,11 @@ def transformer_preset(name: str) -> ModelSpec:
     return spec
 
 
-def read_spec(text: str, file_format: Format, origin: str) -> ModelSpec | NetworkSpec:
+def read_spec(text: str, file_format: FileFormat, origin: str) -> ModelSpec | NetworkSpec:
     """A model file of either kind, told apart by its keys. Raises InputError naming origin, key and what was
     expected.
     """
-    raw = parse(text, file_format, origin)
+    raw = parse_mapping(text, file_format, origin)
     if not is_network(raw):
         return spec_of(raw, origin)
     from planner.workload.operator_list.spec import network_of

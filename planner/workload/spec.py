@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.decode import MISSING, converted
+from planner.decode import MISSING_KEY_PROBLEM, convert_to_type
 from planner.errors import InputError
 
 MOST_LAYERS = 2048
@@ -149,12 +149,12 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 def spec_of(raw: Mapping[str, object], origin: str) -> ModelSpec:
     """A transformer from the keys of its file. Raises InputError naming origin, key and what was expected."""
     try:
-        spec = converted(raw, ModelSpec, origin)
+        spec = convert_to_type(raw, ModelSpec, origin)
     except InputError as error:
-        if error.problem != MISSING or "." in error.key:
+        if error.problem != MISSING_KEY_PROBLEM or "." in error.key:
             raise
         expected = f"{error.expected}; a model file is {_GUIDE}"
-        raise InputError(MISSING, origin=origin, key=error.key, expected=expected) from None
+        raise InputError(MISSING_KEY_PROBLEM, origin=origin, key=error.key, expected=expected) from None
     return checked(spec, origin)
 
 

@@ -84,7 +84,7 @@ def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
         Path(file).write_text(text)
     runs = Path("mine.csv")
     runs.write_text("".join(find_published_runs().read_text().splitlines(keepends=True)[:8]))
-    monkeypatch.setattr(published, "published_runs", lambda: runs)
+    monkeypatch.setattr(published, "find_published_runs", lambda: runs)
 
 
 def test_both_programs_have_the_same_help() -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from planner.cli.io.progress import bar_line
-from planner.progress import steps, watched
+from planner.progress import track_steps, watch_progress
 from planner.search.parallel import in_order
 from tests.cli.run import call
 from tests.terminal import terminal
@@ -44,16 +44,16 @@ def hurried(first_s: float) -> tuple[str, ...]:
 def told(loop) -> list[tuple[str, int, int]]:  # type: ignore[no-untyped-def]
     """What a watcher hears of a loop."""
     heard: list[tuple[str, int, int]] = []
-    with watched(lambda *word: heard.append(word)):
+    with watch_progress(lambda *word: heard.append(word)):
         loop()
     return heard
 
 
 def test_the_outermost_loop_of_several_steps_is_told() -> None:
     def loop() -> None:
-        for _ in steps("one", [1]):
-            for _ in steps("many", [1, 2]):
-                list(steps("few", [1, 2, 3]))
+        for _ in track_steps("one", [1]):
+            for _ in track_steps("many", [1, 2]):
+                list(track_steps("few", [1, 2, 3]))
 
     heard = told(loop)
     assert heard == [("one", 0, 1), ("many", 0, 2), ("many", 1, 2), ("many", 2, 2), ("one", 1, 1)]
@@ -61,17 +61,17 @@ def test_the_outermost_loop_of_several_steps_is_told() -> None:
 
 def test_a_loop_that_is_left_early_leaves_the_next_one_to_be_told() -> None:
     def loop() -> None:
-        for _ in steps("left", [1, 2, 3]):
+        for _ in track_steps("left", [1, 2, 3]):
             break
-        list(steps("next", [1, 2]))
+        list(track_steps("next", [1, 2]))
 
     assert ("next", 1, 2) in told(loop)
 
 
 def test_values_come_as_they_are_whoever_watches() -> None:
     for values in ([], [3], [3, 1, 2]):
-        assert list(steps("these", values)) == values
-        told(lambda values=values: values == list(steps("these", values)) or 1 / 0)
+        assert list(track_steps("these", values)) == values
+        told(lambda values=values: values == list(track_steps("these", values)) or 1 / 0)
 
 
 def test_work_on_all_cores_is_counted() -> None:

@@ -6,10 +6,10 @@ import shlex
 from functools import cache
 from pathlib import Path
 
-from planner.decode import converted, parse
+from planner.decode import convert_to_type, parse_mapping
 from planner.documents.plan import Document
-from planner.export.run import Run
-from planner.export.run import run_of as made_of
+from planner.export.run import PlannedRun
+from planner.export.run import build_planned_run as made_of
 from planner.workload.presets import preset
 from planner.workload.spec import ModelSpec
 from planner.workload.transformer import build_workload
@@ -102,9 +102,9 @@ def exported(folder: Path, name: str, trainer: str, *options: str) -> Path:
     return made
 
 
-def run_of(name: str) -> Run:
+def run_of(name: str) -> PlannedRun:
     """The plan as trainers are given it."""
-    text = converted(parse(document(name), "json", name), Document, name)
+    text = convert_to_type(parse_mapping(document(name), "json", name), Document, name)
     spec = preset(text.model.name)
     length = text.model.seq_length if isinstance(spec, ModelSpec) else None
     return made_of(text, 1, spec, build_workload(spec, seq_length=length))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from planner.export.launchers import LAUNCHERS
-from planner.export.trainer import Own
+from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
 from tests.cli.run import call
 from tests.export.plans import CASES, OF, PLANS, document, exported, run_of
@@ -48,8 +48,8 @@ def test_every_launcher_has_a_golden_file_and_every_name_a_row_of_the_page() -> 
 @pytest.mark.parametrize(("trainer", "name"), CASES)
 def test_a_plan_becomes_files_that_tell_of_it(trainer: str, name: str) -> None:
     plan = run_of(name)
-    assert list(TRAINERS[trainer].misfits(plan)) == []
-    texts = TRAINERS[trainer].files(plan, Own())
+    assert list(TRAINERS[trainer].find_unsupported(plan)) == []
+    texts = TRAINERS[trainer].build_files(plan, UserExtras())
     assert "train.sh" in texts
     for file, text in texts.items():
         assert text.endswith("\n")
@@ -200,7 +200,7 @@ def test_slurm_has_the_plan_s_size_and_time(tmp_path: Path) -> None:
     days, clock = text.split("--time=")[1].split("\n")[0].split("-")
     hours, minutes, _ = map(int, clock.split(":"))
     limit = int(days) * 86_400 + hours * 3600 + minutes * 60
-    assert plan.seconds < limit < 1.5 * plan.seconds + 3600
+    assert plan.training_time_s < limit < 1.5 * plan.training_time_s + 3600
 
 
 def test_hosts_are_started_in_the_order_of_the_ranks(tmp_path: Path) -> None:

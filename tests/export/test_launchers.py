@@ -7,21 +7,23 @@ from dataclasses import replace
 import pytest
 
 from planner.errors import InputError
-from planner.export.launcher import Job, Launcher, blanks, values
+from planner.export.launcher import Launcher, LaunchJob, build_field_notes, fill_launcher_fields
 from planner.export.launchers import LAUNCHERS
-from planner.export.run import Part, Run
-from planner.export.trainer import Own
+from planner.export.run import PlannedRun, RunAccelerator
+from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
 from tests.export.plans import run_of
 from tests.export.test_misfits import Changes, changed
 
 
-def launched(launcher: str, run: Run, trainer: str, **fields: str) -> str:
+def launched(launcher: str, run: PlannedRun, trainer: str, **fields: str) -> str:
     """The file of a launcher."""
     given = {name.replace("_", "-"): value for name, value in fields.items()}
     chosen: Launcher = LAUNCHERS[launcher]
-    files = TRAINERS[trainer].files(run, Own())
-    return next(iter(chosen.files(Job(run, trainer, files, values(run, chosen, given))).values()))
+    files = TRAINERS[trainer].build_files(run, UserExtras())
+    return next(
+        iter(chosen.build_files(LaunchJob(run, trainer, files, fill_launcher_fields(run, chosen, given))).values())
+    )
 
 
 H100, TPU = ("fsdp", "torchtitan"), ("tpu", "maxtext")
@@ -87,32 +89,32 @@ def test_a_time_limit_is_that_of_the_tokens() -> None:
         ("gcp-tpu", {}, H100),
         ("sagemaker", {"devices_per_node": 3}, H100),
         ("azureml", {"devices_per_node": 3}, H100),
-        ("skypilot", {"part": Part("gaudi3", "Intel", "npu")}, H100),
+        ("skypilot", {"accelerator": RunAccelerator("gaudi3", "Intel", "npu")}, H100),
         ("torchrun", {}, TPU),
     ],
 )
 def test_a_launcher_refuses_what_it_does_not_have(launcher: str, changes: Changes, plan: tuple[str, str]) -> None:
     name, trainer = plan
-    (found,) = LAUNCHERS[launcher].misfits(changed(run_of(name), changes), trainer)
+    (found,) = LAUNCHERS[launcher].find_unsupported(changed(run_of(name), changes), trainer)
     assert found.setting == ("--to" if launcher == "torchrun" else "accelerator")
-    assert found.wanted
+    assert found.supported
     fitting, theirs = H100 if launcher != "gcp-tpu" else TPU
-    assert list(LAUNCHERS[launcher].misfits(run_of(fitting), theirs)) == []
+    assert list(LAUNCHERS[launcher].find_unsupported(run_of(fitting), theirs)) == []
 
 
 def test_a_launcher_notes_what_it_does_otherwise() -> None:
     run = replace(run_of("dense"), tokens=10**15)
-    assert "ends after 28 days" in " ".join(LAUNCHERS["sagemaker"].notes(run))
-    assert list(LAUNCHERS["sagemaker"].notes(run_of("fsdp"))) == []
-    assert "GKE chooses a slice by labels" in " ".join(LAUNCHERS["kubernetes"].notes(run_of("tpu")))
+    assert "ends after 28 days" in " ".join(LAUNCHERS["sagemaker"].build_notes(run))
+    assert list(LAUNCHERS["sagemaker"].build_notes(run_of("fsdp"))) == []
+    assert "GKE chooses a slice by labels" in " ".join(LAUNCHERS["kubernetes"].build_notes(run_of("tpu")))
     placed = replace(run_of("fsdp"), hosts=("b", "a"))
-    assert "hosts.txt" in " ".join(LAUNCHERS["kubernetes"].notes(placed))
+    assert "hosts.txt" in " ".join(LAUNCHERS["kubernetes"].build_notes(placed))
     assert "- b\n                - a\n" in launched("kubernetes", placed, "torchtitan")
 
 
 def test_what_is_to_be_filled_in_is_told() -> None:
     run, chosen = run_of("fsdp"), LAUNCHERS["sagemaker"]
-    told = list(blanks(run, chosen, {"role": "mine"}))
+    told = list(build_field_notes(run, chosen, {"role": "mine"}))
     assert ["BUCKET in the files" in line for line in told].count(True) == 1
     assert not any("ROLE-ARN" in line for line in told)
     assert any("--with image=... names another" in line for line in told)

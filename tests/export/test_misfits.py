@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from planner.export.run import Part, Run
-from planner.export.trainer import Own
+from planner.export.run import PlannedRun, RunAccelerator
+from planner.export.trainer import UserExtras
 from planner.export.trainers import TRAINERS
 from tests.export.plans import run_of
 
@@ -22,12 +22,12 @@ def changed(thing: Any, changes: Changes) -> Any:
     for part in {name.partition(".")[0] for name in changes if "." in name}:
         inner = {name.partition(".")[2]: v for name, v in changes.items() if name.partition(".")[0] == part}
         own[part] = changed(getattr(thing, part), inner)
-    return replace(thing, **own) if isinstance(thing, Run) else msgspec.structs.replace(thing, **own)
+    return replace(thing, **own) if isinstance(thing, PlannedRun) else msgspec.structs.replace(thing, **own)
 
 
 OVERLAP = {"settings.dp_overlap": False}
 REFUSED: list[tuple[str, str, Changes, list[str]]] = [
-    ("megatron-lm", "dense", {"part": Part("tpu-v4", "Google", "tpu")}, ["accelerator"]),
+    ("megatron-lm", "dense", {"accelerator": RunAccelerator("tpu-v4", "Google", "tpu")}, ["accelerator"]),
     ("megatron-lm", "dense", {"model": None}, ["model"]),
     ("megatron-lm", "bf16-grads", {"settings.communication": "fp32"}, ["communication"]),
     ("megatron-lm", "latent", {"strategy.sequence_parallel": False}, ["sequence_parallel"]),
@@ -92,9 +92,9 @@ REFUSED: list[tuple[str, str, Changes, list[str]]] = [
 
 @pytest.mark.parametrize(("trainer", "name", "changes", "settings"), REFUSED)
 def test_a_change_is_refused_by_its_name(trainer: str, name: str, changes: Changes, settings: list[str]) -> None:
-    found = list(TRAINERS[trainer].misfits(changed(run_of(name), changes)))
+    found = list(TRAINERS[trainer].find_unsupported(changed(run_of(name), changes)))
     assert [one.setting for one in found] == settings
-    assert all(one.wanted for one in found)
+    assert all(one.supported for one in found)
 
 
 NOTED: list[tuple[str, str, Changes, str]] = [
@@ -120,13 +120,13 @@ NOTED: list[tuple[str, str, Changes, str]] = [
 @pytest.mark.parametrize(("trainer", "name", "changes", "told"), NOTED)
 def test_what_is_done_otherwise_is_noted(trainer: str, name: str, changes: Changes, told: str) -> None:
     run = changed(run_of(name), changes)
-    assert list(TRAINERS[trainer].misfits(run)) == []
-    assert told in " ".join(TRAINERS[trainer].notes(run))
+    assert list(TRAINERS[trainer].find_unsupported(run)) == []
+    assert told in " ".join(TRAINERS[trainer].build_notes(run))
 
 
 def test_nothing_is_noted_of_a_plan_that_is_run_as_it_is() -> None:
     for trainer, name in (("megatron-lm", "dense"), ("fsdp2", "zero-2")):
-        assert list(TRAINERS[trainer].notes(run_of(name))) == []
+        assert list(TRAINERS[trainer].build_notes(run_of(name))) == []
 
 
 TOLD: list[tuple[str, str, Changes, str, str]] = [
@@ -157,13 +157,13 @@ TOLD: list[tuple[str, str, Changes, str, str]] = [
 
 @pytest.mark.parametrize(("trainer", "name", "changes", "file", "told"), TOLD)
 def test_a_change_is_told(trainer: str, name: str, changes: Changes, file: str, told: str) -> None:
-    made = TRAINERS[trainer].files
-    assert told in made(changed(run_of(name), changes), Own())[file]
+    made = TRAINERS[trainer].build_files
+    assert told in made(changed(run_of(name), changes), UserExtras())[file]
     if changes:
-        assert told not in made(run_of(name), Own())[file]
+        assert told not in made(run_of(name), UserExtras())[file]
 
 
 def test_less_is_overlapped_where_the_plan_does_not() -> None:
-    text = TRAINERS["megatron-lm"].files(changed(run_of("dense"), OVERLAP), Own())["train.sh"]
+    text = TRAINERS["megatron-lm"].build_files(changed(run_of("dense"), OVERLAP), UserExtras())["train.sh"]
     assert "--use-distributed-optimizer" in text
     assert "--overlap-" not in text

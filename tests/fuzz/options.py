@@ -27,7 +27,7 @@ def _quantity(text: str) -> None:
     for dimension in get_args(Dimension):
         for bare in (True, False):
             try:
-                parse_quantity(text, dimension, bare=bare)
+                parse_quantity(text, dimension, allow_bare=bare)
             except InputError as error:
                 assert str(error)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from planner.decode import decode
+from planner.decode import decode_text
 from planner.errors import InputError
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec, resolve_accelerator
@@ -113,7 +113,7 @@ def test_the_example_of_the_documentation_is_read() -> None:
     text = (Path(__file__).parents[2] / "hardware_db" / "README.md").read_text()
     example = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
     assert example is not None
-    part = decode(example[1], "toml", AcceleratorSpec, "README.md")
+    part = decode_text(example[1], "toml", AcceleratorSpec, "README.md")
     check_figures(part, "README.md")
     assert resolve_accelerator(part, "README.md").usd_per_hour == 2.5
     unnamed = [field for field in AcceleratorSpec.__struct_fields__ if f"`{field}" not in text]

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from planner.cost.heterogeneous import bind
-from planner.documents.heterogeneous import HeteroPlanDocument
+from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.report.views.heterogeneous_text import mixed_text, print_mixed
 from planner.search.space import Space
 from planner.studies.heterogeneous_plan import search_hetero_plans
@@ -17,13 +17,13 @@ from tests.examples import pools, tiny
 
 
 @pytest.fixture(scope="module")
-def document() -> HeteroPlanDocument:
+def document() -> HeterogeneousDocument:
     both = pools(slow_tflops=150, devices=2)
     kinds = bind(tiny(), both, global_batch=32)
     return search_hetero_plans(both, kinds, Space(both.devices, 32), {}, tokens=10**12)
 
 
-def shown(document: HeteroPlanDocument, width: int) -> str:
+def shown(document: HeterogeneousDocument, width: int) -> str:
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
     print_mixed(document, out)
     assert isinstance(out.file, io.StringIO)
@@ -31,7 +31,7 @@ def shown(document: HeteroPlanDocument, width: int) -> str:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 150])
-def test_no_figure_is_cut(document: HeteroPlanDocument, width: int) -> None:
+def test_no_figure_is_cut(document: HeterogeneousDocument, width: int) -> None:
     text = shown(document, width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
@@ -40,14 +40,14 @@ def test_no_figure_is_cut(document: HeteroPlanDocument, width: int) -> None:
         assert f"{way.mfu:.1%}" in text
 
 
-def test_every_term_of_the_best_way_is_told(document: HeteroPlanDocument) -> None:
+def test_every_term_of_the_best_way_is_told(document: HeterogeneousDocument) -> None:
     text = mixed_text(document)
     for seconds in document.ways[0].terms.values():
         assert seconds == 0 or format_seconds(seconds) in text
     assert "1.00 T tokens: " in text
 
 
-def test_a_name_puts_no_control_character_on_the_terminal(document: HeteroPlanDocument) -> None:
+def test_a_name_puts_no_control_character_on_the_terminal(document: HeterogeneousDocument) -> None:
     name = "bad\x1b[31m"
     cluster = msgspec.structs.replace(document.cluster, title=name, note=name)
     pools_told = [msgspec.structs.replace(pool, name=name) for pool in cluster.pools]

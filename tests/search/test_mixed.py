@@ -19,7 +19,7 @@ from planner.cost.plan_tables import prepare
 from planner.cost.scenario import training
 from planner.cost.step import score
 from planner.cost.strategies import one_strategy
-from planner.documents.heterogeneous import HeteroPlanDocument
+from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.errors import InputError, NothingFits
 from planner.search.heterogeneous.candidates import build_share_table
 from planner.search.heterogeneous.data_parallel import find_best_shares, find_even_shares
@@ -42,7 +42,7 @@ def kinds_of(workload: Workload | None = None, batch: int = 32, **changes: float
     return bind(workload or tiny(), pools(**changes), global_batch=batch)
 
 
-def answer(workload: Workload | None = None, batch: int = 32, **changes: float) -> HeteroPlanDocument:
+def answer(workload: Workload | None = None, batch: int = 32, **changes: float) -> HeterogeneousDocument:
     both = pools(**changes)
     kinds = bind(workload or tiny(), both, global_batch=batch)
     return search_hetero_plans(both, kinds, Space(both.devices, batch), {}, tokens=None)

@@ -6,7 +6,7 @@ import pytest
 from planner.cost.calibration import PARAMETERS, CalibrationFile, combined, uncertainty
 from planner.cost.scenario import training
 from planner.cost.step import score
-from planner.decode import decode
+from planner.decode import decode_text
 from planner.errors import InputError
 from planner.evidence.calibrate import render_calibration_file
 from planner.evidence.fit import PRIOR_WIDTHS, FittedFactors
@@ -126,7 +126,7 @@ def test_a_calibration_file_that_is_written_is_read_with_its_spreads() -> None:
     fitted = FittedFactors(
         {"hopper": {"nic_efficiency": 0.8}}, {}, {("hopper", "nic_efficiency"): 0.114}, {"hopper": 700.0}
     )
-    file = decode(
+    file = decode_text(
         render_calibration_file("hopper", "architecture", fitted, []), "toml", CalibrationFile, "hopper.toml"
     )
     assert file.parameters["nic_efficiency"].value == 0.8

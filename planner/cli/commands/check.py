@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from planner.cli.input.arguments import Entry
     from planner.cli.input.plan_list import Listed
     from planner.documents.check import CheckDocument, CheckedPart
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
     from planner.studies.conditions.parse import Condition
 
@@ -115,7 +115,7 @@ def _run_all(
 def _checked(listed: Listed, everywhere: Sequence[Condition], origin: str) -> CheckedPart:
     """One plan, held against its requirements. Raises InputError that names the file and the key."""
     from planner.documents.check import CheckedPart
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
     from planner.studies.conditions.evaluate import evaluate_condition
     from planner.studies.conditions.values import compute_figure_values
@@ -144,11 +144,11 @@ def _checked(listed: Listed, everywhere: Sequence[Condition], origin: str) -> Ch
         obstacle="",
         requirements=parts,
         plan=answer if isinstance(answer, Document) else None,
-        mixed=answer if isinstance(answer, HeteroPlanDocument) else None,
+        mixed=answer if isinstance(answer, HeterogeneousDocument) else None,
     )
 
 
-def _planned(listed: Listed, origin: str) -> Document | HeteroPlanDocument:
+def _planned(listed: Listed, origin: str) -> Document | HeterogeneousDocument:
     """The answer of `plan` to a table's options; its warnings are told with the plan's name."""
     from planner.cli.input.answers import document, options_of
     from planner.cli.input.arguments import arguments_of
@@ -164,7 +164,9 @@ def _planned(listed: Listed, origin: str) -> Document | HeteroPlanDocument:
     return _first_only(answer, listed.options)
 
 
-def _first_only(answer: Document | HeteroPlanDocument, options: Mapping[str, Entry]) -> Document | HeteroPlanDocument:
+def _first_only(
+    answer: Document | HeterogeneousDocument, options: Mapping[str, Entry]
+) -> Document | HeterogeneousDocument:
     """The answer with its best plan alone, unless more were asked for."""
     from msgspec.structs import replace
 
@@ -179,12 +181,12 @@ def _of_table(error: InputError, listed: Listed, origin: str) -> InputError:
     """The fault of an option, as one of its key in the file; a fault in a file that the plan names has both files."""
     keys = [key.strip().removeprefix("--").replace("-", "_") for key in error.key.split(", ") if key]
     if error.origin:
-        return error.elsewhere(f"{origin}: {listed.at}: {error.origin}")
+        return error.relocate(f"{origin}: {listed.at}: {error.origin}")
     names = ["model" if key == "MODEL" else key for key in keys]
     at = [
         f"defaults.{name} (of {listed.at})" if name in listed.inherited else f"{listed.at}.{name}" for name in names
     ]
-    return error.elsewhere(origin, ", ".join(at) or listed.at)
+    return error.relocate(origin, ", ".join(at) or listed.at)
 
 
 def _document(file: str, checked: list[CheckedPart]) -> CheckDocument:

@@ -96,7 +96,7 @@ def _imported(
     from planner.cluster.importers.complete_draft import complete
     from planner.cluster.importers.detect_format import TITLES, read
     from planner.cluster.importers.merge_links import merge
-    from planner.errors import visible
+    from planner.errors import escape_nonprintable
 
     found, sources = [], []
     for path, wanted in zip(files, formats, strict=True):
@@ -105,9 +105,9 @@ def _imported(
         sources.append(f"{path.name} ({TITLES[format_name]})")
     named = ", ".join(path.name for path in files)
     try:
-        draft, notes = complete(merge(found), given, visible(f"Imported from {named}"))
+        draft, notes = complete(merge(found), given, escape_nonprintable(f"Imported from {named}"))
     except InputError as error:
-        raise error if error.origin or error.problem.startswith("unknown ") else error.elsewhere(named) from None
+        raise error if error.origin or error.problem.startswith("unknown ") else error.relocate(named) from None
     return write_toml(draft, sources, notes), notes
 
 
@@ -136,7 +136,7 @@ def _rate(text: str | None, key: str) -> float | None:
 
     if text is None:
         return None
-    rate = parse_quantity(text, "bytes_per_s", key=key, bare=False)
+    rate = parse_quantity(text, "bytes_per_s", key=key, allow_bare=False)
     if not 1e6 <= rate <= 1e15:
         raise InputError("is not possible", key=key, value=text, expected="from 1MB/s to 1PB/s")
     return rate

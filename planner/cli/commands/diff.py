@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from planner.documents.check import CheckDocument
     from planner.documents.diff import DiffDocument
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
 
 T = TypeVar("T", bound="msgspec.Struct")
@@ -103,12 +103,12 @@ def _refuse_unlike(base: msgspec.Struct, head: msgspec.Struct, path: Path) -> No
         raise InputError("one is of a file of plans, the other of a single one", origin=str(path), expected=expected)
 
 
-def _read(path: Path) -> CheckDocument | Document | HeteroPlanDocument:
+def _read(path: Path) -> CheckDocument | Document | HeterogeneousDocument:
     """A document of `plan`, `estimate` or `check`. Raises InputError for another one, or another version of one."""
     from planner.cli.io.files import read_text
-    from planner.decode import parse
+    from planner.decode import parse_mapping
 
-    raw = parse(read_text(path, (".json",), _WHAT), "json", str(path))
+    raw = parse_mapping(read_text(path, (".json",), _WHAT), "json", str(path))
     if "checked" in raw:
         from planner.documents import check as check_document
 
@@ -119,7 +119,7 @@ def _read(path: Path) -> CheckDocument | Document | HeteroPlanDocument:
         from planner.documents import heterogeneous as mixed_document
 
         _check_version(raw, mixed_document.SCHEMA_VERSION, str(path))
-        return _typed(raw, mixed_document.HeteroPlanDocument, str(path))
+        return _typed(raw, mixed_document.HeterogeneousDocument, str(path))
     from planner.documents import plan as document
 
     if "plans" not in raw or "model" not in raw:
@@ -154,6 +154,6 @@ def _check_inner(raw: dict[str, object], origin: str) -> None:
 
 
 def _typed(raw: dict[str, object], into: type[T], origin: str) -> T:
-    from planner.decode import converted
+    from planner.decode import convert_to_type
 
-    return converted(raw, into, origin)
+    return convert_to_type(raw, into, origin)

@@ -104,7 +104,7 @@ def _asked(
         return question_of(asked, cluster, document, document.plans[number - 1]), cluster
     except InputError as error:
         key = error.key if error.key.startswith(("--", "placement")) else f"plans[{number - 1}].{error.key}"
-        raise error.elsewhere(str(plan_file), key) from None
+        raise error.relocate(str(plan_file), key) from None
 
 
 def _write_trace(path: Path, training: Training, plan: PlanPart, ranks: Ranks) -> None:

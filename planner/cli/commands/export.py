@@ -13,8 +13,8 @@ from planner.cli.input.plan_file import ModelAgain, Number, PlanFile
 from planner.errors import InputError
 
 if TYPE_CHECKING:
-    from planner.export.run import Run
-    from planner.export.trainer import Files
+    from planner.export.run import PlannedRun
+    from planner.export.trainer import FileTexts
 
 
 class To(StrEnum):
@@ -101,12 +101,12 @@ def export(
       planner export fsdp.json --to fsdp2 --arguments 'train.py --epochs 1'
     """
     from planner.cli.io.output import warn, write
-    from planner.export.exported import exported
-    from planner.export.trainer import Own
+    from planner.export.exported import export_plan
+    from planner.export.trainer import UserExtras
 
-    own = Own(_words(arguments), _pairs(variables, "--env"))
+    own = UserExtras(_words(arguments), _pairs(variables, "--env"))
     by = None if launcher is None else launcher.value
-    found = exported(_run(plan_file, number, model), to.value, own, by, _pairs(fields, "--with"))
+    found = export_plan(_run(plan_file, number, model), to.value, own, by, _pairs(fields, "--with"))
     if folder is None:
         write(_one_text(found.files), for_machines=True)
     else:
@@ -115,16 +115,16 @@ def export(
         warn(note)
 
 
-def _run(plan_file: Path, number: int, model: str | None) -> Run:
+def _run(plan_file: Path, number: int, model: str | None) -> PlannedRun:
     from planner.cli.input.plan_file import read_plan_document, read_plan_model, read_plan_spec
-    from planner.export.run import run_of
+    from planner.export.run import build_planned_run
 
     document = read_plan_document(plan_file, number)
     workload = read_plan_model(document, model, plan_file)
     try:
-        return run_of(document, number, read_plan_spec(document, model, plan_file), workload)
+        return build_planned_run(document, number, read_plan_spec(document, model, plan_file), workload)
     except InputError as error:
-        raise error if error.origin else error.elsewhere(str(plan_file)) from None
+        raise error if error.origin else error.relocate(str(plan_file)) from None
 
 
 def _words(text: str | None) -> tuple[str, ...]:
@@ -150,14 +150,14 @@ def _pairs(texts: list[str] | None, key: str) -> dict[str, str]:
     return found
 
 
-def _one_text(files: Files) -> str:
+def _one_text(files: FileTexts) -> str:
     """A single file as it is; several each below its name."""
     if len(files) == 1:
         return next(iter(files.values()))
     return "\n".join(f"==> {name} <==\n{text}" for name, text in files.items())
 
 
-def _write_all(folder: Path, files: Files, force: bool) -> None:
+def _write_all(folder: Path, files: FileTexts, force: bool) -> None:
     """Raises InputError for files that are there, before one is written."""
     from planner.cli.io.files import make_folder, write_file
 

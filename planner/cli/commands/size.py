@@ -11,8 +11,8 @@ import typer
 from planner.cli.options.grouped import grouped
 from planner.cli.options.question import ClusterName, files_option
 from planner.cli.options.run_options import RunOptions, read_budget, read_days, read_offer, read_run
-from planner.errors import InputError, NothingFits, PlannerError, nearest
-from planner.units import counted, format_days
+from planner.errors import InputError, NothingFits, PlannerError, find_nearest_name
+from planner.units import format_counted_noun, format_days
 
 if TYPE_CHECKING:
     from planner.documents.size import SizeDocument
@@ -155,8 +155,8 @@ def _too_late(run: Run, offer: Offer, days: float) -> PlannerError:
         return _unfit(run, offer, None)
     return NothingFits(
         f"no size of {offer.name} trains {run.tokens:,} tokens in {format_days(days)} with steps of "
-        f"{counted(run.global_batch, run.workload.sample)}\n"
-        f"  nearest miss: {counted(best.nodes, 'node')} in {format_days(best.days)}\n"
+        f"{format_counted_noun(run.global_batch, run.workload.sample)}\n"
+        f"  nearest miss: {format_counted_noun(best.nodes, 'node')} in {format_days(best.days)}\n"
         f"  what would make it fit: a later --deadline, a {size} --global-batch, or fewer --tokens"
     )
 
@@ -203,7 +203,7 @@ def _field(name: str | None, form: Form) -> str:
     if wanted not in known:
         expected = f"one of {', '.join(known)}"
         raise InputError(
-            "unknown field", key="--field", value=name, expected=expected, suggestion=nearest(wanted, known)
+            "unknown field", key="--field", value=name, expected=expected, suggestion=find_nearest_name(wanted, known)
         )
     return wanted
 

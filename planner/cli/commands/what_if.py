@@ -124,7 +124,7 @@ def _asked_anew(question: Question, pins: Pins, before: Side, asked: list[tuple[
         after = _side(replace(question, **options), pins)  # type: ignore[arg-type]
     except InputError as error:
         keys = {f"--{option.replace('_', '-')}": key for key, option in QUESTIONS.items()}
-        raise error.elsewhere("--set", keys.get(error.key, error.key)) from None
+        raise error.relocate("--set", keys.get(error.key, error.key)) from None
     if after.cluster.devices_per_node != before.cluster.devices_per_node:
         expected = "whole nodes (--nodes) to begin with"
         raise InputError(

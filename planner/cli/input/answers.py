@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from planner.cluster.build.reliability import Reliability
     from planner.cluster.model.cluster import Cluster
     from planner.cost.scenario import Training
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
     from planner.hardware.grids import Grid
     from planner.search.search import Wanted
@@ -160,7 +160,7 @@ def warn_of_idle(found: Document, settings: Mapping[str, tuple[str, ...]]) -> No
             warn(sentence)
 
 
-def document(options: Options, files: RankFiles | None = None) -> Document | HeteroPlanDocument:
+def document(options: Options, files: RankFiles | None = None) -> Document | HeterogeneousDocument:
     """The answer. Raises InputError, and NothingFits; warns of what makes no difference or takes long."""
     from planner.cli.io.output import warn
     from planner.cli.options.pools import pools_document

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from planner.cli.options.goal import SAMPLES
-from planner.errors import InputError, nearest
-from planner.units import check_tellable
+from planner.errors import InputError, find_nearest_name
+from planner.units import check_count_range
 
 if TYPE_CHECKING:
     from typing import Any
@@ -55,14 +55,14 @@ def check_keys(keys: Collection[str], known: Collection[str], origin: str, table
                 origin=origin,
                 key=f"{table}.{key}" if table else key,
                 expected=f"one of {', '.join(known)}",
-                suggestion=nearest(key.replace("-", "_"), known),
+                suggestion=find_nearest_name(key.replace("-", "_"), known),
             )
 
 
 def entry_of(value: object, origin: str, key: str) -> Entry:
     """A value of a file as an entry. Raises InputError for what is none."""
     values = value if isinstance(value, list) else [value]
-    check_tellable(values, told=value, origin=origin, key=key)
+    check_count_range(values, reported_value=value, origin=origin, key=key)
     if any(isinstance(one, str) and "\0" in one for one in values):
         # no shell can pass one, so that typer asks the system for a file of this name
         raise InputError("holds a null character", origin=origin, key=key, value=value, expected="a text without one")
@@ -163,5 +163,5 @@ def _told(error: typer.BadParameter, table: Mapping[str, Entry], origin: str) ->
         key=key,
         value=text,
         expected=expected,
-        suggestion=nearest(text or "", choices),
+        suggestion=find_nearest_name(text or "", choices),
     )

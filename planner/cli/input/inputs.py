@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from planner.cli.io.files import is_folder, is_there, looks_like_path, read_file
 from planner.cli.io.output import warn
 from planner.cluster.model.spec import MOST_DEVICES
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 from planner.units import parse_count
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | Netw
         spec = spec_of_size(name)
         note = describe_size(spec)
     else:
-        raise InputError("unknown model", key="MODEL", value=name, expected=_MODELS, suggestion=nearest(name, known))
+        raise InputError(
+            "unknown model", key="MODEL", value=name, expected=_MODELS, suggestion=find_nearest_name(name, known)
+        )
     if seq_length is not None and (not isinstance(spec, ModelSpec) or spec.vision is not None):
         expected = "left out: its list of operators or its image says how large a sample is"
         raise InputError(
@@ -251,7 +253,9 @@ def read_precision(text: str | None, accelerator: Accelerator) -> str | None:
     if name in accelerator.peak_flops:
         problem = "models are not trained in this precision"
     expected = f"one of {', '.join(known)}"
-    raise InputError(problem, key="--precision", value=text, expected=expected, suggestion=nearest(name, known))
+    raise InputError(
+        problem, key="--precision", value=text, expected=expected, suggestion=find_nearest_name(name, known)
+    )
 
 
 def read_values(
@@ -297,7 +301,7 @@ def read_names(text: str | None, key: str, names: tuple[str, ...]) -> tuple[int,
                 key=key,
                 value=part,
                 expected=f"one or more of {', '.join(names)}",
-                suggestion=nearest(part, names),
+                suggestion=find_nearest_name(part, names),
             )
         codes.append(names.index(part))
     return tuple(sorted(set(codes)))

@@ -51,16 +51,16 @@ class Again:
 def read_plan_document(path: Path, number: int) -> Document:
     """The plan document. Raises InputError where it is none, or has fewer plans."""
     from planner.cli.io.files import read_text
-    from planner.decode import converted, parse
+    from planner.decode import convert_to_type, parse_mapping
     from planner.documents.plan import SCHEMA_VERSION, Document
 
-    raw = parse(read_text(path, (".json",), "what `plan --format json` printed"), "json", str(path))
+    raw = parse_mapping(read_text(path, (".json",), "what `plan --format json` printed"), "json", str(path))
     version = raw.get("schema_version")
     if "plans" not in raw or version != SCHEMA_VERSION:
         problem = "another version of the document" if "plans" in raw else "not a plan document"
         expected = f"what `plan --format json` prints today, version {SCHEMA_VERSION}"
         raise InputError(problem, origin=str(path), key="schema_version", value=str(version), expected=expected)
-    document = converted(raw, Document, str(path))
+    document = convert_to_type(raw, Document, str(path))
     if number > len(document.plans):
         expected = f"from 1 to {len(document.plans)}"
         raise InputError("there are fewer plans", key="--plan", value=number, expected=expected)

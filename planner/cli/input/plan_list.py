@@ -21,7 +21,7 @@ from planner.cli.input.arguments import (
 )
 from planner.cli.input.inputs import is_preset
 from planner.cli.io.files import is_there, looks_like_path, read_text
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 
 if TYPE_CHECKING:
     from planner.studies.conditions.parse import Condition
@@ -57,16 +57,16 @@ class Listed:
 
 def read_list(path: Path) -> tuple[Listed, ...]:
     """The plans of a file. Raises InputError that names the file and the key."""
-    from planner.decode import parse
+    from planner.decode import parse_mapping
 
     text = read_text(path, (".toml",), "a TOML file of plans")
-    raw = parse(text, "toml", str(path))
+    raw = parse_mapping(text, "toml", str(path))
     for key in raw:
         if key not in ("defaults", "plans"):
             known = ("defaults", "plans")
             expected = "[defaults] and [[plans]]"
             raise InputError(
-                "unknown key", origin=str(path), key=key, expected=expected, suggestion=nearest(key, known)
+                "unknown key", origin=str(path), key=key, expected=expected, suggestion=find_nearest_name(key, known)
             )
     defaults = _table(raw.get("defaults", {}), str(path), "defaults")
     tables = raw.get("plans")

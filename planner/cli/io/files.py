@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from planner.decode import Format
-from planner.errors import InputError, nearest
+from planner.decode import FileFormat
+from planner.errors import InputError, find_nearest_name
 
 _LARGEST_FILE = 10_000_000
-_FORMATS: dict[str, Format] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+_FORMATS: dict[str, FileFormat] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 
 
 def is_there(name: str) -> bool:
@@ -34,7 +34,7 @@ def looks_like_path(name: str) -> bool:
     return "/" in name or Path(name).suffix.casefold() in _FORMATS
 
 
-def read_file(path: Path, suffixes: tuple[str, ...], what: str) -> tuple[str, Format]:
+def read_file(path: Path, suffixes: tuple[str, ...], what: str) -> tuple[str, FileFormat]:
     """The text of a file and its format by its ending. Raises InputError as `read_text` does."""
     return read_text(path, suffixes, what), _FORMATS[path.suffix.casefold()]
 
@@ -190,5 +190,5 @@ def _sibling(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except OSError:
         return ""
-    found = nearest(path.name, names)
+    found = find_nearest_name(path.name, names)
     return str(path.with_name(found)) if found else ""

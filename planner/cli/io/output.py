@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from planner.errors import InputError, PlannerError, visible
+from planner.errors import InputError, PlannerError, escape_nonprintable
 
 if TYPE_CHECKING:
     import msgspec
@@ -164,7 +164,7 @@ def complain(text: str) -> None:
     """
     try:
         _no_bar()
-        sys.stderr.write("\n".join(visible(line) for line in text.split("\n")))
+        sys.stderr.write("\n".join(escape_nonprintable(line) for line in text.split("\n")))
         sys.stderr.flush()
     except OSError:
         _drop(sys.stderr)

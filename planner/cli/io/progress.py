@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
 
-from planner.progress import watched
+from planner.progress import watch_progress
 
 _FIRST_S, _EVERY_S = 1.0, 0.2
 _CELLS = 24
@@ -83,7 +83,7 @@ def shown() -> Iterator[None]:
     signal.signal(signal.SIGALRM, bar.draw)
     signal.setitimer(signal.ITIMER_REAL, _FIRST_S, _EVERY_S)
     try:
-        with watched(bar.told):
+        with watch_progress(bar.told):
             yield
     finally:
         stop()

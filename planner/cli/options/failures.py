@@ -119,6 +119,6 @@ def _read(name: str, text: str, dimension: Dimension, fields: tuple[str, ...]) -
     from planner.units import parse_quantity
 
     key = f"--{name.replace('_', '-')}"
-    parse_quantity(text, dimension, key=key, bare=False)
+    parse_quantity(text, dimension, key=key, allow_bare=False)
     value = positive(text, dimension, origin="", key=key)
     return dict.fromkeys(fields, (value, key))

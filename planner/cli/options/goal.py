@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 
 if TYPE_CHECKING:
     from planner.search.objective import Objective
@@ -98,7 +98,7 @@ def read_objectives(
         if part not in names:
             expected = f"one of {', '.join(names)}"
             raise InputError(
-                "unknown objective", key=key, value=part, expected=expected, suggestion=nearest(part, names)
+                "unknown objective", key=key, value=part, expected=expected, suggestion=find_nearest_name(part, names)
             )
     wanted = (2, 3) if pareto is not None else (1,)
     if len(dict.fromkeys(parts)) != len(parts) or len(parts) not in wanted:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from planner.cli.options.techniques import Chosen
     from planner.cluster.build.pools import Pools
     from planner.cost.heterogeneous import Kinds
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.cli.input.inputs import are_presets
 
 
@@ -54,7 +54,7 @@ def _preset(part: str) -> tuple[str, int | None]:
     return name.casefold(), parse_count(count, key="--cluster", maximum=MOST_DEVICES, example=example)
 
 
-def pools_document(pools: Pools, question: Question, pins: Pins, tokens: int | None) -> HeteroPlanDocument:
+def pools_document(pools: Pools, question: Question, pins: Pins, tokens: int | None) -> HeterogeneousDocument:
     """The ways to use two kinds, the best first. Raises InputError, and NothingFits where no way fits."""
     from planner.cost.strategies import FULL
     from planner.search.settings import check_settings

@@ -18,7 +18,7 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.cluster.model.cluster import Cluster
     from planner.cost.scenario import Training
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
     from planner.search.space import Space
     from planner.studies.conditions.parse import Condition
@@ -275,7 +275,7 @@ def read_required(texts: Sequence[str] | None) -> tuple[Condition, ...]:
     return tuple(parse_condition(text) for text in texts)
 
 
-def check_required(requirements: Sequence[Condition], document: Document | HeteroPlanDocument) -> None:
+def check_required(requirements: Sequence[Condition], document: Document | HeterogeneousDocument) -> None:
     """Hold the best plan against them. Raises RequirementNotMet that names each that is not met."""
     if not requirements:
         return
@@ -291,7 +291,7 @@ def check_required(requirements: Sequence[Condition], document: Document | Heter
         raise RequirementNotMet("\n".join(format_unmet_condition(one.condition, one.explanation) for one in missed))
 
 
-def tell(document: Document | HeteroPlanDocument, form: Output, files: Sequence[Path] = ()) -> None:
+def tell(document: Document | HeterogeneousDocument, form: Output, files: Sequence[Path] = ()) -> None:
     """Write the document to the files and print it."""
     from planner.cli.io.output import tell as tell_anywhere
     from planner.documents.plan import Document

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
 
 HostfileOption = Annotated[
@@ -41,17 +41,17 @@ def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
     return settings.get("order", ORDERS)
 
 
-def write_ranks(document: Document | HeteroPlanDocument, files: RankFiles) -> None:
+def write_ranks(document: Document | HeterogeneousDocument, files: RankFiles) -> None:
     """Write the files that are asked for. Raises InputError where one cannot be written."""
     if files == RankFiles():
         return
     from planner.cli.io.files import write_file
     from planner.documents.plan import Document
-    from planner.export.ranks import hostfile, rankfile
+    from planner.export.ranks import render_hostfile, render_rankfile
 
     # of two kinds of nodes neither is told: the options are refused before
     assert isinstance(document, Document)
 
-    for path, text in ((files.hosts_to, hostfile), (files.ranks_to, rankfile)):
+    for path, text in ((files.hosts_to, render_hostfile), (files.ranks_to, render_rankfile)):
         if path is not None:
             write_file(path, text(document))

@@ -67,7 +67,7 @@ def read_days(text: str | None) -> float | None:
 
     if text is None:
         return None
-    seconds = parse_quantity(text, "duration", key="--deadline", bare=False)
+    seconds = parse_quantity(text, "duration", key="--deadline", allow_bare=False)
     if not 3600 <= seconds <= 100 * YEAR_S:
         raise InputError("out of range", key="--deadline", value=text, expected="from 1h to 100y")
     return seconds / DAY_S
@@ -103,7 +103,7 @@ def batch_of(workload: Workload, text: str | None) -> tuple[int, str]:
 def read_run(asked: RunOptions, tokens: int) -> tuple[Run, list[str]]:
     """The run, and notes of what was chosen for the user. Raises InputError."""
     from planner.cli.input.inputs import TRAINING_PRECISIONS, read_length, read_model
-    from planner.errors import nearest
+    from planner.errors import find_nearest_name
     from planner.studies.run_estimate import Run
 
     workload = read_model(asked.model, read_length(asked.seq_length))
@@ -115,7 +115,7 @@ def read_run(asked: RunOptions, tokens: int) -> tuple[Run, list[str]]:
             key="--precision",
             value=asked.precision,
             expected=f"one of {', '.join(TRAINING_PRECISIONS)}",
-            suggestion=nearest(wanted, TRAINING_PRECISIONS),
+            suggestion=find_nearest_name(wanted, TRAINING_PRECISIONS),
         )
     notes = [one for one in (workload.note, note) if one]
     return Run(workload, batch, tokens, wanted), notes

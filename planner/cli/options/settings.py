@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from planner.errors import InputError, nearest
-from planner.units import check_tellable
+from planner.errors import InputError, find_nearest_name
+from planner.units import check_count_range
 
 ScheduleOption = Annotated[str | None, typer.Option("--schedule", help="1f1b, zero-bubble.")]
 TpOverlap = Annotated[str | None, typer.Option("--tp-overlap", help="Hide tensor-parallel exchange: no, yes.")]
@@ -94,7 +94,9 @@ def _value(text: str, key: str, names: tuple[str, ...], counts: bool) -> str:
     if joined in by_parts:
         return by_parts[joined]
     expected = f"one of {', '.join(names)}" + (f", or a whole number from 1 to {_MOST:,}" if counts else "")
-    raise InputError("unknown value", key=key, value=text, expected=expected, suggestion=nearest(text, names))
+    raise InputError(
+        "unknown value", key=key, value=text, expected=expected, suggestion=find_nearest_name(text, names)
+    )
 
 
 def read_space(path: Path | None, options: dict[str, str | None]) -> dict[str, str | None]:
@@ -102,9 +104,9 @@ def read_space(path: Path | None, options: dict[str, str | None]) -> dict[str, s
     if path is None:
         return options
     from planner.cli.io.files import read_text
-    from planner.decode import parse
+    from planner.decode import parse_mapping
 
-    raw = parse(read_text(path, (".toml",), "a TOML file with the space's options"), "toml", str(path))
+    raw = parse_mapping(read_text(path, (".toml",), "a TOML file with the space's options"), "toml", str(path))
     known = {name.replace("_", "-"): name for name in options}
     read = dict(options)
     seen: set[str] = set()
@@ -116,7 +118,7 @@ def read_space(path: Path | None, options: dict[str, str | None]) -> dict[str, s
                 origin=str(path),
                 key=key,
                 expected=f"one of {', '.join(known)}",
-                suggestion=nearest(key, known),
+                suggestion=find_nearest_name(key, known),
             )
         if name in seen:
             raise InputError("set twice", origin=str(path), key=key, expected="each option once")
@@ -130,7 +132,7 @@ def _text(value: object, origin: str, key: str) -> str:
     """A value of the file as it would be on the command line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    check_tellable([value], told=value, origin=origin, key=key)
+    check_count_range([value], reported_value=value, origin=origin, key=key)
     if isinstance(value, int | str):
         return str(value)
     if (

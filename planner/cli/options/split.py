@@ -67,7 +67,7 @@ def read_pins(split: Split, settings: OpenSettings, path: Path | None) -> Pins:
     except InputError as error:
         name = error.key.removeprefix("--").replace("-", "_")
         if options.get(name) is None and texts.get(name) is not None:
-            raise error.elsewhere(str(path), name.replace("_", "-")) from None
+            raise error.relocate(str(path), name.replace("_", "-")) from None
         raise
 
 

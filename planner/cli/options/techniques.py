@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 
 if TYPE_CHECKING:
     from planner.cost.scenario import Training
@@ -81,7 +81,7 @@ def applied(training: Training, chosen: Chosen) -> Training:
         try:
             teacher = read_model(chosen.distil, None)
         except InputError as error:
-            raise error.elsewhere(error.origin, "--distil" if error.key == "MODEL" else error.key) from None
+            raise error.relocate(error.origin, "--distil" if error.key == "MODEL" else error.key) from None
         training = with_teacher(training, teacher)
     return training
 
@@ -97,7 +97,7 @@ def _lora(text: str) -> tuple[int, int]:
             key="--lora",
             value=text,
             expected="a rank, or a rank and 4bit: 64:4bit",
-            suggestion=_FOUR_BIT if nearest(bits.casefold(), [_FOUR_BIT]) else "",
+            suggestion=_FOUR_BIT if find_nearest_name(bits.casefold(), [_FOUR_BIT]) else "",
         )
     return parse_count(rank.strip(), key="--lora", maximum=_LARGEST_RANK, example="16"), 4 if colon else 16
 
@@ -109,7 +109,7 @@ def _sparsity(text: str) -> float | None:
     if text.strip() == "2:4":
         return None
     if name != "unstructured" or not colon:
-        suggestion = nearest(text.casefold(), ["2:4", "unstructured:0.5"])
+        suggestion = find_nearest_name(text.casefold(), ["2:4", "unstructured:0.5"])
         raise InputError("unknown pattern", key="--prune", value=text, expected=expected, suggestion=suggestion)
     return _share(share, "--prune", expected)
 
@@ -135,5 +135,5 @@ def _optimizer(text: str) -> Optimizer:
         if one == name:
             return one
     expected = f"one of {', '.join(OPTIMIZERS)}"
-    suggestion = nearest(name, OPTIMIZERS)
+    suggestion = find_nearest_name(name, OPTIMIZERS)
     raise InputError("unknown optimizer", key="--optimizer", value=text, expected=expected, suggestion=suggestion)

@@ -26,13 +26,13 @@ def check_sweep(sweep: Sweep) -> None:
             if fault is None:
                 sound = True
             elif key_named(fault.key) == key:
-                raise fault.elsewhere(sweep.origin, sweep.places[key]) from None
+                raise fault.relocate(sweep.origin, sweep.places[key]) from None
             elif _is_of(fault, key, points[0]):
                 raise fault
             else:
                 faults.append(fault)
     if not sound and len({str(one) for one in faults}) == 1 and all(_fault(asker, sweep, p) for p in sweep.points):
-        raise faults[0].elsewhere(faults[0].origin or sweep.origin)
+        raise faults[0].relocate(faults[0].origin or sweep.origin)
 
 
 def _by_value(sweep: Sweep, key: str) -> dict[str, list[Point]]:

@@ -19,8 +19,8 @@ from planner.cli.input.arguments import (
     text_of,
 )
 from planner.cli.io.files import is_there
-from planner.errors import InputError, nearest
-from planner.units import check_tellable
+from planner.errors import InputError, find_nearest_name
+from planner.units import check_count_range
 
 MOST_POINTS = 250_000
 NOT_SWEPT = (*OF_THE_ANSWER, "top", "pareto", "diverse", "uncertainty")
@@ -72,13 +72,16 @@ def _is_file(key: str, name: str) -> bool:
 def read_sweep(path: Path) -> Sweep:
     """The sweep of a TOML file. Raises InputError for whatever in it makes no sense by itself."""
     from planner.cli.io.files import read_text
-    from planner.decode import parse
+    from planner.decode import parse_mapping
 
     origin = str(path)
-    raw = parse(read_text(path, (".toml",), "a TOML file with a [grid]"), "toml", origin)
+    raw = parse_mapping(read_text(path, (".toml",), "a TOML file with a [grid]"), "toml", origin)
     for key in raw:
         if key not in _TABLES:
-            suggestion, expected = nearest(key, _TABLES), "tables [grid] (or several [[grid]]), [fixed], [[exclude]]"
+            suggestion, expected = (
+                find_nearest_name(key, _TABLES),
+                "tables [grid] (or several [[grid]]), [fixed], [[exclude]]",
+            )
             raise InputError("unknown key", origin=origin, key=key, expected=expected, suggestion=suggestion)
     fixed = {key: entry_of(value, origin, f"fixed.{key}") for key, value in _table(raw, "fixed", origin).items()}
     grids = _tables(raw, "grid", origin)
@@ -179,7 +182,7 @@ def _range(told: Mapping[str, object], origin: str, key: str) -> range | list[in
     numbers = {name: one for name, one in told.items() if isinstance(one, int) and not isinstance(one, bool)}
     if len(numbers) < len(told) or not 0 < numbers["from"] <= numbers["to"]:
         raise wrong
-    check_tellable(numbers.values(), told=told, origin=origin, key=key)
+    check_count_range(numbers.values(), reported_value=told, origin=origin, key=key)
     first, last, step = numbers["from"], numbers["to"], numbers.get("step", 1)
     factor = numbers.get("factor")
     if factor is not None and factor >= 2:
@@ -198,14 +201,14 @@ def _rule(
     rule: dict[str, set[str]] = {}
     for key, value in table.items():
         if key not in keys:
-            suggestion, expected = nearest(key, keys), f"one of the sweep's keys: {', '.join(keys)}"
+            suggestion, expected = find_nearest_name(key, keys), f"one of the sweep's keys: {', '.join(keys)}"
             problem = "is not swept"
             raise InputError(problem, origin=origin, key=f"{name}.{key}", expected=expected, suggestion=suggestion)
         there = dict.fromkeys(text_of(point[key]) for point in points if key in point)
         rule[key] = {text_of(one) for one in _values(value, origin, f"{name}.{key}")}
         for one in rule[key]:
             if one not in there:
-                expected, suggestion = f"one of {', '.join(list(there)[:20])}", nearest(one, there)
+                expected, suggestion = f"one of {', '.join(list(there)[:20])}", find_nearest_name(one, there)
                 raise InputError(
                     "no point has this value",
                     origin=origin,

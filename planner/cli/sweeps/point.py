@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from planner.cli.options.question import Question
     from planner.cli.sweeps.grid import Point
     from planner.cluster.model.cluster import Cluster
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
     from planner.report.report import Value
     from planner.workload.operators import Workload
@@ -99,7 +99,7 @@ def _cluster(name: str, nodes: str | None, devices: str | None, faults: tuple[st
     return with_pue(read, pue)
 
 
-def _best_way(document: HeteroPlanDocument) -> dict[str, Value]:
+def _best_way(document: HeterogeneousDocument) -> dict[str, Value]:
     """The best way to use two kinds of nodes, and its run."""
     from planner.report.views.heterogeneous_report import way_record
 

@@ -19,7 +19,7 @@ from planner.cluster.importers.infer_fabric import (
 from planner.cluster.importers.node_types import Given, Kind, Notes, kinds_of, node_draft
 from planner.cluster.wired.hostlist import compress
 from planner.errors import InputError
-from planner.units import counted
+from planner.units import format_counted_noun
 
 
 def complete(found: Found, given: Given, title: str) -> tuple[Draft, tuple[str, ...]]:
@@ -27,7 +27,7 @@ def complete(found: Found, given: Given, title: str) -> tuple[Draft, tuple[str, 
     notes = Notes(dict.fromkeys(found.notes))
     hosts = tuple(host for host in found.hosts if host.devices != 0)
     if len(hosts) < len(found.hosts):
-        notes.add(f"left out: {counted(len(found.hosts) - len(hosts), 'host')} without accelerators")
+        notes.add(f"left out: {format_counted_noun(len(found.hosts) - len(hosts), 'host')} without accelerators")
     if not hosts and found.node is None:
         raise InputError(
             "has no host with accelerators", expected="hosts whose accelerators are told, or none told at all"
@@ -119,7 +119,7 @@ def _wired(
     ends = {end for link in sized for end in (link.lower, link.upper)}
     dropped = len(switch_names - ends)
     if dropped:
-        notes.add(f"left out: {counted(dropped, 'switch', 'switches')} with no host beyond")
+        notes.add(f"left out: {format_counted_noun(dropped, 'switch', 'switches')} with no host beyond")
     told = {switch.name: switch for switch in found.switches} | {network: FoundSwitch(network)}
     gone = [host for host in linked if host.gone]
     _note_gone(gone, notes)

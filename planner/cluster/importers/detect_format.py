@@ -13,7 +13,7 @@ from planner.cluster.importers.link_list import looks_like_link_list, read_link_
 from planner.cluster.importers.nccl import read_nccl
 from planner.cluster.importers.nvidia_smi import looks_like_topo, read_topo
 from planner.cluster.importers.slurm import looks_like_slurm, read_slurm
-from planner.errors import unknown_name
+from planner.errors import build_unknown_name_error
 
 _MOST_LINES = 300_000
 
@@ -46,7 +46,7 @@ TITLES = {
 def read(text: str, origin: str, format_name: str, hosts: HostPatterns) -> tuple[str, Found]:
     """What a description tells, and in which format it is. Raises InputError for an unknown format."""
     if format_name not in ("auto", *READERS):
-        raise unknown_name("format", format_name, ["auto", *READERS], key="--from")
+        raise build_unknown_name_error("format", format_name, ["auto", *READERS], key="--from")
     if not text.strip("\ufeff \t\r\n\0"):
         raise broken("is empty", origin, expected="a description of a cluster")
     if text.count("\n") > _MOST_LINES:

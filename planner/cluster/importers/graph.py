@@ -25,9 +25,9 @@ from planner.cluster.importers.imported_cluster import (
 )
 from planner.cluster.importers.link_speeds import link_rate
 from planner.cluster.importers.xmltree import Element, parse_xml
-from planner.decode import parse
+from planner.decode import parse_mapping
 from planner.errors import InputError
-from planner.units import counted, parse_quantity
+from planner.units import format_counted_noun, parse_quantity
 
 _HOSTS = frozenset({"host", "server", "node", "compute", "computer", "machine", "gpu-node", "ca", "hca"})
 _SWITCHES = frozenset({"switch", "leaf", "spine", "core", "router", "tor", "fabric", "nvswitch", "superspine"})
@@ -76,7 +76,11 @@ def read_graph(text: str, origin: str, hosts: HostPatterns) -> Found:
         for key, told in graph.vertices.items()
         if not kinds[key]
     ]
-    notes = (f"left out: {counted(loose, 'edge')} between hosts, or from a vertex to itself",) if loose else ()
+    notes = (
+        (f"left out: {format_counted_noun(loose, 'edge')} between hosts, or from a vertex to itself",)
+        if loose
+        else ()
+    )
     return Found(tuple(found), tuple(switches), tuple(links), notes=notes)
 
 
@@ -127,7 +131,7 @@ def _bandwidth(told: Attributes, key: str, origin: str) -> float | None:
     """One cable's bytes/s, None where no attribute tells it. A number without a unit is refused."""
     try:
         if "bandwidth" in told:
-            return parse_quantity(told["bandwidth"][:100], "bytes_per_s", bare=False)
+            return parse_quantity(told["bandwidth"][:100], "bytes_per_s", allow_bare=False)
         if "bandwidth_gbps" in told:
             return parse_quantity(f"{told['bandwidth_gbps'][:60]}Gb/s", "bytes_per_s")
         if "linkspeedraw" in told:
@@ -167,7 +171,7 @@ def _data(element: Element, keys: dict[str, str]) -> Attributes:
 
 
 def _node_link(text: str, origin: str) -> _Graph:
-    document = parse(text, "json", origin)
+    document = parse_mapping(text, "json", origin)
     nodes, edges = document.get("nodes"), document.get("links", document.get("edges"))
     if not isinstance(nodes, list) or not isinstance(edges, list):
         raise broken("holds no graph", origin, expected="node-link JSON: `nodes` and `links` (or `edges`)")

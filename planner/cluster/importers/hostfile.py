@@ -12,7 +12,7 @@ from planner.cluster.importers.imported_cluster import (
     check_size,
     distinct,
 )
-from planner.units import counted
+from planner.units import format_counted_noun
 
 _LINE = re.compile(
     r"(?P<host>[A-Za-z0-9_.-]{1,255})(?::(?P<colon>[^\s:=]+))?(?P<rest>(?:\s+[A-Za-z_-]+\s*=\s*[^\s=]+)*)"
@@ -52,7 +52,7 @@ def read_hostfile(text: str, origin: str, hosts: HostPatterns) -> Found:
     if not kept:
         raise broken("names no host", origin, expected=_EXPECTED)
     zero = [name for name, count in kept.items() if count == 0]
-    notes = (f"left out: {counted(len(zero), 'host')} without slots",) if zero else ()
+    notes = (f"left out: {format_counted_noun(len(zero), 'host')} without slots",) if zero else ()
     names = distinct(name for name, count in kept.items() if count != 0)
     return Found(hosts=tuple(FoundHost(names[name], kept[name]) for name in names), notes=notes)
 

@@ -18,7 +18,7 @@ from planner.cluster.importers.imported_cluster import (
     distinct,
 )
 from planner.cluster.importers.link_speeds import infiniband_rate
-from planner.units import counted
+from planner.units import format_counted_noun
 
 _VERTEX = re.compile(r'(Switch|Ca|Rt)\s*[0-9]+\s*"([^"\s]{1,40})"\s*#\s*"([^"]*)"')
 _LINK = re.compile(r'\[([0-9]{1,4})\](?:\([0-9a-fA-Fx]*\))?\s*"([^"\s]{1,40})"\s*\[([0-9]{1,4})\]([^#]*)(?:#(.*))?')
@@ -73,8 +73,8 @@ def read_ibnetdiscover(text: str, origin: str, hosts: HostPatterns) -> Found:
         elif lower in kept:
             host, label = kept[lower]
             links.append(FoundLink(host_names[host], switch_names[upper], rate, card=numbers.get(label)))
-    notes = [f"left out: {counted(len(nameless), 'adapter')} whose host has no name"] if nameless else []
-    notes += [f"left out: {counted(left_out, 'adapter')} of other hosts"] if left_out else []
+    notes = [f"left out: {format_counted_noun(len(nameless), 'adapter')} whose host has no name"] if nameless else []
+    notes += [f"left out: {format_counted_noun(left_out, 'adapter')} of other hosts"] if left_out else []
     notes += card_note(numbers)
     return Found(
         hosts=tuple(FoundHost(name) for name in host_names.values()),

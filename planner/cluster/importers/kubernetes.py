@@ -17,8 +17,8 @@ from planner.cluster.importers.imported_cluster import (
     check_size,
     distinct,
 )
-from planner.decode import parse
-from planner.units import counted
+from planner.decode import parse_mapping
+from planner.units import format_counted_noun
 
 SCALE_UP = (
     "network.topology.nvidia.com/accelerator",
@@ -71,7 +71,7 @@ def looks_like_kubernetes(text: str) -> bool:
 
 def read_kubernetes(text: str, origin: str, hosts: HostPatterns) -> Found:
     """Hosts with accelerators, and the switches that their labels name. Raises InputError."""
-    document = parse(text, "json", origin)
+    document = parse_mapping(text, "json", origin)
     items = document.get("items", [document])
     if not isinstance(items, list):
         raise broken("has no list of nodes", origin, expected="the output of `kubectl get nodes -o json`")
@@ -86,7 +86,9 @@ def read_kubernetes(text: str, origin: str, hosts: HostPatterns) -> Found:
         problem = "has a node without a name" if kept else "has no node with accelerators"
         raise broken(problem, origin, expected="nodes with a name and labels such as nvidia.com/gpu.count")
     others = len(nodes) - len(kept)
-    notes = [f"left out: {counted(others, 'node')} without accelerators or of other names"] if others else []
+    notes = (
+        [f"left out: {format_counted_noun(others, 'node')} without accelerators or of other names"] if others else []
+    )
     names = distinct(node.host.name for node in kept)
     if len(names) < len(kept):
         raise broken("names a node twice", origin, expected="each node once")

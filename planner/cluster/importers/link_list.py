@@ -22,7 +22,7 @@ from planner.cluster.importers.imported_cluster import (
 )
 from planner.cluster.importers.link_speeds import link_rate
 from planner.errors import InputError
-from planner.units import counted
+from planner.units import format_counted_noun
 
 _SOURCE, _TARGET = "source|src|start|from|local|a|1|node1", "destination|dest|dst|target|end|to|peer|remote|b|2|node2"
 _SIDES = {"lower": _SOURCE, "upper": _TARGET}
@@ -97,7 +97,8 @@ def read_link_list(text: str, origin: str, hosts: HostPatterns) -> Found:
         hosts=tuple(FoundHost(clean[name]) for name in names if name in are_hosts),
         switches=tuple(FoundSwitch(clean[name]) for name in names if name not in are_hosts),
         links=tuple(links),
-        notes=((f"left out: {counted(loose, 'cable')} from host to host",) if loose else ()) + card_note(numbers),
+        notes=((f"left out: {format_counted_noun(loose, 'cable')} from host to host",) if loose else ())
+        + card_note(numbers),
     )
 
 

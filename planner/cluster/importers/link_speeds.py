@@ -60,7 +60,7 @@ def link_rate(speed: str, width: str = "") -> float | None:
     if gigabit:
         return float(gigabit[1]) * 1e9 / 8
     try:
-        return parse_quantity(speed[:100], "bytes_per_s", bare=False)
+        return parse_quantity(speed[:100], "bytes_per_s", allow_bare=False)
     except InputError:
         expected = "a speed such as 4xNDR, NDR with the width 4x, 400Gb/s, or a number of Mb/s"
         raise InputError("not a link's speed", value=speed[:200], expected=expected) from None

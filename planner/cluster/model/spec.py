@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from planner.cluster.model.reliability_spec import ReliabilitySpec, StorageSpec
-from planner.decode import Format, decode
+from planner.decode import FileFormat, decode_text
 from planner.hardware.accelerator import AcceleratorSpec
 from planner.hardware.figures import Figure, Source, check_figures
 
@@ -194,8 +194,8 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     sources: Sources = {}
 
 
-def parse_cluster(text: str, file_format: Format, origin: str) -> ClusterSpec:
+def parse_cluster(text: str, file_format: FileFormat, origin: str) -> ClusterSpec:
     """Read one cluster description. Raises InputError naming origin, key and what was expected."""
-    spec = decode(text, file_format, ClusterSpec, origin)
+    spec = decode_text(text, file_format, ClusterSpec, origin)
     check_figures(spec, origin)
     return spec

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from planner.cluster.model.spec import FaultSpec
 from planner.cluster.model.wiring import Wiring, joined_parts
 from planner.cluster.wired.hostlist import expand, expand_at
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -98,7 +98,7 @@ def _ends(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: s
     for name in expand_at(text, origin, key):
         part, _, told = (name, "", "") if name in places else name.rpartition(":")
         if part not in places:
-            suggestion = nearest(name, places) if len(places) < 20_000 else ""
+            suggestion = find_nearest_name(name, places) if len(places) < 20_000 else ""
             raise InputError(
                 "no part has this name",
                 origin=origin,

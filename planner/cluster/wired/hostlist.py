@@ -45,7 +45,7 @@ def expand_at(text: str, origin: str, key: str, most: int = MOST_NAMES) -> tuple
     try:
         return expand(text, most)
     except InputError as error:
-        raise error.elsewhere(origin, key) from None
+        raise error.relocate(origin, key) from None
 
 
 def split(text: str) -> list[str]:

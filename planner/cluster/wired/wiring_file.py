@@ -11,7 +11,7 @@ from planner.cluster.model import presets
 from planner.cluster.model.spec import CableSpec, ClusterSpec, MachineSpec, NodeSpec
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.wired.hostlist import expand_at
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 from planner.hardware.figures import number, positive
 
 _MOST_LINKS = 1_000_000
@@ -188,5 +188,5 @@ def _end(name: str, places: dict[str, int], hosts: int, cards: int, origin: str,
         key=f"{key}.ends",
         value=name,
         expected="a name of [[hosts]] or [[switches]], or a host's card such as a01:3",
-        suggestion=nearest(part or name, places) if len(places) < 20_000 else "",
+        suggestion=find_nearest_name(part or name, places) if len(places) < 20_000 else "",
     )

@@ -8,54 +8,54 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export import machines
-from planner.export.images import image_field
-from planner.export.launcher import Field, Job, Launcher, limit_s, unordered
-from planner.export.run import Run
-from planner.export.shell import TRAIN, about_plan
-from planner.export.trainer import Files, Misfit
-from planner.export.yaml_json import to_yaml
+from planner.export.images import build_image_field
+from planner.export.launcher import Launcher, LauncherField, LaunchJob, build_host_order_note, compute_time_limit_s
+from planner.export.run import PlannedRun
+from planner.export.shell import TRAIN_SCRIPT, describe_plan
+from planner.export.trainer import FileTexts, UnsupportedSetting
+from planner.export.yaml_json import format_yaml
 
 NAME = "azureml"
 
-_SCHEMA = "https://azuremlschemas.azureedge.net/latest/commandJob.schema.json"
+_JOB_SCHEMA_URL = "https://azuremlschemas.azureedge.net/latest/commandJob.schema.json"
 
 
-def _fields(run: Run) -> tuple[Field, ...]:
+def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
-        image_field(run),
-        Field("compute", "COMPUTE", f"compute cluster of {machines.azure(run)} nodes"),
-        Field("experiment", run.name, "experiment that the run is shown in"),
+        build_image_field(run),
+        LauncherField("compute", "COMPUTE", f"compute cluster of {machines.find_azure_vm_size(run)} nodes"),
+        LauncherField("experiment", run.name, "experiment that the run is shown in"),
     )
 
 
-def _misfits(run: Run, trainer: str) -> Iterator[Misfit]:
-    if machines.azure(run) is None:
-        has = f"{run.devices_per_node} x {run.part.name}"
-        yield Misfit("accelerator", has, f"a node of {machines.known(NAME)}")
+def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
+    if machines.find_azure_vm_size(run) is None:
+        node_text = f"{run.devices_per_node} x {run.accelerator.name}"
+        yield UnsupportedSetting("accelerator", node_text, f"a node of {machines.format_known_machines(NAME)}")
 
 
-def _files(job: Job) -> Files:
-    run, values, limit = job.run, job.values, limit_s(job.run)
+def _build_files(job: LaunchJob) -> FileTexts:
+    run, values, time_limit_s = job.run, job.field_values, compute_time_limit_s(job.run)
     document: dict[str, object] = {
-        "$schema": _SCHEMA,
+        "$schema": _JOB_SCHEMA_URL,
         "type": "command",
         "display_name": run.name,
         "experiment_name": values["experiment"],
         "code": ".",
-        "command": f"bash {TRAIN}",
+        "command": f"bash {TRAIN_SCRIPT}",
         "environment": {"image": values["image"]},
         "compute": f"azureml:{values['compute']}",
         "resources": {"instance_count": run.nodes, "shm_size": "64g"},
         "distribution": {"type": "pytorch", "process_count_per_instance": 1},
     }
-    if limit is not None:
-        document["limits"] = {"timeout": limit}
+    if time_limit_s is not None:
+        document["limits"] = {"timeout": time_limit_s}
     lines = [
-        *about_plan(run, job.trainer),
-        f"The compute cluster's nodes: {machines.azure(run)}.",
+        *describe_plan(run, job.trainer_name),
+        f"The compute cluster's nodes: {machines.find_azure_vm_size(run)}.",
         "From its folder: az ml job create --file azureml.yaml",
     ]
-    return {"azureml.yaml": to_yaml(lines, document)}
+    return {"azureml.yaml": format_yaml(lines, document)}
 
 
-LAUNCHER = Launcher(NAME, _fields, _misfits, unordered, _files)
+LAUNCHER = Launcher(NAME, _list_fields, _find_unsupported, build_host_order_note, _build_files)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export import machines
-from planner.export.launcher import Field, Job, Launcher, unordered
-from planner.export.run import Run
-from planner.export.shell import beginning, quoted
-from planner.export.trainer import Files, Misfit
+from planner.export.launcher import Launcher, LauncherField, LaunchJob, build_host_order_note
+from planner.export.run import PlannedRun
+from planner.export.shell import format_script_header, quote_words
+from planner.export.trainer import FileTexts, UnsupportedSetting
 
 NAME = "gcp-tpu"
 
-_TEXT = """# From the folder of the files: bash gcp-tpu.sh; it leaves the slice to you:
+_SCRIPT_TEMPLATE = """# From the folder of the files: bash gcp-tpu.sh; it leaves the slice to you:
 #   gcloud compute tpus queued-resources delete NAME --force
 name={name}
 where=({where})
@@ -44,34 +44,36 @@ fi
 """
 
 
-def _fields(run: Run) -> tuple[Field, ...]:
+def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
-        Field("zone", "ZONE", "zone that has the slice"),
-        Field("project", "", "project that pays"),
-        Field("setup", "python3 -m pip install maxtext", "command that installs the trainer"),
+        LauncherField("zone", "ZONE", "zone that has the slice"),
+        LauncherField("project", "", "project that pays"),
+        LauncherField("setup", "python3 -m pip install maxtext", "command that installs the trainer"),
     )
 
 
-def _misfits(run: Run, trainer: str) -> Iterator[Misfit]:
-    if machines.tpu_type(run) is None:
-        yield Misfit("accelerator", run.part.name, f"one of {machines.known(NAME)}")
+def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
+    if machines.find_tpu_slice(run) is None:
+        yield UnsupportedSetting(
+            "accelerator", run.accelerator.name, f"one of {machines.format_known_machines(NAME)}"
+        )
 
 
-def _files(job: Job) -> Files:
-    found = machines.tpu_type(job.run)
-    assert found is not None
-    where = ["--zone", job.values["zone"]]
-    if job.values["project"]:
-        where += ["--project", job.values["project"]]
-    text = beginning(job.run, job.trainer) + _TEXT.format(
-        name=quoted([job.run.name]),
-        where=quoted(where),
-        setup=quoted([job.values["setup"]]),
-        kind=found[0],
-        runtime=found[1],
-        files=quoted(list(job.files)),
+def _build_files(job: LaunchJob) -> FileTexts:
+    tpu_slice = machines.find_tpu_slice(job.run)
+    assert tpu_slice is not None
+    location_options = ["--zone", job.field_values["zone"]]
+    if job.field_values["project"]:
+        location_options += ["--project", job.field_values["project"]]
+    text = format_script_header(job.run, job.trainer_name) + _SCRIPT_TEMPLATE.format(
+        name=quote_words([job.run.name]),
+        where=quote_words(location_options),
+        setup=quote_words([job.field_values["setup"]]),
+        kind=tpu_slice[0],
+        runtime=tpu_slice[1],
+        files=quote_words(list(job.files)),
     )
     return {"gcp-tpu.sh": text}
 
 
-LAUNCHER = Launcher(NAME, _fields, _misfits, unordered, _files)
+LAUNCHER = Launcher(NAME, _list_fields, _find_unsupported, build_host_order_note, _build_files)

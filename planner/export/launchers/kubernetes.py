@@ -10,23 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.errors import InputError
-from planner.export.images import image_field
+from planner.export.images import build_image_field
 from planner.export.launcher import (
-    Field,
-    Job,
     Launcher,
-    any_trainer,
-    limit_s,
-    unordered,
+    LauncherField,
+    LaunchJob,
+    build_host_order_note,
+    compute_time_limit_s,
+    find_none_unsupported,
 )
-from planner.export.run import Run
-from planner.export.shell import PORT, TRAIN, about_plan
-from planner.export.trainer import Files
-from planner.export.yaml_json import to_yaml
+from planner.export.run import PlannedRun
+from planner.export.shell import MASTER_PORT, TRAIN_SCRIPT, describe_plan
+from planner.export.trainer import FileTexts
+from planner.export.yaml_json import format_yaml
 
 NAME = "kubernetes"
 
-_RESOURCES = {
+_DEVICE_RESOURCES = {
     ("NVIDIA", "gpu"): "nvidia.com/gpu",
     ("AMD", "gpu"): "amd.com/gpu",
     ("Intel", "gpu"): "gpu.intel.com/i915",
@@ -36,45 +36,48 @@ _RESOURCES = {
     ("Huawei", "npu"): "huawei.com/Ascend910",
 }
 """What device plugins call an accelerator."""
-_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+_INDEX_ANNOTATION = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
-def _fields(run: Run) -> tuple[Field, ...]:
-    known = _RESOURCES.get((run.part.vendor, run.part.kind), "" if run.part.kind == "cpu" else "RESOURCE")
+def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
+    default_resource = _DEVICE_RESOURCES.get(
+        (run.accelerator.vendor, run.accelerator.device_type),
+        "" if run.accelerator.device_type == "cpu" else "RESOURCE",
+    )
     return (
-        image_field(run),
-        Field("resource", known, "what the device plugin calls the accelerator"),
-        Field("namespace", "", "namespace of the job"),
-        Field("service-account", "", "service account of the pods"),
-        Field("claim", "", "persistent volume claim, mounted at /data"),
-        Field("node-selector", "", "labels of the nodes, KEY=VALUE,..."),
+        build_image_field(run),
+        LauncherField("resource", default_resource, "what the device plugin calls the accelerator"),
+        LauncherField("namespace", "", "namespace of the job"),
+        LauncherField("service-account", "", "service account of the pods"),
+        LauncherField("claim", "", "persistent volume claim, mounted at /data"),
+        LauncherField("node-selector", "", "labels of the nodes, KEY=VALUE,..."),
     )
 
 
-def _files(job: Job) -> Files:
-    documents = [_config_map(job), _service(job), _job(job)]
+def _build_files(job: LaunchJob) -> FileTexts:
+    documents = [_build_config_map(job), _build_service(job), _build_job_document(job)]
     return {
-        "kubernetes.yaml": to_yaml(
-            [*about_plan(job.run, job.trainer), "kubectl apply -f kubernetes.yaml"], *documents
+        "kubernetes.yaml": format_yaml(
+            [*describe_plan(job.run, job.trainer_name), "kubectl apply -f kubernetes.yaml"], *documents
         )
     }
 
 
-def _metadata(job: Job) -> dict[str, object]:
-    found: dict[str, object] = {"name": job.run.name}
-    return {**found, "namespace": job.values["namespace"]} if job.values["namespace"] else found
+def _build_metadata(job: LaunchJob) -> dict[str, object]:
+    metadata: dict[str, object] = {"name": job.run.name}
+    return {**metadata, "namespace": job.field_values["namespace"]} if job.field_values["namespace"] else metadata
 
 
-def _config_map(job: Job) -> dict[str, object]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job), "data": dict(job.files)}
+def _build_config_map(job: LaunchJob) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _build_metadata(job), "data": dict(job.files)}
 
 
-def _service(job: Job) -> dict[str, object]:
+def _build_service(job: LaunchJob) -> dict[str, object]:
     """Without an address of its own: it only gives the pods their names."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(job),
+        "metadata": _build_metadata(job),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
@@ -83,22 +86,22 @@ def _service(job: Job) -> dict[str, object]:
     }
 
 
-def _job(job: Job) -> dict[str, object]:
-    run, limit = job.run, limit_s(job.run)
+def _build_job_document(job: LaunchJob) -> dict[str, object]:
+    run, time_limit_s = job.run, compute_time_limit_s(job.run)
     spec: dict[str, object] = {
         "completionMode": "Indexed",
         "completions": run.nodes,
         "parallelism": run.nodes,
         "backoffLimit": 0,
     }
-    if limit is not None:
-        spec["activeDeadlineSeconds"] = limit
-    spec["template"] = {"spec": _pod(job)}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(job), "spec": spec}
+    if time_limit_s is not None:
+        spec["activeDeadlineSeconds"] = time_limit_s
+    spec["template"] = {"spec": _build_pod_spec(job)}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _build_metadata(job), "spec": spec}
 
 
-def _pod(job: Job) -> dict[str, object]:
-    run, values = job.run, job.values
+def _build_pod_spec(job: LaunchJob) -> dict[str, object]:
+    run, values = job.run, job.field_values
     mounts = [{"name": "plan", "mountPath": "/plan"}, {"name": "shm", "mountPath": "/dev/shm"}]
     # collectives inside a node go through shared memory
     volumes: list[dict[str, object]] = [
@@ -112,58 +115,58 @@ def _pod(job: Job) -> dict[str, object]:
     if values["service-account"]:
         pod["serviceAccountName"] = values["service-account"]
     if values["node-selector"]:
-        pod["nodeSelector"] = _labels(values["node-selector"])
+        pod["nodeSelector"] = _parse_node_labels(values["node-selector"])
     if run.hosts:
-        pod["affinity"] = _only_on(run.hosts)
-    pod["containers"] = [_container(job, mounts)]
+        pod["affinity"] = _build_host_affinity(run.hosts)
+    pod["containers"] = [_build_container(job, mounts)]
     pod["volumes"] = volumes
     return pod
 
 
-def _labels(text: str) -> dict[str, str]:
+def _parse_node_labels(text: str) -> dict[str, str]:
     """Labels of nodes. Raises InputError for one that is no KEY=VALUE."""
-    found = {}
+    labels = {}
     for label in text.split(","):
-        key, sign, value = label.strip().partition("=")
-        if not (key and sign):
+        key, separator, value = label.strip().partition("=")
+        if not (key and separator):
             expected = "KEY=VALUE, several with commas between"
             raise InputError("not a label", key="--with node-selector", value=label, expected=expected)
-        found[key] = value
-    return found
+        labels[key] = value
+    return labels
 
 
-def _container(job: Job, mounts: list[dict[str, str]]) -> dict[str, object]:
+def _build_container(job: LaunchJob, mounts: list[dict[str, str]]) -> dict[str, object]:
     run = job.run
-    found: dict[str, object] = {
+    container: dict[str, object] = {
         "name": "train",
-        "image": job.values["image"],
-        "command": ["bash", f"/plan/{TRAIN}"],
+        "image": job.field_values["image"],
+        "command": ["bash", f"/plan/{TRAIN_SCRIPT}"],
         "env": [
-            {"name": "NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": _INDEX}}},
+            {"name": "NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": _INDEX_ANNOTATION}}},
             {"name": "MASTER_ADDR", "value": f"{run.name}-0.{run.name}"},
-            {"name": "MASTER_PORT", "value": str(PORT)},
+            {"name": "MASTER_PORT", "value": str(MASTER_PORT)},
         ],
         "volumeMounts": mounts,
     }
-    if job.values["resource"]:
-        found["resources"] = {"limits": {job.values["resource"]: run.devices_per_node}}
-    return found
+    if job.field_values["resource"]:
+        container["resources"] = {"limits": {job.field_values["resource"]: run.devices_per_node}}
+    return container
 
 
-def _only_on(hosts: tuple[str, ...]) -> dict[str, object]:
+def _build_host_affinity(hosts: tuple[str, ...]) -> dict[str, object]:
     """Pods go to these hosts, in whatever order."""
     rule = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(hosts)}
     terms = {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
-def _notes(run: Run) -> Iterator[str]:
-    yield from unordered(run)
-    if run.part.kind == "tpu":
+def _build_notes(run: PlannedRun) -> Iterator[str]:
+    yield from build_host_order_note(run)
+    if run.accelerator.device_type == "tpu":
         yield (
             "GKE chooses a slice by labels: --with node-selector=cloud.google.com/gke-tpu-accelerator=...,"
             "cloud.google.com/gke-tpu-topology=..."
         )
 
 
-LAUNCHER = Launcher(NAME, _fields, any_trainer, _notes, _files)
+LAUNCHER = Launcher(NAME, _list_fields, find_none_unsupported, _build_notes, _build_files)

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export import machines
-from planner.export.images import image_field
-from planner.export.launcher import Field, Job, Launcher, limit_s, unordered
-from planner.export.run import Run
-from planner.export.shell import TRAIN, beginning
-from planner.export.trainer import Files, Misfit
-from planner.export.yaml_json import to_json
+from planner.export.images import build_image_field
+from planner.export.launcher import Launcher, LauncherField, LaunchJob, build_host_order_note, compute_time_limit_s
+from planner.export.run import PlannedRun
+from planner.export.shell import TRAIN_SCRIPT, format_script_header
+from planner.export.trainer import FileTexts, UnsupportedSetting
+from planner.export.yaml_json import format_json
 from planner.units import DAY_S, parse_count
 
 NAME = "sagemaker"
 
-_LONGEST_S = 28 * int(DAY_S)
+_MAX_RUNTIME_S = 28 * int(DAY_S)
 """The most that a training job may run (docs.aws.amazon.com/general/latest/gr/sagemaker.html)."""
-_USUAL_S = int(DAY_S)
-_PROGRAM = """config=/opt/ml/input/config/resourceconfig.json
+_DEFAULT_RUNTIME_S = int(DAY_S)
+_PROGRAM_TEMPLATE = """config=/opt/ml/input/config/resourceconfig.json
 read -r MASTER_ADDR NODE_RANK < <(python3 - "$config" << 'END'
 import json, sys
 
@@ -36,33 +36,33 @@ exec bash "$(dirname -- "${BASH_SOURCE[0]}")/%s"
 """
 
 
-def _fields(run: Run) -> tuple[Field, ...]:
+def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
-        image_field(run),
-        Field("role", "ROLE-ARN", "role of the job, arn:aws:iam::ACCOUNT:role/NAME"),
-        Field("bucket", "BUCKET", "S3 bucket of the files and of what the run writes"),
-        Field("volume", "500", "GB of the volume of each node"),
+        build_image_field(run),
+        LauncherField("role", "ROLE-ARN", "role of the job, arn:aws:iam::ACCOUNT:role/NAME"),
+        LauncherField("bucket", "BUCKET", "S3 bucket of the files and of what the run writes"),
+        LauncherField("volume", "500", "GB of the volume of each node"),
     )
 
 
-def _misfits(run: Run, trainer: str) -> Iterator[Misfit]:
-    if machines.sagemaker(run) is None:
-        has = f"{run.devices_per_node} x {run.part.name}"
-        yield Misfit("accelerator", has, f"a node of {machines.known(NAME)}")
+def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
+    if machines.find_sagemaker_instance(run) is None:
+        node_text = f"{run.devices_per_node} x {run.accelerator.name}"
+        yield UnsupportedSetting("accelerator", node_text, f"a node of {machines.format_known_machines(NAME)}")
 
 
-def _notes(run: Run) -> Iterator[str]:
-    yield from unordered(run)
-    limit = limit_s(run)
-    if limit is not None and limit > _LONGEST_S:
+def _build_notes(run: PlannedRun) -> Iterator[str]:
+    yield from build_host_order_note(run)
+    time_limit_s = compute_time_limit_s(run)
+    if time_limit_s is not None and time_limit_s > _MAX_RUNTIME_S:
         yield "a training job of SageMaker ends after 28 days, before the plan's tokens are trained"
 
 
-def _files(job: Job) -> Files:
+def _build_files(job: LaunchJob) -> FileTexts:
     """Raises InputError for a volume that is no number of GB."""
-    run, values = job.run, job.values
-    place = f"s3://{values['bucket']}/{run.name}"
-    source = {"S3DataType": "S3Prefix", "S3Uri": f"{place}/plan/", "S3DataDistributionType": "FullyReplicated"}
+    run, values = job.run, job.field_values
+    s3_prefix = f"s3://{values['bucket']}/{run.name}"
+    s3_source = {"S3DataType": "S3Prefix", "S3Uri": f"{s3_prefix}/plan/", "S3DataDistributionType": "FullyReplicated"}
     request = {
         "TrainingJobName": run.name,
         "AlgorithmSpecification": {
@@ -71,22 +71,24 @@ def _files(job: Job) -> Files:
             "ContainerEntrypoint": ["bash", "/opt/ml/input/data/plan/sagemaker.sh"],
         },
         "RoleArn": values["role"],
-        "InputDataConfig": [{"ChannelName": "plan", "DataSource": {"S3DataSource": source}}],
-        "OutputDataConfig": {"S3OutputPath": f"{place}/output/"},
+        "InputDataConfig": [{"ChannelName": "plan", "DataSource": {"S3DataSource": s3_source}}],
+        "OutputDataConfig": {"S3OutputPath": f"{s3_prefix}/output/"},
         "ResourceConfig": {
-            "InstanceType": machines.sagemaker(run),
+            "InstanceType": machines.find_sagemaker_instance(run),
             "InstanceCount": run.nodes,
             "VolumeSizeInGB": parse_count(values["volume"], key="--with volume", example="500"),
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": min(limit_s(run) or _USUAL_S, _LONGEST_S)},
+        "StoppingCondition": {
+            "MaxRuntimeInSeconds": min(compute_time_limit_s(run) or _DEFAULT_RUNTIME_S, _MAX_RUNTIME_S)
+        },
     }
     program = (
-        beginning(run, job.trainer)
-        + f"# From the folder of the files:\n#   aws s3 sync . {place}/plan/\n"
+        format_script_header(run, job.trainer_name)
+        + f"# From the folder of the files:\n#   aws s3 sync . {s3_prefix}/plan/\n"
         + "#   aws sagemaker create-training-job --cli-input-json file://sagemaker.json\n"
-        + _PROGRAM % TRAIN
+        + _PROGRAM_TEMPLATE % TRAIN_SCRIPT
     )
-    return {"sagemaker.json": to_json(request), "sagemaker.sh": program}
+    return {"sagemaker.json": format_json(request), "sagemaker.sh": program}
 
 
-LAUNCHER = Launcher(NAME, _fields, _misfits, _notes, _files)
+LAUNCHER = Launcher(NAME, _list_fields, _find_unsupported, _build_notes, _build_files)

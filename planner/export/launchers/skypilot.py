@@ -5,39 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export import machines
-from planner.export.launcher import Field, Job, Launcher, unordered
-from planner.export.run import Run
-from planner.export.shell import PORT, TRAIN, about_plan
-from planner.export.trainer import Files, Misfit
-from planner.export.yaml_json import to_yaml
+from planner.export.launcher import Launcher, LauncherField, LaunchJob, build_host_order_note
+from planner.export.run import PlannedRun
+from planner.export.shell import MASTER_PORT, TRAIN_SCRIPT, describe_plan
+from planner.export.trainer import FileTexts, UnsupportedSetting
+from planner.export.yaml_json import format_yaml
 
 NAME = "skypilot"
 
-_RUN = f"""export NODE_RANK="$SKYPILOT_NODE_RANK"
+_RUN_COMMANDS = f"""export NODE_RANK="$SKYPILOT_NODE_RANK"
 MASTER_ADDR=$(head -n 1 <<< "$SKYPILOT_NODE_IPS")
 export MASTER_ADDR
-bash {TRAIN}
+bash {TRAIN_SCRIPT}
 """
 
 
-def _fields(run: Run) -> tuple[Field, ...]:
+def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
-        Field("image", "", "container image or image of the cloud"),
-        Field("infra", "", "cloud, region and zone: aws, gcp/us-central1"),
-        Field("setup", "", "command that installs the trainer"),
+        LauncherField("image", "", "container image or image of the cloud"),
+        LauncherField("infra", "", "cloud, region and zone: aws, gcp/us-central1"),
+        LauncherField("setup", "", "command that installs the trainer"),
     )
 
 
-def _misfits(run: Run, trainer: str) -> Iterator[Misfit]:
-    if run.part.kind and machines.skypilot(run) is None:
-        yield Misfit("accelerator", run.part.name, f"one of {machines.known(NAME)}")
+def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
+    if run.accelerator.device_type and machines.find_skypilot_accelerator(run) is None:
+        yield UnsupportedSetting(
+            "accelerator", run.accelerator.name, f"one of {machines.format_known_machines(NAME)}"
+        )
 
 
-def _files(job: Job) -> Files:
-    run, values = job.run, job.values
-    name = machines.skypilot(run) or run.part.name
-    tpu = name.startswith("tpu-")
-    resources: dict[str, object] = {"accelerators": f"{name}:{1 if tpu else run.devices_per_node}"}
+def _build_files(job: LaunchJob) -> FileTexts:
+    run, values = job.run, job.field_values
+    accelerator_name = machines.find_skypilot_accelerator(run) or run.accelerator.name
+    is_tpu = accelerator_name.startswith("tpu-")
+    resources: dict[str, object] = {"accelerators": f"{accelerator_name}:{1 if is_tpu else run.devices_per_node}"}
     if values["infra"]:
         resources["infra"] = values["infra"]
     if values["image"]:
@@ -47,16 +49,18 @@ def _files(job: Job) -> Files:
         "name": run.name,
         "workdir": ".",
         # a slice of TPUs is one node, whose hosts all run the command
-        "num_nodes": 1 if tpu else run.nodes,
+        "num_nodes": 1 if is_tpu else run.nodes,
         "resources": resources,
-        "envs": {"MASTER_PORT": str(PORT)},
+        "envs": {"MASTER_PORT": str(MASTER_PORT)},
     }
     if values["setup"]:
         task["setup"] = values["setup"] + "\n"
-    task["run"] = f"bash {TRAIN}\n" if tpu else _RUN
+    task["run"] = f"bash {TRAIN_SCRIPT}\n" if is_tpu else _RUN_COMMANDS
     return {
-        "skypilot.yaml": to_yaml([*about_plan(run, job.trainer), "From its folder: sky launch skypilot.yaml"], task)
+        "skypilot.yaml": format_yaml(
+            [*describe_plan(run, job.trainer_name), "From its folder: sky launch skypilot.yaml"], task
+        )
     }
 
 
-LAUNCHER = Launcher(NAME, _fields, _misfits, unordered, _files)
+LAUNCHER = Launcher(NAME, _list_fields, _find_unsupported, build_host_order_note, _build_files)

@@ -3,103 +3,103 @@
 from __future__ import annotations
 
 from planner.export.launcher import (
-    Field,
-    Job,
     Launcher,
-    any_trainer,
-    days_and_time,
-    host_list,
-    limit_s,
+    LauncherField,
+    LaunchJob,
+    build_hosts_file,
+    compute_time_limit_s,
+    find_none_unsupported,
+    format_slurm_time,
 )
-from planner.export.run import Run
+from planner.export.run import PlannedRun
 from planner.export.shell import (
-    PORT,
-    TRAIN,
-    about_plan,
-    comments,
-    exports,
-    quoted,
+    MASTER_PORT,
+    TRAIN_SCRIPT,
+    describe_plan,
+    format_comments,
+    format_exports,
+    quote_words,
 )
-from planner.export.trainer import Files
+from planner.export.trainer import FileTexts
 
 NAME = "slurm"
 
 
-def _fields(run: Run) -> tuple[Field, ...]:
+def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
-        Field("partition", "", "partition of the nodes"),
-        Field("account", "", "account that pays"),
-        Field("qos", "", "quality of service"),
-        Field("image", "", "container image, where the cluster has pyxis"),
-        Field("mounts", "", "what the container sees of the host, SRC:DST,..."),
+        LauncherField("partition", "", "partition of the nodes"),
+        LauncherField("account", "", "account that pays"),
+        LauncherField("qos", "", "quality of service"),
+        LauncherField("image", "", "container image, where the cluster has pyxis"),
+        LauncherField("mounts", "", "what the container sees of the host, SRC:DST,..."),
     )
 
 
-def _options(job: Job) -> list[str]:
-    run, limit = job.run, limit_s(job.run)
-    found = [
+def _build_sbatch_options(job: LaunchJob) -> list[str]:
+    run, time_limit_s = job.run, compute_time_limit_s(job.run)
+    options = [
         f"--job-name={run.name}",
         f"--nodes={run.nodes}",
         "--ntasks-per-node=1",
         "--exclusive",
         "--output=%x-%j.out",
     ]
-    if run.part.kind == "gpu":
-        found.append(f"--gpus-per-node={run.devices_per_node}")
-    if limit is not None:
-        found.append(f"--time={days_and_time(limit)}")
+    if run.accelerator.device_type == "gpu":
+        options.append(f"--gpus-per-node={run.devices_per_node}")
+    if time_limit_s is not None:
+        options.append(f"--time={format_slurm_time(time_limit_s)}")
     if run.hosts:
-        found.append(f"--nodelist={','.join(run.hosts)}")
-    given = {name: job.values[name] for name in ("partition", "account", "qos")}
-    return found + [f"--{name}={_word(value)}" for name, value in given.items() if value]
+        options.append(f"--nodelist={','.join(run.hosts)}")
+    user_values = {name: job.field_values[name] for name in ("partition", "account", "qos")}
+    return options + [f"--{name}={_quote_value(value)}" for name, value in user_values.items() if value]
 
 
-def _word(text: str) -> str:
+def _quote_value(text: str) -> str:
     """A value in a line of #SBATCH, which knows quotes as the shell does."""
-    return quoted([text.replace("\n", " ")])
+    return quote_words([text.replace("\n", " ")])
 
 
-def _container(job: Job) -> list[str]:
+def _build_container_options(job: LaunchJob) -> list[str]:
     """Words of srun for a container, in which the files are where they are outside."""
-    image, mounts = job.values["image"], job.values["mounts"]
+    image, mounts = job.field_values["image"], job.field_values["mounts"]
     if not image:
         return []
-    more = f",{quoted([mounts])}" if mounts else ""
-    return [f"--container-image={quoted([image])}", f'--container-mounts="$plan":"$plan"{more}']
+    extra_mounts = f",{quote_words([mounts])}" if mounts else ""
+    return [f"--container-image={quote_words([image])}", f'--container-mounts="$plan":"$plan"{extra_mounts}']
 
 
-def _files(job: Job) -> Files:
+def _build_files(job: LaunchJob) -> FileTexts:
     run = job.run
     if run.hosts:
         # hosts in the order of the ranks: task i is on line i of the file
-        first, rank = run.hosts[0], "$SLURM_PROCID"
-        hosts = 'export SLURM_HOSTFILE="$plan/hosts.txt"\n'
-        words = ["--distribution=arbitrary"]
-        master = f"MASTER_ADDR={quoted([first])}\n"
+        first_host, node_rank = run.hosts[0], "$SLURM_PROCID"
+        hostfile_export = 'export SLURM_HOSTFILE="$plan/hosts.txt"\n'
+        srun_options = ["--distribution=arbitrary"]
+        master_address = f"MASTER_ADDR={quote_words([first_host])}\n"
     else:
-        rank, hosts, words = "$SLURM_NODEID", "", []
-        master = 'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)\n'
+        node_rank, hostfile_export, srun_options = "$SLURM_NODEID", "", []
+        master_address = 'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)\n'
     text = (
         "#!/usr/bin/env bash\n"
-        + "".join(f"#SBATCH {option}\n" for option in _options(job))
-        + comments(
+        + "".join(f"#SBATCH {option}\n" for option in _build_sbatch_options(job))
+        + format_comments(
             [
-                *about_plan(run, job.trainer),
+                *describe_plan(run, job.trainer_name),
                 "Submit it from its own folder, which all nodes see:",
                 "  sbatch slurm.sbatch",
             ]
         )
         + "set -euo pipefail\n"
         + "plan=${SLURM_SUBMIT_DIR:?submit it with sbatch}\n"
-        + master
+        + master_address
         + "export MASTER_ADDR\n"
-        + exports({"MASTER_PORT": PORT})
-        + hosts
+        + format_exports({"MASTER_PORT": MASTER_PORT})
+        + hostfile_export
         + "# shellcheck disable=SC2016  # the number is each node's own\n"
-        + f"srun --kill-on-bad-exit=1{''.join(' ' + word for word in [*words, *_container(job)])} \\\n"
-        + f'  bash -c \'NODE_RANK={rank} exec bash "$0" "$@"\' "$plan/{TRAIN}" "$@"\n'
+        + f"srun --kill-on-bad-exit=1{''.join(' ' + srun_option for srun_option in [*srun_options, *_build_container_options(job)])} \\\n"
+        + f'  bash -c \'NODE_RANK={node_rank} exec bash "$0" "$@"\' "$plan/{TRAIN_SCRIPT}" "$@"\n'
     )
-    return {"slurm.sbatch": text, **host_list(run)}
+    return {"slurm.sbatch": text, **build_hosts_file(run)}
 
 
-LAUNCHER = Launcher(NAME, _fields, any_trainer, lambda run: iter(()), _files)
+LAUNCHER = Launcher(NAME, _list_fields, find_none_unsupported, lambda run: iter(()), _build_files)

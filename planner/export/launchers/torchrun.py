@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export.launcher import Field, Job, Launcher, host_list
-from planner.export.run import Run
-from planner.export.shell import TRAIN, beginning, comments, quoted
-from planner.export.trainer import Files, Misfit
+from planner.export.launcher import Launcher, LauncherField, LaunchJob, build_hosts_file
+from planner.export.run import PlannedRun
+from planner.export.shell import TRAIN_SCRIPT, format_comments, format_script_header, quote_words
+from planner.export.trainer import FileTexts, UnsupportedSetting
 
 NAME = "torchrun"
 
 
-def _fields(run: Run) -> tuple[Field, ...]:
+def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return ()
 
 
-def _misfits(run: Run, trainer: str) -> Iterator[Misfit]:
-    if trainer == "maxtext":
-        yield Misfit("--to", trainer, "a trainer on PyTorch")
+def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
+    if trainer_name == "maxtext":
+        yield UnsupportedSetting("--to", trainer_name, "a trainer on PyTorch")
 
 
-def _files(job: Job) -> Files:
+def _build_files(job: LaunchJob) -> FileTexts:
     run = job.run
     if run.hosts:
-        how = ["Run it on every host of hosts.txt, from a folder that all see: bash torchrun.sh"]
-        found = (
-            f"hosts=({quoted(run.hosts)})\n"
+        instructions = ["Run it on every host of hosts.txt, from a folder that all see: bash torchrun.sh"]
+        node_rank_code = (
+            f"hosts=({quote_words(run.hosts)})\n"
             "MASTER_ADDR=${hosts[0]}\n"
             "for (( NODE_RANK = 0; NODE_RANK < ${#hosts[@]}; NODE_RANK++ )); do\n"
             '  case ${hosts[NODE_RANK]} in "$(hostname)" | "$(hostname -s)" | "$(hostname -f)") break ;; esac\n'
@@ -37,22 +37,22 @@ def _files(job: Job) -> Files:
             "fi\n"
         )
     elif run.nodes == 1:
-        how, found = ["Run it on the node: bash torchrun.sh"], "NODE_RANK=0 MASTER_ADDR=127.0.0.1\n"
+        instructions, node_rank_code = ["Run it on the node: bash torchrun.sh"], "NODE_RANK=0 MASTER_ADDR=127.0.0.1\n"
     else:
-        how = [f"Run it on node i, from 0 to {run.nodes - 1}: bash torchrun.sh MASTER_ADDR i"]
-        found = (
+        instructions = [f"Run it on node i, from 0 to {run.nodes - 1}: bash torchrun.sh MASTER_ADDR i"]
+        node_rank_code = (
             "MASTER_ADDR=${1:?the name or address of node 0}\n"
             f"NODE_RANK=${{2:?the number of this node, from 0 to {run.nodes - 1}}}\n"
             "shift 2\n"
         )
     text = (
-        beginning(run, job.trainer)
-        + comments(how)
-        + found
+        format_script_header(run, job.trainer_name)
+        + format_comments(instructions)
+        + node_rank_code
         + "export MASTER_ADDR NODE_RANK\n"
-        + f'exec bash "$(dirname -- "${{BASH_SOURCE[0]}}")/{TRAIN}" "$@"\n'
+        + f'exec bash "$(dirname -- "${{BASH_SOURCE[0]}}")/{TRAIN_SCRIPT}" "$@"\n'
     )
-    return {"torchrun.sh": text, **host_list(run)}
+    return {"torchrun.sh": text, **build_hosts_file(run)}
 
 
-LAUNCHER = Launcher(NAME, _fields, _misfits, lambda run: iter(()), _files)
+LAUNCHER = Launcher(NAME, _list_fields, _find_unsupported, lambda run: iter(()), _build_files)

@@ -11,122 +11,126 @@ from collections.abc import Iterator
 from typing import Literal
 
 from planner.export import fsdp
-from planner.export.run import Run
-from planner.export.shell import TRAIN, about_plan, rendezvous, train_script
+from planner.export.run import PlannedRun
+from planner.export.shell import TRAIN_SCRIPT, describe_plan, format_rendezvous, render_train_script
 from planner.export.trainer import (
-    Files,
-    Misfit,
-    Own,
+    FileTexts,
     Trainer,
-    above_one,
-    among,
-    offloaded,
-    on,
-    ordered,
+    UnsupportedSetting,
+    UserExtras,
+    find_unsupported_accelerator,
+    find_unsupported_degrees,
+    find_unsupported_offload,
+    find_unsupported_order,
+    find_unsupported_value,
 )
 from planner.export.trainers import deepspeed
-from planner.export.user_script import NEEDED, asked, note
-from planner.export.yaml_json import to_json, to_yaml
+from planner.export.user_script import SCRIPT_USAGE_CHECK, build_recompute_note, format_script_duties
+from planner.export.yaml_json import format_json, format_yaml
 
 NAME = "accelerate"
-CONFIG = "accelerate.yaml"
+ACCELERATE_CONFIG_FILE = "accelerate.yaml"
 
-_CP = {"ring": "alltoall", "all-gather": "allgather"}
+_CP_COMM_STRATEGIES = {"ring": "alltoall", "all-gather": "allgather"}
 """Keys and values are rotated with an all-to-all of neighbours, or gathered."""
-_MIXED = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "fp32": "no", "tf32": "no"}
+_PRECISION_VALUES = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "fp32": "no", "tf32": "no"}
 
 
-def engine(run: Run) -> Literal["ddp", "fsdp", "deepspeed"]:
+def get_sharding_engine(run: PlannedRun) -> Literal["ddp", "fsdp", "deepspeed"]:
     """What shards the model below Accelerate."""
     if run.framework == "deepspeed" or run.strategy.zero_stage == 1:
         return "deepspeed"
     return "fsdp" if run.strategy.zero_stage else "ddp"
 
 
-def misfits(run: Run) -> Iterator[Misfit]:
+def find_unsupported_by_accelerate(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     """What its configuration has no words for."""
-    one, settings = run.strategy, run.settings
-    if engine(run) == "deepspeed":
-        yield from deepspeed.misfits(run)
-        if one.tp > 1:
-            yield Misfit("tp", one.tp, "ZeRO 2 or 3 beside it, or tp 1")
+    strategy, settings = run.strategy, run.settings
+    if get_sharding_engine(run) == "deepspeed":
+        yield from deepspeed.find_unsupported_by_deepspeed(run)
+        if strategy.tp > 1:
+            yield UnsupportedSetting("tp", strategy.tp, "ZeRO 2 or 3 beside it, or tp 1")
         return
-    able = ("tp", "cp") if engine(run) == "fsdp" else ()
-    yield from on(run, fsdp.PYTORCH_PARTS)
-    yield from above_one(run, able)
-    yield from among("precision", run.precision, tuple(_MIXED))
-    if one.recompute == "selective":
-        yield Misfit("recompute", "selective", "recompute none or full")
-    yield from fsdp.some_layers(run)
-    if one.cp > 1:
-        yield from among("cp_exchange", settings.cp_exchange, tuple(_CP))
-    if one.tp > 1:
-        yield from _tensor_misfits(run)
-    yield from ordered(run, ("tp-cp-dp-pp",))
-    yield from _sharding_misfits(run)
+    supported_degrees = ("tp", "cp") if get_sharding_engine(run) == "fsdp" else ()
+    yield from find_unsupported_accelerator(run, fsdp.PYTORCH_ACCELERATORS)
+    yield from find_unsupported_degrees(run, supported_degrees)
+    yield from find_unsupported_value("precision", run.precision, tuple(_PRECISION_VALUES))
+    if strategy.recompute == "selective":
+        yield UnsupportedSetting("recompute", "selective", "recompute none or full")
+    yield from fsdp.find_unsupported_recompute_layers(run)
+    if strategy.cp > 1:
+        yield from find_unsupported_value("cp_exchange", settings.cp_exchange, tuple(_CP_COMM_STRATEGIES))
+    if strategy.tp > 1:
+        yield from _find_unsupported_tensor_parallel(run)
+    yield from find_unsupported_order(run, ("tp-cp-dp-pp",))
+    yield from _find_unsupported_sharding(run)
 
 
-def _tensor_misfits(run: Run) -> Iterator[Misfit]:
+def _find_unsupported_tensor_parallel(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     if run.strategy.sequence_parallel:
-        yield Misfit("sequence_parallel", "yes", "sequence_parallel no")
+        yield UnsupportedSetting("sequence_parallel", "yes", "sequence_parallel no")
     if run.settings.tp_overlap:
-        yield Misfit("tp_overlap", "yes", "tp_overlap no")
+        yield UnsupportedSetting("tp_overlap", "yes", "tp_overlap no")
 
 
-def _sharding_misfits(run: Run) -> Iterator[Misfit]:
-    one = run.strategy
-    yield from fsdp.exposed(run)
-    if engine(run) == "ddp":
-        yield from offloaded(run, ())
+def _find_unsupported_sharding(run: PlannedRun) -> Iterator[UnsupportedSetting]:
+    strategy = run.strategy
+    yield from fsdp.find_unsupported_dp_overlap(run)
+    if get_sharding_engine(run) == "ddp":
+        yield from find_unsupported_offload(run, ())
     else:
-        yield from fsdp.narrow_gradients(run)
-        yield from fsdp.half_offloaded(run)
-    group = run.settings.shard_group
-    if group is not None and (engine(run) == "ddp" or group % one.cp or one.dp % (group // one.cp)):
-        yield Misfit("shard_group", group, "shard_group all, or cp times a divisor of dp under ZeRO 2 or 3")
+        yield from fsdp.find_unsupported_grad_dtype(run)
+        yield from fsdp.find_unsupported_fsdp_offload(run)
+    shard_group = run.settings.shard_group
+    if shard_group is not None and (
+        get_sharding_engine(run) == "ddp" or shard_group % strategy.cp or strategy.dp % (shard_group // strategy.cp)
+    ):
+        yield UnsupportedSetting(
+            "shard_group", shard_group, "shard_group all, or cp times a divisor of dp under ZeRO 2 or 3"
+        )
 
 
-def notes(run: Run) -> Iterator[str]:
+def build_accelerate_notes(run: PlannedRun) -> Iterator[str]:
     """Where gradients are sent otherwise, and what is for the script to do."""
-    if engine(run) == "fsdp":
-        sent = "bf16" if run.precision in ("bf16", "fp8") else run.precision
+    if get_sharding_engine(run) == "fsdp":
+        reduce_dtype = "bf16" if run.precision in ("bf16", "fp8") else run.precision
         if run.settings.communication == "fp32" and run.precision in ("bf16", "fp8", "fp16"):
-            yield f"gradients are sent in {sent}, where the plan has fp32: it takes less time than planned"
+            yield f"gradients are sent in {reduce_dtype}, where the plan has fp32: it takes less time than planned"
     else:
-        yield from note(run, NAME)
+        yield from build_recompute_note(run, NAME)
 
 
-def config(run: Run) -> dict[str, object]:
+def build_accelerate_config(run: PlannedRun) -> dict[str, object]:
     """The plan as a configuration file of `accelerate launch`."""
-    names = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "deepspeed": "DEEPSPEED"}
-    found: dict[str, object] = {
+    distributed_types = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "deepspeed": "DEEPSPEED"}
+    options: dict[str, object] = {
         "compute_environment": "LOCAL_MACHINE",
-        "distributed_type": names[engine(run)],
+        "distributed_type": distributed_types[get_sharding_engine(run)],
         "num_machines": run.nodes,
         "num_processes": run.devices,
         "machine_rank": 0,
         "main_training_function": "main",
         "rdzv_backend": "static",
         "same_network": True,
-        "use_cpu": run.part.kind == "cpu",
+        "use_cpu": run.accelerator.device_type == "cpu",
         "debug": False,
     }
-    if engine(run) == "deepspeed":
-        return found | {
+    if get_sharding_engine(run) == "deepspeed":
+        return options | {
             "deepspeed_config": {
-                "deepspeed_config_file": deepspeed.CONFIG,
+                "deepspeed_config_file": deepspeed.DEEPSPEED_CONFIG_FILE,
                 "deepspeed_multinode_launcher": "standard",
                 "zero3_init_flag": run.strategy.zero_stage == 3,
             }
         }
-    found["mixed_precision"] = _MIXED[run.precision]
-    if engine(run) == "fsdp":
-        found["fsdp_config"] = _fsdp(run)
-        found["parallelism_config"] = _parallelism(run)
-    return found
+    options["mixed_precision"] = _PRECISION_VALUES[run.precision]
+    if get_sharding_engine(run) == "fsdp":
+        options["fsdp_config"] = _build_fsdp_config(run)
+        options["parallelism_config"] = _build_parallelism_config(run)
+    return options
 
 
-def _fsdp(run: Run) -> dict[str, object]:
+def _build_fsdp_config(run: PlannedRun) -> dict[str, object]:
     return {
         "fsdp_version": 2,
         "fsdp_reshard_after_forward": run.strategy.zero_stage == 3,
@@ -138,31 +142,46 @@ def _fsdp(run: Run) -> dict[str, object]:
     }
 
 
-def _parallelism(run: Run) -> dict[str, object]:
+def _build_parallelism_config(run: PlannedRun) -> dict[str, object]:
     """Sizes of the mesh; FSDP shards over dp_shard x cp."""
-    one, (replicas, shards) = run.strategy, fsdp.mesh(run)
-    sizes = {"dp_replicate_size": replicas, "dp_shard_size": shards, "tp_size": one.tp, "cp_size": one.cp}
-    found: dict[str, object] = {f"parallelism_config_{name}": size for name, size in sizes.items()}
-    if one.cp > 1:
-        found["parallelism_config_cp_comm_strategy"] = _CP[run.settings.cp_exchange]
-    return found
+    strategy, (replicas, shards) = run.strategy, fsdp.compute_fsdp_mesh(run)
+    sizes = {"dp_replicate_size": replicas, "dp_shard_size": shards, "tp_size": strategy.tp, "cp_size": strategy.cp}
+    options: dict[str, object] = {f"parallelism_config_{name}": size for name, size in sizes.items()}
+    if strategy.cp > 1:
+        options["parallelism_config_cp_comm_strategy"] = _CP_COMM_STRATEGIES[run.settings.cp_exchange]
+    return options
 
 
-def files(run: Run, own: Own) -> Files:
+def build_accelerate_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     """The configuration, DeepSpeed's beside it where that is the engine, and `train.sh`."""
-    with_deepspeed = engine(run) == "deepspeed"
-    made = {deepspeed.CONFIG: to_json(deepspeed.config(run))} if with_deepspeed else {}
-    more = ' --deepspeed_config_file "$here/ds_config.json"' if with_deepspeed else ""
+    uses_deepspeed = get_sharding_engine(run) == "deepspeed"
+    deepspeed_files = (
+        {deepspeed.DEEPSPEED_CONFIG_FILE: format_json(deepspeed.build_deepspeed_config(run))}
+        if uses_deepspeed
+        else {}
+    )
+    deepspeed_option = ' --deepspeed_config_file "$here/ds_config.json"' if uses_deepspeed else ""
     body = (
-        asked(run, recompute=engine(run) != "fsdp")
-        + NEEDED
-        + rendezvous(run)
-        + f'exec accelerate launch --config_file "$here/{CONFIG}"{more} \\\n'
+        format_script_duties(run, by_script=get_sharding_engine(run) != "fsdp")
+        + SCRIPT_USAGE_CHECK
+        + format_rendezvous(run)
+        + f'exec accelerate launch --config_file "$here/{ACCELERATE_CONFIG_FILE}"{deepspeed_option} \\\n'
         + '  --machine_rank "$NODE_RANK" --main_process_ip "$MASTER_ADDR" --main_process_port "$MASTER_PORT" "$@"\n'
     )
-    variables = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": run.micro_batches}
-    text = to_yaml(about_plan(run, NAME), config(run))
-    return {CONFIG: text, **made, TRAIN: train_script(run, NAME, own, body, variables)}
+    environment = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": run.micro_batches}
+    config_text = format_yaml(describe_plan(run, NAME), build_accelerate_config(run))
+    return {
+        ACCELERATE_CONFIG_FILE: config_text,
+        **deepspeed_files,
+        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body, environment),
+    }
 
 
-TRAINER = Trainer(NAME, ("fsdp2", "fsdp", "deepspeed", "ddp"), misfits, notes, files, needs_script=True)
+TRAINER = Trainer(
+    NAME,
+    ("fsdp2", "fsdp", "deepspeed", "ddp"),
+    find_unsupported_by_accelerate,
+    build_accelerate_notes,
+    build_accelerate_files,
+    needs_script=True,
+)

@@ -7,102 +7,114 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export.fsdp import PYTORCH_PARTS
-from planner.export.run import Run
-from planner.export.shell import TRAIN, torchrun, train_script
+from planner.export.fsdp import PYTORCH_ACCELERATORS
+from planner.export.run import PlannedRun
+from planner.export.shell import TRAIN_SCRIPT, format_torchrun_array, render_train_script
 from planner.export.trainer import (
-    Files,
-    Misfit,
-    Own,
+    FileTexts,
     Trainer,
-    above_one,
-    among,
-    offloaded,
-    on,
+    UnsupportedSetting,
+    UserExtras,
+    find_unsupported_accelerator,
+    find_unsupported_degrees,
+    find_unsupported_offload,
+    find_unsupported_value,
 )
-from planner.export.user_script import NEEDED, asked, note
-from planner.export.yaml_json import to_json
+from planner.export.user_script import SCRIPT_USAGE_CHECK, build_recompute_note, format_script_duties
+from planner.export.yaml_json import format_json
 
 NAME = "deepspeed"
-CONFIG = "ds_config.json"
+DEEPSPEED_CONFIG_FILE = "ds_config.json"
 
-_BODY = """exec "${torchrun[@]}" "$@" --deepspeed --deepspeed_config "$here/ds_config.json"
+_LAUNCH_COMMAND = """exec "${torchrun[@]}" "$@" --deepspeed --deepspeed_config "$here/ds_config.json"
 """
 
 
-def misfits(run: Run) -> Iterator[Misfit]:
+def find_unsupported_by_deepspeed(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     """What its configuration has no words for."""
-    one, settings = run.strategy, run.settings
-    yield from on(run, PYTORCH_PARTS)
-    yield from above_one(run, ("tp",))
-    yield from among("precision", run.precision, ("bf16", "fp16", "fp32", "tf32"))
-    if one.tp > 1 and one.zero_stage == 3:
-        yield Misfit("tp", one.tp, "tp 1, or ZeRO up to 2")
-    if one.tp > 1 and one.sequence_parallel:
-        yield Misfit("sequence_parallel", "yes", "sequence_parallel no")
-    if settings.tp_overlap and one.tp > 1:
-        yield Misfit("tp_overlap", "yes", "tp_overlap no")
+    strategy, settings = run.strategy, run.settings
+    yield from find_unsupported_accelerator(run, PYTORCH_ACCELERATORS)
+    yield from find_unsupported_degrees(run, ("tp",))
+    yield from find_unsupported_value("precision", run.precision, ("bf16", "fp16", "fp32", "tf32"))
+    if strategy.tp > 1 and strategy.zero_stage == 3:
+        yield UnsupportedSetting("tp", strategy.tp, "tp 1, or ZeRO up to 2")
+    if strategy.tp > 1 and strategy.sequence_parallel:
+        yield UnsupportedSetting("sequence_parallel", "yes", "sequence_parallel no")
+    if settings.tp_overlap and strategy.tp > 1:
+        yield UnsupportedSetting("tp_overlap", "yes", "tp_overlap no")
     if settings.shard_group is not None:  # MiCS is gone (github.com/deepspeedai/DeepSpeed/issues/8489)
-        yield Misfit("shard_group", settings.shard_group, "shard_group all")
-    yield from offloaded(run, ("optimizer", "activations", "weights"))
-    if "weights" in settings.offload and one.zero_stage != 3:
-        yield Misfit("offload", "weights", "ZeRO 3 beside it")
-    if "optimizer" in settings.offload and one.zero_stage == 0:
-        yield Misfit("offload", "optimizer", "ZeRO 1, 2 or 3 beside it")
-    if "activations" in settings.offload and one.recompute != "full":
-        yield Misfit("offload", "activations", "full recomputation beside it")
+        yield UnsupportedSetting("shard_group", settings.shard_group, "shard_group all")
+    yield from find_unsupported_offload(run, ("optimizer", "activations", "weights"))
+    if "weights" in settings.offload and strategy.zero_stage != 3:
+        yield UnsupportedSetting("offload", "weights", "ZeRO 3 beside it")
+    if "optimizer" in settings.offload and strategy.zero_stage == 0:
+        yield UnsupportedSetting("offload", "optimizer", "ZeRO 1, 2 or 3 beside it")
+    if "activations" in settings.offload and strategy.recompute != "full":
+        yield UnsupportedSetting("offload", "activations", "full recomputation beside it")
 
 
-def notes(run: Run) -> Iterator[str]:
+def build_deepspeed_notes(run: PlannedRun) -> Iterator[str]:
     """Its script recomputes, and shards the model by tensor parallelism only where it is one of Hugging Face's."""
-    yield from note(run, NAME)
+    yield from build_recompute_note(run, NAME)
     if run.strategy.tp > 1:
         yield "tensor parallelism is AutoTP: for models of Hugging Face's transformers"
 
 
-def config(run: Run) -> dict[str, object]:
+def build_deepspeed_config(run: PlannedRun) -> dict[str, object]:
     """The plan as DeepSpeed's configuration."""
-    one, settings = run.strategy, run.settings
-    found: dict[str, object] = {
+    strategy, settings = run.strategy, run.settings
+    options: dict[str, object] = {
         "train_batch_size": run.global_batch,
-        "train_micro_batch_size_per_gpu": one.micro_batch,
+        "train_micro_batch_size_per_gpu": strategy.micro_batch,
         "gradient_accumulation_steps": run.micro_batches,
-        "zero_optimization": _zero(run),
-        "communication_data_type": _narrow(run) if settings.communication == "bf16" else "fp32",
-        "data_types": {"grad_accum_dtype": _narrow(run) if settings.gradients == "bf16" else "fp32"},
+        "zero_optimization": _build_zero_config(run),
+        "communication_data_type": _get_16bit_dtype(run) if settings.communication == "bf16" else "fp32",
+        "data_types": {"grad_accum_dtype": _get_16bit_dtype(run) if settings.gradients == "bf16" else "fp32"},
     }
     if run.precision in ("bf16", "fp16"):
-        found[run.precision] = {"enabled": True}
-    if one.tp > 1:
-        found["tensor_parallel"] = {"autotp_size": one.tp}
-    if one.recompute == "full":
-        found["activation_checkpointing"] = {
+        options[run.precision] = {"enabled": True}
+    if strategy.tp > 1:
+        options["tensor_parallel"] = {"autotp_size": strategy.tp}
+    if strategy.recompute == "full":
+        options["activation_checkpointing"] = {
             "partition_activations": False,
             "cpu_checkpointing": "activations" in settings.offload,
             "number_checkpoints": settings.recompute_layers or run.layers,
         }
-    return found
+    return options
 
 
-def _narrow(run: Run) -> str:
+def _get_16bit_dtype(run: PlannedRun) -> str:
     """The 16-bit format of the run; gradients are of no other."""
     return "fp16" if run.precision == "fp16" else "bf16"
 
 
-def _zero(run: Run) -> dict[str, object]:
-    one, settings = run.strategy, run.settings
-    found: dict[str, object] = {"stage": one.zero_stage, "overlap_comm": settings.dp_overlap}
+def _build_zero_config(run: PlannedRun) -> dict[str, object]:
+    strategy, settings = run.strategy, run.settings
+    options: dict[str, object] = {"stage": strategy.zero_stage, "overlap_comm": settings.dp_overlap}
     if "optimizer" in settings.offload:
-        found["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+        options["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     if "weights" in settings.offload:
-        found["offload_param"] = {"device": "cpu", "pin_memory": True}
-    return found
+        options["offload_param"] = {"device": "cpu", "pin_memory": True}
+    return options
 
 
-def files(run: Run, own: Own) -> Files:
+def build_deepspeed_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     """The configuration, and `train.sh` that runs the user's script with it."""
-    body = asked(run, recompute=True) + NEEDED + torchrun(run) + _BODY
-    return {CONFIG: to_json(config(run)), TRAIN: train_script(run, NAME, own, body)}
+    body = (
+        format_script_duties(run, by_script=True) + SCRIPT_USAGE_CHECK + format_torchrun_array(run) + _LAUNCH_COMMAND
+    )
+    return {
+        DEEPSPEED_CONFIG_FILE: format_json(build_deepspeed_config(run)),
+        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body),
+    }
 
 
-TRAINER = Trainer(NAME, ("deepspeed",), misfits, notes, files, needs_script=True)
+TRAINER = Trainer(
+    NAME,
+    ("deepspeed",),
+    find_unsupported_by_deepspeed,
+    build_deepspeed_notes,
+    build_deepspeed_files,
+    needs_script=True,
+)

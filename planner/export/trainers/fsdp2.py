@@ -9,24 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export import fsdp
-from planner.export.run import Run
-from planner.export.shell import TRAIN, about_plan, comments, torchrun, train_script
-from planner.export.trainer import (
-    Files,
-    Misfit,
-    Own,
-    Trainer,
-    above_one,
-    among,
-    on,
+from planner.export.run import PlannedRun
+from planner.export.shell import (
+    TRAIN_SCRIPT,
+    describe_plan,
+    format_comments,
+    format_torchrun_array,
+    render_train_script,
 )
-from planner.export.user_script import NEEDED, asked
+from planner.export.trainer import (
+    FileTexts,
+    Trainer,
+    UnsupportedSetting,
+    UserExtras,
+    find_unsupported_accelerator,
+    find_unsupported_degrees,
+    find_unsupported_value,
+)
+from planner.export.user_script import SCRIPT_USAGE_CHECK, format_script_duties
 
 NAME = "fsdp2"
-MODULE = "planned_fsdp2"
+FSDP2_MODULE = "planned_fsdp2"
 
-_DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.float32", "tf32": "torch.float32"}
-_TEXT = '''{comments}"""A plan for PyTorch's FSDP2. In your script:
+_TORCH_DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.float32", "tf32": "torch.float32"}
+_MODULE_TEMPLATE = '''{comments}"""A plan for PyTorch's FSDP2. In your script:
 
     import planned_fsdp2 as plan
     model = plan.parallelize(model, model.layers)
@@ -64,7 +70,7 @@ def accumulate(model: FSDPModule, micro_batch: int) -> None:
     last = (micro_batch + 1) % MICRO_BATCHES == 0
     model.set_requires_gradient_sync(last)
 '''
-_SELECTIVE = '''
+_SELECTIVE_POLICY_CODE = '''
 
 def _keep_every_second_multiply() -> tuple[object, object]:
     """What a layer keeps: attention's output, and every second of its multiplies."""
@@ -86,57 +92,57 @@ def _keep_every_second_multiply() -> tuple[object, object]:
 '''
 
 
-def misfits(run: Run) -> Iterator[Misfit]:
+def find_unsupported_by_fsdp2(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     """What sharding alone cannot do."""
-    one, settings = run.strategy, run.settings
-    yield from on(run, fsdp.PYTORCH_PARTS)
-    yield from above_one(run, ())
-    yield from among("zero_stage", one.zero_stage, (2, 3))
-    yield from among("precision", run.precision, tuple(_DTYPES))
-    yield from fsdp.narrow_gradients(run)
-    yield from fsdp.exposed(run)
-    yield from fsdp.some_layers(run)
-    yield from fsdp.half_offloaded(run)
-    if settings.shard_group is not None and one.dp % settings.shard_group:
-        yield Misfit("shard_group", settings.shard_group, "shard_group all, or a divisor of dp")
+    strategy, settings = run.strategy, run.settings
+    yield from find_unsupported_accelerator(run, fsdp.PYTORCH_ACCELERATORS)
+    yield from find_unsupported_degrees(run, ())
+    yield from find_unsupported_value("zero_stage", strategy.zero_stage, (2, 3))
+    yield from find_unsupported_value("precision", run.precision, tuple(_TORCH_DTYPES))
+    yield from fsdp.find_unsupported_grad_dtype(run)
+    yield from fsdp.find_unsupported_dp_overlap(run)
+    yield from fsdp.find_unsupported_recompute_layers(run)
+    yield from fsdp.find_unsupported_fsdp_offload(run)
+    if settings.shard_group is not None and strategy.dp % settings.shard_group:
+        yield UnsupportedSetting("shard_group", settings.shard_group, "shard_group all, or a divisor of dp")
 
 
-def notes(run: Run) -> Iterator[str]:
+def build_fsdp2_notes(run: PlannedRun) -> Iterator[str]:
     """What is run otherwise than planned."""
-    yield from fsdp.compiled_note(run)
+    yield from fsdp.build_kernel_launch_note(run)
 
 
-def text(run: Run) -> str:
+def render_fsdp2_module(run: PlannedRun) -> str:
     """The module."""
-    one, settings = run.strategy, run.settings
-    replicas, shards = fsdp.mesh(run)
+    strategy, settings = run.strategy, run.settings
+    replicas, shards = fsdp.compute_fsdp_mesh(run)
     if replicas > 1:
-        over = 'return init_device_mesh(device.type, (REPLICAS, SHARDS), mesh_dim_names=("replicate", "shard"))'
+        mesh_code = 'return init_device_mesh(device.type, (REPLICAS, SHARDS), mesh_dim_names=("replicate", "shard"))'
     else:
-        over = 'return init_device_mesh(device.type, (SHARDS,), mesh_dim_names=("shard",))'
-    sent = "torch.float32" if settings.communication == "fp32" else _DTYPES[run.precision]
-    filled = _TEXT.format(
-        comments=comments(about_plan(run, NAME)),
-        imports=_imports(run),
+        mesh_code = 'return init_device_mesh(device.type, (SHARDS,), mesh_dim_names=("shard",))'
+    reduce_dtype = "torch.float32" if settings.communication == "fp32" else _TORCH_DTYPES[run.precision]
+    module_text = _MODULE_TEMPLATE.format(
+        comments=format_comments(describe_plan(run, NAME)),
+        imports=_format_imports(run),
         batch=run.global_batch,
-        micro_batch=one.micro_batch,
+        micro_batch=strategy.micro_batch,
         micro_batches=run.micro_batches,
         sequence=run.seq_length,
         steps=run.steps,
         replicas=replicas,
         shards=shards,
-        mesh=over,
-        param=_DTYPES[run.precision],
-        reduce=sent,
-        reshard=one.zero_stage == 3,
+        mesh=mesh_code,
+        param=_TORCH_DTYPES[run.precision],
+        reduce=reduce_dtype,
+        reshard=strategy.zero_stage == 3,
         offload=', "offload_policy": CPUOffloadPolicy()' if settings.offload else "",
-        recompute=_recompute(run),
+        recompute=_format_recompute_code(run),
         compiled="layer.compile()\n        " if run.launch != "eager" else "",
     )
-    return filled + (_SELECTIVE if one.recompute == "selective" else "")
+    return module_text + (_SELECTIVE_POLICY_CODE if strategy.recompute == "selective" else "")
 
 
-def _imports(run: Run) -> str:
+def _format_imports(run: PlannedRun) -> str:
     names = ["FSDPModule", "MixedPrecisionPolicy", "fully_shard"]
     if run.settings.offload:
         names.insert(0, "CPUOffloadPolicy")
@@ -157,14 +163,14 @@ def _imports(run: Run) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _recompute(run: Run) -> str:
+def _format_recompute_code(run: PlannedRun) -> str:
     """Layers wrapped in place, before they are sharded."""
     if run.strategy.recompute == "none":
         return ""
-    context = ", context_fn=_keep_every_second_multiply" if run.strategy.recompute == "selective" else ""
+    context_argument = ", context_fn=_keep_every_second_multiply" if run.strategy.recompute == "selective" else ""
     return (
         "layers = list(layers)\n"
-        "    wrapped = {id(layer): checkpoint_wrapper(layer" + context + ") for layer in layers}\n"
+        "    wrapped = {id(layer): checkpoint_wrapper(layer" + context_argument + ") for layer in layers}\n"
         "    for parent in list(model.modules()):\n"
         "        for name, child in list(parent.named_children()):\n"
         "            if id(child) in wrapped:\n"
@@ -174,16 +180,21 @@ def _recompute(run: Run) -> str:
     )
 
 
-def files(run: Run, own: Own) -> Files:
+def build_fsdp2_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     """The module, and `train.sh` that runs the user's script, which imports it."""
     body = (
-        asked(run, recompute=False)
-        + NEEDED
-        + torchrun(run)
+        format_script_duties(run, by_script=False)
+        + SCRIPT_USAGE_CHECK
+        + format_torchrun_array(run)
         + 'export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"\n'
         + 'exec "${torchrun[@]}" "$@"\n'
     )
-    return {f"{MODULE}.py": text(run), TRAIN: train_script(run, NAME, own, body)}
+    return {
+        f"{FSDP2_MODULE}.py": render_fsdp2_module(run),
+        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body),
+    }
 
 
-TRAINER = Trainer(NAME, ("fsdp2", "fsdp"), misfits, notes, files, needs_script=True)
+TRAINER = Trainer(
+    NAME, ("fsdp2", "fsdp"), find_unsupported_by_fsdp2, build_fsdp2_notes, build_fsdp2_files, needs_script=True
+)

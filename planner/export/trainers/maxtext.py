@@ -8,31 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export.fsdp import exposed, some_layers
-from planner.export.run import Run
-from planner.export.shell import TRAIN, about_plan, rendezvous, train_script
+from planner.export.fsdp import find_unsupported_dp_overlap, find_unsupported_recompute_layers
+from planner.export.run import PlannedRun
+from planner.export.shell import TRAIN_SCRIPT, describe_plan, format_rendezvous, render_train_script
 from planner.export.trainer import (
-    Files,
-    Misfit,
-    Own,
+    FileTexts,
     Trainer,
-    above_one,
-    among,
-    decoder,
-    odd_layers,
-    on,
-    ordered,
+    UnsupportedSetting,
+    UserExtras,
+    find_unsupported_accelerator,
+    find_unsupported_architecture,
+    find_unsupported_degrees,
+    find_unsupported_model_parts,
+    find_unsupported_order,
+    find_unsupported_value,
 )
-from planner.export.yaml_json import to_yaml
+from planner.export.yaml_json import format_yaml
 from planner.workload.spec import ModelSpec
 
 NAME = "maxtext"
-CONFIG = "maxtext.yml"
+MAXTEXT_CONFIG_FILE = "maxtext.yml"
 
-_CP = {"all-gather": "all_gather", "ring": "ring", "all-to-all": "ulysses"}
-_REMAT = {"none": "none", "selective": "minimal", "full": "full"}
+_CP_STRATEGIES = {"all-gather": "all_gather", "ring": "ring", "all-to-all": "ulysses"}
+_REMAT_POLICIES = {"none": "none", "selective": "minimal", "full": "full"}
 """`minimal` keeps what the multiplies give, and repeats the rest."""
-_ABSENT = (
+_UNSUPPORTED_MODEL_PARTS = (
     "qkv_bias",
     "attention_out_bias",
     "mlp_bias",
@@ -43,54 +43,63 @@ _ABSENT = (
     "attention_sinks",
     "sliding_window",
 )
-_BODY = 'exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" "$@"\n'
-_GPU = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDINATOR_PORT="$MASTER_PORT" NODE_RANK
+_LAUNCH_COMMAND = 'exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" "$@"\n'
+_GPU_EXPORTS = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDINATOR_PORT="$MASTER_PORT" NODE_RANK
 """
 
 
-def misfits(run: Run) -> Iterator[Misfit]:
+def find_unsupported_by_maxtext(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     """What its configuration has no words for."""
-    one, settings = run.strategy, run.settings
-    yield from decoder(run)
-    yield from on(run, ("Google", "NVIDIA gpu", "AMD gpu"))
-    yield from above_one(run, ("tp", "cp", "ep"))
-    yield from among("precision", run.precision, ("bf16", "fp32", "fp8"))
-    yield from among("zero_stage", one.zero_stage, (0, 1, 3))
+    strategy, settings = run.strategy, run.settings
+    yield from find_unsupported_architecture(run)
+    yield from find_unsupported_accelerator(run, ("Google", "NVIDIA gpu", "AMD gpu"))
+    yield from find_unsupported_degrees(run, ("tp", "cp", "ep"))
+    yield from find_unsupported_value("precision", run.precision, ("bf16", "fp32", "fp8"))
+    yield from find_unsupported_value("zero_stage", strategy.zero_stage, (0, 1, 3))
     if run.model is not None:
-        yield from _model_misfits(run, run.model)
-    yield from some_layers(run)
+        yield from _find_unsupported_model(run, run.model)
+    yield from find_unsupported_recompute_layers(run)
     for name in settings.offload:
         if name == "activations":
-            yield Misfit("offload", name, "offload none, optimizer or weights")
-    yield from exposed(run)
-    group = settings.shard_group
-    if group is not None and (one.zero_stage != 3 or one.ep > 1 or group % one.cp or one.dp % (group // one.cp)):
-        yield Misfit("shard_group", group, "shard_group all, or cp times a divisor of dp under ZeRO 3")
-    yield from ordered(run, ("tp-cp-dp-pp",))
+            yield UnsupportedSetting("offload", name, "offload none, optimizer or weights")
+    yield from find_unsupported_dp_overlap(run)
+    shard_group = settings.shard_group
+    if shard_group is not None and (
+        strategy.zero_stage != 3
+        or strategy.ep > 1
+        or shard_group % strategy.cp
+        or strategy.dp % (shard_group // strategy.cp)
+    ):
+        yield UnsupportedSetting(
+            "shard_group", shard_group, "shard_group all, or cp times a divisor of dp under ZeRO 3"
+        )
+    yield from find_unsupported_order(run, ("tp-cp-dp-pp",))
 
 
-def _model_misfits(run: Run, model: ModelSpec) -> Iterator[Misfit]:
-    one, moe = run.strategy, model.moe
-    yield from odd_layers(model, _ABSENT)
-    yield from among("model.norm", model.norm, ("rmsnorm",))
-    yield from among("model.head", model.head, ("lm",))
-    yield from among("model.gated_mlp", model.gated_mlp, (True,))
+def _find_unsupported_model(run: PlannedRun, model: ModelSpec) -> Iterator[UnsupportedSetting]:
+    strategy, moe = run.strategy, model.moe
+    yield from find_unsupported_model_parts(model, _UNSUPPORTED_MODEL_PARTS)
+    yield from find_unsupported_value("model.norm", model.norm, ("rmsnorm",))
+    yield from find_unsupported_value("model.head", model.head, ("lm",))
+    yield from find_unsupported_value("model.gated_mlp", model.gated_mlp, (True,))
     if moe is None:
         return
-    if one.dp % one.ep:
-        yield Misfit("ep", one.ep, "a divisor of dp")
-    if one.etp != one.tp:
-        yield Misfit("etp", one.etp, f"etp {one.tp}: experts are cut as the rest")
+    if strategy.dp % strategy.ep:
+        yield UnsupportedSetting("ep", strategy.ep, "a divisor of dp")
+    if strategy.etp != strategy.tp:
+        yield UnsupportedSetting("etp", strategy.etp, f"etp {strategy.tp}: experts are cut as the rest")
     if moe.every > 1:
-        yield Misfit("model.moe.every", moe.every, "1")
-    shared = bool(moe.shared_ffn_size or moe.first_dense_layers or model.mla is not None)
-    if shared and (model.mla is None or moe.shared_ffn_size % moe.expert_ffn_size or moe.shared_gate):
-        yield Misfit("model.moe.shared_ffn_size", moe.shared_ffn_size, "experts as Mixtral's, Qwen3's or DeepSeek's")
+        yield UnsupportedSetting("model.moe.every", moe.every, "1")
+    has_deepseek_parts = bool(moe.shared_ffn_size or moe.first_dense_layers or model.mla is not None)
+    if has_deepseek_parts and (model.mla is None or moe.shared_ffn_size % moe.expert_ffn_size or moe.shared_gate):
+        yield UnsupportedSetting(
+            "model.moe.shared_ffn_size", moe.shared_ffn_size, "experts as Mixtral's, Qwen3's or DeepSeek's"
+        )
     if moe.expert_bias:
-        yield Misfit("model.moe.expert_bias", "true", "false")
+        yield UnsupportedSetting("model.moe.expert_bias", "true", "false")
 
 
-def notes(run: Run) -> Iterator[str]:
+def build_maxtext_notes(run: PlannedRun) -> Iterator[str]:
     """What is run otherwise than planned, without harm to the result."""
     if run.launch != "graph":
         yield f"the plan's kernels are launched {run.launch}; XLA compiles the whole step: it is shorter than planned"
@@ -100,23 +109,23 @@ def notes(run: Run) -> Iterator[str]:
         yield "in which format gradients are sent is XLA's to decide"
 
 
-def config(run: Run) -> dict[str, object]:
+def build_maxtext_config(run: PlannedRun) -> dict[str, object]:
     """The plan as keys of base.yml."""
     assert run.model is not None
-    one, settings = run.strategy, run.settings
-    flash = "flash" if run.part.kind == "tpu" else "cudnn_flash_te"
+    strategy, settings = run.strategy, run.settings
+    flash_attention = "flash" if run.accelerator.device_type == "tpu" else "cudnn_flash_te"
     return {
         "base_config": "base.yml",
         "run_name": run.name,
-        "hardware": "tpu" if run.part.kind == "tpu" else "gpu",
-        **_shape(run.model),
+        "hardware": "tpu" if run.accelerator.device_type == "tpu" else "gpu",
+        **_build_shape_config(run.model),
         "max_target_length": run.seq_length,
-        "attention": "dot_product" if run.attention == "unfused" else flash,
-        **_mesh(run),
-        "per_device_batch_size": _plain(run.strategy.micro_batch * one.dp / run.devices),
+        "attention": "dot_product" if run.attention == "unfused" else flash_attention,
+        **_build_mesh_config(run),
+        "per_device_batch_size": _simplify_number(run.strategy.micro_batch * strategy.dp / run.devices),
         "gradient_accumulation_steps": run.micro_batches,
         "steps": run.steps,
-        "remat_policy": _REMAT[one.recompute],
+        "remat_policy": _REMAT_POLICIES[strategy.recompute],
         "dtype": "float32" if run.precision == "fp32" else "bfloat16",
         "weight_dtype": "float32",
         "grad_dtype": "float32" if settings.gradients == "fp32" else "bfloat16",
@@ -130,35 +139,37 @@ def config(run: Run) -> dict[str, object]:
     }
 
 
-def _plain(number: float) -> int | float:
+def _simplify_number(number: float) -> int | float:
     return int(number) if number == int(number) else number
 
 
-def _mesh(run: Run) -> dict[str, object]:
+def _build_mesh_config(run: PlannedRun) -> dict[str, object]:
     """Sizes of the mesh: their product is the number of devices."""
-    one, group = run.strategy, run.settings.shard_group
-    width = one.dp // one.ep
-    fsdp = 1 if one.zero_stage < 3 else width if group is None else group // one.cp
-    tensor = "ici_tensor_sequence_parallelism" if one.sequence_parallel else "ici_tensor_parallelism"
-    found: dict[str, object] = {
+    strategy, shard_group = run.strategy, run.settings.shard_group
+    dp_per_expert_rank = strategy.dp // strategy.ep
+    fsdp_size = (
+        1 if strategy.zero_stage < 3 else dp_per_expert_rank if shard_group is None else shard_group // strategy.cp
+    )
+    tensor_axis_key = "ici_tensor_sequence_parallelism" if strategy.sequence_parallel else "ici_tensor_parallelism"
+    mesh: dict[str, object] = {
         "num_slices": 1,
         "dcn_data_parallelism": 1,
-        "ici_data_parallelism": width // fsdp,
-        "ici_fsdp_parallelism": fsdp,
-        "ici_context_parallelism": one.cp,
-        tensor: one.tp,
-        "ici_expert_parallelism": one.ep,
+        "ici_data_parallelism": dp_per_expert_rank // fsdp_size,
+        "ici_fsdp_parallelism": fsdp_size,
+        "ici_context_parallelism": strategy.cp,
+        tensor_axis_key: strategy.tp,
+        "ici_expert_parallelism": strategy.ep,
     }
-    if one.zero_stage == 1:
-        found["shard_optimizer_over_data"] = True
-    if one.cp > 1:
-        found["context_parallel_strategy"] = _CP[run.settings.cp_exchange]
-    return found
+    if strategy.zero_stage == 1:
+        mesh["shard_optimizer_over_data"] = True
+    if strategy.cp > 1:
+        mesh["context_parallel_strategy"] = _CP_STRATEGIES[run.settings.cp_exchange]
+    return mesh
 
 
-def _shape(model: ModelSpec) -> dict[str, object]:
-    found: dict[str, object] = {
-        "decoder_block": _block(model),
+def _build_shape_config(model: ModelSpec) -> dict[str, object]:
+    shape: dict[str, object] = {
+        "decoder_block": _find_decoder_block(model),
         "base_num_decoder_layers": model.layers,
         "base_emb_dim": model.hidden_size,
         "base_num_query_heads": model.heads,
@@ -170,13 +181,13 @@ def _shape(model: ModelSpec) -> dict[str, object]:
         "enable_dropout": model.dropout,
     }
     if model.mla is None:
-        found["head_dim"] = model.head_size
+        shape["head_dim"] = model.head_size
     if model.qk_norm:
-        found["use_qk_norm"] = True
-    return found | _latent(model) | _experts(model)
+        shape["use_qk_norm"] = True
+    return shape | _build_mla_config(model) | _build_moe_config(model)
 
 
-def _block(model: ModelSpec) -> str:
+def _find_decoder_block(model: ModelSpec) -> str:
     """Whose layers MaxText builds."""
     if model.mla is not None:
         return "deepseek"
@@ -185,7 +196,7 @@ def _block(model: ModelSpec) -> str:
     return "qwen3" if model.qk_norm else "llama2"
 
 
-def _latent(model: ModelSpec) -> dict[str, object]:
+def _build_mla_config(model: ModelSpec) -> dict[str, object]:
     mla = model.mla
     if mla is None:
         return {}
@@ -199,31 +210,36 @@ def _latent(model: ModelSpec) -> dict[str, object]:
     }
 
 
-def _experts(model: ModelSpec) -> dict[str, object]:
+def _build_moe_config(model: ModelSpec) -> dict[str, object]:
     moe = model.moe
     if moe is None:
         return {}
-    found: dict[str, object] = {
+    moe_config: dict[str, object] = {
         "num_experts": moe.experts,
         "num_experts_per_tok": moe.topk,
         "base_moe_mlp_dim": moe.expert_ffn_size,
     }
     if model.mla is not None:
-        found |= {
+        moe_config |= {
             "first_num_dense_layers": moe.first_dense_layers,
             "shared_experts": moe.shared_ffn_size // moe.expert_ffn_size,
             "routed_bias": moe.router_bias,
         }
-        return found | ({"routed_score_func": "sigmoid"} if moe.router_bias else {})
+        return moe_config | ({"routed_score_func": "sigmoid"} if moe.router_bias else {})
     # a model of experts alone has no other MLP
-    return found | {"base_mlp_dim": moe.expert_ffn_size}
+    return moe_config | {"base_mlp_dim": moe.expert_ffn_size}
 
 
-def files(run: Run, own: Own) -> Files:
+def build_maxtext_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     """The configuration, and `train.sh`: one process a node, which on TPUs finds the others by itself."""
-    tpu = run.part.kind == "tpu"
-    body = _BODY if tpu else rendezvous(run) + _GPU.format(nodes=run.nodes) + _BODY
-    return {CONFIG: to_yaml(about_plan(run, NAME), config(run)), TRAIN: train_script(run, NAME, own, body)}
+    is_tpu = run.accelerator.device_type == "tpu"
+    body = (
+        _LAUNCH_COMMAND if is_tpu else format_rendezvous(run) + _GPU_EXPORTS.format(nodes=run.nodes) + _LAUNCH_COMMAND
+    )
+    return {
+        MAXTEXT_CONFIG_FILE: format_yaml(describe_plan(run, NAME), build_maxtext_config(run)),
+        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body),
+    }
 
 
-TRAINER = Trainer(NAME, ("maxtext",), misfits, notes, files)
+TRAINER = Trainer(NAME, ("maxtext",), find_unsupported_by_maxtext, build_maxtext_notes, build_maxtext_files)

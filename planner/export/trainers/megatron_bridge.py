@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export import megatron
-from planner.export.python_text import Source, call
-from planner.export.run import Run
-from planner.export.shell import TRAIN, about_plan, comments, torchrun, train_script
-from planner.export.trainer import Files, Misfit, Own, Trainer
+from planner.export.python_text import PythonSource, format_python_call
+from planner.export.run import PlannedRun
+from planner.export.shell import (
+    TRAIN_SCRIPT,
+    describe_plan,
+    format_comments,
+    format_torchrun_array,
+    render_train_script,
+)
+from planner.export.trainer import FileTexts, Trainer, UnsupportedSetting, UserExtras
 
 NAME = "megatron-bridge"
-SCRIPT = "planned_bridge.py"
+BRIDGE_SCRIPT_FILE = "planned_bridge.py"
 
-_TEXT = '''{comments}"""A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
+_SCRIPT_TEMPLATE = '''{comments}"""A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
 
 import torch
 import torch.nn.functional as F
@@ -65,14 +71,14 @@ if __name__ == "__main__":
 '''
 
 
-def misfits(run: Run) -> Iterator[Misfit]:
+def find_unsupported_by_megatron_bridge(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     """Those of megatron-core, and one of Megatron-FSDP's."""
-    yield from megatron.misfits(run)
-    if run.strategy.zero_stage > 1 and run.settings.order != megatron.ORDERS[0]:
-        yield Misfit("order", run.settings.order, f"order {megatron.ORDERS[0]}")
+    yield from megatron.find_unsupported_by_megatron_core(run)
+    if run.strategy.zero_stage > 1 and run.settings.order != megatron.MEGATRON_RANK_ORDERS[0]:
+        yield UnsupportedSetting("order", run.settings.order, f"order {megatron.MEGATRON_RANK_ORDERS[0]}")
 
 
-def text(run: Run) -> str:
+def render_bridge_script(run: PlannedRun) -> str:
     """The script."""
     model = run.model
     assert model is not None
@@ -83,13 +89,13 @@ def text(run: Run) -> str:
     if run.settings.tp_overlap and run.strategy.tp > 1:
         imports += "\nfrom megatron.bridge.training.comm_overlap import CommOverlapConfig"
         overlap = "\n        comm_overlap=CommOverlapConfig(tp_comm_overlap=True),"
-    fsdp = run.strategy.zero_stage > 1
-    whole_step = "cuda_graph_impl" in megatron.fields(run)
-    return _TEXT.format(
-        comments=comments(about_plan(run, NAME)),
+    uses_fsdp = run.strategy.zero_stage > 1
+    has_cuda_graph = "cuda_graph_impl" in megatron.build_transformer_config(run)
+    return _SCRIPT_TEMPLATE.format(
+        comments=format_comments(describe_plan(run, NAME)),
         imports=imports,
-        model=call(provider, _model(run), 2),
-        train=call(
+        model=format_python_call(provider, _build_model_arguments(run), 2),
+        train=format_python_call(
             "TrainingConfig",
             {
                 "train_iters": run.steps,
@@ -98,41 +104,43 @@ def text(run: Run) -> str:
             },
             2,
         ),
-        ddp=call("DistributedDataParallelConfig", megatron.ddp(run), 2),
-        dist=call("DistributedInitConfig", _dist(run), 2),
-        precision=call("MixedPrecisionConfig", megatron.mixed_precision(run), 2),
+        ddp=format_python_call("DistributedDataParallelConfig", megatron.build_ddp_config(run), 2),
+        dist=format_python_call("DistributedInitConfig", _build_dist_arguments(run), 2),
+        precision=format_python_call("MixedPrecisionConfig", megatron.build_precision_config(run), 2),
         overlap=overlap,
-        rng=call("RNGConfig", {"te_rng_tracker": True} if whole_step else {}, 2),
-        rerun=call("RerunStateMachineConfig", {"check_for_nan_in_loss": False} if whole_step else {}, 2),
-        optimizer=call("OptimizerConfig", megatron.optimizer(run), 2),
-        data=call("MockGPTDatasetConfig", _data(run), 2),
+        rng=format_python_call("RNGConfig", {"te_rng_tracker": True} if has_cuda_graph else {}, 2),
+        rerun=format_python_call(
+            "RerunStateMachineConfig", {"check_for_nan_in_loss": False} if has_cuda_graph else {}, 2
+        ),
+        optimizer=format_python_call("OptimizerConfig", megatron.build_optimizer_config(run), 2),
+        data=format_python_call("MockGPTDatasetConfig", _build_data_arguments(run), 2),
         vocabulary=model.vocab_size - 1,
-        checkpoint="fsdp_dtensor" if fsdp else "torch_dist",
+        checkpoint="fsdp_dtensor" if uses_fsdp else "torch_dist",
     )
 
 
-def _model(run: Run) -> dict[str, object]:
+def _build_model_arguments(run: PlannedRun) -> dict[str, object]:
     """The model, its split and its kernels."""
     model = run.model
     assert model is not None
-    own = {
-        "pipeline_dtype": Source(megatron.dtype(run)),
+    bridge_fields = {
+        "pipeline_dtype": PythonSource(megatron.get_pipeline_dtype(run)),
         "seq_length": run.seq_length,
         "vocab_size": model.vocab_size,
     }
-    return megatron.arguments(run) | own | megatron.embeddings(model)
+    return megatron.build_provider_arguments(run) | bridge_fields | megatron.build_embedding_config(model)
 
 
-def _dist(run: Run) -> dict[str, object]:
-    found: dict[str, object] = {}
+def _build_dist_arguments(run: PlannedRun) -> dict[str, object]:
+    arguments: dict[str, object] = {}
     if run.strategy.zero_stage > 1:
-        found["use_megatron_fsdp"] = True
-    if run.settings.order == megatron.ORDERS[1]:
-        found["use_tp_pp_dp_mapping"] = True
-    return found
+        arguments["use_megatron_fsdp"] = True
+    if run.settings.order == megatron.MEGATRON_RANK_ORDERS[1]:
+        arguments["use_tp_pp_dp_mapping"] = True
+    return arguments
 
 
-def _data(run: Run) -> dict[str, object]:
+def _build_data_arguments(run: PlannedRun) -> dict[str, object]:
     """Made-up data."""
     return {
         "seq_length": run.seq_length,
@@ -144,10 +152,19 @@ def _data(run: Run) -> dict[str, object]:
     }
 
 
-def files(run: Run, own: Own) -> Files:
+def build_megatron_bridge_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     """The script, and `train.sh` that runs it on all devices of a node."""
-    body = torchrun(run) + f'exec "${{torchrun[@]}}" "$here/{SCRIPT}" "$@"\n'
-    return {SCRIPT: text(run), TRAIN: train_script(run, NAME, own, body, megatron.variables(run))}
+    body = format_torchrun_array(run) + f'exec "${{torchrun[@]}}" "$here/{BRIDGE_SCRIPT_FILE}" "$@"\n'
+    return {
+        BRIDGE_SCRIPT_FILE: render_bridge_script(run),
+        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body, megatron.build_megatron_environment(run)),
+    }
 
 
-TRAINER = Trainer(NAME, megatron.FRAMEWORKS, misfits, megatron.notes, files)
+TRAINER = Trainer(
+    NAME,
+    megatron.MEGATRON_FRAMEWORKS,
+    find_unsupported_by_megatron_bridge,
+    megatron.build_megatron_core_notes,
+    build_megatron_bridge_files,
+)

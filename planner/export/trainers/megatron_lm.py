@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from planner.export import megatron
-from planner.export.run import Run
-from planner.export.shell import TRAIN, array, torchrun, train_script
-from planner.export.trainer import Files, Own, Trainer
+from planner.export.run import PlannedRun
+from planner.export.shell import TRAIN_SCRIPT, format_bash_array, format_torchrun_array, render_train_script
+from planner.export.trainer import FileTexts, Trainer, UserExtras
 
 NAME = "megatron-lm"
 
-_WORDS = {
+_OPTION_NAMES = {
     "num_moe_experts": "--num-experts",
     "fp8": "--fp8-format",
     "fp4": "--fp4-format",
     "virtual_pipeline_model_parallel_size": "--num-virtual-stages-per-pipeline-rank",
 }
-_SWITCHES: dict[tuple[str, megatron.Value], tuple[str, ...]] = {
+_SPECIAL_OPTIONS: dict[tuple[str, megatron.ConfigValue], tuple[str, ...]] = {
     ("add_bias_linear", False): ("--disable-bias-linear",),
     ("gated_linear_unit", True): ("--swiglu",),
     ("grad_reduce_in_fp32", True): ("--accumulate-allreduce-grads-in-fp32",),
@@ -25,7 +25,7 @@ _SWITCHES: dict[tuple[str, megatron.Value], tuple[str, ...]] = {
 }
 """Arguments that are not the name of their field."""
 
-_BODY = """
+_LAUNCH_TEMPLATE = """
 : "${MEGATRON_LM:?the folder of Megatron-LM, with pretrain_gpt.py}"
 # Without arguments of your own (--data-path, --tokenizer-type, --save, ...) it runs on made-up data.
 if (( $# == 0 )); then
@@ -36,109 +36,123 @@ exec "${torchrun[@]}" "$MEGATRON_LM/pretrain_gpt.py" \\
 """
 
 
-def options(fields: megatron.Fields) -> list[tuple[object, ...]]:
+def build_field_options(fields: megatron.ConfigFields) -> list[tuple[object, ...]]:
     """Fields of megatron-core's configuration as arguments, each with its values."""
-    found: list[tuple[object, ...]] = []
+    option_list: list[tuple[object, ...]] = []
     for name, value in fields.items():
-        word = _WORDS.get(name, "--" + name.replace("_", "-"))
-        if not isinstance(value, (list, tuple)) and (name, value) in _SWITCHES:
-            found.append(_SWITCHES[name, value])
+        option_name = _OPTION_NAMES.get(name, "--" + name.replace("_", "-"))
+        if not isinstance(value, (list, tuple)) and (name, value) in _SPECIAL_OPTIONS:
+            option_list.append(_SPECIAL_OPTIONS[name, value])
         elif name == "num_query_groups":
-            found += [("--group-query-attention",), (word, value)]
+            option_list += [("--group-query-attention",), (option_name, value)]
         elif isinstance(value, bool):
-            found += [(word,)] if value else []
+            option_list += [(option_name,)] if value else []
         elif isinstance(value, tuple):
-            found.append((word, ",".join(map(str, value))))
+            option_list.append((option_name, ",".join(map(str, value))))
         elif isinstance(value, list):
-            numbers = all(isinstance(one, int) for one in value)
-            found.append((word, _pattern(value)) if numbers else (word, *value))
+            all_integers = all(isinstance(item, int) for item in value)
+            option_list.append(
+                (option_name, _format_list_expression(value)) if all_integers else (option_name, *value)
+            )
         else:
-            found.append((word, value))
-    return found
+            option_list.append((option_name, value))
+    return option_list
 
 
-def _pattern(values: Sequence[object]) -> str:
+def _format_list_expression(values: Sequence[object]) -> str:
     """A list as an expression: [0]*3+[1]*58."""
-    runs: list[tuple[object, int]] = []
+    repeats: list[tuple[object, int]] = []
     for value in values:
-        if runs and runs[-1][0] == value:
-            runs[-1] = (value, runs[-1][1] + 1)
+        if repeats and repeats[-1][0] == value:
+            repeats[-1] = (value, repeats[-1][1] + 1)
         else:
-            runs.append((value, 1))
-    if len(runs) > 8:
+            repeats.append((value, 1))
+    if len(repeats) > 8:
         return str(list(values)).replace(" ", "")
-    return "(" + "+".join(f"[{value}]*{count}" for value, count in runs) + ")"
+    return "(" + "+".join(f"[{value}]*{count}" for value, count in repeats) + ")"
 
 
-def _model(run: Run) -> list[tuple[object, ...]]:
+def _build_model_options(run: PlannedRun) -> list[tuple[object, ...]]:
     """The model, after what megatron-core's configuration holds of it."""
     model = run.model
     assert model is not None
-    positions = model.learned_positions
-    found: list[tuple[object, ...]] = [
+    learned_positions = model.learned_positions
+    model_options: list[tuple[object, ...]] = [
         ("--seq-length", run.seq_length),
-        ("--max-position-embeddings", positions or run.seq_length),
-        ("--position-embedding-type", "learned_absolute" if positions else "rope"),
+        ("--max-position-embeddings", learned_positions or run.seq_length),
+        ("--position-embedding-type", "learned_absolute" if learned_positions else "rope"),
     ]
-    return found if model.tied_embeddings else [*found, ("--untie-embeddings-and-output-weights",)]
+    return model_options if model.tied_embeddings else [*model_options, ("--untie-embeddings-and-output-weights",)]
 
 
-def _parallel(run: Run) -> list[tuple[object, ...]]:
+def _build_parallel_options(run: PlannedRun) -> list[tuple[object, ...]]:
     """How data-parallel ranks share the work, and the order of ranks."""
-    found = options(megatron.ddp(run))
+    parallel_options = build_field_options(megatron.build_ddp_config(run))
     if run.strategy.zero_stage > 1:
-        found.append(("--ckpt-format", "fsdp_dtensor"))
-    if run.settings.order == megatron.ORDERS[1]:
-        found.append(("--use-tp-pp-dp-mapping",))
+        parallel_options.append(("--ckpt-format", "fsdp_dtensor"))
+    if run.settings.order == megatron.MEGATRON_RANK_ORDERS[1]:
+        parallel_options.append(("--use-tp-pp-dp-mapping",))
     if "optimizer" in run.settings.offload:
-        found += [("--optimizer-cpu-offload",), ("--use-precision-aware-optimizer",)]
-    return found
+        parallel_options += [("--optimizer-cpu-offload",), ("--use-precision-aware-optimizer",)]
+    return parallel_options
 
 
-def _training(run: Run) -> list[tuple[object, ...]]:
-    found: list[tuple[object, ...]] = [
+def _build_training_options(run: PlannedRun) -> list[tuple[object, ...]]:
+    training_options: list[tuple[object, ...]] = [
         ("--micro-batch-size", run.strategy.micro_batch),
         ("--global-batch-size", run.global_batch),
         ("--train-iters", run.steps),
     ]
-    if "cuda_graph_impl" in megatron.fields(run):
-        found += [("--te-rng-tracker",), ("--no-check-for-nan-in-loss-and-grad",)]
-    return found
+    if "cuda_graph_impl" in megatron.build_transformer_config(run):
+        training_options += [("--te-rng-tracker",), ("--no-check-for-nan-in-loss-and-grad",)]
+    return training_options
 
 
-def arguments(run: Run) -> dict[str, list[tuple[object, ...]]]:
+def build_megatron_lm_arguments(run: PlannedRun) -> dict[str, list[tuple[object, ...]]]:
     """All arguments that the plan decides, by the array that they stand in."""
-    fields = megatron.fields(run)
-    split = {name for name in fields if "parallel" in name or name in ("cp_comm_type", "tp_comm_overlap")}
+    fields = megatron.build_transformer_config(run)
+    parallel_fields = {name for name in fields if "parallel" in name or name in ("cp_comm_type", "tp_comm_overlap")}
     return {
-        "model": [*options({k: v for k, v in fields.items() if k not in split}), *_model(run)],
-        "parallel": [*options({k: v for k, v in fields.items() if k in split}), *_parallel(run)],
-        "training": _training(run),
+        "model": [
+            *build_field_options({k: v for k, v in fields.items() if k not in parallel_fields}),
+            *_build_model_options(run),
+        ],
+        "parallel": [
+            *build_field_options({k: v for k, v in fields.items() if k in parallel_fields}),
+            *_build_parallel_options(run),
+        ],
+        "training": _build_training_options(run),
     }
 
 
-def files(run: Run, own: Own) -> Files:
+def build_megatron_lm_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     """`train.sh` alone: every argument stands in it."""
     assert run.model is not None
-    made = arguments(run)
-    yours = [("--lr", "3.0e-4"), ("--min-lr", "3.0e-5"), ("--lr-decay-style", "cosine")]
+    option_arrays = build_megatron_lm_arguments(run)
+    user_options = [("--lr", "3.0e-4"), ("--min-lr", "3.0e-5"), ("--lr-decay-style", "cosine")]
     body = "".join(
         [
-            torchrun(run),
-            array("model", made["model"], "the model and its kernels"),
-            array("parallel", made["parallel"], "the plan: how the work is split"),
-            array("training", made["training"]),
-            array("yours", yours, "of these the plan knows nothing: yours to choose"),
+            format_torchrun_array(run),
+            format_bash_array("model", option_arrays["model"], "the model and its kernels"),
+            format_bash_array("parallel", option_arrays["parallel"], "the plan: how the work is split"),
+            format_bash_array("training", option_arrays["training"]),
+            format_bash_array("yours", user_options, "of these the plan knows nothing: yours to choose"),
             # the made-up tokenizer counts its end-of-document sign beside the vocabulary
-            _BODY % (run.model.vocab_size - 1),
+            _LAUNCH_TEMPLATE % (run.model.vocab_size - 1),
         ]
     )
-    return {TRAIN: train_script(run, NAME, own, body, megatron.variables(run))}
+    return {TRAIN_SCRIPT: render_train_script(run, NAME, extras, body, megatron.build_megatron_environment(run))}
 
 
-def notes(run: Run) -> Iterator[str]:
+def build_megatron_lm_notes(run: PlannedRun) -> Iterator[str]:
     """Those of megatron-core."""
-    yield from megatron.notes(run)
+    yield from megatron.build_megatron_core_notes(run)
 
 
-TRAINER = Trainer(NAME, megatron.FRAMEWORKS, megatron.misfits, notes, files)
+TRAINER = Trainer(
+    NAME,
+    megatron.MEGATRON_FRAMEWORKS,
+    megatron.find_unsupported_by_megatron_core,
+    build_megatron_lm_notes,
+    build_megatron_lm_files,
+)

@@ -8,15 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export import megatron
-from planner.export.python_text import Source, call
-from planner.export.run import Run
-from planner.export.shell import TRAIN, about_plan, comments, torchrun, train_script
-from planner.export.trainer import Files, Misfit, Own, Trainer
+from planner.export.python_text import PythonSource, format_python_call
+from planner.export.run import PlannedRun
+from planner.export.shell import (
+    TRAIN_SCRIPT,
+    describe_plan,
+    format_comments,
+    format_torchrun_array,
+    render_train_script,
+)
+from planner.export.trainer import FileTexts, Trainer, UnsupportedSetting, UserExtras
 
 NAME = "nemo"
-SCRIPT = "planned_nemo.py"
+NEMO_SCRIPT_FILE = "planned_nemo.py"
 
-_TEXT = '''{comments}"""A plan for NeMo 2: torchrun runs this file. Data and optimizer are for you to change."""
+_SCRIPT_TEMPLATE = '''{comments}"""A plan for NeMo 2: torchrun runs this file. Data and optimizer are for you to change."""
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +69,7 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 '''
-_OF_STRATEGY = (
+_STRATEGY_FIELDS = (
     "tensor_model_parallel_size",
     "pipeline_model_parallel_size",
     "virtual_pipeline_model_parallel_size",
@@ -74,27 +80,27 @@ _OF_STRATEGY = (
     "expert_tensor_parallel_size",
 )
 """What NeMo's strategy is told, which hands it to the model's configuration."""
-_PRECISIONS = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32", "tf32": "32"}
+_PRECISION_NAMES = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32", "tf32": "32"}
 
 
-def misfits(run: Run) -> Iterator[Misfit]:
+def find_unsupported_by_nemo(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     """Those of megatron-core, and what NeMo 2 has no words for."""
-    yield from megatron.misfits(run)
+    yield from megatron.find_unsupported_by_megatron_core(run)
     if run.precision == "nvfp4":
-        yield Misfit("precision", run.precision, "precision bf16, fp16, fp8 or mxfp8")
+        yield UnsupportedSetting("precision", run.precision, "precision bf16, fp16, fp8 or mxfp8")
     if run.model is not None and run.model.mla is not None:
-        yield Misfit("model.mla", "there is one", "left out")
+        yield UnsupportedSetting("model.mla", "there is one", "left out")
 
 
-def text(run: Run) -> str:
+def render_nemo_script(run: PlannedRun) -> str:
     """The script."""
     model = run.model
     assert model is not None
-    return _TEXT.format(
-        comments=comments(about_plan(run, NAME)),
-        model=call("llm.GPTConfig", _model(run), 1),
-        strategy=call("nl.MegatronStrategy", _strategy(run), 1),
-        precision=call("nl.MegatronMixedPrecision", _precision(run), 2),
+    return _SCRIPT_TEMPLATE.format(
+        comments=format_comments(describe_plan(run, NAME)),
+        model=format_python_call("llm.GPTConfig", _build_model_arguments(run), 1),
+        strategy=format_python_call("nl.MegatronStrategy", _build_strategy_arguments(run), 1),
+        precision=format_python_call("nl.MegatronMixedPrecision", _build_precision_arguments(run), 2),
         devices=run.devices_per_node,
         nodes=run.nodes,
         steps=run.steps,
@@ -102,42 +108,49 @@ def text(run: Run) -> str:
         length=run.seq_length,
         batch=run.global_batch,
         micro_batch=run.strategy.micro_batch,
-        optimizer=call("OptimizerConfig", megatron.optimizer(run), 1),
+        optimizer=format_python_call("OptimizerConfig", megatron.build_optimizer_config(run), 1),
     )
 
 
-def _model(run: Run) -> dict[str, object]:
+def _build_model_arguments(run: PlannedRun) -> dict[str, object]:
     model = run.model
     assert model is not None
-    fields = {name: value for name, value in megatron.arguments(run).items() if name not in _OF_STRATEGY}
-    return fields | {"seq_length": run.seq_length} | megatron.embeddings(model)
+    fields = {
+        name: value for name, value in megatron.build_provider_arguments(run).items() if name not in _STRATEGY_FIELDS
+    }
+    return fields | {"seq_length": run.seq_length} | megatron.build_embedding_config(model)
 
 
-def _strategy(run: Run) -> dict[str, object]:
-    fields, shared = megatron.fields(run), megatron.ddp(run)
-    found: dict[str, object] = {name: fields[name] for name in _OF_STRATEGY if name in fields}
-    found["pipeline_dtype"] = Source(megatron.dtype(run))
-    if run.settings.order == megatron.ORDERS[1]:
-        found["use_tp_pp_dp_mapping"] = True
-    if "num_distributed_optimizer_instances" in shared:
-        found["num_distributed_optimizer_instances"] = shared["num_distributed_optimizer_instances"]
-    if shared.pop("use_megatron_fsdp", False):
-        found["fsdp"] = "megatron"
-        found["save_ckpt_format"] = "fsdp_dtensor"
-    found["ddp"] = call("DistributedDataParallelConfig", shared, 2)
-    return found
+def _build_strategy_arguments(run: PlannedRun) -> dict[str, object]:
+    fields, ddp_config = megatron.build_transformer_config(run), megatron.build_ddp_config(run)
+    arguments: dict[str, object] = {name: fields[name] for name in _STRATEGY_FIELDS if name in fields}
+    arguments["pipeline_dtype"] = PythonSource(megatron.get_pipeline_dtype(run))
+    if run.settings.order == megatron.MEGATRON_RANK_ORDERS[1]:
+        arguments["use_tp_pp_dp_mapping"] = True
+    if "num_distributed_optimizer_instances" in ddp_config:
+        arguments["num_distributed_optimizer_instances"] = ddp_config["num_distributed_optimizer_instances"]
+    if ddp_config.pop("use_megatron_fsdp", False):
+        arguments["fsdp"] = "megatron"
+        arguments["save_ckpt_format"] = "fsdp_dtensor"
+    arguments["ddp"] = format_python_call("DistributedDataParallelConfig", ddp_config, 2)
+    return arguments
 
 
-def _precision(run: Run) -> dict[str, object]:
-    fields = megatron.mixed_precision(run)
-    found: dict[str, object] = {"precision": _PRECISIONS.get(run.precision, "bf16-mixed")}
-    return found | {name: value for name, value in fields.items() if name not in ("bf16", "fp16", "fp32")}
+def _build_precision_arguments(run: PlannedRun) -> dict[str, object]:
+    fields = megatron.build_precision_config(run)
+    arguments: dict[str, object] = {"precision": _PRECISION_NAMES.get(run.precision, "bf16-mixed")}
+    return arguments | {name: value for name, value in fields.items() if name not in ("bf16", "fp16", "fp32")}
 
 
-def files(run: Run, own: Own) -> Files:
+def build_nemo_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     """The script, and `train.sh` that runs it on all devices of a node."""
-    body = torchrun(run) + f'exec "${{torchrun[@]}}" "$here/{SCRIPT}" "$@"\n'
-    return {SCRIPT: text(run), TRAIN: train_script(run, NAME, own, body, megatron.variables(run))}
+    body = format_torchrun_array(run) + f'exec "${{torchrun[@]}}" "$here/{NEMO_SCRIPT_FILE}" "$@"\n'
+    return {
+        NEMO_SCRIPT_FILE: render_nemo_script(run),
+        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body, megatron.build_megatron_environment(run)),
+    }
 
 
-TRAINER = Trainer(NAME, megatron.FRAMEWORKS, misfits, megatron.notes, files)
+TRAINER = Trainer(
+    NAME, megatron.MEGATRON_FRAMEWORKS, find_unsupported_by_nemo, megatron.build_megatron_core_notes, build_nemo_files
+)

@@ -8,87 +8,102 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.export import fsdp
-from planner.export.run import Run
-from planner.export.shell import TRAIN, torchrun, train_script
+from planner.export.run import PlannedRun
+from planner.export.shell import TRAIN_SCRIPT, format_torchrun_array, render_train_script
 from planner.export.trainer import (
-    Files,
-    Misfit,
-    Own,
+    FileTexts,
     Trainer,
-    above_one,
-    among,
-    decoder,
-    on,
-    ordered,
+    UnsupportedSetting,
+    UserExtras,
+    find_unsupported_accelerator,
+    find_unsupported_architecture,
+    find_unsupported_degrees,
+    find_unsupported_order,
+    find_unsupported_value,
 )
 from planner.export.trainers import torchtitan_file
 from planner.workload.spec import ModelSpec
 
 NAME = "torchtitan"
-MODULE = torchtitan_file.MODULE
+MODULE_NAME = torchtitan_file.TORCHTITAN_MODULE
 
-_BODY = f"""export PYTHONPATH="$here${{PYTHONPATH:+:$PYTHONPATH}}"
-exec "${{torchrun[@]}}" -m torchtitan.train --module {MODULE} --config plan "$@"
+_LAUNCH_COMMAND = f"""export PYTHONPATH="$here${{PYTHONPATH:+:$PYTHONPATH}}"
+exec "${{torchrun[@]}}" -m torchtitan.train --module {MODULE_NAME} --config plan "$@"
 """
 
 
-def misfits(run: Run) -> Iterator[Misfit]:
+def find_unsupported_by_torchtitan(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     """What its configuration has no words for."""
-    one, settings = run.strategy, run.settings
-    yield from decoder(run)
-    yield from on(run, ("NVIDIA gpu", "AMD gpu"))
-    yield from above_one(run, ("tp", "pp", "cp", "ep", "vpp"))
-    yield from among("precision", run.precision, ("bf16", "fp8", "mxfp8", "nvfp4", "fp32"))
-    if run.model is not None and not torchtitan_file.flavour(run.model):
-        yield from _model_misfits(run.model)
-    if one.zero_stage < 2 and one.dp * one.cp > 1:
-        yield Misfit("zero_stage", one.zero_stage, "zero_stage 2 or 3")
-    if one.etp > 1:
-        yield Misfit("etp", one.etp, "etp 1")
-    yield from fsdp.some_layers(run)
-    if one.cp > 1:
-        yield from among("cp_exchange", settings.cp_exchange, ("all-gather",))
+    strategy, settings = run.strategy, run.settings
+    yield from find_unsupported_architecture(run)
+    yield from find_unsupported_accelerator(run, ("NVIDIA gpu", "AMD gpu"))
+    yield from find_unsupported_degrees(run, ("tp", "pp", "cp", "ep", "vpp"))
+    yield from find_unsupported_value("precision", run.precision, ("bf16", "fp8", "mxfp8", "nvfp4", "fp32"))
+    if run.model is not None and not torchtitan_file.find_native_flavor(run.model):
+        yield from _find_unsupported_model(run.model)
+    if strategy.zero_stage < 2 and strategy.dp * strategy.cp > 1:
+        yield UnsupportedSetting("zero_stage", strategy.zero_stage, "zero_stage 2 or 3")
+    if strategy.etp > 1:
+        yield UnsupportedSetting("etp", strategy.etp, "etp 1")
+    yield from fsdp.find_unsupported_recompute_layers(run)
+    if strategy.cp > 1:
+        yield from find_unsupported_value("cp_exchange", settings.cp_exchange, ("all-gather",))
     if run.attention == "unfused":
-        yield Misfit("attention", "unfused", "attention flash")
-    yield from ordered(run, ("tp-cp-dp-pp",))
-    yield from _sharding_misfits(run)
+        yield UnsupportedSetting("attention", "unfused", "attention flash")
+    yield from find_unsupported_order(run, ("tp-cp-dp-pp",))
+    yield from _find_unsupported_sharding(run)
 
 
-def _sharding_misfits(run: Run) -> Iterator[Misfit]:
-    one, settings = run.strategy, run.settings
-    yield from fsdp.exposed(run)
-    yield from among("gradients", settings.gradients, ("fp32",))
-    yield from fsdp.half_offloaded(run)
-    group = settings.shard_group
-    if group is not None and (group % one.cp or one.dp % (group // one.cp)):
-        yield Misfit("shard_group", group, "shard_group all, or cp times a divisor of dp")
-    if settings.schedule == "zero-bubble" and one.pp == 1:
-        yield Misfit("schedule", "zero-bubble", "schedule 1f1b")
+def _find_unsupported_sharding(run: PlannedRun) -> Iterator[UnsupportedSetting]:
+    strategy, settings = run.strategy, run.settings
+    yield from fsdp.find_unsupported_dp_overlap(run)
+    yield from find_unsupported_value("gradients", settings.gradients, ("fp32",))
+    yield from fsdp.find_unsupported_fsdp_offload(run)
+    shard_group = settings.shard_group
+    if shard_group is not None and (shard_group % strategy.cp or strategy.dp % (shard_group // strategy.cp)):
+        yield UnsupportedSetting("shard_group", shard_group, "shard_group all, or cp times a divisor of dp")
+    if settings.schedule == "zero-bubble" and strategy.pp == 1:
+        yield UnsupportedSetting("schedule", "zero-bubble", "schedule 1f1b")
 
 
-def _model_misfits(model: ModelSpec) -> Iterator[Misfit]:
+def _find_unsupported_model(model: ModelSpec) -> Iterator[UnsupportedSetting]:
     """A model that is neither one of torchtitan's own nor a Llama."""
-    plain = ModelSpec(name="", hidden_size=1, layers=1, heads=1, ffn_size=1, gated_mlp=True, norm="rmsnorm")
-    shape = ("name", "title", "hidden_size", "layers", "heads", "kv_heads", "head_dim", "ffn_size", "vocab_size")
-    free = (*shape, "seq_length", "tied_embeddings", "qk_norm", "norm_bias", "published")
+    plain_llama = ModelSpec(name="", hidden_size=1, layers=1, heads=1, ffn_size=1, gated_mlp=True, norm="rmsnorm")
+    shape_fields = (
+        "name",
+        "title",
+        "hidden_size",
+        "layers",
+        "heads",
+        "kv_heads",
+        "head_dim",
+        "ffn_size",
+        "vocab_size",
+    )
+    free_fields = (*shape_fields, "seq_length", "tied_embeddings", "qk_norm", "norm_bias", "published")
     for name in ModelSpec.__struct_fields__:
-        if name not in free and getattr(model, name) != getattr(plain, name):
+        if name not in free_fields and getattr(model, name) != getattr(plain_llama, name):
             value = getattr(model, name)
-            told = value if isinstance(value, (int, str)) else "there is one"
-            yield Misfit(f"model.{name}", told, "the parts of Llama, or a model that torchtitan has itself")
+            display_value = value if isinstance(value, (int, str)) else "there is one"
+            yield UnsupportedSetting(
+                f"model.{name}", display_value, "the parts of Llama, or a model that torchtitan has itself"
+            )
 
 
-def notes(run: Run) -> Iterator[str]:
+def build_torchtitan_notes(run: PlannedRun) -> Iterator[str]:
     """What is run otherwise than planned, without harm to the result."""
     if run.settings.communication == "bf16":
         yield "gradients are sent in fp32, where the plan has bf16: it takes longer than planned"
-    yield from fsdp.compiled_note(run)
+    yield from fsdp.build_kernel_launch_note(run)
 
 
-def files(run: Run, own: Own) -> Files:
+def build_torchtitan_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     """The module, and `train.sh` that runs torchtitan with it."""
-    body = torchrun(run) + _BODY
-    return {f"{MODULE}.py": torchtitan_file.text(run), TRAIN: train_script(run, NAME, own, body)}
+    body = format_torchrun_array(run) + _LAUNCH_COMMAND
+    return {
+        f"{MODULE_NAME}.py": torchtitan_file.render_torchtitan_module(run),
+        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body),
+    }
 
 
-TRAINER = Trainer(NAME, ("fsdp2",), misfits, notes, files)
+TRAINER = Trainer(NAME, ("fsdp2",), find_unsupported_by_torchtitan, build_torchtitan_notes, build_torchtitan_files)

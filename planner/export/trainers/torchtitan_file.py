@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 
-from planner.export.fsdp import mesh
-from planner.export.run import Run
-from planner.export.shell import about_plan, comments
+from planner.export.fsdp import compute_fsdp_mesh
+from planner.export.run import PlannedRun
+from planner.export.shell import describe_plan, format_comments
 from planner.workload.presets import transformer_preset
 from planner.workload.spec import ModelSpec
 
-MODULE = "planned_torchtitan"
+TORCHTITAN_MODULE = "planned_torchtitan"
 
-_FLAVOURS = {
+_NATIVE_FLAVORS = {
     "qwen3-30b-a3b": ("qwen3", "30B-A3B"),
     "qwen3-235b-a22b": ("qwen3", "235B-A22B"),
     "deepseek-v3": ("deepseek_v3", "671B"),
@@ -20,8 +20,8 @@ _FLAVOURS = {
     "gpt-oss-120b": ("gpt_oss", "120b"),
 }
 """Presets that torchtitan has as well, by module and flavour."""
-_NAMES = ("name", "title", "seq_length", "published")
-_SCHEDULES = {"1f1b": ("1F1B", "Interleaved1F1B"), "zero-bubble": ("InterleavedZeroBubble",) * 2}
+_IGNORED_FIELDS = ("name", "title", "seq_length", "published")
+_SCHEDULE_NAMES = {"1f1b": ("1F1B", "Interleaved1F1B"), "zero-bubble": ("InterleavedZeroBubble",) * 2}
 """Without and with several chunks a stage. PyTorch's interleaved zero bubble with one is ZB1P (arXiv 2401.10241)."""
 
 _LLAMA_IMPORTS = """import dataclasses
@@ -33,7 +33,7 @@ from torchtitan.models.common.config_utils import get_attention_config, make_ffn
 from torchtitan.models.llama3 import model_registry
 from torchtitan.models.llama3.model import Llama3Model, Llama3TransformerBlock
 """
-_IMPORTS = """from torchtitan.components.checkpoint import CheckpointManager
+_IMPORTS_TEMPLATE = """from torchtitan.components.checkpoint import CheckpointManager
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.optimizer import default_adamw
 from torchtitan.config import CompileConfig, ParallelismConfig, TrainingConfig
@@ -42,7 +42,7 @@ from torchtitan.models.common.config_utils import decoder_vocab_size
 from torchtitan.protocols.model_spec import ModelSpec
 from torchtitan.trainer import Trainer
 """
-_LLAMA = '''
+_LLAMA_TEMPLATE = '''
 LAYERS, DIM, FFN, VOCABULARY = {layers}, {dim}, {ffn}, {vocabulary}
 HEADS, KV_HEADS, HEAD_DIM = {heads}, {kv_heads}, {head_dim}
 
@@ -83,13 +83,13 @@ def model_spec() -> ModelSpec:
     )
     {converted}return dataclasses.replace(model_registry("debugmodel"), flavor="plan", model=model)
 '''
-_OWN = '''
+_NATIVE_MODEL_TEMPLATE = '''
 
 def model_spec() -> ModelSpec:
     """The model, which torchtitan has by this name."""
     return model_registry({flavour!r}, attn_backend="flex"{converters})
 '''
-_PLAN = '''
+_PLAN_TEMPLATE = '''
 
 def plan() -> Trainer.Config:
     """The plan as torchtitan's configuration; options of its command line change it."""
@@ -114,8 +114,8 @@ def plan() -> Trainer.Config:
         checkpoint=CheckpointManager.Config(interval=500),
     )
 '''
-_QK_NORM = "\n            qk_norm=RMSNorm.Config(normalized_shape=HEAD_DIM, param_init=norm),"
-_CONVERTERS = {
+_QK_NORM_ARGUMENT = "\n            qk_norm=RMSNorm.Config(normalized_shape=HEAD_DIM, param_init=norm),"
+_PRECISION_CONVERTERS = {
     "fp8": ("Float8LinearConverter", "Float8LinearConverter.Config(model_compile_enabled={compiled})"),
     "mxfp8": ("MXFP8LinearConverter", "MXFP8LinearConverter.Config(model_compile_enabled={compiled})"),
     "nvfp4": (
@@ -126,54 +126,56 @@ _CONVERTERS = {
 
 
 @cache
-def _known() -> tuple[tuple[ModelSpec, tuple[str, str]], ...]:
-    return tuple((transformer_preset(name), at) for name, at in _FLAVOURS.items())
+def _load_native_presets() -> tuple[tuple[ModelSpec, tuple[str, str]], ...]:
+    return tuple((transformer_preset(name), module_and_flavor) for name, module_and_flavor in _NATIVE_FLAVORS.items())
 
 
-def flavour(model: ModelSpec) -> tuple[str, str] | None:
+def find_native_flavor(model: ModelSpec) -> tuple[str, str] | None:
     """Torchtitan's module and flavour of this shape."""
-    fields = [name for name in ModelSpec.__struct_fields__ if name not in _NAMES]
-    for known, at in _known():
-        if all(getattr(model, name) == getattr(known, name) for name in fields):
-            return at
+    fields = [name for name in ModelSpec.__struct_fields__ if name not in _IGNORED_FIELDS]
+    for preset, module_and_flavor in _load_native_presets():
+        if all(getattr(model, name) == getattr(preset, name) for name in fields):
+            return module_and_flavor
     return None
 
 
-def text(run: Run) -> str:
+def render_torchtitan_module(run: PlannedRun) -> str:
     """The whole file."""
     assert run.model is not None
-    own = flavour(run.model)
-    parts = [comments(about_plan(run, "torchtitan"))]
-    parts.append(f'"""A plan for torchtitan: torchtitan.train --module {MODULE} --config plan."""\n\n')
-    parts.append(_imports(run, own))
-    parts.append(_llama(run, run.model) if own is None else _own(run, own[1]))
-    parts.append(_plan(run))
+    native_flavor = find_native_flavor(run.model)
+    parts = [format_comments(describe_plan(run, "torchtitan"))]
+    parts.append(f'"""A plan for torchtitan: torchtitan.train --module {TORCHTITAN_MODULE} --config plan."""\n\n')
+    parts.append(_format_imports(run, native_flavor))
+    parts.append(
+        _format_llama_model(run, run.model) if native_flavor is None else _format_native_model(run, native_flavor[1])
+    )
+    parts.append(_format_plan_function(run))
     return "".join(parts)
 
 
-def _imports(run: Run, own: tuple[str, str] | None) -> str:
-    kinds = {"selective": "SelectiveAC", "full": "FullAC"}
-    more = ""
-    if run.strategy.recompute in kinds:
-        name = kinds[run.strategy.recompute]
-        more = f"from torchtitan.distributed.activation_checkpoint import {name}\n"
-    text = _IMPORTS.format(more=more)
-    if run.precision in _CONVERTERS:
-        text += f"from torchtitan.components.quantization import {_CONVERTERS[run.precision][0]}\n"
-    if own is None:
-        return _LLAMA_IMPORTS + text
-    return f"from torchtitan.models.{own[0]} import model_registry\n{text}"
+def _format_imports(run: PlannedRun, native_flavor: tuple[str, str] | None) -> str:
+    recompute_classes = {"selective": "SelectiveAC", "full": "FullAC"}
+    recompute_import = ""
+    if run.strategy.recompute in recompute_classes:
+        class_name = recompute_classes[run.strategy.recompute]
+        recompute_import = f"from torchtitan.distributed.activation_checkpoint import {class_name}\n"
+    import_lines = _IMPORTS_TEMPLATE.format(more=recompute_import)
+    if run.precision in _PRECISION_CONVERTERS:
+        import_lines += f"from torchtitan.components.quantization import {_PRECISION_CONVERTERS[run.precision][0]}\n"
+    if native_flavor is None:
+        return _LLAMA_IMPORTS + import_lines
+    return f"from torchtitan.models.{native_flavor[0]} import model_registry\n{import_lines}"
 
 
-def _converter(run: Run) -> str:
-    if run.precision not in _CONVERTERS:
+def _format_converter(run: PlannedRun) -> str:
+    if run.precision not in _PRECISION_CONVERTERS:
         return ""
-    return _CONVERTERS[run.precision][1].format(compiled=run.launch != "eager")
+    return _PRECISION_CONVERTERS[run.precision][1].format(compiled=run.launch != "eager")
 
 
-def _llama(run: Run, model: ModelSpec) -> str:
-    converter = _converter(run)
-    return "\n" + _LLAMA.format(
+def _format_llama_model(run: PlannedRun, model: ModelSpec) -> str:
+    converter = _format_converter(run)
+    return "\n" + _LLAMA_TEMPLATE.format(
         layers=model.layers,
         dim=model.hidden_size,
         ffn=model.ffn_size,
@@ -182,39 +184,41 @@ def _llama(run: Run, model: ModelSpec) -> str:
         kv_heads=model.kv_head_count,
         head_dim=model.head_size,
         length=run.seq_length,
-        qk_norm=_QK_NORM if model.qk_norm else "",
+        qk_norm=_QK_NORM_ARGUMENT if model.qk_norm else "",
         tied="\n        enable_weight_tying=True," if model.tied_embeddings else "",
         converted=f"model = {converter}.build().convert(model)\n    " if converter else "",
     )
 
 
-def _own(run: Run, name: str) -> str:
-    converter = _converter(run)
-    return _OWN.format(flavour=name, converters=f", converters=[{converter}]" if converter else "")
-
-
-def _plan(run: Run) -> str:
-    recompute = {"none": "None", "selective": "SelectiveAC.Config()", "full": "FullAC.Config()"}
-    compiled = run.launch != "eager"
-    overlap = ", enable_async_tensor_parallel=True" if run.settings.tp_overlap and run.strategy.tp > 1 else ""
-    return _PLAN.format(
-        training=_lines(_training(run)),
-        parallelism=_lines(_parallelism(run)),
-        recompute=recompute[run.strategy.recompute],
-        compile=f"enable={compiled or bool(overlap)}{overlap}",
+def _format_native_model(run: PlannedRun, flavor_name: str) -> str:
+    converter = _format_converter(run)
+    return _NATIVE_MODEL_TEMPLATE.format(
+        flavour=flavor_name, converters=f", converters=[{converter}]" if converter else ""
     )
 
 
-def _lines(fields: dict[str, object]) -> str:
+def _format_plan_function(run: PlannedRun) -> str:
+    recompute_configs = {"none": "None", "selective": "SelectiveAC.Config()", "full": "FullAC.Config()"}
+    is_compiled = run.launch != "eager"
+    overlap = ", enable_async_tensor_parallel=True" if run.settings.tp_overlap and run.strategy.tp > 1 else ""
+    return _PLAN_TEMPLATE.format(
+        training=_format_keyword_lines(_build_training_config(run)),
+        parallelism=_format_keyword_lines(_build_parallelism_config(run)),
+        recompute=recompute_configs[run.strategy.recompute],
+        compile=f"enable={is_compiled or bool(overlap)}{overlap}",
+    )
+
+
+def _format_keyword_lines(fields: dict[str, object]) -> str:
     return "\n            ".join(f"{name}={value!r}," for name, value in fields.items())
 
 
-def _training(run: Run) -> dict[str, object]:
-    one = run.strategy
+def _build_training_config(run: PlannedRun) -> dict[str, object]:
+    strategy = run.strategy
     # a pipeline takes all micro-batches of a step at once; else they are added up over passes
-    local = run.global_batch // one.dp if one.pp > 1 else one.micro_batch
+    local_batch = run.global_batch // strategy.dp if strategy.pp > 1 else strategy.micro_batch
     return {
-        "local_batch_size": local,
+        "local_batch_size": local_batch,
         "global_batch_size": run.global_batch,
         "seq_len": run.seq_length,
         "steps": run.steps,
@@ -225,34 +229,34 @@ def _training(run: Run) -> dict[str, object]:
     }
 
 
-def _parallelism(run: Run) -> dict[str, object]:
+def _build_parallelism_config(run: PlannedRun) -> dict[str, object]:
     """Sizes of the mesh; FSDP shards over dp_shard x cp."""
-    one, (replicas, shards) = run.strategy, mesh(run)
-    found: dict[str, object] = {
+    strategy, (replicas, shards) = run.strategy, compute_fsdp_mesh(run)
+    config: dict[str, object] = {
         "data_parallel_replicate_degree": replicas,
         "data_parallel_shard_degree": shards,
-        "fsdp_reshard_after_forward": "always" if one.zero_stage == 3 else "never",
-        "tensor_parallel_degree": one.tp,
-        "enable_sequence_parallel": one.sequence_parallel,
-        "context_parallel_degree": one.cp,
-        "expert_parallel_degree": one.ep,
-        "pipeline_parallel_degree": one.pp,
+        "fsdp_reshard_after_forward": "always" if strategy.zero_stage == 3 else "never",
+        "tensor_parallel_degree": strategy.tp,
+        "enable_sequence_parallel": strategy.sequence_parallel,
+        "context_parallel_degree": strategy.cp,
+        "expert_parallel_degree": strategy.ep,
+        "pipeline_parallel_degree": strategy.pp,
     }
-    if one.cp > 1:
-        found["context_parallel_load_balancer"] = "ptrr"
-    if one.pp > 1:
-        found["pipeline_parallel_schedule"] = _SCHEDULES[run.settings.schedule][one.vpp > 1]
-        found["pipeline_parallel_microbatch_size"] = one.micro_batch
-        found["module_fqns_per_model_part"] = _chunks(run)
-    return found
+    if strategy.cp > 1:
+        config["context_parallel_load_balancer"] = "ptrr"
+    if strategy.pp > 1:
+        config["pipeline_parallel_schedule"] = _SCHEDULE_NAMES[run.settings.schedule][strategy.vpp > 1]
+        config["pipeline_parallel_microbatch_size"] = strategy.micro_batch
+        config["module_fqns_per_model_part"] = _list_chunk_modules(run)
+    return config
 
 
-def _chunks(run: Run) -> list[list[str]]:
+def _list_chunk_modules(run: PlannedRun) -> list[list[str]]:
     """Names of the modules of each chunk."""
-    chunks, first = [], 0
-    for count in run.chunks:
-        chunks.append([f"layers.{i}" for i in range(first, first + count)])
-        first += count
-    chunks[0].insert(0, "tok_embeddings")
-    chunks[-1] += ["norm", "lm_head"]
-    return chunks
+    chunk_modules, first_layer = [], 0
+    for count in run.chunk_layers:
+        chunk_modules.append([f"layers.{i}" for i in range(first_layer, first_layer + count)])
+        first_layer += count
+    chunk_modules[0].insert(0, "tok_embeddings")
+    chunk_modules[-1] += ["norm", "lm_head"]
+    return chunk_modules

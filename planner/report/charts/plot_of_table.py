@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 from planner.report.charts.axes import number_axis, word_axis
 from planner.report.report import Mark, Plot, Series
 
@@ -55,7 +55,9 @@ def unknown_column(name: str, columns: Columns, key: str) -> InputError:
     """The error for a column that is not there: some that are, and the nearest."""
     told = [*list(columns)[:_TOLD], *(["..."] if len(columns) > _TOLD else [])]
     expected = f"a column of the table: {', '.join(told)}"
-    return InputError("unknown column", key=key, value=name, expected=expected, suggestion=nearest(name, columns))
+    return InputError(
+        "unknown column", key=key, value=name, expected=expected, suggestion=find_nearest_name(name, columns)
+    )
 
 
 def plotted(columns: Columns, what: Drawn) -> tuple[Plot, int]:

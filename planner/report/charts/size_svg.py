@@ -11,7 +11,7 @@ from planner.report.charts.axes import share_between
 from planner.report.console import printable
 from planner.report.views.plan_words import amount
 from planner.report.views.size_text import format_usd
-from planner.units import counted, format_days, format_si
+from planner.units import format_counted_noun, format_days, format_si
 
 _WIDTH, _HEIGHT = 640, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 72, 56, 48
@@ -49,7 +49,7 @@ def curve_svg(document: SizeDocument) -> str:
     parts += _line([(x.place(row.devices), usd.place(row.usd)) for row in rows if row.usd], _USD)
     for row in rows:
         ring = ' stroke="#222222" stroke-width="3"' if row.nodes == document.answer.nodes else ""
-        told = f"{counted(row.nodes, 'node')}, {counted(row.devices, 'device')}: {format_days(row.days)}, "
+        told = f"{format_counted_noun(row.nodes, 'node')}, {format_counted_noun(row.devices, 'device')}: {format_days(row.days)}, "
         told += format_usd(row.usd)
         centre = f'cx="{x.place(row.devices):.1f}" cy="{days.place(row.days):.1f}"'
         parts.append(f'<circle {centre} r="5" fill="{_DAYS}"{ring}><title>{escape(told)}</title></circle>')

@@ -13,7 +13,7 @@ from planner.report.report import Report
 
 _REPORTS = {
     "planner.documents.plan.Document": "plan_report:plan_report",
-    "planner.documents.heterogeneous.MixedDocument": "heterogeneous_report:mixed_report",
+    "planner.documents.heterogeneous.HeterogeneousDocument": "heterogeneous_report:mixed_report",
     "planner.documents.check.CheckDocument": "check_report:check_report",
     "planner.documents.diff.DiffDocument": "diff_report:diff_report",
     "planner.documents.what_if.WhatIfDocument": "what_if_report:what_if_report",

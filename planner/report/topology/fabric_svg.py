@@ -26,7 +26,7 @@ from planner.report.charts.svg import (
     shortened,
 )
 from planner.report.topology.node_svg import grid, inside_of_a_node
-from planner.units import counted, format_si
+from planner.units import format_counted_noun, format_si
 
 Ints = NDArray[np.int64]
 Place = tuple[float, float]
@@ -72,7 +72,7 @@ def drawing(cluster: Cluster, wiring: Wiring | None, document: TopologyDocument)
 def _middle(document: TopologyDocument) -> str:
     bound = "" if document.bisection.exact else "at most "
     cut = bound + format_si(document.bisection.bytes_per_s, "B/s")
-    return f"bisection {cut} each way, diameter {counted(document.diameter_hops, 'hop')}"
+    return f"bisection {cut} each way, diameter {format_counted_noun(document.diameter_hops, 'hop')}"
 
 
 def _collapsed(document: TopologyDocument, y: float) -> tuple[float, list[str]]:

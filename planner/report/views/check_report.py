@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.documents.check import CheckDocument, CheckedPart, RequirementPart, answer_of, obstacle_line
-from planner.documents.heterogeneous import HeteroPlanDocument
+from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.report.report import (
     Bars,
     Case,
@@ -50,7 +50,7 @@ def _charts(document: CheckDocument) -> list[Bars]:
     """Steps and memory of all plans that fit, side by side; of two kinds of nodes, the step alone."""
     fit = [(one.name, answer) for one in document.checked if (answer := answer_of(one)) is not None]
     steps = [
-        (name, answer.ways[0].terms if isinstance(answer, HeteroPlanDocument) else answer.plans[0].terms)
+        (name, answer.ways[0].terms if isinstance(answer, HeterogeneousDocument) else answer.plans[0].terms)
         for name, answer in fit
     ]
     memories = [(one.name, one.plan.plans[0].memory) for one in document.checked if one.plan is not None]

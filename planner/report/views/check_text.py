@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.documents.check import CheckDocument, CheckedPart, answer_of
-from planner.documents.heterogeneous import HeteroPlanDocument
+from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.report.console import printable
 from planner.report.views.plan_words import split_words
 from planner.studies.conditions.display import format_figure_value
 from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.studies.conditions.values import compute_figure_values
-from planner.units import counted
+from planner.units import format_counted_noun
 
 HEADINGS = ("plan", "split", "model", "cluster", "step", "MFU", "headroom", "USD/step", "requirements")
 WORDS = frozenset({0, 1, 2, 3, 8})
@@ -32,8 +32,12 @@ def summary(document: CheckDocument) -> str:
     """`3 plans, 5 requirements: 1 not met`."""
     required = [one for checked in document.checked for one in checked.requirements]
     missed, unfit = sum(not one.met for one in required), sum(answer_of(one) is None for one in document.checked)
-    told = f"{counted(len(document.checked), 'plan')}, {counted(len(required), 'requirement')}: "
-    faults = ([f"{missed} not met"] if missed else []) + ([f"{counted(unfit, 'plan')} cannot fit"] if unfit else [])
+    told = (
+        f"{format_counted_noun(len(document.checked), 'plan')}, {format_counted_noun(len(required), 'requirement')}: "
+    )
+    faults = ([f"{missed} not met"] if missed else []) + (
+        [f"{format_counted_noun(unfit, 'plan')} cannot fit"] if unfit else []
+    )
     return told + (", ".join(faults) if faults else "all met" if required else "nothing is required")
 
 
@@ -48,7 +52,9 @@ def _row(checked: CheckedPart) -> tuple[str, ...]:
         return (checked.name, "nothing fits", *[""] * (len(HEADINGS) - 3), "not held")
     values = compute_figure_values(answer)
     title, cluster = printable(answer.model.title), printable(answer.cluster.title)
-    split = answer.ways[0].split if isinstance(answer, HeteroPlanDocument) else split_words(answer.plans[0].strategy)
+    split = (
+        answer.ways[0].split if isinstance(answer, HeterogeneousDocument) else split_words(answer.plans[0].strategy)
+    )
     figures = [format_figure_value(values.get(name), PLAN_FIGURES[name].unit) for name in _FIGURES]
     met = sum(one.met for one in checked.requirements)
     required = f"{met} of {len(checked.requirements)} met" if checked.requirements else ""

@@ -18,7 +18,7 @@ from planner.report.console import (
 )
 from planner.report.views.plan_words import in_units, unit_of
 from planner.report.views.size_text import energy_text, format_usd, run_time, run_words, split
-from planner.units import format_days, format_mass, format_parameters, format_si
+from planner.units import format_days, format_mass, format_parameter_count, format_si
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,7 +66,7 @@ def heading(document: CompareDocument) -> str:
     limits = [f"within {format_days(document.deadline_days)}"] if document.deadline_days is not None else []
     limits += [f"for at most {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
     told = (
-        f"{printable(model.title)}, {format_parameters(model.parameters)} parameters: {run_words(model, run)} "
+        f"{printable(model.title)}, {format_parameter_count(model.parameters)} parameters: {run_words(model, run)} "
         f"{' and '.join(limits)}".rstrip()
     )
     return f"{told}; ranked by {document.ranked_by}, * on the front of time, money and energy"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.documents.plan import ModelPart
 from planner.documents.site import AssumedPart, ReliabilityPart
 from planner.report.views.plan_words import in_units, unit_of
-from planner.units import counted, format_duration, format_si
+from planner.units import format_counted_noun, format_duration, format_si
 
 _NAMES = {
     "device_mtbf_s": "a device fails every",
@@ -35,7 +35,7 @@ def failures_text(part: ReliabilityPart, model: ModelPart) -> list[str]:
     """How often the job stops, what checkpoints take, what is left, and where the figures are from."""
     saved, spares, wasted = part.checkpoint, part.spares, part.wasted
     behind = " and is written behind it" if saved.asynchronous else ""
-    steps = counted(saved.interval_steps, "step")
+    steps = format_counted_noun(saved.interval_steps, "step")
     causes = {
         "checkpoints": wasted.checkpoint,
         "work done again": wasted.lost,

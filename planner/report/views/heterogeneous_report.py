@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.documents.heterogeneous import HeteroPlanDocument, HeteroPlanPart
+from planner.documents.heterogeneous import HeterogeneousDocument, HeteroPlanPart
 from planner.report.report import Case, Report, Value
 from planner.report.views.heterogeneous_text import NAMES, heading, kind_columns, way_columns
 from planner.report.views.plan_report import (
@@ -17,7 +17,7 @@ from planner.report.views.plan_report import (
 from planner.report.views.plan_words import run_text
 
 
-def mixed_report(document: HeteroPlanDocument) -> Report:
+def mixed_report(document: HeterogeneousDocument) -> Report:
     """The whole answer of `plan` for two kinds of nodes."""
     ways, best = document.ways, document.ways[0]
     title = f"{document.model.title} on {document.cluster.title}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from planner.documents.heterogeneous import HeteroPlanDocument, HeteroPlanPart, PoolPlanPart
+from planner.documents.heterogeneous import HeterogeneousDocument, HeteroPlanPart, PoolPlanPart
 from planner.documents.plan import ModelPart
 from planner.report.console import console, first_that_fits, print_lines, printable, text_of
 from planner.report.views.plan_text import terms_table
@@ -21,14 +21,14 @@ NAMES = {"shares": "uneven shares", "stages": "uneven stages", "even": "all alik
 _WIDTH = 150
 
 
-def mixed_text(document: HeteroPlanDocument) -> str:
+def mixed_text(document: HeterogeneousDocument) -> str:
     """The whole answer as text for stdout."""
     out = console(_WIDTH)
     print_mixed(document, out)
     return text_of(out)
 
 
-def print_mixed(document: HeteroPlanDocument, out: Console) -> None:
+def print_mixed(document: HeterogeneousDocument, out: Console) -> None:
     """Print the whole answer on a console."""
     print_lines(out, heading(document))
     out.print()
@@ -43,7 +43,7 @@ def print_mixed(document: HeteroPlanDocument, out: Console) -> None:
         print_lines(out, [run_text(document.model, run.tokens, run.steps, run.days)])
 
 
-def heading(document: HeteroPlanDocument) -> list[str]:
+def heading(document: HeterogeneousDocument) -> list[str]:
     """What was understood, a line each: a word, then from the eleventh column on what is said of it."""
     model, cluster = document.model, document.cluster
     pools = " + ".join(

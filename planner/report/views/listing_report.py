@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.documents.listing import ClusterEntry, FamilyEntry, ListingDocument, ModelEntry
 from planner.report.listing_table import listing
 from planner.report.report import Record, Report, Table
-from planner.units import format_parameters
+from planner.units import format_parameter_count
 
 _HEADINGS = {
     "models": ("name", "model", "parameters", "active", "layers", "sequence"),
@@ -42,7 +42,7 @@ def _record(entry: ModelEntry | FamilyEntry | ClusterEntry) -> Record:
 
 def _row(entry: ModelEntry | FamilyEntry | ClusterEntry) -> tuple[str, ...]:
     if isinstance(entry, ModelEntry):
-        sizes = (format_parameters(entry.parameters), format_parameters(entry.active_parameters))
+        sizes = (format_parameter_count(entry.parameters), format_parameter_count(entry.active_parameters))
         length = entry.sample if entry.seq_length is None else f"{entry.seq_length:,}"
         return (entry.name, entry.title, *sizes, str(entry.layers), length)
     if isinstance(entry, ClusterEntry):

@@ -23,7 +23,7 @@ from planner.report.views.failures_text import failures_text, never_ends
 from planner.report.views.plan_words import model_line, run_text, split_words, step_line, term_name
 from planner.report.views.plans_table import common_settings, print_plans
 from planner.report.views.power_text import power_text
-from planner.units import counted, format_bytes, format_seconds, format_si
+from planner.units import format_bytes, format_counted_noun, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,8 +118,8 @@ def heading(document: Document) -> list[str]:
     model, cluster, search = document.model, document.cluster, document.search
     lines = [
         model_line(model),
-        f"Cluster   {printable(cluster.title)}: {counted(cluster.nodes, 'node')} x {cluster.devices_per_node} "
-        f"{printable(cluster.accelerator)} = {counted(cluster.devices, 'device')}",
+        f"Cluster   {printable(cluster.title)}: {format_counted_noun(cluster.nodes, 'node')} x {cluster.devices_per_node} "
+        f"{printable(cluster.accelerator)} = {format_counted_noun(cluster.devices, 'device')}",
         step_line(model, document.training),
     ]
     settings = common_settings(document.plans, document.training.precision)

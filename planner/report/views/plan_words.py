@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.documents.plan import ModelPart, PlanPart
 from planner.report.console import printable
-from planner.units import counted, format_days, format_parameters, format_si
+from planner.units import format_counted_noun, format_days, format_parameter_count, format_si
 
 if TYPE_CHECKING:
     from planner.documents.plan import StrategyPart, TrainingPart
@@ -46,10 +46,10 @@ def plan_in_words(strategy: StrategyPart, always: Collection[str] = ("tp",)) -> 
 
 def model_line(model: ModelPart) -> str:
     """The model as it was understood."""
-    size = format_parameters(model.parameters)
+    size = format_parameter_count(model.parameters)
     if model.active_parameters != model.parameters:
-        size += f", {format_parameters(model.active_parameters)} active"
-    return f"Model     {printable(model.title)}: {size} parameters, {counted(model.layers, 'layer')}, {sample(model)}"
+        size += f", {format_parameter_count(model.active_parameters)} active"
+    return f"Model     {printable(model.title)}: {size} parameters, {format_counted_noun(model.layers, 'layer')}, {sample(model)}"
 
 
 def sample(model: ModelPart) -> str:
@@ -62,7 +62,7 @@ def step_line(model: ModelPart, training: TrainingPart) -> str:
     tokens = f", {training.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
     attention = f", {training.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
     return (
-        f"Step      {counted(training.global_batch, printable(model.sample))}{tokens}, "
+        f"Step      {format_counted_noun(training.global_batch, printable(model.sample))}{tokens}, "
         f"{training.precision}{attention}, {training.framework} ({training.launch})"
     )
 
@@ -98,7 +98,7 @@ def run_text(
     model: ModelPart, tokens: int, steps: int, days: float, with_failures: float | None = None, *, ends: bool = True
 ) -> str:
     """How long a run of so many tokens takes, as a sentence; `ends`: whether it does in spite of failures."""
-    text = f"{amount(model, tokens)}: {counted(steps, 'step')}, {format_days(days)}"
+    text = f"{amount(model, tokens)}: {format_counted_noun(steps, 'step')}, {format_days(days)}"
     if not ends:
         return f"{text} without failures; with them it never ends."
     if with_failures is None:

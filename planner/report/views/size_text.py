@@ -19,12 +19,12 @@ from planner.report.views.plan_words import amount, model_line, plan_in_words
 from planner.units import (
     DAY_S,
     J_PER_KWH,
-    counted,
+    format_counted_noun,
     format_days,
     format_duration,
     format_energy,
     format_mass,
-    format_parameters,
+    format_parameter_count,
     format_si,
 )
 
@@ -56,10 +56,10 @@ def heading(document: SizeDocument) -> list[str]:
     return [
         model_line(model),
         f"Run       {run_words(model, run)} {' '.join(limits)}".rstrip(),
-        f"Answer    {counted(answer.nodes, 'node')} of {printable(document.cluster)} = {answer.devices:,} "
+        f"Answer    {format_counted_noun(answer.nodes, 'node')} of {printable(document.cluster)} = {answer.devices:,} "
         f"{printable(document.accelerator)}: {run_time(answer)}, {format_usd(answer.usd)}",
         f"Plan      {split(answer.strategy)}; MFU {answer.mfu:.1%}, goodput {answer.goodput_share:.1%}, "
-        f"{counted(answer.spare_nodes, 'spare node')} beside",
+        f"{format_counted_noun(answer.spare_nodes, 'spare node')} beside",
     ]
 
 
@@ -69,7 +69,7 @@ def sentences(document: SizeDocument) -> list[str]:
     if best is not None:
         told.append(
             f"Chinchilla: {_few(best.tokens_per_parameter)} tokens a parameter; the same FLOPs are best spent on "
-            f"{format_parameters(best.parameters)} parameters and {format_si(best.tokens)} tokens (20 a parameter)."
+            f"{format_parameter_count(best.parameters)} parameters and {format_si(best.tokens)} tokens (20 a parameter)."
         )
     answer = document.answer
     if answer.energy_kwh is not None:
@@ -85,7 +85,10 @@ def _few(value: float) -> str:
 
 def run_words(model: ModelPart, run: RunPart) -> str:
     """So many tokens, or images, in so many steps."""
-    steps, batch = counted(run.steps, "step"), counted(run.global_batch, printable(model.sample))
+    steps, batch = (
+        format_counted_noun(run.steps, "step"),
+        format_counted_noun(run.global_batch, printable(model.sample)),
+    )
     return f"{amount(model, run.tokens)} in {steps} of {batch}"
 
 

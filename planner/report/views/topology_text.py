@@ -13,7 +13,7 @@ from planner.report.console import (
     printable,
     text_of,
 )
-from planner.units import counted, format_bytes, format_seconds, format_si
+from planner.units import format_bytes, format_counted_noun, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,7 +50,7 @@ def _heading(document: TopologyDocument) -> list[str]:
     each = f"{cluster.devices_per_node} {printable(cluster.accelerator)}"
     return [
         printable(cluster.title),
-        f"{counted(cluster.nodes, 'node')} x {each} = {counted(cluster.devices, 'device')}",
+        f"{format_counted_noun(cluster.nodes, 'node')} x {each} = {format_counted_noun(cluster.devices, 'device')}",
     ]
 
 
@@ -86,7 +86,7 @@ def level_line(level: LevelPart) -> str:
         # of one part of the level, where all parts are alike
         each, rest = divmod(level.switches, level.parts)
         in_all = " in all" if rest else ""
-        words.append(counted(level.switches if rest else each, "switch", "switches") + in_all)
+        words.append(format_counted_noun(level.switches if rest else each, "switch", "switches") + in_all)
     told = f"{format_si(level.bandwidth_bytes_per_s, 'B/s')} a device"
     if level.oversubscription > 1.0005:
         told += f" ({level.oversubscription:.3g}:1)"
@@ -98,10 +98,13 @@ def figures(document: TopologyDocument) -> list[str]:
     share = "" if document.bisection.share is None else f", {_percent(document.bisection.share)} of injection"
     lines = [
         f"Bisection  {middle_line(document.bisection)}{share}",
-        f"Diameter   {counted(document.diameter_hops, 'hop')}, {format_seconds(document.worst_latency_s)} at worst",
+        f"Diameter   {format_counted_noun(document.diameter_hops, 'hop')}, {format_seconds(document.worst_latency_s)} at worst",
     ]
     if document.switches is not None and document.links is not None:
-        switches, links = counted(document.switches, "switch", "switches"), counted(document.links, "link")
+        switches, links = (
+            format_counted_noun(document.switches, "switch", "switches"),
+            format_counted_noun(document.links, "link"),
+        )
         between = "nodes and switches" if document.switches else "nodes"
         lines.append(f"Parts      {switches}, {links} between {between}")
     if document.names:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from planner.errors import InputError, unknown_name
+from planner.errors import InputError, build_unknown_name_error
 from planner.studies.conditions.figures import PLAN_FIGURES, PlanFigure
 from planner.studies.conditions.tokens import ConditionSource, ConditionToken, tokenize_condition
 from planner.studies.conditions.tree import (
@@ -165,7 +165,9 @@ class _ConditionParser:
         if token.token_type == "quoted":
             return TextLiteral(token.text, token.position)
         if token.text not in self.figures:
-            raise unknown_name("figure", token.text, self.figures, origin=self.source.origin, key=self.source.key)
+            raise build_unknown_name_error(
+                "figure", token.text, self.figures, origin=self.source.origin, key=self.source.key
+            )
         return FigureReference(token.text, self.figures[token.text], token.position)
 
     def _parse_bracketed(self, opening: ConditionToken) -> ConditionNode:

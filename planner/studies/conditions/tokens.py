@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.errors import InputError
-from planner.units import MeaningName, meaning_of, suffixes
+from planner.units import QuantityName, find_suffix_meaning, list_unit_suffixes
 
 MAX_CONDITION_CHARS = 500
 _MAX_NUMBER = 1e30
@@ -15,7 +15,7 @@ _NUMBER_PATTERN = re.compile(r"[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*")
 _QUOTED_PATTERN = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _SIGN_PATTERN = re.compile(r"<=|>=|==|!=|[-<>+*/()]")
-_SUFFIXES = sorted(suffixes(), key=len, reverse=True)
+_SUFFIXES = sorted(list_unit_suffixes(), key=len, reverse=True)
 _UNIT_LIKE_PATTERN = re.compile(r"[^\s()<>=!+*'\"-]+")
 CONDITION_KEYWORDS = ("and", "or", "not", "true", "false")
 
@@ -49,7 +49,7 @@ class ConditionToken:
     position: int
     end: int
     value: float = 0.0
-    meaning: MeaningName | None = None
+    meaning: QuantityName | None = None
 
 
 def tokenize_condition(source: ConditionSource) -> list[ConditionToken]:
@@ -99,7 +99,7 @@ def _read_number(source: ConditionSource, position: int, match: re.Match[str]) -
     for suffix in _SUFFIXES:
         after = start + len(suffix)
         if text.startswith(suffix, start) and not _is_word_character(text[after : after + 1]):
-            suffix_meaning = meaning_of(suffix)
+            suffix_meaning = find_suffix_meaning(suffix)
             assert suffix_meaning is not None
             return _check_magnitude(
                 source,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 from planner.studies.conditions.figures import FigureUnit
 from planner.studies.conditions.tokens import ConditionSource
 from planner.studies.conditions.tree import (
@@ -233,7 +233,7 @@ def _check_choice(reference: FigureReference, word: TextLiteral, source: Conditi
             key=source.key,
             value=word.value,
             expected=f"one of {', '.join(choices)}",
-            suggestion=nearest(word.value, choices),
+            suggestion=find_nearest_name(word.value, choices),
         )
 
 

@@ -19,13 +19,13 @@ from planner.studies.conditions.figures import (
 from planner.units import DAY_S
 
 if TYPE_CHECKING:
-    from planner.documents.heterogeneous import HeteroPlanDocument
+    from planner.documents.heterogeneous import HeterogeneousDocument
 
 FigureValue = float | str | bool | None
 FigureValues = Mapping[str, FigureValue]
 
 
-def compute_figure_values(document: Document | HeteroPlanDocument) -> dict[str, FigureValue]:
+def compute_figure_values(document: Document | HeterogeneousDocument) -> dict[str, FigureValue]:
     """Every figure of the best plan; of two kinds of nodes, those that are told of both together."""
     return compute_plan_values(document) if isinstance(document, Document) else compute_hetero_values(document)
 
@@ -122,7 +122,7 @@ def _collect_struct_fields(part: msgspec.Struct) -> dict[str, FigureValue]:
     return {name: getattr(part, name) for name in part.__struct_fields__}
 
 
-def compute_hetero_values(document: HeteroPlanDocument) -> dict[str, FigureValue]:
+def compute_hetero_values(document: HeterogeneousDocument) -> dict[str, FigureValue]:
     """The fastest way's figures: of memory those of the kind whose devices have least left."""
     plan, cluster, scenario, run = document.ways[0], document.cluster, document.training, document.run
     names = ("step_time_s", "tokens_per_s", "tokens_per_s_per_device", "mfu")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from planner.decode import parse
-from planner.errors import InputError, unknown_name, visible
+from planner.decode import parse_mapping
+from planner.errors import InputError, build_unknown_name_error, escape_nonprintable
 from planner.workload.huggingface.config_file import COUNTED, Config
 from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec, checked
 
@@ -35,7 +35,7 @@ class _Shape:
 
 def parse_huggingface(text: str, origin: str, name: str) -> ModelSpec:
     """Read the text of a config.json. Raises InputError for what is missing, mistyped or unknown."""
-    config, name = Config(parse(text, "json", origin), origin), visible(name)
+    config, name = Config(parse_mapping(text, "json", origin), origin), escape_nonprintable(name)
     model_type = config.raw.get("model_type")
     expected = f"one of {', '.join(FAMILIES)}"
     if model_type is None:
@@ -44,7 +44,7 @@ def parse_huggingface(text: str, origin: str, name: str) -> ModelSpec:
         shown = json.dumps(model_type)
         raise InputError("wrong type", origin=origin, key="model_type", value=shown, expected=expected)
     if model_type not in FAMILIES:
-        raise unknown_name("model type", model_type, FAMILIES, origin=origin, key="model_type")
+        raise build_unknown_name_error("model type", model_type, FAMILIES, origin=origin, key="model_type")
     fields = FAMILIES[model_type](config)
     return _validated({"name": name, "title": f"{name} ({model_type})", **fields}, config)
 

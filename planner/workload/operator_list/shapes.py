@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from planner.errors import InputError, nearest
+from planner.errors import InputError, find_nearest_name
 from planner.workload.operator_list import spec as file
 from planner.workload.operator_list.spec import INPUT, Section, _Op
 
@@ -85,7 +85,7 @@ def _found(name: str, names: dict[str, int], fault: _Fault, key: str) -> int:
     if name not in names:
         known = sorted(names)
         expected = f"one of {', '.join(known)}: an operator above it in the same layer"
-        raise fault.of("unknown operator", key, name, expected, nearest(name, known))
+        raise fault.of("unknown operator", key, name, expected, find_nearest_name(name, known))
     return names[name]
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.decode import MISSING, converted
-from planner.errors import InputError, unknown_name
+from planner.decode import MISSING_KEY_PROBLEM, convert_to_type
+from planner.errors import InputError, build_unknown_name_error
 from planner.workload.spec import (
     LONGEST,
     MOST_LAYERS,
@@ -205,8 +205,8 @@ def network_of(raw: Mapping[str, object], origin: str) -> NetworkSpec:
     """A list of operators from the keys of its file. Raises InputError naming origin, key and what was expected."""
     if "layers" not in raw and not _mistyped(raw):
         expected = f"[[layers]] with their operators, {_GUIDE}"
-        raise InputError(MISSING, origin=origin, key="layers", expected=expected)
-    file = converted(raw, NetworkFile, origin)
+        raise InputError(MISSING_KEY_PROBLEM, origin=origin, key="layers", expected=expected)
+    file = convert_to_type(raw, NetworkFile, origin)
     if not _SAMPLE.fullmatch(file.sample):
         expected = 'one word in the singular, such as "image"'
         raise InputError("not a name", origin=origin, key="sample", value=file.sample, expected=expected)
@@ -270,8 +270,8 @@ def _operator(raw: dict[str, object], origin: str, key: str) -> _Op:
         raise InputError("missing key", origin=origin, key=f"{key}.op", expected=expected)
     if not isinstance(op, str) or op not in OPERATORS:
         told = op if isinstance(op, str) else type(op).__name__
-        raise unknown_name("operator", told, OPERATORS, origin=origin, key=f"{key}.op")
-    found = converted(raw, OPERATORS[op], origin, key)
+        raise build_unknown_name_error("operator", told, OPERATORS, origin=origin, key=f"{key}.op")
+    found = convert_to_type(raw, OPERATORS[op], origin, key)
     for name, least in (("kernel", 1), ("stride", 1), ("padding", 0)):
         value = getattr(found, name, None)
         sizes = value if isinstance(value, tuple) else (value,)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.export.trainers.accelerate import engine
+from planner.export.trainers.accelerate import get_sharding_engine
 from tests.export.plans import OF, exported, run_of
 from tests.export.real.needs import package
 from tests.export.real.words import handed_to
@@ -25,12 +25,12 @@ def test_accelerate_launch_takes_its_configuration(
     assert isinstance(read, config.ClusterConfig)
     assert (read.num_machines, read.num_processes) == (run.nodes, run.devices)
     kinds = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "deepspeed": "DEEPSPEED"}
-    assert read.distributed_type.value == kinds[engine(run)]
+    assert read.distributed_type.value == kinds[get_sharding_engine(run)]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: run.devices_per_node)
     args, _defaults, _ = launch._validate_launch_command(args)
     assert (args.num_machines, args.num_processes, args.machine_rank) == (run.nodes, run.devices, 0)
-    if engine(run) != "fsdp":
+    if get_sharding_engine(run) != "fsdp":
         return
     environment = package("accelerate.utils.launch").prepare_multi_gpu_env(args)
     assert args.use_fsdp

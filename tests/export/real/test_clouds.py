@@ -44,10 +44,10 @@ def test_sagemaker_takes_the_request(name: str, trainer: str, tmp_path: Path) ->
 
 
 def test_sagemaker_has_every_instance_type() -> None:
-    from planner.export.machines import _SAGEMAKER
+    from planner.export.machines import _SAGEMAKER_INSTANCES
 
     service = package("botocore.session").get_session().get_service_model("sagemaker")
-    assert set(_SAGEMAKER.values()) <= set(service.shape_for("TrainingInstanceType").enum)
+    assert set(_SAGEMAKER_INSTANCES.values()) <= set(service.shape_for("TrainingInstanceType").enum)
 
 
 @pytest.mark.parametrize(("name", "trainer"), PLANS)
@@ -61,7 +61,7 @@ def test_azure_reads_its_job(name: str, trainer: str, tmp_path: Path) -> None:
     assert job.compute == "gpus"
     assert job._validate().passed
     if run.tokens is not None:
-        assert run.seconds < job.limits.timeout < 2 * run.seconds
+        assert run.training_time_s < job.limits.timeout < 2 * run.training_time_s
 
 
 @pytest.mark.parametrize("name", ["tpu", "tpu-experts"])

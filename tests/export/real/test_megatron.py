@@ -27,13 +27,13 @@ def test_megatron_core_takes_the_configuration(name: str) -> None:
     config = package("megatron.core.transformer.transformer_config")
     ddp = package("megatron.core.distributed.distributed_data_parallel_config")
     run = run_of(name)
-    fields = megatron.fields(run)
+    fields = megatron.build_transformer_config(run)
     fields |= {"pipeline_dtype": torch.bfloat16}
     kind = config.MLATransformerConfig if fields.get("multi_latent_attention") else config.TransformerConfig
     made = kind(**fields)
     assert made.num_layers == run.layers
     assert made.pipeline_model_parallel_size == run.strategy.pp
-    shared = megatron.ddp(run)
+    shared = megatron.build_ddp_config(run)
     known = {field.name for field in dataclasses.fields(ddp.DistributedDataParallelConfig)}
     made = ddp.DistributedDataParallelConfig(**{k: v for k, v in shared.items() if k in known})
     assert set(shared) - known <= {"use_megatron_fsdp"}
