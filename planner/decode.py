@@ -53,7 +53,9 @@ def decode_text(text: str, file_format: FileFormat, target_type: type[T], origin
 
 
 def convert_to_type(raw: object, target_type: type[T], origin: str, parent_key: str = "") -> T:
-    """A parsed value validated as `target_type`; `parent_key`: the key under which it stands. Raises InputError as `decode_text` does."""
+    """A parsed value validated as `target_type`; `parent_key`: the key under which it stands. Raises InputError as
+    `decode_text` does.
+    """
     try:
         decoded = msgspec.convert(raw, target_type, strict=True)
     except msgspec.ValidationError as error:

@@ -143,7 +143,9 @@ MAX_COUNT = 10**18
 
 
 def check_count_range(values: Iterable[object], *, reported_value: object, origin: str = "", key: str = "") -> None:
-    """Raises InputError with the value `reported_value` where a whole number among `values` is beyond what can be told."""
+    """Raises InputError with the value `reported_value` where a whole number among `values` is beyond what can be
+    told.
+    """
     if any(isinstance(value, int) and abs(value) > MAX_COUNT for value in values):
         raise InputError(
             "out of range", origin=origin, key=key, value=reported_value, expected=f"at most {MAX_COUNT:,}"

@@ -44,7 +44,8 @@ def extract_source(case: CalibrationCase) -> str:
 def format_model_shape(case: CalibrationCase) -> str:
     """The model by its shape, so that two names of one model, or a model with layers cut off, are one."""
     numbers = case.run.numbers
-    return f"{numbers['hidden']} x {numbers['heads']} heads, {numbers['ffn']}, vocabulary {numbers['vocab']}, {numbers['experts'] or 1} experts"
+    width = f"{numbers['hidden']} x {numbers['heads']} heads, {numbers['ffn']}"
+    return f"{width}, vocabulary {numbers['vocab']}, {numbers['experts'] or 1} experts"
 
 
 def predict_held_out_folds(
@@ -83,7 +84,9 @@ def _predict_fold(
 def build_cross_validation_parts(
     cases: Sequence[CalibrationCase], report_progress: Callable[[str], None]
 ) -> dict[str, CrossValidationPart]:
-    """Both kinds of fold: errors overall and of each fold. `report_progress` is given a word on each fold that is done."""
+    """Both kinds of fold: errors overall and of each fold. `report_progress` is given a word on each fold that is
+    done.
+    """
     full_fit = fit_calibration(cases, compute_reference_powers_w(cases))
     parts: dict[str, CrossValidationPart] = {}
     for fold_type, get_fold in (("source", extract_source), ("model", format_model_shape)):

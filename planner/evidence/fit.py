@@ -6,8 +6,8 @@ With v_p the p-th number of the calibration, a its architecture and f the framew
 
 Least squares of the logarithm of predicted over measured time over all runs, with a pull of every A and F towards
 zero (a Gaussian prior in the logarithm), so that what the runs do not tell stays at the default. Robust: a run that
-is off by much more than `_RUN_LOG_STD` counts by its distance, not by its square (a pseudo-Huber loss), so that one odd
-release does not move the rest.
+is off by much more than `_RUN_LOG_STD` counts by its distance, not by its square (a pseudo-Huber loss), so that one
+odd release does not move the rest.
 """
 
 from __future__ import annotations
@@ -188,8 +188,8 @@ def fit_calibration(
 ) -> FittedFactors:
     """The factors that these runs tell. Raises InputError where scipy is not installed.
 
-    `known_slopes`: each run's derivatives by parameter, shape [runs, parameters], to be used as they are (a quasi-Newton
-    method: the residuals stay exact); without it they are computed anew at every step.
+    `known_slopes`: each run's derivatives by parameter, shape [runs, parameters], to be used as they are (a
+    quasi-Newton method: the residuals stay exact); without it they are computed anew at every step.
     """
     try:
         from scipy.optimize import least_squares

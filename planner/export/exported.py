@@ -25,8 +25,8 @@ class ExportedPlan:
 def export_plan(
     run: PlannedRun, trainer_name: str, extras: UserExtras, launcher_name: str | None, field_values: Mapping[str, str]
 ) -> ExportedPlan:
-    """What runs a plan by the trainer `trainer_name`, started by `launcher_name` if there is one; `field_values`: what the user says of
-    the launcher. Raises InputError for what trainer or launcher cannot be told.
+    """What runs a plan by the trainer `trainer_name`, started by `launcher_name` if there is one; `field_values`:
+    what the user says of the launcher. Raises InputError for what trainer or launcher cannot be told.
     """
     trainer = TRAINERS[trainer_name]
     check_trainer_support(run, trainer, list(TRAINERS.values()))

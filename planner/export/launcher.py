@@ -44,7 +44,9 @@ class LaunchJob:
 
 @dataclass(frozen=True)
 class Launcher:
-    """One launcher. `find_unsupported(run, trainer)`: what of a plan it cannot do; `build_notes(run)`: what it does otherwise."""
+    """One launcher. `find_unsupported(run, trainer)`: what of a plan it cannot do; `build_notes(run)`: what it does
+    otherwise.
+    """
 
     name: str
     list_fields: Callable[[PlannedRun], tuple[LauncherField, ...]]
@@ -56,7 +58,7 @@ class Launcher:
 def check_launcher_support(
     run: PlannedRun, launcher: Launcher, trainer_name: str, launchers: Mapping[str, Launcher]
 ) -> None:
-    """Raises InputError for the first thing that the launcher cannot do, with those of `launchers` that can do all."""
+    """Raises InputError for the first thing that the launcher cannot do, with the `launchers` that can do all."""
     unsupported = next(launcher.find_unsupported(run, trainer_name), None)
     if unsupported is None:
         return

@@ -31,9 +31,9 @@ class RunAccelerator:
 class PlannedRun:
     """One plan of a plan document.
 
-    `name`: of jobs, of letters, digits and dashes. `model`: None for a list of operators. `chunk_layers`: layers of each
-    chunk of the pipeline in the model's order, vpp x pp of them; chunk i is on stage i modulo pp. `hosts`: in the
-    order of the ranks, empty for a regular cluster.
+    `name`: of jobs, of letters, digits and dashes. `model`: None for a list of operators. `chunk_layers`: layers of
+    each chunk of the pipeline in the model's order, vpp x pp of them; chunk i is on stage i modulo pp. `hosts`: in
+    the order of the ranks, empty for a regular cluster.
     """
 
     name: str

@@ -30,8 +30,10 @@ def describe_plan(run: PlannedRun, trainer_name: str) -> list[str]:
     )
     length_text = f" of {run.seq_length:,} tokens" if run.model is not None and run.model.vision is None else ""
     return [
-        f"{run.title} on {run.nodes:,} x {run.devices_per_node} {run.accelerator.name} ({run.cluster}), for {trainer_name}.",
-        f"Plan: {degrees}, micro-batch {strategy.micro_batch}, ZeRO {strategy.zero_stage}, recompute {strategy.recompute};",
+        f"{run.title} on {run.nodes:,} x {run.devices_per_node} {run.accelerator.name} ({run.cluster}), "
+        f"for {trainer_name}.",
+        f"Plan: {degrees}, micro-batch {strategy.micro_batch}, ZeRO {strategy.zero_stage}, "
+        f"recompute {strategy.recompute};",
         f"global batch {run.global_batch:,}{length_text}, {run.precision}.",
         f"Predicted: {run.step_time_s:.4g} s a step, MFU {100 * run.mfu:.1f} %.",
     ]

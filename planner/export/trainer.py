@@ -15,7 +15,7 @@ FileTexts = dict[str, str]
 
 @dataclass(frozen=True)
 class UnsupportedSetting:
-    """A setting of a plan that a trainer cannot be told; `supported`: what it could be told, where anything else is."""
+    """A setting of a plan that a trainer does not support; `supported`: the values that it does, if any."""
 
     setting: str
     value: object
@@ -34,8 +34,8 @@ class UserExtras:
 class Trainer:
     """One trainer. `build_files(run, own)`: `train.sh` and what it reads.
 
-    `build_notes`: what is told otherwise than planned without harm to the result. `frameworks`: those of the cost model
-    that are this trainer. `needs_script`: it runs a training script of the user's.
+    `build_notes`: what is told otherwise than planned without harm to the result. `frameworks`: those of the cost
+    model that are this trainer. `needs_script`: it runs a training script of the user's.
     """
 
     name: str

@@ -96,7 +96,8 @@ def _build_files(job: LaunchJob) -> FileTexts:
         + format_exports({"MASTER_PORT": MASTER_PORT})
         + hostfile_export
         + "# shellcheck disable=SC2016  # the number is each node's own\n"
-        + f"srun --kill-on-bad-exit=1{''.join(' ' + srun_option for srun_option in [*srun_options, *_build_container_options(job)])} \\\n"
+        + " ".join(["srun --kill-on-bad-exit=1", *srun_options, *_build_container_options(job)])
+        + " \\\n"
         + f'  bash -c \'NODE_RANK={node_rank} exec bash "$0" "$@"\' "$plan/{TRAIN_SCRIPT}" "$@"\n'
     )
     return {"slurm.sbatch": text, **build_hosts_file(run)}

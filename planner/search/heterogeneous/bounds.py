@@ -24,9 +24,9 @@ _BISECTION_STEPS = 30
 
 @dataclass(frozen=True)
 class StageLoad:
-    """What bounds one kind's stages: `layer_times_s` of one layer of each kind, [rows, layer kinds] with embedding and
-    head; bytes of a stage with one layer of a kind and of each further one, both without and for each micro-batch in
-    flight, [rows, layer kinds].
+    """What bounds one kind's stages: `layer_times_s` of one layer of each kind, [rows, layer kinds] with embedding
+    and head; bytes of a stage with one layer of a kind and of each further one, both without and for each micro-batch
+    in flight, [rows, layer kinds].
     """
 
     layer_times_s: Floats

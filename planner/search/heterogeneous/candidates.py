@@ -24,8 +24,8 @@ _MAX_FREE_MICRO_BATCH = 8
 class PoolShareRows:
     """One kind's rows, a layout with a micro-batch each; arrays of shape [rows], memory [rows, ZeRO stages, modes].
 
-    `replicas` of this kind; micro-batches are counted in units of `unit_micro_batches`. `fits_single_unit`, `fits_full_pipeline`: whether the memory holds
-    with one unit, and with so many that the pipeline is full.
+    `replicas` of this kind; micro-batches are counted in units of `unit_micro_batches`. `fits_single_unit`,
+    `fits_full_pipeline`: whether the memory holds with one unit, and with so many that the pipeline is full.
     """
 
     device_pools: Kinds
@@ -50,7 +50,9 @@ class PoolShareRows:
 
 @dataclass(frozen=True)
 class ShareTable:
-    """The rows of both kinds, and each row's layout; `zero_stages` and `recompute_modes` are the values of ZeRO and recomputation."""
+    """The rows of both kinds, and each row's layout; `zero_stages` and `recompute_modes` are the values of ZeRO and
+    recomputation.
+    """
 
     pools: tuple[PoolShareRows, PoolShareRows]
     layout_index: Ints
@@ -126,7 +128,9 @@ def _enumerate_common_layouts(device_pools: Kinds, space: Space) -> Strategies |
 
 @dataclass(frozen=True)
 class _FittingRows:
-    """Rows of one micro-batch, their layouts, and `fits_single_unit` and `fits_full_pipeline` as of `PoolShareRows`, of both kinds."""
+    """Rows of one micro-batch, their layouts, and `fits_single_unit` and `fits_full_pipeline` as of `PoolShareRows`,
+    of both kinds.
+    """
 
     strategies: Strategies
     layout_index: Ints

@@ -236,8 +236,8 @@ def _compute_option_times_s(pool: PoolShareRows, table: ShareTable, positions: I
 
 
 def _count_fitting_units(pool: PoolShareRows, table: ShareTable, positions: Ints, max_units: Ints) -> Ints:
-    """The most units, at most `max_units`, whose activations fit: all where full pipelines do, else by bisection, as more
-    micro-batches never hold less.
+    """The most units, at most `max_units`, whose activations fit: all where full pipelines do, else by bisection, as
+    more micro-batches never hold less.
     """
     fitting_units = max_units.copy()
     uncertain = np.flatnonzero(~pool.fits_full_pipeline[tuple(positions.T)] & (max_units > 1))

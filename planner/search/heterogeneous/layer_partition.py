@@ -28,8 +28,9 @@ BoundsTracer = Callable[[Ints, Ints], Ints]
 
 @dataclass(frozen=True)
 class StageContents:
-    """What a stage can have: distinct `counts` of layers by kind, [contents, kinds]; `content_index` [layers + 1, layers + 1],
-    the content from one layer to another, -1 where there is none; `prefix` [layers + 1, kinds] as of `layer_prefix`.
+    """What a stage can have: distinct `counts` of layers by kind, [contents, kinds]; `content_index` [layers + 1,
+    layers + 1], the content from one layer to another, -1 where there is none; `prefix` [layers + 1, kinds] as of
+    `layer_prefix`.
     """
 
     counts: Floats
@@ -61,8 +62,8 @@ def compute_stage_fits(
     n: Ints,
     tables: tuple[LayerTables, Ints],
 ) -> Bools:
-    """Whether a device holds each content as the stage at `position`, with embedding and head as `embedding_and_head` says,
-    [rows, contents]; of `n` micro-batches so many are in flight as stages follow.
+    """Whether a device holds each content as the stage at `position`, with embedding and head as `embedding_and_head`
+    says, [rows, contents]; of `n` micro-batches so many are in flight as stages follow.
     """
     counts = np.concatenate([contents.counts, np.tile(embedding_and_head, (len(contents.counts), 1))], axis=1)[None]
     stages = stages_of(counts, np.full((1, counts.shape[1]), position))

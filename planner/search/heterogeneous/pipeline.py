@@ -56,8 +56,9 @@ class HeteroPipelinePlan:
 
 @dataclass(frozen=True)
 class _PipelineRows:
-    """Plans before their layers are dealt: both kinds' strategies differ in the recompute mode only. `stage_counts` of each
-    kind, `front_pool` the kind in front; all rows alike. `layer_times_s`: of one layer of each kind, [kinds, rows, layer kinds].
+    """Plans before their layers are dealt: both kinds' strategies differ in the recompute mode only. `stage_counts`
+    of each kind, `front_pool` the kind in front; all rows alike. `layer_times_s`: of one layer of each kind, [kinds,
+    rows, layer kinds].
     """
 
     strategies: tuple[Strategies, Strategies]

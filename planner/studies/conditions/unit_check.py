@@ -49,8 +49,8 @@ _BYTES_EXPONENTS: UnitExponents = (1, 0, 0, 0, 0)
 @dataclass(frozen=True)
 class OperandType:
     """What a part of a requirement is. Of a number: its exponents, None where it takes any unit; `scale`: what a bare
-    number beside it is multiplied by, None where nothing says, nan where two figures say different things; `has_count_suffix`:
-    it has a suffix such as `k` or `M`.
+    number beside it is multiplied by, None where nothing says, nan where two figures say different things;
+    `has_count_suffix`: it has a suffix such as `k` or `M`.
     """
 
     base_type: Literal["number", "text", "truth"]
