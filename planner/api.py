@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
-    from planner.cli.input.arguments import Asks, Entry
+    from planner.cli.input.arguments import OptionValue, PlanCommandName
     from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
 
@@ -113,10 +113,10 @@ def plan(
     `global_batch`: sequences of one step, or tokens, "4M tokens". Raises InputError for what makes no sense, with the
     option in its `key`, and NothingFits where no plan fits in memory.
     """
-    from planner.cli.input.answers import document, options_of
+    from planner.cli.input.answers import build_plan_request, run_plan_request
 
     with _WarningForwarder():
-        return document(options_of(_build_arguments(model, cluster, global_batch, options, "plan")))
+        return run_plan_request(build_plan_request(_build_arguments(model, cluster, global_batch, options, "plan")))
 
 
 def estimate(
@@ -126,41 +126,51 @@ def estimate(
 
     Degrees that are not given are 1, the data-parallel width is what is left. Raises as `plan` does.
     """
-    from planner.cli.commands.estimate import OneSplit, scored
-    from planner.cli.options.carbon import Site
+    from planner.cli.commands.estimate import FixedParallelismOptions, score_single_plan
+    from planner.cli.options.carbon import SiteOptions
     from planner.cli.options.failures import FailureOptions
-    from planner.cli.options.grouped import gathered
-    from planner.cli.options.question import Gradients, Question
+    from planner.cli.options.grouped import build_option_group
+    from planner.cli.options.question import GradientDtypeChoice, ScenarioOptions
     from planner.cli.options.settings import PinnedSettings
-    from planner.cli.options.techniques import Chosen
+    from planner.cli.options.techniques import TechniqueOptions
 
     with _WarningForwarder():
         arguments = _build_arguments(model, cluster, global_batch, options, "estimate")
         gradients, tokens = arguments["gradients"], arguments["tokens"]
-        return scored(
-            gathered(Question, arguments),
-            gathered(OneSplit, arguments),
-            gathered(PinnedSettings, arguments),
-            gathered(FailureOptions, arguments),
-            gathered(Site, arguments),
-            gathered(Chosen, arguments),
-            gradients=gradients if isinstance(gradients, Gradients) else None,
+        return score_single_plan(
+            build_option_group(ScenarioOptions, arguments),
+            build_option_group(FixedParallelismOptions, arguments),
+            build_option_group(PinnedSettings, arguments),
+            build_option_group(FailureOptions, arguments),
+            build_option_group(SiteOptions, arguments),
+            build_option_group(TechniqueOptions, arguments),
+            gradients=gradients if isinstance(gradients, GradientDtypeChoice) else None,
             tokens=None if tokens is None else str(tokens),
         )
 
 
 def _build_arguments(
-    model: NameOrPath, cluster: NameOrPath, global_batch: QuantityInput, options: Mapping[str, object], command: Asks
+    model: NameOrPath,
+    cluster: NameOrPath,
+    global_batch: QuantityInput,
+    options: Mapping[str, object],
+    command: PlanCommandName,
 ) -> dict[str, object]:
     """What the command is called with. Raises InputError, for an option that it does not have too."""
-    from planner.cli.input.arguments import OF_THE_ANSWER, arguments_of, check_keys, entry_of, options_of_plan
+    from planner.cli.input.arguments import (
+        OUTPUT_OPTION_KEYS,
+        check_option_keys,
+        check_option_value,
+        list_option_keys,
+        parse_command_arguments,
+    )
 
-    check_keys(options, [key for key in options_of_plan(command) if key not in OF_THE_ANSWER], "")
-    table: dict[str, Entry] = {"model": fspath(model), "cluster": fspath(cluster)}
+    check_option_keys(options, [key for key in list_option_keys(command) if key not in OUTPUT_OPTION_KEYS], "")
+    table: dict[str, OptionValue] = {"model": fspath(model), "cluster": fspath(cluster)}
     for key, value in {"global_batch": global_batch, **options}.items():
         if value is not None:
-            table[key] = entry_of(_convert_to_plain(value), "", key)
-    return arguments_of(table, "", command)
+            table[key] = check_option_value(_convert_to_plain(value), "", key)
+    return parse_command_arguments(table, "", command)
 
 
 def _convert_to_plain(value: object) -> object:
@@ -177,9 +187,9 @@ class _WarningForwarder:
     """Inside, what a command would warn of becomes Python's warnings, told of whoever called this module."""
 
     def __enter__(self) -> None:
-        from planner.cli.io.output import kept_warnings
+        from planner.cli.io.output import collect_warnings
 
-        self._capture = kept_warnings()
+        self._capture = collect_warnings()
         self._messages = self._capture.__enter__()
 
     def __exit__(self, *error: object) -> None:

@@ -14,7 +14,7 @@ import pytest
 import planner
 import planner.api
 from planner.api import EstimateOptions, PlanOptions
-from planner.cli.input.arguments import options_of_plan
+from planner.cli.input.arguments import list_option_keys
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 
@@ -103,7 +103,7 @@ def test_warnings_are_pythons() -> None:
 def test_typed_options_are_those_of_the_commands() -> None:
     asked = {"model", "cluster", "global_batch"}
     for options, command in ((PlanOptions, "plan"), (EstimateOptions, "estimate")):
-        assert set(options.__annotations__) == set(options_of_plan(command)) - SIDE - asked
+        assert set(options.__annotations__) == set(list_option_keys(command)) - SIDE - asked
 
 
 def test_the_package_offers_what_it_says() -> None:

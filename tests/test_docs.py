@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs.site import source
-from planner.cli.completion.command_reference import described_commands
+from planner.cli.completion.command_reference import describe_commands
 from planner.cluster.model.spec import ClusterSpec
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
@@ -106,7 +106,7 @@ def made() -> dict[str, str]:
 
 
 def test_every_command_has_a_page_of_reference_and_is_in_a_how_to(made: dict[str, str]) -> None:
-    commands = described_commands()
+    commands = describe_commands()
     typed = [command.words for one in PAGES if one.path.parent.name == "how-to" for command in one.commands]
     for name in commands:
         if name != "planner":

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from docs.site.words import block, code, listing, page, said, table
-from planner.cli.completion.command_reference import EXIT, CommandText, Option, described_commands
+from planner.cli.completion.command_reference import EXIT_CODES, CommandText, OptionText, describe_commands
 
 
 def pages() -> dict[str, str]:
     """Every page by its path."""
-    commands = described_commands()
+    commands = describe_commands()
     made = {f"commands/{_file(name)}": _page(one, set(commands)) for name, one in commands.items()}
-    index = table(("command", "what it does"), ((_link(name), said(one.first)) for name, one in commands.items()))
+    index = table(("command", "what it does"), ((_link(name), said(one.summary)) for name, one in commands.items()))
     links = "`plan` is `planner plan`. Manual pages have the same: `man planner-topology`."
     made["commands/index.md"] = page("Commands", links, index)
-    made["exit-codes.md"] = page("Exit codes", table(("code", "what it means"), EXIT))
+    made["exit-codes.md"] = page("Exit codes", table(("code", "what it means"), EXIT_CODES))
     return made
 
 
@@ -31,16 +31,16 @@ def _page(command: CommandText, known: set[str]) -> str:
     blocks += ["## Options", table(("option", "value", "what it does"), map(_row, command.options))]
     for one in command.examples:
         blocks += ["## Examples", block("sh", one)]
-    others = [_link(one, known) for one in command.others]
+    others = [_link(one, known) for one in command.related_commands]
     blocks += ["## See also", listing([*others, "[exit codes](../exit-codes.md)"])]
     return page(code(command.name), *blocks)
 
 
-def _row(one: Option) -> tuple[str, str, str]:
+def _row(one: OptionText) -> tuple[str, str, str]:
     value = code(one.value)
     if "|" in one.value:  # a long list of choices in one word cannot be broken
         value = ", ".join(map(code, one.value.split("|")))
-    return ", ".join(map(code, one.names)), value, said(one.does)
+    return ", ".join(map(code, one.names)), value, said(one.description)
 
 
 def _file(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from docs.site.structs import Places, Struct, View, about, keys, place, reached
 from docs.site.words import code, page, said, table
-from planner.cli.commands.schema import MODULES, Document
+from planner.cli.commands.schema import DOCUMENT_MODULES, DocumentType
 
 _NAMED = {"terms": "terms", "hidden": "hidden", "cut_by": "rules", "memory_bytes": "kinds of memory"}
 
@@ -16,7 +16,7 @@ def pages() -> dict[str, str]:
     """Every page by its path."""
     places: Places = {}
     made, rows = {}, []
-    for document, module in MODULES.items():
+    for document, module in DOCUMENT_MODULES.items():
         name, schema = f"{document.value}.md", import_module(module).build_json_schema()
         root = getattr(import_module(module), schema["$ref"].rpartition("/")[2])
         own = [one for one in reached(root) if one not in places]
@@ -29,7 +29,7 @@ def pages() -> dict[str, str]:
     return made
 
 
-def _page(document: Document, schema: dict[str, Any], own: list[Struct], places: Places, name: str) -> str:
+def _page(document: DocumentType, schema: dict[str, Any], own: list[Struct], places: Places, name: str) -> str:
     blocks = [f"{said(schema['title'])}. {code(f'planner schema {document.value}')} prints it as JSON Schema."]
     for one in own:
         blocks += [f"## {_heading(one)}", about(one), keys(one, View(places, name, nulls=True)), _names(schema, one)]

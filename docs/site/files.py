@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from docs.site.structs import Places, Struct, View, about, keys, place, reached
 from docs.site.words import code, page, said, table
-from planner.cli.completion.command_reference import described_commands
-from planner.cli.input.arguments import OF_THE_ANSWER, options_of_plan
-from planner.cli.input.plan_list import options
+from planner.cli.completion.command_reference import describe_commands
+from planner.cli.input.arguments import OUTPUT_OPTION_KEYS, list_option_keys
+from planner.cli.input.plan_list import list_plan_table_keys
 from planner.cli.sweeps.grid import NOT_SWEPT
 from planner.cluster.model.spec import ClusterSpec
 from planner.hardware.figures import Sourced
@@ -75,14 +75,14 @@ def _operators(places: Places) -> str:
 
 def _options() -> str:
     """Keys of the files that hold options of `plan`: check files, sweeps."""
-    does = {name: one.does for one in described_commands()["plan"].options for name in one.names}
-    known = options_of_plan()
+    does = {name: one.description for one in describe_commands()["plan"].options for name in one.names}
+    known = list_option_keys()
     rows = []
     for key in known:
         switch = f"--{key.replace('_', '-')}"
         swept = "" if key in NOT_SWEPT else "yes"
-        if key not in OF_THE_ANSWER:
-            checked = "yes" if key in options() else ""
+        if key not in OUTPUT_OPTION_KEYS:
+            checked = "yes" if key in list_plan_table_keys() else ""
             rows.append((code(key), checked, swept, said(does.get(switch, "The model: a name, a file, or a size."))))
     intro = (
         "Files of `planner check` (`[defaults]`, `[[plans]]`, beside `name` and `require`) and of `planner sweep`\n"

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from docs.site.structs import notes
 from docs.site.words import block, code, page, said, table
 from planner import api
-from planner.cli.completion.command_reference import described_commands
+from planner.cli.completion.command_reference import describe_commands
 
 _CLASSES = (api.EstimateOptions, api.PlanOptions)
 _ELSEWHERE = {"Document": "documents/plan", "HeterogeneousDocument": "documents/heterogeneous"}
@@ -54,7 +54,7 @@ def _directives(module: str, lines: list[str]) -> str:
 
 def _options(before: Collection[str], options: type) -> str:
     """The keys of a class of options but those told before."""
-    does = {name: one.does for one in described_commands()["plan"].options for name in one.names}
+    does = {name: one.description for one in describe_commands()["plan"].options for name in one.names}
     rows = [
         (code(key), code(kind.__forward_arg__), said(does.get(f"--{key.replace('_', '-')}", "")))
         for key, kind in inspect.get_annotations(options).items()

@@ -12,11 +12,11 @@ from collections.abc import Callable
 import typer
 
 from planner.cli.commands.plan import plan
-from planner.cli.io.output import complain, unwritten, write
-from planner.cli.options.goal import SAMPLES
+from planner.cli.io.output import build_write_error, write_stderr, write_stdout
+from planner.cli.options.goal import DEFAULT_SAMPLES
 from planner.errors import InputError, PlannerError
 
-_SETTINGS = {
+_APP_SETTINGS = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
@@ -24,7 +24,7 @@ _SETTINGS = {
 }
 
 
-def planner_app() -> typer.Typer:
+def build_planner_app() -> typer.Typer:
     """`planner` with all its commands."""
     from planner.cli.commands.check import check
     from planner.cli.commands.cluster import cluster_app
@@ -48,9 +48,9 @@ def planner_app() -> typer.Typer:
         name="planner",
         help="Plan distributed training runs.",
         no_args_is_help=True,
-        **_SETTINGS,  # type: ignore[arg-type]
+        **_APP_SETTINGS,  # type: ignore[arg-type]
     )
-    app.callback(invoke_without_command=True)(_version)
+    app.callback(invoke_without_command=True)(_print_version)
     app.command("plan")(plan)
     app.command("estimate")(estimate)
     app.command("explain")(explain)
@@ -73,64 +73,64 @@ def planner_app() -> typer.Typer:
     return app
 
 
-def plan_app() -> typer.Typer:
+def build_plan_app() -> typer.Typer:
     """`plan` alone: what the other commands need is not loaded."""
-    app = typer.Typer(name="plan", **_SETTINGS)  # type: ignore[arg-type]
+    app = typer.Typer(name="plan", **_APP_SETTINGS)  # type: ignore[arg-type]
     app.command("plan")(plan)
     return app
 
 
-def _version(
+def _print_version(
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
     if version:
         from planner import __version__
 
-        write(f"planner {__version__}\n")
+        write_stdout(f"planner {__version__}\n")
         raise typer.Exit
 
 
-def planner_entry() -> None:
+def run_planner_program() -> None:
     """The program `planner`."""
-    _run(planner_app())
+    _run_program(build_planner_app())
 
 
-def plan_entry() -> None:
+def run_plan_program() -> None:
     """The program `plan`."""
-    _run(plan_app())
+    _run_program(build_plan_app())
 
 
-def _run(app: Callable[[], object]) -> None:
+def _run_program(program: Callable[[], object]) -> None:
     """Run a program; an error of the user's becomes its message on stderr and its exit code."""
     # the process ends with the answer: looking for cycles, now or at the exit, would cost more than it frees
     gc.disable()
     atexit.register(gc.freeze)
     try:
         try:
-            _refuse_negative_size(sys.argv[1:])
-            sys.argv[1:] = _with_samples(sys.argv[1:])
-            app()
+            _check_model_size_sign(sys.argv[1:])
+            sys.argv[1:] = _fill_default_samples(sys.argv[1:])
+            program()
         except OSError as error:
             # what goes wrong with the user's files is told where they are read: this is the help's text
-            raise unwritten(error) from None
+            raise build_write_error(error) from None
     except PlannerError as error:
-        complain(f"error: {error}\n")
+        write_stderr(f"error: {error}\n")
         sys.exit(error.exit_code)
 
 
-def _with_samples(arguments: list[str]) -> list[str]:
+def _fill_default_samples(arguments: list[str]) -> list[str]:
     """`--uncertainty` may stand without a number, which an option of typer's cannot: the usual one is filled in."""
-    filled = []
-    for argument, after in itertools.pairwise([*arguments, ""]):
-        filled.append(argument)
-        if argument == "--uncertainty" and not re.fullmatch(r"-?[0-9][0-9.eE_]*", after):
-            filled.append(str(SAMPLES))
-    return filled
+    filled_arguments = []
+    for argument, next_argument in itertools.pairwise([*arguments, ""]):
+        filled_arguments.append(argument)
+        if argument == "--uncertainty" and not re.fullmatch(r"-?[0-9][0-9.eE_]*", next_argument):
+            filled_arguments.append(str(DEFAULT_SAMPLES))
+    return filled_arguments
 
 
-def _refuse_negative_size(arguments: list[str]) -> None:
+def _check_model_size_sign(arguments: list[str]) -> None:
     """A size below zero in the model's place, which would be told as an unknown option."""
-    for before, argument in itertools.pairwise(["", *arguments]):
-        if not before.startswith("-") and re.fullmatch(r"-[0-9.]+[kmbt]", argument, re.IGNORECASE):
+    for previous_argument, argument in itertools.pairwise(["", *arguments]):
+        if not previous_argument.startswith("-") and re.fullmatch(r"-[0-9.]+[kmbt]", argument, re.IGNORECASE):
             expected = "from 10M to 100T parameters"
             raise InputError("size out of range", key="MODEL", value=argument, expected=expected)

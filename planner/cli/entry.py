@@ -7,53 +7,53 @@ import os
 import sys
 from collections.abc import Callable
 
-from planner.cli.signals import Interrupted, catch_signals
+from planner.cli.signals import ProcessInterrupted, catch_signals
 
-_SHELLS = ("bash", "zsh", "fish")
+_COMPLETION_SHELLS = ("bash", "zsh", "fish")
 
 
 def plan() -> None:
     """The program `plan`."""
-    _begin(_plan)
+    _run_interruptible(_run_plan)
 
 
 def planner() -> None:
     """The program `planner`."""
-    _begin(_planner)
+    _run_interruptible(_run_planner)
 
 
-def _plan() -> None:
-    from planner.cli.app import plan_entry
+def _run_plan() -> None:
+    from planner.cli.app import run_plan_program
 
-    plan_entry()
-
-
-def _planner() -> None:
-    from planner.cli.app import planner_entry
-
-    planner_entry()
+    run_plan_program()
 
 
-def _begin(program: Callable[[], None]) -> None:
+def _run_planner() -> None:
+    from planner.cli.app import run_planner_program
+
+    run_planner_program()
+
+
+def _run_interruptible(program: Callable[[], None]) -> None:
     """Run a program; ended from outside it says one line, exits with 128 and the signal's number, as shells do."""
     catch_signals()
     try:
-        if os.environ.get("_PLANNER_COMPLETE") in _SHELLS:
-            from planner.cli.completion.complete import answer
+        if os.environ.get("_PLANNER_COMPLETE") in _COMPLETION_SHELLS:
+            from planner.cli.completion.complete import print_completions
 
-            answer(sys.argv)
+            print_completions(sys.argv)
         elif sys.stderr is not None and sys.stderr.isatty():
-            from planner.cli.io.progress import shown
+            from planner.cli.io.progress import show_progress_bar
 
-            with shown():
+            with show_progress_bar():
                 program()
         else:
             program()
-    except Interrupted as asked:
-        from planner.cli.io.output import drop_stdout
+    except ProcessInterrupted as interruption:
+        from planner.cli.io.output import discard_stdout
 
         # what a reader who has stopped reading did not take is not waited for
-        drop_stdout()
+        discard_stdout()
         with contextlib.suppress(OSError):  # the terminal may be gone
             sys.stderr.write("interrupted\n")
-        sys.exit(128 + asked.number)
+        sys.exit(128 + interruption.signal_number)

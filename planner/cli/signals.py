@@ -7,32 +7,32 @@ import signal
 import sys
 from types import FrameType
 
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_SIGNAL_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 """Of those that the system has."""
 
 
-class Interrupted(BaseException):
+class ProcessInterrupted(BaseException):
     """The process was asked to end. No Exception: nothing on the way takes it for a fault, all clean up."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
 
 
 def catch_signals() -> None:
     """Let Ctrl-C and a request to end become Interrupted; a signal that was to be ignored stays ignored (nohup)."""
-    owner = os.getpid()
+    owner_pid = os.getpid()
 
-    def ended(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:
-            os._exit(128 + number)  # a worker: nobody waits for its words
+    def raise_interrupted(signal_number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner_pid:
+            os._exit(128 + signal_number)  # a worker: nobody waits for its words
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the cleaning is not interrupted
         if "multiprocessing" in sys.modules:
             import multiprocessing
 
             for child in multiprocessing.active_children():
                 child.terminate()
-        raise Interrupted(number)
+        raise ProcessInterrupted(signal_number)
 
-    for one in (getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)):
-        if signal.getsignal(one) is not signal.SIG_IGN:
-            signal.signal(one, ended)
+    for signal_code in (getattr(signal, name) for name in _SIGNAL_NAMES if hasattr(signal, name)):
+        if signal.getsignal(signal_code) is not signal.SIG_IGN:
+            signal.signal(signal_code, raise_interrupted)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from planner.cli.app import planner_app
+from planner.cli.app import build_planner_app
 from tests.browser.chromium import Chromium, Page
 from tests.cli.run import call
 from tests.cli.test_examples import TEXTS
@@ -144,7 +144,7 @@ def test_what_is_wrong_would_be_seen(browser: Chromium, tmp_path: Path) -> None:
 
 def writers() -> Iterator[str]:
     """The commands that write pages, by what their help says of --output."""
-    for name, command in typer.main.get_command(planner_app()).commands.items():  # type: ignore[attr-defined]
+    for name, command in typer.main.get_command(build_planner_app()).commands.items():  # type: ignore[attr-defined]
         if any("--output" in one.opts and ".html" in (one.help or "") for one in command.params):
             yield name
 

@@ -39,13 +39,13 @@ def call(
     with (
         patch.object(sys, "argv", [program, *arguments]),
         patch.dict(os.environ, environment),
-        patch.object(app, f"{program}_app", return_value=_command(program)),
+        patch.object(app, f"build_{program}_app", return_value=_command(program)),
         nullcontext() if cwd is None else chdir(cwd),
         redirect_stdout(out),
         redirect_stderr(err),
     ):
         try:
-            {"plan": app.plan_entry, "planner": app.planner_entry}[program]()
+            {"plan": app.run_plan_program, "planner": app.run_planner_program}[program]()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
     return subprocess.CompletedProcess([program, *arguments], code, out.getvalue(), err.getvalue())
@@ -58,7 +58,7 @@ def _command(program: str) -> Callable[[], object]:
 
     from planner.cli import app
 
-    return get_command({"plan": app.plan_app, "planner": app.planner_app}[program]())
+    return get_command({"plan": app.build_plan_app, "planner": app.build_planner_app}[program]())
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from planner.cli.input.plan_list import options
+from planner.cli.input.plan_list import list_plan_table_keys
 from planner.studies.conditions.figures import PLAN_FIGURES
 from tests.cli.run import call, run
 from tests.examples import DEFAULTS, LAB
@@ -292,6 +292,6 @@ def test_the_page_on_ci_names_every_figure() -> None:
 
 
 def test_every_option_of_plan_that_asks_can_stand_in_a_file() -> None:
-    known = set(options())
+    known = set(list_plan_table_keys())
     assert {"cluster", "global_batch", "tp", "space", "fault", "tokens", "lora", "async_checkpoint"} <= known
     assert not {"format", "output", "hostfile", "rankfile", "require", "help"} & known

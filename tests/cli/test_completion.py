@@ -16,15 +16,15 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cli.app import plan_app, planner_app
-from planner.cli.completion.complete import answer
+from planner.cli.app import build_plan_app, build_planner_app
+from planner.cli.completion.complete import print_completions
 from planner.cli.completion.words import (
-    IMPORTS,
-    OBJECTIVES,
-    OFFLOADED,
-    OPTIMIZERS,
-    ORDERS,
-    PLACES,
+    COMPLETION_SOURCES,
+    IMPORT_FORMATS,
+    OBJECTIVE_WORDS,
+    OFFLOADABLE_STATES,
+    OPTIMIZER_WORDS,
+    RANK_ORDER_WORDS,
 )
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.importers.detect_format import TITLES
@@ -64,7 +64,7 @@ def words(*line: str) -> list[str]:
     """What the program offers at the end of a line, without the meanings; files as the line that asks for them."""
     out = io.StringIO()
     with redirect_stdout(out):
-        answer(line)
+        print_completions(line)
     return [one if one.startswith("\t") else one.split("\t")[0] for one in out.getvalue().splitlines()]
 
 
@@ -138,7 +138,7 @@ def test_no_arrays_are_loaded_for_an_answer() -> None:
 
 def commands() -> Iterator[tuple[str, typer.models.ParameterInfo]]:
     """The parameters of all commands."""
-    waiting = [typer.main.get_command(app) for app in (planner_app(), plan_app())]
+    waiting = [typer.main.get_command(app) for app in (build_planner_app(), build_plan_app())]
     while waiting:
         command = waiting.pop()
         waiting += getattr(command, "commands", {}).values()
@@ -147,27 +147,27 @@ def commands() -> Iterator[tuple[str, typer.models.ParameterInfo]]:
 
 def test_every_place_is_one_of_a_command() -> None:
     known = {name for _, one in commands() for name in (*one.opts, one.metavar)}
-    assert set(PLACES) <= known
+    assert set(COMPLETION_SOURCES) <= known
 
 
 def test_what_is_offered_is_what_is_taken() -> None:
-    assert sorted(ORDERS) == sorted(KNOWN_ORDERS)
-    assert get_args(ObjectiveName) == OBJECTIVES
-    assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZERS
-    assert set(IMPORTS) - {"auto"} == set(TITLES)
-    assert set(OFFLOADED) < set(SETTINGS["offload"].names)
+    assert sorted(RANK_ORDER_WORDS) == sorted(KNOWN_ORDERS)
+    assert get_args(ObjectiveName) == OBJECTIVE_WORDS
+    assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZER_WORDS
+    assert set(IMPORT_FORMATS) - {"auto"} == set(TITLES)
+    assert set(OFFLOADABLE_STATES) < set(SETTINGS["offload"].names)
     for name, setting in SETTINGS.items():
-        offered = [word for word, _ in PLACES[f"--{name.replace('_', '-')}"].words()]
+        offered = [word for word, _ in COMPLETION_SOURCES[f"--{name.replace('_', '-')}"].word_source()]
         assert set(offered) - {"all"} <= set(setting.names)
         assert set(setting.names) <= set(offered)
-    assert tuple(word for word, _ in PLACES["--recompute"].words()) == tuple(RECOMPUTE)
-    for name, _ in PLACES["--sort"].words():
+    assert tuple(word for word, _ in COMPLETION_SOURCES["--recompute"].word_source()) == tuple(RECOMPUTE)
+    for name, _ in COMPLETION_SOURCES["--sort"].word_source():
         assert catalogue.ordered(catalogue.entries()[:2], name, None)
 
 
 def test_every_change_that_is_offered_can_be_made() -> None:
     cluster = resolve_cluster(presets.cluster_spec("dgx-h100"), "dgx-h100")
-    for name, _ in PLACES["--set"].words():
+    for name, _ in COMPLETION_SOURCES["--set"].word_source():
         key = name.removesuffix("=")
         if key not in QUESTIONS:
             check_key(key, cluster, "bf16")

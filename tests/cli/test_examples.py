@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from planner.cli.app import plan_app, planner_app
+from planner.cli.app import build_plan_app, build_planner_app
 from planner.evidence import published
 from planner.evidence.published import find_published_runs
 from tests.cli.run import call
@@ -72,7 +72,7 @@ def examples(text: str) -> list[str]:
     return [" ".join(one.split()) for one in lines.replace("\\\n", " ").splitlines() if one.strip() != "\b"]
 
 
-PLANNER = dict(commands(typer.main.get_command(planner_app()), ("planner",)))
+PLANNER = dict(commands(typer.main.get_command(build_planner_app()), ("planner",)))
 
 
 def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_both_programs_have_the_same_help() -> None:
-    ((_, text),) = commands(typer.main.get_command(plan_app()), ("plan",))
+    ((_, text),) = commands(typer.main.get_command(build_plan_app()), ("plan",))
     assert text == PLANNER["planner plan"]
 
 

@@ -7,23 +7,23 @@ from pathlib import Path
 import pytest
 import typer
 
-from planner.cli.app import planner_app
-from planner.cli.completion.manual import main, pages
+from planner.cli.app import build_planner_app
+from planner.cli.completion.manual import build_manual_pages, write_manual_pages
 
 FOLDER = Path(__file__).parents[2] / "docs" / "man"
-PAGES = pages()
+PAGES = build_manual_pages()
 
 
 def test_the_pages_are_those_of_the_commands(tmp_path: Path) -> None:
     kept = {path.name: path.read_text("utf-8") for path in FOLDER.iterdir()}
     assert kept == PAGES, "a command's help has changed since: make man"
     (tmp_path / "planner-gone.1").touch()
-    main(tmp_path)
+    write_manual_pages(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(PAGES)
 
 
 def test_every_command_has_a_page_with_all_its_options() -> None:
-    waiting = [("planner", typer.main.get_command(planner_app()))]
+    waiting = [("planner", typer.main.get_command(build_planner_app()))]
     while waiting:
         name, command = waiting.pop()
         inner = getattr(command, "commands", {})
@@ -36,7 +36,7 @@ def test_every_command_has_a_page_with_all_its_options() -> None:
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
 def test_mandoc_has_nothing_against_a_page(tmp_path: Path) -> None:
-    main(tmp_path)
+    write_manual_pages(tmp_path)
     pages = [path for path in sorted(tmp_path.iterdir()) if not path.read_text().startswith(".so")]
     done = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "warning", *pages], capture_output=True, text=True, check=False

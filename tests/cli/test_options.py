@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from planner.cli.input.inputs import read_batches, read_values
-from planner.cli.options.question import Framework, Gradients, Launch
+from planner.cli.input.inputs import read_allowed_values, read_global_batches
+from planner.cli.options.question import FrameworkChoice, GradientDtypeChoice, LaunchChoice
 from planner.cost.scenario import FRAMEWORKS, FrameworkName
 from planner.cost.scenario import Gradients as GradientsName
 from planner.cost.scenario import Launch as LaunchName
@@ -37,17 +37,17 @@ def test_a_sequence_takes_binary_suffixes() -> None:
     "text", ["1M..4M tokens", "1M tokens..4M tokens", "1M tokens .. 4M tokens", "1M tokens..4M", "244 .. 977"]
 )
 def test_a_range_of_batches_has_one_unit(text: str) -> None:
-    assert read_batches(text, 4096) == (244, 256, 488, 512, 976, 977)
+    assert read_global_batches(text, 4096) == (244, 256, 488, 512, 976, 977)
 
 
 def test_a_range_of_degrees_may_have_blanks_as_that_of_batches() -> None:
-    assert read_values("1 .. 3,8", "--tp") == (1, 2, 3, 8)
+    assert read_allowed_values("1 .. 3,8", "--tp") == (1, 2, 3, 8)
 
 
 def test_every_trainer_and_launch_mode_of_the_cost_model_can_be_chosen() -> None:
-    assert {one.value for one in Framework} == set(FRAMEWORKS) == set(get_args(FrameworkName))
-    assert {one.value for one in Launch} == set(get_args(LaunchName))
-    assert {one.value for one in Gradients} == set(get_args(GradientsName))
+    assert {one.value for one in FrameworkChoice} == set(FRAMEWORKS) == set(get_args(FrameworkName))
+    assert {one.value for one in LaunchChoice} == set(get_args(LaunchName))
+    assert {one.value for one in GradientDtypeChoice} == set(get_args(GradientsName))
 
 
 @pytest.mark.parametrize("program", [("plan",), ("planner", "estimate")])

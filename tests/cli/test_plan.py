@@ -170,7 +170,7 @@ def test_help_is_short_of_heavy_imports() -> None:
 
     # with every command of both programs: `--help` of all of them needs no more
     heavy = "{'numpy', 'networkx', 'rich', 'msgspec'}"
-    code = f"import sys, planner.cli.app as app; app.planner_app(); app.plan_app(); print({heavy} & set(sys.modules))"
+    code = f"import sys, planner.cli.app as app; app.build_planner_app(); app.build_plan_app(); print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

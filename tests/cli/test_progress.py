@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from planner.cli.io.progress import bar_line
+from planner.cli.io.progress import format_bar
 from planner.progress import track_steps, watch_progress
 from planner.search.parallel import in_order
 from tests.cli.run import call
@@ -82,10 +82,10 @@ def test_work_on_all_cores_is_counted() -> None:
 
 
 def test_the_bar_grows_and_moves_where_it_cannot() -> None:
-    assert bar_line("searching", 0, 4, 1.0) == f"searching [{' ' * 24}] 0 of 4 0:01"
-    assert bar_line("searching", 2, 4, 61.0) == f"searching [{'=' * 12}{' ' * 12}] 2 of 4 1:01"
-    assert bar_line("searching", 4, 4, 61.0) == f"searching [{'=' * 24}] 4 of 4 1:01"
-    moving = {bar_line("working", 0, 1, tenths / 5)[:34] for tenths in range(50)}
+    assert format_bar("searching", 0, 4, 1.0) == f"searching [{' ' * 24}] 0 of 4 0:01"
+    assert format_bar("searching", 2, 4, 61.0) == f"searching [{'=' * 12}{' ' * 12}] 2 of 4 1:01"
+    assert format_bar("searching", 4, 4, 61.0) == f"searching [{'=' * 24}] 4 of 4 1:01"
+    moving = {format_bar("working", 0, 1, tenths / 5)[:34] for tenths in range(50)}
     assert len(moving) == 20
     assert {one.count("=") for one in moving} == {5}
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cli.completion.words import grids
+from planner.cli.completion.words import read_grid_words
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.spec import parse_cluster
@@ -190,7 +190,7 @@ def test_without_a_rated_power_there_is_no_energy() -> None:
 
 
 def test_every_grid_and_region_is_dated_and_possible() -> None:
-    names = [name for name, _ in grids()]
+    names = [name for name, _ in read_grid_words()]
     assert len(names) > 150
     for name in names:
         grid = read_grid(name)

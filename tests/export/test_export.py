@@ -30,10 +30,10 @@ def planned(folder: Path, question: str) -> Path:
 
 
 def test_every_name_of_the_command_is_there_and_has_plans() -> None:
-    from planner.cli.commands.export import LauncherName, To
+    from planner.cli.commands.export import ExportTrainerChoice, LauncherChoice
 
-    assert [one.value for one in To] == list(TRAINERS)
-    assert [one.value for one in LauncherName] == list(LAUNCHERS)
+    assert [one.value for one in ExportTrainerChoice] == list(TRAINERS)
+    assert [one.value for one in LauncherChoice] == list(LAUNCHERS)
     assert set(OF) == set(TRAINERS)
     assert {name for names in OF.values() for name in names} == set(PLANS)
 

@@ -38,13 +38,13 @@ def _counts(text: str) -> None:
     from planner.errors import InputError
 
     for read in (
-        lambda: inputs.read_batches(text, 4096),
-        lambda: inputs.read_length(text),
-        lambda: inputs.read_number(text, "--nodes"),
-        lambda: inputs.read_tokens(text),
-        lambda: inputs.read_values(text, "--tp"),
-        lambda: inputs.listed_values(text),
-        lambda: inputs.read_names(text, "--recompute", ("none", "selective", "full")),
+        lambda: inputs.read_global_batches(text, 4096),
+        lambda: inputs.read_seq_length(text),
+        lambda: inputs.read_whole_number(text, "--nodes"),
+        lambda: inputs.read_run_tokens(text),
+        lambda: inputs.read_allowed_values(text, "--tp"),
+        lambda: inputs.read_listed_values(text),
+        lambda: inputs.read_named_values(text, "--recompute", ("none", "selective", "full")),
     ):
         try:
             read()

@@ -44,7 +44,7 @@ def _cluster(path: Path) -> None:
 
 def _import(path: Path) -> None:
     """As `planner cluster import` does it; the file that comes of it is read again."""
-    from planner.cli.io.files import read_any
+    from planner.cli.io.files import read_foreign_text
     from planner.cluster.build.resolve import resolve_cluster
     from planner.cluster.importers.cluster_file import write_toml
     from planner.cluster.importers.complete_draft import complete
@@ -55,7 +55,7 @@ def _import(path: Path) -> None:
     from planner.cluster.model.spec import parse_cluster
     from planner.errors import InputError
 
-    found = read(read_any(path, "a description"), str(path), path.stem, HostPatterns())[1]
+    found = read(read_foreign_text(path, "a description"), str(path), path.stem, HostPatterns())[1]
     given = Given("test", node="dgx-h100", link_bytes_per_s=5e10, node_bytes_per_s=3e10)
     draft, notes = complete(merge([(str(path), found)]), given, "Imported")
     try:
@@ -68,18 +68,18 @@ def _import(path: Path) -> None:
 
 def _space(path: Path) -> None:
     from planner.cli.options.settings import OpenSettings
-    from planner.cli.options.split import Split, read_pins
+    from planner.cli.options.split import ParallelismOptions, read_space_pins
 
-    read_pins(Split(), OpenSettings(), path)
+    read_space_pins(ParallelismOptions(), OpenSettings(), path)
 
 
 def _table(path: Path) -> None:
     """Rows of measured runs, each bound to its question."""
-    from planner.cli.io.files import read_text
+    from planner.cli.io.files import read_text_file
     from planner.evidence.bind_run import bind_run
     from planner.evidence.runs import RowError, parse_runs
 
-    for run in parse_runs(read_text(path, (".csv",), "a table"), str(path))[0]:
+    for run in parse_runs(read_text_file(path, (".csv",), "a table"), str(path))[0]:
         try:
             bind_run(run)
         except RowError:
@@ -105,9 +105,9 @@ def _results(path: Path) -> None:
 
 
 def _check(path: Path) -> None:
-    from planner.cli.input.plan_list import read_list
+    from planner.cli.input.plan_list import read_plan_list
 
-    read_list(path)
+    read_plan_list(path)
 
 
 def _requirement(text: str) -> None:

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options.question import Files, Form, Output, Require, read_required
+from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat, RequireOption, read_conditions
 from planner.errors import InputError, NothingFits, RequirementNotMet
 
 if TYPE_CHECKING:
-    from planner.cli.input.arguments import Entry
-    from planner.cli.input.plan_list import Listed
+    from planner.cli.input.arguments import OptionValue
+    from planner.cli.input.plan_list import PlanEntry
     from planner.documents.check import CheckDocument, CheckedPart
     from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
     from planner.studies.conditions.parse import Condition
 
-PlansFile = Annotated[Path, typer.Argument(metavar="PLANS.toml", help="A file with [[plans]] tables.")]
-OutDir = Annotated[
+PlansFileArgument = Annotated[Path, typer.Argument(metavar="PLANS.toml", help="A file with [[plans]] tables.")]
+OutDirOption = Annotated[
     Path | None,
     typer.Option("--out-dir", metavar="FOLDER", help="Also write each plan's document there, as NAME.json."),
 ]
-CodeQuality = Annotated[
+CodeQualityOption = Annotated[
     Path | None,
     typer.Option(
         "--code-quality",
@@ -32,19 +32,19 @@ CodeQuality = Annotated[
         help="Also write what is not met as a GitLab code quality report; in GitLab CI by itself.",
     ),
 ]
-Ci = Annotated[
+CiOption = Annotated[
     bool, typer.Option("--ci/--no-ci", help="Tell GitHub Actions and GitLab CI what they show, where they run this.")
 ]
 
 
 def check(
-    plans_file: PlansFile,
-    require: Require = None,
-    form: Form = Output.TABLE,
-    files: Files = None,
-    out_dir: OutDir = None,
-    code_quality: CodeQuality = None,
-    ci: Ci = True,
+    plans_file: PlansFileArgument,
+    require: RequireOption = None,
+    form: FormatOption = OutputFormat.TABLE,
+    files: OutputFilesOption = None,
+    out_dir: OutDirOption = None,
+    code_quality: CodeQualityOption = None,
+    ci: CiOption = True,
 ) -> None:
     """Run the plans of a file and hold each to its requirements.
 
@@ -54,65 +54,85 @@ def check(
       planner check plan.toml --require 'mfu >= 40%' --require 'memory.headroom >= 5GiB'
       planner check plan.toml -o check.json -o check.xml --out-dir plans
     """
-    from planner.cli.input.plan_list import read_list
-    from planner.cli.io.ci import place_of_findings, told_of_check, told_of_faults, write_findings
-    from planner.cli.io.output import check_files, complain, tell
+    from planner.cli.input.plan_list import read_plan_list
+    from planner.cli.io.ci import (
+        annotate_input_errors,
+        find_code_quality_file,
+        report_check_to_github,
+        write_code_quality_report,
+    )
+    from planner.cli.io.output import check_output_files, write_document, write_stderr
 
-    everywhere, listed = read_required(require), read_list(plans_file)
-    written = [("--out-dir", out_dir / _file_of(one.name)) for one in listed] if out_dir is not None else []
-    findings = place_of_findings(code_quality, ci=ci)
-    wanted = check_files(files, beside=[*written, ("--code-quality", findings)], read=_read_by(listed))
-    checked, faults = _run_all(listed, everywhere, str(plans_file))
-    if faults:
+    common_conditions, plan_entries = read_conditions(require), read_plan_list(plans_file)
+    plan_outputs = (
+        [("--out-dir", out_dir / _format_plan_file_name(plan_entry.name)) for plan_entry in plan_entries]
+        if out_dir is not None
+        else []
+    )
+    code_quality_file = find_code_quality_file(code_quality, ci=ci)
+    output_files = check_output_files(
+        files,
+        other_outputs=[*plan_outputs, ("--code-quality", code_quality_file)],
+        input_files=_list_read_files(plan_entries),
+    )
+    checked_parts, input_errors = _check_plans(plan_entries, common_conditions, str(plans_file))
+    if input_errors:
         if ci:
-            told_of_faults(str(plans_file), [(listed[number].line, error) for number, error in faults])
-        for _, error in faults[:-1]:
-            complain(f"error: {error}\n")
-        raise faults[-1][1]
-    document = _document(str(plans_file), checked)
+            annotate_input_errors(
+                str(plans_file), [(plan_entries[number].line, error) for number, error in input_errors]
+            )
+        for _, error in input_errors[:-1]:
+            write_stderr(f"error: {error}\n")
+        raise input_errors[-1][1]
+    document = _build_check_document(str(plans_file), checked_parts)
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.check_text import check_text
 
         return check_text(document)
 
     if out_dir is not None:
-        _write_plans(out_dir, document)
-    write_findings(document, findings)
-    tell(document, form.value, wanted, text)
+        _write_plan_documents(out_dir, document)
+    write_code_quality_report(document, code_quality_file)
+    write_document(document, form.value, output_files, render_table)
     if ci:
-        told_of_check(document)
-    _end(document)
+        report_check_to_github(document)
+    _raise_failed_checks(document)
 
 
-def _read_by(listed: Sequence[Listed]) -> list[tuple[str, str]]:
+def _list_read_files(plan_entries: Sequence[PlanEntry]) -> list[tuple[str, str]]:
     """The files that plans name, each with its key."""
-    from planner.cli.input.arguments import FILES, text_of
-    from planner.cli.io.files import of_model
+    from planner.cli.input.arguments import FILE_KEYS, format_option_value
+    from planner.cli.io.files import list_model_files
 
-    named = [(f"{one.at}.{key}", text_of(one.options[key])) for one in listed for key in FILES if key in one.options]
-    return [file for at, name in named for file in of_model(at, name)]
+    file_options = [
+        (f"{plan_entry.key_path}.{key}", format_option_value(plan_entry.options[key]))
+        for plan_entry in plan_entries
+        for key in FILE_KEYS
+        if key in plan_entry.options
+    ]
+    return [file for key_path, name in file_options for file in list_model_files(key_path, name)]
 
 
-def _file_of(name: str) -> str:
+def _format_plan_file_name(plan_name: str) -> str:
     """What the document of a plan is called in the folder of `--out-dir`."""
-    return f"{name}.json"
+    return f"{plan_name}.json"
 
 
-def _run_all(
-    listed: Sequence[Listed], everywhere: Sequence[Condition], origin: str
+def _check_plans(
+    plan_entries: Sequence[PlanEntry], common_conditions: Sequence[Condition], origin: str
 ) -> tuple[list[CheckedPart], list[tuple[int, InputError]]]:
     """Every plan, and what is wrong with the input of each, by its number."""
-    checked, faults = [], []
-    for number, one in enumerate(listed):
+    checked_parts, input_errors = [], []
+    for number, plan_entry in enumerate(plan_entries):
         try:
-            checked.append(_checked(one, everywhere, origin))
+            checked_parts.append(_check_plan(plan_entry, common_conditions, origin))
         except InputError as error:
-            faults.append((number, error))
-    return checked, faults
+            input_errors.append((number, error))
+    return checked_parts, input_errors
 
 
-def _checked(listed: Listed, everywhere: Sequence[Condition], origin: str) -> CheckedPart:
+def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], origin: str) -> CheckedPart:
     """One plan, held against its requirements. Raises InputError that names the file and the key."""
     from planner.documents.check import CheckedPart
     from planner.documents.heterogeneous import HeterogeneousDocument
@@ -121,103 +141,108 @@ def _checked(listed: Listed, everywhere: Sequence[Condition], origin: str) -> Ch
     from planner.studies.conditions.values import compute_figure_values
     from planner.studies.requirement_part import requirement_part
 
-    required = [(one.requirement, one.line) for one in listed.required]
-    required += [(one, listed.line) for one in everywhere]
+    line_conditions = [(item.condition, item.line) for item in plan_entry.conditions]
+    line_conditions += [(item, plan_entry.line) for item in common_conditions]
     try:
-        answer = _planned(listed, origin)
+        plan_document = _compute_entry_document(plan_entry, origin)
     except NothingFits as error:
         return CheckedPart(
-            name=listed.name,
-            line=listed.line,
+            name=plan_entry.name,
+            line=plan_entry.line,
             outcome="nothing fits",
             obstacle=str(error),
             requirements=[],
             plan=None,
             mixed=None,
         )
-    values = compute_figure_values(answer)
-    parts = [requirement_part(evaluate_condition(one, values), line) for one, line in required]
+    values = compute_figure_values(plan_document)
+    parts = [requirement_part(evaluate_condition(item, values), line) for item, line in line_conditions]
     return CheckedPart(
-        name=listed.name,
-        line=listed.line,
-        outcome="met" if all(one.met for one in parts) else "not met",
+        name=plan_entry.name,
+        line=plan_entry.line,
+        outcome="met" if all(item.met for item in parts) else "not met",
         obstacle="",
         requirements=parts,
-        plan=answer if isinstance(answer, Document) else None,
-        mixed=answer if isinstance(answer, HeterogeneousDocument) else None,
+        plan=plan_document if isinstance(plan_document, Document) else None,
+        mixed=plan_document if isinstance(plan_document, HeterogeneousDocument) else None,
     )
 
 
-def _planned(listed: Listed, origin: str) -> Document | HeterogeneousDocument:
+def _compute_entry_document(plan_entry: PlanEntry, origin: str) -> Document | HeterogeneousDocument:
     """The answer of `plan` to a table's options; its warnings are told with the plan's name."""
-    from planner.cli.input.answers import document, options_of
-    from planner.cli.input.arguments import arguments_of
-    from planner.cli.io.output import kept_warnings, warn
+    from planner.cli.input.answers import build_plan_request, run_plan_request
+    from planner.cli.input.arguments import parse_command_arguments
+    from planner.cli.io.output import collect_warnings, warn
 
-    with kept_warnings() as said:
+    with collect_warnings() as collected:
         try:
-            answer = document(options_of(arguments_of(listed.options, "")))
+            plan_document = run_plan_request(build_plan_request(parse_command_arguments(plan_entry.options, "")))
         except InputError as error:
-            raise _of_table(error, listed, origin) from None
-    for line in said:
-        warn(f"{listed.name}: {line}")
-    return _first_only(answer, listed.options)
+            raise _relocate_to_entry(error, plan_entry, origin) from None
+    for line in collected:
+        warn(f"{plan_entry.name}: {line}")
+    return _keep_best_plan(plan_document, plan_entry.options)
 
 
-def _first_only(
-    answer: Document | HeterogeneousDocument, options: Mapping[str, Entry]
+def _keep_best_plan(
+    document: Document | HeterogeneousDocument, options: Mapping[str, OptionValue]
 ) -> Document | HeterogeneousDocument:
     """The answer with its best plan alone, unless more were asked for."""
     from msgspec.structs import replace
 
     from planner.documents.plan import Document
 
-    if not isinstance(answer, Document) or "top" in options or "pareto" in options:
-        return answer
-    return replace(answer, plans=answer.plans[:1])
+    if not isinstance(document, Document) or "top" in options or "pareto" in options:
+        return document
+    return replace(document, plans=document.plans[:1])
 
 
-def _of_table(error: InputError, listed: Listed, origin: str) -> InputError:
+def _relocate_to_entry(error: InputError, plan_entry: PlanEntry, origin: str) -> InputError:
     """The fault of an option, as one of its key in the file; a fault in a file that the plan names has both files."""
     keys = [key.strip().removeprefix("--").replace("-", "_") for key in error.key.split(", ") if key]
     if error.origin:
-        return error.relocate(f"{origin}: {listed.at}: {error.origin}")
+        return error.relocate(f"{origin}: {plan_entry.key_path}: {error.origin}")
     names = ["model" if key == "MODEL" else key for key in keys]
-    at = [
-        f"defaults.{name} (of {listed.at})" if name in listed.inherited else f"{listed.at}.{name}" for name in names
+    key_paths = [
+        f"defaults.{name} (of {plan_entry.key_path})"
+        if name in plan_entry.inherited_keys
+        else f"{plan_entry.key_path}.{name}"
+        for name in names
     ]
-    return error.relocate(origin, ", ".join(at) or listed.at)
+    return error.relocate(origin, ", ".join(key_paths) or plan_entry.key_path)
 
 
-def _document(file: str, checked: list[CheckedPart]) -> CheckDocument:
+def _build_check_document(plans_file: str, checked_parts: list[CheckedPart]) -> CheckDocument:
     from planner.documents.check import SCHEMA_VERSION, CheckDocument, worst
 
-    outcome = worst([one.outcome for one in checked])
-    return CheckDocument(schema_version=SCHEMA_VERSION, file=file, outcome=outcome, checked=checked)
+    outcome = worst([part.outcome for part in checked_parts])
+    return CheckDocument(schema_version=SCHEMA_VERSION, file=plans_file, outcome=outcome, checked=checked_parts)
 
 
-def _write_plans(folder: Path, document: CheckDocument) -> None:
+def _write_plan_documents(folder: Path, document: CheckDocument) -> None:
     """Every answer as a document of its own. Raises InputError where the folder cannot be made."""
-    from planner.cli.io.files import make_folder, write_file
+    from planner.cli.io.files import make_folder, write_file_atomically
     from planner.documents.check import answer_of
     from planner.report.formats.json_text import to_json
 
     make_folder(folder, "--out-dir")
-    for one in document.checked:
-        answer = answer_of(one)
-        if answer is not None:
-            write_file(folder / _file_of(one.name), to_json(answer))
+    for part in document.checked:
+        plan_document = answer_of(part)
+        if plan_document is not None:
+            write_file_atomically(folder / _format_plan_file_name(part.name), to_json(plan_document))
 
 
-def _end(document: CheckDocument) -> None:
+def _raise_failed_checks(document: CheckDocument) -> None:
     """Raises NothingFits or RequirementNotMet that names every plan at fault."""
     from planner.report.console import printable
     from planner.studies.requirement_part import unmet
 
-    unfit = [f"{one.name}: {one.obstacle}" for one in document.checked if one.outcome == "nothing fits"]
-    missed = [said for one in document.checked for said in unmet(one.name, one.requirements)]
-    if unfit:
+    infeasible_plans = [
+        f"{part.name}: {part.obstacle}" for part in document.checked if part.outcome == "nothing fits"
+    ]
+    unmet_conditions = [sentence for part in document.checked for sentence in unmet(part.name, part.requirements)]
+    if infeasible_plans:
         # an obstacle names what is from the user's files
-        raise NothingFits("\n".join(map(printable, "\n".join([*unfit, *missed]).split("\n"))))
-    if missed:
-        raise RequirementNotMet("\n".join(missed))
+        raise NothingFits("\n".join(map(printable, "\n".join([*infeasible_plans, *unmet_conditions]).split("\n"))))
+    if unmet_conditions:
+        raise RequirementNotMet("\n".join(unmet_conditions))

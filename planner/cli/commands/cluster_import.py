@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.completion.words import IMPORTS
-from planner.cli.options.grouped import grouped
+from planner.cli.completion.words import IMPORT_FORMATS
+from planner.cli.options.grouped import expand_option_groups
 from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cluster.importers.imported_cluster import HostPatterns
     from planner.cluster.importers.node_types import Given
 
-Descriptions = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Descriptions of one cluster.")]
-Formats = Annotated[
-    list[str] | None, typer.Option("--from", help=f"Format of all files, or of each in turn: {', '.join(IMPORTS)}.")
+DescriptionsArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Descriptions of one cluster.")]
+ImportFormatsOption = Annotated[
+    list[str] | None,
+    typer.Option("--from", help=f"Format of all files, or of each in turn: {', '.join(IMPORT_FORMATS)}."),
 ]
-ClusterFile = Annotated[
+ClusterFileOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="The cluster file (TOML); without it, stdout.")
 ]
 
 
 @dataclass(frozen=True)
-class Beside:
+class ImportOptions:
     """What the descriptions do not tell, as the user gave it."""
 
     node: Annotated[str | None, typer.Option("--node", help="Node of every host: dgx-h100, ...")] = None
@@ -52,13 +53,13 @@ class Beside:
     ] = None
 
 
-@grouped
+@expand_option_groups
 def import_cluster(
-    files: Descriptions,
+    files: DescriptionsArgument,
     *,
-    formats: Formats = None,
-    output: ClusterFile = None,
-    beside: Beside,
+    formats: ImportFormatsOption = None,
+    output: ClusterFileOption = None,
+    import_options: ImportOptions,
 ) -> None:
     """Make a cluster file from what a scheduler or driver tells.
 
@@ -70,67 +71,73 @@ def import_cluster(
       planner cluster import topology.conf --from slurm --node dgx-h100 -o cluster.toml
       plan llama-3-8b --cluster cluster.toml --global-batch 512
     """
-    from planner.cli.io.files import check_distinct, check_ending, write_file
-    from planner.cli.io.output import warn, write
+    from planner.cli.io.files import check_distinct_files, check_suffix, write_file_atomically
+    from planner.cli.io.output import warn, write_stdout
     from planner.cluster.importers.imported_cluster import HostPatterns
 
-    check_ending(output, (".toml",))
-    check_distinct([("--output", output)], [("FILE", path) for path in files])
-    patterns = HostPatterns(tuple(one.strip() for one in (beside.hosts or "").split(",") if one.strip()))
-    given = _given(beside, files[0])
-    text, notes = _imported(files, _formats(formats, len(files)), patterns, given)
+    check_suffix(output, (".toml",))
+    check_distinct_files([("--output", output)], [("FILE", path) for path in files])
+    patterns = HostPatterns(
+        tuple(pattern.strip() for pattern in (import_options.hosts or "").split(",") if pattern.strip())
+    )
+    import_defaults = _build_import_defaults(import_options, files[0])
+    text, notes = _build_cluster_file(files, _expand_formats(formats, len(files)), patterns, import_defaults)
     for note in notes:
         warn(note)
     if output is None:
-        write(text, for_machines=True)
+        write_stdout(text, is_machine_readable=True)
     else:
-        write_file(output, text)
+        write_file_atomically(output, text)
 
 
-def _imported(
-    files: Sequence[Path], formats: Sequence[str], patterns: HostPatterns, given: Given
+def _build_cluster_file(
+    files: Sequence[Path], formats: Sequence[str], patterns: HostPatterns, import_defaults: Given
 ) -> tuple[str, Sequence[str]]:
     """The cluster file that the descriptions make together, and what was assumed. Raises InputError."""
-    from planner.cli.io.files import read_any
+    from planner.cli.io.files import read_foreign_text
     from planner.cluster.importers.cluster_file import write_toml
     from planner.cluster.importers.complete_draft import complete
     from planner.cluster.importers.detect_format import TITLES, read
     from planner.cluster.importers.merge_links import merge
     from planner.errors import escape_nonprintable
 
-    found, sources = [], []
-    for path, wanted in zip(files, formats, strict=True):
-        format_name, one = read(read_any(path, "a description of a cluster"), str(path), wanted, patterns)
-        found.append((str(path), one))
+    host_descriptions, sources = [], []
+    for path, file_format in zip(files, formats, strict=True):
+        format_name, description = read(
+            read_foreign_text(path, "a description of a cluster"), str(path), file_format, patterns
+        )
+        host_descriptions.append((str(path), description))
         sources.append(f"{path.name} ({TITLES[format_name]})")
-    named = ", ".join(path.name for path in files)
+    file_names = ", ".join(path.name for path in files)
     try:
-        draft, notes = complete(merge(found), given, escape_nonprintable(f"Imported from {named}"))
+        draft, notes = complete(
+            merge(host_descriptions), import_defaults, escape_nonprintable(f"Imported from {file_names}")
+        )
     except InputError as error:
-        raise error if error.origin or error.problem.startswith("unknown ") else error.relocate(named) from None
+        raise error if error.origin or error.problem.startswith("unknown ") else error.relocate(file_names) from None
     return write_toml(draft, sources, notes), notes
 
 
-def _given(told: Beside, first: Path) -> Given:
+def _build_import_defaults(import_options: ImportOptions, first_file: Path) -> Given:
     """The options' values. Raises InputError for those that make no sense."""
     from planner.cluster.importers.imported_cluster import clean_name
     from planner.cluster.importers.node_types import Given
     from planner.cluster.model.spec import MOST_DEVICES
 
-    name = told.name if told.name is not None else clean_name(first.stem)
-    over, nodes = told.oversubscription, told.nodes
-    if not 1 <= over <= 1000:
-        raise InputError("out of range", key="--oversubscription", value=over, expected="from 1 to 1,000")
+    name = import_options.name if import_options.name is not None else clean_name(first_file.stem)
+    oversubscription, nodes = import_options.oversubscription, import_options.nodes
+    if not 1 <= oversubscription <= 1000:
+        raise InputError("out of range", key="--oversubscription", value=oversubscription, expected="from 1 to 1,000")
     if nodes is not None and not 1 <= nodes <= MOST_DEVICES:
         raise InputError("out of range", key="--nodes", value=nodes, expected=f"from 1 to {MOST_DEVICES:,}")
     if not name.strip() or not name.isprintable():
         raise InputError("not a name", key="--name", value=name, expected="a printable name")
-    link_rate = _rate(told.link_bandwidth, "--link-bandwidth")
-    inside_rate = _rate(told.node_bandwidth, "--node-bandwidth")
-    return Given(name, told.node, told.accelerator, link_rate, inside_rate, over, nodes)
+    link_rate = _parse_rate_bytes_per_s(import_options.link_bandwidth, "--link-bandwidth")
+    node_rate = _parse_rate_bytes_per_s(import_options.node_bandwidth, "--node-bandwidth")
+    return Given(name, import_options.node, import_options.accelerator, link_rate, node_rate, oversubscription, nodes)
 
 
-def _rate(text: str | None, key: str) -> float | None:
+def _parse_rate_bytes_per_s(text: str | None, key: str) -> float | None:
     """Bytes/s. Raises InputError for what no cable or link has."""
     from planner.units import parse_quantity
 
@@ -142,12 +149,12 @@ def _rate(text: str | None, key: str) -> float | None:
     return rate
 
 
-def _formats(formats: list[str] | None, files: int) -> list[str]:
+def _expand_formats(formats: list[str] | None, file_count: int) -> list[str]:
     """One format a file. Raises InputError where there are neither one nor as many as files."""
-    wanted = [one.strip().casefold() for one in formats or ["auto"]]
-    if len(wanted) == 1:
-        return wanted * files
-    if len(wanted) != files:
-        expected = f"once for all files, or {files} times, once for each"
-        raise InputError("not so many", key="--from", value=", ".join(wanted), expected=expected)
-    return wanted
+    format_names = [format_name.strip().casefold() for format_name in formats or ["auto"]]
+    if len(format_names) == 1:
+        return format_names * file_count
+    if len(format_names) != file_count:
+        expected = f"once for all files, or {file_count} times, once for each"
+        raise InputError("not so many", key="--from", value=", ".join(format_names), expected=expected)
+    return format_names

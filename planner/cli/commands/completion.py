@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 
-class Shell(StrEnum):
+class CompletionShell(StrEnum):
     """Shells that are known."""
 
     BASH = "bash"
@@ -17,10 +17,10 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-SCRIPTS = Path(__file__).parents[1] / "completion" / "shells"
+COMPLETION_SCRIPTS = Path(__file__).parents[1] / "completion" / "shells"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+def completion(shell: Annotated[CompletionShell, typer.Argument(help="bash, zsh or fish.")]) -> None:
     """Print the script with which a shell completes commands.
 
     It completes options, models, clusters and files as well.
@@ -33,6 +33,6 @@ def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")
       planner completion bash
       planner completion fish > planner.fish
     """
-    from planner.cli.io.output import write
+    from planner.cli.io.output import write_stdout
 
-    write((SCRIPTS / f"planner.{shell}").read_text("utf-8"), for_machines=True)
+    write_stdout((COMPLETION_SCRIPTS / f"planner.{shell}").read_text("utf-8"), is_machine_readable=True)

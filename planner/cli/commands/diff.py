@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from planner.cli.commands.check import Ci
-from planner.cli.options.question import Files, Form, Output
+from planner.cli.commands.check import CiOption
+from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
 from planner.errors import InputError, RequirementNotMet
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="msgspec.Struct")
 
-_WHAT = "what `plan`, `planner estimate` or `planner check` printed with --format json"
-Base = Annotated[Path, typer.Argument(metavar="BASE.json", help="The document before.")]
-Head = Annotated[Path, typer.Argument(metavar="HEAD.json", help="The document after.")]
-Threshold = Annotated[
+_EXPECTED_DOCUMENT = "what `plan`, `planner estimate` or `planner check` printed with --format json"
+BaseDocumentArgument = Annotated[Path, typer.Argument(metavar="BASE.json", help="The document before.")]
+HeadDocumentArgument = Annotated[Path, typer.Argument(metavar="HEAD.json", help="The document after.")]
+ThresholdOption = Annotated[
     str, typer.Option("--threshold", help="Figures that changed by a smaller share are not told: 1%.")
 ]
-Require = Annotated[
+DiffRequireOption = Annotated[
     list[str] | None,
     typer.Option(
         "--require",
@@ -39,13 +39,13 @@ Require = Annotated[
 
 
 def diff(
-    base: Base,
-    head: Head,
-    form: Form = Output.TABLE,
-    files: Files = None,
-    threshold: Threshold = "0.1%",
-    require: Require = None,
-    ci: Ci = True,
+    base: BaseDocumentArgument,
+    head: HeadDocumentArgument,
+    form: FormatOption = OutputFormat.TABLE,
+    files: OutputFilesOption = None,
+    threshold: ThresholdOption = "0.1%",
+    require: DiffRequireOption = None,
+    ci: CiOption = True,
 ) -> None:
     """Tell what changed between two plans, by how much, and why.
 
@@ -55,105 +55,111 @@ def diff(
       planner diff base.json head.json --format markdown --threshold 1%
       planner diff base.json head.json --require 'change.step_time_s <= 5%'
     """
-    from planner.cli.io.ci import append_summary
-    from planner.cli.io.output import check_files, tell
+    from planner.cli.io.ci import append_step_summary
+    from planner.cli.io.output import check_output_files, write_document
     from planner.report.formats.diff_markdown import diff_markdown
     from planner.studies.conditions.figures import build_compared_figures
     from planner.studies.conditions.parse import parse_condition
     from planner.studies.diff import compared
     from planner.units import parse_quantity
 
-    wanted = check_files(files, read=[("BASE", base), ("HEAD", head)])
-    least = parse_quantity(threshold, "ratio", key="--threshold")
+    output_files = check_output_files(files, input_files=[("BASE", base), ("HEAD", head)])
+    min_change = parse_quantity(threshold, "ratio", key="--threshold")
     figures = build_compared_figures()
-    required = [parse_condition(text, figures) for text in require or ()]
-    before, after = _read(base), _read(head)
-    _refuse_unlike(before, after, head)
-    document = compared(before, after, (base.as_posix(), head.as_posix()), least, required)
+    conditions = [parse_condition(render_table, figures) for render_table in require or ()]
+    base_document, head_document = _read_diff_document(base), _read_diff_document(head)
+    _check_same_document_type(base_document, head_document, head)
+    document = compared(base_document, head_document, (base.as_posix(), head.as_posix()), min_change, conditions)
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.diff_text import diff_text
 
         return diff_text(document)
 
-    def markdown() -> str:
+    def render_markdown() -> str:
         return diff_markdown(document)
 
-    tell(document, form.value, wanted, text, {".markdown": markdown, ".md": markdown})
+    write_document(
+        document, form.value, output_files, render_table, {".markdown": render_markdown, ".md": render_markdown}
+    )
     if ci:
-        append_summary(markdown())
-    _end(document)
+        append_step_summary(render_markdown())
+    _raise_unmet_conditions(document)
 
 
-def _end(document: DiffDocument) -> None:
+def _raise_unmet_conditions(document: DiffDocument) -> None:
     """Raises RequirementNotMet that names every plan and requirement at fault."""
     from planner.studies.requirement_part import unmet
 
-    missed = [said for one in document.differences for said in unmet(one.name, one.requirements)]
-    if missed:
-        raise RequirementNotMet("\n".join(missed))
+    unmet_conditions = [
+        sentence
+        for difference in document.differences
+        for sentence in unmet(difference.name, difference.requirements)
+    ]
+    if unmet_conditions:
+        raise RequirementNotMet("\n".join(unmet_conditions))
 
 
-def _refuse_unlike(base: msgspec.Struct, head: msgspec.Struct, path: Path) -> None:
+def _check_same_document_type(base_document: msgspec.Struct, head_document: msgspec.Struct, path: Path) -> None:
     """Raises InputError for a single plan beside a file of plans."""
     from planner.documents.check import CheckDocument
 
-    if isinstance(base, CheckDocument) != isinstance(head, CheckDocument):
+    if isinstance(base_document, CheckDocument) != isinstance(head_document, CheckDocument):
         expected = "two of `planner check`, or two of `plan` or `planner estimate`; see planner check --out-dir"
         raise InputError("one is of a file of plans, the other of a single one", origin=str(path), expected=expected)
 
 
-def _read(path: Path) -> CheckDocument | Document | HeterogeneousDocument:
+def _read_diff_document(path: Path) -> CheckDocument | Document | HeterogeneousDocument:
     """A document of `plan`, `estimate` or `check`. Raises InputError for another one, or another version of one."""
-    from planner.cli.io.files import read_text
+    from planner.cli.io.files import read_text_file
     from planner.decode import parse_mapping
 
-    raw = parse_mapping(read_text(path, (".json",), _WHAT), "json", str(path))
+    raw = parse_mapping(read_text_file(path, (".json",), _EXPECTED_DOCUMENT), "json", str(path))
     if "checked" in raw:
         from planner.documents import check as check_document
 
-        _check_version(raw, check_document.SCHEMA_VERSION, str(path))
-        _check_inner(raw, str(path))
-        return _typed(raw, check_document.CheckDocument, str(path))
+        _check_schema_version(raw, check_document.SCHEMA_VERSION, str(path))
+        _check_inner_versions(raw, str(path))
+        return _convert_document(raw, check_document.CheckDocument, str(path))
     if "ways" in raw:
         from planner.documents import heterogeneous as mixed_document
 
-        _check_version(raw, mixed_document.SCHEMA_VERSION, str(path))
-        return _typed(raw, mixed_document.HeterogeneousDocument, str(path))
+        _check_schema_version(raw, mixed_document.SCHEMA_VERSION, str(path))
+        return _convert_document(raw, mixed_document.HeterogeneousDocument, str(path))
     from planner.documents import plan as document
 
     if "plans" not in raw or "model" not in raw:
-        raise InputError("is no document with plans", origin=str(path), expected=_WHAT)
-    _check_version(raw, document.SCHEMA_VERSION, str(path))
-    return _typed(raw, document.Document, str(path))
+        raise InputError("is no document with plans", origin=str(path), expected=_EXPECTED_DOCUMENT)
+    _check_schema_version(raw, document.SCHEMA_VERSION, str(path))
+    return _convert_document(raw, document.Document, str(path))
 
 
-def _check_version(raw: dict[str, object], version: str, origin: str, at: str = "") -> None:
+def _check_schema_version(raw: dict[str, object], version: str, origin: str, key_prefix: str = "") -> None:
     """Raises InputError for a document that another version of the planner has written."""
     if raw.get("schema_version") != version:
         raise InputError(
             "another version of the document",
             origin=origin,
-            key=f"{at}schema_version",
+            key=f"{key_prefix}schema_version",
             value=str(raw.get("schema_version")),
             expected=f"{version}; make both documents with the same planner",
         )
 
 
-def _check_inner(raw: dict[str, object], origin: str) -> None:
+def _check_inner_versions(raw: dict[str, object], origin: str) -> None:
     """The versions of the answers in a check document."""
     from planner.documents import heterogeneous as mixed_document
     from planner.documents import plan as document
 
     checked = raw["checked"]
-    for number, one in enumerate(checked if isinstance(checked, list) else ()):
+    for number, checked_plan in enumerate(checked if isinstance(checked, list) else ()):
         for key, version in (("plan", document.SCHEMA_VERSION), ("mixed", mixed_document.SCHEMA_VERSION)):
-            answer = one.get(key) if isinstance(one, dict) else None
-            if isinstance(answer, dict):
-                _check_version(answer, version, origin, f"checked[{number}].{key}.")
+            plan_document = checked_plan.get(key) if isinstance(checked_plan, dict) else None
+            if isinstance(plan_document, dict):
+                _check_schema_version(plan_document, version, origin, f"checked[{number}].{key}.")
 
 
-def _typed(raw: dict[str, object], into: type[T], origin: str) -> T:
+def _convert_document(raw: dict[str, object], document_type: type[T], origin: str) -> T:
     from planner.decode import convert_to_type
 
-    return convert_to_type(raw, into, origin)
+    return convert_to_type(raw, document_type, origin)

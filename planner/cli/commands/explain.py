@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.input.plan_file import (
-    Again,
-    Number,
-    PlanFile,
+    PlanFileArgument,
+    PlanFileOverrides,
+    PlanNumberOption,
     read_plan_cluster,
     read_plan_document,
-    read_plan_training,
+    read_plan_scenario,
 )
-from planner.cli.options.grouped import grouped
-from planner.cli.options.question import Files, Form, Output
-from planner.cli.options.techniques import Chosen, applied
+from planner.cli.options.grouped import expand_option_groups
+from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
+from planner.cli.options.techniques import TechniqueOptions, apply_techniques
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from planner.documents.plan import Document, PlanPart
 
 
-class Ranks(StrEnum):
+class TraceRanks(StrEnum):
     """Whose work a trace draws."""
 
     STAGES = "stages"
@@ -36,7 +36,7 @@ class Ranks(StrEnum):
 
 
 @dataclass(frozen=True)
-class Trace:
+class TraceOptions:
     """Where a step is drawn for Perfetto, and whose work."""
 
     trace: Annotated[
@@ -46,20 +46,21 @@ class Trace:
         ),
     ] = None
     ranks: Annotated[
-        Ranks, typer.Option("--ranks", case_sensitive=False, help="Of the trace: one process a stage, or all ranks.")
-    ] = Ranks.STAGES
+        TraceRanks,
+        typer.Option("--ranks", case_sensitive=False, help="Of the trace: one process a stage, or all ranks."),
+    ] = TraceRanks.STAGES
 
 
-@grouped
+@expand_option_groups
 def explain(
-    plan_file: PlanFile,
+    plan_file: PlanFileArgument,
     *,
-    number: Number = 1,
-    form: Form = Output.TABLE,
-    files: Files = None,
-    traced: Trace,
-    again: Again,
-    techniques: Chosen,
+    number: PlanNumberOption = 1,
+    form: FormatOption = OutputFormat.TABLE,
+    files: OutputFilesOption = None,
+    trace_options: TraceOptions,
+    overrides: PlanFileOverrides,
+    techniques: TechniqueOptions,
 ) -> None:
     """Tell why a plan's step takes as long as it does.
 
@@ -71,49 +72,53 @@ def explain(
       planner explain plan.json
       planner explain plan.json --plan 2 -o why.html --trace step.json
     """
-    from planner.cli.io.files import check_ending
-    from planner.cli.io.output import check_files, tell
+    from planner.cli.io.files import check_suffix
+    from planner.cli.io.output import check_output_files, write_document
     from planner.studies.explain import check_same, explained
 
-    check_ending(traced.trace, (".json",))
-    read = [("PLAN", plan_file), *again.files, *techniques.files]
-    wanted = check_files(files, beside=[("--trace", traced.trace)], read=read)
+    check_suffix(trace_options.trace, (".json",))
+    input_files = [("PLAN", plan_file), *overrides.input_files, *techniques.input_files]
+    output_files = check_output_files(
+        files, other_outputs=[("--trace", trace_options.trace)], input_files=input_files
+    )
     document = read_plan_document(plan_file, number)
-    training, found = _asked(document, number, again, techniques, plan_file)
-    told = explained(training, found, document, number, check_same(training, document, number, str(plan_file)))
-    if traced.trace is not None:
-        _write_trace(traced.trace, training, document.plans[number - 1], traced.ranks)
+    scenario, cluster = _read_plan_scenario_and_cluster(document, number, overrides, techniques, plan_file)
+    explain_document = explained(
+        scenario, cluster, document, number, check_same(scenario, document, number, str(plan_file))
+    )
+    if trace_options.trace is not None:
+        _write_step_trace(trace_options.trace, scenario, document.plans[number - 1], trace_options.ranks)
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.explain_text import explain_text
 
-        return explain_text(told)
+        return explain_text(explain_document)
 
-    tell(told, form.value, wanted, text)
+    write_document(explain_document, form.value, output_files, render_table)
 
 
-def _asked(
-    document: Document, number: int, again: Again, techniques: Chosen, plan_file: Path
+def _read_plan_scenario_and_cluster(
+    document: Document, number: int, overrides: PlanFileOverrides, techniques: TechniqueOptions, plan_file: Path
 ) -> tuple[Training, Cluster]:
     """The question that this plan answers, with its settings, and its cluster. Raises InputError."""
     from planner.studies.explain import question_of
 
-    cluster = read_plan_cluster(document, again.cluster, tuple(again.faults or ()), plan_file)
-    asked = applied(read_plan_training(document, again.model, cluster, plan_file), techniques)
+    cluster = read_plan_cluster(document, overrides.cluster, tuple(overrides.faults or ()), plan_file)
+    scenario = apply_techniques(read_plan_scenario(document, overrides.model, cluster, plan_file), techniques)
     try:
-        return question_of(asked, cluster, document, document.plans[number - 1]), cluster
+        return question_of(scenario, cluster, document, document.plans[number - 1]), cluster
     except InputError as error:
         key = error.key if error.key.startswith(("--", "placement")) else f"plans[{number - 1}].{error.key}"
         raise error.relocate(str(plan_file), key) from None
 
 
-def _write_trace(path: Path, training: Training, plan: PlanPart, ranks: Ranks) -> None:
+def _write_step_trace(path: Path, scenario: Training, plan: PlanPart, ranks: TraceRanks) -> None:
     """Write one step of a plan for Perfetto, with a warning where not all of it is drawn."""
-    from planner.cli.io.files import write_file
+    from planner.cli.io.files import write_file_atomically
     from planner.cli.io.output import warn
     from planner.report.formats.trace import traced_step
 
-    found = traced_step(training, plan, all_ranks=ranks is Ranks.ALL)
-    write_file(path, found.text)
-    if found.note:
-        warn(f"{path}: {found.note}")
+    step_trace = traced_step(scenario, plan, all_ranks=ranks is TraceRanks.ALL)
+    write_file_atomically(path, step_trace.text)
+    if step_trace.note:
+        warn(f"{path}: {step_trace.note}")

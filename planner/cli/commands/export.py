@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.input.plan_file import ModelAgain, Number, PlanFile
+from planner.cli.input.plan_file import ModelOverrideOption, PlanFileArgument, PlanNumberOption
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from planner.export.trainer import FileTexts
 
 
-class To(StrEnum):
+class ExportTrainerChoice(StrEnum):
     """Trainers."""
 
     MEGATRON_LM = "megatron-lm"
@@ -30,7 +30,7 @@ class To(StrEnum):
     ACCELERATE = "accelerate"
 
 
-class LauncherName(StrEnum):
+class LauncherChoice(StrEnum):
     """Launchers."""
 
     SLURM = "slurm"
@@ -42,29 +42,29 @@ class LauncherName(StrEnum):
     GCP_TPU = "gcp-tpu"
 
 
-Target = Annotated[To, typer.Option("--to", case_sensitive=False, help="The trainer.")]
-By = Annotated[
-    LauncherName | None,
+ExportTrainerOption = Annotated[ExportTrainerChoice, typer.Option("--to", case_sensitive=False, help="The trainer.")]
+LauncherOption = Annotated[
+    LauncherChoice | None,
     typer.Option(
         "--launcher", case_sensitive=False, help="What starts it on all nodes; else the trainer's files alone."
     ),
 ]
-Folder = Annotated[
+OutputFolderOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="DIR", help="Write the files into a folder; else they are told."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
-Passed = Annotated[
+ForceOption = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
+ScriptArgumentsOption = Annotated[
     str | None,
     typer.Option("--arguments", help="What train.sh passes on: 'train.py --lr 1e-4' for your own script."),
 ]
-Variables = Annotated[
+EnvironmentOption = Annotated[
     list[str] | None,
     typer.Option(
         "--env", metavar="NAME=VALUE", help="An environment variable of the run. May be given several times."
     ),
 ]
-With = Annotated[
+LauncherFieldsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--with",
@@ -76,16 +76,16 @@ With = Annotated[
 
 
 def export(
-    plan_file: PlanFile,
-    to: Target,
-    launcher: By = None,
-    number: Number = 1,
-    folder: Folder = None,
-    force: Force = False,
-    model: ModelAgain = None,
-    arguments: Passed = None,
-    variables: Variables = None,
-    fields: With = None,
+    plan_file: PlanFileArgument,
+    to: ExportTrainerOption,
+    launcher: LauncherOption = None,
+    number: PlanNumberOption = 1,
+    folder: OutputFolderOption = None,
+    force: ForceOption = False,
+    model: ModelOverrideOption = None,
+    arguments: ScriptArgumentsOption = None,
+    variables: EnvironmentOption = None,
+    fields: LauncherFieldsOption = None,
 ) -> None:
     """Write the files that run a plan: a trainer's, a launcher's.
 
@@ -100,34 +100,40 @@ def export(
       planner export fsdp.json --to torchtitan --launcher skypilot
       planner export fsdp.json --to fsdp2 --arguments 'train.py --epochs 1'
     """
-    from planner.cli.io.output import warn, write
+    from planner.cli.io.output import warn, write_stdout
     from planner.export.exported import export_plan
     from planner.export.trainer import UserExtras
 
-    own = UserExtras(_words(arguments), _pairs(variables, "--env"))
-    by = None if launcher is None else launcher.value
-    found = export_plan(_run(plan_file, number, model), to.value, own, by, _pairs(fields, "--with"))
+    extras = UserExtras(_split_words(arguments), _parse_name_value_pairs(variables, "--env"))
+    launcher_name = None if launcher is None else launcher.value
+    exported_plan = export_plan(
+        _read_planned_run(plan_file, number, model),
+        to.value,
+        extras,
+        launcher_name,
+        _parse_name_value_pairs(fields, "--with"),
+    )
     if folder is None:
-        write(_one_text(found.files), for_machines=True)
+        write_stdout(_join_files(exported_plan.files), is_machine_readable=True)
     else:
-        _write_all(folder, found.files, force)
-    for note in found.notes:
+        _write_files(folder, exported_plan.files, force)
+    for note in exported_plan.notes:
         warn(note)
 
 
-def _run(plan_file: Path, number: int, model: str | None) -> PlannedRun:
-    from planner.cli.input.plan_file import read_plan_document, read_plan_model, read_plan_spec
+def _read_planned_run(plan_file: Path, number: int, model: str | None) -> PlannedRun:
+    from planner.cli.input.plan_file import read_plan_document, read_plan_model, read_plan_model_spec
     from planner.export.run import build_planned_run
 
     document = read_plan_document(plan_file, number)
     workload = read_plan_model(document, model, plan_file)
     try:
-        return build_planned_run(document, number, read_plan_spec(document, model, plan_file), workload)
+        return build_planned_run(document, number, read_plan_model_spec(document, model, plan_file), workload)
     except InputError as error:
         raise error if error.origin else error.relocate(str(plan_file)) from None
 
 
-def _words(text: str | None) -> tuple[str, ...]:
+def _split_words(text: str | None) -> tuple[str, ...]:
     """Raises InputError for quotes without an end."""
     try:
         return tuple(shlex.split(text or ""))
@@ -136,35 +142,37 @@ def _words(text: str | None) -> tuple[str, ...]:
         raise InputError(f"not words: {error}", key="--arguments", value=text, expected=expected) from None
 
 
-def _pairs(texts: list[str] | None, key: str) -> dict[str, str]:
+def _parse_name_value_pairs(texts: list[str] | None, key: str) -> dict[str, str]:
     """NAME=VALUE, each name once. Raises InputError."""
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for text in texts or ():
-        name, sign, value = text.partition("=")
-        good = name.replace("_", "a").replace("-", "a" if key == "--with" else "=").isalnum() and name.isascii()
-        if not sign or not good or name[:1].isdigit() or not value.isprintable():
+        name, separator, value = text.partition("=")
+        is_valid_name = (
+            name.replace("_", "a").replace("-", "a" if key == "--with" else "=").isalnum() and name.isascii()
+        )
+        if not separator or not is_valid_name or name[:1].isdigit() or not value.isprintable():
             raise InputError("not a name with a value", key=key, value=text, expected="NAME=VALUE on one line")
-        if name in found:
+        if name in pairs:
             raise InputError("is given twice", key=f"{key} {name}", value=value, expected="each name once")
-        found[name] = value
-    return found
+        pairs[name] = value
+    return pairs
 
 
-def _one_text(files: FileTexts) -> str:
+def _join_files(texts_by_name: FileTexts) -> str:
     """A single file as it is; several each below its name."""
-    if len(files) == 1:
-        return next(iter(files.values()))
-    return "\n".join(f"==> {name} <==\n{text}" for name, text in files.items())
+    if len(texts_by_name) == 1:
+        return next(iter(texts_by_name.values()))
+    return "\n".join(f"==> {name} <==\n{text}" for name, text in texts_by_name.items())
 
 
-def _write_all(folder: Path, files: FileTexts, force: bool) -> None:
+def _write_files(folder: Path, texts_by_name: FileTexts, overwrite: bool) -> None:
     """Raises InputError for files that are there, before one is written."""
-    from planner.cli.io.files import make_folder, write_file
+    from planner.cli.io.files import make_folder, write_file_atomically
 
-    there = [name for name in files if (folder / name).exists()]
-    if there and not force:
+    existing_names = [name for name in texts_by_name if (folder / name).exists()]
+    if existing_names and not overwrite:
         expected = "another folder, or --force"
-        raise InputError("is there already", key="--output", value=str(folder / there[0]), expected=expected)
+        raise InputError("is there already", key="--output", value=str(folder / existing_names[0]), expected=expected)
     make_folder(folder, "--output")
-    for name, text in files.items():
-        write_file(folder / name, text)
+    for name, text in texts_by_name.items():
+        write_file_atomically(folder / name, text)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options.grouped import grouped
-from planner.cli.options.question import Files, Form, Output
+from planner.cli.options.grouped import expand_option_groups
+from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ hardware_app = typer.Typer(
 
 
 @dataclass(frozen=True)
-class Which:
+class HardwareFilterOptions:
     """Which parts are listed: the options as the user gave them, empty where a user did not."""
 
     kind: Annotated[str, typer.Option("--kind", help="gpu, tpu, npu, cpu or fpga.")] = ""
@@ -42,15 +42,15 @@ class Which:
 
 
 @hardware_app.command("list")
-@grouped
+@expand_option_groups
 def list_hardware(
     *,
-    which: Which,
+    filter_options: HardwareFilterOptions,
     sort: Annotated[
         str, typer.Option("--sort", help="peak, memory, bandwidth, power, price, year or name.")
     ] = "name",
-    form: Form = Output.TABLE,
-    files: Files = None,
+    form: FormatOption = OutputFormat.TABLE,
+    files: OutputFilesOption = None,
 ) -> None:
     """List accelerators with their figures.
 
@@ -64,42 +64,53 @@ def list_hardware(
     from planner.documents.hardware import hardware_document
     from planner.hardware import catalogue
 
-    found = catalogue.entries()
-    wanted = _wanted(which, found)
-    kept = catalogue.ordered([one for one in found if wanted.holds(one)], sort, wanted.precision)
+    catalogue_entries = catalogue.entries()
+    hardware_filter = _build_hardware_filter(filter_options, catalogue_entries)
+    listed_entries = catalogue.ordered(
+        [entry for entry in catalogue_entries if hardware_filter.holds(entry)], sort, hardware_filter.precision
+    )
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.hardware_text import list_text
 
-        return list_text(kept, wanted.precision)
+        return list_text(listed_entries, hardware_filter.precision)
 
-    _tell(hardware_document(kept, wanted.precision), form, files, text)
+    _write_hardware_document(hardware_document(listed_entries, hardware_filter.precision), form, files, render_table)
 
 
-def _wanted(which: Which, found: Sequence[Entry]) -> Wanted:
+def _build_hardware_filter(filter_options: HardwareFilterOptions, catalogue_entries: Sequence[Entry]) -> Wanted:
     """What a part has to be. Raises InputError for what no part is."""
     from planner.hardware import catalogue
 
-    if which.can_train and which.inference_only:
+    if filter_options.can_train and filter_options.inference_only:
         raise InputError("no part does both", key="--can-train, --inference-only", expected="one of the two")
     return catalogue.Wanted(
-        kind=catalogue.known(found, which.kind, "--kind", lambda one: (one.spec.kind,)),
-        place=catalogue.known(found, which.place, "--place", lambda one: (one.spec.place,)),
-        vendor=catalogue.known(found, which.vendor, "--vendor", lambda one: (one.spec.vendor,)),
-        can_train=which.can_train if which.can_train or which.inference_only else None,
-        framework=catalogue.known(found, which.framework, "--framework", lambda one: one.spec.frameworks),
-        cloud=catalogue.known(found, which.cloud, "--cloud", lambda one: one.spec.clouds),
-        precision=catalogue.parse_precision(which.precision) if which.precision else None,
-        min_memory_bytes=catalogue.parse_memory(which.min_memory) if which.min_memory else 0.0,
-        years=catalogue.parse_years(which.year) if which.year else None,
+        kind=catalogue.known(catalogue_entries, filter_options.kind, "--kind", lambda entry: (entry.spec.kind,)),
+        place=catalogue.known(catalogue_entries, filter_options.place, "--place", lambda entry: (entry.spec.place,)),
+        vendor=catalogue.known(
+            catalogue_entries, filter_options.vendor, "--vendor", lambda entry: (entry.spec.vendor,)
+        ),
+        can_train=filter_options.can_train if filter_options.can_train or filter_options.inference_only else None,
+        framework=catalogue.known(
+            catalogue_entries, filter_options.framework, "--framework", lambda entry: entry.spec.frameworks
+        ),
+        cloud=catalogue.known(catalogue_entries, filter_options.cloud, "--cloud", lambda entry: entry.spec.clouds),
+        precision=catalogue.parse_precision(filter_options.precision) if filter_options.precision else None,
+        min_memory_bytes=catalogue.parse_memory(filter_options.min_memory) if filter_options.min_memory else 0.0,
+        years=catalogue.parse_years(filter_options.year) if filter_options.year else None,
     )
 
 
-def _tell(document: HardwareDocument, form: Output, files: Sequence[Path] | None, text: Callable[[], str]) -> None:
+def _write_hardware_document(
+    document: HardwareDocument,
+    output_format: OutputFormat,
+    files: Sequence[Path] | None,
+    render_table: Callable[[], str],
+) -> None:
     """Write the document to the files and print it."""
-    from planner.cli.io.output import check_files, tell
+    from planner.cli.io.output import check_output_files, write_document
 
-    tell(document, form.value, check_files(files), text)
+    write_document(document, output_format.value, check_output_files(files), render_table)
 
 
 @hardware_app.command("show")
@@ -108,8 +119,8 @@ def show_hardware(
     sources: Annotated[
         bool, typer.Option("--sources", help="Also the notes and the documents that the figures are from.")
     ] = False,
-    form: Form = Output.TABLE,
-    files: Files = None,
+    form: FormatOption = OutputFormat.TABLE,
+    files: OutputFilesOption = None,
 ) -> None:
     """Show every figure of one accelerator, with its source.
 
@@ -122,14 +133,14 @@ def show_hardware(
     from planner.documents.hardware import hardware_document
     from planner.hardware.catalogue import entry
 
-    found = entry(name)
+    catalogue_entry = entry(name)
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.hardware_text import show_text
 
-        return show_text(found, sources=sources)
+        return show_text(catalogue_entry, sources=sources)
 
-    _tell(hardware_document([found]), form, files, text)
+    _write_hardware_document(hardware_document([catalogue_entry]), form, files, render_table)
 
 
 @hardware_app.command("compare")
@@ -138,8 +149,8 @@ def compare_hardware(
     precision: Annotated[
         str, typer.Option("--precision", help="What ratios to watts, dollars and bytes are told at.")
     ] = "",
-    form: Form = Output.TABLE,
-    files: Files = None,
+    form: FormatOption = OutputFormat.TABLE,
+    files: OutputFilesOption = None,
 ) -> None:
     """Compare accelerators side by side, in ratios to the first.
 
@@ -152,13 +163,15 @@ def compare_hardware(
 
     if len(names) < 2:
         raise InputError("nothing to compare with", key="NAME", value=names[0], expected="two names or more")
-    found = [entry(name) for name in names]
-    at = parse_precision(precision) if precision else None
-    comparison = comparison_part(found, at)
+    catalogue_entries = [entry(name) for name in names]
+    ratio_precision = parse_precision(precision) if precision else None
+    comparison = comparison_part(catalogue_entries, ratio_precision)
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.hardware_text import compare_text
 
-        return compare_text(found, comparison)
+        return compare_text(catalogue_entries, comparison)
 
-    _tell(hardware_document(found, at, comparison), form, files, text)
+    _write_hardware_document(
+        hardware_document(catalogue_entries, ratio_precision, comparison), form, files, render_table
+    )

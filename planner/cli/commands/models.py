@@ -4,50 +4,50 @@ from __future__ import annotations
 
 import typer
 
-from planner.cli.options.question import Files, Form, Output
+from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
 
 models_app = typer.Typer(help="The models that are known by name.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @models_app.command("list")
-def list_models(form: Form = Output.TABLE, files: Files = None) -> None:
+def list_models(form: FormatOption = OutputFormat.TABLE, files: OutputFilesOption = None) -> None:
     """List the presets with their sizes, and the tokens of a sequence or what else a batch counts.
 
     \b
     Examples:
       planner models list
     """
-    from planner.cli.io.lists import tell_list
+    from planner.cli.io.lists import write_listing
     from planner.documents.listing import ModelEntry
     from planner.workload.presets import preset, preset_names
     from planner.workload.transformer import build_workload
 
-    found = [(name, build_workload(preset(name))) for name in preset_names()]
+    named_models = [(name, build_workload(preset(name))) for name in preset_names()]
     entries = [
         ModelEntry(
             name=name,
-            title=one.title,
-            parameters=one.parameters,
-            active_parameters=one.active_parameters,
-            layers=one.layer_count,
-            sample=one.sample,
-            seq_length=one.seq_length if one.has_tokens else None,
+            title=model.title,
+            parameters=model.parameters,
+            active_parameters=model.active_parameters,
+            layers=model.layer_count,
+            sample=model.sample,
+            seq_length=model.seq_length if model.has_tokens else None,
         )
-        for name, one in found
+        for name, model in named_models
     ]
-    tell_list("models", entries, form, files)
+    write_listing("models", entries, form, files)
 
 
 @models_app.command("families")
-def list_families(form: Form = Output.TABLE, files: Files = None) -> None:
+def list_families(form: FormatOption = OutputFormat.TABLE, files: OutputFilesOption = None) -> None:
     """List the Hugging Face model types whose config.json is read.
 
     \b
     Examples:
       planner models families
     """
-    from planner.cli.io.lists import tell_list
+    from planner.cli.io.lists import write_listing
     from planner.documents.listing import FamilyEntry
     from planner.workload.huggingface.families import FAMILIES
 
-    tell_list("families", [FamilyEntry(name=name) for name in FAMILIES], form, files)
+    write_listing("families", [FamilyEntry(name=name) for name in FAMILIES], form, files)

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from planner.cli.options.carbon import Site
+from planner.cli.options.carbon import SiteOptions
 from planner.cli.options.failures import FailureOptions
-from planner.cli.options.goal import Goal
-from planner.cli.options.grouped import grouped
+from planner.cli.options.goal import GoalOptions
+from planner.cli.options.grouped import expand_option_groups
 from planner.cli.options.question import (
-    Files,
-    Form,
-    Output,
-    Question,
-    Require,
-    Tokens,
-    check_required,
-    read_required,
-    tell,
+    FormatOption,
+    OutputFilesOption,
+    OutputFormat,
+    RequireOption,
+    ScenarioOptions,
+    TokensOption,
+    check_conditions,
+    read_conditions,
+    write_plan_document,
 )
-from planner.cli.options.ranks import RankFiles, write_ranks
-from planner.cli.options.settings import OpenSettings, SpaceFile
-from planner.cli.options.split import Split, read_pins
-from planner.cli.options.techniques import Chosen
+from planner.cli.options.ranks import RankFileOptions, write_rank_files
+from planner.cli.options.settings import OpenSettings, SpaceFileOption
+from planner.cli.options.split import ParallelismOptions, read_space_pins
+from planner.cli.options.techniques import TechniqueOptions
 
 
-@grouped
+@expand_option_groups
 def plan(
-    question: Question,
+    scenario_options: ScenarioOptions,
     *,
-    tokens: Tokens = None,
-    goal: Goal,
-    form: Form = Output.TABLE,
-    files: Files = None,
-    split: Split,
+    tokens: TokensOption = None,
+    goal: GoalOptions,
+    form: FormatOption = OutputFormat.TABLE,
+    files: OutputFilesOption = None,
+    parallelism: ParallelismOptions,
     settings: OpenSettings,
-    space_file: SpaceFile = None,
-    rank_files: RankFiles,
+    space_file: SpaceFileOption = None,
+    rank_files: RankFileOptions,
     failures: FailureOptions,
-    site: Site,
-    techniques: Chosen,
-    require: Require = None,
+    site: SiteOptions,
+    techniques: TechniqueOptions,
+    require: RequireOption = None,
 ) -> None:
     """Find the best way to train MODEL on a cluster.
 
@@ -51,15 +51,15 @@ def plan(
       plan 70B --cluster dgx-a100 --nodes 16 --global-batch 512 --offload none,optimizer --schedule 1f1b,zero-bubble
       plan llama-3-70b --cluster dgx-h100:4+dgx-a100:4 --global-batch 512
     """
-    from planner.cli.input.answers import Options, document
-    from planner.cli.input.inputs import read_tokens
-    from planner.cli.io.output import check_files
+    from planner.cli.input.answers import PlanRequest, run_plan_request
+    from planner.cli.input.inputs import read_run_tokens
+    from planner.cli.io.output import check_output_files
 
-    read = [*question.files, *techniques.files, ("--space", space_file)]
-    wanted_files = check_files(files, beside=rank_files.by_option, read=read)
-    pins, required = read_pins(split, settings, space_file), read_required(require)
-    options = Options(question, goal, pins, failures, site, techniques, read_tokens(tokens))
-    found = document(options, rank_files)
-    write_ranks(found, rank_files)
-    tell(found, form, wanted_files)
-    check_required(required, found)
+    input_files = [*scenario_options.input_files, *techniques.input_files, ("--space", space_file)]
+    output_files = check_output_files(files, other_outputs=rank_files.files_by_option, input_files=input_files)
+    pins, conditions = read_space_pins(parallelism, settings, space_file), read_conditions(require)
+    request = PlanRequest(scenario_options, goal, pins, failures, site, techniques, read_run_tokens(tokens))
+    plan_document = run_plan_request(request, rank_files)
+    write_rank_files(plan_document, rank_files)
+    write_plan_document(plan_document, form, output_files)
+    check_conditions(conditions, plan_document)

@@ -11,10 +11,10 @@ import typer
 if TYPE_CHECKING:
     from planner.report.report import Plot
 
-_ENDINGS = (".svg", ".html", ".txt")
+_PLOT_SUFFIXES = (".svg", ".html", ".txt")
 
 
-class Which(StrEnum):
+class RowSelection(StrEnum):
     """Of several rows with the same x in one series."""
 
     ALL = "all"
@@ -22,24 +22,24 @@ class Which(StrEnum):
     MOST = "most"
 
 
-ResultsFile = Annotated[
+ResultsFileArgument = Annotated[
     Path, typer.Argument(metavar="RESULTS", help="What `planner sweep` wrote: .parquet, .csv or .jsonl.")
 ]
-Files = Annotated[
+PlotFilesOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--output", "-o", metavar="FILE", help="Also write a file: .svg, .html or .txt. May be given several times."
     ),
 ]
-Across = Annotated[
+XColumnOption = Annotated[
     str | None, typer.Option("--x", metavar="COLUMN", help="Across; else the first number that was swept.")
 ]
-Up = Annotated[str | None, typer.Option("--y", metavar="COLUMN", help="Upwards; else mfu.")]
-By = Annotated[
+YColumnOption = Annotated[str | None, typer.Option("--y", metavar="COLUMN", help="Upwards; else mfu.")]
+SeriesColumnsOption = Annotated[
     str | None,
     typer.Option("--by", metavar="COLUMN[,COLUMN]", help="A series for each value; else of model and cluster."),
 ]
-Where = Annotated[
+WhereOption = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
@@ -47,20 +47,20 @@ Where = Annotated[
         help="Rows that are drawn: 'nodes >= 4 and cluster == dgx-h100'. Given several times, all must hold.",
     ),
 ]
-TakeOf = Annotated[
-    Which,
+RowSelectionOption = Annotated[
+    RowSelection,
     typer.Option("--take", case_sensitive=False, help="Of rows with the same x and series: all, least, most y."),
 ]
 
 
 def plot(
-    results: ResultsFile,
-    files: Files = None,
-    x: Across = None,
-    y: Up = None,
-    by: By = None,
-    where: Where = None,
-    take: TakeOf = Which.ALL,
+    results: ResultsFileArgument,
+    files: PlotFilesOption = None,
+    x: XColumnOption = None,
+    y: YColumnOption = None,
+    by: SeriesColumnsOption = None,
+    where: WhereOption = None,
+    take: RowSelectionOption = RowSelection.ALL,
 ) -> None:
     """Draw the results of a sweep.
 
@@ -70,39 +70,39 @@ def plot(
       planner plot results.parquet --x nodes --y mfu --by model --where 'cluster == dgx-h100'
       planner plot results.csv --x nodes --y step_time_s --take least -o plot.svg
     """
-    from planner.cli.io.files import check_distinct, check_ending, write_file
-    from planner.cli.io.output import warn, write
+    from planner.cli.io.files import check_distinct_files, check_suffix, write_file_atomically
+    from planner.cli.io.output import warn, write_stdout
     from planner.cli.sweeps.results import read_results
     from planner.cli.sweeps.where import kept_by
     from planner.report.charts.plot_of_table import drawn, plotted
     from planner.report.charts.plot_text import plot_text
 
     for path in files or ():
-        check_ending(path, _ENDINGS)
-    check_distinct([("--output", path) for path in files or ()], [("RESULTS", results)])
+        check_suffix(path, _PLOT_SUFFIXES)
+    check_distinct_files([("--output", path) for path in files or ()], [("RESULTS", results)])
     table = read_results(results)
     for condition in where or ():
         table = table.where(kept_by(condition, table.columns))
-    named = None if by is None else [part.strip() for part in by.split(",") if part.strip()]
-    told, missing = plotted(table.columns, drawn(table.columns, x, y, named, take.value))
-    if missing:
-        warn(f"{missing:,} of {len(table):,} rows have no value there and are not drawn")
+    series_columns = None if by is None else [part.strip() for part in by.split(",") if part.strip()]
+    chart, missing_rows = plotted(table.columns, drawn(table.columns, x, y, series_columns, take.value))
+    if missing_rows:
+        warn(f"{missing_rows:,} of {len(table):,} rows have no value there and are not drawn")
     for path in files or ():
-        write_file(path, _content(told, path.suffix.casefold(), results.name))
-    write(plot_text(told))
+        write_file_atomically(path, _render_plot_file(chart, path.suffix.casefold(), results.name))
+    write_stdout(plot_text(chart))
 
 
-def _content(told: Plot, ending: str, name: str) -> str:
-    if ending == ".svg":
+def _render_plot_file(chart: Plot, suffix: str, name: str) -> str:
+    if suffix == ".svg":
         from planner.report.charts.plot_svg import plot_svg
 
-        return plot_svg(told)
-    if ending == ".txt":
+        return plot_svg(chart)
+    if suffix == ".txt":
         from planner.report.charts.plot_text import plot_text
         from planner.report.console import text_for_a_file
 
-        return text_for_a_file(lambda: plot_text(told))
+        return text_for_a_file(lambda: plot_text(chart))
     from planner.report.formats.html_page import to_html
     from planner.report.report import Report
 
-    return to_html(Report("plot", name, (), (), charts=[told]))
+    return to_html(Report("plot", name, (), (), charts=[chart]))

@@ -10,7 +10,7 @@ from typing import Annotated, cast
 import typer
 
 
-class Document(StrEnum):
+class DocumentType(StrEnum):
     """Documents that have a schema."""
 
     PLAN = "plan"
@@ -18,7 +18,7 @@ class Document(StrEnum):
     VALIDATE = "validate"
     TOPOLOGY = "topology"
     HARDWARE = "hardware"
-    MIXED = "mixed"
+    HETEROGENEOUS = "mixed"
     SIZE = "size"
     COMPARE = "compare"
     EXPLAIN = "explain"
@@ -27,28 +27,28 @@ class Document(StrEnum):
     LIST = "list"
 
 
-MODULES = {
-    Document.PLAN: "planner.documents.plan",
-    Document.WHAT_IF: "planner.documents.what_if",
-    Document.VALIDATE: "planner.evidence.validation_document",
-    Document.TOPOLOGY: "planner.documents.topology",
-    Document.HARDWARE: "planner.documents.hardware",
-    Document.MIXED: "planner.documents.heterogeneous",
-    Document.SIZE: "planner.documents.size",
-    Document.COMPARE: "planner.documents.compare",
-    Document.EXPLAIN: "planner.documents.explain",
-    Document.CHECK: "planner.documents.check",
-    Document.DIFF: "planner.documents.diff",
-    Document.LIST: "planner.documents.listing",
+DOCUMENT_MODULES = {
+    DocumentType.PLAN: "planner.documents.plan",
+    DocumentType.WHAT_IF: "planner.documents.what_if",
+    DocumentType.VALIDATE: "planner.evidence.validation_document",
+    DocumentType.TOPOLOGY: "planner.documents.topology",
+    DocumentType.HARDWARE: "planner.documents.hardware",
+    DocumentType.HETEROGENEOUS: "planner.documents.heterogeneous",
+    DocumentType.SIZE: "planner.documents.size",
+    DocumentType.COMPARE: "planner.documents.compare",
+    DocumentType.EXPLAIN: "planner.documents.explain",
+    DocumentType.CHECK: "planner.documents.check",
+    DocumentType.DIFF: "planner.documents.diff",
+    DocumentType.LIST: "planner.documents.listing",
 }
 """Where each document's `build_json_schema` is."""
 
 
 def schema(
     document: Annotated[
-        Document,
-        typer.Argument(help=f"Whose: {', '.join(Document)}."),
-    ] = Document.PLAN,
+        DocumentType,
+        typer.Argument(help=f"Whose: {', '.join(DocumentType)}."),
+    ] = DocumentType.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints.
 
@@ -57,22 +57,22 @@ def schema(
       planner schema
       planner schema what-if
     """
-    from planner.cli.io.output import write
+    from planner.cli.io.output import write_stdout
     from planner.report.formats.json_text import to_json
 
-    build = cast(Callable[[], dict[str, object]], import_module(MODULES[document]).build_json_schema)
-    write(to_json(_even(build())), for_machines=True)
+    build = cast(Callable[[], dict[str, object]], import_module(DOCUMENT_MODULES[document]).build_json_schema)
+    write_stdout(to_json(_clean_descriptions(build())), is_machine_readable=True)
 
 
-def _even(schema: dict[str, object]) -> dict[str, object]:
+def _clean_descriptions(schema: dict[str, object]) -> dict[str, object]:
     """The schema with descriptions that begin at the margin, as docstrings do from Python 3.13 on."""
     import inspect
 
-    def even(value: object, key: str = "") -> object:
+    def clean_value(value: object, key: str = "") -> object:
         if isinstance(value, dict):
-            return {name: even(one, name) for name, one in value.items()}
+            return {name: clean_value(item, name) for name, item in value.items()}
         if isinstance(value, list):
-            return [even(one) for one in value]
+            return [clean_value(item) for item in value]
         return inspect.cleandoc(value) if isinstance(value, str) and key == "description" else value
 
-    return {name: even(one, name) for name, one in schema.items()}
+    return {name: clean_value(item, name) for name, item in schema.items()}

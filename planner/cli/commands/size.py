@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options.grouped import grouped
-from planner.cli.options.question import ClusterName, files_option
-from planner.cli.options.run_options import RunOptions, read_budget, read_days, read_offer, read_run
+from planner.cli.options.grouped import expand_option_groups
+from planner.cli.options.question import ClusterNameOption, build_files_option
+from planner.cli.options.run_options import (
+    RunOptions,
+    read_budget_usd,
+    read_cluster_option,
+    read_deadline_days,
+    resolve_run,
+)
 from planner.errors import InputError, NothingFits, PlannerError, find_nearest_name
 from planner.units import format_counted_noun, format_days
 
@@ -19,11 +25,11 @@ if TYPE_CHECKING:
     from planner.documents.sizing import SizePart
     from planner.studies.run_estimate import Offer, Outcome, Run
 
-_TRIED_TOKENS = 10**12
+_TRIAL_RUN_TOKENS = 10**12
 """A run whose price tells what a token costs."""
 
 
-class Form(StrEnum):
+class SizeOutputFormat(StrEnum):
     """Forms of output: the usual ones, and one bare number."""
 
     TABLE = "table"
@@ -36,21 +42,21 @@ class Form(StrEnum):
     VALUE = "value"
 
 
-@grouped
+@expand_option_groups
 def size(
     run: RunOptions,
-    cluster: ClusterName,
+    cluster: ClusterNameOption,
     *,
     nodes: Annotated[
         str | None, typer.Option("--nodes", metavar="INTEGER", help="With --budget alone: on so many nodes.")
     ] = None,
     form: Annotated[
-        Form, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")
-    ] = Form.TABLE,
+        SizeOutputFormat, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")
+    ] = SizeOutputFormat.TABLE,
     field: Annotated[
         str | None, typer.Option("--field", help="Of --format value: nodes, devices, days, usd, ...; else nodes.")
     ] = None,
-    files: Annotated[list[Path] | None, files_option("--plot", more=".svg (the curve), ")] = None,
+    files: Annotated[list[Path] | None, build_files_option("--plot", extra_suffixes=".svg (the curve), ")] = None,
 ) -> None:
     """Tell the fewest nodes for a deadline, or what a budget trains.
 
@@ -62,47 +68,52 @@ def size(
       planner size llama-3-8b --cluster dgx-h100 --budget 200kUSD --nodes 16
       planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d --format value --field devices
     """
-    from planner.cli.io.output import check_files, tell
+    from planner.cli.io.output import check_output_files, write_document
 
-    wanted_files = check_files(files, (".svg",), read=[*run.files, ("--cluster", cluster)])
-    wanted = _field(field, form)
-    document = _sized(run, cluster, nodes)
+    output_files = check_output_files(files, (".svg",), input_files=[*run.input_files, ("--cluster", cluster)])
+    value_field = _parse_value_field(field, form)
+    document = _build_sized_document(run, cluster, nodes)
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.size_text import size_text
 
         return size_text(document)
 
-    def curve() -> str:
+    def render_curve() -> str:
         from planner.report.charts.size_svg import curve_svg
 
         return curve_svg(document)
 
-    own = {".svg": curve, ".value": lambda: f"{_value(document.answer, wanted)}\n"}
-    tell(document, form.value, wanted_files, text, own)
+    own_renderers = {".svg": render_curve, ".value": lambda: f"{_format_bare_value(document.answer, value_field)}\n"}
+    write_document(document, form.value, output_files, render_table, own_renderers)
 
 
-def _sized(options: RunOptions, cluster: str, nodes: str | None) -> SizeDocument:
+def _build_sized_document(options: RunOptions, cluster: str, nodes: str | None) -> SizeDocument:
     """The answer. Raises InputError, and NothingFits where no size meets what is asked."""
-    from planner.cli.input.inputs import read_number, read_tokens
+    from planner.cli.input.inputs import read_run_tokens, read_whole_number
 
-    days, usd = read_days(options.deadline), read_budget(options.budget)
-    whole = read_tokens(options.tokens)
-    if whole is None and (days is not None or usd is None):
+    deadline_days, budget_usd = read_deadline_days(options.deadline), read_budget_usd(options.budget)
+    run_tokens = read_run_tokens(options.tokens)
+    if run_tokens is None and (deadline_days is not None or budget_usd is None):
         raise InputError("is missing", key="--tokens", expected="how long the run is, such as 15T; or --budget alone")
-    if whole is not None and days is None and usd is None:
+    if run_tokens is not None and deadline_days is None and budget_usd is None:
         raise InputError("is missing", key="--deadline", expected="a deadline such as 30d, or --budget 2MUSD")
-    count = read_number(nodes, "--nodes")
-    if count is not None and whole is not None:
+    node_count = read_whole_number(nodes, "--nodes")
+    if node_count is not None and run_tokens is not None:
         raise InputError("is what is asked", key="--nodes", expected="--nodes with --budget alone")
-    run, notes = read_run(options, whole or _TRIED_TOKENS)
-    offer, grams = read_offer(cluster), options.grams()
-    run, answer = _answer(run, offer, days, usd, count, whole)
-    return _document(run, offer, answer, days, usd, grams, notes)
+    run, notes = resolve_run(options, run_tokens or _TRIAL_RUN_TOKENS)
+    cluster_option, carbon_g_per_kwh = read_cluster_option(cluster), options.read_carbon_g_per_kwh()
+    run, estimate = _find_run_size(run, cluster_option, deadline_days, budget_usd, node_count, run_tokens)
+    return _build_size_document(run, cluster_option, estimate, deadline_days, budget_usd, carbon_g_per_kwh, notes)
 
 
-def _answer(
-    run: Run, offer: Offer, days: float | None, usd: float | None, nodes: int | None, tokens: int | None
+def _find_run_size(
+    run: Run,
+    cluster_option: Offer,
+    deadline_days: float | None,
+    budget_usd: float | None,
+    nodes: int | None,
+    tokens: int | None,
 ) -> tuple[Run, Outcome]:
     """The size that is asked for, and the run: of as many tokens as the budget pays for where none are told.
 
@@ -111,63 +122,67 @@ def _answer(
     from planner.studies.size import affordable, fastest_around, fewest_nodes
 
     if tokens is None:
-        assert usd is not None
-        paid = affordable(run, offer, usd, nodes)
-        if paid is None:
-            raise _unfit(run, offer, nodes)
-        return paid
-    if days is None:
-        assert usd is not None
-        found = fastest_around(run, offer, usd)
-        if found is None:
-            raise NothingFits(f"no size of {offer.name} trains {tokens:,} tokens for {usd:,.0f} USD: fewer --tokens")
-        return run, found
-    found = fewest_nodes(run, offer, days)
-    if found is None:
-        raise _too_late(run, offer, days)
-    if usd is not None and (found.usd is None or found.usd > usd):
-        told = "has no known rent" if found.usd is None else f"costs {found.usd:,.0f} USD"
+        assert budget_usd is not None
+        affordable_run = affordable(run, cluster_option, budget_usd, nodes)
+        if affordable_run is None:
+            raise _build_infeasible_error(run, cluster_option, nodes)
+        return affordable_run
+    if deadline_days is None:
+        assert budget_usd is not None
+        estimate = fastest_around(run, cluster_option, budget_usd)
+        if estimate is None:
+            raise NothingFits(
+                f"no size of {cluster_option.name} trains {tokens:,} tokens for {budget_usd:,.0f} USD: fewer --tokens"
+            )
+        return run, estimate
+    estimate = fewest_nodes(run, cluster_option, deadline_days)
+    if estimate is None:
+        raise _build_deadline_error(run, cluster_option, deadline_days)
+    if budget_usd is not None and (estimate.usd is None or estimate.usd > budget_usd):
+        excess_text = "has no known rent" if estimate.usd is None else f"costs {estimate.usd:,.0f} USD"
         raise NothingFits(
-            f"the fewest nodes that meet the deadline are {found.nodes:,}, and the run {told}: not within {usd:,.0f}"
+            f"the fewest nodes that meet the deadline are {estimate.nodes:,}, and the run {excess_text}: "
+            f"not within {budget_usd:,.0f}"
             "\n  what would fit: a later --deadline, or fewer --tokens"
         )
-    return run, found
+    return run, estimate
 
 
-def _unfit(run: Run, offer: Offer, nodes: int | None) -> PlannerError:
+def _build_infeasible_error(run: Run, cluster_option: Offer, nodes: int | None) -> PlannerError:
     """No plan fits on so many nodes, or on any."""
     from planner.studies.run_estimate import misfit
 
-    if nodes is None and offer.hosts is not None:
-        nodes = offer.hosts.nodes
+    if nodes is None and cluster_option.hosts is not None:
+        nodes = cluster_option.hosts.nodes
     if nodes is not None:
-        return misfit(run, offer, nodes)
-    return NothingFits(f"no plan of {run.workload.title} fits on {offer.name}: another cluster")
+        return misfit(run, cluster_option, nodes)
+    return NothingFits(f"no plan of {run.workload.title} fits on {cluster_option.name}: another cluster")
 
 
-def _too_late(run: Run, offer: Offer, days: float) -> PlannerError:
+def _build_deadline_error(run: Run, cluster_option: Offer, deadline_days: float) -> PlannerError:
     """No size meets the deadline; the fastest one, where there is any."""
     from planner.studies.size import nearest_miss
 
-    best = nearest_miss(run, offer)
-    size = "larger" if run.steps > 1 else "smaller"
-    if best is None:
-        return _unfit(run, offer, None)
+    nearest_estimate = nearest_miss(run, cluster_option)
+    batch_change = "larger" if run.steps > 1 else "smaller"
+    if nearest_estimate is None:
+        return _build_infeasible_error(run, cluster_option, None)
     return NothingFits(
-        f"no size of {offer.name} trains {run.tokens:,} tokens in {format_days(days)} with steps of "
-        f"{format_counted_noun(run.global_batch, run.workload.sample)}\n"
-        f"  nearest miss: {format_counted_noun(best.nodes, 'node')} in {format_days(best.days)}\n"
-        f"  what would make it fit: a later --deadline, a {size} --global-batch, or fewer --tokens"
+        f"no size of {cluster_option.name} trains {run.tokens:,} tokens in {format_days(deadline_days)} "
+        f"with steps of {format_counted_noun(run.global_batch, run.workload.sample)}\n"
+        f"  nearest miss: {format_counted_noun(nearest_estimate.nodes, 'node')} "
+        f"in {format_days(nearest_estimate.days)}\n"
+        f"  what would make it fit: a later --deadline, a {batch_change} --global-batch, or fewer --tokens"
     )
 
 
-def _document(
+def _build_size_document(
     run: Run,
-    offer: Offer,
-    answer: Outcome,
-    days: float | None,
-    usd: float | None,
-    grams: float | None,
+    cluster_option: Offer,
+    estimate: Outcome,
+    deadline_days: float | None,
+    budget_usd: float | None,
+    carbon_g_per_kwh: float | None,
     notes: list[str],
 ) -> SizeDocument:
     from planner.documents.size import SCHEMA_VERSION, SizeDocument
@@ -178,42 +193,49 @@ def _document(
     return SizeDocument(
         schema_version=SCHEMA_VERSION,
         model=model_part(run.workload),
-        cluster=offer.name,
-        accelerator=answer.cluster.accelerator.name,
+        cluster=cluster_option.name,
+        accelerator=estimate.cluster.accelerator.name,
         run=run_part(run),
-        deadline_days=days,
-        budget_usd=usd,
-        answer=size_part(run, answer, grams),
-        curve=[size_part(run, one, grams) for one in around(run, offer, answer)],
+        deadline_days=deadline_days,
+        budget_usd=budget_usd,
+        answer=size_part(run, estimate, carbon_g_per_kwh),
+        curve=[
+            size_part(run, curve_estimate, carbon_g_per_kwh)
+            for curve_estimate in around(run, cluster_option, estimate)
+        ],
         compute_optimal=optimal_part(run),
         notes=notes,
     )
 
 
-def _field(name: str | None, form: Form) -> str:
+def _parse_value_field(name: str | None, output_format: SizeOutputFormat) -> str:
     """The field of `--format value`. Raises InputError."""
     from planner.documents.sizing import SizePart
 
     if name is None:
         return "nodes"
-    if form is not Form.VALUE:
+    if output_format is not SizeOutputFormat.VALUE:
         raise InputError("is of one value", key="--field", value=name, expected="--format value")
-    known = [one for one in SizePart.__struct_fields__ if one != "strategy"]
-    wanted = name.casefold().replace("-", "_")
-    if wanted not in known:
-        expected = f"one of {', '.join(known)}"
+    known_fields = [field for field in SizePart.__struct_fields__ if field != "strategy"]
+    field_name = name.casefold().replace("-", "_")
+    if field_name not in known_fields:
+        expected = f"one of {', '.join(known_fields)}"
         raise InputError(
-            "unknown field", key="--field", value=name, expected=expected, suggestion=find_nearest_name(wanted, known)
+            "unknown field",
+            key="--field",
+            value=name,
+            expected=expected,
+            suggestion=find_nearest_name(field_name, known_fields),
         )
-    return wanted
+    return field_name
 
 
-def _value(answer: SizePart, field: str) -> str:
+def _format_bare_value(size_part: SizePart, field: str) -> str:
     """One figure as a bare number. Raises InputError for one that is not known."""
-    value = getattr(answer, field)
+    value = getattr(size_part, field)
     if value is None:
         expected = "a part with a known rent and power"
-        if field.startswith("carbon") and answer.energy_kwh is not None:
+        if field.startswith("carbon") and size_part.energy_kwh is not None:
             expected = "--grid or --carbon-intensity beside it"
         raise InputError("is not known here", key="--field", value=field, expected=expected)
     return str(value) if isinstance(value, int) else f"{value:.10g}"

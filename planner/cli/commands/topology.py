@@ -9,26 +9,26 @@ from typing import Annotated
 import typer
 
 from planner.cli.options.question import (
-    Devices,
-    Faults,
-    Form,
-    Nodes,
-    Output,
-    files_option,
+    DevicesOption,
+    FaultsOption,
+    FormatOption,
+    NodesOption,
+    OutputFormat,
+    build_files_option,
 )
 
-_ENDINGS = (".graphml", ".dot", ".svg", ".html")
-Cluster = Annotated[str, typer.Argument(metavar="CLUSTER", help="Preset (`planner cluster list`) or file.")]
-Files = Annotated[list[Path] | None, files_option(more=".svg, .dot, .graphml, ")]
+_TOPOLOGY_SUFFIXES = (".graphml", ".dot", ".svg", ".html")
+ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="Preset (`planner cluster list`) or file.")]
+TopologyFilesOption = Annotated[list[Path] | None, build_files_option(extra_suffixes=".svg, .dot, .graphml, ")]
 
 
 def topology(
-    cluster: Cluster,
-    nodes: Nodes = None,
-    devices: Devices = None,
-    faults: Faults = None,
-    form: Form = Output.TABLE,
-    files: Files = None,
+    cluster: ClusterArgument,
+    nodes: NodesOption = None,
+    devices: DevicesOption = None,
+    faults: FaultsOption = None,
+    form: FormatOption = OutputFormat.TABLE,
+    files: TopologyFilesOption = None,
 ) -> None:
     """Draw a cluster's fabric and tell what it carries.
 
@@ -40,28 +40,36 @@ def topology(
       planner topology tpu-v5e -o pod.svg
       planner topology gb200-nvl72 --nodes 36 --format json
     """
-    from planner.cli.input.inputs import read_cluster, read_number
-    from planner.cli.io.output import check_files, tell, warn
+    from planner.cli.input.inputs import read_cluster, read_whole_number
+    from planner.cli.io.output import check_output_files, warn, write_document
     from planner.report.topology.files import exported
     from planner.report.topology.measure import topology_document, wiring_of
 
-    wanted = check_files(files, _ENDINGS, read=[("CLUSTER", cluster)])
-    asked = read_cluster(cluster, read_number(nodes, "--nodes"), read_number(devices, "--devices"), faults or ())
-    wiring = wiring_of(asked)
-    document = topology_document(asked, wiring)
+    output_files = check_output_files(files, _TOPOLOGY_SUFFIXES, input_files=[("CLUSTER", cluster)])
+    resolved_cluster = read_cluster(
+        cluster, read_whole_number(nodes, "--nodes"), read_whole_number(devices, "--devices"), faults or ()
+    )
+    wiring = wiring_of(resolved_cluster)
+    document = topology_document(resolved_cluster, wiring)
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.topology_text import topology_text
 
         return topology_text(document)
 
-    def file_of(ending: str) -> Callable[[], str]:
-        def made() -> str:
-            written, note = exported(ending, asked, wiring, document)
+    def build_file_renderer(suffix: str) -> Callable[[], str]:
+        def render_file() -> str:
+            file_text, note = exported(suffix, resolved_cluster, wiring, document)
             if note:
-                warn(f"{ending} file: {note}")
-            return written
+                warn(f"{suffix} file: {note}")
+            return file_text
 
-        return made
+        return render_file
 
-    tell(document, form.value, wanted, text, {ending: file_of(ending) for ending in _ENDINGS})
+    write_document(
+        document,
+        form.value,
+        output_files,
+        render_table,
+        {suffix: build_file_renderer(suffix) for suffix in _TOPOLOGY_SUFFIXES},
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options.question import Files, Form, Output
+from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ def validate(
     runs: Annotated[
         Path | None, typer.Option("--runs", help="A CSV table of measured runs; else the published ones.")
     ] = None,
-    form: Form = Output.TABLE,
-    files: Files = None,
+    form: FormatOption = OutputFormat.TABLE,
+    files: OutputFilesOption = None,
     cross: Annotated[
         bool, typer.Option("--cross", help="Also fit without each source and each model, and judge by those.")
     ] = False,
@@ -39,38 +39,44 @@ def validate(
       planner validate
       planner validate --runs mine.csv --max-error 15% -o errors.html -o errors.xml
     """
-    from planner.cli.io.files import read_text
-    from planner.cli.io.output import check_files, complain, tell
+    from planner.cli.io.files import read_text_file
+    from planner.cli.io.output import check_output_files, write_document, write_stderr
     from planner.evidence.predict import predict_runs
     from planner.evidence.published import find_published_runs
     from planner.evidence.runs import parse_runs
     from planner.evidence.validation_document import build_validation_document
 
-    wanted, path, most = (
-        check_files(files, read=[("--runs", runs)]),
+    output_files, runs_path, max_error_percent = (
+        check_output_files(files, input_files=[("--runs", runs)]),
         runs or find_published_runs(),
-        _percent(max_error),
+        _parse_percent(max_error),
     )
-    rows, unread = parse_runs(read_text(path, (".csv",), "a CSV table of measured runs"), str(path))
-    predictions, unbound = predict_runs(rows)
-    found = None
+    rows, unread_runs = parse_runs(
+        read_text_file(runs_path, (".csv",), "a CSV table of measured runs"), str(runs_path)
+    )
+    predictions, unbound_runs = predict_runs(rows)
+    cross_validation = None
     if cross:
         from planner.evidence.calibrate import build_calibration_cases
         from planner.evidence.cross_validation import build_cross_validation_parts
 
-        found = build_cross_validation_parts(build_calibration_cases(rows), lambda word: complain(f"{word}\n"))
-    document = build_validation_document(predictions, [*unread, *unbound], found, most)
+        cross_validation = build_cross_validation_parts(
+            build_calibration_cases(rows), lambda line: write_stderr(f"{line}\n")
+        )
+    document = build_validation_document(
+        predictions, [*unread_runs, *unbound_runs], cross_validation, max_error_percent
+    )
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.validation_text import to_text
 
         return to_text(document)
 
-    tell(document, form.value, wanted, text)
-    _end(document)
+    write_document(document, form.value, output_files, render_table)
+    _raise_excess_errors(document)
 
 
-def _percent(text: str | None) -> float | None:
+def _parse_percent(text: str | None) -> float | None:
     """`10%`, or `10`, which is the same. Raises InputError."""
     from planner.units import parse_quantity
 
@@ -82,12 +88,14 @@ def _percent(text: str | None) -> float | None:
         raise InputError("not a percentage", key="--max-error", value=text, expected="such as 10%") from None
 
 
-def _end(document: ValidationDocument) -> None:
+def _raise_excess_errors(document: ValidationDocument) -> None:
     """Raises RequirementNotMet that names every run whose error is above what was asked for."""
     from planner.errors import RequirementNotMet
     from planner.report.console import printable
     from planner.report.views.validation_text import fault
 
-    faults = [(row.id, fault(row, document)) for row in document.rows if row.met is False]
-    if faults:
-        raise RequirementNotMet("\n".join(f"{printable(name)}: requirement not met: {told}" for name, told in faults))
+    failed_runs = [(row.id, fault(row, document)) for row in document.rows if row.met is False]
+    if failed_runs:
+        raise RequirementNotMet(
+            "\n".join(f"{printable(name)}: requirement not met: {sentence}" for name, sentence in failed_runs)
+        )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
-from planner.cli.completion.complete import Command, Parameter
+from planner.cli.completion.complete import ClickCommand, ClickParameter
 
-EXIT = (
+EXIT_CODES = (
     ("0", "Done."),
     ("1", "A fault of the program's, or output that cannot be written."),
     ("2", "Bad input or usage; the message names the file, the key and what was expected."),
@@ -22,12 +22,12 @@ EXIT = (
 
 
 @dataclass(frozen=True)
-class Option:
+class OptionText:
     """An option as it is typed: its names, its value ("" of a switch), and what it does."""
 
     names: tuple[str, ...]
     value: str
-    does: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -35,79 +35,87 @@ class CommandText:
     """A command. `arguments` and `commands`: pairs of a name and what it is; `examples`: the lines of each block."""
 
     name: str
-    first: str
+    summary: str
     paragraphs: tuple[str, ...]
     arguments: tuple[tuple[str, str], ...]
-    options: tuple[Option, ...]
+    options: tuple[OptionText, ...]
     commands: tuple[tuple[str, str], ...]
     examples: tuple[tuple[str, ...], ...]
-    others: tuple[str, ...]
+    related_commands: tuple[str, ...]
     """Commands that a reader may look for as well."""
 
 
-def described_commands() -> dict[str, CommandText]:
+def describe_commands() -> dict[str, CommandText]:
     """Every command that is shown, by name; `planner plan` is `plan`."""
     import typer
 
-    from planner.cli.app import plan_app, planner_app
+    from planner.cli.app import build_plan_app, build_planner_app
 
-    alone = cast(Command, typer.main.get_command(plan_app()))
-    whole = cast(Command, typer.main.get_command(planner_app()))
-    found = {"plan": _described("plan", alone, ("planner",))}
-    commands = dict(_commands("planner", whole))
+    plan_command = cast(ClickCommand, typer.main.get_command(build_plan_app()))
+    planner_command = cast(ClickCommand, typer.main.get_command(build_planner_app()))
+    descriptions = {"plan": _describe_command("plan", plan_command, ("planner",))}
+    commands = dict(_walk_commands("planner", planner_command))
     for name, command in commands.items():
         if name != "planner plan":
-            others = [one for one in commands if one.startswith(f"{name} ") and one.count(" ") == name.count(" ") + 1]
-            above = name.rpartition(" ")[0] if " " in name else "plan"
-            found[name] = _described(name, command, (above, *others))
-    return found
+            subcommands = [
+                subcommand
+                for subcommand in commands
+                if subcommand.startswith(f"{name} ") and subcommand.count(" ") == name.count(" ") + 1
+            ]
+            parent_command = name.rpartition(" ")[0] if " " in name else "plan"
+            descriptions[name] = _describe_command(name, command, (parent_command, *subcommands))
+    return descriptions
 
 
-def _commands(name: str, command: Command) -> Iterator[tuple[str, Command]]:
+def _walk_commands(name: str, command: ClickCommand) -> Iterator[tuple[str, ClickCommand]]:
     """A command and those within it that are shown."""
     yield name, command
-    inner: dict[str, Command] = getattr(command, "commands", {})
-    for word, one in inner.items():
-        if not one.hidden:
-            yield from _commands(f"{name} {word}", one)
+    subcommands: dict[str, ClickCommand] = getattr(command, "commands", {})
+    for word, subcommand in subcommands.items():
+        if not subcommand.hidden:
+            yield from _walk_commands(f"{name} {word}", subcommand)
 
 
-def _described(name: str, command: Command, others: tuple[str, ...]) -> CommandText:
+def _describe_command(name: str, command: ClickCommand, related_commands: tuple[str, ...]) -> CommandText:
     paragraphs = re.split(r"\n\s*\n", (getattr(command, "help", "") or "").strip())
-    inner: dict[str, Command] = getattr(command, "commands", {})
-    arguments = [one for one in command.params if one.param_type_name == "argument"]
-    options = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
-    examples = [one.splitlines()[2:] for one in paragraphs if one.startswith("\b")]
+    subcommands: dict[str, ClickCommand] = getattr(command, "commands", {})
+    arguments = [item for item in command.params if item.param_type_name == "argument"]
+    options = [item for item in command.params if item.param_type_name == "option" and not item.hidden]
+    examples = [item.splitlines()[2:] for item in paragraphs if item.startswith("\b")]
     return CommandText(
         name=name,
-        first=" ".join(paragraphs[0].split()),
-        paragraphs=tuple(one for one in paragraphs if not one.startswith("\b")),
-        arguments=tuple((_value(one), one.help or "") for one in arguments),
-        options=(*map(_option, options), Option(("-h", "--help"), "", "Show the help and stop.")),
-        commands=tuple((word, one.get_short_help_str(200)) for word, one in inner.items() if not one.hidden),
+        summary=" ".join(paragraphs[0].split()),
+        paragraphs=tuple(item for item in paragraphs if not item.startswith("\b")),
+        arguments=tuple((_format_value_name(item), item.help or "") for item in arguments),
+        options=(*map(_describe_option, options), OptionText(("-h", "--help"), "", "Show the help and stop.")),
+        commands=tuple((word, item.get_short_help_str(200)) for word, item in subcommands.items() if not item.hidden),
         examples=tuple(tuple(line.strip() for line in lines if line.strip() != "\b") for lines in examples),
-        others=others,
+        related_commands=related_commands,
     )
 
 
-def _option(one: Parameter) -> Option:
-    return Option((*one.opts, *one.secondary_opts), "" if one.is_flag else _value(one), _does(one))
+def _describe_option(parameter: ClickParameter) -> OptionText:
+    return OptionText(
+        (*parameter.opts, *parameter.secondary_opts),
+        "" if parameter.is_flag else _format_value_name(parameter),
+        _format_option_help(parameter),
+    )
 
 
-def _value(one: Parameter) -> str:
+def _format_value_name(parameter: ClickParameter) -> str:
     """The name of a value in the usage."""
-    if one.metavar:
-        return one.metavar
-    choices = getattr(one.type, "choices", None)
+    if parameter.metavar:
+        return parameter.metavar
+    choices = getattr(parameter.type, "choices", None)
     if choices:
         return "|".join(str(word.value if isinstance(word, Enum) else word) for word in choices)
-    kind = getattr(one.type, "name", "")
-    return "FILE" if kind == "path" else "NUMBER" if re.match("int|float", kind) else "TEXT"
+    type_name = getattr(parameter.type, "name", "")
+    return "FILE" if type_name == "path" else "NUMBER" if re.match("int|float", type_name) else "TEXT"
 
 
-def _does(one: Parameter) -> str:
+def _format_option_help(parameter: ClickParameter) -> str:
     """What an option does, and its default where it is one of a list."""
-    default = getattr(one, "default", None)
-    known = getattr(one.type, "choices", None) and default is not None
-    word = default.value if isinstance(default, Enum) else default
-    return f"{one.help or ''} Default: {word}." if known else one.help or ""
+    default = getattr(parameter, "default", None)
+    has_listed_default = getattr(parameter.type, "choices", None) and default is not None
+    default_text = default.value if isinstance(default, Enum) else default
+    return f"{parameter.help or ''} Default: {default_text}." if has_listed_default else parameter.help or ""

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from planner.cli.completion.words import Place
+    from planner.cli.completion.words import CompletionSource
 
 
-class Parameter(Protocol):
+class ClickParameter(Protocol):
     """An option or argument, as the command line's library has it."""
 
     param_type_name: str
@@ -32,12 +32,12 @@ class Parameter(Protocol):
     help: str | None
 
 
-class Command(Protocol):
+class ClickCommand(Protocol):
     """A command or a group of commands, as the command line's library has it."""
 
     name: str | None
     hidden: bool
-    params: list[Parameter]
+    params: list[ClickParameter]
 
     def get_short_help_str(self, limit: int = 45) -> str:
         """Its first sentence."""
@@ -49,129 +49,134 @@ class _Cursor:
     is typed, and whether options are over.
     """
 
-    command: Command
+    command: ClickCommand
     path: str
-    arguments: int
-    option: Parameter | None
-    over: bool
+    argument_count: int
+    option: ClickParameter | None
+    options_are_over: bool
 
 
-def answer(line: Sequence[str]) -> None:
-    """Print what can stand at the end of `line`: program, words, and the last word as far as it is typed.
+def print_completions(command_line: Sequence[str]) -> None:
+    """Print what can stand at the end of `command_line`: program, words, and the last word as far as it is typed.
 
     Prints nothing where that cannot be told; never a traceback: it would land in what the user types.
     """
     try:
         import typer
 
-        from planner.cli.app import plan_app, planner_app
+        from planner.cli.app import build_plan_app, build_planner_app
 
-        app = plan_app() if Path(line[0]).name == "plan" else planner_app()
-        command = cast(Command, typer.main.get_command(app))
-        text = "".join(f"{one}\n" for one in completions(command, list(line[1:-1]), line[-1] if line[1:] else ""))
+        app = build_plan_app() if Path(command_line[0]).name == "plan" else build_planner_app()
+        command = cast(ClickCommand, typer.main.get_command(app))
+        text = "".join(
+            f"{completion}\n"
+            for completion in enumerate_completions(
+                command, list(command_line[1:-1]), command_line[-1] if command_line[1:] else ""
+            )
+        )
         sys.stdout.write(text)
     except Exception:
         return
 
 
-def completions(command: Command, words: Sequence[str], typed: str) -> Iterator[str]:
+def enumerate_completions(command: ClickCommand, words: Sequence[str], typed: str) -> Iterator[str]:
     """The lines of the answer."""
-    at = _cursor(command, words)
-    if at.option is not None:
-        yield from _values(at.option, at.path, typed)
-    elif typed.startswith("-") and not at.over:
+    cursor = _locate_cursor(command, words)
+    if cursor.option is not None:
+        yield from _enumerate_values(cursor.option, cursor.path, typed)
+    elif typed.startswith("-") and not cursor.options_are_over:
         name, equals, value = typed.partition("=")
-        option = _options(at.command).get(name)
+        option = _map_options_by_name(cursor.command).get(name)
         if not equals:
-            yield from _named_options(at.command, typed)
+            yield from _enumerate_option_names(cursor.command, typed)
         elif option is not None and not option.is_flag:
-            for line in _values(option, at.path, value):
+            for line in _enumerate_values(option, cursor.path, value):
                 yield line if line.startswith("\t") else f"{name}={line}"
-    elif _commands(at.command):
-        for name, one in _commands(at.command).items():
-            if not one.hidden and name.startswith(typed):
-                yield f"{name}\t{one.get_short_help_str(60)}"
+    elif _get_subcommands(cursor.command):
+        for name, subcommand in _get_subcommands(cursor.command).items():
+            if not subcommand.hidden and name.startswith(typed):
+                yield f"{name}\t{subcommand.get_short_help_str(60)}"
     else:
-        argument = _argument(at)
+        argument = _find_cursor_argument(cursor)
         if argument is not None:
-            yield from _values(argument, at.path, typed)
+            yield from _enumerate_values(argument, cursor.path, typed)
 
 
-def _cursor(command: Command, words: Sequence[str]) -> _Cursor:
+def _locate_cursor(command: ClickCommand, words: Sequence[str]) -> _Cursor:
     """Go through the words before the cursor."""
     path: list[str] = []
-    arguments, option, over = 0, None, False
+    argument_count, option, options_are_over = 0, None, False
     for word in words:
         if option is not None:
             option = None
         elif word == "--":
-            over = True
-        elif word.startswith("-") and not over:
-            found = _options(command).get(word)
-            option = found if found is not None and not found.is_flag else None
-        elif word in _commands(command):
-            command, arguments = _commands(command)[word], 0
+            options_are_over = True
+        elif word.startswith("-") and not options_are_over:
+            matched_option = _map_options_by_name(command).get(word)
+            option = matched_option if matched_option is not None and not matched_option.is_flag else None
+        elif word in _get_subcommands(command):
+            command, argument_count = _get_subcommands(command)[word], 0
             path.append(word)
         else:
-            arguments += 1
-    return _Cursor(command, " ".join(path), arguments, option, over)
+            argument_count += 1
+    return _Cursor(command, " ".join(path), argument_count, option, options_are_over)
 
 
-def _commands(command: Command) -> dict[str, Command]:
+def _get_subcommands(command: ClickCommand) -> dict[str, ClickCommand]:
     return getattr(command, "commands", {})
 
 
-def _options(command: Command) -> dict[str, Parameter]:
+def _map_options_by_name(command: ClickCommand) -> dict[str, ClickParameter]:
     """The options by each of their names."""
-    options = [one for one in command.params if one.param_type_name == "option"]
-    return {name: one for one in options for name in (*one.opts, *one.secondary_opts)}
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    return {name: parameter for parameter in options for name in (*parameter.opts, *parameter.secondary_opts)}
 
 
-def _argument(at: _Cursor) -> Parameter | None:
+def _find_cursor_argument(cursor: _Cursor) -> ClickParameter | None:
     """The argument at the cursor; the last one may take any number."""
-    arguments = [one for one in at.command.params if one.param_type_name == "argument"]
-    if arguments and at.arguments >= len(arguments) and arguments[-1].nargs == -1:
+    arguments = [parameter for parameter in cursor.command.params if parameter.param_type_name == "argument"]
+    if arguments and cursor.argument_count >= len(arguments) and arguments[-1].nargs == -1:
         return arguments[-1]
-    return arguments[at.arguments] if at.arguments < len(arguments) else None
+    return arguments[cursor.argument_count] if cursor.argument_count < len(arguments) else None
 
 
-def _named_options(command: Command, typed: str) -> Iterator[str]:
+def _enumerate_option_names(command: ClickCommand, typed: str) -> Iterator[str]:
     """The long names of options, and of a short one that is typed whole."""
-    for name, one in [*_options(command).items(), ("--help", None)]:
+    for name, option in [*_map_options_by_name(command).items(), ("--help", None)]:
         if name.startswith(typed) and (name.startswith("--") or name == typed):
-            if one is None:
+            if option is None:
                 yield f"{name}\tShow the help and stop."
-            elif not one.hidden:
-                yield f"{name}\t{_first_sentence(one.help or '')}"
+            elif not option.hidden:
+                yield f"{name}\t{_extract_first_sentence(option.help or '')}"
 
 
-def _first_sentence(text: str) -> str:
+def _extract_first_sentence(text: str) -> str:
     return re.split(r"(?<=[.;]) ", " ".join(text.split()), maxsplit=1)[0]
 
 
-def _values(parameter: Parameter, path: str, typed: str) -> Iterator[str]:
+def _enumerate_values(parameter: ClickParameter, path: str, typed: str) -> Iterator[str]:
     """What a parameter can be."""
     choices = getattr(parameter.type, "choices", None)
     if choices is not None:
-        yield from (str(one) for one in choices if str(one).startswith(typed.casefold()))
+        yield from (str(choice) for choice in choices if str(choice).startswith(typed.casefold()))
         return
-    place = _place(parameter, path)
-    if place is None:
+    source = _find_completion_source(parameter, path)
+    if source is None:
         return
-    for word, meaning in place.completed(typed):
+    for word, meaning in source.complete_word(typed):
         yield f"{word}\t{' '.join(meaning.split())}" if meaning else word
-    if place.endings is not None:
-        yield "\t" + " ".join(place.endings)
+    if source.suffixes is not None:
+        yield "\t" + " ".join(source.suffixes)
 
 
-def _place(parameter: Parameter, path: str) -> Place | None:
+def _find_completion_source(parameter: ClickParameter, path: str) -> CompletionSource | None:
     """What is known of a parameter; of files that nothing is known of, the endings that its help names."""
-    from planner.cli.completion.words import OTHER_PLACES, PLACES, Place
+    from planner.cli.completion.words import COMMAND_COMPLETION_SOURCES, COMPLETION_SOURCES, CompletionSource
 
     for name in (*parameter.opts, parameter.metavar or ""):
-        place = OTHER_PLACES.get((path, name)) or PLACES.get(name)
-        if place is not None:
-            return place
+        source = COMMAND_COMPLETION_SOURCES.get((path, name)) or COMPLETION_SOURCES.get(name)
+        if source is not None:
+            return source
     if getattr(parameter.type, "name", "") in ("path", "file", "directory"):
-        return Place(endings=tuple(re.findall(r"\.[a-z]+\b", parameter.help or "")))
+        return CompletionSource(suffixes=tuple(re.findall(r"\.[a-z]+\b", parameter.help or "")))
     return None

@@ -12,175 +12,180 @@ from functools import partial
 from itertools import combinations, permutations
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parents[2]
-_MODELS = _PACKAGE / "workload" / "models"
-_INSTALLED = _PACKAGE / "hardware_db"
-_DATABASE = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "hardware_db"
-_TITLE = re.compile(r'^title = "(.*)"$', re.MULTILINE)
-_DESCRIPTIONS = (".toml", ".yaml", ".yml", ".json")
+_PACKAGE_FOLDER = Path(__file__).parents[2]
+_MODELS_FOLDER = _PACKAGE_FOLDER / "workload" / "models"
+_INSTALLED_DATABASE = _PACKAGE_FOLDER / "hardware_db"
+_DATABASE_FOLDER = _INSTALLED_DATABASE if _INSTALLED_DATABASE.is_dir() else _PACKAGE_FOLDER.parent / "hardware_db"
+_TITLE_PATTERN = re.compile(r'^title = "(.*)"$', re.MULTILINE)
+_DESCRIPTION_SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 
-Words = Iterable[tuple[str, str]]
+WordMeanings = Iterable[tuple[str, str]]
 """Words with what they mean, where that is known."""
 
 
 @dataclass(frozen=True)
-class Place:
+class CompletionSource:
     """What can stand in a place: the words after what is typed, and files with these endings (None: no files).
 
-    `joins`: signs that may join several words.
+    `separators`: signs that may join several words.
     """
 
-    words: Callable[[], Words] = tuple
-    joins: str = ""
-    endings: tuple[str, ...] | None = None
+    word_source: Callable[[], WordMeanings] = tuple
+    separators: str = ""
+    suffixes: tuple[str, ...] | None = None
 
-    def completed(self, typed: str) -> Iterator[tuple[str, str]]:
+    def complete_word(self, typed: str) -> Iterator[tuple[str, str]]:
         """The whole words that `typed` may become."""
-        cut = max((typed.rfind(sign) + 1 for sign in self.joins), default=0)
-        before, begun = typed[:cut], typed[cut:].casefold()
+        prefix_length = max((typed.rfind(separator) + 1 for separator in self.separators), default=0)
+        prefix, partial_word = typed[:prefix_length], typed[prefix_length:].casefold()
         # of dgx-h100:32 the kind
-        given = (
-            {one.split(":")[0].casefold() for one in re.split(f"[{re.escape(self.joins)}]", before)} if cut else set()
+        used_words = (
+            {item.split(":")[0].casefold() for item in re.split(f"[{re.escape(self.separators)}]", prefix)}
+            if prefix_length
+            else set()
         )
-        for word, meaning in self.words():
-            if word.casefold().startswith(begun) and word.casefold() not in given:
-                yield f"{before}{word}", meaning
+        for word, meaning in self.word_source():
+            if word.casefold().startswith(partial_word) and word.casefold() not in used_words:
+                yield f"{prefix}{word}", meaning
 
 
-def models() -> Words:
+def read_model_words() -> WordMeanings:
     """The presets."""
-    return _titled(_MODELS)
+    return _read_titled_files(_MODELS_FOLDER)
 
 
-def clusters() -> Words:
+def read_cluster_words() -> WordMeanings:
     """The presets."""
-    return _titled(_DATABASE / "clusters")
+    return _read_titled_files(_DATABASE_FOLDER / "clusters")
 
 
-def accelerators() -> Words:
+def read_accelerator_words() -> WordMeanings:
     """All of hardware_db."""
-    return _titled(_DATABASE / "accelerators")
+    return _read_titled_files(_DATABASE_FOLDER / "accelerators")
 
 
-def nodes() -> Words:
+def read_node_words() -> WordMeanings:
     """All of hardware_db."""
-    return _titled(_DATABASE / "nodes")
+    return _read_titled_files(_DATABASE_FOLDER / "nodes")
 
 
-def _titled(folder: Path) -> Words:
+def _read_titled_files(folder: Path) -> WordMeanings:
     for path in sorted(folder.glob("*.toml")):
-        found = _TITLE.search(path.read_text("utf-8"))
-        yield path.stem, found[1] if found else ""
+        title_match = _TITLE_PATTERN.search(path.read_text("utf-8"))
+        yield path.stem, title_match[1] if title_match else ""
 
 
-def grids() -> Words:
+def read_grid_words() -> WordMeanings:
     """Countries, parts of them, and clouds' regions."""
     import tomllib
 
-    files = [tomllib.loads(path.read_text("utf-8")) for path in sorted((_DATABASE / "grids").glob("*.toml"))]
+    files = [tomllib.loads(path.read_text("utf-8")) for path in sorted((_DATABASE_FOLDER / "grids").glob("*.toml"))]
     for file in files:
         yield from ((name, grid["title"]) for name, grid in sorted(file.get("grids", {}).items()))
         yield from ((name, f"grid {grid}") for name, grid in sorted(file.get("regions", {}).items()))
 
 
-def of_accelerators(key: str) -> Words:
+def read_accelerator_values(key: str) -> WordMeanings:
     """The values that accelerators have of a key: a text, or a list of texts."""
-    wanted = re.compile(rf"^{key} = (.*)$", re.MULTILINE)
-    found: set[str] = set()
-    for path in (_DATABASE / "accelerators").glob("*.toml"):
-        line = wanted.search(path.read_text("utf-8"))
-        found.update(re.findall(r'"([^"]*)"', line[1]) if line else ())
-    return [(one, "") for one in sorted(found)]
+    key_pattern = re.compile(rf"^{key} = (.*)$", re.MULTILINE)
+    values: set[str] = set()
+    for path in (_DATABASE_FOLDER / "accelerators").glob("*.toml"):
+        line = key_pattern.search(path.read_text("utf-8"))
+        values.update(re.findall(r'"([^"]*)"', line[1]) if line else ())
+    return [(item, "") for item in sorted(values)]
 
 
-def training_precisions() -> Words:
+def list_training_precision_words() -> WordMeanings:
     """Number formats that a model can be trained in."""
     from planner.cli.input.inputs import TRAINING_PRECISIONS
 
-    return [(one, "") for one in TRAINING_PRECISIONS]
+    return [(precision, "") for precision in TRAINING_PRECISIONS]
 
 
-def precisions() -> Words:
+def list_peak_precision_words() -> WordMeanings:
     """Number formats that a part can have a peak for."""
     from typing import get_args
 
     from planner.hardware.accelerator import Precision
 
-    return [(one, "") for one in get_args(Precision)]
+    return [(precision, "") for precision in get_args(Precision)]
 
 
-def _plain(*words: str) -> Callable[[], Words]:
+def _make_word_source(*words: str) -> Callable[[], WordMeanings]:
     return lambda: [(word, "") for word in words]
 
 
-OFFLOADED = ("optimizer", "activations", "weights")
-ORDERS = tuple("-".join(names) for names in permutations(("tp", "cp", "dp", "pp")))
-OBJECTIVES = ("step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom")
-OPTIMIZERS = ("adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon")
-IMPORTS = ("auto", "nvidia-smi", "slurm", "ibnetdiscover", "links", "hostfile", "kubernetes", "nccl", "graph")
-CHANGES = (
+OFFLOADABLE_STATES = ("optimizer", "activations", "weights")
+RANK_ORDER_WORDS = tuple("-".join(names) for names in permutations(("tp", "cp", "dp", "pp")))
+OBJECTIVE_WORDS = ("step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom")
+OPTIMIZER_WORDS = ("adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon")
+IMPORT_FORMATS = ("auto", "nvidia-smi", "slurm", "ibnetdiscover", "links", "hostfile", "kubernetes", "nccl", "graph")
+CHANGE_KEYS = (
     "accelerator.memory=", "accelerator.memory_bandwidth=", "accelerator.peak=", "accelerator.power=",
     "accelerator.price=", "node.link.bandwidth=", "node.link.latency=", "fabric.bandwidth=", "fabric.latency=",
     "host.memory=", "host.bandwidth=", "host.link=", "cluster.nodes=", "training.global_batch=",
     "training.precision=", "model.seq_length=",
 )  # fmt: skip
-_OFFLOADS = ("none", *("+".join(some) for count in (1, 2, 3) for some in combinations(OFFLOADED, count)))
+_OFFLOAD_WORDS = (
+    "none",
+    *("+".join(some) for count in (1, 2, 3) for some in combinations(OFFLOADABLE_STATES, count)),
+)
 
-MODEL = Place(models, endings=(".json", ".toml"))
-CLUSTER = Place(clusters, joins="+", endings=_DESCRIPTIONS)
+MODEL_SOURCE = CompletionSource(read_model_words, suffixes=(".json", ".toml"))
+CLUSTER_SOURCE = CompletionSource(read_cluster_words, separators="+", suffixes=_DESCRIPTION_SUFFIXES)
 
-PLACES: Mapping[str, Place] = {
-    "MODEL": MODEL,
-    "CLUSTER": Place(clusters, endings=_DESCRIPTIONS),
-    "NAME": Place(accelerators),
-    "NAME...": Place(accelerators),
-    "PLAN.json": Place(endings=(".json",)),
-    "BASE.json": Place(endings=(".json",)),
-    "HEAD.json": Place(endings=(".json",)),
-    "PLANS.toml": Place(endings=(".toml",)),
-    "SWEEP.toml": Place(endings=(".toml",)),
-    "RESULTS": Place(endings=(".parquet", ".csv", ".jsonl")),
-    "FILE...": Place(endings=()),
-    "--model": MODEL,
-    "--distil": MODEL,
-    "--cluster": CLUSTER,
-    "--on": Place(clusters, endings=_DESCRIPTIONS),
-    "--node": Place(nodes),
-    "--accelerator": Place(accelerators),
-    "--grid": Place(grids),
-    "--precision": Place(training_precisions),
-    "--objective": Place(_plain(*OBJECTIVES)),
-    "--pareto": Place(_plain(*OBJECTIVES), joins=","),
-    "--zero": Place(_plain("0", "1", "2", "3"), joins=","),
-    "--recompute": Place(_plain("none", "selective", "full"), joins=","),
-    "--schedule": Place(_plain("1f1b", "zero-bubble"), joins=","),
-    "--tp-overlap": Place(_plain("no", "yes"), joins=","),
-    "--dp-overlap": Place(_plain("yes", "no"), joins=","),
-    "--cp-exchange": Place(_plain("ring", "all-gather", "all-to-all"), joins=","),
-    "--gradients": Place(_plain("fp32", "bf16"), joins=","),
-    "--communication": Place(_plain("fp32", "bf16"), joins=","),
-    "--offload": Place(_plain(*_OFFLOADS), joins=","),
-    "--order": Place(_plain("all", *ORDERS), joins=","),
-    "--shard-group": Place(_plain("all"), joins=","),
-    "--recompute-layers": Place(_plain("all"), joins=","),
-    "--optimizer": Place(_plain(*OPTIMIZERS)),
-    "--prune": Place(_plain("2:4", "unstructured:0.5")),
-    "--lora": Place(_plain("16", "16:4bit", "64", "64:4bit")),
-    "--set": Place(_plain(*CHANGES)),
-    "--from": Place(_plain(*IMPORTS)),
-    "--vendor": Place(partial(of_accelerators, "vendor")),
-    "--kind": Place(partial(of_accelerators, "kind")),
-    "--place": Place(partial(of_accelerators, "place")),
-    "--framework": Place(partial(of_accelerators, "frameworks")),
-    "--cloud": Place(partial(of_accelerators, "clouds")),
-    "--sort": Place(_plain("peak", "memory", "bandwidth", "power", "price", "year", "name")),
-    "--space": Place(endings=(".toml",)),
-    "--runs": Place(endings=(".csv",)),
+COMPLETION_SOURCES: Mapping[str, CompletionSource] = {
+    "MODEL": MODEL_SOURCE,
+    "CLUSTER": CompletionSource(read_cluster_words, suffixes=_DESCRIPTION_SUFFIXES),
+    "NAME": CompletionSource(read_accelerator_words),
+    "NAME...": CompletionSource(read_accelerator_words),
+    "PLAN.json": CompletionSource(suffixes=(".json",)),
+    "BASE.json": CompletionSource(suffixes=(".json",)),
+    "HEAD.json": CompletionSource(suffixes=(".json",)),
+    "PLANS.toml": CompletionSource(suffixes=(".toml",)),
+    "SWEEP.toml": CompletionSource(suffixes=(".toml",)),
+    "RESULTS": CompletionSource(suffixes=(".parquet", ".csv", ".jsonl")),
+    "FILE...": CompletionSource(suffixes=()),
+    "--model": MODEL_SOURCE,
+    "--distil": MODEL_SOURCE,
+    "--cluster": CLUSTER_SOURCE,
+    "--on": CompletionSource(read_cluster_words, suffixes=_DESCRIPTION_SUFFIXES),
+    "--node": CompletionSource(read_node_words),
+    "--accelerator": CompletionSource(read_accelerator_words),
+    "--grid": CompletionSource(read_grid_words),
+    "--precision": CompletionSource(list_training_precision_words),
+    "--objective": CompletionSource(_make_word_source(*OBJECTIVE_WORDS)),
+    "--pareto": CompletionSource(_make_word_source(*OBJECTIVE_WORDS), separators=","),
+    "--zero": CompletionSource(_make_word_source("0", "1", "2", "3"), separators=","),
+    "--recompute": CompletionSource(_make_word_source("none", "selective", "full"), separators=","),
+    "--schedule": CompletionSource(_make_word_source("1f1b", "zero-bubble"), separators=","),
+    "--tp-overlap": CompletionSource(_make_word_source("no", "yes"), separators=","),
+    "--dp-overlap": CompletionSource(_make_word_source("yes", "no"), separators=","),
+    "--cp-exchange": CompletionSource(_make_word_source("ring", "all-gather", "all-to-all"), separators=","),
+    "--gradients": CompletionSource(_make_word_source("fp32", "bf16"), separators=","),
+    "--communication": CompletionSource(_make_word_source("fp32", "bf16"), separators=","),
+    "--offload": CompletionSource(_make_word_source(*_OFFLOAD_WORDS), separators=","),
+    "--order": CompletionSource(_make_word_source("all", *RANK_ORDER_WORDS), separators=","),
+    "--shard-group": CompletionSource(_make_word_source("all"), separators=","),
+    "--recompute-layers": CompletionSource(_make_word_source("all"), separators=","),
+    "--optimizer": CompletionSource(_make_word_source(*OPTIMIZER_WORDS)),
+    "--prune": CompletionSource(_make_word_source("2:4", "unstructured:0.5")),
+    "--lora": CompletionSource(_make_word_source("16", "16:4bit", "64", "64:4bit")),
+    "--set": CompletionSource(_make_word_source(*CHANGE_KEYS)),
+    "--from": CompletionSource(_make_word_source(*IMPORT_FORMATS)),
+    "--vendor": CompletionSource(partial(read_accelerator_values, "vendor")),
+    "--kind": CompletionSource(partial(read_accelerator_values, "kind")),
+    "--place": CompletionSource(partial(read_accelerator_values, "place")),
+    "--framework": CompletionSource(partial(read_accelerator_values, "frameworks")),
+    "--cloud": CompletionSource(partial(read_accelerator_values, "clouds")),
+    "--sort": CompletionSource(_make_word_source("peak", "memory", "bandwidth", "power", "price", "year", "name")),
+    "--space": CompletionSource(suffixes=(".toml",)),
+    "--runs": CompletionSource(suffixes=(".csv",)),
 }
 """By an argument's name in the usage, or an option. What has a list of values of its own is not among them."""
 
-OTHER_PLACES: Mapping[tuple[str, str], Place] = {
-    ("hardware list", "--precision"): Place(precisions),
-    ("hardware compare", "--precision"): Place(precisions),
+COMMAND_COMPLETION_SOURCES: Mapping[tuple[str, str], CompletionSource] = {
+    ("hardware list", "--precision"): CompletionSource(list_peak_precision_words),
+    ("hardware compare", "--precision"): CompletionSource(list_peak_precision_words),
 }
 """Where an option of a command is not what the others call so."""

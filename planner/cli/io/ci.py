@@ -16,69 +16,69 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.documents.check import CheckDocument
 
-_REPORT = Path("gl-code-quality-report.json")
+_GITLAB_REPORT_FILE = Path("gl-code-quality-report.json")
 
 
-def place_of_findings(code_quality: Path | None, *, ci: bool) -> Path | None:
+def find_code_quality_file(code_quality: Path | None, *, ci: bool) -> Path | None:
     """Where the code quality report goes: where it is asked for, or where GitLab looks for it; None for nowhere."""
     if code_quality is None and ci and os.environ.get("GITLAB_CI"):
-        return _REPORT
+        return _GITLAB_REPORT_FILE
     return code_quality
 
 
-def write_findings(document: CheckDocument, place: Path | None) -> None:
+def write_code_quality_report(document: CheckDocument, report_path: Path | None) -> None:
     """The code quality report. Raises InputError where it cannot be written."""
-    if place is not None:
-        from planner.cli.io.files import write_file
+    if report_path is not None:
+        from planner.cli.io.files import write_file_atomically
         from planner.report.formats.gitlab_code_quality import code_quality_report
 
-        write_file(place, code_quality_report(document, in_repository(document.file)))
+        write_file_atomically(report_path, code_quality_report(document, format_repository_path(document.file)))
 
 
-def told_of_check(document: CheckDocument) -> None:
+def report_check_to_github(document: CheckDocument) -> None:
     """GitHub's annotations and summary, where it is there. Raises InputError for one that cannot be written."""
-    if _annotates():
+    if _is_github_actions():
         from planner.report.formats.github_annotations import check_annotations
 
-        sys.stderr.write(check_annotations(document, in_repository(document.file)))
+        sys.stderr.write(check_annotations(document, format_repository_path(document.file)))
     if os.environ.get("GITHUB_STEP_SUMMARY"):
         from planner.report.formats.registry import rendered
 
-        append_summary(rendered(document, "markdown"))
+        append_step_summary(rendered(document, "markdown"))
 
 
-def told_of_faults(file: str, faults: Sequence[tuple[int, InputError]]) -> None:
+def annotate_input_errors(plans_file: str, input_errors: Sequence[tuple[int, InputError]]) -> None:
     """What is wrong with a file of plans, by its lines."""
-    if _annotates():
+    if _is_github_actions():
         from planner.report.formats.github_annotations import annotation
 
-        for line, error in faults:
-            sys.stderr.write(annotation(in_repository(file), line, "planner: bad input", str(error)))
+        for line, error in input_errors:
+            sys.stderr.write(annotation(format_repository_path(plans_file), line, "planner: bad input", str(error)))
 
 
-def append_summary(markdown: str) -> None:
+def append_step_summary(markdown: str) -> None:
     """Add to the page of this step, where GitHub shows one. Raises InputError where it cannot be written."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as summary:
-            summary.write(f"{markdown}\n")
+        with Path(path).open("a", encoding="utf-8") as summary_file:
+            summary_file.write(f"{markdown}\n")
     except OSError as error:
         problem = f"cannot be written: {error.strerror}"
         raise InputError(problem, key="GITHUB_STEP_SUMMARY", value=path, expected="a file") from None
 
 
-def in_repository(file: str) -> str:
+def format_repository_path(file: str) -> str:
     """A file's path from the top of the repository, where the environment tells it; else as it was given."""
-    top = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
-    if not top:
+    repository_root = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
+    if not repository_root:
         return Path(file).as_posix()
     try:
-        return Path(file).resolve().relative_to(Path(top).resolve()).as_posix()
+        return Path(file).resolve().relative_to(Path(repository_root).resolve()).as_posix()
     except (OSError, ValueError):
         return Path(file).as_posix()
 
 
-def _annotates() -> bool:
+def _is_github_actions() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"

@@ -6,28 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from planner.cli.io.output import check_files, tell
-from planner.cli.options.question import Output
+from planner.cli.io.output import check_output_files, write_document
+from planner.cli.options.question import OutputFormat
 
 if TYPE_CHECKING:
     from planner.documents.listing import ClusterEntry, FamilyEntry, ModelEntry
 
 
-def tell_list(
-    listed: Literal["models", "families", "clusters"],
+def write_listing(
+    listing_type: Literal["models", "families", "clusters"],
     entries: Sequence[ModelEntry | FamilyEntry | ClusterEntry],
-    form: Output,
+    output_format: OutputFormat,
     files: Sequence[Path] | None,
 ) -> None:
     """Write a list of what is known by name to the files and print it."""
     from planner.documents.listing import SCHEMA_VERSION, ListingDocument
 
-    wanted = check_files(files)
-    document = ListingDocument(schema_version=SCHEMA_VERSION, listed=listed, entries=list(entries))
+    output_files = check_output_files(files)
+    document = ListingDocument(schema_version=SCHEMA_VERSION, listed=listing_type, entries=list(entries))
 
-    def text() -> str:
+    def render_table() -> str:
         from planner.report.views.listing_report import listing_text
 
         return listing_text(document)
 
-    tell(document, form.value, wanted, text)
+    write_document(document, output_format.value, output_files, render_table)

@@ -22,7 +22,7 @@ from planner.errors import InputError, PlannerError, escape_nonprintable
 if TYPE_CHECKING:
     import msgspec
 
-_FORMS = {
+_FORMAT_BY_SUFFIX = {
     ".html": "html",
     ".md": "markdown",
     ".csv": "csv",
@@ -34,74 +34,79 @@ _FORMS = {
 """Which form a file has, by its ending."""
 
 
-def check_files(
+def check_output_files(
     files: Sequence[Path] | None,
-    more: Sequence[str] = (),
-    beside: Sequence[tuple[str, Path | None]] = (),
-    read: Sequence[tuple[str, str | Path | None]] = (),
+    extra_suffixes: Sequence[str] = (),
+    other_outputs: Sequence[tuple[str, Path | None]] = (),
+    input_files: Sequence[tuple[str, str | Path | None]] = (),
 ) -> tuple[Path, ...]:
-    """The files of `-o`, before anything is computed. `more`: endings beside the usual ones.
+    """The files of `-o`, before anything is computed. `extra_suffixes`: endings beside the usual ones.
 
-    `beside` are files that other options write, `read` such that are read, each with its option. Raises InputError
-    for another ending, and for a file that would be written twice or is read.
+    `other_outputs` are files that other options write, `input_files` such that are read, each with its option. Raises
+    InputError for another ending, and for a file that would be written twice or is read.
     """
-    endings = (*more, *(one for one in _FORMS if one not in more))
+    suffixes = (*extra_suffixes, *(suffix for suffix in _FORMAT_BY_SUFFIX if suffix not in extra_suffixes))
     for path in files or ():
-        if path.suffix.casefold() not in endings:
-            expected = f"a file ending in {', '.join(endings)}"
+        if path.suffix.casefold() not in suffixes:
+            expected = f"a file ending in {', '.join(suffixes)}"
             raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
-    outputs = [*(("--output", path) for path in files or ()), *beside]
+    outputs = [*(("--output", path) for path in files or ()), *other_outputs]
     if any(path is not None for _, path in outputs):
-        from planner.cli.io.files import check_distinct
+        from planner.cli.io.files import check_distinct_files
 
-        check_distinct(outputs, read)
+        check_distinct_files(outputs, input_files)
     return tuple(files or ())
 
 
-def tell(
+def write_document(
     document: msgspec.Struct,
-    form: str,
+    output_format: str,
     files: Sequence[Path],
-    text: Callable[[], str],
-    own: Mapping[str, Callable[[], str]] | None = None,
+    render_table: Callable[[], str],
+    own_renderers: Mapping[str, Callable[[], str]] | None = None,
 ) -> None:
-    """Write the document to the files, then to stdout in `form`.
+    """Write the document to the files, then to stdout in `output_format`.
 
-    `text` makes its table. `own` are forms that the command makes itself, by the ending of their files. Nothing is
-    written before all texts are made. Raises InputError for a file that cannot be written.
+    `render_table` makes its table. `own_renderers` are forms that the command makes itself, by the ending of their
+    files. Nothing is written before all texts are made. Raises InputError for a file that cannot be written.
     """
-    made = own or {}
+    renderer_by_suffix = own_renderers or {}
 
-    def rendered(wanted: str, ending: str = "") -> str:
-        if ending in made:
-            return made[ending]()
-        if wanted == "json":
+    def render_as(target_format: str, suffix: str = "") -> str:
+        if suffix in renderer_by_suffix:
+            return renderer_by_suffix[suffix]()
+        if target_format == "json":
             from planner.report.formats.json_text import to_json
 
             return to_json(document)
-        if wanted == "table":
-            return text()
+        if target_format == "table":
+            return render_table()
         from planner.report.formats import registry as formats
 
-        return formats.rendered(document, wanted)
+        return formats.rendered(document, target_format)
 
-    answer = rendered(form, f".{form}")
+    stdout_text = render_as(output_format, f".{output_format}")
     if files:
-        from planner.cli.io.files import write_file
+        from planner.cli.io.files import write_file_atomically
         from planner.report.console import text_for_a_file
 
         texts = []
         for path in files:
-            ending = path.suffix.casefold()
-            wanted = _FORMS.get(ending, ending)
-            texts.append(text_for_a_file(lambda wanted=wanted, ending=ending: rendered(wanted, ending)))  # type: ignore[misc]
+            suffix = path.suffix.casefold()
+            target_format = _FORMAT_BY_SUFFIX.get(suffix, suffix)
+            texts.append(
+                text_for_a_file(
+                    lambda target_format=target_format, suffix=suffix: render_as(target_format, suffix)  # type: ignore[misc]
+                )
+            )
         for path, content in zip(files, texts, strict=True):
-            write_file(path, content)
-    write(answer, for_machines=form != "table")
+            write_file_atomically(path, content)
+    write_stdout(stdout_text, is_machine_readable=output_format != "table")
 
 
-def write(text: str, *, for_machines: bool = False) -> None:
-    """Write all of `text` to stdout; what is `for_machines` as UTF-8 with line ends of one sign, whatever the locale.
+def write_stdout(text: str, *, is_machine_readable: bool = False) -> None:
+    """Write all of `text` to stdout; what is `is_machine_readable` as UTF-8 with line ends of one sign, whatever the
+    locale.
 
     Ends the process with 0 where the reader has left (`plan … | head`). Raises PlannerError where the text
     cannot be written.
@@ -109,96 +114,96 @@ def write(text: str, *, for_machines: bool = False) -> None:
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "stdout is closed")
-        _no_bar(for_good=True)
-        if for_machines and isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        _clear_progress_bar(permanently=True)
+        if is_machine_readable and isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
             sys.stdout.reconfigure(encoding="utf-8", errors="strict", newline="\n")
-        sys.stdout.write(_encodable(text, sys.stdout.encoding or "utf-8"))
+        sys.stdout.write(_replace_unencodable(text, sys.stdout.encoding or "utf-8"))
         sys.stdout.flush()
     except BrokenPipeError:
-        drop_stdout()
+        discard_stdout()
         raise typer.Exit(0) from None
     except OSError as error:
-        raise unwritten(error) from None
+        raise build_write_error(error) from None
 
 
-def _encodable(text: str, encoding: str) -> str:
+def _replace_unencodable(text: str, encoding: str) -> str:
     """The text in signs that stdout can show: others, such as names that are no UTF-8, become question marks."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        return text.replace(_LINE, "-").encode(encoding, "replace").decode(encoding)
+        return text.replace(_TABLE_RULE, "-").encode(encoding, "replace").decode(encoding)
     return text
 
 
-_LINE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
+_TABLE_RULE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
 """Of tables."""
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
+_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
 
 
-def unwritten(error: OSError) -> PlannerError:
+def build_write_error(error: OSError) -> PlannerError:
     """The error for output that cannot be written; nothing is tried again when the interpreter ends.
 
     A disk that is full is the user's matter, anything else a fault of ours.
     """
-    drop_stdout()
+    discard_stdout()
     problem = f"the output cannot be written: {error.strerror}"
-    return InputError(problem) if error.errno in _DISK else PlannerError(problem)
+    return InputError(problem) if error.errno in _DISK_ERRNOS else PlannerError(problem)
 
 
-_KEPT: ContextVar[dict[str, None] | None] = ContextVar("kept warnings", default=None)
+_COLLECTED_WARNINGS: ContextVar[dict[str, None] | None] = ContextVar("kept warnings", default=None)
 
 
 def warn(text: str) -> None:
     """One line on stderr."""
-    kept = _KEPT.get()
-    if kept is None:
-        complain(f"warning: {text}\n")
+    collected = _COLLECTED_WARNINGS.get()
+    if collected is None:
+        write_stderr(f"warning: {text}\n")
     else:
-        kept[text] = None
+        collected[text] = None
 
 
-def complain(text: str) -> None:
+def write_stderr(text: str) -> None:
     """Write to stderr; where that cannot be, nobody reads it, and the exit code says enough.
 
     Names of files may be in it: what would steer a terminal is written out.
     """
     try:
-        _no_bar()
+        _clear_progress_bar()
         sys.stderr.write("\n".join(escape_nonprintable(line) for line in text.split("\n")))
         sys.stderr.flush()
     except OSError:
-        _drop(sys.stderr)
+        _discard_stream(sys.stderr)
     except (ValueError, AttributeError):
         return
 
 
-def _no_bar(*, for_good: bool = False) -> None:
+def _clear_progress_bar(*, permanently: bool = False) -> None:
     """Take the bar of progress off the terminal; its module is loaded where there may be one."""
     if "planner.cli.io.progress" in sys.modules:
         from planner.cli.io import progress
 
-        (progress.stop if for_good else progress.clear)()
+        (progress.stop_bar if permanently else progress.clear_bar)()
 
 
 @contextmanager
-def kept_warnings() -> Iterator[dict[str, None]]:
+def collect_warnings() -> Iterator[dict[str, None]]:
     """What would be warned of within it, each text once; other threads go on as they are."""
-    kept: dict[str, None] = {}
-    before = _KEPT.set(kept)
+    collected: dict[str, None] = {}
+    reset_token = _COLLECTED_WARNINGS.set(collected)
     try:
-        yield kept
+        yield collected
     finally:
-        _KEPT.reset(before)
+        _COLLECTED_WARNINGS.reset(reset_token)
 
 
-def drop_stdout() -> None:
+def discard_stdout() -> None:
     """Send what is still buffered nowhere, so that the interpreter does not try again when it ends."""
-    _drop(sys.stdout)
+    _discard_stream(sys.stdout)
 
 
-def _drop(stream: TextIO | None) -> None:
+def _discard_stream(stream: TextIO | None) -> None:
     if stream is None:
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    null_descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_descriptor, stream.fileno())
+    os.close(null_descriptor)

@@ -16,88 +16,91 @@ from types import FrameType
 
 from planner.progress import watch_progress
 
-_FIRST_S, _EVERY_S = 1.0, 0.2
-_CELLS = 24
-_MOVING = 5
+_DELAY_S, _INTERVAL_S = 1.0, 0.2
+_BAR_CELLS = 24
+_PULSE_CELLS = 5
 """Cells of the piece that moves where nobody knows how much is left."""
-_USUAL_WIDTH = 80
-_CLEAR = "\r\x1b[K"
+_DEFAULT_WIDTH = 80
+_CLEAR_LINE = "\r\x1b[K"
 
 
-class _Bar:
+class _ProgressBar:
     """What is known of the progress, and whether it stands on the terminal; one for the process."""
 
     def __init__(self, terminal: int) -> None:
         self.terminal = terminal
         self.started_s = monotonic()
-        self.what, self.done, self.of = "working", 0, 0
-        self.drawn = False
+        self.description, self.done_steps, self.total_steps = "working", 0, 0
+        self.is_drawn = False
 
-    def told(self, what: str, done: int, of: int) -> None:
+    def update(self, description: str, done_steps: int, total_steps: int) -> None:
         """A loop's word on its steps."""
-        self.what, self.done, self.of = what, done, of
+        self.description, self.done_steps, self.total_steps = description, done_steps, total_steps
 
-    def draw(self, number: int = 0, frame: FrameType | None = None) -> None:
+    def draw(self, signal_number: int = 0, frame: FrameType | None = None) -> None:
         """Draw it anew, where the process has the terminal: past Python's buffers, which may be in use just now."""
         try:
             if os.tcgetpgrp(self.terminal) == os.getpgrp():
-                width = os.get_terminal_size(self.terminal).columns or _USUAL_WIDTH
-                line = bar_line(self.what, self.done, self.of, monotonic() - self.started_s)
-                self.drawn = True  # before it is: Ctrl-C may come in between
-                os.write(self.terminal, f"{_CLEAR}{line[: width - 1]}".encode())
+                width = os.get_terminal_size(self.terminal).columns or _DEFAULT_WIDTH
+                line = format_bar(self.description, self.done_steps, self.total_steps, monotonic() - self.started_s)
+                self.is_drawn = True  # before it is: Ctrl-C may come in between
+                os.write(self.terminal, f"{_CLEAR_LINE}{line[: width - 1]}".encode())
         except OSError:
-            stop()
+            stop_bar()
 
     def clear(self) -> None:
         """Take it off the terminal."""
-        if self.drawn:
-            os.write(self.terminal, _CLEAR.encode())
-            self.drawn = False
+        if self.is_drawn:
+            os.write(self.terminal, _CLEAR_LINE.encode())
+            self.is_drawn = False
 
 
-_SHOWN: list[_Bar] = []
+_ACTIVE_BARS: list[_ProgressBar] = []
 """The bar, while there may be one."""
 
 
-def bar_line(what: str, done: int, of: int, seconds: float) -> str:
+def format_bar(description: str, done_steps: int, total_steps: int, elapsed_s: float) -> str:
     """The bar as text: of one step or none a piece that moves."""
-    if of > 1:
-        full = done * _CELLS // of
-        cells, count = "=" * full + " " * (_CELLS - full), f" {done:,} of {of:,}"
+    if total_steps > 1:
+        full_cells = done_steps * _BAR_CELLS // total_steps
+        cells, count_text = "=" * full_cells + " " * (_BAR_CELLS - full_cells), f" {done_steps:,} of {total_steps:,}"
     else:
-        at = int(seconds / _EVERY_S) % (_CELLS - _MOVING + 1)
-        cells, count = " " * at + "=" * _MOVING + " " * (_CELLS - _MOVING - at), ""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{what} [{cells}]{count} {minutes}:{rest:02}"
+        pulse_start = int(elapsed_s / _INTERVAL_S) % (_BAR_CELLS - _PULSE_CELLS + 1)
+        cells, count_text = (
+            " " * pulse_start + "=" * _PULSE_CELLS + " " * (_BAR_CELLS - _PULSE_CELLS - pulse_start),
+            "",
+        )
+    minutes, rest = divmod(int(elapsed_s), 60)
+    return f"{description} [{cells}]{count_text} {minutes}:{rest:02}"
 
 
 @contextmanager
-def shown() -> Iterator[None]:
+def show_progress_bar() -> Iterator[None]:
     """Show how far what is within is, once it has taken a second, where stderr is a terminal."""
-    wanted = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    if not wanted or not hasattr(signal, "setitimer"):
+    is_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    if not is_terminal or not hasattr(signal, "setitimer"):
         yield
         return
-    bar = _Bar(sys.stderr.fileno())
-    _SHOWN.append(bar)
+    bar = _ProgressBar(sys.stderr.fileno())
+    _ACTIVE_BARS.append(bar)
     signal.signal(signal.SIGALRM, bar.draw)
-    signal.setitimer(signal.ITIMER_REAL, _FIRST_S, _EVERY_S)
+    signal.setitimer(signal.ITIMER_REAL, _DELAY_S, _INTERVAL_S)
     try:
-        with watch_progress(bar.told):
+        with watch_progress(bar.update):
             yield
     finally:
-        stop()
+        stop_bar()
 
 
-def clear() -> None:
+def clear_bar() -> None:
     """Take the bar off the terminal: something is going to be written there. It comes back."""
-    for bar in _SHOWN:
+    for bar in _ACTIVE_BARS:
         bar.clear()
 
 
-def stop() -> None:
+def stop_bar() -> None:
     """No bar from here on."""
-    if _SHOWN:
+    if _ACTIVE_BARS:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        clear()
-        _SHOWN.clear()
+        clear_bar()
+        _ACTIVE_BARS.clear()

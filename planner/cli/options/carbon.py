@@ -17,25 +17,25 @@ GridOption = Annotated[
     str | None,
     typer.Option("--grid", help="Tell CO2e on a grid: fr, us-avg, us-camx, gcp-europe-west9, aws-us-east-1, ..."),
 ]
-CarbonIntensity = Annotated[
+CarbonIntensityOption = Annotated[
     str | None, typer.Option("--carbon-intensity", help="The same by an intensity of one's own: 56g/kWh.")
 ]
-Pue = Annotated[
+PueOption = Annotated[
     str | None,
     typer.Option("--pue", help="All that the site draws for what its computers draw; else the cluster file's, 1.15."),
 ]
 
 
 @dataclass(frozen=True)
-class Site:
+class SiteOptions:
     """The options as the user gave them."""
 
     grid: GridOption = None
-    carbon_intensity: CarbonIntensity = None
-    pue: Pue = None
+    carbon_intensity: CarbonIntensityOption = None
+    pue: PueOption = None
 
 
-def read_carbon(grid: str | None, intensity: str | None) -> Grid | None:
+def resolve_grid(grid: str | None, intensity: str | None) -> Grid | None:
     """The grid that was named or described; None without. Raises InputError."""
     if grid is None and intensity is None:
         return None
@@ -46,12 +46,12 @@ def read_carbon(grid: str | None, intensity: str | None) -> Grid | None:
     return read_grid(grid) if grid is not None else grid_of_intensity(str(intensity))
 
 
-def with_pue(cluster: Cluster, text: str | None) -> Cluster:
+def replace_pue(cluster: Cluster, pue_text: str | None) -> Cluster:
     """The cluster at a site of this power usage effectiveness. Raises InputError."""
-    if text is None:
+    if pue_text is None:
         return cluster
     from dataclasses import replace
 
     from planner.cluster.build.power import read_pue
 
-    return replace(cluster, pue=read_pue(text, "", "--pue", "--pue"))
+    return replace(cluster, pue=read_pue(pue_text, "", "--pue", "--pue"))

@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from planner.cluster.model.cluster import Cluster
     from planner.units import Dimension
 
-Failures = Annotated[
+FailuresOption = Annotated[
     bool,
     typer.Option("--failures/--no-failures", help="Tell what failures leave of the first plan."),
 ]
-MtbfDevice = Annotated[
+MtbfDeviceOption = Annotated[
     str | None,
     typer.Option("--mtbf-device", help="Mean time between failures of a device: 50000h, 5y."),
 ]
-MtbfNode = Annotated[
+MtbfNodeOption = Annotated[
     str | None,
     typer.Option("--mtbf-node", help="The same of a node without its devices."),
 ]
-CheckpointBandwidth = Annotated[
+CheckpointBandwidthOption = Annotated[
     str | None,
     typer.Option("--checkpoint-bandwidth", help="What the storage takes from the job: 200GB/s."),
 ]
-RestartTime = Annotated[
+RestartTimeOption = Annotated[
     str | None,
     typer.Option("--restart-time", help="From a failure to the reading of the checkpoint: 10min."),
 ]
-RepairTime = Annotated[str | None, typer.Option("--repair-time", help="Until a failed node is a spare again.")]
-Spares = Annotated[
+RepairTimeOption = Annotated[str | None, typer.Option("--repair-time", help="Until a failed node is a spare again.")]
+SparesOption = Annotated[
     str | None,
     typer.Option(
         "--spares",
@@ -43,19 +43,19 @@ Spares = Annotated[
         help="Nodes beside those of the plan; else as many as pay off.",
     ),
 ]
-Asynchronous = Annotated[
+AsyncCheckpointOption = Annotated[
     bool | None,
     typer.Option(
         "--async-checkpoint/--sync-checkpoint",
         help="Write checkpoints beside the training; else as the cluster's file says, or stop for them.",
     ),
 ]
-Shrink = Annotated[
+ShrinkOption = Annotated[
     bool,
     typer.Option("--shrink", help="Without spares go on with fewer replicas, not wait for the repair."),
 ]
 
-_FIGURES: dict[str, tuple[Dimension, tuple[str, ...]]] = {
+_OPTION_FIGURES: dict[str, tuple[Dimension, tuple[str, ...]]] = {
     "mtbf_device": ("duration", ("device_mtbf_s",)),
     "mtbf_node": ("duration", ("node_mtbf_s",)),
     "checkpoint_bandwidth": ("bytes_per_s", ("write_bytes_per_s", "read_bytes_per_s")),
@@ -69,51 +69,51 @@ _FIGURES: dict[str, tuple[Dimension, tuple[str, ...]]] = {
 class FailureOptions:
     """The options as the user gave them."""
 
-    failures: Failures = True
-    mtbf_device: MtbfDevice = None
-    mtbf_node: MtbfNode = None
-    checkpoint_bandwidth: CheckpointBandwidth = None
-    restart_time: RestartTime = None
-    repair_time: RepairTime = None
-    spares: Spares = None
-    async_checkpoint: Asynchronous = None
-    shrink: Shrink = False
+    failures: FailuresOption = True
+    mtbf_device: MtbfDeviceOption = None
+    mtbf_node: MtbfNodeOption = None
+    checkpoint_bandwidth: CheckpointBandwidthOption = None
+    restart_time: RestartTimeOption = None
+    repair_time: RepairTimeOption = None
+    spares: SparesOption = None
+    async_checkpoint: AsyncCheckpointOption = None
+    shrink: ShrinkOption = False
 
     @property
-    def said(self) -> list[str]:
+    def given_names(self) -> list[str]:
         """The options that say something of failures, by name."""
-        given = vars(self)
-        return [name for name in given if name != "failures" and given[name] not in (None, False)]
+        option_values = vars(self)
+        return [name for name in option_values if name != "failures" and option_values[name] not in (None, False)]
 
 
-def read_failures(options: FailureOptions, cluster: Cluster) -> Reliability | None:
+def read_reliability(options: FailureOptions, cluster: Cluster) -> Reliability | None:
     """The cluster's reliability with what the options say of it, or None without. Raises InputError."""
-    said, given = options.said, vars(options)
+    given_names, option_values = options.given_names, vars(options)
     if not options.failures:
-        if said:
-            key = f"--{said[0].replace('_', '-')}"
+        if given_names:
+            key = f"--{given_names[0].replace('_', '-')}"
             raise InputError("is of failures", key=f"--no-failures, {key}", expected="one of the two")
         return None
-    from planner.cli.input.inputs import read_number
+    from planner.cli.input.inputs import read_whole_number
     from planner.cluster.build.reliability import Told, resolve_reliability
     from planner.cluster.model.reliability_spec import MOST_SPARES
 
     figures: dict[str, tuple[float, str]] = {}
-    for name, (dimension, fields) in _FIGURES.items():
-        if given[name] is not None:
-            figures |= _read(name, str(given[name]), dimension, fields)
+    for name, (dimension, fields) in _OPTION_FIGURES.items():
+        if option_values[name] is not None:
+            figures |= _read_figure(name, str(option_values[name]), dimension, fields)
     if "restart_s" in figures:
         figures["detection_s"] = (0.0, figures["restart_s"][1])
-    told = Told(
+    overrides = Told(
         figures,
-        read_number(options.spares, "--spares", minimum=0, maximum=MOST_SPARES),
+        read_whole_number(options.spares, "--spares", minimum=0, maximum=MOST_SPARES),
         options.async_checkpoint,
         options.shrink,
     )
-    return resolve_reliability(cluster, told)
+    return resolve_reliability(cluster, overrides)
 
 
-def _read(name: str, text: str, dimension: Dimension, fields: tuple[str, ...]) -> dict[str, tuple[float, str]]:
+def _read_figure(name: str, text: str, dimension: Dimension, fields: tuple[str, ...]) -> dict[str, tuple[float, str]]:
     """One option's figure, by the fields that it sets. Raises InputError for one that no machine has."""
     from planner.hardware.figures import positive
     from planner.units import parse_quantity

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from planner.search.objective import Objective
     from planner.search.search import Wanted
 
-SAMPLES = 200
+DEFAULT_SAMPLES = 200
 """Of `--uncertainty` without a number."""
-_MOST_SAMPLES = 100_000
+_MAX_SAMPLES = 100_000
 
 ObjectiveOption = Annotated[
     str | None,
@@ -24,47 +24,47 @@ ObjectiveOption = Annotated[
         help="What plans are best by: step-time, tokens-per-s-per-device, cost, energy, memory-headroom.",
     ),
 ]
-Pareto = Annotated[
+ParetoOption = Annotated[
     str | None, typer.Option("--pareto", help="Two or three objectives, with commas: tell their Pareto front.")
 ]
-CriticalBatch = Annotated[
+CriticalBatchOption = Annotated[
     str | None,
     typer.Option(
         "--critical-batch",
         help="Tokens of a step from which larger ones help less: '4M tokens', or as it grows: 1M,4M@500B.",
     ),
 ]
-Diverse = Annotated[bool, typer.Option("--diverse", help="Tell plans of different degrees only.")]
-Top = Annotated[
+DiverseOption = Annotated[bool, typer.Option("--diverse", help="Tell plans of different degrees only.")]
+TopOption = Annotated[
     int | None, typer.Option("--top", min=1, max=1000, help="How many plans to tell; else 5, of a front all.")
 ]
-Uncertainty = Annotated[
+UncertaintyOption = Annotated[
     str | None,
     typer.Option(
         "--uncertainty",
         metavar="[INTEGER]",
-        help=f"Tell how sure the first plan is, by so many samples of the fitted parameters; else {SAMPLES}.",
+        help=f"Tell how sure the first plan is, by so many samples of the fitted parameters; else {DEFAULT_SAMPLES}.",
     ),
 ]
 
 
 @dataclass(frozen=True)
-class Goal:
+class GoalOptions:
     """The options as the user gave them."""
 
     objective: ObjectiveOption = None
-    pareto: Pareto = None
-    critical_batch: CriticalBatch = None
-    diverse: Diverse = False
-    top: Top = None
-    uncertainty: Uncertainty = None
+    pareto: ParetoOption = None
+    critical_batch: CriticalBatchOption = None
+    diverse: DiverseOption = False
+    top: TopOption = None
+    uncertainty: UncertaintyOption = None
 
 
-def read_samples(goal: Goal) -> int | None:
+def read_sample_count(goal: GoalOptions) -> int | None:
     """How many samples tell how sure the first plan is; None for none. Raises InputError."""
-    from planner.cli.input.inputs import read_number
+    from planner.cli.input.inputs import read_whole_number
 
-    samples = read_number(goal.uncertainty, "--uncertainty", minimum=2, maximum=_MOST_SAMPLES)
+    samples = read_whole_number(goal.uncertainty, "--uncertainty", minimum=2, maximum=_MAX_SAMPLES)
     if samples is not None and goal.pareto is not None:
         raise InputError("is told of one first plan", key="--uncertainty", expected="--objective, not --pareto")
     if goal.diverse and goal.pareto is not None:
@@ -72,45 +72,60 @@ def read_samples(goal: Goal) -> int | None:
     return samples
 
 
-def read_goal(goal: Goal, *, batches: int, run: int | None) -> Wanted:
-    """What is wanted of the search of so many batches; `run`: tokens that are trained. Raises InputError."""
+def read_search_target(goal: GoalOptions, *, batch_count: int, run_tokens: int | None) -> Wanted:
+    """What is wanted of the search of so many batches; `run_tokens`: tokens that are trained. Raises InputError."""
     from planner.search.search import Wanted
 
-    objectives = read_objectives(goal.objective, goal.pareto, goal.critical_batch, batches=batches, run=run)
+    objectives = read_objectives(
+        goal.objective, goal.pareto, goal.critical_batch, batch_count=batch_count, run_tokens=run_tokens
+    )
     return Wanted(objectives, goal.top or (None if goal.pareto else 5), goal.diverse)
 
 
 def read_objectives(
-    name: str | None, pareto: str | None, critical: str | None, *, batches: int, run: int | None
+    objective_name: str | None,
+    pareto: str | None,
+    critical_batch: str | None,
+    *,
+    batch_count: int,
+    run_tokens: int | None,
 ) -> tuple[Objective, ...]:
-    """The one objective, or the two or three of a Pareto front; `run`: tokens that are trained. Raises InputError."""
+    """The one objective, or the two or three of a Pareto front; `run_tokens`: tokens that are trained. Raises
+    InputError.
+    """
     from typing import get_args
 
     from planner.search.objective import Objective, ObjectiveName
 
     names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
-    if name is not None and pareto is not None:
-        raise InputError("one of the two", key="--objective, --pareto", value=f"{name}, {pareto}", expected="either")
-    given = names[0] if name is None and pareto is None else pareto or name or ""
+    if objective_name is not None and pareto is not None:
+        raise InputError(
+            "one of the two", key="--objective, --pareto", value=f"{objective_name}, {pareto}", expected="either"
+        )
+    objective_text = names[0] if objective_name is None and pareto is None else pareto or objective_name or ""
     key = "--objective" if pareto is None else "--pareto"
-    parts = [part.strip().casefold() for part in given.split(",")]
+    parts = [part.strip().casefold() for part in objective_text.split(",")]
     for part in parts:
         if part not in names:
             expected = f"one of {', '.join(names)}"
             raise InputError(
                 "unknown objective", key=key, value=part, expected=expected, suggestion=find_nearest_name(part, names)
             )
-    wanted = (2, 3) if pareto is not None else (1,)
-    if len(dict.fromkeys(parts)) != len(parts) or len(parts) not in wanted:
+    allowed_counts = (2, 3) if pareto is not None else (1,)
+    if len(dict.fromkeys(parts)) != len(parts) or len(parts) not in allowed_counts:
         expected = "two or three different objectives" if pareto is not None else "one objective"
-        raise InputError("not so many", key=key, value=given, expected=expected)
-    tokens = _critical_batch(critical, run) if critical is not None else 0.0
-    return tuple(Objective(one, tokens, batches > 1) for one in names if one in parts)
+        raise InputError("not so many", key=key, value=objective_text, expected=expected)
+    critical_batch_tokens = (
+        _parse_critical_batch_tokens(critical_batch, run_tokens) if critical_batch is not None else 0.0
+    )
+    return tuple(
+        Objective(known_name, critical_batch_tokens, batch_count > 1) for known_name in names if known_name in parts
+    )
 
 
-def _critical_batch(text: str, run: int | None) -> float:
-    """`4M tokens`, or how it grows while `run` tokens are trained: `1M,4M@500B,8M@5T`. Raises InputError."""
-    from planner.cli.input.inputs import MOST_TOKENS
+def _parse_critical_batch_tokens(text: str, run_tokens: int | None) -> float:
+    """`4M tokens`, or how it grows while `run_tokens` tokens are trained: `1M,4M@500B,8M@5T`. Raises InputError."""
+    from planner.cli.input.inputs import MAX_RUN_TOKENS
     from planner.search.objective import mean_critical_batch
     from planner.units import parse_count
 
@@ -118,16 +133,18 @@ def _critical_batch(text: str, run: int | None) -> float:
     for part in text.casefold().split(","):
         size, _, start = part.removesuffix("tokens").removesuffix("token").partition("@")
         size = size.strip().removesuffix("tokens").strip()
-        critical = parse_count(size, key=key, maximum=MOST_TOKENS, example="4M tokens, or 1M,4M@500B")
-        begun = parse_count(start.strip(), key=key, maximum=MOST_TOKENS, example="1M,4M@500B") if start else 0
-        points.append((float(begun), float(critical)))
-    starts = [begun for begun, _ in points]
+        batch_tokens = parse_count(size, key=key, maximum=MAX_RUN_TOKENS, example="4M tokens, or 1M,4M@500B")
+        start_tokens = (
+            parse_count(start.strip(), key=key, maximum=MAX_RUN_TOKENS, example="1M,4M@500B") if start else 0
+        )
+        points.append((float(start_tokens), float(batch_tokens)))
+    starts = [start_tokens for start_tokens, _ in points]
     if starts[0] or starts != sorted(set(starts)):
         raise InputError("not a curve", key=key, value=text, expected="a size, then size@tokens in ascending order")
     if len(points) == 1:
         return points[0][1]
-    if run is None:
+    if run_tokens is None:
         raise InputError(
             "a curve needs the run's length", key="--tokens", expected="how many tokens are trained: --tokens 15T"
         )
-    return mean_critical_batch(points, float(run))
+    return mean_critical_batch(points, float(run_tokens))

@@ -11,38 +11,40 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from typing import TypeVar, get_type_hints
 
-Command = Callable[..., None]
+CommandFunction = Callable[..., None]
 Group = TypeVar("Group")
 
 
-def grouped(command: Command) -> Command:
+def expand_option_groups(command: CommandFunction) -> CommandFunction:
     """The command as typer reads it: a parameter whose type is a dataclass stands for its fields, in their order.
 
     A field's annotation and default are those of the option. No two of them may have the same name.
     """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
-    parameters = list(_flat(inspect.signature(command), hints, groups))
-    names = [one.name for one in parameters]
+    parameters = list(_flatten_parameters(inspect.signature(command), hints, groups))
+    names = [parameter.name for parameter in parameters]
     assert len(set(names)) == len(names), f"two options of {command.__name__} have one name"
 
     @wraps(command)
-    def flat(**given: object) -> None:
-        told = {name: gathered(group, given) for name, group in groups.items()}
-        spread = {field.name for group in groups.values() for field in fields(group)}
-        command(**{name: value for name, value in given.items() if name not in spread}, **told)
+    def run_flat_command(**arguments: object) -> None:
+        built_groups = {name: build_option_group(group, arguments) for name, group in groups.items()}
+        grouped_names = {field.name for group in groups.values() for field in fields(group)}
+        command(**{name: value for name, value in arguments.items() if name not in grouped_names}, **built_groups)
 
-    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    flat.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
-    return flat
+    run_flat_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run_flat_command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {
+        "return": None
+    }
+    return run_flat_command
 
 
-def gathered(group: type[Group], given: Mapping[str, object]) -> Group:
+def build_option_group(group: type[Group], arguments: Mapping[str, object]) -> Group:
     """A group of options out of all that a command was given."""
-    return group(**{field.name: given[field.name] for field in fields(group)})  # type: ignore[arg-type]
+    return group(**{field.name: arguments[field.name] for field in fields(group)})  # type: ignore[arg-type]
 
 
-def _flat(
+def _flatten_parameters(
     signature: inspect.Signature, hints: dict[str, object], groups: dict[str, type]
 ) -> Iterator[inspect.Parameter]:
     """The parameters, groups spread out; all by name, so that required ones may follow others."""
@@ -51,7 +53,7 @@ def _flat(
         if name not in groups:
             yield parameter.replace(kind=by_name, annotation=hints[name])
             continue
-        own = get_type_hints(groups[name], include_extras=True)
+        field_hints = get_type_hints(groups[name], include_extras=True)
         for field in fields(groups[name]):
             default = inspect.Parameter.empty if field.default is MISSING else field.default
-            yield inspect.Parameter(field.name, by_name, default=default, annotation=own[field.name])
+            yield inspect.Parameter(field.name, by_name, default=default, annotation=field_hints[field.name])

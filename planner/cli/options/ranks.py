@@ -22,36 +22,36 @@ RankfileOption = Annotated[
 
 
 @dataclass(frozen=True)
-class RankFiles:
+class RankFileOptions:
     """The options as the user gave them."""
 
     hosts_to: HostfileOption = None
     ranks_to: RankfileOption = None
 
     @property
-    def by_option(self) -> tuple[tuple[str, Path | None], ...]:
+    def files_by_option(self) -> tuple[tuple[str, Path | None], ...]:
         """The files with the option that names each."""
         return ("--hostfile", self.hosts_to), ("--rankfile", self.ranks_to)
 
 
-def layouts(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
+def select_rank_orders(settings: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
     """The orders of dimensions that placing ranks may choose from: all, where none was asked for."""
     from planner.cost.rank_groups import ORDERS
 
     return settings.get("order", ORDERS)
 
 
-def write_ranks(document: Document | HeterogeneousDocument, files: RankFiles) -> None:
+def write_rank_files(document: Document | HeterogeneousDocument, rank_files: RankFileOptions) -> None:
     """Write the files that are asked for. Raises InputError where one cannot be written."""
-    if files == RankFiles():
+    if rank_files == RankFileOptions():
         return
-    from planner.cli.io.files import write_file
+    from planner.cli.io.files import write_file_atomically
     from planner.documents.plan import Document
     from planner.export.ranks import render_hostfile, render_rankfile
 
     # of two kinds of nodes neither is told: the options are refused before
     assert isinstance(document, Document)
 
-    for path, text in ((files.hosts_to, render_hostfile), (files.ranks_to, render_rankfile)):
+    for path, text in ((rank_files.hosts_to, render_hostfile), (rank_files.ranks_to, render_rankfile)):
         if path is not None:
-            write_file(path, text(document))
+            write_file_atomically(path, text(document))

@@ -18,13 +18,13 @@ LoraOption = Annotated[
     str | None,
     typer.Option("--lora", metavar="RANK[:4bit]", help="Train adapters of this rank alone; the rest frozen."),
 ]
-Prune = Annotated[
+PruneOption = Annotated[
     str | None, typer.Option("--prune", help="Weights of the MLPs that stay zero: 2:4, unstructured:0.5.")
 ]
 LowRankOption = Annotated[
     str | None, typer.Option("--low-rank", help="Matrices as two thinner ones of this share of their rank: 0.25.")
 ]
-Distil = Annotated[
+DistilOption = Annotated[
     str | None, typer.Option("--distil", metavar="MODEL", help="A teacher, whose forward pass runs beside.")
 ]
 OptimizerOption = Annotated[
@@ -32,77 +32,79 @@ OptimizerOption = Annotated[
     typer.Option("--optimizer", help="adamw, adam8bit, lamb, sgd, adafactor, muon; else the trainer's."),
 ]
 
-_LARGEST_RANK = 65_536
-_SHARE = re.compile(r"0?\.[0-9]{1,6}|[0-9]{1,2}(?:\.[0-9]{1,4})?%")
-_FOUR_BIT = "4bit"
+_MAX_RANK = 65_536
+_SHARE_PATTERN = re.compile(r"0?\.[0-9]{1,6}|[0-9]{1,2}(?:\.[0-9]{1,4})?%")
+_FOUR_BIT_SUFFIX = "4bit"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class TechniqueOptions:
     """The options as the user gave them."""
 
     lora: LoraOption = None
-    prune: Prune = None
+    prune: PruneOption = None
     low_rank: LowRankOption = None
-    distil: Distil = None
+    distil: DistilOption = None
     optimizer: OptimizerOption = None
 
     @property
-    def files(self) -> tuple[tuple[str, str], ...]:
+    def input_files(self) -> tuple[tuple[str, str], ...]:
         """Where the teacher is read from, if it is a file, with the option that names it."""
-        from planner.cli.io.files import of_model
+        from planner.cli.io.files import list_model_files
 
-        return of_model("--distil", self.distil)
-
-
-NOTHING = Chosen()
+        return list_model_files("--distil", self.distil)
 
 
-def applied(training: Training, chosen: Chosen) -> Training:
+NO_TECHNIQUES = TechniqueOptions()
+
+
+def apply_techniques(scenario: Training, options: TechniqueOptions) -> Training:
     """The question with what was chosen. Raises InputError for values that make no sense, alone or together."""
-    if chosen == NOTHING:
-        return training
+    if options == NO_TECHNIQUES:
+        return scenario
     from planner.cost.techniques.apply import with_lora, with_low_rank, with_optimizer, with_pruning, with_teacher
 
-    if chosen.prune is not None and (chosen.lora or chosen.low_rank):
-        other = "--lora" if chosen.lora else "--low-rank"
+    if options.prune is not None and (options.lora or options.low_rank):
+        other = "--lora" if options.lora else "--low-rank"
         raise InputError("no recipe does both", key=f"--prune, {other}", expected="one of the two")
-    if chosen.low_rank is not None:
-        training = with_low_rank(training, _share(chosen.low_rank, "--low-rank", "a share of the rank such as 0.25"))
-    if chosen.optimizer is not None:
-        training = with_optimizer(training, _optimizer(chosen.optimizer))
-    if chosen.lora is not None:
-        training = with_lora(training, *_lora(chosen.lora))
-    if chosen.prune is not None:
-        training = with_pruning(training, _sparsity(chosen.prune))
-    if chosen.distil is not None:
+    if options.low_rank is not None:
+        scenario = with_low_rank(
+            scenario, _parse_share(options.low_rank, "--low-rank", "a share of the rank such as 0.25")
+        )
+    if options.optimizer is not None:
+        scenario = with_optimizer(scenario, _parse_optimizer(options.optimizer))
+    if options.lora is not None:
+        scenario = with_lora(scenario, *_parse_lora(options.lora))
+    if options.prune is not None:
+        scenario = with_pruning(scenario, _parse_sparsity(options.prune))
+    if options.distil is not None:
         from planner.cli.input.inputs import read_model
 
         try:
-            teacher = read_model(chosen.distil, None)
+            teacher = read_model(options.distil, None)
         except InputError as error:
             raise error.relocate(error.origin, "--distil" if error.key == "MODEL" else error.key) from None
-        training = with_teacher(training, teacher)
-    return training
+        scenario = with_teacher(scenario, teacher)
+    return scenario
 
 
-def _lora(text: str) -> tuple[int, int]:
+def _parse_lora(text: str) -> tuple[int, int]:
     """Rank, and bits of a frozen value: `16`, `64:4bit`."""
     from planner.units import parse_count
 
     rank, colon, bits = text.partition(":")
-    if colon and bits.casefold() != _FOUR_BIT:
+    if colon and bits.casefold() != _FOUR_BIT_SUFFIX:
         raise InputError(
             "unknown format of frozen weights",
             key="--lora",
             value=text,
             expected="a rank, or a rank and 4bit: 64:4bit",
-            suggestion=_FOUR_BIT if find_nearest_name(bits.casefold(), [_FOUR_BIT]) else "",
+            suggestion=_FOUR_BIT_SUFFIX if find_nearest_name(bits.casefold(), [_FOUR_BIT_SUFFIX]) else "",
         )
-    return parse_count(rank.strip(), key="--lora", maximum=_LARGEST_RANK, example="16"), 4 if colon else 16
+    return parse_count(rank.strip(), key="--lora", maximum=_MAX_RANK, example="16"), 4 if colon else 16
 
 
-def _sparsity(text: str) -> float | None:
+def _parse_sparsity(text: str) -> float | None:
     """None for 2:4, else the share of zeros."""
     name, colon, share = text.casefold().partition(":")
     expected = "2:4, or unstructured and the share of zeros: unstructured:0.5"
@@ -111,12 +113,12 @@ def _sparsity(text: str) -> float | None:
     if name != "unstructured" or not colon:
         suggestion = find_nearest_name(text.casefold(), ["2:4", "unstructured:0.5"])
         raise InputError("unknown pattern", key="--prune", value=text, expected=expected, suggestion=suggestion)
-    return _share(share, "--prune", expected)
+    return _parse_share(share, "--prune", expected)
 
 
-def _share(text: str, key: str, expected: str) -> float:
+def _parse_share(text: str, key: str, expected: str) -> float:
     """A share above zero and below one."""
-    if _SHARE.fullmatch(text.strip()):
+    if _SHARE_PATTERN.fullmatch(text.strip()):
         from planner.units import parse_quantity
 
         padded = f"0{text.strip()}" if text.strip().startswith(".") else text
@@ -126,14 +128,14 @@ def _share(text: str, key: str, expected: str) -> float:
     raise InputError("not a share between 0 and 1", key=key, value=text, expected=expected)
 
 
-def _optimizer(text: str) -> Optimizer:
+def _parse_optimizer(text: str) -> Optimizer:
     """The name of an optimizer."""
     from planner.cost.techniques.apply import OPTIMIZERS
 
     name = text.casefold()
-    for one in OPTIMIZERS:
-        if one == name:
-            return one
+    for known_name in OPTIMIZERS:
+        if known_name == name:
+            return known_name
     expected = f"one of {', '.join(OPTIMIZERS)}"
     suggestion = find_nearest_name(name, OPTIMIZERS)
     raise InputError("unknown optimizer", key="--optimizer", value=text, expected=expected, suggestion=suggestion)

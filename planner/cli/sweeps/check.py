@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from planner.cli.input.arguments import FILES, MODEL, key_named, text_of
-from planner.cli.io.files import is_there
+from planner.cli.input.arguments import FILE_KEYS, MODEL_KEY, extract_option_key, format_option_value
+from planner.cli.io.files import is_existing_path
 from planner.cli.sweeps.grid import Point, Sweep
 from planner.cli.sweeps.point import Asker
 from planner.errors import InputError
@@ -25,7 +25,7 @@ def check_sweep(sweep: Sweep) -> None:
                 fault = _shared_fault(asker, sweep, key, _beside_all(sweep, key, value))
             if fault is None:
                 sound = True
-            elif key_named(fault.key) == key:
+            elif extract_option_key(fault.key) == key:
                 raise fault.relocate(sweep.origin, sweep.places[key]) from None
             elif _is_of(fault, key, points[0]):
                 raise fault
@@ -40,8 +40,8 @@ def _by_value(sweep: Sweep, key: str) -> dict[str, list[Point]]:
     found: dict[str, dict[tuple[str, str], Point]] = {}
     for point in sweep.points:
         if key in point:
-            pair = (text_of(point[MODEL]), text_of(point["cluster"]))
-            found.setdefault(text_of(point[key]), {}).setdefault(pair, point)
+            pair = (format_option_value(point[MODEL_KEY]), format_option_value(point["cluster"]))
+            found.setdefault(format_option_value(point[key]), {}).setdefault(pair, point)
     return {value: list(points.values()) for value, points in found.items()}
 
 
@@ -50,8 +50,8 @@ def _beside_all(sweep: Sweep, key: str, value: str) -> list[Point]:
     seen: set[tuple[str, str]] = set()
     found = []
     for point in sweep.points:
-        if key in point and text_of(point[key]) == value:
-            told = {(name, text_of(entry)) for name, entry in point.items()}
+        if key in point and format_option_value(point[key]) == value:
+            told = {(name, format_option_value(entry)) for name, entry in point.items()}
             if not told <= seen:
                 seen |= told
                 found.append(point)
@@ -79,6 +79,6 @@ def _fault(asker: Asker, sweep: Sweep, point: Point) -> InputError | None:
 
 def _is_of(fault: InputError, key: str, point: Point) -> bool:
     """Whether a fault is told of this key, or of the file that its value names."""
-    if key in FILES and fault.origin and fault.origin.startswith(text_of(point[key])):
-        return is_there(text_of(point[key]))
-    return key_named(fault.key) == key
+    if key in FILE_KEYS and fault.origin and fault.origin.startswith(format_option_value(point[key])):
+        return is_existing_path(format_option_value(point[key]))
+    return extract_option_key(fault.key) == key

@@ -9,26 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planner.cli.input.arguments import (
-    FILES,
-    MODEL,
-    OF_THE_ANSWER,
-    Entry,
-    check_keys,
-    entry_of,
-    options_of_plan,
-    text_of,
+    FILE_KEYS,
+    MODEL_KEY,
+    OUTPUT_OPTION_KEYS,
+    OptionValue,
+    check_option_keys,
+    check_option_value,
+    format_option_value,
+    list_option_keys,
 )
-from planner.cli.io.files import is_there
+from planner.cli.io.files import is_existing_path
 from planner.errors import InputError, find_nearest_name
 from planner.units import check_count_range
 
 MOST_POINTS = 250_000
-NOT_SWEPT = (*OF_THE_ANSWER, "top", "pareto", "diverse", "uncertainty")
+NOT_SWEPT = (*OUTPUT_OPTION_KEYS, "top", "pareto", "diverse", "uncertainty")
 """Options that do not decide which plan is a point's best; those after the first are of several plans."""
 _TABLES = ("grid", "fixed", "exclude")
-_NEEDED = (MODEL, "cluster", "global_batch")
+_NEEDED = (MODEL_KEY, "cluster", "global_batch")
 
-Point = Mapping[str, Entry]
+Point = Mapping[str, OptionValue]
 """The options of one question, by their keys."""
 
 
@@ -46,7 +46,9 @@ class Sweep:
 
     def order(self) -> list[int]:
         """The points' numbers, those of the same model and cluster after each other: what they share is read once."""
-        pairs = [(text_of(point[MODEL]), text_of(point["cluster"])) for point in self.points]
+        pairs = [
+            (format_option_value(point[MODEL_KEY]), format_option_value(point["cluster"])) for point in self.points
+        ]
         rank = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
         return sorted(range(len(pairs)), key=lambda number: rank[pairs[number]])
 
@@ -57,25 +59,25 @@ class Sweep:
 
 def files_of(point: Point) -> dict[str, str]:
     """The files and folders that a point names, by key."""
-    named = {key: text_of(point[key]) for key in FILES if key in point}
+    named = {key: format_option_value(point[key]) for key in FILE_KEYS if key in point}
     return {key: name for key, name in named.items() if _is_file(key, name)}
 
 
 @functools.lru_cache(1024)
 def _is_file(key: str, name: str) -> bool:
     """Whether it is there and no preset, which goes before a file."""
-    from planner.cli.input.inputs import is_preset
+    from planner.cli.input.inputs import is_preset_name
 
-    return is_there(name) and (key == "space" or not is_preset(key, name))
+    return is_existing_path(name) and (key == "space" or not is_preset_name(key, name))
 
 
 def read_sweep(path: Path) -> Sweep:
     """The sweep of a TOML file. Raises InputError for whatever in it makes no sense by itself."""
-    from planner.cli.io.files import read_text
+    from planner.cli.io.files import read_text_file
     from planner.decode import parse_mapping
 
     origin = str(path)
-    raw = parse_mapping(read_text(path, (".toml",), "a TOML file with a [grid]"), "toml", origin)
+    raw = parse_mapping(read_text_file(path, (".toml",), "a TOML file with a [grid]"), "toml", origin)
     for key in raw:
         if key not in _TABLES:
             suggestion, expected = (
@@ -83,7 +85,9 @@ def read_sweep(path: Path) -> Sweep:
                 "tables [grid] (or several [[grid]]), [fixed], [[exclude]]",
             )
             raise InputError("unknown key", origin=origin, key=key, expected=expected, suggestion=suggestion)
-    fixed = {key: entry_of(value, origin, f"fixed.{key}") for key, value in _table(raw, "fixed", origin).items()}
+    fixed = {
+        key: check_option_value(value, origin, f"fixed.{key}") for key, value in _table(raw, "fixed", origin).items()
+    }
     grids = _tables(raw, "grid", origin)
     if not grids:
         raise InputError(
@@ -111,7 +115,7 @@ def read_sweep(path: Path) -> Sweep:
 class _Grid:
     """One grid with what is fixed for all: the values of every key."""
 
-    def __init__(self, name: str, table: Mapping[str, object], fixed: Mapping[str, Entry], origin: str) -> None:
+    def __init__(self, name: str, table: Mapping[str, object], fixed: Mapping[str, OptionValue], origin: str) -> None:
         self.name, self.own = name, tuple(key.replace("-", "_") for key in table)
         axes = {key.replace("-", "_"): _values(value, origin, f"{name}.{key}") for key, value in table.items()}
         self.axes = axes | {key: [value] for key, value in fixed.items() if key not in axes}
@@ -138,8 +142,8 @@ def _table(raw: Mapping[str, object], name: str, origin: str) -> Mapping[str, ob
     table = raw.get(name, {})
     if not isinstance(table, dict):
         raise InputError("wrong type", origin=origin, key=name, value=table, expected="a table")
-    known = [key for key in options_of_plan() if key not in NOT_SWEPT]
-    check_keys([key for key in table if key.replace("-", "_") not in NOT_SWEPT], known, origin, name)
+    known = [key for key in list_option_keys() if key not in NOT_SWEPT]
+    check_option_keys([key for key in table if key.replace("-", "_") not in NOT_SWEPT], known, origin, name)
     for key in table:
         if key.replace("-", "_") in NOT_SWEPT:
             expected = "options that decide a point's best plan"
@@ -161,16 +165,16 @@ def _tables(raw: Mapping[str, object], name: str, origin: str) -> list[tuple[str
     return [(called, _table(named, called, origin)) for called in named]
 
 
-def _values(value: object, origin: str, key: str) -> list[Entry]:
+def _values(value: object, origin: str, key: str) -> list[OptionValue]:
     """The values of a key in a grid: a list, whose lists are several values of one option, a range, or one value."""
     if isinstance(value, dict):
         return list(_range(value, origin, key))
     if not isinstance(value, list):
-        return [entry_of(value, origin, key)]
+        return [check_option_value(value, origin, key)]
     if not value:
         raise InputError("has no values", origin=origin, key=key, value="[]", expected="a list of values")
-    entries = [entry_of(one, origin, key) for one in value]
-    return list({text_of(one): one for one in entries}.values())
+    entries = [check_option_value(one, origin, key) for one in value]
+    return list({format_option_value(one): one for one in entries}.values())
 
 
 def _range(told: Mapping[str, object], origin: str, key: str) -> range | list[int]:
@@ -204,8 +208,8 @@ def _rule(
             suggestion, expected = find_nearest_name(key, keys), f"one of the sweep's keys: {', '.join(keys)}"
             problem = "is not swept"
             raise InputError(problem, origin=origin, key=f"{name}.{key}", expected=expected, suggestion=suggestion)
-        there = dict.fromkeys(text_of(point[key]) for point in points if key in point)
-        rule[key] = {text_of(one) for one in _values(value, origin, f"{name}.{key}")}
+        there = dict.fromkeys(format_option_value(point[key]) for point in points if key in point)
+        rule[key] = {format_option_value(one) for one in _values(value, origin, f"{name}.{key}")}
         for one in rule[key]:
             if one not in there:
                 expected, suggestion = f"one of {', '.join(list(there)[:20])}", find_nearest_name(one, there)
@@ -221,9 +225,9 @@ def _rule(
 
 
 def _matches(point: Point, rule: Mapping[str, set[str]]) -> bool:
-    return all(key in point and text_of(point[key]) in values for key, values in rule.items())
+    return all(key in point and format_option_value(point[key]) in values for key, values in rule.items())
 
 
 def _name_of(point: Point) -> tuple[tuple[str, str], ...]:
     """What two points are the same by."""
-    return tuple(sorted((key, text_of(value)) for key, value in point.items()))
+    return tuple(sorted((key, format_option_value(value)) for key, value in point.items()))

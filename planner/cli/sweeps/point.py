@@ -6,12 +6,12 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from planner.cli.input.arguments import arguments_of
-from planner.cli.io.output import kept_warnings
+from planner.cli.input.arguments import parse_command_arguments
+from planner.cli.io.output import collect_warnings
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
-    from planner.cli.options.question import Question
+    from planner.cli.options.question import ScenarioOptions
     from planner.cli.sweeps.grid import Point
     from planner.cluster.model.cluster import Cluster
     from planner.documents.heterogeneous import HeterogeneousDocument
@@ -43,7 +43,7 @@ class Asker:
         """What became of a point, and its best plan. What goes wrong is told in the record, not raised."""
         try:
             # what `plan` would warn of is said once, when the sweep is checked
-            with kept_warnings():
+            with collect_warnings():
                 return {STATUS: PLANNED, REASON: "", **self._read(point, "", search=True)}
         except NothingFits as error:
             return _told(UNFIT, error)
@@ -58,18 +58,27 @@ class Asker:
 
     def _read(self, point: Point, origin: str, *, search: bool) -> dict[str, Value]:
         """The record of the point's best plan; empty where no search is wanted."""
-        from planner.cli.input.answers import answer, asked_pools, options_of, read_asked
-        from planner.cli.options.pools import pools_document
+        from planner.cli.input.answers import (
+            build_plan_request,
+            compute_plan_document,
+            read_request_pools,
+            resolve_request,
+        )
+        from planner.cli.options.pools import search_pools_document
 
-        options = options_of(arguments_of(point, origin))
-        pools = asked_pools(options)
+        options = build_plan_request(parse_command_arguments(point, origin))
+        pools = read_request_pools(options)
         if pools is not None:
-            return _best_way(pools_document(pools, options.question, options.pins, options.tokens)) if search else {}
-        asked = read_asked(replace(options, goal=replace(options.goal, top=1)), self._subject)
+            return (
+                _best_way(search_pools_document(pools, options.scenario_options, options.space_pins, options.tokens))
+                if search
+                else {}
+            )
+        asked = resolve_request(replace(options, goal=replace(options.goal, top=1)), self._subject)
         # what limits a plan is a sentence that takes a third of the time: a table has the terms of the step
-        return _best_plan(answer(asked, explained=False)) if search else {}
+        return _best_plan(compute_plan_document(asked, with_explanations=False)) if search else {}
 
-    def _subject(self, question: Question, pue: str | None) -> tuple[Workload, Cluster]:
+    def _subject(self, question: ScenarioOptions, pue: str | None) -> tuple[Workload, Cluster]:
         faults = tuple(question.faults or ())
         cluster = self._cluster(question.cluster, question.nodes, question.devices, faults, pue)
         return self._workload(question.model, question.seq_length), cluster
@@ -86,17 +95,17 @@ def _told(status: str, error: PlannerError) -> dict[str, Value]:
 
 
 def _workload(model: str, seq_length: str | None) -> Workload:
-    from planner.cli.input.inputs import read_length, read_model
+    from planner.cli.input.inputs import read_model, read_seq_length
 
-    return read_model(model, read_length(seq_length))
+    return read_model(model, read_seq_length(seq_length))
 
 
 def _cluster(name: str, nodes: str | None, devices: str | None, faults: tuple[str, ...], pue: str | None) -> Cluster:
-    from planner.cli.input.inputs import read_cluster, read_number
-    from planner.cli.options.carbon import with_pue
+    from planner.cli.input.inputs import read_cluster, read_whole_number
+    from planner.cli.options.carbon import replace_pue
 
-    read = read_cluster(name, read_number(nodes, "--nodes"), read_number(devices, "--devices"), faults)
-    return with_pue(read, pue)
+    read = read_cluster(name, read_whole_number(nodes, "--nodes"), read_whole_number(devices, "--devices"), faults)
+    return replace_pue(read, pue)
 
 
 def _best_way(document: HeterogeneousDocument) -> dict[str, Value]:

@@ -20,9 +20,9 @@ def progress(total: int, known: int) -> Iterator[Callable[[], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
     from rich.text import Text
 
-    from planner.cli.io.progress import stop
+    from planner.cli.io.progress import stop_bar
 
-    stop()  # this one tells more
+    stop_bar()  # this one tells more
 
     class Rate(ProgressColumn):
         """Points a second."""

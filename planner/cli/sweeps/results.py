@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.input.arguments import text_of
+from planner.cli.input.arguments import format_option_value
 from planner.cli.sweeps.point import REASON, STATUS
 from planner.errors import InputError
 
@@ -75,7 +75,7 @@ def results_of(sweep: Sweep, answers: Mapping[int, bytes]) -> Results:
 
 def _asked(point: Point, key: str) -> Cell:
     entry = point.get(key)
-    return text_of(entry) if isinstance(entry, list) else entry
+    return format_option_value(entry) if isinstance(entry, list) else entry
 
 
 def _plain(value: object) -> Cell:
@@ -92,7 +92,7 @@ def _of_one_type(cells: Sequence[Cell]) -> list[Cell]:
     if types == {int, float}:
         return [None if cell is None else float(cell) for cell in cells]
     if len(types) > 1:
-        return [None if cell is None else text_of(cell) for cell in cells]
+        return [None if cell is None else format_option_value(cell) for cell in cells]
     return list(cells)
 
 
@@ -148,13 +148,13 @@ def _parquet(results: Results, path: Path, about: Mapping[str, str]) -> bytes:
 
 def read_results(path: Path) -> Results:
     """The table of a file that `planner sweep` wrote, or another of these forms. Raises InputError."""
-    from planner.cli.io.files import read_bytes, read_text
+    from planner.cli.io.files import read_file_bytes, read_text_file
 
     ending = path.suffix.casefold()
     if ending == ".parquet":
-        results = _read_parquet(read_bytes(path, ENDINGS, _WHAT, _LARGEST_FILE), path)
+        results = _read_parquet(read_file_bytes(path, ENDINGS, _WHAT, _LARGEST_FILE), path)
     else:
-        text = read_text(path, ENDINGS, _WHAT, _LARGEST_FILE)
+        text = read_text_file(path, ENDINGS, _WHAT, _LARGEST_FILE)
         results = _read_csv(text, path) if ending == ".csv" else _read_jsonl(text, path)
     if not len(results):
         raise InputError("has no rows", origin=str(path), expected=_WHAT)

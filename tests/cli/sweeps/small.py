@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from planner.cli.io.files import write_file
+from planner.cli.io.files import write_file_atomically
 from planner.cli.sweeps.grid import read_sweep
 from planner.cli.sweeps.point import Asker
 from planner.cli.sweeps.results import content_of, results_of
@@ -76,7 +76,7 @@ def here(folder: Path, text: str, *names: str) -> None:
     sweep, asker = read_sweep(written(folder, text)), Asker()
     results = results_of(sweep, {number: asker.answered(point) for number, point in enumerate(sweep.points)})
     for name in names:
-        write_file(folder / name, content_of(results, folder / name, {}))
+        write_file_atomically(folder / name, content_of(results, folder / name, {}))
 
 
 def started(folder: Path, text: str, output: str, *options: str) -> subprocess.Popen[str]:
