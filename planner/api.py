@@ -3,7 +3,7 @@
     import planner
 
     answer = planner.plan("llama-3-70b", "dgx-h100", 1024, nodes=64, tokens="15T")
-    assert isinstance(answer, planner.Document)  # of two kinds of nodes it is a planner.HeterogeneousDocument
+    assert isinstance(answer, planner.Document)  # of several kinds of nodes it is a planner.HeterogeneousDocument
     best = answer.plans[0]
     print(best.strategy, best.step_time_s, best.mfu)
 
@@ -15,22 +15,22 @@ refuses is raised.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
-    from planner.cli.input.arguments import OptionValue, PlanCommandName
     from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
+    from planner.request.plan_request import PlanRequest, RequestCommand
 
 __all__ = ["EstimateOptions", "InputError", "NothingFits", "PlanOptions", "PlannerError", "estimate", "plan"]
 
 NameOrPath = str | PathLike[str]
 """A preset, or a file."""
-QuantityInput = int | str
+QuantityInput = int | float | str
 """A number, or one with a unit or a suffix: 64, "15T", "200GB/s"."""
 IntegerValues = int | str | Sequence[int] | Sequence[str]
 """A value, several, or a range: 8, [4, 8], "4..8"."""
@@ -70,6 +70,8 @@ class SharedOptions(TypedDict, total=False):
     order: str | Sequence[str]
     shard_group: IntegerValues
     recompute_layers: IntegerValues
+    memory_limit: float | str
+    headroom: str
     failures: bool
     mtbf_device: str
     mtbf_node: str
@@ -85,7 +87,7 @@ class SharedOptions(TypedDict, total=False):
     lora: QuantityInput
     prune: str
     low_rank: float | str
-    distil: str
+    distil: NameOrPath
     optimizer: str
 
 
@@ -113,10 +115,10 @@ def plan(
     `global_batch`: sequences of one step, or tokens, "4M tokens". Raises InputError for what makes no sense, with the
     option in its `key`, and NothingFits where no plan fits in memory.
     """
-    from planner.cli.input.answers import build_plan_request, run_plan_request
+    from planner.request.answer import compute_answer
 
     with _WarningForwarder():
-        return run_plan_request(build_plan_request(_build_arguments(model, cluster, global_batch, options, "plan")))
+        return compute_answer(_build_request(model, cluster, global_batch, options, "plan"))
 
 
 def estimate(
@@ -124,70 +126,45 @@ def estimate(
 ) -> Document:
     """One given plan of a model on a cluster, scored as the search scores it: a document with one plan.
 
-    Degrees that are not given are 1, the data-parallel width is what is left. Raises as `plan` does.
+    Degrees that are not given are 1, the data-parallel degree is what they leave. Raises as `plan` does.
     """
-    from planner.cli.commands.estimate import FixedParallelismOptions, score_single_plan
-    from planner.cli.options.carbon import SiteOptions
-    from planner.cli.options.failures import FailureOptions
-    from planner.cli.options.grouped import build_option_group
-    from planner.cli.options.question import GradientDtypeChoice, ScenarioOptions
-    from planner.cli.options.settings import PinnedSettings
-    from planner.cli.options.techniques import TechniqueOptions
+    from planner.request.answer import estimate_plan
 
     with _WarningForwarder():
-        arguments = _build_arguments(model, cluster, global_batch, options, "estimate")
-        gradients, tokens = arguments["gradients"], arguments["tokens"]
-        return score_single_plan(
-            build_option_group(ScenarioOptions, arguments),
-            build_option_group(FixedParallelismOptions, arguments),
-            build_option_group(PinnedSettings, arguments),
-            build_option_group(FailureOptions, arguments),
-            build_option_group(SiteOptions, arguments),
-            build_option_group(TechniqueOptions, arguments),
-            gradients=gradients if isinstance(gradients, GradientDtypeChoice) else None,
-            tokens=None if tokens is None else str(tokens),
-        )
+        return estimate_plan(_build_request(model, cluster, global_batch, options, "estimate"))
 
 
-def _build_arguments(
+def _build_request(
     model: NameOrPath,
     cluster: NameOrPath,
     global_batch: QuantityInput,
     options: Mapping[str, object],
-    command: PlanCommandName,
-) -> dict[str, object]:
-    """What the command is called with. Raises InputError, for an option that it does not have too."""
-    from planner.cli.input.arguments import (
-        OUTPUT_OPTION_KEYS,
-        check_option_keys,
-        check_option_value,
-        list_option_keys,
-        parse_command_arguments,
-    )
+    command: RequestCommand,
+) -> PlanRequest:
+    """The request of these values. Raises InputError, also for an option that the command does not have."""
+    from planner.request.options import check_option_keys, list_option_keys
+    from planner.request.plan_request import build_plan_request
 
-    check_option_keys(options, [key for key in list_option_keys(command) if key not in OUTPUT_OPTION_KEYS], "")
-    table: dict[str, OptionValue] = {"model": fspath(model), "cluster": fspath(cluster)}
-    for key, value in {"global_batch": global_batch, **options}.items():
-        if value is not None:
-            table[key] = check_option_value(_convert_to_plain(value), "", key)
-    return parse_command_arguments(table, "", command)
+    check_option_keys(options, list_option_keys(command), "")
+    values = {"model": model, "cluster": cluster, "global_batch": global_batch, **options}
+    return build_plan_request({name: _convert_to_plain(value) for name, value in values.items()}, command)
 
 
 def _convert_to_plain(value: object) -> object:
-    """A value as a file of options would hold it: numbers of NumPy are Python's, all sequences are lists."""
+    """A value as a TOML file would hold it: numbers of NumPy are Python's, all sequences are lists."""
     if isinstance(value, PathLike):
         return fspath(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_convert_to_plain(item) for item in value]
-    to_python: Callable[[], object] | None = getattr(value, "tolist", None)
-    return value if to_python is None else to_python()
+    to_python = getattr(value, "tolist", None)
+    return to_python() if callable(to_python) else value
 
 
 class _WarningForwarder:
-    """Inside, what a command would warn of becomes Python's warnings, told of whoever called this module."""
+    """Inside, what a command would warn of becomes Python's warnings, shown as of whoever called this module."""
 
     def __enter__(self) -> None:
-        from planner.cli.io.output import collect_warnings
+        from planner.request.notices import collect_warnings
 
         self._capture = collect_warnings()
         self._messages = self._capture.__enter__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 import warnings
+from dataclasses import fields
 from pathlib import Path
 
 import msgspec
@@ -14,13 +15,12 @@ import pytest
 import planner
 import planner.api
 from planner.api import EstimateOptions, PlanOptions
-from planner.cli.input.arguments import list_option_keys
+from planner.request.options import list_option_keys
+from planner.request.plan_request import PlanRequest
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 
 ON = ("llama-3-8b", "--cluster", "dgx-h100", "--nodes", "2", "--global-batch", "64")
-SIDE = {"format", "output", "hostfile", "rankfile", "require"}
-"""Where an answer goes, and what it is held against."""
 
 
 def told(document: msgspec.Struct) -> object:
@@ -65,7 +65,7 @@ def test_files_are_paths(tmp_path: Path) -> None:
     [
         ({"noeds": 2}, "noeds", "did you mean nodes?"),
         ({"nodes": 0}, "--nodes", "0"),
-        ({"framework": "megatro"}, "framework", "did you mean megatron?"),
+        ({"framework": "megatro"}, "--framework", "did you mean megatron?"),
         ({"tp": {"a": 1}}, "tp", "wrong type"),
         ({"format": "json"}, "format", "unknown key"),
         ({"tp": []}, "tp", "an empty list"),
@@ -103,7 +103,8 @@ def test_warnings_are_pythons() -> None:
 def test_typed_options_are_those_of_the_commands() -> None:
     asked = {"model", "cluster", "global_batch"}
     for options, command in ((PlanOptions, "plan"), (EstimateOptions, "estimate")):
-        assert set(options.__annotations__) == set(list_option_keys(command)) - SIDE - asked
+        assert set(options.__annotations__) == set(list_option_keys(command)) - asked
+        assert set(list_option_keys(command)) <= {field.name for field in fields(PlanRequest)}
 
 
 def test_the_package_offers_what_it_says() -> None:

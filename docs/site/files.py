@@ -5,11 +5,11 @@ from __future__ import annotations
 from docs.site.structs import Places, Struct, View, about, keys, place, reached
 from docs.site.words import code, page, said, table
 from planner.cli.completion.command_reference import describe_commands
-from planner.cli.input.arguments import OUTPUT_OPTION_KEYS, list_option_keys
 from planner.cli.input.plan_list import list_plan_table_keys
-from planner.cli.sweeps.grid import NOT_SWEPT
+from planner.cli.sweeps.grid import UNSWEPT_KEYS
 from planner.cluster.model.spec import ClusterSpec
 from planner.hardware.figures import Sourced
+from planner.request.options import OUTPUT_KEYS, list_option_keys
 from planner.studies.conditions.figures import FIGURE_PREREQUISITES, PLAN_FIGURES
 from planner.workload.operator_list.spec import OPERATORS, NetworkFile
 from planner.workload.spec import ModelSpec
@@ -80,8 +80,8 @@ def _options() -> str:
     rows = []
     for key in known:
         switch = f"--{key.replace('_', '-')}"
-        swept = "" if key in NOT_SWEPT else "yes"
-        if key not in OUTPUT_OPTION_KEYS:
+        swept = "" if key in UNSWEPT_KEYS else "yes"
+        if key not in OUTPUT_KEYS:
             checked = "yes" if key in list_plan_table_keys() else ""
             rows.append((code(key), checked, swept, said(does.get(switch, "The model: a name, a file, or a size."))))
     intro = (

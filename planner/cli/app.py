@@ -7,14 +7,16 @@ import gc
 import itertools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from planner.cli.commands.plan import plan
 from planner.cli.io.output import build_write_error, write_stderr, write_stdout
-from planner.cli.options.goal import DEFAULT_SAMPLES
 from planner.errors import InputError, PlannerError
+from planner.request.options import GROUPS
 
 _APP_SETTINGS = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
@@ -22,61 +24,115 @@ _APP_SETTINGS = {
     "rich_markup_mode": None,
     "add_completion": False,  # `planner completion` prints scripts that know files and signs such as : and +
 }
+_DEFAULT_SAMPLES = 200
+"""Of `--uncertainty` without a number."""
+_COMMANDS = {
+    "plan": "plan",
+    "estimate": "estimate",
+    "explain": "explain",
+    "export": "export",
+    "what-if": "what_if",
+    "check": "check",
+    "diff": "diff",
+    "topology": "topology",
+    "size": "size",
+    "compare": "compare",
+    "sweep": "sweep",
+    "plot": "plot",
+    "validate": "validate",
+    "schema": "schema",
+    "completion": "completion",
+    "models": "models",
+    "cluster": "cluster",
+    "clusters": "cluster",
+    "hardware": "hardware",
+}
+"""The modules of the commands, in the order of the help; each is loaded when it is needed."""
+_HIDDEN_COMMANDS = ("clusters",)
+"""Other names of commands."""
+
+
+class PanelCommand(TyperCommand):
+    """A command whose help shows its options in panels."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, the panels in the order of the table of options."""
+        panels: dict[str, list[tuple[str, str]]] = {group: [] for group in ("Arguments", *GROUPS, "Options")}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_argument = parameter.param_type_name == "argument"
+                panel = getattr(parameter, "rich_help_panel", None) or ("Arguments" if is_argument else "Options")
+                panels[panel].append(record)
+        for panel, records in panels.items():
+            if records:
+                with formatter.section(panel):
+                    formatter.write_dl(records)
+
+
+class LazyCommands(MutableMapping[str, Any]):
+    """The commands of `planner` by name; each is made when it is first looked at."""
+
+    def __init__(self) -> None:
+        self._commands: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._commands:
+            self._commands[name] = _build_command(name, _COMMANDS[name])
+        return self._commands[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._commands[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+class LazyGroup(TyperGroup):
+    """`planner`: only the command that is run is loaded."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = LazyCommands()
+
+
+def _build_command(name: str, module_name: str) -> Any:
+    """The command of a module, or its group of commands."""
+    module = import_module(f"planner.cli.commands.{module_name}")
+    app = getattr(module, f"{module_name}_app", None)
+    if app is None:
+        app = typer.Typer(**_APP_SETTINGS)  # type: ignore[arg-type]
+        app.command(name, cls=PanelCommand)(getattr(module, module_name))
+    command = typer.main.get_command(app)
+    command.name, command.hidden = name, name in _HIDDEN_COMMANDS
+    return command
 
 
 def build_planner_app() -> typer.Typer:
     """`planner` with all its commands."""
-    from planner.cli.commands.check import check
-    from planner.cli.commands.cluster import cluster_app
-    from planner.cli.commands.compare import compare
-    from planner.cli.commands.completion import completion
-    from planner.cli.commands.diff import diff
-    from planner.cli.commands.estimate import estimate
-    from planner.cli.commands.explain import explain
-    from planner.cli.commands.export import export
-    from planner.cli.commands.hardware import hardware_app
-    from planner.cli.commands.models import models_app
-    from planner.cli.commands.plot import plot
-    from planner.cli.commands.schema import schema
-    from planner.cli.commands.size import size
-    from planner.cli.commands.sweep import sweep
-    from planner.cli.commands.topology import topology
-    from planner.cli.commands.validate import validate
-    from planner.cli.commands.what_if import what_if
-
     app = typer.Typer(
         name="planner",
+        cls=LazyGroup,
         help="Plan distributed training runs.",
         no_args_is_help=True,
         **_APP_SETTINGS,  # type: ignore[arg-type]
     )
     app.callback(invoke_without_command=True)(_print_version)
-    app.command("plan")(plan)
-    app.command("estimate")(estimate)
-    app.command("explain")(explain)
-    app.command("export")(export)
-    app.command("what-if")(what_if)
-    app.command("check")(check)
-    app.command("diff")(diff)
-    app.command("topology")(topology)
-    app.command("size")(size)
-    app.command("compare")(compare)
-    app.command("sweep")(sweep)
-    app.command("plot")(plot)
-    app.command("validate")(validate)
-    app.command("schema")(schema)
-    app.command("completion")(completion)
-    app.add_typer(models_app, name="models")
-    app.add_typer(cluster_app, name="cluster")
-    app.add_typer(cluster_app, name="clusters", hidden=True)
-    app.add_typer(hardware_app, name="hardware")
     return app
 
 
 def build_plan_app() -> typer.Typer:
     """`plan` alone: what the other commands need is not loaded."""
+    from planner.cli.commands.plan import plan
+
     app = typer.Typer(name="plan", **_APP_SETTINGS)  # type: ignore[arg-type]
-    app.command("plan")(plan)
+    app.command("plan", cls=PanelCommand)(plan)
     return app
 
 
@@ -124,12 +180,12 @@ def _fill_default_samples(arguments: list[str]) -> list[str]:
     for argument, next_argument in itertools.pairwise([*arguments, ""]):
         filled_arguments.append(argument)
         if argument == "--uncertainty" and not re.fullmatch(r"-?[0-9][0-9.eE_]*", next_argument):
-            filled_arguments.append(str(DEFAULT_SAMPLES))
+            filled_arguments.append(str(_DEFAULT_SAMPLES))
     return filled_arguments
 
 
 def _check_model_size_sign(arguments: list[str]) -> None:
-    """A size below zero in the model's place, which would be told as an unknown option."""
+    """Raises InputError for a negative size in the model's place, which typer would report as an unknown option."""
     for previous_argument, argument in itertools.pairwise(["", *arguments]):
         if not previous_argument.startswith("-") and re.fullmatch(r"-[0-9.]+[kmbt]", argument, re.IGNORECASE):
             expected = "from 10M to 100T parameters"

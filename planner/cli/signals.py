@@ -12,7 +12,7 @@ _SIGNAL_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class ProcessInterrupted(BaseException):
-    """The process was asked to end. No Exception: nothing on the way takes it for a fault, all clean up."""
+    """A signal ends the process. Not an Exception: no handler on the way takes it for an error, all clean up."""
 
     def __init__(self, signal_number: int) -> None:
         self.signal_number = signal_number

@@ -14,6 +14,7 @@ from planner.cost.offload import NO_OFFLOAD, Offload
 from planner.cost.rank_groups import ORDERS
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
+from planner.units import format_bytes
 from planner.workload.operators import Workload
 from planner.workload.techniques import PLAIN, Techniques
 
@@ -123,6 +124,31 @@ _RESERVE_SHARE = 0.03
 
 
 @dataclass(frozen=True)
+class MemoryLimit:
+    """What plans may use of a GPU's memory: a share of it, so many bytes, or all but so many. One of the three."""
+
+    share: float | None = None
+    limit_bytes: float | None = None
+    headroom_bytes: float | None = None
+
+    def apply(self, memory_bytes: float) -> float:
+        """The bytes that plans may use of a memory."""
+        if self.share is not None:
+            return self.share * memory_bytes
+        if self.headroom_bytes is not None:
+            return memory_bytes - self.headroom_bytes
+        return min(self.limit_bytes or 0.0, memory_bytes)
+
+    def check(self, memory_bytes: float) -> None:
+        """Raises InputError for a limit above the memory, or that leaves none of it."""
+        if not self.apply(memory_bytes) > 0.0 or (self.limit_bytes or 0.0) > memory_bytes:
+            key = "--memory-limit" if self.headroom_bytes is None else "--headroom"
+            value = format_bytes(self.limit_bytes or self.headroom_bytes or 0.0)
+            expected = f"at most the {format_bytes(memory_bytes)} of the accelerator"
+            raise InputError("more memory than there is", key=key, value=value, expected=expected)
+
+
+@dataclass(frozen=True)
 class Training:
     """One question to the cost model."""
 
@@ -159,6 +185,14 @@ class Training:
     """What devices, nodes, network and cooling draw."""
     techniques: Techniques = PLAIN
     """Ways to train for less."""
+    memory_limit: MemoryLimit | None = None
+    """What plans may use of a GPU's memory; None: all of it."""
+
+    @property
+    def usable_memory_bytes(self) -> float:
+        """What plans may use of a GPU's memory."""
+        memory_bytes = self.accelerator.memory_bytes
+        return memory_bytes if self.memory_limit is None else self.memory_limit.apply(memory_bytes)
 
     @property
     def gradients(self) -> Gradients:

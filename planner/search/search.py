@@ -232,7 +232,7 @@ def _blocks(training: Training, space: Space, tally: Tally) -> Iterator[_Block]:
             before, allowed = allowed, zero_fits(layout, zeros, space.shard_group)
             tally.cut_by["shard-group-divides"] += int((before & ~allowed).sum()) * len(modes)
         total = np.where(allowed[:, :, None], total, np.inf)
-        fits = total <= training.accelerator.memory_bytes
+        fits = total <= training.usable_memory_bytes
         feasible = int(fits.sum())
         tally.cut_by["memory"] += int(np.isfinite(total).sum()) - feasible
         if training.host is not None and training.offload.any:

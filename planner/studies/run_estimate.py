@@ -7,7 +7,7 @@ clusters and sizes can be asked in a moment. Within it the search is exact.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from planner.cluster.build.reliability import Told, resolve_reliability
@@ -16,7 +16,7 @@ from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import ClusterSpec
 from planner.cost.flops import model_flops
-from planner.cost.scenario import Training, training
+from planner.cost.scenario import MemoryLimit, Training, training
 from planner.documents.plan import PlanPart
 from planner.documents.site import ReliabilityPart
 from planner.errors import InputError, NothingFits, PlannerError
@@ -43,6 +43,7 @@ class Run:
     global_batch: int
     tokens: int
     precision: str | None = None
+    memory_limit: MemoryLimit | None = None
 
     @property
     def tokens_per_step(self) -> int:
@@ -161,7 +162,8 @@ def misfit(run: Run, offer: Offer, nodes: int) -> PlannerError:
 
 def question(run: Run, cluster: Cluster) -> Training:
     """The run bound to a cluster. Raises InputError for a precision that the part has no unit for."""
-    return training(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
+    scenario = training(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
+    return replace(scenario, memory_limit=run.memory_limit)
 
 
 @dataclass(frozen=True)

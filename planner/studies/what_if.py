@@ -133,7 +133,7 @@ def _kept(after: Side, old: Found, best: PlanPart) -> KeptPart:
 
 def _obstacle(training: Training, found: Found) -> str:
     if found.tally.cut_by["memory"]:
-        return f"it does not fit in {format_bytes(training.accelerator.memory_bytes)}"
+        return f"it does not fit in {format_bytes(training.usable_memory_bytes)}"
     broken = [rule for rule, count in found.tally.cut_by.items() if count]
     return (
         f"it would break a rule: {RULES[broken[0]]}"

@@ -137,7 +137,7 @@ def test_carbon_follows_the_grid() -> None:
     ("arguments", "told"),
     [
         (("llama-3-8b",), ["--on", "no cluster is named"]),
-        (("llama-3-8b", "--on", "dgx-h100"), ["how many nodes is not told"]),
+        (("llama-3-8b", "--on", "dgx-h100"), ["the number of nodes is missing"]),
         (("llama-3-8b", "--on", "dgx-h10:4"), ["dgx-h10", "did you mean dgx-h100?"]),
         (("llama-3-8b", "--on", "dgx-h100:0"), ["--on"]),
         (("llama-3-8b", "--on", "dgx-h100:nan"), ["--on: not a count", "nan"]),
@@ -145,7 +145,10 @@ def test_carbon_follows_the_grid() -> None:
         (("llama-3-8b", "--on", "dgx-h100:"), ["--on: not a count", '""']),
         (("llama-3-8b", "--on", "dgx-h100:4", "--objective", "carbon"), ["--grid or --carbon-intensity"]),
         (("llama-3-9b", "--on", "dgx-h100:4"), ["unknown model"]),
-        (("llama-3-8b", "--on", "dgx-h100:2+dgx-a100:2"), ["--on", "dgx-h100:2+dgx-a100:2\n", "two kinds"]),
+        (
+            ("llama-3-8b", "--on", "dgx-h100:2+dgx-a100:2"),
+            ["--on", "dgx-h100:2+dgx-a100:2\n", "several kinds of nodes"],
+        ),
         (("llama-3-8b", "--on", "dgx-h100:4", "--cloud", "asw"), ["--cloud", "did you mean aws?"]),
     ],
 )

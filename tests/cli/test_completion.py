@@ -18,14 +18,7 @@ from hypothesis import strategies as st
 
 from planner.cli.app import build_plan_app, build_planner_app
 from planner.cli.completion.complete import print_completions
-from planner.cli.completion.words import (
-    COMPLETION_SOURCES,
-    IMPORT_FORMATS,
-    OBJECTIVE_WORDS,
-    OFFLOADABLE_STATES,
-    OPTIMIZER_WORDS,
-    RANK_ORDER_WORDS,
-)
+from planner.cli.options.words import COMPLETION_SOURCES, IMPORT_FORMATS
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.importers.detect_format import TITLES
 from planner.cluster.model import presets
@@ -34,6 +27,7 @@ from planner.cost.strategies import RECOMPUTE
 from planner.cost.techniques.apply import OPTIMIZERS as KNOWN_OPTIMIZERS
 from planner.hardware import catalogue, database
 from planner.hardware.grids import read_grid
+from planner.request.options import OBJECTIVES, OPTIMIZERS, RANK_ORDERS
 from planner.search.objective import ObjectiveName
 from planner.search.settings import SETTINGS
 from planner.studies.changes import QUESTIONS, changed_cluster, check_key
@@ -127,8 +121,8 @@ def test_no_line_makes_it_fail(before: list[str], typed: str, program: str) -> N
 
 def test_no_arrays_are_loaded_for_an_answer() -> None:
     script = (
-        "import sys; from planner.cli.completion.complete import answer; "
-        "answer(sys.argv[1:]); print('numpy' in sys.modules)"
+        "import sys; from planner.cli.completion.complete import print_completions; "
+        "print_completions(sys.argv[1:]); print('numpy' in sys.modules)"
     )
     for line in (["planner", "plan", "70B", "-c", "dgx-h10"], ["planner", "what-if", "x", "--precision", "fp8"]):
         done = subprocess.run([sys.executable, "-c", script, *line], capture_output=True, text=True, check=True)
@@ -151,11 +145,11 @@ def test_every_place_is_one_of_a_command() -> None:
 
 
 def test_what_is_offered_is_what_is_taken() -> None:
-    assert sorted(RANK_ORDER_WORDS) == sorted(KNOWN_ORDERS)
-    assert get_args(ObjectiveName) == OBJECTIVE_WORDS
-    assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZER_WORDS
+    assert sorted(RANK_ORDERS) == sorted(KNOWN_ORDERS)
+    assert get_args(ObjectiveName) == OBJECTIVES
+    assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZERS
     assert set(IMPORT_FORMATS) - {"auto"} == set(TITLES)
-    assert set(OFFLOADABLE_STATES) < set(SETTINGS["offload"].names)
+    assert {"optimizer", "activations", "weights"} < set(SETTINGS["offload"].names)
     for name, setting in SETTINGS.items():
         offered = [word for word, _ in COMPLETION_SOURCES[f"--{name.replace('_', '-')}"].word_source()]
         assert set(offered) - {"all"} <= set(setting.names)

@@ -150,4 +150,4 @@ def test_a_plan_and_a_file_of_plans_are_told_apart(files: tuple[str, str]) -> No
     Path(files[1]).write_text(to_json(CHECK))
     done = call("planner", "diff", *files)
     assert done.returncode == 2
-    assert "one is of a file of plans" in done.stderr
+    assert "one document is of a file of plans" in done.stderr

@@ -192,7 +192,7 @@ MANY = {
     "digits": ("cluster", LAB_TEXT.replace('"300GB/s"', HEX, 1), "thousands of digits"),
     "digits of an operator": ("model", NETWORK.replace("OP", HEX), "unknown operator"),
     "digits of a split": ("space", f"tp = {HEX}", "out of range"),
-    "values": ("space", f"tp = {[1] * 5000}", "wrong type"),
+    "values": ("space", f"tp = {[1] * 5000}", "too many values"),
     "values in a text": ("space", f'tp = "{"4," * 500_000}4"', "too many values"),
     "ranges": ("space", f'tp = "{"1..100000," * 900}1"', "not a range"),
     "spaces": ("space", f'tp = "{" " * 1_900_000}x"', "a whole number"),

@@ -45,7 +45,7 @@ def talk():
     print("begun", flush=True)
     in_order("talking", answer, range(10_000_000))
 
-app.planner_entry = talk
+app.run_planner_program = talk
 entry.planner()
 """
 """A program whose workers are nearly always in the middle of an answer, with whatever locks that takes."""

@@ -6,11 +6,12 @@ from typing import get_args
 
 import pytest
 
-from planner.cli.input.inputs import read_allowed_values, read_global_batches
-from planner.cli.options.question import FrameworkChoice, GradientDtypeChoice, LaunchChoice
 from planner.cost.scenario import FRAMEWORKS, FrameworkName
 from planner.cost.scenario import Gradients as GradientsName
 from planner.cost.scenario import Launch as LaunchName
+from planner.request.options import FRAMEWORKS as FRAMEWORK_CHOICES
+from planner.request.options import GRADIENT_DTYPES, LAUNCH_MODES
+from planner.request.values import parse_allowed_values, parse_global_batch
 from tests.cli.run import call
 from tests.cli.test_pins import DENSE
 
@@ -37,17 +38,17 @@ def test_a_sequence_takes_binary_suffixes() -> None:
     "text", ["1M..4M tokens", "1M tokens..4M tokens", "1M tokens .. 4M tokens", "1M tokens..4M", "244 .. 977"]
 )
 def test_a_range_of_batches_has_one_unit(text: str) -> None:
-    assert read_global_batches(text, 4096) == (244, 256, 488, 512, 976, 977)
+    assert parse_global_batch(text, "--global-batch").count_sequences(4096) == (244, 256, 488, 512, 976, 977)
 
 
 def test_a_range_of_degrees_may_have_blanks_as_that_of_batches() -> None:
-    assert read_allowed_values("1 .. 3,8", "--tp") == (1, 2, 3, 8)
+    assert parse_allowed_values("1 .. 3,8", "--tp").values == (1, 2, 3, 8)
 
 
 def test_every_trainer_and_launch_mode_of_the_cost_model_can_be_chosen() -> None:
-    assert {one.value for one in FrameworkChoice} == set(FRAMEWORKS) == set(get_args(FrameworkName))
-    assert {one.value for one in LaunchChoice} == set(get_args(LaunchName))
-    assert {one.value for one in GradientDtypeChoice} == set(get_args(GradientsName))
+    assert set(FRAMEWORK_CHOICES) == set(FRAMEWORKS) == set(get_args(FrameworkName))
+    assert set(LAUNCH_MODES) == set(get_args(LaunchName))
+    assert set(GRADIENT_DTYPES) == set(get_args(GradientsName))
 
 
 @pytest.mark.parametrize("program", [("plan",), ("planner", "estimate")])

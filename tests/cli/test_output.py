@@ -88,7 +88,7 @@ def test_many_sequences_may_have_been_meant_as_tokens() -> None:
 @pytest.mark.parametrize(
     ("batch", "options", "told"),
     [
-        ("4M tokens", (), "is 488 sequences, which no data-parallel width above 8 divides; 480 "),
+        ("4M tokens", (), "is 488 sequences, which no data-parallel degree above 8 divides; 480 "),
         ("4194304 tokens", (), ""),  # 512
         ("4M tokens", ("--tp", "4,8"), ""),  # 8 is all that is left of 32 devices
         ("4M tokens", ("--dp", "8"), ""),

@@ -71,12 +71,12 @@ latency = "1us"
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--nodes", "4"), "--nodes: the pools say it"),
-        (("--devices", "64"), "--devices: the pools say it"),
-        (("--pareto", "cost,energy"), "--pareto: is not told of two kinds"),
-        (("--objective", "cost"), "--objective: is not told of two kinds"),
-        (("--uncertainty", "10"), "--uncertainty: is not told of two kinds"),
-        (("--precision", "fp8"), "a100-sxm-80gb states no dense peak"),
+        (("--nodes", "4"), "--nodes: each pool has its own"),
+        (("--devices", "64"), "--devices: each pool has its own"),
+        (("--pareto", "cost,energy"), "--pareto: not supported with several kinds of nodes"),
+        (("--objective", "cost"), "--objective: not supported with several kinds of nodes"),
+        (("--uncertainty", "10"), "--uncertainty: not supported with several kinds of nodes"),
+        (("--precision", "fp8"), "a100-sxm-80gb has no dense peak"),
         (("--dp", "3"), "--dp"),
     ],
 )
@@ -118,7 +118,7 @@ def test_other_commands_say_where_to_ask(tmp_path: Path) -> None:
     for cluster in ("dgx-h100:2+dgx-a100:2", str(file)):
         done = call("planner", "estimate", "llama-3-8b", "--cluster", cluster, "--global-batch", "64")
         assert done.returncode == 2
-        assert "has two kinds of nodes" in done.stderr and "`plan`" in done.stderr
+        assert "has several kinds of nodes" in done.stderr and "`plan`" in done.stderr
 
 
 def test_where_nothing_fits_it_ends_with_three(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ HURRIED = """
 import sys
 from planner.cli import entry
 from planner.cli.io import progress
-progress._FIRST_S, progress._EVERY_S = float(sys.argv.pop(1)), 0.01
+progress._DELAY_S, progress._INTERVAL_S = float(sys.argv.pop(1)), 0.01
 entry.plan()
 """
 """The program, with a first second of another length."""

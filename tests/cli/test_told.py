@@ -43,8 +43,11 @@ REFUSED: list[tuple[tuple[str, ...], list[str]]] = [
     ((*WIRE, "--devices", "12"), ["--devices: not a whole number of nodes", "a multiple of 8, up to 40"]),
     (("plan", *ON[:3], "--nodes", "16777216", "-b", "8"), ["--nodes: more devices than can be planned"]),
     (("estimate", *ON[:-1], "8..16"), ["--global-batch: one plan has one batch", "8..16"]),
-    (("estimate", *ON, "--schedule", "1f1b,zero-bubble"), ["--schedule: one plan has one value of each setting"]),
-    (("plan", "llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "-b", "8..16"), ["two kinds are balanced at one batch"]),
+    (("estimate", *ON, "--schedule", "1f1b,zero-bubble"), ["--schedule: one plan has one value of each option"]),
+    (
+        ("plan", "llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "-b", "8..16"),
+        ["several kinds of nodes are balanced at one batch"],
+    ),
     (("export", "plan.json", "--to", "megatron-lm", "--with", "9=x"), ["--with: not a name with a value", "9=x"]),
     (("export", "plan.json", "--to", "megatron-lm", "--with", "zone=x"), ["--with: is for a launcher", "--launcher"]),
     (("export", "lora.json", "--to", "megatron-lm"), ["techniques: techniques are not exported", "LoRA of rank 16"]),

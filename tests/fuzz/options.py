@@ -34,17 +34,17 @@ def _quantity(text: str) -> None:
 
 def _counts(text: str) -> None:
     """Every reader of numbers, lists and ranges of them."""
-    from planner.cli.input import inputs
     from planner.errors import InputError
+    from planner.request import values
 
     for read in (
-        lambda: inputs.read_global_batches(text, 4096),
-        lambda: inputs.read_seq_length(text),
-        lambda: inputs.read_whole_number(text, "--nodes"),
-        lambda: inputs.read_run_tokens(text),
-        lambda: inputs.read_allowed_values(text, "--tp"),
-        lambda: inputs.read_listed_values(text),
-        lambda: inputs.read_named_values(text, "--recompute", ("none", "selective", "full")),
+        lambda: values.parse_global_batch(text, "--global-batch").count_sequences(4096),
+        lambda: values.parse_seq_length(text, "--seq-length"),
+        lambda: values.parse_number(text, "--nodes"),
+        lambda: values.parse_run_tokens(text, "--tokens"),
+        lambda: values.parse_allowed_values(text, "--tp"),
+        lambda: values.parse_memory_limit(text, "--memory-limit"),
+        lambda: values.parse_codes(text, "--recompute", ("none", "selective", "full")),
     ):
         try:
             read()
@@ -60,7 +60,7 @@ def _fault(text: str) -> None:
 
 @cache
 def _wiring() -> object:
-    from planner.cli.input.inputs import read_cluster
+    from planner.request.inputs import read_cluster
 
     return read_cluster("dgx-h100", 4, None, ["node-3"]).sound.wiring  # type: ignore[union-attr]
 
@@ -74,15 +74,14 @@ def _hostlist(text: str) -> None:
 
 
 def _cluster_name(text: str) -> None:
-    from planner.cli.input.inputs import read_cluster
-    from planner.cli.options.pools import read_pools
+    from planner.request.inputs import read_cluster, read_pools
 
     if read_pools(text) is None:
         read_cluster(text)
 
 
 def _model_name(text: str) -> None:
-    from planner.cli.input.inputs import read_model
+    from planner.request.inputs import read_model
 
     read_model(text, None)
 

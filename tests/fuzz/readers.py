@@ -28,15 +28,14 @@ class Reader:
 
 
 def _model(path: Path) -> None:
-    from planner.cli.input.inputs import read_model
+    from planner.request.inputs import read_model
 
     read_model(str(path), None)
 
 
 def _cluster(path: Path) -> None:
     """As `plan` reads it: pools first, then a cluster of one kind."""
-    from planner.cli.input.inputs import read_cluster
-    from planner.cli.options.pools import read_pools
+    from planner.request.inputs import read_cluster, read_pools
 
     if read_pools(str(path)) is None:
         read_cluster(str(path))
@@ -44,7 +43,6 @@ def _cluster(path: Path) -> None:
 
 def _import(path: Path) -> None:
     """As `planner cluster import` does it; the file that comes of it is read again."""
-    from planner.cli.io.files import read_foreign_text
     from planner.cluster.build.resolve import resolve_cluster
     from planner.cluster.importers.cluster_file import write_toml
     from planner.cluster.importers.complete_draft import complete
@@ -54,6 +52,7 @@ def _import(path: Path) -> None:
     from planner.cluster.importers.node_types import Given
     from planner.cluster.model.spec import parse_cluster
     from planner.errors import InputError
+    from planner.request.files import read_foreign_text
 
     found = read(read_foreign_text(path, "a description"), str(path), path.stem, HostPatterns())[1]
     given = Given("test", node="dgx-h100", link_bytes_per_s=5e10, node_bytes_per_s=3e10)
@@ -67,17 +66,16 @@ def _import(path: Path) -> None:
 
 
 def _space(path: Path) -> None:
-    from planner.cli.options.settings import OpenSettings
-    from planner.cli.options.split import ParallelismOptions, read_space_pins
+    from planner.request.plan_request import build_plan_request
 
-    read_space_pins(ParallelismOptions(), OpenSettings(), path)
+    build_plan_request({"model": "llama-3-8b", "cluster": "dgx-h100", "global_batch": 8, "space": str(path)})
 
 
 def _table(path: Path) -> None:
     """Rows of measured runs, each bound to its question."""
-    from planner.cli.io.files import read_text_file
     from planner.evidence.bind_run import bind_run
     from planner.evidence.runs import RowError, parse_runs
+    from planner.request.files import read_text_file
 
     for run in parse_runs(read_text_file(path, (".csv",), "a table"), str(path))[0]:
         try:

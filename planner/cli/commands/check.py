@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat, RequireOption, read_conditions
+from planner.cli.options.output import FilesOption, FormatOption, OutputFormat, RequireOption, read_conditions
 from planner.errors import InputError, NothingFits, RequirementNotMet
 
 if TYPE_CHECKING:
-    from planner.cli.input.arguments import OptionValue
     from planner.cli.input.plan_list import PlanEntry
     from planner.documents.check import CheckDocument, CheckedPart
     from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import Document
+    from planner.request.values import OptionValue
     from planner.studies.conditions.parse import Condition
 
 PlansFileArgument = Annotated[Path, typer.Argument(metavar="PLANS.toml", help="A file with [[plans]] tables.")]
@@ -33,7 +33,7 @@ CodeQualityOption = Annotated[
     ),
 ]
 CiOption = Annotated[
-    bool, typer.Option("--ci/--no-ci", help="Tell GitHub Actions and GitLab CI what they show, where they run this.")
+    bool, typer.Option("--ci/--no-ci", help="Report to GitHub Actions or GitLab CI, where they run this.")
 ]
 
 
@@ -41,7 +41,7 @@ def check(
     plans_file: PlansFileArgument,
     require: RequireOption = None,
     form: FormatOption = OutputFormat.TABLE,
-    files: OutputFilesOption = None,
+    files: FilesOption = None,
     out_dir: OutDirOption = None,
     code_quality: CodeQualityOption = None,
     ci: CiOption = True,
@@ -102,8 +102,9 @@ def check(
 
 def _list_read_files(plan_entries: Sequence[PlanEntry]) -> list[tuple[str, str]]:
     """The files that plans name, each with its key."""
-    from planner.cli.input.arguments import FILE_KEYS, format_option_value
-    from planner.cli.io.files import list_model_files
+    from planner.request.files import list_model_files
+    from planner.request.options import FILE_KEYS
+    from planner.request.values import format_option_value
 
     file_options = [
         (f"{plan_entry.key_path}.{key}", format_option_value(plan_entry.options[key]))
@@ -169,14 +170,14 @@ def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], o
 
 
 def _compute_entry_document(plan_entry: PlanEntry, origin: str) -> Document | HeterogeneousDocument:
-    """The answer of `plan` to a table's options; its warnings are told with the plan's name."""
-    from planner.cli.input.answers import build_plan_request, run_plan_request
-    from planner.cli.input.arguments import parse_command_arguments
-    from planner.cli.io.output import collect_warnings, warn
+    """The answer of `plan` to a table's options; its warnings are printed with the plan's name."""
+    from planner.request.answer import compute_answer
+    from planner.request.notices import collect_warnings, warn
+    from planner.request.plan_request import build_plan_request
 
     with collect_warnings() as collected:
         try:
-            plan_document = run_plan_request(build_plan_request(parse_command_arguments(plan_entry.options, "")))
+            plan_document = compute_answer(build_plan_request(plan_entry.options))
         except InputError as error:
             raise _relocate_to_entry(error, plan_entry, origin) from None
     for line in collected:
@@ -187,7 +188,7 @@ def _compute_entry_document(plan_entry: PlanEntry, origin: str) -> Document | He
 def _keep_best_plan(
     document: Document | HeterogeneousDocument, options: Mapping[str, OptionValue]
 ) -> Document | HeterogeneousDocument:
-    """The answer with its best plan alone, unless more were asked for."""
+    """The answer with its best plan alone, unless the options ask for more."""
     from msgspec.structs import replace
 
     from planner.documents.plan import Document
@@ -198,7 +199,7 @@ def _keep_best_plan(
 
 
 def _relocate_to_entry(error: InputError, plan_entry: PlanEntry, origin: str) -> InputError:
-    """The fault of an option, as one of its key in the file; a fault in a file that the plan names has both files."""
+    """The error of an option, relocated to its key in the file; one in a file that the plan names has both files."""
     keys = [key.strip().removeprefix("--").replace("-", "_") for key in error.key.split(", ") if key]
     if error.origin:
         return error.relocate(f"{origin}: {plan_entry.key_path}: {error.origin}")
@@ -233,7 +234,7 @@ def _write_plan_documents(folder: Path, document: CheckDocument) -> None:
 
 
 def _raise_failed_checks(document: CheckDocument) -> None:
-    """Raises NothingFits or RequirementNotMet that names every plan at fault."""
+    """Raises NothingFits or RequirementNotMet that names every plan that fails."""
     from planner.report.console import printable
     from planner.studies.requirement_part import unmet
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import typer
 
 from planner.cli.commands.cluster_import import import_cluster
-from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
+from planner.cli.options.output import FilesOption, FormatOption, OutputFormat
 
 cluster_app = typer.Typer(
-    help="Clusters: list the known ones, import one's own.", no_args_is_help=True, rich_markup_mode=None
+    help="Clusters: list the presets, import your own.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
 @cluster_app.command("list")
-def list_clusters(form: FormatOption = OutputFormat.TABLE, files: OutputFilesOption = None) -> None:
+def list_clusters(form: FormatOption = OutputFormat.TABLE, files: FilesOption = None) -> None:
     """List the presets with what they are made of.
 
     \b
@@ -38,7 +38,7 @@ def list_clusters(form: FormatOption = OutputFormat.TABLE, files: OutputFilesOpt
                 nodes=cluster.nodes,
             )
         )
-    write_listing("clusters", entries, form, files)
+    write_listing("clusters", entries, form.value, files)
 
 
 cluster_app.command("import")(import_cluster)

@@ -1,4 +1,4 @@
-"""`planner cluster import`: a cluster file made from what schedulers, drivers and fabrics tell of a cluster."""
+"""`planner cluster import`: a cluster file made from the descriptions of schedulers, drivers and fabrics."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.completion.words import IMPORT_FORMATS
 from planner.cli.options.grouped import expand_option_groups
+from planner.cli.options.words import IMPORT_FORMATS
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,27 +29,30 @@ ClusterFileOption = Annotated[
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the descriptions do not tell, as the user gave it."""
+    """What the descriptions leave out, as the user gives it."""
 
     node: Annotated[str | None, typer.Option("--node", help="Node of every host: dgx-h100, ...")] = None
     accelerator: Annotated[
         str | None, typer.Option("--accelerator", help="For a node's description that names none: h100-sxm-80gb, ...")
     ] = None
     link_bandwidth: Annotated[
-        str | None, typer.Option("--link-bandwidth", help="Of network cards and cables that tell none: 400Gb/s.")
+        str | None, typer.Option("--link-bandwidth", help="Bandwidth of NICs and links that state none: 400Gb/s.")
     ] = None
     node_bandwidth: Annotated[
-        str | None, typer.Option("--node-bandwidth", help="Of one device inside a node that tells none: 32GB/s.")
+        str | None,
+        typer.Option("--node-bandwidth", help="Bandwidth of one device inside a node, where none is stated: 32GB/s."),
     ] = None
     oversubscription: Annotated[
-        float, typer.Option("--oversubscription", help="Of switches whose cables upwards are not told.")
+        float, typer.Option("--oversubscription", help="Of switches whose uplinks are not described.")
     ] = 1.0
     hosts: Annotated[
-        str | None, typer.Option("--hosts", help="Which names are hosts, others are left out: 'gpu*,dgx-*'.")
+        str | None, typer.Option("--hosts", help="Patterns of host names; others are left out: 'gpu*,dgx-*'.")
     ] = None
-    nodes: Annotated[int | None, typer.Option("--nodes", help="How many nodes, where one is described.")] = None
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", help="Number of nodes, where the description is of one.")
+    ] = None
     name: Annotated[
-        str | None, typer.Option("--name", help="The cluster's name; as the first file if not given.")
+        str | None, typer.Option("--name", help="The cluster's name. Default: that of the first file.")
     ] = None
 
 
@@ -61,9 +64,9 @@ def import_cluster(
     output: ClusterFileOption = None,
     import_options: ImportOptions,
 ) -> None:
-    """Make a cluster file from what a scheduler or driver tells.
+    """Make a cluster file from what a scheduler or driver reports.
 
-    It reads what fabrics, launchers and lists of cables tell as well.
+    Descriptions of fabrics, launchers and lists of links are read as well.
 
     \b
     Examples:
@@ -72,8 +75,9 @@ def import_cluster(
       plan llama-3-8b --cluster cluster.toml --global-batch 512
     """
     from planner.cli.io.files import check_distinct_files, check_suffix, write_file_atomically
-    from planner.cli.io.output import warn, write_stdout
+    from planner.cli.io.output import write_stdout
     from planner.cluster.importers.imported_cluster import HostPatterns
+    from planner.request.notices import warn
 
     check_suffix(output, (".toml",))
     check_distinct_files([("--output", output)], [("FILE", path) for path in files])
@@ -94,12 +98,12 @@ def _build_cluster_file(
     files: Sequence[Path], formats: Sequence[str], patterns: HostPatterns, import_defaults: Given
 ) -> tuple[str, Sequence[str]]:
     """The cluster file that the descriptions make together, and what was assumed. Raises InputError."""
-    from planner.cli.io.files import read_foreign_text
     from planner.cluster.importers.cluster_file import write_toml
     from planner.cluster.importers.complete_draft import complete
     from planner.cluster.importers.detect_format import TITLES, read
     from planner.cluster.importers.merge_links import merge
     from planner.errors import escape_nonprintable
+    from planner.request.files import read_foreign_text
 
     host_descriptions, sources = [], []
     for path, file_format in zip(files, formats, strict=True):
@@ -156,5 +160,5 @@ def _expand_formats(formats: list[str] | None, file_count: int) -> list[str]:
         return format_names * file_count
     if len(format_names) != file_count:
         expected = f"once for all files, or {file_count} times, once for each"
-        raise InputError("not so many", key="--from", value=", ".join(format_names), expected=expected)
+        raise InputError("wrong number of values", key="--from", value=", ".join(format_names), expected=expected)
     return format_names

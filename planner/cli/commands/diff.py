@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from planner.cli.commands.check import CiOption
-from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
+from planner.cli.options.output import FilesOption, FormatOption, OutputFormat
 from planner.errors import InputError, RequirementNotMet
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _EXPECTED_DOCUMENT = "what `plan`, `planner estimate` or `planner check` printed
 BaseDocumentArgument = Annotated[Path, typer.Argument(metavar="BASE.json", help="The document before.")]
 HeadDocumentArgument = Annotated[Path, typer.Argument(metavar="HEAD.json", help="The document after.")]
 ThresholdOption = Annotated[
-    str, typer.Option("--threshold", help="Figures that changed by a smaller share are not told: 1%.")
+    str, typer.Option("--threshold", help="Leave out figures that changed by a smaller share: 1%.")
 ]
 DiffRequireOption = Annotated[
     list[str] | None,
@@ -42,12 +42,12 @@ def diff(
     base: BaseDocumentArgument,
     head: HeadDocumentArgument,
     form: FormatOption = OutputFormat.TABLE,
-    files: OutputFilesOption = None,
+    files: FilesOption = None,
     threshold: ThresholdOption = "0.1%",
     require: DiffRequireOption = None,
     ci: CiOption = True,
 ) -> None:
-    """Tell what changed between two plans, by how much, and why.
+    """Show what changed between two plans, by how much, and why.
 
     \b
     Examples:
@@ -88,7 +88,7 @@ def diff(
 
 
 def _raise_unmet_conditions(document: DiffDocument) -> None:
-    """Raises RequirementNotMet that names every plan and requirement at fault."""
+    """Raises RequirementNotMet that names every plan and the requirements that it fails."""
     from planner.studies.requirement_part import unmet
 
     unmet_conditions = [
@@ -106,13 +106,15 @@ def _check_same_document_type(base_document: msgspec.Struct, head_document: msgs
 
     if isinstance(base_document, CheckDocument) != isinstance(head_document, CheckDocument):
         expected = "two of `planner check`, or two of `plan` or `planner estimate`; see planner check --out-dir"
-        raise InputError("one is of a file of plans, the other of a single one", origin=str(path), expected=expected)
+        raise InputError(
+            "one document is of a file of plans, the other of a single plan", origin=str(path), expected=expected
+        )
 
 
 def _read_diff_document(path: Path) -> CheckDocument | Document | HeterogeneousDocument:
     """A document of `plan`, `estimate` or `check`. Raises InputError for another one, or another version of one."""
-    from planner.cli.io.files import read_text_file
     from planner.decode import parse_mapping
+    from planner.request.files import read_text_file
 
     raw = parse_mapping(read_text_file(path, (".json",), _EXPECTED_DOCUMENT), "json", str(path))
     if "checked" in raw:
@@ -129,7 +131,7 @@ def _read_diff_document(path: Path) -> CheckDocument | Document | HeterogeneousD
     from planner.documents import plan as document
 
     if "plans" not in raw or "model" not in raw:
-        raise InputError("is no document with plans", origin=str(path), expected=_EXPECTED_DOCUMENT)
+        raise InputError("not a document with plans", origin=str(path), expected=_EXPECTED_DOCUMENT)
     _check_schema_version(raw, document.SCHEMA_VERSION, str(path))
     return _convert_document(raw, document.Document, str(path))
 

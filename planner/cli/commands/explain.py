@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from planner.cli.input.plan_file import (
+    ClusterOverrideOption,
+    ModelOverrideOption,
     PlanFileArgument,
     PlanFileOverrides,
     PlanNumberOption,
@@ -17,9 +18,8 @@ from planner.cli.input.plan_file import (
     read_plan_document,
     read_plan_scenario,
 )
-from planner.cli.options.grouped import expand_option_groups
-from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
-from planner.cli.options.techniques import TechniqueOptions, apply_techniques
+from planner.cli.options.output import FilesOption, FormatOption, OutputFormat
+from planner.cli.options.parameters import OptionValues, take_options
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,34 +35,29 @@ class TraceRanks(StrEnum):
     ALL = "all"
 
 
-@dataclass(frozen=True)
-class TraceOptions:
-    """Where a step is drawn for Perfetto, and whose work."""
-
-    trace: Annotated[
-        Path | None,
-        typer.Option(
-            "--trace", help="Also write one step as a trace for Perfetto or Chrome, a file ending in .json."
-        ),
-    ] = None
-    ranks: Annotated[
-        TraceRanks,
-        typer.Option("--ranks", case_sensitive=False, help="Of the trace: one process a stage, or all ranks."),
-    ] = TraceRanks.STAGES
+TraceOption = Annotated[
+    Path | None,
+    typer.Option("--trace", help="Also write one step as a trace for Perfetto or Chrome, a file ending in .json."),
+]
+RanksOption = Annotated[
+    TraceRanks,
+    typer.Option("--ranks", case_sensitive=False, help="Of the trace: one process per stage, or all ranks."),
+]
 
 
-@expand_option_groups
+@take_options("explain")
 def explain(
+    values: OptionValues,
     plan_file: PlanFileArgument,
-    *,
     number: PlanNumberOption = 1,
     form: FormatOption = OutputFormat.TABLE,
-    files: OutputFilesOption = None,
-    trace_options: TraceOptions,
-    overrides: PlanFileOverrides,
-    techniques: TechniqueOptions,
+    files: FilesOption = None,
+    trace: TraceOption = None,
+    ranks: RanksOption = TraceRanks.STAGES,
+    model: ModelOverrideOption = None,
+    cluster: ClusterOverrideOption = None,
 ) -> None:
-    """Tell why a plan's step takes as long as it does.
+    """Show why a plan's step takes as long as it does.
 
     It goes from the ideal to the step, loss by loss.
 
@@ -74,20 +69,23 @@ def explain(
     """
     from planner.cli.io.files import check_suffix
     from planner.cli.io.output import check_output_files, write_document
+    from planner.request.files import list_model_files
+    from planner.request.plan_request import parse_option_values
     from planner.studies.explain import check_same, explained
 
-    check_suffix(trace_options.trace, (".json",))
-    input_files = [("PLAN", plan_file), *overrides.input_files, *techniques.input_files]
-    output_files = check_output_files(
-        files, other_outputs=[("--trace", trace_options.trace)], input_files=input_files
-    )
+    check_suffix(trace, (".json",))
+    options = parse_option_values(values, "explain")
+    overrides = PlanFileOverrides(model, cluster, cast("tuple[str, ...]", options.pop("fault", ())))
+    teacher_files = list_model_files("--distil", cast("str | None", options.get("distil")))
+    input_files = [("PLAN", plan_file), *overrides.input_files, *teacher_files]
+    output_files = check_output_files(files, other_outputs=[("--trace", trace)], input_files=input_files)
     document = read_plan_document(plan_file, number)
-    scenario, cluster = _read_plan_scenario_and_cluster(document, number, overrides, techniques, plan_file)
+    scenario, scenario_cluster = _read_plan_scenario_and_cluster(document, number, overrides, options, plan_file)
     explain_document = explained(
-        scenario, cluster, document, number, check_same(scenario, document, number, str(plan_file))
+        scenario, scenario_cluster, document, number, check_same(scenario, document, number, str(plan_file))
     )
-    if trace_options.trace is not None:
-        _write_step_trace(trace_options.trace, scenario, document.plans[number - 1], trace_options.ranks)
+    if trace is not None:
+        _write_step_trace(trace, scenario, document.plans[number - 1], ranks)
 
     def render_table() -> str:
         from planner.report.views.explain_text import explain_text
@@ -98,13 +96,15 @@ def explain(
 
 
 def _read_plan_scenario_and_cluster(
-    document: Document, number: int, overrides: PlanFileOverrides, techniques: TechniqueOptions, plan_file: Path
+    document: Document, number: int, overrides: PlanFileOverrides, techniques: dict[str, object], plan_file: Path
 ) -> tuple[Training, Cluster]:
-    """The question that this plan answers, with its settings, and its cluster. Raises InputError."""
+    """The scenario of this plan, with its settings, and its cluster. Raises InputError."""
+    from planner.request.resolve import apply_techniques
     from planner.studies.explain import question_of
 
-    cluster = read_plan_cluster(document, overrides.cluster, tuple(overrides.faults or ()), plan_file)
-    scenario = apply_techniques(read_plan_scenario(document, overrides.model, cluster, plan_file), techniques)
+    cluster = read_plan_cluster(document, overrides.cluster, overrides.faults, plan_file)
+    scenario = read_plan_scenario(document, overrides.model, cluster, plan_file)
+    scenario = apply_techniques(scenario, **techniques)  # type: ignore[arg-type]
     try:
         return question_of(scenario, cluster, document, document.plans[number - 1]), cluster
     except InputError as error:
@@ -115,8 +115,8 @@ def _read_plan_scenario_and_cluster(
 def _write_step_trace(path: Path, scenario: Training, plan: PlanPart, ranks: TraceRanks) -> None:
     """Write one step of a plan for Perfetto, with a warning where not all of it is drawn."""
     from planner.cli.io.files import write_file_atomically
-    from planner.cli.io.output import warn
     from planner.report.formats.trace import traced_step
+    from planner.request.notices import warn
 
     step_trace = traced_step(scenario, plan, all_ranks=ranks is TraceRanks.ALL)
     write_file_atomically(path, step_trace.text)

@@ -46,14 +46,14 @@ ExportTrainerOption = Annotated[ExportTrainerChoice, typer.Option("--to", case_s
 LauncherOption = Annotated[
     LauncherChoice | None,
     typer.Option(
-        "--launcher", case_sensitive=False, help="What starts it on all nodes; else the trainer's files alone."
+        "--launcher", case_sensitive=False, help="What starts it on all nodes. Default: the trainer's files alone."
     ),
 ]
 OutputFolderOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="DIR", help="Write the files into a folder; else they are told."),
+    typer.Option("--output", "-o", metavar="DIR", help="Write the files into a folder. Default: print them."),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 ScriptArgumentsOption = Annotated[
     str | None,
     typer.Option("--arguments", help="What train.sh passes on: 'train.py --lr 1e-4' for your own script."),
@@ -89,7 +89,7 @@ def export(
 ) -> None:
     """Write the files that run a plan: a trainer's, a launcher's.
 
-    A setting that the trainer cannot be told is refused; what it does otherwise than planned is told.
+    A setting that the trainer does not support is refused; what it does otherwise than planned is reported.
 
     \b
     Examples:
@@ -100,9 +100,10 @@ def export(
       planner export fsdp.json --to torchtitan --launcher skypilot
       planner export fsdp.json --to fsdp2 --arguments 'train.py --epochs 1'
     """
-    from planner.cli.io.output import warn, write_stdout
+    from planner.cli.io.output import write_stdout
     from planner.export.exported import export_plan
     from planner.export.trainer import UserExtras
+    from planner.request.notices import warn
 
     extras = UserExtras(_split_words(arguments), _parse_name_value_pairs(variables, "--env"))
     launcher_name = None if launcher is None else launcher.value

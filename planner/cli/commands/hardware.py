@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.options.grouped import expand_option_groups
-from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
+from planner.cli.options.output import FilesOption, FormatOption, OutputFormat
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from planner.hardware.catalogue import Entry, Wanted
 
 hardware_app = typer.Typer(
-    help="The accelerators that are known by name.", no_args_is_help=True, rich_markup_mode=None
+    help="The accelerators of the hardware database.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -36,7 +36,10 @@ class HardwareFilterOptions:
     cloud: Annotated[str, typer.Option("--cloud", help="aws, gcp, ...: parts that it rents out.")] = ""
     precision: Annotated[str, typer.Option("--precision", help="bf16, fp8, int8, ...: parts with a peak at it.")] = ""
     min_memory: Annotated[
-        str, typer.Option("--min-memory", help="As 80GiB; what error correction keeps is forgiven (1/16).")
+        str,
+        typer.Option(
+            "--min-memory", help="Least memory, as 80GiB; 1/16 less counts too, since error correction takes some."
+        ),
     ] = ""
     year: Annotated[str, typer.Option("--year", help="2022, 2022.., ..2019 or 2020..2023.")] = ""
 
@@ -50,11 +53,11 @@ def list_hardware(
         str, typer.Option("--sort", help="peak, memory, bandwidth, power, price, year or name.")
     ] = "name",
     form: FormatOption = OutputFormat.TABLE,
-    files: OutputFilesOption = None,
+    files: FilesOption = None,
 ) -> None:
     """List accelerators with their figures.
 
-    It tells dense peak, memory, link, rated power, lowest known rent, and whether they can train.
+    Dense peak, memory, link, rated power, lowest known rent, and whether they can train.
 
     \b
     Examples:
@@ -120,11 +123,11 @@ def show_hardware(
         bool, typer.Option("--sources", help="Also the notes and the documents that the figures are from.")
     ] = False,
     form: FormatOption = OutputFormat.TABLE,
-    files: OutputFilesOption = None,
+    files: FilesOption = None,
 ) -> None:
     """Show every figure of one accelerator, with its source.
 
-    It tells of each whether it was read there.
+    Of each it says whether the figure was read there.
 
     \b
     Examples:
@@ -147,10 +150,10 @@ def show_hardware(
 def compare_hardware(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Two names in hardware_db, or more.")],
     precision: Annotated[
-        str, typer.Option("--precision", help="What ratios to watts, dollars and bytes are told at.")
+        str, typer.Option("--precision", help="Number format that ratios to watts, dollars and bytes are for.")
     ] = "",
     form: FormatOption = OutputFormat.TABLE,
-    files: OutputFilesOption = None,
+    files: FilesOption = None,
 ) -> None:
     """Compare accelerators side by side, in ratios to the first.
 

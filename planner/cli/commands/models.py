@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
+from planner.cli.options.output import FilesOption, FormatOption, OutputFormat
 
-models_app = typer.Typer(help="The models that are known by name.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="The model presets.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @models_app.command("list")
-def list_models(form: FormatOption = OutputFormat.TABLE, files: OutputFilesOption = None) -> None:
+def list_models(form: FormatOption = OutputFormat.TABLE, files: FilesOption = None) -> None:
     """List the presets with their sizes, and the tokens of a sequence or what else a batch counts.
 
     \b
@@ -35,11 +35,11 @@ def list_models(form: FormatOption = OutputFormat.TABLE, files: OutputFilesOptio
         )
         for name, model in named_models
     ]
-    write_listing("models", entries, form, files)
+    write_listing("models", entries, form.value, files)
 
 
 @models_app.command("families")
-def list_families(form: FormatOption = OutputFormat.TABLE, files: OutputFilesOption = None) -> None:
+def list_families(form: FormatOption = OutputFormat.TABLE, files: FilesOption = None) -> None:
     """List the Hugging Face model types whose config.json is read.
 
     \b
@@ -50,4 +50,4 @@ def list_families(form: FormatOption = OutputFormat.TABLE, files: OutputFilesOpt
     from planner.documents.listing import FamilyEntry
     from planner.workload.huggingface.families import FAMILIES
 
-    write_listing("families", [FamilyEntry(name=name) for name in FAMILIES], form, files)
+    write_listing("families", [FamilyEntry(name=name) for name in FAMILIES], form.value, files)

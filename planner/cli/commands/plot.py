@@ -44,7 +44,7 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         metavar="CONDITION",
-        help="Rows that are drawn: 'nodes >= 4 and cluster == dgx-h100'. Given several times, all must hold.",
+        help="Rows to draw: 'nodes >= 4 and cluster == dgx-h100'. Given several times, all must hold.",
     ),
 ]
 RowSelectionOption = Annotated[
@@ -71,18 +71,19 @@ def plot(
       planner plot results.csv --x nodes --y step_time_s --take least -o plot.svg
     """
     from planner.cli.io.files import check_distinct_files, check_suffix, write_file_atomically
-    from planner.cli.io.output import warn, write_stdout
+    from planner.cli.io.output import write_stdout
     from planner.cli.sweeps.results import read_results
-    from planner.cli.sweeps.where import kept_by
+    from planner.cli.sweeps.where import select_rows_where
     from planner.report.charts.plot_of_table import drawn, plotted
     from planner.report.charts.plot_text import plot_text
+    from planner.request.notices import warn
 
     for path in files or ():
         check_suffix(path, _PLOT_SUFFIXES)
     check_distinct_files([("--output", path) for path in files or ()], [("RESULTS", results)])
     table = read_results(results)
     for condition in where or ():
-        table = table.where(kept_by(condition, table.columns))
+        table = table.select_rows(select_rows_where(condition, table.columns))
     series_columns = None if by is None else [part.strip() for part in by.split(",") if part.strip()]
     chart, missing_rows = plotted(table.columns, drawn(table.columns, x, y, series_columns, take.value))
     if missing_rows:

@@ -47,7 +47,7 @@ DOCUMENT_MODULES = {
 def schema(
     document: Annotated[
         DocumentType,
-        typer.Argument(help=f"Whose: {', '.join(DocumentType)}."),
+        typer.Argument(help=f"Document: {', '.join(DocumentType)}."),
     ] = DocumentType.PLAN,
 ) -> None:
     """Print the JSON Schema of what `--format json` prints.

@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options.grouped import expand_option_groups
-from planner.cli.options.question import ClusterNameOption, build_files_option
-from planner.cli.options.run_options import (
-    RunOptions,
-    read_budget_usd,
-    read_cluster_option,
-    read_deadline_days,
-    resolve_run,
-)
+from planner.cli.options.output import build_files_option
+from planner.cli.options.parameters import OptionValues, take_options
+from planner.cli.options.run_options import RunRequest, build_run_request, read_cluster_option, resolve_run
 from planner.errors import InputError, NothingFits, PlannerError, find_nearest_name
 from planner.units import format_counted_noun, format_days
 
@@ -26,7 +20,7 @@ if TYPE_CHECKING:
     from planner.studies.run_estimate import Offer, Outcome, Run
 
 _TRIAL_RUN_TOKENS = 10**12
-"""A run whose price tells what a token costs."""
+"""A run of so many tokens shows what a token costs."""
 
 
 class SizeOutputFormat(StrEnum):
@@ -42,25 +36,34 @@ class SizeOutputFormat(StrEnum):
     VALUE = "value"
 
 
-@expand_option_groups
+@take_options("size")
 def size(
-    run: RunOptions,
-    cluster: ClusterNameOption,
-    *,
+    values: OptionValues,
     nodes: Annotated[
-        str | None, typer.Option("--nodes", metavar="INTEGER", help="With --budget alone: on so many nodes.")
+        str | None,
+        typer.Option(
+            "--nodes", metavar="INTEGER", help="With --budget alone: on so many nodes.", rich_help_panel="Cluster"
+        ),
     ] = None,
     form: Annotated[
-        SizeOutputFormat, typer.Option("--format", "-f", case_sensitive=False, help="Form of the output.")
+        SizeOutputFormat,
+        typer.Option(
+            "--format", "-f", case_sensitive=False, help="Format of what is printed.", rich_help_panel="Output"
+        ),
     ] = SizeOutputFormat.TABLE,
     field: Annotated[
-        str | None, typer.Option("--field", help="Of --format value: nodes, devices, days, usd, ...; else nodes.")
+        str | None,
+        typer.Option(
+            "--field",
+            help="Of --format value: nodes, devices, days, usd, ... Default: nodes.",
+            rich_help_panel="Output",
+        ),
     ] = None,
     files: Annotated[list[Path] | None, build_files_option("--plot", extra_suffixes=".svg (the curve), ")] = None,
 ) -> None:
-    """Tell the fewest nodes for a deadline, or what a budget trains.
+    """Find the fewest nodes for a deadline, or what a budget trains.
 
-    It tells the curve of sizes around the answer as well.
+    The curve of sizes around the answer is printed as well.
 
     \b
     Examples:
@@ -69,10 +72,12 @@ def size(
       planner size llama-3-8b --cluster dgx-h100 --tokens 1T --deadline 30d --format value --field devices
     """
     from planner.cli.io.output import check_output_files, write_document
+    from planner.request.plan_request import list_input_files
 
-    output_files = check_output_files(files, (".svg",), input_files=[*run.input_files, ("--cluster", cluster)])
+    run = build_run_request(values, "size")
+    output_files = check_output_files(files, (".svg",), input_files=list_input_files(values))
     value_field = _parse_value_field(field, form)
-    document = _build_sized_document(run, cluster, nodes)
+    document = _build_sized_document(run, nodes)
 
     def render_table() -> str:
         from planner.report.views.size_text import size_text
@@ -88,21 +93,20 @@ def size(
     write_document(document, form.value, output_files, render_table, own_renderers)
 
 
-def _build_sized_document(options: RunOptions, cluster: str, nodes: str | None) -> SizeDocument:
-    """The answer. Raises InputError, and NothingFits where no size meets what is asked."""
-    from planner.cli.input.inputs import read_run_tokens, read_whole_number
+def _build_sized_document(request: RunRequest, nodes: str | None) -> SizeDocument:
+    """The answer. Raises InputError, and NothingFits where no size meets the deadline and the budget."""
+    from planner.request.values import parse_number
 
-    deadline_days, budget_usd = read_deadline_days(options.deadline), read_budget_usd(options.budget)
-    run_tokens = read_run_tokens(options.tokens)
+    deadline_days, budget_usd, run_tokens = request.deadline_days, request.budget, request.tokens
     if run_tokens is None and (deadline_days is not None or budget_usd is None):
         raise InputError("is missing", key="--tokens", expected="how long the run is, such as 15T; or --budget alone")
     if run_tokens is not None and deadline_days is None and budget_usd is None:
         raise InputError("is missing", key="--deadline", expected="a deadline such as 30d, or --budget 2MUSD")
-    node_count = read_whole_number(nodes, "--nodes")
+    node_count = None if nodes is None else parse_number(nodes, "--nodes")
     if node_count is not None and run_tokens is not None:
-        raise InputError("is what is asked", key="--nodes", expected="--nodes with --budget alone")
-    run, notes = resolve_run(options, run_tokens or _TRIAL_RUN_TOKENS)
-    cluster_option, carbon_g_per_kwh = read_cluster_option(cluster), options.read_carbon_g_per_kwh()
+        raise InputError("is what `size` finds", key="--nodes", expected="--nodes with --budget alone")
+    run, notes = resolve_run(request, run_tokens or _TRIAL_RUN_TOKENS)
+    cluster_option, carbon_g_per_kwh = read_cluster_option(request.cluster), request.read_carbon_g_per_kwh()
     run, estimate = _find_run_size(run, cluster_option, deadline_days, budget_usd, node_count, run_tokens)
     return _build_size_document(run, cluster_option, estimate, deadline_days, budget_usd, carbon_g_per_kwh, notes)
 
@@ -115,9 +119,9 @@ def _find_run_size(
     nodes: int | None,
     tokens: int | None,
 ) -> tuple[Run, Outcome]:
-    """The size that is asked for, and the run: of as many tokens as the budget pays for where none are told.
+    """The size, and the run: of as many tokens as the budget pays for where none are given.
 
-    Raises NothingFits where no size meets what is asked.
+    Raises NothingFits where no size meets the deadline and the budget.
     """
     from planner.studies.size import affordable, fastest_around, fewest_nodes
 
@@ -215,7 +219,7 @@ def _parse_value_field(name: str | None, output_format: SizeOutputFormat) -> str
     if name is None:
         return "nodes"
     if output_format is not SizeOutputFormat.VALUE:
-        raise InputError("is of one value", key="--field", value=name, expected="--format value")
+        raise InputError("needs one value", key="--field", value=name, expected="--format value")
     known_fields = [field for field in SizePart.__struct_fields__ if field != "strategy"]
     field_name = name.casefold().replace("-", "_")
     if field_name not in known_fields:
@@ -234,8 +238,8 @@ def _format_bare_value(size_part: SizePart, field: str) -> str:
     """One figure as a bare number. Raises InputError for one that is not known."""
     value = getattr(size_part, field)
     if value is None:
-        expected = "a part with a known rent and power"
+        expected = "an accelerator with a known rent and power"
         if field.startswith("carbon") and size_part.energy_kwh is not None:
             expected = "--grid or --carbon-intensity beside it"
-        raise InputError("is not known here", key="--field", value=field, expected=expected)
+        raise InputError("is unknown here", key="--field", value=field, expected=expected)
     return str(value) if isinstance(value, int) else f"{value:.10g}"

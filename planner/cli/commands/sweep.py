@@ -26,12 +26,13 @@ SweepOutputOption = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="The table: a file ending in .parquet, .csv or .jsonl.")
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, max=_MAX_WORKERS, help="Processes on this machine; else its cores.")
+    int | None,
+    typer.Option("--workers", min=1, max=_MAX_WORKERS, help="Processes on this machine. Default: one per core."),
 ]
 SchedulerOption = Annotated[
     str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask cluster instead: tcp://host:8786.")
 ]
-RestartOption = Annotated[bool, typer.Option("--restart", help="Forget what was answered before and begin anew.")]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Discard the answers kept so far and start again.")]
 
 
 def sweep(
@@ -52,15 +53,16 @@ def sweep(
       planner sweep sweep.toml -o results.parquet --scheduler tcp://head:8786
       planner plot results.parquet --x nodes --y mfu --by model
     """
-    from planner.cli.io.output import collect_warnings, warn, write_stdout
+    from planner.cli.io.output import write_stdout
     from planner.cli.signals import ProcessInterrupted
     from planner.cli.sweeps.check import check_sweep
-    from planner.cli.sweeps.fingerprint import fingerprint_of
+    from planner.cli.sweeps.fingerprint import compute_fingerprint
     from planner.cli.sweeps.grid import read_sweep
     from planner.cli.sweeps.journal import Journal
-    from planner.cli.sweeps.results import check_output, results_of
+    from planner.cli.sweeps.results import build_results, check_results_file
+    from planner.request.notices import collect_warnings, warn
 
-    check_output(output)
+    check_results_file(output)
     if scheduler is not None and workers is not None:
         raise InputError("a Dask cluster has its own", key="--workers, --scheduler", expected="one of the two")
     sweep_grid = read_sweep(file)
@@ -68,18 +70,18 @@ def sweep(
         check_sweep(sweep_grid)
     for text in warnings:
         warn(text)
-    fingerprint = fingerprint_of(sweep_grid)
+    fingerprint = compute_fingerprint(sweep_grid)
     journal_path = output.with_name(f"{output.name}.journal")
     with Journal(journal_path, fingerprint, len(sweep_grid.points), restart=restart) as journal:
         try:
             _plan_points(sweep_grid, journal, workers, scheduler, fingerprint)
-            results = results_of(sweep_grid, journal.answers)
+            results = build_results(sweep_grid, journal.answers)
             _write_results(output, results, fingerprint)
         except (KeyboardInterrupt, ProcessInterrupted):
             kept_text = f"{len(journal.answers):,} of {len(sweep_grid.points):,} points are kept"
             _write_notice(f"stopped: {kept_text}; the same command goes on")
             raise typer.Exit(_EXIT_INTERRUPTED) from None
-        journal.remove()
+        journal.remove_file()
     write_stdout(_format_summary(output, results))
     _raise_sweep_failure(results)
 
@@ -88,25 +90,25 @@ def _plan_points(
     sweep_grid: Sweep, journal: Journal, workers: int | None, scheduler: str | None, fingerprint: str
 ) -> None:
     """Answer the points that are not yet, neighbours with the same model and cluster after each other."""
-    from planner.cli.sweeps.progress import progress
-    from planner.cli.sweeps.workers import answer_here, usual_workers
+    from planner.cli.sweeps.progress import show_sweep_progress
+    from planner.cli.sweeps.workers import answer_on_this_machine, count_default_workers
 
     total, answered_count = len(sweep_grid.points), len(journal.answers)
     if answered_count:
         _write_notice(f"{journal.path}: {answered_count:,} of {total:,} points are answered already")
     open_points = [
-        (number, sweep_grid.points[number]) for number in sweep_grid.order() if number not in journal.answers
+        (number, sweep_grid.points[number]) for number in sweep_grid.order_points() if number not in journal.answers
     ]
     if not open_points:
         return
-    with progress(total, answered_count) as advance:
+    with show_sweep_progress(total, answered_count) as advance:
 
         def record_answer(number: int, answer: bytes) -> None:
-            journal.add(number, answer)
+            journal.add_answer(number, answer)
             advance()
 
         if scheduler is None:
-            answer_here(open_points, workers or usual_workers(), record_answer)
+            answer_on_this_machine(open_points, workers or count_default_workers(), record_answer)
         else:
             from planner.cli.sweeps.dask import answer_on_dask
 
@@ -117,9 +119,9 @@ def _write_results(output: Path, results: Results, fingerprint: str) -> None:
     """Write the table, and have it on the disk before the journal is let go."""
     from planner import __version__
     from planner.cli.io.files import write_file_atomically
-    from planner.cli.sweeps.results import content_of
+    from planner.cli.sweeps.results import render_results
 
-    write_file_atomically(output, content_of(results, output, {"planner": __version__, "sweep": fingerprint}))
+    write_file_atomically(output, render_results(results, output, {"planner": __version__, "sweep": fingerprint}))
     with output.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -132,26 +134,26 @@ def _count_by_status(results: Results) -> Counter[str]:
 
 def _format_summary(output: Path, results: Results) -> str:
     """What became of the points, in one line."""
-    from planner.cli.sweeps.point import FAILED, PLANNED, UNFIT, WRONG
+    from planner.cli.sweeps.point import BAD_INPUT, FAILED, INFEASIBLE, PLANNED
     from planner.report.console import printable
 
     counts = _count_by_status(results)
     count_text = ", ".join(
-        f"{counts[status]:,} {status}" for status in (PLANNED, UNFIT, WRONG, FAILED) if counts[status]
+        f"{counts[status]:,} {status}" for status in (PLANNED, INFEASIBLE, BAD_INPUT, FAILED) if counts[status]
     )
     return f"{printable(str(output))}: {len(results):,} points: {count_text}\n"
 
 
 def _raise_sweep_failure(results: Results) -> None:
-    """The exit code of a sweep that went wrong as a whole, or by our fault. The table is written all the same."""
-    from planner.cli.sweeps.point import FAILED, PLANNED, UNFIT
+    """The exit code of a sweep that failed as a whole, or by a bug of ours. The table is written all the same."""
+    from planner.cli.sweeps.point import FAILED, INFEASIBLE, PLANNED
 
     counts = _count_by_status(results)
     if counts[FAILED]:
         raise PlannerError(f"{counts[FAILED]:,} points failed: the column `reason` says how")
     if counts[PLANNED]:
         return
-    if counts[UNFIT]:
+    if counts[INFEASIBLE]:
         raise NothingFits("no plan fits at any point: the column `reason` says why")
     raise InputError("no point can be planned", expected="see the column `reason`")
 

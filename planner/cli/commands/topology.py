@@ -8,31 +8,24 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.options.question import (
-    DevicesOption,
-    FaultsOption,
-    FormatOption,
-    NodesOption,
-    OutputFormat,
-    build_files_option,
-)
+from planner.cli.options.output import FormatOption, OutputFormat, build_files_option
+from planner.cli.options.parameters import OptionValues, take_options
 
 _TOPOLOGY_SUFFIXES = (".graphml", ".dot", ".svg", ".html")
 ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="Preset (`planner cluster list`) or file.")]
 TopologyFilesOption = Annotated[list[Path] | None, build_files_option(extra_suffixes=".svg, .dot, .graphml, ")]
 
 
+@take_options("topology")
 def topology(
+    values: OptionValues,
     cluster: ClusterArgument,
-    nodes: NodesOption = None,
-    devices: DevicesOption = None,
-    faults: FaultsOption = None,
     form: FormatOption = OutputFormat.TABLE,
     files: TopologyFilesOption = None,
 ) -> None:
-    """Draw a cluster's fabric and tell what it carries.
+    """Draw a cluster's fabric and show what it carries.
 
-    It tells the bisection, the diameter and the bandwidth of parallel groups.
+    It prints the bisection, the diameter and the bandwidth of parallel groups.
 
     \b
     Examples:
@@ -40,15 +33,15 @@ def topology(
       planner topology tpu-v5e -o pod.svg
       planner topology gb200-nvl72 --nodes 36 --format json
     """
-    from planner.cli.input.inputs import read_cluster, read_whole_number
-    from planner.cli.io.output import check_output_files, warn, write_document
+    from planner.cli.io.output import check_output_files, write_document
     from planner.report.topology.files import exported
     from planner.report.topology.measure import topology_document, wiring_of
+    from planner.request.inputs import read_cluster
+    from planner.request.notices import warn
+    from planner.request.plan_request import parse_option_values
 
     output_files = check_output_files(files, _TOPOLOGY_SUFFIXES, input_files=[("CLUSTER", cluster)])
-    resolved_cluster = read_cluster(
-        cluster, read_whole_number(nodes, "--nodes"), read_whole_number(devices, "--devices"), faults or ()
-    )
+    resolved_cluster = read_cluster(cluster, **parse_option_values(values, "topology"))  # type: ignore[arg-type]
     wiring = wiring_of(resolved_cluster)
     document = topology_document(resolved_cluster, wiring)
 

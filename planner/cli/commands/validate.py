@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options.question import FormatOption, OutputFilesOption, OutputFormat
+from planner.cli.options.output import FilesOption, FormatOption, OutputFormat
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
 
 def validate(
     runs: Annotated[
-        Path | None, typer.Option("--runs", help="A CSV table of measured runs; else the published ones.")
+        Path | None, typer.Option("--runs", help="A CSV table of measured runs. Default: the published ones.")
     ] = None,
     form: FormatOption = OutputFormat.TABLE,
-    files: OutputFilesOption = None,
+    files: FilesOption = None,
     cross: Annotated[
         bool, typer.Option("--cross", help="Also fit without each source and each model, and judge by those.")
     ] = False,
     max_error: Annotated[
         str | None,
         typer.Option(
-            "--max-error", metavar="PERCENT", help="What no run's error may be above, else the exit code is 4: 10%."
+            "--max-error", metavar="PERCENT", help="Largest error that a run may have, else the exit code is 4: 10%."
         ),
     ] = None,
 ) -> None:
-    """Predict measured runs and tell the errors.
+    """Predict measured runs and print the errors.
 
-    It tells them row by row, by source, and overall.
+    They are printed row by row, by source, and overall.
 
     \b
     Examples:
       planner validate
       planner validate --runs mine.csv --max-error 15% -o errors.html -o errors.xml
     """
-    from planner.cli.io.files import read_text_file
     from planner.cli.io.output import check_output_files, write_document, write_stderr
     from planner.evidence.predict import predict_runs
     from planner.evidence.published import find_published_runs
     from planner.evidence.runs import parse_runs
     from planner.evidence.validation_document import build_validation_document
+    from planner.request.files import read_text_file
 
     output_files, runs_path, max_error_percent = (
         check_output_files(files, input_files=[("--runs", runs)]),
@@ -89,7 +89,7 @@ def _parse_percent(text: str | None) -> float | None:
 
 
 def _raise_excess_errors(document: ValidationDocument) -> None:
-    """Raises RequirementNotMet that names every run whose error is above what was asked for."""
+    """Raises RequirementNotMet that names every run whose error is above --max-error."""
     from planner.errors import RequirementNotMet
     from planner.report.console import printable
     from planner.report.views.validation_text import fault

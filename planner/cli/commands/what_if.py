@@ -1,25 +1,18 @@
-"""`planner what-if`: plan again with things changed, and tell both plans side by side."""
+"""`planner what-if`: plan again with things changed, and print both plans side by side."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options.grouped import expand_option_groups
-from planner.cli.options.question import (
-    FormatOption,
-    OutputFilesOption,
-    OutputFormat,
-    ScenarioOptions,
-    resolve_scenarios,
-)
-from planner.cli.options.settings import OpenSettings, SpaceFileOption
-from planner.cli.options.split import ParallelismOptions, SpacePins, read_space_pins
+from planner.cli.options.output import read_plan_output
+from planner.cli.options.parameters import OptionValues, take_options
 from planner.errors import InputError
 
 if TYPE_CHECKING:
+    from planner.request.plan_request import PlanRequest
+    from planner.request.values import OptionValue
     from planner.studies.changes import Change
     from planner.studies.what_if import Side
 
@@ -28,23 +21,15 @@ ChangesOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        rich_help_panel="Objective",
         help="What is changed: an amount (accelerator.memory=141GiB), a factor (2x), a percentage (+20%). "
         "May be given several times.",
     ),
 ]
 
 
-@expand_option_groups
-def what_if(
-    scenario_options: ScenarioOptions,
-    changes: ChangesOption,
-    *,
-    form: FormatOption = OutputFormat.TABLE,
-    files: OutputFilesOption = None,
-    parallelism: ParallelismOptions,
-    settings: OpenSettings,
-    space_file: SpaceFileOption = None,
-) -> None:
+@take_options("what-if")
+def what_if(values: OptionValues, changes: ChangesOption) -> None:
     """Plan MODEL again with things changed.
 
     \b
@@ -53,14 +38,17 @@ def what_if(
       planner what-if llama-3-70b -c dgx-h100 --nodes 16 -b 512 --set accelerator.memory=141GiB
       planner what-if 13B -c dgx-a100 --nodes 4 -b 512 --set cluster.nodes=2x --set accelerator.peak=-10%
     """
-    from planner.cli.io.output import check_output_files, write_document
+    from planner.cli.io.output import write_document
+    from planner.request.plan_request import build_plan_request
+
+    output = read_plan_output(values)
+    request = build_plan_request(values, "what-if")
     from planner.studies.changes import read_changes
     from planner.studies.what_if import what_if as compare_sides
 
-    output_files = check_output_files(files, input_files=scenario_options.input_files)
-    pins, change_pairs = read_space_pins(parallelism, settings, space_file), read_changes(changes)
-    base_side = _build_side(scenario_options, pins)
-    changed_side, changes_made = _build_changed_side(scenario_options, pins, base_side, change_pairs)
+    change_pairs = read_changes(changes)
+    base_side = _build_side(request)
+    changed_side, changes_made = _build_changed_side(request, base_side, change_pairs)
     document = compare_sides(base_side, changed_side, changes_made)
 
     def render_table() -> str:
@@ -68,33 +56,27 @@ def what_if(
 
         return what_if_text(document)
 
-    write_document(document, form.value, output_files, render_table)
+    write_document(document, output.format_name, output.files, render_table)
 
 
-def _build_side(scenario_options: ScenarioOptions, pins: SpacePins) -> Side:
-    """One question with every combination of its settings. Raises InputError."""
-    from planner.cost.strategies import FULL
-    from planner.search.settings import check_settings, combinations
+def _build_side(request: PlanRequest) -> Side:
+    """The request with every combination of its settings. Raises InputError."""
+    from planner.request.resolve import resolve_scenarios
+    from planner.search.settings import combinations
     from planner.studies.what_if import Side
 
-    batch_scenarios, cluster, space = resolve_scenarios(scenario_options, pins.allowed)
-    if len(batch_scenarios) > 1:
-        key, value = "--global-batch", scenario_options.global_batch
-        raise InputError("two plans have one batch each", key=key, value=value, expected="a single batch")
-    check_settings(
-        batch_scenarios[0], pins.settings, pins.allowed["recompute"] or (FULL,), pins.allowed["zero_stage"] or (1,)
-    )
-    return Side(tuple(combinations(batch_scenarios[0], pins.settings)), cluster, space)
+    scenarios, cluster, space = resolve_scenarios(request)
+    return Side(tuple(combinations(scenarios[0], request.settings)), cluster, space)
 
 
 def _build_changed_side(
-    scenario_options: ScenarioOptions, pins: SpacePins, base_side: Side, change_pairs: list[tuple[str, str]]
+    request: PlanRequest, base_side: Side, change_pairs: list[tuple[str, str]]
 ) -> tuple[Side, list[Change]]:
-    """The question with what is asked changed first, then the figures of its cluster, in order."""
+    """The request with its options changed first, then the figures of its cluster, in order."""
     from planner.studies.changes import QUESTIONS, Change, changed_cluster, check_key
 
     option_changes = [(key, text) for key, text in change_pairs if key in QUESTIONS]
-    changed_side = _rebuild_side(scenario_options, pins, base_side, option_changes) if option_changes else base_side
+    changed_side = _rebuild_side(request, base_side, option_changes) if option_changes else base_side
     old_values, new_values = _list_changeable_values(base_side), _list_changeable_values(changed_side)
     change_by_key = {key: Change(key, text, None, old_values[key], new_values[key]) for key, text in option_changes}
     cluster = changed_side.cluster
@@ -107,7 +89,7 @@ def _build_changed_side(
 
 
 def _list_changeable_values(side: Side) -> dict[str, int | str]:
-    """What is asked, by the keys of its changes."""
+    """What of the request can be changed, by the keys of its changes."""
     scenario = side.questions[0]
     return {
         "cluster.nodes": side.cluster.nodes,
@@ -117,27 +99,25 @@ def _list_changeable_values(side: Side) -> dict[str, int | str]:
     }
 
 
-def _rebuild_side(
-    scenario_options: ScenarioOptions, pins: SpacePins, base_side: Side, option_changes: list[tuple[str, str]]
-) -> Side:
-    """The question with other options. What is wrong with one is told as of its change."""
+def _rebuild_side(request: PlanRequest, base_side: Side, option_changes: list[tuple[str, str]]) -> Side:
+    """The request with other options. What is wrong with one is reported as of its change."""
     from planner.studies.changes import QUESTIONS, changed_option
 
     old_values = _list_changeable_values(base_side)
-    options: dict[str, str | None] = {}
+    options: dict[str, OptionValue | None] = {}
     for key, text in option_changes:
         old_value = old_values[key]
         options[QUESTIONS[key]] = changed_option(key, text, old_value) if isinstance(old_value, int) else text
     if "nodes" in options:
         options["devices"] = None
     try:
-        changed_side = _build_side(replace(scenario_options, **options), pins)  # type: ignore[arg-type]
+        changed_side = _build_side(request.replace_values(options))
     except InputError as error:
         keys = {f"--{option.replace('_', '-')}": key for key, option in QUESTIONS.items()}
         raise error.relocate("--set", keys.get(error.key, error.key)) from None
     if changed_side.cluster.devices_per_node != base_side.cluster.devices_per_node:
         expected = "whole nodes (--nodes) to begin with"
         raise InputError(
-            "a part of one node has no others like it", origin="--set", key="cluster.nodes", expected=expected
+            "a part of a node cannot be multiplied", origin="--set", key="cluster.nodes", expected=expected
         )
     return changed_side

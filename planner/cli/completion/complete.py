@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from planner.cli.completion.words import CompletionSource
+    from planner.cli.options.words import CompletionSource
 
 
 class ClickParameter(Protocol):
@@ -171,7 +171,7 @@ def _enumerate_values(parameter: ClickParameter, path: str, typed: str) -> Itera
 
 def _find_completion_source(parameter: ClickParameter, path: str) -> CompletionSource | None:
     """What is known of a parameter; of files that nothing is known of, the endings that its help names."""
-    from planner.cli.completion.words import COMMAND_COMPLETION_SOURCES, COMPLETION_SOURCES, CompletionSource
+    from planner.cli.options.words import COMMAND_COMPLETION_SOURCES, COMPLETION_SOURCES, CompletionSource
 
     for name in (*parameter.opts, parameter.metavar or ""):
         source = COMMAND_COMPLETION_SOURCES.get((path, name)) or COMPLETION_SOURCES.get(name)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options.question import FaultsOption
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,10 +21,16 @@ if TYPE_CHECKING:
 PlanFileArgument = Annotated[
     Path, typer.Argument(metavar="PLAN.json", help="What `plan` or `estimate` printed with --format json.")
 ]
-PlanNumberOption = Annotated[int, typer.Option("--plan", min=1, help="Which of its plans.")]
+PlanNumberOption = Annotated[int, typer.Option("--plan", min=1, help="Number of the plan in the document.")]
 ModelOverrideOption = Annotated[
     str | None,
     typer.Option("--model", metavar="MODEL", help="The model, where it was a file: the document has its name."),
+]
+
+
+ClusterOverrideOption = Annotated[
+    str | None,
+    typer.Option("--cluster", "-c", help="The cluster, where it was a file: the document has its name."),
 ]
 
 
@@ -33,26 +38,23 @@ ModelOverrideOption = Annotated[
 class PlanFileOverrides:
     """What the document has no more of than a name, as the user gives it again."""
 
-    model: ModelOverrideOption = None
-    cluster: Annotated[
-        str | None,
-        typer.Option("--cluster", "-c", help="The cluster, where it was a file: the document has its name."),
-    ] = None
-    faults: FaultsOption = None
+    model: str | None
+    cluster: str | None
+    faults: tuple[str, ...]
 
     @property
     def input_files(self) -> tuple[tuple[str, str | None], ...]:
         """Where model and cluster are read from, if they are files, with the options that name them."""
-        from planner.cli.io.files import list_model_files
+        from planner.request.files import list_model_files
 
         return *list_model_files("--model", self.model), ("--cluster", self.cluster)
 
 
 def read_plan_document(path: Path, number: int) -> Document:
     """The plan document. Raises InputError where it is none, or has fewer plans."""
-    from planner.cli.io.files import read_text_file
     from planner.decode import convert_to_type, parse_mapping
     from planner.documents.plan import SCHEMA_VERSION, Document
+    from planner.request.files import read_text_file
 
     raw = parse_mapping(read_text_file(path, (".json",), "what `plan --format json` printed"), "json", str(path))
     version = raw.get("schema_version")
@@ -82,9 +84,9 @@ def read_plan_cluster(document: Document, name_override: str | None, faults: tup
 
 def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]) -> Cluster:
     """The cluster with as many devices as the document has: of a regular one, those that faults took beside them."""
-    from planner.cli.input.inputs import read_cluster, read_cluster_spec
     from planner.cluster.wired.failed_parts import read_fault
     from planner.cluster.wired.hostlist import expand
+    from planner.request.inputs import read_cluster, read_cluster_spec
 
     spec, _ = read_cluster_spec(name)
     cluster_faults = [*(read_fault(text) for text in faults), *spec.faults]
@@ -113,7 +115,7 @@ def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]
 
 def read_plan_model_spec(document: Document, name_override: str | None, path: Path) -> ModelSpec | NetworkSpec:
     """The description of the document's model. Raises InputError for one of a file, with what to add."""
-    from planner.cli.input.inputs import read_model_spec
+    from planner.request.inputs import read_model_spec
 
     model = document.model
     if name_override is None:
@@ -125,7 +127,7 @@ def read_plan_model(document: Document, name_override: str | None, path: Path) -
     """The document's model, of its sequence length. Raises InputError as `read_plan_model_spec`, and for another
     model.
     """
-    from planner.cli.input.inputs import read_model
+    from planner.request.inputs import read_model
 
     model = document.model
     if name_override is None:
@@ -157,7 +159,7 @@ def read_plan_scenario(document: Document, name_override: str | None, cluster: C
 
 def _check_resolvable_name(preset_type: str, name: str, path: Path) -> None:
     """Raises InputError for a name that only a file could explain."""
-    from planner.cli.input.inputs import is_preset_name
+    from planner.request.inputs import is_preset_name
     from planner.workload.from_size import looks_like_size
 
     if not is_preset_name(preset_type, name) and not (preset_type == "model" and looks_like_size(name)):

@@ -11,17 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.input.arguments import (
-    FILE_KEYS,
-    OUTPUT_OPTION_KEYS,
-    OptionValue,
-    check_option_keys,
-    check_option_value,
-    list_option_keys,
-)
-from planner.cli.input.inputs import is_preset_name
-from planner.cli.io.files import is_existing_path, is_path_like, read_text_file
 from planner.errors import InputError, find_nearest_name
+from planner.request.files import is_existing_path, is_path_like, read_text_file
+from planner.request.inputs import is_preset_name
+from planner.request.options import FILE_KEYS, check_option_keys, list_option_keys
+from planner.request.values import OptionValue, check_option_value
 
 if TYPE_CHECKING:
     from planner.studies.conditions.parse import Condition
@@ -36,7 +30,7 @@ _EXCLUSIVE_KEY = {"nodes": "devices", "devices": "nodes"}
 
 @dataclass(frozen=True)
 class LocatedCondition:
-    """One requirement, and the line of the file that it is told of."""
+    """One requirement, and the line of the file that messages about it name."""
 
     condition: Condition
     line: int
@@ -202,4 +196,4 @@ def _resolve_file_option(key: str, value: OptionValue, folder: Path) -> OptionVa
 
 def list_plan_table_keys() -> list[str]:
     """The options of `plan` that a table may have: where answers go is said once, of the whole file."""
-    return [key for key in list_option_keys() if key not in OUTPUT_OPTION_KEYS]
+    return list(list_option_keys())

@@ -20,7 +20,7 @@ _GITLAB_REPORT_FILE = Path("gl-code-quality-report.json")
 
 
 def find_code_quality_file(code_quality: Path | None, *, ci: bool) -> Path | None:
-    """Where the code quality report goes: where it is asked for, or where GitLab looks for it; None for nowhere."""
+    """Where the code quality report goes: where the option says, or where GitLab looks for it; None for nowhere."""
     if code_quality is None and ci and os.environ.get("GITLAB_CI"):
         return _GITLAB_REPORT_FILE
     return code_quality
@@ -70,7 +70,7 @@ def append_step_summary(markdown: str) -> None:
 
 
 def format_repository_path(file: str) -> str:
-    """A file's path from the top of the repository, where the environment tells it; else as it was given."""
+    """A file's path from the top of the repository, where the environment names it; else as it was given."""
     repository_root = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
     if not repository_root:
         return Path(file).as_posix()

@@ -1,4 +1,4 @@
-"""Files that the user names: found, read, or told what is wrong with them."""
+"""Files that a command writes: their places checked before anything is computed, then written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,99 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from planner.decode import FileFormat
-from planner.errors import InputError, find_nearest_name
-
-_MAX_FILE_BYTES = 10_000_000
-_FORMAT_BY_SUFFIX: dict[str, FileFormat] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
-
-
-def is_existing_path(name: str) -> bool:
-    """Whether a file or folder has this name."""
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):
-        return False
-
-
-def is_existing_folder(path: Path) -> bool:
-    """Whether there is a folder at this place."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
-def is_path_like(name: str) -> bool:
-    """Whether `name` is meant as a path: it has a slash or the ending of a file that is read."""
-    return "/" in name or Path(name).suffix.casefold() in _FORMAT_BY_SUFFIX
-
-
-def read_formatted_file(path: Path, suffixes: tuple[str, ...], expected_content: str) -> tuple[str, FileFormat]:
-    """The text of a file and its format by its ending. Raises InputError as `read_text_file` does."""
-    return read_text_file(path, suffixes, expected_content), _FORMAT_BY_SUFFIX[path.suffix.casefold()]
-
-
-def read_text_file(
-    path: Path, suffixes: tuple[str, ...], expected_content: str, max_bytes: int = _MAX_FILE_BYTES
-) -> str:
-    """The text of a file with one of these endings. Raises InputError for whatever can be wrong with it.
-
-    `expected_content` says what is wanted, for the messages; `max_bytes`: bytes that it may have.
-    """
-    try:
-        return _normalize_newlines(read_file_bytes(path, suffixes, expected_content, max_bytes).decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text", origin=str(path), expected="a UTF-8 file") from None
-
-
-def read_foreign_text(path: Path, expected_content: str) -> str:
-    """The text of a file of whatever ending and encoding: bytes that are no text become signs of replacement.
-
-    Outputs of other programs are not the user's to mend; on Windows they are UTF-16. Raises InputError as
-    `read_text_file` does.
-    """
-    raw = read_file_bytes(path, (), expected_content)
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    return _normalize_newlines(raw.decode(encoding, "replace"))
-
-
-def _normalize_newlines(text: str) -> str:
-    """The text with one sign at the end of each line."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_file_bytes(
-    path: Path, suffixes: tuple[str, ...], expected_content: str, max_bytes: int = _MAX_FILE_BYTES
-) -> bytes:
-    """What a file has. Raises InputError as `read_text_file` does."""
-    origin = str(path)
-    suffix = path.suffix.casefold()
-    suffix_text = f", ending in {', '.join(suffixes)}" if suffixes else ""
-    try:
-        if not path.exists():
-            raise _build_missing_file_error(path, expected_content)
-        if path.is_dir():
-            raise InputError("is a folder", origin=origin, expected=f"{expected_content}{suffix_text}")
-        if suffixes and suffix not in suffixes:
-            value, expected = suffix or "no ending", f"{expected_content}{suffix_text}"
-            raise InputError("unknown file format", origin=origin, value=value, expected=expected)
-        if not path.is_file():
-            raise InputError("is not a file", origin=origin, expected="a regular file")
-        with path.open("rb") as file:
-            # a file that grows is not read for ever
-            size = os.fstat(file.fileno()).st_size
-            raw = file.read(min(size + 1_000_000, max_bytes + 1))
-        if len(raw) > max_bytes:
-            raise InputError("file is too large", origin=origin, expected=f"at most {max_bytes:,} bytes")
-        return raw
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {_format_os_reason(error)}", origin=origin) from None
-
-
-def list_model_files(option_name: str, model_name: str | None) -> tuple[tuple[str, str], ...]:
-    """Where a model is read from if its name is that of a file or a folder, each with the option that names it."""
-    return () if model_name is None else ((option_name, model_name), (option_name, f"{model_name}/config.json"))
+from planner.errors import InputError
+from planner.request.files import format_os_reason, is_existing_path
 
 
 def check_distinct_files(
@@ -147,7 +56,7 @@ def write_file_atomically(path: Path, content: str | bytes, suffixes: tuple[str,
     origin = str(path)
     if suffixes:
         check_suffix(path, suffixes)
-    expected = "a place that can be written"
+    expected = "a writable place"
     try:
         path = Path(os.path.realpath(path))
         if path.exists() and not path.is_file():
@@ -163,7 +72,7 @@ def write_file_atomically(path: Path, content: str | bytes, suffixes: tuple[str,
         finally:
             temporary_path.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot be written: {_format_os_reason(error)}", origin=origin, expected=expected) from None
+        raise InputError(f"cannot be written: {format_os_reason(error)}", origin=origin, expected=expected) from None
 
 
 def make_folder(path: Path, key: str) -> None:
@@ -171,34 +80,7 @@ def make_folder(path: Path, key: str) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        expected = "a place that can be written"
+        expected = "a writable place"
         raise InputError(
-            f"cannot be made: {_format_os_reason(error)}", key=key, value=str(path), expected=expected
+            f"cannot be made: {format_os_reason(error)}", key=key, value=str(path), expected=expected
         ) from None
-
-
-def _format_os_reason(error: Exception) -> str:
-    """Why the system refuses."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-
-
-def _build_missing_file_error(path: Path, expected_content: str) -> InputError:
-    """The error for a path that leads nowhere: the folder that is missing, or the file with a similar name."""
-    if path.parent.is_dir() and path.name == "config.json":
-        return InputError("the folder has no config.json", origin=str(path.parent), expected=expected_content)
-    if not path.parent.exists():
-        return InputError(
-            "there is no such file", origin=str(path), expected=f"{expected_content}; there is no {path.parent}/"
-        )
-    problem = "is a link that leads nowhere" if path.is_symlink() else "there is no such file"
-    return InputError(problem, origin=str(path), expected=expected_content, suggestion=_find_similar_sibling(path))
-
-
-def _find_similar_sibling(path: Path) -> str:
-    """A file in the same folder with nearly the same name."""
-    try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
-    except OSError:
-        return ""
-    nearest_name = find_nearest_name(path.name, names)
-    return str(path.with_name(nearest_name)) if nearest_name else ""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from planner.cli.io.output import check_output_files, write_document
-from planner.cli.options.question import OutputFormat
 
 if TYPE_CHECKING:
     from planner.documents.listing import ClusterEntry, FamilyEntry, ModelEntry
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 def write_listing(
     listing_type: Literal["models", "families", "clusters"],
     entries: Sequence[ModelEntry | FamilyEntry | ClusterEntry],
-    output_format: OutputFormat,
+    format_name: str,
     files: Sequence[Path] | None,
 ) -> None:
     """Write a list of what is known by name to the files and print it."""
@@ -30,4 +29,4 @@ def write_listing(
 
         return listing_text(document)
 
-    write_document(document, output_format.value, output_files, render_table)
+    write_document(document, format_name, output_files, render_table)

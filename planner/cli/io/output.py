@@ -9,15 +9,14 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import typer
 
 from planner.errors import InputError, PlannerError, escape_nonprintable
+from planner.request.notices import set_warning_writer
 
 if TYPE_CHECKING:
     import msgspec
@@ -150,18 +149,6 @@ def build_write_error(error: OSError) -> PlannerError:
     return InputError(problem) if error.errno in _DISK_ERRNOS else PlannerError(problem)
 
 
-_COLLECTED_WARNINGS: ContextVar[dict[str, None] | None] = ContextVar("kept warnings", default=None)
-
-
-def warn(text: str) -> None:
-    """One line on stderr."""
-    collected = _COLLECTED_WARNINGS.get()
-    if collected is None:
-        write_stderr(f"warning: {text}\n")
-    else:
-        collected[text] = None
-
-
 def write_stderr(text: str) -> None:
     """Write to stderr; where that cannot be, nobody reads it, and the exit code says enough.
 
@@ -177,23 +164,15 @@ def write_stderr(text: str) -> None:
         return
 
 
+set_warning_writer(lambda text: write_stderr(f"warning: {text}\n"))
+
+
 def _clear_progress_bar(*, permanently: bool = False) -> None:
     """Take the bar of progress off the terminal; its module is loaded where there may be one."""
     if "planner.cli.io.progress" in sys.modules:
         from planner.cli.io import progress
 
         (progress.stop_bar if permanently else progress.clear_bar)()
-
-
-@contextmanager
-def collect_warnings() -> Iterator[dict[str, None]]:
-    """What would be warned of within it, each text once; other threads go on as they are."""
-    collected: dict[str, None] = {}
-    reset_token = _COLLECTED_WARNINGS.set(collected)
-    try:
-        yield collected
-    finally:
-        _COLLECTED_WARNINGS.reset(reset_token)
 
 
 def discard_stdout() -> None:

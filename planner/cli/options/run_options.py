@@ -1,34 +1,20 @@
-"""What `size` and `compare` share: the run that is asked about, and clusters by name and size."""
+"""What `size` and `compare` share: the run, and clusters by name and size."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from planner.cli.options.carbon import CarbonIntensityOption, GridOption, resolve_grid
-from planner.cli.options.question import ModelArgument, PrecisionOption, SeqLengthOption
+from planner.cli.options.parameters import OptionValues
 from planner.errors import InputError
+from planner.units import DAY_S
 
 if TYPE_CHECKING:
+    from planner.cost.scenario import MemoryLimit
+    from planner.request.values import GlobalBatch
     from planner.studies.compare import Asked
     from planner.studies.run_estimate import Offer, Run
     from planner.workload.operators import Workload
-
-DeadlineOption = Annotated[
-    str | None, typer.Option("--deadline", help="In how long the run has to end, failures included: 30d, 6w.")
-]
-BudgetOption = Annotated[
-    str | None, typer.Option("--budget", help="What the rent of all devices may come to: 2MUSD.")
-]
-RunTokensOption = Annotated[str | None, typer.Option("--tokens", help="Tokens of the whole run: 15T.")]
-RunBatchOption = Annotated[
-    str | None,
-    typer.Option(
-        "--global-batch", "-b", help="Sequences of one step, or tokens: '4M tokens'; else by the model's size."
-    ),
-]
 
 _LARGE_MODEL_PARAMETERS = 200e9
 """Parameters from which a step is one of the largest models'."""
@@ -37,62 +23,51 @@ _DEFAULT_STEP_TOKENS, _LARGE_MODEL_STEP_TOKENS = 4_194_304, 16_777_216
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """The run that is asked about, as the user gave it."""
+class RunRequest:
+    """A run as the user describes it; None: not given. `deadline` in s, `budget` in dollars."""
 
-    model: ModelArgument
-    tokens: RunTokensOption = None
-    deadline: DeadlineOption = None
-    budget: BudgetOption = None
-    global_batch: RunBatchOption = None
-    seq_length: SeqLengthOption = None
-    precision: PrecisionOption = None
-    grid: GridOption = None
-    carbon_intensity: CarbonIntensityOption = None
+    model: str
+    cluster: str = ""
+    tokens: int | None = None
+    deadline: float | None = None
+    budget: float | None = None
+    global_batch: GlobalBatch | None = None
+    seq_length: int | None = None
+    precision: str | None = None
+    grid: str | None = None
+    carbon_intensity: str | None = None
+    memory_limit: MemoryLimit | None = None
+    headroom: MemoryLimit | None = None
 
     @property
-    def input_files(self) -> tuple[tuple[str, str], ...]:
-        """Where the model is read from, if it is a file."""
-        from planner.cli.io.files import list_model_files
-
-        return list_model_files("MODEL", self.model)
+    def deadline_days(self) -> float | None:
+        """The deadline in days."""
+        return None if self.deadline is None else self.deadline / DAY_S
 
     def read_carbon_g_per_kwh(self) -> float | None:
-        """Grams of CO2e for each kWh of the grid; None where none is told. Raises InputError."""
+        """Grams of CO2e per kWh of the grid; None where no grid is given. Raises InputError."""
+        from planner.request.resolve import resolve_grid
+
         grid = resolve_grid(self.grid, self.carbon_intensity)
         return None if grid is None else grid.intensity_g_per_kwh
 
 
-def read_deadline_days(text: str | None) -> float | None:
-    """The deadline in days. Raises InputError."""
-    from planner.units import DAY_S, YEAR_S, parse_quantity
+def build_run_request(values: OptionValues, command: str) -> RunRequest:
+    """The run of these options. Raises InputError."""
+    from planner.request.plan_request import check_exclusive_options, parse_option_values
 
-    if text is None:
-        return None
-    seconds = parse_quantity(text, "duration", key="--deadline", allow_bare=False)
-    if not 3600 <= seconds <= 100 * YEAR_S:
-        raise InputError("out of range", key="--deadline", value=text, expected="from 1h to 100y")
-    return seconds / DAY_S
+    request = RunRequest(**parse_option_values(values, command))  # type: ignore[arg-type]
+    check_exclusive_options(request, (("grid", "carbon_intensity"), ("memory_limit", "headroom")))
+    return request
 
 
-def read_budget_usd(text: str | None) -> float | None:
-    """The budget in dollars. Raises InputError."""
-    from planner.units import parse_quantity
-
-    if text is None:
-        return None
-    usd = parse_quantity(text, "usd", key="--budget")
-    if not 1 <= usd <= 1e13:
-        raise InputError("out of range", key="--budget", value=text, expected="from 1USD to 10TUSD")
-    return usd
-
-
-def resolve_run_batch(workload: Workload, text: str | None) -> tuple[int, str]:
-    """Sequences of one step, and a note where the number was chosen for the user. Raises InputError."""
-    from planner.cli.input.inputs import read_global_batch
-
-    if text is not None:
-        return read_global_batch(text, workload.seq_length), ""
+def resolve_run_batch(workload: Workload, batch: GlobalBatch | None) -> tuple[int, str]:
+    """Sequences per step, and a note where the user left them open. Raises InputError."""
+    if batch is not None:
+        batches = batch.count_sequences(workload.seq_length)
+        if len(batches) > 1:
+            raise InputError("a run has one batch", key="--global-batch", value=batch.text, expected="a single batch")
+        return batches[0], ""
     tokens = _LARGE_MODEL_STEP_TOKENS if workload.parameters >= _LARGE_MODEL_PARAMETERS else _DEFAULT_STEP_TOKENS
     sequences = 1
     while 2 * sequences * workload.seq_length <= tokens:
@@ -102,30 +77,21 @@ def resolve_run_batch(workload: Workload, text: str | None) -> tuple[int, str]:
     return sequences, f"a step of {sequences:,} {workload.sample}s was chosen: --global-batch says another"
 
 
-def resolve_run(options: RunOptions, tokens: int) -> tuple[Run, list[str]]:
-    """The run, and notes of what was chosen for the user. Raises InputError."""
-    from planner.cli.input.inputs import TRAINING_PRECISIONS, read_model, read_seq_length
-    from planner.errors import find_nearest_name
+def resolve_run(request: RunRequest, tokens: int) -> tuple[Run, list[str]]:
+    """The run, and notes on what the user left open. Raises InputError."""
+    from planner.request.inputs import check_precision, read_model
     from planner.studies.run_estimate import Run
 
-    workload = read_model(options.model, read_seq_length(options.seq_length))
-    batch, note = resolve_run_batch(workload, options.global_batch)
-    precision = None if options.precision is None else options.precision.casefold()
-    if precision is not None and precision not in TRAINING_PRECISIONS:
-        raise InputError(
-            "models are not trained in this precision",
-            key="--precision",
-            value=options.precision,
-            expected=f"one of {', '.join(TRAINING_PRECISIONS)}",
-            suggestion=find_nearest_name(precision, TRAINING_PRECISIONS),
-        )
+    workload = read_model(request.model, request.seq_length)
+    batch, note = resolve_run_batch(workload, request.global_batch)
     notes = [text for text in (workload.note, note) if text]
-    return Run(workload, batch, tokens, precision), notes
+    limit = request.memory_limit or request.headroom
+    return Run(workload, batch, tokens, check_precision(request.precision), limit), notes
 
 
 def read_cluster_option(name: str) -> Offer:
     """A cluster by name or file. Raises InputError."""
-    from planner.cli.input.inputs import read_cluster_spec
+    from planner.request.inputs import read_cluster_spec
     from planner.studies.run_estimate import Offer
 
     spec, origin = read_cluster_spec(name)
@@ -136,12 +102,16 @@ def read_cluster_option(name: str) -> Offer:
 
 def read_cluster_candidate(text: str) -> Asked:
     """`NAME` or `NAME:NODES`. Raises InputError."""
-    from planner.cli.input.inputs import is_cluster_name, is_joined_presets, read_whole_number
+    from planner.request.files import is_existing_path
+    from planner.request.inputs import is_joined_presets, is_preset_name
+    from planner.request.values import parse_number
     from planner.studies.compare import Asked
 
     name, colon, count = text.rpartition(":")
-    has_node_count = bool(colon) and (count.strip().isdecimal() or is_cluster_name(name))
-    nodes = read_whole_number(count, "--on") if has_node_count else None
+    has_node_count = bool(colon) and (
+        count.strip().isdecimal() or is_preset_name("cluster", name) or is_existing_path(name)
+    )
+    nodes = parse_number(count, "--on") if has_node_count else None
     try:
         return Asked(read_cluster_option(name if has_node_count else text), nodes)
     except InputError as error:

@@ -11,9 +11,9 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.sweeps.fingerprint import digests, known_digest
-from planner.cli.sweeps.grid import files_of
-from planner.cli.sweeps.point import Asker, failed
+from planner.cli.sweeps.fingerprint import compute_data_digest, compute_file_digests
+from planner.cli.sweeps.grid import list_point_files
+from planner.cli.sweeps.point import PointAnswerer, build_failed_record
 from planner.errors import InputError, PlannerError
 
 if TYPE_CHECKING:
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
     from planner.cli.sweeps.grid import Point
 
-_AT_ONCE = 16
-_CONNECTED_S = 30
-_GONE = "the scheduler is gone; what was answered is kept, the same command goes on"
-Numbered = tuple[int, "Point"]
+_POINTS_PER_TASK = 16
+_CONNECT_TIMEOUT_S = 30
+_SCHEDULER_LOST = "the scheduler is gone; what was answered is kept, the same command goes on"
+NumberedPoint = tuple[int, "Point"]
 
 
 def answer_on_dask(
-    points: Sequence[Numbered], address: str, fingerprint: str, done: Callable[[int, bytes], None]
+    points: Sequence[NumberedPoint], address: str, fingerprint: str, add_answer: Callable[[int, bytes], None]
 ) -> None:
-    """Answer the points on the workers of a scheduler; `done` is told each one's number and answer, in any order.
+    """Answer the points on the workers of a scheduler; `add_answer` takes each number and answer, in any order.
 
     Dask repeats what a dead worker had. Points whose worker has died as often as Dask allows are sent alone once
     more, then told as failed. Raises InputError where there is no such scheduler, it has no workers, or these have
     another version of planner or other files.
     """
-    distributed = _distributed()
+    distributed = _import_distributed()
     try:
         with warnings.catch_warnings(action="ignore"):  # of packages that differ, which planner's version tells
-            client = distributed.Client(address, timeout=_CONNECTED_S)
+            client = distributed.Client(address, timeout=_CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         expected = "the address of a running Dask scheduler, such as tcp://host:8786"
@@ -48,21 +48,23 @@ def answer_on_dask(
     with client:
         try:
             _check_workers(client, points, address)
-            chunks = [points[start : start + _AT_ONCE] for start in range(0, len(points), _AT_ONCE)]
-            alone = _gathered(distributed, client, chunks, fingerprint, done)
-            lost = _gathered(distributed, client, [[one] for one in alone], fingerprint, done)
+            chunks = [points[start : start + _POINTS_PER_TASK] for start in range(0, len(points), _POINTS_PER_TASK)]
+            single_points = _gather_answers(distributed, client, chunks, fingerprint, add_answer)
+            lost_points = _gather_answers(
+                distributed, client, [[item] for item in single_points], fingerprint, add_answer
+            )
         except PlannerError:
             raise
         except Exception as error:
             # a lost connection is an OSError, a cancelled future, or whatever a closed client says
             if not isinstance(error, OSError | CancelledError) and client.status == "running":
                 raise
-            raise PlannerError(_GONE) from None
-    for number, _ in lost:
-        done(number, _lost())
+            raise PlannerError(_SCHEDULER_LOST) from None
+    for number, _ in lost_points:
+        add_answer(number, _build_lost_error())
 
 
-def _distributed() -> ModuleType:
+def _import_distributed() -> ModuleType:
     try:
         distributed = importlib.import_module("distributed")
     except ImportError:
@@ -73,72 +75,72 @@ def _distributed() -> ModuleType:
     return distributed
 
 
-def _gathered(
+def _gather_answers(
     distributed: ModuleType,
     client: Any,
-    chunks: Sequence[Sequence[Numbered]],
+    chunks: Sequence[Sequence[NumberedPoint]],
     fingerprint: str,
-    done: Callable[[int, bytes], None],
-) -> list[Numbered]:
+    add_answer: Callable[[int, bytes], None],
+) -> list[NumberedPoint]:
     """Answer chunks of points; those whose workers have died too often are handed back."""
     if not chunks:
         return []
-    sent = [[(number, _anywhere(point)) for number, point in chunk] for chunk in chunks]
-    futures = [client.submit(answered_chunk, chunk, fingerprint, pure=False) for chunk in sent]
+    sent = [[(number, _make_paths_absolute(point)) for number, point in chunk] for chunk in chunks]
+    futures = [client.submit(answer_chunk, chunk, fingerprint, pure=False) for chunk in sent]
     by_key = {future.key: chunk for future, chunk in zip(futures, chunks, strict=True)}
-    lost: list[Numbered] = []
+    lost_points: list[NumberedPoint] = []
     for future in distributed.as_completed(futures):
         if future.status == "finished":
             for number, answer in future.result():
-                done(number, answer)
+                add_answer(number, answer)
         elif future.status == "error":
-            lost.extend(by_key[future.key])
+            lost_points.extend(by_key[future.key])
         else:
-            raise PlannerError(_GONE)
+            raise PlannerError(_SCHEDULER_LOST)
         future.release()
-    return lost
+    return lost_points
 
 
-def answered_chunk(points: Sequence[Numbered], fingerprint: str) -> list[tuple[int, bytes]]:
+def answer_chunk(points: Sequence[NumberedPoint], fingerprint: str) -> list[tuple[int, bytes]]:
     """On a worker: the points' numbers and answers."""
-    asker = _asker(fingerprint)
-    return [(number, asker.answered(point)) for number, point in points]
+    answerer = _get_point_answerer(fingerprint)
+    return [(number, answerer.encode_answer(point)) for number, point in points]
 
 
 @functools.lru_cache(2)
-def _asker(fingerprint: str) -> Asker:
+def _get_point_answerer(fingerprint: str) -> PointAnswerer:
     """What the chunks of one sweep share on a worker."""
-    return Asker()
+    return PointAnswerer()
 
 
-def _anywhere(point: Point) -> Point:
+def _make_paths_absolute(point: Point) -> Point:
     """The point with its files by their whole paths: a worker may have been started in another folder."""
-    return {**point, **{key: _whole(name) for key, name in files_of(point).items()}}
+    return {**point, **{key: _resolve_name(name) for key, name in list_point_files(point).items()}}
 
 
-def _whole(name: str) -> str:
+def _resolve_name(name: str) -> str:
     return str(Path(name).absolute())
 
 
-def described(names: Sequence[str]) -> tuple[str, str, dict[str, str]]:
+def describe_worker(names: Sequence[str]) -> tuple[str, str, dict[str, str]]:
     """On a worker: its version of planner, what that knows by name, and what the sweep's files are there."""
     from planner import __version__
 
-    return __version__, known_digest(), digests(names)
+    return __version__, compute_data_digest(), compute_file_digests(names)
 
 
-def _check_workers(client: Any, points: Sequence[Numbered], address: str) -> None:
+def _check_workers(client: Any, points: Sequence[NumberedPoint], address: str) -> None:
     """Raises InputError where the workers would answer another question, or none are there."""
-    names = sorted({_whole(name) for _, point in points for name in files_of(point).values()})
-    here = described(names)
-    there = client.run(described, names, on_error="return")
+    names = sorted({_resolve_name(name) for _, point in points for name in list_point_files(point).values()})
+    here = describe_worker(names)
+    there = client.run(describe_worker, names, on_error="return")
     if not there:
         raise InputError("the scheduler has no workers", key="--scheduler", value=address, expected="dask worker")
-    for worker, told in sorted(there.items()):
-        if isinstance(told, Exception):
-            problem, expected = f"worker {worker} cannot answer: {told}", f"planner {here[0]} on every worker"
+    for worker, difference in sorted(there.items()):
+        if isinstance(difference, Exception):
+            problem, expected = f"worker {worker} cannot answer: {difference}", f"planner {here[0]} on every worker"
             raise InputError(problem, key="--scheduler", value=address, expected=expected)
-        version, known, files = told
+        version, known, files = difference
         if version != here[0]:
             problem = f"worker {worker} has planner {version}"
             raise InputError(problem, key="--scheduler", value=address, expected=f"planner {here[0]}, as here")
@@ -151,7 +153,7 @@ def _check_workers(client: Any, points: Sequence[Numbered], address: str) -> Non
                 raise InputError(problem, key="--scheduler", value=name, expected="a folder that all machines share")
 
 
-def _lost() -> bytes:
+def _build_lost_error() -> bytes:
     import msgspec
 
-    return msgspec.json.encode(failed("the worker that answered it died, again and again"))
+    return msgspec.json.encode(build_failed_record("the worker that answered it died, again and again"))

@@ -8,25 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.cli.input.arguments import (
-    FILE_KEYS,
-    MODEL_KEY,
-    OUTPUT_OPTION_KEYS,
-    OptionValue,
-    check_option_keys,
-    check_option_value,
-    format_option_value,
-    list_option_keys,
-)
-from planner.cli.io.files import is_existing_path
 from planner.errors import InputError, find_nearest_name
+from planner.request.files import is_existing_path
+from planner.request.options import FILE_KEYS, OUTPUT_KEYS, check_option_keys, list_option_keys
+from planner.request.values import OptionValue, check_option_value, format_option_value
 from planner.units import check_count_range
 
-MOST_POINTS = 250_000
-NOT_SWEPT = (*OUTPUT_OPTION_KEYS, "top", "pareto", "diverse", "uncertainty")
+MAX_POINTS = 250_000
+UNSWEPT_KEYS = (*OUTPUT_KEYS, "top", "pareto", "diverse", "uncertainty")
 """Options that do not decide which plan is a point's best; those after the first are of several plans."""
 _TABLES = ("grid", "fixed", "exclude")
-_NEEDED = (MODEL_KEY, "cluster", "global_batch")
+_REQUIRED_KEYS = ("model", "cluster", "global_batch")
 
 Point = Mapping[str, OptionValue]
 """The options of one question, by their keys."""
@@ -44,37 +36,37 @@ class Sweep:
     points: tuple[Point, ...]
     places: Mapping[str, str]
 
-    def order(self) -> list[int]:
+    def order_points(self) -> list[int]:
         """The points' numbers, those of the same model and cluster after each other: what they share is read once."""
         pairs = [
-            (format_option_value(point[MODEL_KEY]), format_option_value(point["cluster"])) for point in self.points
+            (format_option_value(point["model"]), format_option_value(point["cluster"])) for point in self.points
         ]
         rank = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
         return sorted(range(len(pairs)), key=lambda number: rank[pairs[number]])
 
-    def files(self) -> tuple[str, ...]:
+    def list_files(self) -> tuple[str, ...]:
         """The files and folders that points name, sorted."""
-        return tuple(sorted({name for point in self.points for name in files_of(point).values()}))
+        return tuple(sorted({name for point in self.points for name in list_point_files(point).values()}))
 
 
-def files_of(point: Point) -> dict[str, str]:
+def list_point_files(point: Point) -> dict[str, str]:
     """The files and folders that a point names, by key."""
-    named = {key: format_option_value(point[key]) for key in FILE_KEYS if key in point}
-    return {key: name for key, name in named.items() if _is_file(key, name)}
+    names = {key: format_option_value(point[key]) for key in FILE_KEYS if key in point}
+    return {key: name for key, name in names.items() if _is_file_name(key, name)}
 
 
 @functools.lru_cache(1024)
-def _is_file(key: str, name: str) -> bool:
+def _is_file_name(key: str, name: str) -> bool:
     """Whether it is there and no preset, which goes before a file."""
-    from planner.cli.input.inputs import is_preset_name
+    from planner.request.inputs import is_preset_name
 
     return is_existing_path(name) and (key == "space" or not is_preset_name(key, name))
 
 
 def read_sweep(path: Path) -> Sweep:
     """The sweep of a TOML file. Raises InputError for whatever in it makes no sense by itself."""
-    from planner.cli.io.files import read_text_file
     from planner.decode import parse_mapping
+    from planner.request.files import read_text_file
 
     origin = str(path)
     raw = parse_mapping(read_text_file(path, (".toml",), "a TOML file with a [grid]"), "toml", origin)
@@ -86,26 +78,27 @@ def read_sweep(path: Path) -> Sweep:
             )
             raise InputError("unknown key", origin=origin, key=key, expected=expected, suggestion=suggestion)
     fixed = {
-        key: check_option_value(value, origin, f"fixed.{key}") for key, value in _table(raw, "fixed", origin).items()
+        key: check_option_value(value, origin, f"fixed.{key}")
+        for key, value in _read_table(raw, "fixed", origin).items()
     }
-    grids = _tables(raw, "grid", origin)
+    grids = _read_tables(raw, "grid", origin)
     if not grids:
         raise InputError(
             "is missing", origin=origin, key="grid", expected="a table [grid] of keys with lists of values"
         )
     tables = [_Grid(name, table, fixed, origin) for name, table in grids]
-    count = sum(one.count for one in tables)
-    if count > MOST_POINTS:
-        expected = f"at most {MOST_POINTS:,}"
+    count = sum(item.point_count for item in tables)
+    if count > MAX_POINTS:
+        expected = f"at most {MAX_POINTS:,}"
         raise InputError("too many points", origin=origin, key="grid", value=f"{count:,}", expected=expected)
-    keys = tuple(dict.fromkeys(key for one in tables for key in one.axes))
-    places = {key: f"{one.name}.{key}" for one in reversed(tables) for key in one.own}
+    keys = tuple(dict.fromkeys(key for item in tables for key in item.axes))
+    places = {key: f"{item.name}.{key}" for item in reversed(tables) for key in item.own_keys}
     places = {**{key: f"fixed.{key}" for key in fixed}, **places}
-    points = {_name_of(point): point for one in tables for point in one.points()}
+    points = {_build_point_identity(point): point for item in tables for point in item.enumerate_points()}
     everything = list(points.values())
-    for name, table in _tables(raw, "exclude", origin):
-        rule = _rule(name, table, keys, everything, origin)
-        points = {key: point for key, point in points.items() if not _matches(point, rule)}
+    for name, table in _read_tables(raw, "exclude", origin):
+        rule = _read_exclude_rule(name, table, keys, everything, origin)
+        points = {key: point for key, point in points.items() if not _matches_rule(point, rule)}
     if not points:
         expected = "a rule that leaves some"
         raise InputError("no point is left", origin=origin, key="exclude", expected=expected)
@@ -116,36 +109,36 @@ class _Grid:
     """One grid with what is fixed for all: the values of every key."""
 
     def __init__(self, name: str, table: Mapping[str, object], fixed: Mapping[str, OptionValue], origin: str) -> None:
-        self.name, self.own = name, tuple(key.replace("-", "_") for key in table)
-        axes = {key.replace("-", "_"): _values(value, origin, f"{name}.{key}") for key, value in table.items()}
+        self.name, self.own_keys = name, tuple(key.replace("-", "_") for key in table)
+        axes = {key.replace("-", "_"): _read_values(value, origin, f"{name}.{key}") for key, value in table.items()}
         self.axes = axes | {key: [value] for key, value in fixed.items() if key not in axes}
-        for needed in _NEEDED:
+        for needed in _REQUIRED_KEYS:
             if needed not in self.axes:
                 expected = f"what `plan` takes as {needed}: each point needs it"
                 raise InputError("is missing", origin=origin, key=f"{name}.{needed}", expected=expected)
 
     @property
-    def count(self) -> int:
+    def point_count(self) -> int:
         """Points of the grid."""
         product = 1
         for values in self.axes.values():
             product *= len(values)
         return product
 
-    def points(self) -> Sequence[Point]:
+    def enumerate_points(self) -> Sequence[Point]:
         """Every combination, the last key's values running fastest."""
         return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
 
 
-def _table(raw: Mapping[str, object], name: str, origin: str) -> Mapping[str, object]:
+def _read_table(raw: Mapping[str, object], name: str, origin: str) -> Mapping[str, object]:
     """A table of options, its keys checked and with underlines."""
     table = raw.get(name, {})
     if not isinstance(table, dict):
         raise InputError("wrong type", origin=origin, key=name, value=table, expected="a table")
-    known = [key for key in list_option_keys() if key not in NOT_SWEPT]
-    check_option_keys([key for key in table if key.replace("-", "_") not in NOT_SWEPT], known, origin, name)
+    known = [key for key in list_option_keys() if key not in UNSWEPT_KEYS]
+    check_option_keys([key for key in table if key.replace("-", "_") not in UNSWEPT_KEYS], known, origin, name)
     for key in table:
-        if key.replace("-", "_") in NOT_SWEPT:
+        if key.replace("-", "_") in UNSWEPT_KEYS:
             expected = "options that decide a point's best plan"
             raise InputError("is not swept", origin=origin, key=f"{name}.{key}", expected=expected)
     folded = {str(key).replace("-", "_"): value for key, value in table.items()}
@@ -154,49 +147,51 @@ def _table(raw: Mapping[str, object], name: str, origin: str) -> Mapping[str, ob
     return folded
 
 
-def _tables(raw: Mapping[str, object], name: str, origin: str) -> list[tuple[str, Mapping[str, object]]]:
+def _read_tables(raw: Mapping[str, object], name: str, origin: str) -> list[tuple[str, Mapping[str, object]]]:
     """One table or several of this name, each with what it is called."""
-    told = raw.get(name, [])
-    if isinstance(told, dict):
-        return [(name, _table(raw, name, origin))]
-    if not isinstance(told, list):
-        raise InputError("wrong type", origin=origin, key=name, value=told, expected="a table, or several")
-    named = {f"{name}[{number}]": one for number, one in enumerate(told, 1)}
-    return [(called, _table(named, called, origin)) for called in named]
+    value = raw.get(name, [])
+    if isinstance(value, dict):
+        return [(name, _read_table(raw, name, origin))]
+    if not isinstance(value, list):
+        raise InputError("wrong type", origin=origin, key=name, value=value, expected="a table, or several")
+    named = {f"{name}[{number}]": item for number, item in enumerate(value, 1)}
+    return [(table_name, _read_table(named, table_name, origin)) for table_name in named]
 
 
-def _values(value: object, origin: str, key: str) -> list[OptionValue]:
+def _read_values(value: object, origin: str, key: str) -> list[OptionValue]:
     """The values of a key in a grid: a list, whose lists are several values of one option, a range, or one value."""
     if isinstance(value, dict):
-        return list(_range(value, origin, key))
+        return list(_read_range(value, origin, key))
     if not isinstance(value, list):
         return [check_option_value(value, origin, key)]
     if not value:
         raise InputError("has no values", origin=origin, key=key, value="[]", expected="a list of values")
-    entries = [check_option_value(one, origin, key) for one in value]
-    return list({format_option_value(one): one for one in entries}.values())
+    entries = [check_option_value(item, origin, key) for item in value]
+    return list({format_option_value(item): item for item in entries}.values())
 
 
-def _range(told: Mapping[str, object], origin: str, key: str) -> range | list[int]:
+def _read_range(table: Mapping[str, object], origin: str, key: str) -> range | list[int]:
     """`{ from = 1, to = 64, factor = 2 }`, or with a step in place of the factor, which is 1 where it is left out."""
     form = "{ from = 1, to = 64, step = 1 }, or factor = 2 in place of step"
-    wrong = InputError("not a range", origin=origin, key=key, value=told, expected=form)
-    if not {"from", "to"} <= set(told) <= {"from", "to", "step", "factor"} or {"step", "factor"} <= set(told):
-        raise wrong
-    numbers = {name: one for name, one in told.items() if isinstance(one, int) and not isinstance(one, bool)}
-    if len(numbers) < len(told) or not 0 < numbers["from"] <= numbers["to"]:
-        raise wrong
-    check_count_range(numbers.values(), reported_value=told, origin=origin, key=key)
+    input_error = InputError("not a range", origin=origin, key=key, value=table, expected=form)
+    if not {"from", "to"} <= set(table) <= {"from", "to", "step", "factor"} or {"step", "factor"} <= set(table):
+        raise input_error
+    numbers = {
+        name: number for name, number in table.items() if isinstance(number, int) and not isinstance(number, bool)
+    }
+    if len(numbers) < len(table) or not 0 < numbers["from"] <= numbers["to"]:
+        raise input_error
+    check_count_range(numbers.values(), reported_value=table, origin=origin, key=key)
     first, last, step = numbers["from"], numbers["to"], numbers.get("step", 1)
     factor = numbers.get("factor")
     if factor is not None and factor >= 2:
         return [first * factor**power for power in range(last.bit_length()) if first * factor**power <= last]
-    if factor is not None or step < 1 or (last - first) // step >= MOST_POINTS:
-        raise wrong
+    if factor is not None or step < 1 or (last - first) // step >= MAX_POINTS:
+        raise input_error
     return range(first, last + 1, step)
 
 
-def _rule(
+def _read_exclude_rule(
     name: str, table: Mapping[str, object], keys: Sequence[str], points: Sequence[Point], origin: str
 ) -> dict[str, set[str]]:
     """What points have to be left out, by key. Raises InputError for a key or a value that no point has."""
@@ -208,26 +203,29 @@ def _rule(
             suggestion, expected = find_nearest_name(key, keys), f"one of the sweep's keys: {', '.join(keys)}"
             problem = "is not swept"
             raise InputError(problem, origin=origin, key=f"{name}.{key}", expected=expected, suggestion=suggestion)
-        there = dict.fromkeys(format_option_value(point[key]) for point in points if key in point)
-        rule[key] = {format_option_value(one) for one in _values(value, origin, f"{name}.{key}")}
-        for one in rule[key]:
-            if one not in there:
-                expected, suggestion = f"one of {', '.join(list(there)[:20])}", find_nearest_name(one, there)
+        existing_values = dict.fromkeys(format_option_value(point[key]) for point in points if key in point)
+        rule[key] = {format_option_value(text) for text in _read_values(value, origin, f"{name}.{key}")}
+        for text in rule[key]:
+            if text not in existing_values:
+                expected, suggestion = (
+                    f"one of {', '.join(list(existing_values)[:20])}",
+                    find_nearest_name(text, existing_values),
+                )
                 raise InputError(
                     "no point has this value",
                     origin=origin,
                     key=f"{name}.{key}",
-                    value=one,
+                    value=text,
                     expected=expected,
                     suggestion=suggestion,
                 )
     return rule
 
 
-def _matches(point: Point, rule: Mapping[str, set[str]]) -> bool:
+def _matches_rule(point: Point, rule: Mapping[str, set[str]]) -> bool:
     return all(key in point and format_option_value(point[key]) in values for key, values in rule.items())
 
 
-def _name_of(point: Point) -> tuple[tuple[str, str], ...]:
+def _build_point_identity(point: Point) -> tuple[tuple[str, str], ...]:
     """What two points are the same by."""
     return tuple(sorted((key, format_option_value(value)) for key, value in point.items()))

@@ -17,9 +17,9 @@ import msgspec
 
 from planner.errors import InputError
 
-_SYNCED_S = 1.0
+_SYNC_INTERVAL_S = 1.0
 """What a power cut may cost; a killed process loses no line that was written."""
-_HEAD = b"sweep"
+_HEAD_NAME = b"sweep"
 
 
 class Journal:
@@ -32,24 +32,24 @@ class Journal:
         self.path, self.answers = path, dict[int, bytes]()
         self._head = msgspec.json.encode({"fingerprint": fingerprint, "points": points})
         self._points, self._synced = points, time.monotonic()
-        self._file = _opened(path)
+        self._file = _open_file(path)
         try:
-            _lock(self._file, path)
+            _lock_file(self._file, path)
             if restart:
                 self._file.truncate(0)
-            self._read()
+            self._read_answers()
         except BaseException:
             self._file.close()
             raise
 
-    def add(self, number: int, answer: bytes) -> None:
+    def add_answer(self, number: int, answer: bytes) -> None:
         """Keep the answer to a point. Raises InputError where the disk takes no more."""
-        self._write(_line(b"%d" % number, answer))
+        self._write_line(_format_line(b"%d" % number, answer))
         self.answers[number] = answer
-        if time.monotonic() - self._synced >= _SYNCED_S:
-            self.sync()
+        if time.monotonic() - self._synced >= _SYNC_INTERVAL_S:
+            self.sync_to_disk()
 
-    def sync(self) -> None:
+    def sync_to_disk(self) -> None:
         """Have all that was written on the disk."""
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
@@ -62,36 +62,36 @@ class Journal:
         if self._file.closed:
             return
         if not self.answers:
-            self.remove()
+            self.remove_file()
             return
-        self.sync()
+        self.sync_to_disk()
         self._file.close()
 
-    def remove(self) -> None:
+    def remove_file(self) -> None:
         """Close it and remove it: its answers stand elsewhere."""
         self.path.unlink(missing_ok=True)
         self._file.close()
 
-    def _read(self) -> None:
+    def _read_answers(self) -> None:
         """Take what is there, cut off what was torn, begin a new one where nothing is."""
         content = self._file.read()
-        head = _line(_HEAD, self._head)
+        head = _format_line(_HEAD_NAME, self._head)
         if content[: len(head)] != head[: len(content)]:
             raise InputError(
                 "is the journal of another sweep, or of another version of planner",
                 origin=str(self.path),
                 expected="the sweep that it was begun with; --restart begins anew",
             )
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            self._file.truncate(whole)
-        if not whole:
-            self._write(head)
-        for name, answer in filter(None, map(_checked, content[len(head) : whole].split(b"\n"))):
+        valid_bytes = content.rfind(b"\n") + 1
+        if valid_bytes < len(content):
+            self._file.truncate(valid_bytes)
+        if not valid_bytes:
+            self._write_line(head)
+        for name, answer in filter(None, map(_parse_line, content[len(head) : valid_bytes].split(b"\n"))):
             if name.isdigit() and int(name) < self._points:
                 self.answers[int(name)] = answer
 
-    def _write(self, line: bytes) -> None:
+    def _write_line(self, line: bytes) -> None:
         left = memoryview(line)
         try:
             while left:
@@ -101,32 +101,32 @@ class Journal:
             raise InputError(problem, origin=str(self.path), expected="a disk that has room") from None
 
 
-def _line(name: bytes, told: bytes) -> bytes:
-    rest = name + b" " + told
+def _format_line(name: bytes, content: bytes) -> bytes:
+    rest = name + b" " + content
     return b"%08x %s\n" % (zlib.crc32(rest), rest)
 
 
-def _checked(line: bytes) -> tuple[bytes, bytes] | None:
+def _parse_line(line: bytes) -> tuple[bytes, bytes] | None:
     """What a line is of and what it tells; None where it is not as it was written."""
     crc, _, rest = line.partition(b" ")
     if crc != b"%08x" % zlib.crc32(rest):
         return None
-    name, _, told = rest.partition(b" ")
-    return name, told
+    name, _, content = rest.partition(b" ")
+    return name, content
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open_file(path: Path) -> BinaryIO:
     """The file, to be read from its beginning and written at its end, without a buffer."""
     try:
         file = path.open("a+b", buffering=0)
     except OSError as error:
-        expected = "a place that can be written"
+        expected = "a writable place"
         raise InputError(f"cannot be written: {error.strerror}", origin=str(path), expected=expected) from None
     file.seek(0)
     return file
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def _lock_file(file: BinaryIO, path: Path) -> None:
     """Hold the file until this process ends, however it does."""
     if sys.platform == "win32":
         return

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(total: int, known: int) -> Iterator[Callable[[], None]]:
+def show_sweep_progress(total: int, known: int) -> Iterator[Callable[[], None]]:
     """Points done, their rate and the time left on stderr, where it is a terminal; else nothing.
 
     Gives what is to be called for each point more; `known` of `total` were answered before.

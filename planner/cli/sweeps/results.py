@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.input.arguments import format_option_value
 from planner.cli.sweeps.point import REASON, STATUS
 from planner.errors import InputError
+from planner.request.values import format_option_value
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from planner.cli.sweeps.grid import Point, Sweep
 
-ENDINGS = (".parquet", ".csv", ".jsonl")
-_WHAT = "the results of a sweep"
-_SAME = ("parameters", "seq_length", "nodes", "devices", "precision")
+RESULT_SUFFIXES = (".parquet", ".csv", ".jsonl")
+_FILE_DESCRIPTION = "the results of a sweep"
+_SHARED_COLUMNS = ("parameters", "seq_length", "nodes", "devices", "precision")
 """Figures of a plan that are also options: where one was given, both are the same column."""
-_ROW_GROUP = 65_536
-_LARGEST = 1e300
+_ROW_GROUP_ROWS = 65_536
+_MAX_ROWS = 1e300
 """Of numbers: larger ones, and what is none, cannot be drawn."""
-_LARGEST_FILE = 4_000_000_000
+_MAX_FILE_BYTES = 4_000_000_000
 
 Cell = str | int | float | bool | None
 
@@ -42,17 +42,17 @@ class Results:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
-    def where(self, kept: Sequence[bool]) -> Results:
+    def select_rows(self, mask: Sequence[bool]) -> Results:
         """The rows that are kept."""
         return Results(
             {
-                name: [cell for cell, keep in zip(cells, kept, strict=True) if keep]
+                name: [cell for cell, keep in zip(cells, mask, strict=True) if keep]
                 for name, cells in self.columns.items()
             }
         )
 
 
-def results_of(sweep: Sweep, answers: Mapping[int, bytes]) -> Results:
+def build_results(sweep: Sweep, answers: Mapping[int, bytes]) -> Results:
     """One row for each point in the order of the sweep; its own keys first, then what became of it, then its plan.
 
     Where a plan has a figure of the same name as one of the sweep's keys, it is called `plan_NAME`.
@@ -61,24 +61,24 @@ def results_of(sweep: Sweep, answers: Mapping[int, bytes]) -> Results:
 
     records = [msgspec.json.decode(answers[number]) for number in range(len(sweep.points))]
     names = dict.fromkeys(name for record in records for name in record if name not in (STATUS, REASON))
-    columns = {key: [_asked(point, key) for point in sweep.points] for key in sweep.keys}
-    columns |= {name: [_plain(record[name]) for record in records] for name in (STATUS, REASON)}
+    columns = {key: [_format_requested_value(point, key) for point in sweep.points] for key in sweep.keys}
+    columns |= {name: [_convert_to_cell(record[name]) for record in records] for name in (STATUS, REASON)}
     for name in names:
-        cells = [_plain(record.get(name)) for record in records]
-        if name in _SAME and name in columns:
+        cells = [_convert_to_cell(record.get(name)) for record in records]
+        if name in _SHARED_COLUMNS and name in columns:
             own = columns[name]
-            columns[name] = [there if one is None else one for one, there in zip(own, cells, strict=True)]
+            columns[name] = [present if item is None else item for item, present in zip(own, cells, strict=True)]
         else:
             columns[name if name not in sweep.keys else f"plan_{name}"] = cells
-    return Results({name: _of_one_type(cells) for name, cells in columns.items()})
+    return Results({name: _unify_types(cells) for name, cells in columns.items()})
 
 
-def _asked(point: Point, key: str) -> Cell:
+def _format_requested_value(point: Point, key: str) -> Cell:
     entry = point.get(key)
     return format_option_value(entry) if isinstance(entry, list) else entry
 
 
-def _plain(value: object) -> Cell:
+def _convert_to_cell(value: object) -> Cell:
     """A figure as a cell: several words as the options of `plan` join them."""
     if value is None or isinstance(value, str | int | float | bool):
         return value
@@ -86,7 +86,7 @@ def _plain(value: object) -> Cell:
     return "+".join(map(str, value)) or "none"
 
 
-def _of_one_type(cells: Sequence[Cell]) -> list[Cell]:
+def _unify_types(cells: Sequence[Cell]) -> list[Cell]:
     """The cells as numbers, as yes and no, or all as texts."""
     types = {type(cell) for cell in cells if cell is not None}
     if types == {int, float}:
@@ -96,18 +96,18 @@ def _of_one_type(cells: Sequence[Cell]) -> list[Cell]:
     return list(cells)
 
 
-def check_output(path: Path) -> None:
+def check_results_file(path: Path) -> None:
     """Raises InputError where results cannot be written to this file, by its ending or for want of a package."""
-    if path.suffix.casefold() not in ENDINGS:
-        expected = f"a file ending in {', '.join(ENDINGS)}"
+    if path.suffix.casefold() not in RESULT_SUFFIXES:
+        expected = f"a file ending in {', '.join(RESULT_SUFFIXES)}"
         raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
     if path.is_dir():
         raise InputError("is a folder", key="--output", value=str(path), expected="a file")
     if path.suffix.casefold() == ".parquet":
-        _arrow(path)
+        _import_pyarrow(path)
 
 
-def _arrow(path: Path, module: str = "pyarrow") -> ModuleType:
+def _import_pyarrow(path: Path, module: str = "pyarrow") -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -115,11 +115,11 @@ def _arrow(path: Path, module: str = "pyarrow") -> ModuleType:
         raise InputError("Parquet needs pyarrow", origin=str(path), expected=expected) from None
 
 
-def content_of(results: Results, path: Path, about: Mapping[str, str]) -> str | bytes:
-    """The file's content, in the form of its ending. `about`: what Parquet's metadata tells."""
+def render_results(results: Results, path: Path, metadata: Mapping[str, str]) -> str | bytes:
+    """The file's content, in the form of its ending. `metadata`: what Parquet's metadata tells."""
     ending = path.suffix.casefold()
     if ending == ".parquet":
-        return _parquet(results, path, about)
+        return _render_parquet(results, path, metadata)
     from planner.report.formats.csv_jsonl import to_csv, to_jsonl
     from planner.report.report import Report
 
@@ -129,47 +129,47 @@ def content_of(results: Results, path: Path, about: Mapping[str, str]) -> str | 
     return to_csv(report) if ending == ".csv" else to_jsonl(report)
 
 
-def _parquet(results: Results, path: Path, about: Mapping[str, str]) -> bytes:
+def _render_parquet(results: Results, path: Path, metadata: Mapping[str, str]) -> bytes:
     from planner.report.console import printable
 
-    arrow, parquet = _arrow(path), _arrow(path, "pyarrow.parquet")
+    arrow, parquet = _import_pyarrow(path), _import_pyarrow(path, "pyarrow.parquet")
     types = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
     arrays, fields = [], []
     for name, cells in results.columns.items():
-        told = next((type(cell) for cell in cells if cell is not None), float)
+        schema_metadata = next((type(cell) for cell in cells if cell is not None), float)
         plain = [printable(cell) if isinstance(cell, str) else cell for cell in cells]
-        arrays.append(arrow.array(plain, types[told]))
-        fields.append(arrow.field(name, types[told]))
-    table = arrow.Table.from_arrays(arrays, schema=arrow.schema(fields, metadata=dict(about)))
+        arrays.append(arrow.array(plain, types[schema_metadata]))
+        fields.append(arrow.field(name, types[schema_metadata]))
+    table = arrow.Table.from_arrays(arrays, schema=arrow.schema(fields, metadata=dict(metadata)))
     out = io.BytesIO()
-    parquet.write_table(table, out, row_group_size=_ROW_GROUP, compression="zstd")
+    parquet.write_table(table, out, row_group_size=_ROW_GROUP_ROWS, compression="zstd")
     return out.getvalue()
 
 
 def read_results(path: Path) -> Results:
     """The table of a file that `planner sweep` wrote, or another of these forms. Raises InputError."""
-    from planner.cli.io.files import read_file_bytes, read_text_file
+    from planner.request.files import read_file_bytes, read_text_file
 
     ending = path.suffix.casefold()
     if ending == ".parquet":
-        results = _read_parquet(read_file_bytes(path, ENDINGS, _WHAT, _LARGEST_FILE), path)
+        results = _read_parquet(read_file_bytes(path, RESULT_SUFFIXES, _FILE_DESCRIPTION, _MAX_FILE_BYTES), path)
     else:
-        text = read_text_file(path, ENDINGS, _WHAT, _LARGEST_FILE)
+        text = read_text_file(path, RESULT_SUFFIXES, _FILE_DESCRIPTION, _MAX_FILE_BYTES)
         results = _read_csv(text, path) if ending == ".csv" else _read_jsonl(text, path)
     if not len(results):
-        raise InputError("has no rows", origin=str(path), expected=_WHAT)
-    return Results({name: _of_one_type(cells) for name, cells in results.columns.items()})
+        raise InputError("has no rows", origin=str(path), expected=_FILE_DESCRIPTION)
+    return Results({name: _unify_types(cells) for name, cells in results.columns.items()})
 
 
 def _read_parquet(content: bytes, path: Path) -> Results:
-    parquet = _arrow(path, "pyarrow.parquet")
+    parquet = _import_pyarrow(path, "pyarrow.parquet")
     try:
         table = parquet.read_table(io.BytesIO(content))
         columns = {str(name): table[name].to_pylist() for name in table.column_names}
     except (OSError, ValueError, NotImplementedError, LookupError, MemoryError) as error:  # pyarrow's errors are such
         reason = str(error).partition("\n")[0]
-        raise InputError(f"not valid Parquet: {reason}", origin=str(path), expected=_WHAT) from None
-    return Results({name: [_cell(one) for one in cells] for name, cells in columns.items()})
+        raise InputError(f"not valid Parquet: {reason}", origin=str(path), expected=_FILE_DESCRIPTION) from None
+    return Results({name: [_parse_json_cell(column) for column in cells] for name, cells in columns.items()})
 
 
 def _read_jsonl(text: str, path: Path) -> Results:
@@ -183,9 +183,9 @@ def _read_jsonl(text: str, path: Path) -> Results:
             rows.append(msgspec.json.decode(line, type=dict[str, object]))
         except (msgspec.MsgspecError, RecursionError) as error:
             origin = f"{path}: line {number}"
-            raise InputError(f"not a JSON object: {error}", origin=origin, expected=_WHAT) from None
+            raise InputError(f"not a JSON object: {error}", origin=origin, expected=_FILE_DESCRIPTION) from None
     names = dict.fromkeys(name for row in rows for name in row)
-    return Results({name: [_cell(row.get(name)) for row in rows] for name in names})
+    return Results({name: [_parse_json_cell(row.get(name)) for row in rows] for name in names})
 
 
 def _read_csv(text: str, path: Path) -> Results:
@@ -194,30 +194,30 @@ def _read_csv(text: str, path: Path) -> Results:
     try:
         lines = list(csv.reader(io.StringIO(text)))
     except csv.Error as error:
-        raise InputError(f"not valid CSV: {error}", origin=str(path), expected=_WHAT) from None
+        raise InputError(f"not valid CSV: {error}", origin=str(path), expected=_FILE_DESCRIPTION) from None
     names = lines[0] if lines else []
     for number, line in enumerate(lines, 1):
         if len(line) != len(names):
             expected = f"{len(names)}, as in the first line"
             raise InputError(f"{len(line)} fields", origin=f"{path}: line {number}", expected=expected)
     columns = zip(*lines[1:], strict=True) if len(lines) > 1 else ((),) * len(names)
-    return Results({name: _typed(cells) for name, cells in zip(names, columns, strict=True)})
+    return Results({name: _parse_cells(cells) for name, cells in zip(names, columns, strict=True)})
 
 
-def _typed(texts: Sequence[str]) -> list[Cell]:
+def _parse_cells(texts: Sequence[str]) -> list[Cell]:
     """Fields as numbers where all that are not empty are; else as texts, without what keeps spreadsheets calm."""
     for number in (int, float):
         try:
-            found = [number(text) if text else None for text in texts]
+            parsed = [number(text) if text else None for text in texts]
         except ValueError:
             continue
-        if all(cell is None or abs(cell) < _LARGEST for cell in found):
-            return [*found]
+        if all(cell is None or abs(cell) < _MAX_ROWS for cell in parsed):
+            return [*parsed]
     return [None if not text else text[1:] if text[:2] in ("'=", "'+", "'-", "'@") else text for text in texts]
 
 
-def _cell(value: object) -> Cell:
+def _parse_json_cell(value: object) -> Cell:
     """A value as it is; what is no text and no number that can be drawn as a text."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) < _LARGEST:
+    if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) < _MAX_ROWS:
         return str(value)
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -16,64 +16,66 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
-from planner.cli.sweeps.point import Asker, failed
+from planner.cli.sweeps.point import PointAnswerer, build_failed_record
 from planner.errors import InputError, PlannerError
 
 if TYPE_CHECKING:
     from planner.cli.sweeps.grid import Point
 
-_AT_ONCE = 16
+_POINTS_PER_MESSAGE = 16
 """Points that a worker is sent together: neighbours, which share their model and cluster."""
-_LIVES = 3
+_MAX_DEATHS = 3
 """Workers that a point may end before it is given up."""
 
-Numbered = tuple[int, "Point"]
-Done = Callable[[int, bytes], None]
-Make = Callable[[], Callable[["Point"], bytes]]
+NumberedPoint = tuple[int, "Point"]
+AddAnswer = Callable[[int, bytes], None]
+MakeAnswerer = Callable[[], Callable[["Point"], bytes]]
 
 
-def usual_workers() -> int:
+def count_default_workers() -> int:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def answer_here(points: Sequence[Numbered], workers: int, done: Done, make: Make | None = None) -> None:
-    """Answer the points with so many processes; `done` is told each one's number and answer, in any order.
+def answer_on_this_machine(
+    points: Sequence[NumberedPoint], workers: int, add_answer: AddAnswer, make_answerer: MakeAnswerer | None = None
+) -> None:
+    """Answer the points with so many processes; `add_answer` takes the number and answer of each, in any order.
 
-    `make` is called in each process and makes what answers a point there: an `Asker`, where nothing is said.
+    `make_answerer` is called in each process and makes what answers a point there; by default a `PointAnswerer`.
     Raises InputError where the system has no room for so many, PlannerError where no worker can start.
     """
-    pool = _Pool(points, max(1, min(workers, len(points))), done, make or _asker)
+    pool = _Pool(points, max(1, min(workers, len(points))), add_answer, make_answerer or _build_point_encoder)
     try:
-        pool.run()
+        pool.answer_all()
     finally:
-        pool.stop()
+        pool.stop_workers()
 
 
 class _Worker:
     """A process, the pipe to it, and the points that it has still to answer, the first of them at work."""
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make_answerer: MakeAnswerer) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, make), daemon=True)
-        self.left: deque[Numbered] = deque()
+        self.process = context.Process(target=_run_worker, args=(theirs, make_answerer), daemon=True)
+        self.unanswered_points: deque[NumberedPoint] = deque()
         self.is_ready = False
-        with _undisturbed():
+        with _shield_from_signals():
             self.process.start()
         theirs.close()
 
-    def send(self, points: list[Numbered]) -> None:
+    def send_points(self, points: list[NumberedPoint]) -> None:
         """More points to answer. A worker that has died is told of when it is listened to."""
-        self.left.extend(points)
+        self.unanswered_points.extend(points)
         try:
             self.connection.send(points)
         except OSError:
             return
 
-    def stop(self) -> int | None:
+    def stop_process(self) -> int | None:
         """End the process; its exit code."""
         self.process.kill()
         self.process.join()
@@ -82,90 +84,99 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, points: Sequence[Numbered], workers: int, done: Done, make: Make) -> None:
-        self.waiting, self.done, self.unanswered, self.make = deque(points), done, len(points), make
+    def __init__(
+        self, points: Sequence[NumberedPoint], workers: int, add_answer: AddAnswer, make_answerer: MakeAnswerer
+    ) -> None:
+        self.unsent_points, self.add_answer, self.unanswered, self.make_answerer = (
+            deque(points),
+            add_answer,
+            len(points),
+            make_answerer,
+        )
         self.deaths: Counter[int] = Counter()
-        self.stillborn = 0
+        self.failed_starts = 0
         self.workers: list[_Worker] = []
         try:
             for _ in range(workers):
-                self.workers.append(_Worker(make))
+                self.workers.append(_Worker(make_answerer))
         except OSError as error:
-            self.stop()
+            self.stop_workers()
             problem, expected = f"worker processes cannot start: {error.strerror}", "as many as `ulimit -a` allows"
             raise InputError(problem, key="--workers", value=str(workers), expected=expected) from None
 
-    def run(self) -> None:
+    def answer_all(self) -> None:
         """Until every point is answered."""
         while self.unanswered:
             by_connection = {worker.connection: worker for worker in self.workers}
             for connection in wait(list(by_connection)):
                 worker = by_connection[connection]  # type: ignore[index]
                 try:
-                    self._listen(worker, worker.connection.recv_bytes())
+                    self._handle_message(worker, worker.connection.recv_bytes())
                 except (EOFError, OSError):
-                    self._replace(worker)
+                    self._replace_worker(worker)
 
-    def stop(self) -> None:
+    def stop_workers(self) -> None:
         """End all workers."""
         for worker in self.workers:
-            worker.stop()
+            worker.stop_process()
 
-    def _listen(self, worker: _Worker, message: bytes) -> None:
+    def _handle_message(self, worker: _Worker, message: bytes) -> None:
         """An answer, or the word that the worker is there; where it has nothing left, more to do."""
         if worker.is_ready:
-            number, _ = worker.left.popleft()
+            number, _ = worker.unanswered_points.popleft()
             self.unanswered -= 1
-            self.done(number, message)
-        worker.is_ready, self.stillborn = True, 0
-        if not worker.left and self.waiting:
+            self.add_answer(number, message)
+        worker.is_ready, self.failed_starts = True, 0
+        if not worker.unanswered_points and self.unsent_points:
             # at the end few at once, so that no worker is left with much while others have nothing
-            share = max(1, min(_AT_ONCE, len(self.waiting) // (2 * len(self.workers))))
-            worker.send([self.waiting.popleft() for _ in range(min(share, len(self.waiting)))])
+            share = max(1, min(_POINTS_PER_MESSAGE, len(self.unsent_points) // (2 * len(self.workers))))
+            worker.send_points([self.unsent_points.popleft() for _ in range(min(share, len(self.unsent_points)))])
 
-    def _replace(self, worker: _Worker) -> None:
+    def _replace_worker(self, worker: _Worker) -> None:
         """Another worker for one that has died; what it had left is to be done again."""
-        code = worker.stop()
+        code = worker.stop_process()
         if not worker.is_ready:
-            self.stillborn += 1
-            if self.stillborn >= _LIVES:
+            self.failed_starts += 1
+            if self.failed_starts >= _MAX_DEATHS:
                 raise PlannerError(f"worker processes end as they start, the last with exit code {code}")
-        if worker.left:
-            number, _ = worker.left[0]
+        if worker.unanswered_points:
+            number, _ = worker.unanswered_points[0]
             self.deaths[number] += 1
-            if self.deaths[number] >= _LIVES:
-                worker.left.popleft()
+            if self.deaths[number] >= _MAX_DEATHS:
+                worker.unanswered_points.popleft()
                 self.unanswered -= 1
-                self.done(number, _given_up(code))
-        self.waiting.extendleft(reversed(worker.left))
-        self.workers[self.workers.index(worker)] = _Worker(self.make)
+                self.add_answer(number, _build_abandoned_answer(code))
+        self.unsent_points.extendleft(reversed(worker.unanswered_points))
+        self.workers[self.workers.index(worker)] = _Worker(self.make_answerer)
 
 
-def _given_up(code: int | None) -> bytes:
+def _build_abandoned_answer(code: int | None) -> bytes:
     import msgspec
 
     how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-    return msgspec.json.encode(failed(f"the process that answered it ended with {how}, {_LIVES} times"))
+    return msgspec.json.encode(
+        build_failed_record(f"the process that answered it ended with {how}, {_MAX_DEATHS} times")
+    )
 
 
-def _asker() -> Callable[[Point], bytes]:
-    return Asker().answered
+def _build_point_encoder() -> Callable[[Point], bytes]:
+    return PointAnswerer().encode_answer
 
 
-def _work(connection: Connection, make: Make) -> None:
+def _run_worker(connection: Connection, make_answerer: MakeAnswerer) -> None:
     """A worker's whole life: answer what comes, until the parent is gone or has no more."""
-    answered = make()
+    encode_answer = make_answerer()
     try:
         connection.send_bytes(b"ready")
         while True:
             for _, point in connection.recv():
-                connection.send_bytes(answered(point))
+                connection.send_bytes(encode_answer(point))
     except (EOFError, OSError):
         return
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _shield_from_signals() -> Iterator[None]:
     """Start a process that Ctrl-C does not reach, and whose array library starts no threads of its own."""
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -31,7 +31,7 @@ def resolve_cluster(
     once, for more nodes than the cluster can have, and for a fault of a part that it does not have.
     """
     if spec.pools:
-        raise InputError("has two kinds of nodes", origin=origin, key="pools", expected="one kind; or ask `plan`")
+        raise InputError("has several kinds of nodes", origin=origin, key="pools", expected="one kind; or ask `plan`")
     if spec.hosts or spec.faults or faults:
         from planner.cluster.build.wired_cluster import irregular_cluster
 

@@ -70,7 +70,7 @@ def _nearest_miss(training: Training, plan: Strategies) -> _Miss:
     split = " ".join(f"{name} {row[name]}" for name in ("tp", "pp", "dp", "cp", "ep", "vpp") if row[name] > 1)
     split += f" micro-batch {row['micro_batch']}, ZeRO {row['zero_stage']}, recompute {RECOMPUTE[row['recompute']]}"
     held = {kind: float(value[0]) for kind, value in memory_of(training, plan).items()}
-    total, capacity = math.fsum(held.values()), training.accelerator.memory_bytes
+    total, capacity = math.fsum(held.values()), training.usable_memory_bytes
     if total <= capacity and training.host is not None:
         state = ((row["zero_stage"],), (row["recompute"],))
         on_host = host_memory_totals(training, plan, prepare(training, plan), *state)
@@ -83,10 +83,14 @@ def _nearest_miss(training: Training, plan: Strategies) -> _Miss:
 def _told(training: Training, miss: _Miss) -> str:
     over = miss.needed_bytes - miss.capacity_bytes
     needs = "needs" if miss.holder == "device" else "offloads"
+    has = f"the {miss.holder} has {format_bytes(miss.capacity_bytes)}"
+    if training.memory_limit is not None and miss.holder == "device":
+        memory = format_bytes(training.accelerator.memory_bytes)
+        has = f"the memory limit allows {format_bytes(miss.capacity_bytes)} of {memory}"
     return (
         f"no plan fits: {training.workload.title} on {training.devices} x {training.accelerator.title}\n"
         f"  nearest miss: {miss.split}\n"
-        f"  {needs} {format_bytes(miss.needed_bytes)}, the {miss.holder} has {format_bytes(miss.capacity_bytes)}: "
+        f"  {needs} {format_bytes(miss.needed_bytes)}, {has}: "
         f"{format_bytes(over)} too much{miss.mostly}"
     )
 
@@ -106,6 +110,8 @@ def _what_fits(training: Training, space: Space, miss: _Miss) -> str:
             break
     needed = miss.needed_bytes
     if miss.holder == "device":
+        if needed <= training.accelerator.memory_bytes:
+            lines += f" --memory-limit {100 * needed / training.accelerator.memory_bytes + 0.05:.1f}%, or"
         needed = memory_that_holds(needed - training.reserve_bytes)
     # told to a hundredth of a GiB, so that what is told is enough
     lines += f" {miss.holder}s of {format_bytes(math.ceil(needed / 2**30 * 100) / 100 * 2**30)}"

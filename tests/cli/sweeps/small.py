@@ -12,8 +12,8 @@ from pathlib import Path
 
 from planner.cli.io.files import write_file_atomically
 from planner.cli.sweeps.grid import read_sweep
-from planner.cli.sweeps.point import Asker
-from planner.cli.sweeps.results import content_of, results_of
+from planner.cli.sweeps.point import PointAnswerer
+from planner.cli.sweeps.results import build_results, render_results
 
 SMALL = """
 [grid]
@@ -73,10 +73,10 @@ def swept(folder: Path, text: str) -> list[dict[str, object]]:
 
 def here(folder: Path, text: str, *names: str) -> None:
     """The tables of a sweep, answered one by one in this process, by what its workers answer with."""
-    sweep, asker = read_sweep(written(folder, text)), Asker()
-    results = results_of(sweep, {number: asker.answered(point) for number, point in enumerate(sweep.points)})
+    sweep, asker = read_sweep(written(folder, text)), PointAnswerer()
+    results = build_results(sweep, {number: asker.encode_answer(point) for number, point in enumerate(sweep.points)})
     for name in names:
-        write_file_atomically(folder / name, content_of(results, folder / name, {}))
+        write_file_atomically(folder / name, render_results(results, folder / name, {}))
 
 
 def started(folder: Path, text: str, output: str, *options: str) -> subprocess.Popen[str]:

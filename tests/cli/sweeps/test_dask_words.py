@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from planner.cli.sweeps.dask import answer_on_dask, described
+from planner.cli.sweeps.dask import answer_on_dask, describe_worker
 from planner.cli.sweeps.grid import read_sweep
 from planner.errors import InputError, PlannerError
 from tests.cli.sweeps.small import ONE, written
@@ -113,7 +113,7 @@ def test_a_worker_that_would_answer_otherwise_is_told(
 
 def test_what_a_worker_says_of_itself_has_every_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
-    one, other = described([str(tmp_path / "a")]), described([])
+    one, other = describe_worker([str(tmp_path / "a")]), describe_worker([])
     assert one[:2] == other[:2]
     assert one[2].keys() == {str(tmp_path / "a")}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cli.sweeps.grid import Sweep, files_of, read_sweep
+from planner.cli.sweeps.grid import Sweep, list_point_files, read_sweep
 from planner.errors import InputError
 from tests.cli.run import call, run
 from tests.cli.sweeps.small import swept, written
@@ -112,7 +112,7 @@ def test_what_makes_no_sense_is_refused_with_its_place(text: str, told: list[str
         ("nodes = [1, -1]", ["grid.nodes: out of range", "value:    -1"]),
         ('precision = ["bf17"]', ["grid.precision", "did you mean bf16?"]),
         ('[fixed]\ntokens = "many"', ["fixed.tokens: not a count"]),
-        ("sequence_parallel = [1]", ["grid.sequence_parallel: wrong type", "true or false"]),
+        ("sequence_parallel = [1]", ["grid.sequence_parallel: unknown value", "no, yes"]),
         ("nodes = [1]\ndevices = [8]", ["--nodes"]),
         ('lora = ["x"]', ["grid.lora: not a count"]),
         ('space = ["nowhere.toml"]', ["nowhere.toml: there is no such file"]),
@@ -168,4 +168,4 @@ def test_files_are_what_points_name_and_no_preset(tmp_path: Path, monkeypatch: p
     for name in ("bert-base", "mine.toml", "fabric.toml"):
         Path(name).write_text("")
     point = {"model": "mine.toml", "cluster": "fabric.toml", "distil": "bert-base", "framework": "mine.toml"}
-    assert files_of(point) == {"model": "mine.toml", "cluster": "fabric.toml"}
+    assert list_point_files(point) == {"model": "mine.toml", "cluster": "fabric.toml"}

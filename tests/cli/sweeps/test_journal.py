@@ -18,7 +18,7 @@ ANSWERS = {number: b'{"mfu":0.%d}' % (number + 1) for number in range(6)}
 def _filled(path: Path) -> bytes:
     with Journal(path, "one", 6) as journal:
         for number, answer in ANSWERS.items():
-            journal.add(number, answer)
+            journal.add_answer(number, answer)
     return path.read_bytes()
 
 
@@ -39,7 +39,7 @@ def test_a_journal_cut_anywhere_has_the_lines_before_the_cut(
     if expected:
         with Journal(path, "one", 6) as journal:
             for number in range(expected, 6):
-                journal.add(number, ANSWERS[number])
+                journal.add_answer(number, ANSWERS[number])
         assert path.read_bytes() == whole
 
 
@@ -106,6 +106,6 @@ def test_a_disk_without_room_is_the_user_s_matter(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal", "one", 6) as journal, Path("/dev/full").open("wb", buffering=0) as full:
         journal._file, own = full, journal._file
         with pytest.raises(InputError, match="No space left on device; what was answered is kept"):
-            journal.add(0, b"{}")
+            journal.add_answer(0, b"{}")
         journal._file = own
     assert _read(tmp_path / "journal") == {}

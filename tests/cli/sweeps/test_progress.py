@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from planner.cli.sweeps.progress import progress
+from planner.cli.sweeps.progress import show_sweep_progress
 
 
 class Terminal(io.StringIO):
@@ -20,7 +20,7 @@ def test_points_are_counted_on_a_terminal_alone(
     stream: io.StringIO, told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    with progress(10, 4) as advance:
+    with show_sweep_progress(10, 4) as advance:
         for _ in range(3):
             advance()
     assert ("7/10" in stream.getvalue()) is told

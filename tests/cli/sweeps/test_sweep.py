@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli.sweeps.fingerprint import fingerprint_of
+from planner.cli.sweeps.fingerprint import compute_fingerprint
 from planner.cli.sweeps.grid import read_sweep
 from planner.cli.sweeps.journal import Journal
 from planner.hardware import database
@@ -122,9 +122,9 @@ def test_whoever_is_killed_the_table_has_the_same_bytes(tmp_path: Path) -> None:
 def test_another_sweep_does_not_go_on_where_this_one_stopped(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
     with Journal(
-        tmp_path / "results.jsonl.journal", fingerprint_of(read_sweep(written(tmp_path, MANY))), 120
+        tmp_path / "results.jsonl.journal", compute_fingerprint(read_sweep(written(tmp_path, MANY))), 120
     ) as begun:
-        begun.add(0, b"{}")
+        begun.add_answer(0, b"{}")
     other = str(written(tmp_path, ONE, "other.toml"))
     refused = call("planner", "sweep", other, "-o", str(output))
     assert refused.returncode == 2
@@ -139,7 +139,7 @@ def test_a_file_that_a_point_names_belongs_to_the_sweep(tmp_path: Path) -> None:
     told = []
     for text in ("tp = 1", "tp = 2", "tp = 1"):
         space.write_text(text)
-        told.append(fingerprint_of(read_sweep(path)))
+        told.append(compute_fingerprint(read_sweep(path)))
     assert told[0] == told[2] != told[1]
 
 
@@ -148,10 +148,10 @@ def test_an_edited_figure_of_hardware_db_makes_another_sweep(tmp_path: Path, mon
     folder.mkdir(parents=True)
     asked = read_sweep(written(tmp_path, ONE))
     monkeypatch.setattr(database, "database_path", lambda: tmp_path / "hardware_db")
-    told = [fingerprint_of(asked)]
+    told = [compute_fingerprint(asked)]
     for text in ("devices = 8", "devices = 4", "devices = 8"):
         (folder / "lab.toml").write_text(text)
-        told.append(fingerprint_of(asked))
+        told.append(compute_fingerprint(asked))
     assert told[1] == told[3]
     assert len(set(told)) == 3
 

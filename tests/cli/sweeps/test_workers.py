@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli.sweeps.workers import answer_here
+from planner.cli.sweeps.workers import answer_on_this_machine
 from planner.errors import InputError, PlannerError
 
 
@@ -21,7 +21,7 @@ def _answer(points: list[dict[str, object]], make: Callable[[], Callable[..., by
         assert number not in answers
         answers[number] = answer
 
-    answer_here(list(enumerate(points)), 2, done, make)  # type: ignore[arg-type]
+    answer_on_this_machine(list(enumerate(points)), 2, done, make)  # type: ignore[arg-type]
     return answers
 
 
@@ -79,7 +79,7 @@ def test_a_system_without_room_for_workers_is_told() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (free + 3, before[1]))
     try:
         with pytest.raises(InputError, match="worker processes cannot start: Too many open files"):
-            answer_here([(n, {"n": n}) for n in range(40)], 40, lambda *_: None, echoes)
+            answer_on_this_machine([(n, {"n": n}) for n in range(40)], 40, lambda *_: None, echoes)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

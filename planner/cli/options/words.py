@@ -9,15 +9,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations, permutations
 from pathlib import Path
+
+from planner.request.options import CLUSTER_ENDINGS, OPTIONS, Completion, Option
 
 _PACKAGE_FOLDER = Path(__file__).parents[2]
 _MODELS_FOLDER = _PACKAGE_FOLDER / "workload" / "models"
 _INSTALLED_DATABASE = _PACKAGE_FOLDER / "hardware_db"
 _DATABASE_FOLDER = _INSTALLED_DATABASE if _INSTALLED_DATABASE.is_dir() else _PACKAGE_FOLDER.parent / "hardware_db"
 _TITLE_PATTERN = re.compile(r'^title = "(.*)"$', re.MULTILINE)
-_DESCRIPTION_SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 
 WordMeanings = Iterable[tuple[str, str]]
 """Words with what they mean, where that is known."""
@@ -95,13 +95,6 @@ def read_accelerator_values(key: str) -> WordMeanings:
     return [(item, "") for item in sorted(values)]
 
 
-def list_training_precision_words() -> WordMeanings:
-    """Number formats that a model can be trained in."""
-    from planner.cli.input.inputs import TRAINING_PRECISIONS
-
-    return [(precision, "") for precision in TRAINING_PRECISIONS]
-
-
 def list_peak_precision_words() -> WordMeanings:
     """Number formats that a part can have a peak for."""
     from typing import get_args
@@ -115,10 +108,6 @@ def _make_word_source(*words: str) -> Callable[[], WordMeanings]:
     return lambda: [(word, "") for word in words]
 
 
-OFFLOADABLE_STATES = ("optimizer", "activations", "weights")
-RANK_ORDER_WORDS = tuple("-".join(names) for names in permutations(("tp", "cp", "dp", "pp")))
-OBJECTIVE_WORDS = ("step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom")
-OPTIMIZER_WORDS = ("adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon")
 IMPORT_FORMATS = ("auto", "nvidia-smi", "slurm", "ibnetdiscover", "links", "hostfile", "kubernetes", "nccl", "graph")
 CHANGE_KEYS = (
     "accelerator.memory=", "accelerator.memory_bandwidth=", "accelerator.peak=", "accelerator.power=",
@@ -126,17 +115,28 @@ CHANGE_KEYS = (
     "host.memory=", "host.bandwidth=", "host.link=", "cluster.nodes=", "training.global_batch=",
     "training.precision=", "model.seq_length=",
 )  # fmt: skip
-_OFFLOAD_WORDS = (
-    "none",
-    *("+".join(some) for count in (1, 2, 3) for some in combinations(OFFLOADABLE_STATES, count)),
-)
+_WORD_SOURCES: Mapping[str, Callable[[], WordMeanings]] = {
+    "models": read_model_words,
+    "clusters": read_cluster_words,
+    "grids": read_grid_words,
+}
+"""The named sources of the table of options."""
 
-MODEL_SOURCE = CompletionSource(read_model_words, suffixes=(".json", ".toml"))
-CLUSTER_SOURCE = CompletionSource(read_cluster_words, separators="+", suffixes=_DESCRIPTION_SUFFIXES)
+
+def _build_completion_source(option: Option) -> CompletionSource:
+    """What can be typed as the value of an option of the table."""
+    completion = option.completion or Completion(option.choices)
+    words = _WORD_SOURCES[completion.source] if completion.source else _make_word_source(*completion.words)
+    return CompletionSource(words, completion.joins, completion.endings)
+
 
 COMPLETION_SOURCES: Mapping[str, CompletionSource] = {
-    "MODEL": MODEL_SOURCE,
-    "CLUSTER": CompletionSource(read_cluster_words, suffixes=_DESCRIPTION_SUFFIXES),
+    **{
+        option.key: _build_completion_source(option)
+        for option in OPTIONS
+        if option.completion is not None or option.choices
+    },
+    "CLUSTER": CompletionSource(read_cluster_words, suffixes=CLUSTER_ENDINGS),
     "NAME": CompletionSource(read_accelerator_words),
     "NAME...": CompletionSource(read_accelerator_words),
     "PLAN.json": CompletionSource(suffixes=(".json",)),
@@ -146,46 +146,26 @@ COMPLETION_SOURCES: Mapping[str, CompletionSource] = {
     "SWEEP.toml": CompletionSource(suffixes=(".toml",)),
     "RESULTS": CompletionSource(suffixes=(".parquet", ".csv", ".jsonl")),
     "FILE...": CompletionSource(suffixes=()),
-    "--model": MODEL_SOURCE,
-    "--distil": MODEL_SOURCE,
-    "--cluster": CLUSTER_SOURCE,
-    "--on": CompletionSource(read_cluster_words, suffixes=_DESCRIPTION_SUFFIXES),
+    "--model": CompletionSource(read_model_words, suffixes=(".json", ".toml")),
+    "--on": CompletionSource(read_cluster_words, suffixes=CLUSTER_ENDINGS),
     "--node": CompletionSource(read_node_words),
     "--accelerator": CompletionSource(read_accelerator_words),
-    "--grid": CompletionSource(read_grid_words),
-    "--precision": CompletionSource(list_training_precision_words),
-    "--objective": CompletionSource(_make_word_source(*OBJECTIVE_WORDS)),
-    "--pareto": CompletionSource(_make_word_source(*OBJECTIVE_WORDS), separators=","),
-    "--zero": CompletionSource(_make_word_source("0", "1", "2", "3"), separators=","),
-    "--recompute": CompletionSource(_make_word_source("none", "selective", "full"), separators=","),
-    "--schedule": CompletionSource(_make_word_source("1f1b", "zero-bubble"), separators=","),
-    "--tp-overlap": CompletionSource(_make_word_source("no", "yes"), separators=","),
-    "--dp-overlap": CompletionSource(_make_word_source("yes", "no"), separators=","),
-    "--cp-exchange": CompletionSource(_make_word_source("ring", "all-gather", "all-to-all"), separators=","),
-    "--gradients": CompletionSource(_make_word_source("fp32", "bf16"), separators=","),
-    "--communication": CompletionSource(_make_word_source("fp32", "bf16"), separators=","),
-    "--offload": CompletionSource(_make_word_source(*_OFFLOAD_WORDS), separators=","),
-    "--order": CompletionSource(_make_word_source("all", *RANK_ORDER_WORDS), separators=","),
-    "--shard-group": CompletionSource(_make_word_source("all"), separators=","),
-    "--recompute-layers": CompletionSource(_make_word_source("all"), separators=","),
-    "--optimizer": CompletionSource(_make_word_source(*OPTIMIZER_WORDS)),
-    "--prune": CompletionSource(_make_word_source("2:4", "unstructured:0.5")),
-    "--lora": CompletionSource(_make_word_source("16", "16:4bit", "64", "64:4bit")),
     "--set": CompletionSource(_make_word_source(*CHANGE_KEYS)),
     "--from": CompletionSource(_make_word_source(*IMPORT_FORMATS)),
     "--vendor": CompletionSource(partial(read_accelerator_values, "vendor")),
     "--kind": CompletionSource(partial(read_accelerator_values, "kind")),
     "--place": CompletionSource(partial(read_accelerator_values, "place")),
-    "--framework": CompletionSource(partial(read_accelerator_values, "frameworks")),
     "--cloud": CompletionSource(partial(read_accelerator_values, "clouds")),
     "--sort": CompletionSource(_make_word_source("peak", "memory", "bandwidth", "power", "price", "year", "name")),
-    "--space": CompletionSource(suffixes=(".toml",)),
     "--runs": CompletionSource(suffixes=(".csv",)),
 }
 """By an argument's name in the usage, or an option. What has a list of values of its own is not among them."""
 
+_FRAMEWORK_SOURCE = CompletionSource(partial(read_accelerator_values, "frameworks"))
 COMMAND_COMPLETION_SOURCES: Mapping[tuple[str, str], CompletionSource] = {
     ("hardware list", "--precision"): CompletionSource(list_peak_precision_words),
+    ("hardware list", "--framework"): _FRAMEWORK_SOURCE,
+    ("compare", "--framework"): _FRAMEWORK_SOURCE,
     ("hardware compare", "--precision"): CompletionSource(list_peak_precision_words),
 }
 """Where an option of a command is not what the others call so."""

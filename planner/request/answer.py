@@ -1,0 +1,155 @@
+"""The answer to a request: a plan document. The commands, files of plans, sweeps and Python all come here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, NoReturn
+
+from planner.errors import InputError
+from planner.request.inputs import check_precision, read_pools
+from planner.request.notices import warn
+from planner.request.options import HOMOGENEOUS_KEYS, find_option
+from planner.request.resolve import ResolvedRequest, count_batches, resolve_request
+
+if TYPE_CHECKING:
+    from planner.cluster.build.pools import Pools
+    from planner.documents.heterogeneous import HeterogeneousDocument
+    from planner.documents.plan import Document
+    from planner.request.plan_request import PlanRequest
+
+_MANY_SCENARIOS = 300
+"""Searches that take minutes: from so many on a warning says so."""
+
+
+def compute_answer(request: PlanRequest) -> Document | HeterogeneousDocument:
+    """The answer to `plan` or `estimate`. Raises InputError, and NothingFits; warns of what makes no difference."""
+    if request.command == "estimate":
+        return estimate_plan(request)
+    pools = read_request_pools(request)
+    if pools is not None:
+        return compute_pools_document(request, pools)
+    resolved = resolve_request(request)
+    if len(resolved.scenarios) >= _MANY_SCENARIOS:
+        warn(f"{len(resolved.scenarios):,} combinations of settings and batch are searched one by one: minutes")
+    for note in resolved.notes:
+        warn(note)
+    document = compute_document(request, resolved)
+    _warn_ineffective_settings(document, request.settings)
+    if request.listed_values:
+        from planner.search.diagnosis.option_conflicts import unusable
+
+        for sentence in unusable(resolved.batch_scenarios[0], resolved.space, request.listed_values):
+            warn(sentence)
+    return document
+
+
+def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explained: bool = True) -> Document:
+    """The best plans on a cluster of one kind of nodes; `explained`: with what limits each.
+
+    Raises InputError where the options leave no candidate, NothingFits where none fits.
+    """
+    from planner.studies.plan import best_plans
+
+    return best_plans(
+        resolved.scenarios,
+        resolved.cluster,
+        resolved.space,
+        resolved.search_target,
+        tokens=request.tokens,
+        samples=request.uncertainty,
+        layouts=resolved.rank_orders,
+        reliability=resolved.reliability,
+        grid=resolved.grid,
+        explained=explained,
+    )
+
+
+def estimate_plan(request: PlanRequest) -> Document:
+    """The one plan of an `estimate`. Raises InputError, and NothingFits where it does not fit."""
+    from planner.studies.plan import scored_plan
+
+    resolved = resolve_request(request)
+    document = scored_plan(
+        resolved.scenarios[0],
+        resolved.cluster,
+        resolved.space,
+        tokens=request.tokens,
+        layouts=resolved.rank_orders,
+        reliability=resolved.reliability,
+        grid=resolved.grid,
+    )
+    _warn_ineffective_settings(document, request.settings)
+    return document
+
+
+def _warn_ineffective_settings(document: Document, settings: Mapping[str, tuple[str, ...]]) -> None:
+    """Warn of settings that were given and make no difference to the plans."""
+    if settings:
+        from planner.studies.ineffective_settings import idle_settings
+
+        for sentence in idle_settings(document.plans, settings):
+            warn(sentence)
+
+
+def read_request_pools(request: PlanRequest, ignored: Collection[str] = ()) -> Pools | None:
+    """The pools of a cluster with several kinds of nodes; None where all are alike.
+
+    `ignored`: options that a caller has set itself. Raises InputError, also for those that
+    several kinds of nodes do not support.
+    """
+    pools = read_pools(request.cluster)
+    if pools is None:
+        return None
+    for key, value in (("--nodes", request.nodes), ("--devices", request.devices)):
+        if value is not None:
+            raise InputError("each pool has its own", key=key, value=value, expected="left out")
+    for field in fields(request):
+        if field.name in ("command", "failures", *ignored) or getattr(request, field.name) in (None, False, ()):
+            continue
+        is_step_time = field.name == "objective" and request.objective == ("step-time",)
+        if field.name in HOMOGENEOUS_KEYS and not is_step_time:
+            refuse_for_pools(find_option(field.name).key)
+    return pools
+
+
+def refuse_for_pools(key: str) -> NoReturn:
+    """Raises InputError for an option that several kinds of nodes do not support."""
+    more = " (--objective step-time is supported)" if key == "--objective" else ""
+    raise InputError(f"not supported with several kinds of nodes{more}", key=key, expected="a cluster of one kind")
+
+
+def compute_pools_document(request: PlanRequest, pools: Pools) -> HeterogeneousDocument:
+    """The ways to use several kinds of nodes, the best first. Raises InputError, and NothingFits where none fits."""
+    from planner.cost.heterogeneous import bind
+    from planner.cost.strategies import FULL
+    from planner.request.inputs import read_model
+    from planner.request.resolve import check_attention_kernel
+    from planner.search.settings import check_settings
+    from planner.search.space import Space
+    from planner.studies.heterogeneous_plan import search_hetero_plans
+
+    workload = read_model(request.model, request.seq_length)
+    check_attention_kernel(request, workload)
+    batches = count_batches(request, workload)
+    if len(batches) > 1:
+        problem, value = "several kinds of nodes are balanced at one batch", request.global_batch.text
+        raise InputError(problem, key="--global-batch", value=value, expected="a single batch")
+    for pool in pools.pools:
+        check_precision(request.precision, pool.own.accelerator)
+    pool_scenarios = bind(
+        workload,
+        pools,
+        precision=None if request.precision is None else request.precision.casefold(),
+        global_batch=batches[0],
+        attention=request.attention,
+        flops_convention=request.flops_convention,
+        framework=request.framework,
+        launch=request.launch,
+    )
+    allowed = request.allowed_values
+    recompute, zero = allowed.get("recompute", (FULL,)), allowed.get("zero_stage", (1,))
+    for pool_scenario in pool_scenarios:
+        check_settings(pool_scenario.shared, request.settings, recompute, zero)
+    space = Space(pools.devices, batches[0], allowed)
+    return search_hetero_plans(pools, pool_scenarios, space, request.settings, tokens=request.tokens)

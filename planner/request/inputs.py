@@ -1,0 +1,183 @@
+"""Models and clusters by what a user calls them: a preset, a file, a size."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.cluster.model.spec import MOST_DEVICES
+from planner.errors import InputError, find_nearest_name
+from planner.request.files import is_existing_folder, is_existing_path, is_path_like, read_formatted_file
+from planner.request.options import CLUSTER_ENDINGS, TRAINING_PRECISIONS
+from planner.units import parse_count
+
+if TYPE_CHECKING:
+    from planner.cluster.build.pools import Pools
+    from planner.cluster.model.cluster import Cluster
+    from planner.cluster.model.spec import ClusterSpec
+    from planner.hardware.accelerator import Accelerator
+    from planner.workload.operator_list.spec import NetworkSpec
+    from planner.workload.operators import Workload
+    from planner.workload.spec import ModelSpec
+
+_LONG_SEQUENCE = 32_768
+"""Tokens above which a note says that the model's longest sequence is used."""
+_EXPECTED_MODEL = "a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B"
+
+
+def read_model(name: str, seq_length: int | None) -> Workload:
+    """A preset, a config.json (or its folder), a model file of one's own, or a bare size. Raises InputError."""
+    from planner.workload.transformer import build_workload
+
+    spec, note = read_model_spec(name, seq_length)
+    return build_workload(spec, seq_length=seq_length, note=note)
+
+
+def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | NetworkSpec, str]:
+    """The same model's description, and a note on what the user left open.
+
+    Raises InputError, also for a sequence that the model cannot have.
+    """
+    from planner.workload.from_size import describe_size, looks_like_size, spec_of_size
+    from planner.workload.presets import preset, preset_names
+    from planner.workload.spec import ModelSpec
+
+    known_names = preset_names()
+    note = ""
+    if not name.strip():
+        raise InputError("no model is named", key="MODEL", value='""', expected=_EXPECTED_MODEL)
+    if name.casefold() in known_names:
+        spec = preset(name.casefold())
+    elif is_existing_path(name) or is_path_like(name):
+        spec, note = _read_model_file(Path(name), seq_length)
+    elif looks_like_size(name):
+        spec = spec_of_size(name)
+        note = describe_size(spec)
+    else:
+        suggestion = find_nearest_name(name, known_names)
+        raise InputError("unknown model", key="MODEL", value=name, expected=_EXPECTED_MODEL, suggestion=suggestion)
+    if seq_length is not None and (not isinstance(spec, ModelSpec) or spec.vision is not None):
+        problem = f"{spec.name} has no sequence to choose"
+        expected = "left out: its list of operators or its image says how large a sample is"
+        raise InputError(problem, key="--seq-length", value=seq_length, expected=expected)
+    if seq_length is not None and isinstance(spec, ModelSpec) and 0 < (spec.learned_positions or 0) < seq_length:
+        problem = f"{spec.name} has learned positions for shorter sequences only"
+        expected = f"at most {spec.learned_positions}"
+        raise InputError(problem, key="--seq-length", value=seq_length, expected=expected)
+    return spec, note
+
+
+def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | NetworkSpec, str]:
+    """The description in a file, and a note on what the user left open."""
+    from planner.workload.huggingface.families import parse_huggingface
+    from planner.workload.presets import read_spec
+
+    file = path / "config.json" if is_existing_folder(path) else path
+    text, file_format = read_formatted_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
+    if file_format != "json":
+        return read_spec(text, file_format, str(file)), ""
+    spec = parse_huggingface(text, str(file), file.absolute().parent.name or file.stem)
+    if seq_length is None and spec.seq_length > _LONG_SEQUENCE:
+        note = f"sequence {spec.seq_length:,} is the longest that {file.name} allows; --seq-length chooses another"
+        return spec, note
+    return spec, ""
+
+
+def read_cluster(
+    name: str, nodes: int | None = None, devices: int | None = None, fault: Collection[str] = ()
+) -> Cluster:
+    """A preset or a cluster file, with the user's number of nodes or devices, and failed parts.
+
+    `fault`: parts that have failed, as --fault names them. Raises InputError.
+    """
+    from planner.cluster.build.resolve import resolve_cluster
+
+    spec, origin = read_cluster_spec(name)
+    if not fault:
+        return resolve_cluster(spec, origin, nodes=nodes, devices=devices)
+    from planner.cluster.wired.failed_parts import read_fault
+
+    faults = tuple(read_fault(text) for text in fault)
+    return resolve_cluster(spec, origin, nodes=nodes, devices=devices, faults=faults)
+
+
+def is_preset_name(option: str, name: str) -> bool:
+    """Whether `name` is a preset, which goes before a file of this name; `option`: "cluster", else of models."""
+    from planner.hardware import database
+    from planner.workload.presets import preset_names
+
+    known_names = database.names("clusters") if option == "cluster" else preset_names()
+    return name.casefold() in map(str.casefold, known_names)
+
+
+def is_joined_presets(name: str) -> bool:
+    """Whether `name` joins presets: `dgx-h100:32+dgx-a100:32`."""
+    return "+" in name and not (is_existing_path(name) or is_path_like(name))
+
+
+def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
+    """The description of a preset or in a cluster file, and where it is from. Raises InputError."""
+    from planner.cluster.model import presets
+    from planner.cluster.model.spec import parse_cluster
+    from planner.hardware import database
+
+    known_names = {known_name.casefold(): known_name for known_name in database.names("clusters")}
+    if not name.strip():
+        expected = "a preset (`planner cluster list`) or a cluster file"
+        raise InputError("no cluster is named", key="--cluster", value='""', expected=expected)
+    if is_joined_presets(name):
+        expected = "a single pool; `plan` takes several"
+        raise InputError("has several kinds of nodes", key="--cluster", value=name, expected=expected)
+    preset = known_names.get(name.casefold(), "")
+    if preset or not (is_existing_path(name) or is_path_like(name)):
+        spec = presets.cluster_spec(preset or name)
+        return spec, f"hardware_db/clusters/{spec.name}.toml"
+    text, file_format = read_formatted_file(Path(name), CLUSTER_ENDINGS, "a cluster file")
+    return parse_cluster(text, file_format, name), name
+
+
+def read_pools(name: str) -> Pools | None:
+    """The pools of a file, or of joined presets; None where all nodes are of one kind. Raises InputError."""
+    if is_joined_presets(name):
+        from planner.cluster.build.pools import joined_presets, resolve_pools
+
+        spec, note = joined_presets([_parse_pool_preset(part) for part in name.split("+")])
+        return resolve_pools(spec, "--cluster", note)
+    if not is_path_like(name) or not is_existing_path(name):
+        return None
+    from planner.cluster.model.spec import parse_cluster
+
+    text, file_format = read_formatted_file(Path(name), CLUSTER_ENDINGS, "a cluster file")
+    spec = parse_cluster(text, file_format, name)
+    if not spec.pools:
+        return None
+    from planner.cluster.build.pools import resolve_pools
+
+    return resolve_pools(spec, name)
+
+
+def _parse_pool_preset(part: str) -> tuple[str, int | None]:
+    """`dgx-h100:32`: the preset, and its number of nodes where that is given."""
+    name, colon, count = part.strip().partition(":")
+    if not colon:
+        return name.casefold(), None
+    example = "32, as in dgx-h100:32+dgx-a100:32"
+    return name.casefold(), parse_count(count, key="--cluster", maximum=MOST_DEVICES, example=example)
+
+
+def check_precision(text: str | None, accelerator: Accelerator | None = None) -> str | None:
+    """A number format that models are trained in, and that the accelerator has a peak for. Raises InputError."""
+    if text is None:
+        return None
+    name = text.casefold()
+    known_names = [
+        precision for precision in TRAINING_PRECISIONS if accelerator is None or precision in accelerator.peak_flops
+    ]
+    if name in known_names:
+        return name
+    problem = "models are not trained in this precision"
+    if accelerator is not None and name not in accelerator.peak_flops:
+        problem = f"{accelerator.name} has no dense peak for this precision"
+    expected, suggestion = f"one of {', '.join(known_names)}", find_nearest_name(name, known_names)
+    raise InputError(problem, key="--precision", value=text, expected=expected, suggestion=suggestion)

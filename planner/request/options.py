@@ -1,0 +1,461 @@
+"""Every option of a plan's request, declared once.
+
+From this table come the parameters of the commands, the panels of `--help`, the keys of TOML files and of Python, the
+words of shell completion and the manual pages. Nothing heavy is imported here: `plan --help` reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations, permutations
+from typing import Literal, get_args
+
+from planner.errors import InputError, find_nearest_name
+from planner.request.values import (
+    Parser,
+    parse_allowed_values,
+    parse_choice,
+    parse_codes,
+    parse_critical_batch,
+    parse_global_batch,
+    parse_headroom,
+    parse_in_range,
+    parse_lora,
+    parse_memory_limit,
+    parse_number,
+    parse_objectives,
+    parse_positive,
+    parse_pruning,
+    parse_pue,
+    parse_run_tokens,
+    parse_sample_count,
+    parse_seq_length,
+    parse_setting,
+    parse_share,
+    parse_switch,
+    parse_text,
+    parse_texts,
+)
+
+CommandName = Literal["plan", "estimate", "what-if", "size", "compare", "explain", "topology"]
+"""The commands whose options stand here."""
+
+PLAN, ESTIMATE, WHAT_IF, SIZE, COMPARE, EXPLAIN, TOPOLOGY = get_args(CommandName)
+_SCENARIO = (PLAN, ESTIMATE, WHAT_IF)
+_PLANS = (PLAN, ESTIMATE)
+_RUNS = (SIZE, COMPARE)
+_ALL = (*_SCENARIO, *_RUNS)
+
+GROUPS = (
+    "Model",
+    "Cluster",
+    "Batch",
+    "Parallelism",
+    "Memory and recompute",
+    "Kernels and precision",
+    "Objective",
+    "Reliability",
+    "Energy and cost",
+    "Techniques",
+    "Output",
+)
+"""The panels of `--help`, in their order; the everyday ones first."""
+
+ATTENTION_KERNELS = ("flash", "unfused")
+FLOPS_CONVENTIONS = ("full", "causal")
+FRAMEWORKS = ("megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext")
+LAUNCH_MODES = ("graph", "fused", "compiled", "eager")
+GRADIENT_DTYPES = ("fp32", "bf16")
+RECOMPUTE_MODES = ("none", "selective", "full")
+SCHEDULES = ("1f1b", "zero-bubble")
+CP_ALGORITHMS = ("ring", "all-gather", "all-to-all")
+OBJECTIVES = ("step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom")
+OPTIMIZERS = ("adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon")
+TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4")
+"""Number formats in which a model can be trained; the integer ones of an accelerator are for inference."""
+OUTPUT_FORMATS = ("table", "json", "jsonl", "csv", "markdown", "html", "junit")
+_OFFLOADABLE = ("optimizer", "activations", "weights")
+OFFLOADS = ("none", *("+".join(parts) for count in (1, 2, 3) for parts in combinations(_OFFLOADABLE, count)))
+RANK_ORDERS = tuple("-".join(names) for names in permutations(("tp", "cp", "dp", "pp")))
+_SIZES = "a value, list or range: 8 | 4,8 | 4..8"
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a shell offers for a value: words, or those of a named source (`models`), and files with these endings.
+
+    `joins`: signs that may join several words.
+    """
+
+    words: tuple[str, ...] = ()
+    source: str = ""
+    joins: str = ""
+    endings: tuple[str, ...] | None = None
+
+
+MODEL_COMPLETION = Completion(source="models", endings=(".json", ".toml"))
+CLUSTER_ENDINGS = (".toml", ".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option. `name` is its key in TOML and Python (`global_batch`); `flags` are its names on the command line
+    where they are not `--global-batch`; `parse` makes its value of a word or a value of TOML or Python.
+
+    `choices`: the only values; `default`: a switch's, or a choice's; `fixed`: what `estimate` takes where it is not
+    given, as its help says; `is_required`: without it there is no request.
+    """
+
+    name: str
+    group: str
+    help: str
+    parse: Parser = parse_text
+    flags: tuple[str, ...] = ()
+    metavar: str = ""
+    commands: tuple[str, ...] = _SCENARIO
+    choices: tuple[str, ...] = ()
+    default: bool | str | None = None
+    fixed: str = ""
+    is_switch: bool = False
+    is_repeatable: bool = False
+    is_required: bool = False
+    is_path: bool = False
+    is_argument: bool = False
+    in_space: bool = False
+    """Whether the file of `--space` may have it."""
+    in_answer: bool = True
+    """Whether it can change the answer; else it says where the answer goes, or what it has to meet."""
+    completion: Completion | None = None
+    for_pools: bool = True
+    """Whether a cluster with several kinds of nodes supports it."""
+
+    @property
+    def key(self) -> str:
+        """The option as messages name it."""
+        return "MODEL" if self.is_argument else f"--{self.name.replace('_', '-')}"
+
+
+def _choice(
+    name: str, group: str, help_text: str, choices: tuple[str, ...], default: str | None = None, **more: object
+) -> Option:
+    """An option with one of a few values."""
+    parse = partial(parse_choice, names=choices)
+    return Option(name, group, help_text, parse, choices=choices, default=default, **more)  # type: ignore[arg-type]
+
+
+def _degree(name: str, help_text: str, fixed: str = "1") -> Option:
+    """A dimension of the space."""
+    return Option(name, "Parallelism", help_text, parse_allowed_values, fixed=fixed, in_space=True)
+
+
+def _setting(
+    name: str, group: str, help_text: str, names: tuple[str, ...], *words: str, allows_counts: bool = False
+) -> Option:
+    """A setting that the search may choose from."""
+    parse = partial(parse_setting, names=names, allows_counts=allows_counts)
+    return Option(name, group, help_text, parse, in_space=True, completion=Completion((*words, *names), joins=","))
+
+
+def _switch(
+    name: str, group: str, help_text: str, *flags: str, default: bool | None = False, **more: object
+) -> Option:
+    """An option without a value."""
+    return Option(name, group, help_text, parse_switch, flags, default=default, is_switch=True, **more)  # type: ignore[arg-type]
+
+
+def _duration(name: str, help_text: str) -> Option:
+    parse = partial(parse_positive, dimension="duration")
+    return Option(name, "Reliability", help_text, parse, commands=_PLANS)
+
+
+_DAY_S = 86400.0
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "model", "Model",
+        "A preset (`planner models list`), a config.json or its folder, a model TOML, or a size: 70B.",
+        metavar="MODEL", commands=_ALL, is_required=True, is_argument=True, completion=MODEL_COMPLETION,
+    ),
+    Option(
+        "seq_length", "Model", "Tokens per sequence (8K is 8192). Default: the model's own.", parse_seq_length,
+        metavar="INTEGER", commands=_ALL,
+    ),
+    Option(
+        "cluster", "Cluster", "A preset (`planner cluster list`) or a cluster file.", flags=("--cluster", "-c"),
+        metavar="CLUSTER", commands=(*_SCENARIO, SIZE), is_required=True,
+        completion=Completion(source="clusters", joins="+", endings=CLUSTER_ENDINGS),
+    ),
+    Option("nodes", "Cluster", "Number of nodes.", parse_number, metavar="INTEGER", commands=(*_SCENARIO, TOPOLOGY)),
+    Option(
+        "devices", "Cluster", "Number of GPUs or other devices, instead of --nodes.", parse_number, metavar="INTEGER",
+        commands=(*_SCENARIO, TOPOLOGY),
+    ),
+    Option(
+        "fault", "Cluster",
+        "A host (node-3), device (node-3:2) or link ('node-3 - leaf-0') that has failed, or runs at a share of its "
+        "speed (=0.5). May be given several times.",
+        parse_texts, metavar="PART[=RATE]", is_repeatable=True, for_pools=False,
+        commands=(*_SCENARIO, TOPOLOGY, EXPLAIN),
+    ),
+    Option(
+        "global_batch", "Batch", "Sequences per step, or tokens: '4M tokens'. `plan` also takes a range: 256..4096.",
+        parse_global_batch, flags=("--global-batch", "-b"), is_required=True,
+    ),
+    Option(
+        "global_batch", "Batch", "Sequences per step, or tokens: '4M tokens'. Default: by the model's size.",
+        parse_global_batch, flags=("--global-batch", "-b"), commands=_RUNS,
+    ),
+    Option("micro_batch", "Batch", "Sequences per micro-batch.", parse_allowed_values, fixed="1", in_space=True),
+    Option(
+        "tokens", "Batch", "Tokens of the whole run: 15T. Adds its steps and days to the answer.", parse_run_tokens,
+        commands=(*_PLANS, *_RUNS),
+    ),
+    _degree("tp", f"Tensor-parallel degree; {_SIZES}."),
+    _degree("pp", "Pipeline stages."),
+    _degree("dp", "Data-parallel degree.", "what the other degrees leave"),
+    _degree("cp", "Context-parallel degree."),
+    _degree("ep", "Expert-parallel degree."),
+    _degree("etp", "Expert-tensor-parallel degree: 1, or that of --tp.", "that of --tp with --ep 1, else 1"),
+    _degree("vpp", "Virtual pipeline stages (chunks) per device."),
+    Option(
+        "sequence_parallel", "Parallelism", "Shard norms and residuals along the sequence over the --tp ranks.",
+        partial(parse_codes, names=("no", "yes")), ("--sequence-parallel/--no-sequence-parallel",), is_switch=True,
+        in_space=True,
+    ),
+    _setting("schedule", "Parallelism", "Pipeline schedule: 1f1b, zero-bubble.", SCHEDULES),
+    _setting(
+        "order", "Parallelism",
+        "Order of the degrees on ranks, innermost first: tp-cp-dp-pp, tp-cp-pp-dp, ..., or all.", RANK_ORDERS, "all",
+    ),
+    _setting(
+        "tp_overlap", "Parallelism", "Overlap tensor-parallel communication with compute: no, yes.", ("no", "yes")
+    ),
+    _setting("dp_overlap", "Parallelism", "Overlap gradient communication with compute: yes, no.", ("yes", "no")),
+    _setting(
+        "cp_exchange", "Parallelism", "Context-parallel algorithm: ring, all-gather, all-to-all.", CP_ALGORITHMS
+    ),
+    Option(
+        "space", "Parallelism", "A TOML file with any options of the space; the command line goes first.",
+        commands=(PLAN, WHAT_IF), is_path=True, completion=Completion(endings=(".toml",)),
+    ),
+    Option(
+        "zero", "Memory and recompute", "ZeRO stage, 0 to 3.", partial(parse_allowed_values, minimum=0, maximum=3),
+        fixed="0", in_space=True, completion=Completion(("0", "1", "2", "3"), joins=","),
+    ),
+    _setting(
+        "shard_group", "Memory and recompute", "Ranks that ZeRO shards over: all, 8, ...", ("all",),
+        allows_counts=True,
+    ),
+    Option(
+        "recompute", "Memory and recompute", "Activation recomputation: none, selective, full.",
+        partial(parse_codes, names=RECOMPUTE_MODES), fixed="none", in_space=True,
+        completion=Completion(RECOMPUTE_MODES, joins=","),
+    ),
+    _setting(
+        "recompute_layers", "Memory and recompute",
+        "Layers of each chunk that full recomputation repeats: all, 1, ...", ("all",), allows_counts=True,
+    ),
+    _setting(
+        "offload", "Memory and recompute",
+        "What is kept in host memory: none, optimizer, activations, weights, or several joined by +.", OFFLOADS,
+    ),
+    Option(
+        "memory_limit", "Memory and recompute",
+        "Memory that a plan may use of each GPU: 90%, 70GiB. Default: all of it. Plans above it do not compete.",
+        parse_memory_limit, commands=_ALL, for_pools=False, completion=Completion(("90%", "95%")),
+    ),
+    Option(
+        "headroom", "Memory and recompute", "The same as what has to stay free of each GPU's memory: 8GiB.",
+        parse_headroom, commands=_ALL, for_pools=False,
+    ),
+    Option(
+        "precision", "Kernels and precision",
+        "Number format of matrix multiplications: bf16, fp16, fp8, ... Default: bf16 where the hardware has it.",
+        commands=_ALL, completion=Completion(TRAINING_PRECISIONS),
+    ),
+    _setting(
+        "gradients", "Kernels and precision", "Number format of gradients, in memory and sent: fp32, bf16.",
+        GRADIENT_DTYPES,
+    ),
+    _setting(
+        "communication", "Kernels and precision",
+        "Number format of gradients as sent, whatever it is in memory: fp32, bf16.", GRADIENT_DTYPES,
+    ),
+    _choice("attention", "Kernels and precision", "Attention kernel.", ATTENTION_KERNELS, "flash"),
+    _choice(
+        "flops_convention", "Kernels and precision", "Count the FLOPs of causal attention in full or by half.",
+        FLOPS_CONVENTIONS, "full",
+    ),
+    _choice(
+        "framework", "Kernels and precision", "Trainer. Default: Megatron, ddp for images, maxtext on TPUs.",
+        FRAMEWORKS,
+    ),
+    _choice("launch", "Kernels and precision", "How kernels are launched. Default: the trainer's way.", LAUNCH_MODES),
+    Option(
+        "objective", "Objective", f"What the best plan is best by: {', '.join(OBJECTIVES)}.",
+        partial(parse_objectives, names=OBJECTIVES, counts=(1,)), commands=(PLAN,), completion=Completion(OBJECTIVES),
+    ),
+    Option(
+        "pareto", "Objective", "Two or three objectives with commas between: print their Pareto front.",
+        partial(parse_objectives, names=OBJECTIVES, counts=(2, 3)), commands=(PLAN,),
+        completion=Completion(OBJECTIVES, joins=","),
+    ),
+    Option(
+        "top", "Objective", "How many plans to print. Default: 5, of a Pareto front all.",
+        partial(parse_number, maximum=1000), metavar="INTEGER", commands=(PLAN,),
+    ),
+    _switch("diverse", "Objective", "Print only plans that differ in their degrees.", commands=(PLAN,)),
+    Option(
+        "critical_batch", "Objective",
+        "Tokens per step above which a larger batch helps less: '4M tokens', or as it grows: 1M,4M@500B.",
+        parse_critical_batch, commands=(PLAN,),
+    ),
+    Option(
+        "uncertainty", "Objective",
+        "How sure the best plan is, from so many samples of the fitted parameters; 200 without a number.",
+        parse_sample_count, metavar="[INTEGER]", commands=(PLAN,),
+    ),
+    Option(
+        "deadline", "Objective", "In how long the run has to end, failures included: 30d, 6w.",
+        partial(
+            parse_in_range, dimension="duration", low=3600.0, high=100 * 365.25 * _DAY_S,
+            expected="from 1h to 100y", allow_bare=False,
+        ),
+        commands=_RUNS,
+    ),
+    Option(
+        "budget", "Objective", "What the rent of all devices may come to: 2MUSD.",
+        partial(
+            parse_in_range, dimension="usd", low=1.0, high=1e13, expected="from 1USD to 10TUSD", allow_bare=True
+        ),
+        commands=_RUNS,
+    ),
+    _switch(
+        "failures", "Reliability", "What failures leave of the best plan's throughput.", "--failures/--no-failures",
+        default=True, commands=_PLANS,
+    ),
+    _duration("mtbf_device", "Mean time between failures of one device: 50000h, 5y."),
+    _duration("mtbf_node", "Mean time between failures of one node, apart from its devices."),
+    Option(
+        "checkpoint_bandwidth", "Reliability", "What the storage can write of the job's checkpoints: 200GB/s.",
+        partial(parse_positive, dimension="bytes_per_s"), commands=_PLANS,
+    ),
+    _duration("restart_time", "From a failure until the checkpoint is read: 10min."),
+    _duration("repair_time", "Until a failed node is a spare again."),
+    Option(
+        "spares", "Reliability", "Spare nodes beside those of the plan. Default: as many as pay off.",
+        partial(parse_number, minimum=0, maximum=50_000), metavar="INTEGER", commands=_PLANS,
+    ),
+    _switch(
+        "async_checkpoint", "Reliability",
+        "Write checkpoints while training goes on. Default: as the cluster file says, else training stops for them.",
+        "--async-checkpoint/--sync-checkpoint", default=None, commands=_PLANS,
+    ),
+    _switch(
+        "shrink", "Reliability", "Without a spare go on with fewer replicas instead of waiting for the repair.",
+        commands=_PLANS,
+    ),
+    Option(
+        "grid", "Energy and cost",
+        "Electricity grid, for CO2e: fr, us-avg, us-camx, gcp-europe-west9, aws-us-east-1, ...",
+        commands=(*_PLANS, *_RUNS), completion=Completion(source="grids"),
+    ),
+    Option(
+        "carbon_intensity", "Energy and cost", "CO2e per kWh, instead of --grid: 56g/kWh.", commands=(*_PLANS, *_RUNS)
+    ),
+    Option(
+        "pue", "Energy and cost",
+        "Power usage effectiveness of the site. Default: the cluster file's, else 1.15.", parse_pue, commands=_PLANS,
+    ),
+    Option(
+        "lora", "Techniques", "Train only LoRA adapters of this rank; all other weights are frozen.", parse_lora,
+        metavar="RANK[:4bit]", commands=(*_PLANS, EXPLAIN), completion=Completion(("16", "16:4bit", "64", "64:4bit")),
+    ),
+    Option(
+        "prune", "Techniques", "MLP weights that stay zero: 2:4, unstructured:0.5.", parse_pruning,
+        commands=(*_PLANS, EXPLAIN),
+        completion=Completion(("2:4", "unstructured:0.5")),
+    ),
+    Option(
+        "low_rank", "Techniques", "Factor each matrix into two of this share of its rank: 0.25.",
+        partial(parse_share, expected="a share of the rank such as 0.25"), commands=(*_PLANS, EXPLAIN),
+    ),
+    Option(
+        "distil", "Techniques", "A teacher model, whose forward pass runs in each step.", metavar="MODEL",
+        commands=(*_PLANS, EXPLAIN), completion=MODEL_COMPLETION,
+    ),
+    Option(
+        "optimizer", "Techniques", f"Optimizer: {', '.join(OPTIMIZERS)}. Default: the trainer's.",
+        partial(parse_choice, names=OPTIMIZERS), commands=(*_PLANS, EXPLAIN), completion=Completion(OPTIMIZERS),
+    ),
+    _choice(
+        "format", "Output", "Format of what is printed.", OUTPUT_FORMATS, "table", flags=("--format", "-f"),
+        commands=(*_SCENARIO, COMPARE), in_answer=False,
+    ),
+    Option(
+        "output", "Output",
+        "Also write a file, in the format of its ending: .html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt. "
+        "May be given several times.",
+        parse_texts, ("--output", "-o"), "FILE", (*_SCENARIO, COMPARE), is_repeatable=True, is_path=True,
+        in_answer=False,
+    ),
+    Option(
+        "hostfile", "Output", "Write the hosts in the order of their ranks.", metavar="FILE", commands=_PLANS,
+        is_path=True, in_answer=False, completion=Completion(endings=()),
+    ),
+    Option(
+        "rankfile", "Output", "Write host and slot of every rank (Open MPI).", metavar="FILE", commands=_PLANS,
+        is_path=True, in_answer=False, completion=Completion(endings=()),
+    ),
+    Option(
+        "require", "Output",
+        "What the best plan has to meet, else the exit code is 4: 'mfu >= 40%'. May be given several times.",
+        parse_texts, metavar="CONDITION", commands=_PLANS, is_repeatable=True, in_answer=False,
+    ),
+)  # fmt: skip
+
+HOMOGENEOUS_KEYS = frozenset(
+    option.name
+    for option in OPTIONS
+    if not option.for_pools or option.group in ("Objective", "Reliability", "Energy and cost", "Techniques")
+)
+"""Options that a cluster with several kinds of nodes does not support."""
+OUTPUT_KEYS = tuple(option.name for option in OPTIONS if PLAN in option.commands and not option.in_answer)
+"""Options of `plan` that say where the answer goes, or what it has to meet."""
+FILE_KEYS = ("model", "cluster", "distil", "space")
+"""Options whose values may be files."""
+
+
+def list_options(command: str = PLAN) -> tuple[Option, ...]:
+    """The options of a command, in the order of its help."""
+    return tuple(option for option in OPTIONS if command in option.commands)
+
+
+def list_option_keys(command: str = PLAN, *, only_answer: bool = True) -> tuple[str, ...]:
+    """The options of a command as keys of a table; `only_answer`: without those that say where the answer goes."""
+    return tuple(option.name for option in list_options(command) if option.in_answer or not only_answer)
+
+
+def find_option(name: str, command: str = PLAN) -> Option:
+    """The option of a command by its key."""
+    return next(option for option in list_options(command) if option.name == name)
+
+
+def check_option_keys(keys: Collection[str], known_keys: Collection[str], origin: str, table_path: str = "") -> None:
+    """Every key is the name of an option, with dashes or underscores. Raises InputError with the nearest name."""
+    for key in keys:
+        if key.replace("-", "_") not in known_keys:
+            raise InputError(
+                "unknown key",
+                origin=origin,
+                key=f"{table_path}.{key}" if table_path else key,
+                expected=f"one of {', '.join(known_keys)}",
+                suggestion=find_nearest_name(key.replace("-", "_"), known_keys),
+            )
+
+
+def extract_option_key(message_key: str) -> str:
+    """The key of a table that a message about `--global-batch` is of; of several options the first one's."""
+    return message_key.split(",")[0].strip().removeprefix("--").replace("-", "_").casefold()

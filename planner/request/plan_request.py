@@ -1,0 +1,235 @@
+"""The request of a plan: what is trained, on what, what the search may choose, what is wanted of it.
+
+The command line, the tables of TOML files and Python all build it with `build_plan_request`, from the same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from planner.errors import InputError, find_nearest_name
+from planner.request.files import list_model_files
+from planner.request.options import FILE_KEYS, Option, find_option, list_options
+from planner.request.values import (
+    AllowedValues,
+    GlobalBatch,
+    LoraAdapters,
+    OptionValue,
+    Pruning,
+    check_option_value,
+    require_single_values,
+)
+
+if TYPE_CHECKING:
+    from planner.cluster.model.reliability_spec import Assumption
+    from planner.cost.scenario import MemoryLimit
+
+RequestCommand = Literal["plan", "estimate", "what-if"]
+_DEGREES = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")
+_DIMENSIONS = {**{name: name for name in _DEGREES}, "zero": "zero_stage"} | {
+    name: name for name in ("recompute", "sequence_parallel")
+}
+"""Options that are dimensions of the space, and what the space calls them."""
+_SETTINGS = (
+    "schedule", "tp_overlap", "dp_overlap", "cp_exchange", "gradients", "communication", "offload", "order",
+    "shard_group", "recompute_layers",
+)  # fmt: skip
+_FAILURE_OPTIONS = (
+    "mtbf_device", "mtbf_node", "checkpoint_bandwidth", "restart_time", "repair_time", "spares", "async_checkpoint",
+    "shrink",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """A request, its values checked each by itself and together. None: not given.
+
+    Each field is the option of its name; times in s, sizes in bytes, rates in bytes per s.
+    """
+
+    model: str
+    cluster: str
+    global_batch: GlobalBatch
+    command: RequestCommand = "plan"
+    seq_length: int | None = None
+    nodes: int | None = None
+    devices: int | None = None
+    fault: tuple[str, ...] = ()
+    tokens: int | None = None
+    micro_batch: AllowedValues | None = None
+    tp: AllowedValues | None = None
+    pp: AllowedValues | None = None
+    dp: AllowedValues | None = None
+    cp: AllowedValues | None = None
+    ep: AllowedValues | None = None
+    etp: AllowedValues | None = None
+    vpp: AllowedValues | None = None
+    sequence_parallel: AllowedValues | None = None
+    zero: AllowedValues | None = None
+    recompute: AllowedValues | None = None
+    schedule: tuple[str, ...] | None = None
+    order: tuple[str, ...] | None = None
+    tp_overlap: tuple[str, ...] | None = None
+    dp_overlap: tuple[str, ...] | None = None
+    cp_exchange: tuple[str, ...] | None = None
+    shard_group: tuple[str, ...] | None = None
+    recompute_layers: tuple[str, ...] | None = None
+    offload: tuple[str, ...] | None = None
+    gradients: tuple[str, ...] | None = None
+    communication: tuple[str, ...] | None = None
+    space: str | None = None
+    memory_limit: MemoryLimit | None = None
+    headroom: MemoryLimit | None = None
+    precision: str | None = None
+    attention: Literal["flash", "unfused"] = "flash"
+    flops_convention: Literal["full", "causal"] = "full"
+    framework: str | None = None
+    launch: Literal["graph", "fused", "compiled", "eager"] | None = None
+    objective: tuple[str, ...] | None = None
+    pareto: tuple[str, ...] | None = None
+    top: int | None = None
+    diverse: bool = False
+    critical_batch: tuple[tuple[float, float], ...] | None = None
+    uncertainty: int | None = None
+    failures: bool = True
+    mtbf_device: float | None = None
+    mtbf_node: float | None = None
+    checkpoint_bandwidth: float | None = None
+    restart_time: float | None = None
+    repair_time: float | None = None
+    spares: int | None = None
+    async_checkpoint: bool | None = None
+    shrink: bool = False
+    grid: str | None = None
+    carbon_intensity: str | None = None
+    pue: Assumption | None = None
+    lora: LoraAdapters | None = None
+    prune: Pruning | None = None
+    low_rank: float | None = None
+    distil: str | None = None
+    optimizer: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InputError for options that exclude each other, and of one plan for several values."""
+        if self.uncertainty is not None and self.pareto is not None:
+            raise InputError("needs one best plan", key="--uncertainty", expected="--objective, not --pareto")
+        if self.diverse and self.pareto is not None:
+            raise InputError("a Pareto front is printed whole", key="--diverse, --pareto", expected="one of the two")
+        pairs = (("objective", "pareto"), ("grid", "carbon_intensity"), ("memory_limit", "headroom"))
+        check_exclusive_options(self, pairs)
+        given = self.given_failure_options
+        if not self.failures and given:
+            key = f"--no-failures, --{given[0].replace('_', '-')}"
+            raise InputError("conflicting options", key=key, expected="one of the two")
+        if self.command == "estimate":
+            require_single_values({name: getattr(self, name) for name in (*_DIMENSIONS, *_SETTINGS)})
+
+    @property
+    def given_failure_options(self) -> list[str]:
+        """The options of failures that were given, by name."""
+        return [name for name in _FAILURE_OPTIONS if getattr(self, name) not in (None, False)]
+
+    @property
+    def allowed_values(self) -> dict[str, tuple[int, ...]]:
+        """Values of each dimension of the space that is not left open."""
+        allowed: dict[str, tuple[int, ...]] = {}
+        for name, dimension in _DIMENSIONS.items():
+            given: AllowedValues | None = getattr(self, name)
+            if given is not None:
+                allowed[dimension] = given.values
+        return allowed
+
+    @property
+    def listed_values(self) -> dict[str, tuple[int, ...]]:
+        """Of dimensions with several values those that were named one by one."""
+        given: dict[str, AllowedValues | None] = {name: getattr(self, name) for name in _DEGREES}
+        return {name: values.listed for name, values in given.items() if values is not None and values.listed}
+
+    @property
+    def settings(self) -> dict[str, tuple[str, ...]]:
+        """Values of each setting that was given."""
+        values: dict[str, tuple[str, ...] | None] = {name: getattr(self, name) for name in _SETTINGS}
+        return {name: allowed for name, allowed in values.items() if allowed is not None}
+
+    @property
+    def given_memory_limit(self) -> MemoryLimit | None:
+        """What plans may use of a GPU's memory, by whichever option says it; None: all of it."""
+        return self.memory_limit or self.headroom
+
+    def replace_values(self, values: Mapping[str, OptionValue | None]) -> PlanRequest:
+        """The request with other values of some options; None: not given. Raises InputError."""
+        parsed = {
+            name: None if value is None else _parse_value(find_option(name), value) for name, value in values.items()
+        }
+        return replace(self, **parsed)  # type: ignore[arg-type]
+
+
+def list_input_files(values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The files that a request of these values may read, each with the option that names it."""
+    named = [(find_option(name).key, values.get(name)) for name in FILE_KEYS]
+    return [pair for key, name in named if name is not None for pair in list_model_files(key, str(name))]
+
+
+def check_exclusive_options(request: object, pairs: Sequence[tuple[str, str]]) -> None:
+    """Raises InputError where both options of a pair are given."""
+    for first, second in pairs:
+        if getattr(request, first) is not None and getattr(request, second) is not None:
+            key = f"--{first.replace('_', '-')}, --{second.replace('_', '-')}"
+            raise InputError("conflicting options", key=key, expected="one of the two")
+
+
+def build_plan_request(
+    values: Mapping[str, object], command: RequestCommand = "plan", origin: str = ""
+) -> PlanRequest:
+    """The request of these values, by the options' names; None: not given. `origin`: the file that they are from.
+
+    Raises InputError for a value that makes no sense, alone or beside the others.
+    """
+    parsed = parse_option_values(values, command, origin)
+    if "space" in parsed:
+        in_space = {option.name: option for option in list_options(command) if option.in_space}
+        parsed = {**_read_space_file(Path(str(parsed["space"])), in_space), **parsed}
+    return PlanRequest(command=command, **parsed)  # type: ignore[arg-type]
+
+
+def parse_option_values(values: Mapping[str, object], command: str, origin: str = "") -> dict[str, object]:
+    """The typed values of the given options of a command that can change its answer. Raises InputError."""
+    options = {option.name: option for option in list_options(command) if option.in_answer}
+    given = {name: value for name, value in values.items() if value is not None and name in options}
+    for option in options.values():
+        if option.is_required and option.name not in given:
+            expected = f"what `plan` takes as {option.name}"
+            raise InputError("is missing", origin=origin, key=option.name, expected=expected)
+    return {
+        name: _parse_value(options[name], check_option_value(value, origin, name)) for name, value in given.items()
+    }
+
+
+def _parse_value(option: Option, value: OptionValue) -> object:
+    return option.parse(value, option.key)
+
+
+def _read_space_file(path: Path, options: Mapping[str, Option]) -> dict[str, object]:
+    """The options of the space that a TOML file has. Raises InputError that names the file and the key."""
+    from planner.decode import parse_mapping
+    from planner.request.files import read_text_file
+
+    text = read_text_file(path, (".toml",), "a TOML file with options of the space")
+    parsed: dict[str, object] = {}
+    for key, value in parse_mapping(text, "toml", str(path)).items():
+        name = key.replace("-", "_")
+        if name not in options:
+            known = [known.replace("_", "-") for known in options]
+            expected, suggestion = f"one of {', '.join(known)}", find_nearest_name(key, known)
+            raise InputError("unknown key", origin=str(path), key=key, expected=expected, suggestion=suggestion)
+        if name in parsed:
+            raise InputError("set twice", origin=str(path), key=key, expected="each option once")
+        checked = check_option_value(value, str(path), key)
+        try:
+            parsed[name] = _parse_value(options[name], checked)
+        except InputError as error:
+            raise error.relocate(str(path), name.replace("_", "-")) from None
+    return parsed

@@ -1,0 +1,283 @@
+"""A request resolved: the model and the cluster read, the scenarios and the space that the search takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import gcd, prod
+from typing import TYPE_CHECKING
+
+from planner.errors import InputError
+from planner.request.notices import warn
+from planner.request.values import LoraAdapters, Pruning, find_batch_warning
+
+if TYPE_CHECKING:
+    from planner.cluster.build.reliability import Reliability
+    from planner.cluster.model.cluster import Cluster
+    from planner.cost.scenario import Training
+    from planner.hardware.grids import Grid
+    from planner.request.plan_request import PlanRequest
+    from planner.search.search import Wanted
+    from planner.search.space import Space
+    from planner.workload.operators import Workload
+
+ReadInputs = Callable[["PlanRequest"], tuple["Workload", "Cluster"]]
+"""Reads the model and the cluster of a request. Raises InputError."""
+
+_NEAR_BATCH = 0.05
+"""Of a batch: how far another may be from it to be named instead."""
+_CODES = ("zero_stage", "recompute", "sequence_parallel")
+_RELIABILITY_FIELDS = {
+    "mtbf_device": ("device_mtbf_s",),
+    "mtbf_node": ("node_mtbf_s",),
+    "checkpoint_bandwidth": ("write_bytes_per_s", "read_bytes_per_s"),
+    "restart_time": ("restart_s",),
+    "repair_time": ("repair_s",),
+}
+"""The figures of the cluster that an option sets. A restart's time contains the detection."""
+
+
+def read_inputs(request: PlanRequest) -> tuple[Workload, Cluster]:
+    """The model and the cluster of a request. Raises InputError."""
+    from planner.request.inputs import read_cluster, read_model
+
+    return (
+        read_model(request.model, request.seq_length),
+        read_cluster(request.cluster, request.nodes, request.devices, request.fault),
+    )
+
+
+@dataclass(frozen=True)
+class ResolvedRequest:
+    """All that it takes to answer. `batch_scenarios`: one of each batch, without settings; `scenarios`: each batch
+    with each combination of settings; `notes`: sentences on options that make no difference.
+    """
+
+    batch_scenarios: tuple[Training, ...]
+    scenarios: tuple[Training, ...]
+    cluster: Cluster
+    space: Space
+    search_target: Wanted
+    rank_orders: Sequence[str]
+    reliability: Reliability | None
+    grid: Grid | None
+    notes: tuple[str, ...]
+
+
+def resolve_request(request: PlanRequest, read: ReadInputs = read_inputs) -> ResolvedRequest:
+    """A request for a cluster of one kind of nodes, resolved. Raises InputError."""
+    from planner.cost.rank_groups import ORDERS
+    from planner.search.objective import check_known, idle_objectives
+    from planner.search.settings import combinations
+
+    scenarios, cluster, space = resolve_scenarios(request, read)
+    target = resolve_search_target(request, len(scenarios))
+    check_known(target.objectives, scenarios[0])
+    rank_orders = request.settings.get("order", ORDERS)
+    return ResolvedRequest(
+        batch_scenarios=scenarios,
+        scenarios=tuple(one for scenario in scenarios for one in combinations(scenario, request.settings)),
+        cluster=cluster,
+        space=space,
+        search_target=target,
+        rank_orders=rank_orders[:1] if request.command == "estimate" else rank_orders,
+        reliability=_resolve_reliability(request, cluster),
+        grid=resolve_grid(request.grid, request.carbon_intensity),
+        notes=tuple(idle_objectives(target.objectives, len(scenarios))),
+    )
+
+
+def resolve_scenarios(
+    request: PlanRequest, read: ReadInputs = read_inputs
+) -> tuple[tuple[Training, ...], Cluster, Space]:
+    """A scenario of each batch, without its settings, the cluster, and the space of the first batch.
+
+    `estimate` and `what-if` have one batch. Raises InputError.
+    """
+    from planner.cost.scenario import training
+    from planner.request.inputs import check_precision
+    from planner.search.space import Space
+
+    workload, cluster = read(request)
+    if request.pue is not None:
+        cluster = replace(cluster, pue=request.pue)
+    check_attention_kernel(request, workload)
+    batches = count_batches(request, workload)
+    scenario = training(
+        workload,
+        cluster,
+        global_batch=batches[0],
+        precision=check_precision(request.precision, cluster.accelerator),
+        attention=request.attention,
+        flops_convention=request.flops_convention,
+        framework=request.framework,  # type: ignore[arg-type]
+        launch=request.launch,
+    )
+    if request.given_memory_limit is not None:
+        limit = request.given_memory_limit
+        limit.check(cluster.accelerator.memory_bytes)
+        scenario = replace(scenario, memory_limit=limit)
+    scenario = apply_techniques(
+        scenario,
+        low_rank=request.low_rank,
+        optimizer=request.optimizer,
+        lora=request.lora,
+        prune=request.prune,
+        distil=request.distil,
+    )
+    allowed, assumed = request.allowed_values, frozenset[str]()
+    if request.command == "estimate":
+        allowed, assumed = _fix_dimensions(allowed, has_experts=bool(workload.experts))
+    _check_settings(request, scenario, allowed)
+    if request.command != "what-if" and (hint := _find_batch_hint(request, batches[0], cluster.devices, allowed)):
+        warn(hint)
+    scenarios = tuple(replace(scenario, global_batch=batch) for batch in batches)
+    return scenarios, cluster, Space(cluster.devices, batches[0], allowed, assumed)
+
+
+def count_batches(request: PlanRequest, workload: Workload) -> tuple[int, ...]:
+    """The batches in sequences; several only of `plan`. Raises InputError."""
+    if warning := find_batch_warning(request.global_batch):
+        warn(warning)
+    batches = request.global_batch.count_sequences(workload.seq_length)
+    if len(batches) > 1 and request.command != "plan":
+        problem = (
+            f"{request.command} compares plans of one batch"
+            if request.command == "what-if"
+            else "one plan has one batch"
+        )
+        raise InputError(problem, key="--global-batch", value=request.global_batch.text, expected="a single batch")
+    return batches
+
+
+def check_attention_kernel(request: PlanRequest, workload: Workload) -> None:
+    """Raises InputError for an attention kernel that the model has no use for."""
+    if request.attention == "flash":
+        return
+    from planner.workload.operators import AttentionCore
+
+    if not any(isinstance(operator, AttentionCore) for kind in workload.kinds for operator in kind.operators):
+        problem = f"{workload.name} has no attention"
+        raise InputError(problem, key="--attention", value=request.attention, expected="left out")
+
+
+def apply_techniques(
+    scenario: Training,
+    *,
+    low_rank: float | None = None,
+    optimizer: str | None = None,
+    lora: LoraAdapters | None = None,
+    prune: Pruning | None = None,
+    distil: str | None = None,
+) -> Training:
+    """The scenario with these techniques. Raises InputError where they exclude each other or the model."""
+    if (low_rank, optimizer, lora, prune, distil) == (None,) * 5:
+        return scenario
+    from planner.cost.techniques.apply import with_lora, with_low_rank, with_optimizer, with_pruning, with_teacher
+
+    if prune is not None and (lora or low_rank):
+        other = "--lora" if lora else "--low-rank"
+        raise InputError("no known recipe does both", key=f"--prune, {other}", expected="one of the two")
+    if low_rank is not None:
+        scenario = with_low_rank(scenario, low_rank)
+    if optimizer is not None:
+        scenario = with_optimizer(scenario, optimizer)  # type: ignore[arg-type]
+    if lora is not None:
+        scenario = with_lora(scenario, lora.rank, lora.frozen_bits)
+    if prune is not None:
+        scenario = with_pruning(scenario, prune.zero_share)
+    if distil is not None:
+        from planner.request.inputs import read_model
+
+        try:
+            teacher = read_model(distil, None)
+        except InputError as error:
+            raise error.relocate(error.origin, "--distil" if error.key == "MODEL" else error.key) from None
+        scenario = with_teacher(scenario, teacher)
+    return scenario
+
+
+def _check_settings(request: PlanRequest, scenario: Training, allowed: dict[str, tuple[int, ...]]) -> None:
+    """Raises InputError for a setting that no plan of the space could use."""
+    from planner.cost.strategies import FULL
+    from planner.search.settings import check_settings
+
+    check_settings(scenario, request.settings, allowed.get("recompute", (FULL,)), allowed.get("zero_stage", (1,)))
+
+
+def _fix_dimensions(
+    given: dict[str, tuple[int, ...]], *, has_experts: bool
+) -> tuple[dict[str, tuple[int, ...]], frozenset[str]]:
+    """The one value of each dimension of an estimate, and those that were not given. The plainest value is assumed;
+    the data-parallel degree is what the others leave.
+    """
+    names = ("tp", "pp", "cp", "ep", "etp", "vpp", "micro_batch", *_CODES)
+    assumed: dict[str, tuple[int, ...]] = {
+        name: (0,) if name in _CODES else (1,) for name in names if name not in given
+    }
+    if has_experts and "etp" in assumed and given.get("ep", (1,)) == (1,) and "tp" in given:
+        assumed["etp"] = given["tp"]  # without expert parallelism, experts are sharded like the other layers
+    return assumed | given, frozenset(assumed)
+
+
+def _find_batch_hint(request: PlanRequest, batch: int, devices: int, allowed: dict[str, tuple[int, ...]]) -> str:
+    """What to say where a batch of tokens limits the data-parallel degree and one near it does not; else ""."""
+    if "dp" in allowed or not request.global_batch.in_tokens or len(request.global_batch.ends) > 1:
+        return ""
+    # dp divides both the batch and what the other dimensions leave of the devices
+    left = devices // prod(min(allowed.get(name, (1,))) for name in ("tp", "pp", "cp"))
+    widest, wider = gcd(batch, left), left & -left
+    while wider > widest:
+        near = round(batch / wider) * wider
+        if abs(near - batch) <= _NEAR_BATCH * batch:
+            return (
+                f"--global-batch {request.global_batch.text} is {batch:,} sequences, which no data-parallel degree "
+                f"above {widest:,} divides; {near:,} sequences would allow {wider:,}"
+            )
+        wider //= 2
+    return ""
+
+
+def resolve_search_target(request: PlanRequest, batch_count: int) -> Wanted:
+    """What the search is to return. Raises InputError."""
+    from planner.search.objective import Objective, mean_critical_batch
+    from planner.search.search import Wanted
+
+    if request.command == "estimate":
+        return Wanted(top=1)
+    critical_tokens = 0.0
+    if request.critical_batch is not None:
+        critical_tokens = request.critical_batch[0][1]
+        if len(request.critical_batch) > 1:
+            if request.tokens is None:
+                problem, expected = "a curve needs the run's length", "the tokens of the run: --tokens 15T"
+                raise InputError(problem, key="--tokens", expected=expected)
+            critical_tokens = mean_critical_batch(request.critical_batch, float(request.tokens))
+    names = request.pareto or request.objective or ("step-time",)
+    objectives = tuple(Objective(name, critical_tokens, batch_count > 1) for name in names)  # type: ignore[arg-type]
+    return Wanted(objectives, request.top or (None if request.pareto else 5), request.diverse)
+
+
+def _resolve_reliability(request: PlanRequest, cluster: Cluster) -> Reliability | None:
+    """The cluster's reliability with the options' figures; None without. Raises InputError."""
+    if not request.failures:
+        return None
+    from planner.cluster.build.reliability import Told, resolve_reliability
+
+    figures: dict[str, tuple[float, str]] = {}
+    for name, fields in _RELIABILITY_FIELDS.items():
+        value: float | None = getattr(request, name)
+        if value is not None:
+            figures |= dict.fromkeys(fields, (value, f"--{name.replace('_', '-')}"))
+    if "restart_s" in figures:
+        figures["detection_s"] = (0.0, figures["restart_s"][1])
+    return resolve_reliability(cluster, Told(figures, request.spares, request.async_checkpoint, request.shrink))
+
+
+def resolve_grid(name: str | None, intensity: str | None) -> Grid | None:
+    """The grid that was named or described; None without. Raises InputError."""
+    if name is None and intensity is None:
+        return None
+    from planner.hardware.grids import grid_of_intensity, read_grid
+
+    return read_grid(name) if name is not None else grid_of_intensity(str(intensity))

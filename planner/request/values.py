@@ -1,0 +1,419 @@
+"""Values of options: from a word of the command line, a TOML value or a Python value to a typed, checked one.
+
+Every parser takes the value and the option as messages name it (`--tp`), and raises InputError.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from planner.errors import InputError, find_nearest_name
+from planner.units import Dimension, check_count_range, parse_count, parse_quantity
+
+if TYPE_CHECKING:
+    from planner.cost.scenario import MemoryLimit
+
+OptionValue = str | int | float | bool | list["str | int | float | bool"]
+"""What a command line, a file or Python gives for an option; a list holds several values of it."""
+Parser = Callable[[OptionValue, str], object]
+
+MAX_DEVICES = 2**24
+MAX_SEQUENCES = 10**9
+MAX_SEQ_LENGTH = 2**24
+MAX_TOKENS = 10**18
+_MANY_SEQUENCES = 1_000_000
+"""Sequences of a step above which tokens may have been meant."""
+_MAX_RANGE_WIDTH = 100_000
+_MAX_LISTED = 1000
+_MAX_SETTING_COUNT = 1_000_000
+_MAX_SETTING_DIGITS = 18
+_MAX_COUNT_TEXT = 100
+"""Characters: a pattern takes long over a megabyte of blanks."""
+_TOKENS = re.compile(r"(.*?)\s*tokens?", re.IGNORECASE)
+_RANGE = re.compile(r"(\d{1,9}) ?\.\. ?(\d{1,9})")
+_BINARY_COUNT = re.compile(r"(\d{1,9})\s*([kKmM])i?")
+_SHARE = re.compile(r"0?\.[0-9]{1,6}|[0-9]{1,2}(?:\.[0-9]{1,4})?%")
+
+
+def check_option_value(value: object, origin: str, key: str) -> OptionValue:
+    """A value of a file or of Python as that of an option. Raises InputError for another type."""
+    values = value if isinstance(value, list) else [value]
+    check_count_range(values, reported_value=value, origin=origin, key=key)
+    if any(isinstance(item, str) and "\0" in item for item in values):
+        raise InputError("holds a null character", origin=origin, key=key, value=value, expected="a text without one")
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list) and value and all(isinstance(item, str | int | float | bool) for item in value):
+        return value
+    problem = "an empty list" if isinstance(value, list) and not value else "wrong type"
+    expected = "a text, a number, true or false, or a list of them"
+    raise InputError(problem, origin=origin, key=key, value=value, expected=expected)
+
+
+def format_option_value(value: OptionValue) -> str:
+    """A value as it stands on the command line: several with commas between."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ",".join(map(format_option_value, value))
+    return str(value)
+
+
+def list_items(value: OptionValue) -> list[str | int | float]:
+    """The items of a value: of a list each, of a text those between commas."""
+    items = value if isinstance(value, list) else [value]
+    flat: list[str | int | float] = []
+    for item in items:
+        if isinstance(item, bool):
+            flat.append("yes" if item else "no")
+        elif isinstance(item, str):
+            flat += [part.strip() for part in item.split(",")]
+        else:
+            flat.append(item)
+    return flat
+
+
+def parse_text(value: OptionValue, key: str) -> str:
+    """A text; a number stands as it is written."""
+    return format_option_value(value)
+
+
+def parse_texts(value: OptionValue, key: str) -> tuple[str, ...]:
+    """One text, or a list of them."""
+    return tuple(map(format_option_value, value)) if isinstance(value, list) else (format_option_value(value),)
+
+
+def parse_switch(value: OptionValue, key: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        name = key.removeprefix("--").replace("-", "_")
+        raise InputError("wrong type", key=name, value=format_option_value(value), expected="true or false")
+    return value
+
+
+def parse_number(
+    value: OptionValue, key: str, *, minimum: int = 1, maximum: int = MAX_DEVICES, example: str = ""
+) -> int:
+    """One whole number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return parse_count(value, key=key, minimum=minimum, maximum=maximum, example=example)  # type: ignore[arg-type]
+    text = format_option_value(value)
+    return parse_count(text, key=key, minimum=minimum, maximum=maximum, example=example)
+
+
+def parse_run_tokens(value: OptionValue, key: str) -> int:
+    """Tokens of the whole run: 15T."""
+    return parse_number(value, key, maximum=MAX_TOKENS, example="15T")
+
+
+def parse_sample_count(value: OptionValue, key: str) -> int:
+    """Samples of the uncertainty; True is the usual number."""
+    return 200 if value is True else parse_number(value, key, minimum=2, maximum=100_000)
+
+
+def parse_seq_length(value: OptionValue, key: str) -> int:
+    """Tokens of a sequence: `8192` or `8K`, where K and M are binary."""
+    text = format_option_value(value)
+    match = _BINARY_COUNT.fullmatch(text.strip())
+    if match:
+        text = str(int(match[1]) * (1024 if match[2] in "kK" else 1024**2))
+    return parse_count(text, key=key, maximum=MAX_SEQ_LENGTH, example="8192 or 8K")
+
+
+@dataclass(frozen=True)
+class AllowedValues:
+    """Values that a dimension may take, ascending; `listed` are those that were named one by one, if several."""
+
+    values: tuple[int, ...]
+    listed: tuple[int, ...] = ()
+
+
+def parse_allowed_values(
+    value: OptionValue, key: str, *, minimum: int = 1, maximum: int = MAX_DEVICES
+) -> AllowedValues:
+    """Values of a dimension: `8`, `4,8`, `4..8` or a mixture."""
+    items = list_items(value)
+    if len(items) > _MAX_LISTED:
+        problem, expected = "too many values", f"at most {_MAX_LISTED:,}, or a range"
+        raise InputError(problem, key=key, value=format_option_value(value), expected=expected)
+    example = "8 or 4,8 or 4..8" if minimum <= 4 and maximum >= 8 else ""
+    values: set[int] = set()
+    listed: list[int] = []
+    for item in items:
+        match = _RANGE.fullmatch(item) if isinstance(item, str) else None
+        if not match and not (isinstance(item, str) and ".." in item):
+            listed.append(parse_number(item, key, minimum=minimum, maximum=maximum, example=example))
+            continue
+        low, high = (int(match[1]), int(match[2])) if match else (1, 0)
+        if low > high or high - low + len(values) > _MAX_RANGE_WIDTH:
+            expected = f"low..high, at most {_MAX_RANGE_WIDTH:,} wide"
+            raise InputError("not a range", key=key, value=item, expected=expected)
+        if low < minimum or high > maximum:
+            raise InputError("out of range", key=key, value=item, expected=f"from {minimum} to {maximum:,}")
+        values.update(range(low, high + 1))
+    return AllowedValues(tuple(sorted({*values, *listed})), tuple(listed) if len(items) > 1 else ())
+
+
+def parse_codes(value: OptionValue, key: str, names: Sequence[str]) -> AllowedValues:
+    """Values of a dimension with names, as their places among `names`."""
+    codes = set()
+    for item in (str(item).casefold() for item in list_items(value)):
+        if item not in names:
+            raise _build_unknown_value(item, key, names, "one or more of")
+        codes.add(names.index(item))
+    return AllowedValues(tuple(sorted(codes)))
+
+
+def parse_choice(value: OptionValue, key: str, names: Sequence[str]) -> str:
+    """One of `names`, in either case."""
+    text = format_option_value(value).casefold()
+    if text not in names:
+        raise _build_unknown_value(format_option_value(value), key, names, "one of")
+    return text
+
+
+def parse_objectives(value: OptionValue, key: str, names: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
+    """So many different names, in the order of `names`."""
+    items = [str(item).strip().casefold() for item in list_items(value)]
+    for item in items:
+        if item not in names:
+            expected, suggestion = f"one of {', '.join(names)}", find_nearest_name(item, names)
+            raise InputError("unknown objective", key=key, value=item, expected=expected, suggestion=suggestion)
+    if len(set(items)) != len(items) or len(items) not in counts:
+        expected = "one objective" if max(counts) == 1 else "two or three different objectives"
+        problem = "wrong number of objectives"
+        raise InputError(problem, key=key, value=format_option_value(value), expected=expected)
+    return tuple(name for name in names if name in items)
+
+
+def parse_setting(
+    value: OptionValue, key: str, names: Sequence[str], *, allows_counts: bool = False
+) -> tuple[str, ...]:
+    """Values of a setting that the search may choose from; `all` is every name, where none is called so."""
+    items = [str(item).casefold() for item in list_items(value)]
+    if items == ["all"] and "all" not in names:
+        return tuple(names)
+    return tuple(dict.fromkeys(_parse_setting_item(item, key, names, allows_counts) for item in items))
+
+
+def _parse_setting_item(text: str, key: str, names: Sequence[str], allows_counts: bool) -> str:
+    if text in names:
+        return text
+    is_count = allows_counts and text.isdecimal() and len(text) <= _MAX_SETTING_DIGITS
+    if is_count and 1 <= int(text) <= _MAX_SETTING_COUNT:
+        return str(int(text))
+    by_parts = {"+".join(sorted(name.split("+"))): name for name in names}
+    joined = "+".join(sorted(text.split("+")))
+    if joined in by_parts:
+        return by_parts[joined]
+    more = f", or a whole number from 1 to {_MAX_SETTING_COUNT:,}" if allows_counts else ""
+    raise _build_unknown_value(text, key, names, "one of", more)
+
+
+def _build_unknown_value(text: str, key: str, names: Sequence[str], before: str, after: str = "") -> InputError:
+    expected = f"{before} {', '.join(names)}{after}"
+    suggestion = find_nearest_name(text.casefold(), names)
+    return InputError("unknown value", key=key, value=text, expected=expected, suggestion=suggestion)
+
+
+@dataclass(frozen=True)
+class GlobalBatch:
+    """Sequences of one step, or tokens; of a range both ends."""
+
+    text: str
+    ends: tuple[int, ...]
+    in_tokens: bool
+
+    def count_sequences(self, seq_length: int, key: str = "--global-batch") -> tuple[int, ...]:
+        """The batches, in sequences of `seq_length` tokens: one, or of a range its ends, the doublings of the lower
+        one, and the powers of two between: what many data-parallel degrees divide. Raises InputError.
+        """
+        ends = [self._round_to_sequences(end, seq_length, key) for end in self.ends]
+        first, last = ends[0], ends[-1]
+        if first > last:
+            raise InputError("not a range", key=key, value=self.text, expected="low..high")
+        if len(ends) == 1:
+            return (first,)
+        doublings = [base << power for base in (1, first) for power in range(last.bit_length())]
+        return tuple(sorted({first, last, *(batch for batch in doublings if first < batch < last)}))
+
+    def _round_to_sequences(self, count: int, seq_length: int, key: str) -> int:
+        if not self.in_tokens:
+            return count
+        sequences = round(count / seq_length)
+        if not 1 <= sequences <= MAX_SEQUENCES:
+            problem = "too many tokens" if sequences else "too few tokens"
+            expected = f"from 1 to {MAX_SEQUENCES:,} sequences of {seq_length} tokens"
+            raise InputError(problem, key=key, value=self.text, expected=expected)
+        return sequences
+
+
+def parse_global_batch(value: OptionValue, key: str) -> GlobalBatch:
+    """Sequences (`1024`), tokens (`4M tokens`), or a range (`256..4096`, `1M..16M tokens`); one end's unit is the
+    other's too.
+    """
+    text = format_option_value(value)
+    low, dots, high = text.partition("..")
+    if dots and not (low.strip() and high.strip()):
+        raise InputError("not a range", key=key, value=text, expected="low..high")
+    ends = [low.strip(), high.strip()] if dots else [text]
+    matches = [_TOKENS.fullmatch(end) if len(end) <= _MAX_COUNT_TEXT else None for end in ends]
+    if any(matches):
+        counts = [match[1] if match else end for end, match in zip(ends, matches, strict=True)]
+        return GlobalBatch(
+            text,
+            tuple(parse_count(count, key=key, maximum=MAX_TOKENS, example="4M tokens") for count in counts),
+            in_tokens=True,
+        )
+    example = "1024, or tokens: '4M tokens'"
+    sequences = tuple(parse_count(end, key=key, maximum=MAX_SEQUENCES, example=example) for end in ends)
+    return GlobalBatch(text, sequences, in_tokens=False)
+
+
+def find_batch_warning(batch: GlobalBatch) -> str:
+    """What to say where a step has so many sequences that tokens may have been meant."""
+    if batch.in_tokens or batch.ends[-1] <= _MANY_SEQUENCES:
+        return ""
+    return f"--global-batch {batch.text} counts {batch.ends[-1]:,} sequences; for tokens write '{batch.text} tokens'"
+
+
+def parse_critical_batch(value: OptionValue, key: str) -> tuple[tuple[float, float], ...]:
+    """`4M tokens`, or how it grows, `1M,4M@500B,8M@5T`: pairs of tokens trained and tokens per step."""
+    text, points = format_option_value(value), []
+    for part in text.casefold().split(","):
+        size, _, start = part.removesuffix("tokens").removesuffix("token").partition("@")
+        size = size.strip().removesuffix("tokens").strip()
+        critical = parse_count(size, key=key, maximum=MAX_TOKENS, example="4M tokens, or 1M,4M@500B")
+        begun = parse_count(start.strip(), key=key, maximum=MAX_TOKENS, example="1M,4M@500B") if start else 0
+        points.append((float(begun), float(critical)))
+    starts = [begun for begun, _ in points]
+    if starts[0] or starts != sorted(set(starts)):
+        raise InputError("not a curve", key=key, value=text, expected="a size, then size@tokens in ascending order")
+    return tuple(points)
+
+
+def parse_positive(value: OptionValue, key: str, dimension: Dimension) -> float:
+    """A figure with its unit, above zero."""
+    from planner.hardware.figures import positive
+
+    text = format_option_value(value)
+    parse_quantity(text, dimension, key=key, allow_bare=False)
+    return positive(text, dimension, origin="", key=key)
+
+
+def parse_in_range(
+    value: OptionValue, key: str, dimension: Dimension, low: float, high: float, expected: str, *, allow_bare: bool
+) -> float:
+    """A quantity between two SI numbers; `expected` says which."""
+    text = format_option_value(value)
+    quantity = parse_quantity(text, dimension, key=key, allow_bare=allow_bare)
+    if not low <= quantity <= high:
+        raise InputError("out of range", key=key, value=text, expected=expected)
+    return quantity
+
+
+def parse_pue(value: OptionValue, key: str) -> object:
+    """A power usage effectiveness."""
+    from planner.cluster.build.power import read_pue
+
+    return read_pue(format_option_value(value), "", key, key)
+
+
+def parse_share(value: OptionValue, key: str, expected: str) -> float:
+    """A share above zero and below one: 0.25, 25%."""
+    text = format_option_value(value).strip()
+    if _SHARE.fullmatch(text):
+        share = parse_quantity(f"0{text}" if text.startswith(".") else text, "ratio", key=key)
+        if 0.0 < share < 1.0:
+            return share
+    raise InputError("not a share between 0 and 1", key=key, value=format_option_value(value), expected=expected)
+
+
+@dataclass(frozen=True)
+class LoraAdapters:
+    """Adapters that alone are trained: their rank, and the bits of a frozen weight."""
+
+    rank: int
+    frozen_bits: int
+
+
+def parse_lora(value: OptionValue, key: str) -> LoraAdapters:
+    """`16`, `64:4bit`."""
+    text = format_option_value(value)
+    rank, colon, bits = text.partition(":")
+    if colon and bits.casefold() != "4bit":
+        raise InputError(
+            "unknown format of frozen weights",
+            key=key,
+            value=text,
+            expected="a rank, or a rank and 4bit: 64:4bit",
+            suggestion="4bit" if find_nearest_name(bits.casefold(), ["4bit"]) else "",
+        )
+    return LoraAdapters(parse_count(rank.strip(), key=key, maximum=65_536, example="16"), 4 if colon else 16)
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """MLP weights that stay zero; `zero_share` None: two of four (2:4)."""
+
+    zero_share: float | None
+
+
+def parse_pruning(value: OptionValue, key: str) -> Pruning:
+    """`2:4`, `unstructured:0.5`."""
+    text = format_option_value(value)
+    name, colon, share = text.casefold().partition(":")
+    expected = "2:4, or unstructured and the share of zeros: unstructured:0.5"
+    if text.strip() == "2:4":
+        return Pruning(None)
+    if name != "unstructured" or not colon:
+        suggestion = find_nearest_name(text.casefold(), ["2:4", "unstructured:0.5"])
+        raise InputError("unknown pattern", key=key, value=text, expected=expected, suggestion=suggestion)
+    return Pruning(parse_share(share, key, expected))
+
+
+def parse_memory_limit(value: OptionValue, key: str) -> MemoryLimit:
+    """`90%`, `0.9` or `70GiB`."""
+    from planner.cost.scenario import MemoryLimit
+
+    text = format_option_value(value)
+    try:
+        share = parse_quantity(text, "ratio", key=key)
+        if 0.0 < share <= 1.0:
+            return MemoryLimit(share=share)
+    except InputError:
+        limit_bytes = _parse_bytes(text)
+        if limit_bytes:
+            return MemoryLimit(limit_bytes=limit_bytes)
+    expected = "a share of the memory such as 90%, or bytes such as 70GiB"
+    raise InputError("not an amount of memory", key=key, value=text, expected=expected)
+
+
+def parse_headroom(value: OptionValue, key: str) -> MemoryLimit:
+    """`8GiB`: what has to stay free."""
+    from planner.cost.scenario import MemoryLimit
+
+    headroom_bytes = _parse_bytes(format_option_value(value))
+    if headroom_bytes is None:
+        expected = "bytes such as 8GiB"
+        raise InputError("not an amount of memory", key=key, value=format_option_value(value), expected=expected)
+    return MemoryLimit(headroom_bytes=headroom_bytes)
+
+
+def _parse_bytes(text: str) -> float | None:
+    try:
+        return parse_quantity(text, "bytes", allow_bare=False)
+    except InputError:
+        return None
+
+
+def require_single_values(parsed: Mapping[str, AllowedValues | tuple[str, ...] | None]) -> None:
+    """Raises InputError for the first option that names several values, where one plan is asked for."""
+    for name, value in parsed.items():
+        values = value.values if isinstance(value, AllowedValues) else value or ()
+        if len(values) > 1:
+            key, text = f"--{name.replace('_', '-')}", ",".join(map(str, values[:20]))
+            raise InputError("one plan has one value of each option", key=key, value=text, expected="a single value")

@@ -1,0 +1,89 @@
+"""`--memory-limit` and `--headroom`: only plans within them compete, whoever asks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import planner
+from tests.cli.run import call
+
+ON = ("llama-3-8b", "-c", "dgx-h100", "--nodes", "1", "-b", "64")
+GIB = 2**30
+
+
+def most_bytes(*options: str) -> float:
+    done = call("plan", *ON, *options, "--top", "20", "-f", "json")
+    assert done.returncode == 0, done.stderr
+    return max(plan["memory"]["total_bytes"] for plan in json.loads(done.stdout)["plans"])
+
+
+def test_only_plans_within_the_limit_compete() -> None:
+    assert most_bytes() > 40 * GIB
+    for options in (("--memory-limit", "50%"), ("--memory-limit", "40GiB"), ("--headroom", "40GiB")):
+        assert most_bytes(*options) <= 40 * GIB
+    assert most_bytes("--memory-limit", "100%") == most_bytes()
+
+
+def test_every_way_of_asking_gives_the_same_plan(tmp_path: Path) -> None:
+    by_command = json.loads(call("plan", *ON, "--memory-limit", "50%", "--top", "1", "-f", "json").stdout)["plans"][0]
+    by_python = planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, memory_limit=0.5, top=1)
+    assert isinstance(by_python, planner.Document)
+    assert by_python.plans[0].step_time_s == by_command["step_time_s"]
+    (tmp_path / "plans.toml").write_text(
+        '[[plans]]\nname = "small"\nmodel = "llama-3-8b"\ncluster = "dgx-h100"\nnodes = 1\nglobal_batch = 64\n'
+        'headroom = "40GiB"\n'
+    )
+    checked = json.loads(call("planner", "check", str(tmp_path / "plans.toml"), "-f", "json").stdout)["checked"][0]
+    assert checked["plan"]["plans"][0]["step_time_s"] == by_command["step_time_s"]
+
+
+def test_a_refusal_says_the_limit() -> None:
+    done = call("planner", "estimate", *ON, "--tp", "2", "--memory-limit", "20GiB")
+    assert done.returncode == 3
+    assert "the memory limit allows 20.00 GiB of 79.65 GiB" in done.stderr
+    assert "what would make it fit: drop the options" in done.stderr
+    searched = call("plan", *ON, "--memory-limit", "5%")
+    assert searched.returncode == 3
+    assert "--memory-limit" in searched.stderr.partition("what would make it fit")[2]
+
+
+@pytest.mark.parametrize("command", ["what-if", "size", "compare"])
+def test_other_commands_take_it(command: str) -> None:
+    arguments = {
+        "what-if": (*ON, "--set", "accelerator.memory=+10%"),
+        "size": ("llama-3-8b", "-c", "dgx-h100", "--tokens", "100B", "--deadline", "30d"),
+        "compare": ("llama-3-8b", "--on", "dgx-h100:1", "--tokens", "1B"),
+    }[command]
+    key = {"what-if": "before", "size": "answer", "compare": "offers"}[command]
+    answers = []
+    for options in ((), ("--memory-limit", "30%")):
+        done = call("planner", command, *arguments, *options, "-f", "json")
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout)[key])
+    assert answers[0] != answers[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--memory-limit", "much"), "such as 90%, or bytes such as 70GiB"),
+        (("--memory-limit", "0%"), "--memory-limit: not an amount of memory"),
+        (("--memory-limit", "90GiB"), "at most the 79.65 GiB of the accelerator"),
+        (("--headroom", "80GiB"), "--headroom: more memory than there is"),
+        (("--headroom", "90%"), "bytes such as 8GiB"),
+        (("--memory-limit", "90%", "--headroom", "8GiB"), "--memory-limit, --headroom: conflicting options"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: tuple[str, ...], told: str) -> None:
+    done = call("plan", *ON, *options)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_several_kinds_of_nodes_do_not_support_it() -> None:
+    done = call("plan", "llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "-b", "64", "--memory-limit", "90%")
+    assert done.returncode == 2
+    assert "--memory-limit: not supported with several kinds of nodes" in done.stderr
