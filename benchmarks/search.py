@@ -14,15 +14,15 @@ import numpy as np
 
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
-from planner.cost.memory import memory_of
-from planner.cost.rank_groups import ORDERS
-from planner.cost.scenario import Training, training
-from planner.cost.step import score
-from planner.cost.strategies import Strategies, join
-from planner.search.search import search
-from planner.search.settings import combinations
-from planner.search.space import Space, Tally, layouts
-from planner.workload.presets import preset
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import Strategies, join_strategies
+from planner.search.search import search_plans
+from planner.search.settings import enumerate_setting_scenarios
+from planner.search.space import SearchStats, Space, enumerate_parallel_layouts
+from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 
 _RUNS = 5
@@ -35,15 +35,15 @@ _OPEN: tuple[dict[str, tuple[str, ...]], ...] = (
         "tp_overlap": ("no", "yes"),
         "dp_overlap": ("no", "yes"),
         "cp_exchange": ("ring", "all-gather", "all-to-all"),
-        "order": ORDERS,
+        "order": RANK_ORDERS,
         "gradients": ("fp32", "bf16"),
     },
 )
 
 
-def _question(nodes: int = 512) -> tuple[Training, Space]:
-    cluster = resolve_cluster(presets.cluster_spec("dgx-h100"), "dgx-h100", nodes=nodes)
-    question = training(build_workload(preset("gpt-3-175b")), cluster, global_batch=_BATCH)
+def _question(nodes: int = 512) -> tuple[Scenario, Space]:
+    cluster = resolve_cluster(presets.load_cluster_spec("dgx-h100"), "dgx-h100", nodes=nodes)
+    question = build_scenario(build_workload(read_model_preset("gpt-3-175b")), cluster, global_batch=_BATCH)
     return question, Space(cluster.devices, _BATCH)
 
 
@@ -56,15 +56,15 @@ def print_rates() -> None:
     def one_by_one() -> int:
         for index in pick:
             one = every.take(np.array([index]))
-            score(question, one)
-            memory_of(question, one)
+            compute_step_costs(question, one)
+            compute_peak_memory_bytes(question, one)
         return len(pick)
 
     def as_arrays() -> int:
         for start in range(0, len(every), 50_000):
             some = every.take(np.arange(start, min(start + 50_000, len(every))))
-            score(question, some)
-            memory_of(question, some)
+            compute_step_costs(question, some)
+            compute_peak_memory_bytes(question, some)
         return len(every)
 
     print("GPT-3 175B, 4,096 devices, candidates that the divisibility rules allow, medians of", _RUNS)
@@ -87,7 +87,7 @@ def print_growth() -> None:
     print("GPT-3 175B, 4,096 devices, more and more settings open")
     print(f"{'settings':>9} {'candidates':>12} {'seconds':>8} {'a second':>12} {'peak MB':>8}")
     for opened in _OPEN:
-        questions = list(combinations(question, opened))
+        questions = list(enumerate_setting_scenarios(question, opened))
         count, seconds = _median(
             lambda asked=questions: _searched(asked, space), runs=1 if len(questions) > 50 else 3
         )  # type: ignore[misc]
@@ -103,10 +103,10 @@ def print_growth() -> None:
         print(f"{wider.devices:9,} {count:12,} {seconds:8.3f} {seconds / base:12.2f}")
 
 
-def _candidates(question: Training, space: Space) -> Strategies:
+def _candidates(question: Scenario, space: Space) -> Strategies:
     """Every candidate that the rules before memory allow."""
-    blocks = list(layouts(space, question.workload, Tally()))
-    return join(
+    blocks = list(enumerate_parallel_layouts(space, question.workload, SearchStats()))
+    return join_strategies(
         [
             replace(block, zero_stage=block.zero_stage + zero, recompute=block.recompute + mode)
             for block in blocks
@@ -116,10 +116,10 @@ def _candidates(question: Training, space: Space) -> Strategies:
     )
 
 
-def _searched(questions: Sequence[Training], space: Space) -> int:
+def _searched(questions: Sequence[Scenario], space: Space) -> int:
     """How many candidates the search scored: those that fit and those that only memory cut."""
-    tally = search(questions, space).tally
-    return tally.feasible + tally.cut_by["memory"]
+    tally = search_plans(questions, space).stats
+    return tally.feasible + tally.rejected_by["memory"]
 
 
 def _median(how: Callable[[], int], runs: int = _RUNS) -> tuple[int, float]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from planner.evidence.validation_document import ValidationDocument
-from planner.report.formats.markdown import table
-from planner.report.views.validation_report import error_tables
+from planner.report.formats.markdown import render_markdown_table
+from planner.report.views.validation_report import build_error_tables
 
 HERE = Path(__file__).with_name("explanation")
 BLOCK = re.compile(r"(<!-- errors:begin.*?-->\n).*?(<!-- errors:end -->)", re.DOTALL)
@@ -20,7 +20,9 @@ def main(path: str) -> None:
     """Write the tables into the page and draw the picture."""
     document = msgspec.json.decode(Path(path).read_bytes(), type=ValidationDocument)
     page = HERE / "cost-model.md"
-    tables = "\n".join(table(one.headings, one.rows, one.words) for one in error_tables(document))
+    tables = "\n".join(
+        render_markdown_table(one.headings, one.rows, one.text_columns) for one in build_error_tables(document)
+    )
     page.write_text(BLOCK.sub(lambda match: f"{match[1]}\n{tables}\n{match[2]}", page.read_text("utf-8")), "utf-8")
     draw(document, HERE / "errors.svg")
 

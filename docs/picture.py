@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from planner.documents.plan import Document
-from planner.report.views.plan_text import print_document
+from planner.documents.plan import PlanDocument
+from planner.report.views.plan_text import print_plan_document
 
 COMMAND = ["llama-3-70b", "--cluster", "dgx-h100", "--nodes", "64", "--global-batch", "1024", "--tokens", "15T"]
 
@@ -20,10 +20,10 @@ def main() -> None:
     """Run the command, print its document into a recording console, save the picture."""
     program = Path(sys.executable).with_name("plan")
     done = subprocess.run([program, *COMMAND, "--format", "json"], capture_output=True, check=True)
-    document = msgspec.json.decode(done.stdout, type=Document)
+    document = msgspec.json.decode(done.stdout, type=PlanDocument)
     console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True, highlight=False)
     console.print(f"[bold]$ plan {' '.join(COMMAND)}[/]", soft_wrap=True)
-    print_document(document, console)
+    print_plan_document(document, console)
     console.save_svg(str(Path(__file__).with_name("plan.svg")), title="plan")
 
 

@@ -3,7 +3,7 @@
     import planner
 
     answer = planner.plan("llama-3-70b", "dgx-h100", 1024, nodes=64, tokens="15T")
-    assert isinstance(answer, planner.Document)  # of several kinds of nodes it is a planner.HeterogeneousDocument
+    assert isinstance(answer, planner.PlanDocument)  # of several kinds of nodes it is a planner.HeterogeneousDocument
     best = answer.plans[0]
     print(best.strategy, best.step_time_s, best.mfu)
 
@@ -23,7 +23,7 @@ from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
     from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import Document
+    from planner.documents.plan import PlanDocument
     from planner.request.plan_request import PlanRequest, RequestCommand
 
 __all__ = ["EstimateOptions", "InputError", "NothingFits", "PlanOptions", "PlannerError", "estimate", "plan"]
@@ -109,7 +109,7 @@ class PlanOptions(SharedOptions, total=False):
 
 def plan(
     model: NameOrPath, cluster: NameOrPath, global_batch: QuantityInput, **options: Unpack[PlanOptions]
-) -> Document | HeterogeneousDocument:
+) -> PlanDocument | HeterogeneousDocument:
     """The best ways to train a model on a cluster, the best first; of two kinds of nodes a HeterogeneousDocument.
 
     `global_batch`: sequences of one step, or tokens, "4M tokens". Raises InputError for what makes no sense, with the
@@ -123,7 +123,7 @@ def plan(
 
 def estimate(
     model: NameOrPath, cluster: NameOrPath, global_batch: QuantityInput, **options: Unpack[EstimateOptions]
-) -> Document:
+) -> PlanDocument:
     """One given plan of a model on a cluster, scored as the search scores it: a document with one plan.
 
     Degrees that are not given are 1, the data-parallel degree is what they leave. Raises as `plan` does.

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from planner.cluster.build.pools import Pools, resolve_pools
+from planner.cluster.build.pools import HeteroCluster, resolve_pools
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.cluster import Cluster
-from planner.cluster.model.spec import parse_cluster
-from planner.cost.collectives.library import Library, library
-from planner.cost.scenario import Training, training
+from planner.cluster.model.spec import parse_cluster_spec
+from planner.cost.collectives.library import CollectiveLibrary, load_collective_library
+from planner.cost.scenario import Scenario, build_scenario
 from planner.workload.operators import Workload
-from planner.workload.presets import read_spec
+from planner.workload.presets import parse_model_file
 from planner.workload.spec import ModelSpec, MoeSpec
 from planner.workload.transformer import build_workload
 
@@ -90,12 +90,12 @@ def wired(oversubscription: float = 1.0) -> Cluster:
     """The same cluster told cable by cable."""
     node = LAB.format(**DEFAULTS).partition("[[fabric]]")[0].replace("nodes = 4", "")
     text = node + WIRED.format(up=1600 / oversubscription)
-    return resolve_cluster(parse_cluster(text, "toml", "wired.toml"), "wired.toml")
+    return resolve_cluster(parse_cluster_spec(text, "toml", "wired.toml"), "wired.toml")
 
 
 def lab(**changes: float) -> Cluster:
     """A cluster of a few nodes with any figure changed."""
-    return resolve_cluster(parse_cluster(LAB.format(**{**DEFAULTS, **changes}), "toml", "lab.toml"), "lab.toml")
+    return resolve_cluster(parse_cluster_spec(LAB.format(**{**DEFAULTS, **changes}), "toml", "lab.toml"), "lab.toml")
 
 
 POOL = """
@@ -131,9 +131,9 @@ def pools_file(**changes: float) -> str:
     return f'name = "both"\n\n{levels}{kinds}'
 
 
-def pools(**changes: float) -> Pools:
+def pools(**changes: float) -> HeteroCluster:
     """The cluster of such a file."""
-    return resolve_pools(parse_cluster(pools_file(**changes), "toml", "both.toml"), "both.toml")
+    return resolve_pools(parse_cluster_spec(pools_file(**changes), "toml", "both.toml"), "both.toml")
 
 
 def tiny(**changes: object) -> Workload:
@@ -190,17 +190,17 @@ def clusters(draw: st.DrawFn) -> Cluster:
     )
 
 
-def question(workload: Workload | None = None, cluster: Cluster | None = None, batch: int = 32) -> Training:
+def question(workload: Workload | None = None, cluster: Cluster | None = None, batch: int = 32) -> Scenario:
     """A workload bound to a cluster."""
-    return training(workload or tiny(), cluster or lab(), global_batch=batch)
+    return build_scenario(workload or tiny(), cluster or lab(), global_batch=batch)
 
 
-def bulk_only() -> Library:
+def bulk_only() -> CollectiveLibrary:
     """A library that costs no start, with the plain algorithms and one protocol, which has all of the bandwidth."""
-    nccl = library("nccl")
+    nccl = load_collective_library("nccl")
     bulk = nccl.algorithms["ring"][-1]
-    plain = replace(bulk, base_s=0.0, link=1.0, network=1.0)
-    return replace(nccl, algorithms=dict.fromkeys(("ring", "exchange"), (plain,)), message_s=0.0)
+    plain = replace(bulk, base_s=0.0, link_step_ratio=1.0, network_step_ratio=1.0)
+    return replace(nccl, algorithms=dict.fromkeys(("ring", "exchange"), (plain,)), message_post_s=0.0)
 
 
 NETWORK = """
@@ -238,7 +238,7 @@ operators = [{{ op = "global_pool" }}, {{ op = "linear", out = 10 }}, {{ op = "l
 def network(**changes: int) -> Workload:
     """A small convolutional network with any size changed."""
     sizes = {"size": 32, "width": 16, "repeat": 2, "groups": 1, "out": 32, **changes}
-    return build_workload(read_spec(NETWORK.format(**sizes), "toml", "net.toml"))
+    return build_workload(parse_model_file(NETWORK.format(**sizes), "toml", "net.toml"))
 
 
 @st.composite

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planner.cost.arrays import doublings, settled
+from planner.cost.arrays import compute_ceil_log2, round_significant
 from tests.cli.run import call, run
 from tests.examples import DEFAULTS, LAB
 
@@ -47,14 +47,14 @@ def test_the_bytes_are_the_same(command: str) -> None:
 def test_last_digits_are_rounded() -> None:
     values = np.array([1.0, -1.5, np.pi, 1e-300, 1e300, np.inf])
     near = np.nextafter(values, np.inf, where=np.isfinite(values), out=values.copy())
-    assert settled(values).tolist() == settled(near).tolist()
-    assert settled(values) == pytest.approx(values, rel=2.0**-44, abs=0)
-    assert settled(np.array([0.0, 1.0, -1.5, 2.0**40 + 1])).tolist() == [0.0, 1.0, -1.5, 2.0**40 + 1]
+    assert round_significant(values).tolist() == round_significant(near).tolist()
+    assert round_significant(values) == pytest.approx(values, rel=2.0**-44, abs=0)
+    assert round_significant(np.array([0.0, 1.0, -1.5, 2.0**40 + 1])).tolist() == [0.0, 1.0, -1.5, 2.0**40 + 1]
 
 
 def test_doublings_are_whole_logarithms() -> None:
     parts = np.array([*range(1, 70), 2**20 - 1, 2**20, 2**20 + 1], dtype=np.float64)
-    assert doublings(parts).tolist() == [float((int(count) - 1).bit_length()) for count in parts.tolist()]
+    assert compute_ceil_log2(parts).tolist() == [float((int(count) - 1).bit_length()) for count in parts.tolist()]
 
 
 def test_files_are_read_as_utf_8_whatever_the_locale(tmp_path: Path) -> None:

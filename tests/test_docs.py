@@ -17,7 +17,7 @@ from planner.cluster.model.spec import ClusterSpec
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
 from planner.studies.conditions.figures import PLAN_FIGURES
-from planner.workload.presets import preset_names
+from planner.workload.presets import list_preset_names
 from planner.workload.spec import ModelSpec
 from tests.cli.run import call, run
 from tests.pages import ALL, ROOT, Command, File, Page, furnish, page, plain, told
@@ -123,9 +123,9 @@ def test_the_reference_has_every_key_figure_and_preset(made: dict[str, str]) -> 
     for struct in (ModelSpec, ClusterSpec, AcceleratorSpec):
         text = made["files/model.md" if struct is ModelSpec else "files/cluster.md"]
         assert all(f"| `{key}` |" in text for key in struct.__struct_fields__)
-    for name in database.names("accelerators"):
+    for name in database.list_database_names("accelerators"):
         assert "Sources:" in made[f"presets/accelerators/{name}.md"]
-    for name in preset_names():
+    for name in list_preset_names():
         assert f"| `{name}` |" in made["presets/models.md"]
     assert all(
         f"## `{root}`" in made[f"documents/{name}.md"]

@@ -8,10 +8,10 @@ from planner.cli.completion.command_reference import describe_commands
 from planner.cli.input.plan_list import list_plan_table_keys
 from planner.cli.sweeps.grid import UNSWEPT_KEYS
 from planner.cluster.model.spec import ClusterSpec
-from planner.hardware.figures import Sourced
+from planner.hardware.figures import SourcedFigure
 from planner.request.options import OUTPUT_KEYS, list_option_keys
 from planner.studies.conditions.figures import FIGURE_PREREQUISITES, PLAN_FIGURES
-from planner.workload.operator_list.spec import OPERATORS, NetworkFile
+from planner.workload.operator_list.spec import OPERATOR_TYPES, OperatorListFile
 from planner.workload.spec import ModelSpec
 
 _FIGURE = (
@@ -29,7 +29,7 @@ def pages() -> dict[str, str]:
             "A transformer, in TOML. [Plan a model of your own](../../how-to/models.md) has an example.",
             *_tables(ModelSpec, models, "model.md"),
         ),
-        "files/operators.md": _operators(_places("operators.md", NetworkFile)),
+        "files/operators.md": _operators(_places("operators.md", OperatorListFile)),
         "files/cluster.md": page(
             "A cluster's file",
             "In TOML or YAML. [Describe a cluster](../../how-to/clusters.md) has examples.",
@@ -59,15 +59,15 @@ def _heading(path: str) -> str:
 def _tables(root: Struct, places: Places, name: str) -> list[str]:
     blocks = []
     for one, path in reached(root).items():
-        if one is not Sourced:
+        if one is not SourcedFigure:
             blocks += [f"## {_heading(path)}", about(one), keys(one, View(places, name))]
     return blocks
 
 
 def _operators(places: Places) -> str:
-    blocks = _tables(NetworkFile, places, "operators.md")
-    for kind in dict.fromkeys(OPERATORS.values()):
-        names = [code(name) for name, one in OPERATORS.items() if one is kind]
+    blocks = _tables(OperatorListFile, places, "operators.md")
+    for kind in dict.fromkeys(OPERATOR_TYPES.values()):
+        names = [code(name) for name, one in OPERATOR_TYPES.items() if one is kind]
         blocks += [f"## {', '.join(names)}", about(kind), keys(kind, View(places, "operators.md"))]
     intro = "In TOML. [Your own list of operators](../../how-to/models.md#your-own-list-of-operators) has an example."
     return page("A model's file as a list of operators", intro, *blocks)

@@ -9,12 +9,12 @@ import msgspec
 
 from docs.site.words import anchor, code, listing, page, said, table
 from planner.cluster.model import presets
-from planner.documents.hardware import hardware_part
+from planner.documents.hardware import build_accelerator_part
 from planner.hardware import catalogue, database
-from planner.hardware.figures import DIMENSIONS, Sourced
-from planner.report.views.hardware_text import figure_text, figures
+from planner.hardware.figures import FIGURE_DIMENSIONS, SourcedFigure
+from planner.report.views.hardware_text import enumerate_accelerator_figures, format_sourced_figure
 from planner.units import format_bytes, format_seconds, format_si
-from planner.workload.presets import preset, preset_names
+from planner.workload.presets import list_preset_names, read_model_preset
 
 _FIGURES = ("figure", "value", "source", "confidence", "note")
 
@@ -38,13 +38,15 @@ def pages() -> dict[str, str]:
         "presets/nodes.md": _nodes(),
         "presets/accelerators.md": _accelerators(),
     }
-    return made | {f"presets/accelerators/{one.name}.md": _accelerator(one) for one in catalogue.entries()}
+    return made | {
+        f"presets/accelerators/{one.name}.md": _accelerator(one) for one in catalogue.read_accelerator_entries()
+    }
 
 
 def _models() -> str:
     rows = []
-    for name in preset_names():
-        spec = preset(name)
+    for name in list_preset_names():
+        spec = read_model_preset(name)
         count, source = (f"{spec.published.parameters:,}", spec.published.source) if spec.published else ("", "")
         rows.append((code(name), said(spec.title or name), count, said(source)))
     intro = (
@@ -55,8 +57,8 @@ def _models() -> str:
 
 def _clusters() -> str:
     rows = []
-    for name in database.names("clusters"):
-        spec = presets.cluster_spec(name)
+    for name in database.list_database_names("clusters"):
+        spec = presets.load_cluster_spec(name)
         assert isinstance(spec.node, str)
         levels = ", ".join(f"{one.name} ({one.topology})" for one in spec.fabric)
         rows.append(
@@ -77,8 +79,8 @@ def _clusters() -> str:
 
 def _nodes() -> str:
     blocks = []
-    for name in database.names("nodes"):
-        spec = presets.node_spec(name)
+    for name in database.list_database_names("nodes"):
+        spec = presets.load_node_spec(name)
         assert isinstance(spec.accelerator, str)
         part = f"[{code(spec.accelerator)}](accelerators/{spec.accelerator}.md)"
         blocks += [
@@ -92,8 +94,8 @@ def _nodes() -> str:
 
 def _rows(value: object, path: str) -> Iterator[tuple[str, ...]]:
     """Every figure below a struct that has a source."""
-    if isinstance(value, Sourced):
-        dimension = DIMENSIONS[path.rpartition(".")[2]]
+    if isinstance(value, SourcedFigure):
+        dimension = FIGURE_DIMENSIONS[path.rpartition(".")[2]]
         number, shown = value.value, f"{value.value}"
         if isinstance(number, int | float):
             shown = {
@@ -110,9 +112,9 @@ def _rows(value: object, path: str) -> Iterator[tuple[str, ...]]:
 
 def _accelerators() -> str:
     rows = []
-    for one in catalogue.entries():
+    for one in catalogue.read_accelerator_entries():
         spec, at = one.spec, one.usual_precision
-        peak = one.peak()
+        peak = one.find_peak_flops()
         rows.append(
             (
                 f"[{code(one.name)}](accelerators/{one.name}.md)",
@@ -129,8 +131,8 @@ def _accelerators() -> str:
     return page("Accelerators", intro, table(("name", "part", "peak", "memory", "bandwidth", "trains"), rows))
 
 
-def _accelerator(one: catalogue.Entry) -> str:
-    part = hardware_part(one)
+def _accelerator(one: catalogue.AcceleratorEntry) -> str:
+    part = build_accelerator_part(one)
     year = f", {part.year}" if part.year else ""
     facts = [
         f"name: {code(part.name)}",
@@ -140,8 +142,8 @@ def _accelerator(one: catalogue.Entry) -> str:
         *([f"rented out by: {', '.join(part.clouds)}"] if part.clouds else []),
     ]
     rows = (
-        (said(name), said(figure_text(figure)), said(figure.source), figure.confidence, said(figure.note))
-        for name, figure in figures(part)
+        (said(name), said(format_sourced_figure(figure)), said(figure.source), figure.confidence, said(figure.note))
+        for name, figure in enumerate_accelerator_figures(part)
     )
     return page(said(part.title), listing(facts), table(_FIGURES, rows), _sources(part.sources))
 

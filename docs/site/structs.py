@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect as kinds
 
 from docs.site.words import anchor, code, said, table
-from planner.hardware.figures import Sourced
+from planner.hardware.figures import SourcedFigure
 
 Struct = type[msgspec.Struct]
 _NEEDED = "needed"
@@ -122,7 +122,7 @@ def _type(found: kinds.Type, view: View) -> str:
 
 def _choice(found: kinds.UnionType, view: View) -> str:
     some = [one for one in found.types if not isinstance(one, kinds.NoneType)]
-    if any(isinstance(one, kinds.StructType) and one.cls is Sourced for one in some):
+    if any(isinstance(one, kinds.StructType) and one.cls is SourcedFigure for one in some):
         return "a figure"
     shown = dict.fromkeys(_type(one, view) for one in some)
     words = [one for one in shown if one != "a whole number" or "a number" not in shown]

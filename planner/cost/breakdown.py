@@ -11,30 +11,35 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from planner.cost.arrays import Floats, added, weighted
-from planner.cost.flops import attention_flops, model_flops
-from planner.cost.layer_tables import layer_kinds, layer_tables, operator_passes, shard_of
-from planner.cost.operators.compute import Passes, Shard, memory_rate, peak_16_bit
-from planner.cost.pipeline.partition import layer_prefix
-from planner.cost.scenario import Training
-from planner.cost.step import TERMS, Scores, layer_terms, micro_batches
+from planner.cost.arrays import Floats, sum_in_order, sum_products
+from planner.cost.flops import compute_attention_flops, compute_model_flops
+from planner.cost.layer_tables import build_layer_shard, build_layer_tables, compute_operator_times, list_layer_types
+from planner.cost.operators.compute import (
+    LayerShard,
+    PassTimes,
+    compute_memory_bytes_per_s,
+    get_peak_16bit_flops_per_s,
+)
+from planner.cost.pipeline.partition import compute_layer_prefix
+from planner.cost.scenario import Scenario
+from planner.cost.step import STEP_TERMS, StepCosts, compute_layer_terms, count_micro_batches
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.operator_time import needed_flops
+from planner.cost.techniques.operator_time import compute_required_flops
 from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Operator
 
-_KERNELS = ("forward", "backward", "recompute")
+_KERNEL_TERMS = ("forward", "backward", "recompute")
 
 
-def without_losses(training: Training) -> tuple[Training, ...]:
+def build_idealized_scenarios(scenario: Scenario) -> tuple[Scenario, ...]:
     """The question as kernels would run at the peak; with the efficiencies that multiplies reach; with memory that
     takes its time too; with gaps between kernels; and as it is, where kernels also wait for the host.
     """
-    fitted = training.calibration
+    fitted = scenario.calibration
     # what casts, norms and the other memory traffic take is nothing where bandwidth has no end
-    endless = replace(training.accelerator, memory_bandwidth_bytes_per_s=float("inf"))
-    gapless = msgspec.structs.replace(fitted, kernel_launch_s=0.0, host_launch_s=0.0)
-    perfect = msgspec.structs.replace(
-        gapless,
+    infinite_bandwidth_accelerator = replace(scenario.accelerator, memory_bandwidth_bytes_per_s=float("inf"))
+    without_launch_gaps = msgspec.structs.replace(fitted, kernel_launch_s=0.0, host_launch_s=0.0)
+    full_efficiency = msgspec.structs.replace(
+        without_launch_gaps,
         gemm_efficiency=1.0,
         gemm_efficiency_8bit=1.0,
         gemm_efficiency_4bit=1.0,
@@ -47,147 +52,170 @@ def without_losses(training: Training) -> tuple[Training, ...]:
         reference_power_w=0.0,
     )
     return (
-        replace(training, accelerator=endless, calibration=perfect),
-        replace(training, accelerator=endless, calibration=gapless),
-        replace(training, calibration=gapless),
-        replace(training, calibration=msgspec.structs.replace(fitted, host_launch_s=0.0)),
-        training,
+        replace(scenario, accelerator=infinite_bandwidth_accelerator, calibration=full_efficiency),
+        replace(scenario, accelerator=infinite_bandwidth_accelerator, calibration=without_launch_gaps),
+        replace(scenario, calibration=without_launch_gaps),
+        replace(scenario, calibration=msgspec.structs.replace(fitted, host_launch_s=0.0)),
+        scenario,
     )
 
 
-def waterfall(training: Training, s: Strategies, scores: Scores) -> dict[str, Floats]:
+def compute_waterfall_s(scenario: Scenario, s: Strategies, step_costs: StepCosts) -> dict[str, Floats]:
     """Seconds of every part of the way from the ideal to the step, in this order: [plans] each. They add up to the
     step's time.
 
-    `ideal`: the FLOPs that the model asks for, by the question's convention, at the peak of all devices: MFU times
-    the step. `attention`: what its kernel computes less what the convention counts of it, below zero where a causal
+    `ideal_s`: the FLOPs that the model asks for, by the question's convention, at the peak of all devices: MFU times
+    the step. `attention_s`: what its kernel computes less what the convention counts of it, below zero where a causal
     mask saves half. `other_arithmetic`: multiplies in 16 bit among narrow ones, and what tensor-parallel ranks each
     repeat. `recompute`: of activations, at the peak. `efficiency`, `memory`, `launches`, `host`: what forward,
     backward and recomputation lose on the mean device. `imbalance`: the slowest stage's kernels less the mean's.
     """
-    n = micro_batches(training, s)
-    levels = [_mean_kernels(one, s) for one in without_losses(training)]
-    peak, totals = levels[0], [n * added(level.values()) for level in levels]
-    needed = needed_flops(training, model_flops(training.workload, training.global_batch, training.flops_convention))
-    rate = training.devices * training.accelerator.peak(training.precision)
-    told = attention_flops(training.workload, training.global_batch, training.flops_convention) / rate
-    ideal = np.full(len(s), needed / rate)
-    attention = n * _mean_attention(training, s) - told
-    parts = {
-        "ideal": ideal,
-        "attention": attention,
-        "other_arithmetic": n * (peak["forward"] + peak["backward"]) - ideal - attention,
-        "recompute": n * peak["recompute"],
-    }
-    steps = zip(totals[1:], totals[:-1], strict=True)
-    parts |= dict(
-        zip(("efficiency", "memory", "launches", "host"), (after - before for after, before in steps), strict=True)
+    n = count_micro_batches(scenario, s)
+    kernel_levels = [_compute_mean_kernels_s(idealized, s) for idealized in build_idealized_scenarios(scenario)]
+    peak_kernels, level_totals_s = kernel_levels[0], [n * sum_in_order(level.values()) for level in kernel_levels]
+    required_flops = compute_required_flops(
+        scenario, compute_model_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
     )
-    parts["imbalance"] = added([scores.terms[name] for name in _KERNELS]) - totals[-1]
-    return parts | {name: scores.terms[name] for name in TERMS if name not in _KERNELS}
+    peak_flops_per_s = scenario.devices * scenario.accelerator.get_peak_flops(scenario.precision)
+    counted_attention_s = (
+        compute_attention_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
+        / peak_flops_per_s
+    )
+    ideal_s = np.full(len(s), required_flops / peak_flops_per_s)
+    attention_s = n * _compute_mean_attention_s(scenario, s) - counted_attention_s
+    parts = {
+        "ideal": ideal_s,
+        "attention": attention_s,
+        "other_arithmetic": n * (peak_kernels["forward"] + peak_kernels["backward"]) - ideal_s - attention_s,
+        "recompute": n * peak_kernels["recompute"],
+    }
+    level_pairs = zip(level_totals_s[1:], level_totals_s[:-1], strict=True)
+    parts |= dict(
+        zip(
+            ("efficiency", "memory", "launches", "host"),
+            (after - before for after, before in level_pairs),
+            strict=True,
+        )
+    )
+    parts["imbalance"] = sum_in_order([step_costs.terms[name] for name in _KERNEL_TERMS]) - level_totals_s[-1]
+    return parts | {name: step_costs.terms[name] for name in STEP_TERMS if name not in _KERNEL_TERMS}
 
 
-def _layers_of_a_stage(training: Training, s: Strategies) -> Floats:
+def _compute_mean_stage_layers(scenario: Scenario, s: Strategies) -> Floats:
     """Layers of each kind on the mean stage, embedding and head as parts of one: [plans, kinds]."""
-    counts = np.append(layer_prefix(training.workload)[-1], [1, 1])
+    counts = np.append(compute_layer_prefix(scenario.workload)[-1], [1, 1])
     layers: Floats = counts / s.pp[:, None]
     return layers
 
 
-def _mean_kernels(training: Training, s: Strategies) -> dict[str, Floats]:
+def _compute_mean_kernels_s(scenario: Scenario, s: Strategies) -> dict[str, Floats]:
     """Seconds of one micro-batch's kernels on the mean stage by term, [plans] each."""
-    tables, row = layer_tables(training, s)
-    layers, terms = _layers_of_a_stage(training, s), layer_terms(training, s, tables, row)
-    return {name: weighted(layers, terms[name]) for name in _KERNELS}
+    tables, row = build_layer_tables(scenario, s)
+    layers, terms = _compute_mean_stage_layers(scenario, s), compute_layer_terms(scenario, s, tables, row)
+    return {name: sum_products(layers, terms[name]) for name in _KERNEL_TERMS}
 
 
-def _mean_attention(training: Training, s: Strategies) -> Floats:
+def _compute_mean_attention_s(scenario: Scenario, s: Strategies) -> Floats:
     """Seconds of one micro-batch's attention on the mean stage at the peak, both passes, [plans]."""
-    peak, shard, layers = without_losses(training)[0], shard_of(training, s), _layers_of_a_stage(training, s)
-    total = np.zeros(len(s))
-    for column, layer in enumerate(layer_kinds(training)):
+    peak_scenario, shard, layers = (
+        build_idealized_scenarios(scenario)[0],
+        build_layer_shard(scenario, s),
+        _compute_mean_stage_layers(scenario, s),
+    )
+    total_s = np.zeros(len(s))
+    for layer_index, layer in enumerate(list_layer_types(scenario)):
         for op in layer.operators:
             if isinstance(op, AttentionCore):
-                total = total + layers[:, column] * _both(operator_passes(peak, op, shard))
-    return total
+                total_s = total_s + layers[:, layer_index] * _sum_passes(
+                    compute_operator_times(peak_scenario, op, shard)
+                )
+    return total_s
 
 
 @dataclass(frozen=True)
 class OperatorRoofline:
     """Forward and backward pass of one operator of one layer on one device, for one micro-batch, shape [plans] each.
 
-    `layers`: how many layers of the model have it. `seconds` as the cost model has it, without waits for the host;
-    `arithmetic_s` and `traffic_s`: what multiplies and memory take of it by themselves, at the rates they reach;
-    `peak_flops_per_s` of the unit that multiplies it. `whole_in_kernel`: `traffic_bytes` are the least that fused
-    attention moves, which the cost model takes as hidden.
+    `layer_count`: how many layers of the model have it. `time_s` as the cost model has it, without waits for the
+    host; `arithmetic_s` and `traffic_s`: what multiplies and memory take of it by themselves, at the rates they
+    reach; `peak_flops_per_s` of the unit that multiplies it. `is_fused_attention`: `traffic_bytes` are the least that
+    fused attention moves, which the cost model takes as hidden.
     """
 
-    layer: str
-    name: str
-    layers: int
+    layer_name: str
+    operator_name: str
+    layer_count: int
     peak_flops_per_s: float
     flops: Floats
     traffic_bytes: Floats
-    seconds: Floats
+    time_s: Floats
     arithmetic_s: Floats
     traffic_s: Floats
-    whole_in_kernel: bool
+    is_fused_attention: bool
 
     @property
     def bound(self) -> list[str]:
         """What takes most of each plan's time: compute, memory, or launch (gaps between kernels)."""
-        gaps = self.seconds - np.maximum(self.arithmetic_s, self.traffic_s)
-        most = np.argmax(np.stack([self.arithmetic_s, self.traffic_s, gaps]), axis=0)
-        return [("compute", "memory", "launch")[one] for one in most.tolist()]
+        launch_gaps_s = self.time_s - np.maximum(self.arithmetic_s, self.traffic_s)
+        dominant_index = np.argmax(np.stack([self.arithmetic_s, self.traffic_s, launch_gaps_s]), axis=0)
+        return [("compute", "memory", "launch")[index] for index in dominant_index.tolist()]
 
 
-def rooflines(training: Training, s: Strategies) -> list[OperatorRoofline]:
+def compute_rooflines(scenario: Scenario, s: Strategies) -> list[OperatorRoofline]:
     """Every operator that takes time, layer by layer (Williams, Waterman, Patterson 2009)."""
-    shard = shard_of(training, s)
-    counts = [*layer_prefix(training.workload)[-1].tolist(), 1, 1]
-    found = [
-        _roofline(training, op, shard, layer.name, count)
-        for layer, count in zip(layer_kinds(training), counts, strict=True)
+    shard = build_layer_shard(scenario, s)
+    counts = [*compute_layer_prefix(scenario.workload)[-1].tolist(), 1, 1]
+    operator_rooflines = [
+        _compute_roofline(scenario, op, shard, layer.name, count)
+        for layer, count in zip(list_layer_types(scenario), counts, strict=True)
         for op in layer.operators
     ]
-    return [one for one in found if (one.seconds > 0).any()]
+    return [roofline for roofline in operator_rooflines if (roofline.time_s > 0).any()]
 
 
-def _roofline(training: Training, op: Operator, shard: Shard, layer: str, count: int) -> OperatorRoofline:
-    peak, reached, gapless, *_ = without_losses(training)
-    part = training.accelerator
-    instant = replace(part, peak_flops=dict.fromkeys(part.peak_flops, float("inf")))
-    rate = _unit_peak(training, op)
-    traffic = _both(operator_passes(replace(gapless, accelerator=instant), op, shard))
-    fused = isinstance(op, AttentionCore) and training.attention == "flash"
+def _compute_roofline(
+    scenario: Scenario, op: Operator, shard: LayerShard, layer_name: str, layer_count: int
+) -> OperatorRoofline:
+    peak_scenario, efficiency_scenario, gapless_scenario, *_ = build_idealized_scenarios(scenario)
+    accelerator = scenario.accelerator
+    infinite_flops_accelerator = replace(accelerator, peak_flops=dict.fromkeys(accelerator.peak_flops, float("inf")))
+    peak_flops_per_s = _get_unit_peak_flops_per_s(scenario, op)
+    traffic_s = _sum_passes(
+        compute_operator_times(replace(gapless_scenario, accelerator=infinite_flops_accelerator), op, shard)
+    )
+    is_fused_attention = isinstance(op, AttentionCore) and scenario.attention_kernel == "flash"
     return OperatorRoofline(
-        layer=layer,
-        name=op.name,
-        layers=count,
-        peak_flops_per_s=rate,
-        flops=_both(operator_passes(peak, op, shard)) * rate,
-        traffic_bytes=_fused_bytes(training, op, shard) if fused else traffic * memory_rate(training),
-        seconds=_both(operator_passes(training, op, shard)),
-        arithmetic_s=_both(operator_passes(reached, op, shard)),
-        traffic_s=traffic,
-        whole_in_kernel=fused,
+        layer_name=layer_name,
+        operator_name=op.name,
+        layer_count=layer_count,
+        peak_flops_per_s=peak_flops_per_s,
+        flops=_sum_passes(compute_operator_times(peak_scenario, op, shard)) * peak_flops_per_s,
+        traffic_bytes=_compute_fused_attention_bytes(scenario, op, shard)
+        if is_fused_attention
+        else traffic_s * compute_memory_bytes_per_s(scenario),
+        time_s=_sum_passes(compute_operator_times(scenario, op, shard)),
+        arithmetic_s=_sum_passes(compute_operator_times(efficiency_scenario, op, shard)),
+        traffic_s=traffic_s,
+        is_fused_attention=is_fused_attention,
     )
 
 
-def _both(passes: Passes) -> Floats:
-    return passes.forward + passes.backward
+def _sum_passes(pass_times: PassTimes) -> Floats:
+    return pass_times.forward_s + pass_times.backward_s
 
 
-def _unit_peak(training: Training, op: Operator) -> float:
+def _get_unit_peak_flops_per_s(scenario: Scenario, op: Operator) -> float:
     """Peak FLOP/s of the unit that multiplies an operator: only layers' multiplies are narrow."""
-    narrow = isinstance(op, ExpertLinear) or (isinstance(op, Linear) and not op.full_precision)
-    return training.accelerator.peak(training.precision) if narrow else peak_16_bit(training)
+    is_narrow = isinstance(op, ExpertLinear) or (isinstance(op, Linear) and not op.full_precision)
+    return (
+        scenario.accelerator.get_peak_flops(scenario.precision) if is_narrow else get_peak_16bit_flops_per_s(scenario)
+    )
 
 
-def _fused_bytes(training: Training, op: Operator, shard: Shard) -> Floats:
+def _compute_fused_attention_bytes(scenario: Scenario, op: Operator, shard: LayerShard) -> Floats:
     """The least that fused attention moves: Q, K, V and the output once forward, with their gradients twice more."""
     assert isinstance(op, AttentionCore)
-    tokens = shard.tokens * (op.length or 1)
-    queries = op.heads / shard.tp * (op.qk_dim + op.v_dim)
-    keys = op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim)
-    return 3.0 * training.value_bytes * tokens * (queries + keys)
+    tokens = shard.tokens * (op.attended_rows or 1)
+    query_values = op.heads / shard.tp * (op.qk_dim + op.v_dim)
+    key_values = op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim)
+    return 3.0 * scenario.value_bytes * tokens * (query_values + key_values)

@@ -12,7 +12,7 @@ import math
 import msgspec
 
 from planner.hardware import database
-from planner.hardware.figures import Source, Sourced, number
+from planner.hardware.figures import FigureSource, SourcedFigure, parse_figure
 from planner.units import Dimension
 
 
@@ -56,11 +56,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Power of the architecture's strongest part that was fitted; 0: power is not looked at."""
 
 
-PARAMETERS = tuple(name for name in Calibration.__struct_fields__ if name != "reference_power_w")
-_SHARES = ("efficiency", "overlap", "contention")
-_LARGEST_SHARE = 0.97
+CALIBRATION_PARAMETERS = tuple(name for name in Calibration.__struct_fields__ if name != "reference_power_w")
+_SHARE_WORDS = ("efficiency", "overlap", "contention")
+_MAX_SHARE = 0.97
 """Of what is rated; nothing real reaches all of it."""
-_DIMENSIONS: dict[str, Dimension] = {
+_PARAMETER_DIMENSIONS: dict[str, Dimension] = {
     "kernel_launch_s": "s",
     "host_launch_s": "s",
     "step_overhead_s": "s",
@@ -77,8 +77,8 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """
 
     title: str
-    parameters: dict[str, Sourced]
-    sources: dict[str, Source]
+    parameters: dict[str, SourcedFigure]
+    sources: dict[str, FigureSource]
     reference_power_w: float = 0.0
     unfitted: dict[str, tuple[float, float]] = {}
     """In the default's file: relative spread of a factor that was never fitted: an architecture's, a framework's."""
@@ -86,63 +86,78 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Ids of the measured runs, by source."""
 
 
-def calibration(architecture: str, framework: str) -> Calibration:
+def build_calibration(architecture: str, trainer_name: str) -> Calibration:
     """The numbers for an accelerator's architecture under a framework; a factor that was never fitted is one."""
-    chip = _factors("calibration/architectures", architecture)
-    stack = _factors("calibration/frameworks", framework)
-    power = _file("calibration/architectures", architecture).reference_power_w if chip else 0.0
-    return combined(default_calibration(), chip, stack, reference_power_w=power)
+    architecture_factors = _read_factors("calibration/architectures", architecture)
+    trainer_factors = _read_factors("calibration/frameworks", trainer_name)
+    reference_power_w = (
+        _read_calibration_file("calibration/architectures", architecture).reference_power_w
+        if architecture_factors
+        else 0.0
+    )
+    return combine_calibration(
+        read_default_calibration(), architecture_factors, trainer_factors, reference_power_w=reference_power_w
+    )
 
 
-def uncertainty(architecture: str, framework: str) -> dict[str, float]:
+def compute_calibration_spreads(architecture: str, trainer_name: str) -> dict[str, float]:
     """Relative standard deviation of every number for a pair: both factors' together, taken as independent.
 
     A factor that was fitted has the fit's, another one the width of what the fit would have allowed.
     """
-    widths = _file("calibration", "default").unfitted
-    open_chip, open_stack = ({name: pair[place] for name, pair in widths.items()} for place in (0, 1))
-    chip = open_chip | _spreads("calibration/architectures", architecture)
-    stack = open_stack | _spreads("calibration/frameworks", framework)
-    return {name: math.hypot(chip.get(name, 0.0), stack.get(name, 0.0)) for name in PARAMETERS}
+    unfitted_spreads = _read_calibration_file("calibration", "default").unfitted
+    unfitted_architecture, unfitted_trainer = (
+        {name: pair[index] for name, pair in unfitted_spreads.items()} for index in (0, 1)
+    )
+    architecture_spreads = unfitted_architecture | _read_spreads("calibration/architectures", architecture)
+    trainer_spreads = unfitted_trainer | _read_spreads("calibration/frameworks", trainer_name)
+    return {
+        name: math.hypot(architecture_spreads.get(name, 0.0), trainer_spreads.get(name, 0.0))
+        for name in CALIBRATION_PARAMETERS
+    }
 
 
-def _spreads(folder: database.Folder, name: str) -> dict[str, float]:
-    if name not in database.names(folder):
+def _read_spreads(folder: database.DatabaseFolder, name: str) -> dict[str, float]:
+    if name not in database.list_database_names(folder):
         return {}
-    parameters = _file(folder, name).parameters
+    parameters = _read_calibration_file(folder, name).parameters
     return {key: figure.spread for key, figure in parameters.items() if figure.spread is not None}
 
 
-def default_calibration() -> Calibration:
+def read_default_calibration() -> Calibration:
     """The numbers of the default's file."""
-    file = _file("calibration", "default")
-    return msgspec.convert(_numbers(file, "hardware_db/calibration/default.toml", _DIMENSIONS), Calibration)
+    file = _read_calibration_file("calibration", "default")
+    return msgspec.convert(
+        _parse_parameters(file, "hardware_db/calibration/default.toml", _PARAMETER_DIMENSIONS), Calibration
+    )
 
 
-def combined(default: Calibration, *factors: dict[str, float], reference_power_w: float = 0.0) -> Calibration:
+def combine_calibration(
+    default: Calibration, *factors: dict[str, float], reference_power_w: float = 0.0
+) -> Calibration:
     """The default's numbers times all factors; a share never passes what can be reached."""
-    values = {name: float(getattr(default, name)) for name in PARAMETERS}
+    values = {name: float(getattr(default, name)) for name in CALIBRATION_PARAMETERS}
     for factor in factors:
-        for name, times in factor.items():
-            values[name] *= times
-    for name in PARAMETERS:
-        if any(word in name for word in _SHARES):
-            values[name] = min(values[name], _LARGEST_SHARE)
+        for name, multiplier in factor.items():
+            values[name] *= multiplier
+    for name in CALIBRATION_PARAMETERS:
+        if any(word in name for word in _SHARE_WORDS):
+            values[name] = min(values[name], _MAX_SHARE)
     return Calibration(**values, reference_power_w=reference_power_w)
 
 
-def _factors(folder: database.Folder, name: str) -> dict[str, float]:
-    if name not in database.names(folder):
+def _read_factors(folder: database.DatabaseFolder, name: str) -> dict[str, float]:
+    if name not in database.list_database_names(folder):
         return {}
-    return _numbers(_file(folder, name), f"hardware_db/{folder}/{name}.toml", {})
+    return _parse_parameters(_read_calibration_file(folder, name), f"hardware_db/{folder}/{name}.toml", {})
 
 
-def _file(folder: database.Folder, name: str) -> CalibrationFile:
-    return database.load(folder, name, CalibrationFile, "calibration", "", "architecture")
+def _read_calibration_file(folder: database.DatabaseFolder, name: str) -> CalibrationFile:
+    return database.load_database_entry(folder, name, CalibrationFile, "calibration", "", "architecture")
 
 
-def _numbers(file: CalibrationFile, origin: str, dimensions: dict[str, Dimension]) -> dict[str, float]:
+def _parse_parameters(file: CalibrationFile, origin: str, dimensions: dict[str, Dimension]) -> dict[str, float]:
     return {
-        key: number(figure, dimensions.get(key, "ratio"), origin=origin, key=key)
+        key: parse_figure(figure, dimensions.get(key, "ratio"), origin=origin, key=key)
         for key, figure in file.parameters.items()
     }

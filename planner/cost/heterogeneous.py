@@ -1,6 +1,6 @@
 """What a step takes where devices are of two kinds: replicas of either kind side by side, or pipelines across both.
 
-Each kind is one `Training`, bound to a network in which all devices are of that kind
+Each kind is one `Scenario`, bound to a network in which all devices are of that kind
 (`planner.cluster.build.pools`); what devices of both kinds do together takes as long as the
 slower of these networks says.
 """
@@ -12,211 +12,289 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cluster.build.pools import Pools
+from planner.cluster.build.pools import HeteroCluster
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.network import Network
 from planner.cost.arrays import (
     Bools,
     Floats,
     Ints,
-    added,
-    gathered,
-    largest,
-    weighted,
+    find_last_axis_max,
+    sum_in_order,
+    sum_products,
+    take_columns,
 )
-from planner.cost.layer_tables import LayerTables, layer_tables
-from planner.cost.parallelism.data_parallel import data_parallel, optimizer_seconds
-from planner.cost.parameters import stage_parameters
-from planner.cost.pipeline.partition import Stages
-from planner.cost.plan_tables import Prepared
-from planner.cost.scenario import Training, training, usual_framework
+from planner.cost.layer_tables import LayerTables, build_layer_tables
+from planner.cost.parallelism.data_parallel import compute_data_parallel_s, compute_optimizer_s
+from planner.cost.parameters import compute_stage_parameters
+from planner.cost.pipeline.partition import StageTables
+from planner.cost.plan_tables import PlanTables
+from planner.cost.scenario import Scenario, build_scenario, find_default_trainer
 from planner.cost.step import (
-    AFTER_PIPELINE,
-    IN_LAYERS,
-    free_links,
-    offloading,
-    pipeline_sends,
-    slowest_stage,
-    step_terms,
-    waiting,
+    LAYER_TERMS,
+    POST_PIPELINE_TERMS,
+    compute_offload_s,
+    compute_overlappable_s,
+    compute_pipeline_sends_s,
+    compute_slowest_stage_terms,
+    compute_stall_s,
+    compute_step_terms,
 )
 from planner.cost.strategies import Strategies
 from planner.errors import InputError
 from planner.workload.operators import Workload
 
-Terms = dict[str, Floats]
+TermTimes = dict[str, Floats]
 
-_INSIDE = {"tensor_parallel": "tp_hidden", "context_parallel": "cp_hidden", "expert_parallel": "ep_hidden"}
+_OVERLAPPED_TERM_KEYS = {
+    "tensor_parallel": "tp_hidden",
+    "context_parallel": "cp_hidden",
+    "expert_parallel": "ep_hidden",
+}
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of device: `shared` is bound to all devices as if they were of this kind, `own` to the pool alone."""
+class BoundPool:
+    """One kind of device: `shared_scenario` is bound to all devices as if they were of this kind, `own_scenario` to
+    the pool alone.
+    """
 
     name: str
     devices: int
-    shared: Training
-    own: Training
+    shared_scenario: Scenario
+    own_scenario: Scenario
 
 
-Kinds = tuple[Kind, Kind]
+BoundPools = tuple[BoundPool, BoundPool]
 
 
-def bind(workload: Workload, pools: Pools, *, precision: str | None = None, **options: object) -> Kinds:
-    """Both kinds bound to a model with the options of `training`.
+def bind_pools(
+    workload: Workload, pools: HeteroCluster, *, precision: str | None = None, **options: object
+) -> BoundPools:
+    """Both kinds bound to a model with the options of `scenario`.
 
     One trainer runs on both: unless it is chosen, the usual one of both, else the first pool's without whole steps as
     one graph. Raises InputError where a kind has no unit for the precision.
     """
-    parts = [pool.own.accelerator for pool in pools.pools]
-    chosen = precision or ("bf16" if all("bf16" in part.peak_flops for part in parts) else "fp16")
-    usual = {usual_framework(part, workload) for part in parts}
-    classic = "megatron-classic" if "megatron-classic" in usual else usual_framework(parts[0], workload)
-    options["framework"] = options.get("framework") or (usual.pop() if len(usual) == 1 else classic)
-    options["precision"] = chosen
+    accelerators = [pool.own_cluster.accelerator for pool in pools.pools]
+    used_precision = precision or (
+        "bf16" if all("bf16" in accelerator.peak_flops for accelerator in accelerators) else "fp16"
+    )
+    default_trainers = {find_default_trainer(accelerator, workload) for accelerator in accelerators}
+    fallback_trainer = (
+        "megatron-classic"
+        if "megatron-classic" in default_trainers
+        else find_default_trainer(accelerators[0], workload)
+    )
+    options["framework"] = options.get("framework") or (
+        default_trainers.pop() if len(default_trainers) == 1 else fallback_trainer
+    )
+    options["precision"] = used_precision
 
-    def bound(cluster: Cluster) -> Training:
-        return training(workload, cluster, **options)  # type: ignore[arg-type]
+    def bind_scenario(cluster: Cluster) -> Scenario:
+        return build_scenario(workload, cluster, **options)  # type: ignore[arg-type]
 
-    for part in parts:
-        if chosen not in part.peak_flops:
+    for accelerator in accelerators:
+        if used_precision not in accelerator.peak_flops:
             raise InputError(
-                f"{part.name} states no dense peak for this precision",
+                f"{accelerator.name} states no dense peak for this precision",
                 key="--precision",
-                value=chosen,
-                expected=f"one of {', '.join(sorted(set(parts[0].peak_flops) & set(parts[1].peak_flops)))}",
+                value=used_precision,
+                expected=(
+                    f"one of {', '.join(sorted(set(accelerators[0].peak_flops) & set(accelerators[1].peak_flops)))}"
+                ),
             )
-    first, second = (Kind(pool.name, pool.devices, bound(pool.everywhere), bound(pool.own)) for pool in pools.pools)
-    return first, second
+    first_pool, second_pool = (
+        BoundPool(pool.name, pool.devices, bind_scenario(pool.uniform_cluster), bind_scenario(pool.own_cluster))
+        for pool in pools.pools
+    )
+    return first_pool, second_pool
 
 
-def other_networks(kinds: Kinds, at: int) -> tuple[Network, ...]:
-    """What the ranks of kind `at` meet of the other kind in a collective of all replicas."""
-    return (kinds[1 - at].shared.network,)
+def get_other_networks(device_pools: BoundPools, pool_index: int) -> tuple[Network, ...]:
+    """What the ranks of kind `pool_index` meet of the other kind in a collective of all replicas."""
+    return (device_pools[1 - pool_index].shared_scenario.network,)
 
 
-def replica_terms(kinds: Kinds, at: int, s: Strategies, p: Prepared, n: Ints) -> tuple[Terms, Terms]:
-    """Terms and hidden seconds of replicas of kind `at` that do `n` micro-batches each, shape [plans].
+def compute_replica_terms(
+    device_pools: BoundPools, pool_index: int, s: Strategies, plan_tables: PlanTables, micro_batches: Ints
+) -> tuple[TermTimes, TermTimes]:
+    """Terms and hidden seconds of replicas of kind `pool_index` that do `micro_batches` micro-batches each, shape
+    [plans].
 
-    `s.dp` counts the replicas of both kinds: all of them share the gradients' exchange. The step ends with the slower
-    kind.
+    `strategies.dp` counts the replicas of both kinds: all of them share the gradients' exchange. The step ends with
+    the slower kind.
     """
-    return step_terms(kinds[at].shared, s, p, n, other_networks(kinds, at))
-
-
-@dataclass(frozen=True)
-class Half:
-    """The stages of every pipeline that one kind has: its plans (`s.pp` counts all stages), prepared for them."""
-
-    training: Training
-    s: Strategies
-    p: Prepared
-
-
-def half(
-    whole: Training,
-    s: Strategies,
-    counts: Floats,
-    position: Ints,
-    tables: tuple[LayerTables, Ints] | None = None,
-) -> Half:
-    """One kind's half: `counts` layers of each kind (embedding and head last) on each of its stages, shape [plans,
-    stages, kinds]; `position` of each in the pipeline, shape [plans, stages]; `tables` as of `layer_tables`.
-    """
-    stages = stages_of(counts, position)
-    split = np.arange(len(s))
-    found, row = tables or layer_tables(whole, s)
-    return Half(whole, s, Prepared(found, row, stages, split, stage_parameters(whole, s, stages, split)))
-
-
-def stages_of(counts: Floats, position: Ints) -> Stages:
-    """Stages as told, one chunk each; arrays as of `half`, with splits for plans."""
-    splits, stages = position.shape
-    return Stages(
-        counts=counts,
-        index=position,
-        chunks=counts[:, None],
-        turns=np.ones((splits, 1)),
-        sizes=np.tile([1, stages], (splits, 1)),
-        first=counts.sum(axis=1),
-        lengths=(None,) * splits,
+    return compute_step_terms(
+        device_pools[pool_index].shared_scenario,
+        s,
+        plan_tables,
+        micro_batches,
+        get_other_networks(device_pools, pool_index),
     )
 
 
 @dataclass(frozen=True)
-class Joined:
+class PipelineSegment:
+    """The stages of every pipeline that one kind has: its plans (`strategies.pp` counts all stages), prepared for
+    them.
+    """
+
+    scenario: Scenario
+    strategies: Strategies
+    plan_tables: PlanTables
+
+
+def build_segment(
+    scenario: Scenario,
+    s: Strategies,
+    layer_counts: Floats,
+    stage_positions: Ints,
+    tables: tuple[LayerTables, Ints] | None = None,
+) -> PipelineSegment:
+    """One kind's half: `layer_counts` layers of each kind (embedding and head last) on each of its stages, shape
+    [plans, stages, kinds]; `stage_positions` of each in the pipeline, shape [plans, stages]; `layer_tables` as of
+    `build_layer_tables`.
+    """
+    stages = build_single_chunk_stages(layer_counts, stage_positions)
+    stage_rows = np.arange(len(s))
+    segment_tables, layer_row = tables or build_layer_tables(scenario, s)
+    return PipelineSegment(
+        scenario,
+        s,
+        PlanTables(
+            segment_tables, layer_row, stages, stage_rows, compute_stage_parameters(scenario, s, stages, stage_rows)
+        ),
+    )
+
+
+def build_single_chunk_stages(layer_counts: Floats, stage_positions: Ints) -> StageTables:
+    """Stages as told, one chunk each; arrays as of `build_segment`, with splits for plans."""
+    row_count, stage_count = stage_positions.shape
+    return StageTables(
+        layer_counts=layer_counts,
+        stage_index=stage_positions,
+        virtual_stages=layer_counts[:, None],
+        interleave_rounds=np.ones((row_count, 1)),
+        round_sizes=np.tile([1, stage_count], (row_count, 1)),
+        warmup_layers=layer_counts.sum(axis=1),
+        virtual_stage_layers=(None,) * row_count,
+    )
+
+
+@dataclass(frozen=True)
+class JoinedPipelines:
     """Pipelines across both kinds, arrays of shape [plans]: terms and hidden seconds; of each kind, its slowest
     stage's work in a step and what it does after that, [kinds, plans].
     """
 
-    terms: Terms
-    hidden: Terms
-    work_s: Floats
-    tail_s: Floats
+    terms: TermTimes
+    overlapped: TermTimes
+    stage_work_s: Floats
+    post_pipeline_s: Floats
 
 
-def pipeline_terms(halves: tuple[Half, Half], n: Ints) -> Joined:
-    """A step of pipelines whose stages are of two kinds, `n` micro-batches each (1F1B, vpp = 1).
+def compute_pipeline_terms(segments: tuple[PipelineSegment, PipelineSegment], micro_batches: Ints) -> JoinedPipelines:
+    """A step of pipelines whose stages are of two kinds, `micro_batches` micro-batches each (1F1B, vpp = 1).
 
         step = n max t_i + (sum t_i - max t_i) + sends + the slower kind's exchange, optimizer, offload
 
     with every stage's own t_i (arXiv 2104.04473 has equal ones). Every hop is paid like the slowest one: the slower
     kind's way to the next stage. The gradients of a stage are exchanged among devices of one kind.
     """
-    parts = [_half_terms(part, n) for part in halves]
-    one = [added(part.stage[name] for name in IN_LAYERS) for part in parts]
-    slow = one[1] > one[0]
-    tails = [added(part.tail[name] for name in AFTER_PIPELINE) for part in parts]
-    late = tails[1] > tails[0]
+    segment_terms = [_compute_segment_terms(segment, micro_batches) for segment in segments]
+    micro_batch_s = [sum_in_order(segment.stage[name] for name in LAYER_TERMS) for segment in segment_terms]
+    is_second_slower = micro_batch_s[1] > micro_batch_s[0]
+    post_pipeline_s = [sum_in_order(segment.tail[name] for name in POST_PIPELINE_TERMS) for segment in segment_terms]
+    is_second_later = post_pipeline_s[1] > post_pipeline_s[0]
 
-    def of(second: Bools, group: str, name: str) -> Floats:
+    def select_term(use_second: Bools, group_name: str, name: str) -> Floats:
         """A term of the first or of the second kind."""
-        chosen: Floats = np.where(second, getattr(parts[1], group)[name], getattr(parts[0], group)[name])
-        return chosen
+        selected: Floats = np.where(
+            use_second, getattr(segment_terms[1], group_name)[name], getattr(segment_terms[0], group_name)[name]
+        )
+        return selected
 
-    sends = [pipeline_sends(part.training, part.s, n) for part in halves]
-    shown = np.maximum(sends[0][0], sends[1][0])
-    filling = parts[0].waits + parts[1].waits - np.maximum(parts[0].longest, parts[1].longest)
-    terms: Terms = {name: n * of(slow, "stage", name) for name in IN_LAYERS}
-    terms |= {"pipeline_send": shown, "pipeline_bubble": np.maximum(filling, 0.0)}
-    terms |= {name: of(late, "tail", name) for name in AFTER_PIPELINE}
-    hidden: Terms = {name: n * of(slow, "stage", key) for name, key in _INSIDE.items()}
-    hidden["pipeline_send"] = np.maximum(sends[0][1], sends[1][1])
-    hidden |= {name: of(late, "hidden", name) for name in ("data_parallel", "offload")}
-    return Joined(terms, hidden, np.stack([n * each for each in one]), np.stack(tails))
+    sends = [compute_pipeline_sends_s(segment.scenario, segment.strategies, micro_batches) for segment in segments]
+    sends_exposed_s = np.maximum(sends[0][0], sends[1][0])
+    fill_drain_s = (
+        segment_terms[0].stall_s
+        + segment_terms[1].stall_s
+        - np.maximum(segment_terms[0].longest_stall_s, segment_terms[1].longest_stall_s)
+    )
+    terms: TermTimes = {name: micro_batches * select_term(is_second_slower, "stage", name) for name in LAYER_TERMS}
+    terms |= {"pipeline_send": sends_exposed_s, "pipeline_bubble": np.maximum(fill_drain_s, 0.0)}
+    terms |= {name: select_term(is_second_later, "tail", name) for name in POST_PIPELINE_TERMS}
+    overlapped: TermTimes = {
+        name: micro_batches * select_term(is_second_slower, "stage", stage_key)
+        for name, stage_key in _OVERLAPPED_TERM_KEYS.items()
+    }
+    overlapped["pipeline_send"] = np.maximum(sends[0][1], sends[1][1])
+    overlapped |= {name: select_term(is_second_later, "hidden", name) for name in ("data_parallel", "offload")}
+    return JoinedPipelines(
+        terms,
+        overlapped,
+        np.stack([micro_batches * segment_s for segment_s in micro_batch_s]),
+        np.stack(post_pipeline_s),
+    )
 
 
 @dataclass(frozen=True)
-class _HalfTerms:
+class _SegmentTerms:
     """One kind's slowest stage in one micro-batch, terms after the pipeline, what others wait for all its stages and
     for the longest of them while filling; shape [plans] each.
     """
 
-    stage: Terms
-    tail: Terms
-    hidden: Terms
-    waits: Floats
-    longest: Floats
+    stage: TermTimes
+    tail: TermTimes
+    hidden: TermTimes
+    stall_s: Floats
+    longest_stall_s: Floats
 
 
-def _half_terms(part: Half, n: Ints) -> _HalfTerms:
-    training, s, p = part.training, part.s, part.p
-    stage, per_layer = slowest_stage(training, p, s)
-    forward, backward = stage["forward"], stage["backward"] + stage["recompute"]
-    exchanged, beside = data_parallel(training, s, p.parameters, p.split, n, *free_links(training, stage))
-    moved, under = offloading(training, s, p, n, forward, backward)
-    tail = {
-        "data_parallel": exchanged,
-        "optimizer": optimizer_seconds(training, s, p.parameters),
-        "offload": moved,
-        "overhead": np.full(len(s), training.calibration.step_overhead_s),
+def _compute_segment_terms(segment: PipelineSegment, micro_batches: Ints) -> _SegmentTerms:
+    scenario, s, plan_tables = segment.scenario, segment.strategies, segment.plan_tables
+    stage_terms, per_layer_s = compute_slowest_stage_terms(scenario, plan_tables, s)
+    forward_s, backward_s = stage_terms["forward"], stage_terms["backward"] + stage_terms["recompute"]
+    dp_exposed_s, dp_overlapped_s = compute_data_parallel_s(
+        scenario,
+        s,
+        plan_tables.parameters,
+        plan_tables.stage_rows,
+        micro_batches,
+        *compute_overlappable_s(scenario, stage_terms),
+    )
+    offload_exposed_s, offload_overlapped_s = compute_offload_s(
+        scenario, s, plan_tables, micro_batches, forward_s, backward_s
+    )
+    post_pipeline_terms = {
+        "data_parallel": dp_exposed_s,
+        "optimizer": compute_optimizer_s(scenario, s, plan_tables.parameters),
+        "offload": offload_exposed_s,
+        "overhead": np.full(len(s), scenario.calibration.step_overhead_s),
     }
-    waits = waiting(training, s, p, per_layer)
-    first = weighted(gathered(p.stages.chunks[:, 0], p.split), waits[:, None, :])
-    return _HalfTerms(stage, tail, {"data_parallel": beside, "offload": under}, added(first.T), largest(first))
+    layer_stall_s = compute_stall_s(scenario, s, plan_tables, per_layer_s)
+    stage_stall_s = sum_products(
+        take_columns(plan_tables.stages.virtual_stages[:, 0], plan_tables.stage_rows), layer_stall_s[:, None, :]
+    )
+    return _SegmentTerms(
+        stage_terms,
+        post_pipeline_terms,
+        {"data_parallel": dp_overlapped_s, "offload": offload_overlapped_s},
+        sum_in_order(stage_stall_s.T),
+        find_last_axis_max(stage_stall_s),
+    )
 
 
-def mixed_mfu(kinds: Kinds, flops: float, step_s: float, used: tuple[bool, bool] = (True, True)) -> float:
+def compute_hetero_mfu(
+    device_pools: BoundPools, flops: float, step_s: float, pools_used: tuple[bool, bool] = (True, True)
+) -> float:
     """Share of the peaks of all used devices that the model's FLOPs of a step take."""
-    peaks = [kind.devices * kind.own.accelerator.peak(kind.own.precision) for kind in kinds]
-    return flops / (math.fsum(peak for peak, is_used in zip(peaks, used, strict=True) if is_used) * step_s)
+    peak_flops_per_s = [
+        pool.devices * pool.own_scenario.accelerator.get_peak_flops(pool.own_scenario.precision)
+        for pool in device_pools
+    ]
+    return flops / (
+        math.fsum(pool_peak for pool_peak, is_used in zip(peak_flops_per_s, pools_used, strict=True) if is_used)
+        * step_s
+    )

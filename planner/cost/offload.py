@@ -14,7 +14,7 @@ import numpy as np
 from planner.cluster.model.cluster import Host
 from planner.cost.arrays import Floats
 
-_UPDATED_BYTES = 28.0
+_HOST_UPDATE_BYTES = 28.0
 """Of one parameter that Adam on the host moves: gradient read, master copy and two moments read and written."""
 
 
@@ -27,7 +27,7 @@ class Offload:
     weights: bool = False
 
     @property
-    def any(self) -> bool:
+    def is_active(self) -> bool:
         """Whether anything is."""
         return self.optimizer or self.activations or self.weights
 
@@ -35,39 +35,41 @@ class Offload:
 NO_OFFLOAD = Offload()
 
 
-def exposed_seconds(
+def compute_host_transfer_s(
     host: Host,
-    devices: int,
+    devices_per_host: int,
     offload: Offload,
     *,
-    own_parameters: Floats,
+    owned_parameters: Floats,
     weights_bytes: Floats,
     activations_bytes: Floats,
     micro_batches: Floats,
-    forward: Floats,
-    backward: Floats,
+    forward_s: Floats,
+    backward_s: Floats,
     overlap: float,
-    held: tuple[float, float],
+    gradient_and_weight_bytes: tuple[float, float],
 ) -> tuple[Floats, Floats]:
     """Seconds a step that the transfers add, and those that compute hides, shape [plans].
 
-    `own_parameters` whose state this device updates; `weights_bytes` of a stage, `activations_bytes` kept of one
-    micro-batch; `forward`, `backward`: compute of one micro-batch; `held`: bytes of a gradient and of a weight.
-    `devices` share one host.
+    `owned_parameters` whose state this device updates; `weights_bytes` of a stage, `activations_bytes` kept of one
+    micro-batch; `forward_s`, `backward_s`: compute of one micro-batch; `gradient_and_weight_bytes`: bytes of a
+    gradient and of a weight. `devices_per_host` share one host.
     """
     # bytes of one micro-batch over the link, in the direction that carries more, during each pass
-    in_forward = in_backward = once = np.zeros_like(forward)
+    forward_bytes = backward_bytes = per_step_s = np.zeros_like(forward_s)
     if offload.activations:
-        in_forward, in_backward = in_forward + activations_bytes, in_backward + activations_bytes
+        forward_bytes, backward_bytes = forward_bytes + activations_bytes, backward_bytes + activations_bytes
     if offload.weights:
         # they come beside the activations that come back; in the forward pass activations go the other way
-        in_backward = in_backward + weights_bytes
-        in_forward = np.maximum(in_forward, weights_bytes)
-    each = np.maximum(in_forward / host.link_bytes_per_s - overlap * forward, 0.0)
-    each = each + np.maximum(in_backward / host.link_bytes_per_s - overlap * backward, 0.0)
+        backward_bytes = backward_bytes + weights_bytes
+        forward_bytes = np.maximum(forward_bytes, weights_bytes)
+    exposed_s = np.maximum(forward_bytes / host.link_bytes_per_s - overlap * forward_s, 0.0)
+    exposed_s = exposed_s + np.maximum(backward_bytes / host.link_bytes_per_s - overlap * backward_s, 0.0)
     if offload.optimizer:
-        transfer = own_parameters * sum(held) / host.link_bytes_per_s
-        update = own_parameters * _UPDATED_BYTES * devices / host.memory_bandwidth_bytes_per_s
-        once = transfer + update
-    moved = (in_forward + in_backward) / host.link_bytes_per_s
-    return once + micro_batches * each, micro_batches * (moved - each)
+        optimizer_transfer_s = owned_parameters * sum(gradient_and_weight_bytes) / host.link_bytes_per_s
+        optimizer_update_s = (
+            owned_parameters * _HOST_UPDATE_BYTES * devices_per_host / host.memory_bandwidth_bytes_per_s
+        )
+        per_step_s = optimizer_transfer_s + optimizer_update_s
+    transfer_s = (forward_bytes + backward_bytes) / host.link_bytes_per_s
+    return per_step_s + micro_batches * exposed_s, micro_batches * (transfer_s - exposed_s)

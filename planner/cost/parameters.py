@@ -9,64 +9,66 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints, gathered, weighted
-from planner.cost.layer_tables import layer_kinds
-from planner.cost.pipeline.partition import Stages
-from planner.cost.scenario import Training
+from planner.cost.arrays import Floats, Ints, sum_products, take_columns
+from planner.cost.layer_tables import list_layer_types
+from planner.cost.pipeline.partition import StageTables
+from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
-from planner.cost.unique_rows import distinct
+from planner.cost.unique_rows import find_unique_rows
 
 
 @dataclass(frozen=True)
-class Parameters:
+class StageParameters:
     """Parameters on one device of each stage: dense ones, and experts.
 
-    Shape [plans, stages] each; `ends`: those of `dense` that embedding and head have; `largest_*` the largest single
-    layer's, shape [plans].
+    Shape [plans, stages] each; `embedding_and_head`: those of `dense` that embedding and head have; `largest_*` the
+    largest single layer's, shape [plans].
     """
 
     dense: Floats
     expert: Floats
-    ends: Floats
+    embedding_and_head: Floats
     largest_dense: Floats
     largest_expert: Floats
 
-    def take(self, index: Ints) -> Parameters:
+    def take(self, index: Ints) -> StageParameters:
         """Those of the plans at `index`."""
-        return Parameters(**{field.name: getattr(self, field.name)[index] for field in fields(Parameters)})
+        return StageParameters(**{field.name: getattr(self, field.name)[index] for field in fields(StageParameters)})
 
 
-def sharded_over(training: Training, ranks: Ints) -> Ints:
+def count_shards(scenario: Scenario, ranks: Ints) -> Ints:
     """How many of the ranks that hold the same parameters share them, shape [plans]: all, or a hybrid group's."""
-    return ranks if training.shard_group is None else np.gcd(ranks, training.shard_group)
+    return ranks if scenario.shard_group is None else np.gcd(ranks, scenario.shard_group)
 
 
-def stage_parameters(training: Training, s: Strategies, stages: Stages, split: Ints) -> Parameters:
+def compute_stage_parameters(
+    scenario: Scenario, s: Strategies, stages: StageTables, stage_rows: Ints
+) -> StageParameters:
     """Parameters of every stage of every plan."""
-    keys = distinct(s.tp, s.ep, s.etp, split)
-    tp = s.tp[keys.first, None].astype(np.float64)
-    of_experts = (s.ep * s.etp)[keys.first, None].astype(np.float64)
-    kinds = layer_kinds(training)
-    sharded, whole, expert = (
-        np.array([getattr(kind, f"{name}_parameters") for kind in kinds], dtype=np.float64)
+    unique_keys = find_unique_rows(s.tp, s.ep, s.etp, stage_rows)
+    tp = s.tp[unique_keys.first_index, None].astype(np.float64)
+    expert_shards = (s.ep * s.etp)[unique_keys.first_index, None].astype(np.float64)
+    layer_types = list_layer_types(scenario)
+    sharded_counts, replicated_counts, expert_counts = (
+        np.array([getattr(layer_type, f"{name}_parameters") for layer_type in layer_types], dtype=np.float64)
         for name in ("sharded", "replicated", "expert")
     )
-    per_kind = sharded / tp + whole
-    for column, kind in enumerate(kinds):
-        if kind.kv_heads:
-            copied = 1 / np.minimum(tp[:, 0], kind.kv_heads) - 1 / tp[:, 0]
-            per_kind[:, column] += kind.kv_parameters * copied
-    per_kind_expert = expert / of_experts
-    counts = stages.counts[split[keys.first]]
-    dense = weighted(counts, per_kind[:, None, :])
+    per_layer_type = sharded_counts / tp + replicated_counts
+    for column, layer_type in enumerate(layer_types):
+        if layer_type.kv_heads:
+            copied_parameters = 1 / np.minimum(tp[:, 0], layer_type.kv_heads) - 1 / tp[:, 0]
+            per_layer_type[:, column] += layer_type.kv_parameters * copied_parameters
+    expert_per_layer_type = expert_counts / expert_shards
+    counts = stages.layer_counts[stage_rows[unique_keys.first_index]]
+    dense = sum_products(counts, per_layer_type[:, None, :])
     # a tied output matrix is the embedding's own where both are on one stage, a copy where they are not
-    copied = training.workload.tied_parameters * (counts[:, :, -1] - counts[:, :, -1] * counts[:, :, -2])
-    dense = dense + copied / tp
-    ends = weighted(counts[:, :, -2:], per_kind[:, None, -2:]) + copied / tp
-    return Parameters(
-        dense=gathered(dense, keys.of),
-        expert=gathered(weighted(counts, per_kind_expert[:, None, :]), keys.of),
-        ends=gathered(ends, keys.of),
-        largest_dense=per_kind[:, :-2].max(axis=1)[keys.of],
-        largest_expert=per_kind_expert[:, :-2].max(axis=1)[keys.of],
+    copied_parameters = scenario.workload.tied_parameters * (counts[:, :, -1] - counts[:, :, -1] * counts[:, :, -2])
+    dense = dense + copied_parameters / tp
+    embedding_and_head = sum_products(counts[:, :, -2:], per_layer_type[:, None, -2:]) + copied_parameters / tp
+    return StageParameters(
+        dense=take_columns(dense, unique_keys.inverse),
+        expert=take_columns(sum_products(counts, expert_per_layer_type[:, None, :]), unique_keys.inverse),
+        embedding_and_head=take_columns(embedding_and_head, unique_keys.inverse),
+        largest_dense=per_layer_type[:, :-2].max(axis=1)[unique_keys.inverse],
+        largest_expert=expert_per_layer_type[:, :-2].max(axis=1)[unique_keys.inverse],
     )

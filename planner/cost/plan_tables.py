@@ -5,42 +5,46 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.cost.arrays import Ints
-from planner.cost.layer_tables import LayerTables, layer_tables
-from planner.cost.parameters import Parameters, stage_parameters
-from planner.cost.pipeline.partition import Stages, every_stage, stage_tables
-from planner.cost.scenario import Training
+from planner.cost.layer_tables import LayerTables, build_layer_tables
+from planner.cost.parameters import StageParameters, compute_stage_parameters
+from planner.cost.pipeline.partition import StageTables, build_all_stage_tables, build_stage_tables
+from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """`layer_row` and `split`, shape [plans]: each plan's row in `tables`, and in `stages`."""
+class PlanTables:
+    """`layer_row` and `stage_rows`, shape [plans]: each plan's row in `layer_tables`, and in `stages`."""
 
-    tables: LayerTables
+    layer_tables: LayerTables
     layer_row: Ints
-    stages: Stages
-    split: Ints
-    parameters: Parameters
+    stages: StageTables
+    stage_rows: Ints
+    parameters: StageParameters
 
-    def take(self, index: Ints) -> Prepared:
+    def take(self, index: Ints) -> PlanTables:
         """Of the plans at `index`, whatever their ZeRO stage and recompute mode."""
         return replace(
             self,
             layer_row=self.layer_row[index],
-            split=self.split[index],
+            stage_rows=self.stage_rows[index],
             parameters=self.parameters.take(index),
         )
 
 
-def prepare(training: Training, s: Strategies) -> Prepared:
+def build_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
     """Tables of layers and stages for these plans."""
-    tables, layer_row = layer_tables(training, s)
-    stages, split = stage_tables(training.workload, s)
-    return Prepared(tables, layer_row, stages, split, stage_parameters(training, s, stages, split))
+    tables, layer_row = build_layer_tables(scenario, s)
+    stages, stage_rows = build_stage_tables(scenario.workload, s)
+    return PlanTables(
+        tables, layer_row, stages, stage_rows, compute_stage_parameters(scenario, s, stages, stage_rows)
+    )
 
 
-def prepare_every_stage(training: Training, s: Strategies) -> Prepared:
+def build_all_stage_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
     """The same for a single plan, with all its stages told, equal ones too."""
-    tables, layer_row = layer_tables(training, s)
-    stages, split = every_stage(training.workload, s)
-    return Prepared(tables, layer_row, stages, split, stage_parameters(training, s, stages, split))
+    tables, layer_row = build_layer_tables(scenario, s)
+    stages, stage_rows = build_all_stage_tables(scenario.workload, s)
+    return PlanTables(
+        tables, layer_row, stages, stage_rows, compute_stage_parameters(scenario, s, stages, stage_rows)
+    )

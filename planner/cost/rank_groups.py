@@ -14,13 +14,15 @@ import numpy as np
 from planner.cost.arrays import Ints
 from planner.cost.strategies import Strategies
 
-ORDERS = tuple("-".join(order) for order in itertools.permutations(("tp", "cp", "dp", "pp")))
+RANK_ORDERS = tuple("-".join(order) for order in itertools.permutations(("tp", "cp", "dp", "pp")))
 """From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it exchanges the most."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """Ranks that a collective runs over: `sizes` and `strides` of shape [plans, parts], from the inside out."""
+class RankGroup:
+    """Ranks that a collective runs over: `sizes` and `compute_rank_strides` of shape [plans, parts], from the inside
+    out.
+    """
 
     sizes: Ints
     strides: Ints
@@ -30,70 +32,73 @@ class Group:
         """How many ranks, shape [plans]."""
         return reduce(np.multiply, self.sizes.T)
 
-    def take(self, index: Ints) -> Group:
+    def take(self, index: Ints) -> RankGroup:
         """The groups of the plans at `index`."""
-        return Group(self.sizes[index], self.strides[index])
+        return RankGroup(self.sizes[index], self.strides[index])
 
 
-def group(size: Ints, stride: Ints) -> Group:
+def build_rank_group(size: Ints, stride: Ints) -> RankGroup:
     """Groups of evenly spaced ranks; both of shape [plans]."""
-    return Group(size[:, None], stride[:, None])
+    return RankGroup(size[:, None], stride[:, None])
 
 
-def strides(order: str, s: Strategies) -> dict[str, Ints]:
+def compute_rank_strides(rank_order: str, s: Strategies) -> dict[str, Ints]:
     """How many ranks lie between neighbours of each dimension, shape [plans] each."""
-    found, below = {}, np.ones_like(s.tp)
-    for name in order.split("-"):
-        found[name] = below
-        below = below * getattr(s, name)
-    return found
+    rank_strides, inner_ranks = {}, np.ones_like(s.tp)
+    for name in rank_order.split("-"):
+        rank_strides[name] = inner_ranks
+        inner_ranks = inner_ranks * getattr(s, name)
+    return rank_strides
 
 
-def tensor_group(order: str, s: Strategies) -> Group:
+def build_tensor_group(rank_order: str, s: Strategies) -> RankGroup:
     """The ranks that share a layer's matrices."""
-    return group(s.tp, strides(order, s)["tp"])
+    return build_rank_group(s.tp, compute_rank_strides(rank_order, s)["tp"])
 
 
-def context_group(order: str, s: Strategies) -> Group:
+def build_context_group(rank_order: str, s: Strategies) -> RankGroup:
     """The ranks that share a sequence."""
-    return group(s.cp, strides(order, s)["cp"])
+    return build_rank_group(s.cp, compute_rank_strides(rank_order, s)["cp"])
 
 
-def data_group(order: str, s: Strategies) -> Group:
+def build_data_group(rank_order: str, s: Strategies) -> RankGroup:
     """The ranks that hold the same dense parameters: all of dp x cp."""
-    at = strides(order, s)
-    inner, outer = sorted(("cp", "dp"), key=order.index)
-    return Group(np.stack([getattr(s, inner), getattr(s, outer)], axis=1), np.stack([at[inner], at[outer]], axis=1))
+    rank_strides = compute_rank_strides(rank_order, s)
+    inner, outer = sorted(("cp", "dp"), key=rank_order.index)
+    return RankGroup(
+        np.stack([getattr(s, inner), getattr(s, outer)], axis=1),
+        np.stack([rank_strides[inner], rank_strides[outer]], axis=1),
+    )
 
 
-def expert_group(order: str, s: Strategies) -> Group:
+def build_expert_group(rank_order: str, s: Strategies) -> RankGroup:
     """The ranks that share the experts: the innermost of (tp where experts are not cut by it,) cp and dp."""
-    sizes, at, _ = _expert_parts(order, s)
-    return Group(sizes, at)
+    sizes, part_strides, _ = _split_expert_ranks(rank_order, s)
+    return RankGroup(sizes, part_strides)
 
 
-def expert_data_group(order: str, s: Strategies) -> Group:
+def build_expert_data_group(rank_order: str, s: Strategies) -> RankGroup:
     """The ranks that hold the same experts: what the expert group leaves of tp, cp and dp."""
-    sizes, at, whole = _expert_parts(order, s)
-    return Group(whole // sizes, at * sizes)
+    sizes, part_strides, whole_sizes = _split_expert_ranks(rank_order, s)
+    return RankGroup(whole_sizes // sizes, part_strides * sizes)
 
 
-def _expert_parts(order: str, s: Strategies) -> tuple[Ints, Ints, Ints]:
+def _split_expert_ranks(rank_order: str, s: Strategies) -> tuple[Ints, Ints, Ints]:
     """Of tp, cp and dp in order: the part that ep takes, the stride, the whole; shape [plans, 3]."""
-    at = strides(order, s)
+    rank_strides = compute_rank_strides(rank_order, s)
     # where experts are cut by tp, tp's ranks are not the experts' to share
-    cut = {"tp": s.etp}
-    inside_out = sorted(("tp", "cp", "dp"), key=order.index)
-    whole = np.stack([getattr(s, name) // cut.get(name, 1) for name in inside_out], axis=1)
-    at_parts = np.stack([at[name] * cut.get(name, 1) for name in inside_out], axis=1)
-    taken, left = [], s.ep
-    for part in whole.T:
-        share = np.gcd(part, left)
-        taken.append(share)
-        left = left // share
-    return np.stack(taken, axis=1), at_parts, whole
+    expert_cut = {"tp": s.etp}
+    inside_out = sorted(("tp", "cp", "dp"), key=rank_order.index)
+    whole_sizes = np.stack([getattr(s, name) // expert_cut.get(name, 1) for name in inside_out], axis=1)
+    part_strides = np.stack([rank_strides[name] * expert_cut.get(name, 1) for name in inside_out], axis=1)
+    expert_sizes, remaining = [], s.ep
+    for part in whole_sizes.T:
+        share = np.gcd(part, remaining)
+        expert_sizes.append(share)
+        remaining = remaining // share
+    return np.stack(expert_sizes, axis=1), part_strides, whole_sizes
 
 
-def next_stage(order: str, s: Strategies) -> Ints:
+def compute_stage_stride(rank_order: str, s: Strategies) -> Ints:
     """Ranks between neighbouring pipeline stages, shape [plans]."""
-    return strides(order, s)["pp"]
+    return compute_rank_strides(rank_order, s)["pp"]

@@ -8,9 +8,9 @@ import numpy as np
 
 from planner.cost.arrays import Bools, Ints
 
-RECOMPUTE = ("none", "selective", "full")
+RECOMPUTE_MODES = ("none", "selective", "full")
 """Names of the recompute codes 0, 1, 2."""
-FULL = 2
+FULL_RECOMPUTE = 2
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,23 @@ class Strategies:
 
     def take(self, index: Ints | Bools) -> Strategies:
         """The plans at `index` (positions or a mask)."""
-        return Strategies(**{name: getattr(self, name)[index] for name in FIELDS})
+        return Strategies(**{name: getattr(self, name)[index] for name in STRATEGY_FIELDS})
 
-    def row(self, index: int) -> dict[str, int]:
+    def get_row(self, index: int) -> dict[str, int]:
         """One plan as plain numbers."""
-        return {name: int(getattr(self, name)[index]) for name in FIELDS}
+        return {name: int(getattr(self, name)[index]) for name in STRATEGY_FIELDS}
 
 
-FIELDS = tuple(field.name for field in fields(Strategies))
+STRATEGY_FIELDS = tuple(field.name for field in fields(Strategies))
 
 
-def one_strategy(**values: int) -> Strategies:
+def build_strategy(**values: int) -> Strategies:
     """A single plan as arrays of length one; what is not named is 1 (codes: 0)."""
     codes = ("zero_stage", "recompute", "sequence_parallel")
-    defaults = {name: 0 if name in codes else 1 for name in FIELDS}
+    defaults = {name: 0 if name in codes else 1 for name in STRATEGY_FIELDS}
     return Strategies(**{name: np.array([value]) for name, value in {**defaults, **values}.items()})
 
 
-def join(parts: list[Strategies]) -> Strategies:
+def join_strategies(parts: list[Strategies]) -> Strategies:
     """All plans of `parts`, in order."""
-    return Strategies(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS})
+    return Strategies(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in STRATEGY_FIELDS})

@@ -10,36 +10,36 @@ from planner.cost.arrays import Ints
 
 
 @dataclass(frozen=True)
-class Distinct:
-    """`first[k]` is the position of one row with the k-th combination, `of[i]` the combination of row i."""
+class UniqueRows:
+    """`first_index[k]`: the position of a row with the k-th combination; `inverse[i]`: the combination of row i."""
 
-    first: Ints
-    of: Ints
+    first_index: Ints
+    inverse: Ints
 
 
-def distinct(*columns: Ints) -> Distinct:
+def find_unique_rows(*columns: Ints) -> UniqueRows:
     """Combinations of equally long, non-negative columns, in time linear in their length.
 
     Each column is coded by a look-up table, the codes are joined by mixed radix; no sort of the rows.
     """
     code = np.zeros(len(columns[0]), dtype=np.int64)
     if not len(code):
-        return Distinct(code, code)
+        return UniqueRows(code, code)
     size = 1
     for column in columns:
-        column_code, count = _coded(column)
+        column_code, count = _encode_column(column)
         code = code * count + column_code
         size *= count
         if size > 4 * len(code) + 1024:
-            code, size = _coded(code)
-    code, size = _coded(code)
-    first = np.zeros(size, dtype=np.int64)
+            code, size = _encode_column(code)
+    code, size = _encode_column(code)
+    first_index = np.zeros(size, dtype=np.int64)
     # the last write wins; any row of the combination will do, and the result is the same in every run
-    first[code] = np.arange(len(code))
-    return Distinct(first, code)
+    first_index[code] = np.arange(len(code))
+    return UniqueRows(first_index, code)
 
 
-def _coded(column: Ints) -> tuple[Ints, int]:
+def _encode_column(column: Ints) -> tuple[Ints, int]:
     """The column with its values replaced by 0..count-1, and count."""
     low, high = int(column.min()), int(column.max())
     if high - low > 16 * len(column) + 65_536:

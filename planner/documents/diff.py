@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.documents.check import RequirementPart
-from planner.documents.schema import Amount, Part, closed_schema
+from planner.documents.check import ConditionPart
+from planner.documents.schema import DocumentPart, NonNegativeFloat, build_closed_schema
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
-Status = Literal["changed", "unchanged", "added", "removed", "fits no more", "fits now", "fits in neither"]
+DiffStatus = Literal["changed", "unchanged", "added", "removed", "fits no more", "fits now", "fits in neither"]
 
 
-class ChangePart(Part, frozen=True, kw_only=True):
+class FigureChangePart(DocumentPart, frozen=True, kw_only=True):
     """One thing that changed, by its name in requirements; figures in SI, null where there is none."""
 
     name: str
@@ -29,16 +29,16 @@ class ChangePart(Part, frozen=True, kw_only=True):
     """Of the first; null where that is zero or not known."""
 
 
-class TermPart(Part, frozen=True, kw_only=True):
+class TermChangePart(DocumentPart, frozen=True, kw_only=True):
     """A term of the step in both plans."""
 
     term: str
-    base_s: Amount
-    head_s: Amount
+    base_s: NonNegativeFloat
+    head_s: NonNegativeFloat
     change_s: float
 
 
-class WhyPart(Part, frozen=True, kw_only=True):
+class StepChangeCausePart(DocumentPart, frozen=True, kw_only=True):
     """The term that changed most, and what changed that it depends on."""
 
     term: str
@@ -48,39 +48,39 @@ class WhyPart(Part, frozen=True, kw_only=True):
     """Names of `inputs` and `strategy` below."""
 
 
-class DifferencePart(Part, frozen=True, kw_only=True):
+class PlanDiffPart(DocumentPart, frozen=True, kw_only=True):
     """One plan in both. Of an added or removed plan, `figures` has its one side."""
 
     name: str
-    status: Status
+    status: DiffStatus
     title: str
-    why: WhyPart | None
+    why: StepChangeCausePart | None
     """Null where no term changed, or one side is missing."""
-    inputs: list[ChangePart]
-    strategy: list[ChangePart]
+    inputs: list[FigureChangePart]
+    strategy: list[FigureChangePart]
     """Split and settings."""
-    figures: list[ChangePart]
-    memory: list[ChangePart]
-    terms: list[TermPart]
+    figures: list[FigureChangePart]
+    memory: list[FigureChangePart]
+    terms: list[TermChangePart]
     """All of them, the one that changed most first."""
-    hidden: list[TermPart]
+    hidden: list[TermChangePart]
     no_longer_met: list[str]
     """Requirements of the file that the base met and the head does not."""
     now_met: list[str]
-    requirements: list[RequirementPart]
+    requirements: list[ConditionPart]
     """Of this comparison."""
 
 
-class DiffDocument(Part, frozen=True, kw_only=True):
+class DiffDocument(DocumentPart, frozen=True, kw_only=True):
     """The answer to two documents. A figure that changed by a smaller share than `threshold` is not told."""
 
     schema_version: Literal["1.0"]
     base: str
     head: str
-    threshold: Amount
-    differences: Annotated[list[DifferencePart], msgspec.Meta(min_length=1)]
+    threshold: NonNegativeFloat
+    differences: Annotated[list[PlanDiffPart], msgspec.Meta(min_length=1)]
 
 
 def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the diff document."""
-    return closed_schema(DiffDocument, f"planner diff document {SCHEMA_VERSION}")
+    return build_closed_schema(DiffDocument, f"planner diff document {SCHEMA_VERSION}")

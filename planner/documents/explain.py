@@ -8,25 +8,25 @@ import msgspec
 
 from planner.documents.plan import (
     ClusterPart,
-    MemoryPart,
+    MemoryBreakdownPart,
     ModelPart,
+    ScenarioPart,
     SettingsPart,
     StrategyPart,
-    TrainingPart,
 )
 from planner.documents.schema import (
-    Amount,
-    Count,
-    Part,
-    Positive,
-    Whole,
-    closed_schema,
+    DocumentPart,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    build_closed_schema,
 )
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
 
-class WaterfallPart(Part, frozen=True, kw_only=True):
+class WaterfallPart(DocumentPart, frozen=True, kw_only=True):
     """One part of the step; all of them add up to it."""
 
     name: str
@@ -37,73 +37,73 @@ class WaterfallPart(Part, frozen=True, kw_only=True):
     """Of the step."""
 
 
-class StagePart(Part, frozen=True, kw_only=True):
+class StagePart(DocumentPart, frozen=True, kw_only=True):
     """One pipeline stage: its layers, one micro-batch's time on it, the bytes on one of its devices."""
 
-    stage: Whole
-    layers: Whole
-    forward_s: Amount
-    backward_s: Amount
+    stage: NonNegativeInt
+    layers: NonNegativeInt
+    forward_s: NonNegativeFloat
+    backward_s: NonNegativeFloat
     """Exposed exchanges included; recomputation with the backward pass."""
-    micro_batches_in_flight: Amount
-    memory: MemoryPart
+    micro_batches_in_flight: NonNegativeFloat
+    memory: MemoryBreakdownPart
 
 
-class OperatorPart(Part, frozen=True, kw_only=True):
+class OperatorPart(DocumentPart, frozen=True, kw_only=True):
     """Forward and backward pass of one operator of one layer, for one micro-batch on one device."""
 
     layer: str
     name: str
-    layers: Count
+    layers: PositiveInt
     """Of the model that have it."""
-    flops: Amount
-    traffic_bytes: Amount
-    flops_per_byte: Amount | None
+    flops: NonNegativeFloat
+    traffic_bytes: NonNegativeFloat
+    flops_per_byte: NonNegativeFloat | None
     """Null where nothing moves."""
-    seconds: Positive
-    flops_per_s: Amount
-    peak_flops_per_s: Positive
-    peak_share: Amount
+    seconds: PositiveFloat
+    flops_per_s: NonNegativeFloat
+    peak_flops_per_s: PositiveFloat
+    peak_share: NonNegativeFloat
     bound: Literal["compute", "memory", "launch"]
     traffic_hidden: bool
     """The traffic is the least that a fused kernel moves, and takes no time of its own."""
 
 
-class RooflinePart(Part, frozen=True, kw_only=True):
+class RooflinePart(DocumentPart, frozen=True, kw_only=True):
     """The device's two ceilings, as rated."""
 
-    peak_flops_per_s: Positive
-    memory_bandwidth_bytes_per_s: Positive
-    ridge_flops_per_byte: Positive
+    peak_flops_per_s: PositiveFloat
+    memory_bandwidth_bytes_per_s: PositiveFloat
+    ridge_flops_per_byte: PositiveFloat
     """Intensity at which both ceilings meet."""
     operators: Annotated[list[OperatorPart], msgspec.Meta(min_length=1)]
 
 
-class SchedulePart(Part, frozen=True, kw_only=True):
+class SchedulePart(DocumentPart, frozen=True, kw_only=True):
     """The pipeline's schedule played slot by slot, beside the cost model's equations."""
 
-    micro_batches: Count
-    step_time_s: Positive
+    micro_batches: PositiveInt
+    step_time_s: PositiveFloat
     """With the slots' makespan in place of the equations' pipeline terms."""
     difference: float
     """Of it to the step's time, as a share of that."""
 
 
-class ExplainDocument(Part, frozen=True, kw_only=True):
+class ExplainDocument(DocumentPart, frozen=True, kw_only=True):
     """Why one plan's step takes so long."""
 
     schema_version: Literal["1.0"]
     model: ModelPart
     cluster: ClusterPart
-    training: TrainingPart
-    plan: Count
+    training: ScenarioPart
+    plan: PositiveInt
     """Its number in the plan document."""
     strategy: StrategyPart
     settings: SettingsPart
-    step_time_s: Positive
-    mfu: Positive
+    step_time_s: PositiveFloat
+    mfu: PositiveFloat
     waterfall: Annotated[list[WaterfallPart], msgspec.Meta(min_length=1)]
-    hidden: dict[str, Amount]
+    hidden: dict[str, NonNegativeFloat]
     """Beside compute, in no part of the waterfall."""
     stages: Annotated[list[StagePart], msgspec.Meta(min_length=1)]
     roofline: RooflinePart
@@ -113,4 +113,4 @@ class ExplainDocument(Part, frozen=True, kw_only=True):
 
 def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the explain document: every key is named, no other is allowed."""
-    return closed_schema(ExplainDocument, f"planner explain document {SCHEMA_VERSION}")
+    return build_closed_schema(ExplainDocument, f"planner explain document {SCHEMA_VERSION}")

@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.documents.plan import MemoryPart, ModelPart, SettingsPart, StrategyPart, TrainingPart
+from planner.documents.plan import MemoryBreakdownPart, ModelPart, ScenarioPart, SettingsPart, StrategyPart
 from planner.documents.schema import (
-    Amount,
-    Count,
-    Part,
-    Positive,
-    Whole,
-    closed_schema,
+    DocumentPart,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    build_closed_schema,
 )
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
@@ -24,28 +24,28 @@ HeteroPlanType = Literal["shares", "stages", "even", "only"]
 """Uneven data-parallel shares, uneven pipeline stages, all devices as if they were alike, one pool alone."""
 
 
-class HeteroPoolPart(Part, frozen=True, kw_only=True):
+class HeteroPoolPart(DocumentPart, frozen=True, kw_only=True):
     """One kind of node, and how many."""
 
     name: str
     accelerator: str
-    nodes: Count
-    devices_per_node: Count
-    devices: Count
+    nodes: PositiveInt
+    devices_per_node: PositiveInt
+    devices: PositiveInt
 
 
-class HeteroClusterPart(Part, frozen=True, kw_only=True):
+class HeteroClusterPart(DocumentPart, frozen=True, kw_only=True):
     """The cluster as it was understood."""
 
     name: str
     title: str
-    devices: Count
+    devices: PositiveInt
     pools: Annotated[list[HeteroPoolPart], msgspec.Meta(min_length=2, max_length=2)]
     note: str
     """What was chosen on the user's behalf; empty where nothing was."""
 
 
-class PoolPlanPart(Part, frozen=True, kw_only=True):
+class PoolPlanPart(DocumentPart, frozen=True, kw_only=True):
     """What one pool does in a way.
 
     `replicas` that lie within the pool, or pipelines that pass through it; each does `micro_batches` in a step. The
@@ -53,18 +53,18 @@ class PoolPlanPart(Part, frozen=True, kw_only=True):
     """
 
     pool: str
-    replicas: Count
-    stages: Count
-    layers: list[Whole]
-    micro_batches: Count
-    sequences: Count
+    replicas: PositiveInt
+    stages: PositiveInt
+    layers: list[NonNegativeInt]
+    micro_batches: PositiveInt
+    sequences: PositiveInt
     """Of all its replicas in a step; of pipelines through both kinds, the whole batch."""
     strategy: StrategyPart
-    wait_s: Amount
-    memory: MemoryPart
+    wait_s: NonNegativeFloat
+    memory: MemoryBreakdownPart
 
 
-class HeteroPlanPart(Part, frozen=True, kw_only=True):
+class HeteroPlanPart(DocumentPart, frozen=True, kw_only=True):
     """The best plan of one way to use the cluster. `terms` add up to `step_time_s`; `hidden` runs beside them.
 
     Where replicas of two kinds run side by side the terms are those of the slower; of pipelines, the slowest stage's
@@ -75,54 +75,54 @@ class HeteroPlanPart(Part, frozen=True, kw_only=True):
     split: str
     """In a few words."""
     settings: SettingsPart
-    step_time_s: Positive
-    terms: dict[str, Amount]
-    hidden: dict[str, Amount]
-    tokens_per_s: Positive
-    tokens_per_s_per_device: Positive
+    step_time_s: PositiveFloat
+    terms: dict[str, NonNegativeFloat]
+    hidden: dict[str, NonNegativeFloat]
+    tokens_per_s: PositiveFloat
+    tokens_per_s_per_device: PositiveFloat
     """Of the devices that are used."""
-    samples_per_s: Positive
+    samples_per_s: PositiveFloat
     """Sequences, images, or whatever a batch counts."""
-    samples_per_s_per_device: Positive
-    mfu: Positive
+    samples_per_s_per_device: PositiveFloat
+    mfu: PositiveFloat
     kinds: Annotated[list[PoolPlanPart], msgspec.Meta(min_length=1, max_length=2)]
     """Of the pools that are used, in the cluster's order; of pipelines, in the order of the stages."""
 
 
-class PoolRemovalPart(Part, frozen=True, kw_only=True):
+class PoolRemovalPart(DocumentPart, frozen=True, kw_only=True):
     """Whether it would be faster without a pool. Seconds are null where nothing fits."""
 
     pool: str
-    nodes: Count
-    step_time_s: Positive | None
+    nodes: PositiveInt
+    step_time_s: PositiveFloat | None
     keep: bool
 
 
-class HeteroAdvicePart(Part, frozen=True, kw_only=True):
+class HeteroAdvicePart(DocumentPart, frozen=True, kw_only=True):
     """What follows: for each pool whether to keep it, and what balancing the two kinds is worth."""
 
     without: Annotated[list[PoolRemovalPart], msgspec.Meta(min_length=2, max_length=2)]
-    balanced_step_time_s: Positive | None
+    balanced_step_time_s: PositiveFloat | None
     """The best with both kinds; null where nothing fits on both together."""
-    even_step_time_s: Positive | None
+    even_step_time_s: PositiveFloat | None
     sentences: list[str]
 
 
-class HeteroRunPart(Part, frozen=True, kw_only=True):
+class HeteroRunPart(DocumentPart, frozen=True, kw_only=True):
     """A whole run of so many tokens with the fastest way, without failures."""
 
-    tokens: Count
-    steps: Count
-    days: Positive
+    tokens: PositiveInt
+    steps: PositiveInt
+    days: PositiveFloat
 
 
-class HeterogeneousDocument(Part, frozen=True, kw_only=True):
+class HeterogeneousDocument(DocumentPart, frozen=True, kw_only=True):
     """The answer to one question. The fastest way is first; `left_out` are those in which nothing fits."""
 
     schema_version: Literal["1.1"]
     model: ModelPart
     cluster: HeteroClusterPart
-    training: TrainingPart
+    training: ScenarioPart
     exact: Literal[True]
     """Shares: over the whole declared space. Stages: over all dealings of layers, by the slowest stage."""
     ways: Annotated[list[HeteroPlanPart], msgspec.Meta(min_length=1)]
@@ -133,4 +133,4 @@ class HeterogeneousDocument(Part, frozen=True, kw_only=True):
 
 def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the mixed document."""
-    return closed_schema(HeterogeneousDocument, f"planner mixed document {SCHEMA_VERSION}")
+    return build_closed_schema(HeterogeneousDocument, f"planner mixed document {SCHEMA_VERSION}")

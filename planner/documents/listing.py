@@ -4,44 +4,44 @@ from __future__ import annotations
 
 from typing import Literal
 
-from planner.documents.schema import Count, Part, closed_schema
+from planner.documents.schema import DocumentPart, PositiveInt, build_closed_schema
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
 
-class ModelEntry(Part, frozen=True, kw_only=True, tag="model"):
+class ModelEntry(DocumentPart, frozen=True, kw_only=True, tag="model"):
     """A model preset."""
 
     name: str
     title: str
-    parameters: Count
-    active_parameters: Count
+    parameters: PositiveInt
+    active_parameters: PositiveInt
     """Of a token, or of what else a batch counts."""
-    layers: Count
+    layers: PositiveInt
     sample: str
     """What a batch counts."""
-    seq_length: Count | None
+    seq_length: PositiveInt | None
     """Tokens of a sample; null where it has none."""
 
 
-class FamilyEntry(Part, frozen=True, kw_only=True, tag="family"):
+class FamilyEntry(DocumentPart, frozen=True, kw_only=True, tag="family"):
     """A `model_type` of a config.json."""
 
     name: str
 
 
-class ClusterEntry(Part, frozen=True, kw_only=True, tag="cluster"):
+class ClusterEntry(DocumentPart, frozen=True, kw_only=True, tag="cluster"):
     """A cluster preset."""
 
     name: str
     title: str
     accelerator: str
-    devices_per_node: Count
-    nodes: Count
+    devices_per_node: PositiveInt
+    nodes: PositiveInt
     """Where no other number is asked for."""
 
 
-class ListingDocument(Part, frozen=True, kw_only=True):
+class ListingDocument(DocumentPart, frozen=True, kw_only=True):
     """The whole list, by name."""
 
     schema_version: Literal["1.0"]
@@ -51,4 +51,4 @@ class ListingDocument(Part, frozen=True, kw_only=True):
 
 def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the document."""
-    return closed_schema(ListingDocument, f"planner listing document {SCHEMA_VERSION}")
+    return build_closed_schema(ListingDocument, f"planner listing document {SCHEMA_VERSION}")

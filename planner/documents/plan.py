@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.cost.scenario import CpExchange, FrameworkName, Gradients, Launch, Schedule
+from planner.cost.scenario import CpCommType, GradientDtype, LaunchMode, PipelineSchedule, TrainerName
 from planner.documents.schema import (
-    Amount,
-    Count,
-    Part,
-    Positive,
-    Share,
-    Whole,
-    closed_schema,
+    DocumentPart,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    UnitFraction,
+    build_closed_schema,
 )
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
@@ -25,156 +25,156 @@ from planner.search.objective import ObjectiveName
 SCHEMA_VERSION: Literal["1.4"] = "1.4"
 
 
-class ModelPart(Part, frozen=True, kw_only=True):
+class ModelPart(DocumentPart, frozen=True, kw_only=True):
     """The model as it was understood."""
 
     name: str
     title: str
-    parameters: Count
-    active_parameters: Count
-    layers: Count
-    hidden_size: Count
-    heads: Count
-    seq_length: Count
+    parameters: PositiveInt
+    active_parameters: PositiveInt
+    layers: PositiveInt
+    hidden_size: PositiveInt
+    heads: PositiveInt
+    seq_length: PositiveInt
     sample: str
     """What a batch counts: "sequence"; "image" or another word for a model that is not one of language."""
     note: str
     """What was chosen on the user's behalf; empty where nothing was."""
 
 
-class ClusterPart(Part, frozen=True, kw_only=True):
+class ClusterPart(DocumentPart, frozen=True, kw_only=True):
     """The cluster as it was understood."""
 
     name: str
     title: str
     accelerator: str
-    nodes: Count
-    devices_per_node: Count
-    devices: Count
+    nodes: PositiveInt
+    devices_per_node: PositiveInt
+    devices: PositiveInt
 
 
-class TrainingPart(Part, frozen=True, kw_only=True):
+class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
     """What all plans share; the batch is the first plan's."""
 
-    global_batch: Count
-    tokens_per_step: Count
+    global_batch: PositiveInt
+    tokens_per_step: PositiveInt
     precision: str
     attention: Literal["flash", "unfused"]
-    framework: FrameworkName
-    launch: Launch
+    framework: TrainerName
+    launch: LaunchMode
     flops_convention: Literal["full", "causal"]
-    model_flops_per_step: Positive
+    model_flops_per_step: PositiveFloat
 
 
-class SearchPart(Part, frozen=True, kw_only=True):
+class SearchPart(DocumentPart, frozen=True, kw_only=True):
     """How many candidates there were, how many each rule cut, and how many were left."""
 
     objectives: list[ObjectiveName]
     """What the plans are ordered by; several: the plans are the Pareto front."""
-    critical_batch_tokens: Positive | None
+    critical_batch_tokens: PositiveFloat | None
     """Tokens of a step above which larger ones help less: what plans are ordered by is told of tokens that count."""
-    questions: Count
+    questions: PositiveInt
     """Combinations of settings and batches that were searched."""
-    candidates: Whole
-    feasible: Whole
-    cut_by: dict[str, Whole]
+    candidates: NonNegativeInt
+    feasible: NonNegativeInt
+    cut_by: dict[str, NonNegativeInt]
     exact: bool
 
 
-class StrategyPart(Part, frozen=True, kw_only=True):
+class StrategyPart(DocumentPart, frozen=True, kw_only=True):
     """How the work is split. `dp` is the whole data-parallel width."""
 
-    tp: Count
-    pp: Count
-    dp: Count
-    cp: Count
-    ep: Count
-    etp: Count
-    vpp: Count
-    micro_batch: Count
+    tp: PositiveInt
+    pp: PositiveInt
+    dp: PositiveInt
+    cp: PositiveInt
+    ep: PositiveInt
+    etp: PositiveInt
+    vpp: PositiveInt
+    micro_batch: PositiveInt
     zero_stage: Literal[0, 1, 2, 3]
     recompute: Literal["none", "selective", "full"]
     sequence_parallel: bool
 
 
-class SettingsPart(Part, frozen=True, kw_only=True):
+class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     """How the plan is run beside its split. `shard_group`, `recompute_layers`: null where all."""
 
-    schedule: Schedule
+    schedule: PipelineSchedule
     tp_overlap: bool
     dp_overlap: bool
-    cp_exchange: CpExchange
-    gradients: Gradients
-    communication: Gradients
+    cp_exchange: CpCommType
+    gradients: GradientDtype
+    communication: GradientDtype
     """In which gradients are held, and sent."""
     offload: list[Literal["optimizer", "activations", "weights"]]
     order: str
-    shard_group: Count | None
-    recompute_layers: Count | None
+    shard_group: PositiveInt | None
+    recompute_layers: PositiveInt | None
 
 
-class MemoryPart(Part, frozen=True, kw_only=True):
+class MemoryBreakdownPart(DocumentPart, frozen=True, kw_only=True):
     """Bytes on the fullest device. The kinds add up to `total_bytes`."""
 
-    weights_bytes: Amount
-    gradients_bytes: Amount
-    optimizer_bytes: Amount
-    activations_bytes: Amount
-    logits_bytes: Amount
-    buffers_bytes: Amount
-    reserve_bytes: Amount
-    total_bytes: Positive
-    capacity_bytes: Positive
+    weights_bytes: NonNegativeFloat
+    gradients_bytes: NonNegativeFloat
+    optimizer_bytes: NonNegativeFloat
+    activations_bytes: NonNegativeFloat
+    logits_bytes: NonNegativeFloat
+    buffers_bytes: NonNegativeFloat
+    reserve_bytes: NonNegativeFloat
+    total_bytes: PositiveFloat
+    capacity_bytes: PositiveFloat
 
 
-class EnergyPart(Part, frozen=True, kw_only=True):
+class EnergyPart(DocumentPart, frozen=True, kw_only=True):
     """Joules of a step. The parts add up to `energy_j_per_step`."""
 
-    devices_j: Amount
-    node_j: Amount
+    devices_j: NonNegativeFloat
+    node_j: NonNegativeFloat
     """Hosts, network cards, fans and power supplies."""
-    network_j: Amount
+    network_j: NonNegativeFloat
     """Switches and transceivers."""
-    cooling_j: Amount
+    cooling_j: NonNegativeFloat
     """Cooling and power distribution of the site: what PUE adds."""
 
 
-class PlanPart(Part, frozen=True, kw_only=True):
+class PlanPart(DocumentPart, frozen=True, kw_only=True):
     """One plan. `terms` add up to `step_time_s`; `hidden` runs beside them."""
 
     strategy: StrategyPart
     settings: SettingsPart
-    global_batch: Count
-    step_time_s: Positive
-    terms: dict[str, Amount]
-    hidden: dict[str, Amount]
-    tokens_per_s: Positive
-    tokens_per_s_per_device: Positive
-    samples_per_s: Positive
-    samples_per_s_per_device: Positive
+    global_batch: PositiveInt
+    step_time_s: PositiveFloat
+    terms: dict[str, NonNegativeFloat]
+    hidden: dict[str, NonNegativeFloat]
+    tokens_per_s: PositiveFloat
+    tokens_per_s_per_device: PositiveFloat
+    samples_per_s: PositiveFloat
+    samples_per_s_per_device: PositiveFloat
     """Sequences, images or whatever a batch counts. A model that knows no tokens has one a sample."""
-    mfu: Positive
-    hfu: Positive
-    cost_usd_per_step: Amount | None
+    mfu: PositiveFloat
+    hfu: PositiveFloat
+    cost_usd_per_step: NonNegativeFloat | None
     """Null where no rent of the part is known."""
-    energy_j_per_step: Amount | None
+    energy_j_per_step: NonNegativeFloat | None
     """At the meter, all of the site's; null where the part's power is not known."""
     energy: EnergyPart | None
-    memory: MemoryPart
+    memory: MemoryBreakdownPart
     bottleneck: str
 
 
-class RunPart(Part, frozen=True, kw_only=True):
+class RunTotalsPart(DocumentPart, frozen=True, kw_only=True):
     """A whole run of so many tokens with the best plan."""
 
-    tokens: Count
-    steps: Count
-    days: Positive
-    days_with_failures: Positive | None
+    tokens: PositiveInt
+    steps: PositiveInt
+    days: PositiveFloat
+    days_with_failures: PositiveFloat | None
     """Null where failures were not asked for, or nothing is left between them."""
 
 
-class TechniquePart(Part, frozen=True, kw_only=True):
+class TechniquePart(DocumentPart, frozen=True, kw_only=True):
     """A way to train for less: what it changes. What it costs in accuracy is not modelled."""
 
     name: str
@@ -182,74 +182,74 @@ class TechniquePart(Part, frozen=True, kw_only=True):
     accuracy: Literal["unknown"]
 
 
-class WithoutPart(Part, frozen=True, kw_only=True):
+class SlowHostRemovalPart(DocumentPart, frozen=True, kw_only=True):
     """The same search without the hosts whose way out is narrower than the others'."""
 
     hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
-    step_time_s: Positive | None
+    step_time_s: PositiveFloat | None
     """Of the best plan; null where none fits."""
 
 
-class PlacementPart(Part, frozen=True, kw_only=True):
+class PlacementPart(DocumentPart, frozen=True, kw_only=True):
     """Where ranks are on a cluster whose wiring is told."""
 
     hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
     """In the order of the ranks."""
-    as_listed_step_time_s: Positive
+    as_listed_step_time_s: PositiveFloat
     """The first plan's, with ranks on the hosts in the order of the file."""
-    without_slow: WithoutPart | None
+    without_slow: SlowHostRemovalPart | None
     """Null where all hosts have the same way out."""
 
 
-class QuantilesPart(Part, frozen=True, kw_only=True):
+class QuantilesPart(DocumentPart, frozen=True, kw_only=True):
     """10 %, 50 % and 90 % of the samples are at most these."""
 
-    p10: Positive
-    p50: Positive
-    p90: Positive
+    p10: PositiveFloat
+    p50: PositiveFloat
+    p90: PositiveFloat
 
 
-class RegretPart(Part, frozen=True, kw_only=True):
+class RegretPart(DocumentPart, frozen=True, kw_only=True):
     """By what share the first plan is worse than each sample's best, over all samples."""
 
-    mean: Amount
-    p90: Amount
+    mean: NonNegativeFloat
+    p90: NonNegativeFloat
 
 
-class RivalPart(Part, frozen=True, kw_only=True):
+class RivalPart(DocumentPart, frozen=True, kw_only=True):
     """Another plan that is first in a share of the samples."""
 
     strategy: StrategyPart
     settings: SettingsPart
-    global_batch: Count
-    share: Share
+    global_batch: PositiveInt
+    share: UnitFraction
 
 
-class UncertaintyPart(Part, frozen=True, kw_only=True):
+class UncertaintyPart(DocumentPart, frozen=True, kw_only=True):
     """What the fitted parameters' uncertainty makes of the first plan, over `samples` of them.
 
     `plans` compete in each sample; `spread`: relative standard deviation of each parameter.
     """
 
-    samples: Count
-    plans: Count
+    samples: PositiveInt
+    plans: PositiveInt
     step_time_s: QuantilesPart
-    first_share: Share
+    first_share: UnitFraction
     regret: RegretPart
     rivals: Annotated[list[RivalPart], msgspec.Meta(max_length=3)]
-    spread: dict[str, Amount]
+    spread: dict[str, NonNegativeFloat]
 
 
-class Document(Part, frozen=True, kw_only=True):
+class PlanDocument(DocumentPart, frozen=True, kw_only=True):
     """The answer to one question. The best plan is first."""
 
     schema_version: Literal["1.4"]
     model: ModelPart
     cluster: ClusterPart
-    training: TrainingPart
+    training: ScenarioPart
     search: SearchPart
     plans: Annotated[list[PlanPart], msgspec.Meta(min_length=1)]
-    run: RunPart | None
+    run: RunTotalsPart | None
     placement: PlacementPart | None
     """Null for a regular cluster, whose nodes are all alike."""
     reliability: ReliabilityPart | None
@@ -265,4 +265,4 @@ class Document(Part, frozen=True, kw_only=True):
 
 def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the plan document: every key is named, no other is allowed."""
-    return closed_schema(Document, f"planner plan document {SCHEMA_VERSION}")
+    return build_closed_schema(PlanDocument, f"planner plan document {SCHEMA_VERSION}")

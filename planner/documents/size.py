@@ -5,30 +5,30 @@ from __future__ import annotations
 from typing import Literal
 
 from planner.documents.plan import ModelPart
-from planner.documents.schema import Part, Positive, closed_schema
-from planner.documents.sizing import OptimalPart, RunPart, SizePart
+from planner.documents.schema import DocumentPart, PositiveFloat, build_closed_schema
+from planner.documents.sizing import ComputeOptimalPart, RunSizePart, TrainingRunPart
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 
-class SizeDocument(Part, frozen=True, kw_only=True):
+class SizeDocument(DocumentPart, frozen=True, kw_only=True):
     """How many nodes a run needs."""
 
     schema_version: Literal["1.1"]
     model: ModelPart
     cluster: str
     accelerator: str
-    run: RunPart
-    deadline_days: Positive | None
-    budget_usd: Positive | None
-    answer: SizePart
-    curve: list[SizePart]
+    run: TrainingRunPart
+    deadline_days: PositiveFloat | None
+    budget_usd: PositiveFloat | None
+    answer: RunSizePart
+    curve: list[RunSizePart]
     """Sizes around the answer, ascending."""
-    compute_optimal: OptimalPart | None
+    compute_optimal: ComputeOptimalPart | None
     """Null for what is no language model."""
     notes: list[str]
 
 
 def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the document."""
-    return closed_schema(SizeDocument, f"planner size document {SCHEMA_VERSION}")
+    return build_closed_schema(SizeDocument, f"planner size document {SCHEMA_VERSION}")

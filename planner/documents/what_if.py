@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.documents.plan import ClusterPart, ModelPart, PlanPart, SearchPart, TrainingPart
-from planner.documents.schema import Part, Positive, closed_schema
+from planner.documents.plan import ClusterPart, ModelPart, PlanPart, ScenarioPart, SearchPart
+from planner.documents.schema import DocumentPart, PositiveFloat, build_closed_schema
 from planner.units import Dimension
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
-FigureName = Literal[
+HardwareFigureName = Literal[
     "peak",
     "memory_bandwidth",
     "link_bandwidth",
@@ -27,7 +27,7 @@ FigureName = Literal[
 ]
 
 
-class ChangePart(Part, frozen=True, kw_only=True):
+class InputChangePart(DocumentPart, frozen=True, kw_only=True):
     """One change: `given` as the user wrote it. Numbers in SI; a number format by its name."""
 
     key: str
@@ -39,20 +39,20 @@ class ChangePart(Part, frozen=True, kw_only=True):
     after: float | str
 
 
-class SidePart(Part, frozen=True, kw_only=True):
+class WhatIfSidePart(DocumentPart, frozen=True, kw_only=True):
     """One of the two questions with its best plan."""
 
     model: ModelPart
     cluster: ClusterPart
-    training: TrainingPart
+    training: ScenarioPart
     search: SearchPart
     plan: PlanPart
 
 
-class DifferencePart(Part, frozen=True, kw_only=True):
+class WhatIfDifferencePart(DocumentPart, frozen=True, kw_only=True):
     """The second plan's figures less the first one's. `speedup` is the ratio of their tokens a second."""
 
-    speedup: Positive
+    speedup: PositiveFloat
     step_time_s: float
     terms: dict[str, float]
     hidden: dict[str, float]
@@ -66,7 +66,7 @@ class DifferencePart(Part, frozen=True, kw_only=True):
     """By kind."""
 
 
-class KeptPart(Part, frozen=True, kw_only=True):
+class KeptPlanPart(DocumentPart, frozen=True, kw_only=True):
     """The first plan under the changes, its data-parallel width what the devices then leave."""
 
     plan: PlanPart | None
@@ -77,28 +77,28 @@ class KeptPart(Part, frozen=True, kw_only=True):
     """Why it cannot run; empty where it can."""
 
 
-class ElasticityPart(Part, frozen=True, kw_only=True):
+class ElasticityPart(DocumentPart, frozen=True, kw_only=True):
     """Percent of the step time per percent of a figure of the hardware, all of the plan kept."""
 
-    figure: FigureName
+    figure: HardwareFigureName
     before: float
     after: float
 
 
-class WhatIfDocument(Part, frozen=True, kw_only=True):
+class WhatIfDocument(DocumentPart, frozen=True, kw_only=True):
     """The answer to one what-if."""
 
     schema_version: Literal["1.1"]
-    changes: Annotated[list[ChangePart], msgspec.Meta(min_length=1)]
-    before: SidePart
-    after: SidePart
+    changes: Annotated[list[InputChangePart], msgspec.Meta(min_length=1)]
+    before: WhatIfSidePart
+    after: WhatIfSidePart
     same_plan: bool
     """Whether both are split and run in the same way."""
-    difference: DifferencePart
-    kept: KeptPart
+    difference: WhatIfDifferencePart
+    kept: KeptPlanPart
     elasticities: list[ElasticityPart]
 
 
 def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the what-if document: every key is named, no other is allowed."""
-    return closed_schema(WhatIfDocument, f"planner what-if document {SCHEMA_VERSION}")
+    return build_closed_schema(WhatIfDocument, f"planner what-if document {SCHEMA_VERSION}")

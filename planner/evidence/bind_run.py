@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.scenario import FrameworkName, Launch, Training, training
+from planner.cost.scenario import LaunchMode, Scenario, TrainerName, build_scenario
 from planner.errors import InputError
 from planner.evidence.model_and_cluster import build_run_cluster, build_run_workload
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.search.space import Space
 
 _PRECISION_ALIASES = {"amp_bf16": "bf16", "amp_fp16": "fp16", "amp_fp8": "fp8", "": "bf16"}
-_FRAMEWORK_BY_SHARDING: dict[str, FrameworkName] = {
+_FRAMEWORK_BY_SHARDING: dict[str, TrainerName] = {
     "fsdp": "megatron-fsdp",
     "fsdp2": "fsdp2",
     "full_shard": "fsdp",
@@ -30,7 +30,7 @@ _CONTAINER_PATTERN = re.compile(r"(\d\d)\.(\d\d)\S* NeMo")
 class BoundRun:
     """What the cost model is asked, and which columns the row left to it."""
 
-    scenario: Training
+    scenario: Scenario
     cluster: Cluster
     space: Space
     unstated_columns: tuple[str, ...]
@@ -44,7 +44,7 @@ def bind_run(run: MeasuredRun) -> BoundRun:
         global_batch = run.numbers["global_batch"]
         if global_batch is None:
             raise RowError("global_batch is empty")
-        scenario = training(
+        scenario = build_scenario(
             workload,
             cluster,
             global_batch=global_batch,
@@ -72,7 +72,7 @@ def _is_before_flash_attention(run: MeasuredRun) -> bool:
     return "no flashattention" in _join_notes(run) or (paper is not None and int(paper[1]) <= 2205)
 
 
-def _infer_framework(run: MeasuredRun) -> FrameworkName:
+def _infer_framework(run: MeasuredRun) -> TrainerName:
     """By the sharding; Megatron is today's from the NeMo release on that the row's place in its source names.
 
     Whole steps as one graph and the hidden exchange of experts are in NVIDIA's recipes for Blackwell alone
@@ -87,7 +87,7 @@ def _infer_framework(run: MeasuredRun) -> FrameworkName:
     return "megatron" if is_current_release and re.match(r"g?b\d", run.accelerator) else "megatron-classic"
 
 
-def _infer_launch(run: MeasuredRun) -> Launch | None:
+def _infer_launch(run: MeasuredRun) -> LaunchMode | None:
     """How kernels are launched, as far as the notes say; else as the framework does by itself.
 
     PyTorch's 8-bit multiplies are made for torch.compile: without it each cast is a kernel of its own.

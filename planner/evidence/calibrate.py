@@ -66,7 +66,7 @@ def write_calibration_files(fitted: FittedFactors, calibration_cases: list[Calib
         "framework": (fitted.frameworks, lambda case: case.framework),
     }
     for owner_type, (names, get_owner) in owners.items():
-        folder = database.database_path() / "calibration" / f"{owner_type}s"
+        folder = database.find_database_path() / "calibration" / f"{owner_type}s"
         folder.mkdir(parents=True, exist_ok=True)
         for old_file in folder.glob("*.toml"):
             if old_file.read_text("utf-8").startswith(_GENERATED_HEADER):

@@ -20,8 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.network.build import build_network
-from planner.cost.calibration import PARAMETERS, Calibration, combined, default_calibration
-from planner.cost.scenario import Training
+from planner.cost.calibration import (
+    CALIBRATION_PARAMETERS,
+    Calibration,
+    combine_calibration,
+    read_default_calibration,
+)
+from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 from planner.errors import InputError
 from planner.evidence.bind_run import BoundRun
@@ -76,7 +81,7 @@ class CalibrationCase:
     @property
     def framework(self) -> str:
         """The software stack."""
-        return self.bound_run.scenario.framework.name
+        return self.bound_run.scenario.trainer.name
 
     def predict_figure(self, calibration: Calibration) -> float:
         """The run's own figure under other fitted numbers."""
@@ -99,15 +104,15 @@ class FittedFactors:
 
     def build_calibration(self, architecture: str, framework: str) -> Calibration:
         """The numbers for a pair; a factor that was not fitted is one."""
-        return combined(
-            default_calibration(),
+        return combine_calibration(
+            read_default_calibration(),
             self.architectures.get(architecture, {}),
             self.frameworks.get(framework, {}),
             reference_power_w=self.reference_powers_w.get(architecture, 0.0),
         )
 
 
-def replace_calibration(bound_run: BoundRun, calibration: Calibration) -> Training:
+def replace_calibration(bound_run: BoundRun, calibration: Calibration) -> Scenario:
     """The question's training under other fitted numbers."""
     network = build_network(
         bound_run.cluster, link_efficiency=calibration.link_efficiency, nic_efficiency=calibration.nic_efficiency
@@ -198,7 +203,7 @@ def fit_calibration(
             "fitting needs scipy", key="planner", expected="an installation with it: pip install 'planner[calibrate]'"
         ) from None
     p = build_calibration_problem(cases, reference_powers_w)
-    column = np.array([PARAMETERS.index(name) for name in p.names])
+    column = np.array([CALIBRATION_PARAMETERS.index(name) for name in p.names])
 
     def compute_residuals(x: Floats) -> Floats:
         return np.concatenate(
@@ -260,8 +265,10 @@ def _compute_slopes(work: Sequence[tuple[CalibrationCase, Calibration]]) -> Floa
 def _compute_slope(case: CalibrationCase, calibration: Calibration) -> Floats:
     base_error = case.compute_log_error(calibration)
     perturbed_calibrations = [
-        combined(calibration, {name: 1 + _DERIVATIVE_STEP}, reference_power_w=calibration.reference_power_w)
-        for name in PARAMETERS
+        combine_calibration(
+            calibration, {name: 1 + _DERIVATIVE_STEP}, reference_power_w=calibration.reference_power_w
+        )
+        for name in CALIBRATION_PARAMETERS
     ]
     return np.array(
         [(case.compute_log_error(perturbed) - base_error) / _DERIVATIVE_STEP for perturbed in perturbed_calibrations]
@@ -292,17 +299,17 @@ def _build_prediction_key(case: CalibrationCase) -> object:
     return (
         case.run.metric,
         case.run.flops_convention,
-        scenario.workload.kinds,
+        scenario.workload.layer_types,
         scenario.workload.layer_count,
         scenario.workload.seq_length,
         scenario.accelerator.name,
         scenario.devices,
         scenario.global_batch,
         scenario.precision,
-        scenario.attention,
-        scenario.launch,
-        scenario.framework,
-        tuple(scenario.network.joined),
+        scenario.attention_kernel,
+        scenario.launch_mode,
+        scenario.trainer,
+        tuple(scenario.network.tier_group_ranks),
         tuple(level.bandwidth_bytes_per_s for level in case.bound_run.cluster.levels),
-        tuple(case.plan.row(0).items()),
+        tuple(case.plan.get_row(0).items()),
     )

@@ -14,8 +14,8 @@ from planner.evidence.runs import MeasuredRun, RowError
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
 from planner.workload.operators import Workload
-from planner.workload.presets import transformer_preset
-from planner.workload.spec import ModelSpec, MoeSpec, checked
+from planner.workload.presets import read_transformer_preset
+from planner.workload.spec import ModelSpec, MoeSpec, check_model_spec
 from planner.workload.transformer import build_workload
 
 # Which preset lends what the table has no column for (gating, norms, MLA, experts' width), by the model's name; the
@@ -80,16 +80,16 @@ def build_run_workload(run: MeasuredRun) -> Workload:
         moe=_build_moe(run, base, layers),
         published=None,
     )
-    return build_workload(checked(spec, run.id))
+    return build_workload(check_model_spec(spec, run.id))
 
 
 def _find_base_preset(run: MeasuredRun) -> ModelSpec:
     """The preset of the model's family; by the MLP's width (gated below four times the hidden size) for no family."""
     for pattern, name in _FAMILY_PRESETS:
         if re.search(pattern, run.model.lower()):
-            return transformer_preset(name)
+            return read_transformer_preset(name)
     is_gated = run.require_number("ffn") < 4 * run.require_number("hidden")
-    return transformer_preset("llama-3-70b" if is_gated else "megatron-22b")
+    return read_transformer_preset("llama-3-70b" if is_gated else "megatron-22b")
 
 
 def _build_moe(run: MeasuredRun, base: ModelSpec, layers: int) -> MoeSpec | None:
@@ -117,9 +117,9 @@ def build_run_cluster(run: MeasuredRun) -> Cluster:
     Raises RowError for an unknown accelerator.
     """
     name = _ACCELERATOR_ALIASES.get(run.accelerator, run.accelerator)
-    if name not in database.names("accelerators"):
+    if name not in database.list_database_names("accelerators"):
         raise RowError(f"accelerator {run.accelerator!r} is not in hardware_db")
-    part = database.accelerator_spec(name)
+    part = database.load_accelerator_spec(name)
     spec, node = _find_preset_cluster(part) or _build_plain_cluster(part)
     nic = node.nic
     if nic is not None and run.inter_gbps_per_device:
@@ -138,13 +138,15 @@ def _format_nic_bandwidth(gbps_per_device: float, devices_per_nic: float) -> str
 def _find_preset_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec] | None:
     """The reference cluster of this part; of another part of its name but for the variant, or of its generation."""
     candidates = []
-    for name in database.names("clusters"):
-        spec = presets.cluster_spec(name)
+    for name in database.list_database_names("clusters"):
+        spec = presets.load_cluster_spec(name)
         if spec.node is None or not spec.reference:
             continue
-        node = presets.node_spec(spec.node) if isinstance(spec.node, str) else spec.node
+        node = presets.load_node_spec(spec.node) if isinstance(spec.node, str) else spec.node
         other_part = (
-            database.accelerator_spec(node.accelerator) if isinstance(node.accelerator, str) else node.accelerator
+            database.load_accelerator_spec(node.accelerator)
+            if isinstance(node.accelerator, str)
+            else node.accelerator
         )
         candidates.append((_rank_similarity(part, other_part), name, spec, node))
     similarity, _, spec, node = max(candidates, key=lambda candidate: (candidate[0], candidate[1]))

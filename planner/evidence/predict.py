@@ -6,16 +6,16 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from planner.cost.flops import model_flops, recomputed_flops
-from planner.cost.memory import memory_of
-from planner.cost.scenario import Training
-from planner.cost.step import score
-from planner.cost.strategies import RECOMPUTE, Strategies
+from planner.cost.flops import compute_model_flops, compute_recomputed_flops
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.scenario import Scenario
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import RECOMPUTE_MODES, Strategies
 from planner.evidence.bind_run import BoundRun, bind_run
 from planner.evidence.runs import MeasuredRun, RowError, SkippedRun
 from planner.progress import track_steps
-from planner.search.search import Wanted, search
-from planner.search.space import RULES
+from planner.search.search import SearchTarget, search_plans
+from planner.search.space import SEARCH_RULES
 
 _MEMORY_TOLERANCE = 1.03
 
@@ -52,7 +52,7 @@ def predict_run(run: MeasuredRun) -> RunPrediction:
     bound_run = bind_run(run)
     plan, assumed_values = find_run_plan(bound_run)
     scenario = bound_run.scenario
-    step_time_s = float(score(scenario, plan).step_time_s[0])
+    step_time_s = float(compute_step_costs(scenario, plan).step_time_s[0])
     return RunPrediction(
         run, compute_run_figure(run, scenario, plan), step_time_s, _compute_memory_gib(scenario, plan), assumed_values
     )
@@ -77,43 +77,43 @@ def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
     relaxed_scenario = replace(
         bound_run.scenario, accelerator=replace(part, memory_bytes=part.memory_bytes * _MEMORY_TOLERANCE)
     )
-    result = search(relaxed_scenario, bound_run.space, Wanted(top=1))
+    result = search_plans(relaxed_scenario, bound_run.space, SearchTarget(top=1))
     unstated_columns = bound_run.unstated_columns
-    if not result.tally.feasible and result.tally.cut_by["memory"]:
+    if not result.stats.feasible and result.stats.rejected_by["memory"]:
         # take the row's word over the memory model's, and say so
         unlimited_accelerator = replace(bound_run.scenario.accelerator, memory_bytes=float("inf"))
-        result = search(
-            replace(bound_run.scenario, accelerator=unlimited_accelerator), bound_run.space, Wanted(top=1)
+        result = search_plans(
+            replace(bound_run.scenario, accelerator=unlimited_accelerator), bound_run.space, SearchTarget(top=1)
         )
         unstated_columns = (*unstated_columns, "memory")
-    if not result.tally.feasible:
-        violated_rules = [rule for rule in RULES if result.tally.cut_by[rule]]
+    if not result.stats.feasible:
+        violated_rules = [rule for rule in SEARCH_RULES if result.stats.rejected_by[rule]]
         raise RowError(
             f"no such plan: {', '.join(violated_rules) or 'tp x pp x cp x dp is not the number of devices'}"
         )
-    row = result.best.row(0)
-    readable_values = {"recompute": RECOMPUTE[row["recompute"]], "seq_parallel": row["sequence_parallel"]}
+    row = result.best.get_row(0)
+    readable_values = {"recompute": RECOMPUTE_MODES[row["recompute"]], "seq_parallel": row["sequence_parallel"]}
     assumed_values = tuple(
         f"{column}={readable_values.get(column, row.get(column, 'assumed'))}" for column in unstated_columns
     )
     return result.best, assumed_values
 
 
-def compute_run_figure(run: MeasuredRun, scenario: Training, plan: Strategies) -> float:
+def compute_run_figure(run: MeasuredRun, scenario: Scenario, plan: Strategies) -> float:
     """The predicted step in the row's own metric and convention."""
-    step_time_s = float(score(scenario, plan).step_time_s[0])
+    step_time_s = float(compute_step_costs(scenario, plan).step_time_s[0])
     tokens = scenario.global_batch * scenario.workload.seq_length
     if run.metric == "step_time_s":
         return step_time_s
     if run.metric == "tokens_per_s_per_device":
         return tokens / step_time_s / scenario.devices
-    flops = model_flops(scenario.workload, scenario.global_batch, "full")
+    flops = compute_model_flops(scenario.workload, scenario.global_batch, "full")
     if "recomputation" in run.flops_convention:
-        flops += recomputed_flops(scenario, "full")[2]
+        flops += compute_recomputed_flops(scenario, "full")[2]
     return flops / step_time_s / scenario.devices / 1e12
 
 
-def _compute_memory_gib(scenario: Training, plan: Strategies) -> float:
+def _compute_memory_gib(scenario: Scenario, plan: Strategies) -> float:
     # what a framework measures is what its allocator holds: the reserve for driver and libraries is not in it
-    memory_bytes = math.fsum(float(part[0]) for part in memory_of(scenario, plan).values())
-    return (memory_bytes - scenario.reserve_bytes) / 2**30
+    memory_bytes = math.fsum(float(part[0]) for part in compute_peak_memory_bytes(scenario, plan).values())
+    return (memory_bytes - scenario.runtime_reserve_bytes) / 2**30

@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass
 
 from planner.errors import InputError, escape_nonprintable
-from planner.workload.spec import MOST_LAYERS
+from planner.workload.spec import MAX_LAYERS
 
 RUN_COLUMNS = (
     "id", "source", "locator", "model", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts",
@@ -31,7 +31,7 @@ REQUIRED_RUN_COLUMNS = (
 )
 RUN_METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
 _MAX_ROWS = 100_000
-_MAX_BY_COLUMN = {"layers": MOST_LAYERS, "heads": 65_536, "kv_heads": 65_536, "experts": 65_536, "seq": 2**24}
+_MAX_BY_COLUMN = {"layers": MAX_LAYERS, "heads": 65_536, "kv_heads": 65_536, "experts": 65_536, "seq": 2**24}
 """The largest numbers of these columns: those that a model's file may have."""
 _MAX_CELL_CHARS = 2_000
 """Characters of a cell; what is behind them is not read."""

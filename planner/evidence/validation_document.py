@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from planner.documents.schema import Part, closed_schema
+from planner.documents.schema import DocumentPart, build_closed_schema
 from planner.evidence.predict import RunPrediction
 from planner.evidence.runs import SkippedRun
 from planner.evidence.statistics import PredictionErrors, compute_prediction_errors
@@ -15,7 +15,7 @@ from planner.evidence.statistics import PredictionErrors, compute_prediction_err
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 
-class MeasuredRunPart(Part, frozen=True, kw_only=True):
+class MeasuredRunPart(DocumentPart, frozen=True, kw_only=True):
     """One measured run beside its prediction, in the source's own metric."""
 
     id: str
@@ -34,7 +34,7 @@ class MeasuredRunPart(Part, frozen=True, kw_only=True):
     """Whether the error is no larger than was asked for; null where nothing was."""
 
 
-class SkippedRunPart(Part, frozen=True, kw_only=True):
+class SkippedRunPart(DocumentPart, frozen=True, kw_only=True):
     """A row that could not be read or bound, and why."""
 
     id: str
@@ -42,21 +42,21 @@ class SkippedRunPart(Part, frozen=True, kw_only=True):
     reason: str
 
 
-class ErrorSummaryPart(Part, frozen=True, kw_only=True):
+class ErrorSummaryPart(DocumentPart, frozen=True, kw_only=True):
     """Errors of the measured figure, and of peak memory where the rows have it."""
 
     figure: PredictionErrors | None
     memory: PredictionErrors | None
 
 
-class CrossValidationPart(Part, frozen=True, kw_only=True):
+class CrossValidationPart(DocumentPart, frozen=True, kw_only=True):
     """Errors on runs that the fit has not seen, overall and by what was left out."""
 
     overall: PredictionErrors
     by_fold: dict[str, PredictionErrors]
 
 
-class ValidationDocument(Part, frozen=True, kw_only=True):
+class ValidationDocument(DocumentPart, frozen=True, kw_only=True):
     """How far the model is from a table of measured runs."""
 
     schema_version: Literal["1.1"]
@@ -72,7 +72,7 @@ class ValidationDocument(Part, frozen=True, kw_only=True):
 
 def build_json_schema() -> dict[str, object]:
     """JSON Schema (draft 2020-12) of the validation document."""
-    return closed_schema(ValidationDocument, f"planner validation document {SCHEMA_VERSION}")
+    return build_closed_schema(ValidationDocument, f"planner validation document {SCHEMA_VERSION}")
 
 
 def build_validation_document(

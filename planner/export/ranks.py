@@ -10,28 +10,28 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from planner.cost.rank_groups import ORDERS
-from planner.documents.plan import Document, PlanPart
+from planner.cost.rank_groups import RANK_ORDERS
+from planner.documents.plan import PlanDocument, PlanPart
 from planner.errors import InputError
 
 
-def render_hostfile(document: Document) -> str:
+def render_hostfile(document: PlanDocument) -> str:
     """The hosts in the order of the ranks, each with its devices.
 
     Raises InputError where consecutive ranks do not fill one host after the other.
     """
     plan = document.plans[0]
-    if plan.settings.order != ORDERS[0]:
+    if plan.settings.order != RANK_ORDERS[0]:
         raise InputError(
             f"ranks are laid out as {plan.settings.order}, which a list of hosts cannot tell",
             key="--hostfile",
-            expected=f"--rankfile, or --order {ORDERS[0]}",
+            expected=f"--rankfile, or --order {RANK_ORDERS[0]}",
         )
     slots = document.cluster.devices_per_node
     return "".join(f"{host} slots={slots}\n" for host in list_host_names(document))
 
 
-def render_rankfile(document: Document) -> str:
+def render_rankfile(document: PlanDocument) -> str:
     """Host and slot of every rank."""
     hosts, slots = list_host_names(document), document.cluster.devices_per_node
     device_places = _enumerate_places(document.plans[0])
@@ -40,7 +40,7 @@ def render_rankfile(document: Document) -> str:
     )
 
 
-def list_host_names(document: Document) -> Sequence[str]:
+def list_host_names(document: PlanDocument) -> Sequence[str]:
     """Hosts in the order of places; those of a regular cluster are counted."""
     if document.placement is not None:
         return document.placement.hosts
@@ -54,7 +54,7 @@ def _enumerate_places(plan: PlanPart) -> Iterator[int]:
     for name in plan.settings.order.split("-"):
         stride[name], inner_size = inner_size, inner_size * degrees[name]
     rank, place = np.arange(inner_size), np.zeros(inner_size, dtype=np.int64)
-    for name in ORDERS[0].split("-"):
+    for name in RANK_ORDERS[0].split("-"):
         place += rank % degrees[name] * stride[name]
         rank = rank // degrees[name]
     return iter(place.tolist())

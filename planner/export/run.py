@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from planner.cost.pipeline.partition import dealt_chunks, layer_prefix
-from planner.documents.plan import Document, SettingsPart, StrategyPart
+from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
+from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
 from planner.errors import InputError
 from planner.hardware import database
-from planner.studies.explain import check_split
-from planner.workload.operator_list.spec import NetworkSpec
+from planner.studies.explain import check_plan_split
+from planner.workload.operator_list.spec import OperatorListSpec
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec
 
@@ -90,7 +90,7 @@ class PlannedRun:
 
 
 def build_planned_run(
-    document: Document, plan_number: int, spec: ModelSpec | NetworkSpec, workload: Workload
+    document: PlanDocument, plan_number: int, spec: ModelSpec | OperatorListSpec, workload: Workload
 ) -> PlannedRun:
     """Plan `plan_number` of the document, counted from 1.
 
@@ -104,10 +104,10 @@ def build_planned_run(
     plan, cluster, scenario = document.plans[plan_number - 1], document.cluster, document.training
     strategy = plan.strategy
     try:
-        check_split(plan, cluster.devices, workload.layer_count)
+        check_plan_split(plan, cluster.devices, workload.layer_count)
     except InputError as error:
         raise error.relocate("", f"plans[{plan_number - 1}].{error.key}") from None
-    chunk_layers = dealt_chunks(layer_prefix(workload), strategy.pp, strategy.vpp)[..., :-2].sum(axis=2)
+    chunk_layers = assign_layers(compute_layer_prefix(workload), strategy.pp, strategy.vpp)[..., :-2].sum(axis=2)
     return PlannedRun(
         name=_format_job_name(document.model.name),
         title=strip_control_characters(document.model.title),
@@ -145,13 +145,13 @@ def _format_job_name(name: str) -> str:
 
 
 def _build_accelerator(name: str) -> RunAccelerator:
-    if name not in database.names("accelerators"):
+    if name not in database.list_database_names("accelerators"):
         return RunAccelerator(strip_control_characters(name), "", "")
-    spec = database.accelerator_spec(name)
+    spec = database.load_accelerator_spec(name)
     return RunAccelerator(name, spec.vendor, spec.kind)
 
 
-def _list_hosts(document: Document) -> tuple[str, ...]:
+def _list_hosts(document: PlanDocument) -> tuple[str, ...]:
     """Raises InputError for a host's name that no scheduler could have."""
     hosts = tuple(document.placement.hosts) if document.placement else ()
     for host in hosts:

@@ -31,7 +31,7 @@ class UserExtras:
 
 
 @dataclass(frozen=True)
-class Trainer:
+class TrainerExport:
     """One trainer. `build_files(run, own)`: `train.sh` and what it reads.
 
     `build_notes`: what is told otherwise than planned without harm to the result. `frameworks`: those of the cost
@@ -46,7 +46,7 @@ class Trainer:
     needs_script: bool = False
 
 
-def check_trainer_support(run: PlannedRun, trainer: Trainer, trainers: Sequence[Trainer]) -> None:
+def check_trainer_support(run: PlannedRun, trainer: TrainerExport, trainers: Sequence[TrainerExport]) -> None:
     """Raises InputError for the first setting that the trainer cannot be told, with those of `trainers` that can."""
     unsupported = next(trainer.find_unsupported(run), None)
     if unsupported is None:
@@ -67,7 +67,7 @@ def check_trainer_support(run: PlannedRun, trainer: Trainer, trainers: Sequence[
     )
 
 
-def collect_trainer_notes(run: PlannedRun, trainer: Trainer) -> list[str]:
+def collect_trainer_notes(run: PlannedRun, trainer: TrainerExport) -> list[str]:
     """What the user is to know, beside what was refused."""
     note_lines = list(trainer.build_notes(run))
     if run.framework not in trainer.frameworks:

@@ -8,12 +8,12 @@ from typing import Literal
 import msgspec
 
 from planner.errors import InputError
-from planner.hardware.figures import Figure, Source, number, positive
+from planner.hardware.figures import Figure, FigureSource, parse_figure, parse_positive_figure
 
 Precision = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "mxfp4", "nvfp4", "int8", "int4"]
 
 
-class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class DeviceMemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Device memory. A figure that nobody publishes is absent.
 
     `bus_bits`: width of the bus in bits. `data_rate`: what one of its pins carries, as 6.4Gb/s. Their product is
@@ -28,21 +28,21 @@ class MemorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     data_rate: Figure | None = None
 
 
-class LinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ScaleUpLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The accelerator's own scale-up link, all lanes together, one direction."""
 
     name: str = ""
     bandwidth: Figure
 
 
-class PowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class DevicePowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Electrical power of the part."""
 
     tdp: Figure
     idle: Figure | None = None
 
 
-class PriceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RentalPriceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one device cost to rent for an hour, where and when."""
 
     cloud: str
@@ -66,11 +66,11 @@ class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     frameworks: tuple[str, ...] = ()
     clouds: tuple[str, ...] = ()
     peak_flops: dict[Precision, Figure] = {}
-    memory: MemorySpec = MemorySpec()
-    link: LinkSpec | None = None
-    power: PowerSpec | None = None
-    prices: tuple[PriceSpec, ...] = ()
-    sources: dict[str, Source] = {}
+    memory: DeviceMemorySpec = DeviceMemorySpec()
+    link: ScaleUpLinkSpec | None = None
+    power: DevicePowerSpec | None = None
+    prices: tuple[RentalPriceSpec, ...] = ()
+    sources: dict[str, FigureSource] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Accelerator:
     usd_per_hour: float | None = None
     """The lowest of the rents that are known."""
 
-    def peak(self, precision: str) -> float:
+    def get_peak_flops(self, precision: str) -> float:
         """Dense FLOP/s at `precision`. Raises InputError where the part has no such unit."""
         if precision not in self.peak_flops:
             raise InputError(
@@ -103,46 +103,49 @@ class Accelerator:
 def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
     """The file's figures as SI numbers. Raises InputError naming origin and key."""
     if not spec.can_train:
-        why = f": {spec.why_not_train}" if spec.why_not_train else ""
+        reason = f": {spec.why_not_train}" if spec.why_not_train else ""
         raise InputError(
-            f"{spec.name} cannot train{why}", origin=origin, key="can_train", expected="a part that can train"
+            f"{spec.name} cannot train{reason}", origin=origin, key="can_train", expected="a part that can train"
         )
     if not spec.peak_flops:
         raise InputError("no peak is given", origin=origin, key="peak_flops", expected="at least one precision")
     peaks = {
-        precision: positive(figure, "flops", origin=origin, key=f"peak_flops.{precision}")
+        precision: parse_positive_figure(figure, "flops", origin=origin, key=f"peak_flops.{precision}")
         for precision, figure in spec.peak_flops.items()
     }
     capacity, bandwidth = spec.memory.capacity, spec.memory.bandwidth
     if capacity is None or bandwidth is None:
         missing = "memory.capacity" if capacity is None else "memory.bandwidth"
         raise InputError("no figure is given", origin=origin, key=missing, expected="a size such as 80GiB, 2TB/s")
-    tdp, idle = _power(spec, origin)
+    tdp_w, idle_w = _resolve_power_w(spec, origin)
     return Accelerator(
         name=spec.name,
         title=spec.title or spec.name,
         architecture=spec.architecture,
         peak_flops=dict(sorted(peaks.items())),
-        memory_bytes=positive(capacity, "bytes", origin=origin, key="memory.capacity"),
-        memory_bandwidth_bytes_per_s=positive(bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"),
-        tdp_w=tdp,
-        idle_w=idle,
+        memory_bytes=parse_positive_figure(capacity, "bytes", origin=origin, key="memory.capacity"),
+        memory_bandwidth_bytes_per_s=parse_positive_figure(
+            bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"
+        ),
+        tdp_w=tdp_w,
+        idle_w=idle_w,
         usd_per_hour=min(
-            (number(price.usd_per_hour, "usd", origin=origin, key="prices") for price in spec.prices), default=None
+            (parse_figure(price.usd_per_hour, "usd", origin=origin, key="prices") for price in spec.prices),
+            default=None,
         ),
     )
 
 
-def _power(spec: AcceleratorSpec, origin: str) -> tuple[float | None, float | None]:
+def _resolve_power_w(spec: AcceleratorSpec, origin: str) -> tuple[float | None, float | None]:
     """Rated and idle watts, where they are told."""
     if spec.power is None:
         return None, None
-    tdp = positive(spec.power.tdp, "w", origin=origin, key="power.tdp")
+    tdp_w = parse_positive_figure(spec.power.tdp, "w", origin=origin, key="power.tdp")
     if spec.power.idle is None:
-        return tdp, None
-    idle = number(spec.power.idle, "w", origin=origin, key="power.idle")
-    if idle > tdp:
+        return tdp_w, None
+    idle_w = parse_figure(spec.power.idle, "w", origin=origin, key="power.idle")
+    if idle_w > tdp_w:
         raise InputError(
-            "more than when at work", origin=origin, key="power.idle", value=idle, expected=f"at most {tdp:g} W"
+            "more than when at work", origin=origin, key="power.idle", value=idle_w, expected=f"at most {tdp_w:g} W"
         )
-    return tdp, idle
+    return tdp_w, idle_w

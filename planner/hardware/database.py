@@ -10,7 +10,7 @@ from planner.decode import decode_text
 from planner.errors import build_unknown_name_error
 from planner.hardware.accelerator import AcceleratorSpec
 
-Folder = Literal[
+DatabaseFolder = Literal[
     "accelerators",
     "nodes",
     "clusters",
@@ -27,39 +27,43 @@ Folder = Literal[
 T = TypeVar("T")
 
 
-def database_path() -> Path:
+def find_database_path() -> Path:
     """The folder of the data: inside the package when installed, beside it in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "hardware_db"
     return installed if installed.is_dir() else package.parent / "hardware_db"
 
 
-def names(folder: Folder) -> list[str]:
+def list_database_names(folder: DatabaseFolder) -> list[str]:
     """Names of all entries of one folder, sorted."""
-    return list(_names(folder))
+    return list(_list_file_stems(folder))
 
 
 @cache
-def _names(folder: Folder) -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in (database_path() / folder).glob("*.toml")))
+def _list_file_stems(folder: DatabaseFolder) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in (find_database_path() / folder).glob("*.toml")))
 
 
-def accelerator_spec(name: str, *, origin: str = "", key: str = "accelerator") -> AcceleratorSpec:
+def load_accelerator_spec(name: str, *, origin: str = "", key: str = "accelerator") -> AcceleratorSpec:
     """The named accelerator's file. Raises InputError with the nearest name."""
-    return load("accelerators", name, AcceleratorSpec, "accelerator", origin, key)
+    return load_database_entry("accelerators", name, AcceleratorSpec, "accelerator", origin, key)
 
 
-def load(folder: Folder, name: str, into: type[T], what: str, origin: str, key: str) -> T:
+def load_database_entry(
+    folder: DatabaseFolder, name: str, struct_type: type[T], noun: str, origin: str, key: str
+) -> T:
     """One entry of the data base, validated. Raises InputError for an unknown name."""
-    known = names(folder)
-    if name not in known:
-        raise build_unknown_name_error(what, name, known, origin=origin, key=key)
-    place = (folder, name)
-    if place not in _READ:
-        path = database_path() / folder / f"{name}.toml"
-        _READ[place] = decode_text(path.read_text("utf-8"), "toml", into, f"hardware_db/{folder}/{name}.toml")
-    return cast(T, _READ[place])
+    known_names = list_database_names(folder)
+    if name not in known_names:
+        raise build_unknown_name_error(noun, name, known_names, origin=origin, key=key)
+    cache_key = (folder, name)
+    if cache_key not in _LOADED_FILES:
+        path = find_database_path() / folder / f"{name}.toml"
+        _LOADED_FILES[cache_key] = decode_text(
+            path.read_text("utf-8"), "toml", struct_type, f"hardware_db/{folder}/{name}.toml"
+        )
+    return cast(T, _LOADED_FILES[cache_key])
 
 
-_READ: dict[tuple[Folder, str], object] = {}
+_LOADED_FILES: dict[tuple[DatabaseFolder, str], object] = {}
 """Files that were read, each once: their values are frozen."""

@@ -18,7 +18,7 @@ from planner.errors import InputError
 from planner.units import Dimension, parse_quantity
 
 
-class Sourced(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SourcedFigure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A value with where it is from; `recalled` marks one that was not read in a source.
 
     `spread`: relative standard deviation, where one was estimated.
@@ -31,7 +31,7 @@ class Sourced(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     spread: float | None = None
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FigureSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A document that figures are from."""
 
     title: str
@@ -39,9 +39,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     date: str = ""
 
 
-Figure = float | int | str | Sourced
+Figure = float | int | str | SourcedFigure
 
-_PLAUSIBLE: dict[Dimension, tuple[float, float, str]] = {
+_PLAUSIBLE_RANGES: dict[Dimension, tuple[float, float, str]] = {
     "bytes": (1024.0, 2.0**50, "from 1KiB to 1PiB"),
     "bytes_per_s": (1e6, 5e16, "from 1MB/s to 50PB/s"),
     "s": (0.0, 1.0, "at most 1s"),
@@ -52,7 +52,7 @@ _PLAUSIBLE: dict[Dimension, tuple[float, float, str]] = {
 }
 """Smallest and largest figure of each dimension, and how the two are told."""
 
-DIMENSIONS: dict[str, Dimension] = {
+FIGURE_DIMENSIONS: dict[str, Dimension] = {
     "capacity": "bytes",
     "on_chip": "bytes",
     "memory": "bytes",
@@ -81,20 +81,20 @@ DIMENSIONS: dict[str, Dimension] = {
 """What the keys of hardware files that hold figures are figures of."""
 
 
-def number(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> float:
+def parse_figure(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> float:
     """The figure as an SI number. Raises InputError naming origin and key."""
-    raw = figure.value if isinstance(figure, Sourced) else figure
+    raw = figure.value if isinstance(figure, SourcedFigure) else figure
     return parse_quantity(raw, dimension, origin=origin, key=key)
 
 
-def told_source(figure: Sourced, sources: Mapping[str, Source]) -> str:
+def format_figure_source(figure: SourcedFigure, sources: Mapping[str, FigureSource]) -> str:
     """Where a figure is from, in words, and whether it was only recalled."""
     return sources[figure.source].title + (", recalled" if figure.confidence == "recalled" else "")
 
 
-def positive(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> float:
+def parse_positive_figure(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> float:
     """The figure as an SI number above zero that a machine can have. Raises InputError naming origin and key."""
-    value = number(figure, dimension, origin=origin, key=key)
+    value = parse_figure(figure, dimension, origin=origin, key=key)
     if value <= 0:
         raise InputError("must be above zero", origin=origin, key=key, value=value, expected="a positive figure")
     _check_plausible(figure, value, dimension, origin=origin, key=key)
@@ -103,33 +103,33 @@ def positive(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> 
 
 def check_figures(spec: msgspec.Struct, origin: str) -> None:
     """Every figure of a user's file: units are there, values are possible. Raises InputError naming the key."""
-    for key, name, figure in _figures(spec, ""):
-        dimension = DIMENSIONS[name]
-        raw = figure.value if isinstance(figure, Sourced) else figure
-        sourced = isinstance(figure, Sourced) and not isinstance(raw, str)
-        value = parse_quantity(raw, dimension, origin=origin, key=key, allow_bare=sourced)
+    for key, name, figure in _enumerate_figures(spec, ""):
+        dimension = FIGURE_DIMENSIONS[name]
+        raw = figure.value if isinstance(figure, SourcedFigure) else figure
+        has_source = isinstance(figure, SourcedFigure) and not isinstance(raw, str)
+        value = parse_quantity(raw, dimension, origin=origin, key=key, allow_bare=has_source)
         if value > 0:  # whether a zero makes sense is told where the figure is used
             _check_plausible(figure, value, dimension, origin=origin, key=key)
 
 
-def _figures(value: object, path: str, name: str = "") -> Iterator[tuple[str, str, Figure]]:
+def _enumerate_figures(value: object, path: str, name: str = "") -> Iterator[tuple[str, str, Figure]]:
     """Every figure below `value` with its path and the key that says what it is a figure of."""
-    if isinstance(value, Sourced) or (name in DIMENSIONS and isinstance(value, int | float | str)):
-        if name in DIMENSIONS:
+    if isinstance(value, SourcedFigure) or (name in FIGURE_DIMENSIONS and isinstance(value, int | float | str)):
+        if name in FIGURE_DIMENSIONS:
             yield path, name, value
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
-            yield from _figures(getattr(value, field), f"{path}.{field}" if path else field, field)
+            yield from _enumerate_figures(getattr(value, field), f"{path}.{field}" if path else field, field)
     elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from _figures(one, f"{path}.{key}", name)
+        for key, item in value.items():
+            yield from _enumerate_figures(item, f"{path}.{key}", name)
     elif isinstance(value, tuple):
-        for index, one in enumerate(value):
-            yield from _figures(one, f"{path}[{index}]", name)
+        for index, item in enumerate(value):
+            yield from _enumerate_figures(item, f"{path}[{index}]", name)
 
 
 def _check_plausible(figure: Figure, value: float, dimension: Dimension, *, origin: str, key: str) -> None:
-    least, most, told = _PLAUSIBLE.get(dimension, (0.0, math.inf, ""))
-    if not least <= value <= most:
-        raw = figure.value if isinstance(figure, Sourced) else figure
-        raise InputError("is not possible", origin=origin, key=key, value=raw, expected=told)
+    minimum, maximum, range_text = _PLAUSIBLE_RANGES.get(dimension, (0.0, math.inf, ""))
+    if not minimum <= value <= maximum:
+        raw = figure.value if isinstance(figure, SourcedFigure) else figure
+        raise InputError("is not possible", origin=origin, key=key, value=raw, expected=range_text)

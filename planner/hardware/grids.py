@@ -9,29 +9,29 @@ from functools import cache
 import msgspec
 
 from planner.errors import InputError, find_nearest_name
-from planner.hardware.figures import Source, Sourced
+from planner.hardware.figures import FigureSource, SourcedFigure
 from planner.units import parse_quantity
 
 
-class GridSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PowerGridSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One grid: grams of CO2-equivalent of a kilowatt-hour, averaged over the year `date`."""
 
     title: str
-    intensity: Sourced
+    intensity: SourcedFigure
     date: str
 
 
-class GridFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PowerGridFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A file of hardware_db/grids: grids by name, or regions by the grid that they are on."""
 
     title: str
-    grids: dict[str, GridSpec] = {}
+    grids: dict[str, PowerGridSpec] = {}
     regions: dict[str, str] = {}
-    sources: dict[str, Source] = {}
+    sources: dict[str, FigureSource] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class PowerGrid:
     """A grid's intensity in grams of CO2-equivalent a kilowatt-hour, of which year, and where it is from."""
 
     name: str
@@ -41,49 +41,58 @@ class Grid:
     source: str
 
 
-MOST_INTENSE = 3000.0
+MAX_INTENSITY_G_PER_KWH = 3000.0
 """Grams a kilowatt-hour; lignite alone is about 1,200."""
 
 
-def read_grid(name: str) -> Grid:
+def read_grid(name: str) -> PowerGrid:
     """The named grid or region. Raises InputError with the nearest name."""
-    files = _files()
-    wanted = name.casefold()
+    files = _read_grid_files()
+    folded_name = name.casefold()
     regions = {region: grid for file in files.values() for region, grid in file.regions.items()}
-    known = {**regions, **{one: one for file in files.values() for one in file.grids}}
-    if wanted not in known:
+    grid_by_name = {**regions, **{grid_name: grid_name for file in files.values() for grid_name in file.grids}}
+    if folded_name not in grid_by_name:
         expected = (
             "a country's two letters (fr), us-avg or an eGRID subregion (us-camx), or a region of a cloud "
             "(gcp-europe-west9, aws-us-east-1, azure-eastus)"
         )
         raise InputError(
-            "unknown grid", key="--grid", value=name, expected=expected, suggestion=find_nearest_name(wanted, known)
+            "unknown grid",
+            key="--grid",
+            value=name,
+            expected=expected,
+            suggestion=find_nearest_name(folded_name, grid_by_name),
         )
-    return _grid(wanted, known[wanted], files)
+    return _build_grid(folded_name, grid_by_name[folded_name], files)
 
 
-def grid_of_intensity(text: str) -> Grid:
+def parse_grid_intensity(text: str) -> PowerGrid:
     """A grid of which only the intensity is told: `56g/kWh`. Raises InputError."""
     key = "--carbon-intensity"
     value = parse_quantity(text, "intensity", key=key, allow_bare=False)
-    if value > MOST_INTENSE:
-        expected = f"at most {MOST_INTENSE:,.0f} g/kWh"
+    if value > MAX_INTENSITY_G_PER_KWH:
+        expected = f"at most {MAX_INTENSITY_G_PER_KWH:,.0f} g/kWh"
         raise InputError("is not possible", key=key, value=text, expected=expected)
-    return Grid("given", f"{value:g} g/kWh as given", value, "", key)
+    return PowerGrid("given", f"{value:g} g/kWh as given", value, "", key)
 
 
-def _grid(name: str, grid: str, files: Mapping[str, GridFile]) -> Grid:
+def _build_grid(name: str, grid_name: str, files: Mapping[str, PowerGridFile]) -> PowerGrid:
     for file in files.values():
-        if grid in file.grids:
-            spec = file.grids[grid]
-            value = parse_quantity(spec.intensity.value, "intensity", origin=file.title, key=grid)
-            region = "" if name == grid else f"{name}, on the grid of "
-            return Grid(name, f"{region}{spec.title}", value, spec.date, file.sources[spec.intensity.source].title)
-    raise AssertionError(f"hardware_db/grids: {name} is on {grid}, which is in no file")
+        if grid_name in file.grids:
+            spec = file.grids[grid_name]
+            value = parse_quantity(spec.intensity.value, "intensity", origin=file.title, key=grid_name)
+            region = "" if name == grid_name else f"{name}, on the grid of "
+            return PowerGrid(
+                name, f"{region}{spec.title}", value, spec.date, file.sources[spec.intensity.source].title
+            )
+    raise AssertionError(f"hardware_db/grids: {name} is on {grid_name}, which is in no file")
 
 
 @cache
-def _files() -> dict[str, GridFile]:
+def _read_grid_files() -> dict[str, PowerGridFile]:
     from planner.hardware import database
 
-    return {one: database.load("grids", one, GridFile, "grid", "", "grid") for one in database.names("grids")}
+    return {
+        file_name: database.load_database_entry("grids", file_name, PowerGridFile, "grid", "", "grid")
+        for file_name in database.list_database_names("grids")
+    }

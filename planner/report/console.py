@@ -16,51 +16,51 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PLAIN_WIDTH = 110
-_FOR_A_FILE: ContextVar[bool] = ContextVar("for a file", default=False)
+_RENDER_FOR_FILE: ContextVar[bool] = ContextVar("for a file", default=False)
 
 
-def printable(text: str) -> str:
+def strip_nonprintable(text: str) -> str:
     """Names come from files: no control character reaches the terminal."""
     return "".join(character for character in text if character.isprintable())
 
 
-def text_for_a_file(text: Callable[[], str]) -> str:
-    """What `text` makes where stdout is no terminal, whatever it is."""
-    before = _FOR_A_FILE.set(True)
+def render_for_file(render_text: Callable[[], str]) -> str:
+    """What `render_text` makes where stdout is no terminal, whatever it is."""
+    reset_token = _RENDER_FOR_FILE.set(True)
     try:
-        return text()
+        return render_text()
     finally:
-        _FOR_A_FILE.reset(before)
+        _RENDER_FOR_FILE.reset(reset_token)
 
 
-def console(plain_width: int = _PLAIN_WIDTH) -> Console:
+def build_console(plain_width: int = _PLAIN_WIDTH) -> Console:
     """A console that keeps what is printed: as wide as the terminal and with its colours, where stdout is one.
     Else without colour and `plain_width` wide.
 
-    What it has kept is `console.file.getvalue()`; see `text_of`.
+    What it has kept is `build_console.file.getvalue()`; see `get_console_text`.
     """
     from rich.console import Console
 
-    if _FOR_A_FILE.get() or sys.stdout is None or not sys.stdout.isatty():
+    if _RENDER_FOR_FILE.get() or sys.stdout is None or not sys.stdout.isatty():
         # said, so that FORCE_COLOR and the like do not make it one: lines would be wrapped
         return Console(file=StringIO(), width=plain_width, color_system=None, highlight=False, force_terminal=False)
-    here = Console()
-    colours = None if "NO_COLOR" in os.environ else here.color_system
+    terminal = Console()
+    colours = None if "NO_COLOR" in os.environ else terminal.color_system
     return Console(
         file=StringIO(),
-        width=here.width,
+        width=terminal.width,
         color_system=colours,  # type: ignore[arg-type]
         highlight=False,
         force_terminal=True,
     )
 
 
-def text_of(out: Console) -> str:
-    """What was printed on a console of `console()`."""
+def get_console_text(out: Console) -> str:
+    """What was printed on a console of `build_console()`."""
     return out.file.getvalue() if isinstance(out.file, StringIO) else ""
 
 
-def plain_table(*, footer: bool = False) -> Table:
+def build_plain_table(*, footer: bool = False) -> Table:
     """An empty table in the house's style."""
     from rich import box
     from rich.table import Table
@@ -74,27 +74,30 @@ def print_lines(out: Console, lines: Iterable[str]) -> None:
         out.print(line, markup=False, soft_wrap=not out.is_terminal)
 
 
-def natural_width(out: Console, table: Table) -> int:
+def measure_table_width(out: Console, table: Table) -> int:
     """Columns that a table takes where nothing in it is cut."""
     return table.__rich_measure__(out, out.options.update(max_width=10_000)).maximum
 
 
-def first_that_fits(out: Console, make: Callable[[T], Table], forms: Iterable[T]) -> Table | None:
+def find_fitting_table(out: Console, build_table: Callable[[T], Table], variants: Iterable[T]) -> Table | None:
     """The table of the first of these forms that needs no cut in this width; None where all do."""
-    for form in forms:
-        table = make(form)
-        if natural_width(out, table) <= out.width:
+    for variant in variants:
+        table = build_table(variant)
+        if measure_table_width(out, table) <= out.width:
             return table
     return None
 
 
-def ever_fewer(columns: Sequence[str], left_out: Sequence[str]) -> list[list[str]]:
-    """The columns: all of them, then without the first of `left_out`, the first two, and so on."""
-    return [[one for one in columns if one not in left_out[:count]] for count in range(len(left_out) + 1)]
+def enumerate_column_subsets(columns: Sequence[str], droppable_columns: Sequence[str]) -> list[list[str]]:
+    """The columns: all of them, then without the first of `droppable_columns`, the first two, and so on."""
+    return [
+        [column for column in columns if column not in droppable_columns[:count]]
+        for count in range(len(droppable_columns) + 1)
+    ]
 
 
-def thinned(values: Sequence[T], most: int) -> list[T]:
+def sample_evenly(values: Sequence[T], max_count: int) -> list[T]:
     """Of many values so many, from end to end; all of few."""
-    if len(values) <= most:
+    if len(values) <= max_count:
         return list(values)
-    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
+    return [values[round(i * (len(values) - 1) / (max_count - 1))] for i in range(max_count)]

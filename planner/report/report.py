@@ -9,94 +9,95 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.report.charts.axes import Axis
+from planner.report.charts.axes import PlotAxis
 
-Value = str | int | float | bool | None | Sequence[str]
+RecordValue = str | int | float | bool | None | Sequence[str]
 """What a record holds; numbers are in SI units, which the key tells."""
-Record = Mapping[str, Value]
+ReportRecord = Mapping[str, RecordValue]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows under headings, as people read them. Columns in `words` are text, the others are set to the right."""
+class ReportTable:
+    """Rows under headings, as people read them. Columns in `text_columns` are text, others are right-aligned."""
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
-    words: frozenset[int] = frozenset({0})
+    text_columns: frozenset[int] = frozenset({0})
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One piece of a bar: `value` is its length, `told` what is said when it is pointed at."""
+class BarSegment:
+    """One piece of a bar: `value` is its length, `tooltip` what is said when it is pointed at."""
 
     name: str
     value: float
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One bar. `end` is written at its right; `limit`, in the unit of its pieces, is drawn as a line across it."""
+class StackedBar:
+    """One bar. `end_label` stands at its right; `limit`, in the unit of its pieces, is a line across it."""
 
     label: str
-    end: str
-    pieces: Sequence[Piece]
+    end_label: str
+    segments: Sequence[BarSegment]
     limit: float | None = None
 
 
 @dataclass(frozen=True)
-class Bars:
+class BarChart:
     """Stacked bars on one scale from zero."""
 
     title: str
-    bars: Sequence[Bar]
+    bars: Sequence[StackedBar]
 
 
 @dataclass(frozen=True)
-class Point:
-    """One point of a scatter; `first` is drawn larger."""
+class ScatterPoint:
+    """One point of a scatter; `is_highlighted` is drawn larger."""
 
     x: float
     y: float
-    told: str
-    first: bool = False
+    tooltip: str
+    is_highlighted: bool = False
 
 
 @dataclass(frozen=True)
-class Scatter:
-    """Points over two axes; `x_told` and `y_told` are what the least and the most of each axis are called.
+class ScatterChart:
+    """Points over two axes; `x_range_text` and `y_range_text` are what the least and the most of each axis are
+    called.
 
-    `logarithmic`: axes by powers of ten, for figures above zero. `diagonal`: both axes have the same scale, and a
-    line tells where both figures are equal.
+    `is_logarithmic`: axes by powers of ten, for figures above zero. `has_diagonal`: both axes have the same scale,
+    and a line tells where both figures are equal.
     """
 
     title: str
     x_title: str
     y_title: str
-    x_told: tuple[str, str]
-    y_told: tuple[str, str]
-    points: Sequence[Point]
-    logarithmic: bool = False
-    diagonal: bool = False
+    x_range_text: tuple[str, str]
+    y_range_text: tuple[str, str]
+    points: Sequence[ScatterPoint]
+    is_logarithmic: bool = False
+    has_diagonal: bool = False
 
 
 @dataclass(frozen=True)
-class Mark:
+class PlotMark:
     """One value of a series, in the units of the axes."""
 
     x: float
     y: float
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True)
-class Series:
-    """Marks that belong together, in the order of x; `joined`: whether a line leads from each to the next."""
+class PlotSeries:
+    """Marks that belong together, in the order of x; `is_joined`: whether a line leads from each to the next."""
 
     name: str
-    marks: Sequence[Mark]
-    joined: bool
+    marks: Sequence[PlotMark]
+    is_joined: bool
 
 
 @dataclass(frozen=True)
@@ -104,23 +105,23 @@ class Plot:
     """Series over two axes with their ticks."""
 
     title: str
-    x: Axis
-    y: Axis
-    series: Sequence[Series]
+    x: PlotAxis
+    y: PlotAxis
+    series: Sequence[PlotSeries]
 
 
-Chart = Bars | Scatter | Plot
+Chart = BarChart | ScatterChart | Plot
 
 
 @dataclass(frozen=True)
-class Case:
-    """One check for JUnit: passed, or failed or left out with what is said of it. `seconds`: what is predicted."""
+class ReportCase:
+    """One check for JUnit: passed, failed, or skipped with a reason. `predicted_s`: the predicted time."""
 
     group: str
     name: str
-    seconds: float = 0.0
+    predicted_s: float = 0.0
     failure: str = ""
-    skipped: str = ""
+    skip_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,9 @@ class Report:
     command: str
     title: str
     facts: Sequence[tuple[str, str]]
-    records: Sequence[Record]
-    tables: Sequence[Table] = ()
+    records: Sequence[ReportRecord]
+    tables: Sequence[ReportTable] = ()
     charts: Sequence[Chart] = ()
     sentences: Sequence[str] = ()
-    cases: Sequence[Case] = ()
+    cases: Sequence[ReportCase] = ()
     keys: Sequence[str] = ()

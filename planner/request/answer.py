@@ -13,16 +13,16 @@ from planner.request.options import HOMOGENEOUS_KEYS, find_option
 from planner.request.resolve import ResolvedRequest, count_batches, resolve_request
 
 if TYPE_CHECKING:
-    from planner.cluster.build.pools import Pools
+    from planner.cluster.build.pools import HeteroCluster
     from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import Document
+    from planner.documents.plan import PlanDocument
     from planner.request.plan_request import PlanRequest
 
 _MANY_SCENARIOS = 300
 """Searches that take minutes: from so many on a warning says so."""
 
 
-def compute_answer(request: PlanRequest) -> Document | HeterogeneousDocument:
+def compute_answer(request: PlanRequest) -> PlanDocument | HeterogeneousDocument:
     """The answer to `plan` or `estimate`. Raises InputError, and NothingFits; warns of what makes no difference."""
     if request.command == "estimate":
         return estimate_plan(request)
@@ -37,45 +37,45 @@ def compute_answer(request: PlanRequest) -> Document | HeterogeneousDocument:
     document = compute_document(request, resolved)
     _warn_ineffective_settings(document, request.settings)
     if request.listed_values:
-        from planner.search.diagnosis.option_conflicts import unusable
+        from planner.search.diagnosis.option_conflicts import list_unusable_values
 
-        for sentence in unusable(resolved.batch_scenarios[0], resolved.space, request.listed_values):
+        for sentence in list_unusable_values(resolved.batch_scenarios[0], resolved.space, request.listed_values):
             warn(sentence)
     return document
 
 
-def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explained: bool = True) -> Document:
+def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explained: bool = True) -> PlanDocument:
     """The best plans on a cluster of one kind of nodes; `explained`: with what limits each.
 
     Raises InputError where the options leave no candidate, NothingFits where none fits.
     """
-    from planner.studies.plan import best_plans
+    from planner.studies.plan import find_best_plans
 
-    return best_plans(
+    return find_best_plans(
         resolved.scenarios,
         resolved.cluster,
         resolved.space,
         resolved.search_target,
         tokens=request.tokens,
         samples=request.uncertainty,
-        layouts=resolved.rank_orders,
+        rank_orders=resolved.rank_orders,
         reliability=resolved.reliability,
         grid=resolved.grid,
-        explained=explained,
+        with_bottlenecks=explained,
     )
 
 
-def estimate_plan(request: PlanRequest) -> Document:
+def estimate_plan(request: PlanRequest) -> PlanDocument:
     """The one plan of an `estimate`. Raises InputError, and NothingFits where it does not fit."""
-    from planner.studies.plan import scored_plan
+    from planner.studies.plan import score_pinned_plan
 
     resolved = resolve_request(request)
-    document = scored_plan(
+    document = score_pinned_plan(
         resolved.scenarios[0],
         resolved.cluster,
         resolved.space,
         tokens=request.tokens,
-        layouts=resolved.rank_orders,
+        rank_orders=resolved.rank_orders,
         reliability=resolved.reliability,
         grid=resolved.grid,
     )
@@ -83,16 +83,16 @@ def estimate_plan(request: PlanRequest) -> Document:
     return document
 
 
-def _warn_ineffective_settings(document: Document, settings: Mapping[str, tuple[str, ...]]) -> None:
+def _warn_ineffective_settings(document: PlanDocument, settings: Mapping[str, tuple[str, ...]]) -> None:
     """Warn of settings that were given and make no difference to the plans."""
     if settings:
-        from planner.studies.ineffective_settings import idle_settings
+        from planner.studies.ineffective_settings import iterate_ineffective_settings
 
-        for sentence in idle_settings(document.plans, settings):
+        for sentence in iterate_ineffective_settings(document.plans, settings):
             warn(sentence)
 
 
-def read_request_pools(request: PlanRequest, ignored: Collection[str] = ()) -> Pools | None:
+def read_request_pools(request: PlanRequest, ignored: Collection[str] = ()) -> HeteroCluster | None:
     """The pools of a cluster with several kinds of nodes; None where all are alike.
 
     `ignored`: options that a caller has set itself. Raises InputError, also for those that
@@ -119,13 +119,13 @@ def refuse_for_pools(key: str) -> NoReturn:
     raise InputError(f"not supported with several kinds of nodes{more}", key=key, expected="a cluster of one kind")
 
 
-def compute_pools_document(request: PlanRequest, pools: Pools) -> HeterogeneousDocument:
+def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> HeterogeneousDocument:
     """The ways to use several kinds of nodes, the best first. Raises InputError, and NothingFits where none fits."""
-    from planner.cost.heterogeneous import bind
-    from planner.cost.strategies import FULL
+    from planner.cost.heterogeneous import bind_pools
+    from planner.cost.strategies import FULL_RECOMPUTE
     from planner.request.inputs import read_model
     from planner.request.resolve import check_attention_kernel
-    from planner.search.settings import check_settings
+    from planner.search.settings import check_allowed_settings
     from planner.search.space import Space
     from planner.studies.heterogeneous_plan import search_hetero_plans
 
@@ -136,8 +136,8 @@ def compute_pools_document(request: PlanRequest, pools: Pools) -> HeterogeneousD
         problem, value = "several kinds of nodes are balanced at one batch", request.global_batch.text
         raise InputError(problem, key="--global-batch", value=value, expected="a single batch")
     for pool in pools.pools:
-        check_precision(request.precision, pool.own.accelerator)
-    pool_scenarios = bind(
+        check_precision(request.precision, pool.own_cluster.accelerator)
+    pool_scenarios = bind_pools(
         workload,
         pools,
         precision=None if request.precision is None else request.precision.casefold(),
@@ -148,8 +148,8 @@ def compute_pools_document(request: PlanRequest, pools: Pools) -> HeterogeneousD
         launch=request.launch,
     )
     allowed = request.allowed_values
-    recompute, zero = allowed.get("recompute", (FULL,)), allowed.get("zero_stage", (1,))
+    recompute, zero = allowed.get("recompute", (FULL_RECOMPUTE,)), allowed.get("zero_stage", (1,))
     for pool_scenario in pool_scenarios:
-        check_settings(pool_scenario.shared, request.settings, recompute, zero)
+        check_allowed_settings(pool_scenario.shared_scenario, request.settings, recompute, zero)
     space = Space(pools.devices, batches[0], allowed)
     return search_hetero_plans(pools, pool_scenarios, space, request.settings, tokens=request.tokens)

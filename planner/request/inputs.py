@@ -6,18 +6,18 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cluster.model.spec import MOST_DEVICES
+from planner.cluster.model.spec import MAX_CLUSTER_DEVICES
 from planner.errors import InputError, find_nearest_name
 from planner.request.files import is_existing_folder, is_existing_path, is_path_like, read_formatted_file
 from planner.request.options import CLUSTER_ENDINGS, TRAINING_PRECISIONS
 from planner.units import parse_count
 
 if TYPE_CHECKING:
-    from planner.cluster.build.pools import Pools
+    from planner.cluster.build.pools import HeteroCluster
     from planner.cluster.model.cluster import Cluster
     from planner.cluster.model.spec import ClusterSpec
     from planner.hardware.accelerator import Accelerator
-    from planner.workload.operator_list.spec import NetworkSpec
+    from planner.workload.operator_list.spec import OperatorListSpec
     from planner.workload.operators import Workload
     from planner.workload.spec import ModelSpec
 
@@ -34,25 +34,25 @@ def read_model(name: str, seq_length: int | None) -> Workload:
     return build_workload(spec, seq_length=seq_length, note=note)
 
 
-def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | NetworkSpec, str]:
+def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:
     """The same model's description, and a note on what the user left open.
 
     Raises InputError, also for a sequence that the model cannot have.
     """
-    from planner.workload.from_size import describe_size, looks_like_size, spec_of_size
-    from planner.workload.presets import preset, preset_names
+    from planner.workload.from_size import build_spec_for_size, describe_size, looks_like_size
+    from planner.workload.presets import list_preset_names, read_model_preset
     from planner.workload.spec import ModelSpec
 
-    known_names = preset_names()
+    known_names = list_preset_names()
     note = ""
     if not name.strip():
         raise InputError("no model is named", key="MODEL", value='""', expected=_EXPECTED_MODEL)
     if name.casefold() in known_names:
-        spec = preset(name.casefold())
+        spec = read_model_preset(name.casefold())
     elif is_existing_path(name) or is_path_like(name):
         spec, note = _read_model_file(Path(name), seq_length)
     elif looks_like_size(name):
-        spec = spec_of_size(name)
+        spec = build_spec_for_size(name)
         note = describe_size(spec)
     else:
         suggestion = find_nearest_name(name, known_names)
@@ -68,16 +68,16 @@ def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | Netw
     return spec, note
 
 
-def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | NetworkSpec, str]:
+def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:
     """The description in a file, and a note on what the user left open."""
-    from planner.workload.huggingface.families import parse_huggingface
-    from planner.workload.presets import read_spec
+    from planner.workload.huggingface.families import parse_huggingface_config
+    from planner.workload.presets import parse_model_file
 
     file = path / "config.json" if is_existing_folder(path) else path
     text, file_format = read_formatted_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
     if file_format != "json":
-        return read_spec(text, file_format, str(file)), ""
-    spec = parse_huggingface(text, str(file), file.absolute().parent.name or file.stem)
+        return parse_model_file(text, file_format, str(file)), ""
+    spec = parse_huggingface_config(text, str(file), file.absolute().parent.name or file.stem)
     if seq_length is None and spec.seq_length > _LONG_SEQUENCE:
         note = f"sequence {spec.seq_length:,} is the longest that {file.name} allows; --seq-length chooses another"
         return spec, note
@@ -96,18 +96,18 @@ def read_cluster(
     spec, origin = read_cluster_spec(name)
     if not fault:
         return resolve_cluster(spec, origin, nodes=nodes, devices=devices)
-    from planner.cluster.wired.failed_parts import read_fault
+    from planner.cluster.wired.failed_parts import parse_fault
 
-    faults = tuple(read_fault(text) for text in fault)
+    faults = tuple(parse_fault(text) for text in fault)
     return resolve_cluster(spec, origin, nodes=nodes, devices=devices, faults=faults)
 
 
 def is_preset_name(option: str, name: str) -> bool:
     """Whether `name` is a preset, which goes before a file of this name; `option`: "cluster", else of models."""
     from planner.hardware import database
-    from planner.workload.presets import preset_names
+    from planner.workload.presets import list_preset_names
 
-    known_names = database.names("clusters") if option == "cluster" else preset_names()
+    known_names = database.list_database_names("clusters") if option == "cluster" else list_preset_names()
     return name.casefold() in map(str.casefold, known_names)
 
 
@@ -119,10 +119,10 @@ def is_joined_presets(name: str) -> bool:
 def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
     """The description of a preset or in a cluster file, and where it is from. Raises InputError."""
     from planner.cluster.model import presets
-    from planner.cluster.model.spec import parse_cluster
+    from planner.cluster.model.spec import parse_cluster_spec
     from planner.hardware import database
 
-    known_names = {known_name.casefold(): known_name for known_name in database.names("clusters")}
+    known_names = {known_name.casefold(): known_name for known_name in database.list_database_names("clusters")}
     if not name.strip():
         expected = "a preset (`planner cluster list`) or a cluster file"
         raise InputError("no cluster is named", key="--cluster", value='""', expected=expected)
@@ -131,25 +131,25 @@ def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
         raise InputError("has several kinds of nodes", key="--cluster", value=name, expected=expected)
     preset = known_names.get(name.casefold(), "")
     if preset or not (is_existing_path(name) or is_path_like(name)):
-        spec = presets.cluster_spec(preset or name)
+        spec = presets.load_cluster_spec(preset or name)
         return spec, f"hardware_db/clusters/{spec.name}.toml"
     text, file_format = read_formatted_file(Path(name), CLUSTER_ENDINGS, "a cluster file")
-    return parse_cluster(text, file_format, name), name
+    return parse_cluster_spec(text, file_format, name), name
 
 
-def read_pools(name: str) -> Pools | None:
+def read_pools(name: str) -> HeteroCluster | None:
     """The pools of a file, or of joined presets; None where all nodes are of one kind. Raises InputError."""
     if is_joined_presets(name):
-        from planner.cluster.build.pools import joined_presets, resolve_pools
+        from planner.cluster.build.pools import join_presets, resolve_pools
 
-        spec, note = joined_presets([_parse_pool_preset(part) for part in name.split("+")])
+        spec, note = join_presets([_parse_pool_preset(part) for part in name.split("+")])
         return resolve_pools(spec, "--cluster", note)
     if not is_path_like(name) or not is_existing_path(name):
         return None
-    from planner.cluster.model.spec import parse_cluster
+    from planner.cluster.model.spec import parse_cluster_spec
 
     text, file_format = read_formatted_file(Path(name), CLUSTER_ENDINGS, "a cluster file")
-    spec = parse_cluster(text, file_format, name)
+    spec = parse_cluster_spec(text, file_format, name)
     if not spec.pools:
         return None
     from planner.cluster.build.pools import resolve_pools
@@ -163,7 +163,7 @@ def _parse_pool_preset(part: str) -> tuple[str, int | None]:
     if not colon:
         return name.casefold(), None
     example = "32, as in dgx-h100:32+dgx-a100:32"
-    return name.casefold(), parse_count(count, key="--cluster", maximum=MOST_DEVICES, example=example)
+    return name.casefold(), parse_count(count, key="--cluster", maximum=MAX_CLUSTER_DEVICES, example=example)
 
 
 def check_precision(text: str | None, accelerator: Accelerator | None = None) -> str | None:

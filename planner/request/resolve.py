@@ -14,10 +14,10 @@ from planner.request.values import LoraAdapters, Pruning, find_batch_warning
 if TYPE_CHECKING:
     from planner.cluster.build.reliability import Reliability
     from planner.cluster.model.cluster import Cluster
-    from planner.cost.scenario import Training
-    from planner.hardware.grids import Grid
+    from planner.cost.scenario import Scenario
+    from planner.hardware.grids import PowerGrid
     from planner.request.plan_request import PlanRequest
-    from planner.search.search import Wanted
+    from planner.search.search import SearchTarget
     from planner.search.space import Space
     from planner.workload.operators import Workload
 
@@ -53,48 +53,50 @@ class ResolvedRequest:
     with each combination of settings; `notes`: sentences on options that make no difference.
     """
 
-    batch_scenarios: tuple[Training, ...]
-    scenarios: tuple[Training, ...]
+    batch_scenarios: tuple[Scenario, ...]
+    scenarios: tuple[Scenario, ...]
     cluster: Cluster
     space: Space
-    search_target: Wanted
+    search_target: SearchTarget
     rank_orders: Sequence[str]
     reliability: Reliability | None
-    grid: Grid | None
+    grid: PowerGrid | None
     notes: tuple[str, ...]
 
 
 def resolve_request(request: PlanRequest, read: ReadInputs = read_inputs) -> ResolvedRequest:
     """A request for a cluster of one kind of nodes, resolved. Raises InputError."""
-    from planner.cost.rank_groups import ORDERS
-    from planner.search.objective import check_known, idle_objectives
-    from planner.search.settings import combinations
+    from planner.cost.rank_groups import RANK_ORDERS
+    from planner.search.objective import check_objectives_known, list_ineffective_objectives
+    from planner.search.settings import enumerate_setting_scenarios
 
     scenarios, cluster, space = resolve_scenarios(request, read)
     target = resolve_search_target(request, len(scenarios))
-    check_known(target.objectives, scenarios[0])
-    rank_orders = request.settings.get("order", ORDERS)
+    check_objectives_known(target.objectives, scenarios[0])
+    rank_orders = request.settings.get("order", RANK_ORDERS)
     return ResolvedRequest(
         batch_scenarios=scenarios,
-        scenarios=tuple(one for scenario in scenarios for one in combinations(scenario, request.settings)),
+        scenarios=tuple(
+            one for scenario in scenarios for one in enumerate_setting_scenarios(scenario, request.settings)
+        ),
         cluster=cluster,
         space=space,
         search_target=target,
         rank_orders=rank_orders[:1] if request.command == "estimate" else rank_orders,
         reliability=_resolve_reliability(request, cluster),
         grid=resolve_grid(request.grid, request.carbon_intensity),
-        notes=tuple(idle_objectives(target.objectives, len(scenarios))),
+        notes=tuple(list_ineffective_objectives(target.objectives, len(scenarios))),
     )
 
 
 def resolve_scenarios(
     request: PlanRequest, read: ReadInputs = read_inputs
-) -> tuple[tuple[Training, ...], Cluster, Space]:
+) -> tuple[tuple[Scenario, ...], Cluster, Space]:
     """A scenario of each batch, without its settings, the cluster, and the space of the first batch.
 
     `estimate` and `what-if` have one batch. Raises InputError.
     """
-    from planner.cost.scenario import training
+    from planner.cost.scenario import build_scenario
     from planner.request.inputs import check_precision
     from planner.search.space import Space
 
@@ -103,7 +105,7 @@ def resolve_scenarios(
         cluster = replace(cluster, pue=request.pue)
     check_attention_kernel(request, workload)
     batches = count_batches(request, workload)
-    scenario = training(
+    scenario = build_scenario(
         workload,
         cluster,
         global_batch=batches[0],
@@ -156,36 +158,42 @@ def check_attention_kernel(request: PlanRequest, workload: Workload) -> None:
         return
     from planner.workload.operators import AttentionCore
 
-    if not any(isinstance(operator, AttentionCore) for kind in workload.kinds for operator in kind.operators):
+    if not any(isinstance(operator, AttentionCore) for kind in workload.layer_types for operator in kind.operators):
         problem = f"{workload.name} has no attention"
         raise InputError(problem, key="--attention", value=request.attention, expected="left out")
 
 
 def apply_techniques(
-    scenario: Training,
+    scenario: Scenario,
     *,
     low_rank: float | None = None,
     optimizer: str | None = None,
     lora: LoraAdapters | None = None,
     prune: Pruning | None = None,
     distil: str | None = None,
-) -> Training:
+) -> Scenario:
     """The scenario with these techniques. Raises InputError where they exclude each other or the model."""
     if (low_rank, optimizer, lora, prune, distil) == (None,) * 5:
         return scenario
-    from planner.cost.techniques.apply import with_lora, with_low_rank, with_optimizer, with_pruning, with_teacher
+    from planner.cost.techniques.apply import (
+        apply_distillation,
+        apply_lora,
+        apply_low_rank,
+        apply_optimizer,
+        apply_pruning,
+    )
 
     if prune is not None and (lora or low_rank):
         other = "--lora" if lora else "--low-rank"
         raise InputError("no known recipe does both", key=f"--prune, {other}", expected="one of the two")
     if low_rank is not None:
-        scenario = with_low_rank(scenario, low_rank)
+        scenario = apply_low_rank(scenario, low_rank)
     if optimizer is not None:
-        scenario = with_optimizer(scenario, optimizer)  # type: ignore[arg-type]
+        scenario = apply_optimizer(scenario, optimizer)  # type: ignore[arg-type]
     if lora is not None:
-        scenario = with_lora(scenario, lora.rank, lora.frozen_bits)
+        scenario = apply_lora(scenario, lora.rank, lora.frozen_bits)
     if prune is not None:
-        scenario = with_pruning(scenario, prune.zero_share)
+        scenario = apply_pruning(scenario, prune.zero_share)
     if distil is not None:
         from planner.request.inputs import read_model
 
@@ -193,16 +201,18 @@ def apply_techniques(
             teacher = read_model(distil, None)
         except InputError as error:
             raise error.relocate(error.origin, "--distil" if error.key == "MODEL" else error.key) from None
-        scenario = with_teacher(scenario, teacher)
+        scenario = apply_distillation(scenario, teacher)
     return scenario
 
 
-def _check_settings(request: PlanRequest, scenario: Training, allowed: dict[str, tuple[int, ...]]) -> None:
+def _check_settings(request: PlanRequest, scenario: Scenario, allowed: dict[str, tuple[int, ...]]) -> None:
     """Raises InputError for a setting that no plan of the space could use."""
-    from planner.cost.strategies import FULL
-    from planner.search.settings import check_settings
+    from planner.cost.strategies import FULL_RECOMPUTE
+    from planner.search.settings import check_allowed_settings
 
-    check_settings(scenario, request.settings, allowed.get("recompute", (FULL,)), allowed.get("zero_stage", (1,)))
+    check_allowed_settings(
+        scenario, request.settings, allowed.get("recompute", (FULL_RECOMPUTE,)), allowed.get("zero_stage", (1,))
+    )
 
 
 def _fix_dimensions(
@@ -238,13 +248,13 @@ def _find_batch_hint(request: PlanRequest, batch: int, devices: int, allowed: di
     return ""
 
 
-def resolve_search_target(request: PlanRequest, batch_count: int) -> Wanted:
+def resolve_search_target(request: PlanRequest, batch_count: int) -> SearchTarget:
     """What the search is to return. Raises InputError."""
-    from planner.search.objective import Objective, mean_critical_batch
-    from planner.search.search import Wanted
+    from planner.search.objective import Objective, compute_mean_critical_batch
+    from planner.search.search import SearchTarget
 
     if request.command == "estimate":
-        return Wanted(top=1)
+        return SearchTarget(top=1)
     critical_tokens = 0.0
     if request.critical_batch is not None:
         critical_tokens = request.critical_batch[0][1]
@@ -252,17 +262,17 @@ def resolve_search_target(request: PlanRequest, batch_count: int) -> Wanted:
             if request.tokens is None:
                 problem, expected = "a curve needs the run's length", "the tokens of the run: --tokens 15T"
                 raise InputError(problem, key="--tokens", expected=expected)
-            critical_tokens = mean_critical_batch(request.critical_batch, float(request.tokens))
+            critical_tokens = compute_mean_critical_batch(request.critical_batch, float(request.tokens))
     names = request.pareto or request.objective or ("step-time",)
     objectives = tuple(Objective(name, critical_tokens, batch_count > 1) for name in names)  # type: ignore[arg-type]
-    return Wanted(objectives, request.top or (None if request.pareto else 5), request.diverse)
+    return SearchTarget(objectives, request.top or (None if request.pareto else 5), request.diverse)
 
 
 def _resolve_reliability(request: PlanRequest, cluster: Cluster) -> Reliability | None:
     """The cluster's reliability with the options' figures; None without. Raises InputError."""
     if not request.failures:
         return None
-    from planner.cluster.build.reliability import Told, resolve_reliability
+    from planner.cluster.build.reliability import ReliabilityOverrides, resolve_reliability
 
     figures: dict[str, tuple[float, str]] = {}
     for name, fields in _RELIABILITY_FIELDS.items():
@@ -271,13 +281,15 @@ def _resolve_reliability(request: PlanRequest, cluster: Cluster) -> Reliability 
             figures |= dict.fromkeys(fields, (value, f"--{name.replace('_', '-')}"))
     if "restart_s" in figures:
         figures["detection_s"] = (0.0, figures["restart_s"][1])
-    return resolve_reliability(cluster, Told(figures, request.spares, request.async_checkpoint, request.shrink))
+    return resolve_reliability(
+        cluster, ReliabilityOverrides(figures, request.spares, request.async_checkpoint, request.shrink)
+    )
 
 
-def resolve_grid(name: str | None, intensity: str | None) -> Grid | None:
+def resolve_grid(name: str | None, intensity: str | None) -> PowerGrid | None:
     """The grid that was named or described; None without. Raises InputError."""
     if name is None and intensity is None:
         return None
-    from planner.hardware.grids import grid_of_intensity, read_grid
+    from planner.hardware.grids import parse_grid_intensity, read_grid
 
-    return read_grid(name) if name is not None else grid_of_intensity(str(intensity))
+    return read_grid(name) if name is not None else parse_grid_intensity(str(intensity))

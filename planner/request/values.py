@@ -297,11 +297,11 @@ def parse_critical_batch(value: OptionValue, key: str) -> tuple[tuple[float, flo
 
 def parse_positive(value: OptionValue, key: str, dimension: Dimension) -> float:
     """A figure with its unit, above zero."""
-    from planner.hardware.figures import positive
+    from planner.hardware.figures import parse_positive_figure
 
     text = format_option_value(value)
     parse_quantity(text, dimension, key=key, allow_bare=False)
-    return positive(text, dimension, origin="", key=key)
+    return parse_positive_figure(text, dimension, origin="", key=key)
 
 
 def parse_in_range(
@@ -317,9 +317,9 @@ def parse_in_range(
 
 def parse_pue(value: OptionValue, key: str) -> object:
     """A power usage effectiveness."""
-    from planner.cluster.build.power import read_pue
+    from planner.cluster.build.power import parse_pue
 
-    return read_pue(format_option_value(value), "", key, key)
+    return parse_pue(format_option_value(value), "", key, key)
 
 
 def parse_share(value: OptionValue, key: str, expected: str) -> float:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.cost.arrays import Floats
-from planner.cost.operations.energy import least_energy_j
-from planner.cost.scenario import Training
+from planner.cost.operations.energy import compute_least_energy_j
+from planner.cost.scenario import Scenario
 from planner.errors import InputError
 
 ObjectiveName = Literal["step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom"]
@@ -21,81 +21,94 @@ class Objective:
 
     `critical_batch_tokens`: with B tokens a step, a loss that takes E tokens in very small batches takes
     E (1 + B / critical) (McCandlish et al. 2018, arXiv 1812.06162, equations 2.11 and 2.12); 0: never more.
-    `across_batches`: plans of several batches compete, so that times are told by the token.
+    `has_several_batches`: plans of several batches compete, so that times are told by the token.
     """
 
     name: ObjectiveName = "step-time"
     critical_batch_tokens: float = 0.0
-    across_batches: bool = False
+    has_several_batches: bool = False
 
-    def value(
-        self, training: Training, step_time_s: Floats, energy_j: Callable[[], Floats], total_bytes: Floats
+    def compute_value(
+        self, scenario: Scenario, step_time_s: Floats, get_energy_j: Callable[[], Floats], total_bytes: Floats
     ) -> Floats:
-        """The figure of each plan; `energy_j()`: joules of a step, asked for where they count."""
+        """The figure of each plan; `get_energy_j()`: joules of a step, asked for where they count."""
         if self.name == "memory-headroom":
-            return total_bytes - training.accelerator.memory_bytes
-        return self._per_token(training, step_time_s, energy_j)
+            return total_bytes - scenario.accelerator.memory_bytes
+        return self._compute_per_token(scenario, step_time_s, get_energy_j)
 
-    def bound(self, training: Training, step_time_s: Floats, least_bytes: Callable[[], Floats]) -> Floats:
-        """At most the figure, where `step_time_s` is at most the step and `least_bytes()` at most the memory.
+    def compute_bound(self, scenario: Scenario, step_time_s: Floats, get_least_bytes: Callable[[], Floats]) -> Floats:
+        """At most the figure, where `step_time_s` is at most the step and `get_least_bytes()` at most the memory.
 
-        Every figure grows with its arguments: time and money by themselves, energy as `least_energy_j` proves.
+        Every figure grows with its arguments: time and money by themselves, energy as `compute_least_energy_j`
+        proves.
         """
         if self.name == "memory-headroom":
-            return least_bytes() - training.accelerator.memory_bytes
-        return self._per_token(training, step_time_s, lambda: least_energy_j(training, step_time_s))
+            return get_least_bytes() - scenario.accelerator.memory_bytes
+        return self._compute_per_token(scenario, step_time_s, lambda: compute_least_energy_j(scenario, step_time_s))
 
-    def _per_token(self, training: Training, step_time_s: Floats, energy_j: Callable[[], Floats]) -> Floats:
+    def _compute_per_token(
+        self, scenario: Scenario, step_time_s: Floats, get_energy_j: Callable[[], Floats]
+    ) -> Floats:
         """Per effective token: seconds, device-seconds, dollars or joules."""
-        if self.name in ("step-time", "tokens-per-s-per-device") and not self.across_batches:
+        if self.name in ("step-time", "tokens-per-s-per-device") and not self.has_several_batches:
             return step_time_s
-        tokens = training.global_batch * training.workload.seq_length
-        worth = effective_tokens(tokens, self.critical_batch_tokens)
+        tokens = scenario.global_batch * scenario.workload.seq_length
+        effective_token_count = compute_effective_tokens(tokens, self.critical_batch_tokens)
         if self.name == "cost":
-            return step_time_s * (training.devices * training.usd_per_device_hour / 3600 / worth)
+            return step_time_s * (scenario.devices * scenario.usd_per_device_hour / 3600 / effective_token_count)
         if self.name == "energy":
-            return energy_j() / worth
+            return get_energy_j() / effective_token_count
         if self.name == "tokens-per-s-per-device":
-            return step_time_s * (training.devices / worth)
-        return step_time_s / worth
+            return step_time_s * (scenario.devices / effective_token_count)
+        return step_time_s / effective_token_count
 
 
-def effective_tokens(tokens: float, critical_batch_tokens: float) -> float:
+def compute_effective_tokens(tokens: float, critical_batch_tokens: float) -> float:
     """What a step's tokens are worth in tokens of very small batches; see `Objective`."""
     return tokens / (1.0 + tokens / critical_batch_tokens) if critical_batch_tokens else float(tokens)
 
 
-def mean_critical_batch(points: Sequence[tuple[float, float]], tokens: float) -> float:
+def compute_mean_critical_batch(points: Sequence[tuple[float, float]], tokens: float) -> float:
     """One critical batch for a run of `tokens` in which it grows: points of (tokens trained, critical from there on).
 
     At a fixed batch B every token counts for 1 + B / critical of them, so that 1 / critical is averaged.
     """
-    ends = [start for start, _ in points[1:]] + [tokens]
-    parts = [max(min(end, tokens) - start, 0.0) for (start, _), end in zip(points, ends, strict=True)]
-    return tokens / math.fsum(part / critical for part, (_, critical) in zip(parts, points, strict=True))
+    stops = [start for start, _ in points[1:]] + [tokens]
+    segments_tokens = [max(min(stop, tokens) - start, 0.0) for (start, _), stop in zip(points, stops, strict=True)]
+    return tokens / math.fsum(
+        segment_tokens / critical for segment_tokens, (_, critical) in zip(segments_tokens, points, strict=True)
+    )
 
 
-def check_known(objectives: tuple[Objective, ...], training: Training) -> None:
+def check_objectives_known(objectives: tuple[Objective, ...], scenario: Scenario) -> None:
     """Raises InputError where an objective needs a figure that nobody published: a rent, a power."""
-    part = training.accelerator
-    for one in objectives:
-        lacks = {"cost": not training.usd_per_device_hour, "energy": not part.tdp_w}.get(one.name, False)
-        if lacks:
-            what = "rent" if one.name == "cost" else "power"
+    accelerator = scenario.accelerator
+    for objective in objectives:
+        is_missing = {"cost": not scenario.usd_per_device_hour, "energy": not accelerator.tdp_w}.get(
+            objective.name, False
+        )
+        if is_missing:
+            figure_name = "rent" if objective.name == "cost" else "power"
             raise InputError(
-                f"no {what} is known of {part.title}",
+                f"no {figure_name} is known of {accelerator.title}",
                 key="--objective",
-                value=one.name,
+                value=objective.name,
                 expected="an objective by time or memory, or a cluster file whose accelerator says it",
             )
 
 
-def idle_objectives(objectives: tuple[Objective, ...], batches: int) -> list[str]:
+def list_ineffective_objectives(objectives: tuple[Objective, ...], batch_count: int) -> list[str]:
     """A sentence for each thing asked that makes no difference here."""
-    alike = [one.name for one in objectives if one.name in ("step-time", "tokens-per-s-per-device", "cost")]
-    told = []
-    if batches == 1 and len(alike) > 1:
-        told.append(f"--pareto: at one batch {' and '.join(alike)} grow together: one plan is best by all of them")
-    if batches == 1 and any(one.critical_batch_tokens for one in objectives):
-        told.append("--critical-batch: makes no difference at one batch; give a range, --global-batch 256..4096")
-    return told
+    proportional = [
+        objective.name
+        for objective in objectives
+        if objective.name in ("step-time", "tokens-per-s-per-device", "cost")
+    ]
+    sentences = []
+    if batch_count == 1 and len(proportional) > 1:
+        sentences.append(
+            f"--pareto: at one batch {' and '.join(proportional)} grow together: one plan is best by all of them"
+        )
+    if batch_count == 1 and any(objective.critical_batch_tokens for objective in objectives):
+        sentences.append("--critical-batch: makes no difference at one batch; give a range, --global-batch 256..4096")
+    return sentences

@@ -13,61 +13,65 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.cost.rank_groups import ORDERS
-from planner.cost.scenario import Training
-from planner.cost.step import score
+from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.scenario import Scenario
+from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
-from planner.search.search import Found, Wanted, search
+from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space
 
-TP_INNERMOST = tuple(order for order in ORDERS if order.startswith("tp"))
-GAIN = 1e-9
+TP_INNERMOST_ORDERS = tuple(order for order in RANK_ORDERS if order.startswith("tp"))
+MIN_RELATIVE_GAIN = 1e-9
 """Below it two step times are the same but for rounding."""
 
 
-def ordered_search(questions: Sequence[Training], space: Space, wanted: Wanted, layouts: Sequence[str]) -> Found:
-    """The search in the questions' order, and in the one of `layouts` (tensor parallelism innermost) that is better
-    for its best plan.
+def search_rank_orders(
+    scenarios: Sequence[Scenario], space: Space, target: SearchTarget, rank_orders: Sequence[str]
+) -> SearchResult:
+    """The search in the questions' order, and in the one of `rank_orders` (tensor parallelism innermost) that is
+    better for its best plan.
     """
-    found = search(questions, space, wanted)
-    if len(layouts) < 2 or not found.tally.feasible:
-        return found
-    training, plan = first_plan(found)
-    order = _best_order(training, plan, layouts)
-    if order == training.order:
-        return found
-    return better(found, search([replace(one, order=order) for one in questions], space, wanted))
+    result = search_plans(scenarios, space, target)
+    if len(rank_orders) < 2 or not result.stats.feasible:
+        return result
+    scenario, strategy = take_first_plan(result)
+    order = _find_best_rank_order(scenario, strategy, rank_orders)
+    if order == scenario.rank_order:
+        return result
+    return select_better_result(
+        result, search_plans([replace(reordered, rank_order=order) for reordered in scenarios], space, target)
+    )
 
 
-def _best_order(training: Training, plan: Strategies, layouts: Sequence[str]) -> str:
+def _find_best_rank_order(scenario: Scenario, strategy: Strategies, rank_orders: Sequence[str]) -> str:
     """The order in which the plan's step is shortest; the one that it has where none is shorter."""
-    best, least = training.order, seconds(training, plan)
-    degrees = {name for name in ("cp", "dp", "pp") if int(getattr(plan, name)[0]) > 1}
-    seen = {_told(best, degrees)}
-    for order in layouts:
+    best_order, best_step_time_s = scenario.rank_order, compute_plan_step_time_s(scenario, strategy)
+    degrees = {name for name in ("cp", "dp", "pp") if int(getattr(strategy, name)[0]) > 1}
+    seen = {_drop_trivial_dimensions(best_order, degrees)}
+    for order in rank_orders:
         # dimensions of one rank are nowhere: orders that differ by them alone are the same
-        if order in TP_INNERMOST and _told(order, degrees) not in seen:
-            seen.add(_told(order, degrees))
-            here = seconds(replace(training, order=order), plan)
-            if here < least * (1 - GAIN):
-                best, least = order, here
-    return best
+        if order in TP_INNERMOST_ORDERS and _drop_trivial_dimensions(order, degrees) not in seen:
+            seen.add(_drop_trivial_dimensions(order, degrees))
+            step_time_s = compute_plan_step_time_s(replace(scenario, rank_order=order), strategy)
+            if step_time_s < best_step_time_s * (1 - MIN_RELATIVE_GAIN):
+                best_order, best_step_time_s = order, step_time_s
+    return best_order
 
 
-def _told(order: str, degrees: set[str]) -> tuple[str, ...]:
+def _drop_trivial_dimensions(order: str, degrees: set[str]) -> tuple[str, ...]:
     return tuple(name for name in order.split("-") if name in degrees)
 
 
-def seconds(training: Training, plan: Strategies) -> float:
+def compute_plan_step_time_s(scenario: Scenario, strategy: Strategies) -> float:
     """A plan's step time."""
-    return float(score(training, plan).step_time_s[0])
+    return float(compute_step_costs(scenario, strategy).step_time_s[0])
 
 
-def better(one: Found, other: Found) -> Found:
+def select_better_result(result: SearchResult, alternative: SearchResult) -> SearchResult:
     """The one whose first plan is the better by the first objective; the first of equal ones."""
-    return other if other.figures[0, 0] < one.figures[0, 0] else one
+    return alternative if alternative.figures[0, 0] < result.figures[0, 0] else result
 
 
-def first_plan(found: Found) -> tuple[Training, Strategies]:
+def take_first_plan(result: SearchResult) -> tuple[Scenario, Strategies]:
     """The best plan and its question."""
-    return found.questions[int(found.question[0])], found.best.take(np.zeros(1, dtype=np.int64))
+    return result.scenarios[int(result.scenario_index[0])], result.best.take(np.zeros(1, dtype=np.int64))

@@ -16,38 +16,38 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_FEW = 3
+_MAX_SERIAL_VALUES = 3
 """So many values are not worth a process."""
 
 
-def in_order(what: str, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
+def map_in_parallel(label: str, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
     """The results in the order of the values; on one core, or where processes cannot be forked, one after another.
 
     What is returned does not depend on the number of cores. An exception of any value is raised, of several the
-    first one's. `what` is told to those who watch the progress.
+    first one's. `label` is told to those who watch the progress.
     """
     cores = min(os.cpu_count() or 1, len(values))
-    if cores < 2 or len(values) <= _FEW or "fork" not in multiprocessing.get_all_start_methods():
-        return [function(value) for value in track_steps(what, values)]
+    if cores < 2 or len(values) <= _MAX_SERIAL_VALUES or "fork" not in multiprocessing.get_all_start_methods():
+        return [function(value) for value in track_steps(label, values)]
     workers: list[_Worker[T, R]] = []
     try:
-        for number in range(cores):
+        for index in range(cores):
             workers.append(_Worker(function, values))
-            workers[-1].ask(number)
-        answers = _answers(what, workers, values)
+            workers[-1].submit(index)
+        worker_results = _collect_worker_results(label, workers, values)
     finally:
         for worker in workers:
             worker.stop()
     results = []
-    for number in range(len(values)):
-        error, result = answers[number]
+    for index in range(len(values)):
+        error, result = worker_results[index]
         if error is not None:
             raise error
         results.append(cast(R, result))
     return results
 
 
-Answer = tuple[Exception | None, R | None]
+WorkerResult = tuple[Exception | None, R | None]
 
 
 class _Worker(Generic[T, R]):
@@ -59,15 +59,17 @@ class _Worker(Generic[T, R]):
 
     def __init__(self, function: Callable[[T], R], values: Sequence[T]) -> None:
         context = multiprocessing.get_context("fork")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(self.connection, theirs, function, values), daemon=True)
+        self.connection, child_connection = context.Pipe()
+        self.process = context.Process(
+            target=_run_worker, args=(self.connection, child_connection, function, values), daemon=True
+        )
         self.process.start()
-        theirs.close()
+        child_connection.close()
 
-    def ask(self, number: int) -> None:
+    def submit(self, index: int) -> None:
         """Have the value of this number worked on. A worker that has ended is told of when it is listened to."""
         try:
-            self.connection.send(number)
+            self.connection.send(index)
         except OSError:
             return
 
@@ -78,43 +80,45 @@ class _Worker(Generic[T, R]):
         self.connection.close()
 
 
-def _answers(what: str, workers: Sequence[_Worker[T, R]], values: Sequence[T]) -> dict[int, Answer[R]]:
+def _collect_worker_results(
+    label: str, workers: Sequence[_Worker[T, R]], values: Sequence[T]
+) -> dict[int, WorkerResult[R]]:
     """The answer to each number; who has given one is asked the next. Raises PlannerError where a worker ends."""
     from multiprocessing.connection import wait
 
     by_connection = {worker.connection: worker for worker in workers}
-    waiting = iter(range(len(workers), len(values)))
-    answers: dict[int, Answer[R]] = {}
-    for _ in track_steps(what, values):
+    pending_indices = iter(range(len(workers), len(values)))
+    worker_results: dict[int, WorkerResult[R]] = {}
+    for _ in track_steps(label, values):
         worker = by_connection[wait(list(by_connection))[0]]  # type: ignore[index]
         try:
-            number, answer = worker.connection.recv()
+            index, worker_result = worker.connection.recv()
         except (EOFError, OSError):
             worker.process.join()
             raise PlannerError(f"a worker process ended with exit code {worker.process.exitcode}") from None
-        answers[number] = answer
-        after = next(waiting, None)
-        if after is not None:
-            worker.ask(after)
-    return answers
+        worker_results[index] = worker_result
+        next_index = next(pending_indices, None)
+        if next_index is not None:
+            worker.submit(next_index)
+    return worker_results
 
 
-def _work(
-    parents: Connection[object, object],
+def _run_worker(
+    parent_connection: Connection[object, object],
     connection: Connection[object, int],
     function: Callable[[T], R],
     values: Sequence[T],
 ) -> None:
     """A worker's whole life: answer numbers until the parent is gone."""
-    parents.close()
+    parent_connection.close()
     try:
         while True:
-            number = connection.recv()
-            answer: Answer[R]
+            index = connection.recv()
+            worker_result: WorkerResult[R]
             try:
-                answer = None, function(values[number])
+                worker_result = None, function(values[index])
             except Exception as error:
-                answer = error, None
-            connection.send((number, answer))
+                worker_result = error, None
+            connection.send((index, worker_result))
     except (EOFError, OSError):
         return

@@ -7,7 +7,7 @@ import numpy as np
 from planner.cost.arrays import Floats, Ints
 
 
-def on_the_front(figures: Floats) -> Ints:
+def find_pareto_front(figures: Floats) -> Ints:
     """Positions of the rows that no other row dominates, ascending; of equal rows the first.
 
     `figures` of shape [plans, objectives], smaller is better. In lexicographic order a row can only be dominated by
@@ -18,14 +18,14 @@ def on_the_front(figures: Floats) -> Ints:
         return np.zeros(0, dtype=np.int64)
     order = np.lexsort((np.arange(len(figures)), *figures.T[::-1]))
     rows = figures[order]
-    first = np.concatenate([[True], (rows[1:] != rows[:-1]).any(axis=1)])
-    order, rows = order[first], rows[first]
+    is_first = np.concatenate([[True], (rows[1:] != rows[:-1]).any(axis=1)])
+    order, rows = order[is_first], rows[is_first]
     if figures.shape[1] == 2:
-        least = np.minimum.accumulate(rows[:, 1])
-        return np.sort(order[np.concatenate([[True], rows[1:, 1] < least[:-1]])])
+        running_least = np.minimum.accumulate(rows[:, 1])
+        return np.sort(order[np.concatenate([[True], rows[1:, 1] < running_least[:-1]])])
     kept = []
     while len(rows):
         kept.append(order[0])
-        better = (rows < rows[0]).any(axis=1)
-        rows, order = rows[better], order[better]
+        is_better = (rows < rows[0]).any(axis=1)
+        rows, order = rows[is_better], order[is_better]
     return np.sort(np.array(kept))

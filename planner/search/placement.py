@@ -15,137 +15,154 @@ import numpy as np
 
 from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.arrays import Ints
-from planner.cost.rank_groups import ORDERS
-from planner.cost.scenario import Training
+from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 from planner.progress import track_steps
-from planner.search.orders import GAIN, better, first_plan, seconds
-from planner.search.search import Found, Wanted, search
+from planner.search.orders import MIN_RELATIVE_GAIN, compute_plan_step_time_s, select_better_result, take_first_plan
+from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space
 
-_EVALUATIONS = 160
-_RANKS = 200_000
+_MAX_HOST_SWAPS = 160
+_MAX_EVALUATED_RANKS = 200_000
 """How many exchanges of hosts are tried at most, and how many ranks are looked at in all of them."""
 _SEED = 20_200_511
 
 
 @dataclass(frozen=True)
-class Placement:
+class RankPlacement:
     """Hosts in the order of the ranks, and what the best plan's step takes in the order of the file."""
 
     hosts: Ints
-    as_listed_s: float
+    listed_step_time_s: float
 
 
-def placed_search(
-    questions: Sequence[Training], space: Space, wanted: Wanted, layouts: Sequence[str] = ORDERS
-) -> Found:
+def search_placed_plans(
+    scenarios: Sequence[Scenario], space: Space, target: SearchTarget, rank_orders: Sequence[str] = RANK_ORDERS
+) -> SearchResult:
     """The search, with the ranks of an irregular cluster placed; of a regular one as they are.
 
-    `layouts`: the orders of dimensions that may be taken.
+    `rank_orders`: the orders of dimensions that may be taken.
     """
-    found = search(questions, space, wanted)
-    network = _routed(found)
-    if network is None or not found.tally.feasible:
-        return found
-    near = by_nearness(network)
-    if (near != network.order).any():
-        found = better(found, search(_placed(questions, near), space, wanted))
-    training, plan = first_plan(found)
-    order, layout = _refined(training, plan, layouts)
-    if layout == training.order and (order == _network(training).order).all():
-        return found
-    moved = [replace(one, order=layout) for one in _placed(questions, order)]
-    return better(found, search(moved, space, wanted))
+    result = search_plans(scenarios, space, target)
+    network = _find_routed_network(result)
+    if network is None or not result.stats.feasible:
+        return result
+    nearness_order = sort_hosts_by_nearness(network)
+    if (nearness_order != network.host_order).any():
+        result = select_better_result(
+            result, search_plans(_place_scenarios(scenarios, nearness_order), space, target)
+        )
+    scenario, strategy = take_first_plan(result)
+    host_order, rank_order = _refine_placement(scenario, strategy, rank_orders)
+    if rank_order == scenario.rank_order and (host_order == _get_routed_network(scenario).host_order).all():
+        return result
+    moved_scenarios = [
+        replace(scenario_on_hosts, rank_order=rank_order)
+        for scenario_on_hosts in _place_scenarios(scenarios, host_order)
+    ]
+    return select_better_result(result, search_plans(moved_scenarios, space, target))
 
 
-def placement(found: Found) -> Placement | None:
+def compute_rank_placement(result: SearchResult) -> RankPlacement | None:
     """Where the first plan's ranks are; None for a regular cluster."""
-    network = _routed(found)
+    network = _find_routed_network(result)
     if network is None:
         return None
-    training, plan = first_plan(found)
-    listed = replace(training, network=network.placed(np.arange(len(network.order))))
-    return Placement(network.order, seconds(listed, plan))
+    scenario, strategy = take_first_plan(result)
+    listed_scenario = replace(scenario, network=network.place_ranks(np.arange(len(network.host_order))))
+    return RankPlacement(network.host_order, compute_plan_step_time_s(listed_scenario, strategy))
 
 
-def by_nearness(network: RoutedNetwork) -> Ints:
+def sort_hosts_by_nearness(network: RoutedNetwork) -> Ints:
     """The hosts with those of one part of a tier beside each other, from the outermost tier in; shape [hosts]."""
-    hosts = network.parts.shape[1]
+    hosts = network.tier_parts.shape[1]
     # parts are named by their first host: the order of the file is kept as far as it can be
-    return np.lexsort((np.arange(hosts), *network.parts[1:]))
+    return np.lexsort((np.arange(hosts), *network.tier_parts[1:]))
 
 
-def in_blocks(network: RoutedNetwork, block: int) -> Ints:
+def order_hosts_in_blocks(network: RoutedNetwork, block_size: int) -> Ints:
     """The hosts in blocks of one part each; what is left of the parts comes last, by nearness. Shape [hosts]."""
-    order = by_nearness(network)
-    part = network.parts[-2 if len(network.parts) > 1 else -1][order]
-    left = np.zeros(len(order), dtype=bool)
-    for one in np.unique(part):
-        mine = np.flatnonzero(part == one)
-        left[mine[len(mine) // block * block :]] = True
-    return np.concatenate([order[~left], order[left]])
+    order = sort_hosts_by_nearness(network)
+    part = network.tier_parts[-2 if len(network.tier_parts) > 1 else -1][order]
+    is_left_over = np.zeros(len(order), dtype=bool)
+    for part_index in np.unique(part):
+        members = np.flatnonzero(part == part_index)
+        is_left_over[members[len(members) // block_size * block_size :]] = True
+    return np.concatenate([order[~is_left_over], order[is_left_over]])
 
 
-def _refined(training: Training, plan: Strategies, layouts: Sequence[str]) -> tuple[Ints, str]:
+def _refine_placement(scenario: Scenario, strategy: Strategies, rank_orders: Sequence[str]) -> tuple[Ints, str]:
     """The order of hosts and of dimensions in which the plan's step is shortest, of those that are tried."""
-    network = _network(training)
-    best, layout, least = network.order, training.order, seconds(training, plan)
-    hosts = len(best)
+    network = _get_routed_network(scenario)
+    best_host_order, best_rank_order, best_step_time_s = (
+        network.host_order,
+        scenario.rank_order,
+        compute_plan_step_time_s(scenario, strategy),
+    )
+    hosts = len(best_host_order)
     blocks = [block for block in range(2, hosts // 2 + 1) if hosts % block == 0]
-    orders = [best, *(in_blocks(network, block) for block in blocks)]
-    for order, dimensions in _distinct(orders, (layout, *layouts)):
-        here = seconds(replace(training, network=network.placed(order), order=dimensions), plan)
-        if here < least * (1 - GAIN):
-            best, layout, least = order, dimensions, here
-    for order in _exchanges(network, best):
-        here = seconds(replace(training, network=network.placed(order), order=layout), plan)
-        if here < least * (1 - GAIN):
-            best, least = order, here
-    return best, layout
+    host_orders = [best_host_order, *(order_hosts_in_blocks(network, block) for block in blocks)]
+    for host_order, rank_order in _enumerate_distinct_orders(host_orders, (best_rank_order, *rank_orders)):
+        step_time_s = compute_plan_step_time_s(
+            replace(scenario, network=network.place_ranks(host_order), rank_order=rank_order), strategy
+        )
+        if step_time_s < best_step_time_s * (1 - MIN_RELATIVE_GAIN):
+            best_host_order, best_rank_order, best_step_time_s = host_order, rank_order, step_time_s
+    for host_order in _enumerate_host_swaps(network, best_host_order):
+        step_time_s = compute_plan_step_time_s(
+            replace(scenario, network=network.place_ranks(host_order), rank_order=best_rank_order), strategy
+        )
+        if step_time_s < best_step_time_s * (1 - MIN_RELATIVE_GAIN):
+            best_host_order, best_step_time_s = host_order, step_time_s
+    return best_host_order, best_rank_order
 
 
-def _distinct(orders: Sequence[Ints], layouts: Sequence[str]) -> Iterator[tuple[Ints, str]]:
+def _enumerate_distinct_orders(host_orders: Sequence[Ints], rank_orders: Sequence[str]) -> Iterator[tuple[Ints, str]]:
     """Every order of hosts in the usual order of dimensions, and every order of dimensions with the first hosts."""
     seen: set[bytes] = set()
-    for order in orders:
-        if order.tobytes() not in seen:
-            seen.add(order.tobytes())
-            yield order, layouts[0]
-    for layout in dict.fromkeys(layouts[1:]):
-        yield orders[0], layout
+    for host_order in host_orders:
+        if host_order.tobytes() not in seen:
+            seen.add(host_order.tobytes())
+            yield host_order, rank_orders[0]
+    for rank_order in dict.fromkeys(rank_orders[1:]):
+        yield host_orders[0], rank_order
 
 
-def _exchanges(network: RoutedNetwork, order: Ints) -> Iterator[Ints]:
+def _enumerate_host_swaps(network: RoutedNetwork, host_order: Ints) -> Iterator[Ints]:
     """The order with two hosts exchanged, hosts with less of a way out first; always the same ones."""
-    hosts = len(order)
-    slow = np.flatnonzero(network.way_out[order] < np.median(network.way_out))
+    hosts = len(host_order)
+    slow = np.flatnonzero(network.uplink_bytes_per_s[host_order] < np.median(network.uplink_bytes_per_s))
     if not len(slow):
         return
-    draw = np.random.default_rng(_SEED)
-    for _ in track_steps("placing ranks", range(min(_EVALUATIONS, max(8, _RANKS // network.devices)))):
-        moved = order.copy()
-        one, other = int(draw.choice(slow)), int(draw.integers(hosts))
-        moved[[one, other]] = moved[[other, one]]
-        yield moved
+    rng = np.random.default_rng(_SEED)
+    for _ in track_steps(
+        "placing ranks", range(min(_MAX_HOST_SWAPS, max(8, _MAX_EVALUATED_RANKS // network.devices)))
+    ):
+        swapped = host_order.copy()
+        slow_position, partner_position = int(rng.choice(slow)), int(rng.integers(hosts))
+        swapped[[slow_position, partner_position]] = swapped[[partner_position, slow_position]]
+        yield swapped
 
 
-def first_step_time_s(found: Found) -> float:
+def compute_first_step_time_s(result: SearchResult) -> float:
     """Seconds of the best plan's step."""
-    return seconds(*first_plan(found))
+    return compute_plan_step_time_s(*take_first_plan(result))
 
 
-def _routed(found: Found) -> RoutedNetwork | None:
-    network = found.questions[0].network
+def _find_routed_network(result: SearchResult) -> RoutedNetwork | None:
+    network = result.scenarios[0].network
     if not isinstance(network, RoutedNetwork):
         return None
-    return _network(first_plan(found)[0]) if len(found.best) else network
+    return _get_routed_network(take_first_plan(result)[0]) if len(result.best) else network
 
 
-def _network(training: Training) -> RoutedNetwork:
-    assert isinstance(training.network, RoutedNetwork)
-    return training.network
+def _get_routed_network(scenario: Scenario) -> RoutedNetwork:
+    assert isinstance(scenario.network, RoutedNetwork)
+    return scenario.network
 
 
-def _placed(questions: Sequence[Training], order: Ints) -> list[Training]:
-    return [replace(one, network=_network(one).placed(order)) for one in questions]
+def _place_scenarios(scenarios: Sequence[Scenario], host_order: Ints) -> list[Scenario]:
+    return [
+        replace(scenario, network=_get_routed_network(scenario).place_ranks(host_order)) for scenario in scenarios
+    ]

@@ -12,88 +12,88 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.cost.arrays import Bools, Floats, Ints, added
-from planner.cost.memory import host_memory_totals, memory_of, memory_totals
-from planner.cost.operations.energy import energy_j
-from planner.cost.plan_tables import Prepared, prepare
-from planner.cost.scenario import Training
-from planner.cost.step import pipeline_bound, score
-from planner.cost.strategies import FIELDS, Strategies, join
+from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
+from planner.cost.memory import compute_host_memory_bytes, compute_memory_totals_bytes, compute_peak_memory_bytes
+from planner.cost.operations.energy import compute_energy_j
+from planner.cost.plan_tables import PlanTables, build_plan_tables
+from planner.cost.scenario import Scenario
+from planner.cost.step import compute_pipeline_bound_s, compute_step_costs
+from planner.cost.strategies import STRATEGY_FIELDS, Strategies, join_strategies
 from planner.progress import track_steps
 from planner.search.objective import Objective
-from planner.search.pareto import on_the_front
-from planner.search.space import Space, Tally, layouts, zero_fits
+from planner.search.pareto import find_pareto_front
+from planner.search.space import SearchStats, Space, enumerate_parallel_layouts, is_valid_zero_stage
 
-_CHUNK = 2_000
+_LAYOUTS_PER_CHUNK = 2_000
 """Layouts whose candidates are scored at once, in order of their bound."""
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedPlans:
     """Plans with what they are ordered by: figures of merit, memory, place in the enumeration; arrays of [plans].
 
-    `figures` has shape [plans, objectives], `question` says which of the search's trainings a plan belongs to.
+    `figures` has shape [plans, objectives], `scenario_index` says which of the search's trainings a plan belongs to.
     """
 
-    plans: Strategies
-    question: Ints
+    strategies: Strategies
+    scenario_index: Ints
     figures: Floats
     total_bytes: Floats
-    place: Ints
+    enumeration_index: Ints
 
     def __len__(self) -> int:
-        return len(self.place)
+        return len(self.enumeration_index)
 
-    def take(self, index: Ints | Bools) -> Ranked:
+    def take(self, index: Ints | Bools) -> RankedPlans:
         """The plans at `index`."""
-        return Ranked(
-            self.plans.take(index),
-            self.question[index],
+        return RankedPlans(
+            self.strategies.take(index),
+            self.scenario_index[index],
             self.figures[index],
             self.total_bytes[index],
-            self.place[index],
+            self.enumeration_index[index],
         )
 
-    def in_order(self) -> Ranked:
+    def sort_by_figure(self) -> RankedPlans:
         """By the first figure, then memory, then place."""
-        return self.take(np.lexsort((self.place, self.total_bytes, self.figures[:, 0])))
+        return self.take(np.lexsort((self.enumeration_index, self.total_bytes, self.figures[:, 0])))
 
-    def once(self) -> Ranked:
+    def drop_duplicates(self) -> RankedPlans:
         """Without plans that a setting makes no difference to: the same split with the same figures as one before."""
         if len(self) < 2:
             return self
-        rows = [*(getattr(self.plans, name) for name in FIELDS), *self.figures.T, self.total_bytes]
-        return self.take(np.sort(_first_of_each(np.stack(rows, axis=1))))
+        rows = [*(getattr(self.strategies, name) for name in STRATEGY_FIELDS), *self.figures.T, self.total_bytes]
+        return self.take(np.sort(_find_first_of_distinct(np.stack(rows, axis=1))))
 
-    def with_more(self, more: Ranked) -> Ranked:
+    def concatenate(self, addition: RankedPlans) -> RankedPlans:
         """Both together, unordered."""
-        return Ranked(
-            join([self.plans, more.plans]),
-            np.concatenate([self.question, more.question]),
-            np.concatenate([self.figures, more.figures]),
-            np.concatenate([self.total_bytes, more.total_bytes]),
-            np.concatenate([self.place, more.place]),
+        return RankedPlans(
+            join_strategies([self.strategies, addition.strategies]),
+            np.concatenate([self.scenario_index, addition.scenario_index]),
+            np.concatenate([self.figures, addition.figures]),
+            np.concatenate([self.total_bytes, addition.total_bytes]),
+            np.concatenate([self.enumeration_index, addition.enumeration_index]),
         )
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The best plans in order, the counts, and the plan that needs least memory where none fits.
 
-    `questions`: the trainings that were searched; `question` which of them each best plan belongs to.
+    `scenarios`: the trainings that were searched; `scenario_index` which of them each best plan belongs to.
     """
 
-    questions: tuple[Training, ...]
+    scenarios: tuple[Scenario, ...]
     best: Strategies
-    question: Ints
+    scenario_index: Ints
     figures: Floats
-    tally: Tally
-    closest: Strategies
-    closest_question: Training
+    stats: SearchStats
+    nearest_miss: Strategies
+    nearest_miss_scenario: Scenario
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchTarget:
     """How many of the best by which figure (None: all), or (several objectives) so many of the Pareto front.
 
     `diverse`: of plans with the same degrees only the best is kept.
@@ -104,192 +104,229 @@ class Wanted:
     diverse: bool = False
 
     @property
-    def front(self) -> bool:
+    def is_pareto(self) -> bool:
         """Whether the Pareto front is asked for."""
         return len(self.objectives) > 1
 
-    def keep(self, plans: Ranked) -> Ranked:
+    def prune_plans(self, plans: RankedPlans) -> RankedPlans:
         """Those that can still be among the answer, in order."""
-        plans = plans.in_order()
-        if self.front:
-            return plans.take(on_the_front(plans.figures))
-        plans = plans.once()
+        plans = plans.sort_by_figure()
+        if self.is_pareto:
+            return plans.take(find_pareto_front(plans.figures))
+        plans = plans.drop_duplicates()
         if self.diverse:
-            plans = plans.take(np.sort(_first_of_each(_degrees(plans))))
+            plans = plans.take(np.sort(_find_first_of_distinct(_stack_degrees(plans))))
         return plans.take(np.arange(len(plans))[: self.top])
 
-    def told(self, best: Ranked) -> Ranked:
+    def select_plans(self, best: RankedPlans) -> RankedPlans:
         """What is told of the best: of a larger front `top` plans from end to end."""
-        if not self.front or self.top is None or len(best) <= self.top:
+        if not self.is_pareto or self.top is None or len(best) <= self.top:
             return best
         return best.take(np.unique(np.linspace(0, len(best) - 1, self.top).round().astype(np.int64)))
 
-    def threshold(self, best: Ranked) -> float:
+    def compute_threshold(self, best: RankedPlans) -> float:
         """A first figure above which nothing can enter the answer any more."""
-        return float(best.figures[-1, 0]) if not self.front and len(best) == self.top else np.inf
+        return float(best.figures[-1, 0]) if not self.is_pareto and len(best) == self.top else np.inf
 
 
-_DEGREES = ("tp", "pp", "cp", "dp", "ep")
+_DEGREE_FIELDS = ("tp", "pp", "cp", "dp", "ep")
 
 
-def _degrees(plans: Ranked) -> Ints:
-    return np.stack([getattr(plans.plans, name) for name in _DEGREES], axis=1)
+def _stack_degrees(plans: RankedPlans) -> Ints:
+    return np.stack([getattr(plans.strategies, name) for name in _DEGREE_FIELDS], axis=1)
 
 
-def _first_of_each(rows: Ints | Floats) -> Ints:
+def _find_first_of_distinct(rows: Ints | Floats) -> Ints:
     """The first position of each distinct row."""
-    _, first = np.unique(rows, axis=0, return_index=True)
-    return first
+    _, first_positions = np.unique(rows, axis=0, return_index=True)
+    return first_positions
 
 
-def no_plans() -> Strategies:
+def build_empty_strategies() -> Strategies:
     """An empty set of plans."""
-    return Strategies(**{name: np.zeros(0, dtype=np.int64) for name in FIELDS})
+    return Strategies(**{name: np.zeros(0, dtype=np.int64) for name in STRATEGY_FIELDS})
 
 
-def search(questions: Training | Sequence[Training], space: Space, wanted: Wanted | None = None) -> Found:
+def search_plans(
+    scenarios: Scenario | Sequence[Scenario], space: Space, target: SearchTarget | None = None
+) -> SearchResult:
     """The best plans of the whole space under all questions together, exactly.
 
-    `questions`: trainings that differ in settings or batch; each has its own space, `space` with its batch.
+    `scenarios`: trainings that differ in settings or batch; each has its own space, `space` with its batch.
     """
-    asked = (questions,) if isinstance(questions, Training) else tuple(questions)
-    _keep_freed_memory()
-    wanted = wanted or Wanted()
-    tally = Tally()
-    none = np.zeros(0, dtype=np.int64)
-    best = Ranked(no_plans(), none, np.zeros((0, len(wanted.objectives))), np.zeros(0), none)
-    closest = _Closest(no_plans(), asked[0], np.inf)
-    place = 0
-    for number, training in enumerate(track_steps("searching", asked)):
-        for block in _blocks(training, space.under(training), tally):
+    scenario_list = (scenarios,) if isinstance(scenarios, Scenario) else tuple(scenarios)
+    _raise_mmap_threshold()
+    target = target or SearchTarget()
+    stats = SearchStats()
+    no_indices = np.zeros(0, dtype=np.int64)
+    best = RankedPlans(
+        build_empty_strategies(), no_indices, np.zeros((0, len(target.objectives))), np.zeros(0), no_indices
+    )
+    nearest_miss = _NearestMiss(build_empty_strategies(), scenario_list[0], np.inf)
+    next_index = 0
+    for index, scenario in enumerate(track_steps("searching", scenario_list)):
+        for block in _enumerate_layout_blocks(scenario, space.narrow_to_scenario(scenario), stats):
             if block.fits.any():
-                best = _improved(block, best, wanted, number, place)
-            elif not tally.feasible and block.total.min() < closest.total_bytes:
-                closest = block.closest()
-            place += block.total.size
-    best = wanted.told(best)
-    return Found(asked, best.plans, best.question, best.figures, tally, closest.plans, closest.training)
+                best = _update_best_plans(block, best, target, index, next_index)
+            elif not stats.feasible and block.total_bytes.min() < nearest_miss.total_bytes:
+                nearest_miss = block.find_nearest_miss()
+            next_index += block.total_bytes.size
+    best = target.select_plans(best)
+    return SearchResult(
+        scenario_list,
+        best.strategies,
+        best.scenario_index,
+        best.figures,
+        stats,
+        nearest_miss.strategies,
+        nearest_miss.scenario,
+    )
 
 
-def _keep_freed_memory() -> None:
+def _raise_mmap_threshold() -> None:
     """The C library hands memory above a size back at once, and each array is then paged in anew. It raises that
     size to what it sees freed (glibc, mallopt(3), M_MMAP_THRESHOLD): a block that is never touched, at its maximum.
     """
-    np.empty(_KEPT_BYTES, dtype=np.uint8)
+    np.empty(_MMAP_THRESHOLD_BYTES, dtype=np.uint8)
 
 
-_KEPT_BYTES = 32_000_000
+_MMAP_THRESHOLD_BYTES = 32_000_000
 
 
 @dataclass(frozen=True)
-class _Closest:
+class _NearestMiss:
     """The candidate that needs least memory."""
 
-    plans: Strategies
-    training: Training
+    strategies: Strategies
+    scenario: Scenario
     total_bytes: float
 
 
 @dataclass(frozen=True)
-class _Block:
+class _LayoutBlock:
     """Layouts with the memory of their candidates, shape [layouts, zero stages, recompute modes]."""
 
-    training: Training
+    scenario: Scenario
     layouts: Strategies
-    prepared: Prepared
-    total: Floats
+    plan_tables: PlanTables
+    total_bytes: Floats
     fits: Bools
-    bound: Floats
-    zeros: Ints
-    modes: Ints
+    bound_s: Floats
+    zero_stages: Ints
+    recompute_modes: Ints
 
-    def candidates(self, chosen: Ints) -> Strategies:
+    def build_candidates(self, positions: Ints) -> Strategies:
         """Candidates from (layout, ZeRO stage, recompute mode) positions, shape [plans, 3]."""
-        plans = self.layouts.take(chosen[:, 0])
-        return replace(plans, zero_stage=self.zeros[chosen[:, 1]], recompute=self.modes[chosen[:, 2]])
+        strategies = self.layouts.take(positions[:, 0])
+        return replace(
+            strategies, zero_stage=self.zero_stages[positions[:, 1]], recompute=self.recompute_modes[positions[:, 2]]
+        )
 
-    def least_bytes(self) -> Floats:
+    def compute_least_bytes(self) -> Floats:
         """The least memory of each layout's candidates that fit, shape [layouts]."""
-        least: Floats = np.where(self.fits, self.total, np.inf).min(axis=(1, 2))
+        least: Floats = np.where(self.fits, self.total_bytes, np.inf).min(axis=(1, 2))
         return least
 
-    def closest(self) -> _Closest:
+    def find_nearest_miss(self) -> _NearestMiss:
         """The candidate that needs least memory."""
-        least = self.total.min()
-        return _Closest(self.candidates(np.argwhere(self.total == least)[:1]), self.training, float(least))
+        least_total_bytes = self.total_bytes.min()
+        return _NearestMiss(
+            self.build_candidates(np.argwhere(self.total_bytes == least_total_bytes)[:1]),
+            self.scenario,
+            float(least_total_bytes),
+        )
 
 
-def _blocks(training: Training, space: Space, tally: Tally) -> Iterator[_Block]:
-    """Blocks of layouts that the rules allow, with what of them fits; counts into `tally`."""
-    values = space.values(training.workload)
-    zeros, modes = values["zero_stage"], values["recompute"]
-    pairs = zeros.tolist(), modes.tolist()
-    for layout in layouts(space, training.workload, tally):
-        prepared = prepare(training, layout)
-        total = memory_totals(training, layout, prepared, *pairs)
-        allowed = zero_fits(layout, zeros)
+def _enumerate_layout_blocks(scenario: Scenario, space: Space, stats: SearchStats) -> Iterator[_LayoutBlock]:
+    """Blocks of layouts that the rules allow, with what of them fits; counts into `stats`."""
+    values = space.enumerate_values(scenario.workload)
+    zero_stages, recompute_modes = values["zero_stage"], values["recompute"]
+    stages_and_modes = zero_stages.tolist(), recompute_modes.tolist()
+    for layout_rows in enumerate_parallel_layouts(space, scenario.workload, stats):
+        plan_tables = build_plan_tables(scenario, layout_rows)
+        total_bytes = compute_memory_totals_bytes(scenario, layout_rows, plan_tables, *stages_and_modes)
+        allowed = is_valid_zero_stage(layout_rows, zero_stages)
         if space.shard_group is not None:
-            before, allowed = allowed, zero_fits(layout, zeros, space.shard_group)
-            tally.cut_by["shard-group-divides"] += int((before & ~allowed).sum()) * len(modes)
-        total = np.where(allowed[:, :, None], total, np.inf)
-        fits = total <= training.usable_memory_bytes
+            allowed_ungrouped, allowed = allowed, is_valid_zero_stage(layout_rows, zero_stages, space.shard_group)
+            stats.rejected_by["shard-group-divides"] += int((allowed_ungrouped & ~allowed).sum()) * len(
+                recompute_modes
+            )
+        total_bytes = np.where(allowed[:, :, None], total_bytes, np.inf)
+        fits = total_bytes <= scenario.usable_memory_bytes
         feasible = int(fits.sum())
-        tally.cut_by["memory"] += int(np.isfinite(total).sum()) - feasible
-        if training.host is not None and training.offload.any:
-            on_host = host_memory_totals(training, layout, prepared, *pairs)
-            fits &= on_host <= training.host.memory_bytes
-            tally.cut_by["host-memory"] += feasible - int(fits.sum())
+        stats.rejected_by["memory"] += int(np.isfinite(total_bytes).sum()) - feasible
+        if scenario.host is not None and scenario.offload.is_active:
+            host_bytes = compute_host_memory_bytes(scenario, layout_rows, plan_tables, *stages_and_modes)
+            fits &= host_bytes <= scenario.host.memory_bytes
+            stats.rejected_by["host-memory"] += feasible - int(fits.sum())
             feasible = int(fits.sum())
-        tally.feasible += feasible
-        bound = pipeline_bound(training, layout, prepared) if feasible else np.zeros(len(layout))
-        yield _Block(training, layout, prepared, total, fits, bound, zeros, modes)
+        stats.feasible += feasible
+        bound_s = (
+            compute_pipeline_bound_s(scenario, layout_rows, plan_tables) if feasible else np.zeros(len(layout_rows))
+        )
+        yield _LayoutBlock(
+            scenario, layout_rows, plan_tables, total_bytes, fits, bound_s, zero_stages, recompute_modes
+        )
 
 
-def _improved(block: _Block, best: Ranked, wanted: Wanted, question: int, place: int) -> Ranked:
+def _update_best_plans(
+    block: _LayoutBlock, best: RankedPlans, target: SearchTarget, scenario_index: int, first_index: int
+) -> RankedPlans:
     """The best plans after a block: its layouts are opened in the order of their lower bounds.
 
     Once the answer is full, a layout whose bound is above its last plan cannot hold a better one, nor can any
     after it. A bound equal to it is opened, so that ties are told apart as without a bound.
     """
-    inside = np.flatnonzero(block.fits.any(axis=(1, 2)))
-    bound = wanted.objectives[0].bound(block.training, block.bound, block.least_bytes)
-    order = inside[np.argsort(bound[inside], kind="stable")]
-    for start in range(0, len(order), _CHUNK):
-        chunk = order[start : start + _CHUNK]
+    feasible_layouts = np.flatnonzero(block.fits.any(axis=(1, 2)))
+    bound = target.objectives[0].compute_bound(block.scenario, block.bound_s, block.compute_least_bytes)
+    order = feasible_layouts[np.argsort(bound[feasible_layouts], kind="stable")]
+    for start in range(0, len(order), _LAYOUTS_PER_CHUNK):
+        chunk = order[start : start + _LAYOUTS_PER_CHUNK]
         # the bound adds up the same terms in another order: a relative 1e-9 covers the rounding
-        threshold = wanted.threshold(best)
+        threshold = target.compute_threshold(best)
         chunk = chunk[bound[chunk] <= threshold + 1e-9 * abs(threshold)]
         if not len(chunk):
             break
-        chosen = np.argwhere(block.fits[chunk])
-        chosen[:, 0] = chunk[chosen[:, 0]]
-        best = wanted.keep(best.with_more(_ranked(block, chosen, wanted, question, place)))
+        positions = np.argwhere(block.fits[chunk])
+        positions[:, 0] = chunk[positions[:, 0]]
+        best = target.prune_plans(
+            best.concatenate(_score_candidates(block, positions, target, scenario_index, first_index))
+        )
     return best
 
 
-def _ranked(block: _Block, chosen: Ints, wanted: Wanted, question: int, place: int) -> Ranked:
+def _score_candidates(
+    block: _LayoutBlock, positions: Ints, target: SearchTarget, scenario_index: int, first_index: int
+) -> RankedPlans:
     """Score candidates; those that cannot be in the answer by their figures alone are left out."""
-    training, plans = block.training, block.candidates(chosen)
-    prepared = block.prepared.take(chosen[:, 0])
-    scores = score(training, plans, prepared)
-    total = block.total[tuple(chosen.T)]
+    scenario, strategies = block.scenario, block.build_candidates(positions)
+    plan_tables = block.plan_tables.take(positions[:, 0])
+    step_costs = compute_step_costs(scenario, strategies, plan_tables)
+    total_bytes = block.total_bytes[tuple(positions.T)]
 
-    def joules() -> Floats:
-        return energy_j(training, plans, scores, prepared)
+    def evaluate_energy_j() -> Floats:
+        return compute_energy_j(scenario, strategies, step_costs, plan_tables)
 
-    values = [one.value(training, scores.step_time_s, joules, total) for one in wanted.objectives]
+    values = [
+        objective.compute_value(scenario, step_costs.step_time_s, evaluate_energy_j, total_bytes)
+        for objective in target.objectives
+    ]
     figures = np.stack(values, axis=1)
-    near = np.arange(len(plans))
-    if wanted.top is not None and not wanted.front and not wanted.diverse and len(plans) > wanted.top:
-        first = figures[:, 0]
-        near = np.flatnonzero(first <= np.partition(first, wanted.top - 1)[wanted.top - 1])
-    places = place + np.ravel_multi_index(tuple(chosen.T), block.total.shape)
-    kept = plans.take(near)
-    return Ranked(
-        kept,
-        np.full(len(near), question),
-        figures[near],
+    kept_positions = np.arange(len(strategies))
+    if target.top is not None and not target.is_pareto and not target.diverse and len(strategies) > target.top:
+        first_figures = figures[:, 0]
+        kept_positions = np.flatnonzero(first_figures <= np.partition(first_figures, target.top - 1)[target.top - 1])
+    enumeration_indices = first_index + np.ravel_multi_index(tuple(positions.T), block.total_bytes.shape)
+    kept_strategies = strategies.take(kept_positions)
+    return RankedPlans(
+        kept_strategies,
+        np.full(len(kept_positions), scenario_index),
+        figures[kept_positions],
         # to the last bit as one plan alone would have it; of a front only its own figure counts
-        total[near] if wanted.front else added(memory_of(training, kept, prepared.take(near)).values()),
-        places[near],
+        total_bytes[kept_positions]
+        if target.is_pareto
+        else sum_in_order(
+            compute_peak_memory_bytes(scenario, kept_strategies, plan_tables.take(kept_positions)).values()
+        ),
+        enumeration_indices[kept_positions],
     )

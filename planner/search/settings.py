@@ -13,91 +13,94 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from planner.cost.offload import Offload
-from planner.cost.rank_groups import ORDERS
+from planner.cost.rank_groups import RANK_ORDERS
 from planner.cost.scenario import (
-    CpExchange,
-    Gradients,
-    Schedule,
-    Training,
-    with_communication,
-    with_gradients,
-    with_offload,
+    CpCommType,
+    GradientDtype,
+    PipelineSchedule,
+    Scenario,
+    replace_grad_reduce_dtype,
+    replace_gradient_dtype,
+    replace_offload,
 )
-from planner.cost.strategies import FULL
+from planner.cost.strategies import FULL_RECOMPUTE
 from planner.errors import InputError
 
 if TYPE_CHECKING:
     pass
 
 
-_OFFLOADED = ("optimizer", "activations", "weights")
+_OFFLOADABLE_STATES = ("optimizer", "activations", "weights")
 
 
 @dataclass(frozen=True)
-class Setting:
+class SearchSetting:
     """One setting: the names of its values, and the training with one of them.
 
-    `counts`: beside its names it takes whole numbers.
+    `has_integer_values`: beside its names it takes whole numbers.
     """
 
-    names: tuple[str, ...]
-    apply: Callable[[Training, str], Training]
-    counts: bool = False
+    value_names: tuple[str, ...]
+    apply: Callable[[Scenario, str], Scenario]
+    has_integer_values: bool = False
 
 
-def _offload(text: str) -> Offload:
+def _parse_offload(text: str) -> Offload:
     parts = set(text.split("+")) - {"none"}
     return Offload(optimizer="optimizer" in parts, activations="activations" in parts, weights="weights" in parts)
 
 
-def _count(text: str) -> int | None:
+def _parse_count(text: str) -> int | None:
     return None if text == "all" else int(text)
 
 
-def _yes(text: str) -> bool:
+def _parse_yes_no(text: str) -> bool:
     return text == "yes"
 
 
-SETTINGS: dict[str, Setting] = {
-    "schedule": Setting(get_args(Schedule), lambda t, v: replace(t, schedule=v)),  # type: ignore[arg-type]
-    "tp_overlap": Setting(("no", "yes"), lambda t, v: replace(t, tp_overlap=_yes(v))),
-    "dp_overlap": Setting(("yes", "no"), lambda t, v: replace(t, dp_overlap=_yes(v))),
-    "cp_exchange": Setting(
-        get_args(CpExchange),
-        lambda t, v: replace(t, cp_exchange=v),  # type: ignore[arg-type]
+SEARCH_SETTINGS: dict[str, SearchSetting] = {
+    "schedule": SearchSetting(get_args(PipelineSchedule), lambda t, v: replace(t, pipeline_schedule=v)),  # type: ignore[arg-type]
+    "tp_overlap": SearchSetting(("no", "yes"), lambda t, v: replace(t, tp_overlap=_parse_yes_no(v))),
+    "dp_overlap": SearchSetting(("yes", "no"), lambda t, v: replace(t, dp_overlap=_parse_yes_no(v))),
+    "cp_exchange": SearchSetting(
+        get_args(CpCommType),
+        lambda t, v: replace(t, cp_comm_type=v),  # type: ignore[arg-type]
     ),
-    "gradients": Setting(get_args(Gradients), lambda t, v: with_gradients(t, v)),  # type: ignore[arg-type]
-    "communication": Setting(
-        get_args(Gradients),
-        lambda t, v: with_communication(t, v),  # type: ignore[arg-type]
+    "gradients": SearchSetting(get_args(GradientDtype), lambda t, v: replace_gradient_dtype(t, v)),  # type: ignore[arg-type]
+    "communication": SearchSetting(
+        get_args(GradientDtype),
+        lambda t, v: replace_grad_reduce_dtype(t, v),  # type: ignore[arg-type]
     ),
-    "offload": Setting(
-        ("none", *("+".join(parts) for n in (1, 2, 3) for parts in itertools.combinations(_OFFLOADED, n))),
-        lambda t, v: with_offload(t, _offload(v)),
+    "offload": SearchSetting(
+        ("none", *("+".join(parts) for n in (1, 2, 3) for parts in itertools.combinations(_OFFLOADABLE_STATES, n))),
+        lambda t, v: replace_offload(t, _parse_offload(v)),
     ),
-    "order": Setting(ORDERS, lambda t, v: replace(t, order=v)),
-    "shard_group": Setting(
+    "order": SearchSetting(RANK_ORDERS, lambda t, v: replace(t, rank_order=v)),
+    "shard_group": SearchSetting(
         ("all",),
-        lambda t, v: replace(t, shard_group=_count(v)),
-        counts=True,
+        lambda t, v: replace(t, shard_group=_parse_count(v)),
+        has_integer_values=True,
     ),
-    "recompute_layers": Setting(
+    "recompute_layers": SearchSetting(
         ("all",),
-        lambda t, v: replace(t, recompute_layers=_count(v)),
-        counts=True,
+        lambda t, v: replace(t, recompute_layers=_parse_count(v)),
+        has_integer_values=True,
     ),
 }
 
 
-def check_settings(
-    training: Training, allowed: Mapping[str, tuple[str, ...]], recompute: Collection[int], zero: Collection[int]
+def check_allowed_settings(
+    scenario: Scenario,
+    allowed: Mapping[str, tuple[str, ...]],
+    recompute_modes: Collection[int],
+    zero_stages: Collection[int],
 ) -> None:
-    """Raises InputError for a setting that no plan could heed; `recompute`, `zero`: modes and stages that may be
-    chosen.
+    """Raises InputError for a setting that no plan could heed; `recompute_modes`, `zero_stages`: modes and stages
+    that may be chosen.
     """
-    layers = training.workload.layer_count
+    layers = scenario.workload.layer_count
     for value in allowed.get("shard_group", ("all",)):
-        if value != "all" and not any(zero):
+        if value != "all" and not any(zero_stages):
             raise InputError("ZeRO 0 shards nothing", key="--shard-group", value=value, expected="--zero 1, 2 or 3")
     for value in allowed.get("recompute_layers", ("all",)):
         if value == "all":
@@ -106,17 +109,17 @@ def check_settings(
             raise InputError(
                 "more than there are", key="--recompute-layers", value=value, expected=f"all, or from 1 to {layers}"
             )
-        if FULL not in recompute:
+        if FULL_RECOMPUTE not in recompute_modes:
             raise InputError(
                 "is of full recomputation", key="--recompute-layers", value=value, expected="--recompute full"
             )
 
 
-def combinations(training: Training, allowed: Mapping[str, tuple[str, ...]]) -> Iterator[Training]:
+def enumerate_setting_scenarios(scenario: Scenario, allowed: Mapping[str, tuple[str, ...]]) -> Iterator[Scenario]:
     """The training under every combination of the allowed values; what is not named stays as it is."""
-    names = [name for name in SETTINGS if name in allowed]
+    names = [name for name in SEARCH_SETTINGS if name in allowed]
     for values in itertools.product(*(allowed[name] for name in names)):
-        changed = training
+        changed_scenario = scenario
         for name, value in zip(names, values, strict=True):
-            changed = SETTINGS[name].apply(changed, value)
-        yield changed
+            changed_scenario = SEARCH_SETTINGS[name].apply(changed_scenario, value)
+        yield changed_scenario

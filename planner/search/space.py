@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from planner.cost.arrays import Bools, Ints
-from planner.cost.scenario import Training
-from planner.cost.strategies import FIELDS, Strategies
+from planner.cost.scenario import Scenario
+from planner.cost.strategies import STRATEGY_FIELDS, Strategies
 from planner.workload.operators import ExpertLinear, Workload
 
-RULES = {
+SEARCH_RULES = {
     "tp-divides-heads": "tensor parallelism cuts the attention heads, key/value heads and MLP evenly",
     "pp-within-layers": "every pipeline stage has at least one layer",
     "cp-divides-sequence": "context parallelism cuts the sequence into 2 cp equal pieces",
@@ -36,20 +36,28 @@ RULES = {
 }
 """Names of the rules in the order in which they cut, and what each one asks for."""
 
-_SPLIT_RULES = (
+_DEGREE_RULES = (
     "tp-divides-heads",
     "pp-within-layers",
     "cp-divides-sequence",
     "all-to-all-divides-heads",
     "dp-divides-batch",
 )
-NEUTRAL = {"etp": 1, "ep": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0, "sequence_parallel": 0}
+NEUTRAL_VALUES = {
+    "etp": 1,
+    "ep": 1,
+    "vpp": 1,
+    "micro_batch": 1,
+    "zero_stage": 0,
+    "recompute": 0,
+    "sequence_parallel": 0,
+}
 """Values that rule nothing out: whatever split may run at all, may run with these."""
-AS_TP = 0
+ETP_AS_TP = 0
 """Code of an expert-tensor-parallel degree that follows tp."""
-_BLOCK = 100_000
+_LAYOUTS_PER_BLOCK = 100_000
 """Layouts that are handed on at once."""
-_CROSSED = 2_000_000
+_MAX_CROSSED_ROWS = 2_000_000
 """Rows that are held in memory at once, while the dimensions are crossed."""
 
 
@@ -57,66 +65,70 @@ _CROSSED = 2_000_000
 class Space:
     """Allowed values by dimension; a dimension that is not named takes all values that make sense.
 
-    `assumed` names those of the allowed dimensions that a default fixed, not the user: they are never blamed.
-    `one_chunk`, `by_heads` and `shard_group` are what the settings of a training ask for; see `under`.
+    `defaulted` names those of the allowed dimensions that a default fixed, not the user: they are never blamed.
+    `no_interleaving`, `cp_shards_heads` and `shard_group` are what the settings of a training ask for; see
+    `narrow_to_scenario`.
     """
 
     devices: int
     global_batch: int
     allowed: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    assumed: frozenset[str] = frozenset()
-    one_chunk: bool = False
-    by_heads: bool = False
+    defaulted: frozenset[str] = frozenset()
+    no_interleaving: bool = False
+    cp_shards_heads: bool = False
     shard_group: int | None = None
 
-    def under(self, training: Training) -> Space:
+    def narrow_to_scenario(self, scenario: Scenario) -> Space:
         """The space of one training: its batch, and what its settings rule out."""
         return replace(
             self,
-            global_batch=training.global_batch,
-            one_chunk=training.schedule == "zero-bubble",
-            by_heads=training.cp_exchange == "all-to-all",
-            shard_group=training.shard_group,
+            global_batch=scenario.global_batch,
+            no_interleaving=scenario.pipeline_schedule == "zero-bubble",
+            cp_shards_heads=scenario.cp_comm_type == "all-to-all",
+            shard_group=scenario.shard_group,
         )
 
-    def values(self, workload: Workload) -> dict[str, Ints]:
+    def enumerate_values(self, workload: Workload) -> dict[str, Ints]:
         """The values of each dimension other than the four degrees whose product is the number of devices."""
-        free: dict[str, Callable[[], Ints]] = {
-            "etp": lambda: np.array([1, AS_TP]) if workload.experts else np.array([1]),
-            "ep": lambda: divisors(workload.experts or 1),
+        value_builders: dict[str, Callable[[], Ints]] = {
+            "etp": lambda: np.array([1, ETP_AS_TP]) if workload.experts else np.array([1]),
+            "ep": lambda: compute_divisors(workload.experts or 1),
             "vpp": lambda: np.arange(1, workload.layer_count + 3),
-            "micro_batch": lambda: divisors(self.global_batch),
+            "micro_batch": lambda: compute_divisors(self.global_batch),
             "zero_stage": lambda: np.arange(4),
             "recompute": lambda: np.arange(3),
             "sequence_parallel": lambda: np.arange(2),
         }
         return {
-            name: self._pinned(name, workload) if name in self.allowed else values() for name, values in free.items()
+            name: self._filter_pinned_values(name, workload) if name in self.allowed else values()
+            for name, values in value_builders.items()
         }
 
-    def _pinned(self, name: str, workload: Workload) -> Ints:
+    def _filter_pinned_values(self, name: str, workload: Workload) -> Ints:
         """Those of the allowed values that the dimension can have at all; maybe none."""
-        given: Ints = np.unique(np.array(self.allowed[name], dtype=np.int64))
+        pinned_values: Ints = np.unique(np.array(self.allowed[name], dtype=np.int64))
         if name == "vpp":
-            keep = given <= workload.layer_count + 2
+            is_possible = pinned_values <= workload.layer_count + 2
         elif name == "etp":
-            keep = (given == 1) | bool(workload.experts)
+            is_possible = (pinned_values == 1) | bool(workload.experts)
         else:
-            whole = {"ep": workload.experts or 1, "micro_batch": self.global_batch}.get(name)
-            keep = np.ones(len(given), dtype=bool) if whole is None else whole % given == 0
-        return given[keep]
+            dividend = {"ep": workload.experts or 1, "micro_batch": self.global_batch}.get(name)
+            is_possible = (
+                np.ones(len(pinned_values), dtype=bool) if dividend is None else dividend % pinned_values == 0
+            )
+        return pinned_values[is_possible]
 
 
 @dataclass
-class Tally:
+class SearchStats:
     """How many candidates there are and how many each rule cut."""
 
     candidates: int = 0
-    cut_by: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RULES, 0))
+    rejected_by: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SEARCH_RULES, 0))
     feasible: int = 0
 
 
-def divisors(number: int) -> Ints:
+def compute_divisors(number: int) -> Ints:
     """All divisors, ascending."""
     small = np.arange(1, int(np.sqrt(number)) + 1)
     small = small[number % small == 0]
@@ -124,80 +136,88 @@ def divisors(number: int) -> Ints:
     return np.concatenate([small, large[int(large[0] == small[-1]) :]])
 
 
-def layouts(space: Space, workload: Workload, tally: Tally) -> Iterator[Strategies]:
-    """Every layout that the rules before memory allow, in blocks, in a fixed order; counts into `tally`.
+def enumerate_parallel_layouts(space: Space, workload: Workload, stats: SearchStats) -> Iterator[Strategies]:
+    """Every layout that the rules before memory allow, in blocks, in a fixed order; counts into `stats`.
 
     A layout is a candidate without its ZeRO stage and recompute mode (both 0 here): it stands for one candidate of
     each pair of these.
     """
-    values = space.values(workload)
-    splits = _splits(space)
-    per_split = int(np.prod([len(v) for v in values.values()], dtype=object))
-    tally.candidates += len(splits["tp"]) * per_split
-    if not per_split:
+    values = space.enumerate_values(workload)
+    splits = _enumerate_splits(space)
+    candidates_per_split = int(np.prod([len(v) for v in values.values()], dtype=object))
+    stats.candidates += len(splits["tp"]) * candidates_per_split
+    if not candidates_per_split:
         return  # a pin that no candidate can have
-    splits = _cut_splits(space, workload, splits, per_split, tally)
+    splits = _apply_degree_rules(space, workload, splits, candidates_per_split, stats)
     # as many splits at a time as keep what is crossed in memory at once within bounds
-    at_once = max(1, _CROSSED // max(1, per_split // (len(values["zero_stage"]) * len(values["recompute"]))))
-    for first in range(0, len(splits["tp"]), at_once):
-        some = {name: column[first : first + at_once] for name, column in splits.items()}
-        rows = _with_inner(space, workload, some, values, tally)
-        for start in range(0, len(rows), _BLOCK):
-            yield rows.take(np.arange(start, min(start + _BLOCK, len(rows))))
+    splits_per_chunk = max(
+        1, _MAX_CROSSED_ROWS // max(1, candidates_per_split // (len(values["zero_stage"]) * len(values["recompute"])))
+    )
+    for chunk_start in range(0, len(splits["tp"]), splits_per_chunk):
+        split_chunk = {name: column[chunk_start : chunk_start + splits_per_chunk] for name, column in splits.items()}
+        rows = _cross_inner_dimensions(space, workload, split_chunk, values, stats)
+        for start in range(0, len(rows), _LAYOUTS_PER_BLOCK):
+            yield rows.take(np.arange(start, min(start + _LAYOUTS_PER_BLOCK, len(rows))))
 
 
-def any_split(space: Space, workload: Workload) -> bool:
+def has_valid_split(space: Space, workload: Workload) -> bool:
     """Whether the devices can be split at all within the rules that ask for the four degrees alone."""
-    return bool(len(_cut_splits(space, workload, _splits(space), 1, Tally())["tp"]))
+    return bool(len(_apply_degree_rules(space, workload, _enumerate_splits(space), 1, SearchStats())["tp"]))
 
 
-def _splits(space: Space) -> dict[str, Ints]:
+def _enumerate_splits(space: Space) -> dict[str, Ints]:
     """All ordered factorisations tp x pp x cp x dp of the devices, within the allowed values."""
-    parts = divisors(space.devices)
+    device_divisors = compute_divisors(space.devices)
 
-    def allowed(name: str) -> Ints:
+    def list_allowed(name: str) -> Ints:
         if name not in space.allowed:
-            return parts
-        return np.intersect1d(parts, np.array(space.allowed[name], dtype=np.int64))
+            return device_divisors
+        return np.intersect1d(device_divisors, np.array(space.allowed[name], dtype=np.int64))
 
-    tp, pp, cp = (a.ravel() for a in np.meshgrid(allowed("tp"), allowed("pp"), allowed("cp"), indexing="ij"))
+    tp, pp, cp = (
+        a.ravel() for a in np.meshgrid(list_allowed("tp"), list_allowed("pp"), list_allowed("cp"), indexing="ij")
+    )
     # a product of three divisors can pass 2**63 only beyond 2**21 devices each; floats decide safely
     fits = tp.astype(np.float64) * pp * cp <= space.devices
     tp, pp, cp = tp[fits], pp[fits], cp[fits]
-    whole = space.devices % (tp * pp * cp) == 0
-    tp, pp, cp = tp[whole], pp[whole], cp[whole]
+    divides = space.devices % (tp * pp * cp) == 0
+    tp, pp, cp = tp[divides], pp[divides], cp[divides]
     dp = space.devices // (tp * pp * cp)
-    keep = np.isin(dp, allowed("dp"))
+    keep = np.isin(dp, list_allowed("dp"))
     return {"tp": tp[keep], "pp": pp[keep], "cp": cp[keep], "dp": dp[keep]}
 
 
-def _cut_splits(
-    space: Space, workload: Workload, splits: dict[str, Ints], per_split: int, tally: Tally
+def _apply_degree_rules(
+    space: Space, workload: Workload, splits: dict[str, Ints], candidates_per_split: int, stats: SearchStats
 ) -> dict[str, Ints]:
     """The rules that ask for the four degrees alone."""
-    for rule in _SPLIT_RULES:
+    for rule in _DEGREE_RULES:
         if rule == "tp-divides-heads":
-            keep = tp_fits(workload, splits["tp"])
+            keep = is_valid_tp(workload, splits["tp"])
         elif rule == "pp-within-layers":
             keep = splits["pp"] <= workload.layer_count
         elif rule == "cp-divides-sequence":
             keep = (splits["cp"] == 1) | (workload.seq_length % (2 * splits["cp"]) == 0)
         elif rule == "all-to-all-divides-heads":
-            shared = workload.heads % (splits["tp"] * splits["cp"]) == 0
-            keep = (splits["cp"] == 1) | shared if space.by_heads else np.ones(len(splits["cp"]), dtype=bool)
+            divides_heads = workload.heads % (splits["tp"] * splits["cp"]) == 0
+            keep = (
+                (splits["cp"] == 1) | divides_heads
+                if space.cp_shards_heads
+                else np.ones(len(splits["cp"]), dtype=bool)
+            )
         else:
             keep = space.global_batch % splits["dp"] == 0
-        tally.cut_by[rule] += int((~keep).sum()) * per_split
+        stats.rejected_by[rule] += int((~keep).sum()) * candidates_per_split
         splits = {name: column[keep] for name, column in splits.items()}
     return splits
 
 
-def tp_fits(workload: Workload, tp: Ints) -> Bools:
+def is_valid_tp(workload: Workload, tp: Ints) -> Bools:
     """Whether tp divides heads, key/value heads (or is a multiple of them, which are then copied) and MLP."""
     widths = {
         op.outputs if op.shard == "column" else op.inputs
-        for kind in workload.kinds
-        for op in kind.operators
+        for layer_type in workload.layer_types
+        for op in layer_type.operators
         if isinstance(op, ExpertLinear)
     }
     widths.add(workload.ffn_size)
@@ -207,50 +227,52 @@ def tp_fits(workload: Workload, tp: Ints) -> Bools:
     return fits
 
 
-def _with_inner(
-    space: Space, workload: Workload, splits: dict[str, Ints], values: dict[str, Ints], tally: Tally
+def _cross_inner_dimensions(
+    space: Space, workload: Workload, splits: dict[str, Ints], values: dict[str, Ints], stats: SearchStats
 ) -> Strategies:
     """The splits crossed with the other dimensions, one at a time, each followed by its rule.
 
-    `left` is how many candidates one row still stands for; the order is the cheapest first.
+    `candidates_per_row` is how many candidates one row still stands for; the order is the cheapest first.
     """
     rows = dict(splits)
-    left = int(np.prod([len(v) for v in values.values()], dtype=object))
+    candidates_per_row = int(np.prod([len(v) for v in values.values()], dtype=object))
     for name in ("etp", "ep", "sequence_parallel", "vpp", "micro_batch"):
-        rows = _crossed(rows, name, values[name])
+        rows = _cross_values(rows, name, values[name])
         if name == "etp":
-            rows["etp"] = np.where(rows["etp"] == AS_TP, np.where(rows["tp"] > 1, rows["tp"], 0), rows["etp"])
-        left //= len(values[name])
-        for rule, keep in _inner_rules(space, workload, name, rows):
-            tally.cut_by[rule] += int((~keep).sum()) * left
+            rows["etp"] = np.where(rows["etp"] == ETP_AS_TP, np.where(rows["tp"] > 1, rows["tp"], 0), rows["etp"])
+        candidates_per_row //= len(values[name])
+        for rule, keep in _iterate_inner_rules(space, workload, name, rows):
+            stats.rejected_by[rule] += int((~keep).sum()) * candidates_per_row
             rows = {key: column[keep] for key, column in rows.items()}
-    tally.cut_by["zero-needs-ranks"] += _unsharded(rows, values)
-    blank = np.zeros_like(rows["tp"])
-    return Strategies(**{name: rows.get(name, blank) for name in FIELDS})
+    stats.rejected_by["zero-needs-ranks"] += _count_unsharded_zero(rows, values)
+    zeros = np.zeros_like(rows["tp"])
+    return Strategies(**{name: rows.get(name, zeros) for name in STRATEGY_FIELDS})
 
 
-def _unsharded(rows: dict[str, Ints], values: dict[str, Ints]) -> int:
+def _count_unsharded_zero(rows: dict[str, Ints], values: dict[str, Ints]) -> int:
     """How many candidates ask for ZeRO on a single rank."""
-    alone = int((rows["dp"] * rows["cp"] == 1).sum())
-    return alone * int((values["zero_stage"] > 0).sum()) * len(values["recompute"])
+    single_rank_rows = int((rows["dp"] * rows["cp"] == 1).sum())
+    return single_rank_rows * int((values["zero_stage"] > 0).sum()) * len(values["recompute"])
 
 
-def zero_fits(s: Strategies, zero_stages: Ints, shard_group: int | None = None) -> Bools:
+def is_valid_zero_stage(s: Strategies, zero_stages: Ints, shard_group: int | None = None) -> Bools:
     """Whether each layout can have each ZeRO stage, over so many ranks (None: all), shape [layouts, zero stages]."""
     ranks = s.dp * s.cp
-    shared = ranks > 1 if shard_group is None else (ranks > 1) & (ranks % shard_group == 0)
-    fits: Bools = (zero_stages[None, :] == 0) | shared[:, None]
+    is_shardable = ranks > 1 if shard_group is None else (ranks > 1) & (ranks % shard_group == 0)
+    fits: Bools = (zero_stages[None, :] == 0) | is_shardable[:, None]
     return fits
 
 
-def _crossed(rows: dict[str, Ints], name: str, values: Ints) -> dict[str, Ints]:
+def _cross_values(rows: dict[str, Ints], name: str, values: Ints) -> dict[str, Ints]:
     count = len(rows["tp"])
     crossed = {key: np.repeat(column, len(values)) for key, column in rows.items()}
     crossed[name] = np.tile(values, count)
     return crossed
 
 
-def _inner_rules(space: Space, workload: Workload, name: str, rows: dict[str, Ints]) -> Iterator[tuple[str, Bools]]:
+def _iterate_inner_rules(
+    space: Space, workload: Workload, name: str, rows: dict[str, Ints]
+) -> Iterator[tuple[str, Bools]]:
     """The rules that dimension `name` completes. Lazily: a second rule sees what the first one left."""
     if name == "etp":
         # tp of one has one way only: its other name is left out
@@ -260,8 +282,8 @@ def _inner_rules(space: Space, workload: Workload, name: str, rows: dict[str, In
         ranks = rows["tp"] // rows["etp"] * rows["dp"] * rows["cp"]
         yield "ep-divides-experts", fits & (ranks % rows["ep"] == 0)
     elif name == "sequence_parallel":
-        piece = workload.seq_length // rows["cp"]
-        yield "sp-needs-tp", (rows[name] == 0) | ((rows["tp"] > 1) & (piece % rows["tp"] == 0))
+        tokens_per_rank = workload.seq_length // rows["cp"]
+        yield "sp-needs-tp", (rows[name] == 0) | ((rows["tp"] > 1) & (tokens_per_rank % rows["tp"] == 0))
     elif name == "vpp":
         chunks = rows["pp"] * rows["vpp"]
         layers = workload.layer_count
@@ -269,7 +291,7 @@ def _inner_rules(space: Space, workload: Workload, name: str, rows: dict[str, In
         enough = (chunks <= layers) | (chunks == layers + 2)
         fits = (rows["vpp"] == 1) | ((rows["pp"] > 1) & enough)
         yield "vpp-within-layers", fits
-        if space.one_chunk:
+        if space.no_interleaving:
             yield "zero-bubble-has-one-chunk", rows["vpp"][fits] == 1
     elif name == "micro_batch":
         per_rank = space.global_batch // rows["dp"]

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Floats
-from planner.cost.flops import model_flops
-from planner.cost.scenario import Training
-from planner.cost.step import Scores, score
+from planner.cost.flops import compute_model_flops
+from planner.cost.scenario import Scenario
+from planner.cost.step import StepCosts, compute_step_costs
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.operator_time import needed_flops
-from planner.studies.changes import SCALES, rebound
+from planner.cost.techniques.operator_time import compute_required_flops
+from planner.studies.changes import HARDWARE_SCALES, rebind_scenario
 
-_NAMES = {
+_TERM_TITLES = {
     "recompute": "recomputation of activations",
     "tensor_parallel": "tensor-parallel collectives",
     "context_parallel": "context-parallel exchange",
@@ -28,48 +28,76 @@ _NAMES = {
 }
 
 
-_CHANGES: dict[str, Callable[[Training, Cluster], Training]] = {
-    "twice the peak FLOP/s": lambda t, c: rebound(t, SCALES["peak"](c, 2.0)),
-    "twice the memory bandwidth": lambda t, c: rebound(t, SCALES["memory_bandwidth"](c, 2.0)),
-    "twice the bandwidth of the scale-up links": lambda t, c: rebound(t, SCALES["link_bandwidth"](c, 2.0)),
-    "twice the bandwidth of the network cards": lambda t, c: rebound(t, SCALES["network_bandwidth"](c, 2.0)),
+_HARDWARE_CHANGES: dict[str, Callable[[Scenario, Cluster], Scenario]] = {
+    "twice the peak FLOP/s": lambda t, c: rebind_scenario(t, HARDWARE_SCALES["peak"](c, 2.0)),
+    "twice the memory bandwidth": lambda t, c: rebind_scenario(t, HARDWARE_SCALES["memory_bandwidth"](c, 2.0)),
+    "twice the bandwidth of the scale-up links": lambda t, c: rebind_scenario(
+        t, HARDWARE_SCALES["link_bandwidth"](c, 2.0)
+    ),
+    "twice the bandwidth of the network cards": lambda t, c: rebind_scenario(
+        t, HARDWARE_SCALES["network_bandwidth"](c, 2.0)
+    ),
     "twice the global batch": lambda t, _: replace(t, global_batch=2 * t.global_batch),
 }
 
 
-_OFFLOADED: dict[str, Callable[[Training, Cluster], Training]] = {
-    "twice the bandwidth of the link to the host": lambda t, c: rebound(t, SCALES["host_link"](c, 2.0)),
-    "twice the memory bandwidth of the host": lambda t, c: rebound(t, SCALES["host_bandwidth"](c, 2.0)),
+_OFFLOAD_CHANGES: dict[str, Callable[[Scenario, Cluster], Scenario]] = {
+    "twice the bandwidth of the link to the host": lambda t, c: rebind_scenario(
+        t, HARDWARE_SCALES["host_link"](c, 2.0)
+    ),
+    "twice the memory bandwidth of the host": lambda t, c: rebind_scenario(
+        t, HARDWARE_SCALES["host_bandwidth"](c, 2.0)
+    ),
 }
 
 
-def bottlenecks(training: Training, cluster: Cluster, plans: Strategies, scores: Scores) -> list[str]:
-    """The sentence for each plan; `scores`: theirs."""
-    step = scores.step_time_s
-    ideal = needed_flops(training, model_flops(training.workload, training.global_batch, "full"))
-    ideal /= training.devices * training.accelerator.peak(training.precision)
-    losses = {name: scores.terms[name] for name in _NAMES}
-    losses["kernels"] = scores.terms["forward"] + scores.terms["backward"] - ideal
-    changes = _CHANGES | (_OFFLOADED if training.offload.any else {})
-    gains = {what: _gains(training, change(training, cluster), plans, step) for what, change in changes.items()}
+def explain_bottlenecks(
+    scenario: Scenario, cluster: Cluster, strategies: Strategies, step_costs: StepCosts
+) -> list[str]:
+    """The sentence for each plan; `step_costs`: theirs."""
+    step_time_s = step_costs.step_time_s
+    ideal_time_s = compute_required_flops(
+        scenario, compute_model_flops(scenario.workload, scenario.global_batch, "full")
+    )
+    ideal_time_s /= scenario.devices * scenario.accelerator.get_peak_flops(scenario.precision)
+    losses = {name: step_costs.terms[name] for name in _TERM_TITLES}
+    losses["kernels"] = step_costs.terms["forward"] + step_costs.terms["backward"] - ideal_time_s
+    changes = _HARDWARE_CHANGES | (_OFFLOAD_CHANGES if scenario.offload.is_active else {})
+    gains = {
+        change_name: _compute_gains(scenario, change(scenario, cluster), strategies, step_time_s)
+        for change_name, change in changes.items()
+    }
     return [
-        _sentence(
-            {name: float(loss[i] / step[i]) for name, loss in losses.items()},
-            {what: float(gain[i]) for what, gain in gains.items()},
+        _format_bottleneck(
+            {name: float(loss[i] / step_time_s[i]) for name, loss in losses.items()},
+            {change_name: float(gain[i]) for change_name, gain in gains.items()},
         )
-        for i in range(len(plans))
+        for i in range(len(strategies))
     ]
 
 
-def _sentence(losses: dict[str, float], gains: dict[str, float]) -> str:
-    worst = max(losses, key=lambda name: losses[name])
-    what = max(gains, key=lambda name: gains[name])
+def _format_bottleneck(losses: dict[str, float], gains: dict[str, float]) -> str:
+    largest_loss = max(losses, key=lambda name: losses[name])
+    change_name = max(gains, key=lambda name: gains[name])
     # of kernels what they take beyond their work at the peak rate; of all else the whole
-    cause = f"goes to {_NAMES[worst]}" if worst in _NAMES else "is lost to kernels that run below the peak rate"
-    return f"{losses[worst]:.0%} of the step {cause}; {what} would make this plan {gains[what]:.0%} faster."
+    cause = (
+        f"goes to {_TERM_TITLES[largest_loss]}"
+        if largest_loss in _TERM_TITLES
+        else "is lost to kernels that run below the peak rate"
+    )
+    return (
+        f"{losses[largest_loss]:.0%} of the step {cause}; {change_name} would "
+        f"make this plan {gains[change_name]:.0%} faster."
+    )
 
 
-def _gains(training: Training, changed: Training, plans: Strategies, step: Floats) -> Floats:
+def _compute_gains(
+    scenario: Scenario, changed_scenario: Scenario, strategies: Strategies, step_time_s: Floats
+) -> Floats:
     """Relative gain in throughput of each plan under a change; the batch may change too, so per sequence."""
-    faster = score(changed, plans).step_time_s * training.global_batch / changed.global_batch
-    return step / faster - 1.0
+    changed_step_time_s = (
+        compute_step_costs(changed_scenario, strategies).step_time_s
+        * scenario.global_batch
+        / changed_scenario.global_batch
+    )
+    return step_time_s / changed_step_time_s - 1.0

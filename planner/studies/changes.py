@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from planner.cluster.build.power import resolve_power
-from planner.cluster.model.cluster import Cluster, Level
+from planner.cluster.model.cluster import Cluster, FabricLevel
 from planner.cluster.network.build import build_network
-from planner.cost.scenario import Training, reserved_bytes
+from planner.cost.scenario import Scenario, compute_runtime_reserve_bytes
 from planner.errors import InputError, find_nearest_name
 from planner.hardware.accelerator import Accelerator
-from planner.hardware.figures import positive
+from planner.hardware.figures import parse_positive_figure
 from planner.units import Dimension, parse_quantity
 
-QUESTIONS: Mapping[str, str] = {
+SCENARIO_KEYS: Mapping[str, str] = {
     "cluster.nodes": "nodes",
     "training.global_batch": "global_batch",
     "training.precision": "precision",
@@ -27,10 +27,10 @@ QUESTIONS: Mapping[str, str] = {
 }
 """Keys of what is asked rather than of the hardware, and the options that ask it."""
 
-_FACTOR = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*x", re.IGNORECASE)
-_PERCENT = re.compile(r"([+-][0-9]+(?:\.[0-9]+)?)\s*%")
-_WAYS = "a factor such as 2x, or a percentage such as +20%"
-_EXAMPLES: dict[Dimension, str] = {
+_FACTOR_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*x", re.IGNORECASE)
+_PERCENT_PATTERN = re.compile(r"([+-][0-9]+(?:\.[0-9]+)?)\s*%")
+_RELATIVE_FORMS = "a factor such as 2x, or a percentage such as +20%"
+_EXAMPLE_AMOUNTS: dict[Dimension, str] = {
     "bytes": "141GiB",
     "bytes_per_s": "800Gb/s",
     "s": "1us",
@@ -41,7 +41,7 @@ _EXAMPLES: dict[Dimension, str] = {
 
 
 @dataclass(frozen=True)
-class Figure:
+class ClusterFigure:
     """One figure of a cluster: as it is (None: not known), and the cluster with another in its place."""
 
     dimension: Dimension
@@ -50,7 +50,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Change:
+class InputChange:
     """What was done to one figure or option: `given` as the user wrote it; SI numbers, or a name of a format."""
 
     key: str
@@ -60,188 +60,226 @@ class Change:
     after: float | str
 
 
-def rebound(training: Training, cluster: Cluster) -> Training:
+def rebind_scenario(scenario: Scenario, cluster: Cluster) -> Scenario:
     """The question on another cluster, everything that was chosen kept."""
-    part, fitted = cluster.accelerator, training.calibration
-    network = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
-    moved = replace(
-        training,
-        accelerator=part,
+    accelerator, calibration = cluster.accelerator, scenario.calibration
+    network = build_network(
+        cluster, link_efficiency=calibration.link_efficiency, nic_efficiency=calibration.nic_efficiency
+    )
+    rebound_scenario = replace(
+        scenario,
+        accelerator=accelerator,
         devices=cluster.devices,
         network=network,
         host=cluster.host,
         devices_per_host=cluster.devices_per_node,
         power=resolve_power(cluster),
     )
-    if part.usd_per_hour != training.accelerator.usd_per_hour:
-        moved = replace(moved, usd_per_device_hour=part.usd_per_hour or 0.0)
-    if part.memory_bytes != training.accelerator.memory_bytes:
-        moved = replace(moved, reserve_bytes=reserved_bytes(part.memory_bytes))
-    return moved
+    if accelerator.usd_per_hour != scenario.accelerator.usd_per_hour:
+        rebound_scenario = replace(rebound_scenario, usd_per_device_hour=accelerator.usd_per_hour or 0.0)
+    if accelerator.memory_bytes != scenario.accelerator.memory_bytes:
+        rebound_scenario = replace(
+            rebound_scenario, runtime_reserve_bytes=compute_runtime_reserve_bytes(accelerator.memory_bytes)
+        )
+    return rebound_scenario
 
 
-def scaled_accelerator(cluster: Cluster, name: str, factor: float) -> Cluster:
+def scale_accelerator(cluster: Cluster, attribute: str, factor: float) -> Cluster:
     """The cluster with one figure of its accelerators times a factor; peaks all together."""
-    part = cluster.accelerator
-    if name == "peak_flops":
-        return _with_part(cluster, peak_flops={one: peak * factor for one, peak in part.peak_flops.items()})
-    return _with_part(cluster, **{name: getattr(part, name) * factor})
+    accelerator = cluster.accelerator
+    if attribute == "peak_flops":
+        return _replace_accelerator(
+            cluster,
+            peak_flops={
+                number_format: peak_flops * factor for number_format, peak_flops in accelerator.peak_flops.items()
+            },
+        )
+    return _replace_accelerator(cluster, **{attribute: getattr(accelerator, attribute) * factor})
 
 
-def scaled_levels(cluster: Cluster, name: str, factor: float, *, nic: bool) -> Cluster:
+def scale_levels(cluster: Cluster, attribute: str, factor: float, *, through_nic: bool) -> Cluster:
     """The cluster with bandwidth or latency of all levels through network cards, or of all others, times a factor."""
-    return _with_levels(cluster, lambda level: level.through_nic == nic, name, lambda old: old * factor)
+    return _replace_levels(
+        cluster, lambda level: level.through_nic == through_nic, attribute, lambda old: old * factor
+    )
 
 
-def scaled_host(cluster: Cluster, name: str, factor: float) -> Cluster:
+def scale_host(cluster: Cluster, attribute: str, factor: float) -> Cluster:
     """The cluster with one figure of its hosts times a factor; the same where nothing is known of them."""
     host = cluster.host
-    return cluster if host is None else replace(cluster, host=replace(host, **{name: getattr(host, name) * factor}))
+    return (
+        cluster
+        if host is None
+        else replace(cluster, host=replace(host, **{attribute: getattr(host, attribute) * factor}))
+    )
 
 
 _BANDWIDTH, _LATENCY = "bandwidth_bytes_per_s", "latency_s"
-SCALES: Mapping[str, Callable[[Cluster, float], Cluster]] = {
-    "peak": lambda c, by: scaled_accelerator(c, "peak_flops", by),
-    "memory_bandwidth": lambda c, by: scaled_accelerator(c, "memory_bandwidth_bytes_per_s", by),
-    "link_bandwidth": lambda c, by: scaled_levels(c, _BANDWIDTH, by, nic=False),
-    "network_bandwidth": lambda c, by: scaled_levels(c, _BANDWIDTH, by, nic=True),
-    "link_latency": lambda c, by: scaled_levels(c, _LATENCY, by, nic=False),
-    "network_latency": lambda c, by: scaled_levels(c, _LATENCY, by, nic=True),
-    "host_link": lambda c, by: scaled_host(c, "link_bytes_per_s", by),
-    "host_bandwidth": lambda c, by: scaled_host(c, "memory_bandwidth_bytes_per_s", by),
+HARDWARE_SCALES: Mapping[str, Callable[[Cluster, float], Cluster]] = {
+    "peak": lambda c, by: scale_accelerator(c, "peak_flops", by),
+    "memory_bandwidth": lambda c, by: scale_accelerator(c, "memory_bandwidth_bytes_per_s", by),
+    "link_bandwidth": lambda c, by: scale_levels(c, _BANDWIDTH, by, through_nic=False),
+    "network_bandwidth": lambda c, by: scale_levels(c, _BANDWIDTH, by, through_nic=True),
+    "link_latency": lambda c, by: scale_levels(c, _LATENCY, by, through_nic=False),
+    "network_latency": lambda c, by: scale_levels(c, _LATENCY, by, through_nic=True),
+    "host_link": lambda c, by: scale_host(c, "link_bytes_per_s", by),
+    "host_bandwidth": lambda c, by: scale_host(c, "memory_bandwidth_bytes_per_s", by),
 }
 """What of the hardware a step's time can depend on, each times a factor."""
 
 
-def _with_part(cluster: Cluster, **changes: object) -> Cluster:
-    part: Accelerator = replace(cluster.accelerator, **changes)  # type: ignore[arg-type]
-    return replace(cluster, accelerator=part)
+def _replace_accelerator(cluster: Cluster, **changes: object) -> Cluster:
+    accelerator: Accelerator = replace(cluster.accelerator, **changes)  # type: ignore[arg-type]
+    return replace(cluster, accelerator=accelerator)
 
 
-def _with_levels(
-    cluster: Cluster, chosen: Callable[[Level], bool], name: str, change: Callable[[float], float]
+def _replace_levels(
+    cluster: Cluster,
+    is_selected: Callable[[FabricLevel], bool],
+    attribute: str,
+    change_value: Callable[[float], float],
 ) -> Cluster:
-    def changed(level: Level) -> Level:
-        new = {name: change(getattr(level, name))}
-        return replace(level, **new) if chosen(level) else level  # type: ignore[arg-type]
+    def change_level(level: FabricLevel) -> FabricLevel:
+        new = {attribute: change_value(getattr(level, attribute))}
+        return replace(level, **new) if is_selected(level) else level  # type: ignore[arg-type]
 
-    return replace(cluster, levels=tuple(changed(level) for level in cluster.levels))
+    return replace(cluster, levels=tuple(change_level(level) for level in cluster.levels))
 
 
-def figures(cluster: Cluster, precision: str) -> dict[str, Figure]:
+def build_cluster_figures(cluster: Cluster, precision: str) -> dict[str, ClusterFigure]:
     """The figures that this cluster has, by key. An amount for all peaks is that of `precision`."""
-    found = {
-        "accelerator.memory": _of_part("bytes", "memory_bytes"),
-        "accelerator.memory_bandwidth": _of_part("bytes_per_s", "memory_bandwidth_bytes_per_s"),
-        "accelerator.peak": Figure("flops", lambda c: c.accelerator.peak(precision), _peaks(precision)),
-        **{f"accelerator.peak.{one}": _peak(one) for one in cluster.accelerator.peak_flops},
-        "accelerator.power": _of_part("w", "tdp_w"),
-        "accelerator.price": _of_part("usd", "usd_per_hour"),
-        "node.link.bandwidth": _of_level(cluster.levels[0].name, "bandwidth"),
-        "node.link.latency": _of_level(cluster.levels[0].name, "latency"),
+    figures_by_key = {
+        "accelerator.memory": _build_accelerator_figure("bytes", "memory_bytes"),
+        "accelerator.memory_bandwidth": _build_accelerator_figure("bytes_per_s", "memory_bandwidth_bytes_per_s"),
+        "accelerator.peak": ClusterFigure(
+            "flops", lambda c: c.accelerator.get_peak_flops(precision), _build_peaks_writer(precision)
+        ),
+        **{
+            f"accelerator.peak.{number_format}": _build_peak_figure(number_format)
+            for number_format in cluster.accelerator.peak_flops
+        },
+        "accelerator.power": _build_accelerator_figure("w", "tdp_w"),
+        "accelerator.price": _build_accelerator_figure("usd", "usd_per_hour"),
+        "node.link.bandwidth": _build_level_figure(cluster.levels[0].name, "bandwidth"),
+        "node.link.latency": _build_level_figure(cluster.levels[0].name, "latency"),
     }
     if any(level.through_nic for level in cluster.levels):
-        found |= {"fabric.bandwidth": _of_network("bandwidth"), "fabric.latency": _of_network("latency")}
-    for level in cluster.levels[1:]:
-        found |= {f"fabric.{level.name}.{name}": _of_level(level.name, name) for name in ("bandwidth", "latency")}
-    if cluster.host is not None:
-        found |= {
-            "host.memory": _of_host("bytes", "memory_bytes"),
-            "host.link": _of_host("bytes_per_s", "link_bytes_per_s"),
-            "host.bandwidth": _of_host("bytes_per_s", "memory_bandwidth_bytes_per_s"),
+        figures_by_key |= {
+            "fabric.bandwidth": _build_network_figure("bandwidth"),
+            "fabric.latency": _build_network_figure("latency"),
         }
-    return found
+    for level in cluster.levels[1:]:
+        figures_by_key |= {
+            f"fabric.{level.name}.{name}": _build_level_figure(level.name, name) for name in ("bandwidth", "latency")
+        }
+    if cluster.host is not None:
+        figures_by_key |= {
+            "host.memory": _build_host_figure("bytes", "memory_bytes"),
+            "host.link": _build_host_figure("bytes_per_s", "link_bytes_per_s"),
+            "host.bandwidth": _build_host_figure("bytes_per_s", "memory_bandwidth_bytes_per_s"),
+        }
+    return figures_by_key
 
 
-def _of_part(dimension: Dimension, name: str) -> Figure:
-    return Figure(dimension, lambda c: getattr(c.accelerator, name), lambda c, value: _with_part(c, **{name: value}))
+def _build_accelerator_figure(dimension: Dimension, attribute: str) -> ClusterFigure:
+    return ClusterFigure(
+        dimension,
+        lambda c: getattr(c.accelerator, attribute),
+        lambda c, value: _replace_accelerator(c, **{attribute: value}),
+    )
 
 
-def _peaks(precision: str) -> Callable[[Cluster, float], Cluster]:
+def _build_peaks_writer(precision: str) -> Callable[[Cluster, float], Cluster]:
     """All peaks in proportion, that of `precision` as given."""
-    return lambda c, value: scaled_accelerator(c, "peak_flops", value / c.accelerator.peak(precision))
+    return lambda c, value: scale_accelerator(c, "peak_flops", value / c.accelerator.get_peak_flops(precision))
 
 
-def _peak(precision: str) -> Figure:
-    return Figure(
+def _build_peak_figure(precision: str) -> ClusterFigure:
+    return ClusterFigure(
         "flops",
         lambda c: c.accelerator.peak_flops[precision],
-        lambda c, value: _with_part(c, peak_flops={**c.accelerator.peak_flops, precision: value}),
+        lambda c, value: _replace_accelerator(c, peak_flops={**c.accelerator.peak_flops, precision: value}),
     )
 
 
-_LEVEL: dict[str, tuple[Dimension, str]] = {"bandwidth": ("bytes_per_s", _BANDWIDTH), "latency": ("s", _LATENCY)}
+_LEVEL_ATTRIBUTES: dict[str, tuple[Dimension, str]] = {
+    "bandwidth": ("bytes_per_s", _BANDWIDTH),
+    "latency": ("s", _LATENCY),
+}
 
 
-def _of_level(name: str, what: str) -> Figure:
+def _build_level_figure(name: str, quantity: str) -> ClusterFigure:
     """One level's own: a device's share of its bandwidth, or the time of a step through it."""
-    dimension, attribute = _LEVEL[what]
-    return Figure(
+    dimension, attribute = _LEVEL_ATTRIBUTES[quantity]
+    return ClusterFigure(
         dimension,
         lambda c: next(getattr(level, attribute) for level in c.levels if level.name == name),
-        lambda c, value: _with_levels(c, lambda level: level.name == name, attribute, lambda _: value),
+        lambda c, value: _replace_levels(c, lambda level: level.name == name, attribute, lambda _: value),
     )
 
 
-def _of_network(what: str) -> Figure:
+def _build_network_figure(quantity: str) -> ClusterFigure:
     """All levels through network cards: an amount is that of the innermost, the others keep their proportion."""
-    dimension, attribute = _LEVEL[what]
+    dimension, attribute = _LEVEL_ATTRIBUTES[quantity]
 
     def read(cluster: Cluster) -> float:
         return next(float(getattr(level, attribute)) for level in cluster.levels if level.through_nic)
 
     def write(cluster: Cluster, value: float) -> Cluster:
         old = read(cluster)
-        return _with_levels(
-            cluster, lambda level: level.through_nic, attribute, lambda one: one * (value / old) if old else value
+        return _replace_levels(
+            cluster,
+            lambda level: level.through_nic,
+            attribute,
+            lambda level_value: level_value * (value / old) if old else value,
         )
 
-    return Figure(dimension, read, write)
+    return ClusterFigure(dimension, read, write)
 
 
-def _of_host(dimension: Dimension, name: str) -> Figure:
-    return Figure(
+def _build_host_figure(dimension: Dimension, attribute: str) -> ClusterFigure:
+    return ClusterFigure(
         dimension,
-        lambda c: getattr(c.host, name),
-        lambda c, value: replace(c, host=replace(c.host, **{name: value})) if c.host else c,
+        lambda c: getattr(c.host, attribute),
+        lambda c, value: replace(c, host=replace(c.host, **{attribute: value})) if c.host else c,
     )
 
 
-def read_changes(texts: list[str]) -> list[tuple[str, str]]:
+def parse_changes(texts: list[str]) -> list[tuple[str, str]]:
     """`KEY=VALUE` texts as pairs, in order. Raises InputError for another form and a key that comes twice."""
     pairs: list[tuple[str, str]] = []
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not (key and equals and value):
             raise InputError("not KEY=VALUE", key="--set", value=text, expected="such as fabric.bandwidth=2x")
-        if any(key == other for other, _ in pairs):
+        if any(key == earlier_key for earlier_key, _ in pairs):
             raise InputError("set twice", origin="--set", key=key, value=value, expected="each key once")
         pairs.append((key, value))
     return pairs
 
 
-def check_key(key: str, cluster: Cluster, precision: str) -> None:
+def check_change_key(key: str, cluster: Cluster, precision: str) -> None:
     """Raises InputError with the nearest name for a key that neither the question nor this cluster has."""
-    known = [*figures(cluster, precision), *QUESTIONS]
-    if key not in known:
-        usual = ("fabric.bandwidth", "fabric.latency", "host.memory", "host.link", "host.bandwidth")
-        problem = "this cluster has no such figure" if key in usual else "unknown key"
-        expected = f"one of {', '.join(known)}"
-        suggestion = "" if key in usual else find_nearest_name(key, known)
+    known_keys = [*build_cluster_figures(cluster, precision), *SCENARIO_KEYS]
+    if key not in known_keys:
+        common_keys = ("fabric.bandwidth", "fabric.latency", "host.memory", "host.link", "host.bandwidth")
+        problem = "this cluster has no such figure" if key in common_keys else "unknown key"
+        expected = f"one of {', '.join(known_keys)}"
+        suggestion = "" if key in common_keys else find_nearest_name(key, known_keys)
         raise InputError(problem, origin="--set", key=key, expected=expected, suggestion=suggestion)
 
 
-def changed_cluster(cluster: Cluster, key: str, text: str, precision: str) -> tuple[Cluster, Change]:
+def apply_cluster_change(cluster: Cluster, key: str, text: str, precision: str) -> tuple[Cluster, InputChange]:
     """The cluster with one figure changed, and what that did. Raises InputError naming key and value."""
-    figure = figures(cluster, precision)[key]
+    figure = build_cluster_figures(cluster, precision)[key]
     before = figure.read(cluster)
-    after = _amount(text, before, figure.dimension, key)
-    return figure.write(cluster, after), Change(key, text, figure.dimension, before, after)
+    after = _compute_changed_value(text, before, figure.dimension, key)
+    return figure.write(cluster, after), InputChange(key, text, figure.dimension, before, after)
 
 
-def changed_option(key: str, text: str, before: int) -> str:
+def apply_option_change(key: str, text: str, before: int) -> str:
     """What to ask in place of a whole number: the text as it is, or the number that a factor makes of `before`."""
-    factor = _factor(text)
+    factor = _parse_factor(text)
     if factor is None:
         return text
     after = before * factor
@@ -251,35 +289,35 @@ def changed_option(key: str, text: str, before: int) -> str:
     return str(round(after))
 
 
-def _factor(text: str) -> float | None:
+def _parse_factor(text: str) -> float | None:
     """The factor that a text names; None where it is an amount."""
-    times, percent = _FACTOR.fullmatch(text), _PERCENT.fullmatch(text)
+    times, percent = _FACTOR_PATTERN.fullmatch(text), _PERCENT_PATTERN.fullmatch(text)
     if times:
         return float(times[1])
     return 1.0 + float(percent[1]) / 100 if percent else None
 
 
-def _amount(text: str, before: float | None, dimension: Dimension, key: str) -> float:
+def _compute_changed_value(text: str, before: float | None, dimension: Dimension, key: str) -> float:
     """The figure's new value in SI: possible, and above zero unless it is a time."""
-    factor = _factor(text)
+    factor = _parse_factor(text)
     if factor is not None and before is None:
-        example = _EXAMPLES[dimension]
+        example = _EXAMPLE_AMOUNTS[dimension]
         raise InputError(
             "no figure is known of it", origin="--set", key=key, value=text, expected=f"an amount such as {example}"
         )
-    after = _read(text, dimension, key) if factor is None else (before or 0.0) * factor
+    after = _parse_amount(text, dimension, key) if factor is None else (before or 0.0) * factor
     if after == 0.0 and dimension == "s":
         return after
     try:
-        return positive(after, dimension, origin="", key="")
+        return parse_positive_figure(after, dimension, origin="", key="")
     except InputError as error:
         raise InputError(error.problem, origin="--set", key=key, value=text, expected=error.expected) from None
 
 
-def _read(text: str, dimension: Dimension, key: str) -> float:
+def _parse_amount(text: str, dimension: Dimension, key: str) -> float:
     """An amount with its unit. Raises InputError that tells of factors and percentages too."""
     try:
         return parse_quantity(text, dimension, allow_bare=False)
     except InputError as error:
-        expected = f"an amount such as {_EXAMPLES[dimension]}, {_WAYS}"
+        expected = f"an amount such as {_EXAMPLE_AMOUNTS[dimension]}, {_RELATIVE_FORMS}"
         raise InputError(error.problem, origin="--set", key=key, value=text, expected=expected) from None

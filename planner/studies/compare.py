@@ -10,39 +10,39 @@ from typing import Literal
 
 import numpy as np
 
-from planner.documents.compare import OfferPart, RankedBy
-from planner.documents.sizing import SizePart
+from planner.documents.compare import ClusterOfferPart, RankingFigure
+from planner.documents.sizing import RunSizePart
 from planner.errors import InputError, NothingFits
 from planner.hardware import database
-from planner.search.parallel import in_order
-from planner.search.pareto import on_the_front
+from planner.search.parallel import map_in_parallel
+from planner.search.pareto import find_pareto_front
 from planner.studies.run_estimate import (
-    Offer,
-    Outcome,
-    Run,
-    accelerator_of,
-    misfit,
-    outcome,
+    ClusterOffer,
+    RunEstimate,
+    TrainingRun,
+    estimate_run,
+    explain_infeasible_size,
+    read_offer_accelerator,
 )
-from planner.studies.size import about_fewest_nodes, fastest_within
-from planner.studies.size_parts import size_part
+from planner.studies.size import approximate_fewest_nodes, find_fastest_within_budget
+from planner.studies.size_parts import build_run_size_part
 from planner.units import format_counted_noun, format_days
 
 
 @dataclass(frozen=True)
-class Asked:
+class ClusterCandidate:
     """A cluster, and how many nodes of it (None: as many as the limits ask for)."""
 
-    offer: Offer
+    offer: ClusterOffer
     nodes: int | None = None
 
 
 @dataclass(frozen=True)
-class Limits:
+class ComparisonLimits:
     """What rules a cluster out; None: no limit."""
 
-    days: float | None = None
-    usd: float | None = None
+    max_days: float | None = None
+    max_usd: float | None = None
     framework: str | None = None
     """Must run on the accelerator."""
     cloud: str | None = None
@@ -50,59 +50,67 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedCluster:
     """One cluster's outcome, None where it is ruled out, and why."""
 
-    asked: Asked
-    outcome: Outcome | None
+    candidate: ClusterCandidate
+    estimate: RunEstimate | None
     ruled_out: str = ""
-    limit: Literal["", "--deadline", "--budget", "memory"] = ""
+    exceeded_limit: Literal["", "--deadline", "--budget", "memory"] = ""
     """What it is beyond, where it is that."""
-    over: float = math.inf
+    excess_ratio: float = math.inf
     """How many times the limit it takes."""
 
 
-def compared(run: Run, asked: Asked, limits: Limits) -> Compared:
+def compare_cluster(run: TrainingRun, candidate: ClusterCandidate, limits: ComparisonLimits) -> ComparedCluster:
     """The best plan of one cluster within the limits, or why there is none."""
-    part = accelerator_of(asked.offer)
-    for wanted, there, what in ((limits.framework, part.frameworks, "runs on"), (limits.cloud, part.clouds, "rents")):
-        if wanted is not None and wanted not in there:
-            return Compared(asked, None, f"nothing says that {wanted} {what} {part.name}")
+    accelerator = read_offer_accelerator(candidate.offer)
+    for required_name, supported_names, relation in (
+        (limits.framework, accelerator.frameworks, "runs on"),
+        (limits.cloud, accelerator.clouds, "rents"),
+    ):
+        if required_name is not None and required_name not in supported_names:
+            return ComparedCluster(
+                candidate, None, f"nothing says that {required_name} {relation} {accelerator.name}"
+            )
     try:
-        found = _outcome(run, asked, limits)
+        estimate = _estimate_candidate(run, candidate, limits)
     except InputError as error:
-        return Compared(asked, None, _sentence(error))
-    if isinstance(found, str):
-        return Compared(asked, None, found, "memory" if asked.nodes is not None else "")
-    nodes = format_counted_noun(found.nodes, "node")
-    if limits.days is not None and found.days > limits.days:
-        told = f"takes {format_days(found.days)} on {nodes}"
-        return Compared(asked, None, told, "--deadline", found.days / limits.days)
-    if limits.usd is not None and found.usd is None:
-        return Compared(asked, None, "no rent is known")
-    if limits.usd is not None and found.usd is not None and found.usd > limits.usd:
-        told = f"costs {found.usd:,.0f} USD on {nodes}"
-        return Compared(asked, None, told, "--budget", found.usd / limits.usd)
-    return Compared(asked, found)
+        return ComparedCluster(candidate, None, _format_input_error(error))
+    if isinstance(estimate, str):
+        return ComparedCluster(candidate, None, estimate, "memory" if candidate.nodes is not None else "")
+    nodes = format_counted_noun(estimate.nodes, "node")
+    if limits.max_days is not None and estimate.days > limits.max_days:
+        rejection = f"takes {format_days(estimate.days)} on {nodes}"
+        return ComparedCluster(candidate, None, rejection, "--deadline", estimate.days / limits.max_days)
+    if limits.max_usd is not None and estimate.cost_usd is None:
+        return ComparedCluster(candidate, None, "no rent is known")
+    if limits.max_usd is not None and estimate.cost_usd is not None and estimate.cost_usd > limits.max_usd:
+        rejection = f"costs {estimate.cost_usd:,.0f} USD on {nodes}"
+        return ComparedCluster(candidate, None, rejection, "--budget", estimate.cost_usd / limits.max_usd)
+    return ComparedCluster(candidate, estimate)
 
 
-def _outcome(run: Run, asked: Asked, limits: Limits) -> Outcome | str:
+def _estimate_candidate(run: TrainingRun, candidate: ClusterCandidate, limits: ComparisonLimits) -> RunEstimate | str:
     """The outcome on the nodes that are asked for; else few that meet the deadline, or the fastest in the budget."""
-    if asked.nodes is not None:
-        return outcome(run, asked.offer, asked.nodes) or f"no plan fits on {format_counted_noun(asked.nodes, 'node')}"
-    if limits.days is not None:
-        return about_fewest_nodes(run, asked.offer, limits.days) or "no size meets the deadline"
-    if limits.usd is not None:
-        return fastest_within(run, asked.offer, limits.usd) or "no size stays within the budget"
+    if candidate.nodes is not None:
+        return (
+            estimate_run(run, candidate.offer, candidate.nodes)
+            or f"no plan fits on {format_counted_noun(candidate.nodes, 'node')}"
+        )
+    if limits.max_days is not None:
+        return approximate_fewest_nodes(run, candidate.offer, limits.max_days) or "no size meets the deadline"
+    if limits.max_usd is not None:
+        return find_fastest_within_budget(run, candidate.offer, limits.max_usd) or "no size stays within the budget"
     raise InputError("how many nodes is not told", key="--on", expected="NAME:NODES, or --deadline or --budget")
 
 
-def _sentence(error: InputError) -> str:
+def _format_input_error(error: InputError) -> str:
     value = "" if error.value is None else f" {error.value}"
     return f"{error.key}{value}: {error.problem}" if error.key else error.problem
 
 
-_FIGURES: dict[RankedBy, Callable[[SizePart], float | None]] = {
+_RANKING_FIGURES: dict[RankingFigure, Callable[[RunSizePart], float | None]] = {
     "time": lambda size: size.days,
     "cost": lambda size: size.usd,
     "energy": lambda size: size.energy_kwh,
@@ -113,78 +121,105 @@ _FIGURES: dict[RankedBy, Callable[[SizePart], float | None]] = {
 }
 
 
-def figure(size: SizePart, by: RankedBy) -> float:
+def get_ranking_value(size: RunSizePart, ranked_by: RankingFigure) -> float:
     """What a size is ranked by, the smaller the better; infinite where it is not known."""
-    value = _FIGURES[by](size)
+    value = _RANKING_FIGURES[ranked_by](size)
     return math.inf if value is None else value
 
 
-def on_front(sizes: Sequence[SizePart]) -> list[bool]:
+def mark_pareto_front(sizes: Sequence[RunSizePart]) -> list[bool]:
     """Of each size whether no other is at least as good in days, dollars and energy and better in one.
 
     What is not known counts as the worst.
     """
     if not sizes:
         return []
-    figures = np.array([[figure(size, "time"), figure(size, "cost"), figure(size, "energy")] for size in sizes])
-    figures[np.isinf(figures)] = np.finfo(np.float64).max
-    front = set(on_the_front(figures).tolist())
-    return [place in front for place in range(len(sizes))]
+    values = np.array(
+        [
+            [get_ranking_value(size, "time"), get_ranking_value(size, "cost"), get_ranking_value(size, "energy")]
+            for size in sizes
+        ]
+    )
+    values[np.isinf(values)] = np.finfo(np.float64).max
+    front = set(find_pareto_front(values).tolist())
+    return [index in front for index in range(len(sizes))]
 
 
-def compare(
-    run: Run, asked: Sequence[Asked], limits: Limits, by: RankedBy, intensity_g_per_kwh: float | None
-) -> tuple[list[OfferPart], NothingFits | None]:
+def compare_clusters(
+    run: TrainingRun,
+    candidates: Sequence[ClusterCandidate],
+    limits: ComparisonLimits,
+    ranked_by: RankingFigure,
+    intensity_g_per_kwh: float | None,
+) -> tuple[list[ClusterOfferPart], NothingFits | None]:
     """Every cluster's outcome, the best first, those that are ruled out last; equal ones by name. Where all are
     ruled out, also what comes nearest.
     """
-    found = in_order("comparing", partial(compared, run, limits=limits), asked)
-    sizes = [None if one.outcome is None else size_part(run, one.outcome, intensity_g_per_kwh) for one in found]
-    front = iter(on_front([size for size in sizes if size is not None]))
+    compared_clusters = map_in_parallel("comparing", partial(compare_cluster, run, limits=limits), candidates)
+    sizes = [
+        None
+        if compared_cluster.estimate is None
+        else build_run_size_part(run, compared_cluster.estimate, intensity_g_per_kwh)
+        for compared_cluster in compared_clusters
+    ]
+    front = iter(mark_pareto_front([size for size in sizes if size is not None]))
     parts = [
-        _offer_part(one, size, on_front=size is not None and next(front))
-        for one, size in zip(found, sizes, strict=True)
+        _build_offer_part(compared_cluster, size, on_front=size is not None and next(front))
+        for compared_cluster, size in zip(compared_clusters, sizes, strict=True)
     ]
 
-    def rank(part: OfferPart) -> tuple[bool, float, str]:
-        return part.size is None, math.inf if part.size is None else figure(part.size, by), part.name
-
-    return sorted(parts, key=rank), None if any(sizes) else _nothing_left(run, found)
-
-
-def _nothing_left(run: Run, found: Sequence[Compared]) -> NothingFits:
-    """The cluster that is the least beyond a limit; where none fits at all, the first one's nearest miss."""
-    told = f"no cluster is left: {'the only one is' if len(found) == 1 else f'all {len(found)} are'} ruled out"
-    nearest = min(found, key=lambda one: one.over)
-    name = nearest.asked.offer.name
-    if nearest.limit in _WOULD:
-        return NothingFits(
-            f"{told}\n  nearest miss: {name} {nearest.ruled_out}, {nearest.over:,.2f} times {nearest.limit}"
-            f"\n  what would make it fit: {_WOULD[nearest.limit]}, or fewer --tokens"
+    def rank(part: ClusterOfferPart) -> tuple[bool, float, str]:
+        return (
+            part.size is None,
+            math.inf if part.size is None else get_ranking_value(part.size, ranked_by),
+            part.name,
         )
-    for one in found:
-        if one.limit == "memory" and one.asked.nodes is not None:
-            return NothingFits(f"{told}\n{one.asked.offer.name}: {misfit(run, one.asked.offer, one.asked.nodes)}")
-    return NothingFits(f"{told}\n  {name}: {nearest.ruled_out}")
+
+    return sorted(parts, key=rank), None if any(sizes) else _build_no_cluster_error(run, compared_clusters)
 
 
-_WOULD = {
+def _build_no_cluster_error(run: TrainingRun, compared_clusters: Sequence[ComparedCluster]) -> NothingFits:
+    """The cluster that is the least beyond a limit; where none fits at all, the first one's nearest miss."""
+    summary = (
+        "no cluster is left: "
+        f"{'the only one is' if len(compared_clusters) == 1 else f'all {len(compared_clusters)} are'} ruled out"
+    )
+    nearest_miss = min(compared_clusters, key=lambda compared_cluster: compared_cluster.excess_ratio)
+    name = nearest_miss.candidate.offer.name
+    if nearest_miss.exceeded_limit in _LIMIT_ADVICE:
+        return NothingFits(
+            f"{summary}\n  nearest miss: {name} {nearest_miss.ruled_out}, {nearest_miss.excess_ratio:,.2f} "
+            f"times {nearest_miss.exceeded_limit}"
+            f"\n  what would make it fit: {_LIMIT_ADVICE[nearest_miss.exceeded_limit]}, or fewer --tokens"
+        )
+    for compared_cluster in compared_clusters:
+        if compared_cluster.exceeded_limit == "memory" and compared_cluster.candidate.nodes is not None:
+            return NothingFits(
+                f"{summary}\n{compared_cluster.candidate.offer.name}: "
+                f"{explain_infeasible_size(run, compared_cluster.candidate.offer, compared_cluster.candidate.nodes)}"
+            )
+    return NothingFits(f"{summary}\n  {name}: {nearest_miss.ruled_out}")
+
+
+_LIMIT_ADVICE = {
     "--deadline": "a later --deadline, another number of nodes",
     "--budget": "a larger --budget, a later --deadline",
 }
 
 
-def _offer_part(found: Compared, size: SizePart | None, *, on_front: bool) -> OfferPart:
-    offer = found.asked.offer
-    part = accelerator_of(offer)
-    return OfferPart(
+def _build_offer_part(
+    compared_cluster: ComparedCluster, size: RunSizePart | None, *, on_front: bool
+) -> ClusterOfferPart:
+    offer = compared_cluster.candidate.offer
+    accelerator = read_offer_accelerator(offer)
+    return ClusterOfferPart(
         name=offer.name,
         title=offer.spec.title or offer.name,
-        accelerator=part.name,
-        frameworks=list(part.frameworks),
-        clouds=list(part.clouds),
+        accelerator=accelerator.name,
+        frameworks=list(accelerator.frameworks),
+        clouds=list(accelerator.clouds),
         size=size,
         on_front=on_front,
-        ruled_out=found.ruled_out,
-        calibrated=part.architecture in database.names("calibration/architectures"),
+        ruled_out=compared_cluster.ruled_out,
+        calibrated=accelerator.architecture in database.list_database_names("calibration/architectures"),
     )

@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.cost.memory import KINDS
-from planner.cost.step import HIDDEN, TERMS
-from planner.documents.check import CheckDocument, answer_of
+from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
+from planner.documents.check import CheckDocument, get_checked_answer
 from planner.documents.diff import (
     SCHEMA_VERSION,
-    ChangePart,
     DiffDocument,
-    DifferencePart,
-    Status,
-    TermPart,
-    WhyPart,
+    DiffStatus,
+    FigureChangePart,
+    PlanDiffPart,
+    StepChangeCausePart,
+    TermChangePart,
 )
 from planner.documents.heterogeneous import HeterogeneousDocument
-from planner.documents.plan import Document
+from planner.documents.plan import PlanDocument
 from planner.studies.conditions.evaluate import evaluate_condition
 from planner.studies.conditions.parse import Condition
 from planner.studies.conditions.values import (
@@ -29,22 +29,22 @@ from planner.studies.conditions.values import (
     compute_figure_values,
     compute_relative_change,
 )
-from planner.studies.requirement_part import requirement_part
+from planner.studies.requirement_part import build_condition_part
 
-_FIGURES = (
+_DIFF_FIGURES = (
     "step_time_s", "tokens_per_s", "tokens_per_s_per_device", "mfu", "hfu", "memory.headroom", "cost_usd_per_step",
     "cost_usd", "energy_j_per_step", "energy_j", "power_w", "carbon_kg", "days", "days_with_failures", "goodput",
 )  # fmt: skip
-_MEMORY = (*(f"memory.{kind}" for kind in KINDS), "memory.total", "memory.capacity")
-_INPUTS = (
+_MEMORY_FIGURES = (*(f"memory.{kind}" for kind in MEMORY_CATEGORIES), "memory.total", "memory.capacity")
+_INPUT_NAMES = (
     "model", "parameters", "layers", "hidden_size", "heads", "seq_length", "cluster", "accelerator", "nodes",
     "devices", "global_batch", "precision", "attention", "framework", "launch", "flops_convention", "tokens",
 )  # fmt: skip
-_COMPUTE = ("tp", "cp", "pp", "dp", "ep", "micro_batch", "etp")
-_DRIVERS: dict[str, tuple[str, ...]] = {
-    "forward": _COMPUTE,
-    "backward": _COMPUTE,
-    "recompute": ("recompute", "recompute_layers", *_COMPUTE),
+_COMPUTE_DRIVERS = ("tp", "cp", "pp", "dp", "ep", "micro_batch", "etp")
+_TERM_DRIVERS: dict[str, tuple[str, ...]] = {
+    "forward": _COMPUTE_DRIVERS,
+    "backward": _COMPUTE_DRIVERS,
+    "recompute": ("recompute", "recompute_layers", *_COMPUTE_DRIVERS),
     "tensor_parallel": ("tp", "sequence_parallel", "tp_overlap", "micro_batch", "order", "etp"),
     "context_parallel": ("cp", "cp_exchange", "micro_batch", "order"),
     "expert_parallel": ("ep", "etp", "micro_batch", "order"),
@@ -59,27 +59,33 @@ _DRIVERS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Side:
+class DiffSide:
     """One plan of one document: its figures, its inputs, and the requirements of its file by whether they are met."""
 
     values: FigureValues
     inputs: FigureValues
     title: str
-    met: dict[str, bool]
+    conditions_met: dict[str, bool]
 
 
-def compared(
-    base: CheckDocument | Document | HeterogeneousDocument,
-    head: CheckDocument | Document | HeterogeneousDocument,
+def compare_documents(
+    base: CheckDocument | PlanDocument | HeterogeneousDocument,
+    head: CheckDocument | PlanDocument | HeterogeneousDocument,
     files: tuple[str, str],
     threshold: float,
-    required: Sequence[Condition] = (),
+    conditions: Sequence[Condition] = (),
 ) -> DiffDocument:
-    """Both documents compared, plans of files by their names. `required`: conditions on `compared_figures`."""
-    before, after = sides_of(base), sides_of(head)
-    names = list(dict.fromkeys((*after, *before)))
+    """Both documents compared, plans of files by their names. `conditions`: conditions on `compared_figures`."""
+    base_sides, head_sides = build_diff_sides(base), build_diff_sides(head)
+    names = list(dict.fromkeys((*head_sides, *base_sides)))
     parts = [
-        _difference(name, (name in before, name in after), (before.get(name), after.get(name)), threshold, required)
+        _build_plan_diff_part(
+            name,
+            (name in base_sides, name in head_sides),
+            (base_sides.get(name), head_sides.get(name)),
+            threshold,
+            conditions,
+        )
         for name in names
     ]
     return DiffDocument(
@@ -87,121 +93,147 @@ def compared(
     )
 
 
-def sides_of(document: CheckDocument | Document | HeterogeneousDocument) -> dict[str, Side | None]:
+def build_diff_sides(document: CheckDocument | PlanDocument | HeterogeneousDocument) -> dict[str, DiffSide | None]:
     """The plans of a document by name, a single one without a name; None for one that does not fit."""
     if not isinstance(document, CheckDocument):
-        return {"plan": _side(document, {})}
-    sides: dict[str, Side | None] = {}
-    for one in document.checked:
-        answer = answer_of(one)
-        met = {part.requirement: part.met for part in one.requirements}
-        sides[one.name] = None if answer is None else _side(answer, met)
+        return {"plan": _build_diff_side(document, {})}
+    sides: dict[str, DiffSide | None] = {}
+    for checked_plan in document.checked:
+        answer = get_checked_answer(checked_plan)
+        conditions_met = {part.requirement: part.met for part in checked_plan.requirements}
+        sides[checked_plan.name] = None if answer is None else _build_diff_side(answer, conditions_met)
     return sides
 
 
-def _side(document: Document | HeterogeneousDocument, met: dict[str, bool]) -> Side:
-    values, model, training = compute_figure_values(document), document.model, document.training
-    inputs: dict[str, FigureValue] = {name: values.get(name) for name in _INPUTS}
-    for part in (model, training):
-        inputs |= {name: getattr(part, name) for name in part.__struct_fields__ if name in _INPUTS}
+def _build_diff_side(document: PlanDocument | HeterogeneousDocument, conditions_met: dict[str, bool]) -> DiffSide:
+    values, model, scenario_part = compute_figure_values(document), document.model, document.training
+    inputs: dict[str, FigureValue] = {name: values.get(name) for name in _INPUT_NAMES}
+    for part in (model, scenario_part):
+        inputs |= {name: getattr(part, name) for name in part.__struct_fields__ if name in _INPUT_NAMES}
     inputs |= {"model": model.name, "global_batch": values["global_batch"]}
     if isinstance(document, HeterogeneousDocument):
-        way = document.ways[0]
-        values |= {"strategy.way": way.way, "strategy.split": way.split}
-        values |= {f"settings.{name}": _plain(getattr(way.settings, name)) for name in way.settings.__struct_fields__}
-    return Side(values, inputs, f"{model.title} on {document.cluster.title}", met)
+        hetero_plan = document.ways[0]
+        values |= {"strategy.way": hetero_plan.way, "strategy.split": hetero_plan.split}
+        values |= {
+            f"settings.{name}": _convert_to_plain_value(getattr(hetero_plan.settings, name))
+            for name in hetero_plan.settings.__struct_fields__
+        }
+    return DiffSide(values, inputs, f"{model.title} on {document.cluster.title}", conditions_met)
 
 
-def _plain(value: object) -> FigureValue:
+def _convert_to_plain_value(value: object) -> FigureValue:
     if isinstance(value, list):
         return "+".join(map(str, value)) or "none"
     return "all" if value is None else value if isinstance(value, bool | int | float | str) else str(value)
 
 
-def _difference(
+def _build_plan_diff_part(
     name: str,
-    there: tuple[bool, bool],
-    sides: tuple[Side | None, Side | None],
+    presence: tuple[bool, bool],
+    sides: tuple[DiffSide | None, DiffSide | None],
     threshold: float,
-    required: Sequence[Condition],
-) -> DifferencePart:
+    conditions: Sequence[Condition],
+) -> PlanDiffPart:
     base, head = sides
-    old, new = (side.values if side is not None else {} for side in sides)
-    inputs = _changes(_INPUTS, base.inputs if base else {}, head.inputs if head else {}, 0.0)
-    split = [one for one in {**old, **new} if one.startswith(("strategy.", "settings."))]
-    strategy, figures = _changes(split, old, new, 0.0), _changes(_FIGURES, old, new, threshold)
-    both = base is not None and head is not None
-    terms, hidden = (_terms(kind, names, old, new) for kind, names in (("terms", TERMS), ("hidden", HIDDEN)))
-    was, now = (side.met if side is not None else {} for side in sides)
-    values = compute_compared_values(old, new)
-    memory = _changes(_MEMORY, old, new, threshold)
+    base_values, head_values = (side.values if side is not None else {} for side in sides)
+    inputs = _list_figure_changes(_INPUT_NAMES, base.inputs if base else {}, head.inputs if head else {}, 0.0)
+    split = [entry for entry in {**base_values, **head_values} if entry.startswith(("strategy.", "settings."))]
+    strategy, figures = (
+        _list_figure_changes(split, base_values, head_values, 0.0),
+        _list_figure_changes(_DIFF_FIGURES, base_values, head_values, threshold),
+    )
+    has_both_sides = base is not None and head is not None
+    terms, overlapped = (
+        _list_term_changes(prefix, names, base_values, head_values)
+        for prefix, names in (("terms", STEP_TERMS), ("hidden", OVERLAPPABLE_TERMS))
+    )
+    base_conditions, head_conditions = (side.conditions_met if side is not None else {} for side in sides)
+    values = compute_compared_values(base_values, head_values)
+    memory = _list_figure_changes(_MEMORY_FIGURES, base_values, head_values, threshold)
     changed = bool(inputs or strategy or figures or memory)
     side = head or base
-    return DifferencePart(
+    return PlanDiffPart(
         name=name,
-        status=_status(there, (base is not None, head is not None), changed),
+        status=_find_diff_status(presence, (base is not None, head is not None), changed),
         title=side.title if side is not None else "",
-        why=_why(terms, [*strategy, *inputs], old, threshold) if both else None,
-        inputs=inputs if both else [],
-        strategy=strategy if both else [],
+        why=_find_step_change_cause(terms, [*strategy, *inputs], base_values, threshold) if has_both_sides else None,
+        inputs=inputs if has_both_sides else [],
+        strategy=strategy if has_both_sides else [],
         figures=figures,
-        memory=memory if both else [],
-        terms=terms if both else [],
-        hidden=hidden if both else [],
-        no_longer_met=[one for one, met in was.items() if met and now.get(one) is False],
-        now_met=[one for one, met in was.items() if not met and now.get(one)],
-        requirements=[requirement_part(evaluate_condition(one, values)) for one in required] if both else [],
+        memory=memory if has_both_sides else [],
+        terms=terms if has_both_sides else [],
+        hidden=overlapped if has_both_sides else [],
+        no_longer_met=[
+            entry for entry, met in base_conditions.items() if met and head_conditions.get(entry) is False
+        ],
+        now_met=[entry for entry, met in base_conditions.items() if not met and head_conditions.get(entry)],
+        requirements=[build_condition_part(evaluate_condition(entry, values)) for entry in conditions]
+        if has_both_sides
+        else [],
     )
 
 
-def _status(there: tuple[bool, bool], fits: tuple[bool, bool], changed: bool) -> Status:
-    if not all(there):
-        return "added" if there[1] else "removed"
+def _find_diff_status(presence: tuple[bool, bool], fits: tuple[bool, bool], changed: bool) -> DiffStatus:
+    if not all(presence):
+        return "added" if presence[1] else "removed"
     if not all(fits):
         return "fits now" if fits[1] else "fits no more" if fits[0] else "fits in neither"
     return "changed" if changed else "unchanged"
 
 
-def _changes(names: Sequence[str], old: FigureValues, new: FigureValues, threshold: float) -> list[ChangePart]:
+def _list_figure_changes(
+    names: Sequence[str], base_values: FigureValues, head_values: FigureValues, threshold: float
+) -> list[FigureChangePart]:
     """What is not the same on both sides, numbers by more than a share; numbers that come or go always."""
     parts = []
     for name in names:
-        base, head = old.get(name), new.get(name)
+        base, head = base_values.get(name), head_values.get(name)
         share = compute_relative_change(base, head)
         if base == head or (share is not None and abs(share) < threshold):
             continue
-        parts.append(ChangePart(name=name, base=base, head=head, change=_less(head, base), relative=share))
+        parts.append(
+            FigureChangePart(name=name, base=base, head=head, change=_subtract_values(head, base), relative=share)
+        )
     return parts
 
 
-def _less(head: FigureValue, base: FigureValue) -> float | None:
+def _subtract_values(head: FigureValue, base: FigureValue) -> float | None:
     if base is None or head is None or isinstance(base, str | bool) or isinstance(head, str | bool):
         return None
     return head - base
 
 
-def _terms(kind: str, names: Sequence[str], old: FigureValues, new: FigureValues) -> list[TermPart]:
+def _list_term_changes(
+    prefix: str, names: Sequence[str], base_values: FigureValues, head_values: FigureValues
+) -> list[TermChangePart]:
     """The terms of both steps, by how much they changed; of the same change, in their own order."""
     parts = []
     for name in names:
-        base, head = _seconds(old.get(f"{kind}.{name}")), _seconds(new.get(f"{kind}.{name}"))
-        parts.append(TermPart(term=name, base_s=base, head_s=head, change_s=head - base))
+        base, head = (
+            _convert_to_seconds(base_values.get(f"{prefix}.{name}")),
+            _convert_to_seconds(head_values.get(f"{prefix}.{name}")),
+        )
+        parts.append(TermChangePart(term=name, base_s=base, head_s=head, change_s=head - base))
     return sorted(parts, key=lambda part: -abs(part.change_s))
 
 
-def _seconds(value: FigureValue) -> float:
+def _convert_to_seconds(value: FigureValue) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _why(
-    terms: Sequence[TermPart], changed: Sequence[ChangePart], old: FigureValues, threshold: float
-) -> WhyPart | None:
+def _find_step_change_cause(
+    terms: Sequence[TermChangePart], changes: Sequence[FigureChangePart], base_values: FigureValues, threshold: float
+) -> StepChangeCausePart | None:
     """The term that changed most; None where none changed by the threshold's share of the step."""
-    most = terms[0]
-    if not most.change_s or abs(most.change_s) < threshold * _seconds(old.get("step_time_s")):
+    largest_change = terms[0]
+    if not largest_change.change_s or abs(largest_change.change_s) < threshold * _convert_to_seconds(
+        base_values.get("step_time_s")
+    ):
         return None
-    names = {one.name for one in changed}
-    depends = [f"{part}.{name}" for name in _DRIVERS[most.term] for part in ("strategy", "settings")]
-    because = [name for name in (*depends, "strategy.way", "strategy.split", *_INPUTS) if name in names]
-    step = math.fsum(part.change_s for part in terms)
-    return WhyPart(term=most.term, change_s=most.change_s, step_change_s=step, because=because)
+    names = {change.name for change in changes}
+    depends = [f"{part}.{name}" for name in _TERM_DRIVERS[largest_change.term] for part in ("strategy", "settings")]
+    because = [name for name in (*depends, "strategy.way", "strategy.split", *_INPUT_NAMES) if name in names]
+    step_change_s = math.fsum(part.change_s for part in terms)
+    return StepChangeCausePart(
+        term=largest_change.term, change_s=largest_change.change_s, step_change_s=step_change_s, because=because
+    )

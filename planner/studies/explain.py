@@ -8,15 +8,20 @@ import numpy as np
 
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.routed_network import RoutedNetwork
-from planner.cost.breakdown import OperatorRoofline, rooflines, waterfall
-from planner.cost.memory import KINDS, micro_batches_in_flight, stage_memory
+from planner.cost.breakdown import OperatorRoofline, compute_rooflines, compute_waterfall_s
+from planner.cost.memory import MEMORY_CATEGORIES, compute_stage_memory_bytes, count_micro_batches_in_flight
 from planner.cost.offload import Offload
-from planner.cost.pipeline.schedule import drawn_micro_batches, simulated, simulated_step_s, stage_times
-from planner.cost.plan_tables import prepare_every_stage
-from planner.cost.rank_groups import ORDERS
-from planner.cost.scenario import Training, with_communication, with_gradients, with_offload
-from planner.cost.step import HIDDEN, Scores, score
-from planner.cost.strategies import RECOMPUTE, Strategies, one_strategy
+from planner.cost.pipeline.schedule import (
+    compute_simulated_step_s,
+    compute_stage_times,
+    count_simulated_micro_batches,
+    simulate_pipeline,
+)
+from planner.cost.plan_tables import build_all_stage_plan_tables
+from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.scenario import Scenario, replace_grad_reduce_dtype, replace_gradient_dtype, replace_offload
+from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts, compute_step_costs
+from planner.cost.strategies import RECOMPUTE_MODES, Strategies, build_strategy
 from planner.documents.explain import (
     SCHEMA_VERSION,
     ExplainDocument,
@@ -26,12 +31,12 @@ from planner.documents.explain import (
     StagePart,
     WaterfallPart,
 )
-from planner.documents.plan import Document, PlanPart, SettingsPart
+from planner.documents.plan import PlanDocument, PlanPart, SettingsPart
 from planner.errors import InputError
-from planner.studies.bottleneck import bottlenecks
-from planner.studies.plan_parts import memory_part, model_part, training_part
+from planner.studies.bottleneck import explain_bottlenecks
+from planner.studies.plan_parts import build_memory_part, build_model_part, build_scenario_part
 
-TITLES = {
+WATERFALL_TITLES = {
     "ideal": "model's FLOPs at the peak",
     "attention": "attention, computed less counted",
     "other_arithmetic": "arithmetic beyond the model's",
@@ -53,73 +58,73 @@ TITLES = {
 }
 """Of the waterfall's parts, for people."""
 
-MOST_SIMULATED = 256
+MAX_SIMULATED_MICRO_BATCHES = 256
 """Micro-batches of a schedule that is played beside the equations; a longer step's rest repeats its middle."""
-_SAME = 1e-6
+_REL_TOL = 1e-6
 
 
-def strategy_of(plan: PlanPart) -> Strategies:
+def build_plan_strategies(plan: PlanPart) -> Strategies:
     """A plan's split as the cost model takes it."""
-    one = plan.strategy
-    return one_strategy(
-        tp=one.tp,
-        pp=one.pp,
-        dp=one.dp,
-        cp=one.cp,
-        ep=one.ep,
-        etp=one.etp,
-        vpp=one.vpp,
-        micro_batch=one.micro_batch,
-        zero_stage=one.zero_stage,
-        recompute=RECOMPUTE.index(one.recompute),
-        sequence_parallel=int(one.sequence_parallel),
+    strategy = plan.strategy
+    return build_strategy(
+        tp=strategy.tp,
+        pp=strategy.pp,
+        dp=strategy.dp,
+        cp=strategy.cp,
+        ep=strategy.ep,
+        etp=strategy.etp,
+        vpp=strategy.vpp,
+        micro_batch=strategy.micro_batch,
+        zero_stage=strategy.zero_stage,
+        recompute=RECOMPUTE_MODES.index(strategy.recompute),
+        sequence_parallel=int(strategy.sequence_parallel),
     )
 
 
-def with_settings(training: Training, settings: SettingsPart) -> Training:
+def apply_plan_settings(scenario: Scenario, settings: SettingsPart) -> Scenario:
     """The question with a plan's settings. Raises InputError where the cluster's hosts cannot do them."""
     offload = Offload(**dict.fromkeys(settings.offload, True))
-    changed = with_offload(training, offload) if offload.any else training
+    changed_scenario = replace_offload(scenario, offload) if offload.is_active else scenario
     # formats that are none of the two stay as the framework has them
-    if changed.gradients != settings.gradients:
-        changed = with_gradients(changed, settings.gradients)
-    if changed.communication != settings.communication:
-        changed = with_communication(changed, settings.communication)
+    if changed_scenario.gradient_dtype != settings.gradients:
+        changed_scenario = replace_gradient_dtype(changed_scenario, settings.gradients)
+    if changed_scenario.grad_reduce_dtype != settings.communication:
+        changed_scenario = replace_grad_reduce_dtype(changed_scenario, settings.communication)
     return replace(
-        changed,
-        schedule=settings.schedule,
+        changed_scenario,
+        pipeline_schedule=settings.schedule,
         tp_overlap=settings.tp_overlap,
         dp_overlap=settings.dp_overlap,
-        cp_exchange=settings.cp_exchange,
-        order=settings.order,
+        cp_comm_type=settings.cp_exchange,
+        rank_order=settings.order,
         shard_group=settings.shard_group,
         recompute_layers=settings.recompute_layers,
     )
 
 
-def question_of(training: Training, cluster: Cluster, document: Document, plan: PlanPart) -> Training:
+def build_plan_scenario(scenario: Scenario, cluster: Cluster, document: PlanDocument, plan: PlanPart) -> Scenario:
     """The plan's own question: its batch, its settings, ranks on the hosts where the document has them.
 
     Raises InputError for a plan that is none of this model on this cluster.
     """
-    check_split(plan, training.devices, training.workload.layer_count)
-    own = replace(with_settings(training, plan.settings), global_batch=plan.global_batch)
+    check_plan_split(plan, scenario.devices, scenario.workload.layer_count)
+    plan_scenario = replace(apply_plan_settings(scenario, plan.settings), global_batch=plan.global_batch)
     if document.placement is not None and cluster.wiring is None:
         expected = "the same --fault as it was made with, or the cluster's own file"
         raise InputError(
             "ranks were placed on hosts that this cluster does not tell", key="placement", expected=expected
         )
-    if document.placement is None or cluster.wiring is None or not isinstance(own.network, RoutedNetwork):
-        return own
-    at = {host: i for i, host in enumerate(cluster.wiring.hosts)}
-    order = [at.get(host, -1) for host in document.placement.hosts]
-    if sorted(order) != list(range(len(at))):
+    if document.placement is None or cluster.wiring is None or not isinstance(plan_scenario.network, RoutedNetwork):
+        return plan_scenario
+    host_index = {host: i for i, host in enumerate(cluster.wiring.hosts)}
+    host_order = [host_index.get(host, -1) for host in document.placement.hosts]
+    if sorted(host_order) != list(range(len(host_index))):
         expected = "the hosts of the cluster, each once"
         raise InputError("not the cluster's hosts", key="placement.hosts", expected=expected)
-    return replace(own, network=own.network.placed(np.array(order)))
+    return replace(plan_scenario, network=plan_scenario.network.place_ranks(np.array(host_order)))
 
 
-def check_split(plan: PlanPart, devices: int, layers: int) -> None:
+def check_plan_split(plan: PlanPart, devices: int, layers: int) -> None:
     """Raises InputError where degrees are not of these devices, or figures are beyond anything that runs."""
     split = plan.strategy
     product = split.tp * split.pp * split.cp * split.dp
@@ -127,16 +132,18 @@ def check_split(plan: PlanPart, devices: int, layers: int) -> None:
         expected = f"degrees whose product is the {devices:,} devices"
         value = f"tp {split.tp} x pp {split.pp} x cp {split.cp} x dp {split.dp}"
         raise InputError("is no split of the cluster", key="strategy", value=value, expected=expected)
-    if plan.settings.order not in ORDERS:
+    if plan.settings.order not in RANK_ORDERS:
         order = plan.settings.order
-        raise InputError("unknown order", key="settings.order", value=order, expected=f"one of {', '.join(ORDERS)}")
-    most = {
+        raise InputError(
+            "unknown order", key="settings.order", value=order, expected=f"one of {', '.join(RANK_ORDERS)}"
+        )
+    max_values = {
         "ep": devices,
         "etp": split.tp,
         "vpp": layers + 2,
         "micro_batch": plan.global_batch,
     }
-    for name, largest in most.items():
+    for name, largest in max_values.items():
         value = getattr(split, name)
         if value > largest:
             raise InputError("out of range", key=f"strategy.{name}", value=value, expected=f"at most {largest:,}")
@@ -145,110 +152,125 @@ def check_split(plan: PlanPart, devices: int, layers: int) -> None:
         raise InputError("does not divide", key="strategy.micro_batch", value=split.micro_batch, expected=expected)
 
 
-def check_same(training: Training, document: Document, number: int, origin: str) -> Scores:
+def check_plan_unchanged(scenario: Scenario, document: PlanDocument, plan_number: int, origin: str) -> StepCosts:
     """The plan's scores. Raises InputError where its step is not what the document says (to 1e-6)."""
-    plan = document.plans[number - 1]
-    scores = score(training, strategy_of(plan))
-    step = float(scores.step_time_s[0])
-    if abs(step - plan.step_time_s) > _SAME * plan.step_time_s:
-        made = [one.name for one in document.techniques]
-        hint = f"; it was made with {', '.join(made)}: give the same options" if made else ""
+    plan = document.plans[plan_number - 1]
+    step_costs = compute_step_costs(scenario, build_plan_strategies(plan))
+    step_time_s = float(step_costs.step_time_s[0])
+    if abs(step_time_s - plan.step_time_s) > _REL_TOL * plan.step_time_s:
+        technique_names = [technique.name for technique in document.techniques]
+        hint = f"; it was made with {', '.join(technique_names)}: give the same options" if technique_names else ""
         raise InputError(
             "the planner or its inputs have changed since this was written, or options that it does not hold",
             origin=origin,
-            key=f"plans[{number - 1}].step_time_s",
+            key=f"plans[{plan_number - 1}].step_time_s",
             value=plan.step_time_s,
-            expected=f"{step!r}, as it is computed now{hint}",
+            expected=f"{step_time_s!r}, as it is computed now{hint}",
         )
-    return scores
+    return step_costs
 
 
-def explained(
-    training: Training, cluster: Cluster, document: Document, number: int, scores: Scores
+def explain_plan(
+    scenario: Scenario, cluster: Cluster, document: PlanDocument, plan_number: int, step_costs: StepCosts
 ) -> ExplainDocument:
-    """Why the plan's step takes so long; `training`: its own question, `scores`: its."""
-    plan = document.plans[number - 1]
-    s = strategy_of(plan)
-    step = float(scores.step_time_s[0])
-    parts = {name: float(seconds[0]) for name, seconds in waterfall(training, s, scores).items()}
+    """Why the plan's step takes so long; `scenario`: its own question, `step_costs`: its."""
+    plan = document.plans[plan_number - 1]
+    s = build_plan_strategies(plan)
+    step_time_s = float(step_costs.step_time_s[0])
+    waterfall_s = {name: float(seconds[0]) for name, seconds in compute_waterfall_s(scenario, s, step_costs).items()}
     return ExplainDocument(
         schema_version=SCHEMA_VERSION,
-        model=model_part(training.workload),
+        model=build_model_part(scenario.workload),
         cluster=document.cluster,
-        training=training_part(training),
-        plan=number,
+        training=build_scenario_part(scenario),
+        plan=plan_number,
         strategy=plan.strategy,
         settings=plan.settings,
-        step_time_s=step,
-        mfu=float(scores.mfu[0]),
+        step_time_s=step_time_s,
+        mfu=float(step_costs.mfu[0]),
         waterfall=[
-            WaterfallPart(name=name, title=TITLES[name], seconds=seconds, share=seconds / step)
-            for name, seconds in parts.items()
+            WaterfallPart(name=name, title=WATERFALL_TITLES[name], seconds=seconds, share=seconds / step_time_s)
+            for name, seconds in waterfall_s.items()
         ],
-        hidden={name: float(scores.hidden[name][0]) for name in HIDDEN},
-        stages=_stages(training, s),
-        roofline=_roofline(training, s),
-        schedule=_schedule(training, s, scores),
-        bottleneck=bottlenecks(training, cluster, s, scores)[0],
+        hidden={name: float(step_costs.overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
+        stages=_build_stage_parts(scenario, s),
+        roofline=_build_roofline_part(scenario, s),
+        schedule=_build_schedule_part(scenario, s, step_costs),
+        bottleneck=explain_bottlenecks(scenario, cluster, s, step_costs)[0],
     )
 
 
-def _stages(training: Training, s: Strategies) -> list[StagePart]:
+def _build_stage_parts(scenario: Scenario, s: Strategies) -> list[StagePart]:
     """Every stage, in order."""
-    prepared = prepare_every_stage(training, s)
-    held = stage_memory(training, s, prepared)
-    passes = micro_batches_in_flight(training, s, prepared)[0]
-    layers = prepared.stages.counts[0, :, :-2].sum(axis=1)
-    times = stage_times(training, s)
-    forward = (times.forward + times.forward_exchange).sum(axis=0)
-    backward = (times.backward + times.backward_exchange).sum(axis=0)
+    plan_tables = build_all_stage_plan_tables(scenario, s)
+    stage_bytes = compute_stage_memory_bytes(scenario, s, plan_tables)
+    in_flight = count_micro_batches_in_flight(scenario, s, plan_tables)[0]
+    layers = plan_tables.stages.layer_counts[0, :, :-2].sum(axis=1)
+    stage_costs_s = compute_stage_times(scenario, s)
+    forward = (stage_costs_s.forward_s + stage_costs_s.forward_comm_s).sum(axis=0)
+    backward = (stage_costs_s.backward_s + stage_costs_s.backward_comm_s).sum(axis=0)
     return [
         StagePart(
             stage=stage,
             layers=int(layers[stage]),
             forward_s=float(forward[stage]),
             backward_s=float(backward[stage]),
-            micro_batches_in_flight=float(passes[stage]),
-            memory=memory_part(training, {kind: float(held[kind][0, stage]) for kind in KINDS}),
+            micro_batches_in_flight=float(in_flight[stage]),
+            memory=build_memory_part(
+                scenario, {category: float(stage_bytes[category][0, stage]) for category in MEMORY_CATEGORIES}
+            ),
         )
         for stage in range(len(layers))
     ]
 
 
-def _roofline(training: Training, s: Strategies) -> RooflinePart:
-    part = training.accelerator
-    peak, bandwidth = part.peak(training.precision), part.memory_bandwidth_bytes_per_s
+def _build_roofline_part(scenario: Scenario, s: Strategies) -> RooflinePart:
+    accelerator = scenario.accelerator
+    peak_flops_per_s, bandwidth_bytes_per_s = (
+        accelerator.get_peak_flops(scenario.precision),
+        accelerator.memory_bandwidth_bytes_per_s,
+    )
     return RooflinePart(
-        peak_flops_per_s=peak,
-        memory_bandwidth_bytes_per_s=bandwidth,
-        ridge_flops_per_byte=peak / bandwidth,
-        operators=[_operator(one) for one in rooflines(training, s)],
+        peak_flops_per_s=peak_flops_per_s,
+        memory_bandwidth_bytes_per_s=bandwidth_bytes_per_s,
+        ridge_flops_per_byte=peak_flops_per_s / bandwidth_bytes_per_s,
+        operators=[_build_operator_part(operator) for operator in compute_rooflines(scenario, s)],
     )
 
 
-def _operator(one: OperatorRoofline) -> OperatorPart:
-    flops, moved, seconds = float(one.flops[0]), float(one.traffic_bytes[0]), float(one.seconds[0])
+def _build_operator_part(operator: OperatorRoofline) -> OperatorPart:
+    flops, traffic_bytes, seconds = (
+        float(operator.flops[0]),
+        float(operator.traffic_bytes[0]),
+        float(operator.time_s[0]),
+    )
     return OperatorPart(
-        layer=one.layer,
-        name=one.name,
-        layers=one.layers,
+        layer=operator.layer_name,
+        name=operator.operator_name,
+        layers=operator.layer_count,
         flops=flops,
-        traffic_bytes=moved,
-        flops_per_byte=flops / moved if moved else None,
+        traffic_bytes=traffic_bytes,
+        flops_per_byte=flops / traffic_bytes if traffic_bytes else None,
         seconds=seconds,
         flops_per_s=flops / seconds,
-        peak_flops_per_s=one.peak_flops_per_s,
-        peak_share=flops / seconds / one.peak_flops_per_s,
-        bound=one.bound[0],  # type: ignore[arg-type]
-        traffic_hidden=one.whole_in_kernel,
+        peak_flops_per_s=operator.peak_flops_per_s,
+        peak_share=flops / seconds / operator.peak_flops_per_s,
+        bound=operator.bound[0],  # type: ignore[arg-type]
+        traffic_hidden=operator.is_fused_attention,
     )
 
 
-def _schedule(training: Training, s: Strategies, scores: Scores) -> SchedulePart:
+def _build_schedule_part(scenario: Scenario, s: Strategies, step_costs: StepCosts) -> SchedulePart:
     """The schedule played beside the equations, both of the same step: of a long one, of its first micro-batches."""
-    n = drawn_micro_batches(training, s, MOST_SIMULATED)
-    shorter = replace(training, global_batch=n * int((s.dp * s.micro_batch)[0]))
-    played = scores if n * int((s.dp * s.micro_batch)[0]) == training.global_batch else score(shorter, s)
-    step = simulated_step_s(played, simulated(shorter, s))
-    equation = float(played.step_time_s[0])
-    return SchedulePart(micro_batches=n, step_time_s=step, difference=step / equation - 1.0)
+    micro_batches = count_simulated_micro_batches(scenario, s, MAX_SIMULATED_MICRO_BATCHES)
+    short_scenario = replace(scenario, global_batch=micro_batches * int((s.dp * s.micro_batch)[0]))
+    simulated_costs = (
+        step_costs
+        if micro_batches * int((s.dp * s.micro_batch)[0]) == scenario.global_batch
+        else compute_step_costs(short_scenario, s)
+    )
+    step_time_s = compute_simulated_step_s(simulated_costs, simulate_pipeline(short_scenario, s))
+    equation_time_s = float(simulated_costs.step_time_s[0])
+    return SchedulePart(
+        micro_batches=micro_batches, step_time_s=step_time_s, difference=step_time_s / equation_time_s - 1.0
+    )

@@ -10,151 +10,178 @@ from planner.cluster.build.reliability import Reliability
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Floats
 from planner.cost.operations.failures import (
-    Checkpoint,
+    CheckpointTimes,
     TimeShares,
-    checkpoint_times,
-    daly_interval,
-    job_mtbf,
-    time_shares,
-    whole_steps,
-    young_interval,
+    compute_checkpoint_steps,
+    compute_checkpoint_times,
+    compute_daly_interval_s,
+    compute_job_mtbf_s,
+    compute_time_shares,
+    compute_young_interval_s,
 )
-from planner.cost.operations.spares import nodes_out, shrunk_share, spares_that_pay, waiting_share
-from planner.cost.scenario import Framework, Training
-from planner.cost.techniques.trained_state import trained_share
+from planner.cost.operations.spares import (
+    compute_nodes_in_repair,
+    compute_shrunk_share,
+    compute_stalled_share,
+    find_optimal_spares,
+)
+from planner.cost.scenario import Scenario, Trainer
+from planner.cost.techniques.trained_state import compute_trained_share
 from planner.documents.plan import PlanPart, StrategyPart
 from planner.documents.site import (
-    AssumedPart,
+    AssumptionPart,
     CheckpointPart,
-    FailuresPart,
+    MtbfByCausePart,
     ReliabilityPart,
-    SparesPart,
-    WastedPart,
+    SpareNodesPart,
+    WastedTimePart,
 )
 
 
-def state_bytes(parameters: int, framework: Framework) -> float:
+def compute_checkpoint_bytes(parameters: int, framework: Trainer) -> float:
     """Bytes of a checkpoint: parameters and optimizer state of the whole model, once; no gradients."""
-    return parameters * (framework.sharded_weight + framework.optimizer)
+    return parameters * (framework.sharded_weight_bytes + framework.optimizer_bytes)
 
 
-def reliability_part(
-    training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability
+def build_reliability_part(
+    scenario: Scenario, cluster: Cluster, plan: PlanPart, reliability: Reliability
 ) -> ReliabilityPart:
     """Goodput of one plan with the checkpoints that are best for it, in the document's words."""
     devices, nodes = np.array([float(cluster.devices)]), np.array([float(cluster.nodes)])
-    mtbf = job_mtbf(
+    mtbf_s = compute_job_mtbf_s(
         devices,
         nodes,
         device_mtbf_s=reliability.device_mtbf_s,
         node_mtbf_s=reliability.node_mtbf_s,
         software_mtbf_s=reliability.software_mtbf_s,
     )
-    size = trained_share(training) * state_bytes(training.workload.parameters, training.framework)
-    saved = _checkpoint(size, cluster, plan.strategy, reliability)
-    step = np.array([plan.step_time_s])
-    steps = whole_steps(step, saved, mtbf)
-    spares, missing = _spares(devices, nodes, cluster, plan.strategy, reliability)
-    shares = time_shares(
-        steps * step,
-        saved,
-        mtbf,
+    checkpoint_bytes = compute_trained_share(scenario) * compute_checkpoint_bytes(
+        scenario.workload.parameters, scenario.trainer
+    )
+    checkpoint = _compute_plan_checkpoint(checkpoint_bytes, cluster, plan.strategy, reliability)
+    step_time_s = np.array([plan.step_time_s])
+    interval_steps = compute_checkpoint_steps(step_time_s, checkpoint, mtbf_s)
+    spares, missing_share = _compute_plan_spares(devices, nodes, cluster, plan.strategy, reliability)
+    shares = compute_time_shares(
+        interval_steps * step_time_s,
+        checkpoint,
+        mtbf_s,
         detection_s=reliability.detection_s,
         restart_s=reliability.restart_s,
-        available=1.0 - missing,
+        available=1.0 - missing_share,
     )
-    goodput = _first(shares.goodput)
+    goodput = _get_scalar(shares.goodput)
     return ReliabilityPart(
-        mtbf_s=_first(mtbf),
-        mtbf_by_cause=FailuresPart(
+        mtbf_s=_get_scalar(mtbf_s),
+        mtbf_by_cause=MtbfByCausePart(
             device_s=reliability.device_mtbf_s / cluster.devices,
             node_s=reliability.node_mtbf_s / cluster.nodes,
             software_s=reliability.software_mtbf_s / cluster.nodes,
         ),
-        checkpoint=_checkpoint_part(size, saved, mtbf, steps, step, asynchronous=reliability.asynchronous),
+        checkpoint=_build_checkpoint_part(
+            checkpoint_bytes,
+            checkpoint,
+            mtbf_s,
+            interval_steps,
+            step_time_s,
+            asynchronous=reliability.is_async_checkpoint,
+        ),
         spares=spares,
         goodput_share=goodput,
         goodput_tokens_per_s=goodput * plan.tokens_per_s,
-        wasted=_wasted_part(shares),
-        assumed=[AssumedPart(name=one.name, value=one.value, source=one.source) for one in reliability.assumed],
+        wasted=_build_wasted_time_part(shares),
+        assumed=[
+            AssumptionPart(name=assumption.name, value=assumption.value, source=assumption.source)
+            for assumption in reliability.assumptions
+        ],
     )
 
 
-def _checkpoint(size: float, cluster: Cluster, split: StrategyPart, reliability: Reliability) -> Checkpoint:
+def _compute_plan_checkpoint(
+    checkpoint_bytes: float, cluster: Cluster, strategy: StrategyPart, reliability: Reliability
+) -> CheckpointTimes:
     """Its times. With ZeRO each device writes what it alone holds. Without it one replica writes for all, or so many
     replicas as the experts are spread over.
     """
-    replicas = split.ep // math.gcd(split.ep, split.tp // split.etp * split.cp)
-    writers = cluster.devices if split.zero_stage else cluster.devices // split.dp * replicas
-    link = cluster.host.link_bytes_per_s if cluster.host else math.inf
-    out = next((level.bandwidth_bytes_per_s for level in cluster.levels if level.through_nic), math.inf)
-    return checkpoint_times(
-        np.array([size]),
+    replicas = strategy.ep // math.gcd(strategy.ep, strategy.tp // strategy.etp * strategy.cp)
+    writers = cluster.devices if strategy.zero_stage else cluster.devices // strategy.dp * replicas
+    host_link_bytes_per_s = cluster.host.link_bytes_per_s if cluster.host else math.inf
+    nic_bytes_per_s = next((level.bandwidth_bytes_per_s for level in cluster.levels if level.through_nic), math.inf)
+    return compute_checkpoint_times(
+        np.array([checkpoint_bytes]),
         np.array([float(writers)]),
         write_bytes_per_s=reliability.write_bytes_per_s,
         read_bytes_per_s=reliability.read_bytes_per_s,
         # where nothing is known of the host, the state leaves the device as fast as it leaves the node
-        link_bytes_per_s=link if math.isfinite(link) or not math.isfinite(out) else out,
-        way_out_bytes_per_s=out,
+        link_bytes_per_s=host_link_bytes_per_s
+        if math.isfinite(host_link_bytes_per_s) or not math.isfinite(nic_bytes_per_s)
+        else nic_bytes_per_s,
+        uplink_bytes_per_s=nic_bytes_per_s,
         pause_s=reliability.pause_s,
-        asynchronous=reliability.asynchronous,
+        asynchronous=reliability.is_async_checkpoint,
     )
 
 
-def _spares(
-    devices: Floats, nodes: Floats, cluster: Cluster, split: StrategyPart, reliability: Reliability
-) -> tuple[SparesPart, Floats]:
+def _compute_plan_spares(
+    devices: Floats, nodes: Floats, cluster: Cluster, strategy: StrategyPart, reliability: Reliability
+) -> tuple[SpareNodesPart, Floats]:
     """The spare nodes, and the share of the time (or of the work) that is missing with them."""
-    load = nodes_out(
+    nodes_in_repair = compute_nodes_in_repair(
         nodes,
         devices,
         device_mtbf_s=reliability.device_mtbf_s,
         node_mtbf_s=reliability.node_mtbf_s,
         repair_s=reliability.repair_s,
     )
-    recommended = int(_first(spares_that_pay(load, nodes)))
+    recommended = int(_get_scalar(find_optimal_spares(nodes_in_repair, nodes)))
     count = recommended if reliability.spares is None else reliability.spares
-    if reliability.shrinks:
-        replica = math.ceil(split.tp * split.pp * split.cp / cluster.devices_per_node)
-        missing = shrunk_share(load, count, nodes, np.array([float(replica)]))
+    if reliability.is_shrinkable:
+        replica_nodes = math.ceil(strategy.tp * strategy.pp * strategy.cp / cluster.devices_per_node)
+        missing_share = compute_shrunk_share(nodes_in_repair, count, nodes, np.array([float(replica_nodes)]))
     else:
-        missing = waiting_share(load, count)
-    part = SparesPart(
+        missing_share = compute_stalled_share(nodes_in_repair, count)
+    part = SpareNodesPart(
         nodes=count,
         recommended=recommended,
-        nodes_in_repair=_first(load),
-        short_share=_first(missing),
-        when_short="shrink" if reliability.shrinks else "wait",
+        nodes_in_repair=_get_scalar(nodes_in_repair),
+        short_share=_get_scalar(missing_share),
+        when_short="shrink" if reliability.is_shrinkable else "wait",
     )
-    return part, missing
+    return part, missing_share
 
 
-def _checkpoint_part(
-    size: float, saved: Checkpoint, mtbf: Floats, steps: Floats, step: Floats, *, asynchronous: bool
+def _build_checkpoint_part(
+    checkpoint_bytes: float,
+    checkpoint: CheckpointTimes,
+    mtbf_s: Floats,
+    interval_steps: Floats,
+    step_time_s: Floats,
+    *,
+    asynchronous: bool,
 ) -> CheckpointPart:
     return CheckpointPart(
-        bytes=size,
+        bytes=checkpoint_bytes,
         asynchronous=asynchronous,
-        blocked_s=_first(saved.blocked_s),
-        write_s=_first(saved.blocked_s + saved.behind_s),
-        read_s=_first(saved.load_s),
-        young_interval_s=_first(young_interval(saved.blocked_s, mtbf)),
-        daly_interval_s=_first(daly_interval(saved.blocked_s, mtbf)),
-        interval_steps=int(_first(steps)),
-        interval_s=_first(steps * step),
+        blocked_s=_get_scalar(checkpoint.blocked_s),
+        write_s=_get_scalar(checkpoint.blocked_s + checkpoint.background_write_s),
+        read_s=_get_scalar(checkpoint.load_s),
+        young_interval_s=_get_scalar(compute_young_interval_s(checkpoint.blocked_s, mtbf_s)),
+        daly_interval_s=_get_scalar(compute_daly_interval_s(checkpoint.blocked_s, mtbf_s)),
+        interval_steps=int(_get_scalar(interval_steps)),
+        interval_s=_get_scalar(interval_steps * step_time_s),
     )
 
 
-def _wasted_part(shares: TimeShares) -> WastedPart:
-    return WastedPart(
-        checkpoint=_first(shares.checkpoint),
-        lost=_first(shares.lost),
-        detection=_first(shares.detection),
-        restart=_first(shares.restart),
-        load=_first(shares.load),
-        repair=_first(shares.repair),
+def _build_wasted_time_part(shares: TimeShares) -> WastedTimePart:
+    return WastedTimePart(
+        checkpoint=_get_scalar(shares.checkpoint),
+        lost=_get_scalar(shares.lost_work),
+        detection=_get_scalar(shares.detection),
+        restart=_get_scalar(shares.restart),
+        load=_get_scalar(shares.load),
+        repair=_get_scalar(shares.repair),
     )
 
 
-def _first(values: Floats) -> float:
+def _get_scalar(values: Floats) -> float:
     return float(values[0])

@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.cluster.build.pools import Pools
-from planner.cost.arrays import added
-from planner.cost.flops import model_flops
-from planner.cost.heterogeneous import Kinds, Terms, mixed_mfu, pipeline_terms, replica_terms
-from planner.cost.memory import KINDS, memory_of
-from planner.cost.pipeline.partition import dealt_chunks, layer_prefix
-from planner.cost.plan_tables import prepare
-from planner.cost.scenario import Training
-from planner.cost.step import HIDDEN, TERMS, micro_batches
+from planner.cluster.build.pools import HeteroCluster
+from planner.cost.arrays import sum_in_order
+from planner.cost.flops import compute_model_flops
+from planner.cost.heterogeneous import (
+    BoundPools,
+    TermTimes,
+    compute_hetero_mfu,
+    compute_pipeline_terms,
+    compute_replica_terms,
+)
+from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes
+from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.scenario import Scenario
+from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS, count_micro_batches
 from planner.cost.strategies import Strategies
 from planner.documents.heterogeneous import HeteroPlanPart, HeteroPlanType, PoolPlanPart
 from planner.search.heterogeneous.data_parallel import HeteroReplicaPlan
 from planner.search.heterogeneous.pipeline import HeteroPipelinePlan, build_pipeline_segments
-from planner.search.search import Found
-from planner.studies.plan_parts import memory_part, plan_parts, settings_part, strategy_part
+from planner.search.search import SearchResult
+from planner.studies.plan_parts import build_memory_part, build_plan_parts, build_settings_part, build_strategy_part
 
 
 def build_shares_plan_part(
-    device_pools: Kinds, replica_plan: HeteroReplicaPlan, plan_type: HeteroPlanType
+    device_pools: BoundPools, replica_plan: HeteroReplicaPlan, plan_type: HeteroPlanType
 ) -> HeteroPlanPart:
     """Replicas of both kinds side by side."""
     terms_by_pool, memory_by_pool = [], []
     for pool_index in (0, 1):
         scenario, s, micro_batch_counts = (
-            device_pools[pool_index].shared,
+            device_pools[pool_index].shared_scenario,
             replica_plan.strategies[pool_index],
             np.array([replica_plan.micro_batches[pool_index]]),
         )
-        p = prepare(scenario, s)
-        terms_by_pool.append(replica_terms(device_pools, pool_index, s, p, micro_batch_counts))
-        memory_by_pool.append(memory_of(scenario, s, p, micro_batch_counts))
-    times_s = [float(added(terms.values())[0]) for terms, _ in terms_by_pool]
+        p = build_plan_tables(scenario, s)
+        terms_by_pool.append(compute_replica_terms(device_pools, pool_index, s, p, micro_batch_counts))
+        memory_by_pool.append(compute_peak_memory_bytes(scenario, s, p, micro_batch_counts))
+    times_s = [float(sum_in_order(terms.values())[0]) for terms, _ in terms_by_pool]
     slower_pool = int(times_s[1] > times_s[0])
     parts = []
     for pool_index in (0, 1):
@@ -50,14 +56,14 @@ def build_shares_plan_part(
                 pool=device_pools[pool_index].name,
                 replicas=replicas,
                 stages=int(s.pp[0]),
-                layers=_list_stage_layers(device_pools[pool_index].shared, s),
+                layers=_list_stage_layers(device_pools[pool_index].shared_scenario, s),
                 micro_batches=n,
                 sequences=replicas * n * size,
-                strategy=strategy_part(s, 0),
+                strategy=build_strategy_part(s, 0),
                 wait_s=times_s[slower_pool] - times_s[pool_index],
-                memory=memory_part(
-                    device_pools[pool_index].shared,
-                    {category: float(memory_by_pool[pool_index][category][0]) for category in KINDS},
+                memory=build_memory_part(
+                    device_pools[pool_index].shared_scenario,
+                    {category: float(memory_by_pool[pool_index][category][0]) for category in MEMORY_CATEGORIES},
                 ),
             )
         )
@@ -66,7 +72,7 @@ def build_shares_plan_part(
         str(part.micro_batches) if len(sizes) == 1 else f"{part.micro_batches}x{part.strategy.micro_batch}"
         for part in parts
     ]
-    sample = device_pools[0].shared.workload.sample
+    sample = device_pools[0].shared_scenario.workload.sample_name
     share_unit = "micro-batches" if len(sizes) == 1 else f"micro-batches x {sample}s"
     split = f"dp {parts[0].replicas} + {parts[1].replicas}, shares {':'.join(share_labels)} {share_unit}"
     return _build_hetero_plan_part(
@@ -75,11 +81,11 @@ def build_shares_plan_part(
 
 
 def build_stages_plan_part(
-    device_pools: Kinds, pipeline_plan: HeteroPipelinePlan, plan_type: HeteroPlanType
+    device_pools: BoundPools, pipeline_plan: HeteroPipelinePlan, plan_type: HeteroPlanType
 ) -> HeteroPlanPart:
     """Pipelines across both kinds."""
-    scenario = device_pools[0].shared
-    n = micro_batches(scenario, pipeline_plan.strategies[0])
+    scenario = device_pools[0].shared_scenario
+    n = count_micro_batches(scenario, pipeline_plan.strategies[0])
     segments = build_pipeline_segments(
         device_pools,
         pipeline_plan.strategies,
@@ -87,14 +93,19 @@ def build_stages_plan_part(
         pipeline_plan.front_pool,
         np.array([pipeline_plan.layer_bounds]),
     )
-    joined = pipeline_terms(segments, n)
-    waits_s = (joined.work_s.max(axis=0) - joined.work_s + joined.tail_s.max(axis=0) - joined.tail_s)[:, 0]
+    joined = compute_pipeline_terms(segments, n)
+    waits_s = (
+        joined.stage_work_s.max(axis=0)
+        - joined.stage_work_s
+        + joined.post_pipeline_s.max(axis=0)
+        - joined.post_pipeline_s
+    )[:, 0]
     edges = (0, *pipeline_plan.layer_bounds, scenario.workload.layer_count)
     layers = np.diff(edges).tolist()
     parts = []
     for pool_index in (pipeline_plan.front_pool, 1 - pipeline_plan.front_pool):
         segment, s = segments[pool_index], pipeline_plan.strategies[pool_index]
-        memory = memory_of(segment.training, segment.s, segment.p, n)
+        memory = compute_peak_memory_bytes(segment.scenario, segment.strategies, segment.plan_tables, n)
         front_stages = pipeline_plan.stage_counts[pipeline_plan.front_pool]
         parts.append(
             PoolPlanPart(
@@ -104,9 +115,11 @@ def build_stages_plan_part(
                 layers=layers[:front_stages] if pool_index == pipeline_plan.front_pool else layers[front_stages:],
                 micro_batches=int(n[0]),
                 sequences=scenario.global_batch,
-                strategy=strategy_part(s, 0),
+                strategy=build_strategy_part(s, 0),
                 wait_s=float(waits_s[pool_index]),
-                memory=memory_part(segment.training, {category: float(memory[category][0]) for category in KINDS}),
+                memory=build_memory_part(
+                    segment.scenario, {category: float(memory[category][0]) for category in MEMORY_CATEGORIES}
+                ),
             )
         )
     front, back = parts
@@ -114,21 +127,25 @@ def build_stages_plan_part(
         f"stages {front.stages} {front.pool} + {back.stages} {back.pool}, "
         f"layers {sum(front.layers)} + {sum(back.layers)}"
     )
-    step_time_s = float(added(joined.terms.values())[0])
-    return _build_hetero_plan_part(device_pools, plan_type, split, (joined.terms, joined.hidden), step_time_s, parts)
+    step_time_s = float(sum_in_order(joined.terms.values())[0])
+    return _build_hetero_plan_part(
+        device_pools, plan_type, split, (joined.terms, joined.overlapped), step_time_s, parts
+    )
 
 
-def build_single_pool_plan_part(pools: Pools, device_pools: Kinds, pool_index: int, result: Found) -> HeteroPlanPart:
+def build_single_pool_plan_part(
+    pools: HeteroCluster, device_pools: BoundPools, pool_index: int, result: SearchResult
+) -> HeteroPlanPart:
     """One pool alone: what the ordinary search found."""
-    pool, scenario = pools.pools[pool_index], result.questions[int(result.question[0])]
-    (plan,) = plan_parts(result, pool.own)
+    pool, scenario = pools.pools[pool_index], result.scenarios[int(result.scenario_index[0])]
+    (plan,) = build_plan_parts(result, pool.own_cluster)
     s = result.best
     part = PoolPlanPart(
         pool=pool.name,
         replicas=plan.strategy.dp,
         stages=plan.strategy.pp,
         layers=_list_stage_layers(scenario, s),
-        micro_batches=int(micro_batches(scenario, s)[0]),
+        micro_batches=int(count_micro_batches(scenario, s)[0]),
         sequences=plan.global_batch,
         strategy=plan.strategy,
         wait_s=0.0,
@@ -150,42 +167,42 @@ def build_single_pool_plan_part(pools: Pools, device_pools: Kinds, pool_index: i
     )
 
 
-def format_pool_nodes(pools: Pools, pool_index: int) -> str:
+def format_pool_nodes(pools: HeteroCluster, pool_index: int) -> str:
     """A pool in a few words."""
-    cluster = pools.pools[pool_index].own
+    cluster = pools.pools[pool_index].own_cluster
     return f"{cluster.nodes:,} {cluster.name} node{'s' * (cluster.nodes > 1)}"
 
 
-def _list_stage_layers(scenario: Training, s: Strategies) -> list[int]:
+def _list_stage_layers(scenario: Scenario, s: Strategies) -> list[int]:
     """Layers of each stage where they are dealt evenly."""
-    chunks = dealt_chunks(layer_prefix(scenario.workload), int(s.pp[0]), int(s.vpp[0]))
+    chunks = assign_layers(compute_layer_prefix(scenario.workload), int(s.pp[0]), int(s.vpp[0]))
     return [int(layers) for layers in chunks[:, :, :-2].sum(axis=(0, 2)).tolist()]
 
 
 def _build_hetero_plan_part(
-    device_pools: Kinds,
+    device_pools: BoundPools,
     plan_type: HeteroPlanType,
     split: str,
-    terms_and_overlapped: tuple[Terms, Terms],
+    terms_and_overlapped: tuple[TermTimes, TermTimes],
     step_time_s: float,
     parts: list[PoolPlanPart],
 ) -> HeteroPlanPart:
-    scenario = device_pools[0].shared
+    scenario = device_pools[0].shared_scenario
     tokens = scenario.global_batch * scenario.workload.seq_length
-    flops = model_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
+    flops = compute_model_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
     devices = sum(pool.devices for pool in device_pools)
     terms, overlapped = terms_and_overlapped
     return HeteroPlanPart(
         way=plan_type,
         split=split,
-        settings=settings_part(scenario),
+        settings=build_settings_part(scenario),
         step_time_s=step_time_s,
-        terms={name: float(terms[name][0]) for name in TERMS},
-        hidden={name: float(overlapped[name][0]) for name in HIDDEN},
+        terms={name: float(terms[name][0]) for name in STEP_TERMS},
+        hidden={name: float(overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
         tokens_per_s=tokens / step_time_s,
         tokens_per_s_per_device=tokens / step_time_s / devices,
         samples_per_s=scenario.global_batch / step_time_s,
         samples_per_s_per_device=scenario.global_batch / step_time_s / devices,
-        mfu=mixed_mfu(device_pools, flops, step_time_s),
+        mfu=compute_hetero_mfu(device_pools, flops, step_time_s),
         kinds=parts,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from planner.cluster.build.pools import Pools
-from planner.cost.heterogeneous import Kind, Kinds
+from planner.cluster.build.pools import HeteroCluster
+from planner.cost.heterogeneous import BoundPool, BoundPools
 from planner.documents.heterogeneous import (
     SCHEMA_VERSION,
     HeteroAdvicePart,
@@ -22,8 +22,8 @@ from planner.progress import track_steps
 from planner.search.heterogeneous.candidates import build_share_table
 from planner.search.heterogeneous.data_parallel import find_best_shares, find_even_shares
 from planner.search.heterogeneous.pipeline import find_best_stages
-from planner.search.search import Found, Wanted, search
-from planner.search.settings import combinations
+from planner.search.search import SearchResult, SearchTarget, search_plans
+from planner.search.settings import enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.studies.heterogeneous_parts import (
     build_shares_plan_part,
@@ -31,7 +31,7 @@ from planner.studies.heterogeneous_parts import (
     build_stages_plan_part,
     format_pool_nodes,
 )
-from planner.studies.plan_parts import model_part, training_part
+from planner.studies.plan_parts import build_model_part, build_scenario_part
 from planner.units import DAY_S, format_seconds
 
 HeteroPlansByName = dict[str, HeteroPlanPart]
@@ -39,7 +39,12 @@ HeteroPlansByName = dict[str, HeteroPlanPart]
 
 
 def search_hetero_plans(
-    pools: Pools, device_pools: Kinds, space: Space, settings: Mapping[str, tuple[str, ...]], *, tokens: int | None
+    pools: HeteroCluster,
+    device_pools: BoundPools,
+    space: Space,
+    settings: Mapping[str, tuple[str, ...]],
+    *,
+    tokens: int | None,
 ) -> HeterogeneousDocument:
     """Search every way under all combinations of settings, and tell what follows.
 
@@ -49,10 +54,10 @@ def search_hetero_plans(
     single_pool_searches = [_search_single_pool(hetero_scenarios, pool_index, space) for pool_index in (0, 1)]
     plans_by_name: HeteroPlansByName = {}
     for hetero_scenario in track_steps("searching", hetero_scenarios):
-        for plan in _search_both_pools(hetero_scenario, space.under(hetero_scenario[0].shared)):
+        for plan in _search_both_pools(hetero_scenario, space.narrow_to_scenario(hetero_scenario[0].shared_scenario)):
             plans_by_name[plan.way] = min(plans_by_name.get(plan.way, plan), plan, key=_get_step_time_s)
     for pool_index, (_, result) in enumerate(single_pool_searches):
-        if result.tally.feasible:
+        if result.stats.feasible:
             plans_by_name[_format_single_pool_name(pools, pool_index)] = build_single_pool_plan_part(
                 pools, device_pools, pool_index, result
             )
@@ -65,28 +70,38 @@ def _get_step_time_s(plan: HeteroPlanPart) -> float:
     return plan.step_time_s
 
 
-def _enumerate_hetero_scenarios(device_pools: Kinds, settings: Mapping[str, tuple[str, ...]]) -> Iterator[Kinds]:
+def _enumerate_hetero_scenarios(
+    device_pools: BoundPools, settings: Mapping[str, tuple[str, ...]]
+) -> Iterator[BoundPools]:
     """Both kinds under every combination of settings."""
     bound_scenarios = [
-        [list(combinations(scenario, settings)) for scenario in (pool.shared, pool.own)] for pool in device_pools
+        [
+            list(enumerate_setting_scenarios(scenario, settings))
+            for scenario in (pool.shared_scenario, pool.own_scenario)
+        ]
+        for pool in device_pools
     ]
     for index in range(len(bound_scenarios[0][0])):
         first_pool, second_pool = (
-            Kind(pool.name, pool.devices, shared_scenarios[index], own_scenarios[index])
+            BoundPool(pool.name, pool.devices, shared_scenarios[index], own_scenarios[index])
             for pool, (shared_scenarios, own_scenarios) in zip(device_pools, bound_scenarios, strict=True)
         )
         yield first_pool, second_pool
 
 
-def _search_single_pool(hetero_scenarios: Sequence[Kinds], pool_index: int, space: Space) -> tuple[Space, Found]:
+def _search_single_pool(
+    hetero_scenarios: Sequence[BoundPools], pool_index: int, space: Space
+) -> tuple[Space, SearchResult]:
     """The ordinary search of one pool."""
     pool_space = replace(space, devices=hetero_scenarios[0][pool_index].devices)
-    return pool_space, search(
-        [hetero_scenario[pool_index].own for hetero_scenario in hetero_scenarios], pool_space, Wanted(top=1)
+    return pool_space, search_plans(
+        [hetero_scenario[pool_index].own_scenario for hetero_scenario in hetero_scenarios],
+        pool_space,
+        SearchTarget(top=1),
     )
 
 
-def _search_both_pools(device_pools: Kinds, space: Space) -> Iterator[HeteroPlanPart]:
+def _search_both_pools(device_pools: BoundPools, space: Space) -> Iterator[HeteroPlanPart]:
     """The ways that use both kinds, those in which something fits.
 
     Evenly is what a launcher does that takes all devices for alike: the same for every replica, or for every stage.
@@ -107,22 +122,22 @@ def _search_both_pools(device_pools: Kinds, space: Space) -> Iterator[HeteroPlan
         yield build_stages_plan_part(device_pools, even_pipeline_plan, "even")
 
 
-def _format_single_pool_name(pools: Pools, pool_index: int) -> str:
+def _format_single_pool_name(pools: HeteroCluster, pool_index: int) -> str:
     return f"only {pools.pools[pool_index].name}"
 
 
 def _build_hetero_document(
-    pools: Pools, device_pools: Kinds, plans_by_name: HeteroPlansByName, tokens: int | None
+    pools: HeteroCluster, device_pools: BoundPools, plans_by_name: HeteroPlansByName, tokens: int | None
 ) -> HeterogeneousDocument:
-    scenario = device_pools[0].shared
+    scenario = device_pools[0].shared_scenario
     plans = sorted(plans_by_name.values(), key=_get_step_time_s)
     plan_names = ("shares", "stages", "even", *(_format_single_pool_name(pools, pool_index) for pool_index in (0, 1)))
     tokens_per_step = scenario.global_batch * scenario.workload.seq_length
     return HeterogeneousDocument(
         schema_version=SCHEMA_VERSION,
-        model=model_part(scenario.workload),
+        model=build_model_part(scenario.workload),
         cluster=_build_hetero_cluster_part(pools),
-        training=training_part(scenario),
+        training=build_scenario_part(scenario),
         exact=True,
         ways=plans,
         left_out=[name for name in plan_names if name not in plans_by_name],
@@ -136,13 +151,13 @@ def _build_hetero_run_part(step_time_s: float, tokens: int, tokens_per_step: int
     return HeteroRunPart(tokens=tokens, steps=step_count, days=step_count * step_time_s / DAY_S)
 
 
-def _build_hetero_cluster_part(pools: Pools) -> HeteroClusterPart:
+def _build_hetero_cluster_part(pools: HeteroCluster) -> HeteroClusterPart:
     parts = [
         HeteroPoolPart(
             name=pool.name,
-            accelerator=pool.own.accelerator.name,
-            nodes=pool.own.nodes,
-            devices_per_node=pool.own.devices_per_node,
+            accelerator=pool.own_cluster.accelerator.name,
+            nodes=pool.own_cluster.nodes,
+            devices_per_node=pool.own_cluster.devices_per_node,
             devices=pool.devices,
         )
         for pool in pools.pools
@@ -150,7 +165,9 @@ def _build_hetero_cluster_part(pools: Pools) -> HeteroClusterPart:
     return HeteroClusterPart(name=pools.name, title=pools.title, devices=pools.devices, pools=parts, note=pools.note)
 
 
-def _build_advice_part(pools: Pools, device_pools: Kinds, plans_by_name: HeteroPlansByName) -> HeteroAdvicePart:
+def _build_advice_part(
+    pools: HeteroCluster, device_pools: BoundPools, plans_by_name: HeteroPlansByName
+) -> HeteroAdvicePart:
     both_pool_plans = [plans_by_name[name] for name in ("shares", "stages", "even") if name in plans_by_name]
     best = min(both_pool_plans, key=_get_step_time_s, default=None)
     even_plan = plans_by_name.get("even")
@@ -161,7 +178,9 @@ def _build_advice_part(pools: Pools, device_pools: Kinds, plans_by_name: HeteroP
         other_pool_plan = single_pool_plans[1 - pool_index]
         keep = fastest is not other_pool_plan
         step_time_s = None if other_pool_plan is None else other_pool_plan.step_time_s
-        parts.append(PoolRemovalPart(pool=pool.name, nodes=pool.own.nodes, step_time_s=step_time_s, keep=keep))
+        parts.append(
+            PoolRemovalPart(pool=pool.name, nodes=pool.own_cluster.nodes, step_time_s=step_time_s, keep=keep)
+        )
     if best is None:
         sentences = [f"Nothing fits that uses both kinds: the fastest are {fastest.split}."]
     else:
@@ -183,16 +202,19 @@ def _build_advice_part(pools: Pools, device_pools: Kinds, plans_by_name: HeteroP
     )
 
 
-def _find_slower_pool(device_pools: Kinds) -> int:
+def _find_slower_pool(device_pools: BoundPools) -> int:
     """The kind with the lower peak, then the slower memory."""
     pool_speeds = [
-        (pool.own.accelerator.peak(pool.own.precision), pool.own.accelerator.memory_bandwidth_bytes_per_s)
+        (
+            pool.own_scenario.accelerator.get_peak_flops(pool.own_scenario.precision),
+            pool.own_scenario.accelerator.memory_bandwidth_bytes_per_s,
+        )
         for pool in device_pools
     ]
     return int(pool_speeds[1] < pool_speeds[0])
 
 
-def _format_removal_effect(pools: Pools, pool_index: int, part: PoolRemovalPart, best: HeteroPlanPart) -> str:
+def _format_removal_effect(pools: HeteroCluster, pool_index: int, part: PoolRemovalPart, best: HeteroPlanPart) -> str:
     """Would it be faster without these?"""
     nodes = format_pool_nodes(pools, pool_index)
     them = "them" if part.nodes > 1 else "it"
@@ -219,15 +241,20 @@ def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None)
     if even_plan is None:
         return f"Dealt evenly nothing fits; balanced, {wait_summary}."
     faster = even_plan.step_time_s / best.step_time_s
-    return f"Dealt evenly the step takes {format_seconds(even_plan.step_time_s)}, balanced {faster:.2f}x as fast: {wait_summary}."
+    return (
+        f"Dealt evenly the step takes {format_seconds(even_plan.step_time_s)}, "
+        f"balanced {faster:.2f}x as fast: {wait_summary}."
+    )
 
 
-def _build_no_fit_error(pools: Pools, single_pool_searches: Sequence[tuple[Space, Found]]) -> PlannerError:
+def _build_no_fit_error(
+    pools: HeteroCluster, single_pool_searches: Sequence[tuple[Space, SearchResult]]
+) -> PlannerError:
     """Why nothing is left: of each pool alone what the ordinary search says."""
-    from planner.search.diagnosis.infeasible import explain_empty
+    from planner.search.diagnosis.infeasible import explain_empty_search
 
     errors = [
-        explain_empty(pool.own, space, result)
+        explain_empty_search(pool.own_cluster, space, result)
         for pool, (space, result) in zip(pools.pools, single_pool_searches, strict=True)
     ]
     first = errors[0]

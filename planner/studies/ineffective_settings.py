@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from planner.documents.plan import PlanPart, StrategyPart
 from planner.search.settings import (
-    SETTINGS,
+    SEARCH_SETTINGS,
 )
 
-_HEEDED: dict[str, tuple[Callable[[StrategyPart], bool], str]] = {
+_APPLIES_TO: dict[str, tuple[Callable[[StrategyPart], bool], str]] = {
     "schedule": (lambda s: s.pp > 1, "pp 1"),
     "tp_overlap": (lambda s: s.tp > 1, "tp 1"),
     "dp_overlap": (lambda s: s.dp * s.cp > 1, "dp 1"),
@@ -28,11 +28,11 @@ _HEEDED: dict[str, tuple[Callable[[StrategyPart], bool], str]] = {
 """Which splits a setting makes a difference to, and what the others have."""
 
 
-def idle_settings(plans: Sequence[PlanPart], allowed: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+def iterate_ineffective_settings(plans: Sequence[PlanPart], allowed: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     """A sentence on each setting that is pinned to other than its usual value and that none of the plans heeds."""
-    for name, (heeds, without) in _HEEDED.items():
+    for name, (is_applicable, reason) in _APPLIES_TO.items():
         values = allowed.get(name, ())
-        pinned = len(values) == 1 and values[0] != SETTINGS[name].names[0]
-        if pinned and not any(heeds(plan.strategy) for plan in plans):
-            which = "the plan has" if len(plans) == 1 else "all plans that are told have"
-            yield f"--{name.replace('_', '-')} {values[0]} makes no difference: {which} {without}"
+        is_pinned = len(values) == 1 and values[0] != SEARCH_SETTINGS[name].value_names[0]
+        if is_pinned and not any(is_applicable(plan.strategy) for plan in plans):
+            subject = "the plan has" if len(plans) == 1 else "all plans that are told have"
+            yield f"--{name.replace('_', '-')} {values[0]} makes no difference: {subject} {reason}"

@@ -10,196 +10,213 @@ from msgspec.structs import replace
 
 from planner.cluster.build.reliability import Reliability
 from planner.cluster.model.cluster import Cluster
-from planner.cost.operators.compute import in_16_bit
-from planner.cost.rank_groups import ORDERS
-from planner.cost.scenario import Training
+from planner.cost.operators.compute import is_16bit_or_wider
+from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.scenario import Scenario
 from planner.documents.plan import (
     SCHEMA_VERSION,
-    Document,
     PlacementPart,
+    PlanDocument,
     PlanPart,
-    RunPart,
+    RunTotalsPart,
     SearchPart,
+    SlowHostRemovalPart,
     TechniquePart,
-    WithoutPart,
 )
 from planner.documents.site import ReliabilityPart
-from planner.search.orders import ordered_search
-from planner.search.search import Found, Wanted
+from planner.search.orders import search_rank_orders
+from planner.search.search import SearchResult, SearchTarget
 from planner.search.space import Space
-from planner.studies.energy_parts import carbon_part, power_part
-from planner.studies.plan_parts import cluster_part, model_part, plan_parts, training_part
+from planner.studies.energy_parts import build_carbon_part, build_power_part
+from planner.studies.plan_parts import build_cluster_part, build_model_part, build_plan_parts, build_scenario_part
 from planner.units import DAY_S
-from planner.workload.techniques import PLAIN
+from planner.workload.techniques import DEFAULT_TECHNIQUES
 
 if TYPE_CHECKING:
-    from planner.hardware.grids import Grid
+    from planner.hardware.grids import PowerGrid
 
 
-def best_plans(
-    questions: Sequence[Training],
+def find_best_plans(
+    scenarios: Sequence[Scenario],
     cluster: Cluster,
     space: Space,
-    wanted: Wanted,
+    target: SearchTarget,
     *,
     tokens: int | None,
     samples: int | None = None,
-    layouts: Sequence[str] = ORDERS,
+    rank_orders: Sequence[str] = RANK_ORDERS,
     reliability: Reliability | None = None,
-    grid: Grid | None = None,
-    explained: bool = True,
-) -> Document:
+    grid: PowerGrid | None = None,
+    with_bottlenecks: bool = True,
+) -> PlanDocument:
     """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
 
-    `layouts`: the orders of dimensions that placing the ranks of an irregular cluster may choose from. `explained`:
-    with what limits each plan.
+    `rank_orders`: the orders of dimensions that placing the ranks of an irregular cluster may choose from.
+    `with_bottlenecks`: with what limits each plan.
 
     Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
     """
-    found = find(questions, cluster, space, wanted, layouts)
-    if not found.tally.feasible:
-        from planner.search.diagnosis.infeasible import explain_empty
+    result = search_cluster_plans(scenarios, cluster, space, target, rank_orders)
+    if not result.stats.feasible:
+        from planner.search.diagnosis.infeasible import explain_empty_search
 
-        raise explain_empty(cluster, space, found)
-    document = document_of(cluster, found, wanted, tokens, reliability, grid, explained=explained)
+        raise explain_empty_search(cluster, space, result)
+    document = build_plan_document(
+        cluster, result, target, tokens, reliability, grid, with_bottlenecks=with_bottlenecks
+    )
     if document.placement is not None:
-        without = _without_slow(cluster, found, space, wanted)
-        document = replace(document, placement=replace(document.placement, without_slow=without))
+        slow_host_removal = _search_without_slow_hosts(cluster, result, space, target)
+        document = replace(document, placement=replace(document.placement, without_slow=slow_host_removal))
     if samples is None:
         return document
-    from planner.studies.uncertainty import first_plan_uncertainty
+    from planner.studies.uncertainty import estimate_first_plan_uncertainty
 
-    part = first_plan_uncertainty(found.questions, space, wanted.objectives[0], samples)
+    part = estimate_first_plan_uncertainty(result.scenarios, space, target.objectives[0], samples)
     return replace(document, uncertainty=part)
 
 
-def scored_plan(
-    training: Training,
+def score_pinned_plan(
+    scenario: Scenario,
     cluster: Cluster,
     space: Space,
     *,
     tokens: int | None,
-    layouts: Sequence[str] = ORDERS,
+    rank_orders: Sequence[str] = RANK_ORDERS,
     reliability: Reliability | None = None,
-    grid: Grid | None = None,
-) -> Document:
+    grid: PowerGrid | None = None,
+) -> PlanDocument:
     """The document of the single plan that `space` is pinned to.
 
     Raises InputError where it breaks a rule, NothingFits where it does not fit in memory.
     """
-    wanted = Wanted(top=1)
-    found = find([training], cluster, space, wanted, layouts)
-    if not found.tally.feasible:
-        from planner.search.diagnosis.infeasible import explain_overfull
+    target = SearchTarget(top=1)
+    result = search_cluster_plans([scenario], cluster, space, target, rank_orders)
+    if not result.stats.feasible:
+        from planner.search.diagnosis.infeasible import explain_infeasible_plan
 
-        raise explain_overfull(cluster, space, found)
-    return document_of(cluster, found, wanted, tokens, reliability, grid)
-
-
-def find(
-    questions: Sequence[Training], cluster: Cluster, space: Space, wanted: Wanted, layouts: Sequence[str] = ORDERS
-) -> Found:
-    """The search, the dimensions on ranks in one of `layouts`; on an irregular cluster with its ranks placed."""
-    if cluster.wiring is None:
-        return ordered_search(questions, space, wanted, layouts)
-    from planner.search.placement import placed_search
-
-    return placed_search(questions, space, wanted, layouts)
+        raise explain_infeasible_plan(cluster, space, result)
+    return build_plan_document(cluster, result, target, tokens, reliability, grid)
 
 
-def document_of(
+def search_cluster_plans(
+    scenarios: Sequence[Scenario],
     cluster: Cluster,
-    found: Found,
-    wanted: Wanted,
+    space: Space,
+    target: SearchTarget,
+    rank_orders: Sequence[str] = RANK_ORDERS,
+) -> SearchResult:
+    """The search, the dimensions on ranks in one of `rank_orders`; on an irregular cluster with its ranks placed."""
+    if cluster.wiring is None:
+        return search_rank_orders(scenarios, space, target, rank_orders)
+    from planner.search.placement import search_placed_plans
+
+    return search_placed_plans(scenarios, space, target, rank_orders)
+
+
+def build_plan_document(
+    cluster: Cluster,
+    result: SearchResult,
+    target: SearchTarget,
     tokens: int | None,
     reliability: Reliability | None = None,
-    grid: Grid | None = None,
+    grid: PowerGrid | None = None,
     *,
-    explained: bool = True,
-) -> Document:
-    """What was found, told: all plans of `found`, of the whole run where its tokens are given, of the first plan what
-    failures leave of it where `reliability` is given, and what it emits where `grid` is. `explained`: with what
-    limits each plan.
+    with_bottlenecks: bool = True,
+) -> PlanDocument:
+    """What was found, told: all plans of `result`, of the whole run where its tokens are given, of the first plan
+    what failures leave of it where `reliability` is given, and what it emits where `grid` is. `with_bottlenecks`:
+    with what limits each plan.
     """
-    training = found.questions[int(found.question[0])]
-    workload, tally = training.workload, found.tally
-    parts = plan_parts(found, cluster, explained=explained)
-    per_step = training.global_batch * workload.seq_length
-    failures = None if reliability is None else _failures(training, cluster, parts[0], reliability)
-    run = _run(parts[0], tokens, per_step, failures) if tokens else None
-    return Document(
+    scenario = result.scenarios[int(result.scenario_index[0])]
+    workload, stats = scenario.workload, result.stats
+    parts = build_plan_parts(result, cluster, with_bottlenecks=with_bottlenecks)
+    tokens_per_step = scenario.global_batch * workload.seq_length
+    failures = None if reliability is None else _compute_reliability_part(scenario, cluster, parts[0], reliability)
+    run = _build_run_part(parts[0], tokens, tokens_per_step, failures) if tokens else None
+    return PlanDocument(
         schema_version=SCHEMA_VERSION,
-        model=model_part(workload),
-        cluster=cluster_part(cluster),
-        training=training_part(training),
+        model=build_model_part(workload),
+        cluster=build_cluster_part(cluster),
+        training=build_scenario_part(scenario),
         search=SearchPart(
-            objectives=[one.name for one in wanted.objectives],
-            critical_batch_tokens=wanted.objectives[0].critical_batch_tokens or None,
-            questions=len(found.questions),
-            candidates=tally.candidates,
-            feasible=tally.feasible,
-            cut_by=dict(tally.cut_by),
+            objectives=[objective.name for objective in target.objectives],
+            critical_batch_tokens=target.objectives[0].critical_batch_tokens or None,
+            questions=len(result.scenarios),
+            candidates=stats.candidates,
+            feasible=stats.feasible,
+            cut_by=dict(stats.rejected_by),
             exact=True,
         ),
         plans=parts,
         run=run,
-        placement=_placement(cluster, found),
+        placement=_build_placement_part(cluster, result),
         reliability=failures,
-        techniques=_techniques(training),
-        power=power_part(training, parts[0], run),
-        carbon=carbon_part(grid, parts[0], run),
+        techniques=_build_technique_parts(scenario),
+        power=build_power_part(scenario, parts[0], run),
+        carbon=build_carbon_part(grid, parts[0], run),
         uncertainty=None,
     )
 
 
-def _placement(cluster: Cluster, found: Found) -> PlacementPart | None:
+def _build_placement_part(cluster: Cluster, result: SearchResult) -> PlacementPart | None:
     if cluster.wiring is None:
         return None
-    from planner.search.placement import placement
+    from planner.search.placement import compute_rank_placement
 
-    placed = placement(found)
+    placed = compute_rank_placement(result)
     if placed is None:
         return None
     hosts = [cluster.wiring.hosts[host] for host in placed.hosts.tolist()]
-    return PlacementPart(hosts=hosts, as_listed_step_time_s=placed.as_listed_s, without_slow=None)
+    return PlacementPart(hosts=hosts, as_listed_step_time_s=placed.listed_step_time_s, without_slow=None)
 
 
-def _without_slow(cluster: Cluster, found: Found, space: Space, wanted: Wanted) -> WithoutPart | None:
+def _search_without_slow_hosts(
+    cluster: Cluster, result: SearchResult, space: Space, target: SearchTarget
+) -> SlowHostRemovalPart | None:
     """The best plan without the hosts that have less of a way out."""
-    from planner.cluster.build.wired_cluster import without_slow_hosts
-    from planner.search.placement import first_step_time_s, placed_search
-    from planner.studies.changes import rebound
+    from planner.cluster.build.wired_cluster import remove_slow_hosts
+    from planner.search.placement import compute_first_step_time_s, search_placed_plans
+    from planner.studies.changes import rebind_scenario
 
-    left = without_slow_hosts(cluster)
-    if left is None:
+    removal = remove_slow_hosts(cluster)
+    if removal is None:
         return None
-    rest, hosts = left
-    fewer = dataclasses.replace(space, devices=rest.devices)
-    questions = [rebound(one, rest) for one in found.questions]
-    best = placed_search(questions, fewer, dataclasses.replace(wanted, top=1), [found.questions[0].order])
-    step = first_step_time_s(best) if best.tally.feasible else None
-    return WithoutPart(hosts=list(hosts), step_time_s=step)
+    remaining_cluster, removed_hosts = removal
+    remaining_space = dataclasses.replace(space, devices=remaining_cluster.devices)
+    scenarios = [rebind_scenario(scenario, remaining_cluster) for scenario in result.scenarios]
+    best_result = search_placed_plans(
+        scenarios, remaining_space, dataclasses.replace(target, top=1), [result.scenarios[0].rank_order]
+    )
+    step_time_s = compute_first_step_time_s(best_result) if best_result.stats.feasible else None
+    return SlowHostRemovalPart(hosts=list(removed_hosts), step_time_s=step_time_s)
 
 
-def _techniques(training: Training) -> list[TechniquePart]:
+def _build_technique_parts(scenario: Scenario) -> list[TechniquePart]:
     """The ways to train for less that the question takes, narrow formats among them."""
-    if training.techniques == PLAIN and in_16_bit(training, full_precision=False):
+    if scenario.techniques == DEFAULT_TECHNIQUES and is_16bit_or_wider(scenario, full_precision=False):
         return []
-    from planner.cost.techniques.apply import techniques
+    from planner.cost.techniques.apply import describe_techniques
 
     return [
-        TechniquePart(name=one.name, changes=list(one.changes), accuracy="unknown") for one in techniques(training)
+        TechniquePart(name=technique.name, changes=list(technique.changes), accuracy="unknown")
+        for technique in describe_techniques(scenario)
     ]
 
 
-def _failures(training: Training, cluster: Cluster, plan: PlanPart, reliability: Reliability) -> ReliabilityPart:
-    from planner.studies.goodput import reliability_part
+def _compute_reliability_part(
+    scenario: Scenario, cluster: Cluster, plan: PlanPart, reliability: Reliability
+) -> ReliabilityPart:
+    from planner.studies.goodput import build_reliability_part
 
-    return reliability_part(training, cluster, plan, reliability)
+    return build_reliability_part(scenario, cluster, plan, reliability)
 
 
-def _run(plan: PlanPart, tokens: int, per_step: int, failures: ReliabilityPart | None) -> RunPart:
-    steps = -(-tokens // per_step)
+def _build_run_part(
+    plan: PlanPart, tokens: int, tokens_per_step: int, failures: ReliabilityPart | None
+) -> RunTotalsPart:
+    steps = -(-tokens // tokens_per_step)
     days = steps * plan.step_time_s / DAY_S
-    left = 0.0 if failures is None else failures.goodput_share
-    return RunPart(tokens=tokens, steps=steps, days=days, days_with_failures=days / left if left else None)
+    goodput_share = 0.0 if failures is None else failures.goodput_share
+    return RunTotalsPart(
+        tokens=tokens, steps=steps, days=days, days_with_failures=days / goodput_share if goodput_share else None
+    )

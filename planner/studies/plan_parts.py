@@ -7,31 +7,31 @@ import math
 import numpy as np
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.arrays import added
-from planner.cost.flops import model_flops
-from planner.cost.memory import KINDS, memory_of
-from planner.cost.operations.energy import PARTS, energy_parts
-from planner.cost.plan_tables import prepare
-from planner.cost.scenario import Training
-from planner.cost.step import HIDDEN, TERMS, score
-from planner.cost.strategies import RECOMPUTE, Strategies
-from planner.cost.techniques.operator_time import needed_flops
+from planner.cost.arrays import sum_in_order
+from planner.cost.flops import compute_model_flops
+from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes
+from planner.cost.operations.energy import ENERGY_PARTS, compute_energy_parts_j
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.scenario import Scenario
+from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS, compute_step_costs
+from planner.cost.strategies import RECOMPUTE_MODES, Strategies
+from planner.cost.techniques.operator_time import compute_required_flops
 from planner.documents.plan import (
     ClusterPart,
     EnergyPart,
-    MemoryPart,
+    MemoryBreakdownPart,
     ModelPart,
     PlanPart,
+    ScenarioPart,
     SettingsPart,
     StrategyPart,
-    TrainingPart,
 )
-from planner.search.search import Found
-from planner.studies.bottleneck import bottlenecks
+from planner.search.search import SearchResult
+from planner.studies.bottleneck import explain_bottlenecks
 from planner.workload.operators import Workload
 
 
-def model_part(workload: Workload) -> ModelPart:
+def build_model_part(workload: Workload) -> ModelPart:
     """The model in the document's words."""
     return ModelPart(
         name=workload.name,
@@ -42,12 +42,12 @@ def model_part(workload: Workload) -> ModelPart:
         hidden_size=workload.hidden_size,
         heads=workload.heads,
         seq_length=workload.seq_length,
-        sample=workload.sample,
+        sample=workload.sample_name,
         note=workload.note,
     )
 
 
-def cluster_part(cluster: Cluster) -> ClusterPart:
+def build_cluster_part(cluster: Cluster) -> ClusterPart:
     """The cluster in the document's words."""
     return ClusterPart(
         name=cluster.name,
@@ -59,88 +59,96 @@ def cluster_part(cluster: Cluster) -> ClusterPart:
     )
 
 
-def training_part(training: Training) -> TrainingPart:
+def build_scenario_part(scenario: Scenario) -> ScenarioPart:
     """What all plans of a question share, in the document's words."""
-    workload, batch, convention = training.workload, training.global_batch, training.flops_convention
-    return TrainingPart(
+    workload, batch, convention = scenario.workload, scenario.global_batch, scenario.flops_convention
+    return ScenarioPart(
         global_batch=batch,
         tokens_per_step=batch * workload.seq_length,
-        precision=training.precision,
-        attention=training.attention,
-        framework=training.framework.name,
-        launch=training.launch,
+        precision=scenario.precision,
+        attention=scenario.attention_kernel,
+        framework=scenario.trainer.name,
+        launch=scenario.launch_mode,
         flops_convention=convention,
-        model_flops_per_step=needed_flops(training, model_flops(workload, batch, convention)),
+        model_flops_per_step=compute_required_flops(scenario, compute_model_flops(workload, batch, convention)),
     )
 
 
-def plan_parts(found: Found, cluster: Cluster, *, explained: bool = True) -> list[PlanPart]:
-    """The plans in order; those of one question are scored together. `explained`: with what limits them."""
+def build_plan_parts(result: SearchResult, cluster: Cluster, *, with_bottlenecks: bool = True) -> list[PlanPart]:
+    """The plans in order; those of one question are scored together. `with_bottlenecks`: with what limits them."""
     parts: dict[int, PlanPart] = {}
-    for number in dict.fromkeys(found.question.tolist()):
-        at = np.flatnonzero(found.question == number)
-        told = _parts_of_question(found.questions[number], cluster, found.best.take(at), explained=explained)
-        parts |= dict(zip(at.tolist(), told, strict=True))
-    return [parts[i] for i in range(len(found.best))]
+    for scenario_index in dict.fromkeys(result.scenario_index.tolist()):
+        positions = np.flatnonzero(result.scenario_index == scenario_index)
+        scenario_parts = _build_scenario_plan_parts(
+            result.scenarios[scenario_index], cluster, result.best.take(positions), with_bottlenecks=with_bottlenecks
+        )
+        parts |= dict(zip(positions.tolist(), scenario_parts, strict=True))
+    return [parts[i] for i in range(len(result.best))]
 
 
-def _parts_of_question(training: Training, cluster: Cluster, plans: Strategies, *, explained: bool) -> list[PlanPart]:
-    prepared = prepare(training, plans)
-    scores = score(training, plans, prepared)
-    held = memory_of(training, plans, prepared)
-    sentences = bottlenecks(training, cluster, plans, scores) if explained else [""] * len(plans)
-    tokens = training.global_batch * training.workload.seq_length
-    energy = energy_parts(training, plans, scores, prepared)
-    joules = added(energy.values())
-    rent = training.devices * training.usd_per_device_hour / 3600
+def _build_scenario_plan_parts(
+    scenario: Scenario, cluster: Cluster, strategies: Strategies, *, with_bottlenecks: bool
+) -> list[PlanPart]:
+    plan_tables = build_plan_tables(scenario, strategies)
+    step_costs = compute_step_costs(scenario, strategies, plan_tables)
+    memory_bytes = compute_peak_memory_bytes(scenario, strategies, plan_tables)
+    sentences = (
+        explain_bottlenecks(scenario, cluster, strategies, step_costs) if with_bottlenecks else [""] * len(strategies)
+    )
+    tokens = scenario.global_batch * scenario.workload.seq_length
+    energy_parts_j = compute_energy_parts_j(scenario, strategies, step_costs, plan_tables)
+    energy_j_per_step = sum_in_order(energy_parts_j.values())
+    rent_usd_per_s = scenario.devices * scenario.usd_per_device_hour / 3600
     parts = []
-    for i in range(len(plans)):
-        step = float(scores.step_time_s[i])
+    for i in range(len(strategies)):
+        step_time_s = float(step_costs.step_time_s[i])
         parts.append(
             PlanPart(
-                strategy=strategy_part(plans, i),
-                settings=settings_part(training),
-                global_batch=training.global_batch,
-                step_time_s=step,
-                terms={name: float(scores.terms[name][i]) for name in TERMS},
-                hidden={name: float(scores.hidden[name][i]) for name in HIDDEN},
-                tokens_per_s=tokens / step,
-                tokens_per_s_per_device=tokens / step / training.devices,
-                samples_per_s=training.global_batch / step,
-                samples_per_s_per_device=training.global_batch / step / training.devices,
-                mfu=float(scores.mfu[i]),
-                hfu=float(scores.hfu[i]),
-                cost_usd_per_step=step * rent if rent else None,
-                energy_j_per_step=float(joules[i]) if training.accelerator.tdp_w else None,
-                energy=_energy_part({name: float(energy[name][i]) for name in PARTS}, training),
-                memory=memory_part(training, {kind: float(held[kind][i]) for kind in KINDS}),
+                strategy=build_strategy_part(strategies, i),
+                settings=build_settings_part(scenario),
+                global_batch=scenario.global_batch,
+                step_time_s=step_time_s,
+                terms={name: float(step_costs.terms[name][i]) for name in STEP_TERMS},
+                hidden={name: float(step_costs.overlapped[name][i]) for name in OVERLAPPABLE_TERMS},
+                tokens_per_s=tokens / step_time_s,
+                tokens_per_s_per_device=tokens / step_time_s / scenario.devices,
+                samples_per_s=scenario.global_batch / step_time_s,
+                samples_per_s_per_device=scenario.global_batch / step_time_s / scenario.devices,
+                mfu=float(step_costs.mfu[i]),
+                hfu=float(step_costs.hfu[i]),
+                cost_usd_per_step=step_time_s * rent_usd_per_s if rent_usd_per_s else None,
+                energy_j_per_step=float(energy_j_per_step[i]) if scenario.accelerator.tdp_w else None,
+                energy=_build_energy_part({name: float(energy_parts_j[name][i]) for name in ENERGY_PARTS}, scenario),
+                memory=build_memory_part(
+                    scenario, {category: float(memory_bytes[category][i]) for category in MEMORY_CATEGORIES}
+                ),
                 bottleneck=sentences[i],
             )
         )
     return parts
 
 
-def settings_part(training: Training) -> SettingsPart:
+def build_settings_part(scenario: Scenario) -> SettingsPart:
     """How a question's plans are run, in the document's words."""
-    offload = training.offload
+    offload = scenario.offload
     return SettingsPart(
-        schedule=training.schedule,
-        tp_overlap=training.tp_overlap,
-        dp_overlap=training.dp_overlap,
-        cp_exchange=training.cp_exchange,
-        gradients=training.gradients,
-        communication=training.communication,
+        schedule=scenario.pipeline_schedule,
+        tp_overlap=scenario.tp_overlap,
+        dp_overlap=scenario.dp_overlap,
+        cp_exchange=scenario.cp_comm_type,
+        gradients=scenario.gradient_dtype,
+        communication=scenario.grad_reduce_dtype,
         offload=[name for name in ("optimizer", "activations", "weights") if getattr(offload, name)],
-        order=training.order,
-        shard_group=training.shard_group,
-        recompute_layers=training.recompute_layers,
+        order=scenario.rank_order,
+        shard_group=scenario.shard_group,
+        recompute_layers=scenario.recompute_layers,
     )
 
 
-def strategy_part(plans: Strategies, index: int) -> StrategyPart:
+def build_strategy_part(strategies: Strategies, index: int) -> StrategyPart:
     """One plan's split in the document's words."""
-    row = plans.row(index)
-    recompute, parallel = RECOMPUTE[row.pop("recompute")], bool(row.pop("sequence_parallel"))
+    row = strategies.get_row(index)
+    recompute, parallel = RECOMPUTE_MODES[row.pop("recompute")], bool(row.pop("sequence_parallel"))
     return StrategyPart(
         tp=row["tp"],
         pp=row["pp"],
@@ -156,24 +164,27 @@ def strategy_part(plans: Strategies, index: int) -> StrategyPart:
     )
 
 
-def _energy_part(parts: dict[str, float], training: Training) -> EnergyPart | None:
-    if not training.accelerator.tdp_w:
+def _build_energy_part(energy_parts_j: dict[str, float], scenario: Scenario) -> EnergyPart | None:
+    if not scenario.accelerator.tdp_w:
         return None
     return EnergyPart(
-        devices_j=parts["devices"], node_j=parts["node"], network_j=parts["network"], cooling_j=parts["cooling"]
+        devices_j=energy_parts_j["devices"],
+        node_j=energy_parts_j["node"],
+        network_j=energy_parts_j["network"],
+        cooling_j=energy_parts_j["cooling"],
     )
 
 
-def memory_part(training: Training, kinds: dict[str, float]) -> MemoryPart:
+def build_memory_part(scenario: Scenario, bytes_by_category: dict[str, float]) -> MemoryBreakdownPart:
     """Bytes by kind on one device, in the document's words."""
-    return MemoryPart(
-        weights_bytes=kinds["weights"],
-        gradients_bytes=kinds["gradients"],
-        optimizer_bytes=kinds["optimizer"],
-        activations_bytes=kinds["activations"],
-        logits_bytes=kinds["logits"],
-        buffers_bytes=kinds["buffers"],
-        reserve_bytes=kinds["reserve"],
-        total_bytes=math.fsum(kinds.values()),
-        capacity_bytes=training.accelerator.memory_bytes,
+    return MemoryBreakdownPart(
+        weights_bytes=bytes_by_category["weights"],
+        gradients_bytes=bytes_by_category["gradients"],
+        optimizer_bytes=bytes_by_category["optimizer"],
+        activations_bytes=bytes_by_category["activations"],
+        logits_bytes=bytes_by_category["logits"],
+        buffers_bytes=bytes_by_category["buffers"],
+        reserve_bytes=bytes_by_category["reserve"],
+        total_bytes=math.fsum(bytes_by_category.values()),
+        capacity_bytes=scenario.accelerator.memory_bytes,
     )

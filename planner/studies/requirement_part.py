@@ -8,20 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.documents.check import (
-    FoundPart,
-    RequirementPart,
+    ConditionFigurePart,
+    ConditionPart,
 )
 from planner.studies.conditions.evaluate import ConditionResult, format_unmet_condition
 
 
-def requirement_part(verdict: ConditionResult, line: int | None = None) -> RequirementPart:
+def build_condition_part(result: ConditionResult, line: int | None = None) -> ConditionPart:
     """A verdict as part of a document."""
-    found = [FoundPart(name=name, value=value) for name, value in verdict.figures]
-    return RequirementPart(
-        requirement=verdict.condition, line=line, met=verdict.is_met, found=found, told=verdict.explanation
+    figures = [ConditionFigurePart(name=name, value=value) for name, value in result.figures]
+    return ConditionPart(
+        requirement=result.condition, line=line, met=result.is_met, found=figures, told=result.explanation
     )
 
 
-def unmet(name: str, requirements: Sequence[RequirementPart]) -> list[str]:
+def list_unmet_conditions(name: str, conditions: Sequence[ConditionPart]) -> list[str]:
     """What is said of each requirement that is not met; `name`: whose they are."""
-    return [f"{name}: {format_unmet_condition(one.requirement, one.told)}" for one in requirements if not one.met]
+    return [
+        f"{name}: {format_unmet_condition(condition.requirement, condition.told)}"
+        for condition in conditions
+        if not condition.met
+    ]

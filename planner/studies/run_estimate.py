@@ -10,33 +10,33 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from planner.cluster.build.reliability import Told, resolve_reliability
+from planner.cluster.build.reliability import ReliabilityOverrides, resolve_reliability
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import ClusterSpec
-from planner.cost.flops import model_flops
-from planner.cost.scenario import MemoryLimit, Training, training
+from planner.cost.flops import compute_model_flops
+from planner.cost.scenario import MemoryLimit, Scenario, build_scenario
 from planner.documents.plan import PlanPart
 from planner.documents.site import ReliabilityPart
 from planner.errors import InputError, NothingFits, PlannerError
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
-from planner.search.search import Wanted, search
-from planner.search.space import Space, any_split
-from planner.studies.goodput import reliability_part
-from planner.studies.plan_parts import plan_parts
+from planner.search.search import SearchTarget, search_plans
+from planner.search.space import Space, has_valid_split
+from planner.studies.goodput import build_reliability_part
+from planner.studies.plan_parts import build_plan_parts
 from planner.units import DAY_S
 from planner.workload.operators import Workload
 
-_CHUNKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
-_MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
-_MOST_DEVICES = 1_048_576
+_VPP_VALUES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
+_MICRO_BATCH_VALUES = (1, 2, 4, 8, 16, 32)
+_MAX_OFFER_DEVICES = 1_048_576
 """Larger sizes of a cluster are not looked at."""
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What is to be trained: so many tokens of a model, in steps of so many sequences."""
 
     workload: Workload
@@ -57,8 +57,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A cluster by name, that can be had in any number of nodes up to `most_nodes`.
+class ClusterOffer:
+    """A cluster by name, that can be had in any number of nodes up to `get_max_nodes`.
 
     Of one that is told host by host, or has faults in its file, so many hosts are those with the widest way out.
     """
@@ -70,33 +70,33 @@ class Offer:
     @cached_property
     def devices_per_node(self) -> int:
         """Accelerators of one node."""
-        return self.cluster(1).devices_per_node
+        return self.build_cluster(1).devices_per_node
 
     @cached_property
-    def hosts(self) -> Cluster | None:
+    def listed_cluster(self) -> Cluster | None:
         """All hosts that work, where the file tells which there are. Raises InputError."""
         return resolve_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.faults else None
 
-    def cluster(self, nodes: int) -> Cluster:
+    def build_cluster(self, nodes: int) -> Cluster:
         """So many nodes. Raises InputError where there are not as many, or what they are makes no sense."""
-        if self.hosts is not None:
-            from planner.cluster.build.wired_cluster import so_many
+        if self.listed_cluster is not None:
+            from planner.cluster.build.wired_cluster import select_nodes
 
-            return so_many(self.hosts, nodes)
+            return select_nodes(self.listed_cluster, nodes)
         return resolve_cluster(self.spec, self.origin, nodes=nodes)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The best plan of a run on so many nodes. `usd`: the rent of all nodes until the end, failures included; None
-    where no rent is known, as `energy_j` where no power is.
+class RunEstimate:
+    """The best plan of a run on so many nodes. `cost_usd`: the rent of all nodes until the end, failures included;
+    None where no rent is known, as `energy_j` where no power is.
     """
 
     cluster: Cluster
     plan: PlanPart
     reliability: ReliabilityPart
     days: float
-    usd: float | None
+    cost_usd: float | None
     energy_j: float | None
 
     @property
@@ -110,109 +110,117 @@ class Outcome:
         return self.cluster.devices
 
 
-def space_of(run: Run, devices: int) -> Space:
+def build_coarse_space(run: TrainingRun, devices: int) -> Space:
     """The space that is searched for a size."""
-    coarse = {"vpp": _CHUNKS, "micro_batch": _MICRO_BATCHES}
-    return Space(devices, run.global_batch, coarse, frozenset(coarse))
+    coarse_values = {"vpp": _VPP_VALUES, "micro_batch": _MICRO_BATCH_VALUES}
+    return Space(devices, run.global_batch, coarse_values, frozenset(coarse_values))
 
 
-def outcome(run: Run, offer: Offer, nodes: int) -> Outcome | None:
+def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstimate | None:
     """The best plan on so many nodes, and what the run takes; None where none fits.
 
     Raises InputError where the cluster cannot have as many nodes, or not this precision.
     """
-    cluster = offer.cluster(nodes)
-    bound = question(run, cluster)
-    space = space_of(run, cluster.devices)
-    if not any_split(space, run.workload):
+    cluster = offer.build_cluster(nodes)
+    scenario = build_run_scenario(run, cluster)
+    space = build_coarse_space(run, cluster.devices)
+    if not has_valid_split(space, run.workload):
         return None
-    found = search(bound, space, Wanted(top=1))
-    if not found.tally.feasible:
+    result = search_plans(scenario, space, SearchTarget(top=1))
+    if not result.stats.feasible:
         return None
-    plan = plan_parts(found, cluster, explained=False)[0]
-    failures = reliability_part(bound, cluster, plan, resolve_reliability(cluster, Told({})))
-    if not failures.goodput_share:
+    plan = build_plan_parts(result, cluster, with_bottlenecks=False)[0]
+    failure_part = build_reliability_part(
+        scenario, cluster, plan, resolve_reliability(cluster, ReliabilityOverrides({}))
+    )
+    if not failure_part.goodput_share:
         return None
     busy_s = run.steps * plan.step_time_s
-    seconds = busy_s / failures.goodput_share
-    rent = cluster.accelerator.usd_per_hour
-    energy = plan.energy_j_per_step
-    return Outcome(
+    duration_s = busy_s / failure_part.goodput_share
+    rent_usd_per_hour = cluster.accelerator.usd_per_hour
+    energy_j_per_step = plan.energy_j_per_step
+    return RunEstimate(
         cluster=cluster,
         plan=plan,
-        reliability=failures,
-        days=seconds / DAY_S,
-        usd=None if rent is None else rent * cluster.devices * seconds / 3600,
+        reliability=failure_part,
+        days=duration_s / DAY_S,
+        cost_usd=None if rent_usd_per_hour is None else rent_usd_per_hour * cluster.devices * duration_s / 3600,
         # while a failure is repaired the devices are on as well: no power is known of it but that of training
-        energy_j=None if energy is None else energy * run.steps / failures.goodput_share,
+        energy_j=None if energy_j_per_step is None else energy_j_per_step * run.steps / failure_part.goodput_share,
     )
 
 
-def misfit(run: Run, offer: Offer, nodes: int) -> PlannerError:
-    """Why `outcome` is None on so many nodes: the nearest miss and what would make it fit."""
-    from planner.search.diagnosis.infeasible import explain_empty
+def explain_infeasible_size(run: TrainingRun, offer: ClusterOffer, nodes: int) -> PlannerError:
+    """Why `estimate_run` is None on so many nodes: the nearest miss and what would make it fit."""
+    from planner.search.diagnosis.infeasible import explain_empty_search
 
-    cluster = offer.cluster(nodes)
-    space = space_of(run, cluster.devices)
-    found = search(question(run, cluster), space, Wanted(top=1))
-    if found.tally.feasible:
+    cluster = offer.build_cluster(nodes)
+    space = build_coarse_space(run, cluster.devices)
+    result = search_plans(build_run_scenario(run, cluster), space, SearchTarget(top=1))
+    if result.stats.feasible:
         return NothingFits("failures leave nothing of the run\n  what would: parts that fail less often")
-    return explain_empty(cluster, space, found)
+    return explain_empty_search(cluster, space, result)
 
 
-def question(run: Run, cluster: Cluster) -> Training:
+def build_run_scenario(run: TrainingRun, cluster: Cluster) -> Scenario:
     """The run bound to a cluster. Raises InputError for a precision that the part has no unit for."""
-    scenario = training(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
+    scenario = build_scenario(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
     return replace(scenario, memory_limit=run.memory_limit)
 
 
 @dataclass(frozen=True)
-class Floor:
+class RunLowerBound:
     """What no plan is faster than: on n nodes the run takes at least `node_days` / n, and at least `days`."""
 
     node_days: float
     days: float
 
 
-def floor(run: Run, offer: Offer) -> Floor:
+def compute_run_lower_bound(run: TrainingRun, offer: ClusterOffer) -> RunLowerBound:
     """All FLOPs at the best share of the peak that any kernel has; every step's overhead, however many nodes."""
-    cluster = offer.cluster(1)
-    bound = question(run, cluster)
-    fitted = bound.calibration
-    best = max(
-        fitted.gemm_efficiency,
-        fitted.gemm_efficiency_8bit,
-        fitted.gemm_efficiency_4bit,
-        fitted.attention_forward_efficiency,
-        fitted.attention_backward_efficiency,
+    cluster = offer.build_cluster(1)
+    scenario = build_run_scenario(run, cluster)
+    calibration = scenario.calibration
+    best_efficiency = max(
+        calibration.gemm_efficiency,
+        calibration.gemm_efficiency_8bit,
+        calibration.gemm_efficiency_4bit,
+        calibration.attention_forward_efficiency,
+        calibration.attention_backward_efficiency,
     )
     # causal attention may be computed by half: no plan does less than that
-    flops = model_flops(run.workload, run.global_batch, "causal")
-    part = bound.accelerator
-    rate = max(part.peak_flops.values()) if run.precision is None else part.peak(run.precision)
-    step_s = flops / (cluster.devices * rate * best)
-    return Floor(run.steps * step_s / DAY_S, run.steps * fitted.step_overhead_s / DAY_S)
+    flops = compute_model_flops(run.workload, run.global_batch, "causal")
+    accelerator = scenario.accelerator
+    peak_flops = (
+        max(accelerator.peak_flops.values()) if run.precision is None else accelerator.get_peak_flops(run.precision)
+    )
+    step_s = flops / (cluster.devices * peak_flops * best_efficiency)
+    return RunLowerBound(run.steps * step_s / DAY_S, run.steps * calibration.step_overhead_s / DAY_S)
 
 
-def usable(run: Run, offer: Offer, nodes: Iterable[int]) -> Iterator[int]:
+def iterate_splittable_sizes(run: TrainingRun, offer: ClusterOffer, nodes: Iterable[int]) -> Iterator[int]:
     """Those numbers of nodes whose devices can be split at all."""
-    return (n for n in nodes if any_split(space_of(run, n * offer.devices_per_node), run.workload))
+    return (n for n in nodes if has_valid_split(build_coarse_space(run, n * offer.devices_per_node), run.workload))
 
 
-def most_nodes(offer: Offer) -> int:
+def get_max_nodes(offer: ClusterOffer) -> int:
     """How large the cluster can be."""
-    if offer.hosts is not None:
-        return offer.hosts.nodes
-    most = _MOST_DEVICES // offer.devices_per_node
-    return most if offer.spec.max_nodes is None else min(offer.spec.max_nodes, most)
+    if offer.listed_cluster is not None:
+        return offer.listed_cluster.nodes
+    max_count = _MAX_OFFER_DEVICES // offer.devices_per_node
+    return max_count if offer.spec.max_nodes is None else min(offer.spec.max_nodes, max_count)
 
 
-def accelerator_of(offer: Offer) -> AcceleratorSpec:
+def read_offer_accelerator(offer: ClusterOffer) -> AcceleratorSpec:
     """The description of an offer's accelerator. Raises InputError for a name that is not known."""
     node = offer.spec.node
     if isinstance(node, str):
-        node = presets.node_spec(node, origin=offer.origin)
+        node = presets.load_node_spec(node, origin=offer.origin)
     if node is None:
         raise InputError("is missing", origin=offer.origin, key="node", expected="which node its hosts are")
-    part = node.accelerator
-    return database.accelerator_spec(part, origin=offer.origin) if isinstance(part, str) else part
+    accelerator = node.accelerator
+    return (
+        database.load_accelerator_spec(accelerator, origin=offer.origin)
+        if isinstance(accelerator, str)
+        else accelerator
+    )

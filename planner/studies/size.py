@@ -11,22 +11,22 @@ from dataclasses import dataclass, replace
 
 from planner.errors import InputError
 from planner.studies.run_estimate import (
-    Offer,
-    Outcome,
-    Run,
-    floor,
-    most_nodes,
-    outcome,
-    usable,
+    ClusterOffer,
+    RunEstimate,
+    TrainingRun,
+    compute_run_lower_bound,
+    estimate_run,
+    get_max_nodes,
+    iterate_splittable_sizes,
 )
 
-_RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
+_CURVE_RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
 """Of the curve's sizes to the answer, where they are whole numbers: others are hard to split."""
-_TRIALS = 6
-"""Sizes that `about_fewest_nodes` looks at."""
-_FROM_THE_TOP = 256
+_MAX_TRIALS = 6
+"""Sizes that `approximate_fewest_nodes` looks at."""
+_MAX_SIZES_FROM_TOP = 256
 """Sizes, from the largest down, among which one is looked for whose devices can be split."""
-_NEAR = 8
+_MAX_EXTRA_NODES = 8
 """Nodes more than asked for, at which to look for a plan that fits is given up: what is much larger is a size of its
 own."""
 _TOKENS_PER_PARAMETER = 20.0
@@ -34,178 +34,211 @@ _TOKENS_PER_PARAMETER = 20.0
 
 
 @dataclass(frozen=True)
-class ComputeOptimal:
+class ComputeOptimalModel:
     """The model that Chinchilla's rule trains with the same FLOPs: C = 6 N D with D = 20 N."""
 
     parameters: float
     tokens: float
 
 
-def fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
+def find_fewest_nodes(run: TrainingRun, offer: ClusterOffer, deadline_days: float) -> RunEstimate | None:
     """The fewest nodes that train in so many days, failures included; None where no size does.
 
     Sizes are doubled from the bound that no plan beats until one meets the deadline, and the largest is tried; then
     every size between it and the last one that did not is looked at, from the smallest. A size meets it whatever
     larger ones do.
     """
-    largest, least = most_nodes(offer), floor(run, offer)
-    first = max(1, -int(-least.node_days // days))
-    if first > largest or least.days > days:
+    largest, lower_bound = get_max_nodes(offer), compute_run_lower_bound(run, offer)
+    first_size = max(1, -int(-lower_bound.node_days // deadline_days))
+    if first_size > largest or lower_bound.days > deadline_days:
         return None
-    failed, met = first - 1, None
-    nodes = first
-    while nodes <= largest and met is None:
-        found = _nearest_above(run, offer, nodes, min(2 * nodes - 1, largest))
-        if found is not None and found.days <= days:
-            met = found
+    largest_failed, best_estimate = first_size - 1, None
+    nodes = first_size
+    while nodes <= largest and best_estimate is None:
+        estimate = _find_first_fitting_size(run, offer, nodes, min(2 * nodes - 1, largest))
+        if estimate is not None and estimate.days <= deadline_days:
+            best_estimate = estimate
         else:
-            failed, nodes = nodes if found is None else found.nodes, 2 * nodes
-    if met is None:
-        last = _largest(run, offer, failed)
-        met = None if last is None else outcome(run, offer, last)
-        if met is None or met.days > days:
+            largest_failed, nodes = nodes if estimate is None else estimate.nodes, 2 * nodes
+    if best_estimate is None:
+        last = _find_largest_size(run, offer, largest_failed)
+        best_estimate = None if last is None else estimate_run(run, offer, last)
+        if best_estimate is None or best_estimate.days > deadline_days:
             return None
-    for size in usable(run, offer, range(failed + 1, met.nodes)):
-        found = outcome(run, offer, size)
-        if found is not None and found.days <= days:
-            return found
-    return met
+    for size in iterate_splittable_sizes(run, offer, range(largest_failed + 1, best_estimate.nodes)):
+        estimate = estimate_run(run, offer, size)
+        if estimate is not None and estimate.days <= deadline_days:
+            return estimate
+    return best_estimate
 
 
-def about_fewest_nodes(run: Run, offer: Offer, days: float) -> Outcome | None:
+def approximate_fewest_nodes(run: TrainingRun, offer: ClusterOffer, deadline_days: float) -> RunEstimate | None:
     """Few nodes that train in so many days, by a handful of trials: each says how many would do if days went with
     their inverse. None where no trial meets the deadline.
     """
-    largest, least = most_nodes(offer), floor(run, offer)
-    best: Outcome | None = None
-    failed, nodes = 0, max(1, -int(-2 * least.node_days // days))
-    for _ in range(_TRIALS):
+    largest, lower_bound = get_max_nodes(offer), compute_run_lower_bound(run, offer)
+    best_estimate: RunEstimate | None = None
+    largest_failed, nodes = 0, max(1, -int(-2 * lower_bound.node_days // deadline_days))
+    for _ in range(_MAX_TRIALS):
         if 2 * nodes > largest:
-            nodes = min(nodes, _largest(run, offer, failed) or 0)
-        if nodes <= failed or least.days > days:
+            nodes = min(nodes, _find_largest_size(run, offer, largest_failed) or 0)
+        if nodes <= largest_failed or lower_bound.days > deadline_days:
             break
-        found = _nearest_above(run, offer, nodes, min(2 * nodes, largest))
-        if found is None:
-            failed, nodes = nodes, 2 * nodes
-        elif found.days <= days:
-            best = found
-            fewer = int(found.nodes * found.days / days)
-            if not failed < fewer < found.nodes:
+        estimate = _find_first_fitting_size(run, offer, nodes, min(2 * nodes, largest))
+        if estimate is None:
+            largest_failed, nodes = nodes, 2 * nodes
+        elif estimate.days <= deadline_days:
+            best_estimate = estimate
+            fewer = int(estimate.nodes * estimate.days / deadline_days)
+            if not largest_failed < fewer < estimate.nodes:
                 break
             nodes = fewer
         else:
-            failed, nodes = found.nodes, max(-int(-found.nodes * found.days // days), found.nodes + 1)
-            if best is not None and nodes >= best.nodes:
+            largest_failed, nodes = (
+                estimate.nodes,
+                max(-int(-estimate.nodes * estimate.days // deadline_days), estimate.nodes + 1),
+            )
+            if best_estimate is not None and nodes >= best_estimate.nodes:
                 break
-    return best
+    return best_estimate
 
 
-def _largest(run: Run, offer: Offer, above: int) -> int | None:
+def _find_largest_size(run: TrainingRun, offer: ClusterOffer, above: int) -> int | None:
     """The largest size above one whose devices can be split, of so many that are looked at from the top."""
-    largest = most_nodes(offer)
-    return next(usable(run, offer, range(largest, max(above, largest - _FROM_THE_TOP), -1)), None)
+    largest = get_max_nodes(offer)
+    return next(
+        iterate_splittable_sizes(run, offer, range(largest, max(above, largest - _MAX_SIZES_FROM_TOP), -1)), None
+    )
 
 
-def _nearest_above(run: Run, offer: Offer, nodes: int, last: int) -> Outcome | None:
+def _find_first_fitting_size(run: TrainingRun, offer: ClusterOffer, nodes: int, last: int) -> RunEstimate | None:
     """The outcome of the first size from `nodes` to `last` on which a plan fits; None soon, where none near does."""
-    for size in usable(run, offer, range(nodes, last + 1)):
-        found = outcome(run, offer, size)
-        if found is not None:
-            return found
-        if size >= nodes + _NEAR:
+    for size in iterate_splittable_sizes(run, offer, range(nodes, last + 1)):
+        estimate = estimate_run(run, offer, size)
+        if estimate is not None:
+            return estimate
+        if size >= nodes + _MAX_EXTRA_NODES:
             break
     return None
 
 
-def fastest_within(run: Run, offer: Offer, usd: float) -> Outcome | None:
+def find_fastest_within_budget(run: TrainingRun, offer: ClusterOffer, budget_usd: float) -> RunEstimate | None:
     """The size that is done first of those whose rent stays within a budget; None where none does.
 
     Sizes are those of a curve that doubles; the cheapest is looked at even where it is the smallest.
     """
-    within = [one for one in doubling(run, offer) if one.usd is not None and one.usd <= usd]
-    return min(within, key=lambda one: one.days, default=None)
+    within = [
+        estimate
+        for estimate in estimate_doubling_sizes(run, offer)
+        if estimate.cost_usd is not None and estimate.cost_usd <= budget_usd
+    ]
+    return min(within, key=lambda estimate: estimate.days, default=None)
 
 
-def fastest_around(run: Run, offer: Offer, usd: float) -> Outcome | None:
+def refine_fastest_within_budget(run: TrainingRun, offer: ClusterOffer, budget_usd: float) -> RunEstimate | None:
     """The same, and whether the sizes around it, which do not double, are faster still."""
-    found = fastest_within(run, offer, usd)
-    if found is None:
+    coarse_estimate = find_fastest_within_budget(run, offer, budget_usd)
+    if coarse_estimate is None:
         return None
-    return _climbed(run, offer, found, lambda one: one.days if one.usd is not None and one.usd <= usd else math.inf)
+    return _climb_size_curve(
+        run,
+        offer,
+        coarse_estimate,
+        lambda estimate: (
+            estimate.days if estimate.cost_usd is not None and estimate.cost_usd <= budget_usd else math.inf
+        ),
+    )
 
 
-def _climbed(run: Run, offer: Offer, best: Outcome, worth: Callable[[Outcome], float]) -> Outcome:
+def _climb_size_curve(
+    run: TrainingRun, offer: ClusterOffer, best: RunEstimate, get_cost: Callable[[RunEstimate], float]
+) -> RunEstimate:
     """The size of the least worth that is reached by going to the best one around as long as there is a better."""
     while True:
-        better = min(around(run, offer, best), key=worth)
-        if worth(better) >= worth(best):
+        better = min(estimate_sizes_around(run, offer, best), key=get_cost)
+        if get_cost(better) >= get_cost(best):
             return best
         best = better
 
 
-def nearest_miss(run: Run, offer: Offer) -> Outcome | None:
+def find_fastest_size(run: TrainingRun, offer: ClusterOffer) -> RunEstimate | None:
     """The size that is done first, of those that double and the largest that there is; None where no plan fits on
     any.
     """
-    found = doubling(run, offer)
-    if offer.hosts is not None or offer.spec.max_nodes is not None:
-        last = _largest(run, offer, found[-1].nodes if found else 0)
-        found += [] if last is None else filter(None, [outcome(run, offer, last)])
-    return min(found, key=lambda one: one.days, default=None)
+    estimates = estimate_doubling_sizes(run, offer)
+    if offer.listed_cluster is not None or offer.spec.max_nodes is not None:
+        last = _find_largest_size(run, offer, estimates[-1].nodes if estimates else 0)
+        estimates += [] if last is None else filter(None, [estimate_run(run, offer, last)])
+    return min(estimates, key=lambda estimate: estimate.days, default=None)
 
 
-def doubling(run: Run, offer: Offer) -> list[Outcome]:
+def estimate_doubling_sizes(run: TrainingRun, offer: ClusterOffer) -> list[RunEstimate]:
     """Sizes that double from the smallest on which a plan fits, until more do not make it faster."""
-    found: list[Outcome] = []
-    nodes, largest = 1, most_nodes(offer)
+    estimates: list[RunEstimate] = []
+    nodes, largest = 1, get_max_nodes(offer)
     while nodes <= largest:
-        here = _nearest_above(run, offer, nodes, min(2 * nodes - 1, largest))
-        if here is not None:
-            if found and here.days >= found[-1].days:
+        estimate = _find_first_fitting_size(run, offer, nodes, min(2 * nodes - 1, largest))
+        if estimate is not None:
+            if estimates and estimate.days >= estimates[-1].days:
                 break
-            found.append(here)
-        elif found:
+            estimates.append(estimate)
+        elif estimates:
             break
         nodes *= 2
-    return found
+    return estimates
 
 
-def around(run: Run, offer: Offer, answer: Outcome) -> tuple[Outcome, ...]:
+def estimate_sizes_around(run: TrainingRun, offer: ClusterOffer, answer: RunEstimate) -> tuple[RunEstimate, ...]:
     """The curve of sizes around an answer, ascending, the answer among them."""
-    largest = most_nodes(offer)
-    points = {answer.nodes: answer}
-    for up, down in _RATIOS:
-        for nodes, rest in (divmod(answer.nodes * up, down), divmod(answer.nodes * down, up)):
-            if rest == 0 and 1 <= nodes <= largest and nodes not in points:
-                here = outcome(run, offer, nodes)
-                if here is not None:
-                    points[nodes] = here
-    return tuple(points[nodes] for nodes in sorted(points))
+    largest = get_max_nodes(offer)
+    estimates_by_nodes = {answer.nodes: answer}
+    for numerator, denominator in _CURVE_RATIOS:
+        for nodes, remainder in (
+            divmod(answer.nodes * numerator, denominator),
+            divmod(answer.nodes * denominator, numerator),
+        ):
+            if remainder == 0 and 1 <= nodes <= largest and nodes not in estimates_by_nodes:
+                estimate = estimate_run(run, offer, nodes)
+                if estimate is not None:
+                    estimates_by_nodes[nodes] = estimate
+    return tuple(estimates_by_nodes[nodes] for nodes in sorted(estimates_by_nodes))
 
 
-def affordable(run: Run, offer: Offer, usd: float, nodes: int | None = None) -> tuple[Run, Outcome] | None:
+def find_affordable_run(
+    run: TrainingRun, offer: ClusterOffer, budget_usd: float, nodes: int | None = None
+) -> tuple[TrainingRun, RunEstimate] | None:
     """The run of as many tokens as a budget pays for, and its outcome, on so many nodes or on the cheapest size.
 
     Rent grows with the tokens in proportion: one run tells the price of a token. None where no plan fits.
     Raises InputError where no rent is known.
     """
-    trials: Sequence[Outcome | None] = doubling(run, offer) if nodes is None else [outcome(run, offer, nodes)]
-    priced = [(one.usd, one) for one in trials if one is not None and one.usd is not None]
+    estimates: Sequence[RunEstimate | None] = (
+        estimate_doubling_sizes(run, offer) if nodes is None else [estimate_run(run, offer, nodes)]
+    )
+    priced = [
+        (estimate.cost_usd, estimate)
+        for estimate in estimates
+        if estimate is not None and estimate.cost_usd is not None
+    ]
     if not priced:
-        if any(trials):
+        if any(estimates):
             raise InputError("no rent is known of this cluster's devices", key="--budget", expected="a known rent")
         return None
-    price, best = min(priced, key=lambda one: one[0])
+    price_usd, cheapest = min(priced, key=lambda estimate: estimate[0])
     if nodes is None:
-        best = _climbed(run, offer, best, lambda one: math.inf if one.usd is None else one.usd)
-        price = best.usd or price
-    paid = replace(run, tokens=max(int(run.tokens * usd / price) // run.tokens_per_step, 1) * run.tokens_per_step)
-    found = outcome(paid, offer, best.nodes)
-    return None if found is None else (paid, found)
+        cheapest = _climb_size_curve(
+            run, offer, cheapest, lambda estimate: math.inf if estimate.cost_usd is None else estimate.cost_usd
+        )
+        price_usd = cheapest.cost_usd or price_usd
+    affordable_run = replace(
+        run, tokens=max(int(run.tokens * budget_usd / price_usd) // run.tokens_per_step, 1) * run.tokens_per_step
+    )
+    final_estimate = estimate_run(affordable_run, offer, cheapest.nodes)
+    return None if final_estimate is None else (affordable_run, final_estimate)
 
 
-def compute_optimal(run: Run) -> ComputeOptimal:
+def compute_optimal_model(run: TrainingRun) -> ComputeOptimalModel:
     """What the same FLOPs (6 N D) would train best by Chinchilla's rule."""
     flops = 6.0 * run.workload.active_parameters * run.tokens
     parameters = (flops / (6.0 * _TOKENS_PER_PARAMETER)) ** 0.5
-    return ComputeOptimal(parameters, _TOKENS_PER_PARAMETER * parameters)
+    return ComputeOptimalModel(parameters, _TOKENS_PER_PARAMETER * parameters)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from planner.documents.sizing import OptimalPart, RunPart, SizePart
-from planner.studies.run_estimate import Outcome, Run
-from planner.studies.size import compute_optimal
+from planner.documents.sizing import ComputeOptimalPart, RunSizePart, TrainingRunPart
+from planner.studies.run_estimate import RunEstimate, TrainingRun
+from planner.studies.size import compute_optimal_model
 from planner.units import J_PER_KWH
 
 
-def run_part(run: Run) -> RunPart:
+def build_training_run_part(run: TrainingRun) -> TrainingRunPart:
     """What is trained."""
-    return RunPart(
+    return TrainingRunPart(
         tokens=run.tokens,
         steps=run.steps,
         global_batch=run.global_batch,
@@ -19,33 +19,37 @@ def run_part(run: Run) -> RunPart:
     )
 
 
-def size_part(run: Run, found: Outcome, intensity_g_per_kwh: float | None) -> SizePart:
+def build_run_size_part(run: TrainingRun, estimate: RunEstimate, intensity_g_per_kwh: float | None) -> RunSizePart:
     """The whole run on one size; carbon where the grid's intensity is told."""
-    kwh = None if found.energy_j is None else found.energy_j / J_PER_KWH
-    share = found.reliability.goodput_share
-    return SizePart(
-        nodes=found.nodes,
-        devices=found.devices,
-        spare_nodes=found.reliability.spares.recommended,
-        days=found.days,
-        days_without_failures=found.days * share,
-        goodput_share=share,
-        usd=found.usd,
-        energy_kwh=kwh,
-        carbon_kg=None if kwh is None or intensity_g_per_kwh is None else kwh * intensity_g_per_kwh / 1000,
-        step_time_s=found.plan.step_time_s,
-        tokens_per_s=found.plan.tokens_per_s * share,
-        tokens_per_usd=run.tokens / found.usd if found.usd else None,
-        tokens_per_joule=run.tokens / found.energy_j if found.energy_j else None,
-        mfu=found.plan.mfu,
-        strategy=found.plan.strategy,
+    energy_kwh = None if estimate.energy_j is None else estimate.energy_j / J_PER_KWH
+    goodput_share = estimate.reliability.goodput_share
+    return RunSizePart(
+        nodes=estimate.nodes,
+        devices=estimate.devices,
+        spare_nodes=estimate.reliability.spares.recommended,
+        days=estimate.days,
+        days_without_failures=estimate.days * goodput_share,
+        goodput_share=goodput_share,
+        usd=estimate.cost_usd,
+        energy_kwh=energy_kwh,
+        carbon_kg=None
+        if energy_kwh is None or intensity_g_per_kwh is None
+        else energy_kwh * intensity_g_per_kwh / 1000,
+        step_time_s=estimate.plan.step_time_s,
+        tokens_per_s=estimate.plan.tokens_per_s * goodput_share,
+        tokens_per_usd=run.tokens / estimate.cost_usd if estimate.cost_usd else None,
+        tokens_per_joule=run.tokens / estimate.energy_j if estimate.energy_j else None,
+        mfu=estimate.plan.mfu,
+        strategy=estimate.plan.strategy,
     )
 
 
-def optimal_part(run: Run) -> OptimalPart | None:
+def build_compute_optimal_part(run: TrainingRun) -> ComputeOptimalPart | None:
     """Chinchilla's line beside the run; None for what is no language model: the rule is of text."""
-    if run.workload.sample != "sequence":
+    if run.workload.sample_name != "sequence":
         return None
-    best = compute_optimal(run)
+    optimal_model = compute_optimal_model(run)
     ratio = run.tokens / run.workload.active_parameters
-    return OptimalPart(parameters=best.parameters, tokens=best.tokens, tokens_per_parameter=ratio)
+    return ComputeOptimalPart(
+        parameters=optimal_model.parameters, tokens=optimal_model.tokens, tokens_per_parameter=ratio
+    )

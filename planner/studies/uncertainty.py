@@ -12,42 +12,42 @@ from functools import partial
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints, added, settled
-from planner.cost.calibration import PARAMETERS, combined, uncertainty
-from planner.cost.memory import memory_of
-from planner.cost.operations.energy import energy_j
-from planner.cost.scenario import Training
-from planner.cost.step import score
-from planner.cost.strategies import Strategies, join
+from planner.cost.arrays import Floats, Ints, round_significant, sum_in_order
+from planner.cost.calibration import CALIBRATION_PARAMETERS, combine_calibration, compute_calibration_spreads
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.operations.energy import compute_energy_j
+from planner.cost.scenario import Scenario
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import Strategies, join_strategies
 from planner.documents.plan import QuantilesPart, RegretPart, RivalPart, UncertaintyPart
 from planner.errors import InputError
 from planner.progress import track_steps
 from planner.search.objective import Objective
-from planner.search.search import Wanted, search
+from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
-from planner.studies.plan_parts import settings_part, strategy_part
+from planner.studies.plan_parts import build_settings_part, build_strategy_part
 
-PLANS = 50
+MAX_CONTENDERS = 50
 """How many compete."""
 _SEED = 20
-_RIVALS = 3
-_SHARES = (0.1, 0.5, 0.9)
+_MAX_RIVALS = 3
+_QUANTILES = (0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True)
-class Contenders:
+class ContenderPlans:
     """Plans that compete, best first, and which of the trainings each belongs to; arrays of [plans]."""
 
-    questions: tuple[Training, ...]
-    plans: Strategies
-    question: Ints
+    scenarios: tuple[Scenario, ...]
+    strategies: Strategies
+    scenario_index: Ints
 
     def __len__(self) -> int:
-        return len(self.plans)
+        return len(self.strategies)
 
 
-def first_plan_uncertainty(
-    questions: Sequence[Training], space: Space, objective: Objective, samples: int
+def estimate_first_plan_uncertainty(
+    scenarios: Sequence[Scenario], space: Space, objective: Objective, samples: int
 ) -> UncertaintyPart:
     """What becomes of the first plan over `samples` samples. The space has a plan that fits.
 
@@ -56,85 +56,101 @@ def first_plan_uncertainty(
     if objective.name == "memory-headroom":
         expected = "an objective by time, cost or energy: memory has no fitted parameter"
         raise InputError("nothing is uncertain", key="--uncertainty", value=objective.name, expected=expected)
-    plans = contenders(questions, space, objective)
-    spread = uncertainty(questions[0].accelerator.architecture, questions[0].framework.name)
-    times, figures = sampled(plans, objective, spread, samples)
-    return _told(plans, spread, times[:, 0], figures)
+    contender_plans = find_contenders(scenarios, space, objective)
+    spread = compute_calibration_spreads(scenarios[0].accelerator.architecture, scenarios[0].trainer.name)
+    times, figures = score_samples(contender_plans, objective, spread, samples)
+    return _build_uncertainty_part(contender_plans, spread, times[:, 0], figures)
 
 
-def contenders(questions: Sequence[Training], space: Space, objective: Objective) -> Contenders:
+def find_contenders(scenarios: Sequence[Scenario], space: Space, objective: Objective) -> ContenderPlans:
     """The best plan of each of the best combinations of degrees; where there are few, the next best plans as well.
 
     Neighbours in `vpp` alone are equal to a thousandth: fifty of them would say nothing of the other ways to split.
     """
-    found = search(questions, space, Wanted((objective,), PLANS, diverse=True))
-    best, question = found.best, found.question
-    if len(best) < PLANS:
-        more = search(questions, space, Wanted((objective,), PLANS))
-        best, question = join([best, more.best]), np.concatenate([question, more.question])
-        rows = np.stack([question, *(getattr(best, name) for name in vars(best))], axis=1)
-        first = np.sort(np.unique(rows, axis=0, return_index=True)[1])[:PLANS]
-        best, question = best.take(first), question[first]
-    return Contenders(found.questions, best, question)
+    result = search_plans(scenarios, space, SearchTarget((objective,), MAX_CONTENDERS, diverse=True))
+    best, scenario_index = result.best, result.scenario_index
+    if len(best) < MAX_CONTENDERS:
+        extra_result = search_plans(scenarios, space, SearchTarget((objective,), MAX_CONTENDERS))
+        best, scenario_index = (
+            join_strategies([best, extra_result.best]),
+            np.concatenate([scenario_index, extra_result.scenario_index]),
+        )
+        rows = np.stack([scenario_index, *(getattr(best, name) for name in vars(best))], axis=1)
+        first_positions = np.sort(np.unique(rows, axis=0, return_index=True)[1])[:MAX_CONTENDERS]
+        best, scenario_index = best.take(first_positions), scenario_index[first_positions]
+    return ContenderPlans(result.scenarios, best, scenario_index)
 
 
-def sampled(
-    plans: Contenders, objective: Objective, spread: Mapping[str, float], samples: int
+def score_samples(
+    contender_plans: ContenderPlans, objective: Objective, spread: Mapping[str, float], samples: int
 ) -> tuple[Floats, Floats]:
     """Step times and the objective's figures, shape [samples, plans] each."""
-    widths = np.array([spread[name] for name in PARAMETERS])
-    draws = settled(np.exp(np.random.default_rng(_SEED).standard_normal((samples, len(widths))) * widths), 32)
-    times, figures = np.zeros((2, samples, len(plans)))
-    for number in np.unique(plans.question).tolist():
-        at = np.flatnonzero(plans.question == number)
-        training, chosen = plans.questions[number], plans.plans.take(at)
-        held = added(memory_of(training, chosen).values())
+    widths = np.array([spread[name] for name in CALIBRATION_PARAMETERS])
+    draws = round_significant(
+        np.exp(np.random.default_rng(_SEED).standard_normal((samples, len(widths))) * widths), 32
+    )
+    times, figures = np.zeros((2, samples, len(contender_plans)))
+    for scenario_index in np.unique(contender_plans.scenario_index).tolist():
+        positions = np.flatnonzero(contender_plans.scenario_index == scenario_index)
+        scenario, strategies = contender_plans.scenarios[scenario_index], contender_plans.strategies.take(positions)
+        total_bytes = sum_in_order(compute_peak_memory_bytes(scenario, strategies).values())
         for row, factors in enumerate(track_steps("sampling", draws.tolist())):
-            moved = perturbed(training, dict(zip(PARAMETERS, factors, strict=True)))
-            scores = score(moved, chosen)
-            times[row, at] = scores.step_time_s
-            joules = partial(energy_j, moved, chosen, scores)
-            figures[row, at] = objective.value(moved, scores.step_time_s, joules, held)
+            perturbed_scenario = perturb_scenario(scenario, dict(zip(CALIBRATION_PARAMETERS, factors, strict=True)))
+            step_costs = compute_step_costs(perturbed_scenario, strategies)
+            times[row, positions] = step_costs.step_time_s
+            evaluate_energy_j = partial(compute_energy_j, perturbed_scenario, strategies, step_costs)
+            figures[row, positions] = objective.compute_value(
+                perturbed_scenario, step_costs.step_time_s, evaluate_energy_j, total_bytes
+            )
     return times, figures
 
 
-def perturbed(training: Training, factors: dict[str, float]) -> Training:
+def perturb_scenario(scenario: Scenario, factors: dict[str, float]) -> Scenario:
     """The question with its fitted numbers times `factors`; shares stay below what can be reached."""
-    old, network = training.calibration, training.network
-    new = combined(old, factors, reference_power_w=old.reference_power_w)
-    links, cards = new.link_efficiency / old.link_efficiency, new.nic_efficiency / old.nic_efficiency
-    rates = network.bandwidth_bytes_per_s * np.where(network.through_nic, cards, links)
-    return replace(training, calibration=new, network=replace(network, bandwidth_bytes_per_s=rates))
+    old_calibration, network = scenario.calibration, scenario.network
+    new_calibration = combine_calibration(
+        old_calibration, factors, reference_power_w=old_calibration.reference_power_w
+    )
+    link_factor, nic_factor = (
+        new_calibration.link_efficiency / old_calibration.link_efficiency,
+        new_calibration.nic_efficiency / old_calibration.nic_efficiency,
+    )
+    bandwidth_bytes_per_s = network.bandwidth_bytes_per_s * np.where(network.through_nic, nic_factor, link_factor)
+    return replace(
+        scenario, calibration=new_calibration, network=replace(network, bandwidth_bytes_per_s=bandwidth_bytes_per_s)
+    )
 
 
-def _told(plans: Contenders, spread: dict[str, float], times: Floats, figures: Floats) -> UncertaintyPart:
+def _build_uncertainty_part(
+    contender_plans: ContenderPlans, spread: dict[str, float], times: Floats, figures: Floats
+) -> UncertaintyPart:
     """`times`: the first plan's, shape [samples]; `figures` of shape [samples, plans]."""
     samples, count = figures.shape
     wins = np.bincount(figures.argmin(axis=1), minlength=count)  # of equal ones the better ranked
     regret = figures[:, 0] / figures.min(axis=1) - 1.0
-    low, middle, high = np.quantile(times, _SHARES).tolist()
+    low, middle, high = np.quantile(times, _QUANTILES).tolist()
     return UncertaintyPart(
         samples=samples,
         plans=count,
         step_time_s=QuantilesPart(p10=low, p50=middle, p90=high),
         first_share=int(wins[0]) / samples,
-        regret=RegretPart(mean=float(regret.mean()), p90=float(np.quantile(regret, _SHARES[-1]))),
-        rivals=_rivals(plans, wins, samples),
+        regret=RegretPart(mean=float(regret.mean()), p90=float(np.quantile(regret, _QUANTILES[-1]))),
+        rivals=_build_rival_parts(contender_plans, wins, samples),
         spread=spread,
     )
 
 
-def _rivals(plans: Contenders, wins: Ints, samples: int) -> list[RivalPart]:
+def _build_rival_parts(contender_plans: ContenderPlans, wins: Ints, samples: int) -> list[RivalPart]:
     """The other plans that win most often."""
-    order = 1 + np.argsort(-wins[1:], kind="stable")[:_RIVALS]
+    order = 1 + np.argsort(-wins[1:], kind="stable")[:_MAX_RIVALS]
     parts = []
     for index in order.tolist():
-        training = plans.questions[int(plans.question[index])]
+        scenario = contender_plans.scenarios[int(contender_plans.scenario_index[index])]
         if wins[index]:
             part = RivalPart(
-                strategy=strategy_part(plans.plans, index),
-                settings=settings_part(training),
-                global_batch=training.global_batch,
+                strategy=build_strategy_part(contender_plans.strategies, index),
+                settings=build_settings_part(scenario),
+                global_batch=scenario.global_batch,
                 share=int(wins[index]) / samples,
             )
             parts.append(part)

@@ -8,82 +8,84 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.arrays import Floats, settled
-from planner.cost.memory import KINDS
-from planner.cost.scenario import Training
-from planner.cost.step import score
+from planner.cost.arrays import Floats, round_significant
+from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.scenario import Scenario
+from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
 from planner.documents.plan import PlanPart
 from planner.documents.what_if import (
     SCHEMA_VERSION,
-    ChangePart,
-    DifferencePart,
     ElasticityPart,
-    FigureName,
-    KeptPart,
-    SidePart,
+    HardwareFigureName,
+    InputChangePart,
+    KeptPlanPart,
+    WhatIfDifferencePart,
     WhatIfDocument,
+    WhatIfSidePart,
 )
 from planner.errors import NothingFits
-from planner.search.diagnosis.infeasible import explain_empty
-from planner.search.search import Found, Wanted, search
-from planner.search.space import RULES, Space
-from planner.studies.changes import SCALES, Change, rebound
-from planner.studies.plan import document_of, find
-from planner.studies.plan_parts import plan_parts
+from planner.search.diagnosis.infeasible import explain_empty_search
+from planner.search.search import SearchResult, SearchTarget, search_plans
+from planner.search.space import SEARCH_RULES, Space
+from planner.studies.changes import HARDWARE_SCALES, InputChange, rebind_scenario
+from planner.studies.plan import build_plan_document, search_cluster_plans
+from planner.studies.plan_parts import build_plan_parts
 from planner.units import format_bytes
 
-_STEP = 0.01
+_RELATIVE_STEP = 0.01
 """Of a figure, up and down: the derivative is the central difference."""
-_OPEN = ("dp",)
+_OPEN_DIMENSIONS = ("dp",)
 """What of a plan follows from the number of devices."""
 
 
 @dataclass(frozen=True)
-class Side:
+class WhatIfSide:
     """One question: its trainings (one for each combination of settings), its cluster, its space."""
 
-    questions: tuple[Training, ...]
+    scenarios: tuple[Scenario, ...]
     cluster: Cluster
     space: Space
 
-    def moved(self, cluster: Cluster) -> Side:
+    def rebind_cluster(self, cluster: Cluster) -> WhatIfSide:
         """The same question on a cluster of the same size."""
-        return replace(self, questions=tuple(rebound(one, cluster) for one in self.questions), cluster=cluster)
+        return replace(
+            self, scenarios=tuple(rebind_scenario(scenario, cluster) for scenario in self.scenarios), cluster=cluster
+        )
 
 
-def what_if(before: Side, after: Side, changes: Sequence[Change]) -> WhatIfDocument:
+def compute_what_if(before: WhatIfSide, after: WhatIfSide, changes: Sequence[InputChange]) -> WhatIfDocument:
     """Plan both and compare. Both sides have the same settings in the same order.
 
     Raises InputError where pins leave no candidate, NothingFits where none fits in memory on one of the sides.
     """
-    old, new = _best(before, "as it is"), _best(after, "with the changes")
-    old_side, new_side = _told(before, old), _told(after, new)
-    first, second = old_side.plan, new_side.plan
+    before_result, after_result = _search_side(before, "as it is"), _search_side(after, "with the changes")
+    old_side, new_side = _build_side_part(before, before_result), _build_side_part(after, after_result)
+    before_plan, after_plan = old_side.plan, new_side.plan
     return WhatIfDocument(
         schema_version=SCHEMA_VERSION,
-        changes=[_change_part(change) for change in changes],
+        changes=[_build_change_part(change) for change in changes],
         before=old_side,
         after=new_side,
-        same_plan=first.strategy == second.strategy and first.settings == second.settings,
-        difference=_difference(first, second),
-        kept=_kept(after, old, second),
-        elasticities=_elasticities((before, old), (after, new)),
+        same_plan=before_plan.strategy == after_plan.strategy and before_plan.settings == after_plan.settings,
+        difference=_build_difference_part(before_plan, after_plan),
+        kept=_evaluate_kept_plan(after, before_result, after_plan),
+        elasticities=_build_elasticity_parts((before, before_result), (after, after_result)),
     )
 
 
-def _best(side: Side, which: str) -> Found:
-    layouts = tuple(dict.fromkeys(one.order for one in side.questions))
-    found = find(side.questions, side.cluster, side.space, Wanted(top=1), layouts)
-    if not found.tally.feasible:
-        error = explain_empty(side.cluster, side.space, found)
-        raise NothingFits(f"{which}, {error}") if isinstance(error, NothingFits) else error
-    return found
+def _search_side(side: WhatIfSide, side_title: str) -> SearchResult:
+    rank_orders = tuple(dict.fromkeys(scenario.rank_order for scenario in side.scenarios))
+    result = search_cluster_plans(side.scenarios, side.cluster, side.space, SearchTarget(top=1), rank_orders)
+    if not result.stats.feasible:
+        error = explain_empty_search(side.cluster, side.space, result)
+        raise NothingFits(f"{side_title}, {error}") if isinstance(error, NothingFits) else error
+    return result
 
 
-def _told(side: Side, found: Found) -> SidePart:
-    document = document_of(side.cluster, found, Wanted(top=1), None)
-    return SidePart(
+def _build_side_part(side: WhatIfSide, result: SearchResult) -> WhatIfSidePart:
+    document = build_plan_document(side.cluster, result, SearchTarget(top=1), None)
+    return WhatIfSidePart(
         model=document.model,
         cluster=document.cluster,
         training=document.training,
@@ -92,16 +94,16 @@ def _told(side: Side, found: Found) -> SidePart:
     )
 
 
-def _change_part(change: Change) -> ChangePart:
+def _build_change_part(change: InputChange) -> InputChangePart:
     unit = change.dimension or ""
-    return ChangePart(key=change.key, given=change.given, unit=unit, before=change.before, after=change.after)
+    return InputChangePart(key=change.key, given=change.given, unit=unit, before=change.before, after=change.after)
 
 
-def _difference(first: PlanPart, second: PlanPart) -> DifferencePart:
-    def less(new: float | None, old: float | None) -> float | None:
+def _build_difference_part(first: PlanPart, second: PlanPart) -> WhatIfDifferencePart:
+    def subtract_figures(new: float | None, old: float | None) -> float | None:
         return None if new is None or old is None else new - old
 
-    return DifferencePart(
+    return WhatIfDifferencePart(
         speedup=second.tokens_per_s / first.tokens_per_s,
         step_time_s=second.step_time_s - first.step_time_s,
         terms={name: second.terms[name] - value for name, value in first.terms.items()},
@@ -110,40 +112,43 @@ def _difference(first: PlanPart, second: PlanPart) -> DifferencePart:
         tokens_per_s_per_device=second.tokens_per_s_per_device - first.tokens_per_s_per_device,
         mfu=second.mfu - first.mfu,
         hfu=second.hfu - first.hfu,
-        cost_usd_per_step=less(second.cost_usd_per_step, first.cost_usd_per_step),
-        energy_j_per_step=less(second.energy_j_per_step, first.energy_j_per_step),
+        cost_usd_per_step=subtract_figures(second.cost_usd_per_step, first.cost_usd_per_step),
+        energy_j_per_step=subtract_figures(second.energy_j_per_step, first.energy_j_per_step),
         memory_bytes={
-            kind: getattr(second.memory, f"{kind}_bytes") - getattr(first.memory, f"{kind}_bytes") for kind in KINDS
+            category: getattr(second.memory, f"{category}_bytes") - getattr(first.memory, f"{category}_bytes")
+            for category in MEMORY_CATEGORIES
         },
     )
 
 
-def _kept(after: Side, old: Found, best: PlanPart) -> KeptPart:
+def _evaluate_kept_plan(after: WhatIfSide, before_result: SearchResult, best_plan: PlanPart) -> KeptPlanPart:
     """The old plan in the new conditions, by a search of the space that holds nothing else."""
-    training = after.questions[int(old.question[0])]
+    scenario = after.scenarios[int(before_result.scenario_index[0])]
     pins: dict[str, tuple[int, ...]] = {
-        name: (value,) for name, value in old.best.row(0).items() if name not in _OPEN
+        name: (value,) for name, value in before_result.best.get_row(0).items() if name not in _OPEN_DIMENSIONS
     }
-    found = search(training, Space(after.space.devices, training.global_batch, pins), Wanted(top=1))
-    if not found.tally.feasible:
-        return KeptPart(plan=None, regret=None, obstacle=_obstacle(training, found))
-    plan = plan_parts(found, after.cluster)[0]
-    return KeptPart(plan=plan, regret=plan.step_time_s / best.step_time_s - 1.0, obstacle="")
+    result = search_plans(scenario, Space(after.space.devices, scenario.global_batch, pins), SearchTarget(top=1))
+    if not result.stats.feasible:
+        return KeptPlanPart(plan=None, regret=None, obstacle=_explain_obstacle(scenario, result))
+    plan = build_plan_parts(result, after.cluster)[0]
+    return KeptPlanPart(plan=plan, regret=plan.step_time_s / best_plan.step_time_s - 1.0, obstacle="")
 
 
-def _obstacle(training: Training, found: Found) -> str:
-    if found.tally.cut_by["memory"]:
-        return f"it does not fit in {format_bytes(training.usable_memory_bytes)}"
-    broken = [rule for rule, count in found.tally.cut_by.items() if count]
+def _explain_obstacle(scenario: Scenario, result: SearchResult) -> str:
+    if result.stats.rejected_by["memory"]:
+        return f"it does not fit in {format_bytes(scenario.usable_memory_bytes)}"
+    broken_rules = [rule for rule, count in result.stats.rejected_by.items() if count]
     return (
-        f"it would break a rule: {RULES[broken[0]]}"
-        if broken
-        else f"it cannot be cut over {training.devices:,} devices"
+        f"it would break a rule: {SEARCH_RULES[broken_rules[0]]}"
+        if broken_rules
+        else f"it cannot be cut over {scenario.devices:,} devices"
     )
 
 
-def _elasticities(before: tuple[Side, Found], after: tuple[Side, Found]) -> list[ElasticityPart]:
-    names: tuple[FigureName, ...] = (
+def _build_elasticity_parts(
+    before: tuple[WhatIfSide, SearchResult], after: tuple[WhatIfSide, SearchResult]
+) -> list[ElasticityPart]:
+    names: tuple[HardwareFigureName, ...] = (
         "peak",
         "memory_bandwidth",
         "link_bandwidth",
@@ -151,24 +156,26 @@ def _elasticities(before: tuple[Side, Found], after: tuple[Side, Found]) -> list
         "link_latency",
         "network_latency",
     )
-    if any(found.questions[int(found.question[0])].offload.any for _, found in (before, after)):
+    if any(result.scenarios[int(result.scenario_index[0])].offload.is_active for _, result in (before, after)):
         names += ("host_link", "host_bandwidth")
     parts = []
     for name in names:
-        old, new = (_elasticity(side, found, name) for side, found in (before, after))
+        old, new = (_compute_first_plan_elasticity(side, result, name) for side, result in (before, after))
         parts.append(ElasticityPart(figure=name, before=old, after=new))
     return parts
 
 
-def _elasticity(side: Side, found: Found, name: str) -> float:
-    training = side.questions[int(found.question[0])]
-    return float(elasticity(training, side.cluster, found.best, name)[0])
+def _compute_first_plan_elasticity(side: WhatIfSide, result: SearchResult, name: str) -> float:
+    scenario = side.scenarios[int(result.scenario_index[0])]
+    return float(compute_elasticity(scenario, side.cluster, result.best, name)[0])
 
 
-def elasticity(training: Training, cluster: Cluster, plans: Strategies, name: str) -> Floats:
+def compute_elasticity(scenario: Scenario, cluster: Cluster, strategies: Strategies, name: str) -> Floats:
     """d log(step time) / d log(figure) of each plan, nothing else changed; shape [plans]."""
-    times = [
-        score(rebound(training, SCALES[name](cluster, factor)), plans).step_time_s
-        for factor in (1.0 - _STEP, 1.0 + _STEP)
+    times_s = [
+        compute_step_costs(rebind_scenario(scenario, HARDWARE_SCALES[name](cluster, factor)), strategies).step_time_s
+        for factor in (1.0 - _RELATIVE_STEP, 1.0 + _RELATIVE_STEP)
     ]
-    return settled(np.log(times[1] / times[0]) / np.log((1.0 + _STEP) / (1.0 - _STEP)), 32)
+    return round_significant(
+        np.log(times_s[1] / times_s[0]) / np.log((1.0 + _RELATIVE_STEP) / (1.0 - _RELATIVE_STEP)), 32
+    )

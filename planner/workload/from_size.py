@@ -11,18 +11,18 @@ from planner.errors import InputError
 from planner.units import format_parameter_count, parse_quantity
 from planner.workload.spec import ModelSpec
 
-_SIZE = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?[MBT]", re.IGNORECASE)
-_SMALLEST, _LARGEST = 10e6, 100e12
-_EXACT = 0.01
+_SIZE_PATTERN = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?[MBT]", re.IGNORECASE)
+_MIN_PARAMETERS, _MAX_PARAMETERS = 10e6, 100e12
+_LOG_SIZE_TOLERANCE = 0.01
 """A shape this near to the size is as good as one that meets it."""
 
 
 def looks_like_size(text: str) -> bool:
     """Whether `text` has the form of a bare size: digits and one of M, B, T."""
-    return _SIZE.fullmatch(text) is not None
+    return _SIZE_PATTERN.fullmatch(text) is not None
 
 
-def spec_of_size(text: str) -> ModelSpec:
+def build_spec_for_size(text: str) -> ModelSpec:
     """A decoder with `text` parameters, within 3 % from 0.1B on. Raises InputError outside 10M to 100T.
 
     Width is about 128 times the depth, as in GPT-3 (arXiv 2005.14165, table 2.1) and Llama 3
@@ -31,19 +31,22 @@ def spec_of_size(text: str) -> ModelSpec:
     below 3B). Depths are multiples of four and head counts of eight (below 100M of one), preferably of
     sixteen, so that they divide well; the MLP's width then takes up the difference, in steps of 256.
     """
-    problem = InputError("size out of range", key="MODEL", value=text, expected="from 10M to 100T parameters")
+    size_error = InputError("size out of range", key="MODEL", value=text, expected="from 10M to 100T parameters")
     try:
-        wanted = parse_quantity(text.upper(), "count", key="MODEL")
+        target_parameters = parse_quantity(text.upper(), "count", key="MODEL")
     except InputError:
-        raise problem from None
-    if not _SMALLEST <= wanted <= _LARGEST:
-        raise problem
-    return _spec(min(_shapes(wanted), key=lambda shape: _misfit(shape, wanted)), wanted)
+        raise size_error from None
+    if not _MIN_PARAMETERS <= target_parameters <= _MAX_PARAMETERS:
+        raise size_error
+    return _build_decoder_spec(
+        min(_enumerate_shapes(target_parameters), key=lambda shape: _compute_shape_penalty(shape, target_parameters)),
+        target_parameters,
+    )
 
 
 def describe_size(spec: ModelSpec) -> str:
     """The sentence that tells which shape was chosen."""
-    shape = _Shape(
+    shape = _DecoderShape(
         spec.hidden_size,
         spec.layers,
         spec.head_size,
@@ -60,74 +63,96 @@ def describe_size(spec: ModelSpec) -> str:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class _DecoderShape:
     """What decides the parameters of this family."""
 
-    hidden: int
+    hidden_size: int
     layers: int
-    head: int
+    head_dim: int
     kv_heads: int
-    ffn: int
-    vocab: int
-    tied: bool
+    ffn_size: int
+    vocab_size: int
+    tied_embeddings: bool
 
     @property
-    def ends(self) -> int:
+    def embedding_and_head_parameters(self) -> int:
         """Parameters of embedding, output matrix and last norm."""
-        return self.vocab * self.hidden * (1 if self.tied else 2) + self.hidden
+        return self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2) + self.hidden_size
 
     @property
-    def layer(self) -> int:
+    def attention_parameters(self) -> int:
         """Parameters of one layer without the MLP's matrices."""
-        return 2 * self.hidden * (self.hidden + self.kv_heads * self.head + 1)
+        return 2 * self.hidden_size * (self.hidden_size + self.kv_heads * self.head_dim + 1)
 
     @property
     def parameters(self) -> int:
         """Closed form of what `build_workload` counts (a test holds the two together)."""
-        return self.ends + self.layers * (self.layer + 3 * self.hidden * self.ffn)
+        return self.embedding_and_head_parameters + self.layers * (
+            self.attention_parameters + 3 * self.hidden_size * self.ffn_size
+        )
 
 
-def _shapes(wanted: float) -> Iterator[_Shape]:
+def _enumerate_shapes(target_parameters: float) -> Iterator[_DecoderShape]:
     """For every width the depths near the one that fits, with the usual MLP and with one that meets the size."""
-    vocab = 32_000 if wanted < 3e9 else 128_256
-    head = 64 if wanted < 1e9 else 128
-    step = head if wanted < 100e6 else 8 * head
-    for hidden in range(step, 160 * 1024 + 1, step):
-        heads = hidden // head
-        usual = -(-7 * hidden // 2 // 256) * 256
-        one = _Shape(hidden, 1, head, 8 if wanted >= 3e9 else heads, usual, vocab, wanted < 1e9)
-        room = wanted - one.ends
-        middle = 4 * round(room / (one.layer + 3 * hidden * usual) / 4)
-        for layers in (middle - 4, middle, middle + 4):
+    vocab_size = 32_000 if target_parameters < 3e9 else 128_256
+    head_dim = 64 if target_parameters < 1e9 else 128
+    hidden_step = head_dim if target_parameters < 100e6 else 8 * head_dim
+    for hidden_size in range(hidden_step, 160 * 1024 + 1, hidden_step):
+        heads = hidden_size // head_dim
+        default_ffn_size = -(-7 * hidden_size // 2 // 256) * 256
+        single_layer_shape = _DecoderShape(
+            hidden_size,
+            1,
+            head_dim,
+            8 if target_parameters >= 3e9 else heads,
+            default_ffn_size,
+            vocab_size,
+            target_parameters < 1e9,
+        )
+        layer_budget = target_parameters - single_layer_shape.embedding_and_head_parameters
+        middle_depth = 4 * round(
+            layer_budget / (single_layer_shape.attention_parameters + 3 * hidden_size * default_ffn_size) / 4
+        )
+        for layers in (middle_depth - 4, middle_depth, middle_depth + 4):
             if not 4 <= layers <= 2048:
                 continue
-            meets = 256 * round((room / layers - one.layer) / (3 * hidden) / 256)
-            for ffn in {usual, max(meets, 256)}:
-                yield _Shape(hidden, layers, head, one.kv_heads, ffn, vocab, one.tied)
+            fitted_ffn_size = 256 * round(
+                (layer_budget / layers - single_layer_shape.attention_parameters) / (3 * hidden_size) / 256
+            )
+            for ffn_size in {default_ffn_size, max(fitted_ffn_size, 256)}:
+                yield _DecoderShape(
+                    hidden_size,
+                    layers,
+                    head_dim,
+                    single_layer_shape.kv_heads,
+                    ffn_size,
+                    vocab_size,
+                    single_layer_shape.tied_embeddings,
+                )
 
 
-def _misfit(shape: _Shape, wanted: float) -> float:
+def _compute_shape_penalty(shape: _DecoderShape, target_parameters: float) -> float:
     """How far a shape is from the size (weighed most), from the usual proportions, and from even heads."""
-    usual = 64 if wanted < 500e6 else 128 if wanted < 500e9 else 200
-    size = max(0.0, abs(math.log(shape.parameters / wanted)) - _EXACT)
-    proportion = abs(math.log(shape.hidden / shape.layers / usual))
-    mlp = abs(math.log(shape.ffn / shape.hidden / 3.5))
-    odd = 0.15 if shape.hidden // shape.head % 16 and wanted >= 3e9 else 0.0
-    return 40 * size + proportion + 2 * mlp + odd
+    usual_aspect = 64 if target_parameters < 500e6 else 128 if target_parameters < 500e9 else 200
+    size_penalty = max(0.0, abs(math.log(shape.parameters / target_parameters)) - _LOG_SIZE_TOLERANCE)
+    aspect_penalty = abs(math.log(shape.hidden_size / shape.layers / usual_aspect))
+    mlp_penalty = abs(math.log(shape.ffn_size / shape.hidden_size / 3.5))
+    head_penalty = 0.15 if shape.hidden_size // shape.head_dim % 16 and target_parameters >= 3e9 else 0.0
+    return 40 * size_penalty + aspect_penalty + 2 * mlp_penalty + head_penalty
 
 
-def _spec(shape: _Shape, wanted: float) -> ModelSpec:
+def _build_decoder_spec(shape: _DecoderShape, target_parameters: float) -> ModelSpec:
     return ModelSpec(
-        name=format_parameter_count(wanted),
-        hidden_size=shape.hidden,
+        name=format_parameter_count(target_parameters),
+        hidden_size=shape.hidden_size,
         layers=shape.layers,
-        heads=shape.hidden // shape.head,
+        heads=shape.hidden_size // shape.head_dim,
         kv_heads=shape.kv_heads,
-        head_dim=shape.head,
-        ffn_size=shape.ffn,
-        vocab_size=shape.vocab,
-        seq_length=2048 if wanted < 3e9 else 8192,
+        head_dim=shape.head_dim,
+        ffn_size=shape.ffn_size,
+        vocab_size=shape.vocab_size,
+        seq_length=2048 if target_parameters < 3e9 else 8192,
         gated_mlp=True,
         norm="rmsnorm",
-        tied_embeddings=shape.tied,
+        tied_embeddings=shape.tied_embeddings,
     )

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Shard = Literal["column", "row", "none"]
-Domain = Literal["tensor", "sequence", "expert"]
+ShardDimension = Literal["column", "row", "none"]
+ShardDomain = Literal["tensor", "sequence", "expert"]
 VALUE_BYTES = 2
 """Bytes of one value, of 16 bit, in the byte counts below; the cost model scales them to the training's precision."""
 
@@ -25,7 +25,7 @@ class Linear:
     name: str
     inputs: int
     outputs: int
-    shard: Shard
+    shard: ShardDimension
     bias: bool = False
     full_precision: bool = False
     """Stays in 16 bit when the layers run in 8 or 4 bit (the logits, the router)."""
@@ -33,7 +33,7 @@ class Linear:
     """Keeps its own input for the backward pass (off where another operator already keeps it)."""
     tied: bool = False
     """Uses the embedding's matrix: multiplied here, counted there."""
-    repeated: bool = False
+    recomputed: bool = False
     """Done again by selective recomputation (the up-projections of latent attention)."""
     kv_outputs: int = 0
     """Of `outputs`, those of keys and values: `kv_heads` heads, copied where tp is more than they are."""
@@ -73,7 +73,7 @@ class ExpertLinear:
     name: str
     inputs: int
     outputs: int
-    shard: Shard
+    shard: ShardDimension
     experts: int
     topk: int
     bias: bool = False
@@ -88,16 +88,17 @@ class ExpertLinear:
 class Convolution:
     """A convolution of one or two dimensions, never cut by tensor parallelism.
 
-    `inputs` and `outputs` are channels, `kernel` the values of one window in one channel (9 for 3 x 3), `places` the
-    positions of the output and `given` the values of the input, per token. Dilation changes none of them.
+    `input_values` and `outputs` are channels, `kernel_values` the values of one window in one channel (9 for 3 x 3),
+    `output_positions` the positions of the output and `input_values` the values of the input, per token. Dilation
+    changes none of them.
     """
 
     name: str
     inputs: int
     outputs: int
-    kernel: int
-    places: int
-    given: int
+    kernel_values: int
+    output_positions: int
+    input_values: int
     groups: int = 1
     bias: bool = False
     saves_input: bool = True
@@ -108,7 +109,7 @@ class Convolution:
     @property
     def weights(self) -> int:
         """Parameters of the kernels."""
-        return self.inputs // self.groups * self.kernel * self.outputs
+        return self.inputs // self.groups * self.kernel_values * self.outputs
 
     @property
     def sharded_parameters(self) -> int:
@@ -132,10 +133,10 @@ class AttentionCore:
     v_dim: int
     causal: bool
     window: int = 0
-    length: int = 0
+    attended_rows: int = 0
     """Rows per token that attend to each other; 0: a token is one row of the model's sequence."""
 
-    def flops_per_pair(self) -> int:
+    def compute_flops_per_pair(self) -> int:
         """FLOPs of the forward pass for one query-key pair, all heads."""
         return 2 * self.heads * (self.qk_dim + self.v_dim)
 
@@ -152,7 +153,7 @@ class Pointwise:
     name: str
     traffic_bytes: float
     saved_bytes: float
-    domain: Domain
+    domain: ShardDomain
     sharded_parameters: int = 0
     replicated_parameters: int = 0
     dropped_inputs: int = 0
@@ -163,7 +164,7 @@ class Pointwise:
     """A chain of several kernels unless the framework has a kernel for this very activation (biased experts)."""
     composite: bool = False
     """A chain of several kernels where the framework does not fuse it (RMSNorm, rotary, gated activation)."""
-    beside_convolution: bool = False
+    fuses_with_convolution: bool = False
     """Of a convolutional network: part of the convolution beside it where a compiler fuses them."""
 
 
@@ -180,7 +181,7 @@ class Loss:
 
 
 Operator = Linear | ExpertLinear | Convolution | AttentionCore | Pointwise | Loss
-_Held = Linear | Convolution | Pointwise | Loss
+_ParameterOperator = Linear | Convolution | Pointwise | Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,23 +190,23 @@ class Layer:
 
     name: str
     operators: tuple[Operator, ...]
-    tensor_exchanges: int = 2
+    tp_all_reduces: int = 2
     """Pairs of (all-gather, reduce-scatter), or all-reduces, in one forward pass under tensor parallelism."""
     topk: int = 0
     """Experts that a token visits here; 0 for a dense layer."""
     experts: int = 0
-    inputs: int = 0
+    input_values: int = 0
     """Values per token that the layer is given; 0: the model's hidden size."""
 
     @property
     def sharded_parameters(self) -> int:
         """Parameters that tensor parallelism divides."""
-        return sum(op.sharded_parameters for op in self.operators if isinstance(op, _Held))
+        return sum(op.sharded_parameters for op in self.operators if isinstance(op, _ParameterOperator))
 
     @property
     def replicated_parameters(self) -> int:
         """Parameters that every tensor-parallel rank holds."""
-        return sum(op.replicated_parameters for op in self.operators if isinstance(op, _Held))
+        return sum(op.replicated_parameters for op in self.operators if isinstance(op, _ParameterOperator))
 
     @property
     def kv_parameters(self) -> int:
@@ -260,29 +261,29 @@ class Workload:
     vocab_size: int
     experts: int
     embedding: Layer
-    runs: tuple[LayerRun, ...]
+    layer_runs: tuple[LayerRun, ...]
     head: Layer
     note: str = ""
     """What was chosen on the user's behalf, for instance the shape of a bare size."""
-    sample: str = "sequence"
+    sample_name: str = "sequence"
     """What a batch counts."""
 
     @property
     def layer_count(self) -> int:
         """Layers between embedding and head."""
-        return sum(run.count for run in self.runs)
+        return sum(run.count for run in self.layer_runs)
 
     @property
     def parameters(self) -> int:
         """Total parameters, a tied embedding counted once."""
-        layers = sum(run.count * run.layer.parameters for run in self.runs)
-        return layers + self.embedding.parameters + self.head.parameters
+        layer_parameters = sum(run.count * run.layer.parameters for run in self.layer_runs)
+        return layer_parameters + self.embedding.parameters + self.head.parameters
 
     @property
     def active_parameters(self) -> int:
         """Parameters that one token meets."""
-        layers = sum(run.count * run.layer.active_parameters for run in self.runs)
-        return layers + self.embedding.parameters + self.head.parameters
+        layer_parameters = sum(run.count * run.layer.active_parameters for run in self.layer_runs)
+        return layer_parameters + self.embedding.parameters + self.head.parameters
 
     @property
     def tied_parameters(self) -> int:
@@ -292,9 +293,9 @@ class Workload:
     @property
     def has_tokens(self) -> bool:
         """Whether its throughput is told in tokens; in samples else."""
-        return self.sample == "sequence"
+        return self.sample_name == "sequence"
 
     @property
-    def kinds(self) -> tuple[Layer, ...]:
+    def layer_types(self) -> tuple[Layer, ...]:
         """The distinct kinds of layer, in order of first appearance."""
-        return tuple(dict.fromkeys(run.layer for run in self.runs))
+        return tuple(dict.fromkeys(run.layer for run in self.layer_runs))

@@ -7,49 +7,49 @@ from typing import TYPE_CHECKING
 
 from planner.decode import FileFormat, parse_mapping
 from planner.errors import InputError, build_unknown_name_error
-from planner.workload.spec import ModelSpec, is_network, spec_of
+from planner.workload.spec import ModelSpec, is_operator_list, parse_model_spec
 
 if TYPE_CHECKING:
-    from planner.workload.operator_list.spec import NetworkSpec
+    from planner.workload.operator_list.spec import OperatorListSpec
 
 
-def presets_path() -> Path:
+def get_presets_path() -> Path:
     """The folder of the files."""
     return Path(__file__).parent / "models"
 
 
-def preset_names() -> list[str]:
+def list_preset_names() -> list[str]:
     """All names, sorted."""
     return sorted(
-        entry.name.removesuffix(".toml") for entry in presets_path().iterdir() if entry.name.endswith(".toml")
+        entry.name.removesuffix(".toml") for entry in get_presets_path().iterdir() if entry.name.endswith(".toml")
     )
 
 
-def preset(name: str) -> ModelSpec | NetworkSpec:
+def read_model_preset(name: str) -> ModelSpec | OperatorListSpec:
     """The named preset: a transformer or a list of operators. Raises InputError with the nearest name for an unknown
     one.
     """
-    names = preset_names()
+    names = list_preset_names()
     if name not in names:
         raise build_unknown_name_error("model", name, names, key="MODEL")
-    return read_spec((presets_path() / f"{name}.toml").read_text("utf-8"), "toml", f"{name}.toml")
+    return parse_model_file((get_presets_path() / f"{name}.toml").read_text("utf-8"), "toml", f"{name}.toml")
 
 
-def transformer_preset(name: str) -> ModelSpec:
+def read_transformer_preset(name: str) -> ModelSpec:
     """The named preset where it is a transformer. Raises InputError for any other."""
-    spec = preset(name)
+    spec = read_model_preset(name)
     if not isinstance(spec, ModelSpec):
         raise InputError("is no transformer", key="MODEL", value=name, expected="a preset with layers of attention")
     return spec
 
 
-def read_spec(text: str, file_format: FileFormat, origin: str) -> ModelSpec | NetworkSpec:
+def parse_model_file(text: str, file_format: FileFormat, origin: str) -> ModelSpec | OperatorListSpec:
     """A model file of either kind, told apart by its keys. Raises InputError naming origin, key and what was
     expected.
     """
     raw = parse_mapping(text, file_format, origin)
-    if not is_network(raw):
-        return spec_of(raw, origin)
-    from planner.workload.operator_list.spec import network_of
+    if not is_operator_list(raw):
+        return parse_model_spec(raw, origin)
+    from planner.workload.operator_list.spec import parse_operator_list
 
-    return network_of(raw, origin)
+    return parse_operator_list(raw, origin)

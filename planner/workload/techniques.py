@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     pass
 
 
-Optimizer = Literal["adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon"]
+OptimizerName = Literal["adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon"]
 
 
-Pattern = Literal["2:4", "unstructured"]
+PruningPattern = Literal["2:4", "unstructured"]
 
 
 @dataclass(frozen=True)
 class Lora:
     """Low-rank adapters beside frozen matrices (Hu et al. 2021, arXiv 2106.09685).
 
-    `bits` of a frozen value: 16, or 4 (Dettmers et al. 2023, arXiv 2305.14314). `share`: parameters of all adapters
-    for each parameter of the model; `frozen_bytes` that one of those takes.
+    `bits` of a frozen value: 16, or 4 (Dettmers et al. 2023, arXiv 2305.14314). `rank_share`: parameters of all
+    adapters for each parameter of the model; `frozen_bytes` that one of those takes.
     """
 
     rank: int
     bits: int
-    share: float
+    adapter_share: float
     frozen_bytes: float
 
 
@@ -36,22 +36,22 @@ class Lora:
 class Pruning:
     """Weights that stay zero: two of each four, or a share wherever they are.
 
-    `share` of the model's parameters that are in pruned matrices; `bytes`: what a parameter of these takes beside
-    the weight itself; `speed`: how many times as fast their multiplies are.
+    `rank_share` of the model's parameters that are in pruned matrices; `extra_bytes`: what a parameter of these takes
+    beside the weight itself; `speedup`: how many times as fast their multiplies are.
     """
 
-    pattern: Pattern
+    pattern: PruningPattern
     sparsity: float
-    share: float
-    bytes: float
-    speed: float
+    pruned_share: float
+    extra_bytes: float
+    speedup: float
 
 
 @dataclass(frozen=True)
 class LowRank:
     """Matrices of the layers as products of two thinner ones of this share of their rank; parameters before it."""
 
-    share: float
+    rank_share: float
     parameters_before: int
 
 
@@ -63,7 +63,7 @@ class Teacher:
 
     name: str
     parameters: int
-    forward_flops: float
+    forward_flops_per_token: float
     """Of one token of the student's."""
 
 
@@ -78,12 +78,12 @@ class Techniques:
     pruning: Pruning | None = None
     low_rank: LowRank | None = None
     teacher: Teacher | None = None
-    optimizer: Optimizer | None = None
+    optimizer: OptimizerName | None = None
     optimizer_flops: float = 0.0
 
 
-PLAIN = Techniques()
+DEFAULT_TECHNIQUES = Techniques()
 
 
-WEIGHT_16BIT = 2.0
+WEIGHT_16BIT_BYTES = 2.0
 """Bytes."""

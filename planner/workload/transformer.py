@@ -1,4 +1,4 @@
-"""From a model's description to its operators: transformers here, lists of operators in `build_network`."""
+"""From a model's description to its operators: transformers here, lists of operators in `build_from_operators`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from planner.workload.operators import (
 from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec
 
 if TYPE_CHECKING:
-    from planner.workload.operator_list.spec import NetworkSpec
+    from planner.workload.operator_list.spec import OperatorListSpec
 
 
-def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
+def build_workload(spec: ModelSpec | OperatorListSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
     """The operators of `spec` for one sequence length (the description's own where None, and of an image)."""
     if not isinstance(spec, ModelSpec):
-        from planner.workload.operator_list.build import build_network
+        from planner.workload.operator_list.build import build_from_operators
 
-        return build_network(spec)
+        return build_from_operators(spec)
     length = seq_length or spec.seq_length
     return Workload(
         name=spec.name,
@@ -40,21 +40,21 @@ def build_workload(spec: ModelSpec | NetworkSpec, *, seq_length: int | None = No
         ffn_size=spec.ffn_size,
         vocab_size=spec.vocab_size,
         experts=spec.moe.experts if spec.moe else 0,
-        embedding=_embedding(spec),
-        runs=_runs(spec),
-        head=_head(spec, length),
+        embedding=_build_embedding(spec),
+        layer_runs=_build_layer_runs(spec),
+        head=_build_head(spec, length),
         note=note,
-        sample="sequence" if spec.vision is None else "image",
+        sample_name="sequence" if spec.vision is None else "image",
     )
 
 
-def _runs(spec: ModelSpec) -> tuple[LayerRun, ...]:
+def _build_layer_runs(spec: ModelSpec) -> tuple[LayerRun, ...]:
     """Layers in order, equal neighbours merged."""
-    kinds = [_kind(spec, index) for index in range(spec.layers)]
-    kinds += [_kind(spec, index, cross=True) for index in range(spec.decoder_layers)]
-    made = {kind: _layer(spec, kind) for kind in dict.fromkeys(kinds)}
+    layer_types = [_get_layer_type(spec, index) for index in range(spec.layers)]
+    layer_types += [_get_layer_type(spec, index, has_cross_attention=True) for index in range(spec.decoder_layers)]
+    layers_by_type = {layer_type: _build_layer(spec, layer_type) for layer_type in dict.fromkeys(layer_types)}
     runs: list[LayerRun] = []
-    for layer in map(made.__getitem__, kinds):
+    for layer in map(layers_by_type.__getitem__, layer_types):
         if runs and (runs[-1].layer is layer or runs[-1].layer == layer):
             runs[-1] = LayerRun(layer, runs[-1].count + 1)
         else:
@@ -63,42 +63,48 @@ def _runs(spec: ModelSpec) -> tuple[LayerRun, ...]:
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """What tells one layer of a model from another. `cross`: in a decoder that has an encoder; `table`: holds the
-    relative positions of all layers.
+class _LayerType:
+    """What tells one layer of a model from another. `has_cross_attention`: in a decoder that has an encoder;
+    `has_position_table`: holds the relative positions of all layers.
     """
 
-    windowed: bool
-    table: bool
-    moe: bool
-    cross: bool
+    is_windowed: bool
+    has_position_table: bool
+    is_moe: bool
+    has_cross_attention: bool
 
 
-def _kind(spec: ModelSpec, index: int, *, cross: bool = False) -> _Kind:
-    """The kind of layer number `index`; `cross`: of the decoder that has an encoder, not of the encoder."""
-    windowed = spec.sliding_window > 0 and index % spec.sliding_every == 0
-    return _Kind(windowed, spec.relative_positions == "t5" and index == 0, _is_moe(spec, index), cross)
+def _get_layer_type(spec: ModelSpec, index: int, *, has_cross_attention: bool = False) -> _LayerType:
+    """The kind of layer number `index`; `has_cross_attention`: of the decoder that has an encoder, not of the
+    encoder.
+    """
+    is_windowed = spec.sliding_window > 0 and index % spec.sliding_every == 0
+    return _LayerType(
+        is_windowed, spec.relative_positions == "t5" and index == 0, _is_moe(spec, index), has_cross_attention
+    )
 
 
-def _layer(spec: ModelSpec, kind: _Kind) -> Layer:
+def _build_layer(spec: ModelSpec, layer_type: _LayerType) -> Layer:
     """Attention, cross-attention in a decoder that has an encoder, then the MLP."""
-    window = spec.sliding_window if kind.windowed else 0
-    operators = _attention(spec, window=window, causal=_is_causal(spec, kind.cross))
-    if kind.table:
-        table = spec.relative_buckets * spec.heads
-        operators.append(Pointwise("relative_bias", 0.0, 0.0, "tensor", replicated_parameters=table))
-    exchanges = 2
-    if kind.cross:
-        operators += _attention(spec, window=0, causal=False, prefix="cross_")
-        exchanges = 3
-    moe = spec.moe if kind.moe else None
-    operators += _mlp(spec) if moe is None else _experts(spec, moe)
-    name = ("cross-decoder" if kind.cross else "moe" if moe else "dense") + ("-window" if kind.windowed else "")
-    return Layer(name, tuple(operators), exchanges, moe.topk if moe else 0, moe.experts if moe else 0)
+    window = spec.sliding_window if layer_type.is_windowed else 0
+    operators = _build_attention(spec, window=window, is_causal=_is_causal(spec, layer_type.has_cross_attention))
+    if layer_type.has_position_table:
+        bias_parameters = spec.relative_buckets * spec.heads
+        operators.append(Pointwise("relative_bias", 0.0, 0.0, "tensor", replicated_parameters=bias_parameters))
+    all_reduces = 2
+    if layer_type.has_cross_attention:
+        operators += _build_attention(spec, window=0, is_causal=False, prefix="cross_")
+        all_reduces = 3
+    moe = spec.moe if layer_type.is_moe else None
+    operators += _build_mlp(spec) if moe is None else _build_moe_mlp(spec, moe)
+    name = ("cross-decoder" if layer_type.has_cross_attention else "moe" if moe else "dense") + (
+        "-window" if layer_type.is_windowed else ""
+    )
+    return Layer(name, tuple(operators), all_reduces, moe.topk if moe else 0, moe.experts if moe else 0)
 
 
-def _is_causal(spec: ModelSpec, cross: bool) -> bool:
-    return spec.architecture == "decoder" or cross
+def _is_causal(spec: ModelSpec, has_cross_attention: bool) -> bool:
+    return spec.architecture == "decoder" or has_cross_attention
 
 
 def _is_moe(spec: ModelSpec, index: int) -> bool:
@@ -106,7 +112,7 @@ def _is_moe(spec: ModelSpec, index: int) -> bool:
     return moe is not None and index >= moe.first_dense_layers and (index + 1) % moe.every == 0
 
 
-def _norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwise:
+def _build_norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwise:
     width = width or spec.hidden_size
     parameters = width * (2 if spec.norm == "layernorm" and spec.norm_bias else 1)
     return Pointwise(
@@ -120,206 +126,212 @@ def _norm(spec: ModelSpec, name: str, width: int | None = None) -> Pointwise:
     )
 
 
-def _residual(spec: ModelSpec, name: str) -> Pointwise:
+def _build_residual(spec: ModelSpec, name: str) -> Pointwise:
     """Residual add; with dropout also its one-byte mask."""
     mask = spec.hidden_size if spec.dropout else 0
     return Pointwise(name, 3 * spec.hidden_size * VALUE_BYTES + mask, float(mask), "sequence")
 
 
-def _attention(spec: ModelSpec, *, window: int, causal: bool, prefix: str = "") -> list[Operator]:
+def _build_attention(spec: ModelSpec, *, window: int, is_causal: bool, prefix: str = "") -> list[Operator]:
     """Norm, projections, core, output projection, residual."""
     if spec.mla is not None:
-        return _latent_attention(spec, spec.mla, causal)
-    hidden, head = spec.hidden_size, spec.head_size
-    queries, keys = spec.heads * head, spec.kv_head_count * head
-    operators: list[Operator] = [_norm(spec, f"{prefix}attention_norm")]
+        return _build_latent_attention(spec, spec.mla, is_causal)
+    hidden, head_dim = spec.hidden_size, spec.head_size
+    query_width, key_width = spec.heads * head_dim, spec.kv_head_count * head_dim
+    operators: list[Operator] = [_build_norm(spec, f"{prefix}attention_norm")]
     operators.append(
         Linear(
             f"{prefix}qkv",
             hidden,
-            queries + 2 * keys,
+            query_width + 2 * key_width,
             "column",
             bias=spec.qkv_bias,
-            kv_outputs=2 * keys,
+            kv_outputs=2 * key_width,
             kv_heads=spec.kv_head_count,
         )
     )
-    operators += _relative_positions(spec, queries)
+    operators += _build_relative_positions(spec, query_width)
     if spec.qk_norm:
         operators.append(
             Pointwise(
                 f"{prefix}qk_norm",
-                2 * (queries + keys) * VALUE_BYTES,
-                (queries + keys) * VALUE_BYTES,
+                2 * (query_width + key_width) * VALUE_BYTES,
+                (query_width + key_width) * VALUE_BYTES,
                 "tensor",
-                replicated_parameters=2 * head,
-                dropped_bytes=(queries + keys) * VALUE_BYTES,
+                replicated_parameters=2 * head_dim,
+                dropped_bytes=(query_width + key_width) * VALUE_BYTES,
             )
         )
     sinks = spec.heads if spec.attention_sinks else 0
-    rotates = spec.learned_positions == 0 and spec.relative_positions == "none"
+    has_rotary = spec.learned_positions == 0 and spec.relative_positions == "none"
     operators.append(
         Pointwise(
-            f"{prefix}rotary" if rotates else f"{prefix}split_heads",
-            2 * (queries + keys) * VALUE_BYTES if rotates else 0.0,
-            (queries + 2 * keys) * VALUE_BYTES,
+            f"{prefix}rotary" if has_rotary else f"{prefix}split_heads",
+            2 * (query_width + key_width) * VALUE_BYTES if has_rotary else 0.0,
+            (query_width + 2 * key_width) * VALUE_BYTES,
             "tensor",
             sharded_parameters=sinks,
             composite=True,
         )
     )
     operators.append(
-        AttentionCore(f"{prefix}attention", spec.heads, spec.kv_head_count, head, head, causal=causal, window=window)
+        AttentionCore(
+            f"{prefix}attention", spec.heads, spec.kv_head_count, head_dim, head_dim, causal=is_causal, window=window
+        )
     )
-    operators.append(Linear(f"{prefix}attention_out", queries, hidden, "row", bias=spec.attention_out_bias))
-    operators.append(_residual(spec, f"{prefix}attention_residual"))
+    operators.append(Linear(f"{prefix}attention_out", query_width, hidden, "row", bias=spec.attention_out_bias))
+    operators.append(_build_residual(spec, f"{prefix}attention_residual"))
     return operators
 
 
-def _relative_positions(spec: ModelSpec, queries: int) -> list[Operator]:
+def _build_relative_positions(spec: ModelSpec, query_width: int) -> list[Operator]:
     """Transformer-XL's (arXiv 1901.02860): a projection of the positions, and three bias vectors a head; XLNet adds
     two segment embeddings (arXiv 1906.08237). Empty for other models.
     """
     if spec.relative_positions != "xlnet":
         return []
     return [
-        Linear("positions", spec.hidden_size, queries, "column"),
-        Pointwise("relative_bias", 0.0, 0.0, "tensor", sharded_parameters=5 * queries),
+        Linear("positions", spec.hidden_size, query_width, "column"),
+        Pointwise("relative_bias", 0.0, 0.0, "tensor", sharded_parameters=5 * query_width),
     ]
 
 
-def _latent_attention(spec: ModelSpec, mla: MlaSpec, causal: bool) -> list[Operator]:
+def _build_latent_attention(spec: ModelSpec, mla: MlaSpec, is_causal: bool) -> list[Operator]:
     """Multi-head latent attention: low-rank queries and keys/values, norms in between (arXiv 2405.04434)."""
     hidden, heads = spec.hidden_size, spec.heads
     qk_dim = mla.qk_nope_head_dim + mla.qk_rope_head_dim
-    operators: list[Operator] = [_norm(spec, "attention_norm")]
+    operators: list[Operator] = [_build_norm(spec, "attention_norm")]
     if mla.q_lora_rank:
         operators.append(Linear("q_down", hidden, mla.q_lora_rank, "none", bias=spec.qkv_bias))
-        operators.append(_norm(spec, "q_norm", mla.q_lora_rank))
-        operators.append(Linear("q_up", mla.q_lora_rank, heads * qk_dim, "column", repeated=True))
+        operators.append(_build_norm(spec, "q_norm", mla.q_lora_rank))
+        operators.append(Linear("q_up", mla.q_lora_rank, heads * qk_dim, "column", recomputed=True))
     else:
         operators.append(Linear("q", hidden, heads * qk_dim, "column"))
     kv_width = mla.kv_lora_rank + mla.qk_rope_head_dim
     # reads the same normalised hidden state as q_down, which is kept once
     kv_down = Linear("kv_down", hidden, kv_width, "none", bias=spec.qkv_bias, saves_input=False)
     operators.append(kv_down)
-    operators.append(_norm(spec, "kv_norm", mla.kv_lora_rank))
-    expanded = heads * (mla.qk_nope_head_dim + mla.v_head_dim)
-    operators.append(Linear("kv_up", mla.kv_lora_rank, expanded, "column", repeated=True))
-    kept = heads * (2 * qk_dim + mla.v_head_dim) * VALUE_BYTES
-    traffic = 2 * heads * 2 * qk_dim * VALUE_BYTES
-    operators.append(Pointwise("rotary", traffic, kept, "tensor", dropped_bytes=kept, composite=True))
-    operators.append(AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=causal))
+    operators.append(_build_norm(spec, "kv_norm", mla.kv_lora_rank))
+    kv_up_width = heads * (mla.qk_nope_head_dim + mla.v_head_dim)
+    operators.append(Linear("kv_up", mla.kv_lora_rank, kv_up_width, "column", recomputed=True))
+    saved_bytes = heads * (2 * qk_dim + mla.v_head_dim) * VALUE_BYTES
+    traffic_bytes = 2 * heads * 2 * qk_dim * VALUE_BYTES
+    operators.append(
+        Pointwise("rotary", traffic_bytes, saved_bytes, "tensor", dropped_bytes=saved_bytes, composite=True)
+    )
+    operators.append(AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=is_causal))
     bias = spec.attention_out_bias
     operators.append(Linear("attention_out", heads * mla.v_head_dim, hidden, "row", bias=bias))
-    operators.append(_residual(spec, "attention_residual"))
+    operators.append(_build_residual(spec, "attention_residual"))
     return operators
 
 
-def _activation(name: str, width: int, gated: bool, *, topk: int = 0, bias: bool = False) -> Pointwise:
+def _build_activation(name: str, width: int, is_gated: bool, *, topk: int = 0, has_bias: bool = False) -> Pointwise:
     """The MLP's non-linearity: reads one or two widths, writes one, keeps what it read."""
-    read = (2 if gated else 1) * width
+    read_width = (2 if is_gated else 1) * width
     return Pointwise(
         name,
-        (read + width) * VALUE_BYTES,
-        read * VALUE_BYTES,
+        (read_width + width) * VALUE_BYTES,
+        read_width * VALUE_BYTES,
         "expert" if topk else "tensor",
         dropped_inputs=width,
         rows=topk or 1,
-        unfused=bias,
-        composite=gated,
+        unfused=has_bias,
+        composite=is_gated,
     )
 
 
-def _mlp(spec: ModelSpec, width: int | None = None) -> list[Operator]:
+def _build_mlp(spec: ModelSpec, width: int | None = None) -> list[Operator]:
     width = width or spec.ffn_size
-    up = width * (2 if spec.gated_mlp else 1)
+    up_width = width * (2 if spec.gated_mlp else 1)
     return [
-        _norm(spec, "mlp_norm"),
-        Linear("mlp_up", spec.hidden_size, up, "column", bias=spec.mlp_bias),
-        _activation("mlp_activation", width, spec.gated_mlp),
+        _build_norm(spec, "mlp_norm"),
+        Linear("mlp_up", spec.hidden_size, up_width, "column", bias=spec.mlp_bias),
+        _build_activation("mlp_activation", width, spec.gated_mlp),
         Linear("mlp_down", width, spec.hidden_size, "row", bias=spec.mlp_bias),
-        _residual(spec, "mlp_residual"),
+        _build_residual(spec, "mlp_residual"),
     ]
 
 
-def _experts(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
+def _build_moe_mlp(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
     """Router, dispatch, grouped expert MLP, combine, and the shared expert beside them."""
     hidden, topk, width = spec.hidden_size, moe.topk, moe.expert_ffn_size
-    up = width * (2 if spec.gated_mlp else 1)
+    up_width = width * (2 if spec.gated_mlp else 1)
     # the router's selection bias of DeepSeek-V3 is counted with the parameters, as its authors do
     router = Linear("router", hidden, moe.experts, "none", moe.router_bias, full_precision=True, saves_input=False)
-    count, bias = moe.experts, moe.expert_bias
+    expert_count, has_bias = moe.experts, moe.expert_bias
     operators: list[Operator] = [
-        _norm(spec, "mlp_norm"),
+        _build_norm(spec, "mlp_norm"),
         router,
         Pointwise("dispatch", 2 * hidden * VALUE_BYTES, 0.0, "expert", rows=topk),
-        ExpertLinear("expert_up", hidden, up, "column", count, topk, bias),
-        _activation("expert_activation", width, spec.gated_mlp, topk=topk, bias=bias),
-        ExpertLinear("expert_down", width, hidden, "row", count, topk, bias),
+        ExpertLinear("expert_up", hidden, up_width, "column", expert_count, topk, has_bias),
+        _build_activation("expert_activation", width, spec.gated_mlp, topk=topk, has_bias=has_bias),
+        ExpertLinear("expert_down", width, hidden, "row", expert_count, topk, has_bias),
         Pointwise("combine", 2 * hidden * VALUE_BYTES, 0.0, "expert", rows=topk),
     ]
     if moe.shared_ffn_size:
-        shared_up = moe.shared_ffn_size * (2 if spec.gated_mlp else 1)
+        shared_up_width = moe.shared_ffn_size * (2 if spec.gated_mlp else 1)
         operators += [
-            Linear("shared_up", hidden, shared_up, "column"),
-            _activation("shared_activation", moe.shared_ffn_size, spec.gated_mlp),
+            Linear("shared_up", hidden, shared_up_width, "column"),
+            _build_activation("shared_activation", moe.shared_ffn_size, spec.gated_mlp),
             Linear("shared_down", moe.shared_ffn_size, hidden, "row"),
         ]
         if moe.shared_gate:
             operators.append(Linear("shared_gate", hidden, 1, "none", saves_input=False))
-    operators.append(_residual(spec, "mlp_residual"))
+    operators.append(_build_residual(spec, "mlp_residual"))
     return operators
 
 
-def _embedding(spec: ModelSpec) -> Layer:
+def _build_embedding(spec: ModelSpec) -> Layer:
     """Token, position and type tables, and the norm after them where the family has one; or an image's patches."""
     hidden = spec.hidden_size
     if spec.vision is not None:
         # the class token is multiplied as one more patch
-        inputs = spec.vision.channels * spec.vision.patch_size**2
-        patches = Linear("patches", inputs, hidden, "none", bias=True)
-        table = (spec.learned_positions + 1) * hidden
-        positions = Pointwise("positions", 2 * hidden * VALUE_BYTES, 0.0, "sequence", replicated_parameters=table)
-        return Layer("embedding", (patches, positions), tensor_exchanges=1)
-    extra = (spec.learned_positions + spec.token_types) * hidden
+        patch_values = spec.vision.channels * spec.vision.patch_size**2
+        patches = Linear("patches", patch_values, hidden, "none", bias=True)
+        position_parameters = (spec.learned_positions + 1) * hidden
+        positions = Pointwise(
+            "positions", 2 * hidden * VALUE_BYTES, 0.0, "sequence", replicated_parameters=position_parameters
+        )
+        return Layer("embedding", (patches, positions), tp_all_reduces=1)
+    replicated_parameters = (spec.learned_positions + spec.token_types) * hidden
     if spec.embedding_norm:
-        extra += 2 * hidden
+        replicated_parameters += 2 * hidden
     if spec.relative_positions == "xlnet":
-        extra += hidden  # the mask embedding
+        replicated_parameters += hidden  # the mask embedding
     lookup = Pointwise(
         "lookup",
         2 * hidden * VALUE_BYTES,
         float(hidden if spec.dropout else 0),
         "sequence",
         sharded_parameters=spec.vocab_size * hidden,
-        replicated_parameters=extra,
+        replicated_parameters=replicated_parameters,
     )
-    return Layer("embedding", (lookup,), tensor_exchanges=1)
+    return Layer("embedding", (lookup,), tp_all_reduces=1)
 
 
-def _head(spec: ModelSpec, seq_length: int) -> Layer:
+def _build_head(spec: ModelSpec, seq_length: int) -> Layer:
     """Final norm, projection to the vocabulary or of the class token to classes, loss; or an encoder's pooler, which
     multiplies the first token alone.
     """
     hidden, vocab = spec.hidden_size, spec.vocab_size
     operators: list[Operator] = []
     if spec.final_norm:
-        norms = 2 if spec.architecture == "encoder-decoder" else 1
-        operators += [_norm(spec, f"final_norm_{i}") for i in range(norms)]
+        norm_count = 2 if spec.architecture == "encoder-decoder" else 1
+        operators += [_build_norm(spec, f"final_norm_{i}") for i in range(norm_count)]
     if spec.vision is not None:
-        share, classes = 1 / seq_length, spec.vision.classes
-        operators.append(Linear("classes", hidden, classes, "none", bias=True, full_precision=True, rows=share))
-        operators.append(Loss("loss", classes, rows=share))
-        return Layer("head", tuple(operators), tensor_exchanges=1)
+        token_share, classes = 1 / seq_length, spec.vision.classes
+        operators.append(Linear("classes", hidden, classes, "none", bias=True, full_precision=True, rows=token_share))
+        operators.append(Loss("loss", classes, rows=token_share))
+        return Layer("head", tuple(operators), tp_all_reduces=1)
     if spec.head == "masked-lm":
         transform = Linear("lm_transform", hidden, hidden, "none", bias=True)
-        operators += [transform, _norm(spec, "lm_norm")]
+        operators += [transform, _build_norm(spec, "lm_norm")]
     if spec.head == "pooler":
         operators.append(Linear("pooler", hidden, hidden, "none", bias=True, rows=1 / seq_length))
     if spec.head in ("lm", "masked-lm"):
-        tied = spec.tied_embeddings
-        operators.append(Linear("logits", hidden, vocab, "column", full_precision=True, tied=tied))
-        bias = vocab if spec.head == "masked-lm" else 0
-        operators.append(Loss("loss", vocab, sharded_parameters=bias))
-    return Layer("head", tuple(operators), tensor_exchanges=1)
+        is_tied = spec.tied_embeddings
+        operators.append(Linear("logits", hidden, vocab, "column", full_precision=True, tied=is_tied))
+        bias_parameters = vocab if spec.head == "masked-lm" else 0
+        operators.append(Loss("loss", vocab, sharded_parameters=bias_parameters))
+    return Layer("head", tuple(operators), tp_all_reduces=1)

@@ -94,7 +94,7 @@ def test_what_fits_nowhere_gets_the_nearest_miss() -> None:
 
 def test_every_preset_with_the_fewest_nodes_for_a_deadline() -> None:
     found = document("llama-3-8b", "--any", "--tokens", "100B", "--deadline", "30d", "--global-batch", "512")
-    assert {offer["name"] for offer in found["offers"]} == set(database.names("clusters"))
+    assert {offer["name"] for offer in found["offers"]} == set(database.list_database_names("clusters"))
     sized = [offer["size"] for offer in found["offers"] if offer["size"]]
     assert len(sized) > 5
     assert all(size["days"] <= 30 for size in sized)

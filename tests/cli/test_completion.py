@@ -20,18 +20,18 @@ from planner.cli.app import build_plan_app, build_planner_app
 from planner.cli.completion.complete import print_completions
 from planner.cli.options.words import COMPLETION_SOURCES, IMPORT_FORMATS
 from planner.cluster.build.resolve import resolve_cluster
-from planner.cluster.importers.detect_format import TITLES
+from planner.cluster.importers.detect_format import FORMAT_TITLES
 from planner.cluster.model import presets
-from planner.cost.rank_groups import ORDERS as KNOWN_ORDERS
-from planner.cost.strategies import RECOMPUTE
+from planner.cost.rank_groups import RANK_ORDERS as KNOWN_ORDERS
+from planner.cost.strategies import RECOMPUTE_MODES
 from planner.cost.techniques.apply import OPTIMIZERS as KNOWN_OPTIMIZERS
 from planner.hardware import catalogue, database
 from planner.hardware.grids import read_grid
 from planner.request.options import OBJECTIVES, OPTIMIZERS, RANK_ORDERS
 from planner.search.objective import ObjectiveName
-from planner.search.settings import SETTINGS
-from planner.studies.changes import QUESTIONS, changed_cluster, check_key
-from planner.workload.presets import preset_names
+from planner.search.settings import SEARCH_SETTINGS
+from planner.studies.changes import SCENARIO_KEYS, apply_cluster_change, check_change_key
+from planner.workload.presets import list_preset_names
 from tests.cli.run import call, run
 from tests.terminal import terminal
 
@@ -81,11 +81,11 @@ def test_a_shell_completes_names_options_and_files(shell: str, tmp_path: Path) -
 def test_models_and_clusters_are_offered_with_what_they_are() -> None:
     done = run("plan", "llama-3-8", _PLANNER_COMPLETE="bash")
     assert (done.returncode, done.stdout, done.stderr) == (0, "llama-3-8b\tLlama 3 8B\n\t.json .toml\n", "")
-    assert words("plan", "")[:-1] == preset_names()
-    assert words("planner", "what-if", "70B", "-c", "")[:-1] == database.names("clusters")
+    assert words("plan", "")[:-1] == list_preset_names()
+    assert words("planner", "what-if", "70B", "-c", "")[:-1] == database.list_database_names("clusters")
     assert words("planner", "topology", "dgx-h2") == ["dgx-h200", "\t.toml .yaml .yml .json"]
     assert words("planner", "hardware", "compare", "b200", "h100-p") == ["h100-pcie-80gb"]
-    assert words("planner", "cluster", "import", "x", "--node", "") == database.names("nodes")
+    assert words("planner", "cluster", "import", "x", "--node", "") == database.list_database_names("nodes")
     assert all(read_grid(name).name == name for name in words("plan", "70B", "--grid", ""))
 
 
@@ -148,24 +148,24 @@ def test_what_is_offered_is_what_is_taken() -> None:
     assert sorted(RANK_ORDERS) == sorted(KNOWN_ORDERS)
     assert get_args(ObjectiveName) == OBJECTIVES
     assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZERS
-    assert set(IMPORT_FORMATS) - {"auto"} == set(TITLES)
-    assert {"optimizer", "activations", "weights"} < set(SETTINGS["offload"].names)
-    for name, setting in SETTINGS.items():
+    assert set(IMPORT_FORMATS) - {"auto"} == set(FORMAT_TITLES)
+    assert {"optimizer", "activations", "weights"} < set(SEARCH_SETTINGS["offload"].value_names)
+    for name, setting in SEARCH_SETTINGS.items():
         offered = [word for word, _ in COMPLETION_SOURCES[f"--{name.replace('_', '-')}"].word_source()]
-        assert set(offered) - {"all"} <= set(setting.names)
-        assert set(setting.names) <= set(offered)
-    assert tuple(word for word, _ in COMPLETION_SOURCES["--recompute"].word_source()) == tuple(RECOMPUTE)
+        assert set(offered) - {"all"} <= set(setting.value_names)
+        assert set(setting.value_names) <= set(offered)
+    assert tuple(word for word, _ in COMPLETION_SOURCES["--recompute"].word_source()) == tuple(RECOMPUTE_MODES)
     for name, _ in COMPLETION_SOURCES["--sort"].word_source():
-        assert catalogue.ordered(catalogue.entries()[:2], name, None)
+        assert catalogue.sort_accelerator_entries(catalogue.read_accelerator_entries()[:2], name, None)
 
 
 def test_every_change_that_is_offered_can_be_made() -> None:
-    cluster = resolve_cluster(presets.cluster_spec("dgx-h100"), "dgx-h100")
+    cluster = resolve_cluster(presets.load_cluster_spec("dgx-h100"), "dgx-h100")
     for name, _ in COMPLETION_SOURCES["--set"].word_source():
         key = name.removesuffix("=")
-        if key not in QUESTIONS:
-            check_key(key, cluster, "bf16")
-            _, change = changed_cluster(cluster, key, "2x", "bf16")
+        if key not in SCENARIO_KEYS:
+            check_change_key(key, cluster, "bf16")
+            _, change = apply_cluster_change(cluster, key, "2x", "bf16")
             assert change.after == pytest.approx(2 * change.before), key
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from planner.report.formats.json_text import to_json
+from planner.report.formats.json_text import render_json
 from tests.cli.run import call
 from tests.report.compared import base, check_document, check_of, checked, diff_document, head
 from tests.report.test_compared_forms import CHECK
@@ -15,7 +15,7 @@ from tests.report.test_compared_forms import CHECK
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[str, str]:
     for name, document in (("base", base()), ("head", head())):
-        (tmp_path / f"{name}.json").write_text(to_json(document))
+        (tmp_path / f"{name}.json").write_text(render_json(document))
     return str(tmp_path / "base.json"), str(tmp_path / "head.json")
 
 
@@ -36,14 +36,14 @@ def test_two_plans_are_compared(files: tuple[str, str], schema: dict) -> None:
 
 
 def test_documents_of_check_match_the_schema(schema: dict) -> None:
-    document = json.loads(to_json(diff_document()))
+    document = json.loads(render_json(diff_document()))
     assert [*jsonschema.Draft202012Validator(schema).iter_errors(document)] == []
 
 
 def test_two_files_of_plans_are_compared_by_name(tmp_path: Path) -> None:
     before, after = tmp_path / "before.json", tmp_path / "after.json"
-    before.write_text(to_json(check_document()))
-    after.write_text(to_json(check_of(checked("plain", 3, base()), checked("other", 9, head()))))
+    before.write_text(render_json(check_document()))
+    after.write_text(render_json(check_of(checked("plain", 3, base()), checked("other", 9, head()))))
     done = call("planner", "diff", str(before), str(after), "--format", "markdown")
     assert done.returncode == 0, done.stderr
     assert "## planner: 1 plan changed, 1 added, 2 removed" in done.stdout
@@ -138,7 +138,7 @@ def test_what_is_no_document_is_refused(files: tuple[str, str], text: str) -> No
 
 
 def test_an_older_answer_in_a_file_of_plans_is_refused(files: tuple[str, str]) -> None:
-    raw = json.loads(to_json(CHECK))
+    raw = json.loads(render_json(CHECK))
     raw["checked"][0]["plan"]["schema_version"] = "1.0"
     Path(files[1]).write_text(json.dumps(raw))
     done = call("planner", "diff", *files)
@@ -147,7 +147,7 @@ def test_an_older_answer_in_a_file_of_plans_is_refused(files: tuple[str, str]) -
 
 
 def test_a_plan_and_a_file_of_plans_are_told_apart(files: tuple[str, str]) -> None:
-    Path(files[1]).write_text(to_json(CHECK))
+    Path(files[1]).write_text(render_json(CHECK))
     done = call("planner", "diff", *files)
     assert done.returncode == 2
     assert "one document is of a file of plans" in done.stderr

@@ -36,14 +36,14 @@ plan()
 TALKING = """
 import sys
 from planner.cli import app, entry
-from planner.search.parallel import in_order
+from planner.search.parallel import map_in_parallel
 
 def answer(number):
     return bytes(50_000)
 
 def talk():
     print("begun", flush=True)
-    in_order("talking", answer, range(10_000_000))
+    map_in_parallel("talking", answer, range(10_000_000))
 
 app.run_planner_program = talk
 entry.planner()

@@ -30,7 +30,7 @@ def test_only_plans_within_the_limit_compete() -> None:
 def test_every_way_of_asking_gives_the_same_plan(tmp_path: Path) -> None:
     by_command = json.loads(call("plan", *ON, "--memory-limit", "50%", "--top", "1", "-f", "json").stdout)["plans"][0]
     by_python = planner.plan("llama-3-8b", "dgx-h100", 64, nodes=1, memory_limit=0.5, top=1)
-    assert isinstance(by_python, planner.Document)
+    assert isinstance(by_python, planner.PlanDocument)
     assert by_python.plans[0].step_time_s == by_command["step_time_s"]
     (tmp_path / "plans.toml").write_text(
         '[[plans]]\nname = "small"\nmodel = "llama-3-8b"\ncluster = "dgx-h100"\nnodes = 1\nglobal_batch = 64\n'

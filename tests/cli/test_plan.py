@@ -182,9 +182,9 @@ def test_help_is_short_of_heavy_imports() -> None:
 @pytest.mark.parametrize("listing", ["models", "clusters"])
 def test_listings_name_every_preset(listing: str) -> None:
     from planner.hardware import database
-    from planner.workload.presets import preset_names
+    from planner.workload.presets import list_preset_names
 
-    names = preset_names() if listing == "models" else database.names("clusters")
+    names = list_preset_names() if listing == "models" else database.list_database_names("clusters")
     out = call("planner", listing, "list").stdout
     for name in names:
         assert name in out

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from planner.cli.io.progress import format_bar
 from planner.progress import track_steps, watch_progress
-from planner.search.parallel import in_order
+from planner.search.parallel import map_in_parallel
 from tests.cli.run import call
 from tests.terminal import terminal
 
@@ -76,7 +76,7 @@ def test_values_come_as_they_are_whoever_watches() -> None:
 
 def test_work_on_all_cores_is_counted() -> None:
     results: list[int] = []
-    heard = told(lambda: results.extend(in_order("squaring", abs, [-3, 1, -2, 5, 4])))
+    heard = told(lambda: results.extend(map_in_parallel("squaring", abs, [-3, 1, -2, 5, 4])))
     assert results == [3, 1, 2, 5, 4]
     assert heard[-1] == ("squaring", 5, 5)
 

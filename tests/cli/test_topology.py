@@ -42,7 +42,7 @@ def test_a_fabric_is_drawn_as_a_tree() -> None:
     assert call("planner", "topology", "dgx-h100", "--nodes", "128").stdout.startswith(TREE)
 
 
-@pytest.mark.parametrize("name", database.names("clusters"))
+@pytest.mark.parametrize("name", database.list_database_names("clusters"))
 def test_every_preset_is_told_and_drawn(name: str, tmp_path: Path) -> None:
     picture = tmp_path / "fabric.svg"
     found = document(name, "-o", str(picture))

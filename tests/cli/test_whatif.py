@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from planner.documents.what_if import WhatIfDocument, build_json_schema
-from planner.report.views.what_if_text import print_what_if
+from planner.report.views.what_if_text import print_whatif_document
 from planner.units import format_bytes, format_seconds
 from tests.cli.run import call, run
 
@@ -119,7 +119,7 @@ def test_the_table_names_all_that_was_asked() -> None:
 def test_no_figure_is_cut_in_a_narrow_terminal(width: int, document: dict) -> None:
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
     whole = msgspec.convert(document, WhatIfDocument)
-    print_what_if(whole, out)
+    print_whatif_document(whole, out)
     assert isinstance(out.file, io.StringIO)
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
     assert max(map(len, text.splitlines())) <= width

@@ -7,7 +7,7 @@ import math
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
-from planner.cluster.model.spec import parse_cluster
+from planner.cluster.model.spec import parse_cluster_spec
 
 PART = """
 name = "fabric"
@@ -30,7 +30,7 @@ SWITCHED = 'link = { topology = "nvswitch", bandwidth = "300GB/s" }'
 
 def preset(name: str, nodes: int) -> Cluster:
     """A preset with so many nodes."""
-    return resolve_cluster(presets.cluster_spec(name), name, nodes=nodes)
+    return resolve_cluster(presets.load_cluster_spec(name), name, nodes=nodes)
 
 
 def fabric(
@@ -39,7 +39,7 @@ def fabric(
     """A cluster of levels told as lines of a [[fabric]] table each; `used`: of its devices, so many."""
     text = PART.format(nodes=nodes, devices=devices, link=link) + (NIC.format(cards=cards) if cards else "")
     text += "".join(f"[[fabric]]\n{level}\n" for level in levels)
-    return resolve_cluster(parse_cluster(text, "toml", "fabric.toml"), "fabric.toml", devices=used)
+    return resolve_cluster(parse_cluster_spec(text, "toml", "fabric.toml"), "fabric.toml", devices=used)
 
 
 def level(name: str, topology: str, nodes: int = 0, **keys: object) -> str:

@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from planner.cluster.analysis.bisection import bisection_bytes_per_s
-from planner.cluster.analysis.device_graph import device_graph
-from planner.cluster.analysis.diameter import diameter_hops
-from planner.cluster.analysis.torus_bisection import is_all_a_torus
+from planner.cluster.analysis.bisection import compute_regular_bisection_bytes_per_s
+from planner.cluster.analysis.device_graph import build_device_graph
+from planner.cluster.analysis.diameter import compute_diameter_hops
+from planner.cluster.analysis.torus_bisection import is_single_torus
 from planner.cluster.analysis.wired_bisection import (
-    bisection,
-    devices_of_half,
-    max_flow_bytes_per_s,
-    wiring_bisection,
+    compute_bisection,
+    compute_max_flow_bytes_per_s,
+    compute_wiring_bisection,
+    count_half_devices,
 )
-from planner.cluster.model.cluster import Cluster, joined_devices
-from planner.cluster.regular.torus import coordinates, torus_of
-from planner.cluster.wired.build_links import expand
+from planner.cluster.model.cluster import Cluster, compute_group_devices
+from planner.cluster.regular.torus import compute_coordinates, find_cluster_torus
+from planner.cluster.wired.build_links import build_regular_wiring
 from tests.cluster.fabrics import fabric, inside, level, preset, tori, torus
 from tests.cluster.test_bisection_wired import brute_force
 from tests.cluster.test_wired_diameter import graph_diameter
@@ -35,7 +35,7 @@ Ints = NDArray[np.int64]
 
 
 def graph_of(cluster: Cluster) -> nx.Graph[str]:
-    return device_graph(expand(cluster), cluster.inside, torus_of(cluster))
+    return build_device_graph(build_regular_wiring(cluster), cluster.intra_node, find_cluster_torus(cluster))
 
 
 def devices_of(graph: nx.Graph[str]) -> list[str]:
@@ -44,18 +44,18 @@ def devices_of(graph: nx.Graph[str]) -> list[str]:
 
 def flow_between_halves(cluster: Cluster, graph: nx.Graph[str]) -> float:
     """Between the first half and the second; of a torus of the halves across each axis between which it is least."""
-    names, whole = np.array(devices_of(graph)), torus_of(cluster)
-    if whole is None or not is_all_a_torus(cluster):
-        halves = [np.arange(len(names)) < devices_of_half(cluster)]
+    names, whole = np.array(devices_of(graph)), find_cluster_torus(cluster)
+    if whole is None or not is_single_torus(cluster):
+        halves = [np.arange(len(names)) < count_half_devices(cluster)]
     else:
         grid = tuple(side // part for side, part in zip(whole.shape, whole.block, strict=True))
         host, local = np.divmod(np.arange(len(names)), cluster.devices_per_node)
-        places = coordinates(host, grid) * np.array(whole.block) + coordinates(local, whole.block)
+        places = compute_coordinates(host, grid) * np.array(whole.block) + compute_coordinates(local, whole.block)
         halves = list(halves_of(places, whole.shape, tuple(range(len(whole.shape)))))
     flows = []
     for half in halves:
-        assert half.sum() == devices_of_half(cluster)
-        flows.append(max_flow_bytes_per_s(graph, set(names[half]), set(names[~half])))
+        assert half.sum() == count_half_devices(cluster)
+        flows.append(compute_max_flow_bytes_per_s(graph, set(names[half]), set(names[~half])))
     return min(flows)
 
 
@@ -71,15 +71,17 @@ def halves_of(places: Ints, shape: tuple[int, ...], axes: tuple[int, ...]) -> It
 
 
 def check(cluster: Cluster, *, hops: bool = True) -> None:
-    graph, wiring = graph_of(cluster), expand(cluster)
-    told = bisection(cluster, wiring)
-    assert told.bytes_per_s <= bisection_bytes_per_s(cluster) * (1 + 1e-9)
-    by_hosts = wiring_bisection(wiring)
-    if told.exact and by_hosts.exact and (torus_of(cluster) is None or cluster.devices_per_node == 1):
+    graph, wiring = graph_of(cluster), build_regular_wiring(cluster)
+    told = compute_bisection(cluster, wiring)
+    assert told.bytes_per_s <= compute_regular_bisection_bytes_per_s(cluster) * (1 + 1e-9)
+    by_hosts = compute_wiring_bisection(wiring)
+    if told.is_exact and by_hosts.is_exact and (find_cluster_torus(cluster) is None or cluster.devices_per_node == 1):
         assert told.bytes_per_s == pytest.approx(by_hosts.bytes_per_s if cluster.nodes > 1 else told.bytes_per_s)
-    assert bisection_bytes_per_s(cluster) == pytest.approx(flow_between_halves(cluster, graph), rel=1e-7)
+    assert compute_regular_bisection_bytes_per_s(cluster) == pytest.approx(
+        flow_between_halves(cluster, graph), rel=1e-7
+    )
     if hops:
-        assert diameter_hops(cluster) == graph_diameter(graph)
+        assert compute_diameter_hops(cluster) == graph_diameter(graph)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +118,8 @@ def check(cluster: Cluster, *, hops: bool = True) -> None:
     ],
 )
 def test_closed_forms(cluster: Cluster, expected: float, hops: int) -> None:
-    assert bisection_bytes_per_s(cluster) == pytest.approx(expected * GB)
-    assert diameter_hops(cluster) == hops
+    assert compute_regular_bisection_bytes_per_s(cluster) == pytest.approx(expected * GB)
+    assert compute_diameter_hops(cluster) == hops
     check(cluster, hops=cluster.devices < 300)
 
 
@@ -182,11 +184,11 @@ def test_no_two_halves_are_joined_by_less(cluster: Cluster) -> None:
     graph = graph_of(cluster)
     names = devices_of(graph)
     cuts = [
-        max_flow_bytes_per_s(graph, set(half), set(names) - set(half))
+        compute_max_flow_bytes_per_s(graph, set(half), set(names) - set(half))
         for half in itertools.combinations(names, len(names) // 2)
     ]
-    told = bisection(cluster, expand(cluster))
-    assert told.exact
+    told = compute_bisection(cluster, build_regular_wiring(cluster))
+    assert told.is_exact
     assert min(cuts) == pytest.approx(told.bytes_per_s)
 
 
@@ -199,9 +201,9 @@ def test_no_two_halves_are_joined_by_less(cluster: Cluster) -> None:
     ],
 )
 def test_uneven_leaves_are_halved_where_it_costs_least(cluster: Cluster, expected: float) -> None:
-    told = bisection(cluster, expand(cluster))
-    assert told.exact
-    hosts = brute_force(expand(cluster)) if cluster.nodes < 10 else expected * 8 * 25 * GB
+    told = compute_bisection(cluster, build_regular_wiring(cluster))
+    assert told.is_exact
+    hosts = brute_force(build_regular_wiring(cluster)) if cluster.nodes < 10 else expected * 8 * 25 * GB
     assert told.bytes_per_s == pytest.approx(hosts)
 
 
@@ -221,10 +223,10 @@ def test_tori_that_a_network_joins_are_halved_where_it_costs_least(
     shape: list[int], wrap: str, nodes: int, expected: float
 ) -> None:
     cluster = tori(shape, wrap, nodes=nodes)
-    told = bisection(cluster, expand(cluster))
-    assert told.exact
+    told = compute_bisection(cluster, build_regular_wiring(cluster))
+    assert told.is_exact
     assert told.bytes_per_s == pytest.approx(expected * GB)
-    assert told.bytes_per_s == pytest.approx(brute_force(expand(cluster)))
+    assert told.bytes_per_s == pytest.approx(brute_force(build_regular_wiring(cluster)))
 
 
 def test_a_torus_that_a_network_joins_too_is_halved_over_both() -> None:
@@ -236,21 +238,21 @@ def test_a_torus_that_a_network_joins_too_is_halved_over_both() -> None:
         devices=1,
         cards=1,
     )
-    told = bisection(cluster, expand(cluster))
-    assert told.exact
+    told = compute_bisection(cluster, build_regular_wiring(cluster))
+    assert told.is_exact
     assert told.bytes_per_s == pytest.approx(40 * GB)
 
 
 def test_groups_that_cannot_be_alike_take_whole_groups_of_the_level_below() -> None:
     # leaves of three nodes each, two of them below the first spine: none is below both
     cluster = fabric(level("leaf", "fat-tree", 4), level("spine", "fat-tree", 8), level("core", "fat-tree"), nodes=9)
-    assert joined_devices(cluster) == (8, 24, 48, 72)
+    assert compute_group_devices(cluster) == (8, 24, 48, 72)
     check(cluster)
 
 
 def test_a_part_of_a_node_has_a_part_of_its_links() -> None:
     cluster = inside("fully-connected", used=4)
-    assert bisection_bytes_per_s(cluster) == pytest.approx(4 * 10 * GB)
+    assert compute_regular_bisection_bytes_per_s(cluster) == pytest.approx(4 * 10 * GB)
     check(cluster)
 
 

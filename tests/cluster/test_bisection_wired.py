@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.analysis import wired_bisection
-from planner.cluster.analysis.bisection import bisection_bytes_per_s
-from planner.cluster.analysis.wired_bisection import max_flow_bytes_per_s, wiring_bisection
+from planner.cluster.analysis.bisection import compute_regular_bisection_bytes_per_s
+from planner.cluster.analysis.wired_bisection import compute_max_flow_bytes_per_s, compute_wiring_bisection
 from planner.cluster.build.resolve import resolve_cluster
-from planner.cluster.model.spec import parse_cluster
+from planner.cluster.model.spec import parse_cluster_spec
 from planner.cluster.model.wiring import Wiring
-from planner.cluster.wired.build_links import expand
+from planner.cluster.wired.build_links import build_regular_wiring
 from tests.cluster.fabrics import preset
 
 GB = 1e9
@@ -32,11 +32,11 @@ def wiring(hosts: int, switches: int, links: list[tuple[int, int, int]]) -> Wiri
         devices=np.full(hosts, 2),
         scale_up_bytes_per_s=100 * GB * ones,
         scale_up_latency_s=0 * ones,
-        card_latency_s=0 * ones,
+        nic_latency_s=0 * ones,
         switch_latency_s=np.zeros(switches),
         in_network=np.zeros(switches, dtype=np.bool_),
-        ends=np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2),
-        card=np.full(lots, -1),
+        endpoints=np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2),
+        nic_index=np.full(lots, -1),
         bandwidth_bytes_per_s=np.array([GB * rate for *_, rate in links], dtype=np.float64),
         scale_up=np.zeros(lots, dtype=np.bool_),
     )
@@ -45,14 +45,14 @@ def wiring(hosts: int, switches: int, links: list[tuple[int, int, int]]) -> Wiri
 def brute_force(told: Wiring) -> float:
     """The least maximum flow of all halvings."""
     graph: nx.Graph[str] = nx.Graph()
-    graph.add_nodes_from(told.vertices)
-    for (one, other), rate in zip(told.ends.tolist(), told.bandwidth_bytes_per_s.tolist(), strict=True):
-        names = told.vertices[one], told.vertices[other]
+    graph.add_nodes_from(told.vertex_names)
+    for (one, other), rate in zip(told.endpoints.tolist(), told.bandwidth_bytes_per_s.tolist(), strict=True):
+        names = told.vertex_names[one], told.vertex_names[other]
         held = graph.get_edge_data(*names, {"bandwidth_bytes_per_s": 0.0})["bandwidth_bytes_per_s"]
         graph.add_edge(*names, bandwidth_bytes_per_s=held + rate)
     hosts = set(told.hosts)
     halves = itertools.combinations(told.hosts, len(hosts) // 2)
-    return min(max_flow_bytes_per_s(graph, set(half), hosts - set(half)) for half in halves)
+    return min(compute_max_flow_bytes_per_s(graph, set(half), hosts - set(half)) for half in halves)
 
 
 @st.composite
@@ -79,8 +79,8 @@ def trees(draw: st.DrawFn) -> Wiring:
 @settings(max_examples=60, deadline=None)
 @given(told=st.one_of(graphs(), trees()))
 def test_no_two_halves_of_hosts_are_joined_by_less(told: Wiring) -> None:
-    middle = wiring_bisection(told)
-    assert middle.exact
+    middle = compute_wiring_bisection(told)
+    assert middle.is_exact
     assert middle.bytes_per_s == pytest.approx(brute_force(told))
 
 
@@ -88,9 +88,9 @@ def test_no_two_halves_of_hosts_are_joined_by_less(told: Wiring) -> None:
 @given(told=graphs())
 def test_what_is_not_exact_is_at_least_the_narrowest(told: Wiring) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wired_bisection, "narrowest_bytes_per_s", lambda *_: None)
-        middle = wiring_bisection(told)
-    assert not middle.exact
+        patch.setattr(wired_bisection, "compute_narrowest_cut_bytes_per_s", lambda *_: None)
+        middle = compute_wiring_bisection(told)
+    assert not middle.is_exact
     assert middle.bytes_per_s >= brute_force(told) * (1 - 1e-9)
 
 
@@ -101,31 +101,33 @@ def test_a_tree_is_halved_between_its_leaves(oversubscription: float) -> None:
         # neighbours in the file are never at one leaf
         text += f'[[links]]\nends = ["h[{leaf},{leaf + 4}]", "leaf{leaf}"]\nbandwidth = "400Gb/s"\ncables = 8\n'
         text += f'[[links]]\nends = ["leaf{leaf}", "spine"]\nbandwidth = "{6400 / oversubscription}Gb/s"\n'
-    told = resolve_cluster(parse_cluster(text, "toml", "w"), "w").wiring
+    told = resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w").wiring
     assert told is not None
-    assert wiring_bisection(told).bytes_per_s == pytest.approx(2 * 6400e9 / 8 / oversubscription)
+    assert compute_wiring_bisection(told).bytes_per_s == pytest.approx(2 * 6400e9 / 8 / oversubscription)
 
 
 def test_a_host_on_a_leaf_of_its_own_is_not_halved_off_for_more() -> None:
     # four hosts of 400 at one leaf, the fifth of 400 at the other; 100 between the leaves: two hosts against three
     links = [(host, 5 if host < 4 else 6, 400) for host in range(5)] + [(5, 6, 100)]
-    assert wiring_bisection(wiring(5, 2, links)).bytes_per_s == 500 * GB
+    assert compute_wiring_bisection(wiring(5, 2, links)).bytes_per_s == 500 * GB
 
 
 @pytest.mark.parametrize("name", ["dgx-h100", "gb200-nvl72", "mi300x", "frontier"])
 @pytest.mark.parametrize("nodes", [4, 24])
 def test_the_narrowest_halves_of_a_preset_are_those_of_its_levels(name: str, nodes: int) -> None:
     cluster = preset(name, nodes)
-    assert wiring_bisection(expand(cluster)).bytes_per_s == pytest.approx(bisection_bytes_per_s(cluster))
+    assert compute_wiring_bisection(build_regular_wiring(cluster)).bytes_per_s == pytest.approx(
+        compute_regular_bisection_bytes_per_s(cluster)
+    )
 
 
 def test_a_large_fabric_with_faults_is_halved_exactly() -> None:
-    whole = expand(preset("dgx-h100", 512))
-    works = ~np.isin(np.arange(len(whole.ends)), [5, 1000, len(whole.ends) - 7])
+    whole = build_regular_wiring(preset("dgx-h100", 512))
+    works = ~np.isin(np.arange(len(whole.endpoints)), [5, 1000, len(whole.endpoints) - 7])
     lost = replace(whole, bandwidth_bytes_per_s=whole.bandwidth_bytes_per_s * works)
-    middle, less = wiring_bisection(whole), wiring_bisection(lost)
-    assert middle.exact
-    assert less.exact
+    middle, less = compute_wiring_bisection(whole), compute_wiring_bisection(lost)
+    assert middle.is_exact
+    assert less.is_exact
     assert middle.bytes_per_s == 256 * 8 * 50 * GB
     assert middle.bytes_per_s * 0.98 < less.bytes_per_s < middle.bytes_per_s
 
@@ -135,6 +137,6 @@ def test_a_torus_too_tangled_for_that_is_told_as_a_bound() -> None:
     place = np.arange(side**3).reshape(side, side, side)
     pairs = np.concatenate([np.stack([place, np.roll(place, -1, axis)], -1).reshape(-1, 2) for axis in range(3)])
     told = wiring(side**3, 0, [(min(pair), max(pair), 10) for pair in pairs.tolist()])
-    middle = wiring_bisection(told)
-    assert not middle.exact
+    middle = compute_wiring_bisection(told)
+    assert not middle.is_exact
     assert middle.bytes_per_s >= 2 * side * side * 10 * GB

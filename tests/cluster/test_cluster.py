@@ -4,8 +4,8 @@ import pytest
 
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
-from planner.cluster.model.spec import parse_cluster
-from planner.cluster.regular.torus import torus_of
+from planner.cluster.model.spec import parse_cluster_spec
+from planner.cluster.regular.torus import find_cluster_torus
 from planner.errors import InputError
 from planner.hardware import database
 from tests.examples import DEFAULTS, LAB, lab
@@ -13,9 +13,9 @@ from tests.examples import DEFAULTS, LAB, lab
 TEXT = LAB.format(**DEFAULTS)
 
 
-@pytest.mark.parametrize("name", database.names("clusters"))
+@pytest.mark.parametrize("name", database.list_database_names("clusters"))
 def test_every_preset_resolves(name: str) -> None:
-    cluster = resolve_cluster(presets.cluster_spec(name), name)
+    cluster = resolve_cluster(presets.load_cluster_spec(name), name)
     assert cluster.devices == cluster.nodes * cluster.devices_per_node
     outermost = cluster.levels[-1].devices
     assert outermost == 0 or outermost >= cluster.devices
@@ -23,7 +23,7 @@ def test_every_preset_resolves(name: str) -> None:
 
 def test_the_clusters_that_the_guide_promises_are_there() -> None:
     promised = "dgx-v100 dgx-a100 dgx-h100 dgx-b200 gb200-nvl72 mi300x tpu-v3 tpu-v4 tpu-v5p gaudi2"
-    assert set(promised.split()) <= set(database.names("clusters"))
+    assert set(promised.split()) <= set(database.list_database_names("clusters"))
 
 
 def test_a_yaml_file_is_read_like_a_toml_file() -> None:
@@ -32,7 +32,7 @@ def test_a_yaml_file_is_read_like_a_toml_file() -> None:
     import yaml
 
     as_yaml = yaml.safe_dump(tomllib.loads(TEXT))
-    assert parse_cluster(as_yaml, "yaml", "lab.yaml") == parse_cluster(TEXT, "toml", "lab.toml")
+    assert parse_cluster_spec(as_yaml, "yaml", "lab.yaml") == parse_cluster_spec(TEXT, "toml", "lab.toml")
 
 
 def test_oversubscription_takes_bandwidth_off() -> None:
@@ -42,7 +42,7 @@ def test_oversubscription_takes_bandwidth_off() -> None:
 
 
 def test_fewer_devices_than_a_node_use_one_node_in_part() -> None:
-    cluster = resolve_cluster(parse_cluster(TEXT, "toml", "lab.toml"), "lab.toml", devices=2)
+    cluster = resolve_cluster(parse_cluster_spec(TEXT, "toml", "lab.toml"), "lab.toml", devices=2)
     assert (cluster.nodes, cluster.devices) == (1, 2)
     assert len(cluster.levels) == 1
 
@@ -59,7 +59,7 @@ def test_fewer_devices_than_a_node_use_one_node_in_part() -> None:
 )
 def test_wrong_counts_are_told(nodes: int | None, devices: int | None, told: str) -> None:
     with pytest.raises(InputError) as caught:
-        resolve_cluster(parse_cluster(TEXT, "toml", "lab.toml"), "lab.toml", nodes=nodes, devices=devices)
+        resolve_cluster(parse_cluster_spec(TEXT, "toml", "lab.toml"), "lab.toml", nodes=nodes, devices=devices)
     assert told in str(caught.value)
 
 
@@ -95,24 +95,24 @@ def test_wrong_counts_are_told(nodes: int | None, devices: int | None, told: str
 def test_a_wrong_figure_is_told(old: str, new: str, told: list[str]) -> None:
     assert old in TEXT
     with pytest.raises(InputError) as caught:
-        resolve_cluster(parse_cluster(TEXT.replace(old, new, 1), "toml", "lab.toml"), "lab.toml")
+        resolve_cluster(parse_cluster_spec(TEXT.replace(old, new, 1), "toml", "lab.toml"), "lab.toml")
     for part in ["lab.toml", *told]:
         assert part in str(caught.value)
 
 
 def test_a_plain_number_is_taken_where_its_source_is_named() -> None:
     sourced = TEXT.replace('"300GB/s"', '{ value = 3e11, source = "data sheet" }')
-    assert resolve_cluster(parse_cluster(sourced, "toml", "lab.toml"), "lab.toml") == lab()
+    assert resolve_cluster(parse_cluster_spec(sourced, "toml", "lab.toml"), "lab.toml") == lab()
 
 
 def test_zero_needs_no_unit() -> None:
-    cluster = resolve_cluster(parse_cluster(TEXT.replace('"3us"', "0"), "toml", "lab.toml"), "lab.toml")
+    cluster = resolve_cluster(parse_cluster_spec(TEXT.replace('"3us"', "0"), "toml", "lab.toml"), "lab.toml")
     assert cluster.levels[0].latency_s == 0
 
 
 def test_yaml_aliases_cannot_blow_up() -> None:
     with pytest.raises(InputError, match="aliases"):
-        parse_cluster("a: &a [1, 2]\nb: [*a, *a]\n", "yaml", "bomb.yaml")
+        parse_cluster_spec("a: &a [1, 2]\nb: [*a, *a]\n", "yaml", "bomb.yaml")
 
 
 TORUS = """
@@ -141,7 +141,7 @@ bandwidth = "200GB/s"
 )
 def test_a_torus_that_cannot_be_is_told(told: str, expected: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        resolve_cluster(parse_cluster(TORUS.format(told=told), "toml", "pod.toml"), "pod.toml")
+        resolve_cluster(parse_cluster_spec(TORUS.format(told=told), "toml", "pod.toml"), "pod.toml")
     for part in ["pod.toml", *expected]:
         assert part in str(caught.value)
 
@@ -160,14 +160,16 @@ def test_a_torus_that_cannot_be_is_told(told: str, expected: list[str]) -> None:
 def test_a_slice_of_a_pod_is_as_cubic_as_it_can_be(
     nodes: int, told: str, shape: tuple[int, ...], wrap: tuple[bool, ...]
 ) -> None:
-    cluster = resolve_cluster(parse_cluster(TORUS.format(told=told), "toml", "pod.toml"), "pod.toml", nodes=nodes)
-    torus = torus_of(cluster)
+    cluster = resolve_cluster(
+        parse_cluster_spec(TORUS.format(told=told), "toml", "pod.toml"), "pod.toml", nodes=nodes
+    )
+    torus = find_cluster_torus(cluster)
     assert torus is not None
     assert (torus.shape, torus.wrap) == (shape, wrap)
 
 
 def test_a_part_of_a_torus_node_is_a_smaller_slice() -> None:
-    torus = torus_of(resolve_cluster(presets.cluster_spec("tpu-v5e"), "tpu-v5e", devices=4))
+    torus = find_cluster_torus(resolve_cluster(presets.load_cluster_spec("tpu-v5e"), "tpu-v5e", devices=4))
     assert torus is not None
     assert (torus.shape, torus.wrap) == ((2, 2), (False, False))
 
@@ -185,13 +187,13 @@ def test_a_part_of_a_torus_node_is_a_smaller_slice() -> None:
 def test_a_node_that_cannot_be_is_told(link: str, told: str) -> None:
     text = f'name = "odd"\nnodes = 1\nnode = {{ accelerator = "a10", devices = 4, link = {{ {link} }} }}'
     with pytest.raises(InputError) as caught:
-        resolve_cluster(parse_cluster(text, "toml", "odd.toml"), "odd.toml")
+        resolve_cluster(parse_cluster_spec(text, "toml", "odd.toml"), "odd.toml")
     assert told in str(caught.value)
 
 
 def test_a_dragonfly_stands_above_groups() -> None:
     text = TEXT.replace('name = "leaf"', 'name = "leaf"\ntopology = "dragonfly+"')
     with pytest.raises(InputError) as caught:
-        resolve_cluster(parse_cluster(text, "toml", "lab.toml"), "lab.toml")
+        resolve_cluster(parse_cluster_spec(text, "toml", "lab.toml"), "lab.toml")
     assert "fabric[0].topology" in str(caught.value)
     assert "the last level" in str(caught.value)

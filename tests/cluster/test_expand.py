@@ -9,14 +9,14 @@ import pytest
 
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
-from planner.cluster.model.cluster import Cluster, joined_devices
-from planner.cluster.model.spec import parse_cluster
+from planner.cluster.model.cluster import Cluster, compute_group_devices
+from planner.cluster.model.spec import parse_cluster_spec
 from planner.cluster.model.wiring import Wiring
-from planner.cluster.wired.build_links import expand
+from planner.cluster.wired.build_links import build_regular_wiring
 
 
 def preset(name: str, nodes: int) -> Cluster:
-    return resolve_cluster(presets.cluster_spec(name), name, nodes=nodes)
+    return resolve_cluster(presets.load_cluster_spec(name), name, nodes=nodes)
 
 
 def switches(wiring: Wiring) -> dict[str, int]:
@@ -25,18 +25,18 @@ def switches(wiring: Wiring) -> dict[str, int]:
 
 def test_a_superpod_has_the_switches_of_its_reference_architecture() -> None:
     # DGX SuperPOD, H100, four scalable units: 32 leaf and 16 spine switches
-    wiring = expand(preset("dgx-h100", 128))
+    wiring = build_regular_wiring(preset("dgx-h100", 128))
     assert switches(wiring) == {"leaf": 32, "spine": 16}
-    assert len(set(wiring.vertices)) == len(wiring.vertices)
+    assert len(set(wiring.vertex_names)) == len(wiring.vertex_names)
     assert wiring.hosts[3] == "node-3"
 
 
 def test_card_two_of_a_node_is_on_rail_two_of_its_group() -> None:
-    wiring = expand(preset("dgx-h100", 64))
-    names = np.array(wiring.vertices)
+    wiring = build_regular_wiring(preset("dgx-h100", 64))
+    names = np.array(wiring.vertex_names)
     for host, group in ((3, 0), (33, 1)):
-        mine = (wiring.ends[:, 0] == host) & (wiring.card == 2)
-        assert names[wiring.ends[mine, 1]].tolist() == [f"leaf-{8 * group + 2}"]
+        mine = (wiring.endpoints[:, 0] == host) & (wiring.nic_index == 2)
+        assert names[wiring.endpoints[mine, 1]].tolist() == [f"leaf-{8 * group + 2}"]
 
 
 @pytest.mark.parametrize(
@@ -44,23 +44,23 @@ def test_card_two_of_a_node_is_on_rail_two_of_its_group() -> None:
 )
 def test_cables_up_carry_what_the_devices_have_of_each_level(name: str, nodes: int) -> None:
     cluster = preset(name, nodes)
-    wiring = expand(cluster)
-    names = np.array([one.rsplit("-", 1)[0] for one in wiring.vertices])
-    for level, joined in zip(cluster.levels[1:], joined_devices(cluster)[1:], strict=True):
-        into = wiring.bandwidth_bytes_per_s[names[wiring.ends[:, 1]] == level.name].sum()
+    wiring = build_regular_wiring(cluster)
+    names = np.array([one.rsplit("-", 1)[0] for one in wiring.vertex_names])
+    for level, joined in zip(cluster.levels[1:], compute_group_devices(cluster)[1:], strict=True):
+        into = wiring.bandwidth_bytes_per_s[names[wiring.endpoints[:, 1]] == level.name].sum()
         assert into == pytest.approx(cluster.devices * level.bandwidth_bytes_per_s)
-        assert (wiring.scale_up[names[wiring.ends[:, 1]] == level.name] == (level.topology == "nvswitch")).all()
+        assert (wiring.scale_up[names[wiring.endpoints[:, 1]] == level.name] == (level.topology == "nvswitch")).all()
         assert joined
 
 
 def test_a_torus_joins_the_faces_of_blocks_and_closes_its_rings() -> None:
     cluster = preset("tpu-v4", 16)  # 4 x 4 x 4 chips in blocks of 2 x 2 x 1: 2 x 2 x 4 nodes
-    wiring = expand(cluster)
+    wiring = build_regular_wiring(cluster)
     assert wiring.switches == ()
-    assert len(wiring.ends) == 3 * 16
+    assert len(wiring.endpoints) == 3 * 16
     assert not wiring.scale_up.any()
     link = cluster.levels[0].bandwidth_bytes_per_s / 6
-    assert np.bincount(wiring.ends.ravel()).tolist() == [6] * 16
+    assert np.bincount(wiring.endpoints.ravel()).tolist() == [6] * 16
     assert sorted(set(np.round(wiring.bandwidth_bytes_per_s / link, 9))) == [2, 4]
 
 
@@ -82,21 +82,21 @@ oversubscription = 2
 
 
 def test_every_group_of_a_dragonfly_is_joined_with_every_other() -> None:
-    cluster = resolve_cluster(parse_cluster(DRAGONFLY, "toml", "dragon.toml"), "dragon.toml")
-    wiring = expand(cluster)
-    spines = [index for index, name in enumerate(wiring.vertices) if name.startswith("spine")]
-    between = np.isin(wiring.ends, spines).all(axis=1)
+    cluster = resolve_cluster(parse_cluster_spec(DRAGONFLY, "toml", "dragon.toml"), "dragon.toml")
+    wiring = build_regular_wiring(cluster)
+    spines = [index for index, name in enumerate(wiring.vertex_names) if name.startswith("spine")]
+    between = np.isin(wiring.endpoints, spines).all(axis=1)
     each = len(spines) // 3
     assert between.sum() == 3 * each
-    out_of_one = wiring.bandwidth_bytes_per_s[between & np.isin(wiring.ends, spines[:each]).any(axis=1)].sum()
+    out_of_one = wiring.bandwidth_bytes_per_s[between & np.isin(wiring.endpoints, spines[:each]).any(axis=1)].sum()
     assert out_of_one == pytest.approx(32 * cluster.levels[-1].bandwidth_bytes_per_s)
 
 
 def test_latencies_on_the_way_up_are_those_of_the_levels() -> None:
     cluster = preset("dgx-h100", 200)
-    wiring = expand(cluster)
+    wiring = build_regular_wiring(cluster)
     switch = dict(zip((name.rsplit("-", 1)[0] for name in wiring.switches), wiring.switch_latency_s, strict=True))
-    reached = wiring.card_latency_s[0]
+    reached = wiring.nic_latency_s[0]
     for level in cluster.levels[1:]:
         reached += switch[level.name]
         assert reached == pytest.approx(level.latency_s)

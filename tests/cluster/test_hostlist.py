@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cluster.wired.hostlist import MOST_NAMES, compress, expand
+from planner.cluster.wired.hostlist import MAX_HOSTLIST_NAMES, compress_names, expand_hostlist
 from planner.errors import InputError
 
 
@@ -23,7 +23,7 @@ from planner.errors import InputError
     ],
 )
 def test_a_list_is_expanded(text: str, names: list[str]) -> None:
-    assert list(expand(text)) == names
+    assert list(expand_hostlist(text)) == names
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def test_a_list_is_expanded(text: str, names: list[str]) -> None:
 )
 def test_a_broken_list_is_told(text: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        expand(text)
+        expand_hostlist(text)
 
 
 def test_as_many_as_allowed_are_read() -> None:
-    names = expand(f"a[1-{MOST_NAMES}]")
-    assert len(names) == MOST_NAMES
+    names = expand_hostlist(f"a[1-{MAX_HOSTLIST_NAMES}]")
+    assert len(names) == MAX_HOSTLIST_NAMES
     with pytest.raises(InputError, match="too many"):
-        expand(f"a[1-{MOST_NAMES}],b")
+        expand_hostlist(f"a[1-{MAX_HOSTLIST_NAMES}],b")
 
 
 @pytest.mark.parametrize(
@@ -67,18 +67,18 @@ def test_as_many_as_allowed_are_read() -> None:
     ],
 )
 def test_names_are_compressed(names: list[str], texts: list[str]) -> None:
-    assert list(compress(names)) == texts
+    assert list(compress_names(names)) == texts
 
 
 @given(st.lists(st.from_regex(r"[a-z]{0,2}[0-9]{1,3}(-[0-9]{1,2})?[a-z]?", fullmatch=True), min_size=1, max_size=40))
 def test_what_is_compressed_comes_back(names: list[str]) -> None:
-    found = expand(",".join(compress(names)))
+    found = expand_hostlist(",".join(compress_names(names)))
     assert sorted(found) == sorted(set(names))
 
 
 @given(st.text(alphabet="a01-,[] \0é", max_size=30))
 def test_any_text_is_expanded_or_told(text: str) -> None:
     try:
-        assert len(expand(text)) <= MOST_NAMES
+        assert len(expand_hostlist(text)) <= MAX_HOSTLIST_NAMES
     except InputError as error:
         assert "expected" in str(error)

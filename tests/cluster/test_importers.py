@@ -6,19 +6,25 @@ from pathlib import Path
 import pytest
 
 from planner.cluster.build.resolve import resolve_cluster
-from planner.cluster.importers.cluster_file import write_toml
-from planner.cluster.importers.complete_draft import complete
-from planner.cluster.importers.detect_format import read
+from planner.cluster.importers.cluster_file import render_cluster_toml
+from planner.cluster.importers.complete_draft import complete_cluster_draft
+from planner.cluster.importers.detect_format import read_description
 from planner.cluster.importers.imported_cluster import HostPatterns
-from planner.cluster.importers.match_hardware import LINK_BYTES_PER_S, PARTS, PCI_DEVICES, RACK_SCALE, fold
-from planner.cluster.importers.merge_links import merge
-from planner.cluster.importers.node_types import Given
-from planner.cluster.model.spec import ClusterSpec, NodeSpec, parse_cluster
-from planner.cluster.wired.hostlist import expand
-from planner.cluster.wired.wiring_file import wiring_of
+from planner.cluster.importers.match_hardware import (
+    ACCELERATORS_BY_LABEL,
+    ACCELERATORS_BY_PCI_ID,
+    DEVICE_LINK_BYTES_PER_S,
+    RACK_SCALE_ACCELERATORS,
+    fold_label,
+)
+from planner.cluster.importers.merge_links import merge_descriptions
+from planner.cluster.importers.node_types import ImportDefaults
+from planner.cluster.model.spec import ClusterSpec, NodeSpec, parse_cluster_spec
+from planner.cluster.wired.hostlist import expand_hostlist
+from planner.cluster.wired.wiring_file import resolve_wiring
 from planner.errors import InputError
 from planner.hardware import database
-from planner.hardware.figures import number
+from planner.hardware.figures import parse_figure
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"
 GBPS = 1e9 / 8
@@ -31,16 +37,17 @@ def imported(*names: str, hosts: str = "", **given: object) -> tuple[ClusterSpec
     """The cluster file made from some fixtures, read again, and the notes."""
     patterns = HostPatterns(tuple(hosts.split(",")) if hosts else ())
     found = [
-        (name, read((FIXTURES / name).read_text("utf-8", "replace"), name, "auto", patterns)[1]) for name in names
+        (name, read_description((FIXTURES / name).read_text("utf-8", "replace"), name, "auto", patterns)[1])
+        for name in names
     ]
-    draft, notes = complete(merge(found), Given(name="test", **given), "Test")  # type: ignore[arg-type]
-    text = write_toml(draft, names, notes)
-    assert text == write_toml(draft, names, notes)
-    return parse_cluster(text, "toml", "test.toml"), list(notes)
+    draft, notes = complete_cluster_draft(merge_descriptions(found), ImportDefaults(name="test", **given), "Test")  # type: ignore[arg-type]
+    text = render_cluster_toml(draft, names, notes)
+    assert text == render_cluster_toml(draft, names, notes)
+    return parse_cluster_spec(text, "toml", "test.toml"), list(notes)
 
 
 def names_of(parts: tuple[object, ...]) -> list[str]:
-    return [name for part in parts for name in expand(part.name)]  # type: ignore[attr-defined]
+    return [name for part in parts for name in expand_hostlist(part.name)]  # type: ignore[attr-defined]
 
 
 def cables(spec: ClusterSpec, kind: str = "network") -> Counter[Cable]:
@@ -48,8 +55,8 @@ def cables(spec: ClusterSpec, kind: str = "network") -> Counter[Cable]:
     found: Counter[Cable] = Counter()
     for link in spec.links:
         if link.kind == kind:
-            for low in expand(link.ends[0]):
-                for up in expand(link.ends[1]):
+            for low in expand_hostlist(link.ends[0]):
+                for up in expand_hostlist(link.ends[1]):
                     found[low.split(":")[0], up] += link.cables
     return found
 
@@ -59,8 +66,8 @@ def rates(spec: ClusterSpec, kind: str = "network") -> Counter[float]:
     found: Counter[float] = Counter()
     for link in spec.links:
         if link.kind == kind:
-            rate = round(number(link.bandwidth, "bytes_per_s", origin="", key="") / GBPS, 6)
-            found[rate] += link.cables * len(expand(link.ends[0])) * len(expand(link.ends[1]))
+            rate = round(parse_figure(link.bandwidth, "bytes_per_s", origin="", key="") / GBPS, 6)
+            found[rate] += link.cables * len(expand_hostlist(link.ends[0])) * len(expand_hostlist(link.ends[1]))
     return found
 
 
@@ -80,14 +87,14 @@ def check_ends(spec: ClusterSpec) -> None:
         ("topo-h100.txt", {"node": "dgx-h100"}, "nvswitch", 8, 450, 8, 400),
         (
             "topo-h200-nics.txt",
-            {"accelerator": "h200-sxm", "link_bytes_per_s": 400 * GBPS},
+            {"accelerator": "h200-sxm", "nic_link_bytes_per_s": 400 * GBPS},
             "nvswitch",
             8,
             450,
             8,
             400,
         ),
-        ("topo-p40.txt", {"accelerator": "l40s", "link_bytes_per_s": 100 * GBPS}, "pcie", 8, 32, 1, 100),
+        ("topo-p40.txt", {"accelerator": "l40s", "nic_link_bytes_per_s": 100 * GBPS}, "pcie", 8, 32, 1, 100),
         ("topo-phb-pair.txt", {"accelerator": "rtx-4090", "node_bytes_per_s": 25e9}, "pcie", 2, 25, 0, 0),
         ("nccl-mi300x.xml", {}, "fully-connected", 8, 448, 8, 400),
         ("nccl-h200.xml", {}, "nvswitch", 3, 450, 3, 400),
@@ -104,10 +111,10 @@ def test_a_node_is_imported(
     node = spec.node
     assert isinstance(node, NodeSpec)
     assert (node.link.topology, node.devices) == (topology, devices)
-    assert number(node.link.bandwidth, "bytes_per_s", origin="", key="") == inside_gb_s * 1e9
+    assert parse_figure(node.link.bandwidth, "bytes_per_s", origin="", key="") == inside_gb_s * 1e9
     assert (node.nic.count if node.nic else 0) == nics
     if node.nic:
-        assert number(node.nic.bandwidth, "bytes_per_s", origin="", key="") == nic_gbps * GBPS
+        assert parse_figure(node.nic.bandwidth, "bytes_per_s", origin="", key="") == nic_gbps * GBPS
         assert resolve_cluster(spec, "test.toml").devices == 2 * devices
 
 
@@ -119,7 +126,9 @@ def test_an_infiniband_fabric_is_imported_cable_by_cable() -> None:
     assert sorted(names_of(spec.switches))[:4] == leaves
     assert len(names_of(spec.switches)) == 4 + 9
     # the aggregation node of each leaf says that it adds up what passes through it
-    assert {name for switch in spec.switches if switch.in_network for name in expand(switch.name)} == set(leaves)
+    assert {name for switch in spec.switches if switch.in_network for name in expand_hostlist(switch.name)} == set(
+        leaves
+    )
     found = cables(spec)
     assert rates(spec) == {400.0: 17 * 4 + 2 * (4 * 9 - 2)}
     # the sample's fabric is not regular: two leaves lack one spine each
@@ -127,7 +136,12 @@ def test_an_infiniband_fabric_is_imported_cable_by_cable() -> None:
     assert ("A09-P1-IBLEAF-04-04", "A10-P1-IBSPINE-01") not in found
     assert ("A09-P1-IBLEAF-02-04", "A10-P1-IBSPINE-04") not in found
     # HCA-1 and mlx5_0 are one card: each host's four lie on four rails
-    rails = {(end.split(":")[1], link.ends[1]) for link in spec.links for end in expand(link.ends[0]) if ":" in end}
+    rails = {
+        (end.split(":")[1], link.ends[1])
+        for link in spec.links
+        for end in expand_hostlist(link.ends[0])
+        if ":" in end
+    }
     assert rails == set(zip("0123", leaves, strict=True))
 
 
@@ -146,7 +160,7 @@ def test_output_that_lost_its_tabs_is_read() -> None:
 
 
 def test_a_list_of_links_is_imported() -> None:
-    spec, _ = imported("links-ndt.csv", node="dgx-a100", link_bytes_per_s=200 * GBPS)
+    spec, _ = imported("links-ndt.csv", node="dgx-a100", nic_link_bytes_per_s=200 * GBPS)
     check_ends(spec)
     assert len(names_of(spec.hosts)) == 4
     found = cables(spec)
@@ -244,7 +258,7 @@ def test_racks_of_two_blocks_may_share_a_name() -> None:
 
 
 def test_tpu_slices_are_a_torus_and_the_network_between_them() -> None:
-    spec, _ = imported("kubernetes-tpu.json", link_bytes_per_s=50 * GBPS)
+    spec, _ = imported("kubernetes-tpu.json", nic_link_bytes_per_s=50 * GBPS)
     assert (spec.node, spec.nodes) == ("tpu-v5p-host", 8)
     ici, dcn = spec.fabric
     assert (ici.topology, ici.nodes, ici.shape) == ("torus", 4, (2, 2, 4))
@@ -256,10 +270,10 @@ def test_tpu_slices_are_a_torus_and_the_network_between_them() -> None:
 
 
 def test_a_hostfile_with_whole_nodes_is_a_regular_cluster(tmp_path: Path) -> None:
-    found = read("a01 slots=8\na02 slots=8\n# a03 slots=8\na04:8\n", "hosts", "auto", HostPatterns())[1]
-    draft, _ = complete(found, Given("test", node="dgx-h100"), "Test")
+    found = read_description("a01 slots=8\na02 slots=8\n# a03 slots=8\na04:8\n", "hosts", "auto", HostPatterns())[1]
+    draft, _ = complete_cluster_draft(found, ImportDefaults("test", node="dgx-h100"), "Test")
     assert (draft.nodes, draft.hosts) == (3, ())
-    machinefile = read("a01\n" * 8 + "a02\n" * 8, "hosts", "auto", HostPatterns())[1]
+    machinefile = read_description("a01\n" * 8 + "a02\n" * 8, "hosts", "auto", HostPatterns())[1]
     assert [host.devices for host in machinefile.hosts] == [8, 8]
 
 
@@ -276,12 +290,15 @@ def test_a_graph_is_imported(name: str) -> None:
     check_ends(spec)
     assert names_of(spec.hosts) == [f"gpu{number:02d}" for number in range(1, 9)]
     assert rates(spec) == {400.0: 16, 800.0: 8}
-    assert {end.split(":")[1] for link in spec.links for end in expand(link.ends[0]) if ":" in end} == {"0", "1"}
+    assert {end.split(":")[1] for link in spec.links for end in expand_hostlist(link.ends[0]) if ":" in end} == {
+        "0",
+        "1",
+    }
 
 
 def test_a_graph_without_kinds_or_speeds_takes_them_from_options() -> None:
     spec, _ = imported(
-        "graph-abilene.graphml", hosts="Seattle,Denver,Houston", node="dgx-h100", link_bytes_per_s=10 * GBPS
+        "graph-abilene.graphml", hosts="Seattle,Denver,Houston", node="dgx-h100", nic_link_bytes_per_s=10 * GBPS
     )
     assert sorted(names_of(spec.hosts)) == ["Denver", "Houston", "Seattle"]
     assert set(rates(spec)) == {10.0}
@@ -292,7 +309,7 @@ def test_a_graph_without_kinds_or_speeds_takes_them_from_options() -> None:
 
 
 def test_wiring_and_the_inside_of_a_node_come_from_two_files() -> None:
-    spec, _ = imported("links-ndt.csv", "topo-a100.txt", accelerator="a100-sxm-80gb", link_bytes_per_s=200 * GBPS)
+    spec, _ = imported("links-ndt.csv", "topo-a100.txt", accelerator="a100-sxm-80gb", nic_link_bytes_per_s=200 * GBPS)
     assert isinstance(spec.node, NodeSpec)
     assert (spec.node.accelerator, spec.node.devices, len(names_of(spec.hosts))) == ("a100-sxm-80gb", 8, 4)
 
@@ -329,7 +346,7 @@ def test_what_is_missing_is_told_with_the_option_that_gives_it(
     ("names", "given", "hosts"),
     [
         (("ibnetdiscover-ndr.txt",), {"node": "dgx-h100"}, 17),
-        (("links-ndt.csv",), {"node": "dgx-a100", "link_bytes_per_s": 200 * GBPS}, 4),
+        (("links-ndt.csv",), {"node": "dgx-a100", "nic_link_bytes_per_s": 200 * GBPS}, 4),
         (("slurm-tree.conf", "slurm-states.txt"), {}, 31),
         (("slurm-tree-azure.conf",), {"node": "dgx-a100"}, 0),
         (("slurm-block.conf",), {"node": "gb200-nvl72-tray"}, 72),
@@ -341,15 +358,15 @@ def test_what_is_missing_is_told_with_the_option_that_gives_it(
 )
 def test_what_is_imported_is_wired(names: tuple[str, ...], given: dict[str, object], hosts: int) -> None:
     spec, _ = imported(*names, **given)
-    wiring, _ = wiring_of(spec, "test.toml")
+    wiring, _ = resolve_wiring(spec, "test.toml")
     assert len(wiring.hosts) == (hosts or len(names_of(spec.hosts)))
     assert (wiring.bandwidth_bytes_per_s > 0).all()
 
 
 def test_the_tables_lead_to_accelerators_that_are_there() -> None:
-    known = set(database.names("accelerators"))
-    assert {*PARTS.values(), *PCI_DEVICES.values(), *RACK_SCALE} <= known
-    assert all(fold(name) == name for name in PARTS)
+    known = set(database.list_database_names("accelerators"))
+    assert {*ACCELERATORS_BY_LABEL.values(), *ACCELERATORS_BY_PCI_ID.values(), *RACK_SCALE_ACCELERATORS} <= known
+    assert all(fold_label(name) == name for name in ACCELERATORS_BY_LABEL)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +381,7 @@ def test_the_tables_lead_to_accelerators_that_are_there() -> None:
     ],
 )
 def test_all_links_of_a_part_together_are_its_own_bandwidth(name: str, links: int) -> None:
-    spec = database.accelerator_spec(name)
+    spec = database.load_accelerator_spec(name)
     assert spec.link is not None
-    own = number(spec.link.bandwidth, "bytes_per_s", origin="", key="")
-    assert LINK_BYTES_PER_S[spec.architecture] * links == own
+    own = parse_figure(spec.link.bandwidth, "bytes_per_s", origin="", key="")
+    assert DEVICE_LINK_BYTES_PER_S[spec.architecture] * links == own

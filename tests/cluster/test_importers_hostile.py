@@ -6,14 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planner.cluster.importers.cluster_file import write_toml
-from planner.cluster.importers.complete_draft import complete
-from planner.cluster.importers.detect_format import READERS, read
+from planner.cluster.importers.cluster_file import render_cluster_toml
+from planner.cluster.importers.complete_draft import complete_cluster_draft
+from planner.cluster.importers.detect_format import DESCRIPTION_READERS, read_description
 from planner.cluster.importers.imported_cluster import HostPatterns
-from planner.cluster.importers.merge_links import merge
-from planner.cluster.importers.node_types import Given
+from planner.cluster.importers.merge_links import merge_descriptions
+from planner.cluster.importers.node_types import ImportDefaults
 from planner.cluster.importers.xmltree import parse_xml
-from planner.cluster.model.spec import parse_cluster
+from planner.cluster.model.spec import parse_cluster_spec
 from planner.errors import InputError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "clusters"
@@ -22,7 +22,7 @@ SAMPLES = {
     for path in sorted(FIXTURES.iterdir())
     if path.name != "README.md"
 }
-GIVEN = Given("test", node="dgx-h100", link_bytes_per_s=5e10, node_bytes_per_s=3e10)
+GIVEN = ImportDefaults("test", node="dgx-h100", nic_link_bytes_per_s=5e10, node_bytes_per_s=3e10)
 MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 SCRAPS = [
     "\0",
@@ -63,17 +63,17 @@ SCRAPS += [
 ]
 
 
-def try_import(text: str, name: str, given: Given) -> None:
+def try_import(text: str, name: str, given: ImportDefaults) -> None:
     """An import as the command does it; the file that comes of it is read again."""
     try:
-        found = read(text, "sample", name, HostPatterns())[1]
-        draft, notes = complete(merge([("sample", found)]), given, "Test")
+        found = read_description(text, "sample", name, HostPatterns())[1]
+        draft, notes = complete_cluster_draft(merge_descriptions([("sample", found)]), given, "Test")
     except InputError as error:
         assert str(error)
         assert str(error).replace("\n", "").isprintable()
         return
-    told = write_toml(draft, ["sample"], notes)
-    parse_cluster(told, "toml", "test.toml")
+    told = render_cluster_toml(draft, ["sample"], notes)
+    parse_cluster_spec(told, "toml", "test.toml")
 
 
 @st.composite
@@ -96,7 +96,7 @@ def test_a_damaged_sample_is_imported_or_told(sample: tuple[str, str]) -> None:
 
 
 @MANY
-@given(st.sampled_from(sorted(SAMPLES)), st.sampled_from(sorted(READERS)))
+@given(st.sampled_from(sorted(SAMPLES)), st.sampled_from(sorted(DESCRIPTION_READERS)))
 def test_a_sample_under_a_wrong_format_is_imported_or_told(name: str, format_name: str) -> None:
     try_import(SAMPLES[name], format_name, GIVEN)
 
@@ -104,8 +104,8 @@ def test_a_sample_under_a_wrong_format_is_imported_or_told(name: str, format_nam
 @MANY
 @given(st.text(max_size=400) | st.binary(max_size=400).map(lambda raw: raw.decode("utf-8", "replace")))
 def test_any_text_is_imported_or_told(text: str) -> None:
-    for format_name in READERS:
-        try_import(text, format_name, Given("test"))
+    for format_name in DESCRIPTION_READERS:
+        try_import(text, format_name, ImportDefaults("test"))
 
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
@@ -153,8 +153,8 @@ ENTITIES = "".join(f'<!ENTITY e{n} "&e{n - 1};&e{n - 1};">' for n in range(1, 40
 )
 def test_what_cannot_be_read_is_told(text: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        found = read(text, "sample", "auto", HostPatterns())[1]
-        complete(found, GIVEN, "Test")
+        found = read_description(text, "sample", "auto", HostPatterns())[1]
+        complete_cluster_draft(found, GIVEN, "Test")
 
 
 def test_xml_without_entities_is_read() -> None:

@@ -7,25 +7,26 @@ from typing import Any
 
 import pytest
 
-from planner.cluster.importers.complete_draft import complete
-from planner.cluster.importers.detect_format import read
-from planner.cluster.importers.draft import Draft
+from planner.cluster.importers.complete_draft import complete_cluster_draft
+from planner.cluster.importers.detect_format import read_description
+from planner.cluster.importers.draft import ClusterDraft
 from planner.cluster.importers.imported_cluster import HostPatterns
-from planner.cluster.importers.merge_links import merge
-from planner.cluster.importers.node_types import Given
+from planner.cluster.importers.merge_links import merge_descriptions
+from planner.cluster.importers.node_types import ImportDefaults
 from planner.errors import InputError
 from tests.cluster.test_importers import FIXTURES
 
 H100 = {"node": "dgx-h100"}
 
 
-def imported(*texts: str, hosts: str = "", **given: Any) -> tuple[Draft, str]:
+def imported(*texts: str, hosts: str = "", **given: Any) -> tuple[ClusterDraft, str]:
     """The cluster of some texts, and its notes."""
     patterns = HostPatterns((hosts,) if hosts else ())
     found = [
-        (f"file-{number}", read(text, f"file-{number}", "auto", patterns)[1]) for number, text in enumerate(texts)
+        (f"file-{number}", read_description(text, f"file-{number}", "auto", patterns)[1])
+        for number, text in enumerate(texts)
     ]
-    draft, notes = complete(merge(found), Given(name="test", **given), "Test")
+    draft, notes = complete_cluster_draft(merge_descriptions(found), ImportDefaults(name="test", **given), "Test")
     return draft, "\n".join(notes)
 
 
@@ -138,8 +139,8 @@ def test_equal_hosts_of_a_dump_are_one_node() -> None:
 
 def test_cards_of_no_speed_are_counted() -> None:
     net = '<net name="mlx5_0"/><net name="mlx5_1" speed="0"/>'
-    draft, _ = imported(nccl(cpu(8, net=net)), node_bytes_per_s=32e9, link_bytes_per_s=50e9)
-    assert draft.node.nics == 2  # type: ignore[union-attr]
+    draft, _ = imported(nccl(cpu(8, net=net)), node_bytes_per_s=32e9, nic_link_bytes_per_s=50e9)
+    assert draft.node.nic_count == 2  # type: ignore[union-attr]
 
 
 def test_hosts_without_accelerators_are_left_out() -> None:
@@ -162,7 +163,9 @@ def test_cards_are_shared_by_the_switches_above() -> None:
     draft, _ = imported(
         "SwitchName=s1 Nodes=n[1-2]\nSwitchName=s2 Nodes=n[1-2]\nSwitchName=t Switches=s[1-2]\n", **H100
     )
-    assert {(link.bandwidth_bytes_per_s, link.cables) for link in draft.links if link.lower[0] == "n"} == {(50e9, 4)}
+    assert {(link.bandwidth_bytes_per_s, link.link_count) for link in draft.links if link.lower[0] == "n"} == {
+        (50e9, 4)
+    }
 
 
 def test_switches_without_hosts_pass_nothing_up() -> None:

@@ -12,33 +12,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.build.resolve import resolve_cluster
-from planner.cluster.build.wired_cluster import so_many
+from planner.cluster.build.wired_cluster import select_nodes
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
-from planner.cluster.model.spec import FaultSpec, parse_cluster
+from planner.cluster.model.spec import FaultSpec, parse_cluster_spec
 from planner.cluster.network.build import build_network
-from planner.cluster.network.ecmp_routing import flows_between, routes
-from planner.cluster.network.network import Network, Pattern
+from planner.cluster.network.ecmp_routing import build_port_flows, build_routes
+from planner.cluster.network.network import Network, TrafficPattern
 from planner.cluster.network.routed_network import RoutedNetwork
-from planner.cluster.wired.failed_parts import read_fault
+from planner.cluster.wired.failed_parts import parse_fault
 from planner.errors import InputError
 from planner.hardware import database
 from tests.examples import DEFAULTS, LAB, lab, wired
 
-PATTERNS: tuple[Pattern, ...] = ("ring", "exchange")
+PATTERNS: tuple[TrafficPattern, ...] = ("ring", "exchange")
 
 
 def faulty(*faults: str, nodes: int = 4, **figures: float) -> Cluster:
-    spec = parse_cluster(LAB.format(**{**DEFAULTS, "nodes": nodes, **figures}), "toml", "lab.toml")
-    return resolve_cluster(spec, "lab.toml", faults=tuple(map(read_fault, faults)))
+    spec = parse_cluster_spec(LAB.format(**{**DEFAULTS, "nodes": nodes, **figures}), "toml", "lab.toml")
+    return resolve_cluster(spec, "lab.toml", faults=tuple(map(parse_fault, faults)))
 
 
-def seconds(network: Network, size: int, stride: int, pattern: Pattern) -> float:
+def seconds(network: Network, size: int, stride: int, pattern: TrafficPattern) -> float:
     """What a byte of a group's collective takes in the slowest tier, as the cost model counts it."""
     sizes, strides = np.array([[size]]), np.array([[stride]])
-    members = network.members(sizes, strides)[0]
+    members = network.compute_members(sizes, strides)[0]
     below = np.concatenate([[1.0], members[:-1]])
-    rates = network.rates(sizes, strides, pattern)[0]
+    rates = network.compute_rates_bytes_per_s(sizes, strides, pattern)[0]
     sent = 1.0 / below if pattern == "ring" else (size - below) / size
     return float(np.where(members > below, sent / rates, 0.0).max())
 
@@ -56,8 +56,8 @@ def test_a_regular_cluster_told_cable_by_cable_gives_groups_the_same(oversubscri
 
 @pytest.mark.parametrize("name", ["dgx-h100", "dgx-a100", "gb200-nvl72"])
 def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
-    spec = presets.cluster_spec(name)
-    node = presets.node_spec(str(spec.node))
+    spec = presets.load_cluster_spec(name)
+    node = presets.load_node_spec(str(spec.node))
     nodes = 36 if "nvl72" in name else 64
     regular = resolve_cluster(spec, name, nodes=nodes)
     # a fault that takes nothing: the cluster is written out and routed
@@ -66,7 +66,7 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
     by_level, faulty = build_network(regular), build_network(written)
     assert isinstance(faulty, RoutedNetwork)
     # what the cables alone tell
-    by_cable = faulty.sound
+    by_cable = faulty.healthy_network
     assert by_cable is not None
     # sizes that racks of 18 and leaves of 32 are a multiple of: no group straddles two of them
     sizes = (9, 18, 36) if nodes == 36 else (8, 32, 64)
@@ -81,9 +81,9 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
             )
 
 
-@pytest.mark.parametrize("name", database.names("clusters"))
+@pytest.mark.parametrize("name", database.list_database_names("clusters"))
 def test_a_small_fault_changes_little_and_none_makes_a_preset_faster(name: str) -> None:
-    spec = presets.cluster_spec(name)
+    spec = presets.load_cluster_spec(name)
     nodes = min(16, spec.max_nodes or 16)
     if nodes == 1:
         pytest.skip("one node")
@@ -91,23 +91,23 @@ def test_a_small_fault_changes_little_and_none_makes_a_preset_faster(name: str) 
     per_node = resolve_cluster(spec, name, nodes=1).devices
     groups = [(2, 1), (per_node, 1), (nodes, per_node), (nodes // 2, per_node), (2, per_node), (nodes * per_node, 1)]
     for fault, least, most in (("node-0=1", 1.0, 1.0), ("node-0=0.999", 1.0, 1.01), ("node-0=0.5", 1.0, 2.0 + 1e-9)):
-        faulty = build_network(resolve_cluster(spec, name, nodes=nodes, faults=(read_fault(fault),)))
+        faulty = build_network(resolve_cluster(spec, name, nodes=nodes, faults=(parse_fault(fault),)))
         for size, stride in groups:
             for pattern in PATTERNS:
                 was, now = (seconds(one, size, stride, pattern) for one in (regular, faulty))
                 assert was * least * (1 - 1e-9) <= now <= was * most * (1 + 1e-9), (fault, size, stride, pattern)
             if size > 1:
                 hops = np.array([stride]), np.array([size])
-                was_hop, now_hop = regular.hop(*hops), faulty.hop(*hops)
+                was_hop, now_hop = regular.compute_slowest_hop(*hops), faulty.compute_slowest_hop(*hops)
                 assert was_hop[0] / most * (1 - 1e-9) <= now_hop[0] <= was_hop[0] * (1 + 1e-9), (fault, size, stride)
                 assert now_hop[1] == was_hop[1]
 
 
 @pytest.mark.parametrize("name", ["tpu-v5p", "tpu-v3", "gaudi3", "dgx-h100", "gb200-nvl72", "aws-trn2"])
 def test_a_missing_node_makes_no_group_faster(name: str) -> None:
-    spec = presets.cluster_spec(name)
+    spec = presets.load_cluster_spec(name)
     regular = build_network(resolve_cluster(spec, name, nodes=16))
-    less = resolve_cluster(spec, name, nodes=16, faults=(read_fault("node-5"),))
+    less = resolve_cluster(spec, name, nodes=16, faults=(parse_fault("node-5"),))
     faulty = build_network(less)
     assert less.nodes == 15
     for size, stride in ((less.devices_per_node, 1), (3, less.devices_per_node), (15, less.devices_per_node)):
@@ -117,9 +117,9 @@ def test_a_missing_node_makes_no_group_faster(name: str) -> None:
 
 
 def test_hosts_of_one_rack_need_no_way_out() -> None:
-    spec = presets.cluster_spec("gb200-nvl72")
+    spec = presets.load_cluster_spec("gb200-nvl72")
     whole, half = (
-        build_network(resolve_cluster(spec, "gb200", nodes=18, faults=(read_fault(fault),)))
+        build_network(resolve_cluster(spec, "gb200", nodes=18, faults=(parse_fault(fault),)))
         for fault in ("node-3=1", "node-3=0.5")
     )
     # devices have no links but those that lead to the rack's switch
@@ -128,15 +128,15 @@ def test_hosts_of_one_rack_need_no_way_out() -> None:
 
 
 def test_hosts_that_faults_cut_off_are_left_out() -> None:
-    spec = presets.cluster_spec("gb200-nvl72")
-    left = resolve_cluster(spec, "gb200", nodes=18, faults=(read_fault("node-3 - nvl72-0"),))
+    spec = presets.load_cluster_spec("gb200-nvl72")
+    left = resolve_cluster(spec, "gb200", nodes=18, faults=(parse_fault("node-3 - nvl72-0"),))
     assert left.wiring is not None
     assert "node-3" not in left.wiring.hosts
     assert left.nodes == 17
 
 
 def test_switches_that_add_still_do_where_a_cluster_is_written_out() -> None:
-    spec = presets.cluster_spec("dgx-a100")
+    spec = presets.load_cluster_spec("dgx-a100")
     adding = tuple(msgspec.structs.replace(level, in_network=True) for level in spec.fabric)
     one = (FaultSpec(part="node-0:0", rate=1.0),)
     for fabric, expected in ((adding, True), (spec.fabric, False)):
@@ -157,7 +157,7 @@ def faults(draw: st.DrawFn) -> list[str]:
 
 @settings(max_examples=40, deadline=None)
 @given(faults(), st.sampled_from([(2, 4), (4, 4), (8, 2), (16, 1), (2, 8)]), st.sampled_from(PATTERNS))
-def test_a_fault_never_makes_a_group_faster(told: list[str], group: tuple[int, int], pattern: Pattern) -> None:
+def test_a_fault_never_makes_a_group_faster(told: list[str], group: tuple[int, int], pattern: TrafficPattern) -> None:
     whole = build_network(faulty("node-0:0=1"))
     try:
         broken = build_network(faulty(*told))
@@ -193,7 +193,7 @@ def test_so_many_nodes_are_the_ones_that_work_best() -> None:
     hosts = '[[hosts]]\nname = "n[0-5]"\n[[switches]]\nname = "s[0-1]"\n'
     links = '[[links]]\nends = ["n[0-2]", "s0"]\nbandwidth = "100Gb/s"\n[[links]]\nends = ["n[3-5]", "s1"]\n'
     links += 'bandwidth = "100Gb/s"\n[[links]]\nends = ["s0", "s1"]\nbandwidth = "100Gb/s"\n'
-    spec = parse_cluster(f'{text}{hosts}{links}[[faults]]\npart = "n1 - s0"\nrate = 0.5\n', "toml", "lab.toml")
+    spec = parse_cluster_spec(f'{text}{hosts}{links}[[faults]]\npart = "n1 - s0"\nrate = 0.5\n', "toml", "lab.toml")
     chosen = resolve_cluster(spec, "lab.toml", nodes=3).wiring
     assert chosen is not None
     assert chosen.hosts == ("n3", "n4", "n5")
@@ -205,18 +205,18 @@ def test_so_many_nodes_are_the_ones_that_work_best() -> None:
 def test_so_many_nodes_of_a_regular_cluster_with_faults_keep_its_levels() -> None:
     cluster = faulty("node-1=0.5")
     for nodes in (1, 2, 3, 4):
-        chosen = so_many(cluster, nodes)
+        chosen = select_nodes(cluster, nodes)
         assert chosen.wiring is not None
         assert (chosen.nodes, len(chosen.wiring.hosts)) == (nodes, nodes)
         assert ("node-1" in chosen.wiring.hosts) == (nodes == 4)
         assert [level.name for level in chosen.levels] == (["node"] if nodes == 1 else ["node", "leaf", "spine"])
-        assert build_network(chosen).tiers == len(chosen.levels)
+        assert build_network(chosen).tier_count == len(chosen.levels)
     with pytest.raises(InputError, match="there are not as many"):
-        so_many(cluster, 5)
+        select_nodes(cluster, 5)
 
 
 def test_hosts_with_fewer_devices_are_left_out() -> None:
-    spec = parse_cluster(
+    spec = parse_cluster_spec(
         wired_text().replace('name = "n[0-3]"', 'name = "n[0-2]"\n[[hosts]]\nname = "n3"\ndevices = 3'),
         "toml",
         "w.toml",
@@ -263,7 +263,7 @@ def test_a_wrong_wiring_is_told(old: str, new: str, told: list[str]) -> None:
     text = wired_text()
     assert old in text
     with pytest.raises(InputError) as caught:
-        resolve_cluster(parse_cluster(text.replace(old, new, 1), "toml", "w.toml"), "w.toml")
+        resolve_cluster(parse_cluster_spec(text.replace(old, new, 1), "toml", "w.toml"), "w.toml")
     for part in ["w.toml", *told]:
         assert part in str(caught.value)
 
@@ -282,11 +282,11 @@ def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
         text += f'[[links]]\nends = ["s{one}", "s{other}"]\nbandwidth = "{rate}Gb/s"\n'
     if not nx.is_connected(graph):
         with pytest.raises(InputError, match="cannot reach"):
-            resolve_cluster(parse_cluster(text, "toml", "w"), "w")
+            resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w")
         return
-    wiring = resolve_cluster(parse_cluster(text, "toml", "w"), "w").wiring
+    wiring = resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w").wiring
     assert wiring is not None
-    found, ports = routes(wiring, "w")
+    found, ports = build_routes(wiring, "w")
     source, target = random.integers(0, 9, (2, 12))
     amount = random.uniform(0.5, 2.0, 12)
     load: dict[tuple[int, int], float] = {}
@@ -308,13 +308,13 @@ def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
         sent[at] += much
         got[to] += much
     worst = max([*load.values(), (sent / 50e9).max(), (got / 50e9).max()])
-    flows = flows_between(source, target, amount, len(ports))
-    assert found.scarcest(flows) == pytest.approx(1 / worst)
+    flows = build_port_flows(source, target, amount, len(ports))
+    assert found.compute_bottleneck_bytes_per_s(flows) == pytest.approx(1 / worst)
 
 
 def on_rails(*faults: str) -> Cluster:
-    spec = presets.cluster_spec("dgx-h100")
-    return resolve_cluster(spec, "dgx-h100", nodes=8, faults=tuple(map(read_fault, faults)))
+    spec = presets.load_cluster_spec("dgx-h100")
+    return resolve_cluster(spec, "dgx-h100", nodes=8, faults=tuple(map(parse_fault, faults)))
 
 
 @pytest.mark.parametrize(
@@ -329,24 +329,29 @@ def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = np.array([[32], [16]]), np.array([[1], [2]])
-    by_pair = build_network(cluster).rates(*groups, "exchange")
-    monkeypatch.setattr("planner.cluster.network.traffic_patterns._PAIRWISE", 0)
-    np.testing.assert_allclose(build_network(cluster).rates(*groups, "exchange"), by_pair, rtol=1e-9)
+    by_pair = build_network(cluster).compute_rates_bytes_per_s(*groups, "exchange")
+    monkeypatch.setattr("planner.cluster.network.traffic_patterns._MAX_EXPLICIT_PAIRS", 0)
+    np.testing.assert_allclose(
+        build_network(cluster).compute_rates_bytes_per_s(*groups, "exchange"), by_pair, rtol=1e-9
+    )
 
 
 def test_switches_with_the_same_cables_are_routed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, fault = presets.cluster_spec("dgx-h100"), read_fault("leaf-3 - spine-2=0.5")
+    spec, fault = presets.load_cluster_spec("dgx-h100"), parse_fault("leaf-3 - spine-2=0.5")
     wiring = resolve_cluster(spec, "dgx-h100", nodes=70, faults=(fault,)).wiring
     assert wiring is not None
-    together, ports = routes.__wrapped__(wiring, "dgx-h100")
+    together, ports = build_routes.__wrapped__(wiring, "dgx-h100")
     monkeypatch.setattr(
-        "planner.cluster.network.ecmp_routing._alike", lambda ends, rate, entered, routers: np.arange(routers)
+        "planner.cluster.network.ecmp_routing._find_equivalent_routers",
+        lambda ends, rate, entered, routers: np.arange(routers),
     )
-    apart, _ = routes.__wrapped__(wiring, "dgx-h100")
+    apart, _ = build_routes.__wrapped__(wiring, "dgx-h100")
     # three groups of 8 rails; of 12 spines the one with the slow cable stands alone
     assert (len(set(together.tail.tolist())), len(set(apart.tail.tolist()))) == (24 + 2, 24 + 12)
     draw = np.random.default_rng(3)
     for _ in range(5):
         source, target = draw.integers(0, len(ports), (2, 200))
-        flows = flows_between(source, target, draw.uniform(0.5, 2.0, 200), len(ports))
-        assert together.scarcest(flows) == pytest.approx(apart.scarcest(flows))
+        flows = build_port_flows(source, target, draw.uniform(0.5, 2.0, 200), len(ports))
+        assert together.compute_bottleneck_bytes_per_s(flows) == pytest.approx(
+            apart.compute_bottleneck_bytes_per_s(flows)
+        )

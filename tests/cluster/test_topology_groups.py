@@ -7,40 +7,43 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from planner.cluster.analysis.device_graph import device_graph
-from planner.cluster.analysis.wired_bisection import max_flow_bytes_per_s
+from planner.cluster.analysis.device_graph import build_device_graph
+from planner.cluster.analysis.wired_bisection import compute_max_flow_bytes_per_s
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.build import build_network
-from planner.cluster.regular.shares import dragonfly_share
-from planner.cluster.regular.torus import coordinates, index_of, torus_of
-from planner.cluster.wired.build_links import expand
+from planner.cluster.regular.shares import compute_dragonfly_share
+from planner.cluster.regular.torus import compute_coordinates, compute_grid_index, find_cluster_torus
+from planner.cluster.wired.build_links import build_regular_wiring
 from tests.cluster.fabrics import fabric, inside, level, preset, torus
 
 GB = 1e9
 
 
 def graph_of(cluster: Cluster) -> nx.Graph[str]:
-    return device_graph(expand(cluster), cluster.inside, torus_of(cluster))
+    return build_device_graph(build_regular_wiring(cluster), cluster.intra_node, find_cluster_torus(cluster))
 
 
 def rate(cluster: Cluster, size: int, stride: int, pattern: str = "ring") -> float:
     """Bytes/s of the slowest tier that the group crosses, with all its ways out."""
     network = build_network(cluster)
     sizes, strides = np.array([[size]]), np.array([[stride]])
-    members = network.members(sizes, strides)[0]
+    members = network.compute_members(sizes, strides)[0]
     below = np.concatenate([[1.0], members[:-1]])
-    rates = network.rates(sizes, strides, pattern)[0]  # type: ignore[arg-type]
+    rates = network.compute_rates_bytes_per_s(sizes, strides, pattern)[0]  # type: ignore[arg-type]
     return float(min(rates[members > below] * below[members > below]))
 
 
 def group_of(cluster: Cluster, size: int, stride: int, first: int = 0) -> list[str]:
     """Names of the devices of one group; ranks of a torus count along its axes."""
     ranks = first + stride * np.arange(size)
-    shape = torus_of(cluster)
+    shape = find_cluster_torus(cluster)
     if shape is not None:
         grid = tuple(side // part for side, part in zip(shape.shape, shape.block, strict=True))
-        places = coordinates(ranks, shape.shape)
-        host, local = index_of(places // shape.block, grid), index_of(places % shape.block, shape.block)
+        places = compute_coordinates(ranks, shape.shape)
+        host, local = (
+            compute_grid_index(places // shape.block, grid),
+            compute_grid_index(places % shape.block, shape.block),
+        )
         ranks = host * cluster.devices_per_node + local
     return [f"node-{rank // cluster.devices_per_node}/{rank % cluster.devices_per_node}" for rank in ranks.tolist()]
 
@@ -53,7 +56,7 @@ def gathers(graph: nx.Graph[str], group: list[str], rate: float) -> bool:
     for rank in group:
         fed.add_edge("source", rank, bandwidth_bytes_per_s=part)
     wanted = len(group) * part * (1 - 1e-7)
-    return all(max_flow_bytes_per_s(fed, {"source"}, {rank}) >= wanted for rank in group)
+    return all(compute_max_flow_bytes_per_s(fed, {"source"}, {rank}) >= wanted for rank in group)
 
 
 def only(graph: nx.Graph[str], group: list[str]) -> nx.Graph[str]:
@@ -175,7 +178,7 @@ def test_a_ring_over_the_groups_of_a_dragonfly_goes_round_by_others(groups: int)
     graph: nx.Graph[str] = nx.complete_graph([f"g{n}" for n in range(groups)])
     nx.set_edge_attributes(graph, GB / (groups - 1), "bandwidth_bytes_per_s")
     demands = {f"g{n}": {f"g{(n + 1) % groups}": 1.0} for n in range(groups)}
-    assert concurrent(graph, demands) == pytest.approx(dragonfly_share(groups) * GB)
+    assert concurrent(graph, demands) == pytest.approx(compute_dragonfly_share(groups) * GB)
 
 
 def test_a_send_has_one_link() -> None:
@@ -186,7 +189,7 @@ def test_a_send_has_one_link() -> None:
         (torus([4, 4]), 1 / 4),
     ):
         network = build_network(cluster)
-        found = network.hop(np.array([1]), np.array([2]))[0][0]
+        found = network.compute_slowest_hop(np.array([1]), np.array([2]))[0][0]
         assert found == pytest.approx(share * cluster.levels[0].bandwidth_bytes_per_s)
 
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster.analysis.device_graph import device_graph
-from planner.cluster.analysis.wired_diameter import wiring_diameter_hops
+from planner.cluster.analysis.device_graph import build_device_graph
+from planner.cluster.analysis.wired_diameter import compute_wiring_diameter_hops
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.wiring import Wiring
-from planner.cluster.regular.torus import torus_of
-from planner.cluster.wired.failed_parts import read_fault
-from planner.cluster.wired.prune_unused_links import in_use
+from planner.cluster.regular.torus import find_cluster_torus
+from planner.cluster.wired.failed_parts import parse_fault
+from planner.cluster.wired.prune_unused_links import prune_unused_links
 from tests.cluster.test_bisection_wired import wiring
 
 
@@ -41,25 +41,27 @@ def graph_diameter(graph: nx.Graph[str]) -> int:
     ],
 )
 def test_the_farthest_devices_are_found_from_a_host_of_each_place(name: str, nodes: int, faults: list[str]) -> None:
-    cluster = resolve_cluster(presets.cluster_spec(name), name, nodes=nodes, faults=tuple(map(read_fault, faults)))
+    cluster = resolve_cluster(
+        presets.load_cluster_spec(name), name, nodes=nodes, faults=tuple(map(parse_fault, faults))
+    )
     assert cluster.wiring is not None
-    torus = torus_of(cluster)
-    graph = device_graph(cluster.wiring, cluster.inside, torus)
-    assert wiring_diameter_hops(cluster.wiring, cluster.inside, torus) == graph_diameter(graph)
+    torus = find_cluster_torus(cluster)
+    graph = build_device_graph(cluster.wiring, cluster.intra_node, torus)
+    assert compute_wiring_diameter_hops(cluster.wiring, cluster.intra_node, torus) == graph_diameter(graph)
 
 
 def test_no_host_passes_on_what_is_not_its_own() -> None:
     # h0 and h2 are at leaves of their own, h1 at both: between h0 and h2 the way leads over three switches above them
     links = [(0, 3, 1), (1, 3, 1), (1, 4, 1), (2, 4, 1), (3, 5, 1), (5, 6, 1), (6, 7, 1), (7, 4, 1)]
-    assert wiring_diameter_hops(wiring(3, 5, links), None) == 6
+    assert compute_wiring_diameter_hops(wiring(3, 5, links), None) == 6
 
 
 def test_two_hosts_at_one_switch_that_lack_different_cards_are_looked_from_both() -> None:
     # two devices and two cards each; h0 has only the first card, h1 only the second, h2 both
     links = [(0, 3, 1), (1, 3, 1), (2, 3, 1), (2, 3, 1)]
-    told = replace(wiring(3, 1, links), card=np.array([0, 1, 0, 1]))
-    graph = device_graph(told)
-    assert wiring_diameter_hops(told, None) == graph_diameter(graph) == 6
+    told = replace(wiring(3, 1, links), nic_index=np.array([0, 1, 0, 1]))
+    graph = build_device_graph(told)
+    assert compute_wiring_diameter_hops(told, None) == graph_diameter(graph) == 6
 
 
 @st.composite
@@ -76,13 +78,13 @@ def joined(draw: st.DrawFn) -> Wiring:
 
 def switches_of(told: Wiring) -> nx.Graph[int]:
     graph: nx.Graph[int] = nx.Graph()
-    graph.add_nodes_from(range(len(told.hosts), len(told.vertices)))
-    graph.add_edges_from(pair for pair in told.ends.tolist() if min(pair) >= len(told.hosts))
+    graph.add_nodes_from(range(len(told.hosts), len(told.vertex_names)))
+    graph.add_edges_from(pair for pair in told.endpoints.tolist() if min(pair) >= len(told.hosts))
     return graph
 
 
 def at(told: Wiring, host: int) -> list[int]:
-    return [other for one, other in told.ends.tolist() if one == host]
+    return [other for one, other in told.endpoints.tolist() if one == host]
 
 
 @settings(max_examples=60, deadline=None)
@@ -92,7 +94,7 @@ def test_every_pair_of_devices_is_as_near_as_its_switches(told: Wiring) -> None:
     pairs = itertools.combinations(range(len(told.hosts)), 2)
     # no cards are told: every device of a host is wired to each of its switches
     apart = [min(hops[a][b] for a in at(told, one) for b in at(told, other)) + 2 for one, other in pairs]
-    assert wiring_diameter_hops(told, None) == max([2, *apart])
+    assert compute_wiring_diameter_hops(told, None) == max([2, *apart])
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,17 +109,17 @@ def test_what_is_in_use_lies_on_a_shortest_way(told: Wiring) -> None:
         for way in nx.all_shortest_paths(graph, here, there)
         for switch in way
     }
-    left = in_use(told)
-    assert set(left.switches) == {told.vertices[switch] for switch in used}
+    left = prune_unused_links(told)
+    assert set(left.switches) == {told.vertex_names[switch] for switch in used}
     assert left.hosts == told.hosts
-    kept = [pair for pair in told.ends.tolist() if all(end < len(told.hosts) or end in used for end in pair)]
-    assert len(left.ends) == len(kept)
-    assert wiring_diameter_hops(left, None) == wiring_diameter_hops(told, None)
+    kept = [pair for pair in told.endpoints.tolist() if all(end < len(told.hosts) or end in used for end in pair)]
+    assert len(left.endpoints) == len(kept)
+    assert compute_wiring_diameter_hops(left, None) == compute_wiring_diameter_hops(told, None)
 
 
 def test_what_is_dead_is_not_in_use() -> None:
     # three hosts at one leaf, which leads to a spine; behind that a leaf whose only host has lost its cable
     told = wiring(4, 3, [(0, 4, 1), (1, 4, 1), (2, 4, 1), (3, 5, 0), (3, 4, 1), (4, 6, 1), (5, 6, 1)])
-    left = in_use(told)
+    left = prune_unused_links(told)
     assert left.switches == ("s0",)
-    assert left.ends.tolist() == [[0, 4], [1, 4], [2, 4], [3, 4]]
+    assert left.endpoints.tolist() == [[0, 4], [1, 4], [2, 4], [3, 4]]

@@ -16,13 +16,13 @@ from planner.cluster.model.spec import ClusterSpec, LevelSpec
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost import collectives
-from planner.cost.collectives.library import library
-from planner.cost.rank_groups import group
+from planner.cost.collectives.library import load_collective_library
+from planner.cost.rank_groups import build_rank_group
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "nccl_tests.csv"
 NODES = {"a100": "dgx-a100", "h100": "dgx-h100", "h200": "dgx-h100", "b200": "dgx-b200"}
 FACTORS = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0, "all_to_all": 1.0}
-COLLECTIVES = {name: getattr(collectives, name) for name in FACTORS}
+COLLECTIVES = {name: getattr(collectives, f"compute_{name}_s") for name in FACTORS}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Bandwidth:
     def predicted(self) -> float:
         """The model's bus bandwidth, bytes/s."""
         ranks = self.nodes * self.devices
-        over = group(np.array([ranks]), np.array([1]))
+        over = build_rank_group(np.array([ranks]), np.array([1]))
         seconds = COLLECTIVES[self.collective](self.network, np.array([float(self.size_bytes)]), over)[0]
         return float(FACTORS[self.collective] * (ranks - 1) / ranks * self.size_bytes / seconds)
 
@@ -68,17 +68,17 @@ class Bandwidth:
 @cache
 def machine(generation: str, nodes: int, devices: int, gbps: float, adds: bool) -> Network:
     """A cluster of DGX nodes, at the shares of its links that NCCL itself counts with."""
-    node = presets.node_spec(NODES[generation])
+    node = presets.load_node_spec(NODES[generation])
     assert node.nic is not None
     node = msgspec.structs.replace(node, nic=msgspec.structs.replace(node.nic, bandwidth=f"{gbps or 400:g}Gb/s"))
     leaf = LevelSpec(name="leaf", topology="rail", latency=0.0, in_network=adds)
     cluster = resolve_cluster(
         ClusterSpec(name=generation, node=node, nodes=nodes, fabric=(leaf,)), generation, devices=nodes * devices
     )
-    nccl = library("nccl")
-    known = nccl.generation(cluster.accelerator.architecture)
+    nccl = load_collective_library("nccl")
+    known = nccl.find_generation(cluster.accelerator.architecture)
     assert known is not None and known.link_share is not None
-    return build_network(cluster, link_efficiency=known.link_share, nic_efficiency=nccl.network_share)
+    return build_network(cluster, link_efficiency=known.link_share, nic_efficiency=nccl.nic_bandwidth_share)
 
 
 def rows() -> list[Bandwidth]:

@@ -8,43 +8,43 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.breakdown import rooflines, waterfall
-from planner.cost.memory import KINDS, memory_of, stage_memory
-from planner.cost.pipeline.partition import layer_prefix
-from planner.cost.plan_tables import prepare_every_stage
-from planner.cost.scenario import Training, training
-from planner.cost.step import TERMS, score
-from planner.cost.strategies import Strategies, one_strategy
-from planner.workload.presets import preset
+from planner.cost.breakdown import compute_rooflines, compute_waterfall_s
+from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes, compute_stage_memory_bytes
+from planner.cost.pipeline.partition import compute_layer_prefix
+from planner.cost.plan_tables import build_all_stage_plan_tables
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.step import STEP_TERMS, compute_step_costs
+from planner.cost.strategies import Strategies, build_strategy
+from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, question, workloads
 
 
-def parts_of(asked: Training, s: Strategies) -> tuple[dict[str, float], float]:
-    scores = score(asked, s)
-    parts = {name: float(seconds[0]) for name, seconds in waterfall(asked, s, scores).items()}
+def parts_of(asked: Scenario, s: Strategies) -> tuple[dict[str, float], float]:
+    scores = compute_step_costs(asked, s)
+    parts = {name: float(seconds[0]) for name, seconds in compute_waterfall_s(asked, s, scores).items()}
     return parts, float(scores.step_time_s[0])
 
 
-def large(**changes: object) -> Training:
-    asked = training(build_workload(preset("llama-3-8b")), lab(devices=8), global_batch=64)
+def large(**changes: object) -> Scenario:
+    asked = build_scenario(build_workload(read_model_preset("llama-3-8b")), lab(devices=8), global_batch=64)
     return replace(asked, **changes)  # type: ignore[arg-type]
 
 
 @settings(max_examples=25, deadline=None)
 @given(workloads(), clusters(), st.integers(0, 2), st.sampled_from(["flash", "unfused"]))
 def test_the_parts_add_up_to_the_step_and_the_ideal_is_the_mfu(workload, cluster, recompute, attention) -> None:  # type: ignore[no-untyped-def]
-    asked = replace(question(workload, cluster, 32 * cluster.devices), attention=attention)
-    s = one_strategy(dp=cluster.devices, recompute=recompute)
+    asked = replace(question(workload, cluster, 32 * cluster.devices), attention_kernel=attention)
+    s = build_strategy(dp=cluster.devices, recompute=recompute)
     parts, step = parts_of(asked, s)
     # what kernels lose, then every other term of the step
     assert list(parts) == [
         *("ideal", "attention", "other_arithmetic", "recompute", "efficiency", "memory", "launches", "host"),
         "imbalance",
-        *(name for name in TERMS if name not in ("forward", "backward", "recompute")),
+        *(name for name in STEP_TERMS if name not in ("forward", "backward", "recompute")),
     ]
     assert sum(parts.values()) == pytest.approx(step, rel=1e-9)
-    assert parts["ideal"] == pytest.approx(float(score(asked, s).mfu[0]) * step, rel=1e-9)
+    assert parts["ideal"] == pytest.approx(float(compute_step_costs(asked, s).mfu[0]) * step, rel=1e-9)
     for name in ("recompute", "efficiency", "memory", "launches", "host"):
         assert parts[name] >= -1e-12 * step, name
 
@@ -54,18 +54,18 @@ def test_the_parts_add_up_to_the_step_and_the_ideal_is_the_mfu(workload, cluster
     [
         ({"tp": 4, "pp": 4, "dp": 2, "sequence_parallel": 1}, {}),
         ({"tp": 4, "pp": 4, "dp": 2, "vpp": 4, "recompute": 2}, {"recompute_layers": 1}),
-        ({"tp": 2, "pp": 8, "dp": 2, "recompute": 1}, {"schedule": "zero-bubble", "tp_overlap": True}),
+        ({"tp": 2, "pp": 8, "dp": 2, "recompute": 1}, {"pipeline_schedule": "zero-bubble", "tp_overlap": True}),
     ],
 )
 def test_a_split_step_adds_up_too(split: dict[str, int], changes: dict[str, object]) -> None:
-    parts, step = parts_of(large(**changes), one_strategy(**split))
+    parts, step = parts_of(large(**changes), build_strategy(**split))
     assert sum(parts.values()) == pytest.approx(step, rel=1e-9)
     assert parts["tensor_parallel"] > 0
     assert parts["pipeline_bubble"] > 0
 
 
 def test_attention_is_counted_in_full_or_by_half_and_computed_once() -> None:
-    s = one_strategy(tp=4, pp=4, dp=2)
+    s = build_strategy(tp=4, pp=4, dp=2)
     full, step = parts_of(large(), s)
     half, same = parts_of(large(flops_convention="causal"), s)
     assert step == same
@@ -74,7 +74,7 @@ def test_attention_is_counted_in_full_or_by_half_and_computed_once() -> None:
 
 
 def test_a_loss_is_gone_where_its_cause_is() -> None:
-    asked, s = large(), one_strategy(tp=4, pp=4, dp=2)
+    asked, s = large(), build_strategy(tp=4, pp=4, dp=2)
     with_gaps, _ = parts_of(asked, s)
     without, _ = parts_of(
         replace(asked, calibration=msgspec.structs.replace(asked.calibration, kernel_launch_s=0.0)), s
@@ -84,29 +84,31 @@ def test_a_loss_is_gone_where_its_cause_is() -> None:
 
 
 def test_operators_stay_below_their_ceilings_and_make_up_the_kernels() -> None:
-    asked = replace(large(), launch="graph")
-    s = one_strategy(tp=4, pp=4, dp=2)
-    operators = rooflines(asked, s)
+    asked = replace(large(), launch_mode="graph")
+    s = build_strategy(tp=4, pp=4, dp=2)
+    operators = compute_rooflines(asked, s)
     for one in operators:
-        assert one.flops[0] / one.seconds[0] <= one.peak_flops_per_s
-        if not one.whole_in_kernel:
+        assert one.flops[0] / one.time_s[0] <= one.peak_flops_per_s
+        if not one.is_fused_attention:
             bandwidth = asked.accelerator.memory_bandwidth_bytes_per_s
-            assert one.traffic_bytes[0] / one.seconds[0] <= bandwidth
-    by_name = {(one.layer, one.name): one for one in operators}
+            assert one.traffic_bytes[0] / one.time_s[0] <= bandwidth
+    by_name = {(one.layer_name, one.operator_name): one for one in operators}
     assert by_name["dense", "mlp_up"].bound == ["compute"]
     assert by_name["dense", "mlp_norm"].bound == ["memory"]
-    layers = int(layer_prefix(asked.workload)[-1].sum())
-    assert by_name["dense", "mlp_up"].layers == layers
-    terms = score(replace(asked, global_batch=2), s.take(np.array([0]))).terms
-    mean = sum(float(one.seconds[0]) * one.layers for one in operators) / 4
+    layers = int(compute_layer_prefix(asked.workload)[-1].sum())
+    assert by_name["dense", "mlp_up"].layer_count == layers
+    terms = compute_step_costs(replace(asked, global_batch=2), s.take(np.array([0]))).terms
+    mean = sum(float(one.time_s[0]) * one.layer_count for one in operators) / 4
     assert mean <= float((terms["forward"] + terms["backward"])[0])
 
 
 @pytest.mark.parametrize("vpp", [1, 4])
 def test_the_fullest_of_all_stages_is_the_plans_memory(vpp: int) -> None:
-    asked, s = large(), one_strategy(tp=4, pp=4, dp=2, vpp=vpp, zero_stage=1)
-    stages = stage_memory(asked, s, prepare_every_stage(asked, s))
-    totals = sum(stages[kind] for kind in KINDS)
+    asked, s = large(), build_strategy(tp=4, pp=4, dp=2, vpp=vpp, zero_stage=1)
+    stages = compute_stage_memory_bytes(asked, s, build_all_stage_plan_tables(asked, s))
+    totals = sum(stages[kind] for kind in MEMORY_CATEGORIES)
     assert isinstance(totals, np.ndarray)
     assert totals.shape == (1, 4)
-    assert totals.max() == pytest.approx(float(sum(part[0] for part in memory_of(asked, s).values())), rel=1e-12)
+    assert totals.max() == pytest.approx(
+        float(sum(part[0] for part in compute_peak_memory_bytes(asked, s).values())), rel=1e-12
+    )

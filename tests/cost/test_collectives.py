@@ -15,20 +15,25 @@ from planner.cluster.network.network import Network
 from planner.cost import collectives
 from planner.cost.collectives import in_network, ring, torus, tree
 from planner.cost.collectives import recursive_halving as halving
-from planner.cost.collectives.choice import fastest
-from planner.cost.collectives.crossing import crossing
-from planner.cost.collectives.library import library
-from planner.cost.rank_groups import Group
-from planner.cost.rank_groups import group as evenly
+from planner.cost.collectives.choice import compute_fastest_s
+from planner.cost.collectives.crossing import compute_tier_crossing
+from planner.cost.collectives.library import load_collective_library
+from planner.cost.rank_groups import RankGroup
+from planner.cost.rank_groups import build_rank_group as evenly
 from tests.examples import bulk_only, lab
 
 NETWORK = build_network(lab())
 FREE = replace(NETWORK, latency_s=np.zeros(3))
-ALL = (collectives.all_gather, collectives.reduce_scatter, collectives.all_reduce, collectives.all_to_all)
+ALL = (
+    collectives.compute_all_gather_s,
+    collectives.compute_reduce_scatter_s,
+    collectives.compute_all_reduce_s,
+    collectives.compute_all_to_all_s,
+)
 
 
 def preset(name: str, nodes: int) -> Network:
-    return build_network(resolve_cluster(presets.cluster_spec(name), name, nodes=nodes))
+    return build_network(resolve_cluster(presets.load_cluster_spec(name), name, nodes=nodes))
 
 
 DGX = preset("dgx-h100", 4)
@@ -40,150 +45,170 @@ def seconds(collective, size: float, group: int, stride: int = 1, network=NETWOR
 
 def bare(collective, size: float, group: int, stride: int = 1, network=FREE) -> float:
     """Without latency, with one protocol, bulk copies, that reaches all of the bandwidth."""
-    with patch.object(collectives, "library_of", return_value=bulk_only()):
+    with patch.object(collectives, "find_collective_library", return_value=bulk_only()):
         return seconds(collective, size, group, stride, network)
 
 
 def test_a_ring_inside_the_node_runs_at_the_links_rate() -> None:
-    assert bare(collectives.all_gather, 4e9, 4) == pytest.approx(0.75 * 4e9 / 300e9)
-    assert bare(collectives.all_reduce, 4e9, 4) == pytest.approx(1.5 * 4e9 / 300e9)
+    assert bare(collectives.compute_all_gather_s, 4e9, 4) == pytest.approx(0.75 * 4e9 / 300e9)
+    assert bare(collectives.compute_all_reduce_s, 4e9, 4) == pytest.approx(1.5 * 4e9 / 300e9)
 
 
 def test_a_ring_over_nodes_leaves_by_every_members_card() -> None:
     # 16 ranks, 4 a node: four cards of 25 GB/s carry the rings out of a node, less than the links' 300
-    assert bare(collectives.all_gather, 16e9, 16) == pytest.approx(15e9 / 100e9)
+    assert bare(collectives.compute_all_gather_s, 16e9, 16) == pytest.approx(15e9 / 100e9)
     # one rank a node: a single card
-    assert bare(collectives.all_gather, 4e9, 4, 4) == pytest.approx(3e9 / 25e9)
+    assert bare(collectives.compute_all_gather_s, 4e9, 4, 4) == pytest.approx(3e9 / 25e9)
 
 
 def test_latency_counts_every_step_of_the_ring() -> None:
-    with patch.object(collectives, "library_of", return_value=bulk_only()):
-        assert seconds(collectives.all_gather, 0.0, 4) == pytest.approx(3 * 3e-6)
+    with patch.object(collectives, "find_collective_library", return_value=bulk_only()):
+        assert seconds(collectives.compute_all_gather_s, 0.0, 4) == pytest.approx(3 * 3e-6)
         # four nodes: 12 steps inside, 2 between the nodes of a leaf, 1 over the spine... of 15 in all
-        assert seconds(collectives.all_gather, 0.0, 16) == pytest.approx(12 * 3e-6 + 2 * 6e-6 + 1 * 7e-6)
+        assert seconds(collectives.compute_all_gather_s, 0.0, 16) == pytest.approx(12 * 3e-6 + 2 * 6e-6 + 1 * 7e-6)
 
 
 def test_small_messages_go_by_ll_and_large_ones_in_bulk() -> None:
-    ring = {one.base_s: one for one in library("nccl").algorithms["ring"]}
-    fast, _, bulk = (ring[base] for base in sorted(ring, key=lambda base: ring[base].link))
+    ring = {one.base_s: one for one in load_collective_library("nccl").algorithms["ring"]}
+    fast, _, bulk = (ring[base] for base in sorted(ring, key=lambda base: ring[base].link_step_ratio))
     # one device after another, 7 steps on one node
     alpha = DGX.latency_s[0]
-    assert seconds(collectives.all_gather, 8.0, 8, network=DGX) == pytest.approx(
-        fast.base_s + 7 * fast.link * alpha, rel=1e-3
+    assert seconds(collectives.compute_all_gather_s, 8.0, 8, network=DGX) == pytest.approx(
+        fast.base_s + 7 * fast.link_step_ratio * alpha, rel=1e-3
     )
     size = 8e9
     moved = 7 / 8 * size / DGX.bandwidth_bytes_per_s[0]
-    expected = bulk.base_s + 7 * bulk.link * alpha + moved
-    assert seconds(collectives.all_gather, size, 8, network=DGX) == pytest.approx(expected)
+    expected = bulk.base_s + 7 * bulk.link_step_ratio * alpha + moved
+    assert seconds(collectives.compute_all_gather_s, size, 8, network=DGX) == pytest.approx(expected)
 
 
 def test_a_small_all_reduce_over_many_nodes_takes_the_tree() -> None:
     many = preset("dgx-a100", 64)
-    ring = 2 * seconds(collectives.all_gather, 8.0, 512, network=many)
-    assert seconds(collectives.all_reduce, 8.0, 512, network=many) < ring / 4
+    ring = 2 * seconds(collectives.compute_all_gather_s, 8.0, 512, network=many)
+    assert seconds(collectives.compute_all_reduce_s, 8.0, 512, network=many) < ring / 4
 
 
 def test_switches_that_add_help_a_large_all_reduce_where_they_can() -> None:
-    plain = replace(DGX, in_network=np.zeros(DGX.tiers, dtype=bool))
+    plain = replace(DGX, in_network=np.zeros(DGX.tier_count, dtype=bool))
     assert DGX.in_network.tolist() == [True, False]
     assert not preset("dgx-a100", 4).in_network.any()
     # NVLS over a ring: 2 (r-1)/r over (1 + 1/r) at 0.85 of the links
-    ratio = seconds(collectives.all_reduce, 16e9, 8, network=plain) / seconds(
-        collectives.all_reduce, 16e9, 8, network=DGX
+    ratio = seconds(collectives.compute_all_reduce_s, 16e9, 8, network=plain) / seconds(
+        collectives.compute_all_reduce_s, 16e9, 8, network=DGX
     )
     assert ratio == pytest.approx(1.75 / 1.125 * 0.85, rel=0.01)
     # of two ranks a ring moves less
-    assert seconds(collectives.all_reduce, 16e9, 2, network=plain) == seconds(
-        collectives.all_reduce, 16e9, 2, network=DGX
+    assert seconds(collectives.compute_all_reduce_s, 16e9, 2, network=plain) == seconds(
+        collectives.compute_all_reduce_s, 16e9, 2, network=DGX
     )
     sharp = replace(preset("dgx-h100", 64), in_network=np.ones(3, dtype=bool))
-    assert seconds(collectives.all_reduce, 16e9, 512, network=sharp) < 0.8 * seconds(
-        collectives.all_reduce, 16e9, 512, network=preset("dgx-h100", 64)
+    assert seconds(collectives.compute_all_reduce_s, 16e9, 512, network=sharp) < 0.8 * seconds(
+        collectives.compute_all_reduce_s, 16e9, 512, network=preset("dgx-h100", 64)
     )
 
     # a network that adds is nothing to a group inside a node, nor a node's switches to ranks of different nodes
-    outside = crossing(
-        replace(DGX, in_network=np.array([False, True])), Group(np.array([[8], [4]]), np.array([[1], [8]]))
+    outside = compute_tier_crossing(
+        replace(DGX, in_network=np.array([False, True])), RankGroup(np.array([[8], [4]]), np.array([[1], [8]]))
     )
-    assert in_network.reduce_all(outside, np.ones(2), library("nccl")).offered.tolist() == [False, True]
-    inside = crossing(DGX, Group(np.array([[8], [4]]), np.array([[1], [8]])))
-    assert in_network.reduce_all(inside, np.ones(2), library("nccl")).offered.tolist() == [True, False]
+    assert in_network.build_in_network_all_reduce(
+        outside, np.ones(2), load_collective_library("nccl")
+    ).is_available.tolist() == [False, True]
+    inside = compute_tier_crossing(DGX, RankGroup(np.array([[8], [4]]), np.array([[1], [8]])))
+    assert in_network.build_in_network_all_reduce(
+        inside, np.ones(2), load_collective_library("nccl")
+    ).is_available.tolist() == [True, False]
 
 
 def test_where_only_the_network_adds_a_node_reduces_before_it() -> None:
-    at = crossing(DGX, Group(np.array([[16], [2]]), np.array([[1], [8]])))
-    size, share = np.full(2, 16e9), library("nccl").reduction_share
+    at = compute_tier_crossing(DGX, RankGroup(np.array([[16], [2]]), np.array([[1], [8]])))
+    size, share = np.full(2, 16e9), load_collective_library("nccl").switch_reduction_share
 
     def parts(*adds: bool) -> list[float]:
         network = replace(DGX, in_network=np.array(adds))
-        return in_network.reduce_all(replace(at, network=network), size, library("nccl")).seconds.tolist()
+        return in_network.build_in_network_all_reduce(
+            replace(at, network=network), size, load_collective_library("nccl")
+        ).link_time_s.tolist()
 
-    links, cards = at.rates[:, 0], at.rates[:, 1]
+    links, cards = at.device_bytes_per_s[:, 0], at.device_bytes_per_s[:, 1]
     chain = 2 * 7 / 8 * size[0] / links[0]
-    through = size[0] / share / at.below[0, 1] / cards[0]
-    nvls = (1 + 1 / 8) / library("nccl").in_network(DGX.architecture) * size[0] / links[0]
+    through = size[0] / share / at.ranks_in_inner_tier[0, 1] / cards[0]
+    nvls = (1 + 1 / 8) / load_collective_library("nccl").get_in_network_share(DGX.architecture) * size[0] / links[0]
     alone = size[1] / share / cards[1]
     assert parts(False, True) == pytest.approx([chain + through, alone])
     assert parts(True, True) == pytest.approx([max(nvls, through), alone])
 
 
 def test_a_way_that_is_not_offered_is_not_taken() -> None:
-    at, nccl = crossing(DGX, Group(np.array([[8], [16]]), np.array([[1], [1]]))), library("nccl")
+    at, nccl = (
+        compute_tier_crossing(DGX, RankGroup(np.array([[8], [16]]), np.array([[1], [1]]))),
+        load_collective_library("nccl"),
+    )
     size = np.full(2, 1e9)
-    slow = ring.gather(at, size)
-    quick = replace(slow, seconds=slow.seconds / 10, offered=np.array([True, False]))
-    both, one, other = (fastest(at, nccl, ways, size) for ways in ([slow, quick], [quick], [slow]))
+    slow = ring.build_ring_gather(at, size)
+    quick = replace(slow, link_time_s=slow.link_time_s / 10, is_available=np.array([True, False]))
+    both, one, other = (compute_fastest_s(at, nccl, ways, size) for ways in ([slow, quick], [quick], [slow]))
     assert both[0] == one[0] < other[0]
     assert both[1] == other[1] < one[1] == np.inf
 
 
 def test_doubling_is_for_powers_of_two_with_one_rank_a_node() -> None:
     sizes, size = np.array([[4], [4], [3]]), np.full(3, 1e3)
-    at = crossing(DGX, Group(sizes, np.array([[8], [1], [8]])))
-    assert halving.gather(at, size, one_a_node=True).offered.tolist() == [True, False, False]
+    at = compute_tier_crossing(DGX, RankGroup(sizes, np.array([[8], [1], [8]])))
+    assert halving.build_halving_gather(at, size, single_rank_per_node=True).is_available.tolist() == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_torus_has_neither_trees_nor_switches_that_add() -> None:
     pod = preset("tpu-v4", 16)
-    at = crossing(pod, evenly(np.array([64]), np.array([1])))
-    assert not tree.reduce_all(at, np.ones(1)).offered[0]
-    assert not in_network.reduce_all(at, np.ones(1), library("nccl")).offered[0]
+    at = compute_tier_crossing(pod, evenly(np.array([64]), np.array([1])))
+    assert not tree.build_tree_all_reduce(at, np.ones(1)).is_available[0]
+    assert not in_network.build_in_network_all_reduce(at, np.ones(1), load_collective_library("nccl")).is_available[0]
     # 4 x 4 x 4: nine steps, not 63
-    assert torus.gather(at, np.ones(1)).steps.sum() == 9
+    assert torus.build_torus_gather(at, np.ones(1)).step_counts.sum() == 9
     # beyond the pod (1,024 nodes of 4) by the data centre's network: the pod's rings, then one between the pods
     pods = preset("tpu-v4", 2048)
-    whole = seconds(collectives.all_gather, 1e9, 8192, network=pods)
-    within = seconds(collectives.all_gather, 1e9, 4096, network=pods)
+    whole = seconds(collectives.compute_all_gather_s, 1e9, 8192, network=pods)
+    within = seconds(collectives.compute_all_gather_s, 1e9, 4096, network=pods)
     assert whole > within
 
 
 def test_all_to_all_carries_out_what_is_for_others() -> None:
     # 16 ranks: 12 of 16 parts leave the node by the device's own card
-    assert bare(collectives.all_to_all, 16e9, 16) == pytest.approx(12e9 / 25e9)
+    assert bare(collectives.compute_all_to_all_s, 16e9, 16) == pytest.approx(12e9 / 25e9)
 
 
 def test_all_to_all_on_a_torus_takes_longer_ways_than_a_ring() -> None:
     # 8 x 8 x 8 of chips: half of all that is sent passes the middle of the longest side
     pod, ranks = preset("tpu-v4", 128), evenly(np.array([512]), np.array([1]))
     size = 64e9
-    exchange, ring = (crossing(pod, ranks, pattern).rates for pattern in ("exchange", "ring"))
+    exchange, ring = (
+        compute_tier_crossing(pod, ranks, pattern).device_bytes_per_s for pattern in ("exchange", "ring")
+    )
     assert exchange[0, 0] < ring[0, 0]
     for collective, moved in (
-        (lambda: collectives.all_to_all(pod, np.array([size]), ranks), 511 / 512 * size),
+        (lambda: collectives.compute_all_to_all_s(pod, np.array([size]), ranks), 511 / 512 * size),
         # of one copy each rank keeps its own share; a token to 8 experts of 512 ranks goes to nearly as many
-        (lambda: collectives.routed(pod, np.array([size / 8]), 8, ranks), size / 8 * 511 * (1 - (511 / 512) ** 8)),
+        (
+            lambda: collectives.compute_expert_all_to_all_s(pod, np.array([size / 8]), 8, ranks),
+            size / 8 * 511 * (1 - (511 / 512) ** 8),
+        ),
     ):
         assert float(collective()[0]) == pytest.approx(moved / exchange[0, 0], rel=1e-3)
 
 
 def test_many_partners_cost_their_messages() -> None:
-    few, many = (seconds(collectives.all_to_all, 8.0, ranks, network=preset("dgx-h100", 64)) for ranks in (64, 512))
-    assert many - few == pytest.approx(448 * library("nccl").message_s, rel=0.05)
+    few, many = (
+        seconds(collectives.compute_all_to_all_s, 8.0, ranks, network=preset("dgx-h100", 64)) for ranks in (64, 512)
+    )
+    assert many - few == pytest.approx(448 * load_collective_library("nccl").message_post_s, rel=0.05)
 
 
 def test_a_send_takes_the_innermost_tier() -> None:
     sizes = np.full(3, 1e9)
-    times = collectives.send(FREE, sizes, np.array([1, 4, 8]), np.array([2, 2, 2]))
+    times = collectives.compute_point_to_point_s(FREE, sizes, np.array([1, 4, 8]), np.array([2, 2, 2]))
     assert times == pytest.approx([1e9 / 300e9, 1e9 / 25e9, 1e9 / 25e9])
 
 

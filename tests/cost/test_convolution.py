@@ -8,23 +8,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.build.resolve import resolve_cluster
-from planner.cluster.model.presets import cluster_spec
-from planner.cost.flops import model_flops
-from planner.cost.memory import memory_of
-from planner.cost.operators.compute import Shard, gemm_rate, linear, memory_rate, multiply_seconds
-from planner.cost.operators.convolution import convolution
-from planner.cost.pipeline.partition import handed_on
-from planner.cost.plan_tables import prepare
-from planner.cost.scenario import FRAMEWORKS, Training, training
-from planner.cost.step import TERMS, pipeline_bound, score
-from planner.cost.strategies import Strategies, join, one_strategy
+from planner.cluster.model.presets import load_cluster_spec
+from planner.cost.flops import compute_model_flops
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.operators.compute import (
+    LayerShard,
+    compute_gemm_arithmetic_s,
+    compute_gemm_flops_per_s,
+    compute_linear_times,
+    compute_memory_bytes_per_s,
+)
+from planner.cost.operators.convolution import compute_convolution_times
+from planner.cost.pipeline.partition import compute_boundary_width
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.scenario import TRAINERS_BY_NAME, Scenario, build_scenario
+from planner.cost.step import STEP_TERMS, compute_pipeline_bound_s, compute_step_costs
+from planner.cost.strategies import Strategies, build_strategy, join_strategies
 from planner.workload.operators import Convolution, Linear
-from planner.workload.presets import preset
+from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, network, networks, question
 
 plans = st.builds(
-    one_strategy,
+    build_strategy,
     pp=st.sampled_from([1, 2, 4]),
     dp=st.sampled_from([1, 2]),
     vpp=st.sampled_from([1, 2]),
@@ -34,38 +40,38 @@ plans = st.builds(
 )
 
 
-def step(q: Training, s: Strategies) -> float:
-    return float(score(q, s).step_time_s[0])
+def step(q: Scenario, s: Strategies) -> float:
+    return float(compute_step_costs(q, s).step_time_s[0])
 
 
 @settings(max_examples=10)
 @given(networks(), clusters(), st.lists(plans, min_size=2, max_size=4))
 def test_terms_add_up_and_a_plan_scores_the_same_alone(workload, cluster, many) -> None:
-    q = training(workload, cluster, global_batch=16)
-    together, held = score(q, join(many)), memory_of(q, join(many))
+    q = build_scenario(workload, cluster, global_batch=16)
+    together, held = compute_step_costs(q, join_strategies(many)), compute_peak_memory_bytes(q, join_strategies(many))
     for i, plan in enumerate(many):
-        alone = score(q, plan)
-        assert abs(sum(float(alone.terms[name][0]) for name in TERMS) - step(q, plan)) < 1e-9
+        alone = compute_step_costs(q, plan)
+        assert abs(sum(float(alone.terms[name][0]) for name in STEP_TERMS) - step(q, plan)) < 1e-9
         assert step(q, plan) == together.step_time_s[i]
-        assert all(memory_of(q, plan)[kind][0] == held[kind][i] >= 0 for kind in held)
-        assert pipeline_bound(q, plan, prepare(q, plan))[0] <= step(q, plan) * (1 + 1e-9)
+        assert all(compute_peak_memory_bytes(q, plan)[kind][0] == held[kind][i] >= 0 for kind in held)
+        assert compute_pipeline_bound_s(q, plan, build_plan_tables(q, plan))[0] <= step(q, plan) * (1 + 1e-9)
 
 
 @settings(max_examples=10)
 @given(networks(), st.integers(0, 3))
 def test_recomputation_keeps_less_and_takes_longer(workload, zero_stage) -> None:
     q = question(workload, batch=64)
-    modes = [one_strategy(dp=16, micro_batch=4, zero_stage=zero_stage, recompute=mode) for mode in range(3)]
-    kept = [float(memory_of(q, plan)["activations"][0]) for plan in modes]
+    modes = [build_strategy(dp=16, micro_batch=4, zero_stage=zero_stage, recompute=mode) for mode in range(3)]
+    kept = [float(compute_peak_memory_bytes(q, plan)["activations"][0]) for plan in modes]
     assert kept[0] >= kept[1]
     assert kept[0] >= kept[2]
     assert step(q, modes[0]) <= step(q, modes[1])
     assert step(q, modes[0]) < step(q, modes[2])
 
 
-def shard(samples: float) -> Shard:
+def shard(samples: float) -> LayerShard:
     one = np.ones(1)
-    return Shard(np.array([samples]), one, one, one, one)
+    return LayerShard(np.array([samples]), one, one, one, one)
 
 
 @settings(max_examples=30)
@@ -74,9 +80,9 @@ def test_a_window_of_one_is_a_multiply(inputs, outputs, places, samples) -> None
     q = question()
     conv = Convolution("c", inputs, outputs, 1, places, inputs * places)
     same = Linear("l", inputs, outputs, "none", full_precision=True, rows=float(places))
-    one, other = convolution(q, conv, shard(samples)), linear(q, same, shard(samples))
-    assert one.forward == pytest.approx(other.forward)
-    assert one.backward == pytest.approx(other.backward)
+    one, other = compute_convolution_times(q, conv, shard(samples)), compute_linear_times(q, same, shard(samples))
+    assert one.forward_s == pytest.approx(other.forward_s)
+    assert one.backward_s == pytest.approx(other.backward_s)
 
 
 @given(st.sampled_from([1, 2, 8, 64]), st.sampled_from([1, 9, 49]), st.sampled_from([7, 56]))
@@ -85,22 +91,22 @@ def test_groups_do_less_and_never_take_longer(groups, kernel, side) -> None:
     dense = Convolution("c", 64, 128, kernel, side**2, 64 * side**2)
     grouped = replace(dense, groups=groups)
     assert grouped.weights * groups == dense.weights
-    one, other = convolution(q, grouped, shard(32)), convolution(q, dense, shard(32))
-    assert one.forward <= other.forward * (1 + 1e-12)
-    assert one.backward <= other.backward * (1 + 1e-12)
+    one, other = compute_convolution_times(q, grouped, shard(32)), compute_convolution_times(q, dense, shard(32))
+    assert one.forward_s <= other.forward_s * (1 + 1e-12)
+    assert one.backward_s <= other.backward_s * (1 + 1e-12)
     moved = 2.0 * 32 * (64 + 128) * side**2 / q.accelerator.memory_bandwidth_bytes_per_s
-    assert one.forward > moved
+    assert one.forward_s > moved
 
 
 @pytest.mark.parametrize(
     ("groups", "inputs", "outputs"), [(32, 128, 256), (512, 512, 512), (4, 4096, 4096), (2, 16, 16)]
 )
 def test_groups_are_multiplied_so_many_at_a_time_as_is_fastest(groups, inputs, outputs) -> None:
-    q = question(cluster=resolve_cluster(cluster_spec("dgx-a100"), "dgx-a100", nodes=1))
+    q = question(cluster=resolve_cluster(load_cluster_spec("dgx-a100"), "dgx-a100", nodes=1))
     op = Convolution("c", inputs, outputs, 9, 28**2, inputs * 28**2, groups=groups)
     places, window = np.array([256.0 * 28**2]), np.array([inputs // groups * 9.0])
     out, channels = np.array([outputs / groups]), np.array([inputs / groups])
-    moved = 2.0 * (256 * (op.given + outputs * 28**2) + op.weights) / memory_rate(q)
+    moved = 2.0 * (256 * (op.input_values + outputs * 28**2) + op.weights) / compute_memory_bytes_per_s(q)
 
     def least(m, n, k, packed) -> float:
         """Of block diagonals of so many groups, and of the units that multiply no matrices."""
@@ -110,54 +116,62 @@ def test_groups_are_multiplied_so_many_at_a_time_as_is_fastest(groups, inputs, o
         )
         for together in np.geomspace(1, groups, 2000):
             a, b, c = (size * together if i in packed else size for i, size in sizes.items())
-            blocks = multiply_seconds(q, a, b, c, rate=gemm_rate(q, full_precision=True))
+            blocks = compute_gemm_arithmetic_s(
+                q, a, b, c, flops_per_s=compute_gemm_flops_per_s(q, full_precision=True)
+            )
             seconds = min(seconds, groups / together * blocks[0])
         return max(seconds, moved) + q.calibration.kernel_launch_s
 
     forward, weight = least(places, out, window, (1, 2)), least(window, out, places, (0, 1))
     into = least(places, channels, out * 9, (1, 2))
-    passes = convolution(q, op, shard(256))
-    assert passes.forward == pytest.approx(forward, rel=1e-5)
-    assert passes.backward == pytest.approx(into + weight, rel=1e-5)
-    assert passes.weight == pytest.approx(weight, rel=1e-5)
+    passes = compute_convolution_times(q, op, shard(256))
+    assert passes.forward_s == pytest.approx(forward, rel=1e-5)
+    assert passes.backward_s == pytest.approx(into + weight, rel=1e-5)
+    assert passes.weight_grad_s == pytest.approx(weight, rel=1e-5)
 
 
 def test_the_data_needs_no_gradient() -> None:
     q = question()
     first = Convolution("c", 64, 64, 9, 3136, 64 * 3136, input_gradient=False)
     inner = replace(first, input_gradient=True)
-    assert convolution(q, first, shard(8)).backward < convolution(q, inner, shard(8)).backward
-    assert convolution(q, first, shard(8)).forward == convolution(q, inner, shard(8)).forward
+    assert (
+        compute_convolution_times(q, first, shard(8)).backward_s
+        < compute_convolution_times(q, inner, shard(8)).backward_s
+    )
+    assert (
+        compute_convolution_times(q, first, shard(8)).forward_s
+        == compute_convolution_times(q, inner, shard(8)).forward_s
+    )
 
 
 def test_flops_are_the_samples() -> None:
     workload = network()
-    assert model_flops(workload, 7, "full") == pytest.approx(7 * model_flops(workload, 1, "full"))
+    assert compute_model_flops(workload, 7, "full") == pytest.approx(7 * compute_model_flops(workload, 1, "full"))
 
 
 def test_stages_hand_on_what_their_layers_make() -> None:
     # 16 layers: the stage that ends with conv2_x hands on 256 x 56 x 56 values, conv3_x 512 x 28 x 28, ...
-    workload = build_workload(preset("resnet-50"))
-    two, four, all_16 = (handed_on(workload, one_strategy(pp=pp))[0] for pp in (2, 4, 16))
+    workload = build_workload(read_model_preset("resnet-50"))
+    two, four, all_16 = (compute_boundary_width(workload, build_strategy(pp=pp))[0] for pp in (2, 4, 16))
     assert (two, four, all_16) == (1024 * 14 * 14, 512 * 28 * 28, 256 * 56 * 56)
-    llama = build_workload(preset("llama-3-8b"))
-    assert handed_on(llama, one_strategy(pp=2))[0] == llama.hidden_size
+    llama = build_workload(read_model_preset("llama-3-8b"))
+    assert compute_boundary_width(llama, build_strategy(pp=2))[0] == llama.hidden_size
 
 
 def test_norms_are_part_of_convolutions_on_tpus_alone() -> None:
-    workload = build_workload(preset("resnet-50"))
-    plan = one_strategy(dp=16, micro_batch=64)
+    workload = build_workload(read_model_preset("resnet-50"))
+    plan = build_strategy(dp=16, micro_batch=64)
     times = {}
     for name in ("tpu-v3", "dgx-v100"):
-        cluster = resolve_cluster(cluster_spec(name), name, nodes=16 // 4 if name == "tpu-v3" else 2)
+        cluster = resolve_cluster(load_cluster_spec(name), name, nodes=16 // 4 if name == "tpu-v3" else 2)
         for fuses in (True, False):
-            q = training(workload, cluster, global_batch=1024, framework="maxtext")
-            q = replace(q, framework=replace(FRAMEWORKS["maxtext"], fuses_neighbours=fuses))
+            q = build_scenario(workload, cluster, global_batch=1024, framework="maxtext")
+            q = replace(q, trainer=replace(TRAINERS_BY_NAME["maxtext"], fuses_convolution_neighbors=fuses))
             times[name, fuses] = step(q, plan)
     assert times["tpu-v3", True] < 0.8 * times["tpu-v3", False]
     assert times["dgx-v100", True] == times["dgx-v100", False]
 
 
 def test_a_faster_memory_helps_a_convolutional_network() -> None:
-    plan = one_strategy(dp=16, micro_batch=2)
+    plan = build_strategy(dp=16, micro_batch=2)
     assert step(question(network(), lab(hbm=4000)), plan) < step(question(network(), lab(hbm=1000)), plan)

@@ -16,17 +16,23 @@ from hypothesis import strategies as st
 from planner.cli.options.words import read_grid_words
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
-from planner.cluster.model.spec import parse_cluster
-from planner.cost.operations.energy import energy_j, energy_parts, least_energy_j, state_seconds, state_watts
-from planner.cost.plan_tables import prepare
-from planner.cost.scenario import Training, training
-from planner.cost.step import score
-from planner.cost.strategies import one_strategy
+from planner.cluster.model.spec import parse_cluster_spec
+from planner.cost.operations.energy import (
+    compute_energy_j,
+    compute_energy_parts_j,
+    compute_least_energy_j,
+    compute_state_power_w,
+    compute_state_times_s,
+)
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import build_strategy
 from planner.errors import InputError
-from planner.hardware.grids import grid_of_intensity, read_grid
-from planner.search.search import Wanted, search
+from planner.hardware.grids import parse_grid_intensity, read_grid
+from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
-from planner.workload.presets import preset
+from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
 from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, question, tiny, workloads
@@ -49,14 +55,14 @@ ENERGY_ERRORS = {"gpt-3-175b": 0.07, "t5-11b": 0.05, "bloom-176b": -0.05, "olmo-
 """Of the run's energy: with the hours that were reported; OLMo 2's hours are the model's own, of its best plan."""
 
 
-def powered(q: Training) -> Training:
+def powered(q: Scenario) -> Scenario:
     return replace(q, accelerator=replace(q.accelerator, tdp_w=700.0, idle_w=90.0))
 
 
 def workload_of(row: dict[str, str]):
     name, *shape = row["model"].split()
     if not shape:
-        return build_workload(preset(name), seq_length=512 if name.startswith("t5") else None)
+        return build_workload(read_model_preset(name), seq_length=512 if name.startswith("t5") else None)
     keys = ("layers", "hidden_size", "heads", "kv_heads", "ffn_size", "vocab_size", "seq_length")
     gated = name.startswith(("olmo", "palm"))
     head = 256 if name.startswith("palm") else None
@@ -69,11 +75,11 @@ def workload_of(row: dict[str, str]):
 def modelled(name: str) -> tuple[float, float]:
     """Watts a device of the best plan, in the row's scope, and device-hours of its tokens."""
     row = ROWS[name]
-    cluster = resolve_cluster(presets.cluster_spec(row["cluster"]), "", devices=int(row["devices"]))
-    q = training(workload_of(row), cluster, global_batch=int(row["global_batch"]), precision=row["precision"])
-    plans = search(q, Space(cluster.devices, q.global_batch, {"vpp": (1,)}), Wanted(top=1)).best
-    scores = score(q, plans)
-    parts = energy_parts(q, plans, scores)
+    cluster = resolve_cluster(presets.load_cluster_spec(row["cluster"]), "", devices=int(row["devices"]))
+    q = build_scenario(workload_of(row), cluster, global_batch=int(row["global_batch"]), precision=row["precision"])
+    plans = search_plans(q, Space(cluster.devices, q.global_batch, {"vpp": (1,)}), SearchTarget(top=1)).best
+    scores = compute_step_costs(q, plans)
+    parts = compute_energy_parts_j(q, plans, scores)
     joules = parts["devices"] + (parts["node"] if row["scope"] == "system" else 0.0)
     seconds = cluster.devices * float(scores.step_time_s[0])
     steps = float(row["tokens"] or 0) / (q.global_batch * q.workload.seq_length)
@@ -97,38 +103,43 @@ def test_energy_of_published_runs(name: str) -> None:
 @settings(max_examples=25)
 @given(workloads(), clusters(), st.sampled_from([None, 40.0, 90.0]))
 def test_parts_and_states_add_up_and_the_bound_holds(workload, cluster, idle) -> None:
-    q = training(workload, cluster, global_batch=4)
+    q = build_scenario(workload, cluster, global_batch=4)
     q = replace(q, accelerator=replace(q.accelerator, tdp_w=700.0, idle_w=idle))
     space = Space(min(cluster.devices, 4), 4, {"vpp": (1,), "micro_batch": (1, 2)})
-    plans = search(q, space, Wanted(top=100)).best
+    plans = search_plans(q, space, SearchTarget(top=100)).best
     if not len(plans):
         return
-    prepared = prepare(q, plans)
-    scores = score(q, plans, prepared)
-    seconds = state_seconds(q, plans, prepared, scores)
+    prepared = build_plan_tables(q, plans)
+    scores = compute_step_costs(q, plans, prepared)
+    seconds = compute_state_times_s(q, plans, prepared, scores)
     assert sum(seconds.values()) == pytest.approx(scores.step_time_s, rel=1e-9)
     assert all((one >= -1e-12).all() for one in seconds.values())
-    parts = energy_parts(q, plans, scores, prepared)
-    assert sum(parts.values()) == pytest.approx(energy_j(q, plans, scores), rel=1e-12)
-    least = least_energy_j(q, scores.step_time_s)
-    assert (least <= energy_j(q, plans, scores) * (1 + 1e-12)).all()
-    assert (least_energy_j(q, 0.5 * scores.step_time_s) <= least).all()
+    parts = compute_energy_parts_j(q, plans, scores, prepared)
+    assert sum(parts.values()) == pytest.approx(compute_energy_j(q, plans, scores), rel=1e-12)
+    least = compute_least_energy_j(q, scores.step_time_s)
+    assert (least <= compute_energy_j(q, plans, scores) * (1 + 1e-12)).all()
+    assert (compute_least_energy_j(q, 0.5 * scores.step_time_s) <= least).all()
     rated = q.devices * 700.0 * scores.step_time_s
     assert (parts["devices"] <= rated * (1 + 1e-12)).all()
 
 
 def test_a_model_that_multiplies_less_draws_less_of_a_second() -> None:
     wide, narrow = (powered(question(tiny(hidden_size=size, ffn_size=4 * size))) for size in (4096, 512))
-    split = search(wide, Space(16, 32, {"tp": (1,), "pp": (1,), "cp": (1,)}), Wanted(top=1)).best
-    power = [float((energy_j(q, split, score(q, split)) / score(q, split).step_time_s)[0]) for q in (wide, narrow)]
+    split = search_plans(wide, Space(16, 32, {"tp": (1,), "pp": (1,), "cp": (1,)}), SearchTarget(top=1)).best
+    power = [
+        float(
+            (compute_energy_j(q, split, compute_step_costs(q, split)) / compute_step_costs(q, split).step_time_s)[0]
+        )
+        for q in (wide, narrow)
+    ]
     assert power[0] > power[1]
 
 
 def test_watts_lie_between_idle_and_rated() -> None:
     for name in ("dgx-h100", "tpu-v3", "tpu-v4"):
-        q = training(tiny(), resolve_cluster(presets.cluster_spec(name), "", nodes=2), global_batch=8)
-        assert all(q.accelerator.idle_w <= watts <= q.accelerator.tdp_w for watts in state_watts(q))
-        assert state_watts(q)[0] == max(state_watts(q))
+        q = build_scenario(tiny(), resolve_cluster(presets.load_cluster_spec(name), "", nodes=2), global_batch=8)
+        assert all(q.accelerator.idle_w <= watts <= q.accelerator.tdp_w for watts in compute_state_power_w(q))
+        assert compute_state_power_w(q)[0] == max(compute_state_power_w(q))
 
 
 NODE_POWER = """
@@ -146,17 +157,17 @@ power = {{ max = "{power}" }}
 
 def powered_lab(pue: object = 1.3, power: str = "10.2kW"):
     text = NODE_POWER.format(pue=pue, power=power)
-    return resolve_cluster(parse_cluster(text, "toml", "lab.toml"), "lab.toml")
+    return resolve_cluster(parse_cluster_spec(text, "toml", "lab.toml"), "lab.toml")
 
 
 def test_the_file_of_a_cluster_tells_node_power_and_pue() -> None:
-    power = training(tiny(), powered_lab(), global_batch=16).power
+    power = build_scenario(tiny(), powered_lab(), global_batch=16).power
     assert power is not None
     assert power.pue == 1.3
-    assert power.node_w == pytest.approx(0.61 * (10_200 - 5_600) / 8)
+    assert power.node_w_per_device == pytest.approx(0.61 * (10_200 - 5_600) / 8)
     # one level of switches: one port and one transceiver of 400 Gb/s a device
-    assert power.network_w == pytest.approx(11.7 + 8.5)
-    assert {one.name: one.source for one in power.assumed}["pue"] == "the cluster's file"
+    assert power.network_w_per_device == pytest.approx(11.7 + 8.5)
+    assert {one.name: one.source for one in power.assumptions}["pue"] == "the cluster's file"
 
 
 @pytest.mark.parametrize(
@@ -174,8 +185,8 @@ def test_power_that_no_cluster_has_is_refused(changes, told) -> None:
 
 def test_without_a_nodes_power_its_share_is_of_the_devices() -> None:
     q = powered(question(cluster=lab()))
-    plans = search(q, Space(16, 32), Wanted(top=1)).best
-    parts = energy_parts(q, plans, score(q, plans))
+    plans = search_plans(q, Space(16, 32), SearchTarget(top=1)).best
+    parts = compute_energy_parts_j(q, plans, compute_step_costs(q, plans))
     assert parts["node"] == pytest.approx(0.43 * parts["devices"])
     whole = parts["devices"] + parts["node"] + parts["network"]
     assert parts["cooling"] == pytest.approx(0.15 * whole)
@@ -183,10 +194,10 @@ def test_without_a_nodes_power_its_share_is_of_the_devices() -> None:
 
 def test_without_a_rated_power_there_is_no_energy() -> None:
     q = question()
-    plans = search(q, Space(16, 32), Wanted(top=1)).best
-    parts = energy_parts(replace(q, power=None), plans, score(q, plans))
+    plans = search_plans(q, Space(16, 32), SearchTarget(top=1)).best
+    parts = compute_energy_parts_j(replace(q, power=None), plans, compute_step_costs(q, plans))
     assert not any(part.any() for part in parts.values())
-    assert np.isfinite(least_energy_j(q, np.ones(1))).all()
+    assert np.isfinite(compute_least_energy_j(q, np.ones(1))).all()
 
 
 def test_every_grid_and_region_is_dated_and_possible() -> None:
@@ -208,10 +219,10 @@ def test_grids_by_name(name: str, grams: float) -> None:
 
 def test_a_grid_of_ones_own() -> None:
     for text in ("56g/kWh", "0.056 kgCO2e/kWh", "56kg/MWh", "56gCO2eq/kWh"):
-        assert grid_of_intensity(text).intensity_g_per_kwh == pytest.approx(56)
+        assert parse_grid_intensity(text).intensity_g_per_kwh == pytest.approx(56)
     for text in ("56", "56W", "-3g/kWh", "9000g/kWh"):
         with pytest.raises(InputError, match="--carbon-intensity"):
-            grid_of_intensity(text)
+            parse_grid_intensity(text)
 
 
 def test_an_unknown_grid_is_told_with_the_nearest() -> None:
@@ -220,14 +231,16 @@ def test_an_unknown_grid_is_told_with_the_nearest() -> None:
 
 
 def test_waiting_for_the_host_is_no_multiplying_and_only_what_waits_counts() -> None:
-    plan = one_strategy(tp=2, dp=8)
+    plan = build_strategy(tp=2, dp=8)
 
     def seconds(layers_s: float, hidden: int) -> tuple[float, float]:
         """Of multiplies, and of forward and backward, with so many seconds of the host for each launch."""
         q = powered(question(tiny(hidden_size=hidden)))
-        q = replace(q, launch="fused", calibration=msgspec.structs.replace(q.calibration, host_launch_s=layers_s))
-        scores = score(q, plan)
-        told = state_seconds(q, plan, prepare(q, plan), scores)
+        q = replace(
+            q, launch_mode="fused", calibration=msgspec.structs.replace(q.calibration, host_launch_s=layers_s)
+        )
+        scores = compute_step_costs(q, plan)
+        told = compute_state_times_s(q, plan, build_plan_tables(q, plan), scores)
         return float(told["compute"][0]), float(scores.terms["forward"][0] + scores.terms["backward"][0])
 
     busy, waiting = seconds(0.0, 512), seconds(1e-2, 512)

@@ -7,14 +7,14 @@ import pytest
 
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
-from planner.cluster.regular.shares import Shares
+from planner.cluster.regular.shares import BandwidthShares
 from planner.cluster.regular.torus import Torus
 from planner.cost.collectives import hierarchical, ring, torus, tree
 from planner.cost.collectives import pairwise as exchange
 from planner.cost.collectives import recursive_halving as halving
-from planner.cost.collectives.crossing import crossing
-from planner.cost.collectives.library import library
-from planner.cost.rank_groups import Group
+from planner.cost.collectives.crossing import compute_tier_crossing
+from planner.cost.collectives.library import load_collective_library
+from planner.cost.rank_groups import RankGroup
 from tests.cost import link_simulation as links
 from tests.examples import lab
 
@@ -23,8 +23,8 @@ TOLERANCE = 0.02
 SHAPES = [{}, {"oversubscription": 4.0}, {"link": 40}, {"nodes": 8, "oversubscription": 2.0}, {"nodes": 2}]
 
 
-def over(size: int, stride: int = 1) -> Group:
-    return Group(np.array([[size]]), np.array([[stride]]))
+def over(size: int, stride: int = 1) -> RankGroup:
+    return RankGroup(np.array([[size]]), np.array([[stride]]))
 
 
 def free(network: Network) -> Network:
@@ -43,8 +43,8 @@ def test_a_ring_takes_what_its_links_take(shape: dict[str, float], stride: int) 
     cluster = lab(**shape)
     fabric, network = links.switched(cluster), build_network(cluster)
     every = [list(range(first, cluster.devices, stride)) for first in range(stride)]
-    at = crossing(network, over(len(every[0]), stride))
-    formula = ring.gather(at, np.array([SIZE])).seconds[0]
+    at = compute_tier_crossing(network, over(len(every[0]), stride))
+    formula = ring.build_ring_gather(at, np.array([SIZE])).link_time_s[0]
     # all groups at once, as they are in training: each has its share of every tier
     simulated = fabric.seconds(*(links.ring_gather(fabric, ranks, 4, SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
@@ -54,7 +54,9 @@ def test_a_ring_takes_what_its_links_take(shape: dict[str, float], stride: int) 
 def test_trees_take_what_their_busiest_links_take(shape: dict[str, float]) -> None:
     cluster = lab(**shape)
     fabric, network = links.switched(cluster), build_network(cluster)
-    formula = tree.reduce_all(crossing(network, over(cluster.devices)), np.array([SIZE])).seconds[0]
+    formula = tree.build_tree_all_reduce(
+        compute_tier_crossing(network, over(cluster.devices)), np.array([SIZE])
+    ).link_time_s[0]
     (simulated,) = fabric.seconds(links.tree_reduce(fabric, range(cluster.devices), 4, SIZE))
     assert simulated == pytest.approx(formula, rel=TOLERANCE)
 
@@ -62,8 +64,8 @@ def test_trees_take_what_their_busiest_links_take(shape: dict[str, float]) -> No
 @pytest.mark.parametrize("link", [30, 300])
 def test_a_ring_a_tier_takes_what_each_takes(link: float) -> None:
     cluster = lab(link=link, nodes=2)
-    fabric, at = links.switched(cluster), crossing(build_network(cluster), over(8))
-    formula = hierarchical.gather(at, np.array([SIZE])).seconds[0]
+    fabric, at = links.switched(cluster), compute_tier_crossing(build_network(cluster), over(8))
+    formula = hierarchical.build_hierarchical_gather(at, np.array([SIZE])).link_time_s[0]
     (simulated,) = fabric.seconds(links.hierarchical_gather(fabric, 2, 4, SIZE))
     assert simulated == pytest.approx(formula, rel=TOLERANCE)
 
@@ -74,8 +76,8 @@ def test_doubling_takes_what_its_rounds_take(oversubscription: float, stride: in
     cluster = lab(oversubscription=oversubscription)
     fabric, network = links.switched(cluster), build_network(cluster)
     every = [list(range(first, 16, stride)) for first in range(stride)]
-    at = crossing(network, over(len(every[0]), stride))
-    formula = halving.gather(at, np.array([SIZE]), one_a_node=False).seconds[0]
+    at = compute_tier_crossing(network, over(len(every[0]), stride))
+    formula = halving.build_halving_gather(at, np.array([SIZE]), single_rank_per_node=False).link_time_s[0]
     simulated = fabric.seconds(*(links.doubling_gather(fabric, ranks, SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
 
@@ -86,8 +88,8 @@ def test_an_exchange_takes_what_leaves(oversubscription: float, size: int, strid
     cluster = lab(oversubscription=oversubscription)
     fabric, network = links.switched(cluster), build_network(cluster)
     starts = [block + first for block in range(0, 16, size * stride) for first in range(stride)]
-    at = crossing(network, over(size, stride), "exchange")
-    formula = exchange.to_all(at, np.array([SIZE]), library("nccl")).seconds[0]
+    at = compute_tier_crossing(network, over(size, stride), "exchange")
+    formula = exchange.build_all_to_all(at, np.array([SIZE]), load_collective_library("nccl")).link_time_s[0]
     every = [range(start, start + size * stride, stride) for start in starts]
     simulated = fabric.seconds(*(links.exchange(fabric, list(ranks), SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
@@ -99,20 +101,20 @@ def test_a_torus_works_along_all_axes_at_once(axes: int) -> None:
     bounds = np.array([[side**a, side ** (a + 1)] for a in range(axes)], dtype=float)
     whole = Torus((side,) * axes, (True,) * axes, (1,) * axes, rate / (2 * axes))
     network = Network(
-        joined=np.array([side**axes]),
+        tier_group_ranks=np.array([side**axes]),
         bandwidth_bytes_per_s=np.array([rate]),
         latency_s=np.zeros(1),
         through_nic=np.array([False]),
         torus_axes=(bounds,),
-        shares=Shares(None, whole, np.array([True]), 0),
+        shares=BandwidthShares(None, whole, np.array([True]), 0),
     )
-    fabric, at = links.torus(side, axes, rate), crossing(network, over(side**axes))
+    fabric, at = links.torus(side, axes, rate), compute_tier_crossing(network, over(side**axes))
     (gathered,) = fabric.seconds(links.torus_gather(fabric, side, axes, SIZE))
-    assert gathered == pytest.approx(torus.gather(at, np.array([SIZE])).seconds[0], rel=TOLERANCE)
-    assert torus.gather(at, np.array([SIZE])).steps[0, 0] == (side - 1) * axes
+    assert gathered == pytest.approx(torus.build_torus_gather(at, np.array([SIZE])).link_time_s[0], rel=TOLERANCE)
+    assert torus.build_torus_gather(at, np.array([SIZE])).step_counts[0, 0] == (side - 1) * axes
     (exchanged,) = fabric.seconds(links.torus_exchange(fabric, side, axes, SIZE))
-    everyone = crossing(network, over(side**axes), "exchange")
-    formula = exchange.to_all(everyone, np.array([SIZE]), library("xla")).seconds[0]
+    everyone = compute_tier_crossing(network, over(side**axes), "exchange")
+    formula = exchange.build_all_to_all(everyone, np.array([SIZE]), load_collective_library("xla")).link_time_s[0]
     assert exchanged == pytest.approx(formula, rel=TOLERANCE)
 
 

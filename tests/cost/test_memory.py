@@ -5,30 +5,30 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from planner.cost.memory import KINDS, memory_of, micro_batches_in_flight
-from planner.cost.plan_tables import prepare
-from planner.cost.scenario import training
-from planner.cost.strategies import one_strategy
-from planner.workload.presets import preset
+from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes, count_micro_batches_in_flight
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.scenario import build_scenario
+from planner.cost.strategies import build_strategy
+from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, question, tiny, workloads
 
 
 def total(held: dict[str, np.ndarray]) -> float:
-    return float(sum(held[kind] for kind in KINDS)[0])
+    return float(sum(held[kind] for kind in MEMORY_CATEGORIES)[0])
 
 
 def test_activations_equal_korthikanti() -> None:
     """arXiv 2205.05198, table 2: s b h (34 + 5 a s / h) / t a layer with sequence parallelism, unfused."""
-    workload = build_workload(preset("megatron-22b"))
-    question = training(workload, lab(nodes=2, devices=8), global_batch=4, attention="unfused")
+    workload = build_workload(read_model_preset("megatron-22b"))
+    question = build_scenario(workload, lab(nodes=2, devices=8), global_batch=4, attention="unfused")
     s, b, h, a, t, layers = 2048, 4, 6144, 64, 8, 48
-    plan = one_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1)
-    held = memory_of(question, plan)["activations"][0]
+    plan = build_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1)
+    held = compute_peak_memory_bytes(question, plan)["activations"][0]
     dropout_of_the_embedding = s * 2 * h / t
     assert held - dropout_of_the_embedding == pytest.approx(layers * s * 2 * h * (34 + 5 * a * s / h) / t)
-    selective = one_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1, recompute=1)
-    kept = memory_of(question, selective)["activations"][0] - dropout_of_the_embedding
+    selective = build_strategy(tp=8, dp=2, micro_batch=2, sequence_parallel=1, recompute=1)
+    kept = compute_peak_memory_bytes(question, selective)["activations"][0] - dropout_of_the_embedding
     one_core = 5 * a * s * s * 2 / t
     assert kept == pytest.approx(layers * s * 2 * h * 34 / t + one_core)
     assert b == 2 * 2
@@ -38,16 +38,16 @@ def test_model_state_equals_the_zero_paper() -> None:
     """arXiv 1910.02054, figure 1: (2 + 4 + 12) bytes a parameter, shared by stage (32-bit gradients)."""
     q = question(batch=16)
     parameters = q.workload.parameters
-    held = memory_of(q, one_strategy(dp=16, zero_stage=0))
+    held = compute_peak_memory_bytes(q, build_strategy(dp=16, zero_stage=0))
     assert (held["weights"] + held["gradients"] + held["optimizer"])[0] == pytest.approx(18 * parameters)
-    shared = memory_of(q, one_strategy(dp=16, zero_stage=1))
+    shared = compute_peak_memory_bytes(q, build_strategy(dp=16, zero_stage=1))
     assert shared["optimizer"][0] == pytest.approx(12 * parameters / 16)
 
 
 def test_early_stages_hold_more_micro_batches() -> None:
     q = question(tiny(vocab_size=64), batch=64)
-    few = memory_of(q, one_strategy(pp=4, dp=4, micro_batch=8))["activations"][0]  # 2 micro-batches
-    many = memory_of(q, one_strategy(pp=4, dp=4, micro_batch=1))["activations"][0]  # 4 in flight
+    few = compute_peak_memory_bytes(q, build_strategy(pp=4, dp=4, micro_batch=8))["activations"][0]  # 2 micro-batches
+    many = compute_peak_memory_bytes(q, build_strategy(pp=4, dp=4, micro_batch=1))["activations"][0]  # 4 in flight
     assert few == pytest.approx(many * 8 * 2 / 4)
 
 
@@ -55,7 +55,7 @@ def test_keys_and_values_have_no_more_parts_than_heads() -> None:
     q = question(tiny(kv_heads=2))
 
     def weights(tp: int) -> float:
-        return float(memory_of(q, one_strategy(tp=tp, dp=16 // tp))["weights"][0])
+        return float(compute_peak_memory_bytes(q, build_strategy(tp=tp, dp=16 // tp))["weights"][0])
 
     kv = 8 * 512 * 2 * 2 * 64  # of all layers, two heads of 64
     norms = (2 * 8 + 1) * 512
@@ -85,11 +85,13 @@ def test_interleaved_stages_hold_what_the_schedule_holds(layers, pp, vpp, rounds
     chunks = pp * vpp
     assume(chunks <= layers and (layers % chunks == 0 or (layers + 2) % chunks != 0))
     q = question(tiny(layers=layers, vocab_size=64), batch=16 // pp * pp * rounds)
-    plan = one_strategy(pp=pp, dp=16 // pp, vpp=vpp)
-    p = prepare(q, plan)
-    passes = micro_batches_in_flight(q, plan, p)[0]
-    held = passes * p.stages.counts[p.split][0][:, :-2].sum(axis=1)
-    most = [held_layers(layers, pp, vpp, pp * rounds, stage) for stage in p.stages.index[p.split][0].tolist()]
+    plan = build_strategy(pp=pp, dp=16 // pp, vpp=vpp)
+    p = build_plan_tables(q, plan)
+    passes = count_micro_batches_in_flight(q, plan, p)[0]
+    held = passes * p.stages.layer_counts[p.stage_rows][0][:, :-2].sum(axis=1)
+    most = [
+        held_layers(layers, pp, vpp, pp * rounds, stage) for stage in p.stages.stage_index[p.stage_rows][0].tolist()
+    ]
     assert held.tolist() == pytest.approx(most)
 
 
@@ -106,11 +108,17 @@ plans = st.fixed_dictionaries(
 @settings(max_examples=60)
 @given(workloads(), clusters(), plans, st.integers(0, 1), st.integers(0, 2))
 def test_order_of_zero_stages_recompute_and_micro_batches(workload, cluster, plan, parallel, mode) -> None:
-    q = training(workload, cluster, global_batch=32)
+    q = build_scenario(workload, cluster, global_batch=32)
     plan = {**plan, "sequence_parallel": parallel}
-    by_zero = [total(memory_of(q, one_strategy(**plan, zero_stage=z, recompute=mode))) for z in range(4)]
+    by_zero = [
+        total(compute_peak_memory_bytes(q, build_strategy(**plan, zero_stage=z, recompute=mode))) for z in range(4)
+    ]
     assert by_zero == sorted(by_zero, reverse=True)
-    by_mode = [total(memory_of(q, one_strategy(**plan, zero_stage=1, recompute=r))) for r in range(3)]
+    by_mode = [
+        total(compute_peak_memory_bytes(q, build_strategy(**plan, zero_stage=1, recompute=r))) for r in range(3)
+    ]
     assert by_mode == pytest.approx(sorted(by_mode, reverse=True))
     larger = {**plan, "micro_batch": 2 * plan["micro_batch"]}
-    assert total(memory_of(q, one_strategy(**larger))) >= total(memory_of(q, one_strategy(**plan)))
+    assert total(compute_peak_memory_bytes(q, build_strategy(**larger))) >= total(
+        compute_peak_memory_bytes(q, build_strategy(**plan))
+    )

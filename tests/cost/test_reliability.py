@@ -8,20 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cluster.build.reliability import Told, resolve_reliability
+from planner.cluster.build.reliability import ReliabilityOverrides, resolve_reliability
 from planner.cluster.build.resolve import resolve_cluster
-from planner.cluster.model.presets import cluster_spec
+from planner.cluster.model.presets import load_cluster_spec
 from planner.cost.operations.failures import (
-    Checkpoint,
-    checkpoint_times,
-    daly_interval,
-    job_mtbf,
-    time_shares,
-    useful_share,
-    whole_steps,
-    young_interval,
+    CheckpointTimes,
+    compute_checkpoint_steps,
+    compute_checkpoint_times,
+    compute_daly_interval_s,
+    compute_job_mtbf_s,
+    compute_time_shares,
+    compute_useful_share,
+    compute_young_interval_s,
 )
-from planner.cost.operations.spares import nodes_out, shrunk_share, spares_that_pay, waiting_share
+from planner.cost.operations.spares import (
+    compute_nodes_in_repair,
+    compute_shrunk_share,
+    compute_stalled_share,
+    find_optimal_spares,
+)
 
 MIN, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -30,10 +35,12 @@ def one(value: float) -> np.ndarray:
     return np.array([value])
 
 
-def simulated_share(work: float, saved: Checkpoint, mtbf: float, restart: float, failures: int = 20_000) -> float:
+def simulated_share(
+    work: float, saved: CheckpointTimes, mtbf: float, restart: float, failures: int = 20_000
+) -> float:
     """Useful share of the time of a job that is run event by event."""
     random = np.random.default_rng(7)
-    blocked, behind = float(saved.blocked_s[0]), float(saved.behind_s[0])
+    blocked, behind = float(saved.blocked_s[0]), float(saved.background_write_s[0])
     wall = useful = 0.0
     for _ in range(failures):
         life = random.exponential(mtbf)
@@ -62,8 +69,8 @@ def simulated_share(work: float, saved: Checkpoint, mtbf: float, restart: float,
 def test_the_useful_share_is_what_a_simulation_finds(
     work: float, blocked: float, behind: float, mtbf: float, restart: float
 ) -> None:
-    saved = Checkpoint(one(blocked), one(behind), one(0.0))
-    told = float(useful_share(one(work), saved, one(mtbf), one(restart))[0])
+    saved = CheckpointTimes(one(blocked), one(behind), one(0.0))
+    told = float(compute_useful_share(one(work), saved, one(mtbf), one(restart))[0])
     assert told == pytest.approx(simulated_share(work, saved, mtbf, restart), rel=0.02)
 
 
@@ -88,29 +95,31 @@ def simulated_wait(nodes: int, spares: int, mtbf: float, repair: float, *, fixed
 @pytest.mark.parametrize("fixed", [True, False])
 @pytest.mark.parametrize("spares", [0, 2, 4])
 def test_waiting_for_a_repair_is_what_a_simulation_finds(spares: int, fixed: bool) -> None:
-    load = nodes_out(one(50), one(400), device_mtbf_s=800 * DAY, node_mtbf_s=100 * DAY, repair_s=2 * DAY)
+    load = compute_nodes_in_repair(
+        one(50), one(400), device_mtbf_s=800 * DAY, node_mtbf_s=100 * DAY, repair_s=2 * DAY
+    )
     assert load[0] == pytest.approx(2.0)
     found = simulated_wait(50, spares, 50 * DAY, 2 * DAY, fixed=fixed, waits=True)
-    assert waiting_share(load, spares)[0] == pytest.approx(1.0 - found[0], rel=0.06)
+    assert compute_stalled_share(load, spares)[0] == pytest.approx(1.0 - found[0], rel=0.06)
 
 
 def test_what_is_missing_of_a_shrinking_job_is_what_a_simulation_finds() -> None:
     found = simulated_wait(50, 2, 50 * DAY, 2 * DAY, fixed=True, waits=False)
     lost = sum(share * -(-short // 5) * 5 / 50 for short, share in enumerate(found))
-    assert shrunk_share(one(2.0), 2, one(50.0), one(5.0))[0] == pytest.approx(lost, rel=0.05)
+    assert compute_shrunk_share(one(2.0), 2, one(50.0), one(5.0))[0] == pytest.approx(lost, rel=0.05)
 
 
 @pytest.mark.parametrize(("mtbf", "minutes"), [(24 * HOUR, 117), (6 * HOUR, 57), (15 * MIN, 9.1)])
 def test_dalys_own_examples(mtbf: float, minutes: float) -> None:
     # captions of figures 3 to 5 of the paper: a dump of 5 min
-    assert daly_interval(one(5 * MIN), one(mtbf))[0] / MIN == pytest.approx(minutes, rel=0.006)
+    assert compute_daly_interval_s(one(5 * MIN), one(mtbf))[0] / MIN == pytest.approx(minutes, rel=0.006)
 
 
 def test_how_often_llama_3_failed_and_what_was_left() -> None:
     # arXiv 2407.21783, section 3.3: 419 unexpected interruptions in 54 days on 16,384 H100, over 90 % effective
-    cluster = resolve_cluster(cluster_spec("dgx-h100"), "", nodes=2048)
-    known = resolve_reliability(cluster, Told({}))
-    mtbf = job_mtbf(
+    cluster = resolve_cluster(load_cluster_spec("dgx-h100"), "", nodes=2048)
+    known = resolve_reliability(cluster, ReliabilityOverrides({}))
+    mtbf = compute_job_mtbf_s(
         one(16384),
         one(2048),
         device_mtbf_s=known.device_mtbf_s,
@@ -120,18 +129,18 @@ def test_how_often_llama_3_failed_and_what_was_left() -> None:
     assert 54 * DAY / mtbf[0] == pytest.approx(419, rel=1e-3)
     state, writers = 405e9 * 14, 16384
     assert 1e6 < state / writers < 4e9  # as the paper says of a GPU's part
-    saved = checkpoint_times(
+    saved = compute_checkpoint_times(
         one(state),
         one(writers),
         write_bytes_per_s=known.write_bytes_per_s,
         read_bytes_per_s=known.read_bytes_per_s,
         link_bytes_per_s=6e10,
-        way_out_bytes_per_s=5e10,
+        uplink_bytes_per_s=5e10,
         pause_s=known.pause_s,
         asynchronous=False,
     )
-    steps = whole_steps(one(5.6), saved, mtbf)
-    left = time_shares(
+    steps = compute_checkpoint_steps(one(5.6), saved, mtbf)
+    left = compute_time_shares(
         steps * 5.6,
         saved,
         mtbf,
@@ -145,14 +154,14 @@ def test_how_often_llama_3_failed_and_what_was_left() -> None:
 def rsc_share(gpus: float, per_thousand_days: float, interval: float, restart: float) -> float:
     """Our effective share where checkpoints do not block, as arXiv 2410.21680 assumes."""
     mtbf = 1000 * DAY / per_thousand_days / (gpus / 8)
-    saved = Checkpoint(one(0.0), one(0.0), one(0.0))
-    return float(useful_share(one(interval), saved, one(mtbf), one(restart))[0])
+    saved = CheckpointTimes(one(0.0), one(0.0), one(0.0))
+    return float(compute_useful_share(one(interval), saved, one(mtbf), one(restart))[0])
 
 
 def test_what_meta_reports_of_its_research_clusters() -> None:
     # arXiv 2410.21680: mean time to failure of 16,384 and 131,072 GPUs at RSC-1's rate of 6.50
     for gpus, hours in ((16_384, 1.8), (131_072, 0.23)):
-        mtbf = job_mtbf(
+        mtbf = compute_job_mtbf_s(
             one(gpus), one(gpus / 8), device_mtbf_s=np.inf, node_mtbf_s=DAY * 1000 / 6.5, software_mtbf_s=np.inf
         )
         assert mtbf[0] / HOUR == pytest.approx(hours, rel=0.03)
@@ -167,7 +176,9 @@ def test_what_meta_reports_of_its_research_clusters() -> None:
 def test_a_100_cluster_fails_about_as_often_as_others_report() -> None:
     # OPT-175B (arXiv 2205.01068, section 2.5): 35 manual and over 70 automatic restarts in two months, 992 A100;
     # MegaScale (arXiv 2402.15627, section 6.2): over 100 in several weeks on more than 10,000: a factor of two off
-    known = resolve_reliability(resolve_cluster(cluster_spec("dgx-a100"), "", nodes=124), Told({}))
+    known = resolve_reliability(
+        resolve_cluster(load_cluster_spec("dgx-a100"), "", nodes=124), ReliabilityOverrides({})
+    )
     rates = (known.device_mtbf_s, known.node_mtbf_s, known.software_mtbf_s)
     stops = {
         gpus: DAY * sum(count / mtbf for count, mtbf in zip((gpus, gpus / 8, gpus / 8), rates, strict=True))
@@ -181,9 +192,9 @@ def test_a_100_cluster_fails_about_as_often_as_others_report() -> None:
 def test_meta_s_formula_is_ours_to_first_order(blocked: float, work: float, restart: float, mtbf: float) -> None:
     # their E[ETTR] = (1 - N r (u + dt/2)) / (1 + w/dt), from notes on the paper; second order in the time at risk
     interval = work + 10.0 * blocked
-    saved = Checkpoint(one(blocked), one(0.0), one(0.0))
+    saved = CheckpointTimes(one(blocked), one(0.0), one(0.0))
     theirs = (1.0 - (restart + interval / 2) / mtbf) / (1.0 + blocked / interval)
-    ours = float(useful_share(one(interval), saved, one(mtbf), one(restart))[0])
+    ours = float(compute_useful_share(one(interval), saved, one(mtbf), one(restart))[0])
     risk = (restart + interval + blocked) / mtbf
     assert abs(ours - theirs) <= risk**2 + blocked / mtbf
 
@@ -197,9 +208,11 @@ figures = st.tuples(
 @given(figures, st.floats(0.0, 1e4), st.floats(0.0, 1e4), st.floats(0.0, 1.0))
 def test_shares_of_the_time_add_up(figure: Figure, detection: float, restart: float, available: float) -> None:
     blocked, behind, load, mtbf, step = figure
-    saved = Checkpoint(one(blocked), one(behind), one(load))
-    work = whole_steps(one(step), saved, one(mtbf)) * step
-    shares = time_shares(work, saved, one(mtbf), detection_s=detection, restart_s=restart, available=one(available))
+    saved = CheckpointTimes(one(blocked), one(behind), one(load))
+    work = compute_checkpoint_steps(one(step), saved, one(mtbf)) * step
+    shares = compute_time_shares(
+        work, saved, one(mtbf), detection_s=detection, restart_s=restart, available=one(available)
+    )
     values = [float(getattr(shares, name)[0]) for name in shares.__dataclass_fields__]
     assert all(0.0 <= value <= 1.0 for value in values)
     assert sum(values) == pytest.approx(1.0, abs=1e-9)
@@ -210,33 +223,35 @@ def test_no_interval_is_much_better_than_the_one_that_is_told(
     figure: Figure,
 ) -> None:
     blocked, _, load, mtbf, step = figure
-    saved = Checkpoint(one(blocked), one(0.0), one(load))
-    steps = float(whole_steps(one(step), saved, one(mtbf))[0])
+    saved = CheckpointTimes(one(blocked), one(0.0), one(load))
+    steps = float(compute_checkpoint_steps(one(step), saved, one(mtbf))[0])
     assert steps >= 1.0 and steps == int(steps)
     tried = np.maximum(np.round(steps * np.geomspace(0.01, 100.0, 401)), 1.0) * step
-    shares = useful_share(tried, saved, np.full_like(tried, mtbf), np.zeros_like(tried))
-    told = float(useful_share(one(steps * step), saved, one(mtbf), one(0.0))[0])
+    shares = compute_useful_share(tried, saved, np.full_like(tried, mtbf), np.zeros_like(tried))
+    told = float(compute_useful_share(one(steps * step), saved, one(mtbf), one(0.0))[0])
     # Daly's series is worst where a checkpoint takes twice the time between failures: 0.13 % there
     assert told >= float(shares.max()) * (1.0 - 2e-3) - 1e-12
 
 
 def test_young_and_daly_agree_where_checkpoints_are_short() -> None:
-    assert daly_interval(one(1.0), one(1e8))[0] == pytest.approx(young_interval(one(1.0), one(1e8))[0], rel=1e-3)
+    assert compute_daly_interval_s(one(1.0), one(1e8))[0] == pytest.approx(
+        compute_young_interval_s(one(1.0), one(1e8))[0], rel=1e-3
+    )
 
 
 def test_an_asynchronous_checkpoint_is_written_before_the_next_begins() -> None:
-    saved = Checkpoint(one(1.0), one(500.0), one(0.0))
-    assert whole_steps(one(7.0), saved, one(HOUR))[0] * 7.0 + 1.0 >= 500.0
+    saved = CheckpointTimes(one(1.0), one(500.0), one(0.0))
+    assert compute_checkpoint_steps(one(7.0), saved, one(HOUR))[0] * 7.0 + 1.0 >= 500.0
 
 
 @given(st.floats(1e-6, 60.0), st.integers(1, 3000))
 def test_spares_help_ever_less_and_as_many_pay_as_are_told(load: float, nodes: int) -> None:
-    told = int(spares_that_pay(one(load), one(nodes))[0])
-    there = [1.0 - float(waiting_share(one(load), spares)[0]) for spares in range(told + 3)]
+    told = int(find_optimal_spares(one(load), one(nodes))[0])
+    there = [1.0 - float(compute_stalled_share(one(load), spares)[0]) for spares in range(told + 3)]
     assert all(later >= earlier for earlier, later in pairwise(there))
     gain = [share / (nodes + spares) for spares, share in enumerate(there)]
     assert max(gain) <= gain[told] * (1 + 1e-12)
-    shrunk = float(shrunk_share(one(load), told, one(nodes), one(1.0))[0])
+    shrunk = float(compute_shrunk_share(one(load), told, one(nodes), one(1.0))[0])
     assert 0.0 <= shrunk <= 1.0
 
 
@@ -244,12 +259,18 @@ def test_jobs_of_an_array_are_told_as_each_alone() -> None:
     devices = np.array([8.0, 1024.0, 131_072.0])
     nodes, step = devices / 8, np.array([1.0, 3.0, 9.0])
     rates = {"device_mtbf_s": 9e7, "node_mtbf_s": 9e7, "software_mtbf_s": 9e7}
-    mtbf = job_mtbf(devices, nodes, **rates)
-    saved = Checkpoint(np.full(3, 4.0), np.full(3, 60.0), np.full(3, 30.0))
-    load = nodes_out(nodes, devices, device_mtbf_s=9e7, node_mtbf_s=9e7, repair_s=DAY)
-    steps, paying, waiting = whole_steps(step, saved, mtbf), spares_that_pay(load, nodes), waiting_share(load, 3)
+    mtbf = compute_job_mtbf_s(devices, nodes, **rates)
+    saved = CheckpointTimes(np.full(3, 4.0), np.full(3, 60.0), np.full(3, 30.0))
+    load = compute_nodes_in_repair(nodes, devices, device_mtbf_s=9e7, node_mtbf_s=9e7, repair_s=DAY)
+    steps, paying, waiting = (
+        compute_checkpoint_steps(step, saved, mtbf),
+        find_optimal_spares(load, nodes),
+        compute_stalled_share(load, 3),
+    )
     for i in range(3):
-        alone = Checkpoint(saved.blocked_s[i : i + 1], saved.behind_s[i : i + 1], saved.load_s[i : i + 1])
-        assert steps[i] == whole_steps(step[i : i + 1], alone, mtbf[i : i + 1])[0]
-        assert paying[i] == spares_that_pay(load[i : i + 1], nodes[i : i + 1])[0]
-        assert waiting[i] == waiting_share(load[i : i + 1], 3)[0]
+        alone = CheckpointTimes(
+            saved.blocked_s[i : i + 1], saved.background_write_s[i : i + 1], saved.load_s[i : i + 1]
+        )
+        assert steps[i] == compute_checkpoint_steps(step[i : i + 1], alone, mtbf[i : i + 1])[0]
+        assert paying[i] == find_optimal_spares(load[i : i + 1], nodes[i : i + 1])[0]
+        assert waiting[i] == compute_stalled_share(load[i : i + 1], 3)[0]

@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.pipeline.schedule import Slot, StageTimes, scheduled, simulated, simulated_step_s
-from planner.cost.step import score
-from planner.cost.strategies import one_strategy
+from planner.cost.pipeline.schedule import (
+    ScheduleSlot,
+    StageTimes,
+    compute_simulated_step_s,
+    simulate_pipeline,
+    simulate_slots,
+)
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import build_strategy
 from tests.cost.test_breakdown import large
 
 
@@ -20,7 +26,7 @@ def even(pp: int, vpp: int = 1, weight: float = 0.0) -> StageTimes:
     return StageTimes(one, 0 * one, 2 * one, 0 * one, weight * one)
 
 
-def makespan(slots: list[Slot]) -> float:
+def makespan(slots: list[ScheduleSlot]) -> float:
     return max(slot.end_s for slot in slots)
 
 
@@ -28,12 +34,12 @@ def makespan(slots: list[Slot]) -> float:
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 4))
 def test_even_stages_take_what_the_equation_says(pp: int, vpp: int, rounds: int) -> None:
     n = rounds * pp
-    assert makespan(scheduled(even(pp, vpp), n)) == pytest.approx(n * 3 * vpp + (pp - 1) * 3, rel=1e-12)
+    assert makespan(simulate_slots(even(pp, vpp), n)) == pytest.approx(n * 3 * vpp + (pp - 1) * 3, rel=1e-12)
 
 
 @pytest.mark.parametrize(("pp", "n"), [(4, 8), (4, 16), (8, 16), (2, 4), (4, 4)])
 def test_zero_bubble_waits_for_f_plus_b_less_w(pp: int, n: int) -> None:
-    assert makespan(scheduled(even(pp, weight=1.0), n, zero_bubble=True)) == pytest.approx(3 * n + (pp - 1))
+    assert makespan(simulate_slots(even(pp, weight=1.0), n, zero_bubble=True)) == pytest.approx(3 * n + (pp - 1))
 
 
 @settings(max_examples=30, deadline=None)
@@ -42,10 +48,10 @@ def test_every_pass_runs_once_after_what_it_needs(pp, vpp, rounds, zero_bubble, 
     vpp = 1 if zero_bubble else vpp
     n = rounds * pp
     draw = np.array([[random.uniform(0.5, 2.0) for _ in range(pp)] for _ in range(vpp)])
-    slots = scheduled(
+    slots = simulate_slots(
         StageTimes(draw, 0.1 * draw, 2 * draw, 0.2 * draw, draw * zero_bubble), n, zero_bubble=zero_bubble
     )
-    at = {(slot.what, slot.chunk, slot.stage, slot.micro_batch): slot for slot in slots}
+    at = {(slot.pass_type, slot.chunk, slot.stage, slot.micro_batch): slot for slot in slots}
     assert len(at) == len(slots) == n * pp * vpp * (3 if zero_bubble else 2)
     for stage in range(pp):
         own = [slot for slot in slots if slot.stage == stage]
@@ -61,8 +67,8 @@ def test_every_pass_runs_once_after_what_it_needs(pp, vpp, rounds, zero_bubble, 
 
 def test_no_more_micro_batches_are_in_flight_than_memory_is_counted_for() -> None:
     for stage, own in enumerate(np.array_split(np.arange(4), 4)):
-        slots = [slot for slot in scheduled(even(4), 12) if slot.stage == own[0]]
-        held = np.cumsum([1 if slot.what == "forward" else -1 for slot in slots])
+        slots = [slot for slot in simulate_slots(even(4), 12) if slot.stage == own[0]]
+        held = np.cumsum([1 if slot.pass_type == "forward" else -1 for slot in slots])
         assert held.max() == 4 - stage
 
 
@@ -76,12 +82,14 @@ def test_no_more_micro_batches_are_in_flight_than_memory_is_counted_for() -> Non
     ],
 )
 def test_a_real_models_stages_are_near_the_cost_model(split: dict[str, int], schedule: str, tolerance: float) -> None:
-    asked, s = large(schedule=schedule), one_strategy(**split)
-    scores = score(asked, s)
-    assert simulated_step_s(scores, simulated(asked, s)) == pytest.approx(float(scores.step_time_s[0]), rel=tolerance)
+    asked, s = large(pipeline_schedule=schedule), build_strategy(**split)
+    scores = compute_step_costs(asked, s)
+    assert compute_simulated_step_s(scores, simulate_pipeline(asked, s)) == pytest.approx(
+        float(scores.step_time_s[0]), rel=tolerance
+    )
 
 
 def test_fewer_micro_batches_are_whole_rounds() -> None:
-    asked, s = replace(large(), global_batch=256), one_strategy(tp=2, pp=4, dp=4, vpp=4)
-    assert max(slot.micro_batch for slot in simulated(asked, s, 10)) == 7
-    assert max(slot.micro_batch for slot in simulated(asked, s, 2)) == 3
+    asked, s = replace(large(), global_batch=256), build_strategy(tp=2, pp=4, dp=4, vpp=4)
+    assert max(slot.micro_batch for slot in simulate_pipeline(asked, s, 10)) == 7
+    assert max(slot.micro_batch for slot in simulate_pipeline(asked, s, 2)) == 3

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.link_contention import shared_tiers, windows
-from planner.cost.plan_tables import prepare
-from planner.cost.step import score
-from planner.cost.strategies import one_strategy
+from planner.cost.link_contention import compute_overlap_windows_s, compute_shared_tier_bits
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import build_strategy
 from tests.examples import lab, question, tiny
 
 TP, CP, EP = 1, 2, 4
@@ -18,22 +18,22 @@ TP, CP, EP = 1, 2, 4
 @pytest.mark.parametrize(
     ("plan", "bits"),
     [
-        (one_strategy(tp=4, dp=4), 0),  # tensor groups fill the nodes of four, data groups have one rank in each
-        (one_strategy(tp=2, dp=8), TP),
-        (one_strategy(tp=2, cp=2, dp=4), TP | CP),
-        (one_strategy(tp=4, cp=2, dp=2), CP),
-        (one_strategy(tp=4, cp=4), CP),
-        (one_strategy(tp=4, ep=8, dp=4), EP),
+        (build_strategy(tp=4, dp=4), 0),  # tensor groups fill the nodes of four, data groups have one rank in each
+        (build_strategy(tp=2, dp=8), TP),
+        (build_strategy(tp=2, cp=2, dp=4), TP | CP),
+        (build_strategy(tp=4, cp=2, dp=2), CP),
+        (build_strategy(tp=4, cp=4), CP),
+        (build_strategy(tp=4, ep=8, dp=4), EP),
     ],
 )
 def test_which_exchanges_meet_data_parallelism(plan, bits) -> None:
-    assert shared_tiers(question(), plan)[0] == bits
+    assert compute_shared_tier_bits(question(), plan)[0] == bits
 
 
 def test_a_window_loses_what_is_hidden_and_gains_what_waits_elsewhere() -> None:
     q = replace(question(), tp_overlap=True)
-    tables = prepare(q, one_strategy(tp=2, cp=2, dp=4, sequence_parallel=1)).tables
-    forward, backward = windows(tables)
+    tables = build_plan_tables(q, build_strategy(tp=2, cp=2, dp=4, sequence_parallel=1)).layer_tables
+    forward, backward = compute_overlap_windows_s(tables)
     assert forward.shape == (3, 8, *tables.forward.shape)
     exposed, hidden = tables.tp_forward + tables.cp_forward, tables.tp_hidden_forward + tables.cp_hidden_forward
     assert forward[0, 0] == pytest.approx(exposed)
@@ -55,17 +55,17 @@ def test_a_window_loses_what_is_hidden_and_gains_what_waits_elsewhere() -> None:
 )
 def test_what_is_hidden_on_one_tier_fits_beside_the_compute(cp, zero, nic, seq, batch) -> None:
     q = question(tiny(seq_length=seq, layers=8), lab(nic=nic), batch=batch)
-    scores = score(q, one_strategy(cp=cp, dp=16 // cp, zero_stage=zero))
+    scores = compute_step_costs(q, build_strategy(cp=cp, dp=16 // cp, zero_stage=zero))
     compute = sum(float(scores.terms[name][0]) for name in ("forward", "backward", "recompute"))
-    hidden = sum(float(scores.hidden[name][0]) for name in ("context_parallel", "data_parallel"))
+    hidden = sum(float(scores.overlapped[name][0]) for name in ("context_parallel", "data_parallel"))
     assert hidden <= q.calibration.overlap * compute * (1 + 1e-9)
 
 
 def test_data_parallelism_is_hidden_less_where_keys_travel_on_its_links() -> None:
     # four ranks a node: of context groups of eight half of the steps leave the node, as data-parallel steps do
     def hidden(exchange: str) -> float:
-        q = replace(question(tiny(seq_length=16384, layers=8), lab(nic=25), batch=16), cp_exchange=exchange)
-        return float(score(q, one_strategy(cp=8, dp=2)).hidden["data_parallel"][0])
+        q = replace(question(tiny(seq_length=16384, layers=8), lab(nic=25), batch=16), cp_comm_type=exchange)
+        return float(compute_step_costs(q, build_strategy(cp=8, dp=2)).overlapped["data_parallel"][0])
 
     # a ring hides beside attention; an all-gather waits before it and leaves the window whole
     assert hidden("ring") < hidden("all-gather")

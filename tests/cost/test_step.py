@@ -9,20 +9,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost import collectives
-from planner.cost.flops import attended
-from planner.cost.layer_tables import layer_tables, operator_passes, shard_of
-from planner.cost.memory import memory_of
-from planner.cost.plan_tables import prepare
-from planner.cost.scenario import Training, training
-from planner.cost.step import HIDDEN, TERMS, pipeline_bound, pipeline_sends, score
-from planner.cost.strategies import Strategies, join, one_strategy
+from planner.cost.flops import count_attended_pairs
+from planner.cost.layer_tables import build_layer_shard, build_layer_tables, compute_operator_times
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.step import (
+    OVERLAPPABLE_TERMS,
+    STEP_TERMS,
+    compute_pipeline_bound_s,
+    compute_pipeline_sends_s,
+    compute_step_costs,
+)
+from planner.cost.strategies import Strategies, build_strategy, join_strategies
 from planner.workload.operators import AttentionCore
-from planner.workload.presets import preset
+from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 from tests.examples import bulk_only, clusters, lab, question, tiny, workloads
 
 plans = st.builds(
-    one_strategy,
+    build_strategy,
     tp=st.sampled_from([1, 2]),
     pp=st.sampled_from([1, 2]),
     dp=st.sampled_from([1, 2, 4]),
@@ -34,31 +40,31 @@ plans = st.builds(
 )
 
 
-def step(q: Training, s: Strategies) -> float:
-    return float(score(q, s).step_time_s[0])
+def step(q: Scenario, s: Strategies) -> float:
+    return float(compute_step_costs(q, s).step_time_s[0])
 
 
 @settings(max_examples=100)
 @given(workloads(), clusters(), plans)
 def test_terms_add_up_and_are_finite(workload, cluster, plan) -> None:
-    q = training(workload, cluster, global_batch=32)
-    scores = score(q, plan)
-    assert list(scores.terms) == list(TERMS)
+    q = build_scenario(workload, cluster, global_batch=32)
+    scores = compute_step_costs(q, plan)
+    assert list(scores.terms) == list(STEP_TERMS)
     assert abs(sum(float(v[0]) for v in scores.terms.values()) - step(q, plan)) < 1e-9
-    for name, value in {**scores.terms, **{f"hidden {k}": scores.hidden[k] for k in HIDDEN}}.items():
+    for name, value in {**scores.terms, **{f"hidden {k}": scores.overlapped[k] for k in OVERLAPPABLE_TERMS}}.items():
         assert np.isfinite(value[0]) and value[0] >= -1e-15, name
     assert 0 < scores.mfu[0] <= scores.hfu[0] < 1
-    assert all(np.isfinite(v[0]) and v[0] >= 0 for v in memory_of(q, plan).values())
+    assert all(np.isfinite(v[0]) and v[0] >= 0 for v in compute_peak_memory_bytes(q, plan).values())
 
 
 @settings(max_examples=60)
 @given(workloads(), clusters(), st.lists(plans, min_size=2, max_size=6))
 def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) -> None:
-    q = training(workload, cluster, global_batch=32)
-    together = score(q, join(many))
-    held = memory_of(q, join(many))
+    q = build_scenario(workload, cluster, global_batch=32)
+    together = compute_step_costs(q, join_strategies(many))
+    held = compute_peak_memory_bytes(q, join_strategies(many))
     for i, plan in enumerate(many):
-        alone = memory_of(q, plan)
+        alone = compute_peak_memory_bytes(q, plan)
         assert step(q, plan) == together.step_time_s[i]
         assert all(alone[kind][0] == held[kind][i] for kind in held)
 
@@ -68,9 +74,9 @@ def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) 
 def test_better_hardware_never_slows_a_plan(workload, plan, figure, factor) -> None:
     # latency (alpha) is better when less
     base = {"tflops": 300.0, "hbm": 2000.0, "link": 300.0, "nic": 200.0, "alpha": 3.0}
-    before = step(training(workload, lab(), global_batch=32), plan)
+    before = step(build_scenario(workload, lab(), global_batch=32), plan)
     better = lab(**{figure: base[figure] / factor if figure == "alpha" else base[figure] * factor})
-    assert step(training(workload, better, global_batch=32), plan) <= before * (1 + 1e-12)
+    assert step(build_scenario(workload, better, global_batch=32), plan) <= before * (1 + 1e-12)
 
 
 @settings(max_examples=40)
@@ -83,18 +89,18 @@ def test_twice_the_layers_never_shorten_a_step(plan, layers) -> None:
 @settings(max_examples=40)
 @given(workloads(), plans, st.sampled_from([2.0, 10.0]))
 def test_all_rates_times_k_divide_the_bandwidth_bound_step_by_k(workload, plan, k) -> None:
-    def free_of_constants(q: Training) -> Training:
+    def free_of_constants(q: Scenario) -> Scenario:
         fitted = replace_struct(q, kernel_launch_s=0.0, host_launch_s=0.0, step_overhead_s=0.0)
         return replace(fitted, network=replace(q.network, latency_s=0 * q.network.latency_s))
 
     base = {"tflops": 300.0, "hbm": 2000.0, "link": 300.0, "nic": 200.0}
-    slow = free_of_constants(training(workload, lab(**base), global_batch=32))
-    fast = free_of_constants(training(workload, lab(**{n: v * k for n, v in base.items()}), global_batch=32))
-    with patch.object(collectives, "library_of", return_value=bulk_only()):
+    slow = free_of_constants(build_scenario(workload, lab(**base), global_batch=32))
+    fast = free_of_constants(build_scenario(workload, lab(**{n: v * k for n, v in base.items()}), global_batch=32))
+    with patch.object(collectives, "find_collective_library", return_value=bulk_only()):
         assert step(slow, plan) == pytest.approx(k * step(fast, plan), rel=1e-9)
 
 
-def replace_struct(q: Training, **changes: float) -> Training:
+def replace_struct(q: Scenario, **changes: float) -> Scenario:
     import msgspec
 
     return replace(q, calibration=msgspec.structs.replace(q.calibration, **changes))
@@ -102,27 +108,27 @@ def replace_struct(q: Training, **changes: float) -> Training:
 
 @given(plans)
 def test_a_degree_of_one_costs_no_collective(plan) -> None:
-    scores = score(question(), plan)
-    row = plan.row(0)
+    scores = compute_step_costs(question(), plan)
+    row = plan.get_row(0)
     for degree, term in (("tp", "tensor_parallel"), ("cp", "context_parallel"), ("pp", "pipeline_send")):
-        assert (scores.terms[term][0] + scores.hidden[term][0] == 0) == (row[degree] == 1)
+        assert (scores.terms[term][0] + scores.overlapped[term][0] == 0) == (row[degree] == 1)
     assert (scores.terms["pipeline_bubble"][0] > 0) == (row["pp"] > 1)
 
 
 def test_the_bubble_of_equal_stages_is_the_papers() -> None:
     """(pp - 1) / (n vpp) of the work without a bubble (arXiv 2104.04473, section 2.2), ends left out."""
-    q = replace(question(tiny(layers=48, hidden_size=2048, vocab_size=1), batch=64), launch="graph")
+    q = replace(question(tiny(layers=48, hidden_size=2048, vocab_size=1), batch=64), launch_mode="graph")
     for vpp in (1, 2, 3):
-        terms = score(q, one_strategy(pp=4, dp=4, vpp=vpp)).terms
-        work = sum(float(terms[name][0]) for name in TERMS[:6])
+        terms = compute_step_costs(q, build_strategy(pp=4, dp=4, vpp=vpp)).terms
+        work = sum(float(terms[name][0]) for name in STEP_TERMS[:6])
         assert terms["pipeline_bubble"][0] == pytest.approx(work * 3 / (16 * vpp), rel=0.01)
 
 
 def test_the_slowest_hop_of_a_chain_sets_its_pace() -> None:
-    q = replace(question(tiny(), lab(nic=25)), order="tp-pp-dp-cp")
+    q = replace(question(tiny(), lab(nic=25)), rank_order="tp-pp-dp-cp")
     # four ranks a node: two stages two ranks apart stay in it, of four stages every second hop leaves it
-    near, far = (one_strategy(tp=2, pp=pp, dp=8 // pp) for pp in (2, 4))
-    inside, leaving = (float(score(q, plan).terms["pipeline_send"][0]) for plan in (near, far))
+    near, far = (build_strategy(tp=2, pp=pp, dp=8 // pp) for pp in (2, 4))
+    inside, leaving = (float(compute_step_costs(q, plan).terms["pipeline_send"][0]) for plan in (near, far))
     assert leaving > 3 * inside
 
 
@@ -130,64 +136,74 @@ def test_the_slowest_hop_of_a_chain_sets_its_pace() -> None:
 def test_a_token_counts_for_the_keys_that_are_before_it_within_its_window(window: int) -> None:
     core = AttentionCore("attention", 8, 8, 64, 64, causal=True, window=window)
     counted = np.minimum(np.arange(1024) + 0.5, window).mean()  # a token sees half of itself, as in the convention
-    assert attended(core, 1024, "causal") == pytest.approx(counted, abs=0.5)
-    assert attended(core, 1024, "full") == min(window, 1024)
+    assert count_attended_pairs(core, 1024, "causal") == pytest.approx(counted, abs=0.5)
+    assert count_attended_pairs(core, 1024, "full") == min(window, 1024)
 
 
 def test_a_longer_window_never_takes_less_time() -> None:
     whole = question(tiny(seq_length=4096))
     windows = (*range(256, 4096, 256), 4095, 4096)
     times = [
-        step(question(tiny(seq_length=4096, sliding_window=window)), one_strategy(tp=2, dp=8)) for window in windows
+        step(question(tiny(seq_length=4096, sliding_window=window)), build_strategy(tp=2, dp=8)) for window in windows
     ]
     assert times == sorted(times)
-    assert times[-1] == step(whole, one_strategy(tp=2, dp=8))
+    assert times[-1] == step(whole, build_strategy(tp=2, dp=8))
 
 
 def test_of_no_plans_there_is_nothing_to_tell() -> None:
-    none = one_strategy(tp=2, pp=2, dp=4).take(np.zeros(0, dtype=np.int64))
-    exposed, hidden = pipeline_sends(question(), none, np.zeros(0, dtype=np.int64))
+    none = build_strategy(tp=2, pp=2, dp=4).take(np.zeros(0, dtype=np.int64))
+    exposed, hidden = compute_pipeline_sends_s(question(), none, np.zeros(0, dtype=np.int64))
     assert exposed.shape == hidden.shape == (0,)
 
 
 def test_full_recomputation_repeats_the_exchange_of_keys() -> None:
-    q = replace(question(), cp_exchange="all-gather")
-    none, full = (score(q, one_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0] for mode in (0, 2))
+    q = replace(question(), cp_comm_type="all-gather")
+    none, full = (
+        compute_step_costs(q, build_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0]
+        for mode in (0, 2)
+    )
     assert full == pytest.approx(none * 4 / 3)
 
 
 def test_a_ring_merges_what_it_has_in_each_pass() -> None:
     # all but the merging is hidden by far: full recomputation repeats one of two
     q = question(tiny(seq_length=65536))
-    none, full = (score(q, one_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0] for mode in (0, 2))
+    none, full = (
+        compute_step_costs(q, build_strategy(cp=4, dp=4, recompute=mode)).terms["context_parallel"][0]
+        for mode in (0, 2)
+    )
     assert full == pytest.approx(none * 3 / 2)
 
 
 def test_a_decoder_hides_the_exchange_of_keys_beside_both_its_attentions() -> None:
     model = tiny(architecture="encoder-decoder", decoder_layers=8, seq_length=4096)
-    q = replace(question(model, lab(nic=1)), launch="graph")
-    plan = one_strategy(cp=16)
-    tables, row = layer_tables(q, plan)
-    decoder = q.workload.kinds[1]
-    cores = [operator_passes(q, op, shard_of(q, plan)) for op in decoder.operators if isinstance(op, AttentionCore)]
+    q = replace(question(model, lab(nic=1)), launch_mode="graph")
+    plan = build_strategy(cp=16)
+    tables, row = build_layer_tables(q, plan)
+    decoder = q.workload.layer_types[1]
+    cores = [
+        compute_operator_times(q, op, build_layer_shard(q, plan))
+        for op in decoder.operators
+        if isinstance(op, AttentionCore)
+    ]
     assert len(cores) == 2
     hidden = tables.cp_hidden_forward[row[0], 1]
-    assert hidden == pytest.approx(q.calibration.overlap * sum(float(core.forward[0]) for core in cores))
+    assert hidden == pytest.approx(q.calibration.overlap * sum(float(core.forward_s[0]) for core in cores))
 
 
 def test_longer_chunks_fill_the_pipeline_longer() -> None:
     # seven layers on two stages: chunks of 2, 1, 1, 1, 1, 1 or of 2, 2, 2, 1
     q = question(tiny(layers=7))
-    short, long = (one_strategy(pp=2, vpp=vpp, dp=8) for vpp in (3, 2))
-    bubbles = [float(score(q, plan).terms["pipeline_bubble"][0]) for plan in (short, long)]
+    short, long = (build_strategy(pp=2, vpp=vpp, dp=8) for vpp in (3, 2))
+    bubbles = [float(compute_step_costs(q, plan).terms["pipeline_bubble"][0]) for plan in (short, long)]
     assert bubbles[1] == pytest.approx(2 * bubbles[0])
 
 
 @settings(max_examples=60)
 @given(workloads(), clusters(), plans)
 def test_the_searchs_bound_is_a_bound(workload, cluster, plan) -> None:
-    q = training(workload, cluster, global_batch=32)
-    bound = pipeline_bound(q, plan, prepare(q, plan))[0]
+    q = build_scenario(workload, cluster, global_batch=32)
+    bound = compute_pipeline_bound_s(q, plan, build_plan_tables(q, plan))[0]
     assert bound <= step(q, plan) * (1 + 1e-9)
 
 
@@ -195,10 +211,10 @@ def test_model_flops_equal_the_megatron_papers_formula() -> None:
     """96 B s l h^2 (1 + s/6h + V/16lh) with recomputation (arXiv 2104.04473, equation 3), so 3/4 without
     (for layers; the logits are not recomputed there either).
     """
-    workload = build_workload(preset("gpt-3.6b"))
-    q = training(workload, lab(), global_batch=512)
+    workload = build_workload(read_model_preset("gpt-3.6b"))
+    q = build_scenario(workload, lab(), global_batch=512)
     l, h, s, v, b = 30, 3072, 2048, 51200, 512  # noqa: E741
     formula = 72 * b * s * l * h**2 * (1 + s / (6 * h) + v / (12 * l * h))
-    plan = one_strategy(dp=16)
-    scores = score(q, plan)
+    plan = build_strategy(dp=16)
+    scores = compute_step_costs(q, plan)
     assert scores.mfu[0] * scores.step_time_s[0] * 16 * 300e12 == pytest.approx(formula, rel=1e-12)

@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
-from planner.cluster.model.spec import parse_cluster
-from planner.cost.memory import memory_of, memory_totals
-from planner.cost.plan_tables import prepare
-from planner.cost.scenario import Training, training
-from planner.cost.step import pipeline_bound, score
-from planner.cost.strategies import Strategies, one_strategy
+from planner.cluster.model.spec import parse_cluster_spec
+from planner.cost.memory import compute_memory_totals_bytes, compute_peak_memory_bytes
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.step import compute_pipeline_bound_s, compute_step_costs
+from planner.cost.strategies import Strategies, build_strategy
 from planner.cost.techniques.apply import (
     OPTIMIZERS,
-    techniques,
-    with_lora,
-    with_low_rank,
-    with_optimizer,
-    with_pruning,
-    with_teacher,
+    apply_distillation,
+    apply_lora,
+    apply_low_rank,
+    apply_optimizer,
+    apply_pruning,
+    describe_techniques,
 )
 from planner.errors import InputError
-from planner.search.search import Wanted, search
+from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
-from planner.workload.presets import preset
+from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
 from planner.workload.transformer import build_workload
 from tests.examples import clusters, lab, question, tiny, workloads
@@ -51,22 +51,24 @@ memory = { capacity = "48GB", bandwidth = "768GB/s" }
 
 
 def named(cluster: str, devices: int) -> Cluster:
-    return resolve_cluster(presets.cluster_spec(cluster), "", devices=devices)
+    return resolve_cluster(presets.load_cluster_spec(cluster), "", devices=devices)
 
 
-def step_s(q: Training, s: Strategies) -> float:
-    return float(score(q, s).step_time_s[0])
+def step_s(q: Scenario, s: Strategies) -> float:
+    return float(compute_step_costs(q, s).step_time_s[0])
 
 
-def bytes_of(q: Training, s: Strategies) -> dict[str, float]:
-    return {kind: float(value[0]) for kind, value in memory_of(q, s).items()}
+def bytes_of(q: Scenario, s: Strategies) -> dict[str, float]:
+    return {kind: float(value[0]) for kind, value in compute_peak_memory_bytes(q, s).items()}
 
 
 def test_lora_of_gpt3_is_as_much_faster_as_published() -> None:
     """Hu et al. 2021 (arXiv 2106.09685), section 4.2: 43.1 against 32.5 tokens/s a V100; 350 GB against 1.2 TB."""
-    q = training(build_workload(preset("gpt-3-175b")), named("dgx-v100", 64), global_batch=64, precision="fp16")
-    plan = one_strategy(tp=8, pp=8)
-    adapted = with_lora(q, 4)
+    q = build_scenario(
+        build_workload(read_model_preset("gpt-3-175b")), named("dgx-v100", 64), global_batch=64, precision="fp16"
+    )
+    plan = build_strategy(tp=8, pp=8)
+    adapted = apply_lora(q, 4)
     assert step_s(q, plan) / step_s(adapted, plan) / (43.1 / 32.5) - 1 == pytest.approx(0.01, abs=0.03)
     state = ("weights", "gradients", "optimizer")
     held = 64 * sum(bytes_of(adapted, plan)[kind] for kind in state)
@@ -81,11 +83,11 @@ def test_qlora_fits_65_billion_parameters_on_48_gb() -> None:
         name="llama-65b", hidden_size=8192, layers=80, heads=64, ffn_size=22016, vocab_size=32000, seq_length=512,
         gated_mlp=True, norm="rmsnorm",
     )  # fmt: skip
-    card = resolve_cluster(parse_cluster(A6000, "toml", "card.toml"), "card.toml")
-    q = training(build_workload(spec), card, global_batch=16, framework="deepspeed")
-    plan = one_strategy(recompute=2)
+    card = resolve_cluster(parse_cluster_spec(A6000, "toml", "card.toml"), "card.toml")
+    q = build_scenario(build_workload(spec), card, global_batch=16, framework="deepspeed")
+    plan = build_strategy(recompute=2)
     assert sum(bytes_of(q, plan).values()) > 780e9
-    quantised = with_lora(with_optimizer(q, "adam8bit"), 64, 4)
+    quantised = apply_lora(apply_optimizer(q, "adam8bit"), 64, 4)
     assert 40e9 < sum(bytes_of(quantised, plan).values()) < 48e9
     assert quantised.techniques.lora is not None
     assert quantised.techniques.lora.frozen_bytes == pytest.approx(0.52, abs=0.01)
@@ -93,17 +95,17 @@ def test_qlora_fits_65_billion_parameters_on_48_gb() -> None:
 
 def test_sparse_training_is_as_much_faster_as_published() -> None:
     """PyTorch blog, June 2024: 6 % less for a ViT-L on A100 whose first 70 % of steps are sparse: 8.6 % a step."""
-    v = build_workload(preset("vit-l-16"))
-    q = training(v, named("dgx-a100", 4), global_batch=256, framework="ddp")
-    plan = one_strategy(dp=4, micro_batch=64)
-    less = 1 - step_s(with_pruning(q), plan) / step_s(q, plan)
+    v = build_workload(read_model_preset("vit-l-16"))
+    q = build_scenario(v, named("dgx-a100", 4), global_batch=256, framework="ddp")
+    plan = build_strategy(dp=4, micro_batch=64)
+    less = 1 - step_s(apply_pruning(q), plan) / step_s(q, plan)
     assert less - 0.06 / 0.7 == pytest.approx(0.027, abs=0.01)
 
 
 def test_eight_bit_adam_keeps_two_bytes_of_moments() -> None:
     """Dettmers et al. 2021 (arXiv 2110.02861): two bytes in place of eight."""
-    q = training(build_workload(preset("gpt-1.7b")), named("dgx-a100", 1), global_batch=1)
-    whole, narrow = (bytes_of(one, one_strategy())["optimizer"] for one in (q, with_optimizer(q, "adam8bit")))
+    q = build_scenario(build_workload(read_model_preset("gpt-1.7b")), named("dgx-a100", 1), global_batch=1)
+    whole, narrow = (bytes_of(one, build_strategy())["optimizer"] for one in (q, apply_optimizer(q, "adam8bit")))
     saved = whole - narrow
     assert saved == pytest.approx(6 * q.workload.parameters, rel=0.01)
 
@@ -112,35 +114,39 @@ def test_eight_bit_adam_keeps_two_bytes_of_moments() -> None:
     ("name", "state"), [("adamw", 12), ("lamb", 12), ("adam8bit", 6), ("sgd", 8), ("adafactor", 4), ("muon", 8)]
 )
 def test_optimizers_state(name, state) -> None:
-    q = with_optimizer(training(build_workload(preset("llama-3-8b")), named("dgx-h100", 8), global_batch=8), name)
-    assert q.framework.optimizer == pytest.approx(state, rel=0.1)
+    q = apply_optimizer(
+        build_scenario(build_workload(read_model_preset("llama-3-8b")), named("dgx-h100", 8), global_batch=8), name
+    )
+    assert q.trainer.optimizer_bytes == pytest.approx(state, rel=0.1)
     assert (q.techniques.optimizer_flops > 0) == (name == "muon")
 
 
 def test_muon_multiplies_and_adam_does_not() -> None:
     q = question()
-    plan = one_strategy(dp=16)
-    adam, muon = (float(score(with_optimizer(q, one), plan).terms["optimizer"][0]) for one in ("adamw", "muon"))
+    plan = build_strategy(dp=16)
+    adam, muon = (
+        float(compute_step_costs(apply_optimizer(q, one), plan).terms["optimizer"][0]) for one in ("adamw", "muon")
+    )
     assert muon > adam
 
 
 def test_low_rank_factors_shrink_matrices_alone() -> None:
     q = question(tiny())
-    thin = with_low_rank(q, 0.25)
+    thin = apply_low_rank(q, 0.25)
     # of a square matrix two factors of a quarter of its rank have half its parameters
-    (run,) = thin.workload.runs
+    (run,) = thin.workload.layer_runs
     out = {op.name: op for op in run.layer.operators}
     assert out["attention_out_narrow"].outputs == out["attention_out"].inputs == 128
     assert thin.workload.embedding == q.workload.embedding
     assert thin.workload.head == q.workload.head
     with pytest.raises(InputError, match="makes no matrix smaller"):
-        with_low_rank(question(tiny(ffn_size=512, gated_mlp=False, kv_heads=2)), 0.95)
+        apply_low_rank(question(tiny(ffn_size=512, gated_mlp=False, kv_heads=2)), 0.95)
 
 
 def test_a_teacher_costs_its_forward_pass() -> None:
-    q = training(build_workload(preset("llama-3-8b")), named("dgx-h100", 8), global_batch=64)
-    plan = one_strategy(tp=8, sequence_parallel=1)
-    taught = with_teacher(q, build_workload(preset("llama-3-70b")))
+    q = build_scenario(build_workload(read_model_preset("llama-3-8b")), named("dgx-h100", 8), global_batch=64)
+    plan = build_strategy(tp=8, sequence_parallel=1)
+    taught = apply_distillation(q, build_workload(read_model_preset("llama-3-70b")))
     more = step_s(taught, plan) - step_s(q, plan)
     # two FLOPs a parameter and token at what large multiplies reach of the peak
     least = 2 * 69.5e9 * 64 * 8192 / (8 * 989.4e12)
@@ -149,68 +155,71 @@ def test_a_teacher_costs_its_forward_pass() -> None:
     assert both["weights"] - alone["weights"] == pytest.approx(2 * 70.55e9 / 8, rel=0.01)
     assert both["logits"] > alone["logits"]
     with pytest.raises(InputError, match="same vocabulary"):
-        with_teacher(q, build_workload(preset("gpt-3-175b")))
+        apply_distillation(q, build_workload(read_model_preset("gpt-3-175b")))
 
 
 def test_zeros_that_no_unit_skips_save_no_time() -> None:
-    plan = one_strategy(dp=16)
+    plan = build_strategy(dp=16)
     q = question()  # a chip of no known architecture
-    for pruned in (with_pruning(q), with_pruning(q, 0.9)):
+    for pruned in (apply_pruning(q), apply_pruning(q, 0.9)):
         assert step_s(pruned, plan) == step_s(q, plan)
         assert bytes_of(pruned, plan)["weights"] > bytes_of(q, plan)["weights"]
     with pytest.raises(InputError, match="nothing to prune"):
-        with_pruning(question(build_workload(preset("gpt-oss-20b"))))
+        apply_pruning(question(build_workload(read_model_preset("gpt-oss-20b"))))
 
 
-CHANGES: dict[str, Callable[[Training], Training]] = {
-    "lora": lambda q: with_lora(q, 8),
-    "qlora": lambda q: with_lora(q, 8, 4),
-    "low rank": lambda q: with_low_rank(q, 0.2),
-    "adam8bit": lambda q: with_optimizer(q, "adam8bit"),
-    "muon": lambda q: with_optimizer(q, "muon"),
-    "taught": lambda q: with_teacher(q, replace(q.workload, name="teacher")),
+CHANGES: dict[str, Callable[[Scenario], Scenario]] = {
+    "lora": lambda q: apply_lora(q, 8),
+    "qlora": lambda q: apply_lora(q, 8, 4),
+    "low rank": lambda q: apply_low_rank(q, 0.2),
+    "adam8bit": lambda q: apply_optimizer(q, "adam8bit"),
+    "muon": lambda q: apply_optimizer(q, "muon"),
+    "taught": lambda q: apply_distillation(q, replace(q.workload, name="teacher")),
 }
 
 
 @settings(max_examples=25)
 @given(workloads(), clusters(), st.sampled_from(sorted(CHANGES)))
 def test_the_search_is_exact_and_single_plans_agree_with_it(workload, cluster, name) -> None:
-    q = CHANGES[name](training(workload, cluster, global_batch=4))
+    q = CHANGES[name](build_scenario(workload, cluster, global_batch=4))
     space = Space(min(cluster.devices, 4), 4, {"vpp": (1,), "micro_batch": (1, 2)})
-    found = search(q, space, Wanted(top=50))
+    found = search_plans(q, space, SearchTarget(top=50))
     if not len(found.best):
         return
-    prepared = prepare(q, found.best)
-    times = score(q, found.best, prepared).step_time_s
+    prepared = build_plan_tables(q, found.best)
+    times = compute_step_costs(q, found.best, prepared).step_time_s
     assert times.tolist() == found.figures[:, 0].tolist()
-    assert (pipeline_bound(q, found.best, prepared) <= times * (1 + 1e-9)).all()
-    totals = memory_totals(q, found.best, prepared, (0, 1, 2, 3), (0, 1, 2))
+    assert (compute_pipeline_bound_s(q, found.best, prepared) <= times * (1 + 1e-9)).all()
+    totals = compute_memory_totals_bytes(q, found.best, prepared, (0, 1, 2, 3), (0, 1, 2))
     rows = np.arange(len(times))
     chosen = totals[rows, found.best.zero_stage, found.best.recompute]
-    assert chosen == pytest.approx(sum(memory_of(q, found.best).values()))
+    assert chosen == pytest.approx(sum(compute_peak_memory_bytes(q, found.best).values()))
     alone = found.best.take(np.array([0]))
-    assert float(score(q, alone).step_time_s[0]) == float(times[0])
+    assert float(compute_step_costs(q, alone).step_time_s[0]) == float(times[0])
 
 
 @settings(max_examples=20)
 @given(workloads(), st.integers(1, 64))
 def test_adapters_train_less_and_never_take_more_state(workload, rank) -> None:
-    q = training(workload, lab(), global_batch=16)
-    adapted, plan = with_lora(q, rank), one_strategy(dp=16)
+    q = build_scenario(workload, lab(), global_batch=16)
+    adapted, plan = apply_lora(q, rank), build_strategy(dp=16)
     assert adapted.techniques.lora is not None
-    if adapted.techniques.lora.share < 0.5:
+    if adapted.techniques.lora.adapter_share < 0.5:
         before, after = bytes_of(q, plan), bytes_of(adapted, plan)
         assert after["gradients"] < before["gradients"]
         assert after["optimizer"] < before["optimizer"]
-        assert score(adapted, plan).terms["optimizer"][0] < score(q, plan).terms["optimizer"][0]
+        assert (
+            compute_step_costs(adapted, plan).terms["optimizer"][0]
+            < compute_step_costs(q, plan).terms["optimizer"][0]
+        )
 
 
 def test_every_technique_says_what_it_changes_and_not_what_it_costs() -> None:
-    q = training(tiny(), named("dgx-b200", 8), global_batch=8, precision="mxfp8")
+    q = build_scenario(tiny(), named("dgx-b200", 8), global_batch=8, precision="mxfp8")
     for change in CHANGES.values():
-        told = list(techniques(change(q)))
+        told = list(describe_techniques(change(q)))
         assert told[0].name == "quantised training in mxfp8"
         assert all(one.changes and one.accuracy == "unknown" for one in told)
         assert len(told) == 2
-    assert not list(techniques(question()))
+    assert not list(describe_techniques(question()))
     assert len(OPTIMIZERS) == 6

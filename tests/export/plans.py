@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 
 from planner.decode import convert_to_type, parse_mapping
-from planner.documents.plan import Document
+from planner.documents.plan import PlanDocument
 from planner.export.run import PlannedRun
 from planner.export.run import build_planned_run as made_of
-from planner.workload.presets import preset
+from planner.workload.presets import read_model_preset
 from planner.workload.spec import ModelSpec
 from planner.workload.transformer import build_workload
 from tests.cli.run import call
@@ -104,7 +104,7 @@ def exported(folder: Path, name: str, trainer: str, *options: str) -> Path:
 
 def run_of(name: str) -> PlannedRun:
     """The plan as trainers are given it."""
-    text = convert_to_type(parse_mapping(document(name), "json", name), Document, name)
-    spec = preset(text.model.name)
+    text = convert_to_type(parse_mapping(document(name), "json", name), PlanDocument, name)
+    spec = read_model_preset(text.model.name)
     length = text.model.seq_length if isinstance(spec, ModelSpec) else None
     return made_of(text, 1, spec, build_workload(spec, seq_length=length))

@@ -53,24 +53,24 @@ def _counts(text: str) -> None:
 
 
 def _fault(text: str) -> None:
-    from planner.cluster.wired.failed_parts import read_fault, with_faults
+    from planner.cluster.wired.failed_parts import apply_faults, parse_fault
 
-    with_faults(_wiring(), [read_fault(text)], "")
+    apply_faults(_wiring(), [parse_fault(text)], "")
 
 
 @cache
 def _wiring() -> object:
     from planner.request.inputs import read_cluster
 
-    return read_cluster("dgx-h100", 4, None, ["node-3"]).sound.wiring  # type: ignore[union-attr]
+    return read_cluster("dgx-h100", 4, None, ["node-3"]).before_faults.wiring  # type: ignore[union-attr]
 
 
 def _hostlist(text: str) -> None:
-    from planner.cluster.wired.hostlist import compress, expand
+    from planner.cluster.wired.hostlist import compress_names, expand_hostlist
 
-    names = expand(text)
+    names = expand_hostlist(text)
     if len(names) <= 1000 and not any(sign in name for name in names for sign in "[],"):
-        assert set(expand(",".join(compress(names)))) == set(names)
+        assert set(expand_hostlist(",".join(compress_names(names)))) == set(names)
 
 
 def _cluster_name(text: str) -> None:

@@ -44,21 +44,21 @@ def _cluster(path: Path) -> None:
 def _import(path: Path) -> None:
     """As `planner cluster import` does it; the file that comes of it is read again."""
     from planner.cluster.build.resolve import resolve_cluster
-    from planner.cluster.importers.cluster_file import write_toml
-    from planner.cluster.importers.complete_draft import complete
-    from planner.cluster.importers.detect_format import read
+    from planner.cluster.importers.cluster_file import render_cluster_toml
+    from planner.cluster.importers.complete_draft import complete_cluster_draft
+    from planner.cluster.importers.detect_format import read_description
     from planner.cluster.importers.imported_cluster import HostPatterns
-    from planner.cluster.importers.merge_links import merge
-    from planner.cluster.importers.node_types import Given
-    from planner.cluster.model.spec import parse_cluster
+    from planner.cluster.importers.merge_links import merge_descriptions
+    from planner.cluster.importers.node_types import ImportDefaults
+    from planner.cluster.model.spec import parse_cluster_spec
     from planner.errors import InputError
     from planner.request.files import read_foreign_text
 
-    found = read(read_foreign_text(path, "a description"), str(path), path.stem, HostPatterns())[1]
-    given = Given("test", node="dgx-h100", link_bytes_per_s=5e10, node_bytes_per_s=3e10)
-    draft, notes = complete(merge([(str(path), found)]), given, "Imported")
+    found = read_description(read_foreign_text(path, "a description"), str(path), path.stem, HostPatterns())[1]
+    given = ImportDefaults("test", node="dgx-h100", nic_link_bytes_per_s=5e10, node_bytes_per_s=3e10)
+    draft, notes = complete_cluster_draft(merge_descriptions([(str(path), found)]), given, "Imported")
     try:
-        spec = parse_cluster(write_toml(draft, [path.name], notes), "toml", "made.toml")
+        spec = parse_cluster_spec(render_cluster_toml(draft, [path.name], notes), "toml", "made.toml")
     except InputError as error:
         raise AssertionError(f"an import made a file that is refused: {error}") from None
     if len(spec.hosts) < 30:
@@ -162,7 +162,7 @@ def _files() -> Iterator[tuple[str, Reader]]:
     yield "config", Reader(_trees(samples.configs, "config", "json"), _model)
     yield "cluster", Reader(_trees(samples.clusters, "cluster", "toml"), _cluster, slow=2)
     yield "cluster-yaml", Reader(_trees(samples.clusters, "cluster", "yaml", "json"), _cluster, slow=3)
-    from planner.cluster.importers.detect_format import READERS as IMPORTERS
+    from planner.cluster.importers.detect_format import DESCRIPTION_READERS as IMPORTERS
 
     for name in ("auto", *IMPORTERS):
         maker = of_lines(lambda name=name: samples.described_as(name), f"{name}.txt")  # type: ignore[misc]

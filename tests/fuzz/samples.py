@@ -145,9 +145,9 @@ def descriptions() -> list[str]:
 
 def described_as(format_name: str) -> list[str]:
     """Those of one format; of `auto` all."""
-    from planner.cluster.importers.detect_format import recognise
+    from planner.cluster.importers.detect_format import detect_description_format
 
-    return [text for text in descriptions() if format_name in ("auto", recognise(text, ""))]
+    return [text for text in descriptions() if format_name in ("auto", detect_description_format(text, ""))]
 
 
 def tables() -> list[str]:

@@ -9,10 +9,10 @@ from typing import get_args
 
 import pytest
 
-from planner.cost.collectives.schedule import Algorithm
+from planner.cost.collectives.schedule import CollectiveAlgorithm
 from planner.hardware import database
 
-FILES = sorted(database.database_path().rglob("*.toml"))
+FILES = sorted(database.find_database_path().rglob("*.toml"))
 COUNTS = {
     "nodes",
     "max_nodes",
@@ -44,13 +44,15 @@ def figures(value: object, path: str = "") -> Iterator[tuple[str, object]]:
         yield path, value
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(Path(file).relative_to(database.database_path())))
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(Path(file).relative_to(database.find_database_path())))
 def test_every_figure_has_a_source(file: Path) -> None:
     told = tomllib.loads(file.read_text("utf-8"))
     sources = told.get("sources", {})
     if file.parent.name == "collectives":  # one table of one tuner: its sources are the whole file's
         assert sources and all(one["title"] for one in sources.values())
-        assert set(told["algorithms"]) <= set(get_args(Algorithm)), "a name that no algorithm has is not read"
+        assert set(told["algorithms"]) <= set(get_args(CollectiveAlgorithm)), (
+            "a name that no algorithm has is not read"
+        )
         return
     for path, figure in figures({key: value for key, value in told.items() if key != "sources"}):
         names = {part.partition("[")[0] for part in path.split(".")}

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from planner.documents.hardware import comparison_part
+from planner.documents.hardware import build_hardware_comparison
 from planner.hardware import catalogue, database
 from planner.report.views import hardware_text
 from tests.cli.run import call
 from tests.examples import DEFAULTS, LAB
 
-NAMES = database.names("accelerators")
-ENTRIES = catalogue.entries()
+NAMES = database.list_database_names("accelerators")
+ENTRIES = catalogue.read_accelerator_entries()
 FIGURES = {
-    "peak": lambda one: one.peak(),
+    "peak": lambda one: one.find_peak_flops(),
     "memory": lambda one: one.memory_bytes,
     "bandwidth": lambda one: one.memory_bandwidth_bytes_per_s,
     "power": lambda one: one.tdp_w,
@@ -86,10 +86,10 @@ def test_an_order_runs_one_way_and_what_is_not_known_is_last(order: str) -> None
 @given(first=st.integers(1000, 9999), last=st.integers(1000, 9999))
 def test_years_are_read_as_they_are_written(first: int, last: int) -> None:
     first, last = sorted((first, last))
-    assert catalogue.parse_years(f"{first}..{last}") == (first, last)
-    assert catalogue.parse_years(f"{first}..") == (first, 9999)
-    assert catalogue.parse_years(f"..{last}") == (0, last)
-    assert catalogue.parse_years(f"{last}") == (last, last)
+    assert catalogue.parse_year_range(f"{first}..{last}") == (first, last)
+    assert catalogue.parse_year_range(f"{first}..") == (first, 9999)
+    assert catalogue.parse_year_range(f"..{last}") == (0, last)
+    assert catalogue.parse_year_range(f"{last}") == (last, last)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_what_is_not_known_is_told_with_the_nearest(question: str, told: list[st
 def test_all_can_be_shown_with_every_source(name: str) -> None:
     done = call("planner", "hardware", "show", name, "--sources")
     assert (done.returncode, done.stderr) == (0, "")
-    spec = database.accelerator_spec(name)
+    spec = database.load_accelerator_spec(name)
     assert spec.title in done.stdout
     assert spec.why_not_train in done.stdout
     for key, source in spec.sources.items():
@@ -189,8 +189,8 @@ def test_the_document_has_every_figure_with_its_source() -> None:
 
 
 def test_a_comparison_is_to_the_first() -> None:
-    found = [catalogue.entry(name) for name in ("a100-sxm-80gb", "h100-sxm-80gb", "edge-tpu")]
-    rows = {row.figure: row for row in comparison_part(found, "bf16").rows}
+    found = [catalogue.read_accelerator_entry(name) for name in ("a100-sxm-80gb", "h100-sxm-80gb", "edge-tpu")]
+    rows = {row.figure: row for row in build_hardware_comparison(found, "bf16").rows}
     assert rows["memory bandwidth"].ratios == [1.0, 3.35e12 / 2.039e12, None]
     assert rows["ridge point"].values == [312e12 / 2.039e12, 989.4e12 / 3.35e12, None]
     assert rows["peak per watt"].values[1] == 989.4e12 / 700
@@ -208,12 +208,12 @@ def test_any_terminal_gets_whole_figures(width: int, monkeypatch: pytest.MonkeyP
     def console(_: int = 0) -> Console:
         return Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
 
-    monkeypatch.setattr(hardware_text, "console", console)
-    found = [catalogue.entry(name) for name in ("h100-sxm-80gb", "t4", "snapdragon-8-gen-1-hexagon")]
+    monkeypatch.setattr(hardware_text, "build_console", console)
+    found = [catalogue.read_accelerator_entry(name) for name in ("h100-sxm-80gb", "t4", "snapdragon-8-gen-1-hexagon")]
     texts = {
-        "list": hardware_text.list_text(ENTRIES, None),
-        "show": hardware_text.show_text(found[0], sources=width >= 80),
-        "compare": hardware_text.compare_text(found, comparison_part(found, None)),
+        "list": hardware_text.render_hardware_list(ENTRIES, None),
+        "show": hardware_text.render_accelerator_text(found[0], with_sources=width >= 80),
+        "compare": hardware_text.render_hardware_comparison(found, build_hardware_comparison(found, None)),
     }
     for text in texts.values():
         assert "…" not in text
@@ -236,7 +236,7 @@ def test_a_chip_that_cannot_train_is_never_planned_for(tmp_path: Path) -> None:
         )
         done = call("plan", "llama-3-8b", "--cluster", str(file), "--global-batch", "64")
         assert (done.returncode, done.stdout) == (2, "")
-        assert f"{name} cannot train: {database.accelerator_spec(name).why_not_train}" in done.stderr
+        assert f"{name} cannot train: {database.load_accelerator_spec(name).why_not_train}" in done.stderr
     own = LAB.format(**DEFAULTS).replace(
         'name = "chip"', 'name = "chip"\ncan_train = false\nwhy_not_train = "Sealed"'
     )
@@ -252,7 +252,11 @@ def test_every_form_tells_the_peak_of_the_precision_that_is_asked_for() -> None:
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    at_fp8 = {one.name: one.peak("fp8") for one in ENTRIES if one.spec.vendor == "NVIDIA" and one.peak("fp8")}
+    at_fp8 = {
+        one.name: one.find_peak_flops("fp8")
+        for one in ENTRIES
+        if one.spec.vendor == "NVIDIA" and one.find_peak_flops("fp8")
+    }
     rows = list(csv.DictReader(io.StringIO(told("csv", "--precision", "fp8"))))
     assert {row["name"]: float(row["peak_flops"]) for row in rows} == at_fp8
     assert {row["precision"] for row in rows} == {"fp8"}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from planner.hardware import catalogue
-from planner.hardware.catalogue import Entry
-from planner.hardware.figures import number
+from planner.hardware.catalogue import AcceleratorEntry
+from planner.hardware.figures import parse_figure
 
-ENTRIES = catalogue.entries()
+ENTRIES = catalogue.read_accelerator_entries()
 BY_NAME = {one.name: one for one in ENTRIES}
 EACH = pytest.mark.parametrize("part", ENTRIES, ids=lambda one: one.name)
 
@@ -70,14 +70,14 @@ FASTEST_PIN_GB_S = {
 """Gb/s of one pin. HBM: table of stas00/ml-engineering, compute/accelerator/README.md; the rest: JEDEC's grades."""
 
 
-def pairs() -> list[tuple[Entry, tuple[str, str]]]:
+def pairs() -> list[tuple[AcceleratorEntry, tuple[str, str]]]:
     return [(one, pair) for one in ENTRIES for pair in RATIOS if set(pair) <= set(one.peak_flops)]
 
 
 @pytest.mark.parametrize(
-    ("part", "pair"), pairs(), ids=lambda one: one.name if isinstance(one, Entry) else "/".join(one)
+    ("part", "pair"), pairs(), ids=lambda one: one.name if isinstance(one, AcceleratorEntry) else "/".join(one)
 )
-def test_peaks_stand_to_each_other_as_the_units_do(part: Entry, pair: tuple[str, str]) -> None:
+def test_peaks_stand_to_each_other_as_the_units_do(part: AcceleratorEntry, pair: tuple[str, str]) -> None:
     peaks: dict[str, float] = dict(part.peak_flops)  # type: ignore[arg-type]
     ratio, usual = peaks[pair[0]] / peaks[pair[1]], RATIOS[pair]
     expected, _ = EXCEPTIONS.get((part.name, *pair), (usual, ""))
@@ -93,26 +93,26 @@ def test_an_exception_is_one() -> None:
 
 
 @EACH
-def test_no_wider_type_is_faster(part: Entry) -> None:
+def test_no_wider_type_is_faster(part: AcceleratorEntry) -> None:
     peaks = part.peak_flops
     order = [peaks[one] for one in ("fp64", "fp32", "tf32", "bf16", "fp8", "nvfp4") if one in peaks]  # type: ignore[index]
     assert order == sorted(order)
 
 
 @EACH
-def test_memory_is_no_faster_than_its_bus(part: Entry) -> None:
+def test_memory_is_no_faster_than_its_bus(part: AcceleratorEntry) -> None:
     memory, bandwidth = part.spec.memory, part.memory_bandwidth_bytes_per_s
     if memory.bus_bits is None:
         assert memory.data_rate is None
         return
     assert bandwidth is not None
-    bits = number(memory.bus_bits, "count", origin=part.name, key="bus_bits")
+    bits = parse_figure(memory.bus_bits, "count", origin=part.name, key="bus_bits")
     assert bits % 64 == 0
     fastest = FASTEST_PIN_GB_S[memory.type] * 1e9 / 8 * 1.015  # A100's pins run at 2.43 of 2.4
     if memory.data_rate is None:
         assert bandwidth <= bits * fastest
         return
-    pin = number(memory.data_rate, "bytes_per_s", origin=part.name, key="data_rate")
+    pin = parse_figure(memory.data_rate, "bytes_per_s", origin=part.name, key="data_rate")
     assert pin <= fastest
     # bandwidth is rounded by who states it; far below the bus it would be another part's
     assert 0.9 * bits * pin <= bandwidth <= 1.005 * bits * pin
@@ -132,7 +132,7 @@ def trend_flops_per_w(year: int) -> float:
     return 1.2e12 * 1.2 ** (year - 2020)
 
 
-def sixteen_bit_flops_per_w(part: Entry) -> float | None:
+def sixteen_bit_flops_per_w(part: AcceleratorEntry) -> float | None:
     """At bf16 or fp16, else half of int8."""
     peaks = part.peak_flops
     peak = peaks.get("bf16") or peaks.get("fp16") or peaks.get("int8", 0.0) / 2 or peaks.get("fp32")
@@ -140,7 +140,7 @@ def sixteen_bit_flops_per_w(part: Entry) -> float | None:
 
 
 @EACH
-def test_flops_per_watt_are_of_its_year(part: Entry) -> None:
+def test_flops_per_watt_are_of_its_year(part: AcceleratorEntry) -> None:
     efficiency = sixteen_bit_flops_per_w(part)
     if efficiency is None:
         pytest.skip("no peak or no power is known")
@@ -163,7 +163,7 @@ def test_the_trend_is_that_of_the_best() -> None:
 
 
 @EACH
-def test_the_memory_is_of_its_year(part: Entry) -> None:
+def test_the_memory_is_of_its_year(part: AcceleratorEntry) -> None:
     if part.memory_bytes is None or part.spec.year is None:
         pytest.skip("no memory is stated")
     on_board = part.spec.memory.type.startswith(("HBM", "GDDR"))
@@ -175,13 +175,13 @@ def test_the_memory_is_of_its_year(part: Entry) -> None:
 
 
 @EACH
-def test_what_leaves_the_part_is_slower_than_its_memory(part: Entry) -> None:
+def test_what_leaves_the_part_is_slower_than_its_memory(part: AcceleratorEntry) -> None:
     link, memory = part.link_bytes_per_s, part.memory_bandwidth_bytes_per_s
     assert link is None or memory is None or link < memory / 1.9
 
 
 @EACH
-def test_power_is_that_of_its_place(part: Entry) -> None:
+def test_power_is_that_of_its_place(part: AcceleratorEntry) -> None:
     if part.tdp_w is None:
         pytest.skip("no power is stated")
     most = {"mobile": 15.0, "edge": 100.0, "data-centre": 1500.0}[part.spec.place]
@@ -190,13 +190,13 @@ def test_power_is_that_of_its_place(part: Entry) -> None:
 
 
 @EACH
-def test_a_rent_is_dated_and_of_the_market(part: Entry) -> None:
+def test_a_rent_is_dated_and_of_the_market(part: AcceleratorEntry) -> None:
     for price in part.spec.prices:
         assert re.fullmatch(r"20\d\d(-(0[1-9]|1[0-2]))?", price.date)
         assert part.spec.year is not None
         assert part.spec.year <= int(price.date[:4])
-        dollars = number(price.usd_per_hour, "usd", origin=part.name, key="prices")
-        peak = part.peak()
+        dollars = parse_figure(price.usd_per_hour, "usd", origin=part.name, key="prices")
+        peak = part.find_peak_flops()
         assert peak is not None
         assert 0.1 < dollars < 25
         assert 0.5 < dollars / (peak / 1e15) < 80  # an hour of a PFLOP/s

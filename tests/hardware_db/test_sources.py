@@ -11,9 +11,9 @@ from planner.decode import decode_text
 from planner.errors import InputError
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec, resolve_accelerator
-from planner.hardware.figures import Sourced, check_figures
+from planner.hardware.figures import SourcedFigure, check_figures
 
-NAMES = database.names("accelerators")
+NAMES = database.list_database_names("accelerators")
 KNOWN = """
 p100-sxm2-16gb v100-sxm2-16gb v100-sxm2-32gb t4 a10 a100-pcie-40gb a100-pcie-80gb a100-sxm-40gb a100-sxm-80gb
 a800-sxm-80gb l4 l40s rtx-4090 h100-pcie-80gb h100-sxm-80gb h800-sxm-80gb h20 h200-sxm gh200-96gb gh200-144gb b200
@@ -27,7 +27,7 @@ NOT_PLANNED = {"gaudi1": "no public source states a peak"}
 
 
 def spec(name: str) -> AcceleratorSpec:
-    return database.accelerator_spec(name)
+    return database.load_accelerator_spec(name)
 
 
 def problem_of(part: AcceleratorSpec) -> str:
@@ -41,7 +41,7 @@ def problem_of(part: AcceleratorSpec) -> str:
 
 def fields(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Every number, and every table that has one, below a value with its path."""
-    if isinstance(value, Sourced) or (isinstance(value, int | float) and not isinstance(value, bool)):
+    if isinstance(value, SourcedFigure) or (isinstance(value, int | float) and not isinstance(value, bool)):
         yield path, value
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
@@ -65,7 +65,7 @@ def test_every_figure_names_a_source_that_can_be_found_and_was_read_there(name: 
     for path, figure in fields(part):
         if path == "year":
             continue
-        assert isinstance(figure, Sourced), f"{path} has no source"
+        assert isinstance(figure, SourcedFigure), f"{path} has no source"
         assert figure.source in part.sources, path
         assert figure.confidence == "read", path
         used.add(figure.source)

@@ -5,28 +5,28 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from planner.documents.check import SCHEMA_VERSION as CHECK_VERSION
-from planner.documents.check import CheckDocument, CheckedPart
+from planner.documents.check import CheckDocument, PlanCheckPart
 from planner.documents.diff import DiffDocument
-from planner.documents.plan import Document
+from planner.documents.plan import PlanDocument
 from planner.studies.conditions.evaluate import evaluate_condition
 from planner.studies.conditions.figures import build_compared_figures
 from planner.studies.conditions.parse import parse_condition
 from planner.studies.conditions.values import compute_plan_values
-from planner.studies.diff import compared
-from planner.studies.requirement_part import requirement_part
+from planner.studies.diff import compare_documents
+from planner.studies.requirement_part import build_condition_part
 from tests.report.test_formats import stored
 
 REQUIRED = ("mfu >= 40%", "memory.headroom >= 12GiB", "carbon_kg < 100t")
 OBSTACLE = "no plan fits: Llama on 8 x chip\n  nearest miss: tp 8\n  what would make it fit: 128 devices"
 
 
-def base() -> Document:
+def base() -> PlanDocument:
     """The stored plan, its best alone."""
     document = stored()
     return replace(document, plans=document.plans[:1])
 
 
-def head() -> Document:
+def head() -> PlanDocument:
     """The same with eight stages: a bubble of 0.8 s, less memory, a step that is 0.9 s longer."""
     document = base()
     plan = document.plans[0]
@@ -50,17 +50,17 @@ def head() -> Document:
     return replace(document, plans=[changed])
 
 
-def checked(name: str, line: int, document: Document | None, required: tuple[str, ...] = ()) -> CheckedPart:
+def checked(name: str, line: int, document: PlanDocument | None, required: tuple[str, ...] = ()) -> PlanCheckPart:
     """One plan of a check document."""
     values = {} if document is None else compute_plan_values(document)
     parts = [
-        requirement_part(evaluate_condition(parse_condition(text), values), line + 1 + n)
+        build_condition_part(evaluate_condition(parse_condition(text), values), line + 1 + n)
         for n, text in enumerate(required)
     ]
     met = all(one.met for one in parts)
     outcome = "nothing fits" if document is None else "met" if met else "not met"
     obstacle = OBSTACLE if document is None else ""
-    return CheckedPart(
+    return PlanCheckPart(
         name=name,
         line=line,
         outcome=outcome,
@@ -71,7 +71,7 @@ def checked(name: str, line: int, document: Document | None, required: tuple[str
     )
 
 
-def check_of(*parts: CheckedPart, file: str = "plan.toml") -> CheckDocument:
+def check_of(*parts: PlanCheckPart, file: str = "plan.toml") -> CheckDocument:
     """The document of a file."""
     outcome = "nothing fits" if any(one.outcome == "nothing fits" for one in parts) else "not met"
     return CheckDocument(schema_version=CHECK_VERSION, file=file, outcome=outcome, checked=list(parts))
@@ -101,4 +101,4 @@ def diff_document(files: tuple[str, str] = ("base.json", "head.json")) -> DiffDo
         checked("tight", 20, None),
     )
     required = [parse_condition("change.step_time_s <= 5%", build_compared_figures())]
-    return compared(before, after, files, 0.001, required)
+    return compare_documents(before, after, files, 0.001, required)

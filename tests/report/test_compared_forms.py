@@ -20,36 +20,36 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from planner.documents.diff import DiffDocument
-from planner.report.formats.diff_markdown import diff_markdown
-from planner.report.formats.github_annotations import annotation, check_annotations
-from planner.report.formats.gitlab_code_quality import code_quality_report
-from planner.report.formats.json_text import to_json
-from planner.report.formats.registry import rendered
-from planner.report.views.check_text import check_text
-from planner.report.views.diff_text import diff_text, why_sentence
-from planner.studies.diff import compared
+from planner.report.formats.diff_markdown import render_diff_markdown
+from planner.report.formats.github_annotations import format_github_annotation, render_check_annotations
+from planner.report.formats.gitlab_code_quality import render_code_quality_report
+from planner.report.formats.json_text import render_json
+from planner.report.formats.registry import render_document
+from planner.report.views.check_text import render_check_text
+from planner.report.views.diff_text import format_cause_sentence, render_diff_text
+from planner.studies.diff import compare_documents
 from tests.report.compared import base, check_document, diff_document, head
 from tests.report.test_formats import HOSTILE, Page
 
 GOLDEN = Path(__file__).parent / "golden"
 CHECK, DIFF = check_document(), diff_document()
 FORMS: dict[str, Callable[[], str]] = {
-    "check.txt": lambda: check_text(CHECK),
-    "check.json": lambda: to_json(CHECK),
-    "check.csv": lambda: rendered(CHECK, "csv"),
-    "check.jsonl": lambda: rendered(CHECK, "jsonl"),
-    "check.md": lambda: rendered(CHECK, "markdown"),
-    "check.html": lambda: rendered(CHECK, "html"),
-    "check.xml": lambda: rendered(CHECK, "junit"),
-    "check.annotations": lambda: check_annotations(CHECK, "plans/plan.toml"),
-    "check.code-quality.json": lambda: code_quality_report(CHECK, "plans/plan.toml"),
-    "diff.txt": lambda: diff_text(DIFF),
-    "diff.json": lambda: to_json(DIFF),
-    "diff.csv": lambda: rendered(DIFF, "csv"),
-    "diff.jsonl": lambda: rendered(DIFF, "jsonl"),
-    "diff.md": lambda: diff_markdown(DIFF),
-    "diff.html": lambda: rendered(DIFF, "html"),
-    "diff.xml": lambda: rendered(DIFF, "junit"),
+    "check.txt": lambda: render_check_text(CHECK),
+    "check.json": lambda: render_json(CHECK),
+    "check.csv": lambda: render_document(CHECK, "csv"),
+    "check.jsonl": lambda: render_document(CHECK, "jsonl"),
+    "check.md": lambda: render_document(CHECK, "markdown"),
+    "check.html": lambda: render_document(CHECK, "html"),
+    "check.xml": lambda: render_document(CHECK, "junit"),
+    "check.annotations": lambda: render_check_annotations(CHECK, "plans/plan.toml"),
+    "check.code-quality.json": lambda: render_code_quality_report(CHECK, "plans/plan.toml"),
+    "diff.txt": lambda: render_diff_text(DIFF),
+    "diff.json": lambda: render_json(DIFF),
+    "diff.csv": lambda: render_document(DIFF, "csv"),
+    "diff.jsonl": lambda: render_document(DIFF, "jsonl"),
+    "diff.md": lambda: render_diff_markdown(DIFF),
+    "diff.html": lambda: render_document(DIFF, "html"),
+    "diff.xml": lambda: render_document(DIFF, "junit"),
 }
 
 
@@ -64,15 +64,15 @@ def test_the_difference_names_the_term_that_changed_most() -> None:
     assert part.why.term == part.terms[0].term == "pipeline_bubble"
     assert part.why.change_s == pytest.approx(0.8)
     assert part.why.because == ["strategy.pp", "strategy.dp"]
-    assert why_sentence(part).endswith("+800 ms of +900 ms is pipeline bubble, with pp 1 → 8, dp 16 → 2.")
+    assert format_cause_sentence(part).endswith("+800 ms of +900 ms is pipeline bubble, with pp 1 → 8, dp 16 → 2.")
 
 
 def test_a_plan_that_is_no_better_for_all_its_changes_says_so() -> None:
     plan = head().plans[0]
     terms = {**plan.terms, "backward": plan.terms["backward"] - 1.0}
     faster = replace(plan, terms=terms, step_time_s=sum(terms.values()))
-    document = compared(base(), replace(head(), plans=[faster]), ("a", "b"), 0.0)
-    told = why_sentence(document.differences[0])
+    document = compare_documents(base(), replace(head(), plans=[faster]), ("a", "b"), 0.0)
+    told = format_cause_sentence(document.differences[0])
     assert "-1.00 s" in told
     assert " is backward, " not in told
     assert "backward changed most, -1.00 s, with pp 1 → 8" in told
@@ -80,15 +80,15 @@ def test_a_plan_that_is_no_better_for_all_its_changes_says_so() -> None:
 
 
 def test_the_same_plan_twice_is_no_difference() -> None:
-    document = compared(base(), base(), ("a", "b"), 0.0)
+    document = compare_documents(base(), base(), ("a", "b"), 0.0)
     part = document.differences[0]
     assert (part.status, part.why, part.figures, part.strategy) == ("unchanged", None, [], [])
-    assert "1 plan unchanged" in diff_markdown(document)
+    assert "1 plan unchanged" in render_diff_markdown(document)
 
 
 @given(st.floats(0, 0.5))
 def test_nothing_below_the_threshold_is_told(threshold: float) -> None:
-    part = compared(base(), head(), ("a", "b"), threshold).differences[0]
+    part = compare_documents(base(), head(), ("a", "b"), threshold).differences[0]
     assert all(one.relative is None or abs(one.relative) >= threshold for one in (*part.figures, *part.memory))
     assert ("step_time_s" in [one.name for one in part.figures]) == (threshold <= 0.2555)
     assert [one.name for one in part.strategy] == ["strategy.pp", "strategy.dp"]
@@ -105,12 +105,12 @@ def test_terms_are_told_by_how_much_they_changed_and_add_up() -> None:
 
 def hostile() -> DiffDocument:
     title = replace(base().model, title=HOSTILE, name=HOSTILE)
-    return compared(base(), replace(head(), model=title), (HOSTILE, HOSTILE), 0.0)
+    return compare_documents(base(), replace(head(), model=title), (HOSTILE, HOSTILE), 0.0)
 
 
 def test_hostile_words_do_nothing() -> None:
-    texts = {name: rendered(hostile(), name) for name in ("csv", "jsonl", "html", "junit")}
-    texts |= {"markdown": diff_markdown(hostile()), "text": diff_text(hostile())}
+    texts = {name: render_document(hostile(), name) for name in ("csv", "jsonl", "html", "junit")}
+    texts |= {"markdown": render_diff_markdown(hostile()), "text": render_diff_text(hostile())}
     for name, text in texts.items():
         assert not any(character < " " and character not in "\n\t" for character in text), name
     assert "<script>" not in texts["markdown"]
@@ -122,7 +122,7 @@ def test_hostile_words_do_nothing() -> None:
 
 @given(st.text(), st.text(), st.text())
 def test_an_annotation_is_one_command_on_one_line(file: str, title: str, message: str) -> None:
-    told = annotation(file, 3, title, message)
+    told = format_github_annotation(file, 3, title, message)
     found = re.fullmatch(r"::error file=([^:,\n]*),line=3,title=([^:,\n]*)::([^\n\r]*)\n", told)
     assert found is not None
     assert len(told.splitlines()) == 1
@@ -133,7 +133,7 @@ def test_fingerprints_are_unique_and_outlast_figures_and_lines() -> None:
     twice = [*plan.requirements, *plan.requirements]
     moved = [replace(one, line=99, told="another figure") for one in twice]
     prints = [
-        [one["fingerprint"] for one in json.loads(code_quality_report(_with(requirements), "plan.toml"))]
+        [one["fingerprint"] for one in json.loads(render_code_quality_report(_with(requirements), "plan.toml"))]
         for requirements in (twice, moved)
     ]
     assert prints[0] == prints[1]
@@ -146,8 +146,8 @@ def _with(requirements: list) -> object:
 
 def test_what_is_met_makes_no_finding() -> None:
     met = replace(CHECK, checked=[CHECK.checked[1]])
-    assert code_quality_report(met, "plan.toml") == "[]\n"
-    assert check_annotations(met, "plan.toml") == ""
+    assert render_code_quality_report(met, "plan.toml") == "[]\n"
+    assert render_check_annotations(met, "plan.toml") == ""
 
 
 if __name__ == "__main__":

@@ -26,14 +26,14 @@ from planner.documents.size import SizeDocument
 from planner.documents.topology import TopologyDocument
 from planner.documents.what_if import WhatIfDocument
 from planner.evidence.validation_document import ValidationDocument
-from planner.report.formats.registry import rendered
-from planner.report.views.compare_text import compare_text
-from planner.report.views.explain_text import explain_text
-from planner.report.views.listing_report import listing_text
-from planner.report.views.size_text import size_text
-from planner.report.views.topology_text import topology_text
-from planner.report.views.validation_text import to_text
-from planner.report.views.what_if_text import what_if_text
+from planner.report.formats.registry import render_document
+from planner.report.views.compare_text import render_compare_text
+from planner.report.views.explain_text import render_explain_text
+from planner.report.views.listing_report import render_listing_text
+from planner.report.views.size_text import render_size_text
+from planner.report.views.topology_text import render_topology_text
+from planner.report.views.validation_text import render_validation_text
+from planner.report.views.what_if_text import render_whatif_text
 from tests.cli.run import call
 from tests.report.test_formats import FORMS, HOSTILE, Page
 
@@ -51,14 +51,22 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "what-if": Kind(WhatIfDocument, what_if_text, lambda one: 2 + (one.kept.plan is not None), ("title", "name")),
-    "size": Kind(SizeDocument, size_text, lambda one: len(one.curve), ("title", "cluster", "accelerator", "notes")),
-    "compare": Kind(CompareDocument, compare_text, lambda one: len(one.offers), ("title", "name", "ruled_out")),
-    "validate": Kind(ValidationDocument, to_text, lambda one: len(one.rows) + len(one.skipped), ("id", "reason")),
-    "topology": Kind(TopologyDocument, topology_text, lambda one: len(one.groups), ("title", "name", "level")),
-    "explain": Kind(ExplainDocument, explain_text, lambda one: len(one.waterfall), ("title", "bottleneck")),
+    "what-if": Kind(
+        WhatIfDocument, render_whatif_text, lambda one: 2 + (one.kept.plan is not None), ("title", "name")
+    ),
+    "size": Kind(
+        SizeDocument, render_size_text, lambda one: len(one.curve), ("title", "cluster", "accelerator", "notes")
+    ),
+    "compare": Kind(
+        CompareDocument, render_compare_text, lambda one: len(one.offers), ("title", "name", "ruled_out")
+    ),
+    "validate": Kind(
+        ValidationDocument, render_validation_text, lambda one: len(one.rows) + len(one.skipped), ("id", "reason")
+    ),
+    "topology": Kind(TopologyDocument, render_topology_text, lambda one: len(one.groups), ("title", "name", "level")),
+    "explain": Kind(ExplainDocument, render_explain_text, lambda one: len(one.waterfall), ("title", "bottleneck")),
     "hardware": Kind(HardwareDocument, None, lambda one: len(one.accelerators), ("title", "note", "vendor")),
-    "list": Kind(ListingDocument, listing_text, lambda one: len(one.entries), ("title", "name")),
+    "list": Kind(ListingDocument, render_listing_text, lambda one: len(one.entries), ("title", "name")),
 }
 CASES = [(name, form, ending) for name in KINDS for form, ending in FORMS.items()]
 
@@ -83,14 +91,14 @@ def hostile(name: str) -> msgspec.Struct:
 
 @pytest.mark.parametrize(("name", "form", "ending"), CASES)
 def test_a_stored_answer_is_told_to_the_byte(name: str, form: str, ending: str) -> None:
-    assert rendered(stored(name), form) == (GOLDEN / f"{name}.{ending}").read_text("utf-8")
+    assert render_document(stored(name), form) == (GOLDEN / f"{name}.{ending}").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_records_are_as_many_in_both_forms_and_alike(name: str) -> None:
     document = stored(name)
-    lines = [json.loads(line) for line in rendered(document, "jsonl").splitlines()]
-    rows = list(csv.DictReader(io.StringIO(rendered(document, "csv"))))
+    lines = [json.loads(line) for line in render_document(document, "jsonl").splitlines()]
+    rows = list(csv.DictReader(io.StringIO(render_document(document, "csv"))))
     assert len(lines) == len(rows) == KINDS[name].records(document) > 0
     for line, row in zip(lines, rows, strict=True):
         assert list(line) == list(row)
@@ -105,18 +113,18 @@ def test_records_are_as_many_in_both_forms_and_alike(name: str) -> None:
 def test_hostile_words_do_nothing(name: str) -> None:
     document = hostile(name)
     for form in FORMS:
-        text = rendered(document, form)
+        text = render_document(document, form)
         assert not any(character < " " and character not in "\n\t" for character in text), form
         assert "\u202e" not in text or form in ("csv", "jsonl"), form
-    page = Page(rendered(document, "html"))
+    page = Page(render_document(document, "html"))
     assert page.open == []
     assert not {"script", "iframe", "object", "embed", "link", "img", "base"} & {tag for tag, _ in page.seen}
-    for line in rendered(document, "markdown").splitlines():
+    for line in render_document(document, "markdown").splitlines():
         assert "<script>" not in line
         assert not line.startswith("# h")
         assert not line.startswith("| ") or line.rstrip().endswith("|")
-    ElementTree.fromstring(rendered(document, "junit"))
-    rows = list(csv.reader(io.StringIO(rendered(document, "csv"))))
+    ElementTree.fromstring(render_document(document, "junit"))
+    rows = list(csv.reader(io.StringIO(render_document(document, "csv"))))
     assert {len(row) for row in rows} == {len(rows[0])}
     assert not any(cell.startswith(("=", "@")) for row in rows for cell in row)
     text = KINDS[name].text
@@ -125,7 +133,7 @@ def test_hostile_words_do_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "list"])
 def test_every_answer_that_says_something_of_more_than_names_has_cases(name: str) -> None:
-    suite = ElementTree.fromstring(rendered(stored(name), "junit"))
+    suite = ElementTree.fromstring(render_document(stored(name), "junit"))
     names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]
     assert names
     assert len(set(names)) == len(names)
@@ -134,7 +142,7 @@ def test_every_answer_that_says_something_of_more_than_names_has_cases(name: str
 def test_a_stage_that_is_too_full_fails() -> None:
     raw = json.loads((ANSWERS / "explain.json").read_text())
     raw["stages"][0]["memory"]["total_bytes"] = 2 * raw["stages"][0]["memory"]["capacity_bytes"]
-    suite = ElementTree.fromstring(rendered(stored("explain", raw), "junit"))
+    suite = ElementTree.fromstring(render_document(stored("explain", raw), "junit"))
     failed = [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None]
     assert failed == ["stage 0 fits"]
 
@@ -210,4 +218,4 @@ def test_no_accelerator_is_an_empty_table() -> None:
 
 if __name__ == "__main__":
     for name_of, form_of, ending_of in CASES:
-        (GOLDEN / f"{name_of}.{ending_of}").write_text(rendered(stored(name_of), form_of), "utf-8")
+        (GOLDEN / f"{name_of}.{ending_of}").write_text(render_document(stored(name_of), form_of), "utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.report.formats.markdown import escaped
+from planner.report.formats.markdown import escape_markdown
 from tests.cli.run import call
 from tests.report.test_formats import Page
 
@@ -23,7 +23,7 @@ from tests.report.test_formats import Page
     ],
 )
 def test_markdown_is_text(text: str, told: str) -> None:
-    assert escaped(text) == told
+    assert escape_markdown(text) == told
 
 
 def test_two_kinds_have_files_too(tmp_path: Path) -> None:

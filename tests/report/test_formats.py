@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from planner.documents.plan import Document
-from planner.report.formats.registry import rendered
+from planner.documents.plan import PlanDocument
+from planner.report.formats.registry import render_document
 from tests.cli.run import call
 
 ROOT = Path(__file__).parents[1]
@@ -27,11 +27,11 @@ HOSTILE = '<script>alert(1)</script> | `x` *b* [l](http://evil) & "q" \n# h \x1b
 VOID = {"meta", "br", "img", "link", "hr", "input", "line", "rect", "circle", "path"}
 
 
-def stored() -> Document:
-    return msgspec.json.decode(STORED.read_bytes(), type=Document)
+def stored() -> PlanDocument:
+    return msgspec.json.decode(STORED.read_bytes(), type=PlanDocument)
 
 
-def hostile() -> Document:
+def hostile() -> PlanDocument:
     document = stored()
     model = msgspec.structs.replace(document.model, title=HOSTILE, name=HOSTILE, note=HOSTILE)
     cluster = msgspec.structs.replace(document.cluster, title=HOSTILE, name=HOSTILE, accelerator=HOSTILE)
@@ -63,13 +63,13 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize(("form", "ending"), FORMS.items())
 def test_a_stored_plan_is_told_to_the_byte(form: str, ending: str) -> None:
-    assert rendered(stored(), form) == (GOLDEN / f"plan.{ending}").read_text("utf-8")
+    assert render_document(stored(), form) == (GOLDEN / f"plan.{ending}").read_text("utf-8")
 
 
 def test_records_hold_one_plan_each_with_the_numbers_of_the_document() -> None:
     document = stored()
-    lines = [json.loads(line) for line in rendered(document, "jsonl").splitlines()]
-    rows = list(csv.DictReader(io.StringIO(rendered(document, "csv"))))
+    lines = [json.loads(line) for line in render_document(document, "jsonl").splitlines()]
+    rows = list(csv.DictReader(io.StringIO(render_document(document, "csv"))))
     assert len(lines) == len(rows) == len(document.plans)
     for line, row, plan in zip(lines, rows, document.plans, strict=True):
         assert line["step_time_s"] == plan.step_time_s
@@ -79,8 +79,8 @@ def test_records_hold_one_plan_each_with_the_numbers_of_the_document() -> None:
 
 
 @pytest.mark.parametrize("document", [stored(), hostile()], ids=["stored", "hostile"])
-def test_a_page_needs_nothing_from_anywhere(document: Document) -> None:
-    text = rendered(document, "html")
+def test_a_page_needs_nothing_from_anywhere(document: PlanDocument) -> None:
+    text = render_document(document, "html")
     page = Page(text)
     assert page.open == []
     tags = [tag for tag, _ in page.seen]
@@ -98,18 +98,18 @@ def test_a_page_needs_nothing_from_anywhere(document: Document) -> None:
 
 def test_hostile_names_do_nothing() -> None:
     for form in FORMS:
-        text = rendered(hostile(), form)
+        text = render_document(hostile(), form)
         assert not any(character < " " and character not in "\n\t" for character in text), form
         assert "\u202e" not in text or form in ("csv", "jsonl"), form
-    markdown = rendered(hostile(), "markdown")
+    markdown = render_document(hostile(), "markdown")
     assert "<script>" not in markdown
     assert "\n# h" not in markdown
     for line in markdown.splitlines():
         if line.startswith("| "):
             assert line.rstrip().endswith("|")
-    root = ElementTree.fromstring(rendered(hostile(), "junit"))
+    root = ElementTree.fromstring(render_document(hostile(), "junit"))
     assert len(list(root.iter("testcase"))) == len(stored().plans)
-    assert len(list(csv.reader(io.StringIO(rendered(hostile(), "csv"))))) == 1 + len(stored().plans)
+    assert len(list(csv.reader(io.StringIO(render_document(hostile(), "csv"))))) == 1 + len(stored().plans)
 
 
 def test_files_are_written_beside_the_answer(tmp_path: Path) -> None:
@@ -119,10 +119,10 @@ def test_files_are_written_beside_the_answer(tmp_path: Path) -> None:
     done = call("plan", *ask, *outputs, "--format", "json")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "plan.json").read_text() == done.stdout
-    document = msgspec.json.decode(done.stdout, type=Document)
+    document = msgspec.json.decode(done.stdout, type=PlanDocument)
     for form, ending in FORMS.items():
-        assert (tmp_path / f"plan.{ending}").read_text() == rendered(document, form)
-        assert call("plan", *ask, "--format", form).stdout == rendered(document, form)
+        assert (tmp_path / f"plan.{ending}").read_text() == render_document(document, form)
+        assert call("plan", *ask, "--format", form).stdout == render_document(document, form)
     assert "Bottleneck" in (tmp_path / "plan.txt").read_text()
 
 
@@ -142,4 +142,4 @@ def test_a_file_that_cannot_be_is_told(tmp_path: Path, file: str, told: list[str
 
 if __name__ == "__main__":
     for name, suffix in FORMS.items():
-        (GOLDEN / f"plan.{suffix}").write_text(rendered(stored(), name), "utf-8")
+        (GOLDEN / f"plan.{suffix}").write_text(render_document(stored(), name), "utf-8")

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from planner.cost.heterogeneous import bind
+from planner.cost.heterogeneous import bind_pools
 from planner.documents.heterogeneous import HeterogeneousDocument
-from planner.report.views.heterogeneous_text import mixed_text, print_mixed
+from planner.report.views.heterogeneous_text import print_hetero_document, render_hetero_text
 from planner.search.space import Space
 from planner.studies.heterogeneous_plan import search_hetero_plans
 from planner.units import format_seconds
@@ -19,13 +19,13 @@ from tests.examples import pools, tiny
 @pytest.fixture(scope="module")
 def document() -> HeterogeneousDocument:
     both = pools(slow_tflops=150, devices=2)
-    kinds = bind(tiny(), both, global_batch=32)
+    kinds = bind_pools(tiny(), both, global_batch=32)
     return search_hetero_plans(both, kinds, Space(both.devices, 32), {}, tokens=10**12)
 
 
 def shown(document: HeterogeneousDocument, width: int) -> str:
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
-    print_mixed(document, out)
+    print_hetero_document(document, out)
     assert isinstance(out.file, io.StringIO)
     return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
 
@@ -41,7 +41,7 @@ def test_no_figure_is_cut(document: HeterogeneousDocument, width: int) -> None:
 
 
 def test_every_term_of_the_best_way_is_told(document: HeterogeneousDocument) -> None:
-    text = mixed_text(document)
+    text = render_hetero_text(document)
     for seconds in document.ways[0].terms.values():
         assert seconds == 0 or format_seconds(seconds) in text
     assert "1.00 T tokens: " in text
@@ -60,4 +60,4 @@ def test_a_name_puts_no_control_character_on_the_terminal(document: Heterogeneou
     cluster = msgspec.structs.replace(cluster, pools=pools_told)
     answer = msgspec.structs.replace(document.answer, sentences=[name])
     told = msgspec.structs.replace(document, cluster=cluster, ways=ways, answer=answer, left_out=[name])
-    assert "\x1b" not in mixed_text(told)
+    assert "\x1b" not in render_hetero_text(told)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.cli.sweeps.results import read_results
-from planner.report.charts.axes import number_axis
-from planner.report.charts.plot_of_table import drawn, plotted
+from planner.report.charts.axes import build_number_axis
+from planner.report.charts.plot_of_table import build_plot, resolve_plot_spec
 from tests.cli.run import call
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -186,15 +186,15 @@ def test_a_line_of_json_ends_with_a_line_feed_alone(tmp_path: Path) -> None:
 
 @given(st.lists(st.floats(1e-6, 1e15), min_size=1, max_size=20), st.sampled_from(["mfu", "x", "a_bytes", "a_s"]))
 def test_ticks_are_on_the_axis_in_order_and_told_apart(values: list[float], name: str) -> None:
-    axis = number_axis(name, values)
-    assert axis.least <= min(values)
-    assert max(values) <= axis.most
-    places = [axis.place(value) for value, _ in axis.ticks]
+    axis = build_number_axis(name, values)
+    assert axis.min_value <= min(values)
+    assert max(values) <= axis.max_value
+    places = [axis.locate(value) for value, _ in axis.ticks]
     assert places == sorted(places)
     assert -1e-9 <= places[0] < places[-1] <= 1 + 1e-9
     words = [word for _, word in axis.ticks]
     assert len(set(words)) == len(words) <= 12
-    assert all(-1e-9 <= axis.place(value) <= 1 + 1e-9 for value in values)
+    assert all(-1e-9 <= axis.locate(value) <= 1 + 1e-9 for value in values)
 
 
 @pytest.mark.parametrize(
@@ -202,11 +202,11 @@ def test_ticks_are_on_the_axis_in_order_and_told_apart(values: list[float], name
     [([1, 2, 4, 8], True), ([1, 2, 4], False), ([3, 400], True), ([3, 300], False), ([0, 1000], False), ([5], False)],
 )
 def test_wide_values_and_powers_of_two_have_a_logarithmic_axis(values: list[float], logarithmic: bool) -> None:
-    assert number_axis("nodes", values).is_logarithmic is logarithmic
+    assert build_number_axis("nodes", values).is_logarithmic is logarithmic
 
 
 def test_whole_numbers_have_whole_ticks_and_a_column_is_named_once() -> None:
     columns = {"nodes": [1, 3, 2], "mfu": [0.4, 0.3, 0.35], "model": ["a", "a", "a"]}
-    plot, _ = plotted(columns, drawn(columns, "nodes", "mfu", ["model", "model"], "all"))
+    plot, _ = build_plot(columns, resolve_plot_spec(columns, "nodes", "mfu", ["model", "model"], "all"))
     assert [said for _, said in plot.x.ticks] == ["1", "2", "3"]
     assert [one.name for one in plot.series] == ["a"]

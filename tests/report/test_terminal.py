@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from planner.documents.plan import Document
-from planner.report.views.plan_text import print_document
+from planner.documents.plan import PlanDocument
+from planner.report.views.plan_text import print_plan_document
 from planner.units import format_bytes, format_seconds, format_si
 from tests.cli.run import call
 
@@ -17,21 +17,21 @@ WIDTHS = [40, 60, 72, 80, 100, 120, 200]
 
 
 @pytest.fixture(scope="module")
-def document() -> Document:
+def document() -> PlanDocument:
     question = ("mixtral-8x7b", "-c", "dgx-h100", "--nodes", "16", "-b", "512", "--tokens", "1T", "--vpp", "1..8")
     done = call("plan", *question, "-f", "json")
-    return msgspec.convert(json.loads(done.stdout), Document)
+    return msgspec.convert(json.loads(done.stdout), PlanDocument)
 
 
-def shown(document: Document, width: int) -> str:
+def shown(document: PlanDocument, width: int) -> str:
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
-    print_document(document, out)
+    print_plan_document(document, out)
     assert isinstance(out.file, io.StringIO)
     return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_no_figure_is_cut(document: Document, width: int) -> None:
+def test_no_figure_is_cut(document: PlanDocument, width: int) -> None:
     text = shown(document, width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
@@ -45,13 +45,13 @@ def test_no_figure_is_cut(document: Document, width: int) -> None:
     assert "Bottleneck:" in text
 
 
-def test_a_narrow_terminal_gets_one_line_a_figure(document: Document) -> None:
+def test_a_narrow_terminal_gets_one_line_a_figure(document: PlanDocument) -> None:
     text = shown(document, 40)
     assert len(re.findall(r"^  tokens/s +", text, re.MULTILINE)) == len(document.plans)
     assert format_si(document.plans[0].tokens_per_s) in text
 
 
-def test_a_wide_terminal_gets_every_column_and_both_tables_side_by_side(document: Document) -> None:
+def test_a_wide_terminal_gets_every_column_and_both_tables_side_by_side(document: PlanDocument) -> None:
     lines = shown(document, 120).splitlines()
     assert any("tokens/s" in line and "HFU" in line and "recompute" in line for line in lines)
     assert any("step of the best plan" in line and "fullest device" in line for line in lines)

@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.model.cluster import Host
-from planner.cost.memory import memory_of
-from planner.cost.scenario import Training, training
-from planner.cost.step import score
-from planner.cost.strategies import FIELDS, join, one_strategy
-from planner.search.search import Wanted, search
-from planner.search.settings import combinations
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import STRATEGY_FIELDS, build_strategy, join_strategies
+from planner.search.search import SearchTarget, search_plans
+from planner.search.settings import enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.workload.operators import Workload
 from tests.examples import clusters, lab, networks, question, tiny, workloads
 
 
-def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, tuple[int, ...]]]]:
+def slow_loop(q: Scenario, space: Space) -> tuple[int, list[tuple[float, float, tuple[int, ...]]]]:
     """All candidates by plain loops: how many there are, and those that may run and fit.
 
     They are scored together: that each scores the same alone, tests/cost/test_step.py tells.
@@ -59,13 +59,13 @@ def slow_loop(q: Training, space: Space) -> tuple[int, list[tuple[float, float, 
                 plan["etp"] = plan["tp"]
             if not may_run(q, plan):
                 continue
-            may.append(one_strategy(**plan))
+            may.append(build_strategy(**plan))
     if not may:
         return count, []
-    held = sum(memory_of(q, join(may)).values())
+    held = sum(compute_peak_memory_bytes(q, join_strategies(may)).values())
     fits = np.flatnonzero(held <= q.accelerator.memory_bytes).tolist()
-    steps = score(q, join([may[i] for i in fits])).step_time_s.tolist() if fits else []
-    rows = [tuple(may[i].row(0).values()) for i in fits]
+    steps = compute_step_costs(q, join_strategies([may[i] for i in fits])).step_time_s.tolist() if fits else []
+    rows = [tuple(may[i].get_row(0).values()) for i in fits]
     return count, list(zip(steps, held[fits].tolist(), rows, strict=True))
 
 
@@ -74,7 +74,7 @@ def enough_chunks(w: Workload, p: dict[str, int]) -> bool:
     return p["pp"] * p["vpp"] <= w.layer_count or p["pp"] * p["vpp"] == w.layer_count + 2
 
 
-def may_run(q: Training, p: dict[str, int]) -> bool:
+def may_run(q: Scenario, p: dict[str, int]) -> bool:
     """The rules, written down a second time in the plainest words."""
     w = q.workload
     if w.heads % p["tp"] or w.ffn_size % p["tp"] or (w.experts and 256 % p["tp"]):
@@ -92,9 +92,9 @@ def may_run(q: Training, p: dict[str, int]) -> bool:
         return False
     if (max(w.experts, 1) % p["ep"]) or (p["tp"] // p["etp"] * p["dp"] * p["cp"]) % p["ep"]:
         return False
-    if q.schedule == "zero-bubble" and p["vpp"] > 1:
+    if q.pipeline_schedule == "zero-bubble" and p["vpp"] > 1:
         return False
-    if q.cp_exchange == "all-to-all" and p["cp"] > 1 and w.heads % (p["tp"] * p["cp"]):
+    if q.cp_comm_type == "all-to-all" and p["cp"] > 1 and w.heads % (p["tp"] * p["cp"]):
         return False
     if q.shard_group and p["zero_stage"] and p["dp"] * p["cp"] % q.shard_group:
         return False
@@ -136,55 +136,57 @@ chosen = st.fixed_dictionaries(
 @given(workloads(), clusters(), st.sampled_from([1, 4, 6]), narrow, chosen, st.integers(1, 4))
 def test_the_best_equal_a_slow_loops_best(workload, cluster, batch, allowed, values, top) -> None:
     space = Space(min(cluster.devices, 4), batch, {"vpp": (1, 2), "micro_batch": (1, 2), **allowed})
-    bound = replace(training(workload, cluster, global_batch=batch), host=Host(2e12, 4e11, 3e10))
-    (q,) = combinations(bound, {name: (value,) for name, value in values.items()})
+    bound = replace(build_scenario(workload, cluster, global_batch=batch), host=Host(2e12, 4e11, 3e10))
+    (q,) = enumerate_setting_scenarios(bound, {name: (value,) for name, value in values.items()})
     # a layout at a time, so that the bound cuts the rest
-    with patch("planner.search.search._CHUNK", 1):
-        found = search(q, space, Wanted(top=top))
+    with patch("planner.search.search._LAYOUTS_PER_CHUNK", 1):
+        found = search_plans(q, space, SearchTarget(top=top))
     count, kept = slow_loop(q, space)
-    assert found.tally.candidates == count
-    assert found.tally.feasible == len(kept)
-    step = score(q, found.best).step_time_s if len(found.best) else []
-    held = sum(memory_of(q, found.best).values()) if len(found.best) else []
+    assert found.stats.candidates == count
+    assert found.stats.feasible == len(kept)
+    step = compute_step_costs(q, found.best).step_time_s if len(found.best) else []
+    held = sum(compute_peak_memory_bytes(q, found.best).values()) if len(found.best) else []
     best = sorted((step, held) for step, held, _ in kept)[:top]
     assert [(float(s), float(h)) for s, h in zip(step, held, strict=True)] == best
     rows = {row for _, _, row in kept}
-    assert all(tuple(found.best.row(i).values()) in rows for i in range(len(found.best)))
+    assert all(tuple(found.best.get_row(i).values()) in rows for i in range(len(found.best)))
 
 
 @settings(max_examples=6)
 @given(networks(), clusters(), st.sampled_from([4, 6]), narrow)
 def test_a_list_of_operators_is_searched_exactly(workload, cluster, batch, allowed) -> None:
     space = Space(min(cluster.devices, 4), batch, {"vpp": (1, 2), "micro_batch": (1, 2), **allowed})
-    q = training(workload, cluster, global_batch=batch)
-    found = search(q, space, Wanted(top=3))
+    q = build_scenario(workload, cluster, global_batch=batch)
+    found = search_plans(q, space, SearchTarget(top=3))
     count, kept = slow_loop(q, space)
-    assert (found.tally.candidates, found.tally.feasible) == (count, len(kept))
-    step = score(q, found.best).step_time_s if len(found.best) else []
+    assert (found.stats.candidates, found.stats.feasible) == (count, len(kept))
+    step = compute_step_costs(q, found.best).step_time_s if len(found.best) else []
     assert [float(one) for one in step] == sorted(step for step, _, _ in kept)[:3]
 
 
 @settings(max_examples=40)
 @given(workloads(), clusters(), st.sampled_from([1, 12, 32]), narrow)
 def test_every_candidate_is_counted_once(workload, cluster, batch, allowed) -> None:
-    tally = search(training(workload, cluster, global_batch=batch), Space(cluster.devices, batch, allowed)).tally
-    assert tally.candidates == tally.feasible + sum(tally.cut_by.values())
+    tally = search_plans(
+        build_scenario(workload, cluster, global_batch=batch), Space(cluster.devices, batch, allowed)
+    ).stats
+    assert tally.candidates == tally.feasible + sum(tally.rejected_by.values())
 
 
 def test_the_answer_does_not_depend_on_how_the_space_is_cut_into_blocks(monkeypatch) -> None:
     q, space = question(), Space(16, 32)
-    whole = search(q, space, Wanted(top=20))
-    monkeypatch.setattr("planner.search.space._BLOCK", 97)
-    monkeypatch.setattr("planner.search.search._CHUNK", 13)
-    pieces = search(q, space, Wanted(top=20))
-    assert pieces.tally == whole.tally
-    for name in FIELDS:
+    whole = search_plans(q, space, SearchTarget(top=20))
+    monkeypatch.setattr("planner.search.space._LAYOUTS_PER_BLOCK", 97)
+    monkeypatch.setattr("planner.search.search._LAYOUTS_PER_CHUNK", 13)
+    pieces = search_plans(q, space, SearchTarget(top=20))
+    assert pieces.stats == whole.stats
+    for name in STRATEGY_FIELDS:
         assert getattr(pieces.best, name).tolist() == getattr(whole.best, name).tolist()
 
 
 def test_more_plans_begin_with_the_fewer() -> None:
     q, space = question(tiny(), lab(memory=3)), Space(16, 32)
-    few, many = search(q, space, Wanted(top=3)).best, search(q, space, Wanted(top=30)).best
-    assert [few.row(i) for i in range(3)] == [many.row(i) for i in range(3)]
-    steps = score(q, many).step_time_s
+    few, many = search_plans(q, space, SearchTarget(top=3)).best, search_plans(q, space, SearchTarget(top=30)).best
+    assert [few.get_row(i) for i in range(3)] == [many.get_row(i) for i in range(3)]
+    steps = compute_step_costs(q, many).step_time_s
     assert (np.diff(steps) >= 0).all()

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from planner.documents.plan import Document
+from planner.documents.plan import PlanDocument
 from planner.errors import InputError
-from planner.studies.explain import check_split
+from planner.studies.explain import check_plan_split
 from tests.report.test_formats import STORED
 
-DOCUMENT = msgspec.json.decode(STORED.read_bytes(), type=Document)
+DOCUMENT = msgspec.json.decode(STORED.read_bytes(), type=PlanDocument)
 PLAN = DOCUMENT.plans[0]
 SPLIT = PLAN.strategy
 DEVICES, LAYERS = DOCUMENT.cluster.devices, DOCUMENT.model.layers
@@ -20,7 +20,7 @@ DEVICES, LAYERS = DOCUMENT.cluster.devices, DOCUMENT.model.layers
 def test_a_plan_of_its_cluster_is_taken() -> None:
     widest = replace(PLAN, strategy=replace(SPLIT, vpp=LAYERS + 2, ep=DEVICES, etp=SPLIT.tp))
     for plan in (PLAN, widest):
-        assert check_split(plan, DEVICES, LAYERS) is None
+        assert check_plan_split(plan, DEVICES, LAYERS) is None
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_a_plan_of_its_cluster_is_taken() -> None:
 )
 def test_what_is_wrong_of_a_split_is_told(split, key, value, expected) -> None:
     with pytest.raises(InputError) as refused:
-        check_split(replace(PLAN, strategy=replace(SPLIT, **split)), DEVICES, LAYERS)
+        check_plan_split(replace(PLAN, strategy=replace(SPLIT, **split)), DEVICES, LAYERS)
     assert (refused.value.key, refused.value.value, refused.value.expected) == (key, value, expected)
 
 
 def test_an_unknown_order_is_told_with_those_that_are_known() -> None:
     with pytest.raises(InputError) as refused:
-        check_split(replace(PLAN, settings=replace(PLAN.settings, order="tp-pp")), DEVICES, LAYERS)
+        check_plan_split(replace(PLAN, settings=replace(PLAN.settings, order="tp-pp")), DEVICES, LAYERS)
     assert (refused.value.key, refused.value.value) == ("settings.order", "tp-pp")
     assert "tp-cp-dp-pp" in refused.value.expected

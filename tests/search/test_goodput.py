@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from planner.cluster.build.reliability import Told, resolve_reliability
-from planner.search.search import Wanted, search
+from planner.cluster.build.reliability import ReliabilityOverrides, resolve_reliability
+from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
-from planner.studies.goodput import reliability_part
-from planner.studies.plan_parts import plan_parts
+from planner.studies.goodput import build_reliability_part
+from planner.studies.plan_parts import build_plan_parts
 from planner.workload.spec import MoeSpec
 from tests.examples import lab, question, tiny
 
@@ -28,10 +28,12 @@ def test_as_many_devices_write_as_hold_a_part_of_their_own(split: dict[str, int]
     cluster = lab(nodes=4)
     asked = question(tiny(moe=MoeSpec(experts=16, topk=2, expert_ffn_size=256)), cluster, batch=16)
     pins = {"pp": 1, "cp": 1, "etp": 1, "vpp": 1, "micro_batch": 1, "zero_stage": 0, "recompute": 0} | split
-    found = search(asked, Space(cluster.devices, 16, {name: (value,) for name, value in pins.items()}), Wanted(top=1))
-    plan = plan_parts(found, cluster, explained=False)[0]
+    found = search_plans(
+        asked, Space(cluster.devices, 16, {name: (value,) for name, value in pins.items()}), SearchTarget(top=1)
+    )
+    plan = build_plan_parts(found, cluster, with_bottlenecks=False)[0]
     # with storage that keeps up, what one device sends by its own link decides
-    told = Told({"write_bytes_per_s": (1e18, "here"), "pause_s": (1e-12, "here")})
-    saved = reliability_part(asked, cluster, plan, resolve_reliability(cluster, told)).checkpoint
+    told = ReliabilityOverrides({"write_bytes_per_s": (1e18, "here"), "pause_s": (1e-12, "here")})
+    saved = build_reliability_part(asked, cluster, plan, resolve_reliability(cluster, told)).checkpoint
     out = next(level.bandwidth_bytes_per_s for level in cluster.levels if level.through_nic)
     assert saved.blocked_s == pytest.approx(saved.bytes / writers / out)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.arrays import added
-from planner.cost.heterogeneous import Kinds, bind, pipeline_terms, replica_terms
-from planner.cost.memory import memory_of
-from planner.cost.pipeline.partition import layer_prefix
-from planner.cost.plan_tables import prepare
-from planner.cost.scenario import training
-from planner.cost.step import score
-from planner.cost.strategies import one_strategy
+from planner.cost.arrays import sum_in_order
+from planner.cost.heterogeneous import BoundPools, bind_pools, compute_pipeline_terms, compute_replica_terms
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.pipeline.partition import compute_layer_prefix
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.scenario import build_scenario
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import build_strategy
 from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.errors import InputError, NothingFits
 from planner.search.heterogeneous.candidates import build_share_table
@@ -30,7 +30,7 @@ from planner.search.heterogeneous.layer_partition import (
     enumerate_stage_contents,
 )
 from planner.search.heterogeneous.pipeline import build_pipeline_segments, find_best_stages
-from planner.search.search import Wanted, search
+from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
 from planner.studies.heterogeneous_plan import search_hetero_plans
 from planner.workload.operators import Workload
@@ -38,13 +38,13 @@ from tests.examples import lab, pools, tiny
 from tests.search.test_exact import may_run
 
 
-def kinds_of(workload: Workload | None = None, batch: int = 32, **changes: float) -> Kinds:
-    return bind(workload or tiny(), pools(**changes), global_batch=batch)
+def kinds_of(workload: Workload | None = None, batch: int = 32, **changes: float) -> BoundPools:
+    return bind_pools(workload or tiny(), pools(**changes), global_batch=batch)
 
 
 def answer(workload: Workload | None = None, batch: int = 32, **changes: float) -> HeterogeneousDocument:
     both = pools(**changes)
-    kinds = bind(workload or tiny(), both, global_batch=batch)
+    kinds = bind_pools(workload or tiny(), both, global_batch=batch)
     return search_hetero_plans(both, kinds, Space(both.devices, batch), {}, tokens=None)
 
 
@@ -87,7 +87,7 @@ def _arrays(*columns: tuple[float, float]) -> list[tuple[np.ndarray, np.ndarray]
     return [(np.array([first]), np.array([second])) for first, second in columns]
 
 
-def slow_shares(kinds: Kinds, batch: int, allowed: dict[str, tuple[int, ...]]) -> float:
+def slow_shares(kinds: BoundPools, batch: int, allowed: dict[str, tuple[int, ...]]) -> float:
     """The fastest step over every layout, and of each kind every micro-batch, mode and share."""
     devices, best = [kind.devices for kind in kinds], np.inf
     names = ("tp", "pp", "cp", "vpp", "zero_stage", "sequence_parallel")
@@ -106,20 +106,20 @@ def slow_shares(kinds: Kinds, batch: int, allowed: dict[str, tuple[int, ...]]) -
 
 
 def slow_options(
-    kinds: Kinds, at: int, layout: dict[str, int], allowed: dict[str, tuple[int, ...]], most: int
+    kinds: BoundPools, at: int, layout: dict[str, int], allowed: dict[str, tuple[int, ...]], most: int
 ) -> Iterator[tuple[int, int, float]]:
     """Micro-batch, how many, and the time: whatever a replica of one kind may do."""
-    q = kinds[at].shared
+    q = kinds[at].shared_scenario
     unit = layout["pp"] if layout["vpp"] > 1 else 1
     for size, mode in itertools.product(allowed["micro_batch"], allowed["recompute"]):
         plan = {**layout, "ep": 1, "etp": 1, "micro_batch": size, "recompute": mode}
         n = np.arange(unit, most // size + 1, unit)
         if not len(n) or not may_run(replace(q, global_batch=layout["dp"] * unit * size), plan):
             continue
-        s = one_strategy(**plan).take(np.zeros(len(n), dtype=np.int64))
-        p = prepare(q, s)
-        fits = added(memory_of(q, s, p, n).values()) <= q.accelerator.memory_bytes
-        times = added(replica_terms(kinds, at, s, p, n)[0].values())
+        s = build_strategy(**plan).take(np.zeros(len(n), dtype=np.int64))
+        p = build_plan_tables(q, s)
+        fits = sum_in_order(compute_peak_memory_bytes(q, s, p, n).values()) <= q.accelerator.memory_bytes
+        times = sum_in_order(compute_replica_terms(kinds, at, s, p, n)[0].values())
         yield from ((size, int(one), float(time)) for one, time in zip(n[fits], times[fits], strict=True))
 
 
@@ -145,9 +145,9 @@ def test_the_best_shares_equal_a_slow_loops(changes, batch, zeros, chunks) -> No
         assert sum(int(s.micro_batch[0]) * n * replicas for s, n, replicas in done) == batch
 
 
-def slow_stages(kinds: Kinds, space: Space) -> float:
+def slow_stages(kinds: BoundPools, space: Space) -> float:
     """The fastest step over every plan and every number of layers of every stage."""
-    batch, layers, best = space.global_batch, kinds[0].shared.workload.layer_count, np.inf
+    batch, layers, best = space.global_batch, kinds[0].shared_scenario.workload.layer_count, np.inf
     devices = [kind.devices for kind in kinds]
     for tp, cp, dp in itertools.product((1, 2), (1,), (1, 2, 3, 4)):
         width = tp * cp * dp
@@ -161,7 +161,7 @@ def slow_stages(kinds: Kinds, space: Space) -> float:
             if zero and dp * cp == 1:
                 continue
             plans = tuple(
-                one_strategy(tp=tp, pp=sum(stages), cp=cp, dp=dp, zero_stage=zero, recompute=mode).take(
+                build_strategy(tp=tp, pp=sum(stages), cp=cp, dp=dp, zero_stage=zero, recompute=mode).take(
                     np.zeros(len(cuts), dtype=np.int64)
                 )
                 for mode in modes
@@ -169,10 +169,12 @@ def slow_stages(kinds: Kinds, space: Space) -> float:
             n = np.full(len(cuts), batch // dp)
             for first in (0, 1):
                 halves = build_pipeline_segments(kinds, (plans[0], plans[1]), stages, first, cuts)
-                step = added(pipeline_terms(halves, n).terms.values())
+                step = sum_in_order(compute_pipeline_terms(halves, n).terms.values())
                 for half in halves:
-                    held = added(memory_of(half.training, half.s, half.p, n).values())
-                    step = np.where(held <= half.training.accelerator.memory_bytes, step, np.inf)
+                    held = sum_in_order(
+                        compute_peak_memory_bytes(half.scenario, half.strategies, half.plan_tables, n).values()
+                    )
+                    step = np.where(held <= half.scenario.accelerator.memory_bytes, step, np.inf)
                 best = min(best, float(step.min()))
     return best
 
@@ -203,9 +205,9 @@ def test_two_equal_pools_are_one_cluster(tflops, memory, nic, batch) -> None:
     whole = lab(devices=2, nodes=4, **figures)
     # an even number of replicas, which the halves can have, and one micro-batch for both
     space = Space(whole.devices, batch, {"dp": (2, 4, 8), "micro_batch": (1,)})
-    q = training(tiny(), whole, global_batch=batch)
-    best = search(q, space, Wanted(top=1)).best
-    expected = score(q, best).step_time_s.tolist()
+    q = build_scenario(tiny(), whole, global_batch=batch)
+    best = search_plans(q, space, SearchTarget(top=1)).best
+    expected = compute_step_costs(q, best).step_time_s.tolist()
     for found in (
         find_best_shares(build_share_table(kinds, space)),
         find_even_shares(build_share_table(kinds, space)),
@@ -216,13 +218,22 @@ def test_two_equal_pools_are_one_cluster(tflops, memory, nic, batch) -> None:
 @pytest.mark.parametrize("batch", [4, 16])
 def test_pipelines_over_two_equal_kinds_are_ordinary_ones(batch) -> None:
     kinds = kinds_of(batch=batch, devices=2, nodes=2)
-    plan = one_strategy(tp=2, pp=4, dp=1, recompute=2)
-    (ordinary,) = score(training(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan).step_time_s
+    plan = build_strategy(tp=2, pp=4, dp=1, recompute=2)
+    (ordinary,) = compute_step_costs(
+        build_scenario(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan
+    ).step_time_s
     halves = build_pipeline_segments(kinds, (plan, plan), (2, 2), 0, np.array([[2, 4, 6]]))
-    joined = pipeline_terms(halves, np.array([batch]))
-    assert added(joined.terms.values())[0] == pytest.approx(ordinary, rel=1e-12)
-    ordinary_bytes = added(memory_of(training(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan).values())
-    held = [added(memory_of(half.training, half.s, half.p, np.array([batch])).values())[0] for half in halves]
+    joined = compute_pipeline_terms(halves, np.array([batch]))
+    assert sum_in_order(joined.terms.values())[0] == pytest.approx(ordinary, rel=1e-12)
+    ordinary_bytes = sum_in_order(
+        compute_peak_memory_bytes(build_scenario(tiny(), lab(devices=2, nodes=4), global_batch=batch), plan).values()
+    )
+    held = [
+        sum_in_order(
+            compute_peak_memory_bytes(half.scenario, half.strategies, half.plan_tables, np.array([batch])).values()
+        )[0]
+        for half in halves
+    ]
     assert max(held) == ordinary_bytes[0]
 
 
@@ -288,7 +299,7 @@ def test_where_nothing_fits_each_kind_says_what_would() -> None:
 
 def test_each_kind_has_the_recomputation_that_its_memory_asks_for() -> None:
     both = pools(slow_memory=2.6, devices=2)
-    kinds = bind(tiny(seq_length=8192), both, global_batch=32)
+    kinds = bind_pools(tiny(seq_length=8192), both, global_batch=32)
     space = Space(both.devices, 32, {"cp": (1,), "tp": (1,), "pp": (1,), "micro_batch": (1,)})
     found = find_best_shares(build_share_table(kinds, space))
     assert found is not None
@@ -300,7 +311,7 @@ def test_each_kind_has_the_recomputation_that_its_memory_asks_for() -> None:
 def test_a_split_is_the_best_of_all(ahead, behind, seed) -> None:
     """Random stages, some of whose runs of layers do not fit: every cut against all bounds."""
     layers, rng = 8, np.random.default_rng(seed)
-    contents = enumerate_stage_contents(layer_prefix(tiny(layers=layers)))
+    contents = enumerate_stage_contents(compute_layer_prefix(tiny(layers=layers)))
     costs = []
     for _ in range(ahead + behind):
         cost = np.where(rng.random((1, layers)) < 0.15, np.inf, np.cumsum(rng.random((1, layers)), axis=1))
@@ -346,7 +357,7 @@ def test_a_slow_kind_is_worth_keeping_when_it_is_balanced() -> None:
 
 def test_settings_and_pins_hold_for_both_kinds() -> None:
     both = pools(slow_tflops=150)
-    kinds = bind(tiny(), both, global_batch=32)
+    kinds = bind_pools(tiny(), both, global_batch=32)
     space = Space(both.devices, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,)})
     told = search_hetero_plans(both, kinds, space, {"schedule": ("zero-bubble",)}, tokens=10**9)
     for way in told.ways:

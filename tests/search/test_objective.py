@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.arrays import added
-from planner.cost.memory import memory_of
-from planner.cost.operations.energy import energy_j
-from planner.cost.scenario import Training, training
-from planner.cost.step import score
+from planner.cost.arrays import sum_in_order
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.operations.energy import compute_energy_j
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.step import compute_step_costs
 from planner.errors import InputError
-from planner.search.objective import Objective, ObjectiveName, check_known, mean_critical_batch
-from planner.search.pareto import on_the_front
-from planner.search.search import Wanted, search
+from planner.search.objective import Objective, ObjectiveName, check_objectives_known, compute_mean_critical_batch
+from planner.search.pareto import find_pareto_front
+from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
 from tests.examples import clusters, lab, question, tiny, workloads
 
@@ -27,7 +27,7 @@ EVERY = 100_000
 SPACE = Space(16, 32, {"vpp": (1, 2), "micro_batch": (1, 2)})
 
 
-def priced(q: Training) -> Training:
+def priced(q: Scenario) -> Scenario:
     """With a rent and a power."""
     return replace(q, usd_per_device_hour=2.0, accelerator=replace(q.accelerator, tdp_w=700.0, idle_w=90.0))
 
@@ -35,12 +35,12 @@ def priced(q: Training) -> Training:
 def test_every_objective_orders_all_plans() -> None:
     q = priced(question(tiny(), lab(memory=3)))
     for name in NAMES:
-        every = search(q, SPACE, Wanted((Objective(name),), top=EVERY))
-        assert len(every.best) == every.tally.feasible
+        every = search_plans(q, SPACE, SearchTarget((Objective(name),), top=EVERY))
+        assert len(every.best) == every.stats.feasible
         assert (np.diff(every.figures[:, 0]) >= 0).all()
-        few = search(q, SPACE, Wanted((Objective(name),), top=7))
+        few = search_plans(q, SPACE, SearchTarget((Objective(name),), top=7))
         assert few.figures.tolist() == every.figures[:7].tolist()
-        assert [few.best.row(i) for i in range(7)] == [every.best.row(i) for i in range(7)]
+        assert [few.best.get_row(i) for i in range(7)] == [every.best.get_row(i) for i in range(7)]
 
 
 def dominated(row: tuple[float, ...], rows: set[tuple[float, ...]]) -> bool:
@@ -50,26 +50,26 @@ def dominated(row: tuple[float, ...], rows: set[tuple[float, ...]]) -> bool:
 @settings(max_examples=15)
 @given(workloads(), clusters(), st.permutations(NAMES), st.integers(2, 3))
 def test_the_front_is_what_a_slow_loop_finds(workload, cluster, names, count) -> None:
-    q = priced(training(workload, cluster, global_batch=4))
+    q = priced(build_scenario(workload, cluster, global_batch=4))
     space = Space(min(cluster.devices, 4), 4, {"vpp": (1,), "micro_batch": (1, 2)})
     objectives = tuple(Objective(name) for name in names[:count])
-    front = search(q, space, Wanted(objectives, top=None))
-    if not front.tally.feasible:
+    front = search_plans(q, space, SearchTarget(objectives, top=None))
+    if not front.stats.feasible:
         assert not len(front.best)
         return
     found = {tuple(row) for row in front.figures.tolist()}
     every = all_figures(q, space, objectives)
     assert found == {row for row in every if not dominated(row, every)}
     assert len(found) == len(front.best)
-    assert front.tally == search(q, space).tally
+    assert front.stats == search_plans(q, space).stats
 
 
-def all_figures(q: Training, space: Space, objectives: tuple[Objective, ...]) -> set[tuple[float, ...]]:
+def all_figures(q: Scenario, space: Space, objectives: tuple[Objective, ...]) -> set[tuple[float, ...]]:
     """The figures of every plan that fits, from the list of all by step time."""
-    plans = search(q, space, Wanted(top=EVERY)).best
-    scores, held = score(q, plans), added(memory_of(q, plans).values())
-    joules = energy_j(q, plans, scores)
-    figures = (one.value(q, scores.step_time_s, lambda: joules, held).tolist() for one in objectives)
+    plans = search_plans(q, space, SearchTarget(top=EVERY)).best
+    scores, held = compute_step_costs(q, plans), sum_in_order(compute_peak_memory_bytes(q, plans).values())
+    joules = compute_energy_j(q, plans, scores)
+    figures = (one.compute_value(q, scores.step_time_s, lambda: joules, held).tolist() for one in objectives)
     return set(zip(*figures, strict=True))
 
 
@@ -77,7 +77,7 @@ def all_figures(q: Training, space: Space, objectives: tuple[Objective, ...]) ->
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40))
 def test_no_row_of_the_front_is_beaten_and_every_other_is(rows) -> None:
     table = np.array(sorted(rows), dtype=float)
-    front = on_the_front(table)
+    front = find_pareto_front(table)
     kept = [tuple(row) for row in table[front].tolist()]
     every = {tuple(row) for row in table.tolist()}
     assert len(set(kept)) == len(kept)
@@ -86,25 +86,26 @@ def test_no_row_of_the_front_is_beaten_and_every_other_is(rows) -> None:
 
 def test_diverse_plans_differ_in_their_degrees_and_are_each_the_best_of_theirs() -> None:
     q = question(tiny(), lab(memory=3))
-    every = search(q, SPACE, Wanted(top=EVERY))
+    every = search_plans(q, SPACE, SearchTarget(top=EVERY))
     degrees = [
-        tuple(every.best.row(i)[name] for name in ("tp", "pp", "dp", "cp", "ep")) for i in range(len(every.best))
+        tuple(every.best.get_row(i)[name] for name in ("tp", "pp", "dp", "cp", "ep")) for i in range(len(every.best))
     ]
     firsts = [degrees.index(one) for one in dict.fromkeys(degrees)][:6]
-    diverse = search(q, SPACE, Wanted(top=6, diverse=True))
-    assert [diverse.best.row(i) for i in range(6)] == [every.best.row(i) for i in firsts]
+    diverse = search_plans(q, SPACE, SearchTarget(top=6, diverse=True))
+    assert [diverse.best.get_row(i) for i in range(6)] == [every.best.get_row(i) for i in firsts]
 
 
 def test_over_batches_the_best_is_by_the_token() -> None:
     batches = [question(batch=batch) for batch in (16, 32, 64)]
     space = Space(16, 16, {"vpp": (1,)})
-    found = search(batches, space, Wanted((Objective(across_batches=True),), top=1))
+    found = search_plans(batches, space, SearchTarget((Objective(has_several_batches=True),), top=1))
     alone = [
-        search(one, replace(space, global_batch=one.global_batch), Wanted(top=1)).figures[0, 0] for one in batches
+        search_plans(one, replace(space, global_batch=one.global_batch), SearchTarget(top=1)).figures[0, 0]
+        for one in batches
     ]
     by_token = [step / (q.global_batch * q.workload.seq_length) for step, q in zip(alone, batches, strict=True)]
     assert found.figures[0, 0] == pytest.approx(min(by_token))
-    assert int(found.question[0]) == int(np.argmin(by_token))
+    assert int(found.scenario_index[0]) == int(np.argmin(by_token))
 
 
 def test_beyond_the_critical_batch_more_tokens_help_less() -> None:
@@ -113,7 +114,7 @@ def test_beyond_the_critical_batch_more_tokens_help_less() -> None:
 
     def gain(critical: float) -> float:
         by_time = Objective("step-time", critical, True)
-        figures = [by_time.value(q, one, lambda: one, one)[0] for q in (small, large)]
+        figures = [by_time.compute_value(q, one, lambda: one, one)[0] for q in (small, large)]
         return float(figures[0] / figures[1])
 
     tokens = 16 * small.workload.seq_length
@@ -125,15 +126,15 @@ def test_beyond_the_critical_batch_more_tokens_help_less() -> None:
 
 def test_a_critical_batch_that_grows_is_averaged_over_the_run() -> None:
     curve = [(0.0, 1e6), (1e12, 4e6), (9e12, 8e6)]
-    assert mean_critical_batch(curve[:1], 5e12) == 1e6
-    assert mean_critical_batch(curve, 1e12) == 1e6
+    assert compute_mean_critical_batch(curve[:1], 5e12) == 1e6
+    assert compute_mean_critical_batch(curve, 1e12) == 1e6
     # a quarter of the run at 1M, three quarters at 4M: tokens wasted by a batch B are B (1/4 1e-6 + 3/4 0.25e-6)
-    assert mean_critical_batch(curve, 4e12) == pytest.approx(1 / (0.25e-6 + 0.75 * 0.25e-6))
-    assert mean_critical_batch(curve, 9e13) == pytest.approx(90 / (1 / 1e6 + 8 / 4e6 + 81 / 8e6))
+    assert compute_mean_critical_batch(curve, 4e12) == pytest.approx(1 / (0.25e-6 + 0.75 * 0.25e-6))
+    assert compute_mean_critical_batch(curve, 9e13) == pytest.approx(90 / (1 / 1e6 + 8 / 4e6 + 81 / 8e6))
 
 
 @pytest.mark.parametrize(("name", "lacks"), [("cost", "rent"), ("energy", "power")])
 def test_an_objective_without_its_figure_is_told(name: ObjectiveName, lacks: str) -> None:
     with pytest.raises(InputError, match=f"no {lacks} is known"):
-        check_known((Objective(name),), question())
-    check_known((Objective(name),), priced(question()))
+        check_objectives_known((Objective(name),), question())
+    check_objectives_known((Objective(name),), priced(question()))

@@ -9,30 +9,30 @@ import pytest
 from hypothesis import given, settings
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.rank_groups import ORDERS
-from planner.cost.step import score
-from planner.cost.strategies import join, one_strategy
-from planner.search.orders import TP_INNERMOST, ordered_search
-from planner.search.search import Wanted, search
+from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import build_strategy, join_strategies
+from planner.search.orders import TP_INNERMOST_ORDERS, search_rank_orders
+from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
 from planner.workload.operators import Workload
 from planner.workload.spec import MoeSpec
 from tests.examples import clusters, lab, question, tiny, workloads
 
-ONE = Wanted(top=1)
+ONE = SearchTarget(top=1)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", RANK_ORDERS)
 @pytest.mark.parametrize("experts", [0, 8])
 def test_a_plan_takes_as_long_beside_others_as_alone(order: str, experts: int) -> None:
     # splits with the same tp and cp, whose groups lie elsewhere in the network
     splits = [(pp, dp, cp) for pp, dp, cp in itertools.product((1, 2, 4, 8), repeat=3) if pp * dp * cp == 8]
     model = tiny(moe=MoeSpec(experts=experts, topk=2, expert_ffn_size=128)) if experts else tiny()
-    asked = replace(question(model, lab(nodes=4, oversubscription=4), batch=16), order=order)
+    asked = replace(question(model, lab(nodes=4, oversubscription=4), batch=16), rank_order=order)
     ep = 4 if experts else 1
-    plans = [one_strategy(tp=2, pp=pp, dp=dp, cp=cp, ep=ep if dp * cp >= ep else 1) for pp, dp, cp in splits]
-    together = score(asked, join(plans)).step_time_s
-    assert together.tolist() == [float(score(asked, plan).step_time_s[0]) for plan in plans]
+    plans = [build_strategy(tp=2, pp=pp, dp=dp, cp=cp, ep=ep if dp * cp >= ep else 1) for pp, dp, cp in splits]
+    together = compute_step_costs(asked, join_strategies(plans)).step_time_s
+    assert together.tolist() == [float(compute_step_costs(asked, plan).step_time_s[0]) for plan in plans]
 
 
 @settings(max_examples=15, deadline=None)
@@ -40,11 +40,11 @@ def test_a_plan_takes_as_long_beside_others_as_alone(order: str, experts: int) -
 def test_the_answer_lies_between_the_usual_order_and_the_best_of_all(workload: Workload, cluster: Cluster) -> None:
     asked = question(workload, cluster)
     space = Space(cluster.devices, asked.global_batch, {"vpp": (1,)})
-    usual, found = search(asked, space, ONE), ordered_search([asked], space, ONE, ORDERS)
-    if not usual.tally.feasible:
-        assert not found.tally.feasible
+    usual, found = search_plans(asked, space, ONE), search_rank_orders([asked], space, ONE, RANK_ORDERS)
+    if not usual.stats.feasible:
+        assert not found.stats.feasible
         return
-    every = search([replace(asked, order=order) for order in TP_INNERMOST], space, ONE)
+    every = search_plans([replace(asked, rank_order=order) for order in TP_INNERMOST_ORDERS], space, ONE)
     assert every.figures[0, 0] <= found.figures[0, 0] <= usual.figures[0, 0]
 
 
@@ -54,15 +54,15 @@ def test_where_stages_are_far_apart_another_order_is_taken() -> None:
     asked = question(tiny(seq_length=4096), cluster, batch=64)
     pins = {"tp": (1,), "pp": (4,), "dp": (4,), "cp": (1,), "zero_stage": (2,), "vpp": (1,), "micro_batch": (16,)}
     space = Space(16, 64, pins)
-    found = ordered_search([asked], space, ONE, ORDERS)
-    every = search([replace(asked, order=order) for order in TP_INNERMOST], space, ONE)
+    found = search_rank_orders([asked], space, ONE, RANK_ORDERS)
+    every = search_plans([replace(asked, rank_order=order) for order in TP_INNERMOST_ORDERS], space, ONE)
     assert found.figures[0, 0] == pytest.approx(every.figures[0, 0])
-    assert found.figures[0, 0] < 0.5 * search(asked, space, ONE).figures[0, 0]
-    assert found.questions[0].order == "tp-cp-pp-dp"
+    assert found.figures[0, 0] < 0.5 * search_plans(asked, space, ONE).figures[0, 0]
+    assert found.scenarios[0].rank_order == "tp-cp-pp-dp"
 
 
 def test_an_order_that_was_asked_for_is_kept() -> None:
     cluster = lab(nodes=4, nic=10, oversubscription=8)
-    asked = replace(question(tiny(), cluster, batch=64), order="tp-pp-dp-cp")
-    found = ordered_search([asked], Space(16, 64), ONE, ["tp-pp-dp-cp"])
-    assert {one.order for one in found.questions} == {"tp-pp-dp-cp"}
+    asked = replace(question(tiny(), cluster, batch=64), rank_order="tp-pp-dp-cp")
+    found = search_rank_orders([asked], Space(16, 64), ONE, ["tp-pp-dp-cp"])
+    assert {one.rank_order for one in found.scenarios} == {"tp-pp-dp-cp"}

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from planner.errors import InputError, PlannerError
-from planner.search.parallel import in_order
+from planner.search.parallel import map_in_parallel
 
 MANY = list(range(30))
 
@@ -17,8 +17,8 @@ MANY = list(range(30))
 def test_results_are_in_the_order_of_the_values(cores: int) -> None:
     offset = 7  # what a function holds reaches the workers as it is
     with patch("os.cpu_count", return_value=cores):
-        assert in_order("adding", lambda one: one + offset, MANY) == [one + 7 for one in MANY]
-        assert in_order("adding", lambda one: one + offset, []) == []
+        assert map_in_parallel("adding", lambda one: one + offset, MANY) == [one + 7 for one in MANY]
+        assert map_in_parallel("adding", lambda one: one + offset, []) == []
 
 
 @pytest.mark.parametrize("cores", [1, 3])
@@ -29,7 +29,7 @@ def test_the_first_fault_is_raised_whole(cores: int) -> None:
         return one
 
     with patch("os.cpu_count", return_value=cores), pytest.raises(InputError) as told:
-        in_order("refusing", refuse, MANY)
+        map_in_parallel("refusing", refuse, MANY)
     assert str(told.value) == "value-20: is too much\n  expected: less"
 
 
@@ -42,4 +42,4 @@ def test_a_worker_that_ends_is_told_and_not_waited_for() -> None:
         return one
 
     with patch("os.cpu_count", return_value=2), pytest.raises(PlannerError, match="ended with exit code 7"):
-        in_order("ending", end, MANY)
+        map_in_parallel("ending", end, MANY)

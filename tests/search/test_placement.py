@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.cluster import Cluster
-from planner.cluster.model.spec import parse_cluster
+from planner.cluster.model.spec import parse_cluster_spec
 from planner.cluster.network.routed_network import RoutedNetwork
-from planner.cost.rank_groups import ORDERS, data_group
-from planner.cost.scenario import Training, training
-from planner.search.placement import by_nearness, placed_search, placement
-from planner.search.search import Found, Wanted, search
+from planner.cost.rank_groups import RANK_ORDERS, build_data_group
+from planner.cost.scenario import Scenario, build_scenario
+from planner.search.placement import compute_rank_placement, search_placed_plans, sort_hosts_by_nearness
+from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space
 from tests.examples import DEFAULTS, LAB, tiny
 
@@ -34,30 +34,34 @@ def fat_tree(leaf_of: list[int], oversubscription: float, slow: dict[int, float]
         text += f'[[links]]\nends = ["leaf{leaf}", "spine"]\nbandwidth = "{up}Gb/s"\n'
     for host, rate in (slow or {}).items():
         text += f'[[faults]]\npart = "h{host}"\nrate = {rate}\n'
-    return resolve_cluster(parse_cluster(text, "toml", "tree.toml"), "tree.toml")
+    return resolve_cluster(parse_cluster_spec(text, "toml", "tree.toml"), "tree.toml")
 
 
-def question(cluster: Cluster, batch: int = 64) -> Training:
-    return training(tiny(), cluster, global_batch=batch)
+def question(cluster: Cluster, batch: int = 64) -> Scenario:
+    return build_scenario(tiny(), cluster, global_batch=batch)
 
 
-def placed(cluster: Cluster, **pins: int) -> Found:
+def placed(cluster: Cluster, **pins: int) -> SearchResult:
     asked = question(cluster)
     space = Space(cluster.devices, asked.global_batch, {name: (value,) for name, value in pins.items()})
-    return placed_search([asked], space, Wanted(top=1))
+    return search_placed_plans([asked], space, SearchTarget(top=1))
 
 
-def ring_rate(found: Found, *, as_listed: bool = False) -> float:
+def ring_rate(found: SearchResult, *, as_listed: bool = False) -> float:
     """Bytes/s at which the data-parallel rings of the best plan run."""
-    asked = found.questions[0]
+    asked = found.scenarios[0]
     network = asked.network
     assert isinstance(network, RoutedNetwork)
     if as_listed:
-        network = network.placed(np.arange(len(network.order)))
-    group = data_group(asked.order, found.best)
-    members = network.members(group.sizes, group.strides)[0]
+        network = network.place_ranks(np.arange(len(network.host_order)))
+    group = build_data_group(asked.rank_order, found.best)
+    members = network.compute_members(group.sizes, group.strides)[0]
     below = np.concatenate([[1.0], members[:-1]])
-    return float(np.where(members > below, network.rates(group.sizes, group.strides)[0] * below, np.inf).min())
+    return float(
+        np.where(
+            members > below, network.compute_rates_bytes_per_s(group.sizes, group.strides)[0] * below, np.inf
+        ).min()
+    )
 
 
 @pytest.mark.parametrize("tp", [1, 2, 4])
@@ -67,7 +71,7 @@ def test_rings_of_all_data_parallel_ranks_reach_what_a_4_to_1_tree_allows(tp: in
     """
     shuffled = [host % 4 for host in range(16)]  # neighbours in the file are never at one leaf
     found = placed(fat_tree(shuffled, 4.0), tp=tp, pp=1, cp=1, dp=64 // tp)
-    optimum = NIC * 4 / tp * found.questions[0].calibration.nic_efficiency
+    optimum = NIC * 4 / tp * found.scenarios[0].calibration.nic_efficiency
     assert ring_rate(found) == pytest.approx(optimum)
     # in the order of the file every ring leaves its leaf at every host, over a quarter of the cables
     assert ring_rate(found, as_listed=True) == pytest.approx(optimum / 4)
@@ -86,60 +90,63 @@ def test_placing_is_never_worse_than_the_order_of_the_file(
     cluster = fat_tree([used[leaf] for leaf in leaf_of], oversubscription, slow)
     asked = question(cluster, 48)
     space = Space(cluster.devices, 48, {"vpp": (1,), "micro_batch": (1, 2), "zero_stage": (0, 1), "recompute": (0,)})
-    as_listed, found = search(asked, space, Wanted(top=1)), placed_search([asked], space, Wanted(top=1))
+    as_listed, found = (
+        search_plans(asked, space, SearchTarget(top=1)),
+        search_placed_plans([asked], space, SearchTarget(top=1)),
+    )
     assert found.figures[0, 0] <= as_listed.figures[0, 0]
-    told = placement(found)
+    told = compute_rank_placement(found)
     assert told is not None
     assert sorted(told.hosts.tolist()) == list(range(6))
-    assert told.as_listed_s >= found.figures[0, 0] * (1 - 1e-12)
+    assert told.listed_step_time_s >= found.figures[0, 0] * (1 - 1e-12)
 
 
 def test_hosts_at_one_switch_are_neighbours() -> None:
     network = question(fat_tree([0, 1, 0, 2, 1, 2], 1.0)).network
     assert isinstance(network, RoutedNetwork)
-    assert by_nearness(network).tolist() == [0, 2, 1, 4, 3, 5]
+    assert sort_hosts_by_nearness(network).tolist() == [0, 2, 1, 4, 3, 5]
 
 
 def test_orders_that_are_not_allowed_are_not_taken() -> None:
     cluster = fat_tree([0, 1, 0, 1], 4.0)
     asked = question(cluster)
     for layout in ("tp-cp-dp-pp", "tp-pp-dp-cp"):
-        pinned = [Training(**{**vars(asked), "order": layout})]
-        found = placed_search(pinned, Space(cluster.devices, 64), Wanted(top=1), [layout])
-        assert {one.order for one in found.questions} == {layout}
+        pinned = [Scenario(**{**vars(asked), "rank_order": layout})]
+        found = search_placed_plans(pinned, Space(cluster.devices, 64), SearchTarget(top=1), [layout])
+        assert {one.rank_order for one in found.scenarios} == {layout}
 
 
 def searched(
-    leaves: list[int], oversubscription: float, layouts: tuple[str, ...] = ORDERS, top: int = 3, **pins: int
-) -> tuple[Found, Found]:
+    leaves: list[int], oversubscription: float, layouts: tuple[str, ...] = RANK_ORDERS, top: int = 3, **pins: int
+) -> tuple[SearchResult, SearchResult]:
     """As listed, and placed."""
     asked = question(fat_tree(leaves, oversubscription))
     space = Space(asked.devices, asked.global_batch, {name: (value,) for name, value in pins.items()})
-    wanted = Wanted(top=top)
-    return search([asked], space, wanted), placed_search([asked], space, wanted, layouts)
+    wanted = SearchTarget(top=top)
+    return search_plans([asked], space, wanted), search_placed_plans([asked], space, wanted, layouts)
 
 
 def test_hosts_go_in_blocks_where_that_is_better_than_side_by_side() -> None:
     leaves = [1, 0, 2, 2, 0, 1, 2, 1]
     listed, found = searched(leaves, 4.0, tp=2, pp=4, cp=1)
-    where = placement(found)
-    network = listed.questions[0].network
+    where = compute_rank_placement(found)
+    network = listed.scenarios[0].network
     assert isinstance(network, RoutedNetwork)
     assert where is not None
     assert sorted(where.hosts.tolist()) == list(range(8))
-    assert where.hosts.tolist() not in (list(range(8)), by_nearness(network).tolist())
+    assert where.hosts.tolist() not in (list(range(8)), sort_hosts_by_nearness(network).tolist())
     assert found.figures[0, 0] < 0.99 * listed.figures[0, 0]
-    assert where.as_listed_s == listed.figures[0, 0]
+    assert where.listed_step_time_s == listed.figures[0, 0]
     # as many plans as were wanted, all of them where the first one is
     assert len(found.best) == len(listed.best) == 3
-    assert len({id(found.questions[int(one)].network) for one in found.question}) == 1
+    assert len({id(found.scenarios[int(one)].network) for one in found.scenario_index}) == 1
 
 
 def test_dimensions_change_places_where_they_may() -> None:
     leaves = [1, 1, 0, 0, 2, 1, 0, 1]
     usual, found = searched(leaves, 1.0, tp=1, pp=4, cp=1)
-    assert found.questions[0].order != usual.questions[0].order
+    assert found.scenarios[0].rank_order != usual.scenarios[0].rank_order
     assert found.figures[0, 0] < 0.99 * usual.figures[0, 0]
-    _, kept = searched(leaves, 1.0, (usual.questions[0].order,), tp=1, pp=4, cp=1)
-    assert kept.questions[0].order == usual.questions[0].order
+    _, kept = searched(leaves, 1.0, (usual.scenarios[0].rank_order,), tp=1, pp=4, cp=1)
+    assert kept.scenarios[0].rank_order == usual.scenarios[0].rank_order
     assert found.figures[0, 0] <= kept.figures[0, 0] <= usual.figures[0, 0]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from planner.documents.plan import Document
+from planner.documents.plan import PlanDocument
 from planner.errors import InputError
 from planner.studies.conditions.evaluate import evaluate_condition
 from planner.studies.conditions.figures import PLAN_FIGURES, build_compared_figures
@@ -14,7 +14,7 @@ from planner.studies.conditions.tokens import MAX_CONDITION_CHARS
 from planner.studies.conditions.values import compute_compared_values, compute_plan_values
 from tests.report.test_formats import STORED
 
-DOCUMENT = msgspec.json.decode(STORED.read_bytes(), type=Document)
+DOCUMENT = msgspec.json.decode(STORED.read_bytes(), type=PlanDocument)
 VALUES = compute_plan_values(DOCUMENT)
 KNOWN = {
     **dict.fromkeys(PLAN_FIGURES),
@@ -227,7 +227,8 @@ def test_two_plans_are_compared_in_the_same_language() -> None:
 
 
 PIECES = (
-    *list(PLAN_FIGURES)[:20], "(", ")", "and", "or", "not", "<", ">=", "==", "+", "-", "*", "/", "1", "40%", "5GiB", "30d",
+    *list(PLAN_FIGURES)[:20],
+    "(", ")", "and", "or", "not", "<", ">=", "==", "+", "-", "*", "/", "1", "40%", "5GiB", "30d",
     "'x'", "true", "2e6", "memory.total", "strategy.recompute", "days", ".", "=", "\x00", "∞",
 )  # fmt: skip
 

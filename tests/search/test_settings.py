@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.model.cluster import Host
-from planner.cost.memory import host_memory_totals, memory_of
-from planner.cost.plan_tables import prepare
-from planner.cost.scenario import Training
-from planner.cost.step import TERMS, score
-from planner.cost.strategies import Strategies, one_strategy
-from planner.search.search import Wanted, search
-from planner.search.settings import SETTINGS, combinations
+from planner.cost.memory import compute_host_memory_bytes, compute_peak_memory_bytes
+from planner.cost.plan_tables import build_plan_tables
+from planner.cost.scenario import Scenario
+from planner.cost.step import STEP_TERMS, compute_step_costs
+from planner.cost.strategies import Strategies, build_strategy
+from planner.search.search import SearchTarget, search_plans
+from planner.search.settings import SEARCH_SETTINGS, enumerate_setting_scenarios
 from planner.search.space import Space
-from planner.studies.plan_parts import settings_part
+from planner.studies.plan_parts import build_settings_part
 from tests.examples import lab, question, tiny, workloads
 
 HOST = Host(memory_bytes=2e12, memory_bandwidth_bytes_per_s=4e11, link_bytes_per_s=3e10)
 plans = st.builds(
-    one_strategy,
+    build_strategy,
     tp=st.sampled_from([1, 2]),
     pp=st.sampled_from([1, 2, 4]),
     dp=st.sampled_from([1, 2]),
@@ -36,25 +36,25 @@ plans = st.builds(
 )
 VALUES = [
     (name, value)
-    for name, setting in SETTINGS.items()
-    for value in (*setting.names, *(("1", "2", "3") if setting.counts else ()))
+    for name, setting in SEARCH_SETTINGS.items()
+    for value in (*setting.value_names, *(("1", "2", "3") if setting.has_integer_values else ()))
 ]
 
 
-def with_host(q: Training) -> Training:
+def with_host(q: Scenario) -> Scenario:
     return replace(q, host=HOST, devices_per_host=4)
 
 
-def step(q: Training, s: Strategies) -> float:
-    return float(score(q, s).step_time_s[0])
+def step(q: Scenario, s: Strategies) -> float:
+    return float(compute_step_costs(q, s).step_time_s[0])
 
 
-def held(q: Training, s: Strategies) -> float:
-    return float(sum(part[0] for part in memory_of(q, s).values()))
+def held(q: Scenario, s: Strategies) -> float:
+    return float(sum(part[0] for part in compute_peak_memory_bytes(q, s).values()))
 
 
-def under(q: Training, **values: str) -> Training:
-    (changed,) = combinations(q, {name: (value,) for name, value in values.items()})
+def under(q: Scenario, **values: str) -> Scenario:
+    (changed,) = enumerate_setting_scenarios(q, {name: (value,) for name, value in values.items()})
     return changed
 
 
@@ -69,7 +69,7 @@ def in_words(told: object) -> str:
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
 def test_a_setting_is_taken_and_told(name: str, value: str) -> None:
-    told = getattr(settings_part(under(with_host(question()), **{name: value})), name)
+    told = getattr(build_settings_part(under(with_host(question()), **{name: value})), name)
     assert in_words(told) == value
 
 
@@ -78,8 +78,8 @@ def test_a_setting_is_taken_and_told(name: str, value: str) -> None:
 @given(workloads(), plans)
 def test_terms_add_up_under_every_setting(name: str, value: str, workload, plan) -> None:
     q = under(with_host(question(workload)), **{name: value})
-    scores = score(q, plan)
-    assert list(scores.terms) == list(TERMS)
+    scores = compute_step_costs(q, plan)
+    assert list(scores.terms) == list(STEP_TERMS)
     assert abs(sum(float(v[0]) for v in scores.terms.values()) - step(q, plan)) < 1e-9
     assert all(np.isfinite(v[0]) and v[0] >= 0 for v in scores.terms.values())
     assert np.isfinite(held(q, plan)) and held(q, plan) > 0
@@ -90,41 +90,41 @@ def test_the_best_over_settings_is_the_best_of_each_alone() -> None:
     allowed = {
         "schedule": ("1f1b", "zero-bubble"),
         "offload": ("none", "optimizer"),
-        "order": SETTINGS["order"].names[::4],
+        "order": SEARCH_SETTINGS["order"].value_names[::4],
     }
-    every = list(combinations(q, allowed))
+    every = list(enumerate_setting_scenarios(q, allowed))
     assert len(every) == 24
-    together = search(every, space, Wanted(top=4))
+    together = search_plans(every, space, SearchTarget(top=4))
     # a setting that makes no difference to a plan does not make it two plans
     alone = {
-        (float(found.figures[row, 0]), tuple(found.best.row(row).values()))
-        for found in (search(one, space, Wanted(top=4)) for one in every)
+        (float(found.figures[row, 0]), tuple(found.best.get_row(row).values()))
+        for found in (search_plans(one, space, SearchTarget(top=4)) for one in every)
         for row in range(4)
     }
     assert together.figures[:, 0].tolist() == [figure for figure, _ in sorted(alone)[:4]]
-    tallies = [search(one, space).tally for one in every]
-    assert together.tally.candidates == sum(one.candidates for one in tallies)
-    assert together.tally.feasible == sum(one.feasible for one in tallies)
-    for figure, number, row in zip(together.figures[:, 0], together.question, range(4), strict=True):
+    tallies = [search_plans(one, space).stats for one in every]
+    assert together.stats.candidates == sum(one.candidates for one in tallies)
+    assert together.stats.feasible == sum(one.feasible for one in tallies)
+    for figure, number, row in zip(together.figures[:, 0], together.scenario_index, range(4), strict=True):
         assert step(every[int(number)], together.best.take(np.array([row]))) == figure
 
 
 def test_no_plan_is_told_twice() -> None:
     q = question()
-    every = list(combinations(q, {"schedule": ("1f1b", "zero-bubble"), "tp_overlap": ("no", "yes")}))
-    found = search(every, Space(16, 32, {"tp": (1,), "pp": (1,), "vpp": (1,)}), Wanted(top=30))
-    rows = [tuple(found.best.row(i).values()) for i in range(30)]
+    every = list(enumerate_setting_scenarios(q, {"schedule": ("1f1b", "zero-bubble"), "tp_overlap": ("no", "yes")}))
+    found = search_plans(every, Space(16, 32, {"tp": (1,), "pp": (1,), "vpp": (1,)}), SearchTarget(top=30))
+    rows = [tuple(found.best.get_row(i).values()) for i in range(30)]
     assert len(set(rows)) == 30
 
 
 def tally_of(**values: str) -> tuple[dict[str, int], set[tuple[int, ...]]]:
     """What each rule cut, and the splits of the best plans, under some settings."""
     space = Space(16, 32, {"vpp": (1, 2), "micro_batch": (1,), "recompute": (0,), "sequence_parallel": (0,)})
-    found = search(under(question(), **values), space, Wanted(top=10_000))
-    assert found.tally.candidates == found.tally.feasible + sum(found.tally.cut_by.values())
+    found = search_plans(under(question(), **values), space, SearchTarget(top=10_000))
+    assert found.stats.candidates == found.stats.feasible + sum(found.stats.rejected_by.values())
     names = ("tp", "pp", "cp", "dp", "vpp", "zero_stage")
-    rows = [found.best.row(i) for i in range(len(found.best))]
-    return found.tally.cut_by, {tuple(row[name] for name in names) for row in rows}
+    rows = [found.best.get_row(i) for i in range(len(found.best))]
+    return found.stats.rejected_by, {tuple(row[name] for name in names) for row in rows}
 
 
 def test_the_zero_bubble_schedule_is_not_interleaved() -> None:
@@ -149,8 +149,8 @@ def test_a_sharding_group_divides_the_ranks() -> None:
 
 
 def test_what_is_recomputed_in_part_counts_in_part() -> None:
-    q, plan = question(), one_strategy(dp=16, recompute=2)
-    some, every = score(under(q, recompute_layers="2"), plan), score(q, plan)
+    q, plan = question(), build_strategy(dp=16, recompute=2)
+    some, every = compute_step_costs(under(q, recompute_layers="2"), plan), compute_step_costs(q, plan)
     again = [float(one.hfu[0] / one.mfu[0] - 1) for one in (some, every)]
     assert again[0] == pytest.approx(again[1] / 4)  # two of eight layers
 
@@ -159,7 +159,7 @@ def test_what_is_recomputed_in_part_counts_in_part() -> None:
 @given(workloads(), plans)
 def test_zero_bubble_never_waits_longer(workload, plan) -> None:
     q = question(workload)
-    plain, zero = score(q, plan), score(under(q, schedule="zero-bubble"), plan)
+    plain, zero = compute_step_costs(q, plan), compute_step_costs(under(q, schedule="zero-bubble"), plan)
     assert zero.terms["pipeline_bubble"][0] <= plain.terms["pipeline_bubble"][0]
     assert zero.step_time_s[0] <= plain.step_time_s[0]
 
@@ -177,24 +177,24 @@ def test_offload_trades_time_for_memory(workload, plan, what) -> None:
     q = with_host(question(workload))
     there = under(q, offload=what)
     assert held(there, plan) <= held(q, plan)
-    assert step(there, plan) >= step(q, plan) - float(score(q, plan).terms["optimizer"][0])
-    kept = host_memory_totals(
-        there, plan, prepare(there, plan), (int(plan.zero_stage[0]),), (int(plan.recompute[0]),)
+    assert step(there, plan) >= step(q, plan) - float(compute_step_costs(q, plan).terms["optimizer"][0])
+    kept = compute_host_memory_bytes(
+        there, plan, build_plan_tables(there, plan), (int(plan.zero_stage[0]),), (int(plan.recompute[0]),)
     )
     assert kept[0, 0, 0] >= 0
 
 
 def test_weights_come_from_the_host_in_shards() -> None:
     q = under(with_host(question(tiny(), lab(nodes=1))), offload="weights")
-    whole, shared = (score(q, one_strategy(dp=4, zero_stage=zero)) for zero in (0, 3))
-    moved = [float(one.terms["offload"][0] + one.hidden["offload"][0]) for one in (whole, shared)]
+    whole, shared = (compute_step_costs(q, build_strategy(dp=4, zero_stage=zero)) for zero in (0, 3))
+    moved = [float(one.terms["offload"][0] + one.overlapped["offload"][0]) for one in (whole, shared)]
     assert moved[1] == pytest.approx(moved[0] / 4)
 
 
 def test_only_what_is_kept_goes_to_the_host() -> None:
     q = under(with_host(question(tiny(vocab_size=64))), offload="activations")
-    kept, none = (score(q, one_strategy(dp=16, recompute=mode)) for mode in (2, 0))
-    moved = [float(one.terms["offload"][0] + one.hidden["offload"][0]) for one in (kept, none)]
+    kept, none = (compute_step_costs(q, build_strategy(dp=16, recompute=mode)) for mode in (2, 0))
+    moved = [float(one.terms["offload"][0] + one.overlapped["offload"][0]) for one in (kept, none)]
     # 2 bytes of each value of each layer's input, down and up again, for two micro-batches
     assert moved[0] == pytest.approx(2 * 2 * 8 * 1024 * 512 * 2 / HOST.link_bytes_per_s)
     assert moved[1] > 10 * moved[0]
@@ -203,15 +203,15 @@ def test_only_what_is_kept_goes_to_the_host() -> None:
 def test_what_is_offloaded_must_fit_in_the_host() -> None:
     space = Space(16, 32, {"vpp": (1,), "zero_stage": (0,)})
     q = under(with_host(question()), offload="optimizer")
-    roomy = search(q, space).tally
-    tight = search(replace(q, host=replace(HOST, memory_bytes=4e8)), space).tally
-    assert roomy.cut_by["host-memory"] == 0
-    assert 0 < tight.cut_by["host-memory"] < roomy.feasible
-    assert tight.feasible + tight.cut_by["host-memory"] == roomy.feasible
-    assert tight.candidates == tight.feasible + sum(tight.cut_by.values())
+    roomy = search_plans(q, space).stats
+    tight = search_plans(replace(q, host=replace(HOST, memory_bytes=4e8)), space).stats
+    assert roomy.rejected_by["host-memory"] == 0
+    assert 0 < tight.rejected_by["host-memory"] < roomy.feasible
+    assert tight.feasible + tight.rejected_by["host-memory"] == roomy.feasible
+    assert tight.candidates == tight.feasible + sum(tight.rejected_by.values())
     # 12 bytes of each parameter of the device's stage, for four devices
-    one = one_strategy(dp=16)
-    on_host = host_memory_totals(q, one, prepare(q, one), (0,), (0,))[0, 0, 0]
+    one = build_strategy(dp=16)
+    on_host = compute_host_memory_bytes(q, one, build_plan_tables(q, one), (0,), (0,))[0, 0, 0]
     assert on_host == pytest.approx(4 * 12 * q.workload.parameters)
 
 
@@ -230,20 +230,29 @@ def test_recomputing_some_layers_lies_between_none_and_all(workload, plan, layer
 
 def test_hybrid_sharding_keeps_more_and_gathers_nearer() -> None:
     q = question(tiny(), lab(nic=25))
-    wide = one_strategy(dp=16, zero_stage=3)
+    wide = build_strategy(dp=16, zero_stage=3)
     inside = under(q, shard_group="4")
     assert held(inside, wide) > held(q, wide)
-    gathered = [float(score(one, wide).terms["data_parallel"][0]) for one in (q, inside)]
+    gathered = [float(compute_step_costs(one, wide).terms["data_parallel"][0]) for one in (q, inside)]
     assert gathered[1] < gathered[0]
     assert step(under(q, shard_group="16"), wide) == step(q, wide)
 
 
 def test_the_order_of_dimensions_decides_who_is_near() -> None:
     q = question(tiny(), lab(nic=25))
-    plan = one_strategy(cp=4, dp=4)
+    plan = build_strategy(cp=4, dp=4)
     near, far = under(q, order="tp-cp-dp-pp"), under(q, order="tp-dp-cp-pp")
-    assert score(near, plan).terms["context_parallel"][0] < score(far, plan).terms["context_parallel"][0]
-    stages = one_strategy(pp=4, dp=4, micro_batch=2)
+    assert (
+        compute_step_costs(near, plan).terms["context_parallel"][0]
+        < compute_step_costs(far, plan).terms["context_parallel"][0]
+    )
+    stages = build_strategy(pp=4, dp=4, micro_batch=2)
     inner, outer = under(q, order="tp-pp-dp-cp"), under(q, order="tp-dp-cp-pp")
-    assert score(inner, stages).terms["pipeline_send"][0] < score(outer, stages).terms["pipeline_send"][0]
-    assert score(inner, stages).terms["data_parallel"][0] > score(outer, stages).terms["data_parallel"][0]
+    assert (
+        compute_step_costs(inner, stages).terms["pipeline_send"][0]
+        < compute_step_costs(outer, stages).terms["pipeline_send"][0]
+    )
+    assert (
+        compute_step_costs(inner, stages).terms["data_parallel"][0]
+        > compute_step_costs(outer, stages).terms["data_parallel"][0]
+    )

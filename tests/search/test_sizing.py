@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from planner.errors import InputError
 from planner.studies import size as sizing
-from planner.studies.run_estimate import Floor, Offer, Run
+from planner.studies.run_estimate import ClusterOffer, RunLowerBound, TrainingRun
 from tests.examples import tiny
 
 
@@ -25,7 +25,7 @@ class Size:
 
     nodes: int
     days: float
-    usd: float | None
+    cost_usd: float | None
     tokens: int
 
 
@@ -45,26 +45,26 @@ class World:
     hosts: bool = False
     most_is_told: bool = False
 
-    def outcome(self, run: Run, offer: Offer, nodes: int) -> Size | None:
+    def outcome(self, run: TrainingRun, offer: ClusterOffer, nodes: int) -> Size | None:
         assert offer is not None
         if nodes < self.fits or nodes % self.every:
             return None
         days = (self.work / nodes + self.least) * run.tokens / 1e12
         return Size(nodes, days, None if self.rent is None else self.rent * nodes * days, run.tokens)
 
-    def usable(self, run: Run, offer: Offer, nodes: Iterable[int]) -> Iterator[int]:
-        assert isinstance(run, Run)
+    def usable(self, run: TrainingRun, offer: ClusterOffer, nodes: Iterable[int]) -> Iterator[int]:
+        assert isinstance(run, TrainingRun)
         assert offer is not None
         return (n for n in nodes if n % self.every == 0)
 
-    def sizes(self, run: Run) -> list[Size]:
+    def sizes(self, run: TrainingRun) -> list[Size]:
         """All of them."""
         found = (self.outcome(run, OFFER, nodes) for nodes in range(1, self.largest + 1))
         return [one for one in found if one is not None]
 
 
-OFFER: Offer = SimpleNamespace()  # type: ignore[assignment]  # of which a world looks at nothing
-RUN = Run(tiny(), 8, 10**12)
+OFFER: ClusterOffer = SimpleNamespace()  # type: ignore[assignment]  # of which a world looks at nothing
+RUN = TrainingRun(tiny(), 8, 10**12)
 worlds = st.builds(
     World,
     largest=st.integers(1, 300),
@@ -77,24 +77,24 @@ worlds = st.builds(
 
 
 @contextmanager
-def within(world: World) -> Iterator[Offer]:
+def within(world: World) -> Iterator[ClusterOffer]:
     """The sizes of this world, and the offer that has them."""
     with ExitStack() as stack:
         for name, fake in {
-            "outcome": world.outcome,
-            "most_nodes": lambda _: world.largest,
-            "floor": lambda run, _: Floor(world.bound * world.work, world.bound * world.least),
-            "usable": world.usable,
+            "estimate_run": world.outcome,
+            "get_max_nodes": lambda _: world.largest,
+            "compute_run_lower_bound": lambda *_: RunLowerBound(world.bound * world.work, world.bound * world.least),
+            "iterate_splittable_sizes": world.usable,
         }.items():
             stack.enter_context(patch.object(sizing, name, fake))
         spec = SimpleNamespace(max_nodes=world.largest if world.most_is_told else None)
-        yield SimpleNamespace(hosts=object() if world.hosts else None, spec=spec)  # type: ignore[misc]
+        yield SimpleNamespace(listed_cluster=object() if world.hosts else None, spec=spec)  # type: ignore[misc]
 
 
 @given(worlds, st.floats(0.5, 200))
 def test_the_fewest_nodes_are_those_of_all_sizes(world, days) -> None:
     with within(world) as offer:
-        found = sizing.fewest_nodes(RUN, offer, days)
+        found = sizing.find_fewest_nodes(RUN, offer, days)
         fewest = next((one for one in world.sizes(RUN) if one.days <= days), None)
         assert found == fewest
 
@@ -103,7 +103,7 @@ def test_the_fewest_nodes_are_those_of_all_sizes(world, days) -> None:
 def test_about_the_fewest_meet_the_deadline_where_one_does(world, days) -> None:
     assume(world.least < days / 2)  # else days go down far more slowly than nodes go up, and six trials may not do
     with within(world) as offer:
-        found = sizing.about_fewest_nodes(RUN, offer, days)
+        found = sizing.approximate_fewest_nodes(RUN, offer, days)
         meeting = [one for one in world.sizes(RUN) if one.days <= days]
         assert (found is None) == (not meeting)
         if found is not None:
@@ -114,7 +114,7 @@ def test_about_the_fewest_meet_the_deadline_where_one_does(world, days) -> None:
 @given(worlds)
 def test_a_curve_doubles_from_where_plans_fit_until_more_is_no_faster(world) -> None:
     with within(world) as offer:
-        curve = sizing.doubling(RUN, offer)
+        curve = sizing.estimate_doubling_sizes(RUN, offer)
         every = world.sizes(RUN)
         assert [one.nodes for one in curve] == sorted({one.nodes for one in curve})
         assert [one.days for one in curve] == sorted((one.days for one in curve), reverse=True)
@@ -130,8 +130,8 @@ def test_a_curve_doubles_from_where_plans_fit_until_more_is_no_faster(world) -> 
             assert all((one.nodes & (one.nodes - 1)) == 0 for one in curve[1:])
             if world.least == 0:
                 assert 2 * curve[-1].nodes > world.largest
-        within_budget = [one for one in curve if one.usd <= 2000]
-        fastest = sizing.fastest_within(RUN, offer, 2000)
+        within_budget = [one for one in curve if one.cost_usd <= 2000]
+        fastest = sizing.find_fastest_within_budget(RUN, offer, 2000)
         assert fastest == min(within_budget, key=lambda one: one.days, default=None)
 
 
@@ -139,7 +139,7 @@ def test_a_curve_doubles_from_where_plans_fit_until_more_is_no_faster(world) -> 
 def test_a_curve_around_has_whole_multiples_and_parts(world, nodes) -> None:
     with within(replace(world, fits=1, every=1)) as offer:
         here = world.outcome(RUN, offer, nodes) or Size(nodes, 1.0, 1.0, RUN.tokens)
-        curve = sizing.around(RUN, offer, here)
+        curve = sizing.estimate_sizes_around(RUN, offer, here)
         ratios = (4 / 3, 3 / 2, 2, 3, 4, 8)
         wanted = {nodes} | {round(nodes * by) for one in ratios for by in (one, 1 / one) if _is_whole(nodes * by)}
         assert [one.nodes for one in curve] == sorted(n for n in wanted if n == nodes or 1 <= n <= world.largest)
@@ -153,40 +153,42 @@ def _is_whole(number: float) -> bool:
 @given(worlds, st.floats(1e3, 1e7))
 def test_a_budget_buys_as_many_whole_steps_as_it_pays_for(world, usd) -> None:
     with within(world) as offer:
-        bought = sizing.affordable(RUN, offer, usd)
-        if not sizing.doubling(RUN, offer):
+        bought = sizing.find_affordable_run(RUN, offer, usd)
+        if not sizing.estimate_doubling_sizes(RUN, offer):
             assert bought is None
             return
         run, size = bought
         assert run.tokens % run.tokens_per_step == 0
         assert run.tokens == size.tokens
-        step = size.usd * run.tokens_per_step / run.tokens
+        step = size.cost_usd * run.tokens_per_step / run.tokens
         if run.tokens > run.tokens_per_step:
-            assert usd - 1.001 * step < size.usd <= usd * (1 + 1e-9)
-        assert min(one.usd for one in sizing.around(run, offer, size)) >= size.usd * (1 - 1e-9)
+            assert usd - 1.001 * step < size.cost_usd <= usd * (1 + 1e-9)
+        assert min(one.cost_usd for one in sizing.estimate_sizes_around(run, offer, size)) >= size.cost_usd * (
+            1 - 1e-9
+        )
     unpriced = replace(world, rent=None)
     with within(unpriced) as offer, pytest.raises(InputError, match="no rent is known"):
-        sizing.affordable(RUN, offer, usd)
+        sizing.find_affordable_run(RUN, offer, usd)
 
 
 def test_a_budget_for_given_nodes_is_of_those() -> None:
     with within(World(100, 1000.0, 0.0, 4, 1)) as offer:
-        _, size = sizing.affordable(RUN, offer, 1e5, nodes=12)
+        _, size = sizing.find_affordable_run(RUN, offer, 1e5, nodes=12)
         assert size.nodes == 12
-        assert sizing.affordable(RUN, offer, 1e5, nodes=3) is None
+        assert sizing.find_affordable_run(RUN, offer, 1e5, nodes=3) is None
 
 
 def test_the_nearest_miss_may_be_all_there_is() -> None:
     for told, nodes in (({}, 64), ({"hosts": True}, 100), ({"most_is_told": True}, 100)):
         with within(replace(World(100, 1000.0, 0.0, 1, 1), **told)) as offer:
-            assert sizing.nearest_miss(RUN, offer).nodes == nodes
+            assert sizing.find_fastest_size(RUN, offer).nodes == nodes
         with within(replace(World(100, 1000.0, 0.0, 101, 1), **told)) as offer:
-            assert sizing.nearest_miss(RUN, offer) is None
+            assert sizing.find_fastest_size(RUN, offer) is None
 
 
 def test_the_fastest_size_in_a_budget_need_not_double() -> None:
     """48 nodes are faster than 32, and the rent of all is the same: only the budget's sizes count."""
     with within(World(60, 1000.0, 0.0, 1, 1)) as offer:
-        assert sizing.fastest_within(RUN, offer, inf).nodes == 32
-        assert sizing.fastest_around(RUN, offer, inf).nodes > 32
-        assert sizing.fastest_around(RUN, offer, 1.0) is None
+        assert sizing.find_fastest_within_budget(RUN, offer, inf).nodes == 32
+        assert sizing.refine_fastest_within_budget(RUN, offer, inf).nodes > 32
+        assert sizing.refine_fastest_within_budget(RUN, offer, 1.0) is None

@@ -3,18 +3,29 @@
 import numpy as np
 import pytest
 
-from planner.cost.calibration import PARAMETERS, CalibrationFile, combined, uncertainty
-from planner.cost.scenario import training
-from planner.cost.step import score
+from planner.cost.calibration import (
+    CALIBRATION_PARAMETERS,
+    CalibrationFile,
+    combine_calibration,
+    compute_calibration_spreads,
+)
+from planner.cost.scenario import build_scenario
+from planner.cost.step import compute_step_costs
 from planner.decode import decode_text
 from planner.errors import InputError
 from planner.evidence.calibrate import render_calibration_file
 from planner.evidence.fit import PRIOR_WIDTHS, FittedFactors
 from planner.hardware import database
 from planner.search.objective import Objective
-from planner.search.search import Wanted, search
+from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
-from planner.studies.uncertainty import PLANS, contenders, first_plan_uncertainty, perturbed, sampled
+from planner.studies.uncertainty import (
+    MAX_CONTENDERS,
+    estimate_first_plan_uncertainty,
+    find_contenders,
+    perturb_scenario,
+    score_samples,
+)
 from tests.examples import lab, question, tiny
 
 SPACE = Space(16, 32)
@@ -23,27 +34,27 @@ STEP = Objective()
 
 def test_every_fitted_factor_has_a_spread() -> None:
     for what in ("architectures", "frameworks"):
-        folder: database.Folder = f"calibration/{what}"  # type: ignore[assignment]
-        for name in database.names(folder):
-            file = database.load(folder, name, CalibrationFile, "calibration", "", "")
+        folder: database.DatabaseFolder = f"calibration/{what}"  # type: ignore[assignment]
+        for name in database.list_database_names(folder):
+            file = database.load_database_entry(folder, name, CalibrationFile, "calibration", "", "")
             for key, figure in file.parameters.items():
                 assert figure.spread is not None, f"{name}: {key}"
                 assert 0 < figure.spread < 1
 
 
 def test_what_was_never_fitted_has_the_width_of_the_fits_prior() -> None:
-    file = database.load("calibration", "default", CalibrationFile, "calibration", "", "")
+    file = database.load_database_entry("calibration", "default", CalibrationFile, "calibration", "", "")
     assert file.unfitted == PRIOR_WIDTHS
-    assert uncertainty("tpu-v9", "unheard-of")["gemm_efficiency"] == pytest.approx(
+    assert compute_calibration_spreads("tpu-v9", "unheard-of")["gemm_efficiency"] == pytest.approx(
         np.hypot(*PRIOR_WIDTHS["gemm_efficiency"])
     )
 
 
 def test_both_factors_of_a_pair_count_as_independent() -> None:
-    chip = database.load("calibration/architectures", "hopper", CalibrationFile, "calibration", "", "")
-    stack = database.load("calibration/frameworks", "megatron", CalibrationFile, "calibration", "", "")
-    both = uncertainty("hopper", "megatron")
-    assert set(both) == set(PARAMETERS)
+    chip = database.load_database_entry("calibration/architectures", "hopper", CalibrationFile, "calibration", "", "")
+    stack = database.load_database_entry("calibration/frameworks", "megatron", CalibrationFile, "calibration", "", "")
+    both = compute_calibration_spreads("hopper", "megatron")
+    assert set(both) == set(CALIBRATION_PARAMETERS)
     parts = [file.parameters["nic_efficiency"].spread or 0.0 for file in (chip, stack)]
     assert both["nic_efficiency"] == pytest.approx(np.hypot(*parts))
     assert both["gemm_half_rows"] == chip.parameters["gemm_half_rows"].spread
@@ -52,41 +63,43 @@ def test_both_factors_of_a_pair_count_as_independent() -> None:
 def test_perturbed_numbers_are_those_of_a_cluster_bound_with_them() -> None:
     asked = question()
     factors = {"link_efficiency": 0.9, "nic_efficiency": 1.1, "gemm_efficiency": 0.8}
-    moved = perturbed(asked, factors)
-    assert moved.calibration == combined(asked.calibration, factors)
+    moved = perturb_scenario(asked, factors)
+    assert moved.calibration == combine_calibration(asked.calibration, factors)
     ratio = moved.network.bandwidth_bytes_per_s / asked.network.bandwidth_bytes_per_s
     np.testing.assert_allclose(ratio, np.where(asked.network.through_nic, 1.1, 0.9), rtol=1e-12)
-    assert perturbed(asked, {}).calibration == asked.calibration
+    assert perturb_scenario(asked, {}).calibration == asked.calibration
 
 
 def test_without_a_spread_every_sample_is_the_search() -> None:
     asked = question()
-    plans = contenders([asked], SPACE, STEP)
-    times, figures = sampled(plans, STEP, dict.fromkeys(PARAMETERS, 0.0), 3)
-    assert (times == score(asked, plans.plans).step_time_s).all()
+    plans = find_contenders([asked], SPACE, STEP)
+    times, figures = score_samples(plans, STEP, dict.fromkeys(CALIBRATION_PARAMETERS, 0.0), 3)
+    assert (times == compute_step_costs(asked, plans.strategies).step_time_s).all()
     assert (figures.argmin(axis=1) == 0).all()
     assert (times == times[0]).all()
 
 
 def test_contenders_are_the_best_distinct_plans() -> None:
     asked = question()
-    plans = contenders([asked], SPACE, STEP).plans
-    assert len(plans) == PLANS
-    best = search(asked, SPACE, Wanted(top=1)).best
-    assert plans.row(0) == best.row(0)
-    rows = {tuple(plans.row(i).items()) for i in range(PLANS)}
-    assert len(rows) == PLANS
-    few = contenders([asked], Space(16, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,), "zero_stage": (1,)}), STEP)
-    degrees = {(few.plans.row(i)["tp"], few.plans.row(i)["pp"]) for i in range(len(few))}
+    plans = find_contenders([asked], SPACE, STEP).strategies
+    assert len(plans) == MAX_CONTENDERS
+    best = search_plans(asked, SPACE, SearchTarget(top=1)).best
+    assert plans.get_row(0) == best.get_row(0)
+    rows = {tuple(plans.get_row(i).items()) for i in range(MAX_CONTENDERS)}
+    assert len(rows) == MAX_CONTENDERS
+    few = find_contenders(
+        [asked], Space(16, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,), "zero_stage": (1,)}), STEP
+    )
+    degrees = {(few.strategies.get_row(i)["tp"], few.strategies.get_row(i)["pp"]) for i in range(len(few))}
     assert degrees == {(2, 2)}
-    assert len(few) > len({few.plans.row(i)["cp"] for i in range(len(few))})
+    assert len(few) > len({few.strategies.get_row(i)["cp"] for i in range(len(few))})
 
 
 def test_it_agrees_with_a_plain_loop() -> None:
     asked = question(tiny(hidden_size=1024, ffn_size=4096))
-    part = first_plan_uncertainty([asked], SPACE, STEP, 40)
-    plans = contenders([asked], SPACE, STEP)
-    times, _ = sampled(plans, STEP, part.spread, 40)
+    part = estimate_first_plan_uncertainty([asked], SPACE, STEP, 40)
+    plans = find_contenders([asked], SPACE, STEP)
+    times, _ = score_samples(plans, STEP, part.spread, 40)
     wins = [int(np.argmin(row)) for row in times]
     regret = [row[0] / min(row) - 1 for row in times]
     assert part.samples == 40
@@ -102,24 +115,24 @@ def test_it_agrees_with_a_plain_loop() -> None:
 
 
 def test_the_same_question_has_the_same_answer() -> None:
-    assert first_plan_uncertainty([question()], SPACE, STEP, 10) == first_plan_uncertainty(
+    assert estimate_first_plan_uncertainty([question()], SPACE, STEP, 10) == estimate_first_plan_uncertainty(
         [question()], SPACE, STEP, 10
     )
 
 
 def test_questions_of_several_batches_compete_by_the_token() -> None:
-    asked = [training(tiny(), lab(), global_batch=batch) for batch in (16, 32)]
-    objective = Objective(across_batches=True)
+    asked = [build_scenario(tiny(), lab(), global_batch=batch) for batch in (16, 32)]
+    objective = Objective(has_several_batches=True)
     space = Space(16, 32, {"tp": (2,), "pp": (2,), "cp": (1,), "vpp": (1,), "micro_batch": (1,)})
-    part = first_plan_uncertainty(asked, space, objective, 10)
-    plans = contenders(asked, space, objective)
-    assert set(plans.question.tolist()) == {0, 1}
+    part = estimate_first_plan_uncertainty(asked, space, objective, 10)
+    plans = find_contenders(asked, space, objective)
+    assert set(plans.scenario_index.tolist()) == {0, 1}
     assert part.step_time_s.p10 > 0
 
 
 def test_memory_is_not_uncertain() -> None:
     with pytest.raises(InputError, match="memory has no fitted parameter"):
-        first_plan_uncertainty([question()], SPACE, Objective("memory-headroom"), 10)
+        estimate_first_plan_uncertainty([question()], SPACE, Objective("memory-headroom"), 10)
 
 
 def test_a_calibration_file_that_is_written_is_read_with_its_spreads() -> None:

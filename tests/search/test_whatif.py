@@ -6,38 +6,38 @@ import numpy as np
 import pytest
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.scenario import Training, training
-from planner.cost.step import score
+from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.step import compute_step_costs
 from planner.documents.what_if import WhatIfDocument
 from planner.errors import InputError, NothingFits
-from planner.search.search import Wanted, search
+from planner.search.search import SearchTarget, search_plans
 from planner.search.space import Space
 from planner.studies.changes import (
-    SCALES,
-    changed_cluster,
-    changed_option,
-    check_key,
-    figures,
-    read_changes,
-    rebound,
+    HARDWARE_SCALES,
+    apply_cluster_change,
+    apply_option_change,
+    build_cluster_figures,
+    check_change_key,
+    parse_changes,
+    rebind_scenario,
 )
-from planner.studies.what_if import Side, elasticity, what_if
+from planner.studies.what_if import WhatIfSide, compute_elasticity, compute_what_if
 from tests.examples import lab, question, tiny
 
 
 def changed(cluster: Cluster, key: str, text: str) -> Cluster:
-    return changed_cluster(cluster, key, text, "bf16")[0]
+    return apply_cluster_change(cluster, key, text, "bf16")[0]
 
 
-def side(cluster: Cluster, batch: int = 32, **pins: int) -> Side:
+def side(cluster: Cluster, batch: int = 32, **pins: int) -> WhatIfSide:
     asked = question(cluster=cluster, batch=batch)
     allowed = {name: (value,) for name, value in pins.items()}
-    return Side((asked,), cluster, Space(cluster.devices, batch, allowed))
+    return WhatIfSide((asked,), cluster, Space(cluster.devices, batch, allowed))
 
 
-def compared(before: Side, key: str, text: str) -> WhatIfDocument:
-    cluster, change = changed_cluster(before.cluster, key, text, "bf16")
-    return what_if(before, before.moved(cluster), [change])
+def compared(before: WhatIfSide, key: str, text: str) -> WhatIfDocument:
+    cluster, change = apply_cluster_change(before.cluster, key, text, "bf16")
+    return compute_what_if(before, before.rebind_cluster(cluster), [change])
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def compared(before: Side, key: str, text: str) -> WhatIfDocument:
 def test_a_change_is_the_cluster_with_that_figure(key: str, text: str, named: dict[str, float]) -> None:
     asked, cluster = question(), changed(lab(oversubscription=2.0), key, text)
     other = lab(oversubscription=2.0, **named)
-    moved, direct = rebound(asked, cluster), training(asked.workload, other, global_batch=32)
+    moved, direct = rebind_scenario(asked, cluster), build_scenario(asked.workload, other, global_batch=32)
     assert moved.accelerator == direct.accelerator
-    assert moved.reserve_bytes == direct.reserve_bytes
+    assert moved.runtime_reserve_bytes == direct.runtime_reserve_bytes
     np.testing.assert_allclose(moved.network.bandwidth_bytes_per_s, direct.network.bandwidth_bytes_per_s, rtol=1e-12)
     np.testing.assert_allclose(moved.network.latency_s, direct.network.latency_s, rtol=1e-12)
 
 
-@pytest.mark.parametrize("key", figures(lab(), "bf16"))
+@pytest.mark.parametrize("key", build_cluster_figures(lab(), "bf16"))
 def test_every_figure_reads_back_what_is_written_and_touches_nothing_else(key: str) -> None:
-    figure = figures(lab(), "bf16")[key]
+    figure = build_cluster_figures(lab(), "bf16")[key]
     written = figure.write(lab(), 1.5e3)
     assert figure.read(written) == pytest.approx(1.5e3)
     old = figure.read(lab())
@@ -76,20 +76,20 @@ def test_every_figure_reads_back_what_is_written_and_touches_nothing_else(key: s
 
 def test_nothing_is_changed_in_place() -> None:
     cluster = lab()
-    for key in figures(cluster, "bf16"):
-        figures(cluster, "bf16")[key].write(cluster, 1.0)
+    for key in build_cluster_figures(cluster, "bf16"):
+        build_cluster_figures(cluster, "bf16")[key].write(cluster, 1.0)
     assert cluster == lab()
 
 
 def test_an_unchanged_cluster_gives_the_same_question() -> None:
     asked, cluster = question(), lab()
-    same = rebound(asked, cluster)
+    same = rebind_scenario(asked, cluster)
     assert replace(same, network=asked.network) == asked
 
 
-@pytest.mark.parametrize("name", SCALES)
+@pytest.mark.parametrize("name", HARDWARE_SCALES)
 def test_scaling_by_one_changes_nothing(name: str) -> None:
-    assert SCALES[name](lab(), 1.0) == lab()
+    assert HARDWARE_SCALES[name](lab(), 1.0) == lab()
 
 
 @pytest.mark.parametrize(
@@ -113,28 +113,28 @@ def test_a_value_that_makes_no_sense_is_told(key: str, text: str, told: str) -> 
 
 def test_an_unknown_key_is_told_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"did you mean fabric\.spine\.bandwidth"):
-        check_key("fabric.spin.bandwidth", lab(nodes=8), "bf16")
+        check_change_key("fabric.spin.bandwidth", lab(nodes=8), "bf16")
     with pytest.raises(InputError, match="no such figure"):
-        check_key("fabric.bandwidth", lab(nodes=1), "bf16")
+        check_change_key("fabric.bandwidth", lab(nodes=1), "bf16")
 
 
 def test_pairs_are_read_in_order_and_once_each() -> None:
-    assert read_changes(["a=1", "b = 2x"]) == [("a", "1"), ("b", "2x")]
+    assert parse_changes(["a=1", "b = 2x"]) == [("a", "1"), ("b", "2x")]
     with pytest.raises(InputError, match="twice"):
-        read_changes(["a=1", "a=2"])
+        parse_changes(["a=1", "a=2"])
     with pytest.raises(InputError, match="KEY=VALUE"):
-        read_changes(["a"])
+        parse_changes(["a"])
 
 
 def test_whole_numbers_stay_whole() -> None:
-    assert changed_option("cluster.nodes", "1.5x", 8) == "12"
-    assert changed_option("cluster.nodes", "7", 8) == "7"
+    assert apply_option_change("cluster.nodes", "1.5x", 8) == "12"
+    assert apply_option_change("cluster.nodes", "7", 8) == "7"
     with pytest.raises(InputError, match="whole number"):
-        changed_option("cluster.nodes", "+10%", 8)
+        apply_option_change("cluster.nodes", "+10%", 8)
 
 
-def best_time(asked: Training, space: Space) -> float:
-    return float(score(asked, search(asked, space, Wanted(top=1)).best).step_time_s[0])
+def best_time(asked: Scenario, space: Space) -> float:
+    return float(compute_step_costs(asked, search_plans(asked, space, SearchTarget(top=1)).best).step_time_s[0])
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ def best_time(asked: Training, space: Space) -> float:
 def test_both_sides_are_what_the_search_finds(key: str, text: str) -> None:
     before = side(lab())
     document = compared(before, key, text)
-    moved = before.moved(changed(before.cluster, key, text))
-    assert document.before.plan.step_time_s == best_time(before.questions[0], before.space)
-    assert document.after.plan.step_time_s == best_time(moved.questions[0], moved.space)
+    moved = before.rebind_cluster(changed(before.cluster, key, text))
+    assert document.before.plan.step_time_s == best_time(before.scenarios[0], before.space)
+    assert document.after.plan.step_time_s == best_time(moved.scenarios[0], moved.space)
     if document.kept.plan is not None:
         assert document.kept.regret is not None
         assert document.kept.regret >= 0
@@ -165,10 +165,10 @@ def test_a_plan_that_does_not_fit_any_more_says_so() -> None:
 
 def test_more_nodes_give_the_old_plan_a_wider_data_parallelism() -> None:
     before, after = (side(lab(nodes=nodes), batch=64, micro_batch=1) for nodes in (2, 4))
-    document = what_if(before, after, [])
+    document = compute_what_if(before, after, [])
     assert document.kept.plan is not None
     assert document.kept.plan.strategy.dp == 2 * document.before.plan.strategy.dp
-    lost = what_if(side(lab(nodes=4), batch=64, tp=8), side(lab(nodes=3), batch=48), [])
+    lost = compute_what_if(side(lab(nodes=4), batch=64, tp=8), side(lab(nodes=3), batch=48), [])
     assert lost.kept.plan is None
     assert lost.kept.obstacle
 
@@ -180,17 +180,17 @@ def test_where_nothing_fits_the_side_is_named() -> None:
 
 def test_elasticities_are_the_slopes_of_the_step() -> None:
     asked, cluster = question(tiny(hidden_size=2048, ffn_size=8192)), lab(nodes=4)
-    plans = search(asked, Space(16, 32, {"tp": (8,)}), Wanted(top=3)).best
-    base = score(asked, plans).step_time_s
+    plans = search_plans(asked, Space(16, 32, {"tp": (8,)}), SearchTarget(top=3)).best
+    base = compute_step_costs(asked, plans).step_time_s
     total = np.zeros(len(plans))
     for name in ("peak", "memory_bandwidth", "link_bandwidth", "network_bandwidth"):
-        slope = elasticity(asked, cluster, plans, name)
-        faster = score(rebound(asked, SCALES[name](cluster, 1.001)), plans).step_time_s
+        slope = compute_elasticity(asked, cluster, plans, name)
+        faster = compute_step_costs(rebind_scenario(asked, HARDWARE_SCALES[name](cluster, 1.001)), plans).step_time_s
         np.testing.assert_allclose(slope, np.log(faster / base) / np.log(1.001), atol=2e-3)
         assert (slope <= 0).all()
         total += slope
     for name in ("link_latency", "network_latency"):
-        slope = elasticity(asked, cluster, plans, name)
+        slope = compute_elasticity(asked, cluster, plans, name)
         assert (slope >= 0).all()
         total -= slope
     # with all of them faster at once nothing but launches and fixed overhead keeps its time

@@ -28,7 +28,7 @@ TABLE = table(*rows(MPT, FULL, SELECTIVE))
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits of two numbers, in this process."""
     names = ("gemm_efficiency", "step_overhead_s")
-    monkeypatch.setattr(fit, "PARAMETERS", names)
+    monkeypatch.setattr(fit, "CALIBRATION_PARAMETERS", names)
     monkeypatch.setattr(fit, "PRIOR_WIDTHS", {name: fit.PRIOR_WIDTHS[name] for name in names})
     for module in (fit, cross):
         monkeypatch.setattr(module, "ProcessPoolExecutor", ThreadPoolExecutor)

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from planner.cost.calibration import PARAMETERS, combined, default_calibration
+from planner.cost.calibration import CALIBRATION_PARAMETERS, combine_calibration, read_default_calibration
 from planner.evidence.calibrate import build_calibration_cases, render_calibration_file
 from planner.evidence.fit import (
     CalibrationCase,
@@ -34,7 +34,7 @@ def invented() -> tuple[list[CalibrationCase], float]:
     known = [line for one in IDS for line in _there(one)]
     runs, _ = parse_runs(table(*known), "runs.csv")
     found = build_calibration_cases(runs)
-    truth = combined(default_calibration(), {"gemm_efficiency": 0.85})
+    truth = combine_calibration(read_default_calibration(), {"gemm_efficiency": 0.85})
     return [replace(case, run=replace(case.run, value=case.predict_figure(truth))) for case in found], 0.85
 
 
@@ -52,7 +52,7 @@ def test_a_factor_is_found_and_the_rest_stays(invented: tuple[list[CalibrationCa
     errors = compute_log_errors(
         found, [fitted.build_calibration(case.architecture, case.framework) for case in found]
     )
-    before = compute_log_errors(found, [default_calibration()] * len(found))
+    before = compute_log_errors(found, [read_default_calibration()] * len(found))
     assert np.abs(errors).max() < 0.4 * np.abs(before).max()
     chip = fitted.architectures["ampere"]
     assert factor - 0.05 < chip["gemm_efficiency"] < 1
@@ -65,16 +65,18 @@ def test_a_factor_is_found_and_the_rest_stays(invented: tuple[list[CalibrationCa
 
 def test_derivatives_are_those_of_the_prediction(invented: tuple[list[CalibrationCase], float]) -> None:
     found, _ = invented
-    numbers = [default_calibration()] * len(found)
+    numbers = [read_default_calibration()] * len(found)
     slopes = compute_log_derivatives(found, numbers)
-    assert slopes.shape == (len(found), len(PARAMETERS))
-    moved = [combined(numbers[0], {"gemm_efficiency": 1.01})] * len(found)
+    assert slopes.shape == (len(found), len(CALIBRATION_PARAMETERS))
+    moved = [combine_calibration(numbers[0], {"gemm_efficiency": 1.01})] * len(found)
     difference = (compute_log_errors(found, moved) - compute_log_errors(found, numbers)) / np.log(1.01)
-    assert slopes[:, PARAMETERS.index("gemm_efficiency")] == pytest.approx(difference, abs=0.02)
-    assert (slopes[:, PARAMETERS.index("gemm_efficiency_4bit")] == 0).all()
+    assert slopes[:, CALIBRATION_PARAMETERS.index("gemm_efficiency")] == pytest.approx(difference, abs=0.02)
+    assert (slopes[:, CALIBRATION_PARAMETERS.index("gemm_efficiency_4bit")] == 0).all()
 
 
 def test_shares_never_pass_what_can_be_reached() -> None:
-    numbers = combined(default_calibration(), {"gemm_efficiency": 3.0, "overlap": 2.0, "step_overhead_s": 3.0})
+    numbers = combine_calibration(
+        read_default_calibration(), {"gemm_efficiency": 3.0, "overlap": 2.0, "step_overhead_s": 3.0}
+    )
     assert numbers.gemm_efficiency == numbers.overlap == 0.97
-    assert numbers.step_overhead_s == pytest.approx(3 * default_calibration().step_overhead_s)
+    assert numbers.step_overhead_s == pytest.approx(3 * read_default_calibration().step_overhead_s)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from planner.cluster.build.pools import resolve_pools
-from planner.cluster.model.spec import parse_cluster
-from planner.cost.heterogeneous import bind
+from planner.cluster.model.spec import parse_cluster_spec
+from planner.cost.heterogeneous import bind_pools
 from planner.search.heterogeneous.candidates import build_share_table
 from planner.search.heterogeneous.data_parallel import find_best_shares, find_even_shares
 from planner.search.space import Space
-from planner.workload.presets import preset
+from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 
 ROWS = list(csv.DictReader((Path(__file__).parents[1] / "published" / "mixed_runs.csv").open(encoding="utf-8")))
@@ -39,10 +39,10 @@ bandwidth = "{nic}Gb/s"
 def test_balancing_is_worth_what_was_published(row: dict[str, str]) -> None:
     links = {"link": row["link_gb_per_s"], "nic": row["nic_gbit_per_s"]}
     parts = [POOL.format(part=row[kind], devices=row[f"{kind}_devices"], **links) for kind in ("first", "second")]
-    pools = resolve_pools(parse_cluster('name = "both"\n' + "".join(parts), "toml", row["id"]), row["id"])
+    pools = resolve_pools(parse_cluster_spec('name = "both"\n' + "".join(parts), "toml", row["id"]), row["id"])
     batch = int(row["global_batch"])
-    kinds = bind(
-        build_workload(preset(row["model"]), seq_length=int(row["seq"])),
+    kinds = bind_pools(
+        build_workload(read_model_preset(row["model"]), seq_length=int(row["seq"])),
         pools,
         precision=row["precision"],
         attention="unfused",

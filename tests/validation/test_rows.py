@@ -37,16 +37,16 @@ def test_what_a_row_states_is_what_is_asked() -> None:
 def test_what_the_table_has_no_column_for_is_the_familys() -> None:
     (run,), _ = read(*rows(DEEPSEEK))
     workload = bind_run(run).scenario.workload
-    names = {op.name for layer in workload.kinds for op in layer.operators}
+    names = {op.name for layer in workload.layer_types for op in layer.operators}
     assert {"kv_down", "router", "shared_up"} <= names
-    assert [layer.count for layer in workload.runs] == [1, 3], "a cut model keeps a share of its dense layers"
+    assert [layer.count for layer in workload.layer_runs] == [1, 3], "a cut model keeps a share of its dense layers"
 
 
 def test_old_papers_have_no_flash_attention_and_torchtitan_is_fsdp2() -> None:
     (old, new), _ = read(*rows(OLD, FSDP2))
-    assert bind_run(old).scenario.attention == "unfused"
+    assert bind_run(old).scenario.attention_kernel == "unfused"
     training = bind_run(new).scenario
-    assert (training.framework.name, training.launch, training.attention) == ("fsdp2", "compiled", "flash")
+    assert (training.trainer.name, training.launch_mode, training.attention_kernel) == ("fsdp2", "compiled", "flash")
 
 
 def test_what_was_filled_is_said_with_its_value() -> None:

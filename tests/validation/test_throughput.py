@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from planner.cluster.build.resolve import resolve_cluster
-from planner.cluster.model.spec import parse_cluster
-from planner.cost.memory import memory_of
-from planner.cost.scenario import FrameworkName, Training, training
-from planner.cost.step import score
-from planner.cost.strategies import one_strategy
-from planner.workload.presets import preset
+from planner.cluster.model.spec import parse_cluster_spec
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.scenario import Scenario, TrainerName, build_scenario
+from planner.cost.step import compute_step_costs
+from planner.cost.strategies import build_strategy
+from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 
 TABLE = Path(__file__).parents[1] / "published" / "throughput.csv"
@@ -72,14 +72,14 @@ name = "leaf"
 """
 
 
-def question(row: dict[str, str]) -> Training:
+def question(row: dict[str, str]) -> Scenario:
     """What a row was run with."""
     text = CLUSTER.format(accelerator=row["accelerator"], devices=row["devices"])
-    workload = build_workload(preset(row["model"]), seq_length=int(row["seq"]) if row["seq"] else None)
+    workload = build_workload(read_model_preset(row["model"]), seq_length=int(row["seq"]) if row["seq"] else None)
     batch = int(row["devices"]) * int(row["micro_batch"]) * int(row["accumulation"])
-    name: FrameworkName = "maxtext" if row["framework"] == "maxtext" else "ddp"
-    cluster = resolve_cluster(parse_cluster(text, "toml", "published.toml"), "published.toml")
-    return training(
+    name: TrainerName = "maxtext" if row["framework"] == "maxtext" else "ddp"
+    cluster = resolve_cluster(parse_cluster_spec(text, "toml", "published.toml"), "published.toml")
+    return build_scenario(
         workload, cluster, global_batch=batch, precision=row["precision"], attention="unfused", framework=name
     )
 
@@ -88,14 +88,14 @@ def question(row: dict[str, str]) -> Training:
 def test_throughput_is_off_by_as_much_as_is_stated(name: str) -> None:
     row = ROWS[name]
     asked = question(row)
-    plan = one_strategy(
+    plan = build_strategy(
         dp=int(row["devices"]), micro_batch=int(row["micro_batch"]), zero_stage=int(row["zero"]), recompute=0
     )
-    step = float(score(asked, plan).step_time_s[0])
+    step = float(compute_step_costs(asked, plan).step_time_s[0])
     predicted = asked.global_batch / step / asked.devices
     error = 100 * (predicted / float(row["samples_per_s_per_device"]) - 1)
     assert error == pytest.approx((ERRORS | SUPERSEDED)[name], abs=1.5)
-    held = sum(float(part[0]) for part in memory_of(asked, plan).values())
+    held = sum(float(part[0]) for part in compute_peak_memory_bytes(asked, plan).values())
     assert held < asked.accelerator.memory_bytes, "it was run, so it fits"
 
 

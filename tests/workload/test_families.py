@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from planner.cost.flops import model_flops
+from planner.cost.flops import compute_model_flops
 from planner.errors import InputError
-from planner.workload.presets import preset, read_spec, transformer_preset
+from planner.workload.presets import parse_model_file, read_model_preset, read_transformer_preset
 from planner.workload.transformer import build_workload
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -16,17 +16,17 @@ ROWS = list(csv.DictReader((FIXTURES / "families.csv").read_text().splitlines())
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
 def test_parameters_and_multiply_adds_are_the_published_ones(row: dict[str, str]) -> None:
-    workload = build_workload(preset(row["name"]))
+    workload = build_workload(read_model_preset(row["name"]))
     assert workload.parameters == int(row["parameters"])
     # of a step: forward and twice that backward, two FLOPs a multiply-add
-    gmacs = model_flops(workload, 1, "full") / 6e9
+    gmacs = compute_model_flops(workload, 1, "full") / 6e9
     assert gmacs == pytest.approx(float(row["gmacs"]), rel=0.01)
 
 
 def test_inception_without_its_auxiliary_classifier() -> None:
     # 23,834,568 of torchvision's 27,161,264 (aux_logits=False): two convolutions with their norms and a classifier
     auxiliary = 768 * 128 + 2 * 128 + 25 * 128 * 768 + 2 * 768 + 768 * 1000 + 1000
-    assert build_workload(preset("inception-v3")).parameters - auxiliary == 23_834_568
+    assert build_workload(read_model_preset("inception-v3")).parameters - auxiliary == 23_834_568
 
 
 def test_wavenet_has_what_its_figure_shows() -> None:
@@ -34,26 +34,29 @@ def test_wavenet_has_what_its_figure_shows() -> None:
     residual, skip, values = 512, 256, 256
     layer = 2 * residual * 2 * residual + residual * residual + residual * skip
     head = skip * 256 + 256 + 256 * values + values
-    workload = build_workload(preset("wavenet"))
+    workload = build_workload(read_model_preset("wavenet"))
     assert workload.layer_count == 30
     assert workload.parameters == 2 * values * residual + 30 * layer + head
 
 
 def test_blocks_are_layers() -> None:
-    counts = {name: build_workload(preset(name)).layer_count for name in ("resnet-50", "resnet-152", "inception-v3")}
+    counts = {
+        name: build_workload(read_model_preset(name)).layer_count
+        for name in ("resnet-50", "resnet-152", "inception-v3")
+    }
     assert counts == {"resnet-50": 3 + 4 + 6 + 3, "resnet-152": 3 + 8 + 36 + 3, "inception-v3": 11}
 
 
 def test_what_is_cut_nowhere_has_one_head_and_one_token() -> None:
-    workload = build_workload(preset("resnet-50"))
-    assert (workload.sample, workload.heads, workload.ffn_size, workload.seq_length) == ("image", 1, 1, 1)
+    workload = build_workload(read_model_preset("resnet-50"))
+    assert (workload.sample_name, workload.heads, workload.ffn_size, workload.seq_length) == ("image", 1, 1, 1)
     # the most that a block hands to the next: 256 channels of 56 x 56
     assert workload.hidden_size == 256 * 56 * 56
 
 
 def test_a_vision_transformer_is_cut_like_any_other() -> None:
-    workload = build_workload(preset("vit-b-16"))
-    assert (workload.sample, workload.heads, workload.seq_length) == ("image", 12, 14 * 14 + 1)
+    workload = build_workload(read_model_preset("vit-b-16"))
+    assert (workload.sample_name, workload.heads, workload.seq_length) == ("image", 12, 14 * 14 + 1)
 
 
 VIT = """
@@ -83,11 +86,11 @@ classes = 10
 )
 def test_a_wrong_image_is_told(old: str, new: str, told: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        read_spec(VIT.replace(old, new), "toml", "vit.toml")
+        parse_model_file(VIT.replace(old, new), "toml", "vit.toml")
     for part in ["vit.toml", *told]:
         assert part in str(caught.value)
 
 
 def test_a_list_of_operators_lends_nothing_to_a_transformer() -> None:
     with pytest.raises(InputError, match="no transformer"):
-        transformer_preset("resnet-50")
+        read_transformer_preset("resnet-50")

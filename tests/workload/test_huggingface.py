@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import InputError
-from planner.workload.huggingface.families import FAMILIES, parse_huggingface
+from planner.workload.huggingface.families import FAMILY_READERS, parse_huggingface_config
 from planner.workload.transformer import build_workload
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -25,13 +25,13 @@ def text(name: str) -> str:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_parameters_equal_the_published_count(name: str) -> None:
-    spec = parse_huggingface(text(name), f"{name}/config.json", name)
+    spec = parse_huggingface_config(text(name), f"{name}/config.json", name)
     assert name in published(), "its exact count stands in tests/fixtures/parameter_counts.csv by the folder's name"
     assert build_workload(spec).parameters == published()[name]
 
 
 def test_every_family_has_a_real_file() -> None:
-    assert {json.loads(text(name))["model_type"] for name in CONFIGS} == set(FAMILIES)
+    assert {json.loads(text(name))["model_type"] for name in CONFIGS} == set(FAMILY_READERS)
 
 
 def changed(name: str, **keys: object) -> str:
@@ -42,14 +42,14 @@ def changed(name: str, **keys: object) -> str:
 
 def told(config: str) -> str:
     with pytest.raises(InputError) as caught:
-        parse_huggingface(config, "config.json", "x")
+        parse_huggingface_config(config, "config.json", "x")
     return str(caught.value)
 
 
 def test_an_unknown_model_type_lists_the_known_ones() -> None:
     message = told(changed("llama-3-8b", model_type="lama"))
     assert "did you mean llama?" in message
-    assert all(family in message for family in FAMILIES)
+    assert all(family in message for family in FAMILY_READERS)
 
 
 def test_a_missing_model_type_is_never_guessed() -> None:
@@ -95,6 +95,6 @@ def test_a_value_is_told_with_the_name_that_its_family_has_for_it() -> None:
 
 
 def test_sliding_windows_reach_the_operators() -> None:
-    spec = parse_huggingface(text("gpt-oss-120b"), "config.json", "gpt-oss")
-    kinds = [run.layer.name for run in build_workload(spec).runs]
+    spec = parse_huggingface_config(text("gpt-oss-120b"), "config.json", "gpt-oss")
+    kinds = [run.layer.name for run in build_workload(spec).layer_runs]
     assert kinds == ["moe-window", "moe"] * 18

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from planner.errors import InputError
-from planner.workload.operator_list.spec import OPERATORS
+from planner.workload.operator_list.spec import OPERATOR_TYPES
 from planner.workload.operators import (
     AttentionCore,
     Convolution,
@@ -14,7 +14,7 @@ from planner.workload.operators import (
     Pointwise,
     Workload,
 )
-from planner.workload.presets import read_spec
+from planner.workload.presets import parse_model_file
 from planner.workload.transformer import build_workload
 
 GOOD = """
@@ -41,13 +41,13 @@ operators = [{ op = "global_pool" }, { op = "linear", out = 10 }, { op = "loss" 
 
 
 def built(text: str) -> Workload:
-    return build_workload(read_spec(text, "toml", "mine.toml"))
+    return build_workload(parse_model_file(text, "toml", "mine.toml"))
 
 
 def layer(operators: str, given: str = "[64, 100]") -> Layer:
     """The one layer of a list of these operators."""
     text = f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{operators}]'
-    return build_workload(read_spec(text, "toml", "x.toml")).runs[0].layer
+    return build_workload(parse_model_file(text, "toml", "x.toml")).layer_runs[0].layer
 
 
 def test_parameters_are_those_of_its_operators() -> None:
@@ -56,8 +56,8 @@ def test_parameters_are_those_of_its_operators() -> None:
 
 def test_repeated_layers_are_layers_and_sizes_are_of_a_sample() -> None:
     workload = built(GOOD)
-    assert (workload.layer_count, workload.seq_length, workload.sample) == (2, 1, "image")
-    assert workload.runs[0].layer.inputs == 8 * 16 * 16
+    assert (workload.layer_count, workload.seq_length, workload.sample_name) == (2, 1, "image")
+    assert workload.layer_runs[0].layer.input_values == 8 * 16 * 16
 
 
 def test_a_tensor_is_kept_once() -> None:
@@ -86,7 +86,7 @@ def test_attention_reads_queries_keys_and_values() -> None:
         '{ op = "linear", out = 96 }, { op = "attention", heads = 4, kv_heads = 2, head_dim = 12, causal = true }'
     ).operators
     core = next(op for op in ops if isinstance(op, AttentionCore))
-    assert (core.heads, core.kv_heads, core.qk_dim, core.length, core.causal) == (4, 2, 12, 100, True)
+    assert (core.heads, core.kv_heads, core.qk_dim, core.attended_rows, core.causal) == (4, 2, 12, 100, True)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_sizes_flow(op: str, given: str, made: tuple[int, int, int]) -> None:
         f'name = "x"\ninput = {given}\n[[layers]]\noperators = [{first}{{ op = {op} }}]\n[[layers]]\n'
         'operators = [{ op = "linear", out = 1, bias = false }]'
     )
-    last = build_workload(read_spec(text, "toml", "x.toml")).runs[1].layer
-    assert (last.parameters, last.inputs) == (made[0], made[0] * made[1] * made[2])
+    last = build_workload(parse_model_file(text, "toml", "x.toml")).layer_runs[1].layer
+    assert (last.parameters, last.input_values) == (made[0], made[0] * made[1] * made[2])
 
 
 def test_dilation_changes_no_size_and_no_work() -> None:
@@ -129,7 +129,7 @@ def test_dilation_changes_no_size_and_no_work() -> None:
 def test_a_window_slides_over_both_dimensions() -> None:
     (conv,) = layer('{ op = "conv2d", out = 8, kernel = 3, stride = 2 }', "[4, 10, 10]").operators
     assert isinstance(conv, Convolution)
-    assert (conv.kernel, conv.places, conv.given, conv.weights) == (9, 25, 400, 4 * 9 * 8)
+    assert (conv.kernel_values, conv.output_positions, conv.input_values, conv.weights) == (9, 25, 400, 4 * 9 * 8)
     assert not conv.input_gradient, "it reads the data"
     assert replace(conv, groups=4).weights == 9 * 8
 
@@ -175,7 +175,7 @@ def test_what_is_wrong_is_told_with_its_place(old: str, new: str, told: list[str
 def test_every_operator_is_listed_for_an_unknown_one() -> None:
     with pytest.raises(InputError) as caught:
         built(GOOD.replace('"max_pool"', '"pool"'))
-    assert all(name in str(caught.value) for name in OPERATORS)
+    assert all(name in str(caught.value) for name in OPERATOR_TYPES)
 
 
 def test_a_list_without_layers_is_told_where_it_is_explained() -> None:

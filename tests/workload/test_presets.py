@@ -3,15 +3,15 @@
 import pytest
 
 from planner.errors import InputError
-from planner.workload.presets import preset, preset_names
+from planner.workload.presets import list_preset_names, read_model_preset
 from planner.workload.transformer import build_workload
 
 UNPUBLISHED = {"wavenet"}  # counted by hand in test_families.py
 
 
-@pytest.mark.parametrize("name", sorted(set(preset_names()) - UNPUBLISHED))
+@pytest.mark.parametrize("name", sorted(set(list_preset_names()) - UNPUBLISHED))
 def test_parameters_equal_the_published_count(name: str) -> None:
-    spec = preset(name)
+    spec = read_model_preset(name)
     assert spec.published is not None, "a preset states its published count"
     assert spec.published.source
     counted, rounding = build_workload(spec).parameters, spec.published.rounding
@@ -23,16 +23,16 @@ def test_the_models_that_the_guide_promises_are_there() -> None:
     gpt-1008b gpt-3-175b megatron-22b megatron-530b megatron-1t llama-2-7b llama-2-13b llama-2-70b llama-3-8b
     llama-3-70b llama-3.1-405b bert-base bert-large roberta-large t5-large t5-11b xlnet-large mixtral-8x7b
     deepseek-v3 qwen3-30b-a3b gpt-oss-120b resnet-50 resnet-152 inception-v3 wavenet vit-b-16 vit-l-16 vit-h-14"""
-    assert set(promised.split()) <= set(preset_names())
+    assert set(promised.split()) <= set(list_preset_names())
 
 
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with pytest.raises(InputError, match=r"did you mean llama-3-70b\?"):
-        preset("lama-3-70b")
+        read_model_preset("lama-3-70b")
 
 
 def test_active_parameters_of_a_mixture_of_experts() -> None:
     # DeepSeek-V3 technical report (arXiv 2412.19437): 37B activated of 671B
-    assert build_workload(preset("deepseek-v3")).active_parameters == pytest.approx(37.5e9, rel=0.02)
+    assert build_workload(read_model_preset("deepseek-v3")).active_parameters == pytest.approx(37.5e9, rel=0.02)
     # Qwen3 technical report (arXiv 2505.09388): 3.3B activated of 30.5B
-    assert build_workload(preset("qwen3-30b-a3b")).active_parameters == pytest.approx(3.3e9, rel=0.03)
+    assert build_workload(read_model_preset("qwen3-30b-a3b")).active_parameters == pytest.approx(3.3e9, rel=0.03)

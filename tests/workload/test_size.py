@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.errors import InputError
-from planner.workload.from_size import describe_size, looks_like_size, spec_of_size
+from planner.workload.from_size import build_spec_for_size, describe_size, looks_like_size
 from planner.workload.transformer import build_workload
 
 
@@ -13,7 +13,7 @@ from planner.workload.transformer import build_workload
 @settings(max_examples=60)
 def test_the_shape_has_about_the_size(billions: float) -> None:
     text = f"{billions * 1000:.0f}M"
-    spec = spec_of_size(text)
+    spec = build_spec_for_size(text)
     workload = build_workload(spec)
     within = 0.03 if billions >= 0.1 else 0.12
     assert workload.parameters == pytest.approx(float(text[:-1]) * 1e6, rel=within)
@@ -22,7 +22,7 @@ def test_the_shape_has_about_the_size(billions: float) -> None:
 
 @pytest.mark.parametrize("text", ["0.1B", "0.3B", "0.5B", "1B", "3B", "7B", "13B", "70B", "405B", "1T"])
 def test_common_sizes_divide_well(text: str) -> None:
-    spec = spec_of_size(text)
+    spec = build_spec_for_size(text)
     assert spec.heads % 8 == 0
     assert spec.layers % 4 == 0
     assert 2.5 < spec.ffn_size / spec.hidden_size < 4.5
@@ -30,13 +30,13 @@ def test_common_sizes_divide_well(text: str) -> None:
 
 
 def test_the_published_shape_is_found_for_its_size() -> None:
-    spec = spec_of_size("70B")
+    spec = build_spec_for_size("70B")
     assert (spec.layers, spec.hidden_size, spec.heads, spec.kv_heads) == (80, 8192, 64, 8)
 
 
 def test_the_shape_is_told() -> None:
-    workload = build_workload(spec_of_size("13B"))
-    told = describe_size(spec_of_size("13B"))
+    workload = build_workload(build_spec_for_size("13B"))
+    told = describe_size(build_spec_for_size("13B"))
     assert f"{workload.layer_count} layers" in told
     assert f"hidden {workload.hidden_size}" in told
 
@@ -54,4 +54,4 @@ def test_other_names_are_not(text: str) -> None:
 @pytest.mark.parametrize("text", ["1M", "900T", "1e9B"])
 def test_sizes_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="10M to 100T"):
-        spec_of_size(text)
+        build_spec_for_size(text)

@@ -4,7 +4,7 @@ import pytest
 
 from planner.errors import InputError
 from planner.workload.operators import Linear
-from planner.workload.presets import read_spec
+from planner.workload.presets import parse_model_file
 from planner.workload.transformer import build_workload
 
 GOOD = """
@@ -19,14 +19,14 @@ seq_length = 256
 
 
 def test_a_plain_file_is_read() -> None:
-    workload = build_workload(read_spec(GOOD, "toml", "mine.toml"))
+    workload = build_workload(parse_model_file(GOOD, "toml", "mine.toml"))
     assert workload.layer_count == 4
     # 12 h^2 per layer of a GPT without biases, norms of 2 h (two a layer, one at the end), two tables
     assert workload.parameters == 4 * (12 * 512**2 + 4 * 512) + 2 * 512 + 2 * 1000 * 512
 
 
 def test_a_pooler_multiplies_one_token_of_a_sequence() -> None:
-    spec = read_spec(f'{GOOD}architecture = "encoder"\nhead = "pooler"\n', "toml", "mine.toml")
+    spec = parse_model_file(f'{GOOD}architecture = "encoder"\nhead = "pooler"\n', "toml", "mine.toml")
     for length in (None, 128):
         workload = build_workload(spec, seq_length=length)
         (pooler,) = (op for op in workload.head.operators if op.name == "pooler")
@@ -39,7 +39,7 @@ def test_latent_attention_has_the_bias_of_its_output_too() -> None:
         "[mla]\nq_lora_rank = 64\nkv_lora_rank = 64\nqk_nope_head_dim = 32\nqk_rope_head_dim = 16\nv_head_dim = 32\n"
     )
     plain, biased = (
-        build_workload(read_spec(f"{GOOD}{key}{latent}", "toml", "mine.toml"))
+        build_workload(parse_model_file(f"{GOOD}{key}{latent}", "toml", "mine.toml"))
         for key in ("", "attention_out_bias = true\n")
     )
     assert biased.parameters == plain.parameters + 4 * 512
@@ -60,7 +60,7 @@ def test_latent_attention_has_the_bias_of_its_output_too() -> None:
 )
 def test_a_wrong_key_is_told(change: str, told: list[str]) -> None:
     with pytest.raises(InputError) as caught:
-        read_spec(GOOD + change, "toml", "mine.toml")
+        parse_model_file(GOOD + change, "toml", "mine.toml")
     for part in told:
         assert part in str(caught.value)
 
@@ -68,14 +68,14 @@ def test_a_wrong_key_is_told(change: str, told: list[str]) -> None:
 @pytest.mark.parametrize(("key", "most"), [("layers = 4", "2,048"), ("heads = 8", "65,536")])
 def test_a_slip_of_the_keyboard_is_told_and_not_computed(key: str, most: str) -> None:
     with pytest.raises(InputError, match=f"at most {most}"):
-        read_spec(GOOD.replace(key, f"{key}00000"), "toml", "mine.toml")
+        parse_model_file(GOOD.replace(key, f"{key}00000"), "toml", "mine.toml")
 
 
 def test_a_missing_key_is_told() -> None:
     with pytest.raises(InputError, match="ffn_size: is missing"):
-        read_spec(GOOD.replace("ffn_size = 2048", ""), "toml", "mine.toml")
+        parse_model_file(GOOD.replace("ffn_size = 2048", ""), "toml", "mine.toml")
 
 
 def test_a_cut_off_file_is_told() -> None:
     with pytest.raises(InputError, match="not valid TOML"):
-        read_spec(GOOD + "[moe", "toml", "mine.toml")
+        parse_model_file(GOOD + "[moe", "toml", "mine.toml")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from planner.errors import InputError
-from planner.workload.huggingface.families import parse_huggingface
-from planner.workload.presets import read_spec
+from planner.workload.huggingface.families import parse_huggingface_config
+from planner.workload.presets import parse_model_file
 from planner.workload.spec import ModelSpec
 from tests.cli.test_bad_input import GOOD
 from tests.workload.test_network import GOOD as NETWORK
@@ -65,14 +65,14 @@ def test_a_network_that_none_can_be_is_told(old: str, new: str, key: str) -> Non
 )
 def test_a_transformer_that_none_can_be_is_told(added: str, key: str) -> None:
     with pytest.raises(InputError) as caught:
-        read_spec(GOOD + added, "toml", "mine.toml")
+        parse_model_file(GOOD + added, "toml", "mine.toml")
     assert caught.value.key == key
 
 
 def config(name: str, **changes: object) -> ModelSpec:
     """A real configuration with some keys changed."""
     raw = json.loads((CONFIGS / name / "config.json").read_text())
-    return parse_huggingface(json.dumps({**raw, **changes}), "config.json", name)
+    return parse_huggingface_config(json.dumps({**raw, **changes}), "config.json", name)
 
 
 @pytest.mark.parametrize("name", ["qwen2-7b", "qwen3-8b"])

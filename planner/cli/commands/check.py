@@ -13,9 +13,9 @@ from planner.errors import InputError, NothingFits, RequirementNotMet
 
 if TYPE_CHECKING:
     from planner.cli.input.plan_list import PlanEntry
-    from planner.documents.check import CheckDocument, CheckedPart
+    from planner.documents.check import CheckDocument, PlanCheckPart
     from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import Document
+    from planner.documents.plan import PlanDocument
     from planner.request.values import OptionValue
     from planner.studies.conditions.parse import Condition
 
@@ -87,9 +87,9 @@ def check(
     document = _build_check_document(str(plans_file), checked_parts)
 
     def render_table() -> str:
-        from planner.report.views.check_text import check_text
+        from planner.report.views.check_text import render_check_text
 
-        return check_text(document)
+        return render_check_text(document)
 
     if out_dir is not None:
         _write_plan_documents(out_dir, document)
@@ -122,7 +122,7 @@ def _format_plan_file_name(plan_name: str) -> str:
 
 def _check_plans(
     plan_entries: Sequence[PlanEntry], common_conditions: Sequence[Condition], origin: str
-) -> tuple[list[CheckedPart], list[tuple[int, InputError]]]:
+) -> tuple[list[PlanCheckPart], list[tuple[int, InputError]]]:
     """Every plan, and what is wrong with the input of each, by its number."""
     checked_parts, input_errors = [], []
     for number, plan_entry in enumerate(plan_entries):
@@ -133,21 +133,21 @@ def _check_plans(
     return checked_parts, input_errors
 
 
-def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], origin: str) -> CheckedPart:
+def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], origin: str) -> PlanCheckPart:
     """One plan, held against its requirements. Raises InputError that names the file and the key."""
-    from planner.documents.check import CheckedPart
+    from planner.documents.check import PlanCheckPart
     from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import Document
+    from planner.documents.plan import PlanDocument
     from planner.studies.conditions.evaluate import evaluate_condition
     from planner.studies.conditions.values import compute_figure_values
-    from planner.studies.requirement_part import requirement_part
+    from planner.studies.requirement_part import build_condition_part
 
     line_conditions = [(item.condition, item.line) for item in plan_entry.conditions]
     line_conditions += [(item, plan_entry.line) for item in common_conditions]
     try:
         plan_document = _compute_entry_document(plan_entry, origin)
     except NothingFits as error:
-        return CheckedPart(
+        return PlanCheckPart(
             name=plan_entry.name,
             line=plan_entry.line,
             outcome="nothing fits",
@@ -157,19 +157,19 @@ def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], o
             mixed=None,
         )
     values = compute_figure_values(plan_document)
-    parts = [requirement_part(evaluate_condition(item, values), line) for item, line in line_conditions]
-    return CheckedPart(
+    parts = [build_condition_part(evaluate_condition(item, values), line) for item, line in line_conditions]
+    return PlanCheckPart(
         name=plan_entry.name,
         line=plan_entry.line,
         outcome="met" if all(item.met for item in parts) else "not met",
         obstacle="",
         requirements=parts,
-        plan=plan_document if isinstance(plan_document, Document) else None,
+        plan=plan_document if isinstance(plan_document, PlanDocument) else None,
         mixed=plan_document if isinstance(plan_document, HeterogeneousDocument) else None,
     )
 
 
-def _compute_entry_document(plan_entry: PlanEntry, origin: str) -> Document | HeterogeneousDocument:
+def _compute_entry_document(plan_entry: PlanEntry, origin: str) -> PlanDocument | HeterogeneousDocument:
     """The answer of `plan` to a table's options; its warnings are printed with the plan's name."""
     from planner.request.answer import compute_answer
     from planner.request.notices import collect_warnings, warn
@@ -186,14 +186,14 @@ def _compute_entry_document(plan_entry: PlanEntry, origin: str) -> Document | He
 
 
 def _keep_best_plan(
-    document: Document | HeterogeneousDocument, options: Mapping[str, OptionValue]
-) -> Document | HeterogeneousDocument:
+    document: PlanDocument | HeterogeneousDocument, options: Mapping[str, OptionValue]
+) -> PlanDocument | HeterogeneousDocument:
     """The answer with its best plan alone, unless the options ask for more."""
     from msgspec.structs import replace
 
-    from planner.documents.plan import Document
+    from planner.documents.plan import PlanDocument
 
-    if not isinstance(document, Document) or "top" in options or "pareto" in options:
+    if not isinstance(document, PlanDocument) or "top" in options or "pareto" in options:
         return document
     return replace(document, plans=document.plans[:1])
 
@@ -213,37 +213,41 @@ def _relocate_to_entry(error: InputError, plan_entry: PlanEntry, origin: str) ->
     return error.relocate(origin, ", ".join(key_paths) or plan_entry.key_path)
 
 
-def _build_check_document(plans_file: str, checked_parts: list[CheckedPart]) -> CheckDocument:
-    from planner.documents.check import SCHEMA_VERSION, CheckDocument, worst
+def _build_check_document(plans_file: str, checked_parts: list[PlanCheckPart]) -> CheckDocument:
+    from planner.documents.check import SCHEMA_VERSION, CheckDocument, find_worst_outcome
 
-    outcome = worst([part.outcome for part in checked_parts])
+    outcome = find_worst_outcome([part.outcome for part in checked_parts])
     return CheckDocument(schema_version=SCHEMA_VERSION, file=plans_file, outcome=outcome, checked=checked_parts)
 
 
 def _write_plan_documents(folder: Path, document: CheckDocument) -> None:
     """Every answer as a document of its own. Raises InputError where the folder cannot be made."""
     from planner.cli.io.files import make_folder, write_file_atomically
-    from planner.documents.check import answer_of
-    from planner.report.formats.json_text import to_json
+    from planner.documents.check import get_checked_answer
+    from planner.report.formats.json_text import render_json
 
     make_folder(folder, "--out-dir")
     for part in document.checked:
-        plan_document = answer_of(part)
+        plan_document = get_checked_answer(part)
         if plan_document is not None:
-            write_file_atomically(folder / _format_plan_file_name(part.name), to_json(plan_document))
+            write_file_atomically(folder / _format_plan_file_name(part.name), render_json(plan_document))
 
 
 def _raise_failed_checks(document: CheckDocument) -> None:
     """Raises NothingFits or RequirementNotMet that names every plan that fails."""
-    from planner.report.console import printable
-    from planner.studies.requirement_part import unmet
+    from planner.report.console import strip_nonprintable
+    from planner.studies.requirement_part import list_unmet_conditions
 
     infeasible_plans = [
         f"{part.name}: {part.obstacle}" for part in document.checked if part.outcome == "nothing fits"
     ]
-    unmet_conditions = [sentence for part in document.checked for sentence in unmet(part.name, part.requirements)]
+    unmet_conditions = [
+        sentence for part in document.checked for sentence in list_unmet_conditions(part.name, part.requirements)
+    ]
     if infeasible_plans:
         # an obstacle names what is from the user's files
-        raise NothingFits("\n".join(map(printable, "\n".join([*infeasible_plans, *unmet_conditions]).split("\n"))))
+        raise NothingFits(
+            "\n".join(map(strip_nonprintable, "\n".join([*infeasible_plans, *unmet_conditions]).split("\n")))
+        )
     if unmet_conditions:
         raise RequirementNotMet("\n".join(unmet_conditions))

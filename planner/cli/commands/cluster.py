@@ -27,8 +27,8 @@ def list_clusters(form: FormatOption = OutputFormat.TABLE, files: FilesOption = 
     from planner.hardware import database
 
     entries = []
-    for name in database.names("clusters"):
-        cluster = resolve_cluster(presets.cluster_spec(name), f"hardware_db/clusters/{name}.toml")
+    for name in database.list_database_names("clusters"):
+        cluster = resolve_cluster(presets.load_cluster_spec(name), f"hardware_db/clusters/{name}.toml")
         entries.append(
             ClusterEntry(
                 name=name,

@@ -15,7 +15,7 @@ from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cluster.importers.imported_cluster import HostPatterns
-    from planner.cluster.importers.node_types import Given
+    from planner.cluster.importers.node_types import ImportDefaults
 
 DescriptionsArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Descriptions of one cluster.")]
 ImportFormatsOption = Annotated[
@@ -95,50 +95,52 @@ def import_cluster(
 
 
 def _build_cluster_file(
-    files: Sequence[Path], formats: Sequence[str], patterns: HostPatterns, import_defaults: Given
+    files: Sequence[Path], formats: Sequence[str], patterns: HostPatterns, import_defaults: ImportDefaults
 ) -> tuple[str, Sequence[str]]:
     """The cluster file that the descriptions make together, and what was assumed. Raises InputError."""
-    from planner.cluster.importers.cluster_file import write_toml
-    from planner.cluster.importers.complete_draft import complete
-    from planner.cluster.importers.detect_format import TITLES, read
-    from planner.cluster.importers.merge_links import merge
+    from planner.cluster.importers.cluster_file import render_cluster_toml
+    from planner.cluster.importers.complete_draft import complete_cluster_draft
+    from planner.cluster.importers.detect_format import FORMAT_TITLES, read_description
+    from planner.cluster.importers.merge_links import merge_descriptions
     from planner.errors import escape_nonprintable
     from planner.request.files import read_foreign_text
 
     host_descriptions, sources = [], []
     for path, file_format in zip(files, formats, strict=True):
-        format_name, description = read(
+        format_name, description = read_description(
             read_foreign_text(path, "a description of a cluster"), str(path), file_format, patterns
         )
         host_descriptions.append((str(path), description))
-        sources.append(f"{path.name} ({TITLES[format_name]})")
+        sources.append(f"{path.name} ({FORMAT_TITLES[format_name]})")
     file_names = ", ".join(path.name for path in files)
     try:
-        draft, notes = complete(
-            merge(host_descriptions), import_defaults, escape_nonprintable(f"Imported from {file_names}")
+        draft, notes = complete_cluster_draft(
+            merge_descriptions(host_descriptions), import_defaults, escape_nonprintable(f"Imported from {file_names}")
         )
     except InputError as error:
         raise error if error.origin or error.problem.startswith("unknown ") else error.relocate(file_names) from None
-    return write_toml(draft, sources, notes), notes
+    return render_cluster_toml(draft, sources, notes), notes
 
 
-def _build_import_defaults(import_options: ImportOptions, first_file: Path) -> Given:
+def _build_import_defaults(import_options: ImportOptions, first_file: Path) -> ImportDefaults:
     """The options' values. Raises InputError for those that make no sense."""
     from planner.cluster.importers.imported_cluster import clean_name
-    from planner.cluster.importers.node_types import Given
-    from planner.cluster.model.spec import MOST_DEVICES
+    from planner.cluster.importers.node_types import ImportDefaults
+    from planner.cluster.model.spec import MAX_CLUSTER_DEVICES
 
     name = import_options.name if import_options.name is not None else clean_name(first_file.stem)
     oversubscription, nodes = import_options.oversubscription, import_options.nodes
     if not 1 <= oversubscription <= 1000:
         raise InputError("out of range", key="--oversubscription", value=oversubscription, expected="from 1 to 1,000")
-    if nodes is not None and not 1 <= nodes <= MOST_DEVICES:
-        raise InputError("out of range", key="--nodes", value=nodes, expected=f"from 1 to {MOST_DEVICES:,}")
+    if nodes is not None and not 1 <= nodes <= MAX_CLUSTER_DEVICES:
+        raise InputError("out of range", key="--nodes", value=nodes, expected=f"from 1 to {MAX_CLUSTER_DEVICES:,}")
     if not name.strip() or not name.isprintable():
         raise InputError("not a name", key="--name", value=name, expected="a printable name")
     link_rate = _parse_rate_bytes_per_s(import_options.link_bandwidth, "--link-bandwidth")
     node_rate = _parse_rate_bytes_per_s(import_options.node_bandwidth, "--node-bandwidth")
-    return Given(name, import_options.node, import_options.accelerator, link_rate, node_rate, oversubscription, nodes)
+    return ImportDefaults(
+        name, import_options.node, import_options.accelerator, link_rate, node_rate, oversubscription, nodes
+    )
 
 
 def _parse_rate_bytes_per_s(text: str | None, key: str) -> float | None:

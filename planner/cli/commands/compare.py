@@ -20,7 +20,7 @@ from planner.errors import InputError, NothingFits
 
 if TYPE_CHECKING:
     from planner.documents.compare import CompareDocument
-    from planner.studies.compare import Asked, Limits
+    from planner.studies.compare import ClusterCandidate, ComparisonLimits
 
 _DEFAULT_RUN_TOKENS = 10**12
 
@@ -101,9 +101,9 @@ def compare(
     )
 
     def render_table() -> str:
-        from planner.report.views.compare_text import compare_text
+        from planner.report.views.compare_text import render_compare_text
 
-        return compare_text(document)
+        return render_compare_text(document)
 
     write_document(document, output.format_name, output.files, render_table)
     if no_cluster_error is not None:
@@ -111,48 +111,51 @@ def compare(
         raise no_cluster_error
 
 
-def _build_comparison_limits(run: RunRequest, framework: str, cloud: str) -> Limits:
+def _build_comparison_limits(run: RunRequest, framework: str, cloud: str) -> ComparisonLimits:
     """What rules clusters out. Raises InputError."""
     from planner.hardware import catalogue
-    from planner.studies.compare import Limits
+    from planner.studies.compare import ComparisonLimits
 
-    catalogue_entries = catalogue.entries() if framework or cloud else ()
-    return Limits(
+    catalogue_entries = catalogue.read_accelerator_entries() if framework or cloud else ()
+    return ComparisonLimits(
         run.deadline_days,
         run.budget,
-        catalogue.known(catalogue_entries, framework, "--framework", lambda entry: entry.spec.frameworks) or None,
-        catalogue.known(catalogue_entries, cloud, "--cloud", lambda entry: entry.spec.clouds) or None,
+        catalogue.match_listed_value(catalogue_entries, framework, "--framework", lambda entry: entry.spec.frameworks)
+        or None,
+        catalogue.match_listed_value(catalogue_entries, cloud, "--cloud", lambda entry: entry.spec.clouds) or None,
     )
 
 
 def _build_compare_document(
-    request: RunRequest, candidates: list[Asked], limits: Limits, objective: RankBy | None
+    request: RunRequest, candidates: list[ClusterCandidate], limits: ComparisonLimits, objective: RankBy | None
 ) -> tuple[CompareDocument, NothingFits | None]:
     """The answer, and what is said where every cluster is ruled out. Raises InputError."""
     from planner.documents.compare import SCHEMA_VERSION, CompareDocument
     from planner.studies import compare as comparing
-    from planner.studies.plan_parts import model_part
-    from planner.studies.size_parts import run_part
+    from planner.studies.plan_parts import build_model_part
+    from planner.studies.size_parts import build_training_run_part
 
     run_tokens = request.tokens
     run, notes = resolve_run(request, run_tokens or _DEFAULT_RUN_TOKENS)
     if run_tokens is None:
         notes.append("a run of 1T tokens was assumed: --tokens says another")
     rank_by, carbon_g_per_kwh = (
-        objective or (RankBy.COST if limits.days is not None else RankBy.TIME),
+        objective or (RankBy.COST if limits.max_days is not None else RankBy.TIME),
         request.read_carbon_g_per_kwh(),
     )
     if rank_by is RankBy.CARBON and carbon_g_per_kwh is None:
         raise InputError(
             "needs a grid", key="--objective", value="carbon", expected="--grid or --carbon-intensity beside it"
         )
-    cluster_parts, no_cluster_error = comparing.compare(run, candidates, limits, rank_by.value, carbon_g_per_kwh)
+    cluster_parts, no_cluster_error = comparing.compare_clusters(
+        run, candidates, limits, rank_by.value, carbon_g_per_kwh
+    )
     document = CompareDocument(
         schema_version=SCHEMA_VERSION,
-        model=model_part(run.workload),
-        run=run_part(run),
-        deadline_days=limits.days,
-        budget_usd=limits.usd,
+        model=build_model_part(run.workload),
+        run=build_training_run_part(run),
+        deadline_days=limits.max_days,
+        budget_usd=limits.max_usd,
         ranked_by=rank_by.value,
         offers=cluster_parts,
         notes=notes,
@@ -161,20 +164,24 @@ def _build_compare_document(
 
 
 def _read_cluster_candidates(
-    cluster_texts: list[str], all_presets: bool, devices: str | None, limits: Limits
-) -> list[Asked]:
+    cluster_texts: list[str], all_presets: bool, devices: str | None, limits: ComparisonLimits
+) -> list[ClusterCandidate]:
     """The clusters that are compared, each with its number of nodes where that is given. Raises InputError."""
     from planner.hardware import database
     from planner.request.values import parse_number
-    from planner.studies.compare import Asked
+    from planner.studies.compare import ClusterCandidate
 
     candidates = [read_cluster_candidate(text) for text in cluster_texts]
     if all_presets:
         candidate_names = {candidate.offer.name for candidate in candidates}
         cluster_options = [
-            read_cluster_option(name) for name in database.names("clusters") if name not in candidate_names
+            read_cluster_option(name)
+            for name in database.list_database_names("clusters")
+            if name not in candidate_names
         ]
-        candidates += [Asked(cluster_option) for cluster_option in cluster_options if not cluster_option.spec.pools]
+        candidates += [
+            ClusterCandidate(cluster_option) for cluster_option in cluster_options if not cluster_option.spec.pools
+        ]
     if not candidates:
         raise InputError("no cluster is named", key="--on", expected="--on CLUSTER:NODES, several times, or --any")
     device_count = None if devices is None else parse_number(devices, "--devices")
@@ -182,10 +189,14 @@ def _read_cluster_candidates(
         candidates = [
             candidate
             if candidate.nodes is not None
-            else Asked(candidate.offer, _count_nodes(candidate, device_count))
+            else ClusterCandidate(candidate.offer, _count_nodes(candidate, device_count))
             for candidate in candidates
         ]
-    if limits.days is None and limits.usd is None and any(candidate.nodes is None for candidate in candidates):
+    if (
+        limits.max_days is None
+        and limits.max_usd is None
+        and any(candidate.nodes is None for candidate in candidates)
+    ):
         raise InputError(
             "the number of nodes is missing",
             key="--on",
@@ -194,6 +205,6 @@ def _read_cluster_candidates(
     return candidates
 
 
-def _count_nodes(candidate: Asked, devices: int) -> int:
+def _count_nodes(candidate: ClusterCandidate, devices: int) -> int:
     """Nodes that hold so many devices."""
     return -(-devices // candidate.offer.devices_per_node)

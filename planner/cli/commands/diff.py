@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from planner.documents.check import CheckDocument
     from planner.documents.diff import DiffDocument
     from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import Document
+    from planner.documents.plan import PlanDocument
 
 T = TypeVar("T", bound="msgspec.Struct")
 
@@ -57,10 +57,10 @@ def diff(
     """
     from planner.cli.io.ci import append_step_summary
     from planner.cli.io.output import check_output_files, write_document
-    from planner.report.formats.diff_markdown import diff_markdown
+    from planner.report.formats.diff_markdown import render_diff_markdown
     from planner.studies.conditions.figures import build_compared_figures
     from planner.studies.conditions.parse import parse_condition
-    from planner.studies.diff import compared
+    from planner.studies.diff import compare_documents
     from planner.units import parse_quantity
 
     output_files = check_output_files(files, input_files=[("BASE", base), ("HEAD", head)])
@@ -69,15 +69,17 @@ def diff(
     conditions = [parse_condition(render_table, figures) for render_table in require or ()]
     base_document, head_document = _read_diff_document(base), _read_diff_document(head)
     _check_same_document_type(base_document, head_document, head)
-    document = compared(base_document, head_document, (base.as_posix(), head.as_posix()), min_change, conditions)
+    document = compare_documents(
+        base_document, head_document, (base.as_posix(), head.as_posix()), min_change, conditions
+    )
 
     def render_table() -> str:
-        from planner.report.views.diff_text import diff_text
+        from planner.report.views.diff_text import render_diff_text
 
-        return diff_text(document)
+        return render_diff_text(document)
 
     def render_markdown() -> str:
-        return diff_markdown(document)
+        return render_diff_markdown(document)
 
     write_document(
         document, form.value, output_files, render_table, {".markdown": render_markdown, ".md": render_markdown}
@@ -89,12 +91,12 @@ def diff(
 
 def _raise_unmet_conditions(document: DiffDocument) -> None:
     """Raises RequirementNotMet that names every plan and the requirements that it fails."""
-    from planner.studies.requirement_part import unmet
+    from planner.studies.requirement_part import list_unmet_conditions
 
     unmet_conditions = [
         sentence
         for difference in document.differences
-        for sentence in unmet(difference.name, difference.requirements)
+        for sentence in list_unmet_conditions(difference.name, difference.requirements)
     ]
     if unmet_conditions:
         raise RequirementNotMet("\n".join(unmet_conditions))
@@ -111,7 +113,7 @@ def _check_same_document_type(base_document: msgspec.Struct, head_document: msgs
         )
 
 
-def _read_diff_document(path: Path) -> CheckDocument | Document | HeterogeneousDocument:
+def _read_diff_document(path: Path) -> CheckDocument | PlanDocument | HeterogeneousDocument:
     """A document of `plan`, `estimate` or `check`. Raises InputError for another one, or another version of one."""
     from planner.decode import parse_mapping
     from planner.request.files import read_text_file
@@ -133,7 +135,7 @@ def _read_diff_document(path: Path) -> CheckDocument | Document | HeterogeneousD
     if "plans" not in raw or "model" not in raw:
         raise InputError("not a document with plans", origin=str(path), expected=_EXPECTED_DOCUMENT)
     _check_schema_version(raw, document.SCHEMA_VERSION, str(path))
-    return _convert_document(raw, document.Document, str(path))
+    return _convert_document(raw, document.PlanDocument, str(path))
 
 
 def _check_schema_version(raw: dict[str, object], version: str, origin: str, key_prefix: str = "") -> None:

@@ -24,8 +24,8 @@ from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cluster.model.cluster import Cluster
-    from planner.cost.scenario import Training
-    from planner.documents.plan import Document, PlanPart
+    from planner.cost.scenario import Scenario
+    from planner.documents.plan import PlanDocument, PlanPart
 
 
 class TraceRanks(StrEnum):
@@ -71,7 +71,7 @@ def explain(
     from planner.cli.io.output import check_output_files, write_document
     from planner.request.files import list_model_files
     from planner.request.plan_request import parse_option_values
-    from planner.studies.explain import check_same, explained
+    from planner.studies.explain import check_plan_unchanged, explain_plan
 
     check_suffix(trace, (".json",))
     options = parse_option_values(values, "explain")
@@ -81,44 +81,44 @@ def explain(
     output_files = check_output_files(files, other_outputs=[("--trace", trace)], input_files=input_files)
     document = read_plan_document(plan_file, number)
     scenario, scenario_cluster = _read_plan_scenario_and_cluster(document, number, overrides, options, plan_file)
-    explain_document = explained(
-        scenario, scenario_cluster, document, number, check_same(scenario, document, number, str(plan_file))
+    explain_document = explain_plan(
+        scenario, scenario_cluster, document, number, check_plan_unchanged(scenario, document, number, str(plan_file))
     )
     if trace is not None:
         _write_step_trace(trace, scenario, document.plans[number - 1], ranks)
 
     def render_table() -> str:
-        from planner.report.views.explain_text import explain_text
+        from planner.report.views.explain_text import render_explain_text
 
-        return explain_text(explain_document)
+        return render_explain_text(explain_document)
 
     write_document(explain_document, form.value, output_files, render_table)
 
 
 def _read_plan_scenario_and_cluster(
-    document: Document, number: int, overrides: PlanFileOverrides, techniques: dict[str, object], plan_file: Path
-) -> tuple[Training, Cluster]:
+    document: PlanDocument, number: int, overrides: PlanFileOverrides, techniques: dict[str, object], plan_file: Path
+) -> tuple[Scenario, Cluster]:
     """The scenario of this plan, with its settings, and its cluster. Raises InputError."""
     from planner.request.resolve import apply_techniques
-    from planner.studies.explain import question_of
+    from planner.studies.explain import build_plan_scenario
 
     cluster = read_plan_cluster(document, overrides.cluster, overrides.faults, plan_file)
     scenario = read_plan_scenario(document, overrides.model, cluster, plan_file)
     scenario = apply_techniques(scenario, **techniques)  # type: ignore[arg-type]
     try:
-        return question_of(scenario, cluster, document, document.plans[number - 1]), cluster
+        return build_plan_scenario(scenario, cluster, document, document.plans[number - 1]), cluster
     except InputError as error:
         key = error.key if error.key.startswith(("--", "placement")) else f"plans[{number - 1}].{error.key}"
         raise error.relocate(str(plan_file), key) from None
 
 
-def _write_step_trace(path: Path, scenario: Training, plan: PlanPart, ranks: TraceRanks) -> None:
+def _write_step_trace(path: Path, scenario: Scenario, plan: PlanPart, ranks: TraceRanks) -> None:
     """Write one step of a plan for Perfetto, with a warning where not all of it is drawn."""
     from planner.cli.io.files import write_file_atomically
-    from planner.report.formats.trace import traced_step
+    from planner.report.formats.trace import build_step_trace
     from planner.request.notices import warn
 
-    step_trace = traced_step(scenario, plan, all_ranks=ranks is TraceRanks.ALL)
+    step_trace = build_step_trace(scenario, plan, all_ranks=ranks is TraceRanks.ALL)
     write_file_atomically(path, step_trace.text)
     if step_trace.note:
         warn(f"{path}: {step_trace.note}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from planner.documents.hardware import HardwareDocument
-    from planner.hardware.catalogue import Entry, Wanted
+    from planner.hardware.catalogue import AcceleratorEntry, AcceleratorFilter
 
 hardware_app = typer.Typer(
     help="The accelerators of the hardware database.", no_args_is_help=True, rich_markup_mode=None
@@ -64,43 +64,57 @@ def list_hardware(
       planner hardware list --can-train --min-memory 80GiB --sort price
       planner hardware list --place edge
     """
-    from planner.documents.hardware import hardware_document
+    from planner.documents.hardware import build_hardware_document
     from planner.hardware import catalogue
 
-    catalogue_entries = catalogue.entries()
+    catalogue_entries = catalogue.read_accelerator_entries()
     hardware_filter = _build_hardware_filter(filter_options, catalogue_entries)
-    listed_entries = catalogue.ordered(
-        [entry for entry in catalogue_entries if hardware_filter.holds(entry)], sort, hardware_filter.precision
+    listed_entries = catalogue.sort_accelerator_entries(
+        [entry for entry in catalogue_entries if hardware_filter.matches_entry(entry)],
+        sort,
+        hardware_filter.precision,
     )
 
     def render_table() -> str:
-        from planner.report.views.hardware_text import list_text
+        from planner.report.views.hardware_text import render_hardware_list
 
-        return list_text(listed_entries, hardware_filter.precision)
+        return render_hardware_list(listed_entries, hardware_filter.precision)
 
-    _write_hardware_document(hardware_document(listed_entries, hardware_filter.precision), form, files, render_table)
+    _write_hardware_document(
+        build_hardware_document(listed_entries, hardware_filter.precision), form, files, render_table
+    )
 
 
-def _build_hardware_filter(filter_options: HardwareFilterOptions, catalogue_entries: Sequence[Entry]) -> Wanted:
+def _build_hardware_filter(
+    filter_options: HardwareFilterOptions, catalogue_entries: Sequence[AcceleratorEntry]
+) -> AcceleratorFilter:
     """What a part has to be. Raises InputError for what no part is."""
     from planner.hardware import catalogue
 
     if filter_options.can_train and filter_options.inference_only:
         raise InputError("no part does both", key="--can-train, --inference-only", expected="one of the two")
-    return catalogue.Wanted(
-        kind=catalogue.known(catalogue_entries, filter_options.kind, "--kind", lambda entry: (entry.spec.kind,)),
-        place=catalogue.known(catalogue_entries, filter_options.place, "--place", lambda entry: (entry.spec.place,)),
-        vendor=catalogue.known(
+    return catalogue.AcceleratorFilter(
+        device_type=catalogue.match_listed_value(
+            catalogue_entries, filter_options.kind, "--kind", lambda entry: (entry.spec.kind,)
+        ),
+        deployment=catalogue.match_listed_value(
+            catalogue_entries, filter_options.place, "--place", lambda entry: (entry.spec.place,)
+        ),
+        vendor=catalogue.match_listed_value(
             catalogue_entries, filter_options.vendor, "--vendor", lambda entry: (entry.spec.vendor,)
         ),
         can_train=filter_options.can_train if filter_options.can_train or filter_options.inference_only else None,
-        framework=catalogue.known(
+        framework=catalogue.match_listed_value(
             catalogue_entries, filter_options.framework, "--framework", lambda entry: entry.spec.frameworks
         ),
-        cloud=catalogue.known(catalogue_entries, filter_options.cloud, "--cloud", lambda entry: entry.spec.clouds),
+        cloud=catalogue.match_listed_value(
+            catalogue_entries, filter_options.cloud, "--cloud", lambda entry: entry.spec.clouds
+        ),
         precision=catalogue.parse_precision(filter_options.precision) if filter_options.precision else None,
-        min_memory_bytes=catalogue.parse_memory(filter_options.min_memory) if filter_options.min_memory else 0.0,
-        years=catalogue.parse_years(filter_options.year) if filter_options.year else None,
+        min_memory_bytes=catalogue.parse_memory_bytes(filter_options.min_memory)
+        if filter_options.min_memory
+        else 0.0,
+        year_range=catalogue.parse_year_range(filter_options.year) if filter_options.year else None,
     )
 
 
@@ -133,17 +147,17 @@ def show_hardware(
     Examples:
       planner hardware show h100-sxm-80gb --sources
     """
-    from planner.documents.hardware import hardware_document
-    from planner.hardware.catalogue import entry
+    from planner.documents.hardware import build_hardware_document
+    from planner.hardware.catalogue import read_accelerator_entry
 
-    catalogue_entry = entry(name)
+    catalogue_entry = read_accelerator_entry(name)
 
     def render_table() -> str:
-        from planner.report.views.hardware_text import show_text
+        from planner.report.views.hardware_text import render_accelerator_text
 
-        return show_text(catalogue_entry, sources=sources)
+        return render_accelerator_text(catalogue_entry, with_sources=sources)
 
-    _write_hardware_document(hardware_document([catalogue_entry]), form, files, render_table)
+    _write_hardware_document(build_hardware_document([catalogue_entry]), form, files, render_table)
 
 
 @hardware_app.command("compare")
@@ -161,20 +175,20 @@ def compare_hardware(
     Examples:
       planner hardware compare a100-sxm-80gb h100-sxm-80gb b200
     """
-    from planner.documents.hardware import comparison_part, hardware_document
-    from planner.hardware.catalogue import entry, parse_precision
+    from planner.documents.hardware import build_hardware_comparison, build_hardware_document
+    from planner.hardware.catalogue import parse_precision, read_accelerator_entry
 
     if len(names) < 2:
         raise InputError("nothing to compare with", key="NAME", value=names[0], expected="two names or more")
-    catalogue_entries = [entry(name) for name in names]
+    catalogue_entries = [read_accelerator_entry(name) for name in names]
     ratio_precision = parse_precision(precision) if precision else None
-    comparison = comparison_part(catalogue_entries, ratio_precision)
+    comparison = build_hardware_comparison(catalogue_entries, ratio_precision)
 
     def render_table() -> str:
-        from planner.report.views.hardware_text import compare_text
+        from planner.report.views.hardware_text import render_hardware_comparison
 
-        return compare_text(catalogue_entries, comparison)
+        return render_hardware_comparison(catalogue_entries, comparison)
 
     _write_hardware_document(
-        hardware_document(catalogue_entries, ratio_precision, comparison), form, files, render_table
+        build_hardware_document(catalogue_entries, ratio_precision, comparison), form, files, render_table
     )

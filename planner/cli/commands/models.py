@@ -19,10 +19,10 @@ def list_models(form: FormatOption = OutputFormat.TABLE, files: FilesOption = No
     """
     from planner.cli.io.lists import write_listing
     from planner.documents.listing import ModelEntry
-    from planner.workload.presets import preset, preset_names
+    from planner.workload.presets import list_preset_names, read_model_preset
     from planner.workload.transformer import build_workload
 
-    named_models = [(name, build_workload(preset(name))) for name in preset_names()]
+    named_models = [(name, build_workload(read_model_preset(name))) for name in list_preset_names()]
     entries = [
         ModelEntry(
             name=name,
@@ -30,7 +30,7 @@ def list_models(form: FormatOption = OutputFormat.TABLE, files: FilesOption = No
             parameters=model.parameters,
             active_parameters=model.active_parameters,
             layers=model.layer_count,
-            sample=model.sample,
+            sample=model.sample_name,
             seq_length=model.seq_length if model.has_tokens else None,
         )
         for name, model in named_models
@@ -48,6 +48,6 @@ def list_families(form: FormatOption = OutputFormat.TABLE, files: FilesOption = 
     """
     from planner.cli.io.lists import write_listing
     from planner.documents.listing import FamilyEntry
-    from planner.workload.huggingface.families import FAMILIES
+    from planner.workload.huggingface.families import FAMILY_READERS
 
-    write_listing("families", [FamilyEntry(name=name) for name in FAMILIES], form.value, files)
+    write_listing("families", [FamilyEntry(name=name) for name in FAMILY_READERS], form.value, files)

@@ -74,8 +74,8 @@ def plot(
     from planner.cli.io.output import write_stdout
     from planner.cli.sweeps.results import read_results
     from planner.cli.sweeps.where import select_rows_where
-    from planner.report.charts.plot_of_table import drawn, plotted
-    from planner.report.charts.plot_text import plot_text
+    from planner.report.charts.plot_of_table import build_plot, resolve_plot_spec
+    from planner.report.charts.plot_text import render_plot_text
     from planner.request.notices import warn
 
     for path in files or ():
@@ -85,25 +85,27 @@ def plot(
     for condition in where or ():
         table = table.select_rows(select_rows_where(condition, table.columns))
     series_columns = None if by is None else [part.strip() for part in by.split(",") if part.strip()]
-    chart, missing_rows = plotted(table.columns, drawn(table.columns, x, y, series_columns, take.value))
+    chart, missing_rows = build_plot(
+        table.columns, resolve_plot_spec(table.columns, x, y, series_columns, take.value)
+    )
     if missing_rows:
         warn(f"{missing_rows:,} of {len(table):,} rows have no value there and are not drawn")
     for path in files or ():
         write_file_atomically(path, _render_plot_file(chart, path.suffix.casefold(), results.name))
-    write_stdout(plot_text(chart))
+    write_stdout(render_plot_text(chart))
 
 
 def _render_plot_file(chart: Plot, suffix: str, name: str) -> str:
     if suffix == ".svg":
-        from planner.report.charts.plot_svg import plot_svg
+        from planner.report.charts.plot_svg import render_plot_svg
 
-        return plot_svg(chart)
+        return render_plot_svg(chart)
     if suffix == ".txt":
-        from planner.report.charts.plot_text import plot_text
-        from planner.report.console import text_for_a_file
+        from planner.report.charts.plot_text import render_plot_text
+        from planner.report.console import render_for_file
 
-        return text_for_a_file(lambda: plot_text(chart))
-    from planner.report.formats.html_page import to_html
+        return render_for_file(lambda: render_plot_text(chart))
+    from planner.report.formats.html_page import render_html_page
     from planner.report.report import Report
 
-    return to_html(Report("plot", name, (), (), charts=[chart]))
+    return render_html_page(Report("plot", name, (), (), charts=[chart]))

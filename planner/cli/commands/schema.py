@@ -58,10 +58,10 @@ def schema(
       planner schema what-if
     """
     from planner.cli.io.output import write_stdout
-    from planner.report.formats.json_text import to_json
+    from planner.report.formats.json_text import render_json
 
     build = cast(Callable[[], dict[str, object]], import_module(DOCUMENT_MODULES[document]).build_json_schema)
-    write_stdout(to_json(_clean_descriptions(build())), is_machine_readable=True)
+    write_stdout(render_json(_clean_descriptions(build())), is_machine_readable=True)
 
 
 def _clean_descriptions(schema: dict[str, object]) -> dict[str, object]:

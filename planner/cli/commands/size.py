@@ -16,8 +16,8 @@ from planner.units import format_counted_noun, format_days
 
 if TYPE_CHECKING:
     from planner.documents.size import SizeDocument
-    from planner.documents.sizing import SizePart
-    from planner.studies.run_estimate import Offer, Outcome, Run
+    from planner.documents.sizing import RunSizePart
+    from planner.studies.run_estimate import ClusterOffer, RunEstimate, TrainingRun
 
 _TRIAL_RUN_TOKENS = 10**12
 """A run of so many tokens shows what a token costs."""
@@ -80,14 +80,14 @@ def size(
     document = _build_sized_document(run, nodes)
 
     def render_table() -> str:
-        from planner.report.views.size_text import size_text
+        from planner.report.views.size_text import render_size_text
 
-        return size_text(document)
+        return render_size_text(document)
 
     def render_curve() -> str:
-        from planner.report.charts.size_svg import curve_svg
+        from planner.report.charts.size_svg import render_size_curve_svg
 
-        return curve_svg(document)
+        return render_size_curve_svg(document)
 
     own_renderers = {".svg": render_curve, ".value": lambda: f"{_format_bare_value(document.answer, value_field)}\n"}
     write_document(document, form.value, output_files, render_table, own_renderers)
@@ -112,38 +112,38 @@ def _build_sized_document(request: RunRequest, nodes: str | None) -> SizeDocumen
 
 
 def _find_run_size(
-    run: Run,
-    cluster_option: Offer,
+    run: TrainingRun,
+    cluster_option: ClusterOffer,
     deadline_days: float | None,
     budget_usd: float | None,
     nodes: int | None,
     tokens: int | None,
-) -> tuple[Run, Outcome]:
+) -> tuple[TrainingRun, RunEstimate]:
     """The size, and the run: of as many tokens as the budget pays for where none are given.
 
     Raises NothingFits where no size meets the deadline and the budget.
     """
-    from planner.studies.size import affordable, fastest_around, fewest_nodes
+    from planner.studies.size import find_affordable_run, find_fewest_nodes, refine_fastest_within_budget
 
     if tokens is None:
         assert budget_usd is not None
-        affordable_run = affordable(run, cluster_option, budget_usd, nodes)
+        affordable_run = find_affordable_run(run, cluster_option, budget_usd, nodes)
         if affordable_run is None:
             raise _build_infeasible_error(run, cluster_option, nodes)
         return affordable_run
     if deadline_days is None:
         assert budget_usd is not None
-        estimate = fastest_around(run, cluster_option, budget_usd)
+        estimate = refine_fastest_within_budget(run, cluster_option, budget_usd)
         if estimate is None:
             raise NothingFits(
                 f"no size of {cluster_option.name} trains {tokens:,} tokens for {budget_usd:,.0f} USD: fewer --tokens"
             )
         return run, estimate
-    estimate = fewest_nodes(run, cluster_option, deadline_days)
+    estimate = find_fewest_nodes(run, cluster_option, deadline_days)
     if estimate is None:
         raise _build_deadline_error(run, cluster_option, deadline_days)
-    if budget_usd is not None and (estimate.usd is None or estimate.usd > budget_usd):
-        excess_text = "has no known rent" if estimate.usd is None else f"costs {estimate.usd:,.0f} USD"
+    if budget_usd is not None and (estimate.cost_usd is None or estimate.cost_usd > budget_usd):
+        excess_text = "has no known rent" if estimate.cost_usd is None else f"costs {estimate.cost_usd:,.0f} USD"
         raise NothingFits(
             f"the fewest nodes that meet the deadline are {estimate.nodes:,}, and the run {excess_text}: "
             f"not within {budget_usd:,.0f}"
@@ -152,28 +152,28 @@ def _find_run_size(
     return run, estimate
 
 
-def _build_infeasible_error(run: Run, cluster_option: Offer, nodes: int | None) -> PlannerError:
+def _build_infeasible_error(run: TrainingRun, cluster_option: ClusterOffer, nodes: int | None) -> PlannerError:
     """No plan fits on so many nodes, or on any."""
-    from planner.studies.run_estimate import misfit
+    from planner.studies.run_estimate import explain_infeasible_size
 
-    if nodes is None and cluster_option.hosts is not None:
-        nodes = cluster_option.hosts.nodes
+    if nodes is None and cluster_option.listed_cluster is not None:
+        nodes = cluster_option.listed_cluster.nodes
     if nodes is not None:
-        return misfit(run, cluster_option, nodes)
+        return explain_infeasible_size(run, cluster_option, nodes)
     return NothingFits(f"no plan of {run.workload.title} fits on {cluster_option.name}: another cluster")
 
 
-def _build_deadline_error(run: Run, cluster_option: Offer, deadline_days: float) -> PlannerError:
+def _build_deadline_error(run: TrainingRun, cluster_option: ClusterOffer, deadline_days: float) -> PlannerError:
     """No size meets the deadline; the fastest one, where there is any."""
-    from planner.studies.size import nearest_miss
+    from planner.studies.size import find_fastest_size
 
-    nearest_estimate = nearest_miss(run, cluster_option)
+    nearest_estimate = find_fastest_size(run, cluster_option)
     batch_change = "larger" if run.steps > 1 else "smaller"
     if nearest_estimate is None:
         return _build_infeasible_error(run, cluster_option, None)
     return NothingFits(
         f"no size of {cluster_option.name} trains {run.tokens:,} tokens in {format_days(deadline_days)} "
-        f"with steps of {format_counted_noun(run.global_batch, run.workload.sample)}\n"
+        f"with steps of {format_counted_noun(run.global_batch, run.workload.sample_name)}\n"
         f"  nearest miss: {format_counted_noun(nearest_estimate.nodes, 'node')} "
         f"in {format_days(nearest_estimate.days)}\n"
         f"  what would make it fit: a later --deadline, a {batch_change} --global-batch, or fewer --tokens"
@@ -181,46 +181,46 @@ def _build_deadline_error(run: Run, cluster_option: Offer, deadline_days: float)
 
 
 def _build_size_document(
-    run: Run,
-    cluster_option: Offer,
-    estimate: Outcome,
+    run: TrainingRun,
+    cluster_option: ClusterOffer,
+    estimate: RunEstimate,
     deadline_days: float | None,
     budget_usd: float | None,
     carbon_g_per_kwh: float | None,
     notes: list[str],
 ) -> SizeDocument:
     from planner.documents.size import SCHEMA_VERSION, SizeDocument
-    from planner.studies.plan_parts import model_part
-    from planner.studies.size import around
-    from planner.studies.size_parts import optimal_part, run_part, size_part
+    from planner.studies.plan_parts import build_model_part
+    from planner.studies.size import estimate_sizes_around
+    from planner.studies.size_parts import build_compute_optimal_part, build_run_size_part, build_training_run_part
 
     return SizeDocument(
         schema_version=SCHEMA_VERSION,
-        model=model_part(run.workload),
+        model=build_model_part(run.workload),
         cluster=cluster_option.name,
         accelerator=estimate.cluster.accelerator.name,
-        run=run_part(run),
+        run=build_training_run_part(run),
         deadline_days=deadline_days,
         budget_usd=budget_usd,
-        answer=size_part(run, estimate, carbon_g_per_kwh),
+        answer=build_run_size_part(run, estimate, carbon_g_per_kwh),
         curve=[
-            size_part(run, curve_estimate, carbon_g_per_kwh)
-            for curve_estimate in around(run, cluster_option, estimate)
+            build_run_size_part(run, curve_estimate, carbon_g_per_kwh)
+            for curve_estimate in estimate_sizes_around(run, cluster_option, estimate)
         ],
-        compute_optimal=optimal_part(run),
+        compute_optimal=build_compute_optimal_part(run),
         notes=notes,
     )
 
 
 def _parse_value_field(name: str | None, output_format: SizeOutputFormat) -> str:
     """The field of `--format value`. Raises InputError."""
-    from planner.documents.sizing import SizePart
+    from planner.documents.sizing import RunSizePart
 
     if name is None:
         return "nodes"
     if output_format is not SizeOutputFormat.VALUE:
         raise InputError("needs one value", key="--field", value=name, expected="--format value")
-    known_fields = [field for field in SizePart.__struct_fields__ if field != "strategy"]
+    known_fields = [field for field in RunSizePart.__struct_fields__ if field != "strategy"]
     field_name = name.casefold().replace("-", "_")
     if field_name not in known_fields:
         expected = f"one of {', '.join(known_fields)}"
@@ -234,7 +234,7 @@ def _parse_value_field(name: str | None, output_format: SizeOutputFormat) -> str
     return field_name
 
 
-def _format_bare_value(size_part: SizePart, field: str) -> str:
+def _format_bare_value(size_part: RunSizePart, field: str) -> str:
     """One figure as a bare number. Raises InputError for one that is not known."""
     value = getattr(size_part, field)
     if value is None:

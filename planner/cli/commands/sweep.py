@@ -13,8 +13,8 @@ from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
     from planner.cli.sweeps.grid import Sweep
-    from planner.cli.sweeps.journal import Journal
-    from planner.cli.sweeps.results import Results
+    from planner.cli.sweeps.journal import SweepJournal
+    from planner.cli.sweeps.results import ResultsTable
 
 _EXIT_INTERRUPTED = 130
 _MAX_WORKERS = 4_096
@@ -58,7 +58,7 @@ def sweep(
     from planner.cli.sweeps.check import check_sweep
     from planner.cli.sweeps.fingerprint import compute_fingerprint
     from planner.cli.sweeps.grid import read_sweep
-    from planner.cli.sweeps.journal import Journal
+    from planner.cli.sweeps.journal import SweepJournal
     from planner.cli.sweeps.results import build_results, check_results_file
     from planner.request.notices import collect_warnings, warn
 
@@ -72,7 +72,7 @@ def sweep(
         warn(text)
     fingerprint = compute_fingerprint(sweep_grid)
     journal_path = output.with_name(f"{output.name}.journal")
-    with Journal(journal_path, fingerprint, len(sweep_grid.points), restart=restart) as journal:
+    with SweepJournal(journal_path, fingerprint, len(sweep_grid.points), restart=restart) as journal:
         try:
             _plan_points(sweep_grid, journal, workers, scheduler, fingerprint)
             results = build_results(sweep_grid, journal.answers)
@@ -87,7 +87,7 @@ def sweep(
 
 
 def _plan_points(
-    sweep_grid: Sweep, journal: Journal, workers: int | None, scheduler: str | None, fingerprint: str
+    sweep_grid: Sweep, journal: SweepJournal, workers: int | None, scheduler: str | None, fingerprint: str
 ) -> None:
     """Answer the points that are not yet, neighbours with the same model and cluster after each other."""
     from planner.cli.sweeps.progress import show_sweep_progress
@@ -110,12 +110,12 @@ def _plan_points(
         if scheduler is None:
             answer_on_this_machine(open_points, workers or count_default_workers(), record_answer)
         else:
-            from planner.cli.sweeps.dask import answer_on_dask
+            from planner.cli.sweeps.dask import run_points_on_dask
 
-            answer_on_dask(open_points, scheduler, fingerprint, record_answer)
+            run_points_on_dask(open_points, scheduler, fingerprint, record_answer)
 
 
-def _write_results(output: Path, results: Results, fingerprint: str) -> None:
+def _write_results(output: Path, results: ResultsTable, fingerprint: str) -> None:
     """Write the table, and have it on the disk before the journal is let go."""
     from planner import __version__
     from planner.cli.io.files import write_file_atomically
@@ -126,32 +126,34 @@ def _write_results(output: Path, results: Results, fingerprint: str) -> None:
         os.fsync(file.fileno())
 
 
-def _count_by_status(results: Results) -> Counter[str]:
-    from planner.cli.sweeps.point import STATUS
+def _count_by_status(results: ResultsTable) -> Counter[str]:
+    from planner.cli.sweeps.point import STATUS_COLUMN
 
-    return Counter(str(status) for status in results.columns[STATUS])
+    return Counter(str(status) for status in results.columns[STATUS_COLUMN])
 
 
-def _format_summary(output: Path, results: Results) -> str:
+def _format_summary(output: Path, results: ResultsTable) -> str:
     """What became of the points, in one line."""
-    from planner.cli.sweeps.point import BAD_INPUT, FAILED, INFEASIBLE, PLANNED
-    from planner.report.console import printable
+    from planner.cli.sweeps.point import BAD_INPUT, INFEASIBLE, STATUS_FAILED, STATUS_PLANNED
+    from planner.report.console import strip_nonprintable
 
     counts = _count_by_status(results)
     count_text = ", ".join(
-        f"{counts[status]:,} {status}" for status in (PLANNED, INFEASIBLE, BAD_INPUT, FAILED) if counts[status]
+        f"{counts[status]:,} {status}"
+        for status in (STATUS_PLANNED, INFEASIBLE, BAD_INPUT, STATUS_FAILED)
+        if counts[status]
     )
-    return f"{printable(str(output))}: {len(results):,} points: {count_text}\n"
+    return f"{strip_nonprintable(str(output))}: {len(results):,} points: {count_text}\n"
 
 
-def _raise_sweep_failure(results: Results) -> None:
+def _raise_sweep_failure(results: ResultsTable) -> None:
     """The exit code of a sweep that failed as a whole, or by a bug of ours. The table is written all the same."""
-    from planner.cli.sweeps.point import FAILED, INFEASIBLE, PLANNED
+    from planner.cli.sweeps.point import INFEASIBLE, STATUS_FAILED, STATUS_PLANNED
 
     counts = _count_by_status(results)
-    if counts[FAILED]:
-        raise PlannerError(f"{counts[FAILED]:,} points failed: the column `reason` says how")
-    if counts[PLANNED]:
+    if counts[STATUS_FAILED]:
+        raise PlannerError(f"{counts[STATUS_FAILED]:,} points failed: the column `reason` says how")
+    if counts[STATUS_PLANNED]:
         return
     if counts[INFEASIBLE]:
         raise NothingFits("no plan fits at any point: the column `reason` says why")

@@ -34,25 +34,25 @@ def topology(
       planner topology gb200-nvl72 --nodes 36 --format json
     """
     from planner.cli.io.output import check_output_files, write_document
-    from planner.report.topology.files import exported
-    from planner.report.topology.measure import topology_document, wiring_of
+    from planner.report.topology.files import render_topology_file
+    from planner.report.topology.measure import build_topology_document, build_used_wiring
     from planner.request.inputs import read_cluster
     from planner.request.notices import warn
     from planner.request.plan_request import parse_option_values
 
     output_files = check_output_files(files, _TOPOLOGY_SUFFIXES, input_files=[("CLUSTER", cluster)])
     resolved_cluster = read_cluster(cluster, **parse_option_values(values, "topology"))  # type: ignore[arg-type]
-    wiring = wiring_of(resolved_cluster)
-    document = topology_document(resolved_cluster, wiring)
+    wiring = build_used_wiring(resolved_cluster)
+    document = build_topology_document(resolved_cluster, wiring)
 
     def render_table() -> str:
-        from planner.report.views.topology_text import topology_text
+        from planner.report.views.topology_text import render_topology_text
 
-        return topology_text(document)
+        return render_topology_text(document)
 
     def build_file_renderer(suffix: str) -> Callable[[], str]:
         def render_file() -> str:
-            file_text, note = exported(suffix, resolved_cluster, wiring, document)
+            file_text, note = render_topology_file(suffix, resolved_cluster, wiring, document)
             if note:
                 warn(f"{suffix} file: {note}")
             return file_text

@@ -68,9 +68,9 @@ def validate(
     )
 
     def render_table() -> str:
-        from planner.report.views.validation_text import to_text
+        from planner.report.views.validation_text import render_validation_text
 
-        return to_text(document)
+        return render_validation_text(document)
 
     write_document(document, form.value, output_files, render_table)
     _raise_excess_errors(document)
@@ -91,11 +91,13 @@ def _parse_percent(text: str | None) -> float | None:
 def _raise_excess_errors(document: ValidationDocument) -> None:
     """Raises RequirementNotMet that names every run whose error is above --max-error."""
     from planner.errors import RequirementNotMet
-    from planner.report.console import printable
-    from planner.report.views.validation_text import fault
+    from planner.report.console import strip_nonprintable
+    from planner.report.views.validation_text import format_excess_error
 
-    failed_runs = [(row.id, fault(row, document)) for row in document.rows if row.met is False]
+    failed_runs = [(row.id, format_excess_error(row, document)) for row in document.rows if row.met is False]
     if failed_runs:
         raise RequirementNotMet(
-            "\n".join(f"{printable(name)}: requirement not met: {sentence}" for name, sentence in failed_runs)
+            "\n".join(
+                f"{strip_nonprintable(name)}: requirement not met: {sentence}" for name, sentence in failed_runs
+            )
         )

@@ -13,8 +13,8 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.request.plan_request import PlanRequest
     from planner.request.values import OptionValue
-    from planner.studies.changes import Change
-    from planner.studies.what_if import Side
+    from planner.studies.changes import InputChange
+    from planner.studies.what_if import WhatIfSide
 
 ChangesOption = Annotated[
     list[str],
@@ -43,54 +43,56 @@ def what_if(values: OptionValues, changes: ChangesOption) -> None:
 
     output = read_plan_output(values)
     request = build_plan_request(values, "what-if")
-    from planner.studies.changes import read_changes
-    from planner.studies.what_if import what_if as compare_sides
+    from planner.studies.changes import parse_changes
+    from planner.studies.what_if import compute_what_if as compare_sides
 
-    change_pairs = read_changes(changes)
+    change_pairs = parse_changes(changes)
     base_side = _build_side(request)
     changed_side, changes_made = _build_changed_side(request, base_side, change_pairs)
     document = compare_sides(base_side, changed_side, changes_made)
 
     def render_table() -> str:
-        from planner.report.views.what_if_text import what_if_text
+        from planner.report.views.what_if_text import render_whatif_text
 
-        return what_if_text(document)
+        return render_whatif_text(document)
 
     write_document(document, output.format_name, output.files, render_table)
 
 
-def _build_side(request: PlanRequest) -> Side:
+def _build_side(request: PlanRequest) -> WhatIfSide:
     """The request with every combination of its settings. Raises InputError."""
     from planner.request.resolve import resolve_scenarios
-    from planner.search.settings import combinations
-    from planner.studies.what_if import Side
+    from planner.search.settings import enumerate_setting_scenarios
+    from planner.studies.what_if import WhatIfSide
 
     scenarios, cluster, space = resolve_scenarios(request)
-    return Side(tuple(combinations(scenarios[0], request.settings)), cluster, space)
+    return WhatIfSide(tuple(enumerate_setting_scenarios(scenarios[0], request.settings)), cluster, space)
 
 
 def _build_changed_side(
-    request: PlanRequest, base_side: Side, change_pairs: list[tuple[str, str]]
-) -> tuple[Side, list[Change]]:
+    request: PlanRequest, base_side: WhatIfSide, change_pairs: list[tuple[str, str]]
+) -> tuple[WhatIfSide, list[InputChange]]:
     """The request with its options changed first, then the figures of its cluster, in order."""
-    from planner.studies.changes import QUESTIONS, Change, changed_cluster, check_key
+    from planner.studies.changes import SCENARIO_KEYS, InputChange, apply_cluster_change, check_change_key
 
-    option_changes = [(key, text) for key, text in change_pairs if key in QUESTIONS]
+    option_changes = [(key, text) for key, text in change_pairs if key in SCENARIO_KEYS]
     changed_side = _rebuild_side(request, base_side, option_changes) if option_changes else base_side
     old_values, new_values = _list_changeable_values(base_side), _list_changeable_values(changed_side)
-    change_by_key = {key: Change(key, text, None, old_values[key], new_values[key]) for key, text in option_changes}
+    change_by_key = {
+        key: InputChange(key, text, None, old_values[key], new_values[key]) for key, text in option_changes
+    }
     cluster = changed_side.cluster
     for key, text in change_pairs:
-        if key not in QUESTIONS:
-            precision = changed_side.questions[0].precision
-            check_key(key, cluster, precision)
-            cluster, change_by_key[key] = changed_cluster(cluster, key, text, precision)
-    return changed_side.moved(cluster), [change_by_key[key] for key, _ in change_pairs]
+        if key not in SCENARIO_KEYS:
+            precision = changed_side.scenarios[0].precision
+            check_change_key(key, cluster, precision)
+            cluster, change_by_key[key] = apply_cluster_change(cluster, key, text, precision)
+    return changed_side.rebind_cluster(cluster), [change_by_key[key] for key, _ in change_pairs]
 
 
-def _list_changeable_values(side: Side) -> dict[str, int | str]:
+def _list_changeable_values(side: WhatIfSide) -> dict[str, int | str]:
     """What of the request can be changed, by the keys of its changes."""
-    scenario = side.questions[0]
+    scenario = side.scenarios[0]
     return {
         "cluster.nodes": side.cluster.nodes,
         "training.global_batch": scenario.global_batch,
@@ -99,21 +101,23 @@ def _list_changeable_values(side: Side) -> dict[str, int | str]:
     }
 
 
-def _rebuild_side(request: PlanRequest, base_side: Side, option_changes: list[tuple[str, str]]) -> Side:
+def _rebuild_side(request: PlanRequest, base_side: WhatIfSide, option_changes: list[tuple[str, str]]) -> WhatIfSide:
     """The request with other options. What is wrong with one is reported as of its change."""
-    from planner.studies.changes import QUESTIONS, changed_option
+    from planner.studies.changes import SCENARIO_KEYS, apply_option_change
 
     old_values = _list_changeable_values(base_side)
     options: dict[str, OptionValue | None] = {}
     for key, text in option_changes:
         old_value = old_values[key]
-        options[QUESTIONS[key]] = changed_option(key, text, old_value) if isinstance(old_value, int) else text
+        options[SCENARIO_KEYS[key]] = (
+            apply_option_change(key, text, old_value) if isinstance(old_value, int) else text
+        )
     if "nodes" in options:
         options["devices"] = None
     try:
         changed_side = _build_side(request.replace_values(options))
     except InputError as error:
-        keys = {f"--{option.replace('_', '-')}": key for key, option in QUESTIONS.items()}
+        keys = {f"--{option.replace('_', '-')}": key for key, option in SCENARIO_KEYS.items()}
         raise error.relocate("--set", keys.get(error.key, error.key)) from None
     if changed_side.cluster.devices_per_node != base_side.cluster.devices_per_node:
         expected = "whole nodes (--nodes) to begin with"

@@ -12,9 +12,9 @@ from planner.errors import InputError
 
 if TYPE_CHECKING:
     from planner.cluster.model.cluster import Cluster
-    from planner.cost.scenario import Training
-    from planner.documents.plan import ClusterPart, Document
-    from planner.workload.operator_list.spec import NetworkSpec
+    from planner.cost.scenario import Scenario
+    from planner.documents.plan import ClusterPart, PlanDocument
+    from planner.workload.operator_list.spec import OperatorListSpec
     from planner.workload.operators import Workload
     from planner.workload.spec import ModelSpec
 
@@ -50,10 +50,10 @@ class PlanFileOverrides:
         return *list_model_files("--model", self.model), ("--cluster", self.cluster)
 
 
-def read_plan_document(path: Path, number: int) -> Document:
+def read_plan_document(path: Path, number: int) -> PlanDocument:
     """The plan document. Raises InputError where it is none, or has fewer plans."""
     from planner.decode import convert_to_type, parse_mapping
-    from planner.documents.plan import SCHEMA_VERSION, Document
+    from planner.documents.plan import SCHEMA_VERSION, PlanDocument
     from planner.request.files import read_text_file
 
     raw = parse_mapping(read_text_file(path, (".json",), "what `plan --format json` printed"), "json", str(path))
@@ -62,14 +62,16 @@ def read_plan_document(path: Path, number: int) -> Document:
         problem = "another version of the document" if "plans" in raw else "not a plan document"
         expected = f"what `plan --format json` prints today, version {SCHEMA_VERSION}"
         raise InputError(problem, origin=str(path), key="schema_version", value=str(version), expected=expected)
-    document = convert_to_type(raw, Document, str(path))
+    document = convert_to_type(raw, PlanDocument, str(path))
     if number > len(document.plans):
         expected = f"from 1 to {len(document.plans)}"
         raise InputError("there are fewer plans", key="--plan", value=number, expected=expected)
     return document
 
 
-def read_plan_cluster(document: Document, name_override: str | None, faults: tuple[str, ...], path: Path) -> Cluster:
+def read_plan_cluster(
+    document: PlanDocument, name_override: str | None, faults: tuple[str, ...], path: Path
+) -> Cluster:
     """The document's cluster, of its size. Raises InputError, for one of a file with what to add."""
     part = document.cluster
     if name_override is None:
@@ -84,17 +86,17 @@ def read_plan_cluster(document: Document, name_override: str | None, faults: tup
 
 def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]) -> Cluster:
     """The cluster with as many devices as the document has: of a regular one, those that faults took beside them."""
-    from planner.cluster.wired.failed_parts import read_fault
-    from planner.cluster.wired.hostlist import expand
+    from planner.cluster.wired.failed_parts import parse_fault
+    from planner.cluster.wired.hostlist import expand_hostlist
     from planner.request.inputs import read_cluster, read_cluster_spec
 
     spec, _ = read_cluster_spec(name)
-    cluster_faults = [*(read_fault(text) for text in faults), *spec.faults]
+    cluster_faults = [*(parse_fault(text) for text in faults), *spec.faults]
     max_lost_nodes = (
         0
         if spec.hosts
         else sum(
-            len(expand(lost_part.part))
+            len(expand_hostlist(lost_part.part))
             for lost_part in cluster_faults
             if lost_part.rate == 0 and " - " not in lost_part.part
         )
@@ -113,7 +115,9 @@ def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]
     return cluster
 
 
-def read_plan_model_spec(document: Document, name_override: str | None, path: Path) -> ModelSpec | NetworkSpec:
+def read_plan_model_spec(
+    document: PlanDocument, name_override: str | None, path: Path
+) -> ModelSpec | OperatorListSpec:
     """The description of the document's model. Raises InputError for one of a file, with what to add."""
     from planner.request.inputs import read_model_spec
 
@@ -123,7 +127,7 @@ def read_plan_model_spec(document: Document, name_override: str | None, path: Pa
     return read_model_spec(name_override or model.name, model.seq_length if model.sample == "sequence" else None)[0]
 
 
-def read_plan_model(document: Document, name_override: str | None, path: Path) -> Workload:
+def read_plan_model(document: PlanDocument, name_override: str | None, path: Path) -> Workload:
     """The document's model, of its sequence length. Raises InputError as `read_plan_model_spec`, and for another
     model.
     """
@@ -140,12 +144,12 @@ def read_plan_model(document: Document, name_override: str | None, path: Path) -
     return workload
 
 
-def read_plan_scenario(document: Document, name_override: str | None, cluster: Cluster, path: Path) -> Training:
+def read_plan_scenario(document: PlanDocument, name_override: str | None, cluster: Cluster, path: Path) -> Scenario:
     """The question that all plans of the document share, without their settings."""
-    from planner.cost.scenario import training
+    from planner.cost.scenario import build_scenario
 
     training_part = document.training
-    return training(
+    return build_scenario(
         read_plan_model(document, name_override, path),
         cluster,
         global_batch=training_part.global_batch,

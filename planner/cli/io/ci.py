@@ -30,30 +30,34 @@ def write_code_quality_report(document: CheckDocument, report_path: Path | None)
     """The code quality report. Raises InputError where it cannot be written."""
     if report_path is not None:
         from planner.cli.io.files import write_file_atomically
-        from planner.report.formats.gitlab_code_quality import code_quality_report
+        from planner.report.formats.gitlab_code_quality import render_code_quality_report
 
-        write_file_atomically(report_path, code_quality_report(document, format_repository_path(document.file)))
+        write_file_atomically(
+            report_path, render_code_quality_report(document, format_repository_path(document.file))
+        )
 
 
 def report_check_to_github(document: CheckDocument) -> None:
     """GitHub's annotations and summary, where it is there. Raises InputError for one that cannot be written."""
     if _is_github_actions():
-        from planner.report.formats.github_annotations import check_annotations
+        from planner.report.formats.github_annotations import render_check_annotations
 
-        sys.stderr.write(check_annotations(document, format_repository_path(document.file)))
+        sys.stderr.write(render_check_annotations(document, format_repository_path(document.file)))
     if os.environ.get("GITHUB_STEP_SUMMARY"):
-        from planner.report.formats.registry import rendered
+        from planner.report.formats.registry import render_document
 
-        append_step_summary(rendered(document, "markdown"))
+        append_step_summary(render_document(document, "markdown"))
 
 
 def annotate_input_errors(plans_file: str, input_errors: Sequence[tuple[int, InputError]]) -> None:
     """What is wrong with a file of plans, by its lines."""
     if _is_github_actions():
-        from planner.report.formats.github_annotations import annotation
+        from planner.report.formats.github_annotations import format_github_annotation
 
         for line, error in input_errors:
-            sys.stderr.write(annotation(format_repository_path(plans_file), line, "planner: bad input", str(error)))
+            sys.stderr.write(
+                format_github_annotation(format_repository_path(plans_file), line, "planner: bad input", str(error))
+            )
 
 
 def append_step_summary(markdown: str) -> None:

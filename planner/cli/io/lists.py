@@ -25,8 +25,8 @@ def write_listing(
     document = ListingDocument(schema_version=SCHEMA_VERSION, listed=listing_type, entries=list(entries))
 
     def render_table() -> str:
-        from planner.report.views.listing_report import listing_text
+        from planner.report.views.listing_report import render_listing_text
 
-        return listing_text(document)
+        return render_listing_text(document)
 
     write_document(document, format_name, output_files, render_table)

@@ -75,26 +75,26 @@ def write_document(
         if suffix in renderer_by_suffix:
             return renderer_by_suffix[suffix]()
         if target_format == "json":
-            from planner.report.formats.json_text import to_json
+            from planner.report.formats.json_text import render_json
 
-            return to_json(document)
+            return render_json(document)
         if target_format == "table":
             return render_table()
         from planner.report.formats import registry as formats
 
-        return formats.rendered(document, target_format)
+        return formats.render_document(document, target_format)
 
     stdout_text = render_as(output_format, f".{output_format}")
     if files:
         from planner.cli.io.files import write_file_atomically
-        from planner.report.console import text_for_a_file
+        from planner.report.console import render_for_file
 
         texts = []
         for path in files:
             suffix = path.suffix.casefold()
             target_format = _FORMAT_BY_SUFFIX.get(suffix, suffix)
             texts.append(
-                text_for_a_file(
+                render_for_file(
                     lambda target_format=target_format, suffix=suffix: render_as(target_format, suffix)  # type: ignore[misc]
                 )
             )

@@ -15,7 +15,7 @@ from planner.cli.options.parameters import OptionValues
 
 if TYPE_CHECKING:
     from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import Document
+    from planner.documents.plan import PlanDocument
     from planner.studies.conditions.parse import Condition
 
 
@@ -65,7 +65,7 @@ class PlanOutput:
     rankfile: Path | None
     conditions: tuple[Condition, ...]
 
-    def write(self, document: Document | HeterogeneousDocument) -> None:
+    def write(self, document: PlanDocument | HeterogeneousDocument) -> None:
         """Write the files, print the document, check the conditions.
 
         Raises InputError for a file that cannot be written, RequirementNotMet.
@@ -74,15 +74,15 @@ class PlanOutput:
         write_plan_document(document, self.format_name, self.files)
         check_conditions(self.conditions, document)
 
-    def _write_rank_files(self, document: Document | HeterogeneousDocument) -> None:
+    def _write_rank_files(self, document: PlanDocument | HeterogeneousDocument) -> None:
         if self.hostfile is None and self.rankfile is None:
             return
         from planner.cli.io.files import write_file_atomically
-        from planner.documents.plan import Document
+        from planner.documents.plan import PlanDocument
         from planner.export.ranks import render_hostfile, render_rankfile
         from planner.request.answer import refuse_for_pools
 
-        if not isinstance(document, Document):
+        if not isinstance(document, PlanDocument):
             refuse_for_pools("--rankfile" if self.hostfile is None else "--hostfile")
         for path, render in ((self.hostfile, render_hostfile), (self.rankfile, render_rankfile)):
             if path is not None:
@@ -119,7 +119,7 @@ def read_conditions(texts: Sequence[str] | None) -> tuple[Condition, ...]:
     return tuple(map(parse_condition, texts))
 
 
-def check_conditions(conditions: Sequence[Condition], document: Document | HeterogeneousDocument) -> None:
+def check_conditions(conditions: Sequence[Condition], document: PlanDocument | HeterogeneousDocument) -> None:
     """Raises RequirementNotMet that names each condition that the best plan does not meet."""
     if not conditions:
         return
@@ -135,19 +135,19 @@ def check_conditions(conditions: Sequence[Condition], document: Document | Heter
 
 
 def write_plan_document(
-    document: Document | HeterogeneousDocument, format_name: str, files: Sequence[Path] = ()
+    document: PlanDocument | HeterogeneousDocument, format_name: str, files: Sequence[Path] = ()
 ) -> None:
     """Write the document to the files and print it."""
     from planner.cli.io.output import write_document
-    from planner.documents.plan import Document
+    from planner.documents.plan import PlanDocument
 
     def render_table() -> str:
-        if isinstance(document, Document):
-            from planner.report.views.plan_text import document_text
+        if isinstance(document, PlanDocument):
+            from planner.report.views.plan_text import render_plan_text
 
-            return document_text(document)
-        from planner.report.views.heterogeneous_text import mixed_text
+            return render_plan_text(document)
+        from planner.report.views.heterogeneous_text import render_hetero_text
 
-        return mixed_text(document)
+        return render_hetero_text(document)
 
     write_document(document, format_name, files, render_table)

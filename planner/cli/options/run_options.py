@@ -12,8 +12,8 @@ from planner.units import DAY_S
 if TYPE_CHECKING:
     from planner.cost.scenario import MemoryLimit
     from planner.request.values import GlobalBatch
-    from planner.studies.compare import Asked
-    from planner.studies.run_estimate import Offer, Run
+    from planner.studies.compare import ClusterCandidate
+    from planner.studies.run_estimate import ClusterOffer, TrainingRun
     from planner.workload.operators import Workload
 
 _LARGE_MODEL_PARAMETERS = 200e9
@@ -72,40 +72,40 @@ def resolve_run_batch(workload: Workload, batch: GlobalBatch | None) -> tuple[in
     sequences = 1
     while 2 * sequences * workload.seq_length <= tokens:
         sequences *= 2
-    if workload.sample != "sequence":
+    if workload.sample_name != "sequence":
         sequences = 4096
-    return sequences, f"a step of {sequences:,} {workload.sample}s was chosen: --global-batch says another"
+    return sequences, f"a step of {sequences:,} {workload.sample_name}s was chosen: --global-batch says another"
 
 
-def resolve_run(request: RunRequest, tokens: int) -> tuple[Run, list[str]]:
+def resolve_run(request: RunRequest, tokens: int) -> tuple[TrainingRun, list[str]]:
     """The run, and notes on what the user left open. Raises InputError."""
     from planner.request.inputs import check_precision, read_model
-    from planner.studies.run_estimate import Run
+    from planner.studies.run_estimate import TrainingRun
 
     workload = read_model(request.model, request.seq_length)
     batch, note = resolve_run_batch(workload, request.global_batch)
     notes = [text for text in (workload.note, note) if text]
     limit = request.memory_limit or request.headroom
-    return Run(workload, batch, tokens, check_precision(request.precision), limit), notes
+    return TrainingRun(workload, batch, tokens, check_precision(request.precision), limit), notes
 
 
-def read_cluster_option(name: str) -> Offer:
+def read_cluster_option(name: str) -> ClusterOffer:
     """A cluster by name or file. Raises InputError."""
     from planner.request.inputs import read_cluster_spec
-    from planner.studies.run_estimate import Offer
+    from planner.studies.run_estimate import ClusterOffer
 
     spec, origin = read_cluster_spec(name)
     if spec.pools:
         raise InputError("has several kinds of nodes", key="--cluster", value=name, expected="a cluster of one kind")
-    return Offer(spec.name, spec, origin)
+    return ClusterOffer(spec.name, spec, origin)
 
 
-def read_cluster_candidate(text: str) -> Asked:
+def read_cluster_candidate(text: str) -> ClusterCandidate:
     """`NAME` or `NAME:NODES`. Raises InputError."""
     from planner.request.files import is_existing_path
     from planner.request.inputs import is_joined_presets, is_preset_name
     from planner.request.values import parse_number
-    from planner.studies.compare import Asked
+    from planner.studies.compare import ClusterCandidate
 
     name, colon, count = text.rpartition(":")
     has_node_count = bool(colon) and (
@@ -113,7 +113,7 @@ def read_cluster_candidate(text: str) -> Asked:
     )
     nodes = parse_number(count, "--on") if has_node_count else None
     try:
-        return Asked(read_cluster_option(name if has_node_count else text), nodes)
+        return ClusterCandidate(read_cluster_option(name if has_node_count else text), nodes)
     except InputError as error:
         if error.key != "--cluster":
             raise

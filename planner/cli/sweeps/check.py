@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.cli.sweeps.grid import Point, Sweep
+from planner.cli.sweeps.grid import Sweep, SweepPoint
 from planner.cli.sweeps.point import PointAnswerer
 from planner.errors import InputError
 from planner.request.files import is_existing_path
@@ -27,7 +27,7 @@ def check_sweep(sweep: Sweep) -> None:
             if error is None:
                 has_valid_value = True
             elif extract_option_key(error.key) == key:
-                raise error.relocate(sweep.origin, sweep.places[key]) from None
+                raise error.relocate(sweep.origin, sweep.key_locations[key]) from None
             elif _concerns_key(error, key, points[0]):
                 raise error
             else:
@@ -40,9 +40,9 @@ def check_sweep(sweep: Sweep) -> None:
         raise errors[0].relocate(errors[0].origin or sweep.origin)
 
 
-def _group_points_by_value(sweep: Sweep, key: str) -> dict[str, list[Point]]:
+def _group_points_by_value(sweep: Sweep, key: str) -> dict[str, list[SweepPoint]]:
     """The points that have each value of a key, one for each model and cluster."""
-    points_by_value: dict[str, dict[tuple[str, str], Point]] = {}
+    points_by_value: dict[str, dict[tuple[str, str], SweepPoint]] = {}
     for point in sweep.points:
         if key in point:
             pair = (format_option_value(point["model"]), format_option_value(point["cluster"]))
@@ -50,7 +50,7 @@ def _group_points_by_value(sweep: Sweep, key: str) -> dict[str, list[Point]]:
     return {value: list(points.values()) for value, points in points_by_value.items()}
 
 
-def _select_covering_points(sweep: Sweep, key: str, value: str) -> list[Point]:
+def _select_covering_points(sweep: Sweep, key: str, value: str) -> list[SweepPoint]:
     """Points with a value of a key, so many that each value of every other key that goes with it is among them."""
     seen: set[tuple[str, str]] = set()
     selected = []
@@ -63,7 +63,9 @@ def _select_covering_points(sweep: Sweep, key: str, value: str) -> list[Point]:
     return selected
 
 
-def _find_shared_error(answerer: PointAnswerer, sweep: Sweep, key: str, points: list[Point]) -> InputError | None:
+def _find_shared_error(
+    answerer: PointAnswerer, sweep: Sweep, key: str, points: list[SweepPoint]
+) -> InputError | None:
     """None where a point has no fault; else the first that is told of this key, or the first at all."""
     errors: list[InputError] = []
     for point in points:
@@ -74,7 +76,7 @@ def _find_shared_error(answerer: PointAnswerer, sweep: Sweep, key: str, points: 
     return next((candidate for candidate in errors if _concerns_key(candidate, key, points[0])), errors[0])
 
 
-def _find_point_error(answerer: PointAnswerer, sweep: Sweep, point: Point) -> InputError | None:
+def _find_point_error(answerer: PointAnswerer, sweep: Sweep, point: SweepPoint) -> InputError | None:
     try:
         answerer.check_point(point, sweep.origin)
     except InputError as error:
@@ -82,7 +84,7 @@ def _find_point_error(answerer: PointAnswerer, sweep: Sweep, point: Point) -> In
     return None
 
 
-def _concerns_key(error: InputError, key: str, point: Point) -> bool:
+def _concerns_key(error: InputError, key: str, point: SweepPoint) -> bool:
     """Whether a fault is told of this key, or of the file that its value names."""
     if key in FILE_KEYS and error.origin and error.origin.startswith(format_option_value(point[key])):
         return is_existing_path(format_option_value(point[key]))

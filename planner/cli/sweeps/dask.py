@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from planner.cli.sweeps.grid import Point
+    from planner.cli.sweeps.grid import SweepPoint
 
 _POINTS_PER_TASK = 16
 _CONNECT_TIMEOUT_S = 30
 _SCHEDULER_LOST = "the scheduler is gone; what was answered is kept, the same command goes on"
-NumberedPoint = tuple[int, "Point"]
+NumberedPoint = tuple[int, "SweepPoint"]
 
 
-def answer_on_dask(
+def run_points_on_dask(
     points: Sequence[NumberedPoint], address: str, fingerprint: str, add_answer: Callable[[int, bytes], None]
 ) -> None:
     """Answer the points on the workers of a scheduler; `add_answer` takes each number and answer, in any order.
@@ -113,7 +113,7 @@ def _get_point_answerer(fingerprint: str) -> PointAnswerer:
     return PointAnswerer()
 
 
-def _make_paths_absolute(point: Point) -> Point:
+def _make_paths_absolute(point: SweepPoint) -> SweepPoint:
     """The point with its files by their whole paths: a worker may have been started in another folder."""
     return {**point, **{key: _resolve_name(name) for key, name in list_point_files(point).items()}}
 
@@ -132,23 +132,28 @@ def describe_worker(names: Sequence[str]) -> tuple[str, str, dict[str, str]]:
 def _check_workers(client: Any, points: Sequence[NumberedPoint], address: str) -> None:
     """Raises InputError where the workers would answer another question, or none are there."""
     names = sorted({_resolve_name(name) for _, point in points for name in list_point_files(point).values()})
-    here = describe_worker(names)
-    there = client.run(describe_worker, names, on_error="return")
-    if not there:
+    local_description = describe_worker(names)
+    worker_descriptions = client.run(describe_worker, names, on_error="return")
+    if not worker_descriptions:
         raise InputError("the scheduler has no workers", key="--scheduler", value=address, expected="dask worker")
-    for worker, difference in sorted(there.items()):
+    for worker, difference in sorted(worker_descriptions.items()):
         if isinstance(difference, Exception):
-            problem, expected = f"worker {worker} cannot answer: {difference}", f"planner {here[0]} on every worker"
+            problem, expected = (
+                f"worker {worker} cannot answer: {difference}",
+                f"planner {local_description[0]} on every worker",
+            )
             raise InputError(problem, key="--scheduler", value=address, expected=expected)
-        version, known, files = difference
-        if version != here[0]:
+        version, database_digest, files = difference
+        if version != local_description[0]:
             problem = f"worker {worker} has planner {version}"
-            raise InputError(problem, key="--scheduler", value=address, expected=f"planner {here[0]}, as here")
-        if known != here[1]:
+            raise InputError(
+                problem, key="--scheduler", value=address, expected=f"planner {local_description[0]}, as here"
+            )
+        if database_digest != local_description[1]:
             problem = f"worker {worker} has another hardware_db, or other models"
             raise InputError(problem, key="--scheduler", value=address, expected="the same planner, as here")
         for name, digest in files.items():
-            if digest != here[2][name]:
+            if digest != local_description[2][name]:
                 problem = f"worker {worker} has not the same file"
                 raise InputError(problem, key="--scheduler", value=name, expected="a folder that all machines share")
 

@@ -37,11 +37,11 @@ def compute_fingerprint(sweep: Sweep) -> str:
 
 def compute_data_digest() -> str:
     """Of all of hardware_db and of the models' presets: an edited figure is another answer, whatever the version."""
-    from planner.hardware.database import database_path
-    from planner.workload.presets import presets_path
+    from planner.hardware.database import find_database_path
+    from planner.workload.presets import get_presets_path
 
     digest = hashlib.sha256()
-    for folder in (database_path(), presets_path()):
+    for folder in (find_database_path(), get_presets_path()):
         for path in sorted(folder.rglob("*.toml")):
             digest.update(f"{path.relative_to(folder).as_posix()} {_compute_file_digest(path)}\n".encode())
     return digest.hexdigest()

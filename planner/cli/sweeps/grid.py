@@ -17,10 +17,10 @@ from planner.units import check_count_range
 MAX_POINTS = 250_000
 UNSWEPT_KEYS = (*OUTPUT_KEYS, "top", "pareto", "diverse", "uncertainty")
 """Options that do not decide which plan is a point's best; those after the first are of several plans."""
-_TABLES = ("grid", "fixed", "exclude")
+_TABLE_NAMES = ("grid", "fixed", "exclude")
 _REQUIRED_KEYS = ("model", "cluster", "global_batch")
 
-Point = Mapping[str, OptionValue]
+SweepPoint = Mapping[str, OptionValue]
 """The options of one question, by their keys."""
 
 
@@ -28,13 +28,13 @@ Point = Mapping[str, OptionValue]
 class Sweep:
     """The points in the order of the file, the last key of a grid running fastest; each once.
 
-    `keys`: those that some point has, in the order of the file. `places`: where in the file each stands.
+    `keys`: those that some point has, in the order of the file. `key_locations`: where in the file each stands.
     """
 
     origin: str
     keys: tuple[str, ...]
-    points: tuple[Point, ...]
-    places: Mapping[str, str]
+    points: tuple[SweepPoint, ...]
+    key_locations: Mapping[str, str]
 
     def order_points(self) -> list[int]:
         """The points' numbers, those of the same model and cluster after each other: what they share is read once."""
@@ -49,7 +49,7 @@ class Sweep:
         return tuple(sorted({name for point in self.points for name in list_point_files(point).values()}))
 
 
-def list_point_files(point: Point) -> dict[str, str]:
+def list_point_files(point: SweepPoint) -> dict[str, str]:
     """The files and folders that a point names, by key."""
     names = {key: format_option_value(point[key]) for key in FILE_KEYS if key in point}
     return {key: name for key, name in names.items() if _is_file_name(key, name)}
@@ -71,9 +71,9 @@ def read_sweep(path: Path) -> Sweep:
     origin = str(path)
     raw = parse_mapping(read_text_file(path, (".toml",), "a TOML file with a [grid]"), "toml", origin)
     for key in raw:
-        if key not in _TABLES:
+        if key not in _TABLE_NAMES:
             suggestion, expected = (
-                find_nearest_name(key, _TABLES),
+                find_nearest_name(key, _TABLE_NAMES),
                 "tables [grid] (or several [[grid]]), [fixed], [[exclude]]",
             )
             raise InputError("unknown key", origin=origin, key=key, expected=expected, suggestion=suggestion)
@@ -81,41 +81,41 @@ def read_sweep(path: Path) -> Sweep:
         key: check_option_value(value, origin, f"fixed.{key}")
         for key, value in _read_table(raw, "fixed", origin).items()
     }
-    grids = _read_tables(raw, "grid", origin)
-    if not grids:
+    grid_tables = _read_tables(raw, "grid", origin)
+    if not grid_tables:
         raise InputError(
             "is missing", origin=origin, key="grid", expected="a table [grid] of keys with lists of values"
         )
-    tables = [_Grid(name, table, fixed, origin) for name, table in grids]
-    count = sum(item.point_count for item in tables)
-    if count > MAX_POINTS:
+    point_grids = [_PointGrid(name, table, fixed, origin) for name, table in grid_tables]
+    point_count = sum(item.point_count for item in point_grids)
+    if point_count > MAX_POINTS:
         expected = f"at most {MAX_POINTS:,}"
-        raise InputError("too many points", origin=origin, key="grid", value=f"{count:,}", expected=expected)
-    keys = tuple(dict.fromkeys(key for item in tables for key in item.axes))
-    places = {key: f"{item.name}.{key}" for item in reversed(tables) for key in item.own_keys}
-    places = {**{key: f"fixed.{key}" for key in fixed}, **places}
-    points = {_build_point_identity(point): point for item in tables for point in item.enumerate_points()}
-    everything = list(points.values())
+        raise InputError("too many points", origin=origin, key="grid", value=f"{point_count:,}", expected=expected)
+    keys = tuple(dict.fromkeys(key for item in point_grids for key in item.axes))
+    key_locations = {key: f"{item.name}.{key}" for item in reversed(point_grids) for key in item.own_keys}
+    key_locations = {**{key: f"fixed.{key}" for key in fixed}, **key_locations}
+    points = {_build_point_identity(point): point for item in point_grids for point in item.enumerate_points()}
+    all_points = list(points.values())
     for name, table in _read_tables(raw, "exclude", origin):
-        rule = _read_exclude_rule(name, table, keys, everything, origin)
-        points = {key: point for key, point in points.items() if not _matches_rule(point, rule)}
+        exclusion = _read_exclude_rule(name, table, keys, all_points, origin)
+        points = {key: point for key, point in points.items() if not _matches_rule(point, exclusion)}
     if not points:
         expected = "a rule that leaves some"
         raise InputError("no point is left", origin=origin, key="exclude", expected=expected)
-    return Sweep(origin, keys, tuple(points.values()), places)
+    return Sweep(origin, keys, tuple(points.values()), key_locations)
 
 
-class _Grid:
+class _PointGrid:
     """One grid with what is fixed for all: the values of every key."""
 
     def __init__(self, name: str, table: Mapping[str, object], fixed: Mapping[str, OptionValue], origin: str) -> None:
         self.name, self.own_keys = name, tuple(key.replace("-", "_") for key in table)
         axes = {key.replace("-", "_"): _read_values(value, origin, f"{name}.{key}") for key, value in table.items()}
         self.axes = axes | {key: [value] for key, value in fixed.items() if key not in axes}
-        for needed in _REQUIRED_KEYS:
-            if needed not in self.axes:
-                expected = f"what `plan` takes as {needed}: each point needs it"
-                raise InputError("is missing", origin=origin, key=f"{name}.{needed}", expected=expected)
+        for required_key in _REQUIRED_KEYS:
+            if required_key not in self.axes:
+                expected = f"what `plan` takes as {required_key}: each point needs it"
+                raise InputError("is missing", origin=origin, key=f"{name}.{required_key}", expected=expected)
 
     @property
     def point_count(self) -> int:
@@ -125,7 +125,7 @@ class _Grid:
             product *= len(values)
         return product
 
-    def enumerate_points(self) -> Sequence[Point]:
+    def enumerate_points(self) -> Sequence[SweepPoint]:
         """Every combination, the last key's values running fastest."""
         return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
 
@@ -192,7 +192,7 @@ def _read_range(table: Mapping[str, object], origin: str, key: str) -> range | l
 
 
 def _read_exclude_rule(
-    name: str, table: Mapping[str, object], keys: Sequence[str], points: Sequence[Point], origin: str
+    name: str, table: Mapping[str, object], keys: Sequence[str], points: Sequence[SweepPoint], origin: str
 ) -> dict[str, set[str]]:
     """What points have to be left out, by key. Raises InputError for a key or a value that no point has."""
     if not table:
@@ -222,10 +222,10 @@ def _read_exclude_rule(
     return rule
 
 
-def _matches_rule(point: Point, rule: Mapping[str, set[str]]) -> bool:
+def _matches_rule(point: SweepPoint, rule: Mapping[str, set[str]]) -> bool:
     return all(key in point and format_option_value(point[key]) in values for key, values in rule.items())
 
 
-def _build_point_identity(point: Point) -> tuple[tuple[str, str], ...]:
+def _build_point_identity(point: SweepPoint) -> tuple[tuple[str, str], ...]:
     """What two points are the same by."""
     return tuple(sorted((key, format_option_value(value)) for key, value in point.items()))

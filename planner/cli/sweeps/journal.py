@@ -22,16 +22,16 @@ _SYNC_INTERVAL_S = 1.0
 _HEAD_NAME = b"sweep"
 
 
-class Journal:
+class SweepJournal:
     """The answered points of one sweep. `answers`: what is known, by the point's number, as JSON.
 
     Raises InputError for the journal of another sweep, one that another process writes to, or a wrong place.
     """
 
-    def __init__(self, path: Path, fingerprint: str, points: int, *, restart: bool = False) -> None:
+    def __init__(self, path: Path, fingerprint: str, point_count: int, *, restart: bool = False) -> None:
         self.path, self.answers = path, dict[int, bytes]()
-        self._head = msgspec.json.encode({"fingerprint": fingerprint, "points": points})
-        self._points, self._synced = points, time.monotonic()
+        self._head = msgspec.json.encode({"fingerprint": fingerprint, "points": point_count})
+        self._point_count, self._last_sync_s = point_count, time.monotonic()
         self._file = _open_file(path)
         try:
             _lock_file(self._file, path)
@@ -46,15 +46,15 @@ class Journal:
         """Keep the answer to a point. Raises InputError where the disk takes no more."""
         self._write_line(_format_line(b"%d" % number, answer))
         self.answers[number] = answer
-        if time.monotonic() - self._synced >= _SYNC_INTERVAL_S:
+        if time.monotonic() - self._last_sync_s >= _SYNC_INTERVAL_S:
             self.sync_to_disk()
 
     def sync_to_disk(self) -> None:
         """Have all that was written on the disk."""
         os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
+        self._last_sync_s = time.monotonic()
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> SweepJournal:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,7 +88,7 @@ class Journal:
         if not valid_bytes:
             self._write_line(head)
         for name, answer in filter(None, map(_parse_line, content[len(head) : valid_bytes].split(b"\n"))):
-            if name.isdigit() and int(name) < self._points:
+            if name.isdigit() and int(name) < self._point_count:
                 self.answers[int(name)] = answer
 
     def _write_line(self, line: bytes) -> None:

@@ -10,17 +10,17 @@ from planner.errors import InputError, NothingFits, PlannerError
 from planner.request.notices import collect_warnings
 
 if TYPE_CHECKING:
-    from planner.cli.sweeps.grid import Point
+    from planner.cli.sweeps.grid import SweepPoint
     from planner.cluster.model.cluster import Cluster
     from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import Document
-    from planner.report.report import Value
+    from planner.documents.plan import PlanDocument
+    from planner.report.report import RecordValue
     from planner.request.plan_request import PlanRequest
     from planner.workload.operators import Workload
 
-PLANNED, INFEASIBLE, BAD_INPUT, FAILED = "planned", "nothing fits", "bad input", "failed"
+STATUS_PLANNED, INFEASIBLE, BAD_INPUT, STATUS_FAILED = "planned", "nothing fits", "bad input", "failed"
 """What became of a point: the last is a fault of the program or of the machine."""
-STATUS, REASON = "status", "reason"
+STATUS_COLUMN, REASON_COLUMN = "status", "reason"
 _CACHED_INPUTS = 16
 """Models and clusters that are kept: neighbouring points share them."""
 
@@ -34,18 +34,22 @@ class PointAnswerer:
         self._read_model = functools.lru_cache(_CACHED_INPUTS)(read_model)
         self._read_cluster = functools.lru_cache(_CACHED_INPUTS)(read_cluster)
 
-    def encode_answer(self, point: Point) -> bytes:
+    def encode_answer(self, point: SweepPoint) -> bytes:
         """The record as JSON: the bytes that are sent, kept and read, whoever answers."""
         import msgspec
 
         return msgspec.json.encode(self.build_record(point))
 
-    def build_record(self, point: Point) -> dict[str, Value]:
+    def build_record(self, point: SweepPoint) -> dict[str, RecordValue]:
         """What became of a point, and its best plan. What goes wrong is told in the record, not raised."""
         try:
             # what `plan` would warn of is said once, when the sweep is checked
             with collect_warnings():
-                return {STATUS: PLANNED, REASON: "", **self._answer_request(point, "", search=True)}
+                return {
+                    STATUS_COLUMN: STATUS_PLANNED,
+                    REASON_COLUMN: "",
+                    **self._answer_request(point, "", search=True),
+                }
         except NothingFits as error:
             return _build_error_record(INFEASIBLE, error)
         except InputError as error:
@@ -53,11 +57,11 @@ class PointAnswerer:
         except Exception as error:
             return build_failed_record(f"{type(error).__name__}: {error}")
 
-    def check_point(self, point: Point, origin: str) -> None:
+    def check_point(self, point: SweepPoint, origin: str) -> None:
         """Read all that a point asks without answering it. Raises InputError."""
         self._answer_request(point, origin, search=False)
 
-    def _answer_request(self, point: Point, origin: str, *, search: bool) -> dict[str, Value]:
+    def _answer_request(self, point: SweepPoint, origin: str, *, search: bool) -> dict[str, RecordValue]:
         """The record of the point's best plan; empty where no search is wanted."""
         from planner.request.answer import compute_document, compute_pools_document, read_request_pools
         from planner.request.plan_request import build_plan_request
@@ -78,19 +82,22 @@ class PointAnswerer:
         )
 
 
-def build_failed_record(reason: str) -> dict[str, Value]:
+def build_failed_record(reason: str) -> dict[str, RecordValue]:
     """The record of a point that broke the program, or the process that answered it."""
-    return {STATUS: FAILED, REASON: " ".join(reason.split())}
+    return {STATUS_COLUMN: STATUS_FAILED, REASON_COLUMN: " ".join(reason.split())}
 
 
-def _build_error_record(status: str, error: PlannerError) -> dict[str, Value]:
+def _build_error_record(status: str, error: PlannerError) -> dict[str, RecordValue]:
     """The record of a point without a plan: the message in one line."""
-    return {STATUS: status, REASON: "; ".join(" ".join(line.split()) for line in str(error).splitlines())}
+    return {
+        STATUS_COLUMN: status,
+        REASON_COLUMN: "; ".join(" ".join(line.split()) for line in str(error).splitlines()),
+    }
 
 
-def _build_pools_record(document: HeterogeneousDocument) -> dict[str, Value]:
+def _build_pools_record(document: HeterogeneousDocument) -> dict[str, RecordValue]:
     """The best way to use two kinds of nodes, and its run."""
-    from planner.report.views.heterogeneous_report import way_record
+    from planner.report.views.heterogeneous_report import build_hetero_record
 
     model, cluster, run = document.model, document.cluster, document.run
     return {
@@ -99,18 +106,18 @@ def _build_pools_record(document: HeterogeneousDocument) -> dict[str, Value]:
         "devices": cluster.devices,
         "precision": document.training.precision,
         "global_batch": document.training.global_batch,
-        **way_record(document.ways[0]),
+        **build_hetero_record(document.ways[0]),
         "days": run.days if run else None,
     }
 
 
-def _build_plan_record(document: Document) -> dict[str, Value]:
+def _build_plan_record(document: PlanDocument) -> dict[str, RecordValue]:
     """The first plan with the sizes of what it is of, and what its whole run comes to."""
-    from planner.report.views.plan_report import plan_record
+    from planner.report.views.plan_report import build_plan_record
 
     model, cluster, run = document.model, document.cluster, document.run
     failures, carbon = document.reliability, document.carbon
-    plan = {name: value for name, value in plan_record(document.plans[0]).items() if name != "bottleneck"}
+    plan = {name: value for name, value in build_plan_record(document.plans[0]).items() if name != "bottleneck"}
     return {
         "parameters": model.parameters,
         "seq_length": model.seq_length,

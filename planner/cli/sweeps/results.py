@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.sweeps.point import REASON, STATUS
+from planner.cli.sweeps.point import REASON_COLUMN, STATUS_COLUMN
 from planner.errors import InputError
 from planner.request.values import format_option_value
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from planner.cli.sweeps.grid import Point, Sweep
+    from planner.cli.sweeps.grid import Sweep, SweepPoint
 
 RESULT_SUFFIXES = (".parquet", ".csv", ".jsonl")
 _FILE_DESCRIPTION = "the results of a sweep"
@@ -30,21 +30,21 @@ _MAX_ROWS = 1e300
 """Of numbers: larger ones, and what is none, cannot be drawn."""
 _MAX_FILE_BYTES = 4_000_000_000
 
-Cell = str | int | float | bool | None
+TableCell = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultsTable:
     """Columns of equally many cells, each of one type or None."""
 
-    columns: Mapping[str, Sequence[Cell]]
+    columns: Mapping[str, Sequence[TableCell]]
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
-    def select_rows(self, mask: Sequence[bool]) -> Results:
+    def select_rows(self, mask: Sequence[bool]) -> ResultsTable:
         """The rows that are kept."""
-        return Results(
+        return ResultsTable(
             {
                 name: [cell for cell, keep in zip(cells, mask, strict=True) if keep]
                 for name, cells in self.columns.items()
@@ -52,7 +52,7 @@ class Results:
         )
 
 
-def build_results(sweep: Sweep, answers: Mapping[int, bytes]) -> Results:
+def build_results(sweep: Sweep, answers: Mapping[int, bytes]) -> ResultsTable:
     """One row for each point in the order of the sweep; its own keys first, then what became of it, then its plan.
 
     Where a plan has a figure of the same name as one of the sweep's keys, it is called `plan_NAME`.
@@ -60,9 +60,11 @@ def build_results(sweep: Sweep, answers: Mapping[int, bytes]) -> Results:
     import msgspec
 
     records = [msgspec.json.decode(answers[number]) for number in range(len(sweep.points))]
-    names = dict.fromkeys(name for record in records for name in record if name not in (STATUS, REASON))
+    names = dict.fromkeys(name for record in records for name in record if name not in (STATUS_COLUMN, REASON_COLUMN))
     columns = {key: [_format_requested_value(point, key) for point in sweep.points] for key in sweep.keys}
-    columns |= {name: [_convert_to_cell(record[name]) for record in records] for name in (STATUS, REASON)}
+    columns |= {
+        name: [_convert_to_cell(record[name]) for record in records] for name in (STATUS_COLUMN, REASON_COLUMN)
+    }
     for name in names:
         cells = [_convert_to_cell(record.get(name)) for record in records]
         if name in _SHARED_COLUMNS and name in columns:
@@ -70,15 +72,15 @@ def build_results(sweep: Sweep, answers: Mapping[int, bytes]) -> Results:
             columns[name] = [present if item is None else item for item, present in zip(own, cells, strict=True)]
         else:
             columns[name if name not in sweep.keys else f"plan_{name}"] = cells
-    return Results({name: _unify_types(cells) for name, cells in columns.items()})
+    return ResultsTable({name: _unify_types(cells) for name, cells in columns.items()})
 
 
-def _format_requested_value(point: Point, key: str) -> Cell:
+def _format_requested_value(point: SweepPoint, key: str) -> TableCell:
     entry = point.get(key)
     return format_option_value(entry) if isinstance(entry, list) else entry
 
 
-def _convert_to_cell(value: object) -> Cell:
+def _convert_to_cell(value: object) -> TableCell:
     """A figure as a cell: several words as the options of `plan` join them."""
     if value is None or isinstance(value, str | int | float | bool):
         return value
@@ -86,7 +88,7 @@ def _convert_to_cell(value: object) -> Cell:
     return "+".join(map(str, value)) or "none"
 
 
-def _unify_types(cells: Sequence[Cell]) -> list[Cell]:
+def _unify_types(cells: Sequence[TableCell]) -> list[TableCell]:
     """The cells as numbers, as yes and no, or all as texts."""
     types = {type(cell) for cell in cells if cell is not None}
     if types == {int, float}:
@@ -115,29 +117,29 @@ def _import_pyarrow(path: Path, module: str = "pyarrow") -> ModuleType:
         raise InputError("Parquet needs pyarrow", origin=str(path), expected=expected) from None
 
 
-def render_results(results: Results, path: Path, metadata: Mapping[str, str]) -> str | bytes:
+def render_results(results: ResultsTable, path: Path, metadata: Mapping[str, str]) -> str | bytes:
     """The file's content, in the form of its ending. `metadata`: what Parquet's metadata tells."""
     ending = path.suffix.casefold()
     if ending == ".parquet":
         return _render_parquet(results, path, metadata)
-    from planner.report.formats.csv_jsonl import to_csv, to_jsonl
+    from planner.report.formats.csv_jsonl import render_csv, render_jsonl
     from planner.report.report import Report
 
     names = list(results.columns)
     rows = [dict(zip(names, cells, strict=True)) for cells in zip(*results.columns.values(), strict=True)]
     report = Report("sweep", "", (), rows)
-    return to_csv(report) if ending == ".csv" else to_jsonl(report)
+    return render_csv(report) if ending == ".csv" else render_jsonl(report)
 
 
-def _render_parquet(results: Results, path: Path, metadata: Mapping[str, str]) -> bytes:
-    from planner.report.console import printable
+def _render_parquet(results: ResultsTable, path: Path, metadata: Mapping[str, str]) -> bytes:
+    from planner.report.console import strip_nonprintable
 
     arrow, parquet = _import_pyarrow(path), _import_pyarrow(path, "pyarrow.parquet")
     types = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
     arrays, fields = [], []
     for name, cells in results.columns.items():
         schema_metadata = next((type(cell) for cell in cells if cell is not None), float)
-        plain = [printable(cell) if isinstance(cell, str) else cell for cell in cells]
+        plain = [strip_nonprintable(cell) if isinstance(cell, str) else cell for cell in cells]
         arrays.append(arrow.array(plain, types[schema_metadata]))
         fields.append(arrow.field(name, types[schema_metadata]))
     table = arrow.Table.from_arrays(arrays, schema=arrow.schema(fields, metadata=dict(metadata)))
@@ -146,22 +148,22 @@ def _render_parquet(results: Results, path: Path, metadata: Mapping[str, str]) -
     return out.getvalue()
 
 
-def read_results(path: Path) -> Results:
+def read_results(path: Path) -> ResultsTable:
     """The table of a file that `planner sweep` wrote, or another of these forms. Raises InputError."""
     from planner.request.files import read_file_bytes, read_text_file
 
-    ending = path.suffix.casefold()
-    if ending == ".parquet":
+    suffix = path.suffix.casefold()
+    if suffix == ".parquet":
         results = _read_parquet(read_file_bytes(path, RESULT_SUFFIXES, _FILE_DESCRIPTION, _MAX_FILE_BYTES), path)
     else:
         text = read_text_file(path, RESULT_SUFFIXES, _FILE_DESCRIPTION, _MAX_FILE_BYTES)
-        results = _read_csv(text, path) if ending == ".csv" else _read_jsonl(text, path)
+        results = _read_csv(text, path) if suffix == ".csv" else _read_jsonl(text, path)
     if not len(results):
         raise InputError("has no rows", origin=str(path), expected=_FILE_DESCRIPTION)
-    return Results({name: _unify_types(cells) for name, cells in results.columns.items()})
+    return ResultsTable({name: _unify_types(cells) for name, cells in results.columns.items()})
 
 
-def _read_parquet(content: bytes, path: Path) -> Results:
+def _read_parquet(content: bytes, path: Path) -> ResultsTable:
     parquet = _import_pyarrow(path, "pyarrow.parquet")
     try:
         table = parquet.read_table(io.BytesIO(content))
@@ -169,10 +171,10 @@ def _read_parquet(content: bytes, path: Path) -> Results:
     except (OSError, ValueError, NotImplementedError, LookupError, MemoryError) as error:  # pyarrow's errors are such
         reason = str(error).partition("\n")[0]
         raise InputError(f"not valid Parquet: {reason}", origin=str(path), expected=_FILE_DESCRIPTION) from None
-    return Results({name: [_parse_json_cell(column) for column in cells] for name, cells in columns.items()})
+    return ResultsTable({name: [_parse_json_cell(column) for column in cells] for name, cells in columns.items()})
 
 
-def _read_jsonl(text: str, path: Path) -> Results:
+def _read_jsonl(text: str, path: Path) -> ResultsTable:
     import msgspec
 
     rows: list[dict[str, object]] = []
@@ -185,10 +187,10 @@ def _read_jsonl(text: str, path: Path) -> Results:
             origin = f"{path}: line {number}"
             raise InputError(f"not a JSON object: {error}", origin=origin, expected=_FILE_DESCRIPTION) from None
     names = dict.fromkeys(name for row in rows for name in row)
-    return Results({name: [_parse_json_cell(row.get(name)) for row in rows] for name in names})
+    return ResultsTable({name: [_parse_json_cell(row.get(name)) for row in rows] for name in names})
 
 
-def _read_csv(text: str, path: Path) -> Results:
+def _read_csv(text: str, path: Path) -> ResultsTable:
     import csv
 
     try:
@@ -201,10 +203,10 @@ def _read_csv(text: str, path: Path) -> Results:
             expected = f"{len(names)}, as in the first line"
             raise InputError(f"{len(line)} fields", origin=f"{path}: line {number}", expected=expected)
     columns = zip(*lines[1:], strict=True) if len(lines) > 1 else ((),) * len(names)
-    return Results({name: _parse_cells(cells) for name, cells in zip(names, columns, strict=True)})
+    return ResultsTable({name: _parse_cells(cells) for name, cells in zip(names, columns, strict=True)})
 
 
-def _parse_cells(texts: Sequence[str]) -> list[Cell]:
+def _parse_cells(texts: Sequence[str]) -> list[TableCell]:
     """Fields as numbers where all that are not empty are; else as texts, without what keeps spreadsheets calm."""
     for number in (int, float):
         try:
@@ -216,7 +218,7 @@ def _parse_cells(texts: Sequence[str]) -> list[Cell]:
     return [None if not text else text[1:] if text[:2] in ("'=", "'+", "'-", "'@") else text for text in texts]
 
 
-def _parse_json_cell(value: object) -> Cell:
+def _parse_json_cell(value: object) -> TableCell:
     """A value as it is; what is no text and no number that can be drawn as a text."""
     if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) < _MAX_ROWS:
         return str(value)

@@ -6,11 +6,11 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from planner.cli.sweeps.results import Cell
+from planner.cli.sweeps.results import TableCell
 from planner.errors import InputError
-from planner.report.charts.plot_of_table import unknown_column
+from planner.report.charts.plot_of_table import build_unknown_column_error
 
-_KEY = "--where"
+_OPTION_NAME = "--where"
 _EXPECTED_FORM = 'COLUMN == VALUE, with ==, !=, <, <=, > or >=; several joined by "and"'
 _CLAUSE_PATTERN = re.compile(r"""\s*(\w+)\s*(==|!=|<=|>=|<|>|=)\s*("[^"]*"|'[^']*'|[^\s"'<>=!]+)\s*""")
 _AND_PATTERN = re.compile(r"and\b", re.IGNORECASE)
@@ -23,7 +23,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 _BOOLEAN_WORDS = {"yes": True, "true": True, "no": False, "false": False}
 
 
-def select_rows_where(condition: str, columns: Mapping[str, Sequence[Cell]]) -> list[bool]:
+def select_rows_where(condition: str, columns: Mapping[str, Sequence[TableCell]]) -> list[bool]:
     """Which rows a condition keeps; a cell without a value is kept by none but `!=`. Raises InputError where it makes
     no sense, where it names no column, and where it keeps nothing.
     """
@@ -32,10 +32,10 @@ def select_rows_where(condition: str, columns: Mapping[str, Sequence[Cell]]) -> 
     while True:
         clause = _CLAUSE_PATTERN.match(condition, at)
         if clause is None:
-            raise InputError("not a condition", key=_KEY, value=condition, expected=_EXPECTED_FORM)
+            raise InputError("not a condition", key=_OPTION_NAME, value=condition, expected=_EXPECTED_FORM)
         name, sign, value = clause.groups()
         if name not in columns:
-            raise unknown_column(name, columns, _KEY)
+            raise build_unknown_column_error(name, columns, _OPTION_NAME)
         clause_mask = _evaluate_clause(columns[name], sign, value)
         mask = [first and second for first, second in zip(mask, clause_mask, strict=True)]
         at = clause.end()
@@ -43,14 +43,16 @@ def select_rows_where(condition: str, columns: Mapping[str, Sequence[Cell]]) -> 
             break
         joined = _AND_PATTERN.match(condition, at)
         if joined is None:
-            raise InputError("not a condition", key=_KEY, value=condition, expected=_EXPECTED_FORM)
+            raise InputError("not a condition", key=_OPTION_NAME, value=condition, expected=_EXPECTED_FORM)
         at = joined.end()
     if not any(mask):
-        raise InputError("no row is left", key=_KEY, value=condition, expected=_format_known_values(columns[name]))
+        raise InputError(
+            "no row is left", key=_OPTION_NAME, value=condition, expected=_format_known_values(columns[name])
+        )
     return mask
 
 
-def _evaluate_clause(cells: Sequence[Cell], sign: str, value: str) -> list[bool]:
+def _evaluate_clause(cells: Sequence[TableCell], sign: str, value: str) -> list[bool]:
     """For each cell whether it stands so to the value; equal are also a number and its text."""
     text = value[1:-1] if value[0] in "\"'" else value
     if sign in ("==", "=", "!="):
@@ -58,12 +60,12 @@ def _evaluate_clause(cells: Sequence[Cell], sign: str, value: str) -> list[bool]
         return equal if sign != "!=" else [not item for item in equal]
     number = _parse_number(text)
     if number is None:
-        raise InputError("not a number", key=_KEY, value=text, expected=f"a number after {sign}")
+        raise InputError("not a number", key=_OPTION_NAME, value=text, expected=f"a number after {sign}")
     compared = _COMPARISONS[sign]
     return [_is_numeric(cell) and compared(float(cell or 0), number) for cell in cells]
 
 
-def _is_equal(cell: Cell, text: str) -> bool:
+def _is_equal(cell: TableCell, text: str) -> bool:
     if cell is None:
         return False
     if isinstance(cell, bool):
@@ -73,7 +75,7 @@ def _is_equal(cell: Cell, text: str) -> bool:
     return cell.casefold() == text.casefold()
 
 
-def _is_numeric(cell: Cell) -> bool:
+def _is_numeric(cell: TableCell) -> bool:
     return isinstance(cell, int | float) and not isinstance(cell, bool)
 
 
@@ -84,7 +86,7 @@ def _parse_number(text: str) -> float | None:
         return None
 
 
-def _format_known_values(cells: Sequence[Cell]) -> str:
+def _format_known_values(cells: Sequence[TableCell]) -> str:
     """Some of the values that are there, for a message."""
     values = [str(cell) for cell in dict.fromkeys(cells) if cell is not None]
     return f"values that rows have: {', '.join(values[:12])}{', ...' if len(values) > 12 else ''}"

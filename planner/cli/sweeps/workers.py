@@ -20,16 +20,16 @@ from planner.cli.sweeps.point import PointAnswerer, build_failed_record
 from planner.errors import InputError, PlannerError
 
 if TYPE_CHECKING:
-    from planner.cli.sweeps.grid import Point
+    from planner.cli.sweeps.grid import SweepPoint
 
 _POINTS_PER_MESSAGE = 16
 """Points that a worker is sent together: neighbours, which share their model and cluster."""
 _MAX_DEATHS = 3
 """Workers that a point may end before it is given up."""
 
-NumberedPoint = tuple[int, "Point"]
+NumberedPoint = tuple[int, "SweepPoint"]
 AddAnswer = Callable[[int, bytes], None]
-MakeAnswerer = Callable[[], Callable[["Point"], bytes]]
+MakeAnswerer = Callable[[], Callable[["SweepPoint"], bytes]]
 
 
 def count_default_workers() -> int:
@@ -47,7 +47,7 @@ def answer_on_this_machine(
     `make_answerer` is called in each process and makes what answers a point there; by default a `PointAnswerer`.
     Raises InputError where the system has no room for so many, PlannerError where no worker can start.
     """
-    pool = _Pool(points, max(1, min(workers, len(points))), add_answer, make_answerer or _build_point_encoder)
+    pool = _WorkerPool(points, max(1, min(workers, len(points))), add_answer, make_answerer or _build_point_encoder)
     try:
         pool.answer_all()
     finally:
@@ -59,13 +59,13 @@ class _Worker:
 
     def __init__(self, make_answerer: MakeAnswerer) -> None:
         context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_run_worker, args=(theirs, make_answerer), daemon=True)
+        self.connection, child_connection = context.Pipe()
+        self.process = context.Process(target=_run_worker, args=(child_connection, make_answerer), daemon=True)
         self.unanswered_points: deque[NumberedPoint] = deque()
         self.is_ready = False
         with _shield_from_signals():
             self.process.start()
-        theirs.close()
+        child_connection.close()
 
     def send_points(self, points: list[NumberedPoint]) -> None:
         """More points to answer. A worker that has died is told of when it is listened to."""
@@ -83,30 +83,30 @@ class _Worker:
         return self.process.exitcode
 
 
-class _Pool:
+class _WorkerPool:
     def __init__(
-        self, points: Sequence[NumberedPoint], workers: int, add_answer: AddAnswer, make_answerer: MakeAnswerer
+        self, points: Sequence[NumberedPoint], worker_count: int, add_answer: AddAnswer, make_answerer: MakeAnswerer
     ) -> None:
-        self.unsent_points, self.add_answer, self.unanswered, self.make_answerer = (
+        self.unsent_points, self.add_answer, self.unanswered_count, self.make_answerer = (
             deque(points),
             add_answer,
             len(points),
             make_answerer,
         )
-        self.deaths: Counter[int] = Counter()
+        self.deaths_by_point: Counter[int] = Counter()
         self.failed_starts = 0
         self.workers: list[_Worker] = []
         try:
-            for _ in range(workers):
+            for _ in range(worker_count):
                 self.workers.append(_Worker(make_answerer))
         except OSError as error:
             self.stop_workers()
             problem, expected = f"worker processes cannot start: {error.strerror}", "as many as `ulimit -a` allows"
-            raise InputError(problem, key="--workers", value=str(workers), expected=expected) from None
+            raise InputError(problem, key="--workers", value=str(worker_count), expected=expected) from None
 
     def answer_all(self) -> None:
         """Until every point is answered."""
-        while self.unanswered:
+        while self.unanswered_count:
             by_connection = {worker.connection: worker for worker in self.workers}
             for connection in wait(list(by_connection)):
                 worker = by_connection[connection]  # type: ignore[index]
@@ -124,7 +124,7 @@ class _Pool:
         """An answer, or the word that the worker is there; where it has nothing left, more to do."""
         if worker.is_ready:
             number, _ = worker.unanswered_points.popleft()
-            self.unanswered -= 1
+            self.unanswered_count -= 1
             self.add_answer(number, message)
         worker.is_ready, self.failed_starts = True, 0
         if not worker.unanswered_points and self.unsent_points:
@@ -141,10 +141,10 @@ class _Pool:
                 raise PlannerError(f"worker processes end as they start, the last with exit code {code}")
         if worker.unanswered_points:
             number, _ = worker.unanswered_points[0]
-            self.deaths[number] += 1
-            if self.deaths[number] >= _MAX_DEATHS:
+            self.deaths_by_point[number] += 1
+            if self.deaths_by_point[number] >= _MAX_DEATHS:
                 worker.unanswered_points.popleft()
-                self.unanswered -= 1
+                self.unanswered_count -= 1
                 self.add_answer(number, _build_abandoned_answer(code))
         self.unsent_points.extendleft(reversed(worker.unanswered_points))
         self.workers[self.workers.index(worker)] = _Worker(self.make_answerer)
@@ -159,7 +159,7 @@ def _build_abandoned_answer(code: int | None) -> bytes:
     )
 
 
-def _build_point_encoder() -> Callable[[Point], bytes]:
+def _build_point_encoder() -> Callable[[SweepPoint], bytes]:
     return PointAnswerer().encode_answer
 
 

@@ -14,35 +14,37 @@ from dataclasses import dataclass, replace
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
-from planner.cluster.model.spec import MOST_DEVICES, ClusterSpec, NodeSpec, PoolSpec
+from planner.cluster.model.spec import MAX_CLUSTER_DEVICES, ClusterSpec, NodeSpec, PoolSpec
 from planner.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """Equal nodes: `own` is the pool alone, `everywhere` a cluster of at least all devices, all of this kind."""
+class NodePool:
+    """Equal nodes: `own_cluster` is the pool alone, `uniform_cluster` a cluster of at least all devices, all of this
+    kind.
+    """
 
-    own: Cluster
-    everywhere: Cluster
+    own_cluster: Cluster
+    uniform_cluster: Cluster
 
     @property
     def name(self) -> str:
         """The node's name."""
-        return self.own.name
+        return self.own_cluster.name
 
     @property
     def devices(self) -> int:
         """Accelerators of the pool."""
-        return self.own.devices
+        return self.own_cluster.devices
 
 
 @dataclass(frozen=True, slots=True)
-class Pools:
+class HeteroCluster:
     """Two kinds of nodes in one cluster. `note`: what was chosen on the user's behalf; maybe empty."""
 
     name: str
     title: str
-    pools: tuple[Pool, Pool]
+    pools: tuple[NodePool, NodePool]
     note: str = ""
 
     @property
@@ -51,40 +53,40 @@ class Pools:
         return sum(pool.devices for pool in self.pools)
 
 
-def resolve_pools(spec: ClusterSpec, origin: str, note: str = "") -> Pools:
+def resolve_pools(spec: ClusterSpec, origin: str, note: str = "") -> HeteroCluster:
     """The pools of `spec`, those of equal nodes put together. Raises InputError unless two kinds are left."""
     for key, given in (("node", spec.node), ("nodes", spec.nodes), ("hosts", spec.hosts)):
         if given:
             raise InputError("pools say it", origin=origin, key=key, expected=f"either pools or {key}")
-    kinds = _kinds(spec.pools, origin)
-    if len(kinds) != 2:
+    node_types = _merge_equal_pools(spec.pools, origin)
+    if len(node_types) != 2:
         raise InputError(
             "not two kinds of nodes",
             origin=origin,
             key="pools",
-            value=f"{len(kinds)}: {', '.join(node.name for node, _ in kinds)}",
+            value=f"{len(node_types)}: {', '.join(node.name for node, _ in node_types)}",
             expected="two pools whose nodes differ; one kind alone is told by node and nodes",
         )
-    sizes = [node.devices * count for node, count in kinds]
-    if sum(sizes) > MOST_DEVICES:
+    sizes = [node.devices * count for node, count in node_types]
+    if sum(sizes) > MAX_CLUSTER_DEVICES:
         raise InputError(
             "more devices than can be planned",
             origin=origin,
             key="pools",
             value=sum(sizes),
-            expected=f"up to {MOST_DEVICES:,} devices",
+            expected=f"up to {MAX_CLUSTER_DEVICES:,} devices",
         )
-    first, second = (_pool(spec, node, count, sum(sizes), origin) for node, count in kinds)
-    names = _names((first, second))
-    pools = tuple(_named(pool, name) for pool, name in zip((first, second), names, strict=True))
-    return Pools(spec.name, spec.title or spec.name, (pools[0], pools[1]), note)
+    first, second = (_build_pool(spec, node, count, sum(sizes), origin) for node, count in node_types)
+    names = _choose_pool_names((first, second))
+    pools = tuple(_rename_pool(pool, name) for pool, name in zip((first, second), names, strict=True))
+    return HeteroCluster(spec.name, spec.title or spec.name, (pools[0], pools[1]), note)
 
 
-def joined_presets(parts: Sequence[tuple[str, int | None]], *, key: str = "--cluster") -> tuple[ClusterSpec, str]:
+def join_presets(parts: Sequence[tuple[str, int | None]], *, key: str = "--cluster") -> tuple[ClusterSpec, str]:
     """Presets joined to one description, and a note: the nodes of each, as many as told (None: the preset's number),
     under the first one's fabric. Raises InputError for unknown names and for more nodes than a preset can have.
     """
-    specs = [presets.cluster_spec(name, key=key) for name, _ in parts]
+    specs = [presets.load_cluster_spec(name, key=key) for name, _ in parts]
     pools = []
     for spec, (_, count) in zip(specs, parts, strict=True):
         nodes = count or spec.nodes
@@ -97,39 +99,43 @@ def joined_presets(parts: Sequence[tuple[str, int | None]], *, key: str = "--clu
         pools.append(PoolSpec(node=spec.node, nodes=nodes))
     first = specs[0]
     name = "+".join(f"{spec.name}:{pool.nodes}" for spec, pool in zip(specs, pools, strict=True))
-    whole = ClusterSpec(name=name, title=name, fabric=first.fabric, pools=tuple(pools), sources=first.sources)
-    return whole, f"all nodes are joined by the fabric of {first.name}"
+    joined_spec = ClusterSpec(name=name, title=name, fabric=first.fabric, pools=tuple(pools), sources=first.sources)
+    return joined_spec, f"all nodes are joined by the fabric of {first.name}"
 
 
-def _kinds(pools: Sequence[PoolSpec], origin: str) -> list[tuple[NodeSpec, int]]:
+def _merge_equal_pools(pools: Sequence[PoolSpec], origin: str) -> list[tuple[NodeSpec, int]]:
     """Distinct nodes and how many of each, in order."""
-    found: list[tuple[NodeSpec, int]] = []
+    node_types: list[tuple[NodeSpec, int]] = []
     for index, pool in enumerate(pools):
         key = f"pools[{index}].node"
-        node = pool.node if isinstance(pool.node, NodeSpec) else presets.node_spec(pool.node, origin=origin, key=key)
-        same = [at for at, (other, _) in enumerate(found) if other == node]
-        if same:
-            found[same[0]] = (node, found[same[0]][1] + pool.nodes)
+        node = (
+            pool.node
+            if isinstance(pool.node, NodeSpec)
+            else presets.load_node_spec(pool.node, origin=origin, key=key)
+        )
+        equal_positions = [position for position, (known_node, _) in enumerate(node_types) if known_node == node]
+        if equal_positions:
+            node_types[equal_positions[0]] = (node, node_types[equal_positions[0]][1] + pool.nodes)
         else:
-            found.append((node, pool.nodes))
-    return found
+            node_types.append((node, pool.nodes))
+    return node_types
 
 
-def _pool(spec: ClusterSpec, node: NodeSpec, nodes: int, devices: int, origin: str) -> Pool:
+def _build_pool(spec: ClusterSpec, node: NodeSpec, nodes: int, devices: int, origin: str) -> NodePool:
     """One kind alone, and so many nodes of it as hold all `devices`."""
-    alone = ClusterSpec(name=node.name, title=node.title or node.name, node=node, fabric=spec.fabric, nodes=nodes)
-    own = resolve_cluster(alone, origin, nodes=nodes)
+    pool_spec = ClusterSpec(name=node.name, title=node.title or node.name, node=node, fabric=spec.fabric, nodes=nodes)
+    own_cluster = resolve_cluster(pool_spec, origin, nodes=nodes)
     # more than one node, so that the fabric is there even where all devices would fit in one node of this kind
-    return Pool(own, resolve_cluster(alone, origin, nodes=max(2, -(-devices // node.devices))))
+    return NodePool(own_cluster, resolve_cluster(pool_spec, origin, nodes=max(2, -(-devices // node.devices))))
 
 
-def _names(pools: Sequence[Pool]) -> list[str]:
+def _choose_pool_names(pools: Sequence[NodePool]) -> list[str]:
     """A name for each pool: the node's, or the accelerator's where nodes are called alike, or one with a number."""
-    for names in ([pool.name for pool in pools], [pool.own.accelerator.name for pool in pools]):
+    for names in ([pool.name for pool in pools], [pool.own_cluster.accelerator.name for pool in pools]):
         if len(set(names)) == len(names):
             return names
     return [f"{pool.name} {number}" for number, pool in enumerate(pools, start=1)]
 
 
-def _named(pool: Pool, name: str) -> Pool:
-    return Pool(replace(pool.own, name=name), replace(pool.everywhere, name=name))
+def _rename_pool(pool: NodePool, name: str) -> NodePool:
+    return NodePool(replace(pool.own_cluster, name=name), replace(pool.uniform_cluster, name=name))

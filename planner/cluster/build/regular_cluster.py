@@ -4,49 +4,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.cluster.build.power import rated_overhead
+from planner.cluster.build.power import compute_rated_overhead_w
 from planner.cluster.model import presets
-from planner.cluster.model.intra_node import CUBE_MESH_DEVICES, Inside
-from planner.cluster.model.spec import MOST_DEVICES, ClusterSpec, HostSpec, NicSpec, NodeSpec
-from planner.cluster.regular.levels import fabric_levels
+from planner.cluster.model.intra_node import CUBE_MESH_DEVICES, IntraNodeTopology
+from planner.cluster.model.spec import MAX_CLUSTER_DEVICES, ClusterSpec, HostSpec, NicSpec, NodeSpec
+from planner.cluster.regular.levels import build_fabric_levels
 from planner.errors import InputError
 from planner.hardware import database
 from planner.hardware.accelerator import Accelerator, resolve_accelerator
-from planner.hardware.figures import number, positive
+from planner.hardware.figures import parse_figure, parse_positive_figure
 
 if TYPE_CHECKING:
     pass
-from planner.cluster.model.cluster import Cards, Cluster, Host
+from planner.cluster.model.cluster import Cluster, Host, Nics
 
-_THROUGH_HOST = 0.1
+_DEFAULT_HOST_SHARE = 0.1
 """Share of a device's own link that its way through the processors has, where the file tells nothing of the host."""
 
 
-def regular_cluster(
+def resolve_regular_cluster(
     spec: ClusterSpec, origin: str, *, nodes: int | None = None, devices: int | None = None
 ) -> Cluster:
     """The cluster that the levels of `spec` tell, without its faults. Raises InputError as `resolve_cluster`."""
     if spec.node is None or spec.nodes is None:
         key = "node" if spec.node is None else "nodes"
         raise InputError("is missing", origin=origin, key=key, expected="which node, and how many")
-    node = spec.node if isinstance(spec.node, NodeSpec) else presets.node_spec(spec.node, origin=origin)
-    count, per_node = _counts(spec, node, nodes, devices)
-    part = node_accelerator(node, origin)
+    node = spec.node if isinstance(spec.node, NodeSpec) else presets.load_node_spec(spec.node, origin=origin)
+    count, per_node = _resolve_counts(spec, node, nodes, devices)
+    accelerator = resolve_node_accelerator(node, origin)
     return Cluster(
         name=spec.name,
         title=spec.title or spec.name,
-        accelerator=part,
+        accelerator=accelerator,
         nodes=count,
         devices_per_node=per_node,
-        levels=fabric_levels(spec, node, part.architecture, per_node, count, origin),
-        host=node_host(node.host, origin),
-        cards=_cards(node.nic, origin),
-        inside=node_inside(node, origin),
-        node_overhead_w=rated_overhead(node, part, origin),
+        levels=build_fabric_levels(spec, node, accelerator.architecture, per_node, count, origin),
+        host=resolve_node_host(node.host, origin),
+        nics=_resolve_nics(node.nic, origin),
+        intra_node=resolve_intra_node(node, origin),
+        node_overhead_w=compute_rated_overhead_w(node, accelerator, origin),
     )
 
 
-def node_inside(node: NodeSpec, origin: str) -> Inside:
+def resolve_intra_node(node: NodeSpec, origin: str) -> IntraNodeTopology:
     """How a node's devices are joined. Raises InputError for what cannot be."""
     link, key = node.link, "node.link"
     if link.topology == "hybrid-cube-mesh" and node.devices != CUBE_MESH_DEVICES:
@@ -56,42 +56,59 @@ def node_inside(node: NodeSpec, origin: str) -> Inside:
         expected = (
             f"a divisor of {node.devices // link.bridges if node.devices % link.bridges == 0 else node.devices}"
         )
-        odd = "switch_devices" if node.devices % link.bridges == 0 else "bridges"
-        value = getattr(link, odd)
-        raise InputError("not the same for all", origin=origin, key=f"{key}.{odd}", value=value, expected=expected)
-    own = positive(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
-    bridge = own if link.bridge is None else positive(link.bridge, "bytes_per_s", origin=origin, key=f"{key}.bridge")
-    host = node_host(node.host, origin)
-    through = _THROUGH_HOST if host is None else min(1.0, host.link_bytes_per_s / own)
-    return Inside(link.topology, node.devices, link.switch_devices, link.bridges, bridge / own, through)
+        invalid_key = "switch_devices" if node.devices % link.bridges == 0 else "bridges"
+        value = getattr(link, invalid_key)
+        raise InputError(
+            "not the same for all", origin=origin, key=f"{key}.{invalid_key}", value=value, expected=expected
+        )
+    device_bytes_per_s = parse_positive_figure(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
+    bridge_bytes_per_s = (
+        device_bytes_per_s
+        if link.bridge is None
+        else parse_positive_figure(link.bridge, "bytes_per_s", origin=origin, key=f"{key}.bridge")
+    )
+    host = resolve_node_host(node.host, origin)
+    host_share = _DEFAULT_HOST_SHARE if host is None else min(1.0, host.link_bytes_per_s / device_bytes_per_s)
+    return IntraNodeTopology(
+        link.topology,
+        node.devices,
+        link.switch_devices,
+        link.bridges,
+        bridge_bytes_per_s / device_bytes_per_s,
+        host_share,
+    )
 
 
-def _cards(nic: NicSpec | None, origin: str) -> Cards | None:
-    return None if nic is None else Cards(nic.count, number(nic.latency, "s", origin=origin, key="node.nic.latency"))
+def _resolve_nics(nic: NicSpec | None, origin: str) -> Nics | None:
+    return (
+        None
+        if nic is None
+        else Nics(nic.count, parse_figure(nic.latency, "s", origin=origin, key="node.nic.latency"))
+    )
 
 
-def node_accelerator(node: NodeSpec, origin: str) -> Accelerator:
+def resolve_node_accelerator(node: NodeSpec, origin: str) -> Accelerator:
     """The accelerator of a node. Raises InputError."""
-    part = node.accelerator
-    if isinstance(part, str):
-        part = database.accelerator_spec(part, origin=origin, key="node.accelerator")
-    return resolve_accelerator(part, origin)
+    accelerator = node.accelerator
+    if isinstance(accelerator, str):
+        accelerator = database.load_accelerator_spec(accelerator, origin=origin, key="node.accelerator")
+    return resolve_accelerator(accelerator, origin)
 
 
-def node_host(host: HostSpec | None, origin: str) -> Host | None:
+def resolve_node_host(host: HostSpec | None, origin: str) -> Host | None:
     """A node's processors; None where its file does not say all of it. Raises InputError."""
     if host is None or host.bandwidth is None or host.link is None:
         return None
     return Host(
-        memory_bytes=positive(host.memory, "bytes", origin=origin, key="node.host.memory"),
-        memory_bandwidth_bytes_per_s=positive(
+        memory_bytes=parse_positive_figure(host.memory, "bytes", origin=origin, key="node.host.memory"),
+        memory_bandwidth_bytes_per_s=parse_positive_figure(
             host.bandwidth, "bytes_per_s", origin=origin, key="node.host.bandwidth"
         ),
-        link_bytes_per_s=positive(host.link, "bytes_per_s", origin=origin, key="node.host.link"),
+        link_bytes_per_s=parse_positive_figure(host.link, "bytes_per_s", origin=origin, key="node.host.link"),
     )
 
 
-def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int | None) -> tuple[int, int]:
+def _resolve_counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int | None) -> tuple[int, int]:
     """Nodes and devices used on each."""
     if nodes is not None and devices is not None:
         raise InputError("give one of the two", key="--nodes, --devices", expected="either --nodes or --devices")
@@ -103,12 +120,12 @@ def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int |
         if devices < per_node:
             return 1, devices
         if devices % per_node:
-            fit = max(1, devices // per_node) * per_node
+            fitting_devices = max(1, devices // per_node) * per_node
             raise InputError(
                 f"is not a whole number of nodes of {per_node} devices",
                 key="--devices",
                 value=devices,
-                expected=f"a multiple of {per_node}, such as {fit} or {fit + per_node}",
+                expected=f"a multiple of {per_node}, such as {fitting_devices} or {fitting_devices + per_node}",
             )
         nodes = devices // per_node
     count = nodes or spec.nodes or 1
@@ -119,11 +136,11 @@ def _counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int |
             value=count,
             expected=f"at most {spec.max_nodes} nodes ({spec.max_nodes * per_node} devices)",
         )
-    if count * per_node > MOST_DEVICES:
+    if count * per_node > MAX_CLUSTER_DEVICES:
         raise InputError(
             "more devices than can be planned",
             key="--nodes",
             value=count,
-            expected=f"up to {MOST_DEVICES:,} devices",
+            expected=f"up to {MAX_CLUSTER_DEVICES:,} devices",
         )
     return count, per_node

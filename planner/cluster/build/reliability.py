@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from planner.hardware.figures import Figure, Sourced, number, positive, told_source
+from planner.hardware.figures import Figure, SourcedFigure, format_figure_source, parse_figure, parse_positive_figure
 from planner.units import Dimension
 
 if TYPE_CHECKING:
@@ -32,72 +32,89 @@ class Reliability:
     write_bytes_per_s: float
     read_bytes_per_s: float
     spares: int | None
-    asynchronous: bool
-    shrinks: bool
+    is_async_checkpoint: bool
+    is_shrinkable: bool
     """Whether the job goes on with fewer data-parallel replicas when spares run out, instead of waiting."""
-    assumed: tuple[Assumption, ...]
+    assumptions: tuple[Assumption, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReliabilityOverrides:
     """What the user says on the command line, by the fields of Reliability; each value with its option's name."""
 
     figures: Mapping[str, tuple[float, str]]
     spares: int | None = None
-    asynchronous: bool | None = None
-    shrinks: bool = False
+    is_async_checkpoint: bool | None = None
+    is_shrinkable: bool = False
 
 
-_FAILURES = ("device_mtbf", "node_mtbf", "software_mtbf", "detection", "restart", "repair")
+_FAILURE_KEYS = ("device_mtbf", "node_mtbf", "software_mtbf", "detection", "restart", "repair")
 
 
-_STORAGE: dict[str, Dimension] = {"write": "bytes_per_s", "read": "bytes_per_s", "pause": "duration"}
+_STORAGE_DIMENSIONS: dict[str, Dimension] = {"write": "bytes_per_s", "read": "bytes_per_s", "pause": "duration"}
 
 
-def resolve_reliability(cluster: Cluster, told: Told) -> Reliability:
+def resolve_reliability(cluster: Cluster, overrides: ReliabilityOverrides) -> Reliability:
     """The figures of a cluster in SI units, each with its source."""
-    files = [file for entry in (cluster.accelerator.architecture, "default") if (file := _file(entry))]
-    assumed = tuple(_assumption(name, cluster, told, files) for name in (*_FAILURES, *_STORAGE))
+    files = [
+        file for entry in (cluster.accelerator.architecture, "default") if (file := _read_reliability_file(entry))
+    ]
+    assumptions = tuple(
+        _resolve_assumption(name, cluster, overrides, files) for name in (*_FAILURE_KEYS, *_STORAGE_DIMENSIONS)
+    )
     failures, storage = cluster.reliability or ReliabilitySpec(), cluster.storage or StorageSpec()
     return Reliability(
-        **{one.name: one.value for one in assumed},
-        spares=failures.spares if told.spares is None else told.spares,
-        asynchronous=storage.asynchronous if told.asynchronous is None else told.asynchronous,
-        shrinks=told.shrinks,
-        assumed=assumed,
+        **{assumption.name: assumption.value for assumption in assumptions},
+        spares=failures.spares if overrides.spares is None else overrides.spares,
+        is_async_checkpoint=storage.asynchronous
+        if overrides.is_async_checkpoint is None
+        else overrides.is_async_checkpoint,
+        is_shrinkable=overrides.is_shrinkable,
+        assumptions=assumptions,
     )
 
 
 def check_reliability(failures: ReliabilitySpec | None, storage: StorageSpec | None, origin: str) -> None:
     """Every figure of a cluster's file is above zero. Raises InputError naming the key."""
-    for table, spec, names in (("reliability", failures, _FAILURES), ("storage", storage, tuple(_STORAGE))):
+    for table, spec, names in (
+        ("reliability", failures, _FAILURE_KEYS),
+        ("storage", storage, tuple(_STORAGE_DIMENSIONS)),
+    ):
         for name in names:
             if (figure := getattr(spec, name, None)) is not None:
-                positive(figure, _STORAGE.get(name, "duration"), origin=origin, key=f"{table}.{name}")
+                parse_positive_figure(
+                    figure, _STORAGE_DIMENSIONS.get(name, "duration"), origin=origin, key=f"{table}.{name}"
+                )
 
 
-def _assumption(name: str, cluster: Cluster, told: Told, files: Sequence[ReliabilityFile]) -> Assumption:
+def _resolve_assumption(
+    name: str, cluster: Cluster, overrides: ReliabilityOverrides, files: Sequence[ReliabilityFile]
+) -> Assumption:
     """One figure: the command line's, else the cluster file's, else that of the first file that has it."""
-    dimension = _STORAGE.get(name, "duration")
+    dimension = _STORAGE_DIMENSIONS.get(name, "duration")
     field = f"{name}_{'bytes_per_s' if dimension == 'bytes_per_s' else 's'}"
-    if field in told.figures:
-        return Assumption(field, *told.figures[field])
-    figure: Figure | None = getattr(cluster.reliability if name in _FAILURES else cluster.storage, name, None)
+    if field in overrides.figures:
+        return Assumption(field, *overrides.figures[field])
+    figure: Figure | None = getattr(cluster.reliability if name in _FAILURE_KEYS else cluster.storage, name, None)
     if figure is not None:
-        return Assumption(field, number(figure, dimension, origin=cluster.name, key=name), "the cluster's file")
+        return Assumption(field, parse_figure(figure, dimension, origin=cluster.name, key=name), "the cluster's file")
     for file in files:
         per_node = dimension == "bytes_per_s"
-        known = getattr(file.failures if name in _FAILURES else file.checkpoints, name + per_node * "_per_node")
-        if isinstance(known, Sourced):
-            value = number(known, dimension, origin=file.title, key=name) * (cluster.nodes if per_node else 1)
-            return Assumption(field, value, told_source(known, file.sources))
+        default_figure = getattr(
+            file.failures if name in _FAILURE_KEYS else file.checkpoints, name + per_node * "_per_node"
+        )
+        if isinstance(default_figure, SourcedFigure):
+            value = parse_figure(default_figure, dimension, origin=file.title, key=name) * (
+                cluster.nodes if per_node else 1
+            )
+            return Assumption(field, value, format_figure_source(default_figure, file.sources))
     raise AssertionError(f"hardware_db/reliability/default.toml lacks {name}")
 
 
-def _file(name: str) -> ReliabilityFile | None:
+def _read_reliability_file(name: str) -> ReliabilityFile | None:
     """A file of hardware_db/reliability; none where the architecture has none."""
     from planner.hardware import database
 
-    if name not in database.names("reliability"):
+    if name not in database.list_database_names("reliability"):
         return None
-    return database.load("reliability", name, ReliabilityFile, "reliability", "", "architecture")
+    return database.load_database_entry("reliability", name, ReliabilityFile, "reliability", "", "architecture")

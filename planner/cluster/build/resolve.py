@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from planner.cluster.build.power import read_pue
+from planner.cluster.build.power import parse_pue
 from planner.cluster.build.reliability import check_reliability
 from planner.cluster.model.spec import ClusterSpec, FaultSpec
 from planner.errors import InputError
 
 if TYPE_CHECKING:
     pass
-from planner.cluster.build.regular_cluster import regular_cluster
+from planner.cluster.build.regular_cluster import resolve_regular_cluster
 from planner.cluster.model.cluster import Cluster
 
 
@@ -33,11 +33,11 @@ def resolve_cluster(
     if spec.pools:
         raise InputError("has several kinds of nodes", origin=origin, key="pools", expected="one kind; or ask `plan`")
     if spec.hosts or spec.faults or faults:
-        from planner.cluster.build.wired_cluster import irregular_cluster
+        from planner.cluster.build.wired_cluster import resolve_wired_cluster
 
-        found = irregular_cluster(spec, origin, faults, nodes=nodes, devices=devices)
+        cluster = resolve_wired_cluster(spec, origin, faults, nodes=nodes, devices=devices)
     else:
-        found = regular_cluster(spec, origin, nodes=nodes, devices=devices)
+        cluster = resolve_regular_cluster(spec, origin, nodes=nodes, devices=devices)
     check_reliability(spec.reliability, spec.storage, origin)
-    pue = None if spec.pue is None else read_pue(spec.pue, origin, "pue", "the cluster's file")
-    return replace(found, reliability=spec.reliability, storage=spec.storage, pue=pue)
+    pue = None if spec.pue is None else parse_pue(spec.pue, origin, "pue", "the cluster's file")
+    return replace(cluster, reliability=spec.reliability, storage=spec.storage, pue=pue)

@@ -8,17 +8,22 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.build.power import rated_overhead
-from planner.cluster.build.regular_cluster import node_accelerator, node_host, node_inside, regular_cluster
-from planner.cluster.model.cluster import Cluster, Level, Sound
+from planner.cluster.build.power import compute_rated_overhead_w
+from planner.cluster.build.regular_cluster import (
+    resolve_intra_node,
+    resolve_node_accelerator,
+    resolve_node_host,
+    resolve_regular_cluster,
+)
+from planner.cluster.model.cluster import Cluster, FabricLevel, HealthyCluster
 from planner.cluster.model.spec import ClusterSpec, FaultSpec, NodeSpec
-from planner.cluster.model.wiring import Wiring, switch_parts, way_out
-from planner.cluster.network.degraded_network import degraded
-from planner.cluster.network.ecmp_routing import Ports, Routes, routes
-from planner.cluster.regular.levels import switches_add
-from planner.cluster.wired.build_links import expand
-from planner.cluster.wired.failed_parts import with_faults, with_hosts
-from planner.cluster.wired.wiring_file import wiring_of
+from planner.cluster.model.wiring import Wiring, compute_uplink_bytes_per_s, find_leaf_parts
+from planner.cluster.network.degraded_network import build_degraded_cluster
+from planner.cluster.network.ecmp_routing import NetworkPorts, Routes, build_routes
+from planner.cluster.regular.levels import has_in_network_reduction
+from planner.cluster.wired.build_links import build_regular_wiring
+from planner.cluster.wired.failed_parts import apply_faults, select_hosts
+from planner.cluster.wired.wiring_file import resolve_wiring
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
 
@@ -28,11 +33,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-_MOST_WRITTEN_OUT = 131_072
+_MAX_EXPANDED_NODES = 131_072
 """Nodes of a regular cluster whose faults are told: every host and cable of it is written out."""
 
 
-def irregular_cluster(
+def resolve_wired_cluster(
     spec: ClusterSpec,
     origin: str,
     faults: Sequence[FaultSpec] = (),
@@ -48,153 +53,207 @@ def irregular_cluster(
     """
     if not spec.hosts:
         # what is asked for is taken of what is left
-        given = regular_cluster(spec, origin, nodes=nodes, devices=devices)
-        if given.nodes > _MOST_WRITTEN_OUT:
-            expected = f"at most {_MOST_WRITTEN_OUT:,} nodes"
-            raise InputError("too many nodes to tell faults of", origin=origin, value=given.nodes, expected=expected)
-        whole = expand(given)
-        return degraded(Sound(given, whole), _with_all(whole, spec, origin, faults), origin)
-    wiring, node = wiring_of(spec, origin)
-    part = node_accelerator(node, origin)
-    given = Cluster(
+        base_cluster = resolve_regular_cluster(spec, origin, nodes=nodes, devices=devices)
+        if base_cluster.nodes > _MAX_EXPANDED_NODES:
+            expected = f"at most {_MAX_EXPANDED_NODES:,} nodes"
+            raise InputError(
+                "too many nodes to tell faults of", origin=origin, value=base_cluster.nodes, expected=expected
+            )
+        healthy_wiring = build_regular_wiring(base_cluster)
+        return build_degraded_cluster(
+            HealthyCluster(base_cluster, healthy_wiring),
+            _apply_all_faults(healthy_wiring, spec, origin, faults),
+            origin,
+        )
+    wiring, node = resolve_wiring(spec, origin)
+    accelerator = resolve_node_accelerator(node, origin)
+    base_cluster = Cluster(
         name=spec.name,
         title=spec.title or spec.name,
-        accelerator=part,
+        accelerator=accelerator,
         nodes=len(wiring.hosts),
         devices_per_node=node.devices,
-        levels=(Level("node", node.link.topology, node.devices, 0.0, 0.0, in_network=_node_adds(node, part)),),
-        host=node_host(node.host, origin),
-        inside=node_inside(node, origin),
-        node_overhead_w=rated_overhead(node, part, origin),
+        levels=(
+            FabricLevel(
+                "node",
+                node.link.topology,
+                node.devices,
+                0.0,
+                0.0,
+                in_network=_has_nvswitch_reduction(node, accelerator),
+            ),
+        ),
+        host=resolve_node_host(node.host, origin),
+        intra_node=resolve_intra_node(node, origin),
+        node_overhead_w=compute_rated_overhead_w(node, accelerator, origin),
     )
-    wiring, cards = _with_all(wiring, spec, origin, faults), node.nic is not None
-    return _of_wiring(given, wiring, origin, cards, nodes=nodes, devices=devices)
+    wiring, has_nics = _apply_all_faults(wiring, spec, origin, faults), node.nic is not None
+    return _build_wired_cluster(base_cluster, wiring, origin, has_nics, nodes=nodes, devices=devices)
 
 
-def _with_all(wiring: Wiring, spec: ClusterSpec, origin: str, faults: Sequence[FaultSpec]) -> Wiring:
+def _apply_all_faults(wiring: Wiring, spec: ClusterSpec, origin: str, faults: Sequence[FaultSpec]) -> Wiring:
     """The wiring with the faults of the file, and those told beside it."""
-    return with_faults(with_faults(wiring, spec.faults, origin, "faults"), faults, "", "--fault")
+    return apply_faults(apply_faults(wiring, spec.faults, origin, "faults"), faults, "", "--fault")
 
 
-def _of_wiring(
-    given: Cluster,
+def _build_wired_cluster(
+    base_cluster: Cluster,
     wiring: Wiring,
     origin: str,
-    cards: bool,
+    has_nics: bool,
     *,
     nodes: int | None = None,
     devices: int | None = None,
 ) -> Cluster:
-    """`given` with the usable hosts of a wiring, or so many; `cards`: whether the way out is by network cards."""
-    whole = int(wiring.devices.max())
-    wiring = with_hosts(wiring, np.flatnonzero(wiring.devices == whole))
-    count = _count(wiring, whole, nodes, devices)
+    """`base_cluster` with the usable hosts of a wiring, or so many; `has_nics`: whether the way out is by network
+    cards.
+    """
+    devices_per_host = int(wiring.devices.max())
+    wiring = select_hosts(wiring, np.flatnonzero(wiring.devices == devices_per_host))
+    count = _resolve_host_count(wiring, devices_per_host, nodes, devices)
     if count < len(wiring.hosts):
-        wiring = with_hosts(wiring, _best(wiring, count))
-    inside, latency = float(wiring.scale_up_bytes_per_s.min()), float(wiring.scale_up_latency_s.max())
-    node = given.levels[0]
-    levels = [Level("node", node.topology, whole, inside, latency, in_network=node.in_network)]
+        wiring = select_hosts(wiring, _select_best_hosts(wiring, count))
+    scale_up_bytes_per_s, scale_up_latency_s = (
+        float(wiring.scale_up_bytes_per_s.min()),
+        float(wiring.scale_up_latency_s.max()),
+    )
+    node = base_cluster.levels[0]
+    levels = [
+        FabricLevel(
+            "node",
+            node.topology,
+            devices_per_host,
+            scale_up_bytes_per_s,
+            scale_up_latency_s,
+            in_network=node.in_network,
+        )
+    ]
     if count > 1:
-        levels += _levels(wiring, *routes(wiring, origin), whole, cards, node.in_network)
-    return replace(given, nodes=count, devices_per_node=whole, levels=tuple(levels), wiring=wiring)
+        levels += _build_levels(wiring, *build_routes(wiring, origin), devices_per_host, has_nics, node.in_network)
+    return replace(base_cluster, nodes=count, devices_per_node=devices_per_host, levels=tuple(levels), wiring=wiring)
 
 
-def so_many(cluster: Cluster, nodes: int) -> Cluster:
+def select_nodes(cluster: Cluster, nodes: int) -> Cluster:
     """`nodes` of the hosts of a cluster with a wiring: those with the widest way out, close together.
 
     Raises InputError where there are not as many.
     """
     wiring = cluster.wiring
     assert wiring is not None
-    if cluster.sound is None:
-        return _of_wiring(cluster, wiring, cluster.name, cluster.levels[-1].through_nic, nodes=nodes)
-    count = _count(wiring, cluster.devices_per_node, nodes, None)
-    return degraded(cluster.sound, with_hosts(wiring, _best(wiring, count)), cluster.name)
+    if cluster.before_faults is None:
+        return _build_wired_cluster(cluster, wiring, cluster.name, cluster.levels[-1].through_nic, nodes=nodes)
+    count = _resolve_host_count(wiring, cluster.devices_per_node, nodes, None)
+    return build_degraded_cluster(
+        cluster.before_faults, select_hosts(wiring, _select_best_hosts(wiring, count)), cluster.name
+    )
 
 
-def without_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | None:
+def remove_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | None:
     """The cluster without the hosts whose way out is narrower than most hosts', and their names; None where all are
     alike.
     """
     wiring = cluster.wiring
     if wiring is None or cluster.nodes < 2:
         return None
-    rate = way_out(wiring)
-    slow = rate < np.median(rate) * (1 - 1e-9)
+    uplink_bytes_per_s = compute_uplink_bytes_per_s(wiring)
+    slow = uplink_bytes_per_s < np.median(uplink_bytes_per_s) * (1 - 1e-9)
     if not slow.any():
         return None
-    rest, cards = with_hosts(wiring, np.flatnonzero(~slow)), cluster.levels[-1].through_nic
-    if cluster.sound is not None:
-        left = degraded(cluster.sound, rest, cluster.name)
+    remaining_wiring, has_nics = select_hosts(wiring, np.flatnonzero(~slow)), cluster.levels[-1].through_nic
+    if cluster.before_faults is not None:
+        remaining_cluster = build_degraded_cluster(cluster.before_faults, remaining_wiring, cluster.name)
     else:
-        left = _of_wiring(cluster, rest, cluster.name, cards)
-    return left, tuple(name for name, is_slow in zip(wiring.hosts, slow.tolist(), strict=True) if is_slow)
+        remaining_cluster = _build_wired_cluster(cluster, remaining_wiring, cluster.name, has_nics)
+    return remaining_cluster, tuple(
+        name for name, is_slow in zip(wiring.hosts, slow.tolist(), strict=True) if is_slow
+    )
 
 
-def _count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None) -> int:
+def _resolve_host_count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None) -> int:
     """How many hosts are used."""
     if nodes is not None and devices is not None:
         raise InputError("give one of the two", key="--nodes, --devices", expected="either --nodes or --devices")
-    there = len(wiring.hosts)
+    available = len(wiring.hosts)
     if devices is not None and (devices < 1 or devices % per_host):
-        expected = f"a multiple of {per_host}, up to {there * per_host:,}"
+        expected = f"a multiple of {per_host}, up to {available * per_host:,}"
         raise InputError("not a whole number of nodes", key="--devices", value=devices, expected=expected)
     count = nodes if devices is None else devices // per_host
     if count is None:
-        return there
-    if not 1 <= count <= there:
+        return available
+    if not 1 <= count <= available:
         key = "--nodes" if devices is None else "--devices"
-        expected = f"from 1 to {there:,} nodes ({there * per_host:,} devices)"
+        expected = f"from 1 to {available:,} nodes ({available * per_host:,} devices)"
         raise InputError("there are not as many", key=key, value=nodes or devices, expected=expected)
     return count
 
 
-def _best(wiring: Wiring, count: int) -> Ints:
+def _select_best_hosts(wiring: Wiring, count: int) -> Ints:
     """So many hosts: of those with the widest way out, whole groups below the same switches first."""
-    rate, part = way_out(wiring), switch_parts(wiring)
-    good = np.argsort(-rate, kind="stable")
-    worst = rate[good[count - 1]]
-    _, of = np.unique(np.where(rate >= worst, part, -1 - np.arange(len(rate))), return_inverse=True)
-    size = np.bincount(of)[of]
-    chosen = np.lexsort((np.arange(len(rate)), part, -size, rate < worst))[:count]
-    return np.sort(chosen)
+    uplink_bytes_per_s, part = compute_uplink_bytes_per_s(wiring), find_leaf_parts(wiring)
+    hosts_by_rate = np.argsort(-uplink_bytes_per_s, kind="stable")
+    least_bytes_per_s = uplink_bytes_per_s[hosts_by_rate[count - 1]]
+    _, group_index = np.unique(
+        np.where(uplink_bytes_per_s >= least_bytes_per_s, part, -1 - np.arange(len(uplink_bytes_per_s))),
+        return_inverse=True,
+    )
+    group_size = np.bincount(group_index)[group_index]
+    selected = np.lexsort(
+        (np.arange(len(uplink_bytes_per_s)), part, -group_size, uplink_bytes_per_s < least_bytes_per_s)
+    )[:count]
+    return np.sort(selected)
 
 
-def _node_adds(node: NodeSpec, part: Accelerator) -> bool:
-    return switches_add(node.link.in_network, node.link.topology, part.architecture)
+def _has_nvswitch_reduction(node: NodeSpec, accelerator: Accelerator) -> bool:
+    return has_in_network_reduction(node.link.in_network, node.link.topology, accelerator.architecture)
 
 
-def _levels(wiring: Wiring, found: Routes, ports: Ports, whole: int, cards: bool, adds: bool) -> list[Level]:
-    """The levels beyond a node: a scale-up rack where there is one, hosts at the same switches, all of them. `adds`:
-    whether NVSwitches of the accelerators' generation add; the network does where all of its switches do.
+def _build_levels(
+    wiring: Wiring,
+    network_routes: Routes,
+    ports: NetworkPorts,
+    devices_per_host: int,
+    has_nics: bool,
+    has_node_reduction: bool,
+) -> list[FabricLevel]:
+    """The levels beyond a node: a scale-up rack where there is one, hosts at the same switches, all of them.
+    `has_node_reduction`: whether NVSwitches of the accelerators' generation add; the network does where all of its
+    switches do.
     """
     levels = []
-    sharp = bool(wiring.in_network.all()) and len(wiring.switches) > 0
-    domain = wiring.domains
-    largest = int(np.bincount(domain).max())
-    if largest > 1:
-        rate = _rack_rate(wiring) / whole
-        latency = float(wiring.scale_up_latency_s.max()) + _crossing(wiring)
-        levels.append(Level("rack", "nvswitch", largest * whole, rate, latency, in_network=adds))
-    if largest == len(wiring.hosts):
+    has_network_reduction = bool(wiring.in_network.all()) and len(wiring.switches) > 0
+    domain = wiring.scale_up_domains
+    rack_hosts = int(np.bincount(domain).max())
+    if rack_hosts > 1:
+        rate = _compute_rack_bytes_per_s(wiring) / devices_per_host
+        latency = float(wiring.scale_up_latency_s.max()) + _compute_switch_latency_s(wiring)
+        levels.append(
+            FabricLevel(
+                "rack", "nvswitch", rack_hosts * devices_per_host, rate, latency, in_network=has_node_reduction
+            )
+        )
+    if rack_hosts == len(wiring.hosts):
         return levels
-    share = float(np.median(way_out(wiring))) / whole
-    card = float(wiring.card_latency_s.max())
-    near = int(np.bincount(switch_parts(wiring)).max())
-    if largest < near < len(wiring.hosts):
-        step = card + _crossing(wiring)
-        levels.append(Level("leaf", "fat-tree", near * whole, share, step, None, cards, sharp))
-    farthest = found.farthest()
-    latency = card + (farthest + 1) * _crossing(wiring)
-    levels.append(Level("fabric", "fat-tree", 0, share, latency, None, cards, sharp))
+    share = float(np.median(compute_uplink_bytes_per_s(wiring))) / devices_per_host
+    nic_latency_s = float(wiring.nic_latency_s.max())
+    leaf_hosts = int(np.bincount(find_leaf_parts(wiring)).max())
+    if rack_hosts < leaf_hosts < len(wiring.hosts):
+        step = nic_latency_s + _compute_switch_latency_s(wiring)
+        levels.append(
+            FabricLevel(
+                "leaf", "fat-tree", leaf_hosts * devices_per_host, share, step, None, has_nics, has_network_reduction
+            )
+        )
+    max_hops = network_routes.compute_max_hops()
+    latency = nic_latency_s + (max_hops + 1) * _compute_switch_latency_s(wiring)
+    levels.append(FabricLevel("fabric", "fat-tree", 0, share, latency, None, has_nics, has_network_reduction))
     return levels
 
 
-def _rack_rate(wiring: Wiring) -> float:
+def _compute_rack_bytes_per_s(wiring: Wiring) -> float:
     """Bytes/s of the narrowest host's links into its rack."""
-    into = wiring.rates(wiring.in_rack)
-    return float(into[into > 0].min())
+    rack_bytes_per_s = wiring.sum_host_bytes_per_s(wiring.in_rack)
+    return float(rack_bytes_per_s[rack_bytes_per_s > 0].min())
 
 
-def _crossing(wiring: Wiring) -> float:
+def _compute_switch_latency_s(wiring: Wiring) -> float:
     return float(wiring.switch_latency_s.max(initial=0.0))

@@ -6,122 +6,138 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from planner.cluster.importers.draft import Draft, HostDraft, LevelDraft, NodeDraft
-from planner.cluster.importers.imported_cluster import depths
-from planner.cluster.importers.link_speeds import rate_text
-from planner.cluster.wired.hostlist import compress, natural
+from planner.cluster.importers.draft import ClusterDraft, HostDraft, LevelDraft, NodeDraft
+from planner.cluster.importers.imported_cluster import compute_host_distances
+from planner.cluster.importers.link_speeds import format_bandwidth
+from planner.cluster.wired.hostlist import build_natural_key, compress_names
 
-_WRAPS = {True: 4, False: 16}
+_WRAP_MULTIPLES = {True: 4, False: 16}
 """Axes of a TPU slice are rings where their length is a multiple of this: cubes of 4x4x4, whole pods of 16x16 (Google
 Cloud documentation, TPU architecture)."""
 
 
-def write_toml(draft: Draft, sources: Sequence[str], notes: Sequence[str]) -> str:
+def render_cluster_toml(draft: ClusterDraft, sources: Sequence[str], notes: Sequence[str]) -> str:
     """The text of the file; what was assumed stands in its head. The same draft gives the same bytes."""
-    lines = [f"# Made by `planner cluster import` from {_plain(', '.join(sources))}."]
-    lines += [f"# - {_plain(note)}" for note in notes]
-    lines += ["", f"name = {_string(draft.name)}", f"title = {_string(draft.title)}"]
+    lines = [f"# Made by `planner cluster import` from {_replace_unprintable(', '.join(sources))}."]
+    lines += [f"# - {_replace_unprintable(note)}" for note in notes]
+    lines += ["", f"name = {_format_toml_string(draft.name)}", f"title = {_format_toml_string(draft.title)}"]
     if isinstance(draft.node, str):
-        lines.append(f"node = {_string(draft.node)}")
+        lines.append(f"node = {_format_toml_string(draft.node)}")
     if draft.nodes is not None:
         lines.append(f"nodes = {draft.nodes}")
     if isinstance(draft.node, NodeDraft):
-        lines += _node(draft.node)
+        lines += _render_node(draft.node)
     for level in draft.levels:
-        lines += _level(level)
-    lines += [*_hosts(draft.hosts), *_switches(draft), *_links(draft)]
-    for name in sorted(draft.gone, key=natural):
-        lines += ["", "[[faults]]", f"part = {_string(name)}"]
+        lines += _render_level(level)
+    lines += [*_render_hosts(draft.hosts), *_render_switches(draft), *_render_links(draft)]
+    for name in sorted(draft.unavailable_hosts, key=build_natural_key):
+        lines += ["", "[[faults]]", f"part = {_format_toml_string(name)}"]
     return "\n".join(lines) + "\n"
 
 
-def _node(node: NodeDraft) -> list[str]:
-    lines = ["", "[node]", f"accelerator = {_string(node.accelerator)}", f"devices = {node.devices}"]
-    bandwidth = rate_text(node.bandwidth_bytes_per_s, network=False)
-    lines += ["", "[node.link] # one device, one direction", f"topology = {_string(node.topology)}"]
-    lines.append(f"bandwidth = {_string(bandwidth)}")
-    if node.nics:
-        lines += ["", "[node.nic]", f"count = {node.nics}"]
-        lines.append(f"bandwidth = {_string(rate_text(node.nic_bytes_per_s, network=True))} # each")
+def _render_node(node: NodeDraft) -> list[str]:
+    lines = ["", "[node]", f"accelerator = {_format_toml_string(node.accelerator)}", f"devices = {node.devices}"]
+    bandwidth = format_bandwidth(node.bandwidth_bytes_per_s, is_network=False)
+    lines += ["", "[node.link] # one device, one direction", f"topology = {_format_toml_string(node.topology)}"]
+    lines.append(f"bandwidth = {_format_toml_string(bandwidth)}")
+    if node.nic_count:
+        lines += ["", "[node.nic]", f"count = {node.nic_count}"]
+        lines.append(
+            f"bandwidth = {_format_toml_string(format_bandwidth(node.nic_bytes_per_s, is_network=True))} # each"
+        )
     return lines
 
 
-def _level(level: LevelDraft) -> Iterator[str]:
-    yield from ("", "[[fabric]]", f"name = {_string(level.name)}", f"topology = {_string(level.topology)}")
+def _render_level(level: LevelDraft) -> Iterator[str]:
+    yield from (
+        "",
+        "[[fabric]]",
+        f"name = {_format_toml_string(level.name)}",
+        f"topology = {_format_toml_string(level.topology)}",
+    )
     if level.nodes is not None:
         yield f"nodes = {level.nodes}"
     if level.shape:
         yield f"shape = [{', '.join(map(str, level.shape))}]"
-        yield f"wrap_multiple = {_WRAPS[len(level.shape) > 2]}"
+        yield f"wrap_multiple = {_WRAP_MULTIPLES[len(level.shape) > 2]}"
     rate = level.bandwidth_bytes_per_s
     if rate is not None:
-        yield f"bandwidth = {_string(rate_text(rate, network=not level.shape))} # of a device"
+        yield f"bandwidth = {_format_toml_string(format_bandwidth(rate, is_network=not level.shape))} # of a device"
 
 
-def _hosts(hosts: Iterable[HostDraft]) -> Iterator[str]:
+def _render_hosts(hosts: Iterable[HostDraft]) -> Iterator[str]:
     """The hosts, those with the same node and as many devices together."""
     groups: dict[tuple[str, int], list[str]] = defaultdict(list)
     for host in hosts:
         groups[host.node, host.devices or 0].append(host.name)
-    entries = [(name, key) for key, names in groups.items() for name in compress(names)]
-    for name, (node, devices) in sorted(entries, key=lambda entry: natural(entry[0])):
-        yield from ("", "[[hosts]]", f"name = {_string(name)}")
+    entries = [(name, key) for key, names in groups.items() for name in compress_names(names)]
+    for name, (node, devices) in sorted(entries, key=lambda entry: build_natural_key(entry[0])):
+        yield from ("", "[[hosts]]", f"name = {_format_toml_string(name)}")
         if node:
-            yield f"node = {_string(node)}"
+            yield f"node = {_format_toml_string(node)}"
         if devices:
             yield f"devices = {devices}"
 
 
-def _switches(draft: Draft) -> Iterator[str]:
+def _render_switches(draft: ClusterDraft) -> Iterator[str]:
     groups: dict[bool, list[str]] = defaultdict(list)
     for switch in draft.switches:
         groups[switch.in_network].append(switch.name)
-    entries = [(name, in_network) for in_network, names in groups.items() for name in compress(names)]
-    for name, in_network in sorted(entries, key=lambda entry: natural(entry[0])):
-        yield from ("", "[[switches]]", f"name = {_string(name)}")
+    entries = [(name, in_network) for in_network, names in groups.items() for name in compress_names(names)]
+    for name, in_network in sorted(entries, key=lambda entry: build_natural_key(entry[0])):
+        yield from ("", "[[switches]]", f"name = {_format_toml_string(name)}")
         if in_network:
             yield "in_network = true"
 
 
-def _links(draft: Draft) -> Iterator[str]:
+def _render_links(draft: ClusterDraft) -> Iterator[str]:
     """Links in groups of which each joins every name of its one end with every name of its other."""
-    depth = depths((host.name for host in draft.hosts), ((link.lower, link.upper) for link in draft.links))
+    host_distances = compute_host_distances(
+        (host.name for host in draft.hosts), ((link.lower, link.upper) for link in draft.links)
+    )
     groups: dict[tuple[bool, int, float, int], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for link in draft.links:
-        lower, upper = sorted((link.lower, link.upper), key=lambda name: (depth.get(name, 0), natural(name)))
-        card = -1 if link.card is None else link.card
-        groups[link.scale_up, card, link.bandwidth_bytes_per_s, link.cables][upper].add(lower)
+        lower, upper = sorted(
+            (link.lower, link.upper), key=lambda name: (host_distances.get(name, 0), build_natural_key(name))
+        )
+        nic_index = -1 if link.nic_index is None else link.nic_index
+        groups[link.scale_up, nic_index, link.bandwidth_bytes_per_s, link.link_count][upper].add(lower)
     for key in sorted(groups):
-        for low, up in sorted(_bicliques(groups[key]), key=lambda pair: (natural(pair[1]), natural(pair[0]))):
-            yield from _link(low, up, *key)
+        for low, up in sorted(
+            _enumerate_link_groups(groups[key]),
+            key=lambda pair: (build_natural_key(pair[1]), build_natural_key(pair[0])),
+        ):
+            yield from _render_link(low, up, *key)
 
 
-def _link(lower: str, upper: str, scale_up: bool, card: int, rate: float, cables: int) -> Iterator[str]:
-    end = lower if card < 0 else f"{lower}:{card}"
-    yield from ("", "[[links]]", f"ends = [{_string(end)}, {_string(upper)}]")
-    yield f"bandwidth = {_string(rate_text(rate, network=not scale_up))}"
-    if cables > 1:
-        yield f"cables = {cables}"
+def _render_link(
+    lower: str, upper: str, scale_up: bool, nic_index: int, rate: float, link_count: int
+) -> Iterator[str]:
+    lower_text = lower if nic_index < 0 else f"{lower}:{nic_index}"
+    yield from ("", "[[links]]", f"ends = [{_format_toml_string(lower_text)}, {_format_toml_string(upper)}]")
+    yield f"bandwidth = {_format_toml_string(format_bandwidth(rate, is_network=not scale_up))}"
+    if link_count > 1:
+        yield f"cables = {link_count}"
     if scale_up:
         yield 'kind = "scale-up"'
 
 
-def _bicliques(lowers: dict[str, set[str]]) -> Iterator[tuple[str, str]]:
+def _enumerate_link_groups(lowers: dict[str, set[str]]) -> Iterator[tuple[str, str]]:
     """Texts of both ends: upper ends with the same lower ends go together."""
-    alike: dict[frozenset[str], list[str]] = defaultdict(list)
-    for upper, below in lowers.items():
-        alike[frozenset(below)].append(upper)
-    for lower_names, uppers in alike.items():
-        for upper in compress(uppers):
-            for lower in compress(lower_names):
+    uppers_by_lowers: dict[frozenset[str], list[str]] = defaultdict(list)
+    for upper, lower_set in lowers.items():
+        uppers_by_lowers[frozenset(lower_set)].append(upper)
+    for lower_names, uppers in uppers_by_lowers.items():
+        for upper in compress_names(uppers):
+            for lower in compress_names(lower_names):
                 yield lower, upper
 
 
-def _string(text: str) -> str:
+def _format_toml_string(text: str) -> str:
     """A TOML string: its escapes are those of JSON."""
-    return json.dumps(_plain(text), ensure_ascii=False)
+    return json.dumps(_replace_unprintable(text), ensure_ascii=False)
 
 
-def _plain(text: str) -> str:
+def _replace_unprintable(text: str) -> str:
     """One line without signs that a comment or a terminal must not have."""
     return "".join(character if character.isprintable() else " " for character in text)

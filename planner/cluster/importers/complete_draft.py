@@ -6,159 +6,194 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner.cluster.importers.draft import Draft, HostDraft, LevelDraft
-from planner.cluster.importers.imported_cluster import Found, FoundHost, FoundLink, FoundSwitch
+from planner.cluster.importers.draft import ClusterDraft, HostDraft, LevelDraft
+from planner.cluster.importers.imported_cluster import ParsedCluster, ParsedHost, ParsedLink, ParsedSwitch
 from planner.cluster.importers.infer_fabric import (
-    free_name,
-    one_way,
-    prune,
-    scale_up_or_not,
-    size,
-    with_network,
+    add_top_switch,
+    choose_network_name,
+    classify_scale_up_links,
+    drop_reversed_links,
+    prune_stub_switches,
+    size_links,
 )
-from planner.cluster.importers.node_types import Given, Kind, Notes, kinds_of, node_draft
-from planner.cluster.wired.hostlist import compress
+from planner.cluster.importers.node_types import (
+    ImportDefaults,
+    ImportNotes,
+    NodeType,
+    assign_node_types,
+    build_node_draft,
+)
+from planner.cluster.wired.hostlist import compress_names
 from planner.errors import InputError
 from planner.units import format_counted_noun
 
 
-def complete(found: Found, given: Given, title: str) -> tuple[Draft, tuple[str, ...]]:
+def complete_cluster_draft(
+    parsed: ParsedCluster, defaults: ImportDefaults, title: str
+) -> tuple[ClusterDraft, tuple[str, ...]]:
     """The cluster, and what was left out or assumed. Raises InputError that says what is missing."""
-    notes = Notes(dict.fromkeys(found.notes))
-    hosts = tuple(host for host in found.hosts if host.devices != 0)
-    if len(hosts) < len(found.hosts):
-        notes.add(f"left out: {format_counted_noun(len(found.hosts) - len(hosts), 'host')} without accelerators")
-    if not hosts and found.node is None:
+    notes = ImportNotes(dict.fromkeys(parsed.notes))
+    hosts = tuple(host for host in parsed.hosts if host.devices != 0)
+    if len(hosts) < len(parsed.hosts):
+        notes.add_note(
+            f"left out: {format_counted_noun(len(parsed.hosts) - len(hosts), 'host')} without accelerators"
+        )
+    if not hosts and parsed.node is None:
         raise InputError(
             "has no host with accelerators", expected="hosts whose accelerators are told, or none told at all"
         )
-    if found.node is not None:
-        node = node_draft(found.node, given, notes)
-        kind = Kind("", node.accelerator, node.devices, node.bandwidth_bytes_per_s, node.nics, node.nic_bytes_per_s)
-        kinds = [kind] * len(hosts)
+    if parsed.node is not None:
+        node = build_node_draft(parsed.node, defaults, notes)
+        node_type = NodeType(
+            "", node.accelerator, node.devices, node.bandwidth_bytes_per_s, node.nic_count, node.nic_bytes_per_s
+        )
+        node_types = [node_type] * len(hosts)
     else:
-        hosts, kinds = kinds_of(hosts, given, notes)
-    _check_devices(hosts, kinds)
-    common = Counter(kinds).most_common(1)[0][0] if kinds else kind
-    draft = Draft(given.name, title, common.preset or node)
-    alike = all(one == common and host.devices in (None, one.devices) for host, one in zip(hosts, kinds, strict=True))
-    if not found.links and (alike or not hosts):
-        return _regular(draft, hosts, found, common, given, notes), tuple(notes.told)
-    if given.nodes is not None:
+        hosts, node_types = assign_node_types(hosts, defaults, notes)
+    _check_devices(hosts, node_types)
+    common_type = Counter(node_types).most_common(1)[0][0] if node_types else node_type
+    draft = ClusterDraft(defaults.name, title, common_type.preset or node)
+    is_uniform = all(
+        host_type == common_type and host.devices in (None, host_type.devices)
+        for host, host_type in zip(hosts, node_types, strict=True)
+    )
+    if not parsed.links and (is_uniform or not hosts):
+        return _build_regular_draft(draft, hosts, parsed, common_type, defaults, notes), tuple(notes.texts)
+    if defaults.nodes is not None:
         raise InputError(
             "the hosts are told one by one", key="--nodes", expected="no --nodes, or a node's description alone"
         )
-    if len(set(kinds)) > 1:
-        named = ", ".join(sorted({one.preset for one in kinds}))
-        notes.add(f"hosts are of several nodes ({named}): for a plan take those of one, by --hosts")
-    return _wired(draft, found, hosts, kinds, common, given, notes), tuple(notes.told)
+    if len(set(node_types)) > 1:
+        preset_list = ", ".join(sorted({host_type.preset for host_type in node_types}))
+        notes.add_note(f"hosts are of several nodes ({preset_list}): for a plan take those of one, by --hosts")
+    return _build_wired_draft(draft, parsed, hosts, node_types, common_type, defaults, notes), tuple(notes.texts)
 
 
-def _check_devices(hosts: Sequence[FoundHost], kinds: Sequence[Kind]) -> None:
-    for host, kind in zip(hosts, kinds, strict=True):
-        if host.devices is not None and host.devices > kind.devices:
-            name = kind.preset or "the node described"
+def _check_devices(hosts: Sequence[ParsedHost], node_types: Sequence[NodeType]) -> None:
+    for host, node_type in zip(hosts, node_types, strict=True):
+        if host.devices is not None and host.devices > node_type.devices:
+            name = node_type.preset or "the node described"
             raise InputError(
                 f"a host has more accelerators than {name}",
                 key=host.name,
                 value=host.devices,
-                expected=f"at most {kind.devices}; --node names another node",
+                expected=f"at most {node_type.devices}; --node names another node",
             )
 
 
-def _regular(draft: Draft, hosts: Sequence[FoundHost], found: Found, kind: Kind, given: Given, notes: Notes) -> Draft:
+def _build_regular_draft(
+    draft: ClusterDraft,
+    hosts: Sequence[ParsedHost],
+    parsed: ParsedCluster,
+    node_type: NodeType,
+    defaults: ImportDefaults,
+    notes: ImportNotes,
+) -> ClusterDraft:
     """Equal nodes of whose network nothing is told, or the levels of a torus."""
-    there = [host for host in hosts if not host.gone]
-    _note_gone([host for host in hosts if host.gone], notes)
-    if hosts and not there:
+    available_hosts = [host for host in hosts if not host.unavailable_reason]
+    _note_unavailable_hosts([host for host in hosts if host.unavailable_reason], notes)
+    if hosts and not available_hosts:
         raise InputError("every host is gone", expected="a host that is up")
-    if hosts and given.nodes is not None and given.nodes != len(there):
-        raise InputError("the hosts are told one by one", key="--nodes", value=given.nodes, expected=f"{len(there)}")
+    if hosts and defaults.nodes is not None and defaults.nodes != len(available_hosts):
+        raise InputError(
+            "the hosts are told one by one", key="--nodes", value=defaults.nodes, expected=f"{len(available_hosts)}"
+        )
     levels = []
-    for level in found.levels:
-        rate = kind.link_bytes_per_s if level.topology == "torus" else given.link_bytes_per_s
-        if rate is None and kind.nic_bytes_per_s is None:
+    for level in parsed.levels:
+        rate = node_type.link_bytes_per_s if level.topology == "torus" else defaults.nic_link_bytes_per_s
+        if rate is None and node_type.nic_bytes_per_s is None:
             expected = "--link-bandwidth with one device's, in one direction, such as 50Gb/s"
             raise InputError("nothing tells the network's bandwidth", key="--link-bandwidth", expected=expected)
         levels.append(LevelDraft(level.name, level.topology, level.nodes, rate, level.shape))
-    nodes = len(there) or given.nodes or 1
+    nodes = len(available_hosts) or defaults.nodes or 1
     if nodes > 1 and not levels:
-        notes.add("nothing tells the network: all nodes are joined without oversubscription")
-    return Draft(draft.name, draft.title, draft.node, nodes=nodes, levels=tuple(levels))
+        notes.add_note("nothing tells the network: all nodes are joined without oversubscription")
+    return ClusterDraft(draft.name, draft.title, draft.node, nodes=nodes, levels=tuple(levels))
 
 
-def _wired(
-    draft: Draft,
-    found: Found,
-    hosts: Sequence[FoundHost],
-    kinds: Sequence[Kind],
-    common: Kind,
-    given: Given,
-    notes: Notes,
-) -> Draft:
+def _build_wired_draft(
+    draft: ClusterDraft,
+    parsed: ParsedCluster,
+    hosts: Sequence[ParsedHost],
+    node_types: Sequence[NodeType],
+    common_type: NodeType,
+    defaults: ImportDefaults,
+    notes: ImportNotes,
+) -> ClusterDraft:
     """Hosts, switches and links one by one."""
-    kind_of = {host.name: kind for host, kind in zip(hosts, kinds, strict=True)}
-    switch_names = {switch.name for switch in found.switches}
-    links = [link for link in found.links if link.lower in kind_of or link.lower in switch_names]
-    network = free_name({*kind_of, *switch_names})
-    links = one_way(links, kind_of)
-    links = with_network(scale_up_or_not(links, kind_of, notes), list(kind_of), network, notes)
+    type_by_host = {host.name: node_type for host, node_type in zip(hosts, node_types, strict=True)}
+    switch_names = {switch.name for switch in parsed.switches}
+    links = [link for link in parsed.links if link.lower in type_by_host or link.lower in switch_names]
+    network = choose_network_name({*type_by_host, *switch_names})
+    links = drop_reversed_links(links, type_by_host)
+    links = add_top_switch(classify_scale_up_links(links, type_by_host, notes), list(type_by_host), network, notes)
     if not links:
-        notes.add(f"nothing tells the network: one switch, {network}, joins all hosts")
-        links = [FoundLink(name, network, cables=None) for name in kind_of]
-    links = prune(links, kind_of)
-    ends = {end for link in links for end in (link.lower, link.upper)}
-    lost = [host.name for host in hosts if host.name not in ends]
-    if lost:
-        notes.add(f"left out, as no switch leads there: {_few(lost)}")
-    linked = [host for host in hosts if host.name in ends]
+        notes.add_note(f"nothing tells the network: one switch, {network}, joins all hosts")
+        links = [ParsedLink(name, network, link_count=None) for name in type_by_host]
+    links = prune_stub_switches(links, type_by_host)
+    linked_names = {vertex for link in links for vertex in (link.lower, link.upper)}
+    unlinked_names = [host.name for host in hosts if host.name not in linked_names]
+    if unlinked_names:
+        notes.add_note(f"left out, as no switch leads there: {_format_first_names(unlinked_names)}")
+    linked = [host for host in hosts if host.name in linked_names]
     if not linked:
         raise InputError("no link leads to a host", expected="links between hosts and switches")
-    devices = {host.name: kind_of[host.name].devices if host.devices is None else host.devices for host in linked}
-    sized = size(_of_known_cards(links, kind_of, notes), kind_of, devices, given, notes)
-    ends = {end for link in sized for end in (link.lower, link.upper)}
-    dropped = len(switch_names - ends)
-    if dropped:
-        notes.add(f"left out: {format_counted_noun(dropped, 'switch', 'switches')} with no host beyond")
-    told = {switch.name: switch for switch in found.switches} | {network: FoundSwitch(network)}
-    gone = [host for host in linked if host.gone]
-    _note_gone(gone, notes)
-    return Draft(
+    devices_by_host = {
+        host.name: type_by_host[host.name].devices if host.devices is None else host.devices for host in linked
+    }
+    link_drafts = size_links(
+        _drop_unknown_nics(links, type_by_host, notes), type_by_host, devices_by_host, defaults, notes
+    )
+    linked_names = {vertex for link in link_drafts for vertex in (link.lower, link.upper)}
+    dropped_count = len(switch_names - linked_names)
+    if dropped_count:
+        notes.add_note(f"left out: {format_counted_noun(dropped_count, 'switch', 'switches')} with no host beyond")
+    switch_by_name = {switch.name: switch for switch in parsed.switches} | {network: ParsedSwitch(network)}
+    unavailable_hosts = [host for host in linked if host.unavailable_reason]
+    _note_unavailable_hosts(unavailable_hosts, notes)
+    return ClusterDraft(
         draft.name,
         draft.title,
         draft.node,
-        hosts=tuple(_host(host, kind_of[host.name], common) for host in linked),
-        switches=tuple(told[name] for name in told if name in ends and name not in kind_of),
-        links=tuple(sized),
-        gone=tuple(host.name for host in gone),
+        hosts=tuple(_build_host_draft(host, type_by_host[host.name], common_type) for host in linked),
+        switches=tuple(
+            switch_by_name[name] for name in switch_by_name if name in linked_names and name not in type_by_host
+        ),
+        links=tuple(link_drafts),
+        unavailable_hosts=tuple(host.name for host in unavailable_hosts),
     )
 
 
-def _of_known_cards(links: Sequence[FoundLink], kind_of: dict[str, Kind], notes: Notes) -> list[FoundLink]:
+def _drop_unknown_nics(
+    links: Sequence[ParsedLink], type_by_host: dict[str, NodeType], notes: ImportNotes
+) -> list[ParsedLink]:
     """Links of cards that a host's node has not lose the number, not the cable."""
-    kept = []
+    kept_links = []
     for link in links:
-        kind = kind_of.get(link.lower)
-        if kind is not None and link.card is not None and link.card >= kind.nics:
-            name = kind.preset or "the node described"
-            notes.add(f"numbers of network cards from {kind.nics} on are left out: {name} has no more")
-            link = replace(link, card=None)
-        kept.append(link)
-    return kept
+        node_type = type_by_host.get(link.lower)
+        if node_type is not None and link.nic_index is not None and link.nic_index >= node_type.nic_count:
+            name = node_type.preset or "the node described"
+            notes.add_note(f"numbers of network cards from {node_type.nic_count} on are left out: {name} has no more")
+            link = replace(link, nic_index=None)
+        kept_links.append(link)
+    return kept_links
 
 
-def _host(host: FoundHost, kind: Kind, common: Kind) -> HostDraft:
-    fewer = host.devices if host.devices != kind.devices else None
-    return HostDraft(host.name, kind.preset if kind != common else "", fewer)
+def _build_host_draft(host: ParsedHost, node_type: NodeType, common_type: NodeType) -> HostDraft:
+    device_count = host.devices if host.devices != node_type.devices else None
+    return HostDraft(host.name, node_type.preset if node_type != common_type else "", device_count)
 
 
-def _note_gone(gone: Sequence[FoundHost], notes: Notes) -> None:
+def _note_unavailable_hosts(unavailable_hosts: Sequence[ParsedHost], notes: ImportNotes) -> None:
     """Tell which hosts do not count, by the reason."""
-    for reason in dict.fromkeys(host.gone for host in gone):
-        notes.add(f"gone ({reason}): {_few([host.name for host in gone if host.gone == reason])}")
+    for reason in dict.fromkeys(host.unavailable_reason for host in unavailable_hosts):
+        notes.add_note(
+            f"gone ({reason}): "
+            f"{_format_first_names([host.name for host in unavailable_hosts if host.unavailable_reason == reason])}"
+        )
 
 
-def _few(names: Sequence[str]) -> str:
+def _format_first_names(names: Sequence[str]) -> str:
     """The first of some names, compressed."""
-    told = compress(names)
-    return ", ".join(told[:5]) + (f" and {len(told) - 5} more" if len(told) > 5 else "")
+    name_ranges = compress_names(names)
+    return ", ".join(name_ranges[:5]) + (f" and {len(name_ranges) - 5} more" if len(name_ranges) > 5 else "")

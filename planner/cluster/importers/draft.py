@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.cluster.importers.imported_cluster import FoundSwitch
+from planner.cluster.importers.imported_cluster import ParsedSwitch
 from planner.cluster.model.spec import LevelTopology, NodeTopology
 
 
@@ -16,7 +16,7 @@ class NodeDraft:
     devices: int
     topology: NodeTopology
     bandwidth_bytes_per_s: float
-    nics: int
+    nic_count: int
     nic_bytes_per_s: float
 
 
@@ -31,13 +31,13 @@ class HostDraft:
 
 @dataclass(frozen=True, slots=True)
 class LinkDraft:
-    """`cables` cables of `bandwidth_bytes_per_s` each from a host or switch to a switch."""
+    """`link_count` cables of `bandwidth_bytes_per_s` each from a host or switch to a switch."""
 
     lower: str
     upper: str
     bandwidth_bytes_per_s: float
-    cables: int
-    card: int | None
+    link_count: int
+    nic_index: int | None
     scale_up: bool
 
 
@@ -53,8 +53,10 @@ class LevelDraft:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """The whole cluster: `nodes` and `levels`, or `hosts`, `switches`, `links` and the `gone` hosts among them."""
+class ClusterDraft:
+    """The whole cluster: `nodes` and `levels`, or `hosts`, `switches`, `links` and the `unavailable_hosts` hosts
+    among them.
+    """
 
     name: str
     title: str
@@ -62,6 +64,6 @@ class Draft:
     nodes: int | None = None
     levels: tuple[LevelDraft, ...] = ()
     hosts: tuple[HostDraft, ...] = ()
-    switches: tuple[FoundSwitch, ...] = ()
+    switches: tuple[ParsedSwitch, ...] = ()
     links: tuple[LinkDraft, ...] = ()
-    gone: tuple[str, ...] = ()
+    unavailable_hosts: tuple[str, ...] = ()

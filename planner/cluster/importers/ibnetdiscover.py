@@ -6,30 +6,32 @@ import re
 from dataclasses import dataclass, field
 
 from planner.cluster.importers.imported_cluster import (
-    Found,
-    FoundHost,
-    FoundLink,
-    FoundSwitch,
     HostPatterns,
-    broken,
-    card_note,
-    cards,
-    check_size,
-    distinct,
+    ParsedCluster,
+    ParsedHost,
+    ParsedLink,
+    ParsedSwitch,
+    assign_distinct_names,
+    build_description_error,
+    check_import_size,
+    format_nic_note,
+    number_nics,
 )
-from planner.cluster.importers.link_speeds import infiniband_rate
+from planner.cluster.importers.link_speeds import parse_infiniband_bytes_per_s
 from planner.units import format_counted_noun
 
-_VERTEX = re.compile(r'(Switch|Ca|Rt)\s*[0-9]+\s*"([^"\s]{1,40})"\s*#\s*"([^"]*)"')
-_LINK = re.compile(r'\[([0-9]{1,4})\](?:\([0-9a-fA-Fx]*\))?\s*"([^"\s]{1,40})"\s*\[([0-9]{1,4})\]([^#]*)(?:#(.*))?')
-_SPEED = re.compile(r"\b([0-9]{1,2}x[A-Z]{3}[0-9]*)\s*$")
-_DESCRIPTION = re.compile(r'"([^"]*)"')
-_CARD = re.compile(r"(?:HCA-[0-9]{1,3}|(?:mlx|bnxt_re|hfi|qib|ib|roce)[\w.]*)", re.IGNORECASE)
-_AGGREGATION = "Aggregation Node"
-_NAMELESS = re.compile(r"Mellanox|ConnectX|Technologies|Quantum|InfiniScale|Voltaire|NVIDIA", re.IGNORECASE)
-_EXPECTED = '`Switch 40 "S-..." # "leaf1"` and `[1] "H-..."[1] # "a01 HCA-1" lid 5 4xHDR`'
+_VERTEX_PATTERN = re.compile(r'(Switch|Ca|Rt)\s*[0-9]+\s*"([^"\s]{1,40})"\s*#\s*"([^"]*)"')
+_LINK_PATTERN = re.compile(
+    r'\[([0-9]{1,4})\](?:\([0-9a-fA-Fx]*\))?\s*"([^"\s]{1,40})"\s*\[([0-9]{1,4})\]([^#]*)(?:#(.*))?'
+)
+_SPEED_PATTERN = re.compile(r"\b([0-9]{1,2}x[A-Z]{3}[0-9]*)\s*$")
+_DESCRIPTION_PATTERN = re.compile(r'"([^"]*)"')
+_NIC_PATTERN = re.compile(r"(?:HCA-[0-9]{1,3}|(?:mlx|bnxt_re|hfi|qib|ib|roce)[\w.]*)", re.IGNORECASE)
+_AGGREGATION_LABEL = "Aggregation Node"
+_NAMELESS_PATTERN = re.compile(r"Mellanox|ConnectX|Technologies|Quantum|InfiniScale|Voltaire|NVIDIA", re.IGNORECASE)
+_EXPECTED_LINES = '`Switch 40 "S-..." # "leaf1"` and `[1] "H-..."[1] # "a01 HCA-1" lid 5 4xHDR`'
 
-Port = tuple[str, int]
+PortId = tuple[str, int]
 """A vertex's identifier and the number of its port."""
 
 
@@ -38,104 +40,118 @@ class _Subnet:
     """What the lines say: descriptions by identifier, and the speed (None: not told) of a link by its two ports."""
 
     descriptions: dict[str, str] = field(default_factory=dict)
-    links: dict[tuple[Port, Port], float | None] = field(default_factory=dict)
+    links: dict[tuple[PortId, PortId], float | None] = field(default_factory=dict)
 
 
 def looks_like_ibnetdiscover(text: str) -> bool:
     """Whether a switch or an adapter stands in it as ibnetdiscover writes them."""
-    return any(_VERTEX.match(line) for line in text[:200_000].splitlines())
+    return any(_VERTEX_PATTERN.match(line) for line in text[:200_000].splitlines())
 
 
-def read_ibnetdiscover(text: str, origin: str, hosts: HostPatterns) -> Found:
+def read_ibnetdiscover(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
     """Hosts by the names of their adapters, switches, and one link for each two ports. Raises InputError."""
-    subnet = _subnet(text, origin)
-    adapters = {key: told for key, told in subnet.descriptions.items() if key[0] not in "SR"}  # switches, routers
-    aggregation = {key for key, told in adapters.items() if _AGGREGATION in told}
-    owners = {key: _owner(told) for key, told in adapters.items() if key not in aggregation}
-    nameless = [key for key, (host, _) in owners.items() if not host]
-    kept = {key: one for key, one in owners.items() if one[0] and (not hosts or hosts.match(one[0]))}
-    left_out = len(owners) - len(nameless) - len(kept)
-    if not kept:
-        raise broken("names no host", origin, expected=_EXPECTED)
-    numbers = cards(label for _, label in kept.values() if label)
-    host_names = distinct(host for host, _ in kept.values())
-    told = {key: _switch_name(key, text) for key, text in subnet.descriptions.items() if key.startswith("S")}
-    switch_names = _switch_names(told, host_names)
-    links, sharp = [], set()
-    for (one, other), rate in subnet.links.items():
-        lower, upper = (one[0], other[0]) if one[0] not in switch_names else (other[0], one[0])
+    subnet = _parse_subnet(text, origin)
+    adapters = {
+        key: described for key, described in subnet.descriptions.items() if key[0] not in "SR"
+    }  # switches, routers
+    aggregation_nodes = {key for key, described in adapters.items() if _AGGREGATION_LABEL in described}
+    owners = {key: _parse_owner(described) for key, described in adapters.items() if key not in aggregation_nodes}
+    nameless_adapters = [key for key, (host, _) in owners.items() if not host]
+    kept_owners = {
+        key: first
+        for key, first in owners.items()
+        if first[0] and (not host_patterns or host_patterns.match_name(first[0]))
+    }
+    dropped_count = len(owners) - len(nameless_adapters) - len(kept_owners)
+    if not kept_owners:
+        raise build_description_error("names no host", origin, expected=_EXPECTED_LINES)
+    nic_numbers = number_nics(label for _, label in kept_owners.values() if label)
+    host_names = assign_distinct_names(host for host, _ in kept_owners.values())
+    described = {
+        key: _parse_switch_name(key, text) for key, text in subnet.descriptions.items() if key.startswith("S")
+    }
+    switch_names = _assign_switch_names(described, host_names)
+    links, aggregating_switches = [], set()
+    for (first, second), rate in subnet.links.items():
+        lower, upper = (first[0], second[0]) if first[0] not in switch_names else (second[0], first[0])
         if upper not in switch_names:
             continue
-        if lower in aggregation:
-            sharp.add(upper)
+        if lower in aggregation_nodes:
+            aggregating_switches.add(upper)
         elif lower in switch_names:
-            links.append(FoundLink(switch_names[lower], switch_names[upper], rate))
-        elif lower in kept:
-            host, label = kept[lower]
-            links.append(FoundLink(host_names[host], switch_names[upper], rate, card=numbers.get(label)))
-    notes = [f"left out: {format_counted_noun(len(nameless), 'adapter')} whose host has no name"] if nameless else []
-    notes += [f"left out: {format_counted_noun(left_out, 'adapter')} of other hosts"] if left_out else []
-    notes += card_note(numbers)
-    return Found(
-        hosts=tuple(FoundHost(name) for name in host_names.values()),
-        switches=tuple(FoundSwitch(name, key in sharp) for key, name in switch_names.items()),
+            links.append(ParsedLink(switch_names[lower], switch_names[upper], rate))
+        elif lower in kept_owners:
+            host, label = kept_owners[lower]
+            links.append(ParsedLink(host_names[host], switch_names[upper], rate, nic_index=nic_numbers.get(label)))
+    notes = (
+        [f"left out: {format_counted_noun(len(nameless_adapters), 'adapter')} whose host has no name"]
+        if nameless_adapters
+        else []
+    )
+    notes += [f"left out: {format_counted_noun(dropped_count, 'adapter')} of other hosts"] if dropped_count else []
+    notes += format_nic_note(nic_numbers)
+    return ParsedCluster(
+        hosts=tuple(ParsedHost(name) for name in host_names.values()),
+        switches=tuple(ParsedSwitch(name, key in aggregating_switches) for key, name in switch_names.items()),
         links=tuple(links),
         notes=tuple(notes),
     )
 
 
-def _subnet(text: str, origin: str) -> _Subnet:
+def _parse_subnet(text: str, origin: str) -> _Subnet:
     subnet, current = _Subnet(), ""
     for number, line in enumerate(text.splitlines(), 1):
-        vertex = _VERTEX.match(line)
+        vertex = _VERTEX_PATTERN.match(line)
         if vertex is not None:
             current = vertex[2]
             subnet.descriptions[current] = vertex[3]
             continue
         if not line.startswith("["):
             continue
-        link = _LINK.match(line)
+        link = _LINK_PATTERN.match(line)
         if link is None or not current:
-            raise broken("not a line of ibnetdiscover's output", origin, number, line, _EXPECTED)
+            raise build_description_error(
+                "not a line of ibnetdiscover's output", origin, number, line, _EXPECTED_LINES
+            )
         other = link[2]
-        about = link[5] or ""
-        described = _DESCRIPTION.search(about)
-        subnet.descriptions.setdefault(other, described[1] if described else "")
-        speed = _SPEED.search(about)
-        ends = sorted([(current, int(link[1])), (other, int(link[3]))])
-        rate = infiniband_rate(speed[1]) if speed else None
-        subnet.links[ends[0], ends[1]] = rate or subnet.links.get((ends[0], ends[1]))
-        check_size(0, len(subnet.links), origin)
+        comment = link[5] or ""
+        description = _DESCRIPTION_PATTERN.search(comment)
+        subnet.descriptions.setdefault(other, description[1] if description else "")
+        speed = _SPEED_PATTERN.search(comment)
+        ports = sorted([(current, int(link[1])), (other, int(link[3]))])
+        rate = parse_infiniband_bytes_per_s(speed[1]) if speed else None
+        subnet.links[ports[0], ports[1]] = rate or subnet.links.get((ports[0], ports[1]))
+        check_import_size(0, len(subnet.links), origin)
     if not subnet.links:
-        raise broken("tells no link", origin, expected=_EXPECTED)
-    check_size(len(subnet.descriptions), 0, origin)
+        raise build_description_error("tells no link", origin, expected=_EXPECTED_LINES)
+    check_import_size(len(subnet.descriptions), 0, origin)
     return subnet
 
 
-def _owner(description: str) -> tuple[str, str]:
+def _parse_owner(description: str) -> tuple[str, str]:
     """The host that an adapter belongs to (empty: not told), and which of its cards it is."""
     words = description.replace("'", " ").split()
-    if not words or _NAMELESS.search(description) or words[0] in ("localhost", "localhost.localdomain"):
+    if not words or _NAMELESS_PATTERN.search(description) or words[0] in ("localhost", "localhost.localdomain"):
         return "", ""
     label = words[1] if len(words) > 1 else ""
-    return words[0], label if _CARD.fullmatch(label) else ""
+    return words[0], label if _NIC_PATTERN.fullmatch(label) else ""
 
 
-def _switch_name(key: str, description: str) -> str:
+def _parse_switch_name(key: str, description: str) -> str:
     """`leaf1` of `MF0;leaf1:MQM9701/U1`, a chip's own name where a chassis has several; else the identifier."""
     system, _, chip = description.rpartition(":")
     name = system.rpartition(";")[2]
-    if not name or _NAMELESS.search(name):
-        return key if not description or _NAMELESS.search(description) else description
-    inside = chip.split("/")[1:]
-    return name if inside in ([], ["U1"]) else "-".join([name, *inside])
+    if not name or _NAMELESS_PATTERN.search(name):
+        return key if not description or _NAMELESS_PATTERN.search(description) else description
+    chassis_position = chip.split("/")[1:]
+    return name if chassis_position in ([], ["U1"]) else "-".join([name, *chassis_position])
 
 
-def _switch_names(told: dict[str, str], hosts: dict[str, str]) -> dict[str, str]:
+def _assign_switch_names(switch_labels: dict[str, str], host_names: dict[str, str]) -> dict[str, str]:
     """A clean name of its own for each switch; switches of one name keep their identifiers."""
-    count: dict[str, int] = {}
-    for name in told.values():
-        count[name] = count.get(name, 0) + 1
-    wanted = {key: name if count[name] == 1 else f"{name}-{key}" for key, name in told.items()}
-    clean = distinct(wanted.values(), taken=hosts.values())
-    return {key: clean[name] for key, name in wanted.items()}
+    name_counts: dict[str, int] = {}
+    for name in switch_labels.values():
+        name_counts[name] = name_counts.get(name, 0) + 1
+    unique_names = {key: name if name_counts[name] == 1 else f"{name}-{key}" for key, name in switch_labels.items()}
+    clean_names = assign_distinct_names(unique_names.values(), taken_names=host_names.values())
+    return {key: clean_names[name] for key, name in unique_names.items()}

@@ -15,23 +15,25 @@ from dataclasses import dataclass
 from planner.cluster.model.spec import LevelTopology, NodeTopology
 from planner.errors import InputError
 
-MOST_HOSTS = 32_768
-MOST_LINKS = 400_000
-_LONGEST_NAME = 200
+MAX_HOSTS = 32_768
+MAX_LINKS = 400_000
+_MAX_NAME_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class FoundHost:
-    """A host. `part` is its accelerator as the description calls it, `gone` the reason why it does not count."""
+class ParsedHost:
+    """A host. `accelerator_label` is its accelerator as the description calls it, `unavailable_reason` the reason why
+    it does not count.
+    """
 
     name: str
     devices: int | None = None
-    part: str = ""
-    gone: str = ""
+    accelerator_label: str = ""
+    unavailable_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class FoundSwitch:
+class ParsedSwitch:
     """A switch; `in_network`: it adds up what passes through it."""
 
     name: str
@@ -39,40 +41,40 @@ class FoundSwitch:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundLink:
-    """`cables` equal cables from `lower` (a host, or the switch that is nearer to hosts) to `upper`, a switch.
+class ParsedLink:
+    """`link_count` equal cables from `lower` (a host, or the switch that is nearer to hosts) to `upper`, a switch.
 
-    `bandwidth_bytes_per_s` is one cable's, one direction. `cables` None: the description only says that the one is
-    below the other. `card`: the host's network card, counted from 0.
+    `bandwidth_bytes_per_s` is one cable's, one direction. `link_count` None: the description only says that the one
+    is below the other. `nic_index`: the host's network card, counted from 0.
     """
 
     lower: str
     upper: str
     bandwidth_bytes_per_s: float | None = None
-    cables: int | None = 1
-    card: int | None = None
+    link_count: int | None = 1
+    nic_index: int | None = None
     scale_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class FoundNode:
+class ParsedNode:
     """The inside of one node.
 
-    `topology` None: not told. `links`: NVLink or xGMI links of one device, all its peers together; 0 for PCI Express.
-    `pcie_bytes_per_s`: one device's link, one direction. `nic_bytes_per_s`: one card's.
+    `topology` None: not told. `links_per_device`: NVLink or xGMI links of one device, all its peers together; 0 for
+    PCI Express. `pcie_bytes_per_s`: one device's link, one direction. `nic_bytes_per_s`: one card's.
     """
 
     devices: int
     topology: NodeTopology | None
-    links: int = 0
+    links_per_device: int = 0
     pcie_bytes_per_s: float | None = None
-    nics: int = 0
+    nic_count: int = 0
     nic_bytes_per_s: float | None = None
-    part: str = ""
+    accelerator_label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class FoundLevel:
+class ParsedLevel:
     """A level of a regular fabric: `nodes` joined (None: all). `shape`: devices along each axis of a torus."""
 
     name: str
@@ -82,14 +84,14 @@ class FoundLevel:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ParsedCluster:
     """All that one description tells. `notes` say what was left out or taken as what."""
 
-    hosts: tuple[FoundHost, ...] = ()
-    switches: tuple[FoundSwitch, ...] = ()
-    links: tuple[FoundLink, ...] = ()
-    node: FoundNode | None = None
-    levels: tuple[FoundLevel, ...] = ()
+    hosts: tuple[ParsedHost, ...] = ()
+    switches: tuple[ParsedSwitch, ...] = ()
+    links: tuple[ParsedLink, ...] = ()
+    node: ParsedNode | None = None
+    levels: tuple[ParsedLevel, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -102,21 +104,21 @@ class HostPatterns:
     def __bool__(self) -> bool:
         return bool(self.patterns)
 
-    def match(self, name: str) -> bool:
+    def match_name(self, name: str) -> bool:
         """Whether the name is a host's; the case of letters does not matter."""
-        folded = name[:_LONGEST_NAME].casefold()
+        folded = name[:_MAX_NAME_CHARS].casefold()
         return any(fnmatch.fnmatchcase(folded, pattern.casefold()) for pattern in self.patterns)
 
 
 def clean_name(text: str) -> str:
     """A name as a cluster file can hold it: other signs become `_`, as ranges and cards have signs of theirs."""
-    kept = "".join(c if c.isalnum() or c in "._-" else "_" for c in text.strip()[:_LONGEST_NAME])
-    return kept.strip("_-") or "unnamed"
+    replaced = "".join(c if c.isalnum() or c in "._-" else "_" for c in text.strip()[:_MAX_NAME_CHARS])
+    return replaced.strip("_-") or "unnamed"
 
 
-def distinct(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+def assign_distinct_names(names: Iterable[str], taken_names: Iterable[str] = ()) -> dict[str, str]:
     """Each name with a clean one of its own: where two would be the same, the later has a number behind it."""
-    used, clean = set(taken), {}
+    used, clean = set(taken_names), {}
     for name in dict.fromkeys(names):
         base = candidate = clean_name(name)
         number = 2
@@ -127,26 +129,26 @@ def distinct(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
     return clean
 
 
-def cards(labels: Iterable[str]) -> dict[str, int]:
+def number_nics(labels: Iterable[str]) -> dict[str, int]:
     """The cluster's names of network cards (`mlx5_0`, `HCA-2`), counted from 0 in their natural order.
 
     `HCA-1` is the card that drivers call `mlx5_0`, so the two of one fabric count as one.
     """
-    keys = {label: _card_key(label) for label in labels}
+    keys = {label: _parse_nic_label(label) for label in labels}
     order = {key: index for index, key in enumerate(sorted(set(keys.values())))}
     return {label: order[key] for label, key in keys.items()}
 
 
-def card_note(numbers: dict[str, int]) -> tuple[str, ...]:
+def format_nic_note(nic_numbers: dict[str, int]) -> tuple[str, ...]:
     """Which card is counted as which, where that is not plain."""
     names: dict[int, str] = {}
-    for label in sorted(numbers, reverse=True):  # mlx5_0 goes before HCA-1
-        names.setdefault(numbers[label], label)
-    told = ", ".join(f"{number}: {clean_name(names[number])}" for number in sorted(names)[:16])
-    return (f"network cards are counted as {told}",) if names else ()
+    for label in sorted(nic_numbers, reverse=True):  # mlx5_0 goes before HCA-1
+        names.setdefault(nic_numbers[label], label)
+    numbered_names = ", ".join(f"{number}: {clean_name(names[number])}" for number in sorted(names)[:16])
+    return (f"network cards are counted as {numbered_names}",) if names else ()
 
 
-def _card_key(label: str) -> tuple[str, tuple[int, ...]]:
+def _parse_nic_label(label: str) -> tuple[str, tuple[int, ...]]:
     folded = label.casefold()
     hca = re.fullmatch(r"hca-([0-9]{1,6})", folded)
     if hca:
@@ -158,32 +160,34 @@ def _card_key(label: str) -> tuple[str, tuple[int, ...]]:
     return re.sub(r"[0-9]+", "", folded), numbers
 
 
-def depths(hosts: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
+def compute_host_distances(hosts: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
     """How many links each vertex is away from the nearest host; those that no host reaches are not in it."""
     neighbours: dict[str, list[str]] = defaultdict(list)
-    for one, other in pairs:
-        neighbours[one].append(other)
-        neighbours[other].append(one)
-    found = dict.fromkeys(hosts, 0)
-    left = deque(found)
-    while left:
-        name = left.popleft()
+    for vertex, other in pairs:
+        neighbours[vertex].append(other)
+        neighbours[other].append(vertex)
+    distances = dict.fromkeys(hosts, 0)
+    pending = deque(distances)
+    while pending:
+        name = pending.popleft()
         for other in neighbours[name]:
-            if other not in found:
-                found[other] = found[name] + 1
-                left.append(other)
-    return found
+            if other not in distances:
+                distances[other] = distances[name] + 1
+                pending.append(other)
+    return distances
 
 
-def check_size(hosts: int, links: int, origin: str) -> None:
+def check_import_size(host_count: int, link_count: int, origin: str) -> None:
     """Raise InputError where a description has more than can be imported."""
-    for count, most, what in ((hosts, MOST_HOSTS, "hosts"), (links, MOST_LINKS, "links")):
-        if count > most:
-            raise InputError(f"too many {what}", origin=origin, expected=f"at most {most:,}")
+    for count, maximum, noun in ((host_count, MAX_HOSTS, "hosts"), (link_count, MAX_LINKS, "links")):
+        if count > maximum:
+            raise InputError(f"too many {noun}", origin=origin, expected=f"at most {maximum:,}")
 
 
-def broken(problem: str, origin: str, line: int = 0, value: object = None, expected: str = "") -> InputError:
+def build_description_error(
+    problem: str, origin: str, line: int = 0, value: object = None, expected: str = ""
+) -> InputError:
     """The error for a place in a description: its line, what stood there, what was expected."""
     key = f"line {line}" if line else ""
-    short = value[:200] if isinstance(value, str) else value
-    return InputError(problem, origin=origin, key=key, value=short, expected=expected)
+    short_value = value[:200] if isinstance(value, str) else value
+    return InputError(problem, origin=origin, key=key, value=short_value, expected=expected)

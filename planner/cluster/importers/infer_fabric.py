@@ -8,84 +8,98 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from planner.cluster.importers.draft import LinkDraft
-from planner.cluster.importers.imported_cluster import FoundLink, depths
-from planner.cluster.importers.node_types import Given, Kind, Notes
-from planner.cluster.wired.hostlist import natural
+from planner.cluster.importers.imported_cluster import ParsedLink, compute_host_distances
+from planner.cluster.importers.node_types import ImportDefaults, ImportNotes, NodeType
+from planner.cluster.wired.hostlist import build_natural_key
 from planner.errors import InputError
 
-LEAST, MOST = 1e6, 1e15
+MIN_LINK_BYTES_PER_S, MAX_LINK_BYTES_PER_S = 1e6, 1e15
 """Bytes/s of a cable that a cluster file can hold (`planner.hardware.figures`)."""
 
 
-def free_name(taken: Container[str]) -> str:
+def choose_network_name(taken_names: Container[str]) -> str:
     """A name for the switch that is assumed where a description has none above all hosts."""
-    return next(name for name in (f"network{'-' * dashes}" for dashes in itertools.count()) if name not in taken)
+    return next(
+        name for name in (f"network{'-' * dashes}" for dashes in itertools.count()) if name not in taken_names
+    )
 
 
-def scale_up_or_not(links: Sequence[FoundLink], kinds: Mapping[str, Kind], notes: Notes) -> list[FoundLink]:
+def classify_scale_up_links(
+    links: Sequence[ParsedLink], node_types: Mapping[str, NodeType], notes: ImportNotes
+) -> list[ParsedLink]:
     """Links with the blocks of nodes that their accelerators cannot join made network ones, or left out."""
-    networked = {link.lower for link in links if not link.scale_up}
-    kept = []
+    networked_hosts = {link.lower for link in links if not link.scale_up}
+    kept_links = []
     for link in links:
-        kind = kinds.get(link.lower)
-        if not link.scale_up or kind is None or kind.rack_scale or link.cables is not None:
-            kept.append(link)
-        elif link.lower in networked:
-            notes.add(f"{kind.accelerator} has no links beyond its node: its NVLink domains are left out")
+        node_type = node_types.get(link.lower)
+        if not link.scale_up or node_type is None or node_type.is_rack_scale or link.link_count is not None:
+            kept_links.append(link)
+        elif link.lower in networked_hosts:
+            notes.add_note(f"{node_type.accelerator} has no links beyond its node: its NVLink domains are left out")
         else:
-            notes.add(f"{kind.accelerator} has no links beyond its node: blocks are taken as network switches")
-            kept.append(replace(link, scale_up=False))
-    return kept
+            notes.add_note(
+                f"{node_type.accelerator} has no links beyond its node: blocks are taken as network switches"
+            )
+            kept_links.append(replace(link, scale_up=False))
+    return kept_links
 
 
-def with_network(links: Sequence[FoundLink], hosts: Sequence[str], network: str, notes: Notes) -> list[FoundLink]:
+def add_top_switch(
+    links: Sequence[ParsedLink], hosts: Sequence[str], network: str, notes: ImportNotes
+) -> list[ParsedLink]:
     """The links with a switch above all of the network, where places are told but nothing that joins them."""
     lowers = {link.lower for link in links if not link.scale_up}
-    places = {link.upper for link in links if link.cables is None and not link.scale_up}
-    loose = [host for host in hosts if host not in lowers]
-    tops = sorted(place for place in places if place not in lowers)
-    domains = any(link.scale_up for link in links)
-    if (loose and domains and not lowers) or len(tops) > 1:
-        below = loose if not lowers else tops
-        what = f"the {len(tops)} topmost" if lowers else "all hosts"
-        notes.add(f"nothing tells what joins {what}: one switch, {network}, does")
-        return [*links, *(FoundLink(one, network, cables=None) for one in below)]
+    switches_above = {link.upper for link in links if link.link_count is None and not link.scale_up}
+    unlinked_hosts = [host for host in hosts if host not in lowers]
+    top_switches = sorted(switch for switch in switches_above if switch not in lowers)
+    has_domains = any(link.scale_up for link in links)
+    if (unlinked_hosts and has_domains and not lowers) or len(top_switches) > 1:
+        lower_names = unlinked_hosts if not lowers else top_switches
+        joined_text = f"the {len(top_switches)} topmost" if lowers else "all hosts"
+        notes.add_note(f"nothing tells what joins {joined_text}: one switch, {network}, does")
+        return [*links, *(ParsedLink(lower, network, link_count=None) for lower in lower_names)]
     return list(links)
 
 
-def one_way(links: Sequence[FoundLink], hosts: Iterable[str]) -> list[FoundLink]:
+def drop_reversed_links(links: Sequence[ParsedLink], hosts: Iterable[str]) -> list[ParsedLink]:
     """The links, switches that name each other as below counted once: the one that is nearer to hosts is below."""
-    told = {(link.lower, link.upper) for link in links if link.cables is None}
-    both = {pair for pair in told if pair[::-1] in told}
-    if not both:
+    pairs = {(link.lower, link.upper) for link in links if link.link_count is None}
+    mutual_pairs = {pair for pair in pairs if pair[::-1] in pairs}
+    if not mutual_pairs:
         return list(links)
-    depth = depths(hosts, told)
-    upside_down = {
-        (low, up) for low, up in both if (depth.get(low, 0), natural(low)) > (depth.get(up, 0), natural(up))
+    host_distances = compute_host_distances(hosts, pairs)
+    reversed_pairs = {
+        (low, up)
+        for low, up in mutual_pairs
+        if (host_distances.get(low, 0), build_natural_key(low)) > (host_distances.get(up, 0), build_natural_key(up))
     }
-    return [link for link in links if (link.lower, link.upper) not in upside_down]
+    return [link for link in links if (link.lower, link.upper) not in reversed_pairs]
 
 
-def prune(links: Sequence[FoundLink], hosts: Mapping[str, Kind]) -> list[FoundLink]:
+def prune_stub_switches(links: Sequence[ParsedLink], type_by_host: Mapping[str, NodeType]) -> list[ParsedLink]:
     """The links without those to switches that lead to no second host or switch, again and again."""
     neighbours: dict[str, set[str]] = defaultdict(set)
     for link in links:
         neighbours[link.lower].add(link.upper)
         neighbours[link.upper].add(link.lower)
-    dead: set[str] = set()
-    left = [name for name in neighbours if name not in hosts]
-    while left:
-        name = left.pop()
-        around = neighbours[name] - dead
-        if name in dead or len(around) > 1 or around & hosts.keys():
+    pruned: set[str] = set()
+    pending = [name for name in neighbours if name not in type_by_host]
+    while pending:
+        name = pending.pop()
+        live_neighbours = neighbours[name] - pruned
+        if name in pruned or len(live_neighbours) > 1 or live_neighbours & type_by_host.keys():
             continue
-        dead.add(name)
-        left += [one for one in around if one not in hosts]
-    return [link for link in links if link.lower not in dead and link.upper not in dead]
+        pruned.add(name)
+        pending += [neighbour for neighbour in live_neighbours if neighbour not in type_by_host]
+    return [link for link in links if link.lower not in pruned and link.upper not in pruned]
 
 
-def size(
-    links: Sequence[FoundLink], kinds: Mapping[str, Kind], devices: Mapping[str, int], given: Given, notes: Notes
+def size_links(
+    links: Sequence[ParsedLink],
+    type_by_host: Mapping[str, NodeType],
+    devices_by_host: Mapping[str, int],
+    defaults: ImportDefaults,
+    notes: ImportNotes,
 ) -> list[LinkDraft]:
     """Every link with its cables and their bandwidth; equal ones between the same ends joined.
 
@@ -93,91 +107,110 @@ def size(
     comes from below, divided by the oversubscription and shared evenly between the switches above it. Raises
     InputError where nothing tells a bandwidth, and where switches are above each other in a circle.
     """
-    above: dict[tuple[str, bool], list[FoundLink]] = defaultdict(list)
-    below: dict[tuple[str, bool], int] = defaultdict(int)
+    upward_links: dict[tuple[str, bool], list[ParsedLink]] = defaultdict(list)
+    pending_below: dict[tuple[str, bool], int] = defaultdict(int)
     for link in links:
-        if link.cables is None:
-            above[link.lower, link.scale_up].append(link)
-            below[link.upper, link.scale_up] += 1
-    ready = [key for key in above if key[0] in kinds or not below[key]]
-    passing: dict[tuple[str, bool], float] = defaultdict(float)
-    sized, done = [], 0
-    while ready:
-        key = ready.pop()
-        done += 1
-        for link in above[key]:
-            up = link.upper, link.scale_up
-            if link.lower in kinds or passing[key]:  # a switch with no host below passes nothing up
-                one = _sized(link, len(above[key]), kinds.get(link.lower), devices, passing[key], given, notes)
-                sized.append(one)
-                passing[up] += one.bandwidth_bytes_per_s * one.cables
-            below[up] -= 1
-            if not below[up] and up in above:
-                ready.append(up)
-    if done < len(above):
+        if link.link_count is None:
+            upward_links[link.lower, link.scale_up].append(link)
+            pending_below[link.upper, link.scale_up] += 1
+    ready_keys = [key for key in upward_links if key[0] in type_by_host or not pending_below[key]]
+    passed_up_bytes_per_s: dict[tuple[str, bool], float] = defaultdict(float)
+    drafts, done_count = [], 0
+    while ready_keys:
+        key = ready_keys.pop()
+        done_count += 1
+        for link in upward_links[key]:
+            upper_key = link.upper, link.scale_up
+            if (
+                link.lower in type_by_host or passed_up_bytes_per_s[key]
+            ):  # a switch with no host below passes nothing up
+                draft = _size_unspecified_link(
+                    link,
+                    len(upward_links[key]),
+                    type_by_host.get(link.lower),
+                    devices_by_host,
+                    passed_up_bytes_per_s[key],
+                    defaults,
+                    notes,
+                )
+                drafts.append(draft)
+                passed_up_bytes_per_s[upper_key] += draft.bandwidth_bytes_per_s * draft.link_count
+            pending_below[upper_key] -= 1
+            if not pending_below[upper_key] and upper_key in upward_links:
+                ready_keys.append(upper_key)
+    if done_count < len(upward_links):
         raise InputError("switches are above each other in a circle", expected="a tree, or several above one switch")
-    told = [_told(link, kinds.get(link.lower), given) for link in links if link.cables is not None]
-    return _joined([*sized, *told])
+    counted_drafts = [
+        _size_counted_link(link, type_by_host.get(link.lower), defaults)
+        for link in links
+        if link.link_count is not None
+    ]
+    return _merge_equal_links([*drafts, *counted_drafts])
 
 
-def _sized(
-    link: FoundLink,
-    shared: int,
-    kind: Kind | None,
-    devices: Mapping[str, int],
-    passing: float,
-    given: Given,
-    notes: Notes,
+def _size_unspecified_link(
+    link: ParsedLink,
+    uplink_count: int,
+    node_type: NodeType | None,
+    devices_by_host: Mapping[str, int],
+    passed_up_bytes_per_s: float,
+    defaults: ImportDefaults,
+    notes: ImportNotes,
 ) -> LinkDraft:
     """A link whose cables are not told."""
-    if kind is None:
-        over = f"divided by {given.oversubscription:g}" if given.oversubscription > 1 else "undivided"
-        notes.add(f"switches pass up what comes from below, {over}")
-        return _draft(link, passing / given.oversubscription / shared, 1)
+    if node_type is None:
+        divisor_text = f"divided by {defaults.oversubscription:g}" if defaults.oversubscription > 1 else "undivided"
+        notes.add_note(f"switches pass up what comes from below, {divisor_text}")
+        return _build_link_draft(link, passed_up_bytes_per_s / defaults.oversubscription / uplink_count, 1)
     if link.scale_up:
-        return _draft(link, kind.link_bytes_per_s * devices[link.lower] / shared, 1)
-    rate = _card_rate(kind, given, link.lower)
-    cards = kind.nics or 1
-    if shared > 1 and cards % shared == 0:
-        return _draft(link, rate, cards // shared)
-    return _draft(link, rate / shared, cards)
+        return _build_link_draft(link, node_type.link_bytes_per_s * devices_by_host[link.lower] / uplink_count, 1)
+    nic_bytes_per_s = _get_nic_bytes_per_s(node_type, defaults, link.lower)
+    nic_count = node_type.nic_count or 1
+    if uplink_count > 1 and nic_count % uplink_count == 0:
+        return _build_link_draft(link, nic_bytes_per_s, nic_count // uplink_count)
+    return _build_link_draft(link, nic_bytes_per_s / uplink_count, nic_count)
 
 
-def _told(link: FoundLink, kind: Kind | None, given: Given) -> LinkDraft:
+def _size_counted_link(link: ParsedLink, node_type: NodeType | None, defaults: ImportDefaults) -> LinkDraft:
     """A link whose cables are told."""
     if link.bandwidth_bytes_per_s is not None:
-        return _draft(link, link.bandwidth_bytes_per_s, link.cables or 1)
-    if kind is not None and link.scale_up:
-        return _draft(link, kind.link_bytes_per_s, link.cables or 1)
-    if kind is not None:
-        return _draft(link, _card_rate(kind, given, link.lower), link.cables or 1)
-    if given.link_bytes_per_s is None:
-        raise _missing(f"{link.lower} - {link.upper}")
-    return _draft(link, given.link_bytes_per_s, link.cables or 1)
+        return _build_link_draft(link, link.bandwidth_bytes_per_s, link.link_count or 1)
+    if node_type is not None and link.scale_up:
+        return _build_link_draft(link, node_type.link_bytes_per_s, link.link_count or 1)
+    if node_type is not None:
+        return _build_link_draft(link, _get_nic_bytes_per_s(node_type, defaults, link.lower), link.link_count or 1)
+    if defaults.nic_link_bytes_per_s is None:
+        raise _build_missing_bandwidth_error(f"{link.lower} - {link.upper}")
+    return _build_link_draft(link, defaults.nic_link_bytes_per_s, link.link_count or 1)
 
 
-def _card_rate(kind: Kind, given: Given, host: str) -> float:
-    rate = given.link_bytes_per_s or kind.nic_bytes_per_s
-    if rate is None:
-        raise _missing(host)
-    return rate
+def _get_nic_bytes_per_s(node_type: NodeType, defaults: ImportDefaults, host: str) -> float:
+    nic_bytes_per_s = defaults.nic_link_bytes_per_s or node_type.nic_bytes_per_s
+    if nic_bytes_per_s is None:
+        raise _build_missing_bandwidth_error(host)
+    return nic_bytes_per_s
 
 
-def _missing(where: str) -> InputError:
+def _build_missing_bandwidth_error(location: str) -> InputError:
     expected = "--link-bandwidth with one cable's, in one direction, such as 400Gb/s"
-    return InputError("nothing tells the bandwidth of a link", key=where, expected=expected)
+    return InputError("nothing tells the bandwidth of a link", key=location, expected=expected)
 
 
-def _draft(link: FoundLink, rate: float, cables: int) -> LinkDraft:
-    if not LEAST <= rate <= MOST:
-        where, expected = f"{link.lower} - {link.upper}", "a cable's bandwidth from 1MB/s to 1PB/s"
-        raise InputError("is not possible", key=where, value=f"{rate:.6g} bytes/s", expected=expected)
-    return LinkDraft(link.lower, link.upper, rate, cables, link.card, link.scale_up)
+def _build_link_draft(link: ParsedLink, rate_bytes_per_s: float, link_count: int) -> LinkDraft:
+    if not MIN_LINK_BYTES_PER_S <= rate_bytes_per_s <= MAX_LINK_BYTES_PER_S:
+        location, expected = f"{link.lower} - {link.upper}", "a cable's bandwidth from 1MB/s to 1PB/s"
+        raise InputError("is not possible", key=location, value=f"{rate_bytes_per_s:.6g} bytes/s", expected=expected)
+    return LinkDraft(link.lower, link.upper, rate_bytes_per_s, link_count, link.nic_index, link.scale_up)
 
 
-def _joined(links: Iterable[LinkDraft]) -> list[LinkDraft]:
+def _merge_equal_links(links: Iterable[LinkDraft]) -> list[LinkDraft]:
     """Equal links between the same ends as one with their cables together."""
-    cables: dict[tuple[str, str, float, int | None, bool], int] = defaultdict(int)
-    for one in links:
-        cables[one.lower, one.upper, one.bandwidth_bytes_per_s, one.card, one.scale_up] += one.cables
-    return [LinkDraft(low, up, rate, n, card, inside) for (low, up, rate, card, inside), n in cables.items()]
+    link_counts: dict[tuple[str, str, float, int | None, bool], int] = defaultdict(int)
+    for link in links:
+        link_counts[link.lower, link.upper, link.bandwidth_bytes_per_s, link.nic_index, link.scale_up] += (
+            link.link_count
+        )
+    return [
+        LinkDraft(low, up, rate, n, nic_index, scale_up)
+        for (low, up, rate, nic_index, scale_up), n in link_counts.items()
+    ]

@@ -9,152 +9,166 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from planner.cluster.importers.imported_cluster import (
-    Found,
-    FoundHost,
-    FoundLink,
-    FoundSwitch,
     HostPatterns,
-    broken,
-    card_note,
-    cards,
-    check_size,
-    distinct,
+    ParsedCluster,
+    ParsedHost,
+    ParsedLink,
+    ParsedSwitch,
+    assign_distinct_names,
+    build_description_error,
+    check_import_size,
+    format_nic_note,
+    number_nics,
 )
-from planner.cluster.importers.link_speeds import link_rate
+from planner.cluster.importers.link_speeds import parse_link_bytes_per_s
 from planner.errors import InputError
 from planner.units import format_counted_noun
 
-_SOURCE, _TARGET = "source|src|start|from|local|a|1|node1", "destination|dest|dst|target|end|to|peer|remote|b|2|node2"
-_SIDES = {"lower": _SOURCE, "upper": _TARGET}
-_WHAT = {
+_SOURCE_WORDS, _TARGET_WORDS = (
+    "source|src|start|from|local|a|1|node1",
+    "destination|dest|dst|target|end|to|peer|remote|b|2|node2",
+)
+_SIDE_WORDS = {"lower": _SOURCE_WORDS, "upper": _TARGET_WORDS}
+_FIELD_WORDS = {
     "name": "|name|node|nodename|device|system|systemname|host|nodedescription|nodedesc",
     "guid": "guid|nodeguid|systemguid",
     "port": "port|portname|portdname|portnumber|portnum",
     "type": "type|nodetype|devicetype|kind",
 }
-_SPEED = re.compile(r"(?:link|active|port|cable)?(?:speed|rate|bandwidth)(?:active)?")
-_WIDTH = re.compile(r"(?:link|active|port)?width(?:active)?")
-_HOST_TYPE = re.compile(r"host|hca|ca|server|computer|node|adapter", re.IGNORECASE)
-_CARD = re.compile(
+_SPEED_PATTERN = re.compile(r"(?:link|active|port|cable)?(?:speed|rate|bandwidth)(?:active)?")
+_WIDTH_PATTERN = re.compile(r"(?:link|active|port)?width(?:active)?")
+_HOST_TYPE_PATTERN = re.compile(r"host|hca|ca|server|computer|node|adapter", re.IGNORECASE)
+_NIC_PATTERN = re.compile(
     r"(?:.*\s)?((?:HCA-[0-9]+)|(?:mlx|bnxt|ibp|ibs|ens|enp|eth|rdma|roce|nic)[\w.-]*)(?:/[0-9]+)?", re.I
 )
-_EXPECTED = "a line of headings such as source,source_port,destination,destination_port,speed"
+_EXPECTED_HEADINGS = "a line of headings such as source,source_port,destination,destination_port,speed"
 
-Row = dict[str, str]
+LinkRow = dict[str, str]
 """What one link's line holds, by `lower name`, `lower port`, `upper name`, ..., `speed`, `width`."""
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
+class _LinkEnd:
     """One end of a cable: whose, which port, and whether that tells a host."""
 
     name: str
     port: str
-    card: str
-    host: bool
+    nic_label: str
+    is_host: bool
 
 
 def looks_like_link_list(text: str) -> bool:
     """Whether one of the first lines heads the columns of a list of links."""
-    first = io.StringIO(text[:5000].replace("\0", ""), newline="")
+    first_lines = io.StringIO(text[:5000].replace("\0", ""), newline="")
     try:
-        return any(_columns(cells) for cells in csv.reader(first))
+        return any(_parse_headings(cells) for cells in csv.reader(first_lines))
     except csv.Error:
         return False
 
 
-def read_link_list(text: str, origin: str, hosts: HostPatterns) -> Found:
+def read_link_list(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
     """Hosts, switches and a cable a line; one that is told from both its ends counts once. Raises InputError."""
-    cables: dict[object, tuple[_End, _End, float | None]] = {}
-    for number, row in _rows(text, origin):
-        ends = _end(row, "lower", hosts), _end(row, "upper", hosts)
-        if not ends[0].name or not ends[1].name:
+    links_by_key: dict[object, tuple[_LinkEnd, _LinkEnd, float | None]] = {}
+    for number, row in _read_rows(text, origin):
+        end_pair = _build_link_end(row, "lower", host_patterns), _build_link_end(row, "upper", host_patterns)
+        if not end_pair[0].name or not end_pair[1].name:
             continue
         try:
-            rate = link_rate(row.get("speed", ""), row.get("width", ""))
+            rate = parse_link_bytes_per_s(row.get("speed", ""), row.get("width", ""))
         except InputError as error:
-            raise broken(error.problem, origin, number, error.value, error.expected) from None
-        told_ports = ends[0].port and ends[1].port
-        key = frozenset((end.name, end.port) for end in ends) if told_ports else number
-        cables.setdefault(key, (*ends, rate))
-        check_size(0, len(cables), origin)
-    names = dict.fromkeys(end.name for one, other, _ in cables.values() for end in (one, other))
-    are_hosts = {end.name for one, other, _ in cables.values() for end in (one, other) if end.host}
-    if not are_hosts:
-        raise broken("tells no end that is a host", origin, expected="--hosts with a pattern of the hosts' names")
-    clean = distinct(names)
-    numbers = cards(end.card for one, other, _ in cables.values() for end in (one, other) if end.host and end.card)
-    links, loose = [], 0
-    for one, other, rate in cables.values():
-        lower, upper = (other, one) if other.name in are_hosts else (one, other)
-        if upper.name in are_hosts:
-            loose += 1
+            raise build_description_error(error.problem, origin, number, error.value, error.expected) from None
+        has_ports = end_pair[0].port and end_pair[1].port
+        key = frozenset((end.name, end.port) for end in end_pair) if has_ports else number
+        links_by_key.setdefault(key, (*end_pair, rate))
+        check_import_size(0, len(links_by_key), origin)
+    names = dict.fromkeys(end.name for first, second, _ in links_by_key.values() for end in (first, second))
+    host_names = {end.name for first, second, _ in links_by_key.values() for end in (first, second) if end.is_host}
+    if not host_names:
+        raise build_description_error(
+            "tells no end that is a host", origin, expected="--hosts with a pattern of the hosts' names"
+        )
+    clean_names = assign_distinct_names(names)
+    nic_numbers = number_nics(
+        end.nic_label
+        for first, second, _ in links_by_key.values()
+        for end in (first, second)
+        if end.is_host and end.nic_label
+    )
+    links, dropped_count = [], 0
+    for first, second, rate in links_by_key.values():
+        lower, upper = (second, first) if second.name in host_names else (first, second)
+        if upper.name in host_names:
+            dropped_count += 1
             continue
-        card = numbers.get(lower.card) if lower.name in are_hosts else None
-        links.append(FoundLink(clean[lower.name], clean[upper.name], rate, card=card))
-    check_size(len(are_hosts), 0, origin)
-    return Found(
-        hosts=tuple(FoundHost(clean[name]) for name in names if name in are_hosts),
-        switches=tuple(FoundSwitch(clean[name]) for name in names if name not in are_hosts),
+        nic_index = nic_numbers.get(lower.nic_label) if lower.name in host_names else None
+        links.append(ParsedLink(clean_names[lower.name], clean_names[upper.name], rate, nic_index=nic_index))
+    check_import_size(len(host_names), 0, origin)
+    return ParsedCluster(
+        hosts=tuple(ParsedHost(clean_names[name]) for name in names if name in host_names),
+        switches=tuple(ParsedSwitch(clean_names[name]) for name in names if name not in host_names),
         links=tuple(links),
-        notes=((f"left out: {format_counted_noun(loose, 'cable')} from host to host",) if loose else ())
-        + card_note(numbers),
+        notes=(
+            (f"left out: {format_counted_noun(dropped_count, 'cable')} from host to host",) if dropped_count else ()
+        )
+        + format_nic_note(nic_numbers),
     )
 
 
-def _rows(text: str, origin: str) -> Iterator[tuple[int, Row]]:
+def _read_rows(text: str, origin: str) -> Iterator[tuple[int, LinkRow]]:
     """The lines below the headings. Raises InputError where there are none, or for what csv cannot read."""
     columns: dict[int, str] = {}
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         for cells in reader:
             if not columns:
-                columns = _columns(cells)
+                columns = _parse_headings(cells)
                 if reader.line_num > 100:
                     break
             elif len(cells) > 1:
-                at = {name: cells[index].strip() for index, name in columns.items() if index < len(cells)}
-                yield reader.line_num, at
+                row = {name: cells[index].strip() for index, name in columns.items() if index < len(cells)}
+                yield reader.line_num, row
     except csv.Error as error:
-        raise broken(f"not valid CSV: {error}", origin, reader.line_num, expected="a table with commas") from None
+        raise build_description_error(
+            f"not valid CSV: {error}", origin, reader.line_num, expected="a table with commas"
+        ) from None
     if not columns:
-        raise broken("has no headings of a list of links", origin, expected=_EXPECTED)
+        raise build_description_error("has no headings of a list of links", origin, expected=_EXPECTED_HEADINGS)
 
 
-def _columns(cells: list[str]) -> dict[int, str]:
+def _parse_headings(cells: list[str]) -> dict[int, str]:
     """What each column holds, by its heading; empty where the cells do not head a list of links."""
     columns: dict[int, str] = {}
     for index, cell in enumerate(cells[:200]):
         heading = re.sub(r"[^a-z0-9]", "", cell[:100].casefold().rpartition(":")[2])
-        for name in _meanings(heading):
+        for name in _find_heading_meanings(heading):
             if name not in columns.values():
                 columns[index] = name
-    found = set(columns.values())
-    whole = all({f"{side} name", f"{side} guid"} & found for side in _SIDES)
-    return columns if whole else {}
+    column_names = set(columns.values())
+    has_both_sides = all({f"{side} name", f"{side} guid"} & column_names for side in _SIDE_WORDS)
+    return columns if has_both_sides else {}
 
 
-def _meanings(heading: str) -> Iterator[str]:
-    for side, prefixes in _SIDES.items():
-        for what, words in _WHAT.items():
+def _find_heading_meanings(heading: str) -> Iterator[str]:
+    for side, prefixes in _SIDE_WORDS.items():
+        for field_name, words in _FIELD_WORDS.items():
             if re.fullmatch(f"(?:{prefixes})(?:{words})|(?:{words or '-'})(?:{prefixes})", heading):
-                yield f"{side} {what}"
+                yield f"{side} {field_name}"
                 return
-    if _SPEED.fullmatch(heading):
+    if _SPEED_PATTERN.fullmatch(heading):
         yield "speed"
-    elif _WIDTH.fullmatch(heading):
+    elif _WIDTH_PATTERN.fullmatch(heading):
         yield "width"
 
 
-def _end(row: Row, side: str, hosts: HostPatterns) -> _End:
+def _build_link_end(row: LinkRow, side: str, host_patterns: HostPatterns) -> _LinkEnd:
     """One end. It is a host's where the pattern says so, or else its type or its port is an adapter's."""
     name = row.get(f"{side} name") or row.get(f"{side} guid", "")
-    port, told = row.get(f"{side} port", "")[:200], row.get(f"{side} type", "")
-    card = _CARD.fullmatch(port)
-    if hosts:
-        host = hosts.match(name)
-    elif told:
-        host = bool(_HOST_TYPE.fullmatch(told))
+    port, type_text = row.get(f"{side} port", "")[:200], row.get(f"{side} type", "")
+    nic_match = _NIC_PATTERN.fullmatch(port)
+    if host_patterns:
+        is_host = host_patterns.match_name(name)
+    elif type_text:
+        is_host = bool(_HOST_TYPE_PATTERN.fullmatch(type_text))
     else:
-        host = card is not None
-    return _End(name, port, card[1] if card else "", host)
+        is_host = nic_match is not None
+    return _LinkEnd(name, port, nic_match[1] if nic_match else "", is_host)

@@ -22,23 +22,30 @@ LANE_BITS_PER_S = {
 (signalling rate x 8/10 or 64/66), FDR10 4 x 10 Gb/s (advancedclustering.com, InfiniBand types and speeds), XDR twice
 NDR: 800 Gb/s on four lanes."""
 
-PCIE_CODING = ((2.5, 0.8), (5.0, 0.8), (8.0, 128 / 130), (16.0, 128 / 130), (32.0, 128 / 130), (64.0, 242 / 256))
+PCIE_CODING_EFFICIENCY = (
+    (2.5, 0.8),
+    (5.0, 0.8),
+    (8.0, 128 / 130),
+    (16.0, 128 / 130),
+    (32.0, 128 / 130),
+    (64.0, 242 / 256),
+)
 """PCI Express: GT/s of a lane and the share of its bits that are data (8b/10b, 128b/130b, FLITs)."""
 
-_INFINIBAND = re.compile(r"([0-9]{1,2})\s*[xX]\s*[-_ ]?([A-Za-z]{3}(?:10)?)(?:[0-9]{3})?")
-_WIDTH = re.compile(r"(?:IB_)?([0-9]{1,2})\s*[xX]", re.IGNORECASE)
-_GIGABIT = re.compile(r"([0-9]{1,5}(?:\.[0-9]+)?)\s*G(?:bE|E|IGE)?", re.IGNORECASE)
-_TRANSFERS = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*GT/s.*")
+_INFINIBAND_PATTERN = re.compile(r"([0-9]{1,2})\s*[xX]\s*[-_ ]?([A-Za-z]{3}(?:10)?)(?:[0-9]{3})?")
+_WIDTH_PATTERN = re.compile(r"(?:IB_)?([0-9]{1,2})\s*[xX]", re.IGNORECASE)
+_GIGABIT_PATTERN = re.compile(r"([0-9]{1,5}(?:\.[0-9]+)?)\s*G(?:bE|E|IGE)?", re.IGNORECASE)
+_TRANSFERS_PATTERN = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*GT/s.*")
 
 
-def infiniband_rate(text: str) -> float | None:
+def parse_infiniband_bytes_per_s(text: str) -> float | None:
     """Bytes/s of a link such as `4xNDR` or `2x HDR`; None where it is no such text."""
-    match = _INFINIBAND.fullmatch(text.strip())
-    lane = LANE_BITS_PER_S.get(match[2].upper()) if match else None
-    return int(match[1]) * lane / 8 if match and lane else None
+    match = _INFINIBAND_PATTERN.fullmatch(text.strip())
+    lane_bits_per_s = LANE_BITS_PER_S.get(match[2].upper()) if match else None
+    return int(match[1]) * lane_bits_per_s / 8 if match and lane_bits_per_s else None
 
 
-def link_rate(speed: str, width: str = "") -> float | None:
+def parse_link_bytes_per_s(speed: str, width: str = "") -> float | None:
     """Bytes/s of a link as a list of links tells it; None where nothing is told.
 
     `4xNDR`; `NDR` with its width `4x`; `400G`; `400Gb/s`; a bare number is in Mb/s, as UFM and NCCL have it. Raises
@@ -47,16 +54,16 @@ def link_rate(speed: str, width: str = "") -> float | None:
     speed, width = speed.strip(), width.strip()
     if not speed:
         return None
-    rate = infiniband_rate(speed)
-    if rate is not None:
-        return rate
-    lane = LANE_BITS_PER_S.get(speed.upper())
-    lanes = _WIDTH.fullmatch(width)
-    if lane and lanes:
-        return int(lanes[1]) * lane / 8
+    rate_bytes_per_s = parse_infiniband_bytes_per_s(speed)
+    if rate_bytes_per_s is not None:
+        return rate_bytes_per_s
+    lane_bits_per_s = LANE_BITS_PER_S.get(speed.upper())
+    lanes = _WIDTH_PATTERN.fullmatch(width)
+    if lane_bits_per_s and lanes:
+        return int(lanes[1]) * lane_bits_per_s / 8
     if re.fullmatch(r"[0-9]{1,9}", speed):
         return int(speed) * 1e6 / 8
-    gigabit = _GIGABIT.fullmatch(speed)
+    gigabit = _GIGABIT_PATTERN.fullmatch(speed)
     if gigabit:
         return float(gigabit[1]) * 1e9 / 8
     try:
@@ -66,17 +73,19 @@ def link_rate(speed: str, width: str = "") -> float | None:
         raise InputError("not a link's speed", value=speed[:200], expected=expected) from None
 
 
-def pcie_rate(speed: str, width: str) -> float | None:
+def parse_pcie_bytes_per_s(speed: str, width: str) -> float | None:
     """Bytes/s of one direction of a link of `32.0 GT/s PCIe` and `16` lanes; None where it is not told."""
-    match = _TRANSFERS.fullmatch(speed)
+    match = _TRANSFERS_PATTERN.fullmatch(speed)
     if match is None or not re.fullmatch(r"[0-9]{1,2}", width) or not int(width):
         return None
     transfers = float(match[1])
-    coding = [share for known, share in PCIE_CODING if known == transfers]
-    return transfers * 1e9 * coding[0] * int(width) / 8 if coding else None
+    efficiencies = [
+        efficiency for table_transfers, efficiency in PCIE_CODING_EFFICIENCY if table_transfers == transfers
+    ]
+    return transfers * 1e9 * efficiencies[0] * int(width) / 8 if efficiencies else None
 
 
-def rate_text(bytes_per_s: float, *, network: bool) -> str:
+def format_bandwidth(bytes_per_s: float, *, is_network: bool) -> str:
     """The rate for a cluster file: networks are told in Gb/s, links between devices in GB/s."""
-    value, unit = (bytes_per_s * 8e-9, "Gb/s") if network else (bytes_per_s * 1e-9, "GB/s")
+    value, unit = (bytes_per_s * 8e-9, "Gb/s") if is_network else (bytes_per_s * 1e-9, "GB/s")
     return f"{value:.10g}{unit}"

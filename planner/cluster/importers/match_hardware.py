@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-PARTS = {
+ACCELERATORS_BY_LABEL = {
     "p100": "p100-sxm2-16gb",
     "p100-sxm2-16gb": "p100-sxm2-16gb",
     "v100": "v100-sxm2-32gb",
@@ -57,10 +57,10 @@ PARTS = {
 }
 """Accelerators of hardware_db by what they are called, folded: small letters, `-` between words, no maker's name."""
 
-AMBIGUOUS = {"a100": "40 or 80 GB", "v100": "16 or 32 GB", "p100": "12 or 16 GB"}
+AMBIGUOUS_LABELS = {"a100": "40 or 80 GB", "v100": "16 or 32 GB", "p100": "12 or 16 GB"}
 """Names that more than one part has: what the other one differs in."""
 
-PCI_DEVICES = {
+ACCELERATORS_BY_PCI_ID = {
     "0x10de:0x15f9": "p100-sxm2-16gb",
     "0x10de:0x1db1": "v100-sxm2-16gb",
     "0x10de:0x1db5": "v100-sxm2-32gb",
@@ -85,7 +85,7 @@ PCI_DEVICES = {
 }
 """Accelerators of hardware_db by vendor and device on the PCI bus."""
 
-LINK_BYTES_PER_S = {
+DEVICE_LINK_BYTES_PER_S = {
     "pascal": 20e9,
     "volta": 25e9,
     "ampere": 25e9,
@@ -99,43 +99,45 @@ LINK_BYTES_PER_S = {
 """One NVLink or xGMI link, one direction, by architecture: stas00/ml-engineering, network/README.md at 744d01e18b79
 (NVLink 1 to 5: 80, 150, 300, 450, 900 GB/s on 4, 6, 12, 18, 18 links; xGMI by pair)."""
 
-RACK_SCALE = frozenset({"gb200", "gb300"})
+RACK_SCALE_ACCELERATORS = frozenset({"gb200", "gb300"})
 """Accelerators whose NVLink joins the nodes of a rack, so that a block of nodes is a scale-up domain."""
 
-_NAME_PARTS = re.compile(r"(?<![a-z0-9])(?:dgx|hgx)?-?(gb200|gb300|b200|b300|h100|h200|a100|v100|mi300x)(?![a-z0-9])")
+_HOSTNAME_PATTERN = re.compile(
+    r"(?<![a-z0-9])(?:dgx|hgx)?-?(gb200|gb300|b200|b300|h100|h200|a100|v100|mi300x)(?![a-z0-9])"
+)
 
 
-def fold(name: str) -> str:
+def fold_label(label: str) -> str:
     """A part's name as PARTS has it: `NVIDIA-H100-80GB-HBM3` is `h100-80gb-hbm3`."""
-    words = re.split(r"[^a-z0-9]+", name.casefold())
-    known = [word for word in words if word not in ("", "nvidia", "tesla", "shared")]
-    return "-".join(known)
+    words = re.split(r"[^a-z0-9]+", label.casefold())
+    kept_words = [word for word in words if word not in ("", "nvidia", "tesla", "shared")]
+    return "-".join(kept_words)
 
 
-def accelerator_of(part: str) -> str:
+def find_accelerator_by_label(label: str) -> str:
     """The accelerator of hardware_db that is called so, or an empty text."""
-    return PARTS.get(fold(part), PCI_DEVICES.get(part.casefold(), ""))
+    return ACCELERATORS_BY_LABEL.get(fold_label(label), ACCELERATORS_BY_PCI_ID.get(label.casefold(), ""))
 
 
-def part_in_name(host: str) -> str:
+def extract_accelerator_label(hostname: str) -> str:
     """The accelerator that a host is named after (`dgx-gb200-n01`), as PARTS has it, or an empty text."""
-    found = set(_NAME_PARTS.findall(host.casefold()))
-    return found.pop() if len(found) == 1 else ""
+    labels = set(_HOSTNAME_PATTERN.findall(hostname.casefold()))
+    return labels.pop() if len(labels) == 1 else ""
 
 
 @cache
-def node_presets() -> dict[tuple[str, int], str]:
+def index_node_presets() -> dict[tuple[str, int], str]:
     """Nodes of hardware_db by their accelerator and how many they have; where two are alike, that of a reference
     cluster, or neither.
     """
     from planner.cluster.model import presets
     from planner.hardware import database
 
-    clusters = (presets.cluster_spec(name) for name in database.names("clusters"))
+    clusters = (presets.load_cluster_spec(name) for name in database.list_database_names("clusters"))
     reference = {cluster.node for cluster in clusters if cluster.reference}
     found: dict[tuple[str, int], str] = {}
-    for name in sorted(database.names("nodes"), key=lambda name: name not in reference):
-        node = presets.node_spec(name)
+    for name in sorted(database.list_database_names("nodes"), key=lambda name: name not in reference):
+        node = presets.load_node_spec(name)
         if isinstance(node.accelerator, str):
             key = (node.accelerator, node.devices)
             found[key] = "" if key in found and found[key] not in reference else found.get(key, name)

@@ -4,104 +4,116 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.imported_cluster import Found, FoundNode, HostPatterns, broken, clean_name
-from planner.cluster.importers.link_speeds import pcie_rate
-from planner.cluster.importers.nvidia_smi import joined
-from planner.cluster.importers.xmltree import Element, parse_xml
+from planner.cluster.importers.imported_cluster import (
+    HostPatterns,
+    ParsedCluster,
+    ParsedNode,
+    build_description_error,
+    clean_name,
+)
+from planner.cluster.importers.link_speeds import parse_pcie_bytes_per_s
+from planner.cluster.importers.nvidia_smi import infer_node_topology
+from planner.cluster.importers.xmltree import XmlElement, parse_xml
 from planner.cluster.model.spec import NodeTopology
 
 _GPU_CLASSES = ("0x0302", "0x1200", "0x0380")
 _NIC_CLASSES = ("0x0207", "0x0200")
 _NVSWITCH_CLASS = "0x0680"
-_MOST_DEVICES = 1024
+_MAX_DEVICES = 1024
 
 
-def read_nccl(text: str, origin: str, hosts: HostPatterns) -> Found:
+def read_nccl_topology(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
     """The node of one topology. Raises InputError where it has no GPU, or several hosts that are not alike."""
     system = parse_xml(text, origin)
     if system.name != "system":
-        what = (
+        content = (
             "a graph of NCCL's channels"
             if system.name == "graphs"
             else f"<{clean_name(system.name)[:40]}> at the top"
         )
-        raise broken(f"holds {what}", origin, expected="a topology: <system> (NCCL_TOPO_DUMP_FILE)")
-    by_host: dict[str, list[Element]] = {}
-    for cpu in system.all("cpu") or [system]:
+        raise build_description_error(
+            f"holds {content}", origin, expected="a topology: <system> (NCCL_TOPO_DUMP_FILE)"
+        )
+    by_host: dict[str, list[XmlElement]] = {}
+    for cpu in system.find_all("cpu") or [system]:
         by_host.setdefault(cpu.attributes.get("host_hash", ""), []).append(cpu)
-    nodes = [_node(cpus, origin) for cpus in by_host.values()]
-    if len({(node.devices, node.topology, node.links) for node, _ in nodes}) > 1:
-        raise broken("tells several hosts that are not alike", origin, expected="one host, or equal ones")
+    nodes = [_build_node(cpus, origin) for cpus in by_host.values()]
+    if len({(node.devices, node.topology, node.links_per_device) for node, _ in nodes}) > 1:
+        raise build_description_error(
+            "tells several hosts that are not alike", origin, expected="one host, or equal ones"
+        )
     node, notes = nodes[0]
     if len(nodes) > 1:
         notes = (*notes, f"the topology tells {len(nodes)} equal hosts, of which the first was read")
-    return Found(node=node, notes=notes)
+    return ParsedCluster(node=node, notes=notes)
 
 
-def _node(cpus: list[Element], origin: str) -> tuple[FoundNode, tuple[str, ...]]:
+def _build_node(cpus: list[XmlElement], origin: str) -> tuple[ParsedNode, tuple[str, ...]]:
     """The node whose processors these are, and what was taken for what."""
-    devices: dict[str, Element] = {}
-    for pci in (pci for cpu in cpus for pci in cpu.all("pci")):
+    devices: dict[str, XmlElement] = {}
+    for pci in (pci for cpu in cpus for pci in cpu.find_all("pci")):
         is_gpu = pci.attributes.get("class", "")[:6].casefold() in _GPU_CLASSES
         if is_gpu or any(child.name == "gpu" for child in pci.children):
             devices[pci.attributes.get("busid", str(len(devices))).casefold()] = pci
-    if not devices or len(devices) > _MOST_DEVICES:
-        raise broken("tells no GPU" if not devices else "tells too many GPUs", origin, expected="<pci> with <gpu>")
-    topology, links, note = _links(devices)
-    nics, nic_rate, nic_note = _cards(cpus)
+    if not devices or len(devices) > _MAX_DEVICES:
+        raise build_description_error(
+            "tells no GPU" if not devices else "tells too many GPUs", origin, expected="<pci> with <gpu>"
+        )
+    topology, links_per_device, note = _infer_links(devices)
+    nic_count, nic_rate, nic_note = _count_nics(cpus)
     first = next(iter(devices.values())).attributes
-    part = f"{first.get('vendor', '')}:{first.get('device', '')}"
-    node = FoundNode(
+    pci_id = f"{first.get('vendor', '')}:{first.get('device', '')}"
+    node = ParsedNode(
         devices=len(devices),
         topology=topology,
-        links=links,
-        pcie_bytes_per_s=pcie_rate(first.get("link_speed", ""), first.get("link_width", "")),
-        nics=nics,
+        links_per_device=links_per_device,
+        pcie_bytes_per_s=parse_pcie_bytes_per_s(first.get("link_speed", ""), first.get("link_width", "")),
+        nic_count=nic_count,
         nic_bytes_per_s=nic_rate,
-        part=part if re.fullmatch(r"0x[0-9a-fA-F]{4}:0x[0-9a-fA-F]{4}", part) else "",
+        accelerator_label=pci_id if re.fullmatch(r"0x[0-9a-fA-F]{4}:0x[0-9a-fA-F]{4}", pci_id) else "",
     )
-    return node, tuple(one for one in (note, nic_note) if one)
+    return node, tuple(text for text in (note, nic_note) if text)
 
 
-def _links(devices: dict[str, Element]) -> tuple[NodeTopology | None, int, str]:
+def _infer_links(devices: dict[str, XmlElement]) -> tuple[NodeTopology | None, int, str]:
     """What joins the devices, the links of one, and what was left out; None where a file lists PCI devices only."""
     if not any(child.name == "gpu" for pci in devices.values() for child in pci.children):
         return None, 0, ""
-    to_switch, pairs, to_itself = [], [], 0
+    switch_links, pairs, self_links = [], [], 0
     for bus, pci in devices.items():
         counts: dict[str, int] = {}
-        for link in [*pci.all("nvlink"), *pci.all("xgmi")]:
+        for link in [*pci.find_all("nvlink"), *pci.find_all("xgmi")]:
             target = link.attributes.get("target", "").casefold()
             # in a virtual machine the target is no device that is there, but the class is still a switch's
             if link.attributes.get("tclass", "")[:6].casefold() == _NVSWITCH_CLASS:
                 target = "switch"
-            counts[target] = counts.get(target, 0) + _count(link)
-        to_itself += counts.pop(bus, 0)
-        to_switch.append(counts.get("switch", 0))
+            counts[target] = counts.get(target, 0) + _parse_link_count(link)
+        self_links += counts.pop(bus, 0)
+        switch_links.append(counts.get("switch", 0))
         pairs.append([counts.get(other, 0) for other in devices if other != bus])
-    if any(to_switch):
-        return "nvswitch", min(to_switch), ""
-    topology, links, note = joined(pairs)
-    return topology, links, note or ("NVLinks from a device to itself are left out" if to_itself else "")
+    if any(switch_links):
+        return "nvswitch", min(switch_links), ""
+    topology, links_per_device, note = infer_node_topology(pairs)
+    return topology, links_per_device, note or ("NVLinks from a device to itself are left out" if self_links else "")
 
 
-def _count(link: Element) -> int:
+def _parse_link_count(link: XmlElement) -> int:
     text = link.attributes.get("count", "")
     return int(text) if re.fullmatch(r"[0-9]{1,3}", text) else 0
 
 
-def _cards(cpus: list[Element]) -> tuple[int, float | None, str]:
+def _count_nics(cpus: list[XmlElement]) -> tuple[int, float | None, str]:
     """How many network cards there are, one's bytes/s where it is told, and what was left out."""
-    nets = [net for cpu in cpus for net in cpu.all("net")]
+    nets = [net for cpu in cpus for net in cpu.find_all("net")]
     if not nets:
-        pcis = [pci for cpu in cpus for pci in cpu.all("pci")]
+        pcis = [pci for cpu in cpus for pci in cpu.find_all("pci")]
         return sum(pci.attributes.get("class", "")[:6].casefold() in _NIC_CLASSES for pci in pcis), None, ""
     speeds = [net.attributes.get("speed", "") for net in nets]
-    told = [int(speed) for speed in speeds if re.fullmatch(r"[0-9]{1,9}", speed) and int(speed)]
-    if not told:
+    speeds_mbit_per_s = [int(speed) for speed in speeds if re.fullmatch(r"[0-9]{1,9}", speed) and int(speed)]
+    if not speeds_mbit_per_s:
         return len(nets), None, ""
-    fastest = max(told)
-    count = told.count(fastest)
-    slower = len(nets) - count
-    note = f"{slower} slower network cards of {len(nets)} are not counted" if slower else ""
+    fastest = max(speeds_mbit_per_s)
+    count = speeds_mbit_per_s.count(fastest)
+    slower_count = len(nets) - count
+    note = f"{slower_count} slower network cards of {len(nets)} are not counted" if slower_count else ""
     return count, fastest * 1e6 / 8, note

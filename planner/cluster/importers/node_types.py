@@ -6,199 +6,227 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from planner.cluster.importers.draft import NodeDraft
-from planner.cluster.importers.imported_cluster import FoundHost, FoundNode, clean_name
+from planner.cluster.importers.imported_cluster import ParsedHost, ParsedNode, clean_name
 from planner.cluster.importers.match_hardware import (
-    AMBIGUOUS,
-    LINK_BYTES_PER_S,
-    RACK_SCALE,
-    accelerator_of,
-    fold,
-    node_presets,
-    part_in_name,
+    AMBIGUOUS_LABELS,
+    DEVICE_LINK_BYTES_PER_S,
+    RACK_SCALE_ACCELERATORS,
+    extract_accelerator_label,
+    find_accelerator_by_label,
+    fold_label,
+    index_node_presets,
 )
 from planner.cluster.model import presets
 from planner.cluster.model.spec import NodeSpec
 from planner.errors import InputError
 from planner.hardware import database
 from planner.hardware.accelerator import AcceleratorSpec
-from planner.hardware.figures import number
+from planner.hardware.figures import parse_figure
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ImportDefaults:
     """What the user adds by options. Rates in bytes/s: of one network cable, of one device inside its node."""
 
     name: str
     node: str | None = None
     accelerator: str | None = None
-    link_bytes_per_s: float | None = None
+    nic_link_bytes_per_s: float | None = None
     node_bytes_per_s: float | None = None
     oversubscription: float = 1.0
     nodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class NodeType:
     """What is needed of a node. `preset` is empty for one that is written into the cluster file."""
 
     preset: str
     accelerator: str
     devices: int
     link_bytes_per_s: float
-    nics: int
+    nic_count: int
     nic_bytes_per_s: float | None
 
     @property
-    def rack_scale(self) -> bool:
+    def is_rack_scale(self) -> bool:
         """Whether its accelerators' own links join several such nodes."""
-        return self.accelerator in RACK_SCALE
+        return self.accelerator in RACK_SCALE_ACCELERATORS
 
 
 @dataclass
-class Notes:
+class ImportNotes:
     """What was assumed, each once, in the order in which it was."""
 
-    told: dict[str, None] = field(default_factory=dict)
+    texts: dict[str, None] = field(default_factory=dict)
 
-    def add(self, note: str) -> None:
+    def add_note(self, note: str) -> None:
         """Keep a note."""
-        self.told[note] = None
+        self.texts[note] = None
 
 
-def preset_kind(name: str, origin: str = "", key: str = "--node") -> Kind:
+def read_preset_node_type(name: str, origin: str = "", key: str = "--node") -> NodeType:
     """A node of hardware_db. Raises InputError with the nearest name."""
-    spec = presets.node_spec(name, key=key)
+    spec = presets.load_node_spec(name, key=key)
     origin = origin or f"hardware_db/nodes/{name}.toml"
     accelerator = spec.accelerator if isinstance(spec.accelerator, str) else spec.accelerator.name
-    rate = number(spec.link.bandwidth, "bytes_per_s", origin=origin, key="link.bandwidth")
-    nics = spec.nic.count if spec.nic else 0
-    nic = number(spec.nic.bandwidth, "bytes_per_s", origin=origin, key="nic.bandwidth") if spec.nic else None
-    return Kind(name, accelerator, spec.devices, rate, nics, nic)
+    link_bytes_per_s = parse_figure(spec.link.bandwidth, "bytes_per_s", origin=origin, key="link.bandwidth")
+    nic_count = spec.nic.count if spec.nic else 0
+    nic_bytes_per_s = (
+        parse_figure(spec.nic.bandwidth, "bytes_per_s", origin=origin, key="nic.bandwidth") if spec.nic else None
+    )
+    return NodeType(name, accelerator, spec.devices, link_bytes_per_s, nic_count, nic_bytes_per_s)
 
 
-def kinds_of(hosts: Sequence[FoundHost], given: Given, notes: Notes) -> tuple[tuple[FoundHost, ...], list[Kind]]:
+def assign_node_types(
+    hosts: Sequence[ParsedHost], defaults: ImportDefaults, notes: ImportNotes
+) -> tuple[tuple[ParsedHost, ...], list[NodeType]]:
     """Hosts and the node of each. Raises InputError for a host of which nothing tells it, unless it is gone."""
-    if given.node:
-        return tuple(hosts), [preset_kind(given.node)] * len(hosts)
-    parts = [clean_name(host.part) if host.part else part_in_name(host.name) for host in hosts]
-    by_told = {
-        told: _guessed(*told, notes) for told in dict.fromkeys(zip(parts, (h.devices for h in hosts), strict=True))
+    if defaults.node:
+        return tuple(hosts), [read_preset_node_type(defaults.node)] * len(hosts)
+    labels = [
+        clean_name(host.accelerator_label) if host.accelerator_label else extract_accelerator_label(host.name)
+        for host in hosts
+    ]
+    type_by_label = {
+        label_and_devices: _guess_node_type(*label_and_devices, notes)
+        for label_and_devices in dict.fromkeys(zip(labels, (h.devices for h in hosts), strict=True))
     }
-    full = list(dict.fromkeys(kind for kind in by_told.values() if kind))
-    known: list[tuple[FoundHost, Kind]] = []
-    for host, part in zip(hosts, parts, strict=True):
-        kind = by_told[part, host.devices] or _like_others(host, part, full, notes)
-        if kind is not None:
-            known.append((host, kind))
-        elif host.gone:
-            notes.add(f"left out: {host.name}, which is gone ({host.gone}) and of no node that is known")
+    known_types = list(dict.fromkeys(node_type for node_type in type_by_label.values() if node_type))
+    assigned: list[tuple[ParsedHost, NodeType]] = []
+    for host, label in zip(hosts, labels, strict=True):
+        node_type = type_by_label[label, host.devices] or _match_known_node_type(host, label, known_types, notes)
+        if node_type is not None:
+            assigned.append((host, node_type))
+        elif host.unavailable_reason:
+            notes.add_note(
+                f"left out: {host.name}, which is gone ({host.unavailable_reason}) and of no node that is known"
+            )
         else:
-            raise _unknown(host, part)
-    return tuple(host for host, _ in known), [kind for _, kind in known]
+            raise _build_unknown_node_error(host, label)
+    return tuple(host for host, _ in assigned), [node_type for _, node_type in assigned]
 
 
-def _guessed(part: str, devices: int | None, notes: Notes) -> Kind | None:
+def _guess_node_type(label: str, devices: int | None, notes: ImportNotes) -> NodeType | None:
     """The node that an accelerator and how many there are of it are known by."""
-    accelerator = accelerator_of(part) if part else ""
-    presets = node_presets()
+    accelerator = find_accelerator_by_label(label) if label else ""
+    presets = index_node_presets()
     if accelerator and devices is None:
-        alike = [name for (known, _), name in presets.items() if known == accelerator]
-        name = alike[0] if len(alike) == 1 else ""
+        matching_names = [
+            name for (preset_accelerator, _), name in presets.items() if preset_accelerator == accelerator
+        ]
+        name = matching_names[0] if len(matching_names) == 1 else ""
     else:
         name = presets.get((accelerator, devices or 0), "")
     if not name:
         return None
-    told = f"hosts named after {part}" if devices is None else f"{devices} x {part}"
-    notes.add(f"node {name} for {told}{_ambiguity(part, accelerator)}")
-    return preset_kind(name)
+    basis = f"hosts named after {label}" if devices is None else f"{devices} x {label}"
+    notes.add_note(f"node {name} for {basis}{_format_ambiguity(label, accelerator)}")
+    return read_preset_node_type(name)
 
 
-def _like_others(host: FoundHost, part: str, full: Sequence[Kind], notes: Notes) -> Kind | None:
+def _match_known_node_type(
+    host: ParsedHost, label: str, known_types: Sequence[NodeType], notes: ImportNotes
+) -> NodeType | None:
     """The one node that others of the description are, for a host that has less of it or of which nothing is told."""
-    accelerator = accelerator_of(part) if part else ""
-    alike = [kind for kind in full if not part or accelerator == kind.accelerator]
-    if len(alike) != 1 or (host.devices or 0) > alike[0].devices:
+    accelerator = find_accelerator_by_label(label) if label else ""
+    matching_types = [node_type for node_type in known_types if not label or accelerator == node_type.accelerator]
+    if len(matching_types) != 1 or (host.devices or 0) > matching_types[0].devices:
         return None
-    what = f"hosts with {host.devices} accelerators" if host.devices else "hosts of which no accelerator is told"
-    notes.add(f"node {alike[0].preset}, as the others are, for {what}")
-    return alike[0]
+    affected_hosts = (
+        f"hosts with {host.devices} accelerators" if host.devices else "hosts of which no accelerator is told"
+    )
+    notes.add_note(f"node {matching_types[0].preset}, as the others are, for {affected_hosts}")
+    return matching_types[0]
 
 
-def _unknown(host: FoundHost, part: str) -> InputError:
-    count = "" if host.devices is None else f"{host.devices} x "
-    what = f"{count}{part[:100] or 'accelerators of no name'}"
-    expected = f"--node with one of {', '.join(database.names('nodes'))}"
-    return InputError(f"no node of hardware_db is known for {what}", key=host.name, expected=expected)
+def _build_unknown_node_error(host: ParsedHost, label: str) -> InputError:
+    count_text = "" if host.devices is None else f"{host.devices} x "
+    accelerator_text = f"{count_text}{label[:100] or 'accelerators of no name'}"
+    expected = f"--node with one of {', '.join(database.list_database_names('nodes'))}"
+    return InputError(f"no node of hardware_db is known for {accelerator_text}", key=host.name, expected=expected)
 
 
-def _ambiguity(part: str, accelerator: str) -> str:
-    other = AMBIGUOUS.get(fold(part))
-    return f" (which has {other}: {accelerator} is taken)" if other else ""
+def _format_ambiguity(label: str, accelerator: str) -> str:
+    alternatives = AMBIGUOUS_LABELS.get(fold_label(label))
+    return f" (which has {alternatives}: {accelerator} is taken)" if alternatives else ""
 
 
-def node_draft(found: FoundNode, given: Given, notes: Notes) -> NodeDraft:
+def build_node_draft(parsed: ParsedNode, defaults: ImportDefaults, notes: ImportNotes) -> NodeDraft:
     """The node that a description shows, its gaps filled. Raises InputError naming the option that would fill one."""
-    preset = presets.node_spec(given.node, key="--node") if given.node else None
-    accelerator = _accelerator(found, given, preset)
-    spec = database.accelerator_spec(accelerator, key="--accelerator" if given.accelerator else "--node")
-    topology = found.topology or (preset.link.topology if preset else None)
+    preset = presets.load_node_spec(defaults.node, key="--node") if defaults.node else None
+    accelerator = _choose_accelerator(parsed, defaults, preset)
+    spec = database.load_accelerator_spec(accelerator, key="--accelerator" if defaults.accelerator else "--node")
+    topology = parsed.topology or (preset.link.topology if preset else None)
     if topology is None:
         raise InputError(
             "does not tell how the devices are joined", key="--node", expected="--node with a preset of the same node"
         )
-    rate, how = _inside(found, given, spec, preset)
-    notes.add(how)
-    nics, nic = _cards(found, given, preset, notes)
-    return NodeDraft(accelerator, found.devices, topology, rate, nics, nic)
+    link_bytes_per_s, rate_note = _choose_intra_node_rate(parsed, defaults, spec, preset)
+    notes.add_note(rate_note)
+    nic_count, nic_bytes_per_s = _choose_nics(parsed, defaults, preset, notes)
+    return NodeDraft(accelerator, parsed.devices, topology, link_bytes_per_s, nic_count, nic_bytes_per_s)
 
 
-def _accelerator(found: FoundNode, given: Given, preset: NodeSpec | None) -> str:
-    if given.accelerator:
-        return given.accelerator
+def _choose_accelerator(parsed: ParsedNode, defaults: ImportDefaults, preset: NodeSpec | None) -> str:
+    if defaults.accelerator:
+        return defaults.accelerator
     if preset:
         return preset.accelerator if isinstance(preset.accelerator, str) else preset.accelerator.name
-    guessed = accelerator_of(found.part)
+    guessed = find_accelerator_by_label(parsed.accelerator_label)
     if not guessed:
-        told = f" (PCI device {found.part})" if found.part else ""
+        pci_text = f" (PCI device {parsed.accelerator_label})" if parsed.accelerator_label else ""
         expected = "--accelerator with a name of hardware_db, or --node"
-        raise InputError(f"does not tell which accelerator it is{told}", key="--accelerator", expected=expected)
+        raise InputError(f"does not tell which accelerator it is{pci_text}", key="--accelerator", expected=expected)
     return guessed
 
 
-def _inside(found: FoundNode, given: Given, spec: AcceleratorSpec, preset: NodeSpec | None) -> tuple[float, str]:
+def _choose_intra_node_rate(
+    parsed: ParsedNode, defaults: ImportDefaults, spec: AcceleratorSpec, preset: NodeSpec | None
+) -> tuple[float, str]:
     """Bytes/s of one device inside its node, one direction, and how that is known."""
-    own = number(spec.link.bandwidth, "bytes_per_s", origin=spec.name, key="link") if spec.link else None
-    if given.node_bytes_per_s:
-        return given.node_bytes_per_s, "bandwidth inside the node as --node-bandwidth says"
-    if found.links and spec.architecture in LINK_BYTES_PER_S:
-        each = LINK_BYTES_PER_S[spec.architecture]
-        rate = each * found.links
-        cut = own is not None and own < rate and not (spec.link and spec.link.name.startswith("PCIe"))
-        return (own if cut and own else rate), f"{found.links} links of a device with {each * 1e-9:g} GB/s each"
-    if found.topology == "pcie" and found.pcie_bytes_per_s:
-        return found.pcie_bytes_per_s, "bandwidth inside the node is that of PCI Express"
-    if found.topology == "pcie" and own and spec.link and spec.link.name.startswith("PCIe"):
-        return own, f"bandwidth inside the node is that of {spec.name} ({spec.link.name})"
-    if found.topology is None and preset:
-        rate = number(preset.link.bandwidth, "bytes_per_s", origin=preset.name, key="link.bandwidth")
+    accelerator_rate = (
+        parse_figure(spec.link.bandwidth, "bytes_per_s", origin=spec.name, key="link") if spec.link else None
+    )
+    if defaults.node_bytes_per_s:
+        return defaults.node_bytes_per_s, "bandwidth inside the node as --node-bandwidth says"
+    if parsed.links_per_device and spec.architecture in DEVICE_LINK_BYTES_PER_S:
+        link_bytes_per_s = DEVICE_LINK_BYTES_PER_S[spec.architecture]
+        rate = link_bytes_per_s * parsed.links_per_device
+        is_limited = (
+            accelerator_rate is not None
+            and accelerator_rate < rate
+            and not (spec.link and spec.link.name.startswith("PCIe"))
+        )
+        return (
+            accelerator_rate if is_limited and accelerator_rate else rate
+        ), f"{parsed.links_per_device} links of a device with {link_bytes_per_s * 1e-9:g} GB/s each"
+    if parsed.topology == "pcie" and parsed.pcie_bytes_per_s:
+        return parsed.pcie_bytes_per_s, "bandwidth inside the node is that of PCI Express"
+    if parsed.topology == "pcie" and accelerator_rate and spec.link and spec.link.name.startswith("PCIe"):
+        return accelerator_rate, f"bandwidth inside the node is that of {spec.name} ({spec.link.name})"
+    if parsed.topology is None and preset:
+        rate = parse_figure(preset.link.bandwidth, "bytes_per_s", origin=preset.name, key="link.bandwidth")
         return rate, f"what joins the devices is as in node {preset.name}"
     expected = "--node-bandwidth with one device's, in one direction, such as 32GB/s"
     raise InputError("does not tell the bandwidth inside the node", key="--node-bandwidth", expected=expected)
 
 
-def _cards(found: FoundNode, given: Given, preset: NodeSpec | None, notes: Notes) -> tuple[int, float]:
+def _choose_nics(
+    parsed: ParsedNode, defaults: ImportDefaults, preset: NodeSpec | None, notes: ImportNotes
+) -> tuple[int, float]:
     """How many network cards, and one's bytes/s."""
-    of_preset = preset.nic if preset else None
-    nics = found.nics or (of_preset.count if of_preset else 0)
-    if not nics:
+    preset_nic = preset.nic if preset else None
+    nic_count = parsed.nic_count or (preset_nic.count if preset_nic else 0)
+    if not nic_count:
         return 0, 0.0
-    if found.nics == 0:
-        notes.add(f"network cards as in node {preset.name if preset else ''}")
-    rate = given.link_bytes_per_s or found.nic_bytes_per_s
-    if rate is None and of_preset:
-        rate = number(of_preset.bandwidth, "bytes_per_s", origin="", key="nic.bandwidth")
-        notes.add(f"network cards with the bandwidth of node {preset.name if preset else ''}")
+    if parsed.nic_count == 0:
+        notes.add_note(f"network cards as in node {preset.name if preset else ''}")
+    rate = defaults.nic_link_bytes_per_s or parsed.nic_bytes_per_s
+    if rate is None and preset_nic:
+        rate = parse_figure(preset_nic.bandwidth, "bytes_per_s", origin="", key="nic.bandwidth")
+        notes.add_note(f"network cards with the bandwidth of node {preset.name if preset else ''}")
     if rate is None:
         expected = "--link-bandwidth with one card's, such as 400Gb/s, or --node"
         raise InputError("does not tell the network cards' bandwidth", key="--link-bandwidth", expected=expected)
-    return nics, rate
+    return nic_count, rate

@@ -4,116 +4,136 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.imported_cluster import Found, FoundNode, HostPatterns, broken, clean_name
+from planner.cluster.importers.imported_cluster import (
+    HostPatterns,
+    ParsedCluster,
+    ParsedNode,
+    build_description_error,
+    clean_name,
+)
 from planner.cluster.model.spec import NodeTopology
 
-_RELATION = re.compile(r"X|NV([0-9]{1,2})|PIX|PXB|PHB|NODE|SYS|SOC")
-_HEADER = re.compile(r"\s*GPU0(?:\s|$)")
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_NEAR = frozenset({"PIX", "PXB"})
-_MOST_COLUMNS = 512
-_MOST_LINKS = 18
+_RELATION_PATTERN = re.compile(r"X|NV([0-9]{1,2})|PIX|PXB|PHB|NODE|SYS|SOC")
+_HEADER_PATTERN = re.compile(r"\s*GPU0(?:\s|$)")
+_ANSI_PATTERN = re.compile(r"\x1b\[[0-9;]*m")
+_NEAR_RELATIONS = frozenset({"PIX", "PXB"})
+_MAX_COLUMNS = 512
+_MAX_NVLINKS = 18
 """NVLinks of one GPU (NVLink 4 and 5): where the pairs have more between them, a switch is what joins them."""
 
-Matrix = dict[str, dict[str, str]]
+RelationMatrix = dict[str, dict[str, str]]
 
 
-def looks_like_topo(text: str) -> bool:
+def looks_like_nvidia_smi(text: str) -> bool:
     """Whether a matrix is in it."""
-    return any(_is_header(line) for line in _ANSI.sub("", text[:100_000]).splitlines())
+    return any(_is_header(line) for line in _ANSI_PATTERN.sub("", text[:100_000]).splitlines())
 
 
-def read_topo(text: str, origin: str, hosts: HostPatterns) -> Found:
+def read_nvidia_smi_topology(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
     """The node that the first matrix shows. Raises InputError where the matrix is not whole."""
-    matrix = _matrix(text, origin)
+    matrix = _parse_matrix(text, origin)
     gpus = [name for name in matrix if name.startswith("GPU")]
-    nics, nic_note = _nics(matrix, gpus)
-    topology, links, note = joined(
-        [[_nvlinks(matrix[one].get(other, "")) for other in gpus if other != one] for one in gpus]
+    nic_count, nic_note = _count_nics(matrix, gpus)
+    topology, links_per_device, note = infer_node_topology(
+        [[_parse_nvlink_count(matrix[item].get(other, "")) for other in gpus if other != item] for item in gpus]
     )
-    node = FoundNode(devices=len(gpus), topology=topology, links=links, nics=nics)
-    return Found(node=node, notes=tuple(one for one in (note, nic_note) if one))
+    node = ParsedNode(devices=len(gpus), topology=topology, links_per_device=links_per_device, nic_count=nic_count)
+    return ParsedCluster(node=node, notes=tuple(item for item in (note, nic_note) if item))
 
 
-def joined(pairs: list[list[int]]) -> tuple[NodeTopology, int, str]:
+def infer_node_topology(link_counts: list[list[int]]) -> tuple[NodeTopology, int, str]:
     """What joins devices of which each has so many links to each other one, shape [devices][devices - 1].
 
     Gives the topology, the links of one device (the least), and what had to be taken for something else.
     """
-    if not pairs or not any(map(any, pairs)):
+    if not link_counts or not any(map(any, link_counts)):
         return "pcie", 0, ""
-    totals = [sum(row) for row in pairs]
-    every_pair = all(map(all, pairs))
-    if every_pair and max(totals) > _MOST_LINKS:
-        return "nvswitch", min(min(row) for row in pairs), ""
-    if every_pair:
-        return "fully-connected", min(totals), ""
-    if _connected(pairs):
-        shape = "" if len(pairs) == 8 else f"{len(pairs)} devices in a mesh are taken as a hybrid cube mesh"
-        return "hybrid-cube-mesh", min(totals), shape
+    links_per_device = [sum(row) for row in link_counts]
+    is_full_mesh = all(map(all, link_counts))
+    if is_full_mesh and max(links_per_device) > _MAX_NVLINKS:
+        return "nvswitch", min(min(row) for row in link_counts), ""
+    if is_full_mesh:
+        return "fully-connected", min(links_per_device), ""
+    if _is_connected(link_counts):
+        mesh_note = (
+            "" if len(link_counts) == 8 else f"{len(link_counts)} devices in a mesh are taken as a hybrid cube mesh"
+        )
+        return "hybrid-cube-mesh", min(links_per_device), mesh_note
     return "pcie", 0, "NVLink joins some of the devices only: the node is taken as joined by PCI Express"
 
 
-def _connected(pairs: list[list[int]]) -> bool:
+def _is_connected(link_counts: list[list[int]]) -> bool:
     """Whether each device reaches each other one over links."""
-    reached, new = {0}, [0]
-    while new:
-        one = new.pop()
-        others = [index if index < one else index + 1 for index, count in enumerate(pairs[one]) if count]
-        fresh = [other for other in others if other not in reached]
-        reached.update(fresh)
-        new += fresh
-    return len(reached) == len(pairs)
+    reached, pending = {0}, [0]
+    while pending:
+        device = pending.pop()
+        others = [index if index < device else index + 1 for index, count in enumerate(link_counts[device]) if count]
+        new_devices = [other for other in others if other not in reached]
+        reached.update(new_devices)
+        pending += new_devices
+    return len(reached) == len(link_counts)
 
 
-def _matrix(text: str, origin: str) -> Matrix:
+def _parse_matrix(text: str, origin: str) -> RelationMatrix:
     """Rows by name, each a relation by column."""
-    lines = _ANSI.sub("", text).splitlines()
+    lines = _ANSI_PATTERN.sub("", text).splitlines()
     start = next((index for index, line in enumerate(lines) if _is_header(line)), None)
     if start is None:
-        raise broken("holds no matrix", origin, expected="the output of `nvidia-smi topo -m`, its first line too")
+        raise build_description_error(
+            "holds no matrix", origin, expected="the output of `nvidia-smi topo -m`, its first line too"
+        )
     columns = []
-    for word in lines[start].split(maxsplit=_MOST_COLUMNS + 8):
+    for word in lines[start].split(maxsplit=_MAX_COLUMNS + 8):
         if word in ("CPU", "NUMA", "GPU"):  # the first word of `CPU Affinity` and those after it
             break
         columns.append(word)
-    if len(columns) > _MOST_COLUMNS or len(set(columns)) != len(columns):
-        raise broken("not a header of the matrix", origin, start + 1, lines[start])
-    matrix: Matrix = {}
+    if len(columns) > _MAX_COLUMNS or len(set(columns)) != len(columns):
+        raise build_description_error("not a header of the matrix", origin, start + 1, lines[start])
+    matrix: RelationMatrix = {}
     for number, line in enumerate(lines[start + 1 :], start + 2):
-        words = line.split(maxsplit=_MOST_COLUMNS)
+        words = line.split(maxsplit=_MAX_COLUMNS)
         if not words or words[0] not in columns:
             if matrix and (not words or len(matrix) == len(columns)):
                 break
             continue
         relations = words[1 : len(columns) + 1]
-        wrong = [word for word in relations if not _RELATION.fullmatch(word)]
-        if len(relations) < len(columns) or wrong:
+        invalid_relations = [word for word in relations if not _RELATION_PATTERN.fullmatch(word)]
+        if len(relations) < len(columns) or invalid_relations:
             expected = f"{len(columns)} of X, NV#, PIX, PXB, PHB, NODE, SYS"
-            raise broken("a row of the matrix is broken", origin, number, wrong[0] if wrong else line, expected)
+            raise build_description_error(
+                "a row of the matrix is broken",
+                origin,
+                number,
+                invalid_relations[0] if invalid_relations else line,
+                expected,
+            )
         matrix[words[0]] = dict(zip(columns, relations, strict=True))
-    missing = [name for name in columns if name.startswith("GPU") and name not in matrix]
-    if missing:
-        raise broken(f"the matrix has no row for {clean_name(missing[0])}", origin, expected="a row for each GPU")
+    missing_rows = [name for name in columns if name.startswith("GPU") and name not in matrix]
+    if missing_rows:
+        raise build_description_error(
+            f"the matrix has no row for {clean_name(missing_rows[0])}", origin, expected="a row for each GPU"
+        )
     return matrix
 
 
 def _is_header(line: str) -> bool:
     """The line above the matrix: it begins with GPU0, and no relation follows."""
     words = line.split(maxsplit=2)
-    return bool(_HEADER.match(line)) and (len(words) < 2 or not _RELATION.fullmatch(words[1]))
+    return bool(_HEADER_PATTERN.match(line)) and (len(words) < 2 or not _RELATION_PATTERN.fullmatch(words[1]))
 
 
-def _nvlinks(relation: str) -> int:
-    match = _RELATION.fullmatch(relation)
+def _parse_nvlink_count(relation: str) -> int:
+    match = _RELATION_PATTERN.fullmatch(relation)
     return int(match[1] or 0) if match else 0
 
 
-def _nics(matrix: Matrix, gpus: list[str]) -> tuple[int, str]:
+def _count_nics(matrix: RelationMatrix, gpus: list[str]) -> tuple[int, str]:
     """How many network cards serve the GPUs: those behind a PCIe switch with one, or all where none is."""
     columns = list(next(iter(matrix.values())))
     nics = [name for name in columns if not name.startswith("GPU")]
-    near = [nic for nic in nics if any(matrix[gpu][nic] in _NEAR for gpu in gpus)]
-    if near and len(near) < len(nics):
-        return len(near), f"{len(nics) - len(near)} of {len(nics)} network cards are near no GPU and are not counted"
+    near_nics = [nic for nic in nics if any(matrix[gpu][nic] in _NEAR_RELATIONS for gpu in gpus)]
+    if near_nics and len(near_nics) < len(nics):
+        return len(
+            near_nics
+        ), f"{len(nics) - len(near_nics)} of {len(nics)} network cards are near no GPU and are not counted"
     return len(nics), ""

@@ -7,59 +7,59 @@ from xml.parsers import expat
 
 from planner.errors import InputError
 
-_DEEPEST = 64
-_MOST_ELEMENTS = 400_000
+_MAX_DEPTH = 64
+_MAX_ELEMENTS = 400_000
 
 
 @dataclass(slots=True)
-class Element:
+class XmlElement:
     """One element: its name without the namespace, its attributes, what is inside."""
 
     name: str
     attributes: dict[str, str]
-    children: list[Element] = field(default_factory=list)
+    children: list[XmlElement] = field(default_factory=list)
     text: str = ""
 
-    def all(self, name: str) -> list[Element]:
+    def find_all(self, name: str) -> list[XmlElement]:
         """Every element of this name below this one, in the order of the document."""
-        found, left = [], list(reversed(self.children))
-        while left:
-            one = left.pop()
-            if one.name == name:
-                found.append(one)
-            left += reversed(one.children)
-        return found
+        matches, pending = [], list(reversed(self.children))
+        while pending:
+            element = pending.pop()
+            if element.name == name:
+                matches.append(element)
+            pending += reversed(element.children)
+        return matches
 
 
-def parse_xml(text: str, origin: str) -> Element:
+def parse_xml(text: str, origin: str) -> XmlElement:
     """The root of a document. Raises InputError for what is not XML, and for documents that declare entities."""
-    root = Element("", {})
-    open_elements, count = [root], 0
+    root = XmlElement("", {})
+    open_elements, element_count = [root], 0
 
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal count
-        count += 1
-        if len(open_elements) > _DEEPEST or count > _MOST_ELEMENTS:
-            what = "nested too deeply" if len(open_elements) > _DEEPEST else "has too many elements"
-            raise InputError(what, origin=origin, expected="a plain description")
-        element = Element(name.rsplit(":", 1)[-1], attributes)
+    def open_element(name: str, attributes: dict[str, str]) -> None:
+        nonlocal element_count
+        element_count += 1
+        if len(open_elements) > _MAX_DEPTH or element_count > _MAX_ELEMENTS:
+            problem = "nested too deeply" if len(open_elements) > _MAX_DEPTH else "has too many elements"
+            raise InputError(problem, origin=origin, expected="a plain description")
+        element = XmlElement(name.rsplit(":", 1)[-1], attributes)
         open_elements[-1].children.append(element)
         open_elements.append(element)
 
-    def end(name: str) -> None:
+    def close_element(name: str) -> None:
         open_elements.pop()
 
-    def characters(data: str) -> None:
+    def append_text(data: str) -> None:
         if len(open_elements[-1].text) < 10_000:
             open_elements[-1].text += data
 
-    def refuse(*_: object) -> None:
+    def reject_declaration(*_: object) -> None:
         raise InputError("declares a document type or entities", origin=origin, expected="XML without a DOCTYPE")
 
     parser = expat.ParserCreate("utf-8")  # whatever the document says: its bytes were decoded already
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = characters
-    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = open_element, close_element
+    parser.CharacterDataHandler = append_text
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = reject_declaration
     try:
         parser.Parse(text.encode("utf-8", "replace"), True)
     except expat.ExpatError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from planner.cluster.model.intra_node import Inside
+from planner.cluster.model.intra_node import IntraNodeTopology
 from planner.cluster.model.reliability_spec import Assumption, ReliabilitySpec, StorageSpec
 from planner.hardware.accelerator import Accelerator
 
@@ -23,7 +23,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Cards:
+class Nics:
     """Network cards of one node: how many, and the latency of going through one."""
 
     count: int
@@ -31,7 +31,7 @@ class Cards:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sound:
+class HealthyCluster:
     """A regular cluster before its faults, and all of its cables."""
 
     cluster: Cluster
@@ -47,15 +47,15 @@ class Cluster:
     accelerator: Accelerator
     nodes: int
     devices_per_node: int
-    levels: tuple[Level, ...]
+    levels: tuple[FabricLevel, ...]
     host: Host | None = None
     """None where the node's file does not say all of it."""
-    cards: Cards | None = None
-    inside: Inside | None = None
+    nics: Nics | None = None
+    intra_node: IntraNodeTopology | None = None
     """How a whole node's devices are joined; None where nothing is known."""
     wiring: Wiring | None = None
     """None for a regular cluster: its levels say all."""
-    sound: Sound | None = None
+    before_faults: HealthyCluster | None = None
     """Of a regular cluster with faults what it was; None without faults, and where the file tells the wiring."""
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None
@@ -71,30 +71,30 @@ class Cluster:
         return self.nodes * self.devices_per_node
 
 
-def joined_devices(cluster: Cluster) -> tuple[int, ...]:
+def compute_group_devices(cluster: Cluster) -> tuple[int, ...]:
     """Ranks that are put below one part of each level: spread evenly over the fewest parts.
 
     A job of 256 devices on racks of 72 takes 64 of each, so that its groups do not straddle racks. Where the parts of
     a level cannot be alike they take as many whole parts of the level below as they have room for.
     """
-    found: list[int] = []
-    below = room = 1
+    device_counts: list[int] = []
+    group_devices = room = 1
     for level in cluster.levels:
         capacity = level.devices or cluster.devices
-        even, rest = divmod(cluster.devices, -(-cluster.devices // capacity))
+        even_devices, remainder = divmod(cluster.devices, -(-cluster.devices // capacity))
         if capacity >= cluster.devices:
-            below = cluster.devices
-        elif rest == 0 and even % below == 0:
-            below = even
+            group_devices = cluster.devices
+        elif remainder == 0 and even_devices % group_devices == 0:
+            group_devices = even_devices
         else:
-            below = capacity if below == room else capacity // room * below
+            group_devices = capacity if group_devices == room else capacity // room * group_devices
         room = capacity
-        found.append(below)
-    return tuple(found)
+        device_counts.append(group_devices)
+    return tuple(device_counts)
 
 
 @dataclass(frozen=True, slots=True)
-class Axes:
+class TorusAxes:
     """How a torus is laid out: `shape`, devices along each axis of a whole one (empty: as cubic as `dims` axes can
     be); `wrap`, which axes are closed to rings; `wrap_multiple`: only where their length is a multiple of this.
     """
@@ -106,7 +106,7 @@ class Axes:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class FabricLevel:
     """One level of the fabric, from the node (the innermost) outwards.
 
     `devices` are joined by one group of this level (0: all of the cluster). `bandwidth_bytes_per_s` is one
@@ -119,7 +119,7 @@ class Level:
     devices: int
     bandwidth_bytes_per_s: float
     latency_s: float
-    axes: Axes | None = None
+    axes: TorusAxes | None = None
     """Of a torus."""
     through_nic: bool = False
     in_network: bool = False

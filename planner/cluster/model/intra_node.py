@@ -17,12 +17,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _DGX1_LINKS = ((0, 1, 1), (0, 2, 1), (0, 3, 2), (1, 2, 2), (1, 3, 1), (2, 3, 2))
-_DGX1_ACROSS = (2, 2, 1, 1)
+_DGX1_CROSS_LINKS = (2, 2, 1, 1)
 CUBE_MESH_DEVICES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class IntraNodeTopology:
     """How a whole node's `devices` are joined.
 
     Of a PCIe node: `switch_devices` below one PCIe switch (1: there is none), `bridges` host bridges, and what the
@@ -37,77 +37,81 @@ class Inside:
     bridge_share: float = 1.0
     host_share: float = 0.1
 
-    def bridge_of(self, device: Ints) -> Ints:
+    def get_bridge(self, device: Ints) -> Ints:
         """The host bridge that each device hangs on."""
         return device * self.bridges // self.devices
 
 
-def link_shares(inside: Inside) -> Floats | None:
+def compute_link_shares(intra_node: IntraNodeTopology) -> Floats | None:
     """Of one device's bandwidth, what each pair's link has: shape [devices, devices]; None where there are switches.
 
     The hybrid cube mesh is that of a DGX-1 with V100, six links a device (`nvidia-smi topo -m`, as in
     https://github.com/NVIDIA/nccl/issues/671): two meshes of four, and a link of each device to the other mesh.
     """
-    count = inside.devices
-    if inside.topology == "fully-connected":
+    count = intra_node.devices
+    if intra_node.topology == "fully-connected":
         return (1 - np.eye(count)) / max(count - 1, 1)
-    if inside.topology != "hybrid-cube-mesh":
+    if intra_node.topology != "hybrid-cube-mesh":
         return None
     links = np.zeros((CUBE_MESH_DEVICES, CUBE_MESH_DEVICES))
-    for one, other, width in _DGX1_LINKS:
-        links[one, other] = links[one + 4, other + 4] = width
-    for one, width in enumerate(_DGX1_ACROSS):
-        links[one, one + 4] = width
+    for source, target, width in _DGX1_LINKS:
+        links[source, target] = links[source + 4, target + 4] = width
+    for source, width in enumerate(_DGX1_CROSS_LINKS):
+        links[source, source + 4] = width
     return (links + links.T) / 6
 
 
 @lru_cache(maxsize=32)
-def group_shares(inside: Inside) -> tuple[Floats, Floats] | None:
+def compute_intra_node_shares(intra_node: IntraNodeTopology) -> tuple[Floats, Floats] | None:
     """Shares of rings and of exchanges, shape [devices + 1, devices + 1]: by members of a group and their stride.
 
     The slowest of all groups of a kind decides. None where a switch or a torus joins all devices.
     """
-    if inside.topology not in ("fully-connected", "hybrid-cube-mesh", "pcie") or inside.devices < 2:
+    if intra_node.topology not in ("fully-connected", "hybrid-cube-mesh", "pcie") or intra_node.devices < 2:
         return None
-    count = inside.devices
-    ring, exchange = np.ones((2, count + 1, count + 1))
+    count = intra_node.devices
+    ring, all_to_all = np.ones((2, count + 1, count + 1))
     for members in range(2, count + 1):
         for stride in range(1, (count - 1) // (members - 1) + 1):
-            groups = _groups(count, members, stride)
-            found = _in_tree(inside, groups) if inside.topology == "pcie" else _by_links(inside, groups)
-            ring[members, stride], exchange[members, stride] = found
-    return ring, exchange
+            groups = _enumerate_groups(count, members, stride)
+            shares = (
+                _compute_pcie_shares(intra_node, groups)
+                if intra_node.topology == "pcie"
+                else _compute_direct_link_shares(intra_node, groups)
+            )
+            ring[members, stride], all_to_all[members, stride] = shares
+    return ring, all_to_all
 
 
-def _groups(devices: int, members: int, stride: int) -> Ints:
+def _enumerate_groups(devices: int, members: int, stride: int) -> Ints:
     """All groups of so many devices, so far apart, that lie in the node side by side; shape [groups, members]."""
     block = members * stride
-    first = np.arange(max(devices // block, 1))[:, None] * block + np.arange(stride)[None, :]
-    groups = first.reshape(-1, 1) + stride * np.arange(members)[None, :]
-    inside: Ints = groups[groups[:, -1] < devices]
-    return inside
+    first_devices = np.arange(max(devices // block, 1))[:, None] * block + np.arange(stride)[None, :]
+    groups = first_devices.reshape(-1, 1) + stride * np.arange(members)[None, :]
+    fitting_groups: Ints = groups[groups[:, -1] < devices]
+    return fitting_groups
 
 
-def _by_links(inside: Inside, groups: Ints) -> tuple[float, float]:
+def _compute_direct_link_shares(intra_node: IntraNodeTopology, groups: Ints) -> tuple[float, float]:
     """Groups on links of their own. No algorithm beats the narrowest cut: of an all-gather, a part of k ranks has k
     shards to send to the rest (Zhao et al. 2024, arXiv 2402.06787, section 4); of an exchange, k (g - k) messages.
     """
-    links = link_shares(inside)
+    links = compute_link_shares(intra_node)
     assert links is not None
-    if inside.topology == "fully-connected":
-        share = (groups.shape[1] - 1) / (inside.devices - 1)
+    if intra_node.topology == "fully-connected":
+        share = (groups.shape[1] - 1) / (intra_node.devices - 1)
         return share, share
-    ring = exchange = np.inf
+    ring = all_to_all = np.inf
     for group in groups:
-        cut, size = _cuts(links[np.ix_(group, group)])
-        others = len(group) - 1
-        ring = min(ring, float((cut / size).min()) * others)
-        exchange = min(exchange, float((cut / (size * (len(group) - size))).min()) * others)
+        cut, size = _compute_subset_cuts(links[np.ix_(group, group)])
+        other_members = len(group) - 1
+        ring = min(ring, float((cut / size).min()) * other_members)
+        all_to_all = min(all_to_all, float((cut / (size * (len(group) - size))).min()) * other_members)
     # what no links join goes through the processors
-    return max(ring, inside.host_share), max(exchange, inside.host_share)
+    return max(ring, intra_node.host_share), max(all_to_all, intra_node.host_share)
 
 
-def _cuts(links: Floats) -> tuple[Floats, Floats]:
+def _compute_subset_cuts(links: Floats) -> tuple[Floats, Floats]:
     """Bandwidth out of every part of a group, and the part's size; shape [parts]."""
     count = len(links)
     part = (np.arange(1, 2**count - 1)[:, None] >> np.arange(count)[None, :] & 1).astype(np.float64)
@@ -115,27 +119,27 @@ def _cuts(links: Floats) -> tuple[Floats, Floats]:
     return cut, part.sum(axis=1)
 
 
-def _in_tree(inside: Inside, groups: Ints) -> tuple[float, float]:
+def _compute_pcie_shares(intra_node: IntraNodeTopology, groups: Ints) -> tuple[float, float]:
     """All groups at once over the ways up from PCIe switches and the link between host bridges: the share at which
     the fullest one is full.
     """
     members = groups.shape[1]
-    following = np.stack([groups, np.roll(groups, -1, axis=1)], axis=-1).reshape(-1, 2)
-    one, other = np.broadcast_arrays(groups[:, :, None], groups[:, None, :])
-    pairs = np.stack([one.ravel(), other.ravel()], axis=1)
-    ring = _fullest(inside, following)
-    return min(1.0, 1 / ring), min(1.0, (members - 1) / _fullest(inside, pairs))
+    ring_pairs = np.stack([groups, np.roll(groups, -1, axis=1)], axis=-1).reshape(-1, 2)
+    source, target = np.broadcast_arrays(groups[:, :, None], groups[:, None, :])
+    pairs = np.stack([source.ravel(), target.ravel()], axis=1)
+    ring_load = _compute_peak_load(intra_node, ring_pairs)
+    return min(1.0, 1 / ring_load), min(1.0, (members - 1) / _compute_peak_load(intra_node, pairs))
 
 
-def _fullest(inside: Inside, pairs: Ints) -> float:
+def _compute_peak_load(intra_node: IntraNodeTopology, pairs: Ints) -> float:
     """How many of the flows the narrowest way carries, for each device's bandwidth that it has."""
-    switch, bridge = pairs // inside.switch_devices, inside.bridge_of(pairs)
+    switch, bridge = pairs // intra_node.switch_devices, intra_node.get_bridge(pairs)
     leaves_switch = switch[:, 0] != switch[:, 1]
     leaves_bridge = bridge[:, 0] != bridge[:, 1]
-    most = float(np.bincount(pairs[pairs[:, 0] != pairs[:, 1], 0]).max())
-    if inside.switch_devices > 1 and leaves_switch.any():
-        most = max(most, float(np.bincount(switch[leaves_switch, 0]).max()))
+    peak_load = float(np.bincount(pairs[pairs[:, 0] != pairs[:, 1], 0]).max())
+    if intra_node.switch_devices > 1 and leaves_switch.any():
+        peak_load = max(peak_load, float(np.bincount(switch[leaves_switch, 0]).max()))
     if leaves_bridge.any():
-        between = np.bincount(bridge[leaves_bridge] @ np.array([inside.bridges, 1]))
-        most = max(most, float(between.max()) / inside.bridge_share)
-    return most
+        bridge_load = np.bincount(bridge[leaves_bridge] @ np.array([intra_node.bridges, 1]))
+        peak_load = max(peak_load, float(bridge_load.max()) / intra_node.bridge_share)
+    return peak_load

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from planner.hardware.figures import Figure, Source
+from planner.hardware.figures import Figure, FigureSource
 
 if TYPE_CHECKING:
     pass
 
 
-MOST_SPARES = 50_000
+MAX_SPARES = 50_000
 """No more are looked at."""
 
 
-Spares = Annotated[int, msgspec.Meta(ge=0, le=MOST_SPARES)]
+SpareCount = Annotated[int, msgspec.Meta(ge=0, le=MAX_SPARES)]
 
 
 class ReliabilitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,7 +38,7 @@ class ReliabilitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """From what was detected to the reading of the checkpoint."""
     repair: Figure | None = None
     """Of a node, until it is a spare again."""
-    spares: Spares | None = None
+    spares: SpareCount | None = None
     """Nodes beside those that the plan runs on."""
 
 
@@ -53,7 +53,7 @@ class StorageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Training goes on once the state is in the hosts' memory."""
 
 
-class CheckpointSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NodeStorageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What hardware_db knows of storage: shares of one node."""
 
     write_per_node: Figure | None = None
@@ -66,8 +66,8 @@ class ReliabilityFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     title: str
     failures: ReliabilitySpec = ReliabilitySpec()
-    checkpoints: CheckpointSpec = CheckpointSpec()
-    sources: dict[str, Source] = {}
+    checkpoints: NodeStorageSpec = NodeStorageSpec()
+    sources: dict[str, FigureSource] = {}
 
 
 @dataclass(frozen=True, slots=True)

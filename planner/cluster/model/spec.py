@@ -13,18 +13,18 @@ import msgspec
 from planner.cluster.model.reliability_spec import ReliabilitySpec, StorageSpec
 from planner.decode import FileFormat, decode_text
 from planner.hardware.accelerator import AcceleratorSpec
-from planner.hardware.figures import Figure, Source, check_figures
+from planner.hardware.figures import Figure, FigureSource, check_figures
 
-MOST_DEVICES = 16_777_216
+MAX_CLUSTER_DEVICES = 16_777_216
 """Larger clusters are not planned."""
-Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_DEVICES)]
+BoundedCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLUSTER_DEVICES)]
 NodeTopology = Literal["nvswitch", "fully-connected", "hybrid-cube-mesh", "torus", "pcie"]
-Shape = Annotated[tuple[Count, ...], msgspec.Meta(max_length=6)]
+TorusShape = Annotated[tuple[BoundedCount, ...], msgspec.Meta(max_length=6)]
 """Devices along each axis of a torus."""
-Levels = Annotated[tuple["LevelSpec", ...], msgspec.Meta(max_length=32)]
-Kinds = Annotated[tuple["PoolSpec", ...], msgspec.Meta(max_length=100)]
-Faults = Annotated[tuple["FaultSpec", ...], msgspec.Meta(max_length=10_000)]
-Sources = Annotated[dict[str, Source], msgspec.Meta(max_length=1000)]
+LevelSpecs = Annotated[tuple["LevelSpec", ...], msgspec.Meta(max_length=32)]
+PoolSpecs = Annotated[tuple["PoolSpec", ...], msgspec.Meta(max_length=100)]
+FaultSpecs = Annotated[tuple["FaultSpec", ...], msgspec.Meta(max_length=10_000)]
+FigureSources = Annotated[dict[str, FigureSource], msgspec.Meta(max_length=1000)]
 LevelTopology = Literal["rail", "fat-tree", "dragonfly+", "nvswitch", "torus"]
 
 
@@ -36,11 +36,11 @@ class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     latency: Figure = "3us"
     in_network: bool | None = None
     """Whether the switch adds up what passes through it; None: as NVSwitches of the accelerator's generation do."""
-    shape: Shape | None = None
+    shape: TorusShape | None = None
     """Devices along each axis of a torus that ends with the node."""
-    switch_devices: Count = 1
+    switch_devices: BoundedCount = 1
     """Of a PCIe node: devices that share the way up from one PCIe switch; 1: each has its own."""
-    bridges: Count = 1
+    bridges: BoundedCount = 1
     """Of a PCIe node: host bridges (processors)."""
     bridge: Figure | None = None
     """Of a PCIe node: bandwidth between two host bridges, one direction; as one device's where it is not told."""
@@ -49,7 +49,7 @@ class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class NicSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Network cards of one node: how many, each one's bandwidth in one direction."""
 
-    count: Count
+    count: BoundedCount
     bandwidth: Figure
     latency: Figure = "6us"
 
@@ -75,7 +75,7 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     title: str = ""
     accelerator: str | AcceleratorSpec
     """A name of hardware_db/accelerators, or its own keys."""
-    devices: Count
+    devices: BoundedCount
     """Accelerators of one node."""
     link: NodeLinkSpec
     nic: NicSpec | None = None
@@ -83,7 +83,7 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     power: NodePowerSpec | None = None
     host: HostSpec | None = None
     """Needed for offload."""
-    sources: Sources = {}
+    sources: FigureSources = {}
 
 
 class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,7 +95,7 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     name: str
     topology: LevelTopology = "fat-tree"
-    nodes: Count | None = None
+    nodes: BoundedCount | None = None
     """Left out, it joins all: the last level does in any case."""
     oversubscription: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 1.0
     """What comes from below for what goes on upwards."""
@@ -105,7 +105,7 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Per device, one direction; for a level that does not go through the node's network cards."""
     dims: Annotated[int, msgspec.Meta(ge=1, le=6)] = 3
     """Axes of a torus, where its shape is not told."""
-    shape: Shape | None = None
+    shape: TorusShape | None = None
     """Devices along each axis of a whole torus. Fewer get the most cubic part of it."""
     wrap: bool | tuple[bool, ...] = True
     """Whether a torus's axes are closed to rings: all, or each."""
@@ -116,17 +116,17 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     accelerator's generation do; of others, no."""
 
 
-class MachineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WiredHostSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hosts of a cluster whose wiring is told cable by cable. `name` may stand for several: `a[01-16]`."""
 
     name: str
     node: str | None = None
     """A preset; None: the cluster's own."""
-    devices: Count | None = None
+    devices: BoundedCount | None = None
     """Fewer than the node's where some are lost."""
 
 
-class SwitchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WiredSwitchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Switches of such a cluster. `name` may stand for several: `leaf[1-4]`."""
 
     name: str
@@ -136,7 +136,7 @@ class SwitchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Whether it adds up what passes through it (SHARP, NVLS)."""
 
 
-class CableSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WiredLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Cables between two hosts or switches: every name of the one end with every name of the other.
 
     A host's network card is told by its number: `a01:3`. `bandwidth` is one cable's, in one direction.
@@ -144,7 +144,7 @@ class CableSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     ends: tuple[str, str]
     bandwidth: Figure
-    cables: Count = 1
+    cables: BoundedCount = 1
     kind: Literal["network", "scale-up"] = "network"
 
 
@@ -160,7 +160,7 @@ class PoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Equal nodes of a cluster that has several kinds of them."""
 
     node: str | NodeSpec
-    nodes: Count
+    nodes: BoundedCount
 
 
 class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -174,27 +174,27 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     title: str = ""
     node: str | NodeSpec | None = None
     """A name of hardware_db/nodes, or its own keys."""
-    nodes: Count | None = None
+    nodes: BoundedCount | None = None
     """How many are used where `--nodes` and `--devices` say nothing."""
-    max_nodes: Count | None = None
+    max_nodes: BoundedCount | None = None
     """More are refused."""
     reference: bool = False
     """Whether measured runs on its accelerator, or one like it, are taken to be on it (`planner validate`)."""
     pue: Figure | None = None
     """What the whole site draws for what its computers draw."""
-    fabric: Levels = ()
+    fabric: LevelSpecs = ()
     """From the node outwards."""
-    hosts: tuple[MachineSpec, ...] = ()
-    switches: tuple[SwitchSpec, ...] = ()
-    links: tuple[CableSpec, ...] = ()
-    faults: Faults = ()
-    pools: Kinds = ()
+    hosts: tuple[WiredHostSpec, ...] = ()
+    switches: tuple[WiredSwitchSpec, ...] = ()
+    links: tuple[WiredLinkSpec, ...] = ()
+    faults: FaultSpecs = ()
+    pools: PoolSpecs = ()
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None
-    sources: Sources = {}
+    sources: FigureSources = {}
 
 
-def parse_cluster(text: str, file_format: FileFormat, origin: str) -> ClusterSpec:
+def parse_cluster_spec(text: str, file_format: FileFormat, origin: str) -> ClusterSpec:
     """Read one cluster description. Raises InputError naming origin, key and what was expected."""
     spec = decode_text(text, file_format, ClusterSpec, origin)
     check_figures(spec, origin)

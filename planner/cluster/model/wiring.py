@@ -21,10 +21,10 @@ class Wiring:
     """Vertices are the hosts, then the switches; a link joins two of them.
 
     Of hosts: `devices` (accelerators left), `scale_up_bytes_per_s` and `scale_up_latency_s` (one device, one
-    direction, inside the host), `card_latency_s`; shape [hosts]. Of switches: `switch_latency_s`, `in_network`; shape
-    [switches]. Of links: `ends` (vertices, shape [links, 2]), `card` (the network card of the first end, -1: none in
-    particular), `bandwidth_bytes_per_s` (all cables of the link together, one direction), `scale_up` (joins devices
-    of several hosts as if they were one host's: an NVLink rack); shape [links].
+    direction, inside the host), `nic_latency_s`; shape [hosts]. Of switches: `switch_latency_s`, `in_network`; shape
+    [switches]. Of links: `endpoints` (vertices, shape [links, 2]), `nic_index` (the network card of the first end,
+    -1: none in particular), `bandwidth_bytes_per_s` (all cables of the link together, one direction), `scale_up`
+    (joins devices of several hosts as if they were one host's: an NVLink rack); shape [links].
     """
 
     hosts: tuple[str, ...]
@@ -32,76 +32,78 @@ class Wiring:
     devices: Ints
     scale_up_bytes_per_s: Floats
     scale_up_latency_s: Floats
-    card_latency_s: Floats
+    nic_latency_s: Floats
     switch_latency_s: Floats
     in_network: Bools
-    ends: Ints
-    card: Ints
+    endpoints: Ints
+    nic_index: Ints
     bandwidth_bytes_per_s: Floats
     scale_up: Bools
 
     @property
-    def vertices(self) -> tuple[str, ...]:
-        """Names of hosts and switches, as `ends` counts them."""
+    def vertex_names(self) -> tuple[str, ...]:
+        """Names of hosts and switches, as `endpoints` counts them."""
         return self.hosts + self.switches
 
     @property
     def in_rack(self) -> Bools:
         """Which links lead into a scale-up switch that several hosts share; shape [links]."""
-        return self.scale_up & (self.ends >= len(self.hosts)).any(axis=1)
+        return self.scale_up & (self.endpoints >= len(self.hosts)).any(axis=1)
 
     @property
-    def domains(self) -> Ints:
+    def scale_up_domains(self) -> Ints:
         """For each host the first one of its scale-up rack, itself where it is in none; shape [hosts]."""
-        return joined_parts(self, self.in_rack & (self.bandwidth_bytes_per_s > 0))
+        return find_connected_parts(self, self.in_rack & (self.bandwidth_bytes_per_s > 0))
 
-    def rates(self, links: Bools) -> Floats:
+    def sum_host_bytes_per_s(self, links: Bools) -> Floats:
         """Bytes/s of those of each host's links together, shape [hosts]."""
-        out = np.zeros(len(self.vertices))
-        for end in self.ends[links].T:
-            np.add.at(out, end, self.bandwidth_bytes_per_s[links])
-        return out[: len(self.hosts)]
+        vertex_bytes_per_s = np.zeros(len(self.vertex_names))
+        for endpoint in self.endpoints[links].T:
+            np.add.at(vertex_bytes_per_s, endpoint, self.bandwidth_bytes_per_s[links])
+        return vertex_bytes_per_s[: len(self.hosts)]
 
 
-def way_out(wiring: Wiring) -> Floats:
+def compute_uplink_bytes_per_s(wiring: Wiring) -> Floats:
     """Bytes/s of each host's links to the network together, shape [hosts]."""
-    return wiring.rates(~wiring.in_rack)
+    return wiring.sum_host_bytes_per_s(~wiring.in_rack)
 
 
-def joined_parts(wiring: Wiring, links: Bools) -> Ints:
+def find_connected_parts(wiring: Wiring, links: Bools) -> Ints:
     """For each host the first one that the given links join it to, directly or through switches; shape [hosts]."""
-    part = np.arange(len(wiring.vertices))
-    ends = wiring.ends[links]
+    part = np.arange(len(wiring.vertex_names))
+    endpoints = wiring.endpoints[links]
     while True:
-        low = np.minimum(part[ends[:, 0]], part[ends[:, 1]])
+        low = np.minimum(part[endpoints[:, 0]], part[endpoints[:, 1]])
         grown = part.copy()
-        for end in ends.T:
-            np.minimum.at(grown, end, low)
+        for endpoint in endpoints.T:
+            np.minimum.at(grown, endpoint, low)
         grown = grown[grown]
         if (grown == part).all():
             return grown[: len(wiring.hosts)]
         part = grown
 
 
-def switch_parts(wiring: Wiring) -> Ints:
+def find_leaf_parts(wiring: Wiring) -> Ints:
     """For each host the first one that is wired to the same switches, or to those and more; shape [hosts]."""
     neighbours: list[set[int]] = [set() for _ in wiring.hosts]
     network = ~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
-    for one, other in wiring.ends[network].tolist():
-        if one < len(neighbours):
-            neighbours[one].add(other)
-        if other < len(neighbours):
-            neighbours[other].add(one)
+    for source, target in wiring.endpoints[network].tolist():
+        if source < len(neighbours):
+            neighbours[source].add(target)
+        if target < len(neighbours):
+            neighbours[target].add(source)
     hosts = len(wiring.hosts)
     # a host that is wired to others passes their traffic on: it stands alone
-    told = [
-        frozenset(found) if min(found, default=hosts) >= hosts else frozenset({-1 - place})
-        for place, found in enumerate(neighbours)
+    switch_sets = [
+        frozenset(host_neighbours) if min(host_neighbours, default=hosts) >= hosts else frozenset({-1 - host})
+        for host, host_neighbours in enumerate(neighbours)
     ]
-    kinds = sorted(set(told), key=lambda kind: (-len(kind), told.index(kind)))
+    distinct_sets = sorted(set(switch_sets), key=lambda switch_set: (-len(switch_set), switch_sets.index(switch_set)))
     # a host that lacks a card is where the others with its switches are
-    wider = {kind: next(other for other in kinds if kind <= other) for kind in kinds}
-    first: dict[frozenset[int], int] = {}
-    for place, kind in enumerate(told):
-        first.setdefault(wider[kind], place)
-    return np.array([first[wider[kind]] for kind in told], dtype=np.int64)
+    covering_set = {
+        switch_set: next(target for target in distinct_sets if switch_set <= target) for switch_set in distinct_sets
+    }
+    first_host: dict[frozenset[int], int] = {}
+    for host, switch_set in enumerate(switch_sets):
+        first_host.setdefault(covering_set[switch_set], host)
+    return np.array([first_host[covering_set[switch_set]] for switch_set in switch_sets], dtype=np.int64)

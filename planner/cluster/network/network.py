@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.regular.shares import Pattern as Pattern
-from planner.cluster.regular.shares import Shares
+from planner.cluster.regular.shares import BandwidthShares
+from planner.cluster.regular.shares import TrafficPattern as TrafficPattern
 
 Floats = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 class Network:
     """Tiers from the inside out, arrays of shape [tiers].
 
-    `joined`: ranks below one part of the tier; `bandwidth_bytes_per_s`: one device's share, one direction;
+    `tier_group_ranks`: ranks below one part of the tier; `bandwidth_bytes_per_s`: one device's share, one direction;
     `latency_s`: one step; `torus_axes`: for each tier the strides at which its axes begin and end, shape
     [axes, 2], empty for a switched tier; `through_nic`: whether the tier is reached by network cards;
     `shares`: what of a tier a group has, None where it is all; `in_network`: whether its switches add up what passes
@@ -32,43 +32,45 @@ class Network:
     depends on it.
     """
 
-    joined: Ints
+    tier_group_ranks: Ints
     bandwidth_bytes_per_s: Floats
     latency_s: Floats
     through_nic: NDArray[np.bool_]
     torus_axes: tuple[Floats, ...]
-    shares: Shares | None
+    shares: BandwidthShares | None
     in_network: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_), kw_only=True)
     architecture: str = field(default="", kw_only=True)
 
     @property
-    def reduces(self) -> NDArray[np.bool_]:
+    def reducing_tiers(self) -> NDArray[np.bool_]:
         """Which tiers' switches add up what passes through them, shape [tiers]."""
-        return self.in_network if len(self.in_network) else np.zeros(self.tiers, dtype=np.bool_)
+        return self.in_network if len(self.in_network) else np.zeros(self.tier_count, dtype=np.bool_)
 
     @property
-    def tiers(self) -> int:
+    def tier_count(self) -> int:
         """How many tiers there are."""
-        return len(self.joined)
+        return len(self.tier_group_ranks)
 
-    def members(self, sizes: Ints, strides: Ints) -> Floats:
+    def compute_members(self, sizes: Ints, strides: Ints) -> Floats:
         """How many of a group's ranks lie below one part of each tier, on average over the parts that it touches, of
         the group that touches the most: shape [groups, tiers].
 
         `sizes` and `strides` of shape [groups, parts]; parts that follow one another without a gap are one, of
         others the members are multiplied.
         """
-        members = np.ones((len(sizes), self.tiers))
+        members = np.ones((len(sizes), self.tier_count))
         size, stride = np.ones_like(sizes[:, 0]), np.ones_like(sizes[:, 0])
-        for more, apart in zip(sizes.T, strides.T, strict=True):
-            follows = (size == 1) | (more == 1) | (apart == size * stride)
-            if not follows.all():
-                members *= np.where(follows[:, None], 1.0, size[:, None] / self._touched(size, stride))
-            stride = np.where((more > 1) & ((size == 1) | ~follows), apart, stride)
-            size = np.where(follows, size * more, more)
-        return members * (size[:, None] / self._touched(size, stride))
+        for part_size, part_stride in zip(sizes.T, strides.T, strict=True):
+            is_contiguous = (size == 1) | (part_size == 1) | (part_stride == size * stride)
+            if not is_contiguous.all():
+                members *= np.where(
+                    is_contiguous[:, None], 1.0, size[:, None] / self._count_touched_parts(size, stride)
+                )
+            stride = np.where((part_size > 1) & ((size == 1) | ~is_contiguous), part_stride, stride)
+            size = np.where(is_contiguous, size * part_size, part_size)
+        return members * (size[:, None] / self._count_touched_parts(size, stride))
 
-    def _touched(self, size: Ints, stride: Ints) -> Ints:
+    def _count_touched_parts(self, size: Ints, stride: Ints) -> Ints:
         """How many parts of each tier groups of `size` ranks, `stride` apart, lie in, of the group that lies in the
         most: shape [groups, tiers].
 
@@ -76,34 +78,40 @@ class Network:
         stride - 1 ranks behind them: within a part as late as at J - gcd(b, J) + stride - 1, and at J - 1 at the
         latest. Of groups that take all ranks none begins later than at stride - 1. The outermost tier has one part.
         """
-        block, joined = (size * stride)[:, None], self.joined[None, :]
-        latest = np.where(block < self.joined[-1], joined - np.gcd(block, joined), 0) + stride[:, None] - 1
-        span = np.minimum(latest, joined - 1) + block - stride[:, None]
-        touched: Ints = np.minimum(span // joined + 1, size[:, None])
-        touched[:, -1] = np.where(block[:, 0] <= self.joined[-1], 1, touched[:, -1])
-        return touched
+        block, group_ranks = (size * stride)[:, None], self.tier_group_ranks[None, :]
+        latest = (
+            np.where(block < self.tier_group_ranks[-1], group_ranks - np.gcd(block, group_ranks), 0)
+            + stride[:, None]
+            - 1
+        )
+        span = np.minimum(latest, group_ranks - 1) + block - stride[:, None]
+        touched_parts: Ints = np.minimum(span // group_ranks + 1, size[:, None])
+        touched_parts[:, -1] = np.where(block[:, 0] <= self.tier_group_ranks[-1], 1, touched_parts[:, -1])
+        return touched_parts
 
-    def rates(self, sizes: Ints, strides: Ints, pattern: Pattern = "ring") -> Floats:
+    def compute_rates_bytes_per_s(self, sizes: Ints, strides: Ints, pattern: TrafficPattern = "ring") -> Floats:
         """Bytes/s of each tier for each group, shape [groups, tiers]: a torus gives only the axes it spans, a mesh
         only the links to its members.
 
         Switched tiers give a device the same in every `pattern`, by symmetry.
         """
-        rates = np.broadcast_to(self.bandwidth_bytes_per_s, (len(sizes), self.tiers)).copy()
+        rates = np.broadcast_to(self.bandwidth_bytes_per_s, (len(sizes), self.tier_count)).copy()
         if self.shares is not None:
-            rates *= self.shares.of(self.members(sizes, strides), sizes, strides, pattern)
+            rates *= self.shares.compute_group_shares(self.compute_members(sizes, strides), sizes, strides, pattern)
         return rates
 
-    def hop(self, stride: Ints, ranks: Ints) -> tuple[Floats, Floats]:
+    def compute_slowest_hop(self, stride: Ints, ranks: Ints) -> tuple[Floats, Floats]:
         """Bytes/s and seconds of latency of the slowest hop of chains of `ranks`, `stride` apart, shape [plans]."""
-        return self._hop_rates(self._hop_tier(stride, ranks), stride)
+        return self._compute_hop_rates(self._find_hop_tier(stride, ranks), stride)
 
-    def _hop_tier(self, stride: Ints, ranks: Ints) -> Ints:
+    def _find_hop_tier(self, stride: Ints, ranks: Ints) -> Ints:
         """The tier that the slowest of all hops crosses, shape [plans]."""
-        tier: Ints = np.minimum((self._touched(ranks, stride) > 1).sum(axis=1), self.tiers - 1)
+        tier: Ints = np.minimum((self._count_touched_parts(ranks, stride) > 1).sum(axis=1), self.tier_count - 1)
         return tier
 
-    def _hop_rates(self, tier: Ints, stride: Ints) -> tuple[Floats, Floats]:
+    def _compute_hop_rates(self, tier: Ints, stride: Ints) -> tuple[Floats, Floats]:
         """Bytes/s and seconds of a hop across each tier, shape [plans]."""
         rates = self.bandwidth_bytes_per_s[tier]
-        return rates if self.shares is None else rates * self.shares.hop(tier, stride), self.latency_s[tier]
+        return rates if self.shares is None else rates * self.shares.compute_hop_shares(tier, stride), self.latency_s[
+            tier
+        ]

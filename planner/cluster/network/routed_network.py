@@ -14,10 +14,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.wiring import Wiring, way_out
-from planner.cluster.network.ecmp_routing import Flows, Routes, routes
-from planner.cluster.network.network import Network, Pattern
-from planner.cluster.network.traffic_patterns import Layout, exchange, neighbours, ring
+from planner.cluster.model.wiring import Wiring, compute_uplink_bytes_per_s
+from planner.cluster.network.ecmp_routing import Flows, Routes, build_routes
+from planner.cluster.network.network import Network, TrafficPattern
+from planner.cluster.network.traffic_patterns import (
+    DeviceLayout,
+    build_all_to_all_flows,
+    build_neighbour_flows,
+    build_ring_flows,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,121 +32,144 @@ Ints = NDArray[np.int64]
 class RoutedNetwork(Network):
     """A network with its routes, and the hosts in the order in which ranks are laid on them.
 
-    `parts`: the part of each tier that a host lies below, shape [tiers, hosts]; `scale_up`: the outermost tier that
-    is not reached by network cards; `order`: the host of each rank's node, shape [hosts]; `share_of_card`: a
-    device's share of its host's way out as it is rated, bytes/s, without the fitted efficiency of collectives;
-    `way_out`: bytes/s of each host's links to the network, shape [hosts]; `sound`: the regular network without its
-    faults, of which as many hosts are used as are left; None where the file tells the wiring.
+    `tier_parts`: the part of each tier that a host lies below, shape [tiers, hosts]; `scale_up_tier`: the outermost
+    tier that is not reached by network cards; `host_order`: the host of each rank's node, shape [hosts];
+    `device_uplink_bytes_per_s`: a device's share of its host's way out as it is rated, bytes/s, without the fitted
+    efficiency of collectives; `uplink_bytes_per_s`: bytes/s of each host's links to the network, shape [hosts];
+    `healthy_network`: the regular network without its faults, of which as many hosts are used as are left; None where
+    the file tells the wiring.
     """
 
     routes: Routes
-    layout: Layout
-    parts: Ints
-    scale_up: int
-    order: Ints
-    share_of_card: float
-    way_out: Floats
-    sound: RoutedNetwork | None = None
-    _known: dict[tuple[object, ...], tuple[float, ...]] = field(default_factory=dict, compare=False, repr=False)
-    _counted: dict[tuple[object, ...], tuple[float, ...]] = field(default_factory=dict, compare=False, repr=False)
+    layout: DeviceLayout
+    tier_parts: Ints
+    scale_up_tier: int
+    host_order: Ints
+    device_uplink_bytes_per_s: float
+    uplink_bytes_per_s: Floats
+    healthy_network: RoutedNetwork | None = None
+    _share_cache: dict[tuple[object, ...], tuple[float, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _member_cache: dict[tuple[object, ...], tuple[float, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
-    def placed(self, order: Ints) -> RoutedNetwork:
+    def place_ranks(self, host_order: Ints) -> RoutedNetwork:
         """The same with ranks laid on the hosts in another order."""
-        return replace(self, order=order, _known={}, _counted={})
+        return replace(self, host_order=host_order, _share_cache={}, _member_cache={})
 
     @property
     def devices(self) -> int:
         """All ranks."""
-        return len(self.order) * self.layout.devices_per_host
+        return len(self.host_order) * self.layout.devices_per_host
 
-    def members(self, sizes: Ints, strides: Ints) -> Floats:
+    def compute_members(self, sizes: Ints, strides: Ints) -> Floats:
         """How many of a group's ranks lie below one part of each tier, of the group that is the most scattered."""
-        counted = np.array([self._members(*key) for key in _keys(sizes, strides)]).reshape(len(sizes), -1)
-        if self.sound is None:
+        counted = np.array([self._count_members(*key) for key in _build_group_keys(sizes, strides)]).reshape(
+            len(sizes), -1
+        )
+        if self.healthy_network is None:
             return counted
-        left: Floats = np.minimum(1.0, counted / self.sound.members(sizes, strides))
-        return super().members(sizes, strides) * left
+        remaining_share: Floats = np.minimum(1.0, counted / self.healthy_network.compute_members(sizes, strides))
+        return super().compute_members(sizes, strides) * remaining_share
 
-    def rates(self, sizes: Ints, strides: Ints, pattern: Pattern = "ring") -> Floats:
+    def compute_rates_bytes_per_s(self, sizes: Ints, strides: Ints, pattern: TrafficPattern = "ring") -> Floats:
         """Bytes/s of each tier for each group; beyond the hosts by what routed flows leave to the slowest group."""
-        rates = super().rates(sizes, strides, pattern)
-        share = np.array([self._share(pattern, *key) for key in _keys(sizes, strides)])
-        rates[:, self.scale_up + 1 :] *= share[:, None]
+        rates = super().compute_rates_bytes_per_s(sizes, strides, pattern)
+        share = np.array([self._compute_share(pattern, *key) for key in _build_group_keys(sizes, strides)])
+        rates[:, self.scale_up_tier + 1 :] *= share[:, None]
         return rates
 
-    def hop(self, stride: Ints, ranks: Ints) -> tuple[Floats, Floats]:
+    def compute_slowest_hop(self, stride: Ints, ranks: Ints) -> tuple[Floats, Floats]:
         """Bytes/s and latency of the slowest hop of chains of `ranks`, `stride` apart, shape [plans]."""
-        share, tier = self._hops(stride, ranks)
-        if self.sound is None:
+        share, tier = self._compute_hop_shares(stride, ranks)
+        if self.healthy_network is None:
             return self.bandwidth_bytes_per_s[tier] * share, self.latency_s[tier]
-        was_share, was_tier = self.sound._hops(stride, ranks)
-        regular = self._hop_tier(stride, ranks)
-        crossed = was_tier > self.scale_up
-        left = np.minimum(1.0, np.where(crossed, share / was_share, share))
-        tier = np.minimum(regular + np.maximum(tier - was_tier, 0), self.tiers - 1)
-        rates, latency = self._hop_rates(tier, stride)
-        return rates * left, latency
+        healthy_share, healthy_tier = self.healthy_network._compute_hop_shares(stride, ranks)
+        regular_tier = self._find_hop_tier(stride, ranks)
+        leaves_scale_up = healthy_tier > self.scale_up_tier
+        remaining_share = np.minimum(1.0, np.where(leaves_scale_up, share / healthy_share, share))
+        tier = np.minimum(regular_tier + np.maximum(tier - healthy_tier, 0), self.tier_count - 1)
+        rates, latency = self._compute_hop_rates(tier, stride)
+        return rates * remaining_share, latency
 
-    def _members(self, sizes: tuple[int, ...], strides: tuple[int, ...]) -> tuple[float, ...]:
+    def _count_members(self, sizes: tuple[int, ...], strides: tuple[int, ...]) -> tuple[float, ...]:
         key = (sizes, strides)
-        if key not in self._counted:
-            hosts = self.layout.host(self._groups(sizes, strides))
-            below = (np.sort(tier[hosts], axis=1) for tier in self.parts)
-            parts = (1 + (np.diff(one, axis=1) != 0).sum(axis=1).max(initial=0) for one in below)
-            self._counted[key] = tuple(hosts.shape[1] / float(count) for count in parts)
-        return self._counted[key]
+        if key not in self._member_cache:
+            hosts = self.layout.get_host(self._build_groups(sizes, strides))
+            sorted_parts = (np.sort(tier[hosts], axis=1) for tier in self.tier_parts)
+            parts = (1 + (np.diff(part_row, axis=1) != 0).sum(axis=1).max(initial=0) for part_row in sorted_parts)
+            self._member_cache[key] = tuple(hosts.shape[1] / float(count) for count in parts)
+        return self._member_cache[key]
 
-    def _share(self, pattern: Pattern, sizes: tuple[int, ...], strides: tuple[int, ...]) -> float:
+    def _compute_share(self, pattern: TrafficPattern, sizes: tuple[int, ...], strides: tuple[int, ...]) -> float:
         """Of its rated share of the way out, what a device of the slowest group has."""
-        own = self._counted_share(pattern, sizes, strides)
-        was = None if self.sound is None else self.sound._counted_share(pattern, sizes, strides)
-        if own is None:
+        routed_share = self._compute_routed_share(pattern, sizes, strides)
+        healthy_share = (
+            None
+            if self.healthy_network is None
+            else self.healthy_network._compute_routed_share(pattern, sizes, strides)
+        )
+        if routed_share is None:
             return 1.0
-        return own if self.sound is None else min(1.0, own if was is None else own / was)
+        return (
+            routed_share
+            if self.healthy_network is None
+            else min(1.0, routed_share if healthy_share is None else routed_share / healthy_share)
+        )
 
-    def _counted_share(self, pattern: Pattern, sizes: tuple[int, ...], strides: tuple[int, ...]) -> float | None:
+    def _compute_routed_share(
+        self, pattern: TrafficPattern, sizes: tuple[int, ...], strides: tuple[int, ...]
+    ) -> float | None:
         """The same by routing alone; None for groups that stay inside their part of the scale-up network."""
         key = (pattern, sizes, strides)
-        if key not in self._known:
-            inside = self._members(sizes, strides)[self.scale_up]
-            groups = self._groups(sizes, strides)
+        if key not in self._share_cache:
+            members_inside = self._count_members(sizes, strides)[self.scale_up_tier]
+            groups = self._build_groups(sizes, strides)
             size = groups.shape[1]
-            found: tuple[float, ...] = ()
-            if size > inside and pattern == "ring":
+            cached_share: tuple[float, ...] = ()
+            if size > members_inside and pattern == "ring":
                 # rings cross by every member's own way: `inside` of them carry what one device is asked for
-                found = (self._shared(ring(self.layout, groups)) / inside,)
-            elif size > inside:
-                found = (self._shared(exchange(self.layout, groups)) * (size - inside) / size,)
-            self._known[key] = found
-        return next(iter(self._known[key]), None)
+                cached_share = (self._compute_flow_share(build_ring_flows(self.layout, groups)) / members_inside,)
+            elif size > members_inside:
+                cached_share = (
+                    self._compute_flow_share(build_all_to_all_flows(self.layout, groups))
+                    * (size - members_inside)
+                    / size,
+                )
+            self._share_cache[key] = cached_share
+        return next(iter(self._share_cache[key]), None)
 
-    def _shared(self, flows: Flows) -> float:
+    def _compute_flow_share(self, flows: Flows) -> float:
         """Of a device's rated share of the way out, what one unit of the flows can have."""
-        return self.routes.scarcest(flows) / self.share_of_card
+        return self.routes.compute_bottleneck_bytes_per_s(flows) / self.device_uplink_bytes_per_s
 
-    def _hops(self, stride: Ints, ranks: Ints) -> tuple[Floats, Ints]:
-        """`_hop` of each plan."""
-        found = np.array([self._hop(*pair) for pair in zip(stride.tolist(), ranks.tolist(), strict=True)])
-        found = found.reshape(-1, 2)
-        return found[:, 0], found[:, 1].astype(np.int64)
+    def _compute_hop_shares(self, stride: Ints, ranks: Ints) -> tuple[Floats, Ints]:
+        """`_compute_hop_share` of each plan."""
+        hop_shares = np.array(
+            [self._compute_hop_share(*pair) for pair in zip(stride.tolist(), ranks.tolist(), strict=True)]
+        )
+        hop_shares = hop_shares.reshape(-1, 2)
+        return hop_shares[:, 0], hop_shares[:, 1].astype(np.int64)
 
-    def _hop(self, stride: int, ranks: int) -> tuple[float, float]:
+    def _compute_hop_share(self, stride: int, ranks: int) -> tuple[float, float]:
         """Share of the outermost crossed tier's rate that the slowest of all neighbours has, and that tier."""
         key = ("hop", stride, ranks)
-        if key not in self._known:
+        if key not in self._share_cache:
             rank = np.arange(max(self.devices - stride, 0))
             rank = rank[rank // stride % ranks < ranks - 1]
-            here, there = self._device(rank), self._device(rank + stride)
-            apart = self.parts[:, self.layout.host(here)] != self.parts[:, self.layout.host(there)]
-            tier = int(min(apart.any(axis=1).sum(), self.tiers - 1))
+            source, target = self._get_device(rank), self._get_device(rank + stride)
+            differs_in_part = (
+                self.tier_parts[:, self.layout.get_host(source)] != self.tier_parts[:, self.layout.get_host(target)]
+            )
+            tier = int(min(differs_in_part.any(axis=1).sum(), self.tier_count - 1))
             share = 1.0
-            if tier > self.scale_up:
-                share = min(self._shared(neighbours(self.layout, here, there)), 1.0)
-            self._known[key] = (share, float(tier))
-        share, at = self._known[key]
-        return share, at
+            if tier > self.scale_up_tier:
+                share = min(self._compute_flow_share(build_neighbour_flows(self.layout, source, target)), 1.0)
+            self._share_cache[key] = (share, float(tier))
+        share, crossed_tier = self._share_cache[key]
+        return share, crossed_tier
 
-    def _groups(self, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Ints:
+    def _build_groups(self, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Ints:
         """The devices of every group, each in the order of its ranks, shape [groups, size]."""
         rank = np.arange(self.devices)
         offset = np.zeros(1, dtype=np.int64)
@@ -149,48 +177,51 @@ class RoutedNetwork(Network):
             rank = rank[rank // stride % size == 0]
             offset = (np.arange(size)[:, None] * stride + offset[None, :]).ravel()
         rank = rank[rank + offset[-1] < self.devices]
-        return self._device(rank[:, None] + offset[None, :])
+        return self._get_device(rank[:, None] + offset[None, :])
 
-    def _device(self, rank: Ints) -> Ints:
+    def _get_device(self, rank: Ints) -> Ints:
         """The device that a rank is laid on, as the wiring counts them."""
         return (
-            self.order[rank // self.layout.devices_per_host] * self.layout.devices_per_host
+            self.host_order[rank // self.layout.devices_per_host] * self.layout.devices_per_host
             + rank % self.layout.devices_per_host
         )
 
 
-def routed(
+def build_routed_network(
     network: Network,
     wiring: Wiring,
     origin: str,
     *,
-    parts: Ints,
-    scale_up: int,
+    tier_parts: Ints,
+    scale_up_tier: int,
     hosts: int | None = None,
-    sound: RoutedNetwork | None = None,
+    healthy_network: RoutedNetwork | None = None,
 ) -> RoutedNetwork:
-    """A network with the routes of a wiring: `parts`, `scale_up` and `sound` as RoutedNetwork has them; `hosts`: how
-    many of the hosts, the first ones, are used. Raises InputError for hosts that cannot reach each other.
+    """A network with the routes of a wiring: `tier_parts`, `scale_up_tier` and `healthy_network` as RoutedNetwork has
+    them; `hosts`: how many of the hosts, the first ones, are used. Raises InputError for hosts that cannot reach each
+    other.
     """
-    found, ports = routes(wiring, origin)
-    per_host, out = int(wiring.devices.max()), way_out(wiring)
+    network_routes, ports = build_routes(wiring, origin)
+    per_host, uplink_bytes_per_s = int(wiring.devices.max()), compute_uplink_bytes_per_s(wiring)
     return RoutedNetwork(
         **{name: getattr(network, name) for name in Network.__dataclass_fields__},
-        routes=found,
-        layout=Layout(ports, wiring.domains, per_host),
-        parts=parts.astype(np.int64),
-        scale_up=scale_up,
-        order=np.arange(len(wiring.hosts) if hosts is None else hosts),
-        share_of_card=float(np.median(out)) / per_host if sound is None else sound.share_of_card,
-        way_out=out,
-        sound=sound,
+        routes=network_routes,
+        layout=DeviceLayout(ports, wiring.scale_up_domains, per_host),
+        tier_parts=tier_parts.astype(np.int64),
+        scale_up_tier=scale_up_tier,
+        host_order=np.arange(len(wiring.hosts) if hosts is None else hosts),
+        device_uplink_bytes_per_s=float(np.median(uplink_bytes_per_s)) / per_host
+        if healthy_network is None
+        else healthy_network.device_uplink_bytes_per_s,
+        uplink_bytes_per_s=uplink_bytes_per_s,
+        healthy_network=healthy_network,
     )
 
 
-def _keys(sizes: Ints, strides: Ints) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _build_group_keys(sizes: Ints, strides: Ints) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Size and stride of each group's parts, parts of one rank left out."""
-    found = []
+    group_keys = []
     for size, stride in zip(sizes.tolist(), strides.tolist(), strict=True):
-        kept = [(n, at) for n, at in zip(size, stride, strict=True) if n > 1] or [(1, 1)]
-        found.append((tuple(n for n, _ in kept), tuple(at for _, at in kept)))
-    return found
+        kept = [(n, part_stride) for n, part_stride in zip(size, stride, strict=True) if n > 1] or [(1, 1)]
+        group_keys.append((tuple(n for n, _ in kept), tuple(part_stride for _, part_stride in kept)))
+    return group_keys

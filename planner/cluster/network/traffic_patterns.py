@@ -12,165 +12,189 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.network.ecmp_routing import Flows, Ports, flows_between, summed
+from planner.cluster.network.ecmp_routing import Flows, NetworkPorts, build_port_flows, sum_by_index
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_PAIRWISE = 2_000_000
+_MAX_EXPLICIT_PAIRS = 2_000_000
 """Pairs of an exchange that are told one by one; those of larger ones are summed up by kinds of port."""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Devices on hosts: `ports`, the scale-up part of each host (`domain`, shape [hosts]), devices of every host."""
+class DeviceLayout:
+    """Devices on hosts: `ports`, the scale-up part of each host (`scale_up_domain`, shape [hosts]), devices of every
+    host.
+    """
 
-    ports: Ports
-    domain: Ints
+    ports: NetworkPorts
+    scale_up_domain: Ints
     devices_per_host: int
 
-    def host(self, device: Ints) -> Ints:
+    def get_host(self, device: Ints) -> Ints:
         """The host of each device."""
         return device // self.devices_per_host
 
-    def domain_of(self, device: Ints) -> Ints:
+    def get_scale_up_domain(self, device: Ints) -> Ints:
         """The scale-up part of each device."""
-        return self.domain[self.host(device)]
+        return self.scale_up_domain[self.get_host(device)]
 
-    def between(self, device: Ints, other: Ints, amount: Floats) -> Flows:
+    def build_device_flows(self, device: Ints, target: Ints, amount: Floats) -> Flows:
         """Flows from devices to others; those inside one scale-up part are no flows."""
-        out = self.domain_of(device) != self.domain_of(other)
-        card = self.ports.card[self.ports.of_device[device[out]]]
-        ends = self.ports.common(self.host(device[out]), self.host(other[out]), card)
-        return flows_between(*ends, amount[out], len(self.ports))
+        leaves_domain = self.get_scale_up_domain(device) != self.get_scale_up_domain(target)
+        nic_index = self.ports.nic_index[self.ports.device_port[device[leaves_domain]]]
+        port_pair = self.ports.find_common_ports(
+            self.get_host(device[leaves_domain]), self.get_host(target[leaves_domain]), nic_index
+        )
+        return build_port_flows(*port_pair, amount[leaves_domain], len(self.ports))
 
 
-def ring(layout: Layout, groups: Ints) -> Flows:
+def build_ring_flows(layout: DeviceLayout, groups: Ints) -> Flows:
     """Rings through every group, one for each of its members in a part, each with as large a share of the bytes.
 
     Of a part with m members the k-th sends 1/m to the k-th of the next part, in proportion where sizes differ.
     `groups`: devices in the order of their ranks, shape [groups, size].
     """
     # a ring goes through all of a part before it leaves it
-    order = np.argsort(_first_places(layout.domain_of(groups)), axis=1, kind="stable")
+    order = np.argsort(_find_first_positions(layout.get_scale_up_domain(groups)), axis=1, kind="stable")
     groups = np.take_along_axis(groups, order, axis=1)
-    domain = layout.domain_of(groups)
-    begin = np.ones(groups.shape, dtype=bool)
-    begin[:, 1:] = domain[:, 1:] != domain[:, :-1]
-    begins = np.flatnonzero(begin)
-    count = np.diff(np.append(begins, groups.size))
-    group = begins // groups.shape[1]
-    following = np.append(np.arange(1, len(begins)), 0)
-    last = np.append(group[1:] != group[:-1], True)
-    following[last] = np.searchsorted(group, np.arange(len(groups)))
-    part = np.repeat(np.arange(len(begins)), count)
-    nth = np.arange(groups.size) - begins[part]
-    target = begins[following[part]] + nth * count[following[part]] // count[part]
+    domain = layout.get_scale_up_domain(groups)
+    is_run_start = np.ones(groups.shape, dtype=bool)
+    is_run_start[:, 1:] = domain[:, 1:] != domain[:, :-1]
+    run_starts = np.flatnonzero(is_run_start)
+    run_sizes = np.diff(np.append(run_starts, groups.size))
+    group = run_starts // groups.shape[1]
+    next_run = np.append(np.arange(1, len(run_starts)), 0)
+    is_last_run = np.append(group[1:] != group[:-1], True)
+    next_run[is_last_run] = np.searchsorted(group, np.arange(len(groups)))
+    run_index = np.repeat(np.arange(len(run_starts)), run_sizes)
+    position = np.arange(groups.size) - run_starts[run_index]
+    target = run_starts[next_run[run_index]] + position * run_sizes[next_run[run_index]] // run_sizes[run_index]
     devices = groups.ravel()
-    return layout.between(devices, devices[target], 1.0 / count[part])
+    return layout.build_device_flows(devices, devices[target], 1.0 / run_sizes[run_index])
 
 
-def neighbours(layout: Layout, device: Ints, following: Ints) -> Flows:
+def build_neighbour_flows(layout: DeviceLayout, device: Ints, next_device: Ints) -> Flows:
     """One unit from each device to the one that follows it."""
-    return layout.between(device, following, np.ones(len(device)))
+    return layout.build_device_flows(device, next_device, np.ones(len(device)))
 
 
-def exchange(layout: Layout, groups: Ints) -> Flows:
+def build_all_to_all_flows(layout: DeviceLayout, groups: Ints) -> Flows:
     """Every device of a group sends every other the same, one unit in all; shape [groups, size]."""
     size = groups.shape[1]
-    if groups.size * size <= _PAIRWISE:
-        here, there = np.repeat(groups, size, axis=1).ravel(), np.tile(groups, (1, size)).ravel()
-        return layout.between(here, there, np.full(len(here), 1.0 / size))
+    if groups.size * size <= _MAX_EXPLICIT_PAIRS:
+        sources, targets = np.repeat(groups, size, axis=1).ravel(), np.tile(groups, (1, size)).ravel()
+        return layout.build_device_flows(sources, targets, np.full(len(sources), 1.0 / size))
     ports = len(layout.ports)
     leaving, arriving = np.zeros(ports), np.zeros(ports)
     pairs: Ints = np.zeros(0, dtype=np.int64)
     amounts: Floats = np.zeros(0)
     for group in groups:
-        some, more = _summed(layout, group, leaving, arriving)
-        pairs, of = np.unique(np.concatenate([pairs, some]), return_inverse=True)
-        amounts = summed(of, np.concatenate([amounts, more]), len(pairs))
+        group_pairs, group_amounts = _sum_group_all_to_all(layout, group, leaving, arriving)
+        pairs, pair_index = np.unique(np.concatenate([pairs, group_pairs]), return_inverse=True)
+        amounts = sum_by_index(pair_index, np.concatenate([amounts, group_amounts]), len(pairs))
     # what stays inside was counted in and taken out again: a rest of rounding is no flow
-    real = np.flatnonzero(amounts > 1e-9)
-    return Flows(pairs[real] // ports, pairs[real] % ports, amounts[real], leaving, arriving)
+    is_real = np.flatnonzero(amounts > 1e-9)
+    return Flows(pairs[is_real] // ports, pairs[is_real] % ports, amounts[is_real], leaving, arriving)
 
 
-def _summed(layout: Layout, group: Ints, leaving: Floats, arriving: Floats) -> tuple[Ints, Floats]:
+def _sum_group_all_to_all(
+    layout: DeviceLayout, group: Ints, leaving: Floats, arriving: Floats
+) -> tuple[Ints, Floats]:
     """One group's exchange between kinds of port: pairs of kinds as source * ports + target, and their amounts.
 
-    Devices of one host with one card are `out` together; each sends `held` / size of its bytes to a host, all hosts
-    but those of its own part. What each port sends and gets is added to `leaving` and `arriving`, shape [ports].
+    Devices of one host with one card are `devices_per_port` together; each sends `devices_on_host` / size of its
+    bytes to a host, all hosts but those of its own part. What each port sends and gets is added to `leaving` and
+    `arriving`, shape [ports].
     """
     ports, size = layout.ports, len(group)
-    own, out = np.unique(ports.of_device[group], return_counts=True)
-    host, held = np.unique(layout.host(group), return_counts=True)
+    own_ports, devices_per_port = np.unique(ports.device_port[group], return_counts=True)
+    host, devices_on_host = np.unique(layout.get_host(group), return_counts=True)
     pairs, amounts = [], []
-    for card in np.unique(ports.card[own]).tolist():
-        mine = np.flatnonzero(ports.card[own] == card)
-        source = _Block(own[mine], out[mine], layout.domain[ports.host[own[mine]]])
-        port = ports.by_card[host, card + 1]
-        has = port >= 0
-        target = _Block(port[has], held[has], layout.domain[host[has]])
-        found = [_crossed(ports, source, target, size, leaving, arriving)]
+    for nic_index in np.unique(ports.nic_index[own_ports]).tolist():
+        own_indices = np.flatnonzero(ports.nic_index[own_ports] == nic_index)
+        source = _PortBlock(
+            own_ports[own_indices],
+            devices_per_port[own_indices],
+            layout.scale_up_domain[ports.host[own_ports[own_indices]]],
+        )
+        port = ports.port_by_nic[host, nic_index + 1]
+        has_nic = port >= 0
+        target = _PortBlock(port[has_nic], devices_on_host[has_nic], layout.scale_up_domain[host[has_nic]])
+        blocks = [_sum_cross_domain(ports, source, target, size, leaving, arriving)]
         # hosts without this card are reached by the nearest one that both ends have
-        one, other = (index.ravel() for index in np.meshgrid(mine, np.flatnonzero(~has), indexing="ij"))
-        apart = layout.domain[ports.host[own[one]]] != layout.domain[host[other]]
-        one, other = one[apart], other[apart]
-        ends = ports.common(ports.host[own[one]], host[other], np.array(card))
-        amount = out[one] * held[other] / size
-        for end, sum_of in zip(ends, (leaving, arriving), strict=True):
-            np.add.at(sum_of, end, amount)
-        found.append((ports.kind[ends[0]] * len(ports) + ports.kind[ends[1]], amount))
-        for some, more in found:
-            pairs.append(some)
-            amounts.append(more)
+        port_index, host_index = (
+            index.ravel() for index in np.meshgrid(own_indices, np.flatnonzero(~has_nic), indexing="ij")
+        )
+        differs_in_domain = (
+            layout.scale_up_domain[ports.host[own_ports[port_index]]] != layout.scale_up_domain[host[host_index]]
+        )
+        port_index, host_index = port_index[differs_in_domain], host_index[differs_in_domain]
+        port_pair = ports.find_common_ports(ports.host[own_ports[port_index]], host[host_index], np.array(nic_index))
+        amount = devices_per_port[port_index] * devices_on_host[host_index] / size
+        for end_port, port_total in zip(port_pair, (leaving, arriving), strict=True):
+            np.add.at(port_total, end_port, amount)
+        blocks.append((ports.port_class[port_pair[0]] * len(ports) + ports.port_class[port_pair[1]], amount))
+        for block_pairs, block_amounts in blocks:
+            pairs.append(block_pairs)
+            amounts.append(block_amounts)
     return np.concatenate(pairs), np.concatenate(amounts)
 
 
 @dataclass(frozen=True)
-class _Block:
+class _PortBlock:
     """Ports, how many devices each stands for, and the scale-up part of each; arrays of one shape."""
 
     port: Ints
     count: Ints
-    domain: Ints
+    scale_up_domain: Ints
 
 
-def _crossed(
-    ports: Ports, source: _Block, target: _Block, size: int, leaving: Floats, arriving: Floats
+def _sum_cross_domain(
+    ports: NetworkPorts, source: _PortBlock, target: _PortBlock, size: int, leaving: Floats, arriving: Floats
 ) -> tuple[Ints, Floats]:
     """Every source to every target of another part, by kinds of port; what stays inside is taken out again."""
-    by_domain = np.argsort(target.domain, kind="stable")
-    ordered = target.domain[by_domain]
-    each, nth = _runs(np.searchsorted(ordered, source.domain), np.searchsorted(ordered, source.domain, side="right"))
-    stays = by_domain[nth]
-    inside = source.count[each] * target.count[stays] / size
-    sent = source.count * target.count.sum() / size - summed(each, inside, len(source.port))
-    got = target.count * source.count.sum() / size - summed(stays, inside, len(target.port))
+    domain_order = np.argsort(target.scale_up_domain, kind="stable")
+    ordered = target.scale_up_domain[domain_order]
+    source_index, sorted_index = _enumerate_runs(
+        np.searchsorted(ordered, source.scale_up_domain),
+        np.searchsorted(ordered, source.scale_up_domain, side="right"),
+    )
+    target_index = domain_order[sorted_index]
+    inside_amount = source.count[source_index] * target.count[target_index] / size
+    sent = source.count * target.count.sum() / size - sum_by_index(source_index, inside_amount, len(source.port))
+    received = target.count * source.count.sum() / size - sum_by_index(target_index, inside_amount, len(target.port))
     np.add.at(leaving, source.port, sent)
-    np.add.at(arriving, target.port, got)
-    sources, of = np.unique(ports.kind[source.port], return_inverse=True)
-    targets, at = np.unique(ports.kind[target.port], return_inverse=True)
-    whole = np.outer(summed(of, source.count, len(sources)), summed(at, target.count, len(targets))) / size
-    np.subtract.at(whole, (of[each], at[stays]), inside)
-    return (sources[:, None] * len(ports) + targets[None, :]).ravel(), whole.ravel()
+    np.add.at(arriving, target.port, received)
+    sources, source_class = np.unique(ports.port_class[source.port], return_inverse=True)
+    targets, target_class = np.unique(ports.port_class[target.port], return_inverse=True)
+    class_amounts = (
+        np.outer(
+            sum_by_index(source_class, source.count, len(sources)),
+            sum_by_index(target_class, target.count, len(targets)),
+        )
+        / size
+    )
+    np.subtract.at(class_amounts, (source_class[source_index], target_class[target_index]), inside_amount)
+    return (sources[:, None] * len(ports) + targets[None, :]).ravel(), class_amounts.ravel()
 
 
-def _runs(first: Ints, end: Ints) -> tuple[Ints, Ints]:
+def _enumerate_runs(first: Ints, end: Ints) -> tuple[Ints, Ints]:
     """Every number from each first to before each end, and which run it is of."""
     count = end - first
-    of = np.repeat(np.arange(len(count)), count)
-    return of, first[of] + np.arange(len(of)) - (np.cumsum(count) - count)[of]
+    run_index = np.repeat(np.arange(len(count)), count)
+    return run_index, first[run_index] + np.arange(len(run_index)) - (np.cumsum(count) - count)[run_index]
 
 
-def _first_places(number: Ints) -> Ints:
+def _find_first_positions(numbers: Ints) -> Ints:
     """For each member of each row the place of the first one in the row that has the same number; shape as given."""
-    order = np.argsort(number, axis=1, kind="stable")
-    ordered = np.take_along_axis(number, order, axis=1)
-    fresh = np.ones(ordered.shape, dtype=bool)
-    fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    order = np.argsort(numbers, axis=1, kind="stable")
+    ordered = np.take_along_axis(numbers, order, axis=1)
+    is_first = np.ones(ordered.shape, dtype=bool)
+    is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     # of equal numbers the first comes first: its place holds until the next number
-    place = np.maximum.accumulate(np.where(fresh, np.arange(number.shape[1])[None, :], 0), axis=1)
-    first = np.take_along_axis(order, place, axis=1)
-    places = np.empty_like(order)
-    np.put_along_axis(places, order, first, axis=1)
-    return places
+    first_index = np.maximum.accumulate(np.where(is_first, np.arange(numbers.shape[1])[None, :], 0), axis=1)
+    first = np.take_along_axis(order, first_index, axis=1)
+    positions = np.empty_like(order)
+    np.put_along_axis(positions, order, first, axis=1)
+    return positions

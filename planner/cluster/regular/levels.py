@@ -4,138 +4,160 @@ from __future__ import annotations
 
 import math
 
-from planner.cluster.model.cluster import Axes, Level
+from planner.cluster.model.cluster import FabricLevel, TorusAxes
 from planner.cluster.model.spec import ClusterSpec, LevelSpec, NodeSpec
 from planner.errors import InputError
-from planner.hardware.figures import number, positive
+from planner.hardware.figures import parse_figure, parse_positive_figure
 
 
-def switches_add(told: bool | None, topology: str, architecture: str) -> bool:
+def has_in_network_reduction(specified: bool | None, topology: str, architecture: str) -> bool:
     """Whether a level's switches add: NVSwitches of the third generation on do, those of Hopper (NVLink SHARP)."""
-    return topology == "nvswitch" and architecture.startswith(("hopper", "blackwell")) if told is None else told
+    return (
+        topology == "nvswitch" and architecture.startswith(("hopper", "blackwell"))
+        if specified is None
+        else specified
+    )
 
 
-def fabric_levels(
+def build_fabric_levels(
     spec: ClusterSpec, node: NodeSpec, architecture: str, per_node: int, nodes: int, origin: str
-) -> tuple[Level, ...]:
+) -> tuple[FabricLevel, ...]:
     """The node's own link, then the fabric; the last one joins all. `architecture`: the accelerators'.
 
     Raises InputError for figures that make no sense, and for levels that do not fit each other.
     """
-    levels = [_inside_of(spec, node, architecture, per_node, origin)]
+    levels = [_build_node_level(spec, node, architecture, per_node, origin)]
     if nodes == 1:
         return tuple(levels)
-    way = _way_out(node, origin)
+    uplink = _resolve_uplink(node, origin)
     fabric = spec.fabric or (LevelSpec(name="fabric", latency=0.0),)
     for index, level in enumerate(fabric):
         key, last = f"fabric[{index}]", index == len(fabric) - 1
-        extra = number(level.latency, "s", origin=origin, key=f"{key}.latency")
+        extra_latency_s = parse_figure(level.latency, "s", origin=origin, key=f"{key}.latency")
         through_nic = level.bandwidth is None
         if level.bandwidth is not None:
-            share = positive(level.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
-            share, step = share / level.oversubscription, levels[0].latency_s + extra
+            share = parse_positive_figure(level.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
+            share, step_latency_s = share / level.oversubscription, levels[0].latency_s + extra_latency_s
         else:
-            way = _further(way, level, extra, origin)
-            share, step = way
-        joined = level.nodes * per_node if level.nodes and not last else 0
-        axes = _axes(level, node.devices, origin, key)
-        _check_place(level, levels, joined, per_node, last, origin, key)
-        _check_torus(axes, joined, nodes, per_node, origin, key)
-        adds = switches_add(level.in_network, "" if through_nic else level.topology, architecture)
-        levels.append(Level(level.name, level.topology, joined, share, step, axes, through_nic, adds))
-        if joined == 0 or joined >= nodes * per_node:
+            uplink = _extend_uplink(uplink, level, extra_latency_s, origin)
+            share, step_latency_s = uplink
+        group_devices = level.nodes * per_node if level.nodes and not last else 0
+        axes = _resolve_torus_axes(level, node.devices, origin, key)
+        _check_level_order(level, levels, group_devices, per_node, last, origin, key)
+        _check_torus(axes, group_devices, nodes, per_node, origin, key)
+        has_reduction = has_in_network_reduction(
+            level.in_network, "" if through_nic else level.topology, architecture
+        )
+        levels.append(
+            FabricLevel(
+                level.name, level.topology, group_devices, share, step_latency_s, axes, through_nic, has_reduction
+            )
+        )
+        if group_devices == 0 or group_devices >= nodes * per_node:
             break
     return tuple(levels)
 
 
-def _inside_of(spec: ClusterSpec, node: NodeSpec, architecture: str, per_node: int, origin: str) -> Level:
+def _build_node_level(
+    spec: ClusterSpec, node: NodeSpec, architecture: str, per_node: int, origin: str
+) -> FabricLevel:
     """The node's own link."""
     link = node.link
-    bandwidth = positive(link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
-    latency = number(link.latency, "s", origin=origin, key="node.link.latency")
+    bandwidth = parse_positive_figure(link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
+    latency = parse_figure(link.latency, "s", origin=origin, key="node.link.latency")
     # a torus goes on beyond the node: its axes are those of the fabric's first level
     axes = None
     if link.topology == "torus" and spec.fabric and spec.fabric[0].topology == "torus":
-        axes = _axes(spec.fabric[0], node.devices, origin, "fabric[0]")
+        axes = _resolve_torus_axes(spec.fabric[0], node.devices, origin, "fabric[0]")
     elif link.topology == "torus" and link.shape:
-        axes = _shaped(link.shape, True, 0, node.devices, origin, "node.link")
-    adds = switches_add(link.in_network, link.topology, architecture)
-    return Level("node", link.topology, per_node, bandwidth, latency, axes, in_network=adds)
+        axes = _build_shaped_axes(link.shape, True, 0, node.devices, origin, "node.link")
+    has_reduction = has_in_network_reduction(link.in_network, link.topology, architecture)
+    return FabricLevel("node", link.topology, per_node, bandwidth, latency, axes, in_network=has_reduction)
 
 
-_Way = tuple[float, float]
+_Uplink = tuple[float, float]
 """One device's share of the way out by network cards, bytes/s, and the latency of a step over it, s."""
 
 
-def _way_out(node: NodeSpec, origin: str) -> _Way | None:
+def _resolve_uplink(node: NodeSpec, origin: str) -> _Uplink | None:
     """At the node's cards; None where it has none."""
     if node.nic is None:
         return None
-    each = positive(node.nic.bandwidth, "bytes_per_s", origin=origin, key="node.nic.bandwidth")
-    latency = number(node.nic.latency, "s", origin=origin, key="node.nic.latency")
-    return each * node.nic.count / node.devices, latency
+    nic_bytes_per_s = parse_positive_figure(
+        node.nic.bandwidth, "bytes_per_s", origin=origin, key="node.nic.bandwidth"
+    )
+    latency = parse_figure(node.nic.latency, "s", origin=origin, key="node.nic.latency")
+    return nic_bytes_per_s * node.nic.count / node.devices, latency
 
 
-def _further(way: _Way | None, level: LevelSpec, extra_s: float, origin: str) -> _Way:
+def _extend_uplink(uplink: _Uplink | None, level: LevelSpec, extra_s: float, origin: str) -> _Uplink:
     """The way on through a level's switches. Raises InputError where there are no cards."""
-    if way is None:
+    if uplink is None:
         raise InputError(
             "the nodes have no way out",
             origin=origin,
             key="node.nic",
             expected="a [node.nic] table, or a bandwidth on every fabric level",
         )
-    share, latency = way
+    share, latency = uplink
     return share / level.oversubscription, latency + extra_s
 
 
-def _check_place(
-    level: LevelSpec, below: list[Level], joined: int, per_node: int, last: bool, origin: str, key: str
+def _check_level_order(
+    level: LevelSpec,
+    inner_levels: list[FabricLevel],
+    group_devices: int,
+    per_node: int,
+    is_last: bool,
+    origin: str,
+    key: str,
 ) -> None:
     """Raises InputError for a level that joins no more than the one below, and a dragonfly+ with nothing to join."""
-    if joined and joined <= below[-1].devices:
-        expected = f"more than the level below ({below[-1].devices // per_node})"
+    if group_devices and group_devices <= inner_levels[-1].devices:
+        expected = f"more than the level below ({inner_levels[-1].devices // per_node})"
         raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
-    reached = any(one.through_nic for one in below) and level.bandwidth is None
-    if level.topology == "dragonfly+" and not (reached and last):
+    has_nic_level = any(inner_level.through_nic for inner_level in inner_levels) and level.bandwidth is None
+    if level.topology == "dragonfly+" and not (has_nic_level and is_last):
         expected = "the last level, above one whose nodes are a group"
         raise InputError("out of place", origin=origin, key=f"{key}.topology", value="dragonfly+", expected=expected)
 
 
-def _check_torus(axes: Axes | None, joined: int, nodes: int, per_node: int, origin: str, key: str) -> None:
+def _check_torus(
+    axes: TorusAxes | None, group_devices: int, nodes: int, per_node: int, origin: str, key: str
+) -> None:
     """Raises InputError where a single torus of a told shape has fewer devices than there are."""
-    if axes is not None and axes.shape and not joined and nodes * per_node > math.prod(axes.shape):
+    if axes is not None and axes.shape and not group_devices and nodes * per_node > math.prod(axes.shape):
         expected = f"at most {math.prod(axes.shape) // per_node} nodes, or a level that joins several"
         raise InputError("more than the torus has", origin=origin, key=f"{key}.shape", value=nodes, expected=expected)
 
 
-def _axes(level: LevelSpec, per_node: int, origin: str, key: str) -> Axes | None:
+def _resolve_torus_axes(level: LevelSpec, per_node: int, origin: str, key: str) -> TorusAxes | None:
     """A torus's axes; None for other levels. Raises InputError where shape and number of nodes do not agree."""
     if level.topology != "torus":
         return None
     if level.shape is None:
-        return Axes(level.dims, (), _each(level.wrap, level.dims, origin, key), level.wrap_multiple)
+        return TorusAxes(level.dims, (), _resolve_wraps(level.wrap, level.dims, origin, key), level.wrap_multiple)
     devices = (level.nodes or math.prod(level.shape) // per_node) * per_node
-    return _shaped(level.shape, level.wrap, level.wrap_multiple, devices, origin, key)
+    return _build_shaped_axes(level.shape, level.wrap, level.wrap_multiple, devices, origin, key)
 
 
-def _shaped(
-    shape: tuple[int, ...], wrap: bool | tuple[bool, ...], multiple: int, devices: int, origin: str, key: str
-) -> Axes:
+def _build_shaped_axes(
+    shape: tuple[int, ...], wrap: bool | tuple[bool, ...], wrap_multiple: int, devices: int, origin: str, key: str
+) -> TorusAxes:
     """Axes of a torus whose shape is told, of so many devices. Raises InputError where the two do not agree."""
     if math.prod(shape) != devices:
         expected = f"axes whose product is {devices}"
         value = " x ".join(map(str, shape))
         raise InputError("not its devices", origin=origin, key=f"{key}.shape", value=value, expected=expected)
-    return Axes(len(shape), shape, _each(wrap, len(shape), origin, key), multiple)
+    return TorusAxes(len(shape), shape, _resolve_wraps(wrap, len(shape), origin, key), wrap_multiple)
 
 
-def _each(wrap: bool | tuple[bool, ...], dims: int, origin: str, key: str) -> tuple[bool, ...]:
+def _resolve_wraps(wrap: bool | tuple[bool, ...], dims: int, origin: str, key: str) -> tuple[bool, ...]:
     """Whether each axis is closed."""
-    each = wrap if isinstance(wrap, tuple) else (wrap,) * dims
-    if len(each) != dims:
+    axis_wraps = wrap if isinstance(wrap, tuple) else (wrap,) * dims
+    if len(axis_wraps) != dims:
         expected = f"true or false, or one of them for each of {dims} axes"
         raise InputError(
-            "not one for each axis", origin=origin, key=f"{key}.wrap", value=list(each), expected=expected
+            "not one for each axis", origin=origin, key=f"{key}.wrap", value=list(axis_wraps), expected=expected
         )
-    return each
+    return axis_wraps

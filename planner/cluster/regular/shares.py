@@ -12,68 +12,72 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.cluster import Cluster, joined_devices
-from planner.cluster.model.intra_node import group_shares
-from planner.cluster.regular.torus import Torus, torus_of
+from planner.cluster.model.cluster import Cluster, compute_group_devices
+from planner.cluster.model.intra_node import compute_intra_node_shares
+from planner.cluster.regular.torus import Torus, find_cluster_torus
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Pattern = Literal["ring", "exchange"]
+TrafficPattern = Literal["ring", "exchange"]
 """Who sends to whom in a group: each rank to the next one, or every rank to every other."""
 
 
 @dataclass(frozen=True)
-class Shares:
-    """`node`: shares by members and stride inside a node, of rings and of exchanges, shape [2, devices + 1,
-    devices + 1]; None where every group has all. `tori`: for each tier whether it is a torus, `torus` that torus.
-    `groups`: how many groups of a dragonfly+ the outermost tier joins; 0 where it is none.
+class BandwidthShares:
+    """`node_shares`: shares by members and stride inside a node, of rings and of exchanges, shape [2, devices + 1,
+    devices + 1]; None where every group has all. `is_torus`: for each tier whether it is a torus, `torus` that torus.
+    `dragonfly_groups`: how many groups of a dragonfly+ the outermost tier joins; 0 where it is none.
     """
 
-    node: Floats | None
+    node_shares: Floats | None
     torus: Torus | None
-    tori: NDArray[np.bool_]
-    groups: int
+    is_torus: NDArray[np.bool_]
+    dragonfly_groups: int
 
-    def of(self, members: Floats, sizes: Ints, strides: Ints, pattern: Pattern) -> Floats:
+    def compute_group_shares(self, members: Floats, sizes: Ints, strides: Ints, pattern: TrafficPattern) -> Floats:
         """Of each tier's bandwidth, what each group has: shape [groups, tiers].
 
         `members`: ranks below one part of each tier; `sizes` and `strides` of the groups' parts, [groups, parts].
         """
         shares = np.ones_like(members)
         if self.torus is not None:
-            shares[:, self.tori] = torus_share(self.torus, sizes, strides, pattern)[:, None]
-        if self.node is not None:
-            most = len(self.node[0]) - 1
-            nearest = np.where(sizes > 1, strides, most).min(axis=1)
-            inside = np.minimum(members[:, 0], most).astype(np.int64)
-            shares[:, 0] *= self.node[0 if pattern == "ring" else 1][inside, np.minimum(nearest, most)]
-        if self.groups > 2 and pattern == "ring":
-            shares[:, -1] *= dragonfly_share(self.groups)
+            shares[:, self.is_torus] = compute_torus_shares(self.torus, sizes, strides, pattern)[:, None]
+        if self.node_shares is not None:
+            max_members = len(self.node_shares[0]) - 1
+            smallest_stride = np.where(sizes > 1, strides, max_members).min(axis=1)
+            members_in_node = np.minimum(members[:, 0], max_members).astype(np.int64)
+            shares[:, 0] *= self.node_shares[0 if pattern == "ring" else 1][
+                members_in_node, np.minimum(smallest_stride, max_members)
+            ]
+        if self.dragonfly_groups > 2 and pattern == "ring":
+            shares[:, -1] *= compute_dragonfly_share(self.dragonfly_groups)
         return shares
 
-    def hop(self, tier: Ints, stride: Ints) -> Floats:
+    def compute_hop_shares(self, tier: Ints, stride: Ints) -> Floats:
         """The same for what one device sends to one other, `stride` apart, at the given tier; shape [plans]."""
         shares = np.ones(len(tier))
         if self.torus is not None:
-            shares = np.where(self.tori[tier], 1 / (2 * len(self.torus.shape)), shares)
-        if self.node is not None:
-            most = len(self.node[0]) - 1
-            shares = np.where(tier == 0, shares * self.node[0][min(2, most), np.minimum(stride, most)], shares)
+            shares = np.where(self.is_torus[tier], 1 / (2 * len(self.torus.shape)), shares)
+        if self.node_shares is not None:
+            max_members = len(self.node_shares[0]) - 1
+            shares = np.where(
+                tier == 0, shares * self.node_shares[0][min(2, max_members), np.minimum(stride, max_members)], shares
+            )
         return shares
 
 
-def shares_of(cluster: Cluster) -> Shares | None:
+def build_bandwidth_shares(cluster: Cluster) -> BandwidthShares | None:
     """The shares of a cluster's tiers; None where every group has all of every tier."""
-    node = None if cluster.inside is None else group_shares(cluster.inside)
-    torus, joined, last = torus_of(cluster), joined_devices(cluster), cluster.levels[-1]
-    groups = -(-cluster.devices // joined[-2]) if last.topology == "dragonfly+" else 0
-    if node is None and torus is None and groups <= 2:
+    node_shares = None if cluster.intra_node is None else compute_intra_node_shares(cluster.intra_node)
+    torus, group_devices, last = find_cluster_torus(cluster), compute_group_devices(cluster), cluster.levels[-1]
+    dragonfly_groups = -(-cluster.devices // group_devices[-2]) if last.topology == "dragonfly+" else 0
+    if node_shares is None and torus is None and dragonfly_groups <= 2:
         return None
-    tori = np.array([level.axes is not None for level in cluster.levels])
-    return Shares(None if node is None else np.stack(node), torus, tori, groups)
+    is_torus = np.array([level.axes is not None for level in cluster.levels])
+    return BandwidthShares(None if node_shares is None else np.stack(node_shares), torus, is_torus, dragonfly_groups)
 
 
-def dragonfly_share(groups: int) -> float:
+def compute_dragonfly_share(groups: int) -> float:
     """Of what a group can send out, what a ring over all groups gets: G / (2 (G - 1)).
 
     Only 1 / (G - 1) of it leads straight to the next group; the rest goes round by a third one, over two links
@@ -82,7 +86,7 @@ def dragonfly_share(groups: int) -> float:
     return groups / (2 * (groups - 1))
 
 
-def torus_share(torus: Torus, sizes: Ints, strides: Ints, pattern: Pattern) -> Floats:
+def compute_torus_shares(torus: Torus, sizes: Ints, strides: Ints, pattern: TrafficPattern) -> Floats:
     """Of a device's links in a torus, those that a group has: shape [groups].
 
     A ring has both links of an axis that it spans from end to end where the axis is closed, and one else. An exchange
@@ -90,19 +94,21 @@ def torus_share(torus: Torus, sizes: Ints, strides: Ints, pattern: Pattern) -> F
     link's bandwidth for each device, of an open one half of it (Dally and Towles 2004, Principles and Practices of
     Interconnection Networks, section 5.2); an odd axis has no middle, its two halves exchange 1 - 1/k^2 as much.
     """
-    ends = np.cumprod(torus.shape).astype(np.float64)
-    starts = ends / torus.shape
+    axis_ends = np.cumprod(torus.shape).astype(np.float64)
+    axis_starts = axis_ends / torus.shape
     first, last = strides[:, :, None], (strides * sizes)[:, :, None]
-    low, high = np.maximum(first, starts), np.minimum(last, ends)
+    low, high = np.maximum(first, axis_starts), np.minimum(last, axis_ends)
     length = np.maximum(high / low, 1.0).prod(axis=1)
     links = np.where((length >= torus.shape) & np.array(torus.wrap), 2.0, 1.0)
-    spanned = length > 1
-    ring = np.maximum(np.where(spanned, links, 0.0).sum(axis=1), 1.0)
+    is_spanned = length > 1
+    ring = np.maximum(np.where(is_spanned, links, 0.0).sum(axis=1), 1.0)
     if pattern == "exchange":
-        odd = 1 - np.where(length % 2 == 1, 1 / length**2, 0.0)
-        middle = np.where(spanned, 4 * links / (length * np.where(spanned, odd, 1.0)), np.inf).min(axis=1)
+        odd_factor = 1 - np.where(length % 2 == 1, 1 / length**2, 0.0)
+        middle_share = np.where(is_spanned, 4 * links / (length * np.where(is_spanned, odd_factor, 1.0)), np.inf).min(
+            axis=1
+        )
         ranks = length.prod(axis=1)
-        crossed = spanned.any(axis=1)
-        ring = np.where(crossed, np.where(crossed, middle, 0.0) * (ranks - 1) / ranks, ring)
+        is_crossed = is_spanned.any(axis=1)
+        ring = np.where(is_crossed, np.where(is_crossed, middle_share, 0.0) * (ranks - 1) / ranks, ring)
     shares: Floats = ring / (2 * len(torus.shape))
     return shares

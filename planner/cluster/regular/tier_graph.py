@@ -17,10 +17,10 @@ from planner.cluster.model.cluster import Cluster
 if TYPE_CHECKING:
     import networkx as nx
 
-DEVICE = "device"
+DEVICE_VERTEX = "device"
 
 
-def build_graph(cluster: Cluster) -> nx.Graph[str]:
+def build_tier_graph(cluster: Cluster) -> nx.Graph[str]:
     """The collapsed graph. Node attributes: `kind`, `count`, `devices` (joined below one such part).
 
     Edge attributes: `bandwidth_bytes_per_s` per device and direction, `latency_s`.
@@ -29,34 +29,34 @@ def build_graph(cluster: Cluster) -> nx.Graph[str]:
 
     graph: nx.Graph[str] = nx.Graph(name=cluster.name)
     devices = cluster.devices
-    graph.add_node(DEVICE, kind="device", count=devices, devices=1)
-    inside = nic = DEVICE
-    nic_latency = 0.0
+    graph.add_node(DEVICE_VERTEX, kind="device", count=devices, devices=1)
+    scale_up_vertex = nic_vertex = DEVICE_VERTEX
+    nic_latency_s = 0.0
     for level in cluster.levels:
-        joined = min(level.devices or devices, devices)
-        graph.add_node(level.name, kind=level.topology, count=-(-devices // joined), devices=joined)
+        group_devices = min(level.devices or devices, devices)
+        graph.add_node(level.name, kind=level.topology, count=-(-devices // group_devices), devices=group_devices)
         rate = level.bandwidth_bytes_per_s
         if not level.through_nic:
-            graph.add_edge(DEVICE, level.name, bandwidth_bytes_per_s=rate, latency_s=level.latency_s)
-            inside = level.name
+            graph.add_edge(DEVICE_VERTEX, level.name, bandwidth_bytes_per_s=rate, latency_s=level.latency_s)
+            scale_up_vertex = level.name
             continue
-        if nic == DEVICE:
+        if nic_vertex == DEVICE_VERTEX:
             graph.add_node("nic", kind="nic", count=devices, devices=1)
-            graph.add_edge(DEVICE, "nic", bandwidth_bytes_per_s=rate, latency_s=0.0)
-            nic = "nic"
-        graph.add_edge(nic, level.name, bandwidth_bytes_per_s=rate, latency_s=level.latency_s - nic_latency)
-        nic, nic_latency = level.name, level.latency_s
+            graph.add_edge(DEVICE_VERTEX, "nic", bandwidth_bytes_per_s=rate, latency_s=0.0)
+            nic_vertex = "nic"
+        graph.add_edge(nic_vertex, level.name, bandwidth_bytes_per_s=rate, latency_s=level.latency_s - nic_latency_s)
+        nic_vertex, nic_latency_s = level.name, level.latency_s
     graph.graph["innermost"] = cluster.levels[0].name
-    graph.graph["scale_up"] = inside
+    graph.graph["scale_up"] = scale_up_vertex
     graph.graph["levels"] = tuple(level.name for level in cluster.levels)
     return graph
 
 
-def way_up(graph: nx.Graph[str], level: str) -> tuple[float, float]:
+def compute_path_to_level(graph: nx.Graph[str], level: str) -> tuple[float, float]:
     """Bandwidth (bytes/s, one device's share) and latency (s) of the way from a device to a level's switch."""
     import networkx as nx
 
-    path = nx.shortest_path(graph, DEVICE, level)
+    path = nx.shortest_path(graph, DEVICE_VERTEX, level)
     edges = [graph.edges[a, b] for a, b in itertools.pairwise(path)]
     bandwidth = min(float(edge["bandwidth_bytes_per_s"]) for edge in edges)
     return bandwidth, math.fsum(float(edge["latency_s"]) for edge in edges)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.cluster import Axes, Cluster, Level, joined_devices
+from planner.cluster.model.cluster import Cluster, FabricLevel, TorusAxes, compute_group_devices
 
 Ints = NDArray[np.int64]
 
@@ -34,91 +34,107 @@ class Torus:
         return math.prod(self.shape)
 
 
-def torus_of(cluster: Cluster) -> Torus | None:
+def find_cluster_torus(cluster: Cluster) -> Torus | None:
     """The torus that a cluster's nodes are parts of (the outermost one), or None where there is none.
 
     Of a cluster with faults it is the torus that it was before: what is left of it is a torus with holes.
     """
-    if cluster.sound is not None and cluster.nodes > 1:
-        return torus_of(cluster.sound.cluster)
-    found = None
-    for level, devices in zip(cluster.levels, joined_devices(cluster), strict=True):
+    if cluster.before_faults is not None and cluster.nodes > 1:
+        return find_cluster_torus(cluster.before_faults.cluster)
+    torus = None
+    for level, devices in zip(cluster.levels, compute_group_devices(cluster), strict=True):
         if level.axes is not None:
-            found = _torus(level, level.axes, devices, cluster.devices_per_node)
-    return found
+            torus = _build_torus(level, level.axes, devices, cluster.devices_per_node)
+    return torus
 
 
-def _torus(level: Level, axes: Axes, devices: int, per_node: int) -> Torus:
-    shape = slice_shape(devices, axes.dims, axes.shape)
-    whole, told = axes.shape, axes.wrap
-    if whole and shape != whole:
-        order = np.argsort(whole, kind="stable")
-        whole, told = tuple(whole[axis] for axis in order), tuple(told[axis] for axis in order)
+def _build_torus(level: FabricLevel, axes: TorusAxes, devices: int, per_node: int) -> Torus:
+    shape = compute_slice_shape(devices, axes.dims, axes.shape)
+    full_shape, closed_axes = axes.shape, axes.wrap
+    if full_shape and shape != full_shape:
+        order = np.argsort(full_shape, kind="stable")
+        full_shape, closed_axes = (
+            tuple(full_shape[axis] for axis in order),
+            tuple(closed_axes[axis] for axis in order),
+        )
     # a ring of optical switches closes at any multiple; one of cables only when it is whole
-    full = (
-        [side % axes.wrap_multiple == 0 for side in shape] if axes.wrap_multiple else np.equal(shape, whole or shape)
+    is_closable = (
+        [side % axes.wrap_multiple == 0 for side in shape]
+        if axes.wrap_multiple
+        else np.equal(shape, full_shape or shape)
     )
-    wrap = tuple(bool(on and side > 1 and ends) for on, side, ends in zip(told, shape, full, strict=True))
-    blocks = sorted(_factors(per_node, axes.dims), key=_cubic)
-    block = next(one for one in blocks if not any(side % part for side, part in zip(shape, one, strict=True)))
+    wrap = tuple(
+        bool(is_closed and side > 1 and closes)
+        for is_closed, side, closes in zip(closed_axes, shape, is_closable, strict=True)
+    )
+    blocks = sorted(_enumerate_factors(per_node, axes.dims), key=_build_cubic_key)
+    block = next(
+        candidate for candidate in blocks if not any(side % part for side, part in zip(shape, candidate, strict=True))
+    )
     return Torus(shape, wrap, block, level.bandwidth_bytes_per_s / (2 * axes.dims))
 
 
-def slice_shape(devices: int, dims: int, whole: tuple[int, ...] = ()) -> tuple[int, ...]:
-    """The part of a torus that so many devices are given: all of `whole`, or the most cubic one, short axes first,
-    that lies inside of it (anywhere, where none does).
+def compute_slice_shape(devices: int, dims: int, full_shape: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """The part of a torus that so many devices are given: all of `full_shape`, or the most cubic one, short axes
+    first, that lies inside of it (anywhere, where none does).
     """
-    if whole and math.prod(whole) == devices:
-        return whole
-    shapes = [shape for shape in sorted(_factors(devices, dims), key=_cubic) if list(shape) == sorted(shape)]
-    limits = sorted(whole) or [devices] * dims
-    inside = (shape for shape in shapes if all(side <= most for side, most in zip(shape, limits, strict=True)))
-    return next(inside, shapes[0])
+    if full_shape and math.prod(full_shape) == devices:
+        return full_shape
+    shapes = [
+        shape
+        for shape in sorted(_enumerate_factors(devices, dims), key=_build_cubic_key)
+        if list(shape) == sorted(shape)
+    ]
+    limits = sorted(full_shape) or [devices] * dims
+    fitting_shapes = (
+        shape for shape in shapes if all(side <= limit for side, limit in zip(shape, limits, strict=True))
+    )
+    return next(fitting_shapes, shapes[0])
 
 
-def _cubic(shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+def _build_cubic_key(shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     """Orders shapes of one size: the shorter the axes together, the more cubic; long axes first among equals."""
     return sum(shape), tuple(-side for side in shape)
 
 
-def _factors(number: int, parts: int) -> Iterator[tuple[int, ...]]:
+def _enumerate_factors(number: int, factor_count: int) -> Iterator[tuple[int, ...]]:
     """All ordered ways to write a number as a product of so many."""
-    if parts == 1:
+    if factor_count == 1:
         yield (number,)
         return
-    for side in _divisors(number):
-        for rest in _factors(number // side, parts - 1):
-            yield (side, *rest)
+    for side in _list_divisors(number):
+        for other_factors in _enumerate_factors(number // side, factor_count - 1):
+            yield (side, *other_factors)
 
 
-def _divisors(number: int) -> list[int]:
+def _list_divisors(number: int) -> list[int]:
     small = [side for side in range(1, math.isqrt(number) + 1) if number % side == 0]
     return sorted({*small, *(number // side for side in small)})
 
 
-def coordinates(index: Ints, shape: tuple[int, ...]) -> Ints:
+def compute_coordinates(index: Ints, shape: tuple[int, ...]) -> Ints:
     """Places of so many things along each axis of a grid, the first axis counting fastest: shape [..., axes]."""
     strides = np.cumprod((1, *shape[:-1]))
     places: Ints = index[..., None] // strides % np.array(shape)
     return places
 
 
-def index_of(places: Ints, shape: tuple[int, ...]) -> Ints:
-    """The inverse of `coordinates`."""
+def compute_grid_index(places: Ints, shape: tuple[int, ...]) -> Ints:
+    """The inverse of `compute_coordinates`."""
     index: Ints = (places * np.cumprod((1, *shape[:-1]))).sum(axis=-1)
     return index
 
 
-def neighbours(shape: tuple[int, ...], wrap: tuple[bool, ...]) -> Iterator[tuple[int, Ints]]:
+def enumerate_grid_neighbours(shape: tuple[int, ...], wrap: tuple[bool, ...]) -> Iterator[tuple[int, Ints]]:
     """For each axis the pairs of a grid that are joined along it, shape [pairs, 2]: from a place to the next higher
     one; the last to the first where the axis wraps round.
     """
     count = math.prod(shape)
-    places = coordinates(np.arange(count), shape)
+    places = compute_coordinates(np.arange(count), shape)
     for axis, side in enumerate(shape):
         has_next = places[:, axis] + 1 < side
         if wrap[axis] and side > 1:
             has_next[:] = True
         higher = places[has_next].copy()
         higher[:, axis] = (higher[:, axis] + 1) % side
-        yield axis, np.stack([np.flatnonzero(has_next), index_of(higher, shape)], axis=1)
+        yield axis, np.stack([np.flatnonzero(has_next), compute_grid_index(higher, shape)], axis=1)

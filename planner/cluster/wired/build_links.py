@@ -17,105 +17,121 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.cluster import Cluster, Level, joined_devices
+from planner.cluster.model.cluster import Cluster, FabricLevel, compute_group_devices
 from planner.cluster.model.wiring import Wiring
-from planner.cluster.regular.torus import Torus, neighbours, torus_of
-from planner.cluster.wired.fat_tree_builder import Cables, Tops, add_spines, join_groups
+from planner.cluster.regular.torus import Torus, enumerate_grid_neighbours, find_cluster_torus
+from planner.cluster.wired.fat_tree_builder import TopSwitches, WiringBuilder, add_dragonfly_links, add_spines
 
 Ints = NDArray[np.int64]
 
 
-def expand(cluster: Cluster) -> Wiring:
+def build_regular_wiring(cluster: Cluster) -> Wiring:
     """Hosts, switches and links of a regular cluster."""
-    cables = Cables(cluster.nodes)
-    torus, joined = torus_of(cluster), joined_devices(cluster)
-    for level, devices in list(zip(cluster.levels, joined, strict=True))[1:]:
+    builder = WiringBuilder(cluster.nodes)
+    torus, group_devices = find_cluster_torus(cluster), compute_group_devices(cluster)
+    for level, devices in list(zip(cluster.levels, group_devices, strict=True))[1:]:
         if level.axes and torus is not None and devices == torus.devices:
-            _torus_links(cables, cluster, torus)
+            _add_torus_links(builder, cluster, torus)
         elif not level.axes and not level.through_nic:
-            _star(cables, cluster, level, devices)
-    _network(cables, cluster, joined)
-    return _wiring(cluster, cables)
+            _add_star_links(builder, cluster, level, devices)
+    _add_network_links(builder, cluster, group_devices)
+    return _build_wiring(cluster, builder)
 
 
-def _groups(cluster: Cluster, devices: int) -> Ints:
+def _compute_host_groups(cluster: Cluster, devices: int) -> Ints:
     """The group of each host where a level's groups have so many devices."""
     return np.arange(cluster.nodes) * cluster.devices_per_node // devices
 
 
-def _star(cables: Cables, cluster: Cluster, level: Level, devices: int) -> None:
+def _add_star_links(builder: WiringBuilder, cluster: Cluster, level: FabricLevel, devices: int) -> None:
     """A switch that each host of a group reaches by links of its own: an NVLink rack, a data-centre network."""
-    group = _groups(cluster, devices)
-    inside = cluster.levels[0].latency_s
-    switches = cables.add_switches(level.name, int(group[-1]) + 1, level.latency_s - inside)
-    ends = np.stack([np.arange(cluster.nodes), switches[group]], axis=1)
-    rate = cluster.devices_per_node * level.bandwidth_bytes_per_s
-    cables.link(ends, rate, scale_up=level.topology == "nvswitch")
+    group = _compute_host_groups(cluster, devices)
+    node_latency_s = cluster.levels[0].latency_s
+    switches = builder.add_switches(level.name, int(group[-1]) + 1, level.latency_s - node_latency_s)
+    endpoints = np.stack([np.arange(cluster.nodes), switches[group]], axis=1)
+    host_bytes_per_s = cluster.devices_per_node * level.bandwidth_bytes_per_s
+    builder.add_links(endpoints, host_bytes_per_s, scale_up=level.topology == "nvswitch")
 
 
-def _torus_links(cables: Cables, cluster: Cluster, torus: Torus) -> None:
+def _add_torus_links(builder: WiringBuilder, cluster: Cluster, torus: Torus) -> None:
     """Links between the faces of neighbouring nodes' blocks, in every torus."""
     grid = tuple(side // part for side, part in zip(torus.shape, torus.block, strict=True))
     nodes = int(np.prod(grid))
-    first = np.arange(0, cluster.nodes, nodes)
-    for axis, pairs in neighbours(grid, torus.wrap):
-        face = cluster.devices_per_node // torus.block[axis]
-        ends = (first[:, None, None] + pairs).reshape(-1, 2)
-        cables.link(ends[(ends < cluster.nodes).all(axis=1)], face * torus.link_bytes_per_s)
+    first_nodes = np.arange(0, cluster.nodes, nodes)
+    for axis, pairs in enumerate_grid_neighbours(grid, torus.wrap):
+        links_per_face = cluster.devices_per_node // torus.block[axis]
+        endpoints = (first_nodes[:, None, None] + pairs).reshape(-1, 2)
+        builder.add_links(endpoints[(endpoints < cluster.nodes).all(axis=1)], links_per_face * torus.link_bytes_per_s)
 
 
-def _network(cables: Cables, cluster: Cluster, joined: tuple[int, ...]) -> None:
+def _add_network_links(builder: WiringBuilder, cluster: Cluster, group_devices: tuple[int, ...]) -> None:
     """What network cards reach: leaves, spines, cores; or groups that are joined directly."""
-    network = [(level, devices) for level, devices in zip(cluster.levels, joined, strict=True) if level.through_nic]
-    if not network or cluster.cards is None:
+    network = [
+        (level, devices) for level, devices in zip(cluster.levels, group_devices, strict=True) if level.through_nic
+    ]
+    if not network or cluster.nics is None:
         return
     level, devices = network[0]
-    tops = _leaves(cables, cluster, level, devices)
-    for (below, _), (level, devices), above in zip(
+    top_switches = _add_leaf_switches(builder, cluster, level, devices)
+    for (lower_level, _), (level, devices), upper_level in zip(
         network, network[1:], [*(level for level, _ in network[2:]), None], strict=False
     ):
         if level.topology == "dragonfly+":
-            join_groups(cables, tops, level.bandwidth_bytes_per_s)
+            add_dragonfly_links(builder, top_switches, level.bandwidth_bytes_per_s)
             return
-        rate = level.bandwidth_bytes_per_s
-        taper = None if above is None else rate / above.bandwidth_bytes_per_s
-        first = np.cumsum(tops.devices) - tops.devices
-        added = level.latency_s - below.latency_s
-        tops = add_spines(cables, level.name, tops, first // devices, rate, taper, added)
+        device_bytes_per_s = level.bandwidth_bytes_per_s
+        oversubscription = None if upper_level is None else device_bytes_per_s / upper_level.bandwidth_bytes_per_s
+        first_devices = np.cumsum(top_switches.devices) - top_switches.devices
+        added_latency_s = level.latency_s - lower_level.latency_s
+        top_switches = add_spines(
+            builder,
+            level.name,
+            top_switches,
+            first_devices // devices,
+            device_bytes_per_s,
+            oversubscription,
+            added_latency_s,
+        )
 
 
-def _leaves(cables: Cables, cluster: Cluster, level: Level, devices: int) -> Tops:
+def _add_leaf_switches(builder: WiringBuilder, cluster: Cluster, level: FabricLevel, devices: int) -> TopSwitches:
     """The switches that network cards are plugged into: one a group, or one a group and card where rail-optimised."""
-    assert cluster.cards is not None
-    cards = cluster.cards.count
-    group = _groups(cluster, devices)
-    groups, rails = int(group[-1]) + 1, cards if level.topology == "rail" else 1
-    switches = cables.add_switches(level.name, groups * rails, level.latency_s - cluster.cards.latency_s)
+    assert cluster.nics is not None
+    nic_count = cluster.nics.count
+    group = _compute_host_groups(cluster, devices)
+    groups, rails = int(group[-1]) + 1, nic_count if level.topology == "rail" else 1
+    switches = builder.add_switches(level.name, groups * rails, level.latency_s - cluster.nics.latency_s)
     switches = switches.reshape(groups, rails)
-    host, card = (one.ravel() for one in np.mgrid[: cluster.nodes, :cards])
-    cable = cluster.devices_per_node * level.bandwidth_bytes_per_s / cards
-    cables.link(np.stack([host, switches[group[host], card % rails]], axis=1), cable, card=card)
-    held = np.bincount(group) * cluster.devices_per_node
-    return Tops(switches, held, cable, down=int(np.bincount(group).max()) * cards / rails)
+    host, nic_index = (axis.ravel() for axis in np.mgrid[: cluster.nodes, :nic_count])
+    link_bytes_per_s = cluster.devices_per_node * level.bandwidth_bytes_per_s / nic_count
+    builder.add_links(
+        np.stack([host, switches[group[host], nic_index % rails]], axis=1), link_bytes_per_s, nic_index=nic_index
+    )
+    group_devices = np.bincount(group) * cluster.devices_per_node
+    return TopSwitches(
+        switches, group_devices, link_bytes_per_s, leaf_downlinks=int(np.bincount(group).max()) * nic_count / rails
+    )
 
 
-def _wiring(cluster: Cluster, cables: Cables) -> Wiring:
-    inside = cluster.levels[0]
-    reached = min((level.latency_s for level in cluster.levels if level.through_nic), default=0.0)
-    card_latency = 0.0 if cluster.cards is None else min(cluster.cards.latency_s, reached)
-    none = np.zeros((0, 2), dtype=np.int64)
-    adding = {level.name for level in cluster.levels if level.in_network}
+def _build_wiring(cluster: Cluster, builder: WiringBuilder) -> Wiring:
+    node_level = cluster.levels[0]
+    least_network_latency_s = min((level.latency_s for level in cluster.levels if level.through_nic), default=0.0)
+    nic_latency_s = 0.0 if cluster.nics is None else min(cluster.nics.latency_s, least_network_latency_s)
+    no_endpoints = np.zeros((0, 2), dtype=np.int64)
+    reducing_levels = {level.name for level in cluster.levels if level.in_network}
     return Wiring(
         hosts=tuple(f"node-{number}" for number in range(cluster.nodes)),
-        switches=tuple(cables.switches),
+        switches=tuple(builder.switches),
         devices=np.full(cluster.nodes, cluster.devices_per_node),
-        scale_up_bytes_per_s=np.full(cluster.nodes, inside.bandwidth_bytes_per_s),
-        scale_up_latency_s=np.full(cluster.nodes, inside.latency_s),
-        card_latency_s=np.full(cluster.nodes, card_latency),
-        switch_latency_s=np.array(cables.latency_s),
-        in_network=np.array([name.rpartition("-")[0] in adding for name in cables.switches], dtype=np.bool_),
-        ends=np.concatenate([none, *cables.ends]),
-        card=np.concatenate([none[:, 0], *cables.card]),
-        bandwidth_bytes_per_s=np.concatenate([np.zeros(0), *cables.bandwidth_bytes_per_s]),
-        scale_up=np.concatenate([np.zeros(0, dtype=np.bool_), *cables.scale_up]),
+        scale_up_bytes_per_s=np.full(cluster.nodes, node_level.bandwidth_bytes_per_s),
+        scale_up_latency_s=np.full(cluster.nodes, node_level.latency_s),
+        nic_latency_s=np.full(cluster.nodes, nic_latency_s),
+        switch_latency_s=np.array(builder.latency_s),
+        in_network=np.array(
+            [name.rpartition("-")[0] in reducing_levels for name in builder.switches], dtype=np.bool_
+        ),
+        endpoints=np.concatenate([no_endpoints, *builder.endpoints]),
+        nic_index=np.concatenate([no_endpoints[:, 0], *builder.nic_index]),
+        bandwidth_bytes_per_s=np.concatenate([np.zeros(0), *builder.bandwidth_bytes_per_s]),
+        scale_up=np.concatenate([np.zeros(0, dtype=np.bool_), *builder.scale_up]),
     )

@@ -10,29 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.model.spec import FaultSpec
-from planner.cluster.model.wiring import Wiring, joined_parts
-from planner.cluster.wired.hostlist import expand, expand_at
+from planner.cluster.model.wiring import Wiring, find_connected_parts
+from planner.cluster.wired.hostlist import expand_hostlist, expand_hostlist_at
 from planner.errors import InputError, find_nearest_name
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_TOLD = re.compile(r"(?P<part>[^=]+?)\s*(?:=\s*(?P<rate>[0-9.]+)\s*(?P<percent>%)?)?")
-_LONGEST = 10_000  # characters
-_EXPECTED = "a host (node-3), its card (node-3:2), a switch (leaf-0) or a link (node-3 - leaf-0)"
+_FAULT_PATTERN = re.compile(r"(?P<part>[^=]+?)\s*(?:=\s*(?P<rate>[0-9.]+)\s*(?P<percent>%)?)?")
+_MAX_FAULT_CHARS = 10_000  # characters
+_EXPECTED_PARTS = "a host (node-3), its card (node-3:2), a switch (leaf-0) or a link (node-3 - leaf-0)"
 
 
-def read_fault(text: str) -> FaultSpec:
+def parse_fault(text: str) -> FaultSpec:
     """A fault as the command line tells it: `node-3`, `node-3:2=0.5`, `node-3 - leaf-0=50%`. Raises InputError."""
-    match = _TOLD.fullmatch(text.strip()) if len(text) <= _LONGEST else None
-    rate = None if match is None else _rate(match)
+    match = _FAULT_PATTERN.fullmatch(text.strip()) if len(text) <= _MAX_FAULT_CHARS else None
+    rate = None if match is None else _parse_remaining_share(match)
     if match is None or rate is None:
-        expected = f"{_EXPECTED}, with =0.5 or =50% where half of it is left"
+        expected = f"{_EXPECTED_PARTS}, with =0.5 or =50% where half of it is left"
         raise InputError("not a fault", key="--fault", value=text, expected=expected)
     return FaultSpec(part=match["part"], rate=rate)
 
 
-def _rate(match: re.Match[str]) -> float | None:
+def _parse_remaining_share(match: re.Match[str]) -> float | None:
     if match["rate"] is None:
         return 0.0
     try:
@@ -42,126 +42,132 @@ def _rate(match: re.Match[str]) -> float | None:
     return rate if rate <= 1 else None
 
 
-def with_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: str = "faults") -> Wiring:
+def apply_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: str = "faults") -> Wiring:
     """The wiring as it is with the faults; hosts that these cut off are left out.
 
     Raises InputError for a part that it does not have.
     """
-    places = {name: place for place, name in enumerate(wiring.vertices)}
-    gone = np.zeros(len(wiring.hosts), dtype=bool)
+    vertex_by_name = {name: vertex for vertex, name in enumerate(wiring.vertex_names)}
+    is_lost = np.zeros(len(wiring.hosts), dtype=bool)
     rate = wiring.bandwidth_bytes_per_s.copy()
     for index, fault in enumerate(faults):
-        here = f"{key}[{index}].part" if origin else key
-        touched = _links_of(wiring, fault.part, places, origin, here)
-        if fault.rate > 0 and not touched.any():
-            expected = _expected(wiring)
-            raise InputError("has no link to be slower", origin=origin, key=here, value=fault.part, expected=expected)
-        rate[touched] *= fault.rate
+        fault_key = f"{key}[{index}].part" if origin else key
+        affected_links = _find_part_links(wiring, fault.part, vertex_by_name, origin, fault_key)
+        if fault.rate > 0 and not affected_links.any():
+            expected = _format_expected_parts(wiring)
+            raise InputError(
+                "has no link to be slower", origin=origin, key=fault_key, value=fault.part, expected=expected
+            )
+        rate[affected_links] *= fault.rate
         if fault.rate == 0 and " - " not in fault.part:
-            lost = [places.get(name, len(gone)) for name in expand(fault.part)]
-            gone[[place for place in lost if place < len(gone)]] = True
-    if gone.all():
+            lost_vertices = [vertex_by_name.get(name, len(is_lost)) for name in expand_hostlist(fault.part)]
+            is_lost[[vertex for vertex in lost_vertices if vertex < len(is_lost)]] = True
+    if is_lost.all():
         raise InputError("no host is left", origin=origin, key=key, expected="at least one that works")
-    left = without_hosts(replace(wiring, bandwidth_bytes_per_s=rate), gone)
-    return _still_joined(left) if (_joined(wiring) == 0).all() else left
+    remaining = remove_hosts(replace(wiring, bandwidth_bytes_per_s=rate), is_lost)
+    return _keep_largest_part(remaining) if (_find_working_parts(wiring) == 0).all() else remaining
 
 
-def _joined(wiring: Wiring) -> Ints:
+def _find_working_parts(wiring: Wiring) -> Ints:
     """For each host the first one that it is joined to at all, shape [hosts]."""
-    return joined_parts(wiring, wiring.bandwidth_bytes_per_s > 0)
+    return find_connected_parts(wiring, wiring.bandwidth_bytes_per_s > 0)
 
 
-def _still_joined(wiring: Wiring) -> Wiring:
+def _keep_largest_part(wiring: Wiring) -> Wiring:
     """The most hosts that are joined to each other, of equal ones the first: the others are cut off."""
-    part = _joined(wiring)
-    return without_hosts(wiring, part != np.bincount(part).argmax())
+    part = _find_working_parts(wiring)
+    return remove_hosts(wiring, part != np.bincount(part).argmax())
 
 
-def _links_of(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: str) -> Bools:
+def _find_part_links(wiring: Wiring, text: str, vertex_by_name: dict[str, int], origin: str, key: str) -> Bools:
     """The links that a part stands for; a name may hold ranges."""
-    left, joined, right = text.partition(" - ")
-    touched = np.zeros(len(wiring.ends), dtype=bool)
-    for one in _ends(wiring, left, places, origin, key):
-        if not joined:
-            touched |= one
+    left, separator, right = text.partition(" - ")
+    affected_links = np.zeros(len(wiring.endpoints), dtype=bool)
+    for left_links in _find_named_links(wiring, left, vertex_by_name, origin, key):
+        if not separator:
+            affected_links |= left_links
             continue
-        for other in _ends(wiring, right, places, origin, key):
-            touched |= one & other
-    if joined and not touched.any():
+        for right_links in _find_named_links(wiring, right, vertex_by_name, origin, key):
+            affected_links |= left_links & right_links
+    if separator and not affected_links.any():
         raise InputError("are not joined", origin=origin, key=key, value=text, expected="two ends of one link")
-    return touched
+    return affected_links
 
 
-def _ends(wiring: Wiring, text: str, places: dict[str, int], origin: str, key: str) -> list[Bools]:
+def _find_named_links(
+    wiring: Wiring, text: str, vertex_by_name: dict[str, int], origin: str, key: str
+) -> list[Bools]:
     """For each named host, card or switch the links that it is an end of."""
-    found = []
-    for name in expand_at(text, origin, key):
-        part, _, told = (name, "", "") if name in places else name.rpartition(":")
-        if part not in places:
-            suggestion = find_nearest_name(name, places) if len(places) < 20_000 else ""
+    named_links = []
+    for name in expand_hostlist_at(text, origin, key):
+        part, _, nic_text = (name, "", "") if name in vertex_by_name else name.rpartition(":")
+        if part not in vertex_by_name:
+            suggestion = find_nearest_name(name, vertex_by_name) if len(vertex_by_name) < 20_000 else ""
             raise InputError(
                 "no part has this name",
                 origin=origin,
                 key=key,
                 value=name,
-                expected=_expected(wiring),
+                expected=_format_expected_parts(wiring),
                 suggestion=suggestion,
             )
-        links = (wiring.ends == places[part]).any(axis=1)
-        if told:
-            links &= wiring.card == (int(told) if told.isdecimal() and len(told) < 10 else -2)
+        links = (wiring.endpoints == vertex_by_name[part]).any(axis=1)
+        if nic_text:
+            links &= wiring.nic_index == (int(nic_text) if nic_text.isdecimal() and len(nic_text) < 10 else -2)
             if not links.any():
-                cards = np.unique(wiring.card[(wiring.ends == places[part]).any(axis=1)]).tolist()
-                numbers = ", ".join(str(card) for card in cards if card >= 0)
-                expected = f"a card of {part}: {numbers}" if numbers else _expected(wiring)
+                nic_indices = np.unique(
+                    wiring.nic_index[(wiring.endpoints == vertex_by_name[part]).any(axis=1)]
+                ).tolist()
+                numbers = ", ".join(str(nic_index) for nic_index in nic_indices if nic_index >= 0)
+                expected = f"a card of {part}: {numbers}" if numbers else _format_expected_parts(wiring)
                 raise InputError("has no such card", origin=origin, key=key, value=name, expected=expected)
-        found.append(links)
-    return found
+        named_links.append(links)
+    return named_links
 
 
-def _expected(wiring: Wiring) -> str:
+def _format_expected_parts(wiring: Wiring) -> str:
     """What can be told as faulty, with names of this wiring."""
     host = wiring.hosts[min(3, len(wiring.hosts) - 1)]
-    carded = np.unique(wiring.card[(wiring.ends == wiring.hosts.index(host)).any(axis=1)])
-    kinds = [f"a host ({host})"]
-    kinds += [f"its card ({host}:{number})" for number in carded[carded >= 0][:1].tolist()]
-    kinds += [f"a switch ({wiring.switches[0]})"] if wiring.switches else []
-    kinds += [_a_link(wiring, wiring.hosts.index(host))] if len(wiring.ends) else []
-    return " or ".join([", ".join(kinds[:-1]), kinds[-1]]) if len(kinds) > 1 else kinds[0]
+    nic_indices = np.unique(wiring.nic_index[(wiring.endpoints == wiring.hosts.index(host)).any(axis=1)])
+    examples = [f"a host ({host})"]
+    examples += [f"its card ({host}:{number})" for number in nic_indices[nic_indices >= 0][:1].tolist()]
+    examples += [f"a switch ({wiring.switches[0]})"] if wiring.switches else []
+    examples += [_format_example_link(wiring, wiring.hosts.index(host))] if len(wiring.endpoints) else []
+    return " or ".join([", ".join(examples[:-1]), examples[-1]]) if len(examples) > 1 else examples[0]
 
 
-def _a_link(wiring: Wiring, place: int) -> str:
+def _format_example_link(wiring: Wiring, vertex: int) -> str:
     """One link of a vertex, as it is told."""
-    names = wiring.vertices
-    for one, other in wiring.ends[(wiring.ends == place).any(axis=1)][:1].tolist():
-        return f"a link ({names[place]} - {names[other if one == place else one]})"
+    names = wiring.vertex_names
+    for source, target in wiring.endpoints[(wiring.endpoints == vertex).any(axis=1)][:1].tolist():
+        return f"a link ({names[vertex]} - {names[target if source == vertex else source]})"
     return "a link"
 
 
-def without_hosts(wiring: Wiring, gone: Bools) -> Wiring:
+def remove_hosts(wiring: Wiring, is_removed: Bools) -> Wiring:
     """The wiring without some hosts and their links."""
-    if not gone.any():
+    if not is_removed.any():
         return wiring
-    return with_hosts(wiring, np.flatnonzero(~gone))
+    return select_hosts(wiring, np.flatnonzero(~is_removed))
 
 
-def with_hosts(wiring: Wiring, chosen: Ints) -> Wiring:
+def select_hosts(wiring: Wiring, host_indices: Ints) -> Wiring:
     """The wiring of the chosen hosts alone, in their order, with all switches; shape [hosts]."""
-    hosts, count = len(wiring.hosts), len(chosen)
-    place = np.full(hosts + len(wiring.switches), -1)
-    place[chosen] = np.arange(count)
-    place[hosts:] = np.arange(count, count + len(wiring.switches))
-    ends = place[wiring.ends]
-    kept = (ends >= 0).all(axis=1)
+    hosts, count = len(wiring.hosts), len(host_indices)
+    new_vertex = np.full(hosts + len(wiring.switches), -1)
+    new_vertex[host_indices] = np.arange(count)
+    new_vertex[hosts:] = np.arange(count, count + len(wiring.switches))
+    endpoints = new_vertex[wiring.endpoints]
+    is_kept = (endpoints >= 0).all(axis=1)
     return replace(
         wiring,
-        hosts=tuple(wiring.hosts[host] for host in chosen.tolist()),
-        devices=wiring.devices[chosen],
-        scale_up_bytes_per_s=wiring.scale_up_bytes_per_s[chosen],
-        scale_up_latency_s=wiring.scale_up_latency_s[chosen],
-        card_latency_s=wiring.card_latency_s[chosen],
-        ends=ends[kept],
-        card=wiring.card[kept],
-        bandwidth_bytes_per_s=wiring.bandwidth_bytes_per_s[kept],
-        scale_up=wiring.scale_up[kept],
+        hosts=tuple(wiring.hosts[host] for host in host_indices.tolist()),
+        devices=wiring.devices[host_indices],
+        scale_up_bytes_per_s=wiring.scale_up_bytes_per_s[host_indices],
+        scale_up_latency_s=wiring.scale_up_latency_s[host_indices],
+        nic_latency_s=wiring.nic_latency_s[host_indices],
+        endpoints=endpoints[is_kept],
+        nic_index=wiring.nic_index[is_kept],
+        bandwidth_bytes_per_s=wiring.bandwidth_bytes_per_s[is_kept],
+        scale_up=wiring.scale_up[is_kept],
     )

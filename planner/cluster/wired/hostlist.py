@@ -12,139 +12,143 @@ from collections.abc import Iterable
 
 from planner.errors import InputError
 
-MOST_NAMES = 1_000_000
-_LONGEST = 4096  # characters of one name with its brackets, without the ranges in them
-_MOST_BRACKETS = 64
-_MOST_CHARACTERS = 50_000_000  # of all names of one list
-_EXPECTED = "names such as a01 or a[01-16,20]"
-_RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
-_PARTS = re.compile(r"\[([^][]*)\]")
-_INSIDE = "\0"
+MAX_HOSTLIST_NAMES = 1_000_000
+_MAX_NAME_CHARS = 4096  # characters of one name with its brackets, without the ranges in them
+_MAX_BRACKETS = 64
+_MAX_TOTAL_CHARS = 50_000_000  # of all names of one list
+_EXPECTED_NAMES = "names such as a01 or a[01-16,20]"
+_RANGE_PATTERN = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
+_BRACKET_PATTERN = re.compile(r"\[([^][]*)\]")
+_MASKED_COMMA = "\0"
 """Stands for a comma in brackets while a list is split at the others."""
-_DIGITS = re.compile(r"([0-9]+)")
+_DIGITS_PATTERN = re.compile(r"([0-9]+)")
 
-Span = tuple[int, int, int]
+NumberSpan = tuple[int, int, int]
 """First and last number of a range, and the digits to which they are padded (0: not padded)."""
 
 
-def expand(text: str, most: int = MOST_NAMES) -> tuple[str, ...]:
+def expand_hostlist(text: str, max_names: int = MAX_HOSTLIST_NAMES) -> tuple[str, ...]:
     """Every name of a list, in the order in which it is written. Raises InputError for broken brackets.
 
-    At most `most`; a name that is told twice comes twice.
+    At most `max_names`; a name that is told twice comes twice.
     """
     names: list[str] = []
-    for part in split(text):
-        names += _expand_one(part, text, most - len(names))
+    for part in split_hostlist(text):
+        names += _expand_part(part, text, max_names - len(names))
     if not names:
-        raise _broken("names nothing", text)
+        raise _build_hostlist_error("names nothing", text)
     return tuple(names)
 
 
-def expand_at(text: str, origin: str, key: str, most: int = MOST_NAMES) -> tuple[str, ...]:
+def expand_hostlist_at(text: str, origin: str, key: str, max_names: int = MAX_HOSTLIST_NAMES) -> tuple[str, ...]:
     """The same; an error tells where the list stands."""
     try:
-        return expand(text, most)
+        return expand_hostlist(text, max_names)
     except InputError as error:
         raise error.relocate(origin, key) from None
 
 
-def split(text: str) -> list[str]:
+def split_hostlist(text: str) -> list[str]:
     """The parts of a list between commas outside of brackets, stripped. Raises InputError."""
-    left = _PARTS.sub("", text)
-    if "[" in left or "]" in left:
+    unbracketed = _BRACKET_PATTERN.sub("", text)
+    if "[" in unbracketed or "]" in unbracketed:
         problem = "a bracket is not closed" if text.count("[") > text.count("]") else "brackets do not pair"
-        raise _broken(problem, text)
-    if _INSIDE in text:
-        raise _broken("a name holds a control character", text)
-    masked = _PARTS.sub(lambda match: match[0].replace(",", _INSIDE), text)
-    parts = (part.strip().replace(_INSIDE, ",") for part in masked.split(","))
+        raise _build_hostlist_error(problem, text)
+    if _MASKED_COMMA in text:
+        raise _build_hostlist_error("a name holds a control character", text)
+    masked = _BRACKET_PATTERN.sub(lambda match: match[0].replace(",", _MASKED_COMMA), text)
+    parts = (part.strip().replace(_MASKED_COMMA, ",") for part in masked.split(","))
     return [part for part in parts if part]
 
 
-def _expand_one(part: str, text: str, room: int) -> list[str]:
-    """The names of one part; `room`: how many there may be."""
+def _expand_part(part: str, text: str, max_names: int) -> list[str]:
+    """The names of one part; `max_names`: how many there may be."""
     if "[" not in part:
-        if room < 1:
-            raise _too_many(text)
+        if max_names < 1:
+            raise _build_too_many_error(text)
         return [part]
-    if part.count("[") > _MOST_BRACKETS or part.count(",") >= room:
-        raise _too_many(text)
-    pieces = _PARTS.split(part)  # literal, ranges, literal, ranges, ..., literal
-    spans = [_spans(inside, text) for inside in pieces[1::2]]
-    count = math.prod(sum(last - first + 1 for first, last, _ in one) for one in spans)
-    longest = sum(map(len, pieces[::2])) + sum(len(str(one[-1][1])) for one in spans)
-    if count > room or count * longest > _MOST_CHARACTERS:
-        raise _too_many(text)
-    if longest > _LONGEST:
-        raise _broken("a name is too long", text, f"at most {_LONGEST} characters")
+    if part.count("[") > _MAX_BRACKETS or part.count(",") >= max_names:
+        raise _build_too_many_error(text)
+    pieces = _BRACKET_PATTERN.split(part)  # literal, ranges, literal, ranges, ..., literal
+    spans = [_parse_spans(range_text, text) for range_text in pieces[1::2]]
+    count = math.prod(sum(last - first + 1 for first, last, _ in part_spans) for part_spans in spans)
+    longest = sum(map(len, pieces[::2])) + sum(len(str(part_spans[-1][1])) for part_spans in spans)
+    if count > max_names or count * longest > _MAX_TOTAL_CHARS:
+        raise _build_too_many_error(text)
+    if longest > _MAX_NAME_CHARS:
+        raise _build_hostlist_error("a name is too long", text, f"at most {_MAX_NAME_CHARS} characters")
     choices: list[list[str]] = []
     for index, literal in enumerate(pieces[::2]):
         choices.append([literal])
         if index < len(spans):
             choices.append([f"{n:0{pad}d}" for first, last, pad in spans[index] for n in range(first, last + 1)])
-    return ["".join(chosen) for chosen in itertools.product(*choices)]
+    return ["".join(combination) for combination in itertools.product(*choices)]
 
 
-def _spans(inside: str, text: str) -> list[Span]:
+def _parse_spans(range_text: str, text: str) -> list[NumberSpan]:
     """The ranges between two brackets. Raises InputError."""
     spans = []
-    for part in inside.split(","):
-        match = _RANGE.fullmatch(part.strip())
+    for part in range_text.split(","):
+        match = _RANGE_PATTERN.fullmatch(part.strip())
         if match is None:
-            raise _broken("not a range of numbers", text)
+            raise _build_hostlist_error("not a range of numbers", text)
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise _broken("a range that runs backwards", text)
+            raise _build_hostlist_error("a range that runs backwards", text)
         spans.append((first, last, len(match[1]) if match[1].startswith("0") else 0))
     return spans
 
 
-def _too_many(text: str) -> InputError:
-    return _broken("too many names", text, "fewer of them")
+def _build_too_many_error(text: str) -> InputError:
+    return _build_hostlist_error("too many names", text, "fewer of them")
 
 
-def _broken(problem: str, text: str, expected: str = _EXPECTED) -> InputError:
+def _build_hostlist_error(problem: str, text: str, expected: str = _EXPECTED_NAMES) -> InputError:
     """The error for a list; of one that is megabytes long the beginning is shown."""
-    return InputError(problem, value=text[:_LONGEST], expected=expected)
+    return InputError(problem, value=text[:_MAX_NAME_CHARS], expected=expected)
 
 
-def compress(names: Iterable[str]) -> tuple[str, ...]:
-    """The shortest list found whose `expand` is these names, each once, ordered as people count (a2 before a10).
+def compress_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The shortest list found whose `expand_hostlist` is these names, each once, ordered as people count (a2 before
+    a10).
 
     Names with brackets or commas of their own cannot be told so: they must not be among them.
     """
-    pieces = {tuple(_DIGITS.split(name)) for name in names}
+    pieces = {tuple(_DIGITS_PATTERN.split(name)) for name in names}
     by_shape: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
-    for one in pieces:
-        by_shape.setdefault(one[::2], set()).add(one[1::2])
+    for name_pieces in pieces:
+        by_shape.setdefault(name_pieces[::2], set()).add(name_pieces[1::2])
     texts = []
     for literals, numbers in by_shape.items():
         rows = numbers
         # numbers that count the fastest stand last; each place becomes a range where all others are the same
-        for place in reversed(range(len(literals) - 1)):
-            rows = _merged(rows, place)
+        for position in reversed(range(len(literals) - 1)):
+            rows = _merge_rows(rows, position)
         for row in rows:
-            chosen = itertools.chain.from_iterable(itertools.zip_longest(literals, row, fillvalue=""))
-            texts.append("".join(chosen))
-    return tuple(sorted(texts, key=natural))
+            alternating = itertools.chain.from_iterable(itertools.zip_longest(literals, row, fillvalue=""))
+            texts.append("".join(alternating))
+    return tuple(sorted(texts, key=build_natural_key))
 
 
-def _merged(rows: set[tuple[str, ...]], place: int) -> set[tuple[str, ...]]:
+def _merge_rows(rows: set[tuple[str, ...]], position: int) -> set[tuple[str, ...]]:
     """The rows, those that differ in one place alone made one with ranges there."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        groups.setdefault((*row[:place], *row[place + 1 :]), []).append(row[place])
-    return {(*rest[:place], _bracketed(told), *rest[place:]) for rest, told in groups.items()}
+        groups.setdefault((*row[:position], *row[position + 1 :]), []).append(row[position])
+    return {
+        (*other_numbers[:position], _format_numbers(numbers), *other_numbers[position:])
+        for other_numbers, numbers in groups.items()
+    }
 
 
-def _bracketed(numbers: list[str]) -> str:
+def _format_numbers(numbers: list[str]) -> str:
     """Several numbers in brackets, one as it is."""
     if len(numbers) == 1:
         return numbers[0]
-    padded = {len(one) for one in numbers if one.startswith("0") and len(one) > 1}
+    padded = {len(number_text) for number_text in numbers if number_text.startswith("0") and len(number_text) > 1}
     by_pad: dict[int, list[int]] = {}
-    for one in numbers:
-        by_pad.setdefault(len(one) if len(one) in padded else 0, []).append(int(one))
+    for number_text in numbers:
+        by_pad.setdefault(len(number_text) if len(number_text) in padded else 0, []).append(int(number_text))
     ranges = []
     for pad in sorted(by_pad):
         # consecutive numbers have the same difference to their place in the order
@@ -155,8 +159,8 @@ def _bracketed(numbers: list[str]) -> str:
     return f"[{','.join(ranges)}]"
 
 
-def natural(name: str) -> tuple[tuple[str, int, str], ...]:
+def build_natural_key(name: str) -> tuple[tuple[str, int, str], ...]:
     """A key that orders names as people count: a2 before a10."""
-    pieces = _DIGITS.split(name)
+    pieces = _DIGITS_PATTERN.split(name)
     numbers = [*pieces[1::2], ""]
     return tuple((text, int(number[:18] or -1), number) for text, number in zip(pieces[::2], numbers, strict=True))

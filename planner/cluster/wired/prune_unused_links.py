@@ -17,90 +17,90 @@ from planner.cluster.model.wiring import Wiring
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-_FAR = 1_000_000
+_UNREACHABLE = 1_000_000
 
 
-def in_use(wiring: Wiring) -> Wiring:
+def prune_unused_links(wiring: Wiring) -> Wiring:
     """The wiring of all hosts with the switches and links that are in use."""
-    hosts, count = len(wiring.hosts), len(wiring.vertices)
-    used = np.arange(count) < hosts
-    used[hosts:] = _racks(wiring)[hosts:]
-    works = wiring.bandwidth_bytes_per_s > 0
-    if hosts > 1 and (works & ~wiring.in_rack).any():
-        used[hosts:] |= _on_the_way(wiring)
-    kept = works & used[wiring.ends].all(axis=1)
-    place = np.cumsum(used) - 1
-    switches = used[hosts:]
+    hosts, count = len(wiring.hosts), len(wiring.vertex_names)
+    is_used = np.arange(count) < hosts
+    is_used[hosts:] = _find_rack_switches(wiring)[hosts:]
+    is_working = wiring.bandwidth_bytes_per_s > 0
+    if hosts > 1 and (is_working & ~wiring.in_rack).any():
+        is_used[hosts:] |= _find_transit_switches(wiring)
+    is_kept = is_working & is_used[wiring.endpoints].all(axis=1)
+    new_vertex = np.cumsum(is_used) - 1
+    switches = is_used[hosts:]
     return replace(
         wiring,
-        switches=tuple(name for name, left in zip(wiring.switches, switches.tolist(), strict=True) if left),
+        switches=tuple(name for name, is_left in zip(wiring.switches, switches.tolist(), strict=True) if is_left),
         switch_latency_s=wiring.switch_latency_s[switches],
         in_network=wiring.in_network[switches],
-        ends=place[wiring.ends[kept]],
-        card=wiring.card[kept],
-        bandwidth_bytes_per_s=wiring.bandwidth_bytes_per_s[kept],
-        scale_up=wiring.scale_up[kept],
+        endpoints=new_vertex[wiring.endpoints[is_kept]],
+        nic_index=wiring.nic_index[is_kept],
+        bandwidth_bytes_per_s=wiring.bandwidth_bytes_per_s[is_kept],
+        scale_up=wiring.scale_up[is_kept],
     )
 
 
-def _racks(wiring: Wiring) -> Bools:
+def _find_rack_switches(wiring: Wiring) -> Bools:
     """Which vertices are scale-up switches of several hosts, shape [vertices]."""
-    works = wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
-    pairs = np.unique(np.sort(wiring.ends[works], axis=1), axis=0)
-    found: Bools = np.bincount(pairs[:, 1], minlength=len(wiring.vertices)) > 1
-    return found
+    is_working = wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
+    pairs = np.unique(np.sort(wiring.endpoints[is_working], axis=1), axis=0)
+    is_rack_switch: Bools = np.bincount(pairs[:, 1], minlength=len(wiring.vertex_names)) > 1
+    return is_rack_switch
 
 
-def _on_the_way(wiring: Wiring) -> Bools:
+def _find_transit_switches(wiring: Wiring) -> Bools:
     """Which switches of the network traffic passes, shape [switches]."""
     hosts = len(wiring.hosts)
-    ends = np.sort(wiring.ends[~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)], axis=1)
-    up = np.unique(ends[(ends[:, 0] < hosts) & (ends[:, 1] >= hosts)], axis=0)
-    entered, served = np.unique(up[:, 1], return_counts=True)
+    endpoints = np.sort(wiring.endpoints[~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)], axis=1)
+    uplinks = np.unique(endpoints[(endpoints[:, 0] < hosts) & (endpoints[:, 1] >= hosts)], axis=0)
+    entry_switches, link_counts = np.unique(uplinks[:, 1], return_counts=True)
     # hosts that are wired to each other pass traffic on
-    passing = np.unique(ends[(ends < hosts).all(axis=1)])
-    among = ends[((ends >= hosts) | np.isin(ends, passing)).all(axis=1)]
-    begun = np.union1d(entered, passing)
-    far = _far(among, begun, len(wiring.vertices))
-    between = far[:, begun]
-    passed = np.zeros(len(wiring.vertices), dtype=np.bool_)
-    passed[begun] = (between < _FAR).sum(axis=1) > 1
-    passed[entered[served > 1]] = True
-    others = np.flatnonzero(~passed[hosts:]) + hosts
-    kinds, of = np.unique(far[:, others], axis=1, return_inverse=True)
-    on_a_way = np.array([_lies_between(column, between) for column in kinds.T], dtype=np.bool_)
-    if len(others):
-        passed[others] = on_a_way[of.ravel()]
-    return passed[hosts:]
+    forwarding_hosts = np.unique(endpoints[(endpoints < hosts).all(axis=1)])
+    inner_endpoints = endpoints[((endpoints >= hosts) | np.isin(endpoints, forwarding_hosts)).all(axis=1)]
+    sources = np.union1d(entry_switches, forwarding_hosts)
+    hops = _compute_source_hops(inner_endpoints, sources, len(wiring.vertex_names))
+    source_hops = hops[:, sources]
+    is_transit = np.zeros(len(wiring.vertex_names), dtype=np.bool_)
+    is_transit[sources] = (source_hops < _UNREACHABLE).sum(axis=1) > 1
+    is_transit[entry_switches[link_counts > 1]] = True
+    other_switches = np.flatnonzero(~is_transit[hosts:]) + hosts
+    distinct_hops, column_index = np.unique(hops[:, other_switches], axis=1, return_inverse=True)
+    lies_on_path = np.array([_is_between(column, source_hops) for column in distinct_hops.T], dtype=np.bool_)
+    if len(other_switches):
+        is_transit[other_switches] = lies_on_path[column_index.ravel()]
+    return is_transit[hosts:]
 
 
-def _far(ends: Ints, sources: Ints, count: int) -> Ints:
+def _compute_source_hops(endpoints: Ints, sources: Ints, count: int) -> Ints:
     """Hops from each source to every vertex, shape [sources, vertices]: breadth first from all at once."""
-    tail, head = np.concatenate([ends, ends[:, ::-1]]).T
+    tail, head = np.concatenate([endpoints, endpoints[:, ::-1]]).T
     order = np.argsort(tail, kind="stable")
-    tails, first = np.unique(tail[order], return_index=True)
+    tails, row_starts = np.unique(tail[order], return_index=True)
     reached = np.zeros((count, len(sources)), dtype=np.bool_)
     reached[sources, np.arange(len(sources))] = True
-    far = np.where(reached, 0, _FAR)
+    source_hops = np.where(reached, 0, _UNREACHABLE)
     packed = np.packbits(reached, axis=1)
-    hops, fresh = 0, reached
-    while fresh.any() and len(tails):
+    hops, newly_reached = 0, reached
+    while newly_reached.any() and len(tails):
         hops += 1
         grown = packed.copy()
-        grown[tails] |= np.bitwise_or.reduceat(packed[head[order]], first, axis=0)
-        fresh = np.unpackbits(grown & ~packed, axis=1, count=len(sources)).astype(np.bool_)
-        far[fresh] = hops
+        grown[tails] |= np.bitwise_or.reduceat(packed[head[order]], row_starts, axis=0)
+        newly_reached = np.unpackbits(grown & ~packed, axis=1, count=len(sources)).astype(np.bool_)
+        source_hops[newly_reached] = hops
         packed = grown
-    return far.T
+    return source_hops.T
 
 
-def _lies_between(far: Ints, between: Ints) -> bool:
+def _is_between(hops: Ints, source_hops: Ints) -> bool:
     """Whether a switch so far from each entered one lies on a shortest way between two of them."""
-    for one in np.argsort(far, kind="stable").tolist():
-        if far[one] == _FAR:
+    for source in np.argsort(hops, kind="stable").tolist():
+        if hops[source] == _UNREACHABLE:
             return False
-        there = (far < _FAR) & (far[one] + far == between[one])
-        there[one] = False
-        if there.any():
+        is_on_path = (hops < _UNREACHABLE) & (hops[source] + hops == source_hops[source])
+        is_on_path[source] = False
+        if is_on_path.any():
             return True
     return False

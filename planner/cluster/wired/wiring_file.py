@@ -8,72 +8,78 @@ from collections.abc import Sequence
 import numpy as np
 
 from planner.cluster.model import presets
-from planner.cluster.model.spec import CableSpec, ClusterSpec, MachineSpec, NodeSpec
+from planner.cluster.model.spec import ClusterSpec, NodeSpec, WiredHostSpec, WiredLinkSpec
 from planner.cluster.model.wiring import Wiring
-from planner.cluster.wired.hostlist import expand_at
+from planner.cluster.wired.hostlist import expand_hostlist_at
 from planner.errors import InputError, find_nearest_name
-from planner.hardware.figures import number, positive
+from planner.hardware.figures import parse_figure, parse_positive_figure
 
-_MOST_LINKS = 1_000_000
-_MOST_NAMES = 262_144
+_MAX_LINKS = 1_000_000
+_MAX_NAMES = 262_144
 """Of hosts, and of switches."""
-_PORTS = 2
+_PORTS_PER_NIC = 2
 """Cables that lead to one network card at most."""
 
 
-def wiring_of(spec: ClusterSpec, origin: str) -> tuple[Wiring, NodeSpec]:
+def resolve_wiring(spec: ClusterSpec, origin: str) -> tuple[Wiring, NodeSpec]:
     """The wiring that a file tells, and the node that all its hosts are.
 
     Raises InputError for a name that stands twice or nowhere, for hosts of several kinds, and for figures that make
     no sense.
     """
-    node = _node(spec, {_kind(spec, host, origin) for host in spec.hosts}, origin)
-    hosts, devices = _hosts(spec, node, origin)
-    switches, latency, adds = _switches(spec, origin)
-    places = _places(hosts, switches, origin)
-    cards = node.nic.count if node.nic is not None else 0
-    ends, card, rate, scale_up = _links(spec.links, places, len(hosts), cards, origin)
-    inside = positive(node.link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth")
-    inside_latency = number(node.link.latency, "s", origin=origin, key="node.link.latency")
-    nic = number(node.nic.latency, "s", origin=origin, key="node.nic.latency") if node.nic else inside_latency
+    node = _resolve_single_node(spec, {_resolve_node_name(spec, host, origin) for host in spec.hosts}, origin)
+    hosts, devices = _expand_hosts(spec, node, origin)
+    switches, latency, has_reduction = _expand_switches(spec, origin)
+    vertex_by_name = _index_vertices(hosts, switches, origin)
+    nic_count = node.nic.count if node.nic is not None else 0
+    endpoints, nic_index, rate, scale_up = _build_links(spec.links, vertex_by_name, len(hosts), nic_count, origin)
+    device_bytes_per_s = parse_positive_figure(
+        node.link.bandwidth, "bytes_per_s", origin=origin, key="node.link.bandwidth"
+    )
+    device_latency_s = parse_figure(node.link.latency, "s", origin=origin, key="node.link.latency")
+    nic_latency_s = (
+        parse_figure(node.nic.latency, "s", origin=origin, key="node.nic.latency") if node.nic else device_latency_s
+    )
     count = len(hosts)
     return Wiring(
         hosts=hosts,
         switches=switches,
         devices=np.array(devices, dtype=np.int64),
-        scale_up_bytes_per_s=np.full(count, inside),
-        scale_up_latency_s=np.full(count, inside_latency),
-        card_latency_s=np.full(count, nic),
+        scale_up_bytes_per_s=np.full(count, device_bytes_per_s),
+        scale_up_latency_s=np.full(count, device_latency_s),
+        nic_latency_s=np.full(count, nic_latency_s),
         switch_latency_s=np.array(latency),
-        in_network=np.array(adds, dtype=bool),
-        ends=np.array(ends, dtype=np.int64).reshape(-1, 2),
-        card=np.array(card, dtype=np.int64),
+        in_network=np.array(has_reduction, dtype=bool),
+        endpoints=np.array(endpoints, dtype=np.int64).reshape(-1, 2),
+        nic_index=np.array(nic_index, dtype=np.int64),
         bandwidth_bytes_per_s=np.array(rate, dtype=np.float64),
         scale_up=np.array(scale_up, dtype=bool),
     ), node
 
 
-def _kind(spec: ClusterSpec, host: MachineSpec, origin: str) -> str:
+def _resolve_node_name(spec: ClusterSpec, host: WiredHostSpec, origin: str) -> str:
     """The name of a host's node; empty for the inline node of the cluster."""
-    named = host.node or (spec.node if isinstance(spec.node, str) else "")
-    if not named and spec.node is None:
+    node_name = host.node or (spec.node if isinstance(spec.node, str) else "")
+    if not node_name and spec.node is None:
         expected = "a node of hardware_db, here or as the cluster's node"
         raise InputError("is missing", origin=origin, key="hosts.node", value=host.name, expected=expected)
-    return named
+    return node_name
 
 
-def _node(spec: ClusterSpec, kinds: set[str], origin: str) -> NodeSpec:
-    if len(kinds) > 1:
-        told = ", ".join(sorted(kind or "the inline node" for kind in kinds))
+def _resolve_single_node(spec: ClusterSpec, node_names: set[str], origin: str) -> NodeSpec:
+    if len(node_names) > 1:
+        listed_names = ", ".join(sorted(node_name or "the inline node" for node_name in node_names))
         expected = "hosts of one kind; several kinds are told as [[pools]]"
-        raise InputError("hosts of several kinds", origin=origin, key="hosts.node", value=told, expected=expected)
-    (kind,) = kinds
-    if not kind and isinstance(spec.node, NodeSpec):
+        raise InputError(
+            "hosts of several kinds", origin=origin, key="hosts.node", value=listed_names, expected=expected
+        )
+    (node_name,) = node_names
+    if not node_name and isinstance(spec.node, NodeSpec):
         return spec.node
-    return presets.node_spec(kind, origin=origin, key="hosts.node" if kind else "node")
+    return presets.load_node_spec(node_name, origin=origin, key="hosts.node" if node_name else "node")
 
 
-def _hosts(spec: ClusterSpec, node: NodeSpec, origin: str) -> tuple[tuple[str, ...], list[int]]:
+def _expand_hosts(spec: ClusterSpec, node: NodeSpec, origin: str) -> tuple[tuple[str, ...], list[int]]:
     """Names and devices of all hosts."""
     names: list[str] = []
     devices: list[int] = []
@@ -82,111 +88,124 @@ def _hosts(spec: ClusterSpec, node: NodeSpec, origin: str) -> tuple[tuple[str, .
         if count > node.devices:
             key, expected = f"hosts[{index}].devices", f"at most the node's {node.devices}"
             raise InputError("more than the node has", origin=origin, key=key, value=count, expected=expected)
-        found = expand_at(host.name, origin, f"hosts[{index}].name", _MOST_NAMES - len(names))
-        names += found
-        devices += [count] * len(found)
+        host_names = expand_hostlist_at(host.name, origin, f"hosts[{index}].name", _MAX_NAMES - len(names))
+        names += host_names
+        devices += [count] * len(host_names)
     return tuple(names), devices
 
 
-def _switches(spec: ClusterSpec, origin: str) -> tuple[tuple[str, ...], list[float], list[bool]]:
+def _expand_switches(spec: ClusterSpec, origin: str) -> tuple[tuple[str, ...], list[float], list[bool]]:
     """Names and latencies of all switches, and whether they add up what passes through."""
     names: list[str] = []
     latency: list[float] = []
-    adds: list[bool] = []
+    has_reduction: list[bool] = []
     for index, switch in enumerate(spec.switches):
-        found = expand_at(switch.name, origin, f"switches[{index}].name", _MOST_NAMES - len(names))
-        names += found
-        latency += [number(switch.latency, "s", origin=origin, key=f"switches[{index}].latency")] * len(found)
-        adds += [switch.in_network] * len(found)
-    return tuple(names), latency, adds
+        switch_names = expand_hostlist_at(switch.name, origin, f"switches[{index}].name", _MAX_NAMES - len(names))
+        names += switch_names
+        latency += [parse_figure(switch.latency, "s", origin=origin, key=f"switches[{index}].latency")] * len(
+            switch_names
+        )
+        has_reduction += [switch.in_network] * len(switch_names)
+    return tuple(names), latency, has_reduction
 
 
-def _places(hosts: Sequence[str], switches: Sequence[str], origin: str) -> dict[str, int]:
+def _index_vertices(hosts: Sequence[str], switches: Sequence[str], origin: str) -> dict[str, int]:
     """The vertex of each name. Raises InputError for a name that stands twice."""
-    places: dict[str, int] = {}
-    for place, name in enumerate(itertools.chain(hosts, switches)):
-        if name in places:
-            key = "hosts" if place < len(hosts) else "switches"
+    vertex_by_name: dict[str, int] = {}
+    for vertex, name in enumerate(itertools.chain(hosts, switches)):
+        if name in vertex_by_name:
+            key = "hosts" if vertex < len(hosts) else "switches"
             raise InputError("stands twice", origin=origin, key=key, value=name, expected="a name for one part only")
-        places[name] = place
-    return places
+        vertex_by_name[name] = vertex
+    return vertex_by_name
 
 
-def _links(
-    links: Sequence[CableSpec], places: dict[str, int], hosts: int, cards: int, origin: str
+def _build_links(
+    links: Sequence[WiredLinkSpec], vertex_by_name: dict[str, int], host_count: int, nic_count: int, origin: str
 ) -> tuple[list[tuple[int, int]], list[int], list[float], list[bool]]:
     """Every pair of ends, a host first, with its card, bandwidth and kind.
 
     As many cables as a node has network cards lead one to each.
     """
-    ends: list[tuple[int, int]] = []
-    card: list[int] = []
+    endpoints: list[tuple[int, int]] = []
+    nic_index: list[int] = []
     rate: list[float] = []
     scale_up: list[bool] = []
-    plugged = [0] * hosts
+    links_per_host = [0] * host_count
     for index, link in enumerate(links):
         key = f"links[{index}]"
-        each = positive(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
+        link_bytes_per_s = parse_positive_figure(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
         left, right = (
-            [_end(name, places, hosts, cards, origin, key) for name in expand_at(end, origin, f"{key}.ends")]
+            [
+                _parse_endpoint(name, vertex_by_name, host_count, nic_count, origin, key)
+                for name in expand_hostlist_at(end, origin, f"{key}.ends")
+            ]
             for end in link.ends
         )
-        one_a_card = link.cables == cards and link.kind == "network"
-        if len(ends) + len(left) * len(right) * (cards if one_a_card else 1) > _MOST_LINKS:
-            expected = f"at most {_MOST_LINKS:,} in all"
+        is_link_per_nic = link.cables == nic_count and link.kind == "network"
+        if len(endpoints) + len(left) * len(right) * (nic_count if is_link_per_nic else 1) > _MAX_LINKS:
+            expected = f"at most {_MAX_LINKS:,} in all"
             raise InputError("too many links", origin=origin, key=f"{key}.ends", expected=expected)
-        for one, other in itertools.product(left, right):
-            (first, told), (second, _) = sorted((one, other))
+        for left_endpoint, right_endpoint in itertools.product(left, right):
+            (first, named_nic), (second, _) = sorted((left_endpoint, right_endpoint))
             if first == second:
                 raise InputError("joins a part with itself", origin=origin, key=f"{key}.ends", value=link.ends[0])
             if link.kind == "network":
-                for host, its_card in (one, other):
-                    if host < hosts:
-                        plugged[host] += link.cables
-                        _check_plugged(plugged[host], link.cables, its_card, cards, origin, f"{key}.cables")
-            to_switch = first < hosts <= second
-            several = one_a_card and to_switch and told < 0
-            for nth in range(cards) if several else [told if to_switch else -1]:
-                ends.append((first, second))
-                card.append(nth)
-                rate.append(each if several else each * link.cables)
+                for host, host_nic in (left_endpoint, right_endpoint):
+                    if host < host_count:
+                        links_per_host[host] += link.cables
+                        _check_port_count(
+                            links_per_host[host], link.cables, host_nic, nic_count, origin, f"{key}.cables"
+                        )
+            to_switch = first < host_count <= second
+            is_split = is_link_per_nic and to_switch and named_nic < 0
+            for link_nic in range(nic_count) if is_split else [named_nic if to_switch else -1]:
+                endpoints.append((first, second))
+                nic_index.append(link_nic)
+                rate.append(link_bytes_per_s if is_split else link_bytes_per_s * link.cables)
                 scale_up.append(link.kind == "scale-up")
-    return ends, card, rate, scale_up
+    return endpoints, nic_index, rate, scale_up
 
 
-def _check_plugged(plugged: int, cables: int, card: int, cards: int, origin: str, key: str) -> None:
+def _check_port_count(
+    host_links: int, link_count: int, nic_index: int, nic_count: int, origin: str, key: str
+) -> None:
     """More cables than a host's cards, or the one card that is named, have ports. A node without cards has none to
     count.
     """
-    ports, of = (
-        (_PORTS, "of one network card") if card >= 0 else (_PORTS * cards, f"of a host's {cards} network cards")
+    ports, owner = (
+        (_PORTS_PER_NIC, "of one network card")
+        if nic_index >= 0
+        else (_PORTS_PER_NIC * nic_count, f"of a host's {nic_count} network cards")
     )
-    if cards and max(cables, 0 if card >= 0 else plugged) > ports:
-        told = cables if cables > ports else f"{plugged} on one host"
+    if nic_count and max(link_count, 0 if nic_index >= 0 else host_links) > ports:
+        count_text = link_count if link_count > ports else f"{host_links} on one host"
         raise InputError(
-            "more than there are ports", origin=origin, key=key, value=told, expected=f"at most {ports} {of}"
+            "more than there are ports", origin=origin, key=key, value=count_text, expected=f"at most {ports} {owner}"
         )
 
 
-def _end(name: str, places: dict[str, int], hosts: int, cards: int, origin: str, key: str) -> tuple[int, int]:
+def _parse_endpoint(
+    name: str, vertex_by_name: dict[str, int], host_count: int, nic_count: int, origin: str, key: str
+) -> tuple[int, int]:
     """The vertex and the card that an end of a link names; -1: no card in particular."""
-    if name in places:
-        return places[name], -1
-    part, _, told = name.rpartition(":")
-    if part in places and told.isdecimal() and told.isascii() and len(told) < 5:
-        if places[part] >= hosts:
+    if name in vertex_by_name:
+        return vertex_by_name[name], -1
+    part, _, nic_text = name.rpartition(":")
+    if part in vertex_by_name and nic_text.isdecimal() and nic_text.isascii() and len(nic_text) < 5:
+        if vertex_by_name[part] >= host_count:
             raise InputError(
                 "a switch's ports are not told", origin=origin, key=f"{key}.ends", value=name, expected=part
             )
-        if int(told) >= cards:
-            expected = f"a card from 0 to {cards - 1}" if cards else "no card: [node.nic] tells of none"
+        if int(nic_text) >= nic_count:
+            expected = f"a card from 0 to {nic_count - 1}" if nic_count else "no card: [node.nic] tells of none"
             raise InputError("has no such card", origin=origin, key=f"{key}.ends", value=name, expected=expected)
-        return places[part], int(told)
+        return vertex_by_name[part], int(nic_text)
     raise InputError(
         "no host or switch has this name",
         origin=origin,
         key=f"{key}.ends",
         value=name,
         expected="a name of [[hosts]] or [[switches]], or a host's card such as a01:3",
-        suggestion=find_nearest_name(part or name, places) if len(places) < 20_000 else "",
+        suggestion=find_nearest_name(part or name, vertex_by_name) if len(vertex_by_name) < 20_000 else "",
     )

@@ -16,72 +16,90 @@ from planner.cost.arrays import Bools, Floats, Ints
 from planner.cost.collectives import hierarchical, in_network, ring, torus, tree
 from planner.cost.collectives import pairwise as exchange
 from planner.cost.collectives import recursive_halving as halving
-from planner.cost.collectives.choice import fastest
-from planner.cost.collectives.crossing import Crossing, crossing
-from planner.cost.collectives.library import Library, library_of
-from planner.cost.collectives.schedule import Schedule, twice
-from planner.cost.rank_groups import Group
-from planner.cost.unique_rows import distinct
+from planner.cost.collectives.choice import compute_fastest_s
+from planner.cost.collectives.crossing import TierCrossing, compute_tier_crossing
+from planner.cost.collectives.library import CollectiveLibrary, find_collective_library
+from planner.cost.collectives.schedule import CollectiveSchedule, double_schedule
+from planner.cost.rank_groups import RankGroup
+from planner.cost.unique_rows import find_unique_rows
 
-__all__ = ["all_gather", "all_reduce", "all_to_all", "reduce_scatter", "routed", "send", "tiers_used"]
+__all__ = [
+    "compute_all_gather_s",
+    "compute_all_reduce_s",
+    "compute_all_to_all_s",
+    "compute_expert_all_to_all_s",
+    "compute_point_to_point_s",
+    "compute_reduce_scatter_s",
+    "find_used_tiers",
+]
 
 
-def all_gather(network: Network, size_bytes: Floats, group: Group) -> Floats:
+def compute_all_gather_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """All-gather; `size_bytes` is the gathered size."""
-    at, library = crossing(network, group), library_of(network)
-    return fastest(at, library, _gathers(at, library, size_bytes), size_bytes)
+    at, library = compute_tier_crossing(network, group), find_collective_library(network)
+    return compute_fastest_s(at, library, _enumerate_gather_schedules(at, library, size_bytes), size_bytes)
 
 
-def reduce_scatter(network: Network, size_bytes: Floats, group: Group) -> Floats:
+def compute_reduce_scatter_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """Reduce-scatter; `size_bytes` is the size before scattering. The all-gather's mirror image."""
-    return all_gather(network, size_bytes, group)
+    return compute_all_gather_s(network, size_bytes, group)
 
 
-def all_reduce(network: Network, size_bytes: Floats, group: Group) -> Floats:
+def compute_all_reduce_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """All-reduce: a reduce-scatter and an all-gather, trees, or switches that add."""
-    at, library = crossing(network, group), library_of(network)
-    schedules = [twice(one) for one in _gathers(at, library, size_bytes)]
-    if library.has("tree"):
-        schedules.append(tree.reduce_all(at, size_bytes))
-    if library.has("in-network") and network.reduces.any():
-        schedules.append(in_network.reduce_all(at, size_bytes, library))
-    return fastest(at, library, schedules, size_bytes)
+    at, library = compute_tier_crossing(network, group), find_collective_library(network)
+    schedules = [
+        double_schedule(gather_schedule) for gather_schedule in _enumerate_gather_schedules(at, library, size_bytes)
+    ]
+    if library.has_algorithm("tree"):
+        schedules.append(tree.build_tree_all_reduce(at, size_bytes))
+    if library.has_algorithm("in-network") and network.reducing_tiers.any():
+        schedules.append(in_network.build_in_network_all_reduce(at, size_bytes, library))
+    return compute_fastest_s(at, library, schedules, size_bytes)
 
 
-def all_to_all(network: Network, size_bytes: Floats, group: Group) -> Floats:
+def compute_all_to_all_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """Pairwise exchange; `size_bytes` is what each device holds, 1/g of it for every member."""
-    at, library = crossing(network, group, "exchange"), library_of(network)
-    return fastest(at, library, [exchange.to_all(at, size_bytes, library)], size_bytes)
+    at, library = compute_tier_crossing(network, group, "exchange"), find_collective_library(network)
+    return compute_fastest_s(at, library, [exchange.build_all_to_all(at, size_bytes, library)], size_bytes)
 
 
-def routed(network: Network, size_bytes: Floats, topk: int, group: Group) -> Floats:
+def compute_expert_all_to_all_s(network: Network, size_bytes: Floats, topk: int, group: RankGroup) -> Floats:
     """All-to-all of tokens to `topk` experts each, spread evenly; `size_bytes` is one copy of a device's tokens."""
-    at = crossing(network, group, "exchange")
-    return fastest(at, library_of(network), [exchange.to_experts(at, size_bytes, topk)], size_bytes)
+    at = compute_tier_crossing(network, group, "exchange")
+    return compute_fastest_s(
+        at, find_collective_library(network), [exchange.build_expert_all_to_all(at, size_bytes, topk)], size_bytes
+    )
 
 
-def send(network: Network, size_bytes: Floats, stride: Ints, ranks: Ints) -> Floats:
+def compute_point_to_point_s(network: Network, size_bytes: Floats, stride: Ints, ranks: Ints) -> Floats:
     """Point to point between neighbours of a chain of `ranks`, `stride` apart: where the chain leaves a tier, one of
     its hops does, and the slowest hop sets the pace of all.
     """
-    chains = distinct(stride, ranks)
-    rate, latency = network.hop(stride[chains.first], ranks[chains.first])
-    seconds: Floats = size_bytes / rate[chains.of] + latency[chains.of]
-    return seconds
+    unique_chains = find_unique_rows(stride, ranks)
+    bytes_per_s, latency_s = network.compute_slowest_hop(
+        stride[unique_chains.first_index], ranks[unique_chains.first_index]
+    )
+    time_s: Floats = size_bytes / bytes_per_s[unique_chains.inverse] + latency_s[unique_chains.inverse]
+    return time_s
 
 
-def tiers_used(network: Network, over: Group) -> Bools:
+def find_used_tiers(network: Network, group: RankGroup) -> Bools:
     """Which tiers a group's collectives use, shape [plans, tiers]."""
-    return crossing(network, over).crossed
+    return compute_tier_crossing(network, group).crossed_tiers
 
 
-def _gathers(at: Crossing, library: Library, size_bytes: Floats) -> Iterator[Schedule]:
+def _enumerate_gather_schedules(
+    crossing: TierCrossing, library: CollectiveLibrary, size_bytes: Floats
+) -> Iterator[CollectiveSchedule]:
     """Ways to gather or to reduce and scatter."""
-    if library.has("torus"):
-        yield torus.gather(at, size_bytes)
+    if library.has_algorithm("torus"):
+        yield torus.build_torus_gather(crossing, size_bytes)
         return
-    yield ring.gather(at, size_bytes)
-    if library.has("halving"):
-        yield halving.gather(at, size_bytes, one_a_node="halving" in library.one_rank_a_node)
-    if library.has("hierarchical"):
-        yield hierarchical.gather(at, size_bytes)
+    yield ring.build_ring_gather(crossing, size_bytes)
+    if library.has_algorithm("halving"):
+        yield halving.build_halving_gather(
+            crossing, size_bytes, single_rank_per_node="halving" in library.single_rank_per_node
+        )
+    if library.has_algorithm("hierarchical"):
+        yield hierarchical.build_hierarchical_gather(crossing, size_bytes)

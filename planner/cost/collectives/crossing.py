@@ -7,64 +7,78 @@ from functools import reduce
 
 import numpy as np
 
-from planner.cluster.network.network import Network, Pattern
+from planner.cluster.network.network import Network, TrafficPattern
 from planner.cost.arrays import Bools, Floats, Ints
-from planner.cost.rank_groups import Group
+from planner.cost.rank_groups import RankGroup
 
 
 @dataclass(frozen=True)
-class Crossing:
+class TierCrossing:
     """What each plan's group meets at each tier, arrays of shape [plans, tiers].
 
-    `members` of the group lie below one part of the tier, `below` of them below one part of the tier inside it;
-    the tier is `crossed` where there are more. `rates`: bytes/s of one device. `size` and `nodes`, shape [plans]:
-    ranks, and parts that only network cards join. `network` and `group` are what was asked.
+    `ranks_in_tier` of the group lie below one part of the tier, `ranks_in_inner_tier` of them below one part of the
+    tier inside it; the tier is `crossed_tiers` where there are more. `device_bytes_per_s`: bytes/s of one device.
+    `group_size` and `node_count`, shape [plans]: ranks, and parts that only network cards join. `network` and `group`
+    are what was asked.
     """
 
     network: Network
-    group: Group
-    size: Ints
-    nodes: Floats
-    members: Floats
-    below: Floats
-    crossed: Bools
-    rates: Floats
+    group: RankGroup
+    group_size: Ints
+    node_count: Floats
+    ranks_in_tier: Floats
+    ranks_in_inner_tier: Floats
+    crossed_tiers: Bools
+    device_bytes_per_s: Floats
 
     @property
-    def parts(self) -> Floats:
+    def inner_parts(self) -> Floats:
         """How many parts of the tier inside it each tier joins."""
-        return self.members / self.below
+        return self.ranks_in_tier / self.ranks_in_inner_tier
 
     @property
-    def tori(self) -> Bools:
+    def torus_tiers(self) -> Bools:
         """Which tiers are tori, shape [tiers]."""
-        axes = self.network.torus_axes or ((),) * self.network.tiers
-        return np.array([len(one) > 0 for one in axes], dtype=np.bool_)
+        axes = self.network.torus_axes or ((),) * self.network.tier_count
+        return np.array([len(tier_axes) > 0 for tier_axes in axes], dtype=np.bool_)
 
     @property
-    def switched(self) -> Bools:
+    def is_torus_free(self) -> Bools:
         """Whether a group crosses no torus, shape [plans]."""
-        switched: Bools = np.asarray(np.all(~(self.crossed & self.tori), axis=1), dtype=np.bool_)
-        return switched
+        is_torus_free: Bools = np.asarray(np.all(~(self.crossed_tiers & self.torus_tiers), axis=1), dtype=np.bool_)
+        return is_torus_free
 
-    def slowest(self, leaving: Floats) -> Floats:
-        """Seconds in which all tiers, at work at the same time, carry `leaving` bytes of each device; [plans]."""
-        return reduce(np.maximum, self._seconds(leaving).T)
+    def compute_concurrent_s(self, sent_bytes: Floats) -> Floats:
+        """Seconds in which all tiers, at work at the same time, carry `sent_bytes` bytes of each device; [plans]."""
+        return reduce(np.maximum, self._compute_tier_times_s(sent_bytes).T)
 
-    def in_turn(self, leaving: Floats) -> Floats:
+    def compute_sequential_s(self, sent_bytes: Floats) -> Floats:
         """The same where one tier works after the other."""
-        return reduce(np.add, self._seconds(leaving).T)
+        return reduce(np.add, self._compute_tier_times_s(sent_bytes).T)
 
-    def _seconds(self, leaving: Floats) -> Floats:
-        return np.where(self.crossed, leaving / self.rates, 0.0)
+    def _compute_tier_times_s(self, sent_bytes: Floats) -> Floats:
+        return np.where(self.crossed_tiers, sent_bytes / self.device_bytes_per_s, 0.0)
 
 
-def crossing(network: Network, group: Group, pattern: Pattern = "ring") -> Crossing:
+def compute_tier_crossing(network: Network, group: RankGroup, pattern: TrafficPattern = "ring") -> TierCrossing:
     """The tiers of each plan's group; `pattern`: who sends to whom."""
-    members = network.members(group.sizes, group.strides)
-    below = np.concatenate([np.ones((len(members), 1)), members[:, :-1]], axis=1)
-    size = group.size
-    inside = np.flatnonzero(~network.through_nic)
-    nodes = size / members[:, inside[-1]] if len(inside) else size.astype(np.float64)
-    rates = network.rates(group.sizes, group.strides, pattern)
-    return Crossing(network, group, size, nodes, members, below, members > below, rates)
+    ranks_in_tier = network.compute_members(group.sizes, group.strides)
+    ranks_in_inner_tier = np.concatenate([np.ones((len(ranks_in_tier), 1)), ranks_in_tier[:, :-1]], axis=1)
+    group_size = group.size
+    intra_node_tiers = np.flatnonzero(~network.through_nic)
+    node_count = (
+        group_size / ranks_in_tier[:, intra_node_tiers[-1]]
+        if len(intra_node_tiers)
+        else group_size.astype(np.float64)
+    )
+    device_bytes_per_s = network.compute_rates_bytes_per_s(group.sizes, group.strides, pattern)
+    return TierCrossing(
+        network,
+        group,
+        group_size,
+        node_count,
+        ranks_in_tier,
+        ranks_in_inner_tier,
+        ranks_in_tier > ranks_in_inner_tier,
+        device_bytes_per_s,
+    )

@@ -8,14 +8,19 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.collectives.crossing import Crossing
-from planner.cost.collectives.schedule import Schedule
+from planner.cost.collectives.crossing import TierCrossing
+from planner.cost.collectives.schedule import CollectiveSchedule
 
 
-def gather(at: Crossing, size_bytes: Floats) -> Schedule:
+def build_hierarchical_gather(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:
     """All-gather to `size_bytes` from the outermost tier inwards, or reduce-scatter the other way: a device sends
     (r-1)/members · S at a tier of r parts, in r-1 steps.
     """
-    leaving = (at.parts - 1) / at.members * size_bytes[:, None]
-    steps = np.where(at.crossed, at.parts - 1, 0.0)
-    return Schedule("hierarchical", at.in_turn(leaving), (at.size - 1) / at.size * size_bytes, steps)
+    sent_bytes = (crossing.inner_parts - 1) / crossing.ranks_in_tier * size_bytes[:, None]
+    step_counts = np.where(crossing.crossed_tiers, crossing.inner_parts - 1, 0.0)
+    return CollectiveSchedule(
+        "hierarchical",
+        crossing.compute_sequential_s(sent_bytes),
+        (crossing.group_size - 1) / crossing.group_size * size_bytes,
+        step_counts,
+    )

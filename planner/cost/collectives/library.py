@@ -17,9 +17,9 @@ import numpy as np
 from planner.cluster.network.network import Network
 from planner.cost.arrays import Floats
 from planner.hardware import database
-from planner.hardware.figures import Source
+from planner.hardware.figures import FigureSource
 
-_LOW_LATENCY = "LL"
+_LL_PROTOCOL = "LL"
 
 
 class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,7 +34,7 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class GenerationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What belongs to a generation of accelerators; `low_latency`: bytes/s on one node, on two, on more."""
+    """What belongs to a generation of accelerators; `is_low_latency`: bytes/s on one node, on two, on more."""
 
     low_latency: tuple[float, float, float] | None = None
     in_network: float = 1.0
@@ -59,7 +59,7 @@ class LibrarySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     title: str
     algorithms: dict[str, dict[str, ProtocolSpec]]
-    sources: dict[str, Source]
+    sources: dict[str, FigureSource]
     tree_by_size: dict[str, tuple[float, ...]] = {}
     generations: dict[str, GenerationSpec] = {}
     message: MessageSpec = MessageSpec()
@@ -72,80 +72,84 @@ class LibrarySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 @dataclass(frozen=True)
 class Protocol:
-    """An algorithm under a protocol. `link` and `network`: a step over that of a ring of bulk copies.
+    """An algorithm under a protocol. `link_step_ratio` and `network_step_ratio`: a step over that of a ring of bulk
+    copies.
 
-    `by_size`: share reached at 64 bytes and every doubling; empty: all of it. `low_latency`: whether LL's cap holds.
+    `bandwidth_share_by_size`: share reached at 64 bytes and every doubling; empty: all of it. `is_low_latency`:
+    whether LL's cap holds.
     """
 
-    share: float
-    share_between_nodes: float
+    bandwidth_share: float
+    inter_node_bandwidth_share: float
     base_s: float
-    rank_s: float
-    link: float
-    network: float
-    by_size: Floats
-    low_latency: bool
+    per_rank_s: float
+    link_step_ratio: float
+    network_step_ratio: float
+    bandwidth_share_by_size: Floats
+    is_low_latency: bool
 
 
 @dataclass(frozen=True)
-class Library:
+class CollectiveLibrary:
     """A library's algorithms by name, each with its protocols."""
 
     name: str
     algorithms: dict[str, tuple[Protocol, ...]]
     generations: dict[str, GenerationSpec]
-    message_s: float
+    message_post_s: float
     piece_bytes: float
-    reduction_share: float
-    one_rank_a_node: tuple[str, ...]
-    network_share: float
+    switch_reduction_share: float
+    single_rank_per_node: tuple[str, ...]
+    nic_bandwidth_share: float
     """Of the network cards' rated bandwidth, what bulk copies reach."""
 
-    def has(self, algorithm: str) -> bool:
+    def has_algorithm(self, algorithm: str) -> bool:
         """Whether the library has an algorithm."""
         return algorithm in self.algorithms
 
-    def generation(self, architecture: str) -> GenerationSpec | None:
+    def find_generation(self, architecture: str) -> GenerationSpec | None:
         """What is known of an architecture: of its generation, whatever its variant."""
-        found = [spec for name, spec in self.generations.items() if architecture.startswith(name)]
-        return found[0] if found else None
+        matching_specs = [spec for name, spec in self.generations.items() if architecture.startswith(name)]
+        return matching_specs[0] if matching_specs else None
 
-    def in_network(self, architecture: str) -> float:
+    def get_in_network_share(self, architecture: str) -> float:
         """Share of the links' bandwidth at which their switches add."""
-        known = self.generation(architecture)
-        return known.in_network if known else 1.0
+        generation = self.find_generation(architecture)
+        return generation.in_network if generation else 1.0
 
 
-def library_of(network: Network) -> Library:
+def find_collective_library(network: Network) -> CollectiveLibrary:
     """The library that a network is used with: XLA's on a torus, Gaudi's HCCL, else NCCL or RCCL."""
     if any(len(axes) for axes in network.torus_axes):
-        return library("xla")
-    return library("hccl" if network.architecture.startswith("gaudi") else "nccl")
+        return load_collective_library("xla")
+    return load_collective_library("hccl" if network.architecture.startswith("gaudi") else "nccl")
 
 
 @lru_cache
-def library(name: str) -> Library:
+def load_collective_library(name: str) -> CollectiveLibrary:
     """A library by the name of its file."""
-    spec = database.load("collectives", name, LibrarySpec, "library", "", "collectives")
-    bulk = next(iter(spec.algorithms.values()))["Simple"]
-    scale = spec.fitted.get("latency", 1.0)
+    spec = database.load_database_entry("collectives", name, LibrarySpec, "library", "", "collectives")
+    simple_protocol = next(iter(spec.algorithms.values()))["Simple"]
+    latency_scale = spec.fitted.get("latency", 1.0)
     algorithms = {
         algorithm: tuple(
             Protocol(
-                share=one.share,
-                share_between_nodes=one.share if one.share_between_nodes is None else one.share_between_nodes,
-                base_s=scale * one.base,
-                rank_s=scale * one.rank,
-                link=scale * one.link / bulk.link,
-                network=scale * one.network / bulk.network,
-                by_size=np.array(spec.tree_by_size.get(protocol, ()) if algorithm == "tree" else ()),
-                low_latency=protocol == _LOW_LATENCY,
+                bandwidth_share=protocol_spec.share,
+                inter_node_bandwidth_share=protocol_spec.share
+                if protocol_spec.share_between_nodes is None
+                else protocol_spec.share_between_nodes,
+                base_s=latency_scale * protocol_spec.base,
+                per_rank_s=latency_scale * protocol_spec.rank,
+                link_step_ratio=latency_scale * protocol_spec.link / simple_protocol.link,
+                network_step_ratio=latency_scale * protocol_spec.network / simple_protocol.network,
+                bandwidth_share_by_size=np.array(spec.tree_by_size.get(protocol, ()) if algorithm == "tree" else ()),
+                is_low_latency=protocol == _LL_PROTOCOL,
             )
-            for protocol, one in protocols.items()
+            for protocol, protocol_spec in protocols.items()
         )
         for algorithm, protocols in spec.algorithms.items()
     }
-    return Library(
+    return CollectiveLibrary(
         name,
         algorithms,
         spec.generations,

@@ -12,34 +12,48 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.collectives.crossing import Crossing
-from planner.cost.collectives.library import Library
-from planner.cost.collectives.schedule import Schedule
+from planner.cost.collectives.crossing import TierCrossing
+from planner.cost.collectives.library import CollectiveLibrary
+from planner.cost.collectives.schedule import CollectiveSchedule
 
 
-def to_all(at: Crossing, size_bytes: Floats, library: Library) -> Schedule:
+def build_all_to_all(crossing: TierCrossing, size_bytes: Floats, library: CollectiveLibrary) -> CollectiveSchedule:
     """All-to-all of `size_bytes` that each device holds, 1/g of it for every member: (g - below)/g of it leaves the
     part below a tier. Every partner on another node gets its part in pieces.
     """
-    leaving = (at.size[:, None] - at.below) / at.size[:, None] * size_bytes[:, None]
-    partners = at.size - at.size / at.nodes
-    pieces = np.maximum(partners * np.ceil(size_bytes / at.size / library.piece_bytes), partners)
-    return _exchanged(at, leaving, np.where(at.size > 1, pieces, 0.0))
+    sent_bytes = (
+        (crossing.group_size[:, None] - crossing.ranks_in_inner_tier)
+        / crossing.group_size[:, None]
+        * size_bytes[:, None]
+    )
+    remote_partners = crossing.group_size - crossing.group_size / crossing.node_count
+    message_counts = np.maximum(
+        remote_partners * np.ceil(size_bytes / crossing.group_size / library.piece_bytes), remote_partners
+    )
+    return _build_pairwise_schedule(crossing, sent_bytes, np.where(crossing.group_size > 1, message_counts, 0.0))
 
 
-def to_experts(at: Crossing, size_bytes: Floats, topk: int) -> Schedule:
+def build_expert_all_to_all(crossing: TierCrossing, size_bytes: Floats, topk: int) -> CollectiveSchedule:
     """All-to-all of tokens to `topk` experts each, spread evenly; `size_bytes` is one copy of a device's tokens.
 
     A token that goes to several experts below one part of a tier is sent there once and copied inside
     (DeepSeek-V3, arXiv 2412.19437, section 3.2.2): of P parts, k even choices visit P (1 - (1 - 1/P)^k). So a device
     has one partner on every other node.
     """
-    parts = at.size[:, None] / at.below
-    copies = (parts - 1) * (1 - (1 - 1 / parts) ** topk)
-    return _exchanged(at, copies * size_bytes[:, None], at.nodes - 1)
+    inner_parts = crossing.group_size[:, None] / crossing.ranks_in_inner_tier
+    remote_copies = (inner_parts - 1) * (1 - (1 - 1 / inner_parts) ** topk)
+    return _build_pairwise_schedule(crossing, remote_copies * size_bytes[:, None], crossing.node_count - 1)
 
 
-def _exchanged(at: Crossing, leaving: Floats, messages: Floats) -> Schedule:
+def _build_pairwise_schedule(
+    crossing: TierCrossing, sent_bytes: Floats, message_counts: Floats
+) -> CollectiveSchedule:
     # messages to different partners are in flight together: the farthest one's latency, once a tier
-    steps = np.where(at.crossed, 1.0, 0.0)
-    return Schedule("exchange", at.slowest(leaving), leaving[:, 0], steps, messages=messages)
+    step_counts = np.where(crossing.crossed_tiers, 1.0, 0.0)
+    return CollectiveSchedule(
+        "exchange",
+        crossing.compute_concurrent_s(sent_bytes),
+        sent_bytes[:, 0],
+        step_counts,
+        message_counts=message_counts,
+    )

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.cost.arrays import Floats, doublings
-from planner.cost.collectives.crossing import Crossing
-from planner.cost.collectives.schedule import Schedule
+from planner.cost.arrays import Floats, compute_ceil_log2
+from planner.cost.collectives.crossing import TierCrossing
+from planner.cost.collectives.schedule import CollectiveSchedule
 
 
-def gather(at: Crossing, size_bytes: Floats, *, one_a_node: bool) -> Schedule:
+def build_halving_gather(
+    crossing: TierCrossing, size_bytes: Floats, *, single_rank_per_node: bool
+) -> CollectiveSchedule:
     """All-gather to `size_bytes`, or reduce-scatter. At a tier of r parts a device, which by then has gathered what
     lies outside, sends (r-1)/members · S in log2 r steps; one tier after the other.
 
-    `one_a_node`: whether the library does it only where no two ranks share a node (NCCL).
+    `single_rank_per_node`: whether the library does it only where no two ranks share a node (NCCL).
     """
-    leaving = (at.parts - 1) / at.members * size_bytes[:, None]
-    steps = np.where(at.crossed, doublings(at.parts), 0.0)
-    offered = (at.size & (at.size - 1)) == 0
-    if one_a_node:
-        offered = offered & (at.nodes == at.size)
-    return Schedule("halving", at.in_turn(leaving), (at.size - 1) / at.size * size_bytes, steps, offered=offered)
+    sent_bytes = (crossing.inner_parts - 1) / crossing.ranks_in_tier * size_bytes[:, None]
+    step_counts = np.where(crossing.crossed_tiers, compute_ceil_log2(crossing.inner_parts), 0.0)
+    is_available = (crossing.group_size & (crossing.group_size - 1)) == 0
+    if single_rank_per_node:
+        is_available = is_available & (crossing.node_count == crossing.group_size)
+    return CollectiveSchedule(
+        "halving",
+        crossing.compute_sequential_s(sent_bytes),
+        (crossing.group_size - 1) / crossing.group_size * size_bytes,
+        step_counts,
+        is_available=is_available,
+    )

@@ -10,20 +10,28 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.collectives.crossing import Crossing
-from planner.cost.collectives.schedule import Schedule
+from planner.cost.collectives.crossing import TierCrossing
+from planner.cost.collectives.schedule import CollectiveSchedule
 
 
-def gather(at: Crossing, size_bytes: Floats) -> Schedule:
+def build_ring_gather(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:
     """All-gather to `size_bytes`, or reduce-scatter of them: (g-1)/g of it passes each device in g-1 steps.
 
     Of one device's share of a tier that has `below` members beneath it, each of as many rings takes its part:
     (g-1)/g · S/below; where a ring goes on through network cards, it leaves the links inside the node out of that one
     step in `inside`. A ring of g ranks crosses tier i's own wiring g/below_i - g/members_i times.
     """
-    volume = (at.size - 1) / at.size * size_bytes
-    part = 1 / at.below
-    leaves = np.where(at.nodes > 1, at.nodes / at.size, 0.0)
-    part = np.where(at.network.through_nic, part, part - leaves[:, None])
-    steps = at.size[:, None] / at.below - at.size[:, None] / at.members
-    return Schedule("ring", at.slowest(volume[:, None] * part), volume, np.where(at.crossed, steps, 0.0))
+    volume_bytes = (crossing.group_size - 1) / crossing.group_size * size_bytes
+    device_share = 1 / crossing.ranks_in_inner_tier
+    node_exit_share = np.where(crossing.node_count > 1, crossing.node_count / crossing.group_size, 0.0)
+    device_share = np.where(crossing.network.through_nic, device_share, device_share - node_exit_share[:, None])
+    step_counts = (
+        crossing.group_size[:, None] / crossing.ranks_in_inner_tier
+        - crossing.group_size[:, None] / crossing.ranks_in_tier
+    )
+    return CollectiveSchedule(
+        "ring",
+        crossing.compute_concurrent_s(volume_bytes[:, None] * device_share),
+        volume_bytes,
+        np.where(crossing.crossed_tiers, step_counts, 0.0),
+    )

@@ -7,26 +7,34 @@ from typing import Literal
 
 from planner.cost.arrays import Bools, Floats
 
-Algorithm = Literal["ring", "tree", "halving", "hierarchical", "in-network", "torus", "exchange"]
+CollectiveAlgorithm = Literal["ring", "tree", "halving", "hierarchical", "in-network", "torus", "exchange"]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class CollectiveSchedule:
     """One algorithm over each plan's group.
 
-    `seconds`: what the links take at the rate of bulk copies, shape [plans]. `volume`: bytes that pass a device,
-    [plans]. `steps`: how many messages of each tier follow one another, [plans, tiers]. `messages`: how many a device
-    posts to its network card, [plans]. `offered`: whether the fabric and the group allow it, [plans].
+    `link_time_s`: what the links take at the rate of bulk copies, shape [plans]. `volume_bytes`: bytes that pass a
+    device, [plans]. `step_counts`: how many messages of each tier follow one another, [plans, tiers].
+    `message_counts`: how many a device posts to its network card, [plans]. `is_available`: whether the fabric and the
+    group allow it, [plans].
     """
 
-    algorithm: Algorithm
-    seconds: Floats
-    volume: Floats
-    steps: Floats
-    messages: Floats | None = None
-    offered: Bools | None = None
+    algorithm: CollectiveAlgorithm
+    link_time_s: Floats
+    volume_bytes: Floats
+    step_counts: Floats
+    message_counts: Floats | None = None
+    is_available: Bools | None = None
 
 
-def twice(one: Schedule) -> Schedule:
+def double_schedule(schedule: CollectiveSchedule) -> CollectiveSchedule:
     """A reduce-scatter, then an all-gather, which are each other's mirror images."""
-    return Schedule(one.algorithm, 2 * one.seconds, 2 * one.volume, 2 * one.steps, one.messages, one.offered)
+    return CollectiveSchedule(
+        schedule.algorithm,
+        2 * schedule.link_time_s,
+        2 * schedule.volume_bytes,
+        2 * schedule.step_counts,
+        schedule.message_counts,
+        schedule.is_available,
+    )

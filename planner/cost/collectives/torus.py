@@ -12,35 +12,42 @@ from functools import reduce
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.collectives.crossing import Crossing
-from planner.cost.collectives.schedule import Schedule
+from planner.cost.collectives.crossing import TierCrossing
+from planner.cost.collectives.schedule import CollectiveSchedule
 
 
-def gather(at: Crossing, size_bytes: Floats) -> Schedule:
+def build_torus_gather(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:
     """All-gather to `size_bytes`, or reduce-scatter: (m-1)/m · S of the m members on the torus over the links of all
     axes that they span, in side - 1 steps an axis; beyond the torus one ring a tier, in turn.
     """
-    tori = at.tori
-    innermost, outermost = int(np.argmax(tori)), len(tori) - 1 - int(np.argmax(tori[::-1]))
-    on_torus = at.members[:, outermost]
-    rate = reduce(np.minimum, np.where(at.crossed & tori, at.rates, np.inf).T)
-    inside = (on_torus - 1) / on_torus * size_bytes / rate
-    outside = np.where(tori, 0.0, (at.parts - 1) / at.members)
-    steps = np.where(at.crossed & ~tori, at.parts - 1, 0.0)
-    steps[:, innermost] = added_sides(at)
-    volume = (at.size - 1) / at.size * size_bytes
-    return Schedule("torus", inside + at.in_turn(outside * size_bytes[:, None]), volume, steps)
+    torus_tiers = crossing.torus_tiers
+    innermost, outermost = int(np.argmax(torus_tiers)), len(torus_tiers) - 1 - int(np.argmax(torus_tiers[::-1]))
+    torus_ranks = crossing.ranks_in_tier[:, outermost]
+    torus_bytes_per_s = reduce(
+        np.minimum, np.where(crossing.crossed_tiers & torus_tiers, crossing.device_bytes_per_s, np.inf).T
+    )
+    torus_time_s = (torus_ranks - 1) / torus_ranks * size_bytes / torus_bytes_per_s
+    outer_share = np.where(torus_tiers, 0.0, (crossing.inner_parts - 1) / crossing.ranks_in_tier)
+    step_counts = np.where(crossing.crossed_tiers & ~torus_tiers, crossing.inner_parts - 1, 0.0)
+    step_counts[:, innermost] = count_torus_steps(crossing)
+    volume_bytes = (crossing.group_size - 1) / crossing.group_size * size_bytes
+    return CollectiveSchedule(
+        "torus",
+        torus_time_s + crossing.compute_sequential_s(outer_share * size_bytes[:, None]),
+        volume_bytes,
+        step_counts,
+    )
 
 
-def sides(at: Crossing) -> Floats:
+def compute_torus_sides(crossing: TierCrossing) -> Floats:
     """How many ranks a group has along each axis of the torus, shape [plans, axes]."""
-    axes = at.network.torus_axes[int(np.argmax(at.tori))]
-    first = np.maximum(at.group.strides[:, :, None], axes[:, 0])
-    last = np.minimum((at.group.strides * at.group.sizes)[:, :, None], axes[:, 1])
-    spanned: Floats = np.maximum(last / first, 1.0).prod(axis=1)
-    return spanned
+    axes = crossing.network.torus_axes[int(np.argmax(crossing.torus_tiers))]
+    innermost_stride = np.maximum(crossing.group.strides[:, :, None], axes[:, 0])
+    outermost_stride = np.minimum((crossing.group.strides * crossing.group.sizes)[:, :, None], axes[:, 1])
+    spanned_ranks: Floats = np.maximum(outermost_stride / innermost_stride, 1.0).prod(axis=1)
+    return spanned_ranks
 
 
-def added_sides(at: Crossing) -> Floats:
+def count_torus_steps(crossing: TierCrossing) -> Floats:
     """Steps of rings along one axis after the other, [plans]."""
-    return reduce(np.add, (sides(at) - 1).T)
+    return reduce(np.add, (compute_torus_sides(crossing) - 1).T)

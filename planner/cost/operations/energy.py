@@ -16,115 +16,131 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from planner.cluster.build.power import STATES
-from planner.cost.arrays import Floats, Ints, added, gathered, weighted
-from planner.cost.layer_tables import LayerTables, layer_kinds, layer_tables
-from planner.cost.memory import repeated_layers
-from planner.cost.plan_tables import Prepared, prepare
-from planner.cost.scenario import Training
-from planner.cost.step import HIDDEN, Scores
+from planner.cluster.build.power import POWER_STATES
+from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products, take_columns
+from planner.cost.layer_tables import LayerTables, build_layer_tables, list_layer_types
+from planner.cost.memory import compute_recompute_layer_share
+from planner.cost.plan_tables import PlanTables, build_plan_tables
+from planner.cost.scenario import Scenario
+from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts
 from planner.cost.strategies import Strategies
 from planner.workload.operators import Layer, LayerRun, Loss, Pointwise, Workload
 
-PARTS = ("devices", "node", "network", "cooling")
+ENERGY_PARTS = ("devices", "node", "network", "cooling")
 
 
-def state_seconds(training: Training, s: Strategies, prepared: Prepared, scores: Scores) -> dict[str, Floats]:
+def compute_state_times_s(
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, step_costs: StepCosts
+) -> dict[str, Floats]:
     """Seconds of a step in each of STATES, shape [plans] each; they add up to the step."""
-    terms = scores.terms
-    layers = terms["forward"] + terms["backward"] + terms["recompute"]
-    memory = memory_bound_share(training, s, prepared) * layers
+    terms = step_costs.terms
+    kernels_s = terms["forward"] + terms["backward"] + terms["recompute"]
+    memory_bound_s = compute_memory_bound_share(scenario, s, plan_tables) * kernels_s
     return {
-        "compute": layers - memory,
-        "memory": memory + terms["optimizer"],
-        "communication": added(terms[name] for name in HIDDEN),  # what of them nothing hides
+        "compute": kernels_s - memory_bound_s,
+        "memory": memory_bound_s + terms["optimizer"],
+        "communication": sum_in_order(terms[name] for name in OVERLAPPABLE_TERMS),  # what of them nothing hides
         "waiting": terms["pipeline_bubble"] + terms["overhead"],
     }
 
 
-def memory_bound_share(training: Training, s: Strategies, prepared: Prepared) -> Floats:
+def compute_memory_bound_share(scenario: Scenario, s: Strategies, plan_tables: PlanTables) -> Floats:
     """Share of the layers' time that is not multiplies, over the whole model, shape [plans]."""
     # kernels that keep their device busy: a device that waits for its host is not at work
-    busy = msgspec.structs.replace(training.calibration, host_launch_s=0.0)
-    only = replace(training, workload=_multiplies(training.workload), calibration=busy)
-    tables, row = layer_tables(only, s)
-    part = _whole_model(only, s, tables, row)
-    return 1.0 - part / _whole_model(training, s, prepared.tables, prepared.layer_row)
+    busy_calibration = msgspec.structs.replace(scenario.calibration, host_launch_s=0.0)
+    multiplies_scenario = replace(
+        scenario, workload=_keep_only_multiplies(scenario.workload), calibration=busy_calibration
+    )
+    tables, row = build_layer_tables(multiplies_scenario, s)
+    multiplies_s = _compute_model_s(multiplies_scenario, s, tables, row)
+    return 1.0 - multiplies_s / _compute_model_s(scenario, s, plan_tables.layer_tables, plan_tables.layer_row)
 
 
-def _multiplies(workload: Workload) -> Workload:
+def _keep_only_multiplies(workload: Workload) -> Workload:
     """The model's multiplies and attention cores alone."""
 
-    def some(layer: Layer) -> Layer:
+    def strip_memory_bound(layer: Layer) -> Layer:
         return replace(layer, operators=tuple(op for op in layer.operators if not isinstance(op, Pointwise | Loss)))
 
-    runs = tuple(LayerRun(some(run.layer), run.count) for run in workload.runs)
-    return replace(workload, embedding=some(workload.embedding), runs=runs, head=some(workload.head))
+    runs = tuple(LayerRun(strip_memory_bound(run.layer), run.count) for run in workload.layer_runs)
+    return replace(
+        workload,
+        embedding=strip_memory_bound(workload.embedding),
+        layer_runs=runs,
+        head=strip_memory_bound(workload.head),
+    )
 
 
-def _whole_model(training: Training, s: Strategies, tables: LayerTables, row: Ints) -> Floats:
+def _compute_model_s(scenario: Scenario, s: Strategies, tables: LayerTables, layer_row: Ints) -> Floats:
     """Seconds of one micro-batch through all layers, recomputation included, shape [plans]."""
-    counts = np.array([_count(training.workload, kind) for kind in layer_kinds(training)])
-    body = tables.repeatable
-    once = weighted(counts, gathered(tables.forward + tables.backward, row))
-    modes = np.stack([np.zeros_like(tables.forward), tables.again * body, tables.forward * body])
-    again = weighted(counts, modes[s.recompute, row])
-    return once + repeated_layers(training, s) * again
+    counts = np.array([_count_layers(scenario.workload, layer) for layer in list_layer_types(scenario)])
+    recomputable_mask = tables.recomputable_mask
+    single_pass_s = sum_products(counts, take_columns(tables.forward + tables.backward, layer_row))
+    mode_times_s = np.stack(
+        [np.zeros_like(tables.forward), tables.again * recomputable_mask, tables.forward * recomputable_mask]
+    )
+    recompute_s = sum_products(counts, mode_times_s[s.recompute, layer_row])
+    return single_pass_s + compute_recompute_layer_share(scenario, s) * recompute_s
 
 
-def _count(workload: Workload, kind: Layer) -> float:
+def _count_layers(workload: Workload, layer: Layer) -> float:
     """How many layers of a kind there are; embedding and head once."""
-    return float(sum(run.count for run in workload.runs if run.layer == kind)) or 1.0
+    return float(sum(run.count for run in workload.layer_runs if run.layer == layer)) or 1.0
 
 
-def energy_parts(
-    training: Training, s: Strategies, scores: Scores, prepared: Prepared | None = None
+def compute_energy_parts_j(
+    scenario: Scenario, s: Strategies, step_costs: StepCosts, plan_tables: PlanTables | None = None
 ) -> dict[str, Floats]:
     """Joules of a step at the meter by PARTS, shape [plans] each; all zero where the part's power is not known."""
-    seconds = state_seconds(training, s, prepared or prepare(training, s), scores)
-    devices = training.devices * added(
-        watts * seconds[state] for state, watts in zip(STATES, state_watts(training), strict=True)
+    state_times_s = compute_state_times_s(scenario, s, plan_tables or build_plan_tables(scenario, s), step_costs)
+    devices_j = scenario.devices * sum_in_order(
+        power_w * state_times_s[state]
+        for state, power_w in zip(POWER_STATES, compute_state_power_w(scenario), strict=True)
     )
-    return _with_site(training, devices, scores.step_time_s)
+    return _add_site_energy_j(scenario, devices_j, step_costs.step_time_s)
 
 
-def energy_j(training: Training, s: Strategies, scores: Scores, prepared: Prepared | None = None) -> Floats:
+def compute_energy_j(
+    scenario: Scenario, s: Strategies, step_costs: StepCosts, plan_tables: PlanTables | None = None
+) -> Floats:
     """Joules of a step at the meter, shape [plans]."""
-    return added(energy_parts(training, s, scores, prepared).values())
+    return sum_in_order(compute_energy_parts_j(scenario, s, step_costs, plan_tables).values())
 
 
-def least_energy_j(training: Training, step_time_s: Floats) -> Floats:
+def compute_least_energy_j(scenario: Scenario, step_time_s: Floats) -> Floats:
     """At most the energy of any plan whose step takes at least `step_time_s`, shape [plans].
 
     Proof: the states' seconds t_i are not negative and add up to the step T, so Σ P_i t_i >= min P_i · T; what nodes
     and network draw is constant or in proportion to the devices'; PUE is a factor. All of it grows with T, which is
     at least `step_time_s`.
     """
-    devices = training.devices * min(state_watts(training)) * step_time_s
-    return added(_with_site(training, devices, step_time_s).values())
+    least_devices_j = scenario.devices * min(compute_state_power_w(scenario)) * step_time_s
+    return sum_in_order(_add_site_energy_j(scenario, least_devices_j, step_time_s).values())
 
 
-def state_watts(training: Training) -> tuple[float, ...]:
+def compute_state_power_w(scenario: Scenario) -> tuple[float, ...]:
     """Watts of one device in each of STATES; zero where its power is not known."""
-    part, power = training.accelerator, training.power
-    rated = part.tdp_w or 0.0
+    accelerator, power = scenario.accelerator, scenario.power
+    rated_w = accelerator.tdp_w or 0.0
     if power is None:
-        return (0.0,) * len(STATES)
-    idle = power.idle_share * rated if part.idle_w is None else part.idle_w
-    return tuple(idle + share * (rated - idle) for share in power.states)
+        return (0.0,) * len(POWER_STATES)
+    idle_w = power.idle_share * rated_w if accelerator.idle_w is None else accelerator.idle_w
+    return tuple(idle_w + share * (rated_w - idle_w) for share in power.state_shares)
 
 
-def _with_site(training: Training, devices: Floats, step_time_s: Floats) -> dict[str, Floats]:
+def _add_site_energy_j(scenario: Scenario, devices_j: Floats, step_time_s: Floats) -> dict[str, Floats]:
     """The devices' joules with those of the nodes around them, the network, and cooling and power distribution."""
-    power = training.power
+    power = scenario.power
     if power is None:
-        return dict.fromkeys(PARTS, np.zeros_like(devices))
-    seconds = training.devices * step_time_s
-    node = power.node_share * devices if power.node_w is None else power.node_w * seconds
-    network = power.network_w * seconds
+        return dict.fromkeys(ENERGY_PARTS, np.zeros_like(devices_j))
+    device_seconds = scenario.devices * step_time_s
+    node_j = (
+        power.node_share * devices_j if power.node_w_per_device is None else power.node_w_per_device * device_seconds
+    )
+    network_j = power.network_w_per_device * device_seconds
     return {
-        "devices": devices,
-        "node": node,
-        "network": network,
-        "cooling": (power.pue - 1.0) * (devices + node + network),
+        "devices": devices_j,
+        "node": node_j,
+        "network": network_j,
+        "cooling": (power.pue - 1.0) * (devices_j + node_j + network_j),
     }

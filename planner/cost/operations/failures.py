@@ -14,21 +14,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cost.arrays import Floats, settled
+from planner.cost.arrays import Floats, round_significant
 
-_LARGEST_EXPONENT = 700.0
+_MAX_EXPONENT = 700.0
 """Beyond it an exponential leaves the floats; what it divides is zero by then."""
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointTimes:
     """What saving and reading the state of a job takes, every array of shape [jobs], in seconds.
 
-    `blocked_s`: training stands still; `behind_s`: until the state is safe after training has gone on.
+    `blocked_s`: training stands still; `background_write_s`: until the state is safe after training has gone on.
     """
 
     blocked_s: Floats
-    behind_s: Floats
+    background_write_s: Floats
     load_s: Floats
 
 
@@ -36,94 +36,99 @@ class Checkpoint:
 class TimeShares:
     """Where the time of a job goes, shares that add up to one, every array of shape [jobs].
 
-    `lost`: work done again after a failure, and checkpoints that were cut short; `repair`: waiting for a node.
+    `lost_work`: work done again after a failure, and checkpoints that were cut short; `repair`: waiting for a node.
     """
 
     goodput: Floats
     checkpoint: Floats
-    lost: Floats
+    lost_work: Floats
     detection: Floats
     restart: Floats
     load: Floats
     repair: Floats
 
 
-def job_mtbf(
+def compute_job_mtbf_s(
     devices: Floats, nodes: Floats, *, device_mtbf_s: float, node_mtbf_s: float, software_mtbf_s: float
 ) -> Floats:
     """Mean time between failures of a job on so many devices and nodes, shape [jobs], seconds: rates add up."""
     return 1.0 / (devices / device_mtbf_s + nodes / node_mtbf_s + nodes / software_mtbf_s)
 
 
-def checkpoint_times(
+def compute_checkpoint_times(
     state_bytes: Floats,
     writers: Floats,
     *,
     write_bytes_per_s: float,
     read_bytes_per_s: float,
     link_bytes_per_s: float,
-    way_out_bytes_per_s: float,
+    uplink_bytes_per_s: float,
     pause_s: float,
     asynchronous: bool,
-) -> Checkpoint:
+) -> CheckpointTimes:
     """Times of a checkpoint of the whole state, once, shape [jobs], spread evenly over the devices that write.
 
-    `link_bytes_per_s`, `way_out_bytes_per_s`: one device's to its host, and out of its node; `pause_s`: what each
+    `link_bytes_per_s`, `uplink_bytes_per_s`: one device's to its host, and out of its node; `pause_s`: what each
     checkpoint blocks beside the bytes. Asynchronous (MegaScale, arXiv 2402.15627, section 4.4): only the copy to
     the host blocks, and the storage is written behind the training.
     """
-    share = state_bytes / writers
-    copied = share / link_bytes_per_s
-    out = np.maximum(state_bytes / write_bytes_per_s, share / way_out_bytes_per_s)
-    load = np.maximum(state_bytes / read_bytes_per_s, share / min(link_bytes_per_s, way_out_bytes_per_s))
+    bytes_per_writer = state_bytes / writers
+    host_copy_s = bytes_per_writer / link_bytes_per_s
+    storage_write_s = np.maximum(state_bytes / write_bytes_per_s, bytes_per_writer / uplink_bytes_per_s)
+    load_s = np.maximum(state_bytes / read_bytes_per_s, bytes_per_writer / min(link_bytes_per_s, uplink_bytes_per_s))
     if asynchronous:
-        return Checkpoint(pause_s + copied, out, load)
-    return Checkpoint(pause_s + np.maximum(copied, out), np.zeros_like(out), load)
+        return CheckpointTimes(pause_s + host_copy_s, storage_write_s, load_s)
+    return CheckpointTimes(pause_s + np.maximum(host_copy_s, storage_write_s), np.zeros_like(storage_write_s), load_s)
 
 
-def young_interval(blocked_s: Floats, mtbf_s: Floats) -> Floats:
+def compute_young_interval_s(blocked_s: Floats, mtbf_s: Floats) -> Floats:
     """Young's optimum of the work between two checkpoints, sqrt(2 C M), shape [jobs], seconds."""
     return np.sqrt(2.0 * blocked_s * mtbf_s)
 
 
-def daly_interval(blocked_s: Floats, mtbf_s: Floats) -> Floats:
+def compute_daly_interval_s(blocked_s: Floats, mtbf_s: Floats) -> Floats:
     """Daly's optimum of the work between two checkpoints (2006, equation 37), shape [jobs], seconds."""
-    half = blocked_s / (2.0 * mtbf_s)
-    series = 1.0 + np.sqrt(half) / 3.0 + half / 9.0
-    return np.where(half < 1.0, young_interval(blocked_s, mtbf_s) * series - blocked_s, mtbf_s)
+    half_ratio = blocked_s / (2.0 * mtbf_s)
+    series = 1.0 + np.sqrt(half_ratio) / 3.0 + half_ratio / 9.0
+    return np.where(half_ratio < 1.0, compute_young_interval_s(blocked_s, mtbf_s) * series - blocked_s, mtbf_s)
 
 
-def useful_share(work_s: Floats, checkpoint: Checkpoint, mtbf_s: Floats, restart_s: Floats) -> Floats:
+def compute_useful_share(work_s: Floats, checkpoint: CheckpointTimes, mtbf_s: Floats, restart_s: Floats) -> Floats:
     """Share of the time in which work is done that lasts, shape [jobs].
 
     Daly's complete model (2006): the work τ of a segment takes M e^(R/M) (e^((τ+C)/M) - 1). Where a
     checkpoint is safe only D after the segment, a life between failures leaves E[floor((X - D) / (τ + C))] segments
     instead of E[floor(X / (τ + C))], which is e^(-D/M) times as many.
     """
-    segment = np.minimum((work_s + checkpoint.blocked_s) / mtbf_s, _LARGEST_EXPONENT)
-    cut = settled(np.exp(-np.minimum((restart_s + checkpoint.behind_s) / mtbf_s, _LARGEST_EXPONENT)))
-    return cut * (work_s / mtbf_s) / settled(np.expm1(segment))
+    segment_ratio = np.minimum((work_s + checkpoint.blocked_s) / mtbf_s, _MAX_EXPONENT)
+    survival_share = round_significant(
+        np.exp(-np.minimum((restart_s + checkpoint.background_write_s) / mtbf_s, _MAX_EXPONENT))
+    )
+    return survival_share * (work_s / mtbf_s) / round_significant(np.expm1(segment_ratio))
 
 
-def whole_steps(step_s: Floats, checkpoint: Checkpoint, mtbf_s: Floats) -> Floats:
+def compute_checkpoint_steps(step_s: Floats, checkpoint: CheckpointTimes, mtbf_s: Floats) -> Floats:
     """Steps between two checkpoints: Daly's optimum, rounded to what is better of the two, shape [jobs].
 
     An asynchronous checkpoint has to be written before the next one begins.
     """
-    least = np.ceil(np.maximum(checkpoint.behind_s - checkpoint.blocked_s, 0.0) / step_s)
-    least = np.maximum(least, 1.0)
-    exact = daly_interval(checkpoint.blocked_s, mtbf_s) / step_s
-    fewer, more = np.maximum(np.floor(exact), least), np.maximum(np.ceil(exact), least)
-    none = np.zeros_like(mtbf_s)
-    kept = useful_share(fewer * step_s, checkpoint, mtbf_s, none) >= useful_share(
-        more * step_s, checkpoint, mtbf_s, none
+    min_steps = np.ceil(np.maximum(checkpoint.background_write_s - checkpoint.blocked_s, 0.0) / step_s)
+    min_steps = np.maximum(min_steps, 1.0)
+    exact_steps = compute_daly_interval_s(checkpoint.blocked_s, mtbf_s) / step_s
+    fewer_steps, more_steps = (
+        np.maximum(np.floor(exact_steps), min_steps),
+        np.maximum(np.ceil(exact_steps), min_steps),
     )
-    return np.where(kept, fewer, more)
+    no_restart_s = np.zeros_like(mtbf_s)
+    is_fewer_better = compute_useful_share(
+        fewer_steps * step_s, checkpoint, mtbf_s, no_restart_s
+    ) >= compute_useful_share(more_steps * step_s, checkpoint, mtbf_s, no_restart_s)
+    return np.where(is_fewer_better, fewer_steps, more_steps)
 
 
-def time_shares(
+def compute_time_shares(
     work_s: Floats,
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointTimes,
     mtbf_s: Floats,
     *,
     detection_s: float,
@@ -134,18 +139,18 @@ def time_shares(
 
     `available`: share of the time in which enough nodes are there (`planner.cost.operations.spares`).
     """
-    stop = detection_s + restart_s + checkpoint.load_s
-    useful = useful_share(work_s, checkpoint, mtbf_s, stop)
-    saving = useful * checkpoint.blocked_s / work_s
-    stopped = settled(-np.expm1(-stop / mtbf_s))
-    lost = np.maximum(1.0 - stopped - useful - saving, 0.0)
-    each = available * stopped / np.maximum(stop, np.finfo(np.float64).tiny)
+    stop_s = detection_s + restart_s + checkpoint.load_s
+    useful_time = compute_useful_share(work_s, checkpoint, mtbf_s, stop_s)
+    checkpoint_share = useful_time * checkpoint.blocked_s / work_s
+    stopped_share = round_significant(-np.expm1(-stop_s / mtbf_s))
+    lost_share = np.maximum(1.0 - stopped_share - useful_time - checkpoint_share, 0.0)
+    share_per_s = available * stopped_share / np.maximum(stop_s, np.finfo(np.float64).tiny)
     return TimeShares(
-        goodput=available * useful,
-        checkpoint=available * saving,
-        lost=available * lost,
-        detection=each * detection_s,
-        restart=each * restart_s,
-        load=each * checkpoint.load_s,
+        goodput=available * useful_time,
+        checkpoint=available * checkpoint_share,
+        lost_work=available * lost_share,
+        detection=share_per_s * detection_s,
+        restart=share_per_s * restart_s,
+        load=share_per_s * checkpoint.load_s,
         repair=1.0 - available,
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints
-from planner.cost.scenario import Training
+from planner.cost.scenario import Scenario
 from planner.workload.operators import (
     AttentionCore,
     ExpertLinear,
@@ -25,208 +25,229 @@ from planner.workload.operators import (
     Pointwise,
 )
 
-_BLOCK = 128
+_ATTENTION_KEY_BLOCK = 128
 """Keys that fused attention computes at once, all or none."""
-_MERGED_BYTES = 12.0
+_RING_MERGE_BYTES = 12.0
 """Moved for one value of attention's output at each further step of the ring, in 32 bit: the step's own result and
 the sum so far are read, the new sum is written."""
 
 
 @dataclass(frozen=True)
-class Shard:
+class LayerShard:
     """What one device has of a layer: `tokens` of one micro-batch, and the degrees that cut the operators.
 
-    Arrays of shape [keys]. `sequence_cut` is what divides the norms' tokens: tp under sequence parallelism.
+    Arrays of shape [keys]. `sequence_divisor` is what divides the norms' tokens: tp under sequence parallelism.
     """
 
     tokens: Floats
     tp: Floats
     ep: Floats
     etp: Floats
-    sequence_cut: Floats
+    sequence_divisor: Floats
 
 
 @dataclass(frozen=True)
-class Passes:
-    """Seconds of the forward and of the backward pass, shape [keys]; `weight`: the part of the backward pass that
-    makes the weights' gradients.
+class PassTimes:
+    """Seconds of the forward and of the backward pass, shape [keys]; `weight_grad_s`: the part of the backward pass
+    that makes the weights' gradients.
     """
 
-    forward: Floats
-    backward: Floats
-    weight: Floats
+    forward_s: Floats
+    backward_s: Floats
+    weight_grad_s: Floats
 
-    def __add__(self, other: Passes) -> Passes:
-        return Passes(self.forward + other.forward, self.backward + other.backward, self.weight + other.weight)
+    def __add__(self, other: PassTimes) -> PassTimes:
+        return PassTimes(
+            self.forward_s + other.forward_s,
+            self.backward_s + other.backward_s,
+            self.weight_grad_s + other.weight_grad_s,
+        )
 
 
-def _unweighted(forward: Floats, backward: Floats) -> Passes:
+def _build_weightless_times(forward_s: Floats, backward_s: Floats) -> PassTimes:
     """Passes of an operator without weights to speak of."""
-    return Passes(forward, backward, np.zeros_like(forward))
+    return PassTimes(forward_s, backward_s, np.zeros_like(forward_s))
 
 
-_16BIT = ("fp16", "bf16", "fp32", "tf32", "fp64")
+_WIDE_PRECISIONS = ("fp16", "bf16", "fp32", "tf32", "fp64")
 
 
-def in_16_bit(training: Training, full_precision: bool) -> bool:
+def is_16bit_or_wider(scenario: Scenario, full_precision: bool) -> bool:
     """Whether a multiply runs in 16 bit or more: logits, router and attention do whatever the layers run in."""
-    return full_precision or training.precision in _16BIT
+    return full_precision or scenario.precision in _WIDE_PRECISIONS
 
 
-def gemm_rate(training: Training, full_precision: bool) -> float:
+def compute_gemm_flops_per_s(scenario: Scenario, full_precision: bool) -> float:
     """FLOP/s of a large multiply: the unit's peak times the share that is reached at this precision."""
-    fitted = training.calibration
-    if in_16_bit(training, full_precision):
-        return peak_16_bit(training) * fitted.gemm_efficiency * _sustained(training)
-    four = training.precision == "nvfp4"
-    share = fitted.gemm_efficiency_4bit if four else fitted.gemm_efficiency_8bit
-    return training.accelerator.peak(training.precision) * share * _sustained(training)
+    fitted = scenario.calibration
+    if is_16bit_or_wider(scenario, full_precision):
+        return get_peak_16bit_flops_per_s(scenario) * fitted.gemm_efficiency * _compute_sustained_clock(scenario)
+    is_4bit = scenario.precision == "nvfp4"
+    efficiency = fitted.gemm_efficiency_4bit if is_4bit else fitted.gemm_efficiency_8bit
+    return scenario.accelerator.get_peak_flops(scenario.precision) * efficiency * _compute_sustained_clock(scenario)
 
 
-def _sustained(training: Training) -> float:
+def _compute_sustained_clock(scenario: Scenario) -> float:
     """Share of the clock that a part keeps whose power is limited below that of the fitted one."""
-    tdp, fitted = training.accelerator.tdp_w, training.calibration
-    if tdp is None or not fitted.reference_power_w:
+    tdp_w, fitted = scenario.accelerator.tdp_w, scenario.calibration
+    if tdp_w is None or not fitted.reference_power_w:
         return 1.0
-    return min(1.0, float((tdp / fitted.reference_power_w) ** fitted.power_exponent))
+    return min(1.0, float((tdp_w / fitted.reference_power_w) ** fitted.power_exponent))
 
 
-def peak_16_bit(training: Training) -> float:
+def get_peak_16bit_flops_per_s(scenario: Scenario) -> float:
     """Peak FLOP/s of the unit for what stays in 16 bit or more where the layers are narrow."""
-    peaks = training.accelerator.peak_flops
-    if training.precision in _16BIT:
-        return training.accelerator.peak(training.precision)
-    return peaks.get("bf16") or peaks.get("fp16") or training.accelerator.peak(training.precision)
+    peak_flops = scenario.accelerator.peak_flops
+    if scenario.precision in _WIDE_PRECISIONS:
+        return scenario.accelerator.get_peak_flops(scenario.precision)
+    return peak_flops.get("bf16") or peak_flops.get("fp16") or scenario.accelerator.get_peak_flops(scenario.precision)
 
 
-def gemm_seconds(
-    training: Training, m: Floats, n: Floats, k: Floats, *, rate: float, count: Floats | float = 1.0
+def compute_gemm_s(
+    scenario: Scenario, m: Floats, n: Floats, k: Floats, *, flops_per_s: float, count: Floats | float = 1.0
 ) -> Floats:
-    """`count` multiplies of m x k by k x n in one launch, at `rate` FLOP/s when large."""
-    compute = multiply_seconds(training, m, n, k, rate=rate)
-    moved = training.value_bytes * (m * k + k * n + m * n) / memory_rate(training)
-    return count * np.maximum(compute, moved) + training.calibration.kernel_launch_s
+    """`count` multiplies of m x k by k x n in one launch, at `flops_per_s` FLOP/s when large."""
+    arithmetic_s = compute_gemm_arithmetic_s(scenario, m, n, k, flops_per_s=flops_per_s)
+    traffic_s = scenario.value_bytes * (m * k + k * n + m * n) / compute_memory_bytes_per_s(scenario)
+    return count * np.maximum(arithmetic_s, traffic_s) + scenario.calibration.kernel_launch_s
 
 
-def multiply_seconds(training: Training, m: Floats, n: Floats, k: Floats, *, rate: float) -> Floats:
+def compute_gemm_arithmetic_s(scenario: Scenario, m: Floats, n: Floats, k: Floats, *, flops_per_s: float) -> Floats:
     """The multiply's arithmetic alone."""
-    r, d = training.calibration.gemm_half_rows, training.calibration.gemm_half_depth
+    r, d = scenario.calibration.gemm_half_rows, scenario.calibration.gemm_half_depth
     # 2mnk / (rate * m/(m + r) * ...): each saturating factor m/(m + r) leaves m + r
-    seconds: Floats = 2.0 * (m + r) * (n + r) * (k + d) / rate
-    return seconds
+    time_s: Floats = 2.0 * (m + r) * (n + r) * (k + d) / flops_per_s
+    return time_s
 
 
-def _quantised(training: Training, elements: Floats, full_precision: bool) -> Floats:
+def _compute_quantize_s(scenario: Scenario, elements: Floats, full_precision: bool) -> Floats:
     """Seconds to cast an operand of a narrow multiply: 2 bytes read, 1 written, and its transpose written."""
-    if in_16_bit(training, full_precision):
+    if is_16bit_or_wider(scenario, full_precision):
         return np.zeros_like(elements)
-    return 4.0 * elements / memory_rate(training)
+    return 4.0 * elements / compute_memory_bytes_per_s(scenario)
 
 
-def memory_rate(training: Training) -> float:
+def compute_memory_bytes_per_s(scenario: Scenario) -> float:
     """Bytes a second that kernels reach of the device's memory."""
-    return training.accelerator.memory_bandwidth_bytes_per_s * training.calibration.memory_efficiency
+    return scenario.accelerator.memory_bandwidth_bytes_per_s * scenario.calibration.memory_efficiency
 
 
-def linear(training: Training, op: Linear, shard: Shard) -> Passes:
+def compute_linear_times(scenario: Scenario, op: Linear, shard: LayerShard) -> PassTimes:
     """A dense multiply; its backward pass is two of the same size (gradient of input and of weight)."""
-    m = op.rows * (shard.tokens if op.shard != "none" else shard.tokens / shard.sequence_cut)
+    m = op.rows * (shard.tokens if op.shard != "none" else shard.tokens / shard.sequence_divisor)
     k = np.full_like(m, op.inputs) / (shard.tp if op.shard == "row" else 1.0)
     n = np.full_like(m, op.outputs) / (shard.tp if op.shard == "column" else 1.0)
     if op.kv_outputs:
         n = n + op.kv_outputs * (1 / np.minimum(shard.tp, op.kv_heads) - 1 / shard.tp)
-    rate = gemm_rate(training, op.full_precision)
-    weight = gemm_seconds(training, k, n, m, rate=rate)
-    return Passes(
-        gemm_seconds(training, m, n, k, rate=rate) + _quantised(training, m * k, op.full_precision),
-        gemm_seconds(training, m, k, n, rate=rate) + weight + _quantised(training, m * n, op.full_precision),
-        weight,
+    flops_per_s = compute_gemm_flops_per_s(scenario, op.full_precision)
+    weight_grad_s = compute_gemm_s(scenario, k, n, m, flops_per_s=flops_per_s)
+    return PassTimes(
+        compute_gemm_s(scenario, m, n, k, flops_per_s=flops_per_s)
+        + _compute_quantize_s(scenario, m * k, op.full_precision),
+        compute_gemm_s(scenario, m, k, n, flops_per_s=flops_per_s)
+        + weight_grad_s
+        + _compute_quantize_s(scenario, m * n, op.full_precision),
+        weight_grad_s,
     )
 
 
-def expert_linear(training: Training, op: ExpertLinear, shard: Shard) -> Passes:
+def compute_expert_linear_times(scenario: Scenario, op: ExpertLinear, shard: LayerShard) -> PassTimes:
     """A grouped multiply over the experts of one device, with balanced load: each gets an equal share. Experts are
     cut over etp ranks; where that is one, each tensor-parallel rank brings its own part of the sequence.
     """
-    experts = op.experts / shard.ep
-    m = shard.tokens * (shard.etp / shard.tp) * op.topk / experts
+    local_experts = op.experts / shard.ep
+    m = shard.tokens * (shard.etp / shard.tp) * op.topk / local_experts
     k = np.full_like(m, op.inputs) / (shard.etp if op.shard == "row" else 1.0)
     n = np.full_like(m, op.outputs) / (shard.etp if op.shard == "column" else 1.0)
-    rate = gemm_rate(training, full_precision=False) * training.calibration.expert_efficiency
-    rows = m * experts
-    weight = gemm_seconds(training, k, n, m, rate=rate, count=experts)
-    return Passes(
-        gemm_seconds(training, m, n, k, rate=rate, count=experts) + _quantised(training, rows * k, False),
-        gemm_seconds(training, m, k, n, rate=rate, count=experts) + weight + _quantised(training, rows * n, False),
-        weight,
+    flops_per_s = compute_gemm_flops_per_s(scenario, full_precision=False) * scenario.calibration.expert_efficiency
+    rows = m * local_experts
+    weight_grad_s = compute_gemm_s(scenario, k, n, m, flops_per_s=flops_per_s, count=local_experts)
+    return PassTimes(
+        compute_gemm_s(scenario, m, n, k, flops_per_s=flops_per_s, count=local_experts)
+        + _compute_quantize_s(scenario, rows * k, False),
+        compute_gemm_s(scenario, m, k, n, flops_per_s=flops_per_s, count=local_experts)
+        + weight_grad_s
+        + _compute_quantize_s(scenario, rows * n, False),
+        weight_grad_s,
     )
 
 
-def attention(training: Training, op: AttentionCore, shard: Shard) -> Passes:
+def compute_attention_times(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> PassTimes:
     """The attention core. Fused (FlashAttention-2, arXiv 2307.08691): half the pairs where causal, of a window w in s
     tokens w - w^2 / 2s keys for each query (the first ones have fewer before them); scores never leave the chip, the
     backward pass multiplies five times instead of two. Unfused: all pairs, scores through memory.
     """
-    fitted = training.calibration
-    length = float(op.length or training.workload.seq_length)
-    tokens = shard.tokens * (op.length or 1)
-    peak = peak_16_bit(training) * _sustained(training)
+    fitted = scenario.calibration
+    length = float(op.attended_rows or scenario.workload.seq_length)
+    tokens = shard.tokens * (op.attended_rows or 1)
+    peak_flops_per_s = get_peak_16bit_flops_per_s(scenario) * _compute_sustained_clock(scenario)
     # a window is computed in whole blocks of keys
-    window = min(op.window + _BLOCK if op.window else length, length)
+    window = min(op.window + _ATTENTION_KEY_BLOCK if op.window else length, length)
     pairs = tokens * window / shard.tp
-    flops = op.flops_per_pair() * pairs
-    if training.attention == "flash":
-        half = 1.0 - window / (2.0 * length) if op.causal else 1.0
-        softmax = half * 4.0 * op.heads * fitted.softmax_width * pairs / peak
-        return _unweighted(
-            half * flops / (peak * fitted.attention_forward_efficiency) + softmax + fitted.kernel_launch_s,
-            2.5 * half * flops / (peak * fitted.attention_backward_efficiency) + softmax + 2 * fitted.kernel_launch_s,
+    flops = op.compute_flops_per_pair() * pairs
+    if scenario.attention_kernel == "flash":
+        causal_share = 1.0 - window / (2.0 * length) if op.causal else 1.0
+        softmax_s = causal_share * 4.0 * op.heads * fitted.softmax_width * pairs / peak_flops_per_s
+        return _build_weightless_times(
+            causal_share * flops / (peak_flops_per_s * fitted.attention_forward_efficiency)
+            + softmax_s
+            + fitted.kernel_launch_s,
+            2.5 * causal_share * flops / (peak_flops_per_s * fitted.attention_backward_efficiency)
+            + softmax_s
+            + 2 * fitted.kernel_launch_s,
         )
     pairs = tokens * length / shard.tp
-    flops = op.flops_per_pair() * pairs
+    flops = op.compute_flops_per_pair() * pairs
     # per head the two products are length x dim x length: the GEMM curve at these sizes, without edge loss
-    product = flops / gemm_rate(training, full_precision=True) * (op.qk_dim + fitted.gemm_half_depth) / op.qk_dim
-    traffic = op.heads * pairs * (training.value_bytes / 2.0) / memory_rate(training)
-    launches = 5 * fitted.kernel_launch_s
-    return _unweighted(
-        product + traffic * training.framework.scores[0] + launches,
-        2 * product + traffic * training.framework.scores[1] + 2 * launches,
+    product_s = (
+        flops
+        / compute_gemm_flops_per_s(scenario, full_precision=True)
+        * (op.qk_dim + fitted.gemm_half_depth)
+        / op.qk_dim
+    )
+    traffic_s = op.heads * pairs * (scenario.value_bytes / 2.0) / compute_memory_bytes_per_s(scenario)
+    launches_s = 5 * fitted.kernel_launch_s
+    return _build_weightless_times(
+        product_s + traffic_s * scenario.trainer.attention_score_bytes[0] + launches_s,
+        2 * product_s + traffic_s * scenario.trainer.attention_score_bytes[1] + 2 * launches_s,
     )
 
 
-def merging_seconds(training: Training, op: Operator, shard: Shard, cp: Ints) -> Floats:
+def compute_cp_merge_s(scenario: Scenario, op: Operator, shard: LayerShard, cp: Ints) -> Floats:
     """Ring attention: in each pass the partial results of cp blocks are merged; seconds of one pass, zero for other
     operators.
     """
     if not isinstance(op, AttentionCore):
         return np.zeros_like(shard.tokens)
-    moved = _MERGED_BYTES * shard.tokens * op.heads * op.v_dim / shard.tp
-    return (cp - 1) * (moved / memory_rate(training) + training.calibration.kernel_launch_s)
+    moved_bytes = _RING_MERGE_BYTES * shard.tokens * op.heads * op.v_dim / shard.tp
+    return (cp - 1) * (moved_bytes / compute_memory_bytes_per_s(scenario) + scenario.calibration.kernel_launch_s)
 
 
-def pointwise(training: Training, op: Pointwise, shard: Shard) -> Passes:
+def compute_pointwise_times(scenario: Scenario, op: Pointwise, shard: LayerShard) -> PassTimes:
     """Bound by memory: the backward pass moves the gradient beside what the forward pass moved."""
-    if op.traffic_bytes == 0 or (op.beside_convolution and _fuses_neighbours(training)):
-        return _unweighted(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
-    cut = shard.sequence_cut if op.domain == "sequence" else shard.tp
-    unfused = (op.composite and training.launch == "eager") or (op.unfused and not training.framework.fuses_experts)
-    passes = training.calibration.eager_traffic if unfused else 1.0
+    if op.traffic_bytes == 0 or (op.fuses_with_convolution and _is_fused_into_convolution(scenario)):
+        return _build_weightless_times(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
+    token_divisor = shard.sequence_divisor if op.domain == "sequence" else shard.tp
+    is_unfused = (op.composite and scenario.launch_mode == "eager") or (
+        op.unfused and not scenario.trainer.fuses_expert_kernels
+    )
+    traffic_factor = scenario.calibration.eager_traffic if is_unfused else 1.0
     if op.domain == "expert":
-        passes *= training.calibration.routing_traffic
-    moved = op.rows * shard.tokens * op.traffic_bytes * (training.value_bytes / 2.0) / cut
-    seconds = passes * moved / memory_rate(training)
-    launch = training.calibration.kernel_launch_s
-    return _unweighted(seconds + launch, 1.5 * seconds + launch)
+        traffic_factor *= scenario.calibration.routing_traffic
+    moved_bytes = op.rows * shard.tokens * op.traffic_bytes * (scenario.value_bytes / 2.0) / token_divisor
+    time_s = traffic_factor * moved_bytes / compute_memory_bytes_per_s(scenario)
+    launch_s = scenario.calibration.kernel_launch_s
+    return _build_weightless_times(time_s + launch_s, 1.5 * time_s + launch_s)
 
 
-def _fuses_neighbours(training: Training) -> bool:
+def _is_fused_into_convolution(scenario: Scenario) -> bool:
     """Whether what stands beside a convolution is computed in it: by XLA on TPUs, not by the libraries of GPUs."""
-    return training.framework.fuses_neighbours and training.accelerator.architecture.startswith("tpu")
+    return scenario.trainer.fuses_convolution_neighbors and scenario.accelerator.architecture.startswith("tpu")
 
 
-def loss(training: Training, op: Loss, shard: Shard) -> Passes:
+def compute_loss_times(scenario: Scenario, op: Loss, shard: LayerShard) -> PassTimes:
     """Bound by memory: what the loss holds of each logit is written and read once, and again backward."""
-    moved = 2.0 * training.framework.loss * op.vocab_size * op.rows * shard.tokens / shard.tp
-    seconds = moved / memory_rate(training)
-    launch = training.calibration.kernel_launch_s
-    return _unweighted(seconds + launch, 0.5 * seconds + launch)
+    moved_bytes = 2.0 * scenario.trainer.loss_bytes_per_logit * op.vocab_size * op.rows * shard.tokens / shard.tp
+    time_s = moved_bytes / compute_memory_bytes_per_s(scenario)
+    launch_s = scenario.calibration.kernel_launch_s
+    return _build_weightless_times(time_s + launch_s, 0.5 * time_s + launch_s)

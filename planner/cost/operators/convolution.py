@@ -10,53 +10,75 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.operators.compute import Passes, Shard, gemm_rate, memory_rate, multiply_seconds
-from planner.cost.scenario import Training
+from planner.cost.operators.compute import (
+    LayerShard,
+    PassTimes,
+    compute_gemm_arithmetic_s,
+    compute_gemm_flops_per_s,
+    compute_memory_bytes_per_s,
+)
+from planner.cost.scenario import Scenario
 from planner.workload.operators import Convolution
 
 
-def convolution(training: Training, op: Convolution, shard: Shard) -> Passes:
+def compute_convolution_times(scenario: Scenario, op: Convolution, shard: LayerShard) -> PassTimes:
     """A convolution, in groups or not. The first of a model needs no gradient of its input."""
-    places = shard.tokens * op.places
-    window = np.full_like(places, op.inputs // op.groups * op.kernel)
-    given, made = shard.tokens * op.given, places * op.outputs
+    places = shard.tokens * op.output_positions
+    window = np.full_like(places, op.inputs // op.groups * op.kernel_values)
+    input_values, output_values = shard.tokens * op.input_values, places * op.outputs
     outputs = np.full_like(places, op.outputs // op.groups)
     channels = np.full_like(places, op.inputs // op.groups)
-    back = outputs * op.kernel
-    moved = training.value_bytes * (given + op.weights + made) / memory_rate(training)
+    backward_window = outputs * op.kernel_values
+    traffic_s = (
+        scenario.value_bytes * (input_values + op.weights + output_values) / compute_memory_bytes_per_s(scenario)
+    )
 
-    def seconds(m: Floats, n: Floats, k: Floats, *, packed: tuple[int, int]) -> Floats:
+    def compute_multiply_s(m: Floats, n: Floats, k: Floats, *, packed_dimensions: tuple[int, int]) -> Floats:
         """One multiply of every group; each of the three moves input, weights and output, or their gradients."""
-        compute = multiply_seconds(training, m, n, k, rate=gemm_rate(training, full_precision=True))
+        arithmetic_s = compute_gemm_arithmetic_s(
+            scenario, m, n, k, flops_per_s=compute_gemm_flops_per_s(scenario, full_precision=True)
+        )
         if op.groups > 1:
-            compute = _in_groups(training, op, (m, n, k), packed)
-        return np.maximum(compute, moved) + training.calibration.kernel_launch_s
+            arithmetic_s = _compute_grouped_arithmetic_s(scenario, op, (m, n, k), packed_dimensions)
+        return np.maximum(arithmetic_s, traffic_s) + scenario.calibration.kernel_launch_s
 
-    weight = seconds(window, outputs, places, packed=(0, 1))
+    weight_grad_s = compute_multiply_s(window, outputs, places, packed_dimensions=(0, 1))
     # as many products as forward; with strides spread over more places
-    into = seconds(places, channels, back, packed=(1, 2)) if op.input_gradient else np.zeros_like(places)
-    return Passes(seconds(places, outputs, window, packed=(1, 2)), into + weight, weight)
+    input_grad_s = (
+        compute_multiply_s(places, channels, backward_window, packed_dimensions=(1, 2))
+        if op.input_gradient
+        else np.zeros_like(places)
+    )
+    return PassTimes(
+        compute_multiply_s(places, outputs, window, packed_dimensions=(1, 2)),
+        input_grad_s + weight_grad_s,
+        weight_grad_s,
+    )
 
 
-def _in_groups(
-    training: Training, op: Convolution, sizes: tuple[Floats, Floats, Floats], packed: tuple[int, int]
+def _compute_grouped_arithmetic_s(
+    scenario: Scenario, op: Convolution, sizes: tuple[Floats, Floats, Floats], packed_dimensions: tuple[int, int]
 ) -> Floats:
     """Arithmetic of a grouped or depthwise convolution, the faster of two ways.
 
-    As multiplies of p groups at a time, laid out as blocks on a diagonal in the dimensions `packed`: of
+    As multiplies of p groups at a time, laid out as blocks on a diagonal in the dimensions `packed_dimensions`: of
     (p a + r)(p b + q) / p the least is at p = sqrt(r q / (a b)). Or on the units that multiply no matrices, where the
     part states their peak.
     """
-    fitted = training.calibration
-    halves = (fitted.gemm_half_rows, fitted.gemm_half_rows, fitted.gemm_half_depth)
-    first, second = packed
-    both = halves[first] * halves[second] / (sizes[first] * sizes[second])
-    together = np.clip(np.sqrt(both), 1.0, op.groups)
-    m, n, k = (size * together if i in packed else size for i, size in enumerate(sizes))
-    rate = gemm_rate(training, full_precision=True)
-    blocks = op.groups / together * multiply_seconds(training, m, n, k, rate=rate)
-    peak = training.accelerator.peak_flops.get("fp32")
-    if not peak:
-        return blocks
-    plain = 2.0 * op.groups * sizes[0] * sizes[1] * sizes[2] / (peak * fitted.gemm_efficiency)
-    return np.minimum(blocks, plain)
+    fitted = scenario.calibration
+    half_sizes = (fitted.gemm_half_rows, fitted.gemm_half_rows, fitted.gemm_half_depth)
+    first, second = packed_dimensions
+    half_size_ratio = half_sizes[first] * half_sizes[second] / (sizes[first] * sizes[second])
+    groups_together = np.clip(np.sqrt(half_size_ratio), 1.0, op.groups)
+    m, n, k = (size * groups_together if i in packed_dimensions else size for i, size in enumerate(sizes))
+    flops_per_s = compute_gemm_flops_per_s(scenario, full_precision=True)
+    block_diagonal_s = (
+        op.groups / groups_together * compute_gemm_arithmetic_s(scenario, m, n, k, flops_per_s=flops_per_s)
+    )
+    fp32_peak_flops_per_s = scenario.accelerator.peak_flops.get("fp32")
+    if not fp32_peak_flops_per_s:
+        return block_diagonal_s
+    vector_unit_s = (
+        2.0 * op.groups * sizes[0] * sizes[1] * sizes[2] / (fp32_peak_flops_per_s * fitted.gemm_efficiency)
+    )
+    return np.minimum(block_diagonal_s, vector_unit_s)

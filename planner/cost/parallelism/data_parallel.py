@@ -16,138 +16,180 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints
-from planner.cost.collectives import all_gather, all_reduce, reduce_scatter
-from planner.cost.operators.compute import gemm_rate, memory_rate
-from planner.cost.parameters import Parameters, sharded_over
-from planner.cost.rank_groups import Group, data_group, expert_data_group
-from planner.cost.scenario import Training
+from planner.cost.collectives import compute_all_gather_s, compute_all_reduce_s, compute_reduce_scatter_s
+from planner.cost.operators.compute import compute_gemm_flops_per_s, compute_memory_bytes_per_s
+from planner.cost.parameters import StageParameters, count_shards
+from planner.cost.rank_groups import RankGroup, build_data_group, build_expert_data_group
+from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.trained_state import held_state, trained_share
-from planner.cost.unique_rows import distinct
+from planner.cost.techniques.trained_state import compute_trained_share, compute_trainer_state
+from planner.cost.unique_rows import find_unique_rows
 
 
 @dataclass(frozen=True)
-class Exchange:
+class DataParallelComm:
     """Seconds of one collective over the fullest stage's parameters, shape [plans].
 
-    `regather`: of the weights that the optimizer changed.
-    `replicas`: the all-reduce of scattered gradients between sharding groups, zero where there is one.
+    `updated_all_gather_s`: of the weights that the optimizer changed.
+    `replica_all_reduce_s`: the all-reduce of scattered gradients between sharding groups, zero where there is one.
     """
 
-    reduce: Floats
-    scatter: Floats
-    gather: Floats
-    regather: Floats
-    replicas: Floats
+    all_reduce_s: Floats
+    reduce_scatter_s: Floats
+    all_gather_s: Floats
+    updated_all_gather_s: Floats
+    replica_all_reduce_s: Floats
 
 
-def _exchange(training: Training, s: Strategies, dense: Floats, expert: Floats) -> Exchange:
+def _compute_data_parallel_comm(
+    scenario: Scenario, s: Strategies, dense_parameters: Floats, expert_parameters: Floats
+) -> DataParallelComm:
     """All collectives; dense and experts one after the other."""
-    network, order, held = training.network, training.order, held_state(training)
+    network, rank_order, trainer_state = scenario.network, scenario.rank_order, compute_trainer_state(scenario)
     # what the optimizer changed is gathered once a step, under ZeRO 3 all weights before each pass
-    changed = trained_share(training) * training.framework.weight
-    reduce = scatter = gather = regather = replicas = np.zeros(len(s))
-    for parameters, group in ((dense, data_group(order, s)), (expert, expert_data_group(order, s))):
-        gradients, weights = parameters * held.reduced, parameters * held.weight
-        there = parameters > 0
-        if not there.any():
+    updated_weight_bytes = compute_trained_share(scenario) * scenario.trainer.weight_bytes
+    all_reduce_s = reduce_scatter_s = all_gather_s = updated_all_gather_s = replica_all_reduce_s = np.zeros(len(s))
+    for parameters, group in (
+        (dense_parameters, build_data_group(rank_order, s)),
+        (expert_parameters, build_expert_data_group(rank_order, s)),
+    ):
+        gradient_bytes, weight_bytes = (
+            parameters * trainer_state.grad_reduce_bytes,
+            parameters * trainer_state.weight_bytes,
+        )
+        has_parameters = parameters > 0
+        if not has_parameters.any():
             continue
-        inner, outer = _halves(group, sharded_over(training, group.size))
-        shards = inner.size
-        reduce = reduce + np.where(there, all_reduce(network, gradients, group), 0.0)
-        scatter = scatter + np.where(there, reduce_scatter(network, gradients, inner), 0.0)
-        gather = gather + np.where(there, all_gather(network, weights, inner), 0.0)
-        if changed != held.weight:
-            regather = regather + np.where(there, all_gather(network, parameters * changed, inner), 0.0)
-        if (outer.size > 1).any():
-            replicas = replicas + np.where(there, all_reduce(network, gradients / shards, outer), 0.0)
-    return Exchange(reduce, scatter, gather, gather if changed == held.weight else regather, replicas)
+        shard_ranks, replica_ranks = _split_shard_group(group, count_shards(scenario, group.size))
+        shards = shard_ranks.size
+        all_reduce_s = all_reduce_s + np.where(
+            has_parameters, compute_all_reduce_s(network, gradient_bytes, group), 0.0
+        )
+        reduce_scatter_s = reduce_scatter_s + np.where(
+            has_parameters, compute_reduce_scatter_s(network, gradient_bytes, shard_ranks), 0.0
+        )
+        all_gather_s = all_gather_s + np.where(
+            has_parameters, compute_all_gather_s(network, weight_bytes, shard_ranks), 0.0
+        )
+        if updated_weight_bytes != trainer_state.weight_bytes:
+            updated_all_gather_s = updated_all_gather_s + np.where(
+                has_parameters, compute_all_gather_s(network, parameters * updated_weight_bytes, shard_ranks), 0.0
+            )
+        if (replica_ranks.size > 1).any():
+            replica_all_reduce_s = replica_all_reduce_s + np.where(
+                has_parameters, compute_all_reduce_s(network, gradient_bytes / shards, replica_ranks), 0.0
+            )
+    return DataParallelComm(
+        all_reduce_s,
+        reduce_scatter_s,
+        all_gather_s,
+        all_gather_s if updated_weight_bytes == trainer_state.weight_bytes else updated_all_gather_s,
+        replica_all_reduce_s,
+    )
 
 
-def _halves(group: Group, shards: Ints) -> tuple[Group, Group]:
+def _split_shard_group(group: RankGroup, shards: Ints) -> tuple[RankGroup, RankGroup]:
     """The sharding group, the innermost `shards` ranks of a group, and the group of its replicas."""
-    taken, left = [], shards
+    shard_sizes, remaining = [], shards
     for part in group.sizes.T:
-        share = np.gcd(part, left)
-        taken.append(share)
-        left = left // share
-    sizes = np.stack(taken, axis=1)
-    return Group(sizes, group.strides), Group(group.sizes // sizes, group.strides * sizes)
+        share = np.gcd(part, remaining)
+        shard_sizes.append(share)
+        remaining = remaining // share
+    sizes = np.stack(shard_sizes, axis=1)
+    return RankGroup(sizes, group.strides), RankGroup(group.sizes // sizes, group.strides * sizes)
 
 
-def data_parallel(
-    training: Training,
+def compute_data_parallel_s(
+    scenario: Scenario,
     s: Strategies,
-    parameters: Parameters,
-    split: Ints,
+    parameters: StageParameters,
+    stage_rows: Ints,
     micro_batches: Ints,
-    beside_forward: Floats,
-    beside_backward: Floats,
+    forward_window_s: Floats,
+    backward_window_s: Floats,
 ) -> tuple[Floats, Floats]:
     """Seconds a step exposed and hidden, shape [plans].
 
-    `beside_forward` and `beside_backward` are the seconds of one micro-batch on one stage in which the links are free
-    (see `sharing.py`), beside which the collectives of the other layers run; the first layer's gather and the
+    `forward_window_s` and `backward_window_s` are the seconds of one micro-batch on one stage in which the links are
+    free (see `sharing.py`), beside which the collectives of the other layers run; the first layer's gather and the
     last layer's scatter have nothing to run beside.
     """
-    keys = distinct(s.tp, s.ep, s.etp, s.cp, s.dp, split)
-    chosen = s.take(keys.first)
-    exchange = _exchange(
-        training, chosen, parameters.dense[keys.first].max(axis=1), parameters.expert[keys.first].max(axis=1)
+    unique_keys = find_unique_rows(s.tp, s.ep, s.etp, s.cp, s.dp, stage_rows)
+    unique_strategies = s.take(unique_keys.first_index)
+    comm = _compute_data_parallel_comm(
+        scenario,
+        unique_strategies,
+        parameters.dense[unique_keys.first_index].max(axis=1),
+        parameters.expert[unique_keys.first_index].max(axis=1),
     )
-    parts = (exchange.reduce, exchange.scatter, exchange.gather, exchange.regather, exchange.replicas)
-    reduce, scatter, gather, regather, replicas = (part[keys.of] for part in parts)
-    layers_on_stage = np.ceil(training.workload.layer_count / s.pp)
-    overlap = 1.0 if training.dp_overlap else 0.0
+    comm_parts = (
+        comm.all_reduce_s,
+        comm.reduce_scatter_s,
+        comm.all_gather_s,
+        comm.updated_all_gather_s,
+        comm.replica_all_reduce_s,
+    )
+    all_reduce_s, reduce_scatter_s, all_gather_s, updated_all_gather_s, replica_all_reduce_s = (
+        part[unique_keys.inverse] for part in comm_parts
+    )
+    layers_on_stage = np.ceil(scenario.workload.layer_count / s.pp)
+    overlap = 1.0 if scenario.dp_overlap else 0.0
     n, zero = micro_batches, s.zero_stage
 
-    def exposed(seconds: Floats, beside: Floats) -> Floats:
-        alone = seconds / layers_on_stage
-        return alone + np.maximum(seconds - alone - overlap * np.maximum(beside, 0.0), 0.0)
+    def compute_exposed_s(comm_s: Floats, window_s: Floats) -> Floats:
+        unoverlappable_s = comm_s / layers_on_stage
+        return unoverlappable_s + np.maximum(comm_s - unoverlappable_s - overlap * np.maximum(window_s, 0.0), 0.0)
 
-    each_forward = np.where(zero == 3, gather, 0.0)
-    each_backward = np.where(zero == 3, gather, 0.0) + np.where(zero >= 2, scatter, 0.0)
-    once_backward = np.where(zero == 0, reduce, np.where(zero == 1, scatter, 0.0) + replicas)
-    once_forward = np.where((zero == 1) | (zero == 2), regather, 0.0)
-    total = once_forward + once_backward + n * (each_forward + each_backward)
-    shown = (
-        exposed(once_forward, beside_forward)
-        + exposed(once_backward, beside_backward)
-        + n * (exposed(each_forward, beside_forward) + exposed(each_backward, beside_backward))
+    per_forward_s = np.where(zero == 3, all_gather_s, 0.0)
+    per_backward_s = np.where(zero == 3, all_gather_s, 0.0) + np.where(zero >= 2, reduce_scatter_s, 0.0)
+    per_step_backward_s = np.where(
+        zero == 0, all_reduce_s, np.where(zero == 1, reduce_scatter_s, 0.0) + replica_all_reduce_s
     )
-    hidden = total - shown
-    return shown + training.calibration.contention * hidden, hidden
+    per_step_forward_s = np.where((zero == 1) | (zero == 2), updated_all_gather_s, 0.0)
+    total_s = per_step_forward_s + per_step_backward_s + n * (per_forward_s + per_backward_s)
+    exposed_s = (
+        compute_exposed_s(per_step_forward_s, forward_window_s)
+        + compute_exposed_s(per_step_backward_s, backward_window_s)
+        + n
+        * (compute_exposed_s(per_forward_s, forward_window_s) + compute_exposed_s(per_backward_s, backward_window_s))
+    )
+    overlapped_s = total_s - exposed_s
+    return exposed_s + scenario.calibration.contention * overlapped_s, overlapped_s
 
 
-def own_parameters(training: Training, s: Strategies, parameters: Parameters) -> Floats:
+def count_owned_parameters(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
     """Parameters whose optimizer state one device of the fullest stage has, shape [plans]."""
-    shards = sharded_over(training, s.dp * s.cp)[:, None].astype(np.float64)
-    of_experts = sharded_over(training, s.expert_ranks)[:, None].astype(np.float64)
-    shared = parameters.dense / shards + parameters.expert / of_experts
-    own: Floats = np.where(s.zero_stage[:, None] >= 1, shared, parameters.dense + parameters.expert).max(axis=1)
-    return own
+    dense_shards = count_shards(scenario, s.dp * s.cp)[:, None].astype(np.float64)
+    expert_shards = count_shards(scenario, s.expert_ranks)[:, None].astype(np.float64)
+    sharded_parameters = parameters.dense / dense_shards + parameters.expert / expert_shards
+    owned_parameters: Floats = np.where(
+        s.zero_stage[:, None] >= 1, sharded_parameters, parameters.dense + parameters.expert
+    ).max(axis=1)
+    return owned_parameters
 
 
-def optimizer_seconds(training: Training, s: Strategies, parameters: Parameters) -> Floats:
+def compute_optimizer_s(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
     """Adam by its memory traffic: gradient read, master copy and two moments read and written, weight written.
 
     Sharded from ZeRO stage 1 on. The fullest stage decides; result [plans]. An offloaded optimizer's traffic is the
     host's (`offload.py`), none of the device's.
     """
-    if training.offload.optimizer:
+    if scenario.offload.optimizer:
         return np.zeros(len(s))
-    held = training.framework
-    traffic = held.gradient + 2 * held.optimizer + held.weight
-    moved = trained_share(training) * own_parameters(training, s, parameters) * traffic
-    seconds: Floats = moved / memory_rate(training)
-    if training.techniques.optimizer_flops:
-        seconds = seconds + _orthogonal_seconds(training, s, parameters)
-    return seconds
+    trainer = scenario.trainer
+    bytes_per_parameter = trainer.gradient_bytes + 2 * trainer.optimizer_bytes + trainer.weight_bytes
+    moved_bytes = (
+        compute_trained_share(scenario) * count_owned_parameters(scenario, s, parameters) * bytes_per_parameter
+    )
+    time_s: Floats = moved_bytes / compute_memory_bytes_per_s(scenario)
+    if scenario.techniques.optimizer_flops:
+        time_s = time_s + _compute_orthogonalization_s(scenario, s, parameters)
+    return time_s
 
 
-def _orthogonal_seconds(training: Training, s: Strategies, parameters: Parameters) -> Floats:
+def _compute_orthogonalization_s(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
     """Arithmetic of the update beside its traffic (Muon's Newton-Schulz iterations), on whole matrices, shape
     [plans]; what gathers a matrix that tensor parallelism cuts is not counted.
     """
-    flops = own_parameters(training, s, parameters) * training.techniques.optimizer_flops
-    return flops / gemm_rate(training, full_precision=True)
+    flops = count_owned_parameters(scenario, s, parameters) * scenario.techniques.optimizer_flops
+    return flops / compute_gemm_flops_per_s(scenario, full_precision=True)

@@ -7,75 +7,90 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.cost.arrays import Bools, Floats, added
-from planner.cost.collectives import all_gather, all_reduce, all_to_all, routed, tiers_used
-from planner.cost.operators.compute import Passes, Shard, merging_seconds
-from planner.cost.rank_groups import context_group, expert_group, tensor_group
-from planner.cost.scenario import Training
+from planner.cost.arrays import Bools, Floats, sum_in_order
+from planner.cost.collectives import (
+    compute_all_gather_s,
+    compute_all_reduce_s,
+    compute_all_to_all_s,
+    compute_expert_all_to_all_s,
+    find_used_tiers,
+)
+from planner.cost.operators.compute import LayerShard, PassTimes, compute_cp_merge_s
+from planner.cost.rank_groups import build_context_group, build_expert_group, build_tensor_group
+from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 from planner.workload.operators import AttentionCore, Layer, Linear
 
-_DECOMPOSED = 0.6
+_DECOMPOSITION_OVERLAP = 0.6
 """Share of a multiply beside which its exchange can run when both are cut in pieces: the pieces are slower multiplies
 (Wang et al. 2023, ASPLOS, Overlap Communication with Dependent Computation via Decomposition)."""
 
 
-def _exposed(collective: Floats, beside: Floats) -> Floats:
-    return np.maximum(collective - beside, 0.0)
+def _compute_exposed_s(collective_s: Floats, window_s: Floats) -> Floats:
+    return np.maximum(collective_s - window_s, 0.0)
 
 
-def tensor_collective(training: Training, s: Strategies, size: Floats) -> Floats:
-    """Seconds of one collective around the cut multiplies of any layer: an all-gather (or reduce-scatter) of `size`
-    bytes under sequence parallelism, else an all-reduce; [keys].
+def compute_tensor_collective_s(scenario: Scenario, s: Strategies, size_bytes: Floats) -> Floats:
+    """Seconds of one collective around the cut multiplies of any layer: an all-gather (or reduce-scatter) of
+    `size_bytes` bytes under sequence parallelism, else an all-reduce; [keys].
     """
-    network, ranks = training.network, tensor_group(training.order, s)
-    one = np.zeros(len(s))
-    parallel = s.sequence_parallel == 1
-    for which, collective in ((parallel, all_gather), (~parallel & (s.tp > 1), all_reduce)):
-        chosen = np.flatnonzero(which)
-        if len(chosen):
-            one[chosen] = collective(network, size[chosen], ranks.take(chosen))
-    return one
+    network, ranks = scenario.network, build_tensor_group(scenario.rank_order, s)
+    collective_s = np.zeros(len(s))
+    is_sequence_parallel = s.sequence_parallel == 1
+    for mask, compute_collective_s in (
+        (is_sequence_parallel, compute_all_gather_s),
+        (~is_sequence_parallel & (s.tp > 1), compute_all_reduce_s),
+    ):
+        plan_indices = np.flatnonzero(mask)
+        if len(plan_indices):
+            collective_s[plan_indices] = compute_collective_s(
+                network, size_bytes[plan_indices], ranks.take(plan_indices)
+            )
+    return collective_s
 
 
-def tensor_exchange(
-    training: Training, layer: Layer, s: Strategies, one: Floats, multiplies: Passes
+def compute_tensor_comm_s(
+    scenario: Scenario, layer: Layer, s: Strategies, collective_s: Floats, multiply_times: PassTimes
 ) -> dict[str, Floats]:
     """Around each pair of cut multiplies: an all-reduce, or under sequence parallelism an all-gather and a
     reduce-scatter, and in the backward pass a second all-gather that runs beside the input's gradient.
 
     With `tp_overlap` the exchange is cut into tp pieces that run beside the multiply they belong to, all but the
-    first (Transformer Engine's user buffers, PyTorch's async TP). `one`: seconds of `tensor_collective`;
-    `multiplies`: of the cut multiplies.
+    first (Transformer Engine's user buffers, PyTorch's async TP). `collective_s`: seconds of
+    `compute_tensor_collective_s`; `multiply_times`: of the cut multiplies.
     """
-    parallel = s.sequence_parallel == 1
-    count = _exchanges(layer, s)
-    pair = count * np.where(parallel, 2 * one, one)
-    again = np.where(parallel, count * one, 0.0)
-    forward = backward = pair
-    if training.tp_overlap:
-        share = _DECOMPOSED * training.calibration.overlap
-        forward = pair / s.tp + _exposed(pair * (1 - 1 / s.tp), share * multiplies.forward)
-        backward = pair / s.tp + _exposed(pair * (1 - 1 / s.tp), share * multiplies.backward)
-    slowed = training.calibration.contention
+    is_sequence_parallel = s.sequence_parallel == 1
+    pair_count = _count_tensor_comms(layer, s)
+    pair_s = pair_count * np.where(is_sequence_parallel, 2 * collective_s, collective_s)
+    input_all_gather_s = np.where(is_sequence_parallel, pair_count * collective_s, 0.0)
+    forward_exposed_s = backward_exposed_s = pair_s
+    if scenario.tp_overlap:
+        overlap_share = _DECOMPOSITION_OVERLAP * scenario.calibration.overlap
+        forward_exposed_s = pair_s / s.tp + _compute_exposed_s(
+            pair_s * (1 - 1 / s.tp), overlap_share * multiply_times.forward_s
+        )
+        backward_exposed_s = pair_s / s.tp + _compute_exposed_s(
+            pair_s * (1 - 1 / s.tp), overlap_share * multiply_times.backward_s
+        )
+    contention = scenario.calibration.contention
     return {
-        "tp_forward": forward + slowed * (pair - forward),
-        "tp_backward": backward + slowed * (again + pair - backward),
-        "tp_hidden_forward": pair - forward,
-        "tp_hidden_backward": again + pair - backward,
+        "tp_forward": forward_exposed_s + contention * (pair_s - forward_exposed_s),
+        "tp_backward": backward_exposed_s + contention * (input_all_gather_s + pair_s - backward_exposed_s),
+        "tp_hidden_forward": pair_s - forward_exposed_s,
+        "tp_hidden_backward": input_all_gather_s + pair_s - backward_exposed_s,
     }
 
 
-def _exchanges(layer: Layer, s: Strategies) -> Floats:
+def _count_tensor_comms(layer: Layer, s: Strategies) -> Floats:
     """How many pairs of cut multiplies: whole experts of a cut sequence are none, shared ones beside them are."""
     if not layer.topk:
-        return np.full(len(s), float(layer.tensor_exchanges))
-    cut = sum(isinstance(op, Linear) and op.shard == "row" for op in layer.operators)
-    return np.where((s.etp == 1) & (s.sequence_parallel == 1), float(cut), float(layer.tensor_exchanges))
+        return np.full(len(s), float(layer.tp_all_reduces))
+    row_parallel_count = sum(isinstance(op, Linear) and op.shard == "row" for op in layer.operators)
+    return np.where((s.etp == 1) & (s.sequence_parallel == 1), float(row_parallel_count), float(layer.tp_all_reduces))
 
 
-def context_exchange(
-    training: Training, layer: Layer, s: Strategies, shard: Shard, core: Passes
+def compute_context_comm_s(
+    scenario: Scenario, layer: Layer, s: Strategies, shard: LayerShard, attention_times: PassTimes
 ) -> dict[str, Floats]:
     """Keys and values to whoever needs them, by the way that `cp_exchange` names.
 
@@ -84,73 +99,95 @@ def context_exchange(
     all-gather (Llama 3, arXiv 2407.21783, section 3.3.2): before the attention, exposed, with nothing to merge.
     all-to-all (DeepSpeed-Ulysses, arXiv 2309.14509): sequence against heads before the attention, and back after it.
     """
-    cores = [op for op in layer.operators if isinstance(op, AttentionCore)]
-    if not cores:
-        return _nothing("cp", s)
+    attention_cores = [op for op in layer.operators if isinstance(op, AttentionCore)]
+    if not attention_cores:
+        return _build_zero_comm("cp", s)
     # of keys and values there are no more parts than heads: beyond, tensor-parallel ranks hold copies
-    keys = added(op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim) for op in cores)
-    value = training.value_bytes * shard.tokens
-    ranks = context_group(training.order, s)
-    if training.cp_exchange == "all-to-all":
-        queries = added(op.heads / shard.tp * (op.qk_dim + op.v_dim) for op in cores)
-        one = all_to_all(training.network, value * (keys + queries), ranks)
-        return _nothing("cp", s) | {"cp_forward": one, "cp_backward": one}
-    one = all_gather(training.network, value * keys * s.cp, ranks)
-    if training.cp_exchange == "all-gather":
-        return _nothing("cp", s) | {"cp_forward": one, "cp_backward": 2 * one}
-    hideable = training.calibration.overlap
-    forward, backward = _exposed(one, core.forward * hideable), _exposed(2 * one, core.backward * hideable)
-    merged = added(merging_seconds(training, op, shard, s.cp) for op in layer.operators)
+    key_value_width = sum_in_order(
+        op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim) for op in attention_cores
+    )
+    value_bytes = scenario.value_bytes * shard.tokens
+    ranks = build_context_group(scenario.rank_order, s)
+    if scenario.cp_comm_type == "all-to-all":
+        query_width = sum_in_order(op.heads / shard.tp * (op.qk_dim + op.v_dim) for op in attention_cores)
+        collective_s = compute_all_to_all_s(scenario.network, value_bytes * (key_value_width + query_width), ranks)
+        return _build_zero_comm("cp", s) | {"cp_forward": collective_s, "cp_backward": collective_s}
+    collective_s = compute_all_gather_s(scenario.network, value_bytes * key_value_width * s.cp, ranks)
+    if scenario.cp_comm_type == "all-gather":
+        return _build_zero_comm("cp", s) | {"cp_forward": collective_s, "cp_backward": 2 * collective_s}
+    overlap_share = scenario.calibration.overlap
+    forward_exposed_s, backward_exposed_s = (
+        _compute_exposed_s(collective_s, attention_times.forward_s * overlap_share),
+        _compute_exposed_s(2 * collective_s, attention_times.backward_s * overlap_share),
+    )
+    merge_s = sum_in_order(compute_cp_merge_s(scenario, op, shard, s.cp) for op in layer.operators)
     return {
-        "cp_forward": forward + merged,
-        "cp_backward": backward + merged,
-        "cp_hidden_forward": one - forward,
-        "cp_hidden_backward": 2 * one - backward,
+        "cp_forward": forward_exposed_s + merge_s,
+        "cp_backward": backward_exposed_s + merge_s,
+        "cp_hidden_forward": collective_s - forward_exposed_s,
+        "cp_hidden_backward": 2 * collective_s - backward_exposed_s,
     }
 
 
-def expert_exchange(
-    training: Training, layer: Layer, s: Strategies, whole: Floats, compute: Passes, others: dict[str, Floats]
+def compute_expert_comm_s(
+    scenario: Scenario,
+    layer: Layer,
+    s: Strategies,
+    hidden_state_bytes: Floats,
+    layer_times: PassTimes,
+    other_comm: dict[str, Floats],
 ) -> dict[str, Floats]:
-    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes. `whole`: bytes
-    of one micro-batch's hidden states; `others`: the columns of the other exchanges.
+    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes.
+    `hidden_state_bytes`: bytes of one micro-batch's hidden states; `other_comm`: the columns of the other exchanges.
 
     Where the framework hides it, the exchange of one micro-batch runs beside the layer of another, while hidden
     exchanges of the layer leave the links that it needs.
     """
     if not layer.topk:
-        return _nothing("ep", s)
-    size = np.where(s.sequence_parallel == 1, whole / s.tp, whole)
+        return _build_zero_comm("ep", s)
+    size_bytes = np.where(s.sequence_parallel == 1, hidden_state_bytes / s.tp, hidden_state_bytes)
     # without tensor parallelism inside the experts each of its ranks sends its own part of the sequence
-    size = np.where(s.etp == s.tp, size, whole / s.tp)
-    ranks = expert_group(training.order, s)
-    both = 2 * routed(training.network, size, layer.topk, ranks)
-    forward = backward = both
-    if training.framework.hides_experts:
-        share, busy = training.calibration.overlap, _busy(training, s, tiers_used(training.network, ranks), others)
-        forward = _exposed(both, np.maximum(share * compute.forward - busy["forward"], 0.0))
-        backward = _exposed(both, np.maximum(share * compute.backward - busy["backward"], 0.0))
-    slowed = training.calibration.contention
+    size_bytes = np.where(s.etp == s.tp, size_bytes, hidden_state_bytes / s.tp)
+    ranks = build_expert_group(scenario.rank_order, s)
+    dispatch_and_combine_s = 2 * compute_expert_all_to_all_s(scenario.network, size_bytes, layer.topk, ranks)
+    forward_exposed_s = backward_exposed_s = dispatch_and_combine_s
+    if scenario.trainer.overlaps_expert_comm:
+        overlap_share, busy_links_s = (
+            scenario.calibration.overlap,
+            _compute_busy_links_s(scenario, s, find_used_tiers(scenario.network, ranks), other_comm),
+        )
+        forward_exposed_s = _compute_exposed_s(
+            dispatch_and_combine_s, np.maximum(overlap_share * layer_times.forward_s - busy_links_s["forward"], 0.0)
+        )
+        backward_exposed_s = _compute_exposed_s(
+            dispatch_and_combine_s, np.maximum(overlap_share * layer_times.backward_s - busy_links_s["backward"], 0.0)
+        )
+    contention = scenario.calibration.contention
     return {
-        "ep_forward": forward + slowed * (both - forward),
-        "ep_backward": backward + slowed * (both - backward),
-        "ep_hidden_forward": both - forward,
-        "ep_hidden_backward": both - backward,
+        "ep_forward": forward_exposed_s + contention * (dispatch_and_combine_s - forward_exposed_s),
+        "ep_backward": backward_exposed_s + contention * (dispatch_and_combine_s - backward_exposed_s),
+        "ep_hidden_forward": dispatch_and_combine_s - forward_exposed_s,
+        "ep_hidden_backward": dispatch_and_combine_s - backward_exposed_s,
     }
 
 
-def _busy(training: Training, s: Strategies, tiers: Bools, others: dict[str, Floats]) -> dict[str, Floats]:
+def _compute_busy_links_s(
+    scenario: Scenario, s: Strategies, tiers: Bools, other_comm: dict[str, Floats]
+) -> dict[str, Floats]:
     """Seconds of each pass in which hidden tensor and context exchanges use one of `tiers`, [keys]."""
-    seconds = {"forward": np.zeros(len(s)), "backward": np.zeros(len(s))}
-    for kind, ranks in (("tp", tensor_group), ("cp", context_group)):
-        shared = (tiers & tiers_used(training.network, ranks(training.order, s))).any(axis=1)
-        for name in seconds:
-            seconds[name] = seconds[name] + np.where(shared, others[f"{kind}_hidden_{name}"], 0.0)
-    return seconds
+    busy_s = {"forward": np.zeros(len(s)), "backward": np.zeros(len(s))}
+    for comm_axis, build_group in (("tp", build_tensor_group), ("cp", build_context_group)):
+        is_shared = (tiers & find_used_tiers(scenario.network, build_group(scenario.rank_order, s))).any(axis=1)
+        for pass_name in busy_s:
+            busy_s[pass_name] = busy_s[pass_name] + np.where(
+                is_shared, other_comm[f"{comm_axis}_hidden_{pass_name}"], 0.0
+            )
+    return busy_s
 
 
-def _nothing(kind: str, s: Strategies) -> dict[str, Floats]:
+def _build_zero_comm(comm_axis: str, s: Strategies) -> dict[str, Floats]:
     """All columns of a kind of exchange, zero."""
     return {
-        f"{kind}_{name}": np.zeros(len(s)) for name in ("forward", "backward", "hidden_forward", "hidden_backward")
+        f"{comm_axis}_{name}": np.zeros(len(s))
+        for name in ("forward", "backward", "hidden_forward", "hidden_backward")
     }

@@ -14,150 +14,161 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from planner.cost.arrays import Floats, weighted
-from planner.cost.layer_tables import layer_tables
-from planner.cost.pipeline.partition import dealt_chunks, layer_prefix
-from planner.cost.scenario import Training
-from planner.cost.step import AFTER_PIPELINE, Scores, layer_terms, micro_batches, pipeline_sends
+from planner.cost.arrays import Floats, sum_products
+from planner.cost.layer_tables import build_layer_tables
+from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
+from planner.cost.scenario import Scenario
+from planner.cost.step import (
+    POST_PIPELINE_TERMS,
+    StepCosts,
+    compute_layer_terms,
+    compute_pipeline_sends_s,
+    count_micro_batches,
+)
 from planner.cost.strategies import Strategies
 
-Pass = Literal["forward", "backward", "weight"]
+PassType = Literal["forward", "backward", "weight"]
 
 
-class Slot(NamedTuple):
-    """One pass of one micro-batch through one chunk of a stage; from `start_s`, `compute_s`, then `exchange_s`."""
+class ScheduleSlot(NamedTuple):
+    """One pass of one micro-batch through one chunk of a stage; from `start_s`, `compute_s`, then `comm_s`."""
 
     stage: int
     chunk: int
     micro_batch: int
-    what: Pass
+    pass_type: PassType
     start_s: float
     compute_s: float
-    exchange_s: float
+    comm_s: float
 
     @property
     def end_s(self) -> float:
         """When the stage is free again."""
-        return self.start_s + self.compute_s + self.exchange_s
+        return self.start_s + self.compute_s + self.comm_s
 
 
 @dataclass(frozen=True)
 class StageTimes:
     """Seconds of one micro-batch in every chunk, shape [vpp, stages]: kernels of a pass, and what of its exchanges
-    (sends to the next stage included) is exposed. `weight`: the part of `backward` that makes the weights' gradients
-    where the schedule puts it off, zero elsewhere.
+    (sends to the next stage included) is exposed. `weight_grad_s`: the part of `backward_s` that makes the weights'
+    gradients where the schedule puts it off, zero elsewhere.
     """
 
-    forward: Floats
-    forward_exchange: Floats
-    backward: Floats
-    backward_exchange: Floats
-    weight: Floats
+    forward_s: Floats
+    forward_comm_s: Floats
+    backward_s: Floats
+    backward_comm_s: Floats
+    weight_grad_s: Floats
 
-    def seconds(self, what: Pass, chunk: int, stage: int) -> tuple[float, float]:
+    def get_pass_times_s(self, pass_type: PassType, chunk: int, stage: int) -> tuple[float, float]:
         """Kernels and exposed exchanges of one pass."""
-        if what == "weight":
-            return float(self.weight[chunk, stage]), 0.0
-        exchange = self.forward_exchange if what == "forward" else self.backward_exchange
-        compute = self.forward if what == "forward" else self.backward - self.weight
-        return float(compute[chunk, stage]), float(exchange[chunk, stage])
+        if pass_type == "weight":
+            return float(self.weight_grad_s[chunk, stage]), 0.0
+        comm_s = self.forward_comm_s if pass_type == "forward" else self.backward_comm_s
+        compute_s = self.forward_s if pass_type == "forward" else self.backward_s - self.weight_grad_s
+        return float(compute_s[chunk, stage]), float(comm_s[chunk, stage])
 
 
-def stage_times(training: Training, s: Strategies) -> StageTimes:
+def compute_stage_times(scenario: Scenario, s: Strategies) -> StageTimes:
     """The times of a single plan's chunks, by the cost model's terms."""
-    tables, row = layer_tables(training, s)
-    terms = {name: table[0] for name, table in layer_terms(training, s, tables, row).items()}
-    at = int(row[0])
-    exchanges = terms["tensor_parallel"] + terms["context_parallel"] + terms["expert_parallel"]
-    forward_exchange = tables.tp_forward[at] + tables.cp_forward[at] + tables.ep_forward[at]
-    chunks = dealt_chunks(layer_prefix(training.workload), int(s.pp[0]), int(s.vpp[0]))
+    tables, layer_row = build_layer_tables(scenario, s)
+    terms = {name: table[0] for name, table in compute_layer_terms(scenario, s, tables, layer_row).items()}
+    table_row = int(layer_row[0])
+    comm_s = terms["tensor_parallel"] + terms["context_parallel"] + terms["expert_parallel"]
+    forward_comm_s = tables.tp_forward[table_row] + tables.cp_forward[table_row] + tables.ep_forward[table_row]
+    chunks = assign_layers(compute_layer_prefix(scenario.workload), int(s.pp[0]), int(s.vpp[0]))
     times = StageTimes(
-        forward=weighted(chunks, terms["forward"]),
-        forward_exchange=weighted(chunks, forward_exchange),
-        backward=weighted(chunks, terms["backward"] + terms["recompute"]),
-        backward_exchange=weighted(chunks, exchanges - forward_exchange),
-        weight=weighted(chunks, tables.weight[at]) * float(_is_zero_bubble(training, s)),
+        forward_s=sum_products(chunks, terms["forward"]),
+        forward_comm_s=sum_products(chunks, forward_comm_s),
+        backward_s=sum_products(chunks, terms["backward"] + terms["recompute"]),
+        backward_comm_s=sum_products(chunks, comm_s - forward_comm_s),
+        weight_grad_s=sum_products(chunks, tables.weight[table_row]) * float(_is_zero_bubble(scenario, s)),
     )
-    return _with_sends(times, send_seconds(training, s))
+    return _add_sends(times, compute_exposed_send_s(scenario, s))
 
 
-def send_seconds(training: Training, s: Strategies) -> float:
+def compute_exposed_send_s(scenario: Scenario, s: Strategies) -> float:
     """Exposed seconds of one transfer to the next stage."""
-    n = micro_batches(training, s)
-    shown, _ = pipeline_sends(training, s, n)
-    return float((shown / (2 * (n * s.vpp + s.pp - 1)))[0])
+    n = count_micro_batches(scenario, s)
+    exposed_s, _ = compute_pipeline_sends_s(scenario, s, n)
+    return float((exposed_s / (2 * (n * s.vpp + s.pp - 1)))[0])
 
 
-def _with_sends(times: StageTimes, send: float) -> StageTimes:
+def _add_sends(times: StageTimes, send_s: float) -> StageTimes:
     """With the transfer after each pass: none after the last chunk's forward pass and the first one's backward."""
-    forward, backward = np.full_like(times.forward, send), np.full_like(times.forward, send)
-    forward[-1, -1] = backward[0, 0] = 0.0
+    forward_send_s, backward_send_s = np.full_like(times.forward_s, send_s), np.full_like(times.forward_s, send_s)
+    forward_send_s[-1, -1] = backward_send_s[0, 0] = 0.0
     return replace(
         times,
-        forward_exchange=times.forward_exchange + forward,
-        backward_exchange=times.backward_exchange + backward,
+        forward_comm_s=times.forward_comm_s + forward_send_s,
+        backward_comm_s=times.backward_comm_s + backward_send_s,
     )
 
 
-def simulated(training: Training, s: Strategies, most: int | None = None) -> list[Slot]:
-    """All slots of a single plan's step, of at most about `most` micro-batches (`drawn_micro_batches`), stage by
-    stage in the order of time.
+def simulate_pipeline(scenario: Scenario, s: Strategies, max_micro_batches: int | None = None) -> list[ScheduleSlot]:
+    """All slots of a single plan's step, of at most about `max_micro_batches` micro-batches
+    (`count_simulated_micro_batches`), stage by stage in the order of time.
     """
-    times, n = stage_times(training, s), drawn_micro_batches(training, s, most)
-    return scheduled(times, n, zero_bubble=_is_zero_bubble(training, s))
+    times, micro_batches = (
+        compute_stage_times(scenario, s),
+        count_simulated_micro_batches(scenario, s, max_micro_batches),
+    )
+    return simulate_slots(times, micro_batches, zero_bubble=_is_zero_bubble(scenario, s))
 
 
-def scheduled(times: StageTimes, n: int, *, zero_bubble: bool = False) -> list[Slot]:
-    """All slots of `n` micro-batches (whole rounds of the stages where chunks are interleaved), stage by stage."""
-    return _zero_bubble(times, n) if zero_bubble else _in_order(times, n)
+def simulate_slots(times: StageTimes, micro_batches: int, *, zero_bubble: bool = False) -> list[ScheduleSlot]:
+    """All slots of `micro_batches` micro-batches (whole rounds of the stages where chunks are interleaved), stage by
+    stage.
+    """
+    return _simulate_zero_bubble(times, micro_batches) if zero_bubble else _simulate_fixed_order(times, micro_batches)
 
 
-def _is_zero_bubble(training: Training, s: Strategies) -> bool:
-    return training.schedule == "zero-bubble" and int(s.vpp[0]) == 1
+def _is_zero_bubble(scenario: Scenario, s: Strategies) -> bool:
+    return scenario.pipeline_schedule == "zero-bubble" and int(s.vpp[0]) == 1
 
 
-def drawn_micro_batches(training: Training, s: Strategies, most: int | None) -> int:
-    """The step's micro-batches, or the most whole rounds of pp of them that `most` holds, one at least."""
-    n, pp = int(micro_batches(training, s)[0]), int(s.pp[0])
-    if most is None or n <= most:
+def count_simulated_micro_batches(scenario: Scenario, s: Strategies, max_micro_batches: int | None) -> int:
+    """The step's micro-batches, or the most whole rounds of pp within `max_micro_batches`, at least one."""
+    n, pp = int(count_micro_batches(scenario, s)[0]), int(s.pp[0])
+    if max_micro_batches is None or n <= max_micro_batches:
         return n
-    return most if int(s.vpp[0]) == 1 else min(n, max(1, most // pp) * pp)
+    return max_micro_batches if int(s.vpp[0]) == 1 else min(n, max(1, max_micro_batches // pp) * pp)
 
 
-def simulated_step_s(scores: Scores, slots: list[Slot]) -> float:
+def compute_simulated_step_s(step_costs: StepCosts, slots: list[ScheduleSlot]) -> float:
     """Seconds of the step if its pipeline takes what the slots do, the cost model's other terms after it."""
-    after = math.fsum(float(scores.terms[name][0]) for name in AFTER_PIPELINE)
-    return max(slot.end_s for slot in slots) + after
+    post_pipeline_s = math.fsum(float(step_costs.terms[name][0]) for name in POST_PIPELINE_TERMS)
+    return max(slot.end_s for slot in slots) + post_pipeline_s
 
 
-Work = tuple[Pass, int, int]
+PassWork = tuple[PassType, int, int]
 """A pass, its chunk, its micro-batch."""
 
 
-def stage_order(stage: int, pp: int, vpp: int, n: int) -> list[Work]:
+def build_stage_order(stage: int, pp: int, vpp: int, micro_batches: int) -> list[PassWork]:
     """What a stage does under 1F1B, in order; interleaved, chunks take turns every pp micro-batches."""
-    total = n * vpp
-    ahead = pp - stage - 1 if vpp == 1 else 2 * (pp - stage - 1) + (vpp - 1) * pp
-    first = min(ahead, total)
+    total = micro_batches * vpp
+    warmup_count = pp - stage - 1 if vpp == 1 else 2 * (pp - stage - 1) + (vpp - 1) * pp
+    warmup_passes = min(warmup_count, total)
     group = pp if vpp > 1 else 1
 
-    def work(what: Pass, k: int) -> Work:
+    def build_work(pass_type: PassType, k: int) -> PassWork:
         chunk = k // group % vpp
         micro_batch = k // (group * vpp) * group + k % group
-        return what, chunk if what == "forward" else vpp - 1 - chunk, micro_batch
+        return pass_type, chunk if pass_type == "forward" else vpp - 1 - chunk, micro_batch
 
-    order = [work("forward", k) for k in range(first)]
-    for k in range(total - first):
-        order += [work("forward", first + k), work("backward", k)]
-    return order + [work("backward", k) for k in range(total - first, total)]
+    order = [build_work("forward", k) for k in range(warmup_passes)]
+    for k in range(total - warmup_passes):
+        order += [build_work("forward", warmup_passes + k), build_work("backward", k)]
+    return order + [build_work("backward", k) for k in range(total - warmup_passes, total)]
 
 
-def _needed(work: Work, stage: int, pp: int, vpp: int) -> tuple[int, Work] | None:
+def _find_dependency(work: PassWork, stage: int, pp: int, vpp: int) -> tuple[int, PassWork] | None:
     """The stage and work that must be done before; None for what the data's own stage begins with."""
-    what, chunk, micro_batch = work
-    if what == "weight":
+    pass_type, chunk, micro_batch = work
+    if pass_type == "weight":
         return stage, ("backward", chunk, micro_batch)
-    if what == "forward":
+    if pass_type == "forward":
         if stage > 0:
             return stage - 1, work
         return (pp - 1, ("forward", chunk - 1, micro_batch)) if chunk > 0 else None
@@ -166,75 +177,83 @@ def _needed(work: Work, stage: int, pp: int, vpp: int) -> tuple[int, Work] | Non
     return (0, ("backward", chunk + 1, micro_batch)) if chunk < vpp - 1 else (stage, ("forward", chunk, micro_batch))
 
 
-def _slot(times: StageTimes, stage: int, work: Work, start: float) -> Slot:
-    what, chunk, micro_batch = work
-    return Slot(stage, chunk, micro_batch, what, start, *times.seconds(what, chunk, stage))
+def _build_slot(times: StageTimes, stage: int, work: PassWork, start_s: float) -> ScheduleSlot:
+    pass_type, chunk, micro_batch = work
+    return ScheduleSlot(
+        stage, chunk, micro_batch, pass_type, start_s, *times.get_pass_times_s(pass_type, chunk, stage)
+    )
 
 
-def _in_order(times: StageTimes, n: int) -> list[Slot]:
+def _simulate_fixed_order(times: StageTimes, micro_batches: int) -> list[ScheduleSlot]:
     """Every stage in its fixed order, each slot as soon as what it needs is done."""
-    vpp, pp = times.forward.shape
-    orders = [stage_order(stage, pp, vpp, n) for stage in range(pp)]
-    done: list[dict[Work, float]] = [{} for _ in range(pp)]
-    slots: list[list[Slot]] = [[] for _ in range(pp)]
-    waiting = set(range(pp))
-    while waiting:
-        before = sum(map(len, slots))
-        for stage in sorted(waiting):
-            while len(slots[stage]) < len(orders[stage]):
-                work = orders[stage][len(slots[stage])]
-                need = _needed(work, stage, pp, vpp)
-                if need is not None and need[1] not in done[need[0]]:
+    vpp, pp = times.forward_s.shape
+    stage_orders = [build_stage_order(stage, pp, vpp, micro_batches) for stage in range(pp)]
+    finished_s: list[dict[PassWork, float]] = [{} for _ in range(pp)]
+    slots: list[list[ScheduleSlot]] = [[] for _ in range(pp)]
+    unfinished_stages = set(range(pp))
+    while unfinished_stages:
+        slots_before = sum(map(len, slots))
+        for stage in sorted(unfinished_stages):
+            while len(slots[stage]) < len(stage_orders[stage]):
+                work = stage_orders[stage][len(slots[stage])]
+                dependency = _find_dependency(work, stage, pp, vpp)
+                if dependency is not None and dependency[1] not in finished_s[dependency[0]]:
                     break
-                free = slots[stage][-1].end_s if slots[stage] else 0.0
-                start = max(free, done[need[0]][need[1]]) if need else free
-                slot = _slot(times, stage, work, start)
+                free_s = slots[stage][-1].end_s if slots[stage] else 0.0
+                start_s = max(free_s, finished_s[dependency[0]][dependency[1]]) if dependency else free_s
+                slot = _build_slot(times, stage, work, start_s)
                 slots[stage].append(slot)
-                done[stage][work] = slot.end_s
+                finished_s[stage][work] = slot.end_s
             else:
-                waiting.discard(stage)
-        assert sum(map(len, slots)) > before, "a schedule that waits for itself"
-    return [slot for own in slots for slot in own]
+                unfinished_stages.discard(stage)
+        assert sum(map(len, slots)) > slots_before, "a schedule that waits for itself"
+    return [slot for stage_slots in slots for slot in stage_slots]
 
 
-def _zero_bubble(times: StageTimes, n: int) -> list[Slot]:
+def _simulate_zero_bubble(times: StageTimes, micro_batches: int) -> list[ScheduleSlot]:
     """ZB-H1: backward passes first, then forward ones, no more in flight than under 1F1B, then weights' gradients.
 
     What is put off keeps its activations. The cost model takes its memory for that of 1F1B; that is not checked here.
     """
-    pp = times.forward.shape[1]
-    done: list[dict[Work, float]] = [{} for _ in range(pp)]
-    slots: list[list[Slot]] = [[] for _ in range(pp)]
-    counts: list[dict[Pass, int]] = [{"forward": 0, "backward": 0, "weight": 0} for _ in range(pp)]
-    for _ in range(3 * pp * n):
+    pp = times.forward_s.shape[1]
+    finished_s: list[dict[PassWork, float]] = [{} for _ in range(pp)]
+    slots: list[list[ScheduleSlot]] = [[] for _ in range(pp)]
+    pass_counts: list[dict[PassType, int]] = [{"forward": 0, "backward": 0, "weight": 0} for _ in range(pp)]
+    for _ in range(3 * pp * micro_batches):
         # the earliest start of all: whatever is done later cannot change what a stage knew then
-        start, _, stage, what = min(
+        start_s, _, stage, pass_type = min(
             choice
             for stage in range(pp)
-            if (choice := _next(stage, pp, n, counts[stage], done, slots[stage])) is not None
+            if (choice := _find_next_slot(stage, pp, micro_batches, pass_counts[stage], finished_s, slots[stage]))
+            is not None
         )
-        slot = _slot(times, stage, (what, 0, counts[stage][what]), start)
-        done[stage][what, 0, counts[stage][what]] = slot.end_s
-        counts[stage][what] += 1
+        slot = _build_slot(times, stage, (pass_type, 0, pass_counts[stage][pass_type]), start_s)
+        finished_s[stage][pass_type, 0, pass_counts[stage][pass_type]] = slot.end_s
+        pass_counts[stage][pass_type] += 1
         slots[stage].append(slot)
-    return [slot for own in slots for slot in own]
+    return [slot for stage_slots in slots for slot in stage_slots]
 
 
-def _next(
-    stage: int, pp: int, n: int, count: dict[Pass, int], done: list[dict[Work, float]], own: list[Slot]
-) -> tuple[float, int, int, Pass] | None:
+def _find_next_slot(
+    stage: int,
+    pp: int,
+    micro_batches: int,
+    pass_counts: dict[PassType, int],
+    finished_s: list[dict[PassWork, float]],
+    stage_slots: list[ScheduleSlot],
+) -> tuple[float, int, int, PassType] | None:
     """When a stage can start its next slot, the slot's rank among those that could start then, and which it is."""
-    free = own[-1].end_s if own else 0.0
-    in_flight = count["forward"] - count["backward"]
-    possible: dict[Pass, bool] = {
-        "backward": count["backward"] < count["forward"],
-        "forward": count["forward"] < n and in_flight < pp - stage,
-        "weight": count["weight"] < count["backward"],
+    free_s = stage_slots[-1].end_s if stage_slots else 0.0
+    in_flight = pass_counts["forward"] - pass_counts["backward"]
+    possible: dict[PassType, bool] = {
+        "backward": pass_counts["backward"] < pass_counts["forward"],
+        "forward": pass_counts["forward"] < micro_batches and in_flight < pp - stage,
+        "weight": pass_counts["weight"] < pass_counts["backward"],
     }
-    choices: list[tuple[float, int, int, Pass]] = []
-    for rank, (what, can) in enumerate(possible.items()):
-        need = _needed((what, 0, count[what]), stage, pp, 1)
-        if can and (need is None or need[1] in done[need[0]]):
-            ready = done[need[0]][need[1]] if need else 0.0
-            choices.append((max(free, ready), rank, stage, what))
+    choices: list[tuple[float, int, int, PassType]] = []
+    for rank, (pass_type, is_possible) in enumerate(possible.items()):
+        dependency = _find_dependency((pass_type, 0, pass_counts[pass_type]), stage, pp, 1)
+        if is_possible and (dependency is None or dependency[1] in finished_s[dependency[0]]):
+            ready_s = finished_s[dependency[0]][dependency[1]] if dependency else 0.0
+            choices.append((max(free_s, ready_s), rank, stage, pass_type))
     return min(choices, default=None)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from planner.cost.flops import forward_flops
-from planner.cost.operators.compute import in_16_bit, peak_16_bit
-from planner.cost.scenario import Training
+from planner.cost.flops import compute_token_forward_flops
+from planner.cost.operators.compute import get_peak_16bit_flops_per_s, is_16bit_or_wider
+from planner.cost.scenario import Scenario
 from planner.cost.techniques.operator_time import is_adapted, is_pruned
 from planner.errors import InputError
 from planner.workload.operators import (
@@ -24,30 +24,30 @@ from planner.workload.operators import (
     Workload,
 )
 from planner.workload.techniques import (
-    WEIGHT_16BIT,
+    WEIGHT_16BIT_BYTES,
     Lora,
     LowRank,
-    Optimizer,
+    OptimizerName,
     Pruning,
     Teacher,
 )
 
-OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
-UNKNOWN = "unknown"
+OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
+UNKNOWN_ACCURACY = "unknown"
 _FOUR_BIT_BYTES = 0.5 + 0.127 / 8
 """NormalFloat4 with its blocks' constants quantised once more: 0.127 bits a parameter (arXiv 2305.14314)."""
-_MOMENT = 4.0
-_EIGHT_BIT_MOMENT = 1.0 + 4.0 / 2048
+_MOMENT_BYTES = 4.0
+_EIGHT_BIT_MOMENT_BYTES = 1.0 + 4.0 / 2048
 """One byte, and a 32-bit constant of each block of 2,048 (Dettmers et al. 2021, arXiv 2110.02861)."""
-SPARSE = ("ampere", "ada", "hopper", "blackwell", "blackwell-ultra")
+SPARSE_ARCHITECTURES = ("ampere", "ada", "hopper", "blackwell", "blackwell-ultra")
 """Architectures whose matrix units take 2:4 weights at twice the dense rate (arXiv 2104.08378; later data sheets)."""
-_SPARSE_SPEED = 1.3
+_SPARSE_SPEEDUP = 1.3
 """Of the MLP's multiplies forward and backward, pruning each step included (PyTorch blog, Accelerating neural network
 training with semi-structured sparsity, June 2024: ViT-L on A100); never measured on a later part."""
-_SPARSE_BYTES = WEIGHT_16BIT * 9 / 16
+_SPARSE_BYTES = WEIGHT_16BIT_BYTES * 9 / 16
 """The compressed copy beside the dense weight: half the values, and two bits that say which for each of them."""
 _MASK_BYTES = 1 / 8
-_NEWTON_SCHULZ = 5
+_NEWTON_SCHULZ_ITERATIONS = 5
 """Iterations of one update (Jordan et al. 2024, Muon)."""
 
 
@@ -57,254 +57,306 @@ class Technique:
 
     name: str
     changes: tuple[str, ...]
-    accuracy: str = UNKNOWN
+    accuracy: str = UNKNOWN_ACCURACY
 
 
-def with_optimizer(training: Training, name: Optimizer) -> Training:
+def apply_optimizer(scenario: Scenario, optimizer_name: OptimizerName) -> Scenario:
     """The same with another optimizer's state: bytes for each trained parameter beside the framework's master copy.
 
     Adam and LAMB keep two 32-bit moments, Adam in 8 bit two of one byte, SGD with momentum one; Adafactor one value a
     row and column (arXiv 1804.04235); Muon momentum of matrices, two moments of the rest.
     """
-    rest = _share(training.workload, lambda op: not isinstance(op, Linear | ExpertLinear))
-    sides = 2.0 / training.workload.hidden_size
-    moments = {
-        "adamw": 2 * _MOMENT,
-        "lamb": 2 * _MOMENT,
-        "adam8bit": 2 * _EIGHT_BIT_MOMENT,
-        "sgd": _MOMENT,
-        "adafactor": sides * _MOMENT,
-        "muon": (1.0 + rest) * _MOMENT,
-    }[name]
-    own = training.framework
+    vector_share = _compute_parameter_share(scenario.workload, lambda op: not isinstance(op, Linear | ExpertLinear))
+    sides_ratio = 2.0 / scenario.workload.hidden_size
+    moment_bytes = {
+        "adamw": 2 * _MOMENT_BYTES,
+        "lamb": 2 * _MOMENT_BYTES,
+        "adam8bit": 2 * _EIGHT_BIT_MOMENT_BYTES,
+        "sgd": _MOMENT_BYTES,
+        "adafactor": sides_ratio * _MOMENT_BYTES,
+        "muon": (1.0 + vector_share) * _MOMENT_BYTES,
+    }[optimizer_name]
+    trainer = scenario.trainer
     # the framework's own state ends with Adam's two moments
-    held = replace(own, optimizer=own.optimizer - 2 * _MOMENT + moments)
-    flops = _newton_schulz_flops(training.workload) if name == "muon" else 0.0
-    return _changed(replace(training, framework=held), optimizer=name, optimizer_flops=flops)
+    changed_trainer = replace(trainer, optimizer_bytes=trainer.optimizer_bytes - 2 * _MOMENT_BYTES + moment_bytes)
+    flops = _compute_newton_schulz_flops(scenario.workload) if optimizer_name == "muon" else 0.0
+    return _replace_techniques(
+        replace(scenario, trainer=changed_trainer), optimizer=optimizer_name, optimizer_flops=flops
+    )
 
 
-def _newton_schulz_flops(workload: Workload) -> float:
+def _compute_newton_schulz_flops(workload: Workload) -> float:
     """FLOPs of Muon's update for each parameter of the model: with m <= n the sides of a matrix, an iteration makes
     X X^T, its square, and their product with X: 4 n m^2 + 2 m^3.
     """
     total = 0.0
-    for run in workload.runs:
+    for run in workload.layer_runs:
         for op in run.layer.operators:
             if isinstance(op, Linear | ExpertLinear):
                 m, n = sorted((op.inputs, op.outputs))
                 matrices = op.experts if isinstance(op, ExpertLinear) else 1
-                total += run.count * matrices * _NEWTON_SCHULZ * (4.0 * n * m * m + 2.0 * m**3)
+                total += run.count * matrices * _NEWTON_SCHULZ_ITERATIONS * (4.0 * n * m * m + 2.0 * m**3)
     return total / workload.parameters
 
 
-def with_low_rank(training: Training, share: float) -> Training:
-    """Every matrix of the layers as the product of two of `share` of its rank, where that is smaller.
+def apply_low_rank(scenario: Scenario, rank_share: float) -> Scenario:
+    """Every matrix of the layers as the product of two of `rank_share` of its rank, where that is smaller.
 
     A column-cut matrix is made narrow on every rank and wide by parts, a row-cut one the other way round.
     """
-    workload = training.workload
-    runs = tuple(LayerRun(_factored(run.layer, share), run.count) for run in workload.runs)
-    thin = replace(workload, runs=runs)
-    if thin.parameters >= workload.parameters:
+    workload = scenario.workload
+    runs = tuple(LayerRun(_factor_layer(run.layer, rank_share), run.count) for run in workload.layer_runs)
+    factored_workload = replace(workload, layer_runs=runs)
+    if factored_workload.parameters >= workload.parameters:
         expected = "less than 0.5: of a square matrix two factors of half its rank are as large"
-        raise InputError("makes no matrix smaller", key="--low-rank", value=share, expected=expected)
-    return _changed(replace(training, workload=thin), low_rank=LowRank(share, workload.parameters))
+        raise InputError("makes no matrix smaller", key="--low-rank", value=rank_share, expected=expected)
+    return _replace_techniques(
+        replace(scenario, workload=factored_workload), low_rank=LowRank(rank_share, workload.parameters)
+    )
 
 
-def _factored(layer: Layer, share: float) -> Layer:
+def _factor_layer(layer: Layer, rank_share: float) -> Layer:
     operators: list[Operator] = []
     for op in layer.operators:
-        operators += _factors(op, share) if isinstance(op, Linear | ExpertLinear) else [op]
+        operators += _factor_operator(op, rank_share) if isinstance(op, Linear | ExpertLinear) else [op]
     return replace(layer, operators=tuple(operators))
 
 
-def _factors(op: Linear | ExpertLinear, share: float) -> list[Operator]:
+def _factor_operator(op: Linear | ExpertLinear, rank_share: float) -> list[Operator]:
     """The two factors of a matrix; itself where they would be larger, or where it stays in full precision."""
-    rank = max(1, round(share * min(op.inputs, op.outputs)))
+    rank = max(1, round(rank_share * min(op.inputs, op.outputs)))
     if rank * (op.inputs + op.outputs) >= op.inputs * op.outputs:
         return [op]
     if isinstance(op, ExpertLinear):
         return [replace(op, outputs=rank, bias=False), replace(op, inputs=rank)]
     if op.full_precision or op.tied:
         return [op]
-    down = Linear(f"{op.name}_narrow", op.inputs, rank, "row" if op.shard == "row" else "none", rows=op.rows)
-    down = replace(down, saves_input=op.saves_input)
-    return [down, replace(op, inputs=rank, shard="column" if op.shard == "column" else "none", saves_input=True)]
+    down_factor = Linear(f"{op.name}_narrow", op.inputs, rank, "row" if op.shard == "row" else "none", rows=op.rows)
+    down_factor = replace(down_factor, saves_input=op.saves_input)
+    return [
+        down_factor,
+        replace(op, inputs=rank, shard="column" if op.shard == "column" else "none", saves_input=True),
+    ]
 
 
-def with_lora(training: Training, rank: int, bits: int = 16) -> Training:
+def apply_lora(scenario: Scenario, rank: int, bits: int = 16) -> Scenario:
     """Only adapters of `rank` beside every matrix of the layers are trained; the rest is frozen in 16 bit, or its
     matrices in 4.
     """
-    workload = training.workload
-    adapters = sum(
+    workload = scenario.workload
+    adapter_parameters = sum(
         run.count * rank * (op.inputs + op.outputs) * (op.experts if isinstance(op, ExpertLinear) else 1)
-        for run in workload.runs
+        for run in workload.layer_runs
         for op in run.layer.operators
         if is_adapted(op) and isinstance(op, Linear | ExpertLinear)
     )
-    if not adapters:
+    if not adapter_parameters:
         expected = "a model whose layers have matrices"
         raise InputError("nothing to adapt", key="--lora", value=rank, expected=expected)
-    quantised = _share(workload, is_adapted) if bits == 4 else 0.0
-    frozen = quantised * _FOUR_BIT_BYTES + (1.0 - quantised) * WEIGHT_16BIT
-    return _changed(training, lora=Lora(rank, bits, adapters / workload.parameters, frozen))
+    quantized_share = _compute_parameter_share(workload, is_adapted) if bits == 4 else 0.0
+    frozen_bytes = quantized_share * _FOUR_BIT_BYTES + (1.0 - quantized_share) * WEIGHT_16BIT_BYTES
+    return _replace_techniques(
+        scenario, lora=Lora(rank, bits, adapter_parameters / workload.parameters, frozen_bytes)
+    )
 
 
-def with_pruning(training: Training, sparsity: float | None = None) -> Training:
+def apply_pruning(scenario: Scenario, sparsity: float | None = None) -> Scenario:
     """The MLP's weights with two of each four zero (None), or a share of them wherever they are.
 
     Where the units take 2:4 weights their multiplies are faster; other zeros are multiplied like any number.
     """
-    share = _share(training.workload, is_pruned)
-    if not share:
+    pruned_share = _compute_parameter_share(scenario.workload, is_pruned)
+    if not pruned_share:
         expected = "a transformer with dense MLPs"
-        raise InputError("nothing to prune", key="--prune", value=training.workload.name, expected=expected)
+        raise InputError("nothing to prune", key="--prune", value=scenario.workload.name, expected=expected)
     if sparsity is not None:
-        return _changed(training, pruning=Pruning("unstructured", sparsity, share, _MASK_BYTES, 1.0))
-    fast = training.accelerator.architecture in SPARSE and in_16_bit(training, full_precision=False)
-    speed, beside = (_SPARSE_SPEED, _SPARSE_BYTES) if fast else (1.0, _MASK_BYTES)
-    return _changed(training, pruning=Pruning("2:4", 0.5, share, beside, speed))
+        return _replace_techniques(
+            scenario, pruning=Pruning("unstructured", sparsity, pruned_share, _MASK_BYTES, 1.0)
+        )
+    has_sparse_units = scenario.accelerator.architecture in SPARSE_ARCHITECTURES and is_16bit_or_wider(
+        scenario, full_precision=False
+    )
+    speed, extra_bytes = (_SPARSE_SPEEDUP, _SPARSE_BYTES) if has_sparse_units else (1.0, _MASK_BYTES)
+    return _replace_techniques(scenario, pruning=Pruning("2:4", 0.5, pruned_share, extra_bytes, speed))
 
 
-def with_teacher(training: Training, teacher: Workload) -> Training:
+def apply_distillation(scenario: Scenario, teacher_workload: Workload) -> Scenario:
     """The same with a teacher's forward pass over the same samples.
 
     Raises InputError for a teacher of other samples, or whose logits are not as many.
     """
-    student = training.workload
-    own, other = _predicted(student), _predicted(teacher)
-    if teacher.sample != student.sample:
-        problem = f"{teacher.name} is trained on {teacher.sample}s, {student.name} on {student.sample}s"
-        raise InputError(
-            problem, key="--distil", value=teacher.name, expected=f"a teacher that is trained on {student.sample}s"
+    student = scenario.workload
+    student_predictions, teacher_predictions = _count_predictions(student), _count_predictions(teacher_workload)
+    if teacher_workload.sample_name != student.sample_name:
+        problem = (
+            f"{teacher_workload.name} is trained on {teacher_workload.sample_name}s, "
+            f"{student.name} on {student.sample_name}s"
         )
-    if other != own:
-        a, same = ("token", "the same vocabulary") if student.has_tokens else (student.sample, "as many classes")
-        problem = f"{teacher.name} has {_logits(other)} a {a}, {student.name} {_logits(own)}"
-        raise InputError(problem, key="--distil", value=teacher.name, expected=f"a teacher with {same}")
+        raise InputError(
+            problem,
+            key="--distil",
+            value=teacher_workload.name,
+            expected=f"a teacher that is trained on {student.sample_name}s",
+        )
+    if teacher_predictions != student_predictions:
+        sample_noun, requirement_text = (
+            ("token", "the same vocabulary") if student.has_tokens else (student.sample_name, "as many classes")
+        )
+        problem = (
+            f"{teacher_workload.name} has {_format_logits(teacher_predictions)} a {sample_noun}"
+            f", {student.name} {_format_logits(student_predictions)}"
+        )
+        raise InputError(
+            problem, key="--distil", value=teacher_workload.name, expected=f"a teacher with {requirement_text}"
+        )
     # a teacher reads the student's tokens; of an image it makes its own
-    seen = replace(teacher, seq_length=student.seq_length) if student.has_tokens else teacher
-    flops = forward_flops(seen, "causal" if training.attention == "flash" else "full")
-    flops *= seen.seq_length / student.seq_length
-    return _changed(training, teacher=Teacher(teacher.name, teacher.parameters, flops))
+    matched_teacher = (
+        replace(teacher_workload, seq_length=student.seq_length) if student.has_tokens else teacher_workload
+    )
+    flops = compute_token_forward_flops(matched_teacher, "causal" if scenario.attention_kernel == "flash" else "full")
+    flops *= matched_teacher.seq_length / student.seq_length
+    return _replace_techniques(scenario, teacher=Teacher(teacher_workload.name, teacher_workload.parameters, flops))
 
 
-def _predicted(workload: Workload) -> tuple[int, int]:
+def _count_predictions(workload: Workload) -> tuple[int, int]:
     """Classes that a prediction is one of, and predictions for each sample, of language for each token.
 
     0 classes where nothing is predicted.
     """
     if workload.has_tokens:
         return workload.vocab_size, 1
-    layers = [workload.embedding, *(run.layer for run in workload.runs), workload.head]
+    layers = [workload.embedding, *(run.layer for run in workload.layer_runs), workload.head]
     losses = [op for layer in layers for op in layer.operators if isinstance(op, Loss)]
     if not losses:
         return 0, 0
     return losses[-1].vocab_size, round(losses[-1].rows * workload.seq_length)
 
 
-def _logits(predicted: tuple[int, int]) -> str:
-    classes, places = predicted
-    return f"{classes:,} logits" if places == 1 else f"{places:,} times {classes:,} logits" if places else "no logits"
+def _format_logits(predictions: tuple[int, int]) -> str:
+    classes, prediction_count = predictions
+    return (
+        f"{classes:,} logits"
+        if prediction_count == 1
+        else f"{prediction_count:,} times {classes:,} logits"
+        if prediction_count
+        else "no logits"
+    )
 
 
-def _changed(training: Training, **changes: object) -> Training:
-    return replace(training, techniques=replace(training.techniques, **changes))  # type: ignore[arg-type]
+def _replace_techniques(scenario: Scenario, **changes: object) -> Scenario:
+    return replace(scenario, techniques=replace(scenario.techniques, **changes))  # type: ignore[arg-type]
 
 
-def _share(workload: Workload, chosen: Callable[[Operator], bool]) -> float:
+def _compute_parameter_share(workload: Workload, is_counted: Callable[[Operator], bool]) -> float:
     """Share of the model's parameters that are in the chosen operators, of layers, embedding and head."""
-    layers = [(run.layer, run.count) for run in workload.runs] + [(workload.embedding, 1), (workload.head, 1)]
-    own = sum(count * Layer("", (op,)).parameters for layer, count in layers for op in layer.operators if chosen(op))
-    return own / workload.parameters
+    layers = [(run.layer, run.count) for run in workload.layer_runs] + [(workload.embedding, 1), (workload.head, 1)]
+    counted_parameters = sum(
+        count * Layer("", (op,)).parameters for layer, count in layers for op in layer.operators if is_counted(op)
+    )
+    return counted_parameters / workload.parameters
 
 
-def techniques(training: Training) -> Iterator[Technique]:
+def describe_techniques(scenario: Scenario) -> Iterator[Technique]:
     """What the question is trained with beside the usual, in words."""
-    if not in_16_bit(training, full_precision=False):
-        yield _narrow(training)
-    yield from filter(None, (make(training) for make in (_optimizer, _low_rank, _lora, _pruning, _teacher)))
-
-
-def _narrow(training: Training) -> Technique:
-    times = training.accelerator.peak(training.precision) / peak_16_bit(training)
-    kept = "kept inputs of multiplies are narrow" if training.framework.saves_quantised else "kept inputs stay wide"
-    return Technique(
-        f"quantised training in {training.precision}",
+    if not is_16bit_or_wider(scenario, full_precision=False):
+        yield _describe_quantization(scenario)
+    yield from filter(
+        None,
         (
-            f"multiplies of the layers at {times:.3g} times the 16-bit peak, casts before them",
-            "logits, router, attention and all exchanges in 16 bit, master weights and moments in 32 bit",
-            kept,
+            describe(scenario)
+            for describe in (
+                _describe_optimizer,
+                _describe_low_rank,
+                _describe_lora,
+                _describe_pruning,
+                _describe_teacher,
+            )
         ),
     )
 
 
-def _optimizer(training: Training) -> Technique | None:
-    name = training.techniques.optimizer
+def _describe_quantization(scenario: Scenario) -> Technique:
+    speedup = scenario.accelerator.get_peak_flops(scenario.precision) / get_peak_16bit_flops_per_s(scenario)
+    kept_text = (
+        "kept inputs of multiplies are narrow" if scenario.trainer.saves_quantized_inputs else "kept inputs stay wide"
+    )
+    return Technique(
+        f"quantised training in {scenario.precision}",
+        (
+            f"multiplies of the layers at {speedup:.3g} times the 16-bit peak, casts before them",
+            "logits, router, attention and all exchanges in 16 bit, master weights and moments in 32 bit",
+            kept_text,
+        ),
+    )
+
+
+def _describe_optimizer(scenario: Scenario) -> Technique | None:
+    name = scenario.techniques.optimizer
     if name is None:
         return None
-    changes = [f"{training.framework.optimizer:.3g} bytes of state for each trained parameter, master copy included"]
-    if training.techniques.optimizer_flops:
-        changes.append(f"{training.techniques.optimizer_flops:,.0f} FLOPs for each parameter and update")
+    changes = [
+        f"{scenario.trainer.optimizer_bytes:.3g} bytes of state for each trained parameter, master copy included"
+    ]
+    if scenario.techniques.optimizer_flops:
+        changes.append(f"{scenario.techniques.optimizer_flops:,.0f} FLOPs for each parameter and update")
     return Technique(f"optimizer {name}", tuple(changes))
 
 
-def _low_rank(training: Training) -> Technique | None:
-    one = training.techniques.low_rank
-    if one is None:
+def _describe_low_rank(scenario: Scenario) -> Technique | None:
+    low_rank = scenario.techniques.low_rank
+    if low_rank is None:
         return None
-    left = training.workload.parameters / one.parameters_before
+    left_share = scenario.workload.parameters / low_rank.parameters_before
     changes = (
-        f"{left:.1%} of {one.parameters_before:,} parameters are left",
+        f"{left_share:.1%} of {low_rank.parameters_before:,} parameters are left",
         "each matrix of the layers is two thinner multiplies",
     )
-    return Technique(f"low-rank factors of {one.share:g} of the rank", changes)
+    return Technique(f"low-rank factors of {low_rank.rank_share:g} of the rank", changes)
 
 
-def _lora(training: Training) -> Technique | None:
-    one = training.techniques.lora
-    if one is None:
+def _describe_lora(scenario: Scenario) -> Technique | None:
+    lora = scenario.techniques.lora
+    if lora is None:
         return None
-    name = f"LoRA of rank {one.rank}" + (", frozen matrices in 4 bit" if one.bits == 4 else "")
+    name = f"LoRA of rank {lora.rank}" + (", frozen matrices in 4 bit" if lora.bits == 4 else "")
     changes = [
-        f"{one.share:.3%} as many parameters are trained as the model has",
-        f"a frozen parameter takes {one.frozen_bytes:.3g} bytes; gradients and moments are of adapters alone",
+        f"{lora.adapter_share:.3%} as many parameters are trained as the model has",
+        f"a frozen parameter takes {lora.frozen_bytes:.3g} bytes; gradients and moments are of adapters alone",
         "no gradients of frozen weights: one multiply less of three",
         "data parallelism exchanges the adapters' gradients alone",
     ]
-    changes += ["frozen matrices are written out in 16 bit before each pass"] if one.bits == 4 else []
+    changes += ["frozen matrices are written out in 16 bit before each pass"] if lora.bits == 4 else []
     return Technique(name, tuple(changes))
 
 
-def _pruning(training: Training) -> Technique | None:
-    one = training.techniques.pruning
-    if one is None:
+def _describe_pruning(scenario: Scenario) -> Technique | None:
+    pruning = scenario.techniques.pruning
+    if pruning is None:
         return None
-    name = "2:4 pruning" if one.pattern == "2:4" else f"unstructured pruning of {one.sparsity:.0%}"
-    if one.speed > 1.0:
-        time = f"their multiplies are {one.speed:g} times as fast, as measured on one part"
+    name = "2:4 pruning" if pruning.pattern == "2:4" else f"unstructured pruning of {pruning.sparsity:.0%}"
+    if pruning.speedup > 1.0:
+        speed_text = f"their multiplies are {pruning.speedup:g} times as fast, as measured on one part"
     else:
-        time = "no multiply is faster: zeros are multiplied like any number"
+        speed_text = "no multiply is faster: zeros are multiplied like any number"
     changes = (
-        f"{one.share:.1%} of the parameters are in pruned matrices",
-        time,
-        f"{one.bytes:.3g} bytes a parameter of these beside the dense weight",
+        f"{pruning.pruned_share:.1%} of the parameters are in pruned matrices",
+        speed_text,
+        f"{pruning.extra_bytes:.3g} bytes a parameter of these beside the dense weight",
     )
     return Technique(name, changes)
 
 
-def _teacher(training: Training) -> Technique | None:
-    one = training.techniques.teacher
-    if one is None:
+def _describe_teacher(scenario: Scenario) -> Technique | None:
+    teacher = scenario.techniques.teacher
+    if teacher is None:
         return None
-    workload = training.workload
-    flops, unit = one.forward_flops, "token"
+    workload = scenario.workload
+    flops, unit = teacher.forward_flops_per_token, "token"
     if not workload.has_tokens:
-        flops, unit = flops * workload.seq_length, workload.sample
+        flops, unit = flops * workload.seq_length, workload.sample_name
     changes = (
         f"{flops:.3g} FLOPs of one {unit} for the teacher's forward pass, told with the backward pass",
-        f"{WEIGHT_16BIT * one.parameters / 1e9:,.1f} GB of its weights are cut over tp and pp",
+        f"{WEIGHT_16BIT_BYTES * teacher.parameters / 1e9:,.1f} GB of its weights are cut over tp and pp",
         "its logits and their probabilities stand beside the student's",
     )
-    return Technique(f"distillation from {one.name}", changes)
+    return Technique(f"distillation from {teacher.name}", changes)

@@ -9,28 +9,32 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from planner.cost.scenario import Framework, Training
+    from planner.cost.scenario import Scenario, Trainer
 
 
-def trained_share(training: Training) -> float:
+def compute_trained_share(scenario: Scenario) -> float:
     """Trained parameters for each parameter of the model."""
-    lora = training.techniques.lora
-    return 1.0 if lora is None else lora.share
+    lora = scenario.techniques.lora
+    return 1.0 if lora is None else lora.adapter_share
 
 
-def held_state(training: Training) -> Framework:
+def compute_trainer_state(scenario: Scenario) -> Trainer:
     """What the framework holds and sends, in bytes for each parameter of the model, trained or not."""
-    own, lora, pruning = training.framework, training.techniques.lora, training.techniques.pruning
+    trainer_state, lora, pruning = scenario.trainer, scenario.techniques.lora, scenario.techniques.pruning
     if lora is not None:
-        own = replace(
-            own,
-            weight=lora.frozen_bytes + lora.share * own.weight,
-            sharded_weight=lora.frozen_bytes + lora.share * own.sharded_weight,
-            gradient=lora.share * own.gradient,
-            optimizer=lora.share * own.optimizer,
-            reduced=lora.share * own.reduced,
+        trainer_state = replace(
+            trainer_state,
+            weight_bytes=lora.frozen_bytes + lora.adapter_share * trainer_state.weight_bytes,
+            sharded_weight_bytes=lora.frozen_bytes + lora.adapter_share * trainer_state.sharded_weight_bytes,
+            gradient_bytes=lora.adapter_share * trainer_state.gradient_bytes,
+            optimizer_bytes=lora.adapter_share * trainer_state.optimizer_bytes,
+            grad_reduce_bytes=lora.adapter_share * trainer_state.grad_reduce_bytes,
         )
     if pruning is not None:
-        beside = pruning.share * pruning.bytes
-        own = replace(own, weight=own.weight + beside, sharded_weight=own.sharded_weight + beside)
-    return own
+        pruning_bytes = pruning.pruned_share * pruning.extra_bytes
+        trainer_state = replace(
+            trainer_state,
+            weight_bytes=trainer_state.weight_bytes + pruning_bytes,
+            sharded_weight_bytes=trainer_state.sharded_weight_bytes + pruning_bytes,
+        )
+    return trainer_state

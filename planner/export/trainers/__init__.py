@@ -1,6 +1,6 @@
 """The trainers that a plan is exported to, by name."""
 
-from planner.export.trainer import Trainer
+from planner.export.trainer import TrainerExport
 from planner.export.trainers import (
     accelerate,
     deepspeed,
@@ -12,7 +12,7 @@ from planner.export.trainers import (
     torchtitan,
 )
 
-TRAINERS: dict[str, Trainer] = {
+TRAINERS: dict[str, TrainerExport] = {
     one.name: one
     for one in (
         megatron_lm.TRAINER,

@@ -15,7 +15,7 @@ from planner.export.run import PlannedRun
 from planner.export.shell import TRAIN_SCRIPT, describe_plan, format_rendezvous, render_train_script
 from planner.export.trainer import (
     FileTexts,
-    Trainer,
+    TrainerExport,
     UnsupportedSetting,
     UserExtras,
     find_unsupported_accelerator,
@@ -177,7 +177,7 @@ def build_accelerate_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     }
 
 
-TRAINER = Trainer(
+TRAINER = TrainerExport(
     NAME,
     ("fsdp2", "fsdp", "deepspeed", "ddp"),
     find_unsupported_by_accelerate,

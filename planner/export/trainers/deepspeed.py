@@ -12,7 +12,7 @@ from planner.export.run import PlannedRun
 from planner.export.shell import TRAIN_SCRIPT, format_torchrun_array, render_train_script
 from planner.export.trainer import (
     FileTexts,
-    Trainer,
+    TrainerExport,
     UnsupportedSetting,
     UserExtras,
     find_unsupported_accelerator,
@@ -110,7 +110,7 @@ def build_deepspeed_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     }
 
 
-TRAINER = Trainer(
+TRAINER = TrainerExport(
     NAME,
     ("deepspeed",),
     find_unsupported_by_deepspeed,

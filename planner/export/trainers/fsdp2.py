@@ -19,7 +19,7 @@ from planner.export.shell import (
 )
 from planner.export.trainer import (
     FileTexts,
-    Trainer,
+    TrainerExport,
     UnsupportedSetting,
     UserExtras,
     find_unsupported_accelerator,
@@ -195,6 +195,6 @@ def build_fsdp2_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     }
 
 
-TRAINER = Trainer(
+TRAINER = TrainerExport(
     NAME, ("fsdp2", "fsdp"), find_unsupported_by_fsdp2, build_fsdp2_notes, build_fsdp2_files, needs_script=True
 )

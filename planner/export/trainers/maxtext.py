@@ -13,7 +13,7 @@ from planner.export.run import PlannedRun
 from planner.export.shell import TRAIN_SCRIPT, describe_plan, format_rendezvous, render_train_script
 from planner.export.trainer import (
     FileTexts,
-    Trainer,
+    TrainerExport,
     UnsupportedSetting,
     UserExtras,
     find_unsupported_accelerator,
@@ -44,7 +44,7 @@ _UNSUPPORTED_MODEL_PARTS = (
     "sliding_window",
 )
 _LAUNCH_COMMAND = 'exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" "$@"\n'
-_GPU_EXPORTS = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDINATOR_PORT="$MASTER_PORT" NODE_RANK
+_GPU_ENV = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDINATOR_PORT="$MASTER_PORT" NODE_RANK
 """
 
 
@@ -233,13 +233,11 @@ def _build_moe_config(model: ModelSpec) -> dict[str, object]:
 def build_maxtext_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     """The configuration, and `train.sh`: one process a node, which on TPUs finds the others by itself."""
     is_tpu = run.accelerator.device_type == "tpu"
-    body = (
-        _LAUNCH_COMMAND if is_tpu else format_rendezvous(run) + _GPU_EXPORTS.format(nodes=run.nodes) + _LAUNCH_COMMAND
-    )
+    body = _LAUNCH_COMMAND if is_tpu else format_rendezvous(run) + _GPU_ENV.format(nodes=run.nodes) + _LAUNCH_COMMAND
     return {
         MAXTEXT_CONFIG_FILE: format_yaml(describe_plan(run, NAME), build_maxtext_config(run)),
         TRAIN_SCRIPT: render_train_script(run, NAME, extras, body),
     }
 
 
-TRAINER = Trainer(NAME, ("maxtext",), find_unsupported_by_maxtext, build_maxtext_notes, build_maxtext_files)
+TRAINER = TrainerExport(NAME, ("maxtext",), find_unsupported_by_maxtext, build_maxtext_notes, build_maxtext_files)

@@ -14,12 +14,12 @@ from planner.export.shell import (
     format_torchrun_array,
     render_train_script,
 )
-from planner.export.trainer import FileTexts, Trainer, UnsupportedSetting, UserExtras
+from planner.export.trainer import FileTexts, TrainerExport, UnsupportedSetting, UserExtras
 
 NAME = "megatron-bridge"
 BRIDGE_SCRIPT_FILE = "planned_bridge.py"
 
-_SCRIPT_TEMPLATE = '''{comments}"""A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
+_SCRIPT = '''{comments}"""A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +91,7 @@ def render_bridge_script(run: PlannedRun) -> str:
         overlap = "\n        comm_overlap=CommOverlapConfig(tp_comm_overlap=True),"
     uses_fsdp = run.strategy.zero_stage > 1
     has_cuda_graph = "cuda_graph_impl" in megatron.build_transformer_config(run)
-    return _SCRIPT_TEMPLATE.format(
+    return _SCRIPT.format(
         comments=format_comments(describe_plan(run, NAME)),
         imports=imports,
         model=format_python_call(provider, _build_model_arguments(run), 2),
@@ -161,7 +161,7 @@ def build_megatron_bridge_files(run: PlannedRun, extras: UserExtras) -> FileText
     }
 
 
-TRAINER = Trainer(
+TRAINER = TrainerExport(
     NAME,
     megatron.MEGATRON_FRAMEWORKS,
     find_unsupported_by_megatron_bridge,

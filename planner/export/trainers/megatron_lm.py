@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from planner.export import megatron
 from planner.export.run import PlannedRun
 from planner.export.shell import TRAIN_SCRIPT, format_bash_array, format_torchrun_array, render_train_script
-from planner.export.trainer import FileTexts, Trainer, UserExtras
+from planner.export.trainer import FileTexts, TrainerExport, UserExtras
 
 NAME = "megatron-lm"
 
@@ -149,7 +149,7 @@ def build_megatron_lm_notes(run: PlannedRun) -> Iterator[str]:
     yield from megatron.build_megatron_core_notes(run)
 
 
-TRAINER = Trainer(
+TRAINER = TrainerExport(
     NAME,
     megatron.MEGATRON_FRAMEWORKS,
     megatron.find_unsupported_by_megatron_core,

@@ -17,12 +17,12 @@ from planner.export.shell import (
     format_torchrun_array,
     render_train_script,
 )
-from planner.export.trainer import FileTexts, Trainer, UnsupportedSetting, UserExtras
+from planner.export.trainer import FileTexts, TrainerExport, UnsupportedSetting, UserExtras
 
 NAME = "nemo"
 NEMO_SCRIPT_FILE = "planned_nemo.py"
 
-_SCRIPT_TEMPLATE = '''{comments}"""A plan for NeMo 2: torchrun runs this file. Data and optimizer are for you to change."""
+_SCRIPT = '''{comments}"""A plan for NeMo 2: torchrun runs this file. Data and optimizer are for you to change."""
 
 import torch
 import torch.nn.functional as F
@@ -96,7 +96,7 @@ def render_nemo_script(run: PlannedRun) -> str:
     """The script."""
     model = run.model
     assert model is not None
-    return _SCRIPT_TEMPLATE.format(
+    return _SCRIPT.format(
         comments=format_comments(describe_plan(run, NAME)),
         model=format_python_call("llm.GPTConfig", _build_model_arguments(run), 1),
         strategy=format_python_call("nl.MegatronStrategy", _build_strategy_arguments(run), 1),
@@ -151,6 +151,6 @@ def build_nemo_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     }
 
 
-TRAINER = Trainer(
+TRAINER = TrainerExport(
     NAME, megatron.MEGATRON_FRAMEWORKS, find_unsupported_by_nemo, megatron.build_megatron_core_notes, build_nemo_files
 )

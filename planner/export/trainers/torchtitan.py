@@ -12,7 +12,7 @@ from planner.export.run import PlannedRun
 from planner.export.shell import TRAIN_SCRIPT, format_torchrun_array, render_train_script
 from planner.export.trainer import (
     FileTexts,
-    Trainer,
+    TrainerExport,
     UnsupportedSetting,
     UserExtras,
     find_unsupported_accelerator,
@@ -106,4 +106,6 @@ def build_torchtitan_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     }
 
 
-TRAINER = Trainer(NAME, ("fsdp2",), find_unsupported_by_torchtitan, build_torchtitan_notes, build_torchtitan_files)
+TRAINER = TrainerExport(
+    NAME, ("fsdp2",), find_unsupported_by_torchtitan, build_torchtitan_notes, build_torchtitan_files
+)

@@ -7,7 +7,7 @@ from functools import cache
 from planner.export.fsdp import compute_fsdp_mesh
 from planner.export.run import PlannedRun
 from planner.export.shell import describe_plan, format_comments
-from planner.workload.presets import transformer_preset
+from planner.workload.presets import read_transformer_preset
 from planner.workload.spec import ModelSpec
 
 TORCHTITAN_MODULE = "planned_torchtitan"
@@ -127,7 +127,9 @@ _PRECISION_CONVERTERS = {
 
 @cache
 def _load_native_presets() -> tuple[tuple[ModelSpec, tuple[str, str]], ...]:
-    return tuple((transformer_preset(name), module_and_flavor) for name, module_and_flavor in _NATIVE_FLAVORS.items())
+    return tuple(
+        (read_transformer_preset(name), module_and_flavor) for name, module_and_flavor in _NATIVE_FLAVORS.items()
+    )
 
 
 def find_native_flavor(model: ModelSpec) -> tuple[str, str] | None:

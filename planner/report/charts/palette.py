@@ -5,7 +5,7 @@ A unit is about a pixel of a phone; colours and texts are the page's own, so tha
 
 from __future__ import annotations
 
-COLOURS = (
+CHART_PALETTE = (
     "#4e79a7", "#86aed1", "#9c755f", "#f28e2b", "#b07aa1", "#e15759",
     "#edc948", "#bab0ac", "#59a14f", "#76b7b2", "#ff9da7", "#8a8a80",
 )  # fmt: skip

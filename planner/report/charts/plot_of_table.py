@@ -8,91 +8,112 @@ from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
 from planner.errors import InputError, find_nearest_name
-from planner.report.charts.axes import number_axis, word_axis
-from planner.report.report import Mark, Plot, Series
+from planner.report.charts.axes import build_category_axis, build_number_axis
+from planner.report.report import Plot, PlotMark, PlotSeries
 
-Cell = str | int | float | bool | None
-Columns = Mapping[str, Sequence[Cell]]
-Row = tuple[Cell, float, str]
+TableCell = str | int | float | bool | None
+TableColumns = Mapping[str, Sequence[TableCell]]
+PlotRow = tuple[TableCell, float, str]
 """x, y, and the series that it belongs to."""
-Take = Literal["all", "least", "most"]
-_MOST_SERIES = 40
-_TOLD = 16
-_STATUS = "status"
+RowSelectionMode = Literal["all", "least", "most"]
+_MAX_SERIES = 40
+_MAX_LISTED_COLUMNS = 16
+_STATUS_COLUMN = "status"
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PlotSpec:
     """What is drawn: columns of the axes, columns whose values make the series, and which rows of equal x."""
 
     x: str
     y: str
-    by: tuple[str, ...]
-    take: Take = "all"
+    series_columns: tuple[str, ...]
+    selection: RowSelectionMode = "all"
 
 
-def drawn(columns: Columns, x: str | None, y: str | None, by: Sequence[str] | None, take: Take) -> Drawn:
+def resolve_plot_spec(
+    columns: TableColumns,
+    x: str | None,
+    y: str | None,
+    series_columns: Sequence[str] | None,
+    selection: RowSelectionMode,
+) -> PlotSpec:
     """What is asked for, with what suits the table where nothing is: MFU over the first number that was swept, and a
     series for each model and cluster. Raises InputError with the nearest name for a column that is not there.
     """
-    own = list(columns)[: list(columns).index(_STATUS)] if _STATUS in columns else list(columns)
-    swept = [name for name in own if len(_values(columns, name)) > 1]
-    numbers = [name for name in columns if _is_number(columns[name])]
-    for key, name in (("--x", x), ("--y", y), *(("--by", one) for one in by or ())):
+    input_columns = (
+        list(columns)[: list(columns).index(_STATUS_COLUMN)] if _STATUS_COLUMN in columns else list(columns)
+    )
+    swept_columns = [name for name in input_columns if len(_collect_values(columns, name)) > 1]
+    number_columns = [name for name in columns if _is_number_column(columns[name])]
+    for key, name in (("--x", x), ("--y", y), *(("--by", column) for column in series_columns or ())):
         if name is not None and name not in columns:
-            raise unknown_column(name, columns, key)
-    if y is not None and y not in numbers and _values(columns, y):
-        raise InputError("is no number", key="--y", value=y, expected=f"one of {', '.join(numbers)}")
-    over = x or next((name for name in swept if name in numbers), None) or next(iter(swept or own))
-    of = y or next((name for name in ("mfu", "step_time_s", *numbers) if name in columns and name != over), None)
-    if of is None:
+            raise build_unknown_column_error(name, columns, key)
+    if y is not None and y not in number_columns and _collect_values(columns, y):
+        raise InputError("is no number", key="--y", value=y, expected=f"one of {', '.join(number_columns)}")
+    x_column = (
+        x
+        or next((name for name in swept_columns if name in number_columns), None)
+        or next(iter(swept_columns or input_columns))
+    )
+    y_column = y or next(
+        (name for name in ("mfu", "step_time_s", *number_columns) if name in columns and name != x_column), None
+    )
+    if y_column is None:
         raise InputError("no column is a number", key="--y", expected="results with at least one plan")
-    usual = [name for name in ("model", "cluster") if name in swept and name != over]
-    return Drawn(over, of, tuple(dict.fromkeys(by if by is not None else usual)), take)
+    default_series_columns = [name for name in ("model", "cluster") if name in swept_columns and name != x_column]
+    return PlotSpec(
+        x_column,
+        y_column,
+        tuple(dict.fromkeys(series_columns if series_columns is not None else default_series_columns)),
+        selection,
+    )
 
 
-def unknown_column(name: str, columns: Columns, key: str) -> InputError:
+def build_unknown_column_error(name: str, columns: TableColumns, key: str) -> InputError:
     """The error for a column that is not there: some that are, and the nearest."""
-    told = [*list(columns)[:_TOLD], *(["..."] if len(columns) > _TOLD else [])]
-    expected = f"a column of the table: {', '.join(told)}"
+    listed_columns = [*list(columns)[:_MAX_LISTED_COLUMNS], *(["..."] if len(columns) > _MAX_LISTED_COLUMNS else [])]
+    expected = f"a column of the table: {', '.join(listed_columns)}"
     return InputError(
         "unknown column", key=key, value=name, expected=expected, suggestion=find_nearest_name(name, columns)
     )
 
 
-def plotted(columns: Columns, what: Drawn) -> tuple[Plot, int]:
+def build_plot(columns: TableColumns, spec: PlotSpec) -> tuple[Plot, int]:
     """The plot, and how many rows have no value for one of its axes. Raises InputError where none is left."""
-    cells = zip(columns[what.x], columns[what.y], _names(columns, what.by), strict=True)
-    rows: list[Row] = [(x, float(y), name) for x, y, name in cells if x is not None and _is_finite(y)]
-    missing = len(columns[what.x]) - len(rows)
+    cells = zip(columns[spec.x], columns[spec.y], _compute_series_names(columns, spec.series_columns), strict=True)
+    rows: list[PlotRow] = [(x, float(y), name) for x, y, name in cells if x is not None and _is_finite(y)]
+    missing_rows = len(columns[spec.x]) - len(rows)
     if not rows:
-        raise InputError("no row has both figures", key="--x, --y", expected=f"rows with {what.x} and {what.y}")
-    rows = _taken(rows, what.take)
-    y_axis = number_axis(what.y, [y for _, y, _ in rows])
-    if _is_number(columns[what.x]):
-        places = [float(x) for x, _, _ in rows if isinstance(x, int | float)]
-        x_axis = number_axis(what.x, places)
+        raise InputError("no row has both figures", key="--x, --y", expected=f"rows with {spec.x} and {spec.y}")
+    rows = _select_rows(rows, spec.selection)
+    y_axis = build_number_axis(spec.y, [y for _, y, _ in rows])
+    if _is_number_column(columns[spec.x]):
+        positions = [float(x) for x, _, _ in rows if isinstance(x, int | float)]
+        x_axis = build_number_axis(spec.x, positions)
     else:
-        words = {word: place for place, word in enumerate(dict.fromkeys(_said(x) for x, _, _ in rows))}
-        places = [float(words[_said(x)]) for x, _, _ in rows]
-        x_axis = word_axis(what.x, list(words))
-    series: dict[str, list[Mark]] = {}
-    for place, (x, y, name) in zip(places, rows, strict=True):
-        told = f"{what.x} {_said(x)}, {what.y} {y_axis.said(y)}"
-        series.setdefault(name, []).append(Mark(place, y, f"{name}: {told}" if name else told))
-    if len(series) > _MOST_SERIES:
-        expected = f"at most {_MOST_SERIES}: other columns with --by, or fewer rows with --where"
+        category_positions = {
+            category: position for position, category in enumerate(dict.fromkeys(_format_cell(x) for x, _, _ in rows))
+        }
+        positions = [float(category_positions[_format_cell(x)]) for x, _, _ in rows]
+        x_axis = build_category_axis(spec.x, list(category_positions))
+    series: dict[str, list[PlotMark]] = {}
+    for position, (x, y, name) in zip(positions, rows, strict=True):
+        tooltip = f"{spec.x} {_format_cell(x)}, {spec.y} {y_axis.format_value(y)}"
+        series.setdefault(name, []).append(PlotMark(position, y, f"{name}: {tooltip}" if name else tooltip))
+    if len(series) > _MAX_SERIES:
+        expected = f"at most {_MAX_SERIES}: other columns with --by, or fewer rows with --where"
         raise InputError("too many series", key="--by", value=f"{len(series):,}", expected=expected)
-    title = f"{what.y} over {what.x}" + (f" by {', '.join(what.by)}" if what.by else "")
-    return Plot(title, x_axis, y_axis, [_series(name, marks) for name, marks in series.items()]), missing
+    title = f"{spec.y} over {spec.x}" + (f" by {', '.join(spec.series_columns)}" if spec.series_columns else "")
+    return Plot(title, x_axis, y_axis, [_build_series(name, marks) for name, marks in series.items()]), missing_rows
 
 
-def _taken(rows: Sequence[Row], take: Take) -> list[Row]:
+def _select_rows(rows: Sequence[PlotRow], selection: RowSelectionMode) -> list[PlotRow]:
     """Of the rows of one series with the same x all, or the one with the least or most y."""
-    if take == "all":
+    if selection == "all":
         return list(rows)
-    sign = 1 if take == "least" else -1
-    best: dict[tuple[Cell, str], Row] = {}
+    sign = 1 if selection == "least" else -1
+    best: dict[tuple[TableCell, str], PlotRow] = {}
     for row in rows:
         key = (row[0], row[2])
         if key not in best or sign * row[1] < sign * best[key][1]:
@@ -100,41 +121,43 @@ def _taken(rows: Sequence[Row], take: Take) -> list[Row]:
     return list(best.values())
 
 
-def _series(name: str, marks: Sequence[Mark]) -> Series:
+def _build_series(name: str, marks: Sequence[PlotMark]) -> PlotSeries:
     """The marks in the order of x; joined where each x has one of them."""
     ordered = sorted(marks, key=lambda mark: (mark.x, mark.y))
-    return Series(name, ordered, len({mark.x for mark in ordered}) == len(ordered) > 1)
+    return PlotSeries(name, ordered, len({mark.x for mark in ordered}) == len(ordered) > 1)
 
 
-def _names(columns: Columns, by: Sequence[str]) -> list[str]:
+def _compute_series_names(columns: TableColumns, series_columns: Sequence[str]) -> list[str]:
     """Of each row the series that it belongs to: the values of these columns."""
-    if not by:
+    if not series_columns:
         return [""] * len(next(iter(columns.values())))
-    cells = zip(*(columns[name] for name in by), strict=True)
-    alone = len(by) == 1
+    cells = zip(*(columns[name] for name in series_columns), strict=True)
+    is_single_column = len(series_columns) == 1
     return [
         ", ".join(
-            _said(cell) if alone or isinstance(cell, str) else f"{name} {_said(cell)}"
-            for name, cell in zip(by, row, strict=True)
+            _format_cell(cell) if is_single_column or isinstance(cell, str) else f"{name} {_format_cell(cell)}"
+            for name, cell in zip(series_columns, row, strict=True)
         )
         for row in cells
     ]
 
 
-def _values(columns: Columns, name: str) -> set[Cell]:
+def _collect_values(columns: TableColumns, name: str) -> set[TableCell]:
     return {cell for cell in columns[name] if cell is not None}
 
 
-def _is_number(cells: Sequence[Cell]) -> bool:
-    there = [cell for cell in cells if cell is not None]
-    return bool(there) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in there)
+def _is_number_column(cells: Sequence[TableCell]) -> bool:
+    known_cells = [cell for cell in cells if cell is not None]
+    return bool(known_cells) and all(
+        isinstance(cell, int | float) and not isinstance(cell, bool) for cell in known_cells
+    )
 
 
-def _is_finite(cell: Cell) -> TypeGuard[float]:
+def _is_finite(cell: TableCell) -> TypeGuard[float]:
     return isinstance(cell, int | float) and math.isfinite(cell)
 
 
-def _said(cell: Cell) -> str:
+def _format_cell(cell: TableCell) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     return "none" if cell is None else f"{cell:.6g}" if isinstance(cell, float) else str(cell)

@@ -4,70 +4,77 @@ from __future__ import annotations
 
 import itertools
 
-from planner.report.console import console, printable
-from planner.report.report import Plot, Series
+from planner.report.console import build_console, strip_nonprintable
+from planner.report.report import Plot, PlotSeries
 
-_SIGNS = "ox+*#@%&$=~ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_JOIN = "·"
-_HEIGHT = 20
-_NARROWEST, _WIDEST = 30, 110
+_SERIES_SIGNS = "ox+*#@%&$=~ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_JOIN_SIGN = "·"
+_PLOT_HEIGHT = 20
+_MIN_WIDTH, _MAX_WIDTH = 30, 110
 
 
-def plot_text(plot: Plot) -> str:
+def render_plot_text(plot: Plot) -> str:
     """The plot as wide as the terminal, at most 110 columns."""
-    words = [printable(word) for _, word in plot.y.ticks]
-    margin = max(map(len, words))
-    width = min(max(console().width, _NARROWEST), _WIDEST) - margin - 3
-    sheet = [[" "] * width for _ in range(_HEIGHT)]
-    for number, one in enumerate(plot.series):
-        _draw(sheet, plot, one, _SIGNS[number % len(_SIGNS)])
-    at = {_row(plot, value): word for (value, _), word in zip(plot.y.ticks, words, strict=True)}
-    lines = [printable(plot.title), "", printable(plot.y.title)]
-    for row, cells in enumerate(sheet):
-        word, edge = at.get(row, ""), "┤" if row in at else "│"
-        lines.append(f"{word:>{margin}} {edge}{''.join(cells)}".rstrip())
-    lines += _below(plot, margin, width)
-    signs = [(_SIGNS[number % len(_SIGNS)], one.name) for number, one in enumerate(plot.series) if one.name]
-    lines += ["", *(f"{sign} {printable(name)}" for sign, name in signs)] if signs else []
+    tick_labels = [strip_nonprintable(tick_label) for _, tick_label in plot.y.ticks]
+    margin = max(map(len, tick_labels))
+    width = min(max(build_console().width, _MIN_WIDTH), _MAX_WIDTH) - margin - 3
+    canvas = [[" "] * width for _ in range(_PLOT_HEIGHT)]
+    for number, series in enumerate(plot.series):
+        _draw_series(canvas, plot, series, _SERIES_SIGNS[number % len(_SERIES_SIGNS)])
+    label_by_row = {
+        _compute_row(plot, value): tick_label
+        for (value, _), tick_label in zip(plot.y.ticks, tick_labels, strict=True)
+    }
+    lines = [strip_nonprintable(plot.title), "", strip_nonprintable(plot.y.title)]
+    for row, cells in enumerate(canvas):
+        tick_label, edge = label_by_row.get(row, ""), "┤" if row in label_by_row else "│"
+        lines.append(f"{tick_label:>{margin}} {edge}{''.join(cells)}".rstrip())
+    lines += _format_x_axis(plot, margin, width)
+    signs = [
+        (_SERIES_SIGNS[number % len(_SERIES_SIGNS)], series.name)
+        for number, series in enumerate(plot.series)
+        if series.name
+    ]
+    lines += ["", *(f"{sign} {strip_nonprintable(name)}" for sign, name in signs)] if signs else []
     return "\n".join(lines) + "\n"
 
 
-def _below(plot: Plot, margin: int, width: int) -> list[str]:
+def _format_x_axis(plot: Plot, margin: int, width: int) -> list[str]:
     """The lower axis, its words where there is room for them, and its title."""
-    edge, told, end = ["─"] * width, [" "] * (width + margin), -1
-    for value, word in plot.x.ticks:
-        column = _column(plot, value, width)
+    edge, label_cells, label_end = ["─"] * width, [" "] * (width + margin), -1
+    for value, raw_label in plot.x.ticks:
+        column = _compute_column(plot, value, width)
         edge[column] = "┴"
-        shown = printable(word)
-        start = max(0, min(column - len(shown) // 2 + margin, width + margin - len(shown)))
-        if start > end:
-            told[start : start + len(shown)] = shown
-            end = start + len(shown)
+        tick_label = strip_nonprintable(raw_label)
+        start = max(0, min(column - len(tick_label) // 2 + margin, width + margin - len(tick_label)))
+        if start > label_end:
+            label_cells[start : start + len(tick_label)] = tick_label
+            label_end = start + len(tick_label)
     blank = " " * 2
     return [
         f"{'':>{margin}} └{''.join(edge)}",
-        f"{blank}{''.join(told)}".rstrip(),
-        f"{'':>{margin}}{blank}{printable(plot.x.title):^{width}}".rstrip(),
+        f"{blank}{''.join(label_cells)}".rstrip(),
+        f"{'':>{margin}}{blank}{strip_nonprintable(plot.x.title):^{width}}".rstrip(),
     ]
 
 
-def _draw(sheet: list[list[str]], plot: Plot, one: Series, sign: str) -> None:
+def _draw_series(canvas: list[list[str]], plot: Plot, series: PlotSeries, sign: str) -> None:
     """A series: dots from mark to mark where they are joined, then its marks above all."""
-    width = len(sheet[0])
-    places = [(_column(plot, mark.x, width), _row(plot, mark.y)) for mark in one.marks]
-    if one.joined:
-        for (x, y), (next_x, next_y) in itertools.pairwise(places):
+    width = len(canvas[0])
+    positions = [(_compute_column(plot, mark.x, width), _compute_row(plot, mark.y)) for mark in series.marks]
+    if series.is_joined:
+        for (x, y), (next_x, next_y) in itertools.pairwise(positions):
             for column in range(x + 1, next_x):
                 row = round(y + (next_y - y) * (column - x) / (next_x - x))
-                if sheet[row][column] == " ":
-                    sheet[row][column] = _JOIN
-    for column, row in places:
-        sheet[row][column] = sign
+                if canvas[row][column] == " ":
+                    canvas[row][column] = _JOIN_SIGN
+    for column, row in positions:
+        canvas[row][column] = sign
 
 
-def _column(plot: Plot, value: float, width: int) -> int:
-    return round(plot.x.place(value) * (width - 1))
+def _compute_column(plot: Plot, value: float, width: int) -> int:
+    return round(plot.x.locate(value) * (width - 1))
 
 
-def _row(plot: Plot, value: float) -> int:
-    return round((1 - plot.y.place(value)) * (_HEIGHT - 1))
+def _compute_row(plot: Plot, value: float) -> int:
+    return round((1 - plot.y.locate(value)) * (_PLOT_HEIGHT - 1))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from planner.report.console import printable
-from planner.report.formats.xml_text import escaped
+from planner.report.console import strip_nonprintable
+from planner.report.formats.xml_text import escape_xml
 
-WIDTH = 420
+DRAWING_WIDTH = 420
 """Units across: a unit is about a pixel of a small screen, so that texts can be read there."""
-_STYLE = """
+_DRAWING_STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1b1f24; paint-order: stroke; stroke: #ffffff; stroke-width: 3px; }
 text.small { font-size: 11px; stroke: none; }
 text.head { font-size: 13px; font-weight: 600; }
@@ -26,58 +26,62 @@ line.scale-up, path.scale-up { stroke: #c28a35; stroke-width: 1.2; }
 """
 
 
-def box(x: float, y: float, width: float, height: float, title: str, kind: str = "") -> str:
-    """A rectangle; `kind`: its class."""
-    place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3"'
-    return f"<rect {_class(kind)}{place}>{_title(title)}</rect>"
+def render_box(x: float, y: float, width: float, height: float, title: str, css_class: str = "") -> str:
+    """A rectangle; `css_class`: its class."""
+    geometry = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3"'
+    return f"<rect {_format_class(css_class)}{geometry}>{_render_title(title)}</rect>"
 
 
-def line(one: tuple[float, float], other: tuple[float, float], title: str, kind: str = "") -> str:
+def render_line(start: tuple[float, float], end: tuple[float, float], title: str, css_class: str = "") -> str:
     """A straight line."""
-    ends = f'x1="{one[0]:g}" y1="{one[1]:g}" x2="{other[0]:g}" y2="{other[1]:g}"'
-    return f"<line {_class(kind)}{ends}>{_title(title)}</line>"
+    geometry = f'x1="{start[0]:g}" y1="{start[1]:g}" x2="{end[0]:g}" y2="{end[1]:g}"'
+    return f"<line {_format_class(css_class)}{geometry}>{_render_title(title)}</line>"
 
 
-def arc(
-    one: tuple[float, float], other: tuple[float, float], bend: tuple[float, float], title: str, kind: str
+def render_arc(
+    start: tuple[float, float], end: tuple[float, float], control: tuple[float, float], title: str, css_class: str
 ) -> str:
-    """A curve from one place to another, drawn towards `bend`."""
-    way = f"M{one[0]:g},{one[1]:g} Q{bend[0]:g},{bend[1]:g} {other[0]:g},{other[1]:g}"
-    return f'<path {_class(kind)}d="{way}">{_title(title)}</path>'
+    """A curve from one place to another, drawn towards `control`."""
+    path_data = f"M{start[0]:g},{start[1]:g} Q{control[0]:g},{control[1]:g} {end[0]:g},{end[1]:g}"
+    return f'<path {_format_class(css_class)}d="{path_data}">{_render_title(title)}</path>'
 
 
-def label(x: float, y: float, words: str, kind: str = "") -> str:
+def render_label(x: float, y: float, text: str, css_class: str = "") -> str:
     """A line of text."""
-    return f'<text {_class(kind)}x="{x:g}" y="{y:g}">{escaped(words)}</text>'
+    return f'<text {_format_class(css_class)}x="{x:g}" y="{y:g}">{escape_xml(text)}</text>'
 
 
-def in_lines(y: float, words: str, kind: str = "", most: int = 62) -> tuple[float, list[str]]:
-    """Text in as many lines as it needs, and where the next line goes; `most` characters fit a line."""
-    lines = textwrap.wrap(printable(words), most) or [""]
-    return y + 15 * len(lines), [label(10, y + 15 * number, one, kind) for number, one in enumerate(lines)]
+def render_text_lines(y: float, text: str, css_class: str = "", max_chars: int = 62) -> tuple[float, list[str]]:
+    """Text in as many lines as it needs, and where the next line goes; `max_chars` characters fit a line."""
+    lines = textwrap.wrap(strip_nonprintable(text), max_chars) or [""]
+    return y + 15 * len(lines), [
+        render_label(10, y + 15 * number, text_line, css_class) for number, text_line in enumerate(lines)
+    ]
 
 
-def shortened(name: str, most: int) -> str:
+def shorten_name(name: str, max_chars: int) -> str:
     """A name of at most so many characters: the number at its end is kept as far as it goes."""
-    if len(name) <= most:
+    if len(name) <= max_chars:
         return name
-    number = name[len(name.rstrip("0123456789")) :][-(most - 2) :]
-    return f"{name[: most - 1 - len(number)]}.{number}"
+    trailing_digits = name[len(name.rstrip("0123456789")) :][-(max_chars - 2) :]
+    return f"{name[: max_chars - 1 - len(trailing_digits)]}.{trailing_digits}"
 
 
-def sheet(height: float, title: str, shapes: Sequence[str]) -> str:
+def render_drawing(height: float, title: str, shapes: Sequence[str]) -> str:
     """The whole drawing; it stands alone and loads nothing."""
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" '
-        f'width="{WIDTH * 2}" height="{height * 2:g}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {DRAWING_WIDTH} {height:g}" role="img" '
+        f'width="{DRAWING_WIDTH * 2}" height="{height * 2:g}">'
     )
-    lines = [head, f"<title>{escaped(title)}</title>", f"<style>{_STYLE}</style>"]
-    return "\n".join([*lines, f'<rect class="page" width="{WIDTH}" height="{height:g}"/>', *shapes, "</svg>", ""])
+    lines = [head, f"<title>{escape_xml(title)}</title>", f"<style>{_DRAWING_STYLE}</style>"]
+    return "\n".join(
+        [*lines, f'<rect class="page" width="{DRAWING_WIDTH}" height="{height:g}"/>', *shapes, "</svg>", ""]
+    )
 
 
-def _class(kind: str) -> str:
-    return f'class="{kind}" ' if kind else ""
+def _format_class(css_class: str) -> str:
+    return f'class="{css_class}" ' if css_class else ""
 
 
-def _title(title: str) -> str:
-    return f"<title>{escaped(title)}</title>" if title else ""
+def _render_title(title: str) -> str:
+    return f"<title>{escape_xml(title)}</title>" if title else ""

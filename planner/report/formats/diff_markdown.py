@@ -2,56 +2,71 @@
 
 from __future__ import annotations
 
-from planner.documents.diff import DiffDocument, DifferencePart
-from planner.report.formats.markdown import escaped, table
+from planner.documents.diff import DiffDocument, PlanDiffPart
+from planner.report.formats.markdown import escape_markdown, render_markdown_table
 from planner.report.views.diff_text import (
-    HEADINGS,
-    HEADLINES,
-    Row,
-    closing,
-    heading,
-    headline,
-    rows_of,
-    sentences,
-    summary,
-    term_rows,
-    told_apart,
+    DIFF_HEADINGS,
+    HEADLINE_FIGURES,
+    DiffRow,
+    build_change_rows,
+    build_term_rows,
+    format_closing_sentences,
+    format_diff_heading,
+    format_diff_sentences,
+    format_diff_summary,
+    format_headline_figure,
+    select_reported_differences,
 )
 
 
-def diff_markdown(document: DiffDocument) -> str:
+def render_diff_markdown(document: DiffDocument) -> str:
     """The whole answer in GitHub's Markdown, which GitLab reads too."""
-    told = told_apart(document)
-    blocks = [f"## planner: {escaped(summary(document))}\n"]
-    if told:
-        blocks.append(_overview(told))
-    for one in told:
-        blocks += _of_plan(document, one)
-    blocks += [f"{escaped(one)}\n" for one in closing(document)]
-    return "\n".join([*blocks, f"<sub>{escaped(document.base)} → {escaped(document.head)}</sub>\n"])
+    reported = select_reported_differences(document)
+    blocks = [f"## planner: {escape_markdown(format_diff_summary(document))}\n"]
+    if reported:
+        blocks.append(_render_overview(reported))
+    for item in reported:
+        blocks += _render_plan_section(document, item)
+    blocks += [f"{escape_markdown(item)}\n" for item in format_closing_sentences(document)]
+    return "\n".join([*blocks, f"<sub>{escape_markdown(document.base)} → {escape_markdown(document.head)}</sub>\n"])
 
 
-def _overview(told: list[DifferencePart]) -> str:
+def _render_overview(differences: list[PlanDiffPart]) -> str:
     """A row a plan, a column each figure that changed in any of them."""
-    names = [name for name in HEADLINES if any(headline(one, name) for one in told)]
+    names = [
+        name
+        for name in HEADLINE_FIGURES
+        if any(format_headline_figure(difference, name) for difference in differences)
+    ]
     if "cost_usd" in names and "cost_usd_per_step" in names:
         names.remove("cost_usd_per_step")
-    rows = [(one.name, one.status, *(headline(one, name) or "=" for name in names)) for one in told]
-    return table(("plan", "", *(HEADLINES[name] for name in names)), rows, {0, 1})
-
-
-def _of_plan(document: DiffDocument, one: DifferencePart) -> list[str]:
-    """What is told beside the overview; nothing of a plan that has one side only."""
-    lines = ["".join(f"- {escaped(sentence)}\n" for sentence in sentences(one))] if sentences(one) else []
-    sections = [
-        ("what changed", rows_of([*one.inputs, *one.strategy, *one.figures, *one.memory])),
-        ("all terms of the step", term_rows(one.terms) + term_rows(one.hidden, ", hidden")),
+    rows = [
+        (difference.name, difference.status, *(format_headline_figure(difference, name) or "=" for name in names))
+        for difference in differences
     ]
-    if one.terms:
-        lines += [_opened(f"{one.name}: {name}", rows) for name, rows in sections if rows]
-    return [f"**{escaped(heading(document, one))}**\n", *lines] if lines else []
+    return render_markdown_table(("plan", "", *(HEADLINE_FIGURES[name] for name in names)), rows, {0, 1})
 
 
-def _opened(title: str, rows: list[Row]) -> str:
+def _render_plan_section(document: DiffDocument, difference: PlanDiffPart) -> list[str]:
+    """What is told beside the overview; nothing of a plan that has one side only."""
+    lines = (
+        ["".join(f"- {escape_markdown(sentence)}\n" for sentence in format_diff_sentences(difference))]
+        if format_diff_sentences(difference)
+        else []
+    )
+    sections = [
+        (
+            "what changed",
+            build_change_rows([*difference.inputs, *difference.strategy, *difference.figures, *difference.memory]),
+        ),
+        ("all terms of the step", build_term_rows(difference.terms) + build_term_rows(difference.hidden, ", hidden")),
+    ]
+    if difference.terms:
+        lines += [_render_collapsible(f"{difference.name}: {name}", rows) for name, rows in sections if rows]
+    return [f"**{escape_markdown(format_diff_heading(document, difference))}**\n", *lines] if lines else []
+
+
+def _render_collapsible(title: str, rows: list[DiffRow]) -> str:
     """A table that is shown when its title is clicked; blank lines around it make it Markdown again."""
-    return f"<details><summary>{escaped(title)}</summary>\n\n{table(HEADINGS, rows, {0})}\n</details>\n"
+    table = render_markdown_table(DIFF_HEADINGS, rows, {0})
+    return f"<details><summary>{escape_markdown(title)}</summary>\n\n{table}\n</details>\n"

@@ -6,33 +6,42 @@ Escapes as in github.com/actions/toolkit, packages/core/src/command.ts.
 from __future__ import annotations
 
 from planner.documents.check import CheckDocument
-from planner.report.console import printable
+from planner.report.console import strip_nonprintable
 
-_DATA = (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"))
-_PROPERTY = (*_DATA, (":", "%3A"), (",", "%2C"))
+_DATA_ESCAPES = (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"))
+_PROPERTY_ESCAPES = (*_DATA_ESCAPES, (":", "%3A"), (",", "%2C"))
 
 
-def annotation(file: str, line: int, title: str, message: str) -> str:
+def format_github_annotation(file: str, line: int, title: str, message: str) -> str:
     """One error, on one line."""
-    lines = "\n".join(printable(one) for one in message.split("\n"))
-    places = f"file={_escaped(printable(file), _PROPERTY)},line={line},title={_escaped(printable(title), _PROPERTY)}"
-    return f"::error {places}::{_escaped(lines, _DATA)}\n"
+    lines = "\n".join(strip_nonprintable(text_line) for text_line in message.split("\n"))
+    properties = (
+        f"file={_escape_command_text(strip_nonprintable(file), _PROPERTY_ESCAPES)},line={line}"
+        f",title={_escape_command_text(strip_nonprintable(title), _PROPERTY_ESCAPES)}"
+    )
+    return f"::error {properties}::{_escape_command_text(lines, _DATA_ESCAPES)}\n"
 
 
-def check_annotations(document: CheckDocument, file: str) -> str:
+def render_check_annotations(document: CheckDocument, file: str) -> str:
     """An error for each requirement that is not met and each plan that does not fit; `file`: as GitHub knows it."""
-    told = []
-    for one in document.checked:
-        if one.outcome == "nothing fits":
-            told.append(annotation(file, one.line, f"{one.name}: no plan fits", one.obstacle))
-        for required in one.requirements:
-            if not required.met:
-                title = f"{one.name}: {required.requirement}"
-                told.append(annotation(file, required.line or one.line, title, required.told))
-    return "".join(told)
+    commands = []
+    for checked_plan in document.checked:
+        if checked_plan.outcome == "nothing fits":
+            commands.append(
+                format_github_annotation(
+                    file, checked_plan.line, f"{checked_plan.name}: no plan fits", checked_plan.obstacle
+                )
+            )
+        for requirement in checked_plan.requirements:
+            if not requirement.met:
+                title = f"{checked_plan.name}: {requirement.requirement}"
+                commands.append(
+                    format_github_annotation(file, requirement.line or checked_plan.line, title, requirement.told)
+                )
+    return "".join(commands)
 
 
-def _escaped(text: str, signs: tuple[tuple[str, str], ...]) -> str:
-    for sign, written in signs:
-        text = text.replace(sign, written)
+def _escape_command_text(text: str, escapes: tuple[tuple[str, str], ...]) -> str:
+    for character, escape in escapes:
+        text = text.replace(character, escape)
     return text

@@ -8,35 +8,47 @@ from __future__ import annotations
 import hashlib
 import json
 
-from planner.documents.check import CheckDocument, obstacle_line
-from planner.report.console import printable
+from planner.documents.check import CheckDocument, format_obstacle_line
+from planner.report.console import strip_nonprintable
 
 
-def code_quality_report(document: CheckDocument, file: str) -> str:
+def render_code_quality_report(document: CheckDocument, file: str) -> str:
     """What is not met, as JSON; an empty list where all is. `file`: the path from the top of the repository."""
     findings = []
-    for one in document.checked:
-        if one.outcome == "nothing fits":
-            told = f"{one.name}: {obstacle_line(one)}"
-            findings.append(_finding("planner/fits", told, (file, one.name, "fits"), file, one.line, "blocker"))
-        for number, required in enumerate(one.requirements):
-            if required.met:
+    for checked_plan in document.checked:
+        if checked_plan.outcome == "nothing fits":
+            description = f"{checked_plan.name}: {format_obstacle_line(checked_plan)}"
+            findings.append(
+                _build_finding(
+                    "planner/fits", description, (file, checked_plan.name, "fits"), file, checked_plan.line, "blocker"
+                )
+            )
+        for number, requirement in enumerate(checked_plan.requirements):
+            if requirement.met:
                 continue
-            told = f"{one.name}: requirement not met: {required.requirement}: {required.told}"
+            description = f"{checked_plan.name}: requirement not met: {requirement.requirement}: {requirement.told}"
             # the same requirement may be asked twice of one plan
-            before = [other.requirement for other in one.requirements[:number]].count(required.requirement)
-            key = (file, one.name, required.requirement, str(before))
-            findings.append(_finding("planner/requirement", told, key, file, required.line or one.line, "major"))
+            earlier_count = [other.requirement for other in checked_plan.requirements[:number]].count(
+                requirement.requirement
+            )
+            key = (file, checked_plan.name, requirement.requirement, str(earlier_count))
+            findings.append(
+                _build_finding(
+                    "planner/requirement", description, key, file, requirement.line or checked_plan.line, "major"
+                )
+            )
     return json.dumps(findings, indent=2, ensure_ascii=False) + "\n"
 
 
-def _finding(check: str, told: str, key: tuple[str, ...], file: str, line: int, severity: str) -> dict[str, object]:
+def _build_finding(
+    check_name: str, description: str, key: tuple[str, ...], file: str, line: int, severity: str
+) -> dict[str, object]:
     """One finding. Its fingerprint is made of what it is of, not of the figures that were found or of its line."""
-    fingerprint = hashlib.sha256("\0".join((check, *key)).encode()).hexdigest()
+    fingerprint = hashlib.sha256("\0".join((check_name, *key)).encode()).hexdigest()
     return {
-        "description": printable(told),
-        "check_name": check,
+        "description": strip_nonprintable(description),
+        "check_name": check_name,
         "fingerprint": fingerprint,
         "severity": severity,
-        "location": {"path": printable(file), "lines": {"begin": line}},
+        "location": {"path": strip_nonprintable(file), "lines": {"begin": line}},
     }

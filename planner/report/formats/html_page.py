@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planner.report.charts.bars import chart
-from planner.report.formats.xml_text import escaped
-from planner.report.report import Report, Table
+from planner.report.charts.bars import render_chart
+from planner.report.formats.xml_text import escape_xml
+from planner.report.report import Report, ReportTable
 
-_STYLE = """
+_PAGE_STYLE = """
 :root { color-scheme: light dark;
   --ink: #1b1f24; --paper: #ffffff; --line: #d0d4d9; --soft: #5b6470; --mark: #b4531a; }
 @media (prefers-color-scheme: dark) {
@@ -46,38 +46,42 @@ th.word, td.word { text-align: left; } tbody tr:hover { background: var(--line);
   svg rect, svg circle, ul.legend span { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def to_html(report: Report, drawings: Sequence[tuple[str, str]] = (), style: str = "") -> str:
+def render_html_page(report: Report, drawings: Sequence[tuple[str, str]] = (), style: str = "") -> str:
     """The page's text. `drawings`: titles with SVG of a command's own, in place of charts, and their `style`."""
-    title = escaped(report.title)
-    drawn = [f'<h2>{escaped(name)}</h2><div class="drawing">{svg}</div>' for name, svg in drawings]
-    facts = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(said)}</dd>" for name, said in report.facts)
+    title = escape_xml(report.title)
+    drawing_sections = [f'<h2>{escape_xml(name)}</h2><div class="drawing">{svg}</div>' for name, svg in drawings]
+    facts = "".join(
+        f"<dt>{escape_xml(name)}</dt><dd>{escape_xml(fact_text)}</dd>" for name, fact_text in report.facts
+    )
     return "\n".join(
         [
             "<!DOCTYPE html>",
             '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_CONTENT_SECURITY_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title><style>{_STYLE}{style}</style></head><body>",
+            f"<title>{title}</title><style>{_PAGE_STYLE}{style}</style></head><body>",
             f"<h1>{title}</h1>",
             f"<dl>{facts}</dl>",
-            *(drawn or (chart(one) for one in report.charts)),
-            *(_table(one) for one in report.tables),
-            *(f"<p>{escaped(one)}</p>" for one in report.sentences),
+            *(drawing_sections or (render_chart(item) for item in report.charts)),
+            *(_render_html_table(item) for item in report.tables),
+            *(f"<p>{escape_xml(item)}</p>" for item in report.sentences),
             "</body></html>",
             "",
         ]
     )
 
 
-def _table(table: Table) -> str:
-    def cells(tag: str, row: tuple[str, ...]) -> str:
-        kinds = (' class="word"' if column in table.words else "" for column in range(len(row)))
-        return "".join(f"<{tag}{kind}>{escaped(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+def _render_html_table(table: ReportTable) -> str:
+    def render_cells(tag: str, row: tuple[str, ...]) -> str:
+        css_classes = (' class="word"' if column in table.text_columns else "" for column in range(len(row)))
+        return "".join(
+            f"<{tag}{css_class}>{escape_xml(cell)}</{tag}>" for css_class, cell in zip(css_classes, row, strict=True)
+        )
 
-    head = f"<tr>{cells('th', tuple(table.headings))}</tr>"
-    body = "\n".join(f"<tr>{cells('td', tuple(row))}</tr>" for row in table.rows)
-    title = f"<h2>{escaped(table.title)}</h2>" if table.title else ""
+    head = f"<tr>{render_cells('th', tuple(table.headings))}</tr>"
+    body = "\n".join(f"<tr>{render_cells('td', tuple(row))}</tr>" for row in table.rows)
+    title = f"<h2>{escape_xml(table.title)}</h2>" if table.title else ""
     return f'{title}<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'

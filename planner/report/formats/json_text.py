@@ -5,6 +5,6 @@ from __future__ import annotations
 import msgspec
 
 
-def to_json(document: msgspec.Struct | dict[str, object]) -> str:
+def render_json(document: msgspec.Struct | dict[str, object]) -> str:
     """The document as indented JSON with a final newline."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"

@@ -11,56 +11,56 @@ from typing import cast
 
 from planner.report.report import Report
 
-_REPORTS = {
-    "planner.documents.plan.Document": "plan_report:plan_report",
-    "planner.documents.heterogeneous.HeterogeneousDocument": "heterogeneous_report:mixed_report",
-    "planner.documents.check.CheckDocument": "check_report:check_report",
-    "planner.documents.diff.DiffDocument": "diff_report:diff_report",
-    "planner.documents.what_if.WhatIfDocument": "what_if_report:what_if_report",
-    "planner.documents.size.SizeDocument": "size_report:size_report",
-    "planner.documents.compare.CompareDocument": "compare_report:compare_report",
-    "planner.evidence.validation_document.ValidationDocument": "validation_report:validation_report",
-    "planner.documents.explain.ExplainDocument": "explain_report:explain_report",
-    "planner.documents.hardware.HardwareDocument": "hardware_report:hardware_report",
-    "planner.documents.topology.TopologyDocument": "topology_report:topology_report",
-    "planner.documents.listing.ListingDocument": "listing_report:listing_report",
+_REPORT_BUILDERS = {
+    "planner.documents.plan.PlanDocument": "plan_report:build_plan_report",
+    "planner.documents.heterogeneous.HeterogeneousDocument": "heterogeneous_report:build_hetero_report",
+    "planner.documents.check.CheckDocument": "check_report:build_check_report",
+    "planner.documents.diff.DiffDocument": "diff_report:build_diff_report",
+    "planner.documents.what_if.WhatIfDocument": "what_if_report:build_whatif_report",
+    "planner.documents.size.SizeDocument": "size_report:build_size_report",
+    "planner.documents.compare.CompareDocument": "compare_report:build_compare_report",
+    "planner.evidence.validation_document.ValidationDocument": "validation_report:build_validation_report",
+    "planner.documents.explain.ExplainDocument": "explain_report:build_explain_report",
+    "planner.documents.hardware.HardwareDocument": "hardware_report:build_hardware_report",
+    "planner.documents.topology.TopologyDocument": "topology_report:build_topology_report",
+    "planner.documents.listing.ListingDocument": "listing_report:build_listing_report",
 }
 """What makes the report of a document, by the document's class: nothing is loaded for the others."""
 
 
-def rendered(document: object, form: str) -> str:
+def render_document(document: object, output_format: str) -> str:
     """The document as text in a form: csv, jsonl, markdown, html or junit."""
-    report = report_of(document)
-    if form in ("csv", "jsonl"):
-        from planner.report.formats.csv_jsonl import to_csv, to_jsonl
+    report = build_report(document)
+    if output_format in ("csv", "jsonl"):
+        from planner.report.formats.csv_jsonl import render_csv, render_jsonl
 
-        return to_csv(report) if form == "csv" else to_jsonl(report)
-    if form == "markdown":
-        from planner.report.formats.markdown import to_markdown
+        return render_csv(report) if output_format == "csv" else render_jsonl(report)
+    if output_format == "markdown":
+        from planner.report.formats.markdown import render_markdown
 
-        return to_markdown(report)
-    if form == "junit":
-        from planner.report.formats.junit import to_junit
+        return render_markdown(report)
+    if output_format == "junit":
+        from planner.report.formats.junit import render_junit
 
-        return to_junit(report)
-    if form == "html":
+        return render_junit(report)
+    if output_format == "html":
         from planner.documents.explain import ExplainDocument
-        from planner.report.formats.html_page import to_html
+        from planner.report.formats.html_page import render_html_page
 
         if isinstance(document, ExplainDocument):
-            from planner.report.charts.explain_html import page
+            from planner.report.charts.explain_html import render_explain_page
 
-            return page(document)
-        return to_html(report)
-    raise ValueError(f"no form is called {form}")
+            return render_explain_page(document)
+        return render_html_page(report)
+    raise ValueError(f"no form is called {output_format}")
 
 
-def report_of(document: object) -> Report:
+def build_report(document: object) -> Report:
     """The report of a document of any command. Raises TypeError for what is none."""
-    kind = type(document)
-    made = _REPORTS.get(f"{kind.__module__}.{kind.__qualname__}")
-    if made is None:
-        raise TypeError(f"no report is made of a {kind.__name__}")
-    module, _, function = made.partition(":")
-    told = cast(Callable[[object], Report], getattr(import_module(f"planner.report.views.{module}"), function))
-    return told(document)
+    document_type = type(document)
+    builder_path = _REPORT_BUILDERS.get(f"{document_type.__module__}.{document_type.__qualname__}")
+    if builder_path is None:
+        raise TypeError(f"no report is made of a {document_type.__name__}")
+    module, _, function = builder_path.partition(":")
+    builder = cast(Callable[[object], Report], getattr(import_module(f"planner.report.views.{module}"), function))
+    return builder(document)

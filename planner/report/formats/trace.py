@@ -13,124 +13,147 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from planner.cost.pipeline.schedule import Slot, drawn_micro_batches, simulated
-from planner.cost.rank_groups import strides
-from planner.cost.scenario import Training
-from planner.cost.step import micro_batches, score
+from planner.cost.pipeline.schedule import ScheduleSlot, count_simulated_micro_batches, simulate_pipeline
+from planner.cost.rank_groups import compute_rank_strides
+from planner.cost.scenario import Scenario
+from planner.cost.step import compute_step_costs, count_micro_batches
 from planner.cost.strategies import Strategies
 from planner.documents.plan import PlanPart
 from planner.errors import InputError
-from planner.studies.explain import strategy_of
+from planner.studies.explain import build_plan_strategies
 
-MOST_RANKS = 4_096
-MOST_MICRO_BATCHES = 64
-_MOST_EVENTS = 200_000
-_COMPUTE, _COMMUNICATION = MOST_RANKS + 1, MOST_RANKS + 2
+MAX_TRACE_RANKS = 4_096
+MAX_TRACE_MICRO_BATCHES = 64
+_MAX_EVENTS = 200_000
+_COMPUTE_THREAD, _COMMUNICATION_THREAD = MAX_TRACE_RANKS + 1, MAX_TRACE_RANKS + 2
 """Numbers of threads. No process has one of them: Perfetto would take that thread for its main one."""
-_THREADS = {_COMPUTE: "compute", _COMMUNICATION: "communication, exposed"}
-Event = dict[str, object]
+_THREAD_TITLES = {_COMPUTE_THREAD: "compute", _COMMUNICATION_THREAD: "communication, exposed"}
+TraceEvent = dict[str, object]
 
 
 @dataclass(frozen=True)
-class Trace:
+class StepTrace:
     """The file's text, and what is to be said of it; empty where nothing is."""
 
     text: str
     note: str
 
 
-def traced_step(training: Training, plan: PlanPart, *, all_ranks: bool = False) -> Trace:
-    """One step of the plan, a process for each stage or for each rank; `training`: the plan's own question.
+def build_step_trace(scenario: Scenario, plan: PlanPart, *, all_ranks: bool = False) -> StepTrace:
+    """One step of the plan, a process for each stage or for each rank; `scenario`: the plan's own question.
 
     Of many micro-batches so many are drawn that the file stays small. Raises InputError for more than MOST_RANKS.
     """
-    s = strategy_of(plan)
-    if all_ranks and training.devices > MOST_RANKS:
-        expected = f"stages, or a plan of at most {MOST_RANKS:,} ranks"
+    s = build_plan_strategies(plan)
+    if all_ranks and scenario.devices > MAX_TRACE_RANKS:
+        expected = f"stages, or a plan of at most {MAX_TRACE_RANKS:,} ranks"
         raise InputError(
-            "too many ranks to draw", key="--ranks", value=f"all {training.devices:,}", expected=expected
+            "too many ranks to draw", key="--ranks", value=f"all {scenario.devices:,}", expected=expected
         )
-    most = _most_micro_batches(training, s) if all_ranks else MOST_MICRO_BATCHES
-    drawn, n = drawn_micro_batches(training, s, most), int(micro_batches(training, s)[0])
-    slots = simulated(training, s, most)
-    by_stage: list[list[Slot]] = [[] for _ in range(int(s.pp[0]))]
+    max_micro_batches = _compute_max_micro_batches(scenario, s) if all_ranks else MAX_TRACE_MICRO_BATCHES
+    drawn_count, n = (
+        count_simulated_micro_batches(scenario, s, max_micro_batches),
+        int(count_micro_batches(scenario, s)[0]),
+    )
+    slots = simulate_pipeline(scenario, s, max_micro_batches)
+    slots_by_stage: list[list[ScheduleSlot]] = [[] for _ in range(int(s.pp[0]))]
     for slot in slots:
-        by_stage[slot.stage].append(slot)
-    own = [_stage_events(slots, _after(training, s, stage)) for stage, slots in enumerate(by_stage)]
-    events = [
-        event for pid, stage, name in _processes(training, s, all_ranks) for event in _process(pid, name, own[stage])
+        slots_by_stage[slot.stage].append(slot)
+    events_by_stage = [
+        _build_stage_events(slots, _compute_trailing_work(scenario, s, stage))
+        for stage, slots in enumerate(slots_by_stage)
     ]
-    note = f"{drawn:,} of {n:,} micro-batches are drawn" if drawn < n else ""
-    about = {
-        "model": training.workload.name,
+    events = [
+        event
+        for pid, stage, name in _enumerate_processes(scenario, s, all_ranks)
+        for event in _enumerate_process_events(pid, name, events_by_stage[stage])
+    ]
+    note = f"{drawn_count:,} of {n:,} micro-batches are drawn" if drawn_count < n else ""
+    metadata = {
+        "model": scenario.workload.name,
         "micro_batches": n,
-        "micro_batches_drawn": drawn,
+        "micro_batches_drawn": drawn_count,
         "step_time_s": plan.step_time_s,
         "exchanges": "a chunk's exposed exchanges are drawn in one piece after its kernels, hidden ones not at all",
     }
-    document = {"displayTimeUnit": "ms", "otherData": about, "traceEvents": events}
-    return Trace(msgspec.json.encode(document).decode() + "\n", note)
+    document = {"displayTimeUnit": "ms", "otherData": metadata, "traceEvents": events}
+    return StepTrace(msgspec.json.encode(document).decode() + "\n", note)
 
 
-def _most_micro_batches(training: Training, s: Strategies) -> int:
+def _compute_max_micro_batches(scenario: Scenario, s: Strategies) -> int:
     """Micro-batches of which all ranks' events are as many as a file may have."""
-    each = training.devices * 6 * int(s.vpp[0])
-    return max(1, min(MOST_MICRO_BATCHES, _MOST_EVENTS // each))
+    events_per_micro_batch = scenario.devices * 6 * int(s.vpp[0])
+    return max(1, min(MAX_TRACE_MICRO_BATCHES, _MAX_EVENTS // events_per_micro_batch))
 
 
-def _processes(training: Training, s: Strategies, all_ranks: bool) -> Iterator[tuple[int, int, str]]:
+def _enumerate_processes(scenario: Scenario, s: Strategies, all_ranks: bool) -> Iterator[tuple[int, int, str]]:
     """Number, stage and name of each process."""
     if not all_ranks:
         for stage in range(int(s.pp[0])):
             yield stage, stage, f"stage {stage}"
         return
-    apart = int(strides(training.order, s)["pp"][0])
-    for rank in range(training.devices):
-        stage = rank // apart % int(s.pp[0])
+    stage_stride = int(compute_rank_strides(scenario.rank_order, s)["pp"][0])
+    for rank in range(scenario.devices):
+        stage = rank // stage_stride % int(s.pp[0])
         yield rank, stage, f"rank {rank}, stage {stage}"
 
 
-def _after(training: Training, s: Strategies, stage: int) -> list[tuple[str, int, float]]:
+def _compute_trailing_work(scenario: Scenario, s: Strategies, stage: int) -> list[tuple[str, int, float]]:
     """What follows the pipeline: name, thread, seconds. One figure for all stages, the fullest one's."""
-    terms = score(training, s).terms
+    terms = compute_step_costs(scenario, s).terms
     threads = {
-        "data_parallel": _COMMUNICATION,
-        "offload": _COMMUNICATION,
-        "optimizer": _COMPUTE,
-        "overhead": _COMPUTE,
+        "data_parallel": _COMMUNICATION_THREAD,
+        "offload": _COMMUNICATION_THREAD,
+        "optimizer": _COMPUTE_THREAD,
+        "overhead": _COMPUTE_THREAD,
     }
-    return [(name.replace("_", " "), at, float(terms[name][0])) for name, at in threads.items()]
+    return [(name.replace("_", " "), thread, float(terms[name][0])) for name, thread in threads.items()]
 
 
-def _stage_events(slots: list[Slot], after: list[tuple[str, int, float]]) -> list[Event]:
+def _build_stage_events(slots: list[ScheduleSlot], trailing_work: list[tuple[str, int, float]]) -> list[TraceEvent]:
     """A stage's complete events, in order of time, without the process."""
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     for slot in slots:
-        told = {"micro_batch": slot.micro_batch, "chunk": slot.chunk}
-        name: str = "weight gradient" if slot.what == "weight" else slot.what
-        middle = slot.start_s + slot.compute_s
-        events += _event(f"{name} {slot.micro_batch}", _COMPUTE, slot.start_s, middle, told)
-        events += _event(f"exchange of {name} {slot.micro_batch}", _COMMUNICATION, middle, slot.end_s, told)
-    at = slots[-1].end_s
-    for name, thread, seconds in after:
-        events += _event(name, thread, at, at + seconds, {})
-        at += seconds
+        event_args = {"micro_batch": slot.micro_batch, "chunk": slot.chunk}
+        name: str = "weight gradient" if slot.pass_type == "weight" else slot.pass_type
+        compute_end_s = slot.start_s + slot.compute_s
+        events += _build_complete_event(
+            f"{name} {slot.micro_batch}", _COMPUTE_THREAD, slot.start_s, compute_end_s, event_args
+        )
+        events += _build_complete_event(
+            f"exchange of {name} {slot.micro_batch}", _COMMUNICATION_THREAD, compute_end_s, slot.end_s, event_args
+        )
+    time_s = slots[-1].end_s
+    for name, thread, seconds in trailing_work:
+        events += _build_complete_event(name, thread, time_s, time_s + seconds, {})
+        time_s += seconds
     return events
 
 
-def _event(name: str, thread: int, start_s: float, end_s: float, told: dict[str, int]) -> list[Event]:
+def _build_complete_event(
+    name: str, thread: int, start_s: float, end_s: float, event_args: dict[str, int]
+) -> list[TraceEvent]:
     """One complete event in whole nanoseconds, so that neighbours never overlap; none for what takes no time."""
-    start, end = (int(np.rint(1e9 * seconds)) for seconds in (start_s, end_s))
-    if end <= start:
+    start_ns, end_ns = (int(np.rint(1e9 * seconds)) for seconds in (start_s, end_s))
+    if end_ns <= start_ns:
         return []
-    return [{"name": name, "ph": "X", "ts": start / 1e3, "dur": (end - start) / 1e3, "tid": thread, "args": told}]
+    return [
+        {
+            "name": name,
+            "ph": "X",
+            "ts": start_ns / 1e3,
+            "dur": (end_ns - start_ns) / 1e3,
+            "tid": thread,
+            "args": event_args,
+        }
+    ]
 
 
-def _process(pid: int, name: str, events: list[Event]) -> Iterator[Event]:
+def _enumerate_process_events(pid: int, name: str, events: list[TraceEvent]) -> Iterator[TraceEvent]:
     """A process's names and events."""
     yield {"name": "process_name", "ph": "M", "pid": pid, "tid": 0, "args": {"name": name}}
     yield {"name": "process_sort_index", "ph": "M", "pid": pid, "tid": 0, "args": {"sort_index": pid}}
-    for thread, title in _THREADS.items():
+    for thread, title in _THREAD_TITLES.items():
         yield {"name": "thread_name", "ph": "M", "pid": pid, "tid": thread, "args": {"name": title}}
         yield {"name": "thread_sort_index", "ph": "M", "pid": pid, "tid": thread, "args": {"sort_index": thread}}
     for event in events:

@@ -13,191 +13,222 @@ from numpy.typing import NDArray
 
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.wiring import Wiring
-from planner.cluster.regular.torus import torus_of
+from planner.cluster.regular.torus import find_cluster_torus
 from planner.documents.topology import TopologyDocument
 from planner.report.charts.svg import (
-    WIDTH,
-    arc,
-    box,
-    in_lines,
-    label,
-    line,
-    sheet,
-    shortened,
+    DRAWING_WIDTH,
+    render_arc,
+    render_box,
+    render_drawing,
+    render_label,
+    render_line,
+    render_text_lines,
+    shorten_name,
 )
-from planner.report.topology.node_svg import grid, inside_of_a_node
+from planner.report.topology.node_svg import render_node_topology, render_torus_grid
 from planner.units import format_counted_noun, format_si
 
-Ints = NDArray[np.int64]
-Place = tuple[float, float]
-_SHOWN, _HOSTS_SHOWN, _DEVICES_SHOWN, _NAMES_SHOWN = 8, 4, 16, 6
-_ROW, _BOX_HEIGHT, _LEFT = 78, 20, 10
-_WIDEST, _SHORT, _CHARACTER = 62.0, 7, 6.2
+IntArray = NDArray[np.int64]
+DrawingPosition = tuple[float, float]
+_MAX_SWITCHES, _MAX_HOSTS, _MAX_DEVICES, _MAX_SWITCH_NAMES = 8, 4, 16, 6
+_ROW_HEIGHT, _BOX_HEIGHT, _LEFT_MARGIN = 78, 20, 10
+_MAX_BOX_WIDTH, _SHORT_NAME_LENGTH, _CHARACTER_WIDTH = 62.0, 7, 6.2
 """Of a switch's box; characters of a name that eight in a row have room for; how wide one is."""
 
 
 @dataclass(frozen=True)
-class _Row:
+class _FabricRow:
     """One row of parts: what is said of it, and the vertices that are drawn."""
 
-    words: str
+    caption: str
     vertices: list[int]
-    left_out: bool
+    has_omitted: bool
 
 
-def drawing(cluster: Cluster, wiring: Wiring | None, document: TopologyDocument) -> str:
+def render_fabric_drawing(cluster: Cluster, wiring: Wiring | None, document: TopologyDocument) -> str:
     """The picture as SVG text."""
     shapes: list[str] = []
     size = f"{cluster.nodes:,} x {cluster.devices_per_node} {cluster.accelerator.title}"
     y = 20.0
-    for words, kind, most in ((cluster.title, "head", 50), (size, "", 62), (_middle(document), "", 62)):
-        y, more = in_lines(y, words, kind, most)
-        shapes += more
+    for text, css_class, max_chars in (
+        (cluster.title, "head", 50),
+        (size, "", 62),
+        (_format_bisection(document), "", 62),
+    ):
+        y, section_shapes = render_text_lines(y, text, css_class, max_chars)
+        shapes += section_shapes
     y += 5
     if wiring is None:
-        y, more = _collapsed(document, y)
+        y, section_shapes = _render_level_boxes(document, y)
     else:
-        y, more = _rows(wiring, y) if wiring.switches or torus_of(cluster) is None else (y, [])
-    shapes += more
-    torus = torus_of(cluster)
+        y, section_shapes = (
+            _render_fabric_rows(wiring, y) if wiring.switches or find_cluster_torus(cluster) is None else (y, [])
+        )
+    shapes += section_shapes
+    torus = find_cluster_torus(cluster)
     if torus is not None:
-        y, more = grid(torus, y, cluster, wiring)
-        shapes += more
+        y, section_shapes = render_torus_grid(torus, y, cluster, wiring)
+        shapes += section_shapes
     elif wiring is not None and cluster.devices_per_node > 1:
-        y, more = inside_of_a_node(wiring, cluster, y)
-        shapes += more
-    return sheet(y + 10, cluster.title, shapes)
+        y, section_shapes = render_node_topology(wiring, cluster, y)
+        shapes += section_shapes
+    return render_drawing(y + 10, cluster.title, shapes)
 
 
-def _middle(document: TopologyDocument) -> str:
+def _format_bisection(document: TopologyDocument) -> str:
     bound = "" if document.bisection.exact else "at most "
-    cut = bound + format_si(document.bisection.bytes_per_s, "B/s")
-    return f"bisection {cut} each way, diameter {format_counted_noun(document.diameter_hops, 'hop')}"
+    bisection_text = bound + format_si(document.bisection.bytes_per_s, "B/s")
+    return f"bisection {bisection_text} each way, diameter {format_counted_noun(document.diameter_hops, 'hop')}"
 
 
-def _collapsed(document: TopologyDocument, y: float) -> tuple[float, list[str]]:
+def _render_level_boxes(document: TopologyDocument, y: float) -> tuple[float, list[str]]:
     """One box a level, of a cluster that is too large to be written out."""
     shapes, above = [], 0.0
     for level in reversed(document.levels):
         rate = format_si(level.bandwidth_bytes_per_s, "B/s")
-        words = f"{level.parts:,} x {level.name}: {level.topology}, {level.devices:,} devices, {rate} each"
+        text = f"{level.parts:,} x {level.name}: {level.topology}, {level.devices:,} devices, {rate} each"
         if above:
-            shapes.append(line((WIDTH / 2, above), (WIDTH / 2, y), f"{rate} a device"))
-        shapes += [box(_LEFT, y, WIDTH - 2 * _LEFT, 26, words), label(WIDTH / 2, y + 17, words, "middle")]
+            shapes.append(render_line((DRAWING_WIDTH / 2, above), (DRAWING_WIDTH / 2, y), f"{rate} a device"))
+        shapes += [
+            render_box(_LEFT_MARGIN, y, DRAWING_WIDTH - 2 * _LEFT_MARGIN, 26, text),
+            render_label(DRAWING_WIDTH / 2, y + 17, text, "middle"),
+        ]
         above, y = y + 26, y + 46
     return y, shapes
 
 
-def _rows(wiring: Wiring, y: float) -> tuple[float, list[str]]:
+def _render_fabric_rows(wiring: Wiring, y: float) -> tuple[float, list[str]]:
     """Switches from the outermost row to the hosts, and the links between what is drawn."""
-    rows = [*reversed(_switch_rows(wiring)), _chosen("nodes", np.arange(len(wiring.hosts)), _HOSTS_SHOWN)]
-    place: dict[int, Place] = {}
+    rows = [
+        *reversed(_build_switch_rows(wiring)),
+        _select_row_vertices("nodes", np.arange(len(wiring.hosts)), _MAX_HOSTS),
+    ]
+    positions: dict[int, DrawingPosition] = {}
     shapes: list[str] = []
     for row in rows:
-        shapes.append(label(_LEFT, y + 8, row.words))
-        step = (WIDTH - 2 * _LEFT) / max(len(row.vertices) + row.left_out, 1)
-        widest = min(step - 4, _WIDEST)
+        shapes.append(render_label(_LEFT_MARGIN, y + 8, row.caption))
+        step = (DRAWING_WIDTH - 2 * _LEFT_MARGIN) / max(len(row.vertices) + row.has_omitted, 1)
+        max_box_width = min(step - 4, _MAX_BOX_WIDTH)
         for number, vertex in enumerate(row.vertices):
-            after = row.left_out and number >= (len(row.vertices) + 1) // 2
-            x = _LEFT + (number + after + 0.5) * step
-            place[vertex] = (x, y + 16)
+            gap_shift = row.has_omitted and number >= (len(row.vertices) + 1) // 2
+            x = _LEFT_MARGIN + (number + gap_shift + 0.5) * step
+            positions[vertex] = (x, y + 16)
             shapes += (
-                _host(wiring, vertex, x, y + 16) if row is rows[-1] else _switch(wiring, vertex, x, y + 16, widest)
+                _render_host(wiring, vertex, x, y + 16)
+                if row is rows[-1]
+                else _render_switch(wiring, vertex, x, y + 16, max_box_width)
             )
-        if row.left_out:
-            shapes.append(label(_LEFT + ((len(row.vertices) + 1) // 2 + 0.5) * step, y + 30, "...", "middle"))
-        y += _ROW
-    deepest = -(-min(int(wiring.devices.max()), _DEVICES_SHOWN) // 4)
-    return y + 16 * deepest - 24, _links(wiring, place) + shapes
+        if row.has_omitted:
+            shapes.append(
+                render_label(_LEFT_MARGIN + ((len(row.vertices) + 1) // 2 + 0.5) * step, y + 30, "...", "middle")
+            )
+        y += _ROW_HEIGHT
+    max_device_rows = -(-min(int(wiring.devices.max()), _MAX_DEVICES) // 4)
+    return y + 16 * max_device_rows - 24, _render_links(wiring, positions) + shapes
 
 
-def _switch_rows(wiring: Wiring) -> list[_Row]:
+def _build_switch_rows(wiring: Wiring) -> list[_FabricRow]:
     """Rows from the hosts outwards: switches by their distance from hosts, of a rack first, then by their names
     without numbers.
     """
-    count = len(wiring.vertices)
-    far = np.where(np.arange(count) < len(wiring.hosts), 0, count)
+    count = len(wiring.vertex_names)
+    distance = np.where(np.arange(count) < len(wiring.hosts), 0, count)
     for _ in range(count):
-        near = np.minimum(far[wiring.ends[:, 0]], far[wiring.ends[:, 1]]) + 1
-        further = far.copy()
-        for end in wiring.ends.T:
-            np.minimum.at(further, end, near)
-        if (further == far).all():
+        near_distance = np.minimum(distance[wiring.endpoints[:, 0]], distance[wiring.endpoints[:, 1]]) + 1
+        new_distance = distance.copy()
+        for end in wiring.endpoints.T:
+            np.minimum.at(new_distance, end, near_distance)
+        if (new_distance == distance).all():
             break
-        far = further
-    names = [re.sub(r"[-_.]?\d+$", "", name) for name in wiring.vertices]
-    if len({*names[len(wiring.hosts) :]}) > _NAMES_SHOWN:
+        distance = new_distance
+    names = [re.sub(r"[-_.]?\d+$", "", name) for name in wiring.vertex_names]
+    if len({*names[len(wiring.hosts) :]}) > _MAX_SWITCH_NAMES:
         names = ["switches"] * count
-    rack = np.zeros(count, dtype=np.bool_)
-    rack[wiring.ends[wiring.scale_up].ravel()] = True
-    kinds: dict[tuple[int, bool, str], list[int]] = {}
+    is_rack_switch = np.zeros(count, dtype=np.bool_)
+    is_rack_switch[wiring.endpoints[wiring.scale_up].ravel()] = True
+    switch_groups: dict[tuple[int, bool, str], list[int]] = {}
     for vertex in range(len(wiring.hosts), count):
-        kinds.setdefault((int(far[vertex]), not rack[vertex], names[vertex]), []).append(vertex)
-    return [_chosen(name, np.array(held), _most(wiring, held), wiring) for (*_, name), held in sorted(kinds.items())]
+        switch_groups.setdefault((int(distance[vertex]), not is_rack_switch[vertex], names[vertex]), []).append(
+            vertex
+        )
+    return [
+        _select_row_vertices(name, np.array(group_vertices), _compute_row_limit(wiring, group_vertices), wiring)
+        for (*_, name), group_vertices in sorted(switch_groups.items())
+    ]
 
 
-def _most(wiring: Wiring, vertices: list[int]) -> int:
+def _compute_row_limit(wiring: Wiring, vertices: list[int]) -> int:
     """How many of a row are drawn: fewer where their names are long."""
-    return _SHOWN if max(len(wiring.vertices[vertex]) for vertex in vertices) <= _SHORT else _SHOWN - 2
+    return (
+        _MAX_SWITCHES
+        if max(len(wiring.vertex_names[vertex]) for vertex in vertices) <= _SHORT_NAME_LENGTH
+        else _MAX_SWITCHES - 2
+    )
 
 
-def _chosen(name: str, vertices: Ints, most: int, wiring: Wiring | None = None) -> _Row:
+def _select_row_vertices(name: str, vertices: IntArray, limit: int, wiring: Wiring | None = None) -> _FabricRow:
     """The first and the last of many; where parts of a row are joined with each other, the last that the first are
     joined with.
     """
     count = len(vertices)
-    words = f"{name}: {count:,}"
-    if count <= most:
-        return _Row(words, vertices.tolist(), False)
-    first = vertices[: most // 2]
-    last = vertices[most // 2 :]
+    caption = f"{name}: {count:,}"
+    if count <= limit:
+        return _FabricRow(caption, vertices.tolist(), False)
+    first = vertices[: limit // 2]
+    last = vertices[limit // 2 :]
     if wiring is not None:
-        joined = wiring.ends[np.isin(wiring.ends, first).any(axis=1)]
-        beside = np.intersect1d(joined, last)
-        last = beside if len(beside) >= most - 1 - len(first) else last
-    return _Row(words, [*first.tolist(), *last[len(last) - (most - 1 - len(first)) :].tolist()], True)
+        joined_links = wiring.endpoints[np.isin(wiring.endpoints, first).any(axis=1)]
+        joined_last = np.intersect1d(joined_links, last)
+        last = joined_last if len(joined_last) >= limit - 1 - len(first) else last
+    return _FabricRow(caption, [*first.tolist(), *last[len(last) - (limit - 1 - len(first)) :].tolist()], True)
 
 
-def _switch(wiring: Wiring, vertex: int, x: float, y: float, width: float) -> list[str]:
-    name = wiring.vertices[vertex]
-    short = shortened(name, int(width / _CHARACTER))
-    kind = "scale-up" if wiring.scale_up[(wiring.ends == vertex).any(axis=1)].any() else ""
-    return [box(x - width / 2, y, width, _BOX_HEIGHT, name, kind), label(x, y + 14, short, "small middle")]
-
-
-def _host(wiring: Wiring, vertex: int, x: float, y: float) -> list[str]:
-    """A node with its devices as small squares, four in a row."""
-    name, count = wiring.vertices[vertex], int(wiring.devices[vertex])
-    shown = min(count, _DEVICES_SHOWN)
-    deep = -(-shown // 4)
-    shapes = [
-        box(x - 40, y, 80, 18 + 16 * deep, f"{name}: {count} devices", "host"),
-        label(x, y + 12, shortened(name, int(80 / _CHARACTER)), "small middle"),
+def _render_switch(wiring: Wiring, vertex: int, x: float, y: float, width: float) -> list[str]:
+    name = wiring.vertex_names[vertex]
+    short_name = shorten_name(name, int(width / _CHARACTER_WIDTH))
+    css_class = "scale-up" if wiring.scale_up[(wiring.endpoints == vertex).any(axis=1)].any() else ""
+    return [
+        render_box(x - width / 2, y, width, _BOX_HEIGHT, name, css_class),
+        render_label(x, y + 14, short_name, "small middle"),
     ]
-    for device in range(shown):
+
+
+def _render_host(wiring: Wiring, vertex: int, x: float, y: float) -> list[str]:
+    """A node with its devices as small squares, four in a row."""
+    name, count = wiring.vertex_names[vertex], int(wiring.devices[vertex])
+    drawn_devices = min(count, _MAX_DEVICES)
+    device_rows = -(-drawn_devices // 4)
+    shapes = [
+        render_box(x - 40, y, 80, 18 + 16 * device_rows, f"{name}: {count} devices", "host"),
+        render_label(x, y + 12, shorten_name(name, int(80 / _CHARACTER_WIDTH)), "small middle"),
+    ]
+    for device in range(drawn_devices):
         left, top = x - 34 + device % 4 * 17, y + 17 + device // 4 * 16
-        shapes.append(box(left, top, 14, 12, f"{name}/{device}", "device"))
+        shapes.append(render_box(left, top, 14, 12, f"{name}/{device}", "device"))
     return shapes
 
 
-def _links(wiring: Wiring, place: dict[int, Place]) -> list[str]:
+def _render_links(wiring: Wiring, positions: dict[int, DrawingPosition]) -> list[str]:
     """Lines between drawn parts, parallel links as one; of parts in the same row as arcs."""
-    together: dict[tuple[int, int], float] = {}
-    drawn = np.isin(wiring.ends, list(place)).all(axis=1)
+    rate_by_pair: dict[tuple[int, int], float] = {}
+    is_drawn = np.isin(wiring.endpoints, list(positions)).all(axis=1)
     # neighbours in a torus are drawn in its grid
-    drawn &= wiring.ends.max(axis=1, initial=0) >= len(wiring.hosts)
-    ends, rates = wiring.ends[drawn].tolist(), wiring.bandwidth_bytes_per_s[drawn].tolist()
-    for (one, other), rate in zip(ends, rates, strict=True):
-        together[one, other] = together.get((one, other), 0.0) + rate
+    is_drawn &= wiring.endpoints.max(axis=1, initial=0) >= len(wiring.hosts)
+    vertex_pairs, rates = wiring.endpoints[is_drawn].tolist(), wiring.bandwidth_bytes_per_s[is_drawn].tolist()
+    for (source, target), rate in zip(vertex_pairs, rates, strict=True):
+        rate_by_pair[source, target] = rate_by_pair.get((source, target), 0.0) + rate
     shapes = []
-    names, scale_up = wiring.vertices, {tuple(pair) for pair in wiring.ends[drawn & wiring.scale_up].tolist()}
-    for (one, other), rate in together.items():
-        lower, upper = place[one], place[other]
-        title = f"{names[one]} - {names[other]}: {format_si(rate, 'B/s')}"
-        kind = "scale-up" if (one, other) in scale_up else ""
+    names, scale_up = (
+        wiring.vertex_names,
+        {tuple(pair) for pair in wiring.endpoints[is_drawn & wiring.scale_up].tolist()},
+    )
+    for (source, target), rate in rate_by_pair.items():
+        lower, upper = positions[source], positions[target]
+        title = f"{names[source]} - {names[target]}: {format_si(rate, 'B/s')}"
+        css_class = "scale-up" if (source, target) in scale_up else ""
         if lower[1] == upper[1]:
-            bend = ((lower[0] + upper[0]) / 2, lower[1] - 8 - abs(lower[0] - upper[0]) / 8)
-            shapes.append(arc(lower, upper, bend, title, kind))
+            control = ((lower[0] + upper[0]) / 2, lower[1] - 8 - abs(lower[0] - upper[0]) / 8)
+            shapes.append(render_arc(lower, upper, control, title, css_class))
         else:
-            shapes.append(line(lower, (upper[0], upper[1] + _BOX_HEIGHT), title, kind))
+            shapes.append(render_line(lower, (upper[0], upper[1] + _BOX_HEIGHT), title, css_class))
     return shapes

@@ -5,71 +5,75 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Literal
 
-from planner.cluster.analysis.device_graph import device_graph
+from planner.cluster.analysis.device_graph import build_device_graph
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.wiring import Wiring
-from planner.cluster.regular.tier_graph import build_graph
-from planner.cluster.regular.torus import torus_of
+from planner.cluster.regular.tier_graph import build_tier_graph
+from planner.cluster.regular.torus import find_cluster_torus
 from planner.documents.topology import TopologyDocument
-from planner.report.console import printable
+from planner.report.console import strip_nonprintable
 
 if TYPE_CHECKING:
     import networkx as nx
 
-MOST_DEVICES = 4_096
+MAX_GRAPH_DEVICES = 4_096
 """Devices of the largest cluster whose graph is written with every one of them."""
 
 
-def exported(ending: str, cluster: Cluster, wiring: Wiring | None, document: TopologyDocument) -> tuple[str, str]:
+def render_topology_file(
+    suffix: str, cluster: Cluster, wiring: Wiring | None, document: TopologyDocument
+) -> tuple[str, str]:
     """The text of a file with this ending, and what is to be said about it; empty where nothing is."""
-    if ending in (".svg", ".html"):
-        from planner.report.topology.fabric_svg import drawing
-        from planner.report.topology.page import page
+    if suffix in (".svg", ".html"):
+        from planner.report.topology.fabric_svg import render_fabric_drawing
+        from planner.report.topology.page import render_topology_page
 
-        picture = drawing(cluster, wiring, document)
-        return (picture, "") if ending == ".svg" else (page(picture, document), "")
-    graph, note = _graph(cluster, wiring)
-    return (to_graphml(graph) if ending == ".graphml" else to_dot(graph)), note
+        picture = render_fabric_drawing(cluster, wiring, document)
+        return (picture, "") if suffix == ".svg" else (render_topology_page(picture, document), "")
+    graph, note = _build_fabric_graph(cluster, wiring)
+    return (render_graphml(graph) if suffix == ".graphml" else render_dot(graph)), note
 
 
-def _graph(cluster: Cluster, wiring: Wiring | None) -> tuple[nx.Graph[str], str]:
+def _build_fabric_graph(cluster: Cluster, wiring: Wiring | None) -> tuple[nx.Graph[str], str]:
     """The graph with every device, or the collapsed one of a large cluster."""
-    if wiring is not None and cluster.devices <= MOST_DEVICES:
-        return device_graph(wiring, cluster.inside, torus_of(cluster)), ""
-    note = f"more than {MOST_DEVICES:,} devices: the graph has one of each kind of part, with its count"
-    return build_graph(cluster), note
+    if wiring is not None and cluster.devices <= MAX_GRAPH_DEVICES:
+        return build_device_graph(wiring, cluster.intra_node, find_cluster_torus(cluster)), ""
+    note = f"more than {MAX_GRAPH_DEVICES:,} devices: the graph has one of each kind of part, with its count"
+    return build_tier_graph(cluster), note
 
 
-def to_graphml(graph: nx.Graph[str]) -> str:
+def render_graphml(graph: nx.Graph[str]) -> str:
     """GraphML, with all attributes of vertices and edges. Names keep no control characters."""
     import networkx as nx
 
     out = io.BytesIO()
-    plain: nx.Graph[str] = nx.Graph()
-    for name, told in graph.nodes(data=True):
-        plain.add_node(printable(name), **{key: _plain(value) for key, value in told.items()})
-    for one, other, told in graph.edges(data=True):
-        plain.add_edge(printable(one), printable(other), **told)
-    nx.write_graphml_xml(plain, out)
+    clean_graph: nx.Graph[str] = nx.Graph()
+    for name, attributes in graph.nodes(data=True):
+        clean_graph.add_node(
+            strip_nonprintable(name), **{key: _strip_attribute(value) for key, value in attributes.items()}
+        )
+    for source, target, attributes in graph.edges(data=True):
+        clean_graph.add_edge(strip_nonprintable(source), strip_nonprintable(target), **attributes)
+    nx.write_graphml_xml(clean_graph, out)
     return out.getvalue().decode() + "\n"
 
 
-def to_dot(graph: nx.Graph[str]) -> str:
+def render_dot(graph: nx.Graph[str]) -> str:
     """DOT, for Graphviz: an edge's label is its bandwidth in GB/s."""
     lines = ["graph fabric {", "  node [shape=box];"]
-    for name, told in graph.nodes(data=True):
-        shape: Literal["ellipse", "box"] = "ellipse" if told["kind"] == "device" else "box"
-        lines.append(f"  {_quoted(name)} [kind={_quoted(str(told['kind']))}, shape={shape}];")
-    for one, other, told in graph.edges(data=True):
-        rate = told["bandwidth_bytes_per_s"] / 1e9
-        lines.append(f'  {_quoted(one)} -- {_quoted(other)} [label="{rate:.6g}"];')
+    for name, attributes in graph.nodes(data=True):
+        shape: Literal["ellipse", "box"] = "ellipse" if attributes["kind"] == "device" else "box"
+        lines.append(f"  {_quote_dot_name(name)} [kind={_quote_dot_name(str(attributes['kind']))}, shape={shape}];")
+    for source, target, attributes in graph.edges(data=True):
+        rate = attributes["bandwidth_bytes_per_s"] / 1e9
+        lines.append(f'  {_quote_dot_name(source)} -- {_quote_dot_name(target)} [label="{rate:.6g}"];')
     return "\n".join([*lines, "}", ""])
 
 
-def _plain(value: object) -> object:
-    return printable(value) if isinstance(value, str) else value
+def _strip_attribute(value: object) -> object:
+    return strip_nonprintable(value) if isinstance(value, str) else value
 
 
-def _quoted(name: str) -> str:
-    escaped = printable(name).replace("\\", "\\\\").replace('"', '\\"')
+def _quote_dot_name(name: str) -> str:
+    escaped = strip_nonprintable(name).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -7,55 +7,55 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cluster.analysis.diameter import diameter_hops, worst_latency_s
-from planner.cluster.analysis.min_bisection import Halves
-from planner.cluster.analysis.wired_bisection import bisection, devices_of_half
-from planner.cluster.analysis.wired_diameter import wiring_diameter_hops
+from planner.cluster.analysis.diameter import compute_diameter_hops, compute_worst_latency_s
+from planner.cluster.analysis.min_bisection import BisectionCut
+from planner.cluster.analysis.wired_bisection import compute_bisection, count_half_devices
+from planner.cluster.analysis.wired_diameter import compute_wiring_diameter_hops
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
-from planner.cluster.regular.torus import torus_of
-from planner.cluster.wired.build_links import expand
-from planner.cluster.wired.prune_unused_links import in_use
-from planner.cost.calibration import calibration
-from planner.cost.collectives import all_reduce, all_to_all, send
-from planner.cost.rank_groups import group
-from planner.cost.scenario import usual_framework
+from planner.cluster.regular.torus import find_cluster_torus
+from planner.cluster.wired.build_links import build_regular_wiring
+from planner.cluster.wired.prune_unused_links import prune_unused_links
+from planner.cost.calibration import build_calibration
+from planner.cost.collectives import compute_all_reduce_s, compute_all_to_all_s, compute_point_to_point_s
+from planner.cost.rank_groups import build_rank_group
+from planner.cost.scenario import find_default_trainer
 from planner.documents.plan import ClusterPart
 from planner.documents.topology import (
     SCHEMA_VERSION,
     BisectionPart,
-    Collective,
-    GroupKind,
-    GroupPart,
+    GroupCollective,
+    ParallelGroupPart,
+    ParallelGroupType,
     TopologyDocument,
 )
-from planner.report.topology.parts import level_parts_told, names_told
-from planner.workload.presets import preset
+from planner.report.topology.parts import build_level_parts, build_name_ranges
+from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 
-MOST_WRITTEN_OUT = 131_072
+MAX_WIRED_DEVICES = 131_072
 """Devices of the largest cluster that is written out cable by cable."""
 _MESSAGE_BYTES = float(2**30)
-_MODEL = "llama-3-8b"
-_TENSOR = (2, 4, 8)
-_EXPERTS = (8, 64)
+_REFERENCE_MODEL = "llama-3-8b"
+_TENSOR_PARALLEL_SIZES = (2, 4, 8)
+_EXPERT_PARALLEL_SIZES = (8, 64)
 
 
-def wiring_of(cluster: Cluster) -> Wiring | None:
+def build_used_wiring(cluster: Cluster) -> Wiring | None:
     """The cluster cable by cable, what of it is in use; None where it is too large for that."""
     if cluster.wiring is not None:
-        return in_use(cluster.wiring)
-    return expand(cluster) if cluster.devices <= MOST_WRITTEN_OUT else None
+        return prune_unused_links(cluster.wiring)
+    return build_regular_wiring(cluster) if cluster.devices <= MAX_WIRED_DEVICES else None
 
 
-def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocument:
-    """Everything that is told of a cluster's fabric; `wiring` as `wiring_of` gives it."""
+def build_topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocument:
+    """Everything that is told of a cluster's fabric; `wiring` as `build_used_wiring` gives it."""
     if cluster.wiring is not None and cluster.nodes > 1:
-        hops = wiring_diameter_hops(cluster.wiring, cluster.inside, torus_of(cluster))
+        hops = compute_wiring_diameter_hops(cluster.wiring, cluster.intra_node, find_cluster_torus(cluster))
     else:
-        hops = diameter_hops(cluster)
+        hops = compute_diameter_hops(cluster)
     return TopologyDocument(
         schema_version=SCHEMA_VERSION,
         cluster=ClusterPart(
@@ -66,75 +66,80 @@ def topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocume
             devices_per_node=cluster.devices_per_node,
             devices=cluster.devices,
         ),
-        levels=level_parts_told(cluster, wiring),
+        levels=build_level_parts(cluster, wiring),
         switches=None if wiring is None else len(wiring.switches),
-        links=None if wiring is None else len(wiring.ends),
-        names=[] if wiring is None else names_told(wiring),
-        bisection=_bisection(cluster, bisection(cluster, wiring)),
+        links=None if wiring is None else len(wiring.endpoints),
+        names=[] if wiring is None else build_name_ranges(wiring),
+        bisection=_build_bisection_part(cluster, compute_bisection(cluster, wiring)),
         diameter_hops=hops,
-        worst_latency_s=worst_latency_s(cluster, hops),
-        groups=list(_groups(cluster)),
+        worst_latency_s=compute_worst_latency_s(cluster, hops),
+        groups=list(_build_group_parts(cluster)),
     )
 
 
-def _bisection(cluster: Cluster, middle: Halves) -> BisectionPart:
-    half = devices_of_half(cluster)
-    each = middle.bytes_per_s / half if half else 0.0
-    ways = {level.through_nic: level.bandwidth_bytes_per_s for level in reversed(cluster.levels[1:])}
-    out = ways.get(True, ways.get(False, 0.0))
-    share = each / out if out and half else None
+def _build_bisection_part(cluster: Cluster, halves: BisectionCut) -> BisectionPart:
+    half_devices = count_half_devices(cluster)
+    device_bytes_per_s = halves.bytes_per_s / half_devices if half_devices else 0.0
+    uplink_by_nic = {level.through_nic: level.bandwidth_bytes_per_s for level in reversed(cluster.levels[1:])}
+    injection_bytes_per_s = uplink_by_nic.get(True, uplink_by_nic.get(False, 0.0))
+    share = device_bytes_per_s / injection_bytes_per_s if injection_bytes_per_s and half_devices else None
     return BisectionPart(
-        bytes_per_s=middle.bytes_per_s,
-        exact=middle.exact,
-        bytes_per_s_per_device=each,
+        bytes_per_s=halves.bytes_per_s,
+        exact=halves.is_exact,
+        bytes_per_s_per_device=device_bytes_per_s,
         share=None if share is None or share > 1 + 1e-9 else min(share, 1.0),
     )
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _GroupQuery:
     """A group that is asked about."""
 
-    kind: GroupKind
+    group_type: ParallelGroupType
     ranks: int
     stride: int
-    collective: Collective
+    collective: GroupCollective
 
 
-def _asked(cluster: Cluster, network: Network) -> Iterator[_Asked]:
+def _enumerate_group_queries(cluster: Cluster, network: Network) -> Iterator[_GroupQuery]:
     """Groups that runs have: tensor parallel inside, experts, stages and data parallel across nodes."""
     per_node, nodes, devices = cluster.devices_per_node, cluster.nodes, cluster.devices
-    domain = max((int(n) for n, card in zip(network.joined, network.through_nic, strict=True) if not card), default=1)
-    for ranks in _TENSOR:
-        if ranks <= per_node or ranks <= domain:
-            yield _Asked("tp", ranks, 1, "all-reduce")
-    if domain not in _TENSOR and 1 < domain <= devices:
-        yield _Asked("scale-up", domain, 1, "all-reduce")
-    for ranks in _EXPERTS:
+    scale_up_devices = max(
+        (int(n) for n, is_nic in zip(network.tier_group_ranks, network.through_nic, strict=True) if not is_nic),
+        default=1,
+    )
+    for ranks in _TENSOR_PARALLEL_SIZES:
+        if ranks <= per_node or ranks <= scale_up_devices:
+            yield _GroupQuery("tp", ranks, 1, "all-reduce")
+    if scale_up_devices not in _TENSOR_PARALLEL_SIZES and 1 < scale_up_devices <= devices:
+        yield _GroupQuery("scale-up", scale_up_devices, 1, "all-reduce")
+    for ranks in _EXPERT_PARALLEL_SIZES:
         if ranks <= devices and devices % ranks == 0:
-            yield _Asked("ep", ranks, 1, "all-to-all")
+            yield _GroupQuery("ep", ranks, 1, "all-to-all")
     if nodes > 1:
-        yield _Asked("pp", nodes, per_node, "send")
-        yield _Asked("dp", nodes, per_node, "all-reduce")
+        yield _GroupQuery("pp", nodes, per_node, "send")
+        yield _GroupQuery("dp", nodes, per_node, "all-reduce")
     if devices > 1:
-        yield _Asked("dp", devices, 1, "all-reduce")
+        yield _GroupQuery("dp", devices, 1, "all-reduce")
 
 
-def _groups(cluster: Cluster) -> Iterator[GroupPart]:
-    rated = build_network(cluster)
+def _build_group_parts(cluster: Cluster) -> Iterator[ParallelGroupPart]:
+    rated_network = build_network(cluster)
     # what collectives reach of the links is known by framework: the one that language models are trained with
-    framework = usual_framework(cluster.accelerator, build_workload(preset(_MODEL)))
-    fitted = calibration(cluster.accelerator.architecture, framework)
-    reached = build_network(cluster, link_efficiency=fitted.link_efficiency, nic_efficiency=fitted.nic_efficiency)
-    for asked in _asked(cluster, rated):
-        seconds = _seconds(reached, asked)
-        rate, tier = _rate(rated, asked)
-        yield GroupPart(
-            group=asked.kind,
-            ranks=asked.ranks,
-            stride=asked.stride,
+    framework = find_default_trainer(cluster.accelerator, build_workload(read_model_preset(_REFERENCE_MODEL)))
+    fitted_calibration = build_calibration(cluster.accelerator.architecture, framework)
+    effective_network = build_network(
+        cluster, link_efficiency=fitted_calibration.link_efficiency, nic_efficiency=fitted_calibration.nic_efficiency
+    )
+    for query in _enumerate_group_queries(cluster, rated_network):
+        seconds = _compute_collective_time_s(effective_network, query)
+        rate, tier = _compute_group_bandwidth(rated_network, query)
+        yield ParallelGroupPart(
+            group=query.group_type,
+            ranks=query.ranks,
+            stride=query.stride,
             level=cluster.levels[tier].name,
-            collective=asked.collective,
+            collective=query.collective,
             bandwidth_bytes_per_s=rate,
             message_bytes=_MESSAGE_BYTES,
             seconds=seconds,
@@ -142,27 +147,27 @@ def _groups(cluster: Cluster) -> Iterator[GroupPart]:
         )
 
 
-def _seconds(network: Network, asked: _Asked) -> float:
+def _compute_collective_time_s(network: Network, query: _GroupQuery) -> float:
     """Of a large message, by the cost model."""
-    size, ranks, stride = np.array([_MESSAGE_BYTES]), np.array([asked.ranks]), np.array([asked.stride])
-    if asked.collective == "send":
-        return float(send(network, size, stride, ranks)[0])
-    collective = all_to_all if asked.collective == "all-to-all" else all_reduce
-    return float(collective(network, size, group(ranks, stride))[0])
+    size, ranks, stride = np.array([_MESSAGE_BYTES]), np.array([query.ranks]), np.array([query.stride])
+    if query.collective == "send":
+        return float(compute_point_to_point_s(network, size, stride, ranks)[0])
+    collective = compute_all_to_all_s if query.collective == "all-to-all" else compute_all_reduce_s
+    return float(collective(network, size, build_rank_group(ranks, stride))[0])
 
 
-def _rate(network: Network, asked: _Asked) -> tuple[float, int]:
+def _compute_group_bandwidth(network: Network, query: _GroupQuery) -> tuple[float, int]:
     """One device's bytes/s at the slowest level that a group crosses, and the outermost one."""
-    sizes, strides = np.array([[asked.ranks]]), np.array([[asked.stride]])
-    members = network.members(sizes, strides)[0]
-    below = np.concatenate([[1.0], members[:-1]])
-    crossed = np.flatnonzero(members > below)
+    sizes, strides = np.array([[query.ranks]]), np.array([[query.stride]])
+    members = network.compute_members(sizes, strides)[0]
+    inner_members = np.concatenate([[1.0], members[:-1]])
+    crossed = np.flatnonzero(members > inner_members)
     outermost = int(crossed[-1])
-    if asked.collective == "send":
-        return float(network.hop(strides[0], sizes[0])[0][0]), outermost
-    exchange = asked.collective == "all-to-all"
-    rates = network.rates(sizes, strides, "exchange" if exchange else "ring")[0]
+    if query.collective == "send":
+        return float(network.compute_slowest_hop(strides[0], sizes[0])[0][0]), outermost
+    is_all_to_all = query.collective == "all-to-all"
+    rates = network.compute_rates_bytes_per_s(sizes, strides, "exchange" if is_all_to_all else "ring")[0]
     # rings leave by every member's own way; of an exchange only what leaves a part passes it
-    below, rates = below[crossed], rates[crossed]
-    ways = (asked.ranks - 1) / (asked.ranks - below) if exchange else below
-    return float((rates * ways).min()), outermost
+    inner_members, rates = inner_members[crossed], rates[crossed]
+    uplink_counts = (query.ranks - 1) / (query.ranks - inner_members) if is_all_to_all else inner_members
+    return float((rates * uplink_counts).min()), outermost

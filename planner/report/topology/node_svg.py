@@ -9,169 +9,202 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.analysis.device_graph import device_graph
+from planner.cluster.analysis.device_graph import build_device_graph
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.wiring import Wiring
-from planner.cluster.regular.torus import Torus, coordinates, neighbours
-from planner.cluster.wired.failed_parts import with_hosts
+from planner.cluster.regular.torus import Torus, compute_coordinates, enumerate_grid_neighbours
+from planner.cluster.wired.failed_parts import select_hosts
 from planner.report.charts.svg import (
-    WIDTH,
-    arc,
-    box,
-    label,
-    line,
-    shortened,
+    DRAWING_WIDTH,
+    render_arc,
+    render_box,
+    render_label,
+    render_line,
+    shorten_name,
 )
 from planner.units import format_si
 
 if TYPE_CHECKING:
     import networkx as nx
 
-Place = tuple[float, float]
-Ints = NDArray[np.int64]
-_SIDE_SHOWN = 8
-_RADIUS = 74
+DrawingPosition = tuple[float, float]
+IntArray = NDArray[np.int64]
+_MAX_TORUS_SIDE = 8
+_CIRCLE_RADIUS = 74
 
 
-def inside_of_a_node(wiring: Wiring, cluster: Cluster, y: float) -> tuple[float, list[str]]:
+def render_node_topology(wiring: Wiring, cluster: Cluster, y: float) -> tuple[float, list[str]]:
     """The first node's devices and what joins them."""
-    graph = device_graph(_first_host(wiring), cluster.inside)
-    graph.remove_nodes_from([name for name in list(graph) if not _of_the_inside(graph, name)])
-    told = cluster.levels[0]
-    words = f"inside a node: {told.topology}, {format_si(told.bandwidth_bytes_per_s, 'B/s')} a device"
-    place = _in_tree(graph, y + 30) if told.topology == "pcie" else _in_circle(graph, y + 110)
-    shapes = [label(10, y + 8, words)]
-    for one, other, edge in graph.edges(data=True):
+    graph = build_device_graph(_select_first_host(wiring), cluster.intra_node)
+    graph.remove_nodes_from([name for name in list(graph) if not _is_inside_node(graph, name)])
+    inner_level = cluster.levels[0]
+    caption = f"inside a node: {inner_level.topology}, {format_si(inner_level.bandwidth_bytes_per_s, 'B/s')} a device"
+    positions = _place_in_tree(graph, y + 30) if inner_level.topology == "pcie" else _place_in_circle(graph, y + 110)
+    shapes = [render_label(10, y + 8, caption)]
+    for vertex, other, edge in graph.edges(data=True):
         rate = format_si(edge["bandwidth_bytes_per_s"], "B/s")
-        shapes.append(line(place[one], place[other], f"{one} - {other}: {rate}", "scale-up"))
-    for name, at in place.items():
-        device = graph.nodes[name]["kind"] == "device"
-        short = name.rsplit("/", 1)[-1]
-        beside = sum(other[1] == at[1] for other in place.values())
-        wide = 24 if device else min(84.0, WIDTH / beside - 4)
-        shapes.append(box(at[0] - wide / 2, at[1] - 9, wide, 18, name, "device" if device else "scale-up"))
-        shapes.append(label(at[0], at[1] + 4, shortened(short, max(int(wide / 6.2), 3)), "small middle"))
-    return max(at[1] for at in place.values()) + 24, shapes
+        shapes.append(render_line(positions[vertex], positions[other], f"{vertex} - {other}: {rate}", "scale-up"))
+    for name, position in positions.items():
+        is_device = graph.nodes[name]["kind"] == "device"
+        short_name = name.rsplit("/", 1)[-1]
+        row_size = sum(other[1] == position[1] for other in positions.values())
+        box_width = 24 if is_device else min(84.0, DRAWING_WIDTH / row_size - 4)
+        shapes.append(
+            render_box(
+                position[0] - box_width / 2,
+                position[1] - 9,
+                box_width,
+                18,
+                name,
+                "device" if is_device else "scale-up",
+            )
+        )
+        shapes.append(
+            render_label(
+                position[0], position[1] + 4, shorten_name(short_name, max(int(box_width / 6.2), 3)), "small middle"
+            )
+        )
+    return max(position[1] for position in positions.values()) + 24, shapes
 
 
-def _first_host(wiring: Wiring) -> Wiring:
+def _select_first_host(wiring: Wiring) -> Wiring:
     """The first host alone, with its own links."""
-    alone = with_hosts(wiring, np.array([0]))
-    own = (alone.ends == 0).any(axis=1)
+    first_host = select_hosts(wiring, np.array([0]))
+    is_own_link = (first_host.endpoints == 0).any(axis=1)
     return replace(
-        alone,
-        ends=alone.ends[own],
-        card=alone.card[own],
-        bandwidth_bytes_per_s=alone.bandwidth_bytes_per_s[own],
-        scale_up=alone.scale_up[own],
+        first_host,
+        endpoints=first_host.endpoints[is_own_link],
+        nic_index=first_host.nic_index[is_own_link],
+        bandwidth_bytes_per_s=first_host.bandwidth_bytes_per_s[is_own_link],
+        scale_up=first_host.scale_up[is_own_link],
     )
 
 
-def _of_the_inside(graph: nx.Graph[str], name: str) -> bool:
+def _is_inside_node(graph: nx.Graph[str], name: str) -> bool:
     """Devices and what joins them, not the switches of the network."""
     if graph.nodes[name]["kind"] != "switch":
         return True
     return any(edge["scale_up"] for *_, edge in graph.edges(name, data=True))
 
 
-def _in_circle(graph: nx.Graph[str], middle: float) -> dict[str, Place]:
+def _place_in_circle(graph: nx.Graph[str], center_y: float) -> dict[str, DrawingPosition]:
     """Devices around, switches in the middle."""
-    devices = [name for name, told in graph.nodes(data=True) if told["kind"] == "device"]
+    devices = [name for name, attributes in graph.nodes(data=True) if attributes["kind"] == "device"]
     others = [name for name in graph if name not in set(devices)]
-    place = {}
+    positions = {}
     for number, name in enumerate(devices):
         angle = 2 * math.pi * number / len(devices) - math.pi / 2
-        place[name] = (WIDTH / 2 + 1.6 * _RADIUS * math.cos(angle), middle + _RADIUS * math.sin(angle))
+        positions[name] = (
+            DRAWING_WIDTH / 2 + 1.6 * _CIRCLE_RADIUS * math.cos(angle),
+            center_y + _CIRCLE_RADIUS * math.sin(angle),
+        )
     for number, name in enumerate(others):
-        place[name] = (WIDTH / 2 + 70 * (number - (len(others) - 1) / 2), middle)
-    return place
+        positions[name] = (DRAWING_WIDTH / 2 + 70 * (number - (len(others) - 1) / 2), center_y)
+    return positions
 
 
-def _in_tree(graph: nx.Graph[str], top: float) -> dict[str, Place]:
+def _place_in_tree(graph: nx.Graph[str], top: float) -> dict[str, DrawingPosition]:
     """Host bridges above PCIe switches above devices."""
-    place = {}
-    there = {str(told["kind"]) for _, told in graph.nodes(data=True)}
-    rows = [kind for kind in ("host-bridge", "pcie-switch", "device") if kind in there]
-    for depth, kind in enumerate(rows):
-        names = [name for name, told in graph.nodes(data=True) if told["kind"] == kind]
+    positions = {}
+    present_types = {str(attributes["kind"]) for _, attributes in graph.nodes(data=True)}
+    rows = [vertex_type for vertex_type in ("host-bridge", "pcie-switch", "device") if vertex_type in present_types]
+    for depth, vertex_type in enumerate(rows):
+        names = [name for name, attributes in graph.nodes(data=True) if attributes["kind"] == vertex_type]
         for number, name in enumerate(names):
-            place[name] = ((number + 0.5) * WIDTH / len(names), top + 50 * depth)
-    return place
+            positions[name] = ((number + 0.5) * DRAWING_WIDTH / len(names), top + 50 * depth)
+    return positions
 
 
-def grid(torus: Torus, y: float, cluster: Cluster, wiring: Wiring | None) -> tuple[float, list[str]]:
+def render_torus_grid(torus: Torus, y: float, cluster: Cluster, wiring: Wiring | None) -> tuple[float, list[str]]:
     """The first two axes of a torus, a part of them where they are long; words say what is not drawn. Of what faults
     took, devices stand empty and links are missing.
     """
-    kept = _Left(torus, cluster, wiring)
+    remaining_torus = _RemainingTorus(torus, cluster, wiring)
     sides = (*torus.shape, 1)[:2]
-    shown = tuple(min(side, _SIDE_SHOWN) for side in sides)
-    step = min(44.0, (WIDTH - 80) / shown[0])
-    left, top = (WIDTH - step * (shown[0] - 1)) / 2, y + 50
-    told = " x ".join(map(str, torus.shape))
-    shapes = [label(10, y + 8, f"torus {told}, {format_si(torus.link_bytes_per_s, 'B/s')} a link each way")]
-    if shown != sides or len(torus.shape) > 2:
-        further = "" if len(torus.shape) < 3 else f", one of {math.prod(torus.shape[2:])} such planes"
+    drawn_sides = tuple(min(side, _MAX_TORUS_SIDE) for side in sides)
+    step = min(44.0, (DRAWING_WIDTH - 80) / drawn_sides[0])
+    left, top = (DRAWING_WIDTH - step * (drawn_sides[0] - 1)) / 2, y + 50
+    shape_text = " x ".join(map(str, torus.shape))
+    shapes = [
+        render_label(10, y + 8, f"torus {shape_text}, {format_si(torus.link_bytes_per_s, 'B/s')} a link each way")
+    ]
+    if drawn_sides != sides or len(torus.shape) > 2:
+        planes_note = "" if len(torus.shape) < 3 else f", one of {math.prod(torus.shape[2:])} such planes"
         shapes.append(
-            label(10, y + 22, f"drawn: {shown[0]} x {shown[1]} of {sides[0]} x {sides[1]}{further}", "small")
+            render_label(
+                10,
+                y + 22,
+                f"drawn: {drawn_sides[0]} x {drawn_sides[1]} of {sides[0]} x {sides[1]}{planes_note}",
+                "small",
+            )
         )
-    places = coordinates(np.arange(math.prod(shown)), shown)
-    at = [(left + step * float(column), top + step * float(row)) for column, row in places.tolist()]
+    cells = compute_coordinates(np.arange(math.prod(drawn_sides)), drawn_sides)
+    positions = [(left + step * float(column), top + step * float(row)) for column, row in cells.tolist()]
     wrap = (*torus.wrap, False)[:2]
     title = f"{format_si(torus.link_bytes_per_s, 'B/s')} each way"
-    for axis, pairs in neighbours(shown, wrap):
-        for one, other in pairs.tolist():
-            if kept.joined(places[one], places[other]):
-                shapes.append(_joined(at[one], at[other], axis, step, title))
-    for (x, row), place in zip(at, places, strict=True):
-        there = kept.joined(place, place)
-        gone = "" if there else ", gone"
-        words = f"device at {tuple(place.tolist())}{gone}"
-        shapes.append(box(x - 7, row - 6, 14, 12, words, "device" if there else "outline"))
-    shapes += _blocks(torus, shown, (left, top), step)
-    return top + step * shown[1] + 14, shapes
+    for axis, pairs in enumerate_grid_neighbours(drawn_sides, wrap):
+        for source, target in pairs.tolist():
+            if remaining_torus.is_joined(cells[source], cells[target]):
+                shapes.append(_render_torus_link(positions[source], positions[target], axis, step, title))
+    for (x, row), cell in zip(positions, cells, strict=True):
+        is_present = remaining_torus.is_joined(cell, cell)
+        gone_note = "" if is_present else ", gone"
+        tooltip = f"device at {tuple(cell.tolist())}{gone_note}"
+        shapes.append(render_box(x - 7, row - 6, 14, 12, tooltip, "device" if is_present else "outline"))
+    shapes += _render_node_outlines(torus, drawn_sides, (left, top), step)
+    return top + step * drawn_sides[1] + 14, shapes
 
 
-class _Left:
+class _RemainingTorus:
     """What is left of the first torus of a cluster with faults."""
 
     def __init__(self, torus: Torus, cluster: Cluster, wiring: Wiring | None) -> None:
         """`wiring`: what is in use of it."""
         self.block = np.array((*torus.block, 1)[:2])
-        self.nodes = tuple(side // part for side, part in zip(torus.shape, torus.block, strict=True))
-        self.whole = cluster.sound is None or wiring is None or math.prod(self.nodes) == 1
-        self.pairs: set[tuple[str, str]] = set()
-        if not self.whole and wiring is not None:
-            names = wiring.vertices
-            self.pairs = {(name, name) for name in wiring.hosts}
-            self.pairs |= {(names[one], names[other]) for one, other in wiring.ends.tolist()}
+        self.node_grid = tuple(side // part for side, part in zip(torus.shape, torus.block, strict=True))
+        self.is_complete = cluster.before_faults is None or wiring is None or math.prod(self.node_grid) == 1
+        self.joined_pairs: set[tuple[str, str]] = set()
+        if not self.is_complete and wiring is not None:
+            names = wiring.vertex_names
+            self.joined_pairs = {(name, name) for name in wiring.hosts}
+            self.joined_pairs |= {(names[source], names[target]) for source, target in wiring.endpoints.tolist()}
 
-    def joined(self, one: Ints, other: Ints) -> bool:
+    def is_joined(self, first: IntArray, second: IntArray) -> bool:
         """Whether the nodes of two devices, at these places in the first plane, are there and joined."""
-        here, there = self._name(one), self._name(other)
-        return self.whole or (here, there) in self.pairs or (there, here) in self.pairs
+        first_node, second_node = self._format_node_name(first), self._format_node_name(second)
+        return (
+            self.is_complete
+            or (first_node, second_node) in self.joined_pairs
+            or (second_node, first_node) in self.joined_pairs
+        )
 
-    def _name(self, place: Ints) -> str:
-        column, row = (place // self.block).tolist()
-        return f"node-{column + row * self.nodes[0]}"
+    def _format_node_name(self, cell: IntArray) -> str:
+        column, row = (cell // self.block).tolist()
+        return f"node-{column + row * self.node_grid[0]}"
 
 
-def _joined(one: Place, other: Place, axis: int, step: float, title: str) -> str:
+def _render_torus_link(start: DrawingPosition, end: DrawingPosition, axis: int, step: float, title: str) -> str:
     """A link to the next device, or round from the last to the first."""
-    if one[axis] < other[axis]:
-        return line(one, other, title, "scale-up")
-    out = 0.7 * step
-    bend = ((one[0] + other[0]) / 2, one[1] - out) if axis == 0 else (one[0] - out, (one[1] + other[1]) / 2)
-    return arc(one, other, bend, f"{title}, round the end", "scale-up")
+    if start[axis] < end[axis]:
+        return render_line(start, end, title, "scale-up")
+    bend_distance = 0.7 * step
+    control = (
+        ((start[0] + end[0]) / 2, start[1] - bend_distance)
+        if axis == 0
+        else (start[0] - bend_distance, (start[1] + end[1]) / 2)
+    )
+    return render_arc(start, end, control, f"{title}, round the end", "scale-up")
 
 
-def _blocks(torus: Torus, shown: tuple[int, ...], corner: Place, step: float) -> list[str]:
+def _render_node_outlines(
+    torus: Torus, drawn_sides: tuple[int, ...], corner: DrawingPosition, step: float
+) -> list[str]:
     """A line around the devices of each node."""
-    across, down = (*torus.block, 1)[:2]
+    block_columns, block_rows = (*torus.block, 1)[:2]
     shapes = []
-    for column in range(0, shown[0] - across + 1, across):
-        for row in range(0, shown[1] - down + 1, down):
+    for column in range(0, drawn_sides[0] - block_columns + 1, block_columns):
+        for row in range(0, drawn_sides[1] - block_rows + 1, block_rows):
             x, y = corner[0] + step * column - 11, corner[1] + step * row - 10
-            wide, high = step * (across - 1) + 22, step * (down - 1) + 20
-            shapes.append(box(x, y, wide, high, "one node", "outline"))
+            width, height = step * (block_columns - 1) + 22, step * (block_rows - 1) + 20
+            shapes.append(render_box(x, y, width, height, "one node", "outline"))
     return shapes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from planner.documents.topology import TopologyDocument
-from planner.report.formats.html_page import to_html
-from planner.report.views.topology_report import topology_report
+from planner.report.formats.html_page import render_html_page
+from planner.report.views.topology_report import build_topology_report
 
 
-def page(picture: str, document: TopologyDocument) -> str:
+def render_topology_page(drawing_svg: str, document: TopologyDocument) -> str:
     """The page's text."""
-    return to_html(topology_report(document), [("The fabric", picture)])
+    return render_html_page(build_topology_report(document), [("The fabric", drawing_svg)])

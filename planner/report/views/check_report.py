@@ -2,87 +2,106 @@
 
 from __future__ import annotations
 
-from planner.documents.check import CheckDocument, CheckedPart, RequirementPart, answer_of, obstacle_line
+from planner.documents.check import (
+    CheckDocument,
+    ConditionPart,
+    PlanCheckPart,
+    format_obstacle_line,
+    get_checked_answer,
+)
 from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.report.report import (
-    Bars,
-    Case,
-    Record,
+    BarChart,
+    RecordValue,
     Report,
-    Table,
-    Value,
+    ReportCase,
+    ReportRecord,
+    ReportTable,
 )
-from planner.report.views.check_text import HEADINGS, WORDS, plan_rows, summary
-from planner.report.views.plan_report import memory_bars, step_bars
+from planner.report.views.check_text import CHECK_HEADINGS, CHECK_TEXT_COLUMNS, build_check_rows, format_check_summary
+from planner.report.views.plan_report import build_memory_bars, build_step_bars
 from planner.studies.conditions.values import compute_figure_values
 
-_FIGURES = (
+_FIGURE_NAMES = (
     "step_time_s", "tokens_per_s", "mfu", "memory.total", "memory.headroom", "cost_usd_per_step", "cost_usd",
     "energy_j_per_step", "days",
 )  # fmt: skip
-_SI = {"memory.total": "memory_total_bytes", "memory.headroom": "memory_headroom_bytes", "days": "run_s"}
+_SI_KEYS = {"memory.total": "memory_total_bytes", "memory.headroom": "memory_headroom_bytes", "days": "run_s"}
 
 
-def check_report(document: CheckDocument) -> Report:
+def build_check_report(document: CheckDocument) -> Report:
     """The whole answer of `check`. A plan without requirements is one record, and a case that it fits."""
     rows = [
-        (one.name, required.requirement, "met" if required.met else "not met", required.told)
-        for one in document.checked
-        for required in one.requirements
+        (checked_plan.name, requirement.requirement, "met" if requirement.met else "not met", requirement.told)
+        for checked_plan in document.checked
+        for requirement in checked_plan.requirements
     ]
-    tables = [Table("Plans", HEADINGS, plan_rows(document), WORDS)]
+    tables = [ReportTable("Plans", CHECK_HEADINGS, build_check_rows(document), CHECK_TEXT_COLUMNS)]
     if rows:
         headings = ("plan", "requirement", "", "what was found")
-        tables.append(Table("Requirements", headings, rows, frozenset(range(4))))
+        tables.append(ReportTable("Requirements", headings, rows, frozenset(range(4))))
     return Report(
         command="check",
-        title=f"{document.file}: {summary(document)}",
+        title=f"{document.file}: {format_check_summary(document)}",
         facts=[],
-        records=[record for one in document.checked for record in _records(one)],
+        records=[record for checked_plan in document.checked for record in _build_check_records(checked_plan)],
         tables=tables,
-        charts=_charts(document),
-        sentences=[f"{one.name}: {obstacle_line(one)}" for one in document.checked if one.obstacle],
-        cases=[case for one in document.checked for case in _cases(one)],
+        charts=_build_check_charts(document),
+        sentences=[
+            f"{checked_plan.name}: {format_obstacle_line(checked_plan)}"
+            for checked_plan in document.checked
+            if checked_plan.obstacle
+        ],
+        cases=[case for checked_plan in document.checked for case in _build_check_cases(checked_plan)],
     )
 
 
-def _charts(document: CheckDocument) -> list[Bars]:
+def _build_check_charts(document: CheckDocument) -> list[BarChart]:
     """Steps and memory of all plans that fit, side by side; of two kinds of nodes, the step alone."""
-    fit = [(one.name, answer) for one in document.checked if (answer := answer_of(one)) is not None]
+    feasible_plans = [
+        (checked_plan.name, answer)
+        for checked_plan in document.checked
+        if (answer := get_checked_answer(checked_plan)) is not None
+    ]
     steps = [
         (name, answer.ways[0].terms if isinstance(answer, HeterogeneousDocument) else answer.plans[0].terms)
-        for name, answer in fit
+        for name, answer in feasible_plans
     ]
-    memories = [(one.name, one.plan.plans[0].memory) for one in document.checked if one.plan is not None]
-    charts = [step_bars("Where the step goes", steps)] if steps else []
-    return charts + ([memory_bars("Memory of the fullest device", memories)] if memories else [])
+    memories = [
+        (checked_plan.name, checked_plan.plan.plans[0].memory)
+        for checked_plan in document.checked
+        if checked_plan.plan is not None
+    ]
+    charts = [build_step_bars("Where the step goes", steps)] if steps else []
+    return charts + ([build_memory_bars("Memory of the fullest device", memories)] if memories else [])
 
 
-def _records(checked: CheckedPart) -> list[Record]:
-    answer = answer_of(checked)
+def _build_check_records(checked: PlanCheckPart) -> list[ReportRecord]:
+    answer = get_checked_answer(checked)
     values = {} if answer is None else compute_figure_values(answer)
-    figures: dict[str, Value] = {_SI.get(name, name): values.get(name) for name in _FIGURES}
+    figures: dict[str, RecordValue] = {_SI_KEYS.get(name, name): values.get(name) for name in _FIGURE_NAMES}
     figures |= {"model": values.get("model"), "cluster": values.get("cluster"), "devices": values.get("devices")}
-    required: list[RequirementPart | None] = [*checked.requirements] or [None]
+    requirements: list[ConditionPart | None] = [*checked.requirements] or [None]
     return [
         {
             "plan": checked.name,
             "outcome": checked.outcome,
-            "requirement": None if one is None else one.requirement,
-            "met": None if one is None else one.met,
-            "told": one.told if one is not None else obstacle_line(checked),
+            "requirement": None if requirement is None else requirement.requirement,
+            "met": None if requirement is None else requirement.met,
+            "told": requirement.told if requirement is not None else format_obstacle_line(checked),
             **figures,
         }
-        for one in required
+        for requirement in requirements
     ]
 
 
-def _cases(checked: CheckedPart) -> list[Case]:
-    answer = answer_of(checked)
+def _build_check_cases(checked: PlanCheckPart) -> list[ReportCase]:
+    answer = get_checked_answer(checked)
     if answer is None:
-        return [Case(checked.name, "fits", failure=obstacle_line(checked))]
-    step = compute_figure_values(answer)["step_time_s"]
-    seconds = float(step) if isinstance(step, float) else 0.0
-    return [Case(checked.name, "fits", seconds)] + [
-        Case(checked.name, one.requirement, seconds, "" if one.met else one.told) for one in checked.requirements
+        return [ReportCase(checked.name, "fits", failure=format_obstacle_line(checked))]
+    step_time = compute_figure_values(answer)["step_time_s"]
+    seconds = float(step_time) if isinstance(step_time, float) else 0.0
+    return [ReportCase(checked.name, "fits", seconds)] + [
+        ReportCase(checked.name, requirement.requirement, seconds, "" if requirement.met else requirement.told)
+        for requirement in checked.requirements
     ]

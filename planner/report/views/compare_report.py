@@ -2,85 +2,98 @@
 
 from __future__ import annotations
 
-from planner.documents.compare import CompareDocument, OfferPart
+from planner.documents.compare import ClusterOfferPart, CompareDocument
 from planner.documents.plan import StrategyPart
-from planner.documents.sizing import SizePart
+from planner.documents.sizing import RunSizePart
 from planner.report.report import (
-    Bar,
-    Bars,
-    Case,
-    Piece,
+    BarChart,
+    BarSegment,
+    RecordValue,
     Report,
-    Table,
-    Value,
+    ReportCase,
+    ReportTable,
+    StackedBar,
 )
-from planner.report.views.compare_text import WORDS, heading, rows_of, sentences
-from planner.report.views.size_report import days_bars, money_and_time, size_fields, usd_bars
-from planner.report.views.size_text import energy_text
+from planner.report.views.compare_text import (
+    COMPARE_TEXT_COLUMNS,
+    build_compare_rows,
+    format_compare_heading,
+    format_compare_sentences,
+)
+from planner.report.views.size_report import (
+    build_days_bars,
+    build_rent_bars,
+    build_rent_time_scatters,
+    collect_size_fields,
+)
+from planner.report.views.size_text import format_run_energy
 from planner.units import DAY_S
 
-_KEYS = (*(name for name in SizePart.__struct_fields__ if name != "strategy"), *StrategyPart.__struct_fields__)
+_SIZE_KEYS = (
+    *(name for name in RunSizePart.__struct_fields__ if name != "strategy"),
+    *StrategyPart.__struct_fields__,
+)
 
 
-def compare_report(document: CompareDocument) -> Report:
+def build_compare_report(document: CompareDocument) -> Report:
     """The whole answer of `compare`."""
     title = f"{document.model.title} on {len(document.offers)} clusters"
-    found = [(offer.name, offer.size) for offer in document.offers if offer.size is not None]
+    feasible_sizes = [(offer.name, offer.size) for offer in document.offers if offer.size is not None]
     return Report(
         command="compare",
         title=title,
-        facts=[("Compared", heading(document))],
-        records=[_record(document, number, offer) for number, offer in enumerate(document.offers, 1)],
-        tables=list(_tables(document)),
+        facts=[("Compared", format_compare_heading(document))],
+        records=[_build_compare_record(document, number, offer) for number, offer in enumerate(document.offers, 1)],
+        tables=list(_build_compare_tables(document)),
         charts=[
-            days_bars("Time of the run", found, document.deadline_days),
-            usd_bars("Rent of the run", found, document.budget_usd),
-            _energy_bars(found),
-            *money_and_time(found, found[0][1] if found else None),
+            build_days_bars("Time of the run", feasible_sizes, document.deadline_days),
+            build_rent_bars("Rent of the run", feasible_sizes, document.budget_usd),
+            _build_energy_bars(feasible_sizes),
+            *build_rent_time_scatters(feasible_sizes, feasible_sizes[0][1] if feasible_sizes else None),
         ]
-        if found
+        if feasible_sizes
         else [],
-        sentences=sentences(document),
-        cases=[_case(title, offer) for offer in document.offers],
+        sentences=format_compare_sentences(document),
+        cases=[_build_compare_case(title, offer) for offer in document.offers],
     )
 
 
-def _record(document: CompareDocument, number: int, offer: OfferPart) -> dict[str, Value]:
+def _build_compare_record(document: CompareDocument, rank: int, offer: ClusterOfferPart) -> dict[str, RecordValue]:
     """One cluster, flat; null instead of figures where it is ruled out, with the reason last."""
     run = document.run
-    record: dict[str, Value] = {"rank": None if offer.size is None else number, "model": document.model.name}
+    record: dict[str, RecordValue] = {"rank": None if offer.size is None else rank, "model": document.model.name}
     record |= {"tokens": run.tokens, "steps": run.steps, "global_batch": run.global_batch}
     record |= {"cluster": offer.name, "accelerator": offer.accelerator, "frameworks": offer.frameworks}
     record |= {"clouds": offer.clouds, "on_front": offer.on_front, "calibrated": offer.calibrated}
-    record |= dict.fromkeys(_KEYS) if offer.size is None else size_fields(offer.size)
+    record |= dict.fromkeys(_SIZE_KEYS) if offer.size is None else collect_size_fields(offer.size)
     return record | {"ruled_out": offer.ruled_out}
 
 
-def _tables(document: CompareDocument) -> list[Table]:
-    rows = rows_of(document)
+def _build_compare_tables(document: CompareDocument) -> list[ReportTable]:
+    rows = build_compare_rows(document)
     tables = []
     if rows:
-        words = frozenset(number for number, name in enumerate(rows[0]) if name in WORDS)
+        text_columns = frozenset(number for number, name in enumerate(rows[0]) if name in COMPARE_TEXT_COLUMNS)
         title = f"Clusters, the best by {document.ranked_by} first"
-        tables.append(Table(title, list(rows[0]), [list(row.values()) for row in rows], words))
+        tables.append(ReportTable(title, list(rows[0]), [list(row.values()) for row in rows], text_columns))
     ruled_out = [(offer.name, offer.ruled_out) for offer in document.offers if offer.size is None]
     if ruled_out:
-        tables.append(Table("Ruled out", ("cluster", "why"), ruled_out, frozenset({0, 1})))
+        tables.append(ReportTable("Ruled out", ("cluster", "why"), ruled_out, frozenset({0, 1})))
     return tables
 
 
-def _energy_bars(sizes: list[tuple[str, SizePart]]) -> Bars:
+def _build_energy_bars(sizes: list[tuple[str, RunSizePart]]) -> BarChart:
     """Energy at the meter; no bar where it is not known."""
-    drawn = []
+    bars = []
     for label, size in sizes:
-        said = energy_text(size) or "not known"
-        pieces = [] if size.energy_kwh is None else [Piece("energy", size.energy_kwh, f"{label}: {said}")]
-        drawn.append(Bar(label, said, pieces))
-    return Bars("Energy of the run", drawn)
+        display = format_run_energy(size) or "not known"
+        segments = [] if size.energy_kwh is None else [BarSegment("energy", size.energy_kwh, f"{label}: {display}")]
+        bars.append(StackedBar(label, display, segments))
+    return BarChart("Energy of the run", bars)
 
 
-def _case(title: str, offer: OfferPart) -> Case:
+def _build_compare_case(title: str, offer: ClusterOfferPart) -> ReportCase:
     """A cluster passes, or is left out with what rules it out."""
     if offer.size is None:
-        return Case(title, offer.name, skipped=offer.ruled_out)
-    return Case(title, f"{offer.name}, {offer.size.nodes:,} nodes", DAY_S * offer.size.days)
+        return ReportCase(title, offer.name, skip_reason=offer.ruled_out)
+    return ReportCase(title, f"{offer.name}, {offer.size.nodes:,} nodes", DAY_S * offer.size.days)

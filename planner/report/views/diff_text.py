@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from planner.documents.diff import ChangePart, DiffDocument, DifferencePart, TermPart, WhyPart
-from planner.report.console import console, plain_table, print_lines, printable, text_of
-from planner.report.views.plan_words import term_name
+from planner.documents.diff import DiffDocument, FigureChangePart, PlanDiffPart, StepChangeCausePart, TermChangePart
+from planner.report.console import build_console, build_plain_table, get_console_text, print_lines, strip_nonprintable
+from planner.report.views.plan_words import format_term_name
 from planner.studies.conditions.display import format_figure_value
 from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.units import format_seconds
@@ -15,10 +15,10 @@ from planner.units import format_seconds
 if TYPE_CHECKING:
     from rich.table import Table
 
-Row = tuple[str, str, str, str]
+DiffRow = tuple[str, str, str, str]
 """A name, the value in the base, in the head, and the change."""
-HEADINGS: Row = ("", "base", "head", "change")
-HEADLINES = {
+DIFF_HEADINGS: DiffRow = ("", "base", "head", "change")
+HEADLINE_FIGURES = {
     "step_time_s": "step",
     "tokens_per_s": "tokens/s",
     "mfu": "MFU",
@@ -27,169 +27,197 @@ HEADLINES = {
     "cost_usd": "cost",
 }
 """The figures of a plan's own line, and what they are called there."""
-_SHOWN_CAUSES = 4
+_MAX_CAUSES = 4
 
 
-def diff_text(document: DiffDocument) -> str:
+def render_diff_text(document: DiffDocument) -> str:
     """The whole answer as text for stdout."""
-    out = console()
-    print_lines(out, [printable(f"{document.base} → {document.head}: {summary(document)}")])
-    for one in told_apart(document):
+    out = build_console()
+    print_lines(out, [strip_nonprintable(f"{document.base} → {document.head}: {format_diff_summary(document)}")])
+    for difference in select_reported_differences(document):
         out.print()
-        print_lines(out, map(printable, (heading(document, one), *sentences(one))))
-        rows = all_rows(one)
+        print_lines(
+            out,
+            map(strip_nonprintable, (format_diff_heading(document, difference), *format_diff_sentences(difference))),
+        )
+        rows = build_diff_rows(difference)
         if rows:
-            out.print(_table(rows))
-    print_lines(out, map(printable, closing(document)))
-    return text_of(out)
+            out.print(_build_diff_table(rows))
+    print_lines(out, map(strip_nonprintable, format_closing_sentences(document)))
+    return get_console_text(out)
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    table = plain_table()
-    for number, name in enumerate(HEADINGS):
+def _build_diff_table(rows: Sequence[DiffRow]) -> Table:
+    table = build_plain_table()
+    for number, name in enumerate(DIFF_HEADINGS):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(printable, row))
+        table.add_row(*map(strip_nonprintable, row))
     return table
 
 
-def summary(document: DiffDocument) -> str:
+def format_diff_summary(document: DiffDocument) -> str:
     """`1 plan changed, 1 added, 2 unchanged`."""
     counts: dict[str, int] = {}
-    for one in document.differences:
-        counts[one.status] = counts.get(one.status, 0) + 1
+    for difference in document.differences:
+        counts[difference.status] = counts.get(difference.status, 0) + 1
     order = ("changed", "added", "removed", "fits now", "fits no more", "fits in neither", "unchanged")
-    told = [f"{counts[status]} {status}" for status in order if status in counts]
-    first, _, rest = told[0].partition(" ")
-    return ", ".join([f"{first} {'plan' if first == '1' else 'plans'} {rest}", *told[1:]])
+    status_counts = [f"{counts[status]} {status}" for status in order if status in counts]
+    first, _, rest = status_counts[0].partition(" ")
+    return ", ".join([f"{first} {'plan' if first == '1' else 'plans'} {rest}", *status_counts[1:]])
 
 
-def told_apart(document: DiffDocument) -> list[DifferencePart]:
+def select_reported_differences(document: DiffDocument) -> list[PlanDiffPart]:
     """The plans that are told one by one: all but those that are the same, or fit in neither."""
-    return [one for one in document.differences if one.status not in ("unchanged", "fits in neither")]
+    return [
+        difference for difference in document.differences if difference.status not in ("unchanged", "fits in neither")
+    ]
 
 
-def closing(document: DiffDocument) -> list[str]:
+def format_closing_sentences(document: DiffDocument) -> list[str]:
     """What is said at the end: what did not change, and what counts as that."""
-    told = []
+    lines = []
     for status in ("unchanged", "fits in neither"):
-        names = [one.name for one in document.differences if one.status == status]
+        names = [difference.name for difference in document.differences if difference.status == status]
         if names and len(document.differences) > 1:
-            told.append(f"{status[:1].upper()}{status[1:]}: {', '.join(names)}.")
+            lines.append(f"{status[:1].upper()}{status[1:]}: {', '.join(names)}.")
     if document.threshold:
-        told.append(f"Figures that changed by less than {100 * document.threshold:,g} % are not told.")
-    return told
+        lines.append(f"Figures that changed by less than {100 * document.threshold:,g} % are not told.")
+    return lines
 
 
-def heading(document: DiffDocument, one: DifferencePart) -> str:
+def format_diff_heading(document: DiffDocument, difference: PlanDiffPart) -> str:
     """What a plan's part begins with: its name and what became of it; of two single plans, what they are of."""
-    title = f" ({one.title})" if one.title else ""
-    return one.title if len(document.differences) == 1 and one.name == "plan" else f"{one.name}: {one.status}{title}"
+    title = f" ({difference.title})" if difference.title else ""
+    return (
+        difference.title
+        if len(document.differences) == 1 and difference.name == "plan"
+        else f"{difference.name}: {difference.status}{title}"
+    )
 
 
-def sentences(one: DifferencePart) -> list[str]:
+def format_diff_sentences(difference: PlanDiffPart) -> list[str]:
     """Why the step changed, and which requirements that touches."""
-    told = [why_sentence(one)] if one.why is not None else []
-    told += [f"No longer met: {text}" for text in one.no_longer_met]
-    told += [f"Now met: {text}" for text in one.now_met]
-    return told + [f"Not met: {part.requirement}: {part.told}" for part in one.requirements if not part.met]
+    lines = [format_cause_sentence(difference)] if difference.why is not None else []
+    lines += [f"No longer met: {text}" for text in difference.no_longer_met]
+    lines += [f"Now met: {text}" for text in difference.now_met]
+    return lines + [f"Not met: {part.requirement}: {part.told}" for part in difference.requirements if not part.met]
 
 
-def why_sentence(one: DifferencePart) -> str:
+def format_cause_sentence(difference: PlanDiffPart) -> str:
     """`Step 9.04 s → 10.1 s (+12 %): +0.8 s of +1.1 s is pipeline bubble, with pp 4 → 8.`"""
-    why = one.why
-    assert why is not None
-    step = next((change for change in one.figures if change.name == "step_time_s"), None)
-    told = "Step as long as before" if step is None else f"Step {_from_to(step)}"
-    because = _because(one, why)
-    term = term_name(why.term)
-    share = why.change_s / why.step_change_s if why.step_change_s else 0.0
+    cause = difference.why
+    assert cause is not None
+    step = next((change for change in difference.figures if change.name == "step_time_s"), None)
+    opening = "Step as long as before" if step is None else f"Step {_format_before_after(step)}"
+    cause_text = _format_causes(difference, cause)
+    term = format_term_name(cause.term)
+    share = cause.change_s / cause.step_change_s if cause.step_change_s else 0.0
     if step is not None and 0 < share <= 1:
-        return f"{told}: {signed(why.change_s)} of {signed(why.step_change_s)} is {term}{because}."
-    return f"{told}: {term} changed most, {signed(why.change_s)}{because}; other terms went the other way."
+        return (
+            f"{opening}: {format_signed_seconds(cause.change_s)} of "
+            f"{format_signed_seconds(cause.step_change_s)} is {term}{cause_text}."
+        )
+    return (
+        f"{opening}: {term} changed most, {format_signed_seconds(cause.change_s)}{cause_text}"
+        "; other terms went the other way."
+    )
 
 
-def _because(one: DifferencePart, why: WhyPart) -> str:
-    changes = {change.name: change for change in (*one.strategy, *one.inputs)}
-    told = [f"{_short(name)} {_from_to(changes[name], share=False)}" for name in why.because[:_SHOWN_CAUSES]]
-    if not told:
+def _format_causes(difference: PlanDiffPart, cause: StepChangeCausePart) -> str:
+    changes = {change.name: change for change in (*difference.strategy, *difference.inputs)}
+    cause_texts = [
+        f"{_format_setting_name(name)} {_format_before_after(changes[name], with_percent=False)}"
+        for name in cause.because[:_MAX_CAUSES]
+    ]
+    if not cause_texts:
         return "" if changes else ", with the same inputs and the same split"
-    return f", with {', '.join(told)}"
+    return f", with {', '.join(cause_texts)}"
 
 
-def _short(name: str) -> str:
+def _format_setting_name(name: str) -> str:
     return name.removeprefix("strategy.").removeprefix("settings.").replace("_", " ")
 
 
-def _from_to(change: ChangePart, *, share: bool = True) -> str:
+def _format_before_after(change: FigureChangePart, *, with_percent: bool = True) -> str:
     """`9.04 s → 10.1 s (+12 %)`."""
-    base, head = _told(change.name, change.base), _told(change.name, change.head)
+    base, head = _format_change_value(change.name, change.base), _format_change_value(change.name, change.head)
     if change.base is None or change.head is None:
         return head if change.base is None else base
-    return f"{base} → {head}" + (f" ({_percent(change.relative)})" if share and change.relative is not None else "")
+    return f"{base} → {head}" + (
+        f" ({_format_percent(change.relative)})" if with_percent and change.relative is not None else ""
+    )
 
 
-def headline(one: DifferencePart, name: str) -> str:
+def format_headline_figure(difference: PlanDiffPart, name: str) -> str:
     """One figure of a plan's own line; empty where it did not change."""
-    found = [change for change in one.figures if change.name == name]
-    return _from_to(found[0]) if found else ""
+    matching_changes = [change for change in difference.figures if change.name == name]
+    return _format_before_after(matching_changes[0]) if matching_changes else ""
 
 
-def rows_of(changes: Sequence[ChangePart]) -> list[Row]:
+def build_change_rows(changes: Sequence[FigureChangePart]) -> list[DiffRow]:
     """A row a change."""
-    return [(one.name, _told(one.name, one.base), _told(one.name, one.head), _change(one)) for one in changes]
+    return [
+        (
+            change.name,
+            _format_change_value(change.name, change.base),
+            _format_change_value(change.name, change.head),
+            _format_relative_change(change),
+        )
+        for change in changes
+    ]
 
 
-def term_rows(terms: Sequence[TermPart], suffix: str = "") -> list[Row]:
+def build_term_rows(terms: Sequence[TermChangePart], suffix: str = "") -> list[DiffRow]:
     """A row a term that is there, the one that changed most first."""
     return [
         (
-            f"{term_name(one.term)}{suffix}",
-            format_seconds(one.base_s),
-            format_seconds(one.head_s),
-            signed(one.change_s) if one.change_s else "",
+            f"{format_term_name(term.term)}{suffix}",
+            format_seconds(term.base_s),
+            format_seconds(term.head_s),
+            format_signed_seconds(term.change_s) if term.change_s else "",
         )
-        for one in terms
-        if one.base_s or one.head_s
+        for term in terms
+        if term.base_s or term.head_s
     ]
 
 
-def all_rows(one: DifferencePart) -> list[Row]:
+def build_diff_rows(difference: PlanDiffPart) -> list[DiffRow]:
     """Everything that is told of a plan: inputs, split, figures, terms, memory."""
     blocks = [
-        rows_of([*one.inputs, *one.strategy]),
-        rows_of(one.figures),
-        term_rows(one.terms) + term_rows(one.hidden, ", hidden"),
-        rows_of(one.memory),
+        build_change_rows([*difference.inputs, *difference.strategy]),
+        build_change_rows(difference.figures),
+        build_term_rows(difference.terms) + build_term_rows(difference.hidden, ", hidden"),
+        build_change_rows(difference.memory),
     ]
-    rows: list[Row] = []
+    rows: list[DiffRow] = []
     for block in blocks:
         rows += [("", "", "", "")] if rows and block else []
         rows += block
     return rows
 
 
-def signed(seconds: float) -> str:
+def format_signed_seconds(seconds: float) -> str:
     """`+0.81 s`, `-12.0 ms`."""
     return f"{'-' if seconds < 0 else '+'}{format_seconds(abs(seconds))}"
 
 
-def _told(name: str, value: float | str | bool | None) -> str:
+def _format_change_value(name: str, value: float | str | bool | None) -> str:
     figure = PLAN_FIGURES.get(name)
     return "" if value is None else format_figure_value(value, figure.unit if figure is not None else "count")
 
 
-def _change(one: ChangePart) -> str:
-    if one.name.startswith(("strategy.", "settings.")):
+def _format_relative_change(change: FigureChangePart) -> str:
+    if change.name.startswith(("strategy.", "settings.")):
         return ""
-    if one.relative is not None:
-        return _percent(one.relative)
-    if one.base is None or one.head is None:
-        return "new" if one.base is None else "gone"
+    if change.relative is not None:
+        return _format_percent(change.relative)
+    if change.base is None or change.head is None:
+        return "new" if change.base is None else "gone"
     return ""
 
 
-def _percent(share: float | None) -> str:
+def _format_percent(share: float | None) -> str:
     """`+12.0 %`, `-0.12 %`; of a plan that takes many times as long, `x 12`."""
     if share is None:
         return ""

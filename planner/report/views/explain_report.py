@@ -3,85 +3,94 @@
 from __future__ import annotations
 
 from planner.documents.explain import ExplainDocument, StagePart, WaterfallPart
-from planner.report.report import Case, Record, Report, Table
+from planner.report.report import Report, ReportCase, ReportRecord, ReportTable
 from planner.report.views.explain_text import (
-    heading,
-    hidden_words,
-    longest,
-    operator_name,
-    schedule_line,
-    seconds_text,
-    told_parts,
+    format_explain_heading,
+    format_operator_name,
+    format_overlapped_terms,
+    format_schedule_line,
+    format_time_or_saving,
+    rank_operators,
+    select_visible_parts,
 )
 from planner.units import format_bytes, format_seconds
 
 
-def explain_report(document: ExplainDocument) -> Report:
+def build_explain_report(document: ExplainDocument) -> Report:
     """The whole answer of `explain`."""
-    title, plan, step = heading(document)
-    hidden = hidden_words(document)
+    title, plan, step = format_explain_heading(document)
+    overlapped = format_overlapped_terms(document)
     return Report(
         command="explain",
         title=title,
         facts=[("Plan", plan.removeprefix("plan ")), ("Step", step.removeprefix("step "))],
-        records=[_record(document, one) for one in document.waterfall],
-        tables=[_waterfall(document), _stages(document.stages), _operators(document)],
+        records=[_build_explain_record(document, item) for item in document.waterfall],
+        tables=[
+            _build_waterfall_table(document),
+            _build_stage_table(document.stages),
+            _build_operator_table(document),
+        ],
         sentences=[
             f"Bottleneck: {document.bottleneck}",
-            schedule_line(document),
-            *([f"Hidden beside compute: {', '.join(hidden)}."] if hidden else []),
+            format_schedule_line(document),
+            *([f"Hidden beside compute: {', '.join(overlapped)}."] if overlapped else []),
         ],
-        cases=[_case(title, one) for one in document.stages],
+        cases=[_build_stage_case(title, item) for item in document.stages],
     )
 
 
-def _record(document: ExplainDocument, part: WaterfallPart) -> Record:
+def _build_explain_record(document: ExplainDocument, part: WaterfallPart) -> ReportRecord:
     head = {"model": document.model.name, "cluster": document.cluster.name, "plan": document.plan}
-    return {**head, "step_time_s": document.step_time_s, **{name: getattr(part, name) for name in _PARTS}}
+    return {**head, "step_time_s": document.step_time_s, **{name: getattr(part, name) for name in _WATERFALL_FIELDS}}
 
 
-def _case(title: str, stage: StagePart) -> Case:
+def _build_stage_case(title: str, stage: StagePart) -> ReportCase:
     """A stage passes where its devices hold what it needs; the time is one micro-batch's on it."""
-    held, room = stage.memory.total_bytes, stage.memory.capacity_bytes
-    missed = f"{format_bytes(held)}, more than {format_bytes(room)}" if held > room else ""
-    return Case(title, f"stage {stage.stage} fits", stage.forward_s + stage.backward_s, failure=missed)
+    used_bytes, capacity_bytes = stage.memory.total_bytes, stage.memory.capacity_bytes
+    failure = (
+        f"{format_bytes(used_bytes)}, more than {format_bytes(capacity_bytes)}" if used_bytes > capacity_bytes else ""
+    )
+    return ReportCase(title, f"stage {stage.stage} fits", stage.forward_s + stage.backward_s, failure=failure)
 
 
-_PARTS = ("name", "title", "seconds", "share")
+_WATERFALL_FIELDS = ("name", "title", "seconds", "share")
 
 
-def _waterfall(document: ExplainDocument) -> Table:
-    rows = [(one.title, seconds_text(one.seconds), f"{one.share:.1%}") for one in told_parts(document.waterfall)]
+def _build_waterfall_table(document: ExplainDocument) -> ReportTable:
+    rows = [
+        (part.title, format_time_or_saving(part.seconds), f"{part.share:.1%}")
+        for part in select_visible_parts(document.waterfall)
+    ]
     rows.append(("step", format_seconds(document.step_time_s), "100.0%"))
-    return Table("From the ideal to the step", ("part", "time", "share"), rows)
+    return ReportTable("From the ideal to the step", ("part", "time", "share"), rows)
 
 
-def _stages(stages: list[StagePart]) -> Table:
+def _build_stage_table(stages: list[StagePart]) -> ReportTable:
     rows = [
         (
-            str(one.stage),
-            str(one.layers),
-            format_seconds(one.forward_s),
-            format_seconds(one.backward_s),
-            f"{one.micro_batches_in_flight:.1f}",
-            format_bytes(one.memory.total_bytes),
+            str(stage.stage),
+            str(stage.layers),
+            format_seconds(stage.forward_s),
+            format_seconds(stage.backward_s),
+            f"{stage.micro_batches_in_flight:.1f}",
+            format_bytes(stage.memory.total_bytes),
         )
-        for one in stages
+        for stage in stages
     ]
     headings = ("stage", "layers", "forward", "backward", "micro-batches in flight", "memory")
-    return Table("Stages", headings, rows, frozenset())
+    return ReportTable("Stages", headings, rows, frozenset())
 
 
-def _operators(document: ExplainDocument) -> Table:
+def _build_operator_table(document: ExplainDocument) -> ReportTable:
     rows = [
         (
-            operator_name(one),
+            format_operator_name(operator),
             f"{share:.1%}",
-            f"{one.flops_per_byte:,.0f}" if one.flops_per_byte else "-",
-            f"{one.peak_share:.1%}",
-            one.bound,
+            f"{operator.flops_per_byte:,.0f}" if operator.flops_per_byte else "-",
+            f"{operator.peak_share:.1%}",
+            operator.bound,
         )
-        for one, share in longest(document.roofline.operators)
+        for operator, share in rank_operators(document.roofline.operators)
     ]
     headings = ("operator, both passes", "of kernels", "FLOP/B", "of peak", "bound by")
-    return Table("Operators", headings, rows, frozenset({0, 4}))
+    return ReportTable("Operators", headings, rows, frozenset({0, 4}))

@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 from planner.documents.listing import ClusterEntry, FamilyEntry, ListingDocument, ModelEntry
-from planner.report.listing_table import listing
-from planner.report.report import Record, Report, Table
+from planner.report.listing_table import render_listing
+from planner.report.report import Report, ReportRecord, ReportTable
 from planner.units import format_parameter_count
 
-_HEADINGS = {
+_LISTING_HEADINGS = {
     "models": ("name", "model", "parameters", "active", "layers", "sequence"),
     "families": ("name",),
     "clusters": ("name", "cluster", "accelerator", "devices/node", "default nodes"),
 }
-_NUMBERS_FROM = {"models": 2, "families": 1, "clusters": 3}
+_FIRST_NUMBER_COLUMNS = {"models": 2, "families": 1, "clusters": 3}
 
 
-def listing_text(document: ListingDocument) -> str:
+def render_listing_text(document: ListingDocument) -> str:
     """The list as text for stdout."""
-    rows = [_row(one) for one in document.entries]
+    rows = [_build_listing_row(entry) for entry in document.entries]
     if document.listed == "families":
         return "".join(f"{name}\n" for (name,) in rows)
-    return listing(_HEADINGS[document.listed], rows, numbers_from=_NUMBERS_FROM[document.listed])
+    return render_listing(
+        _LISTING_HEADINGS[document.listed], rows, first_number_column=_FIRST_NUMBER_COLUMNS[document.listed]
+    )
 
 
-def listing_report(document: ListingDocument) -> Report:
+def build_listing_report(document: ListingDocument) -> Report:
     """The whole list."""
-    rows = [_row(one) for one in document.entries]
-    words = frozenset(range(_NUMBERS_FROM[document.listed]))
+    rows = [_build_listing_row(entry) for entry in document.entries]
+    text_columns = frozenset(range(_FIRST_NUMBER_COLUMNS[document.listed]))
     return Report(
         command=document.listed,
         title=document.listed.capitalize(),
         facts=[],
-        records=[_record(one) for one in document.entries],
-        tables=[Table(document.listed.capitalize(), _HEADINGS[document.listed], rows, words)],
+        records=[_build_listing_record(entry) for entry in document.entries],
+        tables=[ReportTable(document.listed.capitalize(), _LISTING_HEADINGS[document.listed], rows, text_columns)],
     )
 
 
-def _record(entry: ModelEntry | FamilyEntry | ClusterEntry) -> Record:
+def _build_listing_record(entry: ModelEntry | FamilyEntry | ClusterEntry) -> ReportRecord:
     return {name: getattr(entry, name) for name in entry.__struct_fields__}
 
 
-def _row(entry: ModelEntry | FamilyEntry | ClusterEntry) -> tuple[str, ...]:
+def _build_listing_row(entry: ModelEntry | FamilyEntry | ClusterEntry) -> tuple[str, ...]:
     if isinstance(entry, ModelEntry):
         sizes = (format_parameter_count(entry.parameters), format_parameter_count(entry.active_parameters))
         length = entry.sample if entry.seq_length is None else f"{entry.seq_length:,}"

@@ -6,13 +6,13 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from planner.documents.plan import ModelPart, PlanPart
-from planner.report.console import printable
+from planner.report.console import strip_nonprintable
 from planner.units import format_counted_noun, format_days, format_parameter_count, format_si
 
 if TYPE_CHECKING:
-    from planner.documents.plan import StrategyPart, TrainingPart
+    from planner.documents.plan import ScenarioPart, StrategyPart
 
-_TERMS = {
+_TERM_LABELS = {
     "tensor_parallel": "tensor parallel",
     "context_parallel": "context parallel",
     "expert_parallel": "expert parallel",
@@ -22,85 +22,94 @@ _TERMS = {
 }
 
 
-def term_name(term: str) -> str:
+def format_term_name(term: str) -> str:
     """A term of the step as people read it."""
-    return _TERMS.get(term, term)
+    return _TERM_LABELS.get(term, term)
 
 
-def degrees(strategy: StrategyPart, always: Collection[str] = ("tp",)) -> list[str]:
-    """`tp 8`, `pp 2`: the degrees of a split that are above one, and those in `always`."""
+def format_degrees(strategy: StrategyPart, always_listed: Collection[str] = ("tp",)) -> list[str]:
+    """`tp 8`, `pp 2`: the degrees of a split that are above one, and those in `always_listed`."""
     sizes = {name: int(getattr(strategy, name)) for name in ("tp", "pp", "dp", "cp", "ep", "vpp")}
-    return [f"{name} {size}" for name, size in sizes.items() if size > 1 or name in always]
+    return [f"{name} {size}" for name, size in sizes.items() if size > 1 or name in always_listed]
 
 
-def split_words(strategy: StrategyPart) -> str:
+def format_split(strategy: StrategyPart) -> str:
     """A split in a few words: `tp 8 pp 2 dp 4 mbs 1`."""
-    return " ".join([*degrees(strategy), f"mbs {strategy.micro_batch}"])
+    return " ".join([*format_degrees(strategy), f"mbs {strategy.micro_batch}"])
 
 
-def plan_in_words(strategy: StrategyPart, always: Collection[str] = ("tp",)) -> str:
+def format_strategy(strategy: StrategyPart, always_listed: Collection[str] = ("tp",)) -> str:
     """A split with what it shares and recomputes: `tp 8 dp 4 mbs 1 ZeRO 1 recompute full`."""
-    words = [*degrees(strategy, always), f"mbs {strategy.micro_batch}", f"ZeRO {strategy.zero_stage}"]
+    words = [*format_degrees(strategy, always_listed), f"mbs {strategy.micro_batch}", f"ZeRO {strategy.zero_stage}"]
     return " ".join([*words, *([f"recompute {strategy.recompute}"] if strategy.recompute != "none" else [])])
 
 
-def model_line(model: ModelPart) -> str:
+def format_model_line(model: ModelPart) -> str:
     """The model as it was understood."""
     size = format_parameter_count(model.parameters)
     if model.active_parameters != model.parameters:
         size += f", {format_parameter_count(model.active_parameters)} active"
-    return f"Model     {printable(model.title)}: {size} parameters, {format_counted_noun(model.layers, 'layer')}, {sample(model)}"
-
-
-def sample(model: ModelPart) -> str:
-    """What a batch counts: `sequence 8,192` or `of images`."""
-    return f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {samples(model)}"
-
-
-def step_line(model: ModelPart, training: TrainingPart) -> str:
-    """What one step trains, and how."""
-    tokens = f", {training.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
-    attention = f", {training.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
     return (
-        f"Step      {format_counted_noun(training.global_batch, printable(model.sample))}{tokens}, "
-        f"{training.precision}{attention}, {training.framework} ({training.launch})"
+        f"Model     {strip_nonprintable(model.title)}: {size} parameters, "
+        f"{format_counted_noun(model.layers, 'layer')}, {format_batch_sample(model)}"
     )
 
 
-def samples(model: ModelPart) -> str:
+def format_batch_sample(model: ModelPart) -> str:
+    """What a batch counts: `sequence 8,192` or `of images`."""
+    return f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {format_sample_plural(model)}"
+
+
+def format_step_line(model: ModelPart, scenario: ScenarioPart) -> str:
+    """What one step trains, and how."""
+    tokens = f", {scenario.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
+    attention = f", {scenario.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
+    return (
+        f"Step      {format_counted_noun(scenario.global_batch, strip_nonprintable(model.sample))}{tokens}, "
+        f"{scenario.precision}{attention}, {scenario.framework} ({scenario.launch})"
+    )
+
+
+def format_sample_plural(model: ModelPart) -> str:
     """What a batch counts, in the plural."""
     return f"{model.sample}s"
 
 
-def unit_of(model: ModelPart) -> str:
+def get_throughput_unit(model: ModelPart) -> str:
     """What throughput counts, in the singular: tokens of language, else images or whatever a batch counts."""
     return "token" if model.sample == "sequence" else model.sample
 
 
-def per_second(model: ModelPart, plan: PlanPart) -> tuple[float, float]:
+def get_throughput_per_s(model: ModelPart, plan: PlanPart) -> tuple[float, float]:
     """Units a second: of all devices, and of one."""
     if model.sample == "sequence":
         return plan.tokens_per_s, plan.tokens_per_s_per_device
     return plan.samples_per_s, plan.samples_per_s_per_device
 
 
-def in_units(model: ModelPart, tokens: float) -> float:
+def convert_to_throughput_units(model: ModelPart, tokens: float) -> float:
     """So many tokens in what throughput counts."""
     return tokens if model.sample == "sequence" else tokens / model.seq_length
 
 
-def amount(model: ModelPart, tokens: float) -> str:
+def format_token_amount(model: ModelPart, tokens: float) -> str:
     """`15.0 T tokens`, `90.0 M images`."""
-    return f"{format_si(in_units(model, tokens))} {unit_of(model)}s"
+    return f"{format_si(convert_to_throughput_units(model, tokens))} {get_throughput_unit(model)}s"
 
 
-def run_text(
-    model: ModelPart, tokens: int, steps: int, days: float, with_failures: float | None = None, *, ends: bool = True
+def format_run_sentence(
+    model: ModelPart,
+    tokens: int,
+    steps: int,
+    days: float,
+    days_with_failures: float | None = None,
+    *,
+    is_finishing: bool = True,
 ) -> str:
-    """How long a run of so many tokens takes, as a sentence; `ends`: whether it does in spite of failures."""
-    text = f"{amount(model, tokens)}: {format_counted_noun(steps, 'step')}, {format_days(days)}"
-    if not ends:
+    """How long a run of so many tokens takes, as a sentence; `is_finishing`: whether it does in spite of failures."""
+    text = f"{format_token_amount(model, tokens)}: {format_counted_noun(steps, 'step')}, {format_days(days)}"
+    if not is_finishing:
         return f"{text} without failures; with them it never ends."
-    if with_failures is None:
+    if days_with_failures is None:
         return f"{text}."
-    return f"{text}, {format_days(with_failures).removesuffix(' days')} with failures."
+    return f"{text}, {format_days(days_with_failures).removesuffix(' days')} with failures."

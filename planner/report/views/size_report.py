@@ -5,134 +5,150 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.documents.size import SizeDocument
-from planner.documents.sizing import SizePart
+from planner.documents.sizing import RunSizePart
 from planner.report.report import (
-    Bar,
-    Bars,
-    Case,
-    Piece,
-    Point,
+    BarChart,
+    BarSegment,
+    RecordValue,
     Report,
-    Scatter,
-    Table,
-    Value,
+    ReportCase,
+    ReportTable,
+    ScatterChart,
+    ScatterPoint,
+    StackedBar,
 )
-from planner.report.views.plan_report import facts, fields
+from planner.report.views.plan_report import collect_part_fields, parse_heading_facts
 from planner.report.views.size_text import (
-    energy_text,
+    format_compact_strategy,
+    format_run_energy,
+    format_run_time,
+    format_size_heading,
+    format_size_sentences,
     format_usd,
-    heading,
-    run_time,
-    sentences,
-    split,
 )
 from planner.units import DAY_S, format_duration
 
 
-def size_report(document: SizeDocument) -> Report:
+def build_size_report(document: SizeDocument) -> Report:
     """The whole answer of `size`."""
     title = f"{document.model.title} on {document.cluster}"
     return Report(
         command="size",
         title=title,
-        facts=facts(heading(document)),
-        records=[_record(document, one) for one in document.curve],
-        tables=[_table(document)],
+        facts=parse_heading_facts(format_size_heading(document)),
+        records=[_build_size_record(document, size) for size in document.curve],
+        tables=[_build_size_table(document)],
         charts=[
-            days_bars(
-                "Time of the run", [(_name(document, one), one) for one in document.curve], document.deadline_days
+            build_days_bars(
+                "Time of the run",
+                [(_format_size_name(document, size), size) for size in document.curve],
+                document.deadline_days,
             ),
-            usd_bars("Rent of the run", [(_name(document, one), one) for one in document.curve], document.budget_usd),
-            *money_and_time([(_name(document, one), one) for one in document.curve], document.answer),
+            build_rent_bars(
+                "Rent of the run",
+                [(_format_size_name(document, size), size) for size in document.curve],
+                document.budget_usd,
+            ),
+            *build_rent_time_scatters(
+                [(_format_size_name(document, size), size) for size in document.curve], document.answer
+            ),
         ],
-        sentences=sentences(document),
-        cases=[_case(document, title, one) for one in document.curve],
+        sentences=format_size_sentences(document),
+        cases=[_build_size_case(document, title, size) for size in document.curve],
     )
 
 
-def size_fields(size: SizePart) -> dict[str, Value]:
+def collect_size_fields(size: RunSizePart) -> dict[str, RecordValue]:
     """A run on so many nodes, flat: its figures, then the split by its names."""
-    figures: dict[str, Value] = {name: getattr(size, name) for name in size.__struct_fields__ if name != "strategy"}
-    return figures | fields(size.strategy)
+    figures: dict[str, RecordValue] = {
+        name: getattr(size, name) for name in size.__struct_fields__ if name != "strategy"
+    }
+    return figures | collect_part_fields(size.strategy)
 
 
-def days_bars(title: str, sizes: Sequence[tuple[str, SizePart]], limit: float | None = None) -> Bars:
-    """How long the run is, and what of it failures cost; `limit`: days that it may be."""
-    drawn = []
+def build_days_bars(
+    title: str, sizes: Sequence[tuple[str, RunSizePart]], limit_days: float | None = None
+) -> BarChart:
+    """How long the run is, and what of it failures cost; `limit_days`: days that it may be."""
+    bars = []
     for label, size in sizes:
-        whole, lost = size.days, size.days - size.days_without_failures
-        pieces = [
-            Piece(name, days, f"{label}: {name} {format_duration(DAY_S * days)}, {days / whole:.1%}")
-            for name, days in (("training", size.days_without_failures), ("failures", lost))
+        total_days, lost_days = size.days, size.days - size.days_without_failures
+        segments = [
+            BarSegment(name, days, f"{label}: {name} {format_duration(DAY_S * days)}, {days / total_days:.1%}")
+            for name, days in (("training", size.days_without_failures), ("failures", lost_days))
             if days > 0
         ]
-        drawn.append(Bar(label, run_time(size), pieces, limit))
-    return Bars(title, drawn)
+        bars.append(StackedBar(label, format_run_time(size), segments, limit_days))
+    return BarChart(title, bars)
 
 
-def usd_bars(title: str, sizes: Sequence[tuple[str, SizePart]], limit: float | None = None) -> Bars:
+def build_rent_bars(title: str, sizes: Sequence[tuple[str, RunSizePart]], limit_usd: float | None = None) -> BarChart:
     """What the run's nodes cost; no bar where no rent is known."""
-    drawn = []
+    bars = []
     for label, size in sizes:
-        said = format_usd(size.usd)
-        pieces = [] if size.usd is None else [Piece("rent", size.usd, f"{label}: {said}")]
-        drawn.append(Bar(label, said, pieces, limit))
-    return Bars(title, drawn)
+        display = format_usd(size.usd)
+        segments = [] if size.usd is None else [BarSegment("rent", size.usd, f"{label}: {display}")]
+        bars.append(StackedBar(label, display, segments, limit_usd))
+    return BarChart(title, bars)
 
 
-def money_and_time(sizes: Sequence[tuple[str, SizePart]], first: SizePart | None) -> list[Scatter]:
+def build_rent_time_scatters(
+    sizes: Sequence[tuple[str, RunSizePart]], highlighted: RunSizePart | None
+) -> list[ScatterChart]:
     """Rent over days; none where rents are not known of two at least."""
-    known = [(label, one, one.usd) for label, one in sizes if one.usd]
-    if len(known) < 2:
+    known_rents = [(label, size, size.usd) for label, size in sizes if size.usd]
+    if len(known_rents) < 2:
         return []
     points = [
-        Point(one.days, usd, f"{label}: {run_time(one)}, {format_usd(usd)}", one == first)
-        for label, one, usd in known
+        ScatterPoint(size.days, usd, f"{label}: {format_run_time(size)}, {format_usd(usd)}", size == highlighted)
+        for label, size, usd in known_rents
     ]
-    days, rents = [one.days for _, one, _ in known], [usd for _, _, usd in known]
-    x_told = format_duration(DAY_S * min(days)), format_duration(DAY_S * max(days))
-    y_told = format_usd(min(rents)), format_usd(max(rents))
-    return [Scatter("Rent and time", "time", "rent", x_told, y_told, points, logarithmic=True)]
+    days, rents = [size.days for _, size, _ in known_rents], [usd for _, _, usd in known_rents]
+    x_range_text = format_duration(DAY_S * min(days)), format_duration(DAY_S * max(days))
+    y_range_text = format_usd(min(rents)), format_usd(max(rents))
+    return [ScatterChart("Rent and time", "time", "rent", x_range_text, y_range_text, points, is_logarithmic=True)]
 
 
-def _name(document: SizeDocument, size: SizePart) -> str:
+def _format_size_name(document: SizeDocument, size: RunSizePart) -> str:
     answer = ", the answer" if size.nodes == document.answer.nodes else ""
     return f"{size.nodes:,} nodes, {size.devices:,} devices{answer}"
 
 
-def _record(document: SizeDocument, size: SizePart) -> dict[str, Value]:
+def _build_size_record(document: SizeDocument, size: RunSizePart) -> dict[str, RecordValue]:
     run = document.run
-    record: dict[str, Value] = {"model": document.model.name, "cluster": document.cluster}
+    record: dict[str, RecordValue] = {"model": document.model.name, "cluster": document.cluster}
     record |= {"accelerator": document.accelerator, "tokens": run.tokens, "steps": run.steps}
     record |= {"global_batch": run.global_batch, "deadline_days": document.deadline_days}
     record |= {"budget_usd": document.budget_usd, "answer": size.nodes == document.answer.nodes}
-    return record | size_fields(size)
+    return record | collect_size_fields(size)
 
 
-def _table(document: SizeDocument) -> Table:
+def _build_size_table(document: SizeDocument) -> ReportTable:
     headings = ("", "nodes", "devices", "time", "rent", "energy", "MFU", "goodput", "plan")
     rows = [
         (
-            "*" if one.nodes == document.answer.nodes else "",
-            f"{one.nodes:,}",
-            f"{one.devices:,}",
-            run_time(one),
-            format_usd(one.usd),
-            energy_text(one),
-            f"{one.mfu:.1%}",
-            f"{one.goodput_share:.1%}",
-            split(one.strategy),
+            "*" if size.nodes == document.answer.nodes else "",
+            f"{size.nodes:,}",
+            f"{size.devices:,}",
+            format_run_time(size),
+            format_usd(size.usd),
+            format_run_energy(size),
+            f"{size.mfu:.1%}",
+            f"{size.goodput_share:.1%}",
+            format_compact_strategy(size.strategy),
         )
-        for one in document.curve
+        for size in document.curve
     ]
-    return Table("Sizes around the answer (*)", headings, rows, frozenset({0, 8}))
+    return ReportTable("Sizes around the answer (*)", headings, rows, frozenset({0, 8}))
 
 
-def _case(document: SizeDocument, title: str, size: SizePart) -> Case:
+def _build_size_case(document: SizeDocument, title: str, size: RunSizePart) -> ReportCase:
     """A size that meets what is asked passes; another is left out with what it misses."""
-    missed = []
+    unmet_limits = []
     if document.deadline_days is not None and size.days > document.deadline_days:
-        missed.append(f"takes {size.days:.4g} days, more than {document.deadline_days:g}")
+        unmet_limits.append(f"takes {size.days:.4g} days, more than {document.deadline_days:g}")
     if document.budget_usd is not None and (size.usd is None or size.usd > document.budget_usd):
-        missed.append(f"{format_usd(size.usd)}, not within {format_usd(document.budget_usd)}")
-    return Case(title, _name(document, size), DAY_S * size.days, skipped="; ".join(missed))
+        unmet_limits.append(f"{format_usd(size.usd)}, not within {format_usd(document.budget_usd)}")
+    return ReportCase(
+        title, _format_size_name(document, size), DAY_S * size.days, skip_reason="; ".join(unmet_limits)
+    )

@@ -5,94 +5,117 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.documents.plan import PlanPart
-from planner.documents.what_if import FigureName, WhatIfDocument
+from planner.documents.what_if import HardwareFigureName, WhatIfDocument
 from planner.report.report import (
-    Bar,
-    Bars,
-    Case,
-    Piece,
+    BarChart,
+    BarSegment,
+    RecordValue,
     Report,
-    Table,
-    Value,
+    ReportCase,
+    ReportTable,
+    StackedBar,
 )
-from planner.report.views.plan_report import facts, memory_bars, plan_record, step_bars
-from planner.report.views.plan_words import plan_in_words
+from planner.report.views.plan_report import (
+    build_memory_bars,
+    build_plan_record,
+    build_step_bars,
+    parse_heading_facts,
+)
+from planner.report.views.plan_words import format_strategy
 from planner.report.views.what_if_text import (
-    FIGURES,
-    HEADINGS,
-    NEGLIGIBLE,
-    heading,
-    rows,
-    sentences,
-    slopes,
+    HARDWARE_FIGURE_NAMES,
+    NEGLIGIBLE_ELASTICITY,
+    WHATIF_HEADINGS,
+    build_elasticity_rows,
+    build_whatif_rows,
+    format_whatif_heading,
+    format_whatif_sentences,
 )
 
-_WORSE_ABOVE: frozenset[FigureName] = frozenset({"link_latency", "network_latency"})
+_LOWER_IS_BETTER: frozenset[HardwareFigureName] = frozenset({"link_latency", "network_latency"})
 """Figures of which less is better."""
-_BEFORE, _AFTER, _KEPT = "as it is", "changed", "the old plan, changed"
+_BEFORE_LABEL, _AFTER_LABEL, _KEPT_PLAN_LABEL = "as it is", "changed", "the old plan, changed"
 
 
-def what_if_report(document: WhatIfDocument) -> Report:
+def build_whatif_report(document: WhatIfDocument) -> Report:
     """The whole answer of `what-if`."""
     model, cluster = document.before.model, document.before.cluster
     title = f"What if: {model.title} on {cluster.title}"
-    plans = list(_plans(document))
-    told = [tuple(cell.strip() for cell in row) for row in rows(document) if row[0]]
+    plans = list(_enumerate_named_plans(document))
+    table_rows = [tuple(cell.strip() for cell in row) for row in build_whatif_rows(document) if row[0]]
     return Report(
         command="what-if",
         title=title,
-        facts=facts(list(heading(document))),
-        records=[_record(document, name, plan) for name, plan in plans],
+        facts=parse_heading_facts(list(format_whatif_heading(document))),
+        records=[_build_whatif_record(document, name, plan) for name, plan in plans],
         tables=[
-            Table("Both plans", HEADINGS, told, frozenset({0, 1, 2})),
-            Table("Percent of the step's time for each percent of", ("figure", *HEADINGS[1:3]), slopes(document)),
+            ReportTable("Both plans", WHATIF_HEADINGS, table_rows, frozenset({0, 1, 2})),
+            ReportTable(
+                "Percent of the step's time for each percent of",
+                ("figure", *WHATIF_HEADINGS[1:3]),
+                build_elasticity_rows(document),
+            ),
         ],
         charts=[
-            step_bars(
-                "Where the step goes", [(f"{name}: {plan_in_words(one.strategy)}", one.terms) for name, one in plans]
+            build_step_bars(
+                "Where the step goes",
+                [(f"{name}: {format_strategy(named_plan.strategy)}", named_plan.terms) for name, named_plan in plans],
             ),
-            memory_bars("Memory of the fullest device", [(name, one.memory) for name, one in plans]),
-            _gains(document),
+            build_memory_bars(
+                "Memory of the fullest device", [(name, named_plan.memory) for name, named_plan in plans]
+            ),
+            _build_gain_bars(document),
         ],
-        sentences=list(sentences(document)),
-        cases=[Case(title, f"{name} fits: {plan_in_words(one.strategy)}", one.step_time_s) for name, one in plans]
-        + ([] if document.kept.plan else [Case(title, f"{_KEPT} fits", skipped=document.kept.obstacle)]),
+        sentences=list(format_whatif_sentences(document)),
+        cases=[
+            ReportCase(title, f"{name} fits: {format_strategy(named_plan.strategy)}", named_plan.step_time_s)
+            for name, named_plan in plans
+        ]
+        + (
+            []
+            if document.kept.plan
+            else [ReportCase(title, f"{_KEPT_PLAN_LABEL} fits", skip_reason=document.kept.obstacle)]
+        ),
     )
 
 
-def _plans(document: WhatIfDocument) -> Iterator[tuple[str, PlanPart]]:
+def _enumerate_named_plans(document: WhatIfDocument) -> Iterator[tuple[str, PlanPart]]:
     """The plans by what they are called; the old one under the changes where it can run."""
-    yield _BEFORE, document.before.plan
-    yield _AFTER, document.after.plan
+    yield _BEFORE_LABEL, document.before.plan
+    yield _AFTER_LABEL, document.after.plan
     if document.kept.plan is not None:
-        yield _KEPT, document.kept.plan
+        yield _KEPT_PLAN_LABEL, document.kept.plan
 
 
-def _record(document: WhatIfDocument, name: str, plan: PlanPart) -> dict[str, Value]:
+def _build_whatif_record(document: WhatIfDocument, name: str, plan: PlanPart) -> dict[str, RecordValue]:
     """One plan, flat: its speedup to the first, and percents of step time per percent of a figure where known."""
-    side = document.before if name == _BEFORE else document.after
-    record: dict[str, Value] = {"which": name, "model": side.model.name, "cluster": side.cluster.name}
+    side = document.before if name == _BEFORE_LABEL else document.after
+    record: dict[str, RecordValue] = {"which": name, "model": side.model.name, "cluster": side.cluster.name}
     record |= {"accelerator": side.cluster.accelerator, "nodes": side.cluster.nodes, "devices": side.cluster.devices}
-    record["changes"] = [] if name == _BEFORE else [f"{one.key}={one.given}" for one in document.changes]
-    ratios = {_BEFORE: 1.0, _AFTER: document.difference.speedup}
+    record["changes"] = [] if name == _BEFORE_LABEL else [f"{item.key}={item.given}" for item in document.changes]
+    ratios = {_BEFORE_LABEL: 1.0, _AFTER_LABEL: document.difference.speedup}
     record["speedup"] = ratios.get(name, plan.tokens_per_s / document.before.plan.tokens_per_s)
-    record["regret"] = document.kept.regret if name == _KEPT else None
-    record |= plan_record(plan)
-    for one in document.elasticities:
-        slopes_of: dict[str, Value] = {_BEFORE: one.before, _AFTER: one.after}
-        record[f"elasticity_{one.figure}"] = slopes_of.get(name)
+    record["regret"] = document.kept.regret if name == _KEPT_PLAN_LABEL else None
+    record |= build_plan_record(plan)
+    for item in document.elasticities:
+        slope_by_label: dict[str, RecordValue] = {_BEFORE_LABEL: item.before, _AFTER_LABEL: item.after}
+        record[f"elasticity_{item.figure}"] = slope_by_label.get(name)
     return record
 
 
-def _gains(document: WhatIfDocument) -> Bars:
+def _build_gain_bars(document: WhatIfDocument) -> BarChart:
     """What one percent better hardware takes off the step, figure by figure, for both plans."""
-    drawn = []
-    for one in document.elasticities:
-        sign = 1.0 if one.figure in _WORSE_ABOVE else -1.0
-        gains = [(_BEFORE, sign * one.before), (_AFTER, sign * one.after)]
-        if all(gain < NEGLIGIBLE for _, gain in gains):
+    bars = []
+    for elasticity in document.elasticities:
+        sign = 1.0 if elasticity.figure in _LOWER_IS_BETTER else -1.0
+        gains = [(_BEFORE_LABEL, sign * elasticity.before), (_AFTER_LABEL, sign * elasticity.after)]
+        if all(gain < NEGLIGIBLE_ELASTICITY for _, gain in gains):
             continue
         for name, gain in gains:
-            label, end = f"{FIGURES[one.figure]}, {name}", f"{gain:.3f} %"
-            drawn.append(Bar(label, end, [Piece("percent of the step", max(gain, 0.0), f"{label}: {end}")]))
-    return Bars("What one percent better hardware takes off the step", drawn)
+            label, end_label = f"{HARDWARE_FIGURE_NAMES[elasticity.figure]}, {name}", f"{gain:.3f} %"
+            bars.append(
+                StackedBar(
+                    label, end_label, [BarSegment("percent of the step", max(gain, 0.0), f"{label}: {end_label}")]
+                )
+            )
+    return BarChart("What one percent better hardware takes off the step", bars)

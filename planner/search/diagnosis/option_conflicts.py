@@ -14,21 +14,21 @@ import numpy as np
 
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Ints
-from planner.cost.scenario import Training
-from planner.cost.strategies import RECOMPUTE
+from planner.cost.scenario import Scenario
+from planner.cost.strategies import RECOMPUTE_MODES
 from planner.errors import InputError
-from planner.search.diagnosis.batch import batch_fault
+from planner.search.diagnosis.batch import build_batch_error
 from planner.search.space import (
-    NEUTRAL,
-    RULES,
+    NEUTRAL_VALUES,
+    SEARCH_RULES,
+    SearchStats,
     Space,
-    Tally,
-    layouts,
-    zero_fits,
+    enumerate_parallel_layouts,
+    is_valid_zero_stage,
 )
 from planner.workload.operators import Workload
 
-OPTIONS = {
+DIMENSION_OPTIONS = {
     "tp": "--tp",
     "pp": "--pp",
     "dp": "--dp",
@@ -41,82 +41,101 @@ OPTIONS = {
     "recompute": "--recompute",
     "sequence_parallel": "--sequence-parallel",
 }
-_BATCH = "global_batch"
+_BATCH_PIN = "global_batch"
 
 
-def broken_rule(training: Training, cluster: Cluster, space: Space) -> InputError:
+def build_conflict_error(scenario: Scenario, cluster: Cluster, space: Space) -> InputError:
     """The error for pins, batch and devices that no candidate satisfies. Names the option and what is valid."""
-    workload = training.workload
-    if _any(space, workload):
-        return _setting_fault(training, space)
-    core = _core(space, workload)
-    given = [name for name in OPTIONS if name in core and name not in space.assumed]
+    workload = scenario.workload
+    if _has_candidates(space, workload):
+        return _build_setting_conflict_error(scenario, space)
+    core = _find_conflict_core(space, workload)
+    user_pins = [name for name in DIMENSION_OPTIONS if name in core and name not in space.defaulted]
     splits = ("dp", "micro_batch", "vpp")
-    if _BATCH in core and not any(name in given for name in splits):
-        return batch_fault(training, cluster, space)
-    if not given:
-        given = [name for name in OPTIONS if name in core]
-    others = [name for name in OPTIONS if name in core and name not in given]
-    valid = {name: _valid(space, workload, core, name) for name in given}
-    beside = _pins(space, others)
-    if len(given) == 1:
-        name = given[0]
+    if _BATCH_PIN in core and not any(name in user_pins for name in splits):
+        return build_batch_error(scenario, cluster, space)
+    if not user_pins:
+        user_pins = [name for name in DIMENSION_OPTIONS if name in core]
+    other_pins = [name for name in DIMENSION_OPTIONS if name in core and name not in user_pins]
+    valid_values = {name: _find_valid_values(space, workload, core, name) for name in user_pins}
+    other_pins_text = _format_pins(space, other_pins)
+    if len(user_pins) == 1:
+        name = user_pins[0]
         return InputError(
-            f"cannot be used {'with ' + beside if beside else 'here'}",
-            key=_option(space, name),
-            value=_value(space, name),
-            expected=f"{_listed(name, valid[name])} ({_why(space, workload, name)})",
+            f"cannot be used {'with ' + other_pins_text if other_pins_text else 'here'}",
+            key=_format_option_name(space, name),
+            value=_format_pin_value(space, name),
+            expected=(
+                f"{_format_valid_values(name, valid_values[name])} ({_explain_dimension_rule(space, workload, name)})"
+            ),
         )
-    ways = [
-        f"{_option(space, name)} {_listed(name, valid[name])} with {_pins(space, [n for n in given if n != name])}"
-        for name in given
+    alternatives = [
+        f"{_format_option_name(space, name)} {_format_valid_values(name, valid_values[name])} with "
+        f"{_format_pins(space, [n for n in user_pins if n != name])}"
+        for name in user_pins
     ]
-    product = _product(space, core)
+    product = _explain_degree_product(space, core)
     return InputError(
-        f"cannot be used together{' with ' + beside if beside else ''}{product}",
-        key=", ".join(_option(space, name) for name in given),
-        value=", ".join(_value(space, name) for name in given),
-        expected="; or ".join(ways) + ("" if product else f" ({_why(space, workload, given[-1])})"),
+        f"cannot be used together{' with ' + other_pins_text if other_pins_text else ''}{product}",
+        key=", ".join(_format_option_name(space, name) for name in user_pins),
+        value=", ".join(_format_pin_value(space, name) for name in user_pins),
+        expected="; or ".join(alternatives)
+        + ("" if product else f" ({_explain_dimension_rule(space, workload, user_pins[-1])})"),
     )
 
 
-def _setting_fault(training: Training, space: Space) -> InputError:
+def _build_setting_conflict_error(scenario: Scenario, space: Space) -> InputError:
     """The error for a setting without which the pins would leave candidates."""
-    under = space.under(training)
+    scenario_space = space.narrow_to_scenario(scenario)
     settings = {
-        "--schedule": (replace(under, one_chunk=False), training.schedule, "zero-bubble-has-one-chunk"),
-        "--cp-exchange": (replace(under, by_heads=False), training.cp_exchange, "all-to-all-divides-heads"),
-        "--shard-group": (replace(under, shard_group=None), training.shard_group, "shard-group-divides"),
+        "--schedule": (
+            replace(scenario_space, no_interleaving=False),
+            scenario.pipeline_schedule,
+            "zero-bubble-has-one-chunk",
+        ),
+        "--cp-exchange": (
+            replace(scenario_space, cp_shards_heads=False),
+            scenario.cp_comm_type,
+            "all-to-all-divides-heads",
+        ),
+        "--shard-group": (replace(scenario_space, shard_group=None), scenario.shard_group, "shard-group-divides"),
     }
     # one that is enough by itself; else the pins need several settings to change, the last of which is named
     option, (_, value, rule) = next(
-        ((option, one) for option, one in settings.items() if _any(one[0], training.workload)),
+        ((option, setting) for option, setting in settings.items() if _has_candidates(setting[0], scenario.workload)),
         ("--shard-group", settings["--shard-group"]),
     )
-    pins = _pins(space, [name for name in OPTIONS if name in space.allowed and name not in space.assumed])
+    pins = _format_pins(
+        space, [name for name in DIMENSION_OPTIONS if name in space.allowed and name not in space.defaulted]
+    )
     problem = f"cannot be used {'with ' + pins if pins else 'here'}"
-    return InputError(problem, key=option, value=value, expected=f"another value: {RULES[rule]}")
+    return InputError(problem, key=option, value=value, expected=f"another value: {SEARCH_RULES[rule]}")
 
 
-def unusable(training: Training, space: Space, listed: dict[str, tuple[int, ...]]) -> list[str]:
-    """One sentence for each dimension of `listed` some of whose values no candidate can have."""
-    workload, told = training.workload, []
-    for name, values in listed.items():
-        others = frozenset({*space.allowed, _BATCH}) - {name}
-        usable = _usable(_reduced(space, others), workload, name)
-        useless = [value for value in values if value not in usable]
-        if useless:
-            numbers = ", ".join(RECOMPUTE[value] if name == "recompute" else str(value) for value in useless)
-            told.append(f"{OPTIONS[name]}: {numbers} cannot be used here ({_why(space, workload, name)})")
-    return told
+def list_unusable_values(scenario: Scenario, space: Space, listed_values: dict[str, tuple[int, ...]]) -> list[str]:
+    """One sentence for each dimension of `listed_values` some of whose values no candidate can have."""
+    workload, sentences = scenario.workload, []
+    for name, values in listed_values.items():
+        other_pins = frozenset({*space.allowed, _BATCH_PIN}) - {name}
+        usable = _find_usable_values(_reduce_space(space, other_pins), workload, name)
+        unusable_values = [value for value in values if value not in usable]
+        if unusable_values:
+            numbers = ", ".join(
+                RECOMPUTE_MODES[value] if name == "recompute" else str(value) for value in unusable_values
+            )
+            sentences.append(
+                f"{DIMENSION_OPTIONS[name]}: {numbers} cannot be used here "
+                f"({_explain_dimension_rule(space, workload, name)})"
+            )
+    return sentences
 
 
-def _only(space: Space, names: set[str] | frozenset[str]) -> Space:
+def _restrict_pins(space: Space, names: set[str] | frozenset[str]) -> Space:
     """The space with no other pins than `names`."""
     return replace(space, allowed={name: space.allowed[name] for name in space.allowed if name in names})
 
 
-def _core(space: Space, workload: Workload) -> frozenset[str]:
+def _find_conflict_core(space: Space, workload: Workload) -> frozenset[str]:
     """A smallest set of pins, the batch among them, that leaves nothing.
 
     The batch is only looked at where all pins agree with each other. What the user gave is left out first, in
@@ -124,93 +143,104 @@ def _core(space: Space, workload: Workload) -> frozenset[str]:
     out is found by itself.
     """
     core = set(space.allowed)
-    if _any(_reduced(space, core), workload):
-        core.add(_BATCH)
-    given = [name for name in reversed(OPTIONS) if name in space.allowed and name not in space.assumed]
-    assumed = [name for name in reversed(OPTIONS) if name in space.assumed and name in space.allowed]
-    for name in (*given, *assumed, _BATCH):
-        if not _any(_reduced(space, core - {name}), workload):
+    if _has_candidates(_reduce_space(space, core), workload):
+        core.add(_BATCH_PIN)
+    user_pins = [
+        name for name in reversed(DIMENSION_OPTIONS) if name in space.allowed and name not in space.defaulted
+    ]
+    defaulted_pins = [
+        name for name in reversed(DIMENSION_OPTIONS) if name in space.defaulted and name in space.allowed
+    ]
+    for name in (*user_pins, *defaulted_pins, _BATCH_PIN):
+        if not _has_candidates(_reduce_space(space, core - {name}), workload):
             core.discard(name)
     return frozenset(core)
 
 
-def _reduced(space: Space, names: set[str] | frozenset[str]) -> Space:
+def _reduce_space(space: Space, names: set[str] | frozenset[str]) -> Space:
     """The space with the pins `names`; without the batch among them, one that any split can divide."""
-    bare = _only(space, names)
-    if _BATCH in names:
-        return bare
-    return replace(bare, global_batch=space.devices * min(bare.allowed.get("micro_batch", (1,))))
+    pinned_space = _restrict_pins(space, names)
+    if _BATCH_PIN in names:
+        return pinned_space
+    return replace(pinned_space, global_batch=space.devices * min(pinned_space.allowed.get("micro_batch", (1,))))
 
 
-def _any(space: Space, workload: Workload) -> bool:
-    return len(_usable(space, workload, "tp")) > 0
+def _has_candidates(space: Space, workload: Workload) -> bool:
+    return len(_find_usable_values(space, workload, "tp")) > 0
 
 
-def _usable(space: Space, workload: Workload, name: str) -> Ints:
+def _find_usable_values(space: Space, workload: Workload, name: str) -> Ints:
     """The values of dimension `name` that some candidate of the space has, ascending."""
-    neutral = {key: (value,) for key, value in NEUTRAL.items() if key != name}
+    neutral = {key: (value,) for key, value in NEUTRAL_VALUES.items() if key != name}
     narrowed = replace(space, allowed={**neutral, **space.allowed})
-    zeros = narrowed.values(workload)["zero_stage"]
-    found: list[Ints] = []
-    for block in layouts(narrowed, workload, Tally()):
-        fits = zero_fits(block, zeros, narrowed.shard_group)
+    zero_stages = narrowed.enumerate_values(workload)["zero_stage"]
+    value_blocks: list[Ints] = []
+    for block in enumerate_parallel_layouts(narrowed, workload, SearchStats()):
+        fits = is_valid_zero_stage(block, zero_stages, narrowed.shard_group)
         if name == "zero_stage":
-            found.append(zeros[fits.any(axis=0)])
+            value_blocks.append(zero_stages[fits.any(axis=0)])
         else:
-            found.append(np.unique(getattr(block, name)[fits.any(axis=1)]))
+            value_blocks.append(np.unique(getattr(block, name)[fits.any(axis=1)]))
     if name == "recompute":
-        return np.arange(len(RECOMPUTE)) if found else np.zeros(0, dtype=np.int64)
-    return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+        return np.arange(len(RECOMPUTE_MODES)) if value_blocks else np.zeros(0, dtype=np.int64)
+    return np.unique(np.concatenate(value_blocks)) if value_blocks else np.zeros(0, dtype=np.int64)
 
 
-def _valid(space: Space, workload: Workload, core: frozenset[str], name: str) -> Ints:
+def _find_valid_values(space: Space, workload: Workload, core: frozenset[str], name: str) -> Ints:
     """What `name` could be beside all other pins, or beside the rest of the core where those rule out more."""
-    everything = frozenset({*space.allowed, _BATCH}) - {name}  # the batch too, though it may not be at fault
-    beside_all = _usable(_reduced(space, everything), workload, name)
-    return beside_all if len(beside_all) else _usable(_reduced(space, core - {name}), workload, name)
+    other_pins = frozenset({*space.allowed, _BATCH_PIN}) - {name}  # the batch too, though it may not be at fault
+    valid_values = _find_usable_values(_reduce_space(space, other_pins), workload, name)
+    return (
+        valid_values
+        if len(valid_values)
+        else _find_usable_values(_reduce_space(space, core - {name}), workload, name)
+    )
 
 
-def _option(space: Space, name: str) -> str:
+def _format_option_name(space: Space, name: str) -> str:
     if name == "sequence_parallel" and space.allowed[name] == (0,):
         return "--no-sequence-parallel"
-    return OPTIONS[name]
+    return DIMENSION_OPTIONS[name]
 
 
-def _value(space: Space, name: str) -> str:
+def _format_pin_value(space: Space, name: str) -> str:
     values = space.allowed[name]
     if name == "sequence_parallel":
         return "yes" if values[0] else "no"
     if name == "recompute":
-        return ",".join(RECOMPUTE[value] for value in values)
+        return ",".join(RECOMPUTE_MODES[value] for value in values)
     if len(values) > 6:
         return f"{values[0]},{values[1]},...,{values[-1]}"
     return ",".join(map(str, values))
 
 
-def _pins(space: Space, names: list[str]) -> str:
+def _format_pins(space: Space, names: list[str]) -> str:
     """`--tp 16 --pp 2`: pins as one would give them."""
-    bare = ("sequence_parallel",)
-    told = [_option(space, name) + ("" if name in bare else f" {_value(space, name)}") for name in names]
-    return " ".join(told)
+    flag_names = ("sequence_parallel",)
+    words = [
+        _format_option_name(space, name) + ("" if name in flag_names else f" {_format_pin_value(space, name)}")
+        for name in names
+    ]
+    return " ".join(words)
 
 
-def _listed(name: str, values: Ints, most: int = 12) -> str:
+def _format_valid_values(name: str, values: Ints, max_listed: int = 12) -> str:
     """The valid values as a phrase."""
     if name == "sequence_parallel":
         return "left out"
     if name == "recompute":
-        return "one of " + ", ".join(RECOMPUTE)
+        return "one of " + ", ".join(RECOMPUTE_MODES)
     if not len(values):
         return "no value"
     if len(values) == 1:
         return str(values[0])
-    if len(values) > most and values[-1] - values[0] + 1 == len(values):
+    if len(values) > max_listed and values[-1] - values[0] + 1 == len(values):
         return f"from {values[0]} to {values[-1]}"
-    shown = ", ".join(str(value) for value in values[:most])
-    return f"one of {shown}" + (f", ... {values[-1]}" if len(values) > most else "")
+    listed = ", ".join(str(value) for value in values[:max_listed])
+    return f"one of {listed}" + (f", ... {values[-1]}" if len(values) > max_listed else "")
 
 
-def _product(space: Space, core: frozenset[str]) -> str:
+def _explain_degree_product(space: Space, core: frozenset[str]) -> str:
     """Told where single degrees that are pinned cannot multiply to the number of devices."""
     degrees = [name for name in ("tp", "pp", "dp", "cp") if name in core]
     if len(degrees) < 2 or any(len(space.allowed[name]) > 1 for name in degrees):
@@ -223,11 +253,11 @@ def _product(space: Space, core: frozenset[str]) -> str:
     return f": their product {product} does not divide {space.devices} devices" if space.devices % product else ""
 
 
-def _why(space: Space, workload: Workload, name: str) -> str:
+def _explain_dimension_rule(space: Space, workload: Workload, name: str) -> str:
     """The rule of one dimension, with the figures it is about."""
     devices, batch, layers = space.devices, space.global_batch, workload.layer_count
-    whole = workload.heads == workload.ffn_size == 1
-    if whole and name in ("tp", "cp", "sequence_parallel"):
+    is_uncut = workload.heads == workload.ffn_size == 1
+    if is_uncut and name in ("tp", "cp", "sequence_parallel"):
         return "the operators of this model are not cut: only its batch and its layers are dealt out"
     rules = {
         "tp": f"divides {devices} devices, {workload.heads} heads and MLP {workload.ffn_size}; divides "

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints, added
-from planner.cost.heterogeneous import stages_of
-from planner.cost.layer_tables import layer_tables
-from planner.cost.memory import kept_activations, model_state
-from planner.cost.parameters import stage_parameters
-from planner.cost.plan_tables import Prepared
-from planner.cost.scenario import Training
+from planner.cost.arrays import Floats, Ints, sum_in_order
+from planner.cost.heterogeneous import build_single_chunk_stages
+from planner.cost.layer_tables import build_layer_tables
+from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes
+from planner.cost.parameters import compute_stage_parameters
+from planner.cost.plan_tables import PlanTables
+from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 from planner.workload.operators import Workload
 
@@ -34,23 +34,30 @@ class StageLoad:
     extra_layer_bytes: tuple[Floats, Floats]
 
 
-def compute_memory_load(scenario: Training, s: Strategies) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+def compute_memory_load(scenario: Scenario, s: Strategies) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
     """`first_layer_bytes` and `extra_layer_bytes` of `StageLoad`.
 
     A stage's memory M(l) grows with its layers and is concave in them (what is sharded is held whole where that is
     less), so that M(l) >= M(1) + (l - 1) m for l >= 1 and m the rise per layer far out. Layers of other kinds add.
     """
-    layer_type_count, layers = len(scenario.workload.kinds), scenario.workload.layer_count
+    layer_type_count, layers = len(scenario.workload.layer_types), scenario.workload.layer_count
     counts = np.zeros((1, 3 * layer_type_count, layer_type_count + 2))
     for layer_type in range(layer_type_count):
         counts[0, 3 * layer_type : 3 * layer_type + 3, layer_type] = (1, layers, 2 * layers)
-    stages = stages_of(counts, np.zeros((1, 3 * layer_type_count), dtype=np.int64))
+    stages = build_single_chunk_stages(counts, np.zeros((1, 3 * layer_type_count), dtype=np.int64))
     split = np.zeros(len(s), dtype=np.int64)
-    p = Prepared(*layer_tables(scenario, s), stages, split, stage_parameters(scenario, s, stages, split))
-    state_bytes = added(model_state(scenario, s, p.parameters, s.zero_stage).values()) + scenario.reserve_bytes
+    p = PlanTables(
+        *build_layer_tables(scenario, s), stages, split, compute_stage_parameters(scenario, s, stages, split)
+    )
+    state_bytes = (
+        sum_in_order(compute_model_state_bytes(scenario, s, p.parameters, s.zero_stage).values())
+        + scenario.runtime_reserve_bytes
+    )
     single_in_flight_bytes, double_in_flight_bytes = (
         state_bytes
-        + added(kept_activations(scenario, s, p, s.recompute, np.full(state_bytes.shape, in_flight)).values())
+        + sum_in_order(
+            compute_activation_bytes(scenario, s, p, s.recompute, np.full(state_bytes.shape, in_flight)).values()
+        )
         for in_flight in (1.0, 2.0)
     )
     micro_batch_bytes = (
@@ -79,9 +86,9 @@ def compute_slowest_stage_bound_s(
     left out; or units in fractions, where a layer of kind h counts u_h, the least over devices of its seconds over
     their mean layer's. In T seconds a stage takes (T - ends) over the seconds of one, no more than its memory holds.
     """
-    layer_counts = np.array([0.0] * len(workload.kinds))
-    for run in workload.runs:
-        layer_counts[workload.kinds.index(run.layer)] += run.count
+    layer_counts = np.array([0.0] * len(workload.layer_types))
+    for run in workload.layer_runs:
+        layer_counts[workload.layer_types.index(run.layer)] += run.count
     body_times_s = [load.layer_times_s[:, :-2] for load in loads]
     mean_layer_s = [(layer_times_s * layer_counts).sum(axis=1) / layer_counts.sum() for layer_times_s in body_times_s]
     units = np.minimum(

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.cost.arrays import Bools, Ints
-from planner.cost.heterogeneous import Kinds
-from planner.cost.memory import host_memory_totals, memory_totals
-from planner.cost.pipeline.partition import ROUNDS
-from planner.cost.plan_tables import Prepared, prepare
-from planner.cost.scenario import Training
-from planner.cost.strategies import Strategies, join
-from planner.search.space import Space, Tally, layouts, zero_fits
+from planner.cost.heterogeneous import BoundPools
+from planner.cost.memory import compute_host_memory_bytes, compute_memory_totals_bytes
+from planner.cost.pipeline.partition import IN_FLIGHT_ROUNDS
+from planner.cost.plan_tables import PlanTables, build_plan_tables
+from planner.cost.scenario import Scenario
+from planner.cost.strategies import Strategies, join_strategies
+from planner.search.space import SearchStats, Space, enumerate_parallel_layouts, is_valid_zero_stage
 
 _MAX_FREE_MICRO_BATCH = 8
 """Micro-batches up to this size, or those that are pinned, may be any: a kind's share need not divide the batch."""
@@ -28,19 +28,19 @@ class PoolShareRows:
     `fits_full_pipeline`: whether the memory holds with one unit, and with so many that the pipeline is full.
     """
 
-    device_pools: Kinds
+    device_pools: BoundPools
     pool_index: int
     strategies: Strategies
-    plan_tables: Prepared
+    plan_tables: PlanTables
     replicas: Ints
     unit_micro_batches: Ints
     fits_single_unit: Bools
     fits_full_pipeline: Bools
 
     @property
-    def scenario(self) -> Training:
+    def scenario(self) -> Scenario:
         """The question, as if all devices were of this kind."""
-        return self.device_pools[self.pool_index].shared
+        return self.device_pools[self.pool_index].shared_scenario
 
     def compute_unit_sequences(self, rows: Ints) -> Ints:
         """Sequences that one unit of all replicas of this kind is."""
@@ -61,10 +61,10 @@ class ShareTable:
     recompute_modes: Ints
 
 
-def build_share_table(device_pools: Kinds, space: Space) -> ShareTable | None:
+def build_share_table(device_pools: BoundPools, space: Space) -> ShareTable | None:
     """All rows in which some plan of some kind fits; None where there are none."""
-    scenario = device_pools[0].shared
-    values = space.values(scenario.workload)
+    scenario = device_pools[0].shared_scenario
+    values = space.enumerate_values(scenario.workload)
     zero_stages, recompute_modes = values["zero_stage"], values["recompute"]
     micro_batch_sizes = np.union1d(
         values["micro_batch"], space.allowed.get("micro_batch", range(1, _MAX_FREE_MICRO_BATCH + 1))
@@ -76,7 +76,7 @@ def build_share_table(device_pools: Kinds, space: Space) -> ShareTable | None:
     if not blocks:
         return None
     layout_index = np.concatenate([block.layout_index for block in blocks])
-    rows = join([block.strategies for block in blocks])
+    rows = join_strategies([block.strategies for block in blocks])
     pools = []
     for pool_index, pool in enumerate(device_pools):
         fits_single_unit = np.concatenate([block.fits_single_unit[pool_index] for block in blocks])
@@ -87,7 +87,7 @@ def build_share_table(device_pools: Kinds, space: Space) -> ShareTable | None:
                 device_pools,
                 pool_index,
                 rows,
-                prepare(pool.shared, rows),
+                build_plan_tables(pool.shared_scenario, rows),
                 replicas,
                 _compute_unit_micro_batches(rows),
                 fits_single_unit,
@@ -103,7 +103,7 @@ def _compute_unit_micro_batches(rows: Strategies) -> Ints:
     return unit
 
 
-def _enumerate_common_layouts(device_pools: Kinds, space: Space) -> Strategies | None:
+def _enumerate_common_layouts(device_pools: BoundPools, space: Space) -> Strategies | None:
     """Layouts that both kinds can have, `dp` counting the replicas of both."""
     common_devices = int(np.gcd(device_pools[0].devices, device_pools[1].devices))
     # layouts of the common divisor have a whole number of replicas in both; the batch is dealt later, so one that all
@@ -115,10 +115,10 @@ def _enumerate_common_layouts(device_pools: Kinds, space: Space) -> Strategies |
         global_batch=common_devices * common_devices,
         allowed={**allowed, "micro_batch": (1,)},
     )
-    blocks = list(layouts(wide_space, device_pools[0].shared.workload, Tally()))
+    blocks = list(enumerate_parallel_layouts(wide_space, device_pools[0].shared_scenario.workload, SearchStats()))
     if not blocks:
         return None
-    candidates = join(blocks)
+    candidates = join_strategies(blocks)
     candidates = replace(
         candidates,
         dp=(device_pools[0].devices + device_pools[1].devices) // (candidates.tp * candidates.pp * candidates.cp),
@@ -139,10 +139,14 @@ class _FittingRows:
 
 
 def _enumerate_fitting_rows(
-    device_pools: Kinds, candidates: Strategies, micro_batch_sizes: Ints, zero_stages: Ints, recompute_modes: Ints
+    device_pools: BoundPools,
+    candidates: Strategies,
+    micro_batch_sizes: Ints,
+    zero_stages: Ints,
+    recompute_modes: Ints,
 ) -> Iterator[_FittingRows]:
     """By micro-batch, ascending: what does not fit with a smaller one does not fit with a larger one."""
-    batch = device_pools[0].shared.global_batch
+    batch = device_pools[0].shared_scenario.global_batch
     smallest_replicas = min(pool.devices for pool in device_pools) // (candidates.tp * candidates.pp * candidates.cp)
     alive = np.arange(len(candidates))
     for size in micro_batch_sizes.tolist():
@@ -150,7 +154,9 @@ def _enumerate_fitting_rows(
         if not len(alive):
             return
         rows = replace(candidates.take(alive), micro_batch=np.full(len(alive), size))
-        pairs = [_compute_pool_fits(pool.shared, rows, zero_stages, recompute_modes) for pool in device_pools]
+        pairs = [
+            _compute_pool_fits(pool.shared_scenario, rows, zero_stages, recompute_modes) for pool in device_pools
+        ]
         keep: Bools = np.array(
             np.concatenate([fits_single_unit.any(axis=2) for fits_single_unit, _ in pairs], axis=1).any(axis=1)
         )
@@ -166,20 +172,22 @@ def _enumerate_fitting_rows(
 
 
 def _compute_pool_fits(
-    scenario: Training, rows: Strategies, zero_stages: Ints, recompute_modes: Ints
+    scenario: Scenario, rows: Strategies, zero_stages: Ints, recompute_modes: Ints
 ) -> tuple[Bools, Bools]:
     """`fits_single_unit` and `fits_full_pipeline` of one kind, as of `PoolShareRows`."""
-    p = prepare(scenario, rows)
+    p = build_plan_tables(scenario, rows)
     values = zero_stages.tolist(), recompute_modes.tolist()
-    allowed = zero_fits(rows, zero_stages, scenario.shard_group)[:, :, None]
+    allowed = is_valid_zero_stage(rows, zero_stages, scenario.shard_group)[:, :, None]
     memory_bytes = scenario.accelerator.memory_bytes
     fits_single_unit = allowed & (
-        memory_totals(scenario, rows, p, *values, _compute_unit_micro_batches(rows)) <= memory_bytes
+        compute_memory_totals_bytes(scenario, rows, p, *values, _compute_unit_micro_batches(rows)) <= memory_bytes
     )
-    if scenario.host is not None and scenario.offload.any:
+    if scenario.host is not None and scenario.offload.is_active:
         # the host is asked to hold what full pipelines leave to it
-        full_pipelines = replace(scenario, global_batch=int((ROUNDS * rows.pp * rows.dp * rows.micro_batch).max()))
-        fits_single_unit &= host_memory_totals(full_pipelines, rows, p, *values) <= scenario.host.memory_bytes
+        full_pipelines = replace(
+            scenario, global_batch=int((IN_FLIGHT_ROUNDS * rows.pp * rows.dp * rows.micro_batch).max())
+        )
+        fits_single_unit &= compute_host_memory_bytes(full_pipelines, rows, p, *values) <= scenario.host.memory_bytes
     return fits_single_unit, fits_single_unit & (
-        memory_totals(scenario, rows, p, *values, ROUNDS * rows.pp) <= memory_bytes
+        compute_memory_totals_bytes(scenario, rows, p, *values, IN_FLIGHT_ROUNDS * rows.pp) <= memory_bytes
     )

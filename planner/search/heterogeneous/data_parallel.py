@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints, added
-from planner.cost.heterogeneous import replica_terms
-from planner.cost.memory import memory_of
-from planner.cost.pipeline.partition import ROUNDS
-from planner.cost.step import pipeline_bound
+from planner.cost.arrays import Floats, Ints, sum_in_order
+from planner.cost.heterogeneous import compute_replica_terms
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.pipeline.partition import IN_FLIGHT_ROUNDS
+from planner.cost.step import compute_pipeline_bound_s
 from planner.cost.strategies import Strategies
 from planner.search.heterogeneous.candidates import PoolShareRows, ShareTable
 from planner.search.heterogeneous.integer_balance import balance_equal_shares, balance_shares
@@ -73,7 +73,7 @@ def find_even_shares(table: ShareTable | None) -> HeteroReplicaPlan | None:
     n = global_batch // sequences_per_round[rows]
     bound_s = np.maximum(
         *(
-            pipeline_bound(pool.scenario, pool.strategies.take(rows), pool.plan_tables.take(rows), n)
+            compute_pipeline_bound_s(pool.scenario, pool.strategies.take(rows), pool.plan_tables.take(rows), n)
             for pool in table.pools
         )
     )
@@ -99,8 +99,9 @@ def _compute_layout_bounds_s(table: ShareTable) -> Floats:
 
     With q_k sequences on each of the w_k replicas of kind k, its time is at least beta_k + sigma_k q_k, beta_k and
     sigma_k the least start and time of a sequence over its micro-batches that fit, with the least recomputation that
-    fits, without exchange of gradients and optimizer (`pipeline_bound`). Of all real q_k with sum w_k q_k = batch the
-    slower is fastest where both take equally long: T = (batch + sum w_k beta_k / sigma_k) / sum (w_k / sigma_k).
+    fits, without exchange of gradients and optimizer (`compute_pipeline_bound_s`). Of all real q_k with sum w_k q_k =
+    batch the slower is fastest where both take equally long: T = (batch + sum w_k beta_k / sigma_k) / sum (w_k /
+    sigma_k).
     """
     batch = table.pools[0].scenario.global_batch
     numerator, denominator = np.full(table.layout_count, float(batch)), np.zeros(table.layout_count)
@@ -124,14 +125,14 @@ def _compute_layout_bounds_s(table: ShareTable) -> Floats:
 
 
 def _compute_least_times_s(pool: PoolShareRows, table: ShareTable, units: int) -> Floats:
-    """`pipeline_bound` of every row under the least recompute mode in which one unit fits, shape [rows]."""
+    """`compute_pipeline_bound_s` of every row under the least recompute mode in which one unit fits, shape [rows]."""
     times_s = np.zeros(len(pool.strategies))
     least_mode = pool.fits_single_unit.any(axis=1).argmax(axis=1)
     for mode_index, mode in enumerate(table.recompute_modes.tolist()):
         rows = np.flatnonzero(least_mode == mode_index)
         if len(rows):
             s, p = pool.strategies.take(rows), pool.plan_tables.take(rows)
-            times_s[rows] = pipeline_bound(pool.scenario, s, p, units * pool.unit_micro_batches[rows], mode)
+            times_s[rows] = compute_pipeline_bound_s(pool.scenario, s, p, units * pool.unit_micro_batches[rows], mode)
     return times_s
 
 
@@ -229,10 +230,10 @@ def _compute_option_times_s(pool: PoolShareRows, table: ShareTable, positions: I
     """Time of each option with so many units: linear in them."""
     rows = positions[:, 0]
     n = units * pool.unit_micro_batches[rows]
-    terms, _ = replica_terms(
+    terms, _ = compute_replica_terms(
         pool.device_pools, pool.pool_index, _take_strategies(pool, table, positions), pool.plan_tables.take(rows), n
     )
-    return added(terms.values())
+    return sum_in_order(terms.values())
 
 
 def _count_fitting_units(pool: PoolShareRows, table: ShareTable, positions: Ints, max_units: Ints) -> Ints:
@@ -250,10 +251,13 @@ def _count_fitting_units(pool: PoolShareRows, table: ShareTable, positions: Ints
         pool.unit_micro_batches[rows],
     )
     # with more than full pipelines nothing is added
-    low, high = np.ones_like(uncertain), np.minimum(max_units[uncertain] + 1, ROUNDS * strategies.pp // unit + 1)
+    low, high = (
+        np.ones_like(uncertain),
+        np.minimum(max_units[uncertain] + 1, IN_FLIGHT_ROUNDS * strategies.pp // unit + 1),
+    )
     while (high - low > 1).any():
         middle = (low + high) // 2
-        memory_bytes = added(memory_of(pool.scenario, strategies, p, middle * unit).values())
+        memory_bytes = sum_in_order(compute_peak_memory_bytes(pool.scenario, strategies, p, middle * unit).values())
         fits = memory_bytes <= pool.scenario.accelerator.memory_bytes
         low, high = np.where(fits, middle, low), np.where(fits, high, np.maximum(middle, low + 1))
     fitting_units[uncertain] = low

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cost.arrays import Bools, Floats, Ints, added
-from planner.cost.heterogeneous import stages_of
+from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
+from planner.cost.heterogeneous import build_single_chunk_stages
 from planner.cost.layer_tables import LayerTables
-from planner.cost.memory import kept_activations, micro_batches_in_flight, model_state
-from planner.cost.parameters import stage_parameters
-from planner.cost.plan_tables import Prepared
-from planner.cost.scenario import Training
+from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes, count_micro_batches_in_flight
+from planner.cost.parameters import compute_stage_parameters
+from planner.cost.plan_tables import PlanTables
+from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 
 BoundsTracer = Callable[[Ints, Ints], Ints]
@@ -54,7 +54,7 @@ def enumerate_stage_contents(prefix: Ints) -> StageContents:
 
 
 def compute_stage_fits(
-    scenario: Training,
+    scenario: Scenario,
     s: Strategies,
     contents: StageContents,
     embedding_and_head: Floats,
@@ -66,12 +66,16 @@ def compute_stage_fits(
     says, [rows, contents]; of `n` micro-batches so many are in flight as stages follow.
     """
     counts = np.concatenate([contents.counts, np.tile(embedding_and_head, (len(contents.counts), 1))], axis=1)[None]
-    stages = stages_of(counts, np.full((1, counts.shape[1]), position))
+    stages = build_single_chunk_stages(counts, np.full((1, counts.shape[1]), position))
     split = np.zeros(len(s), dtype=np.int64)
-    p = Prepared(*tables, stages, split, stage_parameters(scenario, s, stages, split))
-    memory_parts = model_state(scenario, s, p.parameters, s.zero_stage)
-    memory_parts |= kept_activations(scenario, s, p, s.recompute, micro_batches_in_flight(scenario, s, p, n))
-    fits: Bools = added(memory_parts.values()) + scenario.reserve_bytes <= scenario.accelerator.memory_bytes
+    p = PlanTables(*tables, stages, split, compute_stage_parameters(scenario, s, stages, split))
+    memory_parts = compute_model_state_bytes(scenario, s, p.parameters, s.zero_stage)
+    memory_parts |= compute_activation_bytes(
+        scenario, s, p, s.recompute, count_micro_batches_in_flight(scenario, s, p, n)
+    )
+    fits: Bools = (
+        sum_in_order(memory_parts.values()) + scenario.runtime_reserve_bytes <= scenario.accelerator.memory_bytes
+    )
     return fits
 
 

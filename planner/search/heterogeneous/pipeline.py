@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints, added, weighted
-from planner.cost.heterogeneous import Half, Kinds, half, pipeline_terms
-from planner.cost.layer_tables import layer_tables
-from planner.cost.memory import memory_of
-from planner.cost.pipeline.partition import dealt_chunks, layer_prefix
-from planner.cost.scenario import Training
-from planner.cost.step import layer_terms, micro_batches, pipeline_sends
-from planner.cost.strategies import Strategies, join
+from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products
+from planner.cost.heterogeneous import BoundPools, PipelineSegment, build_segment, compute_pipeline_terms
+from planner.cost.layer_tables import build_layer_tables
+from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
+from planner.cost.scenario import Scenario
+from planner.cost.step import compute_layer_terms, compute_pipeline_sends_s, count_micro_batches
+from planner.cost.strategies import Strategies, join_strategies
 from planner.search.heterogeneous.bounds import StageLoad, compute_memory_load, compute_slowest_stage_bound_s
 from planner.search.heterogeneous.layer_partition import (
     StageContents,
@@ -30,7 +30,7 @@ from planner.search.heterogeneous.layer_partition import (
     compute_stage_fits,
     enumerate_stage_contents,
 )
-from planner.search.space import Space, Tally, divisors, layouts, zero_fits
+from planner.search.space import SearchStats, Space, compute_divisors, enumerate_parallel_layouts, is_valid_zero_stage
 
 _PLANS_PER_BLOCK = 4096
 """Plans that are bounded by memory at once."""
@@ -82,12 +82,12 @@ class _PipelineRows:
         )
 
 
-def find_best_stages(device_pools: Kinds, space: Space, *, even: bool = False) -> HeteroPipelinePlan | None:
+def find_best_stages(device_pools: BoundPools, space: Space, *, even: bool = False) -> HeteroPipelinePlan | None:
     """The best plan of the declared space; None where none fits. `even`: layers are dealt as if all devices were
     alike, with the same recompute mode.
     """
     best: HeteroPipelinePlan | None = None
-    contents = enumerate_stage_contents(layer_prefix(device_pools[0].shared.workload))
+    contents = enumerate_stage_contents(compute_layer_prefix(device_pools[0].shared_scenario.workload))
     compute_bound_s, find_split, chunk_size = (
         (_compute_even_bound_s, _find_even_split, _EVEN_PLANS_PER_CHUNK)
         if even
@@ -123,31 +123,31 @@ def _iterate_by_bound(
         yield rows.take(chunk)
 
 
-def _enumerate_pipeline_rows(device_pools: Kinds, space: Space, even: bool) -> Iterator[_PipelineRows]:
+def _enumerate_pipeline_rows(device_pools: BoundPools, space: Space, even: bool) -> Iterator[_PipelineRows]:
     """All plans before their layers are dealt, by the width of a stage and the kind in front."""
-    scenario = device_pools[0].shared
+    scenario = device_pools[0].shared_scenario
     workload, devices = scenario.workload, (device_pools[0].devices, device_pools[1].devices)
-    modes = space.values(workload)["recompute"]
-    zero_stages = space.values(workload)["zero_stage"] if "zero_stage" in space.allowed else np.arange(2)
+    modes = space.enumerate_values(workload)["recompute"]
+    zero_stages = space.enumerate_values(workload)["zero_stage"] if "zero_stage" in space.allowed else np.arange(2)
     if 1 not in space.allowed.get("vpp", (1,)):
         return
-    for stage_devices in divisors(int(np.gcd(*devices))).tolist():
+    for stage_devices in compute_divisors(int(np.gcd(*devices))).tolist():
         stage_counts = devices[0] // stage_devices, devices[1] // stage_devices
         total_stages = sum(stage_counts)
         if total_stages > workload.layer_count or total_stages not in space.allowed.get("pp", (total_stages,)):
             continue
         stage_space = replace(space, devices=stage_devices, allowed={**space.allowed, "pp": (1,), "vpp": (1,)})
-        blocks = list(layouts(stage_space, workload, Tally()))
+        blocks = list(enumerate_parallel_layouts(stage_space, workload, SearchStats()))
         if not blocks:
             continue
-        candidates = replace(join(blocks), pp=np.full(sum(map(len, blocks)), total_stages))
+        candidates = replace(join_strategies(blocks), pp=np.full(sum(map(len, blocks)), total_stages))
         layout_index, zero_stage, mode, other_mode = (
             column.ravel()
             for column in np.meshgrid(
                 np.arange(len(candidates)), np.arange(len(zero_stages)), modes, modes, indexing="ij"
             )
         )
-        keep = zero_fits(candidates, zero_stages, scenario.shard_group)[layout_index, zero_stage] & (
+        keep = is_valid_zero_stage(candidates, zero_stages, scenario.shard_group)[layout_index, zero_stage] & (
             (mode == other_mode) | (not even)
         )
         layout_index, zero_stage, mode, other_mode = (
@@ -163,7 +163,7 @@ def _enumerate_pipeline_rows(device_pools: Kinds, space: Space, even: bool) -> I
             for pool_mode in (mode, other_mode)
         )
         layer_times_s = tuple(
-            _compute_layer_times_s(pool.shared, candidates, layout_index, pool_mode)
+            _compute_layer_times_s(pool.shared_scenario, candidates, layout_index, pool_mode)
             for pool, pool_mode in zip(device_pools, (mode, other_mode), strict=True)
         )
         for front_pool in (0, 1):
@@ -177,15 +177,15 @@ def _enumerate_pipeline_rows(device_pools: Kinds, space: Space, even: bool) -> I
             )
 
 
-def _compute_layer_times_s(scenario: Training, candidates: Strategies, layout_index: Ints, mode: Ints) -> Floats:
+def _compute_layer_times_s(scenario: Scenario, candidates: Strategies, layout_index: Ints, mode: Ints) -> Floats:
     """Seconds of one micro-batch in one layer of each kind, [rows, layer kinds]."""
-    tables, row = layer_tables(scenario, candidates)
+    tables, row = build_layer_tables(scenario, candidates)
     rows = replace(candidates.take(layout_index), recompute=mode)
-    return added(layer_terms(scenario, rows, tables, row[layout_index]).values())
+    return sum_in_order(compute_layer_terms(scenario, rows, tables, row[layout_index]).values())
 
 
 def _compute_step_bound_s(
-    device_pools: Kinds,
+    device_pools: BoundPools,
     strategies: tuple[Strategies, Strategies],
     stage_counts: tuple[int, int],
     layer_times_s: tuple[Floats, Floats],
@@ -196,50 +196,60 @@ def _compute_step_bound_s(
     With y_k >= 0 and sum y_k p_k = 1, T = sum_k y_k p_k T >= sum over layers of min_k y_k tau_k. y_k goes as one over
     the kind's mean layer, which is exact where all layers are alike.
     """
-    workload = device_pools[0].shared.workload
-    layer_counts = layer_prefix(workload)[-1]
+    workload = device_pools[0].shared_scenario.workload
+    layer_counts = compute_layer_prefix(workload)[-1]
     body_times_s = [table[:, :-2] for table in layer_times_s]
     mean_layer_s = [(table * layer_counts).sum(axis=1) / layer_counts.sum() for table in body_times_s]
     scale = sum(p / m for p, m in zip(stage_counts, mean_layer_s, strict=True))
     least = np.minimum(*(table / m[:, None] for table, m in zip(body_times_s, mean_layer_s, strict=True)))
     slowest_s = (least * layer_counts).sum(axis=1) / scale
-    n = micro_batches(device_pools[0].shared, strategies[0])
+    n = count_micro_batches(device_pools[0].shared_scenario, strategies[0])
     sends = np.maximum(
-        *(pipeline_sends(pool.shared, s, n)[0] for pool, s in zip(device_pools, strategies, strict=True))
+        *(
+            compute_pipeline_sends_s(pool.shared_scenario, s, n)[0]
+            for pool, s in zip(device_pools, strategies, strict=True)
+        )
     )
     bound_s: Floats = (n * slowest_s + sends) * (1 - _REL_TOL)
     return bound_s
 
 
-def _compute_memory_aware_bound_s(device_pools: Kinds, rows: _PipelineRows, contents: StageContents) -> Floats:
+def _compute_memory_aware_bound_s(device_pools: BoundPools, rows: _PipelineRows, contents: StageContents) -> Floats:
     """A bound of the step that knows what each device holds, infinite where it holds too little; shape [rows]."""
-    n = micro_batches(device_pools[0].shared, rows.strategies[0])
+    n = count_micro_batches(device_pools[0].shared_scenario, rows.strategies[0])
     loads = [
-        StageLoad(layer_times_s, *compute_memory_load(pool.shared, s))
+        StageLoad(layer_times_s, *compute_memory_load(pool.shared_scenario, s))
         for pool, s, layer_times_s in zip(device_pools, rows.strategies, rows.layer_times_s, strict=True)
     ]
-    memory_bytes = device_pools[0].shared.accelerator.memory_bytes, device_pools[1].shared.accelerator.memory_bytes
-    workload = device_pools[0].shared.workload
+    memory_bytes = (
+        device_pools[0].shared_scenario.accelerator.memory_bytes,
+        device_pools[1].shared_scenario.accelerator.memory_bytes,
+    )
+    workload = device_pools[0].shared_scenario.workload
     slowest_s = compute_slowest_stage_bound_s(
         workload, (loads[0], loads[1]), memory_bytes, rows.stage_counts, rows.front_pool, n
     )
     return _add_fill_drain_bound(device_pools, rows, contents, slowest_s, n)
 
 
-def _compute_even_bound_s(device_pools: Kinds, rows: _PipelineRows, contents: StageContents) -> Floats:
+def _compute_even_bound_s(device_pools: BoundPools, rows: _PipelineRows, contents: StageContents) -> Floats:
     """The same of layers that are dealt evenly, whether they fit or not."""
-    layer_counts = dealt_chunks(contents.prefix.astype(np.int64), sum(rows.stage_counts), 1)[0]
+    layer_counts = assign_layers(contents.prefix.astype(np.int64), sum(rows.stage_counts), 1)[0]
     front_stages = rows.stage_counts[rows.front_pool]
     front, back = rows.layer_times_s[rows.front_pool][:, None], rows.layer_times_s[1 - rows.front_pool][:, None]
-    ahead, behind = weighted(front, layer_counts[:front_stages]), weighted(back, layer_counts[front_stages:])
+    ahead, behind = sum_products(front, layer_counts[:front_stages]), sum_products(back, layer_counts[front_stages:])
     slowest_s = np.maximum(ahead.max(axis=1), behind.max(axis=1))
     return _add_fill_drain_bound(
-        device_pools, rows, contents, slowest_s, micro_batches(device_pools[0].shared, rows.strategies[0])
+        device_pools,
+        rows,
+        contents,
+        slowest_s,
+        count_micro_batches(device_pools[0].shared_scenario, rows.strategies[0]),
     )
 
 
 def _add_fill_drain_bound(
-    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, slowest_s: Floats, n: Ints
+    device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, slowest_s: Floats, n: Ints
 ) -> Floats:
     """The step's bound with this slowest stage, the least of all numbers of layers in front, [rows]."""
     finite_slowest_s = np.where(np.isfinite(slowest_s), slowest_s, 0.0)[:, None]
@@ -251,10 +261,10 @@ def _add_fill_drain_bound(
 
 
 def _find_balanced_split(
-    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, limit_s: float
+    device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, limit_s: float
 ) -> HeteroPipelinePlan | None:
     """The best split of some plans that may take at most `limit_s` seconds."""
-    n = micro_batches(device_pools[0].shared, rows.strategies[0])
+    n = count_micro_batches(device_pools[0].shared_scenario, rows.strategies[0])
     costs = _compute_stage_costs_s(device_pools, rows, contents, n)
     front_stages = rows.stage_counts[rows.front_pool]
     ahead, trace_ahead = compute_forward_split(costs[:front_stages])
@@ -279,72 +289,79 @@ def _find_balanced_split(
 
 
 def _compute_fill_drain_bound_s(
-    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, slowest_s: Floats
+    device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, slowest_s: Floats
 ) -> Floats:
     """At least the time to fill and drain and to send for each number of layers in front, [rows, layers + 1]."""
-    scenario = device_pools[0].shared
-    strategies, n = rows.strategies, micro_batches(scenario, rows.strategies[0])
+    scenario = device_pools[0].shared_scenario
+    strategies, n = rows.strategies, count_micro_batches(scenario, rows.strategies[0])
     sends = np.maximum(
-        *(pipeline_sends(pool.shared, s, n)[0] for pool, s in zip(device_pools, strategies, strict=True))
+        *(
+            compute_pipeline_sends_s(pool.shared_scenario, s, n)[0]
+            for pool, s in zip(device_pools, strategies, strict=True)
+        )
     )
-    if scenario.schedule == "zero-bubble":
+    if scenario.pipeline_schedule == "zero-bubble":
         return np.broadcast_to(sends[:, None], slowest_s.shape)
     front, back = rows.layer_times_s[rows.front_pool][:, None], rows.layer_times_s[1 - rows.front_pool][:, None]
-    ahead = weighted(front[..., :-2], contents.prefix) + front[..., -2]
-    behind = weighted(back[..., :-2], contents.prefix[-1] - contents.prefix) + back[..., -1]
+    ahead = sum_products(front[..., :-2], contents.prefix) + front[..., -2]
+    behind = sum_products(back[..., :-2], contents.prefix[-1] - contents.prefix) + back[..., -1]
     fill_drain_s: Floats = np.maximum((ahead + behind) * (1 - _REL_TOL) - slowest_s, 0.0) + sends[:, None]
     return fill_drain_s
 
 
 def _compute_stage_costs_s(
-    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, n: Ints
+    device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, n: Ints
 ) -> list[Floats]:
     """Of every stage, seconds of one micro-batch with the layers from one to another, infinite where it does not fit:
     shape [rows, layers + 1, layers + 1] each.
     """
     front_pool, total_stages = rows.front_pool, sum(rows.stage_counts)
-    tables = [layer_tables(pool.shared, s) for pool, s in zip(device_pools, rows.strategies, strict=True)]
+    tables = [
+        build_layer_tables(pool.shared_scenario, s) for pool, s in zip(device_pools, rows.strategies, strict=True)
+    ]
     costs = []
     for position in range(total_stages):
         k = front_pool if position < rows.stage_counts[front_pool] else 1 - front_pool
         embedding_and_head = np.array([float(position == 0), float(position == total_stages - 1)])
         layer_times_s = rows.layer_times_s[k][:, None]
-        stage_time_s = weighted(layer_times_s[..., :-2], contents.counts) + weighted(
+        stage_time_s = sum_products(layer_times_s[..., :-2], contents.counts) + sum_products(
             layer_times_s[..., -2:], embedding_and_head
         )
         fits = compute_stage_fits(
-            device_pools[k].shared, rows.strategies[k], contents, embedding_and_head, position, n, tables[k]
+            device_pools[k].shared_scenario, rows.strategies[k], contents, embedding_and_head, position, n, tables[k]
         )
         costs.append(contents.expand_costs(np.where(fits, stage_time_s, np.inf)))
     return costs
 
 
 def _find_even_split(
-    device_pools: Kinds, rows: _PipelineRows, contents: StageContents, limit_s: float
+    device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, limit_s: float
 ) -> HeteroPipelinePlan | None:
     """The best of some plans with layers dealt evenly."""
-    layer_counts = dealt_chunks(contents.prefix.astype(np.int64), sum(rows.stage_counts), 1)[0]
+    layer_counts = assign_layers(contents.prefix.astype(np.int64), sum(rows.stage_counts), 1)[0]
     bounds = np.concatenate([[0], np.cumsum(layer_counts[:, :-2].sum(axis=1))]).astype(np.int64)[1:-1]
-    n = micro_batches(device_pools[0].shared, rows.strategies[0])
+    n = count_micro_batches(device_pools[0].shared_scenario, rows.strategies[0])
     all_bounds = np.tile(bounds, (len(rows.bound_s), 1))
     fits = np.ones(len(all_bounds), dtype=bool)
     for segment in build_pipeline_segments(
         device_pools, rows.strategies, rows.stage_counts, rows.front_pool, all_bounds
     ):
-        memory_bytes = added(memory_of(segment.training, segment.s, segment.p, n).values())
-        fits &= memory_bytes <= segment.training.accelerator.memory_bytes
+        memory_bytes = sum_in_order(
+            compute_peak_memory_bytes(segment.scenario, segment.strategies, segment.plan_tables, n).values()
+        )
+        fits &= memory_bytes <= segment.scenario.accelerator.memory_bytes
     if not fits.any():
         return None
     return _select_fastest_split(device_pools, rows.take(np.flatnonzero(fits)), all_bounds[fits])
 
 
-def _select_fastest_split(device_pools: Kinds, rows: _PipelineRows, layer_bounds: Ints) -> HeteroPipelinePlan:
+def _select_fastest_split(device_pools: BoundPools, rows: _PipelineRows, layer_bounds: Ints) -> HeteroPipelinePlan:
     """The fastest of some plans whose layers are dealt, by their full scores."""
-    n = micro_batches(device_pools[0].shared, rows.strategies[0])
-    joined = pipeline_terms(
+    n = count_micro_batches(device_pools[0].shared_scenario, rows.strategies[0])
+    joined = compute_pipeline_terms(
         build_pipeline_segments(device_pools, rows.strategies, rows.stage_counts, rows.front_pool, layer_bounds), n
     )
-    step_time_s = added(joined.terms.values())
+    step_time_s = sum_in_order(joined.terms.values())
     best_index = int(np.argmin(step_time_s))
     best_row = rows.take(np.array([best_index]))
     return HeteroPipelinePlan(
@@ -357,14 +374,14 @@ def _select_fastest_split(device_pools: Kinds, rows: _PipelineRows, layer_bounds
 
 
 def build_pipeline_segments(
-    device_pools: Kinds,
+    device_pools: BoundPools,
     strategies: tuple[Strategies, Strategies],
     stage_counts: tuple[int, int],
     front_pool: int,
     layer_bounds: Ints,
-) -> tuple[Half, Half]:
+) -> tuple[PipelineSegment, PipelineSegment]:
     """Both kinds' halves of pipelines that are cut at `layer_bounds`, shape [plans, stages - 1]."""
-    prefix = layer_prefix(device_pools[0].shared.workload)
+    prefix = compute_layer_prefix(device_pools[0].shared_scenario.workload)
     total_stages = sum(stage_counts)
     edges = np.concatenate([np.zeros((len(layer_bounds), 1), dtype=np.int64), layer_bounds], axis=1)
     edges = np.concatenate([edges, np.full((len(layer_bounds), 1), len(prefix) - 1)], axis=1)
@@ -377,7 +394,9 @@ def build_pipeline_segments(
         1 - front_pool: slice(stage_counts[front_pool], total_stages),
     }
     first_segment, second_segment = (
-        half(device_pools[k].shared, strategies[k], counts[:, stage_slices[k]], positions[:, stage_slices[k]])
+        build_segment(
+            device_pools[k].shared_scenario, strategies[k], counts[:, stage_slices[k]], positions[:, stage_slices[k]]
+        )
         for k in (0, 1)
     )
     return first_segment, second_segment

@@ -160,7 +160,10 @@ def _format_comparison(node: ComparisonExpression, values: FigureValues) -> str:
         actual, expected = str(left), str(right)
     if not isinstance(node.right, NumberLiteral | TextLiteral | TruthLiteral | SumExpression):
         expected = f"{expected} ({node.side_texts[1]})"
-    return f"{node.side_texts[0]} is {actual}, wanted {_EXPECTED_FORMATS[node.operator].format(expected)}{_format_shortfall(node, left, right)}"
+    return (
+        f"{node.side_texts[0]} is {actual}, wanted "
+        f"{_EXPECTED_FORMATS[node.operator].format(expected)}{_format_shortfall(node, left, right)}"
+    )
 
 
 def _format_shortfall(node: ComparisonExpression, left: FigureValue, right: FigureValue) -> str:

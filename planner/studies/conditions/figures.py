@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from planner.cost.memory import KINDS
-from planner.cost.rank_groups import ORDERS
-from planner.cost.scenario import CpExchange, Gradients, Schedule
-from planner.cost.step import HIDDEN, TERMS
-from planner.cost.strategies import RECOMPUTE
+from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.scenario import CpCommType, GradientDtype, PipelineSchedule
+from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
+from planner.cost.strategies import RECOMPUTE_MODES
 
 FigureUnit = Literal["bytes", "s", "days", "usd", "j", "kg", "w", "per_s", "ratio", "count", "text", "truth"]
 FigurePrerequisite = Literal["tokens", "price", "power", "grid", "failures", "uncertainty"]
@@ -85,16 +85,16 @@ _STRATEGY_FIGURES = (
     *(PlanFigure(f"strategy.{one}", "count", f"{one} of the plan") for one in _DEGREE_NAMES),
     PlanFigure("strategy.micro_batch", "count", "sequences of a micro-batch"),
     PlanFigure("strategy.zero_stage", "count", "ZeRO stage"),
-    PlanFigure("strategy.recompute", "text", "recomputation", choices=RECOMPUTE),
+    PlanFigure("strategy.recompute", "text", "recomputation", choices=RECOMPUTE_MODES),
     PlanFigure("strategy.sequence_parallel", "truth", "sequence parallelism"),
-    PlanFigure("settings.schedule", "text", "pipeline schedule", choices=get_args(Schedule)),
+    PlanFigure("settings.schedule", "text", "pipeline schedule", choices=get_args(PipelineSchedule)),
     PlanFigure("settings.tp_overlap", "truth", "tensor-parallel exchange hidden"),
     PlanFigure("settings.dp_overlap", "truth", "gradients' exchange hidden"),
-    PlanFigure("settings.cp_exchange", "text", "exchange of context parallelism", choices=get_args(CpExchange)),
-    PlanFigure("settings.gradients", "text", "gradients as held", choices=get_args(Gradients)),
-    PlanFigure("settings.communication", "text", "gradients as sent", choices=get_args(Gradients)),
+    PlanFigure("settings.cp_exchange", "text", "exchange of context parallelism", choices=get_args(CpCommType)),
+    PlanFigure("settings.gradients", "text", "gradients as held", choices=get_args(GradientDtype)),
+    PlanFigure("settings.communication", "text", "gradients as sent", choices=get_args(GradientDtype)),
     PlanFigure("settings.offload", "text", "what is on the host, joined by +; or none"),
-    PlanFigure("settings.order", "text", "dimensions on ranks, from the inside out", choices=tuple(ORDERS)),
+    PlanFigure("settings.order", "text", "dimensions on ranks, from the inside out", choices=tuple(RANK_ORDERS)),
     PlanFigure("settings.shard_group", "text", "ranks that ZeRO shards over, or all"),
     PlanFigure("settings.recompute_layers", "text", "layers of a chunk that are repeated, or all"),
     PlanFigure("model", "text", "the model's name"),
@@ -107,11 +107,11 @@ _STRATEGY_FIGURES = (
 
 def _enumerate_plan_figures() -> Iterator[PlanFigure]:
     yield from (*_STEP_FIGURES, *_RUN_FIGURES, *_MEMORY_FIGURES)
-    for category in KINDS:
+    for category in MEMORY_CATEGORIES:
         yield PlanFigure(f"memory.{category}", "bytes", f"{category} on the fullest device")
-    for name in TERMS:
+    for name in STEP_TERMS:
         yield PlanFigure(f"terms.{name}", "s", f"{name.replace('_', ' ')} in the step")
-    for name in HIDDEN:
+    for name in OVERLAPPABLE_TERMS:
         yield PlanFigure(f"hidden.{name}", "s", f"{name.replace('_', ' ')} beside other work")
     yield from _STRATEGY_FIGURES
 

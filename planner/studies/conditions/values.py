@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from planner.cost.memory import KINDS
-from planner.documents.plan import Document, MemoryPart, PlanPart
+from planner.cost.memory import MEMORY_CATEGORIES
+from planner.documents.plan import MemoryBreakdownPart, PlanDocument, PlanPart
 from planner.studies.conditions.figures import (
     BASE_PREFIX,
     CHANGE_PREFIX,
@@ -25,12 +25,12 @@ FigureValue = float | str | bool | None
 FigureValues = Mapping[str, FigureValue]
 
 
-def compute_figure_values(document: Document | HeterogeneousDocument) -> dict[str, FigureValue]:
+def compute_figure_values(document: PlanDocument | HeterogeneousDocument) -> dict[str, FigureValue]:
     """Every figure of the best plan; of two kinds of nodes, those that are told of both together."""
-    return compute_plan_values(document) if isinstance(document, Document) else compute_hetero_values(document)
+    return compute_plan_values(document) if isinstance(document, PlanDocument) else compute_hetero_values(document)
 
 
-def compute_plan_values(document: Document) -> dict[str, FigureValue]:
+def compute_plan_values(document: PlanDocument) -> dict[str, FigureValue]:
     """The first plan's figures, all names of FIGURES; None where one is not known."""
     plan, scenario, cluster = document.plans[0], document.training, document.cluster
     values: dict[str, FigureValue] = {
@@ -52,7 +52,7 @@ def compute_plan_values(document: Document) -> dict[str, FigureValue]:
     )
 
 
-def _collect_run_values(document: Document, plan: PlanPart) -> dict[str, FigureValue]:
+def _collect_run_values(document: PlanDocument, plan: PlanPart) -> dict[str, FigureValue]:
     run, power = document.run, document.power
     run_time_s = None if run is None else run.days * DAY_S
     run_time_with_failures_s = (
@@ -73,7 +73,7 @@ def _collect_run_values(document: Document, plan: PlanPart) -> dict[str, FigureV
     }
 
 
-def _collect_operation_values(document: Document) -> dict[str, FigureValue]:
+def _collect_operation_values(document: PlanDocument) -> dict[str, FigureValue]:
     reliability, carbon, uncertainty = document.reliability, document.carbon, document.uncertainty
     return {
         "carbon_kg_per_step": None if carbon is None else carbon.kg_per_step,
@@ -106,9 +106,9 @@ def _collect_term_values(terms: Mapping[str, float], overlapped: Mapping[str, fl
     return values | {f"hidden.{name}": seconds for name, seconds in overlapped.items()}
 
 
-def _collect_memory_values(memory: MemoryPart) -> dict[str, FigureValue]:
+def _collect_memory_values(memory: MemoryBreakdownPart) -> dict[str, FigureValue]:
     values: dict[str, FigureValue] = {
-        f"memory.{category}": getattr(memory, f"{category}_bytes") for category in KINDS
+        f"memory.{category}": getattr(memory, f"{category}_bytes") for category in MEMORY_CATEGORIES
     }
     total_bytes, capacity_bytes = memory.total_bytes, memory.capacity_bytes
     return values | {

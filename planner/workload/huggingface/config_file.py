@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.errors import InputError
-from planner.workload.spec import LONGEST, MOST_LAYERS, MOST_PARTS, WIDEST
+from planner.workload.spec import MAX_HEADS_OR_EXPERTS, MAX_LAYERS, MAX_SEQ_LENGTH, MAX_WIDTH
 
-COUNTED = {
+EQUIVALENT_KEYS = {
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
     "layers": ("num_hidden_layers", "n_layer", "num_layers"),
     "decoder_layers": ("num_decoder_layers",),
@@ -27,7 +27,7 @@ COUNTED = {
 }
 """The keys of a model file, and those that Hugging Face's libraries have for the same."""
 
-_MAY_BE_ZERO = {
+_ZERO_ALLOWED_KEYS = {
     "sliding_window",
     "max_window_layers",
     "first_k_dense_replace",
@@ -38,69 +38,76 @@ _MAY_BE_ZERO = {
     "type_vocab_size",
     "relative_attention_num_buckets",
 }
-_MOST = {
-    **dict.fromkeys((*COUNTED["layers"], "num_decoder_layers"), MOST_LAYERS),
-    **dict.fromkeys((*COUNTED["heads"], "num_key_value_heads", *COUNTED["moe.experts"]), MOST_PARTS),
-    **dict.fromkeys(COUNTED["seq_length"], LONGEST),
+_MAX_BY_KEY = {
+    **dict.fromkeys((*EQUIVALENT_KEYS["layers"], "num_decoder_layers"), MAX_LAYERS),
+    **dict.fromkeys(
+        (*EQUIVALENT_KEYS["heads"], "num_key_value_heads", *EQUIVALENT_KEYS["moe.experts"]), MAX_HEADS_OR_EXPERTS
+    ),
+    **dict.fromkeys(EQUIVALENT_KEYS["seq_length"], MAX_SEQ_LENGTH),
 }
 
 
 @dataclass(frozen=True)
-class Config:
+class HuggingFaceConfig:
     """Typed access to the keys of a config.json; a missing or mistyped key is told with file and key."""
 
     raw: Mapping[str, object]
     origin: str
 
-    def number(self, *keys: str, default: int | None = None) -> int:
+    def read_integer(self, *keys: str, default: int | None = None) -> int:
         """The first of `keys` that is there, as a whole number in the bounds of a model file's key."""
         for key in keys:
             value = self.raw.get(key)
             if value is not None:
-                return self._whole(key, value)
+                return self._check_integer(key, value)
         if default is None:
             problem = "must not be null" if keys[0] in self.raw else "missing key"
             raise InputError(problem, origin=self.origin, key=keys[0], expected="a whole number")
         return default
 
-    def _whole(self, key: str, value: object) -> int:
-        least, most = int(key not in _MAY_BE_ZERO), _MOST.get(key, WIDEST)
-        expected = f"a whole number from {least} to {most:,}"
+    def _check_integer(self, key: str, value: object) -> int:
+        minimum, maximum = int(key not in _ZERO_ALLOWED_KEYS), _MAX_BY_KEY.get(key, MAX_WIDTH)
+        expected = f"a whole number from {minimum} to {maximum:,}"
         if not isinstance(value, int) or isinstance(value, bool):
-            shown = json.dumps(value)
-            raise InputError("wrong type", origin=self.origin, key=key, value=shown, expected=expected)
-        if not least <= value <= most:
+            value_text = json.dumps(value)
+            raise InputError("wrong type", origin=self.origin, key=key, value=value_text, expected=expected)
+        if not minimum <= value <= maximum:
             raise InputError("out of range", origin=self.origin, key=key, value=value, expected=expected)
         return value
 
-    def maybe(self, key: str) -> int | None:
+    def read_optional_integer(self, key: str) -> int | None:
         """A whole number of at least 1, or None where the key is missing or null."""
-        return None if self.raw.get(key) is None else self.number(key)
+        return None if self.raw.get(key) is None else self.read_integer(key)
 
-    def names(self) -> dict[str, str]:
+    def map_spec_keys(self) -> dict[str, str]:
         """For each key of a model file, the one that this configuration has it under."""
-        found = {own: [key for key in keys if self.raw.get(key) is not None] for own, keys in COUNTED.items()}
-        return {own: keys[0] if keys else COUNTED[own][0] for own, keys in found.items()}
+        present_keys = {
+            spec_key: [key for key in keys if self.raw.get(key) is not None]
+            for spec_key, keys in EQUIVALENT_KEYS.items()
+        }
+        return {
+            spec_key: keys[0] if keys else EQUIVALENT_KEYS[spec_key][0] for spec_key, keys in present_keys.items()
+        }
 
-    def flag(self, key: str, default: bool) -> bool:
+    def read_flag(self, key: str, default: bool) -> bool:
         """A true/false key."""
         value = self.raw.get(key, default)
         if not isinstance(value, bool):
-            shown = json.dumps(value)
-            raise InputError("wrong type", origin=self.origin, key=key, value=shown, expected="true or false")
+            value_text = json.dumps(value)
+            raise InputError("wrong type", origin=self.origin, key=key, value=value_text, expected="true or false")
         return value
 
-    def text(self, key: str, default: str) -> str:
+    def read_string(self, key: str, default: str) -> str:
         """A text key."""
         value = self.raw.get(key, default)
         if not isinstance(value, str):
-            shown = json.dumps(value)
-            raise InputError("wrong type", origin=self.origin, key=key, value=shown, expected="a text")
+            value_text = json.dumps(value)
+            raise InputError("wrong type", origin=self.origin, key=key, value=value_text, expected="a text")
         return value
 
-    def layer_types(self) -> list[str]:
-        """The `layer_types` list of newer configurations; empty where there is none."""
+    def read_layer_types(self) -> list[str]:
+        """The `read_layer_types` list of newer configurations; empty where there is none."""
         value = self.raw.get("layer_types")
         if not isinstance(value, list):
             return []
-        return [one for one in value if isinstance(one, str)]
+        return [item for item in value if isinstance(item, str)]

@@ -10,12 +10,12 @@ import msgspec
 
 from planner.decode import parse_mapping
 from planner.errors import InputError, build_unknown_name_error, escape_nonprintable
-from planner.workload.huggingface.config_file import COUNTED, Config
-from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec, checked
+from planner.workload.huggingface.config_file import EQUIVALENT_KEYS, HuggingFaceConfig
+from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec, check_model_spec
 
 
 @dataclass(frozen=True)
-class _Shape:
+class _CommonSizes:
     """The keys that nearly every decoder's configuration has under the same names."""
 
     hidden_size: int
@@ -24,204 +24,215 @@ class _Shape:
     vocab_size: int
 
     @classmethod
-    def of(cls, c: Config) -> _Shape:
+    def read_sizes(cls, config: HuggingFaceConfig) -> _CommonSizes:
         return cls(
-            c.number(*COUNTED["hidden_size"]),
-            c.number(*COUNTED["layers"]),
-            c.number(*COUNTED["heads"]),
-            c.number("vocab_size"),
+            config.read_integer(*EQUIVALENT_KEYS["hidden_size"]),
+            config.read_integer(*EQUIVALENT_KEYS["layers"]),
+            config.read_integer(*EQUIVALENT_KEYS["heads"]),
+            config.read_integer("vocab_size"),
         )
 
 
-def parse_huggingface(text: str, origin: str, name: str) -> ModelSpec:
+def parse_huggingface_config(text: str, origin: str, name: str) -> ModelSpec:
     """Read the text of a config.json. Raises InputError for what is missing, mistyped or unknown."""
-    config, name = Config(parse_mapping(text, "json", origin), origin), escape_nonprintable(name)
+    config, name = HuggingFaceConfig(parse_mapping(text, "json", origin), origin), escape_nonprintable(name)
     model_type = config.raw.get("model_type")
-    expected = f"one of {', '.join(FAMILIES)}"
+    expected = f"one of {', '.join(FAMILY_READERS)}"
     if model_type is None:
         raise InputError("missing key", origin=origin, key="model_type", expected=expected)
     if not isinstance(model_type, str):
-        shown = json.dumps(model_type)
-        raise InputError("wrong type", origin=origin, key="model_type", value=shown, expected=expected)
-    if model_type not in FAMILIES:
-        raise build_unknown_name_error("model type", model_type, FAMILIES, origin=origin, key="model_type")
-    fields = FAMILIES[model_type](config)
-    return _validated({"name": name, "title": f"{name} ({model_type})", **fields}, config)
+        value_text = json.dumps(model_type)
+        raise InputError("wrong type", origin=origin, key="model_type", value=value_text, expected=expected)
+    if model_type not in FAMILY_READERS:
+        raise build_unknown_name_error("model type", model_type, FAMILY_READERS, origin=origin, key="model_type")
+    fields = FAMILY_READERS[model_type](config)
+    return _build_model_spec({"name": name, "title": f"{name} ({model_type})", **fields}, config)
 
 
-def _validated(fields: dict[str, object], config: Config) -> ModelSpec:
+def _build_model_spec(fields: dict[str, object], config: HuggingFaceConfig) -> ModelSpec:
     """Through the same bounds as a model file of one's own."""
-    plain = {k: msgspec.to_builtins(v) for k, v in fields.items() if v is not None}
+    plain_fields = {k: msgspec.to_builtins(v) for k, v in fields.items() if v is not None}
     try:
-        spec = msgspec.convert(plain, ModelSpec)
+        spec = msgspec.convert(plain_fields, ModelSpec)
     except msgspec.ValidationError as error:
         raise InputError(f"cannot be used: {error}", origin=config.origin) from None
-    return checked(spec, config.origin, config.names())
+    return check_model_spec(spec, config.origin, config.map_spec_keys())
 
 
-Fields = dict[str, object]
+SpecFields = dict[str, object]
 
 
-def _llama_like(c: Config, *, seq_default: int = 2048) -> Fields:
+def _read_llama_like(config: HuggingFaceConfig, *, default_seq_length: int = 2048) -> SpecFields:
     """RMSNorm, rotary positions, gated MLP, no biases: what Llama began and most follow."""
-    shape = _Shape.of(c)
-    window = c.number("sliding_window", default=0) if c.flag("use_sliding_window", True) else 0
-    seq_length = c.number("max_position_embeddings", default=seq_default)
+    sizes = _CommonSizes.read_sizes(config)
+    window = config.read_integer("sliding_window", default=0) if config.read_flag("use_sliding_window", True) else 0
+    seq_length = config.read_integer("max_position_embeddings", default=default_seq_length)
     return {
-        "hidden_size": shape.hidden_size,
-        "layers": shape.layers,
-        "heads": shape.heads,
-        "vocab_size": shape.vocab_size,
-        "kv_heads": c.maybe("num_key_value_heads"),
-        "head_dim": c.maybe("head_dim"),
-        "ffn_size": c.number("intermediate_size"),
+        "hidden_size": sizes.hidden_size,
+        "layers": sizes.layers,
+        "heads": sizes.heads,
+        "vocab_size": sizes.vocab_size,
+        "kv_heads": config.read_optional_integer("num_key_value_heads"),
+        "head_dim": config.read_optional_integer("head_dim"),
+        "ffn_size": config.read_integer("intermediate_size"),
         "seq_length": seq_length,
         "gated_mlp": True,
         "norm": "rmsnorm",
-        "qkv_bias": c.flag("attention_bias", False),
-        "attention_out_bias": c.flag("attention_bias", False),
-        "mlp_bias": c.flag("mlp_bias", False),
-        "tied_embeddings": c.flag("tie_word_embeddings", False),
+        "qkv_bias": config.read_flag("attention_bias", False),
+        "attention_out_bias": config.read_flag("attention_bias", False),
+        "mlp_bias": config.read_flag("mlp_bias", False),
+        "tied_embeddings": config.read_flag("tie_word_embeddings", False),
         "sliding_window": window if window < seq_length else 0,
     }
 
 
-def _mixtral(c: Config) -> Fields:
+def _read_mixtral(config: HuggingFaceConfig) -> SpecFields:
     moe = MoeSpec(
-        experts=c.number("num_local_experts", default=8),
-        topk=c.number("num_experts_per_tok", default=2),
-        expert_ffn_size=c.number("intermediate_size"),
+        experts=config.read_integer("num_local_experts", default=8),
+        topk=config.read_integer("num_experts_per_tok", default=2),
+        expert_ffn_size=config.read_integer("intermediate_size"),
     )
-    return {**_llama_like(c), "moe": moe}
+    return {**_read_llama_like(config), "moe": moe}
 
 
-def _qwen2(c: Config) -> Fields:
-    return {**_qwen(c), "qkv_bias": True, "attention_out_bias": False}
+def _read_qwen2(config: HuggingFaceConfig) -> SpecFields:
+    return {**_read_qwen(config), "qkv_bias": True, "attention_out_bias": False}
 
 
-def _qwen3(c: Config) -> Fields:
-    return {**_qwen(c), "qk_norm": True}
+def _read_qwen3(config: HuggingFaceConfig) -> SpecFields:
+    return {**_read_qwen(config), "qk_norm": True}
 
 
-def _qwen(c: Config) -> Fields:
+def _read_qwen(config: HuggingFaceConfig) -> SpecFields:
     """A window is asked for, and only layers from `max_window_layers` on have it (transformers, Qwen2Config)."""
-    fields = _llama_like(c)
-    whole, layers = c.number("max_window_layers", default=28), c.number(*COUNTED["layers"])
-    if not c.flag("use_sliding_window", False) or whole >= layers:
+    fields = _read_llama_like(config)
+    full_attention_layers, layers = (
+        config.read_integer("max_window_layers", default=28),
+        config.read_integer(*EQUIVALENT_KEYS["layers"]),
+    )
+    if not config.read_flag("use_sliding_window", False) or full_attention_layers >= layers:
         return {**fields, "sliding_window": 0}
-    if whole and fields["sliding_window"]:
+    if full_attention_layers and fields["sliding_window"]:
         expected = f"0, or the {layers} layers: a window in all or in none"
-        raise InputError("is not read", origin=c.origin, key="max_window_layers", value=whole, expected=expected)
+        raise InputError(
+            "is not read",
+            origin=config.origin,
+            key="max_window_layers",
+            value=full_attention_layers,
+            expected=expected,
+        )
     return fields
 
 
-def _qwen_experts(c: Config) -> MoeSpec:
-    if c.raw.get("mlp_only_layers"):
-        value = c.raw["mlp_only_layers"]
-        raise InputError("is not read", origin=c.origin, key="mlp_only_layers", value=value, expected="an empty list")
+def _read_qwen_moe(config: HuggingFaceConfig) -> MoeSpec:
+    if config.raw.get("mlp_only_layers"):
+        value = config.raw["mlp_only_layers"]
+        raise InputError(
+            "is not read", origin=config.origin, key="mlp_only_layers", value=value, expected="an empty list"
+        )
     return MoeSpec(
-        experts=c.number("num_experts"),
-        topk=c.number("num_experts_per_tok"),
-        expert_ffn_size=c.number("moe_intermediate_size"),
-        shared_ffn_size=c.number("shared_expert_intermediate_size", default=0),
-        shared_gate=c.number("shared_expert_intermediate_size", default=0) > 0,
-        every=c.number("decoder_sparse_step", default=1),
+        experts=config.read_integer("num_experts"),
+        topk=config.read_integer("num_experts_per_tok"),
+        expert_ffn_size=config.read_integer("moe_intermediate_size"),
+        shared_ffn_size=config.read_integer("shared_expert_intermediate_size", default=0),
+        shared_gate=config.read_integer("shared_expert_intermediate_size", default=0) > 0,
+        every=config.read_integer("decoder_sparse_step", default=1),
     )
 
 
-def _deepseek_v3(c: Config) -> Fields:
-    expert = c.number("moe_intermediate_size")
+def _read_deepseek_v3(config: HuggingFaceConfig) -> SpecFields:
+    expert_ffn_size = config.read_integer("moe_intermediate_size")
     moe = MoeSpec(
-        experts=c.number("n_routed_experts"),
-        topk=c.number("num_experts_per_tok"),
-        expert_ffn_size=expert,
-        shared_ffn_size=expert * c.number("n_shared_experts", default=0),
-        first_dense_layers=c.number("first_k_dense_replace", default=0),
-        router_bias=c.text("topk_method", "noaux_tc") == "noaux_tc",
+        experts=config.read_integer("n_routed_experts"),
+        topk=config.read_integer("num_experts_per_tok"),
+        expert_ffn_size=expert_ffn_size,
+        shared_ffn_size=expert_ffn_size * config.read_integer("n_shared_experts", default=0),
+        first_dense_layers=config.read_integer("first_k_dense_replace", default=0),
+        router_bias=config.read_string("topk_method", "noaux_tc") == "noaux_tc",
     )
     mla = MlaSpec(
-        q_lora_rank=c.number("q_lora_rank", default=0),
-        kv_lora_rank=c.number("kv_lora_rank"),
-        qk_nope_head_dim=c.number("qk_nope_head_dim"),
-        qk_rope_head_dim=c.number("qk_rope_head_dim"),
-        v_head_dim=c.number("v_head_dim"),
+        q_lora_rank=config.read_integer("q_lora_rank", default=0),
+        kv_lora_rank=config.read_integer("kv_lora_rank"),
+        qk_nope_head_dim=config.read_integer("qk_nope_head_dim"),
+        qk_rope_head_dim=config.read_integer("qk_rope_head_dim"),
+        v_head_dim=config.read_integer("v_head_dim"),
     )
-    return {**_llama_like(c), "moe": moe, "mla": mla, "head_dim": None}
+    return {**_read_llama_like(config), "moe": moe, "mla": mla, "head_dim": None}
 
 
-def _gpt_oss(c: Config) -> Fields:
+def _read_gpt_oss(config: HuggingFaceConfig) -> SpecFields:
     moe = MoeSpec(
-        experts=c.number("num_local_experts", "num_experts"),
-        topk=c.number("num_experts_per_tok", "experts_per_token"),
-        expert_ffn_size=c.number("intermediate_size"),
+        experts=config.read_integer("num_local_experts", "num_experts"),
+        topk=config.read_integer("num_experts_per_tok", "experts_per_token"),
+        expert_ffn_size=config.read_integer("intermediate_size"),
         router_bias=True,
         expert_bias=True,
     )
-    kinds = c.layer_types()
-    sliding = kinds.count("sliding_attention")
-    every = 2 if not kinds else max(1, len(kinds) // sliding) if sliding else 1
-    window = c.number("sliding_window", default=0) if not kinds or sliding else 0
+    layer_types = config.read_layer_types()
+    sliding_count = layer_types.count("sliding_attention")
+    sliding_every = 2 if not layer_types else max(1, len(layer_types) // sliding_count) if sliding_count else 1
+    window = config.read_integer("sliding_window", default=0) if not layer_types or sliding_count else 0
     return {
-        **_llama_like(c),
-        "qkv_bias": c.flag("attention_bias", True),
-        "attention_out_bias": c.flag("attention_bias", True),
+        **_read_llama_like(config),
+        "qkv_bias": config.read_flag("attention_bias", True),
+        "attention_out_bias": config.read_flag("attention_bias", True),
         "attention_sinks": True,
         "sliding_window": window,
-        "sliding_every": every,
+        "sliding_every": sliding_every,
         "moe": moe,
     }
 
 
-def _gpt2(c: Config) -> Fields:
-    shape = _Shape.of(c)
-    positions = c.number("n_positions", "n_ctx", default=1024)
+def _read_gpt2(config: HuggingFaceConfig) -> SpecFields:
+    sizes = _CommonSizes.read_sizes(config)
+    positions = config.read_integer("n_positions", "n_ctx", default=1024)
     return {
-        **_biased(shape),
-        "ffn_size": c.maybe("n_inner") or 4 * shape.hidden_size,
+        **_build_biased_fields(sizes),
+        "ffn_size": config.read_optional_integer("n_inner") or 4 * sizes.hidden_size,
         "seq_length": positions,
         "learned_positions": positions,
-        "tied_embeddings": c.flag("tie_word_embeddings", True),
+        "tied_embeddings": config.read_flag("tie_word_embeddings", True),
         "dropout": True,
     }
 
 
-def _biased(shape: _Shape) -> Fields:
+def _build_biased_fields(sizes: _CommonSizes) -> SpecFields:
     """LayerNorm and biases everywhere: GPT-2, GPT-NeoX, BERT."""
     return {
-        "hidden_size": shape.hidden_size,
-        "layers": shape.layers,
-        "heads": shape.heads,
-        "vocab_size": shape.vocab_size,
+        "hidden_size": sizes.hidden_size,
+        "layers": sizes.layers,
+        "heads": sizes.heads,
+        "vocab_size": sizes.vocab_size,
         "qkv_bias": True,
         "attention_out_bias": True,
         "mlp_bias": True,
     }
 
 
-def _gpt_neox(c: Config) -> Fields:
-    shape = _Shape.of(c)
-    biased = c.flag("attention_bias", True)
+def _read_gpt_neox(config: HuggingFaceConfig) -> SpecFields:
+    sizes = _CommonSizes.read_sizes(config)
+    has_bias = config.read_flag("attention_bias", True)
     return {
-        **_biased(shape),
-        "qkv_bias": biased,
-        "attention_out_bias": biased,
-        "ffn_size": c.number("intermediate_size"),
-        "seq_length": c.number("max_position_embeddings", default=2048),
-        "tied_embeddings": c.flag("tie_word_embeddings", False),
+        **_build_biased_fields(sizes),
+        "qkv_bias": has_bias,
+        "attention_out_bias": has_bias,
+        "ffn_size": config.read_integer("intermediate_size"),
+        "seq_length": config.read_integer("max_position_embeddings", default=2048),
+        "tied_embeddings": config.read_flag("tie_word_embeddings", False),
     }
 
 
-def _bert(c: Config) -> Fields:
+def _read_bert(config: HuggingFaceConfig) -> SpecFields:
     """BertModel with its pooler, as the published counts are made."""
-    shape = _Shape.of(c)
-    positions = c.number("max_position_embeddings", default=512)
+    sizes = _CommonSizes.read_sizes(config)
+    positions = config.read_integer("max_position_embeddings", default=512)
     return {
-        **_biased(shape),
+        **_build_biased_fields(sizes),
         "architecture": "encoder",
-        "ffn_size": c.number("intermediate_size"),
+        "ffn_size": config.read_integer("intermediate_size"),
         "seq_length": positions,
         "learned_positions": positions,
-        "token_types": c.number("type_vocab_size", default=2),
+        "token_types": config.read_integer("type_vocab_size", default=2),
         "embedding_norm": True,
         "final_norm": False,
         "tied_embeddings": True,
@@ -230,26 +241,26 @@ def _bert(c: Config) -> Fields:
     }
 
 
-def _roberta(c: Config) -> Fields:
+def _read_roberta(config: HuggingFaceConfig) -> SpecFields:
     """RobertaModel with its pooler; two of its positions are padding."""
-    fields = _bert(c)
-    positions = c.number("max_position_embeddings", default=514)
+    fields = _read_bert(config)
+    positions = config.read_integer("max_position_embeddings", default=514)
     return {
         **fields,
         "seq_length": max(1, positions - 2),
-        "token_types": c.number("type_vocab_size", default=1),
+        "token_types": config.read_integer("type_vocab_size", default=1),
     }
 
 
-def _xlnet(c: Config) -> Fields:
-    shape = _Shape.of(c)
+def _read_xlnet(config: HuggingFaceConfig) -> SpecFields:
+    sizes = _CommonSizes.read_sizes(config)
     return {
-        **_biased(shape),
+        **_build_biased_fields(sizes),
         "architecture": "encoder",
         "qkv_bias": False,
         "attention_out_bias": False,
-        "head_dim": c.maybe("d_head"),
-        "ffn_size": c.number("d_inner"),
+        "head_dim": config.read_optional_integer("d_head"),
+        "ffn_size": config.read_integer("d_inner"),
         "seq_length": 512,
         "final_norm": False,
         "relative_positions": "xlnet",
@@ -258,42 +269,42 @@ def _xlnet(c: Config) -> Fields:
     }
 
 
-def _t5(c: Config) -> Fields:
-    shape = _Shape.of(c)
+def _read_t5(config: HuggingFaceConfig) -> SpecFields:
+    sizes = _CommonSizes.read_sizes(config)
     return {
         "architecture": "encoder-decoder",
-        "hidden_size": shape.hidden_size,
-        "layers": shape.layers,
-        "decoder_layers": c.number("num_decoder_layers", default=shape.layers),
-        "heads": shape.heads,
-        "head_dim": c.number("d_kv"),
-        "ffn_size": c.number("d_ff"),
-        "vocab_size": shape.vocab_size,
-        "seq_length": c.number("n_positions", default=512),
-        "gated_mlp": "gated" in c.text("feed_forward_proj", "relu"),
+        "hidden_size": sizes.hidden_size,
+        "layers": sizes.layers,
+        "decoder_layers": config.read_integer("num_decoder_layers", default=sizes.layers),
+        "heads": sizes.heads,
+        "head_dim": config.read_integer("d_kv"),
+        "ffn_size": config.read_integer("d_ff"),
+        "vocab_size": sizes.vocab_size,
+        "seq_length": config.read_integer("n_positions", default=512),
+        "gated_mlp": "gated" in config.read_string("feed_forward_proj", "relu"),
         "norm": "rmsnorm",
         "relative_positions": "t5",
-        "relative_buckets": c.number("relative_attention_num_buckets", default=32),
-        "tied_embeddings": c.flag("tie_word_embeddings", True),
+        "relative_buckets": config.read_integer("relative_attention_num_buckets", default=32),
+        "tied_embeddings": config.read_flag("tie_word_embeddings", True),
         "dropout": True,
     }
 
 
-FAMILIES: dict[str, Callable[[Config], Fields]] = {
-    "bert": _bert,
-    "deepseek_v3": _deepseek_v3,
-    "gpt2": _gpt2,
-    "gpt_neox": _gpt_neox,
-    "gpt_oss": _gpt_oss,
-    "llama": _llama_like,
-    "mistral": _llama_like,
-    "mixtral": _mixtral,
-    "phi3": lambda c: _llama_like(c, seq_default=4096),
-    "qwen2": _qwen2,
-    "qwen2_moe": lambda c: {**_qwen2(c), "moe": _qwen_experts(c)},
-    "qwen3": _qwen3,
-    "qwen3_moe": lambda c: {**_qwen3(c), "moe": _qwen_experts(c)},
-    "roberta": _roberta,
-    "t5": _t5,
-    "xlnet": _xlnet,
+FAMILY_READERS: dict[str, Callable[[HuggingFaceConfig], SpecFields]] = {
+    "bert": _read_bert,
+    "deepseek_v3": _read_deepseek_v3,
+    "gpt2": _read_gpt2,
+    "gpt_neox": _read_gpt_neox,
+    "gpt_oss": _read_gpt_oss,
+    "llama": _read_llama_like,
+    "mistral": _read_llama_like,
+    "mixtral": _read_mixtral,
+    "phi3": lambda c: _read_llama_like(c, default_seq_length=4096),
+    "qwen2": _read_qwen2,
+    "qwen2_moe": lambda c: {**_read_qwen2(c), "moe": _read_qwen_moe(c)},
+    "qwen3": _read_qwen3,
+    "qwen3_moe": lambda c: {**_read_qwen3(c), "moe": _read_qwen_moe(c)},
+    "roberta": _read_roberta,
+    "t5": _read_t5,
+    "xlnet": _read_xlnet,
 }

@@ -8,14 +8,14 @@ import msgspec
 
 from planner.errors import InputError, find_nearest_name
 from planner.workload.operator_list import spec as file
-from planner.workload.operator_list.spec import INPUT, Section, _Op
+from planner.workload.operator_list.spec import LAYER_INPUT_NAME, OperatorSection, _OperatorEntry
 
-GIVEN = -1
+LAYER_INPUT = -1
 """The index of a layer's input."""
 
 
 @dataclass(frozen=True)
-class Shape:
+class TensorShape:
     """What one sample has at one place of the network."""
 
     channels: int
@@ -23,77 +23,81 @@ class Shape:
     width: int
 
     @property
-    def places(self) -> int:
+    def positions(self) -> int:
         """Positions."""
         return self.height * self.width
 
     @property
-    def values(self) -> int:
+    def value_count(self) -> int:
         """Values of all channels."""
-        return self.channels * self.places
+        return self.channels * self.positions
 
 
 @dataclass(frozen=True)
-class Step:
+class OperatorStep:
     """One operator with what it reads, by index among the steps (or GIVEN), and the shape that it makes."""
 
-    op: _Op
+    op: _OperatorEntry
     name: str
     sources: tuple[int, ...]
-    given: Shape
-    made: Shape
+    input_shape: TensorShape
+    output_shape: TensorShape
 
 
 @dataclass(frozen=True)
-class _Fault:
+class _ErrorLocation:
     """Where an error is told."""
 
     origin: str
     key: str
 
-    def of(self, problem: str, key: str, value: object, expected: str, suggestion: str = "") -> InputError:
-        where = f"{self.key}.{key}"
+    def build_error(self, problem: str, key: str, value: object, expected: str, suggestion: str = "") -> InputError:
+        full_key = f"{self.key}.{key}"
         return InputError(
-            problem, origin=self.origin, key=where, value=value, expected=expected, suggestion=suggestion
+            problem, origin=self.origin, key=full_key, value=value, expected=expected, suggestion=suggestion
         )
 
 
-def steps_of(section: Section, given: Shape, origin: str) -> list[Step]:
+def build_operator_steps(section: OperatorSection, input_shape: TensorShape, origin: str) -> list[OperatorStep]:
     """The operators of one layer in order, a convolution's norm and activation as their own. Raises InputError."""
-    steps: list[Step] = []
-    names: dict[str, int] = {INPUT: GIVEN}
+    steps: list[OperatorStep] = []
+    names: dict[str, int] = {LAYER_INPUT_NAME: LAYER_INPUT}
     for i, op in enumerate(section.operators):
-        fault = _Fault(origin, f"{section.key}.operators[{i}]")
+        location = _ErrorLocation(origin, f"{section.key}.operators[{i}]")
         if op.name in names:
-            raise fault.of("the name is taken", "name", op.name, "a name of its own in this layer")
-        first = _found(op.source, names, fault, "from") if op.source else len(steps) - 1
+            raise location.build_error("the name is taken", "name", op.name, "a name of its own in this layer")
+        first_source = _resolve_source(op.source, names, location, "from") if op.source else len(steps) - 1
         others = op.others if isinstance(op, file.JoinOp) else []
         if isinstance(op, file.JoinOp) and not others:
-            raise fault.of("joins nothing", "with", "[]", 'the names of other operators, or "input"')
-        sources = (first, *(_found(name, names, fault, "with") for name in others))
-        for part in _parts(op):
-            read = [given if at == GIVEN else steps[at].made for at in sources]
-            name = part.name or f"{part.op}_{len(steps) + 1}"
-            steps.append(Step(part, name, sources, read[0], _made(part, read, fault)))
+            raise location.build_error("joins nothing", "with", "[]", 'the names of other operators, or "input"')
+        sources = (first_source, *(_resolve_source(name, names, location, "with") for name in others))
+        for part_op in _split_convolution(op):
+            input_shapes = [input_shape if index == LAYER_INPUT else steps[index].output_shape for index in sources]
+            name = part_op.name or f"{part_op.op}_{len(steps) + 1}"
+            steps.append(
+                OperatorStep(
+                    part_op, name, sources, input_shapes[0], _compute_output_shape(part_op, input_shapes, location)
+                )
+            )
             sources = (len(steps) - 1,)
         if op.name:
             names[op.name] = len(steps) - 1
     return steps
 
 
-def _found(name: str, names: dict[str, int], fault: _Fault, key: str) -> int:
+def _resolve_source(name: str, names: dict[str, int], location: _ErrorLocation, key: str) -> int:
     if name not in names:
-        known = sorted(names)
-        expected = f"one of {', '.join(known)}: an operator above it in the same layer"
-        raise fault.of("unknown operator", key, name, expected, find_nearest_name(name, known))
+        known_names = sorted(names)
+        expected = f"one of {', '.join(known_names)}: an operator above it in the same layer"
+        raise location.build_error("unknown operator", key, name, expected, find_nearest_name(name, known_names))
     return names[name]
 
 
-def _parts(op: _Op) -> list[_Op]:
+def _split_convolution(op: _OperatorEntry) -> list[_OperatorEntry]:
     """A convolution as itself, its norm and its activation."""
     if not isinstance(op, file.ConvolutionOp):
         return [op]
-    parts: list[_Op] = [op]
+    parts: list[_OperatorEntry] = [op]
     if op.batch_norm:
         parts.append(file.NormOp(op="batch_norm", relu=op.relu))
     elif op.relu:
@@ -101,92 +105,110 @@ def _parts(op: _Op) -> list[_Op]:
     return [*parts[:-1], msgspec.structs.replace(parts[-1], name=op.name)]
 
 
-def _made(op: _Op, read: list[Shape], fault: _Fault) -> Shape:
+def _compute_output_shape(
+    op: _OperatorEntry, input_shapes: list[TensorShape], location: _ErrorLocation
+) -> TensorShape:
     """The shape of an operator's output."""
-    given = read[0]
+    input_shape = input_shapes[0]
     if isinstance(op, file.ConvolutionOp):
-        if op.op == "conv1d" and (given.width > 1 or isinstance(op.kernel, tuple)):
-            shown = f"{given.channels} x {given.height} x {given.width}"
-            raise fault.of("slides over one dimension", "op", f"conv1d over {shown}", "conv2d, or a width of 1")
-        for key, channels in (("groups", given.channels), ("out", op.out)):
+        if op.op == "conv1d" and (input_shape.width > 1 or isinstance(op.kernel, tuple)):
+            shape_text = f"{input_shape.channels} x {input_shape.height} x {input_shape.width}"
+            raise location.build_error(
+                "slides over one dimension", "op", f"conv1d over {shape_text}", "conv2d, or a width of 1"
+            )
+        for key, channels in (("groups", input_shape.channels), ("out", op.out)):
             if channels % op.groups:
-                raise fault.of("does not fit the groups", key, op.groups, f"a divisor of {channels} channels")
-        return _slid(op, given, op.out, op.stride, op.dilation, fault)
+                raise location.build_error(
+                    "does not fit the groups", key, op.groups, f"a divisor of {channels} channels"
+                )
+        return _compute_window_shape(op, input_shape, op.out, op.stride, op.dilation, location)
     if isinstance(op, file.PoolOp):
-        return _slid(op, given, given.channels, op.stride or op.kernel, 1, fault)
+        return _compute_window_shape(op, input_shape, input_shape.channels, op.stride or op.kernel, 1, location)
     if isinstance(op, file.GlobalPoolOp):
-        return Shape(given.channels, 1, 1)
+        return TensorShape(input_shape.channels, 1, 1)
     if isinstance(op, file.JoinOp):
-        return _joined(op, read, fault)
-    if isinstance(op, file.TakeOp) and op.out > given.channels:
-        raise fault.of("more than there are", "out", op.out, f"at most the {given.channels} channels before it")
+        return _compute_join_shape(op, input_shapes, location)
+    if isinstance(op, file.TakeOp) and op.out > input_shape.channels:
+        raise location.build_error(
+            "more than there are", "out", op.out, f"at most the {input_shape.channels} channels before it"
+        )
     if isinstance(op, file.LinearOp | file.EmbeddingOp | file.TakeOp):
-        return Shape(op.out, given.height, given.width)
+        return TensorShape(op.out, input_shape.height, input_shape.width)
     if isinstance(op, file.ActivationOp) and op.gated:
-        if given.channels % 2:
-            raise fault.of("cannot be halved", "gated", given.channels, "an even number of channels before it")
-        return Shape(given.channels // 2, given.height, given.width)
+        if input_shape.channels % 2:
+            raise location.build_error(
+                "cannot be halved", "gated", input_shape.channels, "an even number of channels before it"
+            )
+        return TensorShape(input_shape.channels // 2, input_shape.height, input_shape.width)
     if isinstance(op, file.AttentionOp):
-        return _attended(op, given, fault)
-    return given
+        return _compute_attention_shape(op, input_shape, location)
+    return input_shape
 
 
-def _slid(
+def _compute_window_shape(
     op: file.ConvolutionOp | file.PoolOp,
-    given: Shape,
+    input_shape: TensorShape,
     channels: int,
     stride: int | tuple[int, int],
     dilation: int,
-    fault: _Fault,
-) -> Shape:
+    location: _ErrorLocation,
+) -> TensorShape:
     """A window slid over both dimensions; over the first alone where there is one."""
-    flat = given.width == 1 and not isinstance(op.kernel, tuple)
-    steps, kernel = _both(stride), _both(op.kernel)
-    if flat:
-        steps, kernel = (steps[0], 1), (kernel[0], 1)
+    is_1d = input_shape.width == 1 and not isinstance(op.kernel, tuple)
+    strides, kernel = _make_pair(stride), _make_pair(op.kernel)
+    if is_1d:
+        strides, kernel = (strides[0], 1), (kernel[0], 1)
     sizes = []
-    for i, size in enumerate((given.height, given.width)):
+    for i, size in enumerate((input_shape.height, input_shape.width)):
         if isinstance(op.padding, str):
-            sizes.append(-(-size // steps[i]))
+            sizes.append(-(-size // strides[i]))
             continue
-        pad = 0 if flat and i else _both(op.padding)[i]
-        room = size + 2 * pad - dilation * (kernel[i] - 1) - 1
-        if room < 0:
-            raise fault.of("larger than what it slides over", "kernel", kernel[i], f"at most {size + 2 * pad}")
-        sizes.append(room // steps[i] + 1)
-    return Shape(channels, *sizes)
+        pad = 0 if is_1d and i else _make_pair(op.padding)[i]
+        free_span = size + 2 * pad - dilation * (kernel[i] - 1) - 1
+        if free_span < 0:
+            raise location.build_error(
+                "larger than what it slides over", "kernel", kernel[i], f"at most {size + 2 * pad}"
+            )
+        sizes.append(free_span // strides[i] + 1)
+    return TensorShape(channels, *sizes)
 
 
-def window(op: file.ConvolutionOp | file.PoolOp, given: Shape) -> int:
+def count_window_values(op: file.ConvolutionOp | file.PoolOp, input_shape: TensorShape) -> int:
     """Values of one window in one channel."""
     if isinstance(op.kernel, tuple):
         return op.kernel[0] * op.kernel[1]
-    return op.kernel if op.op == "conv1d" or given.width == 1 else op.kernel**2
+    return op.kernel if op.op == "conv1d" or input_shape.width == 1 else op.kernel**2
 
 
-def _both(size: int | tuple[int, int]) -> tuple[int, int]:
+def _make_pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return size if isinstance(size, tuple) else (size, size)
 
 
-def _joined(op: file.JoinOp, read: list[Shape], fault: _Fault) -> Shape:
+def _compute_join_shape(op: file.JoinOp, input_shapes: list[TensorShape], location: _ErrorLocation) -> TensorShape:
     """Added where all are alike, side by side where places are."""
-    first = read[0]
-    told = ", ".join(f"{one.channels} x {one.height} x {one.width}" for one in read)
+    first_shape = input_shapes[0]
+    shape_texts = ", ".join(f"{shape.channels} x {shape.height} x {shape.width}" for shape in input_shapes)
     if op.op == "add":
-        if any(one != first for one in read):
-            raise fault.of("not of one shape", "with", told, "operators that make the same shape")
-        return first
-    if any((one.height, one.width) != (first.height, first.width) for one in read):
-        raise fault.of("not of one size", "with", told, "operators that make the same height and width")
-    return Shape(sum(one.channels for one in read), first.height, first.width)
+        if any(shape != first_shape for shape in input_shapes):
+            raise location.build_error("not of one shape", "with", shape_texts, "operators that make the same shape")
+        return first_shape
+    if any((shape.height, shape.width) != (first_shape.height, first_shape.width) for shape in input_shapes):
+        raise location.build_error(
+            "not of one size", "with", shape_texts, "operators that make the same height and width"
+        )
+    return TensorShape(sum(shape.channels for shape in input_shapes), first_shape.height, first_shape.width)
 
 
-def _attended(op: file.AttentionOp, given: Shape, fault: _Fault) -> Shape:
-    keys = op.kv_heads or op.heads
-    if op.heads % keys:
-        raise fault.of("does not fit the heads", "kv_heads", keys, f"a divisor of {op.heads} heads")
-    wanted = (op.heads + 2 * keys) * op.head_dim
-    if given.channels != wanted:
-        expected = f"{wanted} channels before it: {op.heads} queries and twice {keys} keys of {op.head_dim}"
-        raise fault.of("does not fit what it reads", "heads", f"{given.channels} channels", expected)
-    return Shape(op.heads * op.head_dim, given.height, given.width)
+def _compute_attention_shape(op: file.AttentionOp, input_shape: TensorShape, location: _ErrorLocation) -> TensorShape:
+    kv_heads = op.kv_heads or op.heads
+    if op.heads % kv_heads:
+        raise location.build_error("does not fit the heads", "kv_heads", kv_heads, f"a divisor of {op.heads} heads")
+    required_channels = (op.heads + 2 * kv_heads) * op.head_dim
+    if input_shape.channels != required_channels:
+        expected = (
+            f"{required_channels} channels before it: {op.heads} queries and twice {kv_heads} keys of {op.head_dim}"
+        )
+        raise location.build_error(
+            "does not fit what it reads", "heads", f"{input_shape.channels} channels", expected
+        )
+    return TensorShape(op.heads * op.head_dim, input_shape.height, input_shape.width)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from planner.cli.sweeps.dask import answer_on_dask, describe_worker
+from planner.cli.sweeps.dask import describe_worker, run_points_on_dask
 from planner.cli.sweeps.grid import read_sweep
 from planner.errors import InputError, PlannerError
 from tests.cli.sweeps.small import ONE, written
@@ -76,7 +76,9 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[C
         monkeypatch.setitem(sys.modules, "distributed", stand_in)
         answers: dict[int, dict[str, Any]] = {}
         numbered = list(enumerate(sweep.points))
-        answer_on_dask(numbered, "tcp://s", "print", lambda number, one: answers.update({number: json.loads(one)}))
+        run_points_on_dask(
+            numbered, "tcp://s", "print", lambda number, one: answers.update({number: json.loads(one)})
+        )
         return answers
 
     yield asked

@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cli.sweeps.journal import Journal
+from planner.cli.sweeps.journal import SweepJournal
 from planner.errors import InputError
 
 ANSWERS = {number: b'{"mfu":0.%d}' % (number + 1) for number in range(6)}
 
 
 def _filled(path: Path) -> bytes:
-    with Journal(path, "one", 6) as journal:
+    with SweepJournal(path, "one", 6) as journal:
         for number, answer in ANSWERS.items():
             journal.add_answer(number, answer)
     return path.read_bytes()
 
 
 def _read(path: Path) -> dict[int, bytes]:
-    with Journal(path, "one", 6) as journal:
+    with SweepJournal(path, "one", 6) as journal:
         return dict(journal.answers)
 
 
@@ -37,7 +37,7 @@ def test_a_journal_cut_anywhere_has_the_lines_before_the_cut(
     expected = max(whole[:cut].count(b"\n") - 1, 0)
     assert _read(path) == dict(list(ANSWERS.items())[:expected])
     if expected:
-        with Journal(path, "one", 6) as journal:
+        with SweepJournal(path, "one", 6) as journal:
             for number in range(expected, 6):
                 journal.add_answer(number, ANSWERS[number])
         assert path.read_bytes() == whole
@@ -63,11 +63,11 @@ def test_the_journal_of_another_sweep_is_refused_and_left_as_it_is(tmp_path: Pat
     path = tmp_path / "journal"
     whole = _filled(path)
     with pytest.raises(InputError, match="--restart"):
-        Journal(path, "another", 6)
+        SweepJournal(path, "another", 6)
     with pytest.raises(InputError, match="another sweep"):
-        Journal(path, "one", 7)
+        SweepJournal(path, "one", 7)
     assert path.read_bytes() == whole
-    with Journal(path, "another", 6, restart=True) as journal:
+    with SweepJournal(path, "another", 6, restart=True) as journal:
         assert not journal.answers
 
 
@@ -76,7 +76,7 @@ def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, text: s
     path = tmp_path / "journal"
     path.write_text(text)
     with pytest.raises(InputError, match="another sweep"):
-        Journal(path, "one", 6)
+        SweepJournal(path, "one", 6)
     assert path.read_text() == text
 
 
@@ -84,26 +84,26 @@ def test_two_at_a_time_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     _filled(path)
     with (
-        Journal(path, "one", 6),
+        SweepJournal(path, "one", 6),
         pytest.raises(InputError, match=re.escape(f"{path}: another process answers this sweep")),
     ):
-        Journal(path, "one", 6)
+        SweepJournal(path, "one", 6)
 
 
 def test_a_journal_with_no_answers_does_not_stay(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    with Journal(path, "one", 6):
+    with SweepJournal(path, "one", 6):
         assert path.exists()
     assert not path.exists()
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
-        Journal(tmp_path / "nowhere" / "journal", "one", 6)
+        SweepJournal(tmp_path / "nowhere" / "journal", "one", 6)
 
 
 def test_a_disk_without_room_is_the_user_s_matter(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal", "one", 6) as journal, Path("/dev/full").open("wb", buffering=0) as full:
+    with SweepJournal(tmp_path / "journal", "one", 6) as journal, Path("/dev/full").open("wb", buffering=0) as full:
         journal._file, own = full, journal._file
         with pytest.raises(InputError, match="No space left on device; what was answered is kept"):
             journal.add_answer(0, b"{}")

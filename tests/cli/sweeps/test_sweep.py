@@ -13,7 +13,7 @@ import pytest
 
 from planner.cli.sweeps.fingerprint import compute_fingerprint
 from planner.cli.sweeps.grid import read_sweep
-from planner.cli.sweeps.journal import Journal
+from planner.cli.sweeps.journal import SweepJournal
 from planner.hardware import database
 from tests.cli.run import call, run
 from tests.cli.sweeps.small import MANY, ONE, SMALL, alive, answered, children, here, started, swept, until, written
@@ -121,7 +121,7 @@ def test_whoever_is_killed_the_table_has_the_same_bytes(tmp_path: Path) -> None:
 
 def test_another_sweep_does_not_go_on_where_this_one_stopped(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
-    with Journal(
+    with SweepJournal(
         tmp_path / "results.jsonl.journal", compute_fingerprint(read_sweep(written(tmp_path, MANY))), 120
     ) as begun:
         begun.add_answer(0, b"{}")
@@ -147,7 +147,7 @@ def test_an_edited_figure_of_hardware_db_makes_another_sweep(tmp_path: Path, mon
     folder = tmp_path / "hardware_db" / "nodes"
     folder.mkdir(parents=True)
     asked = read_sweep(written(tmp_path, ONE))
-    monkeypatch.setattr(database, "database_path", lambda: tmp_path / "hardware_db")
+    monkeypatch.setattr(database, "find_database_path", lambda: tmp_path / "hardware_db")
     told = [compute_fingerprint(asked)]
     for text in ("devices = 8", "devices = 4", "devices = 8"):
         (folder / "lab.toml").write_text(text)
