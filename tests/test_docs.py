@@ -129,7 +129,7 @@ def test_the_reference_has_every_key_figure_and_preset(made: dict[str, str]) -> 
         assert f"| `{name}` |" in made["presets/models.md"]
     assert all(
         f"## `{root}`" in made[f"documents/{name}.md"]
-        for name, root in (("plan", "Document"), ("diff", "DiffDocument"))
+        for name, root in (("plan", "PlanDocument"), ("diff", "DiffDocument"))
     )
 
 

@@ -13,7 +13,7 @@ from planner import api
 from planner.cli.completion.command_reference import describe_commands
 
 _CLASSES = (api.EstimateOptions, api.PlanOptions)
-_ELSEWHERE = {"PlanDocument": "documents/plan", "HeterogeneousDocument": "documents/heterogeneous"}
+_ELSEWHERE = {"PlanDocument": "documents/plan", "HeterogeneousDocument": "documents/mixed"}
 """Types of answers, and the pages that describe them."""
 
 

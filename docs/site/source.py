@@ -26,6 +26,7 @@ _ELSEWHERE = {
 """Where files of the project stand in the site."""
 _LINK = re.compile(r"(!?\[[^\]]*\])\(((?![a-z]+:|#)[^)\s#]+)(#[^)\s]*)?\)")
 _REFERENCE = (
+    "glossary",
     "commands/index",
     "exit-codes",
     "files/index",

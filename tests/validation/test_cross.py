@@ -87,7 +87,7 @@ def test_the_command_tells_both_kinds_of_folds(tmp_path: Path) -> None:
 def test_a_fit_replaces_its_files_and_leaves_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(calibrate, "database", SimpleNamespace(database_path=lambda: tmp_path))
+    monkeypatch.setattr(calibrate, "database", SimpleNamespace(find_database_path=lambda: tmp_path))
     path, chips = tmp_path / "runs.csv", tmp_path / "calibration" / "architectures"
     path.write_text(table(*rows(MPT, FULL, SELECTIVE), {**rows(FULL)[0], "id": "unread", "tp": "3"}))
     chips.mkdir(parents=True)
