@@ -232,6 +232,14 @@ def format_si(value: float, unit: str = "") -> str:
     return f"{_format_three_digits(value)} {unit}".rstrip()
 
 
+def format_count(count: float) -> str:
+    """`15T`, `553K`, `3.12M`: counts and their rates as the field writes them, three significant digits."""
+    for suffix, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if count >= factor * 0.9995:
+            return f"{count / factor:.3g}{suffix}"
+    return f"{count:.3g}"
+
+
 def format_parameter_count(parameter_count: float) -> str:
     """`70.6B`, `671B`, `1.01T`: how model sizes are named."""
     for prefix, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6)):

@@ -31,7 +31,7 @@ SEARCH_RULES = {
     "interleave-in-rounds": "interleaving runs micro-batches in whole rounds of pp",
     "zero-needs-ranks": "ZeRO shards over more than one data-parallel or context-parallel rank",
     "shard-group-divides": "the sharding group divides the data-parallel and context-parallel ranks",
-    "memory": "the fullest device holds what it must",
+    "memory": "peak memory fits",
     "host-memory": "the fullest host holds what is offloaded to it",
 }
 """Names of the rules in the order in which they cut, and what each one asks for."""

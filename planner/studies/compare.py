@@ -102,7 +102,7 @@ def _estimate_candidate(run: TrainingRun, candidate: ClusterCandidate, limits: C
         return approximate_fewest_nodes(run, candidate.offer, limits.max_days) or "no size meets the deadline"
     if limits.max_usd is not None:
         return find_fastest_within_budget(run, candidate.offer, limits.max_usd) or "no size stays within the budget"
-    raise InputError("how many nodes is not told", key="--on", expected="NAME:NODES, or --deadline or --budget")
+    raise InputError("the number of nodes is missing", key="--on", expected="NAME:NODES, or --deadline or --budget")
 
 
 def _format_input_error(error: InputError) -> str:

@@ -237,12 +237,12 @@ def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None)
         for pool_plan in best.kinds
         if pool_plan.wait_s > 0
     ]
-    wait_summary = f"of each step {' and '.join(waits)}" if waits else "no kind waits for the other"
+    wait_summary = f"of each step {' and '.join(waits)}" if waits else "no pool waits for the other"
     if even_plan is None:
         return f"Dealt evenly nothing fits; balanced, {wait_summary}."
     faster = even_plan.step_time_s / best.step_time_s
     return (
-        f"Dealt evenly the step takes {format_seconds(even_plan.step_time_s)}, "
+        f"Split evenly the step takes {format_seconds(even_plan.step_time_s)}, "
         f"balanced {faster:.2f}x as fast: {wait_summary}."
     )
 

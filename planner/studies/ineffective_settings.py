@@ -34,5 +34,5 @@ def iterate_ineffective_settings(plans: Sequence[PlanPart], allowed: Mapping[str
         values = allowed.get(name, ())
         is_pinned = len(values) == 1 and values[0] != SEARCH_SETTINGS[name].value_names[0]
         if is_pinned and not any(is_applicable(plan.strategy) for plan in plans):
-            subject = "the plan has" if len(plans) == 1 else "all plans that are told have"
+            subject = "the plan has" if len(plans) == 1 else "all reported plans have"
             yield f"--{name.replace('_', '-')} {values[0]} makes no difference: {subject} {reason}"

@@ -74,7 +74,7 @@ def test_two_kinds_of_nodes_are_compared(tmp_path: Path) -> None:
     assert "strategy.split" in {one["name"] for one in part["strategy"]}
     refused = call("planner", "diff", *files, "--require", "change.hfu == 0")
     assert refused.returncode == 4
-    assert "change.hfu is not known: it is not told of two kinds of nodes" in refused.stderr
+    assert "change.hfu is not known: it is not known for several pools of nodes" in refused.stderr
 
 
 def test_a_requirement_of_the_change_is_exit_code_four(files: tuple[str, str]) -> None:
@@ -92,7 +92,7 @@ def test_the_threshold_is_a_share(files: tuple[str, str]) -> None:
     assert "step_time_s" not in told[1]
     assert "strategy.pp" in told[1]
     assert call("planner", "diff", *files, "--threshold", "5s").returncode == 2
-    assert "by less than 2,000 % are not told" in call("planner", "diff", *files, "--threshold", "20x").stdout
+    assert "by less than 2,000 % are not listed" in call("planner", "diff", *files, "--threshold", "20x").stdout
 
 
 def test_files_are_written_in_every_form(files: tuple[str, str], tmp_path: Path) -> None:

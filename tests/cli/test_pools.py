@@ -43,7 +43,7 @@ def test_the_text_says_whether_to_keep_the_slow_ones() -> None:
     assert sum("uneven shares" in line for line in lines) == 1
     (sentence,) = [line for line in lines if line.startswith("Without the 2 dgx-a100 nodes the step takes")]
     assert sentence.endswith("%).") and "keep them (+" in sentence
-    assert any(line.startswith("Dealt evenly the step takes") for line in lines)
+    assert any(line.startswith("Split evenly the step takes") for line in lines)
 
 
 def test_a_file_says_the_same_as_joined_presets(tmp_path: Path) -> None:

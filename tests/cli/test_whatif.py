@@ -107,7 +107,7 @@ def test_the_table_names_all_that_was_asked() -> None:
     assert done.returncode == 0, done.stderr
     for part in (
         *("Change    fabric.bandwidth: 50.0 GB/s -> 5.00 GB/s (0.1x)", "as it is", "changed", "difference"),
-        *("tp", "zero stage", "schedule", "shard group", "step", "forward", "data parallel, hidden"),
+        *("tp", "zero stage", "schedule", "shard group", "step", "forward", "data parallel, overlapped"),
         *("memory", "weights", "capacity", "tokens/s", "MFU", "cost of a step", "energy of a step"),
         *("The old plan", "% of step time per % of", "peak FLOP/s", "network latency"),
     ):

@@ -256,7 +256,7 @@ def wired_text() -> str:
         ),
         ('"n[0-1]", "leaf0"]', '"n[0-1]:4", "leaf0"]', ["links[0].ends: has no such card", "n0:4", "from 0 to 3"]),
         ('"n[0-1]", "leaf0"]', '"n[0-1]:3", "leaf0"]', ["links[0].cables", "4", "at most 2 of one network card"]),
-        ('"n[0-1]", "leaf0"]', '"n[0-1]", "leaf0:1"]', ["links[0].ends", "ports are not told", "leaf0"]),
+        ('"n[0-1]", "leaf0"]', '"n[0-1]", "leaf0:1"]', ["links[0].ends", "ports have no numbers", "leaf0"]),
     ],
 )
 def test_a_wrong_wiring_is_told(old: str, new: str, told: list[str]) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from planner.documents.plan import PlanDocument
 from planner.report.views.plan_text import print_plan_document
-from planner.units import format_bytes, format_seconds, format_si
+from planner.units import format_bytes, format_count, format_seconds
 from tests.cli.run import call
 
 WIDTHS = [40, 60, 72, 80, 100, 120, 200]
@@ -48,11 +48,11 @@ def test_no_figure_is_cut(document: PlanDocument, width: int) -> None:
 def test_a_narrow_terminal_gets_one_line_a_figure(document: PlanDocument) -> None:
     text = shown(document, 40)
     assert len(re.findall(r"^  tokens/s +", text, re.MULTILINE)) == len(document.plans)
-    assert format_si(document.plans[0].tokens_per_s) in text
+    assert format_count(document.plans[0].tokens_per_s) in text
 
 
 def test_a_wide_terminal_gets_every_column_and_both_tables_side_by_side(document: PlanDocument) -> None:
     lines = shown(document, 120).splitlines()
     assert any("tokens/s" in line and "HFU" in line and "recompute" in line for line in lines)
-    assert any("step of the best plan" in line and "fullest device" in line for line in lines)
-    assert not any("step of the best plan" in line and "fullest device" in line for line in shown(document, 80))
+    assert any("step of the best plan" in line and "peak memory" in line for line in lines)
+    assert not any("step of the best plan" in line and "peak memory" in line for line in shown(document, 80))

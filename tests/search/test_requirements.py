@@ -111,7 +111,7 @@ def test_a_runs_energy_is_known_where_it_is_told() -> None:
 
 def test_figures_of_terms_are_told_in_words_and_seconds() -> None:
     for name, what in {
-        "hidden.data_parallel": "data parallel beside other work",
+        "hidden.data_parallel": "data parallel overlapped with compute",
         "terms.pipeline_bubble": "pipeline bubble",
     }.items():
         assert what in PLAN_FIGURES[name].description

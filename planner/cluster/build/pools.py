@@ -65,7 +65,7 @@ def resolve_pools(spec: ClusterSpec, origin: str, note: str = "") -> HeteroClust
             origin=origin,
             key="pools",
             value=f"{len(node_types)}: {', '.join(node.name for node, _ in node_types)}",
-            expected="two pools whose nodes differ; one kind alone is told by node and nodes",
+            expected="two pools whose nodes differ; equal nodes are described by node and nodes",
         )
     sizes = [node.devices * count for node, count in node_types]
     if sum(sizes) > MAX_CLUSTER_DEVICES:

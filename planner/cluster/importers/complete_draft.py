@@ -40,7 +40,7 @@ def complete_cluster_draft(
         )
     if not hosts and parsed.node is None:
         raise InputError(
-            "has no host with accelerators", expected="hosts whose accelerators are told, or none told at all"
+            "has no host with accelerators", expected="hosts that all state their accelerators, or none of them"
         )
     if parsed.node is not None:
         node = build_node_draft(parsed.node, defaults, notes)
@@ -61,7 +61,7 @@ def complete_cluster_draft(
         return _build_regular_draft(draft, hosts, parsed, common_type, defaults, notes), tuple(notes.texts)
     if defaults.nodes is not None:
         raise InputError(
-            "the hosts are told one by one", key="--nodes", expected="no --nodes, or a node's description alone"
+            "the hosts are listed one by one", key="--nodes", expected="no --nodes, or a node's description alone"
         )
     if len(set(node_types)) > 1:
         preset_list = ", ".join(sorted({host_type.preset for host_type in node_types}))
@@ -96,7 +96,7 @@ def _build_regular_draft(
         raise InputError("every host is gone", expected="a host that is up")
     if hosts and defaults.nodes is not None and defaults.nodes != len(available_hosts):
         raise InputError(
-            "the hosts are told one by one", key="--nodes", value=defaults.nodes, expected=f"{len(available_hosts)}"
+            "the hosts are listed one by one", key="--nodes", value=defaults.nodes, expected=f"{len(available_hosts)}"
         )
     levels = []
     for level in parsed.levels:

@@ -134,7 +134,7 @@ def _match_known_node_type(
     if len(matching_types) != 1 or (host.devices or 0) > matching_types[0].devices:
         return None
     affected_hosts = (
-        f"hosts with {host.devices} accelerators" if host.devices else "hosts of which no accelerator is told"
+        f"hosts with {host.devices} accelerators" if host.devices else "hosts without a known accelerator"
     )
     notes.add_note(f"node {matching_types[0].preset}, as the others are, for {affected_hosts}")
     return matching_types[0]

@@ -213,7 +213,7 @@ def build_routes(wiring: Wiring, origin: str) -> tuple[Routes, NetworkPorts]:
             origin=origin,
             key="switches",
             value=len(routers),
-            expected=f"at most {_MAX_ROUTERS:,}; a regular cluster is told by [[fabric]] levels",
+            expected=f"at most {_MAX_ROUTERS:,}; a regular cluster is described by [[fabric]] levels",
         )
     is_router_link = (router_of[endpoints] >= 0).all(axis=1)
     entry_routers = np.concatenate(

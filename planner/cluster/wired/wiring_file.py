@@ -69,7 +69,7 @@ def _resolve_node_name(spec: ClusterSpec, host: WiredHostSpec, origin: str) -> s
 def _resolve_single_node(spec: ClusterSpec, node_names: set[str], origin: str) -> NodeSpec:
     if len(node_names) > 1:
         listed_names = ", ".join(sorted(node_name or "the inline node" for node_name in node_names))
-        expected = "hosts of one kind; several kinds are told as [[pools]]"
+        expected = "equal hosts; different nodes are described as [[pools]]"
         raise InputError(
             "hosts of several kinds", origin=origin, key="hosts.node", value=listed_names, expected=expected
         )
@@ -195,7 +195,7 @@ def _parse_endpoint(
     if part in vertex_by_name and nic_text.isdecimal() and nic_text.isascii() and len(nic_text) < 5:
         if vertex_by_name[part] >= host_count:
             raise InputError(
-                "a switch's ports are not told", origin=origin, key=f"{key}.ends", value=name, expected=part
+                "a switch's ports have no numbers here", origin=origin, key=f"{key}.ends", value=name, expected=part
             )
         if int(nic_text) >= nic_count:
             expected = f"a card from 0 to {nic_count - 1}" if nic_count else "no card: [node.nic] tells of none"

@@ -355,7 +355,7 @@ def _describe_teacher(scenario: Scenario) -> Technique | None:
     if not workload.has_tokens:
         flops, unit = flops * workload.seq_length, workload.sample_name
     changes = (
-        f"{flops:.3g} FLOPs of one {unit} for the teacher's forward pass, told with the backward pass",
+        f"{flops:.3g} FLOPs of one {unit} for the teacher's forward pass, counted with the backward pass",
         f"{WEIGHT_16BIT_BYTES * teacher.parameters / 1e9:,.1f} GB of its weights are cut over tp and pp",
         "its logits and their probabilities stand beside the student's",
     )

@@ -11,7 +11,7 @@ from planner.report.charts.axes import compute_relative_position
 from planner.report.console import strip_nonprintable
 from planner.report.views.plan_words import format_token_amount
 from planner.report.views.size_text import format_usd
-from planner.units import format_counted_noun, format_days, format_si
+from planner.units import format_count, format_counted_noun, format_days
 
 _WIDTH, _HEIGHT = 640, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 72, 56, 48
@@ -50,7 +50,7 @@ def render_size_curve_svg(document: SizeDocument) -> str:
         for value in days_axis.compute_ticks()
     ]
     parts += [
-        _render_label(_WIDTH - _RIGHT + 8, usd_axis.locate(value) + 4, "start", _USD_COLOUR, format_si(value))
+        _render_label(_WIDTH - _RIGHT + 8, usd_axis.locate(value) + 4, "start", _USD_COLOUR, format_count(value))
         for value in usd_axis.compute_ticks()
     ]
     parts += _render_polyline(

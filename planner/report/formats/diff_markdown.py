@@ -59,7 +59,10 @@ def _render_plan_section(document: DiffDocument, difference: PlanDiffPart) -> li
             "what changed",
             build_change_rows([*difference.inputs, *difference.strategy, *difference.figures, *difference.memory]),
         ),
-        ("all terms of the step", build_term_rows(difference.terms) + build_term_rows(difference.hidden, ", hidden")),
+        (
+            "all terms of the step",
+            build_term_rows(difference.terms) + build_term_rows(difference.hidden, ", overlapped"),
+        ),
     ]
     if difference.terms:
         lines += [_render_collapsible(f"{difference.name}: {name}", rows) for name, rows in sections if rows]

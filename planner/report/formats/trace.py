@@ -74,7 +74,7 @@ def build_step_trace(scenario: Scenario, plan: PlanPart, *, all_ranks: bool = Fa
         "micro_batches": n,
         "micro_batches_drawn": drawn_count,
         "step_time_s": plan.step_time_s,
-        "exchanges": "a chunk's exposed exchanges are drawn in one piece after its kernels, hidden ones not at all",
+        "exchanges": "a chunk's exposed communication is one piece after its kernels; overlapped is not drawn",
     }
     document = {"displayTimeUnit": "ms", "otherData": metadata, "traceEvents": events}
     return StepTrace(msgspec.json.encode(document).decode() + "\n", note)

@@ -73,7 +73,7 @@ def _build_check_charts(document: CheckDocument) -> list[BarChart]:
         if checked_plan.plan is not None
     ]
     charts = [build_step_bars("Where the step goes", steps)] if steps else []
-    return charts + ([build_memory_bars("Memory of the fullest device", memories)] if memories else [])
+    return charts + ([build_memory_bars("Peak memory (worst stage)", memories)] if memories else [])
 
 
 def _build_check_records(checked: PlanCheckPart) -> list[ReportRecord]:

@@ -59,7 +59,7 @@ def build_check_rows(document: CheckDocument) -> list[tuple[str, ...]]:
 def _build_check_row(checked: PlanCheckPart) -> tuple[str, ...]:
     answer = get_checked_answer(checked)
     if answer is None:
-        return (checked.name, "nothing fits", *[""] * (len(CHECK_HEADINGS) - 3), "not held")
+        return (checked.name, "nothing fits", *[""] * (len(CHECK_HEADINGS) - 3), "not checked")
     values = compute_figure_values(answer)
     title, cluster = strip_nonprintable(answer.model.title), strip_nonprintable(answer.cluster.title)
     split = (

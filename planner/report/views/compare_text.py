@@ -24,7 +24,7 @@ from planner.report.views.size_text import (
     format_run_time,
     format_usd,
 )
-from planner.units import format_days, format_mass, format_parameter_count, format_si
+from planner.units import format_count, format_days, format_mass, format_parameter_count
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -119,7 +119,7 @@ def _build_compare_row(model: ModelPart, offer: ClusterOfferPart, size: RunSizeP
         "energy": format_run_energy(size),
         "CO2e": "" if size.carbon_kg is None else format_mass(size.carbon_kg),
         "MFU": f"{size.mfu:.1%}",
-        f"{unit}s/USD": "" if per_usd is None else format_si(convert_to_throughput_units(model, per_usd)),
+        f"{unit}s/USD": "" if per_usd is None else format_count(convert_to_throughput_units(model, per_usd)),
         f"{unit}s/J": "" if per_joule is None else f"{convert_to_throughput_units(model, per_joule):.3g}",
         "plan": format_compact_strategy(size.strategy),
         "frameworks": _format_name_list(offer.frameworks),

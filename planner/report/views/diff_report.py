@@ -28,7 +28,7 @@ def build_diff_report(document: DiffDocument) -> Report:
         changes = build_change_rows(
             [*difference.inputs, *difference.strategy, *difference.figures, *difference.memory]
         )
-        terms = build_term_rows(difference.terms) + build_term_rows(difference.hidden, ", hidden")
+        terms = build_term_rows(difference.terms) + build_term_rows(difference.hidden, ", overlapped")
         titles = ((f"{difference.name}: what changed", changes), (f"{difference.name}: terms of the step", terms))
         tables += [ReportTable(title, DIFF_HEADINGS, rows) for title, rows in titles if rows]
     return Report(

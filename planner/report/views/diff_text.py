@@ -82,7 +82,7 @@ def format_closing_sentences(document: DiffDocument) -> list[str]:
         if names and len(document.differences) > 1:
             lines.append(f"{status[:1].upper()}{status[1:]}: {', '.join(names)}.")
     if document.threshold:
-        lines.append(f"Figures that changed by less than {100 * document.threshold:,g} % are not told.")
+        lines.append(f"Figures that changed by less than {100 * document.threshold:,g} % are not listed.")
     return lines
 
 
@@ -187,7 +187,7 @@ def build_diff_rows(difference: PlanDiffPart) -> list[DiffRow]:
     blocks = [
         build_change_rows([*difference.inputs, *difference.strategy]),
         build_change_rows(difference.figures),
-        build_term_rows(difference.terms) + build_term_rows(difference.hidden, ", hidden"),
+        build_term_rows(difference.terms) + build_term_rows(difference.hidden, ", overlapped"),
         build_change_rows(difference.memory),
     ]
     rows: list[DiffRow] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from planner.documents.plan import ModelPart
 from planner.documents.site import AssumptionPart, ReliabilityPart
 from planner.report.views.plan_words import convert_to_throughput_units, get_throughput_unit
-from planner.units import format_counted_noun, format_duration, format_si
+from planner.units import format_count, format_counted_noun, format_duration, format_si
 
 _FIGURE_LABELS = {
     "device_mtbf_s": "a device fails every",
@@ -43,7 +43,7 @@ def format_failure_sentences(part: ReliabilityPart, model: ModelPart) -> list[st
         "missing nodes": wasted.repair,
     }
     lost = ", ".join(f"{name} {share:.1%}" for name, share in causes.items())
-    assumed = f"Assumed: {_format_assumed_figures(part.assumed)}; --format json tells all with their sources."
+    assumed = f"Assumed: {_format_assumed_figures(part.assumed)}; --format json lists all with their sources."
     if is_run_endless(part):
         return [
             f"Failures: one every {format_duration(part.mtbf_s)}; a checkpoint every {steps} "
@@ -52,7 +52,7 @@ def format_failure_sentences(part: ReliabilityPart, model: ModelPart) -> list[st
         ]
     pause, goodput = (
         format_duration(checkpoint.blocked_s),
-        format_si(convert_to_throughput_units(model, part.goodput_tokens_per_s)),
+        format_count(convert_to_throughput_units(model, part.goodput_tokens_per_s)),
     )
     return [
         f"Failures: one every {format_duration(part.mtbf_s)}; a checkpoint "

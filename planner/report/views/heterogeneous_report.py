@@ -43,7 +43,7 @@ def build_hetero_report(document: HeterogeneousDocument) -> Report:
         tables=[
             build_report_table("Ways, the fastest first", build_hetero_columns(document.model, hetero_plans)),
             build_report_table("What each kind does in the best way", build_pool_columns(best_plan.kinds)),
-            build_step_table("Step of the best way", best_plan.terms, best_plan.hidden, best_plan.step_time_s),
+            build_step_table("Step of the best plan", best_plan.terms, best_plan.hidden, best_plan.step_time_s),
         ],
         charts=[
             build_step_bars("Where the step goes", [(name, hetero_plan.terms) for name, hetero_plan in named_plans]),

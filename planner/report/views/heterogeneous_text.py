@@ -23,7 +23,7 @@ from planner.report.views.plan_words import (
     get_throughput_unit,
 )
 from planner.report.views.plans_table import PlanColumn, build_column_table
-from planner.units import format_bytes, format_seconds, format_si
+from planner.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +106,10 @@ def build_hetero_columns(model: ModelPart, hetero_plans: Sequence[HeteroPlanPart
         PlanColumn("step", [format_seconds(hetero_plan.step_time_s) for hetero_plan in hetero_plans]),
         PlanColumn(
             f"{get_throughput_unit(model)}s/s",
-            [format_si(convert_to_throughput_units(model, hetero_plan.tokens_per_s)) for hetero_plan in hetero_plans],
+            [
+                format_count(convert_to_throughput_units(model, hetero_plan.tokens_per_s))
+                for hetero_plan in hetero_plans
+            ],
         ),
         PlanColumn("MFU", [f"{hetero_plan.mfu:.1%}" for hetero_plan in hetero_plans]),
     ]
@@ -141,7 +144,7 @@ def build_pool_columns(pool_plans: Sequence[PoolPlanPart]) -> list[PlanColumn]:
         ),
         PlanColumn("recompute", [pool_plan.strategy.recompute for pool_plan in pool_plans], is_right_aligned=False),
         PlanColumn("waits", [format_seconds(pool_plan.wait_s) for pool_plan in pool_plans]),
-        PlanColumn("fullest device", memory),
+        PlanColumn("peak memory", memory),
     ]
 
 

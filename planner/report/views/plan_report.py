@@ -53,7 +53,7 @@ def build_plan_report(document: PlanDocument) -> Report:
         charts=[
             build_step_bars("Where the step goes", [(name, plan.terms) for name, plan in _label_plans(plans)]),
             build_memory_bars(
-                "Memory of the fullest device", [(name, plan.memory) for name, plan in _label_plans(plans)]
+                "Peak memory (worst stage)", [(name, plan.memory) for name, plan in _label_plans(plans)]
             ),
             *([_build_front_scatter(document)] if len(plans) > 1 else []),
         ],
@@ -163,7 +163,7 @@ def build_step_table(
         if seconds or overlapped.get(name)
     ]
     rows.append(("total", format_seconds(step_time_s), "", ""))
-    return ReportTable(title, ("term", "time", "share", "hidden"), rows)
+    return ReportTable(title, ("term", "time", "share", "overlapped"), rows)
 
 
 def build_memory_table(title: str, memory: MemoryBreakdownPart) -> ReportTable:

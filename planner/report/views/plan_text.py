@@ -29,7 +29,7 @@ from planner.report.views.plan_words import (
 )
 from planner.report.views.plans_table import format_common_settings, print_plan_table
 from planner.report.views.power_text import format_power_sentence
-from planner.units import format_bytes, format_counted_noun, format_seconds, format_si
+from planner.units import format_bytes, format_count, format_counted_noun, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -168,13 +168,12 @@ def _format_search_lines(search: SearchPart) -> list[str]:
     else:
         order = "" if first == "step-time" else f"; ordered by {first}"
     if search.critical_batch_tokens is not None:
-        critical = format_si(search.critical_batch_tokens)
+        critical = format_count(search.critical_batch_tokens)
         order += f"; a token of a step of B counts 1 / (1 + B / {critical})"
-    rejections = ", ".join(f"{name} {format_si(count)}" for name, count in search.cut_by.items() if count)
+    rejections = ", ".join(f"{name} {format_count(count)}" for name, count in search.cut_by.items() if count)
     return [
-        f"Search    {search.candidates:,} candidates{combinations_note}, "
-        f"{search.feasible:,} fit; every one considered{order}",
-        *([f"Cut by    {rejections}"] if rejections else []),
+        f"Search    {search.candidates:,} candidates{combinations_note}, {search.feasible:,} fit; exhaustive{order}",
+        *([f"Rejected  {rejections}"] if rejections else []),
     ]
 
 
@@ -201,7 +200,7 @@ def build_terms_table(part: PlanPart | HeteroPlanPart, title: str, *, with_overl
     table.add_column("time", format_seconds(part.step_time_s), justify="right", no_wrap=True)
     table.add_column("share", justify="right", no_wrap=True)
     if with_overlapped:
-        table.add_column("hidden", justify="right", no_wrap=True)
+        table.add_column("overlapped", justify="right", no_wrap=True)
     for name, seconds in part.terms.items():
         overlapped_s = part.hidden.get(name, 0.0)
         if seconds == 0 and overlapped_s == 0:
@@ -215,7 +214,7 @@ def _build_best_memory_table(plan: PlanPart) -> Table:
     """What the fullest device holds."""
     memory = plan.memory
     table = build_plain_table(footer=True)
-    table.add_column("fullest device", f"total of {format_bytes(memory.capacity_bytes)}", no_wrap=True)
+    table.add_column("peak memory", f"total of {format_bytes(memory.capacity_bytes)}", no_wrap=True)
     table.add_column("memory", format_bytes(memory.total_bytes), justify="right", no_wrap=True)
     table.add_column("share", f"{memory.total_bytes / memory.capacity_bytes:.1%}", justify="right", no_wrap=True)
     for category in MEMORY_CATEGORIES:

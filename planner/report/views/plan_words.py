@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.documents.plan import ModelPart, PlanPart
 from planner.report.console import strip_nonprintable
-from planner.units import format_counted_noun, format_days, format_parameter_count, format_si
+from planner.units import format_count, format_counted_noun, format_days, format_parameter_count
 
 if TYPE_CHECKING:
     from planner.documents.plan import ScenarioPart, StrategyPart
@@ -94,7 +94,7 @@ def convert_to_throughput_units(model: ModelPart, tokens: float) -> float:
 
 def format_token_amount(model: ModelPart, tokens: float) -> str:
     """`15.0 T tokens`, `90.0 M images`."""
-    return f"{format_si(convert_to_throughput_units(model, tokens))} {get_throughput_unit(model)}s"
+    return f"{format_count(convert_to_throughput_units(model, tokens))} {get_throughput_unit(model)}s"
 
 
 def format_run_sentence(

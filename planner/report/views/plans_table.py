@@ -11,7 +11,7 @@ import msgspec
 from planner.documents.plan import PlanDocument, PlanPart, SettingsPart
 from planner.report.console import build_plain_table, find_fitting_table, sample_evenly
 from planner.report.views.plan_words import get_throughput_per_s, get_throughput_unit
-from planner.units import format_seconds, format_si
+from planner.units import format_count, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -140,7 +140,7 @@ def build_plan_columns(document: PlanDocument, *, short: bool = False) -> list[P
         PlanColumn("step", [format_seconds(plan.step_time_s) for plan in plans]),
         PlanColumn(
             f"{throughput_unit}s/s",
-            [format_si(get_throughput_per_s(document.model, plan)[0]) for plan in plans],
+            [format_count(get_throughput_per_s(document.model, plan)[0]) for plan in plans],
             drop_rank=2,
         ),
         PlanColumn("MFU", [f"{plan.mfu:.1%}" for plan in plans], drop_rank=1),

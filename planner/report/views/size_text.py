@@ -19,13 +19,13 @@ from planner.report.views.plan_words import format_model_line, format_strategy, 
 from planner.units import (
     DAY_S,
     J_PER_KWH,
+    format_count,
     format_counted_noun,
     format_days,
     format_duration,
     format_energy,
     format_mass,
     format_parameter_count,
-    format_si,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def format_size_sentences(document: SizeDocument) -> list[str]:
             f"Chinchilla: {_format_few_digits(compute_optimal.tokens_per_parameter)} "
             "tokens a parameter; the same FLOPs are best spent on "
             f"{format_parameter_count(compute_optimal.parameters)} parameters and "
-            f"{format_si(compute_optimal.tokens)} tokens (20 a parameter)."
+            f"{format_count(compute_optimal.tokens)} tokens (20 a parameter)."
         )
     answer = document.answer
     if answer.energy_kwh is not None:
@@ -133,7 +133,7 @@ def format_usd(amount_usd: float | None) -> str:
         return "no known rent"
     if amount_usd < 10:
         return f"{amount_usd:.2f} USD"
-    return f"{format_si(amount_usd)} USD" if amount_usd >= 1e6 else f"{amount_usd:,.0f} USD"
+    return f"{format_count(amount_usd)} USD" if amount_usd >= 1e6 else f"{amount_usd:,.0f} USD"
 
 
 def format_compact_strategy(strategy: StrategyPart) -> str:

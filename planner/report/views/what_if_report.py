@@ -61,9 +61,7 @@ def build_whatif_report(document: WhatIfDocument) -> Report:
                 "Where the step goes",
                 [(f"{name}: {format_strategy(named_plan.strategy)}", named_plan.terms) for name, named_plan in plans],
             ),
-            build_memory_bars(
-                "Memory of the fullest device", [(name, named_plan.memory) for name, named_plan in plans]
-            ),
+            build_memory_bars("Peak memory (worst stage)", [(name, named_plan.memory) for name, named_plan in plans]),
             _build_gain_bars(document),
         ],
         sentences=list(format_whatif_sentences(document)),

@@ -23,7 +23,7 @@ from planner.report.views.plan_words import (
     get_throughput_unit,
 )
 from planner.report.views.plans_table import resolve_gradient_format
-from planner.units import format_bytes, format_seconds, format_si
+from planner.units import format_bytes, format_count, format_seconds, format_si
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,7 +110,7 @@ def build_whatif_rows(document: WhatIfDocument) -> Iterator[WhatifRow]:
             yield _build_time_row(f"  {format_term_name(name)}", seconds, new.terms[name])
     for name, seconds in old.hidden.items():
         if seconds or new.hidden[name]:
-            yield _build_time_row(f"  {format_term_name(name)}, hidden", seconds, new.hidden[name])
+            yield _build_time_row(f"  {format_term_name(name)}, overlapped", seconds, new.hidden[name])
     yield "", "", "", ""
     yield from _enumerate_memory_rows(old, new)
     yield "", "", "", ""
@@ -164,7 +164,7 @@ def _enumerate_throughput_rows(
     throughputs = zip(get_throughput_per_s(old_model, old), get_throughput_per_s(new_model, new), strict=True)
     for per_device_suffix, (first, second) in zip(("", " a device"), throughputs, strict=True):
         name = f"{get_throughput_unit(old_model)}s/s{per_device_suffix}"
-        yield name, format_si(first), format_si(second), _format_percent_change(first, second)
+        yield name, format_count(first), format_count(second), _format_percent_change(first, second)
     for name, first, second in (("MFU", old.mfu, new.mfu), ("HFU", old.hfu, new.hfu)):
         yield name, f"{first:.1%}", f"{second:.1%}", f"{100 * (second - first):+.1f} points"
     for name, unit, old_value, new_value in (

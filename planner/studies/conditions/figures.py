@@ -76,7 +76,7 @@ _RUN_FIGURES = (
     PlanFigure("uncertainty.step_time_p90_s", "s", "step time that 90 % of the samples stay below", ("uncertainty",)),
 )
 _MEMORY_FIGURES = (
-    PlanFigure("memory.total", "bytes", "what the fullest device holds"),
+    PlanFigure("memory.total", "bytes", "peak memory (worst stage)"),
     PlanFigure("memory.capacity", "bytes", "what a device can hold"),
     PlanFigure("memory.headroom", "bytes", "capacity less total"),
 )
@@ -88,10 +88,10 @@ _STRATEGY_FIGURES = (
     PlanFigure("strategy.recompute", "text", "recomputation", choices=RECOMPUTE_MODES),
     PlanFigure("strategy.sequence_parallel", "truth", "sequence parallelism"),
     PlanFigure("settings.schedule", "text", "pipeline schedule", choices=get_args(PipelineSchedule)),
-    PlanFigure("settings.tp_overlap", "truth", "tensor-parallel exchange hidden"),
-    PlanFigure("settings.dp_overlap", "truth", "gradients' exchange hidden"),
+    PlanFigure("settings.tp_overlap", "truth", "tensor-parallel communication overlapped"),
+    PlanFigure("settings.dp_overlap", "truth", "gradient communication overlapped"),
     PlanFigure("settings.cp_exchange", "text", "exchange of context parallelism", choices=get_args(CpCommType)),
-    PlanFigure("settings.gradients", "text", "gradients as held", choices=get_args(GradientDtype)),
+    PlanFigure("settings.gradients", "text", "dtype of gradient accumulation", choices=get_args(GradientDtype)),
     PlanFigure("settings.communication", "text", "gradients as sent", choices=get_args(GradientDtype)),
     PlanFigure("settings.offload", "text", "what is on the host, joined by +; or none"),
     PlanFigure("settings.order", "text", "dimensions on ranks, from the inside out", choices=tuple(RANK_ORDERS)),
@@ -108,11 +108,11 @@ _STRATEGY_FIGURES = (
 def _enumerate_plan_figures() -> Iterator[PlanFigure]:
     yield from (*_STEP_FIGURES, *_RUN_FIGURES, *_MEMORY_FIGURES)
     for category in MEMORY_CATEGORIES:
-        yield PlanFigure(f"memory.{category}", "bytes", f"{category} on the fullest device")
+        yield PlanFigure(f"memory.{category}", "bytes", f"{category} at the peak (worst stage)")
     for name in STEP_TERMS:
         yield PlanFigure(f"terms.{name}", "s", f"{name.replace('_', ' ')} in the step")
     for name in OVERLAPPABLE_TERMS:
-        yield PlanFigure(f"hidden.{name}", "s", f"{name.replace('_', ' ')} beside other work")
+        yield PlanFigure(f"hidden.{name}", "s", f"{name.replace('_', ' ')} overlapped with compute")
     yield from _STRATEGY_FIGURES
 
 

@@ -174,7 +174,7 @@ def explain_unknown_figure(name: str, values: FigureValues) -> str:
             BASE_PREFIX,
         )
     if f"{prefix}{plain}" not in values:
-        return "it is not told of two kinds of nodes"
+        return "it is not known for several pools of nodes"
     for prerequisite in PLAN_FIGURES[plain].prerequisites:
         witness, explanation = FIGURE_PREREQUISITES[prerequisite]
         if values.get(f"{prefix}{witness}") is None:
