@@ -1,4 +1,4 @@
-"""Redo what docs/explanation/cost-model.md says of the errors, with its picture, from `planner validate`."""
+"""Write the error tables and the chart of docs/explanation/cost-model.md, from the document of `planner validate`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def draw(document: ValidationDocument, file: Path) -> None:
         if "archive" in source:
             label += " (archive)"
         colour = f"C{number}"
-        # every metric in its own unit: the axes tell the ratio, the scale is the reader's
+        # every metric has its own unit: only the ratio of the axes matters
         measured = [row.measured for row in rows]
         scatter.loglog(measured, [row.predicted for row in rows], ".", color=colour, label=label, alpha=0.7)
         off = sorted(abs(row.error_pct) for row in rows)

@@ -1,4 +1,4 @@
-"""Draw docs/plan.svg, the README's picture, from the real output of the main job."""
+"""Draw docs/plan.svg, the README's picture, from the real output of its command."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_what_is_to_be_made_can_be_made() -> None:
 @pytest.fixture(scope="module")
 def made() -> dict[str, str]:
     """The reference."""
-    return source.reference()
+    return source.build_reference()
 
 
 def test_every_command_has_a_page_of_reference_and_is_in_a_how_to(made: dict[str, str]) -> None:
@@ -134,7 +134,7 @@ def test_the_reference_has_every_key_figure_and_preset(made: dict[str, str]) -> 
 
 
 def test_every_page_is_in_a_table_of_contents_and_links_to_what_is_there(tmp_path: Path) -> None:
-    source.write(tmp_path)
+    source.write_site(tmp_path)
     pages = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.md")}
     notebooks = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.ipynb")}
     contained = {"index"}

@@ -1,1 +1,1 @@
-"""What `make docs` builds the site from: the pages of docs/, and a reference made from the code."""
+"""The source of the site of `make docs`: the pages of docs/, and a reference made from the code."""

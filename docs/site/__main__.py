@@ -3,6 +3,6 @@
 import sys
 from pathlib import Path
 
-from docs.site.source import write
+from docs.site.source import write_site
 
-write(Path(sys.argv[1]))
+write_site(Path(sys.argv[1]))

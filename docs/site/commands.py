@@ -2,51 +2,64 @@
 
 from __future__ import annotations
 
-from docs.site.words import block, code, listing, page, said, table
+from docs.site.words import escape_text, format_block, format_code, format_list, format_page, format_table
 from planner.cli.completion.command_reference import EXIT_CODES, CommandText, OptionText, describe_commands
 
 
-def pages() -> dict[str, str]:
+def build_pages() -> dict[str, str]:
     """Every page by its path."""
     commands = describe_commands()
-    made = {f"commands/{_file(name)}": _page(one, set(commands)) for name, one in commands.items()}
-    index = table(("command", "what it does"), ((_link(name), said(one.summary)) for name, one in commands.items()))
-    links = "`plan` is `planner plan`. Manual pages have the same: `man planner-topology`."
-    made["commands/index.md"] = page("Commands", links, index)
-    made["exit-codes.md"] = page("Exit codes", table(("code", "what it means"), EXIT_CODES))
-    return made
+    pages = {
+        f"commands/{_get_file_name(name)}": _build_page(command, set(commands)) for name, command in commands.items()
+    }
+    index = format_table(
+        ("command", "effect"),
+        ((_format_link(name), escape_text(command.summary)) for name, command in commands.items()),
+    )
+    links = "`plan` is `planner plan`. The manual pages have the same text: `man planner-topology`."
+    pages["commands/index.md"] = format_page("Commands", links, index)
+    pages["exit-codes.md"] = format_page("Exit codes", format_table(("code", "meaning"), EXIT_CODES))
+    return pages
 
 
-def _page(command: CommandText, known: set[str]) -> str:
+def _build_page(command: CommandText, known: set[str]) -> str:
     usage = " ".join([command.name, "[OPTIONS]", *(name for name, _ in command.arguments)])
-    blocks = [block("text", [f"{usage} COMMAND" if command.commands else usage]), *map(said, command.paragraphs)]
+    blocks = [
+        format_block("text", [f"{usage} COMMAND" if command.commands else usage]),
+        *map(escape_text, command.paragraphs),
+    ]
     if command.commands:
-        rows = ((_link(f"{command.name} {word}", known), said(what)) for word, what in command.commands)
-        blocks += ["## Commands", table(("command", "what it does"), rows)]
+        rows = ((_format_link(f"{command.name} {word}", known), escape_text(what)) for word, what in command.commands)
+        blocks += ["## Commands", format_table(("command", "effect"), rows)]
     if command.arguments:
         blocks += [
             "## Arguments",
-            table(("argument", "what it is"), ((code(n), said(what)) for n, what in command.arguments)),
+            format_table(
+                ("argument", "meaning"), ((format_code(n), escape_text(what)) for n, what in command.arguments)
+            ),
         ]
-    blocks += ["## Options", table(("option", "value", "what it does"), map(_row, command.options))]
-    for one in command.examples:
-        blocks += ["## Examples", block("sh", one)]
-    others = [_link(one, known) for one in command.related_commands]
-    blocks += ["## See also", listing([*others, "[exit codes](../exit-codes.md)"])]
-    return page(code(command.name), *blocks)
+    blocks += [
+        "## Options",
+        format_table(("option", "value", "effect"), map(_build_option_row, command.options)),
+    ]
+    for example in command.examples:
+        blocks += ["## Examples", format_block("sh", example)]
+    related_links = [_format_link(name, known) for name in command.related_commands]
+    blocks += ["## See also", format_list([*related_links, "[exit codes](../exit-codes.md)"])]
+    return format_page(format_code(command.name), *blocks)
 
 
-def _row(one: OptionText) -> tuple[str, str, str]:
-    value = code(one.value)
-    if "|" in one.value:  # a long list of choices in one word cannot be broken
-        value = ", ".join(map(code, one.value.split("|")))
-    return ", ".join(map(code, one.names)), value, said(one.description)
+def _build_option_row(option: OptionText) -> tuple[str, str, str]:
+    value = format_code(option.value)
+    if "|" in option.value:  # a long list of choices in option word cannot be broken
+        value = ", ".join(map(format_code, option.value.split("|")))
+    return ", ".join(map(format_code, option.names)), value, escape_text(option.description)
 
 
-def _file(name: str) -> str:
+def _get_file_name(name: str) -> str:
     return f"{name.replace(' ', '-')}.md"
 
 
-def _link(name: str, known: set[str] | None = None) -> str:
+def _format_link(name: str, known: set[str] | None = None) -> str:
     shown = "plan" if name == "planner plan" else name
-    return f"[{code(name)}]({_file(shown)})" if known is None or shown in known else code(name)
+    return f"[{format_code(name)}]({_get_file_name(shown)})" if known is None or shown in known else format_code(name)

@@ -1,4 +1,4 @@
-"""How Sphinx builds the site from what docs.site writes: every warning is an error (`make docs`)."""
+"""The configuration of Sphinx for the output of docs.site: every warning is an error (`make docs`)."""
 
 from planner import __version__
 

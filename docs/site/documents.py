@@ -1,51 +1,75 @@
-"""The reference of the JSON documents: a page for each, with the parts that no page before it has."""
+"""The reference of the JSON documents: a page for each, with the structs that no earlier page has."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-from docs.site.structs import Places, Struct, View, about, keys, place, reached
-from docs.site.words import code, page, said, table
+from docs.site.structs import (
+    PageView,
+    Struct,
+    StructLocations,
+    build_location,
+    collect_structs,
+    format_docstring,
+    format_key_table,
+)
+from docs.site.words import escape_text, format_code, format_page, format_table
 from planner.cli.commands.schema import DOCUMENT_MODULES, DocumentType
 
-_NAMED = {"terms": "terms", "hidden": "hidden", "cut_by": "rules", "memory_bytes": "kinds of memory"}
 
-
-def pages() -> dict[str, str]:
+def build_pages() -> dict[str, str]:
     """Every page by its path."""
-    places: Places = {}
-    made, rows = {}, []
+    places: StructLocations = {}
+    pages, rows = {}, []
     for document, module in DOCUMENT_MODULES.items():
         name, schema = f"{document.value}.md", import_module(module).build_json_schema()
         root = getattr(import_module(module), schema["$ref"].rpartition("/")[2])
-        own = [one for one in reached(root) if one not in places]
-        places |= {one: place(name, _heading(one)) for one in own}
-        made[f"documents/{name}"] = _page(document, schema, own, places, name)
-        rows.append((f"[{code(document.value)}]({name})", said(schema["title"]), about(root).split("\n\n")[0]))
-    index = table(("document", "version", "what it is"), rows)
-    intro = "What `--format json` prints. All keys are there, and no others; a figure that is not known is `null`."
-    made["documents/index.md"] = page("JSON documents", intro, index)
-    return made
+        new_structs = [struct for struct in collect_structs(root) if struct not in places]
+        places |= {struct: build_location(name, _format_heading(struct)) for struct in new_structs}
+        pages[f"documents/{name}"] = _build_page(document, schema, new_structs, places, name)
+        rows.append(
+            (
+                f"[{format_code(document.value)}]({name})",
+                escape_text(schema["title"]),
+                format_docstring(root).split("\n\n")[0],
+            )
+        )
+    index = format_table(("document", "version", "content"), rows)
+    intro = (
+        "The output of `--format json`. Every document has all of its keys, and no others; "
+        "an unknown figure is `null`."
+    )
+    pages["documents/index.md"] = format_page("JSON documents", intro, index)
+    return pages
 
 
-def _page(document: DocumentType, schema: dict[str, Any], own: list[Struct], places: Places, name: str) -> str:
-    blocks = [f"{said(schema['title'])}. {code(f'planner schema {document.value}')} prints it as JSON Schema."]
-    for one in own:
-        blocks += [f"## {_heading(one)}", about(one), keys(one, View(places, name, nulls=True)), _names(schema, one)]
-    return page(f"{code(document.value)} document", *blocks)
+def _build_page(
+    document: DocumentType, schema: dict[str, Any], new_structs: list[Struct], places: StructLocations, name: str
+) -> str:
+    blocks = [
+        f"{escape_text(schema['title'])}. {format_code(f'planner schema {document.value}')} prints it as JSON Schema."
+    ]
+    for struct in new_structs:
+        blocks += [
+            f"## {_format_heading(struct)}",
+            format_docstring(struct),
+            format_key_table(struct, PageView(places, name, nulls=True)),
+            _format_mapping_names(schema, struct),
+        ]
+    return format_page(f"{format_code(document.value)} document", *blocks)
 
 
-def _names(schema: dict[str, Any], one: Struct) -> str:
-    """The names that the mappings of a part have."""
-    properties = schema["$defs"].get(one.__name__, {}).get("properties", {})
-    told = [
-        f"{code(key)} has {', '.join(map(code, value['properties']))}."
+def _format_mapping_names(schema: dict[str, Any], struct: Struct) -> str:
+    """The names in the mappings of a struct."""
+    properties = schema["$defs"].get(struct.__name__, {}).get("properties", {})
+    sentences = [
+        f"{format_code(key)} has {', '.join(map(format_code, value['properties']))}."
         for key, value in properties.items()
         if isinstance(value, dict) and "properties" in value
     ]
-    return "\n\n".join(told)
+    return "\n\n".join(sentences)
 
 
-def _heading(one: Struct) -> str:
-    return code(one.__name__)
+def _format_heading(struct: Struct) -> str:
+    return format_code(struct.__name__)

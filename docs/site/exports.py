@@ -1,30 +1,34 @@
-"""The reference of what plans are exported to: trainers and launchers."""
+"""The reference of exports: trainers and launchers."""
 
 from __future__ import annotations
 
 import sys
 
-from docs.site.words import code, page, said
+from docs.site.words import escape_text, format_code, format_page
 from planner.export.launchers import LAUNCHERS
 from planner.export.trainers import TRAINERS
 
 
-def pages() -> dict[str, str]:
+def build_pages() -> dict[str, str]:
     """Every page by its path."""
     blocks = [
-        "`planner export --to TRAINER --launcher LAUNCHER`; [what each can be told](../how-to/export.md).",
+        "`planner export --to TRAINER --launcher LAUNCHER`; [what each supports](../how-to/export.md).",
         "## Trainers",
     ]
     for name, trainer in TRAINERS.items():
-        frameworks = ", ".join(code(f"--framework {one}") for one in trainer.frameworks)
-        script = " It runs a training script of yours." if trainer.needs_script else ""
-        blocks += [f"### {name}", _about(trainer.build_files.__module__), f"Plans for it: {frameworks}.{script}"]
+        frameworks = ", ".join(format_code(f"--framework {name}") for name in trainer.frameworks)
+        script = " It runs your own training script." if trainer.needs_script else ""
+        blocks += [
+            f"### {name}",
+            _format_module_docstring(trainer.build_files.__module__),
+            f"Plans for it: {frameworks}.{script}",
+        ]
     blocks += ["## Launchers"]
     for name, launcher in LAUNCHERS.items():
-        blocks += [f"### {name}", _about(launcher.build_files.__module__)]
-    return {"exports.md": page("What plans are exported to", *blocks)}
+        blocks += [f"### {name}", _format_module_docstring(launcher.build_files.__module__)]
+    return {"exports.md": format_page("Exports", *blocks)}
 
 
-def _about(module: str) -> str:
-    """What a module says of itself."""
-    return "\n\n".join(said(one) for one in (sys.modules[module].__doc__ or "").split("\n\n"))
+def _format_module_docstring(module: str) -> str:
+    """The docstring of a module, in paragraphs."""
+    return "\n\n".join(escape_text(paragraph) for paragraph in (sys.modules[module].__doc__ or "").split("\n\n"))

@@ -1,4 +1,4 @@
-"""The reference of `import planner`: its functions by autodoc, their options, and the kinds of values they take."""
+"""The reference of `import planner`: its functions by autodoc, their options, and the types of their values."""
 
 from __future__ import annotations
 
@@ -7,37 +7,41 @@ import inspect
 import itertools
 from collections.abc import Collection, Iterator
 
-from docs.site.structs import notes
-from docs.site.words import block, code, page, said, table
+from docs.site.structs import collect_notes
+from docs.site.words import escape_text, format_block, format_code, format_page, format_table
 from planner import api
 from planner.cli.completion.command_reference import describe_commands
 
 _CLASSES = (api.EstimateOptions, api.PlanOptions)
-_ELSEWHERE = {"PlanDocument": "documents/plan", "HeterogeneousDocument": "documents/mixed"}
-"""Types of answers, and the pages that describe them."""
+_ANSWER_PAGES = {"PlanDocument": "documents/plan", "HeterogeneousDocument": "documents/mixed"}
+"""The types of answers, and the pages that describe them."""
 
 
-def pages() -> dict[str, str]:
+def build_pages() -> dict[str, str]:
     """Every page by its path."""
-    intro = "\n\n".join(_paragraphs(api.__doc__ or ""))
+    intro = "\n\n".join(_split_paragraphs(api.__doc__ or ""))
     return {
-        "python.md": page(
+        "python.md": format_page(
             "Python",
             intro,
             "## Functions",
-            _directives("", [f".. autofunction:: {name}" for name in ("plan", "estimate")]),
+            _format_directives("", [f".. autofunction:: {name}" for name in ("plan", "estimate")]),
             "## Options",
-            "Both functions take these; each of them says what it takes beside them.",
-            _options({}, api.SharedOptions),
-            "`plan` alone:",
-            _options(api.SharedOptions.__annotations__, api.PlanOptions),
-            _directives("", [f".. py:class:: {one.__name__}\n\n   {one.__doc__}" for one in _CLASSES]),
+            "Both functions have these options; their own options are listed with each.",
+            _format_options({}, api.SharedOptions),
+            "Only `plan`:",
+            _format_options(api.SharedOptions.__annotations__, api.PlanOptions),
+            _format_directives(
+                "", [f".. py:class:: {options.__name__}\n\n   {options.__doc__}" for options in _CLASSES]
+            ),
             "## Answers",
-            _directives("", [f".. py:class:: {name}\n\n   :doc:`{where}`" for name, where in _ELSEWHERE.items()]),
+            _format_directives(
+                "", [f".. py:class:: {name}\n\n   :doc:`{where}`" for name, where in _ANSWER_PAGES.items()]
+            ),
             "## Values",
-            _directives("", [f".. py:type:: {name}\n\n   {what}" for name, what in _aliases()]),
+            _format_directives("", [f".. py:type:: {name}\n\n   {what}" for name, what in _list_aliases()]),
             "## Errors",
-            _directives(
+            _format_directives(
                 "planner.errors",
                 [f".. autoexception:: {name}" for name in ("PlannerError", "InputError", "NothingFits")],
             ),
@@ -45,33 +49,39 @@ def pages() -> dict[str, str]:
     }
 
 
-def _directives(module: str, lines: list[str]) -> str:
-    """Directives of Sphinx's own language, in a module."""
-    return block(
+def _format_directives(module: str, lines: list[str]) -> str:
+    """Sphinx directives in reStructuredText, for a module."""
+    return format_block(
         "{eval-rst}", [f".. py:currentmodule:: {module or 'planner.api'}", "", *"\n\n".join(lines).split("\n")]
     )
 
 
-def _options(before: Collection[str], options: type) -> str:
-    """The keys of a class of options but those told before."""
-    does = {name: one.description for one in describe_commands()["plan"].options for name in one.names}
+def _format_options(before: Collection[str], options: type) -> str:
+    """The keys of a class of options, without those in `before`."""
+    effects = {name: option.description for option in describe_commands()["plan"].options for name in option.names}
     rows = [
-        (code(key), code(kind.__forward_arg__), said(does.get(f"--{key.replace('_', '-')}", "")))
+        (
+            format_code(key),
+            format_code(kind.__forward_arg__),
+            escape_text(effects.get(f"--{key.replace('_', '-')}", "")),
+        )
         for key, kind in inspect.get_annotations(options).items()
         if key not in before
     ]
-    return table(("option", "type", "what it does"), rows)
+    return format_table(("option", "type", "effect"), rows)
 
 
-def _aliases() -> Iterator[tuple[str, str]]:
-    """The kinds of values, each with what is said below it."""
-    return iter(notes(ast.parse(inspect.getsource(api)).body).items())
+def _list_aliases() -> Iterator[tuple[str, str]]:
+    """The type aliases, each with its docstring."""
+    return iter(collect_notes(ast.parse(inspect.getsource(api)).body).items())
 
 
-def _paragraphs(text: str) -> Iterator[str]:
-    """A docstring in Markdown: what is indented is code."""
-    for is_code, some in itertools.groupby(inspect.cleandoc(text).split("\n\n"), lambda one: one.startswith(" ")):
+def _split_paragraphs(text: str) -> Iterator[str]:
+    """A docstring in Markdown: indented text is code."""
+    for is_code, paragraphs in itertools.groupby(
+        inspect.cleandoc(text).split("\n\n"), lambda part: part.startswith(" ")
+    ):
         if is_code:
-            yield block("python", inspect.cleandoc("\n\n".join(some)).split("\n")).strip()
+            yield format_block("python", inspect.cleandoc("\n\n".join(paragraphs)).split("\n")).strip()
         else:
-            yield from map(said, some)
+            yield from map(escape_text, paragraphs)

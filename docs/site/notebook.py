@@ -1,4 +1,4 @@
-"""`python -m docs.site.notebook`: run the notebooks and store what they say, the same bytes for the same answers."""
+"""`python -m docs.site.notebook`: run the notebooks and store their outputs, the same bytes for the same outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import nbformat
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
-def main() -> None:
+def renew_notebooks() -> None:
     """Renew the outputs of all notebooks."""
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
@@ -20,20 +20,25 @@ def main() -> None:
         for cell in notebook.cells:
             cell.metadata = {}
             if cell.cell_type == "code":
-                cell.outputs = _joined(cell.outputs)
+                cell.outputs = _join_outputs(cell.outputs)
         nbformat.write(notebook, path)
 
 
-def _joined(outputs: list[Any]) -> list[Any]:
-    """Texts that came in pieces, as time has it, in one."""
-    told: list[Any] = []
-    for one in outputs:
-        if told and one.output_type == "stream" and told[-1].output_type == "stream" and one.name == told[-1].name:
-            told[-1].text += one.text
+def _join_outputs(outputs: list[Any]) -> list[Any]:
+    """The outputs with consecutive pieces of a stream joined: how a stream is cut depends on timing."""
+    joined: list[Any] = []
+    for output in outputs:
+        if (
+            joined
+            and output.output_type == "stream"
+            and joined[-1].output_type == "stream"
+            and output.name == joined[-1].name
+        ):
+            joined[-1].text += output.text
         else:
-            told.append(one)
-    return told
+            joined.append(output)
+    return joined
 
 
 if __name__ == "__main__":
-    main()
+    renew_notebooks()

@@ -1,4 +1,4 @@
-"""The reference of what is known by name: models, clusters, nodes and accelerators, each figure with its source."""
+"""The reference of the presets: models, clusters, nodes and accelerators, each figure with its source."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from docs.site.words import anchor, code, listing, page, said, table
+from docs.site.words import build_anchor, escape_text, format_code, format_list, format_page, format_table
 from planner.cluster.model import presets
 from planner.documents.hardware import build_accelerator_part
 from planner.hardware import catalogue, database
@@ -20,7 +20,7 @@ _FIGURES = ("figure", "value", "source", "confidence", "note")
 
 
 class _Document(Protocol):
-    """Where figures are from."""
+    """A document that figures are from."""
 
     @property
     def title(self) -> str: ...
@@ -30,70 +30,71 @@ class _Document(Protocol):
     def date(self) -> str: ...
 
 
-def pages() -> dict[str, str]:
+def build_pages() -> dict[str, str]:
     """Every page by its path."""
-    made = {
-        "presets/models.md": _models(),
-        "presets/clusters.md": _clusters(),
-        "presets/nodes.md": _nodes(),
-        "presets/accelerators.md": _accelerators(),
+    pages = {
+        "presets/models.md": _build_models_page(),
+        "presets/clusters.md": _build_clusters_page(),
+        "presets/nodes.md": _build_nodes_page(),
+        "presets/accelerators.md": _build_accelerators_page(),
     }
-    return made | {
-        f"presets/accelerators/{one.name}.md": _accelerator(one) for one in catalogue.read_accelerator_entries()
+    return pages | {
+        f"presets/accelerators/{entry.name}.md": _build_accelerator_page(entry)
+        for entry in catalogue.read_accelerator_entries()
     }
 
 
-def _models() -> str:
+def _build_models_page() -> str:
     rows = []
     for name in list_preset_names():
         spec = read_model_preset(name)
         count, source = (f"{spec.published.parameters:,}", spec.published.source) if spec.published else ("", "")
-        rows.append((code(name), said(spec.title or name), count, said(source)))
+        rows.append((format_code(name), escape_text(spec.title or name), count, escape_text(source)))
     intro = (
-        "`planner models list` tells them too. Parameters are those that the authors state; a test counts them again."
+        "`planner models list` prints the same. The parameter counts are those of the authors; a test checks them."
     )
-    return page("Models", intro, table(("name", "model", "parameters", "stated in"), rows))
+    return format_page("Models", intro, format_table(("name", "model", "parameters", "stated in"), rows))
 
 
-def _clusters() -> str:
+def _build_clusters_page() -> str:
     rows = []
     for name in database.list_database_names("clusters"):
         spec = presets.load_cluster_spec(name)
         assert isinstance(spec.node, str)
-        levels = ", ".join(f"{one.name} ({one.topology})" for one in spec.fabric)
+        levels = ", ".join(f"{level.name} ({level.topology})" for level in spec.fabric)
         rows.append(
             (
-                code(name),
-                said(spec.title),
-                f"[{code(spec.node)}](nodes.md#{anchor(spec.node)})",
+                format_code(name),
+                escape_text(spec.title),
+                f"[{format_code(spec.node)}](nodes.md#{build_anchor(spec.node)})",
                 f"{spec.nodes}",
                 levels,
             )
         )
-    return page(
+    return format_page(
         "Clusters",
-        "`planner cluster list` tells them too, `planner topology NAME` draws one; `--nodes` says how many are used.",
-        table(("name", "cluster", "node", "nodes unless told", "levels of the fabric"), rows),
+        "`planner cluster list` prints the same; `planner topology NAME` draws a cluster, of `--nodes` nodes.",
+        format_table(("name", "cluster", "node", "default nodes", "levels of the fabric"), rows),
     )
 
 
-def _nodes() -> str:
+def _build_nodes_page() -> str:
     blocks = []
     for name in database.list_database_names("nodes"):
         spec = presets.load_node_spec(name)
         assert isinstance(spec.accelerator, str)
-        part = f"[{code(spec.accelerator)}](accelerators/{spec.accelerator}.md)"
+        part = f"[{format_code(spec.accelerator)}](accelerators/{spec.accelerator}.md)"
         blocks += [
             f"## {name}",
-            f"{said(spec.title)}: {spec.devices} x {part}, joined as {code(spec.link.topology)}.",
-            table(_FIGURES, _rows(spec, "")),
-            _sources(spec.sources),
+            f"{escape_text(spec.title)}: {spec.devices} x {part}, joined as {format_code(spec.link.topology)}.",
+            format_table(_FIGURES, _enumerate_figure_rows(spec, "")),
+            _format_sources(spec.sources),
         ]
-    return page("Nodes", "Bandwidths are of one direction.", *blocks)
+    return format_page("Nodes", "Bandwidths are those of one direction.", *blocks)
 
 
-def _rows(value: object, path: str) -> Iterator[tuple[str, ...]]:
-    """Every figure below a struct that has a source."""
+def _enumerate_figure_rows(value: object, path: str) -> Iterator[tuple[str, ...]]:
+    """The row of every figure with a source below a struct."""
     if isinstance(value, SourcedFigure):
         dimension = FIGURE_DIMENSIONS[path.rpartition(".")[2]]
         number, shown = value.value, f"{value.value}"
@@ -104,55 +105,69 @@ def _rows(value: object, path: str) -> Iterator[tuple[str, ...]]:
                 "s": lambda: format_seconds(number),
                 "w": lambda: f"{number:,g} W",
             }.get(dimension, lambda: f"{number:,}")()
-        yield code(path), shown, said(value.source), value.confidence, said(value.note)
+        yield format_code(path), shown, escape_text(value.source), value.confidence, escape_text(value.note)
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
-            yield from _rows(getattr(value, field), f"{path}.{field}" if path else field)
+            yield from _enumerate_figure_rows(getattr(value, field), f"{path}.{field}" if path else field)
 
 
-def _accelerators() -> str:
+def _build_accelerators_page() -> str:
     rows = []
-    for one in catalogue.read_accelerator_entries():
-        spec, at = one.spec, one.usual_precision
-        peak = one.find_peak_flops()
+    for entry in catalogue.read_accelerator_entries():
+        spec, precision = entry.spec, entry.usual_precision
+        peak = entry.find_peak_flops()
         rows.append(
             (
-                f"[{code(one.name)}](accelerators/{one.name}.md)",
-                said(spec.title),
-                "" if peak is None else f"{format_si(peak)} {at}",
-                "" if one.memory_bytes is None else format_bytes(one.memory_bytes),
+                f"[{format_code(entry.name)}](accelerators/{entry.name}.md)",
+                escape_text(spec.title),
+                "" if peak is None else f"{format_si(peak)} {precision}",
+                "" if entry.memory_bytes is None else format_bytes(entry.memory_bytes),
                 ""
-                if one.memory_bandwidth_bytes_per_s is None
-                else format_si(one.memory_bandwidth_bytes_per_s, "B/s"),
+                if entry.memory_bandwidth_bytes_per_s is None
+                else format_si(entry.memory_bandwidth_bytes_per_s, "B/s"),
                 "yes" if spec.can_train else "no",
             )
         )
-    intro = "`planner hardware list` tells them too. Peaks are dense, of bf16 or the nearest precision."
-    return page("Accelerators", intro, table(("name", "part", "peak", "memory", "bandwidth", "trains"), rows))
+    intro = "`planner hardware list` prints the same. Peaks are dense, of bf16 or the nearest precision."
+    return format_page(
+        "Accelerators", intro, format_table(("name", "accelerator", "peak", "memory", "bandwidth", "can train"), rows)
+    )
 
 
-def _accelerator(one: catalogue.AcceleratorEntry) -> str:
-    part = build_accelerator_part(one)
+def _build_accelerator_page(entry: catalogue.AcceleratorEntry) -> str:
+    part = build_accelerator_part(entry)
     year = f", {part.year}" if part.year else ""
     facts = [
-        f"name: {code(part.name)}",
-        f"{part.kind} of {said(part.vendor)}, {said(part.architecture)}, {part.place}{year}",
-        "plans may use it" if part.can_train else f"no plan may use it: {said(part.why_not_train)}",
+        f"name: {format_code(part.name)}",
+        f"{part.kind} by {escape_text(part.vendor)}, {escape_text(part.architecture)}, {part.place}{year}",
+        "can train" if part.can_train else f"cannot train: {escape_text(part.why_not_train)}",
         *([f"trainers and runtimes: {', '.join(part.frameworks)}"] if part.frameworks else []),
         *([f"rented out by: {', '.join(part.clouds)}"] if part.clouds else []),
     ]
     rows = (
-        (said(name), said(format_sourced_figure(figure)), said(figure.source), figure.confidence, said(figure.note))
+        (
+            escape_text(name),
+            escape_text(format_sourced_figure(figure)),
+            escape_text(figure.source),
+            figure.confidence,
+            escape_text(figure.note),
+        )
         for name, figure in enumerate_accelerator_figures(part)
     )
-    return page(said(part.title), listing(facts), table(_FIGURES, rows), _sources(part.sources))
+    return format_page(
+        escape_text(part.title), format_list(facts), format_table(_FIGURES, rows), _format_sources(part.sources)
+    )
 
 
-def _sources(sources: Mapping[str, _Document]) -> str:
-    told = [
+def _format_sources(sources: Mapping[str, _Document]) -> str:
+    lines = [
         ", ".join(
-            [f"{said(name)}: {said(one.title)}", *([f"<{one.url}>"] if one.url else []), *filter(None, [one.date])]
+            [
+                f"{escape_text(name)}: {escape_text(document.title)}",
+                *([f"<{document.url}>"] if document.url else []),
+                *filter(None, [document.date]),
+            ]
         )
-        for name, one in sources.items()
+        for name, document in sources.items()
     ]
-    return "Sources:\n\n" + listing(told) if sources else ""
+    return "Sources:\n\n" + format_list(lines) if sources else ""

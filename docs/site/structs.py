@@ -1,4 +1,4 @@
-"""Tables of keys, made from the msgspec types that files and documents are read into and written from."""
+"""Tables of keys, from the msgspec types of files and documents."""
 
 from __future__ import annotations
 
@@ -12,167 +12,180 @@ from dataclasses import dataclass
 from functools import cache
 
 import msgspec
-from msgspec import inspect as kinds
+from msgspec import inspect as schema
 
-from docs.site.words import anchor, code, said, table
+from docs.site.words import build_anchor, escape_text, format_code, format_table
 from planner.hardware.figures import SourcedFigure
 
 Struct = type[msgspec.Struct]
-_NEEDED = "needed"
-Places = dict[Struct, str]
-"""Where each struct is described: a page and an anchor."""
+_REQUIRED = "required"
+StructLocations = dict[Struct, str]
+"""The page and anchor of each struct's description."""
 
 
 @dataclass(frozen=True)
-class View:
-    """A page on which keys are told. `nulls`: whether it says what may be null; in a file such a key is left out."""
+class PageView:
+    """A page with tables of keys. `nulls`: whether it marks what may be null; in a file such a key is left out."""
 
-    places: Places
+    places: StructLocations
     page: str
     nulls: bool = False
 
 
-def reached(root: Struct) -> dict[Struct, str]:
-    """A struct and those within it, each with the first path of keys that leads to it, in the order of the keys."""
-    found: dict[Struct, str] = {root: ""}
+def collect_structs(root: Struct) -> dict[Struct, str]:
+    """A struct and the structs within it, each with the first path of keys to it, in the order of the keys."""
+    paths: dict[Struct, str] = {root: ""}
     queue = [root]
     while queue:
         outer = queue.pop(0)
-        for field in _fields(outer):
-            for inner in _structs(field.type):
-                if inner not in found:
-                    found[inner] = ".".join(part for part in (found[outer], field.encode_name) if part)
+        for field in _list_fields(outer):
+            for inner in _find_structs(field.type):
+                if inner not in paths:
+                    paths[inner] = ".".join(part for part in (paths[outer], field.encode_name) if part)
                     queue.append(inner)
-    return found
+    return paths
 
 
-def keys(struct: Struct, view: View) -> str:
-    """The table of a struct's keys; structs within it are links. Columns without anything to tell are left out."""
-    told = _notes(struct)
+def format_key_table(struct: Struct, view: PageView) -> str:
+    """The table of a struct's keys; structs within it are links. Empty columns are left out."""
+    field_notes = _read_notes(struct)
     rows = [
-        (code(field.encode_name), _type(field.type, view), _default(field), said(told.get(field.name, "")))
-        for field in _fields(struct)
+        (
+            format_code(field.encode_name),
+            _describe_type(field.type, view),
+            _describe_default(field),
+            escape_text(field_notes.get(field.name, "")),
+        )
+        for field in _list_fields(struct)
     ]
     if not rows:
         return ""
-    kept = [0, 1] + [n for n in (2, 3) if any(row[n] not in ("", _NEEDED if n == 2 else "") for row in rows)]
-    headings = ("key", "value", "where left out", "what it is")
-    return table([headings[n] for n in kept], [[row[n] for n in kept] for row in rows])
+    columns = [0, 1] + [n for n in (2, 3) if any(row[n] not in ("", _REQUIRED if n == 2 else "") for row in rows)]
+    headings = ("key", "value", "default", "meaning")
+    return format_table([headings[n] for n in columns], [[row[n] for n in columns] for row in rows])
 
 
-def about(struct: Struct) -> str:
-    """What a struct's docstring says, in paragraphs."""
-    return "\n\n".join(said(one) for one in inspect.cleandoc(struct.__doc__ or "").split("\n\n"))
+def format_docstring(struct: Struct) -> str:
+    """The docstring of a struct, in paragraphs."""
+    return "\n\n".join(map(escape_text, inspect.cleandoc(struct.__doc__ or "").split("\n\n")))
 
 
-def place(page: str, heading: str) -> str:
-    """Where a struct is described."""
-    return f"{page}#{anchor(heading)}"
+def build_location(page: str, heading: str) -> str:
+    """The page and anchor of a description."""
+    return f"{page}#{build_anchor(heading)}"
 
 
-def _fields(struct: Struct) -> tuple[kinds.Field, ...]:
-    info = kinds.type_info(struct)
-    assert isinstance(info, kinds.StructType)
+def _list_fields(struct: Struct) -> tuple[schema.Field, ...]:
+    info = schema.type_info(struct)
+    assert isinstance(info, schema.StructType)
     return info.fields
 
 
-def _structs(found: kinds.Type) -> Iterator[Struct]:
-    if isinstance(found, kinds.StructType):
-        yield found.cls
-    elif isinstance(found, kinds.UnionType):
-        for one in found.types:
-            yield from _structs(one)
-    elif isinstance(found, kinds.DictType):
-        yield from _structs(found.value_type)
-    elif isinstance(found, kinds.CollectionType | kinds.VarTupleType):
-        yield from _structs(found.item_type)
-    elif isinstance(found, kinds.TupleType):
-        for one in found.item_types:
-            yield from _structs(one)
+def _find_structs(value_type: schema.Type) -> Iterator[Struct]:
+    if isinstance(value_type, schema.StructType):
+        yield value_type.cls
+    elif isinstance(value_type, schema.UnionType):
+        for member in value_type.types:
+            yield from _find_structs(member)
+    elif isinstance(value_type, schema.DictType):
+        yield from _find_structs(value_type.value_type)
+    elif isinstance(value_type, schema.CollectionType | schema.VarTupleType):
+        yield from _find_structs(value_type.item_type)
+    elif isinstance(value_type, schema.TupleType):
+        for member in value_type.item_types:
+            yield from _find_structs(member)
 
 
-def _type(found: kinds.Type, view: View) -> str:
-    """What kind of value a key has."""
-    match found:
-        case kinds.StructType():
-            where = view.places.get(found.cls, "")
-            page, _, at = where.partition("#")
-            shown = code(found.cls.__name__) if view.nulls else "a table"
-            return f"[{shown}]({'' if page == view.page else page}#{at})" if where else shown
-        case kinds.LiteralType():
-            return " or ".join(code(f'"{one}"' if isinstance(one, str) else str(one)) for one in found.values)
-        case kinds.UnionType():
-            return _choice(found, view)
-        case kinds.DictType():
-            return f"by name: {_type(found.value_type, view)}"
-        case kinds.TupleType():
-            return f"[{', '.join(_type(one, view) for one in found.item_types)}]".replace("[", "\\[", 1)
-        case kinds.CollectionType() | kinds.VarTupleType():
-            return f"a list: {_type(found.item_type, view)}"
-        case kinds.IntType():
-            return "a whole number" + _bounds(found)
-        case kinds.FloatType():
-            return "a number" + _bounds(found)
-        case kinds.BoolType():
+def _describe_type(value_type: schema.Type, view: PageView) -> str:
+    """The type of a key's value, in words."""
+    match value_type:
+        case schema.StructType():
+            location = view.places.get(value_type.cls, "")
+            page, _, anchor = location.partition("#")
+            shown = format_code(value_type.cls.__name__) if view.nulls else "a table"
+            return f"[{shown}]({'' if page == view.page else page}#{anchor})" if location else shown
+        case schema.LiteralType():
+            return " or ".join(
+                format_code(f'"{value}"' if isinstance(value, str) else str(value)) for value in value_type.values
+            )
+        case schema.UnionType():
+            return _describe_union(value_type, view)
+        case schema.DictType():
+            return f"by name: {_describe_type(value_type.value_type, view)}"
+        case schema.TupleType():
+            return f"[{', '.join(_describe_type(member, view) for member in value_type.item_types)}]".replace(
+                "[", "\\[", 1
+            )
+        case schema.CollectionType() | schema.VarTupleType():
+            return f"a list: {_describe_type(value_type.item_type, view)}"
+        case schema.IntType():
+            return "a whole number" + _describe_bounds(value_type)
+        case schema.FloatType():
+            return "a number" + _describe_bounds(value_type)
+        case schema.BoolType():
             return "`true` or `false`"
-        case kinds.StrType():
+        case schema.StrType():
             return "a text"
     return "any"
 
 
-def _choice(found: kinds.UnionType, view: View) -> str:
-    some = [one for one in found.types if not isinstance(one, kinds.NoneType)]
-    if any(isinstance(one, kinds.StructType) and one.cls is SourcedFigure for one in some):
+def _describe_union(value_type: schema.UnionType, view: PageView) -> str:
+    members = [member for member in value_type.types if not isinstance(member, schema.NoneType)]
+    if any(isinstance(member, schema.StructType) and member.cls is SourcedFigure for member in members):
         return "a figure"
-    shown = dict.fromkeys(_type(one, view) for one in some)
-    words = [one for one in shown if one != "a whole number" or "a number" not in shown]
-    return " or ".join([*words, "`null`"] if view.nulls and len(some) < len(found.types) else words)
+    descriptions = dict.fromkeys(_describe_type(member, view) for member in members)
+    words = [text for text in descriptions if text != "a whole number" or "a number" not in descriptions]
+    return " or ".join([*words, "`null`"] if view.nulls and len(members) < len(value_type.types) else words)
 
 
-def _bounds(found: kinds.IntType | kinds.FloatType) -> str:
-    said_of = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
-    told = [
-        words.format(f"{getattr(found, name):,}")
-        for name, words in said_of.items()
-        if getattr(found, name) is not None
+def _describe_bounds(value_type: schema.IntType | schema.FloatType) -> str:
+    words_by_bound = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
+    bounds = [
+        words.format(f"{getattr(value_type, name):,}")
+        for name, words in words_by_bound.items()
+        if getattr(value_type, name) is not None
     ]
-    return " " + " ".join(told) if told else ""
+    return " " + " ".join(bounds) if bounds else ""
 
 
-def _default(field: kinds.Field) -> str:
+def _describe_default(field: schema.Field) -> str:
     if field.required:
-        return _NEEDED
+        return _REQUIRED
     if field.default_factory is not msgspec.NODEFAULT:
         value = field.default_factory()
-        return "" if not value or isinstance(value, msgspec.Struct) else code(str(value))
+        return "" if not value or isinstance(value, msgspec.Struct) else format_code(str(value))
     if field.default in (None, "", ()) or isinstance(field.default, msgspec.Struct):
         return ""
-    return code(str(field.default).lower() if isinstance(field.default, bool) else f"{field.default}")
+    return format_code(str(field.default).lower() if isinstance(field.default, bool) else f"{field.default}")
 
 
 @cache
-def _notes(struct: Struct) -> dict[str, str]:
-    """The texts below the fields in the source, by name; those of its bases too."""
-    told: dict[str, str] = {}
-    for one in reversed(struct.__mro__):
-        if one.__module__ in sys.modules and one.__module__.startswith("planner"):
-            tree = ast.parse(textwrap.dedent(inspect.getsource(one))).body[0]
+def _read_notes(struct: Struct) -> dict[str, str]:
+    """The docstrings of the fields in the source, by name; those of base classes too."""
+    field_notes: dict[str, str] = {}
+    for base in reversed(struct.__mro__):
+        if base.__module__ in sys.modules and base.__module__.startswith("planner"):
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
             assert isinstance(tree, ast.ClassDef)
-            told |= notes(tree.body)
-    return told
+            field_notes |= collect_notes(tree.body)
+    return field_notes
 
 
-def notes(body: list[ast.stmt]) -> dict[str, str]:
-    """The texts that stand below names in a class or a module, by name."""
-    told = {}
-    for named, after in itertools.pairwise(body):
+def collect_notes(body: list[ast.stmt]) -> dict[str, str]:
+    """The docstrings below names in a class or a module, by name."""
+    docstrings = {}
+    for statement, following in itertools.pairwise(body):
         target = (
-            named.target
-            if isinstance(named, ast.AnnAssign)
-            else named.targets[0]
-            if isinstance(named, ast.Assign)
+            statement.target
+            if isinstance(statement, ast.AnnAssign)
+            else statement.targets[0]
+            if isinstance(statement, ast.Assign)
             else None
         )
-        if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            told[target.id] = str(after.value.value)
-    return told
+        if (
+            isinstance(target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+        ):
+            docstrings[target.id] = str(following.value.value)
+    return docstrings

@@ -1,4 +1,4 @@
-"""Markdown: text that stands for itself, tables, and a page of a heading and blocks."""
+"""Markdown: escaped text, tables, lists, blocks of code, pages."""
 
 from __future__ import annotations
 
@@ -10,38 +10,42 @@ _BAR, _ESCAPED = re.compile(r"(?<!\\)\|"), r"\\|"
 _CODE = re.compile(r"(`[^`]+`)")
 
 
-def said(text: str) -> str:
-    """A sentence of the code: on one line, what stands in backticks as code, nothing else as markup."""
+def escape_text(text: str) -> str:
+    """Text on one line: backticks stay code, all other markup is escaped."""
     parts = _CODE.split(" ".join(text.split()))
-    return "".join(one if _CODE.fullmatch(one) else _MARKUP.sub(lambda found: f"\\{found[0]}", one) for one in parts)
+    return "".join(
+        part if _CODE.fullmatch(part) else _MARKUP.sub(lambda match: f"\\{match[0]}", part) for part in parts
+    )
 
 
-def code(text: str) -> str:
-    """Text as code, nothing where there is none."""
+def format_code(text: str) -> str:
+    """Text as code; empty text stays empty."""
     return f"`{text}`" if text else ""
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells in Markdown; a bar within code would end its cell."""
+def format_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table. Bars are escaped: a bar within code would end its cell."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "".join(f"| {' | '.join(_BAR.sub(_ESCAPED, cell) for cell in line)} |\n" for line in lines)
 
 
-def listing(lines: Iterable[str]) -> str:
-    """A list."""
-    return "".join(f"- {one}\n" for one in lines)
+def format_list(lines: Iterable[str]) -> str:
+    """A Markdown list."""
+    return "".join(f"- {line}\n" for line in lines)
 
 
-def block(kind: str, lines: Iterable[str]) -> str:
+def format_block(kind: str, lines: Iterable[str]) -> str:
     """A block of code."""
     return "\n".join([f"```{kind}", *lines, "```\n"])
 
 
-def page(title: str, *blocks: str) -> str:
-    """A page; empty blocks are left out."""
-    return "\n".join([f"# {title}\n", *(one if one.endswith("\n") else f"{one}\n" for one in blocks if one)])
+def format_page(title: str, *blocks: str) -> str:
+    """A page of a heading and blocks; empty blocks are left out."""
+    return "\n".join(
+        [f"# {title}\n", *(block if block.endswith("\n") else f"{block}\n" for block in blocks if block)]
+    )
 
 
-def anchor(heading: str) -> str:
+def build_anchor(heading: str) -> str:
     """The anchor of a heading, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", heading.casefold()).replace(" ", "-")
