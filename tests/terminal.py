@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
-PATIENCE_S = 30.0
+PATIENCE_S = 600.0
 """After it a program that says nothing is taken to be stuck. No test waits for it unless it fails."""
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
-PATIENCE_S = 60.0
+PATIENCE_S = 600.0
 Message = dict[str, object]
 
 
