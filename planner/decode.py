@@ -1,4 +1,4 @@
-"""Text of a TOML, YAML or JSON file into a typed value, with errors that a person can act on."""
+"""Parse TOML, YAML and JSON text into typed values, with errors that a user can act on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from planner.errors import InputError, find_nearest_name
+from planner.units import format_counted_noun
 
 if TYPE_CHECKING:
     import yaml
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 MISSING_KEY_PROBLEM = "is missing"
 _MAX_FILE_LENGTH: dict[FileFormat, int] = {"toml": 2_000_000, "yaml": 500_000, "json": 10_000_000}
-"""Characters. Nothing that describes a model or a cluster is larger, and to parse so much takes a second or two."""
+"""Characters. No description of a model or a cluster is longer; parsing this much takes a second or two."""
 _MAX_DEPTH = 50
 _MAX_NUMBER_LENGTH = 400
 _LONG_NUMBER_PATTERN = re.compile(rf"[-+.0-9].{{{_MAX_NUMBER_LENGTH}}}", re.DOTALL)
@@ -27,7 +28,7 @@ _QUOTED_PATTERN = re.compile(r"""'[^'\n]*'|"(?:[^"\\\n]|\\.)*"|#.*""")
 _CONTROL_CHARACTER_PATTERN = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
 )
-"""Control characters, line ends, and signs that turn the direction of text around: names go to terminals."""
+"""Control characters, line ends, and characters that reverse the direction of text: names go to terminals."""
 _MULTILINE_KEYS = frozenset({"note", "notes", "obstacle", "told"})
 """Keys whose texts may have several lines."""
 _PATH_PATTERN = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
@@ -53,7 +54,7 @@ def decode_text(text: str, file_format: FileFormat, target_type: type[T], origin
 
 
 def convert_to_type(raw: object, target_type: type[T], origin: str, parent_key: str = "") -> T:
-    """A parsed value validated as `target_type`; `parent_key`: the key under which it stands. Raises InputError as
+    """Validate a parsed value as `target_type`; `parent_key`: the key under which it stands. Raises InputError as
     `decode_text` does.
     """
     try:
@@ -70,7 +71,7 @@ def convert_to_type(raw: object, target_type: type[T], origin: str, parent_key: 
 
 
 def _check_characters(raw: object, origin: str, path: str, last_key: str = "") -> None:
-    """Raises InputError for a text, or a key, with signs that would steer a terminal."""
+    """Raise InputError for a text or a key with control characters."""
     if isinstance(raw, dict):
         for name, value in raw.items():
             _check_text_characters(name, origin, path)
@@ -85,11 +86,11 @@ def _check_characters(raw: object, origin: str, path: str, last_key: str = "") -
 def _check_text_characters(text: str, origin: str, key: str) -> None:
     if _CONTROL_CHARACTER_PATTERN.search(text):
         expected = "text on one line, without control characters"
-        raise InputError("holds a control character", origin=origin, key=key, value=text, expected=expected)
+        raise InputError("contains a control character", origin=origin, key=key, value=text, expected=expected)
 
 
 def parse_mapping(text: str, file_format: FileFormat, origin: str) -> dict[str, object]:
-    """Parse `text` into a mapping without validating its keys. Raises InputError."""
+    """Parse `text` into a mapping; its keys are not validated. Raises InputError."""
     if len(text) > _MAX_FILE_LENGTH[file_format]:
         expected = f"at most {_MAX_FILE_LENGTH[file_format]:,} characters of {file_format.upper()}"
         raise InputError("file is too long", origin=origin, expected=expected)
@@ -97,7 +98,7 @@ def parse_mapping(text: str, file_format: FileFormat, origin: str) -> dict[str, 
     try:
         raw = _load_text(text, file_format) if text.strip() else None
     except RecursionError:
-        raise InputError("nested too deeply", origin=origin, expected="a plain description") from None
+        raise InputError("nested too deeply", origin=origin, expected="fewer nested tables and lists") from None
     except InputError as error:
         raise InputError(error.problem, origin=origin, expected=error.expected) from None
     except ValueError as error:  # tomllib's and json's errors are ValueErrors
@@ -112,7 +113,9 @@ def parse_mapping(text: str, file_format: FileFormat, origin: str) -> dict[str, 
         type_description = (
             "a list" if isinstance(raw, list) else _TYPE_DESCRIPTIONS.get(type(raw).__name__, "a single value")
         )
-        raise InputError(f"holds {type_description}", origin=origin, expected="a table of keys and values at the top")
+        raise InputError(
+            f"is {type_description} at the top level", origin=origin, expected="a table of keys and values"
+        )
     return raw
 
 
@@ -127,7 +130,7 @@ def _load_text(text: str, file_format: FileFormat) -> object:
 def _load_toml(text: str) -> object:
     import tomllib
 
-    # tomllib keeps every beginning of a dotted key: one of many thousand parts would take all memory
+    # tomllib stores every prefix of a dotted key: a key of many thousand parts would exhaust the memory
     for line in text.split("\n"):
         if line.count(".") >= _MAX_DEPTH and _DEEP_KEY_PATTERN.search(_QUOTED_PATTERN.sub('"', line)):
             raise InputError("a key has too many parts", expected=f"keys of fewer than {_MAX_DEPTH} parts")
@@ -137,7 +140,7 @@ def _load_toml(text: str) -> object:
 def _load_yaml(text: str) -> object:
     import yaml
 
-    # both are in the same package; the one in C is ten times as fast where it was built
+    # the loader in C is ten times as fast; PyYAML may have been built without it
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         _check_yaml_events(yaml.parse(text, Loader=loader))
@@ -147,15 +150,15 @@ def _load_yaml(text: str) -> object:
 
 
 def _check_yaml_events(events: Iterable[yaml.Event]) -> None:
-    """Raises InputError for what makes a small file large or slow, none of which a description needs."""
+    """Raise InputError for YAML features that make a small file large or slow; no description needs them."""
     import yaml
 
     depth = 0
     for event in events:
         if isinstance(event, yaml.AliasEvent):
-            raise InputError("YAML aliases are not read", expected="every value written out")
+            raise InputError("YAML aliases are not supported", expected="every value written out")
         if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
-            raise InputError("YAML tags are not read", expected="plain texts, numbers, lists and tables")
+            raise InputError("YAML tags are not supported", expected="plain texts, numbers, lists and tables")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -169,7 +172,7 @@ def _check_yaml_events(events: Iterable[yaml.Event]) -> None:
 def _build_validation_error(
     error: msgspec.ValidationError, raw: object, target_type: type[object], origin: str
 ) -> InputError:
-    """The msgspec error with the key's path, its value, what was expected, and the nearest valid name."""
+    """The msgspec error as InputError: path of the key, value, what was expected, nearest valid name."""
     message = str(error)
     key_match = _KEY_PATH_PATTERN.search(message)
     path_match = key_match or _PATH_PATTERN.search(message)
@@ -190,7 +193,7 @@ def _build_validation_error(
     enum_match = _ENUM_PATTERN.match(detail)
     if enum_match is not None:
         known = _list_choices_at(target_type, path, is_key=key_match is not None)
-        expected = f"one of {', '.join(known)}" if known else "one of the names that are known"
+        expected = f"one of {', '.join(known)}" if known else "a known name"
         enum_problem = "unknown key" if key_match else "unknown value"
         return InputError(
             enum_problem,
@@ -209,7 +212,9 @@ def _build_validation_error(
         problem, bound = {">=": ("too short", "at least "), "<=": ("too long", "at most ")}.get(
             length_match[1], ("wrong length", "")
         )
-        return InputError(problem, origin=origin, key=path, expected=f"{bound}{int(length_match[2]):,} of them")
+        return InputError(
+            problem, origin=origin, key=path, expected=bound + format_counted_noun(int(length_match[2]), "item")
+        )
     value = _find_value_at(raw, path) if path else None
     expected_match = _EXPECTED_PATTERN.match(detail)
     if expected_match is None:
@@ -247,7 +252,7 @@ def _list_fields_at(target_type: object, path: str) -> list[str]:
 
 
 def _list_choices_at(target_type: object, path: str, *, is_key: bool) -> list[str]:
-    """The names that may stand at `path`, or as a key of the mapping there."""
+    """The names that are allowed as the value at `path`, or (`is_key`) as a key of the mapping there."""
     type_at_path = _find_type_at(target_type, path)
     if is_key and isinstance(type_at_path, msgspec.inspect.DictType):
         type_at_path = type_at_path.key_type
@@ -258,11 +263,11 @@ def _list_choices_at(target_type: object, path: str, *, is_key: bool) -> list[st
 
 
 def _find_type_at(target_type: object, path: str) -> object:
-    """The type that the key at the end of `path` has, None where the path leads out of the known ones."""
+    """The type of the key at the end of `path`; None where `path` leads to no known key."""
     for part in re.findall(r"\[\.\.\.\]|\[\d+\]|[^.\[\]]+", path):
         target_type = _unwrap_type(target_type)
         if part.startswith("["):
-            continue  # the item of a list or a mapping is what was unwrapped
+            continue  # unwrapping a list or a mapping already gave the type of its items
         info = _find_struct_info(target_type)
         matching_types = (
             [field.type for field in info.fields if field.encode_name == part] if info is not None else []
@@ -272,7 +277,7 @@ def _find_type_at(target_type: object, path: str) -> object:
 
 
 def _describe_type_at(target_type: object, path: str) -> str:
-    """What kind of value stands at `path`: a number, a text, a table, a list."""
+    """The expected type of the value at `path` in words: a number, a text, a table, a list."""
     type_at_path = _find_type_at(target_type, path)
     types = type_at_path.types if isinstance(type_at_path, msgspec.inspect.UnionType) else (type_at_path,)
     descriptions = [

@@ -1,4 +1,4 @@
-"""What a user is told when something is wrong, and the exit code that goes with it."""
+"""Errors for users: their messages and their exit codes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 
 
 class PlannerError(Exception):
-    """Base of every error that is told to the user in one message, without a traceback."""
+    """Base of all errors that a user sees as one message without a traceback."""
 
     exit_code = 1
 
 
 class InputError(PlannerError):
-    """Bad input or usage: says where, which key, which value, what was expected, and the nearest name.
+    """Bad input or usage. The message has the place, key, value, what was expected and the nearest valid name.
 
-    `origin` is the file or the command-line option's home, `key` the key or option, `value` what stood
-    there (None: nothing to show), `expected` what would have been right.
+    `origin`: the file, or the command that has the option; `key`: the key or option; `value`: the value that was
+    read (None: nothing to print); `expected`: what would be valid.
     """
 
     exit_code = 2
@@ -39,7 +39,7 @@ class InputError(PlannerError):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        """The message, made where somebody reads it: readers try one meaning after another."""
+        """The message. It is built only on demand: parsers try several interpretations and drop most errors."""
         location = ": ".join(_truncate_text(part) for part in (self.origin, self.key) if part)
         problem = _truncate_text(self.problem)
         lines = [f"{location}: {problem}" if location else problem]
@@ -52,7 +52,7 @@ class InputError(PlannerError):
         return "\n".join(escape_nonprintable(line) for line in lines)
 
     def relocate(self, origin: str, key: str = "") -> InputError:
-        """The same fault, told of where the value really stood."""
+        """The same error with the file and key where the value really stands."""
         return InputError(
             self.problem,
             origin=origin,
@@ -63,26 +63,28 @@ class InputError(PlannerError):
         )
 
 
-class NothingFits(PlannerError):  # noqa: N818 - an answer, not a fault
-    """The search is done and no plan satisfies its rules; carries the nearest miss in its message."""
+class NothingFits(PlannerError):  # noqa: N818 - an answer, not an error
+    """The search is complete and no plan satisfies its rules. The message has the nearest miss."""
 
     exit_code = 3
 
 
-class RequirementNotMet(PlannerError):  # noqa: N818 - an answer, not a fault
-    """The answer is told, and it does not meet what was required of it."""
+class RequirementNotMet(PlannerError):  # noqa: N818 - an answer, not an error
+    """The answer was computed and printed, but it does not meet a requirement of the user."""
 
     exit_code = 4
 
 
 _MIN_PREFIX_LENGTH = 3
 _MAX_NAME_LENGTH = 200
-"""Characters: what is longer is no typo of a name, and to compare it would take long."""
+"""Characters. A longer text is no typo of a name, and comparing it would take long."""
 
 
 def find_nearest_name(name: str, known_names: Iterable[str]) -> str:
-    """The known name that `name` is most likely a typo, the end (`tp` of `strategy.tp`) or a beginning of, or an
-    empty string. First and last words go before signs that are nearly right: `h100-sxm` is h100-sxm-80gb.
+    """The known name that `name` most likely means, or an empty string.
+
+    `name` may be its end (`tp` of `strategy.tp`), a typo of it, or its beginning. Names that share the first or
+    last word come before similar spelling: `h100-sxm` gives h100-sxm-80gb.
     """
     if len(name) > _MAX_NAME_LENGTH:
         return ""
@@ -119,7 +121,7 @@ def build_unknown_name_error(
 
 
 def escape_nonprintable(text: str) -> str:
-    """The text with every sign that is not printed, such as one that would steer a terminal, as an escape."""
+    """The text with every non-printable character, such as terminal control codes, written as an escape."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else _format_escape(ord(character)) for character in text)
@@ -136,10 +138,10 @@ def _format_escape(code_point: int) -> str:
 
 
 def _format_value(value: object) -> str:
-    """A value as one line of at most some hundred characters."""
+    """A value on one line of about a hundred characters at most."""
     try:
         text = (value or '""') if isinstance(value, str) else repr(value)
-    except ValueError:  # Python writes no whole number of thousands of digits out
+    except ValueError:  # Python refuses to print whole numbers of thousands of digits
         return "a number of thousands of digits"
     return _truncate_text(text, 120)
 

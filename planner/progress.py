@@ -1,4 +1,4 @@
-"""How far a long computation is: its loops count their steps, and whoever watches is told. Mostly nobody does."""
+"""Progress of long computations: loops count their steps and report them to a watcher, if there is one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 ProgressWatcher = Callable[[str, int, int], None]
-"""Told what is done, how many steps of it are, and how many there are in all."""
+"""Called with a description of the work, the number of steps done, and the number of all steps."""
 
 _CURRENT_WATCHER: ContextVar[ProgressWatcher | None] = ContextVar("watcher", default=None)
 
 
 def track_steps(description: str, values: Collection[T]) -> Iterator[T]:
-    """The values one by one, each counted as done when the next one is asked for.
+    """Yield the values in order; each counts as done when the next value is requested.
 
-    Loops within a loop of several steps are not told: only the outermost tells how much is left.
+    Loops inside a loop of several steps are not reported: only the outermost loop shows how much is left.
     """
     watcher = _CURRENT_WATCHER.get()
     if watcher is None:
@@ -37,7 +37,7 @@ def track_steps(description: str, values: Collection[T]) -> Iterator[T]:
 
 @contextmanager
 def watch_progress(watcher: ProgressWatcher) -> Iterator[None]:
-    """Tell `watcher` of all steps within."""
+    """Report all steps inside the `with` block to `watcher`."""
     reset_token = _CURRENT_WATCHER.set(watcher)
     try:
         yield

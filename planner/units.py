@@ -38,7 +38,7 @@ _SUFFIXES_BY_DIMENSION: dict[Dimension, dict[str, float]] = {
     | {f"{p}$": f for p, f in _COUNT_SUFFIXES.items()}
     | _COUNT_SUFFIXES,
     "ratio": {"": 1.0, "%": 0.01, "x": 1.0},
-    # of a grid, in grams of CO2-equivalent a kilowatt-hour
+    # carbon intensity of a grid, in grams of CO2-equivalent per kilowatt-hour
     "intensity": {
         f"{mass}{gas}/{energy}": grams / kwh
         for mass, grams in _MASS_UNITS_G.items()
@@ -93,7 +93,7 @@ def parse_quantity(
 
 
 def _apply_unit(value: float, unit: str, dimension: Dimension, allow_bare: bool, input_error: InputError) -> float:
-    """The number times its unit; raises `input_error` for a unit of another dimension, or one that is missing."""
+    """The number times its unit. Raises `input_error` for a unit of another dimension and for a missing unit."""
     unit_factors = _SUFFIXES_BY_DIMENSION[dimension]
     factor = unit_factors.get(unit)
     if factor is None and dimension == "count":
@@ -125,17 +125,17 @@ _SUFFIX_MEANINGS: dict[str, tuple[QuantityName, float]] = {
     **{suffix: ("ratio", factor) for suffix, factor in _SUFFIXES_BY_DIMENSION["ratio"].items()},
     **{suffix: ("count", factor) for suffix, factor in _COUNT_SUFFIXES.items()},
 }
-"""What a suffix means where no dimension is known; where several have it, the last line here goes first."""
+"""Quantity and factor to SI of each suffix where the dimension is not given; the last entry of a suffix wins."""
 _AMBIGUOUS_SUFFIXES = ("B",)
 
 
 def find_suffix_meaning(suffix: str) -> tuple[QuantityName, float] | None:
-    """The quantity that a suffix alone is of, and its factor to SI; None where it is of none or two (`B`)."""
+    """The quantity that a suffix stands for, and its factor to SI; None where it is unknown or ambiguous (`B`)."""
     return None if suffix in _AMBIGUOUS_SUFFIXES else _SUFFIX_MEANINGS.get(suffix)
 
 
 def list_unit_suffixes() -> tuple[str, ...]:
-    """All suffixes that by themselves mean one thing."""
+    """All suffixes that have a single meaning."""
     return tuple(suffix for suffix in _SUFFIX_MEANINGS if suffix and suffix not in _AMBIGUOUS_SUFFIXES)
 
 
@@ -143,9 +143,7 @@ MAX_COUNT = 10**18
 
 
 def check_count_range(values: Iterable[object], *, reported_value: object, origin: str = "", key: str = "") -> None:
-    """Raises InputError with the value `reported_value` where a whole number among `values` is beyond what can be
-    told.
-    """
+    """Raise InputError that names `reported_value` where a whole number among `values` exceeds MAX_COUNT."""
     if any(isinstance(value, int) and abs(value) > MAX_COUNT for value in values):
         raise InputError(
             "out of range", origin=origin, key=key, value=reported_value, expected=f"at most {MAX_COUNT:,}"
@@ -178,7 +176,7 @@ def parse_count(
 
 
 def format_bytes(size_bytes: float) -> str:
-    """`80.00 GiB`: binary prefixes, as memory is talked about."""
+    """`80.00 GiB`: binary prefixes, two decimals."""
     for prefix, factor in reversed(_BINARY_PREFIXES.items()):
         if size_bytes >= factor:
             return f"{size_bytes / factor:.2f} {prefix}B"
@@ -210,7 +208,7 @@ def format_days(days: float) -> str:
 
 
 def format_counted_noun(count: int, noun: str, plural: str = "") -> str:
-    """`1 node`, `1,024 nodes`; `plural`: of a noun that takes more than an s."""
+    """`1 node`, `1,024 nodes`; `plural`: the plural of a noun that does not just take an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
@@ -241,7 +239,7 @@ def format_count(count: float) -> str:
 
 
 def format_parameter_count(parameter_count: float) -> str:
-    """`70.6B`, `671B`, `1.01T`: how model sizes are named."""
+    """`70.6B`, `671B`, `1.01T`: model sizes as the field writes them, three significant digits."""
     for prefix, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
         if parameter_count >= factor * 0.9995:
             return f"{parameter_count / factor:.3g}{prefix}"

@@ -1,1 +1,1 @@
-"""What is printed as JSON: one struct a command."""
+"""The documents that are printed as JSON: one struct per command."""

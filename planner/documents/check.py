@@ -1,6 +1,6 @@
-"""The check document: every plan of a file with its whole answer, and which of its requirements are met.
+"""The check document: for every plan of a file the complete answer, and which of its requirements are met.
 
-Field order is output order; `planner schema check` prints the schema that follows from these types.
+Field order is output order; `planner schema check` prints the schema of these types.
 """
 
 from __future__ import annotations
@@ -20,41 +20,42 @@ CheckOutcome = Literal["met", "not met", "nothing fits"]
 
 
 class ConditionFigurePart(DocumentPart, frozen=True, kw_only=True):
-    """A figure that a requirement names, in SI; null where it is not known."""
+    """A figure that a requirement names. Numbers are in SI units; null where the figure is not known."""
 
     name: str
     value: float | str | bool | None
 
 
 class ConditionPart(DocumentPart, frozen=True, kw_only=True):
-    """One requirement of one plan."""
+    """One requirement of one plan, and whether the plan meets it."""
 
     requirement: str
     line: PositiveInt | None
-    """Of the file: where it stands, else where the plan's table begins. Null where it is of no file."""
+    """Line of the file: that of the requirement, else the first of the plan's table. Null where there is no file."""
     met: bool
     found: list[ConditionFigurePart]
+    """The figures that the requirement names, with their values."""
     told: str
-    """What was found and what was wanted; empty where it is met."""
+    """Why the requirement is not met: actual and required values. Empty where it is met."""
 
 
 class PlanCheckPart(DocumentPart, frozen=True, kw_only=True):
-    """One plan of the file. One of `plan` and `mixed` is its answer; both are null where nothing fits."""
+    """One plan of the file. Its answer is `plan` or `mixed`; both are null where nothing fits."""
 
     name: str
     line: PositiveInt
-    """Of the file, where the plan's table begins."""
+    """First line of the plan's table in the file."""
     outcome: CheckOutcome
     obstacle: str
-    """Why nothing fits; empty where something does."""
+    """Why nothing fits; empty where a plan fits."""
     requirements: list[ConditionPart]
     plan: PlanDocument | None
     mixed: HeterogeneousDocument | None
-    """Of a cluster of two kinds of nodes."""
+    """The answer for a heterogeneous cluster of two pools of nodes."""
 
 
 class CheckDocument(DocumentPart, frozen=True, kw_only=True):
-    """The answer to one file of plans, in the file's order. `outcome` is the worst of them."""
+    """The answers to one file of plans, in the order of the file. `outcome` is the worst outcome of all plans."""
 
     schema_version: Literal["1.0"]
     file: str
@@ -63,13 +64,13 @@ class CheckDocument(DocumentPart, frozen=True, kw_only=True):
 
 
 def find_worst_outcome(outcomes: list[CheckOutcome]) -> CheckOutcome:
-    """The outcome of all."""
+    """The worst of some outcomes; `met` for no outcomes."""
     order: tuple[CheckOutcome, ...] = ("nothing fits", "not met", "met")
     return min(outcomes, key=order.index, default="met")
 
 
 def get_checked_answer(part: PlanCheckPart) -> PlanDocument | HeterogeneousDocument | None:
-    """A checked plan's answer, of whichever kind."""
+    """The answer of a checked plan: for a homogeneous or a heterogeneous cluster; None where nothing fits."""
     return part.plan if part.plan is not None else part.mixed
 
 

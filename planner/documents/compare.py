@@ -1,4 +1,4 @@
-"""The document of `compare`: the same run on several clusters. Field order is output order."""
+"""The compare document: the same training run on several clusters. Field order is output order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RankingFigure = Literal["time", "cost", "energy", "carbon", "devices", "tokens-p
 
 
 class ClusterOfferPart(DocumentPart, frozen=True, kw_only=True):
-    """One cluster of a comparison. `size` is null where it is ruled out; `ruled_out` says why, else it is empty."""
+    """One cluster of a comparison. Where it is ruled out, `size` is null and `ruled_out` has the reason."""
 
     name: str
     title: str
@@ -25,14 +25,14 @@ class ClusterOfferPart(DocumentPart, frozen=True, kw_only=True):
     clouds: list[str]
     size: RunSizePart | None
     on_front: bool
-    """Whether no other is at least as good in time, money and energy together and better in one."""
+    """True where no other cluster is at least as good in time, cost and energy and better in one of them."""
     ruled_out: str
     calibrated: bool
-    """Whether measured runs of this generation of accelerators are behind the model's numbers."""
+    """True where the model's efficiencies were fitted to measured runs of this accelerator generation."""
 
 
 class CompareDocument(DocumentPart, frozen=True, kw_only=True):
-    """The same run on several clusters, the best first, those that are ruled out last."""
+    """The same training run on several clusters: the best first, clusters that are ruled out last."""
 
     schema_version: Literal["1.0"]
     model: ModelPart

@@ -1,6 +1,6 @@
-"""The diff document: what changed between two plans, or two files of plans, by how much, and which term it is.
+"""The diff document: what changed between two plans, or two files of plans, by how much, and in which term.
 
-Field order is output order; `planner schema diff` prints the schema that follows from these types.
+Field order is output order; `planner schema diff` prints the schema of these types.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ DiffStatus = Literal["changed", "unchanged", "added", "removed", "fits no more",
 
 
 class FigureChangePart(DocumentPart, frozen=True, kw_only=True):
-    """One thing that changed, by its name in requirements; figures in SI, null where there is none."""
+    """One figure or input that changed. Its name is that of `--require`; numbers are in SI units, null if unknown."""
 
     name: str
     base: float | str | bool | None
     head: float | str | bool | None
     change: float | None
-    """The second less the first, of numbers."""
+    """Head minus base; null for texts and unknown figures."""
     relative: float | None
-    """Of the first; null where that is zero or not known."""
+    """The change divided by base; null where base is zero or unknown."""
 
 
 class TermChangePart(DocumentPart, frozen=True, kw_only=True):
-    """A term of the step in both plans."""
+    """One term of the step time in both plans, in seconds."""
 
     term: str
     base_s: NonNegativeFloat
@@ -39,40 +39,42 @@ class TermChangePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class StepChangeCausePart(DocumentPart, frozen=True, kw_only=True):
-    """The term that changed most, and what changed that it depends on."""
+    """The term of the step that changed most, and the changes that it depends on."""
 
     term: str
     change_s: float
     step_change_s: float
     because: list[str]
-    """Names of `inputs` and `strategy` below."""
+    """Names of entries of `inputs` and `strategy`."""
 
 
 class PlanDiffPart(DocumentPart, frozen=True, kw_only=True):
-    """One plan in both. Of an added or removed plan, `figures` has its one side."""
+    """One plan of both documents. For an added or removed plan, `figures` has the values of its only side."""
 
     name: str
     status: DiffStatus
     title: str
     why: StepChangeCausePart | None
-    """Null where no term changed, or one side is missing."""
+    """The main cause of the change; null where no term changed or one side is missing."""
     inputs: list[FigureChangePart]
     strategy: list[FigureChangePart]
-    """Split and settings."""
+    """Changes of degrees and settings."""
     figures: list[FigureChangePart]
     memory: list[FigureChangePart]
     terms: list[TermChangePart]
-    """All of them, the one that changed most first."""
+    """All terms of the step, the largest change first."""
     hidden: list[TermChangePart]
+    """All times that are overlapped with compute, the largest change first."""
     no_longer_met: list[str]
-    """Requirements of the file that the base met and the head does not."""
+    """Requirements of the file that base meets and head does not."""
     now_met: list[str]
+    """Requirements of the file that head meets and base does not."""
     requirements: list[ConditionPart]
-    """Of this comparison."""
+    """Requirements on the comparison itself, given by `--require`."""
 
 
 class DiffDocument(DocumentPart, frozen=True, kw_only=True):
-    """The answer to two documents. A figure that changed by a smaller share than `threshold` is not told."""
+    """The differences of two documents. Relative changes of figures below `threshold` are left out."""
 
     schema_version: Literal["1.0"]
     base: str

@@ -1,4 +1,4 @@
-"""The explain document: why a plan's step is as long as it is. Field order is output order."""
+"""The explain document: where the time of a plan's step goes. Field order is output order."""
 
 from __future__ import annotations
 
@@ -27,90 +27,92 @@ SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
 
 class WaterfallPart(DocumentPart, frozen=True, kw_only=True):
-    """One part of the step; all of them add up to it."""
+    """One part of the step time. All parts add up to the step time."""
 
     name: str
     title: str
     seconds: float
-    """Below zero where it saves time: half of the attention under a causal mask."""
+    """Negative where the part saves time: the causal-mask credit of attention."""
     share: float
-    """Of the step."""
+    """Fraction of the step time."""
 
 
 class StagePart(DocumentPart, frozen=True, kw_only=True):
-    """One pipeline stage: its layers, one micro-batch's time on it, the bytes on one of its devices."""
+    """One pipeline stage: its layers, the time of one micro-batch, and the memory of one of its devices."""
 
     stage: NonNegativeInt
     layers: NonNegativeInt
     forward_s: NonNegativeFloat
     backward_s: NonNegativeFloat
-    """Exposed exchanges included; recomputation with the backward pass."""
+    """Seconds of one micro-batch with exposed communication; recomputation counts as backward."""
     micro_batches_in_flight: NonNegativeFloat
     memory: MemoryBreakdownPart
 
 
 class OperatorPart(DocumentPart, frozen=True, kw_only=True):
-    """Forward and backward pass of one operator of one layer, for one micro-batch on one device."""
+    """One operator of one layer: forward and backward pass of one micro-batch on one device."""
 
     layer: str
     name: str
     layers: PositiveInt
-    """Of the model that have it."""
+    """Layers of the model that have this operator."""
     flops: NonNegativeFloat
     traffic_bytes: NonNegativeFloat
     flops_per_byte: NonNegativeFloat | None
-    """Null where nothing moves."""
+    """Arithmetic intensity; null where the operator moves no bytes."""
     seconds: PositiveFloat
     flops_per_s: NonNegativeFloat
     peak_flops_per_s: PositiveFloat
     peak_share: NonNegativeFloat
+    """Achieved FLOP/s divided by the peak."""
     bound: Literal["compute", "memory", "launch"]
     traffic_hidden: bool
-    """The traffic is the least that a fused kernel moves, and takes no time of its own."""
+    """True for fused kernels: the traffic is the least that the kernel moves, and it takes no extra time."""
 
 
 class RooflinePart(DocumentPart, frozen=True, kw_only=True):
-    """The device's two ceilings, as rated."""
+    """The roofline of the device: its rated peak compute and memory bandwidth, and all operators."""
 
     peak_flops_per_s: PositiveFloat
     memory_bandwidth_bytes_per_s: PositiveFloat
     ridge_flops_per_byte: PositiveFloat
-    """Intensity at which both ceilings meet."""
+    """Arithmetic intensity at which both ceilings meet."""
     operators: Annotated[list[OperatorPart], msgspec.Meta(min_length=1)]
 
 
 class SchedulePart(DocumentPart, frozen=True, kw_only=True):
-    """The pipeline's schedule played slot by slot, beside the cost model's equations."""
+    """The pipeline schedule simulated slot by slot, compared with the equations of the cost model."""
 
     micro_batches: PositiveInt
     step_time_s: PositiveFloat
-    """With the slots' makespan in place of the equations' pipeline terms."""
+    """Step time with the simulated makespan in place of the pipeline terms of the equations."""
     difference: float
-    """Of it to the step's time, as a share of that."""
+    """Relative difference of the simulated step time to that of the equations."""
 
 
 class ExplainDocument(DocumentPart, frozen=True, kw_only=True):
-    """Why one plan's step takes so long."""
+    """Where the time of one plan's step goes."""
 
     schema_version: Literal["1.0"]
     model: ModelPart
     cluster: ClusterPart
     training: ScenarioPart
     plan: PositiveInt
-    """Its number in the plan document."""
+    """Number of the plan in the plan document, from 1."""
     strategy: StrategyPart
     settings: SettingsPart
     step_time_s: PositiveFloat
     mfu: PositiveFloat
     waterfall: Annotated[list[WaterfallPart], msgspec.Meta(min_length=1)]
     hidden: dict[str, NonNegativeFloat]
-    """Beside compute, in no part of the waterfall."""
+    """Seconds of each kind of communication that is overlapped with compute; not part of the waterfall."""
     stages: Annotated[list[StagePart], msgspec.Meta(min_length=1)]
     roofline: RooflinePart
     schedule: SchedulePart
     bottleneck: str
+    """One sentence: what limits the plan most, and which change would help most."""
 
 
 def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the explain document: every key is named, no other is allowed."""
+    """JSON Schema (draft 2020-12) of the explain document; all keys are listed and no others are allowed."""
     return build_closed_schema(ExplainDocument, f"planner explain document {SCHEMA_VERSION}")

@@ -1,4 +1,4 @@
-"""What `planner hardware` answers in the form that is printed as JSON. Field order is output order."""
+"""The hardware document: what `planner hardware` prints as JSON. Field order is output order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HardwareUnit = Literal["FLOP/s", "OP/s", "B", "B/s", "W", "USD/h", "bit", "FLOP/
 
 
 class SourcedFigurePart(DocumentPart, frozen=True, kw_only=True):
-    """A figure in SI with where it is from: `source` is a key of the part's `sources`."""
+    """A figure in SI units with its source: a key of `sources` of the accelerator."""
 
     value: float
     unit: HardwareUnit
@@ -26,7 +26,7 @@ class SourcedFigurePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class AcceleratorMemoryPart(DocumentPart, frozen=True, kw_only=True):
-    """Device memory; null where no source states the figure."""
+    """Memory of the device. A figure is null where no source states it."""
 
     type: str
     capacity: SourcedFigurePart | None
@@ -37,14 +37,14 @@ class AcceleratorMemoryPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class ScaleUpLinkPart(DocumentPart, frozen=True, kw_only=True):
-    """The scale-up link of one device, one direction, all lanes."""
+    """The scale-up link of one device: all lanes, one direction."""
 
     name: str
     bandwidth: SourcedFigurePart
 
 
 class RentalPricePart(DocumentPart, frozen=True, kw_only=True):
-    """What one device cost to rent."""
+    """The rental price of one device at one cloud and date."""
 
     cloud: str
     date: str
@@ -52,7 +52,7 @@ class RentalPricePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class FigureSourcePart(DocumentPart, frozen=True, kw_only=True):
-    """A document that figures are from."""
+    """A document that figures are taken from."""
 
     title: str
     url: str
@@ -60,7 +60,7 @@ class FigureSourcePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class AcceleratorPart(DocumentPart, frozen=True, kw_only=True):
-    """One accelerator."""
+    """One accelerator with all its figures."""
 
     name: str
     title: str
@@ -71,48 +71,48 @@ class AcceleratorPart(DocumentPart, frozen=True, kw_only=True):
     year: int | None
     can_train: bool
     why_not_train: str
-    """Empty where it can."""
+    """Why the accelerator cannot train; empty where it can."""
     frameworks: list[str]
     clouds: list[str]
     peak_flops: dict[Precision, SourcedFigurePart]
-    """Dense, by precision."""
+    """Peak rate of dense arithmetic by precision."""
     memory: AcceleratorMemoryPart
     link: ScaleUpLinkPart | None
     tdp: SourcedFigurePart | None
     idle: SourcedFigurePart | None
     prices: list[RentalPricePart]
     usd_per_hour: float | None
-    """The lowest of the prices: what plans are costed with."""
+    """The lowest rental price of one device; the cost of plans uses it."""
     sources: dict[str, FigureSourcePart]
 
 
 class ComparisonRowPart(DocumentPart, frozen=True, kw_only=True):
-    """One figure of all that are compared, in their order; null where it is not known."""
+    """One figure of all compared accelerators, in their order; null where it is not known."""
 
     figure: str
     unit: HardwareUnit
     values: list[float | None]
     ratios: list[float | None]
-    """To the first."""
+    """Values divided by that of the first accelerator."""
 
 
 class HardwareComparisonPart(DocumentPart, frozen=True, kw_only=True):
     """The accelerators side by side."""
 
     precision: Precision | None
-    """What the derived figures are taken at; null where no precision is stated by all."""
+    """Precision of the derived figures; null where no precision is stated for all accelerators."""
     rows: list[ComparisonRowPart]
 
 
 class HardwareDocument(DocumentPart, frozen=True, kw_only=True):
-    """The accelerators that were asked for."""
+    """The selected accelerators, and their comparison."""
 
     schema_version: Literal["1.1"]
     precision: Precision | None
-    """That was asked for; null where none was, and each part stands for the usual one."""
+    """The precision that the user chose; null where none was chosen."""
     accelerators: list[AcceleratorPart]
     comparison: HardwareComparisonPart | None
-    """Null where no comparison was asked for."""
+    """Null without `--compare`."""
 
 
 def build_json_schema() -> dict[str, object]:
@@ -125,7 +125,7 @@ def build_hardware_document(
     precision: Precision | None = None,
     comparison: HardwareComparisonPart | None = None,
 ) -> HardwareDocument:
-    """The entries in their order, every figure with its source; `precision`: what the user asked for, if anything."""
+    """The entries in their order, every figure with its source; `precision`: the user's choice, if any."""
     return HardwareDocument(
         schema_version=SCHEMA_VERSION,
         precision=precision,
@@ -135,7 +135,7 @@ def build_hardware_document(
 
 
 def get_peak_unit(precision: Precision) -> HardwareUnit:
-    """What a peak counts a second: floating-point operations, or integer ones."""
+    """The unit of a peak rate: floating-point or integer operations per second."""
     return "OP/s" if precision.startswith("int") else "FLOP/s"
 
 
@@ -205,7 +205,7 @@ def _build_figure_part(figure: Figure, dimension: Dimension, unit: HardwareUnit)
 def build_hardware_comparison(
     entries: Sequence[AcceleratorEntry], precision: Precision | None
 ) -> HardwareComparisonPart:
-    """The entries' figures side by side; those that a peak goes into at `precision`, else at one that all state."""
+    """The figures of all entries side by side; those derived from a peak use `precision`, else one that all state."""
     peak_precision = precision or find_shared_precision(entries)
     rows = [
         _build_comparison_row(f"peak {item}", get_peak_unit(item), [entry.peak_flops.get(item) for entry in entries])

@@ -1,5 +1,6 @@
-"""The mixed document: what `plan` answers for a cluster of two kinds of accelerators, in the form that is printed as
-JSON. Field order is output order; `planner schema mixed` prints the schema that follows from these types.
+"""The heterogeneous document: what `plan` prints as JSON for a cluster of two pools of nodes.
+
+Field order is output order; `planner schema mixed` prints the schema of these types.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from planner.documents.schema import (
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 HeteroPlanType = Literal["shares", "stages", "even", "only"]
-"""Uneven data-parallel shares, uneven pipeline stages, all devices as if they were alike, one pool alone."""
+"""Uneven data-parallel shares, uneven pipeline stages, the same work for every device, or one pool alone."""
 
 
 class HeteroPoolPart(DocumentPart, frozen=True, kw_only=True):
-    """One kind of node, and how many."""
+    """A pool: one type of node, and the number of nodes."""
 
     name: str
     accelerator: str
@@ -35,21 +36,21 @@ class HeteroPoolPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class HeteroClusterPart(DocumentPart, frozen=True, kw_only=True):
-    """The cluster as it was understood."""
+    """The cluster of the plan: its two pools."""
 
     name: str
     title: str
     devices: PositiveInt
     pools: Annotated[list[HeteroPoolPart], msgspec.Meta(min_length=2, max_length=2)]
     note: str
-    """What was chosen on the user's behalf; empty where nothing was."""
+    """What was chosen where the user gave no value; empty where nothing was."""
 
 
 class PoolPlanPart(DocumentPart, frozen=True, kw_only=True):
-    """What one pool does in a way.
+    """The work of one pool in a plan.
 
-    `replicas` that lie within the pool, or pipelines that pass through it; each does `micro_batches` in a step. The
-    pool has `stages` of each pipeline with `layers` each. It waits `wait_s` of a step for the other kind.
+    `replicas` is the number of model replicas inside the pool, or of pipelines that pass through it; each runs
+    `micro_batches` per step. The pool has `stages` stages of each pipeline, with `layers` layers each.
     """
 
     pool: str
@@ -58,39 +59,40 @@ class PoolPlanPart(DocumentPart, frozen=True, kw_only=True):
     layers: list[NonNegativeInt]
     micro_batches: PositiveInt
     sequences: PositiveInt
-    """Of all its replicas in a step; of pipelines through both kinds, the whole batch."""
+    """Sequences per step of all replicas of the pool; for pipelines through both pools, the global batch."""
     strategy: StrategyPart
     wait_s: NonNegativeFloat
+    """Seconds per step for which the pool waits for the other pool."""
     memory: MemoryBreakdownPart
 
 
 class HeteroPlanPart(DocumentPart, frozen=True, kw_only=True):
-    """The best plan of one way to use the cluster. `terms` add up to `step_time_s`; `hidden` runs beside them.
+    """The best plan of one layout. `terms` add up to `step_time_s`; `hidden` is overlapped with compute.
 
-    Where replicas of two kinds run side by side the terms are those of the slower; of pipelines, the slowest stage's
-    until the last micro-batch, then the slower kind's.
+    For data-parallel shares the terms are those of the slower pool. For pipelines they are those of the slowest
+    stage up to the last micro-batch, then those of the slower pool.
     """
 
     way: HeteroPlanType
     split: str
-    """In a few words."""
+    """The layout in a few words."""
     settings: SettingsPart
     step_time_s: PositiveFloat
     terms: dict[str, NonNegativeFloat]
     hidden: dict[str, NonNegativeFloat]
     tokens_per_s: PositiveFloat
     tokens_per_s_per_device: PositiveFloat
-    """Of the devices that are used."""
+    """Per device that the plan uses."""
     samples_per_s: PositiveFloat
-    """Sequences, images, or whatever a batch counts."""
+    """Sequences, images, or other items of a batch."""
     samples_per_s_per_device: PositiveFloat
     mfu: PositiveFloat
     kinds: Annotated[list[PoolPlanPart], msgspec.Meta(min_length=1, max_length=2)]
-    """Of the pools that are used, in the cluster's order; of pipelines, in the order of the stages."""
+    """The pools that are used, in the order of the cluster; for pipelines, in the order of the stages."""
 
 
 class PoolRemovalPart(DocumentPart, frozen=True, kw_only=True):
-    """Whether it would be faster without a pool. Seconds are null where nothing fits."""
+    """The step time without one pool, null where nothing fits, and whether to keep the pool."""
 
     pool: str
     nodes: PositiveInt
@@ -99,17 +101,18 @@ class PoolRemovalPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class HeteroAdvicePart(DocumentPart, frozen=True, kw_only=True):
-    """What follows: for each pool whether to keep it, and what balancing the two kinds is worth."""
+    """Advice: for each pool whether to keep it, and the gain of balancing the two pools."""
 
     without: Annotated[list[PoolRemovalPart], msgspec.Meta(min_length=2, max_length=2)]
     balanced_step_time_s: PositiveFloat | None
-    """The best with both kinds; null where nothing fits on both together."""
+    """The best step time on both pools; null where nothing fits on both together."""
     even_step_time_s: PositiveFloat | None
+    """The best step time with the same work for every device; null where nothing fits."""
     sentences: list[str]
 
 
 class HeteroRunPart(DocumentPart, frozen=True, kw_only=True):
-    """A whole run of so many tokens with the fastest way, without failures."""
+    """A whole training run with the fastest plan, without failures."""
 
     tokens: PositiveInt
     steps: PositiveInt
@@ -117,14 +120,14 @@ class HeteroRunPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class HeterogeneousDocument(DocumentPart, frozen=True, kw_only=True):
-    """The answer to one question. The fastest way is first; `left_out` are those in which nothing fits."""
+    """The plans for one heterogeneous cluster, the fastest first; `left_out`: layouts in which nothing fits."""
 
     schema_version: Literal["1.1"]
     model: ModelPart
     cluster: HeteroClusterPart
     training: ScenarioPart
     exact: Literal[True]
-    """Shares: over the whole declared space. Stages: over all dealings of layers, by the slowest stage."""
+    """True: shares are optimal over the declared space, stages over all partitions of layers by the slowest stage."""
     ways: Annotated[list[HeteroPlanPart], msgspec.Meta(min_length=1)]
     left_out: list[str]
     answer: HeteroAdvicePart
@@ -132,5 +135,5 @@ class HeterogeneousDocument(DocumentPart, frozen=True, kw_only=True):
 
 
 def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the mixed document."""
+    """JSON Schema (draft 2020-12) of the heterogeneous document."""
     return build_closed_schema(HeterogeneousDocument, f"planner mixed document {SCHEMA_VERSION}")

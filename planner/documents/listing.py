@@ -1,4 +1,4 @@
-"""What is known by name: models, the model types whose config.json is read, clusters. Field order is output order."""
+"""The listing document: presets of models and clusters, supported model types. Field order is output order."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class ModelEntry(DocumentPart, frozen=True, kw_only=True, tag="model"):
     title: str
     parameters: PositiveInt
     active_parameters: PositiveInt
-    """Of a token, or of what else a batch counts."""
+    """Parameters that one token (or other item of a batch) uses."""
     layers: PositiveInt
     sample: str
-    """What a batch counts."""
+    """What a batch consists of: sequence, image, ..."""
     seq_length: PositiveInt | None
-    """Tokens of a sample; null where it has none."""
+    """Tokens per sample; null for models without tokens."""
 
 
 class FamilyEntry(DocumentPart, frozen=True, kw_only=True, tag="family"):
-    """A `model_type` of a config.json."""
+    """A `model_type` of config.json that can be read."""
 
     name: str
 
@@ -38,11 +38,11 @@ class ClusterEntry(DocumentPart, frozen=True, kw_only=True, tag="cluster"):
     accelerator: str
     devices_per_node: PositiveInt
     nodes: PositiveInt
-    """Where no other number is asked for."""
+    """Number of nodes unless `--nodes` is given."""
 
 
 class ListingDocument(DocumentPart, frozen=True, kw_only=True):
-    """The whole list, by name."""
+    """All entries, sorted by name."""
 
     schema_version: Literal["1.0"]
     listed: Literal["models", "families", "clusters"]

@@ -1,6 +1,6 @@
-"""The plan document: what `plan` and `estimate` answer, in the form that is printed as JSON.
+"""The plan document: what `plan` and `estimate` print as JSON.
 
-Field order is output order. The JSON Schema that `planner schema` prints is derived from these types.
+Field order is output order; `planner schema` prints the schema of these types.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ SCHEMA_VERSION: Literal["1.4"] = "1.4"
 
 
 class ModelPart(DocumentPart, frozen=True, kw_only=True):
-    """The model as it was understood."""
+    """The model of the plan."""
 
     name: str
     title: str
     parameters: PositiveInt
     active_parameters: PositiveInt
+    """Parameters that one token uses; fewer than all for mixtures of experts."""
     layers: PositiveInt
     hidden_size: PositiveInt
     heads: PositiveInt
     seq_length: PositiveInt
     sample: str
-    """What a batch counts: "sequence"; "image" or another word for a model that is not one of language."""
+    """What a batch consists of: "sequence" for language models, "image" or another word for others."""
     note: str
-    """What was chosen on the user's behalf; empty where nothing was."""
+    """What was chosen where the user gave no value; empty where nothing was."""
 
 
 class ClusterPart(DocumentPart, frozen=True, kw_only=True):
-    """The cluster as it was understood."""
+    """The cluster of the plan."""
 
     name: str
     title: str
@@ -54,7 +55,7 @@ class ClusterPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
-    """What all plans share; the batch is the first plan's."""
+    """The scenario: what all plans share. The batch is that of the first plan."""
 
     global_batch: PositiveInt
     tokens_per_step: PositiveInt
@@ -67,22 +68,25 @@ class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class SearchPart(DocumentPart, frozen=True, kw_only=True):
-    """How many candidates there were, how many each rule cut, and how many were left."""
+    """Statistics of the search: candidates, candidates that each rule rejected, and feasible candidates."""
 
     objectives: list[ObjectiveName]
-    """What the plans are ordered by; several: the plans are the Pareto front."""
+    """The objective that plans are ordered by; several objectives: the plans are the Pareto front."""
     critical_batch_tokens: PositiveFloat | None
-    """Tokens of a step above which larger ones help less: what plans are ordered by is told of tokens that count."""
+    """Critical batch size in tokens; with it, objectives are computed per effective token. Null: not given."""
     questions: PositiveInt
-    """Combinations of settings and batches that were searched."""
+    """Number of combinations of settings and batch sizes that were searched."""
     candidates: NonNegativeInt
     feasible: NonNegativeInt
+    """Candidates that break no rule and fit in memory."""
     cut_by: dict[str, NonNegativeInt]
+    """Number of candidates that each rule rejected."""
     exact: bool
+    """True: no candidate was left out by sampling or heuristics."""
 
 
 class StrategyPart(DocumentPart, frozen=True, kw_only=True):
-    """How the work is split. `dp` is the whole data-parallel width."""
+    """The degrees of parallelism. `dp` is the full data-parallel size; `ep` does not multiply the ranks."""
 
     tp: PositiveInt
     pp: PositiveInt
@@ -98,23 +102,25 @@ class StrategyPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class SettingsPart(DocumentPart, frozen=True, kw_only=True):
-    """How the plan is run beside its split. `shard_group`, `recompute_layers`: null where all."""
+    """Settings of the plan other than its degrees. `shard_group`, `recompute_layers`: null means all."""
 
     schedule: PipelineSchedule
     tp_overlap: bool
     dp_overlap: bool
     cp_exchange: CpCommType
     gradients: GradientDtype
+    """Data type in which gradients are accumulated."""
     communication: GradientDtype
-    """In which gradients are held, and sent."""
+    """Data type in which gradients are reduced."""
     offload: list[Literal["optimizer", "activations", "weights"]]
     order: str
+    """Rank order of the parallel dimensions, innermost first."""
     shard_group: PositiveInt | None
     recompute_layers: PositiveInt | None
 
 
 class MemoryBreakdownPart(DocumentPart, frozen=True, kw_only=True):
-    """Bytes on the fullest device. The kinds add up to `total_bytes`."""
+    """Peak memory per device on the worst stage, in bytes. The categories add up to `total_bytes`."""
 
     weights_bytes: NonNegativeFloat
     gradients_bytes: NonNegativeFloat
@@ -128,19 +134,19 @@ class MemoryBreakdownPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class EnergyPart(DocumentPart, frozen=True, kw_only=True):
-    """Joules of a step. The parts add up to `energy_j_per_step`."""
+    """Energy of a step in joules. The parts add up to `energy_j_per_step`."""
 
     devices_j: NonNegativeFloat
     node_j: NonNegativeFloat
-    """Hosts, network cards, fans and power supplies."""
+    """Hosts, NICs, fans and power supplies."""
     network_j: NonNegativeFloat
     """Switches and transceivers."""
     cooling_j: NonNegativeFloat
-    """Cooling and power distribution of the site: what PUE adds."""
+    """Cooling and power distribution of the site: the part that PUE adds."""
 
 
 class PlanPart(DocumentPart, frozen=True, kw_only=True):
-    """One plan. `terms` add up to `step_time_s`; `hidden` runs beside them."""
+    """One plan. `terms` add up to `step_time_s`; the times of `hidden` are overlapped with compute."""
 
     strategy: StrategyPart
     settings: SettingsPart
@@ -152,30 +158,31 @@ class PlanPart(DocumentPart, frozen=True, kw_only=True):
     tokens_per_s_per_device: PositiveFloat
     samples_per_s: PositiveFloat
     samples_per_s_per_device: PositiveFloat
-    """Sequences, images or whatever a batch counts. A model that knows no tokens has one a sample."""
+    """Sequences, images or other items of a batch. A model without tokens counts one token per sample."""
     mfu: PositiveFloat
     hfu: PositiveFloat
     cost_usd_per_step: NonNegativeFloat | None
-    """Null where no rent of the part is known."""
+    """Rental cost of all devices; null where no rental price of the accelerator is known."""
     energy_j_per_step: NonNegativeFloat | None
-    """At the meter, all of the site's; null where the part's power is not known."""
+    """Facility energy (including PUE); null where the power of the accelerator is not known."""
     energy: EnergyPart | None
     memory: MemoryBreakdownPart
     bottleneck: str
+    """One sentence: what limits the plan most, and which change would help most."""
 
 
 class RunTotalsPart(DocumentPart, frozen=True, kw_only=True):
-    """A whole run of so many tokens with the best plan."""
+    """A whole training run with the best plan."""
 
     tokens: PositiveInt
     steps: PositiveInt
     days: PositiveFloat
     days_with_failures: PositiveFloat | None
-    """Null where failures were not asked for, or nothing is left between them."""
+    """Null with `--no-failures`, and where failures leave no progress."""
 
 
 class TechniquePart(DocumentPart, frozen=True, kw_only=True):
-    """A way to train for less: what it changes. What it costs in accuracy is not modelled."""
+    """A technique that trains for less, and what it changes. Its cost in accuracy is not modelled."""
 
     name: str
     changes: list[str]
@@ -183,26 +190,26 @@ class TechniquePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class SlowHostRemovalPart(DocumentPart, frozen=True, kw_only=True):
-    """The same search without the hosts whose way out is narrower than the others'."""
+    """The same search without the hosts that have less uplink bandwidth than the others."""
 
     hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
     step_time_s: PositiveFloat | None
-    """Of the best plan; null where none fits."""
+    """Step time of the best plan; null where no plan fits."""
 
 
 class PlacementPart(DocumentPart, frozen=True, kw_only=True):
-    """Where ranks are on a cluster whose wiring is told."""
+    """The hosts of the ranks, on a cluster that is described link by link."""
 
     hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
-    """In the order of the ranks."""
+    """Hosts in the order of the ranks."""
     as_listed_step_time_s: PositiveFloat
-    """The first plan's, with ranks on the hosts in the order of the file."""
+    """Step time of the first plan with the hosts in the order of the cluster file."""
     without_slow: SlowHostRemovalPart | None
-    """Null where all hosts have the same way out."""
+    """Null where all hosts have the same uplink bandwidth."""
 
 
 class QuantilesPart(DocumentPart, frozen=True, kw_only=True):
-    """10 %, 50 % and 90 % of the samples are at most these."""
+    """Quantiles over the samples: 10 %, 50 % and 90 % of the samples are at most these values."""
 
     p10: PositiveFloat
     p50: PositiveFloat
@@ -210,14 +217,14 @@ class QuantilesPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class RegretPart(DocumentPart, frozen=True, kw_only=True):
-    """By what share the first plan is worse than each sample's best, over all samples."""
+    """By which fraction the first plan is worse than the best plan of a sample, over all samples."""
 
     mean: NonNegativeFloat
     p90: NonNegativeFloat
 
 
 class RivalPart(DocumentPart, frozen=True, kw_only=True):
-    """Another plan that is first in a share of the samples."""
+    """Another plan that is the best in a fraction (`share`) of the samples."""
 
     strategy: StrategyPart
     settings: SettingsPart
@@ -226,9 +233,10 @@ class RivalPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class UncertaintyPart(DocumentPart, frozen=True, kw_only=True):
-    """What the fitted parameters' uncertainty makes of the first plan, over `samples` of them.
+    """How the uncertainty of the fitted parameters affects the first plan, over `samples` samples of them.
 
-    `plans` compete in each sample; `spread`: relative standard deviation of each parameter.
+    `plans` plans compete in each sample; `first_share` is the fraction of samples in which the first plan stays the
+    best; `spread` is the relative standard deviation of each parameter.
     """
 
     samples: PositiveInt
@@ -241,7 +249,7 @@ class UncertaintyPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class PlanDocument(DocumentPart, frozen=True, kw_only=True):
-    """The answer to one question. The best plan is first."""
+    """The best plans for one model on one cluster, the best first."""
 
     schema_version: Literal["1.4"]
     model: ModelPart
@@ -253,16 +261,16 @@ class PlanDocument(DocumentPart, frozen=True, kw_only=True):
     placement: PlacementPart | None
     """Null for a regular cluster, whose nodes are all alike."""
     reliability: ReliabilityPart | None
-    """Null where failures were not asked for."""
+    """Null with `--no-failures`."""
     techniques: list[TechniquePart]
     power: PowerPart | None
-    """Null where the part's power is not known."""
+    """Null where the power of the accelerator is not known."""
     carbon: CarbonPart | None
-    """Null where no grid was named."""
+    """Null without `--grid` and `--carbon-intensity`."""
     uncertainty: UncertaintyPart | None
-    """Null where it was not asked for."""
+    """Null without `--uncertainty`."""
 
 
 def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the plan document: every key is named, no other is allowed."""
+    """JSON Schema (draft 2020-12) of the plan document; all keys are listed and no others are allowed."""
     return build_closed_schema(PlanDocument, f"planner plan document {SCHEMA_VERSION}")

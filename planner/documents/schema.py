@@ -1,4 +1,4 @@
-"""What documents are made of: kinds of numbers, parts with these keys and no others, and their JSON Schema."""
+"""Building blocks of the documents: types of numbers, parts without unknown keys, and their JSON Schema."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ UnitFraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class DocumentPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the document: these keys and no others."""
+    """A part of a document; unknown keys are refused."""
 
 
 def build_closed_schema(document: type[msgspec.Struct], title: str) -> dict[str, object]:
-    """JSON Schema of a document whose mappings have the cost model's names as keys."""
+    """JSON Schema of a document; mappings by name (`terms`, `cut_by`, ...) list all keys of the cost model."""
     from planner.cost.calibration import CALIBRATION_PARAMETERS
     from planner.cost.memory import MEMORY_CATEGORIES
     from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
@@ -37,7 +37,7 @@ def build_closed_schema(document: type[msgspec.Struct], title: str) -> dict[str,
 
 
 def _close_open_mappings(schema: object, names_by_key: dict[str, tuple[str, ...]], key: str = "") -> object:
-    """The schema with the keys of its open mappings written out, and a choice of one value as a constant."""
+    """The schema with the keys of its open mappings listed, and a choice of a single value as a constant."""
     if isinstance(schema, list):
         return [_close_open_mappings(item, names_by_key) for item in schema]
     if not isinstance(schema, dict):

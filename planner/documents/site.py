@@ -1,4 +1,4 @@
-"""Parts of the plan document on the site of a run: failures and checkpoints, power and carbon."""
+"""Parts of the plan document about the site of a run: failures and checkpoints, power and carbon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from planner.documents.schema import (
 
 
 class MtbfByCausePart(DocumentPart, frozen=True, kw_only=True):
-    """Mean times between failures of the whole job, by what fails."""
+    """MTBF of the whole job by the part that fails, in seconds."""
 
     device_s: PositiveFloat
     node_s: PositiveFloat
@@ -23,41 +23,42 @@ class MtbfByCausePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class CheckpointPart(DocumentPart, frozen=True, kw_only=True):
-    """The state of the whole job, saved once, and how often that is best done."""
+    """One checkpoint of the whole job: its size, its times, and the best interval between checkpoints."""
 
     bytes: PositiveFloat
     asynchronous: bool
     blocked_s: PositiveFloat
-    """For how long each checkpoint stops the training."""
+    """Seconds for which each checkpoint stops the training."""
     write_s: PositiveFloat
-    """Until it is safe."""
+    """Seconds until the checkpoint is stored completely."""
     read_s: PositiveFloat
     young_interval_s: PositiveFloat
     daly_interval_s: PositiveFloat
     interval_steps: PositiveInt
-    """Daly's interval in whole steps."""
+    """Daly's interval in whole steps; the plan uses it."""
     interval_s: PositiveFloat
 
 
 class SpareNodesPart(DocumentPart, frozen=True, kw_only=True):
-    """Nodes beside those that the plan runs on. `recommended`: as many as make the most goodput of a node."""
+    """Spare nodes, in addition to the nodes of the plan. `recommended` maximises the goodput per node."""
 
     nodes: NonNegativeInt
     recommended: NonNegativeInt
     nodes_in_repair: NonNegativeFloat
-    """On average."""
+    """Mean number of nodes that are in repair."""
     short_share: UnitFraction
-    """Share of the time in which more nodes are out than there are spares and the job waits; of the work that is
-    missing, where it shrinks."""
+    """Fraction of the time in which the job waits because more nodes are in repair than there are spares; with
+    `shrink`, the fraction of work that is missing."""
     when_short: Literal["wait", "shrink"]
+    """What the job does while spares are missing."""
 
 
 class WastedTimePart(DocumentPart, frozen=True, kw_only=True):
-    """Where the time goes. With the goodput's share they add up to one."""
+    """Fractions of the time that are lost. Together with `goodput_share` they add up to 1."""
 
     checkpoint: UnitFraction
     lost: UnitFraction
-    """Work done again after a failure, and checkpoints that were cut short."""
+    """Lost work: steps that are repeated after a failure, and interrupted checkpoints."""
     detection: UnitFraction
     restart: UnitFraction
     load: UnitFraction
@@ -65,7 +66,7 @@ class WastedTimePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class AssumptionPart(DocumentPart, frozen=True, kw_only=True):
-    """A figure in SI units and where it is from: an option, the cluster's file, or a source of hardware_db."""
+    """An assumed figure in SI units and its source: an option, the cluster file, or a source of hardware_db."""
 
     name: str
     value: NonNegativeFloat
@@ -73,10 +74,10 @@ class AssumptionPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class ReliabilityPart(DocumentPart, frozen=True, kw_only=True):
-    """What failures leave of the first plan's throughput. No step time contains any of it."""
+    """Goodput of the first plan: its throughput after failures and checkpoints. Step times do not include these."""
 
     mtbf_s: PositiveFloat
-    """Mean time between failures of the job."""
+    """Mean time between failures (MTBF) of the job."""
     mtbf_by_cause: MtbfByCausePart
     checkpoint: CheckpointPart
     spares: SpareNodesPart
@@ -87,24 +88,25 @@ class ReliabilityPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class PowerPart(DocumentPart, frozen=True, kw_only=True):
-    """What the first plan draws at the meter, on average, and what was assumed for it."""
+    """Mean power and energy of the first plan at the facility (including PUE), and the assumptions behind them."""
 
     mean_w: PositiveFloat
     day_j: PositiveFloat
     run_j: PositiveFloat | None
-    """Of the whole run without failures; null where its tokens are not given."""
+    """Energy of the whole run without failures; null without `--tokens`."""
     pue: PositiveFloat
     assumed: list[AssumptionPart]
 
 
 class CarbonPart(DocumentPart, frozen=True, kw_only=True):
-    """CO2-equivalent of the first plan's electricity, by the average intensity of a grid over a year."""
+    """CO2-equivalent of the first plan's electricity, by the yearly average carbon intensity of a grid."""
 
     grid: str
     title: str
     intensity_g_per_kwh: NonNegativeFloat
     date: str
-    """The year; empty where the intensity was given."""
+    """The year of the intensity; empty with `--carbon-intensity`."""
     source: str
     kg_per_step: NonNegativeFloat
     kg_of_run: NonNegativeFloat | None
+    """Null without `--tokens`."""

@@ -1,4 +1,4 @@
-"""The document of `size`: how many nodes a run needs, and the curve around it. Field order is output order."""
+"""The size document: how many nodes a run needs, and the sizes around it. Field order is output order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 
 class SizeDocument(DocumentPart, frozen=True, kw_only=True):
-    """How many nodes a run needs."""
+    """The number of nodes that a training run needs."""
 
     schema_version: Literal["1.1"]
     model: ModelPart
@@ -23,9 +23,9 @@ class SizeDocument(DocumentPart, frozen=True, kw_only=True):
     budget_usd: PositiveFloat | None
     answer: RunSizePart
     curve: list[RunSizePart]
-    """Sizes around the answer, ascending."""
+    """Sizes around the answer, in ascending order."""
     compute_optimal: ComputeOptimalPart | None
-    """Null for what is no language model."""
+    """Null for models that are not language models."""
     notes: list[str]
 
 

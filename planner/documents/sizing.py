@@ -1,6 +1,6 @@
-"""What the documents of `size` and `compare` share: a run, and what it takes on so many nodes.
+"""Parts that the documents of `size` and `compare` share: a training run, and its outcome on a number of nodes.
 
-Parts of the plan document are used as they are. Field order is output order.
+Parts of the plan document are used unchanged. Field order is output order.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from planner.documents.schema import (
 
 
 class TrainingRunPart(DocumentPart, frozen=True, kw_only=True):
-    """What is trained."""
+    """The training run: its tokens, steps and batch."""
 
     tokens: PositiveInt
     steps: PositiveInt
     global_batch: PositiveInt
     tokens_per_step: PositiveInt
     precision: str | None
-    """Null: bf16 where the part has it, else fp16."""
+    """Null: bf16 where the accelerator supports it, else fp16."""
 
 
 class RunSizePart(DocumentPart, frozen=True, kw_only=True):
-    """The whole run on so many nodes with the best plan, failures and lost time counted.
+    """The whole run on a number of nodes with the best plan; failures and lost time are included.
 
-    Rent is of all nodes of the plan until the end; energy and carbon are at the meter of the site. Null: nobody
-    published the figure that it needs.
+    `usd` is the rental cost of all nodes of the plan until the end; energy and carbon are those of the facility. A
+    value is null where no source states the figure that it needs.
     """
 
     nodes: PositiveInt
     devices: PositiveInt
     spare_nodes: NonNegativeInt
-    """That pay off, beside the nodes of the plan; no rent is counted for them."""
+    """Spare nodes that pay off, in addition to the nodes of the plan; their rent is not included."""
     days: PositiveFloat
     days_without_failures: PositiveFloat
     goodput_share: UnitFraction
@@ -46,7 +46,7 @@ class RunSizePart(DocumentPart, frozen=True, kw_only=True):
     carbon_kg: NonNegativeFloat | None
     step_time_s: PositiveFloat
     tokens_per_s: PositiveFloat
-    """With what failures leave of it."""
+    """Goodput: tokens per second after failures."""
     tokens_per_usd: NonNegativeFloat | None
     tokens_per_joule: NonNegativeFloat | None
     mfu: PositiveFloat
@@ -54,9 +54,9 @@ class RunSizePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class ComputeOptimalPart(DocumentPart, frozen=True, kw_only=True):
-    """What the same FLOPs would train best by Chinchilla's rule (arXiv 2203.15556): 20 tokens a parameter."""
+    """The compute-optimal model for the same FLOPs by Chinchilla's rule (arXiv 2203.15556): 20 tokens a parameter."""
 
     parameters: PositiveFloat
     tokens: PositiveFloat
     tokens_per_parameter: PositiveFloat
-    """Of the run as it is."""
+    """Tokens per parameter of the run itself."""

@@ -1,6 +1,6 @@
-"""The topology document: a cluster's levels, what crosses its middle, and what each parallel group gets of it.
+"""The topology document: levels of a cluster, its bisection bandwidth, and the bandwidth of each parallel group.
 
-Field order is output order. The JSON Schema that `planner schema topology` prints is derived from these types.
+Field order is output order; `planner schema topology` prints the schema of these types.
 """
 
 from __future__ import annotations
@@ -24,35 +24,37 @@ GroupCollective = Literal["all-reduce", "all-to-all", "send"]
 
 
 class FabricLevelPart(DocumentPart, frozen=True, kw_only=True):
-    """One level of the fabric, from the node outwards."""
+    """One level of the fabric; levels are listed from the node outwards."""
 
     name: str
     topology: str
     devices: PositiveInt
-    """Joined by one part of the level, the largest."""
+    """Devices that the largest part of the level connects."""
     fewest_devices: PositiveInt
-    """Joined by the smallest part."""
+    """Devices that the smallest part of the level connects."""
     parts: PositiveInt
+    """Number of separate parts of the level."""
     most_inside: PositiveInt
-    """Parts of the next inner level, of the innermost devices, in the part that has the most of them."""
+    """Parts of the next inner level (devices, for the innermost level) in the part that has most of them."""
     fewest_inside: PositiveInt
+    """The same in the part that has fewest of them."""
     switches: NonNegativeInt | None
-    """In use, in all parts; null where the cluster is too large to be written out."""
+    """Switches in use, of all parts; null where the cluster is too large to list them."""
     bandwidth_bytes_per_s: PositiveFloat
-    """One device's share of the way up to the level, one direction."""
+    """Uplink bandwidth to the level per device, in one direction."""
     oversubscription: PositiveFloat
-    """The same of the next inner level of the same network, over this."""
+    """Uplink bandwidth per device to the next inner level of the same network, divided by that to this level."""
     latency_s: NonNegativeFloat
     network_cards: bool
-    """Whether devices reach the level by network cards."""
+    """Whether devices reach the level through NICs."""
     shape: list[int]
     """Devices along each axis of a torus; empty for other levels."""
     wrap: list[bool]
-    """Which of these axes are closed."""
+    """Which of these axes are closed to rings."""
 
 
 class NameRangePart(DocumentPart, frozen=True, kw_only=True):
-    """Hosts or switches whose names differ by a number that counts on: by these a fault is told."""
+    """Hosts or switches with consecutive numbers in their names; `--fault` takes these names."""
 
     kind: Literal["node", "switch"]
     first: str
@@ -61,33 +63,35 @@ class NameRangePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class BisectionPart(DocumentPart, frozen=True, kw_only=True):
-    """What one half of the devices can send to the other, in one direction: whole nodes, of a single node or torus
-    devices; the halves that are joined by the least.
+    """Bisection bandwidth: what one half of the devices can send to the other half, in one direction.
+
+    Halves consist of whole nodes (of devices for a single node or a torus); of all divisions into halves, the one
+    with the least bandwidth counts.
     """
 
     bytes_per_s: NonNegativeFloat
     exact: bool
-    """False: the narrowest halves were not found; theirs is at most this."""
+    """False: the value is an upper bound of the bisection bandwidth."""
     bytes_per_s_per_device: NonNegativeFloat
-    """Of each device of the half that sends."""
+    """Per device of the sending half."""
     share: UnitFraction | None
-    """Of what those devices' network cards can send, of the network beyond where there are none; null for a single
-    node, and where more crosses the middle than that: links of a rack too.
+    """Fraction of what the NICs of these devices can send (of the outer network where there are no NICs). Null for
+    a single node, and where links of a rack carry traffic between the halves as well.
     """
 
 
 class ParallelGroupPart(DocumentPart, frozen=True, kw_only=True):
-    """What a group of ranks gets while all groups of its kind are at work.
+    """Bandwidth of one parallel group while all groups of the same type communicate.
 
-    `bandwidth_bytes_per_s`: one device's, rated, at the slowest level that the group crosses, by all ways out of its
-    members. `algorithm_bytes_per_s`: a message's size over the time that the cost model gives it.
+    `bandwidth_bytes_per_s`: rated bandwidth per device at the slowest level that the group crosses, over all uplinks
+    of its members. `algorithm_bytes_per_s`: size of a message divided by its time in the cost model.
     """
 
     group: ParallelGroupType
     ranks: PositiveInt
     stride: PositiveInt
     level: str
-    """The outermost that the group crosses."""
+    """The outermost level that the group crosses."""
     collective: GroupCollective
     bandwidth_bytes_per_s: PositiveFloat
     message_bytes: PositiveFloat
@@ -96,20 +100,20 @@ class ParallelGroupPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class TopologyDocument(DocumentPart, frozen=True, kw_only=True):
-    """The whole answer."""
+    """The topology of a cluster."""
 
     schema_version: Literal["1.1"]
     cluster: ClusterPart
     levels: list[FabricLevelPart]
     switches: NonNegativeInt | None
     links: NonNegativeInt | None
-    """Between nodes and switches, those in use; null where the cluster is too large to be written out."""
+    """Links in use between nodes and switches; null where the cluster is too large to list them."""
     names: list[NameRangePart]
-    """Empty where the cluster is too large to be written out."""
+    """Names of hosts and switches; empty where the cluster is too large to list them."""
     bisection: BisectionPart
     diameter_hops: NonNegativeInt
     worst_latency_s: NonNegativeFloat
-    """Of one step between the farthest devices."""
+    """Latency of one message between the devices that are farthest apart."""
     groups: list[ParallelGroupPart]
 
 

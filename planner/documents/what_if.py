@@ -1,6 +1,6 @@
-"""The what-if document: two best plans, what lies between them, and what would have become of the first.
+"""The what-if document: the best plans before and after changes, their differences, and the old plan after them.
 
-Parts of the plan document are used as they are. Field order is output order.
+Parts of the plan document are used unchanged. Field order is output order.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ HardwareFigureName = Literal[
 
 
 class InputChangePart(DocumentPart, frozen=True, kw_only=True):
-    """One change: `given` as the user wrote it. Numbers in SI; a number format by its name."""
+    """One change; `given` is the user's text. Numbers are in SI units, a precision is given by its name."""
 
     key: str
     given: str
     unit: Dimension | Literal[""]
-    """Empty for counts and names."""
+    """Dimension of the values; empty for counts and names."""
     before: float | str | None
-    """Null where nothing was known."""
+    """Null where the figure was not known."""
     after: float | str
 
 
 class WhatIfSidePart(DocumentPart, frozen=True, kw_only=True):
-    """One of the two questions with its best plan."""
+    """The scenario before or after the changes, with its best plan."""
 
     model: ModelPart
     cluster: ClusterPart
@@ -50,7 +50,7 @@ class WhatIfSidePart(DocumentPart, frozen=True, kw_only=True):
 
 
 class WhatIfDifferencePart(DocumentPart, frozen=True, kw_only=True):
-    """The second plan's figures less the first one's. `speedup` is the ratio of their tokens a second."""
+    """Figures of the new best plan minus those of the old one. `speedup` is the ratio of their tokens per second."""
 
     speedup: PositiveFloat
     step_time_s: float
@@ -63,22 +63,22 @@ class WhatIfDifferencePart(DocumentPart, frozen=True, kw_only=True):
     cost_usd_per_step: float | None
     energy_j_per_step: float | None
     memory_bytes: dict[str, float]
-    """By kind."""
+    """Peak memory per device by category."""
 
 
 class KeptPlanPart(DocumentPart, frozen=True, kw_only=True):
-    """The first plan under the changes, its data-parallel width what the devices then leave."""
+    """The old plan after the changes; its data-parallel size follows from the number of devices."""
 
     plan: PlanPart | None
-    """Null where it cannot run any more."""
+    """Null where the old plan cannot run after the changes."""
     regret: float | None
-    """Its step time over that of the best plan, less one."""
+    """Step time divided by that of the new best plan, minus 1."""
     obstacle: str
-    """Why it cannot run; empty where it can."""
+    """Why the old plan cannot run; empty where it can."""
 
 
 class ElasticityPart(DocumentPart, frozen=True, kw_only=True):
-    """Percent of the step time per percent of a figure of the hardware, all of the plan kept."""
+    """Elasticity: percent of step time per percent of a hardware figure, for an unchanged plan before and after."""
 
     figure: HardwareFigureName
     before: float
@@ -86,19 +86,19 @@ class ElasticityPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class WhatIfDocument(DocumentPart, frozen=True, kw_only=True):
-    """The answer to one what-if."""
+    """The effect of changes to a scenario."""
 
     schema_version: Literal["1.1"]
     changes: Annotated[list[InputChangePart], msgspec.Meta(min_length=1)]
     before: WhatIfSidePart
     after: WhatIfSidePart
     same_plan: bool
-    """Whether both are split and run in the same way."""
+    """Whether both best plans have the same degrees and settings."""
     difference: WhatIfDifferencePart
     kept: KeptPlanPart
     elasticities: list[ElasticityPart]
 
 
 def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the what-if document: every key is named, no other is allowed."""
+    """JSON Schema (draft 2020-12) of the what-if document; all keys are listed and no others are allowed."""
     return build_closed_schema(WhatIfDocument, f"planner what-if document {SCHEMA_VERSION}")

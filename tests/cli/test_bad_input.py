@@ -183,14 +183,12 @@ def test_a_link_that_leads_nowhere_is_not_its_own_suggestion(tmp_path: Path) -> 
     assert "did you mean" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("text", "told"), [('"lab"', "holds a text"), ("[1]", "holds a list"), ("3", "holds a whole number")]
-)
+@pytest.mark.parametrize(("text", "told"), [('"lab"', "is a text"), ("[1]", "is a list"), ("3", "is a whole number")])
 def test_a_file_without_keys_is_told(text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text(text)
     done = call("plan", "llama-3-8b", "--cluster", str(tmp_path / "lab.json"), "--global-batch", "8")
     assert done.returncode == 2
-    assert f"lab.json: {told}\n" in done.stderr
+    assert f"lab.json: {told} at the top level\n" in done.stderr
 
 
 def test_a_typo_in_a_file_name_finds_the_file(tmp_path: Path) -> None:

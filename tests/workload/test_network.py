@@ -190,4 +190,4 @@ def test_a_list_without_layers_is_told_where_it_is_explained() -> None:
     assert "a list of operators has [[layers]] and input" in str(caught.value)
     with pytest.raises(InputError) as caught:
         built(text.replace("[stem]", "layers = []\n[stem]"))
-    assert "layers: too short\n  expected: at least 1 of them" in str(caught.value)
+    assert "layers: too short\n  expected: at least 1 item" in str(caught.value)
