@@ -13,14 +13,14 @@ import numpy as np
 
 from planner.cost.arrays import Floats, sum_in_order, sum_products
 from planner.cost.flops import compute_attention_flops, compute_model_flops
-from planner.cost.layer_tables import build_layer_shard, build_layer_tables, compute_operator_times, list_layer_types
+from planner.cost.layer_tables import build_layer_shard, build_layer_tables, compute_operator_times
 from planner.cost.operators.compute import (
     LayerShard,
     PassTimes,
     compute_memory_bytes_per_s,
     get_peak_16bit_flops_per_s,
 )
-from planner.cost.pipeline.partition import compute_layer_prefix
+from planner.cost.pipeline.partition import compute_layer_prefix, list_layer_types
 from planner.cost.scenario import Scenario
 from planner.cost.step import STEP_TERMS, StepCosts, compute_layer_terms, count_micro_batches
 from planner.cost.strategies import Strategies
@@ -123,7 +123,7 @@ def _compute_mean_attention_s(scenario: Scenario, s: Strategies) -> Floats:
         _compute_mean_stage_layers(scenario, s),
     )
     total_s = np.zeros(len(s))
-    for layer_index, layer in enumerate(list_layer_types(scenario)):
+    for layer_index, layer in enumerate(list_layer_types(scenario.workload)):
         for op in layer.operators:
             if isinstance(op, AttentionCore):
                 total_s = total_s + layers[:, layer_index] * _sum_passes(
@@ -167,7 +167,7 @@ def compute_rooflines(scenario: Scenario, s: Strategies) -> list[OperatorRooflin
     counts = [*compute_layer_prefix(scenario.workload)[-1].tolist(), 1, 1]
     operator_rooflines = [
         _compute_roofline(scenario, op, shard, layer.name, count)
-        for layer, count in zip(list_layer_types(scenario), counts, strict=True)
+        for layer, count in zip(list_layer_types(scenario.workload), counts, strict=True)
         for op in layer.operators
     ]
     return [roofline for roofline in operator_rooflines if (roofline.time_s > 0).any()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from planner.cost.layer_tables import compute_selective_share
+from planner.cost.operators.compute import compute_selective_share
 from planner.cost.scenario import FlopsConvention, Scenario
 from planner.workload.operators import (
     AttentionCore,

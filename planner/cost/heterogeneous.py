@@ -26,7 +26,7 @@ from planner.cost.arrays import (
 )
 from planner.cost.layer_tables import LayerTables, build_layer_tables
 from planner.cost.parallelism.data_parallel import compute_data_parallel_s, compute_optimizer_s
-from planner.cost.parameters import compute_stage_parameters
+from planner.cost.pipeline.parameters import compute_stage_parameters
 from planner.cost.pipeline.partition import StageTables
 from planner.cost.plan_tables import PlanTables
 from planner.cost.scenario import Scenario, build_scenario, find_default_trainer

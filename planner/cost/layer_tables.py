@@ -20,6 +20,7 @@ from planner.cost.operators.compute import (
     compute_linear_times,
     compute_loss_times,
     compute_pointwise_times,
+    compute_selective_share,
     is_16bit_or_wider,
 )
 from planner.cost.operators.convolution import compute_convolution_times
@@ -29,6 +30,7 @@ from planner.cost.parallelism.intra_layer_comm import (
     compute_tensor_collective_s,
     compute_tensor_comm_s,
 )
+from planner.cost.pipeline.partition import list_layer_types
 from planner.cost.rank_groups import RANK_ORDERS, compute_rank_strides
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
@@ -91,12 +93,6 @@ class LayerTables:
         return mask
 
 
-def list_layer_types(scenario: Scenario) -> tuple[Layer, ...]:
-    """The columns of the tables."""
-    workload = scenario.workload
-    return (*workload.layer_types, workload.embedding, workload.head)
-
-
 def build_layer_tables(scenario: Scenario, strategies: Strategies) -> tuple[LayerTables, Ints]:
     """The tables, and for each plan its row in them."""
     s = strategies
@@ -104,7 +100,7 @@ def build_layer_tables(scenario: Scenario, strategies: Strategies) -> tuple[Laye
         s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, *_compute_placement_keys(scenario, s)
     )
     unique_strategies = s.take(unique_keys.first_index)
-    layers = list_layer_types(scenario)
+    layers = list_layer_types(scenario.workload)
     widths = {_get_input_width(scenario, layer) for layer in layers}
     tensor_collective_s = {
         width: compute_tensor_collective_s(
@@ -249,23 +245,6 @@ def _compute_plain_times(scenario: Scenario, op: Operator, shard: LayerShard) ->
     if isinstance(op, Loss):
         return compute_loss_times(scenario, op, shard)
     return compute_pointwise_times(scenario, op, shard)
-
-
-def compute_selective_share(scenario: Scenario, op: Operator) -> float:
-    """Share of an operator that selective recomputation repeats: the attention core where it keeps its scores
-    (arXiv 2205.05198, section 5); where a fused kernel keeps none, the norms and activations, cheap by FLOPs and
-    large, and in some frameworks every second multiply.
-    """
-    if isinstance(op, AttentionCore):
-        return 1.0 if scenario.attention_kernel == "unfused" else 0.0
-    if scenario.attention_kernel == "unfused":
-        return 0.0
-    if isinstance(op, Convolution):
-        return 0.5 if op.saves_input and scenario.trainer.selective_recompute == "multiplies" else 0.0
-    if isinstance(op, Linear):
-        is_half_repeated = op.saves_input and scenario.trainer.selective_recompute == "multiplies"
-        return 1.0 if op.recomputed else 0.5 if is_half_repeated else 0.0
-    return 1.0 if isinstance(op, Pointwise) and (op.dropped_inputs or op.dropped_bytes) else 0.0
 
 
 def _compute_dropped_bytes(scenario: Scenario, op: Operator, shard: LayerShard, saved_bytes: Floats) -> Floats:

@@ -21,7 +21,7 @@ from planner.cost.arrays import (
     take_columns,
 )
 from planner.cost.offload import NO_OFFLOAD
-from planner.cost.parameters import StageParameters, count_shards
+from planner.cost.pipeline.parameters import StageParameters, count_shards
 from planner.cost.pipeline.partition import IN_FLIGHT_ROUNDS, compute_in_flight_passes
 from planner.cost.plan_tables import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario

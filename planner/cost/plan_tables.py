@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from planner.cost.arrays import Ints
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.parameters import StageParameters, compute_stage_parameters
+from planner.cost.pipeline.parameters import StageParameters, compute_stage_parameters
 from planner.cost.pipeline.partition import StageTables, build_all_stage_tables, build_stage_tables
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies

@@ -21,7 +21,7 @@ from planner.cost.parallelism.data_parallel import (
     compute_optimizer_s,
     count_owned_parameters,
 )
-from planner.cost.parameters import count_shards
+from planner.cost.pipeline.parameters import count_shards
 from planner.cost.pipeline.partition import compute_boundary_width
 from planner.cost.plan_tables import PlanTables, build_plan_tables
 from planner.cost.rank_groups import compute_stage_stride

@@ -11,17 +11,17 @@ from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.breakdown import OperatorRoofline, compute_rooflines, compute_waterfall_s
 from planner.cost.memory import MEMORY_CATEGORIES, compute_stage_memory_bytes, count_micro_batches_in_flight
 from planner.cost.offload import Offload
-from planner.cost.pipeline.schedule import (
-    compute_simulated_step_s,
-    compute_stage_times,
-    count_simulated_micro_batches,
-    simulate_pipeline,
-)
 from planner.cost.plan_tables import build_all_stage_plan_tables
 from planner.cost.rank_groups import RANK_ORDERS
 from planner.cost.scenario import Scenario, replace_grad_reduce_dtype, replace_gradient_dtype, replace_offload
 from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts, compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies, build_strategy
+from planner.cost.timeline import (
+    compute_simulated_step_s,
+    compute_stage_times,
+    count_simulated_micro_batches,
+    simulate_pipeline,
+)
 from planner.documents.explain import (
     SCHEMA_VERSION,
     ExplainDocument,

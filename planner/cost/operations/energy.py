@@ -18,8 +18,9 @@ import numpy as np
 
 from planner.cluster.build.power import POWER_STATES
 from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products, take_columns
-from planner.cost.layer_tables import LayerTables, build_layer_tables, list_layer_types
+from planner.cost.layer_tables import LayerTables, build_layer_tables
 from planner.cost.memory import compute_recompute_layer_share
+from planner.cost.pipeline.partition import list_layer_types
 from planner.cost.plan_tables import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts
@@ -73,7 +74,7 @@ def _keep_only_multiplies(workload: Workload) -> Workload:
 
 def _compute_model_s(scenario: Scenario, s: Strategies, tables: LayerTables, layer_row: Ints) -> Floats:
     """Seconds of one micro-batch through all layers, recomputation included, shape [plans]."""
-    counts = np.array([_count_layers(scenario.workload, layer) for layer in list_layer_types(scenario)])
+    counts = np.array([_count_layers(scenario.workload, layer) for layer in list_layer_types(scenario.workload)])
     recomputable_mask = tables.recomputable_mask
     single_pass_s = sum_products(counts, take_columns(tables.forward + tables.backward, layer_row))
     mode_times_s = np.stack(

@@ -18,6 +18,7 @@ from planner.cost.arrays import Floats, Ints
 from planner.cost.scenario import Scenario
 from planner.workload.operators import (
     AttentionCore,
+    Convolution,
     ExpertLinear,
     Linear,
     Loss,
@@ -251,3 +252,20 @@ def compute_loss_times(scenario: Scenario, op: Loss, shard: LayerShard) -> PassT
     time_s = moved_bytes / compute_memory_bytes_per_s(scenario)
     launch_s = scenario.calibration.kernel_launch_s
     return _build_weightless_times(time_s + launch_s, 0.5 * time_s + launch_s)
+
+
+def compute_selective_share(scenario: Scenario, op: Operator) -> float:
+    """Share of an operator that selective recomputation repeats: the attention core where it keeps its scores
+    (arXiv 2205.05198, section 5); where a fused kernel keeps none, the norms and activations, cheap by FLOPs and
+    large, and in some frameworks every second multiply.
+    """
+    if isinstance(op, AttentionCore):
+        return 1.0 if scenario.attention_kernel == "unfused" else 0.0
+    if scenario.attention_kernel == "unfused":
+        return 0.0
+    if isinstance(op, Convolution):
+        return 0.5 if op.saves_input and scenario.trainer.selective_recompute == "multiplies" else 0.0
+    if isinstance(op, Linear):
+        is_half_repeated = op.saves_input and scenario.trainer.selective_recompute == "multiplies"
+        return 1.0 if op.recomputed else 0.5 if is_half_repeated else 0.0
+    return 1.0 if isinstance(op, Pointwise) and (op.dropped_inputs or op.dropped_bytes) else 0.0

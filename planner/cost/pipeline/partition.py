@@ -21,7 +21,7 @@ from planner.cost.arrays import (
 )
 from planner.cost.strategies import Strategies
 from planner.cost.unique_rows import find_unique_rows
-from planner.workload.operators import Workload
+from planner.workload.operators import Layer, Workload
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,11 @@ def _pad_rounds(split_rounds: list[list[Floats]]) -> Floats:
     chunks = _pad_tables([chunks for rounds in split_rounds for chunks in rounds])
     round_bounds = np.cumsum([len(rounds) for rounds in split_rounds])
     return _pad_tables(np.split(chunks, round_bounds[:-1]))
+
+
+def list_layer_types(workload: Workload) -> tuple[Layer, ...]:
+    """The columns of all tables by layer type: the workload's layer types, then the embedding, then the head."""
+    return (*workload.layer_types, workload.embedding, workload.head)
 
 
 def compute_layer_prefix(workload: Workload) -> Ints:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints, sum_products, take_columns
-from planner.cost.layer_tables import list_layer_types
-from planner.cost.pipeline.partition import StageTables
+from planner.cost.pipeline.partition import StageTables, list_layer_types
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 from planner.cost.unique_rows import find_unique_rows
@@ -48,7 +47,7 @@ def compute_stage_parameters(
     unique_keys = find_unique_rows(s.tp, s.ep, s.etp, stage_rows)
     tp = s.tp[unique_keys.first_index, None].astype(np.float64)
     expert_shards = (s.ep * s.etp)[unique_keys.first_index, None].astype(np.float64)
-    layer_types = list_layer_types(scenario)
+    layer_types = list_layer_types(scenario.workload)
     sharded_counts, replicated_counts, expert_counts = (
         np.array([getattr(layer_type, f"{name}_parameters") for layer_type in layer_types], dtype=np.float64)
         for name in ("sharded", "replicated", "expert")
