@@ -29,7 +29,7 @@ from planner.cost.parallelism.data_parallel import compute_data_parallel_s, comp
 from planner.cost.pipeline.parameters import compute_stage_parameters
 from planner.cost.pipeline.partition import StageTables
 from planner.cost.plan_tables import PlanTables
-from planner.cost.scenario import Scenario, build_scenario, find_default_trainer
+from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import (
     LAYER_TERMS,
     POST_PIPELINE_TERMS,
@@ -42,6 +42,7 @@ from planner.cost.step import (
 )
 from planner.cost.strategies import Strategies
 from planner.errors import InputError
+from planner.trainers.registry import find_common_trainer
 from planner.workload.operators import Workload
 
 TermTimes = dict[str, Floats]
@@ -71,24 +72,15 @@ BoundPools = tuple[BoundPool, BoundPool]
 def bind_pools(
     workload: Workload, pools: HeteroCluster, *, precision: str | None = None, **options: object
 ) -> BoundPools:
-    """Both kinds bound to a model with the options of `scenario`.
+    """Both pools bound to a model with the options of `build_scenario`.
 
-    One trainer runs on both: unless it is chosen, the usual one of both, else the first pool's without whole steps as
-    one graph. Raises InputError where a kind has no unit for the precision.
+    One trainer runs on both. Raises InputError where an accelerator has no peak for the precision.
     """
     accelerators = [pool.own_cluster.accelerator for pool in pools.pools]
     used_precision = precision or (
         "bf16" if all("bf16" in accelerator.peak_flops for accelerator in accelerators) else "fp16"
     )
-    default_trainers = {find_default_trainer(accelerator, workload) for accelerator in accelerators}
-    fallback_trainer = (
-        "megatron-classic"
-        if "megatron-classic" in default_trainers
-        else find_default_trainer(accelerators[0], workload)
-    )
-    options["framework"] = options.get("framework") or (
-        default_trainers.pop() if len(default_trainers) == 1 else fallback_trainer
-    )
+    options["framework"] = options.get("framework") or find_common_trainer(accelerators, workload)
     options["precision"] = used_precision
 
     def bind_scenario(cluster: Cluster) -> Scenario:

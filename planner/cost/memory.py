@@ -26,7 +26,6 @@ from planner.cost.pipeline.partition import IN_FLIGHT_ROUNDS, compute_in_flight_
 from planner.cost.plan_tables import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import FULL_RECOMPUTE, Strategies
-from planner.cost.techniques.trained_state import compute_trainer_state
 from planner.cost.unique_rows import find_unique_rows
 from planner.workload.techniques import WEIGHT_16BIT_BYTES
 
@@ -42,7 +41,7 @@ def compute_model_state_bytes(
     unsharded_parameters = parameters.dense + parameters.expert
     sharded_parameters = parameters.dense / dense_shards + parameters.expert / expert_shards
     largest_layer_parameters = (parameters.largest_dense + parameters.largest_expert)[:, None]
-    zero_column, trainer_state = zero_stage[:, None], compute_trainer_state(scenario)
+    zero_column, trainer_state = zero_stage[:, None], scenario.trainer_state
 
     def compute_sharded_bytes(
         bytes_per_parameter: float, first_stage: int, parameters_at_work: Floats | float, bytes_kept: float

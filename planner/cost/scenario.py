@@ -1,4 +1,4 @@
-"""What is common to all plans of one question: batch, sequence, precision, attention kernel, accelerator."""
+"""What all candidates share: model, cluster, trainer, batch, precision, kernels; and how a scenario is built."""
 
 from __future__ import annotations
 
@@ -14,132 +14,42 @@ from planner.cost.offload import NO_OFFLOAD, Offload
 from planner.cost.rank_groups import RANK_ORDERS
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
+from planner.trainers.registry import TRAINERS_BY_NAME, find_default_trainer
+from planner.trainers.trainer import (
+    WIDE_VALUE_BYTES,
+    GradientDtype,
+    LaunchMode,
+    Trainer,
+    TrainerName,
+    apply_techniques_to_state,
+    replace_gradient_bytes,
+    widen_trainer_state,
+)
 from planner.units import format_bytes
 from planner.workload.operators import Workload
 from planner.workload.techniques import DEFAULT_TECHNIQUES, Techniques
 
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
-TrainerName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext"]
-LaunchMode = Literal["graph", "fused", "compiled", "eager"]
-GradientDtype = Literal["fp32", "bf16"]
 PipelineSchedule = Literal["1f1b", "zero-bubble"]
 CpCommType = Literal["ring", "all-gather", "all-to-all"]
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """What a trainer holds and sends, in bytes per parameter.
-
-    `weight_bytes`: the 16-bit copy that the kernels read; `sharded_weight_bytes`: of it what stays once ZeRO 3
-    shards; `gradient_bytes`; `optimizer_bytes`: 32-bit master copy and two moments; `grad_reduce_bytes`: the gradient
-    as it is sent. `loss_bytes_per_logit`: bytes that the loss holds for each logit at its peak: 16-bit logits and
-    gradient where one kernel does it in place, a 32-bit copy beside them in Megatron-LM, 16-bit logits and three
-    32-bit passes in plain PyTorch. `selective_recompute`: what selective recomputation repeats beside norms and
-    activations: nothing, or every second multiply (torchtitan's "selective op"). `keeps_gathered_sequence`: the
-    sequence that tensor parallelism gathers is kept for the backward pass (PyTorch's DTensor), not gathered again
-    (arXiv 2205.05198, section 4.2.2). `keeps_embedding_gathered`: embedding and head stay gathered under ZeRO 3 (the
-    root of an FSDP module). `fragmentation_share`: share of the activations that an eager run's allocator holds
-    beyond them. `saves_quantized_inputs`: narrow multiplies keep the narrow copy of their input (Transformer Engine),
-    not the 16-bit one (torchao). `overlaps_expert_comm`: the all-to-all of one micro-batch runs beside the compute of
-    another. `fuses_expert_kernels`: one kernel does the experts' multiplies, biases and activation.
-    `attention_score_bytes`: bytes that unfused attention moves for one query-key pair of one head in 16 bit, forward
-    and backward: written, read and written by one kernel for scale, mask and softmax and by dropout, read by the
-    product with V, about twice that backward; or by a kernel each. `fuses_convolution_neighbors`: norms, activations
-    and sums are computed as a convolution beside them is read or written (XLA on TPUs).
-    """
-
-    name: TrainerName
-    weight_bytes: float
-    sharded_weight_bytes: float
-    gradient_bytes: float
-    optimizer_bytes: float
-    grad_reduce_bytes: float
-    loss_bytes_per_logit: float
-    launch_mode: LaunchMode
-    selective_recompute: Literal["cheap", "multiplies"] = "cheap"
-    keeps_gathered_sequence: bool = False
-    keeps_embedding_gathered: bool = False
-    fragmentation_share: float = 0.0
-    saves_quantized_inputs: bool = True
-    overlaps_expert_comm: bool = False
-    fuses_expert_kernels: bool = False
-    attention_score_bytes: tuple[float, float] = (10.0, 16.0)
-    fuses_convolution_neighbors: bool = False
-
-
-_MEGATRON = Trainer(
-    "megatron", 2.0, 2.0, 4.0, 12.0, 4.0, 8.0, "graph", overlaps_expert_comm=True, fuses_expert_kernels=True
-)
-_DEEPSPEED = Trainer("deepspeed", 2.0, 2.0, 2.0, 12.0, 2.0, 12.0, "eager")
-_FSDP = Trainer("fsdp2", 2.0, 0.0, 4.0, 12.0, 2.0, 14.0, "eager", "multiplies", True, True, 0.08, False)
-
-TRAINERS_BY_NAME = {
-    # 32-bit gradient buffers, reduced in 32 bit (Megatron-LM with the distributed optimizer)
-    "megatron": _MEGATRON,
-    # the same before whole steps were captured as one graph and experts' exchange was hidden (up to NeMo 26.04)
-    "megatron-classic": replace(
-        _MEGATRON,
-        name="megatron-classic",
-        launch_mode="fused",
-        overlaps_expert_comm=False,
-        fuses_expert_kernels=False,
-    ),
-    # Megatron's kernels under fully sharded data parallelism
-    "megatron-fsdp": replace(
-        _FSDP,
-        name="megatron-fsdp",
-        loss_bytes_per_logit=8.0,
-        launch_mode="fused",
-        selective_recompute="cheap",
-        keeps_gathered_sequence=False,
-        saves_quantized_inputs=True,
-    ),
-    # 32-bit sharded parameters are the master copy; 16-bit weights live while gathered, gradients are sent in 16 bit
-    "fsdp2": _FSDP,
-    # the first generation of PyTorch FSDP, with the attention kernels of its time and a fused cross-entropy
-    "fsdp": replace(
-        _FSDP, name="fsdp", loss_bytes_per_logit=4.0, fragmentation_share=0.0, saves_quantized_inputs=True
-    ),
-    # compiled whole by XLA: 32-bit parameters, 16-bit copies while gathered, one program a step
-    "maxtext": replace(
-        _FSDP,
-        name="maxtext",
-        loss_bytes_per_logit=8.0,
-        launch_mode="graph",
-        selective_recompute="cheap",
-        keeps_gathered_sequence=False,
-        keeps_embedding_gathered=False,
-        fragmentation_share=0.0,
-        saves_quantized_inputs=True,
-        overlaps_expert_comm=False,
-        fuses_convolution_neighbors=True,
-    ),
-    # 16-bit weights and gradients beside a 32-bit optimizer (arXiv 1910.02054, section 3.1)
-    "deepspeed": _DEEPSPEED,
-    # plain replicas: PyTorch's DistributedDataParallel, Horovod. Of attention scale, mask, softmax and dropout are a
-    # kernel each: 2 + 4 + 4 + 4 + 5 + 2 bytes forward, 2 + 2 + 5 + 6 + 4 + 4 backward
-    "ddp": replace(_DEEPSPEED, name="ddp", attention_score_bytes=(21.0, 23.0)),
-}
-
-
-_WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
-_GRADIENT_BYTES: dict[GradientDtype, float] = {"fp32": 4.0, "bf16": 2.0}
 _RESERVE_BYTES = 1.5 * 2**30
 _RESERVE_SHARE = 0.03
-"""Of a device's memory, beside those bytes."""
+"""Of the memory of a GPU, in addition to those bytes."""
 
 
 @dataclass(frozen=True)
 class MemoryLimit:
-    """What plans may use of a GPU's memory: a share of it, so many bytes, or all but so many. One of the three."""
+    """How much of a GPU's memory plans may use: one of a share, bytes, or all but so many bytes."""
 
     share: float | None = None
     limit_bytes: float | None = None
     headroom_bytes: float | None = None
 
     def apply(self, memory_bytes: float) -> float:
-        """The bytes that plans may use of a memory."""
+        """Bytes of a memory that plans may use."""
         if self.share is not None:
             return self.share * memory_bytes
         if self.headroom_bytes is not None:
@@ -157,7 +67,7 @@ class MemoryLimit:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One question to the cost model."""
+    """What all candidates of a search share."""
 
     workload: Workload
     accelerator: Accelerator
@@ -176,45 +86,56 @@ class Scenario:
     dp_overlap: bool = True
     cp_comm_type: CpCommType = "ring"
     rank_order: str = RANK_ORDERS[0]
-    """In which dimensions are laid on ranks, from the inside out."""
+    """The order in which dimensions are placed on ranks, from the inside out."""
     shard_group: int | None = None
     """Ranks that ZeRO shards over, where fewer than all that could: hybrid sharding."""
     recompute_layers: int | None = None
-    """Layers of a chunk that full recomputation repeats; None: all."""
+    """Layers of a virtual stage that full recomputation repeats; None: all."""
     usd_per_device_hour: float = 0.0
     """0: no price is known."""
     offload: Offload = NO_OFFLOAD
     host: Host | None = None
     devices_per_host: int = 1
     runtime_reserve_bytes: float = 2.0 * 2**30
-    """Driver, communication library and fragmentation."""
+    """Driver, communication library and fragmentation, on each GPU."""
     power: PowerModel | None = None
-    """What devices, nodes, network and cooling draw."""
+    """Power of GPUs, nodes, network and cooling; None: unknown."""
     techniques: Techniques = DEFAULT_TECHNIQUES
-    """Ways to train for less."""
+    """Techniques that make training cheaper."""
     memory_limit: MemoryLimit | None = None
-    """What plans may use of a GPU's memory; None: all of it."""
+    """How much of a GPU's memory plans may use; None: all of it."""
 
     @property
     def usable_memory_bytes(self) -> float:
-        """What plans may use of a GPU's memory."""
+        """Bytes of a GPU's memory that plans may use."""
         memory_bytes = self.accelerator.memory_bytes
         return memory_bytes if self.memory_limit is None else self.memory_limit.apply(memory_bytes)
 
     @property
     def gradient_dtype(self) -> GradientDtype:
-        """The precision in which gradients are held."""
+        """The dtype in which gradients are accumulated."""
         return "bf16" if self.trainer.gradient_bytes == 2.0 else "fp32"
 
     @property
     def grad_reduce_dtype(self) -> GradientDtype:
-        """The precision in which gradients are sent."""
+        """The dtype in which gradients are reduced."""
         return "bf16" if self.trainer.grad_reduce_bytes == 2.0 else "fp32"
 
     @property
+    def trained_share(self) -> float:
+        """Trained parameters for each parameter of the model (0..1)."""
+        lora = self.techniques.lora
+        return 1.0 if lora is None else lora.adapter_share
+
+    @property
+    def trainer_state(self) -> Trainer:
+        """The trainer with its bytes for each parameter of the model, trained or not."""
+        return apply_techniques_to_state(self.trainer, self.techniques)
+
+    @property
     def value_bytes(self) -> float:
-        """Bytes of an activation as it is kept and sent."""
-        return _WIDE_VALUE_BYTES.get(self.precision, 2.0)
+        """Bytes of one value of an activation, saved or communicated."""
+        return WIDE_VALUE_BYTES.get(self.precision, 2.0)
 
 
 def build_scenario(
@@ -230,10 +151,10 @@ def build_scenario(
     gradients: GradientDtype | None = None,
     tp_overlap: bool = False,
 ) -> Scenario:
-    """Bind a model to a cluster.
+    """The scenario of a model on a cluster.
 
-    Without a precision: bf16 where the part has it, else fp16. Without a framework: the one that the part is used
-    with. Without a launch mode, or a precision in which gradients are held and sent: the framework's own.
+    Without a precision: bf16 where the accelerator has it, else fp16. Without a trainer (`framework`): the default of
+    the accelerator. Without a launch mode, or a dtype of gradients: the trainer's own.
     """
     accelerator = cluster.accelerator
     used_precision = precision or ("bf16" if "bf16" in accelerator.peak_flops else "fp16")
@@ -265,61 +186,32 @@ def build_scenario(
 
 
 def compute_runtime_reserve_bytes(memory_bytes: float) -> float:
-    """What driver, communication library and fragmentation take of a device's memory."""
+    """Bytes that driver, communication library and fragmentation take of a GPU's memory."""
     return _RESERVE_BYTES + _RESERVE_SHARE * memory_bytes
 
 
 def compute_required_memory_bytes(used_bytes: float) -> float:
-    """The memory of a device in which `used_bytes` are left beside what is reserved."""
+    """The memory of a GPU, in bytes, that leaves `used_bytes` beside the runtime reserve."""
     return (used_bytes + _RESERVE_BYTES) / (1.0 - _RESERVE_SHARE)
 
 
 def replace_gradient_dtype(scenario: Scenario, gradient_dtype: GradientDtype) -> Scenario:
-    """The same with gradients held and sent in another precision."""
-    value_bytes = _GRADIENT_BYTES[gradient_dtype]
-    return replace(
-        scenario, trainer=replace(scenario.trainer, gradient_bytes=value_bytes, grad_reduce_bytes=value_bytes)
-    )
+    """The scenario with gradients accumulated and reduced in another dtype."""
+    trainer = replace_gradient_bytes(scenario.trainer, accumulated=gradient_dtype, reduced=gradient_dtype)
+    return replace(scenario, trainer=trainer)
 
 
 def replace_grad_reduce_dtype(scenario: Scenario, grad_reduce_dtype: GradientDtype) -> Scenario:
-    """The same with gradients sent in another precision than they are held in."""
-    return replace(scenario, trainer=replace(scenario.trainer, grad_reduce_bytes=_GRADIENT_BYTES[grad_reduce_dtype]))
+    """The scenario with gradients reduced in another dtype than they are accumulated in."""
+    return replace(scenario, trainer=replace_gradient_bytes(scenario.trainer, reduced=grad_reduce_dtype))
 
 
 def replace_offload(scenario: Scenario, offload: Offload) -> Scenario:
-    """The same with something on the host. Raises InputError where the node's file tells nothing of its host."""
+    """The scenario with state on the host. Raises InputError where the node's file does not describe its host."""
     if scenario.host is None and offload.is_active:
         raise InputError(
-            "nothing is known of this cluster's hosts",
+            "the cluster's file does not describe its hosts",
             key="--offload",
-            expected="a cluster whose node says host.memory, host.bandwidth and host.link",
+            expected="a cluster whose node has host.memory, host.bandwidth and host.link",
         )
     return replace(scenario, offload=offload)
-
-
-def find_default_trainer(accelerator: Accelerator, workload: Workload) -> TrainerName:
-    """What large models are trained with on a part: MaxText on TPUs, Megatron elsewhere, with whole steps as one
-    graph where NVIDIA's recipes do it (Megatron-Bridge, scripts/performance/configs); plain replicas for images.
-    """
-    if accelerator.architecture.startswith("tpu"):
-        return "maxtext"
-    if not workload.has_tokens:
-        return "ddp"
-    return "megatron" if accelerator.architecture.startswith("blackwell") else "megatron-classic"
-
-
-def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:
-    """What the framework holds where parameters are not in 16 bit: no copy of their own beside the master's."""
-    value_bytes = _WIDE_VALUE_BYTES.get(precision)
-    if value_bytes is None:
-        return trainer
-    moment_bytes = 2 * value_bytes
-    return replace(
-        trainer,
-        weight_bytes=value_bytes,
-        sharded_weight_bytes=value_bytes if trainer.sharded_weight_bytes else 0.0,
-        gradient_bytes=value_bytes,
-        optimizer_bytes=moment_bytes if trainer.sharded_weight_bytes else value_bytes + moment_bytes,
-        grad_reduce_bytes=value_bytes,
-    )

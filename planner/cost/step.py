@@ -28,7 +28,6 @@ from planner.cost.rank_groups import compute_stage_stride
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 from planner.cost.techniques.operator_time import compute_required_flops
-from planner.cost.techniques.trained_state import compute_trained_share, compute_trainer_state
 
 LAYER_TERMS = ("forward", "backward", "recompute", "tensor_parallel", "context_parallel", "expert_parallel")
 """Terms that every micro-batch pays in each layer that it goes through."""
@@ -283,9 +282,8 @@ def compute_offload_s(
         scenario.host,
         scenario.devices_per_host,
         scenario.offload,
-        owned_parameters=compute_trained_share(scenario)
-        * count_owned_parameters(scenario, s, plan_tables.parameters),
-        weights_bytes=compute_trainer_state(scenario).weight_bytes
+        owned_parameters=scenario.trained_share * count_owned_parameters(scenario, s, plan_tables.parameters),
+        weights_bytes=scenario.trainer_state.weight_bytes
         * (dense_parameters / dense_shards + expert_parameters / expert_shards).max(axis=1),
         activations_bytes=(second_bytes - first_bytes).max(axis=1),
         micro_batches=micro_batches.astype(np.float64),

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.cost.scenario import CpCommType, GradientDtype, LaunchMode, PipelineSchedule, TrainerName
+from planner.cost.scenario import CpCommType, PipelineSchedule
 from planner.documents.schema import (
     DocumentPart,
     NonNegativeFloat,
@@ -21,6 +21,7 @@ from planner.documents.schema import (
 )
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
+from planner.trainers.trainer import GradientDtype, LaunchMode, TrainerName
 
 SCHEMA_VERSION: Literal["1.4"] = "1.4"
 

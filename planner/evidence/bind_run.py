@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.scenario import LaunchMode, Scenario, TrainerName, build_scenario
+from planner.cost.scenario import Scenario, build_scenario
 from planner.errors import InputError
 from planner.evidence.model_and_cluster import build_run_cluster, build_run_workload
 from planner.evidence.runs import MeasuredRun, RowError
 from planner.search.space import Space
+from planner.trainers.trainer import LaunchMode, TrainerName
 
 _PRECISION_ALIASES = {"amp_bf16": "bf16", "amp_fp16": "fp16", "amp_fp8": "fp8", "": "bf16"}
 _FRAMEWORK_BY_SHARDING: dict[str, TrainerName] = {

@@ -38,6 +38,8 @@ from planner.request.values import (
     parse_text,
     parse_texts,
 )
+from planner.trainers.registry import TRAINERS_BY_NAME
+from planner.trainers.trainer import GradientDtype, LaunchMode
 
 CommandName = Literal["plan", "estimate", "what-if", "size", "compare", "explain", "topology"]
 """The commands whose options stand here."""
@@ -65,9 +67,9 @@ GROUPS = (
 
 ATTENTION_KERNELS = ("flash", "unfused")
 FLOPS_CONVENTIONS = ("full", "causal")
-FRAMEWORKS = ("megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext")
-LAUNCH_MODES = ("graph", "fused", "compiled", "eager")
-GRADIENT_DTYPES = ("fp32", "bf16")
+FRAMEWORKS = tuple(TRAINERS_BY_NAME)
+LAUNCH_MODES = get_args(LaunchMode)
+GRADIENT_DTYPES = get_args(GradientDtype)
 RECOMPUTE_MODES = ("none", "selective", "full")
 SCHEDULES = ("1f1b", "zero-bubble")
 CP_ALGORITHMS = ("ring", "all-gather", "all-to-all")

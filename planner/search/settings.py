@@ -16,7 +16,6 @@ from planner.cost.offload import Offload
 from planner.cost.rank_groups import RANK_ORDERS
 from planner.cost.scenario import (
     CpCommType,
-    GradientDtype,
     PipelineSchedule,
     Scenario,
     replace_grad_reduce_dtype,
@@ -25,6 +24,7 @@ from planner.cost.scenario import (
 )
 from planner.cost.strategies import FULL_RECOMPUTE
 from planner.errors import InputError
+from planner.trainers.trainer import GradientDtype
 
 if TYPE_CHECKING:
     pass

@@ -25,8 +25,7 @@ from planner.cost.operations.spares import (
     compute_stalled_share,
     find_optimal_spares,
 )
-from planner.cost.scenario import Scenario, Trainer
-from planner.cost.techniques.trained_state import compute_trained_share
+from planner.cost.scenario import Scenario
 from planner.documents.plan import PlanPart, StrategyPart
 from planner.documents.site import (
     AssumptionPart,
@@ -36,11 +35,12 @@ from planner.documents.site import (
     SpareNodesPart,
     WastedTimePart,
 )
+from planner.trainers.trainer import Trainer
 
 
-def compute_checkpoint_bytes(parameters: int, framework: Trainer) -> float:
+def compute_checkpoint_bytes(parameters: int, trainer: Trainer) -> float:
     """Bytes of a checkpoint: parameters and optimizer state of the whole model, once; no gradients."""
-    return parameters * (framework.sharded_weight_bytes + framework.optimizer_bytes)
+    return parameters * (trainer.sharded_weight_bytes + trainer.optimizer_bytes)
 
 
 def build_reliability_part(
@@ -55,7 +55,7 @@ def build_reliability_part(
         node_mtbf_s=reliability.node_mtbf_s,
         software_mtbf_s=reliability.software_mtbf_s,
     )
-    checkpoint_bytes = compute_trained_share(scenario) * compute_checkpoint_bytes(
+    checkpoint_bytes = scenario.trained_share * compute_checkpoint_bytes(
         scenario.workload.parameters, scenario.trainer
     )
     checkpoint = _compute_plan_checkpoint(checkpoint_bytes, cluster, plan.strategy, reliability)

@@ -6,12 +6,13 @@ from typing import get_args
 
 import pytest
 
-from planner.cost.scenario import TRAINERS_BY_NAME, TrainerName
-from planner.cost.scenario import GradientDtype as GradientsName
-from planner.cost.scenario import LaunchMode as LaunchName
 from planner.request.options import FRAMEWORKS as FRAMEWORK_CHOICES
 from planner.request.options import GRADIENT_DTYPES, LAUNCH_MODES
 from planner.request.values import parse_allowed_values, parse_global_batch
+from planner.trainers.registry import TRAINERS_BY_NAME
+from planner.trainers.trainer import GradientDtype as GradientsName
+from planner.trainers.trainer import LaunchMode as LaunchName
+from planner.trainers.trainer import TrainerName
 from tests.cli.run import call
 from tests.cli.test_pins import DENSE
 

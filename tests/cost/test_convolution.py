@@ -21,9 +21,10 @@ from planner.cost.operators.compute import (
 from planner.cost.operators.convolution import compute_convolution_times
 from planner.cost.pipeline.partition import compute_boundary_width
 from planner.cost.plan_tables import build_plan_tables
-from planner.cost.scenario import TRAINERS_BY_NAME, Scenario, build_scenario
+from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import STEP_TERMS, compute_pipeline_bound_s, compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy, join_strategies
+from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.workload.operators import Convolution, Linear
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload

@@ -13,9 +13,10 @@ import pytest
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.spec import parse_cluster_spec
 from planner.cost.memory import compute_peak_memory_bytes
-from planner.cost.scenario import Scenario, TrainerName, build_scenario
+from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy
+from planner.trainers.trainer import TrainerName
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 

@@ -22,7 +22,6 @@ from planner.cost.pipeline.parameters import StageParameters, count_shards
 from planner.cost.rank_groups import RankGroup, build_data_group, build_expert_data_group
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.trained_state import compute_trained_share, compute_trainer_state
 from planner.cost.unique_rows import find_unique_rows
 
 
@@ -45,9 +44,9 @@ def _compute_data_parallel_comm(
     scenario: Scenario, s: Strategies, dense_parameters: Floats, expert_parameters: Floats
 ) -> DataParallelComm:
     """All collectives; dense and experts one after the other."""
-    network, rank_order, trainer_state = scenario.network, scenario.rank_order, compute_trainer_state(scenario)
+    network, rank_order, trainer_state = scenario.network, scenario.rank_order, scenario.trainer_state
     # what the optimizer changed is gathered once a step, under ZeRO 3 all weights before each pass
-    updated_weight_bytes = compute_trained_share(scenario) * scenario.trainer.weight_bytes
+    updated_weight_bytes = scenario.trained_share * scenario.trainer.weight_bytes
     all_reduce_s = reduce_scatter_s = all_gather_s = updated_all_gather_s = replica_all_reduce_s = np.zeros(len(s))
     for parameters, group in (
         (dense_parameters, build_data_group(rank_order, s)),
@@ -178,9 +177,7 @@ def compute_optimizer_s(scenario: Scenario, s: Strategies, parameters: StagePara
         return np.zeros(len(s))
     trainer = scenario.trainer
     bytes_per_parameter = trainer.gradient_bytes + 2 * trainer.optimizer_bytes + trainer.weight_bytes
-    moved_bytes = (
-        compute_trained_share(scenario) * count_owned_parameters(scenario, s, parameters) * bytes_per_parameter
-    )
+    moved_bytes = scenario.trained_share * count_owned_parameters(scenario, s, parameters) * bytes_per_parameter
     time_s: Floats = moved_bytes / compute_memory_bytes_per_s(scenario)
     if scenario.techniques.optimizer_flops:
         time_s = time_s + _compute_orthogonalization_s(scenario, s, parameters)

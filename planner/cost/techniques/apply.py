@@ -14,6 +14,7 @@ from planner.cost.operators.compute import get_peak_16bit_flops_per_s, is_16bit_
 from planner.cost.scenario import Scenario
 from planner.cost.techniques.operator_time import is_adapted, is_pruned
 from planner.errors import InputError
+from planner.trainers.trainer import ADAM_MOMENT_BYTES, replace_moment_bytes
 from planner.workload.operators import (
     ExpertLinear,
     Layer,
@@ -36,7 +37,6 @@ OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 UNKNOWN_ACCURACY = "unknown"
 _FOUR_BIT_BYTES = 0.5 + 0.127 / 8
 """NormalFloat4 with its blocks' constants quantised once more: 0.127 bits a parameter (arXiv 2305.14314)."""
-_MOMENT_BYTES = 4.0
 _EIGHT_BIT_MOMENT_BYTES = 1.0 + 4.0 / 2048
 """One byte, and a 32-bit constant of each block of 2,048 (Dettmers et al. 2021, arXiv 2110.02861)."""
 SPARSE_ARCHITECTURES = ("ampere", "ada", "hopper", "blackwell", "blackwell-ultra")
@@ -61,7 +61,7 @@ class Technique:
 
 
 def apply_optimizer(scenario: Scenario, optimizer_name: OptimizerName) -> Scenario:
-    """The same with another optimizer's state: bytes for each trained parameter beside the framework's master copy.
+    """The same with another optimizer's state: bytes for each trained parameter beside the trainer's master weights.
 
     Adam and LAMB keep two 32-bit moments, Adam in 8 bit two of one byte, SGD with momentum one; Adafactor one value a
     row and column (arXiv 1804.04235); Muon momentum of matrices, two moments of the rest.
@@ -69,19 +69,18 @@ def apply_optimizer(scenario: Scenario, optimizer_name: OptimizerName) -> Scenar
     vector_share = _compute_parameter_share(scenario.workload, lambda op: not isinstance(op, Linear | ExpertLinear))
     sides_ratio = 2.0 / scenario.workload.hidden_size
     moment_bytes = {
-        "adamw": 2 * _MOMENT_BYTES,
-        "lamb": 2 * _MOMENT_BYTES,
+        "adamw": 2 * ADAM_MOMENT_BYTES,
+        "lamb": 2 * ADAM_MOMENT_BYTES,
         "adam8bit": 2 * _EIGHT_BIT_MOMENT_BYTES,
-        "sgd": _MOMENT_BYTES,
-        "adafactor": sides_ratio * _MOMENT_BYTES,
-        "muon": (1.0 + vector_share) * _MOMENT_BYTES,
+        "sgd": ADAM_MOMENT_BYTES,
+        "adafactor": sides_ratio * ADAM_MOMENT_BYTES,
+        "muon": (1.0 + vector_share) * ADAM_MOMENT_BYTES,
     }[optimizer_name]
-    trainer = scenario.trainer
-    # the framework's own state ends with Adam's two moments
-    changed_trainer = replace(trainer, optimizer_bytes=trainer.optimizer_bytes - 2 * _MOMENT_BYTES + moment_bytes)
     flops = _compute_newton_schulz_flops(scenario.workload) if optimizer_name == "muon" else 0.0
     return _replace_techniques(
-        replace(scenario, trainer=changed_trainer), optimizer=optimizer_name, optimizer_flops=flops
+        replace(scenario, trainer=replace_moment_bytes(scenario.trainer, moment_bytes)),
+        optimizer=optimizer_name,
+        optimizer_flops=flops,
     )
 
 

@@ -21,7 +21,6 @@ from planner.cluster.wired.prune_unused_links import prune_unused_links
 from planner.cost.calibration import build_calibration
 from planner.cost.collectives import compute_all_reduce_s, compute_all_to_all_s, compute_point_to_point_s
 from planner.cost.rank_groups import build_rank_group
-from planner.cost.scenario import find_default_trainer
 from planner.documents.plan import ClusterPart
 from planner.documents.topology import (
     SCHEMA_VERSION,
@@ -32,6 +31,7 @@ from planner.documents.topology import (
     TopologyDocument,
 )
 from planner.report.topology.parts import build_level_parts, build_name_ranges
+from planner.trainers.registry import find_default_trainer
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 
@@ -125,9 +125,9 @@ def _enumerate_group_queries(cluster: Cluster, network: Network) -> Iterator[_Gr
 
 def _build_group_parts(cluster: Cluster) -> Iterator[ParallelGroupPart]:
     rated_network = build_network(cluster)
-    # what collectives reach of the links is known by framework: the one that language models are trained with
-    framework = find_default_trainer(cluster.accelerator, build_workload(read_model_preset(_REFERENCE_MODEL)))
-    fitted_calibration = build_calibration(cluster.accelerator.architecture, framework)
+    # what collectives reach of the links is fitted by trainer: the default one for language models
+    trainer_name = find_default_trainer(cluster.accelerator, build_workload(read_model_preset(_REFERENCE_MODEL)))
+    fitted_calibration = build_calibration(cluster.accelerator.architecture, trainer_name)
     effective_network = build_network(
         cluster, link_efficiency=fitted_calibration.link_efficiency, nic_efficiency=fitted_calibration.nic_efficiency
     )

@@ -1,0 +1,20 @@
+"""Plain replicas: PyTorch's DistributedDataParallel, Horovod."""
+
+from __future__ import annotations
+
+from planner.trainers.trainer import Trainer
+
+DDP = Trainer(
+    name="ddp",
+    programs=("accelerate",),
+    weight_bytes=2.0,
+    sharded_weight_bytes=2.0,
+    gradient_bytes=2.0,
+    optimizer_bytes=12.0,
+    grad_reduce_bytes=2.0,
+    loss_bytes_per_logit=12.0,
+    launch_mode="eager",
+    # scale, mask, softmax and dropout are a kernel each: 2 + 4 + 4 + 4 + 5 + 2 bytes forward, 2 + 2 + 5 + 6 + 4 + 4
+    # backward
+    attention_score_bytes=(21.0, 23.0),
+)

@@ -1,0 +1,134 @@
+"""What the cost model knows of a trainer, as one record, and how precision, dtypes and techniques change it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # the command line reads the names of the trainers before it loads any workload
+    from planner.workload.techniques import Techniques
+
+TrainerName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext"]
+LaunchMode = Literal["graph", "fused", "compiled", "eager"]
+GradientDtype = Literal["fp32", "bf16"]
+
+WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
+"""Bytes of a value by precision, where it is wider than 16 bit."""
+ADAM_MOMENT_BYTES = 4.0
+"""Bytes of one of Adam's two moments in 32 bit (arXiv 1910.02054, section 3.1)."""
+_GRADIENT_BYTES: dict[GradientDtype, float] = {"fp32": 4.0, "bf16": 2.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """What a trainer keeps in memory and when, what it communicates, saves, repeats and overlaps.
+
+    Bytes per parameter are those of training in 16 bit or less; `widen_trainer_state` gives wider ones.
+    """
+
+    name: TrainerName
+    """The value of `--framework`."""
+    programs: tuple[str, ...]
+    """The programs that `planner export --to` writes files for and that run this trainer's plans."""
+
+    weight_bytes: float
+    """Bytes per parameter: the copy that the kernels read, while the parameter is on the GPU as a whole: at all times
+    below ZeRO 3; under ZeRO 3 while its layer is gathered (arXiv 1910.02054, section 5)."""
+    sharded_weight_bytes: float
+    """Bytes per parameter of a rank's own shard, of that copy, at all times under ZeRO 3. 0 where the 32-bit master
+    weights are what is sharded, and the copy is made of them when a layer is gathered."""
+    gradient_bytes: float
+    """Bytes per parameter: accumulated gradients, from the first backward pass to the optimizer's step; sharded from
+    ZeRO 2 on (arXiv 1910.02054, section 5)."""
+    optimizer_bytes: float
+    """Bytes per parameter: 32-bit master weights and Adam's two moments, at all times; sharded from ZeRO 1 on
+    (arXiv 1910.02054, section 3.1)."""
+    grad_reduce_bytes: float
+    """Bytes per parameter: a gradient as the data-parallel reduction sends it."""
+
+    loss_bytes_per_logit: float
+    """Bytes per logit at the peak of the loss, from the head's forward to its backward pass: 4 where one kernel turns
+    16-bit logits into their gradient in place, 8 with a 32-bit copy beside them (Megatron-LM's
+    `vocab_parallel_cross_entropy`), 12 or 14 with the 32-bit passes of `torch.nn.functional.cross_entropy`."""
+    launch_mode: LaunchMode
+    """How kernels reach the GPU without `--launch`: a step as one graph, fused, compiled, eager."""
+
+    selective_recompute: Literal["cheap", "multiplies"] = "cheap"
+    """What selective recomputation repeats beside norms and activations: nothing, or every second multiply too
+    (torchtitan's selective op, `torchtitan/distributed/activation_checkpoint.py`)."""
+    keeps_gathered_sequence: bool = False
+    """Whether the sequence that tensor parallelism gathers is kept for the backward pass (PyTorch's DTensor), or
+    gathered again (arXiv 2205.05198, section 4.2.2)."""
+    keeps_embedding_gathered: bool = False
+    """Whether embedding and head stay gathered under ZeRO 3, from the forward to the backward pass: the root of an
+    FSDP module is not resharded (`fully_shard`, `reshard_after_forward`)."""
+    saves_quantized_inputs: bool = True
+    """Whether fp8 and fp4 multiplies save the narrow copy of their input for the backward pass (Transformer Engine),
+    or the 16-bit one (torchao)."""
+    fragmentation_share: float = 0.0
+    """Share of the activations (0..1) that an eager run's allocator reserves beyond them (from measured peaks:
+    docs/explanation/cost-model.md, section "Activations")."""
+
+    overlaps_expert_comm: bool = False
+    """Whether the all-to-all of one micro-batch runs beside the compute of another (Megatron-Bridge,
+    scripts/performance/configs)."""
+    fuses_expert_kernels: bool = False
+    """Whether one kernel does the experts' multiplies, biases and activation (Megatron-LM after NeMo 26.04)."""
+    fuses_convolution_neighbors: bool = False
+    """Whether norms, activations and sums are computed as the convolution beside them is read or written (XLA on
+    TPUs)."""
+    attention_score_bytes: tuple[float, float] = (10.0, 16.0)
+    """Bytes that unfused attention moves for one query-key pair of one head in 16 bit, forward and backward. Here one
+    kernel does scale, mask and softmax (Megatron-LM, `fused_softmax.py`): scores are written, read and written by it
+    and by dropout, and read by the product with V; about twice that backward."""
+
+
+def widen_trainer_state(trainer: Trainer, precision: str) -> Trainer:
+    """The trainer's bytes where parameters are wider than 16 bit: no copy of their own beside the master weights."""
+    value_bytes = WIDE_VALUE_BYTES.get(precision)
+    if value_bytes is None:
+        return trainer
+    moment_bytes = 2 * value_bytes
+    return replace(
+        trainer,
+        weight_bytes=value_bytes,
+        sharded_weight_bytes=value_bytes if trainer.sharded_weight_bytes else 0.0,
+        gradient_bytes=value_bytes,
+        optimizer_bytes=moment_bytes if trainer.sharded_weight_bytes else value_bytes + moment_bytes,
+        grad_reduce_bytes=value_bytes,
+    )
+
+
+def replace_gradient_bytes(
+    trainer: Trainer, *, accumulated: GradientDtype | None = None, reduced: GradientDtype
+) -> Trainer:
+    """The trainer with gradients accumulated (None: as before) and reduced in other dtypes."""
+    gradient_bytes = trainer.gradient_bytes if accumulated is None else _GRADIENT_BYTES[accumulated]
+    return replace(trainer, gradient_bytes=gradient_bytes, grad_reduce_bytes=_GRADIENT_BYTES[reduced])
+
+
+def replace_moment_bytes(trainer: Trainer, moment_bytes: float) -> Trainer:
+    """The trainer under another optimizer: `moment_bytes` per parameter in place of Adam's two moments."""
+    return replace(trainer, optimizer_bytes=trainer.optimizer_bytes - 2 * ADAM_MOMENT_BYTES + moment_bytes)
+
+
+def apply_techniques_to_state(trainer: Trainer, techniques: Techniques) -> Trainer:
+    """Bytes per parameter of the model, trained or not: LoRA freezes most of them, pruning adds its masks."""
+    lora, pruning = techniques.lora, techniques.pruning
+    if lora is not None:
+        trainer = replace(
+            trainer,
+            weight_bytes=lora.frozen_bytes + lora.adapter_share * trainer.weight_bytes,
+            sharded_weight_bytes=lora.frozen_bytes + lora.adapter_share * trainer.sharded_weight_bytes,
+            gradient_bytes=lora.adapter_share * trainer.gradient_bytes,
+            optimizer_bytes=lora.adapter_share * trainer.optimizer_bytes,
+            grad_reduce_bytes=lora.adapter_share * trainer.grad_reduce_bytes,
+        )
+    if pruning is not None:
+        pruning_bytes = pruning.pruned_share * pruning.extra_bytes
+        trainer = replace(
+            trainer,
+            weight_bytes=trainer.weight_bytes + pruning_bytes,
+            sharded_weight_bytes=trainer.sharded_weight_bytes + pruning_bytes,
+        )
+    return trainer
