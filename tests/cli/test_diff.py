@@ -74,7 +74,7 @@ def test_two_kinds_of_nodes_are_compared(tmp_path: Path) -> None:
     assert "strategy.split" in {one["name"] for one in part["strategy"]}
     refused = call("planner", "diff", *files, "--require", "change.hfu == 0")
     assert refused.returncode == 4
-    assert "change.hfu is not known: it is not known for several pools of nodes" in refused.stderr
+    assert "change.hfu is not known: it is not defined for a heterogeneous cluster" in refused.stderr
 
 
 def test_a_requirement_of_the_change_is_exit_code_four(files: tuple[str, str]) -> None:

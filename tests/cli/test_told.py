@@ -97,8 +97,8 @@ def test_it_is_refused(arguments: tuple[str, ...], told: list[str], folder: Path
 
 
 REQUIRED = [
-    ("not (mfu > 1%)", "(mfu > 1%) holds (mfu is "),
-    ("mfu + 1 > 2 or -mfu > 3%", "wanted more than 2"),
+    ("not (mfu > 1%)", "(mfu > 1%) is true (mfu is "),
+    ("mfu + 1 > 2 or -mfu > 3%", "required more than 2"),
     ("memory.headroom - 1GiB > 70GiB", "memory.headroom - "),
 ]
 

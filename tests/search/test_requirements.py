@@ -48,58 +48,58 @@ MET = [
     "true or hfu > 1", "not (hfu > 1 and false)", "1_000 < 1001", "memory.headroom/1GiB == 5",
 ]  # fmt: skip
 NOT_MET = {
-    "mfu >= 45%": "mfu is 40 %, wanted at least 45 % (11 % off)",
-    "step_time_s < 10": "step_time_s is 10.0, wanted less than 10.0",
-    "days <= 10": "days is 20.0 days, wanted at most 10.0 days (100 % off)",
-    "memory.headroom >= 50GiB": "memory.headroom is 5.00 GiB, wanted at least 50.00 GiB (90 % off)",
-    "strategy.recompute == 'none'": "strategy.recompute is full, wanted none",
-    "not strategy.sequence_parallel": "strategy.sequence_parallel holds (strategy.sequence_parallel is yes)",
-    "mfu > 50% and step_time_s > 5": "mfu is 40 %, wanted more than 50 % (20 % off)",
-    "mfu > 50% or step_time_s > 50": "step_time_s is 10.0 s, wanted more than 50.0 s (80 % off)",
-    "mfu / 0 > 1": "mfu / 0 > 1 is of no finite number",
-    "2 * mfu > mfu + 1": "2 * mfu is 0.8, wanted more than 1.4 (43 % off)",
-    "step_time_s > days": "step_time_s is 10.0 s, wanted more than 1,728,000 s (days)",
+    "mfu >= 45%": "mfu is 40 %, required at least 45 % (11 % off)",
+    "step_time_s < 10": "step_time_s is 10.0, required less than 10.0",
+    "days <= 10": "days is 20.0 days, required at most 10.0 days (100 % off)",
+    "memory.headroom >= 50GiB": "memory.headroom is 5.00 GiB, required at least 50.00 GiB (90 % off)",
+    "strategy.recompute == 'none'": "strategy.recompute is full, required none",
+    "not strategy.sequence_parallel": "strategy.sequence_parallel is true (strategy.sequence_parallel is yes)",
+    "mfu > 50% and step_time_s > 5": "mfu is 40 %, required more than 50 % (20 % off)",
+    "mfu > 50% or step_time_s > 50": "step_time_s is 10.0 s, required more than 50.0 s (80 % off)",
+    "mfu / 0 > 1": "mfu / 0 > 1 has no finite value",
+    "2 * mfu > mfu + 1": "2 * mfu is 0.8, required more than 1.4 (43 % off)",
+    "step_time_s > days": "step_time_s is 10.0 s, required more than 1,728,000 s (days)",
 }
 REFUSED = {
     "mfuu > 0.4": "did you mean mfu?",
     "terms.pipeline_buble < 1": "did you mean terms.pipeline_bubble?",
-    "memory.headroom > 5s": "bytes with seconds: units do not agree at character 19",
-    "step_time_s + memory.total > 1": "seconds with bytes",
-    "memory.headroom > 10%": "bytes with a plain number",
-    "memory.headroom > 5M": "a count beside bytes",
+    "memory.headroom > 5s": "incompatible units: bytes and seconds at character 19",
+    "step_time_s + memory.total > 1": "seconds and bytes",
+    "memory.headroom > 10%": "bytes and a plain number",
+    "memory.headroom > 5M": "count suffix on bytes",
     "memory.headroom > 5B": "unknown suffix B",
     "memory.headroom > 5GiBs": "unknown suffix GiBs",
-    "days + step_time_s > 3": "its unit, such as 30d",
-    "mfu": "is no condition",
-    "mfu + 1": "is no condition",
-    "mfu and true": "a value where a condition is needed",
-    "0.1 < mfu < 0.5": "a second comparison at character 11",
-    "mfu = 0.4": "== compares",
+    "days + step_time_s > 3": "a unit, such as 30d",
+    "mfu": "not a condition",
+    "mfu + 1": "not a condition",
+    "mfu and true": "value where a condition is expected",
+    "0.1 < mfu < 0.5": "chained comparison at character 11",
+    "mfu = 0.4": "== for a comparison",
     "mfu >": "unexpected end",
     "mfu > 0.4 0.5": "unexpected 0.5",
     "(mfu > 0.4": "a closing bracket",
     "mfu > 0.4)": "unexpected )",
     "and": "unexpected and",
     "strategy.recompute == 'ful'": "did you mean full?",
-    "strategy.recompute > 'full'": "words have no order",
-    "strategy.recompute == 3": "sides of different kinds",
-    "strategy.recompute + 1 == 2": "no number to calculate with",
-    "mfu > 1e40": "a number too large",
-    "mfu > 0.4; import os": "a sign that means nothing at character 10",
-    "model == 'a\x1b[31m'": "a sign that means nothing at character 10",
+    "strategy.recompute > 'full'": "texts and truth values have no order",
+    "strategy.recompute == 3": "sides of different types",
+    "strategy.recompute + 1 == 2": "not a number",
+    "mfu > 1e40": "number too large",
+    "mfu > 0.4; import os": "unexpected character at character 10",
+    "model == 'a\x1b[31m'": "unexpected character at character 10",
     "__import__('os')": "unknown figure",
     "mfu ** 2 > 1": "unexpected *",
     "mfu > 5..": "unknown suffix .. at character 8",
-    "mfu == 'forty'": "sides of different kinds at character 8",
-    "(mfu > 1 or mfu > 2) + 1 > 0": "no number to calculate with at character 2",
-    "memory.headroom > 5k + 1": "a count beside bytes at character 19",
-    "memory.headroom > 2 * 5k": "a count beside bytes at character 19",
-    "memory.headroom / step_time_s > tokens": "bytes/seconds with a plain number",
+    "mfu == 'forty'": "sides of different types at character 8",
+    "(mfu > 1 or mfu > 2) + 1 > 0": "not a number at character 2",
+    "memory.headroom > 5k + 1": "count suffix on bytes at character 19",
+    "memory.headroom > 2 * 5k": "count suffix on bytes at character 19",
+    "memory.headroom / step_time_s > tokens": "bytes/seconds and a plain number",
     "": "is empty",
     "  ": "is empty",
     "mfu > " + "1" * MAX_CONDITION_CHARS: "too long",
-    "(" * 200: "too many brackets",
-    "not " * 100 + "(" * 26: "too many brackets",
+    "(" * 200: "too many nested brackets",
+    "not " * 100 + "(" * 26: "too many nested brackets",
 }  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def test_it_is_met(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", NOT_MET)
-def test_what_is_not_met_is_told_with_what_was_found_and_wanted(text: str) -> None:
+def test_what_is_not_met_is_told_with_what_was_found_and_required(text: str) -> None:
     verdict = evaluate_condition(parse_condition(text), KNOWN)
     assert not verdict.is_met
     assert NOT_MET[text] in verdict.explanation
@@ -196,7 +196,7 @@ def test_what_is_not_known_is_not_met_and_says_what_would_make_it_known(name: st
 def test_the_price_is_told_where_the_run_is() -> None:
     values = {**VALUES, "cost_usd": None, "cost_usd_per_step": None}
     assert (
-        "no rent of this accelerator is known"
+        "no rental price of this accelerator is known"
         in evaluate_condition(parse_condition("cost_usd < 1"), values).explanation
     )
 
@@ -221,7 +221,7 @@ def test_two_plans_are_compared_in_the_same_language() -> None:
     for text in ("change.step_time_s <= 6%", "head.step_time_s > base.step_time_s", "change.mfu == 0"):
         assert evaluate_condition(parse_condition(text, figures), values).is_met, text
     told = evaluate_condition(parse_condition("change.step_time_s <= 4%", figures), values).explanation
-    assert told == "change.step_time_s is 5 %, wanted at most 4 % (25 % off)"
+    assert told == "change.step_time_s is 5 %, required at most 4 % (25 % off)"
     with pytest.raises(InputError, match="unknown figure"):
         parse_condition("change.strategy.recompute == 0", figures)
 

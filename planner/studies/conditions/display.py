@@ -1,4 +1,4 @@
-"""A figure's value as people read it."""
+"""Values of figures as text with units."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A requirement held against a plan's figures: whether it is met, and if not, what was found and what was wanted.
+"""Evaluate a requirement on the figures of a plan: whether it is met, else the actual and the required values.
 
-A figure that is not known makes its comparison neither true nor false; what cannot be said to be met is not met.
+An unknown figure makes its comparison neither true nor false; a requirement that is not true is not met.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _EXPECTED_FORMATS = {
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """Whether a requirement is met; the figures in it; and why it is not met, empty where it is."""
+    """Whether a requirement is met, the figures in it, and why it is not met (empty where it is)."""
 
     condition: str
     is_met: bool
@@ -49,12 +49,12 @@ class ConditionResult:
 
 
 def format_unmet_condition(condition: str, explanation: str) -> str:
-    """What is said of a requirement that is not met; `explanation`: what was found and what was wanted."""
+    """The message for a requirement that is not met; `explanation`: the actual and the required values."""
     return f"requirement not met: {condition}\n  {explanation}"
 
 
 def evaluate_condition(condition: Condition, values: FigureValues) -> ConditionResult:
-    """The requirement held against figures."""
+    """Evaluate the requirement on the figures `values`."""
     figures = tuple((name.name, values.get(name.name)) for name in list_figure_references(condition.tree))
     is_met = _evaluate_truth(condition.tree, values) is True
     explanation = "" if is_met else "; ".join(dict.fromkeys(_list_unmet_clauses(condition.tree, values)))
@@ -62,7 +62,7 @@ def evaluate_condition(condition: Condition, values: FigureValues) -> ConditionR
 
 
 def _evaluate_truth(node: ConditionNode, values: FigureValues) -> bool | None:
-    """Kleene's logic of three values."""
+    """The truth of a condition in Kleene's three-valued logic; None: unknown."""
     if isinstance(node, Negation):
         inner = _evaluate_truth(node.part, values)
         return None if inner is None else not inner
@@ -105,7 +105,7 @@ def _evaluate_operand(node: ConditionNode, values: FigureValues) -> FigureValue:
 
 
 def _evaluate_number(node: ConditionNode, values: FigureValues) -> float | None:
-    """The number in SI; None where a part is not known, or it divides by zero."""
+    """The number in SI; None where a figure is not known, and for a division by zero."""
     if isinstance(node, NumberLiteral):
         return node.value
     if isinstance(node, FigureReference):
@@ -126,7 +126,7 @@ def _evaluate_number(node: ConditionNode, values: FigureValues) -> float | None:
 
 
 def _list_unmet_clauses(node: ConditionNode, values: FigureValues) -> list[str]:
-    """Why a condition cannot be said to hold, a clause each."""
+    """The reasons why a condition is not true, one clause per reason."""
     if isinstance(node, AllOf):
         return [
             clause
@@ -146,28 +146,28 @@ def _list_unmet_clauses(node: ConditionNode, values: FigureValues) -> list[str]:
             f"{name.name} is {format_figure_value(values.get(name.name), name.figure.unit)}"
             for name in list_figure_references(node)
         )
-        return [f"{node.text} holds" + (f" ({details})" if details else "")]
+        return [f"{node.text} is true" + (f" ({details})" if details else "")]
     return [f"{node.name} is no" if isinstance(node, FigureReference) else "false is never met"]
 
 
 def _format_comparison(node: ComparisonExpression, values: FigureValues) -> str:
-    """`mfu is 0.3553, wanted at least 0.4 (11 % off)`."""
+    """`mfu is 0.3553, required at least 0.4 (11 % off)`."""
     left, right = _evaluate_operand(node.left, values), _evaluate_operand(node.right, values)
     if left is None or right is None:
-        return f"{node.side_texts[0]} {node.operator} {node.side_texts[1]} is of no finite number"
+        return f"{node.side_texts[0]} {node.operator} {node.side_texts[1]} has no finite value"
     actual, expected = format_figure_value(left, node.unit), format_figure_value(right, node.unit)
     if actual == expected:
         actual, expected = str(left), str(right)
     if not isinstance(node.right, NumberLiteral | TextLiteral | TruthLiteral | SumExpression):
         expected = f"{expected} ({node.side_texts[1]})"
     return (
-        f"{node.side_texts[0]} is {actual}, wanted "
+        f"{node.side_texts[0]} is {actual}, required "
         f"{_EXPECTED_FORMATS[node.operator].format(expected)}{_format_shortfall(node, left, right)}"
     )
 
 
 def _format_shortfall(node: ComparisonExpression, left: FigureValue, right: FigureValue) -> str:
-    """By how much a number misses the other, where that says something."""
+    """By which fraction a number misses the required number; empty where the fraction is not meaningful."""
     if node.operator in ("==", "!=") or not isinstance(left, float | int) or not isinstance(right, float | int):
         return ""
     share = abs(left / right - 1) if right else 0.0

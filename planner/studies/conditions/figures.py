@@ -1,6 +1,6 @@
-"""The one table of a plan's figures: the name of each, what it is, its unit, and what makes it known.
+"""The table of a plan's figures: name, unit, description, and what is needed to compute each.
 
-Requirements and differences of plans are told in these names.
+Requirements (`--require`) and differences of plans use these names.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ FigureUnit = Literal["bytes", "s", "days", "usd", "j", "kg", "w", "per_s", "rati
 FigurePrerequisite = Literal["tokens", "price", "power", "grid", "failures", "uncertainty"]
 
 FIGURE_PREREQUISITES: dict[FigurePrerequisite, tuple[str, str]] = {
-    "tokens": ("tokens", "--tokens tells how long the run is"),
-    "price": ("cost_usd_per_step", "no rent of this accelerator is known; prices in its file tell one"),
-    "power": ("energy_j_per_step", "the power of this accelerator is not known"),
-    "grid": ("carbon_kg_per_step", "--grid or --carbon-intensity tells where the electricity is from"),
-    "failures": ("goodput", "failures were left out (--no-failures), or leave nothing"),
-    "uncertainty": ("uncertainty.first_share", "--uncertainty asks for it"),
+    "tokens": ("tokens", "give the length of the run with --tokens"),
+    "price": ("cost_usd_per_step", "no rental price of this accelerator is known; add prices to its file"),
+    "power": ("energy_j_per_step", "the power of this accelerator is not known; add power.tdp to its file"),
+    "grid": ("carbon_kg_per_step", "give the source of the electricity with --grid or --carbon-intensity"),
+    "failures": ("goodput", "failures are not modelled (--no-failures), or they leave no goodput"),
+    "uncertainty": ("uncertainty.first_share", "give --uncertainty to compute it"),
 }
-"""What a figure may need: the figure that is known where it is there, and how it comes to be."""
+"""Prerequisites of figures: a figure that is known where the prerequisite is met, and how to meet it."""
 
 
 @dataclass(frozen=True)
 class PlanFigure:
-    """A figure of the best plan. `prerequisites`: what has to be there for it; `choices`: the words it may have."""
+    """A figure of the best plan. `prerequisites`: what it needs to be known; `choices`: the texts it can have."""
 
     name: str
     unit: FigureUnit
@@ -43,14 +43,14 @@ class PlanFigure:
 
 _STEP_FIGURES = (
     PlanFigure("step_time_s", "s", "time of one step"),
-    PlanFigure("tokens_per_s", "per_s", "tokens a second, of all devices"),
-    PlanFigure("tokens_per_s_per_device", "per_s", "tokens a second of one device"),
-    PlanFigure("samples_per_s", "per_s", "sequences, images or whatever a batch counts, a second"),
-    PlanFigure("samples_per_s_per_device", "per_s", "the same of one device"),
-    PlanFigure("mfu", "ratio", "the model's FLOPs over the peak of all devices"),
-    PlanFigure("hfu", "ratio", "the same with recomputation"),
-    PlanFigure("global_batch", "count", "sequences of a step"),
-    PlanFigure("tokens_per_step", "count", "tokens of a step"),
+    PlanFigure("tokens_per_s", "per_s", "tokens per second of all devices"),
+    PlanFigure("tokens_per_s_per_device", "per_s", "tokens per second per device"),
+    PlanFigure("samples_per_s", "per_s", "sequences, images or other items of a batch per second"),
+    PlanFigure("samples_per_s_per_device", "per_s", "the same per device"),
+    PlanFigure("mfu", "ratio", "model FLOPs utilization"),
+    PlanFigure("hfu", "ratio", "hardware FLOPs utilization: with recomputation"),
+    PlanFigure("global_batch", "count", "sequences per step"),
+    PlanFigure("tokens_per_step", "count", "tokens per step"),
     PlanFigure("nodes", "count", "nodes of the cluster"),
     PlanFigure("devices", "count", "devices of the cluster"),
 )
@@ -58,32 +58,37 @@ _RUN_FIGURES = (
     PlanFigure("tokens", "count", "tokens of the whole run", ("tokens",)),
     PlanFigure("steps", "count", "steps of the whole run", ("tokens",)),
     PlanFigure("days", "days", "length of the run, without failures", ("tokens",)),
-    PlanFigure("days_with_failures", "days", "length of the run with what failures cost", ("tokens", "failures")),
-    PlanFigure("cost_usd_per_step", "usd", "rent of a step", ("price",)),
-    PlanFigure("cost_usd", "usd", "rent of the whole run, without failures", ("tokens", "price")),
+    PlanFigure("days_with_failures", "days", "length of the run, with failures", ("tokens", "failures")),
+    PlanFigure("cost_usd_per_step", "usd", "rental cost of a step", ("price",)),
+    PlanFigure("cost_usd", "usd", "rental cost of the whole run, without failures", ("tokens", "price")),
     PlanFigure(
-        "cost_usd_with_failures", "usd", "the same for the days with failures", ("tokens", "price", "failures")
+        "cost_usd_with_failures",
+        "usd",
+        "rental cost of the whole run, with failures",
+        ("tokens", "price", "failures"),
     ),
-    PlanFigure("energy_j_per_step", "j", "energy of a step, at the meter", ("power",)),
-    PlanFigure("energy_j", "j", "energy of the whole run, without failures", ("tokens", "power")),
-    PlanFigure("power_w", "w", "mean power at the meter", ("power",)),
+    PlanFigure("energy_j_per_step", "j", "facility energy of a step (incl. PUE)", ("power",)),
+    PlanFigure("energy_j", "j", "facility energy of the whole run, without failures", ("tokens", "power")),
+    PlanFigure("power_w", "w", "mean facility power (incl. PUE)", ("power",)),
     PlanFigure("carbon_kg_per_step", "kg", "CO2e of a step", ("grid", "power")),
     PlanFigure("carbon_kg", "kg", "CO2e of the whole run", ("grid", "tokens", "power")),
-    PlanFigure("goodput", "ratio", "share of the time that is left by failures and checkpoints", ("failures",)),
-    PlanFigure("goodput_tokens_per_s", "per_s", "tokens a second that are left by them", ("failures",)),
+    PlanFigure("goodput", "ratio", "fraction of the time that failures and checkpoints leave", ("failures",)),
+    PlanFigure("goodput_tokens_per_s", "per_s", "tokens per second after failures and checkpoints", ("failures",)),
     PlanFigure("mtbf_s", "s", "mean time between failures of the job", ("failures",)),
     PlanFigure("spares", "count", "spare nodes", ("failures",)),
-    PlanFigure("uncertainty.first_share", "ratio", "share of samples in which the plan is first", ("uncertainty",)),
-    PlanFigure("uncertainty.step_time_p90_s", "s", "step time that 90 % of the samples stay below", ("uncertainty",)),
+    PlanFigure(
+        "uncertainty.first_share", "ratio", "fraction of samples in which the plan is the best", ("uncertainty",)
+    ),
+    PlanFigure("uncertainty.step_time_p90_s", "s", "90 % quantile of the step time", ("uncertainty",)),
 )
 _MEMORY_FIGURES = (
     PlanFigure("memory.total", "bytes", "peak memory (worst stage)"),
-    PlanFigure("memory.capacity", "bytes", "what a device can hold"),
-    PlanFigure("memory.headroom", "bytes", "capacity less total"),
+    PlanFigure("memory.capacity", "bytes", "memory capacity of a device"),
+    PlanFigure("memory.headroom", "bytes", "capacity minus total"),
 )
 _DEGREE_NAMES = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp")
 _STRATEGY_FIGURES = (
-    *(PlanFigure(f"strategy.{one}", "count", f"{one} of the plan") for one in _DEGREE_NAMES),
+    *(PlanFigure(f"strategy.{degree}", "count", f"{degree} of the plan") for degree in _DEGREE_NAMES),
     PlanFigure("strategy.micro_batch", "count", "sequences of a micro-batch"),
     PlanFigure("strategy.zero_stage", "count", "ZeRO stage"),
     PlanFigure("strategy.recompute", "text", "recomputation", choices=RECOMPUTE_MODES),
@@ -91,17 +96,19 @@ _STRATEGY_FIGURES = (
     PlanFigure("settings.schedule", "text", "pipeline schedule", choices=get_args(PipelineSchedule)),
     PlanFigure("settings.tp_overlap", "truth", "tensor-parallel communication overlapped"),
     PlanFigure("settings.dp_overlap", "truth", "gradient communication overlapped"),
-    PlanFigure("settings.cp_exchange", "text", "exchange of context parallelism", choices=get_args(CpCommType)),
+    PlanFigure("settings.cp_exchange", "text", "communication of context parallelism", choices=get_args(CpCommType)),
     PlanFigure("settings.gradients", "text", "dtype of gradient accumulation", choices=get_args(GradientDtype)),
-    PlanFigure("settings.communication", "text", "gradients as sent", choices=get_args(GradientDtype)),
-    PlanFigure("settings.offload", "text", "what is on the host, joined by +; or none"),
-    PlanFigure("settings.order", "text", "dimensions on ranks, from the inside out", choices=tuple(RANK_ORDERS)),
+    PlanFigure("settings.communication", "text", "dtype of gradient reduction", choices=get_args(GradientDtype)),
+    PlanFigure("settings.offload", "text", "states offloaded to the host, joined by +; or none"),
+    PlanFigure(
+        "settings.order", "text", "rank order of the parallel dimensions, innermost first", choices=tuple(RANK_ORDERS)
+    ),
     PlanFigure("settings.shard_group", "text", "ranks that ZeRO shards over, or all"),
-    PlanFigure("settings.recompute_layers", "text", "layers of a chunk that are repeated, or all"),
+    PlanFigure("settings.recompute_layers", "text", "layers per virtual stage that are recomputed, or all"),
     PlanFigure("model", "text", "the model's name"),
     PlanFigure("cluster", "text", "the cluster's name"),
     PlanFigure("accelerator", "text", "the accelerator's name"),
-    PlanFigure("precision", "text", "the number format"),
+    PlanFigure("precision", "text", "the precision of GEMMs"),
     PlanFigure("framework", "text", "the trainer"),
 )
 
@@ -117,14 +124,14 @@ def _enumerate_plan_figures() -> Iterator[PlanFigure]:
     yield from _STRATEGY_FIGURES
 
 
-PLAN_FIGURES: Mapping[str, PlanFigure] = {one.name: one for one in _enumerate_plan_figures()}
+PLAN_FIGURES: Mapping[str, PlanFigure] = {figure.name: figure for figure in _enumerate_plan_figures()}
 """All figures of a plan by name."""
 
 BASE_PREFIX, HEAD_PREFIX, CHANGE_PREFIX = "base.", "head.", "change."
 
 
 def build_compared_figures() -> Mapping[str, PlanFigure]:
-    """The figures of two plans: `base.NAME`, `head.NAME`, and `change.NAME`, by what share the second is more."""
+    """The figures of two plans: `base.NAME`, `head.NAME`, and the relative change `change.NAME`."""
     figures: dict[str, PlanFigure] = {}
     for name, figure in PLAN_FIGURES.items():
         figures |= {

@@ -1,4 +1,4 @@
-"""A requirement's tokens into its tree, by recursive descent.
+"""Parse the tokens of a requirement into its tree, by recursive descent.
 
     either     = both ("or" both)*
     both       = condition ("and" condition)*
@@ -8,7 +8,7 @@
     product    = signed (("*" | "/") signed)*
     signed     = ("+" | "-")* (number | name | quoted | "true" | "false" | "(" either ")")
 
-Only brackets nest, and only so deep.
+Only brackets nest, up to a limit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _OPERATORS: tuple[ComparisonOperator, ...] = get_args(ComparisonOperator)
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on a plan's figures, and the text that it was read from."""
+    """A condition on figures of a plan: its tree, and the text it was parsed from."""
 
     text: str
     tree: ConditionNode
@@ -51,7 +51,7 @@ class Condition:
 def parse_condition(
     text: str, figures: Mapping[str, PlanFigure] = PLAN_FIGURES, *, origin: str = "", key: str = "--require"
 ) -> Condition:
-    """Read one requirement: its names are known, its units agree. Raises InputError."""
+    """Parse one requirement. Raises InputError for wrong syntax, unknown figures and incompatible units."""
     source = ConditionSource(text, origin, key)
     if not text.strip():
         raise InputError("is empty", origin=origin, key=key, value='""', expected="a condition such as mfu >= 0.4")
@@ -60,7 +60,7 @@ def parse_condition(
 
 
 class _ConditionParser:
-    """The tokens, and how far they are read."""
+    """The tokens of a requirement, and the index of the next token."""
 
     def __init__(
         self, source: ConditionSource, tokens: list[ConditionToken], figures: Mapping[str, PlanFigure]
@@ -69,10 +69,10 @@ class _ConditionParser:
         self.next_index, self.depth = 0, 0
 
     def parse(self) -> ConditionNode:
-        """All of it."""
+        """Parse the whole requirement."""
         node = self._parse_or()
         if self._current_token.token_type != "end":
-            raise self._build_unexpected_error("the end, or and, or")
+            raise self._build_unexpected_error("and, or, or the end of the condition")
         return node
 
     @property
@@ -80,7 +80,7 @@ class _ConditionParser:
         return self.tokens[self.next_index]
 
     def _accept(self, *texts: str) -> ConditionToken | None:
-        """The next token, read, where it is one of these signs or keywords."""
+        """Consume and return the next token if it is one of these signs or keywords, else None."""
         token = self._current_token
         if token.token_type not in ("sign", "keyword") or token.text not in texts:
             return None
@@ -127,7 +127,9 @@ class _ConditionParser:
         right = self._parse_sum()
         if self._current_token.text in _OPERATORS and self._current_token.token_type == "sign":
             raise self.source.build_error(
-                "a second comparison", self._current_token.position, "two of them joined by and: 0 < x and x < 1"
+                "chained comparison",
+                self._current_token.position,
+                "two comparisons joined by and, such as 0 < x and x < 1",
             )
         operator = _OPERATORS[_OPERATORS.index(sign.text)]
         return ComparisonExpression(left, operator, right, (left_text, self._extract_text(start)), position)
@@ -174,7 +176,7 @@ class _ConditionParser:
         self.depth += 1
         if self.depth > _MAX_BRACKET_DEPTH:
             raise self.source.build_error(
-                "too many brackets", opening.position, f"at most {_MAX_BRACKET_DEPTH} inside each other"
+                "too many nested brackets", opening.position, f"at most {_MAX_BRACKET_DEPTH} levels"
             )
         node = self._parse_or()
         if not self._accept(")"):
@@ -183,5 +185,5 @@ class _ConditionParser:
         return node
 
     def _extract_text(self, start: int) -> str:
-        """What was read from a character on, with single spaces."""
+        """The text from a character to the last consumed token, with single spaces."""
         return " ".join(self.source.text[start : self.tokens[self.next_index - 1].end].split())

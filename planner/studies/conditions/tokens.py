@@ -1,4 +1,4 @@
-"""A requirement's text into tokens: numbers with their suffixes, names, words in quotes, signs."""
+"""Split the text of a requirement into tokens: numbers with suffixes, names, quoted texts, signs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CONDITION_KEYWORDS = ("and", "or", "not", "true", "false")
 
 @dataclass(frozen=True)
 class ConditionSource:
-    """Where a requirement is from, for messages."""
+    """The text of a requirement and its place, for error messages."""
 
     text: str
     origin: str = ""
     key: str = "--require"
 
     def build_error(self, problem: str, position: int, expected: str = "", suggestion: str = "") -> InputError:
-        """The error for what stands at a character, counted from 0."""
+        """The error for the character at `position`, counted from 0."""
         return InputError(
             f"{problem} at character {position + 1}",
             origin=self.origin,
@@ -42,7 +42,7 @@ class ConditionSource:
 
 @dataclass(frozen=True)
 class ConditionToken:
-    """`text` as written, names and keywords in small letters; of a number its value and what its suffix is of."""
+    """A token. `text`: names and keywords in lower case; `value` and `meaning`: SI value and quantity of a number."""
 
     token_type: Literal["number", "name", "keyword", "quoted", "sign", "end"]
     text: str
@@ -53,7 +53,7 @@ class ConditionToken:
 
 
 def tokenize_condition(source: ConditionSource) -> list[ConditionToken]:
-    """All tokens, the last one of kind `end`. Raises InputError."""
+    """All tokens; the last token has the type `end`. Raises InputError."""
     text = source.text
     if len(text) > MAX_CONDITION_CHARS:
         raise InputError(
@@ -85,14 +85,14 @@ def _read_token(source: ConditionSource, position: int) -> ConditionToken:
     if match := _SIGN_PATTERN.match(text, position):
         return ConditionToken("sign", match[0], position, match.end())
     if text[position] == "=":
-        raise source.build_error("a single =", position, "== compares")
+        raise source.build_error("unexpected =", position, "== for a comparison")
     raise source.build_error(
-        "a sign that means nothing", position, "names, numbers, + - * /, comparisons, and, or, not, brackets"
+        "unexpected character", position, "names, numbers, + - * /, comparisons, and, or, not, brackets"
     )
 
 
 def _read_number(source: ConditionSource, position: int, match: re.Match[str]) -> ConditionToken:
-    """A number with its suffix, which a space may part from it."""
+    """A number and its suffix; a space may stand between them."""
     text, end = source.text, match.end()
     value = float(match[0].replace("_", ""))
     start = end + (len(text[end:]) - len(text[end:].lstrip()))
@@ -119,11 +119,11 @@ def _read_number(source: ConditionSource, position: int, match: re.Match[str]) -
 
 
 def _is_word_character(character: str) -> bool:
-    """Whether a word that ends before this sign goes on."""
+    """Whether a word continues with this character."""
     return character.isalnum() or character == "_"
 
 
 def _check_magnitude(source: ConditionSource, token: ConditionToken) -> ConditionToken:
     if not token.value < _MAX_NUMBER:
-        raise source.build_error("a number too large", token.position, "less than 1e30")
+        raise source.build_error("number too large", token.position, "less than 1e30")
     return token

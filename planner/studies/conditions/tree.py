@@ -1,4 +1,4 @@
-"""A requirement as a tree. Sums, products and lists of conditions are flat: it is as deep as its brackets."""
+"""The tree of a requirement. Sums, products and lists of conditions are flat, so that only brackets add depth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ComparisonOperator = Literal["<", "<=", ">", ">=", "==", "!="]
 
 @dataclass(frozen=True)
 class NumberLiteral:
-    """A number in SI. `meaning`: what its suffix is of, None for a bare one, which takes the other side's unit."""
+    """A number in SI. `meaning`: quantity of its suffix; None for a bare number, which takes any unit."""
 
     value: float
     meaning: str | None
@@ -21,7 +21,7 @@ class NumberLiteral:
 
 @dataclass(frozen=True)
 class TextLiteral:
-    """A word in quotes."""
+    """A text in quotes."""
 
     value: str
     position: int
@@ -37,7 +37,7 @@ class TruthLiteral:
 
 @dataclass(frozen=True)
 class FigureReference:
-    """A figure of the plan, by the name that was written."""
+    """A figure of the plan, and its name in the requirement."""
 
     name: str
     figure: PlanFigure
@@ -46,7 +46,7 @@ class FigureReference:
 
 @dataclass(frozen=True)
 class SumExpression:
-    """Parts with their signs, 1 or -1."""
+    """A sum: terms with their signs, 1 or -1."""
 
     parts: tuple[tuple[int, ConditionNode], ...]
     position: int
@@ -54,7 +54,7 @@ class SumExpression:
 
 @dataclass(frozen=True)
 class ProductExpression:
-    """Factors with their exponents, 1 or -1."""
+    """A product: factors with their exponents, 1 or -1."""
 
     parts: tuple[tuple[int, ConditionNode], ...]
     position: int
@@ -62,7 +62,7 @@ class ProductExpression:
 
 @dataclass(frozen=True)
 class ComparisonExpression:
-    """Two sides, the texts that they were written as, and the unit that both are told in."""
+    """A comparison of two sides: `side_texts` as the user wrote them, `unit` in which messages print both."""
 
     left: ConditionNode
     operator: ComparisonOperator
@@ -82,7 +82,7 @@ class AllOf:
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Conditions of which one must hold."""
+    """Conditions of which at least one must hold."""
 
     parts: tuple[ConditionNode, ...]
     position: int
@@ -90,7 +90,7 @@ class AnyOf:
 
 @dataclass(frozen=True)
 class Negation:
-    """A condition that must not hold, and the text it was written as."""
+    """A condition that must not hold, and its text."""
 
     part: ConditionNode
     text: str
@@ -112,7 +112,7 @@ ConditionNode = (
 
 
 def list_figure_references(node: ConditionNode) -> tuple[FigureReference, ...]:
-    """The figures of a tree, each once, in the order they are written."""
+    """The distinct figures of a tree, in the order of the text."""
     references: dict[str, FigureReference] = {}
     _collect_references(node, references)
     return tuple(references.values())

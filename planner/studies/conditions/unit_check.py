@@ -1,6 +1,7 @@
-"""Whether a requirement makes sense: bytes are compared with bytes. Bare numbers take the unit of what they meet.
+"""Check the units of a requirement: bytes are compared with bytes. Bare numbers take the unit of the other side.
 
-A unit is a vector of whole exponents of bytes, seconds, dollars, joules and kilograms; counts and ratios have none.
+A unit is a vector of integer exponents of bytes, seconds, dollars, joules and kilograms; for counts and ratios all
+exponents are zero.
 """
 
 from __future__ import annotations
@@ -48,9 +49,11 @@ _BYTES_EXPONENTS: UnitExponents = (1, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class OperandType:
-    """What a part of a requirement is. Of a number: its exponents, None where it takes any unit; `scale`: what a bare
-    number beside it is multiplied by, None where nothing says, nan where two figures say different things;
-    `has_count_suffix`: it has a suffix such as `k` or `M`.
+    """The type of a part of a requirement.
+
+    For numbers: `exponents` of the unit, None for a bare number, which takes any unit; `scale`: the factor to SI of
+    bare numbers that are compared with it or added to it, None where it implies no factor, nan where two figures
+    imply different factors; `has_count_suffix`: whether it has a suffix such as `k` or `M`.
     """
 
     base_type: Literal["number", "text", "truth"]
@@ -63,15 +66,15 @@ _TRUTH_TYPE = OperandType("truth")
 
 
 def get_unit_scale(unit: FigureUnit) -> float:
-    """SI of one of a figure's own unit: a bare number compared with days is of days."""
+    """Factor to SI of a bare number that is compared with a figure of this unit: compared with days it means days."""
     return DAY_S if unit == "days" else 1.0
 
 
 def check_condition_units(tree: ConditionNode, source: ConditionSource) -> ConditionNode:
-    """The tree with bare numbers in SI. Raises InputError where it is no condition, or units do not agree."""
+    """The tree with bare numbers in SI. Raises InputError where it is not a condition or units are incompatible."""
     node, operand_type = _infer_type(tree, source)
     if operand_type.base_type != "truth":
-        raise source.build_error("is no condition", tree.position, "a comparison such as mfu >= 0.4")
+        raise source.build_error("not a condition", tree.position, "a comparison such as mfu >= 0.4")
     return node
 
 
@@ -109,7 +112,7 @@ def _check_condition(node: ConditionNode, source: ConditionSource) -> ConditionN
     checked_node, operand_type = _infer_type(node, source)
     if operand_type.base_type != "truth":
         raise source.build_error(
-            "a value where a condition is needed", node.position, "a comparison such as mfu >= 0.4"
+            "value where a condition is expected", node.position, "a comparison such as mfu >= 0.4"
         )
     return checked_node
 
@@ -117,27 +120,25 @@ def _check_condition(node: ConditionNode, source: ConditionSource) -> ConditionN
 def _check_numbers(
     nodes: Sequence[ConditionNode], source: ConditionSource
 ) -> list[tuple[ConditionNode, OperandType]]:
-    """The parts of a sum or product. Raises InputError where one is no number."""
+    """The parts of a sum or product with their types. Raises InputError for a part that is not a number."""
     typed_nodes = [_infer_type(node, source) for node in nodes]
     for node, operand_type in typed_nodes:
         if operand_type.base_type != "number":
-            raise source.build_error("no number to calculate with", node.position, "a number or a figure that is one")
+            raise source.build_error("not a number", node.position, "a number, or a figure that is a number")
     return typed_nodes
 
 
 def _unify_units(nodes: Sequence[ConditionNode], source: ConditionSource) -> tuple[list[ConditionNode], OperandType]:
-    """Numbers that are added or compared: one unit for all, which bare ones take."""
+    """Numbers that are added or compared, in the unit that all share; bare numbers take this unit."""
     typed_nodes = _check_numbers(nodes, source)
     nodes_with_unit = [
         (node, operand_type) for node, operand_type in typed_nodes if operand_type.exponents is not None
     ]
     for node, operand_type in nodes_with_unit[1:]:
         if operand_type.exponents != nodes_with_unit[0][1].exponents:
-            conflict = f"{_format_unit(nodes_with_unit[0][1])} with {_format_unit(operand_type)}"
+            expected_unit = _format_unit(nodes_with_unit[0][1])
             raise source.build_error(
-                f"{conflict}: units do not agree",
-                node.position,
-                f"{_format_unit(nodes_with_unit[0][1])} on both sides",
+                f"incompatible units: {expected_unit} and {_format_unit(operand_type)}", node.position, expected_unit
             )
     if not nodes_with_unit:
         return [node for node, _ in typed_nodes], OperandType(
@@ -149,9 +150,11 @@ def _unify_units(nodes: Sequence[ConditionNode], source: ConditionSource) -> tup
         scales = {math.nan}
     for node, operand_type in typed_nodes:
         if operand_type.exponents is None and any(map(math.isnan, scales)):
-            raise source.build_error("a bare number beside two units of time", node.position, "its unit, such as 30d")
+            raise source.build_error(
+                "number without a unit among days and seconds", node.position, "a unit, such as 30d"
+            )
         if operand_type.has_count_suffix and exponents == _BYTES_EXPONENTS:
-            raise source.build_error("a count beside bytes", node.position, "bytes such as 5GiB or 5GB")
+            raise source.build_error("count suffix on bytes", node.position, "bytes such as 5GiB or 5GB")
     scale = scales.pop() if len(scales) == 1 else None
     scaled = [
         _scale_node(node, scale or 1.0) if operand_type.exponents is None else node
@@ -169,8 +172,9 @@ def _scale_node(node: ConditionNode, scale: float) -> ConditionNode:
 
 
 def _infer_product_type(node: ProductExpression, source: ConditionSource) -> tuple[ConditionNode, OperandType]:
-    """Exponents add up; a bare factor has none, unless all are bare. What is left without a unit is a plain number;
-    a bare number beside days times 3s could be either's.
+    """The type of a product: exponents add up; bare factors count as plain numbers unless all factors are bare.
+
+    A product without a unit is a plain number. The scale is nan where it is ambiguous, as in days times 3s.
     """
     typed_nodes = _check_numbers([part for _, part in node.parts], source)
     product = replace(
@@ -204,10 +208,10 @@ def _check_comparison(node: ComparisonExpression, source: ConditionSource) -> Co
         (first, second), operand_type = _unify_units([node.left, node.right], source)
         return replace(node, left=first, right=second, unit=_find_display_unit(node, operand_type))
     if len(base_types) > 1:
-        expected = {"text": "a word in quotes", "truth": "true or false", "number": "a number"}[left[1].base_type]
-        raise source.build_error("sides of different kinds", node.right.position, expected)
+        expected = {"text": "a text in quotes", "truth": "true or false", "number": "a number"}[left[1].base_type]
+        raise source.build_error("sides of different types", node.right.position, expected)
     if node.operator not in ("==", "!="):
-        raise source.build_error("words have no order", node.position, "== or !=")
+        raise source.build_error("texts and truth values have no order", node.position, "== or !=")
     for first, second in ((node.left, node.right), (node.right, node.left)):
         if isinstance(first, FigureReference) and isinstance(second, TextLiteral):
             _check_choice(first, second, source)
@@ -215,7 +219,7 @@ def _check_comparison(node: ComparisonExpression, source: ConditionSource) -> Co
 
 
 def _find_display_unit(node: ComparisonExpression, operand_type: OperandType) -> FigureUnit:
-    """The unit that both sides are told in: that of a figure on one side, else the one of these exponents."""
+    """The unit in which messages print both sides: that of a figure on either side, else by the exponents."""
     for side in (node.left, node.right):
         if isinstance(side, FigureReference):
             return side.figure.unit
@@ -228,7 +232,7 @@ def _check_choice(reference: FigureReference, word: TextLiteral, source: Conditi
     choices = reference.figure.choices
     if choices and word.value not in choices:
         raise InputError(
-            f"{reference.name} is never this",
+            f"{reference.name} never has this value",
             origin=source.origin,
             key=source.key,
             value=word.value,

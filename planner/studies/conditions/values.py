@@ -1,4 +1,4 @@
-"""The figures of a plan document by their names, in SI: requirements are held against them, plans differ in them."""
+"""The figures of a plan document by name, in SI units: requirements and differences of plans use them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FigureValues = Mapping[str, FigureValue]
 
 
 def compute_figure_values(document: PlanDocument | HeterogeneousDocument) -> dict[str, FigureValue]:
-    """Every figure of the best plan; of two kinds of nodes, those that are told of both together."""
+    """All figures of the best plan; for a heterogeneous cluster, those that are defined for both pools together."""
     return compute_plan_values(document) if isinstance(document, PlanDocument) else compute_hetero_values(document)
 
 
 def compute_plan_values(document: PlanDocument) -> dict[str, FigureValue]:
-    """The first plan's figures, all names of FIGURES; None where one is not known."""
+    """The figures of the first plan, with all names of PLAN_FIGURES; None where a figure is not known."""
     plan, scenario, cluster = document.plans[0], document.training, document.cluster
     values: dict[str, FigureValue] = {
         name: getattr(plan, name)
@@ -123,7 +123,7 @@ def _collect_struct_fields(part: msgspec.Struct) -> dict[str, FigureValue]:
 
 
 def compute_hetero_values(document: HeterogeneousDocument) -> dict[str, FigureValue]:
-    """The fastest way's figures: of memory those of the kind whose devices have least left."""
+    """The figures of the fastest plan; memory is that of the pool with the least headroom."""
     plan, cluster, scenario, run = document.ways[0], document.cluster, document.training, document.run
     names = ("step_time_s", "tokens_per_s", "tokens_per_s_per_device", "mfu")
     values: dict[str, FigureValue] = {name: getattr(plan, name) for name in names}
@@ -144,7 +144,7 @@ def compute_hetero_values(document: HeterogeneousDocument) -> dict[str, FigureVa
 
 
 def compute_compared_values(base: FigureValues, head: FigureValues) -> dict[str, FigureValue]:
-    """The figures of two plans by the names of `compared_figures`."""
+    """The figures of two plans by the names of `build_compared_figures`."""
     values: dict[str, FigureValue] = {f"{BASE_PREFIX}{name}": value for name, value in base.items()}
     values |= {f"{HEAD_PREFIX}{name}": value for name, value in head.items()}
     return values | {
@@ -153,7 +153,7 @@ def compute_compared_values(base: FigureValues, head: FigureValues) -> dict[str,
 
 
 def compute_relative_change(before: FigureValue, after: FigureValue) -> float | None:
-    """By what share the second number is more than the first; None where that is not known, or the first is zero."""
+    """Relative change from `before` to `after`; None where a value is not a known number, or `before` is zero."""
     if isinstance(before, str | bool) or isinstance(after, str | bool) or before is None or after is None:
         return None
     if before == after:
@@ -162,7 +162,7 @@ def compute_relative_change(before: FigureValue, after: FigureValue) -> float | 
 
 
 def explain_unknown_figure(name: str, values: FigureValues) -> str:
-    """What would make a figure known, as the end of a sentence."""
+    """Why a figure is not known, and how to make it known, as the end of a sentence."""
     matched_prefix = next(
         (candidate for candidate in (BASE_PREFIX, HEAD_PREFIX, CHANGE_PREFIX) if name.startswith(candidate)), ""
     )
@@ -174,7 +174,7 @@ def explain_unknown_figure(name: str, values: FigureValues) -> str:
             BASE_PREFIX,
         )
     if f"{prefix}{plain}" not in values:
-        return "it is not known for several pools of nodes"
+        return "it is not defined for a heterogeneous cluster"
     for prerequisite in PLAN_FIGURES[plain].prerequisites:
         witness, explanation = FIGURE_PREREQUISITES[prerequisite]
         if values.get(f"{prefix}{witness}") is None:
