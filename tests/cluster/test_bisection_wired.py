@@ -1,4 +1,4 @@
-"""Bisection of a wiring: no two halves of its hosts are joined by less than what is told."""
+"""Bisection of a wiring: an upper bound of the narrowest of all halves, and equal to it on common fabrics."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cluster.analysis import wired_bisection
-from planner.cluster.analysis.bisection import compute_regular_bisection_bytes_per_s
-from planner.cluster.analysis.wired_bisection import compute_max_flow_bytes_per_s, compute_wiring_bisection
+from planner.cluster.analysis.bisection import compute_regular_bisection, compute_wiring_bisection
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.spec import parse_cluster_spec
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.wired.build_links import build_regular_wiring
 from tests.cluster.fabrics import preset
+from tests.cluster.max_flow import compute_max_flow_bytes_per_s
 
 GB = 1e9
 
@@ -78,20 +77,10 @@ def trees(draw: st.DrawFn) -> Wiring:
 
 @settings(max_examples=60, deadline=None)
 @given(told=st.one_of(graphs(), trees()))
-def test_no_two_halves_of_hosts_are_joined_by_less(told: Wiring) -> None:
-    middle = compute_wiring_bisection(told)
-    assert middle.is_exact
-    assert middle.bytes_per_s == pytest.approx(brute_force(told))
-
-
-@settings(max_examples=20, deadline=None)
-@given(told=graphs())
-def test_what_is_not_exact_is_at_least_the_narrowest(told: Wiring) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wired_bisection, "compute_narrowest_cut_bytes_per_s", lambda *_: None)
-        middle = compute_wiring_bisection(told)
-    assert not middle.is_exact
-    assert middle.bytes_per_s >= brute_force(told) * (1 - 1e-9)
+def test_the_bound_is_at_least_the_narrowest_of_all_halves(told: Wiring) -> None:
+    middle, narrowest = compute_wiring_bisection(told), brute_force(told)
+    assert middle.bytes_per_s >= narrowest * (1 - 1e-9)
+    assert not middle.is_exact or narrowest == 0
 
 
 @pytest.mark.parametrize("oversubscription", [1.0, 4.0])
@@ -106,10 +95,9 @@ def test_a_tree_is_halved_between_its_leaves(oversubscription: float) -> None:
     assert compute_wiring_bisection(told).bytes_per_s == pytest.approx(2 * 6400e9 / 8 / oversubscription)
 
 
-def test_a_host_on_a_leaf_of_its_own_is_not_halved_off_for_more() -> None:
-    # four hosts of 400 at one leaf, the fifth of 400 at the other; 100 between the leaves: two hosts against three
-    links = [(host, 5 if host < 4 else 6, 400) for host in range(5)] + [(5, 6, 100)]
-    assert compute_wiring_bisection(wiring(5, 2, links)).bytes_per_s == 500 * GB
+def test_hosts_at_one_switch_are_cut_off_it() -> None:
+    links = [(host, 5, 400 - 100 * (host % 2)) for host in range(5)]
+    assert compute_wiring_bisection(wiring(5, 1, links)).bytes_per_s == 600 * GB
 
 
 @pytest.mark.parametrize("name", ["dgx-h100", "gb200-nvl72", "mi300x", "frontier"])
@@ -117,26 +105,14 @@ def test_a_host_on_a_leaf_of_its_own_is_not_halved_off_for_more() -> None:
 def test_the_narrowest_halves_of_a_preset_are_those_of_its_levels(name: str, nodes: int) -> None:
     cluster = preset(name, nodes)
     assert compute_wiring_bisection(build_regular_wiring(cluster)).bytes_per_s == pytest.approx(
-        compute_regular_bisection_bytes_per_s(cluster)
+        compute_regular_bisection(cluster).bytes_per_s
     )
 
 
-def test_a_large_fabric_with_faults_is_halved_exactly() -> None:
+def test_a_large_fabric_with_faults_is_halved_a_little_lower() -> None:
     whole = build_regular_wiring(preset("dgx-h100", 512))
     works = ~np.isin(np.arange(len(whole.endpoints)), [5, 1000, len(whole.endpoints) - 7])
     lost = replace(whole, bandwidth_bytes_per_s=whole.bandwidth_bytes_per_s * works)
     middle, less = compute_wiring_bisection(whole), compute_wiring_bisection(lost)
-    assert middle.is_exact
-    assert less.is_exact
     assert middle.bytes_per_s == 256 * 8 * 50 * GB
     assert middle.bytes_per_s * 0.98 < less.bytes_per_s < middle.bytes_per_s
-
-
-def test_a_torus_too_tangled_for_that_is_told_as_a_bound() -> None:
-    side = 8
-    place = np.arange(side**3).reshape(side, side, side)
-    pairs = np.concatenate([np.stack([place, np.roll(place, -1, axis)], -1).reshape(-1, 2) for axis in range(3)])
-    told = wiring(side**3, 0, [(min(pair), max(pair), 10) for pair in pairs.tolist()])
-    middle = compute_wiring_bisection(told)
-    assert not middle.is_exact
-    assert middle.bytes_per_s >= 2 * side * side * 10 * GB

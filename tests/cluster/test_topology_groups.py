@@ -8,13 +8,13 @@ import pytest
 from scipy.optimize import linprog
 
 from planner.cluster.analysis.device_graph import build_device_graph
-from planner.cluster.analysis.wired_bisection import compute_max_flow_bytes_per_s
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.build import build_network
 from planner.cluster.regular.shares import compute_dragonfly_share
 from planner.cluster.regular.torus import compute_coordinates, compute_grid_index, find_cluster_torus
 from planner.cluster.wired.build_links import build_regular_wiring
 from tests.cluster.fabrics import fabric, inside, level, preset, torus
+from tests.cluster.max_flow import compute_max_flow_bytes_per_s
 
 GB = 1e9
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cluster.analysis.device_graph import build_device_graph
-from planner.cluster.analysis.wired_diameter import compute_wiring_diameter_hops
+from planner.cluster.analysis.diameter import compute_wiring_diameter_hops
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.wiring import Wiring

@@ -1,11 +1,9 @@
-"""Bisection bandwidth of a cluster: what one half of it can send to the other, in one direction, at worst.
+"""Bisection bandwidth of a cluster: the bytes/s that one half of it can send to the other, in one direction.
 
-Dally and Towles 2004 (Principles and Practices of Interconnection Networks), sections 3.2 and 5.2: the narrowest cut
-between two halves. Halves are whole nodes; of one node, and of one torus (`torus_bisection`), devices. Networks that
-share nothing but the devices (NVLink and network cards) add up.
-
-Of a regular cluster the first half of the ranks and the second are counted class by class, whatever its size. Where
-groups are uneven other halves may be joined by less: then the cluster is written out (`wired_bisection`).
+Halves are whole nodes; of a single node or torus, devices. Regular clusters have closed forms (Dally and Towles 2004,
+Principles and Practices of Interconnection Networks, sections 3.2 and 5.2) for the first half of the ranks, exact
+where a lower bound for all halves meets them. For wired and uneven clusters the narrowest of a few cuts is an upper
+bound, and marked as one. Networks that share nothing but the devices (NVLink and NICs) add up.
 """
 
 from __future__ import annotations
@@ -15,210 +13,221 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from planner.cluster.analysis.torus_bisection import (
-    compute_tori_cut_bytes_per_s,
-    compute_torus_cut_bytes_per_s,
-    find_halved_torus,
-    is_single_torus,
-)
 from planner.cluster.model.cluster import Cluster, compute_group_devices
 from planner.cluster.model.intra_node import IntraNodeTopology, compute_link_shares
+from planner.cluster.model.wiring import Wiring, compute_uplink_bytes_per_s, find_leaf_parts
+from planner.cluster.regular.torus import Torus, enumerate_grid_neighbours, find_cluster_torus
+
+_CUT_ROUNDS = 8
+"""Times that switches choose their side: deep trees need one a tier."""
 
 
-def compute_regular_bisection_bytes_per_s(cluster: Cluster) -> float:
-    """Bytes/s from the first half of a regular cluster to the second, in one direction; 0 for a single device."""
-    torus = find_halved_torus(cluster)
-    if cluster.nodes == 1 and torus is None:
-        return _compute_intra_node_cut_bytes_per_s(cluster)
+@dataclass(frozen=True)
+class BisectionCut:
+    """Bytes/s from one half to the other, in one direction; not `is_exact`: other halves may be joined by less."""
+
+    bytes_per_s: float
+    is_exact: bool
+
+
+def compute_bisection(cluster: Cluster, wiring: Wiring | None) -> BisectionCut:
+    """Bisection of any cluster; `wiring`: its links, None where there are too many to list."""
+    if cluster.wiring is not None and cluster.nodes > 1:
+        return compute_wiring_bisection(cluster.wiring)
+    cut = compute_regular_bisection(cluster)
+    if cut.is_exact or wiring is None or cluster.nodes == 1 or is_single_torus(cluster):
+        return cut
+    return BisectionCut(min(cut.bytes_per_s, compute_wiring_bisection(wiring).bytes_per_s), False)
+
+
+def count_half_devices(cluster: Cluster) -> int:
+    """Devices of the half that sends."""
+    by_device = cluster.nodes == 1 or (cluster.wiring is None and is_single_torus(cluster))
+    return cluster.devices // 2 if by_device else cluster.nodes // 2 * cluster.devices_per_node
+
+
+def is_single_torus(cluster: Cluster) -> bool:
+    """Whether nothing but one torus joins the devices, so that it is halved by devices."""
+    torus = _find_halved_torus(cluster)
+    has_torus_levels_only = all(level.axes is not None for level in cluster.levels[1:])
+    return torus is not None and torus.devices >= cluster.devices and has_torus_levels_only
+
+
+def compute_regular_bisection(cluster: Cluster) -> BisectionCut:
+    """Closed form of a regular cluster, between the first half of its ranks and the others; 0 for a single device."""
+    torus = _find_halved_torus(cluster)
     if torus is not None and is_single_torus(cluster):
-        return compute_torus_cut_bytes_per_s(torus)
-    half = cluster.nodes // 2
-    cut = 0.0 if torus is None else compute_tori_cut_bytes_per_s(cluster, torus)
-    return (
-        cut
-        + math.fsum(_compute_star_cut_bytes_per_s(cluster, half, index) for index in _list_star_levels(cluster))
-        + _compute_network_cut_bytes_per_s(cluster, half)
+        rates = (torus.link_bytes_per_s,) * len(torus.shape)
+        return BisectionCut(_compute_grid_cut(torus.shape, torus.wrap, rates), _is_grid_cut_narrowest(torus))
+    if cluster.nodes == 1:
+        return _compute_intra_node_bisection(cluster)
+    half, per_node = cluster.nodes // 2, cluster.devices_per_node
+    cut = 0.0 if torus is None else _compute_tori_cut(cluster, torus)
+    lower_bound = 0.0
+    group_nodes = [devices // per_node for devices in compute_group_devices(cluster)]
+    levels = list(zip(cluster.levels, group_nodes, strict=True))
+    for level, size in levels[1:]:
+        if not level.through_nic and level.axes is None:
+            start = half // size * size
+            group_end = min(start + size, cluster.nodes)
+            cut += min(half - start, group_end - half) * per_node * level.bandwidth_bytes_per_s
+            lower_bound += (size >= cluster.nodes) * half * per_node * level.bandwidth_bytes_per_s
+    network = [(level, size) for level, size in levels if level.through_nic]
+    is_even_dragonfly = False
+    if network:
+        switched = [(level, size) for level, size in network if level.topology != "dragonfly+"]
+        top_size = switched[-1][1]
+        sizes = (1, *(size for _, size in switched))
+        rates = (*(per_node * level.bandwidth_bytes_per_s for level, _ in switched), 0.0)
+        if len(switched) == len(network):
+            cut += _compute_tree_cut(sizes, rates, half)
+            lower_bound += (top_size >= cluster.nodes) * half * min(rates[:-1])
+        else:
+            groups = -(-cluster.nodes // top_size)
+            pair_rate = per_node * network[-1][0].bandwidth_bytes_per_s / max(groups - 1, 1)
+            last_size = cluster.nodes - (groups - 1) * top_size
+            pair_cuts = (top_size * pair_rate, last_size * pair_rate)
+            cut += _compute_mesh_cut(sizes[:-1], rates[:-1], half, (top_size, groups), pair_cuts)
+            is_even_dragonfly = cluster.nodes % (2 * top_size) == 0
+    return BisectionCut(cut, is_even_dragonfly or cut <= lower_bound * (1 + 1e-9))
+
+
+def _compute_tree_cut(sizes: tuple[int, ...], rates: tuple[float, ...], first: int) -> float:
+    """Bytes/s that cut the first nodes off a tree of switches: whole parts at one level, the rest further inside.
+
+    `sizes`: nodes of a part that is cut at each level, innermost first; `rates`: bytes/s of one node there.
+    """
+    if not first:
+        return 0.0
+    return min(
+        first // size * size * rate + _compute_tree_cut(sizes[:level], rates[:level], first % size)
+        for level, (size, rate) in enumerate(zip(sizes, rates, strict=True))
     )
 
 
-def is_first_halving_narrowest(cluster: Cluster, cut_bytes_per_s: float) -> bool:
-    """Whether it is certain that no halves of a regular cluster are joined by less than the first ones, by
-    `cut_bytes_per_s` bytes/s.
+def _compute_mesh_cut(
+    sizes: tuple[int, ...],
+    rates: tuple[float, ...],
+    half: int,
+    groups: tuple[int, int],
+    pair_cuts: tuple[float, float],
+) -> float:
+    """The same of groups that are joined each with each other.
 
-    It is where the halves are whole groups of every level, all of them full: then every device of a half is cut off
-    where it has the least. And where they are joined by no more than all devices of a half have to the switches of
-    the outermost level: of any two halves one is cut off from these.
+    `groups`: nodes of one, and how many; `pair_cuts`: bytes/s between two full groups, and of a full one to the last.
     """
-    outermost, group_devices = cluster.levels[-1], compute_group_devices(cluster)
-    if (
-        outermost.topology not in ("dragonfly+", "torus")
-        and cluster.nodes > 1
-        and group_devices[-1] >= cluster.devices
-    ):
-        half_uplink_bytes_per_s = cluster.nodes // 2 * cluster.devices_per_node * outermost.bandwidth_bytes_per_s
-        if cut_bytes_per_s <= half_uplink_bytes_per_s * (1 + 1e-9):
-            return True
-    if cluster.nodes == 1:
-        return cluster.levels[0].topology in ("nvswitch", "fully-connected")
-    if outermost.topology == "torus":
-        return False
-    half = cluster.nodes // 2
-    sizes = [max(devices // cluster.devices_per_node, 1) for devices in group_devices[1:]]
-    inner_sizes = [size for size in sizes if size < cluster.nodes]
-    is_nested = all(outer_size % inner_size == 0 for inner_size, outer_size in itertools.pairwise(inner_sizes))
-    return not inner_sizes or (is_nested and cluster.nodes % 2 == 0 and all(half % size == 0 for size in inner_sizes))
+    size, count = groups
+    whole, rest = divmod(half, size)
+    between_groups = whole * (count - 1 - whole) * pair_cuts[0] + whole * pair_cuts[1]
+    within_group = _compute_tree_cut(sizes, rates, rest)
+    return min(_compute_tree_cut(sizes, rates, half), between_groups + within_group)
 
 
-def _compute_intra_node_cut_bytes_per_s(cluster: Cluster) -> float:
+def _compute_intra_node_bisection(cluster: Cluster) -> BisectionCut:
     """Between the halves of one node's devices."""
     used, rate, intra_node = cluster.devices, cluster.levels[0].bandwidth_bytes_per_s, cluster.intra_node
     half = used // 2
     shares = None if intra_node is None else compute_link_shares(intra_node)
+    if shares is not None and intra_node is not None and intra_node.topology == "hybrid-cube-mesh":
+        halves = [list(devices) for devices in itertools.combinations(range(used), half)]
+        cuts = [shares[first, :used].sum() - shares[np.ix_(first, first)].sum() for first in halves]
+        return BisectionCut(rate * float(min(cuts)), True)
     if shares is not None:
-        return rate * float(shares[:half, half:used].sum())
-    if intra_node is not None and intra_node.topology == "pcie":
-        return rate * _compute_pcie_cut(intra_node, used)
-    return rate * half
+        return BisectionCut(rate * float(shares[:half, half:used].sum()), True)
+    if intra_node is None or intra_node.topology != "pcie":
+        return BisectionCut(rate * half, True)
+    share, is_exact = _compute_pcie_cut(intra_node, used)
+    return BisectionCut(rate * share, is_exact)
 
 
-def _compute_pcie_cut(intra_node: IntraNodeTopology, used: int) -> float:
-    """The narrowest cut of the tree of switches and bridges, each on one side or the other; in one device's rate."""
-    half = used // 2
-    device = np.arange(used)
-    in_first_half = device < half
-    switch, bridge = device // intra_node.switch_devices, intra_node.get_bridge(device)
-    best = np.inf
-    for sides in itertools.product((False, True), repeat=int(bridge[-1]) + 1):
-        cost = intra_node.bridge_share * sum(
-            item != other_item for item, other_item in itertools.combinations(sides, 2)
-        )
-        for item in np.unique(switch):
-            switch_devices_in_first = in_first_half[switch == item]
-            bridge_side = sides[int(bridge[switch == item][0])]
-            if intra_node.switch_devices == 1:
-                cost += float(switch_devices_in_first[0] != bridge_side)
-            else:
-                cost += min(
-                    float((switch_devices_in_first != side).sum()) + float(side != bridge_side)
-                    for side in (False, True)
-                )
-        best = min(best, cost)
-    return float(best)
+def _compute_pcie_cut(intra_node: IntraNodeTopology, used: int) -> tuple[float, bool]:
+    """Of devices at PCIe switches below host bridges, in one device's rate; and whether no halves have less."""
+    half, switch = used // 2, intra_node.switch_devices
+    bridge_devices = -(-intra_node.devices // intra_node.bridges)
+    bridges, pair = -(-used // bridge_devices), intra_node.bridge_share
+    sizes, rates = ((1,), (1.0,)) if switch == 1 else ((1, switch), (1.0, 1 / switch))
+    cut = _compute_mesh_cut(sizes, rates, half, (bridge_devices, bridges), (pair, pair))
+    # bridges of both halves are cut from each other; below bridges of one half the other's switches are cut off
+    lower_bound = min(half / switch, (bridges - 1) * pair if bridges > 1 else math.inf)
+    return cut, cut <= lower_bound * (1 + 1e-9)
 
 
-def _list_star_levels(cluster: Cluster) -> list[int]:
-    """The levels that nodes reach by links of their own, through one switch."""
-    return [n for n, level in enumerate(cluster.levels) if n and not level.through_nic and level.axes is None]
+def _find_halved_torus(cluster: Cluster) -> Torus | None:
+    """The torus that a half may cut: not one that ends with the node, of several nodes."""
+    torus = find_cluster_torus(cluster)
+    return None if torus is None or (cluster.nodes > 1 and torus.devices == cluster.devices_per_node) else torus
 
 
-def _compute_star_cut_bytes_per_s(cluster: Cluster, half: int, index: int) -> float:
-    """Between the halves of the one group that is halved, if any."""
-    size = compute_group_devices(cluster)[index] // cluster.devices_per_node
-    start = half // size * size
-    group_nodes = min(size, cluster.nodes - start)
-    smaller_side = min(half - start, group_nodes - (half - start))
-    return smaller_side * cluster.devices_per_node * cluster.levels[index].bandwidth_bytes_per_s
+def _compute_grid_cut(shape: tuple[int, ...], wrap: tuple[bool, ...], rates: tuple[float, ...]) -> float:
+    """Bytes/s between the halves of a torus or mesh; `rates`: between two neighbours along each axis.
 
-
-@dataclass(frozen=True)
-class _SwitchTree:
-    """Levels of a network of switches, from the hosts up: `group_nodes`, nodes of a group, and `uplink_bytes_per_s`,
-    bytes/s of one node's devices up to it.
+    Across an even axis of k, N / k links, twice as many where it is closed; across an odd one also what halves its
+    middle plane. The least of all axes (Arjona Aroca and Fernandez Anta 2012, arXiv 1202.6291).
     """
-
-    group_nodes: tuple[int, ...]
-    uplink_bytes_per_s: tuple[float, ...]
-
-    def compute_cuts(self, level: int, first_half_nodes: int, nodes: int) -> tuple[float, float]:
-        """The narrowest cut below a group's switch whose first nodes are in the first half, if the switch counts to
-        the first half and if it counts to the second. The cut of a graph of switches of one kind treats them alike.
-        """
-        if level < 0:
-            return (0.0, np.inf) if first_half_nodes else (np.inf, 0.0)
-        part_size = self.group_nodes[level - 1] if level else 1
-        cost = [0.0, 0.0]
-        for (part_first_half, part_nodes), count in _count_parts(first_half_nodes, nodes, part_size).items():
-            first_side_cost, second_side_cost = self.compute_cuts(level - 1, part_first_half, part_nodes)
-            uplink_cost = part_nodes * self.uplink_bytes_per_s[level]
-            cost[0] += count * min(first_side_cost, second_side_cost + uplink_cost)
-            cost[1] += count * min(second_side_cost, first_side_cost + uplink_cost)
-        return cost[0], cost[1]
+    best = math.inf
+    for axis, side in enumerate(shape):
+        others = [part[:axis] + part[axis + 1 :] for part in (shape, wrap, rates)]
+        links = math.prod(others[0]) * (2 if wrap[axis] else 1) * float(side > 1)
+        middle = _compute_grid_cut(*others) if side % 2 and len(shape) > 1 else 0.0  # type: ignore[arg-type]
+        best = min(best, links * rates[axis] + middle)
+    return best
 
 
-def _count_parts(first_half_nodes: int, nodes: int, part_size: int) -> dict[tuple[int, int], int]:
-    """The parts of a group: how many of each kind, by their nodes in the first half and in all."""
-    part_counts: dict[tuple[int, int], int] = {}
-    full, remainder = divmod(nodes, part_size)
-    first_half_parts = first_half_nodes // part_size
-    part_types = [((part_size, part_size), first_half_parts), ((0, part_size), full - first_half_parts)]
-    if first_half_nodes % part_size and first_half_parts < full:
-        part_types = [
-            *part_types[:1],
-            ((first_half_nodes % part_size, part_size), 1),
-            ((0, part_size), full - first_half_parts - 1),
-        ]
-    if remainder:
-        part_types.append(((min(max(first_half_nodes - full * part_size, 0), remainder), remainder), 1))
-    for part_type, count in part_types:
-        if count:
-            part_counts[part_type] = part_counts.get(part_type, 0) + count
-    return part_counts
+def _is_grid_cut_narrowest(torus: Torus) -> bool:
+    """Whether nothing less halves a torus.
+
+    An even axis is the longest (a closed one counted half): if every device sends to every other one, axis by axis,
+    no link carries more than those in its middle. Or all axes are closed, or all open (arXiv 1202.6291).
+    """
+    sides = [(side, wrap) for side, wrap in zip(torus.shape, torus.wrap, strict=True) if side > 1]
+    lengths = [side / (2 if wrap else 1) for side, wrap in sides]
+    if any(side % 2 == 0 and length == max(lengths) for (side, _), length in zip(sides, lengths, strict=True)):
+        return True
+    return len({wrap for _, wrap in sides}) < 2 and all(side > 2 for side, _ in sides)
 
 
-def _compute_network_cut_bytes_per_s(cluster: Cluster, half: int) -> float:
-    """Between the first `half` nodes and the others, over network cards."""
+def _compute_tori_cut(cluster: Cluster, torus: Torus) -> float:
+    """Bytes/s over the links of tori between half of the nodes and the others, where a network joins nodes too."""
     per_node = cluster.devices_per_node
-    network = [
-        (level, devices // per_node)
-        for level, devices in zip(cluster.levels, compute_group_devices(cluster), strict=True)
-        if level.through_nic
-    ]
-    if not network:
-        return 0.0
-    switched_levels = [entry for entry in network if entry[0].topology != "dragonfly+"]
-    tree = _SwitchTree(
-        tuple(size for _, size in switched_levels),
-        tuple(per_node * level.bandwidth_bytes_per_s for level, _ in switched_levels),
+    shape = tuple(side // part for side, part in zip(torus.shape, torus.block, strict=True))
+    rates = tuple(per_node // part * torus.link_bytes_per_s for part in torus.block)
+    torus_nodes = torus.devices // per_node
+    nodes_before = cluster.nodes // 2 % torus_nodes
+    if cluster.nodes % torus_nodes == 0 and cluster.nodes != torus_nodes:
+        return _compute_grid_cut(shape, torus.wrap, rates) if nodes_before else 0.0
+    pairs_by_axis = [pairs for _, pairs in enumerate_grid_neighbours(shape, torus.wrap)]
+    crossing = [float(((pairs < nodes_before).sum(axis=1) == 1).sum()) for pairs in pairs_by_axis]
+    return math.fsum(pairs * rate for pairs, rate in zip(crossing, rates, strict=True))
+
+
+def compute_wiring_bisection(wiring: Wiring) -> BisectionCut:
+    """Upper bound for the halves of a wiring's hosts: of their first and last ones in order, by leaf, by rate."""
+    half = len(wiring.hosts) // 2
+    if not half:
+        return BisectionCut(0.0, True)
+    orders = (
+        np.arange(len(wiring.hosts)),
+        np.argsort(find_leaf_parts(wiring), kind="stable"),
+        np.argsort(compute_uplink_bytes_per_s(wiring), kind="stable"),
     )
-    if len(switched_levels) == len(network):
-        # groups of the highest level that nothing joins are apart: each is cut for itself
-        part_counts = _count_parts(half, cluster.nodes, tree.group_nodes[-1])
-        return math.fsum(
-            count * min(tree.compute_cuts(len(tree.group_nodes) - 1, *part_type))
-            for part_type, count in part_counts.items()
-        )
-    return _compute_dragonfly_cut_bytes_per_s(
-        tree, half, cluster.nodes, per_node * network[-1][0].bandwidth_bytes_per_s
-    )
+    cut = min(_compute_wiring_cut(wiring, hosts) for order in orders for hosts in (order[:half], order[-half:]))
+    return BisectionCut(cut, cut == 0)
 
 
-def _compute_dragonfly_cut_bytes_per_s(
-    tree: _SwitchTree, half: int, nodes: int, group_uplink_bytes_per_s: float
-) -> float:
-    """Groups that are joined each with each other: their switches on one side or the other, alike for like groups.
+def _compute_wiring_cut(wiring: Wiring, first_half: NDArray[np.int64]) -> float:
+    """Bytes/s of the links between the hosts `first_half` and the others; any sides of the switches make a cut.
 
-    `group_uplink_bytes_per_s`: bytes/s of one node's devices out of their group.
+    Each switch takes the side to which it has more bandwidth, round by round; the narrowest cut on the way counts.
     """
-    top = len(tree.group_nodes) - 1
-    part_counts = list(_count_parts(half, nodes, tree.group_nodes[top]).items())
-    groups = sum(count for _, count in part_counts)
-    best = np.inf
-    for sides in itertools.product((0, 1), repeat=len(part_counts)):
-        cost = math.fsum(
-            count * tree.compute_cuts(top, *part_type)[side]
-            for (part_type, count), side in zip(part_counts, sides, strict=True)
-        )
-        for (first_part, side), (second_part, other_side) in itertools.combinations(
-            zip(part_counts, sides, strict=True), 2
-        ):
-            if side != other_side:
-                cost += (
-                    first_part[1]
-                    * second_part[1]
-                    * min(first_part[0][1], second_part[0][1])
-                    * group_uplink_bytes_per_s
-                    / (groups - 1)
-                )
-        best = min(best, cost)
-    return float(best)
+    side = np.zeros(len(wiring.vertex_names))
+    side[: len(wiring.hosts)] = -1
+    side[first_half] = 1
+    (tail, head), rate, best = wiring.endpoints.T, wiring.bandwidth_bytes_per_s, math.inf
+    for _ in range(_CUT_ROUNDS):
+        is_first = side > 0
+        best = min(best, float(rate[is_first[tail] != is_first[head]].sum()))
+        pull = np.bincount(tail, rate * side[head], len(side)) + np.bincount(head, rate * side[tail], len(side))
+        side[len(wiring.hosts) :] = np.sign(pull[len(wiring.hosts) :])
+    return best

@@ -6,34 +6,41 @@ its leaf is one link (Dally and Towles 2004, Principles and Practices of Interco
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from planner.cluster.analysis.device_graph import build_device_graph
 from planner.cluster.model.cluster import Cluster, compute_group_devices
-from planner.cluster.model.intra_node import IntraNodeTopology, compute_link_shares
-from planner.cluster.regular.torus import Torus, compute_coordinates, find_cluster_torus
+from planner.cluster.model.intra_node import IntraNodeTopology
+from planner.cluster.model.wiring import Wiring
+from planner.cluster.regular.torus import Torus, find_cluster_torus
+from planner.cluster.wired.build_links import build_regular_wiring
 
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    import networkx as nx
+
+_UNREACHABLE = 1_000_000
 
 
 def compute_diameter_hops(cluster: Cluster) -> int:
     """Links between the two farthest devices of a regular cluster; 0 for a single device."""
     torus = find_cluster_torus(cluster)
-    group_devices = compute_group_devices(cluster)
     if torus is not None and torus.devices >= cluster.devices:
         return compute_torus_diameter_hops(torus)
+    for level, devices in list(zip(cluster.levels, compute_group_devices(cluster), strict=True))[1:]:
+        if not level.through_nic and level.axes is None and devices >= cluster.devices:
+            return 2
     network = [level for level in cluster.levels if level.through_nic]
-    star_levels = [n for n, level in enumerate(cluster.levels) if n and not level.through_nic and level.axes is None]
-    intra_node_hops = _compute_intra_node_hops(cluster, has_rack_switch=bool(star_levels))
-    if any(group_devices[n] >= cluster.devices for n in star_levels):
-        return 2
-    if not network:
-        return int(intra_node_hops.max())
-    groups_apart = network[-1].topology == "dragonfly+"
-    network_hops = 2 * (len(network) - groups_apart) + groups_apart
-    if network[0].topology != "rail" or len(network) - groups_apart > 1:
+    groups_apart = bool(network) and network[-1].topology == "dragonfly+"
+    switch_levels = len(network) - groups_apart
+    network_hops = 2 * switch_levels + groups_apart
+    if network and (network[0].topology != "rail" or switch_levels > 1):
         return network_hops
-    return network_hops + _compute_cross_rail_hops(cluster, intra_node_hops)
+    # inside a node, and between two nodes on one level of rails, the devices' own links count too
+    levels = (cluster.levels[0], *network[:1])
+    few_nodes = replace(cluster, nodes=min(cluster.nodes, 2), levels=levels)
+    hops = compute_wiring_diameter_hops(build_regular_wiring(few_nodes), cluster.intra_node, torus)
+    return hops + max(network_hops - 2, 0)
 
 
 def compute_torus_diameter_hops(torus: Torus) -> int:
@@ -51,55 +58,59 @@ def compute_worst_latency_s(cluster: Cluster, hops: int) -> float:
     return outermost.latency_s * (hops if outermost.axes is not None or has_direct_links else 1)
 
 
-def _compute_intra_node_hops(cluster: Cluster, *, has_rack_switch: bool) -> Ints:
-    """Links between the devices of one node, shape [devices, devices]; `has_rack_switch`: they meet at the switch of
-    a rack.
+def compute_wiring_diameter_hops(
+    wiring: Wiring, intra_node: IntraNodeTopology | None, torus: Torus | None = None
+) -> int:
+    """Links between the two farthest devices of a wiring, from one host of each set of links; `torus`: of its nodes.
+
+    Traffic does not pass through a host that is not its own, unless hosts are wired to each other; hosts of an NVLink
+    rack count as one.
     """
-    count = cluster.devices_per_node
-    switched = 2 * (1 - np.eye(count, dtype=np.int64))
-    if cluster.intra_node is None or has_rack_switch:
-        return switched
-    shares = compute_link_shares(cluster.intra_node)
-    torus = find_cluster_torus(cluster)
-    if torus is not None:
-        return _compute_torus_hops(torus, count)
-    if shares is not None:
-        is_adjacent = shares[:count, :count] > 0
-        is_within_two = (is_adjacent.astype(np.int64) @ is_adjacent.astype(np.int64)) > 0
-        hops = np.where(is_adjacent, 1, np.where(is_within_two, 2, 3))
-        np.fill_diagonal(hops, 0)
-        return hops
-    return _compute_pcie_hops(cluster.intra_node, count) if cluster.intra_node.topology == "pcie" else switched
+    graph = build_device_graph(wiring, intra_node, torus)
+    enclosure = _find_enclosing_hosts(graph, wiring)
+    links_by_host: list[set[tuple[int, int]]] = [set() for _ in wiring.hosts]
+    is_working = wiring.bandwidth_bytes_per_s > 0
+    for ends, nic_index in zip(
+        wiring.endpoints[is_working].tolist(), wiring.nic_index[is_working].tolist(), strict=True
+    ):
+        for vertex, neighbour in (ends, ends[::-1]):
+            if vertex < len(links_by_host):
+                links_by_host[vertex].add((neighbour, nic_index))
+    sources = {frozenset(links): host for host, links in reversed(list(enumerate(links_by_host)))}
+    return max(
+        _compute_max_hops(graph, enclosure, f"{wiring.hosts[host]}/{device}")
+        for host in sources.values()
+        for device in range(int(wiring.devices[host]))
+    )
 
 
-def _compute_torus_hops(torus: Torus, count: int) -> Ints:
-    """Between the first devices of a torus."""
-    positions = compute_coordinates(np.arange(count), torus.shape)
-    axis_hops = np.abs(positions[:, None, :] - positions[None, :, :])
-    wrapped_hops = np.where(torus.wrap, np.array(torus.shape) - axis_hops, axis_hops)
-    hops: Ints = np.minimum(axis_hops, wrapped_hops).sum(axis=-1)
-    return hops
+def _compute_max_hops(graph: nx.Graph[str], enclosure: dict[str, int], source: str) -> int:
+    """Links from a device to the farthest one."""
+    hops, frontier = {source: 0}, [source]
+    while frontier:
+        reached = []
+        for vertex in frontier:
+            host = enclosure[vertex]
+            is_passable = host < 0 or host == enclosure[source]
+            for neighbour in graph[vertex]:
+                if neighbour not in hops and (is_passable or enclosure[neighbour] == host):
+                    hops[neighbour] = hops[vertex] + 1
+                    reached.append(neighbour)
+        frontier = reached
+    devices = (vertex for vertex, attributes in graph.nodes(data=True) if attributes["kind"] == "device")
+    return max(hops.get(device, _UNREACHABLE) for device in devices)
 
 
-def _compute_pcie_hops(intra_node: IntraNodeTopology, count: int) -> Ints:
-    device = np.arange(count)
-    switch, bridge = device // intra_node.switch_devices, intra_node.get_bridge(device)
-    differs_in_bridge = bridge[:, None] != bridge[None, :]
-    differs_in_switch = switch[:, None] != switch[None, :]
-    hops_through_bridge = 4 if intra_node.switch_devices > 1 else 2
-    hops = np.where(differs_in_bridge, hops_through_bridge + 1, np.where(differs_in_switch, hops_through_bridge, 2))
-    np.fill_diagonal(hops, 0)
-    return hops
-
-
-def _compute_cross_rail_hops(cluster: Cluster, intra_node_hops: Ints) -> int:
-    """Links inside nodes that lead from a device to the rail of the farthest one of another node."""
-    nic_count = cluster.nics.count if cluster.nics else 1
-    device = np.arange(cluster.devices_per_node)
-    if nic_count >= cluster.devices_per_node:
-        return int(intra_node_hops.max())
-    rail = device * nic_count // cluster.devices_per_node
-    rail_penalty = np.where(rail[:, None] == rail[None, :], 0, 1_000)
-    # to a device of the wanted rail on either side of the network
-    hops_to_rail = (intra_node_hops[:, :, None] + rail_penalty[None, :, :]).min(axis=1)
-    return int((hops_to_rail[:, :, None] + intra_node_hops[None, :, :]).min(axis=1).max())
+def _find_enclosing_hosts(graph: nx.Graph[str], wiring: Wiring) -> dict[str, int]:
+    """The host, or the first one of its rack, that each vertex is inside of; -1 of network switches and of hosts that
+    forward traffic.
+    """
+    is_working = wiring.bandwidth_bytes_per_s > 0
+    between_hosts = is_working & (wiring.endpoints < len(wiring.hosts)).all(axis=1)
+    enclosing_host = wiring.scale_up_domains.copy()
+    enclosing_host[wiring.endpoints[between_hosts].ravel()] = -1
+    by_name = dict(zip(wiring.hosts, enclosing_host.tolist(), strict=True))
+    names = wiring.vertex_names
+    for ends in wiring.endpoints[wiring.in_rack & is_working].tolist():
+        by_name[names[max(ends)]] = by_name[names[min(ends)]]
+    return {name: by_name.get(attributes["host"] or name, -1) for name, attributes in graph.nodes(data=True)}

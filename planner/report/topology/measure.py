@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.cluster.analysis.diameter import compute_diameter_hops, compute_worst_latency_s
-from planner.cluster.analysis.min_bisection import BisectionCut
-from planner.cluster.analysis.wired_bisection import compute_bisection, count_half_devices
-from planner.cluster.analysis.wired_diameter import compute_wiring_diameter_hops
+from planner.cluster.analysis.bisection import BisectionCut, compute_bisection, count_half_devices
+from planner.cluster.analysis.diameter import (
+    compute_diameter_hops,
+    compute_wiring_diameter_hops,
+    compute_worst_latency_s,
+)
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.network.build import build_network
