@@ -14,18 +14,20 @@ import numpy as np
 from planner.cost.arrays import Floats, sum_in_order, sum_products
 from planner.cost.flops import compute_attention_flops, compute_model_flops
 from planner.cost.layer_tables import build_layer_shard, build_layer_tables, compute_operator_times
-from planner.cost.operators.compute import (
+from planner.cost.operators.attention import compute_fused_attention_bytes
+from planner.cost.operators.roofline import (
     LayerShard,
     PassTimes,
     compute_memory_bytes_per_s,
     get_peak_16bit_flops_per_s,
 )
+from planner.cost.operators.table import get_operator_cost
 from planner.cost.pipeline.partition import compute_layer_prefix, list_layer_types
 from planner.cost.scenario import Scenario
 from planner.cost.step import STEP_TERMS, StepCosts, compute_layer_terms, count_micro_batches
 from planner.cost.strategies import Strategies
 from planner.cost.techniques.operator_time import compute_required_flops
-from planner.workload.operators import AttentionCore, ExpertLinear, Linear, Operator
+from planner.workload.operators import AttentionCore, Operator
 
 _KERNEL_TERMS = ("forward", "backward", "recompute")
 
@@ -190,8 +192,8 @@ def _compute_roofline(
         layer_count=layer_count,
         peak_flops_per_s=peak_flops_per_s,
         flops=_sum_passes(compute_operator_times(peak_scenario, op, shard)) * peak_flops_per_s,
-        traffic_bytes=_compute_fused_attention_bytes(scenario, op, shard)
-        if is_fused_attention
+        traffic_bytes=compute_fused_attention_bytes(scenario, op, shard)
+        if isinstance(op, AttentionCore) and is_fused_attention
         else traffic_s * compute_memory_bytes_per_s(scenario),
         time_s=_sum_passes(compute_operator_times(scenario, op, shard)),
         arithmetic_s=_sum_passes(compute_operator_times(efficiency_scenario, op, shard)),
@@ -206,16 +208,6 @@ def _sum_passes(pass_times: PassTimes) -> Floats:
 
 def _get_unit_peak_flops_per_s(scenario: Scenario, op: Operator) -> float:
     """Peak FLOP/s of the unit that multiplies an operator: only layers' multiplies are narrow."""
-    is_narrow = isinstance(op, ExpertLinear) or (isinstance(op, Linear) and not op.full_precision)
-    return (
-        scenario.accelerator.get_peak_flops(scenario.precision) if is_narrow else get_peak_16bit_flops_per_s(scenario)
-    )
-
-
-def _compute_fused_attention_bytes(scenario: Scenario, op: Operator, shard: LayerShard) -> Floats:
-    """The least that fused attention moves: Q, K, V and the output once forward, with their gradients twice more."""
-    assert isinstance(op, AttentionCore)
-    tokens = shard.tokens * (op.attended_rows or 1)
-    query_values = op.heads / shard.tp * (op.qk_dim + op.v_dim)
-    key_values = op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim)
-    return 3.0 * scenario.value_bytes * tokens * (query_values + key_values)
+    if get_operator_cost(op).runs_in_layer_precision(op):
+        return scenario.accelerator.get_peak_flops(scenario.precision)
+    return get_peak_16bit_flops_per_s(scenario)

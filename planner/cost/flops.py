@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import math
 
-from planner.cost.operators.compute import compute_selective_share
+from planner.cost.operators.table import get_operator_cost
 from planner.cost.scenario import FlopsConvention, Scenario
-from planner.workload.operators import (
-    AttentionCore,
-    Convolution,
-    ExpertLinear,
-    Layer,
-    Linear,
-    Workload,
-)
+from planner.workload.operators import AttentionCore, Layer, Workload
 
 
 def _compute_layer_forward_flops(layer: Layer, seq_length: int, convention: FlopsConvention) -> float:
-    """FLOPs of one token's forward pass: two a weight, and the attention of its pairs."""
+    """FLOPs of one token's forward pass."""
     flops = 0.0
     for op in layer.operators:
-        if isinstance(op, Linear):
-            flops += 2.0 * op.weights * op.rows
-        elif isinstance(op, Convolution):
-            flops += 2.0 * op.weights * op.output_positions
-        elif isinstance(op, ExpertLinear):
-            flops += 2.0 * op.inputs * op.outputs * op.topk
-        elif isinstance(op, AttentionCore):
-            flops += (
-                op.compute_flops_per_pair()
-                * (op.attended_rows or 1)
-                * count_attended_pairs(op, op.attended_rows or seq_length, convention)
-            )
+        flops += get_operator_cost(op).compute_forward_flops(op, seq_length, convention)
     return flops
-
-
-def count_attended_pairs(op: AttentionCore, seq_length: int, convention: FlopsConvention) -> float:
-    """Pairs that a token counts for: w, its window or the whole sequence s; where causal, by the causal convention,
-    w - w^2 / 2s, half of a whole sequence, since the first tokens have fewer before them.
-    """
-    window = float(min(op.window or seq_length, seq_length))
-    return window * (1.0 - window / (2.0 * seq_length)) if op.causal and convention == "causal" else window
 
 
 def compute_model_flops(workload: Workload, global_batch: int, convention: FlopsConvention) -> float:
@@ -82,7 +56,7 @@ def compute_recomputed_flops(
             operator_layer = Layer(op.name, (op,))
             selective_flops += (
                 run.count
-                * compute_selective_share(scenario, op)
+                * get_operator_cost(op).compute_selective_share(scenario, op)
                 * _compute_layer_forward_flops(operator_layer, workload.seq_length, used_convention)
             )
     tokens = scenario.global_batch * workload.seq_length

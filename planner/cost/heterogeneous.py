@@ -33,6 +33,7 @@ from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import (
     LAYER_TERMS,
     POST_PIPELINE_TERMS,
+    StageTerms,
     compute_offload_s,
     compute_overlappable_s,
     compute_pipeline_sends_s,
@@ -46,12 +47,6 @@ from planner.trainers.registry import find_common_trainer
 from planner.workload.operators import Workload
 
 TermTimes = dict[str, Floats]
-
-_OVERLAPPED_TERM_KEYS = {
-    "tensor_parallel": "tp_hidden",
-    "context_parallel": "cp_hidden",
-    "expert_parallel": "ep_hidden",
-}
 
 
 @dataclass(frozen=True)
@@ -195,34 +190,31 @@ def compute_pipeline_terms(segments: tuple[PipelineSegment, PipelineSegment], mi
     kind's way to the next stage. The gradients of a stage are exchanged among devices of one kind.
     """
     segment_terms = [_compute_segment_terms(segment, micro_batches) for segment in segments]
-    micro_batch_s = [sum_in_order(segment.stage[name] for name in LAYER_TERMS) for segment in segment_terms]
+    first, second = segment_terms
+    micro_batch_s = [sum_in_order(segment.stage.terms[name] for name in LAYER_TERMS) for segment in segment_terms]
     is_second_slower = micro_batch_s[1] > micro_batch_s[0]
-    post_pipeline_s = [sum_in_order(segment.tail[name] for name in POST_PIPELINE_TERMS) for segment in segment_terms]
+    post_pipeline_s = [
+        sum_in_order(segment.post_pipeline[name] for name in POST_PIPELINE_TERMS) for segment in segment_terms
+    ]
     is_second_later = post_pipeline_s[1] > post_pipeline_s[0]
 
-    def select_term(use_second: Bools, group_name: str, name: str) -> Floats:
-        """A term of the first or of the second kind."""
-        selected: Floats = np.where(
-            use_second, getattr(segment_terms[1], group_name)[name], getattr(segment_terms[0], group_name)[name]
-        )
-        return selected
+    def select_terms(use_second: Bools, first_terms: TermTimes, second_terms: TermTimes) -> TermTimes:
+        """The terms of the first or of the second pool."""
+        return {name: np.where(use_second, second_terms[name], first_terms[name]) for name in first_terms}
 
     sends = [compute_pipeline_sends_s(segment.scenario, segment.strategies, micro_batches) for segment in segments]
-    sends_exposed_s = np.maximum(sends[0][0], sends[1][0])
-    fill_drain_s = (
-        segment_terms[0].stall_s
-        + segment_terms[1].stall_s
-        - np.maximum(segment_terms[0].longest_stall_s, segment_terms[1].longest_stall_s)
-    )
-    terms: TermTimes = {name: micro_batches * select_term(is_second_slower, "stage", name) for name in LAYER_TERMS}
-    terms |= {"pipeline_send": sends_exposed_s, "pipeline_bubble": np.maximum(fill_drain_s, 0.0)}
-    terms |= {name: select_term(is_second_later, "tail", name) for name in POST_PIPELINE_TERMS}
-    overlapped: TermTimes = {
-        name: micro_batches * select_term(is_second_slower, "stage", stage_key)
-        for name, stage_key in _OVERLAPPED_TERM_KEYS.items()
+    fill_drain_s = first.stall_s + second.stall_s - np.maximum(first.longest_stall_s, second.longest_stall_s)
+    stage_terms = select_terms(is_second_slower, first.stage.terms, second.stage.terms)
+    stage_overlapped = select_terms(is_second_slower, first.stage.overlapped, second.stage.overlapped)
+    terms: TermTimes = {name: micro_batches * stage_terms[name] for name in LAYER_TERMS}
+    terms |= {
+        "pipeline_send": np.maximum(sends[0][0], sends[1][0]),
+        "pipeline_bubble": np.maximum(fill_drain_s, 0.0),
     }
+    terms |= select_terms(is_second_later, first.post_pipeline, second.post_pipeline)
+    overlapped: TermTimes = {name: micro_batches * time_s for name, time_s in stage_overlapped.items()}
     overlapped["pipeline_send"] = np.maximum(sends[0][1], sends[1][1])
-    overlapped |= {name: select_term(is_second_later, "hidden", name) for name in ("data_parallel", "offload")}
+    overlapped |= select_terms(is_second_later, first.overlapped, second.overlapped)
     return JoinedPipelines(
         terms,
         overlapped,
@@ -233,44 +225,41 @@ def compute_pipeline_terms(segments: tuple[PipelineSegment, PipelineSegment], mi
 
 @dataclass(frozen=True)
 class _SegmentTerms:
-    """One kind's slowest stage in one micro-batch, terms after the pipeline, what others wait for all its stages and
-    for the longest of them while filling; shape [plans] each.
+    """One pool's slowest stage in one micro-batch, terms after the pipeline and what of them is overlapped, what
+    other stages wait for all its stages and for the longest of them while filling; shape [plans] each.
     """
 
-    stage: TermTimes
-    tail: TermTimes
-    hidden: TermTimes
+    stage: StageTerms
+    post_pipeline: TermTimes
+    overlapped: TermTimes
     stall_s: Floats
     longest_stall_s: Floats
 
 
 def _compute_segment_terms(segment: PipelineSegment, micro_batches: Ints) -> _SegmentTerms:
     scenario, s, plan_tables = segment.scenario, segment.strategies, segment.plan_tables
-    stage_terms, per_layer_s = compute_slowest_stage_terms(scenario, plan_tables, s)
-    forward_s, backward_s = stage_terms["forward"], stage_terms["backward"] + stage_terms["recompute"]
+    stage = compute_slowest_stage_terms(scenario, plan_tables, s)
     dp_exposed_s, dp_overlapped_s = compute_data_parallel_s(
         scenario,
         s,
         plan_tables.parameters,
         plan_tables.stage_rows,
         micro_batches,
-        *compute_overlappable_s(scenario, stage_terms),
+        *compute_overlappable_s(scenario, stage),
     )
-    offload_exposed_s, offload_overlapped_s = compute_offload_s(
-        scenario, s, plan_tables, micro_batches, forward_s, backward_s
-    )
+    offload_exposed_s, offload_overlapped_s = compute_offload_s(scenario, s, plan_tables, micro_batches, stage)
     post_pipeline_terms = {
         "data_parallel": dp_exposed_s,
         "optimizer": compute_optimizer_s(scenario, s, plan_tables.parameters),
         "offload": offload_exposed_s,
         "overhead": np.full(len(s), scenario.calibration.step_overhead_s),
     }
-    layer_stall_s = compute_stall_s(scenario, s, plan_tables, per_layer_s)
+    layer_stall_s = compute_stall_s(scenario, s, plan_tables, stage.per_layer_s)
     stage_stall_s = sum_products(
         take_columns(plan_tables.stages.virtual_stages[:, 0], plan_tables.stage_rows), layer_stall_s[:, None, :]
     )
     return _SegmentTerms(
-        stage_terms,
+        stage,
         post_pipeline_terms,
         {"data_parallel": dp_overlapped_s, "offload": offload_overlapped_s},
         sum_in_order(stage_stall_s.T),

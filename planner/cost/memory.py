@@ -86,14 +86,14 @@ def count_micro_batches_in_flight(
     simulated_micro_batches = np.clip(step_micro_batches, 1, IN_FLIGHT_ROUNDS * s.pp)
     unique_keys = find_unique_rows(plan_tables.stage_rows, simulated_micro_batches)
     first_index = unique_keys.first_index
-    held = compute_in_flight_passes(
+    in_flight = compute_in_flight_passes(
         plan_tables.stages,
         plan_tables.stage_rows[first_index],
         s.pp[first_index],
         s.vpp[first_index],
         simulated_micro_batches[first_index],
     )
-    return take_columns(held, unique_keys.inverse)
+    return take_columns(in_flight, unique_keys.inverse)
 
 
 def compute_activation_bytes(
@@ -115,10 +115,12 @@ def compute_activation_bytes(
     kept_bytes, restored_bytes = (take_columns(table, row)[:, None, :] for table in tables_by_mode)
     counts = take_columns(plan_tables.stages.layer_counts, plan_tables.stage_rows)
     if scenario.recompute_layers is not None:
-        again = compute_full_recompute_share(scenario, s)[:, None, None]
+        recomputed_share = compute_full_recompute_share(scenario, s)[:, None, None]
         unkept_bytes = saved_bytes[layer_row][:, None, :] - kept_bytes
         kept_bytes = np.where(
-            (recompute_modes == FULL_RECOMPUTE)[:, None, None], kept_bytes + (1.0 - again) * unkept_bytes, kept_bytes
+            (recompute_modes == FULL_RECOMPUTE)[:, None, None],
+            kept_bytes + (1.0 - recomputed_share) * unkept_bytes,
+            kept_bytes,
         )
     working_layer_bytes = find_last_axis_max(np.where(counts[:, :, :-2] > 0, restored_bytes[:, :, :-2], 0.0))
     fragmentation_factor = 1.0 + (scenario.trainer.fragmentation_share if scenario.launch_mode == "eager" else 0.0)

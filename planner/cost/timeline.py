@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.cost.arrays import sum_products
+from planner.cost.arrays import sum_in_order, sum_products
 from planner.cost.layer_tables import build_layer_tables
 from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
 from planner.cost.pipeline.schedule import ScheduleSlot, StageTimes, simulate_slots
@@ -28,14 +28,14 @@ def compute_stage_times(scenario: Scenario, s: Strategies) -> StageTimes:
     terms = {name: table[0] for name, table in compute_layer_terms(scenario, s, tables, layer_row).items()}
     table_row = int(layer_row[0])
     comm_s = terms["tensor_parallel"] + terms["context_parallel"] + terms["expert_parallel"]
-    forward_comm_s = tables.tp_forward[table_row] + tables.cp_forward[table_row] + tables.ep_forward[table_row]
+    forward_comm_s = sum_in_order(axis.forward[table_row] for axis in tables.communication)
     chunks = assign_layers(compute_layer_prefix(scenario.workload), int(s.pp[0]), int(s.vpp[0]))
     times = StageTimes(
         forward_s=sum_products(chunks, terms["forward"]),
         forward_comm_s=sum_products(chunks, forward_comm_s),
         backward_s=sum_products(chunks, terms["backward"] + terms["recompute"]),
         backward_comm_s=sum_products(chunks, comm_s - forward_comm_s),
-        weight_grad_s=sum_products(chunks, tables.weight[table_row]) * float(_is_zero_bubble(scenario, s)),
+        weight_grad_s=sum_products(chunks, tables.weight_grad[table_row]) * float(_is_zero_bubble(scenario, s)),
     )
     return _add_sends(times, compute_exposed_send_s(scenario, s))
 

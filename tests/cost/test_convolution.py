@@ -11,14 +11,13 @@ from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.presets import load_cluster_spec
 from planner.cost.flops import compute_model_flops
 from planner.cost.memory import compute_peak_memory_bytes
-from planner.cost.operators.compute import (
+from planner.cost.operators.convolution import ConvolutionCost
+from planner.cost.operators.matmul import LinearCost, compute_gemm_arithmetic_s
+from planner.cost.operators.roofline import (
     LayerShard,
-    compute_gemm_arithmetic_s,
     compute_gemm_flops_per_s,
-    compute_linear_times,
     compute_memory_bytes_per_s,
 )
-from planner.cost.operators.convolution import compute_convolution_times
 from planner.cost.pipeline.partition import compute_boundary_width
 from planner.cost.plan_tables import build_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
@@ -81,7 +80,10 @@ def test_a_window_of_one_is_a_multiply(inputs, outputs, places, samples) -> None
     q = question()
     conv = Convolution("c", inputs, outputs, 1, places, inputs * places)
     same = Linear("l", inputs, outputs, "none", full_precision=True, rows=float(places))
-    one, other = compute_convolution_times(q, conv, shard(samples)), compute_linear_times(q, same, shard(samples))
+    one, other = (
+        ConvolutionCost().compute_times(q, conv, shard(samples)),
+        LinearCost().compute_times(q, same, shard(samples)),
+    )
     assert one.forward_s == pytest.approx(other.forward_s)
     assert one.backward_s == pytest.approx(other.backward_s)
 
@@ -92,7 +94,10 @@ def test_groups_do_less_and_never_take_longer(groups, kernel, side) -> None:
     dense = Convolution("c", 64, 128, kernel, side**2, 64 * side**2)
     grouped = replace(dense, groups=groups)
     assert grouped.weights * groups == dense.weights
-    one, other = compute_convolution_times(q, grouped, shard(32)), compute_convolution_times(q, dense, shard(32))
+    one, other = (
+        ConvolutionCost().compute_times(q, grouped, shard(32)),
+        ConvolutionCost().compute_times(q, dense, shard(32)),
+    )
     assert one.forward_s <= other.forward_s * (1 + 1e-12)
     assert one.backward_s <= other.backward_s * (1 + 1e-12)
     moved = 2.0 * 32 * (64 + 128) * side**2 / q.accelerator.memory_bandwidth_bytes_per_s
@@ -125,7 +130,7 @@ def test_groups_are_multiplied_so_many_at_a_time_as_is_fastest(groups, inputs, o
 
     forward, weight = least(places, out, window, (1, 2)), least(window, out, places, (0, 1))
     into = least(places, channels, out * 9, (1, 2))
-    passes = compute_convolution_times(q, op, shard(256))
+    passes = ConvolutionCost().compute_times(q, op, shard(256))
     assert passes.forward_s == pytest.approx(forward, rel=1e-5)
     assert passes.backward_s == pytest.approx(into + weight, rel=1e-5)
     assert passes.weight_grad_s == pytest.approx(weight, rel=1e-5)
@@ -136,12 +141,12 @@ def test_the_data_needs_no_gradient() -> None:
     first = Convolution("c", 64, 64, 9, 3136, 64 * 3136, input_gradient=False)
     inner = replace(first, input_gradient=True)
     assert (
-        compute_convolution_times(q, first, shard(8)).backward_s
-        < compute_convolution_times(q, inner, shard(8)).backward_s
+        ConvolutionCost().compute_times(q, first, shard(8)).backward_s
+        < ConvolutionCost().compute_times(q, inner, shard(8)).backward_s
     )
     assert (
-        compute_convolution_times(q, first, shard(8)).forward_s
-        == compute_convolution_times(q, inner, shard(8)).forward_s
+        ConvolutionCost().compute_times(q, first, shard(8)).forward_s
+        == ConvolutionCost().compute_times(q, inner, shard(8)).forward_s
     )
 
 

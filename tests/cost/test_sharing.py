@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.link_contention import compute_overlap_windows_s, compute_shared_tier_bits
+from planner.cost.parallelism.link_contention import compute_overlap_windows_s, compute_shared_tier_bits
 from planner.cost.plan_tables import build_plan_tables
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy
@@ -33,12 +33,13 @@ def test_which_exchanges_meet_data_parallelism(plan, bits) -> None:
 def test_a_window_loses_what_is_hidden_and_gains_what_waits_elsewhere() -> None:
     q = replace(question(), tp_overlap=True)
     tables = build_plan_tables(q, build_strategy(tp=2, cp=2, dp=4, sequence_parallel=1)).layer_tables
-    forward, backward = compute_overlap_windows_s(tables)
+    forward, backward = compute_overlap_windows_s(tables.communication, tables.recomputable_mask)
     assert forward.shape == (3, 8, *tables.forward.shape)
-    exposed, hidden = tables.tp_forward + tables.cp_forward, tables.tp_hidden_forward + tables.cp_hidden_forward
+    exposed = tables.tp.forward + tables.cp.forward
+    hidden = tables.tp.overlapped_forward + tables.cp.overlapped_forward
     assert forward[0, 0] == pytest.approx(exposed)
     assert forward[0, TP | CP] == pytest.approx(-hidden)
-    assert forward[0, TP] == pytest.approx(tables.cp_forward - tables.tp_hidden_forward)
+    assert forward[0, TP] == pytest.approx(tables.cp.forward - tables.tp.overlapped_forward)
     # full recomputation repeats the forward exchanges of layers, not those of embedding and head
     again = backward[2, TP | CP] - backward[0, TP | CP]
     assert again[:, :-2] == pytest.approx(-hidden[:, :-2])

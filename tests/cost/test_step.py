@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost import collectives
-from planner.cost.flops import count_attended_pairs
 from planner.cost.layer_tables import build_layer_shard, build_layer_tables, compute_operator_times
 from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.operators.attention import count_attended_pairs
 from planner.cost.plan_tables import build_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import (
@@ -187,7 +187,7 @@ def test_a_decoder_hides_the_exchange_of_keys_beside_both_its_attentions() -> No
         if isinstance(op, AttentionCore)
     ]
     assert len(cores) == 2
-    hidden = tables.cp_hidden_forward[row[0], 1]
+    hidden = tables.cp.overlapped_forward[row[0], 1]
     assert hidden == pytest.approx(q.calibration.overlap * sum(float(core.forward_s[0]) for core in cores))
 
 

@@ -78,7 +78,11 @@ def _compute_model_s(scenario: Scenario, s: Strategies, tables: LayerTables, lay
     recomputable_mask = tables.recomputable_mask
     single_pass_s = sum_products(counts, take_columns(tables.forward + tables.backward, layer_row))
     mode_times_s = np.stack(
-        [np.zeros_like(tables.forward), tables.again * recomputable_mask, tables.forward * recomputable_mask]
+        [
+            np.zeros_like(tables.forward),
+            tables.selective_recompute * recomputable_mask,
+            tables.forward * recomputable_mask,
+        ]
     )
     recompute_s = sum_products(counts, mode_times_s[s.recompute, layer_row])
     return single_pass_s + compute_recompute_layer_share(scenario, s) * recompute_s

@@ -1,4 +1,4 @@
-"""Time of a convolution: an implicit matrix multiply (Chetlur et al. 2014, cuDNN, arXiv 1410.0759).
+"""A convolution: time, FLOPs and saved bytes of an implicit multiply (Chetlur et al. 2014, cuDNN, arXiv 1410.0759).
 
 Forward, the gradient of the input and that of the weights are each a multiply of places, channels in times window,
 and channels out, at the rate that a dense multiply of that shape has; what moves is the image itself, read once, not
@@ -10,50 +10,76 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.operators.compute import (
+from planner.cost.operators.matmul import compute_gemm_arithmetic_s
+from planner.cost.operators.operator_cost import OperatorCost
+from planner.cost.operators.roofline import (
     LayerShard,
     PassTimes,
-    compute_gemm_arithmetic_s,
     compute_gemm_flops_per_s,
     compute_memory_bytes_per_s,
 )
-from planner.cost.scenario import Scenario
+from planner.cost.scenario import FlopsConvention, Scenario
 from planner.workload.operators import Convolution
 
 
-def compute_convolution_times(scenario: Scenario, op: Convolution, shard: LayerShard) -> PassTimes:
-    """A convolution, in groups or not. The first of a model needs no gradient of its input."""
-    places = shard.tokens * op.output_positions
-    window = np.full_like(places, op.inputs // op.groups * op.kernel_values)
-    input_values, output_values = shard.tokens * op.input_values, places * op.outputs
-    outputs = np.full_like(places, op.outputs // op.groups)
-    channels = np.full_like(places, op.inputs // op.groups)
-    backward_window = outputs * op.kernel_values
-    traffic_s = (
-        scenario.value_bytes * (input_values + op.weights + output_values) / compute_memory_bytes_per_s(scenario)
-    )
+class ConvolutionCost(OperatorCost[Convolution]):
+    """A convolution, never cut by tensor parallelism."""
 
-    def compute_multiply_s(m: Floats, n: Floats, k: Floats, *, packed_dimensions: tuple[int, int]) -> Floats:
-        """One multiply of every group; each of the three moves input, weights and output, or their gradients."""
-        arithmetic_s = compute_gemm_arithmetic_s(
-            scenario, m, n, k, flops_per_s=compute_gemm_flops_per_s(scenario, full_precision=True)
+    def compute_times(self, scenario: Scenario, op: Convolution, shard: LayerShard) -> PassTimes:
+        """A convolution, in groups or not. The first of a model needs no gradient of its input."""
+        places = shard.tokens * op.output_positions
+        window = np.full_like(places, op.inputs // op.groups * op.kernel_values)
+        input_values, output_values = shard.tokens * op.input_values, places * op.outputs
+        outputs = np.full_like(places, op.outputs // op.groups)
+        channels = np.full_like(places, op.inputs // op.groups)
+        backward_window = outputs * op.kernel_values
+        traffic_s = (
+            scenario.value_bytes * (input_values + op.weights + output_values) / compute_memory_bytes_per_s(scenario)
         )
-        if op.groups > 1:
-            arithmetic_s = _compute_grouped_arithmetic_s(scenario, op, (m, n, k), packed_dimensions)
-        return np.maximum(arithmetic_s, traffic_s) + scenario.calibration.kernel_launch_s
 
-    weight_grad_s = compute_multiply_s(window, outputs, places, packed_dimensions=(0, 1))
-    # as many products as forward; with strides spread over more places
-    input_grad_s = (
-        compute_multiply_s(places, channels, backward_window, packed_dimensions=(1, 2))
-        if op.input_gradient
-        else np.zeros_like(places)
-    )
-    return PassTimes(
-        compute_multiply_s(places, outputs, window, packed_dimensions=(1, 2)),
-        input_grad_s + weight_grad_s,
-        weight_grad_s,
-    )
+        def compute_multiply_s(m: Floats, n: Floats, k: Floats, *, packed_dimensions: tuple[int, int]) -> Floats:
+            """One multiply of every group; each of the three moves input, weights and output, or their gradients."""
+            arithmetic_s = compute_gemm_arithmetic_s(
+                scenario, m, n, k, flops_per_s=compute_gemm_flops_per_s(scenario, full_precision=True)
+            )
+            if op.groups > 1:
+                arithmetic_s = _compute_grouped_arithmetic_s(scenario, op, (m, n, k), packed_dimensions)
+            return np.maximum(arithmetic_s, traffic_s) + scenario.calibration.kernel_launch_s
+
+        weight_grad_s = compute_multiply_s(window, outputs, places, packed_dimensions=(0, 1))
+        # as many products as forward; with strides spread over more places
+        input_grad_s = (
+            compute_multiply_s(places, channels, backward_window, packed_dimensions=(1, 2))
+            if op.input_gradient
+            else np.zeros_like(places)
+        )
+        return PassTimes(
+            compute_multiply_s(places, outputs, window, packed_dimensions=(1, 2)),
+            input_grad_s + weight_grad_s,
+            weight_grad_s,
+        )
+
+    def compute_saved_bytes(self, scenario: Scenario, op: Convolution, shard: LayerShard) -> Floats:
+        """Its input."""
+        if not op.saves_input:
+            return np.zeros_like(shard.tokens)
+        return shard.tokens * op.input_values * scenario.value_bytes
+
+    def compute_kept_output_bytes(self, scenario: Scenario, op: Convolution, shard: LayerShard) -> Floats:
+        """Half of its output, as of a dense multiply."""
+        if not op.saves_input:
+            return np.zeros_like(shard.tokens)
+        return 0.5 * shard.tokens * op.outputs * op.output_positions * scenario.value_bytes
+
+    def compute_selective_share(self, scenario: Scenario, op: Convolution) -> float:
+        """Every second one, where the trainer repeats every second multiply."""
+        if scenario.attention_kernel == "unfused" or not op.saves_input:
+            return 0.0
+        return 0.5 if scenario.trainer.selective_recompute == "multiplies" else 0.0
+
+    def compute_forward_flops(self, op: Convolution, seq_length: int, convention: FlopsConvention) -> float:
+        """Two a weight and position of the output."""
+        return 2.0 * op.weights * op.output_positions
 
 
 def _compute_grouped_arithmetic_s(

@@ -17,7 +17,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints
 from planner.cost.collectives import compute_all_gather_s, compute_all_reduce_s, compute_reduce_scatter_s
-from planner.cost.operators.compute import compute_gemm_flops_per_s, compute_memory_bytes_per_s
+from planner.cost.operators.roofline import compute_gemm_flops_per_s, compute_memory_bytes_per_s
 from planner.cost.pipeline.parameters import StageParameters, count_shards
 from planner.cost.rank_groups import RankGroup, build_data_group, build_expert_data_group
 from planner.cost.scenario import Scenario

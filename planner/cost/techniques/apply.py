@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from planner.cost.flops import compute_token_forward_flops
-from planner.cost.operators.compute import get_peak_16bit_flops_per_s, is_16bit_or_wider
+from planner.cost.operators.roofline import get_peak_16bit_flops_per_s, is_16bit_or_wider
 from planner.cost.scenario import Scenario
 from planner.cost.techniques.operator_time import is_adapted, is_pruned
 from planner.errors import InputError

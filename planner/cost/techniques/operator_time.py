@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.operators.compute import (
+from planner.cost.operators.roofline import (
     LayerShard,
     PassTimes,
-    compute_expert_linear_times,
     compute_gemm_flops_per_s,
-    compute_linear_times,
     compute_memory_bytes_per_s,
 )
+from planner.cost.operators.table import get_operator_cost
 from planner.cost.scenario import Scenario
 from planner.workload.operators import Convolution, ExpertLinear, Linear, Operator
 from planner.workload.techniques import WEIGHT_16BIT_BYTES, Lora
@@ -53,7 +52,7 @@ def adjust_pass_times(scenario: Scenario, op: Operator, shard: LayerShard, pass_
 
 def is_adapted(op: Operator) -> bool:
     """Whether it gets adapters: every multiply of the layers but the router, not the logits (arXiv 2305.14314)."""
-    return isinstance(op, ExpertLinear) or (isinstance(op, Linear) and not op.full_precision)
+    return get_operator_cost(op).runs_in_layer_precision(op)
 
 
 def is_pruned(op: Operator) -> bool:
@@ -64,15 +63,19 @@ def is_pruned(op: Operator) -> bool:
 def _compute_adapter_times(scenario: Scenario, op: Operator, shard: LayerShard, rank: int) -> PassTimes:
     """Both thin multiplies of an adapter, in 16 bit: down to its rank and up again."""
     if isinstance(op, ExpertLinear):
-        thin_operators = replace(op, outputs=rank, bias=False), replace(op, inputs=rank, bias=False)
-        return compute_expert_linear_times(scenario, thin_operators[0], shard) + compute_expert_linear_times(
-            scenario, thin_operators[1], shard
+        thin_operators: tuple[Operator, Operator] = (
+            replace(op, outputs=rank, bias=False),
+            replace(op, inputs=rank, bias=False),
         )
-    assert isinstance(op, Linear)
-    shard_names = "row" if op.shard == "row" else "none", "column" if op.shard == "column" else "none"
-    down = Linear("down", op.inputs, rank, shard_names[0], full_precision=True, rows=op.rows)  # type: ignore[arg-type]
-    up = Linear("up", rank, op.outputs, shard_names[1], full_precision=True, rows=op.rows)  # type: ignore[arg-type]
-    return compute_linear_times(scenario, down, shard) + compute_linear_times(scenario, up, shard)
+    else:
+        assert isinstance(op, Linear)
+        down_shard, up_shard = "row" if op.shard == "row" else "none", "column" if op.shard == "column" else "none"
+        thin_operators = (
+            Linear("down", op.inputs, rank, down_shard, full_precision=True, rows=op.rows),  # type: ignore[arg-type]
+            Linear("up", rank, op.outputs, up_shard, full_precision=True, rows=op.rows),  # type: ignore[arg-type]
+        )
+    down_times, up_times = (get_operator_cost(thin).compute_times(scenario, thin, shard) for thin in thin_operators)
+    return down_times + up_times
 
 
 def _compute_dequantize_times(scenario: Scenario, op: Operator, shard: LayerShard, lora: Lora) -> PassTimes:

@@ -1,0 +1,128 @@
+"""The attention core, softmax(Q K^T) V: time, FLOPs, saved and dropped bytes, and what ring attention merges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.cost.arrays import Floats, Ints
+from planner.cost.operators.operator_cost import OperatorCost
+from planner.cost.operators.roofline import (
+    LayerShard,
+    PassTimes,
+    build_weightless_times,
+    compute_gemm_flops_per_s,
+    compute_memory_bytes_per_s,
+    compute_sustained_clock,
+    get_peak_16bit_flops_per_s,
+    get_saved_input_bytes,
+)
+from planner.cost.scenario import FlopsConvention, Scenario
+from planner.workload.operators import AttentionCore
+
+_ATTENTION_KEY_BLOCK = 128
+"""Keys that fused attention computes at once, all or none."""
+_RING_MERGE_BYTES = 12.0
+"""Moved for one value of attention's output at each further step of the ring, in 32 bit: the step's own result and
+the sum so far are read, the new sum is written."""
+_ROW_SUM_BYTES = 4.0
+"""Of the softmax's sum of one query and head, which fused attention keeps."""
+
+
+class AttentionCost(OperatorCost[AttentionCore]):
+    """The attention core, fused or unfused (`Scenario.attention_kernel`)."""
+
+    def compute_times(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> PassTimes:
+        """Fused (FlashAttention-2, arXiv 2307.08691): half the pairs where causal, of a window w in s tokens
+        w - w^2 / 2s keys for each query (the first ones have fewer before them); scores never leave the chip, the
+        backward pass multiplies five times instead of two. Unfused: all pairs, scores through memory.
+        """
+        fitted = scenario.calibration
+        length = float(op.attended_rows or scenario.workload.seq_length)
+        tokens = shard.tokens * (op.attended_rows or 1)
+        peak_flops_per_s = get_peak_16bit_flops_per_s(scenario) * compute_sustained_clock(scenario)
+        # a window is computed in whole blocks of keys
+        window = min(op.window + _ATTENTION_KEY_BLOCK if op.window else length, length)
+        pairs = tokens * window / shard.tp
+        flops = op.compute_flops_per_pair() * pairs
+        if scenario.attention_kernel == "flash":
+            causal_share = 1.0 - window / (2.0 * length) if op.causal else 1.0
+            softmax_s = causal_share * 4.0 * op.heads * fitted.softmax_width * pairs / peak_flops_per_s
+            return build_weightless_times(
+                causal_share * flops / (peak_flops_per_s * fitted.attention_forward_efficiency)
+                + softmax_s
+                + fitted.kernel_launch_s,
+                2.5 * causal_share * flops / (peak_flops_per_s * fitted.attention_backward_efficiency)
+                + softmax_s
+                + 2 * fitted.kernel_launch_s,
+            )
+        pairs = tokens * length / shard.tp
+        flops = op.compute_flops_per_pair() * pairs
+        # per head the two products are length x dim x length: the GEMM curve at these sizes, without edge loss
+        product_s = (
+            flops
+            / compute_gemm_flops_per_s(scenario, full_precision=True)
+            * (op.qk_dim + fitted.gemm_half_depth)
+            / op.qk_dim
+        )
+        traffic_s = op.heads * pairs * (scenario.value_bytes / 2.0) / compute_memory_bytes_per_s(scenario)
+        launches_s = 5 * fitted.kernel_launch_s
+        return build_weightless_times(
+            product_s + traffic_s * scenario.trainer.attention_score_bytes[0] + launches_s,
+            2 * product_s + traffic_s * scenario.trainer.attention_score_bytes[1] + 2 * launches_s,
+        )
+
+    def compute_saved_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
+        """Fused: the row sums of the softmax; unfused: its output, and dropout's mask and output."""
+        rows = shard.tokens * (op.attended_rows or 1)
+        if scenario.attention_kernel == "unfused":
+            # in 16 bit 2 + 1 + 2 bytes a pair
+            pairs = op.heads * rows * (op.attended_rows or scenario.workload.seq_length) / shard.tp
+            return (2 * scenario.value_bytes + 1.0) * pairs
+        # the output too where the multiply after it keeps a narrow copy of its own
+        output_copy_bytes = (
+            op.v_dim * scenario.value_bytes if get_saved_input_bytes(scenario) < scenario.value_bytes else 0.0
+        )
+        return rows * op.heads * (_ROW_SUM_BYTES + output_copy_bytes) / shard.tp
+
+    def compute_dropped_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
+        """All that it saves, where it is repeated."""
+        return self.compute_saved_bytes(scenario, op, shard) * self.compute_selective_share(scenario, op)
+
+    def compute_kept_output_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
+        """Its output and the row sums of its softmax."""
+        rows = shard.tokens * (op.attended_rows or 1)
+        return rows * op.heads * (op.v_dim * scenario.value_bytes + _ROW_SUM_BYTES) / shard.tp
+
+    def compute_selective_share(self, scenario: Scenario, op: AttentionCore) -> float:
+        """All of it where it keeps its scores (arXiv 2205.05198, section 5), else nothing."""
+        return 1.0 if scenario.attention_kernel == "unfused" else 0.0
+
+    def compute_forward_flops(self, op: AttentionCore, seq_length: int, convention: FlopsConvention) -> float:
+        """Both products over the pairs that a token counts for."""
+        return (
+            op.compute_flops_per_pair()
+            * (op.attended_rows or 1)
+            * count_attended_pairs(op, op.attended_rows or seq_length, convention)
+        )
+
+
+def count_attended_pairs(op: AttentionCore, seq_length: int, convention: FlopsConvention) -> float:
+    """Pairs that a token counts for: w, its window or the whole sequence s; where causal, by the causal convention,
+    w - w^2 / 2s, half of a whole sequence, since the first tokens have fewer before them.
+    """
+    window = float(min(op.window or seq_length, seq_length))
+    return window * (1.0 - window / (2.0 * seq_length)) if op.causal and convention == "causal" else window
+
+
+def compute_cp_merge_s(scenario: Scenario, op: AttentionCore, shard: LayerShard, cp: Ints) -> Floats:
+    """Ring attention: in each pass the partial results of cp blocks are merged; seconds of one pass, [keys]."""
+    moved_bytes = _RING_MERGE_BYTES * shard.tokens * op.heads * op.v_dim / shard.tp
+    return (cp - 1) * (moved_bytes / compute_memory_bytes_per_s(scenario) + scenario.calibration.kernel_launch_s)
+
+
+def compute_fused_attention_bytes(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
+    """The least that fused attention moves: Q, K, V and the output once forward, with their gradients twice more."""
+    tokens = shard.tokens * (op.attended_rows or 1)
+    query_values = op.heads / shard.tp * (op.qk_dim + op.v_dim)
+    key_values = op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim)
+    return 3.0 * scenario.value_bytes * tokens * (query_values + key_values)
