@@ -7,6 +7,7 @@ import sys
 from docs.site.words import escape_text, format_code, format_page
 from planner.export.launchers import LAUNCHERS
 from planner.export.trainers import TRAINERS
+from planner.trainers.registry import list_trainers_of_program
 
 
 def build_pages() -> dict[str, str]:
@@ -16,7 +17,7 @@ def build_pages() -> dict[str, str]:
         "## Trainers",
     ]
     for name, trainer in TRAINERS.items():
-        frameworks = ", ".join(format_code(f"--framework {name}") for name in trainer.frameworks)
+        frameworks = ", ".join(format_code(f"--framework {name}") for name in list_trainers_of_program(trainer.name))
         script = " It runs your own training script." if trainer.needs_script else ""
         blocks += [
             f"### {name}",

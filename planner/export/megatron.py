@@ -21,12 +21,12 @@ from planner.export.trainer import (
     find_unsupported_order,
     find_unsupported_value,
 )
+from planner.trainers.divisibility import has_balanced_context_chunks
 from planner.workload.spec import ModelSpec
 
 ConfigValue = bool | int | float | str | list[int] | list[str] | tuple[int, int]
 ConfigFields = dict[str, ConfigValue]
 
-MEGATRON_FRAMEWORKS = ("megatron-classic", "megatron", "megatron-fsdp")
 MEGATRON_RANK_ORDERS = ("tp-cp-dp-pp", "tp-cp-pp-dp")
 """Of ranks; the second is `use_tp_pp_dp_mapping`."""
 
@@ -61,7 +61,7 @@ def find_unsupported_by_megatron_core(run: PlannedRun) -> Iterator[UnsupportedSe
         yield UnsupportedSetting("sequence_parallel", "no", "experts under tensor parallelism: --sequence-parallel")
     if settings.tp_overlap and strategy.tp > 1 and not strategy.sequence_parallel:
         yield UnsupportedSetting("tp_overlap", "yes", "--sequence-parallel beside it")
-    if strategy.cp > 1 and run.seq_length % (2 * strategy.cp):
+    if not has_balanced_context_chunks(run.seq_length, strategy.cp):
         yield UnsupportedSetting("cp", strategy.cp, "a sequence that 2 x cp divides")
     if "optimizer" in settings.offload and strategy.zero_stage != 1:
         yield UnsupportedSetting("zero_stage", strategy.zero_stage, "zero_stage 1 where the optimizer is on the host")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from planner.errors import InputError
 from planner.export.run import PlannedRun
+from planner.trainers.registry import list_trainers_of_program
 from planner.workload.spec import ModelSpec
 
 FileTexts = dict[str, str]
@@ -34,12 +35,11 @@ class UserExtras:
 class TrainerExport:
     """One trainer. `build_files(run, own)`: `train.sh` and what it reads.
 
-    `build_notes`: what is told otherwise than planned without harm to the result. `frameworks`: those of the cost
-    model that are this trainer. `needs_script`: it runs a training script of the user's.
+    `build_notes`: what is told otherwise than planned without harm to the result.
+    `needs_script`: it runs a training script of the user's.
     """
 
     name: str
-    frameworks: tuple[str, ...]
     find_unsupported: Callable[[PlannedRun], Iterator[UnsupportedSetting]]
     build_notes: Callable[[PlannedRun], Iterator[str]]
     build_files: Callable[[PlannedRun, UserExtras], FileTexts]
@@ -70,8 +70,9 @@ def check_trainer_support(run: PlannedRun, trainer: TrainerExport, trainers: Seq
 def collect_trainer_notes(run: PlannedRun, trainer: TrainerExport) -> list[str]:
     """What the user is to know, beside what was refused."""
     note_lines = list(trainer.build_notes(run))
-    if run.framework not in trainer.frameworks:
-        replan_hint = f"`plan --framework {trainer.frameworks[0]}` plans for it"
+    trainer_names = list_trainers_of_program(trainer.name)
+    if run.framework not in trainer_names:
+        replan_hint = f"plan with --framework {' or '.join(trainer_names)}"
         note_lines.append(f"the plan's times and bytes are of {run.framework}, not of {trainer.name}: {replan_hint}")
     if run.tokens is None:
         note_lines.append(f"the plan has no --tokens: {run.steps} steps are trained")

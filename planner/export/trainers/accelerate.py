@@ -27,6 +27,7 @@ from planner.export.trainer import (
 from planner.export.trainers import deepspeed
 from planner.export.user_script import SCRIPT_USAGE_CHECK, build_recompute_note, format_script_duties
 from planner.export.yaml_json import format_json, format_yaml
+from planner.trainers.divisibility import has_whole_shard_groups
 
 NAME = "accelerate"
 ACCELERATE_CONFIG_FILE = "accelerate.yaml"
@@ -83,7 +84,7 @@ def _find_unsupported_sharding(run: PlannedRun) -> Iterator[UnsupportedSetting]:
         yield from fsdp.find_unsupported_fsdp_offload(run)
     shard_group = run.settings.shard_group
     if shard_group is not None and (
-        get_sharding_engine(run) == "ddp" or shard_group % strategy.cp or strategy.dp % (shard_group // strategy.cp)
+        get_sharding_engine(run) == "ddp" or not has_whole_shard_groups(strategy.dp, strategy.cp, shard_group)
     ):
         yield UnsupportedSetting(
             "shard_group", shard_group, "shard_group all, or cp times a divisor of dp under ZeRO 2 or 3"
@@ -179,7 +180,6 @@ def build_accelerate_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
 
 TRAINER = TrainerExport(
     NAME,
-    ("fsdp2", "fsdp", "deepspeed", "ddp"),
     find_unsupported_by_accelerate,
     build_accelerate_notes,
     build_accelerate_files,

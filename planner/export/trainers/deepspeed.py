@@ -112,7 +112,6 @@ def build_deepspeed_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
 
 TRAINER = TrainerExport(
     NAME,
-    ("deepspeed",),
     find_unsupported_by_deepspeed,
     build_deepspeed_notes,
     build_deepspeed_files,

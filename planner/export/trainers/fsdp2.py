@@ -195,6 +195,4 @@ def build_fsdp2_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     }
 
 
-TRAINER = TrainerExport(
-    NAME, ("fsdp2", "fsdp"), find_unsupported_by_fsdp2, build_fsdp2_notes, build_fsdp2_files, needs_script=True
-)
+TRAINER = TrainerExport(NAME, find_unsupported_by_fsdp2, build_fsdp2_notes, build_fsdp2_files, needs_script=True)

@@ -24,6 +24,7 @@ from planner.export.trainer import (
     find_unsupported_value,
 )
 from planner.export.yaml_json import format_yaml
+from planner.trainers.divisibility import has_whole_shard_groups
 from planner.workload.spec import ModelSpec
 
 NAME = "maxtext"
@@ -67,8 +68,7 @@ def find_unsupported_by_maxtext(run: PlannedRun) -> Iterator[UnsupportedSetting]
     if shard_group is not None and (
         strategy.zero_stage != 3
         or strategy.ep > 1
-        or shard_group % strategy.cp
-        or strategy.dp % (shard_group // strategy.cp)
+        or not has_whole_shard_groups(strategy.dp, strategy.cp, shard_group)
     ):
         yield UnsupportedSetting(
             "shard_group", shard_group, "shard_group all, or cp times a divisor of dp under ZeRO 3"
@@ -240,4 +240,4 @@ def build_maxtext_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     }
 
 
-TRAINER = TrainerExport(NAME, ("maxtext",), find_unsupported_by_maxtext, build_maxtext_notes, build_maxtext_files)
+TRAINER = TrainerExport(NAME, find_unsupported_by_maxtext, build_maxtext_notes, build_maxtext_files)

@@ -163,7 +163,6 @@ def build_megatron_bridge_files(run: PlannedRun, extras: UserExtras) -> FileText
 
 TRAINER = TrainerExport(
     NAME,
-    megatron.MEGATRON_FRAMEWORKS,
     find_unsupported_by_megatron_bridge,
     megatron.build_megatron_core_notes,
     build_megatron_bridge_files,

@@ -151,7 +151,6 @@ def build_megatron_lm_notes(run: PlannedRun) -> Iterator[str]:
 
 TRAINER = TrainerExport(
     NAME,
-    megatron.MEGATRON_FRAMEWORKS,
     megatron.find_unsupported_by_megatron_core,
     build_megatron_lm_notes,
     build_megatron_lm_files,

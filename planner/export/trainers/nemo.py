@@ -151,6 +151,4 @@ def build_nemo_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     }
 
 
-TRAINER = TrainerExport(
-    NAME, megatron.MEGATRON_FRAMEWORKS, find_unsupported_by_nemo, megatron.build_megatron_core_notes, build_nemo_files
-)
+TRAINER = TrainerExport(NAME, find_unsupported_by_nemo, megatron.build_megatron_core_notes, build_nemo_files)

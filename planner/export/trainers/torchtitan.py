@@ -22,6 +22,7 @@ from planner.export.trainer import (
     find_unsupported_value,
 )
 from planner.export.trainers import torchtitan_file
+from planner.trainers.divisibility import has_whole_shard_groups
 from planner.workload.spec import ModelSpec
 
 NAME = "torchtitan"
@@ -60,7 +61,7 @@ def _find_unsupported_sharding(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     yield from find_unsupported_value("gradients", settings.gradients, ("fp32",))
     yield from fsdp.find_unsupported_fsdp_offload(run)
     shard_group = settings.shard_group
-    if shard_group is not None and (shard_group % strategy.cp or strategy.dp % (shard_group // strategy.cp)):
+    if shard_group is not None and not has_whole_shard_groups(strategy.dp, strategy.cp, shard_group):
         yield UnsupportedSetting("shard_group", shard_group, "shard_group all, or cp times a divisor of dp")
     if settings.schedule == "zero-bubble" and strategy.pp == 1:
         yield UnsupportedSetting("schedule", "zero-bubble", "schedule 1f1b")
@@ -106,6 +107,4 @@ def build_torchtitan_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
     }
 
 
-TRAINER = TrainerExport(
-    NAME, ("fsdp2",), find_unsupported_by_torchtitan, build_torchtitan_notes, build_torchtitan_files
-)
+TRAINER = TrainerExport(NAME, find_unsupported_by_torchtitan, build_torchtitan_notes, build_torchtitan_files)
