@@ -109,14 +109,14 @@ def build_plan_scenario(scenario: Scenario, cluster: Cluster, document: PlanDocu
     """
     check_plan_split(plan, scenario.devices, scenario.workload.layer_count)
     plan_scenario = replace(apply_plan_settings(scenario, plan.settings), global_batch=plan.global_batch)
-    if document.placement is not None and cluster.wiring is None:
+    if document.placement is not None and not cluster.listed_hosts:
         expected = "the same --fault as it was made with, or the cluster's own file"
         raise InputError(
             "ranks were placed on hosts that this cluster does not tell", key="placement", expected=expected
         )
-    if document.placement is None or cluster.wiring is None or not isinstance(plan_scenario.network, RoutedNetwork):
+    if document.placement is None or not cluster.listed_hosts or not isinstance(plan_scenario.network, RoutedNetwork):
         return plan_scenario
-    host_index = {host: i for i, host in enumerate(cluster.wiring.hosts)}
+    host_index = {host: i for i, host in enumerate(cluster.listed_hosts)}
     host_order = [host_index.get(host, -1) for host in document.placement.hosts]
     if sorted(host_order) != list(range(len(host_index))):
         expected = "the hosts of the cluster, each once"

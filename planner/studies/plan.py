@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from planner.cluster.build.reliability import Reliability
-from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.rank_groups import RANK_ORDERS
 from planner.cost.scenario import Scenario
@@ -106,7 +106,7 @@ def search_cluster_plans(
     rank_orders: Sequence[str] = RANK_ORDERS,
 ) -> SearchResult:
     """The search, the dimensions on ranks in one of `rank_orders`; on an irregular cluster with its ranks placed."""
-    if cluster.wiring is None:
+    if not cluster.listed_hosts:
         return search_rank_orders(scenarios, space, target, rank_orders)
     from planner.search.placement import search_placed_plans
 
@@ -159,14 +159,14 @@ def build_plan_document(
 
 
 def _build_placement_part(cluster: Cluster, result: SearchResult) -> PlacementPart | None:
-    if cluster.wiring is None:
+    if not cluster.listed_hosts:
         return None
     from planner.search.placement import compute_rank_placement
 
     placed = compute_rank_placement(result)
     if placed is None:
         return None
-    hosts = [cluster.wiring.hosts[host] for host in placed.hosts.tolist()]
+    hosts = [cluster.listed_hosts[host] for host in placed.hosts.tolist()]
     return PlacementPart(hosts=hosts, as_listed_step_time_s=placed.listed_step_time_s, without_slow=None)
 
 
@@ -178,7 +178,7 @@ def _search_without_slow_hosts(
     from planner.search.placement import compute_first_step_time_s, search_placed_plans
     from planner.studies.changes import rebind_scenario
 
-    removal = remove_slow_hosts(cluster)
+    removal = remove_slow_hosts(cluster) if isinstance(cluster, WiredCluster) and cluster.nodes > 1 else None
     if removal is None:
         return None
     remaining_cluster, removed_hosts = removal

@@ -13,7 +13,7 @@ from functools import cached_property
 from planner.cluster.build.reliability import ReliabilityOverrides, resolve_reliability
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
-from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec
 from planner.cost.flops import compute_model_flops
 from planner.cost.scenario import MemoryLimit, Scenario, build_scenario
@@ -73,9 +73,10 @@ class ClusterOffer:
         return self.build_cluster(1).devices_per_node
 
     @cached_property
-    def listed_cluster(self) -> Cluster | None:
-        """All hosts that work, where the file tells which there are. Raises InputError."""
-        return resolve_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.faults else None
+    def listed_cluster(self) -> WiredCluster | None:
+        """All hosts that work, of a wired or degraded cluster; else None. Raises InputError."""
+        cluster = resolve_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.faults else None
+        return cluster if isinstance(cluster, WiredCluster) else None
 
     def build_cluster(self, nodes: int) -> Cluster:
         """So many nodes. Raises InputError where there are not as many, or what they are makes no sense."""

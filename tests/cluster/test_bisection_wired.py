@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from planner.cluster.analysis.bisection import compute_regular_bisection, compute_wiring_bisection
 from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model.cluster import WiredCluster
 from planner.cluster.model.spec import parse_cluster_spec
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.wired.build_links import build_regular_wiring
@@ -90,9 +91,9 @@ def test_a_tree_is_halved_between_its_leaves(oversubscription: float) -> None:
         # neighbours in the file are never at one leaf
         text += f'[[links]]\nends = ["h[{leaf},{leaf + 4}]", "leaf{leaf}"]\nbandwidth = "400Gb/s"\ncables = 8\n'
         text += f'[[links]]\nends = ["leaf{leaf}", "spine"]\nbandwidth = "{6400 / oversubscription}Gb/s"\n'
-    told = resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w").wiring
-    assert told is not None
-    assert compute_wiring_bisection(told).bytes_per_s == pytest.approx(2 * 6400e9 / 8 / oversubscription)
+    cluster = resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w")
+    assert isinstance(cluster, WiredCluster)
+    assert compute_wiring_bisection(cluster.wiring).bytes_per_s == pytest.approx(2 * 6400e9 / 8 / oversubscription)
 
 
 def test_hosts_at_one_switch_are_cut_off_it() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.build.wired_cluster import select_nodes
 from planner.cluster.model import presets
-from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import FaultSpec, parse_cluster_spec
 from planner.cluster.network.build import build_network
 from planner.cluster.network.ecmp_routing import build_port_flows, build_routes
@@ -62,7 +62,7 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
     regular = resolve_cluster(spec, name, nodes=nodes)
     # a fault that takes nothing: the cluster is written out and routed
     written = resolve_cluster(spec, name, nodes=nodes, faults=(FaultSpec(part="node-0:0", rate=1.0),))
-    assert written.wiring is not None
+    assert isinstance(written, WiredCluster)
     by_level, faulty = build_network(regular), build_network(written)
     assert isinstance(faulty, RoutedNetwork)
     # what the cables alone tell
@@ -130,7 +130,7 @@ def test_hosts_of_one_rack_need_no_way_out() -> None:
 def test_hosts_that_faults_cut_off_are_left_out() -> None:
     spec = presets.load_cluster_spec("gb200-nvl72")
     left = resolve_cluster(spec, "gb200", nodes=18, faults=(parse_fault("node-3 - nvl72-0"),))
-    assert left.wiring is not None
+    assert isinstance(left, WiredCluster)
     assert "node-3" not in left.wiring.hosts
     assert left.nodes == 17
 
@@ -183,7 +183,7 @@ def test_the_devices_of_a_missing_card_share_the_next_one() -> None:
 def test_a_host_that_is_gone_is_not_planned_for() -> None:
     cluster = faulty("node-2")
     assert (cluster.nodes, cluster.devices) == (3, 12)
-    assert cluster.wiring is not None
+    assert isinstance(cluster, WiredCluster)
     assert "node-2" not in cluster.wiring.hosts
     assert faulty("node-[0-1]").nodes == 2
 
@@ -194,19 +194,17 @@ def test_so_many_nodes_are_the_ones_that_work_best() -> None:
     links = '[[links]]\nends = ["n[0-2]", "s0"]\nbandwidth = "100Gb/s"\n[[links]]\nends = ["n[3-5]", "s1"]\n'
     links += 'bandwidth = "100Gb/s"\n[[links]]\nends = ["s0", "s1"]\nbandwidth = "100Gb/s"\n'
     spec = parse_cluster_spec(f'{text}{hosts}{links}[[faults]]\npart = "n1 - s0"\nrate = 0.5\n', "toml", "lab.toml")
-    chosen = resolve_cluster(spec, "lab.toml", nodes=3).wiring
-    assert chosen is not None
-    assert chosen.hosts == ("n3", "n4", "n5")
-    most = resolve_cluster(spec, "lab.toml", nodes=5).wiring
-    assert most is not None
-    assert most.hosts == ("n0", "n2", "n3", "n4", "n5")
+    chosen = resolve_cluster(spec, "lab.toml", nodes=3)
+    assert chosen.listed_hosts == ("n3", "n4", "n5")
+    most = resolve_cluster(spec, "lab.toml", nodes=5)
+    assert most.listed_hosts == ("n0", "n2", "n3", "n4", "n5")
 
 
 def test_so_many_nodes_of_a_regular_cluster_with_faults_keep_its_levels() -> None:
     cluster = faulty("node-1=0.5")
+    assert isinstance(cluster, WiredCluster)
     for nodes in (1, 2, 3, 4):
         chosen = select_nodes(cluster, nodes)
-        assert chosen.wiring is not None
         assert (chosen.nodes, len(chosen.wiring.hosts)) == (nodes, nodes)
         assert ("node-1" in chosen.wiring.hosts) == (nodes == 4)
         assert [level.name for level in chosen.levels] == (["node"] if nodes == 1 else ["node", "leaf", "spine"])
@@ -284,8 +282,9 @@ def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
         with pytest.raises(InputError, match="cannot reach"):
             resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w")
         return
-    wiring = resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w").wiring
-    assert wiring is not None
+    cluster = resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w")
+    assert isinstance(cluster, WiredCluster)
+    wiring = cluster.wiring
     found, ports = build_routes(wiring, "w")
     source, target = random.integers(0, 9, (2, 12))
     amount = random.uniform(0.5, 2.0, 12)
@@ -338,8 +337,9 @@ def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
 
 def test_switches_with_the_same_cables_are_routed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     spec, fault = presets.load_cluster_spec("dgx-h100"), parse_fault("leaf-3 - spine-2=0.5")
-    wiring = resolve_cluster(spec, "dgx-h100", nodes=70, faults=(fault,)).wiring
-    assert wiring is not None
+    cluster = resolve_cluster(spec, "dgx-h100", nodes=70, faults=(fault,))
+    assert isinstance(cluster, WiredCluster)
+    wiring = cluster.wiring
     together, ports = build_routes.__wrapped__(wiring, "dgx-h100")
     monkeypatch.setattr(
         "planner.cluster.network.ecmp_routing._find_equivalent_routers",

@@ -9,8 +9,8 @@ import pytest
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
-from planner.cluster.network.build import build_network
-from planner.cluster.regular.tier_graph import DEVICE_VERTEX, build_tier_graph, compute_path_to_level
+from planner.cluster.network.build import build_network, compute_level_paths
+from planner.cluster.regular.tier_graph import DEVICE_VERTEX, build_tier_graph
 from tests.examples import lab
 
 
@@ -27,11 +27,11 @@ def test_the_graph_has_one_node_for_each_class_whatever_the_size() -> None:
 
 
 def test_the_way_up_is_as_wide_as_its_narrowest_edge() -> None:
-    graph = build_tier_graph(lab(oversubscription=4.0))
-    bandwidth, latency = compute_path_to_level(graph, "spine")
+    paths = compute_level_paths(lab(oversubscription=4.0).levels)
+    bandwidth, latency = paths[-1]
     assert bandwidth == pytest.approx(25e9 / 4)
     assert latency == pytest.approx(7e-6)
-    assert compute_path_to_level(graph, "node")[0] == pytest.approx(300e9)
+    assert paths[0][0] == pytest.approx(300e9)
 
 
 def test_members_of_a_group_below_each_tier() -> None:

@@ -15,6 +15,7 @@ from planner.cluster.analysis.device_graph import build_device_graph
 from planner.cluster.analysis.diameter import compute_wiring_diameter_hops
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
+from planner.cluster.model.cluster import WiredCluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.regular.torus import find_cluster_torus
 from planner.cluster.wired.failed_parts import parse_fault
@@ -44,7 +45,7 @@ def test_the_farthest_devices_are_found_from_a_host_of_each_place(name: str, nod
     cluster = resolve_cluster(
         presets.load_cluster_spec(name), name, nodes=nodes, faults=tuple(map(parse_fault, faults))
     )
-    assert cluster.wiring is not None
+    assert isinstance(cluster, WiredCluster)
     torus = find_cluster_torus(cluster)
     graph = build_device_graph(cluster.wiring, cluster.intra_node, torus)
     assert compute_wiring_diameter_hops(cluster.wiring, cluster.intra_node, torus) == graph_diameter(graph)

@@ -62,7 +62,7 @@ def _fault(text: str) -> None:
 def _wiring() -> object:
     from planner.request.inputs import read_cluster
 
-    return read_cluster("dgx-h100", 4, None, ["node-3"]).before_faults.wiring  # type: ignore[union-attr]
+    return read_cluster("dgx-h100", 4, None, ["node-3"]).healthy_wiring  # type: ignore[union-attr]
 
 
 def _hostlist(text: str) -> None:

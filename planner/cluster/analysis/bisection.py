@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.cluster import Cluster, compute_group_devices
+from planner.cluster.model.cluster import Cluster, WiredCluster, compute_group_devices
 from planner.cluster.model.intra_node import IntraNodeTopology, compute_link_shares
 from planner.cluster.model.wiring import Wiring, compute_uplink_bytes_per_s, find_leaf_parts
 from planner.cluster.regular.torus import Torus, enumerate_grid_neighbours, find_cluster_torus
@@ -34,7 +34,7 @@ class BisectionCut:
 
 def compute_bisection(cluster: Cluster, wiring: Wiring | None) -> BisectionCut:
     """Bisection of any cluster; `wiring`: its links, None where there are too many to list."""
-    if cluster.wiring is not None and cluster.nodes > 1:
+    if isinstance(cluster, WiredCluster) and cluster.nodes > 1:
         return compute_wiring_bisection(cluster.wiring)
     cut = compute_regular_bisection(cluster)
     if cut.is_exact or wiring is None or cluster.nodes == 1 or is_single_torus(cluster):
@@ -44,7 +44,7 @@ def compute_bisection(cluster: Cluster, wiring: Wiring | None) -> BisectionCut:
 
 def count_half_devices(cluster: Cluster) -> int:
     """Devices of the half that sends."""
-    by_device = cluster.nodes == 1 or (cluster.wiring is None and is_single_torus(cluster))
+    by_device = cluster.nodes == 1 or (not cluster.listed_hosts and is_single_torus(cluster))
     return cluster.devices // 2 if by_device else cluster.nodes // 2 * cluster.devices_per_node
 
 

@@ -16,7 +16,7 @@ from planner.hardware.figures import parse_figure, parse_positive_figure
 
 if TYPE_CHECKING:
     pass
-from planner.cluster.model.cluster import Cluster, Host, Nics
+from planner.cluster.model.cluster import Host, Nics, RegularCluster
 
 _DEFAULT_HOST_SHARE = 0.1
 """Share of a device's own link that its way through the processors has, where the file tells nothing of the host."""
@@ -24,7 +24,7 @@ _DEFAULT_HOST_SHARE = 0.1
 
 def resolve_regular_cluster(
     spec: ClusterSpec, origin: str, *, nodes: int | None = None, devices: int | None = None
-) -> Cluster:
+) -> RegularCluster:
     """The cluster that the levels of `spec` tell, without its faults. Raises InputError as `resolve_cluster`."""
     if spec.node is None or spec.nodes is None:
         key = "node" if spec.node is None else "nodes"
@@ -32,7 +32,7 @@ def resolve_regular_cluster(
     node = spec.node if isinstance(spec.node, NodeSpec) else presets.load_node_spec(spec.node, origin=origin)
     count, per_node = _resolve_counts(spec, node, nodes, devices)
     accelerator = resolve_node_accelerator(node, origin)
-    return Cluster(
+    return RegularCluster(
         name=spec.name,
         title=spec.title or spec.name,
         accelerator=accelerator,

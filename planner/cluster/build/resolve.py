@@ -35,7 +35,7 @@ def resolve_cluster(
     if spec.hosts or spec.faults or faults:
         from planner.cluster.build.wired_cluster import resolve_wired_cluster
 
-        cluster = resolve_wired_cluster(spec, origin, faults, nodes=nodes, devices=devices)
+        cluster: Cluster = resolve_wired_cluster(spec, origin, faults, nodes=nodes, devices=devices)
     else:
         cluster = resolve_regular_cluster(spec, origin, nodes=nodes, devices=devices)
     check_reliability(spec.reliability, spec.storage, origin)

@@ -15,7 +15,7 @@ from planner.cluster.build.regular_cluster import (
     resolve_node_host,
     resolve_regular_cluster,
 )
-from planner.cluster.model.cluster import Cluster, FabricLevel, HealthyCluster
+from planner.cluster.model.cluster import DegradedCluster, FabricLevel, WiredCluster
 from planner.cluster.model.spec import ClusterSpec, FaultSpec, NodeSpec
 from planner.cluster.model.wiring import Wiring, compute_uplink_bytes_per_s, find_leaf_parts
 from planner.cluster.network.degraded_network import build_degraded_cluster
@@ -44,7 +44,7 @@ def resolve_wired_cluster(
     *,
     nodes: int | None = None,
     devices: int | None = None,
-) -> Cluster:
+) -> WiredCluster:
     """The cluster whose file tells its wiring, or a regular one written out, with all faults.
 
     Hosts with fewer devices than the others are not used. `nodes` or `devices` of those that work are taken: those
@@ -61,13 +61,12 @@ def resolve_wired_cluster(
             )
         healthy_wiring = build_regular_wiring(base_cluster)
         return build_degraded_cluster(
-            HealthyCluster(base_cluster, healthy_wiring),
-            _apply_all_faults(healthy_wiring, spec, origin, faults),
-            origin,
+            base_cluster, healthy_wiring, _apply_all_faults(healthy_wiring, spec, origin, faults), origin
         )
     wiring, node = resolve_wiring(spec, origin)
     accelerator = resolve_node_accelerator(node, origin)
-    base_cluster = Cluster(
+    wiring, has_nics = _apply_all_faults(wiring, spec, origin, faults), node.nic is not None
+    wired_cluster = WiredCluster(
         name=spec.name,
         title=spec.title or spec.name,
         accelerator=accelerator,
@@ -86,9 +85,9 @@ def resolve_wired_cluster(
         host=resolve_node_host(node.host, origin),
         intra_node=resolve_intra_node(node, origin),
         node_overhead_w=compute_rated_overhead_w(node, accelerator, origin),
+        wiring=wiring,
     )
-    wiring, has_nics = _apply_all_faults(wiring, spec, origin, faults), node.nic is not None
-    return _build_wired_cluster(base_cluster, wiring, origin, has_nics, nodes=nodes, devices=devices)
+    return _build_wired_cluster(wired_cluster, wiring, origin, has_nics, nodes=nodes, devices=devices)
 
 
 def _apply_all_faults(wiring: Wiring, spec: ClusterSpec, origin: str, faults: Sequence[FaultSpec]) -> Wiring:
@@ -97,14 +96,14 @@ def _apply_all_faults(wiring: Wiring, spec: ClusterSpec, origin: str, faults: Se
 
 
 def _build_wired_cluster(
-    base_cluster: Cluster,
+    base_cluster: WiredCluster,
     wiring: Wiring,
     origin: str,
     has_nics: bool,
     *,
     nodes: int | None = None,
     devices: int | None = None,
-) -> Cluster:
+) -> WiredCluster:
     """`base_cluster` with the usable hosts of a wiring, or so many; `has_nics`: whether the way out is by network
     cards.
     """
@@ -133,40 +132,33 @@ def _build_wired_cluster(
     return replace(base_cluster, nodes=count, devices_per_node=devices_per_host, levels=tuple(levels), wiring=wiring)
 
 
-def select_nodes(cluster: Cluster, nodes: int) -> Cluster:
-    """`nodes` of the hosts of a cluster with a wiring: those with the widest way out, close together.
+def select_nodes(cluster: WiredCluster, nodes: int) -> WiredCluster:
+    """The `nodes` hosts of a cluster with the widest uplinks, close together.
 
     Raises InputError where there are not as many.
     """
-    wiring = cluster.wiring
-    assert wiring is not None
-    if cluster.before_faults is None:
-        return _build_wired_cluster(cluster, wiring, cluster.name, cluster.levels[-1].through_nic, nodes=nodes)
-    count = _resolve_host_count(wiring, cluster.devices_per_node, nodes, None)
-    return build_degraded_cluster(
-        cluster.before_faults, select_hosts(wiring, _select_best_hosts(wiring, count)), cluster.name
-    )
+    count = _resolve_host_count(cluster.wiring, cluster.devices_per_node, nodes, None)
+    return _keep_hosts(cluster, _select_best_hosts(cluster.wiring, count))
 
 
-def remove_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | None:
-    """The cluster without the hosts whose way out is narrower than most hosts', and their names; None where all are
+def remove_slow_hosts(cluster: WiredCluster) -> tuple[WiredCluster, tuple[str, ...]] | None:
+    """The cluster without the hosts whose uplinks are narrower than the median, and their names; None where all are
     alike.
     """
-    wiring = cluster.wiring
-    if wiring is None or cluster.nodes < 2:
-        return None
-    uplink_bytes_per_s = compute_uplink_bytes_per_s(wiring)
+    uplink_bytes_per_s = compute_uplink_bytes_per_s(cluster.wiring)
     slow = uplink_bytes_per_s < np.median(uplink_bytes_per_s) * (1 - 1e-9)
     if not slow.any():
         return None
-    remaining_wiring, has_nics = select_hosts(wiring, np.flatnonzero(~slow)), cluster.levels[-1].through_nic
-    if cluster.before_faults is not None:
-        remaining_cluster = build_degraded_cluster(cluster.before_faults, remaining_wiring, cluster.name)
-    else:
-        remaining_cluster = _build_wired_cluster(cluster, remaining_wiring, cluster.name, has_nics)
-    return remaining_cluster, tuple(
-        name for name, is_slow in zip(wiring.hosts, slow.tolist(), strict=True) if is_slow
-    )
+    removed_hosts = tuple(cluster.wiring.hosts[host] for host in np.flatnonzero(slow).tolist())
+    return _keep_hosts(cluster, np.flatnonzero(~slow)), removed_hosts
+
+
+def _keep_hosts(cluster: WiredCluster, hosts: Ints) -> WiredCluster:
+    """The cluster with these of its hosts, its levels anew."""
+    wiring = select_hosts(cluster.wiring, hosts)
+    if isinstance(cluster, DegradedCluster):
+        return build_degraded_cluster(cluster.healthy, cluster.healthy_wiring, wiring, cluster.name)
+    return _build_wired_cluster(cluster, wiring, cluster.name, cluster.levels[-1].through_nic)
 
 
 def _resolve_host_count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from planner.cluster.model.intra_node import IntraNodeTopology
@@ -30,17 +30,9 @@ class Nics:
     latency_s: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HealthyCluster:
-    """A regular cluster before its faults, and all of its cables."""
-
-    cluster: Cluster
-    wiring: Wiring
-
-
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a run is given: `nodes` nodes of `devices_per_node` accelerators, and the fabric's levels."""
+    """`nodes` nodes of `devices_per_node` accelerators, and the levels of their fabric: what every cluster has."""
 
     name: str
     title: str
@@ -53,10 +45,6 @@ class Cluster:
     nics: Nics | None = None
     intra_node: IntraNodeTopology | None = None
     """How a whole node's devices are joined; None where nothing is known."""
-    wiring: Wiring | None = None
-    """None for a regular cluster: its levels say all."""
-    before_faults: HealthyCluster | None = None
-    """Of a regular cluster with faults what it was; None without faults, and where the file tells the wiring."""
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None
     """What the cluster's file says of failures and checkpoints, if anything."""
@@ -69,6 +57,63 @@ class Cluster:
     def devices(self) -> int:
         """All accelerators."""
         return self.nodes * self.devices_per_node
+
+    @property
+    def listed_hosts(self) -> tuple[str, ...]:
+        """Names of the hosts that ranks can be placed on; empty where all hosts are alike."""
+        return ()
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether its levels lay out its groups and name its switches, as of a degraded cluster those of the healthy
+        one do.
+        """
+        return True
+
+    @property
+    def layout(self) -> Cluster:
+        """The cluster whose levels lay out groups, tori and nodes."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class RegularCluster(Cluster):
+    """A healthy cluster of equal parts: its levels describe all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WiredCluster(Cluster):
+    """A cluster described link by link; its levels summarise the links."""
+
+    wiring: Wiring
+
+    @property
+    def listed_hosts(self) -> tuple[str, ...]:
+        """Names of all hosts."""
+        return self.wiring.hosts
+
+    @property
+    def is_regular(self) -> bool:
+        """Its links lay out its groups."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DegradedCluster(WiredCluster):
+    """A regular cluster with failed parts: the healthy one, all links of that, and the links that are left."""
+
+    healthy: RegularCluster
+    healthy_wiring: Wiring
+
+    @property
+    def is_regular(self) -> bool:
+        """Its groups are those of the healthy cluster."""
+        return True
+
+    @property
+    def layout(self) -> Cluster:
+        """The healthy cluster with the bandwidths that are left; of a single node the node itself."""
+        return self if self.nodes == 1 else replace(self.healthy, levels=self.levels)
 
 
 def compute_group_devices(cluster: Cluster) -> tuple[int, ...]:

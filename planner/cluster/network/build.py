@@ -1,29 +1,31 @@
-"""A cluster whose file tells its wiring: which hosts are used, the levels by which it is told, and its network."""
+"""The network of a cluster: bandwidth and latency of each level, and routed flows where links are listed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from planner.cluster.model.cluster import Cluster, compute_group_devices
+from planner.cluster.model.cluster import (
+    Cluster,
+    DegradedCluster,
+    FabricLevel,
+    WiredCluster,
+    compute_group_devices,
+)
 from planner.cluster.model.wiring import find_leaf_parts
 from planner.cluster.network.degraded_network import build_degraded_network
 from planner.cluster.network.network import Floats, Network
 from planner.cluster.network.routed_network import RoutedNetwork, build_routed_network
 from planner.cluster.regular.shares import build_bandwidth_shares
-from planner.cluster.regular.tier_graph import build_tier_graph, compute_path_to_level
 from planner.cluster.regular.torus import Torus, find_cluster_torus
 
 
-def build_wired_network(cluster: Cluster, network: Network) -> RoutedNetwork:
-    """The network of a cluster with a wiring; `network`: its tiers as the levels tell them."""
-    wiring = cluster.wiring
-    assert wiring is not None
-    if cluster.before_faults is not None:
-        return build_degraded_network(cluster.before_faults, wiring, network, cluster.name)
-    hosts = len(wiring.hosts)
-    # of each level that `_levels` may tell
+def _build_wired_network(cluster: WiredCluster, network: Network) -> RoutedNetwork:
+    """Flows over the links of a wired cluster; `network`: its tiers by its levels."""
+    wiring, hosts = cluster.wiring, len(cluster.wiring.hosts)
+    # the part of each level that a host belongs to; the names are those of `build.wired_cluster`
     parts = {
         "node": np.arange(hosts),
         "rack": wiring.scale_up_domains,
@@ -36,32 +38,47 @@ def build_wired_network(cluster: Cluster, network: Network) -> RoutedNetwork:
 
 
 def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficiency: float = 1.0) -> Network:
-    """The tiers of a cluster's graph; the efficiencies are what collectives reach of the rated bandwidth."""
-    regular_cluster = cluster
-    if cluster.before_faults is not None and cluster.nodes > 1:
-        regular_cluster = replace(cluster.before_faults.cluster, levels=cluster.levels)
-    graph = build_tier_graph(regular_cluster)
-    group_ranks = compute_group_devices(regular_cluster)
-    rates: list[float] = []
-    latencies: list[float] = []
-    for level in cluster.levels:
-        bandwidth, latency = compute_path_to_level(graph, level.name)
-        rates.append(bandwidth * (nic_efficiency if level.through_nic else link_efficiency))
-        latencies.append(latency)
+    """The network of a cluster. Efficiencies: the fraction of the rated bandwidth that collectives reach, over links
+    inside a node or rack, and over NICs.
+    """
+    layout, paths = cluster.layout, compute_level_paths(cluster.levels)
+    efficiencies = [nic_efficiency if level.through_nic else link_efficiency for level in cluster.levels]
     network = Network(
-        tier_group_ranks=np.array(group_ranks, dtype=np.int64),
-        bandwidth_bytes_per_s=np.array(rates),
-        latency_s=np.array(latencies),
+        tier_group_ranks=np.array(compute_group_devices(layout), dtype=np.int64),
+        bandwidth_bytes_per_s=np.array(
+            [bandwidth * share for (bandwidth, _), share in zip(paths, efficiencies, strict=True)]
+        ),
+        latency_s=np.array([latency for _, latency in paths]),
         through_nic=np.array([level.through_nic for level in cluster.levels]),
-        torus_axes=_compute_tier_axes(regular_cluster),
-        shares=build_bandwidth_shares(regular_cluster),
+        torus_axes=_compute_tier_axes(layout),
+        shares=build_bandwidth_shares(layout),
         in_network=np.array([level.in_network for level in cluster.levels]),
         architecture=cluster.accelerator.architecture,
     )
-    if cluster.wiring is None or cluster.nodes == 1:
+    if not isinstance(cluster, WiredCluster) or cluster.nodes == 1:
         return network
+    if isinstance(cluster, DegradedCluster):
+        return build_degraded_network(cluster, network)
+    return _build_wired_network(cluster, network)
 
-    return build_wired_network(cluster, network)
+
+def compute_level_paths(levels: Sequence[FabricLevel]) -> list[tuple[float, float]]:
+    """Bandwidth (bytes/s, one device's share) and latency (s) of the path from a device up to each level's switch.
+
+    A path over NICs passes the network levels below, and has the least of their bandwidths.
+    """
+    paths: list[tuple[float, float]] = []
+    nic_rate, nic_latency_s, steps = math.inf, 0.0, [0.0]
+    for level in levels:
+        if not level.through_nic:
+            paths.append((level.bandwidth_bytes_per_s, level.latency_s))
+            continue
+        nic_rate = min(nic_rate, level.bandwidth_bytes_per_s)
+        # summed as steps, so that the last digit does not depend on the number of levels
+        steps.append(level.latency_s - nic_latency_s)
+        nic_latency_s = level.latency_s
+        paths.append((nic_rate, math.fsum(steps)))
+    return paths
 
 
 def _compute_tier_axes(cluster: Cluster) -> tuple[Floats, ...]:

@@ -1,18 +1,18 @@
-"""A regular cluster with faults: what its levels tell, less what the faults take, counted cable by cable.
+"""A degraded cluster: the figures of a regular cluster's levels, less what its failed parts take, link by link.
 
-Its levels, its latencies and the links inside its nodes stay as they were. What a group of ranks gets beyond its node
-is what it got, times the bandwidth of its routed flows with the faults over that without: a fault that takes nothing
-changes nothing, and none makes anything faster.
+Levels, latencies and links inside nodes stay those of the healthy cluster. The bandwidth of a group beyond its node
+is that of the healthy cluster, times the bandwidth of its routed flows with the failed parts over that without them:
+a failed part that carries nothing changes nothing, and none makes anything faster.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.cluster import Cluster, FabricLevel, HealthyCluster
+from planner.cluster.model.cluster import DegradedCluster, FabricLevel, RegularCluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.network.ecmp_routing import build_routes
 from planner.cluster.network.network import Network
@@ -21,12 +21,16 @@ from planner.cluster.network.routed_network import RoutedNetwork, build_routed_n
 Ints = NDArray[np.int64]
 
 
-def build_degraded_cluster(healthy: HealthyCluster, wiring: Wiring, origin: str) -> Cluster:
-    """The cluster that is left of a sound one. Raises InputError for hosts that cannot reach each other."""
-    count, levels = len(wiring.hosts), healthy.cluster.levels
+def build_degraded_cluster(
+    healthy: RegularCluster, healthy_wiring: Wiring, wiring: Wiring, origin: str
+) -> DegradedCluster:
+    """The cluster with the links `wiring` that are left of a healthy one. Raises InputError for hosts that cannot
+    reach each other.
+    """
+    count, levels = len(wiring.hosts), healthy.levels
     if count > 1:
         build_routes(wiring, origin)
-    remaining_share = 1.0 if count == 1 else _compute_rack_share(healthy.wiring, wiring)
+    remaining_share = 1.0 if count == 1 else _compute_rack_share(healthy_wiring, wiring)
     # where a node's links are those that lead to its rack, the devices of a node have no others
     rates = {level.bandwidth_bytes_per_s for level in levels if _is_rack(level)}
     levels = tuple(
@@ -35,14 +39,20 @@ def build_degraded_cluster(healthy: HealthyCluster, wiring: Wiring, origin: str)
         else level
         for level in (levels[:1] if count == 1 else levels)
     )
-    return replace(healthy.cluster, nodes=count, levels=levels, wiring=wiring, before_faults=healthy)
+    common = {field.name: getattr(healthy, field.name) for field in fields(healthy)}
+    return DegradedCluster(
+        **(common | {"nodes": count, "levels": levels}),
+        wiring=wiring,
+        healthy=healthy,
+        healthy_wiring=healthy_wiring,
+    )
 
 
-def build_degraded_network(healthy: HealthyCluster, wiring: Wiring, network: Network, origin: str) -> RoutedNetwork:
-    """Its network; `network`: that of the sound cluster, with the levels of what is left."""
-    levels, per_node = healthy.cluster.levels, healthy.cluster.devices_per_node
-    index_by_name = {name: host_indices for host_indices, name in enumerate(healthy.wiring.hosts)}
-    host_indices = np.array([index_by_name[name] for name in wiring.hosts], dtype=np.int64)
+def build_degraded_network(cluster: DegradedCluster, network: Network) -> RoutedNetwork:
+    """Network of a degraded cluster; `network`: that of the healthy one, with the levels that are left."""
+    levels, per_node, healthy_wiring = cluster.healthy.levels, cluster.devices_per_node, cluster.healthy_wiring
+    index_by_name = {name: index for index, name in enumerate(healthy_wiring.hosts)}
+    host_indices = np.array([index_by_name[name] for name in cluster.wiring.hosts], dtype=np.int64)
     scale_up_tier = sum(_is_rack(level) for level in levels)
 
     def build_tier_parts(wiring: Wiring, host_indices: Ints) -> Ints:
@@ -59,17 +69,17 @@ def build_degraded_network(healthy: HealthyCluster, wiring: Wiring, network: Net
 
     healthy_network = build_routed_network(
         network,
-        healthy.wiring,
-        origin,
-        tier_parts=build_tier_parts(healthy.wiring, np.arange(len(healthy.wiring.hosts))),
+        healthy_wiring,
+        cluster.name,
+        tier_parts=build_tier_parts(healthy_wiring, np.arange(len(healthy_wiring.hosts))),
         scale_up_tier=scale_up_tier,
         hosts=len(host_indices),
     )
     return build_routed_network(
         network,
-        wiring,
-        origin,
-        tier_parts=build_tier_parts(wiring, host_indices),
+        cluster.wiring,
+        cluster.name,
+        tier_parts=build_tier_parts(cluster.wiring, host_indices),
         scale_up_tier=scale_up_tier,
         healthy_network=healthy_network,
     )
@@ -81,7 +91,7 @@ def _is_rack(level: FabricLevel) -> bool:
 
 
 def _compute_rack_share(healthy: Wiring, remaining: Wiring) -> float:
-    """Of the sound hosts' links into their racks, what the narrowest one that is joined to one has."""
+    """Share of a healthy host's bandwidth into its rack that the narrowest host with any has."""
     rack_bytes_per_s, healthy_bytes_per_s = (
         remaining.sum_host_bytes_per_s(remaining.in_rack),
         healthy.sum_host_bytes_per_s(healthy.in_rack),

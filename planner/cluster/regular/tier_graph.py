@@ -1,15 +1,12 @@
 """The communication graph of a regular cluster: a networkx graph with one representative of each class.
 
 A cluster of a million equal devices has as many classes of part as one of a hundred: the device, the node's
-switch, the network card, and one switch a level. Each class is one graph node with its `count`; each edge
-carries the bandwidth that one device has of it (one direction) and the latency that crossing it adds. The
-path from the device up to a switch tells what a group pays that meets there.
+switch, the NIC, and one switch a level. Each class is one graph node with its `count`; each edge carries the
+bandwidth that one device has of it (one direction) and the latency that crossing it adds. For export and drawing.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from typing import TYPE_CHECKING
 
 from planner.cluster.model.cluster import Cluster
@@ -50,13 +47,3 @@ def build_tier_graph(cluster: Cluster) -> nx.Graph[str]:
     graph.graph["scale_up"] = scale_up_vertex
     graph.graph["levels"] = tuple(level.name for level in cluster.levels)
     return graph
-
-
-def compute_path_to_level(graph: nx.Graph[str], level: str) -> tuple[float, float]:
-    """Bandwidth (bytes/s, one device's share) and latency (s) of the way from a device to a level's switch."""
-    import networkx as nx
-
-    path = nx.shortest_path(graph, DEVICE_VERTEX, level)
-    edges = [graph.edges[a, b] for a, b in itertools.pairwise(path)]
-    bandwidth = min(float(edge["bandwidth_bytes_per_s"]) for edge in edges)
-    return bandwidth, math.fsum(float(edge["latency_s"]) for edge in edges)

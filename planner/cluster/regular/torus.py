@@ -37,11 +37,9 @@ class Torus:
 def find_cluster_torus(cluster: Cluster) -> Torus | None:
     """The torus that a cluster's nodes are parts of (the outermost one), or None where there is none.
 
-    Of a cluster with faults it is the torus that it was before: what is left of it is a torus with holes.
+    Of a degraded cluster it is that of the healthy one: what is left of it is a torus with holes.
     """
-    if cluster.before_faults is not None and cluster.nodes > 1:
-        return find_cluster_torus(cluster.before_faults.cluster)
-    torus = None
+    torus, cluster = None, cluster.layout
     for level, devices in zip(cluster.levels, compute_group_devices(cluster), strict=True):
         if level.axes is not None:
             torus = _build_torus(level, level.axes, devices, cluster.devices_per_node)

@@ -13,7 +13,7 @@ from planner.cluster.analysis.diameter import (
     compute_wiring_diameter_hops,
     compute_worst_latency_s,
 )
-from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
@@ -47,14 +47,14 @@ _EXPERT_PARALLEL_SIZES = (8, 64)
 
 def build_used_wiring(cluster: Cluster) -> Wiring | None:
     """The cluster cable by cable, what of it is in use; None where it is too large for that."""
-    if cluster.wiring is not None:
+    if isinstance(cluster, WiredCluster):
         return prune_unused_links(cluster.wiring)
     return build_regular_wiring(cluster) if cluster.devices <= MAX_WIRED_DEVICES else None
 
 
 def build_topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocument:
     """Everything that is told of a cluster's fabric; `wiring` as `build_used_wiring` gives it."""
-    if cluster.wiring is not None and cluster.nodes > 1:
+    if isinstance(cluster, WiredCluster) and cluster.nodes > 1:
         hops = compute_wiring_diameter_hops(cluster.wiring, cluster.intra_node, find_cluster_torus(cluster))
     else:
         hops = compute_diameter_hops(cluster)

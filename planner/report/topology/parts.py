@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.cluster import Cluster, compute_group_devices
+from planner.cluster.model.cluster import Cluster, WiredCluster, compute_group_devices
 from planner.cluster.model.wiring import Wiring, find_leaf_parts
 from planner.cluster.network.build import build_network
 from planner.cluster.network.routed_network import RoutedNetwork
@@ -24,11 +24,7 @@ def build_level_parts(cluster: Cluster, wiring: Wiring | None) -> list[FabricLev
     """The levels from the node outwards; `wiring`: what is in use, None where it is not written out."""
     torus, parts, rates = find_cluster_torus(cluster), _compute_node_parts(cluster), _compute_level_rates(cluster)
     switches = None if wiring is None else _count_switches(cluster, wiring)
-    healthy_devices = (
-        None
-        if cluster.before_faults is None or cluster.nodes == 1
-        else compute_group_devices(cluster.before_faults.cluster)
-    )
+    full_devices = compute_group_devices(cluster.layout)
     inner_rates: dict[bool, float] = {}
     level_parts = []
     for index, level in enumerate(cluster.levels):
@@ -36,8 +32,7 @@ def build_level_parts(cluster: Cluster, wiring: Wiring | None) -> list[FabricLev
         part_devices = np.unique(parts[index], return_counts=True)[1] * cluster.devices_per_node
         inner_counts = _count_inner_parts(parts, index) if index else np.array([cluster.devices_per_node])
         # of a torus with holes the shape is what it was
-        full_devices = int(part_devices.max()) if healthy_devices is None else healthy_devices[index]
-        has_torus_shape = level.axes is not None and torus is not None and torus.devices == full_devices
+        has_torus_shape = level.axes is not None and torus is not None and torus.devices == full_devices[index]
         level_parts.append(
             FabricLevelPart(
                 name=level.name,
@@ -50,7 +45,7 @@ def build_level_parts(cluster: Cluster, wiring: Wiring | None) -> list[FabricLev
                 switches=None if switches is None else switches[level.name],
                 bandwidth_bytes_per_s=rate,
                 # what a slow host has of its own links is no oversubscription
-                oversubscription=inner_rate / rate if cluster.wiring is None or level.through_nic else 1.0,
+                oversubscription=inner_rate / rate if not cluster.listed_hosts or level.through_nic else 1.0,
                 latency_s=level.latency_s,
                 network_cards=level.through_nic,
                 shape=list(torus.shape) if has_torus_shape and torus is not None else [],
@@ -78,9 +73,10 @@ def _compute_level_rates(cluster: Cluster) -> list[float]:
     level's is that of the leaf with the least.
     """
     rates = [level.bandwidth_bytes_per_s for level in cluster.levels]
-    wiring = cluster.wiring
-    if wiring is None or cluster.before_faults is not None or "leaf" not in [level.name for level in cluster.levels]:
+    has_leaves = "leaf" in [level.name for level in cluster.levels]
+    if not isinstance(cluster, WiredCluster) or cluster.is_regular or not has_leaves:
         return rates
+    wiring = cluster.wiring
     host_parts = find_leaf_parts(wiring)
     vertex_parts = np.concatenate([host_parts, np.full(len(wiring.switches), -1)])
     for end, other in ((0, 1), (1, 0)):
@@ -105,7 +101,7 @@ def _count_inner_parts(parts: IntArray, level_index: int) -> IntArray:
 
 def _count_switches(cluster: Cluster, wiring: Wiring) -> Counter[str]:
     """Switches of each level. Of a wiring of one's own: those of racks, those that hosts are wired to, the others."""
-    if cluster.wiring is None or cluster.before_faults is not None:
+    if cluster.is_regular:
         return Counter(name.rsplit("-", 1)[0] for name in wiring.switches)
     level_names = [level.name for level in cluster.levels]
     host_count = len(wiring.hosts)

@@ -108,7 +108,7 @@ def _suggest_cluster_sizes(scenario: Scenario, cluster: Cluster, space: Space) -
     below, above = totals[totals < space.devices], totals[totals > space.devices]
     if cluster.nodes == 1:
         return f"--devices {below[-1]}" if len(below) else ""
-    if cluster.wiring is not None:
+    if cluster.listed_hosts:
         # of hosts that are told, or left beside faults, there may be no more
         fewer = below[below % cluster.devices_per_node == 0]
         return f"{fewer[-1]} of these {space.devices:,} devices" if len(fewer) else ""
