@@ -1,4 +1,4 @@
-"""What makes one plan better than another: a figure of merit, the smaller the better, with a lower bound."""
+"""Objectives of the search: figures of merit, smaller is better, each with a lower bound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Objective:
 
     `critical_batch_tokens`: with B tokens a step, a loss that takes E tokens in very small batches takes
     E (1 + B / critical) (McCandlish et al. 2018, arXiv 1812.06162, equations 2.11 and 2.12); 0: never more.
-    `has_several_batches`: plans of several batches compete, so that times are told by the token.
+    `has_several_batches`: plans with different batch sizes compete, so that times are compared per token.
     """
 
     name: ObjectiveName = "step-time"
@@ -31,16 +31,15 @@ class Objective:
     def compute_value(
         self, scenario: Scenario, step_time_s: Floats, get_energy_j: Callable[[], Floats], total_bytes: Floats
     ) -> Floats:
-        """The figure of each plan; `get_energy_j()`: joules of a step, asked for where they count."""
+        """The figure of each plan; `get_energy_j()` (joules per step) is called only where it is needed."""
         if self.name == "memory-headroom":
             return total_bytes - scenario.accelerator.memory_bytes
         return self._compute_per_token(scenario, step_time_s, get_energy_j)
 
     def compute_bound(self, scenario: Scenario, step_time_s: Floats, get_least_bytes: Callable[[], Floats]) -> Floats:
-        """At most the figure, where `step_time_s` is at most the step and `get_least_bytes()` at most the memory.
+        """A lower bound of the figure, from lower bounds of step time and memory.
 
-        Every figure grows with its arguments: time and money by themselves, energy as `compute_least_energy_j`
-        proves.
+        Every figure increases with its arguments: time and cost directly, energy as `compute_least_energy_j` proves.
         """
         if self.name == "memory-headroom":
             return get_least_bytes() - scenario.accelerator.memory_bytes
@@ -64,12 +63,12 @@ class Objective:
 
 
 def compute_effective_tokens(tokens: float, critical_batch_tokens: float) -> float:
-    """What a step's tokens are worth in tokens of very small batches; see `Objective`."""
+    """Tokens of very small batches that have the same effect on the loss as a step's tokens; see `Objective`."""
     return tokens / (1.0 + tokens / critical_batch_tokens) if critical_batch_tokens else float(tokens)
 
 
 def compute_mean_critical_batch(points: Sequence[tuple[float, float]], tokens: float) -> float:
-    """One critical batch for a run of `tokens` in which it grows: points of (tokens trained, critical from there on).
+    """Mean critical batch size of a run of `tokens`; `points`: (tokens trained, critical batch size from there on).
 
     At a fixed batch B every token counts for 1 + B / critical of them, so that 1 / critical is averaged.
     """
@@ -81,24 +80,24 @@ def compute_mean_critical_batch(points: Sequence[tuple[float, float]], tokens: f
 
 
 def check_objectives_known(objectives: tuple[Objective, ...], scenario: Scenario) -> None:
-    """Raises InputError where an objective needs a figure that nobody published: a rent, a power."""
+    """Raise InputError where an objective needs a rental price or a power that is not known."""
     accelerator = scenario.accelerator
     for objective in objectives:
         is_missing = {"cost": not scenario.usd_per_device_hour, "energy": not accelerator.tdp_w}.get(
             objective.name, False
         )
         if is_missing:
-            figure_name = "rent" if objective.name == "cost" else "power"
+            figure_name = "rental price" if objective.name == "cost" else "power"
             raise InputError(
-                f"no {figure_name} is known of {accelerator.title}",
+                f"no {figure_name} of {accelerator.title} is known",
                 key="--objective",
                 value=objective.name,
-                expected="an objective by time or memory, or a cluster file whose accelerator says it",
+                expected=f"an objective of time or memory, or an accelerator file that has the {figure_name}",
             )
 
 
 def list_ineffective_objectives(objectives: tuple[Objective, ...], batch_count: int) -> list[str]:
-    """A sentence for each thing asked that makes no difference here."""
+    """A sentence for each option that has no effect here."""
     proportional = [
         objective.name
         for objective in objectives
@@ -107,8 +106,10 @@ def list_ineffective_objectives(objectives: tuple[Objective, ...], batch_count: 
     sentences = []
     if batch_count == 1 and len(proportional) > 1:
         sentences.append(
-            f"--pareto: at one batch {' and '.join(proportional)} grow together: one plan is best by all of them"
+            f"--pareto: with one batch size {' and '.join(proportional)} are proportional: one plan is best by all"
         )
     if batch_count == 1 and any(objective.critical_batch_tokens for objective in objectives):
-        sentences.append("--critical-batch: makes no difference at one batch; give a range, --global-batch 256..4096")
+        sentences.append(
+            "--critical-batch: has no effect with one batch size; give a range, such as --global-batch 256..4096"
+        )
     return sentences

@@ -1,9 +1,8 @@
-"""In which order the dimensions are laid on ranks: the search in the usual one, then in the one that suits its best
-plan better, where there is one.
+"""Search rank orders of the parallel dimensions: the default order, then a better order for its best plan, if any.
 
-Every question has its own order, so that to search all of them takes as long as there are orders. The plan that is
-best in the usual order is scored in the others; where one makes its step shorter, the whole space is searched in that
-order too, and the better answer is told. `--order all` searches them all.
+A full search takes as many times longer as there are orders. So the best plan of the default order is scored in the
+other orders; where its step is shorter in another order, the whole space is searched in that order too, and the
+better result is returned. `--order all` searches all orders.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from planner.search.space import Space
 
 TP_INNERMOST_ORDERS = tuple(order for order in RANK_ORDERS if order.startswith("tp"))
 MIN_RELATIVE_GAIN = 1e-9
-"""Below it two step times are the same but for rounding."""
+"""Smaller relative differences of step times are rounding."""
 
 
 def search_rank_orders(
     scenarios: Sequence[Scenario], space: Space, target: SearchTarget, rank_orders: Sequence[str]
 ) -> SearchResult:
-    """The search in the questions' order, and in the one of `rank_orders` (tensor parallelism innermost) that is
-    better for its best plan.
+    """Search in the scenarios' rank order, then in that order of `rank_orders` (tensor parallelism innermost) in
+    which the best plan is fastest, if that is another order.
     """
     result = search_plans(scenarios, space, target)
     if len(rank_orders) < 2 or not result.stats.feasible:
@@ -44,12 +43,12 @@ def search_rank_orders(
 
 
 def _find_best_rank_order(scenario: Scenario, strategy: Strategies, rank_orders: Sequence[str]) -> str:
-    """The order in which the plan's step is shortest; the one that it has where none is shorter."""
+    """The rank order in which the plan's step is shortest; the scenario's own order where none is shorter."""
     best_order, best_step_time_s = scenario.rank_order, compute_plan_step_time_s(scenario, strategy)
     degrees = {name for name in ("cp", "dp", "pp") if int(getattr(strategy, name)[0]) > 1}
     seen = {_drop_trivial_dimensions(best_order, degrees)}
     for order in rank_orders:
-        # dimensions of one rank are nowhere: orders that differ by them alone are the same
+        # dimensions of size 1 have no effect: orders that differ only in them are equal
         if order in TP_INNERMOST_ORDERS and _drop_trivial_dimensions(order, degrees) not in seen:
             seen.add(_drop_trivial_dimensions(order, degrees))
             step_time_s = compute_plan_step_time_s(replace(scenario, rank_order=order), strategy)
@@ -63,15 +62,15 @@ def _drop_trivial_dimensions(order: str, degrees: set[str]) -> tuple[str, ...]:
 
 
 def compute_plan_step_time_s(scenario: Scenario, strategy: Strategies) -> float:
-    """A plan's step time."""
+    """Step time of a single plan in seconds."""
     return float(compute_step_costs(scenario, strategy).step_time_s[0])
 
 
 def select_better_result(result: SearchResult, alternative: SearchResult) -> SearchResult:
-    """The one whose first plan is the better by the first objective; the first of equal ones."""
+    """The result whose first plan is better by the first objective; `result` where both are equal."""
     return alternative if alternative.figures[0, 0] < result.figures[0, 0] else result
 
 
 def take_first_plan(result: SearchResult) -> tuple[Scenario, Strategies]:
-    """The best plan and its question."""
+    """The scenario and the strategy of the best plan."""
     return result.scenarios[int(result.scenario_index[0])], result.best.take(np.zeros(1, dtype=np.int64))

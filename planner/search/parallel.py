@@ -1,4 +1,4 @@
-"""The same function over several values, on as many cores as there are; results in the order of the values."""
+"""Apply a function to several values on all cores; results are in the order of the values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _MAX_SERIAL_VALUES = 3
-"""So many values are not worth a process."""
+"""Up to this many values are computed without starting processes."""
 
 
 def map_in_parallel(label: str, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
-    """The results in the order of the values; on one core, or where processes cannot be forked, one after another.
+    """Apply `function` to all values in parallel; serially on one core, or where processes cannot be forked.
 
-    What is returned does not depend on the number of cores. An exception of any value is raised, of several the
-    first one's. `label` is told to those who watch the progress.
+    The results do not depend on the number of cores. If calls raise exceptions, that of the first such value is
+    raised. `label` names the work in progress reports.
     """
     cores = min(os.cpu_count() or 1, len(values))
     if cores < 2 or len(values) <= _MAX_SERIAL_VALUES or "fork" not in multiprocessing.get_all_start_methods():
@@ -51,10 +51,10 @@ WorkerResult = tuple[Exception | None, R | None]
 
 
 class _Worker(Generic[T, R]):
-    """A process forked from this one, and a pipe of its own to it.
+    """A forked process with its own pipe.
 
-    No queue is shared, as those of `multiprocessing.Pool` are: a worker that Ctrl-C ends while it has the lock of
-    one leaves everybody waiting for it.
+    The workers share no queue, unlike those of `multiprocessing.Pool`: a worker that is interrupted while it holds
+    the lock of a shared queue would block all others.
     """
 
     def __init__(self, function: Callable[[T], R], values: Sequence[T]) -> None:
@@ -67,14 +67,14 @@ class _Worker(Generic[T, R]):
         child_connection.close()
 
     def submit(self, index: int) -> None:
-        """Have the value of this number worked on. A worker that has ended is told of when it is listened to."""
+        """Send the index of the next value. A worker that has ended is noticed when its result is awaited."""
         try:
             self.connection.send(index)
         except OSError:
             return
 
     def stop(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process at once."""
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -83,7 +83,7 @@ class _Worker(Generic[T, R]):
 def _collect_worker_results(
     label: str, workers: Sequence[_Worker[T, R]], values: Sequence[T]
 ) -> dict[int, WorkerResult[R]]:
-    """The answer to each number; who has given one is asked the next. Raises PlannerError where a worker ends."""
+    """The result of each index; a worker that is done gets the next index. Raises PlannerError if a worker ends."""
     from multiprocessing.connection import wait
 
     by_connection = {worker.connection: worker for worker in workers}
@@ -109,7 +109,7 @@ def _run_worker(
     function: Callable[[T], R],
     values: Sequence[T],
 ) -> None:
-    """A worker's whole life: answer numbers until the parent is gone."""
+    """The loop of a worker: compute the values of received indices until the parent closes the pipe."""
     parent_connection.close()
     try:
         while True:

@@ -1,9 +1,9 @@
-"""Which rank sits on which host, where the wiring is told: an order of the hosts that keeps heavy groups together.
+"""Place ranks on the hosts of a wired cluster: find an order of the hosts that makes the step short.
 
-Ranks are laid on the hosts in order. The candidates are the order of the file, the hosts at the same switches beside
-each other, and from the best plan of these: hosts in blocks that leave no switch in vain, ranks' dimensions in all
-orders, and exchanges of two hosts, as long as the step gets shorter. The order of the file competes to the end, so
-that the answer is never worse than it.
+Ranks are assigned to the hosts in order. Candidates are the order of the cluster file and the hosts sorted by common
+switches; then, for the best plan of these, hosts in blocks that fill switches, all rank orders of the parallel
+dimensions, and swaps of two hosts that shorten the step. The order of the file competes to the end, so the result
+is never worse than that.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from planner.search.space import Space
 
 _MAX_HOST_SWAPS = 160
 _MAX_EVALUATED_RANKS = 200_000
-"""How many exchanges of hosts are tried at most, and how many ranks are looked at in all of them."""
+"""The most swaps of hosts that are tried, and the most ranks that are evaluated in all of them."""
 _SEED = 20_200_511
 
 
 @dataclass(frozen=True)
 class RankPlacement:
-    """Hosts in the order of the ranks, and what the best plan's step takes in the order of the file."""
+    """Hosts in the order of the ranks, and the best plan's step time with the hosts in the order of the file."""
 
     hosts: Ints
     listed_step_time_s: float
@@ -40,9 +40,9 @@ class RankPlacement:
 def search_placed_plans(
     scenarios: Sequence[Scenario], space: Space, target: SearchTarget, rank_orders: Sequence[str] = RANK_ORDERS
 ) -> SearchResult:
-    """The search, with the ranks of an irregular cluster placed; of a regular one as they are.
+    """Search with the ranks placed on a wired cluster; for a regular cluster the ordinary search.
 
-    `rank_orders`: the orders of dimensions that may be taken.
+    `rank_orders`: the rank orders of the dimensions that are allowed.
     """
     result = search_plans(scenarios, space, target)
     network = _find_routed_network(result)
@@ -65,7 +65,7 @@ def search_placed_plans(
 
 
 def compute_rank_placement(result: SearchResult) -> RankPlacement | None:
-    """Where the first plan's ranks are; None for a regular cluster."""
+    """The placement of the first plan's ranks; None for a regular cluster."""
     network = _find_routed_network(result)
     if network is None:
         return None
@@ -75,14 +75,14 @@ def compute_rank_placement(result: SearchResult) -> RankPlacement | None:
 
 
 def sort_hosts_by_nearness(network: RoutedNetwork) -> Ints:
-    """The hosts with those of one part of a tier beside each other, from the outermost tier in; shape [hosts]."""
+    """The hosts sorted so that hosts of the same part of a tier are adjacent, outermost tier first; shape [hosts]."""
     hosts = network.tier_parts.shape[1]
-    # parts are named by their first host: the order of the file is kept as far as it can be
+    # parts are numbered by their first host, which keeps the order of the file as far as possible
     return np.lexsort((np.arange(hosts), *network.tier_parts[1:]))
 
 
 def order_hosts_in_blocks(network: RoutedNetwork, block_size: int) -> Ints:
-    """The hosts in blocks of one part each; what is left of the parts comes last, by nearness. Shape [hosts]."""
+    """The hosts in blocks, each within one part; the remaining hosts come last, by nearness. Shape [hosts]."""
     order = sort_hosts_by_nearness(network)
     part = network.tier_parts[-2 if len(network.tier_parts) > 1 else -1][order]
     is_left_over = np.zeros(len(order), dtype=bool)
@@ -93,7 +93,7 @@ def order_hosts_in_blocks(network: RoutedNetwork, block_size: int) -> Ints:
 
 
 def _refine_placement(scenario: Scenario, strategy: Strategies, rank_orders: Sequence[str]) -> tuple[Ints, str]:
-    """The order of hosts and of dimensions in which the plan's step is shortest, of those that are tried."""
+    """The order of hosts and the rank order in which the plan's step is shortest, of those that are tried."""
     network = _get_routed_network(scenario)
     best_host_order, best_rank_order, best_step_time_s = (
         network.host_order,
@@ -119,7 +119,7 @@ def _refine_placement(scenario: Scenario, strategy: Strategies, rank_orders: Seq
 
 
 def _enumerate_distinct_orders(host_orders: Sequence[Ints], rank_orders: Sequence[str]) -> Iterator[tuple[Ints, str]]:
-    """Every order of hosts in the usual order of dimensions, and every order of dimensions with the first hosts."""
+    """All orders of hosts with the first rank order, then all other rank orders with the first order of hosts."""
     seen: set[bytes] = set()
     for host_order in host_orders:
         if host_order.tobytes() not in seen:
@@ -130,7 +130,7 @@ def _enumerate_distinct_orders(host_orders: Sequence[Ints], rank_orders: Sequenc
 
 
 def _enumerate_host_swaps(network: RoutedNetwork, host_order: Ints) -> Iterator[Ints]:
-    """The order with two hosts exchanged, hosts with less of a way out first; always the same ones."""
+    """The order with two hosts swapped, one of them with low uplink bandwidth; deterministic."""
     hosts = len(host_order)
     slow = np.flatnonzero(network.uplink_bytes_per_s[host_order] < np.median(network.uplink_bytes_per_s))
     if not len(slow):

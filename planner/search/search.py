@@ -1,8 +1,8 @@
-"""The exact search: every candidate that fits competes, the best are returned.
+"""The exact search: all candidates that fit compete, and the best are returned.
 
-Nothing is sampled. A candidate is dropped by a rule of the space, because it does not fit in memory, or by a
-bound that proves it worse than plans already at hand. Equal figures are ordered by memory, then by the
-candidate's place in the enumeration, which is the same in every run.
+Nothing is sampled. A candidate is rejected by a rule of the space, by memory, or by a lower bound that proves it
+worse than plans that are already known. Equal figures are ordered by memory, then by the index in the enumeration,
+which is the same in every run.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _LAYOUTS_PER_CHUNK = 2_000
 
 @dataclass(frozen=True)
 class RankedPlans:
-    """Plans with what they are ordered by: figures of merit, memory, place in the enumeration; arrays of [plans].
+    """Plans with their sort keys: figures of merit, memory, index in the enumeration; arrays of [plans].
 
-    `figures` has shape [plans, objectives], `scenario_index` says which of the search's trainings a plan belongs to.
+    `figures` has shape [plans, objectives]; `scenario_index`: the scenario of each plan.
     """
 
     strategies: Strategies
@@ -55,18 +55,18 @@ class RankedPlans:
         )
 
     def sort_by_figure(self) -> RankedPlans:
-        """By the first figure, then memory, then place."""
+        """Sort by the first figure, then memory, then index in the enumeration."""
         return self.take(np.lexsort((self.enumeration_index, self.total_bytes, self.figures[:, 0])))
 
     def drop_duplicates(self) -> RankedPlans:
-        """Without plans that a setting makes no difference to: the same split with the same figures as one before."""
+        """Drop plans with the same degrees and figures as an earlier plan: a setting had no effect on them."""
         if len(self) < 2:
             return self
         rows = [*(getattr(self.strategies, name) for name in STRATEGY_FIELDS), *self.figures.T, self.total_bytes]
         return self.take(np.sort(_find_first_of_distinct(np.stack(rows, axis=1))))
 
     def concatenate(self, addition: RankedPlans) -> RankedPlans:
-        """Both together, unordered."""
+        """Both sets of plans together, unsorted."""
         return RankedPlans(
             join_strategies([self.strategies, addition.strategies]),
             np.concatenate([self.scenario_index, addition.scenario_index]),
@@ -78,9 +78,9 @@ class RankedPlans:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best plans in order, the counts, and the plan that needs least memory where none fits.
+    """The best plans in order, the statistics, and the plan that needs the least memory where none fits.
 
-    `scenarios`: the trainings that were searched; `scenario_index` which of them each best plan belongs to.
+    `scenarios`: the scenarios that were searched; `scenario_index`: the scenario of each best plan, [plans].
     """
 
     scenarios: tuple[Scenario, ...]
@@ -94,7 +94,7 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class SearchTarget:
-    """How many of the best by which figure (None: all), or (several objectives) so many of the Pareto front.
+    """What the search returns: the `top` best plans (None: all) by one objective, or `top` of the Pareto front.
 
     `diverse`: of plans with the same degrees only the best is kept.
     """
@@ -105,11 +105,11 @@ class SearchTarget:
 
     @property
     def is_pareto(self) -> bool:
-        """Whether the Pareto front is asked for."""
+        """Whether the Pareto front of several objectives is searched."""
         return len(self.objectives) > 1
 
     def prune_plans(self, plans: RankedPlans) -> RankedPlans:
-        """Those that can still be among the answer, in order."""
+        """The plans that can still be part of the result, in order."""
         plans = plans.sort_by_figure()
         if self.is_pareto:
             return plans.take(find_pareto_front(plans.figures))
@@ -119,13 +119,13 @@ class SearchTarget:
         return plans.take(np.arange(len(plans))[: self.top])
 
     def select_plans(self, best: RankedPlans) -> RankedPlans:
-        """What is told of the best: of a larger front `top` plans from end to end."""
+        """The plans to return: of a Pareto front with more than `top` plans, `top` evenly spaced ones."""
         if not self.is_pareto or self.top is None or len(best) <= self.top:
             return best
         return best.take(np.unique(np.linspace(0, len(best) - 1, self.top).round().astype(np.int64)))
 
     def compute_threshold(self, best: RankedPlans) -> float:
-        """A first figure above which nothing can enter the answer any more."""
+        """The value of the first figure above which no plan can enter the result."""
         return float(best.figures[-1, 0]) if not self.is_pareto and len(best) == self.top else np.inf
 
 
@@ -150,9 +150,9 @@ def build_empty_strategies() -> Strategies:
 def search_plans(
     scenarios: Scenario | Sequence[Scenario], space: Space, target: SearchTarget | None = None
 ) -> SearchResult:
-    """The best plans of the whole space under all questions together, exactly.
+    """The best plans of the whole space over all scenarios together, exactly.
 
-    `scenarios`: trainings that differ in settings or batch; each has its own space, `space` with its batch.
+    `scenarios` differ in settings or batch size; each has its own space: `space` narrowed to the scenario.
     """
     scenario_list = (scenarios,) if isinstance(scenarios, Scenario) else tuple(scenarios)
     _raise_mmap_threshold()
@@ -184,8 +184,10 @@ def search_plans(
 
 
 def _raise_mmap_threshold() -> None:
-    """The C library hands memory above a size back at once, and each array is then paged in anew. It raises that
-    size to what it sees freed (glibc, mallopt(3), M_MMAP_THRESHOLD): a block that is never touched, at its maximum.
+    """Let the C library keep the memory of freed arrays, instead of returning and paging it in again.
+
+    It returns blocks above a threshold at once, and raises the threshold to the size of blocks it sees freed (glibc,
+    mallopt(3), M_MMAP_THRESHOLD). So a block of the maximum size is allocated, never touched, and freed.
     """
     np.empty(_MMAP_THRESHOLD_BYTES, dtype=np.uint8)
 
@@ -195,7 +197,7 @@ _MMAP_THRESHOLD_BYTES = 32_000_000
 
 @dataclass(frozen=True)
 class _NearestMiss:
-    """The candidate that needs least memory."""
+    """The candidate that needs the least memory."""
 
     strategies: Strategies
     scenario: Scenario
@@ -204,7 +206,7 @@ class _NearestMiss:
 
 @dataclass(frozen=True)
 class _LayoutBlock:
-    """Layouts with the memory of their candidates, shape [layouts, zero stages, recompute modes]."""
+    """Layouts with the memory of their candidates, shape [layouts, ZeRO stages, recompute modes]."""
 
     scenario: Scenario
     layouts: Strategies
@@ -223,12 +225,12 @@ class _LayoutBlock:
         )
 
     def compute_least_bytes(self) -> Floats:
-        """The least memory of each layout's candidates that fit, shape [layouts]."""
+        """The least memory among the candidates of each layout that fit, shape [layouts]."""
         least: Floats = np.where(self.fits, self.total_bytes, np.inf).min(axis=(1, 2))
         return least
 
     def find_nearest_miss(self) -> _NearestMiss:
-        """The candidate that needs least memory."""
+        """The candidate that needs the least memory."""
         least_total_bytes = self.total_bytes.min()
         return _NearestMiss(
             self.build_candidates(np.argwhere(self.total_bytes == least_total_bytes)[:1]),
@@ -238,7 +240,7 @@ class _LayoutBlock:
 
 
 def _enumerate_layout_blocks(scenario: Scenario, space: Space, stats: SearchStats) -> Iterator[_LayoutBlock]:
-    """Blocks of layouts that the rules allow, with what of them fits; counts into `stats`."""
+    """Blocks of layouts that the rules allow, and which of their candidates fit; updates `stats`."""
     values = space.enumerate_values(scenario.workload)
     zero_stages, recompute_modes = values["zero_stage"], values["recompute"]
     stages_and_modes = zero_stages.tolist(), recompute_modes.tolist()
@@ -272,17 +274,17 @@ def _enumerate_layout_blocks(scenario: Scenario, space: Space, stats: SearchStat
 def _update_best_plans(
     block: _LayoutBlock, best: RankedPlans, target: SearchTarget, scenario_index: int, first_index: int
 ) -> RankedPlans:
-    """The best plans after a block: its layouts are opened in the order of their lower bounds.
+    """The best plans after a block, whose layouts are scored in the order of their lower bounds.
 
-    Once the answer is full, a layout whose bound is above its last plan cannot hold a better one, nor can any
-    after it. A bound equal to it is opened, so that ties are told apart as without a bound.
+    Once the result is full, a layout whose bound is above the figure of its last plan cannot have a better plan, nor
+    can any later layout. A layout with an equal bound is scored, so that ties are broken as without bounds.
     """
     feasible_layouts = np.flatnonzero(block.fits.any(axis=(1, 2)))
     bound = target.objectives[0].compute_bound(block.scenario, block.bound_s, block.compute_least_bytes)
     order = feasible_layouts[np.argsort(bound[feasible_layouts], kind="stable")]
     for start in range(0, len(order), _LAYOUTS_PER_CHUNK):
         chunk = order[start : start + _LAYOUTS_PER_CHUNK]
-        # the bound adds up the same terms in another order: a relative 1e-9 covers the rounding
+        # the bound adds the same terms in another order: a relative tolerance of 1e-9 covers the rounding
         threshold = target.compute_threshold(best)
         chunk = chunk[bound[chunk] <= threshold + 1e-9 * abs(threshold)]
         if not len(chunk):
@@ -298,7 +300,7 @@ def _update_best_plans(
 def _score_candidates(
     block: _LayoutBlock, positions: Ints, target: SearchTarget, scenario_index: int, first_index: int
 ) -> RankedPlans:
-    """Score candidates; those that cannot be in the answer by their figures alone are left out."""
+    """Score candidates; those that cannot be in the result by their figures alone are dropped."""
     scenario, strategies = block.scenario, block.build_candidates(positions)
     plan_tables = block.plan_tables.take(positions[:, 0])
     step_costs = compute_step_costs(scenario, strategies, plan_tables)
@@ -322,7 +324,7 @@ def _score_candidates(
         kept_strategies,
         np.full(len(kept_positions), scenario_index),
         figures[kept_positions],
-        # to the last bit as one plan alone would have it; of a front only its own figure counts
+        # equal to the last bit to the memory of a single plan; for a Pareto front only the figure counts
         total_bytes[kept_positions]
         if target.is_pareto
         else sum_in_order(

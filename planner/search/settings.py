@@ -1,8 +1,7 @@
-"""Settings that a search can leave open beside the split: each combination is a question to the cost model.
+"""Settings that a search can leave open in addition to the degrees: each combination is a scenario.
 
-A setting changes the whole question (how collectives are hidden, what is on the host, in which order ranks are laid
-out), where a dimension of the split changes one candidate. The search goes through the combinations one after the
-other, with one list of the best.
+A setting changes the whole scenario (overlap of communication, offloading, rank order), while a degree changes a
+candidate. The search goes through the combinations one after the other, with one list of the best plans.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from planner.cost.offload import Offload
 from planner.cost.rank_groups import RANK_ORDERS
@@ -26,18 +25,14 @@ from planner.cost.strategies import FULL_RECOMPUTE
 from planner.errors import InputError
 from planner.trainers.trainer import GradientDtype
 
-if TYPE_CHECKING:
-    pass
-
-
 _OFFLOADABLE_STATES = ("optimizer", "activations", "weights")
 
 
 @dataclass(frozen=True)
 class SearchSetting:
-    """One setting: the names of its values, and the training with one of them.
+    """One setting: the names of its values, and a function that applies a value to a scenario.
 
-    `has_integer_values`: beside its names it takes whole numbers.
+    `has_integer_values`: whole numbers are valid too.
     """
 
     value_names: tuple[str, ...]
@@ -95,28 +90,37 @@ def check_allowed_settings(
     recompute_modes: Collection[int],
     zero_stages: Collection[int],
 ) -> None:
-    """Raises InputError for a setting that no plan could heed; `recompute_modes`, `zero_stages`: modes and stages
-    that may be chosen.
-    """
+    """Raise InputError for a setting without effect on any plan with these `recompute_modes` and `zero_stages`."""
     layers = scenario.workload.layer_count
     for value in allowed.get("shard_group", ("all",)):
         if value != "all" and not any(zero_stages):
-            raise InputError("ZeRO 0 shards nothing", key="--shard-group", value=value, expected="--zero 1, 2 or 3")
+            raise InputError(
+                "has no effect with --zero 0, which shards nothing",
+                key="--shard-group",
+                value=value,
+                expected="--zero 1, 2 or 3",
+            )
     for value in allowed.get("recompute_layers", ("all",)):
         if value == "all":
             continue
         if int(value) > layers:
             raise InputError(
-                "more than there are", key="--recompute-layers", value=value, expected=f"all, or from 1 to {layers}"
+                f"the model has {layers} layers",
+                key="--recompute-layers",
+                value=value,
+                expected=f"all, or from 1 to {layers}",
             )
         if FULL_RECOMPUTE not in recompute_modes:
             raise InputError(
-                "is of full recomputation", key="--recompute-layers", value=value, expected="--recompute full"
+                "only valid with full recomputation",
+                key="--recompute-layers",
+                value=value,
+                expected="--recompute full",
             )
 
 
 def enumerate_setting_scenarios(scenario: Scenario, allowed: Mapping[str, tuple[str, ...]]) -> Iterator[Scenario]:
-    """The training under every combination of the allowed values; what is not named stays as it is."""
+    """The scenario with every combination of the allowed values; settings without allowed values stay unchanged."""
     names = [name for name in SEARCH_SETTINGS if name in allowed]
     for values in itertools.product(*(allowed[name] for name in names)):
         changed_scenario = scenario

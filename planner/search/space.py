@@ -1,7 +1,7 @@
-"""The declared space: which values each dimension may take, and every candidate of it that the rules allow.
+"""The search space: the values of each dimension, and the enumeration of all candidates that the rules allow.
 
-A candidate is one value of every dimension. Rules cut what cannot run; each says how many candidates it
-cut, so that the counts of the rules and of what is left add up to the size of the space.
+A candidate has one value for every dimension. Rules reject candidates that cannot run. Each rule counts the
+candidates that it rejects, so that these counts and the remaining candidates add up to the size of the space.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from planner.cost.strategies import STRATEGY_FIELDS, Strategies
 from planner.workload.operators import ExpertLinear, Workload
 
 SEARCH_RULES = {
-    "tp-divides-heads": "tensor parallelism cuts the attention heads, key/value heads and MLP evenly",
+    "tp-divides-heads": "tensor parallelism divides attention heads, key/value heads and MLP evenly",
     "pp-within-layers": "every pipeline stage has at least one layer",
-    "cp-divides-sequence": "context parallelism cuts the sequence into 2 cp equal pieces",
-    "all-to-all-divides-heads": "all-to-all deals every rank of tp x cp the same number of heads",
+    "cp-divides-sequence": "context parallelism divides the sequence into 2 cp equal parts",
+    "all-to-all-divides-heads": "all-to-all context parallelism needs equally many heads on all tp x cp ranks",
     "dp-divides-batch": "every data-parallel rank gets the same whole number of sequences",
-    "etp-is-one-or-tp": "experts are cut like the other layers, over tp ranks, or not at all",
-    "ep-divides-experts": "experts are dealt evenly to ep ranks, each cut over etp: of a stage's tp x cp x dp ranks",
-    "sp-needs-tp": "sequence parallelism cuts the sequence over more than one tensor-parallel rank",
-    "vpp-within-layers": "interleaving needs more than one stage, and a layer for every chunk",
+    "etp-is-one-or-tp": "experts are sharded over tp ranks, like the other layers, or not at all",
+    "ep-divides-experts": "ep divides the experts, and ep x etp divides the tp x cp x dp ranks of a stage",
+    "sp-needs-tp": "sequence parallelism needs tp > 1, and tp divides the sequence",
+    "vpp-within-layers": "interleaving needs more than one stage, and at least one layer per virtual stage",
     "zero-bubble-has-one-chunk": "the zero-bubble schedule is not interleaved",
-    "micro-batch-divides": "micro-batches divide a data-parallel rank's sequences",
-    "interleave-in-rounds": "interleaving runs micro-batches in whole rounds of pp",
+    "micro-batch-divides": "the micro-batch divides the sequences of a data-parallel rank",
+    "interleave-in-rounds": "interleaving needs a multiple of pp micro-batches",
     "zero-needs-ranks": "ZeRO shards over more than one data-parallel or context-parallel rank",
-    "shard-group-divides": "the sharding group divides the data-parallel and context-parallel ranks",
+    "shard-group-divides": "the shard group divides the dp x cp ranks",
     "memory": "peak memory fits",
-    "host-memory": "the fullest host holds what is offloaded to it",
+    "host-memory": "the memory of the hosts is large enough for what is offloaded to them",
 }
-"""Names of the rules in the order in which they cut, and what each one asks for."""
+"""Rules in the order in which they are applied: name and meaning."""
 
 _DEGREE_RULES = (
     "tp-divides-heads",
@@ -52,21 +52,21 @@ NEUTRAL_VALUES = {
     "recompute": 0,
     "sequence_parallel": 0,
 }
-"""Values that rule nothing out: whatever split may run at all, may run with these."""
+"""Values that no rule rejects: degrees that are valid with any values are valid with these."""
 ETP_AS_TP = 0
-"""Code of an expert-tensor-parallel degree that follows tp."""
+"""Code of an expert-tensor-parallel degree that equals tp."""
 _LAYOUTS_PER_BLOCK = 100_000
-"""Layouts that are handed on at once."""
+"""Layouts per block that the enumeration yields."""
 _MAX_CROSSED_ROWS = 2_000_000
-"""Rows that are held in memory at once, while the dimensions are crossed."""
+"""Rows in memory at the same time while the product of the dimensions is built."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Allowed values by dimension; a dimension that is not named takes all values that make sense.
+    """Allowed values by dimension; a dimension without an entry takes all values that make sense.
 
-    `defaulted` names those of the allowed dimensions that a default fixed, not the user: they are never blamed.
-    `no_interleaving`, `cp_shards_heads` and `shard_group` are what the settings of a training ask for; see
+    `defaulted`: allowed dimensions that were fixed by a default and not by the user; messages do not name them.
+    `no_interleaving`, `cp_shards_heads` and `shard_group` follow from the settings of a scenario; see
     `narrow_to_scenario`.
     """
 
@@ -79,7 +79,7 @@ class Space:
     shard_group: int | None = None
 
     def narrow_to_scenario(self, scenario: Scenario) -> Space:
-        """The space of one training: its batch, and what its settings rule out."""
+        """The space of one scenario: its batch, and the restrictions of its settings."""
         return replace(
             self,
             global_batch=scenario.global_batch,
@@ -89,7 +89,7 @@ class Space:
         )
 
     def enumerate_values(self, workload: Workload) -> dict[str, Ints]:
-        """The values of each dimension other than the four degrees whose product is the number of devices."""
+        """The values of each dimension except tp, pp, cp and dp, whose product is the number of devices."""
         value_builders: dict[str, Callable[[], Ints]] = {
             "etp": lambda: np.array([1, ETP_AS_TP]) if workload.experts else np.array([1]),
             "ep": lambda: compute_divisors(workload.experts or 1),
@@ -105,7 +105,7 @@ class Space:
         }
 
     def _filter_pinned_values(self, name: str, workload: Workload) -> Ints:
-        """Those of the allowed values that the dimension can have at all; maybe none."""
+        """The allowed values that the dimension can have for this workload; may be empty."""
         pinned_values: Ints = np.unique(np.array(self.allowed[name], dtype=np.int64))
         if name == "vpp":
             is_possible = pinned_values <= workload.layer_count + 2
@@ -121,7 +121,7 @@ class Space:
 
 @dataclass
 class SearchStats:
-    """How many candidates there are and how many each rule cut."""
+    """Number of candidates, of candidates that each rule rejected, and of feasible candidates."""
 
     candidates: int = 0
     rejected_by: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SEARCH_RULES, 0))
@@ -137,9 +137,9 @@ def compute_divisors(number: int) -> Ints:
 
 
 def enumerate_parallel_layouts(space: Space, workload: Workload, stats: SearchStats) -> Iterator[Strategies]:
-    """Every layout that the rules before memory allow, in blocks, in a fixed order; counts into `stats`.
+    """All layouts that the rules before memory allow, in blocks, in a fixed order; updates `stats`.
 
-    A layout is a candidate without its ZeRO stage and recompute mode (both 0 here): it stands for one candidate of
+    A layout is a candidate without its ZeRO stage and recompute mode (both 0 here); it stands for one candidate of
     each pair of these.
     """
     values = space.enumerate_values(workload)
@@ -147,9 +147,9 @@ def enumerate_parallel_layouts(space: Space, workload: Workload, stats: SearchSt
     candidates_per_split = int(np.prod([len(v) for v in values.values()], dtype=object))
     stats.candidates += len(splits["tp"]) * candidates_per_split
     if not candidates_per_split:
-        return  # a pin that no candidate can have
+        return  # a pinned value that no candidate can have
     splits = _apply_degree_rules(space, workload, splits, candidates_per_split, stats)
-    # as many splits at a time as keep what is crossed in memory at once within bounds
+    # the chunk size bounds the rows that are in memory at the same time
     splits_per_chunk = max(
         1, _MAX_CROSSED_ROWS // max(1, candidates_per_split // (len(values["zero_stage"]) * len(values["recompute"])))
     )
@@ -161,7 +161,7 @@ def enumerate_parallel_layouts(space: Space, workload: Workload, stats: SearchSt
 
 
 def has_valid_split(space: Space, workload: Workload) -> bool:
-    """Whether the devices can be split at all within the rules that ask for the four degrees alone."""
+    """Whether some degrees tp, pp, cp, dp satisfy all rules on these four degrees."""
     return bool(len(_apply_degree_rules(space, workload, _enumerate_splits(space), 1, SearchStats())["tp"]))
 
 
@@ -190,7 +190,7 @@ def _enumerate_splits(space: Space) -> dict[str, Ints]:
 def _apply_degree_rules(
     space: Space, workload: Workload, splits: dict[str, Ints], candidates_per_split: int, stats: SearchStats
 ) -> dict[str, Ints]:
-    """The rules that ask for the four degrees alone."""
+    """Apply the rules that depend on tp, pp, cp and dp only."""
     for rule in _DEGREE_RULES:
         if rule == "tp-divides-heads":
             keep = is_valid_tp(workload, splits["tp"])
@@ -213,7 +213,7 @@ def _apply_degree_rules(
 
 
 def is_valid_tp(workload: Workload, tp: Ints) -> Bools:
-    """Whether tp divides heads, key/value heads (or is a multiple of them, which are then copied) and MLP."""
+    """Whether tp divides heads, key/value heads (or is a multiple of these: they are replicated) and MLP."""
     widths = {
         op.outputs if op.shard == "column" else op.inputs
         for layer_type in workload.layer_types
@@ -230,9 +230,9 @@ def is_valid_tp(workload: Workload, tp: Ints) -> Bools:
 def _cross_inner_dimensions(
     space: Space, workload: Workload, splits: dict[str, Ints], values: dict[str, Ints], stats: SearchStats
 ) -> Strategies:
-    """The splits crossed with the other dimensions, one at a time, each followed by its rule.
+    """The product of the degrees with the other dimensions, one dimension at a time, each followed by its rules.
 
-    `candidates_per_row` is how many candidates one row still stands for; the order is the cheapest first.
+    `candidates_per_row`: number of candidates that a row still stands for. The cheapest dimensions come first.
     """
     rows = dict(splits)
     candidates_per_row = int(np.prod([len(v) for v in values.values()], dtype=object))
@@ -250,13 +250,13 @@ def _cross_inner_dimensions(
 
 
 def _count_unsharded_zero(rows: dict[str, Ints], values: dict[str, Ints]) -> int:
-    """How many candidates ask for ZeRO on a single rank."""
+    """Number of candidates that have ZeRO on a single rank."""
     single_rank_rows = int((rows["dp"] * rows["cp"] == 1).sum())
     return single_rank_rows * int((values["zero_stage"] > 0).sum()) * len(values["recompute"])
 
 
 def is_valid_zero_stage(s: Strategies, zero_stages: Ints, shard_group: int | None = None) -> Bools:
-    """Whether each layout can have each ZeRO stage, over so many ranks (None: all), shape [layouts, zero stages]."""
+    """Whether each layout allows each ZeRO stage with this shard group (None: all), shape [layouts, ZeRO stages]."""
     ranks = s.dp * s.cp
     is_shardable = ranks > 1 if shard_group is None else (ranks > 1) & (ranks % shard_group == 0)
     fits: Bools = (zero_stages[None, :] == 0) | is_shardable[:, None]
@@ -273,9 +273,9 @@ def _cross_values(rows: dict[str, Ints], name: str, values: Ints) -> dict[str, I
 def _iterate_inner_rules(
     space: Space, workload: Workload, name: str, rows: dict[str, Ints]
 ) -> Iterator[tuple[str, Bools]]:
-    """The rules that dimension `name` completes. Lazily: a second rule sees what the first one left."""
+    """The rules that dimension `name` completes. Lazy: a second rule sees the rows that the first one left."""
     if name == "etp":
-        # tp of one has one way only: its other name is left out
+        # with tp 1, etp 1 and etp = tp are the same: only the first is kept
         yield "etp-is-one-or-tp", (rows["etp"] == 1) | (rows["etp"] == rows["tp"])
     elif name == "ep":
         fits = workload.experts % rows["ep"] == 0 if workload.experts else rows["ep"] == 1
@@ -287,7 +287,7 @@ def _iterate_inner_rules(
     elif name == "vpp":
         chunks = rows["pp"] * rows["vpp"]
         layers = workload.layer_count
-        # with embedding and head dealt like layers, one more chunk at each end
+        # if embedding and head count as layers, there is one more virtual stage at each end
         enough = (chunks <= layers) | (chunks == layers + 2)
         fits = (rows["vpp"] == 1) | ((rows["pp"] > 1) & enough)
         yield "vpp-within-layers", fits

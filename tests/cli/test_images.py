@@ -105,8 +105,8 @@ def test_every_kind_of_part_trains_them(accelerator: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("resnet-50", "--tp", "2"), ["--tp", "value:    2", "expected: 1", "are not cut"]),
-        (("resnet-50", "--cp", "2"), ["--cp", "expected: 1", "are not cut"]),
+        (("resnet-50", "--tp", "2"), ["--tp", "value:    2", "expected: 1", "cannot be sharded"]),
+        (("resnet-50", "--cp", "2"), ["--cp", "expected: 1", "cannot be sharded"]),
         (("resnet-50", "--pp", "32"), ["--pp", "at most 16 layers"]),
         (("resnet-50", "--seq-length", "512"), ["--seq-length", "no sequence"]),
         (("vit-b-16", "--seq-length", "512"), ["--seq-length", "no sequence"]),

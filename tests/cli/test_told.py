@@ -56,10 +56,13 @@ REFUSED: list[tuple[tuple[str, ...], list[str]]] = [
     (("plot", "results.csv", "--x", "x", "--y", "y", "--where", "x > b"), ["--where: not a number"]),
     (("cluster", "import", "wired.toml", "--link-bandwidth", "1B/s"), ["--link-bandwidth: is not possible", "1MB/s"]),
     (("sweep", "sweep.toml", "-o", "folder.csv"), ["--output: is a folder"]),
-    (("plan", *ON, "--tp", "3,5,7,9,11,13,17"), ["--tp: cannot be used here", "3,5,...,17", "one of 1, 2, 4, 8"]),
+    (
+        ("plan", *ON, "--tp", "3,5,7,9,11,13,17"),
+        ["--tp: no candidate can have this value", "3,5,...,17", "one of 1, 2, 4, 8"],
+    ),
     (
         ("plan", *ON, "--tp", "1", "--sequence-parallel"),
-        ["--tp, --sequence-parallel: cannot be used", "1, yes"],
+        ["--tp, --sequence-parallel: conflict with each other", "1, yes"],
     ),
     (("plan", *ON, "--space", "twice.toml"), ["twice.toml", "set twice"]),
 ]

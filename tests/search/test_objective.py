@@ -133,8 +133,8 @@ def test_a_critical_batch_that_grows_is_averaged_over_the_run() -> None:
     assert compute_mean_critical_batch(curve, 9e13) == pytest.approx(90 / (1 / 1e6 + 8 / 4e6 + 81 / 8e6))
 
 
-@pytest.mark.parametrize(("name", "lacks"), [("cost", "rent"), ("energy", "power")])
+@pytest.mark.parametrize(("name", "lacks"), [("cost", "rental price"), ("energy", "power")])
 def test_an_objective_without_its_figure_is_told(name: ObjectiveName, lacks: str) -> None:
-    with pytest.raises(InputError, match=f"no {lacks} is known"):
+    with pytest.raises(InputError, match=f"no {lacks} of chip is known"):
         check_objectives_known((Objective(name),), question())
     check_objectives_known((Objective(name),), priced(question()))

@@ -1,4 +1,4 @@
-"""A global batch that no data-parallel width divides: why, and the nearest batches and node counts that work."""
+"""Explain a global batch that no data-parallel size divides: the nearest batches and node counts that work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PIN_TITLES = {"tp": "tp", "pp": "pp", "dp": "dp", "cp": "cp", "vpp": "vpp", "mi
 
 
 def build_batch_error(scenario: Scenario, cluster: Cluster, space: Space) -> InputError:
-    """The error for a batch that cannot be dealt to the devices under the pins of `space`."""
+    """The error for a batch that cannot be divided over the devices with the pinned values of `space`."""
     batch, devices = space.global_batch, space.devices
     required_multiples = _drop_redundant_multiples(_compute_batch_multiples(scenario, space))
     multiples = " or of ".join(str(size) for size in required_multiples[:3]) + (
@@ -47,13 +47,13 @@ def build_batch_error(scenario: Scenario, cluster: Cluster, space: Space) -> Inp
 
 
 def _is_single_pin(space: Space, name: str) -> bool:
-    """Whether one value is pinned, other than a size of 1 of what a batch is cut into anyway."""
+    """Whether a dimension is pinned to a single value that restricts the batch."""
     values = space.allowed.get(name, ())
     return len(values) == 1 and not (name in NEUTRAL_VALUES and values[0] == NEUTRAL_VALUES[name])
 
 
 def _compute_batch_multiples(scenario: Scenario, space: Space) -> Ints:
-    """What the batch must be a multiple of, for each layout that only the batch rules out."""
+    """The numbers of which the batch must be a multiple, for all layouts that only the batch rules out."""
     neutral: dict[str, tuple[int, ...]] = {key: (value,) for key, value in NEUTRAL_VALUES.items()}
     allowed = {**neutral, **space.allowed}
     divisible_batch = space.devices * min(allowed["micro_batch"])
@@ -67,7 +67,7 @@ def _compute_batch_multiples(scenario: Scenario, space: Space) -> Ints:
 
 
 def _drop_redundant_multiples(multiples: Ints) -> list[int]:
-    """Those that are no multiple of another: a batch must be a multiple of one of them."""
+    """The numbers that are not a multiple of another one; a batch must be a multiple of at least one of them."""
     irreducible: list[int] = []
     for size in multiples.tolist():
         if not any(size % divisor == 0 for divisor in irreducible):
@@ -76,20 +76,20 @@ def _drop_redundant_multiples(multiples: Ints) -> list[int]:
 
 
 def _find_nearest_batches(batch: int, multiples: list[int]) -> list[int]:
-    """The nearest batches below and above that one of the sizes divides, the nearest of them first."""
+    """The nearest valid batches below and above `batch`, the nearest first."""
     below = max(batch // multiple * multiple for multiple in multiples)
     above = min(-(-batch // multiple) * multiple for multiple in multiples)
     return sorted((size for size in {below, above} if size), key=lambda size: (abs(size - batch), size))
 
 
 def _suggest_cluster_sizes(scenario: Scenario, cluster: Cluster, space: Space) -> str:
-    """The nearest sizes of the cluster below and above that this batch suits, layers dealt evenly to the stages.
+    """The nearest smaller and larger sizes of the cluster for which this batch is valid, with equal stages.
 
-    Looks at every number of devices that is tp x pp x cp x dp for such degrees, a few thousand at most. A single
-    node can only be used in part.
+    All numbers of devices tp x pp x cp x dp with valid degrees are tried, a few thousand at most. For a single node
+    the advice is to use a part of it.
     """
     if max(space.allowed.get("vpp", (1,))) > 1:
-        return ""  # whole rounds of pp would have to be looked at too
+        return ""  # the batch would also have to be a multiple of pp micro-batches
     workload = scenario.workload
     heads = compute_divisors(workload.heads)
     degrees = {
@@ -109,7 +109,7 @@ def _suggest_cluster_sizes(scenario: Scenario, cluster: Cluster, space: Space) -
     if cluster.nodes == 1:
         return f"--devices {below[-1]}" if len(below) else ""
     if cluster.listed_hosts:
-        # of hosts that are told, or left beside faults, there may be no more
+        # a cluster that lists its hosts, or has faults, may have no more hosts
         fewer = below[below % cluster.devices_per_node == 0]
         return f"{fewer[-1]} of these {space.devices:,} devices" if len(fewer) else ""
     nearest_sizes = [sizes[sizes % cluster.devices_per_node == 0] for sizes in (below, above)]
@@ -118,7 +118,7 @@ def _suggest_cluster_sizes(scenario: Scenario, cluster: Cluster, space: Space) -
 
 
 def _enumerate_dp_widths(space: Space) -> Ints:
-    """The data-parallel widths that divide the batch, whole micro-batches for each."""
+    """The data-parallel sizes that divide the batch into whole micro-batches."""
     sizes = [size for size in space.allowed.get("micro_batch", (1,)) if space.global_batch % size == 0]
     widths = [compute_divisors(space.global_batch // size) for size in sizes]
     return np.unique(np.concatenate(widths)) if widths else np.zeros(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Why nothing is left, and what would change that: the messages of an empty search."""
+"""Messages for a search without a feasible plan: the reason, and changes that would make a plan fit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from planner.units import format_bytes
 
 
 def explain_empty_search(cluster: Cluster, space: Space, result: SearchResult) -> PlannerError:
-    """The error for a search without a feasible plan: a rule that the pins break, or memory."""
+    """The error for a search without a feasible plan: conflicting options, or too little memory."""
     scenario = result.nearest_miss_scenario
     space = replace(space, global_batch=scenario.global_batch)
     if not _has_memory_rejections(result):
@@ -29,7 +29,7 @@ def explain_empty_search(cluster: Cluster, space: Space, result: SearchResult) -
 
 
 def explain_infeasible_plan(cluster: Cluster, space: Space, result: SearchResult) -> PlannerError:
-    """The error for one given plan that breaks a rule or does not fit."""
+    """The error for a single given plan that breaks a rule or does not fit in memory."""
     scenario = result.nearest_miss_scenario
     space = replace(space, global_batch=scenario.global_batch)
     if not _has_memory_rejections(result):
@@ -38,14 +38,14 @@ def explain_infeasible_plan(cluster: Cluster, space: Space, result: SearchResult
     lighter_options = (
         _suggest_lighter_options(result.nearest_miss)
         if miss.holder == "device"
-        else "less in --offload, or more nodes"
+        else "fewer states in --offload, or more nodes"
     )
     advice = "\n  what would make it fit: drop the options you gave and let `plan` choose, or "
     return NothingFits(_format_memory_miss(scenario, miss) + advice + lighter_options)
 
 
 def _suggest_lighter_options(strategy: Strategies) -> str:
-    """What makes a plan's devices hold less, of what is not already at its end."""
+    """Options that reduce the memory per device and are not at their limit yet."""
     row = strategy.get_row(0)
     higher = ["--tp", "--pp", *(["--zero"] if row["zero_stage"] < 3 else [])]
     if row["recompute"] != FULL_RECOMPUTE:
@@ -54,13 +54,13 @@ def _suggest_lighter_options(strategy: Strategies) -> str:
 
 
 def _has_memory_rejections(result: SearchResult) -> bool:
-    """Whether some candidate broke no rule but those of memory."""
+    """Whether some candidate was rejected by memory alone."""
     return bool(result.stats.rejected_by["memory"] or result.stats.rejected_by["host-memory"])
 
 
 @dataclass(frozen=True)
 class _MemoryMiss:
-    """The plan that needs least, what it needs, and who has too little: the device, or the host for its devices."""
+    """The plan that needs the least memory, and whether the device or the host has too little."""
 
     split: str
     holder: Literal["device", "host"]
@@ -106,9 +106,9 @@ def _format_memory_miss(scenario: Scenario, miss: _MemoryMiss) -> str:
 
 
 def _suggest_fitting_changes(scenario: Scenario, space: Space, miss: _MemoryMiss) -> str:
-    """Look for a multiple of the devices, or a memory size, that admits a plan.
+    """Find a multiple of the devices, or a memory size, with which a plan fits.
 
-    Where a dimension is open, only the value that holds least is looked at: enough to know that a plan fits.
+    For open dimensions only the values with the least memory are searched, which is enough to know that a plan fits.
     """
     lines = "\n  what would make it fit:"
     frugal_values: dict[str, tuple[int, ...]] = {
@@ -119,7 +119,7 @@ def _suggest_fitting_changes(scenario: Scenario, space: Space, miss: _MemoryMiss
     }
     for factor in (2, 4, 8, 16, 32, 64):
         larger_space = replace(space, devices=space.devices * factor, allowed={**frugal_values, **space.allowed})
-        # the network decides time only, so it can stay: this asks about memory
+        # the network affects only the time, not the memory, so it can stay
         if search_plans(
             replace(scenario, devices=larger_space.devices), larger_space, SearchTarget(top=1)
         ).stats.feasible:
@@ -130,7 +130,7 @@ def _suggest_fitting_changes(scenario: Scenario, space: Space, miss: _MemoryMiss
         if needed_bytes <= scenario.accelerator.memory_bytes:
             lines += f" --memory-limit {100 * needed_bytes / scenario.accelerator.memory_bytes + 0.05:.1f}%, or"
         needed_bytes = compute_required_memory_bytes(needed_bytes - scenario.runtime_reserve_bytes)
-    # told to a hundredth of a GiB, so that what is told is enough
+    # rounded up to a hundredth of a GiB, so that the printed size is enough
     lines += f" {miss.holder}s of {format_bytes(math.ceil(needed_bytes / 2**30 * 100) / 100 * 2**30)}"
     user_pins = [DIMENSION_OPTIONS[name] for name in space.allowed if name not in space.defaulted]
     if user_pins:

@@ -1,9 +1,9 @@
-"""Which option is at fault where no candidate is allowed, and what would be valid in its place.
+"""Find the options that conflict where no candidate is allowed, and the values that would be valid instead.
 
-The pins are reduced to a core: a smallest set that already rules everything out, so that an option which has
-nothing to do with it is never named. Only the splits are enumerated, with the neutral value of every other
-dimension that is not pinned: whatever may run, may run with one micro-batch size of 1, without interleaving,
-sequence parallelism, spread experts, ZeRO or recomputation.
+The pinned values are reduced to a core, a minimal set that already rules out all candidates, so that messages never
+name an unrelated option. Only the degrees are enumerated, with the neutral value of every other open dimension:
+degrees that are valid at all are valid with micro-batch 1 and without interleaving, sequence parallelism, expert
+parallelism, ZeRO and recomputation.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _BATCH_PIN = "global_batch"
 
 
 def build_conflict_error(scenario: Scenario, cluster: Cluster, space: Space) -> InputError:
-    """The error for pins, batch and devices that no candidate satisfies. Names the option and what is valid."""
+    """The error for pinned values, batch and devices that no candidate satisfies: the options and valid values."""
     workload = scenario.workload
     if _has_candidates(space, workload):
         return _build_setting_conflict_error(scenario, space)
@@ -62,7 +62,7 @@ def build_conflict_error(scenario: Scenario, cluster: Cluster, space: Space) -> 
     if len(user_pins) == 1:
         name = user_pins[0]
         return InputError(
-            f"cannot be used {'with ' + other_pins_text if other_pins_text else 'here'}",
+            f"conflicts with {other_pins_text}" if other_pins_text else "no candidate can have this value",
             key=_format_option_name(space, name),
             value=_format_pin_value(space, name),
             expected=(
@@ -76,7 +76,7 @@ def build_conflict_error(scenario: Scenario, cluster: Cluster, space: Space) -> 
     ]
     product = _explain_degree_product(space, core)
     return InputError(
-        f"cannot be used together{' with ' + other_pins_text if other_pins_text else ''}{product}",
+        f"conflict with each other{' and with ' + other_pins_text if other_pins_text else ''}{product}",
         key=", ".join(_format_option_name(space, name) for name in user_pins),
         value=", ".join(_format_pin_value(space, name) for name in user_pins),
         expected="; or ".join(alternatives)
@@ -85,7 +85,7 @@ def build_conflict_error(scenario: Scenario, cluster: Cluster, space: Space) -> 
 
 
 def _build_setting_conflict_error(scenario: Scenario, space: Space) -> InputError:
-    """The error for a setting without which the pins would leave candidates."""
+    """The error for a setting that rules out all candidates of the pinned values."""
     scenario_space = space.narrow_to_scenario(scenario)
     settings = {
         "--schedule": (
@@ -100,7 +100,7 @@ def _build_setting_conflict_error(scenario: Scenario, space: Space) -> InputErro
         ),
         "--shard-group": (replace(scenario_space, shard_group=None), scenario.shard_group, "shard-group-divides"),
     }
-    # one that is enough by itself; else the pins need several settings to change, the last of which is named
+    # the first setting that conflicts by itself; where several settings would have to change, the last is named
     option, (_, value, rule) = next(
         ((option, setting) for option, setting in settings.items() if _has_candidates(setting[0], scenario.workload)),
         ("--shard-group", settings["--shard-group"]),
@@ -108,12 +108,12 @@ def _build_setting_conflict_error(scenario: Scenario, space: Space) -> InputErro
     pins = _format_pins(
         space, [name for name in DIMENSION_OPTIONS if name in space.allowed and name not in space.defaulted]
     )
-    problem = f"cannot be used {'with ' + pins if pins else 'here'}"
+    problem = f"conflicts with {pins}" if pins else "no candidate can have this value"
     return InputError(problem, key=option, value=value, expected=f"another value: {SEARCH_RULES[rule]}")
 
 
 def list_unusable_values(scenario: Scenario, space: Space, listed_values: dict[str, tuple[int, ...]]) -> list[str]:
-    """One sentence for each dimension of `listed_values` some of whose values no candidate can have."""
+    """One sentence for each dimension of `listed_values` with values that no candidate can have."""
     workload, sentences = scenario.workload, []
     for name, values in listed_values.items():
         other_pins = frozenset({*space.allowed, _BATCH_PIN}) - {name}
@@ -124,23 +124,23 @@ def list_unusable_values(scenario: Scenario, space: Space, listed_values: dict[s
                 RECOMPUTE_MODES[value] if name == "recompute" else str(value) for value in unusable_values
             )
             sentences.append(
-                f"{DIMENSION_OPTIONS[name]}: {numbers} cannot be used here "
+                f"{DIMENSION_OPTIONS[name]}: no candidate can have {numbers} "
                 f"({_explain_dimension_rule(space, workload, name)})"
             )
     return sentences
 
 
 def _restrict_pins(space: Space, names: set[str] | frozenset[str]) -> Space:
-    """The space with no other pins than `names`."""
+    """The space with only the pinned dimensions `names`."""
     return replace(space, allowed={name: space.allowed[name] for name in space.allowed if name in names})
 
 
 def _find_conflict_core(space: Space, workload: Workload) -> frozenset[str]:
-    """A smallest set of pins, the batch among them, that leaves nothing.
+    """A minimal set of pinned dimensions, maybe with the batch, that leaves no candidates.
 
-    The batch is only looked at where all pins agree with each other. What the user gave is left out first, in
-    the order of what is furthest from the split, so that a default or the batch which already rules everything
-    out is found by itself.
+    The batch is considered only where the pinned dimensions do not conflict among themselves. User options are
+    dropped first, the last degrees before the first, so that a default or the batch that already rules out
+    everything remains alone.
     """
     core = set(space.allowed)
     if _has_candidates(_reduce_space(space, core), workload):
@@ -158,7 +158,7 @@ def _find_conflict_core(space: Space, workload: Workload) -> frozenset[str]:
 
 
 def _reduce_space(space: Space, names: set[str] | frozenset[str]) -> Space:
-    """The space with the pins `names`; without the batch among them, one that any split can divide."""
+    """The space with the pinned dimensions `names`; without the batch among them, a batch that any dp divides."""
     pinned_space = _restrict_pins(space, names)
     if _BATCH_PIN in names:
         return pinned_space
@@ -170,7 +170,7 @@ def _has_candidates(space: Space, workload: Workload) -> bool:
 
 
 def _find_usable_values(space: Space, workload: Workload, name: str) -> Ints:
-    """The values of dimension `name` that some candidate of the space has, ascending."""
+    """The values of dimension `name` that candidates of the space have, ascending."""
     neutral = {key: (value,) for key, value in NEUTRAL_VALUES.items() if key != name}
     narrowed = replace(space, allowed={**neutral, **space.allowed})
     zero_stages = narrowed.enumerate_values(workload)["zero_stage"]
@@ -187,8 +187,8 @@ def _find_usable_values(space: Space, workload: Workload, name: str) -> Ints:
 
 
 def _find_valid_values(space: Space, workload: Workload, core: frozenset[str], name: str) -> Ints:
-    """What `name` could be beside all other pins, or beside the rest of the core where those rule out more."""
-    other_pins = frozenset({*space.allowed, _BATCH_PIN}) - {name}  # the batch too, though it may not be at fault
+    """The valid values of `name` with all other pinned values; if there are none, with the rest of the core."""
+    other_pins = frozenset({*space.allowed, _BATCH_PIN}) - {name}  # with the batch, even where it is not in conflict
     valid_values = _find_usable_values(_reduce_space(space, other_pins), workload, name)
     return (
         valid_values
@@ -215,7 +215,7 @@ def _format_pin_value(space: Space, name: str) -> str:
 
 
 def _format_pins(space: Space, names: list[str]) -> str:
-    """`--tp 16 --pp 2`: pins as one would give them."""
+    """`--tp 16 --pp 2`: pinned values as options."""
     flag_names = ("sequence_parallel",)
     words = [
         _format_option_name(space, name) + ("" if name in flag_names else f" {_format_pin_value(space, name)}")
@@ -227,7 +227,7 @@ def _format_pins(space: Space, names: list[str]) -> str:
 def _format_valid_values(name: str, values: Ints, max_listed: int = 12) -> str:
     """The valid values as a phrase."""
     if name == "sequence_parallel":
-        return "left out"
+        return "remove the option"
     if name == "recompute":
         return "one of " + ", ".join(RECOMPUTE_MODES)
     if not len(values):
@@ -241,7 +241,7 @@ def _format_valid_values(name: str, values: Ints, max_listed: int = 12) -> str:
 
 
 def _explain_degree_product(space: Space, core: frozenset[str]) -> str:
-    """Told where single degrees that are pinned cannot multiply to the number of devices."""
+    """The message that the pinned degrees cannot multiply to the number of devices; empty where they can."""
     degrees = [name for name in ("tp", "pp", "dp", "cp") if name in core]
     if len(degrees) < 2 or any(len(space.allowed[name]) > 1 for name in degrees):
         return ""
@@ -258,7 +258,7 @@ def _explain_dimension_rule(space: Space, workload: Workload, name: str) -> str:
     devices, batch, layers = space.devices, space.global_batch, workload.layer_count
     is_uncut = workload.heads == workload.ffn_size == 1
     if is_uncut and name in ("tp", "cp", "sequence_parallel"):
-        return "the operators of this model are not cut: only its batch and its layers are dealt out"
+        return "operators of this model cannot be sharded: only data and pipeline parallelism are possible"
     rules = {
         "tp": f"divides {devices} devices, {workload.heads} heads and MLP {workload.ffn_size}; divides "
         f"{workload.kv_heads} KV heads or is a multiple of them",
@@ -268,12 +268,12 @@ def _explain_dimension_rule(space: Space, workload: Workload, name: str) -> str:
         "ep": f"divides {workload.experts} experts and, with etp, a stage's tp x cp x dp ranks"
         if workload.experts
         else "the model has no experts",
-        "etp": "experts are cut over tp ranks or not at all" if workload.experts else "the model has no experts",
+        "etp": "etp is tp or 1" if workload.experts else "the model has no experts",
         "vpp": f"interleaving needs more than one pipeline stage, pp x vpp at most {layers} layers "
-        f"(or {layers + 2} chunks with embedding and head), and a multiple of pp micro-batches",
+        f"(or {layers + 2} virtual stages with embedding and head), and a multiple of pp micro-batches",
         "micro_batch": f"micro-batch x dp divides the global batch {batch}",
         "zero_stage": "ZeRO needs more than one data-parallel or context-parallel rank",
-        "recompute": "the mode of recomputation",
+        "recompute": "a recompute mode",
         "sequence_parallel": "sequence parallelism needs a tp above 1 that divides the sequence",
     }
     return rules[name]
