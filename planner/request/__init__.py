@@ -1,1 +1,1 @@
-"""The request of a plan: its options, declared once, and the answer to it; for command line, files and Python."""
+"""The request for a plan: its options, declared once, and its answer; for the command line, files and Python."""

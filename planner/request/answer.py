@@ -1,4 +1,4 @@
-"""The answer to a request: a plan document. The commands, files of plans, sweeps and Python all come here."""
+"""The answer to a request: a plan document, for the commands, files of plans, sweeps and Python alike."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from planner.request.plan_request import PlanRequest
 
 _MANY_SCENARIOS = 300
-"""Searches that take minutes: from so many on a warning says so."""
+"""Scenarios whose search takes minutes: from this number on a warning says so."""
 
 
 def compute_answer(request: PlanRequest) -> PlanDocument | HeterogeneousDocument:
-    """The answer to `plan` or `estimate`. Raises InputError, and NothingFits; warns of what makes no difference."""
+    """The answer to `plan` or `estimate`. Raises InputError and NothingFits; warns of options without effect."""
     if request.command == "estimate":
         return estimate_plan(request)
     pools = read_request_pools(request)
@@ -31,7 +31,7 @@ def compute_answer(request: PlanRequest) -> PlanDocument | HeterogeneousDocument
         return compute_pools_document(request, pools)
     resolved = resolve_request(request)
     if len(resolved.scenarios) >= _MANY_SCENARIOS:
-        warn(f"{len(resolved.scenarios):,} combinations of settings and batch are searched one by one: minutes")
+        warn(f"{len(resolved.scenarios):,} combinations of settings and batch to search: this takes minutes")
     for note in resolved.notes:
         warn(note)
     document = compute_document(request, resolved)
@@ -45,7 +45,7 @@ def compute_answer(request: PlanRequest) -> PlanDocument | HeterogeneousDocument
 
 
 def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explained: bool = True) -> PlanDocument:
-    """The best plans on a cluster of one kind of nodes; `explained`: with what limits each.
+    """The best plans on a homogeneous cluster; `explained`: with the bottleneck of each.
 
     Raises InputError where the options leave no candidate, NothingFits where none fits.
     """
@@ -66,7 +66,7 @@ def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explain
 
 
 def estimate_plan(request: PlanRequest) -> PlanDocument:
-    """The one plan of an `estimate`. Raises InputError, and NothingFits where it does not fit."""
+    """The plan of an `estimate`. Raises InputError, and NothingFits where it does not fit."""
     from planner.studies.plan import score_pinned_plan
 
     resolved = resolve_request(request)
@@ -84,7 +84,7 @@ def estimate_plan(request: PlanRequest) -> PlanDocument:
 
 
 def _warn_ineffective_settings(document: PlanDocument, settings: Mapping[str, tuple[str, ...]]) -> None:
-    """Warn of settings that were given and make no difference to the plans."""
+    """Warn of given settings that make no difference to the plans."""
     if settings:
         from planner.studies.ineffective_settings import iterate_ineffective_settings
 
@@ -93,17 +93,17 @@ def _warn_ineffective_settings(document: PlanDocument, settings: Mapping[str, tu
 
 
 def read_request_pools(request: PlanRequest, ignored: Collection[str] = ()) -> HeteroCluster | None:
-    """The pools of a cluster with several kinds of nodes; None where all are alike.
+    """The pools of a heterogeneous cluster; None for a homogeneous one.
 
-    `ignored`: options that a caller has set itself. Raises InputError, also for those that
-    several kinds of nodes do not support.
+    `ignored`: options that the caller has set itself. Raises InputError, also for options that a heterogeneous
+    cluster does not support.
     """
     pools = read_pools(request.cluster)
     if pools is None:
         return None
     for key, value in (("--nodes", request.nodes), ("--devices", request.devices)):
         if value is not None:
-            raise InputError("each pool has its own", key=key, value=value, expected="left out")
+            raise InputError("each pool has its own number", key=key, value=value, expected=f"no {key}")
     for field in fields(request):
         if field.name in ("command", "failures", *ignored) or getattr(request, field.name) in (None, False, ()):
             continue
@@ -114,13 +114,13 @@ def read_request_pools(request: PlanRequest, ignored: Collection[str] = ()) -> H
 
 
 def refuse_for_pools(key: str) -> NoReturn:
-    """Raises InputError for an option that several kinds of nodes do not support."""
+    """Raise InputError for an option that a heterogeneous cluster does not support."""
     more = " (--objective step-time is supported)" if key == "--objective" else ""
-    raise InputError(f"not supported with several kinds of nodes{more}", key=key, expected="a cluster of one kind")
+    raise InputError(f"not supported on a heterogeneous cluster{more}", key=key, expected="a cluster of equal nodes")
 
 
 def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> HeterogeneousDocument:
-    """The ways to use several kinds of nodes, the best first. Raises InputError, and NothingFits where none fits."""
+    """The plans for a heterogeneous cluster, the best first. Raises InputError, and NothingFits where none fits."""
     from planner.cost.heterogeneous import bind_pools
     from planner.cost.strategies import FULL_RECOMPUTE
     from planner.request.inputs import read_model
@@ -133,7 +133,7 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
     check_attention_kernel(request, workload)
     batches = count_batches(request, workload)
     if len(batches) > 1:
-        problem, value = "several kinds of nodes are balanced at one batch", request.global_batch.text
+        problem, value = "a heterogeneous cluster is balanced for a single batch", request.global_batch.text
         raise InputError(problem, key="--global-batch", value=value, expected="a single batch")
     for pool in pools.pools:
         check_precision(request.precision, pool.own_cluster.accelerator)

@@ -1,4 +1,4 @@
-"""Files that a user names, read; what is wrong with one is an InputError."""
+"""Reads the files that a user names; a problem with a file is an InputError."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_existing_path(name: str) -> bool:
 
 
 def is_existing_folder(path: Path) -> bool:
-    """Whether there is a folder at this place."""
+    """Whether the path is that of a folder."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -32,7 +32,7 @@ def is_existing_folder(path: Path) -> bool:
 
 
 def is_path_like(name: str) -> bool:
-    """Whether `name` is meant as a path: it has a slash or the ending of a file that is read."""
+    """Whether `name` is meant as a path: it has a slash or the ending of a readable file."""
     return "/" in name or Path(name).suffix.casefold() in _FORMAT_BY_SUFFIX
 
 
@@ -44,9 +44,9 @@ def read_formatted_file(path: Path, suffixes: tuple[str, ...], expected_content:
 def read_text_file(
     path: Path, suffixes: tuple[str, ...], expected_content: str, max_bytes: int = _MAX_FILE_BYTES
 ) -> str:
-    """The text of a file with one of these endings. Raises InputError for whatever can be wrong with it.
+    """The text of a file with one of these endings. Raises InputError for a missing, unreadable or too large file.
 
-    `expected_content` says what is wanted, for the messages; `max_bytes`: bytes that it may have.
+    `expected_content`: the expected content, for the messages; `max_bytes`: its greatest size.
     """
     try:
         return _normalize_newlines(read_file_bytes(path, suffixes, expected_content, max_bytes).decode("utf-8-sig"))
@@ -55,9 +55,9 @@ def read_text_file(
 
 
 def read_foreign_text(path: Path, expected_content: str) -> str:
-    """The text of a file of whatever ending and encoding: bytes that are no text become replacement characters.
+    """The text of a file of any ending and encoding: invalid bytes become replacement characters.
 
-    Outputs of other programs are not the user's to mend; on Windows they are UTF-16. Raises InputError as
+    For outputs of other programs, which a user cannot change; on Windows they are UTF-16. Raises InputError as
     `read_text_file` does.
     """
     raw = read_file_bytes(path, (), expected_content)
@@ -73,7 +73,7 @@ def _normalize_newlines(text: str) -> str:
 def read_file_bytes(
     path: Path, suffixes: tuple[str, ...], expected_content: str, max_bytes: int = _MAX_FILE_BYTES
 ) -> bytes:
-    """What a file has. Raises InputError as `read_text_file` does."""
+    """The bytes of a file. Raises InputError as `read_text_file` does."""
     origin = str(path)
     suffix = path.suffix.casefold()
     suffix_text = f", ending in {', '.join(suffixes)}" if suffixes else ""
@@ -88,7 +88,7 @@ def read_file_bytes(
         if not path.is_file():
             raise InputError("is not a file", origin=origin, expected="a regular file")
         with path.open("rb") as file:
-            # a file that grows is not read for ever
+            # bounded, since a file may grow while it is read
             size = os.fstat(file.fileno()).st_size
             raw = file.read(min(size + 1_000_000, max_bytes + 1))
         if len(raw) > max_bytes:
@@ -99,29 +99,29 @@ def read_file_bytes(
 
 
 def list_model_files(key: str, name: str | None) -> tuple[tuple[str, str], ...]:
-    """The files that a model of this name may be read from, each with the option that names it."""
+    """The files that may hold the model of this name, each with the option that names it."""
     return () if name is None else ((key, name), (key, f"{name}/config.json"))
 
 
 def format_os_reason(error: Exception) -> str:
-    """Why the system refuses."""
+    """The operating system's reason for an error."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _build_missing_file_error(path: Path, expected_content: str) -> InputError:
-    """The error for a path that leads nowhere: the folder that is missing, or the file with a similar name."""
+    """The error for a missing file; it names the missing folder, or a file with a similar name."""
     if path.parent.is_dir() and path.name == "config.json":
         return InputError("the folder has no config.json", origin=str(path.parent), expected=expected_content)
     if not path.parent.exists():
         return InputError(
             "there is no such file", origin=str(path), expected=f"{expected_content}; there is no {path.parent}/"
         )
-    problem = "is a link that leads nowhere" if path.is_symlink() else "there is no such file"
+    problem = "is a broken link" if path.is_symlink() else "there is no such file"
     return InputError(problem, origin=str(path), expected=expected_content, suggestion=_find_similar_sibling(path))
 
 
 def _find_similar_sibling(path: Path) -> str:
-    """A file in the same folder with nearly the same name."""
+    """The file in the same folder with the most similar name; empty without one."""
     try:
         names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except OSError:

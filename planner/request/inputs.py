@@ -1,4 +1,4 @@
-"""Models and clusters by what a user calls them: a preset, a file, a size."""
+"""Models and clusters by the user's name for them: a preset, a file, a size."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from planner.workload.spec import ModelSpec
 
 _LONG_SEQUENCE = 32_768
-"""Tokens above which a note says that the model's longest sequence is used."""
+"""Tokens: for a longer default sequence a note says that it is the model's longest."""
 _EXPECTED_MODEL = "a preset (`planner models list`), a config.json, a model TOML, or a size such as 70B"
 
 
 def read_model(name: str, seq_length: int | None) -> Workload:
-    """A preset, a config.json (or its folder), a model file of one's own, or a bare size. Raises InputError."""
+    """The model of a preset, a config.json (or its folder), a model file, or a bare size. Raises InputError."""
     from planner.workload.transformer import build_workload
 
     spec, note = read_model_spec(name, seq_length)
@@ -35,9 +35,9 @@ def read_model(name: str, seq_length: int | None) -> Workload:
 
 
 def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:
-    """The same model's description, and a note on what the user left open.
+    """The same model's description, and a note on defaults that were assumed.
 
-    Raises InputError, also for a sequence that the model cannot have.
+    Raises InputError, also for a sequence length that the model does not support.
     """
     from planner.workload.from_size import build_spec_for_size, describe_size, looks_like_size
     from planner.workload.presets import list_preset_names, read_model_preset
@@ -58,18 +58,18 @@ def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | Oper
         suggestion = find_nearest_name(name, known_names)
         raise InputError("unknown model", key="MODEL", value=name, expected=_EXPECTED_MODEL, suggestion=suggestion)
     if seq_length is not None and (not isinstance(spec, ModelSpec) or spec.vision is not None):
-        problem = f"{spec.name} has no sequence to choose"
+        problem = f"{spec.name} has no sequence length"
         expected = "left out: its list of operators or its image says how large a sample is"
         raise InputError(problem, key="--seq-length", value=seq_length, expected=expected)
     if seq_length is not None and isinstance(spec, ModelSpec) and 0 < (spec.learned_positions or 0) < seq_length:
-        problem = f"{spec.name} has learned positions for shorter sequences only"
+        problem = f"{spec.name} has learned positions, for shorter sequences only"
         expected = f"at most {spec.learned_positions}"
         raise InputError(problem, key="--seq-length", value=seq_length, expected=expected)
     return spec, note
 
 
 def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:
-    """The description in a file, and a note on what the user left open."""
+    """The description in a file, and a note on defaults that were assumed."""
     from planner.workload.huggingface.families import parse_huggingface_config
     from planner.workload.presets import parse_model_file
 
@@ -79,7 +79,7 @@ def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | Op
         return parse_model_file(text, file_format, str(file)), ""
     spec = parse_huggingface_config(text, str(file), file.absolute().parent.name or file.stem)
     if seq_length is None and spec.seq_length > _LONG_SEQUENCE:
-        note = f"sequence {spec.seq_length:,} is the longest that {file.name} allows; --seq-length chooses another"
+        note = f"sequence {spec.seq_length:,} is the longest that {file.name} allows; --seq-length sets another"
         return spec, note
     return spec, ""
 
@@ -87,9 +87,9 @@ def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | Op
 def read_cluster(
     name: str, nodes: int | None = None, devices: int | None = None, fault: Collection[str] = ()
 ) -> Cluster:
-    """A preset or a cluster file, with the user's number of nodes or devices, and failed parts.
+    """The cluster of a preset or a file, with the user's number of nodes or devices, and failed parts.
 
-    `fault`: parts that have failed, as --fault names them. Raises InputError.
+    `fault`: failed parts in the form of --fault. Raises InputError.
     """
     from planner.cluster.build.resolve import resolve_cluster
 
@@ -103,7 +103,7 @@ def read_cluster(
 
 
 def is_preset_name(option: str, name: str) -> bool:
-    """Whether `name` is a preset, which goes before a file of this name; `option`: "cluster", else of models."""
+    """Whether `name` is a preset, which has precedence over a file of the name; `option`: "cluster", or a model's."""
     from planner.hardware import database
     from planner.workload.presets import list_preset_names
 
@@ -117,7 +117,7 @@ def is_joined_presets(name: str) -> bool:
 
 
 def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
-    """The description of a preset or in a cluster file, and where it is from. Raises InputError."""
+    """The description of a preset or in a cluster file, and its origin. Raises InputError."""
     from planner.cluster.model import presets
     from planner.cluster.model.spec import parse_cluster_spec
     from planner.hardware import database
@@ -128,7 +128,7 @@ def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
         raise InputError("no cluster is named", key="--cluster", value='""', expected=expected)
     if is_joined_presets(name):
         expected = "a single pool; `plan` takes several"
-        raise InputError("has several kinds of nodes", key="--cluster", value=name, expected=expected)
+        raise InputError("the cluster is heterogeneous", key="--cluster", value=name, expected=expected)
     preset = known_names.get(name.casefold(), "")
     if preset or not (is_existing_path(name) or is_path_like(name)):
         spec = presets.load_cluster_spec(preset or name)
@@ -138,7 +138,7 @@ def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
 
 
 def read_pools(name: str) -> HeteroCluster | None:
-    """The pools of a file, or of joined presets; None where all nodes are of one kind. Raises InputError."""
+    """The pools of a file, or of joined presets; None for a homogeneous cluster. Raises InputError."""
     if is_joined_presets(name):
         from planner.cluster.build.pools import join_presets, resolve_pools
 
@@ -158,7 +158,7 @@ def read_pools(name: str) -> HeteroCluster | None:
 
 
 def _parse_pool_preset(part: str) -> tuple[str, int | None]:
-    """`dgx-h100:32`: the preset, and its number of nodes where that is given."""
+    """The preset of `dgx-h100:32`, and its number of nodes where it is given. Raises InputError."""
     name, colon, count = part.strip().partition(":")
     if not colon:
         return name.casefold(), None
@@ -167,7 +167,9 @@ def _parse_pool_preset(part: str) -> tuple[str, int | None]:
 
 
 def check_precision(text: str | None, accelerator: Accelerator | None = None) -> str | None:
-    """A number format that models are trained in, and that the accelerator has a peak for. Raises InputError."""
+    """The number format in lower case. Raises InputError unless models are trained in it and the accelerator has a
+    dense peak for it.
+    """
     if text is None:
         return None
     name = text.casefold()

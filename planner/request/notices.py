@@ -1,4 +1,4 @@
-"""Warnings to whoever made a request: the command line prints them, Python raises its own, a sweep collects them."""
+"""Warnings about a request: the command line prints them, Python raises its own, a sweep collects them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextvars import ContextVar
 
 _COLLECTED: ContextVar[dict[str, None] | None] = ContextVar("collected warnings", default=None)
 _writers: list[Callable[[str], None]] = [lambda text: print(f"warning: {text}", file=sys.stderr)]
-"""Who writes a warning that nobody collects: the last of these."""
+"""The last of these writes a warning that no context collects."""
 
 
 def set_warning_writer(writer: Callable[[str], None]) -> None:
-    """From now on `writer` writes warnings that are not collected; for the command line."""
+    """Make `writer` the function that writes warnings that are not collected; for the command line."""
     _writers[-1] = writer
 
 
 def warn(text: str) -> None:
-    """Warn of something in one line."""
+    """Issue a warning of one line."""
     collected = _COLLECTED.get()
     if collected is None:
         _writers[-1](text)
@@ -28,7 +28,7 @@ def warn(text: str) -> None:
 
 @contextmanager
 def collect_warnings() -> Iterator[dict[str, None]]:
-    """Warnings within this context, each text once; other threads go on as they are."""
+    """Collect the warnings within this context, each text once; other threads are not affected."""
     collected: dict[str, None] = {}
     token = _COLLECTED.set(collected)
     try:

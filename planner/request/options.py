@@ -1,7 +1,7 @@
-"""Every option of a plan's request, declared once.
+"""Every option of a request, declared once.
 
 From this table come the parameters of the commands, the panels of `--help`, the keys of TOML files and of Python, the
-words of shell completion and the manual pages. Nothing heavy is imported here: `plan --help` reads it.
+words of shell completion and the manual pages. Nothing slow is imported here, since `plan --help` reads it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from planner.trainers.registry import TRAINERS_BY_NAME
 from planner.trainers.trainer import GradientDtype, LaunchMode
 
 CommandName = Literal["plan", "estimate", "what-if", "size", "compare", "explain", "topology"]
-"""The commands whose options stand here."""
+"""The commands whose options are in this table."""
 
 PLAN, ESTIMATE, WHAT_IF, SIZE, COMPARE, EXPLAIN, TOPOLOGY = get_args(CommandName)
 _SCENARIO = (PLAN, ESTIMATE, WHAT_IF)
@@ -86,9 +86,9 @@ _SIZES = "a value, list or range: 8 | 4,8 | 4..8"
 
 @dataclass(frozen=True)
 class Completion:
-    """What a shell offers for a value: words, or those of a named source (`models`), and files with these endings.
+    """The completions of a value: words, or those of a named source (`models`), and files with these endings.
 
-    `joins`: signs that may join several words.
+    `joins`: characters that may join several words.
     """
 
     words: tuple[str, ...] = ()
@@ -104,10 +104,10 @@ CLUSTER_ENDINGS = (".toml", ".yaml", ".yml", ".json")
 @dataclass(frozen=True)
 class Option:
     """One option. `name` is its key in TOML and Python (`global_batch`); `flags` are its names on the command line
-    where they are not `--global-batch`; `parse` makes its value of a word or a value of TOML or Python.
+    where they are not `--global-batch`; `parse` makes its value from a word, or a value of TOML or Python.
 
-    `choices`: the only values; `default`: a switch's, or a choice's; `fixed`: what `estimate` takes where it is not
-    given, as its help says; `is_required`: without it there is no request.
+    `choices`: the only values; `default`: of a switch or a choice; `fixed`: the default of `estimate`, for its help;
+    `is_required`: a request without it is an error.
     """
 
     name: str
@@ -126,23 +126,23 @@ class Option:
     is_path: bool = False
     is_argument: bool = False
     in_space: bool = False
-    """Whether the file of `--space` may have it."""
+    """Whether the file of `--space` may set it."""
     in_answer: bool = True
-    """Whether it can change the answer; else it says where the answer goes, or what it has to meet."""
+    """Whether it can change the answer; else it states where the answer goes, or a requirement."""
     completion: Completion | None = None
     for_pools: bool = True
-    """Whether a cluster with several kinds of nodes supports it."""
+    """Whether a heterogeneous cluster supports it."""
 
     @property
     def key(self) -> str:
-        """The option as messages name it."""
+        """The option's name in messages."""
         return "MODEL" if self.is_argument else f"--{self.name.replace('_', '-')}"
 
 
 def _choice(
     name: str, group: str, help_text: str, choices: tuple[str, ...], default: str | None = None, **more: object
 ) -> Option:
-    """An option with one of a few values."""
+    """An option whose values are a few names."""
     parse = partial(parse_choice, names=choices)
     return Option(name, group, help_text, parse, choices=choices, default=default, **more)  # type: ignore[arg-type]
 
@@ -261,7 +261,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _setting(
         "offload", "Memory and recompute",
-        "What is kept in host memory: none, optimizer, activations, weights, or several joined by +.", OFFLOADS,
+        "State kept in host memory: none, optimizer, activations, weights, or several joined by +.", OFFLOADS,
     ),
     Option(
         "memory_limit", "Memory and recompute",
@@ -269,7 +269,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_memory_limit, commands=_ALL, for_pools=False, completion=Completion(("90%", "95%")),
     ),
     Option(
-        "headroom", "Memory and recompute", "The same as what has to stay free of each GPU's memory: 8GiB.",
+        "headroom", "Memory and recompute", "Memory to keep free on each GPU, instead of --memory-limit: 8GiB.",
         parse_headroom, commands=_ALL, for_pools=False,
     ),
     Option(
@@ -278,12 +278,12 @@ OPTIONS: tuple[Option, ...] = (
         commands=_ALL, completion=Completion(TRAINING_PRECISIONS),
     ),
     _setting(
-        "gradients", "Kernels and precision", "Number format of gradients, in memory and sent: fp32, bf16.",
+        "gradients", "Kernels and precision", "Number format of gradients in memory and communication: fp32, bf16.",
         GRADIENT_DTYPES,
     ),
     _setting(
         "communication", "Kernels and precision",
-        "Number format of gradients as sent, whatever it is in memory: fp32, bf16.", GRADIENT_DTYPES,
+        "Number format of gradients in communication, where it differs from memory: fp32, bf16.", GRADIENT_DTYPES,
     ),
     _choice("attention", "Kernels and precision", "Attention kernel.", ATTENTION_KERNELS, "flash"),
     _choice(
@@ -294,9 +294,9 @@ OPTIONS: tuple[Option, ...] = (
         "framework", "Kernels and precision", "Trainer. Default: Megatron, ddp for images, maxtext on TPUs.",
         FRAMEWORKS,
     ),
-    _choice("launch", "Kernels and precision", "How kernels are launched. Default: the trainer's way.", LAUNCH_MODES),
+    _choice("launch", "Kernels and precision", "How kernels are launched. Default: the trainer's.", LAUNCH_MODES),
     Option(
-        "objective", "Objective", f"What the best plan is best by: {', '.join(OBJECTIVES)}.",
+        "objective", "Objective", f"Objective that ranks the plans: {', '.join(OBJECTIVES)}.",
         partial(parse_objectives, names=OBJECTIVES, counts=(1,)), commands=(PLAN,), completion=Completion(OBJECTIVES),
     ),
     Option(
@@ -316,11 +316,11 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "uncertainty", "Objective",
-        "How sure the best plan is, from so many samples of the fitted parameters; 200 without a number.",
+        "How certain the best plan is, from this number of samples of the fitted parameters (200 without a number).",
         parse_sample_count, metavar="[INTEGER]", commands=(PLAN,),
     ),
     Option(
-        "deadline", "Objective", "In how long the run has to end, failures included: 30d, 6w.",
+        "deadline", "Objective", "Longest time of the run, failures included: 30d, 6w.",
         partial(
             parse_in_range, dimension="duration", low=3600.0, high=100 * 365.25 * _DAY_S,
             expected="from 1h to 100y", allow_bare=False,
@@ -328,35 +328,36 @@ OPTIONS: tuple[Option, ...] = (
         commands=_RUNS,
     ),
     Option(
-        "budget", "Objective", "What the rent of all devices may come to: 2MUSD.",
+        "budget", "Objective", "Highest rent of all devices for the run: 2MUSD.",
         partial(
             parse_in_range, dimension="usd", low=1.0, high=1e13, expected="from 1USD to 10TUSD", allow_bare=True
         ),
         commands=_RUNS,
     ),
     _switch(
-        "failures", "Reliability", "What failures leave of the best plan's throughput.", "--failures/--no-failures",
-        default=True, commands=_PLANS,
+        "failures", "Reliability", "Report the goodput of the best plan, its throughput with failures.",
+        "--failures/--no-failures", default=True, commands=_PLANS,
     ),
     _duration("mtbf_device", "Mean time between failures of one device: 50000h, 5y."),
     _duration("mtbf_node", "Mean time between failures of one node, apart from its devices."),
     Option(
-        "checkpoint_bandwidth", "Reliability", "What the storage can write of the job's checkpoints: 200GB/s.",
+        "checkpoint_bandwidth", "Reliability", "Write bandwidth of the storage for checkpoints: 200GB/s.",
         partial(parse_positive, dimension="bytes_per_s"), commands=_PLANS,
     ),
-    _duration("restart_time", "From a failure until the checkpoint is read: 10min."),
-    _duration("repair_time", "Until a failed node is a spare again."),
+    _duration("restart_time", "Time from a failure until the checkpoint is loaded: 10min."),
+    _duration("repair_time", "Time until a failed node is repaired and a spare again."),
     Option(
-        "spares", "Reliability", "Spare nodes beside those of the plan. Default: as many as pay off.",
+        "spares", "Reliability",
+        "Spare nodes in addition to the plan's. Default: the number with the most goodput per node.",
         partial(parse_number, minimum=0, maximum=50_000), metavar="INTEGER", commands=_PLANS,
     ),
     _switch(
         "async_checkpoint", "Reliability",
-        "Write checkpoints while training goes on. Default: as the cluster file says, else training stops for them.",
+        "Write checkpoints while training continues. Default: as in the cluster file, else training stops for them.",
         "--async-checkpoint/--sync-checkpoint", default=None, commands=_PLANS,
     ),
     _switch(
-        "shrink", "Reliability", "Without a spare go on with fewer replicas instead of waiting for the repair.",
+        "shrink", "Reliability", "Without a spare continue with fewer replicas instead of waiting for repair.",
         commands=_PLANS,
     ),
     Option(
@@ -393,7 +394,7 @@ OPTIONS: tuple[Option, ...] = (
         partial(parse_choice, names=OPTIMIZERS), commands=(*_PLANS, EXPLAIN), completion=Completion(OPTIMIZERS),
     ),
     _choice(
-        "format", "Output", "Format of what is printed.", OUTPUT_FORMATS, "table", flags=("--format", "-f"),
+        "format", "Output", "Output format.", OUTPUT_FORMATS, "table", flags=("--format", "-f"),
         commands=(*_SCENARIO, COMPARE), in_answer=False,
     ),
     Option(
@@ -413,7 +414,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "require", "Output",
-        "What the best plan has to meet, else the exit code is 4: 'mfu >= 40%'. May be given several times.",
+        "A requirement on the best plan, else the exit code is 4: 'mfu >= 40%'. May be given several times.",
         parse_texts, metavar="CONDITION", commands=_PLANS, is_repeatable=True, in_answer=False,
     ),
 )  # fmt: skip
@@ -423,9 +424,9 @@ HOMOGENEOUS_KEYS = frozenset(
     for option in OPTIONS
     if not option.for_pools or option.group in ("Objective", "Reliability", "Energy and cost", "Techniques")
 )
-"""Options that a cluster with several kinds of nodes does not support."""
+"""Options that a heterogeneous cluster does not support."""
 OUTPUT_KEYS = tuple(option.name for option in OPTIONS if PLAN in option.commands and not option.in_answer)
-"""Options of `plan` that say where the answer goes, or what it has to meet."""
+"""Options of `plan` that state where the answer goes, or a requirement."""
 FILE_KEYS = ("model", "cluster", "distil", "space")
 """Options whose values may be files."""
 
@@ -436,7 +437,7 @@ def list_options(command: str = PLAN) -> tuple[Option, ...]:
 
 
 def list_option_keys(command: str = PLAN, *, only_answer: bool = True) -> tuple[str, ...]:
-    """The options of a command as keys of a table; `only_answer`: without those that say where the answer goes."""
+    """The options of a command as keys of a table; `only_answer`: only those that can change the answer."""
     return tuple(option.name for option in list_options(command) if option.in_answer or not only_answer)
 
 
@@ -446,7 +447,7 @@ def find_option(name: str, command: str = PLAN) -> Option:
 
 
 def check_option_keys(keys: Collection[str], known_keys: Collection[str], origin: str, table_path: str = "") -> None:
-    """Every key is the name of an option, with dashes or underscores. Raises InputError with the nearest name."""
+    """Raise InputError, with the nearest name, for a key that is no option; dashes and underscores are equal."""
     for key in keys:
         if key.replace("-", "_") not in known_keys:
             raise InputError(

@@ -1,6 +1,6 @@
-"""The request of a plan: what is trained, on what, what the search may choose, what is wanted of it.
+"""The request for a plan: model, cluster, search space, objective and requirements.
 
-The command line, the tables of TOML files and Python all build it with `build_plan_request`, from the same values.
+The command line, TOML files and Python all build it with `build_plan_request`, from the same values.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DEGREES = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")
 _DIMENSIONS = {**{name: name for name in _DEGREES}, "zero": "zero_stage"} | {
     name: name for name in ("recompute", "sequence_parallel")
 }
-"""Options that are dimensions of the space, and what the space calls them."""
+"""Options that are dimensions of the space, with their names in the space."""
 _SETTINGS = (
     "schedule", "tp_overlap", "dp_overlap", "cp_exchange", "gradients", "communication", "offload", "order",
     "shard_group", "recompute_layers",
@@ -45,9 +45,9 @@ _FAILURE_OPTIONS = (
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """A request, its values checked each by itself and together. None: not given.
+    """A request whose values were checked, each alone and together. None: not given.
 
-    Each field is the option of its name; times in s, sizes in bytes, rates in bytes per s.
+    Each field is the option of its name; times in s, sizes in bytes, rates in bytes/s.
     """
 
     model: str
@@ -113,11 +113,13 @@ class PlanRequest:
     optimizer: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises InputError for options that exclude each other, and of one plan for several values."""
+        """Raise InputError for conflicting options, and for several values where the command takes a single plan."""
         if self.uncertainty is not None and self.pareto is not None:
-            raise InputError("needs one best plan", key="--uncertainty", expected="--objective, not --pareto")
+            raise InputError("needs a single best plan", key="--uncertainty", expected="--objective, not --pareto")
         if self.diverse and self.pareto is not None:
-            raise InputError("a Pareto front is printed whole", key="--diverse, --pareto", expected="one of the two")
+            raise InputError(
+                "a Pareto front is always printed whole", key="--diverse, --pareto", expected="one of the two"
+            )
         pairs = (("objective", "pareto"), ("grid", "carbon_intensity"), ("memory_limit", "headroom"))
         check_exclusive_options(self, pairs)
         given = self.given_failure_options
@@ -129,12 +131,12 @@ class PlanRequest:
 
     @property
     def given_failure_options(self) -> list[str]:
-        """The options of failures that were given, by name."""
+        """The given options of failures, by name."""
         return [name for name in _FAILURE_OPTIONS if getattr(self, name) not in (None, False)]
 
     @property
     def allowed_values(self) -> dict[str, tuple[int, ...]]:
-        """Values of each dimension of the space that is not left open."""
+        """Values of each dimension of the space that an option restricts."""
         allowed: dict[str, tuple[int, ...]] = {}
         for name, dimension in _DIMENSIONS.items():
             given: AllowedValues | None = getattr(self, name)
@@ -144,19 +146,19 @@ class PlanRequest:
 
     @property
     def listed_values(self) -> dict[str, tuple[int, ...]]:
-        """Of dimensions with several values those that were named one by one."""
+        """Values of a dimension that were listed, for dimensions with several values."""
         given: dict[str, AllowedValues | None] = {name: getattr(self, name) for name in _DEGREES}
         return {name: values.listed for name, values in given.items() if values is not None and values.listed}
 
     @property
     def settings(self) -> dict[str, tuple[str, ...]]:
-        """Values of each setting that was given."""
+        """Values of each given setting."""
         values: dict[str, tuple[str, ...] | None] = {name: getattr(self, name) for name in _SETTINGS}
         return {name: allowed for name, allowed in values.items() if allowed is not None}
 
     @property
     def given_memory_limit(self) -> MemoryLimit | None:
-        """What plans may use of a GPU's memory, by whichever option says it; None: all of it."""
+        """Memory of a GPU that plans may use, from --memory-limit or --headroom; None: all of it."""
         return self.memory_limit or self.headroom
 
     def replace_values(self, values: Mapping[str, OptionValue | None]) -> PlanRequest:
@@ -168,13 +170,13 @@ class PlanRequest:
 
 
 def list_input_files(values: Mapping[str, object]) -> list[tuple[str, str]]:
-    """The files that a request of these values may read, each with the option that names it."""
+    """The files that a request with these values may read, each with the option that names it."""
     named = [(find_option(name).key, values.get(name)) for name in FILE_KEYS]
     return [pair for key, name in named if name is not None for pair in list_model_files(key, str(name))]
 
 
 def check_exclusive_options(request: object, pairs: Sequence[tuple[str, str]]) -> None:
-    """Raises InputError where both options of a pair are given."""
+    """Raise InputError where both options of a pair are given."""
     for first, second in pairs:
         if getattr(request, first) is not None and getattr(request, second) is not None:
             key = f"--{first.replace('_', '-')}, --{second.replace('_', '-')}"
@@ -184,9 +186,9 @@ def check_exclusive_options(request: object, pairs: Sequence[tuple[str, str]]) -
 def build_plan_request(
     values: Mapping[str, object], command: RequestCommand = "plan", origin: str = ""
 ) -> PlanRequest:
-    """The request of these values, by the options' names; None: not given. `origin`: the file that they are from.
+    """The request with these values, by the options' names; None: not given. `origin`: the file of the values.
 
-    Raises InputError for a value that makes no sense, alone or beside the others.
+    Raises InputError for an invalid value, and for conflicting ones.
     """
     parsed = parse_option_values(values, command, origin)
     if "space" in parsed:
@@ -196,12 +198,12 @@ def build_plan_request(
 
 
 def parse_option_values(values: Mapping[str, object], command: str, origin: str = "") -> dict[str, object]:
-    """The typed values of the given options of a command that can change its answer. Raises InputError."""
+    """The parsed values of a command's given options that can change its answer. Raises InputError."""
     options = {option.name: option for option in list_options(command) if option.in_answer}
     given = {name: value for name, value in values.items() if value is not None and name in options}
     for option in options.values():
         if option.is_required and option.name not in given:
-            expected = f"what `plan` takes as {option.name}"
+            expected = f"a value such as `plan` takes for {option.name}"
             raise InputError("is missing", origin=origin, key=option.name, expected=expected)
     return {
         name: _parse_value(options[name], check_option_value(value, origin, name)) for name, value in given.items()
@@ -213,7 +215,7 @@ def _parse_value(option: Option, value: OptionValue) -> object:
 
 
 def _read_space_file(path: Path, options: Mapping[str, Option]) -> dict[str, object]:
-    """The options of the space that a TOML file has. Raises InputError that names the file and the key."""
+    """The options of the space in a TOML file. Raises InputError that names the file and the key."""
     from planner.decode import parse_mapping
     from planner.request.files import read_text_file
 

@@ -1,4 +1,4 @@
-"""A request resolved: the model and the cluster read, the scenarios and the space that the search takes."""
+"""Resolves a request: reads model and cluster, and builds the scenarios and the space of the search."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ReadInputs = Callable[["PlanRequest"], tuple["Workload", "Cluster"]]
 """Reads the model and the cluster of a request. Raises InputError."""
 
 _NEAR_BATCH = 0.05
-"""Of a batch: how far another may be from it to be named instead."""
+"""Largest relative difference between a batch and one that a warning suggests instead."""
 _CODES = ("zero_stage", "recompute", "sequence_parallel")
 _RELIABILITY_FIELDS = {
     "mtbf_device": ("device_mtbf_s",),
@@ -34,7 +34,7 @@ _RELIABILITY_FIELDS = {
     "restart_time": ("restart_s",),
     "repair_time": ("repair_s",),
 }
-"""The figures of the cluster that an option sets. A restart's time contains the detection."""
+"""Figures of the cluster that an option replaces. The time of a restart contains the detection."""
 
 
 def read_inputs(request: PlanRequest) -> tuple[Workload, Cluster]:
@@ -49,8 +49,8 @@ def read_inputs(request: PlanRequest) -> tuple[Workload, Cluster]:
 
 @dataclass(frozen=True)
 class ResolvedRequest:
-    """All that it takes to answer. `batch_scenarios`: one of each batch, without settings; `scenarios`: each batch
-    with each combination of settings; `notes`: sentences on options that make no difference.
+    """The inputs of the search. `batch_scenarios`: one for each batch, without settings; `scenarios`: each batch with
+    each combination of settings; `notes`: sentences on options without effect.
     """
 
     batch_scenarios: tuple[Scenario, ...]
@@ -65,7 +65,7 @@ class ResolvedRequest:
 
 
 def resolve_request(request: PlanRequest, read: ReadInputs = read_inputs) -> ResolvedRequest:
-    """A request for a cluster of one kind of nodes, resolved. Raises InputError."""
+    """The resolved request for a homogeneous cluster. Raises InputError."""
     from planner.cost.rank_groups import RANK_ORDERS
     from planner.search.objective import check_objectives_known, list_ineffective_objectives
     from planner.search.settings import enumerate_setting_scenarios
@@ -92,9 +92,9 @@ def resolve_request(request: PlanRequest, read: ReadInputs = read_inputs) -> Res
 def resolve_scenarios(
     request: PlanRequest, read: ReadInputs = read_inputs
 ) -> tuple[tuple[Scenario, ...], Cluster, Space]:
-    """A scenario of each batch, without its settings, the cluster, and the space of the first batch.
+    """A scenario for each batch, without settings; the cluster; and the space of the first batch.
 
-    `estimate` and `what-if` have one batch. Raises InputError.
+    `estimate` and `what-if` have a single batch. Raises InputError.
     """
     from planner.cost.scenario import build_scenario
     from planner.request.inputs import check_precision
@@ -138,22 +138,22 @@ def resolve_scenarios(
 
 
 def count_batches(request: PlanRequest, workload: Workload) -> tuple[int, ...]:
-    """The batches in sequences; several only of `plan`. Raises InputError."""
+    """The batches in sequences; `plan` alone may have several. Raises InputError."""
     if warning := find_batch_warning(request.global_batch):
         warn(warning)
     batches = request.global_batch.count_sequences(workload.seq_length)
     if len(batches) > 1 and request.command != "plan":
         problem = (
-            f"{request.command} compares plans of one batch"
+            f"{request.command} compares plans of a single batch"
             if request.command == "what-if"
-            else "one plan has one batch"
+            else "a plan has a single batch"
         )
         raise InputError(problem, key="--global-batch", value=request.global_batch.text, expected="a single batch")
     return batches
 
 
 def check_attention_kernel(request: PlanRequest, workload: Workload) -> None:
-    """Raises InputError for an attention kernel that the model has no use for."""
+    """Raise InputError for an attention kernel where the model has no attention."""
     if request.attention == "flash":
         return
     from planner.workload.operators import AttentionCore
@@ -185,7 +185,7 @@ def apply_techniques(
 
     if prune is not None and (lora or low_rank):
         other = "--lora" if lora else "--low-rank"
-        raise InputError("no known recipe does both", key=f"--prune, {other}", expected="one of the two")
+        raise InputError("no published recipe combines them", key=f"--prune, {other}", expected="one of the two")
     if low_rank is not None:
         scenario = apply_low_rank(scenario, low_rank)
     if optimizer is not None:
@@ -206,7 +206,7 @@ def apply_techniques(
 
 
 def _check_settings(request: PlanRequest, scenario: Scenario, allowed: dict[str, tuple[int, ...]]) -> None:
-    """Raises InputError for a setting that no plan of the space could use."""
+    """Raise InputError for a setting that no plan of the space could use."""
     from planner.cost.strategies import FULL_RECOMPUTE
     from planner.search.settings import check_allowed_settings
 
@@ -218,8 +218,8 @@ def _check_settings(request: PlanRequest, scenario: Scenario, allowed: dict[str,
 def _fix_dimensions(
     given: dict[str, tuple[int, ...]], *, has_experts: bool
 ) -> tuple[dict[str, tuple[int, ...]], frozenset[str]]:
-    """The one value of each dimension of an estimate, and those that were not given. The plainest value is assumed;
-    the data-parallel degree is what the others leave.
+    """The value of each dimension of an estimate, and the names of the dimensions that were not given. Their default
+    is the simplest value; the data-parallel degree is what the other degrees leave.
     """
     names = ("tp", "pp", "cp", "ep", "etp", "vpp", "micro_batch", *_CODES)
     assumed: dict[str, tuple[int, ...]] = {
@@ -231,7 +231,7 @@ def _fix_dimensions(
 
 
 def _find_batch_hint(request: PlanRequest, batch: int, devices: int, allowed: dict[str, tuple[int, ...]]) -> str:
-    """What to say where a batch of tokens limits the data-parallel degree and one near it does not; else ""."""
+    """A warning where a batch in tokens limits the data-parallel degree and a batch near it does not; else ""."""
     if "dp" in allowed or not request.global_batch.in_tokens or len(request.global_batch.ends) > 1:
         return ""
     # dp divides both the batch and what the other dimensions leave of the devices
@@ -249,7 +249,7 @@ def _find_batch_hint(request: PlanRequest, batch: int, devices: int, allowed: di
 
 
 def resolve_search_target(request: PlanRequest, batch_count: int) -> SearchTarget:
-    """What the search is to return. Raises InputError."""
+    """The objective and the number of plans that the search returns. Raises InputError."""
     from planner.search.objective import Objective, compute_mean_critical_batch
     from planner.search.search import SearchTarget
 
@@ -260,7 +260,10 @@ def resolve_search_target(request: PlanRequest, batch_count: int) -> SearchTarge
         critical_tokens = request.critical_batch[0][1]
         if len(request.critical_batch) > 1:
             if request.tokens is None:
-                problem, expected = "a curve needs the run's length", "the tokens of the run: --tokens 15T"
+                problem, expected = (
+                    "a critical batch that grows needs the length of the run",
+                    "the tokens of the run: --tokens 15T",
+                )
                 raise InputError(problem, key="--tokens", expected=expected)
             critical_tokens = compute_mean_critical_batch(request.critical_batch, float(request.tokens))
     names = request.pareto or request.objective or ("step-time",)
@@ -269,7 +272,7 @@ def resolve_search_target(request: PlanRequest, batch_count: int) -> SearchTarge
 
 
 def _resolve_reliability(request: PlanRequest, cluster: Cluster) -> Reliability | None:
-    """The cluster's reliability with the options' figures; None without. Raises InputError."""
+    """The cluster's reliability with the options' figures; None without failures. Raises InputError."""
     if not request.failures:
         return None
     from planner.cluster.build.reliability import ReliabilityOverrides, resolve_reliability
@@ -287,7 +290,7 @@ def _resolve_reliability(request: PlanRequest, cluster: Cluster) -> Reliability 
 
 
 def resolve_grid(name: str | None, intensity: str | None) -> PowerGrid | None:
-    """The grid that was named or described; None without. Raises InputError."""
+    """The named or described electricity grid; None without. Raises InputError."""
     if name is None and intensity is None:
         return None
     from planner.hardware.grids import parse_grid_intensity, read_grid

@@ -1,6 +1,6 @@
-"""Values of options: from a word of the command line, a TOML value or a Python value to a typed, checked one.
+"""Parsers of options: from a word of the command line, a TOML value or a Python value to a checked, typed value.
 
-Every parser takes the value and the option as messages name it (`--tp`), and raises InputError.
+Every parser takes the value and the option's name for messages (`--tp`), and raises InputError.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from planner.cost.scenario import MemoryLimit
 
 OptionValue = str | int | float | bool | list["str | int | float | bool"]
-"""What a command line, a file or Python gives for an option; a list holds several values of it."""
+"""The value of an option on a command line, in a file or in Python; a list holds several values."""
 Parser = Callable[[OptionValue, str], object]
 
 MAX_DEVICES = 2**24
@@ -25,13 +25,13 @@ MAX_SEQUENCES = 10**9
 MAX_SEQ_LENGTH = 2**24
 MAX_TOKENS = 10**18
 _MANY_SEQUENCES = 1_000_000
-"""Sequences of a step above which tokens may have been meant."""
+"""Sequences of a step above which a warning asks whether tokens were meant."""
 _MAX_RANGE_WIDTH = 100_000
 _MAX_LISTED = 1000
 _MAX_SETTING_COUNT = 1_000_000
 _MAX_SETTING_DIGITS = 18
 _MAX_COUNT_TEXT = 100
-"""Characters: a pattern takes long over a megabyte of blanks."""
+"""Characters; a bound, since matching a pattern takes long on a megabyte of blanks."""
 _TOKENS = re.compile(r"(.*?)\s*tokens?", re.IGNORECASE)
 _RANGE = re.compile(r"(\d{1,9}) ?\.\. ?(\d{1,9})")
 _BINARY_COUNT = re.compile(r"(\d{1,9})\s*([kKmM])i?")
@@ -39,11 +39,13 @@ _SHARE = re.compile(r"0?\.[0-9]{1,6}|[0-9]{1,2}(?:\.[0-9]{1,4})?%")
 
 
 def check_option_value(value: object, origin: str, key: str) -> OptionValue:
-    """A value of a file or of Python as that of an option. Raises InputError for another type."""
+    """The value of an option from a file or Python. Raises InputError for another type."""
     values = value if isinstance(value, list) else [value]
     check_count_range(values, reported_value=value, origin=origin, key=key)
     if any(isinstance(item, str) and "\0" in item for item in values):
-        raise InputError("holds a null character", origin=origin, key=key, value=value, expected="a text without one")
+        raise InputError(
+            "holds a null character", origin=origin, key=key, value=value, expected="a text without a null character"
+        )
     if isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list) and value and all(isinstance(item, str | int | float | bool) for item in value):
@@ -54,7 +56,7 @@ def check_option_value(value: object, origin: str, key: str) -> OptionValue:
 
 
 def format_option_value(value: OptionValue) -> str:
-    """A value as it stands on the command line: several with commas between."""
+    """The value in the form of the command line: several with commas between."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -63,7 +65,7 @@ def format_option_value(value: OptionValue) -> str:
 
 
 def list_items(value: OptionValue) -> list[str | int | float]:
-    """The items of a value: of a list each, of a text those between commas."""
+    """The items of a value: the items of a list, or the parts of a text between commas."""
     items = value if isinstance(value, list) else [value]
     flat: list[str | int | float] = []
     for item in items:
@@ -77,17 +79,17 @@ def list_items(value: OptionValue) -> list[str | int | float]:
 
 
 def parse_text(value: OptionValue, key: str) -> str:
-    """A text; a number stands as it is written."""
+    """The value as a text; a number as it is written."""
     return format_option_value(value)
 
 
 def parse_texts(value: OptionValue, key: str) -> tuple[str, ...]:
-    """One text, or a list of them."""
+    """The texts of a text or a list of texts."""
     return tuple(map(format_option_value, value)) if isinstance(value, list) else (format_option_value(value),)
 
 
 def parse_switch(value: OptionValue, key: str) -> bool:
-    """True or false."""
+    """The value of a switch: true or false."""
     if not isinstance(value, bool):
         name = key.removeprefix("--").replace("-", "_")
         raise InputError("wrong type", key=name, value=format_option_value(value), expected="true or false")
@@ -97,7 +99,7 @@ def parse_switch(value: OptionValue, key: str) -> bool:
 def parse_number(
     value: OptionValue, key: str, *, minimum: int = 1, maximum: int = MAX_DEVICES, example: str = ""
 ) -> int:
-    """One whole number."""
+    """A whole number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return parse_count(value, key=key, minimum=minimum, maximum=maximum, example=example)  # type: ignore[arg-type]
     text = format_option_value(value)
@@ -110,7 +112,7 @@ def parse_run_tokens(value: OptionValue, key: str) -> int:
 
 
 def parse_sample_count(value: OptionValue, key: str) -> int:
-    """Samples of the uncertainty; True is the usual number."""
+    """Number of samples of the uncertainty; True is the default of 200."""
     return 200 if value is True else parse_number(value, key, minimum=2, maximum=100_000)
 
 
@@ -125,7 +127,7 @@ def parse_seq_length(value: OptionValue, key: str) -> int:
 
 @dataclass(frozen=True)
 class AllowedValues:
-    """Values that a dimension may take, ascending; `listed` are those that were named one by one, if several."""
+    """Values that a dimension may take, ascending; `listed`: the values that were listed, if several."""
 
     values: tuple[int, ...]
     listed: tuple[int, ...] = ()
@@ -158,7 +160,7 @@ def parse_allowed_values(
 
 
 def parse_codes(value: OptionValue, key: str, names: Sequence[str]) -> AllowedValues:
-    """Values of a dimension with names, as their places among `names`."""
+    """Values of a dimension with names, as indices into `names`."""
     codes = set()
     for item in (str(item).casefold() for item in list_items(value)):
         if item not in names:
@@ -168,7 +170,7 @@ def parse_codes(value: OptionValue, key: str, names: Sequence[str]) -> AllowedVa
 
 
 def parse_choice(value: OptionValue, key: str, names: Sequence[str]) -> str:
-    """One of `names`, in either case."""
+    """The member of `names` that the value is, in upper or lower case."""
     text = format_option_value(value).casefold()
     if text not in names:
         raise _build_unknown_value(format_option_value(value), key, names, "one of")
@@ -176,7 +178,7 @@ def parse_choice(value: OptionValue, key: str, names: Sequence[str]) -> str:
 
 
 def parse_objectives(value: OptionValue, key: str, names: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
-    """So many different names, in the order of `names`."""
+    """Different names, as many as `counts` allows, in the order of `names`."""
     items = [str(item).strip().casefold() for item in list_items(value)]
     for item in items:
         if item not in names:
@@ -192,7 +194,7 @@ def parse_objectives(value: OptionValue, key: str, names: Sequence[str], counts:
 def parse_setting(
     value: OptionValue, key: str, names: Sequence[str], *, allows_counts: bool = False
 ) -> tuple[str, ...]:
-    """Values of a setting that the search may choose from; `all` is every name, where none is called so."""
+    """Values of a setting that the search may choose from; `all` is every name, unless `all` is itself a name."""
     items = [str(item).casefold() for item in list_items(value)]
     if items == ["all"] and "all" not in names:
         return tuple(names)
@@ -221,15 +223,15 @@ def _build_unknown_value(text: str, key: str, names: Sequence[str], before: str,
 
 @dataclass(frozen=True)
 class GlobalBatch:
-    """Sequences of one step, or tokens; of a range both ends."""
+    """Sequences of a step, or tokens; of a range both ends."""
 
     text: str
     ends: tuple[int, ...]
     in_tokens: bool
 
     def count_sequences(self, seq_length: int, key: str = "--global-batch") -> tuple[int, ...]:
-        """The batches, in sequences of `seq_length` tokens: one, or of a range its ends, the doublings of the lower
-        one, and the powers of two between: what many data-parallel degrees divide. Raises InputError.
+        """The batches in sequences of `seq_length` tokens: of a range its ends, the doublings of the lower end and
+        the powers of two between, since many data-parallel degrees divide them. Raises InputError.
         """
         ends = [self._round_to_sequences(end, seq_length, key) for end in self.ends]
         first, last = ends[0], ends[-1]
@@ -252,8 +254,8 @@ class GlobalBatch:
 
 
 def parse_global_batch(value: OptionValue, key: str) -> GlobalBatch:
-    """Sequences (`1024`), tokens (`4M tokens`), or a range (`256..4096`, `1M..16M tokens`); one end's unit is the
-    other's too.
+    """Sequences (`1024`), tokens (`4M tokens`), or a range (`256..4096`, `1M..16M tokens`); the unit of an end
+    holds for both.
     """
     text = format_option_value(value)
     low, dots, high = text.partition("..")
@@ -274,14 +276,14 @@ def parse_global_batch(value: OptionValue, key: str) -> GlobalBatch:
 
 
 def find_batch_warning(batch: GlobalBatch) -> str:
-    """What to say where a step has so many sequences that tokens may have been meant."""
+    """A warning where a step has so many sequences that tokens may have been meant; else ""."""
     if batch.in_tokens or batch.ends[-1] <= _MANY_SEQUENCES:
         return ""
     return f"--global-batch {batch.text} counts {batch.ends[-1]:,} sequences; for tokens write '{batch.text} tokens'"
 
 
 def parse_critical_batch(value: OptionValue, key: str) -> tuple[tuple[float, float], ...]:
-    """`4M tokens`, or how it grows, `1M,4M@500B,8M@5T`: pairs of tokens trained and tokens per step."""
+    """`4M tokens`, or its growth, `1M,4M@500B,8M@5T`: pairs of tokens trained and tokens per step."""
     text, points = format_option_value(value), []
     for part in text.casefold().split(","):
         size, _, start = part.removesuffix("tokens").removesuffix("token").partition("@")
@@ -291,12 +293,17 @@ def parse_critical_batch(value: OptionValue, key: str) -> tuple[tuple[float, flo
         points.append((float(begun), float(critical)))
     starts = [begun for begun, _ in points]
     if starts[0] or starts != sorted(set(starts)):
-        raise InputError("not a curve", key=key, value=text, expected="a size, then size@tokens in ascending order")
+        raise InputError(
+            "invalid growth of the critical batch",
+            key=key,
+            value=text,
+            expected="a size, then size@tokens in ascending order",
+        )
     return tuple(points)
 
 
 def parse_positive(value: OptionValue, key: str, dimension: Dimension) -> float:
-    """A figure with its unit, above zero."""
+    """A quantity with its unit, above zero, in SI units."""
     from planner.hardware.figures import parse_positive_figure
 
     text = format_option_value(value)
@@ -307,7 +314,7 @@ def parse_positive(value: OptionValue, key: str, dimension: Dimension) -> float:
 def parse_in_range(
     value: OptionValue, key: str, dimension: Dimension, low: float, high: float, expected: str, *, allow_bare: bool
 ) -> float:
-    """A quantity between two SI numbers; `expected` says which."""
+    """A quantity between two numbers in SI units; `expected` states them for the message."""
     text = format_option_value(value)
     quantity = parse_quantity(text, dimension, key=key, allow_bare=allow_bare)
     if not low <= quantity <= high:
@@ -334,14 +341,14 @@ def parse_share(value: OptionValue, key: str, expected: str) -> float:
 
 @dataclass(frozen=True)
 class LoraAdapters:
-    """Adapters that alone are trained: their rank, and the bits of a frozen weight."""
+    """Low-rank adapters, which alone are trained: their rank, and the bits of a frozen weight."""
 
     rank: int
     frozen_bits: int
 
 
 def parse_lora(value: OptionValue, key: str) -> LoraAdapters:
-    """`16`, `64:4bit`."""
+    """The adapters of `16` or `64:4bit`."""
     text = format_option_value(value)
     rank, colon, bits = text.partition(":")
     if colon and bits.casefold() != "4bit":
@@ -357,13 +364,13 @@ def parse_lora(value: OptionValue, key: str) -> LoraAdapters:
 
 @dataclass(frozen=True)
 class Pruning:
-    """MLP weights that stay zero; `zero_share` None: two of four (2:4)."""
+    """Pruning of MLP weights to zero; `zero_share` None: two of each four (2:4)."""
 
     zero_share: float | None
 
 
 def parse_pruning(value: OptionValue, key: str) -> Pruning:
-    """`2:4`, `unstructured:0.5`."""
+    """The pruning of `2:4` or `unstructured:0.5`."""
     text = format_option_value(value)
     name, colon, share = text.casefold().partition(":")
     expected = "2:4, or unstructured and the share of zeros: unstructured:0.5"
@@ -376,7 +383,7 @@ def parse_pruning(value: OptionValue, key: str) -> Pruning:
 
 
 def parse_memory_limit(value: OptionValue, key: str) -> MemoryLimit:
-    """`90%`, `0.9` or `70GiB`."""
+    """The limit of `90%`, `0.9` or `70GiB`."""
     from planner.cost.scenario import MemoryLimit
 
     text = format_option_value(value)
@@ -393,7 +400,7 @@ def parse_memory_limit(value: OptionValue, key: str) -> MemoryLimit:
 
 
 def parse_headroom(value: OptionValue, key: str) -> MemoryLimit:
-    """`8GiB`: what has to stay free."""
+    """The memory that must stay free: `8GiB`."""
     from planner.cost.scenario import MemoryLimit
 
     headroom_bytes = _parse_bytes(format_option_value(value))
@@ -411,9 +418,11 @@ def _parse_bytes(text: str) -> float | None:
 
 
 def require_single_values(parsed: Mapping[str, AllowedValues | tuple[str, ...] | None]) -> None:
-    """Raises InputError for the first option that names several values, where one plan is asked for."""
+    """Raise InputError for the first option with several values, where the command takes a single plan."""
     for name, value in parsed.items():
         values = value.values if isinstance(value, AllowedValues) else value or ()
         if len(values) > 1:
             key, text = f"--{name.replace('_', '-')}", ",".join(map(str, values[:20]))
-            raise InputError("one plan has one value of each option", key=key, value=text, expected="a single value")
+            raise InputError(
+                "a single plan has a single value of each option", key=key, value=text, expected="a single value"
+            )

@@ -14,11 +14,11 @@ from planner.workload.spec import ModelSpec
 _SIZE_PATTERN = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?[MBT]", re.IGNORECASE)
 _MIN_PARAMETERS, _MAX_PARAMETERS = 10e6, 100e12
 _LOG_SIZE_TOLERANCE = 0.01
-"""A shape this near to the size is as good as one that meets it."""
+"""Relative difference from the size below which shapes count as equally close."""
 
 
 def looks_like_size(text: str) -> bool:
-    """Whether `text` has the form of a bare size: digits and one of M, B, T."""
+    """Whether `text` has the form of a bare size: digits, then M, B or T."""
     return _SIZE_PATTERN.fullmatch(text) is not None
 
 
@@ -45,7 +45,7 @@ def build_spec_for_size(text: str) -> ModelSpec:
 
 
 def describe_size(spec: ModelSpec) -> str:
-    """The sentence that tells which shape was chosen."""
+    """A sentence on the chosen shape."""
     shape = _DecoderShape(
         spec.hidden_size,
         spec.layers,
@@ -64,7 +64,7 @@ def describe_size(spec: ModelSpec) -> str:
 
 @dataclass(frozen=True)
 class _DecoderShape:
-    """What decides the parameters of this family."""
+    """The sizes that determine the parameters of this family."""
 
     hidden_size: int
     layers: int
@@ -86,14 +86,16 @@ class _DecoderShape:
 
     @property
     def parameters(self) -> int:
-        """Closed form of what `build_workload` counts (a test holds the two together)."""
+        """Parameters of a shape in closed form; a test compares it with the count of `build_workload`."""
         return self.embedding_and_head_parameters + self.layers * (
             self.attention_parameters + 3 * self.hidden_size * self.ffn_size
         )
 
 
 def _enumerate_shapes(target_parameters: float) -> Iterator[_DecoderShape]:
-    """For every width the depths near the one that fits, with the usual MLP and with one that meets the size."""
+    """Candidates: for every width the depths near the size, with the usual MLP width and with the one that meets the
+    size.
+    """
     vocab_size = 32_000 if target_parameters < 3e9 else 128_256
     head_dim = 64 if target_parameters < 1e9 else 128
     hidden_step = head_dim if target_parameters < 100e6 else 8 * head_dim
@@ -132,7 +134,7 @@ def _enumerate_shapes(target_parameters: float) -> Iterator[_DecoderShape]:
 
 
 def _compute_shape_penalty(shape: _DecoderShape, target_parameters: float) -> float:
-    """How far a shape is from the size (weighed most), from the usual proportions, and from even heads."""
+    """Distance of a shape from the size (weighted most), the usual proportions, and an even number of heads."""
     usual_aspect = 64 if target_parameters < 500e6 else 128 if target_parameters < 500e9 else 200
     size_penalty = max(0.0, abs(math.log(shape.parameters / target_parameters)) - _LOG_SIZE_TOLERANCE)
     aspect_penalty = abs(math.log(shape.hidden_size / shape.layers / usual_aspect))

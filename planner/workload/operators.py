@@ -1,7 +1,7 @@
-"""The operators that a layer is made of: sizes only, no times. The cost model reads these.
+"""The operators of a layer, as the cost model reads them: sizes, no times.
 
-Sizes are per token and unsharded; a model that knows no tokens has one a sample: an image, a clip of sound.
-Who shares them is said by two words:
+Sizes are per token and unsharded; a model without tokens has one per sample, such as an image or an audio clip.
+Two fields state which ranks share an operator:
 `shard` of a Linear is the weight dimension that tensor parallelism cuts (Megatron-LM, arXiv 1909.08053);
 `domain` of a Pointwise is "tensor" (always cut by tp), "sequence" (cut by tp only under sequence
 parallelism, arXiv 2205.05198), or "expert" (cut by tp, and its rows are the routed tokens).
@@ -15,12 +15,12 @@ from typing import Literal
 ShardDimension = Literal["column", "row", "none"]
 ShardDomain = Literal["tensor", "sequence", "expert"]
 VALUE_BYTES = 2
-"""Bytes of one value, of 16 bit, in the byte counts below; the cost model scales them to the training's precision."""
+"""Bytes of a value in the byte counts below, of 16 bit; the cost model scales them to the training precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A matrix multiply of tokens x inputs by inputs x outputs."""
+    """A matrix multiply of [tokens, inputs] by [inputs, outputs]."""
 
     name: str
     inputs: int
@@ -30,16 +30,16 @@ class Linear:
     full_precision: bool = False
     """Stays in 16 bit when the layers run in 8 or 4 bit (the logits, the router)."""
     saves_input: bool = True
-    """Keeps its own input for the backward pass (off where another operator already keeps it)."""
+    """Saves its input for the backward pass (off where another operator already saves it)."""
     tied: bool = False
-    """Uses the embedding's matrix: multiplied here, counted there."""
+    """Uses the embedding's matrix, whose parameters are counted there."""
     recomputed: bool = False
-    """Done again by selective recomputation (the up-projections of latent attention)."""
+    """Repeated by selective recomputation (the up-projections of latent attention)."""
     kv_outputs: int = 0
-    """Of `outputs`, those of keys and values: `kv_heads` heads, copied where tp is more than they are."""
+    """The part of `outputs` for keys and values: `kv_heads` heads, replicated where tp is greater."""
     kv_heads: int = 0
     rows: float = 1.0
-    """Rows per token: places of an image; a share where one token of a sequence is multiplied."""
+    """Rows per token: positions of an image; a share where one token of a sequence is multiplied."""
 
     @property
     def kv_parameters(self) -> int:
@@ -60,7 +60,7 @@ class Linear:
 
     @property
     def replicated_parameters(self) -> int:
-        """Parameters that every tp rank holds."""
+        """Parameters that are replicated on every tp rank."""
         if self.shard == "none":
             return self.weights + (self.outputs if self.bias else 0)
         return self.outputs if self.bias and self.shard == "row" else 0
@@ -88,7 +88,7 @@ class ExpertLinear:
 class Convolution:
     """A convolution of one or two dimensions, never cut by tensor parallelism.
 
-    `input_values` and `outputs` are channels, `kernel_values` the values of one window in one channel (9 for 3 x 3),
+    `input_values` and `outputs` are channels, `kernel_values` the values of a window in a channel (9 for 3 x 3),
     `output_positions` the positions of the output and `input_values` the values of the input, per token. Dilation
     changes none of them.
     """
@@ -102,7 +102,7 @@ class Convolution:
     groups: int = 1
     bias: bool = False
     saves_input: bool = True
-    """Keeps its own input for the backward pass (off where another operator already keeps it)."""
+    """Saves its input for the backward pass (off where another operator already saves it)."""
     input_gradient: bool = True
     """Needs a gradient of its input (off where that is the data)."""
 
@@ -118,7 +118,7 @@ class Convolution:
 
     @property
     def replicated_parameters(self) -> int:
-        """Parameters that every tp rank holds."""
+        """Parameters that are replicated on every tp rank."""
         return self.weights + (self.outputs if self.bias else 0)
 
 
@@ -143,11 +143,11 @@ class AttentionCore:
 
 @dataclass(frozen=True, slots=True)
 class Pointwise:
-    """Everything bound by memory traffic: norms, activations, residuals, lookups, permutations.
+    """A memory-bound operator: norm, activation, residual, lookup, permutation.
 
-    `traffic_bytes` is read and written per token in the forward pass, `saved_bytes` kept per token for the
-    backward pass. Selective recomputation repeats it where it drops anything: `dropped_inputs` values per token
-    that a multiply after it keeps as its input, `dropped_bytes` of what it keeps itself.
+    `traffic_bytes`: read and written per token in the forward pass; `saved_bytes`: saved per token for the backward
+    pass. Selective recomputation repeats it where that frees memory: `dropped_inputs`: values per token that a
+    multiply after it saves as its input; `dropped_bytes`: of its own saved bytes.
     """
 
     name: str
@@ -159,13 +159,13 @@ class Pointwise:
     dropped_inputs: int = 0
     dropped_bytes: float = 0.0
     rows: int = 1
-    """Rows per token (topk for what happens to routed tokens)."""
+    """Rows per token (topk for operators on routed tokens)."""
     unfused: bool = False
-    """A chain of several kernels unless the framework has a kernel for this very activation (biased experts)."""
+    """Several kernels unless the framework has a fused kernel for this activation (biased experts)."""
     composite: bool = False
-    """A chain of several kernels where the framework does not fuse it (RMSNorm, rotary, gated activation)."""
+    """Several kernels where the framework does not fuse it (RMSNorm, rotary, gated activation)."""
     fuses_with_convolution: bool = False
-    """Of a convolutional network: part of the convolution beside it where a compiler fuses them."""
+    """In a convolutional network: fused into the convolution next to it by a compiler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +186,17 @@ _ParameterOperator = Linear | Convolution | Pointwise | Loss
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer: its operators in order and the collectives that tensor parallelism needs around them."""
+    """A layer: its operators in order, and the collectives that tensor parallelism needs around them."""
 
     name: str
     operators: tuple[Operator, ...]
     tp_all_reduces: int = 2
     """Pairs of (all-gather, reduce-scatter), or all-reduces, in one forward pass under tensor parallelism."""
     topk: int = 0
-    """Experts that a token visits here; 0 for a dense layer."""
+    """Experts that a token visits; 0 for a dense layer."""
     experts: int = 0
     input_values: int = 0
-    """Values per token that the layer is given; 0: the model's hidden size."""
+    """Values per token of the layer's input; 0: the model's hidden size."""
 
     @property
     def sharded_parameters(self) -> int:
@@ -205,12 +205,12 @@ class Layer:
 
     @property
     def replicated_parameters(self) -> int:
-        """Parameters that every tensor-parallel rank holds."""
+        """Parameters that are replicated on every tensor-parallel rank."""
         return sum(op.replicated_parameters for op in self.operators if isinstance(op, _ParameterOperator))
 
     @property
     def kv_parameters(self) -> int:
-        """Of the sharded ones those of keys and values, of which there are no more parts than heads."""
+        """The sharded parameters of keys and values, which have at most as many shards as heads."""
         return sum(op.kv_parameters for op in self.operators if isinstance(op, Linear))
 
     @property
@@ -230,14 +230,14 @@ class Layer:
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token meets."""
+        """Parameters that a token uses."""
         routed = self.expert_parameters * self.topk // self.experts if self.experts else 0
         return self.sharded_parameters + self.replicated_parameters + routed
 
 
 @dataclass(frozen=True, slots=True)
 class LayerRun:
-    """`count` layers of one kind, one after the other."""
+    """`count` equal layers in sequence."""
 
     layer: Layer
     count: int
@@ -245,10 +245,10 @@ class LayerRun:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one token goes through: embedding, runs of layers, head.
+    """A model as the cost model reads it: embedding, runs of equal layers, head.
 
-    A model that is cut nowhere but between layers has a sequence of one token, one head and an MLP of width one; its
-    hidden size is the most that one layer hands to the next.
+    A model that can be split only between layers has a sequence of one token, one head and an MLP of width one; its
+    hidden size is the largest output of a layer.
     """
 
     name: str
@@ -264,9 +264,9 @@ class Workload:
     layer_runs: tuple[LayerRun, ...]
     head: Layer
     note: str = ""
-    """What was chosen on the user's behalf, for instance the shape of a bare size."""
+    """Assumptions made for the user, for instance the shape of a bare size."""
     sample_name: str = "sequence"
-    """What a batch counts."""
+    """The name of an item of a batch."""
 
     @property
     def layer_count(self) -> int:
@@ -281,7 +281,7 @@ class Workload:
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token meets."""
+        """Parameters that a token uses."""
         layer_parameters = sum(run.count * run.layer.active_parameters for run in self.layer_runs)
         return layer_parameters + self.embedding.parameters + self.head.parameters
 
@@ -292,10 +292,10 @@ class Workload:
 
     @property
     def has_tokens(self) -> bool:
-        """Whether its throughput is told in tokens; in samples else."""
+        """Whether its throughput is in tokens; else in samples."""
         return self.sample_name == "sequence"
 
     @property
     def layer_types(self) -> tuple[Layer, ...]:
-        """The distinct kinds of layer, in order of first appearance."""
+        """The distinct layers, in order of first appearance."""
         return tuple(dict.fromkeys(run.layer for run in self.layer_runs))

@@ -1,4 +1,4 @@
-"""The models that are known by name: TOML files of the same format as a user's own."""
+"""The model presets: TOML files of the same format as a user's model file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def get_presets_path() -> Path:
-    """The folder of the files."""
+    """The folder of the presets."""
     return Path(__file__).parent / "models"
 
 
@@ -39,13 +39,15 @@ def read_transformer_preset(name: str) -> ModelSpec:
     """The named preset where it is a transformer. Raises InputError for any other."""
     spec = read_model_preset(name)
     if not isinstance(spec, ModelSpec):
-        raise InputError("is no transformer", key="MODEL", value=name, expected="a preset with layers of attention")
+        raise InputError(
+            "is not a transformer", key="MODEL", value=name, expected="a preset with layers of attention"
+        )
     return spec
 
 
 def parse_model_file(text: str, file_format: FileFormat, origin: str) -> ModelSpec | OperatorListSpec:
-    """A model file of either kind, told apart by its keys. Raises InputError naming origin, key and what was
-    expected.
+    """The spec of a model file: a transformer or a list of operators, by its keys. Raises InputError with origin, key
+    and expected value.
     """
     raw = parse_mapping(text, file_format, origin)
     if not is_operator_list(raw):

@@ -1,4 +1,4 @@
-"""The description of a model in a file: the keys a person may write, validated. A preset is such a file."""
+"""The keys of a model file, validated. A preset is such a file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MAX_LAYERS = 2048
 MAX_WIDTH = 10_000_000
 MAX_SEQ_LENGTH = 2**24
 MAX_HEADS_OR_EXPERTS = 65_536
-"""The most layers, values of a width, tokens, and heads or experts: far above any model that was trained, so that a
-slip of the keyboard is told and not computed."""
+"""Bounds of layers, widths, tokens, and heads or experts: far above any trained model, so that typing errors are
+reported."""
 
 PositiveWidth = Annotated[int, msgspec.Meta(ge=1, le=MAX_WIDTH)]
 NonNegativeWidth = Annotated[int, msgspec.Meta(ge=0, le=MAX_WIDTH)]
@@ -28,7 +28,7 @@ _GUIDE_REFERENCE = "as in docs/how-to/models.md, A model of your own; a list of 
 
 
 class MoeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Mixture of experts: how many, how many a token visits, and how wide each is."""
+    """Mixture of experts: the number of experts, the experts that a token visits, and their width."""
 
     experts: ExpertCount
     topk: PositiveWidth
@@ -53,7 +53,7 @@ class MlaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class VisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A vision transformer's ends (Dosovitskiy et al. 2020, arXiv 2010.11929): square patches in, classes out."""
+    """Patches and classes of a vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929); patches are square."""
 
     image_size: PositiveWidth
     patch_size: PositiveWidth
@@ -67,7 +67,7 @@ class VisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class PublishedParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The parameter count that the model's authors state, and where."""
+    """The parameter count that the model's authors state, and its source."""
 
     parameters: Annotated[int, msgspec.Meta(ge=1)]
     source: str
@@ -75,7 +75,7 @@ class PublishedParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A transformer as a person describes it; everything that decides parameters and FLOPs, nothing else."""
+    """The description of a transformer: the figures that determine parameters and FLOPs."""
 
     name: str
     title: str = ""
@@ -84,26 +84,26 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     layers: LayerCount
     heads: HeadCount
     kv_heads: HeadCount | None = None
-    """Of keys and values; left out, as many as `heads`."""
+    """Heads of keys and values; default: `heads`."""
     head_dim: PositiveWidth | None = None
-    """Left out, `hidden_size` / `heads`."""
+    """Dimension of a head; default: `hidden_size` / `heads`."""
     ffn_size: PositiveWidth
-    """Width of the MLP, of the dense layers where there are experts."""
+    """Width of the MLP; with experts, of the dense layers."""
     vocab_size: NonNegativeWidth = 0
-    """Needed, as `seq_length` is, unless there is a `vision` table: that decides both."""
+    """Required, as `seq_length` is, unless a `vision` table determines both."""
     seq_length: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ_LENGTH)] = 0
-    """Tokens of a sequence where `--seq-length` says nothing."""
+    """Tokens of a sequence without `--seq-length`."""
     decoder_layers: Annotated[int, msgspec.Meta(ge=0, le=MAX_LAYERS)] = 0
-    """Encoder-decoder only: layers with cross-attention, beside `layers` encoder layers."""
+    """Encoder-decoder only: layers with cross-attention, in addition to `layers` encoder layers."""
     learned_positions: NonNegativeWidth = 0
-    """Rows of a table of positions; 0: there is none."""
+    """Rows of the table of learned positions; 0: no table."""
     token_types: NonNegativeWidth = 0
-    """Rows of a table of segments, as BERT has."""
+    """Rows of the table of segments, as in BERT."""
     gated_mlp: bool = False
     """Whether the MLP has three matrices (SwiGLU) and not two."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_bias: bool = True
-    """Whether a layernorm has one; an RMSNorm has none."""
+    """Whether a layernorm has a bias; an RMSNorm has none."""
     embedding_norm: bool = False
     """A norm after the embedding."""
     final_norm: bool = True
@@ -116,14 +116,14 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     tied_embeddings: bool = False
     """Whether the head's matrix is the embedding's."""
     head: Literal["lm", "masked-lm", "pooler", "none"] = "lm"
-    """What follows the layers. lm: logits of every token; masked-lm: the same behind one more layer, as in BERT;
+    """The part after the layers. lm: logits of every token; masked-lm: the same behind one more layer, as in BERT;
     pooler: a layer for the first token.
     """
     relative_positions: Literal["none", "t5", "xlnet"] = "none"
     relative_buckets: NonNegativeWidth = 0
     """Rows of T5's table of distances."""
     attention_sinks: bool = False
-    """A learned logit for each head, to which attention goes that goes to no token."""
+    """A learned logit for each head, which takes attention away from the tokens (an attention sink)."""
     sliding_window: NonNegativeWidth = 0
     """Tokens that a token attends to; 0: all."""
     sliding_every: PositiveWidth = 1
@@ -137,12 +137,12 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     @property
     def kv_head_count(self) -> int:
-        """Key/value heads; as many as query heads where the file does not say."""
+        """Key/value heads; default: the query heads."""
         return self.kv_heads or self.heads
 
     @property
     def head_size(self) -> int:
-        """Dimension of one head; hidden_size / heads where the file does not say."""
+        """Dimension of a head; default: hidden_size / heads."""
         return self.head_dim or self.hidden_size // self.heads
 
 
@@ -159,7 +159,7 @@ def parse_model_spec(raw: Mapping[str, object], origin: str) -> ModelSpec:
 
 
 def _fill_vocab_and_seq_length(spec: ModelSpec, origin: str) -> ModelSpec:
-    """The same spec with vocabulary and sequence told, or decided by the image. Raises InputError."""
+    """The same spec with vocabulary and sequence given, or determined by the image. Raises InputError."""
     vision = spec.vision
     for key in ("vocab_size", "seq_length"):
         value = getattr(spec, key)
@@ -189,9 +189,9 @@ def _fill_vocab_and_seq_length(spec: ModelSpec, origin: str) -> ModelSpec:
 
 
 def check_model_spec(spec: ModelSpec, origin: str, key_names: Mapping[str, str] | None = None) -> ModelSpec:
-    """The same spec, after the checks that take more than one key.
+    """The same spec, after the checks of several keys together.
 
-    `key_names` says under which keys the user's file has what the spec calls otherwise. Raises InputError.
+    `key_names`: the keys of the user's file for keys of the spec, where they differ. Raises InputError.
     """
     file_keys = key_names or {}
     spec = _fill_vocab_and_seq_length(spec, origin)

@@ -1,6 +1,7 @@
-"""Ways to train for less, as part of a question: what of the model is trained, and what its state takes.
+"""Techniques that save time or memory, as the cost model reads them: adapters, pruning, factorisation, distillation,
+optimizers.
 
-Only what the functions of time and memory read is here; `techniques.py` makes these values and tells them.
+The functions of time and memory read these values; `cost/techniques` makes and describes them.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ PruningPattern = Literal["2:4", "unstructured"]
 
 @dataclass(frozen=True)
 class Lora:
-    """Low-rank adapters beside frozen matrices (Hu et al. 2021, arXiv 2106.09685).
+    """Low-rank adapters on frozen matrices (Hu et al. 2021, arXiv 2106.09685).
 
     `bits` of a frozen value: 16, or 4 (Dettmers et al. 2023, arXiv 2305.14314). `rank_share`: parameters of all
-    adapters for each parameter of the model; `frozen_bytes` that one of those takes.
+    adapters for each parameter of the model; `frozen_bytes`: bytes of each of the latter.
     """
 
     rank: int
@@ -34,10 +35,10 @@ class Lora:
 
 @dataclass(frozen=True)
 class Pruning:
-    """Weights that stay zero: two of each four, or a share wherever they are.
+    """Weights that stay zero: two of each four, or a share at any position.
 
-    `rank_share` of the model's parameters that are in pruned matrices; `extra_bytes`: what a parameter of these takes
-    beside the weight itself; `speedup`: how many times as fast their multiplies are.
+    `rank_share`: share of the model's parameters in pruned matrices; `extra_bytes`: bytes per parameter of these in
+    addition to the weight; `speedup`: factor by which their multiplies are faster.
     """
 
     pattern: PruningPattern
@@ -49,7 +50,9 @@ class Pruning:
 
 @dataclass(frozen=True)
 class LowRank:
-    """Matrices of the layers as products of two thinner ones of this share of their rank; parameters before it."""
+    """Matrices of the layers as products of two thinner matrices with this share of the rank; and the parameters
+    before the factorisation.
+    """
 
     rank_share: float
     parameters_before: int
@@ -57,21 +60,21 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model whose forward pass over the same tokens is learnt from. Its weights are in 16 bit, cut over tensor-
-    and pipeline-parallel ranks alone: every replica has them.
+    """The teacher of a distillation, whose forward pass runs over the same tokens. Its weights are in 16 bit, sharded
+    over tensor- and pipeline-parallel ranks only, so that every replica has a copy.
     """
 
     name: str
     parameters: int
     forward_flops_per_token: float
-    """Of one token of the student's."""
+    """Forward FLOPs per token of the student."""
 
 
 @dataclass(frozen=True)
 class Techniques:
-    """What a question is trained with beside the usual; `optimizer` None: the framework's Adam.
+    """The techniques of a scenario; `optimizer` None: the framework's Adam.
 
-    `optimizer_flops`: arithmetic of one update of one parameter that is no memory traffic.
+    `optimizer_flops`: FLOPs of the update of a parameter.
     """
 
     lora: Lora | None = None

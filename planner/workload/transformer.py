@@ -1,4 +1,4 @@
-"""From a model's description to its operators: transformers here, lists of operators in `build_from_operators`."""
+"""Builds the operators of a transformer from its description; lists of operators go to `build_from_operators`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def build_workload(spec: ModelSpec | OperatorListSpec, *, seq_length: int | None = None, note: str = "") -> Workload:
-    """The operators of `spec` for one sequence length (the description's own where None, and of an image)."""
+    """The workload of `spec` for a sequence length; None: the description's, as always for an image."""
     if not isinstance(spec, ModelSpec):
         from planner.workload.operator_list.build import build_from_operators
 
@@ -49,7 +49,7 @@ def build_workload(spec: ModelSpec | OperatorListSpec, *, seq_length: int | None
 
 
 def _build_layer_runs(spec: ModelSpec) -> tuple[LayerRun, ...]:
-    """Layers in order, equal neighbours merged."""
+    """The layers in order; runs of equal layers are merged."""
     layer_types = [_get_layer_type(spec, index) for index in range(spec.layers)]
     layer_types += [_get_layer_type(spec, index, has_cross_attention=True) for index in range(spec.decoder_layers)]
     layers_by_type = {layer_type: _build_layer(spec, layer_type) for layer_type in dict.fromkeys(layer_types)}
@@ -64,8 +64,8 @@ def _build_layer_runs(spec: ModelSpec) -> tuple[LayerRun, ...]:
 
 @dataclass(frozen=True)
 class _LayerType:
-    """What tells one layer of a model from another. `has_cross_attention`: in a decoder that has an encoder;
-    `has_position_table`: holds the relative positions of all layers.
+    """The properties in which layers of a model differ. `has_cross_attention`: in a decoder with an encoder;
+    `has_position_table`: it has the relative positions of all layers.
     """
 
     is_windowed: bool
@@ -75,9 +75,7 @@ class _LayerType:
 
 
 def _get_layer_type(spec: ModelSpec, index: int, *, has_cross_attention: bool = False) -> _LayerType:
-    """The kind of layer number `index`; `has_cross_attention`: of the decoder that has an encoder, not of the
-    encoder.
-    """
+    """The type of layer `index`; `has_cross_attention`: of a decoder with an encoder, not of the encoder."""
     is_windowed = spec.sliding_window > 0 and index % spec.sliding_every == 0
     return _LayerType(
         is_windowed, spec.relative_positions == "t5" and index == 0, _is_moe(spec, index), has_cross_attention
@@ -85,7 +83,7 @@ def _get_layer_type(spec: ModelSpec, index: int, *, has_cross_attention: bool = 
 
 
 def _build_layer(spec: ModelSpec, layer_type: _LayerType) -> Layer:
-    """Attention, cross-attention in a decoder that has an encoder, then the MLP."""
+    """The layer's operators: attention, cross-attention in a decoder with an encoder, then the MLP."""
     window = spec.sliding_window if layer_type.is_windowed else 0
     operators = _build_attention(spec, window=window, is_causal=_is_causal(spec, layer_type.has_cross_attention))
     if layer_type.has_position_table:
@@ -185,8 +183,8 @@ def _build_attention(spec: ModelSpec, *, window: int, is_causal: bool, prefix: s
 
 
 def _build_relative_positions(spec: ModelSpec, query_width: int) -> list[Operator]:
-    """Transformer-XL's (arXiv 1901.02860): a projection of the positions, and three bias vectors a head; XLNet adds
-    two segment embeddings (arXiv 1906.08237). Empty for other models.
+    """Relative positions of Transformer-XL (arXiv 1901.02860): a projection of the positions, and three bias
+    vectors a head; XLNet (arXiv 1906.08237) adds two segment embeddings. Empty for other models.
     """
     if spec.relative_positions != "xlnet":
         return []
@@ -208,7 +206,7 @@ def _build_latent_attention(spec: ModelSpec, mla: MlaSpec, is_causal: bool) -> l
     else:
         operators.append(Linear("q", hidden, heads * qk_dim, "column"))
     kv_width = mla.kv_lora_rank + mla.qk_rope_head_dim
-    # reads the same normalised hidden state as q_down, which is kept once
+    # reads the same normalised hidden state as q_down, which is saved once
     kv_down = Linear("kv_down", hidden, kv_width, "none", bias=spec.qkv_bias, saves_input=False)
     operators.append(kv_down)
     operators.append(_build_norm(spec, "kv_norm", mla.kv_lora_rank))
@@ -227,7 +225,7 @@ def _build_latent_attention(spec: ModelSpec, mla: MlaSpec, is_causal: bool) -> l
 
 
 def _build_activation(name: str, width: int, is_gated: bool, *, topk: int = 0, has_bias: bool = False) -> Pointwise:
-    """The MLP's non-linearity: reads one or two widths, writes one, keeps what it read."""
+    """The MLP's non-linearity: reads one or two widths, writes one, saves its input."""
     read_width = (2 if is_gated else 1) * width
     return Pointwise(
         name,
@@ -254,10 +252,10 @@ def _build_mlp(spec: ModelSpec, width: int | None = None) -> list[Operator]:
 
 
 def _build_moe_mlp(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
-    """Router, dispatch, grouped expert MLP, combine, and the shared expert beside them."""
+    """Router, dispatch, grouped expert MLP, combine, and the shared expert in parallel."""
     hidden, topk, width = spec.hidden_size, moe.topk, moe.expert_ffn_size
     up_width = width * (2 if spec.gated_mlp else 1)
-    # the router's selection bias of DeepSeek-V3 is counted with the parameters, as its authors do
+    # DeepSeek-V3's authors count the router's selection bias with the parameters
     router = Linear("router", hidden, moe.experts, "none", moe.router_bias, full_precision=True, saves_input=False)
     expert_count, has_bias = moe.experts, moe.expert_bias
     operators: list[Operator] = [
@@ -283,10 +281,10 @@ def _build_moe_mlp(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
 
 
 def _build_embedding(spec: ModelSpec) -> Layer:
-    """Token, position and type tables, and the norm after them where the family has one; or an image's patches."""
+    """Token, position and type tables, and the norm after them in families with one; or an image's patches."""
     hidden = spec.hidden_size
     if spec.vision is not None:
-        # the class token is multiplied as one more patch
+        # the class token is multiplied as an additional patch
         patch_values = spec.vision.channels * spec.vision.patch_size**2
         patches = Linear("patches", patch_values, hidden, "none", bias=True)
         position_parameters = (spec.learned_positions + 1) * hidden

@@ -147,7 +147,7 @@ def test_carbon_follows_the_grid() -> None:
         (("llama-3-9b", "--on", "dgx-h100:4"), ["unknown model"]),
         (
             ("llama-3-8b", "--on", "dgx-h100:2+dgx-a100:2"),
-            ["--on", "dgx-h100:2+dgx-a100:2\n", "several kinds of nodes"],
+            ["--on", "dgx-h100:2+dgx-a100:2\n", "the cluster is heterogeneous"],
         ),
         (("llama-3-8b", "--on", "dgx-h100:4", "--cloud", "asw"), ["--cloud", "did you mean aws?"]),
     ],

@@ -143,11 +143,11 @@ def test_an_older_answer_in_a_file_of_plans_is_refused(files: tuple[str, str]) -
     Path(files[1]).write_text(json.dumps(raw))
     done = call("planner", "diff", *files)
     assert done.returncode == 2
-    assert "head.json: checked[0].plan.schema_version: another version of the document" in done.stderr
+    assert "head.json: checked[0].plan.schema_version: unsupported version of the document" in done.stderr
 
 
 def test_a_plan_and_a_file_of_plans_are_told_apart(files: tuple[str, str]) -> None:
     Path(files[1]).write_text(render_json(CHECK))
     done = call("planner", "diff", *files)
     assert done.returncode == 2
-    assert "one document is of a file of plans" in done.stderr
+    assert "one document has the plans of a file" in done.stderr

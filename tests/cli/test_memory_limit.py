@@ -86,4 +86,4 @@ def test_what_makes_no_sense_is_refused(options: tuple[str, ...], told: str) -> 
 def test_several_kinds_of_nodes_do_not_support_it() -> None:
     done = call("plan", "llama-3-8b", "-c", "dgx-h100:1+dgx-a100:1", "-b", "64", "--memory-limit", "90%")
     assert done.returncode == 2
-    assert "--memory-limit: not supported with several kinds of nodes" in done.stderr
+    assert "--memory-limit: not supported on a heterogeneous cluster" in done.stderr

@@ -87,9 +87,12 @@ def test_a_wrong_file_is_told(text: str, parts: list[str], tmp_path: Path) -> No
         (("--pareto", "cost,cost"), ["--pareto", "two or three different objectives"]),
         (("--pareto", "cost,speed"), ["--pareto", "speed"]),
         (("--critical-batch", "many"), ["--critical-batch", "many"]),
-        (("--critical-batch", "1M@1T"), ["--critical-batch", "not a curve"]),
-        (("--critical-batch", "1M,4M@1T,8M@1T", "--tokens", "9T"), ["--critical-batch", "not a curve"]),
-        (("--critical-batch", "1M,4M@1T"), ["--tokens", "a curve needs the run's length"]),
+        (("--critical-batch", "1M@1T"), ["--critical-batch", "invalid growth of the critical batch"]),
+        (
+            ("--critical-batch", "1M,4M@1T,8M@1T", "--tokens", "9T"),
+            ["--critical-batch", "invalid growth of the critical batch"],
+        ),
+        (("--critical-batch", "1M,4M@1T"), ["--tokens", "a critical batch that grows needs the length of the run"]),
     ],
 )
 def test_a_wrong_option_is_told(options: tuple[str, ...], parts: list[str]) -> None:

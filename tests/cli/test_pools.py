@@ -73,9 +73,9 @@ latency = "1us"
     [
         (("--nodes", "4"), "--nodes: each pool has its own"),
         (("--devices", "64"), "--devices: each pool has its own"),
-        (("--pareto", "cost,energy"), "--pareto: not supported with several kinds of nodes"),
-        (("--objective", "cost"), "--objective: not supported with several kinds of nodes"),
-        (("--uncertainty", "10"), "--uncertainty: not supported with several kinds of nodes"),
+        (("--pareto", "cost,energy"), "--pareto: not supported on a heterogeneous cluster"),
+        (("--objective", "cost"), "--objective: not supported on a heterogeneous cluster"),
+        (("--uncertainty", "10"), "--uncertainty: not supported on a heterogeneous cluster"),
         (("--precision", "fp8"), "a100-sxm-80gb has no dense peak"),
         (("--dp", "3"), "--dp"),
     ],
@@ -118,7 +118,7 @@ def test_other_commands_say_where_to_ask(tmp_path: Path) -> None:
     for cluster in ("dgx-h100:2+dgx-a100:2", str(file)):
         done = call("planner", "estimate", "llama-3-8b", "--cluster", cluster, "--global-batch", "64")
         assert done.returncode == 2
-        assert "has several kinds of nodes" in done.stderr and "`plan`" in done.stderr
+        assert "the cluster is heterogeneous" in done.stderr and "`plan`" in done.stderr
 
 
 def test_where_nothing_fits_it_ends_with_three(tmp_path: Path) -> None:

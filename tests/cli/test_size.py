@@ -128,7 +128,7 @@ def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
         ((*ON, "--tokens", "1T", "--deadline", "30"), 2, ["--deadline", "without a unit", "5y"]),
         ((*ON, "--tokens", "1T", "--deadline", "1s"), 2, ["--deadline", "out of range"]),
         ((*ON, "--budget", "$5"), 2, ["--budget", "2MUSD"]),
-        ((*RUN, "--nodes", "4"), 2, ["--nodes", "is what `size` finds"]),
+        ((*RUN, "--nodes", "4"), 2, ["--nodes", "conflicts with a deadline"]),
         ((*RUN, "--field", "nodes"), 2, ["--field", "--format value"]),
         ((*RUN, "--format", "value", "--field", "carbon-kg"), 2, ["unknown here", "--grid or --carbon-intensity"]),
         ((*RUN, "--format", "value", "--field", "nods"), 2, ["unknown field", "did you mean nodes?"]),

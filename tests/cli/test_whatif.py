@@ -139,7 +139,7 @@ def test_no_figure_is_cut_in_a_narrow_terminal(width: int, document: dict) -> No
         (("cluster.nodes=0",), ["--set: cluster.nodes", "from 1"]),
         (("cluster.nodes=0.3x",), ["cluster.nodes", "whole number"]),
         (("training.precision=fp9",), ["--set: training.precision", "fp8"]),
-        (("training.global_batch=1..4",), ["--set: training.global_batch", "one batch"]),
+        (("training.global_batch=1..4",), ["--set: training.global_batch", "single batch"]),
         (("cluster.nodes=1", "fabric.bandwidth=2x"), ["no such figure"]),
     ],
 )

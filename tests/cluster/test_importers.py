@@ -302,7 +302,7 @@ def test_a_graph_without_kinds_or_speeds_takes_them_from_options() -> None:
     )
     assert sorted(names_of(spec.hosts)) == ["Denver", "Houston", "Seattle"]
     assert set(rates(spec)) == {10.0}
-    with pytest.raises(InputError, match="does not tell hosts from switches"):
+    with pytest.raises(InputError, match="the type of a vertex is unknown"):
         imported("graph-abilene.graphml", node="dgx-h100")
     with pytest.raises(InputError, match="--link-bandwidth"):
         imported("graph-abilene.graphml", hosts="Seattle,Denver", node="dgx-h100")
@@ -321,7 +321,7 @@ def test_wiring_and_the_inside_of_a_node_come_from_two_files() -> None:
         (("topo-h200-nics.txt",), {"accelerator": "h200-sxm"}, "--link-bandwidth"),
         (("topo-phb-pair.txt",), {"accelerator": "h100-sxm-80gb"}, "--node-bandwidth"),
         (("topo-h100.txt",), {"accelerator": "h100-sxm"}, "did you mean"),
-        (("nccl-ndv5.xml",), {"accelerator": "h100-sxm-80gb"}, "how the devices are joined"),
+        (("nccl-ndv5.xml",), {"accelerator": "h100-sxm-80gb"}, "what joins the devices"),
         (("slurm-tree.conf",), {}, "--node with one of .*dgx-a100"),
         (("slurm-nodes.txt",), {}, "4 x a100"),
         (("hostfile-openmpi.txt",), {"node": "dgx-h100"}, "more accelerators than dgx-h100"),
@@ -331,8 +331,8 @@ def test_wiring_and_the_inside_of_a_node_come_from_two_files() -> None:
         (("links-ndt.csv",), {"node": "dgx-a100"}, "--link-bandwidth"),
         (("links-ndt-hdr.csv",), {"node": "dgx-a100"}, "--hosts"),
         (("kubernetes-tpu.json",), {}, "--link-bandwidth"),
-        (("slurm-tree.conf", "slurm-block.conf"), {"node": "dgx-h100"}, "no host of the other files"),
-        (("topo-h100.txt", "topo-a100.txt"), {"node": "dgx-h100"}, "second description"),
+        (("slurm-tree.conf", "slurm-block.conf"), {"node": "dgx-h100"}, "no host with the other files"),
+        (("topo-h100.txt", "topo-a100.txt"), {"node": "dgx-h100"}, "a second time"),
     ],
 )
 def test_what_is_missing_is_told_with_the_option_that_gives_it(

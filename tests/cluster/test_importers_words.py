@@ -63,28 +63,28 @@ def kubernetes(*names: str, **labels: str) -> str:
 
 SLURM = "NodeName=n[1-2] Gres=gpu:h100:8 State={state}\n"
 REFUSED: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
-    ((graph(nodes=[{"id": "s", "kind": "switch"}]),), {}, "has no host"),
+    ((graph(nodes=[{"id": "s", "kind": "switch"}]),), {}, "no vertex is a host"),
     ((graph(nodes=[3]),), {}, "has a vertex without an id"),
     ((graph(nodes=[]),), {}, "has no vertices"),
     ((graph(edge("h1", type="usb")),), {}, "unknown kind of link"),
     ((graph(edge("h1", cables="many")),), {}, "not a count"),
     ((graph(edge("h1", cables=10**8)),), {}, "not a count"),
     ((graph(edge("h1", bandwidth_gbps="fast")),), {}, "bandwidth of h1 - leaf"),
-    ((graph(nodes=[{"id": "h", "kind": "host", "devices": 0}]),), {}, "has no host with accelerators"),
-    ((SLURM.format(state="DOWN"),), H100, "every host is gone"),
-    ((SLURM.format(state="IDLE"),), {**H100, "nodes": 3}, "the hosts are listed one by one"),
-    (("SwitchName=s1 Nodes=n[1-2]\n",), {**H100, "nodes": 2}, "the hosts are listed one by one"),
+    ((graph(nodes=[{"id": "h", "kind": "host", "devices": 0}]),), {}, "no host has accelerators"),
+    ((SLURM.format(state="DOWN"),), H100, "every host is unavailable"),
+    ((SLURM.format(state="IDLE"),), {**H100, "nodes": 3}, "lists another number of hosts"),
+    (("SwitchName=s1 Nodes=n[1-2]\n",), {**H100, "nodes": 2}, "the description lists the hosts"),
     ((f"SwitchName=s1 Nodes=n[1-{10**6}]\n",), {}, "too many"),
-    ((nccl(cpu(2, 1), cpu(4, 2)),), {}, "several hosts that are not alike"),
-    ((nccl(cpu(0)),), {}, "tells no GPU"),
-    ((nccl(cpu(5000)),), {}, "tells too many GPUs"),
-    ((json.dumps({"apiVersion": "v1", "items": 3}),), {}, "has no list of nodes"),
-    ((kubernetes(),), {}, "has no node with accelerators"),
-    ((kubernetes(""),), {}, "has a node without a name"),
+    ((nccl(cpu(2, 1), cpu(4, 2)),), {}, "the hosts differ"),
+    ((nccl(cpu(0)),), {}, "no GPU is described"),
+    ((nccl(cpu(5000)),), {}, "too many GPUs"),
+    ((json.dumps({"apiVersion": "v1", "items": 3}),), {}, "contains no list of nodes"),
+    ((kubernetes(),), {}, "no node has accelerators"),
+    ((kubernetes(""),), {}, "a node has no name"),
     (
         ("SwitchName=s Nodes=a,b\n", graph(nodes=[{"id": "a", "kind": "host"}, {"id": "b", "kind": "switch"}])),
         H100,
-        "a host and a switch have one name",
+        "a host and a switch have the same name",
     ),
 ]
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_meant_is_refused(texts: tuple[str, ...], given: dict[str
 
 
 def test_patterns_that_no_adapter_has_are_told() -> None:
-    with pytest.raises(InputError, match="names no host"):
+    with pytest.raises(InputError, match="no adapter names a host"):
         imported((FIXTURES / "ibnetdiscover-ndr.txt").read_text(), hosts="nobody*", node="dgx-h100")
 
 
@@ -115,7 +115,7 @@ def test_hosts_that_no_link_leads_to_are_told() -> None:
         ({"LinkSpeedRaw": "400000000000"}, 50e9),
         ({"speed": "NDR", "width": "4x"}, 50e9),
         ({"speed": "4xHDR"}, 25e9),
-        ({}, 50e9),  # as the node's cards
+        ({}, 50e9),  # as the node's NICs
     ],
 )
 def test_a_bandwidth_is_read_under_every_name(told: dict[str, str], bytes_per_s: float) -> None:
@@ -133,7 +133,7 @@ def test_links_of_nvlink_have_its_bandwidth() -> None:
 
 def test_equal_hosts_of_a_dump_are_one_node() -> None:
     draft, notes = imported(nccl(cpu(8, 1), cpu(8, 2)), node_bytes_per_s=32e9)
-    assert "tells 2 equal hosts, of which the first was read" in notes
+    assert "has 2 equal hosts: the first was read" in notes
     assert draft.nodes == 1
 
 
@@ -156,7 +156,7 @@ def test_speeds_without_a_unit_are_left_out() -> None:
 def test_hosts_of_two_kinds_are_told_apart() -> None:
     text = "SwitchName=s Nodes=a,b\nNodeName=a Gres=gpu:h100:8\nNodeName=b Gres=gpu:a100:8\n"
     _, notes = imported(text)
-    assert "hosts are of several nodes (dgx-" in notes
+    assert "hosts have several node types (dgx-" in notes
 
 
 def test_cards_are_shared_by_the_switches_above() -> None:
@@ -185,7 +185,7 @@ def test_nvlink_between_some_devices_only_is_none() -> None:
     rows = ["GPU0 X NV4 SYS SYS", "GPU1 NV4 X SYS SYS", "GPU2 SYS SYS X NV4", "GPU3 SYS SYS NV4 X"]
     text = "\n".join(["\tGPU0\tGPU1\tGPU2\tGPU3", *("\t".join(row.split()) for row in rows)]) + "\n"
     draft, notes = imported(text, accelerator="a100-pcie-80gb", node_bytes_per_s=32e9)
-    assert "NVLink joins some of the devices only" in notes
+    assert "NVLink joins only some of the devices" in notes
     assert draft.node.topology == "pcie"  # type: ignore[union-attr]
 
 

@@ -101,8 +101,14 @@ def test_years_are_read_as_they_are_written(first: int, last: int) -> None:
         ("list --framework pytorc", ["--framework", "did you mean pytorch?"]),
         ("list --cloud azur", ["--cloud", "did you mean azure?"]),
         ("list --precision fp9", ["--precision", "did you mean fp"]),
-        ("list --can-train --inference-only", ["--can-train, --inference-only: no part does both", "one of the two"]),
-        ("list --inference-only --can-train", ["--can-train, --inference-only: no part does both", "one of the two"]),
+        (
+            "list --can-train --inference-only",
+            ["--can-train, --inference-only: conflicting options", "one of the two"],
+        ),
+        (
+            "list --inference-only --can-train",
+            ["--can-train, --inference-only: conflicting options", "one of the two"],
+        ),
         ("list --sort pric", ["--sort", "did you mean price?"]),
         ("list --min-memory 80", ["--min-memory", "without a unit"]),
         ("list --min-memory 80GB/s", ["--min-memory", "80GiB"]),

@@ -57,7 +57,7 @@ def _refused(table: Path, *options: str) -> str:
 def test_the_terminal_gets_a_chart_of_mfu_over_what_was_swept(table: Path) -> None:
     done = call("planner", "plot", str(table))
     assert done.stdout == (GOLDEN / "plot.txt").read_text()
-    assert done.stderr == "warning: 1 of 7 rows have no value there and are not drawn\n"
+    assert done.stderr == "warning: 1 of 7 rows have no number to draw and are left out\n"
 
 
 def _svg(table: Path, *options: str) -> ET.Element:
@@ -147,7 +147,7 @@ def test_several_conditions_must_all_hold(table: Path) -> None:
         (("--where", "nodes == 2 or nodes == 1"), ["--where: not a condition"]),
         (("--where", "nodes == 2 and "), ["--where: not a condition"]),
         (("--where", "nodes > few"), ["--where: not a number", "a number after >"]),
-        (("--where", "nodes == 3"), ["--where: no row is left", "1, 2, 8, 4"]),
+        (("--where", "nodes == 3"), ["--where: no row meets the condition", "1, 2, 8, 4"]),
         (("--where", "nodes == 4"), ["no row has both figures"]),
         (("-o", "plot.png"), ["unknown file format", ".svg, .html, .txt"]),
         (("-o", "plot.svg", "-o", "./plot.svg"), ["--output: is written twice"]),

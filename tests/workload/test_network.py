@@ -156,7 +156,11 @@ def test_a_window_slides_over_both_dimensions() -> None:
         ("input = [3", "inptu = [3", ["inptu", "did you mean input?"]),
         ("out = 8, kernel = 3, b", "out = 8, groups = 3, kernel = 3, b", ["groups", "a divisor of 8 channels"]),
         ('"conv2d", out = 8', '"conv1d", out = 8', ["op", "conv1d over 8 x 16 x 16", "conv2d"]),
-        ("input = [3, 32, 32]", "input = [3, 32]", ["stem.operators[0].op", "slides over two", "conv1d, or input ="]),
+        (
+            "input = [3, 32, 32]",
+            "input = [3, 32]",
+            ["stem.operators[0].op", "has a window in two", "conv1d, or input ="],
+        ),
         ("[[layers]]\nrepeat = 2", "[more]", ["more", "unknown key"]),
         ('op = "global_pool"', "kernel = 3", ["head.operators[0].op", "missing key", "conv2d"]),
         ('"global_pool"', '"attention", heads = 2, head_dim = 4', ["heads", "8 channels", "24 channels before it"]),

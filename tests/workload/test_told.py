@@ -19,12 +19,12 @@ CONFIGS = Path(__file__).parents[1] / "fixtures" / "configs"
 CONV = '{ op = "conv2d", out = 8, kernel = 3, batch_norm = true, relu = true },\n  { op = "add", with = ["input"] },'
 MOE = "[moe]\nexperts = 4\ntopk = 1\nexpert_ffn_size = 64\n"
 OPERATORS = [
-    ('{ op = "take", out = 9 },', "out", "more than there are"),
+    ('{ op = "take", out = 9 },', "out", "too many channels"),
     ('{ op = "conv2d", out = 7, kernel = 1 },\n  { op = "activation", gated = true },', "gated", "cannot be halved"),
     (
         '{ op = "max_pool", name = "p", kernel = 2 },\n  { op = "concat", with = ["input", "p"] },',
         "with",
-        "not of one size",
+        "different sizes",
     ),
     ('{ op = "attention", heads = 3, kv_heads = 2, head_dim = 8 },', "kv_heads", "does not fit the heads"),
 ]

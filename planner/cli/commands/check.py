@@ -1,4 +1,4 @@
-"""`planner check`: run every plan that a checked-in file lists and hold each against its requirements."""
+"""`planner check`: compute every plan of a checked-in file and compare it with its requirements."""
 
 from __future__ import annotations
 
@@ -22,19 +22,17 @@ if TYPE_CHECKING:
 PlansFileArgument = Annotated[Path, typer.Argument(metavar="PLANS.toml", help="A file with [[plans]] tables.")]
 OutDirOption = Annotated[
     Path | None,
-    typer.Option("--out-dir", metavar="FOLDER", help="Also write each plan's document there, as NAME.json."),
+    typer.Option("--out-dir", metavar="FOLDER", help="Also write each plan's document to this folder, as NAME.json."),
 ]
 CodeQualityOption = Annotated[
     Path | None,
     typer.Option(
         "--code-quality",
         metavar="FILE",
-        help="Also write what is not met as a GitLab code quality report; in GitLab CI by itself.",
+        help="Also write unmet requirements as a GitLab code quality report. Default: in GitLab CI only.",
     ),
 ]
-CiOption = Annotated[
-    bool, typer.Option("--ci/--no-ci", help="Report to GitHub Actions or GitLab CI, where they run this.")
-]
+CiOption = Annotated[bool, typer.Option("--ci/--no-ci", help="Report to GitHub Actions or GitLab CI when run there.")]
 
 
 def check(
@@ -46,7 +44,7 @@ def check(
     code_quality: CodeQualityOption = None,
     ci: CiOption = True,
 ) -> None:
-    """Run the plans of a file and hold each to its requirements.
+    """Compute the plans of a file and check each against its requirements.
 
     \b
     Examples:
@@ -101,7 +99,7 @@ def check(
 
 
 def _list_read_files(plan_entries: Sequence[PlanEntry]) -> list[tuple[str, str]]:
-    """The files that plans name, each with its key."""
+    """The files that the plans name, each with its key."""
     from planner.request.files import list_model_files
     from planner.request.options import FILE_KEYS
     from planner.request.values import format_option_value
@@ -116,14 +114,14 @@ def _list_read_files(plan_entries: Sequence[PlanEntry]) -> list[tuple[str, str]]
 
 
 def _format_plan_file_name(plan_name: str) -> str:
-    """What the document of a plan is called in the folder of `--out-dir`."""
+    """The name of a plan's document in the folder of `--out-dir`."""
     return f"{plan_name}.json"
 
 
 def _check_plans(
     plan_entries: Sequence[PlanEntry], common_conditions: Sequence[Condition], origin: str
 ) -> tuple[list[PlanCheckPart], list[tuple[int, InputError]]]:
-    """Every plan, and what is wrong with the input of each, by its number."""
+    """Every checked plan, and the input error of a plan by its number."""
     checked_parts, input_errors = [], []
     for number, plan_entry in enumerate(plan_entries):
         try:
@@ -134,7 +132,7 @@ def _check_plans(
 
 
 def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], origin: str) -> PlanCheckPart:
-    """One plan, held against its requirements. Raises InputError that names the file and the key."""
+    """A plan compared with its requirements. Raises InputError that names the file and the key."""
     from planner.documents.check import PlanCheckPart
     from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import PlanDocument
@@ -199,7 +197,7 @@ def _keep_best_plan(
 
 
 def _relocate_to_entry(error: InputError, plan_entry: PlanEntry, origin: str) -> InputError:
-    """The error of an option, relocated to its key in the file; one in a file that the plan names has both files."""
+    """The error of an option, located at its key in the file; an error in a file of the plan names both files."""
     keys = [key.strip().removeprefix("--").replace("-", "_") for key in error.key.split(", ") if key]
     if error.origin:
         return error.relocate(f"{origin}: {plan_entry.key_path}: {error.origin}")
@@ -221,7 +219,7 @@ def _build_check_document(plans_file: str, checked_parts: list[PlanCheckPart]) -
 
 
 def _write_plan_documents(folder: Path, document: CheckDocument) -> None:
-    """Every answer as a document of its own. Raises InputError where the folder cannot be made."""
+    """Write every answer as a separate document. Raises InputError where the folder cannot be made."""
     from planner.cli.io.files import make_folder, write_file_atomically
     from planner.documents.check import get_checked_answer
     from planner.report.formats.json_text import render_json
@@ -234,7 +232,7 @@ def _write_plan_documents(folder: Path, document: CheckDocument) -> None:
 
 
 def _raise_failed_checks(document: CheckDocument) -> None:
-    """Raises NothingFits or RequirementNotMet that names every plan that fails."""
+    """Raise NothingFits or RequirementNotMet that names every plan that fails."""
     from planner.report.console import strip_nonprintable
     from planner.studies.requirement_part import list_unmet_conditions
 
@@ -245,7 +243,7 @@ def _raise_failed_checks(document: CheckDocument) -> None:
         sentence for part in document.checked for sentence in list_unmet_conditions(part.name, part.requirements)
     ]
     if infeasible_plans:
-        # an obstacle names what is from the user's files
+        # an obstacle may contain texts of the user's files
         raise NothingFits(
             "\n".join(map(strip_nonprintable, "\n".join([*infeasible_plans, *unmet_conditions]).split("\n")))
         )

@@ -1,4 +1,4 @@
-"""`planner cluster`: the clusters that are known by name."""
+"""`planner cluster`: the cluster presets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ cluster_app = typer.Typer(
 
 @cluster_app.command("list")
 def list_clusters(form: FormatOption = OutputFormat.TABLE, files: FilesOption = None) -> None:
-    """List the presets with what they are made of.
+    """List the presets with their hardware.
 
     \b
     Examples:

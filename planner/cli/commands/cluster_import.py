@@ -1,4 +1,4 @@
-"""`planner cluster import`: a cluster file made from the descriptions of schedulers, drivers and fabrics."""
+"""`planner cluster import`: makes a cluster file from descriptions by schedulers, drivers and fabrics."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from planner.cluster.importers.imported_cluster import HostPatterns
     from planner.cluster.importers.node_types import ImportDefaults
 
-DescriptionsArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Descriptions of one cluster.")]
+DescriptionsArgument = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Files that describe the cluster.")
+]
 ImportFormatsOption = Annotated[
     list[str] | None,
-    typer.Option("--from", help=f"Format of all files, or of each in turn: {', '.join(IMPORT_FORMATS)}."),
+    typer.Option("--from", help=f"Format of all files, or of each in order: {', '.join(IMPORT_FORMATS)}."),
 ]
 ClusterFileOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="The cluster file (TOML); without it, stdout.")
@@ -29,11 +31,14 @@ ClusterFileOption = Annotated[
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the descriptions leave out, as the user gives it."""
+    """Options for figures that the descriptions leave out."""
 
     node: Annotated[str | None, typer.Option("--node", help="Node of every host: dgx-h100, ...")] = None
     accelerator: Annotated[
-        str | None, typer.Option("--accelerator", help="For a node's description that names none: h100-sxm-80gb, ...")
+        str | None,
+        typer.Option(
+            "--accelerator", help="Accelerator, where the description of a node names none: h100-sxm-80gb, ..."
+        ),
     ] = None
     link_bandwidth: Annotated[
         str | None, typer.Option("--link-bandwidth", help="Bandwidth of NICs and links that state none: 400Gb/s.")
@@ -43,16 +48,17 @@ class ImportOptions:
         typer.Option("--node-bandwidth", help="Bandwidth of one device inside a node, where none is stated: 32GB/s."),
     ] = None
     oversubscription: Annotated[
-        float, typer.Option("--oversubscription", help="Of switches whose uplinks are not described.")
+        float,
+        typer.Option("--oversubscription", help="Oversubscription of switches whose uplinks are not described."),
     ] = 1.0
     hosts: Annotated[
         str | None, typer.Option("--hosts", help="Patterns of host names; others are left out: 'gpu*,dgx-*'.")
     ] = None
     nodes: Annotated[
-        int | None, typer.Option("--nodes", help="Number of nodes, where the description is of one.")
+        int | None, typer.Option("--nodes", help="Number of nodes, where the description is of a single node.")
     ] = None
     name: Annotated[
-        str | None, typer.Option("--name", help="The cluster's name. Default: that of the first file.")
+        str | None, typer.Option("--name", help="The cluster's name. Default: the first file's name.")
     ] = None
 
 
@@ -97,7 +103,7 @@ def import_cluster(
 def _build_cluster_file(
     files: Sequence[Path], formats: Sequence[str], patterns: HostPatterns, import_defaults: ImportDefaults
 ) -> tuple[str, Sequence[str]]:
-    """The cluster file that the descriptions make together, and what was assumed. Raises InputError."""
+    """The cluster file from all descriptions together, and notes on assumptions. Raises InputError."""
     from planner.cluster.importers.cluster_file import render_cluster_toml
     from planner.cluster.importers.complete_draft import complete_cluster_draft
     from planner.cluster.importers.detect_format import FORMAT_TITLES, read_description
@@ -123,7 +129,7 @@ def _build_cluster_file(
 
 
 def _build_import_defaults(import_options: ImportOptions, first_file: Path) -> ImportDefaults:
-    """The options' values. Raises InputError for those that make no sense."""
+    """The options' values. Raises InputError for invalid values."""
     from planner.cluster.importers.imported_cluster import clean_name
     from planner.cluster.importers.node_types import ImportDefaults
     from planner.cluster.model.spec import MAX_CLUSTER_DEVICES
@@ -144,23 +150,23 @@ def _build_import_defaults(import_options: ImportOptions, first_file: Path) -> I
 
 
 def _parse_rate_bytes_per_s(text: str | None, key: str) -> float | None:
-    """Bytes/s. Raises InputError for what no cable or link has."""
+    """A bandwidth in bytes/s. Raises InputError outside the range of cables and links."""
     from planner.units import parse_quantity
 
     if text is None:
         return None
     rate = parse_quantity(text, "bytes_per_s", key=key, allow_bare=False)
     if not 1e6 <= rate <= 1e15:
-        raise InputError("is not possible", key=key, value=text, expected="from 1MB/s to 1PB/s")
+        raise InputError("out of range", key=key, value=text, expected="from 1MB/s to 1PB/s")
     return rate
 
 
 def _expand_formats(formats: list[str] | None, file_count: int) -> list[str]:
-    """One format a file. Raises InputError where there are neither one nor as many as files."""
+    """The format of each file. Raises InputError unless one format is given, or as many as files."""
     format_names = [format_name.strip().casefold() for format_name in formats or ["auto"]]
     if len(format_names) == 1:
         return format_names * file_count
     if len(format_names) != file_count:
-        expected = f"once for all files, or {file_count} times, once for each"
+        expected = f"once for all files, or {file_count} times, in the order of the files"
         raise InputError("wrong number of values", key="--from", value=", ".join(format_names), expected=expected)
     return format_names

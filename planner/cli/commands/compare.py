@@ -1,4 +1,4 @@
-"""`planner compare`: the same run on several clusters, ranked, with what rules the others out."""
+"""`planner compare`: the same run on several clusters, ranked, and the reasons why others are ruled out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEFAULT_RUN_TOKENS = 10**12
 
 
 class RankBy(StrEnum):
-    """What clusters are ranked by."""
+    """The objectives that rank clusters."""
 
     TIME = "time"
     COST = "cost"
@@ -45,7 +45,7 @@ def compare(
         typer.Option(
             "--on",
             metavar="CLUSTER[:NODES]",
-            help="A preset or file, and how many nodes. May be given several times.",
+            help="A preset or file, and its number of nodes. May be given several times.",
             rich_help_panel="Cluster",
         ),
     ] = None,
@@ -57,33 +57,40 @@ def compare(
         typer.Option(
             "--devices",
             metavar="INTEGER",
-            help="So many devices of each cluster without :NODES.",
+            help="Number of devices of each cluster without :NODES.",
             rich_help_panel="Cluster",
         ),
     ] = None,
     objective: Annotated[
         RankBy | None,
         typer.Option(
-            "--objective", case_sensitive=False, help="What the clusters are ranked by.", rich_help_panel="Objective"
+            "--objective",
+            case_sensitive=False,
+            help="Objective that ranks the clusters.",
+            rich_help_panel="Objective",
         ),
     ] = None,
     framework: Annotated[
         str | None,
         typer.Option(
-            "--framework", help="Only accelerators that it runs on: pytorch, jax, ...", rich_help_panel="Cluster"
+            "--framework",
+            help="Only accelerators that this software supports: pytorch, jax, ...",
+            rich_help_panel="Cluster",
         ),
     ] = None,
     cloud: Annotated[
         str | None,
-        typer.Option("--cloud", help="Only accelerators that it rents out: aws, gcp, ...", rich_help_panel="Cluster"),
+        typer.Option(
+            "--cloud", help="Only accelerators that this cloud rents out: aws, gcp, ...", rich_help_panel="Cluster"
+        ),
     ] = None,
 ) -> None:
     """Compare clusters for training MODEL, in time, money, energy.
 
-    What rules a cluster out is printed.
+    The reason is printed for each cluster that is ruled out.
 
-    A cluster without :NODES has as many as hold --devices; else the few that meet --deadline, or the fastest that
-    --budget pays for.
+    A cluster without :NODES gets the nodes for --devices; without --devices, the fewest that meet --deadline, or the
+    number that is fastest within --budget.
 
     \b
     Examples:
@@ -107,12 +114,12 @@ def compare(
 
     write_document(document, output.format_name, output.files, render_table)
     if no_cluster_error is not None:
-        # what ruled each one out is told on stdout all the same
+        # stdout still has the reason for each cluster
         raise no_cluster_error
 
 
 def _build_comparison_limits(run: RunRequest, framework: str, cloud: str) -> ComparisonLimits:
-    """What rules clusters out. Raises InputError."""
+    """The filters that rule clusters out. Raises InputError."""
     from planner.hardware import catalogue
     from planner.studies.compare import ComparisonLimits
 
@@ -129,7 +136,7 @@ def _build_comparison_limits(run: RunRequest, framework: str, cloud: str) -> Com
 def _build_compare_document(
     request: RunRequest, candidates: list[ClusterCandidate], limits: ComparisonLimits, objective: RankBy | None
 ) -> tuple[CompareDocument, NothingFits | None]:
-    """The answer, and what is said where every cluster is ruled out. Raises InputError."""
+    """The answer, and the message where every cluster is ruled out. Raises InputError."""
     from planner.documents.compare import SCHEMA_VERSION, CompareDocument
     from planner.studies import compare as comparing
     from planner.studies.plan_parts import build_model_part
@@ -138,14 +145,14 @@ def _build_compare_document(
     run_tokens = request.tokens
     run, notes = resolve_run(request, run_tokens or _DEFAULT_RUN_TOKENS)
     if run_tokens is None:
-        notes.append("a run of 1T tokens was assumed: --tokens says another")
+        notes.append("a run of 1T tokens was assumed: --tokens sets another")
     rank_by, carbon_g_per_kwh = (
         objective or (RankBy.COST if limits.max_days is not None else RankBy.TIME),
         request.read_carbon_g_per_kwh(),
     )
     if rank_by is RankBy.CARBON and carbon_g_per_kwh is None:
         raise InputError(
-            "needs a grid", key="--objective", value="carbon", expected="--grid or --carbon-intensity beside it"
+            "needs a grid", key="--objective", value="carbon", expected="also --grid or --carbon-intensity"
         )
     cluster_parts, no_cluster_error = comparing.compare_clusters(
         run, candidates, limits, rank_by.value, carbon_g_per_kwh
@@ -166,7 +173,7 @@ def _build_compare_document(
 def _read_cluster_candidates(
     cluster_texts: list[str], all_presets: bool, devices: str | None, limits: ComparisonLimits
 ) -> list[ClusterCandidate]:
-    """The clusters that are compared, each with its number of nodes where that is given. Raises InputError."""
+    """The compared clusters, each with its number of nodes where it is given. Raises InputError."""
     from planner.hardware import database
     from planner.request.values import parse_number
     from planner.studies.compare import ClusterCandidate
@@ -206,5 +213,5 @@ def _read_cluster_candidates(
 
 
 def _count_nodes(candidate: ClusterCandidate, devices: int) -> int:
-    """Nodes that hold so many devices."""
+    """The number of nodes for a number of devices."""
     return -(-devices // candidate.offer.devices_per_node)

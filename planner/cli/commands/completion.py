@@ -1,4 +1,4 @@
-"""`planner completion`: the script with which a shell completes `plan` and `planner`."""
+"""`planner completion`: prints the script by which a shell completes `plan` and `planner`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class CompletionShell(StrEnum):
-    """Shells that are known."""
+    """The supported shells."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -21,12 +21,12 @@ COMPLETION_SCRIPTS = Path(__file__).parents[1] / "completion" / "shells"
 
 
 def completion(shell: Annotated[CompletionShell, typer.Argument(help="bash, zsh or fish.")]) -> None:
-    """Print the script with which a shell completes commands.
+    """Print the script by which a shell completes commands.
 
-    It completes options, models, clusters and files as well.
+    It completes options, models, clusters and files as well, for `plan` and `planner`.
 
-    It is of both programs. bash and zsh read it at every start: `eval "$(planner completion bash)"` in ~/.bashrc, or
-    the same with zsh in ~/.zshrc, below compinit. fish reads it from ~/.config/fish/conf.d/planner.fish.
+    bash and zsh read it at every start: `eval "$(planner completion bash)"` in ~/.bashrc, or the same with zsh in
+    ~/.zshrc, below compinit. fish reads it from ~/.config/fish/conf.d/planner.fish.
 
     \b
     Examples:

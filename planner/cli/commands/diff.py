@@ -1,4 +1,4 @@
-"""`planner diff`: what changed between two plans, or two files of plans, by how much, and why."""
+"""`planner diff`: the differences between two plans, or two files of plans, and their causes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="msgspec.Struct")
 
-_EXPECTED_DOCUMENT = "what `plan`, `planner estimate` or `planner check` printed with --format json"
+_EXPECTED_DOCUMENT = "the output of `plan`, `planner estimate` or `planner check` with --format json"
 BaseDocumentArgument = Annotated[Path, typer.Argument(metavar="BASE.json", help="The document before.")]
 HeadDocumentArgument = Annotated[Path, typer.Argument(metavar="HEAD.json", help="The document after.")]
 ThresholdOption = Annotated[
@@ -32,7 +32,7 @@ DiffRequireOption = Annotated[
     typer.Option(
         "--require",
         metavar="CONDITION",
-        help="What has to hold of base.NAME, head.NAME and change.NAME, else the exit code is 4: "
+        help="A requirement on base.NAME, head.NAME or change.NAME, else the exit code is 4: "
         "'change.step_time_s <= 5%'. May be given several times.",
     ),
 ]
@@ -90,7 +90,7 @@ def diff(
 
 
 def _raise_unmet_conditions(document: DiffDocument) -> None:
-    """Raises RequirementNotMet that names every plan and the requirements that it fails."""
+    """Raise RequirementNotMet that names every plan and the requirements that it fails."""
     from planner.studies.requirement_part import list_unmet_conditions
 
     unmet_conditions = [
@@ -103,18 +103,18 @@ def _raise_unmet_conditions(document: DiffDocument) -> None:
 
 
 def _check_same_document_type(base_document: msgspec.Struct, head_document: msgspec.Struct, path: Path) -> None:
-    """Raises InputError for a single plan beside a file of plans."""
+    """Raise InputError for a single plan and a file of plans."""
     from planner.documents.check import CheckDocument
 
     if isinstance(base_document, CheckDocument) != isinstance(head_document, CheckDocument):
         expected = "two of `planner check`, or two of `plan` or `planner estimate`; see planner check --out-dir"
         raise InputError(
-            "one document is of a file of plans, the other of a single plan", origin=str(path), expected=expected
+            "one document has the plans of a file, the other a single plan", origin=str(path), expected=expected
         )
 
 
 def _read_diff_document(path: Path) -> CheckDocument | PlanDocument | HeterogeneousDocument:
-    """A document of `plan`, `estimate` or `check`. Raises InputError for another one, or another version of one."""
+    """A document of `plan`, `estimate` or `check`. Raises InputError for another document or version."""
     from planner.decode import parse_mapping
     from planner.request.files import read_text_file
 
@@ -139,10 +139,10 @@ def _read_diff_document(path: Path) -> CheckDocument | PlanDocument | Heterogene
 
 
 def _check_schema_version(raw: dict[str, object], version: str, origin: str, key_prefix: str = "") -> None:
-    """Raises InputError for a document that another version of the planner has written."""
+    """Raise InputError for a document of another version of planner."""
     if raw.get("schema_version") != version:
         raise InputError(
-            "another version of the document",
+            "unsupported version of the document",
             origin=origin,
             key=f"{key_prefix}schema_version",
             value=str(raw.get("schema_version")),

@@ -1,4 +1,4 @@
-"""`planner estimate`: score one given plan through the functions that the search uses."""
+"""`planner estimate`: score a given plan by the functions of the search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from planner.cli.options.parameters import OptionValues, take_options
 
 @take_options("estimate")
 def estimate(values: OptionValues) -> None:
-    """Score one given plan of MODEL on a cluster.
+    """Score a given plan of MODEL on a cluster.
 
     \b
     Examples:

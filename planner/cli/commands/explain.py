@@ -1,4 +1,4 @@
-"""`planner explain`: why a plan's step is as long as it is, from the plan document that `plan` printed."""
+"""`planner explain`: the causes of a plan's step time, from the document that `plan` printed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TraceRanks(StrEnum):
-    """Whose work a trace draws."""
+    """The ranks in a trace."""
 
     STAGES = "stages"
     ALL = "all"
@@ -37,11 +37,11 @@ class TraceRanks(StrEnum):
 
 TraceOption = Annotated[
     Path | None,
-    typer.Option("--trace", help="Also write one step as a trace for Perfetto or Chrome, a file ending in .json."),
+    typer.Option("--trace", help="Also write a step as a trace for Perfetto or Chrome, a file ending in .json."),
 ]
 RanksOption = Annotated[
     TraceRanks,
-    typer.Option("--ranks", case_sensitive=False, help="Of the trace: one process per stage, or all ranks."),
+    typer.Option("--ranks", case_sensitive=False, help="Processes in the trace: one per stage, or all ranks."),
 ]
 
 
@@ -59,7 +59,7 @@ def explain(
 ) -> None:
     """Show why a plan's step takes as long as it does.
 
-    It goes from the ideal to the step, loss by loss.
+    The waterfall goes from the ideal step time to the predicted one, loss by loss.
 
     \b
     Examples:
@@ -113,7 +113,7 @@ def _read_plan_scenario_and_cluster(
 
 
 def _write_step_trace(path: Path, scenario: Scenario, plan: PlanPart, ranks: TraceRanks) -> None:
-    """Write one step of a plan for Perfetto, with a warning where not all of it is drawn."""
+    """Write a step of a plan for Perfetto, with a warning where the trace is incomplete."""
     from planner.cli.io.files import write_file_atomically
     from planner.report.formats.trace import build_step_trace
     from planner.request.notices import warn

@@ -46,7 +46,9 @@ ExportTrainerOption = Annotated[ExportTrainerChoice, typer.Option("--to", case_s
 LauncherOption = Annotated[
     LauncherChoice | None,
     typer.Option(
-        "--launcher", case_sensitive=False, help="What starts it on all nodes. Default: the trainer's files alone."
+        "--launcher",
+        case_sensitive=False,
+        help="The launcher that starts it on all nodes. Default: write the trainer's files only.",
     ),
 ]
 OutputFolderOption = Annotated[
@@ -56,7 +58,7 @@ OutputFolderOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 ScriptArgumentsOption = Annotated[
     str | None,
-    typer.Option("--arguments", help="What train.sh passes on: 'train.py --lr 1e-4' for your own script."),
+    typer.Option("--arguments", help="Arguments that train.sh passes on: 'train.py --lr 1e-4' for your own script."),
 ]
 EnvironmentOption = Annotated[
     list[str] | None,
@@ -69,7 +71,7 @@ LauncherFieldsOption = Annotated[
     typer.Option(
         "--with",
         metavar="NAME=VALUE",
-        help="What the launcher needs beside the plan: image, partition, account, role, bucket, ... "
+        help="A field of the launcher that the plan does not determine: image, partition, account, role, bucket, ... "
         "May be given several times.",
     ),
 ]
@@ -89,7 +91,7 @@ def export(
 ) -> None:
     """Write the files that run a plan: a trainer's, a launcher's.
 
-    A setting that the trainer does not support is refused; what it does otherwise than planned is reported.
+    A setting that the trainer does not support is refused; deviations from the plan are reported.
 
     \b
     Examples:
@@ -135,16 +137,16 @@ def _read_planned_run(plan_file: Path, number: int, model: str | None) -> Planne
 
 
 def _split_words(text: str | None) -> tuple[str, ...]:
-    """Raises InputError for quotes without an end."""
+    """Split into words as a shell does. Raises InputError for quotes without an end."""
     try:
         return tuple(shlex.split(text or ""))
     except ValueError as error:
         expected = "words as in a shell"
-        raise InputError(f"not words: {error}", key="--arguments", value=text, expected=expected) from None
+        raise InputError(f"invalid quotes: {error}", key="--arguments", value=text, expected=expected) from None
 
 
 def _parse_name_value_pairs(texts: list[str] | None, key: str) -> dict[str, str]:
-    """NAME=VALUE, each name once. Raises InputError."""
+    """The values by name, from NAME=VALUE. Raises InputError for another form, or a repeated name."""
     pairs: dict[str, str] = {}
     for text in texts or ():
         name, separator, value = text.partition("=")
@@ -160,20 +162,20 @@ def _parse_name_value_pairs(texts: list[str] | None, key: str) -> dict[str, str]
 
 
 def _join_files(texts_by_name: FileTexts) -> str:
-    """A single file as it is; several each below its name."""
+    """A single file unchanged; several files, each below its name."""
     if len(texts_by_name) == 1:
         return next(iter(texts_by_name.values()))
     return "\n".join(f"==> {name} <==\n{text}" for name, text in texts_by_name.items())
 
 
 def _write_files(folder: Path, texts_by_name: FileTexts, overwrite: bool) -> None:
-    """Raises InputError for files that are there, before one is written."""
+    """Raise InputError for files that exist, before any is written."""
     from planner.cli.io.files import make_folder, write_file_atomically
 
     existing_names = [name for name in texts_by_name if (folder / name).exists()]
     if existing_names and not overwrite:
         expected = "another folder, or --force"
-        raise InputError("is there already", key="--output", value=str(folder / existing_names[0]), expected=expected)
+        raise InputError("exists already", key="--output", value=str(folder / existing_names[0]), expected=expected)
     make_folder(folder, "--output")
     for name, text in texts_by_name.items():
         write_file_atomically(folder / name, text)

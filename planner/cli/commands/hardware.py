@@ -1,4 +1,4 @@
-"""`planner hardware`: the accelerators that are known by name."""
+"""`planner hardware`: the accelerators of the hardware database."""
 
 from __future__ import annotations
 
@@ -25,23 +25,33 @@ hardware_app = typer.Typer(
 
 @dataclass(frozen=True)
 class HardwareFilterOptions:
-    """Which parts are listed: the options as the user gave them, empty where a user did not."""
+    """The filters of the list, as given; empty where not given."""
 
-    kind: Annotated[str, typer.Option("--kind", help="gpu, tpu, npu, cpu or fpga.")] = ""
-    place: Annotated[str, typer.Option("--place", help="data-centre, edge or mobile.")] = ""
-    vendor: Annotated[str, typer.Option("--vendor", help="Who makes it.")] = ""
-    can_train: Annotated[bool, typer.Option("--can-train", help="Parts that can train.")] = False
-    inference_only: Annotated[bool, typer.Option("--inference-only", help="Parts that cannot.")] = False
-    framework: Annotated[str, typer.Option("--framework", help="pytorch, jax, ...: parts that it runs on.")] = ""
-    cloud: Annotated[str, typer.Option("--cloud", help="aws, gcp, ...: parts that it rents out.")] = ""
-    precision: Annotated[str, typer.Option("--precision", help="bf16, fp8, int8, ...: parts with a peak at it.")] = ""
+    kind: Annotated[str, typer.Option("--kind", help="Type: gpu, tpu, npu, cpu or fpga.")] = ""
+    place: Annotated[str, typer.Option("--place", help="Place of use: data-centre, edge or mobile.")] = ""
+    vendor: Annotated[str, typer.Option("--vendor", help="Vendor: nvidia, amd, ...")] = ""
+    can_train: Annotated[bool, typer.Option("--can-train", help="Only accelerators that can train.")] = False
+    inference_only: Annotated[bool, typer.Option("--inference-only", help="Only accelerators that cannot train.")] = (
+        False
+    )
+    framework: Annotated[
+        str, typer.Option("--framework", help="Only accelerators that this software supports: pytorch, jax, ...")
+    ] = ""
+    cloud: Annotated[
+        str, typer.Option("--cloud", help="Only accelerators that this cloud rents out: aws, gcp, ...")
+    ] = ""
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="Only accelerators with a peak at this number format: bf16, fp8, int8, ..."),
+    ] = ""
     min_memory: Annotated[
         str,
         typer.Option(
-            "--min-memory", help="Least memory, as 80GiB; 1/16 less counts too, since error correction takes some."
+            "--min-memory",
+            help="Least memory: 80GiB. Up to 1/16 less is accepted, since error correction takes a part.",
         ),
     ] = ""
-    year: Annotated[str, typer.Option("--year", help="2022, 2022.., ..2019 or 2020..2023.")] = ""
+    year: Annotated[str, typer.Option("--year", help="Year of release: 2022, 2022.., ..2019 or 2020..2023.")] = ""
 
 
 @hardware_app.command("list")
@@ -50,7 +60,7 @@ def list_hardware(
     *,
     filter_options: HardwareFilterOptions,
     sort: Annotated[
-        str, typer.Option("--sort", help="peak, memory, bandwidth, power, price, year or name.")
+        str, typer.Option("--sort", help="Order: peak, memory, bandwidth, power, price, year or name.")
     ] = "name",
     form: FormatOption = OutputFormat.TABLE,
     files: FilesOption = None,
@@ -88,11 +98,11 @@ def list_hardware(
 def _build_hardware_filter(
     filter_options: HardwareFilterOptions, catalogue_entries: Sequence[AcceleratorEntry]
 ) -> AcceleratorFilter:
-    """What a part has to be. Raises InputError for what no part is."""
+    """The filter of the options. Raises InputError for a value that no accelerator has."""
     from planner.hardware import catalogue
 
     if filter_options.can_train and filter_options.inference_only:
-        raise InputError("no part does both", key="--can-train, --inference-only", expected="one of the two")
+        raise InputError("conflicting options", key="--can-train, --inference-only", expected="one of the two")
     return catalogue.AcceleratorFilter(
         device_type=catalogue.match_listed_value(
             catalogue_entries, filter_options.kind, "--kind", lambda entry: (entry.spec.kind,)
@@ -134,14 +144,14 @@ def _write_hardware_document(
 def show_hardware(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name in hardware_db.")],
     sources: Annotated[
-        bool, typer.Option("--sources", help="Also the notes and the documents that the figures are from.")
+        bool, typer.Option("--sources", help="Also print the notes and the source documents of the figures.")
     ] = False,
     form: FormatOption = OutputFormat.TABLE,
     files: FilesOption = None,
 ) -> None:
     """Show every figure of one accelerator, with its source.
 
-    Of each it says whether the figure was read there.
+    The output states whether each figure was read in its source.
 
     \b
     Examples:
@@ -164,7 +174,7 @@ def show_hardware(
 def compare_hardware(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Two names in hardware_db, or more.")],
     precision: Annotated[
-        str, typer.Option("--precision", help="Number format that ratios to watts, dollars and bytes are for.")
+        str, typer.Option("--precision", help="Number format of the peak in ratios to watts, dollars and bytes.")
     ] = "",
     form: FormatOption = OutputFormat.TABLE,
     files: FilesOption = None,

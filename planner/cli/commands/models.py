@@ -1,4 +1,4 @@
-"""`planner models`: the models that are known by name."""
+"""`planner models`: the model presets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ models_app = typer.Typer(help="The model presets.", no_args_is_help=True, rich_m
 
 @models_app.command("list")
 def list_models(form: FormatOption = OutputFormat.TABLE, files: FilesOption = None) -> None:
-    """List the presets with their sizes, and the tokens of a sequence or what else a batch counts.
+    """List the presets with their sizes, and the tokens of a sequence or the unit of a batch.
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def list_models(form: FormatOption = OutputFormat.TABLE, files: FilesOption = No
 
 @models_app.command("families")
 def list_families(form: FormatOption = OutputFormat.TABLE, files: FilesOption = None) -> None:
-    """List the Hugging Face model types whose config.json is read.
+    """List the Hugging Face model types whose config.json is supported.
 
     \b
     Examples:

@@ -8,7 +8,7 @@ from planner.cli.options.parameters import OptionValues, take_options
 
 @take_options("plan")
 def plan(values: OptionValues) -> None:
-    """Find the best way to train MODEL on a cluster.
+    """Find the best plan to train MODEL on a cluster.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`planner plot`: lines and marks from the table of a sweep, in the terminal or as a file."""
+"""`planner plot`: a chart of the table of a sweep, in the terminal or as a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLOT_SUFFIXES = (".svg", ".html", ".txt")
 
 
 class RowSelection(StrEnum):
-    """Of several rows with the same x in one series."""
+    """The choice among rows with the same x in a series."""
 
     ALL = "all"
     LEAST = "least"
@@ -23,7 +23,7 @@ class RowSelection(StrEnum):
 
 
 ResultsFileArgument = Annotated[
-    Path, typer.Argument(metavar="RESULTS", help="What `planner sweep` wrote: .parquet, .csv or .jsonl.")
+    Path, typer.Argument(metavar="RESULTS", help="The table of `planner sweep`: .parquet, .csv or .jsonl.")
 ]
 PlotFilesOption = Annotated[
     list[Path] | None,
@@ -32,24 +32,32 @@ PlotFilesOption = Annotated[
     ),
 ]
 XColumnOption = Annotated[
-    str | None, typer.Option("--x", metavar="COLUMN", help="Across; else the first number that was swept.")
+    str | None, typer.Option("--x", metavar="COLUMN", help="Column of the x axis. Default: the first swept number.")
 ]
-YColumnOption = Annotated[str | None, typer.Option("--y", metavar="COLUMN", help="Upwards; else mfu.")]
+YColumnOption = Annotated[
+    str | None, typer.Option("--y", metavar="COLUMN", help="Column of the y axis. Default: mfu.")
+]
 SeriesColumnsOption = Annotated[
     str | None,
-    typer.Option("--by", metavar="COLUMN[,COLUMN]", help="A series for each value; else of model and cluster."),
+    typer.Option(
+        "--by", metavar="COLUMN[,COLUMN]", help="Column whose values are the series. Default: model and cluster."
+    ),
 ]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
         metavar="CONDITION",
-        help="Rows to draw: 'nodes >= 4 and cluster == dgx-h100'. Given several times, all must hold.",
+        help="Rows to draw: 'nodes >= 4 and cluster == dgx-h100'. If given several times, all must be met.",
     ),
 ]
 RowSelectionOption = Annotated[
     RowSelection,
-    typer.Option("--take", case_sensitive=False, help="Of rows with the same x and series: all, least, most y."),
+    typer.Option(
+        "--take",
+        case_sensitive=False,
+        help="Rows to draw of those with the same x and series: all, or the least or most y.",
+    ),
 ]
 
 
@@ -89,7 +97,7 @@ def plot(
         table.columns, resolve_plot_spec(table.columns, x, y, series_columns, take.value)
     )
     if missing_rows:
-        warn(f"{missing_rows:,} of {len(table):,} rows have no value there and are not drawn")
+        warn(f"{missing_rows:,} of {len(table):,} rows have no number to draw and are left out")
     for path in files or ():
         write_file_atomically(path, _render_plot_file(chart, path.suffix.casefold(), results.name))
     write_stdout(render_plot_text(chart))

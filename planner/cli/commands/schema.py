@@ -11,7 +11,7 @@ import typer
 
 
 class DocumentType(StrEnum):
-    """Documents that have a schema."""
+    """The documents with a schema."""
 
     PLAN = "plan"
     WHAT_IF = "what-if"
@@ -41,7 +41,7 @@ DOCUMENT_MODULES = {
     DocumentType.DIFF: "planner.documents.diff",
     DocumentType.LIST: "planner.documents.listing",
 }
-"""Where each document's `build_json_schema` is."""
+"""The module of each document's `build_json_schema`."""
 
 
 def schema(
@@ -50,7 +50,7 @@ def schema(
         typer.Argument(help=f"Document: {', '.join(DocumentType)}."),
     ] = DocumentType.PLAN,
 ) -> None:
-    """Print the JSON Schema of what `--format json` prints.
+    """Print the JSON Schema of the output of `--format json`.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def schema(
 
 
 def _clean_descriptions(schema: dict[str, object]) -> dict[str, object]:
-    """The schema with descriptions that begin at the margin, as docstrings do from Python 3.13 on."""
+    """The schema with its descriptions dedented, as Python 3.13 and later do with docstrings."""
     import inspect
 
     def clean_value(value: object, key: str = "") -> object:

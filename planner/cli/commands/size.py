@@ -1,4 +1,4 @@
-"""`planner size`: how many nodes a run needs, and what a budget trains."""
+"""`planner size`: the number of nodes that a run needs, or the tokens that a budget pays for."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from planner.studies.run_estimate import ClusterOffer, RunEstimate, TrainingRun
 
 _TRIAL_RUN_TOKENS = 10**12
-"""A run of so many tokens shows what a token costs."""
+"""Tokens of the run that determines the cost per token."""
 
 
 class SizeOutputFormat(StrEnum):
-    """Forms of output: the usual ones, and one bare number."""
+    """Output formats: the usual ones, and a bare number."""
 
     TABLE = "table"
     JSON = "json"
@@ -42,7 +42,10 @@ def size(
     nodes: Annotated[
         str | None,
         typer.Option(
-            "--nodes", metavar="INTEGER", help="With --budget alone: on so many nodes.", rich_help_panel="Cluster"
+            "--nodes",
+            metavar="INTEGER",
+            help="Number of nodes; only with --budget and without --deadline.",
+            rich_help_panel="Cluster",
         ),
     ] = None,
     form: Annotated[
@@ -55,13 +58,13 @@ def size(
         str | None,
         typer.Option(
             "--field",
-            help="Of --format value: nodes, devices, days, usd, ... Default: nodes.",
+            help="Figure that --format value prints: nodes, devices, days, usd, ... Default: nodes.",
             rich_help_panel="Output",
         ),
     ] = None,
     files: Annotated[list[Path] | None, build_files_option("--plot", extra_suffixes=".svg (the curve), ")] = None,
 ) -> None:
-    """Find the fewest nodes for a deadline, or what a budget trains.
+    """Find the fewest nodes for a deadline, or the tokens that a budget pays for.
 
     The curve of sizes around the answer is printed as well.
 
@@ -99,12 +102,22 @@ def _build_sized_document(request: RunRequest, nodes: str | None) -> SizeDocumen
 
     deadline_days, budget_usd, run_tokens = request.deadline_days, request.budget, request.tokens
     if run_tokens is None and (deadline_days is not None or budget_usd is None):
-        raise InputError("is missing", key="--tokens", expected="how long the run is, such as 15T; or --budget alone")
+        raise InputError(
+            "is missing",
+            key="--tokens",
+            expected="the tokens of the run, such as 15T; or --budget without --deadline",
+        )
     if run_tokens is not None and deadline_days is None and budget_usd is None:
-        raise InputError("is missing", key="--deadline", expected="a deadline such as 30d, or --budget 2MUSD")
+        raise InputError(
+            "is missing", key="--deadline", expected="a deadline such as 30d, or a budget such as --budget 2MUSD"
+        )
     node_count = None if nodes is None else parse_number(nodes, "--nodes")
     if node_count is not None and run_tokens is not None:
-        raise InputError("is what `size` finds", key="--nodes", expected="--nodes with --budget alone")
+        raise InputError(
+            "conflicts with a deadline: `size` finds the nodes",
+            key="--nodes",
+            expected="--nodes with --budget and without --deadline",
+        )
     run, notes = resolve_run(request, run_tokens or _TRIAL_RUN_TOKENS)
     cluster_option, carbon_g_per_kwh = read_cluster_option(request.cluster), request.read_carbon_g_per_kwh()
     run, estimate = _find_run_size(run, cluster_option, deadline_days, budget_usd, node_count, run_tokens)
@@ -119,7 +132,7 @@ def _find_run_size(
     nodes: int | None,
     tokens: int | None,
 ) -> tuple[TrainingRun, RunEstimate]:
-    """The size, and the run: of as many tokens as the budget pays for where none are given.
+    """The size, and the run; without --tokens, of as many tokens as the budget pays for.
 
     Raises NothingFits where no size meets the deadline and the budget.
     """
@@ -146,14 +159,14 @@ def _find_run_size(
         excess_text = "has no known rent" if estimate.cost_usd is None else f"costs {estimate.cost_usd:,.0f} USD"
         raise NothingFits(
             f"the fewest nodes that meet the deadline are {estimate.nodes:,}, and the run {excess_text}: "
-            f"not within {budget_usd:,.0f}"
-            "\n  what would fit: a later --deadline, or fewer --tokens"
+            f"more than {budget_usd:,.0f}"
+            "\n  what would make it fit: a later --deadline, or fewer --tokens"
         )
     return run, estimate
 
 
 def _build_infeasible_error(run: TrainingRun, cluster_option: ClusterOffer, nodes: int | None) -> PlannerError:
-    """No plan fits on so many nodes, or on any."""
+    """Raise NothingFits: no plan fits on these nodes, or on any number."""
     from planner.studies.run_estimate import explain_infeasible_size
 
     if nodes is None and cluster_option.listed_cluster is not None:
@@ -164,7 +177,7 @@ def _build_infeasible_error(run: TrainingRun, cluster_option: ClusterOffer, node
 
 
 def _build_deadline_error(run: TrainingRun, cluster_option: ClusterOffer, deadline_days: float) -> PlannerError:
-    """No size meets the deadline; the fastest one, where there is any."""
+    """Raise NothingFits: no size meets the deadline; the message names the fastest, if any fits."""
     from planner.studies.size import find_fastest_size
 
     nearest_estimate = find_fastest_size(run, cluster_option)
@@ -235,11 +248,11 @@ def _parse_value_field(name: str | None, output_format: SizeOutputFormat) -> str
 
 
 def _format_bare_value(size_part: RunSizePart, field: str) -> str:
-    """One figure as a bare number. Raises InputError for one that is not known."""
+    """A figure as a bare number. Raises InputError for an unknown figure."""
     value = getattr(size_part, field)
     if value is None:
         expected = "an accelerator with a known rent and power"
         if field.startswith("carbon") and size_part.energy_kwh is not None:
-            expected = "--grid or --carbon-intensity beside it"
-        raise InputError("is unknown here", key="--field", value=field, expected=expected)
+            expected = "also --grid or --carbon-intensity"
+        raise InputError("is unknown for this run", key="--field", value=field, expected=expected)
     return str(value) if isinstance(value, int) else f"{value:.10g}"

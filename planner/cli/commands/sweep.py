@@ -1,4 +1,4 @@
-"""`planner sweep`: the best plan of every point of a grid, as a table; killed and begun again it loses nothing."""
+"""`planner sweep`: a table of the best plan of every point of a grid; an interrupted sweep can be continued."""
 
 from __future__ import annotations
 
@@ -30,9 +30,14 @@ WorkersOption = Annotated[
     typer.Option("--workers", min=1, max=_MAX_WORKERS, help="Processes on this machine. Default: one per core."),
 ]
 SchedulerOption = Annotated[
-    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask cluster instead: tcp://host:8786.")
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Scheduler of a Dask cluster, instead of local processes: tcp://host:8786.",
+    ),
 ]
-RestartOption = Annotated[bool, typer.Option("--restart", help="Discard the answers kept so far and start again.")]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Discard the answers so far and start again.")]
 
 
 def sweep(
@@ -42,9 +47,9 @@ def sweep(
     scheduler: SchedulerOption = None,
     restart: RestartOption = False,
 ) -> None:
-    """Ask `plan` at every point of a grid and write a table.
+    """Run `plan` at every point of a grid and write a table.
 
-    Answers are kept beside the output as they come: after Ctrl-C, a crash or a power cut the same command goes on.
+    Answers are kept in a file beside the output: after Ctrl-C, a crash or a power cut the same command continues.
 
     \b
     Examples:
@@ -64,7 +69,9 @@ def sweep(
 
     check_results_file(output)
     if scheduler is not None and workers is not None:
-        raise InputError("a Dask cluster has its own", key="--workers, --scheduler", expected="one of the two")
+        raise InputError(
+            "a Dask cluster has its own workers", key="--workers, --scheduler", expected="one of the two"
+        )
     sweep_grid = read_sweep(file)
     with collect_warnings() as warnings:
         check_sweep(sweep_grid)
@@ -79,7 +86,7 @@ def sweep(
             _write_results(output, results, fingerprint)
         except (KeyboardInterrupt, ProcessInterrupted):
             kept_text = f"{len(journal.answers):,} of {len(sweep_grid.points):,} points are kept"
-            _write_notice(f"stopped: {kept_text}; the same command goes on")
+            _write_notice(f"stopped: {kept_text}; the same command continues")
             raise typer.Exit(_EXIT_INTERRUPTED) from None
         journal.remove_file()
     write_stdout(_format_summary(output, results))
@@ -89,7 +96,7 @@ def sweep(
 def _plan_points(
     sweep_grid: Sweep, journal: SweepJournal, workers: int | None, scheduler: str | None, fingerprint: str
 ) -> None:
-    """Answer the points that are not yet, neighbours with the same model and cluster after each other."""
+    """Answer the open points, those with the same model and cluster in sequence."""
     from planner.cli.sweeps.progress import show_sweep_progress
     from planner.cli.sweeps.workers import answer_on_this_machine, count_default_workers
 
@@ -116,7 +123,7 @@ def _plan_points(
 
 
 def _write_results(output: Path, results: ResultsTable, fingerprint: str) -> None:
-    """Write the table, and have it on the disk before the journal is let go."""
+    """Write the table and flush it to the disk before the journal is removed."""
     from planner import __version__
     from planner.cli.io.files import write_file_atomically
     from planner.cli.sweeps.results import render_results
@@ -133,7 +140,7 @@ def _count_by_status(results: ResultsTable) -> Counter[str]:
 
 
 def _format_summary(output: Path, results: ResultsTable) -> str:
-    """What became of the points, in one line."""
+    """Write the counts of the points by status, in one line."""
     from planner.cli.sweeps.point import BAD_INPUT, INFEASIBLE, STATUS_FAILED, STATUS_PLANNED
     from planner.report.console import strip_nonprintable
 
@@ -147,17 +154,17 @@ def _format_summary(output: Path, results: ResultsTable) -> str:
 
 
 def _raise_sweep_failure(results: ResultsTable) -> None:
-    """The exit code of a sweep that failed as a whole, or by a bug of ours. The table is written all the same."""
+    """The exit code of a sweep that failed as a whole, or by a bug. The table is written in any case."""
     from planner.cli.sweeps.point import INFEASIBLE, STATUS_FAILED, STATUS_PLANNED
 
     counts = _count_by_status(results)
     if counts[STATUS_FAILED]:
-        raise PlannerError(f"{counts[STATUS_FAILED]:,} points failed: the column `reason` says how")
+        raise PlannerError(f"{counts[STATUS_FAILED]:,} points failed: the column `reason` has the reasons")
     if counts[STATUS_PLANNED]:
         return
     if counts[INFEASIBLE]:
-        raise NothingFits("no plan fits at any point: the column `reason` says why")
-    raise InputError("no point can be planned", expected="see the column `reason`")
+        raise NothingFits("no plan fits at any point: the column `reason` has the reasons")
+    raise InputError("every point has bad input", expected="see the column `reason`")
 
 
 def _write_notice(text: str) -> None:

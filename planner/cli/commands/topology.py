@@ -1,4 +1,4 @@
-"""`planner topology`: a cluster's fabric drawn, its middle measured, and what each parallel group gets of it."""
+"""`planner topology`: a cluster's fabric as a drawing, its bisection, and the bandwidth of each parallel group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def topology(
     form: FormatOption = OutputFormat.TABLE,
     files: TopologyFilesOption = None,
 ) -> None:
-    """Draw a cluster's fabric and show what it carries.
+    """Draw a cluster's fabric and show its bandwidths.
 
     It prints the bisection, the diameter and the bandwidth of parallel groups.
 

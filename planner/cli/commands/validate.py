@@ -1,4 +1,4 @@
-"""`planner validate`: how far the predictions are from measured runs."""
+"""`planner validate`: the errors of predictions against measured runs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ def validate(
     form: FormatOption = OutputFormat.TABLE,
     files: FilesOption = None,
     cross: Annotated[
-        bool, typer.Option("--cross", help="Also fit without each source and each model, and judge by those.")
+        bool,
+        typer.Option(
+            "--cross", help="Also fit without each source and each model, and report the errors on what was left out."
+        ),
     ] = False,
     max_error: Annotated[
         str | None,
-        typer.Option(
-            "--max-error", metavar="PERCENT", help="Largest error that a run may have, else the exit code is 4: 10%."
-        ),
+        typer.Option("--max-error", metavar="PERCENT", help="Largest error of a run, else the exit code is 4: 10%."),
     ] = None,
 ) -> None:
     """Predict measured runs and print the errors.
 
-    They are printed row by row, by source, and overall.
+    They are printed for each run, by source, and overall.
 
     \b
     Examples:
@@ -77,7 +78,7 @@ def validate(
 
 
 def _parse_percent(text: str | None) -> float | None:
-    """`10%`, or `10`, which is the same. Raises InputError."""
+    """The share of a percentage, `10%` or `10`. Raises InputError."""
     from planner.units import parse_quantity
 
     if text is None:
@@ -89,7 +90,7 @@ def _parse_percent(text: str | None) -> float | None:
 
 
 def _raise_excess_errors(document: ValidationDocument) -> None:
-    """Raises RequirementNotMet that names every run whose error is above --max-error."""
+    """Raise RequirementNotMet that names every run whose error is above --max-error."""
     from planner.errors import RequirementNotMet
     from planner.report.console import strip_nonprintable
     from planner.report.views.validation_text import format_excess_error

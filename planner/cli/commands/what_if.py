@@ -1,4 +1,4 @@
-"""`planner what-if`: plan again with things changed, and print both plans side by side."""
+"""`planner what-if`: plan again with changes, and print both plans side by side."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ChangesOption = Annotated[
         "--set",
         metavar="KEY=VALUE",
         rich_help_panel="Objective",
-        help="What is changed: an amount (accelerator.memory=141GiB), a factor (2x), a percentage (+20%). "
+        help="A change: to an amount (accelerator.memory=141GiB), by a factor (2x) or a percentage (+20%). "
         "May be given several times.",
     ),
 ]
@@ -30,7 +30,7 @@ ChangesOption = Annotated[
 
 @take_options("what-if")
 def what_if(values: OptionValues, changes: ChangesOption) -> None:
-    """Plan MODEL again with things changed.
+    """Plan MODEL again with changes.
 
     \b
     Examples:
@@ -60,7 +60,7 @@ def what_if(values: OptionValues, changes: ChangesOption) -> None:
 
 
 def _build_side(request: PlanRequest) -> WhatIfSide:
-    """The request with every combination of its settings. Raises InputError."""
+    """The resolved request with every combination of its settings. Raises InputError."""
     from planner.request.resolve import resolve_scenarios
     from planner.search.settings import enumerate_setting_scenarios
     from planner.studies.what_if import WhatIfSide
@@ -72,7 +72,7 @@ def _build_side(request: PlanRequest) -> WhatIfSide:
 def _build_changed_side(
     request: PlanRequest, base_side: WhatIfSide, change_pairs: list[tuple[str, str]]
 ) -> tuple[WhatIfSide, list[InputChange]]:
-    """The request with its options changed first, then the figures of its cluster, in order."""
+    """The request with its options changed first, then the figures of its cluster, in the given order."""
     from planner.studies.changes import SCENARIO_KEYS, InputChange, apply_cluster_change, check_change_key
 
     option_changes = [(key, text) for key, text in change_pairs if key in SCENARIO_KEYS]
@@ -91,7 +91,7 @@ def _build_changed_side(
 
 
 def _list_changeable_values(side: WhatIfSide) -> dict[str, int | str]:
-    """What of the request can be changed, by the keys of its changes."""
+    """The options that a change may set, by the keys of changes."""
     scenario = side.scenarios[0]
     return {
         "cluster.nodes": side.cluster.nodes,
@@ -102,7 +102,7 @@ def _list_changeable_values(side: WhatIfSide) -> dict[str, int | str]:
 
 
 def _rebuild_side(request: PlanRequest, base_side: WhatIfSide, option_changes: list[tuple[str, str]]) -> WhatIfSide:
-    """The request with other options. What is wrong with one is reported as of its change."""
+    """The request with other options. An error names the change that caused it."""
     from planner.studies.changes import SCENARIO_KEYS, apply_option_change
 
     old_values = _list_changeable_values(base_side)
@@ -120,8 +120,11 @@ def _rebuild_side(request: PlanRequest, base_side: WhatIfSide, option_changes: l
         keys = {f"--{option.replace('_', '-')}": key for key, option in SCENARIO_KEYS.items()}
         raise error.relocate("--set", keys.get(error.key, error.key)) from None
     if changed_side.cluster.devices_per_node != base_side.cluster.devices_per_node:
-        expected = "whole nodes (--nodes) to begin with"
+        expected = "a base with whole nodes (--nodes)"
         raise InputError(
-            "a part of a node cannot be multiplied", origin="--set", key="cluster.nodes", expected=expected
+            "a number of devices that is a part of a node cannot be multiplied",
+            origin="--set",
+            key="cluster.nodes",
+            expected=expected,
         )
     return changed_side

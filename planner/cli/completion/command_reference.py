@@ -1,4 +1,4 @@
-"""Every command as data, read from the commands themselves: manual pages and the reference are made of it."""
+"""The description of every command, read from typer; manual pages and the reference are made from it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from planner.cli.completion.complete import ClickCommand, ClickParameter
 
 EXIT_CODES = (
     ("0", "Done."),
-    ("1", "A fault of the program's, or output that cannot be written."),
+    ("1", "A bug, or output that cannot be written."),
     ("2", "Bad input or usage; the message names the file, the key and what was expected."),
-    ("3", "No plan fits; the message tells the nearest miss and what would make it fit."),
+    ("3", "No plan fits; the message reports the nearest miss and what would make it fit."),
     ("4", "A requirement is not met."),
     ("130", "Interrupted (128 and the number of the signal). No file is left half written."),
 )
-"""Every code that a program ends with, and what it means."""
+"""Every exit code, and its meaning."""
 
 
 @dataclass(frozen=True)
 class OptionText:
-    """An option as it is typed: its names, its value ("" of a switch), and what it does."""
+    """An option: its names, the name of its value ("" for a switch), and its help."""
 
     names: tuple[str, ...]
     value: str
@@ -32,7 +32,7 @@ class OptionText:
 
 @dataclass(frozen=True)
 class CommandText:
-    """A command. `arguments` and `commands`: pairs of a name and what it is; `examples`: the lines of each block."""
+    """A command. `arguments` and `commands`: pairs of name and help; `examples`: the lines of each block."""
 
     name: str
     summary: str
@@ -42,11 +42,11 @@ class CommandText:
     commands: tuple[tuple[str, str], ...]
     examples: tuple[tuple[str, ...], ...]
     related_commands: tuple[str, ...]
-    """Commands that a reader may look for as well."""
+    """Commands for the section "see also"."""
 
 
 def describe_commands() -> dict[str, CommandText]:
-    """Every command that is shown, by name; `planner plan` is `plan`."""
+    """Every visible command by name; `planner plan` is `plan`."""
     import typer
 
     from planner.cli.app import build_plan_app, build_planner_app
@@ -68,7 +68,7 @@ def describe_commands() -> dict[str, CommandText]:
 
 
 def _walk_commands(name: str, command: ClickCommand) -> Iterator[tuple[str, ClickCommand]]:
-    """A command and those within it that are shown."""
+    """A command and its visible subcommands."""
     yield name, command
     subcommands: dict[str, ClickCommand] = getattr(command, "commands", {})
     for word, subcommand in subcommands.items():
@@ -87,7 +87,7 @@ def _describe_command(name: str, command: ClickCommand, related_commands: tuple[
         summary=" ".join(paragraphs[0].split()),
         paragraphs=tuple(item for item in paragraphs if not item.startswith("\b")),
         arguments=tuple((_format_value_name(item), item.help or "") for item in arguments),
-        options=(*map(_describe_option, options), OptionText(("-h", "--help"), "", "Show the help and stop.")),
+        options=(*map(_describe_option, options), OptionText(("-h", "--help"), "", "Show this help and exit.")),
         commands=tuple((word, item.get_short_help_str(200)) for word, item in subcommands.items() if not item.hidden),
         examples=tuple(tuple(line.strip() for line in lines if line.strip() != "\b") for lines in examples),
         related_commands=related_commands,
@@ -103,7 +103,7 @@ def _describe_option(parameter: ClickParameter) -> OptionText:
 
 
 def _format_value_name(parameter: ClickParameter) -> str:
-    """The name of a value in the usage."""
+    """The name of an option's value in the usage."""
     if parameter.metavar:
         return parameter.metavar
     choices = getattr(parameter.type, "choices", None)
@@ -114,7 +114,7 @@ def _format_value_name(parameter: ClickParameter) -> str:
 
 
 def _format_option_help(parameter: ClickParameter) -> str:
-    """What an option does, and its default where it is one of a list."""
+    """The help of an option, with its default where its values are a list."""
     default = getattr(parameter, "default", None)
     has_listed_default = getattr(parameter.type, "choices", None) and default is not None
     default_text = default.value if isinstance(default, Enum) else default

@@ -1,8 +1,8 @@
-"""What a shell asks while a command line is typed: the words that can stand at the cursor, one a line.
+"""Completion for shells: prints the words that can follow on a command line, a word per line.
 
-A shell's script (planner/cli/shells) calls the program itself with the words up to the cursor, the last one as far as
-it is typed, and `_PLANNER_COMPLETE` set. A line is a word, a tab and what it means. A line that begins with a tab
-says that the shell is to complete names of files, with these endings or, where there are none, any.
+A shell's script (planner/cli/completion/shells) calls the program itself with `_PLANNER_COMPLETE` set and the words
+up to the cursor, of which the last may be incomplete. A line is a word, a tab and its meaning. A line that begins
+with a tab makes the shell complete names of files, with these endings or, without endings, any.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ClickParameter(Protocol):
-    """An option or argument, as the command line's library has it."""
+    """The part of click's Parameter that is used here."""
 
     param_type_name: str
     opts: list[str]
@@ -33,20 +33,20 @@ class ClickParameter(Protocol):
 
 
 class ClickCommand(Protocol):
-    """A command or a group of commands, as the command line's library has it."""
+    """The part of click's Command that is used here."""
 
     name: str | None
     hidden: bool
     params: list[ClickParameter]
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """Its first sentence."""
+        """The first sentence of the help."""
 
 
 @dataclass(frozen=True)
 class _Cursor:
-    """Where on the command line the cursor is: the command, its name, arguments before it, the option whose value
-    is typed, and whether options are over.
+    """The cursor's position on the command line: the command, its name, the arguments before the cursor, the option
+    whose value is being typed, and whether `--` has ended the options.
     """
 
     command: ClickCommand
@@ -57,9 +57,9 @@ class _Cursor:
 
 
 def print_completions(command_line: Sequence[str]) -> None:
-    """Print what can stand at the end of `command_line`: program, words, and the last word as far as it is typed.
+    """Print the completions of `command_line`: program, words, and the last word as far as it is typed.
 
-    Prints nothing where that cannot be told; never a traceback: it would land in what the user types.
+    Prints nothing where there are none, and never a traceback, which would appear in the user's command line.
     """
     try:
         import typer
@@ -80,7 +80,7 @@ def print_completions(command_line: Sequence[str]) -> None:
 
 
 def enumerate_completions(command: ClickCommand, words: Sequence[str], typed: str) -> Iterator[str]:
-    """The lines of the answer."""
+    """The lines for the shell."""
     cursor = _locate_cursor(command, words)
     if cursor.option is not None:
         yield from _enumerate_values(cursor.option, cursor.path, typed)
@@ -103,7 +103,7 @@ def enumerate_completions(command: ClickCommand, words: Sequence[str], typed: st
 
 
 def _locate_cursor(command: ClickCommand, words: Sequence[str]) -> _Cursor:
-    """Go through the words before the cursor."""
+    """Parse the words before the cursor."""
     path: list[str] = []
     argument_count, option, options_are_over = 0, None, False
     for word in words:
@@ -127,7 +127,7 @@ def _get_subcommands(command: ClickCommand) -> dict[str, ClickCommand]:
 
 
 def _map_options_by_name(command: ClickCommand) -> dict[str, ClickParameter]:
-    """The options by each of their names."""
+    """The options by all of their names."""
     options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
     return {name: parameter for parameter in options for name in (*parameter.opts, *parameter.secondary_opts)}
 
@@ -141,7 +141,7 @@ def _find_cursor_argument(cursor: _Cursor) -> ClickParameter | None:
 
 
 def _enumerate_option_names(command: ClickCommand, typed: str) -> Iterator[str]:
-    """The long names of options, and of a short one that is typed whole."""
+    """The long names of options, and a short name that is typed in full."""
     for name, option in [*_map_options_by_name(command).items(), ("--help", None)]:
         if name.startswith(typed) and (name.startswith("--") or name == typed):
             if option is None:
@@ -155,7 +155,7 @@ def _extract_first_sentence(text: str) -> str:
 
 
 def _enumerate_values(parameter: ClickParameter, path: str, typed: str) -> Iterator[str]:
-    """What a parameter can be."""
+    """The completions of a parameter's value."""
     choices = getattr(parameter.type, "choices", None)
     if choices is not None:
         yield from (str(choice) for choice in choices if str(choice).startswith(typed.casefold()))
@@ -170,7 +170,7 @@ def _enumerate_values(parameter: ClickParameter, path: str, typed: str) -> Itera
 
 
 def _find_completion_source(parameter: ClickParameter, path: str) -> CompletionSource | None:
-    """What is known of a parameter; of files that nothing is known of, the endings that its help names."""
+    """The declared completion of a parameter; without it, for files, the endings that its help names."""
     from planner.cli.options.words import COMMAND_COMPLETION_SOURCES, COMPLETION_SOURCES, CompletionSource
 
     for name in (*parameter.opts, parameter.metavar or ""):

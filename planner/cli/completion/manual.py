@@ -1,6 +1,6 @@
-"""Manual pages, made from the commands themselves: `python -m planner.cli.completion.manual FOLDER` writes them.
+"""Writes the manual pages: `python -m planner.cli.completion.manual FOLDER`.
 
-The pages are in the language of man(7), of which groff and mandoc both know what is used here.
+The pages use requests of man(7) that both groff and mandoc support.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from planner.cli.completion.command_reference import EXIT_CODES, CommandText, OptionText, describe_commands
 
 _RELEASE_DATE = "2026-11-25"
-"""When this version was; every page wants a date, and it must not be that of the day on which the page is made."""
+"""Date of this version for the pages, fixed so that they do not depend on the day on which they are made."""
 _LINE_WIDTH = 68
 
 
 def build_manual_pages() -> dict[str, str]:
-    """Every page by the name of its file."""
+    """The text of every page by the name of its file."""
     page_texts = {name.replace(" ", "-"): _render_page(command) for name, command in describe_commands().items()}
     page_texts["planner-plan"] = ".so man1/plan.1\n"
     return {f"{name}.1": text for name, text in page_texts.items()}
@@ -72,19 +72,19 @@ def _render_page(command: CommandText) -> str:
 
 
 def _format_usage(command: CommandText) -> str:
-    """What follows the name of a command."""
+    """The synopsis after the name of a command."""
     words = ["[\\fIOPTIONS\\fR]", *(f"\\fI{_escape_roff(name)}\\fR" for name, _ in command.arguments)]
     return " ".join([*words, "\\fICOMMAND\\fR"] if command.commands else words)
 
 
 def _format_option_names(option: OptionText) -> str:
-    """An option with its value, as it is typed."""
+    """An option's names and value in roff."""
     names = ", ".join(map(_format_bold, option.names))
     return f"{names} \\fI{_escape_roff(option.value)}\\fR" if option.value else names
 
 
 def _format_tagged_paragraphs(entries: Iterable[tuple[str, str]]) -> list[str]:
-    """Tagged paragraphs; the tags are of the language already."""
+    """Tagged paragraphs; the tags are roff already."""
     return [line for tag, words in entries for line in (".TP", tag, *_wrap_text(words))]
 
 
@@ -97,7 +97,7 @@ def _format_paragraphs(paragraphs: Iterable[str]) -> list[str]:
 
 
 def _wrap_text(words: str) -> list[str]:
-    """A text in lines that can be read in the file as well."""
+    """The text in wrapped lines, so that the source of the page is readable."""
     lines = textwrap.wrap(" ".join(words.split()), _LINE_WIDTH, break_long_words=False, break_on_hyphens=False)
     return [_escape_roff(line) for line in lines]
 
@@ -107,14 +107,14 @@ def _format_bold(words: str) -> str:
 
 
 def _escape_roff(words: str) -> str:
-    """Text as the language holds it: no sign of it is taken for a command, and hyphens can be copied."""
+    """The text with roff's special characters escaped, and with hyphens that can be copied."""
     escaped = words.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "\\(ga")
     escaped = escaped.replace("~", "\\(ti").replace("^", "\\(ha")
     return f"\\&{escaped}" if escaped.startswith(".") else escaped
 
 
 def write_manual_pages(folder: Path) -> None:
-    """Write all pages into a folder, and remove those of commands that are gone."""
+    """Write all pages into a folder, and remove pages of commands that no longer exist."""
     page_texts = build_manual_pages()
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.1"):

@@ -1,6 +1,6 @@
-"""What continuous integration shows: GitHub's step summary and annotations, GitLab's code quality report.
+"""Reports for continuous integration: GitHub's step summary and annotations, GitLab's code quality report.
 
-Environment variables say where we run: GITHUB_STEP_SUMMARY and GITHUB_ACTIONS, GITLAB_CI.
+The environment identifies the service: GITHUB_STEP_SUMMARY and GITHUB_ACTIONS, GITLAB_CI.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _GITLAB_REPORT_FILE = Path("gl-code-quality-report.json")
 
 
 def find_code_quality_file(code_quality: Path | None, *, ci: bool) -> Path | None:
-    """Where the code quality report goes: where the option says, or where GitLab looks for it; None for nowhere."""
+    """The path of the code quality report: the option's, or the one that GitLab reads; None: no report."""
     if code_quality is None and ci and os.environ.get("GITLAB_CI"):
         return _GITLAB_REPORT_FILE
     return code_quality
 
 
 def write_code_quality_report(document: CheckDocument, report_path: Path | None) -> None:
-    """The code quality report. Raises InputError where it cannot be written."""
+    """Write the code quality report. Raises InputError where it cannot be written."""
     if report_path is not None:
         from planner.cli.io.files import write_file_atomically
         from planner.report.formats.gitlab_code_quality import render_code_quality_report
@@ -38,7 +38,7 @@ def write_code_quality_report(document: CheckDocument, report_path: Path | None)
 
 
 def report_check_to_github(document: CheckDocument) -> None:
-    """GitHub's annotations and summary, where it is there. Raises InputError for one that cannot be written."""
+    """Write GitHub's annotations and summary, when run there. Raises InputError where they cannot be written."""
     if _is_github_actions():
         from planner.report.formats.github_annotations import render_check_annotations
 
@@ -50,7 +50,7 @@ def report_check_to_github(document: CheckDocument) -> None:
 
 
 def annotate_input_errors(plans_file: str, input_errors: Sequence[tuple[int, InputError]]) -> None:
-    """What is wrong with a file of plans, by its lines."""
+    """The findings about a file of plans, by its lines."""
     if _is_github_actions():
         from planner.report.formats.github_annotations import format_github_annotation
 
@@ -61,7 +61,7 @@ def annotate_input_errors(plans_file: str, input_errors: Sequence[tuple[int, Inp
 
 
 def append_step_summary(markdown: str) -> None:
-    """Add to the page of this step, where GitHub shows one. Raises InputError where it cannot be written."""
+    """Add to GitHub's summary of this step, if there is one. Raises InputError where it cannot be written."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
@@ -74,7 +74,7 @@ def append_step_summary(markdown: str) -> None:
 
 
 def format_repository_path(file: str) -> str:
-    """A file's path from the top of the repository, where the environment names it; else as it was given."""
+    """A file's path from the top of the repository, where the environment names it; else unchanged."""
     repository_root = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
     if not repository_root:
         return Path(file).as_posix()

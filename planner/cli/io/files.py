@@ -1,4 +1,4 @@
-"""Files that a command writes: their places checked before anything is computed, then written whole or not at all."""
+"""Output files of a command: paths are checked before anything is computed; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from planner.request.files import format_os_reason, is_existing_path
 def check_distinct_files(
     outputs: Iterable[tuple[str, Path | None]], inputs: Iterable[tuple[str, str | Path | None]] = ()
 ) -> None:
-    """Each file that is written is one of its own, and none that is read; each with the option that names it.
-
-    Raises InputError.
-    """
+    """Raise InputError for a file that two options write, or that is read as well; paths come with their options."""
     key_by_location = {
         _resolve_location(name): key for key, name in inputs if name is not None and is_existing_path(str(name))
     }
@@ -28,12 +25,12 @@ def check_distinct_files(
         if location in key_by_location:
             problem = "is read as well" if location in input_locations else "is written twice"
             keys = ", ".join(dict.fromkeys((key_by_location[location], key)))
-            raise InputError(problem, key=keys, value=str(path), expected="a file of its own for each")
+            raise InputError(problem, key=keys, value=str(path), expected="a different file for each")
         key_by_location[location] = key
 
 
 def _resolve_location(path: str | Path) -> str:
-    """Where a path leads; as it stands where the working directory is gone."""
+    """The absolute path; unchanged where the working directory no longer exists."""
     try:
         return os.path.realpath(path)
     except (OSError, ValueError):
@@ -41,22 +38,22 @@ def _resolve_location(path: str | Path) -> str:
 
 
 def check_suffix(path: Path | None, suffixes: tuple[str, ...]) -> None:
-    """Raises InputError for another ending than one of `suffixes`; for a command to ask before it computes."""
+    """Raise InputError for an ending that is not one of `suffixes`; commands call it before they compute."""
     if path is not None and path.suffix.casefold() not in suffixes:
         value, expected = path.suffix or "no ending", f"a file ending in {', '.join(suffixes)}"
         raise InputError("unknown file format", origin=str(path), value=value, expected=expected)
 
 
 def write_file_atomically(path: Path, content: str | bytes, suffixes: tuple[str, ...] = ()) -> None:
-    """Write a file whole or not at all: beside its place first, then renamed.
+    """Write a file whole or not at all: to a temporary file in the same folder, which is then renamed.
 
-    A link keeps leading where it leads. Raises InputError for a wrong place, such as a device or a pipe, which a file
-    must not take, and for another ending than one of `suffixes`, where there are any.
+    A symbolic link is kept. Raises InputError for a path that is no regular file, such as a device or a pipe, and for
+    an ending that is not one of `suffixes`, if any.
     """
     origin = str(path)
     if suffixes:
         check_suffix(path, suffixes)
-    expected = "a writable place"
+    expected = "a writable path"
     try:
         path = Path(os.path.realpath(path))
         if path.exists() and not path.is_file():
@@ -76,11 +73,11 @@ def write_file_atomically(path: Path, content: str | bytes, suffixes: tuple[str,
 
 
 def make_folder(path: Path, key: str) -> None:
-    """Make a folder, and those above it, where there is none. Raises InputError that names the option `key`."""
+    """Make a folder and its parents where they are missing. Raises InputError that names the option `key`."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        expected = "a writable place"
+        expected = "a writable path"
         raise InputError(
             f"cannot be made: {format_os_reason(error)}", key=key, value=str(path), expected=expected
         ) from None

@@ -1,4 +1,4 @@
-"""Lists of what is known by name, in every form; for `planner models` and `planner cluster`."""
+"""Lists of presets in every output format; for `planner models` and `planner cluster`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write_listing(
     format_name: str,
     files: Sequence[Path] | None,
 ) -> None:
-    """Write a list of what is known by name to the files and print it."""
+    """Write a list of presets to the files and print it."""
     from planner.documents.listing import SCHEMA_VERSION, ListingDocument
 
     output_files = check_output_files(files)

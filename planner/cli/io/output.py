@@ -1,6 +1,6 @@
-"""What a command writes: its answer to the files of `-o` and to stdout, warnings and errors to stderr.
+"""Output of a command: its answer to the files of `-o` and to stdout, warnings and errors to stderr.
 
-A reader of stdout who has left is no fault, a full disk is one message.
+A closed pipe on stdout is no error; a full disk is an error of one message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FORMAT_BY_SUFFIX = {
     ".xml": "junit",
     ".txt": "table",
 }
-"""Which form a file has, by its ending."""
+"""The format of a file, by its ending."""
 
 
 def check_output_files(
@@ -39,10 +39,10 @@ def check_output_files(
     other_outputs: Sequence[tuple[str, Path | None]] = (),
     input_files: Sequence[tuple[str, str | Path | None]] = (),
 ) -> tuple[Path, ...]:
-    """The files of `-o`, before anything is computed. `extra_suffixes`: endings beside the usual ones.
+    """Check the files of `-o` before anything is computed. `extra_suffixes`: endings in addition to the usual ones.
 
-    `other_outputs` are files that other options write, `input_files` such that are read, each with its option. Raises
-    InputError for another ending, and for a file that would be written twice or is read.
+    `other_outputs`: files that other options write; `input_files`: files that are read; each with its option. Raises
+    InputError for an unknown ending, and for a file that would be written twice or is read.
     """
     suffixes = (*extra_suffixes, *(suffix for suffix in _FORMAT_BY_SUFFIX if suffix not in extra_suffixes))
     for path in files or ():
@@ -66,8 +66,8 @@ def write_document(
 ) -> None:
     """Write the document to the files, then to stdout in `output_format`.
 
-    `render_table` makes its table. `own_renderers` are forms that the command makes itself, by the ending of their
-    files. Nothing is written before all texts are made. Raises InputError for a file that cannot be written.
+    `render_table` makes its table. `own_renderers`: formats of this command alone, by the ending of their files.
+    Nothing is written before all texts are made. Raises InputError for a file that cannot be written.
     """
     renderer_by_suffix = own_renderers or {}
 
@@ -104,8 +104,7 @@ def write_document(
 
 
 def write_stdout(text: str, *, is_machine_readable: bool = False) -> None:
-    """Write all of `text` to stdout; what is `is_machine_readable` as UTF-8 with line ends of one sign, whatever the
-    locale.
+    """Write all of `text` to stdout; if `is_machine_readable`, as UTF-8 with LF at line ends in every locale.
 
     Ends the process with 0 where the reader has left (`plan … | head`). Raises PlannerError where the text
     cannot be written.
@@ -126,7 +125,7 @@ def write_stdout(text: str, *, is_machine_readable: bool = False) -> None:
 
 
 def _replace_unencodable(text: str, encoding: str) -> str:
-    """The text in signs that stdout can show: others, such as names that are no UTF-8, become question marks."""
+    """The text with question marks for characters that stdout cannot encode."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -135,14 +134,14 @@ def _replace_unencodable(text: str, encoding: str) -> str:
 
 
 _TABLE_RULE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
-"""Of tables."""
+"""Substitutes for the line-drawing characters of tables."""
 _DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
 
 
 def build_write_error(error: OSError) -> PlannerError:
-    """The error for output that cannot be written; nothing is tried again when the interpreter ends.
+    """The error for output that cannot be written; the interpreter does not try again when it ends.
 
-    A disk that is full is the user's matter, anything else a fault of ours.
+    A full disk is an error of the user's machine, any other reason a bug.
     """
     discard_stdout()
     problem = f"the output cannot be written: {error.strerror}"
@@ -150,9 +149,9 @@ def build_write_error(error: OSError) -> PlannerError:
 
 
 def write_stderr(text: str) -> None:
-    """Write to stderr; where that cannot be, nobody reads it, and the exit code says enough.
+    """Write to stderr; where that fails, only the exit code reports the error.
 
-    Names of files may be in it: what would steer a terminal is written out.
+    Control characters, which names of files may contain, are escaped.
     """
     try:
         _clear_progress_bar()
@@ -168,7 +167,7 @@ set_warning_writer(lambda text: write_stderr(f"warning: {text}\n"))
 
 
 def _clear_progress_bar(*, permanently: bool = False) -> None:
-    """Take the bar of progress off the terminal; its module is loaded where there may be one."""
+    """Clear the progress bar; its module is imported only where stderr is a terminal."""
     if "planner.cli.io.progress" in sys.modules:
         from planner.cli.io import progress
 
@@ -176,7 +175,7 @@ def _clear_progress_bar(*, permanently: bool = False) -> None:
 
 
 def discard_stdout() -> None:
-    """Send what is still buffered nowhere, so that the interpreter does not try again when it ends."""
+    """Discard buffered output, so that the interpreter does not try to write it when it ends."""
     _discard_stream(sys.stdout)
 
 

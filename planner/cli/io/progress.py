@@ -1,7 +1,7 @@
 """A bar on the terminal while something takes longer than a second.
 
-An interval timer of the process draws it: no thread, so that worker processes can be forked at any time; and nothing
-is drawn, and hardly anything spent, before the first second is over. Where there is no such timer there is no bar.
+An interval timer of the process draws it. There is no thread, so that worker processes can be forked at any time, and
+hardly any cost in the first second. A platform without such timers has no bar.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from planner.progress import watch_progress
 _DELAY_S, _INTERVAL_S = 1.0, 0.2
 _BAR_CELLS = 24
 _PULSE_CELLS = 5
-"""Cells of the piece that moves where nobody knows how much is left."""
+"""Cells of the moving part of a bar whose total is unknown."""
 _DEFAULT_WIDTH = 80
 _CLEAR_LINE = "\r\x1b[K"
 
 
 class _ProgressBar:
-    """What is known of the progress, and whether it stands on the terminal; one for the process."""
+    """The progress, and whether the bar is on the terminal; a single value for the process."""
 
     def __init__(self, terminal: int) -> None:
         self.terminal = terminal
@@ -34,33 +34,33 @@ class _ProgressBar:
         self.is_drawn = False
 
     def update(self, description: str, done_steps: int, total_steps: int) -> None:
-        """A loop's word on its steps."""
+        """Receive the number of steps that a loop has done."""
         self.description, self.done_steps, self.total_steps = description, done_steps, total_steps
 
     def draw(self, signal_number: int = 0, frame: FrameType | None = None) -> None:
-        """Draw it anew, where the process has the terminal: past Python's buffers, which may be in use just now."""
+        """Draw the bar, where the process is in the foreground; unbuffered, since Python's buffers may be in use."""
         try:
             if os.tcgetpgrp(self.terminal) == os.getpgrp():
                 width = os.get_terminal_size(self.terminal).columns or _DEFAULT_WIDTH
                 line = format_bar(self.description, self.done_steps, self.total_steps, monotonic() - self.started_s)
-                self.is_drawn = True  # before it is: Ctrl-C may come in between
+                self.is_drawn = True  # set before drawing: Ctrl-C may come in between
                 os.write(self.terminal, f"{_CLEAR_LINE}{line[: width - 1]}".encode())
         except OSError:
             stop_bar()
 
     def clear(self) -> None:
-        """Take it off the terminal."""
+        """Clear the bar from the terminal."""
         if self.is_drawn:
             os.write(self.terminal, _CLEAR_LINE.encode())
             self.is_drawn = False
 
 
 _ACTIVE_BARS: list[_ProgressBar] = []
-"""The bar, while there may be one."""
+"""The progress bar, if one is active."""
 
 
 def format_bar(description: str, done_steps: int, total_steps: int, elapsed_s: float) -> str:
-    """The bar as text: of one step or none a piece that moves."""
+    """The bar as text: a moving part for fewer than two steps."""
     if total_steps > 1:
         full_cells = done_steps * _BAR_CELLS // total_steps
         cells, count_text = "=" * full_cells + " " * (_BAR_CELLS - full_cells), f" {done_steps:,} of {total_steps:,}"
@@ -76,7 +76,7 @@ def format_bar(description: str, done_steps: int, total_steps: int, elapsed_s: f
 
 @contextmanager
 def show_progress_bar() -> Iterator[None]:
-    """Show how far what is within is, once it has taken a second, where stderr is a terminal."""
+    """Show the progress of the work in this context after its first second, where stderr is a terminal."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     if not is_terminal or not hasattr(signal, "setitimer"):
         yield
@@ -93,13 +93,13 @@ def show_progress_bar() -> Iterator[None]:
 
 
 def clear_bar() -> None:
-    """Take the bar off the terminal: something is going to be written there. It comes back."""
+    """Clear the bar before other output is written; it returns afterwards."""
     for bar in _ACTIVE_BARS:
         bar.clear()
 
 
 def stop_bar() -> None:
-    """No bar from here on."""
+    """Switch the bar off."""
     if _ACTIVE_BARS:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         clear_bar()

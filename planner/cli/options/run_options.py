@@ -96,7 +96,9 @@ def read_cluster_option(name: str) -> ClusterOffer:
 
     spec, origin = read_cluster_spec(name)
     if spec.pools:
-        raise InputError("has several kinds of nodes", key="--cluster", value=name, expected="a cluster of one kind")
+        raise InputError(
+            "the cluster is heterogeneous", key="--cluster", value=name, expected="a cluster of equal nodes"
+        )
     return ClusterOffer(spec.name, spec, origin)
 
 

@@ -1,1 +1,1 @@
-"""The parts of `planner sweep`: its file, one point, the journal, workers, results."""
+"""The parts of `planner sweep`: its file, a point, the journal, workers, results."""

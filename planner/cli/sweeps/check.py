@@ -1,4 +1,4 @@
-"""A sweep checked before anything runs: a value that no point can have, and a fault that all points share."""
+"""Checks a sweep before anything runs: values that are invalid at every point, and errors that all points share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from planner.request.values import format_option_value
 
 
 def check_sweep(sweep: Sweep) -> None:
-    """Read what the points ask, as far as it takes to find each value once where it can be read.
+    """Parse points until each value has been part of a valid point.
 
-    A value is refused where it is refused beside every value of the other keys; what only some points refuse is told
-    in their rows. Raises InputError that names the file, the key and the value.
+    A value is an error where it is invalid together with every value of the other keys; an error of some points only
+    is reported in their rows. Raises InputError that names the file, the key and the value.
     """
     answerer = PointAnswerer()
     errors: list[InputError] = []
@@ -41,7 +41,7 @@ def check_sweep(sweep: Sweep) -> None:
 
 
 def _group_points_by_value(sweep: Sweep, key: str) -> dict[str, list[SweepPoint]]:
-    """The points that have each value of a key, one for each model and cluster."""
+    """The points with each value of a key, one for each model and cluster."""
     points_by_value: dict[str, dict[tuple[str, str], SweepPoint]] = {}
     for point in sweep.points:
         if key in point:
@@ -51,7 +51,7 @@ def _group_points_by_value(sweep: Sweep, key: str) -> dict[str, list[SweepPoint]
 
 
 def _select_covering_points(sweep: Sweep, key: str, value: str) -> list[SweepPoint]:
-    """Points with a value of a key, so many that each value of every other key that goes with it is among them."""
+    """Points with a value of a key that together have each value of every other key that occurs with it."""
     seen: set[tuple[str, str]] = set()
     selected = []
     for point in sweep.points:
@@ -66,7 +66,7 @@ def _select_covering_points(sweep: Sweep, key: str, value: str) -> list[SweepPoi
 def _find_shared_error(
     answerer: PointAnswerer, sweep: Sweep, key: str, points: list[SweepPoint]
 ) -> InputError | None:
-    """None where a point has no fault; else the first that is told of this key, or the first at all."""
+    """None where a point is valid; else the first error of this key, or the first error of any key."""
     errors: list[InputError] = []
     for point in points:
         error = _find_point_error(answerer, sweep, point)
@@ -85,7 +85,7 @@ def _find_point_error(answerer: PointAnswerer, sweep: Sweep, point: SweepPoint) 
 
 
 def _concerns_key(error: InputError, key: str, point: SweepPoint) -> bool:
-    """Whether a fault is told of this key, or of the file that its value names."""
+    """Whether an error names this key, or the file that its value names."""
     if key in FILE_KEYS and error.origin and error.origin.startswith(format_option_value(point[key])):
         return is_existing_path(format_option_value(point[key]))
     return extract_option_key(error.key) == key

@@ -1,4 +1,4 @@
-"""The points of a sweep on a Dask cluster: sent by the handful, gathered as they are done."""
+"""Answers the points of a sweep on a Dask cluster: points are sent in chunks and gathered as they are done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _POINTS_PER_TASK = 16
 _CONNECT_TIMEOUT_S = 30
-_SCHEDULER_LOST = "the scheduler is gone; what was answered is kept, the same command goes on"
+_SCHEDULER_LOST = "lost the connection to the scheduler; the answers so far are kept, and the same command continues"
 NumberedPoint = tuple[int, "SweepPoint"]
 
 
@@ -33,13 +33,15 @@ def run_points_on_dask(
 ) -> None:
     """Answer the points on the workers of a scheduler; `add_answer` takes each number and answer, in any order.
 
-    Dask repeats what a dead worker had. Points whose worker has died as often as Dask allows are sent alone once
-    more, then told as failed. Raises InputError where there is no such scheduler, it has no workers, or these have
-    another version of planner or other files.
+    Dask repeats the tasks of a dead worker. Points whose worker has died as often as Dask allows are sent alone once
+    more, then reported as failed. Raises InputError without a scheduler or workers, and where workers have another
+    version of planner or other files.
     """
     distributed = _import_distributed()
     try:
-        with warnings.catch_warnings(action="ignore"):  # of packages that differ, which planner's version tells
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # warnings of differing packages: the version of planner is compared instead
             client = distributed.Client(address, timeout=_CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -56,7 +58,7 @@ def run_points_on_dask(
         except PlannerError:
             raise
         except Exception as error:
-            # a lost connection is an OSError, a cancelled future, or whatever a closed client says
+            # a lost connection is an OSError, a cancelled future, or an error of a closed client
             if not isinstance(error, OSError | CancelledError) and client.status == "running":
                 raise
             raise PlannerError(_SCHEDULER_LOST) from None
@@ -70,7 +72,7 @@ def _import_distributed() -> ModuleType:
     except ImportError:
         expected = "pip install 'planner[dask]', or local workers"
         raise InputError("needs the package `distributed`", key="--scheduler", expected=expected) from None
-    # what it logs of lost connections, with tracebacks, is told in one message of ours
+    # its log of lost connections, with tracebacks, is replaced by a single message
     logging.disable()
     return distributed
 
@@ -82,7 +84,7 @@ def _gather_answers(
     fingerprint: str,
     add_answer: Callable[[int, bytes], None],
 ) -> list[NumberedPoint]:
-    """Answer chunks of points; those whose workers have died too often are handed back."""
+    """Answer chunks of points; returns those whose workers have died too often."""
     if not chunks:
         return []
     sent = [[(number, _make_paths_absolute(point)) for number, point in chunk] for chunk in chunks]
@@ -109,12 +111,12 @@ def answer_chunk(points: Sequence[NumberedPoint], fingerprint: str) -> list[tupl
 
 @functools.lru_cache(2)
 def _get_point_answerer(fingerprint: str) -> PointAnswerer:
-    """What the chunks of one sweep share on a worker."""
+    """The answerer that the chunks of a sweep share on a worker."""
     return PointAnswerer()
 
 
 def _make_paths_absolute(point: SweepPoint) -> SweepPoint:
-    """The point with its files by their whole paths: a worker may have been started in another folder."""
+    """The point with absolute paths, since a worker may run in another folder."""
     return {**point, **{key: _resolve_name(name) for key, name in list_point_files(point).items()}}
 
 
@@ -123,14 +125,14 @@ def _resolve_name(name: str) -> str:
 
 
 def describe_worker(names: Sequence[str]) -> tuple[str, str, dict[str, str]]:
-    """On a worker: its version of planner, what that knows by name, and what the sweep's files are there."""
+    """On a worker: its version of planner, and the digests of its databases and of the sweep's files."""
     from planner import __version__
 
     return __version__, compute_data_digest(), compute_file_digests(names)
 
 
 def _check_workers(client: Any, points: Sequence[NumberedPoint], address: str) -> None:
-    """Raises InputError where the workers would answer another question, or none are there."""
+    """Raise InputError where there are no workers, or where they would compute other answers."""
     names = sorted({_resolve_name(name) for _, point in points for name in list_point_files(point).values()})
     local_description = describe_worker(names)
     worker_descriptions = client.run(describe_worker, names, on_error="return")
@@ -150,15 +152,15 @@ def _check_workers(client: Any, points: Sequence[NumberedPoint], address: str) -
                 problem, key="--scheduler", value=address, expected=f"planner {local_description[0]}, as here"
             )
         if database_digest != local_description[1]:
-            problem = f"worker {worker} has another hardware_db, or other models"
+            problem = f"worker {worker} has another hardware_db or other model presets"
             raise InputError(problem, key="--scheduler", value=address, expected="the same planner, as here")
         for name, digest in files.items():
             if digest != local_description[2][name]:
-                problem = f"worker {worker} has not the same file"
+                problem = f"worker {worker} has another version of the file, or none"
                 raise InputError(problem, key="--scheduler", value=name, expected="a folder that all machines share")
 
 
 def _build_lost_error() -> bytes:
     import msgspec
 
-    return msgspec.json.encode(build_failed_record("the worker that answered it died, again and again"))
+    return msgspec.json.encode(build_failed_record("the workers that answered it died repeatedly"))

@@ -1,6 +1,4 @@
-"""What makes two sweeps the same: their points, the files that these name, and the program that answers them with all
-that it knows by name.
-"""
+"""Identifies a sweep by its points, the files that they name, and the program with its databases."""
 
 from __future__ import annotations
 
@@ -13,11 +11,11 @@ if TYPE_CHECKING:
     from planner.cli.sweeps.grid import Sweep
 
 _ANSWER_FORMAT = "1"
-"""Of a point's answer, as the journal keeps it."""
+"""Version of a point's answer in the journal."""
 
 
 def compute_fingerprint(sweep: Sweep) -> str:
-    """The same for the same points in the same order, answered by the same version from the same files."""
+    """The digest of a sweep: equal for the same points in the same order, the same version and the same files."""
     import msgspec
 
     from planner import __version__
@@ -36,7 +34,7 @@ def compute_fingerprint(sweep: Sweep) -> str:
 
 
 def compute_data_digest() -> str:
-    """Of all of hardware_db and of the models' presets: an edited figure is another answer, whatever the version."""
+    """The digest of hardware_db and the model presets, since an edited figure changes answers of the same version."""
     from planner.hardware.database import find_database_path
     from planner.workload.presets import get_presets_path
 
@@ -48,7 +46,7 @@ def compute_data_digest() -> str:
 
 
 def compute_file_digests(names: Sequence[str]) -> dict[str, str]:
-    """Of each file, and of a folder its config.json; empty for what cannot be read."""
+    """The digest of each file, and of the config.json of a folder; empty for unreadable files."""
     return {name: _compute_file_digest(Path(name)) for name in names}
 
 

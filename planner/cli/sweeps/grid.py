@@ -1,4 +1,4 @@
-"""A sweep's file: grids of options of `plan`, read into the points that are asked one by one."""
+"""The file of a sweep: grids of options of `plan`, expanded to points."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from planner.units import check_count_range
 
 MAX_POINTS = 250_000
 UNSWEPT_KEYS = (*OUTPUT_KEYS, "top", "pareto", "diverse", "uncertainty")
-"""Options that do not decide which plan is a point's best; those after the first are of several plans."""
+"""Options that do not change the best plan of a point; those after the first concern several plans."""
 _TABLE_NAMES = ("grid", "fixed", "exclude")
 _REQUIRED_KEYS = ("model", "cluster", "global_batch")
 
 SweepPoint = Mapping[str, OptionValue]
-"""The options of one question, by their keys."""
+"""The options of a point, by key."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The points in the order of the file, the last key of a grid running fastest; each once.
+    """The distinct points in the order of the file; the last key of a grid varies fastest.
 
-    `keys`: those that some point has, in the order of the file. `key_locations`: where in the file each stands.
+    `keys`: the keys of all points, in the order of the file; `key_locations`: their places in the file.
     """
 
     origin: str
@@ -37,7 +37,7 @@ class Sweep:
     key_locations: Mapping[str, str]
 
     def order_points(self) -> list[int]:
-        """The points' numbers, those of the same model and cluster after each other: what they share is read once."""
+        """The points' numbers, grouped by model and cluster, which are then read once."""
         pairs = [
             (format_option_value(point["model"]), format_option_value(point["cluster"])) for point in self.points
         ]
@@ -57,14 +57,14 @@ def list_point_files(point: SweepPoint) -> dict[str, str]:
 
 @functools.lru_cache(1024)
 def _is_file_name(key: str, name: str) -> bool:
-    """Whether it is there and no preset, which goes before a file."""
+    """Whether the value is an existing path and not the name of a preset, which has precedence."""
     from planner.request.inputs import is_preset_name
 
     return is_existing_path(name) and (key == "space" or not is_preset_name(key, name))
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The sweep of a TOML file. Raises InputError for whatever in it makes no sense by itself."""
+    """The sweep of a TOML file. Raises InputError for errors that do not depend on a point's other values."""
     from planner.decode import parse_mapping
     from planner.request.files import read_text_file
 
@@ -100,13 +100,13 @@ def read_sweep(path: Path) -> Sweep:
         exclusion = _read_exclude_rule(name, table, keys, all_points, origin)
         points = {key: point for key, point in points.items() if not _matches_rule(point, exclusion)}
     if not points:
-        expected = "a rule that leaves some"
+        expected = "rules that leave at least one point"
         raise InputError("no point is left", origin=origin, key="exclude", expected=expected)
     return Sweep(origin, keys, tuple(points.values()), key_locations)
 
 
 class _PointGrid:
-    """One grid with what is fixed for all: the values of every key."""
+    """A grid with the fixed options: the values of every key."""
 
     def __init__(self, name: str, table: Mapping[str, object], fixed: Mapping[str, OptionValue], origin: str) -> None:
         self.name, self.own_keys = name, tuple(key.replace("-", "_") for key in table)
@@ -114,24 +114,24 @@ class _PointGrid:
         self.axes = axes | {key: [value] for key, value in fixed.items() if key not in axes}
         for required_key in _REQUIRED_KEYS:
             if required_key not in self.axes:
-                expected = f"what `plan` takes as {required_key}: each point needs it"
+                expected = f"a value such as `plan` takes for {required_key}, in [grid] or [fixed]"
                 raise InputError("is missing", origin=origin, key=f"{name}.{required_key}", expected=expected)
 
     @property
     def point_count(self) -> int:
-        """Points of the grid."""
+        """Number of points of the grid."""
         product = 1
         for values in self.axes.values():
             product *= len(values)
         return product
 
     def enumerate_points(self) -> Sequence[SweepPoint]:
-        """Every combination, the last key's values running fastest."""
+        """Every combination; the last key's values vary fastest."""
         return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
 
 
 def _read_table(raw: Mapping[str, object], name: str, origin: str) -> Mapping[str, object]:
-    """A table of options, its keys checked and with underlines."""
+    """A table of options with checked keys, in the form with underscores."""
     table = raw.get(name, {})
     if not isinstance(table, dict):
         raise InputError("wrong type", origin=origin, key=name, value=table, expected="a table")
@@ -140,7 +140,7 @@ def _read_table(raw: Mapping[str, object], name: str, origin: str) -> Mapping[st
     for key in table:
         if key.replace("-", "_") in UNSWEPT_KEYS:
             expected = "options that decide a point's best plan"
-            raise InputError("is not swept", origin=origin, key=f"{name}.{key}", expected=expected)
+            raise InputError("cannot be swept", origin=origin, key=f"{name}.{key}", expected=expected)
     folded = {str(key).replace("-", "_"): value for key, value in table.items()}
     if len(folded) < len(table):
         raise InputError("a key is set twice", origin=origin, key=name, expected="each option once")
@@ -148,7 +148,7 @@ def _read_table(raw: Mapping[str, object], name: str, origin: str) -> Mapping[st
 
 
 def _read_tables(raw: Mapping[str, object], name: str, origin: str) -> list[tuple[str, Mapping[str, object]]]:
-    """One table or several of this name, each with what it is called."""
+    """The table or tables of this name, each with its name for messages."""
     value = raw.get(name, [])
     if isinstance(value, dict):
         return [(name, _read_table(raw, name, origin))]
@@ -159,7 +159,7 @@ def _read_tables(raw: Mapping[str, object], name: str, origin: str) -> list[tupl
 
 
 def _read_values(value: object, origin: str, key: str) -> list[OptionValue]:
-    """The values of a key in a grid: a list, whose lists are several values of one option, a range, or one value."""
+    """The values of a key in a grid: a list, a range or a value; an inner list is several values of an option."""
     if isinstance(value, dict):
         return list(_read_range(value, origin, key))
     if not isinstance(value, list):
@@ -171,7 +171,7 @@ def _read_values(value: object, origin: str, key: str) -> list[OptionValue]:
 
 
 def _read_range(table: Mapping[str, object], origin: str, key: str) -> range | list[int]:
-    """`{ from = 1, to = 64, factor = 2 }`, or with a step in place of the factor, which is 1 where it is left out."""
+    """The values of `{ from = 1, to = 64, factor = 2 }`, or with a step in place of the factor; default: step 1."""
     form = "{ from = 1, to = 64, step = 1 }, or factor = 2 in place of step"
     input_error = InputError("not a range", origin=origin, key=key, value=table, expected=form)
     if not {"from", "to"} <= set(table) <= {"from", "to", "step", "factor"} or {"step", "factor"} <= set(table):
@@ -194,7 +194,7 @@ def _read_range(table: Mapping[str, object], origin: str, key: str) -> range | l
 def _read_exclude_rule(
     name: str, table: Mapping[str, object], keys: Sequence[str], points: Sequence[SweepPoint], origin: str
 ) -> dict[str, set[str]]:
-    """What points have to be left out, by key. Raises InputError for a key or a value that no point has."""
+    """The values of points to leave out, by key. Raises InputError for a key or a value that no point has."""
     if not table:
         raise InputError("is empty", origin=origin, key=name, expected="keys and the values that are left out")
     rule: dict[str, set[str]] = {}
@@ -227,5 +227,5 @@ def _matches_rule(point: SweepPoint, rule: Mapping[str, set[str]]) -> bool:
 
 
 def _build_point_identity(point: SweepPoint) -> tuple[tuple[str, str], ...]:
-    """What two points are the same by."""
+    """The key that is equal for equal points."""
     return tuple(sorted((key, format_option_value(value)) for key, value in point.items()))

@@ -1,7 +1,7 @@
-"""What a sweep has answered so far, beside its output: a line for each point, kept whatever is killed.
+"""The answers of a sweep so far, in a file beside its output, a line for each point, which survives a killed process.
 
-The first line tells which sweep it is of. Every line begins with the CRC-32 of the rest of it: one that was torn, or
-that the disk has lost, is left out, and its point is answered again. Only the process that was started writes here.
+The first line identifies the sweep. Every line begins with the CRC-32 of its rest: an incomplete or damaged line is
+left out, and its point is answered again. Only the main process writes here.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import msgspec
 from planner.errors import InputError
 
 _SYNC_INTERVAL_S = 1.0
-"""What a power cut may cost; a killed process loses no line that was written."""
+"""Seconds of answers that a power cut may lose; a killed process loses no written line."""
 _HEAD_NAME = b"sweep"
 
 
 class SweepJournal:
-    """The answered points of one sweep. `answers`: what is known, by the point's number, as JSON.
+    """The answered points of a sweep. `answers`: JSON by the point's number.
 
-    Raises InputError for the journal of another sweep, one that another process writes to, or a wrong place.
+    Raises InputError for the journal of another sweep, a journal in use by another process, or an invalid path.
     """
 
     def __init__(self, path: Path, fingerprint: str, point_count: int, *, restart: bool = False) -> None:
@@ -43,14 +43,14 @@ class SweepJournal:
             raise
 
     def add_answer(self, number: int, answer: bytes) -> None:
-        """Keep the answer to a point. Raises InputError where the disk takes no more."""
+        """Write the answer to a point. Raises InputError where the disk is full."""
         self._write_line(_format_line(b"%d" % number, answer))
         self.answers[number] = answer
         if time.monotonic() - self._last_sync_s >= _SYNC_INTERVAL_S:
             self.sync_to_disk()
 
     def sync_to_disk(self) -> None:
-        """Have all that was written on the disk."""
+        """Flush written answers to the disk."""
         os.fsync(self._file.fileno())
         self._last_sync_s = time.monotonic()
 
@@ -58,7 +58,7 @@ class SweepJournal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it. What it has stays; one that has nothing does not."""
+        """Close the journal; it is removed if it has no answers."""
         if self._file.closed:
             return
         if not self.answers:
@@ -68,19 +68,19 @@ class SweepJournal:
         self._file.close()
 
     def remove_file(self) -> None:
-        """Close it and remove it: its answers stand elsewhere."""
+        """Close and remove the journal, since its answers are in the table."""
         self.path.unlink(missing_ok=True)
         self._file.close()
 
     def _read_answers(self) -> None:
-        """Take what is there, cut off what was torn, begin a new one where nothing is."""
+        """Read the existing answers, cut off damaged lines, or begin a new journal."""
         content = self._file.read()
         head = _format_line(_HEAD_NAME, self._head)
         if content[: len(head)] != head[: len(content)]:
             raise InputError(
                 "is the journal of another sweep, or of another version of planner",
                 origin=str(self.path),
-                expected="the sweep that it was begun with; --restart begins anew",
+                expected="the sweep that wrote it, or --restart to discard it",
             )
         valid_bytes = content.rfind(b"\n") + 1
         if valid_bytes < len(content):
@@ -97,8 +97,8 @@ class SweepJournal:
             while left:
                 left = left[self._file.write(left) :]
         except OSError as error:
-            problem = f"cannot be written: {error.strerror}; what was answered is kept"
-            raise InputError(problem, origin=str(self.path), expected="a disk that has room") from None
+            problem = f"cannot be written: {error.strerror}; the answers so far are kept"
+            raise InputError(problem, origin=str(self.path), expected="a disk with free space") from None
 
 
 def _format_line(name: bytes, content: bytes) -> bytes:
@@ -107,7 +107,7 @@ def _format_line(name: bytes, content: bytes) -> bytes:
 
 
 def _parse_line(line: bytes) -> tuple[bytes, bytes] | None:
-    """What a line is of and what it tells; None where it is not as it was written."""
+    """The number and the answer of a line; None for a damaged line."""
     crc, _, rest = line.partition(b" ")
     if crc != b"%08x" % zlib.crc32(rest):
         return None
@@ -116,18 +116,18 @@ def _parse_line(line: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _open_file(path: Path) -> BinaryIO:
-    """The file, to be read from its beginning and written at its end, without a buffer."""
+    """Open the file for reading from its beginning and unbuffered writing at its end."""
     try:
         file = path.open("a+b", buffering=0)
     except OSError as error:
-        expected = "a writable place"
+        expected = "a writable path"
         raise InputError(f"cannot be written: {error.strerror}", origin=str(path), expected=expected) from None
     file.seek(0)
     return file
 
 
 def _lock_file(file: BinaryIO, path: Path) -> None:
-    """Hold the file until this process ends, however it does."""
+    """Lock the file until this process ends in any manner."""
     if sys.platform == "win32":
         return
     import fcntl
@@ -136,6 +136,6 @@ def _lock_file(file: BinaryIO, path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         expected = "one process at a time"
-        raise InputError("another process answers this sweep", origin=str(path), expected=expected) from None
+        raise InputError("another process runs this sweep", origin=str(path), expected=expected) from None
     except OSError:
         return  # some file systems have no locks

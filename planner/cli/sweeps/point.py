@@ -1,4 +1,4 @@
-"""One point of a sweep, asked as `plan` asks it: its best plan as one flat record."""
+"""A point of a sweep, answered as by `plan`: its best plan as a flat record."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from planner.workload.operators import Workload
 
 STATUS_PLANNED, INFEASIBLE, BAD_INPUT, STATUS_FAILED = "planned", "nothing fits", "bad input", "failed"
-"""What became of a point: the last is a fault of the program or of the machine."""
+"""The status of a point; the last means a bug or a failure of the machine."""
 STATUS_COLUMN, REASON_COLUMN = "status", "reason"
 _CACHED_INPUTS = 16
-"""Models and clusters that are kept: neighbouring points share them."""
+"""Models and clusters in the cache, which neighbouring points share."""
 
 
 class PointAnswerer:
-    """Answers the points of one sweep; models and clusters that points share are read once."""
+    """Answers the points of a sweep; models and clusters that points share are read once."""
 
     def __init__(self) -> None:
         from planner.request.inputs import read_cluster, read_model
@@ -35,15 +35,15 @@ class PointAnswerer:
         self._read_cluster = functools.lru_cache(_CACHED_INPUTS)(read_cluster)
 
     def encode_answer(self, point: SweepPoint) -> bytes:
-        """The record as JSON: the bytes that are sent, kept and read, whoever answers."""
+        """The record as JSON, in the same bytes from every kind of worker."""
         import msgspec
 
         return msgspec.json.encode(self.build_record(point))
 
     def build_record(self, point: SweepPoint) -> dict[str, RecordValue]:
-        """What became of a point, and its best plan. What goes wrong is told in the record, not raised."""
+        """The status of a point, and its best plan. Errors are reported in the record, not raised."""
         try:
-            # what `plan` would warn of is said once, when the sweep is checked
+            # warnings are printed once, when the sweep is checked
             with collect_warnings():
                 return {
                     STATUS_COLUMN: STATUS_PLANNED,
@@ -58,11 +58,11 @@ class PointAnswerer:
             return build_failed_record(f"{type(error).__name__}: {error}")
 
     def check_point(self, point: SweepPoint, origin: str) -> None:
-        """Read all that a point asks without answering it. Raises InputError."""
+        """Parse a point without answering it. Raises InputError."""
         self._answer_request(point, origin, search=False)
 
     def _answer_request(self, point: SweepPoint, origin: str, *, search: bool) -> dict[str, RecordValue]:
-        """The record of the point's best plan; empty where no search is wanted."""
+        """The record of the point's best plan; empty without a search."""
         from planner.request.answer import compute_document, compute_pools_document, read_request_pools
         from planner.request.plan_request import build_plan_request
         from planner.request.resolve import resolve_request
@@ -72,7 +72,7 @@ class PointAnswerer:
         if pools is not None:
             return _build_pools_record(compute_pools_document(request, pools)) if search else {}
         resolved = resolve_request(request, self._read_inputs)
-        # what limits a plan is a sentence that takes a third of the time: a table has the terms of the step
+        # without the sentence on bottlenecks, which takes a third of the time: the table has the terms of the step
         return _build_plan_record(compute_document(request, resolved, explained=False)) if search else {}
 
     def _read_inputs(self, request: PlanRequest) -> tuple[Workload, Cluster]:
@@ -83,12 +83,12 @@ class PointAnswerer:
 
 
 def build_failed_record(reason: str) -> dict[str, RecordValue]:
-    """The record of a point that broke the program, or the process that answered it."""
+    """The record of a point whose answer raised an unexpected error or ended its process."""
     return {STATUS_COLUMN: STATUS_FAILED, REASON_COLUMN: " ".join(reason.split())}
 
 
 def _build_error_record(status: str, error: PlannerError) -> dict[str, RecordValue]:
-    """The record of a point without a plan: the message in one line."""
+    """The record of a point without a plan, with the message on one line."""
     return {
         STATUS_COLUMN: status,
         REASON_COLUMN: "; ".join(" ".join(line.split()) for line in str(error).splitlines()),
@@ -96,7 +96,7 @@ def _build_error_record(status: str, error: PlannerError) -> dict[str, RecordVal
 
 
 def _build_pools_record(document: HeterogeneousDocument) -> dict[str, RecordValue]:
-    """The best way to use two kinds of nodes, and its run."""
+    """The best plan on a heterogeneous cluster, and its run."""
     from planner.report.views.heterogeneous_report import build_hetero_record
 
     model, cluster, run = document.model, document.cluster, document.run
@@ -112,7 +112,7 @@ def _build_pools_record(document: HeterogeneousDocument) -> dict[str, RecordValu
 
 
 def _build_plan_record(document: PlanDocument) -> dict[str, RecordValue]:
-    """The first plan with the sizes of what it is of, and what its whole run comes to."""
+    """The first plan with the sizes of model and cluster, and the figures of its whole run."""
     from planner.report.views.plan_report import build_plan_record
 
     model, cluster, run = document.model, document.cluster, document.run

@@ -1,4 +1,4 @@
-"""How far a sweep is, on a terminal's last line."""
+"""The progress of a sweep, on a terminal's last line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def show_sweep_progress(total: int, known: int) -> Iterator[Callable[[], None]]:
-    """Points done, their rate and the time left on stderr, where it is a terminal; else nothing.
+    """Show points done, their rate and the time left on stderr, where it is a terminal.
 
-    Gives what is to be called for each point more; `known` of `total` were answered before.
+    Yields the function to call after each point; `known` of `total` points were answered before.
     """
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda: None
@@ -22,10 +22,10 @@ def show_sweep_progress(total: int, known: int) -> Iterator[Callable[[], None]]:
 
     from planner.cli.io.progress import stop_bar
 
-    stop_bar()  # this one tells more
+    stop_bar()  # rich's bar replaces planner's own
 
     class Rate(ProgressColumn):
-        """Points a second."""
+        """A column with points per second."""
 
         def render(self, task: Task) -> Text:
             """The rate, once it is known."""

@@ -1,6 +1,6 @@
-"""Results as a table, a row a point: made of a sweep's answers, written as Parquet, CSV or JSON Lines, read again.
+"""The table of a sweep, a row per point: built from its answers, written as Parquet, CSV or JSON Lines, and read.
 
-The same rows give the same bytes: columns and rows have one order, and nothing is told of when or by whom.
+The same rows give the same bytes: columns and rows have a fixed order, and the files contain no date or author.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 RESULT_SUFFIXES = (".parquet", ".csv", ".jsonl")
 _FILE_DESCRIPTION = "the results of a sweep"
 _SHARED_COLUMNS = ("parameters", "seq_length", "nodes", "devices", "precision")
-"""Figures of a plan that are also options: where one was given, both are the same column."""
+"""Figures of a plan that are also options: if the option is given, they share a column."""
 _ROW_GROUP_ROWS = 65_536
 _MAX_ROWS = 1e300
-"""Of numbers: larger ones, and what is none, cannot be drawn."""
+"""Largest absolute number in a cell that can be drawn."""
 _MAX_FILE_BYTES = 4_000_000_000
 
 TableCell = str | int | float | bool | None
@@ -35,7 +35,7 @@ TableCell = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class ResultsTable:
-    """Columns of equally many cells, each of one type or None."""
+    """Columns of equal length, whose cells have a single type or are None."""
 
     columns: Mapping[str, Sequence[TableCell]]
 
@@ -43,7 +43,7 @@ class ResultsTable:
         return len(next(iter(self.columns.values()), ()))
 
     def select_rows(self, mask: Sequence[bool]) -> ResultsTable:
-        """The rows that are kept."""
+        """The table of the selected rows."""
         return ResultsTable(
             {
                 name: [cell for cell, keep in zip(cells, mask, strict=True) if keep]
@@ -53,9 +53,9 @@ class ResultsTable:
 
 
 def build_results(sweep: Sweep, answers: Mapping[int, bytes]) -> ResultsTable:
-    """One row for each point in the order of the sweep; its own keys first, then what became of it, then its plan.
+    """A row for each point in the order of the sweep: its keys, then its status, then its plan.
 
-    Where a plan has a figure of the same name as one of the sweep's keys, it is called `plan_NAME`.
+    A figure of a plan with the name of one of the sweep's keys is renamed `plan_NAME`.
     """
     import msgspec
 
@@ -81,7 +81,7 @@ def _format_requested_value(point: SweepPoint, key: str) -> TableCell:
 
 
 def _convert_to_cell(value: object) -> TableCell:
-    """A figure as a cell: several words as the options of `plan` join them."""
+    """A figure as a cell: a list is joined as in options of `plan`."""
     if value is None or isinstance(value, str | int | float | bool):
         return value
     assert isinstance(value, list)
@@ -89,7 +89,7 @@ def _convert_to_cell(value: object) -> TableCell:
 
 
 def _unify_types(cells: Sequence[TableCell]) -> list[TableCell]:
-    """The cells as numbers, as yes and no, or all as texts."""
+    """The cells as numbers or booleans where all are, else as texts."""
     types = {type(cell) for cell in cells if cell is not None}
     if types == {int, float}:
         return [None if cell is None else float(cell) for cell in cells]
@@ -99,7 +99,7 @@ def _unify_types(cells: Sequence[TableCell]) -> list[TableCell]:
 
 
 def check_results_file(path: Path) -> None:
-    """Raises InputError where results cannot be written to this file, by its ending or for want of a package."""
+    """Raise InputError for an unknown ending of the file, or a missing package."""
     if path.suffix.casefold() not in RESULT_SUFFIXES:
         expected = f"a file ending in {', '.join(RESULT_SUFFIXES)}"
         raise InputError("unknown file format", key="--output", value=str(path), expected=expected)
@@ -118,7 +118,7 @@ def _import_pyarrow(path: Path, module: str = "pyarrow") -> ModuleType:
 
 
 def render_results(results: ResultsTable, path: Path, metadata: Mapping[str, str]) -> str | bytes:
-    """The file's content, in the form of its ending. `metadata`: what Parquet's metadata tells."""
+    """The file's content in the format of its ending. `metadata`: for Parquet's metadata."""
     ending = path.suffix.casefold()
     if ending == ".parquet":
         return _render_parquet(results, path, metadata)
@@ -149,7 +149,7 @@ def _render_parquet(results: ResultsTable, path: Path, metadata: Mapping[str, st
 
 
 def read_results(path: Path) -> ResultsTable:
-    """The table of a file that `planner sweep` wrote, or another of these forms. Raises InputError."""
+    """The table of a file that `planner sweep` wrote, or of another file in these formats. Raises InputError."""
     from planner.request.files import read_file_bytes, read_text_file
 
     suffix = path.suffix.casefold()
@@ -168,7 +168,13 @@ def _read_parquet(content: bytes, path: Path) -> ResultsTable:
     try:
         table = parquet.read_table(io.BytesIO(content))
         columns = {str(name): table[name].to_pylist() for name in table.column_names}
-    except (OSError, ValueError, NotImplementedError, LookupError, MemoryError) as error:  # pyarrow's errors are such
+    except (
+        OSError,
+        ValueError,
+        NotImplementedError,
+        LookupError,
+        MemoryError,
+    ) as error:  # pyarrow's errors are ValueErrors and OSErrors
         reason = str(error).partition("\n")[0]
         raise InputError(f"not valid Parquet: {reason}", origin=str(path), expected=_FILE_DESCRIPTION) from None
     return ResultsTable({name: [_parse_json_cell(column) for column in cells] for name, cells in columns.items()})
@@ -178,7 +184,7 @@ def _read_jsonl(text: str, path: Path) -> ResultsTable:
     import msgspec
 
     rows: list[dict[str, object]] = []
-    for number, line in enumerate(text.split("\n"), 1):  # a text may hold other signs that end lines
+    for number, line in enumerate(text.split("\n"), 1):  # texts may contain other line separators
         if not line.strip():
             continue
         try:
@@ -207,7 +213,9 @@ def _read_csv(text: str, path: Path) -> ResultsTable:
 
 
 def _parse_cells(texts: Sequence[str]) -> list[TableCell]:
-    """Fields as numbers where all that are not empty are; else as texts, without what keeps spreadsheets calm."""
+    """Fields as numbers where all that are not empty are numbers; else as texts, without the quote that protects
+    spreadsheets from formulas.
+    """
     for number in (int, float):
         try:
             parsed = [number(text) if text else None for text in texts]
@@ -219,7 +227,7 @@ def _parse_cells(texts: Sequence[str]) -> list[TableCell]:
 
 
 def _parse_json_cell(value: object) -> TableCell:
-    """A value as it is; what is no text and no number that can be drawn as a text."""
+    """The value, or its text where it is neither a text nor a number that can be drawn."""
     if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) < _MAX_ROWS:
         return str(value)
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)

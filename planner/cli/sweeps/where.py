@@ -24,8 +24,8 @@ _BOOLEAN_WORDS = {"yes": True, "true": True, "no": False, "false": False}
 
 
 def select_rows_where(condition: str, columns: Mapping[str, Sequence[TableCell]]) -> list[bool]:
-    """Which rows a condition keeps; a cell without a value is kept by none but `!=`. Raises InputError where it makes
-    no sense, where it names no column, and where it keeps nothing.
+    """The rows that meet a condition; an empty cell meets only `!=`. Raises InputError for an invalid condition, an
+    unknown column, and where no row is left.
     """
     mask = [True] * len(next(iter(columns.values())))
     at = 0
@@ -47,13 +47,16 @@ def select_rows_where(condition: str, columns: Mapping[str, Sequence[TableCell]]
         at = joined.end()
     if not any(mask):
         raise InputError(
-            "no row is left", key=_OPTION_NAME, value=condition, expected=_format_known_values(columns[name])
+            "no row meets the condition",
+            key=_OPTION_NAME,
+            value=condition,
+            expected=_format_known_values(columns[name]),
         )
     return mask
 
 
 def _evaluate_clause(cells: Sequence[TableCell], sign: str, value: str) -> list[bool]:
-    """For each cell whether it stands so to the value; equal are also a number and its text."""
+    """Whether each cell meets the comparison with the value; a number equals its text."""
     text = value[1:-1] if value[0] in "\"'" else value
     if sign in ("==", "=", "!="):
         equal = [_is_equal(cell, text) for cell in cells]
@@ -87,6 +90,6 @@ def _parse_number(text: str) -> float | None:
 
 
 def _format_known_values(cells: Sequence[TableCell]) -> str:
-    """Some of the values that are there, for a message."""
+    """Some of the column's values, for a message."""
     values = [str(cell) for cell in dict.fromkeys(cells) if cell is not None]
-    return f"values that rows have: {', '.join(values[:12])}{', ...' if len(values) > 12 else ''}"
+    return f"values in the table: {', '.join(values[:12])}{', ...' if len(values) > 12 else ''}"

@@ -1,8 +1,8 @@
-"""Local worker processes: each answers points one by one; one that dies is replaced, and nothing is lost.
+"""Local worker processes, each of which answers points in turn; a worker that dies is replaced.
 
-A worker is sent a few points at once and sends each answer as soon as it has it. The parent knows which point a dead
-worker was at: the points that it had left go to another one, and a point that has ended three workers is told as
-failed. A worker whose parent is gone ends by itself.
+A worker receives a few points at once and sends each answer as soon as it is ready. The parent knows the point of a
+dead worker: its other points go to another worker, and a point that has ended three workers is reported as failed.
+A worker whose parent has ended ends by itself.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from planner.cli.sweeps.grid import SweepPoint
 
 _POINTS_PER_MESSAGE = 16
-"""Points that a worker is sent together: neighbours, which share their model and cluster."""
+"""Points that are sent to a worker together: neighbours, which share model and cluster."""
 _MAX_DEATHS = 3
-"""Workers that a point may end before it is given up."""
+"""Workers that a point may end before it counts as failed."""
 
 NumberedPoint = tuple[int, "SweepPoint"]
 AddAnswer = Callable[[int, bytes], None]
@@ -42,10 +42,10 @@ def count_default_workers() -> int:
 def answer_on_this_machine(
     points: Sequence[NumberedPoint], workers: int, add_answer: AddAnswer, make_answerer: MakeAnswerer | None = None
 ) -> None:
-    """Answer the points with so many processes; `add_answer` takes the number and answer of each, in any order.
+    """Answer the points in worker processes; `add_answer` takes the number and answer of each, in any order.
 
-    `make_answerer` is called in each process and makes what answers a point there; by default a `PointAnswerer`.
-    Raises InputError where the system has no room for so many, PlannerError where no worker can start.
+    `make_answerer` is called in each process and returns the function that answers a point; default: a
+    `PointAnswerer`. Raises InputError where the system cannot start so many, PlannerError where no worker can start.
     """
     pool = _WorkerPool(points, max(1, min(workers, len(points))), add_answer, make_answerer or _build_point_encoder)
     try:
@@ -55,7 +55,7 @@ def answer_on_this_machine(
 
 
 class _Worker:
-    """A process, the pipe to it, and the points that it has still to answer, the first of them at work."""
+    """A process, the pipe to it, and the points that it has yet to answer; it works on the first."""
 
     def __init__(self, make_answerer: MakeAnswerer) -> None:
         context = multiprocessing.get_context("spawn")
@@ -68,7 +68,7 @@ class _Worker:
         child_connection.close()
 
     def send_points(self, points: list[NumberedPoint]) -> None:
-        """More points to answer. A worker that has died is told of when it is listened to."""
+        """Send more points. The death of a worker is noticed when its answers are read."""
         self.unanswered_points.extend(points)
         try:
             self.connection.send(points)
@@ -105,7 +105,7 @@ class _WorkerPool:
             raise InputError(problem, key="--workers", value=str(worker_count), expected=expected) from None
 
     def answer_all(self) -> None:
-        """Until every point is answered."""
+        """Run until every point is answered."""
         while self.unanswered_count:
             by_connection = {worker.connection: worker for worker in self.workers}
             for connection in wait(list(by_connection)):
@@ -121,19 +121,19 @@ class _WorkerPool:
             worker.stop_process()
 
     def _handle_message(self, worker: _Worker, message: bytes) -> None:
-        """An answer, or the word that the worker is there; where it has nothing left, more to do."""
+        """Receive an answer, or the message that the worker has started; send more points to an idle worker."""
         if worker.is_ready:
             number, _ = worker.unanswered_points.popleft()
             self.unanswered_count -= 1
             self.add_answer(number, message)
         worker.is_ready, self.failed_starts = True, 0
         if not worker.unanswered_points and self.unsent_points:
-            # at the end few at once, so that no worker is left with much while others have nothing
+            # few at once near the end, so that the workers finish at the same time
             share = max(1, min(_POINTS_PER_MESSAGE, len(self.unsent_points) // (2 * len(self.workers))))
             worker.send_points([self.unsent_points.popleft() for _ in range(min(share, len(self.unsent_points)))])
 
     def _replace_worker(self, worker: _Worker) -> None:
-        """Another worker for one that has died; what it had left is to be done again."""
+        """Replace a worker that has died; its points are queued again."""
         code = worker.stop_process()
         if not worker.is_ready:
             self.failed_starts += 1
@@ -164,7 +164,7 @@ def _build_point_encoder() -> Callable[[SweepPoint], bytes]:
 
 
 def _run_worker(connection: Connection, make_answerer: MakeAnswerer) -> None:
-    """A worker's whole life: answer what comes, until the parent is gone or has no more."""
+    """The main loop of a worker: answer points until the parent has none left or has ended."""
     encode_answer = make_answerer()
     try:
         connection.send_bytes(b"ready")
@@ -177,7 +177,7 @@ def _run_worker(connection: Connection, make_answerer: MakeAnswerer) -> None:
 
 @contextmanager
 def _shield_from_signals() -> Iterator[None]:
-    """Start a process that Ctrl-C does not reach, and whose array library starts no threads of its own."""
+    """Start a process that ignores Ctrl-C and whose array library starts no threads."""
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(dict.fromkeys(threads, "1"))

@@ -31,7 +31,9 @@ def resolve_cluster(
     once, for more nodes than the cluster can have, and for a fault of a part that it does not have.
     """
     if spec.pools:
-        raise InputError("has several kinds of nodes", origin=origin, key="pools", expected="one kind; or ask `plan`")
+        raise InputError(
+            "the cluster is heterogeneous", origin=origin, key="pools", expected="a single pool; `plan` takes several"
+        )
     if spec.hosts or spec.faults or faults:
         from planner.cluster.build.wired_cluster import resolve_wired_cluster
 

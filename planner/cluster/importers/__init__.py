@@ -1,5 +1,5 @@
-"""Readers of the descriptions that real clusters have of themselves, and the writer of a cluster file from them.
+"""Importers: descriptions of a cluster by schedulers, drivers and fabrics, made into a cluster file.
 
-A reader gives what it found (`found`), nothing assumed; `merge` joins the findings of several files, `complete` adds
-what the user's options say, and `cluster_file` writes the cluster file.
+A reader returns a `ParsedCluster` and assumes nothing. `merge_links` joins those of several files, `complete_draft`
+fills the gaps from the user's options, and `cluster_file` writes the cluster file.
 """

@@ -1,4 +1,4 @@
-"""The cluster file: hosts and switches as lists of names with ranges, links by whole groups of equal ones."""
+"""Writer of the cluster file: names of hosts and switches as ranges, equal links in groups."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from planner.cluster.importers.link_speeds import format_bandwidth
 from planner.cluster.wired.hostlist import build_natural_key, compress_names
 
 _WRAP_MULTIPLES = {True: 4, False: 16}
-"""Axes of a TPU slice are rings where their length is a multiple of this: cubes of 4x4x4, whole pods of 16x16 (Google
-Cloud documentation, TPU architecture)."""
+"""An axis of a TPU slice is a ring where its length is a multiple of this: 4 in three dimensions (cubes of 4x4x4), 16
+in two (pods of 16x16). Source: Google Cloud documentation, TPU architecture."""
 
 
 def render_cluster_toml(draft: ClusterDraft, sources: Sequence[str], notes: Sequence[str]) -> str:
-    """The text of the file; what was assumed stands in its head. The same draft gives the same bytes."""
+    """The text of the cluster file; comments at its top list the assumptions. The same draft gives the same bytes."""
     lines = [f"# Made by `planner cluster import` from {_replace_unprintable(', '.join(sources))}."]
     lines += [f"# - {_replace_unprintable(note)}" for note in notes]
     lines += ["", f"name = {_format_toml_string(draft.name)}", f"title = {_format_toml_string(draft.title)}"]
@@ -66,7 +66,7 @@ def _render_level(level: LevelDraft) -> Iterator[str]:
 
 
 def _render_hosts(hosts: Iterable[HostDraft]) -> Iterator[str]:
-    """The hosts, those with the same node and as many devices together."""
+    """The [[hosts]] tables: hosts with the same node and number of devices share a table."""
     groups: dict[tuple[str, int], list[str]] = defaultdict(list)
     for host in hosts:
         groups[host.node, host.devices or 0].append(host.name)
@@ -91,7 +91,7 @@ def _render_switches(draft: ClusterDraft) -> Iterator[str]:
 
 
 def _render_links(draft: ClusterDraft) -> Iterator[str]:
-    """Links in groups of which each joins every name of its one end with every name of its other."""
+    """The [[links]] tables: a table joins every name of its first end with every name of its second end."""
     host_distances = compute_host_distances(
         (host.name for host in draft.hosts), ((link.lower, link.upper) for link in draft.links)
     )
@@ -123,7 +123,7 @@ def _render_link(
 
 
 def _enumerate_link_groups(lowers: dict[str, set[str]]) -> Iterator[tuple[str, str]]:
-    """Texts of both ends: upper ends with the same lower ends go together."""
+    """The lower and the upper end of each table: upper ends with the same lower ends share a table."""
     uppers_by_lowers: dict[frozenset[str], list[str]] = defaultdict(list)
     for upper, lower_set in lowers.items():
         uppers_by_lowers[frozenset(lower_set)].append(upper)
@@ -134,10 +134,10 @@ def _enumerate_link_groups(lowers: dict[str, set[str]]) -> Iterator[tuple[str, s
 
 
 def _format_toml_string(text: str) -> str:
-    """A TOML string: its escapes are those of JSON."""
+    """The text as a TOML string, with the escapes of JSON, which TOML shares."""
     return json.dumps(_replace_unprintable(text), ensure_ascii=False)
 
 
 def _replace_unprintable(text: str) -> str:
-    """One line without signs that a comment or a terminal must not have."""
+    """The text on one line, with a space for each unprintable character."""
     return "".join(character if character.isprintable() else " " for character in text)

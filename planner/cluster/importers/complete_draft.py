@@ -1,4 +1,4 @@
-"""From what was found and what the user says to a whole cluster; what had to be assumed is told."""
+"""A parsed description, completed to a whole cluster by the user's options; assumptions are listed in notes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from planner.units import format_counted_noun
 def complete_cluster_draft(
     parsed: ParsedCluster, defaults: ImportDefaults, title: str
 ) -> tuple[ClusterDraft, tuple[str, ...]]:
-    """The cluster, and what was left out or assumed. Raises InputError that says what is missing."""
+    """The cluster, and notes on what was left out or assumed. Raises InputError for a figure that is missing."""
     notes = ImportNotes(dict.fromkeys(parsed.notes))
     hosts = tuple(host for host in parsed.hosts if host.devices != 0)
     if len(hosts) < len(parsed.hosts):
@@ -40,7 +40,7 @@ def complete_cluster_draft(
         )
     if not hosts and parsed.node is None:
         raise InputError(
-            "has no host with accelerators", expected="hosts that all state their accelerators, or none of them"
+            "no host has accelerators", expected="hosts that all state their accelerators, or none of them"
         )
     if parsed.node is not None:
         node = build_node_draft(parsed.node, defaults, notes)
@@ -61,20 +61,23 @@ def complete_cluster_draft(
         return _build_regular_draft(draft, hosts, parsed, common_type, defaults, notes), tuple(notes.texts)
     if defaults.nodes is not None:
         raise InputError(
-            "the hosts are listed one by one", key="--nodes", expected="no --nodes, or a node's description alone"
+            "the description lists the hosts",
+            key="--nodes",
+            value=defaults.nodes,
+            expected="no --nodes; it is for a description of a single node",
         )
     if len(set(node_types)) > 1:
         preset_list = ", ".join(sorted({host_type.preset for host_type in node_types}))
-        notes.add_note(f"hosts are of several nodes ({preset_list}): for a plan take those of one, by --hosts")
+        notes.add_note(f"hosts have several node types ({preset_list}): for a plan select one type by --hosts")
     return _build_wired_draft(draft, parsed, hosts, node_types, common_type, defaults, notes), tuple(notes.texts)
 
 
 def _check_devices(hosts: Sequence[ParsedHost], node_types: Sequence[NodeType]) -> None:
     for host, node_type in zip(hosts, node_types, strict=True):
         if host.devices is not None and host.devices > node_type.devices:
-            name = node_type.preset or "the node described"
+            name = node_type.preset or "the described node"
             raise InputError(
-                f"a host has more accelerators than {name}",
+                f"the host has more accelerators than {name}",
                 key=host.name,
                 value=host.devices,
                 expected=f"at most {node_type.devices}; --node names another node",
@@ -89,25 +92,28 @@ def _build_regular_draft(
     defaults: ImportDefaults,
     notes: ImportNotes,
 ) -> ClusterDraft:
-    """Equal nodes of whose network nothing is told, or the levels of a torus."""
+    """A cluster of equal nodes: without a described network, or with the levels of a torus."""
     available_hosts = [host for host in hosts if not host.unavailable_reason]
     _note_unavailable_hosts([host for host in hosts if host.unavailable_reason], notes)
     if hosts and not available_hosts:
-        raise InputError("every host is gone", expected="a host that is up")
+        raise InputError("every host is unavailable", expected="at least one host that is up")
     if hosts and defaults.nodes is not None and defaults.nodes != len(available_hosts):
         raise InputError(
-            "the hosts are listed one by one", key="--nodes", value=defaults.nodes, expected=f"{len(available_hosts)}"
+            "the description lists another number of hosts",
+            key="--nodes",
+            value=defaults.nodes,
+            expected=f"no --nodes, or {len(available_hosts)}",
         )
     levels = []
     for level in parsed.levels:
         rate = node_type.link_bytes_per_s if level.topology == "torus" else defaults.nic_link_bytes_per_s
         if rate is None and node_type.nic_bytes_per_s is None:
-            expected = "--link-bandwidth with one device's, in one direction, such as 50Gb/s"
-            raise InputError("nothing tells the network's bandwidth", key="--link-bandwidth", expected=expected)
+            expected = "--link-bandwidth with the bandwidth per device and direction, such as 50Gb/s"
+            raise InputError("the network's bandwidth is unknown", key="--link-bandwidth", expected=expected)
         levels.append(LevelDraft(level.name, level.topology, level.nodes, rate, level.shape))
     nodes = len(available_hosts) or defaults.nodes or 1
     if nodes > 1 and not levels:
-        notes.add_note("nothing tells the network: all nodes are joined without oversubscription")
+        notes.add_note("no network is described: all nodes are assumed to be joined without oversubscription")
     return ClusterDraft(draft.name, draft.title, draft.node, nodes=nodes, levels=tuple(levels))
 
 
@@ -120,7 +126,7 @@ def _build_wired_draft(
     defaults: ImportDefaults,
     notes: ImportNotes,
 ) -> ClusterDraft:
-    """Hosts, switches and links one by one."""
+    """A wired cluster: every host, switch and link."""
     type_by_host = {host.name: node_type for host, node_type in zip(hosts, node_types, strict=True)}
     switch_names = {switch.name for switch in parsed.switches}
     links = [link for link in parsed.links if link.lower in type_by_host or link.lower in switch_names]
@@ -128,13 +134,13 @@ def _build_wired_draft(
     links = drop_reversed_links(links, type_by_host)
     links = add_top_switch(classify_scale_up_links(links, type_by_host, notes), list(type_by_host), network, notes)
     if not links:
-        notes.add_note(f"nothing tells the network: one switch, {network}, joins all hosts")
+        notes.add_note(f"no network is described: one switch, {network}, is assumed to join all hosts")
         links = [ParsedLink(name, network, link_count=None) for name in type_by_host]
     links = prune_stub_switches(links, type_by_host)
     linked_names = {vertex for link in links for vertex in (link.lower, link.upper)}
     unlinked_names = [host.name for host in hosts if host.name not in linked_names]
     if unlinked_names:
-        notes.add_note(f"left out, as no switch leads there: {_format_first_names(unlinked_names)}")
+        notes.add_note(f"left out, as no switch is linked to them: {_format_first_names(unlinked_names)}")
     linked = [host for host in hosts if host.name in linked_names]
     if not linked:
         raise InputError("no link leads to a host", expected="links between hosts and switches")
@@ -147,7 +153,7 @@ def _build_wired_draft(
     linked_names = {vertex for link in link_drafts for vertex in (link.lower, link.upper)}
     dropped_count = len(switch_names - linked_names)
     if dropped_count:
-        notes.add_note(f"left out: {format_counted_noun(dropped_count, 'switch', 'switches')} with no host beyond")
+        notes.add_note(f"left out: {format_counted_noun(dropped_count, 'switch', 'switches')} without hosts below")
     switch_by_name = {switch.name: switch for switch in parsed.switches} | {network: ParsedSwitch(network)}
     unavailable_hosts = [host for host in linked if host.unavailable_reason]
     _note_unavailable_hosts(unavailable_hosts, notes)
@@ -167,13 +173,13 @@ def _build_wired_draft(
 def _drop_unknown_nics(
     links: Sequence[ParsedLink], type_by_host: dict[str, NodeType], notes: ImportNotes
 ) -> list[ParsedLink]:
-    """Links of cards that a host's node has not lose the number, not the cable."""
+    """The links; where a NIC number exceeds the NICs of the host's node, the link loses the number."""
     kept_links = []
     for link in links:
         node_type = type_by_host.get(link.lower)
         if node_type is not None and link.nic_index is not None and link.nic_index >= node_type.nic_count:
             name = node_type.preset or "the node described"
-            notes.add_note(f"numbers of network cards from {node_type.nic_count} on are left out: {name} has no more")
+            notes.add_note(f"NIC numbers from {node_type.nic_count} on are left out: {name} has no more")
             link = replace(link, nic_index=None)
         kept_links.append(link)
     return kept_links
@@ -185,15 +191,15 @@ def _build_host_draft(host: ParsedHost, node_type: NodeType, common_type: NodeTy
 
 
 def _note_unavailable_hosts(unavailable_hosts: Sequence[ParsedHost], notes: ImportNotes) -> None:
-    """Tell which hosts do not count, by the reason."""
+    """Note the hosts that do not count, by the reason."""
     for reason in dict.fromkeys(host.unavailable_reason for host in unavailable_hosts):
         notes.add_note(
-            f"gone ({reason}): "
+            f"unavailable ({reason}): "
             f"{_format_first_names([host.name for host in unavailable_hosts if host.unavailable_reason == reason])}"
         )
 
 
 def _format_first_names(names: Sequence[str]) -> str:
-    """The first of some names, compressed."""
+    """The first five ranges of some names, and the count of the others."""
     name_ranges = compress_names(names)
     return ", ".join(name_ranges[:5]) + (f" and {len(name_ranges) - 5} more" if len(name_ranges) > 5 else "")

@@ -1,4 +1,4 @@
-"""Which format a description is in, by what stands in it; and the readers by their formats' names."""
+"""Formats of descriptions: the reader of each by its name, and detection of a text's format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from planner.errors import build_unknown_name_error
 _MAX_LINES = 300_000
 
 DescriptionReader = Callable[[str, str, HostPatterns], ParsedCluster]
-"""The text, its file's name for messages, which names are hosts."""
+"""Takes the text, its file's name for messages, and the patterns of host names."""
 
 DESCRIPTION_READERS: dict[str, DescriptionReader] = {
     "nvidia-smi": read_nvidia_smi_topology,
@@ -46,7 +46,7 @@ FORMAT_TITLES = {
 def read_description(
     text: str, origin: str, format_name: str, host_patterns: HostPatterns
 ) -> tuple[str, ParsedCluster]:
-    """What a description tells, and in which format it is. Raises InputError for an unknown format."""
+    """The parsed description, and the name of its format. Raises InputError for an unknown format."""
     if format_name not in ("auto", *DESCRIPTION_READERS):
         raise build_unknown_name_error("format", format_name, ["auto", *DESCRIPTION_READERS], key="--from")
     if not text.strip("\ufeff \t\r\n\0"):
@@ -58,7 +58,7 @@ def read_description(
 
 
 def detect_description_format(text: str, origin: str) -> str:
-    """The format's name. Raises InputError where it is none of them."""
+    """The format's name. Raises InputError for an unknown format."""
     first_character = text.lstrip("\ufeff \t\r\n")[:1]
     if first_character == "<":
         return "graph" if "<graphml" in text[:10_000] else "nccl"
@@ -74,5 +74,5 @@ def detect_description_format(text: str, origin: str) -> str:
         if is_format(text):
             return name
     raise build_description_error(
-        "is in no format that is known", origin, expected=f"one of {', '.join(DESCRIPTION_READERS)}; --from names it"
+        "unknown format", origin, expected=f"one of {', '.join(DESCRIPTION_READERS)}; --from selects it"
     )

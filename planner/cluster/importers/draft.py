@@ -1,4 +1,4 @@
-"""A cluster file before it is written: everything told, in SI units, cable by cable or level by level."""
+"""The contents of a cluster file before it is written: every figure known, in SI units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from planner.cluster.model.spec import LevelTopology, NodeTopology
 
 @dataclass(frozen=True, slots=True)
 class NodeDraft:
-    """The node's inside. Rates: one device's and one card's, one direction."""
+    """Devices, links and NICs of a node. Rates: per device and per NIC, one direction."""
 
     accelerator: str
     devices: int
@@ -22,7 +22,7 @@ class NodeDraft:
 
 @dataclass(frozen=True, slots=True)
 class HostDraft:
-    """A host; `node` where it is not the cluster's own, `devices` where it has fewer than its node."""
+    """A host; `node` where it differs from the cluster's, `devices` where it has fewer than its node."""
 
     name: str
     node: str = ""
@@ -43,7 +43,7 @@ class LinkDraft:
 
 @dataclass(frozen=True, slots=True)
 class LevelDraft:
-    """A level of a regular fabric. The bandwidth is one device's, None: through its node's network cards."""
+    """A level of a regular fabric. The bandwidth is per device; None: that of its node's NICs."""
 
     name: str
     topology: LevelTopology

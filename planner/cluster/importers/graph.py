@@ -1,7 +1,7 @@
 """Any graph of hosts and switches: GraphML, or networkx's node-link JSON.
 
-Understood of a vertex: `kind` or `type` (host, server, node, compute; switch, leaf, spine, core, router), `name` or
-`label`, `devices` or `gpus`, `part` or `accelerator`, `in_network`. Of an edge: `bandwidth` (a text with its unit),
+Attributes of a vertex: `kind` or `type` (host, server, node, compute; switch, leaf, spine, core, router), `name` or
+`label`, `devices` or `gpus`, `part` or `accelerator`, `in_network`. Of an edge: `bandwidth` (with its unit),
 `speed` as in lists of links, `bandwidth_gbps`, `LinkSpeedRaw` (b/s, the Internet Topology Zoo's); `cables` or
 `count`, `kind` (network, scale-up), `card`.
 """
@@ -34,19 +34,19 @@ _SWITCH_TYPES = frozenset({"switch", "leaf", "spine", "core", "router", "tor", "
 _MAX_LINKS_PER_EDGE = 100_000
 
 GraphAttributes = dict[str, str]
-"""What is written on a vertex or an edge, as text, keys in small letters."""
+"""The attributes of a vertex or an edge as text, with keys in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ParsedGraph:
-    """Vertices by identifier, and edges as two of them."""
+    """Vertices by identifier, and edges between two of them."""
 
     vertices: dict[str, GraphAttributes]
     edges: list[tuple[str, str, GraphAttributes]]
 
 
 def read_graph(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
-    """Hosts, switches and links of a graph; parallel edges are cables of their own. Raises InputError."""
+    """Hosts, switches and links of a graph; each parallel edge is a cable. Raises InputError."""
     graph = (
         _parse_graphml(text, origin) if text.lstrip("\ufeff \t\r\n")[:1] == "<" else _parse_node_link(text, origin)
     )
@@ -57,12 +57,12 @@ def read_graph(text: str, origin: str, host_patterns: HostPatterns) -> ParsedClu
     check_import_size(sum(is_host_by_key.values()), 0, origin)
     if not any(is_host_by_key.values()):
         raise build_description_error(
-            "has no host", origin, expected="vertices of kind host, or --hosts with a pattern of their names"
+            "no vertex is a host", origin, expected="vertices of kind host, or --hosts with a pattern of their names"
         )
     labels = {
         key: attributes.get("name") or attributes.get("label") or key for key, attributes in graph.vertices.items()
     }
-    # two vertices may have one label: the identifier tells them apart
+    # labels may repeat: then the identifier makes them distinct
     label_counts: dict[str, int] = {}
     for label in labels.values():
         label_counts[label] = label_counts.get(label, 0) + 1
@@ -97,7 +97,7 @@ def read_graph(text: str, origin: str, host_patterns: HostPatterns) -> ParsedClu
 
 
 def _is_host(key: str, attributes: GraphAttributes, host_patterns: HostPatterns, origin: str) -> bool:
-    """Whether a vertex is a host. Raises InputError where nothing tells it."""
+    """Whether a vertex is a host. Raises InputError where neither its attributes nor `hosts` decide it."""
     name = attributes.get("name") or attributes.get("label") or key
     if host_patterns:
         return host_patterns.match_name(name)
@@ -108,7 +108,7 @@ def _is_host(key: str, attributes: GraphAttributes, host_patterns: HostPatterns,
         return False
     expected = "a `kind` of host or switch on each vertex, or --hosts with a pattern of the hosts' names"
     raise InputError(
-        "does not tell hosts from switches",
+        "the type of a vertex is unknown",
         origin=origin,
         key=clean_name(name),
         value=vertex_type or None,
@@ -125,7 +125,7 @@ def _build_host(name: str, attributes: GraphAttributes, origin: str) -> ParsedHo
 
 
 def _build_link(lower: str, upper: str, attributes: GraphAttributes, is_host: bool, origin: str) -> ParsedLink:
-    """The edge as a link. Raises InputError for a bandwidth, a count or a kind that is none."""
+    """The edge as a link. Raises InputError for an invalid bandwidth, count or kind."""
     link_type = (attributes.get("kind") or attributes.get("type") or "network").strip().casefold().replace("_", "-")
     if link_type not in ("network", "scale-up", "nvlink"):
         raise build_description_error("unknown kind of link", origin, value=link_type, expected="network or scale-up")
@@ -142,7 +142,7 @@ def _build_link(lower: str, upper: str, attributes: GraphAttributes, is_host: bo
 
 
 def _parse_bandwidth_bytes_per_s(attributes: GraphAttributes, key: str, origin: str) -> float | None:
-    """One cable's bytes/s, None where no attribute tells it. A number without a unit is refused."""
+    """Bandwidth of a cable in bytes/s, None where no attribute states it. Raises InputError for a missing unit."""
     try:
         if "bandwidth" in attributes:
             return parse_quantity(attributes["bandwidth"][:100], "bytes_per_s", allow_bare=False)
@@ -169,7 +169,7 @@ def _parse_graphml(text: str, origin: str) -> _ParsedGraph:
     root = parse_xml(text, origin)
     if root.name != "graphml":
         raise build_description_error(
-            "holds no graph", origin, value=root.name, expected="GraphML: <graphml> at the top"
+            "contains no graph", origin, value=root.name, expected="GraphML: <graphml> at the top"
         )
     keys = {key.attributes.get("id", ""): key.attributes.get("attr.name", "") for key in root.find_all("key")}
     vertices = {node.attributes.get("id", ""): _read_data(node, keys) for node in root.find_all("node")}
@@ -195,7 +195,7 @@ def _parse_node_link(text: str, origin: str) -> _ParsedGraph:
     nodes, edges = document.get("nodes"), document.get("links", document.get("edges"))
     if not isinstance(nodes, list) or not isinstance(edges, list):
         raise build_description_error(
-            "holds no graph", origin, expected="node-link JSON: `nodes` and `links` (or `edges`)"
+            "contains no graph", origin, expected="node-link JSON: `nodes` and `links` (or `edges`)"
         )
     check_import_size(len(nodes) // 2, len(edges), origin)  # half of the vertices may be switches
     vertices = {}
@@ -222,7 +222,7 @@ def _read_attributes(value: object) -> GraphAttributes:
 def _check_graph(
     vertices: dict[str, GraphAttributes], edges: Iterable[tuple[str, str, GraphAttributes]], origin: str
 ) -> _ParsedGraph:
-    """The graph, each end of an edge being a vertex. Raises InputError."""
+    """The graph, with its edges checked. Raises InputError for an edge to an unknown vertex."""
     edge_list = list(edges)
     if not vertices or "" in vertices:
         raise build_description_error(
@@ -231,6 +231,6 @@ def _check_graph(
     unknown_vertex = next((vertex for edge in edge_list for vertex in edge[:2] if vertex not in vertices), None)
     if unknown_vertex is not None:
         raise build_description_error(
-            "an edge leads to no vertex", origin, value=unknown_vertex, expected="the id of a vertex"
+            "an edge names an unknown vertex", origin, value=unknown_vertex, expected="the id of a vertex"
         )
     return _ParsedGraph(vertices, edge_list)

@@ -19,12 +19,12 @@ _LINE_PATTERN = re.compile(
 )
 _SLOTS_PATTERN = re.compile(r"(?<![\w-])(?:slots|count|cpu)\s*=\s*([^\s=]+)", re.IGNORECASE)
 _MAX_SLOTS = 4096
-"""Of one host: more than any machine has devices or cores."""
+"""Most slots of a host: more than any machine has devices or cores."""
 _EXPECTED_LINE = "a host and its slots, such as `worker-1 slots=8` or `worker-1:8`"
 
 
 def looks_like_hostfile(text: str) -> bool:
-    """Whether the first lines that hold something are such ones."""
+    """Whether the first lines that are not empty are lines of a hostfile."""
     lines = [line for line in (_strip_comment(line) for line in text[:20_000].splitlines()[:50]) if line]
     slot_lines = sum(1 for line in lines if _SLOTS_PATTERN.search(line) or re.fullmatch(r"[^\s:]+:[0-9]+", line))
     valid_lines = (
@@ -35,7 +35,7 @@ def looks_like_hostfile(text: str) -> bool:
 
 
 def read_hostfile(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
-    """Hosts with their slots as devices. A host that is told several times has the slots of all its lines."""
+    """Hosts with their slots as devices. A host on several lines has the sum of their slots. Raises InputError."""
     lines: dict[str, list[int | None]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         content = _strip_comment(line)
@@ -56,7 +56,7 @@ def read_hostfile(text: str, origin: str, host_patterns: HostPatterns) -> Parsed
     }
     kept_slots = {name: count for name, count in slots.items() if not host_patterns or host_patterns.match_name(name)}
     if not kept_slots:
-        raise build_description_error("names no host", origin, expected=_EXPECTED_LINE)
+        raise build_description_error("no line names a host", origin, expected=_EXPECTED_LINE)
     empty_hosts = [name for name, count in kept_slots.items() if count == 0]
     notes = (f"left out: {format_counted_noun(len(empty_hosts), 'host')} without slots",) if empty_hosts else ()
     names = assign_distinct_names(name for name, count in kept_slots.items() if count != 0)
@@ -64,7 +64,7 @@ def read_hostfile(text: str, origin: str, host_patterns: HostPatterns) -> Parsed
 
 
 def _parse_slots(text: str, origin: str, number: int) -> int:
-    """How many slots a host has. Raises InputError for what is no such number."""
+    """The number of slots of a host. Raises InputError for an invalid number."""
     if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) > _MAX_SLOTS:
         expected = f"a whole number from 0 to {_MAX_SLOTS:,}"
         raise build_description_error("not a number of slots", origin, number, text, expected)

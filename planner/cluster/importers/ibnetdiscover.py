@@ -1,4 +1,4 @@
-"""The output of `ibnetdiscover`: each switch and adapter of an InfiniBand subnet, each link from both its ends."""
+"""The output of `ibnetdiscover`: switches and adapters of an InfiniBand subnet; it lists a link at both ends."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ PortId = tuple[str, int]
 
 @dataclass
 class _Subnet:
-    """What the lines say: descriptions by identifier, and the speed (None: not told) of a link by its two ports."""
+    """The parsed lines: descriptions by identifier, and the speed of a link (None: not stated) by its two ports."""
 
     descriptions: dict[str, str] = field(default_factory=dict)
     links: dict[tuple[PortId, PortId], float | None] = field(default_factory=dict)
 
 
 def looks_like_ibnetdiscover(text: str) -> bool:
-    """Whether a switch or an adapter stands in it as ibnetdiscover writes them."""
+    """Whether a line declares a switch or an adapter as ibnetdiscover writes it."""
     return any(_VERTEX_PATTERN.match(line) for line in text[:200_000].splitlines())
 
 
 def read_ibnetdiscover(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
-    """Hosts by the names of their adapters, switches, and one link for each two ports. Raises InputError."""
+    """Hosts by the names of their adapters, switches, and a link for each pair of ports. Raises InputError."""
     subnet = _parse_subnet(text, origin)
     adapters = {
         key: described for key, described in subnet.descriptions.items() if key[0] not in "SR"
@@ -64,7 +64,7 @@ def read_ibnetdiscover(text: str, origin: str, host_patterns: HostPatterns) -> P
     }
     dropped_count = len(owners) - len(nameless_adapters) - len(kept_owners)
     if not kept_owners:
-        raise build_description_error("names no host", origin, expected=_EXPECTED_LINES)
+        raise build_description_error("no adapter names a host", origin, expected=_EXPECTED_LINES)
     nic_numbers = number_nics(label for _, label in kept_owners.values() if label)
     host_names = assign_distinct_names(host for host, _ in kept_owners.values())
     described = {
@@ -123,13 +123,13 @@ def _parse_subnet(text: str, origin: str) -> _Subnet:
         subnet.links[ports[0], ports[1]] = rate or subnet.links.get((ports[0], ports[1]))
         check_import_size(0, len(subnet.links), origin)
     if not subnet.links:
-        raise build_description_error("tells no link", origin, expected=_EXPECTED_LINES)
+        raise build_description_error("no line describes a link", origin, expected=_EXPECTED_LINES)
     check_import_size(len(subnet.descriptions), 0, origin)
     return subnet
 
 
 def _parse_owner(description: str) -> tuple[str, str]:
-    """The host that an adapter belongs to (empty: not told), and which of its cards it is."""
+    """The host of an adapter (empty: not stated), and the label of the NIC in it."""
     words = description.replace("'", " ").split()
     if not words or _NAMELESS_PATTERN.search(description) or words[0] in ("localhost", "localhost.localdomain"):
         return "", ""
@@ -138,7 +138,9 @@ def _parse_owner(description: str) -> tuple[str, str]:
 
 
 def _parse_switch_name(key: str, description: str) -> str:
-    """`leaf1` of `MF0;leaf1:MQM9701/U1`, a chip's own name where a chassis has several; else the identifier."""
+    """A switch's name: `leaf1` for `MF0;leaf1:MQM9701/U1`, with the chip where a chassis has several; else its
+    identifier.
+    """
     system, _, chip = description.rpartition(":")
     name = system.rpartition(";")[2]
     if not name or _NAMELESS_PATTERN.search(name):
@@ -148,7 +150,7 @@ def _parse_switch_name(key: str, description: str) -> str:
 
 
 def _assign_switch_names(switch_labels: dict[str, str], host_names: dict[str, str]) -> dict[str, str]:
-    """A clean name of its own for each switch; switches of one name keep their identifiers."""
+    """A distinct, clean name for each switch; where several have the same name, the identifier is appended."""
     name_counts: dict[str, int] = {}
     for name in switch_labels.values():
         name_counts[name] = name_counts.get(name, 0) + 1

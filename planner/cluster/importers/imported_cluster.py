@@ -1,7 +1,7 @@
-"""What a reader finds in a description of a cluster: hosts, switches, links, the inside of a node. Nothing assumed.
+"""The result of a reader: hosts, switches, links and the inside of a node, as a description states them.
 
-What a description does not tell is None here; `planner.cluster.importers.complete_draft` fills it
-from the user's options.
+What a description does not state is None; `planner.cluster.importers.complete_draft` fills it from the user's
+options.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _MAX_NAME_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class ParsedHost:
-    """A host. `accelerator_label` is its accelerator as the description calls it, `unavailable_reason` the reason why
-    it does not count.
+    """A host. `accelerator_label`: its accelerator in the description's words; `unavailable_reason`: why it does not
+    count, empty where it does.
     """
 
     name: str
@@ -34,7 +34,7 @@ class ParsedHost:
 
 @dataclass(frozen=True, slots=True)
 class ParsedSwitch:
-    """A switch; `in_network`: it adds up what passes through it."""
+    """A switch; `in_network`: it reduces data in the network (SHARP)."""
 
     name: str
     in_network: bool = False
@@ -44,8 +44,8 @@ class ParsedSwitch:
 class ParsedLink:
     """`link_count` equal cables from `lower` (a host, or the switch that is nearer to hosts) to `upper`, a switch.
 
-    `bandwidth_bytes_per_s` is one cable's, one direction. `link_count` None: the description only says that the one
-    is below the other. `nic_index`: the host's network card, counted from 0.
+    `bandwidth_bytes_per_s` is per cable and direction. `link_count` None: the description only states that `lower` is
+    below `upper`. `nic_index`: the host's NIC, counted from 0.
     """
 
     lower: str
@@ -58,10 +58,10 @@ class ParsedLink:
 
 @dataclass(frozen=True, slots=True)
 class ParsedNode:
-    """The inside of one node.
+    """The inside of a node.
 
-    `topology` None: not told. `links_per_device`: NVLink or xGMI links of one device, all its peers together; 0 for
-    PCI Express. `pcie_bytes_per_s`: one device's link, one direction. `nic_bytes_per_s`: one card's.
+    `topology` None: not stated. `links_per_device`: NVLink or xGMI links of a device, to all its peers together; 0
+    for PCI Express. `pcie_bytes_per_s`: of a device's link, one direction. `nic_bytes_per_s`: of a NIC.
     """
 
     devices: int
@@ -85,7 +85,7 @@ class ParsedLevel:
 
 @dataclass(frozen=True, slots=True)
 class ParsedCluster:
-    """All that one description tells. `notes` say what was left out or taken as what."""
+    """The content of one description. `notes`: sentences on what was left out or approximated."""
 
     hosts: tuple[ParsedHost, ...] = ()
     switches: tuple[ParsedSwitch, ...] = ()
@@ -97,7 +97,7 @@ class ParsedCluster:
 
 @dataclass(frozen=True, slots=True)
 class HostPatterns:
-    """Which names are hosts, as the user's `--hosts` says: shell patterns, of which one must match."""
+    """The shell patterns of `--hosts`: a name is a host's where one of them matches."""
 
     patterns: tuple[str, ...] = ()
 
@@ -105,19 +105,19 @@ class HostPatterns:
         return bool(self.patterns)
 
     def match_name(self, name: str) -> bool:
-        """Whether the name is a host's; the case of letters does not matter."""
+        """Whether the name is a host's; upper and lower case are equal."""
         folded = name[:_MAX_NAME_CHARS].casefold()
         return any(fnmatch.fnmatchcase(folded, pattern.casefold()) for pattern in self.patterns)
 
 
 def clean_name(text: str) -> str:
-    """A name as a cluster file can hold it: other signs become `_`, as ranges and cards have signs of theirs."""
+    """The name with `_` for characters that a cluster file reserves for ranges and NICs."""
     replaced = "".join(c if c.isalnum() or c in "._-" else "_" for c in text.strip()[:_MAX_NAME_CHARS])
     return replaced.strip("_-") or "unnamed"
 
 
 def assign_distinct_names(names: Iterable[str], taken_names: Iterable[str] = ()) -> dict[str, str]:
-    """Each name with a clean one of its own: where two would be the same, the later has a number behind it."""
+    """A distinct, clean name for each name: where two would be equal, the later has a number appended."""
     used, clean = set(taken_names), {}
     for name in dict.fromkeys(names):
         base = candidate = clean_name(name)
@@ -130,9 +130,9 @@ def assign_distinct_names(names: Iterable[str], taken_names: Iterable[str] = ())
 
 
 def number_nics(labels: Iterable[str]) -> dict[str, int]:
-    """The cluster's names of network cards (`mlx5_0`, `HCA-2`), counted from 0 in their natural order.
+    """Numbers for the cluster's labels of NICs (`mlx5_0`, `HCA-2`), from 0 in their natural order.
 
-    `HCA-1` is the card that drivers call `mlx5_0`, so the two of one fabric count as one.
+    `HCA-1` and `mlx5_0` are the same NIC: drivers use the second name.
     """
     keys = {label: _parse_nic_label(label) for label in labels}
     order = {key: index for index, key in enumerate(sorted(set(keys.values())))}
@@ -140,12 +140,12 @@ def number_nics(labels: Iterable[str]) -> dict[str, int]:
 
 
 def format_nic_note(nic_numbers: dict[str, int]) -> tuple[str, ...]:
-    """Which card is counted as which, where that is not plain."""
+    """A note with the number of each NIC label; empty without labels."""
     names: dict[int, str] = {}
     for label in sorted(nic_numbers, reverse=True):  # mlx5_0 goes before HCA-1
         names.setdefault(nic_numbers[label], label)
     numbered_names = ", ".join(f"{number}: {clean_name(names[number])}" for number in sorted(names)[:16])
-    return (f"network cards are counted as {numbered_names}",) if names else ()
+    return (f"NICs are numbered {numbered_names}",) if names else ()
 
 
 def _parse_nic_label(label: str) -> tuple[str, tuple[int, ...]]:
@@ -161,7 +161,7 @@ def _parse_nic_label(label: str) -> tuple[str, tuple[int, ...]]:
 
 
 def compute_host_distances(hosts: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """How many links each vertex is away from the nearest host; those that no host reaches are not in it."""
+    """The number of links from each vertex to the nearest host; vertices that reach no host are absent."""
     neighbours: dict[str, list[str]] = defaultdict(list)
     for vertex, other in pairs:
         neighbours[vertex].append(other)
@@ -178,7 +178,7 @@ def compute_host_distances(hosts: Iterable[str], pairs: Iterable[tuple[str, str]
 
 
 def check_import_size(host_count: int, link_count: int, origin: str) -> None:
-    """Raise InputError where a description has more than can be imported."""
+    """Raise InputError where a description has too many hosts or links."""
     for count, maximum, noun in ((host_count, MAX_HOSTS, "hosts"), (link_count, MAX_LINKS, "links")):
         if count > maximum:
             raise InputError(f"too many {noun}", origin=origin, expected=f"at most {maximum:,}")
@@ -187,7 +187,7 @@ def check_import_size(host_count: int, link_count: int, origin: str) -> None:
 def build_description_error(
     problem: str, origin: str, line: int = 0, value: object = None, expected: str = ""
 ) -> InputError:
-    """The error for a place in a description: its line, what stood there, what was expected."""
+    """The error for a place in a description: its line, the value there, the expected value."""
     key = f"line {line}" if line else ""
     short_value = value[:200] if isinstance(value, str) else value
     return InputError(problem, origin=origin, key=key, value=short_value, expected=expected)

@@ -1,4 +1,4 @@
-"""Wiring made whole: links that only say what is below what get cables, and what leads nowhere is left out."""
+"""Completes a network: links that only state what is below what get cables; switches without hosts go."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from planner.cluster.wired.hostlist import build_natural_key
 from planner.errors import InputError
 
 MIN_LINK_BYTES_PER_S, MAX_LINK_BYTES_PER_S = 1e6, 1e15
-"""Bytes/s of a cable that a cluster file can hold (`planner.hardware.figures`)."""
+"""Bounds of a cable's bandwidth in a cluster file, as in `planner.hardware.figures`."""
 
 
 def choose_network_name(taken_names: Container[str]) -> str:
-    """A name for the switch that is assumed where a description has none above all hosts."""
+    """An unused name for the assumed switch above all hosts."""
     return next(
         name for name in (f"network{'-' * dashes}" for dashes in itertools.count()) if name not in taken_names
     )
@@ -27,7 +27,9 @@ def choose_network_name(taken_names: Container[str]) -> str:
 def classify_scale_up_links(
     links: Sequence[ParsedLink], node_types: Mapping[str, NodeType], notes: ImportNotes
 ) -> list[ParsedLink]:
-    """Links with the blocks of nodes that their accelerators cannot join made network ones, or left out."""
+    """The links; blocks of nodes become network switches, or are left out, where the accelerators have no scale-up
+    links beyond the node.
+    """
     networked_hosts = {link.lower for link in links if not link.scale_up}
     kept_links = []
     for link in links:
@@ -47,7 +49,7 @@ def classify_scale_up_links(
 def add_top_switch(
     links: Sequence[ParsedLink], hosts: Sequence[str], network: str, notes: ImportNotes
 ) -> list[ParsedLink]:
-    """The links with a switch above all of the network, where places are told but nothing that joins them."""
+    """The links, and those of an assumed switch above the topmost switches where nothing described joins them."""
     lowers = {link.lower for link in links if not link.scale_up}
     switches_above = {link.upper for link in links if link.link_count is None and not link.scale_up}
     unlinked_hosts = [host for host in hosts if host not in lowers]
@@ -55,14 +57,14 @@ def add_top_switch(
     has_domains = any(link.scale_up for link in links)
     if (unlinked_hosts and has_domains and not lowers) or len(top_switches) > 1:
         lower_names = unlinked_hosts if not lowers else top_switches
-        joined_text = f"the {len(top_switches)} topmost" if lowers else "all hosts"
-        notes.add_note(f"nothing tells what joins {joined_text}: one switch, {network}, does")
+        joined_text = f"the {len(top_switches)} topmost switches" if lowers else "all hosts"
+        notes.add_note(f"no link joins {joined_text}: one switch, {network}, is assumed to")
         return [*links, *(ParsedLink(lower, network, link_count=None) for lower in lower_names)]
     return list(links)
 
 
 def drop_reversed_links(links: Sequence[ParsedLink], hosts: Iterable[str]) -> list[ParsedLink]:
-    """The links, switches that name each other as below counted once: the one that is nearer to hosts is below."""
+    """The links, one for each pair of switches that name each other as lower: the lower is nearer to hosts."""
     pairs = {(link.lower, link.upper) for link in links if link.link_count is None}
     mutual_pairs = {pair for pair in pairs if pair[::-1] in pairs}
     if not mutual_pairs:
@@ -77,7 +79,7 @@ def drop_reversed_links(links: Sequence[ParsedLink], hosts: Iterable[str]) -> li
 
 
 def prune_stub_switches(links: Sequence[ParsedLink], type_by_host: Mapping[str, NodeType]) -> list[ParsedLink]:
-    """The links without those to switches that lead to no second host or switch, again and again."""
+    """The links without those to switches that join fewer than two hosts or switches, repeated until none is left."""
     neighbours: dict[str, set[str]] = defaultdict(set)
     for link in links:
         neighbours[link.lower].add(link.upper)
@@ -101,11 +103,11 @@ def size_links(
     defaults: ImportDefaults,
     notes: ImportNotes,
 ) -> list[LinkDraft]:
-    """Every link with its cables and their bandwidth; equal ones between the same ends joined.
+    """Every link with its number of cables and their bandwidth; equal links between the same ends are merged.
 
-    Where cables are not told, a host has all its cards on the switches above it, and a switch passes up all that
-    comes from below, divided by the oversubscription and shared evenly between the switches above it. Raises
-    InputError where nothing tells a bandwidth, and where switches are above each other in a circle.
+    Where cables are not stated, a host spreads its NICs over the switches above it, and the uplinks of a switch have
+    the bandwidth of its downlinks, divided by the oversubscription and split evenly between the switches above it.
+    Raises InputError for an unknown bandwidth, and for switches above each other in a circle.
     """
     upward_links: dict[tuple[str, bool], list[ParsedLink]] = defaultdict(list)
     pending_below: dict[tuple[str, bool], int] = defaultdict(int)
@@ -123,7 +125,7 @@ def size_links(
             upper_key = link.upper, link.scale_up
             if (
                 link.lower in type_by_host or passed_up_bytes_per_s[key]
-            ):  # a switch with no host below passes nothing up
+            ):  # a switch with no host below has no uplink bandwidth
                 draft = _size_unspecified_link(
                     link,
                     len(upward_links[key]),
@@ -139,7 +141,10 @@ def size_links(
             if not pending_below[upper_key] and upper_key in upward_links:
                 ready_keys.append(upper_key)
     if done_count < len(upward_links):
-        raise InputError("switches are above each other in a circle", expected="a tree, or several above one switch")
+        raise InputError(
+            "switches are above each other in a circle",
+            expected="a tree; a switch may have several switches above it",
+        )
     counted_drafts = [
         _size_counted_link(link, type_by_host.get(link.lower), defaults)
         for link in links
@@ -157,10 +162,10 @@ def _size_unspecified_link(
     defaults: ImportDefaults,
     notes: ImportNotes,
 ) -> LinkDraft:
-    """A link whose cables are not told."""
+    """A link whose description states no cables."""
     if node_type is None:
         divisor_text = f"divided by {defaults.oversubscription:g}" if defaults.oversubscription > 1 else "undivided"
-        notes.add_note(f"switches pass up what comes from below, {divisor_text}")
+        notes.add_note(f"uplinks of a switch have the bandwidth of its downlinks, {divisor_text}")
         return _build_link_draft(link, passed_up_bytes_per_s / defaults.oversubscription / uplink_count, 1)
     if link.scale_up:
         return _build_link_draft(link, node_type.link_bytes_per_s * devices_by_host[link.lower] / uplink_count, 1)
@@ -172,7 +177,7 @@ def _size_unspecified_link(
 
 
 def _size_counted_link(link: ParsedLink, node_type: NodeType | None, defaults: ImportDefaults) -> LinkDraft:
-    """A link whose cables are told."""
+    """A link whose description states its cables."""
     if link.bandwidth_bytes_per_s is not None:
         return _build_link_draft(link, link.bandwidth_bytes_per_s, link.link_count or 1)
     if node_type is not None and link.scale_up:
@@ -192,19 +197,19 @@ def _get_nic_bytes_per_s(node_type: NodeType, defaults: ImportDefaults, host: st
 
 
 def _build_missing_bandwidth_error(location: str) -> InputError:
-    expected = "--link-bandwidth with one cable's, in one direction, such as 400Gb/s"
-    return InputError("nothing tells the bandwidth of a link", key=location, expected=expected)
+    expected = "--link-bandwidth with the bandwidth per cable and direction, such as 400Gb/s"
+    return InputError("the bandwidth of a link is unknown", key=location, expected=expected)
 
 
 def _build_link_draft(link: ParsedLink, rate_bytes_per_s: float, link_count: int) -> LinkDraft:
     if not MIN_LINK_BYTES_PER_S <= rate_bytes_per_s <= MAX_LINK_BYTES_PER_S:
         location, expected = f"{link.lower} - {link.upper}", "a cable's bandwidth from 1MB/s to 1PB/s"
-        raise InputError("is not possible", key=location, value=f"{rate_bytes_per_s:.6g} bytes/s", expected=expected)
+        raise InputError("out of range", key=location, value=f"{rate_bytes_per_s:.6g} bytes/s", expected=expected)
     return LinkDraft(link.lower, link.upper, rate_bytes_per_s, link_count, link.nic_index, link.scale_up)
 
 
 def _merge_equal_links(links: Iterable[LinkDraft]) -> list[LinkDraft]:
-    """Equal links between the same ends as one with their cables together."""
+    """Links with equal ones between the same ends merged: their cables are added."""
     link_counts: dict[tuple[str, str, float, int | None, bool], int] = defaultdict(int)
     for link in links:
         link_counts[link.lower, link.upper, link.bandwidth_bytes_per_s, link.nic_index, link.scale_up] += (

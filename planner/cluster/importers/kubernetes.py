@@ -1,4 +1,4 @@
-"""The nodes of a Kubernetes cluster, `kubectl get nodes -o json`: their labels tell accelerators and places."""
+"""The nodes of a Kubernetes cluster, `kubectl get nodes -o json`: their labels state accelerators and places."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ SWITCH_LABEL_FAMILIES = (
     ),
     ("topology.kubernetes.io/zone",),
 )
-"""Labels of the switches above a node, the nearest first; the first family that a cluster has is taken. Topograph's
-(as above), Kueue's (its page on topology-aware scheduling), the clouds' own, then zones."""
+"""Families of labels of the switches above a node, the nearest switch first; the first family in use counts: those of
+topograph (as above), Kueue (its page on topology-aware scheduling), the clouds, then zones."""
 
 _PRODUCT_LABELS = ("nvidia.com/gpu.product", "amd.com/gpu.product-name", "cloud.google.com/gke-tpu-accelerator")
 _COUNT_LABELS = ("nvidia.com/gpu.count", "cloud.google.com/gke-accelerator-count")
@@ -56,7 +56,7 @@ _MIG_PATTERN = re.compile(r"-MIG-.*$")
 
 @dataclass(frozen=True, slots=True)
 class _KubernetesNode:
-    """What one node's labels tell: the host, its NVLink domain, the switches above it, the shape of its TPU slice."""
+    """The labels of a node: the host, its NVLink domain, the switches above it, the shape of its TPU slice."""
 
     host: ParsedHost
     scale_up_domain: str
@@ -65,7 +65,7 @@ class _KubernetesNode:
 
 
 def looks_like_kubernetes(text: str) -> bool:
-    """Whether a JSON document is of Kubernetes."""
+    """Whether a JSON document has the form of Kubernetes objects."""
     return '"metadata"' in text or '"apiVersion"' in text[:10_000]
 
 
@@ -75,7 +75,7 @@ def read_kubernetes(text: str, origin: str, host_patterns: HostPatterns) -> Pars
     items = document.get("items", [document])
     if not isinstance(items, list):
         raise build_description_error(
-            "has no list of nodes", origin, expected="the output of `kubectl get nodes -o json`"
+            "contains no list of nodes", origin, expected="the output of `kubectl get nodes -o json`"
         )
     check_import_size(len(items) // 2, 0, origin)  # half of them may have no accelerators
     tables = [_convert_table(item) for item in items]
@@ -91,7 +91,7 @@ def read_kubernetes(text: str, origin: str, host_patterns: HostPatterns) -> Pars
     ]
     check_import_size(len(kept_nodes), 0, origin)
     if not kept_nodes or not all(node.host.name for node in kept_nodes):
-        problem = "has a node without a name" if kept_nodes else "has no node with accelerators"
+        problem = "a node has no name" if kept_nodes else "no node has accelerators"
         raise build_description_error(
             problem, origin, expected="nodes with a name and labels such as nvidia.com/gpu.count"
         )
@@ -103,7 +103,7 @@ def read_kubernetes(text: str, origin: str, host_patterns: HostPatterns) -> Pars
     )
     names = assign_distinct_names(node.host.name for node in kept_nodes)
     if len(names) < len(kept_nodes):
-        raise build_description_error("names a node twice", origin, expected="each node once")
+        raise build_description_error("a node is named twice", origin, expected="each node once")
     parsed_hosts = [
         ParsedHost(names[n.host.name], n.host.devices, n.host.accelerator_label, n.host.unavailable_reason)
         for n in kept_nodes
@@ -144,7 +144,7 @@ def _read_node(item: dict[str, object], labels: dict[str, object], family: tuple
 
 
 def _find_unavailable_reason(status: dict[str, object], spec: dict[str, object]) -> str:
-    """Why nothing runs on a node, or an empty text."""
+    """Why a node is unavailable, or an empty text."""
     if spec.get("unschedulable") is True:
         return "unschedulable"
     conditions = status.get("conditions")
@@ -157,7 +157,7 @@ def _find_unavailable_reason(status: dict[str, object], spec: dict[str, object])
 
 def _build_links(nodes: list[_KubernetesNode], names: dict[str, str]) -> list[ParsedLink]:
     """A link from each host to its NVLink domain and to the nearest switch, and from each switch to the next."""
-    # a value tells a place only together with those above it: two blocks may each have a rack1
+    # labels repeat below different switches (two blocks may each have a rack1): the path identifies a switch
     paths_by_host = {node.host.name: _build_switch_path(node.switch_labels) for node in nodes}
     domains = {("nvlink", node.scale_up_domain) for node in nodes if node.scale_up_domain}
     all_paths = dict.fromkeys(
@@ -188,18 +188,18 @@ def _build_links(nodes: list[_KubernetesNode], names: dict[str, str]) -> list[Pa
 
 
 def _build_switch_path(switch_labels: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The switches above a node, the nearest first, each as the values from the outermost place down to it."""
+    """The switches above a node, the nearest first, each as the path of labels from the topmost down to it."""
     present_labels = [label for label in switch_labels if label]
     return [tuple(reversed(present_labels[index:])) for index in range(len(present_labels))]
 
 
 def _build_torus_levels(nodes: list[_KubernetesNode], shapes: set[str], origin: str) -> tuple[ParsedLevel, ...]:
-    """The levels of equal TPU slices: a torus each, and the data centre's network where there are several."""
+    """The levels of equal TPU slices: a torus, and the data-centre network where there are several slices."""
     shape = next(iter(shapes))
     if len(shapes) > 1 or not re.fullmatch(r"[0-9]{1,4}(x[0-9]{1,4}){1,3}", shape):
         shape_list = ", ".join(sorted(shapes))
         raise build_description_error(
-            "has slices of several shapes", origin, value=shape_list, expected="one gke-tpu-topology, such as 4x4x4"
+            "slices have different shapes", origin, value=shape_list, expected="the same gke-tpu-topology everywhere"
         )
     sides = [int(side) for side in shape.split("x")]
     devices = {node.host.devices for node in nodes}
@@ -210,7 +210,7 @@ def _build_torus_levels(nodes: list[_KubernetesNode], shapes: set[str], origin: 
         or len(nodes) % (math.prod(sides) // devices_per_host or 1)
     ):
         raise build_description_error(
-            "has hosts that make no whole slices", origin, value=shape, expected="every host of each slice"
+            "the hosts do not make whole slices", origin, value=shape, expected="every host of each slice"
         )
     hosts_per_slice = math.prod(sides) // devices_per_host
     is_single_slice = len(nodes) == hosts_per_slice

@@ -1,4 +1,4 @@
-"""Lists of links as CSV: what UFM's web pages export, its NDT files, and tables of cables of one's own."""
+"""Lists of links as CSV: exports of UFM's web pages, its NDT files, and a user's table of cables."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _NIC_PATTERN = re.compile(
 _EXPECTED_HEADINGS = "a line of headings such as source,source_port,destination,destination_port,speed"
 
 LinkRow = dict[str, str]
-"""What one link's line holds, by `lower name`, `lower port`, `upper name`, ..., `speed`, `width`."""
+"""The cells of a link's line, by `lower name`, `lower port`, `upper name`, ..., `speed`, `width`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _LinkEnd:
-    """One end of a cable: whose, which port, and whether that tells a host."""
+    """An end of a cable: the name, the port, and whether it is a host's."""
 
     name: str
     port: str
@@ -67,7 +67,7 @@ def looks_like_link_list(text: str) -> bool:
 
 
 def read_link_list(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
-    """Hosts, switches and a cable a line; one that is told from both its ends counts once. Raises InputError."""
+    """Hosts, switches and a cable per line; a cable listed at both its ends counts once. Raises InputError."""
     links_by_key: dict[object, tuple[_LinkEnd, _LinkEnd, float | None]] = {}
     for number, row in _read_rows(text, origin):
         end_pair = _build_link_end(row, "lower", host_patterns), _build_link_end(row, "upper", host_patterns)
@@ -85,7 +85,7 @@ def read_link_list(text: str, origin: str, host_patterns: HostPatterns) -> Parse
     host_names = {end.name for first, second, _ in links_by_key.values() for end in (first, second) if end.is_host}
     if not host_names:
         raise build_description_error(
-            "tells no end that is a host", origin, expected="--hosts with a pattern of the hosts' names"
+            "no end of a link is a host", origin, expected="--hosts with a pattern of the hosts' names"
         )
     clean_names = assign_distinct_names(names)
     nic_numbers = number_nics(
@@ -115,7 +115,7 @@ def read_link_list(text: str, origin: str, host_patterns: HostPatterns) -> Parse
 
 
 def _read_rows(text: str, origin: str) -> Iterator[tuple[int, LinkRow]]:
-    """The lines below the headings. Raises InputError where there are none, or for what csv cannot read."""
+    """The lines below the headings. Raises InputError for missing headings, or invalid CSV."""
     columns: dict[int, str] = {}
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
@@ -132,11 +132,13 @@ def _read_rows(text: str, origin: str) -> Iterator[tuple[int, LinkRow]]:
             f"not valid CSV: {error}", origin, reader.line_num, expected="a table with commas"
         ) from None
     if not columns:
-        raise build_description_error("has no headings of a list of links", origin, expected=_EXPECTED_HEADINGS)
+        raise build_description_error(
+            "the headings of a list of links are missing", origin, expected=_EXPECTED_HEADINGS
+        )
 
 
 def _parse_headings(cells: list[str]) -> dict[int, str]:
-    """What each column holds, by its heading; empty where the cells do not head a list of links."""
+    """The field of each column, by its heading; empty where the cells are not headings of a list of links."""
     columns: dict[int, str] = {}
     for index, cell in enumerate(cells[:200]):
         heading = re.sub(r"[^a-z0-9]", "", cell[:100].casefold().rpartition(":")[2])
@@ -161,7 +163,9 @@ def _find_heading_meanings(heading: str) -> Iterator[str]:
 
 
 def _build_link_end(row: LinkRow, side: str, host_patterns: HostPatterns) -> _LinkEnd:
-    """One end. It is a host's where the pattern says so, or else its type or its port is an adapter's."""
+    """An end of a link. It is a host's where `hosts` matches, or without `hosts` where its type or port is an
+    adapter's.
+    """
     name = row.get(f"{side} name") or row.get(f"{side} guid", "")
     port, type_text = row.get(f"{side} port", "")[:200], row.get(f"{side} type", "")
     nic_match = _NIC_PATTERN.fullmatch(port)

@@ -18,7 +18,7 @@ LANE_BITS_PER_S = {
     "NDR": 100e9,
     "XDR": 200e9,
 }
-"""InfiniBand: data rate of one lane, coding taken off. SDR to NDR as the table of infiniband.jp/2022/06/01 gives them
+"""InfiniBand: data rate of a lane, without line coding. SDR to NDR as in the table of infiniband.jp/2022/06/01
 (signalling rate x 8/10 or 64/66), FDR10 4 x 10 Gb/s (advancedclustering.com, InfiniBand types and speeds), XDR twice
 NDR: 800 Gb/s on four lanes."""
 
@@ -39,17 +39,17 @@ _TRANSFERS_PATTERN = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*GT/s.*")
 
 
 def parse_infiniband_bytes_per_s(text: str) -> float | None:
-    """Bytes/s of a link such as `4xNDR` or `2x HDR`; None where it is no such text."""
+    """Bytes/s of a link such as `4xNDR` or `2x HDR`; None where the text has another form."""
     match = _INFINIBAND_PATTERN.fullmatch(text.strip())
     lane_bits_per_s = LANE_BITS_PER_S.get(match[2].upper()) if match else None
     return int(match[1]) * lane_bits_per_s / 8 if match and lane_bits_per_s else None
 
 
 def parse_link_bytes_per_s(speed: str, width: str = "") -> float | None:
-    """Bytes/s of a link as a list of links tells it; None where nothing is told.
+    """Bytes/s of a link as a list of links states it; None where it states nothing.
 
-    `4xNDR`; `NDR` with its width `4x`; `400G`; `400Gb/s`; a bare number is in Mb/s, as UFM and NCCL have it. Raises
-    InputError for what is none of them.
+    `4xNDR`; `NDR` with its width `4x`; `400G`; `400Gb/s`; a bare number is in Mb/s, as in UFM and NCCL. Raises
+    InputError for any other text.
     """
     speed, width = speed.strip(), width.strip()
     if not speed:
@@ -74,7 +74,7 @@ def parse_link_bytes_per_s(speed: str, width: str = "") -> float | None:
 
 
 def parse_pcie_bytes_per_s(speed: str, width: str) -> float | None:
-    """Bytes/s of one direction of a link of `32.0 GT/s PCIe` and `16` lanes; None where it is not told."""
+    """Bytes/s of one direction of a link of `32.0 GT/s PCIe` and `16` lanes; None where it is not stated."""
     match = _TRANSFERS_PATTERN.fullmatch(speed)
     if match is None or not re.fullmatch(r"[0-9]{1,2}", width) or not int(width):
         return None
@@ -86,6 +86,6 @@ def parse_pcie_bytes_per_s(speed: str, width: str) -> float | None:
 
 
 def format_bandwidth(bytes_per_s: float, *, is_network: bool) -> str:
-    """The rate for a cluster file: networks are told in Gb/s, links between devices in GB/s."""
+    """The rate for a cluster file: in Gb/s for networks, in GB/s for links between devices."""
     value, unit = (bytes_per_s * 8e-9, "Gb/s") if is_network else (bytes_per_s * 1e-9, "GB/s")
     return f"{value:.10g}{unit}"

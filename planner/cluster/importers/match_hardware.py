@@ -1,6 +1,6 @@
-"""What accelerators are called by schedulers, drivers and the PCI bus: the explicit tables by which they are known.
+"""Tables of the names that schedulers, drivers and the PCI bus give accelerators.
 
-Nothing else is guessed. Sources: names of nvidia.com/gpu.product and of Gres as in the samples of
+No other name is guessed. Sources: names of nvidia.com/gpu.product and of Gres as in the samples of
 tests/fixtures/clusters; PCI device numbers as in the PCI ID Repository (pci.ids of 2023-04-11, pci-ids.ucw.cz), those
 of H200, B200 and MI300X as in NCCL and RCCL dumps and later lists.
 """
@@ -55,10 +55,10 @@ ACCELERATORS_BY_LABEL = {
     "tpu-v6e-slice": "tpu-v6e",
     "tpu7x": "tpu-v7",
 }
-"""Accelerators of hardware_db by what they are called, folded: small letters, `-` between words, no maker's name."""
+"""Accelerators of hardware_db by their names elsewhere: lower case, `-` between words, no vendor."""
 
 AMBIGUOUS_LABELS = {"a100": "40 or 80 GB", "v100": "16 or 32 GB", "p100": "12 or 16 GB"}
-"""Names that more than one part has: what the other one differs in."""
+"""Names that several accelerators share, with the alternatives."""
 
 ACCELERATORS_BY_PCI_ID = {
     "0x10de:0x15f9": "p100-sxm2-16gb",
@@ -96,11 +96,12 @@ DEVICE_LINK_BYTES_PER_S = {
     "cdna3": 64e9,
     "cdna4": 76.5e9,
 }
-"""One NVLink or xGMI link, one direction, by architecture: stas00/ml-engineering, network/README.md at 744d01e18b79
-(NVLink 1 to 5: 80, 150, 300, 450, 900 GB/s on 4, 6, 12, 18, 18 links; xGMI by pair)."""
+"""Bytes/s of an NVLink or xGMI link, one direction, by architecture. Source: stas00/ml-engineering,
+network/README.md at 744d01e18b79 (NVLink 1 to 5: 80, 150, 300, 450, 900 GB/s on 4, 6, 12, 18, 18 links;
+xGMI by pair)."""
 
 RACK_SCALE_ACCELERATORS = frozenset({"gb200", "gb300"})
-"""Accelerators whose NVLink joins the nodes of a rack, so that a block of nodes is a scale-up domain."""
+"""Accelerators whose NVLink joins the nodes of a rack: a block of nodes is a scale-up domain."""
 
 _HOSTNAME_PATTERN = re.compile(
     r"(?<![a-z0-9])(?:dgx|hgx)?-?(gb200|gb300|b200|b300|h100|h200|a100|v100|mi300x)(?![a-z0-9])"
@@ -108,37 +109,39 @@ _HOSTNAME_PATTERN = re.compile(
 
 
 def fold_label(label: str) -> str:
-    """A part's name as PARTS has it: `NVIDIA-H100-80GB-HBM3` is `h100-80gb-hbm3`."""
+    """A part's name in the form of PARTS: `NVIDIA-H100-80GB-HBM3` is `h100-80gb-hbm3`."""
     words = re.split(r"[^a-z0-9]+", label.casefold())
     kept_words = [word for word in words if word not in ("", "nvidia", "tesla", "shared")]
     return "-".join(kept_words)
 
 
 def find_accelerator_by_label(label: str) -> str:
-    """The accelerator of hardware_db that is called so, or an empty text."""
+    """The accelerator of hardware_db with this name, or an empty text."""
     return ACCELERATORS_BY_LABEL.get(fold_label(label), ACCELERATORS_BY_PCI_ID.get(label.casefold(), ""))
 
 
 def extract_accelerator_label(hostname: str) -> str:
-    """The accelerator that a host is named after (`dgx-gb200-n01`), as PARTS has it, or an empty text."""
+    """The accelerator in a host's name (`dgx-gb200-n01`), in the form of PARTS, or an empty text."""
     labels = set(_HOSTNAME_PATTERN.findall(hostname.casefold()))
     return labels.pop() if len(labels) == 1 else ""
 
 
 @cache
 def index_node_presets() -> dict[tuple[str, int], str]:
-    """Nodes of hardware_db by their accelerator and how many they have; where two are alike, that of a reference
-    cluster, or neither.
+    """Nodes of hardware_db by accelerator and number of devices; where several match, the node of a reference
+    cluster, else none.
     """
     from planner.cluster.model import presets
     from planner.hardware import database
 
     clusters = (presets.load_cluster_spec(name) for name in database.list_database_names("clusters"))
     reference = {cluster.node for cluster in clusters if cluster.reference}
-    found: dict[tuple[str, int], str] = {}
+    node_names: dict[tuple[str, int], str] = {}
     for name in sorted(database.list_database_names("nodes"), key=lambda name: name not in reference):
         node = presets.load_node_spec(name)
         if isinstance(node.accelerator, str):
             key = (node.accelerator, node.devices)
-            found[key] = "" if key in found and found[key] not in reference else found.get(key, name)
-    return {key: name for key, name in found.items() if name}
+            node_names[key] = (
+                "" if key in node_names and node_names[key] not in reference else node_names.get(key, name)
+            )
+    return {key: name for key, name in node_names.items() if name}

@@ -1,4 +1,4 @@
-"""Several descriptions of one cluster as one: wiring from the one, states and devices of hosts from the other."""
+"""Merges several descriptions of the same cluster, such as one of its links and one of its hosts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from planner.cluster.importers.imported_cluster import (
 
 
 def merge_descriptions(descriptions: Sequence[tuple[str, ParsedCluster]]) -> ParsedCluster:
-    """What all files tell together; each comes with its name. Raises InputError where they do not fit.
+    """The merged content of all files, each with its file's name. Raises InputError where they contradict each other.
 
-    Of a host, the first file that tells something counts, and a host that one file says is gone is gone.
+    Of a host, the first file that states a figure counts; a host is unavailable where any file says so.
     """
     hosts: dict[str, ParsedHost] = {}
     for origin, parsed in descriptions:
         host_names = {host.name for host in parsed.hosts}
         if hosts and host_names and not host_names & hosts.keys():
             raise build_description_error(
-                "names no host of the other files", origin, expected="descriptions of the same cluster"
+                "shares no host with the other files", origin, expected="descriptions of the same cluster"
             )
         for host in parsed.hosts:
             previous = hosts.get(host.name)
@@ -32,11 +32,13 @@ def merge_descriptions(descriptions: Sequence[tuple[str, ParsedCluster]]) -> Par
     shared_name = next((name for name in switches if name in hosts), None)
     if shared_name is not None:
         raise build_description_error(
-            "a host and a switch have one name", descriptions[0][0], value=shared_name, expected="names of their own"
+            "a host and a switch have the same name", descriptions[0][0], value=shared_name, expected="distinct names"
         )
     nodes = [(origin, parsed.node) for origin, parsed in descriptions if parsed.node is not None]
     if len(nodes) > 1:
-        raise build_description_error("is a second description of a node", nodes[1][0], expected="one node's")
+        raise build_description_error(
+            "describes a node a second time", nodes[1][0], expected="a single description of a node"
+        )
     links = tuple(link for _, parsed in descriptions for link in parsed.links)
     check_import_size(len(hosts), len(links), descriptions[0][0])
     return ParsedCluster(

@@ -1,4 +1,4 @@
-"""The topology that NCCL and RCCL write (`NCCL_TOPO_DUMP_FILE`) or get (`NCCL_TOPO_FILE`): one node's inside."""
+"""The topology that NCCL and RCCL write (`NCCL_TOPO_DUMP_FILE`) or read (`NCCL_TOPO_FILE`): the inside of a node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_DEVICES = 1024
 
 
 def read_nccl_topology(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
-    """The node of one topology. Raises InputError where it has no GPU, or several hosts that are not alike."""
+    """The node of a topology. Raises InputError without GPUs, or for hosts that differ."""
     system = parse_xml(text, origin)
     if system.name != "system":
         content = (
@@ -32,24 +32,22 @@ def read_nccl_topology(text: str, origin: str, host_patterns: HostPatterns) -> P
             else f"<{clean_name(system.name)[:40]}> at the top"
         )
         raise build_description_error(
-            f"holds {content}", origin, expected="a topology: <system> (NCCL_TOPO_DUMP_FILE)"
+            f"contains {content}", origin, expected="a topology: <system> (NCCL_TOPO_DUMP_FILE)"
         )
     by_host: dict[str, list[XmlElement]] = {}
     for cpu in system.find_all("cpu") or [system]:
         by_host.setdefault(cpu.attributes.get("host_hash", ""), []).append(cpu)
     nodes = [_build_node(cpus, origin) for cpus in by_host.values()]
     if len({(node.devices, node.topology, node.links_per_device) for node, _ in nodes}) > 1:
-        raise build_description_error(
-            "tells several hosts that are not alike", origin, expected="one host, or equal ones"
-        )
+        raise build_description_error("the hosts differ", origin, expected="one host, or equal ones")
     node, notes = nodes[0]
     if len(nodes) > 1:
-        notes = (*notes, f"the topology tells {len(nodes)} equal hosts, of which the first was read")
+        notes = (*notes, f"the topology has {len(nodes)} equal hosts: the first was read")
     return ParsedCluster(node=node, notes=notes)
 
 
 def _build_node(cpus: list[XmlElement], origin: str) -> tuple[ParsedNode, tuple[str, ...]]:
-    """The node whose processors these are, and what was taken for what."""
+    """The node with these processors, and notes on approximations."""
     devices: dict[str, XmlElement] = {}
     for pci in (pci for cpu in cpus for pci in cpu.find_all("pci")):
         is_gpu = pci.attributes.get("class", "")[:6].casefold() in _GPU_CLASSES
@@ -57,7 +55,7 @@ def _build_node(cpus: list[XmlElement], origin: str) -> tuple[ParsedNode, tuple[
             devices[pci.attributes.get("busid", str(len(devices))).casefold()] = pci
     if not devices or len(devices) > _MAX_DEVICES:
         raise build_description_error(
-            "tells no GPU" if not devices else "tells too many GPUs", origin, expected="<pci> with <gpu>"
+            "no GPU is described" if not devices else "too many GPUs", origin, expected="<pci> with <gpu>"
         )
     topology, links_per_device, note = _infer_links(devices)
     nic_count, nic_rate, nic_note = _count_nics(cpus)
@@ -76,7 +74,7 @@ def _build_node(cpus: list[XmlElement], origin: str) -> tuple[ParsedNode, tuple[
 
 
 def _infer_links(devices: dict[str, XmlElement]) -> tuple[NodeTopology | None, int, str]:
-    """What joins the devices, the links of one, and what was left out; None where a file lists PCI devices only."""
+    """The topology of the devices, the links of a device, and notes; None where a file lists PCI devices only."""
     if not any(child.name == "gpu" for pci in devices.values() for child in pci.children):
         return None, 0, ""
     switch_links, pairs, self_links = [], [], 0
@@ -84,7 +82,7 @@ def _infer_links(devices: dict[str, XmlElement]) -> tuple[NodeTopology | None, i
         counts: dict[str, int] = {}
         for link in [*pci.find_all("nvlink"), *pci.find_all("xgmi")]:
             target = link.attributes.get("target", "").casefold()
-            # in a virtual machine the target is no device that is there, but the class is still a switch's
+            # in a virtual machine the target is not a listed device, but the class still identifies a switch
             if link.attributes.get("tclass", "")[:6].casefold() == _NVSWITCH_CLASS:
                 target = "switch"
             counts[target] = counts.get(target, 0) + _parse_link_count(link)
@@ -103,7 +101,7 @@ def _parse_link_count(link: XmlElement) -> int:
 
 
 def _count_nics(cpus: list[XmlElement]) -> tuple[int, float | None, str]:
-    """How many network cards there are, one's bytes/s where it is told, and what was left out."""
+    """The number of NICs, bytes/s of each (None: not stated), and notes on what was left out."""
     nets = [net for cpu in cpus for net in cpu.find_all("net")]
     if not nets:
         pcis = [pci for cpu in cpus for pci in cpu.find_all("pci")]
@@ -115,5 +113,5 @@ def _count_nics(cpus: list[XmlElement]) -> tuple[int, float | None, str]:
     fastest = max(speeds_mbit_per_s)
     count = speeds_mbit_per_s.count(fastest)
     slower_count = len(nets) - count
-    note = f"{slower_count} slower network cards of {len(nets)} are not counted" if slower_count else ""
+    note = f"{slower_count} slower NICs of {len(nets)} are not counted" if slower_count else ""
     return count, fastest * 1e6 / 8, note

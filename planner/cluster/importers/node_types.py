@@ -1,4 +1,4 @@
-"""Of which node each host is: as the user says, as a description of a node says, or by the explicit tables."""
+"""The node type of each host: from the user's options, a description of a node, or `match_hardware`'s tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from planner.hardware.figures import parse_figure
 
 @dataclass(frozen=True, slots=True)
 class ImportDefaults:
-    """What the user adds by options. Rates in bytes/s: of one network cable, of one device inside its node."""
+    """The user's options. Rates in bytes/s: of a network cable, and of a device inside its node."""
 
     name: str
     node: str | None = None
@@ -39,7 +39,7 @@ class ImportDefaults:
 
 @dataclass(frozen=True, slots=True)
 class NodeType:
-    """What is needed of a node. `preset` is empty for one that is written into the cluster file."""
+    """The figures of a node. `preset` is empty for a node that the cluster file describes."""
 
     preset: str
     accelerator: str
@@ -50,18 +50,18 @@ class NodeType:
 
     @property
     def is_rack_scale(self) -> bool:
-        """Whether its accelerators' own links join several such nodes."""
+        """Whether the accelerators' links join several such nodes."""
         return self.accelerator in RACK_SCALE_ACCELERATORS
 
 
 @dataclass
 class ImportNotes:
-    """What was assumed, each once, in the order in which it was."""
+    """Notes on assumptions, each once, in order of appearance."""
 
     texts: dict[str, None] = field(default_factory=dict)
 
     def add_note(self, note: str) -> None:
-        """Keep a note."""
+        """Add a note, if it is new."""
         self.texts[note] = None
 
 
@@ -81,7 +81,7 @@ def read_preset_node_type(name: str, origin: str = "", key: str = "--node") -> N
 def assign_node_types(
     hosts: Sequence[ParsedHost], defaults: ImportDefaults, notes: ImportNotes
 ) -> tuple[tuple[ParsedHost, ...], list[NodeType]]:
-    """Hosts and the node of each. Raises InputError for a host of which nothing tells it, unless it is gone."""
+    """Hosts and the node type of each. Raises InputError for an available host of unknown type."""
     if defaults.node:
         return tuple(hosts), [read_preset_node_type(defaults.node)] * len(hosts)
     labels = [
@@ -100,7 +100,7 @@ def assign_node_types(
             assigned.append((host, node_type))
         elif host.unavailable_reason:
             notes.add_note(
-                f"left out: {host.name}, which is gone ({host.unavailable_reason}) and of no node that is known"
+                f"left out: {host.name}, which is unavailable ({host.unavailable_reason}) and of unknown node type"
             )
         else:
             raise _build_unknown_node_error(host, label)
@@ -108,7 +108,7 @@ def assign_node_types(
 
 
 def _guess_node_type(label: str, devices: int | None, notes: ImportNotes) -> NodeType | None:
-    """The node that an accelerator and how many there are of it are known by."""
+    """The node of hardware_db for an accelerator and the number of devices."""
     accelerator = find_accelerator_by_label(label) if label else ""
     presets = index_node_presets()
     if accelerator and devices is None:
@@ -128,7 +128,7 @@ def _guess_node_type(label: str, devices: int | None, notes: ImportNotes) -> Nod
 def _match_known_node_type(
     host: ParsedHost, label: str, known_types: Sequence[NodeType], notes: ImportNotes
 ) -> NodeType | None:
-    """The one node that others of the description are, for a host that has less of it or of which nothing is told."""
+    """The node type that the other hosts share, for a host with fewer devices or without a described accelerator."""
     accelerator = find_accelerator_by_label(label) if label else ""
     matching_types = [node_type for node_type in known_types if not label or accelerator == node_type.accelerator]
     if len(matching_types) != 1 or (host.devices or 0) > matching_types[0].devices:
@@ -136,31 +136,33 @@ def _match_known_node_type(
     affected_hosts = (
         f"hosts with {host.devices} accelerators" if host.devices else "hosts without a known accelerator"
     )
-    notes.add_note(f"node {matching_types[0].preset}, as the others are, for {affected_hosts}")
+    notes.add_note(f"node {matching_types[0].preset}, as for the other hosts, for {affected_hosts}")
     return matching_types[0]
 
 
 def _build_unknown_node_error(host: ParsedHost, label: str) -> InputError:
     count_text = "" if host.devices is None else f"{host.devices} x "
-    accelerator_text = f"{count_text}{label[:100] or 'accelerators of no name'}"
+    accelerator_text = f"{count_text}{label[:100] or 'unnamed accelerators'}"
     expected = f"--node with one of {', '.join(database.list_database_names('nodes'))}"
-    return InputError(f"no node of hardware_db is known for {accelerator_text}", key=host.name, expected=expected)
+    return InputError(f"no node of hardware_db has {accelerator_text}", key=host.name, expected=expected)
 
 
 def _format_ambiguity(label: str, accelerator: str) -> str:
     alternatives = AMBIGUOUS_LABELS.get(fold_label(label))
-    return f" (which has {alternatives}: {accelerator} is taken)" if alternatives else ""
+    return f" (which may have {alternatives}: {accelerator} is assumed)" if alternatives else ""
 
 
 def build_node_draft(parsed: ParsedNode, defaults: ImportDefaults, notes: ImportNotes) -> NodeDraft:
-    """The node that a description shows, its gaps filled. Raises InputError naming the option that would fill one."""
+    """The described node with its gaps filled. Raises InputError that names the option for a gap."""
     preset = presets.load_node_spec(defaults.node, key="--node") if defaults.node else None
     accelerator = _choose_accelerator(parsed, defaults, preset)
     spec = database.load_accelerator_spec(accelerator, key="--accelerator" if defaults.accelerator else "--node")
     topology = parsed.topology or (preset.link.topology if preset else None)
     if topology is None:
         raise InputError(
-            "does not tell how the devices are joined", key="--node", expected="--node with a preset of the same node"
+            "the description does not state what joins the devices",
+            key="--node",
+            expected="a preset of the same node",
         )
     link_bytes_per_s, rate_note = _choose_intra_node_rate(parsed, defaults, spec, preset)
     notes.add_note(rate_note)
@@ -176,20 +178,20 @@ def _choose_accelerator(parsed: ParsedNode, defaults: ImportDefaults, preset: No
     guessed = find_accelerator_by_label(parsed.accelerator_label)
     if not guessed:
         pci_text = f" (PCI device {parsed.accelerator_label})" if parsed.accelerator_label else ""
-        expected = "--accelerator with a name of hardware_db, or --node"
-        raise InputError(f"does not tell which accelerator it is{pci_text}", key="--accelerator", expected=expected)
+        expected = "a name of hardware_db, or --node"
+        raise InputError(f"the accelerator is unknown{pci_text}", key="--accelerator", expected=expected)
     return guessed
 
 
 def _choose_intra_node_rate(
     parsed: ParsedNode, defaults: ImportDefaults, spec: AcceleratorSpec, preset: NodeSpec | None
 ) -> tuple[float, str]:
-    """Bytes/s of one device inside its node, one direction, and how that is known."""
+    """Bytes/s of a device inside its node, one direction, and the source of the figure."""
     accelerator_rate = (
         parse_figure(spec.link.bandwidth, "bytes_per_s", origin=spec.name, key="link") if spec.link else None
     )
     if defaults.node_bytes_per_s:
-        return defaults.node_bytes_per_s, "bandwidth inside the node as --node-bandwidth says"
+        return defaults.node_bytes_per_s, "bandwidth inside the node is that of --node-bandwidth"
     if parsed.links_per_device and spec.architecture in DEVICE_LINK_BYTES_PER_S:
         link_bytes_per_s = DEVICE_LINK_BYTES_PER_S[spec.architecture]
         rate = link_bytes_per_s * parsed.links_per_device
@@ -200,33 +202,33 @@ def _choose_intra_node_rate(
         )
         return (
             accelerator_rate if is_limited and accelerator_rate else rate
-        ), f"{parsed.links_per_device} links of a device with {link_bytes_per_s * 1e-9:g} GB/s each"
+        ), f"{parsed.links_per_device} links per device with {link_bytes_per_s * 1e-9:g} GB/s each"
     if parsed.topology == "pcie" and parsed.pcie_bytes_per_s:
         return parsed.pcie_bytes_per_s, "bandwidth inside the node is that of PCI Express"
     if parsed.topology == "pcie" and accelerator_rate and spec.link and spec.link.name.startswith("PCIe"):
         return accelerator_rate, f"bandwidth inside the node is that of {spec.name} ({spec.link.name})"
     if parsed.topology is None and preset:
         rate = parse_figure(preset.link.bandwidth, "bytes_per_s", origin=preset.name, key="link.bandwidth")
-        return rate, f"what joins the devices is as in node {preset.name}"
-    expected = "--node-bandwidth with one device's, in one direction, such as 32GB/s"
-    raise InputError("does not tell the bandwidth inside the node", key="--node-bandwidth", expected=expected)
+        return rate, f"links between the devices are those of node {preset.name}"
+    expected = "the bandwidth per device and direction, such as 32GB/s"
+    raise InputError("the bandwidth inside the node is unknown", key="--node-bandwidth", expected=expected)
 
 
 def _choose_nics(
     parsed: ParsedNode, defaults: ImportDefaults, preset: NodeSpec | None, notes: ImportNotes
 ) -> tuple[int, float]:
-    """How many network cards, and one's bytes/s."""
+    """The number of NICs, and bytes/s of each."""
     preset_nic = preset.nic if preset else None
     nic_count = parsed.nic_count or (preset_nic.count if preset_nic else 0)
     if not nic_count:
         return 0, 0.0
     if parsed.nic_count == 0:
-        notes.add_note(f"network cards as in node {preset.name if preset else ''}")
+        notes.add_note(f"NICs are those of node {preset.name if preset else ''}")
     rate = defaults.nic_link_bytes_per_s or parsed.nic_bytes_per_s
     if rate is None and preset_nic:
         rate = parse_figure(preset_nic.bandwidth, "bytes_per_s", origin="", key="nic.bandwidth")
-        notes.add_note(f"network cards with the bandwidth of node {preset.name if preset else ''}")
+        notes.add_note(f"the NICs' bandwidth is that of node {preset.name if preset else ''}")
     if rate is None:
-        expected = "--link-bandwidth with one card's, such as 400Gb/s, or --node"
-        raise InputError("does not tell the network cards' bandwidth", key="--link-bandwidth", expected=expected)
+        expected = "the bandwidth per NIC, such as 400Gb/s, or --node"
+        raise InputError("the NICs' bandwidth is unknown", key="--link-bandwidth", expected=expected)
     return nic_count, rate

@@ -1,4 +1,4 @@
-"""The matrix of `nvidia-smi topo -m`: how the GPUs and network cards of one node are joined."""
+"""The matrix of `nvidia-smi topo -m`: the links between the GPUs and NICs of a node."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _ANSI_PATTERN = re.compile(r"\x1b\[[0-9;]*m")
 _NEAR_RELATIONS = frozenset({"PIX", "PXB"})
 _MAX_COLUMNS = 512
 _MAX_NVLINKS = 18
-"""NVLinks of one GPU (NVLink 4 and 5): where the pairs have more between them, a switch is what joins them."""
+"""NVLinks of a GPU (NVLink 4 and 5): where the pairs list more than these together, a switch joins the GPUs."""
 
 RelationMatrix = dict[str, dict[str, str]]
 
 
 def looks_like_nvidia_smi(text: str) -> bool:
-    """Whether a matrix is in it."""
+    """Whether the text contains a matrix."""
     return any(_is_header(line) for line in _ANSI_PATTERN.sub("", text[:100_000]).splitlines())
 
 
 def read_nvidia_smi_topology(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
-    """The node that the first matrix shows. Raises InputError where the matrix is not whole."""
+    """The node of the first matrix. Raises InputError for an incomplete matrix."""
     matrix = _parse_matrix(text, origin)
     gpus = [name for name in matrix if name.startswith("GPU")]
     nic_count, nic_note = _count_nics(matrix, gpus)
@@ -42,9 +42,9 @@ def read_nvidia_smi_topology(text: str, origin: str, host_patterns: HostPatterns
 
 
 def infer_node_topology(link_counts: list[list[int]]) -> tuple[NodeTopology, int, str]:
-    """What joins devices of which each has so many links to each other one, shape [devices][devices - 1].
+    """The topology of devices with these numbers of links to each other device, shape [devices][devices - 1].
 
-    Gives the topology, the links of one device (the least), and what had to be taken for something else.
+    Returns the topology, the links of a device (the least of all), and notes on approximations.
     """
     if not link_counts or not any(map(any, link_counts)):
         return "pcie", 0, ""
@@ -56,14 +56,14 @@ def infer_node_topology(link_counts: list[list[int]]) -> tuple[NodeTopology, int
         return "fully-connected", min(links_per_device), ""
     if _is_connected(link_counts):
         mesh_note = (
-            "" if len(link_counts) == 8 else f"{len(link_counts)} devices in a mesh are taken as a hybrid cube mesh"
+            "" if len(link_counts) == 8 else f"{len(link_counts)} devices in a mesh are treated as a hybrid cube mesh"
         )
         return "hybrid-cube-mesh", min(links_per_device), mesh_note
-    return "pcie", 0, "NVLink joins some of the devices only: the node is taken as joined by PCI Express"
+    return "pcie", 0, "NVLink joins only some of the devices: PCI Express is assumed to join all of them"
 
 
 def _is_connected(link_counts: list[list[int]]) -> bool:
-    """Whether each device reaches each other one over links."""
+    """Whether each device reaches each other device over links."""
     reached, pending = {0}, [0]
     while pending:
         device = pending.pop()
@@ -80,7 +80,7 @@ def _parse_matrix(text: str, origin: str) -> RelationMatrix:
     start = next((index for index, line in enumerate(lines) if _is_header(line)), None)
     if start is None:
         raise build_description_error(
-            "holds no matrix", origin, expected="the output of `nvidia-smi topo -m`, its first line too"
+            "contains no matrix", origin, expected="the output of `nvidia-smi topo -m` with its first line"
         )
     columns = []
     for word in lines[start].split(maxsplit=_MAX_COLUMNS + 8):
@@ -88,7 +88,7 @@ def _parse_matrix(text: str, origin: str) -> RelationMatrix:
             break
         columns.append(word)
     if len(columns) > _MAX_COLUMNS or len(set(columns)) != len(columns):
-        raise build_description_error("not a header of the matrix", origin, start + 1, lines[start])
+        raise build_description_error("invalid header of the matrix", origin, start + 1, lines[start])
     matrix: RelationMatrix = {}
     for number, line in enumerate(lines[start + 1 :], start + 2):
         words = line.split(maxsplit=_MAX_COLUMNS)
@@ -101,7 +101,7 @@ def _parse_matrix(text: str, origin: str) -> RelationMatrix:
         if len(relations) < len(columns) or invalid_relations:
             expected = f"{len(columns)} of X, NV#, PIX, PXB, PHB, NODE, SYS"
             raise build_description_error(
-                "a row of the matrix is broken",
+                "invalid row of the matrix",
                 origin,
                 number,
                 invalid_relations[0] if invalid_relations else line,
@@ -117,7 +117,7 @@ def _parse_matrix(text: str, origin: str) -> RelationMatrix:
 
 
 def _is_header(line: str) -> bool:
-    """The line above the matrix: it begins with GPU0, and no relation follows."""
+    """Whether a line is the header of the matrix: it begins with GPU0, and no relation follows."""
     words = line.split(maxsplit=2)
     return bool(_HEADER_PATTERN.match(line)) and (len(words) < 2 or not _RELATION_PATTERN.fullmatch(words[1]))
 
@@ -128,12 +128,12 @@ def _parse_nvlink_count(relation: str) -> int:
 
 
 def _count_nics(matrix: RelationMatrix, gpus: list[str]) -> tuple[int, str]:
-    """How many network cards serve the GPUs: those behind a PCIe switch with one, or all where none is."""
+    """The number of NICs that serve the GPUs: those behind a PCIe switch with a GPU, or all where none is; and a
+    note on the others.
+    """
     columns = list(next(iter(matrix.values())))
     nics = [name for name in columns if not name.startswith("GPU")]
     near_nics = [nic for nic in nics if any(matrix[gpu][nic] in _NEAR_RELATIONS for gpu in gpus)]
     if near_nics and len(near_nics) < len(nics):
-        return len(
-            near_nics
-        ), f"{len(nics) - len(near_nics)} of {len(nics)} network cards are near no GPU and are not counted"
+        return len(near_nics), f"{len(nics) - len(near_nics)} of {len(nics)} NICs are near no GPU and are not counted"
     return len(nics), ""

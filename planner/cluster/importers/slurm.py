@@ -29,7 +29,7 @@ _MIG_PATTERN = re.compile(r"_?[0-9]g\.[0-9]+gb", re.IGNORECASE)
 _UNAVAILABLE_STATES = frozenset(
     {"DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "FUTURE", "NOT_RESPONDING"}
 )
-_FREE_TEXT_PATTERN = re.compile(r"(?:^|\s)(?:Reason|Comment|Extra)=")  # what people wrote, to the end of the line
+_FREE_TEXT_PATTERN = re.compile(r"(?:^|\s)(?:Reason|Comment|Extra)=")  # free text, to the end of the line
 _EXPECTED_LINES = "lines such as `SwitchName=s1 Nodes=a[01-16]`, `BlockName=b1 Nodes=a[01-18]` or `NodeName=a01 ...`"
 
 SlurmRecord = tuple[int, dict[str, str]]
@@ -37,16 +37,18 @@ SlurmRecord = tuple[int, dict[str, str]]
 
 
 def looks_like_slurm(text: str) -> bool:
-    """Whether some line names a switch, a block or a node as Slurm does."""
+    """Whether a line declares a switch, a block or a node in Slurm's form."""
     return bool(_RECORD_PATTERN.search(text))
 
 
 def read_slurm_config(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
-    """What one file tells, of whichever of the three kinds its records are. Raises InputError."""
+    """The content of a file; its records may be switches, blocks and nodes. Raises InputError."""
     nodes: dict[str, ParsedHost] = {}
     named_hosts: dict[str, None] = {}  # in the order of the file
     switches: dict[str, None] = {}
-    memberships: dict[tuple[bool, str, str], None] = {}  # whether a switch, which, under which
+    memberships: dict[
+        tuple[bool, str, str], None
+    ] = {}  # whether the member is a switch, the member, what is above it
     blocks: set[str] = set()
     notes: dict[str, None] = {}
     for number, record in _read_records(text, origin):
@@ -71,7 +73,7 @@ def read_slurm_config(text: str, origin: str, host_patterns: HostPatterns) -> Pa
             memberships.update(dict.fromkeys((True, vertex, switch) for vertex in switches_below))
         check_import_size(len(nodes) + len(named_hosts), len(memberships), origin)
     if not (nodes or named_hosts):
-        raise build_description_error("names no node", origin, expected=_EXPECTED_LINES)
+        raise build_description_error("no line names a node", origin, expected=_EXPECTED_LINES)
     all_hosts = [
         name for name in dict.fromkeys([*named_hosts, *nodes]) if not host_patterns or host_patterns.match_name(name)
     ]
@@ -96,12 +98,12 @@ def read_slurm_config(text: str, origin: str, host_patterns: HostPatterns) -> Pa
 
 
 def _read_records(text: str, origin: str) -> Iterator[SlurmRecord]:
-    """The records of a file: a line each, or in `scontrol`'s output a line and the indented ones below it."""
+    """The records of a file: a line each, or in `scontrol`'s output a line and the indented lines below it."""
     current: dict[str, str] = {}
     start_line = 0
     # `scontrol` has no comments, but kernels have a `#1` in their names
     comments = "NodeAddr=" not in text
-    # Slurm joins a line that ends in a backslash with the next one
+    # Slurm joins a line that ends in a backslash with the next line
     for number, line in enumerate(text.replace("\\\n", " ").splitlines(), 1):
         content = line.split("#", 1)[0] if comments else line
         content = _FREE_TEXT_PATTERN.split(content, maxsplit=1)[0]
@@ -112,13 +114,13 @@ def _read_records(text: str, origin: str) -> Iterator[SlurmRecord]:
             current, start_line = pairs, number
         elif current and "nodename" in current and line[:1] in (" ", "\t"):
             current |= {key: value for key, value in pairs.items() if key not in current}
-        # what else stands in a slurm.conf is no part of the topology
+        # other lines of a slurm.conf are no part of the topology
     if current:
         yield start_line, current
 
 
 def _expand_names(text: str, origin: str, line: int, known_count: int, *, single: bool = False) -> list[str]:
-    """The names of a list; `known_count`: how many the file has already."""
+    """The names of a list; `known_count`: the number of names that the file has so far. Raises InputError."""
     if not text or text.casefold() == "(null)":
         return []
     try:
@@ -129,14 +131,14 @@ def _expand_names(text: str, origin: str, line: int, known_count: int, *, single
     if len(names) + known_count > MAX_HOSTS:
         raise build_description_error("too many names", origin, line, text, f"at most {MAX_HOSTS:,}")
     if single and len(names) != 1:
-        raise build_description_error("is not one name", origin, line, text, "one switch or block a line")
+        raise build_description_error("not a single name", origin, line, text, "a switch or block per line")
     return list(names)
 
 
 def _build_host(name: str, record: dict[str, str]) -> ParsedHost:
-    """A host with its GPUs and whether it is there."""
+    """A host with its GPUs and the reason why it is unavailable, if it is."""
     states = set(re.findall(r"[A-Z_]+", record.get("state", "").upper()))
-    if "*" in record.get("state", ""):  # it does not respond
+    if "*" in record.get("state", ""):  # the node does not respond
         states.add("NOT_RESPONDING")
     unavailable_reason = "+".join(sorted(states & _UNAVAILABLE_STATES))
     gres = record.get("gres")

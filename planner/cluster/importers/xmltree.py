@@ -1,4 +1,4 @@
-"""XML as a plain tree, read safely: no document type, no entities, no depth or size that a small file can blow up."""
+"""XML as a plain tree, read safely: no document type, no entities, bounded depth and size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_ELEMENTS = 400_000
 
 @dataclass(slots=True)
 class XmlElement:
-    """One element: its name without the namespace, its attributes, what is inside."""
+    """An element: its name without the namespace, its attributes, its children."""
 
     name: str
     attributes: dict[str, str]
@@ -21,7 +21,7 @@ class XmlElement:
     text: str = ""
 
     def find_all(self, name: str) -> list[XmlElement]:
-        """Every element of this name below this one, in the order of the document."""
+        """Every descendant of this name, in the order of the document."""
         matches, pending = [], list(reversed(self.children))
         while pending:
             element = pending.pop()
@@ -32,7 +32,7 @@ class XmlElement:
 
 
 def parse_xml(text: str, origin: str) -> XmlElement:
-    """The root of a document. Raises InputError for what is not XML, and for documents that declare entities."""
+    """The root of a document. Raises InputError for invalid XML, and for documents that declare entities."""
     root = XmlElement("", {})
     open_elements, element_count = [root], 0
 
@@ -56,7 +56,7 @@ def parse_xml(text: str, origin: str) -> XmlElement:
     def reject_declaration(*_: object) -> None:
         raise InputError("declares a document type or entities", origin=origin, expected="XML without a DOCTYPE")
 
-    parser = expat.ParserCreate("utf-8")  # whatever the document says: its bytes were decoded already
+    parser = expat.ParserCreate("utf-8")  # the bytes were decoded already: the document's own encoding does not count
     parser.StartElementHandler, parser.EndElementHandler = open_element, close_element
     parser.CharacterDataHandler = append_text
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = reject_declaration

@@ -1,4 +1,4 @@
-"""A Hugging Face `config.json` as a table of keys with types: which keys mean the same, and what each may hold."""
+"""A Hugging Face `config.json` as a table of typed keys: keys of the same meaning, and the bounds of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EQUIVALENT_KEYS = {
     "moe.first_dense_layers": ("first_k_dense_replace",),
     "moe.every": ("decoder_sparse_step",),
 }
-"""The keys of a model file, and those that Hugging Face's libraries have for the same."""
+"""The keys of a model file, with the keys of the same meaning in Hugging Face's libraries."""
 
 _ZERO_ALLOWED_KEYS = {
     "sliding_window",
@@ -49,13 +49,13 @@ _MAX_BY_KEY = {
 
 @dataclass(frozen=True)
 class HuggingFaceConfig:
-    """Typed access to the keys of a config.json; a missing or mistyped key is told with file and key."""
+    """Typed access to the keys of a config.json. Raises InputError with file and key for a missing or invalid key."""
 
     raw: Mapping[str, object]
     origin: str
 
     def read_integer(self, *keys: str, default: int | None = None) -> int:
-        """The first of `keys` that is there, as a whole number in the bounds of a model file's key."""
+        """The first of `keys` that is present, as a whole number in the bounds of a model file's key."""
         for key in keys:
             value = self.raw.get(key)
             if value is not None:
@@ -80,7 +80,7 @@ class HuggingFaceConfig:
         return None if self.raw.get(key) is None else self.read_integer(key)
 
     def map_spec_keys(self) -> dict[str, str]:
-        """For each key of a model file, the one that this configuration has it under."""
+        """The key of this configuration for each key of a model file."""
         present_keys = {
             spec_key: [key for key in keys if self.raw.get(key) is not None]
             for spec_key, keys in EQUIVALENT_KEYS.items()
@@ -106,7 +106,7 @@ class HuggingFaceConfig:
         return value
 
     def read_layer_types(self) -> list[str]:
-        """The `read_layer_types` list of newer configurations; empty where there is none."""
+        """The `read_layer_types` list of newer configurations; empty without it."""
         value = self.raw.get("layer_types")
         if not isinstance(value, list):
             return []

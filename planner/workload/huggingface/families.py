@@ -1,4 +1,4 @@
-"""Hugging Face `config.json`, read as it is: one function a model type, defaults as its library has them."""
+"""Readers of Hugging Face's `config.json`: a function for each model type, with the defaults of its library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from planner.workload.spec import MlaSpec, ModelSpec, MoeSpec, check_model_spec
 
 @dataclass(frozen=True)
 class _CommonSizes:
-    """The keys that nearly every decoder's configuration has under the same names."""
+    """The keys that are the same in nearly every decoder's configuration."""
 
     hidden_size: int
     layers: int
@@ -34,7 +34,7 @@ class _CommonSizes:
 
 
 def parse_huggingface_config(text: str, origin: str, name: str) -> ModelSpec:
-    """Read the text of a config.json. Raises InputError for what is missing, mistyped or unknown."""
+    """Read the text of a config.json. Raises InputError for a missing, mistyped or unknown key."""
     config, name = HuggingFaceConfig(parse_mapping(text, "json", origin), origin), escape_nonprintable(name)
     model_type = config.raw.get("model_type")
     expected = f"one of {', '.join(FAMILY_READERS)}"
@@ -50,7 +50,7 @@ def parse_huggingface_config(text: str, origin: str, name: str) -> ModelSpec:
 
 
 def _build_model_spec(fields: dict[str, object], config: HuggingFaceConfig) -> ModelSpec:
-    """Through the same bounds as a model file of one's own."""
+    """The spec, checked against the bounds of a model file."""
     plain_fields = {k: msgspec.to_builtins(v) for k, v in fields.items() if v is not None}
     try:
         spec = msgspec.convert(plain_fields, ModelSpec)
@@ -63,7 +63,7 @@ SpecFields = dict[str, object]
 
 
 def _read_llama_like(config: HuggingFaceConfig, *, default_seq_length: int = 2048) -> SpecFields:
-    """RMSNorm, rotary positions, gated MLP, no biases: what Llama began and most follow."""
+    """The Llama form, which most models follow: RMSNorm, rotary positions, gated MLP, no biases."""
     sizes = _CommonSizes.read_sizes(config)
     window = config.read_integer("sliding_window", default=0) if config.read_flag("use_sliding_window", True) else 0
     seq_length = config.read_integer("max_position_embeddings", default=default_seq_length)
@@ -104,7 +104,7 @@ def _read_qwen3(config: HuggingFaceConfig) -> SpecFields:
 
 
 def _read_qwen(config: HuggingFaceConfig) -> SpecFields:
-    """A window is asked for, and only layers from `max_window_layers` on have it (transformers, Qwen2Config)."""
+    """The sliding window, which layers from `max_window_layers` on have (transformers, Qwen2Config)."""
     fields = _read_llama_like(config)
     full_attention_layers, layers = (
         config.read_integer("max_window_layers", default=28),
@@ -115,7 +115,7 @@ def _read_qwen(config: HuggingFaceConfig) -> SpecFields:
     if full_attention_layers and fields["sliding_window"]:
         expected = f"0, or the {layers} layers: a window in all or in none"
         raise InputError(
-            "is not read",
+            "is not supported",
             origin=config.origin,
             key="max_window_layers",
             value=full_attention_layers,
@@ -128,7 +128,7 @@ def _read_qwen_moe(config: HuggingFaceConfig) -> MoeSpec:
     if config.raw.get("mlp_only_layers"):
         value = config.raw["mlp_only_layers"]
         raise InputError(
-            "is not read", origin=config.origin, key="mlp_only_layers", value=value, expected="an empty list"
+            "is not supported", origin=config.origin, key="mlp_only_layers", value=value, expected="an empty list"
         )
     return MoeSpec(
         experts=config.read_integer("num_experts"),
@@ -197,7 +197,7 @@ def _read_gpt2(config: HuggingFaceConfig) -> SpecFields:
 
 
 def _build_biased_fields(sizes: _CommonSizes) -> SpecFields:
-    """LayerNorm and biases everywhere: GPT-2, GPT-NeoX, BERT."""
+    """The GPT form, with LayerNorm and biases everywhere: GPT-2, GPT-NeoX, BERT."""
     return {
         "hidden_size": sizes.hidden_size,
         "layers": sizes.layers,
@@ -223,7 +223,7 @@ def _read_gpt_neox(config: HuggingFaceConfig) -> SpecFields:
 
 
 def _read_bert(config: HuggingFaceConfig) -> SpecFields:
-    """BertModel with its pooler, as the published counts are made."""
+    """BertModel with its pooler, as in the published parameter counts."""
     sizes = _CommonSizes.read_sizes(config)
     positions = config.read_integer("max_position_embeddings", default=512)
     return {

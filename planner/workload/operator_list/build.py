@@ -1,8 +1,8 @@
-"""From a model that is told as a list of operators to a workload: what each operator multiplies, moves and keeps for
-the backward pass of one sample.
+"""Builds the workload of a list of operators: FLOPs, memory traffic and saved activations of each operator, for one
+sample.
 
-A tensor is kept once, by the first multiply that reads it, else by the first operator that needs it. A layer's output
-is kept by the layer after it, which reads it.
+A tensor is saved once, by the first multiply that reads it, else by the first operator that needs it. A layer's
+output is saved by the layer after it, which reads it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def build_from_operators(spec: OperatorListSpec) -> Workload:
                 for each_shape in (output_shape, shape)
             ]
             raise InputError(
-                "a layer that repeats must make what it is given",
+                "a repeated layer must have an output of the shape of its input",
                 origin=spec.origin,
                 key=f"{section.key}.repeat",
                 value=section.repeat,
@@ -79,7 +79,7 @@ def build_from_operators(spec: OperatorListSpec) -> Workload:
 def _build_section_layer(
     section: OperatorSection, input_shape: TensorShape, origin: str, *, is_first: bool
 ) -> tuple[Layer, TensorShape]:
-    """One kind of layer, and the shape that it makes; `is_first`: it reads the data."""
+    """A layer and its output shape; `is_first`: it reads the data."""
     steps = build_operator_steps(section, input_shape, origin)
     saving_steps = _assign_saved_tensors(steps)
     operators: list[Operator] = []
@@ -112,19 +112,19 @@ def _enumerate_saved_tensors(step: OperatorStep, own_tensor: int) -> Iterator[in
     saves_input_ops = (*_MULTIPLY_OPS, file.NormOp, file.AttentionOp)
     if isinstance(op, saves_input_ops) or op.op == "max_pool" or (isinstance(op, file.ActivationOp) and op.gated):
         yield step.sources[0]
-    # an activation is undone from what it made
+    # the gradient of an activation is computed from its output
     is_plain_activation = isinstance(op, file.ActivationOp) and not op.gated
     if is_plain_activation or (isinstance(op, file.NormOp | file.JoinOp) and op.relu):
         yield own_tensor
 
 
 def _assign_saved_tensors(steps: list[OperatorStep]) -> dict[int, int]:
-    """For each tensor that is kept in this layer the step that keeps it."""
+    """The step that saves each tensor that is saved in this layer."""
     saving_steps: dict[int, int] = {}
     for i, step in enumerate(steps):
         for tensor in _enumerate_saved_tensors(step, i):
             if tensor == len(steps) - 1:
-                continue  # the layer's output: the next one's input
+                continue  # the layer's output is the next layer's input
             is_multiply = isinstance(step.op, _MULTIPLY_OPS)
             if tensor not in saving_steps or (
                 is_multiply and not isinstance(steps[saving_steps[tensor]].op, _MULTIPLY_OPS)
@@ -136,9 +136,9 @@ def _assign_saved_tensors(steps: list[OperatorStep]) -> dict[int, int]:
 def _build_operators(
     step: OperatorStep, saved_values: list[int], *, is_recomputable: bool, reads_data: bool
 ) -> list[Operator]:
-    """What an operator is to the cost model; `saved_values`: values of each tensor that it keeps. `is_recomputable`:
-    a multiply keeps what it makes, which selective recomputation can make again. `reads_data`: it reads the data,
-    which has no gradient.
+    """The operator of the cost model. `saved_values`: values of each tensor that it saves; `is_recomputable`: a
+    multiply saves its output, which selective recomputation can compute again; `reads_data`: it reads the data, which
+    has no gradient.
     """
     op, input_shape, output_shape = step.op, step.input_shape, step.output_shape
     if isinstance(op, file.ConvolutionOp):

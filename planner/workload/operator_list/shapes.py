@@ -1,4 +1,4 @@
-"""Sizes on the way through a layer's operators: what each reads, and what it makes."""
+"""Shapes of the tensors between a layer's operators: the inputs and the output of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LAYER_INPUT = -1
 
 @dataclass(frozen=True)
 class TensorShape:
-    """What one sample has at one place of the network."""
+    """The shape of a tensor of one sample."""
 
     channels: int
     height: int
@@ -35,7 +35,7 @@ class TensorShape:
 
 @dataclass(frozen=True)
 class OperatorStep:
-    """One operator with what it reads, by index among the steps (or GIVEN), and the shape that it makes."""
+    """An operator with its inputs, by index among the steps (or GIVEN), and its output shape."""
 
     op: _OperatorEntry
     name: str
@@ -46,7 +46,7 @@ class OperatorStep:
 
 @dataclass(frozen=True)
 class _ErrorLocation:
-    """Where an error is told."""
+    """The key of the operator, for messages."""
 
     origin: str
     key: str
@@ -65,7 +65,9 @@ def build_operator_steps(section: OperatorSection, input_shape: TensorShape, ori
     for i, op in enumerate(section.operators):
         location = _ErrorLocation(origin, f"{section.key}.operators[{i}]")
         if op.name in names:
-            raise location.build_error("the name is taken", "name", op.name, "a name of its own in this layer")
+            raise location.build_error(
+                "the name is used twice", "name", op.name, "a name that is unique in this layer"
+            )
         first_source = _resolve_source(op.source, names, location, "from") if op.source else len(steps) - 1
         others = op.others if isinstance(op, file.JoinOp) else []
         if isinstance(op, file.JoinOp) and not others:
@@ -94,7 +96,7 @@ def _resolve_source(name: str, names: dict[str, int], location: _ErrorLocation, 
 
 
 def _split_convolution(op: _OperatorEntry) -> list[_OperatorEntry]:
-    """A convolution as itself, its norm and its activation."""
+    """The steps of a convolution: itself, its norm and its activation."""
     if not isinstance(op, file.ConvolutionOp):
         return [op]
     parts: list[_OperatorEntry] = [op]
@@ -114,7 +116,7 @@ def _compute_output_shape(
         if op.op == "conv1d" and (input_shape.width > 1 or isinstance(op.kernel, tuple)):
             shape_text = f"{input_shape.channels} x {input_shape.height} x {input_shape.width}"
             raise location.build_error(
-                "slides over one dimension", "op", f"conv1d over {shape_text}", "conv2d, or a width of 1"
+                "has a window in one dimension only", "op", f"conv1d over {shape_text}", "conv2d, or a width of 1"
             )
         for key, channels in (("groups", input_shape.channels), ("out", op.out)):
             if channels % op.groups:
@@ -130,7 +132,7 @@ def _compute_output_shape(
         return _compute_join_shape(op, input_shapes, location)
     if isinstance(op, file.TakeOp) and op.out > input_shape.channels:
         raise location.build_error(
-            "more than there are", "out", op.out, f"at most the {input_shape.channels} channels before it"
+            "too many channels", "out", op.out, f"at most the {input_shape.channels} channels before it"
         )
     if isinstance(op, file.LinearOp | file.EmbeddingOp | file.TakeOp):
         return TensorShape(op.out, input_shape.height, input_shape.width)
@@ -153,7 +155,7 @@ def _compute_window_shape(
     dilation: int,
     location: _ErrorLocation,
 ) -> TensorShape:
-    """A window slid over both dimensions; over the first alone where there is one."""
+    """The shape after a window over both dimensions, or over the first where there is only one."""
     is_1d = input_shape.width == 1 and not isinstance(op.kernel, tuple)
     strides, kernel = _make_pair(stride), _make_pair(op.kernel)
     if is_1d:
@@ -167,14 +169,14 @@ def _compute_window_shape(
         free_span = size + 2 * pad - dilation * (kernel[i] - 1) - 1
         if free_span < 0:
             raise location.build_error(
-                "larger than what it slides over", "kernel", kernel[i], f"at most {size + 2 * pad}"
+                "the window is larger than its input", "kernel", kernel[i], f"at most {size + 2 * pad}"
             )
         sizes.append(free_span // strides[i] + 1)
     return TensorShape(channels, *sizes)
 
 
 def count_window_values(op: file.ConvolutionOp | file.PoolOp, input_shape: TensorShape) -> int:
-    """Values of one window in one channel."""
+    """Values of a window in a channel."""
     if isinstance(op.kernel, tuple):
         return op.kernel[0] * op.kernel[1]
     return op.kernel if op.op == "conv1d" or input_shape.width == 1 else op.kernel**2
@@ -185,16 +187,18 @@ def _make_pair(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _compute_join_shape(op: file.JoinOp, input_shapes: list[TensorShape], location: _ErrorLocation) -> TensorShape:
-    """Added where all are alike, side by side where places are."""
+    """The output of `add`, which needs equal shapes, or of `concat`, which needs equal height and width."""
     first_shape = input_shapes[0]
     shape_texts = ", ".join(f"{shape.channels} x {shape.height} x {shape.width}" for shape in input_shapes)
     if op.op == "add":
         if any(shape != first_shape for shape in input_shapes):
-            raise location.build_error("not of one shape", "with", shape_texts, "operators that make the same shape")
+            raise location.build_error(
+                "the inputs have different shapes", "with", shape_texts, "operators that make the same shape"
+            )
         return first_shape
     if any((shape.height, shape.width) != (first_shape.height, first_shape.width) for shape in input_shapes):
         raise location.build_error(
-            "not of one size", "with", shape_texts, "operators that make the same height and width"
+            "the inputs have different sizes", "with", shape_texts, "operators that make the same height and width"
         )
     return TensorShape(sum(shape.channels for shape in input_shapes), first_shape.height, first_shape.width)
 
@@ -208,7 +212,5 @@ def _compute_attention_shape(op: file.AttentionOp, input_shape: TensorShape, loc
         expected = (
             f"{required_channels} channels before it: {op.heads} queries and twice {kv_heads} keys of {op.head_dim}"
         )
-        raise location.build_error(
-            "does not fit what it reads", "heads", f"{input_shape.channels} channels", expected
-        )
+        raise location.build_error("does not fit the input", "heads", f"{input_shape.channels} channels", expected)
     return TensorShape(op.heads * op.head_dim, input_shape.height, input_shape.width)

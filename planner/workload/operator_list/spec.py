@@ -1,7 +1,7 @@
-"""The file of a model that is told as a list of operators, as all are that are no transformers: its keys, validated.
+"""The file of a model as a list of operators, for models that are no transformers: its keys, validated.
 
-The list is told for one sample. Sizes flow from operator to operator, so that a file states what an operator makes,
-not what it is given; `from` and `with` name another operator of the same layer, or "input", the layer's own.
+The list describes one sample. Shapes are inferred from operator to operator, so that a file states the outputs of an
+operator, not its inputs; `from` and `with` name another operator of the same layer, or "input", the layer's input.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from planner.workload.spec import (
 
 DimensionSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ_LENGTH)]
 WindowSize = int | tuple[int, int]
-"""Of height and width alike, or of each; bounds are checked apart (msgspec mixes those of a number and a tuple)."""
+"""For both height and width, or for each; bounds are checked apart, since msgspec cannot tell those of a number from
+those of a tuple."""
 ValuesPerInput = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 _MAX_WINDOW = 65_536
 LAYER_INPUT_NAME = "input"
@@ -35,7 +36,7 @@ _SAMPLE_PATTERN = re.compile(r"[a-z][a-z ]{0,23}")
 
 
 class _OperatorEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every operator may say: its name, and whose output it reads where not the one before it."""
+    """The keys of every operator: its name, and the operator whose output it reads, if not the one before it."""
 
     op: str
     name: str = ""
@@ -65,7 +66,7 @@ class PoolOp(_OperatorEntry, frozen=True, kw_only=True):
 
 
 class GlobalPoolOp(_OperatorEntry, frozen=True, kw_only=True):
-    """`global_pool`: one mean of each channel."""
+    """`global_pool`: the mean of each channel."""
 
 
 class NormOp(_OperatorEntry, frozen=True, kw_only=True):
@@ -75,7 +76,7 @@ class NormOp(_OperatorEntry, frozen=True, kw_only=True):
 
 
 class ActivationOp(_OperatorEntry, frozen=True, kw_only=True):
-    """`activation`; gated: one half of the channels times the other, both activated."""
+    """`activation`; gated: half of the channels times the other half, both activated."""
 
     gated: bool = False
 
@@ -88,20 +89,20 @@ class JoinOp(_OperatorEntry, frozen=True, kw_only=True):
 
 
 class TakeOp(_OperatorEntry, frozen=True, kw_only=True):
-    """`take`: some of the channels, without a copy."""
+    """`take`: a slice of the channels, without a copy."""
 
     out: PositiveWidth
 
 
 class LinearOp(_OperatorEntry, frozen=True, kw_only=True):
-    """`linear`: every place's channels times a matrix."""
+    """`linear`: the channels of every position times a matrix."""
 
     out: PositiveWidth
     bias: bool = True
 
 
 class AttentionOp(_OperatorEntry, frozen=True, kw_only=True):
-    """`attention` of every place to every other: reads queries, keys and values side by side."""
+    """`attention` of every position to every other: reads queries, keys and values concatenated."""
 
     heads: HeadCount
     head_dim: PositiveWidth
@@ -110,14 +111,14 @@ class AttentionOp(_OperatorEntry, frozen=True, kw_only=True):
 
 
 class EmbeddingOp(_OperatorEntry, frozen=True, kw_only=True):
-    """`embedding`: a row of a table for every place."""
+    """`embedding`: a row of a table for every position."""
 
     vocab: PositiveWidth
     out: PositiveWidth
 
 
 class PointwiseOp(_OperatorEntry, frozen=True, kw_only=True):
-    """`pointwise`: anything else that memory bounds, in values read, written and kept for each value it is given."""
+    """`pointwise`: any other memory-bound operator, in values read, written and saved per input value."""
 
     reads: ValuesPerInput = 1.0
     writes: ValuesPerInput = 1.0
@@ -126,7 +127,7 @@ class PointwiseOp(_OperatorEntry, frozen=True, kw_only=True):
 
 
 class LossOp(_OperatorEntry, frozen=True, kw_only=True):
-    """`loss`: cross-entropy over the channels of every place."""
+    """`loss`: cross-entropy over the channels of every position."""
 
 
 OPERATOR_TYPES: dict[str, type[_OperatorEntry]] = {
@@ -151,14 +152,14 @@ OPERATOR_TYPES: dict[str, type[_OperatorEntry]] = {
 
 
 class _SectionEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table with operators, not yet looked into."""
+    """A table with operators that are not yet parsed."""
 
     operators: Annotated[list[dict[str, object]], msgspec.Meta(min_length=1, max_length=MAX_LAYERS)]
     name: str = ""
 
 
 class _LayerEntry(_SectionEntry, frozen=True, kw_only=True):
-    """So many layers of one kind."""
+    """A number of equal layers."""
 
     repeat: LayerCount = 1
 
@@ -178,7 +179,7 @@ class OperatorListFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 @dataclass(frozen=True)
 class OperatorSection:
-    """Operators of one kind of layer, which comes `repeat` times; `key`: where it stands in its file."""
+    """Operators of a layer, which is repeated `repeat` times; `key`: its place in the file."""
 
     name: str
     key: str
@@ -237,13 +238,13 @@ def parse_operator_list(raw: Mapping[str, object], origin: str) -> OperatorListS
 
 
 def _check_conv2d_input(spec: OperatorListSpec) -> None:
-    """What has a length alone has nothing for windows of two dimensions. Raises InputError."""
+    """Raise InputError for a window in two dimensions where the input has a length only."""
     for section in (spec.stem, *spec.layers, spec.head):
         for i, op in enumerate(section.operators):
             if op.op == "conv2d":
                 key, expected = f"{section.key}.operators[{i}].op", "conv1d, or input = [channels, height, width]"
                 raise InputError(
-                    "slides over two dimensions, the input has a length alone",
+                    "has a window in two dimensions, but the input has a length only",
                     origin=spec.origin,
                     key=key,
                     value=op.op,
@@ -252,12 +253,12 @@ def _check_conv2d_input(spec: OperatorListSpec) -> None:
 
 
 def _has_unknown_key(raw: Mapping[str, object]) -> bool:
-    """Whether a key is unknown: maybe one that is missing, written otherwise."""
+    """Whether a table has an unknown key, which may be the missing key misspelt."""
     return any(key not in OperatorListFile.__struct_fields__ for key in raw)
 
 
 def _build_section(entry: _SectionEntry | None, name: str, key: str, origin: str, repeat: int = 1) -> OperatorSection:
-    """The operators of one table, each by its own keys."""
+    """The operators of a table, each with its own keys."""
     raw = entry.operators if entry is not None else []
     operators = tuple(_parse_operator(table, origin, f"{key}.operators[{i}]") for i, table in enumerate(raw))
     return OperatorSection(name, key, repeat, operators)

@@ -75,5 +75,6 @@ def test_a_scheduler_that_dies_leaves_what_was_answered(cluster: tuple[str, list
     os.killpg(processes[-1], signal.SIGKILL)
     out, err = process.communicate()
     assert (process.returncode, out) == (1, "")
-    assert err == "error: the scheduler is gone; what was answered is kept, the same command goes on\n"
+    kept = "the answers so far are kept, and the same command continues"
+    assert err == f"error: lost the connection to the scheduler; {kept}\n"
     assert answered(journal) >= 1

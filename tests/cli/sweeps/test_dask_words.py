@@ -97,8 +97,8 @@ OTHERS: list[tuple[Any, str]] = [
     (None, "the scheduler has no workers"),
     (ModuleNotFoundError("No module named 'planner'"), "cannot answer: No module named 'planner'"),
     (lambda told: ("0.0.0", *told[1:]), "has planner 0.0.0"),
-    (lambda told: (told[0], "other", told[2]), "has another hardware_db, or other models"),
-    (lambda told: (*told[:2], dict.fromkeys(told[2], "other")), "has not the same file"),
+    (lambda told: (told[0], "other", told[2]), "has another hardware_db or other model presets"),
+    (lambda told: (*told[:2], dict.fromkeys(told[2], "other")), "has another version of the file, or none"),
 ]
 
 
@@ -128,16 +128,16 @@ def test_a_point_whose_workers_die_is_sent_alone_once_more_and_then_told(
     given_up = Client(lambda told: told, ("error",))
     answer = ask(given_up)[0]
     assert answer["status"] == "failed"
-    assert "the worker that answered it died, again and again" in answer["reason"]
+    assert "the workers that answered it died repeatedly" in answer["reason"]
     assert [len(one.futures) for one in (again, given_up)] == [2, 2]
 
 
 def test_a_scheduler_that_is_gone_is_told_and_a_fault_of_ours_is_raised(
     ask: Callable[[Client], dict[int, dict[str, Any]]],
 ) -> None:
-    with pytest.raises(PlannerError, match="the scheduler is gone"):
+    with pytest.raises(PlannerError, match="lost the connection to the scheduler"):
         ask(Client(lambda told: told, ("cancelled",)))
     with pytest.raises(RuntimeError, match="a fault of ours"):
         ask(Client(lambda told: told, ("raise",)))
-    with pytest.raises(PlannerError, match="the scheduler is gone"):
+    with pytest.raises(PlannerError, match="lost the connection to the scheduler"):
         ask(Client(lambda told: told, ("raise",), status="closing"))

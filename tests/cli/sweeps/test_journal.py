@@ -85,7 +85,7 @@ def test_two_at_a_time_are_refused(tmp_path: Path) -> None:
     _filled(path)
     with (
         SweepJournal(path, "one", 6),
-        pytest.raises(InputError, match=re.escape(f"{path}: another process answers this sweep")),
+        pytest.raises(InputError, match=re.escape(f"{path}: another process runs this sweep")),
     ):
         SweepJournal(path, "one", 6)
 
@@ -105,7 +105,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_disk_without_room_is_the_user_s_matter(tmp_path: Path) -> None:
     with SweepJournal(tmp_path / "journal", "one", 6) as journal, Path("/dev/full").open("wb", buffering=0) as full:
         journal._file, own = full, journal._file
-        with pytest.raises(InputError, match="No space left on device; what was answered is kept"):
+        with pytest.raises(InputError, match="No space left on device; the answers so far are kept"):
             journal.add_answer(0, b"{}")
         journal._file = own
     assert _read(tmp_path / "journal") == {}

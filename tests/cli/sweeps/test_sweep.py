@@ -100,7 +100,7 @@ def test_whoever_is_killed_the_table_has_the_same_bytes(tmp_path: Path) -> None:
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
     had = answered(journal)
-    assert err == f"stopped: {had} of 120 points are kept; the same command goes on\n"
+    assert err == f"stopped: {had} of 120 points are kept; the same command continues\n"
 
     # the last line is torn; the parent is killed, and its workers end by themselves
     journal.write_bytes(journal.read_bytes()[:-20])
