@@ -1,1 +1,1 @@
-"""How a plan is run: files that launchers and trainers read."""
+"""Exports a plan as files of trainers and launchers."""

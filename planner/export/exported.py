@@ -1,4 +1,4 @@
-"""A plan exported: the files of a trainer and of what launches it, and what is to be known beside them."""
+"""An exported plan: the files of a trainer and a launcher, and notes for the user."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class ExportedPlan:
 def export_plan(
     run: PlannedRun, trainer_name: str, extras: UserExtras, launcher_name: str | None, field_values: Mapping[str, str]
 ) -> ExportedPlan:
-    """What runs a plan by the trainer `trainer_name`, started by `launcher_name` if there is one; `field_values`:
-    what the user says of the launcher. Raises InputError for what trainer or launcher cannot be told.
+    """The files that run a plan by the trainer `trainer_name`, started by `launcher_name` if given; `field_values`:
+    the user's values for the launcher. Raises InputError for a setting that trainer or launcher does not support.
     """
     trainer = TRAINERS[trainer_name]
     check_trainer_support(run, trainer, list(TRAINERS.values()))
@@ -39,14 +39,14 @@ def export_plan(
         return ExportedPlan(files | launcher_export.files, (*trainer_notes, *launcher_export.notes))
     if field_values:
         key, value = "--with", next(iter(field_values))
-        raise InputError("is for a launcher", key=key, value=value, expected="--launcher beside it")
+        raise InputError("needs a launcher", key=key, value=value, expected="also --launcher")
     return ExportedPlan(files, tuple(trainer_notes))
 
 
 def _export_launcher(
     run: PlannedRun, trainer_name: str, files: FileTexts, launcher_name: str, field_values: Mapping[str, str]
 ) -> ExportedPlan:
-    """What a launcher adds to the files of a trainer."""
+    """Add a launcher's files and notes to those of a trainer."""
     chosen = LAUNCHERS[launcher_name]
     check_launcher(run, chosen, trainer_name, LAUNCHERS)
     job_values = fill_launcher_fields(run, chosen, field_values)

@@ -1,4 +1,4 @@
-"""What trainers that shard with PyTorch's FSDP2 have in common: what they cannot be told, and their mesh."""
+"""Common parts of the trainers that shard with PyTorch's FSDP2: unsupported settings, and the mesh."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from planner.export.run import PlannedRun
 from planner.export.trainer import UnsupportedSetting, find_unsupported_offload
 
 PYTORCH_ACCELERATORS = ("NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu")
-"""Accelerators that PyTorch, and what adds nothing but sharding to it, runs on."""
+"""Accelerators that PyTorch supports, and trainers that only add sharding to it."""
 
 
 def find_unsupported_dp_overlap(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """Gradients that are not sent beside the backward pass: FSDP and DistributedDataParallel always do."""
+    """Gradient communication without overlap: FSDP and DistributedDataParallel always overlap it."""
     if not run.settings.dp_overlap:
         yield UnsupportedSetting("dp_overlap", "no", "dp_overlap yes")
 
 
 def find_unsupported_recompute_layers(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """Recomputation of a part of the layers."""
+    """Recomputation of some layers only."""
     if run.settings.recompute_layers is not None:
         yield UnsupportedSetting("recompute_layers", run.settings.recompute_layers, "recompute_layers all")
 
@@ -46,6 +46,6 @@ def compute_fsdp_mesh(run: PlannedRun) -> tuple[int, int]:
 
 
 def build_kernel_launch_note(run: PlannedRun) -> Iterator[str]:
-    """Where kernels are launched as PyTorch cannot."""
+    """A note on kernel launches that PyTorch does not support."""
     if run.launch in ("fused", "graph"):
         yield f"the plan's kernels are launched {run.launch}: torch.compile comes nearest"

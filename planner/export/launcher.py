@@ -1,4 +1,4 @@
-"""What a launcher is asked: whether it fits a plan, what the user has to say beside, and its files."""
+"""The interface of a launcher: unsupported plans, the fields that a user sets, and its files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from planner.export.trainer import FileTexts, UnsupportedSetting
 from planner.units import DAY_S
 
 _TIME_LIMIT_FACTOR = 1.25
-"""A time limit is so many times the training time, for checkpoints and failures,"""
+"""Factor of a time limit over the training time, for checkpoints and failures,"""
 _STARTUP_TIME_S = 1800
-"""and so much more for the start."""
+"""and the seconds that are added for the start."""
 
 
 @dataclass(frozen=True)
 class LauncherField:
-    """Something that a launcher's files hold and the plan does not know. `default`: an empty one is left out, one
-    in capitals is for the user to fill in.
+    """A value of a launcher's files that the plan does not determine. `default`: an empty value is left out; a value
+    in capitals is a placeholder that the user fills in.
     """
 
     name: str
@@ -28,13 +28,13 @@ class LauncherField:
 
     @property
     def is_required(self) -> bool:
-        """Whether the files are of no use while it is empty."""
+        """Whether the files need a value."""
         return self.default.isupper() or (self.name == "image" and self.default != "")
 
 
 @dataclass(frozen=True)
 class LaunchJob:
-    """What is launched: a plan, the trainer's name, its files, and the fields."""
+    """The input of a launcher: a plan, the trainer's name and files, and the fields."""
 
     run: PlannedRun
     trainer_name: str
@@ -44,8 +44,8 @@ class LaunchJob:
 
 @dataclass(frozen=True)
 class Launcher:
-    """One launcher. `find_unsupported(run, trainer)`: what of a plan it cannot do; `build_notes(run)`: what it does
-    otherwise.
+    """A launcher. `find_unsupported(run, trainer)`: the properties of a plan that it does not support;
+    `build_notes(run)`: deviations from the plan.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Launcher:
 def check_launcher_support(
     run: PlannedRun, launcher: Launcher, trainer_name: str, launchers: Mapping[str, Launcher]
 ) -> None:
-    """Raises InputError for the first thing that the launcher cannot do, with the `launchers` that can do all."""
+    """Raise InputError for the first unsupported property, with the `launchers` that support the plan."""
     unsupported = next(launcher.find_unsupported(run, trainer_name), None)
     if unsupported is None:
         return
@@ -73,12 +73,12 @@ def check_launcher_support(
         if part
     )
     raise InputError(
-        f"{launcher.name} cannot launch this", key=unsupported.setting, value=unsupported.value, expected=expected
+        f"{launcher.name} does not support this", key=unsupported.setting, value=unsupported.value, expected=expected
     )
 
 
 def fill_launcher_fields(run: PlannedRun, launcher: Launcher, given_values: Mapping[str, str]) -> dict[str, str]:
-    """The fields' values. Raises InputError for an unknown field, with those that there are, and for an empty one."""
+    """The fields' values. Raises InputError for an unknown field, with the known ones, and for an empty value."""
     fields = {field.name: field for field in launcher.list_fields(run)}
     for name in given_values:
         if name not in fields:
@@ -96,18 +96,18 @@ def fill_launcher_fields(run: PlannedRun, launcher: Launcher, given_values: Mapp
 
 
 def build_field_notes(run: PlannedRun, launcher: Launcher, given_values: Mapping[str, str]) -> Iterator[str]:
-    """What the user has to fill in, or was chosen for them, a line each."""
+    """Notes on placeholders to fill in, and on defaults, a line each."""
     for field in launcher.list_fields(run):
         if field.name in given_values:
             continue
         if field.default.isupper():
-            yield f"{field.default} in the files is for you to fill in, or --with {field.name}=... ({field.help})"
+            yield f"{field.default} is a placeholder: edit the files, or set --with {field.name}=... ({field.help})"
         elif field.name == "image" and field.default:
-            yield f"the image is {field.default}: the trainer may be missing in it; --with image=... names another"
+            yield f"the image is {field.default}: it may lack the trainer; --with image=... sets another"
 
 
 def compute_time_limit_s(run: PlannedRun) -> int | None:
-    """A time limit for all steps, in whole minutes; None where the plan's tokens are not told."""
+    """A time limit for all steps, in whole minutes; None where the plan has no tokens."""
     if run.tokens is None:
         return None
     time_limit_s = run.training_time_s * _TIME_LIMIT_FACTOR + _STARTUP_TIME_S
@@ -115,22 +115,22 @@ def compute_time_limit_s(run: PlannedRun) -> int | None:
 
 
 def format_slurm_time(time_s: int) -> str:
-    """D-HH:MM:SS, as Slurm writes it."""
+    """The time in Slurm's form, D-HH:MM:SS."""
     days, remainder_s = divmod(time_s, int(DAY_S))
     return f"{days}-{remainder_s // 3600:02}:{remainder_s % 3600 // 60:02}:{remainder_s % 60:02}"
 
 
 def find_none_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
-    """No misfit, for a launcher that starts every trainer on every node."""
+    """Nothing, for a launcher that supports every trainer and node."""
     return iter(())
 
 
 def build_host_order_note(run: PlannedRun) -> Iterator[str]:
     """The note of a launcher that cannot put ranks on hosts."""
     if run.hosts:
-        yield "it puts ranks on hosts as it likes: the plan's order of hosts (hosts.txt) is not kept"
+        yield "the launcher chooses the hosts of ranks: the plan's order of hosts (hosts.txt) is not kept"
 
 
 def build_hosts_file(run: PlannedRun) -> FileTexts:
-    """`hosts.txt`: the hosts in the order of the ranks, where the plan has one."""
+    """`hosts.txt`: the hosts in the order of the ranks, where the plan has such an order."""
     return {"hosts.txt": "".join(f"{host}\n" for host in run.hosts)} if run.hosts else {}

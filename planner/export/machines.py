@@ -1,9 +1,9 @@
-"""What clouds call a node: by the accelerator's name in hardware_db and how many of it a node has.
+"""Names of nodes in clouds, by the accelerator's name in hardware_db and the number of accelerators in a node.
 
 SageMaker: the training instance types of its API (botocore, sagemaker, TrainingInstanceType), sizes of
 docs.aws.amazon.com/ec2. Azure: learn.microsoft.com/azure/virtual-machines/sizes, "GPU accelerated", names as in
 github.com/Azure/azhpc-images. SkyPilot: canonical names of its catalogue. TPUs: cloud.google.com/tpu/docs, the page
-of each generation; a type counts TensorCores, of v2 to v4 and v5p two a chip.
+of each generation; a type counts TensorCores, which v2 to v4 and v5p have two of per chip.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ _TPU_TYPES = {
     "tpu-v5p": ("v5p", 2, "v2-alpha-tpuv5"),
     "tpu-v6e": ("v6e", 1, "v2-alpha-tpuv6e"),
 }
-"""A type's beginning, what it counts of a chip, and the runtime version."""
+"""The prefix of a type, the units that it counts per chip, and the runtime version."""
 
 
 def find_sagemaker_instance(run: PlannedRun) -> str | None:
-    """The instance type; None where SageMaker has no such node."""
+    """The instance type of the plan's node; None where SageMaker has none."""
     return _SAGEMAKER_INSTANCES.get((run.accelerator.name, run.devices_per_node))
 
 
 def find_azure_vm_size(run: PlannedRun) -> str | None:
-    """The size of the virtual machines; None where Azure has no such node."""
+    """The size of the virtual machines for the plan's node; None where Azure has none."""
     return _AZURE_VM_SIZES.get((run.accelerator.name, run.devices_per_node))
 
 
@@ -77,7 +77,7 @@ def find_skypilot_accelerator(run: PlannedRun) -> str | None:
 
 
 def find_tpu_slice(run: PlannedRun) -> tuple[str, str] | None:
-    """Type and runtime version of a slice with all of the plan's chips; None for what Cloud TPU does not have."""
+    """Type and runtime version of a slice with all of the plan's chips; None where Cloud TPU has none."""
     if run.accelerator.name not in _TPU_TYPES:
         return None
     type_prefix, cores_per_chip, runtime_version = _TPU_TYPES[run.accelerator.name]
@@ -85,7 +85,7 @@ def find_tpu_slice(run: PlannedRun) -> tuple[str, str] | None:
 
 
 def format_known_machines(launcher_name: str) -> str:
-    """Nodes or accelerators that a cloud has, for messages."""
+    """The nodes or accelerators of a cloud, for messages."""
     tables = {"sagemaker": _SAGEMAKER_INSTANCES, "azureml": _AZURE_VM_SIZES}
     if launcher_name in tables:
         return ", ".join(f"{count} x {name}" for name, count in tables[launcher_name])

@@ -1,4 +1,4 @@
-"""A plan in the words of megatron-core's configuration, which Megatron-LM, Megatron-Bridge and NeMo share.
+"""A plan as megatron-core's configuration, which Megatron-LM, Megatron-Bridge and NeMo share.
 
 The fields are those of TransformerConfig, MLATransformerConfig and ModelParallelConfig (megatron-core 0.16,
 transformer/transformer_config.py and model_parallel_config.py); the rules are the assertions there and in the
@@ -28,7 +28,7 @@ ConfigValue = bool | int | float | str | list[int] | list[str] | tuple[int, int]
 ConfigFields = dict[str, ConfigValue]
 
 MEGATRON_RANK_ORDERS = ("tp-cp-dp-pp", "tp-cp-pp-dp")
-"""Of ranks; the second is `use_tp_pp_dp_mapping`."""
+"""Supported orders of ranks; the second is `use_tp_pp_dp_mapping`."""
 
 _CP_COMM_TYPES = {"ring": "p2p", "all-gather": "allgather", "all-to-all": "a2a"}
 _UNSUPPORTED_MODEL_PARTS = ("embedding_norm", "relative_positions", "token_types")
@@ -44,7 +44,7 @@ PRECISION_FIELDS: dict[str, ConfigFields] = {
 
 
 def find_unsupported_by_megatron_core(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """What megatron-core has no words for."""
+    """Settings that megatron-core does not support."""
     strategy, settings = run.strategy, run.settings
     yield from find_unsupported_architecture(run)
     yield from find_unsupported_accelerator(run, ("NVIDIA gpu", "AMD gpu"))
@@ -56,11 +56,11 @@ def find_unsupported_by_megatron_core(run: PlannedRun) -> Iterator[UnsupportedSe
     if run.model is not None:
         yield from _find_unsupported_model(run.model)
     if settings.gradients == "bf16" and settings.communication == "fp32":
-        yield UnsupportedSetting("communication", "fp32", "as gradients are held: bf16")
+        yield UnsupportedSetting("communication", "fp32", "the format of gradients in memory: bf16")
     if run.model is not None and run.model.moe is not None and strategy.tp > 1 and not strategy.sequence_parallel:
         yield UnsupportedSetting("sequence_parallel", "no", "experts under tensor parallelism: --sequence-parallel")
     if settings.tp_overlap and strategy.tp > 1 and not strategy.sequence_parallel:
-        yield UnsupportedSetting("tp_overlap", "yes", "--sequence-parallel beside it")
+        yield UnsupportedSetting("tp_overlap", "yes", "also --sequence-parallel")
     if not has_balanced_context_chunks(run.seq_length, strategy.cp):
         yield UnsupportedSetting("cp", strategy.cp, "a sequence that 2 x cp divides")
     if "optimizer" in settings.offload and strategy.zero_stage != 1:
@@ -89,25 +89,25 @@ def _find_unsupported_model(model: ModelSpec) -> Iterator[UnsupportedSetting]:
 
 
 def build_megatron_core_notes(run: PlannedRun) -> Iterator[str]:
-    """What is run otherwise than planned, without harm to the result."""
+    """Deviations from the plan that do not change the result of training."""
     model, strategy, settings = run.model, run.strategy, run.settings
     if strategy.recompute == "selective" and run.attention == "flash" and (model is None or model.moe is None):
         yield (
             "recompute selective: megatron-core repeats norms, but not the activation function of a dense layer: "
-            "more memory is needed than planned"
+            "it needs more memory than planned"
         )
     if settings.gradients == "fp32" and settings.communication == "bf16":
-        yield "gradients are sent as they are held, in fp32, where the plan has bf16: it takes longer than planned"
+        yield "gradients are communicated in fp32, as in memory, where the plan has bf16: steps are longer"
     if run.launch in ("eager", "compiled"):
         yield f"the plan's kernels are launched {run.launch}; Megatron's are fused: steps are shorter than planned"
     if run.launch == "graph" and model is not None and model.moe is not None:
-        yield "a step with experts is not captured as a graph: it is longer than planned"
+        yield "a step with experts is not captured as a CUDA graph: it is longer than planned"
     if run.precision == "tf32":
-        yield "tf32 is PyTorch's to turn on: NVIDIA_TF32_OVERRIDE=1"
+        yield "tf32 is a setting of PyTorch: NVIDIA_TF32_OVERRIDE=1"
 
 
 def build_transformer_config(run: PlannedRun) -> ConfigFields:
-    """All of the plan that TransformerConfig holds, without what is as its default."""
+    """The fields of TransformerConfig that the plan determines, without those at their default."""
     assert run.model is not None
     return {
         **_build_shape_fields(run.model),
@@ -215,8 +215,8 @@ def format_pipeline_layout(run: PlannedRun) -> str:
 
 
 def list_recompute_modules(run: PlannedRun) -> list[str]:
-    """What selective recomputation repeats: norms, experts' activations, latent attention's projections, and
-    unfused attention.
+    """The modules that selective recomputation repeats: norms, experts' activations, latent attention's projections,
+    and unfused attention.
     """
     model = run.model
     module_names = ["core_attn"] if run.attention == "unfused" else ["layernorm"]
@@ -228,7 +228,8 @@ def list_recompute_modules(run: PlannedRun) -> list[str]:
 
 
 def build_ddp_config(run: PlannedRun) -> ConfigFields:
-    """How gradients, optimizer and weights are shared by data-parallel ranks: of DistributedDataParallelConfig.
+    """How gradients, optimizer and weights are sharded over data-parallel ranks: fields of
+    DistributedDataParallelConfig.
 
     ZeRO 1 is the distributed optimizer, ZeRO 2 and 3 are Megatron-FSDP's.
     """
@@ -249,7 +250,7 @@ def build_ddp_config(run: PlannedRun) -> ConfigFields:
 
 
 def build_config_without_precision(run: PlannedRun) -> ConfigFields:
-    """The fields without the number formats, for trainers that tell them to a plugin of their own."""
+    """The fields without the number formats, for trainers that set those by a plugin."""
     return {
         name: value
         for name, value in build_transformer_config(run).items()
@@ -258,7 +259,7 @@ def build_config_without_precision(run: PlannedRun) -> ConfigFields:
 
 
 def build_precision_config(run: PlannedRun) -> dict[str, object]:
-    """The number formats, as the plugins of Megatron-Bridge and NeMo are told them."""
+    """The number formats, as arguments of the plugins of Megatron-Bridge and NeMo."""
     config: dict[str, object] = dict(PRECISION_FIELDS[run.precision]) or {"fp32": True}
     dtype_source = PythonSource(get_pipeline_dtype(run))
     return config | {
@@ -279,7 +280,7 @@ def build_provider_arguments(run: PlannedRun) -> dict[str, object]:
 
 
 def build_embedding_config(model: ModelSpec) -> dict[str, object]:
-    """How tokens and their positions become vectors."""
+    """The fields of the embedding and its positions."""
     return {
         "share_embeddings_and_output_weights": model.tied_embeddings,
         "position_embedding_type": "learned_absolute" if model.learned_positions else "rope",
@@ -287,7 +288,7 @@ def build_embedding_config(model: ModelSpec) -> dict[str, object]:
 
 
 def get_pipeline_dtype(run: PlannedRun) -> str:
-    """In which activations are sent between stages."""
+    """The number format of activations that are sent between stages."""
     precision_fields = PRECISION_FIELDS[run.precision]
     return (
         "torch.bfloat16"
@@ -299,7 +300,7 @@ def get_pipeline_dtype(run: PlannedRun) -> str:
 
 
 def build_optimizer_config(run: PlannedRun) -> dict[str, object]:
-    """Adam as a start, shared and on the host as planned: of OptimizerConfig."""
+    """Fields of OptimizerConfig: Adam as a start, sharded and offloaded as planned."""
     config: dict[str, object] = {"optimizer": "adam", "lr": 3.0e-4, "min_lr": 3.0e-5}
     config |= {name: True for name in ("bf16", "fp16") if name in PRECISION_FIELDS[run.precision]}
     config["use_distributed_optimizer"] = run.strategy.zero_stage > 0
@@ -310,7 +311,7 @@ def build_optimizer_config(run: PlannedRun) -> dict[str, object]:
 
 
 def build_megatron_environment(run: PlannedRun) -> dict[str, object]:
-    """Of the environment. One connection keeps collectives in order behind the multiplies; FSDP needs several."""
+    """Environment variables. A single connection keeps collectives in order behind the GEMMs; FSDP needs several."""
     strategy = run.strategy
     return (
         {"CUDA_DEVICE_MAX_CONNECTIONS": 1} if (strategy.tp > 1 or strategy.cp > 1) and strategy.zero_stage < 2 else {}

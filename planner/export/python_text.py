@@ -1,4 +1,4 @@
-"""Python as text: calls with an argument a line."""
+"""Formats Python source: calls with an argument per line."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 
 class PythonSource(str):
-    """Text that stands for itself, where a string would be quoted."""
+    """Source text that is written unquoted."""
 
     __slots__ = ()
 
 
 def format_python_call(name: str, arguments: Mapping[str, object], depth: int = 0) -> PythonSource:
-    """`name(argument=value, ...)`; `depth`: by how many steps its lines are set in."""
+    """`name(argument=value, ...)`; `depth`: the steps of indentation of its lines."""
     if not arguments:
         return PythonSource(f"{name}()")
     inner_indent, outer_indent = "    " * (depth + 1), "    " * depth
@@ -21,7 +21,7 @@ def format_python_call(name: str, arguments: Mapping[str, object], depth: int = 
 
 
 def format_python_value(value: object) -> str:
-    """A value as Python writes it."""
+    """A value as a Python literal."""
     if isinstance(value, PythonSource):
         return str(value)
     return f'"{value}"' if isinstance(value, str) and '"' not in value and "\\" not in value else repr(value)

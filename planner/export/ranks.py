@@ -1,7 +1,7 @@
-"""Where ranks are to be started: hostfiles (MPI, DeepSpeed) and rankfiles (Open MPI).
+"""Files that state the host of each rank: hostfiles (MPI, DeepSpeed) and rankfiles (Open MPI).
 
 Ranks are numbered as trainers number them, tensor parallelism innermost and pipeline stages outermost
-(Megatron-LM's default order); where a plan lays its dimensions out otherwise, the rankfile says so rank by rank.
+(Megatron-LM's default order); for a plan with another order of dimensions, the rankfile has a line for each rank.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def render_hostfile(document: PlanDocument) -> str:
     plan = document.plans[0]
     if plan.settings.order != RANK_ORDERS[0]:
         raise InputError(
-            f"ranks are laid out as {plan.settings.order}, which a list of hosts cannot tell",
+            f"ranks are laid out as {plan.settings.order}, which a list of hosts cannot express",
             key="--hostfile",
             expected=f"--rankfile, or --order {RANK_ORDERS[0]}",
         )
@@ -32,7 +32,7 @@ def render_hostfile(document: PlanDocument) -> str:
 
 
 def render_rankfile(document: PlanDocument) -> str:
-    """Host and slot of every rank."""
+    """The rankfile: host and slot of every rank."""
     hosts, slots = list_host_names(document), document.cluster.devices_per_node
     device_places = _enumerate_places(document.plans[0])
     return "".join(
@@ -41,7 +41,7 @@ def render_rankfile(document: PlanDocument) -> str:
 
 
 def list_host_names(document: PlanDocument) -> Sequence[str]:
-    """Hosts in the order of places; those of a regular cluster are counted."""
+    """Hosts in the order of places; on a regular cluster they are numbered."""
     if document.placement is not None:
         return document.placement.hosts
     return [f"node-{number}" for number in range(document.cluster.nodes)]

@@ -1,4 +1,4 @@
-"""One plan as launchers and trainers need it: the model's shape, the split, and what it runs on."""
+"""A plan in the form for launchers and trainers: the model's shape, the parallelism, and the hardware."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec
 
 SHORT_RUN_STEPS = 100
-"""Steps of a run whose tokens are not told: enough to measure it."""
+"""Steps of a run without tokens: enough to measure it."""
 
 
 @dataclass(frozen=True)
 class RunAccelerator:
-    """The accelerator. Vendor and kind are empty for one that hardware_db does not have."""
+    """The accelerator. Vendor and type are empty for an accelerator that is not in hardware_db."""
 
     name: str
     vendor: str
@@ -29,7 +29,7 @@ class RunAccelerator:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One plan of a plan document.
+    """A plan of a plan document.
 
     `name`: of jobs, of letters, digits and dashes. `model`: None for a list of operators. `chunk_layers`: layers of
     each chunk of the pipeline in the model's order, vpp x pp of them; chunk i is on stage i modulo pp. `hosts`: in
@@ -65,27 +65,27 @@ class PlannedRun:
 
     @property
     def micro_batches(self) -> int:
-        """Of one step, on one data-parallel rank: what gradients are added over."""
+        """Micro-batches of a step on a data-parallel rank, over which gradients are accumulated."""
         return self.global_batch // (self.strategy.dp * self.strategy.micro_batch)
 
     @property
     def steps(self) -> int:
-        """Of the whole run; a short one where its tokens are not told."""
+        """Steps of the whole run; a few where the plan has no tokens."""
         return SHORT_RUN_STEPS if self.tokens is None else -(-self.tokens // (self.global_batch * self.seq_length))
 
     @property
     def training_time_s(self) -> float:
-        """Of all steps, without failures, start and checkpoints."""
+        """Seconds of all steps, without failures, start and checkpoints."""
         return self.steps * self.step_time_s
 
     @property
     def is_nvidia_gpu(self) -> bool:
-        """Whether it runs on NVIDIA's GPUs."""
+        """Whether the plan is for NVIDIA's GPUs."""
         return self.accelerator.vendor == "NVIDIA" and self.accelerator.device_type == "gpu"
 
     @property
     def has_even_chunks(self) -> bool:
-        """Whether all chunks of the pipeline have as many layers."""
+        """Whether all chunks of the pipeline have the same number of layers."""
         return len(set(self.chunk_layers)) == 1
 
 
@@ -94,13 +94,13 @@ def build_planned_run(
 ) -> PlannedRun:
     """Plan `plan_number` of the document, counted from 1.
 
-    Raises InputError for techniques, which trainers differ in, and for a split that is none of the cluster's.
+    Raises InputError for techniques, which are not exported, and for degrees that do not fit the cluster.
     """
     quantized_name = f"quantised training in {document.training.precision}"
     names = ", ".join(strategy.name for strategy in document.techniques if strategy.name != quantized_name)
     if names:
-        expected = "a plan without: it is for the training script to do them"
-        raise InputError("techniques are not exported", key="techniques", value=names, expected=expected)
+        expected = "a plan without techniques; the training script has to apply them"
+        raise InputError("export does not support techniques", key="techniques", value=names, expected=expected)
     plan, cluster, scenario = document.plans[plan_number - 1], document.cluster, document.training
     strategy = plan.strategy
     try:
@@ -134,12 +134,12 @@ def build_planned_run(
 
 
 def strip_control_characters(text: str) -> str:
-    """The text on one line, without control characters: it stands in comments."""
+    """The text on one line, without control characters, for comments."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
 def _format_job_name(name: str) -> str:
-    """A name that every scheduler takes: at most 40 of a-z, 0-9 and dashes, a letter first (RFC 1035)."""
+    """A name that every scheduler accepts: at most 40 of a-z, 0-9 and dashes, a letter first (RFC 1035)."""
     text = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:40].strip("-")
     return text if re.match("[a-z]", text) else f"model-{text}".rstrip("-")
 
@@ -152,7 +152,7 @@ def _build_accelerator(name: str) -> RunAccelerator:
 
 
 def _list_hosts(document: PlanDocument) -> tuple[str, ...]:
-    """Raises InputError for a host's name that no scheduler could have."""
+    """Raise InputError for a host's name that is not valid."""
     hosts = tuple(document.placement.hosts) if document.placement else ()
     for host in hosts:
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", host):

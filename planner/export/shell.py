@@ -1,7 +1,7 @@
-"""Shell scripts: what they say of the plan, quoted words, and `train.sh`, one node's part of a run.
+"""Shell scripts: comments on the plan, quoted words, and `train.sh`, which runs a node's part of the job.
 
-Every trainer writes a `train.sh`, every launcher runs it once on each node with NODE_RANK, MASTER_ADDR and
-MASTER_PORT set; the number of nodes and of devices are the plan's.
+Every trainer writes a `train.sh`; every launcher runs it once on each node with NODE_RANK, MASTER_ADDR and
+MASTER_PORT set. The numbers of nodes and devices are the plan's.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ CommandOptions = Sequence[tuple[object, ...]]
 
 TRAIN_SCRIPT = "train.sh"
 MASTER_PORT = 29500
-"""Where the first node listens: torchrun's usual port."""
+"""Port of the first node: torchrun's default."""
 
 
 def describe_plan(run: PlannedRun, trainer_name: str) -> list[str]:
-    """What the files say of the plan, in lines without comment signs."""
+    """The description of the plan for the head of files, in lines without comment signs."""
     strategy = run.strategy
     degree_names = ["dp", "tp", "pp", "cp", "ep", "vpp"]
     degrees = ", ".join(
@@ -35,7 +35,7 @@ def describe_plan(run: PlannedRun, trainer_name: str) -> list[str]:
         f"Plan: {degrees}, micro-batch {strategy.micro_batch}, ZeRO {strategy.zero_stage}, "
         f"recompute {strategy.recompute};",
         f"global batch {run.global_batch:,}{length_text}, {run.precision}.",
-        f"Predicted: {run.step_time_s:.4g} s a step, MFU {100 * run.mfu:.1f} %.",
+        f"Predicted: {run.step_time_s:.4g} s per step, MFU {100 * run.mfu:.1f} %.",
     ]
 
 
@@ -45,12 +45,12 @@ def format_comments(lines: Sequence[str]) -> str:
 
 
 def quote_words(words: Sequence[object]) -> str:
-    """Words that the shell reads as they are."""
+    """Words, quoted for the shell."""
     return " ".join(shlex.quote(str(word)) for word in words)
 
 
 def format_bash_array(name: str, options: CommandOptions, comment: str = "") -> str:
-    """A bash array, an option a line."""
+    """A bash array with an option per line."""
     body = "".join(f"  {quote_words(option)}\n" for option in options)
     return (f"# {comment}\n" if comment else "") + f"{name}=(\n{body})\n"
 
@@ -61,7 +61,7 @@ def format_exports(variables: Mapping[str, object]) -> str:
 
 
 def format_script_header(run: PlannedRun, trainer_name: str) -> str:
-    """The first lines of a script: what it is for, and that it ends at the first fault."""
+    """The first lines of a script: the description of the plan, and `set` to end at the first error."""
     return f"#!/usr/bin/env bash\n{format_comments(describe_plan(run, trainer_name))}set -euo pipefail\n"
 
 
@@ -72,7 +72,7 @@ def render_train_script(
     body: str,
     variables: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
-    """`train.sh`: `body` runs the trainer, with `"$here"` the folder of the files and `"$@"` what is passed on."""
+    """`train.sh`: `body` runs the trainer, with `"$here"` the folder of the files and `"$@"` its arguments."""
     default_arguments = ""
     if extras.arguments:
         default_arguments = f"if (( $# == 0 )); then set -- {quote_words(extras.arguments)}; fi\n"
@@ -97,7 +97,7 @@ def format_torchrun_array(run: PlannedRun) -> str:
 
 
 def format_rendezvous(run: PlannedRun) -> str:
-    """What the launcher says; a single node needs nobody to."""
+    """The variables that the launcher sets, with defaults on a single node."""
     if run.nodes == 1:
         lines = [': "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}"']
     else:

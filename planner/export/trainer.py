@@ -1,4 +1,4 @@
-"""What a trainer is asked: which of a plan's settings it cannot be told, what it is told otherwise, and its files."""
+"""The interface of a trainer: unsupported settings of a plan, deviations from it, and its files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FileTexts = dict[str, str]
 
 @dataclass(frozen=True)
 class UnsupportedSetting:
-    """A setting of a plan that a trainer does not support; `supported`: the values that it does, if any."""
+    """A setting of a plan that a trainer does not support; `supported`: the supported values, if any."""
 
     setting: str
     value: object
@@ -25,7 +25,7 @@ class UnsupportedSetting:
 
 @dataclass(frozen=True)
 class UserExtras:
-    """What the user adds: arguments that `train.sh` passes on where it is given none, and environment variables."""
+    """The user's additions: arguments that `train.sh` passes on unless it gets others, and environment variables."""
 
     arguments: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -33,9 +33,9 @@ class UserExtras:
 
 @dataclass(frozen=True)
 class TrainerExport:
-    """One trainer. `build_files(run, own)`: `train.sh` and what it reads.
+    """A trainer. `build_files(run, own)`: `train.sh` and the files that it reads.
 
-    `build_notes`: what is told otherwise than planned without harm to the result.
+    `build_notes`: deviations from the plan that do not change the result of training.
     `needs_script`: it runs a training script of the user's.
     """
 
@@ -47,7 +47,7 @@ class TrainerExport:
 
 
 def check_trainer_support(run: PlannedRun, trainer: TrainerExport, trainers: Sequence[TrainerExport]) -> None:
-    """Raises InputError for the first setting that the trainer cannot be told, with those of `trainers` that can."""
+    """Raise InputError for the first setting that the trainer does not support, with the `trainers` that do."""
     unsupported = next(trainer.find_unsupported(run), None)
     if unsupported is None:
         return
@@ -60,15 +60,15 @@ def check_trainer_support(run: PlannedRun, trainer: TrainerExport, trainers: Seq
     if capable_trainers:
         alternatives.append(f"--to {', '.join(capable_trainers)}")
     raise InputError(
-        f"{trainer.name} cannot be told this setting",
+        f"{trainer.name} does not support this setting",
         key=unsupported.setting,
         value=unsupported.value,
-        expected="; or ".join(alternatives) or "another plan: no trainer that is exported to can",
+        expected="; or ".join(alternatives) or "another plan: no exported trainer supports it",
     )
 
 
 def collect_trainer_notes(run: PlannedRun, trainer: TrainerExport) -> list[str]:
-    """What the user is to know, beside what was refused."""
+    """Notes for the user on a supported plan."""
     note_lines = list(trainer.build_notes(run))
     trainer_names = list_trainers_of_program(trainer.name)
     if run.framework not in trainer_names:
@@ -80,7 +80,7 @@ def collect_trainer_notes(run: PlannedRun, trainer: TrainerExport) -> list[str]:
 
 
 def find_unsupported_degrees(run: PlannedRun, supported_degrees: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """Degrees above one of dimensions that are not in `supported_degrees`."""
+    """Degrees above 1 of dimensions that are not in `supported_degrees`."""
     for degree_name in ("tp", "pp", "cp", "ep", "vpp"):
         degree = getattr(run.strategy, degree_name)
         if degree > 1 and degree_name not in supported_degrees:
@@ -90,7 +90,7 @@ def find_unsupported_degrees(run: PlannedRun, supported_degrees: Collection[str]
 def find_unsupported_value(
     setting: str, value: object, supported_values: Collection[object]
 ) -> Iterator[UnsupportedSetting]:
-    """A value that is not in `supported_values`."""
+    """The setting, where its value is not in `supported_values`."""
     if value not in supported_values:
         yield UnsupportedSetting(
             setting, value, f"{setting} {' or '.join(str(supported_value) for supported_value in supported_values)}"
@@ -98,7 +98,7 @@ def find_unsupported_value(
 
 
 def find_unsupported_order(run: PlannedRun, supported_orders: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """An order of ranks that differs from all in `supported_orders`; dimensions of one have no place in it."""
+    """The order of ranks, where it differs from all in `supported_orders`; dimensions of degree 1 do not count."""
 
     def drop_unit_degrees(order: str) -> list[str]:
         return [name for name in order.split("-") if getattr(run.strategy, name) > 1]
@@ -108,14 +108,14 @@ def find_unsupported_order(run: PlannedRun, supported_orders: Collection[str]) -
 
 
 def find_unsupported_offload(run: PlannedRun, supported_offloads: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """What is kept on the host and is not in `supported_offloads`."""
+    """The offload, where it is not in `supported_offloads`."""
     for name in run.settings.offload:
         if name not in supported_offloads:
             yield UnsupportedSetting("offload", name, f"offload {' or '.join(['none', *supported_offloads])}")
 
 
 def find_unsupported_accelerator(run: PlannedRun, supported_types: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """An accelerator that the trainer does not run on; `supported_types`: vendors, kinds of parts, or both."""
+    """The accelerator, where the trainer does not support it; `supported_types`: vendors, device types, or both."""
     accelerator = run.accelerator
     if accelerator.device_type and not {
         accelerator.vendor,
@@ -126,13 +126,13 @@ def find_unsupported_accelerator(run: PlannedRun, supported_types: Collection[st
 
 
 def find_unsupported_architecture(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """A model that is no decoder of a language model."""
+    """The model, where it is not a decoder of a language model."""
     if run.model is None or run.model.architecture != "decoder" or run.model.vision is not None:
         yield UnsupportedSetting("model", run.title, "a decoder")
 
 
 def find_unsupported_model_parts(model: ModelSpec, part_names: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """Those of the parts `part_names` that this model has; the trainer's own model does not know them."""
+    """The parts `part_names` of this model, which the trainer's model does not have."""
     for name in part_names:
         value = getattr(model, name)
         if value not in (None, 0, False, "none"):

@@ -1,4 +1,4 @@
-"""Trainers that run a script of the user's: what the plan asks of it, since no configuration of theirs says it."""
+"""Trainers that run a user's script: the parts of the plan that the script has to implement."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from planner.export.run import PlannedRun
 from planner.export.shell import format_comments
 
 SCRIPT_USAGE_CHECK = 'if (( $# == 0 )); then\n  echo "usage: bash train.sh SCRIPT [ARGUMENT ...]" >&2\n  exit 2\nfi\n'
-"""Bash: ends where no script is named."""
+"""Bash that exits where no script is given."""
 
 
 def format_script_duties(run: PlannedRun, *, by_script: bool) -> str:
-    """Comments: what the script has to do for the plan to hold. `by_script`: that is its own to do as well."""
+    """Comments on the script's duties. `by_script`: further duties."""
     lines = [
-        "Of the plan it is for your script to do:",
-        f"  micro-batches of {run.strategy.micro_batch}, {run.micro_batches} a step on each data-parallel rank;",
+        "Your script has to implement these parts of the plan:",
+        f"  micro-batches of {run.strategy.micro_batch}, {run.micro_batches} per step on each data-parallel rank;",
         f"  attention: {run.attention}; kernels: {run.launch}; {run.steps} steps",
     ]
     if by_script and run.strategy.recompute != "none":
@@ -24,7 +24,7 @@ def format_script_duties(run: PlannedRun, *, by_script: bool) -> str:
 
 
 def describe_recompute(run: PlannedRun) -> str:
-    """What the plan recomputes, in words."""
+    """The plan's recomputation, in words."""
     layers = run.settings.recompute_layers
     if run.strategy.recompute == "selective":
         return "selective: norms, activation functions and unfused attention"
@@ -34,4 +34,4 @@ def describe_recompute(run: PlannedRun) -> str:
 def build_recompute_note(run: PlannedRun, trainer_name: str) -> Iterator[str]:
     """The note of a trainer that leaves recomputation to the script."""
     if run.strategy.recompute != "none":
-        yield f"{trainer_name} does not recompute by itself: your script is to ({describe_recompute(run)})"
+        yield f"{trainer_name} does not recompute by itself: your script has to ({describe_recompute(run)})"

@@ -1,4 +1,4 @@
-"""YAML and JSON as people write them: keys in their order, a file's text as a block, the plan in comments above."""
+"""Formats YAML and JSON: keys in the given order, a file's text as a block, the plan in comments above."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from planner.export.shell import format_comments
 
 
 class _BlockStyleDumper(yaml.SafeDumper):
-    """Longer texts as blocks, which stay readable; no references between equal parts."""
+    """Writes texts of several lines as blocks, and no references between equal parts."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """Nothing is referred to."""
+        """Write no references."""
         return True
 
 
@@ -26,7 +26,7 @@ _BlockStyleDumper.add_representer(str, _represent_text)
 
 
 def format_yaml(comment_lines: Sequence[str], *documents: object) -> str:
-    """The documents of one file, below lines of comment."""
+    """The documents of a YAML file, below lines of comment."""
     text = yaml.dump_all(
         documents, Dumper=_BlockStyleDumper, sort_keys=False, allow_unicode=True, width=118, default_flow_style=False
     )
@@ -34,5 +34,5 @@ def format_yaml(comment_lines: Sequence[str], *documents: object) -> str:
 
 
 def format_json(document: object) -> str:
-    """One document."""
+    """The document as JSON."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

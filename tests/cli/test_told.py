@@ -52,7 +52,7 @@ REFUSED: list[tuple[tuple[str, ...], list[str]]] = [
         ["a heterogeneous cluster is balanced for a single batch"],
     ),
     (("export", "plan.json", "--to", "megatron-lm", "--with", "9=x"), ["--with: not a name with a value", "9=x"]),
-    (("export", "plan.json", "--to", "megatron-lm", "--with", "zone=x"), ["--with: is for a launcher", "--launcher"]),
+    (("export", "plan.json", "--to", "megatron-lm", "--with", "zone=x"), ["--with: needs a launcher", "--launcher"]),
     (("export", "lora.json", "--to", "megatron-lm"), ["techniques: techniques are not exported", "LoRA of rank 16"]),
     (("export", "plan.json", "--to", "megatron-lm", "-o", "made"), ["--output: exists already", "--force"]),
     (("explain", "plan.json", "--trace", "t.json", "--plan", "9"), ["--plan"]),

@@ -50,9 +50,7 @@ def size(
     ] = None,
     form: Annotated[
         SizeOutputFormat,
-        typer.Option(
-            "--format", "-f", case_sensitive=False, help="Format of what is printed.", rich_help_panel="Output"
-        ),
+        typer.Option("--format", "-f", case_sensitive=False, help="Output format.", rich_help_panel="Output"),
     ] = SizeOutputFormat.TABLE,
     field: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""What commands share of their output: its format, the files beside it, conditions that a plan has to meet."""
+"""Output options that commands share: the format, the files, the requirements on a plan."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from typer.models import OptionInfo
 
 from planner.cli.options.parameters import OptionValues
+from planner.request.options import find_option
 
 if TYPE_CHECKING:
     from planner.documents.heterogeneous import HeterogeneousDocument
@@ -32,12 +33,12 @@ class OutputFormat(StrEnum):
 
 
 FormatOption = Annotated[
-    OutputFormat, typer.Option("--format", "-f", case_sensitive=False, help="Format of what is printed.")
+    OutputFormat, typer.Option("--format", "-f", case_sensitive=False, help=find_option("format").help)
 ]
 
 
 def build_files_option(*names: str, extra_suffixes: str = "") -> OptionInfo:
-    """The option `-o`, also by other names. `extra_suffixes`: endings that a command has beside the usual ones."""
+    """The option `-o`, also by other names. `extra_suffixes`: endings in addition to the usual ones."""
     suffixes = f"{extra_suffixes}.html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt"
     help_text = f"Also write a file, in the format of its ending: {suffixes}. May be given several times."
     option: OptionInfo = typer.Option("--output", *names, "-o", metavar="FILE", help=help_text)
@@ -50,14 +51,14 @@ RequireOption = Annotated[
     typer.Option(
         "--require",
         metavar="CONDITION",
-        help="What the best plan has to meet, else the exit code is 4: 'mfu >= 40%'. May be given several times.",
+        help=find_option("require").help,
     ),
 ]
 
 
 @dataclass(frozen=True)
 class PlanOutput:
-    """Where the document of a plan goes, and what its best plan has to meet."""
+    """The outputs of a plan document, and the requirements on its best plan."""
 
     format_name: str
     files: tuple[Path, ...]
@@ -92,10 +93,9 @@ class PlanOutput:
 def read_plan_output(values: OptionValues, more_inputs: Sequence[tuple[str, str]] = ()) -> PlanOutput:
     """The output options of a command, checked before anything is computed. Raises InputError.
 
-    `more_inputs` are files that the command reads beside those of its options, each with the option that names it.
+    `more_inputs`: further files that the command reads, each with the option that names it.
     """
     from planner.cli.io.output import check_output_files
-    from planner.request.options import find_option
     from planner.request.plan_request import list_input_files
 
     hostfile, rankfile = (cast("Path | None", values.get(name)) for name in ("hostfile", "rankfile"))
@@ -120,7 +120,7 @@ def read_conditions(texts: Sequence[str] | None) -> tuple[Condition, ...]:
 
 
 def check_conditions(conditions: Sequence[Condition], document: PlanDocument | HeterogeneousDocument) -> None:
-    """Raises RequirementNotMet that names each condition that the best plan does not meet."""
+    """Raise RequirementNotMet that names each condition that the best plan does not meet."""
     if not conditions:
         return
     from planner.errors import RequirementNotMet

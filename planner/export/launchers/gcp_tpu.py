@@ -1,7 +1,7 @@
-"""Cloud TPU: a script that asks for a slice, copies the files to all of its hosts, and runs `train.sh` on each.
+"""Cloud TPU: a script that requests a slice, copies the files to all of its hosts, and runs `train.sh` on each.
 
 cloud.google.com/tpu/docs/queued-resources and cloud.google.com/sdk/gcloud/reference/compute/tpus/tpu-vm. Hosts of a
-slice find each other: nobody tells them their number.
+slice discover each other, without node numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from planner.export.trainer import FileTexts, UnsupportedSetting
 
 NAME = "gcp-tpu"
 
-_SCRIPT_TEMPLATE = """# From the folder of the files: bash gcp-tpu.sh; it leaves the slice to you:
+_SCRIPT_TEMPLATE = """# From the folder of the files: bash gcp-tpu.sh; it does not delete the slice:
 #   gcloud compute tpus queued-resources delete NAME --force
 name={name}
 where=({where})
@@ -47,7 +47,7 @@ fi
 def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
         LauncherField("zone", "ZONE", "zone that has the slice"),
-        LauncherField("project", "", "project that pays"),
+        LauncherField("project", "", "project that is charged"),
         LauncherField("setup", "python3 -m pip install maxtext", "command that installs the trainer"),
     )
 

@@ -1,4 +1,4 @@
-"""Kubernetes: an indexed Job with a pod a node, a Service by which pods find the first, the files as a ConfigMap.
+"""Kubernetes: an indexed Job with a pod per node, a Service that names the pods, and the files as a ConfigMap.
 
 Fields: the API reference of batch/v1 and v1 (kubernetes.io/docs/reference/kubernetes-api). A pod of an indexed Job
 has its index as an annotation and, below the Service, the host name JOB-INDEX (kubernetes.io/docs/concepts/workloads/
@@ -35,7 +35,7 @@ _DEVICE_RESOURCES = {
     ("AWS", "npu"): "aws.amazon.com/neuron",
     ("Huawei", "npu"): "huawei.com/Ascend910",
 }
-"""What device plugins call an accelerator."""
+"""Names of accelerators in device plugins."""
 _INDEX_ANNOTATION = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
@@ -46,7 +46,7 @@ def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     )
     return (
         build_image_field(run),
-        LauncherField("resource", default_resource, "what the device plugin calls the accelerator"),
+        LauncherField("resource", default_resource, "name of the accelerator in the device plugin"),
         LauncherField("namespace", "", "namespace of the job"),
         LauncherField("service-account", "", "service account of the pods"),
         LauncherField("claim", "", "persistent volume claim, mounted at /data"),
@@ -73,7 +73,7 @@ def _build_config_map(job: LaunchJob) -> dict[str, object]:
 
 
 def _build_service(job: LaunchJob) -> dict[str, object]:
-    """Without an address of its own: it only gives the pods their names."""
+    """A headless Service, which only gives the pods their host names."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -124,7 +124,7 @@ def _build_pod_spec(job: LaunchJob) -> dict[str, object]:
 
 
 def _parse_node_labels(text: str) -> dict[str, str]:
-    """Labels of nodes. Raises InputError for one that is no KEY=VALUE."""
+    """Labels of nodes. Raises InputError for a label that is not KEY=VALUE."""
     labels = {}
     for label in text.split(","):
         key, separator, value = label.strip().partition("=")
@@ -154,7 +154,7 @@ def _build_container(job: LaunchJob, mounts: list[dict[str, str]]) -> dict[str, 
 
 
 def _build_host_affinity(hosts: tuple[str, ...]) -> dict[str, object]:
-    """Pods go to these hosts, in whatever order."""
+    """Restrict the pods to these hosts, in any order."""
     rule = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(hosts)}
     terms = {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}

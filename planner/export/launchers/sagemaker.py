@@ -1,4 +1,4 @@
-"""Amazon SageMaker: a request to CreateTrainingJob, and the program of its containers.
+"""Amazon SageMaker: a request of CreateTrainingJob, and the program of its containers.
 
 docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html; a container finds the names of the hosts
 in /opt/ml/input/config/resourceconfig.json and the files of the channel `plan` below /opt/ml/input/data.
@@ -20,15 +20,15 @@ from planner.units import DAY_S, parse_count
 NAME = "sagemaker"
 
 _MAX_RUNTIME_S = 28 * int(DAY_S)
-"""The most that a training job may run (docs.aws.amazon.com/general/latest/gr/sagemaker.html)."""
+"""Longest run of a training job (docs.aws.amazon.com/general/latest/gr/sagemaker.html)."""
 _DEFAULT_RUNTIME_S = int(DAY_S)
 _PROGRAM_TEMPLATE = """config=/opt/ml/input/config/resourceconfig.json
 read -r MASTER_ADDR NODE_RANK < <(python3 - "$config" << 'END'
 import json, sys
 
-told = json.load(open(sys.argv[1]))
-hosts = sorted(told["hosts"], key=lambda name: int(name.rsplit("-", 1)[-1]))
-print(hosts[0], hosts.index(told["current_host"]))
+config = json.load(open(sys.argv[1]))
+hosts = sorted(config["hosts"], key=lambda name: int(name.rsplit("-", 1)[-1]))
+print(hosts[0], hosts.index(config["current_host"]))
 END
 )
 export MASTER_ADDR NODE_RANK
@@ -40,7 +40,7 @@ def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
         build_image_field(run),
         LauncherField("role", "ROLE-ARN", "role of the job, arn:aws:iam::ACCOUNT:role/NAME"),
-        LauncherField("bucket", "BUCKET", "S3 bucket of the files and of what the run writes"),
+        LauncherField("bucket", "BUCKET", "S3 bucket of the files and the output of the run"),
         LauncherField("volume", "500", "GB of the volume of each node"),
     )
 
@@ -55,11 +55,11 @@ def _build_notes(run: PlannedRun) -> Iterator[str]:
     yield from build_host_order_note(run)
     time_limit_s = compute_time_limit_s(run)
     if time_limit_s is not None and time_limit_s > _MAX_RUNTIME_S:
-        yield "a training job of SageMaker ends after 28 days, before the plan's tokens are trained"
+        yield "a training job of SageMaker ends after 28 days, before all of the plan's tokens are trained"
 
 
 def _build_files(job: LaunchJob) -> FileTexts:
-    """Raises InputError for a volume that is no number of GB."""
+    """Raise InputError for a volume that is not a number of GB."""
     run, values = job.run, job.field_values
     s3_prefix = f"s3://{values['bucket']}/{run.name}"
     s3_source = {"S3DataType": "S3Prefix", "S3Uri": f"{s3_prefix}/plan/", "S3DataDistributionType": "FullyReplicated"}

@@ -48,7 +48,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
     task: dict[str, object] = {
         "name": run.name,
         "workdir": ".",
-        # a slice of TPUs is one node, whose hosts all run the command
+        # a slice of TPUs is a single node, whose hosts all run the command
         "num_nodes": 1 if is_tpu else run.nodes,
         "resources": resources,
         "envs": {"MASTER_PORT": str(MASTER_PORT)},

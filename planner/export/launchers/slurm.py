@@ -28,10 +28,10 @@ NAME = "slurm"
 def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
         LauncherField("partition", "", "partition of the nodes"),
-        LauncherField("account", "", "account that pays"),
+        LauncherField("account", "", "account that is charged"),
         LauncherField("qos", "", "quality of service"),
         LauncherField("image", "", "container image, where the cluster has pyxis"),
-        LauncherField("mounts", "", "what the container sees of the host, SRC:DST,..."),
+        LauncherField("mounts", "", "mounts of the container, SRC:DST,..."),
     )
 
 
@@ -55,12 +55,12 @@ def _build_sbatch_options(job: LaunchJob) -> list[str]:
 
 
 def _quote_value(text: str) -> str:
-    """A value in a line of #SBATCH, which knows quotes as the shell does."""
+    """A value in a line of #SBATCH, quoted as for the shell."""
     return quote_words([text.replace("\n", " ")])
 
 
 def _build_container_options(job: LaunchJob) -> list[str]:
-    """Words of srun for a container, in which the files are where they are outside."""
+    """Arguments of srun for a container, with the files mounted at the same path."""
     image, mounts = job.field_values["image"], job.field_values["mounts"]
     if not image:
         return []
@@ -85,7 +85,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
         + format_comments(
             [
                 *describe_plan(run, job.trainer_name),
-                "Submit it from its own folder, which all nodes see:",
+                "Submit it from its own folder, on a file system that all nodes share:",
                 "  sbatch slurm.sbatch",
             ]
         )
@@ -95,7 +95,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
         + "export MASTER_ADDR\n"
         + format_exports({"MASTER_PORT": MASTER_PORT})
         + hostfile_export
-        + "# shellcheck disable=SC2016  # the number is each node's own\n"
+        + "# shellcheck disable=SC2016  # expanded on each node\n"
         + " ".join(["srun --kill-on-bad-exit=1", *srun_options, *_build_container_options(job)])
         + " \\\n"
         + f'  bash -c \'NODE_RANK={node_rank} exec bash "$0" "$@"\' "$plan/{TRAIN_SCRIPT}" "$@"\n'

@@ -1,4 +1,4 @@
-"""torchrun by hand: a script to run on each node, which finds the node's number and runs `train.sh`."""
+"""torchrun by hand: a script to run on each node, which determines the node's number and runs `train.sh`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[Unsupporte
 def _build_files(job: LaunchJob) -> FileTexts:
     run = job.run
     if run.hosts:
-        instructions = ["Run it on every host of hosts.txt, from a folder that all see: bash torchrun.sh"]
+        instructions = ["Run it on every host of hosts.txt, from a folder that all share: bash torchrun.sh"]
         node_rank_code = (
             f"hosts=({quote_words(run.hosts)})\n"
             "MASTER_ADDR=${hosts[0]}\n"
@@ -32,7 +32,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
             '  case ${hosts[NODE_RANK]} in "$(hostname)" | "$(hostname -s)" | "$(hostname -f)") break ;; esac\n'
             "done\n"
             "if (( NODE_RANK == ${#hosts[@]} )); then\n"
-            '  echo "$(hostname) is none of the hosts of the plan" >&2\n'
+            '  echo "$(hostname) is not a host of the plan" >&2\n'
             "  exit 1\n"
             "fi\n"
         )

@@ -38,19 +38,19 @@ _PRECISION_VALUES = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "fp32": "no",
 
 
 def get_sharding_engine(run: PlannedRun) -> Literal["ddp", "fsdp", "deepspeed"]:
-    """What shards the model below Accelerate."""
+    """The engine that shards the model below Accelerate."""
     if run.framework == "deepspeed" or run.strategy.zero_stage == 1:
         return "deepspeed"
     return "fsdp" if run.strategy.zero_stage else "ddp"
 
 
 def find_unsupported_by_accelerate(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """What its configuration has no words for."""
+    """Settings that its configuration does not support."""
     strategy, settings = run.strategy, run.settings
     if get_sharding_engine(run) == "deepspeed":
         yield from deepspeed.find_unsupported_by_deepspeed(run)
         if strategy.tp > 1:
-            yield UnsupportedSetting("tp", strategy.tp, "ZeRO 2 or 3 beside it, or tp 1")
+            yield UnsupportedSetting("tp", strategy.tp, "also ZeRO 2 or 3, or tp 1")
         return
     supported_degrees = ("tp", "cp") if get_sharding_engine(run) == "fsdp" else ()
     yield from find_unsupported_accelerator(run, fsdp.PYTORCH_ACCELERATORS)
@@ -92,11 +92,11 @@ def _find_unsupported_sharding(run: PlannedRun) -> Iterator[UnsupportedSetting]:
 
 
 def build_accelerate_notes(run: PlannedRun) -> Iterator[str]:
-    """Where gradients are sent otherwise, and what is for the script to do."""
+    """Notes on the format of gradients, and on the duties of the script."""
     if get_sharding_engine(run) == "fsdp":
         reduce_dtype = "bf16" if run.precision in ("bf16", "fp8") else run.precision
         if run.settings.communication == "fp32" and run.precision in ("bf16", "fp8", "fp16"):
-            yield f"gradients are sent in {reduce_dtype}, where the plan has fp32: it takes less time than planned"
+            yield f"gradients are communicated in {reduce_dtype}, where the plan has fp32: steps are shorter"
     else:
         yield from build_recompute_note(run, NAME)
 
@@ -154,7 +154,7 @@ def _build_parallelism_config(run: PlannedRun) -> dict[str, object]:
 
 
 def build_accelerate_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
-    """The configuration, DeepSpeed's beside it where that is the engine, and `train.sh`."""
+    """The configuration, also DeepSpeed's where that is the engine, and `train.sh`."""
     uses_deepspeed = get_sharding_engine(run) == "deepspeed"
     deepspeed_files = (
         {deepspeed.DEEPSPEED_CONFIG_FILE: format_json(deepspeed.build_deepspeed_config(run))}

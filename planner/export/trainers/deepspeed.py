@@ -31,7 +31,7 @@ _LAUNCH_COMMAND = """exec "${torchrun[@]}" "$@" --deepspeed --deepspeed_config "
 
 
 def find_unsupported_by_deepspeed(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """What its configuration has no words for."""
+    """Settings that its configuration does not support."""
     strategy, settings = run.strategy, run.settings
     yield from find_unsupported_accelerator(run, PYTORCH_ACCELERATORS)
     yield from find_unsupported_degrees(run, ("tp",))
@@ -42,19 +42,19 @@ def find_unsupported_by_deepspeed(run: PlannedRun) -> Iterator[UnsupportedSettin
         yield UnsupportedSetting("sequence_parallel", "yes", "sequence_parallel no")
     if settings.tp_overlap and strategy.tp > 1:
         yield UnsupportedSetting("tp_overlap", "yes", "tp_overlap no")
-    if settings.shard_group is not None:  # MiCS is gone (github.com/deepspeedai/DeepSpeed/issues/8489)
+    if settings.shard_group is not None:  # MiCS was removed (github.com/deepspeedai/DeepSpeed/issues/8489)
         yield UnsupportedSetting("shard_group", settings.shard_group, "shard_group all")
     yield from find_unsupported_offload(run, ("optimizer", "activations", "weights"))
     if "weights" in settings.offload and strategy.zero_stage != 3:
-        yield UnsupportedSetting("offload", "weights", "ZeRO 3 beside it")
+        yield UnsupportedSetting("offload", "weights", "also ZeRO 3")
     if "optimizer" in settings.offload and strategy.zero_stage == 0:
-        yield UnsupportedSetting("offload", "optimizer", "ZeRO 1, 2 or 3 beside it")
+        yield UnsupportedSetting("offload", "optimizer", "also ZeRO 1, 2 or 3")
     if "activations" in settings.offload and strategy.recompute != "full":
-        yield UnsupportedSetting("offload", "activations", "full recomputation beside it")
+        yield UnsupportedSetting("offload", "activations", "also full recomputation")
 
 
 def build_deepspeed_notes(run: PlannedRun) -> Iterator[str]:
-    """Its script recomputes, and shards the model by tensor parallelism only where it is one of Hugging Face's."""
+    """Notes: the script recomputes, and tensor parallelism works for models of Hugging Face only."""
     yield from build_recompute_note(run, NAME)
     if run.strategy.tp > 1:
         yield "tensor parallelism is AutoTP: for models of Hugging Face's transformers"
@@ -85,7 +85,7 @@ def build_deepspeed_config(run: PlannedRun) -> dict[str, object]:
 
 
 def _get_16bit_dtype(run: PlannedRun) -> str:
-    """The 16-bit format of the run; gradients are of no other."""
+    """The 16-bit format of the run, which gradients share."""
     return "fp16" if run.precision == "fp16" else "bf16"
 
 

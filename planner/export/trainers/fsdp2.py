@@ -37,7 +37,7 @@ _MODULE_TEMPLATE = '''{comments}"""A plan for PyTorch's FSDP2. In your script:
     import planned_fsdp2 as plan
     model = plan.parallelize(model, model.layers)
     for inputs in batches:                     # each {micro_batch} samples a rank
-        plan.accumulate(model, step)           # gradients are sent with the last of {micro_batches}
+        plan.accumulate(model, step)           # gradients are reduced with the last of {micro_batches}
         loss = model(inputs).mean() / plan.MICRO_BATCHES
         loss.backward()
 """
@@ -66,14 +66,14 @@ def parallelize(model: nn.Module, layers: Iterable[nn.Module], over: DeviceMesh 
 
 
 def accumulate(model: FSDPModule, micro_batch: int) -> None:
-    """Before micro-batch number `micro_batch` (from 0): gradients are sent with the last one of a step."""
+    """Before micro-batch number `micro_batch` (from 0): gradients are reduced with the last of a step."""
     last = (micro_batch + 1) % MICRO_BATCHES == 0
     model.set_requires_gradient_sync(last)
 '''
 _SELECTIVE_POLICY_CODE = '''
 
 def _keep_every_second_multiply() -> tuple[object, object]:
-    """What a layer keeps: attention's output, and every second of its multiplies."""
+    """The saved outputs of a layer: attention, and every second matrix multiply."""
     kept = {
         torch.ops.aten._scaled_dot_product_flash_attention.default,
         torch.ops.aten._scaled_dot_product_efficient_attention.default,
@@ -93,7 +93,7 @@ def _keep_every_second_multiply() -> tuple[object, object]:
 
 
 def find_unsupported_by_fsdp2(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """What sharding alone cannot do."""
+    """Settings that FSDP2 alone does not support."""
     strategy, settings = run.strategy, run.settings
     yield from find_unsupported_accelerator(run, fsdp.PYTORCH_ACCELERATORS)
     yield from find_unsupported_degrees(run, ())
@@ -108,7 +108,7 @@ def find_unsupported_by_fsdp2(run: PlannedRun) -> Iterator[UnsupportedSetting]:
 
 
 def build_fsdp2_notes(run: PlannedRun) -> Iterator[str]:
-    """What is run otherwise than planned."""
+    """Deviations from the plan."""
     yield from fsdp.build_kernel_launch_note(run)
 
 
@@ -164,7 +164,7 @@ def _format_imports(run: PlannedRun) -> str:
 
 
 def _format_recompute_code(run: PlannedRun) -> str:
-    """Layers wrapped in place, before they are sharded."""
+    """Source that wraps layers in place, before they are sharded."""
     if run.strategy.recompute == "none":
         return ""
     context_argument = ", context_fn=_keep_every_second_multiply" if run.strategy.recompute == "selective" else ""

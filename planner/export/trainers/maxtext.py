@@ -32,7 +32,7 @@ MAXTEXT_CONFIG_FILE = "maxtext.yml"
 
 _CP_STRATEGIES = {"all-gather": "all_gather", "ring": "ring", "all-to-all": "ulysses"}
 _REMAT_POLICIES = {"none": "none", "selective": "minimal", "full": "full"}
-"""`minimal` keeps what the multiplies give, and repeats the rest."""
+"""`minimal` saves the outputs of matrix multiplies, and recomputes the rest."""
 _UNSUPPORTED_MODEL_PARTS = (
     "qkv_bias",
     "attention_out_bias",
@@ -50,7 +50,7 @@ _GPU_ENV = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDI
 
 
 def find_unsupported_by_maxtext(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """What its configuration has no words for."""
+    """Settings that its configuration does not support."""
     strategy, settings = run.strategy, run.settings
     yield from find_unsupported_architecture(run)
     yield from find_unsupported_accelerator(run, ("Google", "NVIDIA gpu", "AMD gpu"))
@@ -87,7 +87,7 @@ def _find_unsupported_model(run: PlannedRun, model: ModelSpec) -> Iterator[Unsup
     if strategy.dp % strategy.ep:
         yield UnsupportedSetting("ep", strategy.ep, "a divisor of dp")
     if strategy.etp != strategy.tp:
-        yield UnsupportedSetting("etp", strategy.etp, f"etp {strategy.tp}: experts are cut as the rest")
+        yield UnsupportedSetting("etp", strategy.etp, f"etp {strategy.tp}: experts are sharded like the other layers")
     if moe.every > 1:
         yield UnsupportedSetting("model.moe.every", moe.every, "1")
     has_deepseek_parts = bool(moe.shared_ffn_size or moe.first_dense_layers or model.mla is not None)
@@ -100,13 +100,13 @@ def _find_unsupported_model(run: PlannedRun, model: ModelSpec) -> Iterator[Unsup
 
 
 def build_maxtext_notes(run: PlannedRun) -> Iterator[str]:
-    """What is run otherwise than planned, without harm to the result."""
+    """Deviations from the plan that do not change the result of training."""
     if run.launch != "graph":
-        yield f"the plan's kernels are launched {run.launch}; XLA compiles the whole step: it is shorter than planned"
+        yield f"the plan's kernels are launched {run.launch}; XLA compiles the whole step: steps are shorter"
     if run.settings.tp_overlap and run.strategy.tp > 1:
-        yield "whether tensor-parallel exchange is hidden is XLA's to decide (XLA_FLAGS, LIBTPU_INIT_ARGS)"
+        yield "XLA decides whether tensor-parallel communication is overlapped (XLA_FLAGS, LIBTPU_INIT_ARGS)"
     if run.settings.gradients != run.settings.communication:
-        yield "in which format gradients are sent is XLA's to decide"
+        yield "XLA decides the number format in which gradients are communicated"
 
 
 def build_maxtext_config(run: PlannedRun) -> dict[str, object]:
@@ -132,7 +132,7 @@ def build_maxtext_config(run: PlannedRun) -> dict[str, object]:
         **({"quantization": "fp8"} if run.precision == "fp8" else {}),
         **({"optimizer_memory_host_offload": True} if "optimizer" in settings.offload else {}),
         **({"parameter_memory_host_offload": True} if "weights" in settings.offload else {}),
-        # of these the plan knows nothing: the user's to choose
+        # the plan does not determine these: choose them
         "dataset_type": "synthetic",
         "enable_checkpointing": False,
         "learning_rate": 3.0e-4,
@@ -188,7 +188,7 @@ def _build_shape_config(model: ModelSpec) -> dict[str, object]:
 
 
 def _find_decoder_block(model: ModelSpec) -> str:
-    """Whose layers MaxText builds."""
+    """The family whose layers MaxText builds."""
     if model.mla is not None:
         return "deepseek"
     if model.moe is not None:
@@ -226,12 +226,12 @@ def _build_moe_config(model: ModelSpec) -> dict[str, object]:
             "routed_bias": moe.router_bias,
         }
         return moe_config | ({"routed_score_func": "sigmoid"} if moe.router_bias else {})
-    # a model of experts alone has no other MLP
+    # a model with experts in every layer has no other MLP
     return moe_config | {"base_mlp_dim": moe.expert_ffn_size}
 
 
 def build_maxtext_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
-    """The configuration, and `train.sh`: one process a node, which on TPUs finds the others by itself."""
+    """The configuration, and `train.sh`: a process per node; on TPUs they discover each other."""
     is_tpu = run.accelerator.device_type == "tpu"
     body = _LAUNCH_COMMAND if is_tpu else format_rendezvous(run) + _GPU_ENV.format(nodes=run.nodes) + _LAUNCH_COMMAND
     return {

@@ -53,7 +53,7 @@ def config() -> ConfigContainer:
         mixed_precision={precision},{overlap}
         rng={rng},
         rerun_state_machine={rerun},
-        # of these the plan knows nothing, but for the sharing of the optimizer: yours to choose
+        # the plan determines only how the optimizer is sharded: choose the rest
         optimizer={optimizer},
         scheduler=SchedulerConfig(lr_decay_style="cosine"),
         dataset={data},
@@ -72,7 +72,7 @@ if __name__ == "__main__":
 
 
 def find_unsupported_by_megatron_bridge(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """Those of megatron-core, and one of Megatron-FSDP's."""
+    """Settings that megatron-core does not support, and an order that Megatron-FSDP does not."""
     yield from megatron.find_unsupported_by_megatron_core(run)
     if run.strategy.zero_stage > 1 and run.settings.order != megatron.MEGATRON_RANK_ORDERS[0]:
         yield UnsupportedSetting("order", run.settings.order, f"order {megatron.MEGATRON_RANK_ORDERS[0]}")
@@ -120,7 +120,7 @@ def render_bridge_script(run: PlannedRun) -> str:
 
 
 def _build_model_arguments(run: PlannedRun) -> dict[str, object]:
-    """The model, its split and its kernels."""
+    """The model, its parallelism and its kernels."""
     model = run.model
     assert model is not None
     bridge_fields = {
@@ -141,7 +141,7 @@ def _build_dist_arguments(run: PlannedRun) -> dict[str, object]:
 
 
 def _build_data_arguments(run: PlannedRun) -> dict[str, object]:
-    """Made-up data."""
+    """Synthetic data."""
     return {
         "seq_length": run.seq_length,
         "random_seed": 1234,

@@ -23,11 +23,11 @@ _SPECIAL_OPTIONS: dict[tuple[str, megatron.ConfigValue], tuple[str, ...]] = {
     ("grad_reduce_in_fp32", True): ("--accumulate-allreduce-grads-in-fp32",),
     ("grad_reduce_in_fp32", False): ("--grad-reduce-in-bf16",),
 }
-"""Arguments that are not the name of their field."""
+"""Arguments whose name differs from their field."""
 
 _LAUNCH_TEMPLATE = """
 : "${MEGATRON_LM:?the folder of Megatron-LM, with pretrain_gpt.py}"
-# Without arguments of your own (--data-path, --tokenizer-type, --save, ...) it runs on made-up data.
+# Without arguments of your own (--data-path, --tokenizer-type, --save, ...) it runs on synthetic data.
 if (( $# == 0 )); then
   set -- --mock-data --tokenizer-type NullTokenizer --vocab-size %s
 fi
@@ -60,7 +60,7 @@ def build_field_options(fields: megatron.ConfigFields) -> list[tuple[object, ...
 
 
 def _format_list_expression(values: Sequence[object]) -> str:
-    """A list as an expression: [0]*3+[1]*58."""
+    """A list as an expression such as [0]*3+[1]*58."""
     repeats: list[tuple[object, int]] = []
     for value in values:
         if repeats and repeats[-1][0] == value:
@@ -73,7 +73,7 @@ def _format_list_expression(values: Sequence[object]) -> str:
 
 
 def _build_model_options(run: PlannedRun) -> list[tuple[object, ...]]:
-    """The model, after what megatron-core's configuration holds of it."""
+    """Arguments of the model that are not in megatron-core's configuration."""
     model = run.model
     assert model is not None
     learned_positions = model.learned_positions
@@ -86,7 +86,7 @@ def _build_model_options(run: PlannedRun) -> list[tuple[object, ...]]:
 
 
 def _build_parallel_options(run: PlannedRun) -> list[tuple[object, ...]]:
-    """How data-parallel ranks share the work, and the order of ranks."""
+    """Arguments of data parallelism, and the order of ranks."""
     parallel_options = build_field_options(megatron.build_ddp_config(run))
     if run.strategy.zero_stage > 1:
         parallel_options.append(("--ckpt-format", "fsdp_dtensor"))
@@ -109,7 +109,7 @@ def _build_training_options(run: PlannedRun) -> list[tuple[object, ...]]:
 
 
 def build_megatron_lm_arguments(run: PlannedRun) -> dict[str, list[tuple[object, ...]]]:
-    """All arguments that the plan decides, by the array that they stand in."""
+    """All arguments that the plan determines, by the array of the script."""
     fields = megatron.build_transformer_config(run)
     parallel_fields = {name for name in fields if "parallel" in name or name in ("cp_comm_type", "tp_comm_overlap")}
     return {
@@ -126,7 +126,7 @@ def build_megatron_lm_arguments(run: PlannedRun) -> dict[str, list[tuple[object,
 
 
 def build_megatron_lm_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
-    """`train.sh` alone: every argument stands in it."""
+    """`train.sh`, which contains every argument."""
     assert run.model is not None
     option_arrays = build_megatron_lm_arguments(run)
     user_options = [("--lr", "3.0e-4"), ("--min-lr", "3.0e-5"), ("--lr-decay-style", "cosine")]
@@ -134,10 +134,12 @@ def build_megatron_lm_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
         [
             format_torchrun_array(run),
             format_bash_array("model", option_arrays["model"], "the model and its kernels"),
-            format_bash_array("parallel", option_arrays["parallel"], "the plan: how the work is split"),
+            format_bash_array(
+                "parallel", option_arrays["parallel"], "the plan: parallelism, batch and recomputation"
+            ),
             format_bash_array("training", option_arrays["training"]),
-            format_bash_array("yours", user_options, "of these the plan knows nothing: yours to choose"),
-            # the made-up tokenizer counts its end-of-document sign beside the vocabulary
+            format_bash_array("yours", user_options, "the plan does not determine these: choose them"),
+            # the null tokenizer adds its end-of-document token to the vocabulary
             _LAUNCH_TEMPLATE % (run.model.vocab_size - 1),
         ]
     )
@@ -145,7 +147,7 @@ def build_megatron_lm_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
 
 
 def build_megatron_lm_notes(run: PlannedRun) -> Iterator[str]:
-    """Those of megatron-core."""
+    """Settings that megatron-core does not support."""
     yield from megatron.build_megatron_core_notes(run)
 
 

@@ -1,6 +1,6 @@
 """NeMo 2: a script for `llm.pretrain` (nemo_toolkit 2.5, nemo/lightning/pytorch/strategies/megatron_strategy.py).
 
-NeMo 3 has no language models: Megatron-Bridge is their place.
+NeMo 3 has no language models; they moved to Megatron-Bridge.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def model(tokenizer) -> llm.GPTModel:
 
 
 def trainer() -> nl.Trainer:
-    """The plan: how the work is split."""
+    """The plan: parallelism, batch and recomputation."""
     strategy = {strategy}
     return nl.Trainer(
         accelerator="gpu",
@@ -56,8 +56,8 @@ def trainer() -> nl.Trainer:
 
 
 def main() -> None:
-    """Train on made-up data."""
-    # of these the plan knows nothing, but for the sharing of the optimizer: yours to choose
+    """Train on synthetic data."""
+    # the plan determines only how the optimizer is sharded: choose the rest
     tokenizer = get_nmt_tokenizer(library="null", vocab_size={vocabulary})
     data = llm.MockDataModule(
         seq_length={length}, global_batch_size={batch}, micro_batch_size={micro_batch}, tokenizer=tokenizer
@@ -79,12 +79,12 @@ _STRATEGY_FIELDS = (
     "expert_model_parallel_size",
     "expert_tensor_parallel_size",
 )
-"""What NeMo's strategy is told, which hands it to the model's configuration."""
+"""Arguments of NeMo's strategy, which it passes to the model's configuration."""
 _PRECISION_NAMES = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32", "tf32": "32"}
 
 
 def find_unsupported_by_nemo(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """Those of megatron-core, and what NeMo 2 has no words for."""
+    """Settings that megatron-core or NeMo 2 does not support."""
     yield from megatron.find_unsupported_by_megatron_core(run)
     if run.precision == "nvfp4":
         yield UnsupportedSetting("precision", run.precision, "precision bf16, fp16, fp8 or mxfp8")

@@ -34,7 +34,7 @@ exec "${{torchrun[@]}}" -m torchtitan.train --module {MODULE_NAME} --config plan
 
 
 def find_unsupported_by_torchtitan(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """What its configuration has no words for."""
+    """Settings that its configuration does not support."""
     strategy, settings = run.strategy, run.settings
     yield from find_unsupported_architecture(run)
     yield from find_unsupported_accelerator(run, ("NVIDIA gpu", "AMD gpu"))
@@ -68,7 +68,7 @@ def _find_unsupported_sharding(run: PlannedRun) -> Iterator[UnsupportedSetting]:
 
 
 def _find_unsupported_model(model: ModelSpec) -> Iterator[UnsupportedSetting]:
-    """A model that is neither one of torchtitan's own nor a Llama."""
+    """The model, where it is neither a preset of torchtitan nor of the Llama form."""
     plain_llama = ModelSpec(name="", hidden_size=1, layers=1, heads=1, ffn_size=1, gated_mlp=True, norm="rmsnorm")
     shape_fields = (
         "name",
@@ -86,15 +86,13 @@ def _find_unsupported_model(model: ModelSpec) -> Iterator[UnsupportedSetting]:
         if name not in free_fields and getattr(model, name) != getattr(plain_llama, name):
             value = getattr(model, name)
             display_value = value if isinstance(value, (int, str)) else "there is one"
-            yield UnsupportedSetting(
-                f"model.{name}", display_value, "the parts of Llama, or a model that torchtitan has itself"
-            )
+            yield UnsupportedSetting(f"model.{name}", display_value, "the parts of Llama, or a preset of torchtitan")
 
 
 def build_torchtitan_notes(run: PlannedRun) -> Iterator[str]:
-    """What is run otherwise than planned, without harm to the result."""
+    """Deviations from the plan that do not change the result of training."""
     if run.settings.communication == "bf16":
-        yield "gradients are sent in fp32, where the plan has bf16: it takes longer than planned"
+        yield "gradients are communicated in fp32, where the plan has bf16: steps are longer"
     yield from fsdp.build_kernel_launch_note(run)
 
 

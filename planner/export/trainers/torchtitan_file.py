@@ -19,10 +19,11 @@ _NATIVE_FLAVORS = {
     "gpt-oss-20b": ("gpt_oss", "20b"),
     "gpt-oss-120b": ("gpt_oss", "120b"),
 }
-"""Presets that torchtitan has as well, by module and flavour."""
+"""Model presets that torchtitan has too, by module and flavour."""
 _IGNORED_FIELDS = ("name", "title", "seq_length", "published")
 _SCHEDULE_NAMES = {"1f1b": ("1F1B", "Interleaved1F1B"), "zero-bubble": ("InterleavedZeroBubble",) * 2}
-"""Without and with several chunks a stage. PyTorch's interleaved zero bubble with one is ZB1P (arXiv 2401.10241)."""
+"""Schedules with a single chunk per stage, and with several. PyTorch's interleaved zero bubble with one chunk is ZB1P
+(arXiv 2401.10241)."""
 
 _LLAMA_IMPORTS = """import dataclasses
 from functools import partial
@@ -70,7 +71,7 @@ def _layer() -> Llama3TransformerBlock.Config:
 
 
 def model_spec() -> ModelSpec:
-    """The model: Llama's parts in this shape."""
+    """The model: the parts of Llama with these sizes."""
     table = {{"weight": partial(nn.init.normal_, std=1.0)}}
     head = {{"weight": partial(nn.init.trunc_normal_, std=DIM**-0.5), "bias": nn.init.zeros_}}
     model = Llama3Model.Config(
@@ -86,7 +87,7 @@ def model_spec() -> ModelSpec:
 _NATIVE_MODEL_TEMPLATE = '''
 
 def model_spec() -> ModelSpec:
-    """The model, which torchtitan has by this name."""
+    """The model, a preset of torchtitan."""
     return model_registry({flavour!r}, attn_backend="flex"{converters})
 '''
 _PLAN_TEMPLATE = '''
@@ -104,7 +105,7 @@ def plan() -> Trainer.Config:
         ),
         activation_checkpoint={recompute},
         compile=CompileConfig({compile}),
-        # of these the plan knows nothing: yours to choose
+        # the plan does not determine these: choose them
         hf_assets_path="./assets/hf",
         loss=ChunkedLossWrapper.Config(
             loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
@@ -133,7 +134,7 @@ def _load_native_presets() -> tuple[tuple[ModelSpec, tuple[str, str]], ...]:
 
 
 def find_native_flavor(model: ModelSpec) -> tuple[str, str] | None:
-    """Torchtitan's module and flavour of this shape."""
+    """Torchtitan's module and flavour for this model, if there is one."""
     fields = [name for name in ModelSpec.__struct_fields__ if name not in _IGNORED_FIELDS]
     for preset, module_and_flavor in _load_native_presets():
         if all(getattr(model, name) == getattr(preset, name) for name in fields):
@@ -217,7 +218,7 @@ def _format_keyword_lines(fields: dict[str, object]) -> str:
 
 def _build_training_config(run: PlannedRun) -> dict[str, object]:
     strategy = run.strategy
-    # a pipeline takes all micro-batches of a step at once; else they are added up over passes
+    # a pipeline takes all micro-batches of a step at once; else gradients are accumulated
     local_batch = run.global_batch // strategy.dp if strategy.pp > 1 else strategy.micro_batch
     return {
         "local_batch_size": local_batch,
@@ -254,7 +255,7 @@ def _build_parallelism_config(run: PlannedRun) -> dict[str, object]:
 
 
 def _list_chunk_modules(run: PlannedRun) -> list[list[str]]:
-    """Names of the modules of each chunk."""
+    """The names of the modules in each chunk."""
     chunk_modules, first_layer = [], 0
     for count in run.chunk_layers:
         chunk_modules.append([f"layers.{i}" for i in range(first_layer, first_layer + count)])

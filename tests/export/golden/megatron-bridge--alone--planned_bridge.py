@@ -1,7 +1,7 @@
 # Llama 3 8B on 2 x 8 h100-sxm-80gb (DGX H100 SuperPOD, InfiniBand NDR), for megatron-bridge.
 # Plan: dp 8, cp 2, micro-batch 1, ZeRO 1, recompute none;
 # global batch 64 of 8,192 tokens, bf16.
-# Predicted: 3.523 s a step, MFU 54.4 %.
+# Predicted: 3.523 s per step, MFU 54.4 %.
 """A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
 
 import torch
@@ -74,7 +74,7 @@ def config() -> ConfigContainer:
         ),
         rng=RNGConfig(),
         rerun_state_machine=RerunStateMachineConfig(),
-        # of these the plan knows nothing, but for the sharing of the optimizer: yours to choose
+        # the plan determines only how the optimizer is sharded: choose the rest
         optimizer=OptimizerConfig(
             optimizer="adam",
             lr=0.0003,

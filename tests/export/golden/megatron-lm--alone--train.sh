@@ -2,7 +2,7 @@
 # Llama 3 8B on 2 x 8 h100-sxm-80gb (DGX H100 SuperPOD, InfiniBand NDR), for megatron-lm.
 # Plan: dp 8, cp 2, micro-batch 1, ZeRO 1, recompute none;
 # global batch 64 of 8,192 tokens, bf16.
-# Predicted: 3.523 s a step, MFU 54.4 %.
+# Predicted: 3.523 s per step, MFU 54.4 %.
 set -euo pipefail
 export CUDA_DEVICE_MAX_CONNECTIONS=${CUDA_DEVICE_MAX_CONNECTIONS:-1}
 : "${NODE_RANK:?the number of this node, from 0 to 1}"
@@ -33,7 +33,7 @@ model=(
   --position-embedding-type rope
   --untie-embeddings-and-output-weights
 )
-# the plan: how the work is split
+# the plan: parallelism, batch and recomputation
 parallel=(
   --tensor-model-parallel-size 1
   --pipeline-model-parallel-size 1
@@ -49,7 +49,7 @@ training=(
   --global-batch-size 64
   --train-iters 190735
 )
-# of these the plan knows nothing: yours to choose
+# the plan does not determine these: choose them
 yours=(
   --lr 3.0e-4
   --min-lr 3.0e-5
@@ -57,7 +57,7 @@ yours=(
 )
 
 : "${MEGATRON_LM:?the folder of Megatron-LM, with pretrain_gpt.py}"
-# Without arguments of your own (--data-path, --tokenizer-type, --save, ...) it runs on made-up data.
+# Without arguments of your own (--data-path, --tokenizer-type, --save, ...) it runs on synthetic data.
 if (( $# == 0 )); then
   set -- --mock-data --tokenizer-type NullTokenizer --vocab-size 128255
 fi

@@ -1,7 +1,7 @@
 # Llama 3 8B on 2 x 8 h100-sxm-80gb (DGX H100 SuperPOD, InfiniBand NDR), for nemo.
 # Plan: dp 8, cp 2, micro-batch 1, ZeRO 1, recompute none;
 # global batch 64 of 8,192 tokens, bf16.
-# Predicted: 3.523 s a step, MFU 54.4 %.
+# Predicted: 3.523 s per step, MFU 54.4 %.
 """A plan for NeMo 2: torchrun runs this file. Data and optimizer are for you to change."""
 
 import torch
@@ -39,7 +39,7 @@ def model(tokenizer) -> llm.GPTModel:
 
 
 def trainer() -> nl.Trainer:
-    """The plan: how the work is split."""
+    """The plan: parallelism, batch and recomputation."""
     strategy = nl.MegatronStrategy(
         tensor_model_parallel_size=1,
         pipeline_model_parallel_size=1,
@@ -71,8 +71,8 @@ def trainer() -> nl.Trainer:
 
 
 def main() -> None:
-    """Train on made-up data."""
-    # of these the plan knows nothing, but for the sharing of the optimizer: yours to choose
+    """Train on synthetic data."""
+    # the plan determines only how the optimizer is sharded: choose the rest
     tokenizer = get_nmt_tokenizer(library="null", vocab_size=128255)
     data = llm.MockDataModule(
         seq_length=8192, global_batch_size=64, micro_batch_size=1, tokenizer=tokenizer
