@@ -1,1 +1,1 @@
-"""The commands: one file each; only here are files read, is anything printed, and does a process end."""
+"""The command line. Only this package reads files, prints, and ends the process."""

@@ -22,10 +22,10 @@ _APP_SETTINGS = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
-    "add_completion": False,  # `planner completion` prints scripts that know files and signs such as : and +
+    "add_completion": False,  # the scripts of `planner completion` also complete files, and words joined by : and +
 }
 _DEFAULT_SAMPLES = 200
-"""Of `--uncertainty` without a number."""
+"""The value of `--uncertainty` without a number."""
 _COMMANDS = {
     "plan": "plan",
     "estimate": "estimate",
@@ -47,7 +47,7 @@ _COMMANDS = {
     "clusters": "cluster",
     "hardware": "hardware",
 }
-"""The modules of the commands, in the order of the help; each is loaded when it is needed."""
+"""The modules of the commands, in the order of the help; each is imported when it is needed."""
 _HIDDEN_COMMANDS = ("clusters",)
 """Other names of commands."""
 
@@ -56,7 +56,7 @@ class PanelCommand(TyperCommand):
     """A command whose help shows its options in panels."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options, the panels in the order of the table of options."""
+        """Write the options in panels, in the order of the table of options."""
         panels: dict[str, list[tuple[str, str]]] = {group: [] for group in ("Arguments", *GROUPS, "Options")}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -71,7 +71,7 @@ class PanelCommand(TyperCommand):
 
 
 class LazyCommands(MutableMapping[str, Any]):
-    """The commands of `planner` by name; each is made when it is first looked at."""
+    """The commands of `planner` by name; each is built at its first use."""
 
     def __init__(self) -> None:
         self._commands: dict[str, Any] = {}
@@ -95,7 +95,7 @@ class LazyCommands(MutableMapping[str, Any]):
 
 
 class LazyGroup(TyperGroup):
-    """`planner`: only the command that is run is loaded."""
+    """`planner`, which imports only the command that it runs."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -128,7 +128,7 @@ def build_planner_app() -> typer.Typer:
 
 
 def build_plan_app() -> typer.Typer:
-    """`plan` alone: what the other commands need is not loaded."""
+    """`plan` alone, without the imports of other commands."""
     from planner.cli.commands.plan import plan
 
     app = typer.Typer(name="plan", **_APP_SETTINGS)  # type: ignore[arg-type]
@@ -137,7 +137,7 @@ def build_plan_app() -> typer.Typer:
 
 
 def _print_version(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
         from planner import __version__
@@ -157,8 +157,8 @@ def run_plan_program() -> None:
 
 
 def _run_program(program: Callable[[], object]) -> None:
-    """Run a program; an error of the user's becomes its message on stderr and its exit code."""
-    # the process ends with the answer: looking for cycles, now or at the exit, would cost more than it frees
+    """Run a program; a PlannerError becomes a message on stderr and an exit code."""
+    # the process ends after the answer: garbage collection would cost more time than it saves
     gc.disable()
     atexit.register(gc.freeze)
     try:
@@ -167,7 +167,7 @@ def _run_program(program: Callable[[], object]) -> None:
             sys.argv[1:] = _fill_default_samples(sys.argv[1:])
             program()
         except OSError as error:
-            # what goes wrong with the user's files is told where they are read: this is the help's text
+            # errors of the user's files are reported where they are read: this is an error of writing the help
             raise build_write_error(error) from None
     except PlannerError as error:
         write_stderr(f"error: {error}\n")
@@ -175,7 +175,7 @@ def _run_program(program: Callable[[], object]) -> None:
 
 
 def _fill_default_samples(arguments: list[str]) -> list[str]:
-    """`--uncertainty` may stand without a number, which an option of typer's cannot: the usual one is filled in."""
+    """The arguments with the default for `--uncertainty` without a number, which typer does not support."""
     filled_arguments = []
     for argument, next_argument in itertools.pairwise([*arguments, ""]):
         filled_arguments.append(argument)
@@ -185,7 +185,7 @@ def _fill_default_samples(arguments: list[str]) -> list[str]:
 
 
 def _check_model_size_sign(arguments: list[str]) -> None:
-    """Raises InputError for a negative size in the model's place, which typer would report as an unknown option."""
+    """Raise InputError for a negative size as MODEL, which typer would report as an unknown option."""
     for previous_argument, argument in itertools.pairwise(["", *arguments]):
         if not previous_argument.startswith("-") and re.fullmatch(r"-[0-9.]+[kmbt]", argument, re.IGNORECASE):
             expected = "from 10M to 100T parameters"

@@ -1,4 +1,4 @@
-"""Where both programs begin: what ends them from outside is caught before anything else is loaded."""
+"""Entry points of both programs; signals are handled before other modules are imported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _run_planner() -> None:
 
 
 def _run_interruptible(program: Callable[[], None]) -> None:
-    """Run a program; ended from outside it says one line, exits with 128 and the signal's number, as shells do."""
+    """Run a program; a signal ends it with a line of text and the exit code 128 plus the signal's number."""
     catch_signals()
     try:
         if os.environ.get("_PLANNER_COMPLETE") in _COMPLETION_SHELLS:
@@ -52,8 +52,8 @@ def _run_interruptible(program: Callable[[], None]) -> None:
     except ProcessInterrupted as interruption:
         from planner.cli.io.output import discard_stdout
 
-        # what a reader who has stopped reading did not take is not waited for
+        # a reader that has stopped reading is not waited for
         discard_stdout()
-        with contextlib.suppress(OSError):  # the terminal may be gone
+        with contextlib.suppress(OSError):  # the terminal may be closed
             sys.stderr.write("interrupted\n")
         sys.exit(128 + interruption.signal_number)

@@ -1,4 +1,4 @@
-"""Where both programs begin: what ends them from outside is caught before anything else is loaded."""
+"""Signals that end the programs, as an exception."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import sys
 from types import FrameType
 
 _SIGNAL_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-"""Of those that the system has."""
+"""The signals that the system supports."""
 
 
 class ProcessInterrupted(BaseException):
-    """A signal ends the process. Not an Exception: no handler on the way takes it for an error, all clean up."""
+    """A signal ends the process. A BaseException, so that handlers of errors do not catch it but clean up."""
 
     def __init__(self, signal_number: int) -> None:
         self.signal_number = signal_number
 
 
 def catch_signals() -> None:
-    """Let Ctrl-C and a request to end become Interrupted; a signal that was to be ignored stays ignored (nohup)."""
+    """Raise ProcessInterrupted on Ctrl-C and requests to end; ignored signals stay ignored (nohup)."""
     owner_pid = os.getpid()
 
     def raise_interrupted(signal_number: int, frame: FrameType | None) -> None:
         if os.getpid() != owner_pid:
-            os._exit(128 + signal_number)  # a worker: nobody waits for its words
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the cleaning is not interrupted
+            os._exit(128 + signal_number)  # a worker prints nothing
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # cleaning up is not interrupted
         if "multiprocessing" in sys.modules:
             import multiprocessing
 

@@ -130,7 +130,11 @@ def test_a_budget_and_tokens_give_the_fastest_size_that_it_pays_for() -> None:
         ((*ON, "--budget", "$5"), 2, ["--budget", "2MUSD"]),
         ((*RUN, "--nodes", "4"), 2, ["--nodes", "conflicts with a deadline"]),
         ((*RUN, "--field", "nodes"), 2, ["--field", "--format value"]),
-        ((*RUN, "--format", "value", "--field", "carbon-kg"), 2, ["unknown here", "--grid or --carbon-intensity"]),
+        (
+            (*RUN, "--format", "value", "--field", "carbon-kg"),
+            2,
+            ["is unknown for this run", "--grid or --carbon-intensity"],
+        ),
         ((*RUN, "--format", "value", "--field", "nods"), 2, ["unknown field", "did you mean nodes?"]),
         ((*RUN, "--plot", "curve.pdf"), 2, ["curve.pdf", "ending in .svg"]),
         ((*RUN, "--precision", "int8"), 2, ["--precision", "not trained"]),

@@ -30,10 +30,13 @@ WIRE = ("plan", "llama-3-8b", "-c", "wired.toml", "-b", "64")
 
 REFUSED: list[tuple[tuple[str, ...], list[str]]] = [
     (("size", *ON[:3], "--budget", "0.1USD"), ["--budget: out of range", "0.1USD", "from 1USD to 10TUSD"]),
-    (("size", "llama-3-8b", "-c", "pools.toml", "--budget", "1kUSD"), ["--cluster: has several kinds", "pools.toml"]),
+    (
+        ("size", "llama-3-8b", "-c", "pools.toml", "--budget", "1kUSD"),
+        ["--cluster: the cluster is heterogeneous", "pools.toml"],
+    ),
     (
         ("compare", "llama-3-8b", "--on", "pools.toml:4"),
-        ["--on: has several kinds", "of one kind"],
+        ["--on: the cluster is heterogeneous", "of equal nodes"],
     ),
     (
         ("plan", "llama-3-8b", "-c", "perlmutter:9999+dgx-h100:1", "-b", "8"),
@@ -53,7 +56,10 @@ REFUSED: list[tuple[tuple[str, ...], list[str]]] = [
     ),
     (("export", "plan.json", "--to", "megatron-lm", "--with", "9=x"), ["--with: not a name with a value", "9=x"]),
     (("export", "plan.json", "--to", "megatron-lm", "--with", "zone=x"), ["--with: needs a launcher", "--launcher"]),
-    (("export", "lora.json", "--to", "megatron-lm"), ["techniques: techniques are not exported", "LoRA of rank 16"]),
+    (
+        ("export", "lora.json", "--to", "megatron-lm"),
+        ["techniques: export does not support techniques", "LoRA of rank 16"],
+    ),
     (("export", "plan.json", "--to", "megatron-lm", "-o", "made"), ["--output: exists already", "--force"]),
     (("explain", "plan.json", "--trace", "t.json", "--plan", "9"), ["--plan"]),
     (("plot", "results.csv", "--x", "x", "--y", "y", "--where", "x > b"), ["--where: not a number"]),

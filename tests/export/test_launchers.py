@@ -115,6 +115,6 @@ def test_a_launcher_notes_what_it_does_otherwise() -> None:
 def test_what_is_to_be_filled_in_is_told() -> None:
     run, chosen = run_of("fsdp"), LAUNCHERS["sagemaker"]
     told = list(build_field_notes(run, chosen, {"role": "mine"}))
-    assert ["BUCKET in the files" in line for line in told].count(True) == 1
+    assert ["BUCKET is a placeholder" in line for line in told].count(True) == 1
     assert not any("ROLE-ARN" in line for line in told)
-    assert any("--with image=... names another" in line for line in told)
+    assert any("--with image=... sets another" in line for line in told)

@@ -92,5 +92,5 @@ def test_a_wrong_image_is_told(old: str, new: str, told: list[str]) -> None:
 
 
 def test_a_list_of_operators_lends_nothing_to_a_transformer() -> None:
-    with pytest.raises(InputError, match="no transformer"):
+    with pytest.raises(InputError, match="not a transformer"):
         read_transformer_preset("resnet-50")

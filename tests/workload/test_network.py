@@ -164,7 +164,7 @@ def test_a_window_slides_over_both_dimensions() -> None:
         ("[[layers]]\nrepeat = 2", "[more]", ["more", "unknown key"]),
         ('op = "global_pool"', "kernel = 3", ["head.operators[0].op", "missing key", "conv2d"]),
         ('"global_pool"', '"attention", heads = 2, head_dim = 4', ["heads", "8 channels", "24 channels before it"]),
-        ('"max_pool"', '"max_pool", name = "a"', ["stem.operators[1].name", "is taken"]),
+        ('"max_pool"', '"max_pool", name = "a"', ["stem.operators[1].name", "is used twice"]),
         ("[[layers]]", "[[layers]", ["not valid TOML"]),
     ],
 )

@@ -1,1 +1,1 @@
-"""Models, clusters and plans as the command line reads them."""
+"""Plan documents and lists of plans as input of commands."""

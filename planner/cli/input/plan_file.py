@@ -1,4 +1,4 @@
-"""A plan document read back: its plans, and the model and the cluster that it has the names of."""
+"""Reads a plan document: its plans, and the model and the cluster that it names."""
 
 from __future__ import annotations
 
@@ -19,24 +19,28 @@ if TYPE_CHECKING:
     from planner.workload.spec import ModelSpec
 
 PlanFileArgument = Annotated[
-    Path, typer.Argument(metavar="PLAN.json", help="What `plan` or `estimate` printed with --format json.")
+    Path, typer.Argument(metavar="PLAN.json", help="The output of `plan` or `estimate` with --format json.")
 ]
 PlanNumberOption = Annotated[int, typer.Option("--plan", min=1, help="Number of the plan in the document.")]
 ModelOverrideOption = Annotated[
     str | None,
-    typer.Option("--model", metavar="MODEL", help="The model, where it was a file: the document has its name."),
+    typer.Option(
+        "--model", metavar="MODEL", help="The model's file, where the model was one: the document has only its name."
+    ),
 ]
 
 
 ClusterOverrideOption = Annotated[
     str | None,
-    typer.Option("--cluster", "-c", help="The cluster, where it was a file: the document has its name."),
+    typer.Option(
+        "--cluster", "-c", help="The cluster's file, where the cluster was one: the document has only its name."
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class PlanFileOverrides:
-    """What the document has no more of than a name, as the user gives it again."""
+    """The files of a model and a cluster that the document only names."""
 
     model: str | None
     cluster: str | None
@@ -44,48 +48,48 @@ class PlanFileOverrides:
 
     @property
     def input_files(self) -> tuple[tuple[str, str | None], ...]:
-        """Where model and cluster are read from, if they are files, with the options that name them."""
+        """The files of model and cluster, if any, with the options that name them."""
         from planner.request.files import list_model_files
 
         return *list_model_files("--model", self.model), ("--cluster", self.cluster)
 
 
 def read_plan_document(path: Path, number: int) -> PlanDocument:
-    """The plan document. Raises InputError where it is none, or has fewer plans."""
+    """The plan document. Raises InputError for another document, or for too few plans."""
     from planner.decode import convert_to_type, parse_mapping
     from planner.documents.plan import SCHEMA_VERSION, PlanDocument
     from planner.request.files import read_text_file
 
-    raw = parse_mapping(read_text_file(path, (".json",), "what `plan --format json` printed"), "json", str(path))
+    raw = parse_mapping(read_text_file(path, (".json",), "the output of `plan --format json`"), "json", str(path))
     version = raw.get("schema_version")
     if "plans" not in raw or version != SCHEMA_VERSION:
-        problem = "another version of the document" if "plans" in raw else "not a plan document"
-        expected = f"what `plan --format json` prints today, version {SCHEMA_VERSION}"
+        problem = "unsupported version of the document" if "plans" in raw else "not a plan document"
+        expected = f"the output of this version's `plan --format json`, version {SCHEMA_VERSION}"
         raise InputError(problem, origin=str(path), key="schema_version", value=str(version), expected=expected)
     document = convert_to_type(raw, PlanDocument, str(path))
     if number > len(document.plans):
         expected = f"from 1 to {len(document.plans)}"
-        raise InputError("there are fewer plans", key="--plan", value=number, expected=expected)
+        raise InputError("the document has fewer plans", key="--plan", value=number, expected=expected)
     return document
 
 
 def read_plan_cluster(
     document: PlanDocument, name_override: str | None, faults: tuple[str, ...], path: Path
 ) -> Cluster:
-    """The document's cluster, of its size. Raises InputError, for one of a file with what to add."""
+    """The document's cluster, of its size. Raises InputError; for a file's cluster it names the missing option."""
     part = document.cluster
     if name_override is None:
         _check_resolvable_name("cluster", part.name, path)
     cluster = _resolve_sized_cluster(name_override or part.name, part, faults)
     if (cluster.devices, cluster.accelerator.name) != (part.devices, part.accelerator):
-        expected = f"{part.devices:,} {part.accelerator}, as {path} has it"
+        expected = f"{part.devices:,} {part.accelerator}, as in {path}"
         value = f"{cluster.devices:,} {cluster.accelerator.name}"
         raise InputError("another cluster", key="--cluster", value=value, expected=expected)
     return cluster
 
 
 def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]) -> Cluster:
-    """The cluster with as many devices as the document has: of a regular one, those that faults took beside them."""
+    """The cluster with the document's number of devices; on a regular cluster, failed devices are added to them."""
     from planner.cluster.wired.failed_parts import parse_fault
     from planner.cluster.wired.hostlist import expand_hostlist
     from planner.request.inputs import read_cluster, read_cluster_spec
@@ -106,7 +110,7 @@ def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]
         try:
             cluster = read_cluster(name, None, part.devices + lost_nodes * part.devices_per_node, faults)
         except InputError:
-            # a host that is named may be beyond those of a smaller cluster
+            # a named host may not exist in a smaller cluster
             if lost_nodes == max_lost_nodes:
                 raise
         if cluster is not None and cluster.devices == part.devices:
@@ -118,7 +122,7 @@ def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]
 def read_plan_model_spec(
     document: PlanDocument, name_override: str | None, path: Path
 ) -> ModelSpec | OperatorListSpec:
-    """The description of the document's model. Raises InputError for one of a file, with what to add."""
+    """The description of the document's model. Raises InputError; for a file's model it names the missing option."""
     from planner.request.inputs import read_model_spec
 
     model = document.model
@@ -138,14 +142,14 @@ def read_plan_model(document: PlanDocument, name_override: str | None, path: Pat
         _check_resolvable_name("model", model.name, path)
     workload = read_model(name_override or model.name, model.seq_length if model.sample == "sequence" else None)
     if name_override is not None and workload.parameters != model.parameters:
-        expected = f"{model.title}, {model.parameters:,} parameters, as {path} has it"
+        expected = f"{model.title}, {model.parameters:,} parameters, as in {path}"
         value = f"{workload.title}, {workload.parameters:,} parameters"
         raise InputError("another model", key="--model", value=value, expected=expected)
     return workload
 
 
 def read_plan_scenario(document: PlanDocument, name_override: str | None, cluster: Cluster, path: Path) -> Scenario:
-    """The question that all plans of the document share, without their settings."""
+    """The scenario that all plans of the document share, without their settings."""
     from planner.cost.scenario import build_scenario
 
     training_part = document.training
@@ -162,14 +166,14 @@ def read_plan_scenario(document: PlanDocument, name_override: str | None, cluste
 
 
 def _check_resolvable_name(preset_type: str, name: str, path: Path) -> None:
-    """Raises InputError for a name that only a file could explain."""
+    """Raise InputError for a name that is not a preset: the document came from a file."""
     from planner.request.inputs import is_preset_name
     from planner.workload.from_size import looks_like_size
 
     if not is_preset_name(preset_type, name) and not (preset_type == "model" and looks_like_size(name)):
         expected = f"its file: --{preset_type} PATH"
         raise InputError(
-            f"the document has no more of this {preset_type} than its name",
+            f"the document has only the name of this {preset_type}",
             origin=str(path),
             key=f"{preset_type}.name",
             value=name,

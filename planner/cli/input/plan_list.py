@@ -1,6 +1,6 @@
-"""A file that lists plans: `[defaults]` and `[[plans]]`, each table turned into the arguments of `plan` itself.
+"""A file that lists plans: `[defaults]` and `[[plans]]`, whose tables have the options of `plan`.
 
-So every option, its checks and its messages stay where they are; what is wrong is told of the file and the key.
+The options are parsed as those of `plan`; errors name the file and the key.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _TABLE_PATTERN = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_.\"'-]+)\s*\]\]?\s*(#.*)?")
 _LIST_ONLY_KEYS = ("name", "require")
 _EXCLUSIVE_KEY = {"nodes": "devices", "devices": "nodes"}
-"""Of these a plan has one: where its table has it, [defaults] does not add the other."""
+"""Options that exclude each other: where a plan's table has one, [defaults] does not add the other."""
 
 
 @dataclass(frozen=True)
 class LocatedCondition:
-    """One requirement, and the line of the file that messages about it name."""
+    """A requirement, and its line in the file for messages."""
 
     condition: Condition
     line: int
@@ -38,7 +38,7 @@ class LocatedCondition:
 
 @dataclass(frozen=True)
 class PlanEntry:
-    """One plan of the file: its name, the options of `plan`, what it has to meet, and where it stands."""
+    """A plan of the file: its name, the options of `plan`, its requirements, and its place."""
 
     name: str
     key_path: str
@@ -46,7 +46,7 @@ class PlanEntry:
     options: Mapping[str, OptionValue]
     conditions: tuple[LocatedCondition, ...]
     inherited_keys: frozenset[str]
-    """The keys that are from [defaults]."""
+    """The keys that come from [defaults]."""
 
 
 def read_plan_list(path: Path) -> tuple[PlanEntry, ...]:
@@ -86,11 +86,11 @@ def _check_unique_names(names: Sequence[str], origin: str) -> None:
     for number, name in enumerate(names):
         if name in names[:number]:
             key = f"plans[{number}].name"
-            raise InputError("is used twice", origin=origin, key=key, value=name, expected="a name of its own")
+            raise InputError("is used twice", origin=origin, key=key, value=name, expected="a distinct name")
 
 
 def _read_option_table(raw: object, origin: str, key_path: str) -> dict[str, object]:
-    """A table with its keys as options are called, `_` for `-`. Raises InputError for what is none."""
+    """A table with `_` for `-` in its keys. Raises InputError for another type, or for a repeated key."""
     if not isinstance(raw, dict):
         raise InputError("wrong type", origin=origin, key=key_path, expected="a table")
     known_keys = (
@@ -110,18 +110,18 @@ def _read_option_table(raw: object, origin: str, key_path: str) -> dict[str, obj
 
 @dataclass(frozen=True)
 class _TableLines:
-    """Where a plan's table begins, and the text of its lines."""
+    """The first line of a plan's table, and the text of its lines."""
 
     first_line: int
     texts: tuple[str, ...]
 
     def find_line(self, text: str) -> int:
-        """The first line of the table that has a text, else the table's own."""
+        """The first line of the table that contains a text, else the table's header."""
         return next((self.first_line + n for n, line in enumerate(self.texts) if text in line), self.first_line)
 
 
 def _find_table_lines(text: str, count: int) -> list[_TableLines]:
-    """The lines of each plan's table; line 1 alone where the file has not one header [[plans]] for each."""
+    """The lines of each plan's table; only line 1 where the headers [[plans]] do not match the plans."""
     rows = text.split("\n")
     headers = [(n, match[1].strip("\"'")) for n, row in enumerate(rows) if (match := _TABLE_PATTERN.fullmatch(row))]
     starts = [n for n, name in headers if name == "plans"]
@@ -137,8 +137,8 @@ def _build_plan_entry(
     origin = str(path)
     name = table.get("name")
     if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
-        expected = "letters, digits and . _ + -, at most 100: the file of the plan is called so"
-        raise InputError("no name", origin=origin, key=f"{key_path}.name", value=name, expected=expected)
+        expected = "letters, digits and . _ + -, at most 100 characters, since the plan's file has this name"
+        raise InputError("not a name", origin=origin, key=f"{key_path}.name", value=name, expected=expected)
     inherited_options = {
         key: value for key, value in defaults.items() if _EXCLUSIVE_KEY.get(key) not in table or key in table
     }
@@ -185,7 +185,7 @@ def _parse_table_conditions(raw: object, origin: str, key: str) -> list[Conditio
 
 
 def _resolve_file_option(key: str, value: OptionValue, folder: Path) -> OptionValue:
-    """A file that a plan names, from the folder of the list; anything else as it is."""
+    """The path of a file that a plan names, relative to the folder of the list; any other value unchanged."""
     if key not in FILE_KEYS or not isinstance(value, str) or not value.strip():
         return value
     local_path = str(folder / value)
@@ -195,5 +195,5 @@ def _resolve_file_option(key: str, value: OptionValue, folder: Path) -> OptionVa
 
 
 def list_plan_table_keys() -> list[str]:
-    """The options of `plan` that a table may have: where answers go is said once, of the whole file."""
+    """The options of `plan` that a table may have; output options apply to the whole file instead."""
     return list(list_option_keys())

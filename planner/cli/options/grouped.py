@@ -1,6 +1,6 @@
-"""Options in groups: a command takes dataclasses of them, typer sees their fields one by one.
+"""Groups of options: a command takes dataclasses of options, whose fields typer sees as single parameters.
 
-What several commands share is said once, and handed on whole.
+So options that several commands share are declared once.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Group = TypeVar("Group")
 
 
 def expand_option_groups(command: CommandFunction) -> CommandFunction:
-    """The command as typer reads it: a parameter whose type is a dataclass stands for its fields, in their order.
+    """The command for typer: a parameter whose type is a dataclass is replaced by its fields, in their order.
 
-    A field's annotation and default are those of the option. No two of them may have the same name.
+    A field's annotation and default are those of the option. Option names must be distinct.
     """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
@@ -40,14 +40,14 @@ def expand_option_groups(command: CommandFunction) -> CommandFunction:
 
 
 def build_option_group(group: type[Group], arguments: Mapping[str, object]) -> Group:
-    """A group of options out of all that a command was given."""
+    """A group of options from all arguments of a command."""
     return group(**{field.name: arguments[field.name] for field in fields(group)})  # type: ignore[arg-type]
 
 
 def _flatten_parameters(
     signature: inspect.Signature, hints: dict[str, object], groups: dict[str, type]
 ) -> Iterator[inspect.Parameter]:
-    """The parameters, groups spread out; all by name, so that required ones may follow others."""
+    """The parameters with groups expanded; keyword-only, so that required parameters may follow others."""
     by_name = inspect.Parameter.KEYWORD_ONLY
     for name, parameter in signature.parameters.items():
         if name not in groups:

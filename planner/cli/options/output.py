@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class OutputFormat(StrEnum):
-    """Formats of output."""
+    """Output formats."""
 
     TABLE = "table"
     JSON = "json"

@@ -1,4 +1,4 @@
-"""The parameters of commands, made from the table of options: what typer reads, and the panels of `--help`."""
+"""The parameters of commands for typer, made from the table of options, and the panels of `--help`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import typer
 from planner.request.options import Option, list_options
 
 OptionValues = Mapping[str, object]
-"""The values of a command's options by their names, as typer hands them over; None: not given."""
+"""The values of a command's options by their names, as typer passes them; None: not given."""
 CommandFunction = Callable[..., None]
 
 
 def take_options(command: str) -> Callable[[CommandFunction], CommandFunction]:
-    """Gives a function `values` the options of the table: typer sees them one by one, then the function's own."""
+    """Decorator: typer sees the table's options, then the function's own; the former are passed as `values`."""
 
     def add_parameters(function: CommandFunction) -> CommandFunction:
         options = list_options(command)
@@ -41,7 +41,7 @@ def take_options(command: str) -> Callable[[CommandFunction], CommandFunction]:
 
 
 def build_parameter(option: Option) -> inspect.Parameter:
-    """An option as a parameter that typer reads. Values stay texts: the table's parsers read them."""
+    """An option as a parameter for typer. Values stay texts, which the table's parsers read."""
     value_type: object = Path if option.is_path and not option.in_answer else str
     if option.is_switch:
         value_type = bool

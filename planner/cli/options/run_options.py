@@ -1,4 +1,4 @@
-"""What `size` and `compare` share: the run, and clusters by name and size."""
+"""The common parts of `size` and `compare`: the run, and clusters by name and size."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from planner.workload.operators import Workload
 
 _LARGE_MODEL_PARAMETERS = 200e9
-"""Parameters from which a step is one of the largest models'."""
+"""Parameters from which a model's default batch is that of the largest models."""
 _DEFAULT_STEP_TOKENS, _LARGE_MODEL_STEP_TOKENS = 4_194_304, 16_777_216
-"""Tokens of a step: of most published runs, and of the largest models (Llama 3, arXiv 2407.21783, table 4)."""
+"""Tokens of a default batch: of most published runs, of the largest models (Llama 3, arXiv 2407.21783, table 4)."""
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A run as the user describes it; None: not given. `deadline` in s, `budget` in dollars."""
+    """The run of the options; None: not given. `deadline` in s, `budget` in dollars."""
 
     model: str
     cluster: str = ""
@@ -62,11 +62,13 @@ def build_run_request(values: OptionValues, command: str) -> RunRequest:
 
 
 def resolve_run_batch(workload: Workload, batch: GlobalBatch | None) -> tuple[int, str]:
-    """Sequences per step, and a note where the user left them open. Raises InputError."""
+    """Sequences per step, and a note where a default is used. Raises InputError."""
     if batch is not None:
         batches = batch.count_sequences(workload.seq_length)
         if len(batches) > 1:
-            raise InputError("a run has one batch", key="--global-batch", value=batch.text, expected="a single batch")
+            raise InputError(
+                "a run has a single batch", key="--global-batch", value=batch.text, expected="a single batch"
+            )
         return batches[0], ""
     tokens = _LARGE_MODEL_STEP_TOKENS if workload.parameters >= _LARGE_MODEL_PARAMETERS else _DEFAULT_STEP_TOKENS
     sequences = 1
@@ -74,11 +76,11 @@ def resolve_run_batch(workload: Workload, batch: GlobalBatch | None) -> tuple[in
         sequences *= 2
     if workload.sample_name != "sequence":
         sequences = 4096
-    return sequences, f"a step of {sequences:,} {workload.sample_name}s was chosen: --global-batch says another"
+    return sequences, f"a step of {sequences:,} {workload.sample_name}s was assumed: --global-batch sets another"
 
 
 def resolve_run(request: RunRequest, tokens: int) -> tuple[TrainingRun, list[str]]:
-    """The run, and notes on what the user left open. Raises InputError."""
+    """The run, and notes on defaults. Raises InputError."""
     from planner.request.inputs import check_precision, read_model
     from planner.studies.run_estimate import TrainingRun
 
@@ -90,7 +92,7 @@ def resolve_run(request: RunRequest, tokens: int) -> tuple[TrainingRun, list[str
 
 
 def read_cluster_option(name: str) -> ClusterOffer:
-    """A cluster by name or file. Raises InputError."""
+    """A homogeneous cluster by name or file. Raises InputError."""
     from planner.request.inputs import read_cluster_spec
     from planner.studies.run_estimate import ClusterOffer
 
@@ -103,7 +105,7 @@ def read_cluster_option(name: str) -> ClusterOffer:
 
 
 def read_cluster_candidate(text: str) -> ClusterCandidate:
-    """`NAME` or `NAME:NODES`. Raises InputError."""
+    """The cluster and its nodes from `NAME` or `NAME:NODES`. Raises InputError."""
     from planner.request.files import is_existing_path
     from planner.request.inputs import is_joined_presets, is_preset_name
     from planner.request.values import parse_number

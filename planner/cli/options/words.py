@@ -1,6 +1,6 @@
-"""What can be typed in a place of the command line, for a shell's completion: read from folders, nothing is computed.
+"""Words for a shell's completion of values, read from the folders of the databases.
 
-Every list is held to what the commands take by tests/cli/test_completion.py.
+tests/cli/test_completion.py compares every list with the values that the commands accept.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _DATABASE_FOLDER = _INSTALLED_DATABASE if _INSTALLED_DATABASE.is_dir() else _PAC
 _TITLE_PATTERN = re.compile(r'^title = "(.*)"$', re.MULTILINE)
 
 WordMeanings = Iterable[tuple[str, str]]
-"""Words with what they mean, where that is known."""
+"""Words with their meanings, if known."""
 
 
 @dataclass(frozen=True)
 class CompletionSource:
-    """What can stand in a place: the words after what is typed, and files with these endings (None: no files).
+    """The completions at a place: the words for a typed prefix, and files with these endings (None: no files).
 
-    `separators`: signs that may join several words.
+    `separators`: characters that may join several words.
     """
 
     word_source: Callable[[], WordMeanings] = tuple
@@ -38,7 +38,7 @@ class CompletionSource:
         """The whole words that `typed` may become."""
         prefix_length = max((typed.rfind(separator) + 1 for separator in self.separators), default=0)
         prefix, partial_word = typed[:prefix_length], typed[prefix_length:].casefold()
-        # of dgx-h100:32 the kind
+        # the preset of dgx-h100:32
         used_words = (
             {item.split(":")[0].casefold() for item in re.split(f"[{re.escape(self.separators)}]", prefix)}
             if prefix_length
@@ -76,7 +76,7 @@ def _read_titled_files(folder: Path) -> WordMeanings:
 
 
 def read_grid_words() -> WordMeanings:
-    """Countries, parts of them, and clouds' regions."""
+    """Electricity grids: countries, parts of them, and regions of clouds."""
     import tomllib
 
     files = [tomllib.loads(path.read_text("utf-8")) for path in sorted((_DATABASE_FOLDER / "grids").glob("*.toml"))]
@@ -86,7 +86,7 @@ def read_grid_words() -> WordMeanings:
 
 
 def read_accelerator_values(key: str) -> WordMeanings:
-    """The values that accelerators have of a key: a text, or a list of texts."""
+    """The values of a key in all accelerator files: a text, or a list of texts."""
     key_pattern = re.compile(rf"^{key} = (.*)$", re.MULTILINE)
     values: set[str] = set()
     for path in (_DATABASE_FOLDER / "accelerators").glob("*.toml"):
@@ -96,7 +96,7 @@ def read_accelerator_values(key: str) -> WordMeanings:
 
 
 def list_peak_precision_words() -> WordMeanings:
-    """Number formats that a part can have a peak for."""
+    """Number formats for which an accelerator can have a peak."""
     from typing import get_args
 
     from planner.hardware.accelerator import Precision
@@ -124,7 +124,7 @@ _WORD_SOURCES: Mapping[str, Callable[[], WordMeanings]] = {
 
 
 def _build_completion_source(option: Option) -> CompletionSource:
-    """What can be typed as the value of an option of the table."""
+    """The completions of the value of an option of the table."""
     completion = option.completion or Completion(option.choices)
     words = _WORD_SOURCES[completion.source] if completion.source else _make_word_source(*completion.words)
     return CompletionSource(words, completion.joins, completion.endings)
@@ -159,7 +159,7 @@ COMPLETION_SOURCES: Mapping[str, CompletionSource] = {
     "--sort": CompletionSource(_make_word_source("peak", "memory", "bandwidth", "power", "price", "year", "name")),
     "--runs": CompletionSource(suffixes=(".csv",)),
 }
-"""By an argument's name in the usage, or an option. What has a list of values of its own is not among them."""
+"""Completions by an argument's name in the usage, or by an option; options with choices are not among them."""
 
 _FRAMEWORK_SOURCE = CompletionSource(partial(read_accelerator_values, "frameworks"))
 COMMAND_COMPLETION_SOURCES: Mapping[tuple[str, str], CompletionSource] = {
@@ -168,4 +168,4 @@ COMMAND_COMPLETION_SOURCES: Mapping[tuple[str, str], CompletionSource] = {
     ("compare", "--framework"): _FRAMEWORK_SOURCE,
     ("hardware compare", "--precision"): CompletionSource(list_peak_precision_words),
 }
-"""Where an option of a command is not what the others call so."""
+"""Completions for options of a command that differ from those of the same name elsewhere."""
