@@ -47,8 +47,8 @@ def _export_launcher(
     run: PlannedRun, trainer_name: str, files: FileTexts, launcher_name: str, field_values: Mapping[str, str]
 ) -> ExportedPlan:
     """Add a launcher's files and notes to those of a trainer."""
-    chosen = LAUNCHERS[launcher_name]
-    check_launcher(run, chosen, trainer_name, LAUNCHERS)
-    job_values = fill_launcher_fields(run, chosen, field_values)
-    launcher_notes = (*chosen.build_notes(run), *build_field_notes(run, chosen, field_values))
-    return ExportedPlan(chosen.build_files(LaunchJob(run, trainer_name, files, job_values)), launcher_notes)
+    launcher = LAUNCHERS[launcher_name]
+    check_launcher(run, launcher, trainer_name, LAUNCHERS)
+    job_values = fill_launcher_fields(run, launcher, field_values)
+    launcher_notes = (*launcher.build_notes(run), *build_field_notes(run, launcher, field_values))
+    return ExportedPlan(launcher.build_files(LaunchJob(run, trainer_name, files, job_values)), launcher_notes)

@@ -1,4 +1,4 @@
-"""Container images for launchers that need one."""
+"""Container images for launchers that run containers."""
 
 from __future__ import annotations
 

@@ -233,19 +233,19 @@ def build_ddp_config(run: PlannedRun) -> ConfigFields:
 
     ZeRO 1 is the distributed optimizer, ZeRO 2 and 3 are Megatron-FSDP's.
     """
-    one, settings = run.strategy, run.settings
+    strategy, settings = run.strategy, run.settings
     config: ConfigFields = {"grad_reduce_in_fp32": settings.gradients == "fp32"}
     if settings.dp_overlap:
         config["overlap_grad_reduce"] = True
-    if one.zero_stage:
+    if strategy.zero_stage:
         config["use_distributed_optimizer"] = True
         if settings.dp_overlap:
             config["overlap_param_gather"] = True
-    if one.zero_stage > 1:
-        sharding_strategy = {2: "optim_grads", 3: "optim_grads_params"}[one.zero_stage]
+    if strategy.zero_stage > 1:
+        sharding_strategy = {2: "optim_grads", 3: "optim_grads_params"}[strategy.zero_stage]
         config |= {"use_megatron_fsdp": True, "data_parallel_sharding_strategy": sharding_strategy}
     if settings.shard_group is not None:
-        config["num_distributed_optimizer_instances"] = one.dp * one.cp // settings.shard_group
+        config["num_distributed_optimizer_instances"] = strategy.dp * strategy.cp // settings.shard_group
     return config
 
 

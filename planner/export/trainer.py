@@ -137,5 +137,5 @@ def find_unsupported_model_parts(model: ModelSpec, part_names: Collection[str]) 
         value = getattr(model, name)
         if value not in (None, 0, False, "none"):
             yield UnsupportedSetting(
-                f"model.{name}", value if isinstance(value, (int, str)) else "there is one", "left out"
+                f"model.{name}", value if isinstance(value, (int, str)) else "present", "left out"
             )

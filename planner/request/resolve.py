@@ -77,7 +77,9 @@ def resolve_request(request: PlanRequest, read: ReadInputs = read_inputs) -> Res
     return ResolvedRequest(
         batch_scenarios=scenarios,
         scenarios=tuple(
-            one for scenario in scenarios for one in enumerate_setting_scenarios(scenario, request.settings)
+            varied_scenario
+            for scenario in scenarios
+            for varied_scenario in enumerate_setting_scenarios(scenario, request.settings)
         ),
         cluster=cluster,
         space=space,

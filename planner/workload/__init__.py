@@ -1,1 +1,1 @@
-"""What is trained: presets, Hugging Face configurations, bare sizes and own files, as operators."""
+"""The workload: models from presets, Hugging Face configurations, sizes and files, as operators."""

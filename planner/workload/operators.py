@@ -53,7 +53,7 @@ class Linear:
 
     @property
     def sharded_parameters(self) -> int:
-        """Parameters that tp divides: the matrix, and the bias of a column-cut one."""
+        """Parameters that tp divides: the matrix, and the bias of a column-parallel matrix."""
         if self.shard == "none" or self.tied:
             return 0
         return self.weights + (self.outputs if self.bias and self.shard == "column" else 0)

@@ -26,8 +26,8 @@ def list_preset_names() -> list[str]:
 
 
 def read_model_preset(name: str) -> ModelSpec | OperatorListSpec:
-    """The named preset: a transformer or a list of operators. Raises InputError with the nearest name for an unknown
-    one.
+    """The named preset: a transformer or a list of operators. Raises InputError with the nearest name for an
+    unknown name.
     """
     names = list_preset_names()
     if name not in names:

@@ -147,7 +147,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 def parse_model_spec(raw: Mapping[str, object], origin: str) -> ModelSpec:
-    """A transformer from the keys of its file. Raises InputError naming origin, key and what was expected."""
+    """A transformer from the keys of its file. Raises InputError with origin, key and expected value."""
     try:
         spec = convert_to_type(raw, ModelSpec, origin)
     except InputError as error:

@@ -70,7 +70,7 @@ def import_cluster(
     output: ClusterFileOption = None,
     import_options: ImportOptions,
 ) -> None:
-    """Make a cluster file from what a scheduler or driver reports.
+    """Make a cluster file from the output of schedulers and drivers.
 
     Descriptions of fabrics, launchers and lists of links are read as well.
 

@@ -230,7 +230,7 @@ def _parse_value_field(name: str | None, output_format: SizeOutputFormat) -> str
     if name is None:
         return "nodes"
     if output_format is not SizeOutputFormat.VALUE:
-        raise InputError("needs one value", key="--field", value=name, expected="--format value")
+        raise InputError("needs a single value", key="--field", value=name, expected="--format value")
     known_fields = [field for field in RunSizePart.__struct_fields__ if field != "strategy"]
     field_name = name.casefold().replace("-", "_")
     if field_name not in known_fields:

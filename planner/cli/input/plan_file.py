@@ -25,7 +25,9 @@ PlanNumberOption = Annotated[int, typer.Option("--plan", min=1, help="Number of 
 ModelOverrideOption = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="MODEL", help="The model's file, where the model was one: the document has only its name."
+        "--model",
+        metavar="MODEL",
+        help="File of the model, for a plan of a model file: the document has only its name.",
     ),
 ]
 
@@ -33,7 +35,7 @@ ModelOverrideOption = Annotated[
 ClusterOverrideOption = Annotated[
     str | None,
     typer.Option(
-        "--cluster", "-c", help="The cluster's file, where the cluster was one: the document has only its name."
+        "--cluster", "-c", help="File of the cluster, for a plan of a cluster file: the document has only its name."
     ),
 ]
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def show_sweep_progress(total: int, known: int) -> Iterator[Callable[[], None]]:
+def show_sweep_progress(total: int, answered_count: int) -> Iterator[Callable[[], None]]:
     """Show points done, their rate and the time left on stderr, where it is a terminal.
 
-    Yields the function to call after each point; `known` of `total` points were answered before.
+    Yields the function to call after each point; `answered_count` of `total` points were answered before.
     """
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda: None
@@ -33,5 +33,5 @@ def show_sweep_progress(total: int, known: int) -> Iterator[Callable[[], None]]:
 
     columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total, completed=known)
+        task = bar.add_task("", total=total, completed=answered_count)
         yield lambda: bar.advance(task)

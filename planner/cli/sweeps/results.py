@@ -68,8 +68,10 @@ def build_results(sweep: Sweep, answers: Mapping[int, bytes]) -> ResultsTable:
     for name in names:
         cells = [_convert_to_cell(record.get(name)) for record in records]
         if name in _SHARED_COLUMNS and name in columns:
-            own = columns[name]
-            columns[name] = [present if item is None else item for item, present in zip(own, cells, strict=True)]
+            option_cells = columns[name]
+            columns[name] = [
+                present if item is None else item for item, present in zip(option_cells, cells, strict=True)
+            ]
         else:
             columns[name if name not in sweep.keys else f"plan_{name}"] = cells
     return ResultsTable({name: _unify_types(cells) for name, cells in columns.items()})

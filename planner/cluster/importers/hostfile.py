@@ -1,4 +1,4 @@
-"""Hostfiles of MPI and DeepSpeed: one host a line, with `slots=8` or `:8`."""
+"""Hostfiles of MPI and DeepSpeed: a host per line, with `slots=8` or `:8`."""
 
 from __future__ import annotations
 

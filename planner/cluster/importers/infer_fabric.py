@@ -1,4 +1,4 @@
-"""Completes a network: links that only state what is below what get cables; switches without hosts go."""
+"""Completes a network: links without stated cables get them; switches without hosts are removed."""
 
 from __future__ import annotations
 

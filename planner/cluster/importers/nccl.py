@@ -39,7 +39,7 @@ def read_nccl_topology(text: str, origin: str, host_patterns: HostPatterns) -> P
         by_host.setdefault(cpu.attributes.get("host_hash", ""), []).append(cpu)
     nodes = [_build_node(cpus, origin) for cpus in by_host.values()]
     if len({(node.devices, node.topology, node.links_per_device) for node, _ in nodes}) > 1:
-        raise build_description_error("the hosts differ", origin, expected="one host, or equal ones")
+        raise build_description_error("the hosts differ", origin, expected="a single host, or equal hosts")
     node, notes = nodes[0]
     if len(nodes) > 1:
         notes = (*notes, f"the topology has {len(nodes)} equal hosts: the first was read")

@@ -48,7 +48,7 @@ def read_slurm_config(text: str, origin: str, host_patterns: HostPatterns) -> Pa
     switches: dict[str, None] = {}
     memberships: dict[
         tuple[bool, str, str], None
-    ] = {}  # whether the member is a switch, the member, what is above it
+    ] = {}  # whether the member is a switch, the member, the switch or block above it
     blocks: set[str] = set()
     notes: dict[str, None] = {}
     for number, record in _read_records(text, origin):

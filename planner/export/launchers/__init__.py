@@ -12,8 +12,8 @@ from planner.export.launchers import (
 )
 
 LAUNCHERS: dict[str, Launcher] = {
-    one.name: one
-    for one in (
+    launcher.name: launcher
+    for launcher in (
         slurm.LAUNCHER,
         torchrun.LAUNCHER,
         kubernetes.LAUNCHER,

@@ -13,8 +13,8 @@ from planner.export.trainers import (
 )
 
 TRAINERS: dict[str, TrainerExport] = {
-    one.name: one
-    for one in (
+    trainer.name: trainer
+    for trainer in (
         megatron_lm.TRAINER,
         megatron_bridge.TRAINER,
         deepspeed.TRAINER,

@@ -89,7 +89,7 @@ def find_unsupported_by_nemo(run: PlannedRun) -> Iterator[UnsupportedSetting]:
     if run.precision == "nvfp4":
         yield UnsupportedSetting("precision", run.precision, "precision bf16, fp16, fp8 or mxfp8")
     if run.model is not None and run.model.mla is not None:
-        yield UnsupportedSetting("model.mla", "there is one", "left out")
+        yield UnsupportedSetting("model.mla", "present", "left out")
 
 
 def render_nemo_script(run: PlannedRun) -> str:

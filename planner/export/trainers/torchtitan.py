@@ -85,7 +85,7 @@ def _find_unsupported_model(model: ModelSpec) -> Iterator[UnsupportedSetting]:
     for name in ModelSpec.__struct_fields__:
         if name not in free_fields and getattr(model, name) != getattr(plain_llama, name):
             value = getattr(model, name)
-            display_value = value if isinstance(value, (int, str)) else "there is one"
+            display_value = value if isinstance(value, (int, str)) else "present"
             yield UnsupportedSetting(f"model.{name}", display_value, "the parts of Llama, or a preset of torchtitan")
 
 

@@ -203,7 +203,7 @@ class OperatorListSpec:
 
 
 def parse_operator_list(raw: Mapping[str, object], origin: str) -> OperatorListSpec:
-    """A list of operators from the keys of its file. Raises InputError naming origin, key and what was expected."""
+    """A list of operators from the keys of its file. Raises InputError with origin, key and expected value."""
     if "layers" not in raw and not _has_unknown_key(raw):
         expected = f"[[layers]] with their operators, {_GUIDE_REFERENCE}"
         raise InputError(MISSING_KEY_PROBLEM, origin=origin, key="layers", expected=expected)
