@@ -59,7 +59,7 @@ class _ErrorLocation:
 
 
 def build_operator_steps(section: OperatorSection, input_shape: TensorShape, origin: str) -> list[OperatorStep]:
-    """The steps of a layer in order; a convolution has separate steps for its norm and activation. Raises InputError."""
+    """The steps of a layer in order; a convolution has own steps for its norm and activation. Raises InputError."""
     steps: list[OperatorStep] = []
     names: dict[str, int] = {LAYER_INPUT_NAME: LAYER_INPUT}
     for i, op in enumerate(section.operators):
