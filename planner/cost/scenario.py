@@ -14,13 +14,11 @@ from planner.cost.offload import NO_OFFLOAD, Offload
 from planner.cost.rank_groups import RANK_ORDERS
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
+from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
 from planner.trainers.registry import TRAINERS_BY_NAME, find_default_trainer
 from planner.trainers.trainer import (
     WIDE_VALUE_BYTES,
-    GradientDtype,
-    LaunchMode,
     Trainer,
-    TrainerName,
     apply_techniques_to_state,
     replace_gradient_bytes,
     widen_trainer_state,

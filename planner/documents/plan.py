@@ -21,7 +21,7 @@ from planner.documents.schema import (
 )
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
-from planner.trainers.trainer import GradientDtype, LaunchMode, TrainerName
+from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
 
 SCHEMA_VERSION: Literal["1.4"] = "1.4"
 

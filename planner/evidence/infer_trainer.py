@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.evidence.runs import MeasuredRun
-from planner.trainers.trainer import GradientDtype, LaunchMode, TrainerName
+from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
 
 
 @dataclass(frozen=True)

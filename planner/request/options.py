@@ -38,8 +38,7 @@ from planner.request.values import (
     parse_text,
     parse_texts,
 )
-from planner.trainers.registry import TRAINERS_BY_NAME
-from planner.trainers.trainer import GradientDtype, LaunchMode
+from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
 
 CommandName = Literal["plan", "estimate", "what-if", "size", "compare", "explain", "topology"]
 """The commands whose options are in this table."""
@@ -67,7 +66,7 @@ GROUPS = (
 
 ATTENTION_KERNELS = ("flash", "unfused")
 FLOPS_CONVENTIONS = ("full", "causal")
-FRAMEWORKS = tuple(TRAINERS_BY_NAME)
+FRAMEWORKS = get_args(TrainerName)
 LAUNCH_MODES = get_args(LaunchMode)
 GRADIENT_DTYPES = get_args(GradientDtype)
 RECOMPUTE_MODES = ("none", "selective", "full")

@@ -23,7 +23,7 @@ from planner.cost.scenario import (
 )
 from planner.cost.strategies import FULL_RECOMPUTE
 from planner.errors import InputError
-from planner.trainers.trainer import GradientDtype
+from planner.trainers.names import GradientDtype
 
 _OFFLOADABLE_STATES = ("optimizer", "activations", "weights")
 

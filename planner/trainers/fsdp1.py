@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.trainers.trainer import Trainer
 
-# memory as in FSDP2, but for a fused cross-entropy and no fragmentation that was measured
+# memory as in FSDP2, but for a fused cross-entropy and without fragmentation
 FSDP1 = Trainer(
     name="fsdp",
     programs=("fsdp2", "accelerate"),

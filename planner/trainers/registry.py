@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from planner.hardware.accelerator import Accelerator
 from planner.trainers.ddp import DDP
 from planner.trainers.deepspeed import DEEPSPEED
 from planner.trainers.fsdp1 import FSDP1
@@ -11,13 +12,9 @@ from planner.trainers.fsdp2 import FSDP2
 from planner.trainers.maxtext import MAXTEXT
 from planner.trainers.megatron import MEGATRON, MEGATRON_CLASSIC
 from planner.trainers.megatron_fsdp import MEGATRON_FSDP
-from planner.trainers.trainer import Trainer, TrainerName
-
-if TYPE_CHECKING:  # the command line reads the names of the trainers before it loads any workload
-    from collections.abc import Sequence
-
-    from planner.hardware.accelerator import Accelerator
-    from planner.workload.operators import Workload
+from planner.trainers.names import TrainerName
+from planner.trainers.trainer import Trainer
+from planner.workload.operators import Workload
 
 TRAINERS_BY_NAME: dict[TrainerName, Trainer] = {
     trainer.name: trainer

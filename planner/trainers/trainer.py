@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:  # the command line reads the names of the trainers before it loads any workload
-    from planner.workload.techniques import Techniques
-
-TrainerName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext"]
-LaunchMode = Literal["graph", "fused", "compiled", "eager"]
-GradientDtype = Literal["fp32", "bf16"]
+from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
+from planner.workload.techniques import Techniques
 
 WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
 """Bytes of a value by precision, where it is wider than 16 bit."""
@@ -66,8 +62,8 @@ class Trainer:
     """Whether fp8 and fp4 multiplies save the narrow copy of their input for the backward pass (Transformer Engine),
     or the 16-bit one (torchao)."""
     fragmentation_share: float = 0.0
-    """Share of the activations (0..1) that an eager run's allocator reserves beyond them (from measured peaks:
-    docs/explanation/cost-model.md, section "Activations")."""
+    """Share of the activations (0..1) that an eager run's allocator reserves beyond them. Ours: no published
+    source states it."""
 
     overlaps_expert_comm: bool = False
     """Whether the all-to-all of one micro-batch runs beside the compute of another (Megatron-Bridge,

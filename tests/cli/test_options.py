@@ -9,10 +9,10 @@ import pytest
 from planner.request.options import FRAMEWORKS as FRAMEWORK_CHOICES
 from planner.request.options import GRADIENT_DTYPES, LAUNCH_MODES
 from planner.request.values import parse_allowed_values, parse_global_batch
+from planner.trainers.names import GradientDtype as GradientsName
+from planner.trainers.names import LaunchMode as LaunchName
+from planner.trainers.names import TrainerName
 from planner.trainers.registry import TRAINERS_BY_NAME
-from planner.trainers.trainer import GradientDtype as GradientsName
-from planner.trainers.trainer import LaunchMode as LaunchName
-from planner.trainers.trainer import TrainerName
 from tests.cli.run import call
 from tests.cli.test_pins import DENSE
 

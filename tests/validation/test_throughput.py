@@ -16,7 +16,7 @@ from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy
-from planner.trainers.trainer import TrainerName
+from planner.trainers.names import TrainerName
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 

@@ -14,7 +14,7 @@ from planner.cost.rank_groups import RANK_ORDERS
 from planner.cost.scenario import CpCommType, PipelineSchedule
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
 from planner.cost.strategies import RECOMPUTE_MODES
-from planner.trainers.trainer import GradientDtype
+from planner.trainers.names import GradientDtype
 
 FigureUnit = Literal["bytes", "s", "days", "usd", "j", "kg", "w", "per_s", "ratio", "count", "text", "truth"]
 FigurePrerequisite = Literal["tokens", "price", "power", "grid", "failures", "uncertainty"]
