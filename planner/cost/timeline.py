@@ -42,9 +42,9 @@ def compute_stage_times(scenario: Scenario, s: Strategies) -> StageTimes:
 
 def compute_exposed_send_s(scenario: Scenario, s: Strategies) -> float:
     """Exposed seconds of one transfer to the next stage."""
-    n = count_micro_batches(scenario, s)
-    exposed_s, _ = compute_pipeline_sends_s(scenario, s, n)
-    return float((exposed_s / (2 * (n * s.vpp + s.pp - 1)))[0])
+    micro_batches = count_micro_batches(scenario, s)
+    exposed_s, _ = compute_pipeline_sends_s(scenario, s, micro_batches)
+    return float((exposed_s / (2 * (micro_batches * s.vpp + s.pp - 1)))[0])
 
 
 def _add_sends(times: StageTimes, send_s: float) -> StageTimes:
@@ -75,10 +75,12 @@ def _is_zero_bubble(scenario: Scenario, s: Strategies) -> bool:
 
 def count_simulated_micro_batches(scenario: Scenario, s: Strategies, max_micro_batches: int | None) -> int:
     """The step's micro-batches, or the most whole rounds of pp within `max_micro_batches`, at least one."""
-    n, pp = int(count_micro_batches(scenario, s)[0]), int(s.pp[0])
-    if max_micro_batches is None or n <= max_micro_batches:
-        return n
-    return max_micro_batches if int(s.vpp[0]) == 1 else min(n, max(1, max_micro_batches // pp) * pp)
+    micro_batches, pp = int(count_micro_batches(scenario, s)[0]), int(s.pp[0])
+    if max_micro_batches is None or micro_batches <= max_micro_batches:
+        return micro_batches
+    if int(s.vpp[0]) == 1:
+        return max_micro_batches
+    return min(micro_batches, max(1, max_micro_batches // pp) * pp)
 
 
 def compute_simulated_step_s(step_costs: StepCosts, slots: list[ScheduleSlot]) -> float:

@@ -13,11 +13,9 @@ from planner.cluster.model import presets
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost import collectives
-from planner.cost.collectives import in_network, ring, torus, tree
-from planner.cost.collectives import recursive_halving as halving
-from planner.cost.collectives.choice import compute_fastest_s
-from planner.cost.collectives.crossing import compute_tier_crossing
+from planner.cost.collectives import in_network, recursive_halving, ring, torus, tree
 from planner.cost.collectives.library import load_collective_library
+from planner.cost.collectives.schedule import compute_fastest_s, compute_tier_crossing
 from planner.cost.rank_groups import RankGroup
 from planner.cost.rank_groups import build_rank_group as evenly
 from tests.examples import bulk_only, lab
@@ -154,7 +152,7 @@ def test_a_way_that_is_not_offered_is_not_taken() -> None:
 def test_doubling_is_for_powers_of_two_with_one_rank_a_node() -> None:
     sizes, size = np.array([[4], [4], [3]]), np.full(3, 1e3)
     at = compute_tier_crossing(DGX, RankGroup(sizes, np.array([[8], [1], [8]])))
-    assert halving.build_halving_gather(at, size, single_rank_per_node=True).is_available.tolist() == [
+    assert recursive_halving.build_halving_gather(at, size, single_rank_per_node=True).is_available.tolist() == [
         True,
         False,
         False,

@@ -9,11 +9,9 @@ from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cluster.regular.shares import BandwidthShares
 from planner.cluster.regular.torus import Torus
-from planner.cost.collectives import hierarchical, ring, torus, tree
-from planner.cost.collectives import pairwise as exchange
-from planner.cost.collectives import recursive_halving as halving
-from planner.cost.collectives.crossing import compute_tier_crossing
+from planner.cost.collectives import hierarchical, pairwise, recursive_halving, ring, torus, tree
 from planner.cost.collectives.library import load_collective_library
+from planner.cost.collectives.schedule import compute_tier_crossing
 from planner.cost.rank_groups import RankGroup
 from tests.cost import link_simulation as links
 from tests.examples import lab
@@ -77,7 +75,7 @@ def test_doubling_takes_what_its_rounds_take(oversubscription: float, stride: in
     fabric, network = links.switched(cluster), build_network(cluster)
     every = [list(range(first, 16, stride)) for first in range(stride)]
     at = compute_tier_crossing(network, over(len(every[0]), stride))
-    formula = halving.build_halving_gather(at, np.array([SIZE]), single_rank_per_node=False).link_time_s[0]
+    formula = recursive_halving.build_halving_gather(at, np.array([SIZE]), single_rank_per_node=False).link_time_s[0]
     simulated = fabric.seconds(*(links.doubling_gather(fabric, ranks, SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
 
@@ -89,7 +87,7 @@ def test_an_exchange_takes_what_leaves(oversubscription: float, size: int, strid
     fabric, network = links.switched(cluster), build_network(cluster)
     starts = [block + first for block in range(0, 16, size * stride) for first in range(stride)]
     at = compute_tier_crossing(network, over(size, stride), "exchange")
-    formula = exchange.build_all_to_all(at, np.array([SIZE]), load_collective_library("nccl")).link_time_s[0]
+    formula = pairwise.build_all_to_all(at, np.array([SIZE]), load_collective_library("nccl")).link_time_s[0]
     every = [range(start, start + size * stride, stride) for start in starts]
     simulated = fabric.seconds(*(links.exchange(fabric, list(ranks), SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
@@ -114,7 +112,7 @@ def test_a_torus_works_along_all_axes_at_once(axes: int) -> None:
     assert torus.build_torus_gather(at, np.array([SIZE])).step_counts[0, 0] == (side - 1) * axes
     (exchanged,) = fabric.seconds(links.torus_exchange(fabric, side, axes, SIZE))
     everyone = compute_tier_crossing(network, over(side**axes), "exchange")
-    formula = exchange.build_all_to_all(everyone, np.array([SIZE]), load_collective_library("xla")).link_time_s[0]
+    formula = pairwise.build_all_to_all(everyone, np.array([SIZE]), load_collective_library("xla")).link_time_s[0]
     assert exchanged == pytest.approx(formula, rel=TOLERANCE)
 
 
@@ -129,7 +127,7 @@ def test_collectives_on_different_links_do_not_meet() -> None:
 
 
 def test_collectives_on_the_same_links_take_as_long_as_one_after_the_other() -> None:
-    # what a hidden exchange takes of a tier is no time for the data-parallel collective beside it (sharing.py)
+    # what a hidden exchange takes of a tier is no time for the data-parallel collective beside it (link_contention.py)
     fabric = links.switched(lab())
     context = [links.ring_gather(fabric, (i, i + 4), 4, SIZE) for i in (0, 1, 2, 3, 8, 9, 10, 11)]
     data = [links.ring_gather(fabric, range(i, 16, 4), 4, SIZE) for i in range(4)]

@@ -13,13 +13,15 @@ from collections.abc import Iterator
 
 from planner.cluster.network.network import Network
 from planner.cost.arrays import Bools, Floats, Ints
-from planner.cost.collectives import hierarchical, in_network, ring, torus, tree
-from planner.cost.collectives import pairwise as exchange
-from planner.cost.collectives import recursive_halving as halving
-from planner.cost.collectives.choice import compute_fastest_s
-from planner.cost.collectives.crossing import TierCrossing, compute_tier_crossing
+from planner.cost.collectives import hierarchical, in_network, pairwise, recursive_halving, ring, torus, tree
 from planner.cost.collectives.library import CollectiveLibrary, find_collective_library
-from planner.cost.collectives.schedule import CollectiveSchedule, double_schedule
+from planner.cost.collectives.schedule import (
+    CollectiveSchedule,
+    TierCrossing,
+    compute_fastest_s,
+    compute_tier_crossing,
+    double_schedule,
+)
 from planner.cost.rank_groups import RankGroup
 from planner.cost.unique_rows import find_unique_rows
 
@@ -36,8 +38,10 @@ __all__ = [
 
 def compute_all_gather_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """All-gather; `size_bytes` is the gathered size."""
-    at, library = compute_tier_crossing(network, group), find_collective_library(network)
-    return compute_fastest_s(at, library, _enumerate_gather_schedules(at, library, size_bytes), size_bytes)
+    crossing, library = compute_tier_crossing(network, group), find_collective_library(network)
+    return compute_fastest_s(
+        crossing, library, _enumerate_gather_schedules(crossing, library, size_bytes), size_bytes
+    )
 
 
 def compute_reduce_scatter_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
@@ -47,28 +51,34 @@ def compute_reduce_scatter_s(network: Network, size_bytes: Floats, group: RankGr
 
 def compute_all_reduce_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
     """All-reduce: a reduce-scatter and an all-gather, trees, or switches that add."""
-    at, library = compute_tier_crossing(network, group), find_collective_library(network)
+    crossing, library = compute_tier_crossing(network, group), find_collective_library(network)
     schedules = [
-        double_schedule(gather_schedule) for gather_schedule in _enumerate_gather_schedules(at, library, size_bytes)
+        double_schedule(gather_schedule)
+        for gather_schedule in _enumerate_gather_schedules(crossing, library, size_bytes)
     ]
     if library.has_algorithm("tree"):
-        schedules.append(tree.build_tree_all_reduce(at, size_bytes))
+        schedules.append(tree.build_tree_all_reduce(crossing, size_bytes))
     if library.has_algorithm("in-network") and network.reducing_tiers.any():
-        schedules.append(in_network.build_in_network_all_reduce(at, size_bytes, library))
-    return compute_fastest_s(at, library, schedules, size_bytes)
+        schedules.append(in_network.build_in_network_all_reduce(crossing, size_bytes, library))
+    return compute_fastest_s(crossing, library, schedules, size_bytes)
 
 
 def compute_all_to_all_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
-    """Pairwise exchange; `size_bytes` is what each device holds, 1/g of it for every member."""
-    at, library = compute_tier_crossing(network, group, "exchange"), find_collective_library(network)
-    return compute_fastest_s(at, library, [exchange.build_all_to_all(at, size_bytes, library)], size_bytes)
+    """All-to-all, pairwise; `size_bytes` is what each device holds, 1/g of it for every member."""
+    crossing, library = compute_tier_crossing(network, group, "exchange"), find_collective_library(network)
+    return compute_fastest_s(
+        crossing, library, [pairwise.build_all_to_all(crossing, size_bytes, library)], size_bytes
+    )
 
 
 def compute_expert_all_to_all_s(network: Network, size_bytes: Floats, topk: int, group: RankGroup) -> Floats:
     """All-to-all of tokens to `topk` experts each, spread evenly; `size_bytes` is one copy of a device's tokens."""
-    at = compute_tier_crossing(network, group, "exchange")
+    crossing = compute_tier_crossing(network, group, "exchange")
     return compute_fastest_s(
-        at, find_collective_library(network), [exchange.build_expert_all_to_all(at, size_bytes, topk)], size_bytes
+        crossing,
+        find_collective_library(network),
+        [pairwise.build_expert_all_to_all(crossing, size_bytes, topk)],
+        size_bytes,
     )
 
 
@@ -98,7 +108,7 @@ def _enumerate_gather_schedules(
         return
     yield ring.build_ring_gather(crossing, size_bytes)
     if library.has_algorithm("halving"):
-        yield halving.build_halving_gather(
+        yield recursive_halving.build_halving_gather(
             crossing, size_bytes, single_rank_per_node="halving" in library.single_rank_per_node
         )
     if library.has_algorithm("hierarchical"):

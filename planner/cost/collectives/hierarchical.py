@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.collectives.crossing import TierCrossing
-from planner.cost.collectives.schedule import CollectiveSchedule
+from planner.cost.collectives.schedule import CollectiveSchedule, TierCrossing
 
 
 def build_hierarchical_gather(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:

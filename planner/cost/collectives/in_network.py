@@ -11,9 +11,8 @@ import numpy as np
 
 from planner.cost.arrays import Floats, compute_ceil_log2
 from planner.cost.collectives import tree
-from planner.cost.collectives.crossing import TierCrossing
 from planner.cost.collectives.library import CollectiveLibrary
-from planner.cost.collectives.schedule import CollectiveSchedule
+from planner.cost.collectives.schedule import CollectiveSchedule, TierCrossing
 
 
 def build_in_network_all_reduce(

@@ -42,7 +42,7 @@ class GenerationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class MessageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Seconds in which one message is posted to a network card; bytes of the pieces that a large one is cut in."""
+    """Seconds in which one message is posted to a NIC; bytes of the pieces that a large one is cut in."""
 
     network: float = 0.0
     piece_bytes: float = math.inf
@@ -101,7 +101,7 @@ class CollectiveLibrary:
     switch_reduction_share: float
     single_rank_per_node: tuple[str, ...]
     nic_bandwidth_share: float
-    """Of the network cards' rated bandwidth, what bulk copies reach."""
+    """Of the NICs' rated bandwidth, what bulk copies reach."""
 
     def has_algorithm(self, algorithm: str) -> bool:
         """Whether the library has an algorithm."""

@@ -1,4 +1,4 @@
-"""Everyone to everyone: what leaves each part, and how many messages a network card is asked to send.
+"""Everyone to everyone: what leaves each part, and how many messages a NIC is asked to send.
 
 By symmetry a device receives as much as it sends, so many senders to one receiver (incast) share its links as
 they share their own: what is left of incast is the number of messages. The host's proxy posts each to the card
@@ -12,9 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.collectives.crossing import TierCrossing
 from planner.cost.collectives.library import CollectiveLibrary
-from planner.cost.collectives.schedule import CollectiveSchedule
+from planner.cost.collectives.schedule import CollectiveSchedule, TierCrossing
 
 
 def build_all_to_all(crossing: TierCrossing, size_bytes: Floats, library: CollectiveLibrary) -> CollectiveSchedule:

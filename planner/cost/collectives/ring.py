@@ -10,15 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.collectives.crossing import TierCrossing
-from planner.cost.collectives.schedule import CollectiveSchedule
+from planner.cost.collectives.schedule import CollectiveSchedule, TierCrossing
 
 
 def build_ring_gather(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:
     """All-gather to `size_bytes`, or reduce-scatter of them: (g-1)/g of it passes each device in g-1 steps.
 
     Of one device's share of a tier that has `below` members beneath it, each of as many rings takes its part:
-    (g-1)/g · S/below; where a ring goes on through network cards, it leaves the links inside the node out of that one
+    (g-1)/g · S/below; where a ring goes on through NICs, it leaves the links inside the node out of that one
     step in `inside`. A ring of g ranks crosses tier i's own wiring g/below_i - g/members_i times.
     """
     volume_bytes = (crossing.group_size - 1) / crossing.group_size * size_bytes

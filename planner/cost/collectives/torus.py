@@ -12,8 +12,7 @@ from functools import reduce
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.collectives.crossing import TierCrossing
-from planner.cost.collectives.schedule import CollectiveSchedule
+from planner.cost.collectives.schedule import CollectiveSchedule, TierCrossing
 
 
 def build_torus_gather(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:

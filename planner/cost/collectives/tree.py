@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats, compute_ceil_log2
-from planner.cost.collectives.crossing import TierCrossing
-from planner.cost.collectives.schedule import CollectiveSchedule
+from planner.cost.collectives.schedule import CollectiveSchedule, TierCrossing
 
 
 def build_tree_all_reduce(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:

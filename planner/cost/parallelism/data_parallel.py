@@ -110,7 +110,7 @@ def compute_data_parallel_s(
     """Seconds a step exposed and hidden, shape [plans].
 
     `forward_window_s` and `backward_window_s` are the seconds of one micro-batch on one stage in which the links are
-    free (see `sharing.py`), beside which the collectives of the other layers run; the first layer's gather and the
+    free (see `link_contention.py`), beside which the collectives of the other layers run; the first layer's gather and the
     last layer's scatter have nothing to run beside.
     """
     unique_keys = find_unique_rows(s.tp, s.ep, s.etp, s.cp, s.dp, stage_rows)
