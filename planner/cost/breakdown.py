@@ -33,8 +33,8 @@ _KERNEL_TERMS = ("forward", "backward", "recompute")
 
 
 def build_idealized_scenarios(scenario: Scenario) -> tuple[Scenario, ...]:
-    """The question as kernels would run at the peak; with the efficiencies that multiplies reach; with memory that
-    takes its time too; with gaps between kernels; and as it is, where kernels also wait for the host.
+    """The scenario with kernels at the peak; with GEMM inefficiency; with memory traffic; with launch gaps; and as it
+    is, where kernels also wait for the host.
     """
     fitted = scenario.calibration
     # what casts, norms and the other memory traffic take is nothing where bandwidth has no end
@@ -66,7 +66,7 @@ def compute_waterfall_s(scenario: Scenario, s: Strategies, step_costs: StepCosts
     """Seconds of every part of the way from the ideal to the step, in this order: [plans] each. They add up to the
     step's time.
 
-    `ideal_s`: the FLOPs that the model asks for, by the question's convention, at the peak of all devices: MFU times
+    `ideal_s`: the FLOPs that the model asks for, by the scenario's convention, at the peak of all devices: MFU times
     the step. `attention_s`: what its kernel computes less what the convention counts of it, below zero where a causal
     mask saves half. `other_arithmetic`: multiplies in 16 bit among narrow ones, and what tensor-parallel ranks each
     repeat. `recompute`: of activations, at the peak. `efficiency`, `memory`, `launches`, `host`: what forward,
@@ -104,7 +104,7 @@ def compute_waterfall_s(scenario: Scenario, s: Strategies, step_costs: StepCosts
 
 
 def _compute_mean_stage_layers(scenario: Scenario, s: Strategies) -> Floats:
-    """Layers of each kind on the mean stage, embedding and head as parts of one: [plans, kinds]."""
+    """Layers of each type on the mean stage, embedding and head as parts of one: [plans, layer types]."""
     counts = np.append(compute_layer_prefix(scenario.workload)[-1], [1, 1])
     layers: Floats = counts / s.pp[:, None]
     return layers
@@ -141,7 +141,7 @@ class OperatorRoofline:
     `layer_count`: how many layers of the model have it. `time_s` as the cost model has it, without waits for the
     host; `arithmetic_s` and `traffic_s`: what multiplies and memory take of it by themselves, at the rates they
     reach; `peak_flops_per_s` of the unit that multiplies it. `is_fused_attention`: `traffic_bytes` are the least that
-    fused attention moves, which the cost model takes as hidden.
+    fused attention moves, which the cost model takes as overlapped.
     """
 
     layer_name: str

@@ -18,7 +18,7 @@ def _compute_layer_forward_flops(layer: Layer, seq_length: int, convention: Flop
 
 
 def compute_model_flops(workload: Workload, global_batch: int, convention: FlopsConvention) -> float:
-    """FLOPs of one step that the model asks for: forward, and twice that backward; no recomputation."""
+    """Model FLOPs of one step: forward, and twice that backward; no recomputation."""
     return 3.0 * compute_token_forward_flops(workload, convention) * global_batch * workload.seq_length
 
 

@@ -1,8 +1,7 @@
-"""What a step takes where devices are of two kinds: replicas of either kind side by side, or pipelines across both.
+"""A step on a heterogeneous cluster of two pools: replicas of either pool side by side, or pipelines across both.
 
-Each kind is one `Scenario`, bound to a network in which all devices are of that kind
-(`planner.cluster.build.pools`); what devices of both kinds do together takes as long as the
-slower of these networks says.
+Each pool is one `Scenario`, bound to a network in which all devices are of that pool (`planner.cluster.build.pools`);
+a collective across both pools takes as long as in the slower of these networks.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ TermTimes = dict[str, Floats]
 
 @dataclass(frozen=True)
 class BoundPool:
-    """One kind of device: `shared_scenario` is bound to all devices as if they were of this kind, `own_scenario` to
+    """One pool of devices: `shared_scenario` is bound to all devices as if they were of this pool, `own_scenario` to
     the pool alone.
     """
 
@@ -99,18 +98,18 @@ def bind_pools(
 
 
 def get_other_networks(device_pools: BoundPools, pool_index: int) -> tuple[Network, ...]:
-    """What the ranks of kind `pool_index` meet of the other kind in a collective of all replicas."""
+    """Networks of the other pool that a collective of all replicas crosses beside that of pool `pool_index`."""
     return (device_pools[1 - pool_index].shared_scenario.network,)
 
 
 def compute_replica_terms(
     device_pools: BoundPools, pool_index: int, s: Strategies, plan_tables: PlanTables, micro_batches: Ints
 ) -> tuple[TermTimes, TermTimes]:
-    """Terms and hidden seconds of replicas of kind `pool_index` that do `micro_batches` micro-batches each, shape
+    """Terms and overlapped seconds of replicas of pool `pool_index` that do `micro_batches` micro-batches each, shape
     [plans].
 
-    `strategies.dp` counts the replicas of both kinds: all of them share the gradients' exchange. The step ends with
-    the slower kind.
+    `strategies.dp` counts the replicas of both pools: all of them share the gradients' collectives. The step ends
+    with the slower pool.
     """
     return compute_step_terms(
         device_pools[pool_index].shared_scenario,
@@ -123,7 +122,7 @@ def compute_replica_terms(
 
 @dataclass(frozen=True)
 class PipelineSegment:
-    """The stages of every pipeline that one kind has: its plans (`strategies.pp` counts all stages), prepared for
+    """The stages of every pipeline that one pool has: its plans (`strategies.pp` counts all stages), prepared for
     them.
     """
 
@@ -139,9 +138,9 @@ def build_segment(
     stage_positions: Ints,
     tables: tuple[LayerTables, Ints] | None = None,
 ) -> PipelineSegment:
-    """One kind's half: `layer_counts` layers of each kind (embedding and head last) on each of its stages, shape
-    [plans, stages, kinds]; `stage_positions` of each in the pipeline, shape [plans, stages]; `layer_tables` as of
-    `build_layer_tables`.
+    """One pool's stages: `layer_counts` layers of each type (embedding and head last) on each of them, shape
+    [plans, stages, layer types]; `stage_positions` of each in the pipeline, shape [plans, stages]; `layer_tables` as
+    of `build_layer_tables`.
     """
     stages = build_single_chunk_stages(layer_counts, stage_positions)
     stage_rows = np.arange(len(s))
@@ -156,7 +155,7 @@ def build_segment(
 
 
 def build_single_chunk_stages(layer_counts: Floats, stage_positions: Ints) -> StageTables:
-    """Stages as told, one chunk each; arrays as of `build_segment`, with splits for plans."""
+    """Stages as given, one chunk each; arrays as of `build_segment`, with splits for plans."""
     row_count, stage_count = stage_positions.shape
     return StageTables(
         layer_counts=layer_counts,
@@ -171,8 +170,8 @@ def build_single_chunk_stages(layer_counts: Floats, stage_positions: Ints) -> St
 
 @dataclass(frozen=True)
 class JoinedPipelines:
-    """Pipelines across both kinds, arrays of shape [plans]: terms and hidden seconds; of each kind, its slowest
-    stage's work in a step and what it does after that, [kinds, plans].
+    """Pipelines across both pools, arrays of shape [plans]: terms and overlapped seconds; of each pool, its
+    slowest stage's work in a step and what it does after that, [pools, plans].
     """
 
     terms: TermTimes
@@ -182,12 +181,13 @@ class JoinedPipelines:
 
 
 def compute_pipeline_terms(segments: tuple[PipelineSegment, PipelineSegment], micro_batches: Ints) -> JoinedPipelines:
-    """A step of pipelines whose stages are of two kinds, `micro_batches` micro-batches each (1F1B, vpp = 1).
+    """A step of pipelines whose stages are of two pools, `micro_batches` micro-batches each (1F1B, vpp = 1).
 
-        step = n max t_i + (sum t_i - max t_i) + sends + the slower kind's exchange, optimizer, offload
+        step = n max t_i + (sum t_i - max t_i) + sends + the slower pool's data-parallel communication, optimizer,
+    offload
 
-    with every stage's own t_i (arXiv 2104.04473 has equal ones). Every hop is paid like the slowest one: the slower
-    kind's way to the next stage. The gradients of a stage are exchanged among devices of one kind.
+    with every stage's own t_i (arXiv 2104.04473 has equal ones). Every hop is paid like the slowest: the slower
+    pool's link to the next stage. The gradients of a stage are reduced among devices of one pool.
     """
     segment_terms = [_compute_segment_terms(segment, micro_batches) for segment in segments]
     first, second = segment_terms

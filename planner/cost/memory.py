@@ -1,4 +1,4 @@
-"""Memory of the fullest device, by kind, for each plan.
+"""Peak memory per GPU (worst stage) of each plan, by category.
 
 ZeRO (Rajbhandari et al. 2019, arXiv 1910.02054): stage 1 shards the optimizer state over the data-parallel
 ranks, 2 also the gradients, 3 also the weights. What is sharded still needs room for the piece at work: one
@@ -78,7 +78,7 @@ def compute_model_state_bytes(
 def count_micro_batches_in_flight(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, micro_batches: Ints | None = None
 ) -> Floats:
-    """Micro-batches that each stage holds at its fullest, shape [plans, stages]; `micro_batches`: those of a rank's
+    """Most micro-batches in flight on each stage, shape [plans, stages]; `micro_batches`: those of a rank's
     step, where ranks are not all alike.
     """
     # beyond a few rounds every round of the schedule is like the one before
@@ -102,7 +102,7 @@ def compute_activation_bytes(
     """Kept activations, the head's own, and buffers in bytes, shape [plans, stages] each, under `recompute_modes`.
 
     `in_flight`: micro-batches in flight, shape [plans, stages]. The head is left as soon as it is entered, so it
-    holds one micro-batch; under recomputation the layer at work is restored beside what is kept.
+    keeps one micro-batch; under recomputation the layer at work is restored beside what is kept.
     """
     tables, layer_row = plan_tables.layer_tables, plan_tables.layer_row
     saved_bytes, dropped_bytes = tables.saved_bytes, tables.dropped_bytes
@@ -159,8 +159,8 @@ def compute_recompute_layer_share(scenario: Scenario, s: Strategies) -> Floats:
 def compute_stage_memory_bytes(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, micro_batches: Ints | None = None
 ) -> dict[str, Floats]:
-    """Bytes by kind on a device of each stage that `plan_tables` tells of, shape [plans, stages] each; keys are
-    KINDS.
+    """Bytes by category on a device of each stage of `plan_tables`, shape [plans, stages] each; keys are
+    `MEMORY_CATEGORIES`.
     """
     stage_bytes = compute_model_state_bytes(scenario, s, plan_tables.parameters, s.zero_stage)
     stage_bytes |= compute_activation_bytes(
@@ -173,8 +173,8 @@ def compute_stage_memory_bytes(
 def compute_peak_memory_bytes(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables | None = None, micro_batches: Ints | None = None
 ) -> dict[str, Floats]:
-    """Bytes by kind on the fullest device of each plan, each of shape [plans]; keys are KINDS. They add up to the
-    total. `micro_batches` as in `count_micro_batches_in_flight`.
+    """Bytes by category on a device of the worst stage of each plan, shape [plans] each; keys are
+    `MEMORY_CATEGORIES`. They add up to the peak. `micro_batches` as in `count_micro_batches_in_flight`.
     """
     stage_bytes = compute_stage_memory_bytes(
         scenario, s, plan_tables or build_plan_tables(scenario, s), micro_batches
@@ -192,7 +192,7 @@ def compute_memory_totals_bytes(
     recompute_modes: Sequence[int],
     micro_batches: Ints | None = None,
 ) -> Floats:
-    """Total bytes of the fullest device under every pair of ZeRO stage and recompute mode.
+    """Total bytes of a device of the worst stage under every pair of ZeRO stage and recompute mode.
 
     Shape [plans, zero stages, recompute modes]; the plans' own two columns are not looked at. The sum is
     taken in two halves, each computed once: model state by ZeRO stage, activations by recompute mode.
@@ -213,7 +213,7 @@ def compute_host_memory_bytes(
     recompute_modes: Sequence[int],
 ) -> Floats:
     """Bytes that a host keeps for its devices, all taken to be of the stage that offloads most; shaped as
-    `compute_memory_totals_bytes`. What is offloaded is what the device holds less than it would without.
+    `compute_memory_totals_bytes`. What is offloaded is what the device has less than it would without.
     """
     without_offload = _compute_state_and_activations(
         replace(scenario, offload=NO_OFFLOAD), s, plan_tables, zero_stages, recompute_modes
@@ -260,7 +260,7 @@ def _compute_state_and_activations(
 
 
 def _compute_peak_totals(state_bytes: list[Floats], activation_bytes: list[Floats]) -> Floats:
-    """The fullest stage's sum of every pair, shape [plans, states, kept]."""
+    """The worst stage's sum of every pair, shape [plans, states, kept]."""
     peak_totals = [
         [find_last_axis_max(state + activations) for activations in activation_bytes] for state in state_bytes
     ]

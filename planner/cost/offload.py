@@ -49,7 +49,7 @@ def compute_host_transfer_s(
     overlap: float,
     gradient_and_weight_bytes: tuple[float, float],
 ) -> tuple[Floats, Floats]:
-    """Seconds a step that the transfers add, and those that compute hides, shape [plans].
+    """Seconds a step that the transfers add, and those that compute overlaps, shape [plans].
 
     `owned_parameters` whose state this device updates; `weights_bytes` of a stage, `activations_bytes` kept of one
     micro-batch; `forward_s`, `backward_s`: compute of one micro-batch; `gradient_and_weight_bytes`: bytes of a

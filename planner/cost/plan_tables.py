@@ -1,4 +1,4 @@
-"""What time and memory both need of some plans: the tables of layers and stages, and each plan's rows in them."""
+"""Tables that time and memory share: of layers, stages and parameters, and each plan's rows in them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def build_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
 
 
 def build_all_stage_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
-    """The same for a single plan, with all its stages told, equal ones too."""
+    """The same for a single plan, with every stage listed, equal ones too."""
     tables, layer_row = build_layer_tables(scenario, s)
     stages, stage_rows = build_all_stage_tables(scenario.workload, s)
     return PlanTables(

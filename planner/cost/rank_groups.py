@@ -15,7 +15,7 @@ from planner.cost.arrays import Ints
 from planner.cost.strategies import Strategies
 
 RANK_ORDERS = tuple("-".join(order) for order in itertools.permutations(("tp", "cp", "dp", "pp")))
-"""From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it exchanges the most."""
+"""From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it communicates most."""
 
 
 @dataclass(frozen=True)

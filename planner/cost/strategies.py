@@ -1,4 +1,4 @@
-"""The plans under consideration as a struct of equally long arrays; one plan is an array of length one."""
+"""The candidates as a struct of equally long arrays; one plan is an array of length one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Strategies:
     """How the work is split, one entry a plan, every array of shape [plans].
 
     `dp` is the whole data-parallel width; experts are spread over `ep` ranks and each is cut over `etp` (1 or tp)
-    of the tp x cp x dp ranks of a stage. `recompute` holds codes into RECOMPUTE, `sequence_parallel` 0 or 1.
-    tp x pp x cp x dp is the number of devices.
+    of the tp x cp x dp ranks of a stage. `recompute` has the index into `RECOMPUTE_MODES`, `sequence_parallel` 0 or
+    1. tp x pp x cp x dp is the number of devices.
     """
 
     tp: Ints

@@ -1,6 +1,6 @@
 """Time of a collective over groups of ranks: the fastest algorithm and protocol that fabric and library offer.
 
-alpha-beta over the tiers that a group crosses. Every device takes part in one group of each kind at the same time, so
+alpha-beta over the tiers that a group crosses. Every device takes part in one group of each axis at the same time, so
 a device's share of each tier is what its group has: groups that use the same link share it by that.
 
 All functions: `size_bytes` of shape [plans], `group` the ranks of each plan's group, result seconds of shape
@@ -64,7 +64,7 @@ def compute_all_reduce_s(network: Network, size_bytes: Floats, group: RankGroup)
 
 
 def compute_all_to_all_s(network: Network, size_bytes: Floats, group: RankGroup) -> Floats:
-    """All-to-all, pairwise; `size_bytes` is what each device holds, 1/g of it for every member."""
+    """All-to-all, pairwise; `size_bytes` is what each device has, 1/g of it for every member."""
     crossing, library = compute_tier_crossing(network, group, "exchange"), find_collective_library(network)
     return compute_fastest_s(
         crossing, library, [pairwise.build_all_to_all(crossing, size_bytes, library)], size_bytes

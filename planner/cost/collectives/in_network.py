@@ -21,7 +21,7 @@ def build_in_network_all_reduce(
     """All-reduce. NVLS: each member's data is read once and 1/r of the sum written, S (1 + 1/r) each way. SHARP: S
     up and S down. A tier that does not add takes what a tree or a chain takes. Further out each device has its own
     share. Where only the network adds (CollNet), what the devices of a node reduce and copy among themselves is not
-    hidden.
+    overlapped.
     """
     network, inner_parts = crossing.network, crossing.inner_parts
     reducing_tiers, through_nic = network.reducing_tiers, network.through_nic

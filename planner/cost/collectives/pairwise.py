@@ -1,9 +1,9 @@
-"""Everyone to everyone: what leaves each part, and how many messages a NIC is asked to send.
+"""All-to-all, pairwise: the bytes that leave each part of a tier, and the messages that a NIC sends.
 
 By symmetry a device receives as much as it sends, so many senders to one receiver (incast) share its links as
-they share their own: what is left of incast is the number of messages. The host's proxy posts each to the card
-(NCCL, point to point: pieces of 128 KiB), and meanwhile the card has nothing else of this device to send. Kernels
-that post their own messages (DeepEP) do not wait so: there, bytes over the rate and a constant tell the published
+they share their own: what is left of incast is the number of messages. The host's proxy posts each to the NIC
+(NCCL, point to point: pieces of 128 KiB), and meanwhile the NIC has nothing else of this device to send. Kernels
+that post their own messages (DeepEP) do not wait so: there, bytes over the rate and a constant fit the published
 times for 8 to 256 partners (its docs/legacy.md).
 """
 
@@ -17,7 +17,7 @@ from planner.cost.collectives.schedule import CollectiveSchedule, TierCrossing
 
 
 def build_all_to_all(crossing: TierCrossing, size_bytes: Floats, library: CollectiveLibrary) -> CollectiveSchedule:
-    """All-to-all of `size_bytes` that each device holds, 1/g of it for every member: (g - below)/g of it leaves the
+    """All-to-all of `size_bytes` on each device, 1/g of it for every member: (g - below)/g of it leaves the
     part below a tier. Every partner on another node gets its part in pieces.
     """
     sent_bytes = (

@@ -1,7 +1,7 @@
 """Rings: bandwidth-optimal, with a step for every rank.
 
 Patarasuk, Yuan 2009 (Bandwidth optimal all-reduce algorithms for clusters of workstations); the rails as NCCL lays
-them: rings leave a part of a tier through every member's own way out, so a tier carries as many rings as the part
+them: rings leave a part of a tier through every member's own uplink, so a tier carries as many rings as the part
 below it has members.
 """
 

@@ -14,7 +14,7 @@ from planner.cost.collectives.schedule import CollectiveSchedule, TierCrossing
 
 def build_tree_all_reduce(crossing: TierCrossing, size_bytes: Floats) -> CollectiveSchedule:
     """All-reduce. A part is a leaf of one tree, which sends its half of the data up, and inside the other, where it
-    sends one up and two down: 2 S by the ways out of all its members, S where there are but two parts. In a chain
+    sends one up and two down: 2 S over the uplinks of all its members, S where there are but two parts. In a chain
     each device sends up and down but at the ends: 2 (r-1)/r · S. Up and down: 2 (r-1) steps of a chain, 2 log2 r of
     a tree.
     """

@@ -21,7 +21,7 @@ class LossCost(OperatorCost[Loss]):
     """The loss, cut like the columns of the logits."""
 
     def compute_times(self, scenario: Scenario, op: Loss, shard: LayerShard) -> PassTimes:
-        """Bound by memory: what the loss holds of each logit is written and read once, and again backward."""
+        """Memory-bound: the bytes of each logit are written and read once, and again backward."""
         moved_bytes = 2.0 * scenario.trainer.loss_bytes_per_logit * op.vocab_size * op.rows * shard.tokens / shard.tp
         time_s = moved_bytes / compute_memory_bytes_per_s(scenario)
         launch_s = scenario.calibration.kernel_launch_s

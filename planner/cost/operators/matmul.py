@@ -21,14 +21,14 @@ from planner.workload.operators import Linear
 def compute_gemm_s(
     scenario: Scenario, m: Floats, n: Floats, k: Floats, *, flops_per_s: float, count: Floats | float = 1.0
 ) -> Floats:
-    """`count` multiplies of m x k by k x n in one launch, at `flops_per_s` FLOP/s when large."""
+    """Seconds of `count` multiplies of m x k by k x n in one launch, at `flops_per_s` FLOP/s when large; [keys]."""
     arithmetic_s = compute_gemm_arithmetic_s(scenario, m, n, k, flops_per_s=flops_per_s)
     traffic_s = scenario.value_bytes * (m * k + k * n + m * n) / compute_memory_bytes_per_s(scenario)
     return count * np.maximum(arithmetic_s, traffic_s) + scenario.calibration.kernel_launch_s
 
 
 def compute_gemm_arithmetic_s(scenario: Scenario, m: Floats, n: Floats, k: Floats, *, flops_per_s: float) -> Floats:
-    """The multiply's arithmetic alone."""
+    """Seconds of the multiply's arithmetic alone, [keys]."""
     r, d = scenario.calibration.gemm_half_rows, scenario.calibration.gemm_half_depth
     # 2mnk / (rate * m/(m + r) * ...): each saturating factor m/(m + r) leaves m + r
     time_s: Floats = 2.0 * (m + r) * (n + r) * (k + d) / flops_per_s

@@ -21,7 +21,7 @@ class PointwiseCost(OperatorCost[Pointwise]):
     """Everything bound by memory traffic, cut by tensor parallelism or by the sequence (`Pointwise.domain`)."""
 
     def compute_times(self, scenario: Scenario, op: Pointwise, shard: LayerShard) -> PassTimes:
-        """Bound by memory: the backward pass moves the gradient beside what the forward pass moved."""
+        """Memory-bound: the backward pass moves the gradient beside what the forward pass moved."""
         if op.traffic_bytes == 0 or (op.fuses_with_convolution and _is_fused_into_convolution(scenario)):
             return build_weightless_times(np.zeros_like(shard.tokens), np.zeros_like(shard.tokens))
         token_divisor = _get_token_divisor(op, shard)

@@ -37,8 +37,8 @@ class LayerShard:
 
 @dataclass(frozen=True)
 class PassTimes:
-    """Seconds of the forward and of the backward pass, shape [keys]; `weight_grad_s`: the part of the backward pass
-    that makes the weights' gradients.
+    """Seconds of the forward and of the backward pass, arrays of shape [keys]; `weight_grad_s`: the part of the
+    backward pass that makes the weights' gradients.
     """
 
     forward_s: Floats
@@ -98,7 +98,7 @@ def compute_memory_bytes_per_s(scenario: Scenario) -> float:
 
 
 def get_saved_input_bytes(scenario: Scenario) -> float:
-    """Bytes of one kept input value of a multiply: in its own precision where the framework keeps that copy."""
+    """Bytes of one saved input value of a multiply: in its own precision where the trainer saves that copy."""
     value_bytes = scenario.value_bytes
     return (
         _NARROW_VALUE_BYTES.get(scenario.precision, value_bytes)

@@ -27,7 +27,7 @@ from planner.cost.unique_rows import find_unique_rows
 
 @dataclass(frozen=True)
 class DataParallelComm:
-    """Seconds of one collective over the fullest stage's parameters, shape [plans].
+    """Seconds of one collective over the parameters of the stage with most, shape [plans].
 
     `updated_all_gather_s`: of the weights that the optimizer changed.
     `replica_all_reduce_s`: the all-reduce of scattered gradients between sharding groups, zero where there is one.
@@ -107,11 +107,11 @@ def compute_data_parallel_s(
     forward_window_s: Floats,
     backward_window_s: Floats,
 ) -> tuple[Floats, Floats]:
-    """Seconds a step exposed and hidden, shape [plans].
+    """Seconds of a step, exposed and overlapped, shape [plans].
 
-    `forward_window_s` and `backward_window_s` are the seconds of one micro-batch on one stage in which the links are
-    free (see `link_contention.py`), beside which the collectives of the other layers run; the first layer's gather and the
-    last layer's scatter have nothing to run beside.
+    `forward_window_s` and `backward_window_s`: seconds of one micro-batch on one stage in which the links are free
+    (see `link_contention.py`), beside which the collectives of the other layers run; the first layer's gather and
+    the last layer's scatter have nothing to run beside.
     """
     unique_keys = find_unique_rows(s.tp, s.ep, s.etp, s.cp, s.dp, stage_rows)
     unique_strategies = s.take(unique_keys.first_index)
@@ -133,7 +133,7 @@ def compute_data_parallel_s(
     )
     layers_on_stage = np.ceil(scenario.workload.layer_count / s.pp)
     overlap = 1.0 if scenario.dp_overlap else 0.0
-    n, zero = micro_batches, s.zero_stage
+    zero = s.zero_stage
 
     def compute_exposed_s(comm_s: Floats, window_s: Floats) -> Floats:
         unoverlappable_s = comm_s / layers_on_stage
@@ -145,11 +145,11 @@ def compute_data_parallel_s(
         zero == 0, all_reduce_s, np.where(zero == 1, reduce_scatter_s, 0.0) + replica_all_reduce_s
     )
     per_step_forward_s = np.where((zero == 1) | (zero == 2), updated_all_gather_s, 0.0)
-    total_s = per_step_forward_s + per_step_backward_s + n * (per_forward_s + per_backward_s)
+    total_s = per_step_forward_s + per_step_backward_s + micro_batches * (per_forward_s + per_backward_s)
     exposed_s = (
         compute_exposed_s(per_step_forward_s, forward_window_s)
         + compute_exposed_s(per_step_backward_s, backward_window_s)
-        + n
+        + micro_batches
         * (compute_exposed_s(per_forward_s, forward_window_s) + compute_exposed_s(per_backward_s, backward_window_s))
     )
     overlapped_s = total_s - exposed_s
@@ -157,7 +157,7 @@ def compute_data_parallel_s(
 
 
 def count_owned_parameters(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
-    """Parameters whose optimizer state one device of the fullest stage has, shape [plans]."""
+    """Parameters whose optimizer state one device of the stage with most has, shape [plans]."""
     dense_shards = count_shards(scenario, s.dp * s.cp)[:, None].astype(np.float64)
     expert_shards = count_shards(scenario, s.expert_ranks)[:, None].astype(np.float64)
     sharded_parameters = parameters.dense / dense_shards + parameters.expert / expert_shards
@@ -170,7 +170,7 @@ def count_owned_parameters(scenario: Scenario, s: Strategies, parameters: StageP
 def compute_optimizer_s(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
     """Adam by its memory traffic: gradient read, master copy and two moments read and written, weight written.
 
-    Sharded from ZeRO stage 1 on. The fullest stage decides; result [plans]. An offloaded optimizer's traffic is the
+    Sharded from ZeRO stage 1 on. The stage with most decides; result [plans]. An offloaded optimizer's traffic is the
     host's (`offload.py`), none of the device's.
     """
     if scenario.offload.optimizer:

@@ -1,6 +1,6 @@
 """Parameters on one device of each stage, and how many ranks share them.
 
-What experts have is told apart: they are spread over other ranks than the dense parameters.
+Experts are counted apart: they are spread over other ranks than the dense parameters.
 """
 
 from __future__ import annotations

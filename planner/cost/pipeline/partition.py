@@ -1,8 +1,9 @@
-"""Which layers each pipeline stage has, and which of its chunks can decide time or memory.
+"""Layers partitioned into pipeline stages, and which of the chunks can decide time or memory.
 
-The layers are dealt to pp x vpp chunks as evenly as their number allows, the longer chunks first; stage i has
+The layers are partitioned into pp x vpp chunks as evenly as their number allows, the longer chunks first; stage i has
 chunks i, i + pp, i + 2 pp, ... (interleaved 1F1B, Narayanan et al. 2021, arXiv 2104.04473, section 2.2). Where only
-layers + 2 can be dealt evenly, embedding and head count as a layer each (Llama 3, arXiv 2407.21783, section 3.3.2).
+layers + 2 can be partitioned evenly, embedding and head count as a layer each (Llama 3, arXiv 2407.21783, section
+3.3.2).
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from planner.workload.operators import Layer, Workload
 class StageTables:
     """Stages and chunks of each distinct (pp, vpp), padded to the same number of them.
 
-    Counts are layers of each kind (embedding and head as the last two kinds). `layer_counts`: distinct stages, shape
-    [splits, stages, kinds]; `stage_index`: the first pipeline position of such a stage, shape [splits, stages]: of
-    equal stages the earliest keeps the most micro-batches, so it stands for the others. `virtual_stages`: distinct
+    Counts are layers of each type (embedding and head as the last two types). `layer_counts`: distinct stages, shape
+    [splits, stages, layer types]; `stage_index`: the first pipeline position of such a stage, shape [splits, stages]:
+    of equal stages the earliest keeps the most micro-batches, so it stands for the others. `virtual_stages`: distinct
     chunks that run at the same time (the v-th of every stage), for each distinct such turn, shape [splits, turns,
-    chunks, kinds]; `interleave_rounds`: how many such turns there are, shape [splits, turns]. Padding repeats the
-    first entry (0 turns); `round_sizes`: distinct turns and the most distinct chunks in one, without padding, shape
-    [splits, 2]. `warmup_layers`: layers of each kind in the first turn of all stages together, shape [splits, kinds].
-    `virtual_stage_layers`: for each split whose stages have chunks of different length, their layers, shape [vpp,
-    stages].
+    chunks, layer types]; `interleave_rounds`: how many such turns there are, shape [splits, turns]. Padding repeats
+    the first entry (0 turns); `round_sizes`: distinct turns and the most distinct chunks in one, without padding,
+    shape [splits, 2]. `warmup_layers`: layers of each type in the first turn of all stages together, shape [splits,
+    layer types]. `virtual_stage_layers`: for each split whose stages have chunks of different length, their layers,
+    shape [vpp, stages].
     """
 
     layer_counts: Floats
@@ -50,7 +51,7 @@ class StageTables:
     def compute_slowest_path_s(self, stage_rows: Ints, per_layer_s: Floats) -> Floats:
         """Seconds of one micro-batch where in each turn all stages wait for the slowest chunk, shape [plans].
 
-        `per_layer_s`: seconds of one layer of each kind, shape [plans, kinds].
+        `per_layer_s`: seconds of one layer of each type, shape [plans, layer types].
         """
         path_s = np.empty(len(stage_rows))
         row_sizes = self.round_sizes[stage_rows]
@@ -76,7 +77,7 @@ class StageTables:
         return np.maximum(other_stages_s, 0.0)
 
     def find_slowest_layers(self, stage_rows: Ints, per_layer_s: Floats) -> Floats:
-        """Layers of each kind on that path, shape [plans, kinds]."""
+        """Layers of each type on that path, shape [plans, layer types]."""
         chunks = take_columns(self.virtual_stages, stage_rows)
         chunk_times_s = sum_products(chunks, per_layer_s[:, None, None, :])
         slowest_chunks = np.take_along_axis(chunks, np.argmax(chunk_times_s, axis=2)[:, :, None, None], axis=2)[
@@ -110,7 +111,7 @@ def build_stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stag
 
 
 def build_all_stage_tables(workload: Workload, strategy: Strategies) -> tuple[StageTables, Ints]:
-    """The stages of a single plan as `build_stage_tables` gives them, but each one told, equal ones too."""
+    """The stages of a single plan as `build_stage_tables` gives them, but every stage listed, equal ones too."""
     stages, stage_rows = build_stage_tables(workload, strategy)
     pp, vpp = int(strategy.pp[0]), int(strategy.vpp[0])
     assigned_layers = assign_layers(compute_layer_prefix(workload), pp, vpp)
@@ -124,7 +125,7 @@ def build_all_stage_tables(workload: Workload, strategy: Strategies) -> tuple[St
 
 
 def _compute_virtual_stage_layers(assigned_layers: list[Floats], stage_index: Ints) -> tuple[Floats | None, ...]:
-    """Layers of every chunk of the distinct stages, shape [vpp, stages], of each split that is not dealt evenly."""
+    """Layers of every chunk of the distinct stages, shape [vpp, stages], of each split with unequal chunks."""
     layers_per_chunk = [
         chunks[:, stage_rows, :-2].sum(axis=2)
         for chunks, stage_rows in zip(assigned_layers, stage_index, strict=True)
@@ -146,7 +147,7 @@ def _pad_tables(tables: list[NumericArray], *, repeat_first: bool = True) -> Num
 
 
 def _pad_rounds(split_rounds: list[list[Floats]]) -> Floats:
-    """The chunks of every split's turns as one table, shape [splits, turns, chunks, kinds]."""
+    """The chunks of every split's turns as one table, shape [splits, turns, chunks, layer types]."""
     chunks = _pad_tables([chunks for rounds in split_rounds for chunks in rounds])
     round_bounds = np.cumsum([len(rounds) for rounds in split_rounds])
     return _pad_tables(np.split(chunks, round_bounds[:-1]))
@@ -158,7 +159,7 @@ def list_layer_types(workload: Workload) -> tuple[Layer, ...]:
 
 
 def compute_layer_prefix(workload: Workload) -> Ints:
-    """Layers of each kind among the first i layers: shape [layers + 1, kinds]."""
+    """Layers of each type among the first i layers: shape [layers + 1, layer types]."""
     type_index = {layer_type: i for i, layer_type in enumerate(workload.layer_types)}
     layer_types = np.concatenate([np.full(run.count, type_index[run.layer]) for run in workload.layer_runs])
     one_hot = np.zeros((len(layer_types) + 1, len(type_index)), dtype=np.int64)
@@ -167,7 +168,7 @@ def compute_layer_prefix(workload: Workload) -> Ints:
 
 
 def assign_layers(prefix: Ints, pp: int, vpp: int) -> Floats:
-    """Layers of each kind, embedding and head, in every chunk: shape [vpp, pp, kinds + 2]."""
+    """Layers of each type, embedding and head, in every chunk: shape [vpp, pp, layer types + 2]."""
     bounds = _compute_chunk_bounds(len(prefix) - 1, pp * vpp)
     chunk_layers = np.zeros((len(bounds) - 1, prefix.shape[1] + 2))
     chunk_layers[:, :-2] = prefix[bounds[1:]] - prefix[bounds[:-1]]
@@ -220,7 +221,7 @@ def _find_distinct_rows(rows: Floats) -> tuple[Floats, Ints]:
 
 
 def _find_rounds(chunks: Floats) -> tuple[list[Floats], Floats]:
-    """Distinct turns as their distinct chunks, and how often each comes: from [vpp, pp, kinds]."""
+    """Distinct turns as their distinct chunks, and how often each comes: from [vpp, pp, layer types]."""
     flat_rounds = chunks.reshape(len(chunks), -1)
     distinct_rounds, first_indices = _find_distinct_rows(flat_rounds)
     repeat_counts = [float((flat_rounds == flat_round).all(axis=1).sum()) for flat_round in distinct_rounds]
@@ -228,14 +229,14 @@ def _find_rounds(chunks: Floats) -> tuple[list[Floats], Floats]:
 
 
 IN_FLIGHT_ROUNDS = 3
-"""Rounds of pp micro-batches after which a stage has been at its fullest: the warm-up takes less than (vpp + 1) pp
+"""Rounds of pp micro-batches after which a stage has had its most in flight: the warm-up takes less than (vpp + 1) pp
 chunks, and what follows repeats every pp vpp."""
 
 
 def compute_in_flight_passes(
     stages: StageTables, stage_rows: Ints, pp: Ints, vpp: Ints, micro_batches: Ints
 ) -> Floats:
-    """Micro-batches whose activations a stage holds at its fullest, in whole passes through the stage.
+    """Most micro-batches in flight on each stage, whose activations it keeps, in whole passes through the stage.
 
     1F1B: pp - i on stage i. Interleaved: 2 (pp - i - 1) + (vpp - 1) pp + 1 chunks, of 1/vpp stage each where they
     are equal (arXiv 2205.05198, section 4.2.3), else by their lengths. Never more than there are. `stage_rows`, `pp`,
@@ -257,7 +258,7 @@ def compute_in_flight_passes(
 
 
 def _simulate_peak_in_flight(chunk_layers: Floats, pp: int, micro_batches: int, warmup_chunks: Ints) -> Floats:
-    """Whole passes that stages hold at their fullest, by running through the interleaved schedule; shape [stages].
+    """Most whole passes in flight on each stage, by running through the interleaved schedule; shape [stages].
 
     `chunk_layers`: layers of each chunk, shape [vpp, stages]. Each chunk runs for pp micro-batches, then the next
     one; the backward passes take them from the last to the first. After the warm-up a chunk is dropped for each that

@@ -1,7 +1,7 @@
-"""One step's pipeline schedule, slot by slot: which chunk of which stage works on which micro-batch, and when.
+"""A pipeline schedule simulated slot by slot: which chunk of a stage works on which micro-batch, and when.
 
-Each stage does its slots in the order of its schedule, as soon as what a slot needs is there. A slot holds the
-stage until what it makes is sent, as in the cost model. 1F1B and interleaved 1F1B: Narayanan et al. 2021 (arXiv
+Each stage does its slots in the order of its schedule, as soon as what a slot needs is there. A stage is busy
+until the output of its slot is sent, as in the cost model. 1F1B and interleaved 1F1B: Narayanan et al. 2021 (arXiv
 2104.04473, section 2.2); zero bubble: ZB-H1 of Qi et al. 2023 (arXiv 2401.10241, section 3), the weights' gradients
 done whenever nothing else can be.
 """
@@ -35,9 +35,9 @@ class ScheduleSlot(NamedTuple):
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Seconds of one micro-batch in every chunk, shape [vpp, stages]: kernels of a pass, and what of its exchanges
-    (sends to the next stage included) is exposed. `weight_grad_s`: the part of `backward_s` that makes the weights'
-    gradients where the schedule puts it off, zero elsewhere.
+    """Seconds of one micro-batch in every chunk, shape [vpp, stages]: kernels of a pass, and its exposed
+    communication (sends to the next stage included). `weight_grad_s`: the part of `backward_s` that makes the
+    weights' gradients where the schedule puts it off, zero elsewhere.
     """
 
     forward_s: Floats
@@ -47,7 +47,7 @@ class StageTimes:
     weight_grad_s: Floats
 
     def get_pass_times_s(self, pass_type: PassType, chunk: int, stage: int) -> tuple[float, float]:
-        """Kernels and exposed exchanges of one pass."""
+        """Seconds of kernels and of exposed communication of one pass."""
         if pass_type == "weight":
             return float(self.weight_grad_s[chunk, stage]), 0.0
         comm_s = self.forward_comm_s if pass_type == "forward" else self.backward_comm_s

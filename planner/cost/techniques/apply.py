@@ -1,6 +1,6 @@
-"""Techniques that make training cheaper, as pure functions from one question to another, and what each changes.
+"""Techniques that make training cheaper, as pure functions from a scenario to a scenario, and what each changes.
 
-What they cost in accuracy is not modelled and told as unknown.
+Their cost in accuracy is not modelled and reported as unknown.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ def _compute_parameter_share(workload: Workload, is_counted: Callable[[Operator]
 
 
 def describe_techniques(scenario: Scenario) -> Iterator[Technique]:
-    """What the question is trained with beside the usual, in words."""
+    """The techniques of a scenario, in words."""
     if not is_16bit_or_wider(scenario, full_precision=False):
         yield _describe_quantization(scenario)
     yield from filter(
@@ -283,7 +283,7 @@ def _describe_quantization(scenario: Scenario) -> Technique:
         f"quantised training in {scenario.precision}",
         (
             f"multiplies of the layers at {speedup:.3g} times the 16-bit peak, casts before them",
-            "logits, router, attention and all exchanges in 16 bit, master weights and moments in 32 bit",
+            "logits, router, attention and all communication in 16 bit, master weights and moments in 32 bit",
             kept_text,
         ),
     )
@@ -322,7 +322,7 @@ def _describe_lora(scenario: Scenario) -> Technique | None:
         f"{lora.adapter_share:.3%} as many parameters are trained as the model has",
         f"a frozen parameter takes {lora.frozen_bytes:.3g} bytes; gradients and moments are of adapters alone",
         "no gradients of frozen weights: one multiply less of three",
-        "data parallelism exchanges the adapters' gradients alone",
+        "data parallelism reduces the adapters' gradients alone",
     ]
     changes += ["frozen matrices are written out in 16 bit before each pass"] if lora.bits == 4 else []
     return Technique(name, tuple(changes))

@@ -1,4 +1,4 @@
-"""What a technique makes of the time of one operator, and of the FLOPs that a step asks for."""
+"""The time of one operator, and the required FLOPs of a step, with techniques."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FOUR_BIT_VALUE_BYTES = 0.5
 
 
 def adjust_pass_times(scenario: Scenario, op: Operator, shard: LayerShard, pass_times: PassTimes) -> PassTimes:
-    """The operator's passes as they are with the question's techniques."""
+    """Seconds of an operator's passes with the scenario's techniques; `pass_times`: without them. [keys]."""
     lora, pruning = scenario.techniques.lora, scenario.techniques.pruning
     if lora is not None and isinstance(op, Linear | ExpertLinear | Convolution):
         # no gradient of a frozen weight: one multiply of the same size backward instead of two
@@ -105,7 +105,7 @@ def compute_teacher_s(scenario: Scenario, shard: LayerShard) -> Floats:
 
 
 def compute_required_flops(scenario: Scenario, model_flops: float) -> float:
-    """FLOPs of a step that are asked for: `model_flops` without the gradients of frozen weights, with those of
+    """Required FLOPs of a step: `model_flops` without the gradients of frozen weights, with those of
     adapters, and with the teacher's forward pass.
     """
     lora, teacher = scenario.techniques.lora, scenario.techniques.teacher
