@@ -1,4 +1,4 @@
-"""Why a step is as long as it is: from the model's FLOPs at the peak to the step, loss by loss; operators' rooflines.
+"""The waterfall from the model's FLOPs at the peak to the step, loss by loss, and the operators' rooflines.
 
 The losses are differences of the cost model with itself: the same functions with everything that slows a kernel taken
 away, then put back one after the other. They add up to the step by construction.
@@ -72,9 +72,12 @@ def compute_waterfall_s(scenario: Scenario, s: Strategies, step_costs: StepCosts
     repeat. `recompute`: of activations, at the peak. `efficiency`, `memory`, `launches`, `host`: what forward,
     backward and recomputation lose on the mean device. `imbalance`: the slowest stage's kernels less the mean's.
     """
-    n = count_micro_batches(scenario, s)
+    micro_batches = count_micro_batches(scenario, s)
     kernel_levels = [_compute_mean_kernels_s(idealized, s) for idealized in build_idealized_scenarios(scenario)]
-    peak_kernels, level_totals_s = kernel_levels[0], [n * sum_in_order(level.values()) for level in kernel_levels]
+    peak_kernels, level_totals_s = (
+        kernel_levels[0],
+        [micro_batches * sum_in_order(level.values()) for level in kernel_levels],
+    )
     required_flops = compute_required_flops(
         scenario, compute_model_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
     )
@@ -84,12 +87,14 @@ def compute_waterfall_s(scenario: Scenario, s: Strategies, step_costs: StepCosts
         / peak_flops_per_s
     )
     ideal_s = np.full(len(s), required_flops / peak_flops_per_s)
-    attention_s = n * _compute_mean_attention_s(scenario, s) - counted_attention_s
+    attention_s = micro_batches * _compute_mean_attention_s(scenario, s) - counted_attention_s
     parts = {
         "ideal": ideal_s,
         "attention": attention_s,
-        "other_arithmetic": n * (peak_kernels["forward"] + peak_kernels["backward"]) - ideal_s - attention_s,
-        "recompute": n * peak_kernels["recompute"],
+        "other_arithmetic": micro_batches * (peak_kernels["forward"] + peak_kernels["backward"])
+        - ideal_s
+        - attention_s,
+        "recompute": micro_batches * peak_kernels["recompute"],
     }
     level_pairs = zip(level_totals_s[1:], level_totals_s[:-1], strict=True)
     parts |= dict(

@@ -1,8 +1,8 @@
 """The few fitted numbers of the model: what share of its rated figures real kernels and collectives reach.
 
 A number is the default's, times a factor of the accelerator's architecture, times a factor of the software stack:
-what kernels reach of a chip and what a framework does with it are told apart, so that a chip that was never fitted
-still gets what is known of the framework, and the other way round.
+what kernels reach of a chip and what a trainer does with it are fitted apart, so that a chip that was never fitted
+still gets what is known of the trainer, and the other way round.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     overlap: float
     """Share of compute beside which a collective can run, where the schedule allows any."""
     contention: float
-    """By how much a hidden collective slows the compute beside it, as a share of its own time."""
+    """By how much an overlapped collective slows the compute beside it, as a share of its own time."""
     step_overhead_s: float
     power_exponent: float = 0.0
     """A part limited to less power runs at (its power / the reference's) to this power."""
@@ -73,7 +73,7 @@ _PARAMETER_DIMENSIONS: dict[str, Dimension] = {
 class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A file of hardware_db/calibration: each number with its source and uncertainty, and the runs behind it.
 
-    `parameters` are values in the default's file, factors in an architecture's or a framework's.
+    `parameters` are values in the default's file, factors in an architecture's or a trainer's.
     """
 
     title: str
@@ -81,13 +81,13 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     sources: dict[str, FigureSource]
     reference_power_w: float = 0.0
     unfitted: dict[str, tuple[float, float]] = {}
-    """In the default's file: relative spread of a factor that was never fitted: an architecture's, a framework's."""
+    """In the default's file: relative spread of a factor that was never fitted: an architecture's, a trainer's."""
     fitted_on: dict[str, list[str]] = {}
     """Ids of the measured runs, by source."""
 
 
 def build_calibration(architecture: str, trainer_name: str) -> Calibration:
-    """The numbers for an accelerator's architecture under a framework; a factor that was never fitted is one."""
+    """The numbers for an accelerator's architecture under a trainer; a factor that was never fitted is one."""
     architecture_factors = _read_factors("calibration/architectures", architecture)
     trainer_factors = _read_factors("calibration/frameworks", trainer_name)
     reference_power_w = (

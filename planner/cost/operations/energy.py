@@ -1,12 +1,12 @@
-"""Joules of a step by where they go: devices by what they do, the rest of the nodes, network, cooling.
+"""Energy of a step in joules: of devices by power state, the rest of the nodes, network, cooling.
 
 joules = PUE · Σ over devices of [Σ over states of P_state · t_state + (P_node + P_network) · step]
 P_state = P_idle + share_state · (P_rated - P_idle)
 
 (Patterson et al. 2021, arXiv 2104.10350, section 2.1, with the measured average power split by states.) The shares
 are measured ones (hardware_db/power). Multiplies are compute-bound; norms, activations, losses, and the optimizer are
-memory-bound, and so is the time that a device waits for its host's launches; a stage that is not the slowest is told
-as if it were.
+memory-bound, and so is the time that a device waits for its host's launches; a stage that is not the slowest is
+counted as if it were.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ ENERGY_PARTS = ("devices", "node", "network", "cooling")
 def compute_state_times_s(
     scenario: Scenario, s: Strategies, plan_tables: PlanTables, step_costs: StepCosts
 ) -> dict[str, Floats]:
-    """Seconds of a step in each of STATES, shape [plans] each; they add up to the step."""
+    """Seconds of a step in each of `POWER_STATES`, shape [plans] each; they add up to the step."""
     terms = step_costs.terms
     kernels_s = terms["forward"] + terms["backward"] + terms["recompute"]
     memory_bound_s = compute_memory_bound_share(scenario, s, plan_tables) * kernels_s
     return {
         "compute": kernels_s - memory_bound_s,
         "memory": memory_bound_s + terms["optimizer"],
-        "communication": sum_in_order(terms[name] for name in OVERLAPPABLE_TERMS),  # what of them nothing hides
+        "communication": sum_in_order(terms[name] for name in OVERLAPPABLE_TERMS),  # exposed
         "waiting": terms["pipeline_bubble"] + terms["overhead"],
     }
 
@@ -89,7 +89,7 @@ def _compute_model_s(scenario: Scenario, s: Strategies, tables: LayerTables, lay
 
 
 def _count_layers(workload: Workload, layer: Layer) -> float:
-    """How many layers of a kind there are; embedding and head once."""
+    """How many layers of a type the workload has; embedding and head once."""
     return float(sum(run.count for run in workload.layer_runs if run.layer == layer)) or 1.0
 
 

@@ -1,7 +1,7 @@
 """Failures: how often a job is interrupted, how often it should save its state, and what share of the time is left.
 
 Failures are independent and exponential, and any of them stops the job (a series system). All functions take arrays
-of one shape (broadcast), so that many jobs, sizes or step times are told at once.
+of one shape (broadcast), so that many jobs, sizes or step times are computed at once.
 
 Sources: J. W. Young, A first order approximation to the optimum checkpoint interval, CACM 17(9), 1974,
 doi:10.1145/361147.361115; J. T. Daly, A higher order estimate of the optimum checkpoint interval for restart dumps,

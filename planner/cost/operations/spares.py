@@ -1,7 +1,7 @@
 """Spare nodes: how often one is missing, what that costs, and how many pay off.
 
 Nodes fail one after the other and are repaired side by side. While more are out than there are spares the job
-waits, so none fails: the birth-death process of Erlang's loss system (A. K. Erlang 1917), whose answer holds for
+waits, so none fails: the birth-death process of Erlang's loss system (A. K. Erlang 1917), whose result holds for
 repair times of any distribution. A job that goes on with fewer data-parallel replicas sees the plain Poisson number
 of nodes out.
 """
