@@ -1,1 +1,1 @@
-"""How far the cost model is from runs that were measured and published."""
+"""Measured runs: read them, predict them, report prediction errors, fit the calibration."""

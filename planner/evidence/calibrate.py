@@ -17,7 +17,7 @@ from planner.hardware import database
 
 
 def build_calibration_cases(runs: Iterable[MeasuredRun]) -> list[CalibrationCase]:
-    """Readable runs; what a row left open is filled with the current parameters' best plan."""
+    """The runs that can be bound; open columns are filled from the best plan with the current parameters."""
     calibration_cases = []
     for run in runs:
         try:
@@ -60,7 +60,7 @@ def render_calibration_file(
 
 
 def write_calibration_files(fitted: FittedFactors, calibration_cases: list[CalibrationCase]) -> None:
-    """Replace the calibration files by those of a fit."""
+    """Replace the generated calibration files with those of a new fit."""
     owners: dict[str, tuple[Iterable[str], Callable[[CalibrationCase], str]]] = {
         "architecture": (fitted.architectures, lambda case: case.architecture),
         "framework": (fitted.frameworks, lambda case: case.framework),
@@ -70,7 +70,7 @@ def write_calibration_files(fitted: FittedFactors, calibration_cases: list[Calib
         folder.mkdir(parents=True, exist_ok=True)
         for old_file in folder.glob("*.toml"):
             if old_file.read_text("utf-8").startswith(_GENERATED_HEADER):
-                old_file.unlink()  # what was read off something else than these runs stays
+                old_file.unlink()  # files with other sources than these runs stay
         for owner in names:
             owner_cases = [case for case in calibration_cases if get_owner(case) == owner]
             (folder / f"{owner}.toml").write_text(
@@ -79,7 +79,7 @@ def write_calibration_files(fitted: FittedFactors, calibration_cases: list[Calib
 
 
 def main(arguments: list[str]) -> None:
-    """Fit the table and write the files; the same table twice gives the same files."""
+    """Fit the table and write the files; the result is deterministic."""
     path = Path(arguments[0])
     runs, _ = parse_runs(path.read_text("utf-8"), str(path))
     calibration_cases = build_calibration_cases(runs)

@@ -1,7 +1,7 @@
-"""Errors on runs that a fit has not seen: leave one source, or one model, out.
+"""Cross-validation: prediction errors on runs that are left out of the fit, by source or by model.
 
-Each fold fits all factors without the runs of one source (or model) and predicts those. What a row left open is
-filled before the fits, by the plan alone; no fold's prediction uses parameters that saw its runs.
+Each fold fits all factors without the runs of one source (or model) and predicts these runs. Open columns of a row
+are filled before the fits; no prediction uses parameters that were fitted to its run.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class HeldOutPrediction:
 
 
 def extract_source(case: CalibrationCase) -> str:
-    """The publication that a run is from, whichever of its pages."""
+    """The publication of a run, without the page."""
     return case.run.source.split()[0]
 
 
 def format_model_shape(case: CalibrationCase) -> str:
-    """The model by its shape, so that two names of one model, or a model with layers cut off, are one."""
+    """The shape of the model, equal for different names of a model and for a model with fewer layers."""
     numbers = case.run.numbers
     width = f"{numbers['hidden']} x {numbers['heads']} heads, {numbers['ffn']}"
     return f"{width}, vocabulary {numbers['vocab']}, {numbers['experts'] or 1} experts"
@@ -51,9 +51,9 @@ def format_model_shape(case: CalibrationCase) -> str:
 def predict_held_out_folds(
     cases: Sequence[CalibrationCase], full_fit: FittedFactors, get_fold: Callable[[CalibrationCase], str]
 ) -> Iterator[tuple[str, list[HeldOutPrediction]]]:
-    """For each value of `get_fold`, its runs as predicted by a fit without them.
+    """For each value of `get_fold`: its runs, predicted by a fit without them.
 
-    `full_fit`: the fit to all runs, at which the runs' derivatives are taken once; each fold's residuals are its own.
+    `full_fit`: the fit to all runs; all folds use the derivatives at its parameters, with their own residuals.
     """
     powers = compute_reference_powers_w(cases)
     slopes = compute_log_derivatives(
@@ -84,9 +84,7 @@ def _predict_fold(
 def build_cross_validation_parts(
     cases: Sequence[CalibrationCase], report_progress: Callable[[str], None]
 ) -> dict[str, CrossValidationPart]:
-    """Both kinds of fold: errors overall and of each fold. `report_progress` is given a word on each fold that is
-    done.
-    """
+    """Errors by source and by model, overall and per fold. `report_progress` gets a line on each finished fold."""
     full_fit = fit_calibration(cases, compute_reference_powers_w(cases))
     parts: dict[str, CrossValidationPart] = {}
     for fold_type, get_fold in (("source", extract_source), ("model", format_model_shape)):
@@ -106,5 +104,5 @@ def _compute_fold_errors(unseen: Sequence[HeldOutPrediction]) -> PredictionError
     )
     if fold_errors is None:
         raise ValueError("a fold without runs")
-    # folds mix metrics: their ranks say nothing
+    # folds contain several metrics, so that ranks have no meaning
     return msgspec.structs.replace(fold_errors, rank_correlation=None)

@@ -1,13 +1,13 @@
-"""Fit the calibration's factors to measured runs, all runs together.
+"""Fit the calibration factors to all measured runs together.
 
 With v_p the p-th number of the calibration, a its architecture and f the framework of a run,
 
     log v_p = log default_p + A_p,a + F_p,f
 
 Least squares of the logarithm of predicted over measured time over all runs, with a pull of every A and F towards
-zero (a Gaussian prior in the logarithm), so that what the runs do not tell stays at the default. Robust: a run that
-is off by much more than `_RUN_LOG_STD` counts by its distance, not by its square (a pseudo-Huber loss), so that one
-odd release does not move the rest.
+zero (a Gaussian prior in the logarithm), so that parameters that the runs do not determine stay at the default. The
+loss is robust (pseudo-Huber): an error much larger than `_RUN_LOG_STD` counts linearly, not quadratically, so that a
+single outlier does not change the fit much.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from planner.evidence.runs import MeasuredRun
 Floats = NDArray[np.float64]
 
 # Widths of the priors in the logarithm, of an architecture's and of a framework's factor: how far a number may lie
-# from the default without being pulled back. What belongs to the chip alone has no framework's width, and vice versa.
+# from the default without being pulled back. Parameters of the chip alone have no trainer width, and vice versa.
 PRIOR_WIDTHS = {
     "gemm_efficiency": (0.15, 0.05),
     "gemm_efficiency_8bit": (0.1, 0.05),
@@ -60,14 +60,14 @@ PRIOR_WIDTHS = {
     "power_exponent": (0.3, 0.0),
 }
 _RUN_LOG_STD = 0.05
-"""Standard deviation of the logarithm that a run is taken to have."""
+"""Assumed standard deviation of the logarithm of a run's measured time."""
 _DERIVATIVE_STEP = 1e-3
 _MAX_EVALUATIONS = 12
 
 
 @dataclass(frozen=True)
 class CalibrationCase:
-    """One run with the plan that it is scored with."""
+    """One run with the plan for its prediction."""
 
     run: MeasuredRun
     bound_run: BoundRun
@@ -80,11 +80,11 @@ class CalibrationCase:
 
     @property
     def framework(self) -> str:
-        """The software stack."""
+        """The trainer."""
         return self.bound_run.scenario.trainer.name
 
     def predict_figure(self, calibration: Calibration) -> float:
-        """The run's own figure under other fitted numbers."""
+        """The run's measured figure, predicted with a calibration."""
         return compute_run_figure(self.run, replace_calibration(self.bound_run, calibration), self.plan)
 
     def compute_log_error(self, calibration: Calibration) -> float:
@@ -94,7 +94,7 @@ class CalibrationCase:
 
 @dataclass(frozen=True)
 class FittedFactors:
-    """Factors by architecture and by framework, with the relative standard deviation of each; powers in watts."""
+    """Factors by architecture and by trainer, with the relative standard deviation of each; powers in watts."""
 
     architectures: dict[str, dict[str, float]]
     frameworks: dict[str, dict[str, float]]
@@ -103,7 +103,7 @@ class FittedFactors:
     reference_powers_w: dict[str, float]
 
     def build_calibration(self, architecture: str, framework: str) -> Calibration:
-        """The numbers for a pair; a factor that was not fitted is one."""
+        """The calibration of an architecture and a trainer; factors that were not fitted are 1."""
         return combine_calibration(
             read_default_calibration(),
             self.architectures.get(architecture, {}),
@@ -113,7 +113,7 @@ class FittedFactors:
 
 
 def replace_calibration(bound_run: BoundRun, calibration: Calibration) -> Scenario:
-    """The question's training under other fitted numbers."""
+    """The scenario of a run with another calibration."""
     network = build_network(
         bound_run.cluster, link_efficiency=calibration.link_efficiency, nic_efficiency=calibration.nic_efficiency
     )
@@ -121,7 +121,7 @@ def replace_calibration(bound_run: BoundRun, calibration: Calibration) -> Scenar
 
 
 def compute_reference_powers_w(cases: Sequence[CalibrationCase]) -> dict[str, float]:
-    """Watts of the strongest part of each architecture."""
+    """The highest accelerator power of each architecture, in watts."""
     powers_w: dict[str, float] = {}
     for case in cases:
         power_w = case.bound_run.scenario.accelerator.tdp_w or 0.0
@@ -131,10 +131,10 @@ def compute_reference_powers_w(cases: Sequence[CalibrationCase]) -> dict[str, fl
 
 @dataclass(frozen=True)
 class CalibrationProblem:
-    """The least-squares problem: which factor is the i-th unknown, and the runs.
+    """The least-squares problem: its unknowns and its runs.
 
-    `owners[i]` is an architecture or a framework, `names[i]` the parameter, `widths[i]` its prior's. `has_factor` of
-    shape [runs, unknowns] says whose factors a run has.
+    `owners[i]`: architecture or trainer of the i-th unknown; `names[i]`: its parameter; `widths[i]`: width of its
+    prior. `has_factor`: whether a run depends on an unknown, shape [runs, unknowns].
     """
 
     cases: tuple[CalibrationCase, ...]
@@ -145,7 +145,7 @@ class CalibrationProblem:
     reference_powers_w: dict[str, float]
 
     def build_calibrations(self, x: Floats) -> list[Calibration]:
-        """Each run's numbers."""
+        """The calibration of each run."""
         factors = self.build_fitted_factors(x, np.zeros_like(x))
         calibration_by_pair: dict[tuple[str, str], Calibration] = {}
         for case in self.cases:
@@ -155,7 +155,7 @@ class CalibrationProblem:
         return [calibration_by_pair[case.architecture, case.framework] for case in self.cases]
 
     def build_fitted_factors(self, x: Floats, log_std: Floats) -> FittedFactors:
-        """The unknowns by their owners."""
+        """The unknowns by architecture and trainer."""
         architectures: dict[str, dict[str, float]] = {}
         frameworks: dict[str, dict[str, float]] = {}
         architecture_names = {case.architecture for case in self.cases}
@@ -168,7 +168,7 @@ class CalibrationProblem:
 def build_calibration_problem(
     cases: Sequence[CalibrationCase], reference_powers_w: dict[str, float]
 ) -> CalibrationProblem:
-    """The unknowns that these runs have."""
+    """The least-squares problem of these runs."""
     owners, names, widths, has_factor = [], [], [], []
     for width_index, labels in enumerate(([c.architecture for c in cases], [c.framework for c in cases])):
         for owner in sorted(set(labels)):
@@ -191,10 +191,10 @@ def build_calibration_problem(
 def fit_calibration(
     cases: Sequence[CalibrationCase], reference_powers_w: dict[str, float], *, known_slopes: Floats | None = None
 ) -> FittedFactors:
-    """The factors that these runs tell. Raises InputError where scipy is not installed.
+    """Fit the factors to these runs. Raises InputError where scipy is not installed.
 
-    `known_slopes`: each run's derivatives by parameter, shape [runs, parameters], to be used as they are (a
-    quasi-Newton method: the residuals stay exact); without it they are computed anew at every step.
+    `known_slopes`: derivatives of each run by parameter, shape [runs, parameters], used in all iterations (a
+    quasi-Newton method with exact residuals); without them, derivatives are computed in every iteration.
     """
     try:
         from scipy.optimize import least_squares
@@ -243,7 +243,7 @@ def _compute_robust_slopes(errors: Floats) -> Floats:
 
 
 def compute_log_derivatives(cases: Sequence[CalibrationCase], calibrations: Sequence[Calibration]) -> Floats:
-    """Slope of each run's log time by the logarithm of each parameter, shape [runs, parameters]."""
+    """Derivative of each run's log time by the logarithm of each parameter, shape [runs, parameters]."""
     work = list(zip(cases, calibrations, strict=True))
     with ProcessPoolExecutor() as pool:
         size = -(-len(work) // 8)
@@ -276,7 +276,7 @@ def _compute_slope(case: CalibrationCase, calibration: Calibration) -> Floats:
 
 
 def compute_log_errors(cases: Sequence[CalibrationCase], calibrations: Sequence[Calibration]) -> Floats:
-    """Each run's logarithm of predicted over measured time; what several runs share is predicted once."""
+    """Logarithm of predicted over measured time of each run; equal configurations are predicted once."""
     predicted_by_key: dict[object, float] = {}
     errors = []
     for case, calibration in zip(cases, calibrations, strict=True):
@@ -288,13 +288,13 @@ def compute_log_errors(cases: Sequence[CalibrationCase], calibrations: Sequence[
 
 
 def _compute_log_error(run: MeasuredRun, predicted: float) -> float:
-    """Logarithm of predicted over measured time, of a figure in the run's own metric: of rates the reciprocal."""
+    """Logarithm of predicted over measured time; for rates, of the reciprocal."""
     ratio = predicted / run.value
     return float(np.log(ratio if run.metric == "step_time_s" else 1 / ratio))
 
 
 def _build_prediction_key(case: CalibrationCase) -> object:
-    """A key of all that a prediction depends on, equal for runs of one configuration: releases measure it again."""
+    """A key of everything that a prediction depends on, equal for repeated measurements of one configuration."""
     scenario = case.bound_run.scenario
     return (
         case.run.metric,

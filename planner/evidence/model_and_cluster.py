@@ -1,4 +1,4 @@
-"""What a row of measured runs describes: the model and the cluster, from its columns and the presets' knowledge."""
+"""Build the model and the cluster of a measured run from the columns of its row and from presets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from planner.workload.presets import read_transformer_preset
 from planner.workload.spec import ModelSpec, MoeSpec, check_model_spec
 from planner.workload.transformer import build_workload
 
-# Which preset lends what the table has no column for (gating, norms, MLA, experts' width), by the model's name; the
-# first that matches.
+# The preset for what the table has no column for (gating, norms, MLA, width of experts), by a pattern of the model's
+# name; the first match counts.
 _FAMILY_PRESETS = (
     (r"deep-?seek[ _-]*v?2", "deepseek-v2"),
     (r"deep-?seek", "deepseek-v3"),
@@ -52,7 +52,7 @@ _ACCELERATOR_ALIASES = {
     "tpu7x": "tpu-v7",
     "p100": "p100-sxm2-16gb",
 }
-"""What the files of hardware_db call a part that a table calls by its short name."""
+"""Names in hardware_db of accelerators with a short name in tables."""
 _DEVICES_PER_NODE = 8
 _NIC_LATENCY_S = 5e-6
 _LINK_LATENCY_S = 3e-6
@@ -61,7 +61,7 @@ _DEFAULT_NIC_GBPS = 200.0
 
 
 def build_run_workload(run: MeasuredRun) -> Workload:
-    """The model that a row describes. Raises RowError where the row does not say enough, InputError for nonsense."""
+    """The model of a row. Raises RowError where the row is incomplete, InputError where the model is not valid."""
     base = _find_base_preset(run)
     layers, hidden, heads, seq = (run.require_number(column) for column in ("layers", "hidden", "heads", "seq"))
     spec = msgspec.structs.replace(
@@ -84,7 +84,7 @@ def build_run_workload(run: MeasuredRun) -> Workload:
 
 
 def _find_base_preset(run: MeasuredRun) -> ModelSpec:
-    """The preset of the model's family; by the MLP's width (gated below four times the hidden size) for no family."""
+    """The preset of the model's family; of an unknown family, by the MLP (gated below four times the hidden size)."""
     for pattern, name in _FAMILY_PRESETS:
         if re.search(pattern, run.model.lower()):
             return read_transformer_preset(name)
@@ -99,7 +99,7 @@ def _build_moe(run: MeasuredRun, base: ModelSpec, layers: int) -> MoeSpec | None
     topk = run.numbers["topk"]
     if base.moe is None:
         return MoeSpec(experts=experts, topk=topk or 2, expert_ffn_size=run.require_number("ffn"))
-    # a model cut to a few layers keeps the share of its dense ones
+    # a model with fewer layers than its preset has at most a quarter dense layers
     first_dense = (
         min(base.moe.first_dense_layers, layers // 4) if layers < base.layers else base.moe.first_dense_layers
     )
@@ -112,7 +112,7 @@ def _build_moe(run: MeasuredRun, base: ModelSpec, layers: int) -> MoeSpec | None
 
 
 def build_run_cluster(run: MeasuredRun) -> Cluster:
-    """The cluster that a row describes: the preset of its accelerator, else a plain one of nodes of eight.
+    """The cluster of a row: the reference cluster of its accelerator, else a simple one with nodes of eight devices.
 
     Raises RowError for an unknown accelerator.
     """
@@ -136,7 +136,7 @@ def _format_nic_bandwidth(gbps_per_device: float, devices_per_nic: float) -> str
 
 
 def _find_preset_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec] | None:
-    """The reference cluster of this part; of another part of its name but for the variant, or of its generation."""
+    """The reference cluster of this accelerator, of another variant of it, or of its generation; None without one."""
     candidates = []
     for name in database.list_database_names("clusters"):
         spec = presets.load_cluster_spec(name)
@@ -154,7 +154,9 @@ def _find_preset_cluster(part: AcceleratorSpec) -> tuple[ClusterSpec, NodeSpec] 
 
 
 def _rank_similarity(part: AcceleratorSpec, other: AcceleratorSpec) -> int:
-    """3: the same part; 2: the same family of part (b200 and b300, not gb200); 1: the same generation and form."""
+    """3: the same accelerator; 2: the same family (b200 and b300, not gb200); 1: the same generation and form factor;
+    0: none of these.
+    """
     if part.name == other.name:
         return 3
     family = re.match(r"[a-z-]+", part.name)

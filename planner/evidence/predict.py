@@ -22,7 +22,7 @@ _MEMORY_TOLERANCE = 1.03
 
 @dataclass(frozen=True)
 class RunPrediction:
-    """One row beside its prediction. `assumed_values` names what the row left open, with what was taken."""
+    """One run and its prediction. `assumed_values`: the columns that the row leaves open, with the assumed values."""
 
     run: MeasuredRun
     predicted: float
@@ -43,12 +43,12 @@ class RunPrediction:
 
     @property
     def error_pct(self) -> float:
-        """Signed error of the figure, in percent of the measured one."""
+        """Signed error of the predicted figure, in percent of the measured one."""
         return 100 * (self.predicted / self.run.value - 1)
 
 
 def predict_run(run: MeasuredRun) -> RunPrediction:
-    """The prediction of one row; what it leaves open is the best plan that fits. Raises RowError."""
+    """The prediction of one run; open columns are taken from the best plan that fits. Raises RowError."""
     bound_run = bind_run(run)
     plan, assumed_values = find_run_plan(bound_run)
     scenario = bound_run.scenario
@@ -59,7 +59,7 @@ def predict_run(run: MeasuredRun) -> RunPrediction:
 
 
 def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], list[SkippedRun]]:
-    """The predictions of a table, and the rows that could not be bound, with the reason."""
+    """The predictions of all runs, and the runs that could not be bound, with the reasons."""
     predictions: list[RunPrediction] = []
     skipped: list[SkippedRun] = []
     for run in track_steps("predicting", runs):
@@ -71,16 +71,16 @@ def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], li
 
 
 def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
-    """The plan of a question and what was filled. Raises RowError where the row breaks a rule."""
+    """The plan of a run, and the assumed values. Raises RowError where the run breaks a rule."""
     part = bound_run.scenario.accelerator
-    # it ran, so it fitted: a plan that is over by no more than the memory model's own error is not ruled out
+    # the run fitted, so plans that exceed the memory by no more than the error of the memory model are allowed
     relaxed_scenario = replace(
         bound_run.scenario, accelerator=replace(part, memory_bytes=part.memory_bytes * _MEMORY_TOLERANCE)
     )
     result = search_plans(relaxed_scenario, bound_run.space, SearchTarget(top=1))
     unstated_columns = bound_run.unstated_columns
     if not result.stats.feasible and result.stats.rejected_by["memory"]:
-        # take the row's word over the memory model's, and say so
+        # trust the run more than the memory model, and report it
         unlimited_accelerator = replace(bound_run.scenario.accelerator, memory_bytes=float("inf"))
         result = search_plans(
             replace(bound_run.scenario, accelerator=unlimited_accelerator), bound_run.space, SearchTarget(top=1)
@@ -100,7 +100,7 @@ def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
 
 
 def compute_run_figure(run: MeasuredRun, scenario: Scenario, plan: Strategies) -> float:
-    """The predicted step in the row's own metric and convention."""
+    """The predicted figure in the metric and FLOPs convention of the run."""
     step_time_s = float(compute_step_costs(scenario, plan).step_time_s[0])
     tokens = scenario.global_batch * scenario.workload.seq_length
     if run.metric == "step_time_s":
@@ -114,6 +114,6 @@ def compute_run_figure(run: MeasuredRun, scenario: Scenario, plan: Strategies) -
 
 
 def _compute_memory_gib(scenario: Scenario, plan: Strategies) -> float:
-    # what a framework measures is what its allocator holds: the reserve for driver and libraries is not in it
+    # trainers measure the memory of their allocator, without the runtime reserve of driver and libraries
     memory_bytes = math.fsum(float(part[0]) for part in compute_peak_memory_bytes(scenario, plan).values())
     return (memory_bytes - scenario.runtime_reserve_bytes) / 2**30

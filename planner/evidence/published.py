@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def find_published_runs() -> Path:
-    """The table: inside the package when installed, among the tests in a checkout."""
+    """Path of the table: inside the installed package, or among the tests of a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "published" / "measured_runs.csv"
     return installed if installed.is_file() else package.parent / "tests" / "published" / "measured_runs.csv"

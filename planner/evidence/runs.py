@@ -1,4 +1,4 @@
-"""A table of measured runs: its columns, its rows, and what cannot be read of it."""
+"""Read tables of measured runs: their columns, their rows, and rows that cannot be read."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ REQUIRED_RUN_COLUMNS = (
 RUN_METRICS = ("step_time_s", "tokens_per_s_per_device", "tflops_per_device")
 _MAX_ROWS = 100_000
 _MAX_BY_COLUMN = {"layers": MAX_LAYERS, "heads": 65_536, "kv_heads": 65_536, "experts": 65_536, "seq": 2**24}
-"""The largest numbers of these columns: those that a model's file may have."""
+"""The largest numbers of these columns, as in model files."""
 _MAX_CELL_CHARS = 2_000
-"""Characters of a cell; what is behind them is not read."""
+"""Characters of a cell; the rest of a longer cell is not read."""
 
 
 class RowError(Exception):
-    """Why one row is skipped."""
+    """The reason why a row is skipped."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class MeasuredRun:
     numbers: dict[str, int | None]
     inter_gbps_per_device: float | None
     line: int = 0
-    """Where in its file."""
+    """Line in the file."""
 
     def require_number(self, column: str) -> int:
-        """A number that the row must state. Raises RowError."""
+        """The number in a required column. Raises RowError where it is empty."""
         value = self.numbers[column]
         if value is None:
             raise RowError(f"{column} is empty")
@@ -80,7 +80,7 @@ _INTEGER_COLUMNS = (
 
 @dataclass(frozen=True)
 class SkippedRun:
-    """A row that was not predicted, and why."""
+    """A row that was not predicted, and the reason."""
 
     id: str
     line: int
@@ -88,7 +88,7 @@ class SkippedRun:
 
 
 def parse_runs(text: str, origin: str) -> tuple[list[MeasuredRun], list[SkippedRun]]:
-    """Rows and what could not be read. Raises InputError for a table without the needed columns."""
+    """The rows, and those that could not be read. Raises InputError for a table without the required columns."""
     try:
         table = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:

@@ -1,4 +1,4 @@
-"""Errors of a set of predictions, as validations of planners state them."""
+"""Error statistics of a set of predictions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def compute_prediction_errors(measured: Sequence[float], predicted: Sequence[flo
 
 
 def compute_rank_correlation(a: Floats, b: Floats) -> float | None:
-    """Spearman's: Pearson's correlation of the ranks, ties sharing their mean rank; None where it has no meaning."""
+    """Spearman's rank correlation (ties share their mean rank); None below three values or where one is constant."""
     if len(a) < 3:
         return None
     first, second = _compute_ranks(a), _compute_ranks(b)

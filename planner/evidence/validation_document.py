@@ -1,4 +1,4 @@
-"""The answer of `planner validate` in the form that is printed as JSON. Field order is output order."""
+"""The validation document: what `planner validate` prints as JSON. Field order is output order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 
 class MeasuredRunPart(DocumentPart, frozen=True, kw_only=True):
-    """One measured run beside its prediction, in the source's own metric."""
+    """One measured run and its prediction, in the metric of the source."""
 
     id: str
     source: str
@@ -29,13 +29,13 @@ class MeasuredRunPart(DocumentPart, frozen=True, kw_only=True):
     memory_measured_gib: float | None
     memory_predicted_gib: float
     filled: list[str]
-    """What the source left open, with what was taken."""
+    """Columns that the source leaves open, with the assumed values."""
     met: bool | None = None
-    """Whether the error is no larger than was asked for; null where nothing was."""
+    """Whether the error is within `--max-error`; null without this option."""
 
 
 class SkippedRunPart(DocumentPart, frozen=True, kw_only=True):
-    """A row that could not be read or bound, and why."""
+    """A row that could not be read or bound to a scenario, and the reason."""
 
     id: str
     line: int
@@ -43,21 +43,21 @@ class SkippedRunPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class ErrorSummaryPart(DocumentPart, frozen=True, kw_only=True):
-    """Errors of the measured figure, and of peak memory where the rows have it."""
+    """Errors of the measured figure, and of peak memory where it was measured."""
 
     figure: PredictionErrors | None
     memory: PredictionErrors | None
 
 
 class CrossValidationPart(DocumentPart, frozen=True, kw_only=True):
-    """Errors on runs that the fit has not seen, overall and by what was left out."""
+    """Errors on runs that were left out of the fit, overall and per fold."""
 
     overall: PredictionErrors
     by_fold: dict[str, PredictionErrors]
 
 
 class ValidationDocument(DocumentPart, frozen=True, kw_only=True):
-    """How far the model is from a table of measured runs."""
+    """Errors of the cost model on a table of measured runs."""
 
     schema_version: Literal["1.1"]
     rows: list[MeasuredRunPart]
@@ -67,7 +67,7 @@ class ValidationDocument(DocumentPart, frozen=True, kw_only=True):
     leave_one_source_out: CrossValidationPart | None = None
     leave_one_model_out: CrossValidationPart | None = None
     max_error_pct: float | None = None
-    """What the error of no run may be above, either way; null where nothing was asked for."""
+    """Largest absolute error of a run that is allowed, in percent; null without `--max-error`."""
 
 
 def build_json_schema() -> dict[str, object]:
@@ -81,13 +81,13 @@ def build_validation_document(
     cross: dict[str, CrossValidationPart] | None = None,
     max_error_pct: float | None = None,
 ) -> ValidationDocument:
-    """Rows in the table's order, their errors overall and by source; `max_error_pct` is held against each row's."""
+    """The rows in the order of the table, with errors overall and by source; `max_error_pct`: limit of each row."""
     sources = dict.fromkeys(item.run.source for item in predictions)
     cross_parts = cross or {}
     return ValidationDocument(
         schema_version=SCHEMA_VERSION,
         rows=[_build_run_part(item, max_error_pct) for item in predictions],
-        # sources measure different things: over all of them the step's seconds are compared
+        # sources have different metrics: the overall errors compare step times
         overall=_build_summary_part(predictions, lambda item: item.step_times_s),
         by_source={
             source: _build_summary_part(

@@ -1,1 +1,1 @@
-"""Which plans exist, which fit, which is best."""
+"""The search: which plans exist, which are feasible, which are best."""

@@ -1,1 +1,1 @@
-"""Questions built on the search."""
+"""Studies built on the search: plan, what-if, size, compare, explain, uncertainty, goodput, requirements."""

@@ -1,4 +1,4 @@
-"""One sentence: what holds a plan back, and what would change it, found by asking the cost model again."""
+"""One sentence per plan: what limits it most, and which change would help most, computed with the cost model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from planner.studies.changes import HARDWARE_SCALES, rebind_scenario
 _TERM_TITLES = {
     "recompute": "recomputation of activations",
     "tensor_parallel": "tensor-parallel collectives",
-    "context_parallel": "context-parallel exchange",
+    "context_parallel": "context-parallel communication",
     "expert_parallel": "expert-parallel all-to-all",
     "pipeline_send": "sends between pipeline stages",
     "pipeline_bubble": "the pipeline bubble",
-    "data_parallel": "data-parallel collectives that compute does not hide",
+    "data_parallel": "exposed data-parallel collectives",
     "optimizer": "the optimizer's update",
     "offload": "transfers to and from the host",
     "overhead": "fixed overhead of every step",
@@ -34,9 +34,7 @@ _HARDWARE_CHANGES: dict[str, Callable[[Scenario, Cluster], Scenario]] = {
     "twice the bandwidth of the scale-up links": lambda t, c: rebind_scenario(
         t, HARDWARE_SCALES["link_bandwidth"](c, 2.0)
     ),
-    "twice the bandwidth of the network cards": lambda t, c: rebind_scenario(
-        t, HARDWARE_SCALES["network_bandwidth"](c, 2.0)
-    ),
+    "twice the bandwidth of the NICs": lambda t, c: rebind_scenario(t, HARDWARE_SCALES["network_bandwidth"](c, 2.0)),
     "twice the global batch": lambda t, _: replace(t, global_batch=2 * t.global_batch),
 }
 
@@ -54,7 +52,7 @@ _OFFLOAD_CHANGES: dict[str, Callable[[Scenario, Cluster], Scenario]] = {
 def explain_bottlenecks(
     scenario: Scenario, cluster: Cluster, strategies: Strategies, step_costs: StepCosts
 ) -> list[str]:
-    """The sentence for each plan; `step_costs`: theirs."""
+    """The sentence for each plan; `step_costs`: the step costs of the plans."""
     step_time_s = step_costs.step_time_s
     ideal_time_s = compute_required_flops(
         scenario, compute_model_flops(scenario.workload, scenario.global_batch, "full")
@@ -79,7 +77,7 @@ def explain_bottlenecks(
 def _format_bottleneck(losses: dict[str, float], gains: dict[str, float]) -> str:
     largest_loss = max(losses, key=lambda name: losses[name])
     change_name = max(gains, key=lambda name: gains[name])
-    # of kernels what they take beyond their work at the peak rate; of all else the whole
+    # for kernels the time beyond that of their FLOPs at the peak rate; for all other terms the whole time
     cause = (
         f"goes to {_TERM_TITLES[largest_loss]}"
         if largest_loss in _TERM_TITLES
@@ -94,7 +92,7 @@ def _format_bottleneck(losses: dict[str, float], gains: dict[str, float]) -> str
 def _compute_gains(
     scenario: Scenario, changed_scenario: Scenario, strategies: Strategies, step_time_s: Floats
 ) -> Floats:
-    """Relative gain in throughput of each plan under a change; the batch may change too, so per sequence."""
+    """Relative gain in throughput of each plan under a change; per sequence, since the batch may change too."""
     changed_step_time_s = (
         compute_step_costs(changed_scenario, strategies).step_time_s
         * scenario.global_batch

@@ -1,4 +1,4 @@
-"""Changes of what a run is given, as pure functions: from a cluster to another, and a question bound to it anew.
+"""Changes of the inputs of a plan as pure functions: from one cluster to another, and a scenario moved to it.
 
 A figure of the cluster is named by a key (`accelerator.memory`, `fabric.leaf.bandwidth`); its change is an amount
 with a unit, a factor (`2x`) or a percentage (`+20%`).
@@ -25,7 +25,7 @@ SCENARIO_KEYS: Mapping[str, str] = {
     "training.precision": "precision",
     "model.seq_length": "seq_length",
 }
-"""Keys of what is asked rather than of the hardware, and the options that ask it."""
+"""Keys that change the scenario instead of the hardware, and their options."""
 
 _FACTOR_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*x", re.IGNORECASE)
 _PERCENT_PATTERN = re.compile(r"([+-][0-9]+(?:\.[0-9]+)?)\s*%")
@@ -42,7 +42,7 @@ _EXAMPLE_AMOUNTS: dict[Dimension, str] = {
 
 @dataclass(frozen=True)
 class ClusterFigure:
-    """One figure of a cluster: as it is (None: not known), and the cluster with another in its place."""
+    """One figure of a cluster: `read` gives its value (None: not known), `write` the cluster with another value."""
 
     dimension: Dimension
     read: Callable[[Cluster], float | None]
@@ -51,7 +51,7 @@ class ClusterFigure:
 
 @dataclass(frozen=True)
 class InputChange:
-    """What was done to one figure or option: `given` as the user wrote it; SI numbers, or a name of a format."""
+    """A change of one figure or option. `given`: the user's text; values: SI numbers, or the name of a precision."""
 
     key: str
     given: str
@@ -61,7 +61,7 @@ class InputChange:
 
 
 def rebind_scenario(scenario: Scenario, cluster: Cluster) -> Scenario:
-    """The question on another cluster, everything that was chosen kept."""
+    """The scenario on another cluster, with all choices kept."""
     accelerator, calibration = cluster.accelerator, scenario.calibration
     network = build_network(
         cluster, link_efficiency=calibration.link_efficiency, nic_efficiency=calibration.nic_efficiency
@@ -85,7 +85,7 @@ def rebind_scenario(scenario: Scenario, cluster: Cluster) -> Scenario:
 
 
 def scale_accelerator(cluster: Cluster, attribute: str, factor: float) -> Cluster:
-    """The cluster with one figure of its accelerators times a factor; peaks all together."""
+    """The cluster with one figure of its accelerators multiplied by a factor; peaks of all precisions together."""
     accelerator = cluster.accelerator
     if attribute == "peak_flops":
         return _replace_accelerator(
@@ -98,14 +98,14 @@ def scale_accelerator(cluster: Cluster, attribute: str, factor: float) -> Cluste
 
 
 def scale_levels(cluster: Cluster, attribute: str, factor: float, *, through_nic: bool) -> Cluster:
-    """The cluster with bandwidth or latency of all levels through network cards, or of all others, times a factor."""
+    """The cluster with bandwidth or latency of all levels through NICs, or of all others, times a factor."""
     return _replace_levels(
         cluster, lambda level: level.through_nic == through_nic, attribute, lambda old: old * factor
     )
 
 
 def scale_host(cluster: Cluster, attribute: str, factor: float) -> Cluster:
-    """The cluster with one figure of its hosts times a factor; the same where nothing is known of them."""
+    """The cluster with one figure of its hosts multiplied by a factor; unchanged where no host is described."""
     host = cluster.host
     return (
         cluster
@@ -125,7 +125,7 @@ HARDWARE_SCALES: Mapping[str, Callable[[Cluster, float], Cluster]] = {
     "host_link": lambda c, by: scale_host(c, "link_bytes_per_s", by),
     "host_bandwidth": lambda c, by: scale_host(c, "memory_bandwidth_bytes_per_s", by),
 }
-"""What of the hardware a step's time can depend on, each times a factor."""
+"""The hardware figures that a step's time can depend on, as functions that multiply each by a factor."""
 
 
 def _replace_accelerator(cluster: Cluster, **changes: object) -> Cluster:
@@ -147,7 +147,7 @@ def _replace_levels(
 
 
 def build_cluster_figures(cluster: Cluster, precision: str) -> dict[str, ClusterFigure]:
-    """The figures that this cluster has, by key. An amount for all peaks is that of `precision`."""
+    """The figures of this cluster by key. `accelerator.peak` is that of `precision`; the others change with it."""
     figures_by_key = {
         "accelerator.memory": _build_accelerator_figure("bytes", "memory_bytes"),
         "accelerator.memory_bandwidth": _build_accelerator_figure("bytes_per_s", "memory_bandwidth_bytes_per_s"),
@@ -190,7 +190,7 @@ def _build_accelerator_figure(dimension: Dimension, attribute: str) -> ClusterFi
 
 
 def _build_peaks_writer(precision: str) -> Callable[[Cluster, float], Cluster]:
-    """All peaks in proportion, that of `precision` as given."""
+    """Set the peak of `precision`, and scale all other peaks in proportion."""
     return lambda c, value: scale_accelerator(c, "peak_flops", value / c.accelerator.get_peak_flops(precision))
 
 
@@ -209,7 +209,7 @@ _LEVEL_ATTRIBUTES: dict[str, tuple[Dimension, str]] = {
 
 
 def _build_level_figure(name: str, quantity: str) -> ClusterFigure:
-    """One level's own: a device's share of its bandwidth, or the time of a step through it."""
+    """A figure of one level: bandwidth per device, or latency of a message through it."""
     dimension, attribute = _LEVEL_ATTRIBUTES[quantity]
     return ClusterFigure(
         dimension,
@@ -219,7 +219,7 @@ def _build_level_figure(name: str, quantity: str) -> ClusterFigure:
 
 
 def _build_network_figure(quantity: str) -> ClusterFigure:
-    """All levels through network cards: an amount is that of the innermost, the others keep their proportion."""
+    """A figure of all levels through NICs: the value is that of the innermost, the others keep their proportion."""
     dimension, attribute = _LEVEL_ATTRIBUTES[quantity]
 
     def read(cluster: Cluster) -> float:
@@ -246,7 +246,7 @@ def _build_host_figure(dimension: Dimension, attribute: str) -> ClusterFigure:
 
 
 def parse_changes(texts: list[str]) -> list[tuple[str, str]]:
-    """`KEY=VALUE` texts as pairs, in order. Raises InputError for another form and a key that comes twice."""
+    """Parse `KEY=VALUE` texts into pairs, in order. Raises InputError for other texts and for duplicate keys."""
     pairs: list[tuple[str, str]] = []
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
@@ -259,7 +259,7 @@ def parse_changes(texts: list[str]) -> list[tuple[str, str]]:
 
 
 def check_change_key(key: str, cluster: Cluster, precision: str) -> None:
-    """Raises InputError with the nearest name for a key that neither the question nor this cluster has."""
+    """Raise InputError, with the nearest name, for a key that neither the scenario nor this cluster has."""
     known_keys = [*build_cluster_figures(cluster, precision), *SCENARIO_KEYS]
     if key not in known_keys:
         common_keys = ("fabric.bandwidth", "fabric.latency", "host.memory", "host.link", "host.bandwidth")
@@ -270,7 +270,7 @@ def check_change_key(key: str, cluster: Cluster, precision: str) -> None:
 
 
 def apply_cluster_change(cluster: Cluster, key: str, text: str, precision: str) -> tuple[Cluster, InputChange]:
-    """The cluster with one figure changed, and what that did. Raises InputError naming key and value."""
+    """The cluster with one figure changed, and the change. Raises InputError naming key and value."""
     figure = build_cluster_figures(cluster, precision)[key]
     before = figure.read(cluster)
     after = _compute_changed_value(text, before, figure.dimension, key)
@@ -278,19 +278,19 @@ def apply_cluster_change(cluster: Cluster, key: str, text: str, precision: str) 
 
 
 def apply_option_change(key: str, text: str, before: int) -> str:
-    """What to ask in place of a whole number: the text as it is, or the number that a factor makes of `before`."""
+    """The new value of an option with a whole number: the text itself, or `before` multiplied by a factor."""
     factor = _parse_factor(text)
     if factor is None:
         return text
     after = before * factor
     if abs(after - round(after)) > 1e-9 * after or round(after) < 1:
-        expected = f"what makes a whole number of {before:,}"
+        expected = f"a factor that gives a whole number from {before:,}"
         raise InputError("not a whole number", origin="--set", key=key, value=text, expected=expected)
     return str(round(after))
 
 
 def _parse_factor(text: str) -> float | None:
-    """The factor that a text names; None where it is an amount."""
+    """The factor of a text such as 2x or +20%; None where it is an amount."""
     times, percent = _FACTOR_PATTERN.fullmatch(text), _PERCENT_PATTERN.fullmatch(text)
     if times:
         return float(times[1])
@@ -298,12 +298,16 @@ def _parse_factor(text: str) -> float | None:
 
 
 def _compute_changed_value(text: str, before: float | None, dimension: Dimension, key: str) -> float:
-    """The figure's new value in SI: possible, and above zero unless it is a time."""
+    """The figure's new value in SI; it must be above zero unless it is a time."""
     factor = _parse_factor(text)
     if factor is not None and before is None:
         example = _EXAMPLE_AMOUNTS[dimension]
         raise InputError(
-            "no figure is known of it", origin="--set", key=key, value=text, expected=f"an amount such as {example}"
+            "the current value is not known",
+            origin="--set",
+            key=key,
+            value=text,
+            expected=f"an amount such as {example}",
         )
     after = _parse_amount(text, dimension, key) if factor is None else (before or 0.0) * factor
     if after == 0.0 and dimension == "s":
@@ -315,7 +319,7 @@ def _compute_changed_value(text: str, before: float | None, dimension: Dimension
 
 
 def _parse_amount(text: str, dimension: Dimension, key: str) -> float:
-    """An amount with its unit. Raises InputError that tells of factors and percentages too."""
+    """Parse an amount with a unit. Raises InputError; its message names factors and percentages too."""
     try:
         return parse_quantity(text, dimension, allow_bare=False)
     except InputError as error:

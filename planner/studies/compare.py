@@ -1,4 +1,4 @@
-"""The same run on several clusters: what it takes on each, which are on the front, what rules the others out."""
+"""Compare clusters for one training run: time, cost and energy on each, the Pareto front, reasons of exclusion."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from planner.units import format_counted_noun, format_days
 
 @dataclass(frozen=True)
 class ClusterCandidate:
-    """A cluster, and how many nodes of it (None: as many as the limits ask for)."""
+    """A cluster, and its number of nodes (None: the number that the limits require)."""
 
     offer: ClusterOffer
     nodes: int | None = None
@@ -39,39 +39,39 @@ class ClusterCandidate:
 
 @dataclass(frozen=True)
 class ComparisonLimits:
-    """What rules a cluster out; None: no limit."""
+    """Limits that rule clusters out; None: no limit."""
 
     max_days: float | None = None
     max_usd: float | None = None
     framework: str | None = None
-    """Must run on the accelerator."""
+    """The trainer must support the accelerator."""
     cloud: str | None = None
-    """Must rent it out."""
+    """The cloud must offer the accelerator."""
 
 
 @dataclass(frozen=True)
 class ComparedCluster:
-    """One cluster's outcome, None where it is ruled out, and why."""
+    """The outcome of one cluster: the estimate, or None and the reason why it is ruled out."""
 
     candidate: ClusterCandidate
     estimate: RunEstimate | None
     ruled_out: str = ""
     exceeded_limit: Literal["", "--deadline", "--budget", "memory"] = ""
-    """What it is beyond, where it is that."""
+    """The limit that is exceeded; empty for other reasons."""
     excess_ratio: float = math.inf
-    """How many times the limit it takes."""
+    """The value of the exceeded figure divided by its limit."""
 
 
 def compare_cluster(run: TrainingRun, candidate: ClusterCandidate, limits: ComparisonLimits) -> ComparedCluster:
-    """The best plan of one cluster within the limits, or why there is none."""
+    """The best plan of one cluster within the limits, or the reason why there is none."""
     accelerator = read_offer_accelerator(candidate.offer)
     for required_name, supported_names, relation in (
-        (limits.framework, accelerator.frameworks, "runs on"),
-        (limits.cloud, accelerator.clouds, "rents"),
+        (limits.framework, accelerator.frameworks, "supports"),
+        (limits.cloud, accelerator.clouds, "offers"),
     ):
         if required_name is not None and required_name not in supported_names:
             return ComparedCluster(
-                candidate, None, f"nothing says that {required_name} {relation} {accelerator.name}"
+                candidate, None, f"no source states that {required_name} {relation} {accelerator.name}"
             )
     try:
         estimate = _estimate_candidate(run, candidate, limits)
@@ -84,7 +84,7 @@ def compare_cluster(run: TrainingRun, candidate: ClusterCandidate, limits: Compa
         rejection = f"takes {format_days(estimate.days)} on {nodes}"
         return ComparedCluster(candidate, None, rejection, "--deadline", estimate.days / limits.max_days)
     if limits.max_usd is not None and estimate.cost_usd is None:
-        return ComparedCluster(candidate, None, "no rent is known")
+        return ComparedCluster(candidate, None, "no rental price is known")
     if limits.max_usd is not None and estimate.cost_usd is not None and estimate.cost_usd > limits.max_usd:
         rejection = f"costs {estimate.cost_usd:,.0f} USD on {nodes}"
         return ComparedCluster(candidate, None, rejection, "--budget", estimate.cost_usd / limits.max_usd)
@@ -92,7 +92,7 @@ def compare_cluster(run: TrainingRun, candidate: ClusterCandidate, limits: Compa
 
 
 def _estimate_candidate(run: TrainingRun, candidate: ClusterCandidate, limits: ComparisonLimits) -> RunEstimate | str:
-    """The outcome on the nodes that are asked for; else few that meet the deadline, or the fastest in the budget."""
+    """The estimate on the given nodes; else on few nodes that meet the deadline, or the fastest within the budget."""
     if candidate.nodes is not None:
         return (
             estimate_run(run, candidate.offer, candidate.nodes)
@@ -122,16 +122,13 @@ _RANKING_FIGURES: dict[RankingFigure, Callable[[RunSizePart], float | None]] = {
 
 
 def get_ranking_value(size: RunSizePart, ranked_by: RankingFigure) -> float:
-    """What a size is ranked by, the smaller the better; infinite where it is not known."""
+    """The value that a size is ranked by, smaller is better; infinite where it is not known."""
     value = _RANKING_FIGURES[ranked_by](size)
     return math.inf if value is None else value
 
 
 def mark_pareto_front(sizes: Sequence[RunSizePart]) -> list[bool]:
-    """Of each size whether no other is at least as good in days, dollars and energy and better in one.
-
-    What is not known counts as the worst.
-    """
+    """Whether each size is on the Pareto front of days, cost and energy. Unknown values count as the worst."""
     if not sizes:
         return []
     values = np.array(
@@ -152,8 +149,8 @@ def compare_clusters(
     ranked_by: RankingFigure,
     intensity_g_per_kwh: float | None,
 ) -> tuple[list[ClusterOfferPart], NothingFits | None]:
-    """Every cluster's outcome, the best first, those that are ruled out last; equal ones by name. Where all are
-    ruled out, also what comes nearest.
+    """The outcome of every cluster: best first, ruled out last, ties by name. If all are ruled out, also the error
+    with the nearest miss.
     """
     compared_clusters = map_in_parallel("comparing", partial(compare_cluster, run, limits=limits), candidates)
     sizes = [
@@ -179,7 +176,7 @@ def compare_clusters(
 
 
 def _build_no_cluster_error(run: TrainingRun, compared_clusters: Sequence[ComparedCluster]) -> NothingFits:
-    """The cluster that is the least beyond a limit; where none fits at all, the first one's nearest miss."""
+    """The error with the cluster that exceeds a limit least; if no plan fits, the first cluster's nearest miss."""
     summary = (
         "no cluster is left: "
         f"{'the only one is' if len(compared_clusters) == 1 else f'all {len(compared_clusters)} are'} ruled out"

@@ -1,4 +1,4 @@
-"""Two plans compared, best with best: what changed, by how much, and which term of the step changed most."""
+"""Compare the best plans of two documents: what changed, by how much, and which term of the step changed most."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DIFF_FIGURES = (
     "step_time_s", "tokens_per_s", "tokens_per_s_per_device", "mfu", "hfu", "memory.headroom", "cost_usd_per_step",
     "cost_usd", "energy_j_per_step", "energy_j", "power_w", "carbon_kg", "days", "days_with_failures", "goodput",
 )  # fmt: skip
-_MEMORY_FIGURES = (*(f"memory.{kind}" for kind in MEMORY_CATEGORIES), "memory.total", "memory.capacity")
+_MEMORY_FIGURES = (*(f"memory.{category}" for category in MEMORY_CATEGORIES), "memory.total", "memory.capacity")
 _INPUT_NAMES = (
     "model", "parameters", "layers", "hidden_size", "heads", "seq_length", "cluster", "accelerator", "nodes",
     "devices", "global_batch", "precision", "attention", "framework", "launch", "flops_convention", "tokens",
@@ -55,12 +55,12 @@ _TERM_DRIVERS: dict[str, tuple[str, ...]] = {
     "offload": ("offload", "recompute", "pp", "tp"),
     "overhead": (),
 }
-"""What of the split and the settings each term depends on most; every term depends on all inputs."""
+"""Degrees and settings that each term depends on most; in addition, every term depends on all inputs."""
 
 
 @dataclass(frozen=True)
 class DiffSide:
-    """One plan of one document: its figures, its inputs, and the requirements of its file by whether they are met."""
+    """One plan of one document: its figures, its inputs, and whether each requirement of its file is met."""
 
     values: FigureValues
     inputs: FigureValues
@@ -75,7 +75,7 @@ def compare_documents(
     threshold: float,
     conditions: Sequence[Condition] = (),
 ) -> DiffDocument:
-    """Both documents compared, plans of files by their names. `conditions`: conditions on `compared_figures`."""
+    """Compare two documents; plans of files are matched by name. `conditions` are on `build_compared_figures`."""
     base_sides, head_sides = build_diff_sides(base), build_diff_sides(head)
     names = list(dict.fromkeys((*head_sides, *base_sides)))
     parts = [
@@ -94,7 +94,7 @@ def compare_documents(
 
 
 def build_diff_sides(document: CheckDocument | PlanDocument | HeterogeneousDocument) -> dict[str, DiffSide | None]:
-    """The plans of a document by name, a single one without a name; None for one that does not fit."""
+    """The plans of a document by name (`plan` for a single plan); None for a plan that does not fit."""
     if not isinstance(document, CheckDocument):
         return {"plan": _build_diff_side(document, {})}
     sides: dict[str, DiffSide | None] = {}
@@ -184,7 +184,7 @@ def _find_diff_status(presence: tuple[bool, bool], fits: tuple[bool, bool], chan
 def _list_figure_changes(
     names: Sequence[str], base_values: FigureValues, head_values: FigureValues, threshold: float
 ) -> list[FigureChangePart]:
-    """What is not the same on both sides, numbers by more than a share; numbers that come or go always."""
+    """The figures that differ: numbers by at least the relative threshold, and all that only one side has."""
     parts = []
     for name in names:
         base, head = base_values.get(name), head_values.get(name)
@@ -206,7 +206,7 @@ def _subtract_values(head: FigureValue, base: FigureValue) -> float | None:
 def _list_term_changes(
     prefix: str, names: Sequence[str], base_values: FigureValues, head_values: FigureValues
 ) -> list[TermChangePart]:
-    """The terms of both steps, by how much they changed; of the same change, in their own order."""
+    """The terms of both steps, the largest change first; ties keep the order of the terms."""
     parts = []
     for name in names:
         base, head = (
@@ -224,7 +224,7 @@ def _convert_to_seconds(value: FigureValue) -> float:
 def _find_step_change_cause(
     terms: Sequence[TermChangePart], changes: Sequence[FigureChangePart], base_values: FigureValues, threshold: float
 ) -> StepChangeCausePart | None:
-    """The term that changed most; None where none changed by the threshold's share of the step."""
+    """The term that changed most; None where its change is below the threshold, relative to the step time."""
     largest_change = terms[0]
     if not largest_change.change_s or abs(largest_change.change_s) < threshold * _convert_to_seconds(
         base_values.get("step_time_s")

@@ -1,4 +1,4 @@
-"""What the first plan draws and emits, in the document's words."""
+"""Build the power and carbon parts of the plan document for the first plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build_power_part(scenario: Scenario, plan: PlanPart, run: RunTotalsPart | None) -> PowerPart | None:
-    """Average power, energy of a day and of the run; None where the part's power is not known."""
+    """Mean power, energy of a day and of the run; None where the accelerator's power is not known."""
     energy_j_per_step, power = plan.energy_j_per_step, scenario.power
     if not energy_j_per_step or power is None:
         return None
@@ -33,15 +33,15 @@ def build_power_part(scenario: Scenario, plan: PlanPart, run: RunTotalsPart | No
 
 
 def build_carbon_part(grid: PowerGrid | None, plan: PlanPart, run: RunTotalsPart | None) -> CarbonPart | None:
-    """CO2-equivalent of a step and of the run on a grid. Raises InputError where the part's power is not known."""
+    """CO2-equivalent of a step and of the run. Raises InputError where the accelerator's power is not known."""
     if grid is None:
         return None
     if plan.energy_j_per_step is None:
         raise InputError(
-            "no power is known of this accelerator",
+            "the power of this accelerator is not known",
             key="--grid",
             value=grid.name,
-            expected="a cluster file whose accelerator says power.tdp",
+            expected="an accelerator file that has power.tdp",
         )
     kg_per_step = plan.energy_j_per_step / J_PER_KWH * grid.intensity_g_per_kwh / 1000
     return CarbonPart(

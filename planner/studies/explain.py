@@ -1,4 +1,4 @@
-"""From a plan of a plan document back to its question, and from there to why its step takes so long."""
+"""Rebuild the scenario of a plan from its document, and explain where the time of its step goes."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ WATERFALL_TITLES = {
     "offload": "transfers to the host",
     "overhead": "fixed overhead",
 }
-"""Of the waterfall's parts, for people."""
+"""Titles of the waterfall's parts."""
 
 MAX_SIMULATED_MICRO_BATCHES = 256
-"""Micro-batches of a schedule that is played beside the equations; a longer step's rest repeats its middle."""
+"""Most micro-batches of a simulated schedule; the middle of longer steps only repeats."""
 _REL_TOL = 1e-6
 
 
 def build_plan_strategies(plan: PlanPart) -> Strategies:
-    """A plan's split as the cost model takes it."""
+    """The degrees of a plan as the cost model's strategies, of length one."""
     strategy = plan.strategy
     return build_strategy(
         tp=strategy.tp,
@@ -82,10 +82,10 @@ def build_plan_strategies(plan: PlanPart) -> Strategies:
 
 
 def apply_plan_settings(scenario: Scenario, settings: SettingsPart) -> Scenario:
-    """The question with a plan's settings. Raises InputError where the cluster's hosts cannot do them."""
+    """The scenario with a plan's settings. Raises InputError where the cluster's hosts do not support them."""
     offload = Offload(**dict.fromkeys(settings.offload, True))
     changed_scenario = replace_offload(scenario, offload) if offload.is_active else scenario
-    # formats that are none of the two stay as the framework has them
+    # data types other than these two stay those of the trainer
     if changed_scenario.gradient_dtype != settings.gradients:
         changed_scenario = replace_gradient_dtype(changed_scenario, settings.gradients)
     if changed_scenario.grad_reduce_dtype != settings.communication:
@@ -103,16 +103,16 @@ def apply_plan_settings(scenario: Scenario, settings: SettingsPart) -> Scenario:
 
 
 def build_plan_scenario(scenario: Scenario, cluster: Cluster, document: PlanDocument, plan: PlanPart) -> Scenario:
-    """The plan's own question: its batch, its settings, ranks on the hosts where the document has them.
+    """The scenario of the plan: its batch, its settings, and the placement of its ranks where the document has one.
 
-    Raises InputError for a plan that is none of this model on this cluster.
+    Raises InputError for a plan that does not match the model and the cluster.
     """
     check_plan_split(plan, scenario.devices, scenario.workload.layer_count)
     plan_scenario = replace(apply_plan_settings(scenario, plan.settings), global_batch=plan.global_batch)
     if document.placement is not None and not cluster.listed_hosts:
-        expected = "the same --fault as it was made with, or the cluster's own file"
+        expected = "the --fault options that the plan was made with, or its cluster file"
         raise InputError(
-            "ranks were placed on hosts that this cluster does not tell", key="placement", expected=expected
+            "the plan places ranks on hosts, but this cluster lists no hosts", key="placement", expected=expected
         )
     if document.placement is None or not cluster.listed_hosts or not isinstance(plan_scenario.network, RoutedNetwork):
         return plan_scenario
@@ -125,17 +125,17 @@ def build_plan_scenario(scenario: Scenario, cluster: Cluster, document: PlanDocu
 
 
 def check_plan_split(plan: PlanPart, devices: int, layers: int) -> None:
-    """Raises InputError where degrees are not of these devices, or figures are beyond anything that runs."""
+    """Raise InputError where the degrees do not match the devices, or a value is out of range."""
     split = plan.strategy
     product = split.tp * split.pp * split.cp * split.dp
     if product != devices:
         expected = f"degrees whose product is the {devices:,} devices"
         value = f"tp {split.tp} x pp {split.pp} x cp {split.cp} x dp {split.dp}"
-        raise InputError("is no split of the cluster", key="strategy", value=value, expected=expected)
+        raise InputError("does not match the number of devices", key="strategy", value=value, expected=expected)
     if plan.settings.order not in RANK_ORDERS:
         order = plan.settings.order
         raise InputError(
-            "unknown order", key="settings.order", value=order, expected=f"one of {', '.join(RANK_ORDERS)}"
+            "unknown rank order", key="settings.order", value=order, expected=f"one of {', '.join(RANK_ORDERS)}"
         )
     max_values = {
         "ep": devices,
@@ -153,15 +153,17 @@ def check_plan_split(plan: PlanPart, devices: int, layers: int) -> None:
 
 
 def check_plan_unchanged(scenario: Scenario, document: PlanDocument, plan_number: int, origin: str) -> StepCosts:
-    """The plan's scores. Raises InputError where its step is not what the document says (to 1e-6)."""
+    """The plan's step costs. Raises InputError where the step time differs from the document by more than 1e-6."""
     plan = document.plans[plan_number - 1]
     step_costs = compute_step_costs(scenario, build_plan_strategies(plan))
     step_time_s = float(step_costs.step_time_s[0])
     if abs(step_time_s - plan.step_time_s) > _REL_TOL * plan.step_time_s:
         technique_names = [technique.name for technique in document.techniques]
-        hint = f"; it was made with {', '.join(technique_names)}: give the same options" if technique_names else ""
+        hint = (
+            f"; the plan was made with {', '.join(technique_names)}: give the same options" if technique_names else ""
+        )
         raise InputError(
-            "the planner or its inputs have changed since this was written, or options that it does not hold",
+            "the step time differs: another version of the planner, other inputs, or options missing in the file",
             origin=origin,
             key=f"plans[{plan_number - 1}].step_time_s",
             value=plan.step_time_s,
@@ -173,7 +175,7 @@ def check_plan_unchanged(scenario: Scenario, document: PlanDocument, plan_number
 def explain_plan(
     scenario: Scenario, cluster: Cluster, document: PlanDocument, plan_number: int, step_costs: StepCosts
 ) -> ExplainDocument:
-    """Why the plan's step takes so long; `scenario`: its own question, `step_costs`: its."""
+    """Where the time of the plan's step goes; `scenario` and `step_costs`: those of the plan."""
     plan = document.plans[plan_number - 1]
     s = build_plan_strategies(plan)
     step_time_s = float(step_costs.step_time_s[0])
@@ -201,7 +203,7 @@ def explain_plan(
 
 
 def _build_stage_parts(scenario: Scenario, s: Strategies) -> list[StagePart]:
-    """Every stage, in order."""
+    """The parts of all pipeline stages, in order."""
     plan_tables = build_all_stage_plan_tables(scenario, s)
     stage_bytes = compute_stage_memory_bytes(scenario, s, plan_tables)
     in_flight = count_micro_batches_in_flight(scenario, s, plan_tables)[0]
@@ -261,7 +263,7 @@ def _build_operator_part(operator: OperatorRoofline) -> OperatorPart:
 
 
 def _build_schedule_part(scenario: Scenario, s: Strategies, step_costs: StepCosts) -> SchedulePart:
-    """The schedule played beside the equations, both of the same step: of a long one, of its first micro-batches."""
+    """Simulate the schedule and compare it with the equations; for long steps, with fewer micro-batches in both."""
     micro_batches = count_simulated_micro_batches(scenario, s, MAX_SIMULATED_MICRO_BATCHES)
     short_scenario = replace(scenario, global_batch=micro_batches * int((s.dp * s.micro_batch)[0]))
     simulated_costs = (

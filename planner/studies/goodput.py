@@ -1,4 +1,4 @@
-"""What failures leave of a plan's throughput: the plan, the cluster and its reliability put together."""
+"""Goodput of a plan: its throughput after failures, checkpoints and repairs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def compute_checkpoint_bytes(parameters: int, trainer: Trainer) -> float:
 def build_reliability_part(
     scenario: Scenario, cluster: Cluster, plan: PlanPart, reliability: Reliability
 ) -> ReliabilityPart:
-    """Goodput of one plan with the checkpoints that are best for it, in the document's words."""
+    """The reliability part of one plan, with the best checkpoint interval for it."""
     devices, nodes = np.array([float(cluster.devices)]), np.array([float(cluster.nodes)])
     mtbf_s = compute_job_mtbf_s(
         devices,
@@ -100,8 +100,8 @@ def build_reliability_part(
 def _compute_plan_checkpoint(
     checkpoint_bytes: float, cluster: Cluster, strategy: StrategyPart, reliability: Reliability
 ) -> CheckpointTimes:
-    """Its times. With ZeRO each device writes what it alone holds. Without it one replica writes for all, or so many
-    replicas as the experts are spread over.
+    """Checkpoint times. With ZeRO each device writes its own shard; without ZeRO one replica writes for all, or as
+    many replicas as the experts are distributed over.
     """
     replicas = strategy.ep // math.gcd(strategy.ep, strategy.tp // strategy.etp * strategy.cp)
     writers = cluster.devices if strategy.zero_stage else cluster.devices // strategy.dp * replicas
@@ -112,7 +112,7 @@ def _compute_plan_checkpoint(
         np.array([float(writers)]),
         write_bytes_per_s=reliability.write_bytes_per_s,
         read_bytes_per_s=reliability.read_bytes_per_s,
-        # where nothing is known of the host, the state leaves the device as fast as it leaves the node
+        # where the host link is not known, the bandwidth of the NIC is taken for it
         link_bytes_per_s=host_link_bytes_per_s
         if math.isfinite(host_link_bytes_per_s) or not math.isfinite(nic_bytes_per_s)
         else nic_bytes_per_s,
@@ -125,7 +125,7 @@ def _compute_plan_checkpoint(
 def _compute_plan_spares(
     devices: Floats, nodes: Floats, cluster: Cluster, strategy: StrategyPart, reliability: Reliability
 ) -> tuple[SpareNodesPart, Floats]:
-    """The spare nodes, and the share of the time (or of the work) that is missing with them."""
+    """The spare nodes, and the fraction of time (or of work) that is lost in spite of them."""
     nodes_in_repair = compute_nodes_in_repair(
         nodes,
         devices,

@@ -1,4 +1,4 @@
-"""The ways to use a cluster of two kinds, each with its best plan, in the document's words."""
+"""Build the plan parts of the heterogeneous document: the best plan of each layout of a two-pool cluster."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from planner.studies.plan_parts import build_memory_part, build_plan_parts, buil
 def build_shares_plan_part(
     device_pools: BoundPools, replica_plan: HeteroReplicaPlan, plan_type: HeteroPlanType
 ) -> HeteroPlanPart:
-    """Replicas of both kinds side by side."""
+    """Data-parallel replicas in both pools, with uneven or even shares of the batch."""
     terms_by_pool, memory_by_pool = [], []
     for pool_index in (0, 1):
         scenario, s, micro_batch_counts = (
@@ -83,7 +83,7 @@ def build_shares_plan_part(
 def build_stages_plan_part(
     device_pools: BoundPools, pipeline_plan: HeteroPipelinePlan, plan_type: HeteroPlanType
 ) -> HeteroPlanPart:
-    """Pipelines across both kinds."""
+    """Pipelines across both pools."""
     scenario = device_pools[0].shared_scenario
     n = count_micro_batches(scenario, pipeline_plan.strategies[0])
     segments = build_pipeline_segments(
@@ -136,7 +136,7 @@ def build_stages_plan_part(
 def build_single_pool_plan_part(
     pools: HeteroCluster, device_pools: BoundPools, pool_index: int, result: SearchResult
 ) -> HeteroPlanPart:
-    """One pool alone: what the ordinary search found."""
+    """One pool alone: the best plan of the ordinary search."""
     pool, scenario = pools.pools[pool_index], result.scenarios[int(result.scenario_index[0])]
     (plan,) = build_plan_parts(result, pool.own_cluster)
     s = result.best
@@ -168,13 +168,13 @@ def build_single_pool_plan_part(
 
 
 def format_pool_nodes(pools: HeteroCluster, pool_index: int) -> str:
-    """A pool in a few words."""
+    """`4 dgx-h100 nodes`: nodes of a pool."""
     cluster = pools.pools[pool_index].own_cluster
     return f"{cluster.nodes:,} {cluster.name} node{'s' * (cluster.nodes > 1)}"
 
 
 def _list_stage_layers(scenario: Scenario, s: Strategies) -> list[int]:
-    """Layers of each stage where they are dealt evenly."""
+    """Layers of each stage with an even partition."""
     chunks = assign_layers(compute_layer_prefix(scenario.workload), int(s.pp[0]), int(s.vpp[0]))
     return [int(layers) for layers in chunks[:, :, :-2].sum(axis=(0, 2)).tolist()]
 

@@ -1,4 +1,4 @@
-"""The answer for a cluster of two kinds: every way to use it, the fastest first, and whether to keep the slow."""
+"""Plan for a heterogeneous cluster of two pools: the best plan of each layout, and whether to keep each pool."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from planner.studies.plan_parts import build_model_part, build_scenario_part
 from planner.units import DAY_S, format_seconds
 
 HeteroPlansByName = dict[str, HeteroPlanPart]
-"""Ways by name, that of a pool alone by "only" and the pool's name; those in which something fits."""
+"""Best plans by layout, only layouts in which a plan fits; a pool alone: "only" and the name of the pool."""
 
 
 def search_hetero_plans(
@@ -46,9 +46,9 @@ def search_hetero_plans(
     *,
     tokens: int | None,
 ) -> HeterogeneousDocument:
-    """Search every way under all combinations of settings, and tell what follows.
+    """Search all layouts with all combinations of settings, and build the document with advice.
 
-    Raises InputError where pins leave no candidate in any way, NothingFits where none fits.
+    Raises InputError where the pinned values leave no candidate in any layout, NothingFits where no plan fits.
     """
     hetero_scenarios = list(_enumerate_hetero_scenarios(device_pools, settings))
     single_pool_searches = [_search_single_pool(hetero_scenarios, pool_index, space) for pool_index in (0, 1)]
@@ -73,7 +73,7 @@ def _get_step_time_s(plan: HeteroPlanPart) -> float:
 def _enumerate_hetero_scenarios(
     device_pools: BoundPools, settings: Mapping[str, tuple[str, ...]]
 ) -> Iterator[BoundPools]:
-    """Both kinds under every combination of settings."""
+    """Both pools with every combination of settings."""
     bound_scenarios = [
         [
             list(enumerate_setting_scenarios(scenario, settings))
@@ -102,9 +102,9 @@ def _search_single_pool(
 
 
 def _search_both_pools(device_pools: BoundPools, space: Space) -> Iterator[HeteroPlanPart]:
-    """The ways that use both kinds, those in which something fits.
+    """The best plans on both pools together, for layouts in which a plan fits.
 
-    Evenly is what a launcher does that takes all devices for alike: the same for every replica, or for every stage.
+    "even" is what a launcher does that ignores the differences: the same work for every replica, or every stage.
     """
     table = build_share_table(device_pools, space)
     replica_plan, even_replica_plan = find_best_shares(table), find_even_shares(table)
@@ -182,7 +182,7 @@ def _build_advice_part(
             PoolRemovalPart(pool=pool.name, nodes=pool.own_cluster.nodes, step_time_s=step_time_s, keep=keep)
         )
     if best is None:
-        sentences = [f"Nothing fits that uses both kinds: the fastest are {fastest.split}."]
+        sentences = [f"No plan on both pools fits: the fastest is {fastest.split}."]
     else:
         slower_pool = _find_slower_pool(device_pools)
         pool_indices = [
@@ -203,7 +203,7 @@ def _build_advice_part(
 
 
 def _find_slower_pool(device_pools: BoundPools) -> int:
-    """The kind with the lower peak, then the slower memory."""
+    """The pool with the lower peak; for equal peaks, with the lower memory bandwidth."""
     pool_speeds = [
         (
             pool.own_scenario.accelerator.get_peak_flops(pool.own_scenario.precision),
@@ -215,7 +215,7 @@ def _find_slower_pool(device_pools: BoundPools) -> int:
 
 
 def _format_removal_effect(pools: HeteroCluster, pool_index: int, part: PoolRemovalPart, best: HeteroPlanPart) -> str:
-    """Would it be faster without these?"""
+    """Advice on one pool: the step time without it, and whether to keep it."""
     nodes = format_pool_nodes(pools, pool_index)
     them = "them" if part.nodes > 1 else "it"
     if part.step_time_s is None:
@@ -231,7 +231,7 @@ def _format_removal_effect(pools: HeteroCluster, pool_index: int, part: PoolRemo
 
 
 def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None) -> str:
-    """What balancing is worth, and who waits."""
+    """The gain of balancing the pools, and which pool waits."""
     waits = [
         f"{pool_plan.pool} waits {format_seconds(pool_plan.wait_s)}"
         for pool_plan in best.kinds
@@ -239,7 +239,7 @@ def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None)
     ]
     wait_summary = f"of each step {' and '.join(waits)}" if waits else "no pool waits for the other"
     if even_plan is None:
-        return f"Dealt evenly nothing fits; balanced, {wait_summary}."
+        return f"Split evenly, no plan fits; balanced, {wait_summary}."
     faster = even_plan.step_time_s / best.step_time_s
     return (
         f"Split evenly the step takes {format_seconds(even_plan.step_time_s)}, "
@@ -250,7 +250,7 @@ def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None)
 def _build_no_fit_error(
     pools: HeteroCluster, single_pool_searches: Sequence[tuple[Space, SearchResult]]
 ) -> PlannerError:
-    """Why nothing is left: of each pool alone what the ordinary search says."""
+    """The error where no plan fits: the message of the ordinary search for each pool alone."""
     from planner.search.diagnosis.infeasible import explain_empty_search
 
     errors = [
@@ -259,7 +259,7 @@ def _build_no_fit_error(
     ]
     first = errors[0]
     if all(isinstance(error, InputError) for error in errors) and isinstance(first, InputError):
-        # of one pool's nodes there are as many as the cluster says
+        # the number of a pool's nodes is fixed by the cluster
         expected = first.expected.partition("; or --nodes")[0]
         return InputError(
             first.problem,
@@ -270,4 +270,4 @@ def _build_no_fit_error(
             suggestion=first.suggestion,
         )
     lines = [f"\n{format_pool_nodes(pools, pool_index)} alone: {error}" for pool_index, error in enumerate(errors)]
-    return NothingFits("no plan fits, neither on both kinds together nor on one alone" + "".join(lines))
+    return NothingFits("no plan fits, neither on both pools together nor on one pool alone" + "".join(lines))

@@ -1,9 +1,4 @@
-"""Settings that a search can leave open beside the split: each combination is a question to the cost model.
-
-A setting changes the whole question (how collectives are hidden, what is on the host, in which order ranks are laid
-out), where a dimension of the split changes one candidate. The search goes through the combinations one after the
-other, with one list of the best.
-"""
+"""Warn of settings that have no effect on the printed plans."""
 
 from __future__ import annotations
 
@@ -25,11 +20,11 @@ _APPLIES_TO: dict[str, tuple[Callable[[StrategyPart], bool], str]] = {
     "shard_group": (lambda s: s.zero_stage > 0, "ZeRO 0"),
     "recompute_layers": (lambda s: s.recompute == "full", "no full recomputation"),
 }
-"""Which splits a setting makes a difference to, and what the others have."""
+"""For each setting: whether it affects a strategy, and what strategies have that it does not affect."""
 
 
 def iterate_ineffective_settings(plans: Sequence[PlanPart], allowed: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """A sentence on each setting that is pinned to other than its usual value and that none of the plans heeds."""
+    """A sentence for each setting that is pinned to a non-default value and affects none of the plans."""
     for name, (is_applicable, reason) in _APPLIES_TO.items():
         values = allowed.get(name, ())
         is_pinned = len(values) == 1 and values[0] != SEARCH_SETTINGS[name].value_names[0]

@@ -1,4 +1,4 @@
-"""From a question to the plan document: the one road that `plan` and `estimate` both take."""
+"""From scenarios to the plan document: the common path of `plan` and `estimate`."""
 
 from __future__ import annotations
 
@@ -49,12 +49,11 @@ def find_best_plans(
     grid: PowerGrid | None = None,
     with_bottlenecks: bool = True,
 ) -> PlanDocument:
-    """Search the space under all questions and tell the best plans; how sure the first is, over `samples` samples.
+    """Search the space over all scenarios and build the document of the best plans.
 
-    `rank_orders`: the orders of dimensions that placing the ranks of an irregular cluster may choose from.
-    `with_bottlenecks`: with what limits each plan.
-
-    Raises InputError where pins leave no candidate, NothingFits where none fits in memory.
+    `samples`: also estimate the uncertainty of the first plan, with this many samples. `rank_orders`: rank orders
+    that the placement on a wired cluster may choose from. `with_bottlenecks`: with the sentence on each plan's limit.
+    Raises InputError where the pinned values leave no candidate, NothingFits where no plan fits in memory.
     """
     result = search_cluster_plans(scenarios, cluster, space, target, rank_orders)
     if not result.stats.feasible:
@@ -85,9 +84,9 @@ def score_pinned_plan(
     reliability: Reliability | None = None,
     grid: PowerGrid | None = None,
 ) -> PlanDocument:
-    """The document of the single plan that `space` is pinned to.
+    """The document of a single plan, to which all dimensions of `space` are pinned.
 
-    Raises InputError where it breaks a rule, NothingFits where it does not fit in memory.
+    Raises InputError where the plan breaks a rule, NothingFits where it does not fit in memory.
     """
     target = SearchTarget(top=1)
     result = search_cluster_plans([scenario], cluster, space, target, rank_orders)
@@ -105,7 +104,7 @@ def search_cluster_plans(
     target: SearchTarget,
     rank_orders: Sequence[str] = RANK_ORDERS,
 ) -> SearchResult:
-    """The search, the dimensions on ranks in one of `rank_orders`; on an irregular cluster with its ranks placed."""
+    """Search with one of the rank orders `rank_orders`; on a wired cluster, with the ranks placed on hosts."""
     if not cluster.listed_hosts:
         return search_rank_orders(scenarios, space, target, rank_orders)
     from planner.search.placement import search_placed_plans
@@ -123,9 +122,10 @@ def build_plan_document(
     *,
     with_bottlenecks: bool = True,
 ) -> PlanDocument:
-    """What was found, told: all plans of `result`, of the whole run where its tokens are given, of the first plan
-    what failures leave of it where `reliability` is given, and what it emits where `grid` is. `with_bottlenecks`:
-    with what limits each plan.
+    """The document of all plans of `result`.
+
+    With `tokens` also the whole run; with `reliability` the goodput and with `grid` the emissions of the first plan.
+    `with_bottlenecks`: with the sentence on each plan's limit.
     """
     scenario = result.scenarios[int(result.scenario_index[0])]
     workload, stats = scenario.workload, result.stats
@@ -173,7 +173,7 @@ def _build_placement_part(cluster: Cluster, result: SearchResult) -> PlacementPa
 def _search_without_slow_hosts(
     cluster: Cluster, result: SearchResult, space: Space, target: SearchTarget
 ) -> SlowHostRemovalPart | None:
-    """The best plan without the hosts that have less of a way out."""
+    """The best plan without the hosts that have less uplink bandwidth than the others."""
     from planner.cluster.build.wired_cluster import remove_slow_hosts
     from planner.search.placement import compute_first_step_time_s, search_placed_plans
     from planner.studies.changes import rebind_scenario
@@ -192,7 +192,7 @@ def _search_without_slow_hosts(
 
 
 def _build_technique_parts(scenario: Scenario) -> list[TechniquePart]:
-    """The ways to train for less that the question takes, narrow formats among them."""
+    """The techniques of the scenario that train for less, low precisions among them."""
     if scenario.techniques == DEFAULT_TECHNIQUES and is_16bit_or_wider(scenario, full_precision=False):
         return []
     from planner.cost.techniques.apply import describe_techniques

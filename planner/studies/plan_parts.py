@@ -1,4 +1,4 @@
-"""Plans that were found in the document's words: each with its time by terms, its memory by kinds, its sentence."""
+"""Build the parts of the plan document: model, cluster, scenario, and plans with time, memory and bottleneck."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from planner.workload.operators import Workload
 
 
 def build_model_part(workload: Workload) -> ModelPart:
-    """The model in the document's words."""
+    """The model part of a document."""
     return ModelPart(
         name=workload.name,
         title=workload.title,
@@ -48,7 +48,7 @@ def build_model_part(workload: Workload) -> ModelPart:
 
 
 def build_cluster_part(cluster: Cluster) -> ClusterPart:
-    """The cluster in the document's words."""
+    """The cluster part of a document."""
     return ClusterPart(
         name=cluster.name,
         title=cluster.title,
@@ -60,7 +60,7 @@ def build_cluster_part(cluster: Cluster) -> ClusterPart:
 
 
 def build_scenario_part(scenario: Scenario) -> ScenarioPart:
-    """What all plans of a question share, in the document's words."""
+    """The scenario part of a document: what all plans share."""
     workload, batch, convention = scenario.workload, scenario.global_batch, scenario.flops_convention
     return ScenarioPart(
         global_batch=batch,
@@ -75,7 +75,7 @@ def build_scenario_part(scenario: Scenario) -> ScenarioPart:
 
 
 def build_plan_parts(result: SearchResult, cluster: Cluster, *, with_bottlenecks: bool = True) -> list[PlanPart]:
-    """The plans in order; those of one question are scored together. `with_bottlenecks`: with what limits them."""
+    """The plans in order; plans of one scenario are scored together. `with_bottlenecks`: with the limiting term."""
     parts: dict[int, PlanPart] = {}
     for scenario_index in dict.fromkeys(result.scenario_index.tolist()):
         positions = np.flatnonzero(result.scenario_index == scenario_index)
@@ -129,7 +129,7 @@ def _build_scenario_plan_parts(
 
 
 def build_settings_part(scenario: Scenario) -> SettingsPart:
-    """How a question's plans are run, in the document's words."""
+    """The settings part of a scenario's plans."""
     offload = scenario.offload
     return SettingsPart(
         schedule=scenario.pipeline_schedule,
@@ -146,7 +146,7 @@ def build_settings_part(scenario: Scenario) -> SettingsPart:
 
 
 def build_strategy_part(strategies: Strategies, index: int) -> StrategyPart:
-    """One plan's split in the document's words."""
+    """The strategy part of plan `index`."""
     row = strategies.get_row(index)
     recompute, parallel = RECOMPUTE_MODES[row.pop("recompute")], bool(row.pop("sequence_parallel"))
     return StrategyPart(
@@ -176,7 +176,7 @@ def _build_energy_part(energy_parts_j: dict[str, float], scenario: Scenario) -> 
 
 
 def build_memory_part(scenario: Scenario, bytes_by_category: dict[str, float]) -> MemoryBreakdownPart:
-    """Bytes by kind on one device, in the document's words."""
+    """The memory part: peak bytes per device by category."""
     return MemoryBreakdownPart(
         weights_bytes=bytes_by_category["weights"],
         gradients_bytes=bytes_by_category["gradients"],

@@ -1,7 +1,4 @@
-"""The check document: every plan of a file with its whole answer, and which of its requirements are met.
-
-Field order is output order; `planner schema check` prints the schema that follows from these types.
-"""
+"""Results of requirements as parts of a document, and messages for requirements that are not met."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from planner.studies.conditions.evaluate import ConditionResult, format_unmet_co
 
 
 def build_condition_part(result: ConditionResult, line: int | None = None) -> ConditionPart:
-    """A verdict as part of a document."""
+    """The result of a requirement as part of a document; `line`: its line in the file."""
     figures = [ConditionFigurePart(name=name, value=value) for name, value in result.figures]
     return ConditionPart(
         requirement=result.condition, line=line, met=result.is_met, found=figures, told=result.explanation
@@ -23,7 +20,7 @@ def build_condition_part(result: ConditionResult, line: int | None = None) -> Co
 
 
 def list_unmet_conditions(name: str, conditions: Sequence[ConditionPart]) -> list[str]:
-    """What is said of each requirement that is not met; `name`: whose they are."""
+    """The message for each requirement that is not met; `name`: the plan."""
     return [
         f"{name}: {format_unmet_condition(condition.requirement, condition.told)}"
         for condition in conditions

@@ -1,7 +1,7 @@
-"""A run on a cluster that can be had in several sizes: what its best plan takes in time, money and energy.
+"""Estimate a training run on a cluster of a given size: time, cost and energy of its best plan.
 
-The space is coarser than `plan`'s: micro-batches in powers of two and the usual numbers of chunks, so that many
-clusters and sizes can be asked in a moment. Within it the search is exact.
+The space is coarser than that of `plan` (micro-batches in powers of two, common numbers of virtual stages), so that
+many clusters and sizes can be searched quickly. Within this space the search is exact.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from planner.workload.operators import Workload
 _VPP_VALUES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
 _MICRO_BATCH_VALUES = (1, 2, 4, 8, 16, 32)
 _MAX_OFFER_DEVICES = 1_048_576
-"""Larger sizes of a cluster are not looked at."""
+"""Larger clusters are not considered."""
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What is to be trained: so many tokens of a model, in steps of so many sequences."""
+    """A training run: a model, the number of tokens, and the global batch in sequences."""
 
     workload: Workload
     global_batch: int
@@ -47,20 +47,20 @@ class TrainingRun:
 
     @property
     def tokens_per_step(self) -> int:
-        """Of all sequences."""
+        """Tokens of all sequences of a step."""
         return self.global_batch * self.workload.seq_length
 
     @property
     def steps(self) -> int:
-        """The last one maybe not full."""
+        """Number of steps; the last step may be partly empty."""
         return -(-self.tokens // self.tokens_per_step)
 
 
 @dataclass(frozen=True)
 class ClusterOffer:
-    """A cluster by name, that can be had in any number of nodes up to `get_max_nodes`.
+    """A named cluster that is available in any number of nodes up to `get_max_nodes`.
 
-    Of one that is told host by host, or has faults in its file, so many hosts are those with the widest way out.
+    Of a cluster that lists its hosts, or has faults, the hosts with the highest uplink bandwidth are taken.
     """
 
     name: str
@@ -79,7 +79,7 @@ class ClusterOffer:
         return cluster if isinstance(cluster, WiredCluster) else None
 
     def build_cluster(self, nodes: int) -> Cluster:
-        """So many nodes. Raises InputError where there are not as many, or what they are makes no sense."""
+        """The cluster with this number of nodes. Raises InputError for too many nodes or an invalid description."""
         if self.listed_cluster is not None:
             from planner.cluster.build.wired_cluster import select_nodes
 
@@ -89,8 +89,8 @@ class ClusterOffer:
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """The best plan of a run on so many nodes. `cost_usd`: the rent of all nodes until the end, failures included;
-    None where no rent is known, as `energy_j` where no power is.
+    """The best plan of a run on a number of nodes. `cost_usd`: rental cost of all nodes, with failures; None where
+    no rental price is known; `energy_j`: None where no power is known.
     """
 
     cluster: Cluster
@@ -102,25 +102,25 @@ class RunEstimate:
 
     @property
     def nodes(self) -> int:
-        """Of the plan, without spares."""
+        """Number in the plan, without spare nodes."""
         return self.cluster.nodes
 
     @property
     def devices(self) -> int:
-        """Of the plan, without spares."""
+        """Number in the plan, without spare nodes."""
         return self.cluster.devices
 
 
 def build_coarse_space(run: TrainingRun, devices: int) -> Space:
-    """The space that is searched for a size."""
+    """The coarse space that is searched for one size."""
     coarse_values = {"vpp": _VPP_VALUES, "micro_batch": _MICRO_BATCH_VALUES}
     return Space(devices, run.global_batch, coarse_values, frozenset(coarse_values))
 
 
 def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstimate | None:
-    """The best plan on so many nodes, and what the run takes; None where none fits.
+    """The best plan on this number of nodes, and the totals of the run; None where no plan fits.
 
-    Raises InputError where the cluster cannot have as many nodes, or not this precision.
+    Raises InputError where the cluster cannot have as many nodes or does not support the precision.
     """
     cluster = offer.build_cluster(nodes)
     scenario = build_run_scenario(run, cluster)
@@ -146,39 +146,39 @@ def estimate_run(run: TrainingRun, offer: ClusterOffer, nodes: int) -> RunEstima
         reliability=failure_part,
         days=duration_s / DAY_S,
         cost_usd=None if rent_usd_per_hour is None else rent_usd_per_hour * cluster.devices * duration_s / 3600,
-        # while a failure is repaired the devices are on as well: no power is known of it but that of training
+        # devices are on during repairs too; the power of training is taken, as no other is known
         energy_j=None if energy_j_per_step is None else energy_j_per_step * run.steps / failure_part.goodput_share,
     )
 
 
 def explain_infeasible_size(run: TrainingRun, offer: ClusterOffer, nodes: int) -> PlannerError:
-    """Why `estimate_run` is None on so many nodes: the nearest miss and what would make it fit."""
+    """The error where `estimate_run` is None: the nearest miss and what would make a plan fit."""
     from planner.search.diagnosis.infeasible import explain_empty_search
 
     cluster = offer.build_cluster(nodes)
     space = build_coarse_space(run, cluster.devices)
     result = search_plans(build_run_scenario(run, cluster), space, SearchTarget(top=1))
     if result.stats.feasible:
-        return NothingFits("failures leave nothing of the run\n  what would: parts that fail less often")
+        return NothingFits("failures leave no goodput\n  what would make it fit: a higher MTBF of nodes and devices")
     return explain_empty_search(cluster, space, result)
 
 
 def build_run_scenario(run: TrainingRun, cluster: Cluster) -> Scenario:
-    """The run bound to a cluster. Raises InputError for a precision that the part has no unit for."""
+    """The scenario of the run on a cluster. Raises InputError for a precision that the accelerator lacks."""
     scenario = build_scenario(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
     return replace(scenario, memory_limit=run.memory_limit)
 
 
 @dataclass(frozen=True)
 class RunLowerBound:
-    """What no plan is faster than: on n nodes the run takes at least `node_days` / n, and at least `days`."""
+    """Lower bounds of the run's duration: `node_days` / n on n nodes, and `days` on any number of nodes."""
 
     node_days: float
     days: float
 
 
 def compute_run_lower_bound(run: TrainingRun, offer: ClusterOffer) -> RunLowerBound:
-    """All FLOPs at the best share of the peak that any kernel has; every step's overhead, however many nodes."""
+    """The bounds: all FLOPs at the highest efficiency of any kernel; the fixed overhead of all steps."""
     cluster = offer.build_cluster(1)
     scenario = build_run_scenario(run, cluster)
     calibration = scenario.calibration
@@ -189,7 +189,7 @@ def compute_run_lower_bound(run: TrainingRun, offer: ClusterOffer) -> RunLowerBo
         calibration.attention_forward_efficiency,
         calibration.attention_backward_efficiency,
     )
-    # causal attention may be computed by half: no plan does less than that
+    # causal attention halves the FLOPs of attention: no plan computes less
     flops = compute_model_flops(run.workload, run.global_batch, "causal")
     accelerator = scenario.accelerator
     peak_flops = (
@@ -200,12 +200,12 @@ def compute_run_lower_bound(run: TrainingRun, offer: ClusterOffer) -> RunLowerBo
 
 
 def iterate_splittable_sizes(run: TrainingRun, offer: ClusterOffer, nodes: Iterable[int]) -> Iterator[int]:
-    """Those numbers of nodes whose devices can be split at all."""
+    """The numbers of nodes whose devices have valid degrees."""
     return (n for n in nodes if has_valid_split(build_coarse_space(run, n * offer.devices_per_node), run.workload))
 
 
 def get_max_nodes(offer: ClusterOffer) -> int:
-    """How large the cluster can be."""
+    """The largest number of nodes of the cluster."""
     if offer.listed_cluster is not None:
         return offer.listed_cluster.nodes
     max_count = _MAX_OFFER_DEVICES // offer.devices_per_node
@@ -213,12 +213,12 @@ def get_max_nodes(offer: ClusterOffer) -> int:
 
 
 def read_offer_accelerator(offer: ClusterOffer) -> AcceleratorSpec:
-    """The description of an offer's accelerator. Raises InputError for a name that is not known."""
+    """The description of an offer's accelerator. Raises InputError for an unknown name."""
     node = offer.spec.node
     if isinstance(node, str):
         node = presets.load_node_spec(node, origin=offer.origin)
     if node is None:
-        raise InputError("is missing", origin=offer.origin, key="node", expected="which node its hosts are")
+        raise InputError("is missing", origin=offer.origin, key="node", expected="the node type of its hosts")
     accelerator = node.accelerator
     return (
         database.load_accelerator_spec(accelerator, origin=offer.origin)

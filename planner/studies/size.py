@@ -1,6 +1,6 @@
-"""How many nodes a run needs: the fewest that meet a deadline, what a budget buys, and the curve between.
+"""Size a run: the fewest nodes that meet a deadline, what a budget pays for, and the curve of sizes around it.
 
-Sizes are whole numbers of nodes whose devices can be split; spare nodes and lost time are counted.
+Sizes are numbers of nodes whose devices have valid degrees; lost time is included.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from planner.studies.run_estimate import (
 )
 
 _CURVE_RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
-"""Of the curve's sizes to the answer, where they are whole numbers: others are hard to split."""
+"""Ratios of the curve's sizes to the answer; only whole numbers are taken, others are hard to split."""
 _MAX_TRIALS = 6
-"""Sizes that `approximate_fewest_nodes` looks at."""
+"""Sizes that `approximate_fewest_nodes` tries."""
 _MAX_SIZES_FROM_TOP = 256
-"""Sizes, from the largest down, among which one is looked for whose devices can be split."""
+"""Sizes, from the largest down, among which the largest with valid degrees is searched."""
 _MAX_EXTRA_NODES = 8
-"""Nodes more than asked for, at which to look for a plan that fits is given up: what is much larger is a size of its
-own."""
+"""The search for a first size that fits stops after this many additional nodes."""
 _TOKENS_PER_PARAMETER = 20.0
 """Hoffmann et al. 2022 (Training compute-optimal large language models, arXiv 2203.15556), table 3, rounded."""
 
@@ -42,11 +41,10 @@ class ComputeOptimalModel:
 
 
 def find_fewest_nodes(run: TrainingRun, offer: ClusterOffer, deadline_days: float) -> RunEstimate | None:
-    """The fewest nodes that train in so many days, failures included; None where no size does.
+    """The fewest nodes that train within the deadline, failures included; None where no size does.
 
-    Sizes are doubled from the bound that no plan beats until one meets the deadline, and the largest is tried; then
-    every size between it and the last one that did not is looked at, from the smallest. A size meets it whatever
-    larger ones do.
+    Sizes are doubled from the lower bound until one meets the deadline; if none does, the largest is tried. Then all
+    sizes between it and the last one that failed are tried, from the smallest. No monotonicity is assumed.
     """
     largest, lower_bound = get_max_nodes(offer), compute_run_lower_bound(run, offer)
     first_size = max(1, -int(-lower_bound.node_days // deadline_days))
@@ -73,8 +71,9 @@ def find_fewest_nodes(run: TrainingRun, offer: ClusterOffer, deadline_days: floa
 
 
 def approximate_fewest_nodes(run: TrainingRun, offer: ClusterOffer, deadline_days: float) -> RunEstimate | None:
-    """Few nodes that train in so many days, by a handful of trials: each says how many would do if days went with
-    their inverse. None where no trial meets the deadline.
+    """Few nodes that train within the deadline, by a handful of trials; None where no trial meets it.
+
+    Each trial gives the next size, on the assumption that days are inversely proportional to nodes.
     """
     largest, lower_bound = get_max_nodes(offer), compute_run_lower_bound(run, offer)
     best_estimate: RunEstimate | None = None
@@ -104,7 +103,7 @@ def approximate_fewest_nodes(run: TrainingRun, offer: ClusterOffer, deadline_day
 
 
 def _find_largest_size(run: TrainingRun, offer: ClusterOffer, above: int) -> int | None:
-    """The largest size above one whose devices can be split, of so many that are looked at from the top."""
+    """The largest size above `above` with valid degrees, of the _MAX_SIZES_FROM_TOP largest sizes."""
     largest = get_max_nodes(offer)
     return next(
         iterate_splittable_sizes(run, offer, range(largest, max(above, largest - _MAX_SIZES_FROM_TOP), -1)), None
@@ -112,7 +111,7 @@ def _find_largest_size(run: TrainingRun, offer: ClusterOffer, above: int) -> int
 
 
 def _find_first_fitting_size(run: TrainingRun, offer: ClusterOffer, nodes: int, last: int) -> RunEstimate | None:
-    """The outcome of the first size from `nodes` to `last` on which a plan fits; None soon, where none near does."""
+    """The estimate of the first size from `nodes` to `last` on which a plan fits; None where no size nearby fits."""
     for size in iterate_splittable_sizes(run, offer, range(nodes, last + 1)):
         estimate = estimate_run(run, offer, size)
         if estimate is not None:
@@ -123,10 +122,7 @@ def _find_first_fitting_size(run: TrainingRun, offer: ClusterOffer, nodes: int, 
 
 
 def find_fastest_within_budget(run: TrainingRun, offer: ClusterOffer, budget_usd: float) -> RunEstimate | None:
-    """The size that is done first of those whose rent stays within a budget; None where none does.
-
-    Sizes are those of a curve that doubles; the cheapest is looked at even where it is the smallest.
-    """
+    """The fastest size whose rental cost stays within the budget, of sizes that double; None where none does."""
     within = [
         estimate
         for estimate in estimate_doubling_sizes(run, offer)
@@ -136,7 +132,7 @@ def find_fastest_within_budget(run: TrainingRun, offer: ClusterOffer, budget_usd
 
 
 def refine_fastest_within_budget(run: TrainingRun, offer: ClusterOffer, budget_usd: float) -> RunEstimate | None:
-    """The same, and whether the sizes around it, which do not double, are faster still."""
+    """The same, improved by sizes around it that are not powers of two apart."""
     coarse_estimate = find_fastest_within_budget(run, offer, budget_usd)
     if coarse_estimate is None:
         return None
@@ -153,7 +149,7 @@ def refine_fastest_within_budget(run: TrainingRun, offer: ClusterOffer, budget_u
 def _climb_size_curve(
     run: TrainingRun, offer: ClusterOffer, best: RunEstimate, get_cost: Callable[[RunEstimate], float]
 ) -> RunEstimate:
-    """The size of the least worth that is reached by going to the best one around as long as there is a better."""
+    """Local search: go to the size around `best` with the least cost as long as it is better."""
     while True:
         better = min(estimate_sizes_around(run, offer, best), key=get_cost)
         if get_cost(better) >= get_cost(best):
@@ -162,9 +158,7 @@ def _climb_size_curve(
 
 
 def find_fastest_size(run: TrainingRun, offer: ClusterOffer) -> RunEstimate | None:
-    """The size that is done first, of those that double and the largest that there is; None where no plan fits on
-    any.
-    """
+    """The fastest of the sizes that double and the largest size; None where no plan fits on any of them."""
     estimates = estimate_doubling_sizes(run, offer)
     if offer.listed_cluster is not None or offer.spec.max_nodes is not None:
         last = _find_largest_size(run, offer, estimates[-1].nodes if estimates else 0)
@@ -173,7 +167,7 @@ def find_fastest_size(run: TrainingRun, offer: ClusterOffer) -> RunEstimate | No
 
 
 def estimate_doubling_sizes(run: TrainingRun, offer: ClusterOffer) -> list[RunEstimate]:
-    """Sizes that double from the smallest on which a plan fits, until more do not make it faster."""
+    """Sizes that double from the smallest on which a plan fits, until a larger size is not faster."""
     estimates: list[RunEstimate] = []
     nodes, largest = 1, get_max_nodes(offer)
     while nodes <= largest:
@@ -207,10 +201,10 @@ def estimate_sizes_around(run: TrainingRun, offer: ClusterOffer, answer: RunEsti
 def find_affordable_run(
     run: TrainingRun, offer: ClusterOffer, budget_usd: float, nodes: int | None = None
 ) -> tuple[TrainingRun, RunEstimate] | None:
-    """The run of as many tokens as a budget pays for, and its outcome, on so many nodes or on the cheapest size.
+    """The run with as many tokens as the budget pays for, and its estimate, on `nodes` or on the cheapest size.
 
-    Rent grows with the tokens in proportion: one run tells the price of a token. None where no plan fits.
-    Raises InputError where no rent is known.
+    The rental cost is proportional to the tokens, so that one run gives the price per token. None where no plan fits.
+    Raises InputError where no rental price is known.
     """
     estimates: Sequence[RunEstimate | None] = (
         estimate_doubling_sizes(run, offer) if nodes is None else [estimate_run(run, offer, nodes)]
@@ -222,7 +216,9 @@ def find_affordable_run(
     ]
     if not priced:
         if any(estimates):
-            raise InputError("no rent is known of this cluster's devices", key="--budget", expected="a known rent")
+            raise InputError(
+                "no rental price of this accelerator is known", key="--budget", expected="prices in its file"
+            )
         return None
     price_usd, cheapest = min(priced, key=lambda estimate: estimate[0])
     if nodes is None:
@@ -238,7 +234,7 @@ def find_affordable_run(
 
 
 def compute_optimal_model(run: TrainingRun) -> ComputeOptimalModel:
-    """What the same FLOPs (6 N D) would train best by Chinchilla's rule."""
+    """The compute-optimal model for the same FLOPs (6 N D) by Chinchilla's rule."""
     flops = 6.0 * run.workload.active_parameters * run.tokens
     parameters = (flops / (6.0 * _TOKENS_PER_PARAMETER)) ** 0.5
     return ComputeOptimalModel(parameters, _TOKENS_PER_PARAMETER * parameters)

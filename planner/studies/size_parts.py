@@ -1,4 +1,4 @@
-"""Outcomes of sizes in the documents' words."""
+"""Build the parts of the size and compare documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from planner.units import J_PER_KWH
 
 
 def build_training_run_part(run: TrainingRun) -> TrainingRunPart:
-    """What is trained."""
+    """The training run part of a document."""
     return TrainingRunPart(
         tokens=run.tokens,
         steps=run.steps,
@@ -20,7 +20,7 @@ def build_training_run_part(run: TrainingRun) -> TrainingRunPart:
 
 
 def build_run_size_part(run: TrainingRun, estimate: RunEstimate, intensity_g_per_kwh: float | None) -> RunSizePart:
-    """The whole run on one size; carbon where the grid's intensity is told."""
+    """The whole run on one size; carbon where the intensity of the grid is given."""
     energy_kwh = None if estimate.energy_j is None else estimate.energy_j / J_PER_KWH
     goodput_share = estimate.reliability.goodput_share
     return RunSizePart(
@@ -45,7 +45,7 @@ def build_run_size_part(run: TrainingRun, estimate: RunEstimate, intensity_g_per
 
 
 def build_compute_optimal_part(run: TrainingRun) -> ComputeOptimalPart | None:
-    """Chinchilla's line beside the run; None for what is no language model: the rule is of text."""
+    """The compute-optimal model for the run's FLOPs; None for models that are not language models."""
     if run.workload.sample_name != "sequence":
         return None
     optimal_model = compute_optimal_model(run)

@@ -1,7 +1,7 @@
-"""How sure the first plan is: the fitted parameters' uncertainty carried to the best plans.
+"""Uncertainty of the first plan: the uncertainty of the fitted parameters, propagated to the best plans.
 
-Each sample multiplies every fitted number by exp(s z), z standard normal and independent, s the number's spread;
-all plans are scored under the same sample, so that what they have in common cancels where they are compared.
+Each sample multiplies every fitted parameter by exp(s z), with z standard normal and independent and s the spread of
+the parameter. All plans are scored with the same samples, so that common errors cancel in comparisons.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from planner.search.space import Space
 from planner.studies.plan_parts import build_settings_part, build_strategy_part
 
 MAX_CONTENDERS = 50
-"""How many compete."""
+"""Plans that compete in each sample."""
 _SEED = 20
 _MAX_RIVALS = 3
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -36,7 +36,7 @@ _QUANTILES = (0.1, 0.5, 0.9)
 
 @dataclass(frozen=True)
 class ContenderPlans:
-    """Plans that compete, best first, and which of the trainings each belongs to; arrays of [plans]."""
+    """Plans that compete, best first, and the scenario of each; arrays of [plans]."""
 
     scenarios: tuple[Scenario, ...]
     strategies: Strategies
@@ -49,13 +49,14 @@ class ContenderPlans:
 def estimate_first_plan_uncertainty(
     scenarios: Sequence[Scenario], space: Space, objective: Objective, samples: int
 ) -> UncertaintyPart:
-    """What becomes of the first plan over `samples` samples. The space has a plan that fits.
+    """Step time, rank and regret of the first plan over `samples` samples. The space must have a plan that fits.
 
-    Raises InputError for an objective that the fitted parameters do not enter.
+    Raises InputError for an objective that does not depend on fitted parameters.
     """
     if objective.name == "memory-headroom":
-        expected = "an objective by time, cost or energy: memory has no fitted parameter"
-        raise InputError("nothing is uncertain", key="--uncertainty", value=objective.name, expected=expected)
+        expected = "an objective of time, cost or energy"
+        problem = "memory has no fitted parameters, so this objective has no uncertainty"
+        raise InputError(problem, key="--uncertainty", value=objective.name, expected=expected)
     contender_plans = find_contenders(scenarios, space, objective)
     spread = compute_calibration_spreads(scenarios[0].accelerator.architecture, scenarios[0].trainer.name)
     times, figures = score_samples(contender_plans, objective, spread, samples)
@@ -63,9 +64,9 @@ def estimate_first_plan_uncertainty(
 
 
 def find_contenders(scenarios: Sequence[Scenario], space: Space, objective: Objective) -> ContenderPlans:
-    """The best plan of each of the best combinations of degrees; where there are few, the next best plans as well.
+    """The best plan of each of the best combinations of degrees; where these are few, the next best plans as well.
 
-    Neighbours in `vpp` alone are equal to a thousandth: fifty of them would say nothing of the other ways to split.
+    Plans that differ only in `vpp` are nearly equal: fifty of them would not represent the other combinations.
     """
     result = search_plans(scenarios, space, SearchTarget((objective,), MAX_CONTENDERS, diverse=True))
     best, scenario_index = result.best, result.scenario_index
@@ -106,7 +107,7 @@ def score_samples(
 
 
 def perturb_scenario(scenario: Scenario, factors: dict[str, float]) -> Scenario:
-    """The question with its fitted numbers times `factors`; shares stay below what can be reached."""
+    """The scenario with its fitted parameters multiplied by `factors`; efficiencies stay within their limits."""
     old_calibration, network = scenario.calibration, scenario.network
     new_calibration = combine_calibration(
         old_calibration, factors, reference_power_w=old_calibration.reference_power_w
@@ -124,9 +125,9 @@ def perturb_scenario(scenario: Scenario, factors: dict[str, float]) -> Scenario:
 def _build_uncertainty_part(
     contender_plans: ContenderPlans, spread: dict[str, float], times: Floats, figures: Floats
 ) -> UncertaintyPart:
-    """`times`: the first plan's, shape [samples]; `figures` of shape [samples, plans]."""
+    """`times`: step times of the first plan, shape [samples]; `figures`: shape [samples, plans]."""
     samples, count = figures.shape
-    wins = np.bincount(figures.argmin(axis=1), minlength=count)  # of equal ones the better ranked
+    wins = np.bincount(figures.argmin(axis=1), minlength=count)  # ties go to the better-ranked plan
     regret = figures[:, 0] / figures.min(axis=1) - 1.0
     low, middle, high = np.quantile(times, _QUANTILES).tolist()
     return UncertaintyPart(
@@ -141,7 +142,7 @@ def _build_uncertainty_part(
 
 
 def _build_rival_parts(contender_plans: ContenderPlans, wins: Ints, samples: int) -> list[RivalPart]:
-    """The other plans that win most often."""
+    """The other plans that are the best in most samples."""
     order = 1 + np.argsort(-wins[1:], kind="stable")[:_MAX_RIVALS]
     parts = []
     for index in order.tolist():

@@ -1,4 +1,4 @@
-"""What if: the best plans of two questions side by side, the first plan under the second, and elasticities."""
+"""What-if: the best plans before and after changes, the old plan after the changes, and elasticities."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ from planner.studies.plan_parts import build_plan_parts
 from planner.units import format_bytes
 
 _RELATIVE_STEP = 0.01
-"""Of a figure, up and down: the derivative is the central difference."""
+"""Relative step of the central differences."""
 _OPEN_DIMENSIONS = ("dp",)
-"""What of a plan follows from the number of devices."""
+"""Dimensions of a kept plan that follow from the number of devices."""
 
 
 @dataclass(frozen=True)
 class WhatIfSide:
-    """One question: its trainings (one for each combination of settings), its cluster, its space."""
+    """One side: its scenarios (one for each combination of settings), its cluster, its space."""
 
     scenarios: tuple[Scenario, ...]
     cluster: Cluster
     space: Space
 
     def rebind_cluster(self, cluster: Cluster) -> WhatIfSide:
-        """The same question on a cluster of the same size."""
+        """The same side on another cluster of the same size."""
         return replace(
             self, scenarios=tuple(rebind_scenario(scenario, cluster) for scenario in self.scenarios), cluster=cluster
         )
 
 
 def compute_what_if(before: WhatIfSide, after: WhatIfSide, changes: Sequence[InputChange]) -> WhatIfDocument:
-    """Plan both and compare. Both sides have the same settings in the same order.
+    """Plan both sides and compare them. Both sides have the same settings in the same order.
 
-    Raises InputError where pins leave no candidate, NothingFits where none fits in memory on one of the sides.
+    Raises InputError where the pinned values leave no candidate, NothingFits where no plan fits on one of the sides.
     """
     before_result, after_result = _search_side(before, "as it is"), _search_side(after, "with the changes")
     old_side, new_side = _build_side_part(before, before_result), _build_side_part(after, after_result)
@@ -122,7 +122,7 @@ def _build_difference_part(first: PlanPart, second: PlanPart) -> WhatIfDifferenc
 
 
 def _evaluate_kept_plan(after: WhatIfSide, before_result: SearchResult, best_plan: PlanPart) -> KeptPlanPart:
-    """The old plan in the new conditions, by a search of the space that holds nothing else."""
+    """The old plan after the changes: a search of the space that contains only this plan."""
     scenario = after.scenarios[int(before_result.scenario_index[0])]
     pins: dict[str, tuple[int, ...]] = {
         name: (value,) for name, value in before_result.best.get_row(0).items() if name not in _OPEN_DIMENSIONS
@@ -139,9 +139,9 @@ def _explain_obstacle(scenario: Scenario, result: SearchResult) -> str:
         return f"it does not fit in {format_bytes(scenario.usable_memory_bytes)}"
     broken_rules = [rule for rule, count in result.stats.rejected_by.items() if count]
     return (
-        f"it would break a rule: {SEARCH_RULES[broken_rules[0]]}"
+        f"it breaks a rule: {SEARCH_RULES[broken_rules[0]]}"
         if broken_rules
-        else f"it cannot be cut over {scenario.devices:,} devices"
+        else f"its degrees do not divide {scenario.devices:,} devices"
     )
 
 

@@ -69,7 +69,7 @@ def test_limits_rule_out_and_say_why() -> None:
     [
         (("--on", "dgx-h100:1", "--deadline", "1d"), ["nearest miss: dgx-h100 takes", "times --deadline", "later"]),
         (("--on", "dgx-h100:1", "--on", "dgx-a100:1", "--budget", "9USD"), ["dgx-", "times --budget", "a larger"]),
-        (("--on", "dgx-h100:1", "--framework", "mxnet"), ["mxnet runs on h100-sxm-80gb"]),
+        (("--on", "dgx-h100:1", "--framework", "mxnet"), ["mxnet supports h100-sxm-80gb"]),
     ],
 )
 def test_nothing_left_is_told_and_ends_with_three(arguments: tuple[str, ...], told: list[str]) -> None:
@@ -103,11 +103,11 @@ def test_every_preset_with_the_fewest_nodes_for_a_deadline() -> None:
 
 def test_frameworks_and_clouds_rule_out() -> None:
     offers = {offer["name"]: offer for offer in document(*ON, "--cloud", "AWS")["offers"]}
-    assert offers["mi300x"]["ruled_out"] == "nothing says that aws rents mi300x"
+    assert offers["mi300x"]["ruled_out"] == "no source states that aws offers mi300x"
     assert offers["dgx-h100"]["size"] is not None
     ask = ("llama-3-8b", "--on", "tpu-v5p:8", "--on", "dgx-h100:4", "--framework", "mxnet")
     offers = {offer["name"]: offer for offer in document(*ask, code=3)["offers"]}
-    assert "mxnet runs on tpu-v5p" in offers["tpu-v5p"]["ruled_out"]
+    assert "mxnet supports tpu-v5p" in offers["tpu-v5p"]["ruled_out"]
 
 
 def test_few_nodes_for_a_deadline_are_about_the_fewest() -> None:

@@ -111,7 +111,7 @@ def changed(plan_file: Path, tmp_path: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        (r'"step_time_s": [0-9.]+', '"step_time_s": 1.5', "have changed"),
+        (r'"step_time_s": [0-9.]+', '"step_time_s": 1.5', "the step time differs"),
         (r'"schema_version": "[0-9.]+"', '"schema_version": "0.9"', "another version"),
         (r'"name": "llama-3-8b"', '"name": "mine"', "--model PATH"),
         (r'"name": "dgx-h100"', '"name": "lab"', "--cluster PATH"),
@@ -151,12 +151,12 @@ def test_a_model_of_a_file_and_other_settings_are_found_again(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("part", "name", "value", "told"),
     [
-        ("strategy", "tp", 10**30, "plans[0].strategy: is no split of the cluster"),
-        ("strategy", "pp", 16, "plans[0].strategy: is no split of the cluster"),
+        ("strategy", "tp", 10**30, "plans[0].strategy: does not match the number of devices"),
+        ("strategy", "pp", 16, "plans[0].strategy: does not match the number of devices"),
         ("strategy", "ep", 10**30, "plans[0].strategy.ep: out of range"),
         ("strategy", "micro_batch", 10**30, "plans[0].strategy.micro_batch: out of range"),
         ("strategy", "vpp", 99, "plans[0].strategy.vpp: out of range"),
-        ("settings", "order", "tp", "plans[0].settings.order: unknown order"),
+        ("settings", "order", "tp", "plans[0].settings.order: unknown rank order"),
     ],
 )
 def test_a_plan_that_none_can_be_is_told(

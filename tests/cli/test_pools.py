@@ -124,7 +124,7 @@ def test_other_commands_say_where_to_ask(tmp_path: Path) -> None:
 def test_where_nothing_fits_it_ends_with_three(tmp_path: Path) -> None:
     code, out, err = told(tmp_path, pools_file(memory=8, slow_memory=7), "--tp", "1", "--pp", "1")
     assert (code, out) == (3, "")
-    assert "neither on both kinds together nor on one alone" in err
+    assert "neither on both pools together nor on one pool alone" in err
     assert err.count("nearest miss") == 2
 
 

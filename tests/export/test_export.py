@@ -106,10 +106,10 @@ def test_what_the_user_adds_is_passed_on_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "name", "value", "told"),
     [
-        ("strategy", "pp", 3, "plans[0].strategy: is no split of the cluster"),
+        ("strategy", "pp", 3, "plans[0].strategy: does not match the number of devices"),
         ("strategy", "vpp", 10**9, "plans[0].strategy.vpp: out of range"),
         ("strategy", "micro_batch", 3, "plans[0].strategy.micro_batch: does not divide"),
-        ("settings", "order", "tp-wait", "plans[0].settings.order: unknown order"),
+        ("settings", "order", "tp-wait", "plans[0].settings.order: unknown rank order"),
     ],
 )
 def test_an_edited_plan_that_is_none_is_refused(

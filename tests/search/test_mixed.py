@@ -286,7 +286,7 @@ def test_where_one_kind_is_too_small_the_other_is_told_alone() -> None:
     assert [way.kinds[0].pool for way in told.ways] == ["fast"]
     assert told.left_out == ["shares", "stages", "even", "only slow"]
     assert told.answer.balanced_step_time_s is None
-    assert told.answer.sentences == ["Nothing fits that uses both kinds: the fastest are 2 fast nodes alone."]
+    assert told.answer.sentences == ["No plan on both pools fits: the fastest is 2 fast nodes alone."]
     assert [part.keep for part in told.answer.without] == [True, False]
 
 

@@ -167,7 +167,7 @@ def test_a_budget_buys_as_many_whole_steps_as_it_pays_for(world, usd) -> None:
             1 - 1e-9
         )
     unpriced = replace(world, rent=None)
-    with within(unpriced) as offer, pytest.raises(InputError, match="no rent is known"):
+    with within(unpriced) as offer, pytest.raises(InputError, match="no rental price of this accelerator is known"):
         sizing.find_affordable_run(RUN, offer, usd)
 
 

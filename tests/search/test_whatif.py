@@ -101,7 +101,7 @@ def test_scaling_by_one_changes_nothing(name: str) -> None:
         ("accelerator.memory", "2PB/s", "a factor such as 2x"),
         ("fabric.bandwidth", "100PB/s", "from 1MB/s to 50PB/s"),
         ("accelerator.price", "2x", "an amount such as 2.5USD"),
-        ("accelerator.power", "+10%", "no figure is known"),
+        ("accelerator.power", "+10%", "current value is not known"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_told(key: str, text: str, told: str) -> None:

@@ -1,1 +1,1 @@
-"""Why no plan is left: conflicting options, what does not fit."""
+"""Messages for searches without a feasible plan: conflicting options, invalid batches, too little memory."""

@@ -1,1 +1,1 @@
-"""The search over two pools of nodes."""
+"""The search over a heterogeneous cluster of two pools of nodes."""

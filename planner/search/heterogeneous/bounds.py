@@ -1,6 +1,5 @@
-"""A lower bound of the slowest stage of pipelines across two kinds, from time and memory, before layers are dealt.
-
-It decides the order in which plans are looked at, and which of them never need be.
+"""A lower bound of the slowest stage of pipelines across two pools, from time and memory, before the layers are
+partitioned. It decides the order in which plans are evaluated, and which plans need not be evaluated.
 """
 
 from __future__ import annotations
@@ -24,9 +23,11 @@ _BISECTION_STEPS = 30
 
 @dataclass(frozen=True)
 class StageLoad:
-    """What bounds one kind's stages: `layer_times_s` of one layer of each kind, [rows, layer kinds] with embedding
-    and head; bytes of a stage with one layer of a kind and of each further one, both without and for each micro-batch
-    in flight, [rows, layer kinds].
+    """Time and memory of the stages of one pool; arrays of shape [rows, layer types].
+
+    `layer_times_s`: seconds of one layer of each type, followed by embedding and head. `first_layer_bytes`: memory of
+    a stage with one layer of a type, `extra_layer_bytes`: of each further layer; each a pair of the bytes without
+    micro-batches in flight and the bytes per micro-batch in flight.
     """
 
     layer_times_s: Floats
@@ -37,8 +38,8 @@ class StageLoad:
 def compute_memory_load(scenario: Scenario, s: Strategies) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
     """`first_layer_bytes` and `extra_layer_bytes` of `StageLoad`.
 
-    A stage's memory M(l) grows with its layers and is concave in them (what is sharded is held whole where that is
-    less), so that M(l) >= M(1) + (l - 1) m for l >= 1 and m the rise per layer far out. Layers of other kinds add.
+    A stage's memory M(l) increases with its number of layers l and is concave in it (buffers for gathered shards are
+    bounded), so that M(l) >= M(1) + (l - 1) m for l >= 1, with m the slope for many layers. Other types add to it.
     """
     layer_type_count, layers = len(scenario.workload.layer_types), scenario.workload.layer_count
     counts = np.zeros((1, 3 * layer_type_count, layer_type_count + 2))
@@ -80,11 +81,12 @@ def compute_slowest_stage_bound_s(
     front_pool: int,
     n: Ints,
 ) -> Floats:
-    """At most the slowest stage's seconds of one micro-batch, infinite where too few layers fit, shape [rows].
+    """A lower bound of the slowest stage's seconds per micro-batch, infinite where too few layers fit, shape [rows].
 
-    T is too short while all stages together take less than there is: whole layers of one kind of layer, the others
-    left out; or units in fractions, where a layer of kind h counts u_h, the least over devices of its seconds over
-    their mean layer's. In T seconds a stage takes (T - ends) over the seconds of one, no more than its memory holds.
+    T is too short as long as all stages together cannot compute all layers in T seconds. This is tested for whole
+    layers of each type alone, and for fractions of units of all types, where a layer of type h counts u_h units: the
+    minimum over the pools of its seconds divided by those of the pool's mean layer. In T seconds a stage computes
+    (T - time of embedding and head) / (seconds per layer) layers, but no more than fit in its memory.
     """
     layer_counts = np.array([0.0] * len(workload.layer_types))
     for run in workload.layer_runs:
@@ -125,8 +127,8 @@ def _compute_stage_capacity(
     front_pool: int,
     n: Ints,
 ) -> tuple[Floats, Floats]:
-    """How many layers of each kind alone the memory of each stage holds at most, [stages, rows, layer kinds]; seconds
-    of embedding and head there, [stages, rows].
+    """The most layers of each type alone that fit in the memory of each stage, [stages, rows, layer types]; seconds
+    of embedding and head on each stage, [stages, rows].
     """
     total_stages, max_layers, embedding_and_head_s = sum(stage_counts), [], []
     for position in range(total_stages):
@@ -147,8 +149,10 @@ def _compute_stage_capacity(
 def _bisect_least_time_s(
     amount: Floats, stage_layer_s: Floats, embedding_and_head_s: Floats, max_layers: Floats, *, whole: bool
 ) -> Floats:
-    """The least T, from below, in which all stages together take the amount: stage i (T - ends_i) / pace_i of it, at
-    most `most_i`, in whole numbers or not. Found by halving; arrays of shape [stages, rows], amount and T [rows].
+    """The least T (from below) in which all stages together compute `amount` layers, by bisection.
+
+    Stage i computes (T - embedding_and_head_s_i) / stage_layer_s_i layers, at most max_layers_i; `whole`: rounded
+    down. Arrays have shape [stages, rows]; amount and T have shape [rows].
     """
     low, high = np.zeros(len(amount)), amount * stage_layer_s.max(axis=0) + embedding_and_head_s.max(axis=0)
     for _ in range(_BISECTION_STEPS):

@@ -1,4 +1,4 @@
-"""What replicas of two kinds may be: all layouts with each micro-batch, and what of them each kind's memory holds."""
+"""Candidates for data-parallel replicas in two pools: layouts with micro-batches, and which fit in each pool."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from planner.cost.strategies import Strategies, join_strategies
 from planner.search.space import SearchStats, Space, enumerate_parallel_layouts, is_valid_zero_stage
 
 _MAX_FREE_MICRO_BATCH = 8
-"""Micro-batches up to this size, or those that are pinned, may be any: a kind's share need not divide the batch."""
+"""All micro-batches up to this size, or the pinned ones, are candidates: a pool's share need not divide the batch."""
 
 
 @dataclass(frozen=True)
 class PoolShareRows:
-    """One kind's rows, a layout with a micro-batch each; arrays of shape [rows], memory [rows, ZeRO stages, modes].
+    """The rows of one pool: each is a layout with a micro-batch. Arrays of shape [rows].
 
-    `replicas` of this kind; micro-batches are counted in units of `unit_micro_batches`. `fits_single_unit`,
-    `fits_full_pipeline`: whether the memory holds with one unit, and with so many that the pipeline is full.
+    `replicas`: replicas in this pool. Micro-batches are counted in units of `unit_micro_batches`. `fits_single_unit`,
+    `fits_full_pipeline`: whether a row fits in memory with one unit, and with a full pipeline, shape [rows, ZeRO
+    stages, recompute modes].
     """
 
     device_pools: BoundPools
@@ -39,20 +40,18 @@ class PoolShareRows:
 
     @property
     def scenario(self) -> Scenario:
-        """The question, as if all devices were of this kind."""
+        """The scenario as if all devices were those of this pool."""
         return self.device_pools[self.pool_index].shared_scenario
 
     def compute_unit_sequences(self, rows: Ints) -> Ints:
-        """Sequences that one unit of all replicas of this kind is."""
+        """Sequences of one unit on all replicas of this pool."""
         sequences: Ints = self.replicas[rows] * self.strategies.micro_batch[rows] * self.unit_micro_batches[rows]
         return sequences
 
 
 @dataclass(frozen=True)
 class ShareTable:
-    """The rows of both kinds, and each row's layout; `zero_stages` and `recompute_modes` are the values of ZeRO and
-    recomputation.
-    """
+    """The rows of both pools, the layout of each row, and the values of ZeRO stage and recompute mode."""
 
     pools: tuple[PoolShareRows, PoolShareRows]
     layout_index: Ints
@@ -62,7 +61,7 @@ class ShareTable:
 
 
 def build_share_table(device_pools: BoundPools, space: Space) -> ShareTable | None:
-    """All rows in which some plan of some kind fits; None where there are none."""
+    """All rows that fit in at least one pool; None where there are none."""
     scenario = device_pools[0].shared_scenario
     values = space.enumerate_values(scenario.workload)
     zero_stages, recompute_modes = values["zero_stage"], values["recompute"]
@@ -98,16 +97,16 @@ def build_share_table(device_pools: BoundPools, space: Space) -> ShareTable | No
 
 
 def _compute_unit_micro_batches(rows: Strategies) -> Ints:
-    """Interleaving runs micro-batches in whole rounds of pp."""
+    """Micro-batches per unit: interleaving needs multiples of pp micro-batches."""
     unit: Ints = np.where(rows.vpp > 1, rows.pp, 1)
     return unit
 
 
 def _enumerate_common_layouts(device_pools: BoundPools, space: Space) -> Strategies | None:
-    """Layouts that both kinds can have, `dp` counting the replicas of both."""
+    """Layouts that are valid in both pools; `dp` counts the replicas of both."""
     common_devices = int(np.gcd(device_pools[0].devices, device_pools[1].devices))
-    # layouts of the common divisor have a whole number of replicas in both; the batch is dealt later, so one that all
-    # widths divide in whole rounds stands for it
+    # layouts on the greatest common divisor have a whole number of replicas in both pools; the batch is divided
+    # later, so the search takes a batch that all dp divide
     allowed = {name: values for name, values in space.allowed.items() if name not in ("dp", "micro_batch")}
     wide_space = replace(
         space,
@@ -128,9 +127,7 @@ def _enumerate_common_layouts(device_pools: BoundPools, space: Space) -> Strateg
 
 @dataclass(frozen=True)
 class _FittingRows:
-    """Rows of one micro-batch, their layouts, and `fits_single_unit` and `fits_full_pipeline` as of `PoolShareRows`,
-    of both kinds.
-    """
+    """Rows with one micro-batch size: their layouts, and for both pools what `PoolShareRows` has of the same name."""
 
     strategies: Strategies
     layout_index: Ints
@@ -145,7 +142,7 @@ def _enumerate_fitting_rows(
     zero_stages: Ints,
     recompute_modes: Ints,
 ) -> Iterator[_FittingRows]:
-    """By micro-batch, ascending: what does not fit with a smaller one does not fit with a larger one."""
+    """By micro-batch, ascending: a layout that does not fit with a smaller one does not fit with a larger one."""
     batch = device_pools[0].shared_scenario.global_batch
     smallest_replicas = min(pool.devices for pool in device_pools) // (candidates.tp * candidates.pp * candidates.cp)
     alive = np.arange(len(candidates))
@@ -174,7 +171,7 @@ def _enumerate_fitting_rows(
 def _compute_pool_fits(
     scenario: Scenario, rows: Strategies, zero_stages: Ints, recompute_modes: Ints
 ) -> tuple[Bools, Bools]:
-    """`fits_single_unit` and `fits_full_pipeline` of one kind, as of `PoolShareRows`."""
+    """`fits_single_unit` and `fits_full_pipeline` of one pool, as in `PoolShareRows`."""
     p = build_plan_tables(scenario, rows)
     values = zero_stages.tolist(), recompute_modes.tolist()
     allowed = is_valid_zero_stage(rows, zero_stages, scenario.shard_group)[:, :, None]
@@ -183,7 +180,7 @@ def _compute_pool_fits(
         compute_memory_totals_bytes(scenario, rows, p, *values, _compute_unit_micro_batches(rows)) <= memory_bytes
     )
     if scenario.host is not None and scenario.offload.is_active:
-        # the host is asked to hold what full pipelines leave to it
+        # the host must have room for what full pipelines offload
         full_pipelines = replace(
             scenario, global_batch=int((IN_FLIGHT_ROUNDS * rows.pp * rows.dp * rows.micro_batch).max())
         )

@@ -1,10 +1,10 @@
-"""Replicas of two kinds side by side: the layout, each kind's micro-batch and recompute mode, and how many each does.
+"""Data-parallel replicas in two pools: layout, and micro-batch, recompute mode and number of micro-batches per pool.
 
-The declared space: tp, pp, cp, ep, etp, vpp, sequence parallelism and ZeRO stage are the same for all replicas;
-every replica lies within one kind, so that tp pp cp divides both kinds' devices; each kind has its own micro-batch
-(those of the ordinary search and all up to 8, or those that are pinned), recompute mode and number of micro-batches,
-at least one, with vpp > 1 in whole rounds of pp. All sequences of the batch are dealt out. ZeRO 2 and 3 exchange at
-every micro-batch: with them all replicas do equally many. The search is exact: see `integer_shares` and the bound.
+The space: tp, pp, cp, ep, etp, vpp, sequence parallelism and ZeRO stage are the same for all replicas; every replica
+lies within one pool, so that tp pp cp divides the devices of both pools. Each pool has its own micro-batch (those of
+the ordinary search and all up to 8, or the pinned ones), recompute mode and number of micro-batches (at least one; a
+multiple of pp for vpp > 1). The pools' sequences add up to the batch. ZeRO 2 and 3 communicate at every micro-batch,
+so that all replicas have equally many. The search is exact: see `integer_balance` and the bound.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from planner.search.heterogeneous.integer_balance import balance_equal_shares, b
 _LAYOUTS_PER_CHUNK = 64
 """Layouts whose shares are balanced at once, in order of their bound."""
 _REL_TOL = 1e-9
-"""Shares are compared by slope and start, which add up the same terms in another order than a plan's score."""
+"""Shares are compared by slope and intercept, which add the same terms in another order than a plan's score."""
 
 
 @dataclass(frozen=True)
 class HeteroReplicaPlan:
-    """The best plan found: for each kind its plan (of length one; `dp` counts all replicas) and its micro-batches."""
+    """The best plan: for each pool its strategy (of length one; `dp` counts all replicas) and its micro-batches."""
 
     strategies: tuple[Strategies, Strategies]
     micro_batches: tuple[int, int]
@@ -59,7 +59,7 @@ def find_best_shares(table: ShareTable | None) -> HeteroReplicaPlan | None:
 
 
 def find_even_shares(table: ShareTable | None) -> HeteroReplicaPlan | None:
-    """The best plan in which both kinds do the same, as if all devices were alike; None where none fits."""
+    """The best plan in which all replicas have the same work, as if all devices were alike; None where none fits."""
     if table is None:
         return None
     first_pool, second_pool = table.pools
@@ -97,11 +97,11 @@ def find_even_shares(table: ShareTable | None) -> HeteroReplicaPlan | None:
 def _compute_layout_bounds_s(table: ShareTable) -> Floats:
     """A lower bound of the step of each layout, infinite where nothing fits, shape [layouts].
 
-    With q_k sequences on each of the w_k replicas of kind k, its time is at least beta_k + sigma_k q_k, beta_k and
-    sigma_k the least start and time of a sequence over its micro-batches that fit, with the least recomputation that
-    fits, without exchange of gradients and optimizer (`compute_pipeline_bound_s`). Of all real q_k with sum w_k q_k =
-    batch the slower is fastest where both take equally long: T = (batch + sum w_k beta_k / sigma_k) / sum (w_k /
-    sigma_k).
+    With q_k sequences on each of the w_k replicas of pool k, its time is at least beta_k + sigma_k q_k, where beta_k
+    and sigma_k are the least intercept and time per sequence over the micro-batches that fit, with the least
+    recomputation that fits, without gradient communication and optimizer (`compute_pipeline_bound_s`). Over all real
+    q_k with sum w_k q_k = batch, the slower pool is fastest where both take equally long: T = (batch + sum w_k beta_k
+    / sigma_k) / sum (w_k / sigma_k).
     """
     batch = table.pools[0].scenario.global_batch
     numerator, denominator = np.full(table.layout_count, float(batch)), np.zeros(table.layout_count)
@@ -138,8 +138,9 @@ def _compute_least_times_s(pool: PoolShareRows, table: ShareTable, units: int) -
 
 @dataclass(frozen=True)
 class _PoolOptions:
-    """What one kind may do in some layouts: positions (row, ZeRO stage, mode) of shape [options, 3], the key of its
-    layout and ZeRO stage, the most units, and the time of x units, start + slope x.
+    """The options of one pool in some layouts: `positions` (row, ZeRO stage, recompute mode), shape [options, 3];
+    `layout_key`: key of layout and ZeRO stage; `max_units`: the most units that fit; the time of x units is intercept
+    + slope x.
     """
 
     positions: Ints
@@ -187,11 +188,11 @@ def _find_best_in_layouts(table: ShareTable, layout_indices: Ints) -> HeteroRepl
 
 
 def _build_pool_options(pool: PoolShareRows, table: ShareTable, rows: Ints) -> _PoolOptions:
-    """All options of one kind in some rows but those with more recomputation than is needed.
+    """All options of one pool in some rows, except those with more recomputation than necessary.
 
-    More recomputation never makes a plan faster: it lengthens the backward pass by some time d, and shortens at most
-    the overlapping share of d of what the gradients' exchange shows. So a mode is left out where a lesser one may do
-    as many micro-batches.
+    More recomputation never makes a plan faster: it lengthens the backward pass by some time d, and reduces exposed
+    gradient communication by at most the overlapped part of d. So a mode is dropped where a mode with less
+    recomputation fits as many micro-batches.
     """
     positions = np.argwhere(pool.fits_single_unit[rows])
     positions[:, 0] = rows[positions[:, 0]]
@@ -219,7 +220,7 @@ def _build_pool_options(pool: PoolShareRows, table: ShareTable, rows: Ints) -> _
 
 
 def _take_strategies(pool: PoolShareRows, table: ShareTable, positions: Ints) -> Strategies:
-    """The plans at some positions."""
+    """The strategies at some positions."""
     strategies = pool.strategies.take(positions[:, 0])
     return replace(
         strategies, zero_stage=table.zero_stages[positions[:, 1]], recompute=table.recompute_modes[positions[:, 2]]
@@ -227,7 +228,7 @@ def _take_strategies(pool: PoolShareRows, table: ShareTable, positions: Ints) ->
 
 
 def _compute_option_times_s(pool: PoolShareRows, table: ShareTable, positions: Ints, units: Ints) -> Floats:
-    """Time of each option with so many units: linear in them."""
+    """Seconds of each option with a number of units; linear in the units."""
     rows = positions[:, 0]
     n = units * pool.unit_micro_batches[rows]
     terms, _ = compute_replica_terms(
@@ -237,8 +238,8 @@ def _compute_option_times_s(pool: PoolShareRows, table: ShareTable, positions: I
 
 
 def _count_fitting_units(pool: PoolShareRows, table: ShareTable, positions: Ints, max_units: Ints) -> Ints:
-    """The most units, at most `max_units`, whose activations fit: all where full pipelines do, else by bisection, as
-    more micro-batches never hold less.
+    """The most units, up to `max_units`, that fit in memory: all where a full pipeline fits, else by bisection, as
+    more micro-batches never need less memory.
     """
     fitting_units = max_units.copy()
     uncertain = np.flatnonzero(~pool.fits_full_pipeline[tuple(positions.T)] & (max_units > 1))
@@ -250,7 +251,7 @@ def _count_fitting_units(pool: PoolShareRows, table: ShareTable, positions: Ints
         pool.plan_tables.take(rows),
         pool.unit_micro_batches[rows],
     )
-    # with more than full pipelines nothing is added
+    # more micro-batches than a full pipeline need no additional memory
     low, high = (
         np.ones_like(uncertain),
         np.minimum(max_units[uncertain] + 1, IN_FLIGHT_ROUNDS * strategies.pp // unit + 1),
@@ -265,7 +266,7 @@ def _count_fitting_units(pool: PoolShareRows, table: ShareTable, positions: Ints
 
 
 def _match_equal_keys(left: Ints, right: Ints) -> tuple[Ints, Ints]:
-    """Positions of all pairs of equal keys."""
+    """Positions (left, right) of all pairs of equal keys."""
     by_key = np.argsort(right, kind="stable")
     begin, end = (np.searchsorted(right[by_key], left, side=side) for side in ("left", "right"))
     count = end - begin
@@ -277,7 +278,7 @@ def _match_equal_keys(left: Ints, right: Ints) -> tuple[Ints, Ints]:
 def _select_best_by_score(
     table: ShareTable, first_positions: Ints, second_positions: Ints, x: Ints, y: Ints
 ) -> HeteroReplicaPlan | None:
-    """The best of some plans by their full scores; of equals the first."""
+    """The best of some plans by their full step times; ties go to the first."""
     if not len(first_positions):
         return None
     positions_by_pool, units = (first_positions, second_positions), (x, y)

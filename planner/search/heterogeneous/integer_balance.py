@@ -1,4 +1,4 @@
-"""Two kinds share a step's sequences in whole numbers so that the slower is fastest: exactly, by arithmetic."""
+"""Divide the sequences of a step over two pools in whole numbers so that the slower pool is fastest, exactly."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def balance_shares(
     intercept: tuple[Floats, Floats],
     total: Ints,
 ) -> tuple[Ints, Ints, Floats]:
-    """Whole x, y >= 1 with w x + v y = total, x and y at most `max_count`, that make max(a x + b, c y + d) least.
+    """Whole x, y >= 1 with w x + v y = total, x and y at most `max_count`, that minimise max(a x + b, c y + d).
 
-    All arrays of shape [pairs]: weights (w, v), slopes (a, c) >= 0 and starts (b, d). Also the maximum; infinite
-    where no x and y do.
+    All arrays have shape [pairs]: weights (w, v), slopes (a, c) >= 0, intercepts (b, d). Returns x, y and the
+    maximum, which is infinite where no x and y exist.
 
     The solutions of w x + v y = total are x = r + t v/g for whole t, g = gcd(w, v) and r = total/g (w/g)^-1 mod v/g
-    (Bezout), none where g does not divide the total. Along t the first time never falls and the second never rises,
-    so that the larger of them is least where they cross or next to it, or at an end of the t that are allowed: the
-    two whole t on either side of the crossing, moved inside, hold the optimum.
+    (Bezout); there are none where g does not divide the total. With t the first time never decreases and the second
+    never increases, so that their maximum is least at a whole t next to the crossing, or at an end of the allowed
+    interval: the two whole t around the crossing, clipped to the interval, contain the optimum.
     """
     g = np.gcd(*weight)
     w, v, reduced_total = weight[0] // g, weight[1] // g, total // g
@@ -39,7 +39,7 @@ def balance_shares(
     crossing = np.clip(np.floor(gap / np.where(slope_sum > 0, slope_sum, 1.0)), -1e15, 1e15).astype(np.int64)
     best = np.full(len(w), np.inf)
     x = y = np.ones_like(w)
-    for step in (-1, 0, 1, 2):  # one more on either side than needed: the division is rounded
+    for step in (-1, 0, 1, 2):  # one more on each side than needed, since the division is rounded
         t = np.clip(crossing + step, low, np.maximum(low, high))
         first_count = residue + t * v
         second_count = (reduced_total - w * first_count) // v
@@ -60,7 +60,7 @@ def balance_equal_shares(
     intercept: tuple[Floats, Floats],
     total: Ints,
 ) -> tuple[Ints, Ints, Floats]:
-    """The same where x = y is asked for."""
+    """The same with the constraint x = y."""
     combined_weight = weight[0] + weight[1]
     x = total // combined_weight
     possible = (total % combined_weight == 0) & (x >= 1) & (x <= max_count[0]) & (x <= max_count[1])
@@ -69,7 +69,7 @@ def balance_equal_shares(
 
 
 def _compute_modular_inverses(w: Ints, v: Ints) -> Ints:
-    """w^-1 modulo v, coprime; 0 modulo 1."""
+    """w^-1 modulo v for coprime w and v; 0 for modulus 1."""
     keys, inverse_index = np.unique(np.stack([w, v], axis=1), axis=0, return_inverse=True)
     inverses = [pow(residue, -1, modulus) if modulus > 1 else 0 for residue, modulus in keys.tolist()]
     return np.array(inverses, dtype=np.int64)[inverse_index.ravel()]

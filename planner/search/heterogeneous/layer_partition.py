@@ -1,9 +1,9 @@
-"""Layers dealt to the stages of a pipeline, in runs, so that the slowest stage is fastest: dynamic programming.
+"""Partition layers into consecutive pipeline stages so that the slowest stage is fastest, by dynamic programming.
 
-With c_i(a, b) the time of stage i with the layers from a to b, infinite where they do not fit, the least possible
-slowest of stages 1..i over the first b layers is F_i(b) = min over a of max(F_(i-1)(a), c_i(a, b)): whatever the last
-stage has, the stages before it are best dealt by themselves. It looks at every split, so that it needs nothing of c:
-any mixture of kinds of layers, and any memory.
+With c_i(a, b) the time of stage i with the layers from a to b, infinite where they do not fit, the least time of the
+slowest of stages 1..i over the first b layers is F_i(b) = min over a of max(F_(i-1)(a), c_i(a, b)): for any layers
+of the last stage, the best partition of the stages before it is independent. All partitions are covered, so that no
+assumption on c is needed: layers may have any types and any memory.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 
 BoundsTracer = Callable[[Ints, Ints], Ints]
-"""From plans and the layers before the cut to the bounds between the stages on one side, [plans, stages - 1]."""
+"""From rows and the number of layers before the cut to the stage boundaries on one side, [rows, stages - 1]."""
 
 
 @dataclass(frozen=True)
 class StageContents:
-    """What a stage can have: distinct `counts` of layers by kind, [contents, kinds]; `content_index` [layers + 1,
-    layers + 1], the content from one layer to another, -1 where there is none; `prefix` [layers + 1, kinds] as of
-    `layer_prefix`.
+    """The possible contents of a stage.
+
+    `counts`: distinct numbers of layers by type, [contents, layer types]; `content_index`: the content of the layers
+    from a to b, -1 where empty, [layers + 1, layers + 1]; `prefix`: as of `compute_layer_prefix`, [layers + 1, layer
+    types].
     """
 
     counts: Floats
@@ -38,13 +40,15 @@ class StageContents:
     prefix: Floats
 
     def expand_costs(self, cost: Floats) -> Floats:
-        """A cost of each content, [rows, contents], as one of first and last layer; infinite where there are none."""
+        """A cost [rows, contents] as a cost by first and last layer, infinite where there are no layers; shape [rows,
+        layers + 1, layers + 1].
+        """
         infeasible = np.full((len(cost), 1), np.inf)
         return np.concatenate([cost, infeasible], axis=1)[:, self.content_index]
 
 
 def enumerate_stage_contents(prefix: Ints) -> StageContents:
-    """The distinct runs of one or more layers."""
+    """The distinct contents of consecutive layers."""
     layers = len(prefix) - 1
     begin, end = np.triu_indices(layers + 1, k=1)
     counts, content_index = np.unique(prefix[end] - prefix[begin], axis=0, return_inverse=True)
@@ -62,8 +66,10 @@ def compute_stage_fits(
     n: Ints,
     tables: tuple[LayerTables, Ints],
 ) -> Bools:
-    """Whether a device holds each content as the stage at `position`, with embedding and head as `embedding_and_head`
-    says, [rows, contents]; of `n` micro-batches so many are in flight as stages follow.
+    """Whether each content fits in memory as the stage at `position`, shape [rows, contents].
+
+    `embedding_and_head`: whether the stage has each of them; `n`: micro-batches per step, of which as many are in
+    flight as stages follow.
     """
     counts = np.concatenate([contents.counts, np.tile(embedding_and_head, (len(contents.counts), 1))], axis=1)[None]
     stages = build_single_chunk_stages(counts, np.full((1, counts.shape[1]), position))
@@ -80,9 +86,8 @@ def compute_stage_fits(
 
 
 def compute_forward_split(costs: list[Floats]) -> tuple[Floats, BoundsTracer]:
-    """The least slowest stage for every number of layers before the cut, [rows, layers + 1], and the way to it.
-
-    `costs` of the stages in order, as of `StageContents.spread`.
+    """The least time of the slowest stage by the number of layers before the cut, [rows, layers + 1], and a function
+    that traces the boundaries back. `costs`: of the stages in order, as of `StageContents.expand_costs`.
     """
     least_slowest = costs[0][:, 0]
     previous_cuts: list[Ints] = []
@@ -101,7 +106,7 @@ def compute_forward_split(costs: list[Floats]) -> tuple[Floats, BoundsTracer]:
 
 
 def compute_backward_split(costs: list[Floats]) -> tuple[Floats, BoundsTracer]:
-    """The same for the layers behind the cut, by the number before it."""
+    """The same for the layers after the cut, by the number of layers before it."""
     least_slowest = costs[-1][:, :, -1]
     next_cuts: list[Ints] = []
     for cost in reversed(costs[:-1]):

@@ -1,10 +1,10 @@
-"""Pipelines across two kinds: which stages are on which kind, and how many layers each stage has.
+"""Pipelines across two pools: which stages are in which pool, and how many layers each stage has.
 
-The declared space: tp, cp, dp, ep, etp, micro-batch, sequence parallelism and ZeRO stage are the same for all
-stages; tp cp dp divides both kinds' devices, and each kind has as many stages as its devices make, the first ones or
-the last ones; vpp is 1; each kind has its own recompute mode; ZeRO 0 and 1 unless it is pinned, as 2 and 3 exchange
-after every micro-batch. Every stage has at least one layer. For every number of layers that the first kind may have,
-they are dealt so that the slowest stage is fastest, exactly; of these the plan with the shortest step is taken.
+The space: tp, cp, dp, ep, etp, micro-batch, sequence parallelism and ZeRO stage are the same for all stages; tp cp dp
+divides the devices of both pools, and each pool has as many stages as its devices allow, the first or the last ones;
+vpp is 1; each pool has its own recompute mode; ZeRO is 0 or 1 unless pinned, as 2 and 3 communicate after every
+micro-batch. Every stage has at least one layer. For every number of layers of the first pool, layers are partitioned
+so that the slowest stage is fastest, exactly; of these plans the one with the shortest step is taken.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from planner.search.heterogeneous.layer_partition import (
 from planner.search.space import SearchStats, Space, compute_divisors, enumerate_parallel_layouts, is_valid_zero_stage
 
 _PLANS_PER_BLOCK = 4096
-"""Plans that are bounded by memory at once."""
+"""Plans whose memory-aware bound is computed at once."""
 _PLANS_PER_CHUNK, _EVEN_PLANS_PER_CHUNK = 48, 512
-"""Plans whose layers are dealt at once, in order of their bound."""
+"""Plans whose layers are partitioned at once, in order of their bound."""
 _SPLITS_PER_CHUNK = 128
 """Splits that are scored at once."""
 _REL_TOL = 1e-9
@@ -43,8 +43,8 @@ _REL_TOL = 1e-9
 
 @dataclass(frozen=True)
 class HeteroPipelinePlan:
-    """The best plan found: both kinds' plans (of length one; `pp` counts all stages), how many stages each kind has,
-    which has the first ones, and the layers at which the pipeline is cut.
+    """The best plan: strategies of both pools (of length one; `pp` counts all stages), number of stages of each pool,
+    the pool with the first stages, and the layers at which stages begin.
     """
 
     strategies: tuple[Strategies, Strategies]
@@ -56,9 +56,10 @@ class HeteroPipelinePlan:
 
 @dataclass(frozen=True)
 class _PipelineRows:
-    """Plans before their layers are dealt: both kinds' strategies differ in the recompute mode only. `stage_counts`
-    of each kind, `front_pool` the kind in front; all rows alike. `layer_times_s`: of one layer of each kind, [kinds,
-    rows, layer kinds].
+    """Plans before their layers are partitioned; the strategies of both pools differ only in the recompute mode.
+
+    `stage_counts` of each pool and `front_pool`, the pool with the first stages, are the same for all rows.
+    `layer_times_s`: seconds of one layer of each type, for each pool, [rows, layer types].
     """
 
     strategies: tuple[Strategies, Strategies]
@@ -68,7 +69,7 @@ class _PipelineRows:
     bound_s: Floats
 
     def replace_bound(self, bound_s: Floats) -> _PipelineRows:
-        """The same with another bound."""
+        """The same rows with another bound."""
         return replace(self, bound_s=bound_s)
 
     def take(self, index: Ints) -> _PipelineRows:
@@ -83,8 +84,8 @@ class _PipelineRows:
 
 
 def find_best_stages(device_pools: BoundPools, space: Space, *, even: bool = False) -> HeteroPipelinePlan | None:
-    """The best plan of the declared space; None where none fits. `even`: layers are dealt as if all devices were
-    alike, with the same recompute mode.
+    """The best plan of the space; None where none fits. `even`: layers are partitioned as if all devices were alike,
+    with the same recompute mode in both pools.
     """
     best: HeteroPipelinePlan | None = None
     contents = enumerate_stage_contents(compute_layer_prefix(device_pools[0].shared_scenario.workload))
@@ -112,7 +113,7 @@ def find_best_stages(device_pools: BoundPools, space: Space, *, even: bool = Fal
 def _iterate_by_bound(
     rows: _PipelineRows, bound_s: Floats, chunk_size: int, compute_limit_s: Callable[[], float]
 ) -> Iterator[_PipelineRows]:
-    """The rows by their bound, `chunk_size` at once, as long as they are within the limit, which may fall."""
+    """Chunks of rows in order of their bound, as long as it is within the limit, which may decrease meanwhile."""
     order = np.argsort(bound_s, kind="stable")
     order = order[np.isfinite(bound_s[order])]
     for start in range(0, len(order), chunk_size):
@@ -124,7 +125,7 @@ def _iterate_by_bound(
 
 
 def _enumerate_pipeline_rows(device_pools: BoundPools, space: Space, even: bool) -> Iterator[_PipelineRows]:
-    """All plans before their layers are dealt, by the width of a stage and the kind in front."""
+    """All plans before their layers are partitioned, by the devices of a stage and the pool in front."""
     scenario = device_pools[0].shared_scenario
     workload, devices = scenario.workload, (device_pools[0].devices, device_pools[1].devices)
     modes = space.enumerate_values(workload)["recompute"]
@@ -178,7 +179,7 @@ def _enumerate_pipeline_rows(device_pools: BoundPools, space: Space, even: bool)
 
 
 def _compute_layer_times_s(scenario: Scenario, candidates: Strategies, layout_index: Ints, mode: Ints) -> Floats:
-    """Seconds of one micro-batch in one layer of each kind, [rows, layer kinds]."""
+    """Seconds of one micro-batch in one layer of each type, [rows, layer types]."""
     tables, row = build_layer_tables(scenario, candidates)
     rows = replace(candidates.take(layout_index), recompute=mode)
     return sum_in_order(compute_layer_terms(scenario, rows, tables, row[layout_index]).values())
@@ -192,9 +193,9 @@ def _compute_step_bound_s(
 ) -> Floats:
     """A lower bound of the step, shape [rows].
 
-    The slowest stage takes T at least where layers could be cut at will: kind k has p_k T seconds for its layers.
-    With y_k >= 0 and sum y_k p_k = 1, T = sum_k y_k p_k T >= sum over layers of min_k y_k tau_k. y_k goes as one over
-    the kind's mean layer, which is exact where all layers are alike.
+    If layers could be divided freely, the slowest stage would take T with p_k T seconds for the layers of pool k, so
+    T = sum_k y_k p_k T >= sum over layers of min_k y_k tau_k for all y_k >= 0 with sum y_k p_k = 1. y_k is taken
+    inversely proportional to the mean layer time of pool k, which is exact where all layers are alike.
     """
     workload = device_pools[0].shared_scenario.workload
     layer_counts = compute_layer_prefix(workload)[-1]
@@ -215,7 +216,7 @@ def _compute_step_bound_s(
 
 
 def _compute_memory_aware_bound_s(device_pools: BoundPools, rows: _PipelineRows, contents: StageContents) -> Floats:
-    """A bound of the step that knows what each device holds, infinite where it holds too little; shape [rows]."""
+    """A lower bound of the step with memory limits, infinite where the layers do not fit; shape [rows]."""
     n = count_micro_batches(device_pools[0].shared_scenario, rows.strategies[0])
     loads = [
         StageLoad(layer_times_s, *compute_memory_load(pool.shared_scenario, s))
@@ -233,7 +234,7 @@ def _compute_memory_aware_bound_s(device_pools: BoundPools, rows: _PipelineRows,
 
 
 def _compute_even_bound_s(device_pools: BoundPools, rows: _PipelineRows, contents: StageContents) -> Floats:
-    """The same of layers that are dealt evenly, whether they fit or not."""
+    """The same for an even partition of the layers, without memory limits."""
     layer_counts = assign_layers(contents.prefix.astype(np.int64), sum(rows.stage_counts), 1)[0]
     front_stages = rows.stage_counts[rows.front_pool]
     front, back = rows.layer_times_s[rows.front_pool][:, None], rows.layer_times_s[1 - rows.front_pool][:, None]
@@ -251,7 +252,7 @@ def _compute_even_bound_s(device_pools: BoundPools, rows: _PipelineRows, content
 def _add_fill_drain_bound(
     device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, slowest_s: Floats, n: Ints
 ) -> Floats:
-    """The step's bound with this slowest stage, the least of all numbers of layers in front, [rows]."""
+    """The bound of the step with this slowest stage, minimised over the number of layers in front, [rows]."""
     finite_slowest_s = np.where(np.isfinite(slowest_s), slowest_s, 0.0)[:, None]
     least_fill_drain_s = _compute_fill_drain_bound_s(
         device_pools, rows, contents, np.broadcast_to(finite_slowest_s, (len(finite_slowest_s), len(contents.prefix)))
@@ -263,7 +264,7 @@ def _add_fill_drain_bound(
 def _find_balanced_split(
     device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, limit_s: float
 ) -> HeteroPipelinePlan | None:
-    """The best split of some plans that may take at most `limit_s` seconds."""
+    """The best plan, with partitioned layers, of some rows, among those of at most `limit_s` seconds."""
     n = count_micro_batches(device_pools[0].shared_scenario, rows.strategies[0])
     costs = _compute_stage_costs_s(device_pools, rows, contents, n)
     front_stages = rows.stage_counts[rows.front_pool]
@@ -291,7 +292,7 @@ def _find_balanced_split(
 def _compute_fill_drain_bound_s(
     device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, slowest_s: Floats
 ) -> Floats:
-    """At least the time to fill and drain and to send for each number of layers in front, [rows, layers + 1]."""
+    """A lower bound of fill, drain and send times by the number of layers in front, [rows, layers + 1]."""
     scenario = device_pools[0].shared_scenario
     strategies, n = rows.strategies, count_micro_batches(scenario, rows.strategies[0])
     sends = np.maximum(
@@ -312,8 +313,8 @@ def _compute_fill_drain_bound_s(
 def _compute_stage_costs_s(
     device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, n: Ints
 ) -> list[Floats]:
-    """Of every stage, seconds of one micro-batch with the layers from one to another, infinite where it does not fit:
-    shape [rows, layers + 1, layers + 1] each.
+    """For every stage, seconds of one micro-batch with the layers from a to b, infinite where they do not fit; each
+    of shape [rows, layers + 1, layers + 1].
     """
     front_pool, total_stages = rows.front_pool, sum(rows.stage_counts)
     tables = [
@@ -337,7 +338,7 @@ def _compute_stage_costs_s(
 def _find_even_split(
     device_pools: BoundPools, rows: _PipelineRows, contents: StageContents, limit_s: float
 ) -> HeteroPipelinePlan | None:
-    """The best of some plans with layers dealt evenly."""
+    """The best of some plans with an even partition of the layers."""
     layer_counts = assign_layers(contents.prefix.astype(np.int64), sum(rows.stage_counts), 1)[0]
     bounds = np.concatenate([[0], np.cumsum(layer_counts[:, :-2].sum(axis=1))]).astype(np.int64)[1:-1]
     n = count_micro_batches(device_pools[0].shared_scenario, rows.strategies[0])
@@ -356,7 +357,7 @@ def _find_even_split(
 
 
 def _select_fastest_split(device_pools: BoundPools, rows: _PipelineRows, layer_bounds: Ints) -> HeteroPipelinePlan:
-    """The fastest of some plans whose layers are dealt, by their full scores."""
+    """The fastest of some plans with partitioned layers, by their full step times."""
     n = count_micro_batches(device_pools[0].shared_scenario, rows.strategies[0])
     joined = compute_pipeline_terms(
         build_pipeline_segments(device_pools, rows.strategies, rows.stage_counts, rows.front_pool, layer_bounds), n
@@ -380,7 +381,7 @@ def build_pipeline_segments(
     front_pool: int,
     layer_bounds: Ints,
 ) -> tuple[PipelineSegment, PipelineSegment]:
-    """Both kinds' halves of pipelines that are cut at `layer_bounds`, shape [plans, stages - 1]."""
+    """The segments of both pools, of pipelines with stage boundaries `layer_bounds`, shape [plans, stages - 1]."""
     prefix = compute_layer_prefix(device_pools[0].shared_scenario.workload)
     total_stages = sum(stage_counts)
     edges = np.concatenate([np.zeros((len(layer_bounds), 1), dtype=np.int64), layer_bounds], axis=1)

@@ -1,1 +1,1 @@
-"""What a plan has to meet, as an expression over its figures: read, checked for units, held against a plan."""
+"""Requirements: conditions on the figures of a plan, parsed, checked for units and evaluated."""
