@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from planner.report.charts.axes import PlotAxis
+from typing import Literal
 
 RecordValue = str | int | float | bool | None | Sequence[str]
 """What a record holds; numbers are in SI units, which the key tells."""
@@ -27,8 +26,29 @@ class ReportTable:
 
 
 @dataclass(frozen=True)
+class ChartAxis:
+    """What an axis measures. `unit` is that of the values: `s` and `B` are drawn with the prefix that suits (ms,
+    GiB), a `share` in percent, FLOP/s and B/s with T or P. `categories`: names side by side, the first at 0, the
+    next at 1.
+    """
+
+    title: str
+    unit: str = ""
+    categories: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ReferenceLine:
+    """A line across a chart, as a deadline or a budget is, at a value of x or of y."""
+
+    axis: Literal["x", "y"]
+    value: float
+    label: str
+
+
+@dataclass(frozen=True)
 class BarSegment:
-    """One piece of a bar: `value` is its length, `tooltip` what is said when it is pointed at."""
+    """One piece of a bar: `value` is its length, `tooltip` is shown when it is pointed at."""
 
     name: str
     value: float
@@ -37,7 +57,7 @@ class BarSegment:
 
 @dataclass(frozen=True)
 class StackedBar:
-    """One bar. `end_label` stands at its right; `limit`, in the unit of its pieces, is a line across it."""
+    """One bar. `end_label` stands at its right; `limit`, in the unit of its segments, is a line across it."""
 
     label: str
     end_label: str
@@ -47,15 +67,18 @@ class StackedBar:
 
 @dataclass(frozen=True)
 class BarChart:
-    """Stacked bars on one scale from zero."""
+    """Stacked bars on one scale from zero. `bar_title`: what a bar stands for; `limit_title`: what the limits are."""
 
     title: str
+    x: ChartAxis
     bars: Sequence[StackedBar]
+    bar_title: str = ""
+    limit_title: str = "limit"
 
 
 @dataclass(frozen=True)
-class ScatterPoint:
-    """One point of a scatter; `is_highlighted` is drawn larger."""
+class ChartPoint:
+    """One value over two axes; `is_highlighted` is drawn larger."""
 
     x: float
     y: float
@@ -64,53 +87,65 @@ class ScatterPoint:
 
 
 @dataclass(frozen=True)
-class ScatterChart:
-    """Points over two axes; `x_range_text` and `y_range_text` are what the least and the most of each axis are
-    called.
+class PointSeries:
+    """Points that belong together, in the order of x; `is_joined`: whether a line leads from each to the next."""
 
-    `is_logarithmic`: axes by powers of ten, for figures above zero. `has_diagonal`: both axes have the same scale,
-    and a line tells where both figures are equal.
+    name: str
+    points: Sequence[ChartPoint]
+    is_joined: bool = False
+
+
+@dataclass(frozen=True)
+class PointChart:
+    """Series over two axes: a scatter, or curves. Axes are logarithmic where their values span more than two decades.
+
+    `has_diagonal`: both axes have the same scale, and a line shows where both figures are equal.
     """
 
     title: str
-    x_title: str
-    y_title: str
-    x_range_text: tuple[str, str]
-    y_range_text: tuple[str, str]
-    points: Sequence[ScatterPoint]
-    is_logarithmic: bool = False
+    x: ChartAxis
+    y: ChartAxis
+    series: Sequence[PointSeries]
+    references: Sequence[ReferenceLine] = ()
     has_diagonal: bool = False
 
 
 @dataclass(frozen=True)
-class PlotMark:
-    """One value of a series, in the units of the axes."""
+class WaterfallChart:
+    """Parts that add up to a whole, each from where the ones before it end; a part may be below zero.
 
-    x: float
-    y: float
+    Each part is a bar of one segment, whose name tells its colour; `total` is the last bar.
+    """
+
+    title: str
+    x: ChartAxis
+    parts: Sequence[StackedBar]
+    total: StackedBar
+
+
+@dataclass(frozen=True)
+class RooflinePoint:
+    """One operator. `weight`: its share of the time, the area of its circle; `bound`: what limits it."""
+
+    name: str
+    flops_per_byte: float
+    flops_per_s: float
+    weight: float
+    bound: str
     tooltip: str
 
 
 @dataclass(frozen=True)
-class PlotSeries:
-    """Marks that belong together, in the order of x; `is_joined`: whether a line leads from each to the next."""
-
-    name: str
-    marks: Sequence[PlotMark]
-    is_joined: bool
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Series over two axes with their ticks."""
+class RooflineChart:
+    """Achieved FLOP/s over arithmetic intensity, on logarithmic axes, under the device's two ceilings."""
 
     title: str
-    x: PlotAxis
-    y: PlotAxis
-    series: Sequence[PlotSeries]
+    points: Sequence[RooflinePoint]
+    peak_flops_per_s: float
+    bandwidth_bytes_per_s: float
 
 
-Chart = BarChart | ScatterChart | Plot
+Chart = BarChart | PointChart | WaterfallChart | RooflineChart
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,10 @@ SMALLEST_TEXT = """
 Math.min(...Array.from(document.querySelectorAll("body *")).filter(one => {
   const own = Array.from(one.childNodes).some(node => node.nodeType === 3 && node.data.trim());
   return own && !["TITLE", "STYLE"].includes(one.tagName.toUpperCase()) && one.getClientRects().length;
-}).map(one => parseFloat(getComputedStyle(one).fontSize) * (one.getScreenCTM ? one.getScreenCTM().a : 1)))
+}).map(one => parseFloat(getComputedStyle(one).fontSize) *
+  (one.getScreenCTM ? Math.hypot(one.getScreenCTM().a, one.getScreenCTM().b) : 1)))
 """
-"""CSS pixels of the smallest text, a drawing's scale taken into account."""
+"""CSS pixels of the smallest text, a drawing's scale taken into account; titles of axes are turned."""
 LEAST_CONTRAST = """
 (() => {
   const light = text => {

@@ -52,14 +52,16 @@ def test_the_page_stands_alone(plan_file: Path, tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=|url\(|<script|@import", text)
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(drawings) == 3
-    for drawing in drawings:
-        root = ElementTree.fromstring(drawing)
-        width, height = map(float, root.attrib["viewBox"].split()[2:])
-        for shape in root.iter():
-            x, y = float(shape.get("x", shape.get("cx", 0))), float(shape.get("y", shape.get("cy", 0)))
-            assert 0 <= x + float(shape.get("width", 0) if shape.tag.endswith("rect") else 0) <= width + 1e-6
-            assert 0 <= y <= height
-    assert text.count("<circle") >= 5
+    waterfall, memory, roofline = (ElementTree.fromstring(drawing) for drawing in drawings)
+    svg = "{http://www.w3.org/2000/svg}"
+    for drawing, words in (
+        (waterfall, {"model's FLOPs at the peak", "step", "part"}),
+        (memory, {"weights", "activations", "stage", "memory per device, GiB"}),
+        (roofline, {"arithmetic intensity, FLOP/B", "achieved rate, TFLOP/s", "peak 989.4 TFLOP/s"}),
+    ):
+        assert drawing.attrib["viewBox"].split()[2] == "360"
+        assert words <= {one.text for one in drawing.iter(f"{svg}text")}
+    assert len([one for one in roofline.iter(f"{svg}path") if one.find(f"{svg}title") is not None]) >= 5
 
 
 def events_of(file: Path) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -164,8 +165,12 @@ def test_the_curve_as_a_picture(tmp_path: Path) -> None:
     assert call("planner", "size", *RUN, "-o", str(file)).returncode == 0
     root = ElementTree.parse(file).getroot()
     found = document(*RUN)
-    circles = [one for one in root.iter() if one.tag.endswith("circle")]
-    assert len(circles) == len(found["curve"])
+    titles = [one.text or "" for one in root.iter() if one.tag.endswith("title")]
+    rents = sum("USD" in title for title in titles)
+    assert sum(bool(re.search(r"nodes.*[0-9] d$", title)) for title in titles) == rents == len(found["curve"])
+    words = {"".join(one.itertext()) for one in root.iter() if one.tag.endswith("text")}
+    assert {"devices", "time, days", "rent, USD", "deadline 30.0 d"} <= words
+    assert "deadline 30.0 d" in titles
     assert "http" not in file.read_text().replace("http://www.w3.org/2000/svg", "")
 
 

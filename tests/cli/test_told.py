@@ -133,7 +133,7 @@ def test_rows_are_kept_by_their_cells(where: str, points: int, folder: Path, tmp
     done = call(*drawn, "--where", where, cwd=folder)
     assert done.returncode == (0 if points else 2), done.stderr
     assert file.exists() == bool(points)
-    assert not points or file.read_text().count("<circle") == points
+    assert not points or file.read_text().count("</title></path>") == points
 
 
 def test_a_plot_is_a_text_file_too(folder: Path, tmp_path: Path) -> None:

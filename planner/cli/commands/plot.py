@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from planner.report.report import Plot
+    from planner.report.report import PointChart
 
 _PLOT_SUFFIXES = (".svg", ".html", ".txt")
 
@@ -103,11 +103,11 @@ def plot(
     write_stdout(render_plot_text(chart))
 
 
-def _render_plot_file(chart: Plot, suffix: str, name: str) -> str:
+def _render_plot_file(chart: PointChart, suffix: str, name: str) -> str:
     if suffix == ".svg":
-        from planner.report.charts.plot_svg import render_plot_svg
+        from planner.report.charts.chart_svg import render_svg_file
 
-        return render_plot_svg(chart)
+        return render_svg_file(chart.title, [chart])
     if suffix == ".txt":
         from planner.report.charts.plot_text import render_plot_text
         from planner.report.console import render_for_file

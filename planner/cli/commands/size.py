@@ -86,9 +86,10 @@ def size(
         return render_size_text(document)
 
     def render_curve() -> str:
-        from planner.report.charts.size_svg import render_size_curve_svg
+        from planner.report.charts.chart_svg import render_svg_file
+        from planner.report.views.size_report import build_size_curves
 
-        return render_size_curve_svg(document)
+        return render_svg_file(f"{document.model.title} on {document.cluster}", build_size_curves(document))
 
     own_renderers = {".svg": render_curve, ".value": lambda: f"{_format_bare_value(document.answer, value_field)}\n"}
     write_document(document, form.value, output_files, render_table, own_renderers)

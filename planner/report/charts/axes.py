@@ -1,4 +1,7 @@
-"""The axes of a plot: where a value is, which values are written beside it, in which unit, linear or logarithmic."""
+"""The axes of charts: the unit that values are shown in, where an axis is logarithmic, and its ticks.
+
+Ticks of linear axes are the drawing library's, except in the terminal, which has no library.
+"""
 
 from __future__ import annotations
 
@@ -6,82 +9,109 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planner.report.report import ChartAxis
+
 _LOG_AXIS_DECADES = 2
 """Values that span more are drawn on a logarithmic axis."""
 _MIN_DOUBLINGS = 3
 """So are powers of two that span at least so many."""
+_MIN_MAGNITUDE = 1e-100
 _TARGET_TICKS = 5
 _MAX_TICKS = 9
-_SI_PREFIXES = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
-_BYTE_UNITS = (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("B", 1.0))
-_TIME_UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6))
-_PERCENT_FIGURES = ("mfu", "hfu")
-_UNITS_BY_WORD = {"usd": "USD", "j": "J", "w": "W", "kg": "kg", "days": "days"}
+_SI_PREFIXES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3))
+"""Of plain counts and of dollars, as the field writes them."""
+_RATE_PREFIXES = (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
+_DISPLAY_UNITS = {
+    "B": (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("B", 1.0)),
+    "s": (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)),
+    "share": (("%", 0.01),),
+    **{
+        unit: tuple((f"{prefix}{unit}", factor) for prefix, factor in _RATE_PREFIXES)
+        for unit in ("B/s", "FLOP/s", "OP/s", "FLOP/s/W", "OP/s/W", "FLOP/USD")
+    },
+}
 
 
 @dataclass(frozen=True)
-class PlotAxis:
-    """From `min_value` to `max_value`; `ticks` are values and what is written at them; `unit_factor`: what `unit` is
-    in SI.
-    """
+class DisplayUnit:
+    """What the values of an axis are shown in: `factor` is the unit in that of the values."""
 
-    title: str
-    min_value: float
-    max_value: float
-    ticks: Sequence[tuple[float, str]]
-    is_logarithmic: bool = False
-    unit_factor: float = 1.0
-    unit: str = ""
-
-    def locate(self, value: float) -> float:
-        """Where a value is, from 0 at the least to 1 at the most."""
-        return compute_relative_position(value, self.min_value, self.max_value, is_logarithmic=self.is_logarithmic)
+    name: str
+    factor: float = 1.0
 
     def format_value(self, value: float) -> str:
         """A value with its unit."""
-        unit = self.unit if self.unit == "%" else f" {self.unit}"
-        return f"{format_short_number(value / self.unit_factor)}{unit}".rstrip()
+        unit = self.name if self.name == "%" else f" {self.name}"
+        return f"{format_short_number(value / self.factor)}{unit}".rstrip()
 
 
-def compute_relative_position(
-    value: float, min_value: float, max_value: float, *, is_logarithmic: bool = False
-) -> float:
-    """Where a value is, from 0 at the least to 1 at the most; in the middle where these are one."""
-    if max_value == min_value:
-        return 0.5
-    if is_logarithmic:
-        return math.log(value / min_value) / math.log(max_value / min_value)
-    return (value - min_value) / (max_value - min_value)
+@dataclass(frozen=True)
+class AxisScale:
+    """From `min_value` to `max_value`; `base` of a logarithmic axis, 0 of a linear one."""
+
+    min_value: float
+    max_value: float
+    base: int = 0
+
+    def locate(self, value: float) -> float:
+        """Where a value is, from 0 at the least to 1 at the most; in the middle where these are the same."""
+        if self.max_value == self.min_value:
+            return 0.5
+        if self.base:
+            return math.log(value / self.min_value) / math.log(self.max_value / self.min_value)
+        return (value - self.min_value) / (self.max_value - self.min_value)
 
 
-def build_category_axis(title: str, categories: Sequence[str]) -> PlotAxis:
-    """Words side by side: the first at 0, the next at 1."""
-    padding = 0.5 if len(categories) == 1 else 0.0
-    return PlotAxis(
-        title,
-        -padding,
-        len(categories) - 1 + padding,
-        [(float(position), category) for position, category in enumerate(categories)],
-    )
+def choose_display_unit(unit: str, values: Sequence[float]) -> DisplayUnit:
+    """The unit that values in `unit` are shown in: of `s` ms or s, by the size of the largest."""
+    max_value = max(map(abs, values), default=0.0)
+    display_units = _DISPLAY_UNITS.get(unit, ((unit, 1.0),))
+    return DisplayUnit(*next((pair for pair in display_units if max_value >= pair[1]), display_units[-1]))
 
 
-def build_number_axis(name: str, values: Sequence[float]) -> PlotAxis:
-    """The axis of a figure whose name tells its unit, over its values."""
-    unit, factor = _find_unit(name, max(map(abs, values)))
-    title = f"{name}, {unit}" if unit else name
+def format_axis_title(axis: ChartAxis, display_unit: DisplayUnit) -> str:
+    """`step time, ms`."""
+    return ", ".join(filter(None, (axis.title, display_unit.name)))
+
+
+def is_drawable(value: float) -> bool:
+    """Whether a value has a place on an axis: infinite ones have none, nor what no float holds the logarithm of."""
+    return value == 0 or _MIN_MAGNITUDE < abs(value) < 1 / _MIN_MAGNITUDE
+
+
+def choose_log_base(values: Sequence[float]) -> int:
+    """The base of the logarithmic axis of such values, 0 where it is linear."""
     low, high = min(values), max(values)
-    if low > 0 and _is_doubling_range(values):
-        ticks = _label_ticks(_compute_doubling_ticks(low, high), factor)
-        return PlotAxis(title, low, high, ticks, True, factor, unit)
-    if low > 0 and high / low > 10**_LOG_AXIS_DECADES:
-        ticks = _label_ticks([tick * factor for tick in _compute_decade_ticks(low / factor, high / factor)], factor)
-        return PlotAxis(title, min(low, ticks[0][0]), max(high, ticks[-1][0]), ticks, True, factor, unit)
-    integers_only = not unit and all(value == math.floor(value) for value in values)
-    ticks = _label_ticks(
-        [tick * factor for tick in _compute_even_ticks(low / factor, high / factor, integers_only=integers_only)],
-        factor,
+    if low <= 0:
+        return 0
+    if high / low >= 2**_MIN_DOUBLINGS and all(math.frexp(value)[0] == 0.5 for value in values):
+        return 2
+    return 10 if high / low > 10**_LOG_AXIS_DECADES else 0
+
+
+def compute_log_ticks(low: float, high: float, base: int) -> list[float]:
+    """Powers of the base around the values, thinned where there are many."""
+    first, last = math.floor(math.log(low, base) + 1e-9), math.ceil(math.log(high, base) - 1e-9)
+    step = -(-(last - first + 1) // _MAX_TICKS)
+    return [float(base) ** power for power in range(first, last + (step if base == 10 else 1), step)]
+
+
+def build_number_axis(
+    values: Sequence[float], *, integers_only: bool = False
+) -> tuple[AxisScale, list[tuple[float, str]]]:
+    """The scale of numbers in their display unit, and its ticks, each with its label."""
+    low, high, base = min(values), max(values), choose_log_base(values)
+    ticks = (
+        compute_log_ticks(low, high, base) if base else _compute_even_ticks(low, high, integers_only=integers_only)
     )
-    return PlotAxis(title, ticks[0][0], ticks[-1][0], ticks, False, factor, unit)
+    return AxisScale(min(low, ticks[0]), max(high, ticks[-1]), base), _label_ticks(ticks)
+
+
+def build_category_axis(categories: Sequence[str]) -> tuple[AxisScale, list[tuple[float, str]]]:
+    """Names side by side: the first at 0, the next at 1."""
+    padding = 0.5 if len(categories) == 1 else 0.0
+    ticks = [(float(position), category) for position, category in enumerate(categories)]
+    return AxisScale(-padding, len(categories) - 1 + padding), ticks
 
 
 def format_short_number(value: float, digits: int = 4) -> str:
@@ -93,44 +123,13 @@ def format_short_number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
-def _label_ticks(ticks: Sequence[float], factor: float) -> list[tuple[float, str]]:
+def _label_ticks(ticks: Sequence[float]) -> list[tuple[float, str]]:
     """Ticks with as many digits as it takes to tell them apart."""
     for digits in range(4, 17):
-        labels = [format_short_number(tick / factor, digits) for tick in ticks]
+        labels = [format_short_number(tick, digits) for tick in ticks]
         if len(set(labels)) == len(labels):
             break
     return list(zip(ticks, labels, strict=True))
-
-
-def _find_unit(name: str, max_value: float) -> tuple[str, float]:
-    """The unit that a figure is told in and what it is in SI: of `step_time_s` ms or s, by the size of the values."""
-    suffix = name.rsplit("_", 1)[-1]
-    if name in _PERCENT_FIGURES or suffix == "share":
-        return "%", 0.01
-    if name.endswith("_per_s") or "_per_s_" in name:
-        return "", 1.0
-    unit_scales = {"bytes": _BYTE_UNITS, "s": _TIME_UNITS}.get(suffix if "_" in name else "")
-    if unit_scales is not None:
-        return next((unit_scale for unit_scale in unit_scales if max_value >= unit_scale[1]), unit_scales[-1])
-    words = name.split("_")
-    return next((unit for key, unit in _UNITS_BY_WORD.items() if key in words), ""), 1.0
-
-
-def _is_doubling_range(values: Sequence[float]) -> bool:
-    return max(values) / min(values) >= 2**_MIN_DOUBLINGS and all(math.log2(value).is_integer() for value in values)
-
-
-def _compute_doubling_ticks(low: float, high: float) -> list[float]:
-    count = round(math.log2(high / low)) + 1
-    step = -(-count // _MAX_TICKS)
-    return [low * 2.0**power for power in range(0, count, step)]
-
-
-def _compute_decade_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten around the values, thinned where there are many."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    step = -(-(last - first + 1) // _MAX_TICKS)
-    return [10.0**power for power in range(first, last + step, step)]
 
 
 def _compute_even_ticks(low: float, high: float, *, integers_only: bool = False) -> list[float]:

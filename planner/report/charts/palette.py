@@ -1,12 +1,57 @@
-"""Charts as SVG inside a page: stacked bars and scatters. Each shape has a title that shows when it is pointed at.
-
-A unit is about a pixel of a phone; colours and texts are the page's own, so that they follow light, dark and print.
+"""The colours of charts: one for each term, on every page. Terms that share a chart differ for every kind of colour
+vision, and each is seen on white and on black (`tests/report/test_charts.py` measures both).
 """
 
 from __future__ import annotations
 
-CHART_PALETTE = (
-    "#4e79a7", "#86aed1", "#9c755f", "#f28e2b", "#b07aa1", "#e15759",
-    "#edc948", "#bab0ac", "#59a14f", "#76b7b2", "#ff9da7", "#8a8a80",
+_INDIGO, _PERIWINKLE, _SKY, _ORANGE, _YELLOW, _CRIMSON = (
+    "#5a4be0", "#8c9cff", "#81cdff", "#e64d00", "#f2c81f", "#b0244f",
 )  # fmt: skip
-"""Of pieces, in the order in which their names first appear."""
+_PINK, _SAGE, _GREEN, _BROWN, _PURPLE, _MAUVE = "#ed72be", "#b5bfa6", "#22a555", "#8f501f", "#6f53a8", "#8a6088"
+
+STEP_COLOURS = {
+    "forward": _INDIGO,
+    "backward": _PERIWINKLE,
+    "recompute": _SKY,
+    "tensor parallel": _ORANGE,
+    "context parallel": _YELLOW,
+    "expert parallel": _CRIMSON,
+    "pipeline sends": _PINK,
+    "pipeline bubble": _SAGE,
+    "data parallel": _GREEN,
+    "optimizer": _BROWN,
+    "offload": _PURPLE,
+    "overhead": _MAUVE,
+}
+MEMORY_COLOURS = {
+    "weights": _INDIGO,
+    "gradients": _PERIWINKLE,
+    "optimizer": _BROWN,
+    "activations": _YELLOW,
+    "logits": _ORANGE,
+    "buffers": _GREEN,
+    "reserve": _SAGE,
+}
+BOUND_COLOURS = {"compute": _INDIGO, "memory": _YELLOW, "launch": _PINK}
+"""Of operators, by what limits them."""
+_COLOURS = {
+    **STEP_COLOURS,
+    **MEMORY_COLOURS,
+    **BOUND_COLOURS,
+    "kernels": _PERIWINKLE,
+    "training": _INDIGO,
+    "failures": _CRIMSON,
+    "rent": _GREEN,
+    "energy": _ORANGE,
+}
+SERIES_COLOURS = (
+    _INDIGO, _ORANGE, _GREEN, _PINK, _YELLOW, _SKY, _BROWN, _PERIWINKLE, _CRIMSON, _SAGE, _PURPLE, _MAUVE,
+)  # fmt: skip
+"""Of names that are no term, in the order in which they first appear."""
+
+
+def choose_colours(names: list[str]) -> list[str]:
+    """The colour of each name: its term's own, or the next of `SERIES_COLOURS`."""
+    others = [name for name in names if name not in _COLOURS]
+    series_colours = {name: SERIES_COLOURS[number % len(SERIES_COLOURS)] for number, name in enumerate(others)}
+    return [_COLOURS.get(name) or series_colours[name] for name in names]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
 from planner.errors import InputError, find_nearest_name
-from planner.report.charts.axes import build_category_axis, build_number_axis
-from planner.report.report import Plot, PlotMark, PlotSeries
+from planner.report.charts.axes import choose_display_unit, is_drawable
+from planner.report.report import ChartAxis, ChartPoint, PointChart, PointSeries
 
 TableCell = str | int | float | bool | None
 TableColumns = Mapping[str, Sequence[TableCell]]
@@ -19,6 +18,8 @@ RowSelectionMode = Literal["all", "least", "most"]
 _MAX_SERIES = 40
 _MAX_LISTED_COLUMNS = 16
 _STATUS_COLUMN = "status"
+_SHARE_COLUMNS = ("mfu", "hfu")
+_UNITS_BY_WORD = {"usd": "USD", "j": "J", "w": "W", "kg": "kg", "days": "days"}
 
 
 @dataclass(frozen=True)
@@ -79,33 +80,36 @@ def build_unknown_column_error(name: str, columns: TableColumns, key: str) -> In
     )
 
 
-def build_plot(columns: TableColumns, spec: PlotSpec) -> tuple[Plot, int]:
+def build_plot(columns: TableColumns, spec: PlotSpec) -> tuple[PointChart, int]:
     """The plot, and how many rows have no value for one of its axes. Raises InputError where none is left."""
     cells = zip(columns[spec.x], columns[spec.y], _compute_series_names(columns, spec.series_columns), strict=True)
-    rows: list[PlotRow] = [(x, float(y), name) for x, y, name in cells if x is not None and _is_finite(y)]
+    rows: list[PlotRow] = [
+        (x, float(y), name) for x, y, name in cells if (isinstance(x, str | bool) or _is_number(x)) and _is_number(y)
+    ]
     missing_rows = len(columns[spec.x]) - len(rows)
     if not rows:
         raise InputError("no row has both figures", key="--x, --y", expected=f"rows with {spec.x} and {spec.y}")
     rows = _select_rows(rows, spec.selection)
-    y_axis = build_number_axis(spec.y, [y for _, y, _ in rows])
+    y_unit = _find_unit(spec.y)
+    y_display = choose_display_unit(y_unit, [y for _, y, _ in rows])
     if _is_number_column(columns[spec.x]):
         positions = [float(x) for x, _, _ in rows if isinstance(x, int | float)]
-        x_axis = build_number_axis(spec.x, positions)
+        x_axis = ChartAxis(spec.x, _find_unit(spec.x))
     else:
-        category_positions = {
-            category: position for position, category in enumerate(dict.fromkeys(_format_cell(x) for x, _, _ in rows))
-        }
-        positions = [float(category_positions[_format_cell(x)]) for x, _, _ in rows]
-        x_axis = build_category_axis(spec.x, list(category_positions))
-    series: dict[str, list[PlotMark]] = {}
+        categories = list(dict.fromkeys(_format_cell(x) for x, _, _ in rows))
+        category_positions = {category: float(position) for position, category in enumerate(categories)}
+        positions = [category_positions[_format_cell(x)] for x, _, _ in rows]
+        x_axis = ChartAxis(spec.x, categories=categories)
+    series: dict[str, list[ChartPoint]] = {}
     for position, (x, y, name) in zip(positions, rows, strict=True):
-        tooltip = f"{spec.x} {_format_cell(x)}, {spec.y} {y_axis.format_value(y)}"
-        series.setdefault(name, []).append(PlotMark(position, y, f"{name}: {tooltip}" if name else tooltip))
+        tooltip = f"{spec.x} {_format_cell(x)}, {spec.y} {y_display.format_value(y)}"
+        series.setdefault(name, []).append(ChartPoint(position, y, f"{name}: {tooltip}" if name else tooltip))
     if len(series) > _MAX_SERIES:
         expected = f"at most {_MAX_SERIES}: other columns with --by, or fewer rows with --where"
         raise InputError("too many series", key="--by", value=f"{len(series):,}", expected=expected)
     title = f"{spec.y} over {spec.x}" + (f" by {', '.join(spec.series_columns)}" if spec.series_columns else "")
-    return Plot(title, x_axis, y_axis, [_build_series(name, marks) for name, marks in series.items()]), missing_rows
+    drawn_series = [_build_series(name, points) for name, points in series.items()]
+    return PointChart(title, x_axis, ChartAxis(spec.y, y_unit), drawn_series), missing_rows
 
 
 def _select_rows(rows: Sequence[PlotRow], selection: RowSelectionMode) -> list[PlotRow]:
@@ -121,10 +125,23 @@ def _select_rows(rows: Sequence[PlotRow], selection: RowSelectionMode) -> list[P
     return list(best.values())
 
 
-def _build_series(name: str, marks: Sequence[PlotMark]) -> PlotSeries:
-    """The marks in the order of x; joined where each x has one of them."""
-    ordered = sorted(marks, key=lambda mark: (mark.x, mark.y))
-    return PlotSeries(name, ordered, len({mark.x for mark in ordered}) == len(ordered) > 1)
+def _build_series(name: str, points: Sequence[ChartPoint]) -> PointSeries:
+    """The points in the order of x; joined where each x has one of them."""
+    ordered = sorted(points, key=lambda point: (point.x, point.y))
+    return PointSeries(name, ordered, len({point.x for point in ordered}) == len(ordered) > 1)
+
+
+def _find_unit(name: str) -> str:
+    """The unit of a column, by its name."""
+    suffix = name.rsplit("_", 1)[-1]
+    if name in _SHARE_COLUMNS or suffix == "share":
+        return "share"
+    if name.endswith("_per_s") or "_per_s_" in name:
+        return ""
+    if "_" in name and suffix in ("bytes", "s"):
+        return {"bytes": "B", "s": "s"}[suffix]
+    words = name.split("_")
+    return next((unit for key, unit in _UNITS_BY_WORD.items() if key in words), "")
 
 
 def _compute_series_names(columns: TableColumns, series_columns: Sequence[str]) -> list[str]:
@@ -153,8 +170,8 @@ def _is_number_column(cells: Sequence[TableCell]) -> bool:
     )
 
 
-def _is_finite(cell: TableCell) -> TypeGuard[float]:
-    return isinstance(cell, int | float) and math.isfinite(cell)
+def _is_number(cell: TableCell) -> TypeGuard[float]:
+    return isinstance(cell, int | float) and is_drawable(cell)
 
 
 def _format_cell(cell: TableCell) -> str:

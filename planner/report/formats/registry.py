@@ -44,13 +44,8 @@ def render_document(document: object, output_format: str) -> str:
 
         return render_junit(report)
     if output_format == "html":
-        from planner.documents.explain import ExplainDocument
         from planner.report.formats.html_page import render_html_page
 
-        if isinstance(document, ExplainDocument):
-            from planner.report.charts.explain_html import render_explain_page
-
-            return render_explain_page(document)
         return render_html_page(report)
     raise ValueError(f"no form is called {output_format}")
 

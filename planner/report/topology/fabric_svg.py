@@ -15,7 +15,8 @@ from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.regular.torus import find_cluster_torus
 from planner.documents.topology import TopologyDocument
-from planner.report.charts.svg import (
+from planner.report.topology.node_svg import render_node_topology, render_torus_grid
+from planner.report.topology.svg import (
     DRAWING_WIDTH,
     render_arc,
     render_box,
@@ -25,7 +26,6 @@ from planner.report.charts.svg import (
     render_text_lines,
     shorten_name,
 )
-from planner.report.topology.node_svg import render_node_topology, render_torus_grid
 from planner.units import format_counted_noun, format_si
 
 IntArray = NDArray[np.int64]

@@ -14,7 +14,7 @@ from planner.cluster.model.cluster import Cluster, DegradedCluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.regular.torus import Torus, compute_coordinates, enumerate_grid_neighbours
 from planner.cluster.wired.failed_parts import select_hosts
-from planner.report.charts.svg import (
+from planner.report.topology.svg import (
     DRAWING_WIDTH,
     render_arc,
     render_box,

@@ -8,6 +8,7 @@ from planner.documents.sizing import RunSizePart
 from planner.report.report import (
     BarChart,
     BarSegment,
+    ChartAxis,
     RecordValue,
     Report,
     ReportCase,
@@ -22,6 +23,7 @@ from planner.report.views.compare_text import (
 )
 from planner.report.views.size_report import (
     build_days_bars,
+    build_limit_lines,
     build_rent_bars,
     build_rent_time_scatters,
     collect_size_fields,
@@ -46,10 +48,12 @@ def build_compare_report(document: CompareDocument) -> Report:
         records=[_build_compare_record(document, number, offer) for number, offer in enumerate(document.offers, 1)],
         tables=list(_build_compare_tables(document)),
         charts=[
-            build_days_bars("Time of the run", feasible_sizes, document.deadline_days),
+            build_days_bars("Time of the run", feasible_sizes, document.deadline_days, bar_title="cluster"),
             build_rent_bars("Rent of the run", feasible_sizes, document.budget_usd),
             _build_energy_bars(feasible_sizes),
-            *build_rent_time_scatters(feasible_sizes, feasible_sizes[0][1] if feasible_sizes else None),
+            *build_rent_time_scatters(
+                feasible_sizes, feasible_sizes[0][1], build_limit_lines(document.deadline_days, document.budget_usd)
+            ),
         ]
         if feasible_sizes
         else [],
@@ -89,7 +93,7 @@ def _build_energy_bars(sizes: list[tuple[str, RunSizePart]]) -> BarChart:
         display = format_run_energy(size) or "not known"
         segments = [] if size.energy_kwh is None else [BarSegment("energy", size.energy_kwh, f"{label}: {display}")]
         bars.append(StackedBar(label, display, segments))
-    return BarChart("Energy of the run", bars)
+    return BarChart("Energy of the run", ChartAxis("energy", "kWh"), bars, bar_title="cluster")
 
 
 def _build_compare_case(title: str, offer: ClusterOfferPart) -> ReportCase:

@@ -1,9 +1,21 @@
-"""The explain document as a report: one record a part of the step; its drawings are in `explain_html`."""
+"""The explain document as a report: one record a part of the step; a waterfall, memory by stage and a roofline."""
 
 from __future__ import annotations
 
-from planner.documents.explain import ExplainDocument, StagePart, WaterfallPart
-from planner.report.report import Report, ReportCase, ReportRecord, ReportTable
+from planner.documents.explain import ExplainDocument, OperatorPart, StagePart, WaterfallPart
+from planner.report.report import (
+    BarChart,
+    BarSegment,
+    ChartAxis,
+    Report,
+    ReportCase,
+    ReportRecord,
+    ReportTable,
+    RooflineChart,
+    RooflinePoint,
+    StackedBar,
+    WaterfallChart,
+)
 from planner.report.views.explain_text import (
     format_explain_heading,
     format_operator_name,
@@ -13,7 +25,9 @@ from planner.report.views.explain_text import (
     rank_operators,
     select_visible_parts,
 )
-from planner.units import format_bytes, format_seconds
+from planner.report.views.plan_report import build_memory_bars
+from planner.report.views.plan_words import format_term_name
+from planner.units import format_bytes, format_seconds, format_si
 
 
 def build_explain_report(document: ExplainDocument) -> Report:
@@ -29,6 +43,11 @@ def build_explain_report(document: ExplainDocument) -> Report:
             _build_waterfall_table(document),
             _build_stage_table(document.stages),
             _build_operator_table(document),
+        ],
+        charts=[
+            _build_waterfall_chart(document),
+            _build_stage_memory_chart(document.stages),
+            _build_roofline_chart(document),
         ],
         sentences=[
             f"Bottleneck: {document.bottleneck}",
@@ -53,6 +72,10 @@ def _build_stage_case(title: str, stage: StagePart) -> ReportCase:
     return ReportCase(title, f"stage {stage.stage} fits", stage.forward_s + stage.backward_s, failure=failure)
 
 
+_KERNEL_PARTS = frozenset(
+    ("ideal", "attention", "other_arithmetic", "efficiency", "memory", "launches", "host", "imbalance")
+)
+"""Parts of the waterfall that are no term of the step but forward and backward passes."""
 _WATERFALL_FIELDS = ("name", "title", "seconds", "share")
 
 
@@ -94,3 +117,55 @@ def _build_operator_table(document: ExplainDocument) -> ReportTable:
     ]
     headings = ("operator, both passes", "of kernels", "FLOP/B", "of peak", "bound by")
     return ReportTable("Operators", headings, rows, frozenset({0, 4}))
+
+
+def _build_waterfall_chart(document: ExplainDocument) -> WaterfallChart:
+    """The parts that are worth a line, each from where the ones before it end; what is no term is the kernels'."""
+    parts = []
+    for part in select_visible_parts(document.waterfall):
+        time_text, share_text = format_time_or_saving(part.seconds), f"{part.share:.1%}"
+        name = "kernels" if part.name in _KERNEL_PARTS else format_term_name(part.name)
+        segment = BarSegment(name, part.seconds, f"{part.title}: {time_text}, {share_text} of the step")
+        parts.append(StackedBar(part.title, f"{time_text}, {share_text}", [segment]))
+    step_text = format_seconds(document.step_time_s)
+    total = StackedBar("step", step_text, [BarSegment("step", document.step_time_s, f"step: {step_text}")])
+    return WaterfallChart("From the ideal to the step", ChartAxis("time", "s"), parts, total)
+
+
+def _build_stage_memory_chart(stages: list[StagePart]) -> BarChart:
+    bars = [
+        (f"stage {stage.stage}: {stage.layers} layers, {stage.micro_batches_in_flight:.3g} in flight", stage.memory)
+        for stage in stages
+    ]
+    return build_memory_bars("Memory of each stage's devices", bars, "stage")
+
+
+def _build_roofline_chart(document: ExplainDocument) -> RooflineChart:
+    """All operators that multiply something; what moves nothing has no intensity."""
+    roofline = document.roofline
+    points = [
+        RooflinePoint(
+            name=format_operator_name(operator),
+            flops_per_byte=operator.flops_per_byte,
+            flops_per_s=operator.flops_per_s,
+            weight=share,
+            bound=operator.bound,
+            tooltip=_format_operator_tooltip(operator, share),
+        )
+        for operator, share in rank_operators(roofline.operators)
+        if operator.flops_per_byte and operator.flops
+    ]
+    return RooflineChart(
+        "Roofline of the operators", points, roofline.peak_flops_per_s, roofline.memory_bandwidth_bytes_per_s
+    )
+
+
+def _format_operator_tooltip(operator: OperatorPart, share: float) -> str:
+    """One operator with all its figures."""
+    lower_bound, upper_bound = (" at least", " at most") if operator.traffic_hidden else ("", "")
+    return (
+        f"{format_operator_name(operator)}: {operator.flops_per_byte:,.0f} FLOP/B{upper_bound}, "
+        f"{format_si(operator.flops_per_s, 'FLOP/s')} ({operator.peak_share:.0%} of its peak), "
+        f"{share:.1%} of kernels' time, bound by {operator.bound}, "
+        f"moves {format_bytes(operator.traffic_bytes)}{lower_bound}"
+    )

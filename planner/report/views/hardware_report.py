@@ -15,12 +15,14 @@ from planner.report.report import (
     BarChart,
     BarSegment,
     Chart,
+    ChartAxis,
+    ChartPoint,
+    PointChart,
+    PointSeries,
     RecordValue,
     Report,
     ReportCase,
     ReportTable,
-    ScatterChart,
-    ScatterPoint,
     StackedBar,
 )
 from planner.report.views.hardware_text import (
@@ -148,9 +150,9 @@ def _build_comparison_charts(accelerators: list[AcceleratorPart], comparison: Ha
         bars = []
         for index, accelerator in enumerate(accelerators):
             value, display = row.values[index], format_compared_figure(row, index)
-            segments = [] if value is None else [BarSegment(row.figure, value, f"{accelerator.name}: {display}")]
+            segments = [] if value is None else [BarSegment("figure", value, f"{accelerator.name}: {display}")]
             bars.append(StackedBar(accelerator.name, display, segments))
-        charts.append(BarChart(row.figure, bars))
+        charts.append(BarChart(row.figure, ChartAxis(row.figure, row.unit), bars, bar_title="accelerator"))
     return charts
 
 
@@ -165,11 +167,8 @@ def _build_landscape_charts(accelerators: list[AcceleratorPart], precision: Prec
         )
         if peak and bandwidth:
             tooltip = f"{item.name}: {format_si(peak, unit)}, {format_si(bandwidth, 'B/s')}"
-            points.append(ScatterPoint(bandwidth, peak, tooltip))
+            points.append(ChartPoint(bandwidth, peak, tooltip))
     if len(points) < 2:
         return []
-    xs, ys = [item.x for item in points], [item.y for item in points]
-    x_range_text = format_si(min(xs), "B/s"), format_si(max(xs), "B/s")
-    y_range_text = format_si(min(ys), unit), format_si(max(ys), unit)
-    title = f"Peak in {peak_precision} over memory bandwidth"
-    return [ScatterChart(title, "memory bandwidth", "peak", x_range_text, y_range_text, points, is_logarithmic=True)]
+    x, y = ChartAxis("memory bandwidth", "B/s"), ChartAxis(f"{peak_precision} peak", unit)
+    return [PointChart(f"Peak in {peak_precision} over memory bandwidth", x, y, [PointSeries("", points)])]

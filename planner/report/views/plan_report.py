@@ -13,12 +13,14 @@ from planner.documents.plan import MemoryBreakdownPart, PlanDocument, PlanPart
 from planner.report.report import (
     BarChart,
     BarSegment,
+    ChartAxis,
+    ChartPoint,
+    PointChart,
+    PointSeries,
     RecordValue,
     Report,
     ReportCase,
     ReportTable,
-    ScatterChart,
-    ScatterPoint,
     StackedBar,
 )
 from planner.report.views.objectives import build_objective_figure
@@ -127,10 +129,12 @@ def build_step_bars(title: str, bars: Sequence[tuple[str, Mapping[str, float]]])
             if seconds
         ]
         drawn_bars.append(StackedBar(label, format_seconds(step_time_s), segments))
-    return BarChart(title, drawn_bars)
+    return BarChart(title, ChartAxis("step time", "s"), drawn_bars, bar_title="plan")
 
 
-def build_memory_bars(title: str, bars: Sequence[tuple[str, MemoryBreakdownPart]]) -> BarChart:
+def build_memory_bars(
+    title: str, bars: Sequence[tuple[str, MemoryBreakdownPart]], bar_title: str = "plan"
+) -> BarChart:
     """What fullest devices hold, one bar each, with their capacity as a line."""
     drawn_bars = []
     for label, memory in bars:
@@ -145,7 +149,8 @@ def build_memory_bars(title: str, bars: Sequence[tuple[str, MemoryBreakdownPart]
         drawn_bars.append(
             StackedBar(label, f"{memory.total_bytes / memory.capacity_bytes:.1%}", segments, memory.capacity_bytes)
         )
-    return BarChart(title, drawn_bars)
+    axis = ChartAxis("memory per device", "B")
+    return BarChart(title, axis, drawn_bars, bar_title=bar_title, limit_title="capacity")
 
 
 def build_step_table(
@@ -187,14 +192,14 @@ def _label_plans(plans: Sequence[PlanPart]) -> list[tuple[str, PlanPart]]:
     return [(f"{n}: {format_strategy(plan.strategy)}", plan) for n, plan in enumerate(plans[:_MAX_BARS], 1)]
 
 
-def _build_front_scatter(document: PlanDocument) -> ScatterChart:
+def _build_front_scatter(document: PlanDocument) -> PointChart:
     """Plans by the two objectives of a front; by memory and step time where there is one objective only."""
     objectives, plans = document.search.objectives, document.plans
     x_name, y_name = objectives[:2] if len(objectives) > 1 else ("memory", "step-time")
     x_figure, y_figure = build_objective_figure(x_name, document), build_objective_figure(y_name, document)
     xs, ys = [x_figure.compute_value(plan) for plan in plans], [y_figure.compute_value(plan) for plan in plans]
     points = [
-        ScatterPoint(
+        ChartPoint(
             x,
             y,
             f"{n}: {format_strategy(plan.strategy)}: {x_figure.format_value(x)}, {y_figure.format_value(y)}",
@@ -203,14 +208,8 @@ def _build_front_scatter(document: PlanDocument) -> ScatterChart:
         for n, (plan, x, y) in enumerate(zip(plans, xs, ys, strict=True), 1)
     ]
     title = "Pareto front" if len(objectives) > 1 else "Plans by memory and step time"
-    range_texts = [
-        (objective_figure.format_value(min(figure_values)), objective_figure.format_value(max(figure_values)))
-        for objective_figure, figure_values in ((x_figure, xs), (y_figure, ys))
-    ]
-    return ScatterChart(
-        title, _format_axis_title(x_name), _format_axis_title(y_name), range_texts[0], range_texts[1], points
+    x, y = (
+        ChartAxis(name.replace("-", " "), objective_figure.heading or ("s" if name == "step-time" else "B"))
+        for name, objective_figure in ((x_name, x_figure), (y_name, y_figure))
     )
-
-
-def _format_axis_title(name: str) -> str:
-    return name.replace("-", " ")
+    return PointChart(title, x, y, [PointSeries("", points)])

@@ -9,12 +9,15 @@ from planner.documents.sizing import RunSizePart
 from planner.report.report import (
     BarChart,
     BarSegment,
+    ChartAxis,
+    ChartPoint,
+    PointChart,
+    PointSeries,
     RecordValue,
+    ReferenceLine,
     Report,
     ReportCase,
     ReportTable,
-    ScatterChart,
-    ScatterPoint,
     StackedBar,
 )
 from planner.report.views.plan_report import collect_part_fields, parse_heading_facts
@@ -28,6 +31,8 @@ from planner.report.views.size_text import (
 )
 from planner.units import DAY_S, format_duration
 
+_DAYS_AXIS, _RENT_AXIS = ChartAxis("time", "days"), ChartAxis("rent", "USD")
+
 
 def build_size_report(document: SizeDocument) -> Report:
     """The whole answer of `size`."""
@@ -39,18 +44,16 @@ def build_size_report(document: SizeDocument) -> Report:
         records=[_build_size_record(document, size) for size in document.curve],
         tables=[_build_size_table(document)],
         charts=[
+            *build_size_curves(document),
             build_days_bars(
                 "Time of the run",
                 [(_format_size_name(document, size), size) for size in document.curve],
                 document.deadline_days,
             ),
-            build_rent_bars(
-                "Rent of the run",
-                [(_format_size_name(document, size), size) for size in document.curve],
-                document.budget_usd,
-            ),
             *build_rent_time_scatters(
-                [(_format_size_name(document, size), size) for size in document.curve], document.answer
+                [(_format_size_name(document, size), size) for size in document.curve],
+                document.answer,
+                build_limit_lines(document.deadline_days, document.budget_usd),
             ),
         ],
         sentences=format_size_sentences(document),
@@ -67,7 +70,7 @@ def collect_size_fields(size: RunSizePart) -> dict[str, RecordValue]:
 
 
 def build_days_bars(
-    title: str, sizes: Sequence[tuple[str, RunSizePart]], limit_days: float | None = None
+    title: str, sizes: Sequence[tuple[str, RunSizePart]], limit_days: float | None = None, bar_title: str = "size"
 ) -> BarChart:
     """How long the run is, and what of it failures cost; `limit_days`: days that it may be."""
     bars = []
@@ -79,7 +82,7 @@ def build_days_bars(
             if days > 0
         ]
         bars.append(StackedBar(label, format_run_time(size), segments, limit_days))
-    return BarChart(title, bars)
+    return BarChart(title, _DAYS_AXIS, bars, bar_title=bar_title, limit_title="deadline")
 
 
 def build_rent_bars(title: str, sizes: Sequence[tuple[str, RunSizePart]], limit_usd: float | None = None) -> BarChart:
@@ -89,24 +92,60 @@ def build_rent_bars(title: str, sizes: Sequence[tuple[str, RunSizePart]], limit_
         display = format_usd(size.usd)
         segments = [] if size.usd is None else [BarSegment("rent", size.usd, f"{label}: {display}")]
         bars.append(StackedBar(label, display, segments, limit_usd))
-    return BarChart(title, bars)
+    return BarChart(title, _RENT_AXIS, bars, bar_title="cluster", limit_title="budget")
+
+
+def build_size_curves(document: SizeDocument) -> list[PointChart]:
+    """Days over devices with the deadline, and rent with the budget where it is known; the answer is highlighted."""
+    sizes = [(_format_size_name(document, size), size) for size in document.curve]
+    day_points = [
+        ChartPoint(size.devices, size.days, f"{label}: {format_run_time(size)}", size == document.answer)
+        for label, size in sizes
+    ]
+    rent_points = [
+        ChartPoint(size.devices, size.usd, f"{label}: {format_usd(size.usd)}", size == document.answer)
+        for label, size in sizes
+        if size.usd is not None
+    ]
+    limits, devices = build_limit_lines(document.deadline_days, document.budget_usd), ChartAxis("devices")
+    curves = [("Time by size", _DAYS_AXIS, day_points, "x"), ("Rent by size", _RENT_AXIS, rent_points, "y")]
+    return [
+        PointChart(
+            title,
+            devices,
+            y,
+            [PointSeries("", points, is_joined=True)],
+            [ReferenceLine("y", line.value, line.label) for line in limits if line.axis == axis],
+        )
+        for title, y, points, axis in curves
+        if points
+    ]
 
 
 def build_rent_time_scatters(
-    sizes: Sequence[tuple[str, RunSizePart]], highlighted: RunSizePart | None
-) -> list[ScatterChart]:
-    """Rent over days; none where rents are not known of two at least."""
+    sizes: Sequence[tuple[str, RunSizePart]], highlighted: RunSizePart | None, limits: Sequence[ReferenceLine] = ()
+) -> list[PointChart]:
+    """Rent over days, with a deadline at a value of x and a budget at one of y; none where rents are not known of two
+    at least.
+    """
     known_rents = [(label, size, size.usd) for label, size in sizes if size.usd]
     if len(known_rents) < 2:
         return []
     points = [
-        ScatterPoint(size.days, usd, f"{label}: {format_run_time(size)}, {format_usd(usd)}", size == highlighted)
+        ChartPoint(size.days, usd, f"{label}: {format_run_time(size)}, {format_usd(usd)}", size == highlighted)
         for label, size, usd in known_rents
     ]
-    days, rents = [size.days for _, size, _ in known_rents], [usd for _, _, usd in known_rents]
-    x_range_text = format_duration(DAY_S * min(days)), format_duration(DAY_S * max(days))
-    y_range_text = format_usd(min(rents)), format_usd(max(rents))
-    return [ScatterChart("Rent and time", "time", "rent", x_range_text, y_range_text, points, is_logarithmic=True)]
+    return [PointChart("Rent and time", _DAYS_AXIS, _RENT_AXIS, [PointSeries("", points)], limits)]
+
+
+def build_limit_lines(deadline_days: float | None, budget_usd: float | None) -> list[ReferenceLine]:
+    """The deadline on an axis of days across and the budget on one of dollars upwards, where they are given."""
+    lines = []
+    if deadline_days is not None:
+        lines.append(ReferenceLine("x", deadline_days, f"deadline {format_duration(DAY_S * deadline_days)}"))
+    if budget_usd is not None:
+        lines.append(ReferenceLine("y", budget_usd, f"budget {format_usd(budget_usd)}"))
+    return lines
 
 
 def _format_size_name(document: SizeDocument, size: RunSizePart) -> str:

@@ -9,12 +9,14 @@ from planner.evidence.validation_document import MeasuredRunPart, SkippedRunPart
 from planner.report.report import (
     BarChart,
     BarSegment,
+    ChartAxis,
+    ChartPoint,
+    PointChart,
+    PointSeries,
     RecordValue,
     Report,
     ReportCase,
     ReportTable,
-    ScatterChart,
-    ScatterPoint,
     StackedBar,
 )
 from planner.report.views.validation_text import (
@@ -29,6 +31,7 @@ from planner.report.views.validation_text import (
 )
 
 _GIB_BYTES = 2**30
+_METRIC_UNITS = {"step_time_s": "s", "tokens_per_s_per_device": "tokens/s/device", "tflops_per_device": "TFLOP/s"}
 
 
 def build_validation_report(document: ValidationDocument) -> Report:
@@ -108,34 +111,20 @@ def _build_skipped_record(skipped_run: SkippedRunPart) -> dict[str, RecordValue]
     }
 
 
-def _build_prediction_scatters(rows: list[MeasuredRunPart]) -> list[ScatterChart]:
+def _build_prediction_scatters(rows: list[MeasuredRunPart]) -> list[PointChart]:
     """Predicted over measured, a scatter for each metric: they have different units."""
     scatters = []
     for metric in dict.fromkeys(row.metric for row in rows):
         metric_rows = [row for row in rows if row.metric == metric and row.measured > 0 and row.predicted > 0]
         if not metric_rows:
             continue
-        measured, predicted = [row.measured for row in metric_rows], [row.predicted for row in metric_rows]
-        x_range_text, y_range_text = (
-            (f"{min(metric_values):.4g}", f"{max(metric_values):.4g}") for metric_values in (measured, predicted)
-        )
         points = [
-            ScatterPoint(row.measured, row.predicted, f"{row.id}: {row.predicted:.5g}, {row.error_pct:+.1f}%")
+            ChartPoint(row.measured, row.predicted, f"{row.id}: {row.predicted:.5g}, {row.error_pct:+.1f}%")
             for row in metric_rows
         ]
-        name = metric.replace("_", " ")
-        scatters.append(
-            ScatterChart(
-                name,
-                "measured",
-                "predicted",
-                x_range_text,
-                y_range_text,
-                points,
-                is_logarithmic=True,
-                has_diagonal=True,
-            )
-        )
+        name, unit = metric.replace("_", " "), _METRIC_UNITS[metric]
+        axes = ChartAxis("measured", unit), ChartAxis("predicted", unit)
+        scatters.append(PointChart(name, *axes, [PointSeries("", points)], has_diagonal=True))
     return scatters
 
 
@@ -151,4 +140,4 @@ def _build_error_bars(document: ValidationDocument) -> BarChart:
                     source, display, [BarSegment("mean error", mean_pct, f"{source}: {display} of {runs} runs")]
                 )
             )
-    return BarChart("Mean error by source", bars)
+    return BarChart("Mean error by source", ChartAxis("mean error", "%"), bars, bar_title="source")

@@ -9,6 +9,7 @@ from planner.documents.what_if import HardwareFigureName, WhatIfDocument
 from planner.report.report import (
     BarChart,
     BarSegment,
+    ChartAxis,
     RecordValue,
     Report,
     ReportCase,
@@ -116,4 +117,5 @@ def _build_gain_bars(document: WhatIfDocument) -> BarChart:
                     label, end_label, [BarSegment("percent of the step", max(gain, 0.0), f"{label}: {end_label}")]
                 )
             )
-    return BarChart("What one percent better hardware takes off the step", bars)
+    axis = ChartAxis("time taken off the step", "%")
+    return BarChart("What one percent better hardware takes off the step", axis, bars, bar_title="hardware figure")
