@@ -48,7 +48,7 @@ class RentalPriceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     cloud: str
     usd_per_hour: Figure
     date: str
-    """Year and month, as 2025-06; the year alone where the source tells no more."""
+    """Year and month, as 2025-06; the year alone where the source has no month."""
 
 
 class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,7 +108,7 @@ def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
             f"{spec.name} cannot train{reason}", origin=origin, key="can_train", expected="a part that can train"
         )
     if not spec.peak_flops:
-        raise InputError("no peak is given", origin=origin, key="peak_flops", expected="at least one precision")
+        raise InputError("has no peak FLOP/s", origin=origin, key="peak_flops", expected="at least one precision")
     peaks = {
         precision: parse_positive_figure(figure, "flops", origin=origin, key=f"peak_flops.{precision}")
         for precision, figure in spec.peak_flops.items()
@@ -116,7 +116,7 @@ def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
     capacity, bandwidth = spec.memory.capacity, spec.memory.bandwidth
     if capacity is None or bandwidth is None:
         missing = "memory.capacity" if capacity is None else "memory.bandwidth"
-        raise InputError("no figure is given", origin=origin, key=missing, expected="a size such as 80GiB, 2TB/s")
+        raise InputError("has no value", origin=origin, key=missing, expected="a size such as 80GiB, 2TB/s")
     tdp_w, idle_w = _resolve_power_w(spec, origin)
     return Accelerator(
         name=spec.name,
@@ -137,7 +137,7 @@ def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
 
 
 def _resolve_power_w(spec: AcceleratorSpec, origin: str) -> tuple[float | None, float | None]:
-    """Rated and idle watts, where they are told."""
+    """Rated and idle watts, where they are given."""
     if spec.power is None:
         return None, None
     tdp_w = parse_positive_figure(spec.power.tdp, "w", origin=origin, key="power.tdp")
@@ -146,6 +146,10 @@ def _resolve_power_w(spec: AcceleratorSpec, origin: str) -> tuple[float | None, 
     idle_w = parse_figure(spec.power.idle, "w", origin=origin, key="power.idle")
     if idle_w > tdp_w:
         raise InputError(
-            "more than when at work", origin=origin, key="power.idle", value=idle_w, expected=f"at most {tdp_w:g} W"
+            "idle power above rated power",
+            origin=origin,
+            key="power.idle",
+            value=idle_w,
+            expected=f"at most {tdp_w:g} W",
         )
     return tdp_w, idle_w

@@ -50,7 +50,7 @@ _PLAUSIBLE_RANGES: dict[Dimension, tuple[float, float, str]] = {
     "w": (0.01, 1e6, "from 0.01W to 1MW"),
     "usd": (0.0, 1e6, "at most 1MUSD"),
 }
-"""Smallest and largest figure of each dimension, and how the two are told."""
+"""Smallest and largest figure of each dimension, and how the two are written."""
 
 FIGURE_DIMENSIONS: dict[str, Dimension] = {
     "capacity": "bytes",
@@ -108,7 +108,7 @@ def check_figures(spec: msgspec.Struct, origin: str) -> None:
         raw = figure.value if isinstance(figure, SourcedFigure) else figure
         has_source = isinstance(figure, SourcedFigure) and not isinstance(raw, str)
         value = parse_quantity(raw, dimension, origin=origin, key=key, allow_bare=has_source)
-        if value > 0:  # whether a zero makes sense is told where the figure is used
+        if value > 0:  # whether zero is allowed is checked where the figure is used
             _check_plausible(figure, value, dimension, origin=origin, key=key)
 
 
@@ -132,4 +132,4 @@ def _check_plausible(figure: Figure, value: float, dimension: Dimension, *, orig
     minimum, maximum, range_text = _PLAUSIBLE_RANGES.get(dimension, (0.0, math.inf, ""))
     if not minimum <= value <= maximum:
         raw = figure.value if isinstance(figure, SourcedFigure) else figure
-        raise InputError("is not possible", origin=origin, key=key, value=raw, expected=range_text)
+        raise InputError("out of range", origin=origin, key=key, value=raw, expected=range_text)

@@ -67,12 +67,12 @@ def read_grid(name: str) -> PowerGrid:
 
 
 def parse_grid_intensity(text: str) -> PowerGrid:
-    """A grid of which only the intensity is told: `56g/kWh`. Raises InputError."""
+    """A grid of which only the intensity is given: `56g/kWh`. Raises InputError."""
     key = "--carbon-intensity"
     value = parse_quantity(text, "intensity", key=key, allow_bare=False)
     if value > MAX_INTENSITY_G_PER_KWH:
         expected = f"at most {MAX_INTENSITY_G_PER_KWH:,.0f} g/kWh"
-        raise InputError("is not possible", key=key, value=text, expected=expected)
+        raise InputError("out of range", key=key, value=text, expected=expected)
     return PowerGrid("given", f"{value:g} g/kWh as given", value, "", key)
 
 

@@ -82,7 +82,7 @@ CASES = [
     (("llama-3-8b", *ON, "--uncertainty", "1.5"), ["--uncertainty: not a whole number", "1.5"]),
     (("llama-3-8b", *ON, "--shard-group", "9" * 5000), ["--shard-group", "one of all, or a whole number"]),
     (("llama-3-8b", *ON, "--recompute-layers", "9" * 5000), ["--recompute-layers", "one of all"]),
-    (("llama-3-8b", *ON, "--fault", "node-0:" + "9" * 5000), ["--fault: has no such card", "0, 1, 2"]),
+    (("llama-3-8b", *ON, "--fault", "node-0:" + "9" * 5000), ["--fault: no NIC has this number", "0, 1, 2"]),
 ]
 
 

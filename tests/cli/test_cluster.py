@@ -135,8 +135,8 @@ def test_the_most_slots_of_a_host_are_not_its_slots(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ends", "cables", "told"),
     [
-        ("a[1-5]:9", 1, ["links[0].ends: has no such card", "a1:9", "a card from 0 to 7"]),
-        ("a[1-5]", 99, ["links[0].cables: more than there are ports", "99", "at most 16"]),
+        ("a[1-5]:9", 1, ["links[0].ends: no NIC has this number", "a1:9", "a NIC from 0 to 7"]),
+        ("a[1-5]", 99, ["links[0].cables: more links than NIC ports", "99", "at most 16"]),
     ],
 )
 def test_cards_and_cables_that_a_host_has_not_are_told(

@@ -35,14 +35,14 @@ bandwidth = "400Gb/s"
     ("fault", "told"),
     [
         ("nod-3", ["no part has this name", "nod-3", "did you mean node-3?"]),
-        ("node-3:9", ["has no such card", "a card of node-3: 0, 1, 2, 3, 4, 5, 6, 7"]),
-        ("node-1 - node-2", ["are not joined", "two ends of one link"]),
-        ("node-1=2", ["not a fault", "=0.5 or =50%"]),
-        ("node-1=1.2.3", ["not a fault"]),
-        ("", ["not a fault"]),
-        ("=0.5", ["not a fault"]),
+        ("node-3:9", ["no NIC has this number", "a NIC of node-3: 0, 1, 2, 3, 4, 5, 6, 7"]),
+        ("node-1 - node-2", ["no link between these two", "two ends of one link"]),
+        ("node-1=2", ["not a failed part", "=0.5 or =50%"]),
+        ("node-1=1.2.3", ["not a failed part"]),
+        ("", ["not a failed part"]),
+        ("=0.5", ["not a failed part"]),
         ("node-[0-", ["--fault", "node-[0-"]),
-        ("node-[0-3]", ["no host is left"]),
+        ("node-[0-3]", ["no working host is left"]),
     ],
 )
 def test_a_fault_that_cannot_be_is_told(fault: str, told: list[str]) -> None:

@@ -106,7 +106,7 @@ def test_a_wrong_cluster_is_one_message(cluster: str, words: str) -> None:
 
 def test_a_file_of_both_forms_is_refused(tmp_path: Path) -> None:
     code, _, err = told(tmp_path, f"nodes = 4\n{pools_file()}")
-    assert code == 2 and "both.toml: nodes: pools say it" in err
+    assert code == 2 and "both.toml: nodes: conflicts with [[pools]]" in err
     third = POOL.format(name="third", nodes=1, devices=4, tflops=9, memory=40, hbm=1000, link=100, alpha=1, nic=100)
     code, _, err = told(tmp_path, pools_file() + third)
     assert code == 2 and "3: fast, slow, third" in err

@@ -57,7 +57,7 @@ def test_techniques_are_told_with_unknown_accuracy() -> None:
         (("--grid", "frr"), ("--grid: unknown grid", "did you mean fr?")),
         (("--grid", "fr", "--carbon-intensity", "56g/kWh"), ("conflicting options",)),
         (("--carbon-intensity", "56"), ("a number without a unit", "56g/kWh")),
-        (("--pue", "0.9"), ("--pue: not possible", "from 1 to 5")),
+        (("--pue", "0.9"), ("--pue: out of range", "from 1 to 5")),
         (("--pue", "good"), ("--pue",)),
         (("--lora", "16:4bi"), ("--lora", "did you mean 4bit?")),
         (("--lora", "0"), ("--lora: out of range",)),

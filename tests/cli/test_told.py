@@ -42,7 +42,7 @@ REFUSED: list[tuple[tuple[str, ...], list[str]]] = [
         ("plan", "llama-3-8b", "-c", "perlmutter:9999+dgx-h100:1", "-b", "8"),
         ["perlmutter is not built larger"],
     ),
-    ((*WIRE, "--nodes", "2", "--devices", "16"), ["--nodes, --devices: give one of the two"]),
+    ((*WIRE, "--nodes", "2", "--devices", "16"), ["--nodes, --devices: conflicting options"]),
     ((*WIRE, "--devices", "12"), ["--devices: not a whole number of nodes", "a multiple of 8, up to 40"]),
     (("plan", *ON[:3], "--nodes", "16777216", "-b", "8"), ["--nodes: more devices than can be planned"]),
     (("estimate", *ON[:-1], "8..16"), ["--global-batch: a plan has a single batch", "8..16"]),

@@ -171,7 +171,7 @@ def test_a_fault_takes_bandwidth_off() -> None:
         (("dgx-h100", "-o", "fabric.png"), "unknown file format"),
         (("dgx-h100", "-o", "no/such/folder/fabric.svg"), "cannot be written"),
         (("dgx-h10",), "did you mean dgx-h100?"),
-        (("dgx-h100", "--nodes", "2", "--devices", "16"), "give one of the two"),
+        (("dgx-h100", "--nodes", "2", "--devices", "16"), "conflicting options"),
     ],
 )
 def test_what_is_wrong_is_told(arguments: tuple[str, ...], told: str) -> None:
@@ -272,7 +272,7 @@ def test_hints_name_what_a_rack_has(fault: str) -> None:
 def test_a_fault_that_slows_nothing_is_refused() -> None:
     done = call("planner", "topology", "dgx-h100", "--nodes", "1", "--fault", "node-0=0.5")
     assert done.returncode == 2
-    assert "has no link to be slower" in done.stderr
+    assert "has no links" in done.stderr
 
 
 def test_what_is_nearly_all_is_not_all() -> None:

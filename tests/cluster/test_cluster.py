@@ -75,7 +75,7 @@ def test_wrong_counts_are_told(nodes: int | None, devices: int | None, told: str
         ('"300GB/s"', "300", ["node.link.bandwidth", "without a unit", "value:    300", "a rate such as 300GB/s"]),
         ('"3us"', '"3"', ["node.link.latency", "without a unit", "a time such as 2us"]),
         ('"300TFLOP/s"', "300", ["node.accelerator.peak_flops.bf16", "without a unit"]),
-        ('"300GB/s"', '"300B/s"', ["node.link.bandwidth", "not possible", "from 1MB/s to 50PB/s"]),
+        ('"300GB/s"', '"300B/s"', ["node.link.bandwidth", "out of range", "from 1MB/s to 50PB/s"]),
         ('"300GB/s"', '{ value = 300, source = "me" }', ["node.link.bandwidth", "from 1MB/s to 50PB/s"]),
         ('"300GB/s"', '{ value = inf, source = "me" }', ["node.link.bandwidth", "inf"]),
         ('"3us"', '"3s"', ["node.link.latency", "at most 1s"]),
@@ -84,7 +84,7 @@ def test_wrong_counts_are_told(nodes: int | None, devices: int | None, told: str
         ("oversubscription = 1.0", "oversubscription = nan", ["fabric[1].oversubscription"]),
         ("oversubscription = 1.0", "oversubscribtion = 2", ["oversubscribtion", "did you mean oversubscription?"]),
         ('name = "spine"', 'name = "spine"\ntopology = "fattree"', ["did you mean fat-tree?", "rail"]),
-        ("nodes = 2", "nodes = 1", ["fabric[0].nodes", "joins nothing"]),
+        ("nodes = 2", "nodes = 1", ["fabric[0].nodes", "level adds no nodes"]),
         (
             "[node.accelerator]\n",
             "[node.accelerator]\ncan_train = false\n",

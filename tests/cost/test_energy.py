@@ -173,9 +173,9 @@ def test_the_file_of_a_cluster_tells_node_power_and_pue() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"pue": 0.9}, "pue: not possible"),
-        ({"pue": 9}, "pue: not possible"),
-        ({"power": "5kW"}, "less than its devices"),
+        ({"pue": 0.9}, "pue: out of range"),
+        ({"pue": 9}, "pue: out of range"),
+        ({"power": "5kW"}, "less than the rated power of its devices"),
     ],
 )
 def test_power_that_no_cluster_has_is_refused(changes, told) -> None:

@@ -1,8 +1,8 @@
 """The communication graph with every accelerator: what the collapsed graph stands for, for drawing, export and flows.
 
 A device is `node-3/0`. Inside a node it is joined to the others as the node is built: a star around the NVSwitches
-(`node-3/nvswitch`), a mesh, PCIe switches and host bridges, a torus. A network card belongs to the devices it serves,
-so that a cable leads from them to the switch; one that several share is split between them.
+(`node-3/nvswitch`), a mesh, PCIe switches and host bridges, a torus. A NIC belongs to the devices it serves,
+so that a link leads from them to the switch; one that several share is split between them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def build_device_graph(
 
     `intra_node`: how a node's devices are joined (None: by one switch); `torus`: the torus that nodes are blocks of.
     Of vertices: `kind` (device, switch, nvswitch, pcie-switch, host-bridge), `host`, of devices `rank`. Of edges:
-    `bandwidth_bytes_per_s` (one direction, parallel cables together), `scale_up`.
+    `bandwidth_bytes_per_s` (one direction, parallel links together), `scale_up`.
     """
     import networkx as nx
 
@@ -55,7 +55,7 @@ def build_device_graph(
                     graph.add_node(name, kind=re.sub(r".*/|-\d+$", "", name), host=host)
             _add_edge(graph, source, target, rate, scale_up=True)
     names = wiring.vertex_names
-    # hosts are of one kind: what cards one of them lacks the others tell
+    # hosts are alike: the highest NIC number of any of them gives their NICs
     nic_count = int(wiring.nic_index.max(initial=-1)) + 1
     for link in range(len(wiring.endpoints)):
         for source, target, rate in _enumerate_link_edges(wiring, names, link, nic_count, torus):
@@ -155,7 +155,7 @@ def _enumerate_link_edges(
 
 
 def _list_nic_devices(devices: int, nic_index: int, nic_count: int) -> list[int]:
-    """The devices of a node that use one of its cards; all, where no card is told."""
+    """The devices of a node that use one of its NICs; all, where the link names no NIC."""
     if nic_index < 0:
         return list(range(devices))
     if nic_count >= devices:

@@ -1,8 +1,8 @@
 """A cluster of two kinds of nodes: each kind's pool on its own, and the fabric that joins them.
 
-Between the pools the slower one decides. To say so with the figures of uniform clusters, each pool is told twice: as
+Between the pools the slower one decides. To use the figures of uniform clusters, each pool is described twice: as
 it is, and as if every device of the whole cluster were of its kind. What a group of ranks of both kinds pays is then
-the larger of what it would pay in either of these: every node has its own way out, and a ring is as fast as the
+the larger of what it would pay in either of these: every node has its own uplink, and a ring is as fast as the
 slowest of them.
 """
 
@@ -57,7 +57,7 @@ def resolve_pools(spec: ClusterSpec, origin: str, note: str = "") -> HeteroClust
     """The pools of `spec`, those of equal nodes put together. Raises InputError unless two kinds are left."""
     for key, given in (("node", spec.node), ("nodes", spec.nodes), ("hosts", spec.hosts)):
         if given:
-            raise InputError("pools say it", origin=origin, key=key, expected=f"either pools or {key}")
+            raise InputError("conflicts with [[pools]]", origin=origin, key=key, expected=f"either pools or {key}")
     node_types = _merge_equal_pools(spec.pools, origin)
     if len(node_types) != 2:
         raise InputError(
@@ -83,7 +83,7 @@ def resolve_pools(spec: ClusterSpec, origin: str, note: str = "") -> HeteroClust
 
 
 def join_presets(parts: Sequence[tuple[str, int | None]], *, key: str = "--cluster") -> tuple[ClusterSpec, str]:
-    """Presets joined to one description, and a note: the nodes of each, as many as told (None: the preset's number),
+    """Presets joined to one description, and a note: the nodes of each, as many as given (None: the preset's number),
     under the first one's fabric. Raises InputError for unknown names and for more nodes than a preset can have.
     """
     specs = [presets.load_cluster_spec(name, key=key) for name, _ in parts]
@@ -91,7 +91,7 @@ def join_presets(parts: Sequence[tuple[str, int | None]], *, key: str = "--clust
     for spec, (_, count) in zip(specs, parts, strict=True):
         nodes = count or spec.nodes
         if spec.node is None or nodes is None:
-            raise InputError("has no nodes of one kind", key=key, value=spec.name, expected="a cluster of one kind")
+            raise InputError("is a heterogeneous cluster", key=key, value=spec.name, expected="a cluster of one kind")
         if spec.max_nodes is not None and nodes > spec.max_nodes:
             raise InputError(
                 f"{spec.name} is not built larger", key=key, value=nodes, expected=f"at most {spec.max_nodes} nodes"

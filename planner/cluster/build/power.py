@@ -38,18 +38,18 @@ class StatePowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class IdlePowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Idle power as a share of rated power, where the accelerator's file tells none."""
+    """Idle power as a share of rated power, where the accelerator's file gives none."""
 
     share: Figure | None = None
 
 
 class NodeOverheadSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a node draws beside its devices: host, network cards, fans, power supplies."""
+    """What a node draws beside its devices: host, NICs, fans, power supplies."""
 
     share_of_rated: Figure | None = None
     """Of the node's rated power less its devices'."""
     share_of_devices: Figure | None = None
-    """Of its devices' energy, where the node's rated power is not told."""
+    """Of its devices' energy, where the node's rated power is not given."""
     per_device: Figure | None = None
     """Watts, where they were measured."""
 
@@ -120,7 +120,7 @@ def resolve_power(cluster: Cluster) -> PowerModel:
 
 
 def compute_rated_overhead_w(node: NodeSpec, accelerator: Accelerator, origin: str) -> float | None:
-    """Watts that a node may draw beside its devices; None where its file or the part's tells no power.
+    """Watts that a node may draw beside its devices; None where its file or the part's gives no power.
 
     Raises InputError where the node is rated lower than its devices.
     """
@@ -133,7 +133,11 @@ def compute_rated_overhead_w(node: NodeSpec, accelerator: Accelerator, origin: s
     if node_w < devices_w:
         expected = f"at least {devices_w:g} W, as the {node.devices} devices"
         raise InputError(
-            "less than its devices", origin=origin, key="node.power.max", value=node_w, expected=expected
+            "less than the rated power of its devices",
+            origin=origin,
+            key="node.power.max",
+            value=node_w,
+            expected=expected,
         )
     return node_w - devices_w
 
@@ -142,7 +146,7 @@ def parse_pue(figure: Figure, origin: str, key: str, source: str) -> Assumption:
     """A power usage effectiveness. Raises InputError for one that no site can have."""
     value = parse_figure(figure, "ratio", origin=origin, key=key)
     if not 1.0 <= value <= _MAX_PUE:
-        raise InputError("not possible", origin=origin, key=key, value=value, expected="from 1 to 5, such as 1.15")
+        raise InputError("out of range", origin=origin, key=key, value=value, expected="from 1 to 5, such as 1.15")
     return Assumption("pue", value, source)
 
 
@@ -166,7 +170,7 @@ def _resolve_node_power(cluster: Cluster, files: Sequence[PowerFile]) -> tuple[A
 def _resolve_network_power(cluster: Cluster, files: Sequence[PowerFile]) -> Assumption:
     """Watts of switches and transceivers a device, every port with one transceiver.
 
-    A device's way out ends in one port of the innermost switches; each level above adds two for what goes up to it.
+    A device's uplink ends in one port of the innermost switches; each level above adds two for what goes up to it.
     """
     rate = _get_assumption(files, "network", "port_rate", "bytes_per_s", "").value
     port = _get_assumption(files, "network", "switch_port", "w", "network_w_per_device")
@@ -176,7 +180,7 @@ def _resolve_network_power(cluster: Cluster, files: Sequence[PowerFile]) -> Assu
     ports = level_ports[0] + 2.0 * math.fsum(level_ports[1:]) if level_ports else 0.0
     watts = ports * (port.value + optics.value)
     source_text = f"{ports:.3g} ports of {port.value + optics.value:.3g} W: {port.source}; {optics.source}"
-    return Assumption("network_w_per_device", watts, source_text if ports else "no network through cards")
+    return Assumption("network_w_per_device", watts, source_text if ports else "no network through NICs")
 
 
 def _get_assumption(

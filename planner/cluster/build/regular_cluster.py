@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 from planner.cluster.model.cluster import Host, Nics, RegularCluster
 
 _DEFAULT_HOST_SHARE = 0.1
-"""Share of a device's own link that its way through the processors has, where the file tells nothing of the host."""
+"""Share of a device's own link that its way through the processors has, where the file has no host."""
 
 
 def resolve_regular_cluster(
     spec: ClusterSpec, origin: str, *, nodes: int | None = None, devices: int | None = None
 ) -> RegularCluster:
-    """The cluster that the levels of `spec` tell, without its faults. Raises InputError as `resolve_cluster`."""
+    """The cluster of the levels of `spec`, without failed parts. Raises InputError as `resolve_cluster`."""
     if spec.node is None or spec.nodes is None:
         key = "node" if spec.node is None else "nodes"
         raise InputError("is missing", origin=origin, key=key, expected="which node, and how many")
@@ -51,7 +51,9 @@ def resolve_intra_node(node: NodeSpec, origin: str) -> IntraNodeTopology:
     link, key = node.link, "node.link"
     if link.topology == "hybrid-cube-mesh" and node.devices != CUBE_MESH_DEVICES:
         expected = f"{CUBE_MESH_DEVICES} devices in a hybrid cube mesh"
-        raise InputError("not a cube", origin=origin, key="node.devices", value=node.devices, expected=expected)
+        raise InputError(
+            "wrong number of devices", origin=origin, key="node.devices", value=node.devices, expected=expected
+        )
     if node.devices % link.bridges or node.devices // link.bridges % link.switch_devices:
         expected = (
             f"a divisor of {node.devices // link.bridges if node.devices % link.bridges == 0 else node.devices}"
@@ -111,7 +113,7 @@ def resolve_node_host(host: HostSpec | None, origin: str) -> Host | None:
 def _resolve_counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, devices: int | None) -> tuple[int, int]:
     """Nodes and devices used on each."""
     if nodes is not None and devices is not None:
-        raise InputError("give one of the two", key="--nodes, --devices", expected="either --nodes or --devices")
+        raise InputError("conflicting options", key="--nodes, --devices", expected="either --nodes or --devices")
     for key, value in (("--nodes", nodes), ("--devices", devices)):
         if value is not None and value < 1:
             raise InputError("not a count", key=key, value=value, expected="a whole number of at least 1")

@@ -1,4 +1,4 @@
-"""A cluster whose file tells its wiring: which hosts are used, the levels by which it is told, and its network."""
+"""A cluster described link by link, or a degraded one: which hosts are used, and the levels that summarise it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Ints = NDArray[np.int64]
 
 
 _MAX_EXPANDED_NODES = 131_072
-"""Nodes of a regular cluster whose faults are told: every host and cable of it is written out."""
+"""Most nodes of a degraded cluster: every host and link of it is listed."""
 
 
 def resolve_wired_cluster(
@@ -45,10 +45,10 @@ def resolve_wired_cluster(
     nodes: int | None = None,
     devices: int | None = None,
 ) -> WiredCluster:
-    """The cluster whose file tells its wiring, or a regular one written out, with all faults.
+    """The cluster described link by link, or a regular one written out, with its failed parts.
 
     Hosts with fewer devices than the others are not used. `nodes` or `devices` of those that work are taken: those
-    with the widest way out, close together. Raises InputError where there are not as many as asked for, where a
+    with the widest uplink, close together. Raises InputError where there are fewer, where a
     fault's part is not there, and where hosts cannot reach each other.
     """
     if not spec.hosts:
@@ -57,7 +57,7 @@ def resolve_wired_cluster(
         if base_cluster.nodes > _MAX_EXPANDED_NODES:
             expected = f"at most {_MAX_EXPANDED_NODES:,} nodes"
             raise InputError(
-                "too many nodes to tell faults of", origin=origin, value=base_cluster.nodes, expected=expected
+                "too many nodes for failed parts", origin=origin, value=base_cluster.nodes, expected=expected
             )
         healthy_wiring = build_regular_wiring(base_cluster)
         return build_degraded_cluster(
@@ -91,7 +91,7 @@ def resolve_wired_cluster(
 
 
 def _apply_all_faults(wiring: Wiring, spec: ClusterSpec, origin: str, faults: Sequence[FaultSpec]) -> Wiring:
-    """The wiring with the faults of the file, and those told beside it."""
+    """The wiring without the failed parts of the file and of the command line."""
     return apply_faults(apply_faults(wiring, spec.faults, origin, "faults"), faults, "", "--fault")
 
 
@@ -104,8 +104,8 @@ def _build_wired_cluster(
     nodes: int | None = None,
     devices: int | None = None,
 ) -> WiredCluster:
-    """`base_cluster` with the usable hosts of a wiring, or so many; `has_nics`: whether the way out is by network
-    cards.
+    """`base_cluster` with the usable hosts of a wiring, or so many; `has_nics`: whether hosts reach the
+    network by NICs.
     """
     devices_per_host = int(wiring.devices.max())
     wiring = select_hosts(wiring, np.flatnonzero(wiring.devices == devices_per_host))
@@ -164,7 +164,7 @@ def _keep_hosts(cluster: WiredCluster, hosts: Ints) -> WiredCluster:
 def _resolve_host_count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None) -> int:
     """How many hosts are used."""
     if nodes is not None and devices is not None:
-        raise InputError("give one of the two", key="--nodes, --devices", expected="either --nodes or --devices")
+        raise InputError("conflicting options", key="--nodes, --devices", expected="either --nodes or --devices")
     available = len(wiring.hosts)
     if devices is not None and (devices < 1 or devices % per_host):
         expected = f"a multiple of {per_host}, up to {available * per_host:,}"
@@ -175,12 +175,12 @@ def _resolve_host_count(wiring: Wiring, per_host: int, nodes: int | None, device
     if not 1 <= count <= available:
         key = "--nodes" if devices is None else "--devices"
         expected = f"from 1 to {available:,} nodes ({available * per_host:,} devices)"
-        raise InputError("there are not as many", key=key, value=nodes or devices, expected=expected)
+        raise InputError("out of range", key=key, value=nodes or devices, expected=expected)
     return count
 
 
 def _select_best_hosts(wiring: Wiring, count: int) -> Ints:
-    """So many hosts: of those with the widest way out, whole groups below the same switches first."""
+    """So many hosts: of those with the widest uplink, whole groups below the same switches first."""
     uplink_bytes_per_s, part = compute_uplink_bytes_per_s(wiring), find_leaf_parts(wiring)
     hosts_by_rate = np.argsort(-uplink_bytes_per_s, kind="stable")
     least_bytes_per_s = uplink_bytes_per_s[hosts_by_rate[count - 1]]

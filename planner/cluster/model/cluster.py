@@ -24,7 +24,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Nics:
-    """Network cards of one node: how many, and the latency of going through one."""
+    """NICs of one node: how many, and the latency of going through one."""
 
     count: int
     latency_s: float
@@ -49,9 +49,9 @@ class Cluster:
     storage: StorageSpec | None = None
     """What the cluster's file says of failures and checkpoints, if anything."""
     node_overhead_w: float | None = None
-    """What a node may draw beside its devices, where its file tells."""
+    """Watts that a node may draw beside its devices; None where its file has no power."""
     pue: Assumption | None = None
-    """Power usage effectiveness, where it is told."""
+    """Power usage effectiveness, where it is given."""
 
     @property
     def devices(self) -> int:
@@ -155,8 +155,8 @@ class FabricLevel:
     """One level of the fabric, from the node (the innermost) outwards.
 
     `devices` are joined by one group of this level (0: all of the cluster). `bandwidth_bytes_per_s` is one
-    device's share of the way up to this level, one direction, oversubscription taken off. `in_network`: its switches
-    add up what passes through them.
+    device's share of the uplink to this level, one direction, oversubscription taken off. `in_network`: whether its
+    switches reduce in the network.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """What a group of ranks gets inside a node whose devices are not all on one switch.
 
 A full mesh and a hybrid cube mesh have a link between two devices and nothing between others; in a PCIe node devices
-share the way up from a PCIe switch, and the two processors' host bridges share the link between them. Shares are of
+share the uplink from a PCIe switch, and the two processors' host bridges share the link between them. Shares are of
 one device's bandwidth, one direction; groups of a kind tile the node and run at the same time.
 """
 

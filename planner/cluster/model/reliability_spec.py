@@ -30,7 +30,7 @@ class ReliabilitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     device_mtbf: Figure | None = None
     """Of one device."""
     node_mtbf: Figure | None = None
-    """Of one node without its devices: host, network cards, cables, power."""
+    """Of one node without its devices: host, NICs, links, power."""
     software_mtbf: Figure | None = None
     """Of what no part is replaced for, by the node: bugs, timeouts."""
     detection: Figure | None = None

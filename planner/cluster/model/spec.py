@@ -35,19 +35,19 @@ class NodeLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     bandwidth: Figure
     latency: Figure = "3us"
     in_network: bool | None = None
-    """Whether the switch adds up what passes through it; None: as NVSwitches of the accelerator's generation do."""
+    """Whether the switch reduces in the network; None: as NVSwitches of the accelerator's generation do."""
     shape: TorusShape | None = None
     """Devices along each axis of a torus that ends with the node."""
     switch_devices: BoundedCount = 1
-    """Of a PCIe node: devices that share the way up from one PCIe switch; 1: each has its own."""
+    """Of a PCIe node: devices that share the uplink from one PCIe switch; 1: each has its own."""
     bridges: BoundedCount = 1
     """Of a PCIe node: host bridges (processors)."""
     bridge: Figure | None = None
-    """Of a PCIe node: bandwidth between two host bridges, one direction; as one device's where it is not told."""
+    """Of a PCIe node: bandwidth between two host bridges, one direction; as one device's where it is not given."""
 
 
 class NicSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Network cards of one node: how many, each one's bandwidth in one direction."""
+    """NICs of one node: how many, each one's bandwidth in one direction."""
 
     count: BoundedCount
     bandwidth: Figure
@@ -102,9 +102,9 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     latency: Figure = "1us"
     """Added to a step by crossing it."""
     bandwidth: Figure | None = None
-    """Per device, one direction; for a level that does not go through the node's network cards."""
+    """Per device, one direction; for a level that does not go through the node's NICs."""
     dims: Annotated[int, msgspec.Meta(ge=1, le=6)] = 3
-    """Axes of a torus, where its shape is not told."""
+    """Axes of a torus, where its shape is not given."""
     shape: TorusShape | None = None
     """Devices along each axis of a whole torus. Fewer get the most cubic part of it."""
     wrap: bool | tuple[bool, ...] = True
@@ -112,12 +112,12 @@ class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     wrap_multiple: Annotated[int, msgspec.Meta(ge=0)] = 0
     """An axis is closed only where its length is a multiple of this, as TPU slices are; 0: whatever its length."""
     in_network: bool | None = None
-    """Whether its switches add up what passes through them (SHARP). None: where it is of NVSwitches, as those of the
+    """Whether its switches reduce in the network (SHARP). None: where it is of NVSwitches, as those of the
     accelerator's generation do; of others, no."""
 
 
 class WiredHostSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hosts of a cluster whose wiring is told cable by cable. `name` may stand for several: `a[01-16]`."""
+    """Hosts of a cluster described link by link. `name` may stand for several: `a[01-16]`."""
 
     name: str
     node: str | None = None
@@ -133,13 +133,13 @@ class WiredSwitchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     latency: Figure = "0.5us"
     """Of crossing one."""
     in_network: bool = False
-    """Whether it adds up what passes through it (SHARP, NVLS)."""
+    """Whether it reduces in the network (SHARP, NVLS)."""
 
 
 class WiredLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Cables between two hosts or switches: every name of the one end with every name of the other.
+    """Links between two hosts or switches: every name of the one end with every name of the other.
 
-    A host's network card is told by its number: `a01:3`. `bandwidth` is one cable's, in one direction.
+    A host's NIC is named by its number: `a01:3`. `bandwidth` is that of one cable, in one direction.
     """
 
     ends: tuple[str, str]
@@ -149,7 +149,7 @@ class WiredLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part that does not give what it should: a host (`a03`), its card (`a03:2`), or a link (`a03 - leaf1`)."""
+    """A failed or slow part: a host (`a03`), its NIC (`a03:2`), or a link (`a03 - leaf1`)."""
 
     part: str
     rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
@@ -166,8 +166,8 @@ class PoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A cluster: which node, how many, and the fabric from the node outwards.
 
-    Where `hosts` are given, they, `switches` and `links` tell the wiring instead of `nodes` and `fabric`. `faults`
-    are of either. `pools` stand instead of `node` and `nodes` where there are several kinds.
+    `hosts`, `switches` and `links` describe a wired cluster, in place of `nodes` and `fabric`; `faults` belong to
+    either. `pools` describe a heterogeneous cluster, in place of `node` and `nodes`.
     """
 
     name: str

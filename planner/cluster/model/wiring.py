@@ -1,4 +1,4 @@
-"""A cluster's wiring, cable by cable: hosts, switches, and the links between them.
+"""A cluster's wiring, link by link: hosts, switches, and the links between them.
 
 Regular clusters are described by levels (`planner.cluster.model.cluster`); this is for those that are not, and for
 those whose parts are needed one by one.
@@ -22,8 +22,8 @@ class Wiring:
 
     Of hosts: `devices` (accelerators left), `scale_up_bytes_per_s` and `scale_up_latency_s` (one device, one
     direction, inside the host), `nic_latency_s`; shape [hosts]. Of switches: `switch_latency_s`, `in_network`; shape
-    [switches]. Of links: `endpoints` (vertices, shape [links, 2]), `nic_index` (the network card of the first end,
-    -1: none in particular), `bandwidth_bytes_per_s` (all cables of the link together, one direction), `scale_up`
+    [switches]. Of links: `endpoints` (vertices, shape [links, 2]), `nic_index` (the NIC of the first end,
+    -1: none in particular), `bandwidth_bytes_per_s` (all parallel cables together, one direction), `scale_up`
     (joins devices of several hosts as if they were one host's: an NVLink rack); shape [links].
     """
 
@@ -99,7 +99,7 @@ def find_leaf_parts(wiring: Wiring) -> Ints:
         for host, host_neighbours in enumerate(neighbours)
     ]
     distinct_sets = sorted(set(switch_sets), key=lambda switch_set: (-len(switch_set), switch_sets.index(switch_set)))
-    # a host that lacks a card is where the others with its switches are
+    # a host that lacks a NIC is where the others with its switches are
     covering_set = {
         switch_set: next(target for target in distinct_sets if switch_set <= target) for switch_set in distinct_sets
     }

@@ -1,6 +1,6 @@
-"""Flows over a wiring: where devices enter the network, the ways between, and what each cable carries.
+"""Flows over a wiring: where devices enter the network, the ways between, and what each link carries.
 
-A flow takes all shortest ways, at each hop split by the bandwidth of the cables that lie on one, as adaptive routing
+A flow takes all shortest paths, at each hop split by the bandwidth of the links that lie on one, as adaptive routing
 does (InfiniBand, Spectrum-X; Kim et al. 2007, Adaptive Routing in High-Radix Clos Network). Hosts carry no traffic of
 others unless they are wired to each other (a torus). Arrays throughout: thousands of flows are pushed at once.
 """
@@ -53,10 +53,10 @@ def build_port_flows(source: Ints, target: Ints, amount: Floats, ports: int) -> 
 
 @dataclass(frozen=True)
 class Routes:
-    """Routers (switches, and hosts that pass traffic on), the cables between them, and the ports of hosts.
+    """Routers (switches, and hosts that pass traffic on), the links between them, and the ports of hosts.
 
-    Cables, one row for each direction, ordered by `tail`: `tail`, `head` (routers), `link_bytes_per_s`; `first_link`
-    is where each router's cables begin, shape [routers + 1]. Ways in, ordered by port: `uplink_router`,
+    Links, one row for each direction, ordered by `tail`: `tail`, `head` (routers), `link_bytes_per_s`; `first_link`
+    is where each router's links begin, shape [routers + 1]. Uplinks, ordered by port: `uplink_router`,
     `uplink_bytes_per_s`; `first_uplink`, shape [ports + 1]; a host that is a router itself has one of no limit.
     `router_hops`: hops from router to router, shape [routers, routers].
     """
@@ -71,7 +71,7 @@ class Routes:
     router_hops: NDArray[np.int16]
 
     def compute_max_hops(self) -> int:
-        """Cables between the routers that are the farthest from each other, of those that are joined at all."""
+        """Links between the routers that are the farthest from each other, of those that are joined at all."""
         used_routers = np.unique(self.uplink_router)
         hops = self.router_hops[np.ix_(used_routers, used_routers)]
         return int(hops[hops < _UNREACHABLE].max(initial=0))
@@ -82,7 +82,7 @@ class Routes:
         source, target, amount = self._split_over_uplinks(flows)
         if (self.router_hops[self.uplink_router[source], self.uplink_router[target]] == _UNREACHABLE).any():
             raise InputError(
-                "hosts have no cards on a common network", key="links", expected="a way between all hosts"
+                "hosts have no NICs on a common network", key="links", expected="a path between all hosts"
             )
         load = self._compute_link_load(self.uplink_router[source], self.uplink_router[target], amount)
         seconds_per_unit = (
@@ -94,7 +94,7 @@ class Routes:
         return 1.0 / worst if worst else np.inf
 
     def _split_over_uplinks(self, flows: Flows) -> tuple[Ints, Ints, Floats]:
-        """Each flow's shortest pairs of ways in and out, and what goes by each."""
+        """Each flow's shortest pairs of uplinks, and what goes by each."""
         counts = np.diff(self.first_uplink)
         if (counts == 1).all():
             return self.first_uplink[flows.source], self.first_uplink[flows.target], flows.amount
@@ -118,7 +118,7 @@ class Routes:
         return source[is_used], target[is_used], amount[is_used]
 
     def _compute_link_load(self, router: Ints, target: Ints, amount: Floats) -> Floats:
-        """Load of every cable: all flows together go one hop nearer at a time, those to one router as one."""
+        """Load of every link: all flows together go one hop nearer at a time, those to one router as one."""
         routers = len(self.first_link) - 1
         load = np.zeros(len(self.tail))
         router, target, amount = _merge_flows(router, target, amount, routers)
@@ -150,10 +150,10 @@ def _merge_flows(router: Ints, target: Ints, amount: Floats, routers: int) -> tu
 
 @dataclass(frozen=True)
 class NetworkPorts:
-    """Where devices enter: one port a network card that works, or one a host where cards are not told apart.
+    """Where devices enter: one port a NIC that works, or one a host where NICs are not distinguished.
 
     `device_port`: the port of each device, in the order of the wiring's hosts, shape [devices]. Of ports:
-    `nic_index`, the card that one stands for, `host`, and `port_class`, the first port with the same ways in; shape
+    `nic_index`, the NIC that one stands for, `host`, and `port_class`, the first port with the same uplinks; shape
     [ports]. `first_port`: where each host's ports begin, shape [hosts + 1].
     """
 
@@ -168,13 +168,13 @@ class NetworkPorts:
 
     @cached_property
     def port_by_nic(self) -> Ints:
-        """The port of each host's card, -1 where it has none, shape [hosts, cards + 1]: the first has no number."""
+        """The port of each host's NIC, -1 where it has none, shape [hosts, NICs + 1]: the first has no number."""
         table = np.full((len(self.first_port) - 1, int(self.nic_index.max(initial=-1)) + 2), -1)
         table[self.host, self.nic_index + 1] = np.arange(len(self))
         return table
 
     def find_common_ports(self, host: Ints, other_host: Ints, nic_index: Ints) -> tuple[Ints, Ints]:
-        """Ports of two hosts with the same card, the one wanted or the nearest that both have, the lower of two.
+        """Ports of two hosts with the same NIC, the one wanted or the nearest that both have, the lower of two.
 
         Where they have none in common, the first port of each. All arguments broadcast together.
         """
@@ -195,7 +195,7 @@ class NetworkPorts:
 
 @lru_cache(maxsize=8)
 def build_routes(wiring: Wiring, origin: str) -> tuple[Routes, NetworkPorts]:
-    """Read a wiring for routing. Raises InputError for hosts without a way out or to each other, and for networks
+    """Read a wiring for routing. Raises InputError for hosts without an uplink or to each other, and for networks
     that are too large to be routed.
     """
     hosts = len(wiring.hosts)
@@ -245,9 +245,9 @@ def build_routes(wiring: Wiring, origin: str) -> tuple[Routes, NetworkPorts]:
 
 
 def _find_equivalent_routers(endpoints: Ints, rate: Floats, entry_routers: Ints, routers: int) -> Ints:
-    """For each router the first one with the same cables to the same others, itself where devices enter it.
+    """For each router the first one with the same links to the same others, itself where devices enter it.
 
-    All flows split over such routers by their cables, so that one with the cables of all carries the same share of
+    All flows split over such routers by their links, so that one with the links of all carries the same share of
     each: the spines of a plane are as one. Shape [routers].
     """
     _tail, head, link_bytes_per_s, first_link = _build_directed_links(endpoints, rate, routers)
@@ -263,7 +263,7 @@ def _find_equivalent_routers(endpoints: Ints, rate: Floats, entry_routers: Ints,
 
 
 def _build_directed_links(endpoints: Ints, rate: Floats, routers: int) -> tuple[Ints, Ints, Floats, Ints]:
-    """Every cable in both directions, several between the same two as one, ordered by tail."""
+    """Every link in both directions, several between the same two as one, ordered by tail."""
     key = np.concatenate([endpoints[:, 0] * routers + endpoints[:, 1], endpoints[:, 1] * routers + endpoints[:, 0]])
     keys, key_index = np.unique(key, return_inverse=True)
     link_bytes_per_s = sum_by_index(key_index, np.tile(rate, 2), len(keys))
@@ -274,7 +274,7 @@ def _build_directed_links(endpoints: Ints, rate: Floats, routers: int) -> tuple[
 def _build_ports(
     wiring: Wiring, is_forwarding: Bools, endpoints: Ints, nic_index: Ints, rate: Floats, router_of: Ints, origin: str
 ) -> tuple[NetworkPorts, tuple[Ints, Floats, Ints]]:
-    """The ports, and their ways in; `endpoints` joins a host (the first end) with a switch."""
+    """The ports, and their uplinks; `endpoints` joins a host (the first end) with a switch."""
     host, router = endpoints[:, 0], router_of[endpoints[:, 1]]
     # a host that passes traffic on is its own way in
     forwarding_hosts = np.flatnonzero(is_forwarding)
@@ -291,7 +291,7 @@ def _build_ports(
     hosts_without_port = np.flatnonzero(np.diff(first_port) == 0)
     if len(hosts_without_port) and not _has_single_rack(wiring):
         raise InputError(
-            "has no way out",
+            "has no uplink",
             origin=origin,
             key="links",
             value=wiring.hosts[int(hosts_without_port[0])],
@@ -305,12 +305,12 @@ def _build_ports(
 
 
 def _has_single_rack(wiring: Wiring) -> bool:
-    """Whether all hosts are below one scale-up switch: they need no way out."""
+    """Whether all hosts are below one scale-up switch: they need no uplink."""
     return bool((wiring.scale_up_domains == 0).all())
 
 
 def _find_port_classes(uplink_router: Ints, uplink_bytes_per_s: Floats, first_uplink: Ints) -> Ints:
-    """For each port the first one that has the same ways in, shape [ports]."""
+    """For each port the first one that has the same uplinks, shape [ports]."""
     class_by_signature: dict[bytes, int] = {}
     port_classes = []
     for port, (start, end) in enumerate(zip(first_uplink[:-1].tolist(), first_uplink[1:].tolist(), strict=True)):
@@ -320,7 +320,7 @@ def _find_port_classes(uplink_router: Ints, uplink_bytes_per_s: Floats, first_up
 
 
 def _assign_device_ports(wiring: Wiring, port_nic: Ints, first_port: Ints) -> Ints:
-    """Each device's port: that of its own card, of as many as hosts have; of the nearest one where that is gone."""
+    """Each device's port: that of its own NIC, of as many as hosts have; of the nearest one where that is gone."""
     host = np.repeat(np.arange(len(wiring.hosts)), wiring.devices)
     if not len(port_nic):
         return np.zeros(len(host), dtype=np.int64)
@@ -330,7 +330,7 @@ def _assign_device_ports(wiring: Wiring, port_nic: Ints, first_port: Ints) -> In
 
 
 def _find_nearest_port(port_nic: Ints, first_port: Ints, host: Ints, preferred_nic: Ints) -> Ints:
-    """The port of each host whose card is nearest to the wanted one, the lower of two."""
+    """The port of each host whose NIC is nearest to the wanted one, the lower of two."""
     host, preferred_nic = np.broadcast_arrays(host, preferred_nic)
     first, last = first_port[host], first_port[host + 1] - 1
     best = first
@@ -384,5 +384,5 @@ def _check_reachability(wiring: Wiring, network_routes: Routes, ports: NetworkPo
             origin=origin,
             key="links",
             value=wiring.hosts[int(cut_off[0])],
-            expected="a way between all hosts",
+            expected="a path between all hosts",
         )

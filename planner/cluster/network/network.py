@@ -26,7 +26,7 @@ class Network:
 
     `tier_group_ranks`: ranks below one part of the tier; `bandwidth_bytes_per_s`: one device's share, one direction;
     `latency_s`: one step; `torus_axes`: for each tier the strides at which its axes begin and end, shape
-    [axes, 2], empty for a switched tier; `through_nic`: whether the tier is reached by network cards;
+    [axes, 2], empty for a switched tier; `through_nic`: whether the tier is reached by NICs;
     `shares`: what of a tier a group has, None where it is all; `in_network`: whether its switches add up what passes
     through them (empty: none do); `architecture`: the accelerators' generation, as far as a collective's speed
     depends on it.
@@ -43,7 +43,7 @@ class Network:
 
     @property
     def reducing_tiers(self) -> NDArray[np.bool_]:
-        """Which tiers' switches add up what passes through them, shape [tiers]."""
+        """Tiers whose switches reduce in the network, shape [tiers]."""
         return self.in_network if len(self.in_network) else np.zeros(self.tier_count, dtype=np.bool_)
 
     @property

@@ -1,8 +1,8 @@
-"""The network of a cluster whose wiring is told: what groups of ranks get, by counting the flows that are routed.
+"""The network of a cluster described link by link: the bandwidth of groups of ranks, from routed flows.
 
 Tiers are those of any network (the host, a rack of NVLink, the switch that hosts share, all of them), so that the
-same formulas hold; but how many of a group's ranks lie below a part of a tier, and what a group gets of the cables,
-are counted: all groups of a kind exchange at once, every flow is routed, and the fullest cable sets the pace of all.
+same formulas hold; but how many of a group's ranks lie below a part of a tier, and what a group gets of the links,
+are counted: all groups of a kind exchange at once, every flow is routed, and the fullest link sets the pace of all.
 Of a regular cluster with faults the same is counted without the faults too, and the levels' figures are taken by what
 is left: counted with the faults over counted without, one at most.
 """
@@ -33,11 +33,11 @@ class RoutedNetwork(Network):
     """A network with its routes, and the hosts in the order in which ranks are laid on them.
 
     `tier_parts`: the part of each tier that a host lies below, shape [tiers, hosts]; `scale_up_tier`: the outermost
-    tier that is not reached by network cards; `host_order`: the host of each rank's node, shape [hosts];
-    `device_uplink_bytes_per_s`: a device's share of its host's way out as it is rated, bytes/s, without the fitted
+    tier that is not reached by NICs; `host_order`: the host of each rank's node, shape [hosts];
+    `device_uplink_bytes_per_s`: a device's share of its host's uplink as it is rated, bytes/s, without the fitted
     efficiency of collectives; `uplink_bytes_per_s`: bytes/s of each host's links to the network, shape [hosts];
     `healthy_network`: the regular network without its faults, of which as many hosts are used as are left; None where
-    the file tells the wiring.
+    the cluster is wired.
     """
 
     routes: Routes
@@ -102,7 +102,7 @@ class RoutedNetwork(Network):
         return self._member_cache[key]
 
     def _compute_share(self, pattern: TrafficPattern, sizes: tuple[int, ...], strides: tuple[int, ...]) -> float:
-        """Of its rated share of the way out, what a device of the slowest group has."""
+        """Of its rated share of the uplink, what a device of the slowest group has."""
         routed_share = self._compute_routed_share(pattern, sizes, strides)
         healthy_share = (
             None
@@ -140,7 +140,7 @@ class RoutedNetwork(Network):
         return next(iter(self._share_cache[key]), None)
 
     def _compute_flow_share(self, flows: Flows) -> float:
-        """Of a device's rated share of the way out, what one unit of the flows can have."""
+        """Of a device's rated share of the uplink, what one unit of the flows can have."""
         return self.routes.compute_bottleneck_bytes_per_s(flows) / self.device_uplink_bytes_per_s
 
     def _compute_hop_shares(self, stride: Ints, ranks: Ints) -> tuple[Floats, Ints]:

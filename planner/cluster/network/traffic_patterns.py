@@ -1,4 +1,4 @@
-"""Who sends what to whom in a group of ranks, as flows between ports: rings, exchanges of all with all, neighbours.
+"""Who sends what to whom in a group of ranks, as flows between ports: rings, all-to-all, neighbours.
 
 Devices below one part of the scale-up network (a host, a rack of NVLink) reach each other inside; what goes between
 two parts leaves by the sender's own port and arrives by the port of the same rail, from where the scale-up network
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _MAX_EXPLICIT_PAIRS = 2_000_000
-"""Pairs of an exchange that are told one by one; those of larger ones are summed up by kinds of port."""
+"""Most pairs of an all-to-all that are listed singly; those of larger ones are summed up by kinds of port."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _sum_group_all_to_all(
 ) -> tuple[Ints, Floats]:
     """One group's exchange between kinds of port: pairs of kinds as source * ports + target, and their amounts.
 
-    Devices of one host with one card are `devices_per_port` together; each sends `devices_on_host` / size of its
+    Devices of one host with one NIC are `devices_per_port` together; each sends `devices_on_host` / size of its
     bytes to a host, all hosts but those of its own part. What each port sends and gets is added to `leaving` and
     `arriving`, shape [ports].
     """
@@ -122,7 +122,7 @@ def _sum_group_all_to_all(
         has_nic = port >= 0
         target = _PortBlock(port[has_nic], devices_on_host[has_nic], layout.scale_up_domain[host[has_nic]])
         blocks = [_sum_cross_domain(ports, source, target, size, leaving, arriving)]
-        # hosts without this card are reached by the nearest one that both ends have
+        # hosts without this NIC are reached by the nearest one that both ends have
         port_index, host_index = (
             index.ravel() for index in np.meshgrid(own_indices, np.flatnonzero(~has_nic), indexing="ij")
         )

@@ -1,4 +1,4 @@
-"""The levels of a fabric, as a regular cluster's file tells them: its node's own links, then what joins nodes."""
+"""The levels of a fabric, from a regular cluster's file: its node's own links, then what joins nodes."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def _build_node_level(
 
 
 _Uplink = tuple[float, float]
-"""One device's share of the way out by network cards, bytes/s, and the latency of a step over it, s."""
+"""One device's share of the uplink by NICs, bytes/s, and the latency of a step over it, s."""
 
 
 def _resolve_uplink(node: NodeSpec, origin: str) -> _Uplink | None:
-    """At the node's cards; None where it has none."""
+    """At the node's NICs; None where it has none."""
     if node.nic is None:
         return None
     nic_bytes_per_s = parse_positive_figure(
@@ -91,10 +91,10 @@ def _resolve_uplink(node: NodeSpec, origin: str) -> _Uplink | None:
 
 
 def _extend_uplink(uplink: _Uplink | None, level: LevelSpec, extra_s: float, origin: str) -> _Uplink:
-    """The way on through a level's switches. Raises InputError where there are no cards."""
+    """The uplink through a level's switches. Raises InputError where there are no NICs."""
     if uplink is None:
         raise InputError(
-            "the nodes have no way out",
+            "nodes have no NIC",
             origin=origin,
             key="node.nic",
             expected="a [node.nic] table, or a bandwidth on every fabric level",
@@ -115,20 +115,30 @@ def _check_level_order(
     """Raises InputError for a level that joins no more than the one below, and a dragonfly+ with nothing to join."""
     if group_devices and group_devices <= inner_levels[-1].devices:
         expected = f"more than the level below ({inner_levels[-1].devices // per_node})"
-        raise InputError("joins nothing", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected)
+        raise InputError(
+            "level adds no nodes", origin=origin, key=f"{key}.nodes", value=level.nodes, expected=expected
+        )
     has_nic_level = any(inner_level.through_nic for inner_level in inner_levels) and level.bandwidth is None
     if level.topology == "dragonfly+" and not (has_nic_level and is_last):
         expected = "the last level, above one whose nodes are a group"
-        raise InputError("out of place", origin=origin, key=f"{key}.topology", value="dragonfly+", expected=expected)
+        raise InputError(
+            "dragonfly+ is not possible here",
+            origin=origin,
+            key=f"{key}.topology",
+            value="dragonfly+",
+            expected=expected,
+        )
 
 
 def _check_torus(
     axes: TorusAxes | None, group_devices: int, nodes: int, per_node: int, origin: str, key: str
 ) -> None:
-    """Raises InputError where a single torus of a told shape has fewer devices than there are."""
+    """Raises InputError where a single torus of a given shape has fewer devices than there are."""
     if axes is not None and axes.shape and not group_devices and nodes * per_node > math.prod(axes.shape):
         expected = f"at most {math.prod(axes.shape) // per_node} nodes, or a level that joins several"
-        raise InputError("more than the torus has", origin=origin, key=f"{key}.shape", value=nodes, expected=expected)
+        raise InputError(
+            "more nodes than the torus has", origin=origin, key=f"{key}.shape", value=nodes, expected=expected
+        )
 
 
 def _resolve_torus_axes(level: LevelSpec, per_node: int, origin: str, key: str) -> TorusAxes | None:
@@ -144,11 +154,13 @@ def _resolve_torus_axes(level: LevelSpec, per_node: int, origin: str, key: str) 
 def _build_shaped_axes(
     shape: tuple[int, ...], wrap: bool | tuple[bool, ...], wrap_multiple: int, devices: int, origin: str, key: str
 ) -> TorusAxes:
-    """Axes of a torus whose shape is told, of so many devices. Raises InputError where the two do not agree."""
+    """Axes of a torus whose shape is given, of so many devices. Raises InputError where the two do not agree."""
     if math.prod(shape) != devices:
         expected = f"axes whose product is {devices}"
         value = " x ".join(map(str, shape))
-        raise InputError("not its devices", origin=origin, key=f"{key}.shape", value=value, expected=expected)
+        raise InputError(
+            "shape and number of devices differ", origin=origin, key=f"{key}.shape", value=value, expected=expected
+        )
     return TorusAxes(len(shape), shape, _resolve_wraps(wrap, len(shape), origin, key), wrap_multiple)
 
 
@@ -158,6 +170,6 @@ def _resolve_wraps(wrap: bool | tuple[bool, ...], dims: int, origin: str, key: s
     if len(axis_wraps) != dims:
         expected = f"true or false, or one of them for each of {dims} axes"
         raise InputError(
-            "not one for each axis", origin=origin, key=f"{key}.wrap", value=list(axis_wraps), expected=expected
+            "wrong number of values", origin=origin, key=f"{key}.wrap", value=list(axis_wraps), expected=expected
         )
     return axis_wraps

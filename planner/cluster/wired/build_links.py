@@ -1,14 +1,14 @@
-"""A regular cluster written out cable by cable.
+"""A regular cluster written out link by link.
 
 Names are stable. Hosts are `node-0`, `node-1`, ... in the order of ranks. A switch has its level's name and a number
 that counts group by group: `leaf-0`, `leaf-1`, ... In a rail-optimised level each group has one switch a network
-card, so that in nodes of eight cards `leaf-0` to `leaf-7` are the rails of the first group, and card 2 of `node-3`
+NIC, so that in nodes of eight NICs `leaf-0` to `leaf-7` are the rails of the first group, and NIC 2 of `node-3`
 is on `leaf-2`. Above the first level a group has as many switches of the size of a leaf as it needs, and every leaf
-is cabled to each of them; further up the i-th switches of all groups form a plane with switches of its own
+is linked to each of them; further up the i-th switches of all groups form a plane with switches of its own
 (Al-Fares, Loukissas, Vahdat 2008, A scalable, commodity data center network architecture).
 
-Cables up from one part of a level carry together what its devices have of that level: oversubscription is in the
-bandwidth of cables. A switch's latency is what its level adds to a step, counted once on the way up. Links of nodes
+Links up from one part of a level carry together what its devices have of that level: oversubscription is in the
+bandwidth of links. A switch's latency is what its level adds to a step, counted once on the way up. Links of nodes
 without a switch between them (a torus) lead from the end of the first node's block to the start of the second's.
 """
 
@@ -65,7 +65,7 @@ def _add_torus_links(builder: WiringBuilder, cluster: Cluster, torus: Torus) -> 
 
 
 def _add_network_links(builder: WiringBuilder, cluster: Cluster, group_devices: tuple[int, ...]) -> None:
-    """What network cards reach: leaves, spines, cores; or groups that are joined directly."""
+    """What NICs reach: leaves, spines, cores; or groups that are joined directly."""
     network = [
         (level, devices) for level, devices in zip(cluster.levels, group_devices, strict=True) if level.through_nic
     ]
@@ -95,7 +95,7 @@ def _add_network_links(builder: WiringBuilder, cluster: Cluster, group_devices: 
 
 
 def _add_leaf_switches(builder: WiringBuilder, cluster: Cluster, level: FabricLevel, devices: int) -> TopSwitches:
-    """The switches that network cards are plugged into: one a group, or one a group and card where rail-optimised."""
+    """The switches that NICs are plugged into: one a group, or one a group and NIC where rail-optimised."""
     assert cluster.nics is not None
     nic_count = cluster.nics.count
     group = _compute_host_groups(cluster, devices)

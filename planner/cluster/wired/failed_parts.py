@@ -1,4 +1,4 @@
-"""Parts of a wiring that do not give what they should: hosts that are gone, cards and links with less, or nothing."""
+"""Failed parts of a wiring: hosts that are gone, NICs and links with less bandwidth, or none."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Bools = NDArray[np.bool_]
 
 _FAULT_PATTERN = re.compile(r"(?P<part>[^=]+?)\s*(?:=\s*(?P<rate>[0-9.]+)\s*(?P<percent>%)?)?")
 _MAX_FAULT_CHARS = 10_000  # characters
-_EXPECTED_PARTS = "a host (node-3), its card (node-3:2), a switch (leaf-0) or a link (node-3 - leaf-0)"
+_EXPECTED_PARTS = "a host (node-3), its NIC (node-3:2), a switch (leaf-0) or a link (node-3 - leaf-0)"
 
 
 def parse_fault(text: str) -> FaultSpec:
-    """A fault as the command line tells it: `node-3`, `node-3:2=0.5`, `node-3 - leaf-0=50%`. Raises InputError."""
+    """A failed part of the command line: `node-3`, `node-3:2=0.5`, `node-3 - leaf-0=50%`. Raises InputError."""
     match = _FAULT_PATTERN.fullmatch(text.strip()) if len(text) <= _MAX_FAULT_CHARS else None
     rate = None if match is None else _parse_remaining_share(match)
     if match is None or rate is None:
         expected = f"{_EXPECTED_PARTS}, with =0.5 or =50% where half of it is left"
-        raise InputError("not a fault", key="--fault", value=text, expected=expected)
+        raise InputError("not a failed part", key="--fault", value=text, expected=expected)
     return FaultSpec(part=match["part"], rate=rate)
 
 
@@ -43,7 +43,7 @@ def _parse_remaining_share(match: re.Match[str]) -> float | None:
 
 
 def apply_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: str = "faults") -> Wiring:
-    """The wiring as it is with the faults; hosts that these cut off are left out.
+    """The wiring with the failed parts; hosts that these cut off are left out.
 
     Raises InputError for a part that it does not have.
     """
@@ -55,15 +55,13 @@ def apply_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: 
         affected_links = _find_part_links(wiring, fault.part, vertex_by_name, origin, fault_key)
         if fault.rate > 0 and not affected_links.any():
             expected = _format_expected_parts(wiring)
-            raise InputError(
-                "has no link to be slower", origin=origin, key=fault_key, value=fault.part, expected=expected
-            )
+            raise InputError("has no links", origin=origin, key=fault_key, value=fault.part, expected=expected)
         rate[affected_links] *= fault.rate
         if fault.rate == 0 and " - " not in fault.part:
             lost_vertices = [vertex_by_name.get(name, len(is_lost)) for name in expand_hostlist(fault.part)]
             is_lost[[vertex for vertex in lost_vertices if vertex < len(is_lost)]] = True
     if is_lost.all():
-        raise InputError("no host is left", origin=origin, key=key, expected="at least one that works")
+        raise InputError("no working host is left", origin=origin, key=key, expected="at least one that works")
     remaining = remove_hosts(replace(wiring, bandwidth_bytes_per_s=rate), is_lost)
     return _keep_largest_part(remaining) if (_find_working_parts(wiring) == 0).all() else remaining
 
@@ -90,14 +88,16 @@ def _find_part_links(wiring: Wiring, text: str, vertex_by_name: dict[str, int], 
         for right_links in _find_named_links(wiring, right, vertex_by_name, origin, key):
             affected_links |= left_links & right_links
     if separator and not affected_links.any():
-        raise InputError("are not joined", origin=origin, key=key, value=text, expected="two ends of one link")
+        raise InputError(
+            "no link between these two", origin=origin, key=key, value=text, expected="two ends of one link"
+        )
     return affected_links
 
 
 def _find_named_links(
     wiring: Wiring, text: str, vertex_by_name: dict[str, int], origin: str, key: str
 ) -> list[Bools]:
-    """For each named host, card or switch the links that it is an end of."""
+    """For each named host, NIC or switch the links that it is an end of."""
     named_links = []
     for name in expand_hostlist_at(text, origin, key):
         part, _, nic_text = (name, "", "") if name in vertex_by_name else name.rpartition(":")
@@ -119,25 +119,25 @@ def _find_named_links(
                     wiring.nic_index[(wiring.endpoints == vertex_by_name[part]).any(axis=1)]
                 ).tolist()
                 numbers = ", ".join(str(nic_index) for nic_index in nic_indices if nic_index >= 0)
-                expected = f"a card of {part}: {numbers}" if numbers else _format_expected_parts(wiring)
-                raise InputError("has no such card", origin=origin, key=key, value=name, expected=expected)
+                expected = f"a NIC of {part}: {numbers}" if numbers else _format_expected_parts(wiring)
+                raise InputError("no NIC has this number", origin=origin, key=key, value=name, expected=expected)
         named_links.append(links)
     return named_links
 
 
 def _format_expected_parts(wiring: Wiring) -> str:
-    """What can be told as faulty, with names of this wiring."""
+    """Parts that can be named as failed, with names of this wiring."""
     host = wiring.hosts[min(3, len(wiring.hosts) - 1)]
     nic_indices = np.unique(wiring.nic_index[(wiring.endpoints == wiring.hosts.index(host)).any(axis=1)])
     examples = [f"a host ({host})"]
-    examples += [f"its card ({host}:{number})" for number in nic_indices[nic_indices >= 0][:1].tolist()]
+    examples += [f"its NIC ({host}:{number})" for number in nic_indices[nic_indices >= 0][:1].tolist()]
     examples += [f"a switch ({wiring.switches[0]})"] if wiring.switches else []
     examples += [_format_example_link(wiring, wiring.hosts.index(host))] if len(wiring.endpoints) else []
     return " or ".join([", ".join(examples[:-1]), examples[-1]]) if len(examples) > 1 else examples[0]
 
 
 def _format_example_link(wiring: Wiring, vertex: int) -> str:
-    """One link of a vertex, as it is told."""
+    """One link of a vertex, as a user writes it."""
     names = wiring.vertex_names
     for source, target in wiring.endpoints[(wiring.endpoints == vertex).any(axis=1)][:1].tolist():
         return f"a link ({names[vertex]} - {names[target if source == vertex else source]})"

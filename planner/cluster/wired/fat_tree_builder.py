@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class WiringBuilder:
-    """What is cabled so far: names and latencies of switches, links in blocks of arrays. Hosts are vertices 0 to
+    """What is linked so far: names and latencies of switches, links in blocks of arrays. Hosts are vertices 0 to
     `hosts` - 1, switches follow.
     """
 
@@ -55,7 +55,7 @@ class TopSwitches:
     """The highest switches of a network so far.
 
     `switches`: their vertices, shape [groups, switches of a group]; `devices` of each group; `link_bytes_per_s`:
-    bytes/s of one cable; `leaf_downlinks`: cables down from one leaf of a full group; `switch_ports`: all cables of
+    bytes/s of one link; `leaf_downlinks`: links down from one leaf of a full group; `switch_ports`: all links of
     one (0 while only leaves are there).
     """
 
@@ -79,7 +79,7 @@ def add_spines(
 
     `group`: the new group that each group below belongs to; `device_bytes_per_s`: bytes/s up of one device;
     `oversubscription`: bandwidth down over bandwidth up of the new switches, None where nothing is above them and all
-    ports look down. Over leaves every switch of a group is cabled to each; higher up only to the switch of its own
+    ports look down. Over leaves every switch of a group is linked to each; higher up only to the switch of its own
     plane in each group below.
     """
     lower = top_switches.switches.shape[1]

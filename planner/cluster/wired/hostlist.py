@@ -1,6 +1,6 @@
 """Lists of names with ranges in brackets, as Slurm and pdsh write them: `a[01-16,20]`, `rack[1-2]-n[0-7],login`.
 
-A range's first number tells the padding: `[08-11]` is 08, 09, 10, 11, and `[8-11]` is 8, 9, 10, 11.
+The first number of a range sets the padding: `[08-11]` is 08, 09, 10, 11, and `[8-11]` is 8, 9, 10, 11.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NumberSpan = tuple[int, int, int]
 def expand_hostlist(text: str, max_names: int = MAX_HOSTLIST_NAMES) -> tuple[str, ...]:
     """Every name of a list, in the order in which it is written. Raises InputError for broken brackets.
 
-    At most `max_names`; a name that is told twice comes twice.
+    At most `max_names`; a name that is written twice comes twice.
     """
     names: list[str] = []
     for part in split_hostlist(text):
@@ -41,7 +41,7 @@ def expand_hostlist(text: str, max_names: int = MAX_HOSTLIST_NAMES) -> tuple[str
 
 
 def expand_hostlist_at(text: str, origin: str, key: str, max_names: int = MAX_HOSTLIST_NAMES) -> tuple[str, ...]:
-    """The same; an error tells where the list stands."""
+    """The same; an error names the file and key of the list."""
     try:
         return expand_hostlist(text, max_names)
     except InputError as error:
@@ -112,7 +112,7 @@ def compress_names(names: Iterable[str]) -> tuple[str, ...]:
     """The shortest list found whose `expand_hostlist` is these names, each once, ordered as people count (a2 before
     a10).
 
-    Names with brackets or commas of their own cannot be told so: they must not be among them.
+    Names with brackets or commas of their own cannot be written so: they must not be among them.
     """
     pieces = {tuple(_DIGITS_PATTERN.split(name)) for name in names}
     by_shape: dict[tuple[str, ...], set[tuple[str, ...]]] = {}

@@ -1,6 +1,6 @@
 """What of a wiring is in use: without links that give nothing, and without switches that no traffic passes.
 
-A switch is in use if it joins hosts, or lies on a shortest way between two switches that hosts are wired to: traffic
+A switch is in use if it joins hosts, or lies on a shortest path between two switches that hosts are wired to: traffic
 takes all shortest paths (`planner.cluster.network.ecmp_routing`). Hosts are all in use; failed ones are not in a
 wiring.
 """
@@ -95,7 +95,7 @@ def _compute_source_hops(endpoints: Ints, sources: Ints, count: int) -> Ints:
 
 
 def _is_between(hops: Ints, source_hops: Ints) -> bool:
-    """Whether a switch so far from each entered one lies on a shortest way between two of them."""
+    """Whether a switch so far from each entered one lies on a shortest path between two of them."""
     for source in np.argsort(hops, kind="stable").tolist():
         if hops[source] == _UNREACHABLE:
             return False

@@ -1,4 +1,4 @@
-"""A cluster whose file tells its wiring cable by cable: hosts, switches and links as arrays."""
+"""A cluster described link by link: hosts, switches and links as arrays."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MAX_LINKS = 1_000_000
 _MAX_NAMES = 262_144
 """Of hosts, and of switches."""
 _PORTS_PER_NIC = 2
-"""Cables that lead to one network card at most."""
+"""Most cables of one NIC."""
 
 
 def resolve_wiring(spec: ClusterSpec, origin: str) -> tuple[Wiring, NodeSpec]:
-    """The wiring that a file tells, and the node that all its hosts are.
+    """The wiring of a file, and the node that all its hosts are.
 
     Raises InputError for a name that stands twice or nowhere, for hosts of several kinds, and for figures that make
     no sense.
@@ -71,7 +71,7 @@ def _resolve_single_node(spec: ClusterSpec, node_names: set[str], origin: str) -
         listed_names = ", ".join(sorted(node_name or "the inline node" for node_name in node_names))
         expected = "equal hosts; different nodes are described as [[pools]]"
         raise InputError(
-            "hosts of several kinds", origin=origin, key="hosts.node", value=listed_names, expected=expected
+            "hosts with different nodes", origin=origin, key="hosts.node", value=listed_names, expected=expected
         )
     (node_name,) = node_names
     if not node_name and isinstance(spec.node, NodeSpec):
@@ -87,7 +87,7 @@ def _expand_hosts(spec: ClusterSpec, node: NodeSpec, origin: str) -> tuple[tuple
         count = host.devices or node.devices
         if count > node.devices:
             key, expected = f"hosts[{index}].devices", f"at most the node's {node.devices}"
-            raise InputError("more than the node has", origin=origin, key=key, value=count, expected=expected)
+            raise InputError("more devices than the node has", origin=origin, key=key, value=count, expected=expected)
         host_names = expand_hostlist_at(host.name, origin, f"hosts[{index}].name", _MAX_NAMES - len(names))
         names += host_names
         devices += [count] * len(host_names)
@@ -95,7 +95,7 @@ def _expand_hosts(spec: ClusterSpec, node: NodeSpec, origin: str) -> tuple[tuple
 
 
 def _expand_switches(spec: ClusterSpec, origin: str) -> tuple[tuple[str, ...], list[float], list[bool]]:
-    """Names and latencies of all switches, and whether they add up what passes through."""
+    """Names and latencies of all switches, and whether they reduce in the network."""
     names: list[str] = []
     latency: list[float] = []
     has_reduction: list[bool] = []
@@ -115,7 +115,9 @@ def _index_vertices(hosts: Sequence[str], switches: Sequence[str], origin: str) 
     for vertex, name in enumerate(itertools.chain(hosts, switches)):
         if name in vertex_by_name:
             key = "hosts" if vertex < len(hosts) else "switches"
-            raise InputError("stands twice", origin=origin, key=key, value=name, expected="a name for one part only")
+            raise InputError(
+                "duplicate name", origin=origin, key=key, value=name, expected="a name for one part only"
+            )
         vertex_by_name[name] = vertex
     return vertex_by_name
 
@@ -123,9 +125,9 @@ def _index_vertices(hosts: Sequence[str], switches: Sequence[str], origin: str) 
 def _build_links(
     links: Sequence[WiredLinkSpec], vertex_by_name: dict[str, int], host_count: int, nic_count: int, origin: str
 ) -> tuple[list[tuple[int, int]], list[int], list[float], list[bool]]:
-    """Every pair of ends, a host first, with its card, bandwidth and kind.
+    """Every pair of ends, a host first, with its NIC, bandwidth and kind.
 
-    As many cables as a node has network cards lead one to each.
+    As many cables as a node has NICs lead one to each.
     """
     endpoints: list[tuple[int, int]] = []
     nic_index: list[int] = []
@@ -149,7 +151,9 @@ def _build_links(
         for left_endpoint, right_endpoint in itertools.product(left, right):
             (first, named_nic), (second, _) = sorted((left_endpoint, right_endpoint))
             if first == second:
-                raise InputError("joins a part with itself", origin=origin, key=f"{key}.ends", value=link.ends[0])
+                raise InputError(
+                    "link connects a part to itself", origin=origin, key=f"{key}.ends", value=link.ends[0]
+                )
             if link.kind == "network":
                 for host, host_nic in (left_endpoint, right_endpoint):
                     if host < host_count:
@@ -170,25 +174,25 @@ def _build_links(
 def _check_port_count(
     host_links: int, link_count: int, nic_index: int, nic_count: int, origin: str, key: str
 ) -> None:
-    """More cables than a host's cards, or the one card that is named, have ports. A node without cards has none to
+    """More links than a host's NICs, or the one NIC that is named, have ports. A node without NICs has none to
     count.
     """
     ports, owner = (
-        (_PORTS_PER_NIC, "of one network card")
+        (_PORTS_PER_NIC, "per NIC")
         if nic_index >= 0
-        else (_PORTS_PER_NIC * nic_count, f"of a host's {nic_count} network cards")
+        else (_PORTS_PER_NIC * nic_count, f"for the {nic_count} NICs of a host")
     )
     if nic_count and max(link_count, 0 if nic_index >= 0 else host_links) > ports:
         count_text = link_count if link_count > ports else f"{host_links} on one host"
         raise InputError(
-            "more than there are ports", origin=origin, key=key, value=count_text, expected=f"at most {ports} {owner}"
+            "more links than NIC ports", origin=origin, key=key, value=count_text, expected=f"at most {ports} {owner}"
         )
 
 
 def _parse_endpoint(
     name: str, vertex_by_name: dict[str, int], host_count: int, nic_count: int, origin: str, key: str
 ) -> tuple[int, int]:
-    """The vertex and the card that an end of a link names; -1: no card in particular."""
+    """The vertex and the NIC that an end of a link names; -1: no NIC in particular."""
     if name in vertex_by_name:
         return vertex_by_name[name], -1
     part, _, nic_text = name.rpartition(":")
@@ -198,14 +202,18 @@ def _parse_endpoint(
                 "a switch's ports have no numbers here", origin=origin, key=f"{key}.ends", value=name, expected=part
             )
         if int(nic_text) >= nic_count:
-            expected = f"a card from 0 to {nic_count - 1}" if nic_count else "no card: [node.nic] tells of none"
-            raise InputError("has no such card", origin=origin, key=f"{key}.ends", value=name, expected=expected)
+            expected = (
+                f"a NIC from 0 to {nic_count - 1}" if nic_count else "no NIC number: the node has no [node.nic]"
+            )
+            raise InputError(
+                "no NIC has this number", origin=origin, key=f"{key}.ends", value=name, expected=expected
+            )
         return vertex_by_name[part], int(nic_text)
     raise InputError(
         "no host or switch has this name",
         origin=origin,
         key=f"{key}.ends",
         value=name,
-        expected="a name of [[hosts]] or [[switches]], or a host's card such as a01:3",
+        expected="a name of [[hosts]] or [[switches]], or the NIC of a host such as a01:3",
         suggestion=find_nearest_name(part or name, vertex_by_name) if len(vertex_by_name) < 20_000 else "",
     )
