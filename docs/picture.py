@@ -11,7 +11,8 @@ import msgspec
 from rich.console import Console
 
 from planner.documents.plan import PlanDocument
-from planner.report.views.plan_text import print_plan_document
+from planner.report.formats.registry import build_report
+from planner.report.formats.terminal import print_report
 
 COMMAND = ["llama-3-70b", "--cluster", "dgx-h100", "--nodes", "64", "--global-batch", "1024", "--tokens", "15T"]
 
@@ -23,7 +24,7 @@ def main() -> None:
     document = msgspec.json.decode(done.stdout, type=PlanDocument)
     console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True, highlight=False)
     console.print(f"[bold]$ plan {' '.join(COMMAND)}[/]", soft_wrap=True)
-    print_plan_document(document, console)
+    print_report(build_report(document), console)
     console.save_svg(str(Path(__file__).with_name("plan.svg")), title="plan")
 
 

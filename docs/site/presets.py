@@ -12,7 +12,7 @@ from planner.cluster.model import presets
 from planner.documents.hardware import build_accelerator_part
 from planner.hardware import catalogue, database
 from planner.hardware.figures import FIGURE_DIMENSIONS, SourcedFigure
-from planner.report.views.hardware_text import enumerate_accelerator_figures, format_sourced_figure
+from planner.report.views.hardware_report import enumerate_accelerator_figures, format_sourced_figure
 from planner.units import format_bytes, format_seconds, format_si
 from planner.workload.presets import list_preset_names, read_model_preset
 

@@ -1,17 +1,16 @@
-"""The terminal as it is: its width, whether it has colour; and what is printed on it: lines, and tables that fit."""
+"""The terminal as it is: its width, whether it has colour; and what is printed on it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from io import StringIO
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 T = TypeVar("T")
 
@@ -58,42 +57,6 @@ def build_console(plain_width: int = _PLAIN_WIDTH) -> Console:
 def get_console_text(out: Console) -> str:
     """What was printed on a console of `build_console()`."""
     return out.file.getvalue() if isinstance(out.file, StringIO) else ""
-
-
-def build_plain_table(*, footer: bool = False) -> Table:
-    """An empty table in the house's style."""
-    from rich import box
-    from rich.table import Table
-
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_footer=footer)
-
-
-def print_lines(out: Console, lines: Iterable[str]) -> None:
-    """Print sentences: a pipe gets each on one line, a terminal has it wrapped at words."""
-    for line in lines:
-        out.print(line, markup=False, soft_wrap=not out.is_terminal)
-
-
-def measure_table_width(out: Console, table: Table) -> int:
-    """Columns that a table takes where nothing in it is cut."""
-    return table.__rich_measure__(out, out.options.update(max_width=10_000)).maximum
-
-
-def find_fitting_table(out: Console, build_table: Callable[[T], Table], variants: Iterable[T]) -> Table | None:
-    """The table of the first of these forms that needs no cut in this width; None where all do."""
-    for variant in variants:
-        table = build_table(variant)
-        if measure_table_width(out, table) <= out.width:
-            return table
-    return None
-
-
-def enumerate_column_subsets(columns: Sequence[str], droppable_columns: Sequence[str]) -> list[list[str]]:
-    """The columns: all of them, then without the first of `droppable_columns`, the first two, and so on."""
-    return [
-        [column for column in columns if column not in droppable_columns[:count]]
-        for count in range(len(droppable_columns) + 1)
-    ]
 
 
 def sample_evenly(values: Sequence[T], max_count: int) -> list[T]:

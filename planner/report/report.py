@@ -6,7 +6,7 @@ came from the user's files: every form escapes them in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,13 +16,53 @@ ReportRecord = Mapping[str, RecordValue]
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a table. A narrow terminal takes `short_heading` and leaves columns out, the highest `drop_rank`
+    first and those of 0 never.
+    """
+
+    heading: str
+    is_text: bool = False
+    short_heading: str = ""
+    drop_rank: int = 0
+
+
+@dataclass(frozen=True)
 class ReportTable:
-    """Rows under headings, as people read them. Columns in `text_columns` are text, others are right-aligned."""
+    """Rows under headings, as people read them.
+
+    Only the terminal has the last three: `bars`, a bar a row of (share of the width, sign) after each other, with
+    `bar_legend` above them; `bold_row`; `max_rows`, beyond which rows between the first and the last are left out.
+    """
 
     title: str
-    headings: Sequence[str]
+    columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
-    text_columns: frozenset[int] = frozenset({0})
+    bars: Sequence[Sequence[tuple[float, str]]] = ()
+    bar_legend: str = ""
+    bold_row: int | None = None
+    max_rows: int | None = None
+
+    @property
+    def headings(self) -> list[str]:
+        """What stands above the columns."""
+        return [column.heading for column in self.columns]
+
+    @property
+    def text_columns(self) -> frozenset[int]:
+        """The columns that hold words: set to the left, the others to the right."""
+        return frozenset(number for number, column in enumerate(self.columns) if column.is_text)
+
+
+def build_columns(
+    headings: Sequence[str], text_columns: Collection[int] = (0,), drop_order: Sequence[str] = ()
+) -> list[Column]:
+    """Columns by their headings; in a narrow terminal the first of `drop_order` is left out first."""
+    ranks = {heading: len(drop_order) - number for number, heading in enumerate(drop_order)}
+    return [
+        Column(heading, number in text_columns, drop_rank=ranks.get(heading, 0))
+        for number, heading in enumerate(headings)
+    ]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jsonschema
 import pytest
@@ -61,7 +62,7 @@ def test_limits_rule_out_and_say_why() -> None:
     ruled_out = [offer["size"] is None for offer in found["offers"]]
     assert ruled_out == sorted(ruled_out)
     text = call("planner", "compare", *ON, "--deadline", "1d").stdout
-    assert text.count("Ruled out: ") == 3
+    assert len(re.findall(r"^\S+ +takes \S+ days on 4 nodes$", text, re.MULTILINE)) == 3
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,7 @@ def test_nothing_left_is_told_and_ends_with_three(arguments: tuple[str, ...], to
 def test_what_fits_nowhere_gets_the_nearest_miss() -> None:
     done = call("planner", "compare", "llama-3.1-405b", "--on", "dgx-h100:1", "--on", "dgx-a100:1")
     assert done.returncode == 3
-    assert done.stdout.count("Ruled out: ") == 2
-    assert "no plan fits on 1 node\n" in done.stdout
+    assert done.stdout.count("no plan fits on 1 node\n") == 2
     for part in ("all 2 are ruled out", "nearest miss", "what would make it fit: 128 devices"):
         assert part in done.stderr
     assert "open" not in done.stderr

@@ -60,7 +60,7 @@ def test_the_trainer_is_chosen_and_told(program: tuple[str, ...]) -> None:
     assert plain["training"]["framework"] == "megatron-classic"
     assert (other["training"]["framework"], other["training"]["launch"]) == ("fsdp2", "compiled")
     assert other["plans"][0]["step_time_s"] != plain["plans"][0]["step_time_s"]
-    step = call(*program, *chosen).stdout.splitlines()[2]
+    step = call(*program, *chosen).stdout.splitlines()[3]
     assert "fsdp2 (compiled)" in step
 
 

@@ -16,17 +16,18 @@ from tests.cli.run import call
 
 TREE = """\
 DGX H100 SuperPOD, InfiniBand NDR
-128 nodes x 8 NVIDIA H100 SXM5 80 GB = 1,024 devices
-
-spine: fat-tree, 16 switches, 50.0 GB/s a device, 16.0 us
-`-- 4 x leaf: rail, 8 switches, 50.0 GB/s a device, 15.0 us
-    `-- 32 x node: nvswitch, 450 GB/s a device, 3.40 us
-        `-- 8 x NVIDIA H100 SXM5 80 GB
-
+Devices    128 nodes x 8 NVIDIA H100 SXM5 80 GB = 1,024 devices
 Bisection  25.6 TB/s each way, 50.0 GB/s a device, 100% of injection
 Diameter   4 hops, 16.0 us at worst
 Parts      48 switches, 1,536 links between nodes and switches
 Names      node-0 to node-127, leaf-0 to leaf-31, spine-0 to spine-15
+
+Levels, from the outermost
+level  parts  each of    what it gives
+───────────────────────────────────────────────────────────────────────────
+spine      1  4 x leaf   fat-tree, 16 switches, 50.0 GB/s a device, 16.0 us
+leaf       4  32 x node  rail, 8 switches, 50.0 GB/s a device, 15.0 us
+node     128  8 devices  nvswitch, 450 GB/s a device, 3.40 us
 """
 
 
@@ -38,7 +39,7 @@ def document(*arguments: str) -> dict[str, object]:
     return found
 
 
-def test_a_fabric_is_drawn_as_a_tree() -> None:
+def test_a_fabric_is_described_level_by_level() -> None:
     assert call("planner", "topology", "dgx-h100", "--nodes", "128").stdout.startswith(TREE)
 
 
@@ -247,12 +248,12 @@ def test_an_uneven_cluster_is_told_as_it_is(tmp_path: Path) -> None:
     # two cables of 50 GB/s for the four hosts of the larger leaf
     assert found["levels"][-1]["bandwidth_bytes_per_s"] == pytest.approx(2 * 50e9 / 32)  # type: ignore[index]
     text = call("planner", "topology", str(file)).stdout
-    assert "`-- 2 x leaf: fat-tree, 1 switch, 50.0 GB/s a device" in text
-    assert "`-- 1 to 4 x node: nvswitch" in text
+    assert re.search(r"^fabric +1  2 x leaf ", text, re.MULTILINE)
+    assert re.search(r"^leaf +2  1 to 4 x node  fat-tree, 1 switch, 50.0 GB/s a device", text, re.MULTILINE)
 
 
 def test_uneven_leaves_of_a_regular_cluster_are_told() -> None:
-    assert "`-- 1 to 32 x node" in call("planner", "topology", "dgx-h100", "--nodes", "33").stdout
+    assert "1 to 32 x node" in call("planner", "topology", "dgx-h100", "--nodes", "33").stdout
 
 
 def test_names_that_faults_took_are_not_told() -> None:

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from planner.documents.what_if import WhatIfDocument, build_json_schema
-from planner.report.views.what_if_text import print_whatif_document
+from planner.report.formats.registry import build_report
+from planner.report.formats.terminal import print_report
 from planner.units import format_bytes, format_seconds
 from tests.cli.run import call, run
 
@@ -106,10 +107,10 @@ def test_the_table_names_all_that_was_asked() -> None:
     done = call("planner", "what-if", *PINNED, "--set", "fabric.bandwidth=0.1x")
     assert done.returncode == 0, done.stderr
     for part in (
-        *("Change    fabric.bandwidth: 50.0 GB/s -> 5.00 GB/s (0.1x)", "as it is", "changed", "difference"),
+        *("Change   fabric.bandwidth: 50.0 GB/s -> 5.00 GB/s (0.1x)", "as it is", "changed", "difference"),
         *("tp", "zero stage", "schedule", "shard group", "step", "forward", "data parallel, overlapped"),
         *("memory", "weights", "capacity", "tokens/s", "MFU", "cost of a step", "energy of a step"),
-        *("The old plan", "% of step time per % of", "peak FLOP/s", "network latency"),
+        *("The old plan", "Percent of the step's time for each percent of", "peak FLOP/s", "network latency"),
     ):
         assert part in done.stdout
     assert max(map(len, done.stdout.splitlines())) < 140
@@ -119,7 +120,7 @@ def test_the_table_names_all_that_was_asked() -> None:
 def test_no_figure_is_cut_in_a_narrow_terminal(width: int, document: dict) -> None:
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
     whole = msgspec.convert(document, WhatIfDocument)
-    print_whatif_document(whole, out)
+    print_report(build_report(whole), out)
     assert isinstance(out.file, io.StringIO)
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
     assert max(map(len, text.splitlines())) <= width

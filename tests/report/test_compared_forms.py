@@ -25,8 +25,7 @@ from planner.report.formats.github_annotations import format_github_annotation, 
 from planner.report.formats.gitlab_code_quality import render_code_quality_report
 from planner.report.formats.json_text import render_json
 from planner.report.formats.registry import render_document
-from planner.report.views.check_text import render_check_text
-from planner.report.views.diff_text import format_cause_sentence, render_diff_text
+from planner.report.views.diff_report import format_cause_sentence
 from planner.studies.diff import compare_documents
 from tests.report.compared import base, check_document, diff_document, head
 from tests.report.test_formats import HOSTILE, Page
@@ -34,7 +33,7 @@ from tests.report.test_formats import HOSTILE, Page
 GOLDEN = Path(__file__).parent / "golden"
 CHECK, DIFF = check_document(), diff_document()
 FORMS: dict[str, Callable[[], str]] = {
-    "check.txt": lambda: render_check_text(CHECK),
+    "check.txt": lambda: render_document(CHECK, "table"),
     "check.json": lambda: render_json(CHECK),
     "check.csv": lambda: render_document(CHECK, "csv"),
     "check.jsonl": lambda: render_document(CHECK, "jsonl"),
@@ -43,7 +42,7 @@ FORMS: dict[str, Callable[[], str]] = {
     "check.xml": lambda: render_document(CHECK, "junit"),
     "check.annotations": lambda: render_check_annotations(CHECK, "plans/plan.toml"),
     "check.code-quality.json": lambda: render_code_quality_report(CHECK, "plans/plan.toml"),
-    "diff.txt": lambda: render_diff_text(DIFF),
+    "diff.txt": lambda: render_document(DIFF, "table"),
     "diff.json": lambda: render_json(DIFF),
     "diff.csv": lambda: render_document(DIFF, "csv"),
     "diff.jsonl": lambda: render_document(DIFF, "jsonl"),
@@ -110,7 +109,7 @@ def hostile() -> DiffDocument:
 
 def test_hostile_words_do_nothing() -> None:
     texts = {name: render_document(hostile(), name) for name in ("csv", "jsonl", "html", "junit")}
-    texts |= {"markdown": render_diff_markdown(hostile()), "text": render_diff_text(hostile())}
+    texts |= {"markdown": render_diff_markdown(hostile()), "text": render_document(hostile(), "table")}
     for name, text in texts.items():
         assert not any(character < " " and character not in "\n\t" for character in text), name
     assert "<script>" not in texts["markdown"]

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from planner.cost.heterogeneous import bind_pools
 from planner.documents.heterogeneous import HeterogeneousDocument
-from planner.report.views.heterogeneous_text import print_hetero_document, render_hetero_text
+from planner.report.formats.registry import build_report, render_document
+from planner.report.formats.terminal import print_report
 from planner.search.space import Space
 from planner.studies.heterogeneous_plan import search_hetero_plans
 from planner.units import format_seconds
@@ -25,7 +26,7 @@ def document() -> HeterogeneousDocument:
 
 def shown(document: HeterogeneousDocument, width: int) -> str:
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
-    print_hetero_document(document, out)
+    print_report(build_report(document), out)
     assert isinstance(out.file, io.StringIO)
     return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
 
@@ -41,7 +42,7 @@ def test_no_figure_is_cut(document: HeterogeneousDocument, width: int) -> None:
 
 
 def test_every_term_of_the_best_way_is_told(document: HeterogeneousDocument) -> None:
-    text = render_hetero_text(document)
+    text = render_document(document, "table")
     for seconds in document.ways[0].terms.values():
         assert seconds == 0 or format_seconds(seconds) in text
     assert "1T tokens: " in text
@@ -60,4 +61,4 @@ def test_a_name_puts_no_control_character_on_the_terminal(document: Heterogeneou
     cluster = msgspec.structs.replace(cluster, pools=pools_told)
     answer = msgspec.structs.replace(document.answer, sentences=[name])
     told = msgspec.structs.replace(document, cluster=cluster, ways=ways, answer=answer, left_out=[name])
-    assert "\x1b" not in render_hetero_text(told)
+    assert "\x1b" not in render_document(told, "table")

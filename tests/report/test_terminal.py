@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from planner.documents.plan import PlanDocument
-from planner.report.views.plan_text import print_plan_document
+from planner.report.formats.registry import build_report
+from planner.report.formats.terminal import print_report
 from planner.units import format_bytes, format_count, format_seconds
 from tests.cli.run import call
 
@@ -25,7 +26,7 @@ def document() -> PlanDocument:
 
 def shown(document: PlanDocument, width: int) -> str:
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
-    print_plan_document(document, out)
+    print_report(build_report(document), out)
     assert isinstance(out.file, io.StringIO)
     return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
 
@@ -54,5 +55,5 @@ def test_a_narrow_terminal_gets_one_line_a_figure(document: PlanDocument) -> Non
 def test_a_wide_terminal_gets_every_column_and_both_tables_side_by_side(document: PlanDocument) -> None:
     lines = shown(document, 120).splitlines()
     assert any("tokens/s" in line and "HFU" in line and "recompute" in line for line in lines)
-    assert any("step of the best plan" in line and "peak memory" in line for line in lines)
-    assert not any("step of the best plan" in line and "peak memory" in line for line in shown(document, 80))
+    assert any("Step of the best plan" in line and "Peak memory" in line for line in lines)
+    assert not any("Step of the best plan" in line and "Peak memory" in line for line in shown(document, 80))

@@ -84,15 +84,10 @@ def check(
         raise input_errors[-1][1]
     document = _build_check_document(str(plans_file), checked_parts)
 
-    def render_table() -> str:
-        from planner.report.views.check_text import render_check_text
-
-        return render_check_text(document)
-
     if out_dir is not None:
         _write_plan_documents(out_dir, document)
     write_code_quality_report(document, code_quality_file)
-    write_document(document, form.value, output_files, render_table)
+    write_document(document, form.value, output_files)
     if ci:
         report_check_to_github(document)
     _raise_failed_checks(document)

@@ -107,12 +107,7 @@ def compare(
         run, _read_cluster_candidates(on or [], every, devices, limits), limits, objective
     )
 
-    def render_table() -> str:
-        from planner.report.views.compare_text import render_compare_text
-
-        return render_compare_text(document)
-
-    write_document(document, output.format_name, output.files, render_table)
+    write_document(document, output.format_name, output.files)
     if no_cluster_error is not None:
         # stdout still has the reason for each cluster
         raise no_cluster_error

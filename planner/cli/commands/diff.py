@@ -73,17 +73,10 @@ def diff(
         base_document, head_document, (base.as_posix(), head.as_posix()), min_change, conditions
     )
 
-    def render_table() -> str:
-        from planner.report.views.diff_text import render_diff_text
-
-        return render_diff_text(document)
-
     def render_markdown() -> str:
         return render_diff_markdown(document)
 
-    write_document(
-        document, form.value, output_files, render_table, {".markdown": render_markdown, ".md": render_markdown}
-    )
+    write_document(document, form.value, output_files, {".markdown": render_markdown, ".md": render_markdown})
     if ci:
         append_step_summary(render_markdown())
     _raise_unmet_conditions(document)

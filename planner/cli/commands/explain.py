@@ -87,12 +87,7 @@ def explain(
     if trace is not None:
         _write_step_trace(trace, scenario, document.plans[number - 1], ranks)
 
-    def render_table() -> str:
-        from planner.report.views.explain_text import render_explain_text
-
-        return render_explain_text(explain_document)
-
-    write_document(explain_document, form.value, output_files, render_table)
+    write_document(explain_document, form.value, output_files)
 
 
 def _read_plan_scenario_and_cluster(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -85,14 +85,7 @@ def list_hardware(
         hardware_filter.precision,
     )
 
-    def render_table() -> str:
-        from planner.report.views.hardware_text import render_hardware_list
-
-        return render_hardware_list(listed_entries, hardware_filter.precision)
-
-    _write_hardware_document(
-        build_hardware_document(listed_entries, hardware_filter.precision), form, files, render_table
-    )
+    _write_hardware_document(build_hardware_document(listed_entries, hardware_filter.precision), form, files)
 
 
 def _build_hardware_filter(
@@ -132,12 +125,13 @@ def _write_hardware_document(
     document: HardwareDocument,
     output_format: OutputFormat,
     files: Sequence[Path] | None,
-    render_table: Callable[[], str],
+    text_renderer: Callable[[], str] | None = None,
 ) -> None:
-    """Write the document to the files and print it."""
+    """Write the document to the files and print it; `text_renderer`: what makes its text, if it is not all of it."""
     from planner.cli.io.output import check_output_files, write_document
 
-    write_document(document, output_format.value, check_output_files(files), render_table)
+    own_renderers = {".table": text_renderer, ".txt": text_renderer} if text_renderer is not None else None
+    write_document(document, output_format.value, check_output_files(files), own_renderers)
 
 
 @hardware_app.command("show")
@@ -160,14 +154,16 @@ def show_hardware(
     from planner.documents.hardware import build_hardware_document
     from planner.hardware.catalogue import read_accelerator_entry
 
-    catalogue_entry = read_accelerator_entry(name)
+    document = build_hardware_document([read_accelerator_entry(name)])
 
-    def render_table() -> str:
-        from planner.report.views.hardware_text import render_accelerator_text
+    def render_without_sources() -> str:
+        from planner.report.formats.terminal import render_terminal
+        from planner.report.views.hardware_report import build_hardware_report
 
-        return render_accelerator_text(catalogue_entry, with_sources=sources)
+        report = build_hardware_report(document)
+        return render_terminal(replace(report, tables=report.tables[:1]))
 
-    _write_hardware_document(build_hardware_document([catalogue_entry]), form, files, render_table)
+    _write_hardware_document(document, form, files, None if sources else render_without_sources)
 
 
 @hardware_app.command("compare")
@@ -194,11 +190,4 @@ def compare_hardware(
     ratio_precision = parse_precision(precision) if precision else None
     comparison = build_hardware_comparison(catalogue_entries, ratio_precision)
 
-    def render_table() -> str:
-        from planner.report.views.hardware_text import render_hardware_comparison
-
-        return render_hardware_comparison(catalogue_entries, comparison)
-
-    _write_hardware_document(
-        build_hardware_document(catalogue_entries, ratio_precision, comparison), form, files, render_table
-    )
+    _write_hardware_document(build_hardware_document(catalogue_entries, ratio_precision, comparison), form, files)

@@ -80,11 +80,6 @@ def size(
     value_field = _parse_value_field(field, form)
     document = _build_sized_document(run, nodes)
 
-    def render_table() -> str:
-        from planner.report.views.size_text import render_size_text
-
-        return render_size_text(document)
-
     def render_curve() -> str:
         from planner.report.charts.chart_svg import render_svg_file
         from planner.report.views.size_report import build_size_curves
@@ -92,7 +87,7 @@ def size(
         return render_svg_file(f"{document.model.title} on {document.cluster}", build_size_curves(document))
 
     own_renderers = {".svg": render_curve, ".value": lambda: f"{_format_bare_value(document.answer, value_field)}\n"}
-    write_document(document, form.value, output_files, render_table, own_renderers)
+    write_document(document, form.value, output_files, own_renderers)
 
 
 def _build_sized_document(request: RunRequest, nodes: str | None) -> SizeDocument:

@@ -45,11 +45,6 @@ def topology(
     wiring = build_used_wiring(resolved_cluster)
     document = build_topology_document(resolved_cluster, wiring)
 
-    def render_table() -> str:
-        from planner.report.views.topology_text import render_topology_text
-
-        return render_topology_text(document)
-
     def build_file_renderer(suffix: str) -> Callable[[], str]:
         def render_file() -> str:
             file_text, note = render_topology_file(suffix, resolved_cluster, wiring, document)
@@ -63,6 +58,5 @@ def topology(
         document,
         form.value,
         output_files,
-        render_table,
         {suffix: build_file_renderer(suffix) for suffix in _TOPOLOGY_SUFFIXES},
     )

@@ -68,12 +68,7 @@ def validate(
         predictions, [*unread_runs, *unbound_runs], cross_validation, max_error_percent
     )
 
-    def render_table() -> str:
-        from planner.report.views.validation_text import render_validation_text
-
-        return render_validation_text(document)
-
-    write_document(document, form.value, output_files, render_table)
+    write_document(document, form.value, output_files)
     _raise_excess_errors(document)
 
 
@@ -93,7 +88,7 @@ def _raise_excess_errors(document: ValidationDocument) -> None:
     """Raise RequirementNotMet that names every run whose error is above --max-error."""
     from planner.errors import RequirementNotMet
     from planner.report.console import strip_nonprintable
-    from planner.report.views.validation_text import format_excess_error
+    from planner.report.views.validation_report import format_excess_error
 
     failed_runs = [(row.id, format_excess_error(row, document)) for row in document.rows if row.met is False]
     if failed_runs:

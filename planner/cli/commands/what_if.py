@@ -51,12 +51,7 @@ def what_if(values: OptionValues, changes: ChangesOption) -> None:
     changed_side, changes_made = _build_changed_side(request, base_side, change_pairs)
     document = compare_sides(base_side, changed_side, changes_made)
 
-    def render_table() -> str:
-        from planner.report.views.what_if_text import render_whatif_text
-
-        return render_whatif_text(document)
-
-    write_document(document, output.format_name, output.files, render_table)
+    write_document(document, output.format_name, output.files)
 
 
 def _build_side(request: PlanRequest) -> WhatIfSide:

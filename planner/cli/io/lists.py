@@ -24,9 +24,4 @@ def write_listing(
     output_files = check_output_files(files)
     document = ListingDocument(schema_version=SCHEMA_VERSION, listed=listing_type, entries=list(entries))
 
-    def render_table() -> str:
-        from planner.report.views.listing_report import render_listing_text
-
-        return render_listing_text(document)
-
-    write_document(document, format_name, output_files, render_table)
+    write_document(document, format_name, output_files)

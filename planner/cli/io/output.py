@@ -61,12 +61,11 @@ def write_document(
     document: msgspec.Struct,
     output_format: str,
     files: Sequence[Path],
-    render_table: Callable[[], str],
     own_renderers: Mapping[str, Callable[[], str]] | None = None,
 ) -> None:
     """Write the document to the files, then to stdout in `output_format`.
 
-    `render_table` makes its table. `own_renderers`: formats of this command alone, by the ending of their files.
+    `own_renderers`: formats of this command alone, by the ending of their files.
     Nothing is written before all texts are made. Raises InputError for a file that cannot be written.
     """
     renderer_by_suffix = own_renderers or {}
@@ -78,8 +77,6 @@ def write_document(
             from planner.report.formats.json_text import render_json
 
             return render_json(document)
-        if target_format == "table":
-            return render_table()
         from planner.report.formats import registry as formats
 
         return formats.render_document(document, target_format)

@@ -139,15 +139,5 @@ def write_plan_document(
 ) -> None:
     """Write the document to the files and print it."""
     from planner.cli.io.output import write_document
-    from planner.documents.plan import PlanDocument
 
-    def render_table() -> str:
-        if isinstance(document, PlanDocument):
-            from planner.report.views.plan_text import render_plan_text
-
-            return render_plan_text(document)
-        from planner.report.views.heterogeneous_text import render_hetero_text
-
-        return render_hetero_text(document)
-
-    write_document(document, format_name, files, render_table)
+    write_document(document, format_name, files)

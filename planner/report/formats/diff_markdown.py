@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.documents.diff import DiffDocument, PlanDiffPart
 from planner.report.formats.markdown import escape_markdown, render_markdown_table
-from planner.report.views.diff_text import (
+from planner.report.views.diff_report import (
     DIFF_HEADINGS,
     HEADLINE_FIGURES,
     DiffRow,

@@ -1,6 +1,5 @@
-"""Every answer in every form: the document's report, written as CSV, JSON Lines, Markdown, HTML or JUnit XML.
-
-The table and JSON are not among them: these are the document itself.
+"""Every answer in every form: the document's report, printed in a terminal or written as CSV, JSON Lines, Markdown,
+HTML or JUnit XML. JSON is not among them: it is the document itself.
 """
 
 from __future__ import annotations
@@ -29,8 +28,12 @@ _REPORT_BUILDERS = {
 
 
 def render_document(document: object, output_format: str) -> str:
-    """The document as text in a form: csv, jsonl, markdown, html or junit."""
+    """The document as text in a form: table (the terminal's), csv, jsonl, markdown, html or junit."""
     report = build_report(document)
+    if output_format == "table":
+        from planner.report.formats.terminal import render_terminal
+
+        return render_terminal(report)
     if output_format in ("csv", "jsonl"):
         from planner.report.formats.csv_jsonl import render_csv, render_jsonl
 

@@ -17,15 +17,25 @@ from planner.report.report import (
     ReportCase,
     ReportRecord,
     ReportTable,
+    build_columns,
 )
-from planner.report.views.check_text import CHECK_HEADINGS, CHECK_TEXT_COLUMNS, build_check_rows, format_check_summary
 from planner.report.views.plan_report import build_memory_bars, build_step_bars
+from planner.report.views.plan_words import format_split
+from planner.studies.conditions.display import format_figure_value
+from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.studies.conditions.values import compute_figure_values
+from planner.units import format_counted_noun
 
 _FIGURE_NAMES = (
     "step_time_s", "tokens_per_s", "mfu", "memory.total", "memory.headroom", "cost_usd_per_step", "cost_usd",
     "energy_j_per_step", "days",
 )  # fmt: skip
+_CHECK_COLUMNS = build_columns(
+    ("plan", "split", "model", "cluster", "step", "MFU", "headroom", "USD/step", "requirements"),
+    (0, 1, 2, 3, 8),
+    ("model", "cluster", "split"),
+)
+_ROW_FIGURES = ("step_time_s", "mfu", "memory.headroom", "cost_usd_per_step")
 _SI_KEYS = {"memory.total": "memory_total_bytes", "memory.headroom": "memory_headroom_bytes", "days": "run_s"}
 
 
@@ -36,13 +46,15 @@ def build_check_report(document: CheckDocument) -> Report:
         for checked_plan in document.checked
         for requirement in checked_plan.requirements
     ]
-    tables = [ReportTable("Plans", CHECK_HEADINGS, build_check_rows(document), CHECK_TEXT_COLUMNS)]
+    tables = [
+        ReportTable("Plans", _CHECK_COLUMNS, [_build_check_row(checked_plan) for checked_plan in document.checked])
+    ]
     if rows:
-        headings = ("plan", "requirement", "", "what was found")
-        tables.append(ReportTable("Requirements", headings, rows, frozenset(range(4))))
+        columns = build_columns(("plan", "requirement", "", "value"), range(4))
+        tables.append(ReportTable("Requirements", columns, rows))
     return Report(
         command="check",
-        title=f"{document.file}: {format_check_summary(document)}",
+        title=f"{document.file}: {_format_check_summary(document)}",
         facts=[],
         records=[record for checked_plan in document.checked for record in _build_check_records(checked_plan)],
         tables=tables,
@@ -105,3 +117,42 @@ def _build_check_cases(checked: PlanCheckPart) -> list[ReportCase]:
         ReportCase(checked.name, requirement.requirement, seconds, "" if requirement.met else requirement.told)
         for requirement in checked.requirements
     ]
+
+
+def _format_check_summary(document: CheckDocument) -> str:
+    """`3 plans, 5 requirements: 1 not met`."""
+    requirements = [item for checked_plan in document.checked for item in checked_plan.requirements]
+    unmet_count, infeasible_count = (
+        sum(not item.met for item in requirements),
+        sum(get_checked_answer(item) is None for item in document.checked),
+    )
+    counts_text = (
+        f"{format_counted_noun(len(document.checked), 'plan')}, "
+        f"{format_counted_noun(len(requirements), 'requirement')}: "
+    )
+    problems = ([f"{unmet_count} not met"] if unmet_count else []) + (
+        [f"{format_counted_noun(infeasible_count, 'plan')} cannot fit"] if infeasible_count else []
+    )
+    return counts_text + (", ".join(problems) if problems else "all met" if requirements else "nothing is required")
+
+
+def _build_check_row(checked: PlanCheckPart) -> tuple[str, ...]:
+    answer = get_checked_answer(checked)
+    if answer is None:
+        return (checked.name, "nothing fits", *[""] * (len(_CHECK_COLUMNS) - 3), "not checked")
+    values = compute_figure_values(answer)
+    split = (
+        answer.ways[0].split if isinstance(answer, HeterogeneousDocument) else format_split(answer.plans[0].strategy)
+    )
+    figures = [format_figure_value(values.get(name), PLAN_FIGURES[name].unit) for name in _ROW_FIGURES]
+    met = sum(requirement.met for requirement in checked.requirements)
+    verdict = f"{met} of {len(checked.requirements)} met" if checked.requirements else ""
+    return (
+        checked.name,
+        split,
+        answer.model.title,
+        answer.cluster.title,
+        *figures[:-1],
+        figures[-1].removesuffix(" USD"),
+        verdict,
+    )

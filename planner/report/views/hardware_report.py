@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from planner.documents.hardware import (
     AcceleratorPart,
+    ComparisonRowPart,
     HardwareComparisonPart,
     HardwareDocument,
+    HardwareUnit,
     SourcedFigurePart,
     get_peak_unit,
 )
@@ -24,13 +28,9 @@ from planner.report.report import (
     ReportCase,
     ReportTable,
     StackedBar,
+    build_columns,
 )
-from planner.report.views.hardware_text import (
-    enumerate_accelerator_figures,
-    format_compared_figure,
-    format_sourced_figure,
-)
-from planner.units import format_si
+from planner.units import format_bytes, format_si
 
 _TEXT_FIELDS = ("name", "title", "vendor", "architecture", "kind", "place", "year", "can_train", "why_not_train")
 _DEFAULT_PRECISION: Precision = "bf16"
@@ -44,6 +44,23 @@ _FIGURE_KEYS = (
 )
 _PEAK_KEYS = (*(f"peak_{one}_flops" for one in PRECISIONS), "precision", "peak_flops")
 _RECORD_KEYS = (*_TEXT_FIELDS, "frameworks", "clouds", *_PEAK_KEYS, *_FIGURE_KEYS, "usd_per_hour")
+_LIST_HEADINGS = (
+    "name", "part", "vendor", "kind", "place", "year", "peak", "memory", "bandwidth", "on-chip", "link", "W", "USD/h",
+    "trains",
+)  # fmt: skip
+_DROP_ORDER = ("part", "vendor", "on-chip", "link", "kind", "place", "W", "year", "USD/h", "bandwidth")
+_UNIT_FORMATS: dict[HardwareUnit, Callable[[float], str]] = {
+    "FLOP/s": lambda value: format_si(value, "FLOP/s"),
+    "OP/s": lambda value: format_si(value, "OP/s"),
+    "B": format_bytes,
+    "B/s": lambda value: format_si(value, "B/s"),
+    "W": lambda value: f"{value:,g} W",
+    "USD/h": lambda value: f"{value:.2f} USD",
+    "bit": lambda value: f"{value:,.0f} bits",
+    "FLOP/s/W": lambda value: format_si(value, "FLOP/s/W"),
+    "FLOP/USD": lambda value: format_si(value, "FLOP"),
+    "FLOP/B": lambda value: f"{value:,.0f} FLOP/B",
+}
 
 
 def build_hardware_report(document: HardwareDocument) -> Report:
@@ -53,19 +70,13 @@ def build_hardware_report(document: HardwareDocument) -> Report:
         command="hardware",
         title=accelerators[0].title if len(accelerators) == 1 else f"{len(accelerators)} accelerators",
         keys=_RECORD_KEYS,
-        facts=[],
+        facts=list(_enumerate_facts(accelerators[0])) if len(accelerators) == 1 else [],
         records=[_build_accelerator_record(accelerator, document.precision) for accelerator in accelerators],
         tables=list(_build_hardware_tables(document)),
         charts=_build_comparison_charts(accelerators, comparison)
         if comparison is not None
         else _build_landscape_charts(accelerators, document.precision),
-        sentences=[
-            f"{accelerator.name} cannot train: {accelerator.why_not_train}"
-            for accelerator in accelerators
-            if not accelerator.can_train
-        ]
-        if comparison is not None
-        else [],
+        sentences=list(_enumerate_sentences(document)),
         cases=[
             ReportCase("hardware", f"{accelerator.name} can train", skip_reason=accelerator.why_not_train)
             for accelerator in accelerators
@@ -104,43 +115,103 @@ def _get_figure_value(figure: SourcedFigurePart | None) -> float | None:
 def _build_hardware_tables(document: HardwareDocument) -> list[ReportTable]:
     accelerators, comparison = document.accelerators, document.comparison
     if comparison is not None:
+        columns = build_columns(("", *(item.name for item in accelerators)))
         rows = [
-            (row.figure, *(format_compared_figure(row, n) for n in range(len(accelerators))))
+            ("vendor", *(item.vendor for item in accelerators)),
+            ("kind", *(item.kind for item in accelerators)),
+            ("year", *(str(item.year or "") for item in accelerators)),
+            ("trains", *("yes" if item.can_train else "no" for item in accelerators)),
+        ]
+        rows += [
+            (row.figure, *(_format_compared_figure(row, n) for n in range(len(accelerators))))
             for row in comparison.rows
         ]
-        return [ReportTable("Side by side", ("", *(item.name for item in accelerators)), rows)]
+        return [ReportTable("Side by side", columns, rows)]
     if len(accelerators) == 1:
-        figure_rows = [
-            (name, format_sourced_figure(item), item.source, item.confidence)
-            for name, item in enumerate_accelerator_figures(accelerators[0])
-        ]
-        headings = ("figure", "value", "source", "confidence")
-        sources = [(key, item.title, item.url, item.date) for key, item in accelerators[0].sources.items()]
-        return [
-            ReportTable("Figures", headings, figure_rows, frozenset({0, 2, 3})),
-            ReportTable("Sources", ("source", "title", "address", "date"), sources, frozenset({0, 1, 2, 3})),
-        ]
-    columns = ("name", "part", "vendor", "kind", "year", "peak", "memory", "bandwidth", "W", "USD/h")
-    return [
-        ReportTable(
-            "Accelerators",
-            columns,
-            [_build_accelerator_row(item, document.precision) for item in accelerators],
-            frozenset({0, 1, 2, 3}),
-        )
-    ]
+        return list(_build_accelerator_tables(accelerators[0]))
+    rows = [_build_list_row(item, document.precision) for item in accelerators]
+    title = f"{len(accelerators)} accelerators"
+    return [ReportTable(title, build_columns(_LIST_HEADINGS, (0, 1, 2, 3, 4, 13), _DROP_ORDER), rows)]
 
 
-def _build_accelerator_row(part: AcceleratorPart, precision: Precision | None) -> tuple[str, ...]:
-    peak_precision, memory = precision or find_usual_precision(part.peak_flops), part.memory
-    rent = "" if part.usd_per_hour is None else f"{part.usd_per_hour:.2f}"
-    figure = None if peak_precision is None else part.peak_flops.get(peak_precision)
-    peak = "" if figure is None else f"{format_sourced_figure(figure)} {peak_precision}"
-    memory_cells = (
-        "" if item is None else format_sourced_figure(item) for item in (memory.capacity, memory.bandwidth)
+def _build_accelerator_tables(part: AcceleratorPart) -> Iterator[ReportTable]:
+    """Every figure with its source; then the notes and the documents."""
+    named_figures = list(enumerate_accelerator_figures(part))
+    columns = build_columns(("figure", "value", "source", "confidence"), (0, 2, 3), ("confidence", "source"))
+    rows = [(name, _format_named_figure(name, item), item.source, item.confidence) for name, item in named_figures]
+    yield ReportTable("Figures", columns, rows)
+    notes = [(name, item.note) for name, item in named_figures if item.note]
+    if notes:
+        yield ReportTable("Notes", build_columns(("figure", "note"), (0, 1)), notes)
+    sources = [(key, item.title, item.url, item.date) for key, item in part.sources.items()]
+    yield ReportTable("Sources", build_columns(("source", "title", "address", "date"), range(4)), sources)
+
+
+def _enumerate_facts(part: AcceleratorPart) -> Iterator[tuple[str, str]]:
+    """What one part is, and what follows from its figures at the usual precision."""
+    year = f", {part.year}" if part.year else ""
+    yield "Name", part.name
+    yield "Kind", f"{part.kind} of {part.vendor}, {part.architecture}, {part.place}{year}"
+    yield "Training", "yes" if part.can_train else f"no: {part.why_not_train}"
+    if part.frameworks:
+        yield "Frameworks", ", ".join(part.frameworks)
+    if part.clouds:
+        yield "Clouds", ", ".join(part.clouds)
+    precision = find_usual_precision(part.peak_flops)
+    peak = None if precision is None else part.peak_flops[precision].value
+    if precision is None or peak is None:
+        return
+    operation = get_peak_unit(precision).removesuffix("/s")
+    divisors = (
+        (f"{operation}/s", "a watt", _get_figure_value(part.tdp)),
+        (operation, "a dollar", None if part.usd_per_hour is None else part.usd_per_hour / 3600),
+        (operation, "a byte of memory traffic at the ridge point", _get_figure_value(part.memory.bandwidth)),
     )
-    power = "" if part.tdp is None else f"{part.tdp.value:g}"
-    return (part.name, part.title, part.vendor, part.kind, str(part.year or ""), peak, *memory_cells, power, rent)
+    texts = [f"{format_si(peak / divisor, unit)} for {noun}" for unit, noun, divisor in divisors if divisor]
+    if texts:
+        yield f"At {precision}", "; ".join(texts)
+
+
+def _enumerate_sentences(document: HardwareDocument) -> Iterator[str]:
+    """What the ratios of a comparison are to, and which of its parts cannot train; that nothing is listed."""
+    if document.comparison is not None:
+        precision = document.comparison.precision
+        derived = (
+            f"Per watt, per dollar and ridge point at {precision}"
+            if precision
+            else "No precision's peak is stated by all"
+        )
+        yield f"{derived}; ratios are to the first."
+        yield from (
+            f"{item.name} cannot train: {item.why_not_train}" for item in document.accelerators if not item.can_train
+        )
+    elif not document.accelerators:
+        yield "No accelerator is like that."
+
+
+def _build_list_row(part: AcceleratorPart, precision: Precision | None) -> tuple[str, ...]:
+    """The cells under `_LIST_HEADINGS`; the peak is that of `precision`, else of the usual one."""
+    peak_precision, memory = precision or find_usual_precision(part.peak_flops), part.memory
+    peak = None if peak_precision is None else part.peak_flops.get(peak_precision)
+    figures = (memory.capacity, memory.bandwidth, memory.on_chip, part.link.bandwidth if part.link else None)
+    return (
+        part.name,
+        part.title,
+        part.vendor,
+        part.kind,
+        part.place,
+        str(part.year or ""),
+        "" if peak is None else f"{format_si(peak.value)} {peak_precision}",
+        *("" if item is None else _format_brief_figure(item) for item in figures),
+        "" if part.tdp is None else f"{part.tdp.value:g}",
+        "" if part.usd_per_hour is None else f"{part.usd_per_hour:.2f}",
+        "yes" if part.can_train else "no",
+    )
+
+
+def _format_brief_figure(figure: SourcedFigurePart) -> str:
+    text = format_sourced_figure(figure)
+    return text.replace(".00 ", " ") if figure.unit == "B" else text
 
 
 def _build_comparison_charts(accelerators: list[AcceleratorPart], comparison: HardwareComparisonPart) -> list[Chart]:
@@ -149,7 +220,7 @@ def _build_comparison_charts(accelerators: list[AcceleratorPart], comparison: Ha
     for row in comparison.rows:
         bars = []
         for index, accelerator in enumerate(accelerators):
-            value, display = row.values[index], format_compared_figure(row, index)
+            value, display = row.values[index], _format_compared_figure(row, index)
             segments = [] if value is None else [BarSegment("figure", value, f"{accelerator.name}: {display}")]
             bars.append(StackedBar(accelerator.name, display, segments))
         charts.append(BarChart(row.figure, ChartAxis(row.figure, row.unit), bars, bar_title="accelerator"))
@@ -172,3 +243,49 @@ def _build_landscape_charts(accelerators: list[AcceleratorPart], precision: Prec
         return []
     x, y = ChartAxis("memory bandwidth", "B/s"), ChartAxis(f"{peak_precision} peak", unit)
     return [PointChart(f"Peak in {peak_precision} over memory bandwidth", x, y, [PointSeries("", points)])]
+
+
+def enumerate_accelerator_figures(part: AcceleratorPart) -> Iterator[tuple[str, SourcedFigurePart]]:
+    """Every figure with what it is."""
+    for precision in PRECISIONS:
+        if precision in part.peak_flops:
+            yield f"peak {precision}, dense", part.peak_flops[precision]
+    memory = part.memory
+    memory_type = f" ({memory.type})" if memory.type else ""
+    named_figures = [
+        (f"memory{memory_type}", memory.capacity),
+        ("memory bandwidth", memory.bandwidth),
+        ("bus width", memory.bus_width),
+        ("rate of a pin", memory.pin_rate),
+        ("on-chip memory", memory.on_chip),
+        (f"link ({part.link.name})" if part.link else "link", part.link.bandwidth if part.link else None),
+        ("power", part.tdp),
+        ("idle", part.idle),
+    ]
+    yield from ((name, figure) for name, figure in named_figures if figure is not None)
+    for price in part.prices:
+        yield f"rent, {price.cloud} {price.date}", price.rent
+
+
+def format_sourced_figure(figure: SourcedFigurePart) -> str:
+    """A figure with its unit."""
+    return _UNIT_FORMATS[figure.unit](figure.value)
+
+
+def _format_named_figure(name: str, figure: SourcedFigurePart) -> str:
+    if name == "rate of a pin":
+        return format_si(figure.value * 8, "b/s")
+    return format_sourced_figure(figure)
+
+
+def _format_compared_figure(row: ComparisonRowPart, index: int) -> str:
+    """One part's figure, with its ratio to the first one's."""
+    value, ratio = row.values[index], row.ratios[index]
+    if value is None:
+        return "-"
+    ratio_text = "" if index == 0 or ratio is None else f"  {_format_ratio(ratio)}"
+    return _UNIT_FORMATS[row.unit](value) + ratio_text
+
+
+def _format_ratio(ratio: float) -> str:
+    return f"{ratio:.2f}x" if 0.1 <= ratio < 100 else f"{ratio:.2g}x"

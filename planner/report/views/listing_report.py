@@ -1,10 +1,9 @@
-"""A list of what is known by name, as text and as a report: one record an entry."""
+"""A list of what is known by name as a report: one record an entry."""
 
 from __future__ import annotations
 
 from planner.documents.listing import ClusterEntry, FamilyEntry, ListingDocument, ModelEntry
-from planner.report.listing_table import render_listing
-from planner.report.report import Report, ReportRecord, ReportTable
+from planner.report.report import Report, ReportRecord, ReportTable, build_columns
 from planner.units import format_parameter_count
 
 _LISTING_HEADINGS = {
@@ -15,26 +14,18 @@ _LISTING_HEADINGS = {
 _FIRST_NUMBER_COLUMNS = {"models": 2, "families": 1, "clusters": 3}
 
 
-def render_listing_text(document: ListingDocument) -> str:
-    """The list as text for stdout."""
-    rows = [_build_listing_row(entry) for entry in document.entries]
-    if document.listed == "families":
-        return "".join(f"{name}\n" for (name,) in rows)
-    return render_listing(
-        _LISTING_HEADINGS[document.listed], rows, first_number_column=_FIRST_NUMBER_COLUMNS[document.listed]
-    )
-
-
 def build_listing_report(document: ListingDocument) -> Report:
     """The whole list."""
     rows = [_build_listing_row(entry) for entry in document.entries]
-    text_columns = frozenset(range(_FIRST_NUMBER_COLUMNS[document.listed]))
+    columns = build_columns(
+        _LISTING_HEADINGS[document.listed], range(_FIRST_NUMBER_COLUMNS[document.listed]), ("model", "cluster")
+    )
     return Report(
         command=document.listed,
         title=document.listed.capitalize(),
         facts=[],
         records=[_build_listing_record(entry) for entry in document.entries],
-        tables=[ReportTable(document.listed.capitalize(), _LISTING_HEADINGS[document.listed], rows, text_columns)],
+        tables=[ReportTable(document.listed.capitalize(), columns, rows)],
     )
 
 

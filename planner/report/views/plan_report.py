@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from planner.cost.memory import MEMORY_CATEGORIES
-from planner.documents.plan import MemoryBreakdownPart, PlanDocument, PlanPart
+from planner.documents.plan import MemoryBreakdownPart, PlanDocument, PlanPart, SearchPart, SettingsPart
 from planner.report.report import (
     BarChart,
     BarSegment,
     ChartAxis,
     ChartPoint,
+    Column,
     PointChart,
     PointSeries,
     RecordValue,
@@ -22,18 +23,37 @@ from planner.report.report import (
     ReportCase,
     ReportTable,
     StackedBar,
+    build_columns,
 )
 from planner.report.views.objectives import build_objective_figure
-from planner.report.views.plan_text import format_plan_heading, format_plan_sentences
-from planner.report.views.plan_words import format_strategy, format_term_name
-from planner.report.views.plans_table import PlanColumn, build_plan_columns
-from planner.units import format_bytes, format_seconds
+from planner.report.views.plan_sentences import format_plan_sentences
+from planner.report.views.plan_words import (
+    build_model_fact,
+    build_step_fact,
+    format_strategy,
+    format_term_name,
+    get_throughput_per_s,
+    get_throughput_unit,
+)
+from planner.units import format_bytes, format_count, format_counted_noun, format_seconds
 
 if TYPE_CHECKING:
     from planner.documents.heterogeneous import HeteroPlanPart
 
 _MAX_BARS = 12
 """Plans that are drawn as bars; all are in the table."""
+_MAX_FRONT_PLANS = 25
+_DEFAULT_SETTINGS = (
+    "1f1b",
+    "no tp overlap",
+    "dp overlap",
+    "cp by ring",
+    "fp32 gradients",
+    "sent in fp32",
+    "no offload",
+)
+_DEFAULT_LAYOUT_SETTINGS = ("order tp-cp-dp-pp", "shard over all", "recompute all layers")
+"""Settings that go without saying where all plans have them."""
 
 
 def build_plan_report(document: PlanDocument) -> Report:
@@ -45,12 +65,12 @@ def build_plan_report(document: PlanDocument) -> Report:
     return Report(
         command="plan",
         title=title,
-        facts=parse_heading_facts(format_plan_heading(document)),
+        facts=_build_plan_facts(document),
         records=[{"rank": n, **head, **build_plan_record(plan)} for n, plan in enumerate(plans, 1)],
         tables=[
-            build_report_table("Plans, the best first", build_plan_columns(document)),
+            _build_plans_table(document),
             build_step_table("Step of the best plan", plans[0].terms, plans[0].hidden, plans[0].step_time_s),
-            build_memory_table("Fullest device of the best plan", plans[0].memory),
+            build_memory_table("Peak memory of the best plan (worst stage)", plans[0].memory),
         ],
         charts=[
             build_step_bars("Where the step goes", [(name, plan.terms) for name, plan in _label_plans(plans)]),
@@ -67,16 +87,47 @@ def build_plan_report(document: PlanDocument) -> Report:
     )
 
 
-def build_report_table(title: str, columns: Sequence[PlanColumn]) -> ReportTable:
-    """Columns as a table of the report."""
-    text_columns = frozenset(number for number, column in enumerate(columns) if not column.is_right_aligned)
-    rows = list(zip(*(column.cells for column in columns), strict=True))
-    return ReportTable(title, [column.heading for column in columns], rows, text_columns)
+def _build_plan_facts(document: PlanDocument) -> list[tuple[str, str]]:
+    """What was understood."""
+    model, cluster, search = document.model, document.cluster, document.search
+    facts = [
+        build_model_fact(model),
+        (
+            "Cluster",
+            f"{cluster.title}: {format_counted_noun(cluster.nodes, 'node')} x {cluster.devices_per_node} "
+            f"{cluster.accelerator} = {format_counted_noun(cluster.devices, 'device')}",
+        ),
+        build_step_fact(model, document.training),
+    ]
+    settings = _format_common_settings(document.plans, document.training.precision)
+    if settings:
+        facts.append(("Settings", settings))
+    if search.candidates > 1:
+        facts += _build_search_facts(search)
+    return facts + ([("Note", model.note)] if model.note else [])
 
 
-def parse_heading_facts(lines: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of the lines of a heading: a word, and from the eleventh column on what is said of it."""
-    return [(line[:10].strip(), line[10:].strip()) for line in lines]
+def _build_search_facts(search: SearchPart) -> list[tuple[str, str]]:
+    """What was looked at, by what the plans are ordered, and which rule cut how many."""
+    combinations_note = (
+        f" under {search.questions} combinations of settings and batch" if search.questions > 1 else ""
+    )
+    first, *others = search.objectives
+    if others:
+        order = f"; the Pareto front of {' and '.join(search.objectives)}"
+    else:
+        order = "" if first == "step-time" else f"; ordered by {first}"
+    if search.critical_batch_tokens is not None:
+        critical = format_count(search.critical_batch_tokens)
+        order += f"; a token of a step of B counts 1 / (1 + B / {critical})"
+    rejections = ", ".join(f"{name} {format_count(count)}" for name, count in search.cut_by.items() if count)
+    return [
+        (
+            "Search",
+            f"{search.candidates:,} candidates{combinations_note}, {search.feasible:,} fit; exhaustive{order}",
+        ),
+        *([("Rejected", rejections)] if rejections else []),
+    ]
 
 
 def build_plan_record(plan: PlanPart) -> dict[str, RecordValue]:
@@ -168,7 +219,9 @@ def build_step_table(
         if seconds or overlapped.get(name)
     ]
     rows.append(("total", format_seconds(step_time_s), "", ""))
-    return ReportTable(title, ("term", "time", "share", "overlapped"), rows)
+    return ReportTable(
+        title, build_columns(("term", "time", "share", "overlapped"), drop_order=("overlapped",)), rows
+    )
 
 
 def build_memory_table(title: str, memory: MemoryBreakdownPart) -> ReportTable:
@@ -180,7 +233,7 @@ def build_memory_table(title: str, memory: MemoryBreakdownPart) -> ReportTable:
         for category, size in sizes.items()
         if size
     ]
-    return ReportTable(title, ("kind", "memory", "share"), rows)
+    return ReportTable(title, build_columns(("category", "memory", "share")), rows)
 
 
 def _format_nonzero_seconds(seconds: float) -> str:
@@ -213,3 +266,92 @@ def _build_front_scatter(document: PlanDocument) -> PointChart:
         for name, objective_figure in ((x_name, x_figure), (y_name, y_figure))
     )
     return PointChart(title, x, y, [PointSeries("", points)])
+
+
+def _build_plans_table(document: PlanDocument) -> ReportTable:
+    """A row a plan: the degrees, the settings in which plans differ, and what plans are ordered by."""
+    plans, strategies = document.plans, [plan.strategy for plan in document.plans]
+    capacity_gib = plans[0].memory.capacity_bytes / 2**30
+    batches = [f"{plan.global_batch:,}" for plan in plans]
+    columns = [
+        (Column("#"), [str(number) for number in range(1, len(plans) + 1)]),
+        *([(Column("batch"), batches)] if len(set(batches)) > 1 else []),
+        *((Column(name), [str(getattr(item, name)) for item in strategies]) for name in ("tp", "pp", "dp", "cp")),
+        *(
+            (Column(name), [str(getattr(item, name)) for item in strategies])
+            for name in ("ep", "etp")
+            if any(getattr(item, name) > 1 for item in strategies)
+        ),
+        (Column("vpp"), [str(item.vpp) for item in strategies]),
+        (Column("mbs"), [str(item.micro_batch) for item in strategies]),
+        (Column("ZeRO", short_heading="Z"), [str(item.zero_stage) for item in strategies]),
+        (Column("recompute", is_text=True, short_heading="rec"), [item.recompute for item in strategies]),
+        (Column("SP", is_text=True, drop_rank=1), ["yes" if item.sequence_parallel else "no" for item in strategies]),
+        *_build_settings_columns(plans, document.training.precision),
+        (Column("step"), [format_seconds(plan.step_time_s) for plan in plans]),
+        (
+            Column(f"{get_throughput_unit(document.model)}s/s", drop_rank=3),
+            [format_count(get_throughput_per_s(document.model, plan)[0]) for plan in plans],
+        ),
+        (Column("MFU", drop_rank=2), [f"{plan.mfu:.1%}" for plan in plans]),
+        (Column("HFU", drop_rank=4), [f"{plan.hfu:.1%}" for plan in plans]),
+        *_build_objective_columns(document),
+        (Column(f"GiB of {capacity_gib:.1f}"), [f"{plan.memory.total_bytes / 2**30:.1f}" for plan in plans]),
+    ]
+    return ReportTable(
+        "Plans, the best first",
+        [column for column, _ in columns],
+        list(zip(*(cells for _, cells in columns), strict=True)),
+        bold_row=0,
+        max_rows=_MAX_FRONT_PLANS if len(document.search.objectives) > 1 else None,
+    )
+
+
+def _format_common_settings(plans: Sequence[PlanPart], precision: str) -> str:
+    """The settings that all plans share, where they are not the usual ones; maybe empty. `precision` of training."""
+    words = [_format_settings(plan.settings, precision) for plan in plans]
+    shared = [word for word in words[0] if all(word in other for other in words)]
+    return ", ".join(word for word in shared if word not in (*_DEFAULT_SETTINGS, *_DEFAULT_LAYOUT_SETTINGS))
+
+
+def resolve_gradient_format(format_name: str, precision: str) -> str:
+    """A number format of gradients by its own name: bf16 stands for 16 bits, which are fp16 where training is."""
+    return precision if (format_name, precision) == ("bf16", "fp16") else format_name
+
+
+def _format_settings(settings: SettingsPart, precision: str) -> list[str]:
+    """Every setting in a few words."""
+    layers = "all" if settings.recompute_layers is None else str(settings.recompute_layers)
+    return [
+        settings.schedule,
+        "tp overlap" if settings.tp_overlap else "no tp overlap",
+        "dp overlap" if settings.dp_overlap else "no dp overlap",
+        f"cp by {settings.cp_exchange}",
+        f"{resolve_gradient_format(settings.gradients, precision)} gradients",
+        f"sent in {resolve_gradient_format(settings.communication, precision)}",
+        f"offload {'+'.join(settings.offload)}" if settings.offload else "no offload",
+        f"order {settings.order}",
+        f"shard over {settings.shard_group or 'all'}",
+        f"recompute {layers} layers",
+    ]
+
+
+def _build_settings_columns(plans: Sequence[PlanPart], precision: str) -> list[tuple[Column, list[str]]]:
+    """Of every plan the settings in which plans differ."""
+    words = [_format_settings(plan.settings, precision) for plan in plans]
+    differ = [number for number, column in enumerate(zip(*words, strict=True)) if len(set(column)) > 1]
+    cells = [", ".join(row[number] for number in differ) for row in words]
+    return [(Column("settings", is_text=True), cells)] if differ else []
+
+
+def _build_objective_columns(document: PlanDocument) -> list[tuple[Column, list[str]]]:
+    """What the plans are ordered by, where no other column tells it."""
+    figures = [
+        build_objective_figure(name, document)
+        for name in document.search.objectives
+        if name not in ("step-time", "memory-headroom")
+    ]
+    return [
+        (Column(figure.heading), [figure.format_number(figure.compute_value(plan)) for plan in document.plans])
+        for figure in figures
+    ]

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from planner.documents.plan import ModelPart, PlanPart
-from planner.report.console import strip_nonprintable
 from planner.units import format_count, format_counted_noun, format_days, format_parameter_count
 
 if TYPE_CHECKING:
@@ -44,14 +43,15 @@ def format_strategy(strategy: StrategyPart, always_listed: Collection[str] = ("t
     return " ".join([*words, *([f"recompute {strategy.recompute}"] if strategy.recompute != "none" else [])])
 
 
-def format_model_line(model: ModelPart) -> str:
+def build_model_fact(model: ModelPart) -> tuple[str, str]:
     """The model as it was understood."""
     size = format_parameter_count(model.parameters)
     if model.active_parameters != model.parameters:
         size += f", {format_parameter_count(model.active_parameters)} active"
     return (
-        f"Model     {strip_nonprintable(model.title)}: {size} parameters, "
-        f"{format_counted_noun(model.layers, 'layer')}, {format_batch_sample(model)}"
+        "Model",
+        f"{model.title}: {size} parameters, {format_counted_noun(model.layers, 'layer')}, "
+        f"{format_batch_sample(model)}",
     )
 
 
@@ -60,13 +60,14 @@ def format_batch_sample(model: ModelPart) -> str:
     return f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {format_sample_plural(model)}"
 
 
-def format_step_line(model: ModelPart, scenario: ScenarioPart) -> str:
+def build_step_fact(model: ModelPart, scenario: ScenarioPart) -> tuple[str, str]:
     """What one step trains, and how."""
     tokens = f", {scenario.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
     attention = f", {scenario.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
     return (
-        f"Step      {format_counted_noun(scenario.global_batch, strip_nonprintable(model.sample))}{tokens}, "
-        f"{scenario.precision}{attention}, {scenario.framework} ({scenario.launch})"
+        "Step",
+        f"{format_counted_noun(scenario.global_batch, model.sample)}{tokens}, "
+        f"{scenario.precision}{attention}, {scenario.framework} ({scenario.launch})",
     )
 
 

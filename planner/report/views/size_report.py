@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from planner.documents.plan import ModelPart, StrategyPart
 from planner.documents.size import SizeDocument
-from planner.documents.sizing import RunSizePart
+from planner.documents.sizing import RunSizePart, TrainingRunPart
 from planner.report.report import (
     BarChart,
     BarSegment,
@@ -19,17 +20,21 @@ from planner.report.report import (
     ReportCase,
     ReportTable,
     StackedBar,
+    build_columns,
 )
-from planner.report.views.plan_report import collect_part_fields, parse_heading_facts
-from planner.report.views.size_text import (
-    format_compact_strategy,
-    format_run_energy,
-    format_run_time,
-    format_size_heading,
-    format_size_sentences,
-    format_usd,
+from planner.report.views.plan_report import collect_part_fields
+from planner.report.views.plan_words import build_model_fact, format_strategy, format_token_amount
+from planner.units import (
+    DAY_S,
+    J_PER_KWH,
+    format_count,
+    format_counted_noun,
+    format_days,
+    format_duration,
+    format_energy,
+    format_mass,
+    format_parameter_count,
 )
-from planner.units import DAY_S, format_duration
 
 _DAYS_AXIS, _RENT_AXIS = ChartAxis("time", "days"), ChartAxis("rent", "USD")
 
@@ -40,7 +45,7 @@ def build_size_report(document: SizeDocument) -> Report:
     return Report(
         command="size",
         title=title,
-        facts=parse_heading_facts(format_size_heading(document)),
+        facts=_build_size_facts(document),
         records=[_build_size_record(document, size) for size in document.curve],
         tables=[_build_size_table(document)],
         charts=[
@@ -56,7 +61,7 @@ def build_size_report(document: SizeDocument) -> Report:
                 build_limit_lines(document.deadline_days, document.budget_usd),
             ),
         ],
-        sentences=format_size_sentences(document),
+        sentences=_format_size_sentences(document),
         cases=[_build_size_case(document, title, size) for size in document.curve],
     )
 
@@ -164,6 +169,8 @@ def _build_size_record(document: SizeDocument, size: RunSizePart) -> dict[str, R
 
 def _build_size_table(document: SizeDocument) -> ReportTable:
     headings = ("", "nodes", "devices", "time", "rent", "energy", "MFU", "goodput", "plan")
+    columns = build_columns(headings, (0, 8), ("plan", "goodput", "MFU", "energy"))
+    max_days = max(size.days for size in document.curve)
     rows = [
         (
             "*" if size.nodes == document.answer.nodes else "",
@@ -178,7 +185,13 @@ def _build_size_table(document: SizeDocument) -> ReportTable:
         )
         for size in document.curve
     ]
-    return ReportTable("Sizes around the answer (*)", headings, rows, frozenset({0, 8}))
+    return ReportTable(
+        "Sizes around the answer (*)",
+        columns,
+        rows,
+        bars=[[(size.days / max_days, "#")] for size in document.curve],
+        bold_row=document.curve.index(document.answer) if document.answer in document.curve else None,
+    )
 
 
 def _build_size_case(document: SizeDocument, title: str, size: RunSizePart) -> ReportCase:
@@ -191,3 +204,81 @@ def _build_size_case(document: SizeDocument, title: str, size: RunSizePart) -> R
     return ReportCase(
         title, _format_size_name(document, size), DAY_S * size.days, skip_reason="; ".join(unmet_limits)
     )
+
+
+def _build_size_facts(document: SizeDocument) -> list[tuple[str, str]]:
+    """The run and the answer."""
+    model, run, answer = document.model, document.run, document.answer
+    limits = [f"in {format_days(document.deadline_days)}"] if document.deadline_days is not None else []
+    limits += [f"for {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
+    return [
+        build_model_fact(model),
+        ("Run", f"{format_run_length(model, run)} {' '.join(limits)}".rstrip()),
+        (
+            "Answer",
+            f"{format_counted_noun(answer.nodes, 'node')} of "
+            f"{document.cluster} = {answer.devices:,} "
+            f"{document.accelerator}: {format_run_time(answer)}, {format_usd(answer.usd)}",
+        ),
+        (
+            "Plan",
+            f"{format_compact_strategy(answer.strategy)}; MFU {answer.mfu:.1%}"
+            f", goodput {answer.goodput_share:.1%}, "
+            f"{format_counted_noun(answer.spare_nodes, 'spare node')} beside",
+        ),
+    ]
+
+
+def _format_size_sentences(document: SizeDocument) -> list[str]:
+    """Chinchilla's line, energy, and what was assumed."""
+    compute_optimal, lines = document.compute_optimal, []
+    if compute_optimal is not None:
+        lines.append(
+            f"Chinchilla: {_format_few_digits(compute_optimal.tokens_per_parameter)} "
+            "tokens a parameter; the same FLOPs are best spent on "
+            f"{format_parameter_count(compute_optimal.parameters)} parameters and "
+            f"{format_count(compute_optimal.tokens)} tokens (20 a parameter)."
+        )
+    answer = document.answer
+    if answer.energy_kwh is not None:
+        carbon = "" if answer.carbon_kg is None else f", {format_mass(answer.carbon_kg)} CO2e"
+        lines.append(f"Energy: {format_run_energy(answer)} at the meter{carbon}.")
+    return lines + [f"Note: {note}." for note in document.notes]
+
+
+def _format_few_digits(value: float) -> str:
+    """One decimal, of less than one three digits: a short run is not none."""
+    return f"{value:,.1f}" if value >= 1 else f"{value:.3g}"
+
+
+def format_run_length(model: ModelPart, run: TrainingRunPart) -> str:
+    """So many tokens, or images, in so many steps."""
+    steps, batch = (
+        format_counted_noun(run.steps, "step"),
+        format_counted_noun(run.global_batch, model.sample),
+    )
+    return f"{format_token_amount(model, run.tokens)} in {steps} of {batch}"
+
+
+def format_run_time(size: RunSizePart) -> str:
+    """How long the run takes, failures included."""
+    return format_duration(DAY_S * size.days)
+
+
+def format_run_energy(size: RunSizePart) -> str:
+    """Energy at the meter; empty where it is not known."""
+    return "" if size.energy_kwh is None else format_energy(J_PER_KWH * size.energy_kwh)
+
+
+def format_usd(amount_usd: float | None) -> str:
+    """`1.26 M USD`, `12,300 USD`; `no known rent` where there is none."""
+    if amount_usd is None:
+        return "no known rent"
+    if amount_usd < 10:
+        return f"{amount_usd:.2f} USD"
+    return f"{format_count(amount_usd)} USD" if amount_usd >= 1e6 else f"{amount_usd:,.0f} USD"
+
+
+def format_compact_strategy(strategy: StrategyPart) -> str:
+    """A plan in a few words, without degrees of one."""
+    return format_strategy(strategy, always_listed=())

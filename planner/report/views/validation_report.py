@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.evidence.statistics import PredictionErrors
-from planner.evidence.validation_document import MeasuredRunPart, SkippedRunPart, ValidationDocument
+from planner.evidence.validation_document import (
+    CrossValidationPart,
+    MeasuredRunPart,
+    SkippedRunPart,
+    ValidationDocument,
+)
 from planner.report.report import (
     BarChart,
     BarSegment,
@@ -18,20 +23,14 @@ from planner.report.report import (
     ReportCase,
     ReportTable,
     StackedBar,
-)
-from planner.report.views.validation_text import (
-    FOLD_HEADINGS,
-    SUMMARY_HEADINGS,
-    build_run_headings,
-    collect_validation_folds,
-    enumerate_error_summaries,
-    enumerate_fold_rows,
-    format_excess_error,
-    format_run_cells,
+    build_columns,
 )
 
 _GIB_BYTES = 2**30
 _METRIC_UNITS = {"step_time_s": "s", "tokens_per_s_per_device": "tokens/s/device", "tflops_per_device": "TFLOP/s"}
+_ROW_HEADINGS = ("id", "filled", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
+_FOLD_HEADINGS = ("rows", "mean", "median", "90th pct", "worst")
+_SUMMARY_HEADINGS = ("runs of", *_FOLD_HEADINGS, "rank corr", "with memory", "mean", "worst")
 
 
 def build_validation_report(document: ValidationDocument) -> Report:
@@ -39,7 +38,9 @@ def build_validation_report(document: ValidationDocument) -> Report:
     rows, overall = document.rows, document.overall.figure
     title = f"Predictions beside {len(rows)} measured runs"
     runs = ReportTable(
-        "Runs", build_run_headings(document), [format_run_cells(row) for row in rows], frozenset({0, 1})
+        "Runs",
+        build_columns(_build_run_headings(document), (0, 1), ("filled",)),
+        [_format_run_cells(row) for row in rows],
     )
     return Report(
         command="validate",
@@ -49,7 +50,7 @@ def build_validation_report(document: ValidationDocument) -> Report:
             *(_build_run_record(row) for row in rows),
             *(_build_skipped_record(skipped_run) for skipped_run in document.skipped),
         ],
-        tables=[*build_error_tables(document), runs] if rows else build_error_tables(document),
+        tables=[*([runs] if rows else []), *build_error_tables(document)],
         charts=[*_build_prediction_scatters(rows), *([_build_error_bars(document)] if overall is not None else [])],
         cases=[ReportCase(row.source, row.id, failure=format_excess_error(row, document)) for row in rows]
         + [ReportCase("skipped", skipped_run.id, skip_reason=skipped_run.reason) for skipped_run in document.skipped],
@@ -73,12 +74,16 @@ def _format_error_statistics(statistics: PredictionErrors) -> str:
 
 def build_error_tables(document: ValidationDocument) -> list[ReportTable]:
     """Errors by source and overall, what was skipped, and the errors of fits that left something out."""
-    tables = [ReportTable("Errors by source", SUMMARY_HEADINGS, list(enumerate_error_summaries(document)))]
+    tables = [
+        ReportTable("Errors by source", build_columns(_SUMMARY_HEADINGS), list(_enumerate_error_summaries(document)))
+    ]
     if document.skipped:
         skipped = [(skipped_run.id, skipped_run.reason) for skipped_run in document.skipped]
-        tables.append(ReportTable("Skipped", ("skipped", "why"), skipped, frozenset({0, 1})))
-    for title, part in collect_validation_folds(document):
-        tables.append(ReportTable(title.capitalize(), (title, *FOLD_HEADINGS), list(enumerate_fold_rows(part))))
+        tables.append(ReportTable("Skipped", build_columns(("skipped", "why"), (0, 1)), skipped))
+    for title, part in _collect_validation_folds(document):
+        tables.append(
+            ReportTable(title.capitalize(), build_columns((title, *_FOLD_HEADINGS)), list(_enumerate_fold_rows(part)))
+        )
     return tables
 
 
@@ -141,3 +146,67 @@ def _build_error_bars(document: ValidationDocument) -> BarChart:
                 )
             )
     return BarChart("Mean error by source", ChartAxis("mean error", "%"), bars, bar_title="source")
+
+
+def _build_run_headings(document: ValidationDocument) -> tuple[str, ...]:
+    """Of the runs; the last one is whether the error is as small as was asked for, if anything was."""
+    if document.max_error_pct is None:
+        return _ROW_HEADINGS
+    return (*_ROW_HEADINGS, f"at most {document.max_error_pct:g}%")
+
+
+def _format_run_cells(row: MeasuredRunPart) -> tuple[str, ...]:
+    """One run under `_build_run_headings`."""
+    measured_gib = row.memory_measured_gib
+    memory = ("", "", "")
+    if measured_gib is not None:
+        error = 100 * (row.memory_predicted_gib / measured_gib - 1)
+        memory = (f"{measured_gib:.1f}", f"{row.memory_predicted_gib:.1f}", f"{error:+.1f}%")
+    filled = ", ".join(row.filled)
+    verdict = () if row.met is None else ("met" if row.met else "not met",)
+    prediction_cells = (f"{row.measured:.5g}", f"{row.predicted:.5g}", f"{row.error_pct:+.1f}%")
+    return (row.id, filled, *prediction_cells, *memory, *verdict)
+
+
+def format_excess_error(row: MeasuredRunPart, document: ValidationDocument) -> str:
+    """What is said of a run whose error is above what was asked for; empty of any other."""
+    if row.met is not False:
+        return ""
+    return f"error {row.error_pct:+.2f}%, at most {document.max_error_pct:g}% is wanted"
+
+
+def _enumerate_error_summaries(document: ValidationDocument) -> Iterator[tuple[str, ...]]:
+    """The errors of each source and of all, under `_SUMMARY_HEADINGS`."""
+    for source, part in {**document.by_source, "all": document.overall}.items():
+        if part.figure is None:
+            continue
+        memory = part.memory
+        memory_cells = ("", "", "")
+        if memory is not None:
+            memory_cells = (str(memory.rows), f"{memory.mean_pct:.1f}%", f"{memory.worst_pct:.1f}%")
+        yield (source, *_format_error_cells(part.figure), _format_rank_correlation(part.figure), *memory_cells)
+
+
+def _format_error_cells(statistics: PredictionErrors) -> tuple[str, ...]:
+    shares = (statistics.mean_pct, statistics.median_pct, statistics.p90_pct, statistics.worst_pct)
+    return (str(statistics.rows), *(f"{share:.1f}%" for share in shares))
+
+
+def _format_rank_correlation(statistics: PredictionErrors) -> str:
+    return "" if statistics.rank_correlation is None else f"{statistics.rank_correlation:.3f}"
+
+
+def _collect_validation_folds(document: ValidationDocument) -> list[tuple[str, CrossValidationPart]]:
+    """The errors on runs that a fit has not seen, by what was left out of it; none where nobody asked."""
+    parts = (
+        ("fitted without the source", document.leave_one_source_out),
+        ("fitted without the model", document.leave_one_model_out),
+    )
+    return [(title, part) for title, part in parts if part is not None]
+
+
+def _enumerate_fold_rows(part: CrossValidationPart) -> Iterator[tuple[str, ...]]:
+    """What was left out with the errors on it, under a title and `_FOLD_HEADINGS`; all of them last."""
+    for fold, statistics in part.by_fold.items():
+        yield (fold, *_format_error_cells(statistics))
+    yield ("all", *_format_error_cells(part.overall))
