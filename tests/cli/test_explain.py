@@ -116,7 +116,7 @@ def changed(plan_file: Path, tmp_path: Path, old: str, new: str) -> Path:
     ("old", "new", "told"),
     [
         (r'"step_time_s": [0-9.]+', '"step_time_s": 1.5', "the step time differs"),
-        (r'"schema_version": "[0-9.]+"', '"schema_version": "0.9"', "another version"),
+        (r'"schema_version": "[0-9.]+"', '"schema_version": "0.9"', "unsupported version"),
         (r'"name": "llama-3-8b"', '"name": "mine"', "--model PATH"),
         (r'"name": "dgx-h100"', '"name": "lab"', "--cluster PATH"),
         (r'"plans"', '"plan"', "not a plan document"),
