@@ -20,16 +20,20 @@ OLD_CPU = {
 }
 """What numpy, its BLAS and the C library are not to find in a processor, by old names and new."""
 CIRCUMSTANCES = {
-    "one thread": {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-    "old processor": {**OLD_CPU, "PYTHONHASHSEED": "2"},
-    "terminal and locale": {"COLUMNS": "40", "FORCE_COLOR": "1", "LC_ALL": "C", "PYTHONHASHSEED": "3"},
+    "old processor, one thread": {
+        **OLD_CPU,
+        "PYTHONHASHSEED": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    },
+    "terminal and locale": {"COLUMNS": "40", "FORCE_COLOR": "1", "LC_ALL": "C", "PYTHONHASHSEED": "2"},
 }
 TWO_NODES = "llama-3-8b -c dgx-h100 --nodes 2 -b 64"
 COMMANDS = (
     f"plan {TWO_NODES} --tokens 1T --grid fr -f json",
     f"plan {TWO_NODES} --uncertainty 20 -f csv",
     "plan llama-3-8b -c dgx-h100 --nodes 4 -b 64 --fault node-3 --fault node-1:2=0.5 -f json",
-    "planner compare llama-3-8b --any --devices 64 --tokens 100B --objective cost -f markdown",
+    "planner compare llama-3-8b --on dgx-h100 --on dgx-a100:4 --devices 16 --tokens 100B --objective cost -f markdown",
     "planner topology dgx-h100 --nodes 4 -f json",
 )
 

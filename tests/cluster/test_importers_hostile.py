@@ -23,7 +23,7 @@ SAMPLES = {
     if path.name != "README.md"
 }
 GIVEN = ImportDefaults("test", node="dgx-h100", nic_link_bytes_per_s=5e10, node_bytes_per_s=3e10)
-MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 SCRAPS = [
     "\0",
     "\x1b[31m",

@@ -100,7 +100,7 @@ def test_energy_of_published_runs(name: str) -> None:
     assert mwh / float(row["mwh"]) - 1 == pytest.approx(ENERGY_ERRORS[name], abs=0.03)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(workloads(), clusters(), st.sampled_from([None, 40.0, 90.0]))
 def test_parts_and_states_add_up_and_the_bound_holds(workload, cluster, idle) -> None:
     q = build_scenario(workload, cluster, global_batch=4)

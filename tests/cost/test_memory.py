@@ -79,7 +79,7 @@ def held_layers(layers: int, pp: int, vpp: int, micro_batches: int, stage: int) 
     return most
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.integers(8, 40), st.sampled_from([2, 4]), st.integers(2, 5), st.integers(1, 6))
 def test_interleaved_stages_hold_what_the_schedule_holds(layers, pp, vpp, rounds) -> None:
     chunks = pp * vpp
@@ -105,7 +105,7 @@ plans = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(workloads(), clusters(), plans, st.integers(0, 1), st.integers(0, 2))
 def test_order_of_zero_stages_recompute_and_micro_batches(workload, cluster, plan, parallel, mode) -> None:
     q = build_scenario(workload, cluster, global_batch=32)

@@ -44,7 +44,7 @@ def step(q: Scenario, s: Strategies) -> float:
     return float(compute_step_costs(q, s).step_time_s[0])
 
 
-@settings(max_examples=100)
+@settings(max_examples=30)
 @given(workloads(), clusters(), plans)
 def test_terms_add_up_and_are_finite(workload, cluster, plan) -> None:
     q = build_scenario(workload, cluster, global_batch=32)
@@ -57,7 +57,7 @@ def test_terms_add_up_and_are_finite(workload, cluster, plan) -> None:
     assert all(np.isfinite(v[0]) and v[0] >= 0 for v in compute_peak_memory_bytes(q, plan).values())
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(workloads(), clusters(), st.lists(plans, min_size=2, max_size=6))
 def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) -> None:
     q = build_scenario(workload, cluster, global_batch=32)
@@ -69,7 +69,7 @@ def test_a_plan_scores_the_same_alone_and_among_others(workload, cluster, many) 
         assert all(alone[kind][0] == held[kind][i] for kind in held)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(workloads(), plans, st.sampled_from(["tflops", "hbm", "link", "nic", "alpha"]), st.floats(1, 8))
 def test_better_hardware_never_slows_a_plan(workload, plan, figure, factor) -> None:
     # latency (alpha) is better when less
@@ -79,14 +79,14 @@ def test_better_hardware_never_slows_a_plan(workload, plan, figure, factor) -> N
     assert step(build_scenario(workload, better, global_batch=32), plan) <= before * (1 + 1e-12)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(plans, st.integers(2, 6))
 def test_twice_the_layers_never_shorten_a_step(plan, layers) -> None:
     once, twice = question(tiny(layers=layers)), question(tiny(layers=2 * layers))
     assert step(twice, plan) > step(once, plan)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(workloads(), plans, st.sampled_from([2.0, 10.0]))
 def test_all_rates_times_k_divide_the_bandwidth_bound_step_by_k(workload, plan, k) -> None:
     def free_of_constants(q: Scenario) -> Scenario:
@@ -199,7 +199,7 @@ def test_longer_chunks_fill_the_pipeline_longer() -> None:
     assert bubbles[1] == pytest.approx(2 * bubbles[0])
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(workloads(), clusters(), plans)
 def test_the_searchs_bound_is_a_bound(workload, cluster, plan) -> None:
     q = build_scenario(workload, cluster, global_batch=32)

@@ -178,7 +178,7 @@ CHANGES: dict[str, Callable[[Scenario], Scenario]] = {
 }
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(workloads(), clusters(), st.sampled_from(sorted(CHANGES)))
 def test_the_search_is_exact_and_single_plans_agree_with_it(workload, cluster, name) -> None:
     q = CHANGES[name](build_scenario(workload, cluster, global_batch=4))
@@ -198,7 +198,7 @@ def test_the_search_is_exact_and_single_plans_agree_with_it(workload, cluster, n
     assert float(compute_step_costs(q, alone).step_time_s[0]) == float(times[0])
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(workloads(), st.integers(1, 64))
 def test_adapters_train_less_and_never_take_more_state(workload, rank) -> None:
     q = build_scenario(workload, lab(), global_batch=16)

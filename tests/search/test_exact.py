@@ -132,7 +132,7 @@ chosen = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(workloads(), clusters(), st.sampled_from([1, 4, 6]), narrow, chosen, st.integers(1, 4))
 def test_the_best_equal_a_slow_loops_best(workload, cluster, batch, allowed, values, top) -> None:
     space = Space(min(cluster.devices, 4), batch, {"vpp": (1, 2), "micro_batch": (1, 2), **allowed})

@@ -61,7 +61,7 @@ pairs = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
     st.tuples(st.integers(0, 30), st.integers(0, 30)),
@@ -123,7 +123,7 @@ def slow_options(
         yield from ((size, int(one), float(time)) for one, time in zip(n[fits], times[fits], strict=True))
 
 
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(pairs, st.sampled_from([6, 7, 12]), st.sampled_from([(0, 3), (1, 2)]), st.sampled_from([(1,), (1, 2)]))
 def test_the_best_shares_equal_a_slow_loops(changes, batch, zeros, chunks) -> None:
     kinds = kinds_of(tiny(layers=4), batch, devices=2, **changes)
@@ -179,7 +179,7 @@ def slow_stages(kinds: BoundPools, space: Space) -> float:
     return best
 
 
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(pairs, st.sampled_from([5, 6, 8]), st.sampled_from([1, 4]))
 def test_the_best_layers_equal_a_slow_loops(changes, layers, batch) -> None:
     kinds = kinds_of(tiny(layers=layers), batch, devices=2, **changes)
@@ -237,7 +237,7 @@ def test_pipelines_over_two_equal_kinds_are_ordinary_ones(batch) -> None:
     assert max(held) == ordinary_bytes[0]
 
 
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(pairs, st.sampled_from([6, 16]))
 def test_the_answer_is_no_slower_than_either_kind_alone(changes, batch) -> None:
     workload = tiny(layers=4)
@@ -306,7 +306,7 @@ def test_each_kind_has_the_recomputation_that_its_memory_asks_for() -> None:
     assert [int(plan.recompute[0]) for plan in found.strategies] == [0, 2]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_a_split_is_the_best_of_all(ahead, behind, seed) -> None:
     """Random stages, some of whose runs of layers do not fit: every cut against all bounds."""

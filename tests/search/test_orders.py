@@ -35,7 +35,7 @@ def test_a_plan_takes_as_long_beside_others_as_alone(order: str, experts: int) -
     assert together.tolist() == [float(compute_step_costs(asked, plan).step_time_s[0]) for plan in plans]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(workloads(), clusters())
 def test_the_answer_lies_between_the_usual_order_and_the_best_of_all(workload: Workload, cluster: Cluster) -> None:
     asked = question(workload, cluster)

@@ -77,7 +77,7 @@ def test_rings_of_all_data_parallel_ranks_reach_what_a_4_to_1_tree_allows(tp: in
     assert ring_rate(found, as_listed=True) == pytest.approx(optimum / 4)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(
     st.lists(st.integers(0, 2), min_size=6, max_size=6).filter(lambda leaves: max(leaves) >= 1),
     st.dictionaries(st.integers(0, 5), st.sampled_from([0.25, 0.5]), max_size=2),

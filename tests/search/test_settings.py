@@ -155,7 +155,7 @@ def test_what_is_recomputed_in_part_counts_in_part() -> None:
     assert again[0] == pytest.approx(again[1] / 4)  # two of eight layers
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(workloads(), plans)
 def test_zero_bubble_never_waits_longer(workload, plan) -> None:
     q = question(workload)
@@ -164,14 +164,14 @@ def test_zero_bubble_never_waits_longer(workload, plan) -> None:
     assert zero.step_time_s[0] <= plain.step_time_s[0]
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(workloads(), plans, st.sampled_from(["tp_overlap", "dp_overlap"]))
 def test_hiding_an_exchange_never_slows_a_step(workload, plan, name) -> None:
     q = question(workload)
     assert step(under(q, **{name: "yes"}), plan) <= step(under(q, **{name: "no"}), plan) * (1 + 1e-12)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(workloads(), plans, st.sampled_from(["optimizer", "activations", "weights"]))
 def test_offload_trades_time_for_memory(workload, plan, what) -> None:
     q = with_host(question(workload))
