@@ -33,7 +33,7 @@ COMMANDS = (
     f"plan {TWO_NODES} --tokens 1T --grid fr -f json",
     f"plan {TWO_NODES} --uncertainty 20 -f csv",
     "plan llama-3-8b -c dgx-h100 --nodes 4 -b 64 --fault node-3 --fault node-1:2=0.5 -f json",
-    "planner compare llama-3-8b --on dgx-h100 --on dgx-a100:4 --devices 16 --tokens 100B --objective cost -f markdown",
+    "planner compare llama-3-8b --on dgx-h100 --on dgx-a100:4 --devices 16 --tokens 9B --objective cost -f markdown",
     "planner topology dgx-h100 --nodes 4 -f json",
 )
 
