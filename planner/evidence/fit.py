@@ -27,10 +27,11 @@ from planner.cost.calibration import (
     read_default_calibration,
 )
 from planner.cost.scenario import Scenario
+from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
 from planner.errors import InputError
 from planner.evidence.bind_run import BoundRun
-from planner.evidence.predict import compute_run_figure
+from planner.evidence.predict import convert_step_time
 from planner.evidence.runs import MeasuredRun
 
 Floats = NDArray[np.float64]
@@ -85,7 +86,9 @@ class CalibrationCase:
 
     def predict_figure(self, calibration: Calibration) -> float:
         """The run's measured figure, predicted with a calibration."""
-        return compute_run_figure(self.run, replace_calibration(self.bound_run, calibration), self.plan)
+        scenario = replace_calibration(self.bound_run, calibration)
+        step_time_s = float(compute_step_costs(scenario, self.plan).step_time_s[0])
+        return convert_step_time(self.run, scenario, step_time_s)
 
     def compute_log_error(self, calibration: Calibration) -> float:
         """Logarithm of predicted over measured time."""

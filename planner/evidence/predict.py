@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from planner.cost.flops import compute_model_flops, compute_recomputed_flops
 from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.plan_tables import build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies
 from planner.evidence.bind_run import BoundRun, bind_run
-from planner.evidence.runs import MeasuredRun, RowError, SkippedRun
+from planner.evidence.runs import MeasuredRun, RowError, SkippedRunPart
 from planner.progress import track_steps
 from planner.search.search import SearchTarget, search_plans
 from planner.search.space import SEARCH_RULES
@@ -52,21 +53,26 @@ def predict_run(run: MeasuredRun) -> RunPrediction:
     bound_run = bind_run(run)
     plan, assumed_values = find_run_plan(bound_run)
     scenario = bound_run.scenario
-    step_time_s = float(compute_step_costs(scenario, plan).step_time_s[0])
-    return RunPrediction(
-        run, compute_run_figure(run, scenario, plan), step_time_s, _compute_memory_gib(scenario, plan), assumed_values
+    tables = build_plan_tables(scenario, plan)
+    step_time_s = float(compute_step_costs(scenario, plan, tables).step_time_s[0])
+    # trainers measure the memory of their allocator, without the runtime reserve of driver and libraries
+    memory_bytes = (
+        math.fsum(float(part[0]) for part in compute_peak_memory_bytes(scenario, plan, tables).values())
+        - scenario.runtime_reserve_bytes
     )
+    figure = convert_step_time(run, scenario, step_time_s)
+    return RunPrediction(run, figure, step_time_s, memory_bytes / 2**30, assumed_values)
 
 
-def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], list[SkippedRun]]:
+def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], list[SkippedRunPart]]:
     """The predictions of all runs, and the runs that could not be bound, with the reasons."""
     predictions: list[RunPrediction] = []
-    skipped: list[SkippedRun] = []
+    skipped: list[SkippedRunPart] = []
     for run in track_steps("predicting", runs):
         try:
             predictions.append(predict_run(run))
         except RowError as error:
-            skipped.append(SkippedRun(run.id, run.line, str(error)))
+            skipped.append(SkippedRunPart(id=run.id, line=run.line, reason=str(error)))
     return predictions, skipped
 
 
@@ -99,9 +105,8 @@ def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
     return result.best, assumed_values
 
 
-def compute_run_figure(run: MeasuredRun, scenario: Scenario, plan: Strategies) -> float:
-    """The predicted figure in the metric and FLOPs convention of the run."""
-    step_time_s = float(compute_step_costs(scenario, plan).step_time_s[0])
+def convert_step_time(run: MeasuredRun, scenario: Scenario, step_time_s: float) -> float:
+    """A step time in seconds as the metric of the run, in its FLOPs convention."""
     tokens = scenario.global_batch * scenario.workload.seq_length
     if run.metric == "step_time_s":
         return step_time_s
@@ -111,9 +116,3 @@ def compute_run_figure(run: MeasuredRun, scenario: Scenario, plan: Strategies) -
     if "recomputation" in run.flops_convention:
         flops += compute_recomputed_flops(scenario, "full")[2]
     return flops / step_time_s / scenario.devices / 1e12
-
-
-def _compute_memory_gib(scenario: Scenario, plan: Strategies) -> float:
-    # trainers measure the memory of their allocator, without the runtime reserve of driver and libraries
-    memory_bytes = math.fsum(float(part[0]) for part in compute_peak_memory_bytes(scenario, plan).values())
-    return (memory_bytes - scenario.runtime_reserve_bytes) / 2**30

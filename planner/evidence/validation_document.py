@@ -9,7 +9,7 @@ import msgspec
 
 from planner.documents.schema import DocumentPart, build_closed_schema
 from planner.evidence.predict import RunPrediction
-from planner.evidence.runs import SkippedRun
+from planner.evidence.runs import SkippedRunPart
 from planner.evidence.statistics import PredictionErrors, compute_prediction_errors
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
@@ -32,14 +32,6 @@ class MeasuredRunPart(DocumentPart, frozen=True, kw_only=True):
     """Columns that the source leaves open, with the assumed values."""
     met: bool | None = None
     """Whether the error is within `--max-error`; null without this option."""
-
-
-class SkippedRunPart(DocumentPart, frozen=True, kw_only=True):
-    """A row that could not be read or bound to a scenario, and the reason."""
-
-    id: str
-    line: int
-    reason: str
 
 
 class ErrorSummaryPart(DocumentPart, frozen=True, kw_only=True):
@@ -77,7 +69,7 @@ def build_json_schema() -> dict[str, object]:
 
 def build_validation_document(
     predictions: Sequence[RunPrediction],
-    skipped: Sequence[SkippedRun],
+    skipped: Sequence[SkippedRunPart],
     cross: dict[str, CrossValidationPart] | None = None,
     max_error_pct: float | None = None,
 ) -> ValidationDocument:
@@ -95,7 +87,7 @@ def build_validation_document(
             )
             for source in sources
         },
-        skipped=[SkippedRunPart(id=item.id, line=item.line, reason=item.reason) for item in skipped],
+        skipped=list(skipped),
         leave_one_source_out=cross_parts.get("source"),
         leave_one_model_out=cross_parts.get("model"),
         max_error_pct=max_error_pct,

@@ -6,7 +6,7 @@ from planner.errors import InputError
 from planner.evidence.bind_run import bind_run
 from planner.evidence.predict import predict_run, predict_runs
 from planner.evidence.runs import parse_runs
-from tests.validation.tables import rows, table
+from tests.validation.tables import PUBLISHED, rows, table
 
 LLAMA = "mbridge-26.04-LLAMA3_70B-h100-FP8-n64-gbs256-tp4pp8cp1ep1"
 DEEPSEEK = "simumax-deepseekv3_l4_tp1_ep8_pp1_dp8_mbc4_cef"
@@ -66,6 +66,8 @@ def test_what_was_filled_is_said_with_its_value() -> None:
         ("value", "nan", "is out of range"),
         ("value", "0", "is not a positive number"),
         ("metric", "miles", "metric 'miles' is not one of"),
+        ("framework", "megatrn", "framework 'megatrn' is not one of megatron, megatron-classic"),
+        ("tp_overlap", "maybe", "tp_overlap 'maybe' is not one of yes, no"),
         ("accelerator", "abacus", "'abacus' is not in hardware_db"),
         ("global_batch", "", "global_batch is empty"),
         ("tp", "3", "no such plan"),
@@ -105,3 +107,19 @@ def test_a_model_and_a_part_of_no_known_family_are_taken_by_their_columns() -> N
     assert question.scenario.workload.experts == 16
     assert question.cluster.devices_per_node == 8
     assert predict_run(run).predicted > 0
+
+
+def test_how_the_trainer_ran_is_stated_in_columns_and_not_read_out_of_free_text() -> None:
+    stated = rows(FSDP2)[0] | {"sharding": "none", "framework": "ddp", "launch": "eager", "attention": "unfused"}
+    unstated = rows(FSDP2)[0] | {"framework": "", "launch": "", "attention": "", "notes": "torch.compile"}
+    (first, second), _ = read(stated | {"gradients": "bf16"}, unstated | {"gradients": ""})
+    scenario = bind_run(first).scenario
+    assert (scenario.trainer.name, scenario.launch_mode, scenario.attention_kernel) == ("ddp", "eager", "unfused")
+    assert scenario.gradient_dtype == "bf16"
+    scenario = bind_run(second).scenario
+    assert (scenario.trainer.name, scenario.launch_mode, scenario.attention_kernel) == ("fsdp2", "eager", "flash")
+
+
+def test_every_published_row_states_its_trainer() -> None:
+    runs, _ = parse_runs(PUBLISHED.read_text("utf-8"), "runs.csv")
+    assert all(run.framework and run.attention for run in runs)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.evidence.runs import SkippedRunPart
 from planner.evidence.statistics import PredictionErrors
 from planner.evidence.validation_document import (
     CrossValidationPart,
     MeasuredRunPart,
-    SkippedRunPart,
     ValidationDocument,
 )
 from planner.report.report import (
