@@ -15,8 +15,8 @@ import numpy as np
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cost.memory import compute_peak_memory_bytes
-from planner.cost.rank_groups import RANK_ORDERS
 from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.settings import RANK_ORDERS
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies, join_strategies
 from planner.search.search import search_plans

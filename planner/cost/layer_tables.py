@@ -22,8 +22,9 @@ from planner.cost.parallelism.intra_layer_comm import (
     compute_tensor_comm,
 )
 from planner.cost.pipeline.partition import list_layer_types
-from planner.cost.rank_groups import RANK_ORDERS, compute_rank_strides
+from planner.cost.rank_groups import compute_rank_strides
 from planner.cost.scenario import Scenario
+from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies
 from planner.cost.techniques.operator_time import adjust_pass_times, compute_teacher_s, is_adapted
 from planner.cost.unique_rows import find_unique_rows

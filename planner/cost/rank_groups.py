@@ -5,7 +5,6 @@ A group that spans several dimensions has one size and one stride for each: arra
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,9 +12,6 @@ import numpy as np
 
 from planner.cost.arrays import Ints
 from planner.cost.strategies import Strategies
-
-RANK_ORDERS = tuple("-".join(order) for order in itertools.permutations(("tp", "cp", "dp", "pp")))
-"""From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it communicates most."""
 
 
 @dataclass(frozen=True)

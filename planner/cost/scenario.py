@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from planner.cluster.build.power import PowerModel, resolve_power
 from planner.cluster.model.cluster import Cluster, Host
@@ -11,7 +12,15 @@ from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost.calibration import Calibration, build_calibration
 from planner.cost.offload import NO_OFFLOAD, Offload
-from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.settings import (
+    RANK_ORDERS,
+    SETTINGS,
+    CpCommType,
+    OffloadState,
+    PipelineSchedule,
+    Setting,
+    SettingValue,
+)
 from planner.errors import InputError
 from planner.hardware.accelerator import Accelerator
 from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
@@ -29,8 +38,6 @@ from planner.workload.techniques import DEFAULT_TECHNIQUES, Techniques
 
 AttentionKernel = Literal["flash", "unfused"]
 FlopsConvention = Literal["full", "causal"]
-PipelineSchedule = Literal["1f1b", "zero-bubble"]
-CpCommType = Literal["ring", "all-gather", "all-to-all"]
 
 
 _RESERVE_BYTES = 1.5 * 2**30
@@ -120,6 +127,11 @@ class Scenario:
         return "bf16" if self.trainer.grad_reduce_bytes == 2.0 else "fp32"
 
     @property
+    def offload_states(self) -> list[str]:
+        """The states that are kept on the host."""
+        return [name for name in get_args(OffloadState) if getattr(self.offload, name)]
+
+    @property
     def trained_share(self) -> float:
         """Trained parameters for each parameter of the model (0..1)."""
         lora = self.techniques.lora
@@ -180,7 +192,7 @@ def build_scenario(
         runtime_reserve_bytes=compute_runtime_reserve_bytes(accelerator.memory_bytes),
         power=resolve_power(cluster),
     )
-    return scenario if gradients is None else replace_gradient_dtype(scenario, gradients)
+    return scenario if gradients is None else _apply_gradients(scenario, gradients)
 
 
 def compute_runtime_reserve_bytes(memory_bytes: float) -> float:
@@ -193,23 +205,42 @@ def compute_required_memory_bytes(used_bytes: float) -> float:
     return (used_bytes + _RESERVE_BYTES) / (1.0 - _RESERVE_SHARE)
 
 
-def replace_gradient_dtype(scenario: Scenario, gradient_dtype: GradientDtype) -> Scenario:
-    """The scenario with gradients accumulated and reduced in another dtype."""
-    trainer = replace_gradient_bytes(scenario.trainer, accumulated=gradient_dtype, reduced=gradient_dtype)
+def apply_setting(scenario: Scenario, setting: Setting, value: SettingValue) -> Scenario:
+    """The scenario with this value of a setting. Raises InputError where the cluster does not support it."""
+    apply = _APPLY_FUNCTIONS.get(setting.name)
+    return replace(scenario, **{setting.field: value}) if apply is None else apply(scenario, value)  # type: ignore[arg-type]
+
+
+def read_settings(scenario: Scenario) -> dict[str, SettingValue]:
+    """The values of all settings."""
+    return {name: getattr(scenario, setting.field) for name, setting in SETTINGS.items()}
+
+
+def _apply_gradients(scenario: Scenario, dtype: GradientDtype) -> Scenario:
+    """Gradients accumulated and reduced in another dtype."""
+    trainer = replace_gradient_bytes(scenario.trainer, accumulated=dtype, reduced=dtype)
     return replace(scenario, trainer=trainer)
 
 
-def replace_grad_reduce_dtype(scenario: Scenario, grad_reduce_dtype: GradientDtype) -> Scenario:
-    """The scenario with gradients reduced in another dtype than they are accumulated in."""
-    return replace(scenario, trainer=replace_gradient_bytes(scenario.trainer, reduced=grad_reduce_dtype))
+def _apply_communication(scenario: Scenario, dtype: GradientDtype) -> Scenario:
+    """Gradients reduced in another dtype than they are accumulated in."""
+    return replace(scenario, trainer=replace_gradient_bytes(scenario.trainer, reduced=dtype))
 
 
-def replace_offload(scenario: Scenario, offload: Offload) -> Scenario:
-    """The scenario with state on the host. Raises InputError where the node's file does not describe its host."""
-    if scenario.host is None and offload.is_active:
+def _apply_offload(scenario: Scenario, states: list[str]) -> Scenario:
+    """State on the host. Raises InputError where the node's file does not describe its host."""
+    if scenario.host is None and states:
         raise InputError(
             "the cluster's file does not describe its hosts",
             key="--offload",
             expected="a cluster whose node has host.memory, host.bandwidth and host.link",
         )
-    return replace(scenario, offload=offload)
+    return replace(scenario, offload=Offload(**dict.fromkeys(states, True)))
+
+
+_APPLY_FUNCTIONS: dict[str, Callable[[Scenario, Any], Scenario]] = {
+    "gradients": _apply_gradients,
+    "communication": _apply_communication,
+    "offload": _apply_offload,
+}
+"""How settings are applied that are more than a field of the scenario."""

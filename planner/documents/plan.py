@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.cost.scenario import CpCommType, PipelineSchedule
+from planner.cost.settings import CpCommType, OffloadState, PipelineSchedule
 from planner.documents.schema import (
     DocumentPart,
     NonNegativeFloat,
@@ -113,7 +113,7 @@ class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     """Data type in which gradients are accumulated."""
     communication: GradientDtype
     """Data type in which gradients are reduced."""
-    offload: list[Literal["optimizer", "activations", "weights"]]
+    offload: list[OffloadState]
     order: str
     """Rank order of the parallel dimensions, innermost first."""
     shard_group: PositiveInt | None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.settings import RANK_ORDERS
 from planner.documents.plan import PlanDocument, PlanPart
 from planner.errors import InputError
 

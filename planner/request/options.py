@@ -6,12 +6,12 @@ words of shell completion and the manual pages. Nothing slow is imported here, s
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations, permutations
 from typing import Literal, get_args
 
+from planner.cost.settings import SETTINGS
 from planner.errors import InputError, find_nearest_name
 from planner.request.values import (
     Parser,
@@ -38,7 +38,7 @@ from planner.request.values import (
     parse_text,
     parse_texts,
 )
-from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
+from planner.trainers.names import LaunchMode, TrainerName
 
 CommandName = Literal["plan", "estimate", "what-if", "size", "compare", "explain", "topology"]
 """The commands whose options are in this table."""
@@ -68,18 +68,12 @@ ATTENTION_KERNELS = ("flash", "unfused")
 FLOPS_CONVENTIONS = ("full", "causal")
 FRAMEWORKS = get_args(TrainerName)
 LAUNCH_MODES = get_args(LaunchMode)
-GRADIENT_DTYPES = get_args(GradientDtype)
 RECOMPUTE_MODES = ("none", "selective", "full")
-SCHEDULES = ("1f1b", "zero-bubble")
-CP_ALGORITHMS = ("ring", "all-gather", "all-to-all")
 OBJECTIVES = ("step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom")
 OPTIMIZERS = ("adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon")
 TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4")
 """Number formats in which a model can be trained; the integer ones of an accelerator are for inference."""
 OUTPUT_FORMATS = ("table", "json", "jsonl", "csv", "markdown", "html", "junit")
-_OFFLOADABLE = ("optimizer", "activations", "weights")
-OFFLOADS = ("none", *("+".join(parts) for count in (1, 2, 3) for parts in combinations(_OFFLOADABLE, count)))
-RANK_ORDERS = tuple("-".join(names) for names in permutations(("tp", "cp", "dp", "pp")))
 _SIZES = "a value, list or range: 8 | 4,8 | 4..8"
 
 
@@ -151,12 +145,14 @@ def _degree(name: str, help_text: str, fixed: str = "1") -> Option:
     return Option(name, "Parallelism", help_text, parse_allowed_values, fixed=fixed, in_space=True)
 
 
-def _setting(
-    name: str, group: str, help_text: str, names: tuple[str, ...], *words: str, allows_counts: bool = False
-) -> Option:
-    """A setting that the search may choose from."""
-    parse = partial(parse_setting, names=names, allows_counts=allows_counts)
-    return Option(name, group, help_text, parse, in_space=True, completion=Completion((*words, *names), joins=","))
+def _build_setting_options(group: str) -> Iterator[Option]:
+    """The settings of a panel, of which the search may choose from several values."""
+    for setting in SETTINGS.values():
+        if setting.group == group:
+            parse = partial(parse_setting, names=setting.values, allows_counts=setting.kind == "count")
+            words = tuple(dict.fromkeys(("all", *setting.values)))
+            completion = Completion(words, joins=",")
+            yield Option(setting.name, group, setting.help, parse, in_space=True, completion=completion)
 
 
 def _switch(
@@ -225,18 +221,7 @@ OPTIONS: tuple[Option, ...] = (
         partial(parse_codes, names=("no", "yes")), ("--sequence-parallel/--no-sequence-parallel",), is_switch=True,
         in_space=True,
     ),
-    _setting("schedule", "Parallelism", "Pipeline schedule: 1f1b, zero-bubble.", SCHEDULES),
-    _setting(
-        "order", "Parallelism",
-        "Order of the degrees on ranks, innermost first: tp-cp-dp-pp, tp-cp-pp-dp, ..., or all.", RANK_ORDERS, "all",
-    ),
-    _setting(
-        "tp_overlap", "Parallelism", "Overlap tensor-parallel communication with compute: no, yes.", ("no", "yes")
-    ),
-    _setting("dp_overlap", "Parallelism", "Overlap gradient communication with compute: yes, no.", ("yes", "no")),
-    _setting(
-        "cp_exchange", "Parallelism", "Context-parallel algorithm: ring, all-gather, all-to-all.", CP_ALGORITHMS
-    ),
+    *_build_setting_options("Parallelism"),
     Option(
         "space", "Parallelism", "A TOML file with any options of the space; the command line goes first.",
         commands=(PLAN, WHAT_IF), is_path=True, completion=Completion(endings=(".toml",)),
@@ -245,23 +230,12 @@ OPTIONS: tuple[Option, ...] = (
         "zero", "Memory and recompute", "ZeRO stage, 0 to 3.", partial(parse_allowed_values, minimum=0, maximum=3),
         fixed="0", in_space=True, completion=Completion(("0", "1", "2", "3"), joins=","),
     ),
-    _setting(
-        "shard_group", "Memory and recompute", "Ranks that ZeRO shards over: all, 8, ...", ("all",),
-        allows_counts=True,
-    ),
     Option(
         "recompute", "Memory and recompute", "Activation recomputation: none, selective, full.",
         partial(parse_codes, names=RECOMPUTE_MODES), fixed="none", in_space=True,
         completion=Completion(RECOMPUTE_MODES, joins=","),
     ),
-    _setting(
-        "recompute_layers", "Memory and recompute",
-        "Layers of each chunk that full recomputation repeats: all, 1, ...", ("all",), allows_counts=True,
-    ),
-    _setting(
-        "offload", "Memory and recompute",
-        "State kept in host memory: none, optimizer, activations, weights, or several joined by +.", OFFLOADS,
-    ),
+    *_build_setting_options("Memory and recompute"),
     Option(
         "memory_limit", "Memory and recompute",
         "Memory that a plan may use of each GPU: 90%, 70GiB. Default: all of it. Plans above it do not compete.",
@@ -276,14 +250,7 @@ OPTIONS: tuple[Option, ...] = (
         "Number format of matrix multiplications: bf16, fp16, fp8, ... Default: bf16 where the hardware has it.",
         commands=_ALL, completion=Completion(TRAINING_PRECISIONS),
     ),
-    _setting(
-        "gradients", "Kernels and precision", "Number format of gradients in memory and communication: fp32, bf16.",
-        GRADIENT_DTYPES,
-    ),
-    _setting(
-        "communication", "Kernels and precision",
-        "Number format of gradients in communication, where it differs from memory: fp32, bf16.", GRADIENT_DTYPES,
-    ),
+    *_build_setting_options("Kernels and precision"),
     _choice("attention", "Kernels and precision", "Attention kernel.", ATTENTION_KERNELS, "flash"),
     _choice(
         "flops_convention", "Kernels and precision", "Count the FLOPs of causal attention in full or by half.",

@@ -6,10 +6,11 @@ The command line, TOML files and Python all build it with `build_plan_request`, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from planner.cost.settings import SETTINGS
 from planner.errors import InputError, find_nearest_name
 from planner.request.files import list_model_files
 from planner.request.options import FILE_KEYS, Option, find_option, list_options
@@ -33,10 +34,6 @@ _DIMENSIONS = {**{name: name for name in _DEGREES}, "zero": "zero_stage"} | {
     name: name for name in ("recompute", "sequence_parallel")
 }
 """Options that are dimensions of the space, with their names in the space."""
-_SETTINGS = (
-    "schedule", "tp_overlap", "dp_overlap", "cp_exchange", "gradients", "communication", "offload", "order",
-    "shard_group", "recompute_layers",
-)  # fmt: skip
 _FAILURE_OPTIONS = (
     "mtbf_device", "mtbf_node", "checkpoint_bandwidth", "restart_time", "repair_time", "spares", "async_checkpoint",
     "shrink",
@@ -47,7 +44,8 @@ _FAILURE_OPTIONS = (
 class PlanRequest:
     """A request whose values were checked, each alone and together. None: not given.
 
-    Each field is the option of its name; times in s, sizes in bytes, rates in bytes/s.
+    Each field is the option of its name; `dimensions`: the given dimensions of the space, `settings`: the values of
+    each given setting, by option. Times in s, sizes in bytes, rates in bytes/s.
     """
 
     model: str
@@ -59,27 +57,8 @@ class PlanRequest:
     devices: int | None = None
     fault: tuple[str, ...] = ()
     tokens: int | None = None
-    micro_batch: AllowedValues | None = None
-    tp: AllowedValues | None = None
-    pp: AllowedValues | None = None
-    dp: AllowedValues | None = None
-    cp: AllowedValues | None = None
-    ep: AllowedValues | None = None
-    etp: AllowedValues | None = None
-    vpp: AllowedValues | None = None
-    sequence_parallel: AllowedValues | None = None
-    zero: AllowedValues | None = None
-    recompute: AllowedValues | None = None
-    schedule: tuple[str, ...] | None = None
-    order: tuple[str, ...] | None = None
-    tp_overlap: tuple[str, ...] | None = None
-    dp_overlap: tuple[str, ...] | None = None
-    cp_exchange: tuple[str, ...] | None = None
-    shard_group: tuple[str, ...] | None = None
-    recompute_layers: tuple[str, ...] | None = None
-    offload: tuple[str, ...] | None = None
-    gradients: tuple[str, ...] | None = None
-    communication: tuple[str, ...] | None = None
+    dimensions: Mapping[str, AllowedValues] = field(default_factory=dict)
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     space: str | None = None
     memory_limit: MemoryLimit | None = None
     headroom: MemoryLimit | None = None
@@ -127,7 +106,7 @@ class PlanRequest:
             key = f"--no-failures, --{given[0].replace('_', '-')}"
             raise InputError("conflicting options", key=key, expected="one of the two")
         if self.command == "estimate":
-            require_single_values({name: getattr(self, name) for name in (*_DIMENSIONS, *_SETTINGS)})
+            require_single_values({**self.dimensions, **self.settings})
 
     @property
     def given_failure_options(self) -> list[str]:
@@ -137,24 +116,14 @@ class PlanRequest:
     @property
     def allowed_values(self) -> dict[str, tuple[int, ...]]:
         """Values of each dimension of the space that an option restricts."""
-        allowed: dict[str, tuple[int, ...]] = {}
-        for name, dimension in _DIMENSIONS.items():
-            given: AllowedValues | None = getattr(self, name)
-            if given is not None:
-                allowed[dimension] = given.values
-        return allowed
+        given = self.dimensions
+        return {dimension: given[name].values for name, dimension in _DIMENSIONS.items() if name in given}
 
     @property
     def listed_values(self) -> dict[str, tuple[int, ...]]:
         """Values of a dimension that were listed, for dimensions with several values."""
-        given: dict[str, AllowedValues | None] = {name: getattr(self, name) for name in _DEGREES}
-        return {name: values.listed for name, values in given.items() if values is not None and values.listed}
-
-    @property
-    def settings(self) -> dict[str, tuple[str, ...]]:
-        """Values of each given setting."""
-        values: dict[str, tuple[str, ...] | None] = {name: getattr(self, name) for name in _SETTINGS}
-        return {name: allowed for name, allowed in values.items() if allowed is not None}
+        given = self.dimensions
+        return {name: given[name].listed for name in _DEGREES if name in given and given[name].listed}
 
     @property
     def given_memory_limit(self) -> MemoryLimit | None:
@@ -162,7 +131,7 @@ class PlanRequest:
         return self.memory_limit or self.headroom
 
     def replace_values(self, values: Mapping[str, OptionValue | None]) -> PlanRequest:
-        """The request with other values of some options; None: not given. Raises InputError."""
+        """The request with other values of options that are not of the space; None: not given. Raises InputError."""
         parsed = {
             name: None if value is None else _parse_value(find_option(name), value) for name, value in values.items()
         }
@@ -194,7 +163,10 @@ def build_plan_request(
     if "space" in parsed:
         in_space = {option.name: option for option in list_options(command) if option.in_space}
         parsed = {**_read_space_file(Path(str(parsed["space"])), in_space), **parsed}
-    return PlanRequest(command=command, **parsed)  # type: ignore[arg-type]
+    fields = {name: value for name, value in parsed.items() if name not in _DIMENSIONS and name not in SETTINGS}
+    dimensions = {name: parsed[name] for name in _DIMENSIONS if name in parsed}
+    settings = {name: parsed[name] for name in SETTINGS if name in parsed}
+    return PlanRequest(command=command, dimensions=dimensions, settings=settings, **fields)  # type: ignore[arg-type]
 
 
 def parse_option_values(values: Mapping[str, object], command: str, origin: str = "") -> dict[str, object]:

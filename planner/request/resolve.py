@@ -66,7 +66,7 @@ class ResolvedRequest:
 
 def resolve_request(request: PlanRequest, read: ReadInputs = read_inputs) -> ResolvedRequest:
     """The resolved request for a homogeneous cluster. Raises InputError."""
-    from planner.cost.rank_groups import RANK_ORDERS
+    from planner.cost.settings import RANK_ORDERS
     from planner.search.objective import check_objectives_known, list_ineffective_objectives
     from planner.search.settings import enumerate_setting_scenarios
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.cost.rank_groups import RANK_ORDERS
 from planner.cost.scenario import Scenario
+from planner.cost.settings import RANK_ORDERS
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import Strategies
 from planner.search.search import SearchResult, SearchTarget, search_plans

@@ -15,8 +15,8 @@ import numpy as np
 
 from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.arrays import Ints
-from planner.cost.rank_groups import RANK_ORDERS
 from planner.cost.scenario import Scenario
+from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies
 from planner.progress import track_steps
 from planner.search.orders import MIN_RELATIVE_GAIN, compute_plan_step_time_s, select_better_result, take_first_plan

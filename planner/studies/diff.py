@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.settings import SETTINGS
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
 from planner.documents.check import CheckDocument, get_checked_answer
 from planner.documents.diff import (
@@ -25,6 +26,7 @@ from planner.studies.conditions.parse import Condition
 from planner.studies.conditions.values import (
     FigureValue,
     FigureValues,
+    collect_setting_values,
     compute_compared_values,
     compute_figure_values,
     compute_relative_change,
@@ -41,21 +43,21 @@ _INPUT_NAMES = (
     "devices", "global_batch", "precision", "attention", "framework", "launch", "flops_convention", "tokens",
 )  # fmt: skip
 _COMPUTE_DRIVERS = ("tp", "cp", "pp", "dp", "ep", "micro_batch", "etp")
-_TERM_DRIVERS: dict[str, tuple[str, ...]] = {
+_TERM_DEGREES: dict[str, tuple[str, ...]] = {
     "forward": _COMPUTE_DRIVERS,
     "backward": _COMPUTE_DRIVERS,
-    "recompute": ("recompute", "recompute_layers", *_COMPUTE_DRIVERS),
-    "tensor_parallel": ("tp", "sequence_parallel", "tp_overlap", "micro_batch", "order", "etp"),
-    "context_parallel": ("cp", "cp_exchange", "micro_batch", "order"),
-    "expert_parallel": ("ep", "etp", "micro_batch", "order"),
-    "pipeline_send": ("pp", "vpp", "micro_batch", "dp", "order"),
-    "pipeline_bubble": ("pp", "vpp", "schedule", "micro_batch", "dp"),
-    "data_parallel": ("dp", "zero_stage", "dp_overlap", "gradients", "communication", "shard_group", "order", "pp"),
-    "optimizer": ("zero_stage", "dp", "tp", "pp", "offload", "shard_group"),
-    "offload": ("offload", "recompute", "pp", "tp"),
+    "recompute": ("recompute", *_COMPUTE_DRIVERS),
+    "tensor_parallel": ("tp", "sequence_parallel", "micro_batch", "etp"),
+    "context_parallel": ("cp", "micro_batch"),
+    "expert_parallel": ("ep", "etp", "micro_batch"),
+    "pipeline_send": ("pp", "vpp", "micro_batch", "dp"),
+    "pipeline_bubble": ("pp", "vpp", "micro_batch", "dp"),
+    "data_parallel": ("dp", "zero_stage", "pp"),
+    "optimizer": ("zero_stage", "dp", "tp", "pp"),
+    "offload": ("recompute", "pp", "tp"),
     "overhead": (),
 }
-"""Degrees and settings that each term depends on most; in addition, every term depends on all inputs."""
+"""Degrees that each term depends on most, beside the settings that name the term, and all inputs."""
 
 
 @dataclass(frozen=True)
@@ -114,17 +116,8 @@ def _build_diff_side(document: PlanDocument | HeterogeneousDocument, conditions_
     if isinstance(document, HeterogeneousDocument):
         hetero_plan = document.ways[0]
         values |= {"strategy.way": hetero_plan.way, "strategy.split": hetero_plan.split}
-        values |= {
-            f"settings.{name}": _convert_to_plain_value(getattr(hetero_plan.settings, name))
-            for name in hetero_plan.settings.__struct_fields__
-        }
+        values |= collect_setting_values(hetero_plan.settings)
     return DiffSide(values, inputs, f"{model.title} on {document.cluster.title}", conditions_met)
-
-
-def _convert_to_plain_value(value: object) -> FigureValue:
-    if isinstance(value, list):
-        return "+".join(map(str, value)) or "none"
-    return "all" if value is None else value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _build_plan_diff_part(
@@ -231,9 +224,11 @@ def _find_step_change_cause(
     ):
         return None
     names = {change.name for change in changes}
-    depends = [f"{part}.{name}" for name in _TERM_DRIVERS[largest_change.term] for part in ("strategy", "settings")]
+    term = largest_change.term
+    depends = [f"strategy.{name}" for name in _TERM_DEGREES[term]]
+    depends += [f"settings.{name}" for name, setting in SETTINGS.items() if term in setting.terms]
     because = [name for name in (*depends, "strategy.way", "strategy.split", *_INPUT_NAMES) if name in names]
     step_change_s = math.fsum(part.change_s for part in terms)
     return StepChangeCausePart(
-        term=largest_change.term, change_s=largest_change.change_s, step_change_s=step_change_s, because=because
+        term=term, change_s=largest_change.change_s, step_change_s=step_change_s, because=because
     )

@@ -10,10 +10,9 @@ from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.breakdown import OperatorRoofline, compute_rooflines, compute_waterfall_s
 from planner.cost.memory import MEMORY_CATEGORIES, compute_stage_memory_bytes, count_micro_batches_in_flight
-from planner.cost.offload import Offload
 from planner.cost.plan_tables import build_all_stage_plan_tables
-from planner.cost.rank_groups import RANK_ORDERS
-from planner.cost.scenario import Scenario, replace_grad_reduce_dtype, replace_gradient_dtype, replace_offload
+from planner.cost.scenario import Scenario, apply_setting, read_settings
+from planner.cost.settings import RANK_ORDERS, SETTINGS
 from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts, compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies, build_strategy
 from planner.cost.timeline import (
@@ -83,23 +82,13 @@ def build_plan_strategies(plan: PlanPart) -> Strategies:
 
 def apply_plan_settings(scenario: Scenario, settings: SettingsPart) -> Scenario:
     """The scenario with a plan's settings. Raises InputError where the cluster's hosts do not support them."""
-    offload = Offload(**dict.fromkeys(settings.offload, True))
-    changed_scenario = replace_offload(scenario, offload) if offload.is_active else scenario
-    # data types other than these two stay those of the trainer
-    if changed_scenario.gradient_dtype != settings.gradients:
-        changed_scenario = replace_gradient_dtype(changed_scenario, settings.gradients)
-    if changed_scenario.grad_reduce_dtype != settings.communication:
-        changed_scenario = replace_grad_reduce_dtype(changed_scenario, settings.communication)
-    return replace(
-        changed_scenario,
-        pipeline_schedule=settings.schedule,
-        tp_overlap=settings.tp_overlap,
-        dp_overlap=settings.dp_overlap,
-        cp_comm_type=settings.cp_exchange,
-        rank_order=settings.order,
-        shard_group=settings.shard_group,
-        recompute_layers=settings.recompute_layers,
-    )
+    # in the order of the table, since gradients set the data type of their communication too; where neither differs,
+    # both stay those of the trainer
+    for name, setting in SETTINGS.items():
+        value = getattr(settings, name)
+        if value != read_settings(scenario)[name]:
+            scenario = apply_setting(scenario, setting, value)
+    return scenario
 
 
 def build_plan_scenario(scenario: Scenario, cluster: Cluster, document: PlanDocument, plan: PlanPart) -> Scenario:

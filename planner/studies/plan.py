@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from planner.cluster.build.reliability import Reliability
 from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cost.operators.roofline import is_16bit_or_wider
-from planner.cost.rank_groups import RANK_ORDERS
 from planner.cost.scenario import Scenario
+from planner.cost.settings import RANK_ORDERS
 from planner.documents.plan import (
     SCHEMA_VERSION,
     PlacementPart,

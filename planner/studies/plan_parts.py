@@ -12,7 +12,7 @@ from planner.cost.flops import compute_model_flops
 from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes
 from planner.cost.operations.energy import ENERGY_PARTS, compute_energy_parts_j
 from planner.cost.plan_tables import build_plan_tables
-from planner.cost.scenario import Scenario
+from planner.cost.scenario import Scenario, read_settings
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS, compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies
 from planner.cost.techniques.operator_time import compute_required_flops
@@ -130,19 +130,7 @@ def _build_scenario_plan_parts(
 
 def build_settings_part(scenario: Scenario) -> SettingsPart:
     """The settings part of a scenario's plans."""
-    offload = scenario.offload
-    return SettingsPart(
-        schedule=scenario.pipeline_schedule,
-        tp_overlap=scenario.tp_overlap,
-        dp_overlap=scenario.dp_overlap,
-        cp_exchange=scenario.cp_comm_type,
-        gradients=scenario.gradient_dtype,
-        communication=scenario.grad_reduce_dtype,
-        offload=[name for name in ("optimizer", "activations", "weights") if getattr(offload, name)],
-        order=scenario.rank_order,
-        shard_group=scenario.shard_group,
-        recompute_layers=scenario.recompute_layers,
-    )
+    return SettingsPart(**read_settings(scenario))  # type: ignore[arg-type]
 
 
 def build_strategy_part(strategies: Strategies, index: int) -> StrategyPart:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.search.settings import SEARCH_SETTINGS
+from planner.cost.settings import SETTINGS
 from tests.cli.run import call
 from tests.cli.test_options import document
 from tests.examples import DEFAULTS, LAB
@@ -174,7 +174,7 @@ def test_a_setting_that_no_plan_can_have_is_told(options: tuple[str, ...], told:
 
 
 def test_every_setting_is_an_option_of_every_command_and_told_of_every_plan() -> None:
-    names = {name.replace("_", "-") for name in SEARCH_SETTINGS}
+    names = {name.replace("_", "-") for name in SETTINGS}
     for command in ("plan", "estimate", "what-if"):
         text = call("planner", command, "--help").stdout
         assert all(f"--{name} " in text for name in names)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.rank_groups import RANK_ORDERS
+from planner.cost.settings import RANK_ORDERS
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy, join_strategies
 from planner.search.orders import TP_INNERMOST_ORDERS, search_rank_orders

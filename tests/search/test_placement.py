@@ -11,8 +11,9 @@ from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import parse_cluster_spec
 from planner.cluster.network.routed_network import RoutedNetwork
-from planner.cost.rank_groups import RANK_ORDERS, build_data_group
+from planner.cost.rank_groups import build_data_group
 from planner.cost.scenario import Scenario, build_scenario
+from planner.cost.settings import RANK_ORDERS
 from planner.search.placement import compute_rank_placement, search_placed_plans, sort_hosts_by_nearness
 from planner.search.search import SearchResult, SearchTarget, search_plans
 from planner.search.space import Space

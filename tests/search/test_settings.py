@@ -13,10 +13,11 @@ from planner.cluster.model.cluster import Host
 from planner.cost.memory import compute_host_memory_bytes, compute_peak_memory_bytes
 from planner.cost.plan_tables import build_plan_tables
 from planner.cost.scenario import Scenario
+from planner.cost.settings import SETTINGS
 from planner.cost.step import STEP_TERMS, compute_step_costs
 from planner.cost.strategies import Strategies, build_strategy
 from planner.search.search import SearchTarget, search_plans
-from planner.search.settings import SEARCH_SETTINGS, enumerate_setting_scenarios
+from planner.search.settings import enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.studies.plan_parts import build_settings_part
 from tests.examples import lab, question, tiny, workloads
@@ -36,8 +37,8 @@ plans = st.builds(
 )
 VALUES = [
     (name, value)
-    for name, setting in SEARCH_SETTINGS.items()
-    for value in (*setting.value_names, *(("1", "2", "3") if setting.has_integer_values else ()))
+    for name, setting in SETTINGS.items()
+    for value in (*setting.values, *(("1", "2", "3") if setting.kind == "count" else ()))
 ]
 
 
@@ -90,7 +91,7 @@ def test_the_best_over_settings_is_the_best_of_each_alone() -> None:
     allowed = {
         "schedule": ("1f1b", "zero-bubble"),
         "offload": ("none", "optimizer"),
-        "order": SEARCH_SETTINGS["order"].value_names[::4],
+        "order": SETTINGS["order"].values[::4],
     }
     every = list(enumerate_setting_scenarios(q, allowed))
     assert len(every) == 24

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from planner.cost.memory import MEMORY_CATEGORIES
+from planner.cost.settings import SETTINGS
 from planner.documents.plan import MemoryBreakdownPart, PlanDocument, PlanPart, SearchPart, SettingsPart
 from planner.report.report import (
     BarChart,
@@ -43,16 +44,7 @@ if TYPE_CHECKING:
 _MAX_BARS = 12
 """Plans that are drawn as bars; all are in the table."""
 _MAX_FRONT_PLANS = 25
-_DEFAULT_SETTINGS = (
-    "1f1b",
-    "no tp overlap",
-    "dp overlap",
-    "cp by ring",
-    "fp32 gradients",
-    "sent in fp32",
-    "no offload",
-)
-_DEFAULT_LAYOUT_SETTINGS = ("order tp-cp-dp-pp", "shard over all", "recompute all layers")
+_USUAL_SETTINGS = frozenset(setting.format_label(setting.values[0]) for setting in SETTINGS.values())
 """Settings that go without saying where all plans have them."""
 
 
@@ -311,7 +303,7 @@ def _format_common_settings(plans: Sequence[PlanPart], precision: str) -> str:
     """The settings that all plans share, where they are not the usual ones; maybe empty. `precision` of training."""
     words = [_format_settings(plan.settings, precision) for plan in plans]
     shared = [word for word in words[0] if all(word in other for other in words)]
-    return ", ".join(word for word in shared if word not in (*_DEFAULT_SETTINGS, *_DEFAULT_LAYOUT_SETTINGS))
+    return ", ".join(word for word in shared if word not in _USUAL_SETTINGS)
 
 
 def resolve_gradient_format(format_name: str, precision: str) -> str:
@@ -321,19 +313,13 @@ def resolve_gradient_format(format_name: str, precision: str) -> str:
 
 def _format_settings(settings: SettingsPart, precision: str) -> list[str]:
     """Every setting in a few words."""
-    layers = "all" if settings.recompute_layers is None else str(settings.recompute_layers)
-    return [
-        settings.schedule,
-        "tp overlap" if settings.tp_overlap else "no tp overlap",
-        "dp overlap" if settings.dp_overlap else "no dp overlap",
-        f"cp by {settings.cp_exchange}",
-        f"{resolve_gradient_format(settings.gradients, precision)} gradients",
-        f"sent in {resolve_gradient_format(settings.communication, precision)}",
-        f"offload {'+'.join(settings.offload)}" if settings.offload else "no offload",
-        f"order {settings.order}",
-        f"shard over {settings.shard_group or 'all'}",
-        f"recompute {layers} layers",
-    ]
+    labels = []
+    for name, setting in SETTINGS.items():
+        text = setting.format_value(getattr(settings, name))
+        labels.append(
+            setting.format_label(resolve_gradient_format(text, precision) if setting.kind == "dtype" else text)
+        )
+    return labels
 
 
 def _build_settings_columns(plans: Sequence[PlanPart], precision: str) -> list[tuple[Column, list[str]]]:

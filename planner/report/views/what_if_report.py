@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from planner.cost.settings import SETTINGS
 from planner.documents.plan import ModelPart, PlanPart
 from planner.documents.what_if import HardwareFigureName, InputChangePart, WhatIfDocument, WhatIfSidePart
 from planner.report.report import (
@@ -202,7 +203,7 @@ def _enumerate_choice_rows(before: WhatIfSidePart, after: WhatIfSidePart) -> Ite
         old_part, new_part = getattr(old, part), getattr(new, part)
         for name in old_part.__struct_fields__:
             first, second = getattr(old_part, name), getattr(new_part, name)
-            if name in ("gradients", "communication"):
+            if name in SETTINGS and SETTINGS[name].kind == "dtype":
                 first, second = (
                     resolve_gradient_format(first, before.training.precision),
                     resolve_gradient_format(second, after.training.precision),

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 from planner.cost.memory import MEMORY_CATEGORIES
-from planner.cost.rank_groups import RANK_ORDERS
-from planner.cost.scenario import CpCommType, PipelineSchedule
+from planner.cost.settings import SETTINGS
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
 from planner.cost.strategies import RECOMPUTE_MODES
-from planner.trainers.names import GradientDtype
 
 FigureUnit = Literal["bytes", "s", "days", "usd", "j", "kg", "w", "per_s", "ratio", "count", "text", "truth"]
 FigurePrerequisite = Literal["tokens", "price", "power", "grid", "failures", "uncertainty"]
@@ -93,18 +91,15 @@ _STRATEGY_FIGURES = (
     PlanFigure("strategy.zero_stage", "count", "ZeRO stage"),
     PlanFigure("strategy.recompute", "text", "recomputation", choices=RECOMPUTE_MODES),
     PlanFigure("strategy.sequence_parallel", "truth", "sequence parallelism"),
-    PlanFigure("settings.schedule", "text", "pipeline schedule", choices=get_args(PipelineSchedule)),
-    PlanFigure("settings.tp_overlap", "truth", "tensor-parallel communication overlapped"),
-    PlanFigure("settings.dp_overlap", "truth", "gradient communication overlapped"),
-    PlanFigure("settings.cp_exchange", "text", "communication of context parallelism", choices=get_args(CpCommType)),
-    PlanFigure("settings.gradients", "text", "dtype of gradient accumulation", choices=get_args(GradientDtype)),
-    PlanFigure("settings.communication", "text", "dtype of gradient reduction", choices=get_args(GradientDtype)),
-    PlanFigure("settings.offload", "text", "states offloaded to the host, joined by +; or none"),
-    PlanFigure(
-        "settings.order", "text", "rank order of the parallel dimensions, innermost first", choices=tuple(RANK_ORDERS)
+    *(
+        PlanFigure(
+            f"settings.{name}",
+            "truth" if setting.kind == "switch" else "text",
+            setting.description,
+            choices=setting.choices,
+        )
+        for name, setting in SETTINGS.items()
     ),
-    PlanFigure("settings.shard_group", "text", "ranks that ZeRO shards over, or all"),
-    PlanFigure("settings.recompute_layers", "text", "layers per virtual stage that are recomputed, or all"),
     PlanFigure("model", "text", "the model's name"),
     PlanFigure("cluster", "text", "the cluster's name"),
     PlanFigure("accelerator", "text", "the accelerator's name"),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from planner.cost.memory import MEMORY_CATEGORIES
-from planner.documents.plan import MemoryBreakdownPart, PlanDocument, PlanPart
+from planner.cost.settings import SETTINGS
+from planner.documents.plan import MemoryBreakdownPart, PlanDocument, PlanPart, SettingsPart
 from planner.studies.conditions.figures import (
     BASE_PREFIX,
     CHANGE_PREFIX,
@@ -89,12 +90,12 @@ def _collect_operation_values(document: PlanDocument) -> dict[str, FigureValue]:
 
 def _collect_strategy_values(plan: PlanPart) -> dict[str, FigureValue]:
     values = {f"strategy.{name}": value for name, value in _collect_struct_fields(plan.strategy).items()}
-    settings = _collect_struct_fields(plan.settings) | {
-        "offload": "+".join(plan.settings.offload) or "none",
-        "shard_group": str(plan.settings.shard_group or "all"),
-        "recompute_layers": str(plan.settings.recompute_layers or "all"),
-    }
-    return values | {f"settings.{name}": value for name, value in settings.items()}
+    return values | collect_setting_values(plan.settings)
+
+
+def collect_setting_values(settings: SettingsPart) -> dict[str, FigureValue]:
+    """The settings as figures."""
+    return {f"settings.{name}": setting.format_figure(getattr(settings, name)) for name, setting in SETTINGS.items()}
 
 
 def _collect_step_values(plan: PlanPart) -> dict[str, FigureValue]:

@@ -1,0 +1,149 @@
+"""The settings of a run, each declared once.
+
+A setting changes the whole scenario (overlap of communication, offloading, rank order), where a degree changes one
+candidate. From this table come the options with their help and completion, the keys of TOML files and of Python, the
+combinations that a search goes through, the document's `settings`, the columns of CSV, the figures of `--require` and
+of `planner diff`, and the words of tables. Nothing slow is imported here, since `plan --help` reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Any, Literal, get_args
+
+from planner.trainers.names import GradientDtype
+
+PipelineSchedule = Literal["1f1b", "zero-bubble"]
+CpCommType = Literal["ring", "all-gather", "all-to-all"]
+OffloadState = Literal["optimizer", "activations", "weights"]
+RANK_ORDERS = tuple("-".join(order) for order in permutations(("tp", "cp", "dp", "pp")))
+"""From the inside out; the first is Megatron-LM's. Those with tp innermost come first: it communicates most."""
+
+SettingKind = Literal["choice", "dtype", "switch", "count", "parts"]
+"""A choice of names; of number formats, where bf16 stands for 16 bits; yes or no; `all` or a whole number; `none` or
+names joined by +."""
+SettingValue = str | bool | int | list[str] | None
+"""The value of a setting in a scenario and in a document: None is `all`, an empty list `none`."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a run.
+
+    `field` of a Scenario holds it; `values`: names of its values, the usual one first; `description`: of the figure
+    `settings.NAME`; `label`: words of tables, with {} for the value; `terms` of the step that it changes most;
+    `affects`: whether it makes a difference to a plan with these degrees, and `otherwise` what such plans have.
+    """
+
+    name: str
+    field: str
+    kind: SettingKind
+    values: tuple[str, ...]
+    group: str
+    help: str
+    description: str
+    label: str
+    terms: tuple[str, ...] = ()
+    affects: Callable[[Any], bool] | None = None
+    otherwise: str = ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The only names that it can have; empty where numbers, joined names, yes or no are values too."""
+        return self.values if self.kind in ("choice", "dtype") else ()
+
+    def parse_name(self, name: str) -> SettingValue:
+        """The value of one of `values`, or of a number."""
+        if self.kind == "switch":
+            return name == "yes"
+        if self.kind == "count":
+            return None if name == "all" else int(name)
+        if self.kind == "parts":
+            return [] if name == "none" else name.split("+")
+        return name
+
+    def format_value(self, value: SettingValue) -> str:
+        """The name of a value, as an option takes it."""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, list):
+            return "+".join(value) or "none"
+        return "all" if value is None else str(value)
+
+    def format_figure(self, value: SettingValue) -> str | bool:
+        """The value in conditions and differences: yes and no are truths."""
+        return value if isinstance(value, bool) else self.format_value(value)
+
+    def format_label(self, name: str) -> str:
+        """The words of tables for the value of this name: `no offload`, `offload weights`."""
+        return f"no {self.label.removesuffix(' {}')}" if name in ("no", "none") else self.label.format(name)
+
+
+_PARALLELISM, _MEMORY, _KERNELS = "Parallelism", "Memory and recompute", "Kernels and precision"
+_COMMUNICATION = ("tensor_parallel", "context_parallel", "expert_parallel", "pipeline_send", "data_parallel")
+_OFFLOADS = tuple("+".join(parts) for count in (1, 2, 3) for parts in combinations(get_args(OffloadState), count))
+
+_DECLARED = (
+    Setting(
+        "schedule", "pipeline_schedule", "choice", get_args(PipelineSchedule), _PARALLELISM,
+        "Pipeline schedule: 1f1b, zero-bubble.",
+        description="pipeline schedule", label="{}", terms=("pipeline_bubble",),
+        affects=lambda s: s.pp > 1, otherwise="pp 1",
+    ),
+    Setting(
+        "tp_overlap", "tp_overlap", "switch", ("no", "yes"), _PARALLELISM,
+        "Overlap tensor-parallel communication with compute: no, yes.",
+        description="tensor-parallel communication overlapped", label="tp overlap", terms=("tensor_parallel",),
+        affects=lambda s: s.tp > 1, otherwise="tp 1",
+    ),
+    Setting(
+        "dp_overlap", "dp_overlap", "switch", ("yes", "no"), _PARALLELISM,
+        "Overlap gradient communication with compute: yes, no.",
+        description="gradient communication overlapped", label="dp overlap", terms=("data_parallel",),
+        affects=lambda s: s.dp * s.cp > 1, otherwise="dp 1",
+    ),
+    Setting(
+        "cp_exchange", "cp_comm_type", "choice", get_args(CpCommType), _PARALLELISM,
+        "Context-parallel algorithm: ring, all-gather, all-to-all.",
+        description="communication of context parallelism", label="cp by {}", terms=("context_parallel",),
+        affects=lambda s: s.cp > 1, otherwise="cp 1",
+    ),
+    Setting(
+        "gradients", "gradient_dtype", "dtype", get_args(GradientDtype), _KERNELS,
+        "Number format of gradients in memory and communication: fp32, bf16.",
+        description="dtype of gradient accumulation", label="{} gradients", terms=("data_parallel",),
+    ),
+    Setting(
+        "communication", "grad_reduce_dtype", "dtype", get_args(GradientDtype), _KERNELS,
+        "Number format of gradients in communication, where it differs from memory: fp32, bf16.",
+        description="dtype of gradient reduction", label="sent in {}", terms=("data_parallel",),
+        affects=lambda s: s.dp * s.cp > 1, otherwise="dp 1",
+    ),
+    Setting(
+        "offload", "offload_states", "parts", ("none", *_OFFLOADS), _MEMORY,
+        "State kept in host memory: none, optimizer, activations, weights, or several joined by +.",
+        description="states offloaded to the host, joined by +; or none", label="offload {}",
+        terms=("optimizer", "offload"),
+    ),
+    Setting(
+        "order", "rank_order", "choice", RANK_ORDERS, _PARALLELISM,
+        "Order of the degrees on ranks, innermost first: tp-cp-dp-pp, tp-cp-pp-dp, ..., or all.",
+        description="rank order of the parallel dimensions, innermost first", label="order {}", terms=_COMMUNICATION,
+    ),
+    Setting(
+        "shard_group", "shard_group", "count", ("all",), _MEMORY, "Ranks that ZeRO shards over: all, 8, ...",
+        description="ranks that ZeRO shards over, or all", label="shard over {}",
+        terms=("data_parallel", "optimizer"), affects=lambda s: s.zero_stage > 0, otherwise="ZeRO 0",
+    ),
+    Setting(
+        "recompute_layers", "recompute_layers", "count", ("all",), _MEMORY,
+        "Layers of each chunk that full recomputation repeats: all, 1, ...",
+        description="layers per virtual stage that are recomputed, or all", label="recompute {} layers",
+        terms=("recompute",), affects=lambda s: s.recompute == "full", otherwise="no full recomputation",
+    ),
+)  # fmt: skip
+
+SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _DECLARED}
+"""All settings by name, in the order in which a search varies them and a document prints them."""
