@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from planner.cluster.build.reliability import Reliability
-from planner.cluster.model.cluster import Cluster, WiredCluster
+from planner.cluster.model.cluster import Cluster
 from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.scenario import Scenario
 from planner.cost.settings import RANK_ORDERS
@@ -178,7 +178,7 @@ def _search_without_slow_hosts(
     from planner.search.placement import compute_first_step_time_s, search_placed_plans
     from planner.studies.changes import rebind_scenario
 
-    removal = remove_slow_hosts(cluster) if isinstance(cluster, WiredCluster) and cluster.nodes > 1 else None
+    removal = remove_slow_hosts(cluster)
     if removal is None:
         return None
     remaining_cluster, removed_hosts = removal

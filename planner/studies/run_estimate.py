@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from planner.cluster.build.reliability import ReliabilityOverrides, resolve_reliability
-from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.build.resolve import resolve_cluster, resolve_listed_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec
@@ -75,8 +75,7 @@ class ClusterOffer:
     @cached_property
     def listed_cluster(self) -> WiredCluster | None:
         """All hosts that work, of a wired or degraded cluster; else None. Raises InputError."""
-        cluster = resolve_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.faults else None
-        return cluster if isinstance(cluster, WiredCluster) else None
+        return resolve_listed_cluster(self.spec, self.origin) if self.spec.hosts or self.spec.faults else None
 
     def build_cluster(self, nodes: int) -> Cluster:
         """The cluster with this number of nodes. Raises InputError for too many nodes or an invalid description."""

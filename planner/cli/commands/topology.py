@@ -34,15 +34,16 @@ def topology(
       planner topology gb200-nvl72 --nodes 36 --format json
     """
     from planner.cli.io.output import check_output_files, write_document
+    from planner.cluster.wired.prune_unused_links import list_used_links
     from planner.report.topology.files import render_topology_file
-    from planner.report.topology.measure import build_topology_document, build_used_wiring
+    from planner.report.topology.measure import build_topology_document
     from planner.request.inputs import read_cluster
     from planner.request.notices import warn
     from planner.request.plan_request import parse_option_values
 
     output_files = check_output_files(files, _TOPOLOGY_SUFFIXES, input_files=[("CLUSTER", cluster)])
     resolved_cluster = read_cluster(cluster, **parse_option_values(values, "topology"))  # type: ignore[arg-type]
-    wiring = build_used_wiring(resolved_cluster)
+    wiring = list_used_links(resolved_cluster)
     document = build_topology_document(resolved_cluster, wiring)
 
     def build_file_renderer(suffix: str) -> Callable[[], str]:

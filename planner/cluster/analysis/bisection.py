@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +33,18 @@ class BisectionCut:
     is_exact: bool
 
 
+@singledispatch
 def compute_bisection(cluster: Cluster, wiring: Wiring | None) -> BisectionCut:
     """Bisection of any cluster; `wiring`: its links, None where there are too many to list."""
-    if isinstance(cluster, WiredCluster) and cluster.nodes > 1:
-        return compute_wiring_bisection(cluster.wiring)
     cut = compute_regular_bisection(cluster)
     if cut.is_exact or wiring is None or cluster.nodes == 1 or is_single_torus(cluster):
         return cut
     return BisectionCut(min(cut.bytes_per_s, compute_wiring_bisection(wiring).bytes_per_s), False)
+
+
+@compute_bisection.register
+def _(cluster: WiredCluster, wiring: Wiring | None) -> BisectionCut:
+    return compute_wiring_bisection(cluster.wiring) if cluster.nodes > 1 else compute_regular_bisection(cluster)
 
 
 def count_half_devices(cluster: Cluster) -> int:

@@ -7,10 +7,11 @@ its leaf is one link (Dally and Towles 2004, Principles and Practices of Interco
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from planner.cluster.analysis.device_graph import build_device_graph
-from planner.cluster.model.cluster import Cluster, compute_group_devices
+from planner.cluster.model.cluster import Cluster, WiredCluster, compute_group_devices
 from planner.cluster.model.intra_node import IntraNodeTopology
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.regular.torus import Torus, find_cluster_torus
@@ -22,8 +23,21 @@ if TYPE_CHECKING:
 _UNREACHABLE = 1_000_000
 
 
+@singledispatch
 def compute_diameter_hops(cluster: Cluster) -> int:
-    """Links between the two farthest devices of a regular cluster; 0 for a single device."""
+    """Links between the two farthest devices of a cluster; 0 for a single device."""
+    return _compute_level_diameter_hops(cluster)
+
+
+@compute_diameter_hops.register
+def _(cluster: WiredCluster) -> int:
+    if cluster.nodes == 1:
+        return _compute_level_diameter_hops(cluster)
+    return compute_wiring_diameter_hops(cluster.wiring, cluster.intra_node, find_cluster_torus(cluster))
+
+
+def _compute_level_diameter_hops(cluster: Cluster) -> int:
+    """The diameter by the cluster's levels."""
     torus = find_cluster_torus(cluster)
     if torus is not None and torus.devices >= cluster.devices:
         return compute_torus_diameter_hops(torus)

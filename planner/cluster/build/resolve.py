@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from planner.cluster.build.power import parse_pue
+from planner.cluster.build.regular_cluster import resolve_regular_cluster
 from planner.cluster.build.reliability import check_reliability
+from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec, FaultSpec
 from planner.errors import InputError
 
-if TYPE_CHECKING:
-    pass
-from planner.cluster.build.regular_cluster import resolve_regular_cluster
-from planner.cluster.model.cluster import Cluster
+ClusterType = TypeVar("ClusterType", bound=Cluster)
 
 
 def resolve_cluster(
@@ -30,16 +29,38 @@ def resolve_cluster(
     regular cluster is written out host by host. Raises InputError for figures that make no sense, for both counts at
     once, for more nodes than the cluster can have, and for a fault of a part that it does not have.
     """
+    if spec.hosts or spec.faults or faults:
+        return resolve_listed_cluster(spec, origin, nodes=nodes, devices=devices, faults=faults)
+    _check_single_pool(spec, origin)
+    return _add_operations(resolve_regular_cluster(spec, origin, nodes=nodes, devices=devices), spec, origin)
+
+
+def resolve_listed_cluster(
+    spec: ClusterSpec,
+    origin: str,
+    *,
+    nodes: int | None = None,
+    devices: int | None = None,
+    faults: tuple[FaultSpec, ...] = (),
+) -> WiredCluster:
+    """The same of a cluster whose links are listed, or are as some of its parts have failed."""
+    from planner.cluster.build.wired_cluster import resolve_wired_cluster
+
+    _check_single_pool(spec, origin)
+    cluster = resolve_wired_cluster(spec, origin, faults, nodes=nodes, devices=devices)
+    return _add_operations(cluster, spec, origin)
+
+
+def _check_single_pool(spec: ClusterSpec, origin: str) -> None:
+    """Raise InputError for a heterogeneous cluster."""
     if spec.pools:
         raise InputError(
             "the cluster is heterogeneous", origin=origin, key="pools", expected="a single pool; `plan` takes several"
         )
-    if spec.hosts or spec.faults or faults:
-        from planner.cluster.build.wired_cluster import resolve_wired_cluster
 
-        cluster: Cluster = resolve_wired_cluster(spec, origin, faults, nodes=nodes, devices=devices)
-    else:
-        cluster = resolve_regular_cluster(spec, origin, nodes=nodes, devices=devices)
+
+def _add_operations(cluster: ClusterType, spec: ClusterSpec, origin: str) -> ClusterType:
+    """The cluster with what its file says of failures, storage and the site's power."""
     check_reliability(spec.reliability, spec.storage, origin)
     pue = None if spec.pue is None else parse_pue(spec.pue, origin, "pue", "the cluster's file")
     return replace(cluster, reliability=spec.reliability, storage=spec.storage, pue=pue)

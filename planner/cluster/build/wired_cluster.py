@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from planner.cluster.build.regular_cluster import (
     resolve_node_host,
     resolve_regular_cluster,
 )
-from planner.cluster.model.cluster import DegradedCluster, FabricLevel, WiredCluster
+from planner.cluster.model.cluster import Cluster, DegradedCluster, FabricLevel, WiredCluster
 from planner.cluster.model.spec import ClusterSpec, FaultSpec, NodeSpec
 from planner.cluster.model.wiring import Wiring, compute_uplink_bytes_per_s, find_leaf_parts
 from planner.cluster.network.degraded_network import build_degraded_cluster
@@ -141,10 +142,18 @@ def select_nodes(cluster: WiredCluster, nodes: int) -> WiredCluster:
     return _keep_hosts(cluster, _select_best_hosts(cluster.wiring, count))
 
 
-def remove_slow_hosts(cluster: WiredCluster) -> tuple[WiredCluster, tuple[str, ...]] | None:
+@singledispatch
+def remove_slow_hosts(cluster: Cluster) -> tuple[Cluster, tuple[str, ...]] | None:
     """The cluster without the hosts whose uplinks are narrower than the median, and their names; None where all are
-    alike.
+    alike, as in a regular cluster.
     """
+    return None
+
+
+@remove_slow_hosts.register
+def _(cluster: WiredCluster) -> tuple[Cluster, tuple[str, ...]] | None:
+    if cluster.nodes == 1:
+        return None
     uplink_bytes_per_s = compute_uplink_bytes_per_s(cluster.wiring)
     slow = uplink_bytes_per_s < np.median(uplink_bytes_per_s) * (1 - 1e-9)
     if not slow.any():
@@ -153,12 +162,17 @@ def remove_slow_hosts(cluster: WiredCluster) -> tuple[WiredCluster, tuple[str, .
     return _keep_hosts(cluster, np.flatnonzero(~slow)), removed_hosts
 
 
+@singledispatch
 def _keep_hosts(cluster: WiredCluster, hosts: Ints) -> WiredCluster:
     """The cluster with these of its hosts, its levels anew."""
     wiring = select_hosts(cluster.wiring, hosts)
-    if isinstance(cluster, DegradedCluster):
-        return build_degraded_cluster(cluster.healthy, cluster.healthy_wiring, wiring, cluster.name)
     return _build_wired_cluster(cluster, wiring, cluster.name, cluster.levels[-1].through_nic)
+
+
+@_keep_hosts.register
+def _(cluster: DegradedCluster, hosts: Ints) -> WiredCluster:
+    wiring = select_hosts(cluster.wiring, hosts)
+    return build_degraded_cluster(cluster.healthy, cluster.healthy_wiring, wiring, cluster.name)
 
 
 def _resolve_host_count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None) -> int:

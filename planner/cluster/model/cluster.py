@@ -71,6 +71,11 @@ class Cluster:
         return True
 
     @property
+    def has_failed_parts(self) -> bool:
+        """Whether a regular cluster lacks some of its hosts or links."""
+        return False
+
+    @property
     def layout(self) -> Cluster:
         """The cluster whose levels lay out groups, tori and nodes."""
         return self
@@ -108,6 +113,11 @@ class DegradedCluster(WiredCluster):
     @property
     def is_regular(self) -> bool:
         """Its groups are those of the healthy cluster."""
+        return True
+
+    @property
+    def has_failed_parts(self) -> bool:
+        """Some hosts or links of the healthy cluster are gone."""
         return True
 
     @property

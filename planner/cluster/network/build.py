@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import singledispatch
 
 import numpy as np
 
@@ -17,13 +18,29 @@ from planner.cluster.model.cluster import (
 from planner.cluster.model.wiring import find_leaf_parts
 from planner.cluster.network.degraded_network import build_degraded_network
 from planner.cluster.network.network import Floats, Network
-from planner.cluster.network.routed_network import RoutedNetwork, build_routed_network
+from planner.cluster.network.routed_network import build_routed_network
 from planner.cluster.regular.shares import build_bandwidth_shares
 from planner.cluster.regular.torus import Torus, find_cluster_torus
 
 
-def _build_wired_network(cluster: WiredCluster, network: Network) -> RoutedNetwork:
-    """Flows over the links of a wired cluster; `network`: its tiers by its levels."""
+@singledispatch
+def _add_routes(cluster: Cluster, network: Network) -> Network:
+    """`network`, the tiers of a cluster's levels, with the routes of the links where these are listed.
+
+    A regular cluster has none: its levels say what every group gets.
+    """
+    return network
+
+
+@_add_routes.register
+def _(cluster: DegradedCluster, network: Network) -> Network:
+    return network if cluster.nodes == 1 else build_degraded_network(cluster, network)
+
+
+@_add_routes.register
+def _(cluster: WiredCluster, network: Network) -> Network:
+    if cluster.nodes == 1:
+        return network
     wiring, hosts = cluster.wiring, len(cluster.wiring.hosts)
     # the part of each level that a host belongs to; the names are those of `build.wired_cluster`
     parts = {
@@ -55,11 +72,36 @@ def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficie
         in_network=np.array([level.in_network for level in cluster.levels]),
         architecture=cluster.accelerator.architecture,
     )
-    if not isinstance(cluster, WiredCluster) or cluster.nodes == 1:
-        return network
-    if isinstance(cluster, DegradedCluster):
-        return build_degraded_network(cluster, network)
-    return _build_wired_network(cluster, network)
+    return _add_routes(cluster, network)
+
+
+@singledispatch
+def compute_uplink_rates_bytes_per_s(cluster: Cluster) -> list[float]:
+    """Bytes/s of one device, one direction, on the path up to each level, from the node outwards."""
+    return [level.bandwidth_bytes_per_s for level in cluster.levels]
+
+
+@compute_uplink_rates_bytes_per_s.register
+def _(cluster: WiredCluster) -> list[float]:
+    """The outermost level's is that of the leaf switch with the least."""
+    rates = [level.bandwidth_bytes_per_s for level in cluster.levels]
+    if cluster.is_regular or "leaf" not in [level.name for level in cluster.levels]:
+        return rates
+    wiring = cluster.wiring
+    host_parts = find_leaf_parts(wiring)
+    vertex_parts = np.concatenate([host_parts, np.full(len(wiring.switches), -1)])
+    for end, other in ((0, 1), (1, 0)):
+        up = (wiring.endpoints[:, end] < len(host_parts)) & (wiring.bandwidth_bytes_per_s > 0) & ~wiring.in_rack
+        vertex_parts[wiring.endpoints[up, other]] = vertex_parts[wiring.endpoints[up, end]]
+    source_part, target_part = vertex_parts[wiring.endpoints].T
+    leaving = (source_part != target_part) & ~wiring.in_rack
+    uplink_rates = np.zeros(len(host_parts))
+    for link_parts in (source_part, target_part):
+        counts = leaving & (link_parts >= 0)
+        np.add.at(uplink_rates, link_parts[counts], wiring.bandwidth_bytes_per_s[counts])
+    devices = np.bincount(host_parts, wiring.devices, len(host_parts))
+    used_parts = np.unique(host_parts)
+    return [*rates[:-1], min(rates[-1], float((uplink_rates[used_parts] / devices[used_parts]).min()))]
 
 
 def compute_level_paths(levels: Sequence[FabricLevel]) -> list[tuple[float, float]]:

@@ -8,16 +8,32 @@ wiring.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.wiring import Wiring
+from planner.cluster.wired.build_links import build_regular_wiring
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 _UNREACHABLE = 1_000_000
+MAX_LISTED_DEVICES = 131_072
+"""Devices of the largest regular cluster whose links are listed one by one."""
+
+
+@singledispatch
+def list_used_links(cluster: Cluster) -> Wiring | None:
+    """The hosts, switches and links of a cluster that are in use; None where it is too large for that."""
+    return build_regular_wiring(cluster) if cluster.devices <= MAX_LISTED_DEVICES else None
+
+
+@list_used_links.register
+def _(cluster: WiredCluster) -> Wiring | None:
+    return prune_unused_links(cluster.wiring)
 
 
 def prune_unused_links(wiring: Wiring) -> Wiring:

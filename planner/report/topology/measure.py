@@ -10,16 +10,12 @@ import numpy as np
 from planner.cluster.analysis.bisection import BisectionCut, compute_bisection, count_half_devices
 from planner.cluster.analysis.diameter import (
     compute_diameter_hops,
-    compute_wiring_diameter_hops,
     compute_worst_latency_s,
 )
-from planner.cluster.model.cluster import Cluster, WiredCluster
+from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
-from planner.cluster.regular.torus import find_cluster_torus
-from planner.cluster.wired.build_links import build_regular_wiring
-from planner.cluster.wired.prune_unused_links import prune_unused_links
 from planner.cost.calibration import build_calibration
 from planner.cost.collectives import compute_all_reduce_s, compute_all_to_all_s, compute_point_to_point_s
 from planner.cost.rank_groups import build_rank_group
@@ -37,27 +33,15 @@ from planner.trainers.registry import find_default_trainer
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
 
-MAX_WIRED_DEVICES = 131_072
-"""Devices of the largest cluster that is written out cable by cable."""
 _MESSAGE_BYTES = float(2**30)
 _REFERENCE_MODEL = "llama-3-8b"
 _TENSOR_PARALLEL_SIZES = (2, 4, 8)
 _EXPERT_PARALLEL_SIZES = (8, 64)
 
 
-def build_used_wiring(cluster: Cluster) -> Wiring | None:
-    """The cluster cable by cable, what of it is in use; None where it is too large for that."""
-    if isinstance(cluster, WiredCluster):
-        return prune_unused_links(cluster.wiring)
-    return build_regular_wiring(cluster) if cluster.devices <= MAX_WIRED_DEVICES else None
-
-
 def build_topology_document(cluster: Cluster, wiring: Wiring | None) -> TopologyDocument:
-    """Everything that is told of a cluster's fabric; `wiring` as `build_used_wiring` gives it."""
-    if isinstance(cluster, WiredCluster) and cluster.nodes > 1:
-        hops = compute_wiring_diameter_hops(cluster.wiring, cluster.intra_node, find_cluster_torus(cluster))
-    else:
-        hops = compute_diameter_hops(cluster)
+    """Everything that is told of a cluster's fabric; `wiring` as `list_used_links` gives it."""
+    hops = compute_diameter_hops(cluster)
     return TopologyDocument(
         schema_version=SCHEMA_VERSION,
         cluster=ClusterPart(

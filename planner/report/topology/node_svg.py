@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster.analysis.device_graph import build_device_graph
-from planner.cluster.model.cluster import Cluster, DegradedCluster
+from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.regular.torus import Torus, compute_coordinates, enumerate_grid_neighbours
 from planner.cluster.wired.failed_parts import select_hosts
@@ -162,8 +162,7 @@ class _RemainingTorus:
         """`wiring`: what is in use of it."""
         self.block = np.array((*torus.block, 1)[:2])
         self.node_grid = tuple(side // part for side, part in zip(torus.shape, torus.block, strict=True))
-        is_degraded = isinstance(cluster, DegradedCluster) and wiring is not None
-        self.is_complete = not is_degraded or math.prod(self.node_grid) == 1
+        self.is_complete = not cluster.has_failed_parts or wiring is None or math.prod(self.node_grid) == 1
         self.joined_pairs: set[tuple[str, str]] = set()
         if not self.is_complete and wiring is not None:
             names = wiring.vertex_names

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.cluster import Cluster, WiredCluster, compute_group_devices
-from planner.cluster.model.wiring import Wiring, find_leaf_parts
-from planner.cluster.network.build import build_network
+from planner.cluster.model.cluster import Cluster, compute_group_devices
+from planner.cluster.model.wiring import Wiring
+from planner.cluster.network.build import build_network, compute_uplink_rates_bytes_per_s
 from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cluster.regular.torus import find_cluster_torus
 from planner.documents.topology import FabricLevelPart, NameRangePart
@@ -22,7 +22,11 @@ IntArray = NDArray[np.int64]
 
 def build_level_parts(cluster: Cluster, wiring: Wiring | None) -> list[FabricLevelPart]:
     """The levels from the node outwards; `wiring`: what is in use, None where it is not written out."""
-    torus, parts, rates = find_cluster_torus(cluster), _compute_node_parts(cluster), _compute_level_rates(cluster)
+    torus, parts, rates = (
+        find_cluster_torus(cluster),
+        _compute_node_parts(cluster),
+        compute_uplink_rates_bytes_per_s(cluster),
+    )
     switches = None if wiring is None else _count_switches(cluster, wiring)
     full_devices = compute_group_devices(cluster.layout)
     inner_rates: dict[bool, float] = {}
@@ -66,31 +70,6 @@ def _compute_node_parts(cluster: Cluster) -> IntArray:
     return np.where(
         devices_per_part > cluster.devices_per_node, node * cluster.devices_per_node // devices_per_part, node
     )
-
-
-def _compute_level_rates(cluster: Cluster) -> list[float]:
-    """Bytes/s of one device on the way up to each level. Of a cluster that is described cable by cable the outermost
-    level's is that of the leaf with the least.
-    """
-    rates = [level.bandwidth_bytes_per_s for level in cluster.levels]
-    has_leaves = "leaf" in [level.name for level in cluster.levels]
-    if not isinstance(cluster, WiredCluster) or cluster.is_regular or not has_leaves:
-        return rates
-    wiring = cluster.wiring
-    host_parts = find_leaf_parts(wiring)
-    vertex_parts = np.concatenate([host_parts, np.full(len(wiring.switches), -1)])
-    for end, other in ((0, 1), (1, 0)):
-        up = (wiring.endpoints[:, end] < len(host_parts)) & (wiring.bandwidth_bytes_per_s > 0) & ~wiring.in_rack
-        vertex_parts[wiring.endpoints[up, other]] = vertex_parts[wiring.endpoints[up, end]]
-    source_part, target_part = vertex_parts[wiring.endpoints].T
-    leaving = (source_part != target_part) & ~wiring.in_rack
-    uplink_rates = np.zeros(len(host_parts))
-    for link_parts in (source_part, target_part):
-        counts = leaving & (link_parts >= 0)
-        np.add.at(uplink_rates, link_parts[counts], wiring.bandwidth_bytes_per_s[counts])
-    devices = np.bincount(host_parts, wiring.devices, len(host_parts))
-    used_parts = np.unique(host_parts)
-    return [*rates[:-1], min(rates[-1], float((uplink_rates[used_parts] / devices[used_parts]).min()))]
 
 
 def _count_inner_parts(parts: IntArray, level_index: int) -> IntArray:
