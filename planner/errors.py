@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class PlannerError(Exception):
@@ -61,6 +62,15 @@ class InputError(PlannerError):
             expected=self.expected,
             suggestion=self.suggestion,
         )
+
+
+@contextmanager
+def name_origin(origin: str) -> Iterator[None]:
+    """Name the file `origin` in every InputError of the `with` block that names neither a file nor an option."""
+    try:
+        yield
+    except InputError as error:
+        raise (error if error.origin or error.key.startswith("--") else error.relocate(origin)) from None
 
 
 class NothingFits(PlannerError):  # noqa: N818 - an answer, not an error

@@ -151,13 +151,7 @@ def check_count_range(values: Iterable[object], *, reported_value: object, origi
 
 
 def parse_count(
-    text: str | int,
-    *,
-    origin: str = "",
-    key: str = "",
-    minimum: int = 1,
-    maximum: int = MAX_COUNT,
-    example: str = "",
+    text: str | int, *, origin: str = "", key: str = "", minimum: int = 1, maximum: int = MAX_COUNT, example: str = ""
 ) -> int:
     """Read a whole number from `minimum` to `maximum`, suffixes allowed (`4M`). Raises InputError."""
     expected = f"a whole number from {minimum} to {maximum:,}" + (f", such as {example}" if example else "")

@@ -100,56 +100,47 @@ class Accelerator:
         return self.peak_flops[precision]
 
 
-def resolve_accelerator(spec: AcceleratorSpec, origin: str) -> Accelerator:
-    """The file's figures as SI numbers. Raises InputError naming origin and key."""
+def resolve_accelerator(spec: AcceleratorSpec) -> Accelerator:
+    """The file's figures as SI numbers. Raises InputError naming the key."""
     if not spec.can_train:
         reason = f": {spec.why_not_train}" if spec.why_not_train else ""
-        raise InputError(
-            f"{spec.name} cannot train{reason}", origin=origin, key="can_train", expected="a part that can train"
-        )
+        raise InputError(f"{spec.name} cannot train{reason}", key="can_train", expected="a part that can train")
     if not spec.peak_flops:
-        raise InputError("has no peak FLOP/s", origin=origin, key="peak_flops", expected="at least one precision")
+        raise InputError("has no peak FLOP/s", key="peak_flops", expected="at least one precision")
     peaks = {
-        precision: parse_positive_figure(figure, "flops", origin=origin, key=f"peak_flops.{precision}")
+        precision: parse_positive_figure(figure, "flops", key=f"peak_flops.{precision}")
         for precision, figure in spec.peak_flops.items()
     }
     capacity, bandwidth = spec.memory.capacity, spec.memory.bandwidth
     if capacity is None or bandwidth is None:
         missing = "memory.capacity" if capacity is None else "memory.bandwidth"
-        raise InputError("has no value", origin=origin, key=missing, expected="a size such as 80GiB, 2TB/s")
-    tdp_w, idle_w = _resolve_power_w(spec, origin)
+        raise InputError("has no value", key=missing, expected="a size such as 80GiB, 2TB/s")
+    tdp_w, idle_w = _resolve_power_w(spec)
     return Accelerator(
         name=spec.name,
         title=spec.title or spec.name,
         architecture=spec.architecture,
         peak_flops=dict(sorted(peaks.items())),
-        memory_bytes=parse_positive_figure(capacity, "bytes", origin=origin, key="memory.capacity"),
-        memory_bandwidth_bytes_per_s=parse_positive_figure(
-            bandwidth, "bytes_per_s", origin=origin, key="memory.bandwidth"
-        ),
+        memory_bytes=parse_positive_figure(capacity, "bytes", key="memory.capacity"),
+        memory_bandwidth_bytes_per_s=parse_positive_figure(bandwidth, "bytes_per_s", key="memory.bandwidth"),
         tdp_w=tdp_w,
         idle_w=idle_w,
         usd_per_hour=min(
-            (parse_figure(price.usd_per_hour, "usd", origin=origin, key="prices") for price in spec.prices),
-            default=None,
+            (parse_figure(price.usd_per_hour, "usd", key="prices") for price in spec.prices), default=None
         ),
     )
 
 
-def _resolve_power_w(spec: AcceleratorSpec, origin: str) -> tuple[float | None, float | None]:
+def _resolve_power_w(spec: AcceleratorSpec) -> tuple[float | None, float | None]:
     """Rated and idle watts, where they are given."""
     if spec.power is None:
         return None, None
-    tdp_w = parse_positive_figure(spec.power.tdp, "w", origin=origin, key="power.tdp")
+    tdp_w = parse_positive_figure(spec.power.tdp, "w", key="power.tdp")
     if spec.power.idle is None:
         return tdp_w, None
-    idle_w = parse_figure(spec.power.idle, "w", origin=origin, key="power.idle")
+    idle_w = parse_figure(spec.power.idle, "w", key="power.idle")
     if idle_w > tdp_w:
         raise InputError(
-            "idle power above rated power",
-            origin=origin,
-            key="power.idle",
-            value=idle_w,
-            expected=f"at most {tdp_w:g} W",
+            "idle power above rated power", key="power.idle", value=idle_w, expected=f"at most {tdp_w:g} W"
         )
     return tdp_w, idle_w

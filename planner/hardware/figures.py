@@ -81,7 +81,7 @@ FIGURE_DIMENSIONS: dict[str, Dimension] = {
 """What the keys of hardware files that hold figures are figures of."""
 
 
-def parse_figure(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> float:
+def parse_figure(figure: Figure, dimension: Dimension, *, origin: str = "", key: str) -> float:
     """The figure as an SI number. Raises InputError naming origin and key."""
     raw = figure.value if isinstance(figure, SourcedFigure) else figure
     return parse_quantity(raw, dimension, origin=origin, key=key)
@@ -92,7 +92,7 @@ def format_figure_source(figure: SourcedFigure, sources: Mapping[str, FigureSour
     return sources[figure.source].title + (", recalled" if figure.confidence == "recalled" else "")
 
 
-def parse_positive_figure(figure: Figure, dimension: Dimension, *, origin: str, key: str) -> float:
+def parse_positive_figure(figure: Figure, dimension: Dimension, *, origin: str = "", key: str) -> float:
     """The figure as an SI number above zero that a machine can have. Raises InputError naming origin and key."""
     value = parse_figure(figure, dimension, origin=origin, key=key)
     if value <= 0:

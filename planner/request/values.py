@@ -326,7 +326,7 @@ def parse_pue(value: OptionValue, key: str) -> object:
     """A power usage effectiveness."""
     from planner.cluster.build.power import parse_pue
 
-    return parse_pue(format_option_value(value), "", key, key)
+    return parse_pue(format_option_value(value), key, key)
 
 
 def parse_share(value: OptionValue, key: str, expected: str) -> float:

@@ -358,7 +358,7 @@ def test_what_is_missing_is_told_with_the_option_that_gives_it(
 )
 def test_what_is_imported_is_wired(names: tuple[str, ...], given: dict[str, object], hosts: int) -> None:
     spec, _ = imported(*names, **given)
-    wiring, _ = resolve_wiring(spec, "test.toml")
+    wiring, _ = resolve_wiring(spec)
     assert len(wiring.hosts) == (hosts or len(names_of(spec.hosts)))
     assert (wiring.bandwidth_bytes_per_s > 0).all()
 

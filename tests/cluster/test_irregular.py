@@ -289,7 +289,7 @@ def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
     cluster = resolve_cluster(parse_cluster_spec(text, "toml", "w"), "w")
     assert isinstance(cluster, WiredCluster)
     wiring = cluster.wiring
-    found, ports = build_routes(wiring, "w")
+    found, ports = build_routes(wiring)
     source, target = random.integers(0, 9, (2, 12))
     amount = random.uniform(0.5, 2.0, 12)
     load: dict[tuple[int, int], float] = {}
@@ -344,12 +344,12 @@ def test_switches_with_the_same_cables_are_routed_as_one(monkeypatch: pytest.Mon
     cluster = resolve_cluster(spec, "dgx-h100", nodes=70, faults=(fault,))
     assert isinstance(cluster, WiredCluster)
     wiring = cluster.wiring
-    together, ports = build_routes.__wrapped__(wiring, "dgx-h100")
+    together, ports = build_routes.__wrapped__(wiring)
     monkeypatch.setattr(
         "planner.cluster.network.ecmp_routing._find_equivalent_routers",
         lambda ends, rate, entered, routers: np.arange(routers),
     )
-    apart, _ = build_routes.__wrapped__(wiring, "dgx-h100")
+    apart, _ = build_routes.__wrapped__(wiring)
     # three groups of 8 rails; of 12 spines the one with the slow cable stands alone
     assert (len(set(together.tail.tolist())), len(set(apart.tail.tolist()))) == (24 + 2, 24 + 12)
     draw = np.random.default_rng(3)

@@ -55,7 +55,7 @@ def _counts(text: str) -> None:
 def _fault(text: str) -> None:
     from planner.cluster.wired.failed_parts import apply_faults, parse_fault
 
-    apply_faults(_wiring(), [parse_fault(text)], "")
+    apply_faults(_wiring(), [parse_fault(text)])
 
 
 @cache

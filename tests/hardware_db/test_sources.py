@@ -100,10 +100,10 @@ def test_what_can_train_can_be_planned_for_and_the_rest_says_why_not(name: str) 
     part = spec(name)
     if part.can_train and name not in NOT_PLANNED:
         assert not part.why_not_train
-        assert resolve_accelerator(part, name).peak_flops
+        assert resolve_accelerator(part).peak_flops
         return
     with pytest.raises(InputError) as caught:
-        resolve_accelerator(part, name)
+        resolve_accelerator(part)
     if not part.can_train:
         assert len(part.why_not_train) > 20
         assert f"{name} cannot train: {part.why_not_train}" in str(caught.value)
@@ -115,6 +115,6 @@ def test_the_example_of_the_documentation_is_read() -> None:
     assert example is not None
     part = decode_text(example[1], "toml", AcceleratorSpec, "README.md")
     check_figures(part, "README.md")
-    assert resolve_accelerator(part, "README.md").usd_per_hour == 2.5
+    assert resolve_accelerator(part).usd_per_hour == 2.5
     unnamed = [field for field in AcceleratorSpec.__struct_fields__ if f"`{field}" not in text]
     assert unnamed == []

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from planner.cluster.build.regular_cluster import resolve_node_spec
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import MAX_CLUSTER_DEVICES, ClusterSpec, NodeSpec, PoolSpec
-from planner.errors import InputError
+from planner.errors import InputError, name_origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +55,18 @@ class HeteroCluster:
 
 
 def resolve_pools(spec: ClusterSpec, origin: str, note: str = "") -> HeteroCluster:
-    """The pools of `spec`, those of equal nodes put together. Raises InputError unless two kinds are left."""
-    for key, given in (("node", spec.node), ("nodes", spec.nodes), ("hosts", spec.hosts)):
-        if given:
-            raise InputError("conflicts with [[pools]]", origin=origin, key=key, expected=f"either pools or {key}")
-    node_types = _merge_equal_pools(spec.pools, origin)
-    if len(node_types) != 2:
-        raise InputError(
-            "not two kinds of nodes",
-            origin=origin,
-            key="pools",
-            value=f"{len(node_types)}: {', '.join(node.name for node, _ in node_types)}",
-            expected="two pools whose nodes differ; equal nodes are described by node and nodes",
-        )
-    sizes = [node.devices * count for node, count in node_types]
-    if sum(sizes) > MAX_CLUSTER_DEVICES:
-        raise InputError(
-            "more devices than can be planned",
-            origin=origin,
-            key="pools",
-            value=sum(sizes),
-            expected=f"up to {MAX_CLUSTER_DEVICES:,} devices",
-        )
-    first, second = (_build_pool(spec, node, count, sum(sizes), origin) for node, count in node_types)
-    names = _choose_pool_names((first, second))
-    pools = tuple(_rename_pool(pool, name) for pool, name in zip((first, second), names, strict=True))
-    return HeteroCluster(spec.name, spec.title or spec.name, (pools[0], pools[1]), note)
+    """The pools of `spec`, those of equal nodes put together.
+
+    Raises InputError naming the file `origin`, unless two kinds of nodes are left.
+    """
+    with name_origin(origin):
+        node_counts = _count_nodes_by_type(spec)
+        devices = sum(node.devices * count for node, count in node_counts)
+        if devices > MAX_CLUSTER_DEVICES:
+            expected = f"up to {MAX_CLUSTER_DEVICES:,} devices"
+            raise InputError("more devices than can be planned", key="pools", value=devices, expected=expected)
+        first, second = _assign_pool_names([_build_pool(spec, node, count, devices) for node, count in node_counts])
+    return HeteroCluster(spec.name, spec.title or spec.name, (first, second), note)
 
 
 def join_presets(parts: Sequence[tuple[str, int | None]], *, key: str = "--cluster") -> tuple[ClusterSpec, str]:
@@ -103,39 +90,38 @@ def join_presets(parts: Sequence[tuple[str, int | None]], *, key: str = "--clust
     return joined_spec, f"all nodes are joined by the fabric of {first.name}"
 
 
-def _merge_equal_pools(pools: Sequence[PoolSpec], origin: str) -> list[tuple[NodeSpec, int]]:
-    """Distinct nodes and how many of each, in order."""
-    node_types: list[tuple[NodeSpec, int]] = []
-    for index, pool in enumerate(pools):
-        key = f"pools[{index}].node"
-        node = (
-            pool.node
-            if isinstance(pool.node, NodeSpec)
-            else presets.load_node_spec(pool.node, origin=origin, key=key)
-        )
-        equal_positions = [position for position, (known_node, _) in enumerate(node_types) if known_node == node]
-        if equal_positions:
-            node_types[equal_positions[0]] = (node, node_types[equal_positions[0]][1] + pool.nodes)
-        else:
-            node_types.append((node, pool.nodes))
-    return node_types
+def _count_nodes_by_type(spec: ClusterSpec) -> list[tuple[NodeSpec, int]]:
+    """Distinct nodes and how many of each, in order. Raises InputError unless they are two."""
+    for key, given in (("node", spec.node), ("nodes", spec.nodes), ("hosts", spec.hosts)):
+        if given:
+            raise InputError("conflicts with [[pools]]", key=key, expected=f"either pools or {key}")
+    nodes = [resolve_node_spec(pool.node, f"pools[{index}].node") for index, pool in enumerate(spec.pools)]
+    node_types = [node for index, node in enumerate(nodes) if node not in nodes[:index]]
+    if len(node_types) != 2:
+        listed_types = f"{len(node_types)}: {', '.join(node.name for node in node_types)}"
+        expected = "two pools whose nodes differ; equal nodes are described by node and nodes"
+        raise InputError("not two kinds of nodes", key="pools", value=listed_types, expected=expected)
+    return [
+        (node_type, sum(pool.nodes for pool, node in zip(spec.pools, nodes, strict=True) if node == node_type))
+        for node_type in node_types
+    ]
 
 
-def _build_pool(spec: ClusterSpec, node: NodeSpec, nodes: int, devices: int, origin: str) -> NodePool:
+def _build_pool(spec: ClusterSpec, node: NodeSpec, nodes: int, devices: int) -> NodePool:
     """One kind alone, and so many nodes of it as hold all `devices`."""
     pool_spec = ClusterSpec(name=node.name, title=node.title or node.name, node=node, fabric=spec.fabric, nodes=nodes)
-    own_cluster = resolve_cluster(pool_spec, origin, nodes=nodes)
+    own_cluster = resolve_cluster(pool_spec, "", nodes=nodes)
     # more than one node, so that the fabric is there even where all devices would fit in one node of this kind
-    return NodePool(own_cluster, resolve_cluster(pool_spec, origin, nodes=max(2, -(-devices // node.devices))))
+    return NodePool(own_cluster, resolve_cluster(pool_spec, "", nodes=max(2, -(-devices // node.devices))))
 
 
-def _choose_pool_names(pools: Sequence[NodePool]) -> list[str]:
-    """A name for each pool: the node's, or the accelerator's where nodes are called alike, or one with a number."""
-    for names in ([pool.name for pool in pools], [pool.own_cluster.accelerator.name for pool in pools]):
-        if len(set(names)) == len(names):
-            return names
-    return [f"{pool.name} {number}" for number, pool in enumerate(pools, start=1)]
-
-
-def _rename_pool(pool: NodePool, name: str) -> NodePool:
-    return NodePool(replace(pool.own_cluster, name=name), replace(pool.uniform_cluster, name=name))
+def _assign_pool_names(pools: Sequence[NodePool]) -> list[NodePool]:
+    """Pools named after their node, or after the accelerator where nodes have the same name, or with a number."""
+    numbered_names = [f"{pool.name} {number}" for number, pool in enumerate(pools, start=1)]
+    accelerators = [pool.own_cluster.accelerator.name for pool in pools]
+    candidates = ([pool.name for pool in pools], accelerators, numbered_names)
+    names = next(names for names in candidates if len(set(names)) == len(names))
+    return [
+        NodePool(replace(pool.own_cluster, name=name), replace(pool.uniform_cluster, name=name))
+        for pool, name in zip(pools, names, strict=True)
+    ]

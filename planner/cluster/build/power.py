@@ -119,34 +119,27 @@ def resolve_power(cluster: Cluster) -> PowerModel:
     )
 
 
-def compute_rated_overhead_w(node: NodeSpec, accelerator: Accelerator, origin: str) -> float | None:
+def compute_rated_overhead_w(node: NodeSpec, accelerator: Accelerator) -> float | None:
     """Watts that a node may draw beside its devices; None where its file or the part's gives no power.
 
     Raises InputError where the node is rated lower than its devices.
     """
     if node.power is None or accelerator.tdp_w is None:
         return None
-    node_w, devices_w = (
-        parse_figure(node.power.max, "w", origin=origin, key="node.power.max"),
-        node.devices * accelerator.tdp_w,
-    )
+    node_w, devices_w = (parse_figure(node.power.max, "w", key="node.power.max"), node.devices * accelerator.tdp_w)
     if node_w < devices_w:
         expected = f"at least {devices_w:g} W, as the {node.devices} devices"
         raise InputError(
-            "less than the rated power of its devices",
-            origin=origin,
-            key="node.power.max",
-            value=node_w,
-            expected=expected,
+            "less than the rated power of its devices", key="node.power.max", value=node_w, expected=expected
         )
     return node_w - devices_w
 
 
-def parse_pue(figure: Figure, origin: str, key: str, source: str) -> Assumption:
+def parse_pue(figure: Figure, key: str, source: str) -> Assumption:
     """A power usage effectiveness. Raises InputError for one that no site can have."""
-    value = parse_figure(figure, "ratio", origin=origin, key=key)
+    value = parse_figure(figure, "ratio", key=key)
     if not 1.0 <= value <= _MAX_PUE:
-        raise InputError("out of range", origin=origin, key=key, value=value, expected="from 1 to 5, such as 1.15")
+        raise InputError("out of range", key=key, value=value, expected="from 1 to 5, such as 1.15")
     return Assumption("pue", value, source)
 
 

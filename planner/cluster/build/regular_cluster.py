@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from planner.cluster.build.power import compute_rated_overhead_w
 from planner.cluster.model import presets
+from planner.cluster.model.cluster import Host, Nics, RegularCluster
 from planner.cluster.model.intra_node import CUBE_MESH_DEVICES, IntraNodeTopology
 from planner.cluster.model.spec import MAX_CLUSTER_DEVICES, ClusterSpec, HostSpec, NicSpec, NodeSpec
 from planner.cluster.regular.levels import build_fabric_levels
@@ -14,99 +13,82 @@ from planner.hardware import database
 from planner.hardware.accelerator import Accelerator, resolve_accelerator
 from planner.hardware.figures import parse_figure, parse_positive_figure
 
-if TYPE_CHECKING:
-    pass
-from planner.cluster.model.cluster import Host, Nics, RegularCluster
-
 _DEFAULT_HOST_SHARE = 0.1
 """Share of a device's own link that its way through the processors has, where the file has no host."""
 
 
 def resolve_regular_cluster(
-    spec: ClusterSpec, origin: str, *, nodes: int | None = None, devices: int | None = None
+    spec: ClusterSpec, *, nodes: int | None = None, devices: int | None = None
 ) -> RegularCluster:
     """The cluster of the levels of `spec`, without failed parts. Raises InputError as `resolve_cluster`."""
     if spec.node is None or spec.nodes is None:
         key = "node" if spec.node is None else "nodes"
-        raise InputError("is missing", origin=origin, key=key, expected="which node, and how many")
-    node = spec.node if isinstance(spec.node, NodeSpec) else presets.load_node_spec(spec.node, origin=origin)
+        raise InputError("is missing", key=key, expected="which node, and how many")
+    node = resolve_node_spec(spec.node)
     count, per_node = _resolve_counts(spec, node, nodes, devices)
-    accelerator = resolve_node_accelerator(node, origin)
+    accelerator = resolve_node_accelerator(node)
     return RegularCluster(
         name=spec.name,
         title=spec.title or spec.name,
         accelerator=accelerator,
         nodes=count,
         devices_per_node=per_node,
-        levels=build_fabric_levels(spec, node, accelerator.architecture, per_node, count, origin),
-        host=resolve_node_host(node.host, origin),
-        nics=_resolve_nics(node.nic, origin),
-        intra_node=resolve_intra_node(node, origin),
-        node_overhead_w=compute_rated_overhead_w(node, accelerator, origin),
+        levels=build_fabric_levels(spec, node, accelerator.architecture, per_node, count),
+        host=resolve_node_host(node.host),
+        nics=None if node.nic is None else _resolve_nics(node.nic),
+        intra_node=resolve_intra_node(node),
+        node_overhead_w=compute_rated_overhead_w(node, accelerator),
     )
 
 
-def resolve_intra_node(node: NodeSpec, origin: str) -> IntraNodeTopology:
+def resolve_node_spec(node: str | NodeSpec, key: str = "node") -> NodeSpec:
+    """The node's own keys, or the file of hardware_db that it names. Raises InputError with the nearest name."""
+    return node if isinstance(node, NodeSpec) else presets.load_node_spec(node, key=key)
+
+
+def resolve_intra_node(node: NodeSpec) -> IntraNodeTopology:
     """How a node's devices are joined. Raises InputError for what cannot be."""
     link, key = node.link, "node.link"
     if link.topology == "hybrid-cube-mesh" and node.devices != CUBE_MESH_DEVICES:
         expected = f"{CUBE_MESH_DEVICES} devices in a hybrid cube mesh"
-        raise InputError(
-            "wrong number of devices", origin=origin, key="node.devices", value=node.devices, expected=expected
-        )
-    if node.devices % link.bridges or node.devices // link.bridges % link.switch_devices:
-        expected = (
-            f"a divisor of {node.devices // link.bridges if node.devices % link.bridges == 0 else node.devices}"
-        )
-        invalid_key = "switch_devices" if node.devices % link.bridges == 0 else "bridges"
-        value = getattr(link, invalid_key)
-        raise InputError(
-            "not the same for all", origin=origin, key=f"{key}.{invalid_key}", value=value, expected=expected
-        )
-    device_bytes_per_s = parse_positive_figure(link.bandwidth, "bytes_per_s", origin=origin, key=f"{key}.bandwidth")
-    bridge_bytes_per_s = (
-        device_bytes_per_s
-        if link.bridge is None
-        else parse_positive_figure(link.bridge, "bytes_per_s", origin=origin, key=f"{key}.bridge")
-    )
-    host = resolve_node_host(node.host, origin)
+        raise InputError("wrong number of devices", key="node.devices", value=node.devices, expected=expected)
+    bridge_devices = node.devices // link.bridges
+    for part, count, devices in (
+        ("bridges", link.bridges, node.devices),
+        ("switch_devices", link.switch_devices, bridge_devices),
+    ):
+        if devices % count:
+            expected = f"a divisor of {devices}"
+            raise InputError("not the same for all", key=f"{key}.{part}", value=count, expected=expected)
+    device_bytes_per_s = parse_positive_figure(link.bandwidth, "bytes_per_s", key=f"{key}.bandwidth")
+    bridge = link.bandwidth if link.bridge is None else link.bridge
+    bridge_bytes_per_s = parse_positive_figure(bridge, "bytes_per_s", key=f"{key}.bridge")
+    host = resolve_node_host(node.host)
     host_share = _DEFAULT_HOST_SHARE if host is None else min(1.0, host.link_bytes_per_s / device_bytes_per_s)
-    return IntraNodeTopology(
-        link.topology,
-        node.devices,
-        link.switch_devices,
-        link.bridges,
-        bridge_bytes_per_s / device_bytes_per_s,
-        host_share,
-    )
+    bridge_share = bridge_bytes_per_s / device_bytes_per_s
+    return IntraNodeTopology(link.topology, node.devices, link.switch_devices, link.bridges, bridge_share, host_share)
 
 
-def _resolve_nics(nic: NicSpec | None, origin: str) -> Nics | None:
-    return (
-        None
-        if nic is None
-        else Nics(nic.count, parse_figure(nic.latency, "s", origin=origin, key="node.nic.latency"))
-    )
+def _resolve_nics(nic: NicSpec) -> Nics:
+    return Nics(nic.count, parse_figure(nic.latency, "s", key="node.nic.latency"))
 
 
-def resolve_node_accelerator(node: NodeSpec, origin: str) -> Accelerator:
+def resolve_node_accelerator(node: NodeSpec) -> Accelerator:
     """The accelerator of a node. Raises InputError."""
     accelerator = node.accelerator
     if isinstance(accelerator, str):
-        accelerator = database.load_accelerator_spec(accelerator, origin=origin, key="node.accelerator")
-    return resolve_accelerator(accelerator, origin)
+        accelerator = database.load_accelerator_spec(accelerator, key="node.accelerator")
+    return resolve_accelerator(accelerator)
 
 
-def resolve_node_host(host: HostSpec | None, origin: str) -> Host | None:
+def resolve_node_host(host: HostSpec | None) -> Host | None:
     """A node's processors; None where its file does not say all of it. Raises InputError."""
     if host is None or host.bandwidth is None or host.link is None:
         return None
     return Host(
-        memory_bytes=parse_positive_figure(host.memory, "bytes", origin=origin, key="node.host.memory"),
-        memory_bandwidth_bytes_per_s=parse_positive_figure(
-            host.bandwidth, "bytes_per_s", origin=origin, key="node.host.bandwidth"
-        ),
-        link_bytes_per_s=parse_positive_figure(host.link, "bytes_per_s", origin=origin, key="node.host.link"),
+        memory_bytes=parse_positive_figure(host.memory, "bytes", key="node.host.memory"),
+        memory_bandwidth_bytes_per_s=parse_positive_figure(host.bandwidth, "bytes_per_s", key="node.host.bandwidth"),
+        link_bytes_per_s=parse_positive_figure(host.link, "bytes_per_s", key="node.host.link"),
     )
 
 
@@ -122,27 +104,16 @@ def _resolve_counts(spec: ClusterSpec, node: NodeSpec, nodes: int | None, device
         if devices < per_node:
             return 1, devices
         if devices % per_node:
-            fitting_devices = max(1, devices // per_node) * per_node
-            raise InputError(
-                f"is not a whole number of nodes of {per_node} devices",
-                key="--devices",
-                value=devices,
-                expected=f"a multiple of {per_node}, such as {fitting_devices} or {fitting_devices + per_node}",
-            )
+            lower = devices // per_node * per_node
+            problem = f"is not a whole number of nodes of {per_node} devices"
+            expected = f"a multiple of {per_node}, such as {lower} or {lower + per_node}"
+            raise InputError(problem, key="--devices", value=devices, expected=expected)
         nodes = devices // per_node
     count = nodes or spec.nodes or 1
     if spec.max_nodes is not None and count > spec.max_nodes:
-        raise InputError(
-            f"{spec.name} is not built larger",
-            key="--nodes",
-            value=count,
-            expected=f"at most {spec.max_nodes} nodes ({spec.max_nodes * per_node} devices)",
-        )
+        expected = f"at most {spec.max_nodes} nodes ({spec.max_nodes * per_node} devices)"
+        raise InputError(f"{spec.name} is not built larger", key="--nodes", value=count, expected=expected)
     if count * per_node > MAX_CLUSTER_DEVICES:
-        raise InputError(
-            "more devices than can be planned",
-            key="--nodes",
-            value=count,
-            expected=f"up to {MAX_CLUSTER_DEVICES:,} devices",
-        )
+        expected = f"up to {MAX_CLUSTER_DEVICES:,} devices"
+        raise InputError("more devices than can be planned", key="--nodes", value=count, expected=expected)
     return count, per_node

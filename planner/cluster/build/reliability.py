@@ -74,7 +74,7 @@ def resolve_reliability(cluster: Cluster, overrides: ReliabilityOverrides) -> Re
     )
 
 
-def check_reliability(failures: ReliabilitySpec | None, storage: StorageSpec | None, origin: str) -> None:
+def check_reliability(failures: ReliabilitySpec | None, storage: StorageSpec | None) -> None:
     """Every figure of a cluster's file is above zero. Raises InputError naming the key."""
     for table, spec, names in (
         ("reliability", failures, _FAILURE_KEYS),
@@ -82,9 +82,7 @@ def check_reliability(failures: ReliabilitySpec | None, storage: StorageSpec | N
     ):
         for name in names:
             if (figure := getattr(spec, name, None)) is not None:
-                parse_positive_figure(
-                    figure, _STORAGE_DIMENSIONS.get(name, "duration"), origin=origin, key=f"{table}.{name}"
-                )
+                parse_positive_figure(figure, _STORAGE_DIMENSIONS.get(name, "duration"), key=f"{table}.{name}")
 
 
 def _resolve_assumption(

@@ -1,4 +1,4 @@
-"""A cluster in SI numbers: so many nodes of one kind, and the levels of its fabric."""
+"""A cluster in SI numbers, from its description: regular, or with its links where these are listed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from planner.cluster.build.regular_cluster import resolve_regular_cluster
 from planner.cluster.build.reliability import check_reliability
 from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec, FaultSpec
-from planner.errors import InputError
+from planner.errors import InputError, name_origin
 
 ClusterType = TypeVar("ClusterType", bound=Cluster)
 
@@ -26,13 +26,14 @@ def resolve_cluster(
     """The cluster of `spec` with `nodes` nodes, or as many as hold `devices` (the file's count if neither).
 
     Fewer devices than one node's make a single, partly used node. `faults` are beside the file's own; with any, a
-    regular cluster is written out host by host. Raises InputError for figures that make no sense, for both counts at
-    once, for more nodes than the cluster can have, and for a fault of a part that it does not have.
+    regular cluster is written out host by host. Raises InputError naming the file `origin`, for figures that make no
+    sense, for both counts at once, for more nodes than the cluster can have, and for a failed part that it has not.
     """
     if spec.hosts or spec.faults or faults:
         return resolve_listed_cluster(spec, origin, nodes=nodes, devices=devices, faults=faults)
-    _check_single_pool(spec, origin)
-    return _add_operations(resolve_regular_cluster(spec, origin, nodes=nodes, devices=devices), spec, origin)
+    with name_origin(origin):
+        _check_single_pool(spec)
+        return _add_operations(resolve_regular_cluster(spec, nodes=nodes, devices=devices), spec)
 
 
 def resolve_listed_cluster(
@@ -43,24 +44,21 @@ def resolve_listed_cluster(
     devices: int | None = None,
     faults: tuple[FaultSpec, ...] = (),
 ) -> WiredCluster:
-    """The same of a cluster whose links are listed, or are as some of its parts have failed."""
+    """`resolve_cluster` of a wired cluster, or of one with failed parts."""
     from planner.cluster.build.wired_cluster import resolve_wired_cluster
 
-    _check_single_pool(spec, origin)
-    cluster = resolve_wired_cluster(spec, origin, faults, nodes=nodes, devices=devices)
-    return _add_operations(cluster, spec, origin)
+    with name_origin(origin):
+        _check_single_pool(spec)
+        return _add_operations(resolve_wired_cluster(spec, faults, nodes=nodes, devices=devices), spec)
 
 
-def _check_single_pool(spec: ClusterSpec, origin: str) -> None:
-    """Raise InputError for a heterogeneous cluster."""
+def _check_single_pool(spec: ClusterSpec) -> None:
     if spec.pools:
-        raise InputError(
-            "the cluster is heterogeneous", origin=origin, key="pools", expected="a single pool; `plan` takes several"
-        )
+        raise InputError("the cluster is heterogeneous", key="pools", expected="a single pool; `plan` takes several")
 
 
-def _add_operations(cluster: ClusterType, spec: ClusterSpec, origin: str) -> ClusterType:
+def _add_operations(cluster: ClusterType, spec: ClusterSpec) -> ClusterType:
     """The cluster with what its file says of failures, storage and the site's power."""
-    check_reliability(spec.reliability, spec.storage, origin)
-    pue = None if spec.pue is None else parse_pue(spec.pue, origin, "pue", "the cluster's file")
+    check_reliability(spec.reliability, spec.storage)
+    pue = None if spec.pue is None else parse_pue(spec.pue, "pue", "the cluster's file")
     return replace(cluster, reliability=spec.reliability, storage=spec.storage, pue=pue)

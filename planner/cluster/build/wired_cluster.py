@@ -17,34 +17,24 @@ from planner.cluster.build.regular_cluster import (
     resolve_regular_cluster,
 )
 from planner.cluster.model.cluster import Cluster, DegradedCluster, FabricLevel, WiredCluster
-from planner.cluster.model.spec import ClusterSpec, FaultSpec, NodeSpec
+from planner.cluster.model.spec import ClusterSpec, FaultSpec
 from planner.cluster.model.wiring import Wiring, compute_uplink_bytes_per_s, find_leaf_parts
 from planner.cluster.network.degraded_network import build_degraded_cluster
-from planner.cluster.network.ecmp_routing import NetworkPorts, Routes, build_routes
+from planner.cluster.network.ecmp_routing import build_routes
 from planner.cluster.regular.levels import has_in_network_reduction
 from planner.cluster.wired.build_links import build_regular_wiring
 from planner.cluster.wired.failed_parts import apply_faults, select_hosts
 from planner.cluster.wired.wiring_file import resolve_wiring
-from planner.errors import InputError
-from planner.hardware.accelerator import Accelerator
-
-Floats = NDArray[np.float64]
-
+from planner.errors import InputError, name_origin
 
 Ints = NDArray[np.int64]
-
 
 _MAX_EXPANDED_NODES = 131_072
 """Most nodes of a degraded cluster: every host and link of it is listed."""
 
 
 def resolve_wired_cluster(
-    spec: ClusterSpec,
-    origin: str,
-    faults: Sequence[FaultSpec] = (),
-    *,
-    nodes: int | None = None,
-    devices: int | None = None,
+    spec: ClusterSpec, faults: Sequence[FaultSpec] = (), *, nodes: int | None = None, devices: int | None = None
 ) -> WiredCluster:
     """The cluster described link by link, or a regular one written out, with its failed parts.
 
@@ -54,52 +44,39 @@ def resolve_wired_cluster(
     """
     if not spec.hosts:
         # what is asked for is taken of what is left
-        base_cluster = resolve_regular_cluster(spec, origin, nodes=nodes, devices=devices)
+        base_cluster = resolve_regular_cluster(spec, nodes=nodes, devices=devices)
         if base_cluster.nodes > _MAX_EXPANDED_NODES:
             expected = f"at most {_MAX_EXPANDED_NODES:,} nodes"
-            raise InputError(
-                "too many nodes for failed parts", origin=origin, value=base_cluster.nodes, expected=expected
-            )
+            raise InputError("too many nodes for failed parts", value=base_cluster.nodes, expected=expected)
         healthy_wiring = build_regular_wiring(base_cluster)
-        return build_degraded_cluster(
-            base_cluster, healthy_wiring, _apply_all_faults(healthy_wiring, spec, origin, faults), origin
-        )
-    wiring, node = resolve_wiring(spec, origin)
-    accelerator = resolve_node_accelerator(node, origin)
-    wiring, has_nics = _apply_all_faults(wiring, spec, origin, faults), node.nic is not None
+        return build_degraded_cluster(base_cluster, healthy_wiring, _apply_all_faults(healthy_wiring, spec, faults))
+    wiring, node = resolve_wiring(spec)
+    accelerator = resolve_node_accelerator(node)
+    has_reduction = has_in_network_reduction(node.link.in_network, node.link.topology, accelerator.architecture)
+    wiring, has_nics = _apply_all_faults(wiring, spec, faults), node.nic is not None
     wired_cluster = WiredCluster(
         name=spec.name,
         title=spec.title or spec.name,
         accelerator=accelerator,
         nodes=len(wiring.hosts),
         devices_per_node=node.devices,
-        levels=(
-            FabricLevel(
-                "node",
-                node.link.topology,
-                node.devices,
-                0.0,
-                0.0,
-                in_network=_has_nvswitch_reduction(node, accelerator),
-            ),
-        ),
-        host=resolve_node_host(node.host, origin),
-        intra_node=resolve_intra_node(node, origin),
-        node_overhead_w=compute_rated_overhead_w(node, accelerator, origin),
+        levels=(FabricLevel("node", node.link.topology, node.devices, 0.0, 0.0, in_network=has_reduction),),
+        host=resolve_node_host(node.host),
+        intra_node=resolve_intra_node(node),
+        node_overhead_w=compute_rated_overhead_w(node, accelerator),
         wiring=wiring,
     )
-    return _build_wired_cluster(wired_cluster, wiring, origin, has_nics, nodes=nodes, devices=devices)
+    return _build_wired_cluster(wired_cluster, wiring, has_nics, nodes=nodes, devices=devices)
 
 
-def _apply_all_faults(wiring: Wiring, spec: ClusterSpec, origin: str, faults: Sequence[FaultSpec]) -> Wiring:
+def _apply_all_faults(wiring: Wiring, spec: ClusterSpec, faults: Sequence[FaultSpec]) -> Wiring:
     """The wiring without the failed parts of the file and of the command line."""
-    return apply_faults(apply_faults(wiring, spec.faults, origin, "faults"), faults, "", "--fault")
+    return apply_faults(apply_faults(wiring, spec.faults, "faults"), faults, "--fault")
 
 
 def _build_wired_cluster(
     base_cluster: WiredCluster,
     wiring: Wiring,
-    origin: str,
     has_nics: bool,
     *,
     nodes: int | None = None,
@@ -113,23 +90,16 @@ def _build_wired_cluster(
     count = _resolve_host_count(wiring, devices_per_host, nodes, devices)
     if count < len(wiring.hosts):
         wiring = select_hosts(wiring, _select_best_hosts(wiring, count))
-    scale_up_bytes_per_s, scale_up_latency_s = (
-        float(wiring.scale_up_bytes_per_s.min()),
-        float(wiring.scale_up_latency_s.max()),
+    node_level = replace(
+        base_cluster.levels[0],
+        devices=devices_per_host,
+        bandwidth_bytes_per_s=float(wiring.scale_up_bytes_per_s.min()),
+        latency_s=float(wiring.scale_up_latency_s.max()),
     )
-    node = base_cluster.levels[0]
-    levels = [
-        FabricLevel(
-            "node",
-            node.topology,
-            devices_per_host,
-            scale_up_bytes_per_s,
-            scale_up_latency_s,
-            in_network=node.in_network,
-        )
-    ]
+    levels = [node_level]
     if count > 1:
-        levels += _build_levels(wiring, *build_routes(wiring, origin), devices_per_host, has_nics, node.in_network)
+        max_hops = build_routes(wiring)[0].compute_max_hops()
+        levels += _build_levels(wiring, max_hops, devices_per_host, has_nics, node_level.in_network)
     return replace(base_cluster, nodes=count, devices_per_node=devices_per_host, levels=tuple(levels), wiring=wiring)
 
 
@@ -139,7 +109,8 @@ def select_nodes(cluster: WiredCluster, nodes: int) -> WiredCluster:
     Raises InputError where there are not as many.
     """
     count = _resolve_host_count(cluster.wiring, cluster.devices_per_node, nodes, None)
-    return _keep_hosts(cluster, _select_best_hosts(cluster.wiring, count))
+    with name_origin(cluster.name):
+        return _keep_hosts(cluster, _select_best_hosts(cluster.wiring, count))
 
 
 @singledispatch
@@ -159,20 +130,20 @@ def _(cluster: WiredCluster) -> tuple[Cluster, tuple[str, ...]] | None:
     if not slow.any():
         return None
     removed_hosts = tuple(cluster.wiring.hosts[host] for host in np.flatnonzero(slow).tolist())
-    return _keep_hosts(cluster, np.flatnonzero(~slow)), removed_hosts
+    with name_origin(cluster.name):
+        return _keep_hosts(cluster, np.flatnonzero(~slow)), removed_hosts
 
 
 @singledispatch
 def _keep_hosts(cluster: WiredCluster, hosts: Ints) -> WiredCluster:
     """The cluster with these of its hosts, its levels anew."""
     wiring = select_hosts(cluster.wiring, hosts)
-    return _build_wired_cluster(cluster, wiring, cluster.name, cluster.levels[-1].through_nic)
+    return _build_wired_cluster(cluster, wiring, cluster.levels[-1].through_nic)
 
 
 @_keep_hosts.register
 def _(cluster: DegradedCluster, hosts: Ints) -> WiredCluster:
-    wiring = select_hosts(cluster.wiring, hosts)
-    return build_degraded_cluster(cluster.healthy, cluster.healthy_wiring, wiring, cluster.name)
+    return build_degraded_cluster(cluster.healthy, cluster.healthy_wiring, select_hosts(cluster.wiring, hosts))
 
 
 def _resolve_host_count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None) -> int:
@@ -209,57 +180,32 @@ def _select_best_hosts(wiring: Wiring, count: int) -> Ints:
     return np.sort(selected)
 
 
-def _has_nvswitch_reduction(node: NodeSpec, accelerator: Accelerator) -> bool:
-    return has_in_network_reduction(node.link.in_network, node.link.topology, accelerator.architecture)
-
-
 def _build_levels(
-    wiring: Wiring,
-    network_routes: Routes,
-    ports: NetworkPorts,
-    devices_per_host: int,
-    has_nics: bool,
-    has_node_reduction: bool,
+    wiring: Wiring, max_hops: int, devices_per_host: int, has_nics: bool, has_node_reduction: bool
 ) -> list[FabricLevel]:
     """The levels beyond a node: a scale-up rack where there is one, hosts at the same switches, all of them.
-    `has_node_reduction`: whether NVSwitches of the accelerators' generation add; the network does where all of its
-    switches do.
+
+    `max_hops`: links between the switches that are the farthest from each other; `has_node_reduction`: whether
+    NVSwitches of the accelerators' generation add; the network does where all of its switches do.
     """
-    levels = []
+    levels: list[FabricLevel] = []
+    switch_latency_s = float(wiring.switch_latency_s.max(initial=0.0))
     has_network_reduction = bool(wiring.in_network.all()) and len(wiring.switches) > 0
     domain = wiring.scale_up_domains
     rack_hosts = int(np.bincount(domain).max())
     if rack_hosts > 1:
-        rate = _compute_rack_bytes_per_s(wiring) / devices_per_host
-        latency = float(wiring.scale_up_latency_s.max()) + _compute_switch_latency_s(wiring)
-        levels.append(
-            FabricLevel(
-                "rack", "nvswitch", rack_hosts * devices_per_host, rate, latency, in_network=has_node_reduction
-            )
-        )
+        rack_bytes_per_s = wiring.sum_host_bytes_per_s(wiring.in_rack)
+        rate = float(rack_bytes_per_s[rack_bytes_per_s > 0].min()) / devices_per_host  # of the narrowest host
+        latency, devices = float(wiring.scale_up_latency_s.max()) + switch_latency_s, rack_hosts * devices_per_host
+        levels.append(FabricLevel("rack", "nvswitch", devices, rate, latency, in_network=has_node_reduction))
     if rack_hosts == len(wiring.hosts):
         return levels
     share = float(np.median(compute_uplink_bytes_per_s(wiring))) / devices_per_host
     nic_latency_s = float(wiring.nic_latency_s.max())
     leaf_hosts = int(np.bincount(find_leaf_parts(wiring)).max())
     if rack_hosts < leaf_hosts < len(wiring.hosts):
-        step = nic_latency_s + _compute_switch_latency_s(wiring)
-        levels.append(
-            FabricLevel(
-                "leaf", "fat-tree", leaf_hosts * devices_per_host, share, step, None, has_nics, has_network_reduction
-            )
-        )
-    max_hops = network_routes.compute_max_hops()
-    latency = nic_latency_s + (max_hops + 1) * _compute_switch_latency_s(wiring)
+        latency, devices = nic_latency_s + switch_latency_s, leaf_hosts * devices_per_host
+        levels.append(FabricLevel("leaf", "fat-tree", devices, share, latency, None, has_nics, has_network_reduction))
+    latency = nic_latency_s + (max_hops + 1) * switch_latency_s
     levels.append(FabricLevel("fabric", "fat-tree", 0, share, latency, None, has_nics, has_network_reduction))
     return levels
-
-
-def _compute_rack_bytes_per_s(wiring: Wiring) -> float:
-    """Bytes/s of the narrowest host's links into its rack."""
-    rack_bytes_per_s = wiring.sum_host_bytes_per_s(wiring.in_rack)
-    return float(rack_bytes_per_s[rack_bytes_per_s > 0].min())
-
-
-def _compute_switch_latency_s(wiring: Wiring) -> float:
-    return float(wiring.switch_latency_s.max(initial=0.0))

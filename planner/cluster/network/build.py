@@ -8,13 +8,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from planner.cluster.model.cluster import (
-    Cluster,
-    DegradedCluster,
-    FabricLevel,
-    WiredCluster,
-    compute_group_devices,
-)
+from planner.cluster.model.cluster import Cluster, DegradedCluster, FabricLevel, WiredCluster, compute_group_devices
 from planner.cluster.model.wiring import find_leaf_parts
 from planner.cluster.network.degraded_network import build_degraded_network
 from planner.cluster.network.network import Floats, Network
@@ -51,7 +45,7 @@ def _(cluster: WiredCluster, network: Network) -> Network:
     }
     tiers = np.stack([parts[level.name] for level in cluster.levels])
     scale_up_tier = sum(level.name in ("node", "rack") for level in cluster.levels) - 1
-    return build_routed_network(network, wiring, cluster.name, tier_parts=tiers, scale_up_tier=scale_up_tier)
+    return build_routed_network(network, wiring, tier_parts=tiers, scale_up_tier=scale_up_tier)
 
 
 def build_network(cluster: Cluster, *, link_efficiency: float = 1.0, nic_efficiency: float = 1.0) -> Network:

@@ -21,15 +21,13 @@ from planner.cluster.network.routed_network import RoutedNetwork, build_routed_n
 Ints = NDArray[np.int64]
 
 
-def build_degraded_cluster(
-    healthy: RegularCluster, healthy_wiring: Wiring, wiring: Wiring, origin: str
-) -> DegradedCluster:
+def build_degraded_cluster(healthy: RegularCluster, healthy_wiring: Wiring, wiring: Wiring) -> DegradedCluster:
     """The cluster with the links `wiring` that are left of a healthy one. Raises InputError for hosts that cannot
     reach each other.
     """
     count, levels = len(wiring.hosts), healthy.levels
     if count > 1:
-        build_routes(wiring, origin)
+        build_routes(wiring)
     remaining_share = 1.0 if count == 1 else _compute_rack_share(healthy_wiring, wiring)
     # where a node's links are those that lead to its rack, the devices of a node have no others
     rates = {level.bandwidth_bytes_per_s for level in levels if _is_rack(level)}
@@ -41,10 +39,7 @@ def build_degraded_cluster(
     )
     common = {field.name: getattr(healthy, field.name) for field in fields(healthy)}
     return DegradedCluster(
-        **(common | {"nodes": count, "levels": levels}),
-        wiring=wiring,
-        healthy=healthy,
-        healthy_wiring=healthy_wiring,
+        **(common | {"nodes": count, "levels": levels}), wiring=wiring, healthy=healthy, healthy_wiring=healthy_wiring
     )
 
 
@@ -70,7 +65,6 @@ def build_degraded_network(cluster: DegradedCluster, network: Network) -> Routed
     healthy_network = build_routed_network(
         network,
         healthy_wiring,
-        cluster.name,
         tier_parts=build_tier_parts(healthy_wiring, np.arange(len(healthy_wiring.hosts))),
         scale_up_tier=scale_up_tier,
         hosts=len(host_indices),
@@ -78,7 +72,6 @@ def build_degraded_network(cluster: DegradedCluster, network: Network) -> Routed
     return build_routed_network(
         network,
         cluster.wiring,
-        cluster.name,
         tier_parts=build_tier_parts(cluster.wiring, host_indices),
         scale_up_tier=scale_up_tier,
         healthy_network=healthy_network,

@@ -194,7 +194,7 @@ class NetworkPorts:
 
 
 @lru_cache(maxsize=8)
-def build_routes(wiring: Wiring, origin: str) -> tuple[Routes, NetworkPorts]:
+def build_routes(wiring: Wiring) -> tuple[Routes, NetworkPorts]:
     """Read a wiring for routing. Raises InputError for hosts without an uplink or to each other, and for networks
     that are too large to be routed.
     """
@@ -210,7 +210,6 @@ def build_routes(wiring: Wiring, origin: str) -> tuple[Routes, NetworkPorts]:
     if len(routers) > _MAX_ROUTERS:
         raise InputError(
             "too many switches to be routed one by one",
-            origin=origin,
             key="switches",
             value=len(routers),
             expected=f"at most {_MAX_ROUTERS:,}; a regular cluster is described by [[fabric]] levels",
@@ -236,11 +235,10 @@ def build_routes(wiring: Wiring, origin: str) -> tuple[Routes, NetworkPorts]:
         nic_index[~is_router_link],
         rate[~is_router_link],
         router_of,
-        origin,
     )
     router_hops = _compute_router_hops(tail, head, first_link)
     network_routes = Routes(tail, head, link_bytes_per_s, first_link, *uplinks, router_hops)
-    _check_reachability(wiring, network_routes, ports, origin)
+    _check_reachability(wiring, network_routes, ports)
     return network_routes, ports
 
 
@@ -272,7 +270,7 @@ def _build_directed_links(endpoints: Ints, rate: Floats, routers: int) -> tuple[
 
 
 def _build_ports(
-    wiring: Wiring, is_forwarding: Bools, endpoints: Ints, nic_index: Ints, rate: Floats, router_of: Ints, origin: str
+    wiring: Wiring, is_forwarding: Bools, endpoints: Ints, nic_index: Ints, rate: Floats, router_of: Ints
 ) -> tuple[NetworkPorts, tuple[Ints, Floats, Ints]]:
     """The ports, and their uplinks; `endpoints` joins a host (the first end) with a switch."""
     host, router = endpoints[:, 0], router_of[endpoints[:, 1]]
@@ -292,7 +290,6 @@ def _build_ports(
     if len(hosts_without_port) and not _has_single_rack(wiring):
         raise InputError(
             "has no uplink",
-            origin=origin,
             key="links",
             value=wiring.hosts[int(hosts_without_port[0])],
             expected="a link to a switch or to another host",
@@ -363,7 +360,7 @@ def _compute_router_hops(tail: Ints, head: Ints, first_link: Ints) -> NDArray[np
     return router_hops
 
 
-def _check_reachability(wiring: Wiring, network_routes: Routes, ports: NetworkPorts, origin: str) -> None:
+def _check_reachability(wiring: Wiring, network_routes: Routes, ports: NetworkPorts) -> None:
     """Every host reaches the first one, by some of its ports."""
     if _has_single_rack(wiring):
         return
@@ -381,7 +378,6 @@ def _check_reachability(wiring: Wiring, network_routes: Routes, ports: NetworkPo
     if len(cut_off):
         raise InputError(
             f"cannot reach {wiring.hosts[0]}",
-            origin=origin,
             key="links",
             value=wiring.hosts[int(cut_off[0])],
             expected="a path between all hosts",

@@ -190,7 +190,6 @@ class RoutedNetwork(Network):
 def build_routed_network(
     network: Network,
     wiring: Wiring,
-    origin: str,
     *,
     tier_parts: Ints,
     scale_up_tier: int,
@@ -201,7 +200,7 @@ def build_routed_network(
     them; `hosts`: how many of the hosts, the first ones, are used. Raises InputError for hosts that cannot reach each
     other.
     """
-    network_routes, ports = build_routes(wiring, origin)
+    network_routes, ports = build_routes(wiring)
     per_host, uplink_bytes_per_s = int(wiring.devices.max()), compute_uplink_bytes_per_s(wiring)
     return RoutedNetwork(
         **{name: getattr(network, name) for name in Network.__dataclass_fields__},

@@ -42,7 +42,7 @@ def _parse_remaining_share(match: re.Match[str]) -> float | None:
     return rate if rate <= 1 else None
 
 
-def apply_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: str = "faults") -> Wiring:
+def apply_faults(wiring: Wiring, faults: Sequence[FaultSpec], key: str = "faults") -> Wiring:
     """The wiring with the failed parts; hosts that these cut off are left out.
 
     Raises InputError for a part that it does not have.
@@ -51,17 +51,17 @@ def apply_faults(wiring: Wiring, faults: Sequence[FaultSpec], origin: str, key: 
     is_lost = np.zeros(len(wiring.hosts), dtype=bool)
     rate = wiring.bandwidth_bytes_per_s.copy()
     for index, fault in enumerate(faults):
-        fault_key = f"{key}[{index}].part" if origin else key
-        affected_links = _find_part_links(wiring, fault.part, vertex_by_name, origin, fault_key)
+        fault_key = f"{key}[{index}].part" if key == "faults" else key
+        affected_links = _find_part_links(wiring, fault.part, vertex_by_name, fault_key)
         if fault.rate > 0 and not affected_links.any():
             expected = _format_expected_parts(wiring)
-            raise InputError("has no links", origin=origin, key=fault_key, value=fault.part, expected=expected)
+            raise InputError("has no links", key=fault_key, value=fault.part, expected=expected)
         rate[affected_links] *= fault.rate
         if fault.rate == 0 and " - " not in fault.part:
             lost_vertices = [vertex_by_name.get(name, len(is_lost)) for name in expand_hostlist(fault.part)]
             is_lost[[vertex for vertex in lost_vertices if vertex < len(is_lost)]] = True
     if is_lost.all():
-        raise InputError("no working host is left", origin=origin, key=key, expected="at least one that works")
+        raise InputError("no working host is left", key=key, expected="at least one that works")
     remaining = remove_hosts(replace(wiring, bandwidth_bytes_per_s=rate), is_lost)
     return _keep_largest_part(remaining) if (_find_working_parts(wiring) == 0).all() else remaining
 
@@ -77,35 +77,30 @@ def _keep_largest_part(wiring: Wiring) -> Wiring:
     return remove_hosts(wiring, part != np.bincount(part).argmax())
 
 
-def _find_part_links(wiring: Wiring, text: str, vertex_by_name: dict[str, int], origin: str, key: str) -> Bools:
+def _find_part_links(wiring: Wiring, text: str, vertex_by_name: dict[str, int], key: str) -> Bools:
     """The links that a part stands for; a name may hold ranges."""
     left, separator, right = text.partition(" - ")
     affected_links = np.zeros(len(wiring.endpoints), dtype=bool)
-    for left_links in _find_named_links(wiring, left, vertex_by_name, origin, key):
+    for left_links in _find_named_links(wiring, left, vertex_by_name, key):
         if not separator:
             affected_links |= left_links
             continue
-        for right_links in _find_named_links(wiring, right, vertex_by_name, origin, key):
+        for right_links in _find_named_links(wiring, right, vertex_by_name, key):
             affected_links |= left_links & right_links
     if separator and not affected_links.any():
-        raise InputError(
-            "no link between these two", origin=origin, key=key, value=text, expected="two ends of one link"
-        )
+        raise InputError("no link between these two", key=key, value=text, expected="two ends of one link")
     return affected_links
 
 
-def _find_named_links(
-    wiring: Wiring, text: str, vertex_by_name: dict[str, int], origin: str, key: str
-) -> list[Bools]:
+def _find_named_links(wiring: Wiring, text: str, vertex_by_name: dict[str, int], key: str) -> list[Bools]:
     """For each named host, NIC or switch the links that it is an end of."""
     named_links = []
-    for name in expand_hostlist_at(text, origin, key):
+    for name in expand_hostlist_at(text, key):
         part, _, nic_text = (name, "", "") if name in vertex_by_name else name.rpartition(":")
         if part not in vertex_by_name:
             suggestion = find_nearest_name(name, vertex_by_name) if len(vertex_by_name) < 20_000 else ""
             raise InputError(
                 "no part has this name",
-                origin=origin,
                 key=key,
                 value=name,
                 expected=_format_expected_parts(wiring),
@@ -120,7 +115,7 @@ def _find_named_links(
                 ).tolist()
                 numbers = ", ".join(str(nic_index) for nic_index in nic_indices if nic_index >= 0)
                 expected = f"a NIC of {part}: {numbers}" if numbers else _format_expected_parts(wiring)
-                raise InputError("no NIC has this number", origin=origin, key=key, value=name, expected=expected)
+                raise InputError("no NIC has this number", key=key, value=name, expected=expected)
         named_links.append(links)
     return named_links
 

@@ -40,12 +40,12 @@ def expand_hostlist(text: str, max_names: int = MAX_HOSTLIST_NAMES) -> tuple[str
     return tuple(names)
 
 
-def expand_hostlist_at(text: str, origin: str, key: str, max_names: int = MAX_HOSTLIST_NAMES) -> tuple[str, ...]:
-    """The same; an error names the file and key of the list."""
+def expand_hostlist_at(text: str, key: str, max_names: int = MAX_HOSTLIST_NAMES) -> tuple[str, ...]:
+    """The same; an error names the key of the list."""
     try:
         return expand_hostlist(text, max_names)
     except InputError as error:
-        raise error.relocate(origin, key) from None
+        raise error.relocate("", key) from None
 
 
 def split_hostlist(text: str) -> list[str]:
