@@ -12,22 +12,16 @@ import msgspec
 import numpy as np
 
 from planner.cost.arrays import Floats, sum_in_order, sum_products
-from planner.cost.flops import compute_attention_flops, compute_model_flops
-from planner.cost.layer_tables import build_layer_shard, build_layer_tables, compute_operator_times
-from planner.cost.operators.attention import compute_fused_attention_bytes
-from planner.cost.operators.roofline import (
-    LayerShard,
-    PassTimes,
-    compute_memory_bytes_per_s,
-    get_peak_16bit_flops_per_s,
-)
-from planner.cost.operators.table import get_operator_cost
+from planner.cost.flops import compute_attention_flops, compute_required_flops
+from planner.cost.layer_tables import build_layer_shard, build_layer_tables
+from planner.cost.operators import get_operator_cost, roofline
+from planner.cost.operators.operator_cost import LayerShard
 from planner.cost.pipeline.partition import compute_layer_prefix, list_layer_types
 from planner.cost.scenario import Scenario
 from planner.cost.step import STEP_TERMS, StepCosts, compute_layer_terms, count_micro_batches
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.operator_time import compute_required_flops
-from planner.workload.operators import AttentionCore, Operator
+from planner.cost.techniques.operator_time import compute_operator_times
+from planner.workload.operators import Operator
 
 _KERNEL_TERMS = ("forward", "backward", "recompute")
 
@@ -73,38 +67,24 @@ def compute_waterfall_s(scenario: Scenario, s: Strategies, step_costs: StepCosts
     backward and recomputation lose on the mean device. `imbalance`: the slowest stage's kernels less the mean's.
     """
     micro_batches = count_micro_batches(scenario, s)
-    kernel_levels = [_compute_mean_kernels_s(idealized, s) for idealized in build_idealized_scenarios(scenario)]
-    peak_kernels, level_totals_s = (
-        kernel_levels[0],
-        [micro_batches * sum_in_order(level.values()) for level in kernel_levels],
-    )
-    required_flops = compute_required_flops(
-        scenario, compute_model_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
-    )
+    kernels = [_compute_mean_kernels_s(idealized, s) for idealized in build_idealized_scenarios(scenario)]
+    totals_s = [micro_batches * sum_in_order(terms.values()) for terms in kernels]
     peak_flops_per_s = scenario.devices * scenario.accelerator.get_peak_flops(scenario.precision)
-    counted_attention_s = (
-        compute_attention_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
-        / peak_flops_per_s
-    )
-    ideal_s = np.full(len(s), required_flops / peak_flops_per_s)
-    attention_s = micro_batches * _compute_mean_attention_s(scenario, s) - counted_attention_s
+    counted_flops = compute_attention_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
+    ideal_s = np.full(len(s), compute_required_flops(scenario) / peak_flops_per_s)
+    attention_s = micro_batches * _compute_mean_attention_s(scenario, s) - counted_flops / peak_flops_per_s
+    arithmetic_s = micro_batches * (kernels[0]["forward"] + kernels[0]["backward"])
     parts = {
         "ideal": ideal_s,
         "attention": attention_s,
-        "other_arithmetic": micro_batches * (peak_kernels["forward"] + peak_kernels["backward"])
-        - ideal_s
-        - attention_s,
-        "recompute": micro_batches * peak_kernels["recompute"],
+        "other_arithmetic": arithmetic_s - ideal_s - attention_s,
+        "recompute": micro_batches * kernels[0]["recompute"],
     }
-    level_pairs = zip(level_totals_s[1:], level_totals_s[:-1], strict=True)
-    parts |= dict(
-        zip(
-            ("efficiency", "memory", "launches", "host"),
-            (after - before for after, before in level_pairs),
-            strict=True,
-        )
-    )
-    parts["imbalance"] = sum_in_order([step_costs.terms[name] for name in _KERNEL_TERMS]) - level_totals_s[-1]
+    for name, before, after in zip(
+        ("efficiency", "memory", "launches", "host"), totals_s[:-1], totals_s[1:], strict=True
+    ):
+        parts[name] = after - before
+    parts["imbalance"] = sum_in_order([step_costs.terms[name] for name in _KERNEL_TERMS]) - totals_s[-1]
     return parts | {name: step_costs.terms[name] for name in STEP_TERMS if name not in _KERNEL_TERMS}
 
 
@@ -124,41 +104,35 @@ def _compute_mean_kernels_s(scenario: Scenario, s: Strategies) -> dict[str, Floa
 
 def _compute_mean_attention_s(scenario: Scenario, s: Strategies) -> Floats:
     """Seconds of one micro-batch's attention on the mean stage at the peak, both passes, [plans]."""
-    peak_scenario, shard, layers = (
-        build_idealized_scenarios(scenario)[0],
-        build_layer_shard(scenario, s),
-        _compute_mean_stage_layers(scenario, s),
-    )
-    total_s = np.zeros(len(s))
-    for layer_index, layer in enumerate(list_layer_types(scenario.workload)):
+    peak_scenario, *_ = build_idealized_scenarios(scenario)
+    shard, layers, total_s = build_layer_shard(scenario, s), _compute_mean_stage_layers(scenario, s), np.zeros(len(s))
+    for column, layer in enumerate(list_layer_types(scenario.workload)):
         for op in layer.operators:
-            if isinstance(op, AttentionCore):
-                total_s = total_s + layers[:, layer_index] * _sum_passes(
-                    compute_operator_times(peak_scenario, op, shard)
-                )
+            if get_operator_cost(op).is_attention:
+                total_s = total_s + layers[:, column] * compute_operator_times(peak_scenario, op, shard).total_s
     return total_s
 
 
 @dataclass(frozen=True)
 class OperatorRoofline:
-    """Forward and backward pass of one operator of one layer on one device, for one micro-batch, shape [plans] each.
-
-    `layer_count`: how many layers of the model have it. `time_s` as the cost model has it, without waits for the
-    host; `arithmetic_s` and `traffic_s`: what multiplies and memory take of it by themselves, at the rates they
-    reach; `peak_flops_per_s` of the unit that multiplies it. `is_fused_attention`: `traffic_bytes` are the least that
-    fused attention moves, which the cost model takes as overlapped.
-    """
+    """Forward and backward pass of one operator of one layer on one device, for one micro-batch, [plans] each."""
 
     layer_name: str
     operator_name: str
     layer_count: int
+    """How many layers of the model have it."""
     peak_flops_per_s: float
+    """Of the unit that multiplies it."""
     flops: Floats
     traffic_bytes: Floats
     time_s: Floats
+    """As the cost model has it, without waits for the host."""
     arithmetic_s: Floats
+    """What multiplies take of it by themselves, at the rate they reach."""
     traffic_s: Floats
+    """What memory takes of it by itself."""
     is_fused_attention: bool
+    """Whether `traffic_bytes` are the least that fused attention moves, which the cost model takes as overlapped."""
 
     @property
     def bound(self) -> list[str]:
@@ -184,35 +158,30 @@ def _compute_roofline(
     scenario: Scenario, op: Operator, shard: LayerShard, layer_name: str, layer_count: int
 ) -> OperatorRoofline:
     peak_scenario, efficiency_scenario, gapless_scenario, *_ = build_idealized_scenarios(scenario)
-    accelerator = scenario.accelerator
-    infinite_flops_accelerator = replace(accelerator, peak_flops=dict.fromkeys(accelerator.peak_flops, float("inf")))
-    peak_flops_per_s = _get_unit_peak_flops_per_s(scenario, op)
-    traffic_s = _sum_passes(
-        compute_operator_times(replace(gapless_scenario, accelerator=infinite_flops_accelerator), op, shard)
+    accelerator, cost = scenario.accelerator, get_operator_cost(op)
+    infinite_flops = replace(accelerator, peak_flops=dict.fromkeys(accelerator.peak_flops, float("inf")))
+
+    def compute_total_s(idealized: Scenario) -> Floats:
+        return compute_operator_times(idealized, op, shard).total_s
+
+    # only the multiplies of layers are narrow
+    peak_flops_per_s = (
+        accelerator.get_peak_flops(scenario.precision)
+        if cost.runs_in_layer_precision(op)
+        else roofline.get_peak_16bit_flops_per_s(scenario)
     )
-    is_fused_attention = isinstance(op, AttentionCore) and scenario.attention_kernel == "flash"
+    traffic_s = compute_total_s(replace(gapless_scenario, accelerator=infinite_flops))
+    overlapped_bytes = cost.compute_overlapped_bytes(scenario, op, shard)
+    moved_bytes = traffic_s * roofline.compute_memory_bytes_per_s(scenario)
     return OperatorRoofline(
         layer_name=layer_name,
         operator_name=op.name,
         layer_count=layer_count,
         peak_flops_per_s=peak_flops_per_s,
-        flops=_sum_passes(compute_operator_times(peak_scenario, op, shard)) * peak_flops_per_s,
-        traffic_bytes=compute_fused_attention_bytes(scenario, op, shard)
-        if isinstance(op, AttentionCore) and is_fused_attention
-        else traffic_s * compute_memory_bytes_per_s(scenario),
-        time_s=_sum_passes(compute_operator_times(scenario, op, shard)),
-        arithmetic_s=_sum_passes(compute_operator_times(efficiency_scenario, op, shard)),
+        flops=compute_total_s(peak_scenario) * peak_flops_per_s,
+        traffic_bytes=moved_bytes if overlapped_bytes is None else overlapped_bytes,
+        time_s=compute_total_s(scenario),
+        arithmetic_s=compute_total_s(efficiency_scenario),
         traffic_s=traffic_s,
-        is_fused_attention=is_fused_attention,
+        is_fused_attention=overlapped_bytes is not None,
     )
-
-
-def _sum_passes(pass_times: PassTimes) -> Floats:
-    return pass_times.forward_s + pass_times.backward_s
-
-
-def _get_unit_peak_flops_per_s(scenario: Scenario, op: Operator) -> float:
-    """Peak FLOP/s of the unit that multiplies an operator: only layers' multiplies are narrow."""
-    if get_operator_cost(op).runs_in_layer_precision(op):
-        return scenario.accelerator.get_peak_flops(scenario.precision)
-    return get_peak_16bit_flops_per_s(scenario)

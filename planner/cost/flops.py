@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from planner.cost.operators.table import get_operator_cost
+from planner.cost.operators import get_operator_cost
 from planner.cost.scenario import FlopsConvention, Scenario
 from planner.workload.operators import AttentionCore, Layer, Workload
 
@@ -24,22 +24,20 @@ def compute_model_flops(workload: Workload, global_batch: int, convention: Flops
 
 def compute_token_forward_flops(workload: Workload, convention: FlopsConvention) -> float:
     """FLOPs of one token's forward pass."""
+    length = workload.seq_length
     flops_per_token = math.fsum(
-        run.count * _compute_layer_forward_flops(run.layer, workload.seq_length, convention)
-        for run in workload.layer_runs
+        run.count * _compute_layer_forward_flops(run.layer, length, convention) for run in workload.layer_runs
     )
-    flops_per_token += _compute_layer_forward_flops(workload.head, workload.seq_length, convention)
-    return flops_per_token + _compute_layer_forward_flops(workload.embedding, workload.seq_length, convention)
+    flops_per_token += _compute_layer_forward_flops(workload.head, length, convention)
+    return flops_per_token + _compute_layer_forward_flops(workload.embedding, length, convention)
 
 
 def compute_attention_flops(workload: Workload, global_batch: int, convention: FlopsConvention) -> float:
     """Those FLOPs of `compute_model_flops` that attention's products have."""
     flops_per_token = 0.0
     for run in workload.layer_runs:
-        attention_cores = tuple(op for op in run.layer.operators if isinstance(op, AttentionCore))
-        flops_per_token += run.count * _compute_layer_forward_flops(
-            Layer("", attention_cores), workload.seq_length, convention
-        )
+        attention = Layer("", tuple(op for op in run.layer.operators if isinstance(op, AttentionCore)))
+        flops_per_token += run.count * _compute_layer_forward_flops(attention, workload.seq_length, convention)
     return 3.0 * flops_per_token * global_batch * workload.seq_length
 
 
@@ -47,17 +45,33 @@ def compute_recomputed_flops(
     scenario: Scenario, convention: FlopsConvention | None = None
 ) -> tuple[float, float, float]:
     """FLOPs of one step done a second time under recompute none, selective and full."""
-    workload = scenario.workload
-    used_convention = convention or scenario.flops_convention
+    workload, used_convention = scenario.workload, convention or scenario.flops_convention
     full_flops = selective_flops = 0.0
     for run in workload.layer_runs:
         full_flops += run.count * _compute_layer_forward_flops(run.layer, workload.seq_length, used_convention)
         for op in run.layer.operators:
-            operator_layer = Layer(op.name, (op,))
-            selective_flops += (
-                run.count
-                * get_operator_cost(op).compute_selective_share(scenario, op)
-                * _compute_layer_forward_flops(operator_layer, workload.seq_length, used_convention)
-            )
+            cost = get_operator_cost(op)
+            flops = cost.compute_forward_flops(op, workload.seq_length, used_convention)
+            selective_flops += run.count * cost.compute_selective_share(scenario, op) * flops
     tokens = scenario.global_batch * workload.seq_length
     return 0.0, selective_flops * tokens, full_flops * tokens
+
+
+def compute_required_flops(scenario: Scenario, convention: FlopsConvention | None = None) -> float:
+    """FLOPs that a step requires: those of the model without the gradients of frozen weights, with those of adapters,
+    and with the teacher's forward pass; by the scenario's convention, or another.
+    """
+    workload, lora, teacher = scenario.workload, scenario.techniques.lora, scenario.techniques.teacher
+    flops_per_token = 0.0
+    if lora is not None:
+        layers = [(run.layer, run.count) for run in workload.layer_runs]
+        layers += [(workload.head, 1), (workload.embedding, 1)]
+        flops_per_token += math.fsum(
+            count * get_operator_cost(op).compute_lora_flops(op, lora.rank)
+            for layer, count in layers
+            for op in layer.operators
+        )
+    if teacher is not None:
+        flops_per_token += teacher.forward_flops_per_token
+    model_flops = compute_model_flops(workload, scenario.global_batch, convention or scenario.flops_convention)
+    return model_flops + flops_per_token * scenario.global_batch * workload.seq_length

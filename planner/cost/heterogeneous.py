@@ -24,18 +24,15 @@ from planner.cost.arrays import (
     take_columns,
 )
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.parallelism.data_parallel import compute_data_parallel_s, compute_optimizer_s
-from planner.cost.pipeline.parameters import compute_stage_parameters
 from planner.cost.pipeline.partition import StageTables
-from planner.cost.plan_tables import PlanTables
+from planner.cost.plan_tables import PlanTables, join_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import (
     LAYER_TERMS,
     POST_PIPELINE_TERMS,
     StageTerms,
-    compute_offload_s,
-    compute_overlappable_s,
     compute_pipeline_sends_s,
+    compute_post_pipeline_terms,
     compute_slowest_stage_terms,
     compute_stall_s,
     compute_step_terms,
@@ -142,16 +139,9 @@ def build_segment(
     [plans, stages, layer types]; `stage_positions` of each in the pipeline, shape [plans, stages]; `layer_tables` as
     of `build_layer_tables`.
     """
-    stages = build_single_chunk_stages(layer_counts, stage_positions)
-    stage_rows = np.arange(len(s))
-    segment_tables, layer_row = tables or build_layer_tables(scenario, s)
-    return PipelineSegment(
-        scenario,
-        s,
-        PlanTables(
-            segment_tables, layer_row, stages, stage_rows, compute_stage_parameters(scenario, s, stages, stage_rows)
-        ),
-    )
+    stages = build_single_chunk_stages(layer_counts, stage_positions), np.arange(len(s))
+    tables = tables or build_layer_tables(scenario, s)
+    return PipelineSegment(scenario, s, join_plan_tables(scenario, s, tables, stages))
 
 
 def build_single_chunk_stages(layer_counts: Floats, stage_positions: Ints) -> StageTables:
@@ -239,31 +229,12 @@ class _SegmentTerms:
 def _compute_segment_terms(segment: PipelineSegment, micro_batches: Ints) -> _SegmentTerms:
     scenario, s, plan_tables = segment.scenario, segment.strategies, segment.plan_tables
     stage = compute_slowest_stage_terms(scenario, plan_tables, s)
-    dp_exposed_s, dp_overlapped_s = compute_data_parallel_s(
-        scenario,
-        s,
-        plan_tables.parameters,
-        plan_tables.stage_rows,
-        micro_batches,
-        *compute_overlappable_s(scenario, stage),
-    )
-    offload_exposed_s, offload_overlapped_s = compute_offload_s(scenario, s, plan_tables, micro_batches, stage)
-    post_pipeline_terms = {
-        "data_parallel": dp_exposed_s,
-        "optimizer": compute_optimizer_s(scenario, s, plan_tables.parameters),
-        "offload": offload_exposed_s,
-        "overhead": np.full(len(s), scenario.calibration.step_overhead_s),
-    }
+    post_pipeline, overlapped = compute_post_pipeline_terms(scenario, s, plan_tables, micro_batches, stage)
     layer_stall_s = compute_stall_s(scenario, s, plan_tables, stage.per_layer_s)
-    stage_stall_s = sum_products(
-        take_columns(plan_tables.stages.virtual_stages[:, 0], plan_tables.stage_rows), layer_stall_s[:, None, :]
-    )
+    first_chunks = take_columns(plan_tables.stages.virtual_stages[:, 0], plan_tables.stage_rows)
+    stage_stall_s = sum_products(first_chunks, layer_stall_s[:, None, :])
     return _SegmentTerms(
-        stage,
-        post_pipeline_terms,
-        {"data_parallel": dp_overlapped_s, "offload": offload_overlapped_s},
-        sum_in_order(stage_stall_s.T),
-        find_last_axis_max(stage_stall_s),
+        stage, post_pipeline, overlapped, sum_in_order(stage_stall_s.T), find_last_axis_max(stage_stall_s)
     )
 
 

@@ -1,8 +1,9 @@
-"""Time, communication and saved activations of one layer of each type on one device, for each distinct shard shape.
+"""One layer of each type on one device, for each distinct shard: kernels, communication, saved activations.
 
-Tables of shape [keys, layer types]: the workload's layer types, then the embedding, then the head. A key is a
-distinct (tp, cp, ep, etp, micro-batch, sequence parallel) at one place in the network (`_compute_placement_keys`).
-Only assembled here: `operators/` says what an operator takes, `parallelism/` what its communication does.
+Tables of shape [keys, layer types]. A key is a distinct (tp, cp, ep, etp, micro-batch, sequence parallel) at one
+place in the network (`_compute_placement_keys`). `operators/` says what an operator takes, `collectives/` what a
+collective takes; here are the collectives of tensor, context and expert parallelism, and what of them compute
+overlaps. All functions of one layer return seconds of one micro-batch, arrays of shape [keys].
 """
 
 from __future__ import annotations
@@ -11,45 +12,63 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints
-from planner.cost.operators.roofline import LayerShard, PassTimes, is_16bit_or_wider
-from planner.cost.operators.table import get_operator_cost
-from planner.cost.parallelism.intra_layer_comm import (
-    AxisCommunication,
-    compute_context_comm,
-    compute_expert_comm,
-    compute_tensor_collective_s,
-    compute_tensor_comm,
-)
+from planner.cost import collectives
+from planner.cost.arrays import Floats, Ints, find_unique_rows, sum_in_order
+from planner.cost.operators import get_operator_cost
+from planner.cost.operators.attention import compute_cp_merge_s
+from planner.cost.operators.operator_cost import LayerShard, PassTimes
+from planner.cost.operators.roofline import is_16bit_or_wider
 from planner.cost.pipeline.partition import list_layer_types
-from planner.cost.rank_groups import compute_rank_strides
+from planner.cost.rank_groups import (
+    build_context_group,
+    build_expert_group,
+    build_tensor_group,
+    compute_rank_strides,
+)
 from planner.cost.scenario import Scenario
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.operator_time import adjust_pass_times, compute_teacher_s, is_adapted
-from planner.cost.unique_rows import find_unique_rows
-from planner.workload.operators import AttentionCore, Layer, Linear, Operator
+from planner.cost.techniques.operator_time import compute_operator_times, compute_teacher_s, is_adapted
+from planner.workload.operators import AttentionCore, Layer, Linear
+
+_DECOMPOSITION_OVERLAP = 0.6
+"""Share of a multiply beside which its collective can run when both are cut in pieces: pieces multiply slower
+(Wang et al. 2023, ASPLOS, Overlap Communication with Dependent Computation via Decomposition)."""
 
 
 @dataclass(frozen=True)
-class LayerTables:
-    """One micro-batch through one layer of each type; times in seconds, arrays of shape [keys, layer types].
+class AxisCommunication:
+    """Communication of one axis (tp, cp or ep) in one layer for one micro-batch, in seconds.
 
-    `weight_grad` is the part of `backward` that makes the weights' gradients, `selective_recompute` the forward time
-    of what selective recomputation repeats. `saved_bytes` is kept per micro-batch without recomputation,
-    `dropped_bytes` what selective drops of it, `input_bytes` the layer's input, all that full recomputation keeps.
-    `gathered_bytes`: the gathered sequence and its gradient, which sequence parallelism has whole on each device
-    while a layer is at work. `tp`, `cp`, `ep`: communication of each axis inside the layer.
+    `forward` and `backward` are exposed, the time that contention takes from compute included; `overlapped_*` run
+    beside compute. Arrays of shape [keys], in `LayerTables` [keys, layer types].
     """
 
     forward: Floats
     backward: Floats
+    overlapped_forward: Floats
+    overlapped_backward: Floats
+
+
+@dataclass(frozen=True)
+class LayerTables:
+    """One micro-batch through one layer of each type; times in seconds, arrays of shape [keys, layer types]."""
+
+    forward: Floats
+    backward: Floats
     weight_grad: Floats
+    """The part of `backward` that makes the gradients of weights."""
     selective_recompute: Floats
+    """The forward time of what selective recomputation repeats."""
     saved_bytes: Floats
+    """Kept per micro-batch without recomputation."""
     dropped_bytes: Floats
+    """What selective recomputation drops of it."""
     input_bytes: Floats
+    """The layer's input, all that full recomputation keeps."""
     gathered_bytes: Floats
+    """The gathered sequence and its gradient, which sequence parallelism has whole on each device while a layer is at
+    work."""
     tp: AxisCommunication
     cp: AxisCommunication
     ep: AxisCommunication
@@ -67,28 +86,20 @@ class LayerTables:
         return self.tp, self.cp, self.ep
 
 
-def build_layer_tables(scenario: Scenario, strategies: Strategies) -> tuple[LayerTables, Ints]:
-    """The tables, and for each plan its row in them."""
-    s = strategies
-    unique_keys = find_unique_rows(
-        s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, *_compute_placement_keys(scenario, s)
-    )
-    unique_strategies = s.take(unique_keys.first_index)
-    layers = list_layer_types(scenario.workload)
-    widths = {_get_input_width(scenario, layer) for layer in layers}
+def build_layer_tables(scenario: Scenario, s: Strategies) -> tuple[LayerTables, Ints]:
+    """The tables, and for each plan its row in them, [plans]."""
+    placement_keys = _compute_placement_keys(scenario, s)
+    unique = find_unique_rows(s.tp, s.cp, s.ep, s.etp, s.micro_batch, s.sequence_parallel, *placement_keys)
+    keys, layers = s.take(unique.first_index), list_layer_types(scenario.workload)
     tensor_collective_s = {
-        width: compute_tensor_collective_s(
-            scenario, unique_strategies, width * _compute_sequence_value_bytes(scenario, unique_strategies)
-        )
-        for width in widths
+        width: _compute_tensor_collective_s(scenario, keys, width * _compute_sequence_value_bytes(scenario, keys))
+        for width in {_get_input_width(scenario, layer) for layer in layers}
     }
     columns = [
-        _compute_layer_column(
-            scenario, layer, unique_strategies, tensor_collective_s[_get_input_width(scenario, layer)]
-        )
+        _compute_layer_column(scenario, layer, keys, tensor_collective_s[_get_input_width(scenario, layer)])
         for layer in layers
     ]
-    return _stack_columns(columns), unique_keys.inverse
+    return _stack_columns(columns), unique.inverse
 
 
 def _stack_columns(columns: list[LayerTables]) -> LayerTables:
@@ -111,12 +122,9 @@ def _compute_placement_keys(scenario: Scenario, s: Strategies) -> tuple[Ints, ..
     """
     if scenario.rank_order == RANK_ORDERS[0]:
         return ()
-    rank_strides = compute_rank_strides(scenario.rank_order, s)
-    return (
-        (rank_strides["tp"], rank_strides["cp"], rank_strides["dp"], s.dp)
-        if scenario.workload.experts
-        else (rank_strides["tp"], rank_strides["cp"])
-    )
+    strides = compute_rank_strides(scenario.rank_order, s)
+    expert_keys = (strides["dp"], s.dp) if scenario.workload.experts else ()
+    return strides["tp"], strides["cp"], *expert_keys
 
 
 def _get_input_width(scenario: Scenario, layer: Layer) -> int:
@@ -129,80 +137,72 @@ def _compute_sequence_value_bytes(scenario: Scenario, s: Strategies) -> Floats:
     return s.micro_batch * (scenario.workload.seq_length / s.cp) * scenario.value_bytes
 
 
+def build_layer_shard(scenario: Scenario, s: Strategies) -> LayerShard:
+    """What one device has of every layer, [keys]."""
+    tp = s.tp.astype(np.float64)
+    return LayerShard(
+        tokens=s.micro_batch * (scenario.workload.seq_length / s.cp),
+        tp=tp,
+        ep=s.ep.astype(np.float64),
+        etp=s.etp.astype(np.float64),
+        sequence_divisor=np.where(s.sequence_parallel == 1, tp, 1.0),
+    )
+
+
 def _compute_layer_column(
     scenario: Scenario, layer: Layer, s: Strategies, tensor_collective_s: Floats
 ) -> LayerTables:
-    """The tables' column of one layer type, arrays of shape [keys]. `tensor_collective_s`: see
-    `compute_tensor_collective_s`.
-    """
-    shard = build_layer_shard(scenario, s)
-    zero = np.zeros(len(s))
-    selective_recompute_s = saved_bytes = dropped_bytes = kept_output_bytes = zero
+    """The column of one layer type. `tensor_collective_s`: see `_compute_tensor_collective_s`."""
+    shard, zero = build_layer_shard(scenario, s), np.zeros(len(s))
+    selective_s = saved_bytes = dropped_bytes = kept_output_bytes = zero
     layer_times = attention_times = multiply_times = PassTimes(zero, zero, zero)
     for op in layer.operators:
-        cost = get_operator_cost(op)
-        pass_times = compute_operator_times(scenario, op, shard)
-        layer_times = layer_times + pass_times
-        selective_recompute_s = (
-            selective_recompute_s + cost.compute_selective_share(scenario, op) * pass_times.forward_s
-        )
+        cost, times = get_operator_cost(op), compute_operator_times(scenario, op, shard)
+        layer_times = layer_times + times
+        selective_s = selective_s + cost.compute_selective_share(scenario, op) * times.forward_s
         saved_bytes = saved_bytes + cost.compute_saved_bytes(scenario, op, shard)
         dropped_bytes = dropped_bytes + cost.compute_dropped_bytes(scenario, op, shard)
         kept_output_bytes = kept_output_bytes + cost.compute_kept_output_bytes(scenario, op, shard)
-        if isinstance(op, AttentionCore):
-            attention_times = attention_times + pass_times
-        if isinstance(op, Linear) and op.shard != "none":
-            multiply_times = multiply_times + pass_times
+        if cost.is_attention:
+            attention_times = attention_times + times
+        if cost.is_tensor_parallel_multiply(op):
+            multiply_times = multiply_times + times
     if scenario.techniques.teacher is not None and layer in scenario.workload.layer_types:
         # with the backward pass, which needs it: recomputation does not repeat it
         layer_times = layer_times + PassTimes(zero, compute_teacher_s(scenario, shard), zero)
-    # the device waits for the host where kernels are short: three passes' worth of launches for two passes
-    host_launch_s = _count_kernel_launches(scenario, layer, shard) * (
-        0.0 if scenario.launch_mode == "graph" else scenario.calibration.host_launch_s
-    )
-    host_wait_s = PassTimes(
-        np.maximum(host_launch_s - layer_times.forward_s, 0.0),
-        np.maximum(2 * host_launch_s - layer_times.backward_s, 0.0),
-        zero,
-    )
-    layer_times = layer_times + host_wait_s
-    hidden_state_bytes = _get_input_width(scenario, layer) * _compute_sequence_value_bytes(scenario, s)
-    input_bytes = hidden_state_bytes / shard.sequence_divisor
+    host_wait = _compute_host_wait(scenario, layer, shard, layer_times)
+    layer_times = layer_times + host_wait
+    sequence_bytes = _get_input_width(scenario, layer) * _compute_sequence_value_bytes(scenario, s)
+    input_bytes = sequence_bytes / shard.sequence_divisor
     if scenario.trainer.selective_recompute == "multiplies":
         dropped_bytes = np.maximum(saved_bytes - (input_bytes + kept_output_bytes), 0.0)
     # communication runs beside the kernels that overlap it, and while the device waits
-    tensor_comm = compute_tensor_comm(scenario, layer, s, tensor_collective_s, multiply_times + host_wait_s)
-    context_comm = compute_context_comm(scenario, layer, s, shard, attention_times + host_wait_s)
+    tensor_comm = _compute_tensor_comm(scenario, layer, s, tensor_collective_s, multiply_times + host_wait)
+    context_comm = _compute_context_comm(scenario, layer, s, shard, attention_times + host_wait)
     return LayerTables(
         forward=layer_times.forward_s,
         backward=layer_times.backward_s,
         weight_grad=layer_times.weight_grad_s,
-        selective_recompute=selective_recompute_s,
+        selective_recompute=selective_s,
         saved_bytes=saved_bytes,
         dropped_bytes=dropped_bytes,
         input_bytes=input_bytes,
-        gathered_bytes=np.where(shard.sequence_divisor > 1, 2 * hidden_state_bytes, 0.0),
+        gathered_bytes=np.where(shard.sequence_divisor > 1, 2 * sequence_bytes, 0.0),
         tp=tensor_comm,
         cp=context_comm,
-        ep=compute_expert_comm(scenario, layer, s, hidden_state_bytes, layer_times, tensor_comm, context_comm),
+        ep=_compute_expert_comm(scenario, layer, s, sequence_bytes, layer_times, (tensor_comm, context_comm)),
     )
 
 
-def build_layer_shard(scenario: Scenario, s: Strategies) -> LayerShard:
-    """What one device has of every layer, [keys]."""
-    tensor_parallel = s.tp.astype(np.float64)
-    return LayerShard(
-        tokens=s.micro_batch * (scenario.workload.seq_length / s.cp),
-        tp=tensor_parallel,
-        ep=s.ep.astype(np.float64),
-        etp=s.etp.astype(np.float64),
-        sequence_divisor=np.where(s.sequence_parallel == 1, tensor_parallel, 1.0),
+def _compute_host_wait(scenario: Scenario, layer: Layer, shard: LayerShard, layer_times: PassTimes) -> PassTimes:
+    """The device waits for the host where kernels are short: three passes' worth of launches for two passes."""
+    host_launch_s = 0.0 if scenario.launch_mode == "graph" else scenario.calibration.host_launch_s
+    launches_s = _count_kernel_launches(scenario, layer, shard) * host_launch_s
+    return PassTimes(
+        np.maximum(launches_s - layer_times.forward_s, 0.0),
+        np.maximum(2 * launches_s - layer_times.backward_s, 0.0),
+        np.zeros_like(launches_s),
     )
-
-
-def compute_operator_times(scenario: Scenario, op: Operator, shard: LayerShard) -> PassTimes:
-    """Seconds of one micro-batch in one operator, with the scenario's techniques, [keys]."""
-    return adjust_pass_times(scenario, op, shard, get_operator_cost(op).compute_times(scenario, op, shard))
 
 
 def _count_kernel_launches(scenario: Scenario, layer: Layer, shard: LayerShard) -> Floats:
@@ -212,6 +212,149 @@ def _count_kernel_launches(scenario: Scenario, layer: Layer, shard: LayerShard) 
     for op in layer.operators:
         cost = get_operator_cost(op)
         if scenario.techniques.lora is not None and is_adapted(op):
-            launch_count = launch_count + 2.0 * cost.count_multiplies(op, shard)
+            launch_count = launch_count + 2.0 * cost.count_matrices(op, shard)
         launch_count = launch_count + cost.count_launches(op, shard, casts_per_multiply)
     return launch_count
+
+
+def _build_overlapped_comm(
+    scenario: Scenario, comm_s: tuple[Floats, Floats], exposed_s: tuple[Floats, Floats]
+) -> AxisCommunication:
+    """Communication, forward and backward, of which `exposed_s` runs beside nothing; what is overlapped slows the
+    compute beside it.
+    """
+    contention = scenario.calibration.contention
+    overlapped_s = [total - exposed for total, exposed in zip(comm_s, exposed_s, strict=True)]
+    forward, backward = (
+        exposed + contention * overlapped for exposed, overlapped in zip(exposed_s, overlapped_s, strict=True)
+    )
+    return AxisCommunication(forward, backward, *overlapped_s)
+
+
+def _build_exposed_comm(forward_s: Floats, backward_s: Floats) -> AxisCommunication:
+    """All of it exposed."""
+    zero = np.zeros_like(forward_s)
+    return AxisCommunication(forward_s, backward_s, zero, zero)
+
+
+def _compute_exposed_s(collective_s: Floats, window_s: Floats) -> Floats:
+    """What of a collective does not fit beside `window_s` seconds of other work."""
+    return np.maximum(collective_s - window_s, 0.0)
+
+
+def _compute_tensor_collective_s(scenario: Scenario, s: Strategies, size_bytes: Floats) -> Floats:
+    """Seconds of one collective around the cut multiplies of any layer: an all-gather (or reduce-scatter) of
+    `size_bytes` bytes under sequence parallelism, else an all-reduce; [keys].
+    """
+    network, ranks, collective_s = scenario.network, build_tensor_group(scenario.rank_order, s), np.zeros(len(s))
+    is_sequence_parallel = s.sequence_parallel == 1
+    for mask, compute_collective_s in (
+        (is_sequence_parallel, collectives.compute_all_gather_s),
+        (~is_sequence_parallel & (s.tp > 1), collectives.compute_all_reduce_s),
+    ):
+        index = np.flatnonzero(mask)
+        if len(index):
+            collective_s[index] = compute_collective_s(network, size_bytes[index], ranks.take(index))
+    return collective_s
+
+
+def _compute_tensor_comm(
+    scenario: Scenario, layer: Layer, s: Strategies, collective_s: Floats, multiply_times: PassTimes
+) -> AxisCommunication:
+    """Around each pair of cut multiplies: an all-reduce (Megatron-LM, arXiv 1909.08053, section 3), or under sequence
+    parallelism an all-gather and a reduce-scatter, and in the backward pass a second all-gather that runs beside the
+    input's gradient (arXiv 2205.05198, section 4.2.2).
+
+    With `tp_overlap` the collective is cut into tp pieces that run beside the multiply they belong to, all but the
+    first (Transformer Engine's user buffers, PyTorch's async TP). `multiply_times`: of the cut multiplies.
+    """
+    is_sequence_parallel = s.sequence_parallel == 1
+    pair_count = _count_tensor_comms(layer, s)
+    pair_s = pair_count * np.where(is_sequence_parallel, 2 * collective_s, collective_s)
+    input_all_gather_s = np.where(is_sequence_parallel, pair_count * collective_s, 0.0)
+    exposed_s = pair_s, pair_s
+    if scenario.tp_overlap:
+        share, pieces_s = _DECOMPOSITION_OVERLAP * scenario.calibration.overlap, pair_s * (1 - 1 / s.tp)
+        exposed_s = (
+            pair_s / s.tp + _compute_exposed_s(pieces_s, share * multiply_times.forward_s),
+            pair_s / s.tp + _compute_exposed_s(pieces_s, share * multiply_times.backward_s),
+        )
+    return _build_overlapped_comm(scenario, (pair_s, input_all_gather_s + pair_s), exposed_s)
+
+
+def _count_tensor_comms(layer: Layer, s: Strategies) -> Floats:
+    """How many pairs of cut multiplies: whole experts of a cut sequence are none, shared ones beside them are."""
+    if not layer.topk:
+        return np.full(len(s), float(layer.tp_all_reduces))
+    row_parallel_count = sum(isinstance(op, Linear) and op.shard == "row" for op in layer.operators)
+    return np.where((s.etp == 1) & (s.sequence_parallel == 1), float(row_parallel_count), float(layer.tp_all_reduces))
+
+
+def _compute_context_comm(
+    scenario: Scenario, layer: Layer, s: Strategies, shard: LayerShard, attention_times: PassTimes
+) -> AxisCommunication:
+    """Keys and values to whoever needs them, by the way that `Scenario.cp_comm_type` names.
+
+    ring (Liu et al. 2023, arXiv 2310.01889): they travel round beside the attention of the block at hand, and each
+    step's partial result is merged with what is there; the backward pass sends their gradients as well.
+    all-gather (Llama 3, arXiv 2407.21783, section 3.3.2): before the attention, exposed, with nothing to merge.
+    all-to-all (DeepSpeed-Ulysses, arXiv 2309.14509): sequence against heads before the attention, and back after it.
+    """
+    network, tp = scenario.network, shard.tp
+    cores = [op for op in layer.operators if isinstance(op, AttentionCore)]
+    if not cores:
+        return _build_exposed_comm(np.zeros(len(s)), np.zeros(len(s)))
+    # of keys and values there are no more parts than heads: beyond, tensor-parallel ranks hold copies
+    key_value_width = sum_in_order(op.kv_heads / np.minimum(tp, op.kv_heads) * (op.qk_dim + op.v_dim) for op in cores)
+    token_bytes, ranks = scenario.value_bytes * shard.tokens, build_context_group(scenario.rank_order, s)
+    if scenario.cp_comm_type == "all-to-all":
+        query_width = sum_in_order(op.heads / tp * (op.qk_dim + op.v_dim) for op in cores)
+        size_bytes = token_bytes * (key_value_width + query_width)
+        collective_s = collectives.compute_all_to_all_s(network, size_bytes, ranks)
+        return _build_exposed_comm(collective_s, collective_s)
+    collective_s = collectives.compute_all_gather_s(network, token_bytes * key_value_width * s.cp, ranks)
+    if scenario.cp_comm_type == "all-gather":
+        return _build_exposed_comm(collective_s, 2 * collective_s)
+    overlap_share = scenario.calibration.overlap
+    forward_s = _compute_exposed_s(collective_s, attention_times.forward_s * overlap_share)
+    backward_s = _compute_exposed_s(2 * collective_s, attention_times.backward_s * overlap_share)
+    merge_s = sum_in_order(compute_cp_merge_s(scenario, op, shard, s.cp) for op in cores)
+    return AxisCommunication(
+        forward_s + merge_s, backward_s + merge_s, collective_s - forward_s, 2 * collective_s - backward_s
+    )
+
+
+def _compute_expert_comm(
+    scenario: Scenario,
+    layer: Layer,
+    s: Strategies,
+    sequence_bytes: Floats,
+    layer_times: PassTimes,
+    other_comms: tuple[AxisCommunication, AxisCommunication],
+) -> AxisCommunication:
+    """Dispatch and combine: every token's hidden state to its top-k experts and back, in both passes.
+
+    `sequence_bytes`: bytes of one micro-batch's hidden states; `other_comms`: communication of tp and cp in the same
+    layer. Where the trainer overlaps it, the all-to-all of one micro-batch runs beside the layer of another, while
+    the layer's own overlapped communication leaves the links that it needs.
+    """
+    if not layer.topk:
+        return _build_exposed_comm(np.zeros(len(s)), np.zeros(len(s)))
+    network, ranks = scenario.network, build_expert_group(scenario.rank_order, s)
+    # without tensor parallelism inside the experts each of its ranks sends its own part of the sequence
+    is_split = (s.sequence_parallel == 1) | (s.etp != s.tp)
+    size_bytes = np.where(is_split, sequence_bytes / s.tp, sequence_bytes)
+    comm_s = 2 * collectives.compute_expert_all_to_all_s(network, size_bytes, layer.topk, ranks)
+    exposed_s = comm_s, comm_s
+    if scenario.trainer.overlaps_expert_comm:
+        overlap_share, expert_tiers = scenario.calibration.overlap, collectives.find_used_tiers(network, ranks)
+        busy_forward_s = busy_backward_s = np.zeros(len(s))
+        for comm, build_group in zip(other_comms, (build_tensor_group, build_context_group), strict=True):
+            used_tiers = collectives.find_used_tiers(network, build_group(scenario.rank_order, s))
+            is_shared = (expert_tiers & used_tiers).any(axis=1)
+            busy_forward_s = busy_forward_s + np.where(is_shared, comm.overlapped_forward, 0.0)
+            busy_backward_s = busy_backward_s + np.where(is_shared, comm.overlapped_backward, 0.0)
+        forward_window_s = np.maximum(overlap_share * layer_times.forward_s - busy_forward_s, 0.0)
+        backward_window_s = np.maximum(overlap_share * layer_times.backward_s - busy_backward_s, 0.0)
+        exposed_s = _compute_exposed_s(comm_s, forward_window_s), _compute_exposed_s(comm_s, backward_window_s)
+    return _build_overlapped_comm(scenario, (comm_s, comm_s), exposed_s)

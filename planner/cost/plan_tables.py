@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
-from planner.cost.arrays import Ints
+import numpy as np
+
+from planner.cost.arrays import Floats, Ints, find_unique_rows, sum_products, take_columns
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.pipeline.parameters import StageParameters, compute_stage_parameters
-from planner.cost.pipeline.partition import StageTables, build_all_stage_tables, build_stage_tables
+from planner.cost.pipeline.partition import (
+    StageTables,
+    build_all_stage_tables,
+    build_stage_tables,
+    list_layer_types,
+)
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
+
+
+@dataclass(frozen=True)
+class StageParameters:
+    """Parameters on one device of each stage, [plans, stages] each. Experts are counted apart: they are spread over
+    other ranks than the dense parameters.
+    """
+
+    dense: Floats
+    expert: Floats
+    embedding_and_head: Floats
+    """Those of `dense` that embedding and head have."""
+    largest_dense: Floats
+    """Of the layer that has most, [plans]."""
+    largest_expert: Floats
+
+    def take(self, index: Ints) -> StageParameters:
+        """Those of the plans at `index`."""
+        return StageParameters(**{field.name: getattr(self, field.name)[index] for field in fields(StageParameters)})
 
 
 @dataclass(frozen=True)
@@ -34,17 +59,61 @@ class PlanTables:
 
 def build_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
     """Tables of layers and stages for these plans."""
-    tables, layer_row = build_layer_tables(scenario, s)
-    stages, stage_rows = build_stage_tables(scenario.workload, s)
-    return PlanTables(
-        tables, layer_row, stages, stage_rows, compute_stage_parameters(scenario, s, stages, stage_rows)
-    )
+    return join_plan_tables(scenario, s, build_layer_tables(scenario, s), build_stage_tables(scenario.workload, s))
 
 
 def build_all_stage_plan_tables(scenario: Scenario, s: Strategies) -> PlanTables:
     """The same for a single plan, with every stage listed, equal ones too."""
-    tables, layer_row = build_layer_tables(scenario, s)
-    stages, stage_rows = build_all_stage_tables(scenario.workload, s)
-    return PlanTables(
-        tables, layer_row, stages, stage_rows, compute_stage_parameters(scenario, s, stages, stage_rows)
+    stages = build_all_stage_tables(scenario.workload, s)
+    return join_plan_tables(scenario, s, build_layer_tables(scenario, s), stages)
+
+
+def join_plan_tables(
+    scenario: Scenario, s: Strategies, layer_tables: tuple[LayerTables, Ints], stages: tuple[StageTables, Ints]
+) -> PlanTables:
+    """The tables of these layers and stages, each with the plans' rows."""
+    return PlanTables(*layer_tables, *stages, compute_stage_parameters(scenario, s, *stages))
+
+
+def count_shards(scenario: Scenario, ranks: Ints) -> Ints:
+    """How many of the ranks that hold the same parameters share them, shape [plans]: all, or a hybrid group's."""
+    return ranks if scenario.shard_group is None else np.gcd(ranks, scenario.shard_group)
+
+
+def compute_sharded_parameters(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
+    """Parameters on one device of each stage where its ranks share them, [plans, stages]."""
+    dense_shards = count_shards(scenario, s.dp * s.cp)[:, None].astype(np.float64)
+    expert_shards = count_shards(scenario, s.expert_ranks)[:, None].astype(np.float64)
+    return parameters.dense / dense_shards + parameters.expert / expert_shards
+
+
+def compute_stage_parameters(
+    scenario: Scenario, s: Strategies, stages: StageTables, stage_rows: Ints
+) -> StageParameters:
+    """Parameters of every stage of every plan."""
+    unique, layer_types = find_unique_rows(s.tp, s.ep, s.etp, stage_rows), list_layer_types(scenario.workload)
+    tp = s.tp[unique.first_index, None].astype(np.float64)
+    expert_shards = (s.ep * s.etp)[unique.first_index, None].astype(np.float64)
+    sharded, replicated, expert = np.array(
+        [(layer.sharded_parameters, layer.replicated_parameters, layer.expert_parameters) for layer in layer_types],
+        dtype=np.float64,
+    ).T
+    dense_by_type = sharded / tp + replicated
+    for column, layer in enumerate(layer_types):
+        if layer.kv_heads:
+            # of keys and values there are no more parts than heads: beyond, ranks hold copies
+            copies = 1 / np.minimum(tp[:, 0], layer.kv_heads) - 1 / tp[:, 0]
+            dense_by_type[:, column] += layer.kv_parameters * copies
+    expert_by_type = expert / expert_shards
+    counts = stages.layer_counts[stage_rows[unique.first_index]]
+    # a tied output matrix is the embedding's own where both are on one stage, a copy where they are not
+    tied = scenario.workload.tied_parameters * (counts[:, :, -1] - counts[:, :, -1] * counts[:, :, -2]) / tp
+    dense = sum_products(counts, dense_by_type[:, None, :]) + tied
+    embedding_and_head = sum_products(counts[:, :, -2:], dense_by_type[:, None, -2:]) + tied
+    return StageParameters(
+        dense=take_columns(dense, unique.inverse),
+        expert=take_columns(sum_products(counts, expert_by_type[:, None, :]), unique.inverse),
+        embedding_and_head=take_columns(embedding_and_head, unique.inverse),
+        largest_dense=dense_by_type[:, :-2].max(axis=1)[unique.inverse],
+        largest_expert=expert_by_type[:, :-2].max(axis=1)[unique.inverse],
     )

@@ -16,9 +16,7 @@ from planner.cost.strategies import Strategies
 
 @dataclass(frozen=True)
 class RankGroup:
-    """Ranks that a collective runs over: `sizes` and `compute_rank_strides` of shape [plans, parts], from the inside
-    out.
-    """
+    """Ranks that a collective runs over: `sizes` and `strides` of shape [plans, parts], from the inside out."""
 
     sizes: Ints
     strides: Ints
@@ -59,40 +57,44 @@ def build_context_group(rank_order: str, s: Strategies) -> RankGroup:
 
 def build_data_group(rank_order: str, s: Strategies) -> RankGroup:
     """The ranks that hold the same dense parameters: all of dp x cp."""
-    rank_strides = compute_rank_strides(rank_order, s)
-    inner, outer = sorted(("cp", "dp"), key=rank_order.index)
+    strides, inside_out = compute_rank_strides(rank_order, s), sorted(("cp", "dp"), key=rank_order.index)
     return RankGroup(
-        np.stack([getattr(s, inner), getattr(s, outer)], axis=1),
-        np.stack([rank_strides[inner], rank_strides[outer]], axis=1),
+        np.stack([getattr(s, name) for name in inside_out], axis=1),
+        np.stack([strides[name] for name in inside_out], axis=1),
     )
 
 
 def build_expert_group(rank_order: str, s: Strategies) -> RankGroup:
     """The ranks that share the experts: the innermost of (tp where experts are not cut by it,) cp and dp."""
-    sizes, part_strides, _ = _split_expert_ranks(rank_order, s)
-    return RankGroup(sizes, part_strides)
+    whole = _build_expert_holders(rank_order, s)
+    return RankGroup(take_innermost(whole.sizes, s.ep), whole.strides)
 
 
 def build_expert_data_group(rank_order: str, s: Strategies) -> RankGroup:
     """The ranks that hold the same experts: what the expert group leaves of tp, cp and dp."""
-    sizes, part_strides, whole_sizes = _split_expert_ranks(rank_order, s)
-    return RankGroup(whole_sizes // sizes, part_strides * sizes)
+    whole = _build_expert_holders(rank_order, s)
+    sizes = take_innermost(whole.sizes, s.ep)
+    return RankGroup(whole.sizes // sizes, whole.strides * sizes)
 
 
-def _split_expert_ranks(rank_order: str, s: Strategies) -> tuple[Ints, Ints, Ints]:
-    """Of tp, cp and dp in order: the part that ep takes, the stride, the whole; shape [plans, 3]."""
-    rank_strides = compute_rank_strides(rank_order, s)
-    # where experts are cut by tp, tp's ranks are not the experts' to share
-    expert_cut = {"tp": s.etp}
-    inside_out = sorted(("tp", "cp", "dp"), key=rank_order.index)
-    whole_sizes = np.stack([getattr(s, name) // expert_cut.get(name, 1) for name in inside_out], axis=1)
-    part_strides = np.stack([rank_strides[name] * expert_cut.get(name, 1) for name in inside_out], axis=1)
-    expert_sizes, remaining = [], s.ep
-    for part in whole_sizes.T:
-        share = np.gcd(part, remaining)
-        expert_sizes.append(share)
-        remaining = remaining // share
-    return np.stack(expert_sizes, axis=1), part_strides, whole_sizes
+def _build_expert_holders(rank_order: str, s: Strategies) -> RankGroup:
+    """All ranks of tp, cp and dp that experts are spread over: where tp cuts experts, its ranks are not theirs."""
+    strides, inside_out = compute_rank_strides(rank_order, s), sorted(("tp", "cp", "dp"), key=rank_order.index)
+    cut = {"tp": s.etp}
+    return RankGroup(
+        np.stack([getattr(s, name) // cut.get(name, 1) for name in inside_out], axis=1),
+        np.stack([strides[name] * cut.get(name, 1) for name in inside_out], axis=1),
+    )
+
+
+def take_innermost(sizes: Ints, ranks: Ints) -> Ints:
+    """What `ranks` [plans] take of each part of groups of `sizes` [plans, parts], from the inside out."""
+    taken_sizes, remaining = [], ranks
+    for part in sizes.T:
+        taken = np.gcd(part, remaining)
+        taken_sizes.append(taken)
+        remaining = remaining // taken
+    return np.stack(taken_sizes, axis=1)
 
 
 def compute_stage_stride(rank_order: str, s: Strategies) -> Ints:

@@ -10,23 +10,22 @@ import numpy as np
 from planner.cluster.network.network import Network
 from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products, take_columns
 from planner.cost.collectives import compute_point_to_point_s
-from planner.cost.flops import compute_model_flops, compute_recomputed_flops
+from planner.cost.data_parallel import (
+    compute_data_parallel_s,
+    compute_optimizer_s,
+    compute_overlap_windows_s,
+    compute_shared_tier_bits,
+    count_owned_parameters,
+)
+from planner.cost.flops import compute_recomputed_flops, compute_required_flops
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_activation_bytes, compute_recompute_layer_share
 from planner.cost.offload import NO_OFFLOAD, compute_host_transfer_s
-from planner.cost.parallelism.data_parallel import (
-    compute_data_parallel_s,
-    compute_optimizer_s,
-    count_owned_parameters,
-)
-from planner.cost.parallelism.link_contention import compute_overlap_windows_s, compute_shared_tier_bits
-from planner.cost.pipeline.parameters import count_shards
 from planner.cost.pipeline.partition import compute_boundary_width
-from planner.cost.plan_tables import PlanTables, build_plan_tables
+from planner.cost.plan_tables import PlanTables, build_plan_tables, count_shards
 from planner.cost.rank_groups import compute_stage_stride
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.operator_time import compute_required_flops
 
 COMMUNICATION_TERMS = ("tensor_parallel", "context_parallel", "expert_parallel")
 """Terms of communication inside a layer: of tp, cp and ep."""
@@ -53,18 +52,19 @@ class StepCosts:
 
 @dataclass(frozen=True)
 class StageTerms:
-    """One micro-batch on the slowest stage (the slowest chunk of each turn where they are interleaved), in seconds.
-
-    `terms` by `LAYER_TERMS` and `overlapped` by `COMMUNICATION_TERMS`, shape [plans] each; `forward_window_s` and
-    `backward_window_s` of shape [plans]: what contention for links adds to the time beside which a data-parallel
-    collective can run; `per_layer_s`: all terms of one layer of each type, shape [plans, layer types].
+    """One micro-batch on the slowest stage (the slowest chunk of each round where they are interleaved), in seconds,
+    arrays of shape [plans] unless stated.
     """
 
     terms: dict[str, Floats]
+    """By `LAYER_TERMS`."""
     overlapped: dict[str, Floats]
+    """By `COMMUNICATION_TERMS`."""
     forward_window_s: Floats
+    """What contention for links adds to the time beside which a data-parallel collective can run."""
     backward_window_s: Floats
     per_layer_s: Floats
+    """All terms of one layer of each type, [plans, layer types]."""
 
     @property
     def forward_s(self) -> Floats:
@@ -97,10 +97,8 @@ def compute_pipeline_bound_s(
     Data-parallel communication, optimizer, offload and overhead are at least zero.
     """
     least_mode = recompute_mode if scenario.recompute_layers is None else 0
-    per_layer_s = take_columns(
-        sum_in_order(_compute_mode_layer_terms(scenario, plan_tables.layer_tables).values())[least_mode],
-        plan_tables.layer_row,
-    )
+    mode_terms = _compute_mode_layer_terms(scenario, plan_tables.layer_tables)
+    per_layer_s = take_columns(sum_in_order(mode_terms.values())[least_mode], plan_tables.layer_row)
     slowest_path_s = plan_tables.stages.compute_slowest_path_s(plan_tables.stage_rows, per_layer_s)
     micro_batches = count_micro_batches(scenario, s) if micro_batches is None else micro_batches
     sends_s, _ = compute_pipeline_sends_s(scenario, s, micro_batches)
@@ -112,15 +110,17 @@ def compute_step_costs(scenario: Scenario, s: Strategies, plan_tables: PlanTable
 
     1F1B (Narayanan et al. 2021, arXiv 2104.04473): with t_i a stage's time for one micro-batch, the slowest
     stage works n t_max; filling and draining costs the other stages' first chunks once: of equal chunks
-    (sum_i t_i - t_max) / vpp. Interleaved chunks of different length wait for the slowest of their turn, so that
-    t_max is the sum over turns of the slowest chunk.
+    (sum_i t_i - t_max) / vpp. Interleaved chunks of different length wait for the slowest of their round, so that
+    t_max is the sum over rounds of the slowest chunk.
     """
-    terms, overlapped = compute_step_terms(
-        scenario, s, plan_tables or build_plan_tables(scenario, s), count_micro_batches(scenario, s)
-    )
+    plan_tables = plan_tables or build_plan_tables(scenario, s)
+    terms, overlapped = compute_step_terms(scenario, s, plan_tables, count_micro_batches(scenario, s))
     step_time_s = sum_in_order(terms.values())
-    mfu, hfu = _compute_utilization(scenario, s, step_time_s)
-    return StepCosts(step_time_s, terms, overlapped, mfu, hfu)
+    peak_flops = scenario.devices * scenario.accelerator.get_peak_flops(scenario.precision) * step_time_s
+    flops = compute_required_flops(scenario)
+    recomputed_flops = np.array(compute_recomputed_flops(scenario))[s.recompute]
+    recomputed_flops = compute_recompute_layer_share(scenario, s) * recomputed_flops
+    return StepCosts(step_time_s, terms, overlapped, flops / peak_flops, (flops + recomputed_flops) / peak_flops)
 
 
 def compute_step_terms(
@@ -132,50 +132,76 @@ def compute_step_terms(
     `networks`: of the other pool among the data-parallel ranks; the slowest network decides.
     """
     stage = compute_slowest_stage_terms(scenario, plan_tables, s)
-    overlap_windows_s = compute_overlappable_s(scenario, stage)
-    dp_exposed_s, dp_overlapped_s = compute_data_parallel_s(
-        scenario, s, plan_tables.parameters, plan_tables.stage_rows, micro_batches, *overlap_windows_s
-    )
-    for network in networks:
-        other_scenario = replace(scenario, network=network)
-        other_exposed_s, other_overlapped_s = compute_data_parallel_s(
-            other_scenario, s, plan_tables.parameters, plan_tables.stage_rows, micro_batches, *overlap_windows_s
-        )
-        dp_overlapped_s = np.where(other_exposed_s > dp_exposed_s, other_overlapped_s, dp_overlapped_s)
-        dp_exposed_s = np.maximum(other_exposed_s, dp_exposed_s)
     sends_exposed_s, sends_overlapped_s = compute_pipeline_sends_s(scenario, s, micro_batches)
-    offload_exposed_s, offload_overlapped_s = compute_offload_s(scenario, s, plan_tables, micro_batches, stage)
-    terms = {name: micro_batches * stage.terms[name] for name in LAYER_TERMS}
-    terms |= {
+    post_pipeline, post_overlapped = compute_post_pipeline_terms(
+        scenario, s, plan_tables, micro_batches, stage, networks
+    )
+    terms = {
+        **{name: micro_batches * stage.terms[name] for name in LAYER_TERMS},
         "pipeline_send": sends_exposed_s,
         "pipeline_bubble": compute_bubble_s(scenario, s, plan_tables, stage.per_layer_s),
+        **post_pipeline,
+    }
+    overlapped = {
+        **{name: micro_batches * overlapped_s for name, overlapped_s in stage.overlapped.items()},
+        "pipeline_send": sends_overlapped_s,
+        **post_overlapped,
+    }
+    return terms, overlapped
+
+
+def compute_post_pipeline_terms(
+    scenario: Scenario,
+    s: Strategies,
+    plan_tables: PlanTables,
+    micro_batches: Ints,
+    stage: StageTerms,
+    networks: Sequence[Network] = (),
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Terms by `POST_PIPELINE_TERMS` and what of them is overlapped, shape [plans] each; `networks` as of
+    `compute_step_terms`.
+    """
+    # seconds of one micro-batch beside which a data-parallel collective can run
+    overlap = scenario.calibration.overlap
+    forward_window_s = overlap * stage.forward_s + stage.forward_window_s
+    backward_window_s = overlap * stage.backward_s + stage.backward_window_s
+
+    def compute_comm_s(bound: Scenario) -> tuple[Floats, Floats]:
+        return compute_data_parallel_s(
+            bound,
+            s,
+            plan_tables.parameters,
+            plan_tables.stage_rows,
+            micro_batches,
+            forward_window_s,
+            backward_window_s,
+        )
+
+    dp_exposed_s, dp_overlapped_s = compute_comm_s(scenario)
+    for network in networks:
+        other_exposed_s, other_overlapped_s = compute_comm_s(replace(scenario, network=network))
+        dp_overlapped_s = np.where(other_exposed_s > dp_exposed_s, other_overlapped_s, dp_overlapped_s)
+        dp_exposed_s = np.maximum(other_exposed_s, dp_exposed_s)
+    offload_exposed_s, offload_overlapped_s = compute_offload_s(scenario, s, plan_tables, micro_batches, stage)
+    terms = {
         "data_parallel": dp_exposed_s,
         "optimizer": compute_optimizer_s(scenario, s, plan_tables.parameters),
         "offload": offload_exposed_s,
         "overhead": np.full(len(s), scenario.calibration.step_overhead_s),
     }
-    overlapped = {
-        **{name: micro_batches * overlapped_s for name, overlapped_s in stage.overlapped.items()},
-        "pipeline_send": sends_overlapped_s,
-        "data_parallel": dp_overlapped_s,
-        "offload": offload_overlapped_s,
-    }
-    return terms, overlapped
+    return terms, {"data_parallel": dp_overlapped_s, "offload": offload_overlapped_s}
 
 
 def _compute_mode_layer_terms(scenario: Scenario, tables: LayerTables) -> dict[str, Floats]:
     """Seconds of one micro-batch in one layer, by term and recompute mode: shape [modes, keys, layer types] each."""
-    recomputable_mask = tables.recomputable_mask
-    zero_s = np.zeros_like(tables.forward)
-    recompute_s = np.stack(
-        [zero_s, tables.selective_recompute * recomputable_mask, tables.forward * recomputable_mask]
-    )
-    tp_recompute_s = np.stack([zero_s, zero_s, tables.tp.forward * recomputable_mask])
-    ep_recompute_s = np.stack([zero_s, zero_s, tables.ep.forward * recomputable_mask])
-    attention_comm_s = tables.cp.forward * recomputable_mask
-    cp_recompute_s = np.stack(
-        [zero_s, attention_comm_s if scenario.attention_kernel == "unfused" else zero_s, attention_comm_s]
-    )
+    mask, zero_s = tables.recomputable_mask, np.zeros_like(tables.forward)
+    context_s = tables.cp.forward * mask
+    selective_context_s = context_s if scenario.attention_kernel == "unfused" else zero_s
+    # what is repeated without recomputation, under selective and under full recomputation
+    recompute_s = np.stack([zero_s, tables.selective_recompute * mask, tables.forward * mask])
+    tp_recompute_s = np.stack([zero_s, zero_s, tables.tp.forward * mask])
+    cp_recompute_s = np.stack([zero_s, selective_context_s, context_s])
+    ep_recompute_s = np.stack([zero_s, zero_s, tables.ep.forward * mask])
     return {
         "forward": np.stack([tables.forward] * 3),
         "backward": np.stack([tables.backward] * 3),
@@ -193,9 +219,8 @@ def compute_bubble_s(scenario: Scenario, s: Strategies, plan_tables: PlanTables,
     The zero-bubble schedule ZB-H1 (Qi et al. 2023, arXiv 2401.10241, table 2) puts the weights' gradients W where
     1F1B waits: (p - 1)(F + B - W) instead of (p - 1)(F + B + W), in the same memory; it is not interleaved.
     """
-    return plan_tables.stages.compute_fill_drain_s(
-        plan_tables.stage_rows, compute_stall_s(scenario, s, plan_tables, per_layer_s)
-    )
+    stall_s = compute_stall_s(scenario, s, plan_tables, per_layer_s)
+    return plan_tables.stages.compute_fill_drain_s(plan_tables.stage_rows, stall_s)
 
 
 def compute_stall_s(scenario: Scenario, s: Strategies, plan_tables: PlanTables, per_layer_s: Floats) -> Floats:
@@ -206,71 +231,46 @@ def compute_stall_s(scenario: Scenario, s: Strategies, plan_tables: PlanTables, 
     return np.where((s.vpp == 1)[:, None], np.maximum(per_layer_s - 2 * weight_grad_s, 0.0), per_layer_s)
 
 
-def _select_plan_terms(
-    scenario: Scenario, s: Strategies, terms: dict[str, Floats], layer_row: Ints
-) -> dict[str, Floats]:
-    """The terms of each plan's recompute mode, [plans, layer types] each; of full, as many layers as are repeated."""
-    return {
-        name: _interpolate_recompute(scenario, s, table[s.recompute, layer_row], table[0, layer_row])
-        for name, table in terms.items()
-    }
-
-
-def _interpolate_recompute(
-    scenario: Scenario, s: Strategies, full_mode_terms: Floats, no_recompute_terms: Floats
-) -> Floats:
+def _interpolate_recompute(scenario: Scenario, s: Strategies, mode_s: Floats, none_s: Floats) -> Floats:
     """What a recompute mode takes where not all layers are repeated: between it and none."""
     if scenario.recompute_layers is None:
-        return full_mode_terms
-    recomputed_share = compute_recompute_layer_share(scenario, s)[:, None]
-    return no_recompute_terms + recomputed_share * (full_mode_terms - no_recompute_terms)
+        return mode_s
+    return none_s + compute_recompute_layer_share(scenario, s)[:, None] * (mode_s - none_s)
 
 
 def compute_layer_terms(scenario: Scenario, s: Strategies, tables: LayerTables, layer_row: Ints) -> dict[str, Floats]:
     """Seconds of one micro-batch in one layer of each type by term, in each plan's recompute mode, shape
-    [plans, layer types] each.
+    [plans, layer types] each; of full recomputation, as many layers as are repeated.
     """
-    return _select_plan_terms(scenario, s, _compute_mode_layer_terms(scenario, tables), layer_row)
+    return {
+        name: _interpolate_recompute(scenario, s, table[s.recompute, layer_row], table[0, layer_row])
+        for name, table in _compute_mode_layer_terms(scenario, tables).items()
+    }
 
 
 def compute_slowest_stage_terms(scenario: Scenario, plan_tables: PlanTables, s: Strategies) -> StageTerms:
     """Terms of one micro-batch on the path of the slowest stages."""
-    tables, layer_row = plan_tables.layer_tables, plan_tables.layer_row
-    terms = compute_layer_terms(scenario, s, tables, layer_row)
+    tables, row = plan_tables.layer_tables, plan_tables.layer_row
+    terms = compute_layer_terms(scenario, s, tables, row)
     per_layer_s = sum_in_order(terms.values())
     layer_counts = plan_tables.stages.find_slowest_layers(plan_tables.stage_rows, per_layer_s)
-    overlapped = {
-        name: sum_products(layer_counts, (comm.overlapped_forward + comm.overlapped_backward)[layer_row])
-        for name, comm in zip(COMMUNICATION_TERMS, tables.communication, strict=True)
-    }
-    shared_tier_bits = compute_shared_tier_bits(scenario, s)
+    bits = compute_shared_tier_bits(scenario, s)
     forward_window_s, backward_window_s = (
         sum_products(
             layer_counts,
-            _interpolate_recompute(
-                scenario,
-                s,
-                window_s[s.recompute, shared_tier_bits, layer_row],
-                window_s[0, shared_tier_bits, layer_row],
-            ),
+            _interpolate_recompute(scenario, s, window_s[s.recompute, bits, row], window_s[0, bits, row]),
         )
         for window_s in compute_overlap_windows_s(tables.communication, tables.recomputable_mask)
     )
     return StageTerms(
         {name: sum_products(layer_counts, table) for name, table in terms.items()},
-        overlapped,
+        {
+            name: sum_products(layer_counts, (comm.overlapped_forward + comm.overlapped_backward)[row])
+            for name, comm in zip(COMMUNICATION_TERMS, tables.communication, strict=True)
+        },
         forward_window_s,
         backward_window_s,
         per_layer_s,
-    )
-
-
-def compute_overlappable_s(scenario: Scenario, stage: StageTerms) -> tuple[Floats, Floats]:
-    """Seconds of one micro-batch, forward and backward, beside which a data-parallel collective can run, [plans]."""
-    overlap = scenario.calibration.overlap
-    return (
-        overlap * stage.forward_s + stage.forward_window_s,
-        overlap * stage.backward_s + stage.backward_window_s,
     )
 
 
@@ -282,9 +282,8 @@ def compute_pipeline_sends_s(scenario: Scenario, s: Strategies, micro_batches: I
     """
     tokens = s.micro_batch * (scenario.workload.seq_length / s.cp)
     size_bytes = tokens * compute_boundary_width(scenario.workload, s) * scenario.value_bytes / s.tp
-    send_s = compute_point_to_point_s(
-        scenario.network, size_bytes, compute_stage_stride(scenario.rank_order, s), s.pp
-    )
+    stride = compute_stage_stride(scenario.rank_order, s)
+    send_s = compute_point_to_point_s(scenario.network, size_bytes, stride, s.pp)
     total_s = np.where(s.pp > 1, 2 * send_s * (micro_batches * s.vpp + s.pp - 1), 0.0)
     overlapped_s = np.where(s.vpp > 1, total_s * scenario.calibration.overlap, 0.0)
     return total_s - overlapped_s, overlapped_s
@@ -324,15 +323,3 @@ def compute_offload_s(
         overlap=scenario.calibration.overlap,
         gradient_and_weight_bytes=(trainer.gradient_bytes, trainer.weight_bytes),
     )
-
-
-def _compute_utilization(scenario: Scenario, s: Strategies, step_time_s: Floats) -> tuple[Floats, Floats]:
-    """MFU and HFU, shape [plans]."""
-    workload, batch, convention = scenario.workload, scenario.global_batch, scenario.flops_convention
-    peak_flops_per_s = scenario.devices * scenario.accelerator.get_peak_flops(scenario.precision)
-    flops = compute_required_flops(scenario, compute_model_flops(workload, batch, convention))
-    recomputed_flops = (
-        compute_recompute_layer_share(scenario, s) * np.array(compute_recomputed_flops(scenario))[s.recompute]
-    )
-    mfu = flops / (peak_flops_per_s * step_time_s)
-    return mfu, (flops + recomputed_flops) / (peak_flops_per_s * step_time_s)

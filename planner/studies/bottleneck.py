@@ -7,11 +7,10 @@ from dataclasses import replace
 
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import Floats
-from planner.cost.flops import compute_model_flops
+from planner.cost.flops import compute_required_flops
 from planner.cost.scenario import Scenario
 from planner.cost.step import StepCosts, compute_step_costs
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.operator_time import compute_required_flops
 from planner.studies.changes import HARDWARE_SCALES, rebind_scenario
 
 _TERM_TITLES = {
@@ -54,9 +53,7 @@ def explain_bottlenecks(
 ) -> list[str]:
     """The sentence for each plan; `step_costs`: the step costs of the plans."""
     step_time_s = step_costs.step_time_s
-    ideal_time_s = compute_required_flops(
-        scenario, compute_model_flops(scenario.workload, scenario.global_batch, "full")
-    )
+    ideal_time_s = compute_required_flops(scenario, "full")
     ideal_time_s /= scenario.devices * scenario.accelerator.get_peak_flops(scenario.precision)
     losses = {name: step_costs.terms[name] for name in _TERM_TITLES}
     losses["kernels"] = step_costs.terms["forward"] + step_costs.terms["backward"] - ideal_time_s

@@ -8,14 +8,13 @@ import numpy as np
 
 from planner.cluster.model.cluster import Cluster
 from planner.cost.arrays import sum_in_order
-from planner.cost.flops import compute_model_flops
+from planner.cost.flops import compute_required_flops
 from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes
 from planner.cost.operations.energy import ENERGY_PARTS, compute_energy_parts_j
 from planner.cost.plan_tables import build_plan_tables
 from planner.cost.scenario import Scenario, read_settings
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS, compute_step_costs
 from planner.cost.strategies import RECOMPUTE_MODES, Strategies
-from planner.cost.techniques.operator_time import compute_required_flops
 from planner.documents.plan import (
     ClusterPart,
     EnergyPart,
@@ -61,16 +60,15 @@ def build_cluster_part(cluster: Cluster) -> ClusterPart:
 
 def build_scenario_part(scenario: Scenario) -> ScenarioPart:
     """The scenario part of a document: what all plans share."""
-    workload, batch, convention = scenario.workload, scenario.global_batch, scenario.flops_convention
     return ScenarioPart(
-        global_batch=batch,
-        tokens_per_step=batch * workload.seq_length,
+        global_batch=scenario.global_batch,
+        tokens_per_step=scenario.global_batch * scenario.workload.seq_length,
         precision=scenario.precision,
         attention=scenario.attention_kernel,
         framework=scenario.trainer.name,
         launch=scenario.launch_mode,
-        flops_convention=convention,
-        model_flops_per_step=compute_required_flops(scenario, compute_model_flops(workload, batch, convention)),
+        flops_convention=scenario.flops_convention,
+        model_flops_per_step=compute_required_flops(scenario),
     )
 
 

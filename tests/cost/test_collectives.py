@@ -13,9 +13,9 @@ from planner.cluster.model import presets
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost import collectives
-from planner.cost.collectives import in_network, recursive_halving, ring, torus, tree
+from planner.cost.collectives import algorithms, compute_fastest_s
+from planner.cost.collectives.algorithms import compute_tier_crossing
 from planner.cost.collectives.library import load_collective_library
-from planner.cost.collectives.schedule import compute_fastest_s, compute_tier_crossing
 from planner.cost.rank_groups import RankGroup
 from planner.cost.rank_groups import build_rank_group as evenly
 from tests.examples import bulk_only, lab
@@ -108,11 +108,11 @@ def test_switches_that_add_help_a_large_all_reduce_where_they_can() -> None:
     outside = compute_tier_crossing(
         replace(DGX, in_network=np.array([False, True])), RankGroup(np.array([[8], [4]]), np.array([[1], [8]]))
     )
-    assert in_network.build_in_network_all_reduce(
+    assert algorithms.build_in_network_all_reduce(
         outside, np.ones(2), load_collective_library("nccl")
     ).is_available.tolist() == [False, True]
     inside = compute_tier_crossing(DGX, RankGroup(np.array([[8], [4]]), np.array([[1], [8]])))
-    assert in_network.build_in_network_all_reduce(
+    assert algorithms.build_in_network_all_reduce(
         inside, np.ones(2), load_collective_library("nccl")
     ).is_available.tolist() == [True, False]
 
@@ -123,13 +123,13 @@ def test_where_only_the_network_adds_a_node_reduces_before_it() -> None:
 
     def parts(*adds: bool) -> list[float]:
         network = replace(DGX, in_network=np.array(adds))
-        return in_network.build_in_network_all_reduce(
+        return algorithms.build_in_network_all_reduce(
             replace(at, network=network), size, load_collective_library("nccl")
         ).link_time_s.tolist()
 
     links, cards = at.device_bytes_per_s[:, 0], at.device_bytes_per_s[:, 1]
     chain = 2 * 7 / 8 * size[0] / links[0]
-    through = size[0] / share / at.ranks_in_inner_tier[0, 1] / cards[0]
+    through = size[0] / share / at.inner_members[0, 1] / cards[0]
     nvls = (1 + 1 / 8) / load_collective_library("nccl").get_in_network_share(DGX.architecture) * size[0] / links[0]
     alone = size[1] / share / cards[1]
     assert parts(False, True) == pytest.approx([chain + through, alone])
@@ -142,7 +142,7 @@ def test_a_way_that_is_not_offered_is_not_taken() -> None:
         load_collective_library("nccl"),
     )
     size = np.full(2, 1e9)
-    slow = ring.build_ring_gather(at, size)
+    slow = algorithms.build_ring_gather(at, size)
     quick = replace(slow, link_time_s=slow.link_time_s / 10, is_available=np.array([True, False]))
     both, one, other = (compute_fastest_s(at, nccl, ways, size) for ways in ([slow, quick], [quick], [slow]))
     assert both[0] == one[0] < other[0]
@@ -152,7 +152,7 @@ def test_a_way_that_is_not_offered_is_not_taken() -> None:
 def test_doubling_is_for_powers_of_two_with_one_rank_a_node() -> None:
     sizes, size = np.array([[4], [4], [3]]), np.full(3, 1e3)
     at = compute_tier_crossing(DGX, RankGroup(sizes, np.array([[8], [1], [8]])))
-    assert recursive_halving.build_halving_gather(at, size, single_rank_per_node=True).is_available.tolist() == [
+    assert algorithms.build_halving_gather(at, size, single_rank_per_node=True).is_available.tolist() == [
         True,
         False,
         False,
@@ -162,10 +162,10 @@ def test_doubling_is_for_powers_of_two_with_one_rank_a_node() -> None:
 def test_a_torus_has_neither_trees_nor_switches_that_add() -> None:
     pod = preset("tpu-v4", 16)
     at = compute_tier_crossing(pod, evenly(np.array([64]), np.array([1])))
-    assert not tree.build_tree_all_reduce(at, np.ones(1)).is_available[0]
-    assert not in_network.build_in_network_all_reduce(at, np.ones(1), load_collective_library("nccl")).is_available[0]
+    assert not algorithms.build_tree_all_reduce(at, np.ones(1)).is_available[0]
+    assert not algorithms.build_in_network_all_reduce(at, np.ones(1), load_collective_library("nccl")).is_available[0]
     # 4 x 4 x 4: nine steps, not 63
-    assert torus.build_torus_gather(at, np.ones(1)).step_counts.sum() == 9
+    assert algorithms.build_torus_gather(at, np.ones(1)).steps.sum() == 9
     # beyond the pod (1,024 nodes of 4) by the data centre's network: the pod's rings, then one between the pods
     pods = preset("tpu-v4", 2048)
     whole = seconds(collectives.compute_all_gather_s, 1e9, 8192, network=pods)

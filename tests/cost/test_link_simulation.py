@@ -9,9 +9,9 @@ from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cluster.regular.shares import BandwidthShares
 from planner.cluster.regular.torus import Torus
-from planner.cost.collectives import hierarchical, pairwise, recursive_halving, ring, torus, tree
+from planner.cost.collectives import algorithms
+from planner.cost.collectives.algorithms import compute_tier_crossing
 from planner.cost.collectives.library import load_collective_library
-from planner.cost.collectives.schedule import compute_tier_crossing
 from planner.cost.rank_groups import RankGroup
 from tests.cost import link_simulation as links
 from tests.examples import lab
@@ -42,7 +42,7 @@ def test_a_ring_takes_what_its_links_take(shape: dict[str, float], stride: int) 
     fabric, network = links.switched(cluster), build_network(cluster)
     every = [list(range(first, cluster.devices, stride)) for first in range(stride)]
     at = compute_tier_crossing(network, over(len(every[0]), stride))
-    formula = ring.build_ring_gather(at, np.array([SIZE])).link_time_s[0]
+    formula = algorithms.build_ring_gather(at, np.array([SIZE])).link_time_s[0]
     # all groups at once, as they are in training: each has its share of every tier
     simulated = fabric.seconds(*(links.ring_gather(fabric, ranks, 4, SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
@@ -52,7 +52,7 @@ def test_a_ring_takes_what_its_links_take(shape: dict[str, float], stride: int) 
 def test_trees_take_what_their_busiest_links_take(shape: dict[str, float]) -> None:
     cluster = lab(**shape)
     fabric, network = links.switched(cluster), build_network(cluster)
-    formula = tree.build_tree_all_reduce(
+    formula = algorithms.build_tree_all_reduce(
         compute_tier_crossing(network, over(cluster.devices)), np.array([SIZE])
     ).link_time_s[0]
     (simulated,) = fabric.seconds(links.tree_reduce(fabric, range(cluster.devices), 4, SIZE))
@@ -63,7 +63,7 @@ def test_trees_take_what_their_busiest_links_take(shape: dict[str, float]) -> No
 def test_a_ring_a_tier_takes_what_each_takes(link: float) -> None:
     cluster = lab(link=link, nodes=2)
     fabric, at = links.switched(cluster), compute_tier_crossing(build_network(cluster), over(8))
-    formula = hierarchical.build_hierarchical_gather(at, np.array([SIZE])).link_time_s[0]
+    formula = algorithms.build_hierarchical_gather(at, np.array([SIZE])).link_time_s[0]
     (simulated,) = fabric.seconds(links.hierarchical_gather(fabric, 2, 4, SIZE))
     assert simulated == pytest.approx(formula, rel=TOLERANCE)
 
@@ -75,7 +75,7 @@ def test_doubling_takes_what_its_rounds_take(oversubscription: float, stride: in
     fabric, network = links.switched(cluster), build_network(cluster)
     every = [list(range(first, 16, stride)) for first in range(stride)]
     at = compute_tier_crossing(network, over(len(every[0]), stride))
-    formula = recursive_halving.build_halving_gather(at, np.array([SIZE]), single_rank_per_node=False).link_time_s[0]
+    formula = algorithms.build_halving_gather(at, np.array([SIZE]), single_rank_per_node=False).link_time_s[0]
     simulated = fabric.seconds(*(links.doubling_gather(fabric, ranks, SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
 
@@ -87,7 +87,7 @@ def test_an_exchange_takes_what_leaves(oversubscription: float, size: int, strid
     fabric, network = links.switched(cluster), build_network(cluster)
     starts = [block + first for block in range(0, 16, size * stride) for first in range(stride)]
     at = compute_tier_crossing(network, over(size, stride), "exchange")
-    formula = pairwise.build_all_to_all(at, np.array([SIZE]), load_collective_library("nccl")).link_time_s[0]
+    formula = algorithms.build_all_to_all(at, np.array([SIZE]), load_collective_library("nccl")).link_time_s[0]
     every = [range(start, start + size * stride, stride) for start in starts]
     simulated = fabric.seconds(*(links.exchange(fabric, list(ranks), SIZE) for ranks in every))
     assert max(simulated) == pytest.approx(formula, rel=TOLERANCE)
@@ -108,11 +108,13 @@ def test_a_torus_works_along_all_axes_at_once(axes: int) -> None:
     )
     fabric, at = links.torus(side, axes, rate), compute_tier_crossing(network, over(side**axes))
     (gathered,) = fabric.seconds(links.torus_gather(fabric, side, axes, SIZE))
-    assert gathered == pytest.approx(torus.build_torus_gather(at, np.array([SIZE])).link_time_s[0], rel=TOLERANCE)
-    assert torus.build_torus_gather(at, np.array([SIZE])).step_counts[0, 0] == (side - 1) * axes
+    assert gathered == pytest.approx(
+        algorithms.build_torus_gather(at, np.array([SIZE])).link_time_s[0], rel=TOLERANCE
+    )
+    assert algorithms.build_torus_gather(at, np.array([SIZE])).steps[0, 0] == (side - 1) * axes
     (exchanged,) = fabric.seconds(links.torus_exchange(fabric, side, axes, SIZE))
     everyone = compute_tier_crossing(network, over(side**axes), "exchange")
-    formula = pairwise.build_all_to_all(everyone, np.array([SIZE]), load_collective_library("xla")).link_time_s[0]
+    formula = algorithms.build_all_to_all(everyone, np.array([SIZE]), load_collective_library("xla")).link_time_s[0]
     assert exchanged == pytest.approx(formula, rel=TOLERANCE)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.parallelism.link_contention import compute_overlap_windows_s, compute_shared_tier_bits
+from planner.cost.data_parallel import compute_overlap_windows_s, compute_shared_tier_bits
 from planner.cost.plan_tables import build_plan_tables
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy

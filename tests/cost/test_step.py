@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.cost import collectives
-from planner.cost.layer_tables import build_layer_shard, build_layer_tables, compute_operator_times
+from planner.cost.layer_tables import build_layer_shard, build_layer_tables
 from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.operators.attention import count_attended_pairs
 from planner.cost.plan_tables import build_plan_tables
@@ -22,6 +22,7 @@ from planner.cost.step import (
     compute_step_costs,
 )
 from planner.cost.strategies import Strategies, build_strategy, join_strategies
+from planner.cost.techniques.operator_time import compute_operator_times
 from planner.workload.operators import AttentionCore
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from planner.cost.collectives.schedule import CollectiveAlgorithm
+from planner.cost.collectives.algorithms import CollectiveAlgorithm
 from planner.hardware import database
 
 FILES = sorted(database.find_database_path().rglob("*.toml"))

@@ -20,12 +20,13 @@ from planner.cluster.build.power import POWER_STATES
 from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products, take_columns
 from planner.cost.layer_tables import LayerTables, build_layer_tables
 from planner.cost.memory import compute_recompute_layer_share
+from planner.cost.operators import get_operator_cost
 from planner.cost.pipeline.partition import list_layer_types
 from planner.cost.plan_tables import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts
 from planner.cost.strategies import Strategies
-from planner.workload.operators import Layer, LayerRun, Loss, Pointwise, Workload
+from planner.workload.operators import Layer, LayerRun, Workload
 
 ENERGY_PARTS = ("devices", "node", "network", "cooling")
 
@@ -60,30 +61,25 @@ def compute_memory_bound_share(scenario: Scenario, s: Strategies, plan_tables: P
 def _keep_only_multiplies(workload: Workload) -> Workload:
     """The model's multiplies and attention cores alone."""
 
-    def strip_memory_bound(layer: Layer) -> Layer:
-        return replace(layer, operators=tuple(op for op in layer.operators if not isinstance(op, Pointwise | Loss)))
+    def keep_multiplies(layer: Layer) -> Layer:
+        return replace(
+            layer, operators=tuple(op for op in layer.operators if not get_operator_cost(op).is_memory_bound)
+        )
 
-    runs = tuple(LayerRun(strip_memory_bound(run.layer), run.count) for run in workload.layer_runs)
     return replace(
         workload,
-        embedding=strip_memory_bound(workload.embedding),
-        layer_runs=runs,
-        head=strip_memory_bound(workload.head),
+        embedding=keep_multiplies(workload.embedding),
+        layer_runs=tuple(LayerRun(keep_multiplies(run.layer), run.count) for run in workload.layer_runs),
+        head=keep_multiplies(workload.head),
     )
 
 
 def _compute_model_s(scenario: Scenario, s: Strategies, tables: LayerTables, layer_row: Ints) -> Floats:
     """Seconds of one micro-batch through all layers, recomputation included, shape [plans]."""
     counts = np.array([_count_layers(scenario.workload, layer) for layer in list_layer_types(scenario.workload)])
-    recomputable_mask = tables.recomputable_mask
     single_pass_s = sum_products(counts, take_columns(tables.forward + tables.backward, layer_row))
-    mode_times_s = np.stack(
-        [
-            np.zeros_like(tables.forward),
-            tables.selective_recompute * recomputable_mask,
-            tables.forward * recomputable_mask,
-        ]
-    )
+    mask, zero_s = tables.recomputable_mask, np.zeros_like(tables.forward)
+    mode_times_s = np.stack([zero_s, tables.selective_recompute * mask, tables.forward * mask])
     recompute_s = sum_products(counts, mode_times_s[s.recompute, layer_row])
     return single_pass_s + compute_recompute_layer_share(scenario, s) * recompute_s
 

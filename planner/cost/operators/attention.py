@@ -5,17 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from planner.cost.arrays import Floats, Ints
-from planner.cost.operators.operator_cost import OperatorCost
-from planner.cost.operators.roofline import (
-    LayerShard,
-    PassTimes,
-    build_weightless_times,
-    compute_gemm_flops_per_s,
-    compute_memory_bytes_per_s,
-    compute_sustained_clock,
-    get_peak_16bit_flops_per_s,
-    get_saved_input_bytes,
-)
+from planner.cost.operators import roofline
+from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
 from planner.cost.scenario import FlopsConvention, Scenario
 from planner.workload.operators import AttentionCore
 
@@ -31,45 +22,12 @@ _ROW_SUM_BYTES = 4.0
 class AttentionCost(OperatorCost[AttentionCore]):
     """The attention core, fused or unfused (`Scenario.attention_kernel`)."""
 
+    is_attention = True
+
     def compute_times(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> PassTimes:
-        """Fused (FlashAttention-2, arXiv 2307.08691): half the pairs where causal, of a window w in s tokens
-        w - w^2 / 2s keys for each query (the first ones have fewer before them); scores never leave the chip, the
-        backward pass multiplies five times instead of two. Unfused: all pairs, scores through memory.
-        """
-        fitted = scenario.calibration
-        length = float(op.attended_rows or scenario.workload.seq_length)
-        tokens = shard.tokens * (op.attended_rows or 1)
-        peak_flops_per_s = get_peak_16bit_flops_per_s(scenario) * compute_sustained_clock(scenario)
-        # a window is computed in whole blocks of keys
-        window = min(op.window + _ATTENTION_KEY_BLOCK if op.window else length, length)
-        pairs = tokens * window / shard.tp
-        flops = op.compute_flops_per_pair() * pairs
-        if scenario.attention_kernel == "flash":
-            causal_share = 1.0 - window / (2.0 * length) if op.causal else 1.0
-            softmax_s = causal_share * 4.0 * op.heads * fitted.softmax_width * pairs / peak_flops_per_s
-            return build_weightless_times(
-                causal_share * flops / (peak_flops_per_s * fitted.attention_forward_efficiency)
-                + softmax_s
-                + fitted.kernel_launch_s,
-                2.5 * causal_share * flops / (peak_flops_per_s * fitted.attention_backward_efficiency)
-                + softmax_s
-                + 2 * fitted.kernel_launch_s,
-            )
-        pairs = tokens * length / shard.tp
-        flops = op.compute_flops_per_pair() * pairs
-        # per head the two products are length x dim x length: the GEMM curve at these sizes, without edge loss
-        product_s = (
-            flops
-            / compute_gemm_flops_per_s(scenario, full_precision=True)
-            * (op.qk_dim + fitted.gemm_half_depth)
-            / op.qk_dim
-        )
-        traffic_s = op.heads * pairs * (scenario.value_bytes / 2.0) / compute_memory_bytes_per_s(scenario)
-        launches_s = 5 * fitted.kernel_launch_s
-        return build_weightless_times(
-            product_s + traffic_s * scenario.trainer.attention_score_bytes[0] + launches_s,
-            2 * product_s + traffic_s * scenario.trainer.attention_score_bytes[1] + 2 * launches_s,
-        )
+        """Fused: scores never leave the chip. Unfused: scores go through memory."""
+        compute = _compute_fused_times if scenario.attention_kernel == "flash" else _compute_unfused_times
+        return compute(scenario, op, shard)
 
     def compute_saved_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
         """Fused: the row sums of the softmax; unfused: its output, and dropout's mask and output."""
@@ -79,10 +37,9 @@ class AttentionCost(OperatorCost[AttentionCore]):
             pairs = op.heads * rows * (op.attended_rows or scenario.workload.seq_length) / shard.tp
             return (2 * scenario.value_bytes + 1.0) * pairs
         # the output too where the multiply after it keeps a narrow copy of its own
-        output_copy_bytes = (
-            op.v_dim * scenario.value_bytes if get_saved_input_bytes(scenario) < scenario.value_bytes else 0.0
-        )
-        return rows * op.heads * (_ROW_SUM_BYTES + output_copy_bytes) / shard.tp
+        keeps_output = roofline.get_saved_input_bytes(scenario) < scenario.value_bytes
+        output_bytes = op.v_dim * scenario.value_bytes if keeps_output else 0.0
+        return rows * op.heads * (_ROW_SUM_BYTES + output_bytes) / shard.tp
 
     def compute_dropped_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
         """All that it saves, where it is repeated."""
@@ -97,18 +54,59 @@ class AttentionCost(OperatorCost[AttentionCore]):
         """All of it where it keeps its scores (arXiv 2205.05198, section 5), else nothing."""
         return 1.0 if scenario.attention_kernel == "unfused" else 0.0
 
+    def compute_overlapped_bytes(self, scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats | None:
+        """Fused: Q, K, V and the output once forward, with their gradients twice more."""
+        if scenario.attention_kernel != "flash":
+            return None
+        tokens = shard.tokens * (op.attended_rows or 1)
+        query_values = op.heads / shard.tp * (op.qk_dim + op.v_dim)
+        key_values = op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim)
+        return 3.0 * scenario.value_bytes * tokens * (query_values + key_values)
+
     def compute_forward_flops(self, op: AttentionCore, seq_length: int, convention: FlopsConvention) -> float:
         """Both products over the pairs that a token counts for."""
-        return (
-            op.compute_flops_per_pair()
-            * (op.attended_rows or 1)
-            * count_attended_pairs(op, op.attended_rows or seq_length, convention)
-        )
+        pairs = count_attended_pairs(op, op.attended_rows or seq_length, convention)
+        return op.compute_flops_per_pair() * (op.attended_rows or 1) * pairs
+
+
+def _compute_fused_times(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> PassTimes:
+    """FlashAttention-2 (arXiv 2307.08691): half the pairs where causal, of a window w in s tokens w - w²/2s keys for
+    each query (the first ones have fewer before them); the backward pass multiplies five times instead of two.
+    """
+    fitted = scenario.calibration
+    length = float(op.attended_rows or scenario.workload.seq_length)
+    peak_flops_per_s = roofline.get_peak_16bit_flops_per_s(scenario) * roofline.compute_sustained_clock(scenario)
+    # a window is computed in whole blocks of keys
+    window = min(op.window + _ATTENTION_KEY_BLOCK if op.window else length, length)
+    pairs = shard.tokens * (op.attended_rows or 1) * window / shard.tp
+    flops = op.compute_flops_per_pair() * pairs
+    causal_share = 1.0 - window / (2.0 * length) if op.causal else 1.0
+    softmax_s = causal_share * 4.0 * op.heads * fitted.softmax_width * pairs / peak_flops_per_s
+    forward_s = causal_share * flops / (peak_flops_per_s * fitted.attention_forward_efficiency)
+    backward_s = 2.5 * causal_share * flops / (peak_flops_per_s * fitted.attention_backward_efficiency)
+    launch_s = fitted.kernel_launch_s
+    return build_weightless_times(forward_s + softmax_s + launch_s, backward_s + softmax_s + 2 * launch_s)
+
+
+def _compute_unfused_times(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> PassTimes:
+    """All pairs: per head the two products are length x dim x length, on the GEMM curve at these sizes, without edge
+    loss; the trainer's kernels move so many bytes of scores.
+    """
+    length = float(op.attended_rows or scenario.workload.seq_length)
+    pairs = shard.tokens * (op.attended_rows or 1) * length / shard.tp
+    flops = op.compute_flops_per_pair() * pairs
+    flops_per_s = roofline.compute_gemm_flops_per_s(scenario, full_precision=True)
+    product_s = flops / flops_per_s * (op.qk_dim + scenario.calibration.gemm_half_depth) / op.qk_dim
+    traffic_s = op.heads * pairs * (scenario.value_bytes / 2.0) / roofline.compute_memory_bytes_per_s(scenario)
+    launches_s = 5 * scenario.calibration.kernel_launch_s
+    forward_bytes, backward_bytes = scenario.trainer.attention_score_bytes
+    forward_s = product_s + traffic_s * forward_bytes + launches_s
+    return build_weightless_times(forward_s, 2 * product_s + traffic_s * backward_bytes + 2 * launches_s)
 
 
 def count_attended_pairs(op: AttentionCore, seq_length: int, convention: FlopsConvention) -> float:
     """Pairs that a token counts for: w, its window or the whole sequence s; where causal, by the causal convention,
-    w - w^2 / 2s, half of a whole sequence, since the first tokens have fewer before them.
+    w - w²/2s, half of a whole sequence, since the first tokens have fewer before them.
     """
     window = float(min(op.window or seq_length, seq_length))
     return window * (1.0 - window / (2.0 * seq_length)) if op.causal and convention == "causal" else window
@@ -117,12 +115,5 @@ def count_attended_pairs(op: AttentionCore, seq_length: int, convention: FlopsCo
 def compute_cp_merge_s(scenario: Scenario, op: AttentionCore, shard: LayerShard, cp: Ints) -> Floats:
     """Ring attention: in each pass the partial results of cp blocks are merged; seconds of one pass, [keys]."""
     moved_bytes = _RING_MERGE_BYTES * shard.tokens * op.heads * op.v_dim / shard.tp
-    return (cp - 1) * (moved_bytes / compute_memory_bytes_per_s(scenario) + scenario.calibration.kernel_launch_s)
-
-
-def compute_fused_attention_bytes(scenario: Scenario, op: AttentionCore, shard: LayerShard) -> Floats:
-    """The least that fused attention moves: Q, K, V and the output once forward, with their gradients twice more."""
-    tokens = shard.tokens * (op.attended_rows or 1)
-    query_values = op.heads / shard.tp * (op.qk_dim + op.v_dim)
-    key_values = op.kv_heads / np.minimum(shard.tp, op.kv_heads) * (op.qk_dim + op.v_dim)
-    return 3.0 * scenario.value_bytes * tokens * (query_values + key_values)
+    merge_s = moved_bytes / roofline.compute_memory_bytes_per_s(scenario) + scenario.calibration.kernel_launch_s
+    return (cp - 1) * merge_s

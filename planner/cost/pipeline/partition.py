@@ -17,11 +17,11 @@ from planner.cost.arrays import (
     Ints,
     NumericArray,
     find_last_axis_max,
+    find_unique_rows,
     sum_products,
     take_columns,
 )
 from planner.cost.strategies import Strategies
-from planner.cost.unique_rows import find_unique_rows
 from planner.workload.operators import Layer, Workload
 
 

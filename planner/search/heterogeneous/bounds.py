@@ -12,8 +12,7 @@ from planner.cost.arrays import Floats, Ints, sum_in_order
 from planner.cost.heterogeneous import build_single_chunk_stages
 from planner.cost.layer_tables import build_layer_tables
 from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes
-from planner.cost.pipeline.parameters import compute_stage_parameters
-from planner.cost.plan_tables import PlanTables
+from planner.cost.plan_tables import PlanTables, compute_stage_parameters
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 from planner.workload.operators import Workload

@@ -17,8 +17,7 @@ from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
 from planner.cost.heterogeneous import build_single_chunk_stages
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes, count_micro_batches_in_flight
-from planner.cost.pipeline.parameters import compute_stage_parameters
-from planner.cost.plan_tables import PlanTables
+from planner.cost.plan_tables import PlanTables, compute_stage_parameters
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 

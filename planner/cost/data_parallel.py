@@ -1,0 +1,223 @@
+"""Gradient and parameter collectives of data parallelism, the links that they share, and the optimizer's update.
+
+Dense parameters are shared by dp x cp ranks, experts by what the expert group leaves of a stage (Megatron-LM).
+What moves, by ZeRO stage (arXiv 1910.02054, section 7):
+0: one all-reduce of the gradients a step. 1: reduce-scatter of gradients, all-gather of weights, once a step.
+2: reduce-scatter after every micro-batch, since no rank keeps all gradients; all-gather once a step.
+3: all-gather of weights before every forward and every backward pass, reduce-scatter after every micro-batch.
+Under hybrid sharding (arXiv 2304.11277, section 3.2.2) gathers and scatters stay within the sharding group; what is
+scattered is then reduced over its replicas, once a step.
+
+A data-parallel collective runs beside a micro-batch's compute, and so does its layers' overlapped communication. A
+link carries one at a time: seconds in which overlapped communication uses a tier that the data-parallel collective
+uses too are no time for the latter. While communication on other tiers is exposed, the collective's own links are
+idle: those seconds are time for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from planner.cost.arrays import Floats, Ints, find_unique_rows
+from planner.cost.collectives import (
+    compute_all_gather_s,
+    compute_all_reduce_s,
+    compute_reduce_scatter_s,
+    find_used_tiers,
+)
+from planner.cost.layer_tables import AxisCommunication
+from planner.cost.operators.roofline import compute_gemm_flops_per_s, compute_memory_bytes_per_s
+from planner.cost.plan_tables import StageParameters, compute_sharded_parameters, count_shards
+from planner.cost.rank_groups import (
+    RankGroup,
+    build_context_group,
+    build_data_group,
+    build_expert_data_group,
+    build_expert_group,
+    build_tensor_group,
+    compute_rank_strides,
+    take_innermost,
+)
+from planner.cost.scenario import Scenario
+from planner.cost.strategies import Strategies
+
+COMM_AXIS_GROUPS = {"tp": build_tensor_group, "cp": build_context_group, "ep": build_expert_group}
+"""Axes that communicate inside a layer, and the ranks of each."""
+
+
+def compute_shared_tier_bits(scenario: Scenario, s: Strategies) -> Ints:
+    """Which axes use a tier that the data-parallel collective uses too: one bit each, in the order of
+    `COMM_AXIS_GROUPS`; shape [plans].
+    """
+    strides, network = compute_rank_strides(scenario.rank_order, s), scenario.network
+    unique = find_unique_rows(s.tp, s.cp, s.ep, s.etp, s.dp, strides["cp"], strides["dp"])
+    keys = s.take(unique.first_index)
+    data_tiers = find_used_tiers(network, build_data_group(scenario.rank_order, keys))
+    bits = np.zeros(len(keys), dtype=np.int64)
+    for bit_index, build_group in enumerate(COMM_AXIS_GROUPS.values()):
+        axis_tiers = find_used_tiers(network, build_group(scenario.rank_order, keys))
+        bits |= (data_tiers & axis_tiers).any(axis=1).astype(np.int64) << bit_index
+    return bits[unique.inverse]
+
+
+def compute_overlap_windows_s(
+    communication: Sequence[AxisCommunication], recomputable_mask: Floats
+) -> tuple[Floats, Floats]:
+    """Seconds of one micro-batch in one layer to add to what a data-parallel collective can run beside, forward and
+    backward, by recompute mode and by the bits of `compute_shared_tier_bits`: [modes, 8, keys, layer types] each.
+
+    `communication`: of the axes of `COMM_AXIS_GROUPS`, arrays of shape [keys, layer types]; `recomputable_mask` as of
+    `LayerTables`. Of an axis that uses a shared tier the overlapped seconds are taken off, of one on other tiers the
+    exposed seconds are added. Full recomputation repeats the forward communication in the backward pass.
+    """
+    forward_s = _compute_pass_windows_s([(axis.forward, axis.overlapped_forward) for axis in communication])
+    backward_s = _compute_pass_windows_s([(axis.backward, axis.overlapped_backward) for axis in communication])
+    return np.stack([forward_s] * 3), np.stack([backward_s, backward_s, backward_s + forward_s * recomputable_mask])
+
+
+def _compute_pass_windows_s(axis_times: list[tuple[Floats, Floats]]) -> Floats:
+    """One pass, shape [8, keys, layer types]; `axis_times`: exposed and overlapped seconds of each axis."""
+    window_s = np.zeros((2 ** len(axis_times), *axis_times[0][0].shape))
+    for bit_index, (exposed_s, overlapped_s) in enumerate(axis_times):
+        for bits in range(len(window_s)):
+            window_s[bits] += -overlapped_s if bits >> bit_index & 1 else exposed_s
+    return window_s
+
+
+@dataclass(frozen=True)
+class DataParallelComm:
+    """Seconds of one collective over the parameters of the stage with most, shape [plans]."""
+
+    all_reduce_s: Floats
+    reduce_scatter_s: Floats
+    all_gather_s: Floats
+    updated_all_gather_s: Floats
+    """Of the weights that the optimizer changed."""
+    replica_all_reduce_s: Floats
+    """Of scattered gradients between sharding groups, zero where there is one."""
+
+    def take(self, index: Ints) -> DataParallelComm:
+        """Those of the plans at `index`."""
+        return DataParallelComm(*(getattr(self, field.name)[index] for field in fields(DataParallelComm)))
+
+
+def _compute_data_parallel_comm(
+    scenario: Scenario, s: Strategies, dense_parameters: Floats, expert_parameters: Floats
+) -> DataParallelComm:
+    """All collectives; dense and experts one after the other."""
+    network, rank_order, state = scenario.network, scenario.rank_order, scenario.trainer_state
+    # what the optimizer changed is gathered once a step, under ZeRO 3 all weights before each pass
+    updated_weight_bytes = scenario.trained_share * scenario.trainer.weight_bytes
+    comm = DataParallelComm(*[np.zeros(len(s))] * 5)
+    for parameters, group in (
+        (dense_parameters, build_data_group(rank_order, s)),
+        (expert_parameters, build_expert_data_group(rank_order, s)),
+    ):
+        if not (parameters > 0).any():
+            continue
+        gradient_bytes, weight_bytes = parameters * state.grad_reduce_bytes, parameters * state.weight_bytes
+        shard_ranks, replica_ranks = _split_shard_group(group, count_shards(scenario, group.size))
+        all_gather_s = updated_all_gather_s = compute_all_gather_s(network, weight_bytes, shard_ranks)
+        if updated_weight_bytes != state.weight_bytes:
+            updated_all_gather_s = compute_all_gather_s(network, parameters * updated_weight_bytes, shard_ranks)
+        replica_all_reduce_s = np.zeros(len(s))
+        if (replica_ranks.size > 1).any():
+            replica_all_reduce_s = compute_all_reduce_s(network, gradient_bytes / shard_ranks.size, replica_ranks)
+        group_comm = DataParallelComm(
+            compute_all_reduce_s(network, gradient_bytes, group),
+            compute_reduce_scatter_s(network, gradient_bytes, shard_ranks),
+            all_gather_s,
+            updated_all_gather_s,
+            replica_all_reduce_s,
+        )
+        comm = DataParallelComm(
+            *(
+                getattr(comm, field.name) + np.where(parameters > 0, getattr(group_comm, field.name), 0.0)
+                for field in fields(DataParallelComm)
+            )
+        )
+    return comm
+
+
+def _split_shard_group(group: RankGroup, shards: Ints) -> tuple[RankGroup, RankGroup]:
+    """The sharding group, the innermost `shards` ranks of a group, and the group of its replicas."""
+    sizes = take_innermost(group.sizes, shards)
+    return RankGroup(sizes, group.strides), RankGroup(group.sizes // sizes, group.strides * sizes)
+
+
+def compute_data_parallel_s(
+    scenario: Scenario,
+    s: Strategies,
+    parameters: StageParameters,
+    stage_rows: Ints,
+    micro_batches: Ints,
+    forward_window_s: Floats,
+    backward_window_s: Floats,
+) -> tuple[Floats, Floats]:
+    """Seconds of a step, exposed and overlapped, shape [plans].
+
+    `forward_window_s` and `backward_window_s`: seconds of one micro-batch on one stage in which the links are free,
+    beside which the collectives of the other layers run; the first layer's gather and the last layer's scatter have
+    nothing to run beside.
+    """
+    unique = find_unique_rows(s.tp, s.ep, s.etp, s.cp, s.dp, stage_rows)
+    comm = _compute_data_parallel_comm(
+        scenario,
+        s.take(unique.first_index),
+        parameters.dense[unique.first_index].max(axis=1),
+        parameters.expert[unique.first_index].max(axis=1),
+    ).take(unique.inverse)
+    layers_on_stage = np.ceil(scenario.workload.layer_count / s.pp)
+    overlap, zero = 1.0 if scenario.dp_overlap else 0.0, s.zero_stage
+
+    def compute_exposed_s(comm_s: Floats, window_s: Floats) -> Floats:
+        unoverlappable_s = comm_s / layers_on_stage
+        return unoverlappable_s + np.maximum(comm_s - unoverlappable_s - overlap * np.maximum(window_s, 0.0), 0.0)
+
+    # of every micro-batch
+    forward_s = np.where(zero == 3, comm.all_gather_s, 0.0)
+    backward_s = forward_s + np.where(zero >= 2, comm.reduce_scatter_s, 0.0)
+    # of every step
+    weights_s = np.where((zero == 1) | (zero == 2), comm.updated_all_gather_s, 0.0)
+    scattered_s = np.where(zero == 1, comm.reduce_scatter_s, 0.0) + comm.replica_all_reduce_s
+    gradients_s = np.where(zero == 0, comm.all_reduce_s, scattered_s)
+    total_s = weights_s + gradients_s + micro_batches * (forward_s + backward_s)
+    micro_batch_exposed_s = compute_exposed_s(forward_s, forward_window_s) + compute_exposed_s(
+        backward_s, backward_window_s
+    )
+    exposed_s = (
+        compute_exposed_s(weights_s, forward_window_s)
+        + compute_exposed_s(gradients_s, backward_window_s)
+        + micro_batches * micro_batch_exposed_s
+    )
+    overlapped_s = total_s - exposed_s
+    return exposed_s + scenario.calibration.contention * overlapped_s, overlapped_s
+
+
+def count_owned_parameters(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
+    """Parameters whose optimizer state one device of the stage with most has, shape [plans]."""
+    sharded = compute_sharded_parameters(scenario, s, parameters)
+    owned: Floats = np.where(s.zero_stage[:, None] >= 1, sharded, parameters.dense + parameters.expert).max(axis=1)
+    return owned
+
+
+def compute_optimizer_s(scenario: Scenario, s: Strategies, parameters: StageParameters) -> Floats:
+    """Adam by its memory traffic: gradient read, master copy and two moments read and written, weight written.
+
+    Sharded from ZeRO stage 1 on. The stage with most decides; result [plans]. An offloaded optimizer's traffic is the
+    host's (`offload.py`), none of the device's. Muon's Newton-Schulz iterations are multiplies beside the traffic, on
+    whole matrices; what gathers a matrix that tensor parallelism cuts is not counted.
+    """
+    if scenario.offload.optimizer:
+        return np.zeros(len(s))
+    trainer, owned_parameters = scenario.trainer, count_owned_parameters(scenario, s, parameters)
+    bytes_per_parameter = trainer.gradient_bytes + 2 * trainer.optimizer_bytes + trainer.weight_bytes
+    moved_bytes = scenario.trained_share * owned_parameters * bytes_per_parameter
+    time_s: Floats = moved_bytes / compute_memory_bytes_per_s(scenario)
+    if scenario.techniques.optimizer_flops:
+        flops = owned_parameters * scenario.techniques.optimizer_flops
+        time_s = time_s + flops / compute_gemm_flops_per_s(scenario, full_precision=True)
+    return time_s
