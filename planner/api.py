@@ -17,14 +17,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 from planner.errors import InputError, NothingFits, PlannerError
 
 if TYPE_CHECKING:
     from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import PlanDocument
-    from planner.request.plan_request import PlanRequest, RequestCommand
+    from planner.request.plan_request import RequestCommand
 
 __all__ = ["EstimateOptions", "InputError", "NothingFits", "PlanOptions", "PlannerError", "estimate", "plan"]
 
@@ -115,10 +115,7 @@ def plan(
     `global_batch`: sequences of one step, or tokens, "4M tokens". Raises InputError for what makes no sense, with the
     option in its `key`, and NothingFits where no plan fits in memory.
     """
-    from planner.request.answer import compute_answer
-
-    with _WarningForwarder():
-        return compute_answer(_build_request(model, cluster, global_batch, options, "plan"))
+    return _compute_answer("plan", model, cluster, global_batch, options)
 
 
 def estimate(
@@ -128,26 +125,34 @@ def estimate(
 
     Degrees that are not given are 1, the data-parallel degree is what they leave. Raises as `plan` does.
     """
-    from planner.request.answer import estimate_plan
-
-    with _WarningForwarder():
-        return estimate_plan(_build_request(model, cluster, global_batch, options, "estimate"))
+    return cast("PlanDocument", _compute_answer("estimate", model, cluster, global_batch, options))
 
 
-def _build_request(
+def _compute_answer(
+    command: RequestCommand,
     model: NameOrPath,
     cluster: NameOrPath,
     global_batch: QuantityInput,
     options: Mapping[str, object],
-    command: RequestCommand,
-) -> PlanRequest:
-    """The request of these values. Raises InputError, also for an option that the command does not have."""
+) -> PlanDocument | HeterogeneousDocument:
+    """The answer of a command. Its warnings become Python's, shown as of the caller of this module.
+
+    Raises InputError, also for an option that the command does not have, and NothingFits.
+    """
+    from planner.request.answer import compute_answer
+    from planner.request.notices import collect_warnings
     from planner.request.options import check_option_keys, list_option_keys
     from planner.request.plan_request import build_plan_request
 
     check_option_keys(options, list_option_keys(command), "")
     values = {"model": model, "cluster": cluster, "global_batch": global_batch, **options}
-    return build_plan_request({name: _convert_to_plain(value) for name, value in values.items()}, command)
+    with collect_warnings() as messages:
+        try:
+            plain_values = {name: _convert_to_plain(value) for name, value in values.items()}
+            return compute_answer(build_plan_request(plain_values, command))
+        finally:
+            for text in messages:
+                warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def _convert_to_plain(value: object) -> object:
@@ -158,18 +163,3 @@ def _convert_to_plain(value: object) -> object:
         return [_convert_to_plain(item) for item in value]
     to_python = getattr(value, "tolist", None)
     return to_python() if callable(to_python) else value
-
-
-class _WarningForwarder:
-    """Inside, what a command would warn of becomes Python's warnings, shown as of whoever called this module."""
-
-    def __enter__(self) -> None:
-        from planner.request.notices import collect_warnings
-
-        self._capture = collect_warnings()
-        self._messages = self._capture.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._capture.__exit__(None, None, None)
-        for text in self._messages:
-            warnings.warn(text, UserWarning, stacklevel=3)

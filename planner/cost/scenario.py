@@ -61,14 +61,6 @@ class MemoryLimit:
             return memory_bytes - self.headroom_bytes
         return min(self.limit_bytes or 0.0, memory_bytes)
 
-    def check(self, memory_bytes: float) -> None:
-        """Raises InputError for a limit above the memory, or that leaves none of it."""
-        if not self.apply(memory_bytes) > 0.0 or (self.limit_bytes or 0.0) > memory_bytes:
-            key = "--memory-limit" if self.headroom_bytes is None else "--headroom"
-            value = format_bytes(self.limit_bytes or self.headroom_bytes or 0.0)
-            expected = f"at most the {format_bytes(memory_bytes)} of the accelerator"
-            raise InputError("more memory than there is", key=key, value=value, expected=expected)
-
 
 @dataclass(frozen=True)
 class Scenario:
@@ -193,6 +185,17 @@ def build_scenario(
         power=resolve_power(cluster),
     )
     return scenario if gradients is None else _apply_gradients(scenario, gradients)
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """Raise InputError for a memory limit above the memory of the accelerator, or that leaves none of it."""
+    limit, memory_bytes = scenario.memory_limit, scenario.accelerator.memory_bytes
+    if limit is None or (limit.apply(memory_bytes) > 0.0 and (limit.limit_bytes or 0.0) <= memory_bytes):
+        return
+    key = "--memory-limit" if limit.headroom_bytes is None else "--headroom"
+    value = format_bytes(limit.limit_bytes or limit.headroom_bytes or 0.0)
+    expected = f"at most the {format_bytes(memory_bytes)} of the accelerator"
+    raise InputError("more memory than there is", key=key, value=value, expected=expected)
 
 
 def compute_runtime_reserve_bytes(memory_bytes: float) -> float:

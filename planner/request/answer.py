@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, NoReturn
 
+from planner.cost.settings import SETTINGS
 from planner.errors import InputError
 from planner.request.inputs import check_precision, read_pools
 from planner.request.notices import warn
-from planner.request.options import HOMOGENEOUS_KEYS, find_option
+from planner.request.options import HOMOGENEOUS_OPTIONS
 from planner.request.resolve import ResolvedRequest, count_batches, resolve_request
 
 if TYPE_CHECKING:
@@ -83,13 +83,15 @@ def estimate_plan(request: PlanRequest) -> PlanDocument:
     return document
 
 
-def _warn_ineffective_settings(document: PlanDocument, settings: Mapping[str, tuple[str, ...]]) -> None:
-    """Warn of given settings that make no difference to the plans."""
-    if settings:
-        from planner.studies.ineffective_settings import iterate_ineffective_settings
-
-        for sentence in iterate_ineffective_settings(document.plans, settings):
-            warn(sentence)
+def _warn_ineffective_settings(document: PlanDocument, allowed: Mapping[str, tuple[str, ...]]) -> None:
+    """Warn of each setting that is pinned to an unusual value and affects none of the plans."""
+    strategies = [plan.strategy for plan in document.plans]
+    for name, values in allowed.items():
+        setting = SETTINGS[name]
+        is_pinned = len(values) == 1 and values[0] != setting.values[0]
+        if is_pinned and setting.affects is not None and not any(map(setting.affects, strategies)):
+            subject = "the plan has" if len(strategies) == 1 else "all reported plans have"
+            warn(f"--{name.replace('_', '-')} {values[0]} makes no difference: {subject} {setting.otherwise}")
 
 
 def read_request_pools(request: PlanRequest, ignored: Collection[str] = ()) -> HeteroCluster | None:
@@ -104,12 +106,11 @@ def read_request_pools(request: PlanRequest, ignored: Collection[str] = ()) -> H
     for key, value in (("--nodes", request.nodes), ("--devices", request.devices)):
         if value is not None:
             raise InputError("each pool has its own number", key=key, value=value, expected=f"no {key}")
-    for field in fields(request):
-        if field.name in ("command", "failures", *ignored) or getattr(request, field.name) in (None, False, ()):
-            continue
-        is_step_time = field.name == "objective" and request.objective == ("step-time",)
-        if field.name in HOMOGENEOUS_KEYS and not is_step_time:
-            refuse_for_pools(find_option(field.name).key)
+    values = {**vars(request), **request.scenario_values}
+    for option in HOMOGENEOUS_OPTIONS:
+        value = values.get(option.name)
+        if value not in (None, False, (), option.default, ("step-time",)) and option.name not in ignored:
+            refuse_for_pools(option.key)
     return pools
 
 
@@ -122,7 +123,6 @@ def refuse_for_pools(key: str) -> NoReturn:
 def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> HeterogeneousDocument:
     """The plans for a heterogeneous cluster, the best first. Raises InputError, and NothingFits where none fits."""
     from planner.cost.heterogeneous import bind_pools
-    from planner.cost.strategies import FULL_RECOMPUTE
     from planner.request.inputs import read_model
     from planner.request.resolve import check_attention_kernel
     from planner.search.settings import check_allowed_settings
@@ -147,9 +147,7 @@ def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> Hetero
         framework=request.framework,
         launch=request.launch,
     )
-    allowed = request.allowed_values
-    recompute, zero = allowed.get("recompute", (FULL_RECOMPUTE,)), allowed.get("zero_stage", (1,))
     for pool_scenario in pool_scenarios:
-        check_allowed_settings(pool_scenario.shared_scenario, request.settings, recompute, zero)
-    space = Space(pools.devices, batches[0], allowed)
+        check_allowed_settings(pool_scenario.shared_scenario, request.settings, request.allowed_values)
+    space = Space(pools.devices, batches[0], request.allowed_values)
     return search_hetero_plans(pools, pool_scenarios, space, request.settings, tokens=request.tokens)

@@ -13,31 +13,8 @@ from typing import Literal, get_args
 
 from planner.cost.settings import SETTINGS
 from planner.errors import InputError, find_nearest_name
-from planner.request.values import (
-    Parser,
-    parse_allowed_values,
-    parse_choice,
-    parse_codes,
-    parse_critical_batch,
-    parse_global_batch,
-    parse_headroom,
-    parse_in_range,
-    parse_lora,
-    parse_memory_limit,
-    parse_number,
-    parse_objectives,
-    parse_positive,
-    parse_pruning,
-    parse_pue,
-    parse_run_tokens,
-    parse_sample_count,
-    parse_seq_length,
-    parse_setting,
-    parse_share,
-    parse_switch,
-    parse_text,
-    parse_texts,
-)
+from planner.request import values
+from planner.request.values import OptionValue, Parser
 from planner.trainers.names import LaunchMode, TrainerName
 
 CommandName = Literal["plan", "estimate", "what-if", "size", "compare", "explain", "topology"]
@@ -48,6 +25,8 @@ _SCENARIO = (PLAN, ESTIMATE, WHAT_IF)
 _PLANS = (PLAN, ESTIMATE)
 _RUNS = (SIZE, COMPARE)
 _ALL = (*_SCENARIO, *_RUNS)
+_PLANS_AND_RUNS = (*_PLANS, *_RUNS)
+_TECHNIQUES = (*_PLANS, EXPLAIN)
 
 GROUPS = (
     "Model",
@@ -106,7 +85,7 @@ class Option:
     name: str
     group: str
     help: str
-    parse: Parser = parse_text
+    parse: Parser = values.parse_text
     flags: tuple[str, ...] = ()
     metavar: str = ""
     commands: tuple[str, ...] = _SCENARIO
@@ -125,31 +104,39 @@ class Option:
     completion: Completion | None = None
     for_pools: bool = True
     """Whether a heterogeneous cluster supports it."""
+    excludes: str = ""
+    """The option that cannot be given with it."""
+    scenario_field: str = ""
+    """The field of a Scenario that its value replaces, without a line of code for the option itself."""
 
     @property
     def key(self) -> str:
         """The option's name in messages."""
         return "MODEL" if self.is_argument else f"--{self.name.replace('_', '-')}"
 
+    def read_value(self, value: OptionValue) -> object:
+        """The parsed value. Raises InputError that names the option."""
+        return self.parse(value, self.key)
+
 
 def _choice(
     name: str, group: str, help_text: str, choices: tuple[str, ...], default: str | None = None, **more: object
 ) -> Option:
     """An option whose values are a few names."""
-    parse = partial(parse_choice, names=choices)
+    parse = partial(values.parse_choice, names=choices)
     return Option(name, group, help_text, parse, choices=choices, default=default, **more)  # type: ignore[arg-type]
 
 
-def _degree(name: str, help_text: str, fixed: str = "1") -> Option:
+def _degree(name: str, help_text: str, fixed: str = "1", group: str = "Parallelism") -> Option:
     """A dimension of the space."""
-    return Option(name, "Parallelism", help_text, parse_allowed_values, fixed=fixed, in_space=True)
+    return Option(name, group, help_text, values.parse_allowed_values, fixed=fixed, in_space=True)
 
 
 def _build_setting_options(group: str) -> Iterator[Option]:
     """The settings of a panel, of which the search may choose from several values."""
     for setting in SETTINGS.values():
         if setting.group == group:
-            parse = partial(parse_setting, names=setting.values, allows_counts=setting.kind == "count")
+            parse = partial(values.parse_setting, names=setting.values, allows_counts=setting.kind == "count")
             words = tuple(dict.fromkeys(("all", *setting.values)))
             completion = Completion(words, joins=",")
             yield Option(setting.name, group, setting.help, parse, in_space=True, completion=completion)
@@ -159,11 +146,11 @@ def _switch(
     name: str, group: str, help_text: str, *flags: str, default: bool | None = False, **more: object
 ) -> Option:
     """An option without a value."""
-    return Option(name, group, help_text, parse_switch, flags, default=default, is_switch=True, **more)  # type: ignore[arg-type]
+    return Option(name, group, help_text, values.parse_switch, flags, default=default, is_switch=True, **more)  # type: ignore[arg-type]
 
 
 def _duration(name: str, help_text: str) -> Option:
-    parse = partial(parse_positive, dimension="duration")
+    parse = partial(values.parse_positive, dimension="duration")
     return Option(name, "Reliability", help_text, parse, commands=_PLANS)
 
 
@@ -176,7 +163,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="MODEL", commands=_ALL, is_required=True, is_argument=True, completion=MODEL_COMPLETION,
     ),
     Option(
-        "seq_length", "Model", "Tokens per sequence (8K is 8192). Default: the model's own.", parse_seq_length,
+        "seq_length", "Model", "Tokens per sequence (8K is 8192). Default: the model's own.", values.parse_seq_length,
         metavar="INTEGER", commands=_ALL,
     ),
     Option(
@@ -184,30 +171,33 @@ OPTIONS: tuple[Option, ...] = (
         metavar="CLUSTER", commands=(*_SCENARIO, SIZE), is_required=True,
         completion=Completion(source="clusters", joins="+", endings=CLUSTER_ENDINGS),
     ),
-    Option("nodes", "Cluster", "Number of nodes.", parse_number, metavar="INTEGER", commands=(*_SCENARIO, TOPOLOGY)),
     Option(
-        "devices", "Cluster", "Number of GPUs or other devices, instead of --nodes.", parse_number, metavar="INTEGER",
+        "nodes", "Cluster", "Number of nodes.", values.parse_number, metavar="INTEGER",
         commands=(*_SCENARIO, TOPOLOGY),
+    ),
+    Option(
+        "devices", "Cluster", "Number of GPUs or other devices, instead of --nodes.", values.parse_number,
+        metavar="INTEGER", commands=(*_SCENARIO, TOPOLOGY),
     ),
     Option(
         "fault", "Cluster",
         "A host (node-3), device (node-3:2) or link ('node-3 - leaf-0') that has failed, or runs at a share of its "
         "speed (=0.5). May be given several times.",
-        parse_texts, metavar="PART[=RATE]", is_repeatable=True, for_pools=False,
+        values.parse_texts, metavar="PART[=RATE]", is_repeatable=True, for_pools=False,
         commands=(*_SCENARIO, TOPOLOGY, EXPLAIN),
     ),
     Option(
         "global_batch", "Batch", "Sequences per step, or tokens: '4M tokens'. `plan` also takes a range: 256..4096.",
-        parse_global_batch, flags=("--global-batch", "-b"), is_required=True,
+        values.parse_global_batch, flags=("--global-batch", "-b"), is_required=True,
     ),
     Option(
         "global_batch", "Batch", "Sequences per step, or tokens: '4M tokens'. Default: by the model's size.",
-        parse_global_batch, flags=("--global-batch", "-b"), commands=_RUNS,
+        values.parse_global_batch, flags=("--global-batch", "-b"), commands=_RUNS,
     ),
-    Option("micro_batch", "Batch", "Sequences per micro-batch.", parse_allowed_values, fixed="1", in_space=True),
+    _degree("micro_batch", "Sequences per micro-batch.", group="Batch"),
     Option(
-        "tokens", "Batch", "Tokens of the whole run: 15T. Adds its steps and days to the answer.", parse_run_tokens,
-        commands=(*_PLANS, *_RUNS),
+        "tokens", "Batch", "Tokens of the whole run: 15T. Adds its steps and days to the answer.",
+        values.parse_run_tokens, commands=_PLANS_AND_RUNS,
     ),
     _degree("tp", f"Tensor-parallel degree; {_SIZES}."),
     _degree("pp", "Pipeline stages."),
@@ -218,8 +208,8 @@ OPTIONS: tuple[Option, ...] = (
     _degree("vpp", "Virtual pipeline stages (chunks) per device."),
     Option(
         "sequence_parallel", "Parallelism", "Shard norms and residuals along the sequence over the --tp ranks.",
-        partial(parse_codes, names=("no", "yes")), ("--sequence-parallel/--no-sequence-parallel",), is_switch=True,
-        in_space=True,
+        partial(values.parse_codes, names=("no", "yes")), ("--sequence-parallel/--no-sequence-parallel",),
+        is_switch=True, in_space=True,
     ),
     *_build_setting_options("Parallelism"),
     Option(
@@ -227,23 +217,25 @@ OPTIONS: tuple[Option, ...] = (
         commands=(PLAN, WHAT_IF), is_path=True, completion=Completion(endings=(".toml",)),
     ),
     Option(
-        "zero", "Memory and recompute", "ZeRO stage, 0 to 3.", partial(parse_allowed_values, minimum=0, maximum=3),
-        fixed="0", in_space=True, completion=Completion(("0", "1", "2", "3"), joins=","),
+        "zero", "Memory and recompute", "ZeRO stage, 0 to 3.",
+        partial(values.parse_allowed_values, minimum=0, maximum=3), fixed="0", in_space=True,
+        completion=Completion(("0", "1", "2", "3"), joins=","),
     ),
     Option(
         "recompute", "Memory and recompute", "Activation recomputation: none, selective, full.",
-        partial(parse_codes, names=RECOMPUTE_MODES), fixed="none", in_space=True,
+        partial(values.parse_codes, names=RECOMPUTE_MODES), fixed="none", in_space=True,
         completion=Completion(RECOMPUTE_MODES, joins=","),
     ),
     *_build_setting_options("Memory and recompute"),
     Option(
         "memory_limit", "Memory and recompute",
         "Memory that a plan may use of each GPU: 90%, 70GiB. Default: all of it. Plans above it do not compete.",
-        parse_memory_limit, commands=_ALL, for_pools=False, completion=Completion(("90%", "95%")),
+        values.parse_memory_limit, commands=_ALL, for_pools=False, completion=Completion(("90%", "95%")),
+        excludes="headroom", scenario_field="memory_limit",
     ),
     Option(
         "headroom", "Memory and recompute", "Memory to keep free on each GPU, instead of --memory-limit: 8GiB.",
-        parse_headroom, commands=_ALL, for_pools=False,
+        values.parse_headroom, commands=_ALL, for_pools=False, scenario_field="memory_limit",
     ),
     Option(
         "precision", "Kernels and precision",
@@ -263,32 +255,33 @@ OPTIONS: tuple[Option, ...] = (
     _choice("launch", "Kernels and precision", "How kernels are launched. Default: the trainer's.", LAUNCH_MODES),
     Option(
         "objective", "Objective", f"Objective that ranks the plans: {', '.join(OBJECTIVES)}.",
-        partial(parse_objectives, names=OBJECTIVES, counts=(1,)), commands=(PLAN,), completion=Completion(OBJECTIVES),
+        partial(values.parse_objectives, names=OBJECTIVES, counts=(1,)), commands=(PLAN,),
+        completion=Completion(OBJECTIVES), excludes="pareto",
     ),
     Option(
         "pareto", "Objective", "Two or three objectives with commas between: print their Pareto front.",
-        partial(parse_objectives, names=OBJECTIVES, counts=(2, 3)), commands=(PLAN,),
+        partial(values.parse_objectives, names=OBJECTIVES, counts=(2, 3)), commands=(PLAN,),
         completion=Completion(OBJECTIVES, joins=","),
     ),
     Option(
         "top", "Objective", "How many plans to print. Default: 5, of a Pareto front all.",
-        partial(parse_number, maximum=1000), metavar="INTEGER", commands=(PLAN,),
+        partial(values.parse_number, maximum=1000), metavar="INTEGER", commands=(PLAN,),
     ),
     _switch("diverse", "Objective", "Print only plans that differ in their degrees.", commands=(PLAN,)),
     Option(
         "critical_batch", "Objective",
         "Tokens per step above which a larger batch helps less: '4M tokens', or as it grows: 1M,4M@500B.",
-        parse_critical_batch, commands=(PLAN,),
+        values.parse_critical_batch, commands=(PLAN,),
     ),
     Option(
         "uncertainty", "Objective",
         "How certain the best plan is, from this number of samples of the fitted parameters (200 without a number).",
-        parse_sample_count, metavar="[INTEGER]", commands=(PLAN,),
+        values.parse_sample_count, metavar="[INTEGER]", commands=(PLAN,),
     ),
     Option(
         "deadline", "Objective", "Longest time of the run, failures included: 30d, 6w.",
         partial(
-            parse_in_range, dimension="duration", low=3600.0, high=100 * 365.25 * _DAY_S,
+            values.parse_in_range, dimension="duration", low=3600.0, high=100 * 365.25 * _DAY_S,
             expected="from 1h to 100y", allow_bare=False,
         ),
         commands=_RUNS,
@@ -296,7 +289,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "budget", "Objective", "Highest rent of all devices for the run: 2MUSD.",
         partial(
-            parse_in_range, dimension="usd", low=1.0, high=1e13, expected="from 1USD to 10TUSD", allow_bare=True
+            values.parse_in_range, dimension="usd", low=1.0, high=1e13, expected="from 1USD to 10TUSD",
+            allow_bare=True,
         ),
         commands=_RUNS,
     ),
@@ -308,14 +302,14 @@ OPTIONS: tuple[Option, ...] = (
     _duration("mtbf_node", "Mean time between failures of one node, apart from its devices."),
     Option(
         "checkpoint_bandwidth", "Reliability", "Write bandwidth of the storage for checkpoints: 200GB/s.",
-        partial(parse_positive, dimension="bytes_per_s"), commands=_PLANS,
+        partial(values.parse_positive, dimension="bytes_per_s"), commands=_PLANS,
     ),
     _duration("restart_time", "Time from a failure until the checkpoint is loaded: 10min."),
     _duration("repair_time", "Time until a failed node is repaired and a spare again."),
     Option(
         "spares", "Reliability",
         "Spare nodes in addition to the plan's. Default: the number with the most goodput per node.",
-        partial(parse_number, minimum=0, maximum=50_000), metavar="INTEGER", commands=_PLANS,
+        partial(values.parse_number, minimum=0, maximum=50_000), metavar="INTEGER", commands=_PLANS,
     ),
     _switch(
         "async_checkpoint", "Reliability",
@@ -329,35 +323,36 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "grid", "Energy and cost",
         "Electricity grid, for CO2e: fr, us-avg, us-camx, gcp-europe-west9, aws-us-east-1, ...",
-        commands=(*_PLANS, *_RUNS), completion=Completion(source="grids"),
+        commands=_PLANS_AND_RUNS, completion=Completion(source="grids"), excludes="carbon_intensity",
     ),
     Option(
-        "carbon_intensity", "Energy and cost", "CO2e per kWh, instead of --grid: 56g/kWh.", commands=(*_PLANS, *_RUNS)
+        "carbon_intensity", "Energy and cost", "CO2e per kWh, instead of --grid: 56g/kWh.", commands=_PLANS_AND_RUNS
     ),
     Option(
         "pue", "Energy and cost",
-        "Power usage effectiveness of the site. Default: the cluster file's, else 1.15.", parse_pue, commands=_PLANS,
+        "Power usage effectiveness of the site. Default: the cluster file's, else 1.15.", values.parse_pue,
+        commands=_PLANS,
     ),
     Option(
-        "lora", "Techniques", "Train only LoRA adapters of this rank; all other weights are frozen.", parse_lora,
-        metavar="RANK[:4bit]", commands=(*_PLANS, EXPLAIN), completion=Completion(("16", "16:4bit", "64", "64:4bit")),
+        "lora", "Techniques", "Train only LoRA adapters of this rank; all other weights are frozen.",
+        values.parse_lora, metavar="RANK[:4bit]", commands=_TECHNIQUES,
+        completion=Completion(("16", "16:4bit", "64", "64:4bit")),
     ),
     Option(
-        "prune", "Techniques", "MLP weights that stay zero: 2:4, unstructured:0.5.", parse_pruning,
-        commands=(*_PLANS, EXPLAIN),
-        completion=Completion(("2:4", "unstructured:0.5")),
+        "prune", "Techniques", "MLP weights that stay zero: 2:4, unstructured:0.5.", values.parse_pruning,
+        commands=_TECHNIQUES, completion=Completion(("2:4", "unstructured:0.5")),
     ),
     Option(
         "low_rank", "Techniques", "Factor each matrix into two of this share of its rank: 0.25.",
-        partial(parse_share, expected="a share of the rank such as 0.25"), commands=(*_PLANS, EXPLAIN),
+        partial(values.parse_share, expected="a share of the rank such as 0.25"), commands=_TECHNIQUES,
     ),
     Option(
         "distil", "Techniques", "A teacher model, whose forward pass runs in each step.", metavar="MODEL",
-        commands=(*_PLANS, EXPLAIN), completion=MODEL_COMPLETION,
+        commands=_TECHNIQUES, completion=MODEL_COMPLETION,
     ),
     Option(
         "optimizer", "Techniques", f"Optimizer: {', '.join(OPTIMIZERS)}. Default: the trainer's.",
-        partial(parse_choice, names=OPTIMIZERS), commands=(*_PLANS, EXPLAIN), completion=Completion(OPTIMIZERS),
+        partial(values.parse_choice, names=OPTIMIZERS), commands=_TECHNIQUES, completion=Completion(OPTIMIZERS),
     ),
     _choice(
         "format", "Output", "Output format.", OUTPUT_FORMATS, "table", flags=("--format", "-f"),
@@ -367,7 +362,7 @@ OPTIONS: tuple[Option, ...] = (
         "output", "Output",
         "Also write a file, in the format of its ending: .html, .md, .csv, .jsonl, .json, .xml (JUnit) or .txt. "
         "May be given several times.",
-        parse_texts, ("--output", "-o"), "FILE", (*_SCENARIO, COMPARE), is_repeatable=True, is_path=True,
+        values.parse_texts, ("--output", "-o"), "FILE", (*_SCENARIO, COMPARE), is_repeatable=True, is_path=True,
         in_answer=False,
     ),
     Option(
@@ -381,16 +376,19 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "require", "Output",
         "A requirement on the best plan, else the exit code is 4: 'mfu >= 40%'. May be given several times.",
-        parse_texts, metavar="CONDITION", commands=_PLANS, is_repeatable=True, in_answer=False,
+        values.parse_texts, metavar="CONDITION", commands=_PLANS, is_repeatable=True, in_answer=False,
     ),
 )  # fmt: skip
 
-HOMOGENEOUS_KEYS = frozenset(
-    option.name
+HOMOGENEOUS_OPTIONS = tuple(
+    option
     for option in OPTIONS
-    if not option.for_pools or option.group in ("Objective", "Reliability", "Energy and cost", "Techniques")
+    if PLAN in option.commands
+    and (not option.for_pools or option.group in ("Objective", "Reliability", "Energy and cost", "Techniques"))
 )
-"""Options that a heterogeneous cluster does not support."""
+"""Options of `plan` that a heterogeneous cluster does not support."""
+SCENARIO_FIELDS = {option.name: option.scenario_field for option in OPTIONS if option.scenario_field}
+"""Options that replace a field of the scenario."""
 OUTPUT_KEYS = tuple(option.name for option in OPTIONS if PLAN in option.commands and not option.in_answer)
 """Options of `plan` that state where the answer goes, or a requirement."""
 FILE_KEYS = ("model", "cluster", "distil", "space")

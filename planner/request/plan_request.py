@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from planner.cost.settings import SETTINGS
 from planner.errors import InputError, find_nearest_name
 from planner.request.files import list_model_files
-from planner.request.options import FILE_KEYS, Option, find_option, list_options
+from planner.request.options import FILE_KEYS, OPTIONS, SCENARIO_FIELDS, Option, find_option, list_options
 from planner.request.values import (
     AllowedValues,
     GlobalBatch,
@@ -21,31 +21,24 @@ from planner.request.values import (
     OptionValue,
     Pruning,
     check_option_value,
-    require_single_values,
 )
 
 if TYPE_CHECKING:
     from planner.cluster.model.reliability_spec import Assumption
-    from planner.cost.scenario import MemoryLimit
 
 RequestCommand = Literal["plan", "estimate", "what-if"]
 _DEGREES = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")
-_DIMENSIONS = {**{name: name for name in _DEGREES}, "zero": "zero_stage"} | {
-    name: name for name in ("recompute", "sequence_parallel")
-}
+_DIMENSIONS = {name: name for name in (*_DEGREES, "zero", "recompute", "sequence_parallel")} | {"zero": "zero_stage"}
 """Options that are dimensions of the space, with their names in the space."""
-_FAILURE_OPTIONS = (
-    "mtbf_device", "mtbf_node", "checkpoint_bandwidth", "restart_time", "repair_time", "spares", "async_checkpoint",
-    "shrink",
-)  # fmt: skip
+_FAILURE_OPTIONS = [option for option in OPTIONS if option.group == "Reliability" and option.name != "failures"]
 
 
 @dataclass(frozen=True)
 class PlanRequest:
     """A request whose values were checked, each alone and together. None: not given.
 
-    Each field is the option of its name; `dimensions`: the given dimensions of the space, `settings`: the values of
-    each given setting, by option. Times in s, sizes in bytes, rates in bytes/s.
+    Each field is the option of its name; `dimensions` of the space, `settings` and `scenario_values` (which replace a
+    field of the scenario) have those that were given, by option. Times in s, sizes in bytes, rates in bytes/s.
     """
 
     model: str
@@ -60,8 +53,7 @@ class PlanRequest:
     dimensions: Mapping[str, AllowedValues] = field(default_factory=dict)
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     space: str | None = None
-    memory_limit: MemoryLimit | None = None
-    headroom: MemoryLimit | None = None
+    scenario_values: Mapping[str, object] = field(default_factory=dict)
     precision: str | None = None
     attention: Literal["flash", "unfused"] = "flash"
     flops_convention: Literal["full", "causal"] = "full"
@@ -99,19 +91,12 @@ class PlanRequest:
             raise InputError(
                 "a Pareto front is always printed whole", key="--diverse, --pareto", expected="one of the two"
             )
-        pairs = (("objective", "pareto"), ("grid", "carbon_intensity"), ("memory_limit", "headroom"))
-        check_exclusive_options(self, pairs)
-        given = self.given_failure_options
+        given = [option.key for option in _FAILURE_OPTIONS if getattr(self, option.name) not in (None, False)]
         if not self.failures and given:
-            key = f"--no-failures, --{given[0].replace('_', '-')}"
-            raise InputError("conflicting options", key=key, expected="one of the two")
+            raise InputError("conflicting options", key=f"--no-failures, {given[0]}", expected="one of the two")
         if self.command == "estimate":
-            require_single_values({**self.dimensions, **self.settings})
-
-    @property
-    def given_failure_options(self) -> list[str]:
-        """The given options of failures, by name."""
-        return [name for name in _FAILURE_OPTIONS if getattr(self, name) not in (None, False)]
+            values = {name: allowed.values for name, allowed in self.dimensions.items()} | {**self.settings}
+            _check_single_values(values)
 
     @property
     def allowed_values(self) -> dict[str, tuple[int, ...]]:
@@ -125,31 +110,26 @@ class PlanRequest:
         given = self.dimensions
         return {name: given[name].listed for name in _DEGREES if name in given and given[name].listed}
 
-    @property
-    def given_memory_limit(self) -> MemoryLimit | None:
-        """Memory of a GPU that plans may use, from --memory-limit or --headroom; None: all of it."""
-        return self.memory_limit or self.headroom
-
     def replace_values(self, values: Mapping[str, OptionValue | None]) -> PlanRequest:
         """The request with other values of options that are not of the space; None: not given. Raises InputError."""
         parsed = {
-            name: None if value is None else _parse_value(find_option(name), value) for name, value in values.items()
+            name: None if value is None else find_option(name).read_value(value) for name, value in values.items()
         }
         return replace(self, **parsed)  # type: ignore[arg-type]
+
+
+def _check_single_values(values: Mapping[str, Sequence[object]]) -> None:
+    """Raise InputError for the first option with several values."""
+    for name, several in values.items():
+        if len(several) > 1:
+            problem, text = "a single plan has a single value of each option", ",".join(map(str, several[:20]))
+            raise InputError(problem, key=find_option(name).key, value=text, expected="a single value")
 
 
 def list_input_files(values: Mapping[str, object]) -> list[tuple[str, str]]:
     """The files that a request with these values may read, each with the option that names it."""
     named = [(find_option(name).key, values.get(name)) for name in FILE_KEYS]
     return [pair for key, name in named if name is not None for pair in list_model_files(key, str(name))]
-
-
-def check_exclusive_options(request: object, pairs: Sequence[tuple[str, str]]) -> None:
-    """Raise InputError where both options of a pair are given."""
-    for first, second in pairs:
-        if getattr(request, first) is not None and getattr(request, second) is not None:
-            key = f"--{first.replace('_', '-')}, --{second.replace('_', '-')}"
-            raise InputError("conflicting options", key=key, expected="one of the two")
 
 
 def build_plan_request(
@@ -163,27 +143,30 @@ def build_plan_request(
     if "space" in parsed:
         in_space = {option.name: option for option in list_options(command) if option.in_space}
         parsed = {**_read_space_file(Path(str(parsed["space"])), in_space), **parsed}
-    fields = {name: value for name, value in parsed.items() if name not in _DIMENSIONS and name not in SETTINGS}
-    dimensions = {name: parsed[name] for name in _DIMENSIONS if name in parsed}
-    settings = {name: parsed[name] for name in SETTINGS if name in parsed}
-    return PlanRequest(command=command, dimensions=dimensions, settings=settings, **fields)  # type: ignore[arg-type]
+    grouped = {"dimensions": _DIMENSIONS, "settings": SETTINGS, "scenario_values": SCENARIO_FIELDS}
+    groups = {field: {name: parsed.pop(name) for name in names if name in parsed} for field, names in grouped.items()}
+    return PlanRequest(command=command, **groups, **parsed)  # type: ignore[arg-type]
 
 
 def parse_option_values(values: Mapping[str, object], command: str, origin: str = "") -> dict[str, object]:
-    """The parsed values of a command's given options that can change its answer. Raises InputError."""
+    """The parsed values of a command's given options that can change its answer.
+
+    Raises InputError, also for two options that exclude each other.
+    """
     options = {option.name: option for option in list_options(command) if option.in_answer}
     given = {name: value for name, value in values.items() if value is not None and name in options}
     for option in options.values():
         if option.is_required and option.name not in given:
             expected = f"a value such as `plan` takes for {option.name}"
             raise InputError("is missing", origin=origin, key=option.name, expected=expected)
-    return {
-        name: _parse_value(options[name], check_option_value(value, origin, name)) for name, value in given.items()
+    parsed = {
+        name: options[name].read_value(check_option_value(value, origin, name)) for name, value in given.items()
     }
-
-
-def _parse_value(option: Option, value: OptionValue) -> object:
-    return option.parse(value, option.key)
+    for option in options.values():
+        if option.name in given and option.excludes in given:
+            key = f"{option.key}, {options[option.excludes].key}"
+            raise InputError("conflicting options", key=key, expected="one of the two")
+    return parsed
 
 
 def _read_space_file(path: Path, options: Mapping[str, Option]) -> dict[str, object]:
@@ -203,7 +186,7 @@ def _read_space_file(path: Path, options: Mapping[str, Option]) -> dict[str, obj
             raise InputError("set twice", origin=str(path), key=key, expected="each option once")
         checked = check_option_value(value, str(path), key)
         try:
-            parsed[name] = _parse_value(options[name], checked)
+            parsed[name] = options[name].read_value(checked)
         except InputError as error:
             raise error.relocate(str(path), name.replace("_", "-")) from None
     return parsed

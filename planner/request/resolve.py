@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from planner.errors import InputError
 from planner.request.notices import warn
+from planner.request.options import SCENARIO_FIELDS
 from planner.request.values import LoraAdapters, Pruning, find_batch_warning
 
 if TYPE_CHECKING:
@@ -98,8 +99,9 @@ def resolve_scenarios(
 
     `estimate` and `what-if` have a single batch. Raises InputError.
     """
-    from planner.cost.scenario import build_scenario
+    from planner.cost.scenario import build_scenario, check_scenario
     from planner.request.inputs import check_precision
+    from planner.search.settings import check_allowed_settings
     from planner.search.space import Space
 
     workload, cluster = read(request)
@@ -117,10 +119,9 @@ def resolve_scenarios(
         framework=request.framework,  # type: ignore[arg-type]
         launch=request.launch,
     )
-    if request.given_memory_limit is not None:
-        limit = request.given_memory_limit
-        limit.check(cluster.accelerator.memory_bytes)
-        scenario = replace(scenario, memory_limit=limit)
+    fields = {SCENARIO_FIELDS[name]: value for name, value in request.scenario_values.items()}
+    scenario = replace(scenario, **fields)  # type: ignore[arg-type]
+    check_scenario(scenario)
     scenario = apply_techniques(
         scenario,
         low_rank=request.low_rank,
@@ -132,7 +133,7 @@ def resolve_scenarios(
     allowed, assumed = request.allowed_values, frozenset[str]()
     if request.command == "estimate":
         allowed, assumed = _fix_dimensions(allowed, has_experts=bool(workload.experts))
-    _check_settings(request, scenario, allowed)
+    check_allowed_settings(scenario, request.settings, allowed)
     if request.command != "what-if" and (hint := _find_batch_hint(request, batches[0], cluster.devices, allowed)):
         warn(hint)
     scenarios = tuple(replace(scenario, global_batch=batch) for batch in batches)
@@ -205,16 +206,6 @@ def apply_techniques(
             raise error.relocate(error.origin, "--distil" if error.key == "MODEL" else error.key) from None
         scenario = apply_distillation(scenario, teacher)
     return scenario
-
-
-def _check_settings(request: PlanRequest, scenario: Scenario, allowed: dict[str, tuple[int, ...]]) -> None:
-    """Raise InputError for a setting that no plan of the space could use."""
-    from planner.cost.strategies import FULL_RECOMPUTE
-    from planner.search.settings import check_allowed_settings
-
-    check_allowed_settings(
-        scenario, request.settings, allowed.get("recompute", (FULL_RECOMPUTE,)), allowed.get("zero_stage", (1,))
-    )
 
 
 def _fix_dimensions(

@@ -6,7 +6,7 @@ Every parser takes the value and the option's name for messages (`--tp`), and ra
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,10 +100,8 @@ def parse_number(
     value: OptionValue, key: str, *, minimum: int = 1, maximum: int = MAX_DEVICES, example: str = ""
 ) -> int:
     """A whole number."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return parse_count(value, key=key, minimum=minimum, maximum=maximum, example=example)  # type: ignore[arg-type]
-    text = format_option_value(value)
-    return parse_count(text, key=key, minimum=minimum, maximum=maximum, example=example)
+    plain = value if isinstance(value, int | float) and not isinstance(value, bool) else format_option_value(value)
+    return parse_count(plain, key=key, minimum=minimum, maximum=maximum, example=example)  # type: ignore[arg-type]
 
 
 def parse_run_tokens(value: OptionValue, key: str) -> int:
@@ -415,14 +413,3 @@ def _parse_bytes(text: str) -> float | None:
         return parse_quantity(text, "bytes", allow_bare=False)
     except InputError:
         return None
-
-
-def require_single_values(parsed: Mapping[str, AllowedValues | tuple[str, ...] | None]) -> None:
-    """Raise InputError for the first option with several values, where the command takes a single plan."""
-    for name, value in parsed.items():
-        values = value.values if isinstance(value, AllowedValues) else value or ()
-        if len(values) > 1:
-            key, text = f"--{name.replace('_', '-')}", ",".join(map(str, values[:20]))
-            raise InputError(
-                "a single plan has a single value of each option", key=key, value=text, expected="a single value"
-            )

@@ -6,7 +6,7 @@ The search goes through the combinations one after the other, with one list of t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from planner.cost.scenario import Scenario, apply_setting
 from planner.cost.settings import SETTINGS
@@ -15,13 +15,10 @@ from planner.errors import InputError
 
 
 def check_allowed_settings(
-    scenario: Scenario,
-    allowed: Mapping[str, tuple[str, ...]],
-    recompute_modes: Collection[int],
-    zero_stages: Collection[int],
+    scenario: Scenario, allowed: Mapping[str, tuple[str, ...]], dimensions: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raise InputError for a setting without effect on any plan with these `recompute_modes` and `zero_stages`."""
-    layers = scenario.workload.layer_count
+    """Raise InputError for a setting without effect on any plan with these values of `dimensions`."""
+    layers, zero_stages = scenario.workload.layer_count, dimensions.get("zero_stage", (1,))
     for value in allowed.get("shard_group", ("all",)):
         if value != "all" and not any(zero_stages):
             raise InputError(
@@ -40,7 +37,7 @@ def check_allowed_settings(
                 value=value,
                 expected=f"all, or from 1 to {layers}",
             )
-        if FULL_RECOMPUTE not in recompute_modes:
+        if FULL_RECOMPUTE not in dimensions.get("recompute", (FULL_RECOMPUTE,)):
             raise InputError(
                 "only valid with full recomputation",
                 key="--recompute-layers",

@@ -6,8 +6,8 @@ many clusters and sizes can be searched quickly. Within this space the search is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from planner.cluster.build.reliability import ReliabilityOverrides, resolve_reliability
@@ -16,7 +16,7 @@ from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec
 from planner.cost.flops import compute_model_flops
-from planner.cost.scenario import MemoryLimit, Scenario, build_scenario
+from planner.cost.scenario import Scenario, build_scenario
 from planner.documents.plan import PlanPart
 from planner.documents.site import ReliabilityPart
 from planner.errors import InputError, NothingFits, PlannerError
@@ -43,7 +43,8 @@ class TrainingRun:
     global_batch: int
     tokens: int
     precision: str | None = None
-    memory_limit: MemoryLimit | None = None
+    scenario_fields: Mapping[str, object] = field(default_factory=dict)
+    """Values of fields of the scenario."""
 
     @property
     def tokens_per_step(self) -> int:
@@ -165,7 +166,7 @@ def explain_infeasible_size(run: TrainingRun, offer: ClusterOffer, nodes: int) -
 def build_run_scenario(run: TrainingRun, cluster: Cluster) -> Scenario:
     """The scenario of the run on a cluster. Raises InputError for a precision that the accelerator lacks."""
     scenario = build_scenario(run.workload, cluster, global_batch=run.global_batch, precision=run.precision)
-    return replace(scenario, memory_limit=run.memory_limit)
+    return replace(scenario, **run.scenario_fields)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def read_plan_output(values: OptionValues, more_inputs: Sequence[tuple[str, str]
         input_files=[*list_input_files(values), *more_inputs],
     )
     output_format = find_option("format")
-    format_name = output_format.parse(cast(str, values["format"] or output_format.default), output_format.key)
+    format_name = output_format.read_value(cast(str, values["format"] or output_format.default))
     conditions = read_conditions(cast("list[str] | None", values.get("require")))
     return PlanOutput(str(format_name), files, hostfile, rankfile, conditions)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from planner.cli.options.parameters import OptionValues
 from planner.errors import InputError
+from planner.request.options import SCENARIO_FIELDS
 from planner.units import DAY_S
 
 if TYPE_CHECKING:
-    from planner.cost.scenario import MemoryLimit
     from planner.request.values import GlobalBatch
     from planner.studies.compare import ClusterCandidate
     from planner.studies.run_estimate import ClusterOffer, TrainingRun
@@ -36,8 +37,8 @@ class RunRequest:
     precision: str | None = None
     grid: str | None = None
     carbon_intensity: str | None = None
-    memory_limit: MemoryLimit | None = None
-    headroom: MemoryLimit | None = None
+    scenario_fields: Mapping[str, object] = field(default_factory=dict)
+    """Values of fields of the scenario, from options."""
 
     @property
     def deadline_days(self) -> float | None:
@@ -54,11 +55,11 @@ class RunRequest:
 
 def build_run_request(values: OptionValues, command: str) -> RunRequest:
     """The run of these options. Raises InputError."""
-    from planner.request.plan_request import check_exclusive_options, parse_option_values
+    from planner.request.plan_request import parse_option_values
 
-    request = RunRequest(**parse_option_values(values, command))  # type: ignore[arg-type]
-    check_exclusive_options(request, (("grid", "carbon_intensity"), ("memory_limit", "headroom")))
-    return request
+    parsed = parse_option_values(values, command)
+    fields = {field: parsed.pop(name) for name, field in SCENARIO_FIELDS.items() if name in parsed}
+    return RunRequest(scenario_fields=fields, **parsed)  # type: ignore[arg-type]
 
 
 def resolve_run_batch(workload: Workload, batch: GlobalBatch | None) -> tuple[int, str]:
@@ -87,8 +88,8 @@ def resolve_run(request: RunRequest, tokens: int) -> tuple[TrainingRun, list[str
     workload = read_model(request.model, request.seq_length)
     batch, note = resolve_run_batch(workload, request.global_batch)
     notes = [text for text in (workload.note, note) if text]
-    limit = request.memory_limit or request.headroom
-    return TrainingRun(workload, batch, tokens, check_precision(request.precision), limit), notes
+    precision = check_precision(request.precision)
+    return TrainingRun(workload, batch, tokens, precision, request.scenario_fields), notes
 
 
 def read_cluster_option(name: str) -> ClusterOffer:
