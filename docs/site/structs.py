@@ -39,7 +39,7 @@ def collect_structs(root: Struct) -> dict[Struct, str]:
     while queue:
         outer = queue.pop(0)
         for field in _list_fields(outer):
-            for inner in _find_structs(field.type):
+            for inner in _find_structs(_strip_metadata(field.type)):
                 if inner not in paths:
                     paths[inner] = ".".join(part for part in (paths[outer], field.encode_name) if part)
                     queue.append(inner)
@@ -52,9 +52,9 @@ def format_key_table(struct: Struct, view: PageView) -> str:
     rows = [
         (
             format_code(field.encode_name),
-            _describe_type(field.type, view),
+            _describe_type(_strip_metadata(field.type), view),
             _describe_default(field),
-            escape_text(field_notes.get(field.name, "")),
+            escape_text(" ".join(filter(None, (_describe_figure(field), field_notes.get(field.name))))),
         )
         for field in _list_fields(struct)
     ]
@@ -79,6 +79,17 @@ def _list_fields(struct: Struct) -> tuple[schema.Field, ...]:
     info = schema.type_info(struct)
     assert isinstance(info, schema.StructType)
     return info.fields
+
+
+def _strip_metadata(value_type: schema.Type) -> schema.Type:
+    return value_type.type if isinstance(value_type, schema.Metadata) else value_type
+
+
+def _describe_figure(field: schema.Field) -> str:
+    """The description that a field declares for its figure, as a sentence."""
+    declared = field.type.extra_json_schema if isinstance(field.type, schema.Metadata) else None
+    text = (declared or {}).get("description", "")
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _find_structs(value_type: schema.Type) -> Iterator[Struct]:

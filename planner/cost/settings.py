@@ -72,10 +72,6 @@ class Setting:
             return "+".join(value) or "none"
         return "all" if value is None else str(value)
 
-    def format_figure(self, value: SettingValue) -> str | bool:
-        """The value in conditions and differences: yes and no are truths."""
-        return value if isinstance(value, bool) else self.format_value(value)
-
     def format_label(self, name: str) -> str:
         """The words of tables for the value of this name: `no offload`, `offload weights`."""
         return f"no {self.label.removesuffix(' {}')}" if name in ("no", "none") else self.label.format(name)

@@ -9,7 +9,23 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.documents.plan import MemoryBreakdownPart, ModelPart, ScenarioPart, SettingsPart, StrategyPart
+from planner.documents.figures import declare_columns, declare_figure
+from planner.documents.plan import (
+    DeviceSampleRate,
+    DeviceTokenRate,
+    MemoryBreakdownPart,
+    Mfu,
+    ModelPart,
+    OverlappedTimes,
+    RunLengthPart,
+    SampleRate,
+    ScenarioPart,
+    SettingsPart,
+    StepTerms,
+    StepTime,
+    StrategyPart,
+    TokenRate,
+)
 from planner.documents.schema import (
     DocumentPart,
     NonNegativeFloat,
@@ -38,12 +54,22 @@ class HeteroPoolPart(DocumentPart, frozen=True, kw_only=True):
 class HeteroClusterPart(DocumentPart, frozen=True, kw_only=True):
     """The cluster of the plan: its two pools."""
 
-    name: str
+    name: Annotated[str, declare_figure("text", "the cluster's name", name="cluster")]
     title: str
-    devices: PositiveInt
+    devices: Annotated[PositiveInt, declare_figure("count", "devices of the cluster")]
     pools: Annotated[list[HeteroPoolPart], msgspec.Meta(min_length=2, max_length=2)]
     note: str
     """What was chosen where the user gave no value; empty where nothing was."""
+
+    @property
+    def nodes(self) -> Annotated[int, declare_figure("count", "nodes of the cluster")]:
+        """Nodes of both pools."""
+        return sum(pool.nodes for pool in self.pools)
+
+    @property
+    def accelerator(self) -> Annotated[str, declare_figure("text", "the accelerator's name")]:
+        """The accelerators of both pools, joined by +."""
+        return "+".join(pool.accelerator for pool in self.pools)
 
 
 class PoolPlanPart(DocumentPart, frozen=True, kw_only=True):
@@ -76,19 +102,23 @@ class HeteroPlanPart(DocumentPart, frozen=True, kw_only=True):
     way: HeteroPlanType
     split: str
     """The layout in a few words."""
-    settings: SettingsPart
-    step_time_s: PositiveFloat
-    terms: dict[str, NonNegativeFloat]
-    hidden: dict[str, NonNegativeFloat]
-    tokens_per_s: PositiveFloat
-    tokens_per_s_per_device: PositiveFloat
+    settings: Annotated[SettingsPart, declare_columns("{}")]
+    step_time_s: StepTime
+    terms: StepTerms
+    hidden: OverlappedTimes
+    tokens_per_s: TokenRate
+    tokens_per_s_per_device: DeviceTokenRate
     """Per device that the plan uses."""
-    samples_per_s: PositiveFloat
-    """Sequences, images, or other items of a batch."""
-    samples_per_s_per_device: PositiveFloat
-    mfu: PositiveFloat
+    samples_per_s: SampleRate
+    samples_per_s_per_device: DeviceSampleRate
+    mfu: Mfu
     kinds: Annotated[list[PoolPlanPart], msgspec.Meta(min_length=1, max_length=2)]
     """The pools that are used, in the order of the cluster; for pipelines, in the order of the stages."""
+
+    @property
+    def memory(self) -> MemoryBreakdownPart:
+        """The memory of the pool with the least headroom."""
+        return min((pool_plan.memory for pool_plan in self.kinds), key=lambda memory: memory.headroom_bytes)
 
 
 class PoolRemovalPart(DocumentPart, frozen=True, kw_only=True):
@@ -111,12 +141,8 @@ class HeteroAdvicePart(DocumentPart, frozen=True, kw_only=True):
     sentences: list[str]
 
 
-class HeteroRunPart(DocumentPart, frozen=True, kw_only=True):
+class HeteroRunPart(RunLengthPart, frozen=True, kw_only=True):
     """A whole training run with the fastest plan, without failures."""
-
-    tokens: PositiveInt
-    steps: PositiveInt
-    days: PositiveFloat
 
 
 class HeterogeneousDocument(DocumentPart, frozen=True, kw_only=True):
@@ -132,6 +158,11 @@ class HeterogeneousDocument(DocumentPart, frozen=True, kw_only=True):
     left_out: list[str]
     answer: HeteroAdvicePart
     run: HeteroRunPart | None
+
+    @property
+    def best_plan(self) -> HeteroPlanPart:
+        """The fastest plan, which all figures of the document are about."""
+        return self.ways[0]
 
 
 def build_json_schema() -> dict[str, object]:

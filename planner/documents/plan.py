@@ -5,11 +5,13 @@ Field order is output order; `planner schema` prints the schema of these types.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from planner.cost.settings import CpCommType, OffloadState, PipelineSchedule
+from planner.cost.settings import SETTINGS, CpCommType, OffloadState, PipelineSchedule
+from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
+from planner.documents.figures import FigureUnit, declare_columns, declare_figure
 from planner.documents.schema import (
     DocumentPart,
     NonNegativeFloat,
@@ -22,6 +24,7 @@ from planner.documents.schema import (
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
 from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
+from planner.units import DAY_S
 
 SCHEMA_VERSION: Literal["1.4"] = "1.4"
 
@@ -29,7 +32,7 @@ SCHEMA_VERSION: Literal["1.4"] = "1.4"
 class ModelPart(DocumentPart, frozen=True, kw_only=True):
     """The model of the plan."""
 
-    name: str
+    name: Annotated[str, declare_figure("text", "the model's name", name="model")]
     title: str
     parameters: PositiveInt
     active_parameters: PositiveInt
@@ -47,22 +50,22 @@ class ModelPart(DocumentPart, frozen=True, kw_only=True):
 class ClusterPart(DocumentPart, frozen=True, kw_only=True):
     """The cluster of the plan."""
 
-    name: str
+    name: Annotated[str, declare_figure("text", "the cluster's name", name="cluster")]
     title: str
-    accelerator: str
-    nodes: PositiveInt
+    accelerator: Annotated[str, declare_figure("text", "the accelerator's name")]
+    nodes: Annotated[PositiveInt, declare_figure("count", "nodes of the cluster")]
     devices_per_node: PositiveInt
-    devices: PositiveInt
+    devices: Annotated[PositiveInt, declare_figure("count", "devices of the cluster")]
 
 
 class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
     """The scenario: what all plans share. The batch is that of the first plan."""
 
-    global_batch: PositiveInt
-    tokens_per_step: PositiveInt
-    precision: str
+    global_batch: Annotated[PositiveInt, declare_figure("count", "sequences per step")]
+    tokens_per_step: Annotated[PositiveInt, declare_figure("count", "tokens per step")]
+    precision: Annotated[str, declare_figure("text", "the precision of GEMMs")]
     attention: Literal["flash", "unfused"]
-    framework: TrainerName
+    framework: Annotated[TrainerName, declare_figure("text", "the trainer")]
     launch: LaunchMode
     flops_convention: Literal["full", "causal"]
     model_flops_per_step: PositiveFloat
@@ -89,49 +92,66 @@ class SearchPart(DocumentPart, frozen=True, kw_only=True):
 class StrategyPart(DocumentPart, frozen=True, kw_only=True):
     """The degrees of parallelism. `dp` is the full data-parallel size; `ep` does not multiply the ranks."""
 
-    tp: PositiveInt
-    pp: PositiveInt
-    dp: PositiveInt
-    cp: PositiveInt
-    ep: PositiveInt
-    etp: PositiveInt
-    vpp: PositiveInt
-    micro_batch: PositiveInt
-    zero_stage: Literal[0, 1, 2, 3]
-    recompute: Literal["none", "selective", "full"]
-    sequence_parallel: bool
+    FIGURE_PREFIX: ClassVar[str] = "strategy."
+
+    tp: Annotated[PositiveInt, declare_figure("count", "tensor-parallel size")]
+    pp: Annotated[PositiveInt, declare_figure("count", "pipeline stages")]
+    dp: Annotated[PositiveInt, declare_figure("count", "data-parallel size")]
+    cp: Annotated[PositiveInt, declare_figure("count", "context-parallel size")]
+    ep: Annotated[PositiveInt, declare_figure("count", "expert-parallel size")]
+    etp: Annotated[PositiveInt, declare_figure("count", "tensor-parallel size of experts")]
+    vpp: Annotated[PositiveInt, declare_figure("count", "virtual stages per pipeline stage")]
+    micro_batch: Annotated[PositiveInt, declare_figure("count", "sequences of a micro-batch")]
+    zero_stage: Annotated[Literal[0, 1, 2, 3], declare_figure("count", "ZeRO stage", label="ZeRO")]
+    recompute: Annotated[Literal["none", "selective", "full"], declare_figure("text", "recomputation")]
+    sequence_parallel: Annotated[bool, declare_figure("truth", "sequence parallelism")]
+
+
+def _declare_setting(name: str) -> msgspec.Meta:
+    """The annotation of a setting, from the table of settings."""
+    setting = SETTINGS[name]
+    unit: FigureUnit = "truth" if setting.kind == "switch" else "text"
+    return declare_figure(unit, setting.description, choices=setting.choices)
 
 
 class SettingsPart(DocumentPart, frozen=True, kw_only=True):
     """Settings of the plan other than its degrees. `shard_group`, `recompute_layers`: null means all."""
 
-    schedule: PipelineSchedule
-    tp_overlap: bool
-    dp_overlap: bool
-    cp_exchange: CpCommType
-    gradients: GradientDtype
-    """Data type in which gradients are accumulated."""
-    communication: GradientDtype
-    """Data type in which gradients are reduced."""
-    offload: list[OffloadState]
-    order: str
-    """Rank order of the parallel dimensions, innermost first."""
-    shard_group: PositiveInt | None
-    recompute_layers: PositiveInt | None
+    FIGURE_PREFIX: ClassVar[str] = "settings."
+
+    schedule: Annotated[PipelineSchedule, _declare_setting("schedule")]
+    tp_overlap: Annotated[bool, _declare_setting("tp_overlap")]
+    dp_overlap: Annotated[bool, _declare_setting("dp_overlap")]
+    cp_exchange: Annotated[CpCommType, _declare_setting("cp_exchange")]
+    gradients: Annotated[GradientDtype, _declare_setting("gradients")]
+    communication: Annotated[GradientDtype, _declare_setting("communication")]
+    offload: Annotated[list[OffloadState], _declare_setting("offload")]
+    order: Annotated[str, _declare_setting("order")]
+    shard_group: Annotated[PositiveInt | None, _declare_setting("shard_group")]
+    recompute_layers: Annotated[PositiveInt | None, _declare_setting("recompute_layers")]
 
 
 class MemoryBreakdownPart(DocumentPart, frozen=True, kw_only=True):
     """Peak memory per device on the worst stage, in bytes. The categories add up to `total_bytes`."""
 
-    weights_bytes: NonNegativeFloat
-    gradients_bytes: NonNegativeFloat
-    optimizer_bytes: NonNegativeFloat
-    activations_bytes: NonNegativeFloat
-    logits_bytes: NonNegativeFloat
-    buffers_bytes: NonNegativeFloat
-    reserve_bytes: NonNegativeFloat
-    total_bytes: PositiveFloat
-    capacity_bytes: PositiveFloat
+    FIGURE_PREFIX: ClassVar[str] = "memory."
+
+    weights_bytes: Annotated[NonNegativeFloat, declare_figure("bytes", "weights at the peak (worst stage)")]
+    gradients_bytes: Annotated[NonNegativeFloat, declare_figure("bytes", "gradients at the peak (worst stage)")]
+    optimizer_bytes: Annotated[NonNegativeFloat, declare_figure("bytes", "optimizer state at the peak (worst stage)")]
+    activations_bytes: Annotated[NonNegativeFloat, declare_figure("bytes", "activations at the peak (worst stage)")]
+    logits_bytes: Annotated[NonNegativeFloat, declare_figure("bytes", "logits at the peak (worst stage)")]
+    buffers_bytes: Annotated[
+        NonNegativeFloat, declare_figure("bytes", "communication buffers at the peak (worst stage)")
+    ]
+    reserve_bytes: Annotated[NonNegativeFloat, declare_figure("bytes", "runtime reserve at the peak (worst stage)")]
+    total_bytes: Annotated[PositiveFloat, declare_figure("bytes", "peak memory (worst stage)")]
+    capacity_bytes: Annotated[PositiveFloat, declare_figure("bytes", "memory capacity of a device")]
+
+    @property
+    def headroom_bytes(self) -> Annotated[float, declare_figure("bytes", "capacity minus total")]:
+        """Memory of a device that the plan leaves free."""
+        return self.capacity_bytes - self.total_bytes
 
 
 class EnergyPart(DocumentPart, frozen=True, kw_only=True):
@@ -146,39 +166,76 @@ class EnergyPart(DocumentPart, frozen=True, kw_only=True):
     """Cooling and power distribution of the site: the part that PUE adds."""
 
 
+StepTime = Annotated[PositiveFloat, declare_figure("s", "time of one step", label="step")]
+StepTerms = Annotated[
+    dict[str, NonNegativeFloat], declare_figure("s", "{} in the step", keys=STEP_TERMS, column="term_{}_s")
+]
+OverlappedTimes = Annotated[
+    dict[str, NonNegativeFloat],
+    declare_figure("s", "{} overlapped with compute", keys=OVERLAPPABLE_TERMS, column="hidden_{}_s"),
+]
+TokenRate = Annotated[PositiveFloat, declare_figure("per_s", "tokens per second of all devices", label="tokens/s")]
+DeviceTokenRate = Annotated[
+    PositiveFloat, declare_figure("per_s", "tokens per second per device", label="tokens/s/device")
+]
+SampleRate = Annotated[
+    PositiveFloat, declare_figure("per_s", "sequences, images or other items of a batch per second")
+]
+DeviceSampleRate = Annotated[PositiveFloat, declare_figure("per_s", "samples per second per device")]
+Mfu = Annotated[PositiveFloat, declare_figure("ratio", "model FLOPs utilization", label="MFU")]
+
+
 class PlanPart(DocumentPart, frozen=True, kw_only=True):
     """One plan. `terms` add up to `step_time_s`; the times of `hidden` are overlapped with compute."""
 
-    strategy: StrategyPart
-    settings: SettingsPart
+    strategy: Annotated[StrategyPart, declare_columns("{}")]
+    settings: Annotated[SettingsPart, declare_columns("{}")]
     global_batch: PositiveInt
-    step_time_s: PositiveFloat
-    terms: dict[str, NonNegativeFloat]
-    hidden: dict[str, NonNegativeFloat]
-    tokens_per_s: PositiveFloat
-    tokens_per_s_per_device: PositiveFloat
-    samples_per_s: PositiveFloat
-    samples_per_s_per_device: PositiveFloat
+    step_time_s: StepTime
+    terms: StepTerms
+    hidden: OverlappedTimes
+    tokens_per_s: TokenRate
+    tokens_per_s_per_device: DeviceTokenRate
+    samples_per_s: SampleRate
+    samples_per_s_per_device: DeviceSampleRate
     """Sequences, images or other items of a batch. A model without tokens counts one token per sample."""
-    mfu: PositiveFloat
-    hfu: PositiveFloat
-    cost_usd_per_step: NonNegativeFloat | None
+    mfu: Mfu
+    hfu: Annotated[
+        PositiveFloat, declare_figure("ratio", "hardware FLOPs utilization: with recomputation", label="HFU")
+    ]
+    cost_usd_per_step: Annotated[
+        NonNegativeFloat | None, declare_figure("usd", "rental cost of a step", label="cost/step", needs=("price",))
+    ]
     """Rental cost of all devices; null where no rental price of the accelerator is known."""
-    energy_j_per_step: NonNegativeFloat | None
+    energy_j_per_step: Annotated[
+        NonNegativeFloat | None,
+        declare_figure("j", "facility energy of a step (incl. PUE)", label="energy/step", needs=("power",)),
+    ]
     """Facility energy (including PUE); null where the power of the accelerator is not known."""
     energy: EnergyPart | None
-    memory: MemoryBreakdownPart
+    memory: Annotated[MemoryBreakdownPart, declare_columns("memory_{}")]
     bottleneck: str
     """One sentence: what limits the plan most, and which change would help most."""
 
 
-class RunTotalsPart(DocumentPart, frozen=True, kw_only=True):
+class RunLengthPart(DocumentPart, frozen=True, kw_only=True):
+    """A whole training run with the best plan, without failures."""
+
+    tokens: Annotated[PositiveInt, declare_figure("count", "tokens of the whole run", needs=("tokens",))]
+    steps: Annotated[PositiveInt, declare_figure("count", "steps of the whole run", needs=("tokens",))]
+    days: Annotated[
+        PositiveFloat,
+        declare_figure("days", "length of the run, without failures", needs=("tokens",), column="run_s"),
+    ]
+
+
+class RunTotalsPart(RunLengthPart, frozen=True, kw_only=True):
     """A whole training run with the best plan."""
 
-    tokens: PositiveInt
-    steps: PositiveInt
-    days: PositiveFloat
-    days_with_failures: PositiveFloat | None
+    days_with_failures: Annotated[
+        PositiveFloat | None,
+        declare_figure("days", "length of the run, with failures", needs=("tokens", "failures")),
+    ]
     """Null with `--no-failures`, and where failures leave no progress."""
 
 
@@ -240,13 +297,25 @@ class UncertaintyPart(DocumentPart, frozen=True, kw_only=True):
     best; `spread` is the relative standard deviation of each parameter.
     """
 
+    FIGURE_PREFIX: ClassVar[str] = "uncertainty."
+
     samples: PositiveInt
     plans: PositiveInt
     step_time_s: QuantilesPart
-    first_share: UnitFraction
+    first_share: Annotated[
+        UnitFraction,
+        declare_figure("ratio", "fraction of samples in which the plan is the best", needs=("uncertainty",)),
+    ]
     regret: RegretPart
     rivals: Annotated[list[RivalPart], msgspec.Meta(max_length=3)]
     spread: dict[str, NonNegativeFloat]
+
+    @property
+    def step_time_p90_s(
+        self,
+    ) -> Annotated[float, declare_figure("s", "90 % quantile of the step time", needs=("uncertainty",))]:
+        """The step time that 90 % of the samples do not exceed."""
+        return self.step_time_s.p90
 
 
 class PlanDocument(DocumentPart, frozen=True, kw_only=True):
@@ -270,6 +339,37 @@ class PlanDocument(DocumentPart, frozen=True, kw_only=True):
     """Null without `--grid` and `--carbon-intensity`."""
     uncertainty: UncertaintyPart | None
     """Null without `--uncertainty`."""
+
+    @property
+    def best_plan(self) -> PlanPart:
+        """The plan that all figures of the document are about."""
+        return self.plans[0]
+
+    @property
+    def cost_usd(
+        self,
+    ) -> Annotated[
+        float | None,
+        declare_figure(
+            "usd", "rental cost of the whole run, without failures", label="cost", needs=("tokens", "price")
+        ),
+    ]:
+        """The rental cost of all steps."""
+        cost_usd_per_step = self.best_plan.cost_usd_per_step
+        return None if self.run is None or cost_usd_per_step is None else self.run.steps * cost_usd_per_step
+
+    @property
+    def cost_usd_with_failures(
+        self,
+    ) -> Annotated[
+        float | None,
+        declare_figure("usd", "rental cost of the whole run, with failures", needs=("tokens", "price", "failures")),
+    ]:
+        """The rental cost until the last step is done, as long as devices are rented while the job does not run."""
+        cost_usd, run = self.cost_usd, self.run
+        if cost_usd is None or run is None or run.days_with_failures is None:
+            return None
+        return cost_usd * (run.days_with_failures * DAY_S) / (run.days * DAY_S)
 
 
 def build_json_schema() -> dict[str, object]:

@@ -45,7 +45,8 @@ def _close_open_mappings(schema: object, names_by_key: dict[str, tuple[str, ...]
     if key in names_by_key and "additionalProperties" in schema:
         properties = dict.fromkeys(names_by_key[key], schema["additionalProperties"])
         closed = {"type": "object", "properties": properties, "required": list(properties)}
-        return {**closed, "additionalProperties": False}
+        described = {"description": schema["description"]} if "description" in schema else {}
+        return {**described, **closed, "additionalProperties": False}
     if isinstance(schema.get("enum"), list) and len(schema["enum"]) == 1:
         return {"const": schema["enum"][0]}
     return {name: _close_open_mappings(value, names_by_key, name) for name, value in schema.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from planner.documents.figures import declare_figure
 from planner.documents.schema import (
     DocumentPart,
     NonNegativeFloat,
@@ -42,7 +43,7 @@ class CheckpointPart(DocumentPart, frozen=True, kw_only=True):
 class SpareNodesPart(DocumentPart, frozen=True, kw_only=True):
     """Spare nodes, in addition to the nodes of the plan. `recommended` maximises the goodput per node."""
 
-    nodes: NonNegativeInt
+    nodes: Annotated[NonNegativeInt, declare_figure("count", "spare nodes", name="spares", needs=("failures",))]
     recommended: NonNegativeInt
     nodes_in_repair: NonNegativeFloat
     """Mean number of nodes that are in repair."""
@@ -76,13 +77,22 @@ class AssumptionPart(DocumentPart, frozen=True, kw_only=True):
 class ReliabilityPart(DocumentPart, frozen=True, kw_only=True):
     """Goodput of the first plan: its throughput after failures and checkpoints. Step times do not include these."""
 
-    mtbf_s: PositiveFloat
-    """Mean time between failures (MTBF) of the job."""
+    mtbf_s: Annotated[
+        PositiveFloat, declare_figure("s", "mean time between failures of the job", needs=("failures",))
+    ]
     mtbf_by_cause: MtbfByCausePart
     checkpoint: CheckpointPart
     spares: SpareNodesPart
-    goodput_share: UnitFraction
-    goodput_tokens_per_s: NonNegativeFloat
+    goodput_share: Annotated[
+        UnitFraction,
+        declare_figure(
+            "ratio", "fraction of the time that failures and checkpoints leave", name="goodput", needs=("failures",)
+        ),
+    ]
+    goodput_tokens_per_s: Annotated[
+        NonNegativeFloat,
+        declare_figure("per_s", "tokens per second after failures and checkpoints", needs=("failures",)),
+    ]
     wasted: WastedTimePart
     assumed: list[AssumptionPart]
 
@@ -90,10 +100,17 @@ class ReliabilityPart(DocumentPart, frozen=True, kw_only=True):
 class PowerPart(DocumentPart, frozen=True, kw_only=True):
     """Mean power and energy of the first plan at the facility (including PUE), and the assumptions behind them."""
 
-    mean_w: PositiveFloat
+    mean_w: Annotated[
+        PositiveFloat, declare_figure("w", "mean facility power (incl. PUE)", name="power_w", needs=("power",))
+    ]
     day_j: PositiveFloat
-    run_j: PositiveFloat | None
-    """Energy of the whole run without failures; null without `--tokens`."""
+    run_j: Annotated[
+        PositiveFloat | None,
+        declare_figure(
+            "j", "facility energy of the whole run, without failures", name="energy_j", needs=("tokens", "power")
+        ),
+    ]
+    """Null without `--tokens`."""
     pue: PositiveFloat
     assumed: list[AssumptionPart]
 
@@ -107,6 +124,14 @@ class CarbonPart(DocumentPart, frozen=True, kw_only=True):
     date: str
     """The year of the intensity; empty with `--carbon-intensity`."""
     source: str
-    kg_per_step: NonNegativeFloat
-    kg_of_run: NonNegativeFloat | None
+    kg_per_step: Annotated[
+        NonNegativeFloat,
+        declare_figure(
+            "kg", "CO2e of a step", name="carbon_kg_per_step", label="carbon/step", needs=("grid", "power")
+        ),
+    ]
+    kg_of_run: Annotated[
+        NonNegativeFloat | None,
+        declare_figure("kg", "CO2e of the whole run", name="carbon_kg", needs=("grid", "tokens", "power")),
+    ]
     """Null without `--tokens`."""

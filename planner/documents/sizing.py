@@ -5,6 +5,9 @@ Parts of the plan document are used unchanged. Field order is output order.
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from planner.documents.figures import declare_columns
 from planner.documents.plan import StrategyPart
 from planner.documents.schema import (
     DocumentPart,
@@ -50,7 +53,7 @@ class RunSizePart(DocumentPart, frozen=True, kw_only=True):
     tokens_per_usd: NonNegativeFloat | None
     tokens_per_joule: NonNegativeFloat | None
     mfu: PositiveFloat
-    strategy: StrategyPart
+    strategy: Annotated[StrategyPart, declare_columns("{}")]
 
 
 class ComputeOptimalPart(DocumentPart, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-RecordValue = str | int | float | bool | None | Sequence[str]
-"""What a record holds; numbers are in SI units, which the key tells."""
+from planner.documents.figures import RecordValue as RecordValue
+
 ReportRecord = Mapping[str, RecordValue]
 
 

@@ -19,18 +19,12 @@ from planner.documents.diff import (
     StepChangeCausePart,
     TermChangePart,
 )
+from planner.documents.figures import FigureValue, FigureValues, read_figure_values
 from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.documents.plan import PlanDocument
 from planner.studies.conditions.evaluate import evaluate_condition
+from planner.studies.conditions.figures import compute_compared_values, compute_relative_change
 from planner.studies.conditions.parse import Condition
-from planner.studies.conditions.values import (
-    FigureValue,
-    FigureValues,
-    collect_setting_values,
-    compute_compared_values,
-    compute_figure_values,
-    compute_relative_change,
-)
 from planner.studies.requirement_part import build_condition_part
 
 _DIFF_FIGURES = (
@@ -108,15 +102,13 @@ def build_diff_sides(document: CheckDocument | PlanDocument | HeterogeneousDocum
 
 
 def _build_diff_side(document: PlanDocument | HeterogeneousDocument, conditions_met: dict[str, bool]) -> DiffSide:
-    values, model, scenario_part = compute_figure_values(document), document.model, document.training
+    values, model, scenario_part = read_figure_values(document), document.model, document.training
     inputs: dict[str, FigureValue] = {name: values.get(name) for name in _INPUT_NAMES}
     for part in (model, scenario_part):
         inputs |= {name: getattr(part, name) for name in part.__struct_fields__ if name in _INPUT_NAMES}
     inputs |= {"model": model.name, "global_batch": values["global_batch"]}
     if isinstance(document, HeterogeneousDocument):
-        hetero_plan = document.ways[0]
-        values |= {"strategy.way": hetero_plan.way, "strategy.split": hetero_plan.split}
-        values |= collect_setting_values(hetero_plan.settings)
+        values = {"strategy.way": document.best_plan.way, "strategy.split": document.best_plan.split, **values}
     return DiffSide(values, inputs, f"{model.title} on {document.cluster.title}", conditions_met)
 
 

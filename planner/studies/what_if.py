@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -100,25 +101,23 @@ def _build_change_part(change: InputChange) -> InputChangePart:
 
 
 def _build_difference_part(first: PlanPart, second: PlanPart) -> WhatIfDifferencePart:
-    def subtract_figures(new: float | None, old: float | None) -> float | None:
-        return None if new is None or old is None else new - old
-
+    """The figures that both parts have, and the memory by category, of the second plan minus those of the first."""
+    names = [name for name in WhatIfDifferencePart.__struct_fields__ if name in PlanPart.__struct_fields__]
     return WhatIfDifferencePart(
         speedup=second.tokens_per_s / first.tokens_per_s,
-        step_time_s=second.step_time_s - first.step_time_s,
-        terms={name: second.terms[name] - value for name, value in first.terms.items()},
-        hidden={name: second.hidden[name] - value for name, value in first.hidden.items()},
-        tokens_per_s=second.tokens_per_s - first.tokens_per_s,
-        tokens_per_s_per_device=second.tokens_per_s_per_device - first.tokens_per_s_per_device,
-        mfu=second.mfu - first.mfu,
-        hfu=second.hfu - first.hfu,
-        cost_usd_per_step=subtract_figures(second.cost_usd_per_step, first.cost_usd_per_step),
-        energy_j_per_step=subtract_figures(second.energy_j_per_step, first.energy_j_per_step),
         memory_bytes={
             category: getattr(second.memory, f"{category}_bytes") - getattr(first.memory, f"{category}_bytes")
             for category in MEMORY_CATEGORIES
         },
+        **{name: _subtract_figures(getattr(second, name), getattr(first, name)) for name in names},
     )
+
+
+def _subtract_figures(new: Any, old: Any) -> Any:
+    """The difference of two numbers, or of each of two mappings; None where one is not known."""
+    if isinstance(old, dict):
+        return {name: new[name] - value for name, value in old.items()}
+    return None if new is None or old is None else new - old
 
 
 def _evaluate_kept_plan(after: WhatIfSide, before_result: SearchResult, best_plan: PlanPart) -> KeptPlanPart:

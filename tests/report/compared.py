@@ -7,11 +7,11 @@ from msgspec.structs import replace
 from planner.documents.check import SCHEMA_VERSION as CHECK_VERSION
 from planner.documents.check import CheckDocument, PlanCheckPart
 from planner.documents.diff import DiffDocument
+from planner.documents.figures import read_figure_values
 from planner.documents.plan import PlanDocument
 from planner.studies.conditions.evaluate import evaluate_condition
 from planner.studies.conditions.figures import build_compared_figures
 from planner.studies.conditions.parse import parse_condition
-from planner.studies.conditions.values import compute_plan_values
 from planner.studies.diff import compare_documents
 from planner.studies.requirement_part import build_condition_part
 from tests.report.test_formats import stored
@@ -52,7 +52,7 @@ def head() -> PlanDocument:
 
 def checked(name: str, line: int, document: PlanDocument | None, required: tuple[str, ...] = ()) -> PlanCheckPart:
     """One plan of a check document."""
-    values = {} if document is None else compute_plan_values(document)
+    values = {} if document is None else read_figure_values(document)
     parts = [
         build_condition_part(evaluate_condition(parse_condition(text), values), line + 1 + n)
         for n, text in enumerate(required)

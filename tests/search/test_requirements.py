@@ -5,17 +5,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from planner.documents.plan import PlanDocument
+from planner.documents.figures import collect_figures, flatten_part, read_figure_values
+from planner.documents.plan import PlanDocument, build_json_schema
 from planner.errors import InputError
 from planner.studies.conditions.evaluate import evaluate_condition
-from planner.studies.conditions.figures import PLAN_FIGURES, build_compared_figures
+from planner.studies.conditions.figures import PLAN_FIGURES, build_compared_figures, compute_compared_values
 from planner.studies.conditions.parse import parse_condition
 from planner.studies.conditions.tokens import MAX_CONDITION_CHARS
-from planner.studies.conditions.values import compute_compared_values, compute_plan_values
 from tests.report.test_formats import STORED
 
 DOCUMENT = msgspec.json.decode(STORED.read_bytes(), type=PlanDocument)
-VALUES = compute_plan_values(DOCUMENT)
+VALUES = read_figure_values(DOCUMENT)
 KNOWN = {
     **dict.fromkeys(PLAN_FIGURES),
     "mfu": 0.4,
@@ -105,8 +105,8 @@ REFUSED = {
 
 def test_a_runs_energy_is_known_where_it_is_told() -> None:
     assert DOCUMENT.power is not None
-    assert compute_plan_values(DOCUMENT)["energy_j"] == DOCUMENT.power.run_j
-    assert compute_plan_values(msgspec.structs.replace(DOCUMENT, power=None))["energy_j"] is None
+    assert read_figure_values(DOCUMENT)["energy_j"] == DOCUMENT.power.run_j
+    assert read_figure_values(msgspec.structs.replace(DOCUMENT, power=None))["energy_j"] is None
 
 
 def test_figures_of_terms_are_told_in_words_and_seconds() -> None:
@@ -119,7 +119,7 @@ def test_figures_of_terms_are_told_in_words_and_seconds() -> None:
 
 
 def test_every_figure_of_a_whole_document_is_known() -> None:
-    values = compute_plan_values(DOCUMENT)
+    values = read_figure_values(DOCUMENT)
     assert set(values) == set(PLAN_FIGURES)
     unknown = {name for name, value in values.items() if value is None}
     assert unknown == {name for name in PLAN_FIGURES if name.startswith("uncertainty.")}
@@ -136,6 +136,34 @@ def test_every_figure_of_a_whole_document_is_known() -> None:
         "settings.offload": "none",
     }
     assert {name: values[name] for name in told} == told
+
+
+def test_each_figure_is_declared_once_for_schema_conditions_and_records() -> None:
+    schema, record = build_json_schema(), flatten_part(DOCUMENT.best_plan)
+    for name, figure in collect_figures(PlanDocument).items():
+        assert figure.label, name
+        parse_condition(f"{name} == 'x'" if figure.unit == "text" and not figure.choices else f"{name} == {name}")
+        node = {"$ref": schema["$ref"]}
+        for key in figure.path:
+            node = find_in_schema(schema, node, key)
+        if node is None:  # a figure that follows from other fields
+            assert name in {"memory.headroom", "cost_usd", "cost_usd_with_failures", "uncertainty.step_time_p90_s"}
+        elif figure.path[-2] not in ("terms", "hidden"):
+            assert node.get("description") == figure.description, name
+        if figure.path[0] == "best_plan" and node is not None:
+            assert figure.unit == "text" or record[figure.column] == VALUES[name], name
+
+
+def find_in_schema(schema: dict, node: dict | None, key: str) -> dict | None:
+    """The schema of a key of an object; None for what is not written."""
+    if node is None:
+        return None
+    node = next((part for part in node.get("anyOf", [node]) if "$ref" in part), node)
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    if key == "best_plan":
+        return node["properties"]["plans"]["items"]
+    return node["properties"].get(key)
 
 
 def test_figures_of_two_documents_have_both_names_and_their_change() -> None:

@@ -129,10 +129,10 @@ def _check_plans(
 def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], origin: str) -> PlanCheckPart:
     """A plan compared with its requirements. Raises InputError that names the file and the key."""
     from planner.documents.check import PlanCheckPart
+    from planner.documents.figures import read_figure_values
     from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import PlanDocument
     from planner.studies.conditions.evaluate import evaluate_condition
-    from planner.studies.conditions.values import compute_figure_values
     from planner.studies.requirement_part import build_condition_part
 
     line_conditions = [(item.condition, item.line) for item in plan_entry.conditions]
@@ -149,7 +149,7 @@ def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], o
             plan=None,
             mixed=None,
         )
-    values = compute_figure_values(plan_document)
+    values = read_figure_values(plan_document)
     parts = [build_condition_part(evaluate_condition(item, values), line) for item, line in line_conditions]
     return PlanCheckPart(
         name=plan_entry.name,

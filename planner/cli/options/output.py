@@ -123,11 +123,11 @@ def check_conditions(conditions: Sequence[Condition], document: PlanDocument | H
     """Raise RequirementNotMet that names each condition that the best plan does not meet."""
     if not conditions:
         return
+    from planner.documents.figures import read_figure_values
     from planner.errors import RequirementNotMet
     from planner.studies.conditions.evaluate import evaluate_condition, format_unmet_condition
-    from planner.studies.conditions.values import compute_figure_values
 
-    values = compute_figure_values(document)
+    values = read_figure_values(document)
     evaluated = [evaluate_condition(condition, values) for condition in conditions]
     unmet = [format_unmet_condition(item.condition, item.explanation) for item in evaluated if not item.is_met]
     if unmet:

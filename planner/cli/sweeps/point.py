@@ -113,11 +113,11 @@ def _build_pools_record(document: HeterogeneousDocument) -> dict[str, RecordValu
 
 def _build_plan_record(document: PlanDocument) -> dict[str, RecordValue]:
     """The first plan with the sizes of model and cluster, and the figures of its whole run."""
-    from planner.report.views.plan_report import build_plan_record
+    from planner.documents.figures import flatten_part
 
     model, cluster, run = document.model, document.cluster, document.run
     failures, carbon = document.reliability, document.carbon
-    plan = {name: value for name, value in build_plan_record(document.plans[0]).items() if name != "bottleneck"}
+    plan = {name: value for name, value in flatten_part(document.best_plan).items() if name != "bottleneck"}
     return {
         "parameters": model.parameters,
         "seq_length": model.seq_length,

@@ -17,6 +17,7 @@ from planner.report.views.diff_report import (
     format_headline_figure,
     select_reported_differences,
 )
+from planner.studies.conditions.figures import PLAN_FIGURES
 
 
 def render_diff_markdown(document: DiffDocument) -> str:
@@ -44,7 +45,7 @@ def _render_overview(differences: list[PlanDiffPart]) -> str:
         (difference.name, difference.status, *(format_headline_figure(difference, name) or "=" for name in names))
         for difference in differences
     ]
-    return render_markdown_table(("plan", "", *(HEADLINE_FIGURES[name] for name in names)), rows, {0, 1})
+    return render_markdown_table(("plan", "", *(PLAN_FIGURES[name].label for name in names)), rows, {0, 1})
 
 
 def _render_plan_section(document: DiffDocument, difference: PlanDiffPart) -> list[str]:

@@ -9,6 +9,7 @@ from planner.documents.check import (
     format_obstacle_line,
     get_checked_answer,
 )
+from planner.documents.figures import format_figure_value, read_figure_values
 from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.report.report import (
     BarChart,
@@ -21,9 +22,7 @@ from planner.report.report import (
 )
 from planner.report.views.plan_report import build_memory_bars, build_step_bars
 from planner.report.views.plan_words import format_split
-from planner.studies.conditions.display import format_figure_value
 from planner.studies.conditions.figures import PLAN_FIGURES
-from planner.studies.conditions.values import compute_figure_values
 from planner.units import format_counted_noun
 
 _FIGURE_NAMES = (
@@ -36,7 +35,6 @@ _CHECK_COLUMNS = build_columns(
     ("model", "cluster", "split"),
 )
 _ROW_FIGURES = ("step_time_s", "mfu", "memory.headroom", "cost_usd_per_step")
-_SI_KEYS = {"memory.total": "memory_total_bytes", "memory.headroom": "memory_headroom_bytes", "days": "run_s"}
 
 
 def build_check_report(document: CheckDocument) -> Report:
@@ -90,8 +88,8 @@ def _build_check_charts(document: CheckDocument) -> list[BarChart]:
 
 def _build_check_records(checked: PlanCheckPart) -> list[ReportRecord]:
     answer = get_checked_answer(checked)
-    values = {} if answer is None else compute_figure_values(answer)
-    figures: dict[str, RecordValue] = {_SI_KEYS.get(name, name): values.get(name) for name in _FIGURE_NAMES}
+    values = {} if answer is None else read_figure_values(answer)
+    figures: dict[str, RecordValue] = {PLAN_FIGURES[name].column: values.get(name) for name in _FIGURE_NAMES}
     figures |= {"model": values.get("model"), "cluster": values.get("cluster"), "devices": values.get("devices")}
     requirements: list[ConditionPart | None] = [*checked.requirements] or [None]
     return [
@@ -111,7 +109,7 @@ def _build_check_cases(checked: PlanCheckPart) -> list[ReportCase]:
     answer = get_checked_answer(checked)
     if answer is None:
         return [ReportCase(checked.name, "fits", failure=format_obstacle_line(checked))]
-    step_time = compute_figure_values(answer)["step_time_s"]
+    step_time = read_figure_values(answer)["step_time_s"]
     seconds = float(step_time) if isinstance(step_time, float) else 0.0
     return [ReportCase(checked.name, "fits", seconds)] + [
         ReportCase(checked.name, requirement.requirement, seconds, "" if requirement.met else requirement.told)
@@ -140,7 +138,7 @@ def _build_check_row(checked: PlanCheckPart) -> tuple[str, ...]:
     answer = get_checked_answer(checked)
     if answer is None:
         return (checked.name, "nothing fits", *[""] * (len(_CHECK_COLUMNS) - 3), "not checked")
-    values = compute_figure_values(answer)
+    values = read_figure_values(answer)
     split = (
         answer.ways[0].split if isinstance(answer, HeterogeneousDocument) else format_split(answer.plans[0].strategy)
     )

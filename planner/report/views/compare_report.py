@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.documents.compare import ClusterOfferPart, CompareDocument
+from planner.documents.figures import flatten_part
 from planner.documents.plan import ModelPart, StrategyPart
 from planner.documents.sizing import RunSizePart
 from planner.report.report import (
@@ -22,7 +23,6 @@ from planner.report.views.size_report import (
     build_limit_lines,
     build_rent_bars,
     build_rent_time_scatters,
-    collect_size_fields,
     format_compact_strategy,
     format_run_energy,
     format_run_length,
@@ -85,7 +85,7 @@ def _build_compare_record(document: CompareDocument, rank: int, offer: ClusterOf
     record |= {"tokens": run.tokens, "steps": run.steps, "global_batch": run.global_batch}
     record |= {"cluster": offer.name, "accelerator": offer.accelerator, "frameworks": offer.frameworks}
     record |= {"clouds": offer.clouds, "on_front": offer.on_front, "calibrated": offer.calibrated}
-    record |= dict.fromkeys(_SIZE_KEYS) if offer.size is None else collect_size_fields(offer.size)
+    record |= dict.fromkeys(_SIZE_KEYS) if offer.size is None else flatten_part(offer.size)
     return record | {"ruled_out": offer.ruled_out}
 
 

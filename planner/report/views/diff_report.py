@@ -6,25 +6,18 @@ from collections.abc import Sequence
 
 from planner.cost.step import STEP_TERMS
 from planner.documents.diff import DiffDocument, FigureChangePart, PlanDiffPart, StepChangeCausePart, TermChangePart
+from planner.documents.figures import format_figure_value
 from planner.report.report import BarChart, Report, ReportCase, ReportRecord, ReportTable, build_columns
 from planner.report.views.plan_report import build_step_bars
 from planner.report.views.plan_words import format_term_name
-from planner.studies.conditions.display import format_figure_value
 from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.units import format_seconds
 
 DiffRow = tuple[str, str, str, str]
 """A name, the value in the base, in the head, and the change."""
 DIFF_HEADINGS: DiffRow = ("", "base", "head", "change")
-HEADLINE_FIGURES = {
-    "step_time_s": "step",
-    "tokens_per_s": "tokens/s",
-    "mfu": "MFU",
-    "memory.headroom": "headroom",
-    "cost_usd_per_step": "cost/step",
-    "cost_usd": "cost",
-}
-"""The figures of a plan's own line, and what they are called there."""
+HEADLINE_FIGURES = ("step_time_s", "tokens_per_s", "mfu", "memory.headroom", "cost_usd_per_step", "cost_usd")
+"""The figures of a plan's own line."""
 _MAX_CAUSES = 4
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from planner.documents.figures import flatten_part
 from planner.documents.heterogeneous import HeterogeneousDocument, HeteroPlanPart, PoolPlanPart
 from planner.documents.plan import ModelPart
 from planner.report.report import RecordValue, Report, ReportCase, ReportTable, build_columns
@@ -11,8 +12,6 @@ from planner.report.views.plan_report import (
     build_memory_bars,
     build_step_bars,
     build_step_table,
-    collect_part_fields,
-    collect_time_fields,
 )
 from planner.report.views.plan_words import (
     build_model_fact,
@@ -73,8 +72,7 @@ def build_hetero_record(hetero_plan: HeteroPlanPart) -> dict[str, RecordValue]:
         "split": hetero_plan.split,
         "pools": [pool_plan.pool for pool_plan in hetero_plan.kinds],
     }
-    record |= {**collect_part_fields(hetero_plan.settings), "step_time_s": hetero_plan.step_time_s}
-    return record | collect_time_fields(hetero_plan)
+    return record | flatten_part(hetero_plan)
 
 
 def _build_hetero_facts(document: HeterogeneousDocument) -> list[tuple[str, str]]:

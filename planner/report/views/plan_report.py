@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-import msgspec
 
 from planner.cost.memory import MEMORY_CATEGORIES
 from planner.cost.settings import SETTINGS
+from planner.documents.figures import flatten_part
 from planner.documents.plan import MemoryBreakdownPart, PlanDocument, PlanPart, SearchPart, SettingsPart
 from planner.report.report import (
     BarChart,
@@ -38,9 +36,6 @@ from planner.report.views.plan_words import (
 )
 from planner.units import format_bytes, format_count, format_counted_noun, format_seconds
 
-if TYPE_CHECKING:
-    from planner.documents.heterogeneous import HeteroPlanPart
-
 _MAX_BARS = 12
 """Plans that are drawn as bars; all are in the table."""
 _MAX_FRONT_PLANS = 25
@@ -58,7 +53,7 @@ def build_plan_report(document: PlanDocument) -> Report:
         command="plan",
         title=title,
         facts=_build_plan_facts(document),
-        records=[{"rank": n, **head, **build_plan_record(plan)} for n, plan in enumerate(plans, 1)],
+        records=[{"rank": n, **head, **flatten_part(plan)} for n, plan in enumerate(plans, 1)],
         tables=[
             _build_plans_table(document),
             build_step_table("Step of the best plan", plans[0].terms, plans[0].hidden, plans[0].step_time_s),
@@ -120,41 +115,6 @@ def _build_search_facts(search: SearchPart) -> list[tuple[str, str]]:
         ),
         *([("Rejected", rejections)] if rejections else []),
     ]
-
-
-def build_plan_record(plan: PlanPart) -> dict[str, RecordValue]:
-    """One plan, flat: its split and settings by their names, `term_NAME_s` that add up to `step_time_s`,
-    `hidden_NAME_s`, `memory_KIND_bytes`.
-    """
-    record: dict[str, RecordValue] = {**collect_part_fields(plan.strategy), **collect_part_fields(plan.settings)}
-    record |= {"global_batch": plan.global_batch, "step_time_s": plan.step_time_s}
-    record |= collect_time_fields(plan)
-    record |= {
-        "hfu": plan.hfu,
-        "cost_usd_per_step": plan.cost_usd_per_step,
-        "energy_j_per_step": plan.energy_j_per_step,
-    }
-    record |= {f"memory_{name}": size for name, size in collect_part_fields(plan.memory).items()}
-    return record | {"bottleneck": plan.bottleneck}
-
-
-def collect_time_fields(part: PlanPart | HeteroPlanPart) -> dict[str, RecordValue]:
-    """Where a step goes and what it yields, flat."""
-    record: dict[str, RecordValue] = {f"term_{name}_s": seconds for name, seconds in part.terms.items()}
-    record |= {f"hidden_{name}_s": seconds for name, seconds in part.hidden.items()}
-    throughput_fields = (
-        "tokens_per_s",
-        "tokens_per_s_per_device",
-        "samples_per_s",
-        "samples_per_s_per_device",
-        "mfu",
-    )
-    return record | {name: getattr(part, name) for name in throughput_fields}
-
-
-def collect_part_fields(part: msgspec.Struct) -> dict[str, RecordValue]:
-    """The fields of a part that has no parts in it."""
-    return {name: getattr(part, name) for name in part.__struct_fields__}
 
 
 def build_step_bars(title: str, bars: Sequence[tuple[str, Mapping[str, float]]]) -> BarChart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from planner.documents.figures import flatten_part
 from planner.documents.plan import ModelPart, StrategyPart
 from planner.documents.size import SizeDocument
 from planner.documents.sizing import RunSizePart, TrainingRunPart
@@ -22,7 +23,6 @@ from planner.report.report import (
     StackedBar,
     build_columns,
 )
-from planner.report.views.plan_report import collect_part_fields
 from planner.report.views.plan_words import build_model_fact, format_strategy, format_token_amount
 from planner.units import (
     DAY_S,
@@ -64,14 +64,6 @@ def build_size_report(document: SizeDocument) -> Report:
         sentences=_format_size_sentences(document),
         cases=[_build_size_case(document, title, size) for size in document.curve],
     )
-
-
-def collect_size_fields(size: RunSizePart) -> dict[str, RecordValue]:
-    """A run on so many nodes, flat: its figures, then the split by its names."""
-    figures: dict[str, RecordValue] = {
-        name: getattr(size, name) for name in size.__struct_fields__ if name != "strategy"
-    }
-    return figures | collect_part_fields(size.strategy)
 
 
 def build_days_bars(
@@ -164,7 +156,7 @@ def _build_size_record(document: SizeDocument, size: RunSizePart) -> dict[str, R
     record |= {"accelerator": document.accelerator, "tokens": run.tokens, "steps": run.steps}
     record |= {"global_batch": run.global_batch, "deadline_days": document.deadline_days}
     record |= {"budget_usd": document.budget_usd, "answer": size.nodes == document.answer.nodes}
-    return record | collect_size_fields(size)
+    return record | flatten_part(size)
 
 
 def _build_size_table(document: SizeDocument) -> ReportTable:

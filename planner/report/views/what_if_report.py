@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from planner.cost.settings import SETTINGS
+from planner.documents.figures import flatten_part
 from planner.documents.plan import ModelPart, PlanPart
 from planner.documents.what_if import HardwareFigureName, InputChangePart, WhatIfDocument, WhatIfSidePart
 from planner.report.report import (
@@ -20,7 +21,6 @@ from planner.report.report import (
 )
 from planner.report.views.plan_report import (
     build_memory_bars,
-    build_plan_record,
     build_step_bars,
     resolve_gradient_format,
 )
@@ -126,7 +126,7 @@ def _build_whatif_record(document: WhatIfDocument, name: str, plan: PlanPart) ->
     ratios = {_BEFORE_LABEL: 1.0, _AFTER_LABEL: document.difference.speedup}
     record["speedup"] = ratios.get(name, plan.tokens_per_s / document.before.plan.tokens_per_s)
     record["regret"] = document.kept.regret if name == _KEPT_PLAN_LABEL else None
-    record |= build_plan_record(plan)
+    record |= flatten_part(plan)
     for item in document.elasticities:
         slope_by_label: dict[str, RecordValue] = {_BEFORE_LABEL: item.before, _AFTER_LABEL: item.after}
         record[f"elasticity_{item.figure}"] = slope_by_label.get(name)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner.studies.conditions.display import format_figure_value
+from planner.documents.figures import FigureValue, FigureValues, format_figure_value
+from planner.studies.conditions.figures import explain_unknown_figure
 from planner.studies.conditions.parse import Condition
 from planner.studies.conditions.tree import (
     AllOf,
@@ -24,7 +25,6 @@ from planner.studies.conditions.tree import (
     TruthLiteral,
     list_figure_references,
 )
-from planner.studies.conditions.values import FigureValue, FigureValues, explain_unknown_figure
 
 _REL_TOL = 1e-12
 _MAX_PRINTED_SHORTFALL = 10.0

@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
+from planner.documents.figures import PlanFigure
 from planner.errors import InputError, build_unknown_name_error
-from planner.studies.conditions.figures import PLAN_FIGURES, PlanFigure
+from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.studies.conditions.tokens import ConditionSource, ConditionToken, tokenize_condition
 from planner.studies.conditions.tree import (
     AllOf,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.studies.conditions.figures import FigureUnit, PlanFigure
+from planner.documents.figures import FigureUnit, PlanFigure
 
 ComparisonOperator = Literal["<", "<=", ">", ">=", "==", "!="]
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from planner.documents.figures import FigureUnit
 from planner.errors import InputError, find_nearest_name
-from planner.studies.conditions.figures import FigureUnit
 from planner.studies.conditions.tokens import ConditionSource
 from planner.studies.conditions.tree import (
     ComparisonExpression,
