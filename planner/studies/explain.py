@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.routed_network import RoutedNetwork
 from planner.cost.breakdown import OperatorRoofline, compute_rooflines, compute_waterfall_s
-from planner.cost.memory import MEMORY_CATEGORIES, compute_stage_memory_bytes, count_micro_batches_in_flight
+from planner.cost.memory import compute_stage_memory_bytes, count_micro_batches_in_flight
 from planner.cost.plan_tables import build_all_stage_plan_tables
 from planner.cost.scenario import Scenario, apply_setting, read_settings
 from planner.cost.settings import RANK_ORDERS, SETTINGS
@@ -64,20 +65,9 @@ _REL_TOL = 1e-6
 
 def build_plan_strategies(plan: PlanPart) -> Strategies:
     """The degrees of a plan as the cost model's strategies, of length one."""
-    strategy = plan.strategy
-    return build_strategy(
-        tp=strategy.tp,
-        pp=strategy.pp,
-        dp=strategy.dp,
-        cp=strategy.cp,
-        ep=strategy.ep,
-        etp=strategy.etp,
-        vpp=strategy.vpp,
-        micro_batch=strategy.micro_batch,
-        zero_stage=strategy.zero_stage,
-        recompute=RECOMPUTE_MODES.index(strategy.recompute),
-        sequence_parallel=int(strategy.sequence_parallel),
-    )
+    values = msgspec.structs.asdict(plan.strategy)
+    values |= {"recompute": RECOMPUTE_MODES.index(values["recompute"])}
+    return build_strategy(**{name: int(value) for name, value in values.items()})
 
 
 def apply_plan_settings(scenario: Scenario, settings: SettingsPart) -> Scenario:
@@ -207,9 +197,7 @@ def _build_stage_parts(scenario: Scenario, s: Strategies) -> list[StagePart]:
             forward_s=float(forward[stage]),
             backward_s=float(backward[stage]),
             micro_batches_in_flight=float(in_flight[stage]),
-            memory=build_memory_part(
-                scenario, {category: float(stage_bytes[category][0, stage]) for category in MEMORY_CATEGORIES}
-            ),
+            memory=build_memory_part(scenario, {name: sizes[0] for name, sizes in stage_bytes.items()}, stage),
         )
         for stage in range(len(layers))
     ]

@@ -14,7 +14,7 @@ from planner.cost.heterogeneous import (
     compute_pipeline_terms,
     compute_replica_terms,
 )
-from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes
+from planner.cost.memory import compute_peak_memory_bytes
 from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
 from planner.cost.plan_tables import build_plan_tables
 from planner.cost.scenario import Scenario
@@ -24,7 +24,13 @@ from planner.documents.heterogeneous import HeteroPlanPart, HeteroPlanType, Pool
 from planner.search.heterogeneous.data_parallel import HeteroReplicaPlan
 from planner.search.heterogeneous.pipeline import HeteroPipelinePlan, build_pipeline_segments
 from planner.search.search import SearchResult
-from planner.studies.plan_parts import build_memory_part, build_plan_parts, build_settings_part, build_strategy_part
+from planner.studies.plan_parts import (
+    build_memory_part,
+    build_plan_parts,
+    build_settings_part,
+    build_strategy_part,
+    compute_rates,
+)
 
 
 def build_shares_plan_part(
@@ -32,39 +38,27 @@ def build_shares_plan_part(
 ) -> HeteroPlanPart:
     """Data-parallel replicas in both pools, with uneven or even shares of the batch."""
     terms_by_pool, memory_by_pool = [], []
-    for pool_index in (0, 1):
-        scenario, s, micro_batch_counts = (
-            device_pools[pool_index].shared_scenario,
-            replica_plan.strategies[pool_index],
-            np.array([replica_plan.micro_batches[pool_index]]),
-        )
-        p = build_plan_tables(scenario, s)
-        terms_by_pool.append(compute_replica_terms(device_pools, pool_index, s, p, micro_batch_counts))
-        memory_by_pool.append(compute_peak_memory_bytes(scenario, s, p, micro_batch_counts))
+    for pool_index, (pool, s) in enumerate(zip(device_pools, replica_plan.strategies, strict=True)):
+        plan_tables = build_plan_tables(pool.shared_scenario, s)
+        counts = np.array([replica_plan.micro_batches[pool_index]])
+        terms_by_pool.append(compute_replica_terms(device_pools, pool_index, s, plan_tables, counts))
+        memory_by_pool.append(compute_peak_memory_bytes(pool.shared_scenario, s, plan_tables, counts))
     times_s = [float(sum_in_order(terms.values())[0]) for terms, _ in terms_by_pool]
     slower_pool = int(times_s[1] > times_s[0])
     parts = []
-    for pool_index in (0, 1):
-        s = replica_plan.strategies[pool_index]
-        n, replicas, size = (
-            replica_plan.micro_batches[pool_index],
-            replica_plan.replicas[pool_index],
-            int(s.micro_batch[0]),
-        )
+    for pool_index, (pool, s) in enumerate(zip(device_pools, replica_plan.strategies, strict=True)):
+        micro_batches, replicas = replica_plan.micro_batches[pool_index], replica_plan.replicas[pool_index]
         parts.append(
             PoolPlanPart(
-                pool=device_pools[pool_index].name,
+                pool=pool.name,
                 replicas=replicas,
                 stages=int(s.pp[0]),
-                layers=_list_stage_layers(device_pools[pool_index].shared_scenario, s),
-                micro_batches=n,
-                sequences=replicas * n * size,
+                layers=_list_stage_layers(pool.shared_scenario, s),
+                micro_batches=micro_batches,
+                sequences=replicas * micro_batches * int(s.micro_batch[0]),
                 strategy=build_strategy_part(s, 0),
                 wait_s=times_s[slower_pool] - times_s[pool_index],
-                memory=build_memory_part(
-                    device_pools[pool_index].shared_scenario,
-                    {category: float(memory_by_pool[pool_index][category][0]) for category in MEMORY_CATEGORIES},
-                ),
+                memory=build_memory_part(pool.shared_scenario, memory_by_pool[pool_index]),
             )
         )
     sizes = {part.strategy.micro_batch for part in parts}
@@ -94,19 +88,14 @@ def build_stages_plan_part(
         np.array([pipeline_plan.layer_bounds]),
     )
     joined = compute_pipeline_terms(segments, n)
-    waits_s = (
-        joined.stage_work_s.max(axis=0)
-        - joined.stage_work_s
-        + joined.post_pipeline_s.max(axis=0)
-        - joined.post_pipeline_s
-    )[:, 0]
-    edges = (0, *pipeline_plan.layer_bounds, scenario.workload.layer_count)
-    layers = np.diff(edges).tolist()
+    work_s, after_s = joined.stage_work_s, joined.post_pipeline_s
+    waits_s = (work_s.max(axis=0) - work_s + after_s.max(axis=0) - after_s)[:, 0]
+    layers = np.diff((0, *pipeline_plan.layer_bounds, scenario.workload.layer_count)).tolist()
+    front_stages = pipeline_plan.stage_counts[pipeline_plan.front_pool]
     parts = []
     for pool_index in (pipeline_plan.front_pool, 1 - pipeline_plan.front_pool):
         segment, s = segments[pool_index], pipeline_plan.strategies[pool_index]
         memory = compute_peak_memory_bytes(segment.scenario, segment.strategies, segment.plan_tables, n)
-        front_stages = pipeline_plan.stage_counts[pipeline_plan.front_pool]
         parts.append(
             PoolPlanPart(
                 pool=device_pools[pool_index].name,
@@ -117,9 +106,7 @@ def build_stages_plan_part(
                 sequences=scenario.global_batch,
                 strategy=build_strategy_part(s, 0),
                 wait_s=float(waits_s[pool_index]),
-                memory=build_memory_part(
-                    segment.scenario, {category: float(memory[category][0]) for category in MEMORY_CATEGORIES}
-                ),
+                memory=build_memory_part(segment.scenario, memory),
             )
         )
     front, back = parts
@@ -151,20 +138,9 @@ def build_single_pool_plan_part(
         wait_s=0.0,
         memory=plan.memory,
     )
-    return HeteroPlanPart(
-        way="only",
-        split=f"{format_pool_nodes(pools, pool_index)} alone",
-        settings=plan.settings,
-        step_time_s=plan.step_time_s,
-        terms=plan.terms,
-        hidden=plan.hidden,
-        tokens_per_s=plan.tokens_per_s,
-        tokens_per_s_per_device=plan.tokens_per_s_per_device,
-        samples_per_s=plan.samples_per_s,
-        samples_per_s_per_device=plan.samples_per_s_per_device,
-        mfu=plan.mfu,
-        kinds=[part],
-    )
+    shared = {name: getattr(plan, name) for name in HeteroPlanPart.__struct_fields__ if hasattr(plan, name)}
+    split = f"{format_pool_nodes(pools, pool_index)} alone"
+    return HeteroPlanPart(way="only", split=split, kinds=[part], **shared)
 
 
 def format_pool_nodes(pools: HeteroCluster, pool_index: int) -> str:
@@ -188,7 +164,6 @@ def _build_hetero_plan_part(
     parts: list[PoolPlanPart],
 ) -> HeteroPlanPart:
     scenario = device_pools[0].shared_scenario
-    tokens = scenario.global_batch * scenario.workload.seq_length
     flops = compute_model_flops(scenario.workload, scenario.global_batch, scenario.flops_convention)
     devices = sum(pool.devices for pool in device_pools)
     terms, overlapped = terms_and_overlapped
@@ -199,10 +174,7 @@ def _build_hetero_plan_part(
         step_time_s=step_time_s,
         terms={name: float(terms[name][0]) for name in STEP_TERMS},
         hidden={name: float(overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
-        tokens_per_s=tokens / step_time_s,
-        tokens_per_s_per_device=tokens / step_time_s / devices,
-        samples_per_s=scenario.global_batch / step_time_s,
-        samples_per_s_per_device=scenario.global_batch / step_time_s / devices,
+        **compute_rates(scenario, step_time_s, devices),
         mfu=compute_hetero_mfu(device_pools, flops, step_time_s),
         kinds=parts,
     )

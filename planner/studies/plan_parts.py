@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from planner.cluster.model.cluster import Cluster
-from planner.cost.arrays import sum_in_order
+from planner.cost.arrays import Floats, sum_in_order
 from planner.cost.flops import compute_required_flops
 from planner.cost.memory import MEMORY_CATEGORIES, compute_peak_memory_bytes
 from planner.cost.operations.energy import ENERGY_PARTS, compute_energy_parts_j
@@ -93,9 +95,9 @@ def _build_scenario_plan_parts(
     sentences = (
         explain_bottlenecks(scenario, cluster, strategies, step_costs) if with_bottlenecks else [""] * len(strategies)
     )
-    tokens = scenario.global_batch * scenario.workload.seq_length
     energy_parts_j = compute_energy_parts_j(scenario, strategies, step_costs, plan_tables)
     energy_j_per_step = sum_in_order(energy_parts_j.values())
+    has_power = bool(scenario.accelerator.tdp_w)
     rent_usd_per_s = scenario.devices * scenario.usd_per_device_hour / 3600
     parts = []
     for i in range(len(strategies)):
@@ -108,18 +110,15 @@ def _build_scenario_plan_parts(
                 step_time_s=step_time_s,
                 terms={name: float(step_costs.terms[name][i]) for name in STEP_TERMS},
                 hidden={name: float(step_costs.overlapped[name][i]) for name in OVERLAPPABLE_TERMS},
-                tokens_per_s=tokens / step_time_s,
-                tokens_per_s_per_device=tokens / step_time_s / scenario.devices,
-                samples_per_s=scenario.global_batch / step_time_s,
-                samples_per_s_per_device=scenario.global_batch / step_time_s / scenario.devices,
+                **compute_rates(scenario, step_time_s, scenario.devices),
                 mfu=float(step_costs.mfu[i]),
                 hfu=float(step_costs.hfu[i]),
                 cost_usd_per_step=step_time_s * rent_usd_per_s if rent_usd_per_s else None,
-                energy_j_per_step=float(energy_j_per_step[i]) if scenario.accelerator.tdp_w else None,
-                energy=_build_energy_part({name: float(energy_parts_j[name][i]) for name in ENERGY_PARTS}, scenario),
-                memory=build_memory_part(
-                    scenario, {category: float(memory_bytes[category][i]) for category in MEMORY_CATEGORIES}
-                ),
+                energy_j_per_step=float(energy_j_per_step[i]) if has_power else None,
+                energy=EnergyPart(**{f"{name}_j": float(energy_parts_j[name][i]) for name in ENERGY_PARTS})
+                if has_power
+                else None,
+                memory=build_memory_part(scenario, memory_bytes, i),
                 bottleneck=sentences[i],
             )
         )
@@ -133,44 +132,28 @@ def build_settings_part(scenario: Scenario) -> SettingsPart:
 
 def build_strategy_part(strategies: Strategies, index: int) -> StrategyPart:
     """The strategy part of plan `index`."""
-    row = strategies.get_row(index)
-    recompute, parallel = RECOMPUTE_MODES[row.pop("recompute")], bool(row.pop("sequence_parallel"))
-    return StrategyPart(
-        tp=row["tp"],
-        pp=row["pp"],
-        dp=row["dp"],
-        cp=row["cp"],
-        ep=row["ep"],
-        etp=row["etp"],
-        vpp=row["vpp"],
-        micro_batch=row["micro_batch"],
-        zero_stage=row["zero_stage"],  # type: ignore[arg-type]
-        recompute=recompute,  # type: ignore[arg-type]
-        sequence_parallel=parallel,
-    )
+    row: dict[str, Any] = strategies.get_row(index)
+    row |= {"recompute": RECOMPUTE_MODES[row["recompute"]], "sequence_parallel": bool(row["sequence_parallel"])}
+    return StrategyPart(**row)
 
 
-def _build_energy_part(energy_parts_j: dict[str, float], scenario: Scenario) -> EnergyPart | None:
-    if not scenario.accelerator.tdp_w:
-        return None
-    return EnergyPart(
-        devices_j=energy_parts_j["devices"],
-        node_j=energy_parts_j["node"],
-        network_j=energy_parts_j["network"],
-        cooling_j=energy_parts_j["cooling"],
-    )
-
-
-def build_memory_part(scenario: Scenario, bytes_by_category: dict[str, float]) -> MemoryBreakdownPart:
-    """The memory part: peak bytes per device by category."""
+def build_memory_part(scenario: Scenario, memory_bytes: Mapping[str, Floats], index: int = 0) -> MemoryBreakdownPart:
+    """The memory part of plan `index`; `memory_bytes`: peak bytes per device by category, shape [plans]."""
+    bytes_by_category = {category: float(memory_bytes[category][index]) for category in MEMORY_CATEGORIES}
     return MemoryBreakdownPart(
-        weights_bytes=bytes_by_category["weights"],
-        gradients_bytes=bytes_by_category["gradients"],
-        optimizer_bytes=bytes_by_category["optimizer"],
-        activations_bytes=bytes_by_category["activations"],
-        logits_bytes=bytes_by_category["logits"],
-        buffers_bytes=bytes_by_category["buffers"],
-        reserve_bytes=bytes_by_category["reserve"],
+        **{f"{category}_bytes": size_bytes for category, size_bytes in bytes_by_category.items()},
         total_bytes=math.fsum(bytes_by_category.values()),
         capacity_bytes=scenario.accelerator.memory_bytes,
     )
+
+
+def compute_rates(scenario: Scenario, step_time_s: float, devices: int) -> dict[str, float]:
+    """The throughput fields of a plan on `devices` devices: tokens and samples per second, of all and per device."""
+    samples_per_s = scenario.global_batch / step_time_s
+    tokens_per_s = scenario.global_batch * scenario.workload.seq_length / step_time_s
+    return {
+        "tokens_per_s": tokens_per_s,
+        "tokens_per_s_per_device": tokens_per_s / devices,
+        "samples_per_s": samples_per_s,
+        "samples_per_s_per_device": samples_per_s / devices,
+    }
