@@ -21,7 +21,7 @@ def build_pages() -> dict[str, str]:
         script = " It runs your own training script." if trainer.needs_script else ""
         blocks += [
             f"### {name}",
-            _format_module_docstring(trainer.build_files.__module__),
+            _format_module_docstring(trainer.build_script_body.__module__),
             f"Plans for it: {frameworks}.{script}",
         ]
     blocks += ["## Launchers"]

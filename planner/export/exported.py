@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.errors import InputError
 from planner.export.launcher import LaunchJob, build_field_notes, fill_launcher_fields
-from planner.export.launcher import check_launcher_support as check_launcher
 from planner.export.launchers import LAUNCHERS
 from planner.export.run import PlannedRun
-from planner.export.trainer import FileTexts, UserExtras, check_trainer_support, collect_trainer_notes
+from planner.export.trainer import FileTexts, TrainerExport, UnsupportedSetting, UserExtras
 from planner.export.trainers import TRAINERS
+from planner.trainers.registry import list_trainers_of_program
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,65 @@ def export_plan(
     the user's values for the launcher. Raises InputError for a setting that trainer or launcher does not support.
     """
     trainer = TRAINERS[trainer_name]
-    check_trainer_support(run, trainer, list(TRAINERS.values()))
-    trainer_notes = collect_trainer_notes(run, trainer)
+    _check_trainer_support(run, trainer)
+    notes = _collect_trainer_notes(run, trainer)
     if trainer.needs_script and not extras.arguments:
-        trainer_notes.append(f"{trainer_name} runs a script of yours: `bash train.sh SCRIPT ...`, or --arguments")
+        notes.append(f"{trainer_name} runs a script of yours: `bash train.sh SCRIPT ...`, or --arguments")
     files = trainer.build_files(run, extras)
     if launcher_name is not None:
-        launcher_export = _export_launcher(run, trainer_name, files, launcher_name, field_values)
-        return ExportedPlan(files | launcher_export.files, (*trainer_notes, *launcher_export.notes))
-    if field_values:
+        launcher = LAUNCHERS[launcher_name]
+        _check_launcher_support(run, launcher_name, trainer_name)
+        job = LaunchJob(run, trainer_name, files, fill_launcher_fields(run, launcher, field_values))
+        notes += [*launcher.build_notes(run), *build_field_notes(run, launcher, field_values)]
+        files = files | launcher.build_files(job)
+    elif field_values:
         key, value = "--with", next(iter(field_values))
         raise InputError("needs a launcher", key=key, value=value, expected="also --launcher")
-    return ExportedPlan(files, tuple(trainer_notes))
+    return ExportedPlan(files, tuple(notes))
 
 
-def _export_launcher(
-    run: PlannedRun, trainer_name: str, files: FileTexts, launcher_name: str, field_values: Mapping[str, str]
-) -> ExportedPlan:
-    """Add a launcher's files and notes to those of a trainer."""
-    launcher = LAUNCHERS[launcher_name]
-    check_launcher(run, launcher, trainer_name, LAUNCHERS)
-    job_values = fill_launcher_fields(run, launcher, field_values)
-    launcher_notes = (*launcher.build_notes(run), *build_field_notes(run, launcher, field_values))
-    return ExportedPlan(launcher.build_files(LaunchJob(run, trainer_name, files, job_values)), launcher_notes)
+def _check_trainer_support(run: PlannedRun, trainer: TrainerExport) -> None:
+    """Raise InputError for the first setting that the trainer does not support, with the trainers that do."""
+    unsupported = next(trainer.find_unsupported(run), None)
+    if unsupported is not None:
+        capable_trainers = [
+            name
+            for name, candidate in TRAINERS.items()
+            if all(unsupported.setting != other.setting for other in candidate.find_unsupported(run))
+        ]
+        message = f"{trainer.name} does not support this setting"
+        default = "another plan: no exported trainer supports it"
+        raise _build_support_error(message, unsupported, "--to", capable_trainers, default)
+
+
+def _check_launcher_support(run: PlannedRun, launcher_name: str, trainer_name: str) -> None:
+    """Raise InputError for the first unsupported property, with the launchers that support the plan."""
+    unsupported_by_launcher = {
+        name: next(iter(launcher.find_unsupported(run, trainer_name)), None) for name, launcher in LAUNCHERS.items()
+    }
+    unsupported = unsupported_by_launcher[launcher_name]
+    if unsupported is not None:
+        capable_launchers = [name for name, other in unsupported_by_launcher.items() if other is None]
+        message = f"{launcher_name} does not support this"
+        raise _build_support_error(message, unsupported, "--launcher", capable_launchers)
+
+
+def _build_support_error(
+    message: str, unsupported: UnsupportedSetting, option: str, capable_names: Sequence[str], default: str = ""
+) -> InputError:
+    setting, value, supported = unsupported
+    alternatives = [supported, f"{option} {', '.join(capable_names)}" if capable_names else ""]
+    expected = "; or ".join(filter(None, alternatives)) or default
+    return InputError(message, key=setting, value=value, expected=expected)
+
+
+def _collect_trainer_notes(run: PlannedRun, trainer: TrainerExport) -> list[str]:
+    """Notes for the user on a supported plan."""
+    notes = list(trainer.build_notes(run))
+    trainer_names = list_trainers_of_program(trainer.name)
+    if run.framework not in trainer_names:
+        replan_hint = f"plan with --framework {' or '.join(trainer_names)}"
+        notes.append(f"the plan's times and bytes are of {run.framework}, not of {trainer.name}: {replan_hint}")
+    if run.tokens is None:
+        notes.append(f"the plan has no --tokens: {run.steps} steps are trained")
+    return notes

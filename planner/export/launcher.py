@@ -1,15 +1,19 @@
-"""The interface of a launcher: unsupported plans, the fields that a user sets, and its files."""
+"""The interface of a launcher, and what launchers share: fields that a user sets, nodes of clouds, time limits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from planner.errors import InputError, find_nearest_name
 from planner.export.run import PlannedRun
-from planner.export.trainer import FileTexts, UnsupportedSetting
-from planner.units import DAY_S
+from planner.export.trainer import FileTexts, UnsupportedSetting, describe_plan
 
+NodeNames = Mapping[tuple[str, int], str]
+"""Names of a cloud's nodes, by the accelerator's name in hardware_db and the number of accelerators in a node."""
+
+_NVIDIA_PYTORCH_IMAGE = "nvcr.io/nvidia/pytorch:26.01-py3"
+"""Of Megatron-LM's docs/get-started/install.md, read 2026-08; PyTorch with Transformer Engine."""
 _TIME_LIMIT_FACTOR = 1.25
 """Factor of a time limit over the training time, for checkpoints and failures,"""
 _STARTUP_TIME_S = 1800
@@ -41,40 +45,23 @@ class LaunchJob:
     files: FileTexts
     field_values: Mapping[str, str]
 
+    @property
+    def description(self) -> list[str]:
+        """The plan, in lines for the head of files."""
+        return describe_plan(self.run, self.trainer_name)
+
 
 @dataclass(frozen=True)
 class Launcher:
-    """A launcher. `find_unsupported(run, trainer)`: the properties of a plan that it does not support;
-    `build_notes(run)`: deviations from the plan.
-    """
+    """A launcher."""
 
     name: str
-    list_fields: Callable[[PlannedRun], tuple[LauncherField, ...]]
-    find_unsupported: Callable[[PlannedRun, str], Iterator[UnsupportedSetting]]
-    build_notes: Callable[[PlannedRun], Iterator[str]]
     build_files: Callable[[LaunchJob], FileTexts]
-
-
-def check_launcher_support(
-    run: PlannedRun, launcher: Launcher, trainer_name: str, launchers: Mapping[str, Launcher]
-) -> None:
-    """Raise InputError for the first unsupported property, with the `launchers` that support the plan."""
-    unsupported = next(launcher.find_unsupported(run, trainer_name), None)
-    if unsupported is None:
-        return
-    capable_launchers = [
-        name
-        for name, candidate in launchers.items()
-        if next(candidate.find_unsupported(run, trainer_name), None) is None
-    ]
-    expected = "; or ".join(
-        part
-        for part in (unsupported.supported, f"--launcher {', '.join(capable_launchers)}" if capable_launchers else "")
-        if part
-    )
-    raise InputError(
-        f"{launcher.name} does not support this", key=unsupported.setting, value=unsupported.value, expected=expected
-    )
+    list_fields: Callable[[PlannedRun], tuple[LauncherField, ...]] = lambda run: ()
+    find_unsupported: Callable[[PlannedRun, str], Iterable[UnsupportedSetting]] = lambda run, trainer_name: ()
+    """The properties of a plan, with the trainer's name, that it does not support."""
+    build_notes: Callable[[PlannedRun], Iterable[str]] = lambda run: ()
+    """Deviations from the plan."""
 
 
 def fill_launcher_fields(run: PlannedRun, launcher: Launcher, given_values: Mapping[str, str]) -> dict[str, str]:
@@ -114,15 +101,18 @@ def compute_time_limit_s(run: PlannedRun) -> int | None:
     return int(-(-time_limit_s // 60) * 60)
 
 
-def format_slurm_time(time_s: int) -> str:
-    """The time in Slurm's form, D-HH:MM:SS."""
-    days, remainder_s = divmod(time_s, int(DAY_S))
-    return f"{days}-{remainder_s // 3600:02}:{remainder_s % 3600 // 60:02}:{remainder_s % 60:02}"
+def build_image_field(run: PlannedRun) -> LauncherField:
+    """The container image: NVIDIA's PyTorch on its GPUs, else for the user to choose."""
+    default = _NVIDIA_PYTORCH_IMAGE if run.is_nvidia_gpu else "IMAGE"
+    return LauncherField("image", default, "container image with the trainer")
 
 
-def find_none_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
-    """Nothing, for a launcher that supports every trainer and node."""
-    return iter(())
+def find_unlisted_node(run: PlannedRun, node_names: NodeNames) -> Iterator[UnsupportedSetting]:
+    """The plan's node, where a cloud has none like it."""
+    if run.node not in node_names:
+        listed = ", ".join(f"{count} x {name}" for name, count in node_names)
+        node_text = f"{run.devices_per_node} x {run.accelerator.name}"
+        yield UnsupportedSetting("accelerator", node_text, f"a node of {listed}")
 
 
 def build_host_order_note(run: PlannedRun) -> Iterator[str]:

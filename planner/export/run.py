@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import msgspec
+
 from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
 from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
 from planner.errors import InputError
 from planner.hardware import database
 from planner.studies.explain import check_plan_split
+from planner.trainers.program import PlanValues
 from planner.workload.operator_list.spec import OperatorListSpec
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec
@@ -64,6 +67,11 @@ class PlannedRun:
         return self.nodes * self.devices_per_node
 
     @property
+    def node(self) -> tuple[str, int]:
+        """The accelerator's name and how many a node has."""
+        return self.accelerator.name, self.devices_per_node
+
+    @property
     def micro_batches(self) -> int:
         """Micro-batches of a step on a data-parallel rank, over which gradients are accumulated."""
         return self.global_batch // (self.strategy.dp * self.strategy.micro_batch)
@@ -84,9 +92,37 @@ class PlannedRun:
         return self.accelerator.vendor == "NVIDIA" and self.accelerator.device_type == "gpu"
 
     @property
+    def decoder(self) -> ModelSpec:
+        """The model, for trainers that support decoders only."""
+        assert self.model is not None
+        return self.model
+
+    @property
+    def overlaps_tp(self) -> bool:
+        """Whether there is tensor-parallel communication that is overlapped."""
+        return self.settings.tp_overlap and self.strategy.tp > 1
+
+    @property
     def has_even_chunks(self) -> bool:
         """Whether all chunks of the pipeline have the same number of layers."""
         return len(set(self.chunk_layers)) == 1
+
+    @property
+    def values(self) -> PlanValues:
+        """The plan as the rules of programs read it."""
+        return PlanValues(
+            **msgspec.structs.asdict(self.strategy),
+            **msgspec.structs.asdict(self.settings),
+            precision=self.precision,
+            attention=self.attention,
+            seq_length=self.seq_length,
+            framework=self.framework,
+            model=self.model,
+            model_title=self.title,
+            accelerator=self.accelerator.name,
+            vendor=self.accelerator.vendor,
+            device_type=self.accelerator.device_type,
+        )
 
 
 def build_planned_run(

@@ -1,26 +1,37 @@
-"""The interface of a trainer: unsupported settings of a plan, deviations from it, and its files."""
+"""The interface of a trainer: its files, and `train.sh`, which runs a node's part of the job.
+
+Every trainer writes a `train.sh`; every launcher runs it once on each node with NODE_RANK, MASTER_ADDR and
+MASTER_PORT set. The numbers of nodes and devices are the plan's. What the trainer supports is stated in
+`planner/trainers/`, as rules of its `Program`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from planner.errors import InputError
 from planner.export.run import PlannedRun
-from planner.trainers.registry import list_trainers_of_program
-from planner.workload.spec import ModelSpec
+from planner.export.text import format_comments, format_exports, quote_words
+from planner.trainers.names import ProgramName
+from planner.trainers.program import Program
 
 FileTexts = dict[str, str]
 """Texts by the names of their files."""
 
+TRAIN_SCRIPT = "train.sh"
+MASTER_PORT = 29500
+"""Port of the first node: torchrun's default."""
+SCRIPT_USAGE_CHECK = 'if (( $# == 0 )); then\n  echo "usage: bash train.sh SCRIPT [ARGUMENT ...]" >&2\n  exit 2\nfi\n'
+"""Bash that exits where no script of the user's is given."""
 
-@dataclass(frozen=True)
-class UnsupportedSetting:
-    """A setting of a plan that a trainer does not support; `supported`: the supported values, if any."""
+
+class UnsupportedSetting(NamedTuple):
+    """A setting of a plan that a trainer or launcher does not support; `supported`: the supported values."""
 
     setting: str
     value: object
-    supported: str = ""
+    supported: str
 
 
 @dataclass(frozen=True)
@@ -33,109 +44,108 @@ class UserExtras:
 
 @dataclass(frozen=True)
 class TrainerExport:
-    """A trainer. `build_files(run, own)`: `train.sh` and the files that it reads.
+    """How a program is started with a plan."""
 
-    `build_notes`: deviations from the plan that do not change the result of training.
-    `needs_script`: it runs a training script of the user's.
-    """
-
-    name: str
-    find_unsupported: Callable[[PlannedRun], Iterator[UnsupportedSetting]]
-    build_notes: Callable[[PlannedRun], Iterator[str]]
-    build_files: Callable[[PlannedRun, UserExtras], FileTexts]
+    program: Program
+    build_script_body: Callable[[PlannedRun], str]
+    """The part of `train.sh` that runs the program, with `"$here"` the folder of the files, `"$@"` its arguments."""
+    build_config_files: Callable[[PlannedRun], FileTexts] = lambda run: {}
+    """The files that `train.sh` reads."""
+    build_environment: Callable[[PlannedRun], Mapping[str, object]] = lambda run: {}
+    """Environment variables, for those that the user does not set."""
+    build_notes: Callable[[PlannedRun], Iterable[str]] = lambda run: ()
+    """Deviations from the plan that do not change the result of training."""
     needs_script: bool = False
+    """Whether it runs a training script of the user's."""
+
+    @property
+    def name(self) -> ProgramName:
+        """The program's name."""
+        return self.program.name
+
+    def find_unsupported(self, run: PlannedRun) -> Iterator[UnsupportedSetting]:
+        """Settings of the plan that the program does not support."""
+        values = run.values
+        for rule in self.program.find_broken_rules(values):
+            yield UnsupportedSetting(rule.setting, rule.read_value(values), rule.supported.format(plan=values))
+
+    def build_files(self, run: PlannedRun, extras: UserExtras) -> FileTexts:
+        """The files that `train.sh` reads, and `train.sh`."""
+        body, variables = self.build_script_body(run), self.build_environment(run)
+        script = (
+            format_script_header(run, self.name)
+            + ('here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)\n' if '"$here' in body else "")
+            + format_exports({name: value for name, value in variables.items() if name not in extras.variables})
+            + "".join(f"export {name}={quote_words(value)}\n" for name, value in extras.variables.items())
+        )
+        if extras.arguments:
+            script += f"if (( $# == 0 )); then set -- {quote_words(*extras.arguments)}; fi\n"
+        return {**self.build_config_files(run), TRAIN_SCRIPT: script + body}
 
 
-def check_trainer_support(run: PlannedRun, trainer: TrainerExport, trainers: Sequence[TrainerExport]) -> None:
-    """Raise InputError for the first setting that the trainer does not support, with the `trainers` that do."""
-    unsupported = next(trainer.find_unsupported(run), None)
-    if unsupported is None:
-        return
-    capable_trainers = [
-        candidate.name
-        for candidate in trainers
-        if all(unsupported.setting != other.setting for other in candidate.find_unsupported(run))
+def describe_plan(run: PlannedRun, trainer_name: str) -> list[str]:
+    """The description of the plan for the head of files, in lines without comment signs."""
+    strategy = run.strategy
+    degrees = {name: getattr(strategy, name) for name in ("dp", "tp", "pp", "cp", "ep", "vpp")}
+    degrees_text = ", ".join(f"{name} {degree}" for name, degree in degrees.items() if degree > 1 or name == "dp")
+    length_text = f" of {run.seq_length:,} tokens" if run.model is not None and run.model.vision is None else ""
+    return [
+        f"{run.title} on {run.nodes:,} x {run.devices_per_node} {run.accelerator.name} ({run.cluster}), "
+        f"for {trainer_name}.",
+        f"Plan: {degrees_text}, micro-batch {strategy.micro_batch}, ZeRO {strategy.zero_stage}, "
+        f"recompute {strategy.recompute};",
+        f"global batch {run.global_batch:,}{length_text}, {run.precision}.",
+        f"Predicted: {run.step_time_s:.4g} s per step, MFU {100 * run.mfu:.1f} %.",
     ]
-    alternatives = [unsupported.supported] if unsupported.supported else []
-    if capable_trainers:
-        alternatives.append(f"--to {', '.join(capable_trainers)}")
-    raise InputError(
-        f"{trainer.name} does not support this setting",
-        key=unsupported.setting,
-        value=unsupported.value,
-        expected="; or ".join(alternatives) or "another plan: no exported trainer supports it",
+
+
+def format_script_header(run: PlannedRun, trainer_name: str) -> str:
+    """The first lines of a script: the description of the plan, and `set` to end at the first error."""
+    return f"#!/usr/bin/env bash\n{format_comments(describe_plan(run, trainer_name))}set -euo pipefail\n"
+
+
+def format_rendezvous(run: PlannedRun) -> str:
+    """The variables that the launcher sets, with defaults on a single node."""
+    if run.nodes == 1:
+        node_lines = ': "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}"\n'
+    else:
+        node_lines = (
+            f': "${{NODE_RANK:?the number of this node, from 0 to {run.nodes - 1}}}"\n'
+            ': "${MASTER_ADDR:?the name or address of node 0}"\n'
+        )
+    return f'{node_lines}: "${{MASTER_PORT:={MASTER_PORT}}}"\n'
+
+
+def format_torchrun_array(run: PlannedRun) -> str:
+    """The bash array `torchrun`: one process a device, ranks in the order of the nodes."""
+    return (
+        format_rendezvous(run) + "torchrun=(\n"
+        f"  torchrun --nnodes {run.nodes} --nproc-per-node {run.devices_per_node}\n"
+        '  --node-rank "$NODE_RANK" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT"\n'
+        ")\n"
     )
 
 
-def collect_trainer_notes(run: PlannedRun, trainer: TrainerExport) -> list[str]:
-    """Notes for the user on a supported plan."""
-    note_lines = list(trainer.build_notes(run))
-    trainer_names = list_trainers_of_program(trainer.name)
-    if run.framework not in trainer_names:
-        replan_hint = f"plan with --framework {' or '.join(trainer_names)}"
-        note_lines.append(f"the plan's times and bytes are of {run.framework}, not of {trainer.name}: {replan_hint}")
-    if run.tokens is None:
-        note_lines.append(f"the plan has no --tokens: {run.steps} steps are trained")
-    return note_lines
+def format_script_duties(run: PlannedRun, *, recomputes: bool) -> str:
+    """Comments on what the user's script has to do. `recomputes`: also recomputation."""
+    lines = [
+        "Your script has to implement these parts of the plan:",
+        f"  micro-batches of {run.strategy.micro_batch}, {run.micro_batches} per step on each data-parallel rank;",
+        f"  attention: {run.attention}; kernels: {run.launch}; {run.steps} steps",
+    ]
+    if recomputes and run.strategy.recompute != "none":
+        lines.append(f"  recomputation: {_describe_recompute(run)}")
+    return format_comments(lines)
 
 
-def find_unsupported_degrees(run: PlannedRun, supported_degrees: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """Degrees above 1 of dimensions that are not in `supported_degrees`."""
-    for degree_name in ("tp", "pp", "cp", "ep", "vpp"):
-        degree = getattr(run.strategy, degree_name)
-        if degree > 1 and degree_name not in supported_degrees:
-            yield UnsupportedSetting(degree_name, degree, f"{degree_name} 1")
+def build_recompute_note(run: PlannedRun, trainer_name: str) -> Iterator[str]:
+    """The note of a trainer that leaves recomputation to the script."""
+    if run.strategy.recompute != "none":
+        yield f"{trainer_name} does not recompute by itself: your script has to ({_describe_recompute(run)})"
 
 
-def find_unsupported_value(
-    setting: str, value: object, supported_values: Collection[object]
-) -> Iterator[UnsupportedSetting]:
-    """The setting, where its value is not in `supported_values`."""
-    if value not in supported_values:
-        yield UnsupportedSetting(
-            setting, value, f"{setting} {' or '.join(str(supported_value) for supported_value in supported_values)}"
-        )
-
-
-def find_unsupported_order(run: PlannedRun, supported_orders: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """The order of ranks, where it differs from all in `supported_orders`; dimensions of degree 1 do not count."""
-
-    def drop_unit_degrees(order: str) -> list[str]:
-        return [name for name in order.split("-") if getattr(run.strategy, name) > 1]
-
-    if drop_unit_degrees(run.settings.order) not in [drop_unit_degrees(order) for order in supported_orders]:
-        yield UnsupportedSetting("order", run.settings.order, f"order {' or '.join(supported_orders)}")
-
-
-def find_unsupported_offload(run: PlannedRun, supported_offloads: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """The offload, where it is not in `supported_offloads`."""
-    for name in run.settings.offload:
-        if name not in supported_offloads:
-            yield UnsupportedSetting("offload", name, f"offload {' or '.join(['none', *supported_offloads])}")
-
-
-def find_unsupported_accelerator(run: PlannedRun, supported_types: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """The accelerator, where the trainer does not support it; `supported_types`: vendors, device types, or both."""
-    accelerator = run.accelerator
-    if accelerator.device_type and not {
-        accelerator.vendor,
-        accelerator.device_type,
-        f"{accelerator.vendor} {accelerator.device_type}",
-    } & set(supported_types):
-        yield UnsupportedSetting("accelerator", run.accelerator.name, f"one of {', '.join(supported_types)}")
-
-
-def find_unsupported_architecture(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """The model, where it is not a decoder of a language model."""
-    if run.model is None or run.model.architecture != "decoder" or run.model.vision is not None:
-        yield UnsupportedSetting("model", run.title, "a decoder")
-
-
-def find_unsupported_model_parts(model: ModelSpec, part_names: Collection[str]) -> Iterator[UnsupportedSetting]:
-    """The parts `part_names` of this model, which the trainer's model does not have."""
-    for name in part_names:
-        value = getattr(model, name)
-        if value not in (None, 0, False, "none"):
-            yield UnsupportedSetting(
-                f"model.{name}", value if isinstance(value, (int, str)) else "present", "left out"
-            )
+def _describe_recompute(run: PlannedRun) -> str:
+    layers = run.settings.recompute_layers
+    if run.strategy.recompute == "selective":
+        return "selective: norms, activation functions and unfused attention"
+    return "full: every layer" if layers is None else f"full: {layers} layers of each stage"

@@ -1,7 +1,15 @@
-"""PyTorch's FSDP2 (`fully_shard`), as torchtitan runs it."""
+"""PyTorch's FSDP2 (`fully_shard`), as torchtitan runs it; and what it supports alone, in a script of the user's."""
 
 from __future__ import annotations
 
+from planner.trainers.program import (
+    Program,
+    Rule,
+    accept_accelerators,
+    accept_degrees,
+    accept_offloads,
+    accept_values,
+)
 from planner.trainers.trainer import Trainer
 
 # 32-bit sharded parameters are the master weights; 16-bit weights live while gathered; gradients are reduced in bf16
@@ -20,4 +28,46 @@ FSDP2 = Trainer(
     keeps_embedding_gathered=True,
     saves_quantized_inputs=False,
     fragmentation_share=0.08,
+)
+
+ACCEPT_PYTORCH_ACCELERATORS = accept_accelerators(
+    "NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"
+)
+"""Accelerators that PyTorch supports, and programs that only add sharding to it."""
+ACCEPT_DP_OVERLAP = Rule("dp_overlap", "dp_overlap yes", lambda plan: not plan.dp_overlap)
+"""FSDP and DistributedDataParallel always overlap the communication of gradients."""
+ACCEPT_ALL_LAYERS_RECOMPUTED = Rule(
+    "recompute_layers", "recompute_layers all", lambda plan: plan.recompute_layers is not None
+)
+ACCEPT_FP32_GRADIENTS = Rule(
+    "gradients", "gradients fp32: those of the sharded parameters", lambda plan: plan.gradients == "bf16"
+)
+ACCEPT_FSDP_OFFLOADS = (
+    accept_offloads("optimizer", "weights"),
+    Rule(
+        "offload",
+        "offload optimizer+weights: FSDP keeps both on the host",
+        lambda plan: len(plan.offload) == 1,
+        lambda plan: plan.offload[0],
+    ),
+)
+
+FSDP2_PROGRAM = Program(
+    "fsdp2",
+    "2.13",
+    (
+        ACCEPT_PYTORCH_ACCELERATORS,
+        *accept_degrees(),
+        accept_values("zero_stage", 2, 3),
+        accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
+        ACCEPT_FP32_GRADIENTS,
+        ACCEPT_DP_OVERLAP,
+        ACCEPT_ALL_LAYERS_RECOMPUTED,
+        *ACCEPT_FSDP_OFFLOADS,
+        Rule(
+            "shard_group",
+            "shard_group all, or a divisor of dp",
+            lambda plan: plan.shard_group is not None and plan.dp % plan.shard_group != 0,
+        ),
+    ),
 )

@@ -1,7 +1,10 @@
-"""Names of trainers, launch modes and gradient dtypes: values of options, in the order in which help lists them."""
+"""Names of trainers, programs, launch modes and gradient dtypes: values of options, in the order of their help."""
 
 from typing import Literal
 
 TrainerName = Literal["megatron", "megatron-classic", "megatron-fsdp", "fsdp2", "fsdp", "deepspeed", "ddp", "maxtext"]
+ProgramName = Literal[
+    "megatron-lm", "megatron-bridge", "deepspeed", "torchtitan", "fsdp2", "maxtext", "nemo", "accelerate"
+]
 LaunchMode = Literal["graph", "fused", "compiled", "eager"]
 GradientDtype = Literal["fp32", "bf16"]

@@ -1,24 +1,40 @@
-"""All trainers by name, the default one, and those that a program of `planner export` runs."""
+"""All trainers and programs by name, the default trainer, and the trainers whose plans a program runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from planner.hardware.accelerator import Accelerator
+from planner.trainers.accelerate import ACCELERATE
 from planner.trainers.ddp import DDP
-from planner.trainers.deepspeed import DEEPSPEED
+from planner.trainers.deepspeed import DEEPSPEED, DEEPSPEED_PROGRAM
 from planner.trainers.fsdp1 import FSDP1
-from planner.trainers.fsdp2 import FSDP2
-from planner.trainers.maxtext import MAXTEXT
-from planner.trainers.megatron import MEGATRON, MEGATRON_CLASSIC
+from planner.trainers.fsdp2 import FSDP2, FSDP2_PROGRAM
+from planner.trainers.maxtext import MAXTEXT, MAXTEXT_PROGRAM
+from planner.trainers.megatron import MEGATRON, MEGATRON_BRIDGE, MEGATRON_CLASSIC, MEGATRON_LM, NEMO
 from planner.trainers.megatron_fsdp import MEGATRON_FSDP
-from planner.trainers.names import TrainerName
+from planner.trainers.names import ProgramName, TrainerName
+from planner.trainers.program import Program
+from planner.trainers.torchtitan import TORCHTITAN
 from planner.trainers.trainer import Trainer
 from planner.workload.operators import Workload
 
 TRAINERS_BY_NAME: dict[TrainerName, Trainer] = {
     trainer.name: trainer
     for trainer in (MEGATRON, MEGATRON_CLASSIC, MEGATRON_FSDP, FSDP2, FSDP1, DEEPSPEED, DDP, MAXTEXT)
+}
+PROGRAMS_BY_NAME: dict[ProgramName, Program] = {
+    program.name: program
+    for program in (
+        MEGATRON_LM,
+        MEGATRON_BRIDGE,
+        DEEPSPEED_PROGRAM,
+        TORCHTITAN,
+        FSDP2_PROGRAM,
+        MAXTEXT_PROGRAM,
+        NEMO,
+        ACCELERATE,
+    )
 }
 
 
@@ -43,6 +59,6 @@ def find_common_trainer(accelerators: Sequence[Accelerator], workload: Workload)
     return "megatron-classic" if "megatron-classic" in defaults else defaults[0]
 
 
-def list_trainers_of_program(program: str) -> tuple[TrainerName, ...]:
+def list_trainers_of_program(program: ProgramName) -> tuple[TrainerName, ...]:
     """Names of the trainers whose plans a program of `planner export --to` runs."""
     return tuple(name for name, trainer in TRAINERS_BY_NAME.items() if program in trainer.programs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from planner.trainers.names import GradientDtype, LaunchMode, TrainerName
+from planner.trainers.names import GradientDtype, LaunchMode, ProgramName, TrainerName
 from planner.workload.techniques import Techniques
 
 WIDE_VALUE_BYTES = {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}
@@ -24,7 +24,7 @@ class Trainer:
 
     name: TrainerName
     """The value of `--framework`."""
-    programs: tuple[str, ...]
+    programs: tuple[ProgramName, ...]
     """The programs that `planner export --to` writes files for and that run this trainer's plans."""
 
     weight_bytes: float

@@ -3,13 +3,20 @@
 import ast
 import inspect
 from dataclasses import fields
+from typing import Any, get_args
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planner.export.trainers import TRAINERS
 from planner.trainers import trainer as trainer_module
-from planner.trainers.registry import TRAINERS_BY_NAME, list_trainers_of_program
+from planner.trainers.names import ProgramName
+from planner.trainers.program import PlanValues, Program
+from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, list_trainers_of_program
 from planner.trainers.trainer import Trainer, replace_gradient_bytes, replace_moment_bytes, widen_trainer_state
+from planner.workload.presets import read_transformer_preset
 
 
 def test_every_field_has_a_docstring_of_its_own() -> None:
@@ -24,8 +31,54 @@ def test_every_field_has_a_docstring_of_its_own() -> None:
 
 
 def test_programs_are_those_that_are_exported_to_and_each_runs_a_trainer() -> None:
-    assert {program for trainer in TRAINERS_BY_NAME.values() for program in trainer.programs} == set(TRAINERS)
-    assert all(list_trainers_of_program(program) for program in TRAINERS)
+    assert tuple(PROGRAMS_BY_NAME) == get_args(ProgramName) == tuple(TRAINERS)
+    assert all(list_trainers_of_program(name) for name in PROGRAMS_BY_NAME)
+
+
+def build_plan_values(**changes: Any) -> PlanValues:
+    """A plan that breaks many rules, with some values changed."""
+    degrees = dict.fromkeys(("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch"), 1)
+    values: dict[str, Any] = degrees | {
+        "zero_stage": 1,
+        "recompute": "none",
+        "sequence_parallel": 0,
+        "schedule": "zero-bubble",
+        "tp_overlap": True,
+        "dp_overlap": False,
+        "cp_exchange": "ring",
+        "gradients": "bf16",
+        "communication": "fp32",
+        "offload": ["weights", "activations"],
+        "order": "pp-tp-cp-dp",
+        "shard_group": 8,
+        "recompute_layers": 2,
+        "precision": "nvfp4",
+        "attention": "unfused",
+        "seq_length": 4096,
+        "framework": "fsdp2",
+        "model": read_transformer_preset("mixtral-8x7b"),
+        "model_title": "Mixtral",
+        "accelerator": "tpu-v5p",
+        "vendor": "Google",
+        "device_type": "tpu",
+    }
+    return PlanValues(**values | changes)
+
+
+@pytest.mark.parametrize("program", PROGRAMS_BY_NAME.values(), ids=PROGRAMS_BY_NAME)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_rules_say_the_same_of_many_plans_and_of_each(program: Program, seed: int) -> None:
+    generator, plans = np.random.default_rng(seed), 16
+    degrees = {name: generator.choice([1, 2, 3, 8], plans) for name in ("tp", "pp", "dp", "cp", "ep", "etp", "vpp")}
+    columns = degrees | {
+        "zero_stage": generator.integers(0, 4, plans),
+        "recompute": generator.choice(["none", "selective", "full"], plans),
+        "sequence_parallel": generator.integers(0, 2, plans),
+    }
+    for rule in program.rules:
+        broken = np.broadcast_to(rule.is_broken(build_plan_values(**columns)), plans)
+        rows = [{name: column[i].item() for name, column in columns.items()} for i in range(plans)]
+        assert broken.tolist() == [bool(rule.is_broken(build_plan_values(**row))) for row in rows], rule.setting
 
 
 @pytest.mark.parametrize("trainer", TRAINERS_BY_NAME.values(), ids=TRAINERS_BY_NAME)

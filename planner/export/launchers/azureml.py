@@ -5,33 +5,39 @@ With the PyTorch distribution and a process a node it sets NODE_RANK, MASTER_ADD
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from planner.export import machines
-from planner.export.images import build_image_field
-from planner.export.launcher import Launcher, LauncherField, LaunchJob, build_host_order_note, compute_time_limit_s
+from planner.export.launcher import (
+    Launcher,
+    LauncherField,
+    LaunchJob,
+    build_host_order_note,
+    build_image_field,
+    compute_time_limit_s,
+    find_unlisted_node,
+)
 from planner.export.run import PlannedRun
-from planner.export.shell import TRAIN_SCRIPT, describe_plan
-from planner.export.trainer import FileTexts, UnsupportedSetting
-from planner.export.yaml_json import format_yaml
+from planner.export.text import format_yaml
+from planner.export.trainer import TRAIN_SCRIPT, FileTexts
 
-NAME = "azureml"
-
+_VM_SIZES = {
+    ("v100-sxm2-32gb", 8): "Standard_ND40rs_v2",
+    ("a100-sxm-40gb", 8): "Standard_ND96asr_v4",
+    ("a100-sxm-80gb", 8): "Standard_ND96amsr_A100_v4",
+    ("h100-sxm-80gb", 8): "Standard_ND96isr_H100_v5",
+    ("h200-sxm", 8): "Standard_ND96isr_H200_v5",
+    ("mi300x", 8): "Standard_ND96isr_MI300X_v5",
+    ("gb200", 4): "Standard_ND128isr_NDR_GB200_v6",
+    ("gb300", 4): "Standard_ND128isr_GB300_v6",
+}
+"""learn.microsoft.com/azure/virtual-machines/sizes, "GPU accelerated"; names as in github.com/Azure/azhpc-images."""
 _JOB_SCHEMA_URL = "https://azuremlschemas.azureedge.net/latest/commandJob.schema.json"
 
 
 def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     return (
         build_image_field(run),
-        LauncherField("compute", "COMPUTE", f"compute cluster of {machines.find_azure_vm_size(run)} nodes"),
+        LauncherField("compute", "COMPUTE", f"compute cluster of {_VM_SIZES.get(run.node)} nodes"),
         LauncherField("experiment", run.name, "experiment that the run is shown in"),
     )
-
-
-def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
-    if machines.find_azure_vm_size(run) is None:
-        node_text = f"{run.devices_per_node} x {run.accelerator.name}"
-        yield UnsupportedSetting("accelerator", node_text, f"a node of {machines.format_known_machines(NAME)}")
 
 
 def _build_files(job: LaunchJob) -> FileTexts:
@@ -51,11 +57,17 @@ def _build_files(job: LaunchJob) -> FileTexts:
     if time_limit_s is not None:
         document["limits"] = {"timeout": time_limit_s}
     lines = [
-        *describe_plan(run, job.trainer_name),
-        f"The compute cluster's nodes: {machines.find_azure_vm_size(run)}.",
+        *job.description,
+        f"The compute cluster's nodes: {_VM_SIZES.get(run.node)}.",
         "From its folder: az ml job create --file azureml.yaml",
     ]
     return {"azureml.yaml": format_yaml(lines, document)}
 
 
-LAUNCHER = Launcher(NAME, _list_fields, _find_unsupported, build_host_order_note, _build_files)
+LAUNCHER = Launcher(
+    "azureml",
+    _build_files,
+    _list_fields,
+    lambda run, trainer_name: find_unlisted_node(run, _VM_SIZES),
+    build_host_order_note,
+)

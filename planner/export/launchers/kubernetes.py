@@ -10,21 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.errors import InputError
-from planner.export.images import build_image_field
 from planner.export.launcher import (
     Launcher,
     LauncherField,
     LaunchJob,
     build_host_order_note,
+    build_image_field,
     compute_time_limit_s,
-    find_none_unsupported,
 )
 from planner.export.run import PlannedRun
-from planner.export.shell import MASTER_PORT, TRAIN_SCRIPT, describe_plan
-from planner.export.trainer import FileTexts
-from planner.export.yaml_json import format_yaml
-
-NAME = "kubernetes"
+from planner.export.text import format_yaml
+from planner.export.trainer import MASTER_PORT, TRAIN_SCRIPT, FileTexts
 
 _DEVICE_RESOURCES = {
     ("NVIDIA", "gpu"): "nvidia.com/gpu",
@@ -55,38 +51,23 @@ def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
 
 
 def _build_files(job: LaunchJob) -> FileTexts:
-    documents = [_build_config_map(job), _build_service(job), _build_job_document(job)]
-    return {
-        "kubernetes.yaml": format_yaml(
-            [*describe_plan(job.run, job.trainer_name), "kubectl apply -f kubernetes.yaml"], *documents
-        )
+    metadata = {"name": job.run.name}
+    if job.field_values["namespace"]:
+        metadata["namespace"] = job.field_values["namespace"]
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(job.files)}
+    # a headless Service, which only gives the pods their host names
+    service_spec = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": {"batch.kubernetes.io/job-name": job.run.name},
     }
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service_spec}
+    job_document = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": _build_job_spec(job)}
+    lines = [*job.description, "kubectl apply -f kubernetes.yaml"]
+    return {"kubernetes.yaml": format_yaml(lines, config_map, service, job_document)}
 
 
-def _build_metadata(job: LaunchJob) -> dict[str, object]:
-    metadata: dict[str, object] = {"name": job.run.name}
-    return {**metadata, "namespace": job.field_values["namespace"]} if job.field_values["namespace"] else metadata
-
-
-def _build_config_map(job: LaunchJob) -> dict[str, object]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _build_metadata(job), "data": dict(job.files)}
-
-
-def _build_service(job: LaunchJob) -> dict[str, object]:
-    """A headless Service, which only gives the pods their host names."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": _build_metadata(job),
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": {"batch.kubernetes.io/job-name": job.run.name},
-        },
-    }
-
-
-def _build_job_document(job: LaunchJob) -> dict[str, object]:
+def _build_job_spec(job: LaunchJob) -> dict[str, object]:
     run, time_limit_s = job.run, compute_time_limit_s(job.run)
     spec: dict[str, object] = {
         "completionMode": "Indexed",
@@ -96,8 +77,7 @@ def _build_job_document(job: LaunchJob) -> dict[str, object]:
     }
     if time_limit_s is not None:
         spec["activeDeadlineSeconds"] = time_limit_s
-    spec["template"] = {"spec": _build_pod_spec(job)}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _build_metadata(job), "spec": spec}
+    return spec | {"template": {"spec": _build_pod_spec(job)}}
 
 
 def _build_pod_spec(job: LaunchJob) -> dict[str, object]:
@@ -169,4 +149,4 @@ def _build_notes(run: PlannedRun) -> Iterator[str]:
         )
 
 
-LAUNCHER = Launcher(NAME, _list_fields, find_none_unsupported, _build_notes, _build_files)
+LAUNCHER = Launcher("kubernetes", _build_files, _list_fields, build_notes=_build_notes)

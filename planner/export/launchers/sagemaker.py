@@ -8,17 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export import machines
-from planner.export.images import build_image_field
-from planner.export.launcher import Launcher, LauncherField, LaunchJob, build_host_order_note, compute_time_limit_s
+from planner.export.launcher import (
+    Launcher,
+    LauncherField,
+    LaunchJob,
+    build_host_order_note,
+    build_image_field,
+    compute_time_limit_s,
+    find_unlisted_node,
+)
 from planner.export.run import PlannedRun
-from planner.export.shell import TRAIN_SCRIPT, format_script_header
-from planner.export.trainer import FileTexts, UnsupportedSetting
-from planner.export.yaml_json import format_json
+from planner.export.text import format_json
+from planner.export.trainer import TRAIN_SCRIPT, FileTexts, format_script_header
 from planner.units import DAY_S, parse_count
 
-NAME = "sagemaker"
-
+INSTANCE_TYPES = {
+    ("v100-sxm2-16gb", 8): "ml.p3.16xlarge",
+    ("v100-sxm2-32gb", 8): "ml.p3dn.24xlarge",
+    ("a100-sxm-40gb", 8): "ml.p4d.24xlarge",
+    ("a100-sxm-80gb", 8): "ml.p4de.24xlarge",
+    ("h100-sxm-80gb", 8): "ml.p5.48xlarge",
+    ("h200-sxm", 8): "ml.p5en.48xlarge",
+    ("b200", 8): "ml.p6-b200.48xlarge",
+    ("b300", 8): "ml.p6-b300.48xlarge",
+    ("gb200", 4): "ml.p6e-gb200.36xlarge",
+    ("a10", 8): "ml.g5.48xlarge",
+    ("l4", 8): "ml.g6.48xlarge",
+    ("l40s", 8): "ml.g6e.48xlarge",
+}
+"""Training instance types of its API (botocore, TrainingInstanceType); sizes of docs.aws.amazon.com/ec2."""
 _MAX_RUNTIME_S = 28 * int(DAY_S)
 """Longest run of a training job (docs.aws.amazon.com/general/latest/gr/sagemaker.html)."""
 _DEFAULT_RUNTIME_S = int(DAY_S)
@@ -45,12 +63,6 @@ def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     )
 
 
-def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
-    if machines.find_sagemaker_instance(run) is None:
-        node_text = f"{run.devices_per_node} x {run.accelerator.name}"
-        yield UnsupportedSetting("accelerator", node_text, f"a node of {machines.format_known_machines(NAME)}")
-
-
 def _build_notes(run: PlannedRun) -> Iterator[str]:
     yield from build_host_order_note(run)
     time_limit_s = compute_time_limit_s(run)
@@ -74,7 +86,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
         "InputDataConfig": [{"ChannelName": "plan", "DataSource": {"S3DataSource": s3_source}}],
         "OutputDataConfig": {"S3OutputPath": f"{s3_prefix}/output/"},
         "ResourceConfig": {
-            "InstanceType": machines.find_sagemaker_instance(run),
+            "InstanceType": INSTANCE_TYPES[run.node],
             "InstanceCount": run.nodes,
             "VolumeSizeInGB": parse_count(values["volume"], key="--with volume", example="500"),
         },
@@ -91,4 +103,10 @@ def _build_files(job: LaunchJob) -> FileTexts:
     return {"sagemaker.json": format_json(request), "sagemaker.sh": program}
 
 
-LAUNCHER = Launcher(NAME, _list_fields, _find_unsupported, _build_notes, _build_files)
+LAUNCHER = Launcher(
+    "sagemaker",
+    _build_files,
+    _list_fields,
+    lambda run, trainer_name: find_unlisted_node(run, INSTANCE_TYPES),
+    _build_notes,
+)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export import machines
 from planner.export.launcher import Launcher, LauncherField, LaunchJob, build_host_order_note
+from planner.export.launchers.gcp_tpu import TPU_TYPES, find_tpu_slice
 from planner.export.run import PlannedRun
-from planner.export.shell import MASTER_PORT, TRAIN_SCRIPT, describe_plan
-from planner.export.trainer import FileTexts, UnsupportedSetting
-from planner.export.yaml_json import format_yaml
+from planner.export.text import format_yaml
+from planner.export.trainer import MASTER_PORT, TRAIN_SCRIPT, FileTexts, UnsupportedSetting
 
-NAME = "skypilot"
-
+_ACCELERATORS = {
+    "v100-sxm2-16gb": "V100",
+    "v100-sxm2-32gb": "V100-32GB",
+    "a100-sxm-40gb": "A100",
+    "a100-sxm-80gb": "A100-80GB",
+    "h100-sxm-80gb": "H100",
+    "h200-sxm": "H200",
+    "b200": "B200",
+    "gb200": "GB200",
+    "a10": "A10G",
+    "t4": "T4",
+    "l4": "L4",
+    "l40s": "L40S",
+    "mi300x": "MI300X",
+}
+"""Canonical names of SkyPilot's catalogue, by the name in hardware_db."""
 _RUN_COMMANDS = f"""export NODE_RANK="$SKYPILOT_NODE_RANK"
 MASTER_ADDR=$(head -n 1 <<< "$SKYPILOT_NODE_IPS")
 export MASTER_ADDR
@@ -28,16 +41,21 @@ def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
     )
 
 
+def _find_accelerator(run: PlannedRun) -> str | None:
+    """The accelerator's name; None where it is not in SkyPilot's catalogue."""
+    tpu_slice = find_tpu_slice(run)
+    return f"tpu-{tpu_slice[0]}" if tpu_slice else _ACCELERATORS.get(run.accelerator.name)
+
+
 def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
-    if run.accelerator.device_type and machines.find_skypilot_accelerator(run) is None:
-        yield UnsupportedSetting(
-            "accelerator", run.accelerator.name, f"one of {machines.format_known_machines(NAME)}"
-        )
+    if run.accelerator.device_type and _find_accelerator(run) is None:
+        known = ", ".join([*_ACCELERATORS, *TPU_TYPES])
+        yield UnsupportedSetting("accelerator", run.accelerator.name, f"one of {known}")
 
 
 def _build_files(job: LaunchJob) -> FileTexts:
     run, values = job.run, job.field_values
-    accelerator_name = machines.find_skypilot_accelerator(run) or run.accelerator.name
+    accelerator_name = _find_accelerator(run) or run.accelerator.name
     is_tpu = accelerator_name.startswith("tpu-")
     resources: dict[str, object] = {"accelerators": f"{accelerator_name}:{1 if is_tpu else run.devices_per_node}"}
     if values["infra"]:
@@ -56,11 +74,8 @@ def _build_files(job: LaunchJob) -> FileTexts:
     if values["setup"]:
         task["setup"] = values["setup"] + "\n"
     task["run"] = f"bash {TRAIN_SCRIPT}\n" if is_tpu else _RUN_COMMANDS
-    return {
-        "skypilot.yaml": format_yaml(
-            [*describe_plan(run, job.trainer_name), "From its folder: sky launch skypilot.yaml"], task
-        )
-    }
+    lines = [*job.description, "From its folder: sky launch skypilot.yaml"]
+    return {"skypilot.yaml": format_yaml(lines, task)}
 
 
-LAUNCHER = Launcher(NAME, _list_fields, _find_unsupported, build_host_order_note, _build_files)
+LAUNCHER = Launcher("skypilot", _build_files, _list_fields, _find_unsupported, build_host_order_note)

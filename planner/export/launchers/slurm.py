@@ -8,21 +8,11 @@ from planner.export.launcher import (
     LaunchJob,
     build_hosts_file,
     compute_time_limit_s,
-    find_none_unsupported,
-    format_slurm_time,
 )
 from planner.export.run import PlannedRun
-from planner.export.shell import (
-    MASTER_PORT,
-    TRAIN_SCRIPT,
-    describe_plan,
-    format_comments,
-    format_exports,
-    quote_words,
-)
-from planner.export.trainer import FileTexts
-
-NAME = "slurm"
+from planner.export.text import format_comments, format_exports, quote_words
+from planner.export.trainer import MASTER_PORT, TRAIN_SCRIPT, FileTexts
+from planner.units import DAY_S
 
 
 def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
@@ -47,16 +37,19 @@ def _build_sbatch_options(job: LaunchJob) -> list[str]:
     if run.accelerator.device_type == "gpu":
         options.append(f"--gpus-per-node={run.devices_per_node}")
     if time_limit_s is not None:
-        options.append(f"--time={format_slurm_time(time_limit_s)}")
+        options.append(f"--time={_format_time(time_limit_s)}")
     if run.hosts:
         options.append(f"--nodelist={','.join(run.hosts)}")
     user_values = {name: job.field_values[name] for name in ("partition", "account", "qos")}
-    return options + [f"--{name}={_quote_value(value)}" for name, value in user_values.items() if value]
+    return options + [
+        f"--{name}={quote_words(value.replace(chr(10), chr(32)))}" for name, value in user_values.items() if value
+    ]
 
 
-def _quote_value(text: str) -> str:
-    """A value in a line of #SBATCH, quoted as for the shell."""
-    return quote_words([text.replace("\n", " ")])
+def _format_time(time_s: int) -> str:
+    """The time in Slurm's form, D-HH:MM:SS."""
+    days, remainder_s = divmod(time_s, int(DAY_S))
+    return f"{days}-{remainder_s // 3600:02}:{remainder_s % 3600 // 60:02}:{remainder_s % 60:02}"
 
 
 def _build_container_options(job: LaunchJob) -> list[str]:
@@ -64,8 +57,8 @@ def _build_container_options(job: LaunchJob) -> list[str]:
     image, mounts = job.field_values["image"], job.field_values["mounts"]
     if not image:
         return []
-    extra_mounts = f",{quote_words([mounts])}" if mounts else ""
-    return [f"--container-image={quote_words([image])}", f'--container-mounts="$plan":"$plan"{extra_mounts}']
+    extra_mounts = f",{quote_words(mounts)}" if mounts else ""
+    return [f"--container-image={quote_words(image)}", f'--container-mounts="$plan":"$plan"{extra_mounts}']
 
 
 def _build_files(job: LaunchJob) -> FileTexts:
@@ -75,7 +68,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
         first_host, node_rank = run.hosts[0], "$SLURM_PROCID"
         hostfile_export = 'export SLURM_HOSTFILE="$plan/hosts.txt"\n'
         srun_options = ["--distribution=arbitrary"]
-        master_address = f"MASTER_ADDR={quote_words([first_host])}\n"
+        master_address = f"MASTER_ADDR={quote_words(first_host)}\n"
     else:
         node_rank, hostfile_export, srun_options = "$SLURM_NODEID", "", []
         master_address = 'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)\n'
@@ -84,7 +77,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
         + "".join(f"#SBATCH {option}\n" for option in _build_sbatch_options(job))
         + format_comments(
             [
-                *describe_plan(run, job.trainer_name),
+                *job.description,
                 "Submit it from its own folder, on a file system that all nodes share:",
                 "  sbatch slurm.sbatch",
             ]
@@ -103,4 +96,4 @@ def _build_files(job: LaunchJob) -> FileTexts:
     return {"slurm.sbatch": text, **build_hosts_file(run)}
 
 
-LAUNCHER = Launcher(NAME, _list_fields, find_none_unsupported, lambda run: iter(()), _build_files)
+LAUNCHER = Launcher("slurm", _build_files, _list_fields)

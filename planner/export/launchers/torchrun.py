@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export.launcher import Launcher, LauncherField, LaunchJob, build_hosts_file
+from planner.export.launcher import Launcher, LaunchJob, build_hosts_file
 from planner.export.run import PlannedRun
-from planner.export.shell import TRAIN_SCRIPT, format_comments, format_script_header, quote_words
-from planner.export.trainer import FileTexts, UnsupportedSetting
-
-NAME = "torchrun"
-
-
-def _list_fields(run: PlannedRun) -> tuple[LauncherField, ...]:
-    return ()
+from planner.export.text import format_comments, quote_words
+from planner.export.trainer import TRAIN_SCRIPT, FileTexts, UnsupportedSetting, format_script_header
 
 
 def _find_unsupported(run: PlannedRun, trainer_name: str) -> Iterator[UnsupportedSetting]:
@@ -26,7 +20,7 @@ def _build_files(job: LaunchJob) -> FileTexts:
     if run.hosts:
         instructions = ["Run it on every host of hosts.txt, from a folder that all share: bash torchrun.sh"]
         node_rank_code = (
-            f"hosts=({quote_words(run.hosts)})\n"
+            f"hosts=({quote_words(*run.hosts)})\n"
             "MASTER_ADDR=${hosts[0]}\n"
             "for (( NODE_RANK = 0; NODE_RANK < ${#hosts[@]}; NODE_RANK++ )); do\n"
             '  case ${hosts[NODE_RANK]} in "$(hostname)" | "$(hostname -s)" | "$(hostname -f)") break ;; esac\n'
@@ -55,4 +49,4 @@ def _build_files(job: LaunchJob) -> FileTexts:
     return {"torchrun.sh": text, **build_hosts_file(run)}
 
 
-LAUNCHER = Launcher(NAME, _list_fields, _find_unsupported, lambda run: iter(()), _build_files)
+LAUNCHER = Launcher("torchrun", _build_files, find_unsupported=_find_unsupported)

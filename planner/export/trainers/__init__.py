@@ -13,15 +13,6 @@ from planner.export.trainers import (
 )
 
 TRAINERS: dict[str, TrainerExport] = {
-    trainer.name: trainer
-    for trainer in (
-        megatron_lm.TRAINER,
-        megatron_bridge.TRAINER,
-        deepspeed.TRAINER,
-        torchtitan.TRAINER,
-        fsdp2.TRAINER,
-        maxtext.TRAINER,
-        nemo.TRAINER,
-        accelerate.TRAINER,
-    )
+    module.TRAINER.name: module.TRAINER
+    for module in (megatron_lm, megatron_bridge, deepspeed, torchtitan, fsdp2, maxtext, nemo, accelerate)
 }

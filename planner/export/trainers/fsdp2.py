@@ -8,27 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export import fsdp
 from planner.export.run import PlannedRun
-from planner.export.shell import (
-    TRAIN_SCRIPT,
-    describe_plan,
-    format_comments,
-    format_torchrun_array,
-    render_train_script,
-)
+from planner.export.text import format_comments
 from planner.export.trainer import (
-    FileTexts,
+    SCRIPT_USAGE_CHECK,
     TrainerExport,
-    UnsupportedSetting,
-    UserExtras,
-    find_unsupported_accelerator,
-    find_unsupported_degrees,
-    find_unsupported_value,
+    describe_plan,
+    format_script_duties,
+    format_torchrun_array,
 )
-from planner.export.user_script import SCRIPT_USAGE_CHECK, format_script_duties
+from planner.trainers.fsdp2 import FSDP2_PROGRAM
 
-NAME = "fsdp2"
 FSDP2_MODULE = "planned_fsdp2"
 
 _TORCH_DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.float32", "tf32": "torch.float32"}
@@ -92,37 +82,30 @@ def _keep_every_second_multiply() -> tuple[object, object]:
 '''
 
 
-def find_unsupported_by_fsdp2(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """Settings that FSDP2 alone does not support."""
+def compute_fsdp_mesh(run: PlannedRun) -> tuple[int, int]:
+    """Replicas, and data-parallel ranks in each that share the parameters; context-parallel ranks share them too."""
+    strategy, shard_group = run.strategy, run.settings.shard_group
+    shards = strategy.dp if shard_group is None else shard_group // strategy.cp
+    return strategy.dp // shards, shards
+
+
+def build_kernel_launch_note(run: PlannedRun) -> Iterator[str]:
+    """A note on kernel launches that PyTorch does not support."""
+    if run.launch in ("fused", "graph"):
+        yield f"the plan's kernels are launched {run.launch}: torch.compile comes nearest"
+
+
+def _render_module(run: PlannedRun) -> str:
     strategy, settings = run.strategy, run.settings
-    yield from find_unsupported_accelerator(run, fsdp.PYTORCH_ACCELERATORS)
-    yield from find_unsupported_degrees(run, ())
-    yield from find_unsupported_value("zero_stage", strategy.zero_stage, (2, 3))
-    yield from find_unsupported_value("precision", run.precision, tuple(_TORCH_DTYPES))
-    yield from fsdp.find_unsupported_grad_dtype(run)
-    yield from fsdp.find_unsupported_dp_overlap(run)
-    yield from fsdp.find_unsupported_recompute_layers(run)
-    yield from fsdp.find_unsupported_fsdp_offload(run)
-    if settings.shard_group is not None and strategy.dp % settings.shard_group:
-        yield UnsupportedSetting("shard_group", settings.shard_group, "shard_group all, or a divisor of dp")
-
-
-def build_fsdp2_notes(run: PlannedRun) -> Iterator[str]:
-    """Deviations from the plan."""
-    yield from fsdp.build_kernel_launch_note(run)
-
-
-def render_fsdp2_module(run: PlannedRun) -> str:
-    """The module."""
-    strategy, settings = run.strategy, run.settings
-    replicas, shards = fsdp.compute_fsdp_mesh(run)
-    if replicas > 1:
-        mesh_code = 'return init_device_mesh(device.type, (REPLICAS, SHARDS), mesh_dim_names=("replicate", "shard"))'
-    else:
-        mesh_code = 'return init_device_mesh(device.type, (SHARDS,), mesh_dim_names=("shard",))'
+    replicas, shards = compute_fsdp_mesh(run)
+    mesh_arguments = (
+        '(REPLICAS, SHARDS), mesh_dim_names=("replicate", "shard")'
+        if replicas > 1
+        else '(SHARDS,), mesh_dim_names=("shard",)'
+    )
     reduce_dtype = "torch.float32" if settings.communication == "fp32" else _TORCH_DTYPES[run.precision]
     module_text = _MODULE_TEMPLATE.format(
-        comments=format_comments(describe_plan(run, NAME)),
+        comments=format_comments(describe_plan(run, FSDP2_PROGRAM.name)),
         imports=_format_imports(run),
         batch=run.global_batch,
         micro_batch=strategy.micro_batch,
@@ -131,7 +114,7 @@ def render_fsdp2_module(run: PlannedRun) -> str:
         steps=run.steps,
         replicas=replicas,
         shards=shards,
-        mesh=mesh_code,
+        mesh=f"return init_device_mesh(device.type, {mesh_arguments})",
         param=_TORCH_DTYPES[run.precision],
         reduce=reduce_dtype,
         reshard=strategy.zero_stage == 3,
@@ -180,19 +163,20 @@ def _format_recompute_code(run: PlannedRun) -> str:
     )
 
 
-def build_fsdp2_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
-    """The module, and `train.sh` that runs the user's script, which imports it."""
-    body = (
-        format_script_duties(run, by_script=False)
+def _build_script_body(run: PlannedRun) -> str:
+    return (
+        format_script_duties(run, recomputes=False)
         + SCRIPT_USAGE_CHECK
         + format_torchrun_array(run)
         + 'export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"\n'
         + 'exec "${torchrun[@]}" "$@"\n'
     )
-    return {
-        f"{FSDP2_MODULE}.py": render_fsdp2_module(run),
-        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body),
-    }
 
 
-TRAINER = TrainerExport(NAME, find_unsupported_by_fsdp2, build_fsdp2_notes, build_fsdp2_files, needs_script=True)
+TRAINER = TrainerExport(
+    FSDP2_PROGRAM,
+    _build_script_body,
+    lambda run: {f"{FSDP2_MODULE}.py": _render_module(run)},
+    build_notes=build_kernel_launch_note,
+    needs_script=True,
+)

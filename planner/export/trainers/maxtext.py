@@ -8,121 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export.fsdp import find_unsupported_dp_overlap, find_unsupported_recompute_layers
 from planner.export.run import PlannedRun
-from planner.export.shell import TRAIN_SCRIPT, describe_plan, format_rendezvous, render_train_script
-from planner.export.trainer import (
-    FileTexts,
-    TrainerExport,
-    UnsupportedSetting,
-    UserExtras,
-    find_unsupported_accelerator,
-    find_unsupported_architecture,
-    find_unsupported_degrees,
-    find_unsupported_model_parts,
-    find_unsupported_order,
-    find_unsupported_value,
-)
-from planner.export.yaml_json import format_yaml
-from planner.trainers.divisibility import has_whole_shard_groups
+from planner.export.text import format_yaml
+from planner.export.trainer import TrainerExport, describe_plan, format_rendezvous
+from planner.trainers.maxtext import MAXTEXT_PROGRAM
 from planner.workload.spec import ModelSpec
 
-NAME = "maxtext"
 MAXTEXT_CONFIG_FILE = "maxtext.yml"
 
 _CP_STRATEGIES = {"all-gather": "all_gather", "ring": "ring", "all-to-all": "ulysses"}
 _REMAT_POLICIES = {"none": "none", "selective": "minimal", "full": "full"}
 """`minimal` saves the outputs of matrix multiplies, and recomputes the rest."""
-_UNSUPPORTED_MODEL_PARTS = (
-    "qkv_bias",
-    "attention_out_bias",
-    "mlp_bias",
-    "learned_positions",
-    "embedding_norm",
-    "relative_positions",
-    "token_types",
-    "attention_sinks",
-    "sliding_window",
-)
 _LAUNCH_COMMAND = 'exec python3 -m maxtext.trainers.pre_train.train "$here/maxtext.yml" "$@"\n'
 _GPU_ENV = """export NNODES={nodes} JAX_COORDINATOR_IP="$MASTER_ADDR" JAX_COORDINATOR_PORT="$MASTER_PORT" NODE_RANK
 """
 
 
-def find_unsupported_by_maxtext(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """Settings that its configuration does not support."""
-    strategy, settings = run.strategy, run.settings
-    yield from find_unsupported_architecture(run)
-    yield from find_unsupported_accelerator(run, ("Google", "NVIDIA gpu", "AMD gpu"))
-    yield from find_unsupported_degrees(run, ("tp", "cp", "ep"))
-    yield from find_unsupported_value("precision", run.precision, ("bf16", "fp32", "fp8"))
-    yield from find_unsupported_value("zero_stage", strategy.zero_stage, (0, 1, 3))
-    if run.model is not None:
-        yield from _find_unsupported_model(run, run.model)
-    yield from find_unsupported_recompute_layers(run)
-    for name in settings.offload:
-        if name == "activations":
-            yield UnsupportedSetting("offload", name, "offload none, optimizer or weights")
-    yield from find_unsupported_dp_overlap(run)
-    shard_group = settings.shard_group
-    if shard_group is not None and (
-        strategy.zero_stage != 3
-        or strategy.ep > 1
-        or not has_whole_shard_groups(strategy.dp, strategy.cp, shard_group)
-    ):
-        yield UnsupportedSetting(
-            "shard_group", shard_group, "shard_group all, or cp times a divisor of dp under ZeRO 3"
-        )
-    yield from find_unsupported_order(run, ("tp-cp-dp-pp",))
-
-
-def _find_unsupported_model(run: PlannedRun, model: ModelSpec) -> Iterator[UnsupportedSetting]:
-    strategy, moe = run.strategy, model.moe
-    yield from find_unsupported_model_parts(model, _UNSUPPORTED_MODEL_PARTS)
-    yield from find_unsupported_value("model.norm", model.norm, ("rmsnorm",))
-    yield from find_unsupported_value("model.head", model.head, ("lm",))
-    yield from find_unsupported_value("model.gated_mlp", model.gated_mlp, (True,))
-    if moe is None:
-        return
-    if strategy.dp % strategy.ep:
-        yield UnsupportedSetting("ep", strategy.ep, "a divisor of dp")
-    if strategy.etp != strategy.tp:
-        yield UnsupportedSetting("etp", strategy.etp, f"etp {strategy.tp}: experts are sharded like the other layers")
-    if moe.every > 1:
-        yield UnsupportedSetting("model.moe.every", moe.every, "1")
-    has_deepseek_parts = bool(moe.shared_ffn_size or moe.first_dense_layers or model.mla is not None)
-    if has_deepseek_parts and (model.mla is None or moe.shared_ffn_size % moe.expert_ffn_size or moe.shared_gate):
-        yield UnsupportedSetting(
-            "model.moe.shared_ffn_size", moe.shared_ffn_size, "experts as Mixtral's, Qwen3's or DeepSeek's"
-        )
-    if moe.expert_bias:
-        yield UnsupportedSetting("model.moe.expert_bias", "true", "false")
-
-
-def build_maxtext_notes(run: PlannedRun) -> Iterator[str]:
-    """Deviations from the plan that do not change the result of training."""
+def _build_notes(run: PlannedRun) -> Iterator[str]:
     if run.launch != "graph":
         yield f"the plan's kernels are launched {run.launch}; XLA compiles the whole step: steps are shorter"
-    if run.settings.tp_overlap and run.strategy.tp > 1:
+    if run.overlaps_tp:
         yield "XLA decides whether tensor-parallel communication is overlapped (XLA_FLAGS, LIBTPU_INIT_ARGS)"
     if run.settings.gradients != run.settings.communication:
         yield "XLA decides the number format in which gradients are communicated"
 
 
-def build_maxtext_config(run: PlannedRun) -> dict[str, object]:
+def _build_config(run: PlannedRun) -> dict[str, object]:
     """The plan as keys of base.yml."""
-    assert run.model is not None
     strategy, settings = run.strategy, run.settings
+    batch_per_device = strategy.micro_batch * strategy.dp / run.devices
     flash_attention = "flash" if run.accelerator.device_type == "tpu" else "cudnn_flash_te"
     return {
         "base_config": "base.yml",
         "run_name": run.name,
         "hardware": "tpu" if run.accelerator.device_type == "tpu" else "gpu",
-        **_build_shape_config(run.model),
+        **_build_shape_config(run.decoder),
         "max_target_length": run.seq_length,
         "attention": "dot_product" if run.attention == "unfused" else flash_attention,
         **_build_mesh_config(run),
-        "per_device_batch_size": _simplify_number(run.strategy.micro_batch * strategy.dp / run.devices),
+        "per_device_batch_size": int(batch_per_device) if batch_per_device.is_integer() else batch_per_device,
         "gradient_accumulation_steps": run.micro_batches,
         "steps": run.steps,
         "remat_policy": _REMAT_POLICIES[strategy.recompute],
@@ -137,10 +61,6 @@ def build_maxtext_config(run: PlannedRun) -> dict[str, object]:
         "enable_checkpointing": False,
         "learning_rate": 3.0e-4,
     }
-
-
-def _simplify_number(number: float) -> int | float:
-    return int(number) if number == int(number) else number
 
 
 def _build_mesh_config(run: PlannedRun) -> dict[str, object]:
@@ -230,14 +150,15 @@ def _build_moe_config(model: ModelSpec) -> dict[str, object]:
     return moe_config | {"base_mlp_dim": moe.expert_ffn_size}
 
 
-def build_maxtext_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
-    """The configuration, and `train.sh`: a process per node; on TPUs they discover each other."""
+def _build_script_body(run: PlannedRun) -> str:
+    """A process per node; on TPUs they discover each other."""
     is_tpu = run.accelerator.device_type == "tpu"
-    body = _LAUNCH_COMMAND if is_tpu else format_rendezvous(run) + _GPU_ENV.format(nodes=run.nodes) + _LAUNCH_COMMAND
-    return {
-        MAXTEXT_CONFIG_FILE: format_yaml(describe_plan(run, NAME), build_maxtext_config(run)),
-        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body),
-    }
+    return _LAUNCH_COMMAND if is_tpu else format_rendezvous(run) + _GPU_ENV.format(nodes=run.nodes) + _LAUNCH_COMMAND
 
 
-TRAINER = TrainerExport(NAME, find_unsupported_by_maxtext, build_maxtext_notes, build_maxtext_files)
+TRAINER = TrainerExport(
+    MAXTEXT_PROGRAM,
+    _build_script_body,
+    lambda run: {MAXTEXT_CONFIG_FILE: format_yaml(describe_plan(run, MAXTEXT_PROGRAM.name), _build_config(run))},
+    build_notes=_build_notes,
+)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
-from planner.export import megatron
-from planner.export.python_text import PythonSource, format_python_call
 from planner.export.run import PlannedRun
-from planner.export.shell import (
-    TRAIN_SCRIPT,
-    describe_plan,
-    format_comments,
-    format_torchrun_array,
-    render_train_script,
-)
-from planner.export.trainer import FileTexts, TrainerExport, UnsupportedSetting, UserExtras
+from planner.export.text import format_comments, format_python_call
+from planner.export.trainer import TrainerExport, describe_plan
+from planner.export.trainers import megatron_core
+from planner.trainers.megatron import MEGATRON_BRIDGE
 
-NAME = "megatron-bridge"
 BRIDGE_SCRIPT_FILE = "planned_bridge.py"
 
 _SCRIPT = '''{comments}"""A plan for Megatron-Bridge: torchrun runs it. Data and optimizer are yours to change."""
@@ -71,78 +64,33 @@ if __name__ == "__main__":
 '''
 
 
-def find_unsupported_by_megatron_bridge(run: PlannedRun) -> Iterator[UnsupportedSetting]:
-    """Settings that megatron-core does not support, and an order that Megatron-FSDP does not."""
-    yield from megatron.find_unsupported_by_megatron_core(run)
-    if run.strategy.zero_stage > 1 and run.settings.order != megatron.MEGATRON_RANK_ORDERS[0]:
-        yield UnsupportedSetting("order", run.settings.order, f"order {megatron.MEGATRON_RANK_ORDERS[0]}")
-
-
-def render_bridge_script(run: PlannedRun) -> str:
-    """The script."""
-    model = run.model
-    assert model is not None
+def _render_script(run: PlannedRun) -> str:
+    model, uses_fsdp = run.decoder, run.strategy.zero_stage > 1
     provider = "GPTModelProvider" if model.mla is None else "MLAModelProvider"
     module = "megatron.bridge.models" if model.mla is None else "megatron.bridge.models.mla_provider"
     imports = f"from {module} import {provider}"
     overlap = ""
-    if run.settings.tp_overlap and run.strategy.tp > 1:
+    if run.overlaps_tp:
         imports += "\nfrom megatron.bridge.training.comm_overlap import CommOverlapConfig"
         overlap = "\n        comm_overlap=CommOverlapConfig(tp_comm_overlap=True),"
-    uses_fsdp = run.strategy.zero_stage > 1
-    has_cuda_graph = "cuda_graph_impl" in megatron.build_transformer_config(run)
-    return _SCRIPT.format(
-        comments=format_comments(describe_plan(run, NAME)),
-        imports=imports,
-        model=format_python_call(provider, _build_model_arguments(run), 2),
-        train=format_python_call(
-            "TrainingConfig",
-            {
-                "train_iters": run.steps,
-                "global_batch_size": run.global_batch,
-                "micro_batch_size": run.strategy.micro_batch,
-            },
-            2,
-        ),
-        ddp=format_python_call("DistributedDataParallelConfig", megatron.build_ddp_config(run), 2),
-        dist=format_python_call("DistributedInitConfig", _build_dist_arguments(run), 2),
-        precision=format_python_call("MixedPrecisionConfig", megatron.build_precision_config(run), 2),
-        overlap=overlap,
-        rng=format_python_call("RNGConfig", {"te_rng_tracker": True} if has_cuda_graph else {}, 2),
-        rerun=format_python_call(
-            "RerunStateMachineConfig", {"check_for_nan_in_loss": False} if has_cuda_graph else {}, 2
-        ),
-        optimizer=format_python_call("OptimizerConfig", megatron.build_optimizer_config(run), 2),
-        data=format_python_call("MockGPTDatasetConfig", _build_data_arguments(run), 2),
-        vocabulary=model.vocab_size - 1,
-        checkpoint="fsdp_dtensor" if uses_fsdp else "torch_dist",
-    )
-
-
-def _build_model_arguments(run: PlannedRun) -> dict[str, object]:
-    """The model, its parallelism and its kernels."""
-    model = run.model
-    assert model is not None
-    bridge_fields = {
-        "pipeline_dtype": PythonSource(megatron.get_pipeline_dtype(run)),
+    has_cuda_graph = "cuda_graph_impl" in megatron_core.build_transformer_config(run)
+    model_arguments = {
+        **megatron_core.build_provider_arguments(run),
+        "pipeline_dtype": megatron_core.get_pipeline_dtype(run),
         "seq_length": run.seq_length,
         "vocab_size": model.vocab_size,
+        **megatron_core.build_embedding_config(model),
     }
-    return megatron.build_provider_arguments(run) | bridge_fields | megatron.build_embedding_config(model)
-
-
-def _build_dist_arguments(run: PlannedRun) -> dict[str, object]:
-    arguments: dict[str, object] = {}
-    if run.strategy.zero_stage > 1:
-        arguments["use_megatron_fsdp"] = True
-    if run.settings.order == megatron.MEGATRON_RANK_ORDERS[1]:
-        arguments["use_tp_pp_dp_mapping"] = True
-    return arguments
-
-
-def _build_data_arguments(run: PlannedRun) -> dict[str, object]:
-    """Synthetic data."""
-    return {
+    train_arguments = {
+        "train_iters": run.steps,
+        "global_batch_size": run.global_batch,
+        "micro_batch_size": run.strategy.micro_batch,
+    }
+    dist_arguments = {
+        **({"use_megatron_fsdp": True} if uses_fsdp else {}),
+        **({"use_tp_pp_dp_mapping": True} if megatron_core.uses_pp_dp_order(run) else {}),
+    }
+    synthetic_data_arguments = {
         "seq_length": run.seq_length,
         "random_seed": 1234,
         "reset_position_ids": False,
@@ -150,20 +98,29 @@ def _build_data_arguments(run: PlannedRun) -> dict[str, object]:
         "eod_mask_loss": False,
         "dataloader_type": "single",
     }
-
-
-def build_megatron_bridge_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
-    """The script, and `train.sh` that runs it on all devices of a node."""
-    body = format_torchrun_array(run) + f'exec "${{torchrun[@]}}" "$here/{BRIDGE_SCRIPT_FILE}" "$@"\n'
-    return {
-        BRIDGE_SCRIPT_FILE: render_bridge_script(run),
-        TRAIN_SCRIPT: render_train_script(run, NAME, extras, body, megatron.build_megatron_environment(run)),
-    }
+    format_call = partial(format_python_call, depth=2)
+    return _SCRIPT.format(
+        comments=format_comments(describe_plan(run, MEGATRON_BRIDGE.name)),
+        imports=imports,
+        model=format_call(provider, model_arguments),
+        train=format_call("TrainingConfig", train_arguments),
+        ddp=format_call("DistributedDataParallelConfig", megatron_core.build_ddp_config(run)),
+        dist=format_call("DistributedInitConfig", dist_arguments),
+        precision=format_call("MixedPrecisionConfig", megatron_core.build_precision_config(run)),
+        overlap=overlap,
+        rng=format_call("RNGConfig", {"te_rng_tracker": True} if has_cuda_graph else {}),
+        rerun=format_call("RerunStateMachineConfig", {"check_for_nan_in_loss": False} if has_cuda_graph else {}),
+        optimizer=format_call("OptimizerConfig", megatron_core.build_optimizer_config(run)),
+        data=format_call("MockGPTDatasetConfig", synthetic_data_arguments),
+        vocabulary=model.vocab_size - 1,
+        checkpoint="fsdp_dtensor" if uses_fsdp else "torch_dist",
+    )
 
 
 TRAINER = TrainerExport(
-    NAME,
-    find_unsupported_by_megatron_bridge,
-    megatron.build_megatron_core_notes,
-    build_megatron_bridge_files,
+    MEGATRON_BRIDGE,
+    lambda run: megatron_core.format_script_command(run, BRIDGE_SCRIPT_FILE),
+    lambda run: {BRIDGE_SCRIPT_FILE: _render_script(run)},
+    megatron_core.build_megatron_environment,
+    megatron_core.build_megatron_core_notes,
 )

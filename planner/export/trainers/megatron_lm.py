@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
-from planner.export import megatron
 from planner.export.run import PlannedRun
-from planner.export.shell import TRAIN_SCRIPT, format_bash_array, format_torchrun_array, render_train_script
-from planner.export.trainer import FileTexts, TrainerExport, UserExtras
-
-NAME = "megatron-lm"
+from planner.export.text import format_bash_array
+from planner.export.trainer import TrainerExport, format_torchrun_array
+from planner.export.trainers import megatron_core
+from planner.trainers.megatron import MEGATRON_LM
 
 _OPTION_NAMES = {
     "num_moe_experts": "--num-experts",
@@ -17,7 +16,7 @@ _OPTION_NAMES = {
     "fp4": "--fp4-format",
     "virtual_pipeline_model_parallel_size": "--num-virtual-stages-per-pipeline-rank",
 }
-_SPECIAL_OPTIONS: dict[tuple[str, megatron.ConfigValue], tuple[str, ...]] = {
+_SPECIAL_OPTIONS: dict[tuple[str, megatron_core.ConfigValue], tuple[str, ...]] = {
     ("add_bias_linear", False): ("--disable-bias-linear",),
     ("gated_linear_unit", True): ("--swiglu",),
     ("grad_reduce_in_fp32", True): ("--accumulate-allreduce-grads-in-fp32",),
@@ -36,27 +35,24 @@ exec "${torchrun[@]}" "$MEGATRON_LM/pretrain_gpt.py" \\
 """
 
 
-def build_field_options(fields: megatron.ConfigFields) -> list[tuple[object, ...]]:
-    """Fields of megatron-core's configuration as arguments, each with its values."""
-    option_list: list[tuple[object, ...]] = []
-    for name, value in fields.items():
-        option_name = _OPTION_NAMES.get(name, "--" + name.replace("_", "-"))
+def _build_options(fields: Mapping[str, megatron_core.ConfigValue | None]) -> list[tuple[object, ...]]:
+    """Fields as arguments, each with its values; those that are None or False are left out."""
+    options: list[tuple[object, ...]] = []
+    for name, value in megatron_core.drop_defaults(fields).items():
+        option = _OPTION_NAMES.get(name, "--" + name.replace("_", "-"))
         if not isinstance(value, (list, tuple)) and (name, value) in _SPECIAL_OPTIONS:
-            option_list.append(_SPECIAL_OPTIONS[name, value])
+            options.append(_SPECIAL_OPTIONS[name, value])
         elif name == "num_query_groups":
-            option_list += [("--group-query-attention",), (option_name, value)]
+            options += [("--group-query-attention",), (option, value)]
         elif isinstance(value, bool):
-            option_list += [(option_name,)] if value else []
+            options += [(option,)] if value else []
         elif isinstance(value, tuple):
-            option_list.append((option_name, ",".join(map(str, value))))
-        elif isinstance(value, list):
-            all_integers = all(isinstance(item, int) for item in value)
-            option_list.append(
-                (option_name, _format_list_expression(value)) if all_integers else (option_name, *value)
-            )
+            options.append((option, ",".join(map(str, value))))
+        elif isinstance(value, list) and all(isinstance(item, int) for item in value):
+            options.append((option, _format_list_expression(value)))
         else:
-            option_list.append((option_name, value))
-    return option_list
+            options.append((option, *value) if isinstance(value, list) else (option, value))
+    return options
 
 
 def _format_list_expression(values: Sequence[object]) -> str:
@@ -72,88 +68,49 @@ def _format_list_expression(values: Sequence[object]) -> str:
     return "(" + "+".join(f"[{value}]*{count}" for value, count in repeats) + ")"
 
 
-def _build_model_options(run: PlannedRun) -> list[tuple[object, ...]]:
-    """Arguments of the model that are not in megatron-core's configuration."""
-    model = run.model
-    assert model is not None
-    learned_positions = model.learned_positions
-    model_options: list[tuple[object, ...]] = [
-        ("--seq-length", run.seq_length),
-        ("--max-position-embeddings", learned_positions or run.seq_length),
-        ("--position-embedding-type", "learned_absolute" if learned_positions else "rope"),
-    ]
-    return model_options if model.tied_embeddings else [*model_options, ("--untie-embeddings-and-output-weights",)]
-
-
-def _build_parallel_options(run: PlannedRun) -> list[tuple[object, ...]]:
-    """Arguments of data parallelism, and the order of ranks."""
-    parallel_options = build_field_options(megatron.build_ddp_config(run))
-    if run.strategy.zero_stage > 1:
-        parallel_options.append(("--ckpt-format", "fsdp_dtensor"))
-    if run.settings.order == megatron.MEGATRON_RANK_ORDERS[1]:
-        parallel_options.append(("--use-tp-pp-dp-mapping",))
-    if "optimizer" in run.settings.offload:
-        parallel_options += [("--optimizer-cpu-offload",), ("--use-precision-aware-optimizer",)]
-    return parallel_options
-
-
-def _build_training_options(run: PlannedRun) -> list[tuple[object, ...]]:
-    training_options: list[tuple[object, ...]] = [
-        ("--micro-batch-size", run.strategy.micro_batch),
-        ("--global-batch-size", run.global_batch),
-        ("--train-iters", run.steps),
-    ]
-    if "cuda_graph_impl" in megatron.build_transformer_config(run):
-        training_options += [("--te-rng-tracker",), ("--no-check-for-nan-in-loss-and-grad",)]
-    return training_options
-
-
-def build_megatron_lm_arguments(run: PlannedRun) -> dict[str, list[tuple[object, ...]]]:
-    """All arguments that the plan determines, by the array of the script."""
-    fields = megatron.build_transformer_config(run)
-    parallel_fields = {name for name in fields if "parallel" in name or name in ("cp_comm_type", "tp_comm_overlap")}
-    return {
-        "model": [
-            *build_field_options({k: v for k, v in fields.items() if k not in parallel_fields}),
-            *_build_model_options(run),
-        ],
-        "parallel": [
-            *build_field_options({k: v for k, v in fields.items() if k in parallel_fields}),
-            *_build_parallel_options(run),
-        ],
-        "training": _build_training_options(run),
+def _build_script_body(run: PlannedRun) -> str:
+    """Every argument that the plan determines, in arrays."""
+    model, strategy, fields = run.decoder, run.strategy, megatron_core.build_transformer_config(run)
+    parallel_names = {name for name in fields if "parallel" in name or name in ("cp_comm_type", "tp_comm_overlap")}
+    learned_positions, on_host = model.learned_positions, "optimizer" in run.settings.offload
+    model_fields = {name: value for name, value in fields.items() if name not in parallel_names} | {
+        "seq_length": run.seq_length,
+        "max_position_embeddings": learned_positions or run.seq_length,
+        "position_embedding_type": "learned_absolute" if learned_positions else "rope",
+        "untie_embeddings_and_output_weights": not model.tied_embeddings,
     }
-
-
-def build_megatron_lm_files(run: PlannedRun, extras: UserExtras) -> FileTexts:
-    """`train.sh`, which contains every argument."""
-    assert run.model is not None
-    option_arrays = build_megatron_lm_arguments(run)
+    parallel_fields = {
+        **{name: value for name, value in fields.items() if name in parallel_names},
+        **megatron_core.build_ddp_config(run),
+        "ckpt_format": "fsdp_dtensor" if strategy.zero_stage > 1 else None,
+        "use_tp_pp_dp_mapping": megatron_core.uses_pp_dp_order(run),
+        "optimizer_cpu_offload": on_host,
+        "use_precision_aware_optimizer": on_host,
+    }
+    training_fields: dict[str, megatron_core.ConfigValue | None] = {
+        "micro_batch_size": strategy.micro_batch,
+        "global_batch_size": run.global_batch,
+        "train_iters": run.steps,
+        "te_rng_tracker": "cuda_graph_impl" in fields,
+        "no_check_for_nan_in_loss_and_grad": "cuda_graph_impl" in fields,
+    }
     user_options = [("--lr", "3.0e-4"), ("--min-lr", "3.0e-5"), ("--lr-decay-style", "cosine")]
-    body = "".join(
-        [
-            format_torchrun_array(run),
-            format_bash_array("model", option_arrays["model"], "the model and its kernels"),
-            format_bash_array(
-                "parallel", option_arrays["parallel"], "the plan: parallelism, batch and recomputation"
-            ),
-            format_bash_array("training", option_arrays["training"]),
-            format_bash_array("yours", user_options, "the plan does not determine these: choose them"),
-            # the null tokenizer adds its end-of-document token to the vocabulary
-            _LAUNCH_TEMPLATE % (run.model.vocab_size - 1),
-        ]
+    return (
+        format_torchrun_array(run)
+        + format_bash_array("model", _build_options(model_fields), "the model and its kernels")
+        + format_bash_array(
+            "parallel", _build_options(parallel_fields), "the plan: parallelism, batch and recomputation"
+        )
+        + format_bash_array("training", _build_options(training_fields))
+        + format_bash_array("yours", user_options, "the plan does not determine these: choose them")
+        # the null tokenizer adds its end-of-document token to the vocabulary
+        + _LAUNCH_TEMPLATE % (model.vocab_size - 1)
     )
-    return {TRAIN_SCRIPT: render_train_script(run, NAME, extras, body, megatron.build_megatron_environment(run))}
-
-
-def build_megatron_lm_notes(run: PlannedRun) -> Iterator[str]:
-    """Settings that megatron-core does not support."""
-    yield from megatron.build_megatron_core_notes(run)
 
 
 TRAINER = TrainerExport(
-    NAME,
-    megatron.find_unsupported_by_megatron_core,
-    build_megatron_lm_notes,
-    build_megatron_lm_files,
+    MEGATRON_LM,
+    _build_script_body,
+    build_environment=megatron_core.build_megatron_environment,
+    build_notes=megatron_core.build_megatron_core_notes,
 )

@@ -44,10 +44,10 @@ def test_sagemaker_takes_the_request(name: str, trainer: str, tmp_path: Path) ->
 
 
 def test_sagemaker_has_every_instance_type() -> None:
-    from planner.export.machines import _SAGEMAKER_INSTANCES
+    from planner.export.launchers.sagemaker import INSTANCE_TYPES
 
     service = package("botocore.session").get_session().get_service_model("sagemaker")
-    assert set(_SAGEMAKER_INSTANCES.values()) <= set(service.shape_for("TrainingInstanceType").enum)
+    assert set(INSTANCE_TYPES.values()) <= set(service.shape_for("TrainingInstanceType").enum)
 
 
 @pytest.mark.parametrize(("name", "trainer"), PLANS)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from planner.export import megatron
+from planner.export.trainers import megatron_core
 from tests.export.plans import OF, PLANS, exported, run_of
 from tests.export.real.needs import package
 from tests.export.real.words import handed_to
@@ -27,13 +27,13 @@ def test_megatron_core_takes_the_configuration(name: str) -> None:
     config = package("megatron.core.transformer.transformer_config")
     ddp = package("megatron.core.distributed.distributed_data_parallel_config")
     run = run_of(name)
-    fields = megatron.build_transformer_config(run)
+    fields = megatron_core.build_transformer_config(run)
     fields |= {"pipeline_dtype": torch.bfloat16}
     kind = config.MLATransformerConfig if fields.get("multi_latent_attention") else config.TransformerConfig
     made = kind(**fields)
     assert made.num_layers == run.layers
     assert made.pipeline_model_parallel_size == run.strategy.pp
-    shared = megatron.build_ddp_config(run)
+    shared = megatron_core.build_ddp_config(run)
     known = {field.name for field in dataclasses.fields(ddp.DistributedDataParallelConfig)}
     made = ddp.DistributedDataParallelConfig(**{k: v for k, v in shared.items() if k in known})
     assert set(shared) - known <= {"use_megatron_fsdp"}

@@ -1,0 +1,269 @@
+"""A plan as megatron-core's configuration, which Megatron-LM, Megatron-Bridge and NeMo share.
+
+The fields are those of TransformerConfig, MLATransformerConfig and ModelParallelConfig (megatron-core 0.16,
+transformer/transformer_config.py and model_parallel_config.py). A field that is None is at its default and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from planner.export.run import PlannedRun
+from planner.export.text import PythonSource
+from planner.export.trainer import format_torchrun_array
+from planner.trainers.megatron import MEGATRON_PP_DP_ORDER
+from planner.workload.spec import ModelSpec
+
+ConfigValue = bool | int | float | str | list[int] | list[str] | tuple[int, int]
+ConfigFields = dict[str, ConfigValue]
+
+_CP_COMM_TYPES = {"ring": "p2p", "all-gather": "allgather", "all-to-all": "a2a"}
+PRECISION_FIELDS: dict[str, ConfigFields] = {
+    "bf16": {"bf16": True},
+    "fp16": {"fp16": True},
+    "fp32": {},
+    "tf32": {},
+    "fp8": {"bf16": True, "fp8": "hybrid"},
+    "mxfp8": {"bf16": True, "fp8": "e4m3", "fp8_recipe": "mxfp8"},
+    "nvfp4": {"bf16": True, "fp4": "e2m1", "fp4_recipe": "nvfp4"},
+}
+
+
+def build_megatron_core_notes(run: PlannedRun) -> Iterator[str]:
+    """Deviations from the plan that do not change the result of training."""
+    model, strategy, settings = run.model, run.strategy, run.settings
+    if strategy.recompute == "selective" and run.attention == "flash" and (model is None or model.moe is None):
+        yield (
+            "recompute selective: megatron-core repeats norms, but not the activation function of a dense layer: "
+            "it needs more memory than planned"
+        )
+    if settings.gradients == "fp32" and settings.communication == "bf16":
+        yield "gradients are communicated in fp32, as in memory, where the plan has bf16: steps are longer"
+    if run.launch in ("eager", "compiled"):
+        yield f"the plan's kernels are launched {run.launch}; Megatron's are fused: steps are shorter than planned"
+    if run.launch == "graph" and model is not None and model.moe is not None:
+        yield "a step with experts is not captured as a CUDA graph: it is longer than planned"
+    if run.precision == "tf32":
+        yield "tf32 is a setting of PyTorch: NVIDIA_TF32_OVERRIDE=1"
+
+
+def build_transformer_config(run: PlannedRun) -> ConfigFields:
+    """The fields of TransformerConfig that the plan determines."""
+    model = run.decoder
+    return {
+        **drop_defaults(_build_shape_fields(model)),
+        **drop_defaults(_build_mla_fields(model)),
+        **drop_defaults(_build_moe_fields(model)),
+        **drop_defaults(_build_parallel_fields(run, model)),
+        **_build_recompute_fields(run),
+        **_build_kernel_fields(run, model),
+    }
+
+
+def drop_defaults(fields: Mapping[str, ConfigValue | None]) -> ConfigFields:
+    """The fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _build_shape_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
+    slides_in_some_layers = model.sliding_window and model.sliding_every > 1
+    return {
+        "num_layers": model.layers,
+        "hidden_size": model.hidden_size,
+        "ffn_hidden_size": model.ffn_size,
+        "num_attention_heads": model.heads,
+        "num_query_groups": model.kv_head_count if model.kv_head_count != model.heads and model.mla is None else None,
+        "kv_channels": model.head_size if model.mla is None else None,
+        "normalization": "RMSNorm" if model.norm == "rmsnorm" else "LayerNorm",
+        "gated_linear_unit": model.gated_mlp or None,
+        "add_bias_linear": None if model.mlp_bias else False,
+        "add_qkv_bias": (model.qkv_bias and not model.mlp_bias) or None,
+        "qk_layernorm": model.qk_norm or model.mla is not None or None,
+        "hidden_dropout": None if model.dropout else 0.0,
+        "attention_dropout": None if model.dropout else 0.0,
+        "window_size": (model.sliding_window - 1, 0) if model.sliding_window else None,
+        "window_attn_skip_freq": (
+            [int(i % model.sliding_every == 0) for i in range(model.layers)] if slides_in_some_layers else None
+        ),
+        "softmax_type": "learnable" if model.attention_sinks else None,
+    }
+
+
+def _build_mla_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
+    """Multi-head latent attention."""
+    mla = model.mla
+    if mla is None:
+        return {}
+    return {
+        "multi_latent_attention": True,
+        "kv_lora_rank": mla.kv_lora_rank,
+        "qk_head_dim": mla.qk_nope_head_dim,
+        "qk_pos_emb_head_dim": mla.qk_rope_head_dim,
+        "v_head_dim": mla.v_head_dim,
+        "q_lora_rank": mla.q_lora_rank or None,
+    }
+
+
+def _build_moe_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
+    moe = model.moe
+    if moe is None:
+        return {}
+    moe_layer_flags = [int(i >= moe.first_dense_layers and (i + 1) % moe.every == 0) for i in range(model.layers)]
+    return {
+        "num_moe_experts": moe.experts,
+        "moe_router_topk": moe.topk,
+        "moe_ffn_hidden_size": moe.expert_ffn_size,
+        "moe_grouped_gemm": True,
+        "moe_token_dispatcher_type": "alltoall",
+        "moe_shared_expert_intermediate_size": moe.shared_ffn_size or None,
+        "moe_shared_expert_gate": moe.shared_gate or None,
+        # the bias that balances the experts without a loss (DeepSeek-V3, arXiv 2412.19437, section 2.1.2)
+        "moe_router_enable_expert_bias": moe.router_bias or None,
+        "moe_router_score_function": "sigmoid" if moe.router_bias else None,
+        "moe_layer_freq": None if all(moe_layer_flags) else moe_layer_flags,
+    }
+
+
+def _build_parallel_fields(run: PlannedRun, model: ModelSpec) -> dict[str, ConfigValue | None]:
+    strategy = run.strategy
+    return {
+        "tensor_model_parallel_size": strategy.tp,
+        "pipeline_model_parallel_size": strategy.pp,
+        "virtual_pipeline_model_parallel_size": strategy.vpp if strategy.vpp > 1 and run.has_even_chunks else None,
+        "pipeline_model_parallel_layout": None if run.has_even_chunks else _format_pipeline_layout(run),
+        "context_parallel_size": strategy.cp,
+        "cp_comm_type": _CP_COMM_TYPES[run.settings.cp_exchange] if strategy.cp > 1 else None,
+        "expert_model_parallel_size": strategy.ep if model.moe is not None else None,
+        "expert_tensor_parallel_size": strategy.etp if model.moe is not None else None,
+        "sequence_parallel": (strategy.sequence_parallel and strategy.tp > 1) or None,
+        "tp_comm_overlap": run.overlaps_tp or None,
+    }
+
+
+def _format_pipeline_layout(run: PlannedRun) -> str:
+    """Layers chunk by chunk: E the embedding, t a layer, L the head and the loss."""
+    chunk_texts = [f"t*{count}" if count > 1 else "t" * count for count in run.chunk_layers]
+    chunk_texts[0], chunk_texts[-1] = f"E{chunk_texts[0]}", f"{chunk_texts[-1]}L"
+    return "|".join(chunk_texts)
+
+
+def _build_recompute_fields(run: PlannedRun) -> ConfigFields:
+    """Selective recomputation repeats norms, experts' activations, latent attention's projections, and unfused
+    attention.
+    """
+    model, recompute_layers = run.model, run.settings.recompute_layers
+    if run.strategy.recompute == "selective":
+        modules = ["core_attn"] if run.attention == "unfused" else ["layernorm"]
+        if model is not None and model.moe is not None and run.attention != "unfused":
+            modules.append("moe_act")
+        if model is not None and model.mla is not None:
+            modules.append("mla_up_proj")
+        return {"recompute_granularity": "selective", "recompute_modules": modules}
+    if run.strategy.recompute == "full":
+        return {
+            "recompute_granularity": "full",
+            "recompute_method": "uniform" if recompute_layers is None else "block",
+            "recompute_num_layers": 1 if recompute_layers is None else recompute_layers,
+        }
+    return {}
+
+
+def _build_kernel_fields(run: PlannedRun, model: ModelSpec) -> ConfigFields:
+    needs_auto_backend = model.mla is not None or model.attention_sinks or model.sliding_window > 0
+    backend = "unfused" if run.attention == "unfused" else "auto" if needs_auto_backend else "flash"
+    fields: ConfigFields = {"attention_backend": backend, **PRECISION_FIELDS[run.precision]}
+    if run.launch == "graph" and model.moe is None:
+        fields |= {"cuda_graph_impl": "local", "cuda_graph_scope": ["full_iteration"]}
+    return fields
+
+
+def build_ddp_config(run: PlannedRun) -> ConfigFields:
+    """How gradients, optimizer and weights are sharded over data-parallel ranks: fields of
+    DistributedDataParallelConfig.
+
+    ZeRO 1 is the distributed optimizer, ZeRO 2 and 3 are Megatron-FSDP's.
+    """
+    strategy, settings = run.strategy, run.settings
+    group = settings.shard_group
+    return drop_defaults(
+        {
+            "grad_reduce_in_fp32": settings.gradients == "fp32",
+            "overlap_grad_reduce": settings.dp_overlap or None,
+            "use_distributed_optimizer": strategy.zero_stage > 0 or None,
+            "overlap_param_gather": (strategy.zero_stage > 0 and settings.dp_overlap) or None,
+            "use_megatron_fsdp": strategy.zero_stage > 1 or None,
+            "data_parallel_sharding_strategy": {2: "optim_grads", 3: "optim_grads_params"}.get(strategy.zero_stage),
+            "num_distributed_optimizer_instances": None if group is None else strategy.dp * strategy.cp // group,
+        }
+    )
+
+
+def uses_pp_dp_order(run: PlannedRun) -> bool:
+    """Whether the pipeline is inside data parallelism."""
+    return run.settings.order == MEGATRON_PP_DP_ORDER
+
+
+def build_precision_config(run: PlannedRun) -> dict[str, object]:
+    """The number formats, as arguments of the plugins of Megatron-Bridge and NeMo."""
+    config: dict[str, object] = dict(PRECISION_FIELDS[run.precision]) or {"fp32": True}
+    dtype = get_pipeline_dtype(run)
+    return config | {
+        "params_dtype": dtype,
+        "pipeline_dtype": dtype,
+        "autocast_enabled": False,
+        "grad_reduce_in_fp32": run.settings.gradients == "fp32",
+    }
+
+
+def build_provider_arguments(run: PlannedRun) -> dict[str, object]:
+    """The fields as arguments of a call in Python, without the number formats: enums and functions by their names."""
+    precision_fields = PRECISION_FIELDS[run.precision]
+    fields = {name: value for name, value in build_transformer_config(run).items() if name not in precision_fields}
+    return {
+        **fields,
+        "attention_backend": PythonSource(f"AttnBackend.{fields['attention_backend']}"),
+        **({"activation_func": PythonSource("F.silu")} if run.decoder.gated_mlp else {}),
+    }
+
+
+def build_embedding_config(model: ModelSpec) -> dict[str, object]:
+    """The fields of the embedding and its positions."""
+    return {
+        "share_embeddings_and_output_weights": model.tied_embeddings,
+        "position_embedding_type": "learned_absolute" if model.learned_positions else "rope",
+    }
+
+
+def get_pipeline_dtype(run: PlannedRun) -> PythonSource:
+    """The number format of activations that are sent between stages."""
+    fields = PRECISION_FIELDS[run.precision]
+    return PythonSource(
+        "torch.bfloat16" if "bf16" in fields else "torch.float16" if "fp16" in fields else "torch.float32"
+    )
+
+
+def build_optimizer_config(run: PlannedRun) -> dict[str, object]:
+    """Fields of OptimizerConfig: Adam as a start, sharded and offloaded as planned."""
+    on_host = "optimizer" in run.settings.offload or None
+    fields: dict[str, ConfigValue | None] = {
+        "optimizer": "adam",
+        "lr": 3.0e-4,
+        "min_lr": 3.0e-5,
+        **{name: True for name in ("bf16", "fp16") if name in PRECISION_FIELDS[run.precision]},
+        "use_distributed_optimizer": run.strategy.zero_stage > 0,
+        "optimizer_cpu_offload": on_host,
+        "optimizer_offload_fraction": on_host and 1.0,
+        "use_precision_aware_optimizer": on_host,
+    }
+    return {**drop_defaults(fields)}
+
+
+def build_megatron_environment(run: PlannedRun) -> dict[str, object]:
+    """Environment variables. A single connection keeps collectives in order behind the GEMMs; FSDP needs several."""
+    needs_order = (run.strategy.tp > 1 or run.strategy.cp > 1) and run.strategy.zero_stage < 2
+    return {"CUDA_DEVICE_MAX_CONNECTIONS": 1} if needs_order else {}
+
+
+def format_script_command(run: PlannedRun, script_file: str) -> str:
+    """Bash that runs a script beside `train.sh` on all devices of a node."""
+    return f'{format_torchrun_array(run)}exec "${{torchrun[@]}}" "$here/{script_file}" "$@"\n'

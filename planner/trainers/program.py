@@ -1,0 +1,217 @@
+"""A program that runs plans, and its rules: which values it supports, as predicates over one plan or many.
+
+The rules of a program stand in the order in which a refusal names the first that is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import combinations
+from operator import and_, attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.trainers.names import ProgramName
+from planner.workload.spec import ModelSpec
+
+Counts = int | NDArray[np.int64]
+"""A number, or an array of shape [plans]."""
+Flags = bool | np.bool_ | NDArray[np.bool_]
+"""A flag, or an array of shape [plans]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanValues:
+    """What rules read of one plan, or of many plans of a scenario, by the keys of the plan document.
+
+    The degrees and `zero_stage`, `recompute`, `sequence_parallel` may be arrays of shape [plans]; all others are
+    values of the scenario.
+    """
+
+    tp: Counts
+    pp: Counts
+    dp: Counts
+    cp: Counts
+    ep: Counts
+    etp: Counts
+    vpp: Counts
+    micro_batch: Counts
+    zero_stage: Counts
+    recompute: str | NDArray[np.str_]
+    sequence_parallel: Flags
+    schedule: str
+    tp_overlap: bool
+    dp_overlap: bool
+    cp_exchange: str
+    gradients: str
+    communication: str
+    offload: list[str]
+    order: str
+    shard_group: int | None
+    recompute_layers: int | None
+    precision: str
+    attention: str
+    seq_length: int
+    framework: str
+    model: ModelSpec | None
+    """None for a list of operators."""
+    model_title: str
+    accelerator: str
+    vendor: str
+    """Empty, as `device_type` is, for an accelerator that is not in hardware_db."""
+    device_type: str
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether the model is a mixture of experts."""
+        return self.model is not None and self.model.moe is not None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a program supports of one setting."""
+
+    setting: str
+    """The key of the setting, `model.` before those of the model: the rule's name."""
+    supported: str
+    """The supported values, for messages; `{plan.tp}` is the plan's own."""
+    is_broken: Callable[[PlanValues], Flags]
+    """Whether plans break the rule: a flag, or an array of shape [plans]."""
+    value: str | Callable[[PlanValues], object] | None = None
+    """What a message prints as the plan's value; None: the value of the setting."""
+
+    def read_value(self, plan: PlanValues) -> object:
+        """The plan's value of the setting, for messages."""
+        if self.value is not None:
+            return self.value if isinstance(self.value, str) else self.value(plan)
+        value = attrgetter(self.setting)(plan)
+        if self.setting.startswith("model."):
+            return value if isinstance(value, (int, str)) else "present"
+        return ("yes" if value else "no") if isinstance(value, bool) else value
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that runs plans of one trainer or several: `--to` of `planner export`."""
+
+    name: ProgramName
+    version: str
+    """The version whose configuration is written, and whose rules these are."""
+    rules: tuple[Rule, ...]
+
+    def find_broken_rules(self, plan: PlanValues) -> Iterator[Rule]:
+        """The rules that one plan breaks, in order."""
+        return (rule for rule in self.rules if rule.is_broken(plan))
+
+
+def accept_values(setting: str, *values: str | int) -> Rule:
+    """These values of the setting. A setting `model.` concerns transformers only."""
+    read_setting = attrgetter(setting)
+
+    def is_broken(plan: PlanValues) -> Flags:
+        is_missing = setting.startswith("model.") and plan.model is None
+        return not is_missing and np.isin(read_setting(plan), values, invert=True)
+
+    return Rule(setting, f"{setting} {' or '.join(map(str, values))}", is_broken)
+
+
+def accept_accelerators(*device_types: str) -> Rule:
+    """Accelerators of these vendors, types of devices, or both; those that are not in hardware_db are accepted."""
+
+    def is_broken(plan: PlanValues) -> bool:
+        names = {plan.vendor, plan.device_type, f"{plan.vendor} {plan.device_type}"}
+        return plan.device_type != "" and not names & set(device_types)
+
+    return Rule("accelerator", f"one of {', '.join(device_types)}", is_broken)
+
+
+def accept_degrees(*degrees: str) -> tuple[Rule, ...]:
+    """Any degree of these dimensions, beside data parallelism, and 1 of all others."""
+    return tuple(
+        Rule(name, f"{name} 1", lambda plan, name=name: getattr(plan, name) > 1)  # type: ignore[misc]
+        for name in ("tp", "pp", "cp", "ep", "vpp")
+        if name not in degrees
+    )
+
+
+def accept_orders(*orders: str) -> Rule:
+    """These orders of ranks, and others that differ in the place of dimensions of degree 1 only."""
+
+    def differs(plan: PlanValues, order: str) -> Flags:
+        plan_order, is_swapped = plan.order.split("-"), False
+        for inner, outer in combinations(order.split("-"), 2):
+            if plan_order.index(inner) > plan_order.index(outer):
+                is_swapped = is_swapped | (getattr(plan, inner) > 1) & (getattr(plan, outer) > 1)
+        return is_swapped
+
+    def is_broken(plan: PlanValues) -> Flags:
+        return reduce(and_, (differs(plan, order) for order in orders))
+
+    return Rule("order", f"order {' or '.join(orders)}", is_broken)
+
+
+def accept_offloads(*states: str) -> Rule:
+    """These states on the host, each alone or with others."""
+    return Rule(
+        "offload",
+        f"offload {' or '.join(['none', *states])}",
+        lambda plan: not set(plan.offload) <= set(states),
+        lambda plan: next(state for state in plan.offload if state not in states),
+    )
+
+
+ACCEPT_DECODERS = Rule(
+    "model",
+    "a decoder",
+    lambda plan: plan.model is None or plan.model.architecture != "decoder" or plan.model.vision is not None,
+    lambda plan: plan.model_title,
+)
+"""Decoders of language models."""
+
+
+def reject_model(
+    setting: str, supported: str, is_broken: Callable[[ModelSpec], bool], value: str | None = None
+) -> Rule:
+    """Transformers for which `is_broken` holds."""
+    return Rule(setting, supported, lambda plan: plan.model is not None and is_broken(plan.model), value)
+
+
+def reject_model_parts(*names: str) -> tuple[Rule, ...]:
+    """Parts of a model that the program's models do not have."""
+    absent = (None, 0, False, "none")
+    return tuple(
+        reject_model(f"model.{name}", "left out", lambda model, name=name: getattr(model, name) not in absent)  # type: ignore[misc]
+        for name in names
+    )
+
+
+REJECT_EXPERT_BIAS = reject_model(
+    "model.moe.expert_bias", "false", lambda model: model.moe is not None and model.moe.expert_bias, "true"
+)
+"""Experts without biases."""
+
+
+REJECT_SEQUENCE_PARALLEL_AND_TP_OVERLAP = (
+    Rule("sequence_parallel", "sequence_parallel no", lambda plan: (plan.tp > 1) & (plan.sequence_parallel != 0)),
+    Rule("tp_overlap", "tp_overlap no", lambda plan: plan.tp_overlap & (plan.tp > 1)),
+)
+"""Tensor parallelism without sequence parallelism, and without overlap."""
+
+
+def restrict_rules(rules: Iterable[Rule], condition: Callable[[PlanValues], Flags]) -> tuple[Rule, ...]:
+    """The rules, for plans alone for which the condition holds."""
+    return tuple(
+        replace(rule, is_broken=lambda plan, rule=rule: condition(plan) & rule.is_broken(plan))  # type: ignore[misc]
+        for rule in rules
+    )
+
+
+def breaks_shard_groups(plan: PlanValues) -> Flags:
+    """Whether hybrid sharding is not a mesh: groups are whole context-parallel groups, and replicas whole groups
+    (torchtitan's `ParallelDims`, Accelerate's `ParallelismConfig`, MaxText's mesh axes).
+    """
+    group = plan.shard_group
+    return group is not None and ((group % plan.cp != 0) | (plan.dp * plan.cp % group != 0))

@@ -1,0 +1,90 @@
+"""torchtitan: which plans for FSDP2 it runs, and which models it has."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from planner.trainers.fsdp2 import (
+    ACCEPT_ALL_LAYERS_RECOMPUTED,
+    ACCEPT_DP_OVERLAP,
+    ACCEPT_FSDP_OFFLOADS,
+)
+from planner.trainers.program import (
+    ACCEPT_DECODERS,
+    Program,
+    Rule,
+    accept_accelerators,
+    accept_degrees,
+    accept_orders,
+    accept_values,
+    breaks_shard_groups,
+    reject_model,
+    restrict_rules,
+)
+from planner.workload.presets import read_transformer_preset
+from planner.workload.spec import ModelSpec
+
+_NATIVE_FLAVORS = {
+    "qwen3-30b-a3b": ("qwen3", "30B-A3B"),
+    "qwen3-235b-a22b": ("qwen3", "235B-A22B"),
+    "deepseek-v3": ("deepseek_v3", "671B"),
+    "gpt-oss-20b": ("gpt_oss", "20b"),
+    "gpt-oss-120b": ("gpt_oss", "120b"),
+}
+"""Model presets that torchtitan has too, by module and flavour."""
+_PRESET_NAMES = ("name", "title", "seq_length", "published")
+"""Fields in which a model may differ from a preset and is the same."""
+_LLAMA_SIZES = ("hidden_size", "layers", "heads", "kv_heads", "head_dim", "ffn_size", "vocab_size")
+_LLAMA_OPTIONS = ("tied_embeddings", "qk_norm", "norm_bias")
+_PLAIN_LLAMA = ModelSpec(name="", hidden_size=1, layers=1, heads=1, ffn_size=1, gated_mlp=True, norm="rmsnorm")
+
+
+@cache
+def _read_native_presets() -> tuple[tuple[ModelSpec, tuple[str, str]], ...]:
+    return tuple((read_transformer_preset(name), flavor) for name, flavor in _NATIVE_FLAVORS.items())
+
+
+def find_native_flavor(model: ModelSpec) -> tuple[str, str] | None:
+    """Torchtitan's module and flavour for this model, if there is one."""
+    fields = [name for name in ModelSpec.__struct_fields__ if name not in _PRESET_NAMES]
+    for preset, module_and_flavor in _read_native_presets():
+        if all(getattr(model, name) == getattr(preset, name) for name in fields):
+            return module_and_flavor
+    return None
+
+
+def _accept_llama_field(name: str) -> Rule:
+    """The value that Llama has, or a model that torchtitan has as a preset."""
+    return reject_model(
+        f"model.{name}",
+        "the parts of Llama, or a preset of torchtitan",
+        lambda model: getattr(model, name) != getattr(_PLAIN_LLAMA, name) and find_native_flavor(model) is None,
+    )
+
+
+TORCHTITAN = Program(
+    "torchtitan",
+    "0.3",
+    (
+        ACCEPT_DECODERS,
+        accept_accelerators("NVIDIA gpu", "AMD gpu"),
+        *accept_degrees("tp", "pp", "cp", "ep", "vpp"),
+        accept_values("precision", "bf16", "fp8", "mxfp8", "nvfp4", "fp32"),
+        *(
+            _accept_llama_field(name)
+            for name in ModelSpec.__struct_fields__
+            if name not in (*_PRESET_NAMES, *_LLAMA_SIZES, *_LLAMA_OPTIONS)
+        ),
+        Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
+        Rule("etp", "etp 1", lambda plan: plan.etp > 1),
+        ACCEPT_ALL_LAYERS_RECOMPUTED,
+        *restrict_rules([accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
+        Rule("attention", "attention flash", lambda plan: plan.attention == "unfused"),
+        accept_orders("tp-cp-dp-pp"),
+        ACCEPT_DP_OVERLAP,
+        accept_values("gradients", "fp32"),
+        *ACCEPT_FSDP_OFFLOADS,
+        Rule("shard_group", "shard_group all, or cp times a divisor of dp", breaks_shard_groups),
+        Rule("schedule", "schedule 1f1b", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)),
+    ),
+)
