@@ -1,7 +1,7 @@
-"""An answer in the shape that files are made from: what it is of, records, tables, charts and checks.
+"""The answer of a command as every format shows it: facts, records, tables, charts, sentences and test cases.
 
-Each kind of document becomes one `Report`; each form of output is written from a `Report` alone. Texts are as they
-came from the user's files: every form escapes them in its own way.
+A view turns each kind of document into one `Report`; a format turns a `Report` into text. Texts may come from the
+user's files: every format escapes them in its own way.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ ReportRecord = Mapping[str, RecordValue]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. A narrow terminal takes `short_heading` and leaves columns out, the highest `drop_rank`
-    first and those of 0 never.
+    """A column of a table: its heading and a cell for each row; `is_text` sets it to the left.
+
+    A narrow terminal takes `short_heading`, then leaves columns out, the highest `drop_rank` first and those of 0
+    never, then wraps columns of text.
     """
 
     heading: str
+    cells: Sequence[str]
     is_text: bool = False
     short_heading: str = ""
     drop_rank: int = 0
@@ -29,38 +32,35 @@ class Column:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """Rows under headings, as people read them.
+    """Columns of equal length under a title.
 
-    Only the terminal has the last three: `bars`, a bar a row of (share of the width, sign) after each other, with
+    Only the terminal has the others: `bars`, for each row (share of the width, sign) after each other, with
     `bar_legend` above them; `bold_row`; `max_rows`, beyond which rows between the first and the last are left out.
     """
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[str]]
     bars: Sequence[Sequence[tuple[float, str]]] = ()
     bar_legend: str = ""
     bold_row: int | None = None
     max_rows: int | None = None
 
     @property
-    def headings(self) -> list[str]:
-        """What stands above the columns."""
-        return [column.heading for column in self.columns]
-
-    @property
-    def text_columns(self) -> frozenset[int]:
-        """The columns that hold words: set to the left, the others to the right."""
-        return frozenset(number for number, column in enumerate(self.columns) if column.is_text)
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells row by row."""
+        return list(zip(*(column.cells for column in self.columns), strict=True))
 
 
 def build_columns(
-    headings: Sequence[str], text_columns: Collection[int] = (0,), drop_order: Sequence[str] = ()
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    text_columns: Collection[int] = (0,),
+    drop_order: Sequence[str] = (),
 ) -> list[Column]:
-    """Columns by their headings; in a narrow terminal the first of `drop_order` is left out first."""
+    """Columns of rows; in a narrow terminal the first heading of `drop_order` is left out first."""
     ranks = {heading: len(drop_order) - number for number, heading in enumerate(drop_order)}
     return [
-        Column(heading, number in text_columns, drop_rank=ranks.get(heading, 0))
+        Column(heading, [row[number] for row in rows], number in text_columns, drop_rank=ranks.get(heading, 0))
         for number, heading in enumerate(headings)
     ]
 
@@ -154,7 +154,7 @@ class PointChart:
 class WaterfallChart:
     """Parts that add up to a whole, each from where the ones before it end; a part may be below zero.
 
-    Each part is a bar of one segment, whose name tells its colour; `total` is the last bar.
+    Each part is a bar of one segment, whose name decides its colour; `total` is the last bar.
     """
 
     title: str
@@ -201,9 +201,9 @@ class ReportCase:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole answer. `command` is the one that gave it; `facts` are pairs of a name and what is said of it.
+    """The answer of `command`. `facts`: pairs of a name and a text, printed first.
 
-    All records have the same keys in the same order; `keys` tells them where there may be no record.
+    All records have the same keys in the same order; `keys`: these, where there may be no record.
     """
 
     command: str

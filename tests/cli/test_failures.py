@@ -157,9 +157,9 @@ def test_what_is_told_in_a_terminal() -> None:
     lines = done.stdout.splitlines()
     failures = next(line for line in lines if line.startswith("Failures: "))
     assumed = next(line for line in lines if line.startswith("Assumed: "))
-    assert "one every" in failures and "stops training for" in failures
+    assert "Failures: MTBF " in failures and "stops training for" in failures
     assert "; no spare node, 2 would pay off." in failures
-    assert "a device fails every 5.00 y (--mtbf-device)" in assumed and "--format json lists all" in assumed
+    assert "MTBF of a device 5.00 y (--mtbf-device)" in assumed and "--format json lists all" in assumed
     assert any(line.startswith("1T tokens:") and line.endswith(" with failures.") for line in lines)
     quiet = call("planner", "estimate", *QUESTION, "--no-failures").stdout
     assert "Failures" not in quiet and "with failures" not in quiet

@@ -52,7 +52,7 @@ def test_two_kinds_of_nodes_tell_images() -> None:
     ask = ("vit-b-16", "--cluster", "dgx-h100:1+dgx-a100:1", "--global-batch", "512", "--tokens", "197M")
     for form in ("table", "markdown", "html"):
         told = call("plan", *ask, "--format", form).stdout
-        for part in ("images/s", "512 images, bf16", "1M images: 1,954 steps", "of images"):
+        for part in ("images/s", "512 images, bf16", "1M images: 1,954 steps", "layers, images"):
             assert part in told, form
         assert "token" not in told, form
         assert "sequence" not in told, form
@@ -68,7 +68,7 @@ def test_two_kinds_of_nodes_tell_images() -> None:
 def test_sizes_and_comparisons_tell_images_and_no_chinchilla() -> None:
     ask = ("vit-b-16", "--tokens", "19.7B")
     size = call("planner", "size", *ask, "--cluster", "dgx-h100", "--deadline", "1d")
-    assert "100M images in 24,415 steps of 4,096 images in 1 day" in size.stdout
+    assert "100M images in 24,415 steps of 4,096 images, within 1 day" in size.stdout
     side = call("planner", "compare", *ask, "--on", "dgx-h100:1")
     assert "images/USD" in side.stdout
     assert "images/J" in side.stdout

@@ -23,7 +23,7 @@ Parts      48 switches, 1,536 links between nodes and switches
 Names      node-0 to node-127, leaf-0 to leaf-31, spine-0 to spine-15
 
 Levels, from the outermost
-level  parts  each of    what it gives
+level  parts  each of    topology, bandwidth, latency
 ───────────────────────────────────────────────────────────────────────────
 spine      1  4 x leaf   fat-tree, 16 switches, 50.0 GB/s a device, 16.0 us
 leaf       4  32 x node  rail, 8 switches, 50.0 GB/s a device, 15.0 us

@@ -110,7 +110,7 @@ def test_the_table_names_all_that_was_asked() -> None:
         *("Change   fabric.bandwidth: 50.0 GB/s -> 5.00 GB/s (0.1x)", "as it is", "changed", "difference"),
         *("tp", "zero stage", "schedule", "shard group", "step", "forward", "data parallel, overlapped"),
         *("memory", "weights", "capacity", "tokens/s", "MFU", "cost of a step", "energy of a step"),
-        *("The old plan", "Percent of the step's time for each percent of", "peak FLOP/s", "network latency"),
+        *("The old plan", "Elasticity: percent of step time per percent of", "peak FLOP/s", "network latency"),
     ):
         assert part in done.stdout
     assert max(map(len, done.stdout.splitlines())) < 140

@@ -154,7 +154,7 @@ def test_what_a_listing_and_a_part_look_like() -> None:
         "Kind        tpu of Google, edge-tpu, edge, 2018",
         "Training    no: It takes networks that were trained elsewhere, quantised to 8 bits and compiled",
         "Frameworks  tensorflow",
-        "At int8     2.00 TOP/s for a watt",
+        "At int8     2.00 TOP/s per watt",
         "",
         "Figures",
         "figure                 value  source  confidence",

@@ -84,13 +84,13 @@ def _render_charts(charts: Sequence[Chart]) -> list[str]:
 
 
 def _render_html_table(table: ReportTable) -> str:
-    def render_cells(tag: str, row: tuple[str, ...]) -> str:
-        css_classes = (' class="word"' if column in table.text_columns else "" for column in range(len(row)))
-        return "".join(
-            f"<{tag}{css_class}>{escape_xml(cell)}</{tag}>" for css_class, cell in zip(css_classes, row, strict=True)
-        )
+    classes = [' class="word"' if column.is_text else "" for column in table.columns]
 
-    head = f"<tr>{render_cells('th', tuple(table.headings))}</tr>"
-    body = "\n".join(f"<tr>{render_cells('td', tuple(row))}</tr>" for row in table.rows)
+    def render_row(tag: str, row: Sequence[str]) -> str:
+        cells = (f"<{tag}{name}>{escape_xml(cell)}</{tag}>" for name, cell in zip(classes, row, strict=True))
+        return f"<tr>{''.join(cells)}</tr>"
+
+    head = render_row("th", [column.heading for column in table.columns])
+    body = "\n".join(render_row("td", row) for row in table.rows)
     title = f"<h2>{escape_xml(table.title)}</h2>" if table.title else ""
     return f'{title}<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'

@@ -1,12 +1,15 @@
-"""An answer in a terminal of any width, or as plain text where stdout is none.
+"""A report in a terminal of any width, or as plain text where stdout is none.
 
-No figure is cut. In a narrow terminal columns take short headings, then the least important are left out; where even
-that does not fit, a table is printed one line a figure. A pipe gets whole lines.
+No figure is cut. In a narrow terminal columns take short headings, then the least important are left out, then the
+widest text is wrapped; where even that does not fit, a table is printed one line a figure. A pipe gets whole lines.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from planner.report.console import build_console, get_console_text, sample_evenly, strip_nonprintable
@@ -18,9 +21,9 @@ if TYPE_CHECKING:
 _StyledLine = tuple[str, str]
 """A line and its style."""
 _COLUMN_GAP, _TABLE_GAP = 2, 4
-_BAR_WIDTHS = (30, 12)
+_BAR_WIDTHS, _MIN_WRAPPED_WIDTH = (30, 12), 16
 _TERMINAL_SIGNS = str.maketrans("#-", "█░")
-"""Of bars: a pipe may lead to where only ASCII is shown."""
+"""Of bars in a terminal; the signs of a pipe are ASCII."""
 
 
 def render_terminal(report: Report) -> str:
@@ -37,12 +40,20 @@ def print_report(report: Report, out: Console) -> None:
         lines = _format_table(tables[0], out)[1:]
         _print_lines(out, lines if len(tables[0].columns) > 1 else lines[2:])
         return
-    name_width = max((len(name) for name, _ in report.facts), default=0) + 2
-    _print_lines(out, [(report.title, "bold"), *((f"{name:{name_width}}{fact}", "") for name, fact in report.facts)])
+    _print_lines(out, [(report.title, "bold"), *((line, "") for line in _format_facts(report.facts, out))])
     for lines in _arrange_side_by_side([_format_table(table, out) for table in tables], out.width):
         _print_lines(out, [("", ""), *lines])
     _print_lines(out, [("", "")] if report.sentences else [])
     _print_lines(out, ((sentence, "") for sentence in report.sentences))
+
+
+def _format_facts(facts: Sequence[tuple[str, str]], out: Console) -> Iterator[str]:
+    """Names and texts in two columns; a terminal has long texts wrapped within theirs."""
+    name_width = max((len(name) for name, _ in facts), default=0) + 2
+    room = out.width - name_width if out.is_terminal else 0
+    for name, text in facts:
+        for number, line in enumerate(_wrap(text, room)):
+            yield f"{name if number == 0 else '':{name_width}}{line}"
 
 
 def _print_lines(out: Console, lines: Iterable[_StyledLine]) -> None:
@@ -72,65 +83,77 @@ def _arrange_side_by_side(blocks: Iterable[list[_StyledLine]], max_width: int) -
 
 def _format_table(table: ReportTable, out: Console) -> list[_StyledLine]:
     """The title, then the first variant of the table that fits, else one line a figure."""
-    indices = sample_evenly(range(len(table.rows)), table.max_rows or len(table.rows))
-    rows = [[strip_nonprintable(cell) for cell in table.rows[index]] for index in indices]
-    lines: list[_StyledLine] = [(table.title, "")]
-    if table.bar_legend:
-        lines.append((table.bar_legend, ""))
-    for columns, bar_width in _enumerate_variants(table):
-        cells = [[row[number] for number, _ in columns] for row in rows]
-        if bar_width:
-            bars = [_draw_bar(table.bars[index], bar_width) for index in indices]
-            cells = [
-                [*row, bar.translate(_TERMINAL_SIGNS) if out.is_terminal else bar]
-                for row, bar in zip(cells, bars, strict=True)
-            ]
-            columns = [*columns, (len(columns), Column("", is_text=True))]
-        grid = _format_grid([column for _, column in columns], cells)
-        if max(map(_measure, grid)) <= out.width or not (out.is_terminal or bar_width):
-            bold_line = None if table.bold_row is None else indices.index(table.bold_row) + 2
-            lines += [(line, "bold" if number in (0, bold_line) else "") for number, line in enumerate(grid)]
+    count = len(table.rows)
+    indices = sample_evenly(range(count), table.max_rows or count)
+    columns = [
+        replace(
+            column,
+            heading=strip_nonprintable(column.heading),
+            cells=[strip_nonprintable(column.cells[index]) for index in indices],
+        )
+        for column in table.columns
+    ]
+    bars = [table.bars[index] for index in indices] if table.bars else []
+    bold_row = None if table.bold_row is None else indices.index(table.bold_row)
+    lines: list[_StyledLine] = [(table.title, ""), *([(table.bar_legend, "")] if table.bar_legend else [])]
+    for variant in _enumerate_variants(columns, bars, out):
+        grid = _format_grid(variant, bold_row)
+        has_bars = len(variant) > len(columns)
+        if max(_measure(line) for line, _ in grid) <= out.width or not (out.is_terminal or has_bars):
+            lines += grid
             break
     else:
-        lines += [(line, "") for row in rows for line in _format_record(table.columns, row)]
-    if len(indices) < len(table.rows):
-        lines.append((f"{len(table.rows) - len(indices)} rows between these are in --format json.", ""))
+        lines += [(line, "") for number in range(len(indices)) for line in _format_record(columns, number)]
+    if len(indices) < count:
+        lines.append((f"{count - len(indices)} rows between these are in --format json.", ""))
     return lines
 
 
-def _enumerate_variants(table: ReportTable) -> Iterator[tuple[list[tuple[int, Column]], int]]:
-    """The columns with their numbers, and the width of the bars: from all to the fewest that are printed."""
-    full = list(enumerate(table.columns))
-    for bar_width in (*(_BAR_WIDTHS if table.bars else ()), 0):
-        yield full, bar_width
-    short = [(n, Column(item.short_heading or item.heading, item.is_text, "", item.drop_rank)) for n, item in full]
-    yield short, 0
-    for limit in sorted({column.drop_rank for column in table.columns} - {0}, reverse=True):
-        yield [(number, column) for number, column in short if column.drop_rank < limit], 0
+def _enumerate_variants(
+    columns: list[Column], bars: Sequence[Sequence[tuple[float, str]]], out: Console
+) -> Iterator[list[Column]]:
+    """The columns to print, from the widest variant to the narrowest: with bars, short headings, fewer, wrapped."""
+    for width in _BAR_WIDTHS if bars else ():
+        drawn = [_draw_bar(segments, width) for segments in bars]
+        cells = [bar.translate(_TERMINAL_SIGNS) if out.is_terminal else bar for bar in drawn]
+        yield [*columns, Column("", cells, is_text=True)]
+    yield columns
+    columns = [replace(column, heading=column.short_heading or column.heading) for column in columns]
+    yield columns
+    for limit in sorted({column.drop_rank for column in columns} - {0}, reverse=True):
+        columns = [column for column in columns if column.drop_rank < limit]
+        yield columns
+    widths = [_measure_column(column) for column in columns]
+    excess = sum(widths) + _COLUMN_GAP * (len(widths) - 1) - out.width
+    texts = [number for number, column in enumerate(columns) if column.is_text]
+    widest = max(texts, key=lambda number: widths[number], default=0)
+    if texts and widths[widest] - excess >= _MIN_WRAPPED_WIDTH:
+        cells = ["\n".join(_wrap(cell, widths[widest] - excess, at_hyphens=True)) for cell in columns[widest].cells]
+        yield [*columns[:widest], replace(columns[widest], cells=cells), *columns[widest + 1 :]]
 
 
-def _format_grid(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Headings, a rule, rows."""
-    headings = [strip_nonprintable(column.heading) for column in columns]
-    widths = [max(map(_measure, cells)) for cells in zip(headings, *rows, strict=True)]
-    lines = [
-        (" " * _COLUMN_GAP)
-        .join(
-            _pad(cell, width) if column.is_text else " " * (width - _measure(cell)) + cell
-            for column, width, cell in zip(columns, widths, cells, strict=True)
-        )
-        .rstrip()
-        for cells in (headings, *rows)
-    ]
-    return [lines[0], "─" * (sum(widths) + _COLUMN_GAP * (len(widths) - 1)), *lines[1:]]
+def _format_grid(columns: Sequence[Column], bold_row: int | None) -> list[_StyledLine]:
+    """Headings, a rule, rows; a cell of several lines makes a row of as many."""
+    widths = [_measure_column(column) for column in columns]
+    rows: list[_StyledLine] = []
+    for number, row in enumerate(zip(*([column.heading, *column.cells] for column in columns), strict=True)):
+        for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
+            padded = (
+                _pad(cell, width) if column.is_text else " " * (width - _measure(cell)) + cell
+                for column, width, cell in zip(columns, widths, line, strict=True)
+            )
+            is_bold = number == 0 or number - 1 == bold_row
+            rows.append(((" " * _COLUMN_GAP).join(padded).rstrip(), "bold" if is_bold else ""))
+    return [rows[0], ("─" * (sum(widths) + _COLUMN_GAP * (len(widths) - 1)), ""), *rows[1:]]
 
 
-def _format_record(columns: Sequence[Column], row: Sequence[str]) -> list[str]:
-    """The first column, and below it one line a figure that is known."""
-    width = max(len(column.heading) for column in columns[1:]) if len(columns) > 1 else 0
-    head = row[0] if columns[0].is_text else f"{columns[0].heading} {row[0]}"
-    pairs = zip(columns[1:], row[1:], strict=True)
-    return [head, *(f"  {strip_nonprintable(column.heading):{width}}  {cell}" for column, cell in pairs if cell)]
+def _format_record(columns: Sequence[Column], number: int) -> list[str]:
+    """Row `number`: its first cell, and below it one line for each of the others that is not empty."""
+    width = max((len(column.heading) for column in columns[1:]), default=0)
+    first = columns[0].cells[number]
+    pairs = [(column.heading, column.cells[number]) for column in columns[1:]]
+    head = first if columns[0].is_text else f"{columns[0].heading} {first}"
+    return [head, *(f"  {heading:{width}}  {cell}" for heading, cell in pairs if cell)]
 
 
 def _draw_bar(segments: Sequence[tuple[float, str]], width: int) -> str:
@@ -140,6 +163,15 @@ def _draw_bar(segments: Sequence[tuple[float, str]], width: int) -> str:
         end += share * width
         bar += sign * (round(end) - len(bar))
     return bar if bar.strip() or not segments else bar[: width - 1] + segments[-1][1]
+
+
+def _wrap(text: str, width: int, *, at_hyphens: bool = False) -> list[str]:
+    """The lines of a text of at most `width` characters; of no width, one."""
+    return (width > 0 and textwrap.wrap(text, width, break_on_hyphens=at_hyphens)) or [text]
+
+
+def _measure_column(column: Column) -> int:
+    return max(_measure(line) for cell in (column.heading, *column.cells) for line in cell.split("\n"))
 
 
 def _measure(text: str) -> int:

@@ -2,83 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from planner.documents.compare import ClusterOfferPart, CompareDocument
 from planner.documents.figures import flatten_part
 from planner.documents.plan import ModelPart, StrategyPart
 from planner.documents.sizing import RunSizePart
 from planner.report.report import (
-    BarChart,
-    BarSegment,
+    Chart,
     ChartAxis,
+    Column,
     RecordValue,
     Report,
     ReportCase,
     ReportTable,
-    StackedBar,
     build_columns,
 )
-from planner.report.views.plan_words import convert_to_throughput_units, get_throughput_unit
-from planner.report.views.size_report import (
-    build_days_bars,
-    build_limit_lines,
-    build_rent_bars,
-    build_rent_time_scatters,
-    format_compact_strategy,
-    format_run_energy,
-    format_run_length,
-    format_run_time,
-    format_usd,
-)
-from planner.units import DAY_S, format_count, format_days, format_mass, format_parameter_count
+from planner.report.views import breakdown, plan_words, size_report
+from planner.units import DAY_S, format_count, format_mass, format_parameter_count
 
 _SIZE_KEYS = (
     *(name for name in RunSizePart.__struct_fields__ if name != "strategy"),
     *StrategyPart.__struct_fields__,
 )
-_DROPPABLE_COLUMNS = (
-    "frameworks",
-    "clouds",
-    "plan",
-    "tokens/USD",
-    "tokens/J",
-    "MFU",
-    "CO2e",
-    "energy",
-    "accelerator",
-    "nodes",
-)
-"""Columns in the order in which they make room."""
-_TEXT_COLUMNS = ("", "cluster", "accelerator", "plan", "frameworks", "clouds")
-"""Columns that hold no numbers."""
 _MAX_LISTED_NAMES = 3
 
 
 def build_compare_report(document: CompareDocument) -> Report:
-    """The whole answer of `compare`."""
+    """The report of `compare`."""
     title = f"{document.model.title} on {len(document.offers)} clusters"
-    feasible_sizes = [(offer.name, offer.size) for offer in document.offers if offer.size is not None]
+    sizes = [(offer.name, offer.size) for offer in document.offers if offer.size is not None]
+    charts: list[Chart] = []
+    if sizes:
+        energies = [
+            (name, size.energy_kwh, size_report.format_run_energy(size) or "not known") for name, size in sizes
+        ]
+        limits = size_report.build_limit_lines(document.deadline_days, document.budget_usd)
+        charts = [
+            size_report.build_days_bars("Time of the run", sizes, document.deadline_days, "cluster"),
+            size_report.build_rent_bars("Rent of the run", sizes, document.budget_usd),
+            breakdown.build_figure_bars(
+                "Energy of the run", ChartAxis("energy", "kWh"), energies, "cluster", "energy"
+            ),
+            *size_report.build_rent_time_scatters(sizes, sizes[0][1], limits),
+        ]
     return Report(
         command="compare",
         title=title,
-        facts=[("Compared", _format_compare_heading(document))],
-        records=[_build_compare_record(document, number, offer) for number, offer in enumerate(document.offers, 1)],
-        tables=list(_build_compare_tables(document)),
-        charts=[
-            build_days_bars("Time of the run", feasible_sizes, document.deadline_days, bar_title="cluster"),
-            build_rent_bars("Rent of the run", feasible_sizes, document.budget_usd),
-            _build_energy_bars(feasible_sizes),
-            *build_rent_time_scatters(
-                feasible_sizes, feasible_sizes[0][1], build_limit_lines(document.deadline_days, document.budget_usd)
-            ),
-        ]
-        if feasible_sizes
-        else [],
-        sentences=_format_compare_sentences(document),
-        cases=[_build_compare_case(title, offer) for offer in document.offers],
+        facts=[("Compared", _format_heading(document))],
+        records=[_build_record(document, number, offer) for number, offer in enumerate(document.offers, 1)],
+        tables=list(_enumerate_tables(document)),
+        charts=charts,
+        sentences=_build_sentences(document),
+        cases=[_build_case(title, offer) for offer in document.offers],
     )
 
 
-def _build_compare_record(document: CompareDocument, rank: int, offer: ClusterOfferPart) -> dict[str, RecordValue]:
+def _build_record(document: CompareDocument, rank: int, offer: ClusterOfferPart) -> dict[str, RecordValue]:
     """One cluster, flat; null instead of figures where it is ruled out, with the reason last."""
     run = document.run
     record: dict[str, RecordValue] = {"rank": None if offer.size is None else rank, "model": document.model.name}
@@ -89,89 +69,70 @@ def _build_compare_record(document: CompareDocument, rank: int, offer: ClusterOf
     return record | {"ruled_out": offer.ruled_out}
 
 
-def _build_compare_tables(document: CompareDocument) -> list[ReportTable]:
-    rows = _build_compare_rows(document)
-    tables = []
-    if rows:
-        headings, unit = list(rows[0]), f"{get_throughput_unit(document.model)}s"
-        text_columns = [number for number, name in enumerate(headings) if name in _TEXT_COLUMNS]
-        columns = build_columns(headings, text_columns, [name.replace("tokens", unit) for name in _DROPPABLE_COLUMNS])
-        title = f"Clusters, the best by {document.ranked_by} first"
-        tables.append(ReportTable(title, columns, [list(row.values()) for row in rows], bold_row=0))
-    ruled_out = [(offer.name, offer.ruled_out) for offer in document.offers if offer.size is None]
-    if ruled_out:
-        tables.append(ReportTable("Ruled out", build_columns(("cluster", "why"), (0, 1)), ruled_out))
-    return tables
-
-
-def _build_energy_bars(sizes: list[tuple[str, RunSizePart]]) -> BarChart:
-    """Energy at the meter; no bar where it is not known."""
-    bars = []
-    for label, size in sizes:
-        display = format_run_energy(size) or "not known"
-        segments = [] if size.energy_kwh is None else [BarSegment("energy", size.energy_kwh, f"{label}: {display}")]
-        bars.append(StackedBar(label, display, segments))
-    return BarChart("Energy of the run", ChartAxis("energy", "kWh"), bars, bar_title="cluster")
-
-
-def _build_compare_case(title: str, offer: ClusterOfferPart) -> ReportCase:
+def _build_case(title: str, offer: ClusterOfferPart) -> ReportCase:
     """A cluster passes, or is left out with what rules it out."""
     if offer.size is None:
         return ReportCase(title, offer.name, skip_reason=offer.ruled_out)
     return ReportCase(title, f"{offer.name}, {offer.size.nodes:,} nodes", DAY_S * offer.size.days)
 
 
-def _format_compare_heading(document: CompareDocument) -> str:
-    """What is compared, by what."""
-    model, run = document.model, document.run
-    limits = [f"within {format_days(document.deadline_days)}"] if document.deadline_days is not None else []
-    limits += [f"for at most {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
-    title = (
-        f"{model.title}, {format_parameter_count(model.parameters)} "
-        f"parameters: {format_run_length(model, run)} "
-        f"{' and '.join(limits)}".rstrip()
-    )
-    return f"{title}; ranked by {document.ranked_by}, * on the front of time, money and energy"
+def _format_heading(document: CompareDocument) -> str:
+    """The run, its limits, and the figure that clusters are ranked by."""
+    model = document.model
+    run = size_report.format_run_length(model, document.run)
+    limits = " and ".join(size_report.format_limits(document.deadline_days, document.budget_usd))
+    text = f"{model.title}, {format_parameter_count(model.parameters)} parameters: {run} {limits}".rstrip()
+    return f"{text}; ranked by {document.ranked_by}, * on the Pareto front of time, cost and energy"
 
 
-def _format_compare_sentences(document: CompareDocument) -> list[str]:
-    """What `~` says, and what was assumed."""
-    has_uncalibrated = any(offer.size is not None and not offer.calibrated for offer in document.offers)
-    text = "~: no measured run of this generation is behind the model's numbers, only those of others"
-    return [*([text] if has_uncalibrated else []), *(f"Note: {note}" for note in document.notes)]
+def _build_sentences(document: CompareDocument) -> list[str]:
+    """The meaning of `~`, and what was assumed."""
+    is_uncalibrated = any(offer.size is not None and not offer.calibrated for offer in document.offers)
+    text = "~: the cost model is fitted to measured runs of other accelerator generations only"
+    return [*([text] if is_uncalibrated else []), *(f"Note: {note}" for note in document.notes)]
 
 
-def _build_compare_rows(document: CompareDocument) -> list[dict[str, str]]:
-    """A line for each cluster that is not ruled out: cells by their headings.
-
-    A column without a single figure tells nothing and is left out.
-    """
-    rows = [
-        _build_compare_row(document.model, offer, offer.size) for offer in document.offers if offer.size is not None
+def _enumerate_tables(document: CompareDocument) -> Iterator[ReportTable]:
+    """The clusters that are not ruled out, without columns in which nothing is known; then the others."""
+    sized = [(offer, offer.size) for offer in document.offers if offer.size is not None]
+    columns = [
+        Column(heading, cells, is_text, drop_rank=drop_rank)
+        for heading, is_text, drop_rank, format_cell in _list_columns(document.model)
+        if any(cells := [format_cell(offer, size) for offer, size in sized])
     ]
-    return [{name: cell for name, cell in row.items() if any(other_row[name] for other_row in rows)} for row in rows]
+    if sized:
+        yield ReportTable(f"Clusters, the best by {document.ranked_by} first", columns, bold_row=0)
+    ruled_out = [(offer.name, offer.ruled_out) for offer in document.offers if offer.size is None]
+    if ruled_out:
+        yield ReportTable("Ruled out", build_columns(("cluster", "why"), ruled_out, (0, 1)))
 
 
-def _build_compare_row(model: ModelPart, offer: ClusterOfferPart, size: RunSizePart) -> dict[str, str]:
-    """The cells of one line by their headings; empty where a figure is not known."""
-    unit, per_usd, per_joule = get_throughput_unit(model), size.tokens_per_usd, size.tokens_per_joule
-    return {
-        "": "*" if offer.on_front else "",
-        "cluster": offer.name + ("" if offer.calibrated else " ~"),
-        "accelerator": offer.accelerator,
-        "nodes": f"{size.nodes:,}",
-        "devices": f"{size.devices:,}",
-        "time": format_run_time(size),
-        "cost": "" if size.usd is None else format_usd(size.usd),
-        "energy": format_run_energy(size),
-        "CO2e": "" if size.carbon_kg is None else format_mass(size.carbon_kg),
-        "MFU": f"{size.mfu:.1%}",
-        f"{unit}s/USD": "" if per_usd is None else format_count(convert_to_throughput_units(model, per_usd)),
-        f"{unit}s/J": "" if per_joule is None else f"{convert_to_throughput_units(model, per_joule):.3g}",
-        "plan": format_compact_strategy(size.strategy),
-        "frameworks": _format_name_list(offer.frameworks),
-        "clouds": _format_name_list(offer.clouds),
-    }
+def _list_columns(
+    model: ModelPart,
+) -> list[tuple[str, bool, int, Callable[[ClusterOfferPart, RunSizePart], str]]]:
+    """Columns of the clusters: heading, whether it holds text, drop rank, cell of a cluster with its run."""
+    unit = plan_words.get_throughput_unit(model)
+
+    def format_units(tokens: float | None, format_value: Callable[[float], str]) -> str:
+        return "" if tokens is None else format_value(plan_words.convert_to_throughput_units(model, tokens))
+
+    return [
+        ("", True, 0, lambda offer, size: "*" if offer.on_front else ""),
+        ("cluster", True, 0, lambda offer, size: offer.name + ("" if offer.calibrated else " ~")),
+        ("accelerator", True, 2, lambda offer, size: offer.accelerator),
+        ("nodes", False, 1, lambda offer, size: f"{size.nodes:,}"),
+        ("devices", False, 0, lambda offer, size: f"{size.devices:,}"),
+        ("time", False, 0, lambda offer, size: size_report.format_run_time(size)),
+        ("cost", False, 0, lambda offer, size: "" if size.usd is None else size_report.format_usd(size.usd)),
+        ("energy", False, 3, lambda offer, size: size_report.format_run_energy(size)),
+        ("CO2e", False, 4, lambda offer, size: "" if size.carbon_kg is None else format_mass(size.carbon_kg)),
+        ("MFU", False, 5, lambda offer, size: f"{size.mfu:.1%}"),
+        (f"{unit}s/USD", False, 7, lambda offer, size: format_units(size.tokens_per_usd, format_count)),
+        (f"{unit}s/J", False, 6, lambda offer, size: format_units(size.tokens_per_joule, "{:.3g}".format)),
+        ("plan", True, 8, lambda offer, size: size_report.format_compact_strategy(size.strategy)),
+        ("frameworks", True, 10, lambda offer, size: _format_name_list(offer.frameworks)),
+        ("clouds", True, 9, lambda offer, size: _format_name_list(offer.clouds)),
+    ]
 
 
 def _format_name_list(names: list[str]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 
 from planner.cost.step import STEP_TERMS
 from planner.documents.diff import DiffDocument, FigureChangePart, PlanDiffPart, StepChangeCausePart, TermChangePart
-from planner.documents.figures import format_figure_value
-from planner.report.report import BarChart, Report, ReportCase, ReportRecord, ReportTable, build_columns
-from planner.report.views.plan_report import build_step_bars
+from planner.documents.figures import flatten_part, format_figure_value
+from planner.report.report import Report, ReportCase, ReportRecord, ReportTable, build_columns
+from planner.report.views.breakdown import build_step_bars
 from planner.report.views.plan_words import format_term_name
 from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.units import format_seconds
@@ -17,82 +17,67 @@ DiffRow = tuple[str, str, str, str]
 """A name, the value in the base, in the head, and the change."""
 DIFF_HEADINGS: DiffRow = ("", "base", "head", "change")
 HEADLINE_FIGURES = ("step_time_s", "tokens_per_s", "mfu", "memory.headroom", "cost_usd_per_step", "cost_usd")
-"""The figures of a plan's own line."""
+"""The figures of a plan's row in a comment."""
+_SUMMED_UP_STATUSES = ("unchanged", "fits in neither")
 _MAX_CAUSES = 4
 
 
 def build_diff_report(document: DiffDocument) -> Report:
-    """The whole answer of `diff`. Without requirements each plan that is compared is a case that passes."""
-    tables, plan_sentences = [], []
+    """The report of `diff`. Without requirements each plan that is compared is a case that passes."""
+    tables, charts, sentences = [], [], []
     for difference in select_reported_differences(document):
-        plan_sentences += [f"{format_diff_heading(document, difference)}.", *format_diff_sentences(difference)]
-        changes = build_change_rows(
-            [*difference.inputs, *difference.strategy, *difference.figures, *difference.memory]
+        name = difference.name
+        sentences += [f"{format_diff_heading(document, difference)}.", *format_diff_sentences(difference)]
+        titled_rows = (
+            ("what changed", build_change_rows(difference)),
+            ("terms of the step", build_term_rows(difference)),
         )
-        terms = build_term_rows(difference.terms) + build_term_rows(difference.hidden, ", overlapped")
-        titles = ((f"{difference.name}: what changed", changes), (f"{difference.name}: terms of the step", terms))
-        tables += [ReportTable(title, build_columns(DIFF_HEADINGS), rows) for title, rows in titles if rows]
+        tables += [
+            ReportTable(f"{name}: {title}", build_columns(DIFF_HEADINGS, rows)) for title, rows in titled_rows if rows
+        ]
+        if difference.terms:
+            terms = {term.term: term for term in difference.terms}
+            base, head = ({name: getattr(terms[name], side) for name in STEP_TERMS} for side in ("base_s", "head_s"))
+            charts.append(build_step_bars(f"{name}: where the step goes", [("base", base), ("head", head)]))
     return Report(
         command="diff",
         title=f"{document.base} → {document.head}: {format_diff_summary(document)}",
         facts=[],
-        records=[record for difference in document.differences for record in _build_diff_records(difference)],
+        records=[record for difference in document.differences for record in _build_records(difference)],
         tables=tables,
-        charts=[
-            _build_diff_bars(difference) for difference in select_reported_differences(document) if difference.terms
-        ],
-        sentences=[*plan_sentences, *format_closing_sentences(document)],
-        cases=[case for difference in document.differences for case in _build_diff_cases(difference)],
+        charts=charts,
+        sentences=[*sentences, *format_closing_sentences(document)],
+        cases=[case for difference in document.differences for case in _build_cases(difference)],
     )
 
 
-def _build_diff_bars(difference: PlanDiffPart) -> BarChart:
-    """Both steps, one above the other, the terms in their own order."""
-    by_name = {term.term: term for term in difference.terms}
-    base = {name: by_name[name].base_s for name in STEP_TERMS}
-    head = {name: by_name[name].head_s for name in STEP_TERMS}
-    return build_step_bars(f"{difference.name}: where the step goes", [("base", base), ("head", head)])
+def _build_records(difference: PlanDiffPart) -> list[ReportRecord]:
+    """A record a change, then one a term; a plan in which nothing changed has one record."""
+    changes = [
+        (category, change)
+        for category, part in (
+            ("input", difference.inputs),
+            ("strategy", difference.strategy),
+            ("figure", difference.figures),
+            ("memory", difference.memory),
+        )
+        for change in part
+    ]
+    for category, prefix, terms in (("term", "terms", difference.terms), ("hidden", "hidden", difference.hidden)):
+        changes += [(category, _convert_term_to_change(prefix, term)) for term in terms if term.change_s]
+    if not changes:
+        changes = [("", FigureChangePart(name="", base=None, head=None, change=None, relative=None))]
+    head = {"plan": difference.name, "status": difference.status}
+    return [{**head, "kind": category, **flatten_part(change)} for category, change in changes]
 
 
-def _build_diff_records(difference: PlanDiffPart) -> list[ReportRecord]:
-    """A line a change, then a line a term; a plan in which nothing changed has one line."""
-    groups = (
-        ("input", difference.inputs),
-        ("strategy", difference.strategy),
-        ("figure", difference.figures),
-        ("memory", difference.memory),
-    )
-    records = [_build_diff_record(difference, category, change) for category, changes in groups for change in changes]
-    for category, terms in (("term", difference.terms), ("hidden", difference.hidden)):
-        records += [
-            _build_diff_record(difference, category, _convert_term_to_change(category, term))
-            for term in terms
-            if term.change_s
-        ]
-    empty_change = FigureChangePart(name="", base=None, head=None, change=None, relative=None)
-    return records or [_build_diff_record(difference, "", empty_change)]
-
-
-def _convert_term_to_change(category: str, term: TermChangePart) -> FigureChangePart:
+def _convert_term_to_change(prefix: str, term: TermChangePart) -> FigureChangePart:
     share = term.change_s / term.base_s if term.base_s else None
-    name = f"{'terms' if category == 'term' else category}.{term.term}"
+    name = f"{prefix}.{term.term}"
     return FigureChangePart(name=name, base=term.base_s, head=term.head_s, change=term.change_s, relative=share)
 
 
-def _build_diff_record(difference: PlanDiffPart, category: str, change: FigureChangePart) -> ReportRecord:
-    return {
-        "plan": difference.name,
-        "status": difference.status,
-        "kind": category,
-        "name": change.name,
-        "base": change.base,
-        "head": change.head,
-        "change": change.change,
-        "relative": change.relative,
-    }
-
-
-def _build_diff_cases(difference: PlanDiffPart) -> list[ReportCase]:
+def _build_cases(difference: PlanDiffPart) -> list[ReportCase]:
     if not difference.requirements:
         return [ReportCase(difference.name, difference.status)]
     return [
@@ -103,9 +88,7 @@ def _build_diff_cases(difference: PlanDiffPart) -> list[ReportCase]:
 
 def format_diff_summary(document: DiffDocument) -> str:
     """`1 plan changed, 1 added, 2 unchanged`."""
-    counts: dict[str, int] = {}
-    for difference in document.differences:
-        counts[difference.status] = counts.get(difference.status, 0) + 1
+    counts: Counter[str] = Counter(difference.status for difference in document.differences)
     order = ("changed", "added", "removed", "fits now", "fits no more", "fits in neither", "unchanged")
     status_counts = [f"{counts[status]} {status}" for status in order if status in counts]
     first, _, rest = status_counts[0].partition(" ")
@@ -113,16 +96,14 @@ def format_diff_summary(document: DiffDocument) -> str:
 
 
 def select_reported_differences(document: DiffDocument) -> list[PlanDiffPart]:
-    """The plans that are told one by one: all but those that are the same, or fit in neither."""
-    return [
-        difference for difference in document.differences if difference.status not in ("unchanged", "fits in neither")
-    ]
+    """The plans that are listed one by one: all but those that are the same, or fit in neither."""
+    return [item for item in document.differences if item.status not in _SUMMED_UP_STATUSES]
 
 
 def format_closing_sentences(document: DiffDocument) -> list[str]:
-    """What is said at the end: what did not change, and what counts as that."""
+    """Which plans did not change, and what counts as that."""
     lines = []
-    for status in ("unchanged", "fits in neither"):
+    for status in _SUMMED_UP_STATUSES:
         names = [difference.name for difference in document.differences if difference.status == status]
         if names and len(document.differences) > 1:
             lines.append(f"{status[:1].upper()}{status[1:]}: {', '.join(names)}.")
@@ -132,13 +113,11 @@ def format_closing_sentences(document: DiffDocument) -> list[str]:
 
 
 def format_diff_heading(document: DiffDocument, difference: PlanDiffPart) -> str:
-    """What a plan's part begins with: its name and what became of it; of two single plans, what they are of."""
+    """Name, status and title of a plan; of two single plans the title alone."""
+    if len(document.differences) == 1 and difference.name == "plan":
+        return difference.title
     title = f" ({difference.title})" if difference.title else ""
-    return (
-        difference.title
-        if len(document.differences) == 1 and difference.name == "plan"
-        else f"{difference.name}: {difference.status}{title}"
-    )
+    return f"{difference.name}: {difference.status}{title}"
 
 
 def format_diff_sentences(difference: PlanDiffPart) -> list[str]:
@@ -155,29 +134,22 @@ def format_cause_sentence(difference: PlanDiffPart) -> str:
     assert cause is not None
     step = next((change for change in difference.figures if change.name == "step_time_s"), None)
     opening = "Step as long as before" if step is None else f"Step {_format_before_after(step)}"
-    cause_text = _format_causes(difference, cause)
-    term = format_term_name(cause.term)
-    share = cause.change_s / cause.step_change_s if cause.step_change_s else 0.0
-    if step is not None and 0 < share <= 1:
-        return (
-            f"{opening}: {format_signed_seconds(cause.change_s)} of "
-            f"{format_signed_seconds(cause.step_change_s)} is {term}{cause_text}."
-        )
-    return (
-        f"{opening}: {term} changed most, {format_signed_seconds(cause.change_s)}{cause_text}"
-        "; other terms went the other way."
-    )
+    causes, term = _format_causes(difference, cause), format_term_name(cause.term)
+    change, step_change = format_signed_seconds(cause.change_s), format_signed_seconds(cause.step_change_s)
+    if step is not None and cause.step_change_s and 0 < cause.change_s / cause.step_change_s <= 1:
+        return f"{opening}: {change} of {step_change} is {term}{causes}."
+    return f"{opening}: {term} changed most, {change}{causes}; other terms went the other way."
 
 
 def _format_causes(difference: PlanDiffPart, cause: StepChangeCausePart) -> str:
     changes = {change.name: change for change in (*difference.strategy, *difference.inputs)}
-    cause_texts = [
+    texts = [
         f"{_format_setting_name(name)} {_format_before_after(changes[name], with_percent=False)}"
         for name in cause.because[:_MAX_CAUSES]
     ]
-    if not cause_texts:
+    if not texts:
         return "" if changes else ", with the same inputs and the same split"
-    return f", with {', '.join(cause_texts)}"
+    return f", with {', '.join(texts)}"
 
 
 def _format_setting_name(name: str) -> str:
@@ -189,19 +161,17 @@ def _format_before_after(change: FigureChangePart, *, with_percent: bool = True)
     base, head = _format_change_value(change.name, change.base), _format_change_value(change.name, change.head)
     if change.base is None or change.head is None:
         return head if change.base is None else base
-    return f"{base} → {head}" + (
-        f" ({_format_percent(change.relative)})" if with_percent and change.relative is not None else ""
-    )
+    percent = f" ({_format_percent(change.relative)})" if with_percent and change.relative is not None else ""
+    return f"{base} → {head}{percent}"
 
 
 def format_headline_figure(difference: PlanDiffPart, name: str) -> str:
-    """One figure of a plan's own line; empty where it did not change."""
-    matching_changes = [change for change in difference.figures if change.name == name]
-    return _format_before_after(matching_changes[0]) if matching_changes else ""
+    """One figure of a plan before and after; empty where it did not change."""
+    return next((_format_before_after(change) for change in difference.figures if change.name == name), "")
 
 
-def build_change_rows(changes: Sequence[FigureChangePart]) -> list[DiffRow]:
-    """A row a change."""
+def build_change_rows(difference: PlanDiffPart) -> list[DiffRow]:
+    """A row for each input, degree, setting and figure that changed."""
     return [
         (
             change.name,
@@ -209,12 +179,12 @@ def build_change_rows(changes: Sequence[FigureChangePart]) -> list[DiffRow]:
             _format_change_value(change.name, change.head),
             _format_relative_change(change),
         )
-        for change in changes
+        for change in (*difference.inputs, *difference.strategy, *difference.figures, *difference.memory)
     ]
 
 
-def build_term_rows(terms: Sequence[TermChangePart], suffix: str = "") -> list[DiffRow]:
-    """A row a term that is there, the one that changed most first."""
+def build_term_rows(difference: PlanDiffPart) -> list[DiffRow]:
+    """A row for each term that is not zero, exposed ones first, in the order of their change."""
     return [
         (
             f"{format_term_name(term.term)}{suffix}",
@@ -222,6 +192,7 @@ def build_term_rows(terms: Sequence[TermChangePart], suffix: str = "") -> list[D
             format_seconds(term.head_s),
             format_signed_seconds(term.change_s) if term.change_s else "",
         )
+        for suffix, terms in (("", difference.terms), (", overlapped", difference.hidden))
         for term in terms
         if term.base_s or term.head_s
     ]
@@ -247,10 +218,8 @@ def _format_relative_change(change: FigureChangePart) -> str:
     return ""
 
 
-def _format_percent(share: float | None) -> str:
+def _format_percent(share: float) -> str:
     """`+12.0 %`, `-0.12 %`; of a plan that takes many times as long, `x 12`."""
-    if share is None:
-        return ""
     if share >= 10:
         return f"x {share + 1:,.0f}"
     digits = 1 if abs(share) >= 0.01 else 2

@@ -17,23 +17,23 @@ from planner.hardware.accelerator import Precision
 from planner.hardware.catalogue import PRECISIONS, find_usual_precision
 from planner.report.report import (
     BarChart,
-    BarSegment,
-    Chart,
     ChartAxis,
     ChartPoint,
+    Column,
     PointChart,
     PointSeries,
     RecordValue,
     Report,
     ReportCase,
     ReportTable,
-    StackedBar,
     build_columns,
 )
+from planner.report.views import breakdown
 from planner.units import format_bytes, format_si
 
 _TEXT_FIELDS = ("name", "title", "vendor", "architecture", "kind", "place", "year", "can_train", "why_not_train")
 _DEFAULT_PRECISION: Precision = "bf16"
+_PEAK_KEYS = {f"peak_{precision}_flops": precision for precision in PRECISIONS}
 _FIGURE_KEYS = (
     "memory_bytes",
     "memory_bandwidth_bytes_per_s",
@@ -42,13 +42,9 @@ _FIGURE_KEYS = (
     "tdp_w",
     "idle_w",
 )
-_PEAK_KEYS = (*(f"peak_{one}_flops" for one in PRECISIONS), "precision", "peak_flops")
-_RECORD_KEYS = (*_TEXT_FIELDS, "frameworks", "clouds", *_PEAK_KEYS, *_FIGURE_KEYS, "usd_per_hour")
-_LIST_HEADINGS = (
-    "name", "part", "vendor", "kind", "place", "year", "peak", "memory", "bandwidth", "on-chip", "link", "W", "USD/h",
-    "trains",
+_RECORD_KEYS = (
+    *_TEXT_FIELDS, "frameworks", "clouds", *_PEAK_KEYS, "precision", "peak_flops", *_FIGURE_KEYS, "usd_per_hour",
 )  # fmt: skip
-_DROP_ORDER = ("part", "vendor", "on-chip", "link", "kind", "place", "W", "year", "USD/h", "bandwidth")
 _UNIT_FORMATS: dict[HardwareUnit, Callable[[float], str]] = {
     "FLOP/s": lambda value: format_si(value, "FLOP/s"),
     "OP/s": lambda value: format_si(value, "OP/s"),
@@ -64,91 +60,83 @@ _UNIT_FORMATS: dict[HardwareUnit, Callable[[float], str]] = {
 
 
 def build_hardware_report(document: HardwareDocument) -> Report:
-    """The whole answer of a command of `hardware`."""
-    accelerators, comparison = document.accelerators, document.comparison
+    """The report of the commands of `hardware`."""
+    accelerators, comparison, precision = document.accelerators, document.comparison, document.precision
+    is_single = len(accelerators) == 1
+    title = accelerators[0].title if is_single else f"{len(accelerators)} accelerators"
+    if comparison is not None:
+        tables = [_build_comparison_table(accelerators, comparison)]
+    elif is_single:
+        tables = list(_enumerate_accelerator_tables(accelerators[0]))
+    else:
+        tables = [ReportTable(title, _build_list_columns(accelerators, precision))]
     return Report(
         command="hardware",
-        title=accelerators[0].title if len(accelerators) == 1 else f"{len(accelerators)} accelerators",
+        title=title,
         keys=_RECORD_KEYS,
-        facts=list(_enumerate_facts(accelerators[0])) if len(accelerators) == 1 else [],
-        records=[_build_accelerator_record(accelerator, document.precision) for accelerator in accelerators],
-        tables=list(_build_hardware_tables(document)),
-        charts=_build_comparison_charts(accelerators, comparison)
-        if comparison is not None
-        else _build_landscape_charts(accelerators, document.precision),
+        facts=list(_enumerate_facts(accelerators[0])) if is_single else [],
+        records=[_build_record(part, precision) for part in accelerators],
+        tables=tables,
+        charts=_build_landscape_charts(accelerators, precision)
+        if comparison is None
+        else _build_comparison_charts(accelerators, comparison),
         sentences=list(_enumerate_sentences(document)),
         cases=[
-            ReportCase("hardware", f"{accelerator.name} can train", skip_reason=accelerator.why_not_train)
-            for accelerator in accelerators
+            ReportCase("hardware", f"{part.name} can train", skip_reason=part.why_not_train) for part in accelerators
         ],
     )
 
 
-def _build_accelerator_record(part: AcceleratorPart, precision: Precision | None) -> dict[str, RecordValue]:
-    """One part, flat; null where no source states a figure. Beside all peaks the one at `precision`, or the usual."""
-    memory, link, peak_precision = (
-        part.memory,
-        part.link.bandwidth if part.link else None,
-        precision or find_usual_precision(part.peak_flops),
-    )
-    peaks = [_get_figure_value(part.peak_flops.get(item)) for item in PRECISIONS]
-    peak = None if peak_precision is None else _get_figure_value(part.peak_flops.get(peak_precision))
-    known_figures = (memory.capacity, memory.bandwidth, memory.on_chip, link, part.tdp, part.idle)
-    text_values: list[RecordValue] = [getattr(part, name) for name in _TEXT_FIELDS]
-    values = (
-        *text_values,
-        part.frameworks,
-        part.clouds,
-        *peaks,
-        peak_precision,
-        peak,
-        *map(_get_figure_value, known_figures),
-        part.usd_per_hour,
-    )
-    return dict(zip(_RECORD_KEYS, values, strict=True))
+def _build_record(part: AcceleratorPart, precision: Precision | None) -> dict[str, RecordValue]:
+    """One accelerator, flat; null where no source states a figure. `peak_flops` is that of `precision`, which by
+    default is the usual one.
+    """
+    peak_precision = precision or find_usual_precision(part.peak_flops)
+    peaks = {name: figure.value for name, figure in part.peak_flops.items()}
+    memory, link = part.memory, part.link.bandwidth if part.link else None
+    figures = (memory.capacity, memory.bandwidth, memory.on_chip, link, part.tdp, part.idle)
+    record: dict[str, RecordValue] = {name: getattr(part, name) for name in _TEXT_FIELDS}
+    record |= {"frameworks": part.frameworks, "clouds": part.clouds}
+    record |= {key: peaks.get(name) for key, name in _PEAK_KEYS.items()}
+    record |= {
+        "precision": peak_precision,
+        "peak_flops": None if peak_precision is None else peaks.get(peak_precision),
+    }
+    record |= {key: _get_value(figure) for key, figure in zip(_FIGURE_KEYS, figures, strict=True)}
+    return record | {"usd_per_hour": part.usd_per_hour}
 
 
-def _get_figure_value(figure: SourcedFigurePart | None) -> float | None:
+def _get_value(figure: SourcedFigurePart | None) -> float | None:
     return None if figure is None else figure.value
 
 
-def _build_hardware_tables(document: HardwareDocument) -> list[ReportTable]:
-    accelerators, comparison = document.accelerators, document.comparison
-    if comparison is not None:
-        columns = build_columns(("", *(item.name for item in accelerators)))
-        rows = [
-            ("vendor", *(item.vendor for item in accelerators)),
-            ("kind", *(item.kind for item in accelerators)),
-            ("year", *(str(item.year or "") for item in accelerators)),
-            ("trains", *("yes" if item.can_train else "no" for item in accelerators)),
-        ]
-        rows += [
-            (row.figure, *(_format_compared_figure(row, n) for n in range(len(accelerators))))
-            for row in comparison.rows
-        ]
-        return [ReportTable("Side by side", columns, rows)]
-    if len(accelerators) == 1:
-        return list(_build_accelerator_tables(accelerators[0]))
-    rows = [_build_list_row(item, document.precision) for item in accelerators]
-    title = f"{len(accelerators)} accelerators"
-    return [ReportTable(title, build_columns(_LIST_HEADINGS, (0, 1, 2, 3, 4, 13), _DROP_ORDER), rows)]
+def _build_comparison_table(accelerators: list[AcceleratorPart], comparison: HardwareComparisonPart) -> ReportTable:
+    rows = [
+        ("vendor", *(part.vendor for part in accelerators)),
+        ("kind", *(part.kind for part in accelerators)),
+        ("year", *(str(part.year or "") for part in accelerators)),
+        ("trains", *("yes" if part.can_train else "no" for part in accelerators)),
+    ]
+    numbers = range(len(accelerators))
+    rows += [(row.figure, *(_format_compared_figure(row, number) for number in numbers)) for row in comparison.rows]
+    return ReportTable("Side by side", build_columns(("", *(part.name for part in accelerators)), rows))
 
 
-def _build_accelerator_tables(part: AcceleratorPart) -> Iterator[ReportTable]:
+def _enumerate_accelerator_tables(part: AcceleratorPart) -> Iterator[ReportTable]:
     """Every figure with its source; then the notes and the documents."""
-    named_figures = list(enumerate_accelerator_figures(part))
-    columns = build_columns(("figure", "value", "source", "confidence"), (0, 2, 3), ("confidence", "source"))
-    rows = [(name, _format_named_figure(name, item), item.source, item.confidence) for name, item in named_figures]
-    yield ReportTable("Figures", columns, rows)
-    notes = [(name, item.note) for name, item in named_figures if item.note]
+    figures = list(enumerate_accelerator_figures(part))
+    rows = [(name, _format_named_figure(name, item), item.source, item.confidence) for name, item in figures]
+    headings = ("figure", "value", "source", "confidence")
+    yield ReportTable("Figures", build_columns(headings, rows, (0, 2, 3), ("confidence", "source")))
+    notes = [(name, item.note) for name, item in figures if item.note]
     if notes:
-        yield ReportTable("Notes", build_columns(("figure", "note"), (0, 1)), notes)
+        yield ReportTable("Notes", build_columns(("figure", "note"), notes, (0, 1)))
     sources = [(key, item.title, item.url, item.date) for key, item in part.sources.items()]
-    yield ReportTable("Sources", build_columns(("source", "title", "address", "date"), range(4)), sources)
+    yield ReportTable("Sources", build_columns(("source", "title", "address", "date"), sources, range(4)))
 
 
 def _enumerate_facts(part: AcceleratorPart) -> Iterator[tuple[str, str]]:
-    """What one part is, and what follows from its figures at the usual precision."""
+    """The accelerator in words, and what follows from its figures at the usual precision."""
     year = f", {part.year}" if part.year else ""
     yield "Name", part.name
     yield "Kind", f"{part.kind} of {part.vendor}, {part.architecture}, {part.place}{year}"
@@ -158,86 +146,86 @@ def _enumerate_facts(part: AcceleratorPart) -> Iterator[tuple[str, str]]:
     if part.clouds:
         yield "Clouds", ", ".join(part.clouds)
     precision = find_usual_precision(part.peak_flops)
-    peak = None if precision is None else part.peak_flops[precision].value
-    if precision is None or peak is None:
+    if precision is None:
         return
-    operation = get_peak_unit(precision).removesuffix("/s")
-    divisors = (
-        (f"{operation}/s", "a watt", _get_figure_value(part.tdp)),
-        (operation, "a dollar", None if part.usd_per_hour is None else part.usd_per_hour / 3600),
-        (operation, "a byte of memory traffic at the ridge point", _get_figure_value(part.memory.bandwidth)),
-    )
-    texts = [f"{format_si(peak / divisor, unit)} for {noun}" for unit, noun, divisor in divisors if divisor]
+    peak, operation = part.peak_flops[precision].value, get_peak_unit(precision).removesuffix("/s")
+    tdp_w, bandwidth = _get_value(part.tdp), _get_value(part.memory.bandwidth)
+    texts = [f"{format_si(peak / tdp_w, f'{operation}/s')} per watt"] if tdp_w else []
+    texts += [f"{format_si(3600 * peak / part.usd_per_hour, operation)} per dollar"] if part.usd_per_hour else []
+    texts += [f"ridge point {format_si(peak / bandwidth, operation)} per byte of memory traffic"] if bandwidth else []
     if texts:
         yield f"At {precision}", "; ".join(texts)
 
 
 def _enumerate_sentences(document: HardwareDocument) -> Iterator[str]:
-    """What the ratios of a comparison are to, and which of its parts cannot train; that nothing is listed."""
+    """The reference of a comparison's ratios, and which of its parts cannot train; that nothing is listed."""
     if document.comparison is not None:
         precision = document.comparison.precision
-        derived = (
-            f"Per watt, per dollar and ridge point at {precision}"
-            if precision
-            else "No precision's peak is stated by all"
-        )
-        yield f"{derived}; ratios are to the first."
+        derived = f"Per watt, per dollar and ridge point at {precision}"
+        yield f"{derived if precision else 'No precision has a known peak for all'}; ratios are to the first."
         yield from (
-            f"{item.name} cannot train: {item.why_not_train}" for item in document.accelerators if not item.can_train
+            f"{part.name} cannot train: {part.why_not_train}" for part in document.accelerators if not part.can_train
         )
     elif not document.accelerators:
-        yield "No accelerator is like that."
+        yield "No accelerator matches."
 
 
-def _build_list_row(part: AcceleratorPart, precision: Precision | None) -> tuple[str, ...]:
-    """The cells under `_LIST_HEADINGS`; the peak is that of `precision`, else of the usual one."""
-    peak_precision, memory = precision or find_usual_precision(part.peak_flops), part.memory
-    peak = None if peak_precision is None else part.peak_flops.get(peak_precision)
-    figures = (memory.capacity, memory.bandwidth, memory.on_chip, part.link.bandwidth if part.link else None)
-    return (
-        part.name,
-        part.title,
-        part.vendor,
-        part.kind,
-        part.place,
-        str(part.year or ""),
-        "" if peak is None else f"{format_si(peak.value)} {peak_precision}",
-        *("" if item is None else _format_brief_figure(item) for item in figures),
-        "" if part.tdp is None else f"{part.tdp.value:g}",
-        "" if part.usd_per_hour is None else f"{part.usd_per_hour:.2f}",
-        "yes" if part.can_train else "no",
-    )
+def _build_list_columns(accelerators: list[AcceleratorPart], precision: Precision | None) -> list[Column]:
+    """A row an accelerator; empty cells where no source states a figure."""
+
+    def format_peak(part: AcceleratorPart) -> str:
+        name = precision or find_usual_precision(part.peak_flops)
+        peak = None if name is None else part.peak_flops.get(name)
+        return "" if peak is None else f"{format_si(peak.value)} {name}"
+
+    def format_figure(figure: SourcedFigurePart | None) -> str:
+        text = "" if figure is None else format_sourced_figure(figure)
+        return text.replace(".00 ", " ") if figure is not None and figure.unit == "B" else text
+
+    links = [part.link.bandwidth if part.link else None for part in accelerators]
+    return [
+        Column("name", [part.name for part in accelerators], is_text=True),
+        Column("part", [part.title for part in accelerators], is_text=True, drop_rank=10),
+        Column("vendor", [part.vendor for part in accelerators], is_text=True, drop_rank=9),
+        Column("kind", [part.kind for part in accelerators], is_text=True, drop_rank=6),
+        Column("place", [part.place for part in accelerators], is_text=True, drop_rank=5),
+        Column("year", [str(part.year or "") for part in accelerators], drop_rank=3),
+        Column("peak FLOP/s", [format_peak(part) for part in accelerators]),
+        Column("memory", [format_figure(part.memory.capacity) for part in accelerators]),
+        Column("bandwidth", [format_figure(part.memory.bandwidth) for part in accelerators], drop_rank=1),
+        Column("on-chip", [format_figure(part.memory.on_chip) for part in accelerators], drop_rank=8),
+        Column("link", [format_figure(figure) for figure in links], drop_rank=7),
+        Column("W", ["" if part.tdp is None else f"{part.tdp.value:g}" for part in accelerators], drop_rank=4),
+        Column(
+            "USD/h", [f"{part.usd_per_hour:.2f}" if part.usd_per_hour else "" for part in accelerators], drop_rank=2
+        ),
+        Column("trains", ["yes" if part.can_train else "no" for part in accelerators], is_text=True),
+    ]
 
 
-def _format_brief_figure(figure: SourcedFigurePart) -> str:
-    text = format_sourced_figure(figure)
-    return text.replace(".00 ", " ") if figure.unit == "B" else text
+def _build_comparison_charts(
+    accelerators: list[AcceleratorPart], comparison: HardwareComparisonPart
+) -> list[BarChart]:
+    """A chart a figure: what is known of it, accelerator by accelerator."""
+    return [
+        breakdown.build_figure_bars(
+            row.figure,
+            ChartAxis(row.figure, row.unit),
+            [(part.name, row.values[n], _format_compared_figure(row, n)) for n, part in enumerate(accelerators)],
+            "accelerator",
+        )
+        for row in comparison.rows
+    ]
 
 
-def _build_comparison_charts(accelerators: list[AcceleratorPart], comparison: HardwareComparisonPart) -> list[Chart]:
-    """A chart a figure: what is known of it, part by part."""
-    charts: list[Chart] = []
-    for row in comparison.rows:
-        bars = []
-        for index, accelerator in enumerate(accelerators):
-            value, display = row.values[index], _format_compared_figure(row, index)
-            segments = [] if value is None else [BarSegment("figure", value, f"{accelerator.name}: {display}")]
-            bars.append(StackedBar(accelerator.name, display, segments))
-        charts.append(BarChart(row.figure, ChartAxis(row.figure, row.unit), bars, bar_title="accelerator"))
-    return charts
-
-
-def _build_landscape_charts(accelerators: list[AcceleratorPart], precision: Precision | None) -> list[Chart]:
-    """Peak over memory bandwidth of all parts that state both; none for fewer than two."""
+def _build_landscape_charts(accelerators: list[AcceleratorPart], precision: Precision | None) -> list[PointChart]:
+    """Peak over memory bandwidth of all accelerators that state both; none for fewer than two."""
     peak_precision = precision or _DEFAULT_PRECISION
     unit, points = get_peak_unit(peak_precision), []
-    for item in accelerators:
-        peak, bandwidth = (
-            _get_figure_value(item.peak_flops.get(peak_precision)),
-            _get_figure_value(item.memory.bandwidth),
-        )
+    for part in accelerators:
+        peak, bandwidth = _get_value(part.peak_flops.get(peak_precision)), _get_value(part.memory.bandwidth)
         if peak and bandwidth:
-            tooltip = f"{item.name}: {format_si(peak, unit)}, {format_si(bandwidth, 'B/s')}"
+            tooltip = f"{part.name}: {format_si(peak, unit)}, {format_si(bandwidth, 'B/s')}"
             points.append(ChartPoint(bandwidth, peak, tooltip))
     if len(points) < 2:
         return []
@@ -246,25 +234,22 @@ def _build_landscape_charts(accelerators: list[AcceleratorPart], precision: Prec
 
 
 def enumerate_accelerator_figures(part: AcceleratorPart) -> Iterator[tuple[str, SourcedFigurePart]]:
-    """Every figure with what it is."""
-    for precision in PRECISIONS:
-        if precision in part.peak_flops:
-            yield f"peak {precision}, dense", part.peak_flops[precision]
-    memory = part.memory
+    """Every figure that a source states, by its name."""
+    memory, link = part.memory, part.link
     memory_type = f" ({memory.type})" if memory.type else ""
-    named_figures = [
+    figures = [
+        *((f"peak {precision}, dense", part.peak_flops.get(precision)) for precision in PRECISIONS),
         (f"memory{memory_type}", memory.capacity),
         ("memory bandwidth", memory.bandwidth),
         ("bus width", memory.bus_width),
         ("rate of a pin", memory.pin_rate),
         ("on-chip memory", memory.on_chip),
-        (f"link ({part.link.name})" if part.link else "link", part.link.bandwidth if part.link else None),
+        (f"link ({link.name})" if link else "link", link.bandwidth if link else None),
         ("power", part.tdp),
         ("idle", part.idle),
+        *((f"rent, {price.cloud} {price.date}", price.rent) for price in part.prices),
     ]
-    yield from ((name, figure) for name, figure in named_figures if figure is not None)
-    for price in part.prices:
-        yield f"rent, {price.cloud} {price.date}", price.rent
+    yield from ((name, figure) for name, figure in figures if figure is not None)
 
 
 def format_sourced_figure(figure: SourcedFigurePart) -> str:
@@ -273,19 +258,15 @@ def format_sourced_figure(figure: SourcedFigurePart) -> str:
 
 
 def _format_named_figure(name: str, figure: SourcedFigurePart) -> str:
-    if name == "rate of a pin":
-        return format_si(figure.value * 8, "b/s")
-    return format_sourced_figure(figure)
+    return format_si(figure.value * 8, "b/s") if name == "rate of a pin" else format_sourced_figure(figure)
 
 
 def _format_compared_figure(row: ComparisonRowPart, index: int) -> str:
-    """One part's figure, with its ratio to the first one's."""
+    """The figure of an accelerator, with its ratio to that of the first; `-` where it is not known."""
     value, ratio = row.values[index], row.ratios[index]
     if value is None:
         return "-"
-    ratio_text = "" if index == 0 or ratio is None else f"  {_format_ratio(ratio)}"
-    return _UNIT_FORMATS[row.unit](value) + ratio_text
-
-
-def _format_ratio(ratio: float) -> str:
-    return f"{ratio:.2f}x" if 0.1 <= ratio < 100 else f"{ratio:.2g}x"
+    text = _UNIT_FORMATS[row.unit](value)
+    if index == 0 or ratio is None:
+        return text
+    return f"{text}  {ratio:.2f}x" if 0.1 <= ratio < 100 else f"{text}  {ratio:.2g}x"

@@ -1,133 +1,118 @@
-"""The mixed document as a report: one record a way to use two kinds of accelerators."""
+"""The heterogeneous document as a report: one record a plan for two pools of nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from planner.documents.figures import flatten_part
 from planner.documents.heterogeneous import HeterogeneousDocument, HeteroPlanPart, PoolPlanPart
 from planner.documents.plan import ModelPart
-from planner.report.report import RecordValue, Report, ReportCase, ReportTable, build_columns
-from planner.report.views.plan_report import (
-    build_memory_bars,
-    build_step_bars,
-    build_step_table,
-)
-from planner.report.views.plan_words import (
-    build_model_fact,
-    build_step_fact,
-    convert_to_throughput_units,
-    format_run_sentence,
-    get_throughput_unit,
-)
+from planner.report.report import Column, RecordValue, Report, ReportCase, ReportTable, build_columns
+from planner.report.views import breakdown, plan_words
 from planner.units import format_bytes, format_count, format_seconds
 
-_HETERO_PLAN_NAMES = {"shares": "uneven shares", "stages": "uneven stages", "even": "all alike", "only": "one kind"}
-"""What the ways are called."""
+_PLAN_NAMES = {
+    "shares": "uneven micro-batches",
+    "stages": "uneven stages",
+    "even": "even split",
+    "only": "one pool alone",
+}
+"""How each plan divides the work between the pools."""
+_MAX_LAYER_RUNS = 6
 
 
 def build_hetero_report(document: HeterogeneousDocument) -> Report:
-    """The whole answer of `plan` for two kinds of nodes."""
-    hetero_plans, best_plan = document.ways, document.ways[0]
-    title = f"{document.model.title} on {document.cluster.title}"
-    head: dict[str, RecordValue] = {
-        "model": document.model.name, "cluster": document.cluster.name, "devices": document.cluster.devices,
-    }  # fmt: skip
-    run_sentences = [
-        format_run_sentence(document.model, run.tokens, run.steps, run.days) for run in [document.run] if run
-    ]
-    named_plans = [(_HETERO_PLAN_NAMES[hetero_plan.way], hetero_plan) for hetero_plan in hetero_plans]
+    """The report of `plan` for two pools of nodes."""
+    plans, best = document.ways, document.ways[0]
+    model, cluster = document.model, document.cluster
+    title = f"{model.title} on {cluster.title}"
+    head: dict[str, RecordValue] = {"model": model.name, "cluster": cluster.name, "devices": cluster.devices}
+    named_plans = [(plan.split if plan.way == "only" else _PLAN_NAMES[plan.way], plan) for plan in plans]
+    sentences = list(document.answer.sentences)
+    if document.run is not None:
+        run = document.run
+        sentences.append(plan_words.format_run_sentence(model, run.tokens, run.steps, run.days))
     return Report(
         command="plan",
         title=title,
-        facts=_build_hetero_facts(document),
-        records=[
-            {"rank": n, **head, **build_hetero_record(hetero_plan)} for n, hetero_plan in enumerate(hetero_plans, 1)
-        ],
+        facts=_build_facts(document),
+        records=[{"rank": n, **head, **build_hetero_record(plan)} for n, plan in enumerate(plans, 1)],
         tables=[
-            _build_ways_table(document.model, hetero_plans),
-            _build_pool_table(best_plan.kinds),
-            build_step_table("Step of the best plan", best_plan.terms, best_plan.hidden, best_plan.step_time_s),
+            _build_plans_table(model, plans),
+            _build_pool_table(best.kinds),
+            breakdown.build_step_table("Step of the best plan", best.terms, best.hidden, best.step_time_s),
         ],
         charts=[
-            build_step_bars("Where the step goes", [(name, hetero_plan.terms) for name, hetero_plan in named_plans]),
-            build_memory_bars(
-                "Peak memory of each pool, best way",
-                [(pool_plan.pool, pool_plan.memory) for pool_plan in best_plan.kinds],
+            breakdown.build_step_bars("Where the step goes", [(name, plan.terms) for name, plan in named_plans]),
+            breakdown.build_memory_bars(
+                "Peak memory of each pool, best plan", [(part.pool, part.memory) for part in best.kinds], "pool"
             ),
         ],
-        sentences=[*document.answer.sentences, *run_sentences],
-        cases=[
-            ReportCase(title, f"{name} fits: {hetero_plan.split}", hetero_plan.step_time_s)
-            for name, hetero_plan in named_plans
-        ]
+        sentences=sentences,
+        cases=[ReportCase(title, f"{_PLAN_NAMES[plan.way]}: {plan.split} fits", plan.step_time_s) for plan in plans]
         + [ReportCase(title, name, skip_reason="nothing fits") for name in document.left_out],
     )
 
 
-def build_hetero_record(hetero_plan: HeteroPlanPart) -> dict[str, RecordValue]:
-    """One way, flat; what differs by kind is in JSON."""
-    record: dict[str, RecordValue] = {
-        "way": hetero_plan.way,
-        "split": hetero_plan.split,
-        "pools": [pool_plan.pool for pool_plan in hetero_plan.kinds],
-    }
-    return record | flatten_part(hetero_plan)
+def build_hetero_record(plan: HeteroPlanPart) -> dict[str, RecordValue]:
+    """One plan, flat; what differs by pool is in JSON."""
+    pools = [part.pool for part in plan.kinds]
+    record: dict[str, RecordValue] = {"way": plan.way, "split": plan.split, "pools": pools}
+    return record | flatten_part(plan)
 
 
-def _build_hetero_facts(document: HeterogeneousDocument) -> list[tuple[str, str]]:
-    """What was understood."""
+def _build_facts(document: HeterogeneousDocument) -> list[tuple[str, str]]:
+    """The scenario as it was understood, and the plans that do not fit."""
     model, cluster = document.model, document.cluster
     pools = " + ".join(
         f"{pool.nodes:,} {pool.name} x {pool.devices_per_node} {pool.accelerator}" for pool in cluster.pools
     )
     facts = [
-        build_model_fact(model),
+        plan_words.build_model_fact(model),
         ("Cluster", f"{cluster.title}: {pools} = {cluster.devices:,} devices"),
-        build_step_fact(model, document.training),
+        plan_words.build_step_fact(model, document.training),
         *(("Note", note) for note in (cluster.note, model.note) if note),
     ]
     return facts + ([("Left out", f"{', '.join(document.left_out)}: nothing fits")] if document.left_out else [])
 
 
-def _build_ways_table(model: ModelPart, hetero_plans: Sequence[HeteroPlanPart]) -> ReportTable:
-    headings = ("#", "way", "split", "plan", "step", f"{get_throughput_unit(model)}s/s", "MFU")
+def _build_plans_table(model: ModelPart, plans: Sequence[HeteroPlanPart]) -> ReportTable:
+    rates = [format_count(plan_words.convert_to_throughput_units(model, plan.tokens_per_s)) for plan in plans]
+    columns = [
+        Column("#", [str(number) for number in range(1, len(plans) + 1)]),
+        Column("balance", [_PLAN_NAMES[plan.way] for plan in plans], is_text=True),
+        Column("split", [plan.split for plan in plans], is_text=True),
+        Column("plan", [_format_common_strategy(plan) for plan in plans], is_text=True, drop_rank=1),
+        Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
+        Column(f"{plan_words.get_throughput_unit(model)}s/s", rates, drop_rank=2),
+        Column("MFU", [f"{plan.mfu:.1%}" for plan in plans]),
+    ]
+    return ReportTable("Plans, the fastest first", columns, bold_row=0)
+
+
+def _build_pool_table(pools: Sequence[PoolPlanPart]) -> ReportTable:
     rows = [
         (
-            str(number),
-            _HETERO_PLAN_NAMES[hetero_plan.way],
-            hetero_plan.split,
-            _format_common_strategy(hetero_plan),
-            format_seconds(hetero_plan.step_time_s),
-            format_count(convert_to_throughput_units(model, hetero_plan.tokens_per_s)),
-            f"{hetero_plan.mfu:.1%}",
+            part.pool,
+            str(part.replicas),
+            str(part.stages),
+            _format_layer_runs(part.layers),
+            f"{part.micro_batches} x {part.strategy.micro_batch}",
+            part.strategy.recompute,
+            format_seconds(part.wait_s),
+            f"{format_bytes(part.memory.total_bytes)} of {format_bytes(part.memory.capacity_bytes)}",
         )
-        for number, hetero_plan in enumerate(hetero_plans, 1)
+        for part in pools
     ]
-    return ReportTable("Ways, the fastest first", build_columns(headings, (1, 2, 3)), rows, bold_row=0)
-
-
-def _build_pool_table(pool_plans: Sequence[PoolPlanPart]) -> ReportTable:
     headings = ("pool", "replicas", "stages", "layers", "micro-batches", "recompute", "waits", "peak memory")
-    rows = [
-        (
-            pool_plan.pool,
-            str(pool_plan.replicas),
-            str(pool_plan.stages),
-            _format_layer_runs(pool_plan.layers),
-            f"{pool_plan.micro_batches} x {pool_plan.strategy.micro_batch}",
-            pool_plan.strategy.recompute,
-            format_seconds(pool_plan.wait_s),
-            f"{format_bytes(pool_plan.memory.total_bytes)} of {format_bytes(pool_plan.memory.capacity_bytes)}",
-        )
-        for pool_plan in pool_plans
-    ]
-    return ReportTable("What each pool does in the best way", build_columns(headings, (0, 3, 5)), rows)
+    columns = build_columns(headings, rows, (0, 3, 5), ("recompute", "stages"))
+    return ReportTable("The pools in the best plan", columns)
 
 
-def _format_common_strategy(hetero_plan: HeteroPlanPart) -> str:
-    """What both kinds have in common, in a few words."""
-    split = hetero_plan.kinds[0].strategy
+def _format_common_strategy(plan: HeteroPlanPart) -> str:
+    """The degrees that both pools share, in a few words."""
+    split = plan.kinds[0].strategy
     degrees = {"tp": split.tp, "pp": split.pp, "cp": split.cp, "ep": split.ep, "vpp": split.vpp}
     words = [f"{name} {degree}" for name, degree in degrees.items() if degree > 1]
     return " ".join([*words, f"dp {split.dp}", f"ZeRO {split.zero_stage}"])
@@ -135,12 +120,5 @@ def _format_common_strategy(hetero_plan: HeteroPlanPart) -> str:
 
 def _format_layer_runs(layers: Sequence[int]) -> str:
     """`2x15 1x14`: how many stages have how many layers, in order."""
-    runs: list[list[int]] = []
-    for layer_count in layers:
-        if runs and runs[-1][1] == layer_count:
-            runs[-1][0] += 1
-        else:
-            runs.append([1, layer_count])
-    return " ".join(f"{stage_count}x{layer_count}" for stage_count, layer_count in runs[:6]) + (
-        " ..." if len(runs) > 6 else ""
-    )
+    runs = [f"{len(list(group))}x{layer_count}" for layer_count, group in groupby(layers)]
+    return " ".join([*runs[:_MAX_LAYER_RUNS], *(["..."] if len(runs) > _MAX_LAYER_RUNS else [])])

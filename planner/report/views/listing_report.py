@@ -1,39 +1,35 @@
-"""A list of what is known by name as a report: one record an entry."""
+"""A list of names that the planner knows as a report: one record an entry."""
 
 from __future__ import annotations
 
+from planner.documents.figures import flatten_part
 from planner.documents.listing import ClusterEntry, FamilyEntry, ListingDocument, ModelEntry
-from planner.report.report import Report, ReportRecord, ReportTable, build_columns
+from planner.report.report import Report, ReportTable, build_columns
 from planner.units import format_parameter_count
 
-_LISTING_HEADINGS = {
+_HEADINGS = {
     "models": ("name", "model", "parameters", "active", "layers", "sequence"),
     "families": ("name",),
     "clusters": ("name", "cluster", "accelerator", "devices/node", "default nodes"),
 }
-_FIRST_NUMBER_COLUMNS = {"models": 2, "families": 1, "clusters": 3}
+_TEXT_HEADINGS = ("name", "model", "cluster", "accelerator")
 
 
 def build_listing_report(document: ListingDocument) -> Report:
     """The whole list."""
-    rows = [_build_listing_row(entry) for entry in document.entries]
-    columns = build_columns(
-        _LISTING_HEADINGS[document.listed], range(_FIRST_NUMBER_COLUMNS[document.listed]), ("model", "cluster")
-    )
+    title, headings = document.listed.capitalize(), _HEADINGS[document.listed]
+    text_columns = [number for number, heading in enumerate(headings) if heading in _TEXT_HEADINGS]
+    rows = [_build_row(entry) for entry in document.entries]
     return Report(
         command=document.listed,
-        title=document.listed.capitalize(),
+        title=title,
         facts=[],
-        records=[_build_listing_record(entry) for entry in document.entries],
-        tables=[ReportTable(document.listed.capitalize(), columns, rows)],
+        records=[flatten_part(entry) for entry in document.entries],
+        tables=[ReportTable(title, build_columns(headings, rows, text_columns, ("model", "cluster")))],
     )
 
 
-def _build_listing_record(entry: ModelEntry | FamilyEntry | ClusterEntry) -> ReportRecord:
-    return {name: getattr(entry, name) for name in entry.__struct_fields__}
-
-
-def _build_listing_row(entry: ModelEntry | FamilyEntry | ClusterEntry) -> tuple[str, ...]:
+def _build_row(entry: ModelEntry | FamilyEntry | ClusterEntry) -> tuple[str, ...]:
     if isinstance(entry, ModelEntry):
         sizes = (format_parameter_count(entry.parameters), format_parameter_count(entry.active_parameters))
         length = entry.sample if entry.seq_length is None else f"{entry.seq_length:,}"

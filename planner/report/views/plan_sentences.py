@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
-from planner.documents.plan import EnergyPart, ModelPart, PlanDocument, UncertaintyPart
-from planner.documents.site import AssumptionPart, CarbonPart, PowerPart, ReliabilityPart
-from planner.report.views.plan_words import (
-    convert_to_throughput_units,
-    format_run_sentence,
-    format_split,
-    get_throughput_unit,
-)
+from planner.documents.plan import ModelPart, PlacementPart, PlanDocument, UncertaintyPart
+from planner.documents.site import AssumptionPart, ReliabilityPart
+from planner.report.views import plan_words
 from planner.units import (
     J_PER_KWH,
     format_count,
@@ -24,9 +20,9 @@ from planner.units import (
 )
 
 _FIGURE_LABELS = {
-    "device_mtbf_s": "a device fails every",
-    "node_mtbf_s": "a node beside its devices every",
-    "software_mtbf_s": "a node's software every",
+    "device_mtbf_s": "MTBF of a device",
+    "node_mtbf_s": "MTBF of a node without its devices",
+    "software_mtbf_s": "MTBF of a node's software",
     "detection_s": "detection",
     "restart_s": "restart",
     "repair_s": "repair",
@@ -34,178 +30,135 @@ _FIGURE_LABELS = {
     "read_bytes_per_s": "storage reads",
     "pause_s": "pause of a checkpoint",
 }
-
+_MAIN_FIGURES = ("device_mtbf_s", "node_mtbf_s", "software_mtbf_s", "write_bytes_per_s")
+"""Figures that are always listed; others where an option or the cluster's file gives them."""
+_CLUSTER_FILE_SOURCE = "the cluster's file"
 _MIN_GOODPUT_SHARE = 1e-6
 """Goodput below which a day's work takes thousands of years."""
-_MAIN_FIGURES = ("device_mtbf_s", "node_mtbf_s", "software_mtbf_s", "write_bytes_per_s")
-"""Figures that are always told; others where an option or the cluster's file says them."""
-_CLUSTER_FILE_SOURCE = "the cluster's file"
 
 
 def format_plan_sentences(document: PlanDocument) -> list[str]:
-    """What is said below the tables, a line each."""
-    lines = [f"Bottleneck: {document.plans[0].bottleneck}"]
+    """The sentences below the tables, a line each."""
+    plan, run, reliability = document.plans[0], document.run, document.reliability
+    lines = [f"Bottleneck: {plan.bottleneck}"]
     if document.placement is not None:
-        lines.append(_format_placement(document))
-    if document.run is not None:
-        run = document.run
-        is_endless = document.reliability is not None and _is_run_endless(document.reliability)
+        lines.append(_format_placement(document.placement, plan.step_time_s))
+    if run is not None:
+        days, is_finishing = run.days_with_failures, reliability is None or not _is_run_endless(reliability)
         lines.append(
-            format_run_sentence(
-                document.model, run.tokens, run.steps, run.days, run.days_with_failures, is_finishing=not is_endless
+            plan_words.format_run_sentence(
+                document.model, run.tokens, run.steps, run.days, days, is_finishing=is_finishing
             )
         )
-    for technique in document.techniques:
-        text = (
-            f"Technique: {technique.name}: {'; '.join(technique.changes)}. "
-            f"Accuracy: {technique.accuracy}, not modelled."
-        )
-        lines.append(text)
-    energy = _format_power_sentence(document)
-    if energy is not None:
-        lines.append(energy)
-    if document.reliability is not None:
-        lines += _format_failure_sentences(document.reliability, document.model)
+    for item in document.techniques:
+        changes = "; ".join(item.changes)
+        lines.append(f"Technique: {item.name}: {changes}. Accuracy: {item.accuracy}, not modelled.")
+    lines += _enumerate_power_sentences(document)
+    if reliability is not None:
+        lines += _enumerate_failure_sentences(reliability, document.model)
     if document.uncertainty is not None:
         lines.append(_format_uncertainty(document.uncertainty))
     return lines
 
 
-def _format_placement(document: PlanDocument) -> str:
-    """Where ranks are, what it gains, and whether the slow hosts are worth having."""
-    assert document.placement is not None
-    plan, placement = document.plans[0], document.placement
+def _format_placement(placement: PlacementPart, step_time_s: float) -> str:
+    """The placement of ranks, what it gains, and whether the slow hosts are worth having."""
     text = "Placement: ranks on the hosts in the order of the file; no other order was found to be faster."
-    if placement.as_listed_step_time_s > plan.step_time_s:
-        listed_order_time, gain = (
-            format_seconds(placement.as_listed_step_time_s),
-            placement.as_listed_step_time_s / plan.step_time_s - 1,
-        )
+    listed_s = placement.as_listed_step_time_s
+    if listed_s > step_time_s:
+        first, last = placement.hosts[0], placement.hosts[-1]
         text = (
-            f"Placement: hosts from {placement.hosts[0]} to "
-            f"{placement.hosts[-1]}, by --hostfile or "
-            f"--rankfile; in the order of the file this plan's step takes {listed_order_time} ({gain:+.1%})."
+            f"Placement: hosts from {first} to {last}, by --hostfile or --rankfile; in the order of the file "
+            f"this plan's step takes {format_seconds(listed_s)} ({listed_s / step_time_s - 1:+.1%})."
         )
-    without_slow_hosts = placement.without_slow
-    if without_slow_hosts is None:
+    removal = placement.without_slow
+    if removal is None:
         return text
-    hosts = (
-        without_slow_hosts.hosts[0]
-        if len(without_slow_hosts.hosts) == 1
-        else f"the {len(without_slow_hosts.hosts)} slow hosts"
-    )
-    if without_slow_hosts.step_time_s is None:
+    hosts = removal.hosts[0] if len(removal.hosts) == 1 else f"the {len(removal.hosts)} slow hosts"
+    if removal.step_time_s is None:
         return f"{text} Without {hosts} no plan fits on what is left."
-    change = without_slow_hosts.step_time_s / plan.step_time_s - 1
+    change = removal.step_time_s / step_time_s - 1
     verdict = "leave out" if change < 0 else "keep"
-    return (
-        f"{text} Without {hosts} the step takes {format_seconds(without_slow_hosts.step_time_s)} "
-        f"({change:+.1%}): {verdict}."
-    )
+    return f"{text} Without {hosts} the step takes {format_seconds(removal.step_time_s)} ({change:+.1%}): {verdict}."
 
 
 def _format_uncertainty(part: UncertaintyPart) -> str:
-    """How long the first plan takes, how often it is first, and what having chosen it costs."""
-    low, median, high = (
-        format_seconds(value) for value in (part.step_time_s.p10, part.step_time_s.p50, part.step_time_s.p90)
-    )
+    """The quantiles of the first plan's step, how often it is first, and the regret of having chosen it."""
+    low, median, high = map(format_seconds, (part.step_time_s.p10, part.step_time_s.p50, part.step_time_s.p90))
     text = (
         f"Uncertainty: over {part.samples:,} samples of the fitted parameters plan 1 takes {low} to {high} a step "
         f"(10 % to 90 %, median {median}) and is first of {part.plans} plans in {part.first_share:.1%}; having "
         f"chosen it costs {part.regret.mean:.1%} on average, at most {part.regret.p90:.1%} in 90 % of them."
     )
-    if not part.rivals:
-        return text
-    rivals = ", ".join(f"{format_split(rival.strategy)} in {rival.share:.1%}" for rival in part.rivals)
-    return f"{text} Others that are first: {rivals}."
+    rivals = [f"{plan_words.format_split(rival.strategy)} in {rival.share:.1%}" for rival in part.rivals]
+    return f"{text} Others that are first: {', '.join(rivals)}." if rivals else text
 
 
-def _format_power_sentence(document: PlanDocument) -> str | None:
-    """The sentence; None where the device's power is not known."""
-    part, energy = document.power, document.plans[0].energy
-    if part is None or energy is None:
-        return None
-    text = (
-        f"Energy: {format_si(part.mean_w, 'W')}, {format_energy(part.day_j)} "
-        f"a day ({_format_energy_parts(energy, part)})"
-    )
-    if part.run_j is not None:
-        text += f"; {format_energy(part.run_j)} for the run"
-    return f"{text}{_format_carbon(document.carbon, part)}."
-
-
-def _format_energy_parts(energy: EnergyPart, part: PowerPart) -> str:
-    """Where the joules go, and how good the site is."""
+def _enumerate_power_sentences(document: PlanDocument) -> Iterator[str]:
+    """Power, energy by part, and carbon of the run or else of a day; none where the device's power is not known."""
+    power, energy, carbon = document.power, document.plans[0].energy, document.carbon
+    if power is None or energy is None:
+        return
     parts = {"devices": energy.devices_j, "nodes": energy.node_j, "network": energy.network_j}
     total_j = math.fsum(parts.values()) + energy.cooling_j
-    shares_text = ", ".join(f"{name} {joules / total_j:.0%}" for name, joules in parts.items() if joules)
-    return f"{shares_text}, cooling {energy.cooling_j / total_j:.0%} at PUE {part.pue:.3g}"
-
-
-def _format_carbon(carbon: CarbonPart | None, part: PowerPart) -> str:
-    """What is emitted, of the run or of a day, and on which grid."""
-    if carbon is None:
-        return ""
-    grid = f"{carbon.grid} {carbon.date}".strip()
-    mass, period = carbon.kg_of_run, ""
-    if mass is None:
-        mass, period = part.day_j / J_PER_KWH * carbon.intensity_g_per_kwh / 1000, " a day"
-    return f" = {format_mass(mass)} CO2e{period} at {grid} ({carbon.intensity_g_per_kwh:.4g} g/kWh)"
+    shares = [f"{name} {joules / total_j:.0%}" for name, joules in parts.items() if joules]
+    shares.append(f"cooling {energy.cooling_j / total_j:.0%} at PUE {power.pue:.3g}")
+    text = f"Energy: {format_si(power.mean_w, 'W')}, {format_energy(power.day_j)} a day ({', '.join(shares)})"
+    if power.run_j is not None:
+        text += f"; {format_energy(power.run_j)} for the run"
+    if carbon is not None:
+        mass_kg, period = carbon.kg_of_run, ""
+        if mass_kg is None:
+            mass_kg, period = power.day_j / J_PER_KWH * carbon.intensity_g_per_kwh / 1000, " a day"
+        grid = f"{carbon.grid} {carbon.date}".strip()
+        text += f" = {format_mass(mass_kg)} CO2e{period} at {grid} ({carbon.intensity_g_per_kwh:.4g} g/kWh)"
+    yield f"{text}."
 
 
 def _is_run_endless(part: ReliabilityPart) -> bool:
-    """Whether failures leave nothing to speak of."""
+    """Whether failures leave next to no goodput."""
     return part.goodput_share < _MIN_GOODPUT_SHARE
 
 
-def _format_failure_sentences(part: ReliabilityPart, model: ModelPart) -> list[str]:
-    """How often the job stops, what checkpoints take, what is left, and where the figures are from."""
-    checkpoint, spares, wasted = part.checkpoint, part.spares, part.wasted
-    async_note = " and is written behind it" if checkpoint.asynchronous else ""
-    steps = format_counted_noun(checkpoint.interval_steps, "step")
-    causes = {
-        "checkpoints": wasted.checkpoint,
-        "work done again": wasted.lost,
-        "restarts": wasted.detection + wasted.restart + wasted.load,
-        "missing nodes": wasted.repair,
-    }
-    lost = ", ".join(f"{name} {share:.1%}" for name, share in causes.items())
-    assumed = f"Assumed: {_format_assumed_figures(part.assumed)}; --format json lists all with their sources."
+def _enumerate_failure_sentences(part: ReliabilityPart, model: ModelPart) -> Iterator[str]:
+    """Failures, checkpoints, goodput and spare nodes; then the assumed figures."""
+    checkpoint, wasted = part.checkpoint, part.wasted
+    steps, pause = format_counted_noun(checkpoint.interval_steps, "step"), format_duration(checkpoint.blocked_s)
+    text = f"Failures: MTBF {format_duration(part.mtbf_s)}; a checkpoint"
     if _is_run_endless(part):
-        return [
-            f"Failures: one every {format_duration(part.mtbf_s)}; a checkpoint every {steps} "
-            f"stops training for {format_duration(checkpoint.blocked_s)}: the run never ends (goodput 0).",
-            assumed,
-        ]
-    pause, goodput = (
-        format_duration(checkpoint.blocked_s),
-        format_count(convert_to_throughput_units(model, part.goodput_tokens_per_s)),
-    )
-    return [
-        f"Failures: one every {format_duration(part.mtbf_s)}; a checkpoint "
-        f"of {format_si(checkpoint.bytes, 'B')} every "
-        f"{format_duration(checkpoint.interval_s)} ({steps}) stops training for {pause}{async_note}; "
-        f"goodput {part.goodput_share:.1%} = {goodput} {get_throughput_unit(model)}s/s (lost: {lost}); "
-        f"{_format_spare_nodes(spares.nodes, spares.recommended)}.",
-        assumed,
-    ]
+        yield f"{text} every {steps} stops training for {pause}: the run never ends (goodput 0)."
+    else:
+        interval = format_duration(checkpoint.interval_s)
+        in_background = " and is written in the background" if checkpoint.asynchronous else ""
+        causes = {
+            "checkpoints": wasted.checkpoint,
+            "lost work": wasted.lost,
+            "restarts": wasted.detection + wasted.restart + wasted.load,
+            "waiting for repair": wasted.repair,
+        }
+        lost = ", ".join(f"{name} {share:.1%}" for name, share in causes.items())
+        goodput = format_count(plan_words.convert_to_throughput_units(model, part.goodput_tokens_per_s))
+        yield (
+            f"{text} of {format_si(checkpoint.bytes, 'B')} every {interval} ({steps}) stops training for "
+            f"{pause}{in_background}; goodput {part.goodput_share:.1%} = {goodput} "
+            f"{plan_words.get_throughput_unit(model)}s/s (lost: {lost}); "
+            f"{_format_spare_nodes(part.spares.nodes, part.spares.recommended)}."
+        )
+    yield f"Assumed: {_format_assumed_figures(part.assumed)}; --format json lists all with their sources."
 
 
 def _format_spare_nodes(nodes: int, recommended: int) -> str:
-    text = {0: "no spare node", 1: "1 spare node"}.get(nodes, f"{nodes:,} spare nodes")
+    text = plan_words.format_spare_nodes(nodes)
     return text if nodes == recommended else f"{text}, {recommended:,} would pay off"
 
 
 def _format_assumed_figures(figures: list[AssumptionPart]) -> str:
-    """The figures that decide most, and those that were told, with where; the document has all."""
-    parts = []
+    """The figures that decide most, and with their source those that the user gave; the document has all."""
+    texts = []
     for figure in figures:
         is_user_given = figure.source.startswith("--") or figure.source == _CLUSTER_FILE_SOURCE
         if figure.value and (is_user_given or figure.name in _MAIN_FIGURES):
-            amount = (
-                format_si(figure.value, "B/s")
-                if figure.name.endswith("bytes_per_s")
-                else format_duration(figure.value)
-            )
-            parts.append(f"{_FIGURE_LABELS[figure.name]} {amount}" + (f" ({figure.source})" if is_user_given else ""))
-    return ", ".join(parts)
+            is_rate = figure.name.endswith("bytes_per_s")
+            amount = format_si(figure.value, "B/s") if is_rate else format_duration(figure.value)
+            texts.append(f"{_FIGURE_LABELS[figure.name]} {amount}" + (f" ({figure.source})" if is_user_given else ""))
+    return ", ".join(texts)

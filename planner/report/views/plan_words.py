@@ -1,4 +1,4 @@
-"""Words for a plan that all reports share: the model and the step it is of, its split, its terms, its throughput."""
+"""How all reports write a plan: its model, step, split, terms and throughput."""
 
 from __future__ import annotations
 
@@ -11,19 +11,10 @@ from planner.units import format_count, format_counted_noun, format_days, format
 if TYPE_CHECKING:
     from planner.documents.plan import ScenarioPart, StrategyPart
 
-_TERM_LABELS = {
-    "tensor_parallel": "tensor parallel",
-    "context_parallel": "context parallel",
-    "expert_parallel": "expert parallel",
-    "pipeline_send": "pipeline sends",
-    "pipeline_bubble": "pipeline bubble",
-    "data_parallel": "data parallel",
-}
-
 
 def format_term_name(term: str) -> str:
     """A term of the step as people read it."""
-    return _TERM_LABELS.get(term, term)
+    return "pipeline sends" if term == "pipeline_send" else term.replace("_", " ")
 
 
 def format_degrees(strategy: StrategyPart, always_listed: Collection[str] = ("tp",)) -> list[str]:
@@ -43,37 +34,31 @@ def format_strategy(strategy: StrategyPart, always_listed: Collection[str] = ("t
     return " ".join([*words, *([f"recompute {strategy.recompute}"] if strategy.recompute != "none" else [])])
 
 
+def resolve_gradient_format(format_name: str, precision: str) -> str:
+    """The number format of gradients: `bf16` stands for 16 bits, which are fp16 where the training is."""
+    return precision if (format_name, precision) == ("bf16", "fp16") else format_name
+
+
 def build_model_fact(model: ModelPart) -> tuple[str, str]:
     """The model as it was understood."""
     size = format_parameter_count(model.parameters)
     if model.active_parameters != model.parameters:
         size += f", {format_parameter_count(model.active_parameters)} active"
-    return (
-        "Model",
-        f"{model.title}: {size} parameters, {format_counted_noun(model.layers, 'layer')}, "
-        f"{format_batch_sample(model)}",
-    )
+    layers = format_counted_noun(model.layers, "layer")
+    return "Model", f"{model.title}: {size} parameters, {layers}, {format_batch_sample(model)}"
 
 
 def format_batch_sample(model: ModelPart) -> str:
-    """What a batch counts: `sequence 8,192` or `of images`."""
-    return f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"of {format_sample_plural(model)}"
+    """What a batch consists of: `sequence 8,192` or `images`."""
+    return f"sequence {model.seq_length:,}" if model.sample == "sequence" else f"{model.sample}s"
 
 
 def build_step_fact(model: ModelPart, scenario: ScenarioPart) -> tuple[str, str]:
-    """What one step trains, and how."""
+    """The batch of a step, its number formats, kernels and trainer."""
     tokens = f", {scenario.tokens_per_step:,} tokens" if model.sample == "sequence" else ""
     attention = f", {scenario.attention} attention" if model.heads > 1 or model.sample == "sequence" else ""
-    return (
-        "Step",
-        f"{format_counted_noun(scenario.global_batch, model.sample)}{tokens}, "
-        f"{scenario.precision}{attention}, {scenario.framework} ({scenario.launch})",
-    )
-
-
-def format_sample_plural(model: ModelPart) -> str:
-    """What a batch counts, in the plural."""
-    return f"{model.sample}s"
+    batch = format_counted_noun(scenario.global_batch, model.sample)
+    return "Step", f"{batch}{tokens}, {scenario.precision}{attention}, {scenario.framework} ({scenario.launch})"
 
 
 def get_throughput_unit(model: ModelPart) -> str:
@@ -89,12 +74,12 @@ def get_throughput_per_s(model: ModelPart, plan: PlanPart) -> tuple[float, float
 
 
 def convert_to_throughput_units(model: ModelPart, tokens: float) -> float:
-    """So many tokens in what throughput counts."""
+    """Tokens in the unit of throughput: tokens, or images."""
     return tokens if model.sample == "sequence" else tokens / model.seq_length
 
 
 def format_token_amount(model: ModelPart, tokens: float) -> str:
-    """`15.0 T tokens`, `90.0 M images`."""
+    """`15T tokens`, `90M images`."""
     return f"{format_count(convert_to_throughput_units(model, tokens))} {get_throughput_unit(model)}s"
 
 
@@ -107,10 +92,15 @@ def format_run_sentence(
     *,
     is_finishing: bool = True,
 ) -> str:
-    """How long a run of so many tokens takes, as a sentence; `is_finishing`: whether it does in spite of failures."""
+    """Steps and days of a run as a sentence; `is_finishing`: whether it ends in spite of failures."""
     text = f"{format_token_amount(model, tokens)}: {format_counted_noun(steps, 'step')}, {format_days(days)}"
     if not is_finishing:
         return f"{text} without failures; with them it never ends."
     if days_with_failures is None:
         return f"{text}."
     return f"{text}, {format_days(days_with_failures).removesuffix(' days')} with failures."
+
+
+def format_spare_nodes(nodes: int) -> str:
+    """`no spare node`, `1 spare node`, `12 spare nodes`."""
+    return format_counted_noun(nodes, "spare node") if nodes else "no spare node"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from planner.documents.figures import flatten_part
 from planner.documents.plan import ModelPart, StrategyPart
@@ -10,9 +10,9 @@ from planner.documents.size import SizeDocument
 from planner.documents.sizing import RunSizePart, TrainingRunPart
 from planner.report.report import (
     BarChart,
-    BarSegment,
     ChartAxis,
     ChartPoint,
+    Column,
     PointChart,
     PointSeries,
     RecordValue,
@@ -20,10 +20,8 @@ from planner.report.report import (
     Report,
     ReportCase,
     ReportTable,
-    StackedBar,
-    build_columns,
 )
-from planner.report.views.plan_words import build_model_fact, format_strategy, format_token_amount
+from planner.report.views import breakdown, plan_words
 from planner.units import (
     DAY_S,
     J_PER_KWH,
@@ -36,80 +34,70 @@ from planner.units import (
     format_parameter_count,
 )
 
+NamedSizes = Sequence[tuple[str, RunSizePart]]
+"""Runs by the names that they have in charts."""
 _DAYS_AXIS, _RENT_AXIS = ChartAxis("time", "days"), ChartAxis("rent", "USD")
 
 
 def build_size_report(document: SizeDocument) -> Report:
-    """The whole answer of `size`."""
-    title = f"{document.model.title} on {document.cluster}"
+    """The report of `size`."""
+    title, sizes = f"{document.model.title} on {document.cluster}", _name_sizes(document)
+    limits = build_limit_lines(document.deadline_days, document.budget_usd)
     return Report(
         command="size",
         title=title,
-        facts=_build_size_facts(document),
-        records=[_build_size_record(document, size) for size in document.curve],
+        facts=list(_enumerate_facts(document)),
+        records=[_build_record(document, size) for size in document.curve],
         tables=[_build_size_table(document)],
         charts=[
             *build_size_curves(document),
-            build_days_bars(
-                "Time of the run",
-                [(_format_size_name(document, size), size) for size in document.curve],
-                document.deadline_days,
-            ),
-            *build_rent_time_scatters(
-                [(_format_size_name(document, size), size) for size in document.curve],
-                document.answer,
-                build_limit_lines(document.deadline_days, document.budget_usd),
-            ),
+            build_days_bars("Time of the run", sizes, document.deadline_days),
+            *build_rent_time_scatters(sizes, document.answer, limits),
         ],
-        sentences=_format_size_sentences(document),
-        cases=[_build_size_case(document, title, size) for size in document.curve],
+        sentences=list(_enumerate_sentences(document)),
+        cases=[
+            ReportCase(title, name, DAY_S * size.days, skip_reason=_format_missed_limits(document, size))
+            for name, size in sizes
+        ],
     )
 
 
 def build_days_bars(
-    title: str, sizes: Sequence[tuple[str, RunSizePart]], limit_days: float | None = None, bar_title: str = "size"
+    title: str, sizes: NamedSizes, limit_days: float | None = None, bar_title: str = "size"
 ) -> BarChart:
-    """How long the run is, and what of it failures cost; `limit_days`: days that it may be."""
+    """Days of each run, training and failures apart; `limit_days`: the deadline."""
     bars = []
     for label, size in sizes:
-        total_days, lost_days = size.days, size.days - size.days_without_failures
-        segments = [
-            BarSegment(name, days, f"{label}: {name} {format_duration(DAY_S * days)}, {days / total_days:.1%}")
-            for name, days in (("training", size.days_without_failures), ("failures", lost_days))
-            if days > 0
-        ]
-        bars.append(StackedBar(label, format_run_time(size), segments, limit_days))
+        days = {"training": size.days_without_failures, "failures": size.days - size.days_without_failures}
+        time = format_run_time(size)
+        bars.append(
+            breakdown.build_stacked_bar(
+                label, time, days, size.days, lambda value: format_duration(DAY_S * value), limit_days
+            )
+        )
     return BarChart(title, _DAYS_AXIS, bars, bar_title=bar_title, limit_title="deadline")
 
 
-def build_rent_bars(title: str, sizes: Sequence[tuple[str, RunSizePart]], limit_usd: float | None = None) -> BarChart:
-    """What the run's nodes cost; no bar where no rent is known."""
-    bars = []
-    for label, size in sizes:
-        display = format_usd(size.usd)
-        segments = [] if size.usd is None else [BarSegment("rent", size.usd, f"{label}: {display}")]
-        bars.append(StackedBar(label, display, segments, limit_usd))
-    return BarChart(title, _RENT_AXIS, bars, bar_title="cluster", limit_title="budget")
+def build_rent_bars(title: str, sizes: NamedSizes, limit_usd: float | None = None) -> BarChart:
+    """The rent of each run's nodes; no bar where it is not known."""
+    figures = [(label, size.usd, format_usd(size.usd)) for label, size in sizes]
+    return breakdown.build_figure_bars(title, _RENT_AXIS, figures, "cluster", "rent", limit_usd, "budget")
 
 
 def build_size_curves(document: SizeDocument) -> list[PointChart]:
     """Days over devices with the deadline, and rent with the budget where it is known; the answer is highlighted."""
-    sizes = [(_format_size_name(document, size), size) for size in document.curve]
-    day_points = [
-        ChartPoint(size.devices, size.days, f"{label}: {format_run_time(size)}", size == document.answer)
-        for label, size in sizes
-    ]
-    rent_points = [
-        ChartPoint(size.devices, size.usd, f"{label}: {format_usd(size.usd)}", size == document.answer)
-        for label, size in sizes
-        if size.usd is not None
-    ]
-    limits, devices = build_limit_lines(document.deadline_days, document.budget_usd), ChartAxis("devices")
-    curves = [("Time by size", _DAYS_AXIS, day_points, "x"), ("Rent by size", _RENT_AXIS, rent_points, "y")]
+    time_points, rent_points = [], []
+    for label, size in _name_sizes(document):
+        is_answer = size == document.answer
+        time_points.append(ChartPoint(size.devices, size.days, f"{label}: {format_run_time(size)}", is_answer))
+        if size.usd is not None:
+            rent_points.append(ChartPoint(size.devices, size.usd, f"{label}: {format_usd(size.usd)}", is_answer))
+    limits = build_limit_lines(document.deadline_days, document.budget_usd)
+    curves = [("Time by size", _DAYS_AXIS, time_points, "x"), ("Rent by size", _RENT_AXIS, rent_points, "y")]
     return [
         PointChart(
             title,
-            devices,
+            ChartAxis("devices"),
             y,
             [PointSeries("", points, is_joined=True)],
             [ReferenceLine("y", line.value, line.label) for line in limits if line.axis == axis],
@@ -120,18 +108,18 @@ def build_size_curves(document: SizeDocument) -> list[PointChart]:
 
 
 def build_rent_time_scatters(
-    sizes: Sequence[tuple[str, RunSizePart]], highlighted: RunSizePart | None, limits: Sequence[ReferenceLine] = ()
+    sizes: NamedSizes, highlighted: RunSizePart, limits: Sequence[ReferenceLine] = ()
 ) -> list[PointChart]:
-    """Rent over days, with a deadline at a value of x and a budget at one of y; none where rents are not known of two
-    at least.
-    """
-    known_rents = [(label, size, size.usd) for label, size in sizes if size.usd]
-    if len(known_rents) < 2:
-        return []
+    """Rent over days with limits of `build_limit_lines`; no chart where fewer than two rents are known."""
     points = [
-        ChartPoint(size.days, usd, f"{label}: {format_run_time(size)}, {format_usd(usd)}", size == highlighted)
-        for label, size, usd in known_rents
+        ChartPoint(
+            size.days, size.usd, f"{label}: {format_run_time(size)}, {format_usd(size.usd)}", size == highlighted
+        )
+        for label, size in sizes
+        if size.usd
     ]
+    if len(points) < 2:
+        return []
     return [PointChart("Rent and time", _DAYS_AXIS, _RENT_AXIS, [PointSeries("", points)], limits)]
 
 
@@ -145,12 +133,18 @@ def build_limit_lines(deadline_days: float | None, budget_usd: float | None) -> 
     return lines
 
 
-def _format_size_name(document: SizeDocument, size: RunSizePart) -> str:
-    answer = ", the answer" if size.nodes == document.answer.nodes else ""
-    return f"{size.nodes:,} nodes, {size.devices:,} devices{answer}"
+def _name_sizes(document: SizeDocument) -> list[tuple[str, RunSizePart]]:
+    return [
+        (
+            f"{size.nodes:,} nodes, {size.devices:,} devices"
+            + (", the answer" if size.nodes == document.answer.nodes else ""),
+            size,
+        )
+        for size in document.curve
+    ]
 
 
-def _build_size_record(document: SizeDocument, size: RunSizePart) -> dict[str, RecordValue]:
+def _build_record(document: SizeDocument, size: RunSizePart) -> dict[str, RecordValue]:
     run = document.run
     record: dict[str, RecordValue] = {"model": document.model.name, "cluster": document.cluster}
     record |= {"accelerator": document.accelerator, "tokens": run.tokens, "steps": run.steps}
@@ -160,96 +154,79 @@ def _build_size_record(document: SizeDocument, size: RunSizePart) -> dict[str, R
 
 
 def _build_size_table(document: SizeDocument) -> ReportTable:
-    headings = ("", "nodes", "devices", "time", "rent", "energy", "MFU", "goodput", "plan")
-    columns = build_columns(headings, (0, 8), ("plan", "goodput", "MFU", "energy"))
-    max_days = max(size.days for size in document.curve)
-    rows = [
-        (
-            "*" if size.nodes == document.answer.nodes else "",
-            f"{size.nodes:,}",
-            f"{size.devices:,}",
-            format_run_time(size),
-            format_usd(size.usd),
-            format_run_energy(size),
-            f"{size.mfu:.1%}",
-            f"{size.goodput_share:.1%}",
-            format_compact_strategy(size.strategy),
-        )
-        for size in document.curve
+    curve, answer = document.curve, document.answer
+    max_days = max(size.days for size in curve)
+    columns = [
+        Column("", ["*" if size.nodes == answer.nodes else "" for size in curve], is_text=True),
+        Column("nodes", [f"{size.nodes:,}" for size in curve]),
+        Column("devices", [f"{size.devices:,}" for size in curve]),
+        Column("time", [format_run_time(size) for size in curve]),
+        Column("rent", [format_usd(size.usd) for size in curve]),
+        Column("energy", [format_run_energy(size) for size in curve], drop_rank=1),
+        Column("MFU", [f"{size.mfu:.1%}" for size in curve], drop_rank=2),
+        Column("goodput", [f"{size.goodput_share:.1%}" for size in curve], drop_rank=3),
+        Column("plan", [format_compact_strategy(size.strategy) for size in curve], is_text=True, drop_rank=4),
     ]
     return ReportTable(
         "Sizes around the answer (*)",
         columns,
-        rows,
-        bars=[[(size.days / max_days, "#")] for size in document.curve],
-        bold_row=document.curve.index(document.answer) if document.answer in document.curve else None,
+        bars=[[(size.days / max_days, "#")] for size in curve],
+        bold_row=curve.index(answer) if answer in curve else None,
     )
 
 
-def _build_size_case(document: SizeDocument, title: str, size: RunSizePart) -> ReportCase:
-    """A size that meets what is asked passes; another is left out with what it misses."""
-    unmet_limits = []
+def _format_missed_limits(document: SizeDocument, size: RunSizePart) -> str:
+    """How a size misses the deadline and the budget; empty where it meets both."""
+    missed = []
     if document.deadline_days is not None and size.days > document.deadline_days:
-        unmet_limits.append(f"takes {size.days:.4g} days, more than {document.deadline_days:g}")
+        missed.append(f"takes {size.days:.4g} days, more than {document.deadline_days:g}")
     if document.budget_usd is not None and (size.usd is None or size.usd > document.budget_usd):
-        unmet_limits.append(f"{format_usd(size.usd)}, not within {format_usd(document.budget_usd)}")
-    return ReportCase(
-        title, _format_size_name(document, size), DAY_S * size.days, skip_reason="; ".join(unmet_limits)
-    )
+        missed.append(f"{format_usd(size.usd)}, not within {format_usd(document.budget_usd)}")
+    return "; ".join(missed)
 
 
-def _build_size_facts(document: SizeDocument) -> list[tuple[str, str]]:
-    """The run and the answer."""
-    model, run, answer = document.model, document.run, document.answer
-    limits = [f"in {format_days(document.deadline_days)}"] if document.deadline_days is not None else []
-    limits += [f"for {format_usd(document.budget_usd)}"] if document.budget_usd is not None else []
-    return [
-        build_model_fact(model),
-        ("Run", f"{format_run_length(model, run)} {' '.join(limits)}".rstrip()),
-        (
-            "Answer",
-            f"{format_counted_noun(answer.nodes, 'node')} of "
-            f"{document.cluster} = {answer.devices:,} "
-            f"{document.accelerator}: {format_run_time(answer)}, {format_usd(answer.usd)}",
-        ),
-        (
-            "Plan",
-            f"{format_compact_strategy(answer.strategy)}; MFU {answer.mfu:.1%}"
-            f", goodput {answer.goodput_share:.1%}, "
-            f"{format_counted_noun(answer.spare_nodes, 'spare node')} beside",
-        ),
-    ]
-
-
-def _format_size_sentences(document: SizeDocument) -> list[str]:
-    """Chinchilla's line, energy, and what was assumed."""
-    compute_optimal, lines = document.compute_optimal, []
-    if compute_optimal is not None:
-        lines.append(
-            f"Chinchilla: {_format_few_digits(compute_optimal.tokens_per_parameter)} "
-            "tokens a parameter; the same FLOPs are best spent on "
-            f"{format_parameter_count(compute_optimal.parameters)} parameters and "
-            f"{format_count(compute_optimal.tokens)} tokens (20 a parameter)."
-        )
+def _enumerate_facts(document: SizeDocument) -> Iterator[tuple[str, str]]:
+    """The run with its limits, the size that was found, and its plan."""
     answer = document.answer
+    yield plan_words.build_model_fact(document.model)
+    length = format_run_length(document.model, document.run)
+    yield "Run", ", ".join([length, *format_limits(document.deadline_days, document.budget_usd)])
+    nodes = f"{format_counted_noun(answer.nodes, 'node')} of {document.cluster}"
+    size = f"{nodes} = {answer.devices:,} {document.accelerator}"
+    yield "Answer", f"{size}: {format_run_time(answer)}, {format_usd(answer.usd)}"
+    spares = f"{plan_words.format_spare_nodes(answer.spare_nodes)} in addition"
+    shares = f"MFU {answer.mfu:.1%}, goodput {answer.goodput_share:.1%}"
+    yield "Plan", f"{format_compact_strategy(answer.strategy)}; {shares}, {spares}"
+
+
+def _enumerate_sentences(document: SizeDocument) -> Iterator[str]:
+    """The compute-optimal model, energy, and what was assumed."""
+    optimal, answer = document.compute_optimal, document.answer
+    if optimal is not None:
+        ratio = optimal.tokens_per_parameter
+        # three digits of less than one: a short run is not none
+        tokens_per_parameter = f"{ratio:,.1f}" if ratio >= 1 else f"{ratio:.3g}"
+        parameters, tokens = format_parameter_count(optimal.parameters), format_count(optimal.tokens)
+        yield (
+            f"Chinchilla: {tokens_per_parameter} tokens a parameter; the same FLOPs are best spent on "
+            f"{parameters} parameters and {tokens} tokens (20 a parameter)."
+        )
     if answer.energy_kwh is not None:
         carbon = "" if answer.carbon_kg is None else f", {format_mass(answer.carbon_kg)} CO2e"
-        lines.append(f"Energy: {format_run_energy(answer)} at the meter{carbon}.")
-    return lines + [f"Note: {note}." for note in document.notes]
+        yield f"Energy: {format_run_energy(answer)} at the meter{carbon}."
+    yield from (f"Note: {note}." for note in document.notes)
 
 
-def _format_few_digits(value: float) -> str:
-    """One decimal, of less than one three digits: a short run is not none."""
-    return f"{value:,.1f}" if value >= 1 else f"{value:.3g}"
+def format_limits(deadline_days: float | None, budget_usd: float | None) -> list[str]:
+    """`within 30 days`, `for at most 200,000 USD`; those that are given."""
+    limits = [] if deadline_days is None else [f"within {format_days(deadline_days)}"]
+    return limits + ([] if budget_usd is None else [f"for at most {format_usd(budget_usd)}"])
 
 
 def format_run_length(model: ModelPart, run: TrainingRunPart) -> str:
-    """So many tokens, or images, in so many steps."""
-    steps, batch = (
-        format_counted_noun(run.steps, "step"),
-        format_counted_noun(run.global_batch, model.sample),
-    )
-    return f"{format_token_amount(model, run.tokens)} in {steps} of {batch}"
+    """Tokens, or images, and steps of a run."""
+    steps, batch = format_counted_noun(run.steps, "step"), format_counted_noun(run.global_batch, model.sample)
+    return f"{plan_words.format_token_amount(model, run.tokens)} in {steps} of {batch}"
 
 
 def format_run_time(size: RunSizePart) -> str:
@@ -263,7 +240,7 @@ def format_run_energy(size: RunSizePart) -> str:
 
 
 def format_usd(amount_usd: float | None) -> str:
-    """`1.26 M USD`, `12,300 USD`; `no known rent` where there is none."""
+    """`1.26M USD`, `12,300 USD`; `no known rent` where there is none."""
     if amount_usd is None:
         return "no known rent"
     if amount_usd < 10:
@@ -273,4 +250,4 @@ def format_usd(amount_usd: float | None) -> str:
 
 def format_compact_strategy(strategy: StrategyPart) -> str:
     """A plan in a few words, without degrees of one."""
-    return format_strategy(strategy, always_listed=())
+    return plan_words.format_strategy(strategy, always_listed=())

@@ -13,7 +13,6 @@ from planner.evidence.validation_document import (
 )
 from planner.report.report import (
     BarChart,
-    BarSegment,
     ChartAxis,
     ChartPoint,
     PointChart,
@@ -22,80 +21,86 @@ from planner.report.report import (
     Report,
     ReportCase,
     ReportTable,
-    StackedBar,
     build_columns,
 )
+from planner.report.views import breakdown
 
 _GIB_BYTES = 2**30
-_METRIC_UNITS = {"step_time_s": "s", "tokens_per_s_per_device": "tokens/s/device", "tflops_per_device": "TFLOP/s"}
-_ROW_HEADINGS = ("id", "filled", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
+_METRICS = {
+    "step_time_s": ("Step time", "s"),
+    "tokens_per_s_per_device": ("Tokens/s per device", "tokens/s/device"),
+    "tflops_per_device": ("TFLOP/s per device", "TFLOP/s"),
+}
+"""Title and unit of what runs were measured in."""
+_RUN_HEADINGS = ("id", "measured", "predicted", "error", "GiB", "predicted GiB", "error GiB")
 _FOLD_HEADINGS = ("rows", "mean", "median", "90th pct", "worst")
 _SUMMARY_HEADINGS = ("runs of", *_FOLD_HEADINGS, "rank corr", "with memory", "mean", "worst")
 
 
 def build_validation_report(document: ValidationDocument) -> Report:
-    """The whole answer of `validate`."""
-    rows, overall = document.rows, document.overall.figure
-    title = f"Predictions beside {len(rows)} measured runs"
-    runs = ReportTable(
-        "Runs",
-        build_columns(_build_run_headings(document), (0, 1), ("filled",)),
-        [_format_run_cells(row) for row in rows],
-    )
+    """The report of `validate`."""
+    rows, skipped, max_error = document.rows, document.skipped, document.max_error_pct
+    headings = (*_RUN_HEADINGS, *([] if max_error is None else [f"at most {max_error:g}%"]), "filled in")
+    run_rows = [_format_run_cells(row) for row in rows]
+    drop_order = ("filled in", *reversed(_RUN_HEADINGS[4:]))
+    runs = ReportTable("Runs", build_columns(headings, run_rows, (0, len(headings) - 1), drop_order))
     return Report(
         command="validate",
-        title=title,
+        title=f"Predictions against {len(rows)} measured runs",
         facts=list(_enumerate_facts(document)),
-        records=[
-            *(_build_run_record(row) for row in rows),
-            *(_build_skipped_record(skipped_run) for skipped_run in document.skipped),
-        ],
+        records=[*(_build_run_record(row) for row in rows), *(_build_skipped_record(run) for run in skipped)],
         tables=[*([runs] if rows else []), *build_error_tables(document)],
-        charts=[*_build_prediction_scatters(rows), *([_build_error_bars(document)] if overall is not None else [])],
+        charts=[
+            *_enumerate_scatters(rows),
+            *([_build_error_bars(document)] if document.overall.figure is not None else []),
+        ],
         cases=[ReportCase(row.source, row.id, failure=format_excess_error(row, document)) for row in rows]
-        + [ReportCase("skipped", skipped_run.id, skip_reason=skipped_run.reason) for skipped_run in document.skipped],
+        + [ReportCase("skipped", run.id, skip_reason=run.reason) for run in skipped],
     )
 
 
 def _enumerate_facts(document: ValidationDocument) -> Iterator[tuple[str, str]]:
-    """The errors over all runs, and how many are above what was asked for."""
-    if document.overall.figure is not None:
-        yield "Error", _format_error_statistics(document.overall.figure)
+    """The errors over all runs, and how many exceed the limit."""
+    errors = document.overall.figure
+    if errors is not None:
+        yield (
+            "Error",
+            f"mean {errors.mean_pct:.1f} %, median {errors.median_pct:.1f} %, worst {errors.worst_pct:.1f} %",
+        )
     if document.max_error_pct is not None:
-        above_text = f"{sum(row.met is False for row in document.rows)} of {len(document.rows)} runs above it"
-        yield "Wanted", f"at most {document.max_error_pct:g} %: {above_text}"
-
-
-def _format_error_statistics(statistics: PredictionErrors) -> str:
-    return (
-        f"mean {statistics.mean_pct:.1f} %, median {statistics.median_pct:.1f} %, worst {statistics.worst_pct:.1f} %"
-    )
+        above = sum(row.met is False for row in document.rows)
+        yield "Limit", f"{document.max_error_pct:g} %: {above} of {len(document.rows)} runs exceed it"
 
 
 def build_error_tables(document: ValidationDocument) -> list[ReportTable]:
-    """Errors by source and overall, what was skipped, and the errors of fits that left something out."""
-    tables = [
-        ReportTable("Errors by source", build_columns(_SUMMARY_HEADINGS), list(_enumerate_error_summaries(document)))
-    ]
+    """Errors by source and overall, skipped runs, and the errors of fits that left something out."""
+    tables = [ReportTable("Errors by source", build_columns(_SUMMARY_HEADINGS, list(_enumerate_summaries(document))))]
     if document.skipped:
-        skipped = [(skipped_run.id, skipped_run.reason) for skipped_run in document.skipped]
-        tables.append(ReportTable("Skipped", build_columns(("skipped", "why"), (0, 1)), skipped))
-    for title, part in _collect_validation_folds(document):
-        tables.append(
-            ReportTable(title.capitalize(), build_columns((title, *_FOLD_HEADINGS)), list(_enumerate_fold_rows(part)))
-        )
+        skipped = [(run.id, run.reason) for run in document.skipped]
+        tables.append(ReportTable("Skipped", build_columns(("skipped", "why"), skipped, (0, 1))))
+    for title, part in (
+        ("fitted without the source", document.leave_one_source_out),
+        ("fitted without the model", document.leave_one_model_out),
+    ):
+        if part is not None:
+            columns = build_columns((title, *_FOLD_HEADINGS), list(_enumerate_fold_rows(part)))
+            tables.append(ReportTable(title.capitalize(), columns))
     return tables
 
 
+def format_excess_error(row: MeasuredRunPart, document: ValidationDocument) -> str:
+    """The error of a run that exceeds the limit; empty of any other."""
+    if row.met is not False:
+        return ""
+    return f"error {row.error_pct:+.2f}%, at most {document.max_error_pct:g}% is wanted"
+
+
 def _build_run_record(row: MeasuredRunPart) -> dict[str, RecordValue]:
-    """One run, flat: `measured` and `predicted` in the unit of its `metric`; bytes of memory as far as told."""
+    """One run, flat: `measured` and `predicted` in the unit of its `metric`; bytes of memory where measured."""
     measured_gib = row.memory_measured_gib
-    record: dict[str, RecordValue] = {
-        name: getattr(row, name) for name in ("id", "source", "model", "accelerator", "metric")
-    }
-    record |= {"measured": row.measured, "predicted": row.predicted, "error_pct": row.error_pct}
-    record |= {"memory_measured_bytes": None if measured_gib is None else measured_gib * _GIB_BYTES}
-    return record | {
+    keys = ("id", "source", "model", "accelerator", "metric", "measured", "predicted", "error_pct")
+    return {name: getattr(row, name) for name in keys} | {
+        "memory_measured_bytes": None if measured_gib is None else measured_gib * _GIB_BYTES,
         "memory_predicted_bytes": row.memory_predicted_gib * _GIB_BYTES,
         "filled": row.filled,
         "met": row.met,
@@ -103,110 +108,69 @@ def _build_run_record(row: MeasuredRunPart) -> dict[str, RecordValue]:
     }
 
 
-def _build_skipped_record(skipped_run: SkippedRunPart) -> dict[str, RecordValue]:
+def _build_skipped_record(run: SkippedRunPart) -> dict[str, RecordValue]:
     """A row of the table that is no run, with the reason."""
     keys = ("source", "model", "accelerator", "metric", "measured", "predicted", "error_pct")
-    record: dict[str, RecordValue] = {"id": skipped_run.id, **dict.fromkeys(keys)}
-    return record | {
-        "memory_measured_bytes": None,
-        "memory_predicted_bytes": None,
-        "filled": [],
-        "met": None,
-        "skipped": skipped_run.reason,
-    }
+    memory_keys = ("memory_measured_bytes", "memory_predicted_bytes")
+    record: dict[str, RecordValue] = {"id": run.id, **dict.fromkeys((*keys, *memory_keys))}
+    return record | {"filled": [], "met": None, "skipped": run.reason}
 
 
-def _build_prediction_scatters(rows: list[MeasuredRunPart]) -> list[PointChart]:
+def _enumerate_scatters(rows: list[MeasuredRunPart]) -> Iterator[PointChart]:
     """Predicted over measured, a scatter for each metric: they have different units."""
-    scatters = []
     for metric in dict.fromkeys(row.metric for row in rows):
-        metric_rows = [row for row in rows if row.metric == metric and row.measured > 0 and row.predicted > 0]
-        if not metric_rows:
-            continue
         points = [
             ChartPoint(row.measured, row.predicted, f"{row.id}: {row.predicted:.5g}, {row.error_pct:+.1f}%")
-            for row in metric_rows
+            for row in rows
+            if row.metric == metric and row.measured > 0 and row.predicted > 0
         ]
-        name, unit = metric.replace("_", " "), _METRIC_UNITS[metric]
+        title, unit = _METRICS[metric]
         axes = ChartAxis("measured", unit), ChartAxis("predicted", unit)
-        scatters.append(PointChart(name, *axes, [PointSeries("", points)], has_diagonal=True))
-    return scatters
+        if points:
+            yield PointChart(title, *axes, [PointSeries("", points)], has_diagonal=True)
 
 
 def _build_error_bars(document: ValidationDocument) -> BarChart:
     """The mean absolute error of each source, and of all."""
-    bars = []
-    for source, part in {**document.by_source, "all": document.overall}.items():
-        if part.figure is not None:
-            mean_pct, runs = part.figure.mean_pct, part.figure.rows
-            display = f"{mean_pct:.1f} %"
-            bars.append(
-                StackedBar(
-                    source, display, [BarSegment("mean error", mean_pct, f"{source}: {display} of {runs} runs")]
-                )
-            )
-    return BarChart("Mean error by source", ChartAxis("mean error", "%"), bars, bar_title="source")
-
-
-def _build_run_headings(document: ValidationDocument) -> tuple[str, ...]:
-    """Of the runs; the last one is whether the error is as small as was asked for, if anything was."""
-    if document.max_error_pct is None:
-        return _ROW_HEADINGS
-    return (*_ROW_HEADINGS, f"at most {document.max_error_pct:g}%")
+    figures = [
+        (source, part.figure.mean_pct, f"{part.figure.mean_pct:.1f} % of {part.figure.rows}")
+        for source, part in {**document.by_source, "all": document.overall}.items()
+        if part.figure is not None
+    ]
+    axis = ChartAxis("mean error of the runs", "%")
+    return breakdown.build_figure_bars("Mean error by source", axis, figures, "source", "mean error")
 
 
 def _format_run_cells(row: MeasuredRunPart) -> tuple[str, ...]:
-    """One run under `_build_run_headings`."""
+    """One run under `_RUN_HEADINGS`, whether it is within the limit where there is one, what was filled in."""
     measured_gib = row.memory_measured_gib
     memory = ("", "", "")
     if measured_gib is not None:
         error = 100 * (row.memory_predicted_gib / measured_gib - 1)
         memory = (f"{measured_gib:.1f}", f"{row.memory_predicted_gib:.1f}", f"{error:+.1f}%")
-    filled = ", ".join(row.filled)
     verdict = () if row.met is None else ("met" if row.met else "not met",)
-    prediction_cells = (f"{row.measured:.5g}", f"{row.predicted:.5g}", f"{row.error_pct:+.1f}%")
-    return (row.id, filled, *prediction_cells, *memory, *verdict)
+    prediction = (f"{row.measured:.5g}", f"{row.predicted:.5g}", f"{row.error_pct:+.1f}%")
+    return (row.id, *prediction, *memory, *verdict, ", ".join(row.filled))
 
 
-def format_excess_error(row: MeasuredRunPart, document: ValidationDocument) -> str:
-    """What is said of a run whose error is above what was asked for; empty of any other."""
-    if row.met is not False:
-        return ""
-    return f"error {row.error_pct:+.2f}%, at most {document.max_error_pct:g}% is wanted"
-
-
-def _enumerate_error_summaries(document: ValidationDocument) -> Iterator[tuple[str, ...]]:
+def _enumerate_summaries(document: ValidationDocument) -> Iterator[tuple[str, ...]]:
     """The errors of each source and of all, under `_SUMMARY_HEADINGS`."""
     for source, part in {**document.by_source, "all": document.overall}.items():
         if part.figure is None:
             continue
-        memory = part.memory
-        memory_cells = ("", "", "")
+        correlation, memory, memory_cells = part.figure.rank_correlation, part.memory, ("", "", "")
         if memory is not None:
             memory_cells = (str(memory.rows), f"{memory.mean_pct:.1f}%", f"{memory.worst_pct:.1f}%")
-        yield (source, *_format_error_cells(part.figure), _format_rank_correlation(part.figure), *memory_cells)
-
-
-def _format_error_cells(statistics: PredictionErrors) -> tuple[str, ...]:
-    shares = (statistics.mean_pct, statistics.median_pct, statistics.p90_pct, statistics.worst_pct)
-    return (str(statistics.rows), *(f"{share:.1f}%" for share in shares))
-
-
-def _format_rank_correlation(statistics: PredictionErrors) -> str:
-    return "" if statistics.rank_correlation is None else f"{statistics.rank_correlation:.3f}"
-
-
-def _collect_validation_folds(document: ValidationDocument) -> list[tuple[str, CrossValidationPart]]:
-    """The errors on runs that a fit has not seen, by what was left out of it; none where nobody asked."""
-    parts = (
-        ("fitted without the source", document.leave_one_source_out),
-        ("fitted without the model", document.leave_one_model_out),
-    )
-    return [(title, part) for title, part in parts if part is not None]
+        rank = "" if correlation is None else f"{correlation:.3f}"
+        yield (source, *_format_error_cells(part.figure), rank, *memory_cells)
 
 
 def _enumerate_fold_rows(part: CrossValidationPart) -> Iterator[tuple[str, ...]]:
     """What was left out with the errors on it, under a title and `_FOLD_HEADINGS`; all of them last."""
-    for fold, statistics in part.by_fold.items():
-        yield (fold, *_format_error_cells(statistics))
-    yield ("all", *_format_error_cells(part.overall))
+    for fold, errors in {**part.by_fold, "all": part.overall}.items():
+        yield (fold, *_format_error_cells(errors))
+
+
+def _format_error_cells(errors: PredictionErrors) -> tuple[str, ...]:
+    shares = (errors.mean_pct, errors.median_pct, errors.p90_pct, errors.worst_pct)
+    return (str(errors.rows), *(f"{share:.1f}%" for share in shares))
