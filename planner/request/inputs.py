@@ -70,7 +70,7 @@ def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | Oper
 
 def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:
     """The description in a file, and a note on defaults that were assumed."""
-    from planner.workload.huggingface.families import parse_huggingface_config
+    from planner.workload.huggingface.read_config import parse_huggingface_config
     from planner.workload.presets import parse_model_file
 
     file = path / "config.json" if is_existing_folder(path) else path

@@ -7,15 +7,9 @@ The functions of time and memory read these values; `cost/techniques` makes and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Literal
 
 OptimizerName = Literal["adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon"]
-
-
 PruningPattern = Literal["2:4", "unstructured"]
 
 
@@ -23,7 +17,7 @@ PruningPattern = Literal["2:4", "unstructured"]
 class Lora:
     """Low-rank adapters on frozen matrices (Hu et al. 2021, arXiv 2106.09685).
 
-    `bits` of a frozen value: 16, or 4 (Dettmers et al. 2023, arXiv 2305.14314). `rank_share`: parameters of all
+    `bits` of a frozen value: 16, or 4 (Dettmers et al. 2023, arXiv 2305.14314). `adapter_share`: parameters of all
     adapters for each parameter of the model; `frozen_bytes`: bytes of each of the latter.
     """
 
@@ -37,7 +31,7 @@ class Lora:
 class Pruning:
     """Weights that stay zero: two of each four, or a share at any position.
 
-    `rank_share`: share of the model's parameters in pruned matrices; `extra_bytes`: bytes per parameter of these in
+    `pruned_share`: share of the model's parameters in pruned matrices; `extra_bytes`: bytes per parameter of these in
     addition to the weight; `speedup`: factor by which their multiplies are faster.
     """
 
@@ -86,7 +80,4 @@ class Techniques:
 
 
 DEFAULT_TECHNIQUES = Techniques()
-
-
 WEIGHT_16BIT_BYTES = 2.0
-"""Bytes."""

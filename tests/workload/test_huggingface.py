@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from planner.errors import InputError
-from planner.workload.huggingface.families import FAMILY_READERS, parse_huggingface_config
+from planner.workload.huggingface.families import FAMILY_READERS
+from planner.workload.huggingface.read_config import parse_huggingface_config
 from planner.workload.transformer import build_workload
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

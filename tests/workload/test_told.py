@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import InputError
-from planner.workload.huggingface.families import parse_huggingface_config
+from planner.workload.huggingface.read_config import parse_huggingface_config
 from planner.workload.presets import parse_model_file
 from planner.workload.spec import ModelSpec
 from tests.cli.test_bad_input import GOOD

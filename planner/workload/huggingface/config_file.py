@@ -46,6 +46,9 @@ _MAX_BY_KEY = {
     **dict.fromkeys(EQUIVALENT_KEYS["seq_length"], MAX_SEQ_LENGTH),
 }
 
+SpecFields = dict[str, object]
+"""Fields of a `ModelSpec` by name."""
+
 
 @dataclass(frozen=True)
 class HuggingFaceConfig:
@@ -53,6 +56,14 @@ class HuggingFaceConfig:
 
     raw: Mapping[str, object]
     origin: str
+
+    def read_sizes(self) -> SpecFields:
+        """The sizes that every configuration states."""
+        return {key: self.read_size(key) for key in ("hidden_size", "layers", "heads", "vocab_size")}
+
+    def read_size(self, spec_key: str) -> int:
+        """The whole number for a key of a model file, under whichever name this configuration has for it."""
+        return self.read_integer(*EQUIVALENT_KEYS[spec_key])
 
     def read_integer(self, *keys: str, default: int | None = None) -> int:
         """The first of `keys` that is present, as a whole number in the bounds of a model file's key."""
@@ -69,8 +80,7 @@ class HuggingFaceConfig:
         minimum, maximum = int(key not in _ZERO_ALLOWED_KEYS), _MAX_BY_KEY.get(key, MAX_WIDTH)
         expected = f"a whole number from {minimum} to {maximum:,}"
         if not isinstance(value, int) or isinstance(value, bool):
-            value_text = json.dumps(value)
-            raise InputError("wrong type", origin=self.origin, key=key, value=value_text, expected=expected)
+            raise self.build_type_error(key, expected)
         if not minimum <= value <= maximum:
             raise InputError("out of range", origin=self.origin, key=key, value=value, expected=expected)
         return value
@@ -81,33 +91,35 @@ class HuggingFaceConfig:
 
     def map_spec_keys(self) -> dict[str, str]:
         """The key of this configuration for each key of a model file."""
-        present_keys = {
-            spec_key: [key for key in keys if self.raw.get(key) is not None]
-            for spec_key, keys in EQUIVALENT_KEYS.items()
-        }
         return {
-            spec_key: keys[0] if keys else EQUIVALENT_KEYS[spec_key][0] for spec_key, keys in present_keys.items()
+            spec_key: next((key for key in keys if self.raw.get(key) is not None), keys[0])
+            for spec_key, keys in EQUIVALENT_KEYS.items()
         }
 
     def read_flag(self, key: str, default: bool) -> bool:
         """A true/false key."""
         value = self.raw.get(key, default)
         if not isinstance(value, bool):
-            value_text = json.dumps(value)
-            raise InputError("wrong type", origin=self.origin, key=key, value=value_text, expected="true or false")
+            raise self.build_type_error(key, "true or false")
         return value
 
     def read_string(self, key: str, default: str) -> str:
         """A text key."""
         value = self.raw.get(key, default)
         if not isinstance(value, str):
-            value_text = json.dumps(value)
-            raise InputError("wrong type", origin=self.origin, key=key, value=value_text, expected="a text")
+            raise self.build_type_error(key, "a text")
         return value
 
     def read_layer_types(self) -> list[str]:
-        """The `read_layer_types` list of newer configurations; empty without it."""
+        """The `layer_types` list of newer configurations; empty without it."""
         value = self.raw.get("layer_types")
-        if not isinstance(value, list):
-            return []
-        return [item for item in value if isinstance(item, str)]
+        return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+    def build_type_error(self, key: str, expected: str) -> InputError:
+        """The error for a key with a value of the wrong type."""
+        value_text = json.dumps(self.raw[key])
+        return InputError("wrong type", origin=self.origin, key=key, value=value_text, expected=expected)
+
+    def build_unsupported_error(self, key: str, value: object, expected: str) -> InputError:
+        """The error for a value that the model of costs cannot represent."""
+        return InputError("is not supported", origin=self.origin, key=key, value=value, expected=expected)

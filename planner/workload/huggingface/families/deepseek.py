@@ -1,0 +1,28 @@
+"""DeepSeek-V3, and Kimi K2 and Moonlight of the same form."""
+
+from __future__ import annotations
+
+from planner.workload.huggingface.config_file import HuggingFaceConfig, SpecFields
+from planner.workload.huggingface.families.llama import read_llama_like
+from planner.workload.spec import MlaSpec, MoeSpec
+
+
+def read_deepseek_v3(config: HuggingFaceConfig) -> SpecFields:
+    """The Llama form with latent attention and shared experts."""
+    expert_ffn_size = config.read_integer("moe_intermediate_size")
+    moe = MoeSpec(
+        experts=config.read_integer("n_routed_experts"),
+        topk=config.read_integer("num_experts_per_tok"),
+        expert_ffn_size=expert_ffn_size,
+        shared_ffn_size=expert_ffn_size * config.read_integer("n_shared_experts", default=0),
+        first_dense_layers=config.read_integer("first_k_dense_replace", default=0),
+        router_bias=config.read_string("topk_method", "noaux_tc") == "noaux_tc",
+    )
+    mla = MlaSpec(
+        q_lora_rank=config.read_integer("q_lora_rank", default=0),
+        kv_lora_rank=config.read_integer("kv_lora_rank"),
+        qk_nope_head_dim=config.read_integer("qk_nope_head_dim"),
+        qk_rope_head_dim=config.read_integer("qk_rope_head_dim"),
+        v_head_dim=config.read_integer("v_head_dim"),
+    )
+    return {**read_llama_like(config), "moe": moe, "mla": mla, "head_dim": None}

@@ -1,0 +1,62 @@
+"""GPT-2, GPT-NeoX, gpt-oss."""
+
+from __future__ import annotations
+
+from planner.workload.huggingface.config_file import HuggingFaceConfig, SpecFields
+from planner.workload.huggingface.families.llama import read_llama_like
+from planner.workload.spec import MoeSpec
+
+
+def read_gpt_like(config: HuggingFaceConfig) -> SpecFields:
+    """The GPT form, which BERT has too: LayerNorm, biases everywhere."""
+    return {**config.read_sizes(), "qkv_bias": True, "attention_out_bias": True, "mlp_bias": True}
+
+
+def read_gpt2(config: HuggingFaceConfig) -> SpecFields:
+    """The GPT form with learned positions and tied embeddings."""
+    positions = config.read_integer("n_positions", "n_ctx", default=1024)
+    return {
+        **read_gpt_like(config),
+        "ffn_size": config.read_optional_integer("n_inner") or 4 * config.read_size("hidden_size"),
+        "seq_length": positions,
+        "learned_positions": positions,
+        "tied_embeddings": config.read_flag("tie_word_embeddings", True),
+        "dropout": True,
+    }
+
+
+def read_gpt_neox(config: HuggingFaceConfig) -> SpecFields:
+    """The GPT form with rotary positions."""
+    has_bias = config.read_flag("attention_bias", True)
+    return {
+        **read_gpt_like(config),
+        "qkv_bias": has_bias,
+        "attention_out_bias": has_bias,
+        "ffn_size": config.read_integer("intermediate_size"),
+        "seq_length": config.read_integer("max_position_embeddings", default=2048),
+        "tied_embeddings": config.read_flag("tie_word_embeddings", False),
+    }
+
+
+def read_gpt_oss(config: HuggingFaceConfig) -> SpecFields:
+    """The Llama form with experts, biases, attention sinks and a window in every second layer."""
+    moe = MoeSpec(
+        experts=config.read_integer("num_local_experts", "num_experts"),
+        topk=config.read_integer("num_experts_per_tok", "experts_per_token"),
+        expert_ffn_size=config.read_integer("intermediate_size"),
+        router_bias=True,
+        expert_bias=True,
+    )
+    layer_types = config.read_layer_types()
+    sliding_count = layer_types.count("sliding_attention")
+    sliding_every = 2 if not layer_types else max(1, len(layer_types) // sliding_count) if sliding_count else 1
+    window = config.read_integer("sliding_window", default=0) if not layer_types or sliding_count else 0
+    return {
+        **read_llama_like(config),
+        "qkv_bias": config.read_flag("attention_bias", True),
+        "attention_out_bias": config.read_flag("attention_bias", True),
+        "attention_sinks": True,
+        "sliding_window": window,
+        "sliding_every": sliding_every,
+        "moe": moe,
+    }

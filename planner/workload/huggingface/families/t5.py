@@ -1,0 +1,23 @@
+"""T5, an encoder and a decoder."""
+
+from __future__ import annotations
+
+from planner.workload.huggingface.config_file import HuggingFaceConfig, SpecFields
+
+
+def read_t5(config: HuggingFaceConfig) -> SpecFields:
+    """T5Model: RMSNorm, relative positions, no biases; `layers` are those of the encoder."""
+    return {
+        "architecture": "encoder-decoder",
+        **config.read_sizes(),
+        "decoder_layers": config.read_integer("num_decoder_layers", default=config.read_size("layers")),
+        "head_dim": config.read_integer("d_kv"),
+        "ffn_size": config.read_integer("d_ff"),
+        "seq_length": config.read_integer("n_positions", default=512),
+        "gated_mlp": "gated" in config.read_string("feed_forward_proj", "relu"),
+        "norm": "rmsnorm",
+        "relative_positions": "t5",
+        "relative_buckets": config.read_integer("relative_attention_num_buckets", default=32),
+        "tied_embeddings": config.read_flag("tie_word_embeddings", True),
+        "dropout": True,
+    }
