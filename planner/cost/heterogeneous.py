@@ -170,7 +170,7 @@ class JoinedPipelines:
     post_pipeline_s: Floats
 
 
-def compute_pipeline_terms(segments: tuple[PipelineSegment, PipelineSegment], micro_batches: Ints) -> JoinedPipelines:
+def compute_pipeline_terms(segments: tuple[PipelineSegment, ...], micro_batches: Ints) -> JoinedPipelines:
     """A step of pipelines whose stages are of two pools, `micro_batches` micro-batches each (1F1B, vpp = 1).
 
         step = n max t_i + (sum t_i - max t_i) + sends + the slower pool's data-parallel communication, optimizer,

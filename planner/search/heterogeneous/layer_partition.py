@@ -1,9 +1,12 @@
 """Partition layers into consecutive pipeline stages so that the slowest stage is fastest, by dynamic programming.
 
-With c_i(a, b) the time of stage i with the layers from a to b, infinite where they do not fit, the least time of the
-slowest of stages 1..i over the first b layers is F_i(b) = min over a of max(F_(i-1)(a), c_i(a, b)): for any layers
-of the last stage, the best partition of the stages before it is independent. All partitions are covered, so that no
-assumption on c is needed: layers may have any types and any memory.
+With cost(i, a, b) the time of stage i with the layers from a to b, infinite where they do not fit, the least time of
+the slowest of stages 1..i over the first b layers is
+
+    least(i, b) = min over a of max(least(i - 1, a), cost(i, a, b))
+
+since for any layers of the last stage the best partition of the stages before it is independent. All partitions are
+covered, so that no assumption on the costs is needed: layers may have any types and any memory.
 """
 
 from __future__ import annotations
@@ -56,31 +59,40 @@ def enumerate_stage_contents(prefix: Ints) -> StageContents:
     return StageContents(counts.astype(np.float64), table, prefix.astype(np.float64))
 
 
+def build_stage_tables(
+    scenario: Scenario, s: Strategies, layer_counts: Floats, position: int, tables: tuple[LayerTables, Ints]
+) -> PlanTables:
+    """Tables for the memory of alternative stages, each as if at `position` of the pipeline, the same for all plans.
+
+    `layer_counts`: layers of each type of each stage, embedding and head last, [stages, layer types + 2]; `tables` as
+    of `build_layer_tables`.
+    """
+    stages = build_single_chunk_stages(layer_counts[None], np.full((1, len(layer_counts)), position))
+    split = np.zeros(len(s), dtype=np.int64)
+    return PlanTables(*tables, stages, split, compute_stage_parameters(scenario, s, stages, split))
+
+
 def compute_stage_fits(
     scenario: Scenario,
     s: Strategies,
     contents: StageContents,
     embedding_and_head: Floats,
     position: int,
-    n: Ints,
+    micro_batches: Ints,
     tables: tuple[LayerTables, Ints],
 ) -> Bools:
     """Whether each content fits in memory as the stage at `position`, shape [rows, contents].
 
-    `embedding_and_head`: whether the stage has each of them; `n`: micro-batches per step, of which as many are in
+    `embedding_and_head`: whether the stage has each of them; `micro_batches`: of a step, of which as many are in
     flight as stages follow.
     """
-    counts = np.concatenate([contents.counts, np.tile(embedding_and_head, (len(contents.counts), 1))], axis=1)[None]
-    stages = build_single_chunk_stages(counts, np.full((1, counts.shape[1]), position))
-    split = np.zeros(len(s), dtype=np.int64)
-    p = PlanTables(*tables, stages, split, compute_stage_parameters(scenario, s, stages, split))
-    memory_parts = compute_model_state_bytes(scenario, s, p.parameters, s.zero_stage)
-    memory_parts |= compute_activation_bytes(
-        scenario, s, p, s.recompute, count_micro_batches_in_flight(scenario, s, p, n)
-    )
-    fits: Bools = (
-        sum_in_order(memory_parts.values()) + scenario.runtime_reserve_bytes <= scenario.accelerator.memory_bytes
-    )
+    counts = np.concatenate([contents.counts, np.tile(embedding_and_head, (len(contents.counts), 1))], axis=1)
+    stage_tables = build_stage_tables(scenario, s, counts, position, tables)
+    in_flight = count_micro_batches_in_flight(scenario, s, stage_tables, micro_batches)
+    memory_parts = compute_model_state_bytes(scenario, s, stage_tables.parameters, s.zero_stage)
+    memory_parts |= compute_activation_bytes(scenario, s, stage_tables, s.recompute, in_flight)
+    memory_bytes = sum_in_order(memory_parts.values()) + scenario.runtime_reserve_bytes
+    fits: Bools = memory_bytes <= scenario.accelerator.memory_bytes
     return fits
 
 
@@ -88,35 +100,30 @@ def compute_forward_split(costs: list[Floats]) -> tuple[Floats, BoundsTracer]:
     """The least time of the slowest stage by the number of layers before the cut, [rows, layers + 1], and a function
     that traces the boundaries back. `costs`: of the stages in order, as of `StageContents.expand_costs`.
     """
-    least_slowest = costs[0][:, 0]
-    previous_cuts: list[Ints] = []
-    for cost in costs[1:]:
-        slowest = np.maximum(least_slowest[:, :, None], cost)
-        previous_cuts.append(slowest.argmin(axis=1))
-        least_slowest = slowest.min(axis=1)
-
-    def trace_bounds(rows: Ints, cut: Ints) -> Ints:
-        bounds = [cut]
-        for step in reversed(previous_cuts):
-            bounds.append(step[rows, bounds[-1]])
-        return np.stack([*bounds[:0:-1], cut], axis=1)[:, :-1]
-
-    return least_slowest, trace_bounds
+    least_slowest_s, trace_from_cut = _compute_split(costs[0][:, 0], costs[1:])
+    return least_slowest_s, lambda rows, cut: trace_from_cut(rows, cut)[:, ::-1]
 
 
 def compute_backward_split(costs: list[Floats]) -> tuple[Floats, BoundsTracer]:
     """The same for the layers after the cut, by the number of layers before it."""
-    least_slowest = costs[-1][:, :, -1]
-    next_cuts: list[Ints] = []
-    for cost in reversed(costs[:-1]):
-        slowest = np.maximum(cost, least_slowest[:, None, :])
-        next_cuts.append(slowest.argmin(axis=2))
-        least_slowest = slowest.min(axis=2)
+    return _compute_split(costs[-1][:, :, -1], [cost.swapaxes(1, 2) for cost in reversed(costs[:-1])])
+
+
+def _compute_split(end_stage_s: Floats, costs: list[Floats]) -> tuple[Floats, BoundsTracer]:
+    """The same from one end of the pipeline: `end_stage_s`: of the stage there, by its boundary; `costs` of the other
+    stages, by their boundary nearer to that end and the other one. Boundaries are traced from the cut to the end.
+    """
+    least_slowest_s = end_stage_s
+    nearer_bounds: list[Ints] = []
+    for cost in costs:
+        slowest_s = np.maximum(least_slowest_s[:, :, None], cost)
+        nearer_bounds.append(slowest_s.argmin(axis=1))
+        least_slowest_s = slowest_s.min(axis=1)
 
     def trace_bounds(rows: Ints, cut: Ints) -> Ints:
         bounds = [cut]
-        for step in reversed(next_cuts):
-            bounds.append(step[rows, bounds[-1]])
+        for nearer_bound in reversed(nearer_bounds):
+            bounds.append(nearer_bound[rows, bounds[-1]])
         return np.stack(bounds, axis=1)[:, 1:]
 
-    return least_slowest, trace_bounds
+    return least_slowest_s, trace_bounds

@@ -1,13 +1,13 @@
 """Families of models by the `model_type` of their `config.json`.
 
 To add a family:
-1. Write its reader into the file of a similar family, or into a file of its own: a function from the configuration to
-   the fields of a `ModelSpec` (`planner/workload/spec.py`). Fields that it leaves out have the defaults of that class.
-   Most readers are `read_llama_like` or `read_gpt_like` with a few fields changed. Take the defaults of keys from the
-   configuration class in Hugging Face's transformers.
+1. Write its reader into the file of a similar family, or into a file of its own: a function from the configuration
+   to the fields of a `ModelSpec` (`planner/workload/spec.py`). Fields that it leaves out have the defaults of that
+   class. Most readers are `read_llama_like` or `read_gpt_like` with a few fields changed. Take the defaults of keys
+   from the configuration class in Hugging Face's transformers.
 2. Enter it in `FAMILY_READERS` below. A new name of a known key goes into `EQUIVALENT_KEYS` of `config_file.py`.
 3. A part that no field describes is an operator, built in `planner/workload/transformer.py`.
-4. Put a real `config.json` into `tests/fixtures/configs/`: `tests/workload/test_huggingface.py` fails until it is there.
+4. Put a real `config.json` into `tests/fixtures/configs/`: `tests/workload/test_huggingface.py` fails without it.
 """
 
 from __future__ import annotations
