@@ -44,7 +44,7 @@ class RankedPlans:
     def __len__(self) -> int:
         return len(self.enumeration_index)
 
-    def take(self, index: Ints | Bools) -> RankedPlans:
+    def take(self, index: Ints) -> RankedPlans:
         """The plans at `index`."""
         return RankedPlans(
             self.strategies.take(index),

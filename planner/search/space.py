@@ -6,7 +6,7 @@ candidates that it rejects, so that these counts and the remaining candidates ad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,13 +36,6 @@ SEARCH_RULES = {
 }
 """Rules in the order in which they are applied: name and meaning."""
 
-_DEGREE_RULES = (
-    "tp-divides-heads",
-    "pp-within-layers",
-    "cp-divides-sequence",
-    "all-to-all-divides-heads",
-    "dp-divides-batch",
-)
 NEUTRAL_VALUES = {
     "etp": 1,
     "ep": 1,
@@ -113,10 +106,14 @@ class Space:
             is_possible = (pinned_values == 1) | bool(workload.experts)
         else:
             dividend = {"ep": workload.experts or 1, "micro_batch": self.global_batch}.get(name)
-            is_possible = (
-                np.ones(len(pinned_values), dtype=bool) if dividend is None else dividend % pinned_values == 0
-            )
+            is_possible = np.full(len(pinned_values), True) if dividend is None else dividend % pinned_values == 0
         return pinned_values[is_possible]
+
+
+LayoutRows = dict[str, Ints]
+"""Layouts, complete or not: by dimension an array of shape [rows]."""
+LayoutRule = Callable[[Space, Workload, LayoutRows], Bools]
+"""Whether a rule allows each row, shape [rows]."""
 
 
 @dataclass
@@ -148,7 +145,7 @@ def enumerate_parallel_layouts(space: Space, workload: Workload, stats: SearchSt
     stats.candidates += len(splits["tp"]) * candidates_per_split
     if not candidates_per_split:
         return  # a pinned value that no candidate can have
-    splits = _apply_degree_rules(space, workload, splits, candidates_per_split, stats)
+    splits = _apply_rules(_DEGREE_RULES, space, workload, splits, candidates_per_split, stats)
     # the chunk size bounds the rows that are in memory at the same time
     splits_per_chunk = max(
         1, _MAX_CROSSED_ROWS // max(1, candidates_per_split // (len(values["zero_stage"]) * len(values["recompute"])))
@@ -162,10 +159,11 @@ def enumerate_parallel_layouts(space: Space, workload: Workload, stats: SearchSt
 
 def has_valid_split(space: Space, workload: Workload) -> bool:
     """Whether some degrees tp, pp, cp, dp satisfy all rules on these four degrees."""
-    return bool(len(_apply_degree_rules(space, workload, _enumerate_splits(space), 1, SearchStats())["tp"]))
+    splits = _apply_rules(_DEGREE_RULES, space, workload, _enumerate_splits(space), 1, SearchStats())
+    return len(splits["tp"]) > 0
 
 
-def _enumerate_splits(space: Space) -> dict[str, Ints]:
+def _enumerate_splits(space: Space) -> LayoutRows:
     """All ordered factorisations tp x pp x cp x dp of the devices, within the allowed values."""
     device_divisors = compute_divisors(space.devices)
 
@@ -187,29 +185,22 @@ def _enumerate_splits(space: Space) -> dict[str, Ints]:
     return {"tp": tp[keep], "pp": pp[keep], "cp": cp[keep], "dp": dp[keep]}
 
 
-def _apply_degree_rules(
-    space: Space, workload: Workload, splits: dict[str, Ints], candidates_per_split: int, stats: SearchStats
-) -> dict[str, Ints]:
-    """Apply the rules that depend on tp, pp, cp and dp only."""
-    for rule in _DEGREE_RULES:
-        if rule == "tp-divides-heads":
-            keep = is_valid_tp(workload, splits["tp"])
-        elif rule == "pp-within-layers":
-            keep = splits["pp"] <= workload.layer_count
-        elif rule == "cp-divides-sequence":
-            keep = (splits["cp"] == 1) | (workload.seq_length % (2 * splits["cp"]) == 0)
-        elif rule == "all-to-all-divides-heads":
-            divides_heads = workload.heads % (splits["tp"] * splits["cp"]) == 0
-            keep = (
-                (splits["cp"] == 1) | divides_heads
-                if space.cp_shards_heads
-                else np.ones(len(splits["cp"]), dtype=bool)
-            )
-        else:
-            keep = space.global_batch % splits["dp"] == 0
-        stats.rejected_by[rule] += int((~keep).sum()) * candidates_per_split
-        splits = {name: column[keep] for name, column in splits.items()}
-    return splits
+def _apply_rules(
+    rules: Mapping[str, LayoutRule],
+    space: Space,
+    workload: Workload,
+    rows: LayoutRows,
+    candidates_per_row: int,
+    stats: SearchStats,
+) -> LayoutRows:
+    """The rows that the rules allow, applied in order; `candidates_per_row`: number of candidates that a row stands
+    for in `stats`.
+    """
+    for name, is_valid in rules.items():
+        keep = is_valid(space, workload, rows)
+        stats.rejected_by[name] += int((~keep).sum()) * candidates_per_row
+        rows = {dimension: column[keep] for dimension, column in rows.items()}
+    return rows
 
 
 def is_valid_tp(workload: Workload, tp: Ints) -> Bools:
@@ -227,32 +218,86 @@ def is_valid_tp(workload: Workload, tp: Ints) -> Bools:
     return fits
 
 
-def _cross_inner_dimensions(
-    space: Space, workload: Workload, splits: dict[str, Ints], values: dict[str, Ints], stats: SearchStats
-) -> Strategies:
-    """The product of the degrees with the other dimensions, one dimension at a time, each followed by its rules.
+def _is_valid_ep(space: Space, workload: Workload, rows: LayoutRows) -> Bools:
+    divides_experts = workload.experts % rows["ep"] == 0 if workload.experts else rows["ep"] == 1
+    ranks = rows["tp"] // rows["etp"] * rows["dp"] * rows["cp"]
+    valid: Bools = divides_experts & (ranks % rows["ep"] == 0)
+    return valid
 
-    `candidates_per_row`: number of candidates that a row still stands for. The cheapest dimensions come first.
-    """
-    rows = dict(splits)
+
+def _is_valid_sequence_parallel(space: Space, workload: Workload, rows: LayoutRows) -> Bools:
+    tokens_per_rank = workload.seq_length // rows["cp"]
+    valid: Bools = (rows["sequence_parallel"] == 0) | ((rows["tp"] > 1) & (tokens_per_rank % rows["tp"] == 0))
+    return valid
+
+
+def _is_valid_vpp(space: Space, workload: Workload, rows: LayoutRows) -> Bools:
+    virtual_stages, layers = rows["pp"] * rows["vpp"], workload.layer_count
+    # if embedding and head count as layers, there is one more virtual stage at each end
+    has_enough_layers = (virtual_stages <= layers) | (virtual_stages == layers + 2)
+    valid: Bools = (rows["vpp"] == 1) | ((rows["pp"] > 1) & has_enough_layers)
+    return valid
+
+
+def _is_valid_micro_batch_count(space: Space, workload: Workload, rows: LayoutRows) -> Bools:
+    micro_batches = space.global_batch // rows["dp"] // rows["micro_batch"]
+    valid: Bools = (rows["vpp"] == 1) | (micro_batches % rows["pp"] == 0)
+    return valid
+
+
+_DEGREE_RULES: dict[str, LayoutRule] = {
+    "tp-divides-heads": lambda space, workload, rows: is_valid_tp(workload, rows["tp"]),
+    "pp-within-layers": lambda space, workload, rows: rows["pp"] <= workload.layer_count,
+    "cp-divides-sequence": lambda space, workload, rows: (
+        (rows["cp"] == 1) | (workload.seq_length % (2 * rows["cp"]) == 0)
+    ),
+    "all-to-all-divides-heads": lambda space, workload, rows: (
+        (rows["cp"] == 1) | (not space.cp_shards_heads) | (workload.heads % (rows["tp"] * rows["cp"]) == 0)
+    ),
+    "dp-divides-batch": lambda space, workload, rows: space.global_batch % rows["dp"] == 0,
+}
+"""Rules on tp, pp, cp and dp alone."""
+_INNER_RULES: dict[str, dict[str, LayoutRule]] = {
+    # with tp 1, etp 1 and etp = tp are the same: only the first is kept
+    "etp": {
+        "etp-is-one-or-tp": lambda space, workload, rows: (rows["etp"] == 1) | (rows["etp"] == rows["tp"]),
+    },
+    "ep": {"ep-divides-experts": _is_valid_ep},
+    "sequence_parallel": {"sp-needs-tp": _is_valid_sequence_parallel},
+    "vpp": {
+        "vpp-within-layers": _is_valid_vpp,
+        "zero-bubble-has-one-chunk": lambda space, workload, rows: (rows["vpp"] == 1) | (not space.no_interleaving),
+    },
+    "micro_batch": {
+        "micro-batch-divides": lambda space, workload, rows: (
+            space.global_batch // rows["dp"] % rows["micro_batch"] == 0
+        ),
+        "interleave-in-rounds": _is_valid_micro_batch_count,
+    },
+}
+"""The other dimensions in the order in which they are enumerated, the cheapest first, and the rules that each of them
+completes."""
+
+
+def _cross_inner_dimensions(
+    space: Space, workload: Workload, splits: LayoutRows, values: dict[str, Ints], stats: SearchStats
+) -> Strategies:
+    """The product of the degrees with the other dimensions, one dimension at a time, each followed by its rules."""
+    rows = splits
     candidates_per_row = int(np.prod([len(v) for v in values.values()], dtype=object))
-    for name in ("etp", "ep", "sequence_parallel", "vpp", "micro_batch"):
-        rows = _cross_values(rows, name, values[name])
+    for name, rules in _INNER_RULES.items():
+        count = len(rows["tp"])
+        rows = {dimension: np.repeat(column, len(values[name])) for dimension, column in rows.items()}
+        rows[name] = np.tile(values[name], count)
         if name == "etp":
             rows["etp"] = np.where(rows["etp"] == ETP_AS_TP, np.where(rows["tp"] > 1, rows["tp"], 0), rows["etp"])
         candidates_per_row //= len(values[name])
-        for rule, keep in _iterate_inner_rules(space, workload, name, rows):
-            stats.rejected_by[rule] += int((~keep).sum()) * candidates_per_row
-            rows = {key: column[keep] for key, column in rows.items()}
-    stats.rejected_by["zero-needs-ranks"] += _count_unsharded_zero(rows, values)
+        rows = _apply_rules(rules, space, workload, rows, candidates_per_row, stats)
+    single_rank_rows = int((rows["dp"] * rows["cp"] == 1).sum())
+    sharding_candidates = int((values["zero_stage"] > 0).sum()) * len(values["recompute"])
+    stats.rejected_by["zero-needs-ranks"] += single_rank_rows * sharding_candidates
     zeros = np.zeros_like(rows["tp"])
     return Strategies(**{name: rows.get(name, zeros) for name in STRATEGY_FIELDS})
-
-
-def _count_unsharded_zero(rows: dict[str, Ints], values: dict[str, Ints]) -> int:
-    """Number of candidates that have ZeRO on a single rank."""
-    single_rank_rows = int((rows["dp"] * rows["cp"] == 1).sum())
-    return single_rank_rows * int((values["zero_stage"] > 0).sum()) * len(values["recompute"])
 
 
 def is_valid_zero_stage(s: Strategies, zero_stages: Ints, shard_group: int | None = None) -> Bools:
@@ -261,41 +306,3 @@ def is_valid_zero_stage(s: Strategies, zero_stages: Ints, shard_group: int | Non
     is_shardable = ranks > 1 if shard_group is None else (ranks > 1) & (ranks % shard_group == 0)
     fits: Bools = (zero_stages[None, :] == 0) | is_shardable[:, None]
     return fits
-
-
-def _cross_values(rows: dict[str, Ints], name: str, values: Ints) -> dict[str, Ints]:
-    count = len(rows["tp"])
-    crossed = {key: np.repeat(column, len(values)) for key, column in rows.items()}
-    crossed[name] = np.tile(values, count)
-    return crossed
-
-
-def _iterate_inner_rules(
-    space: Space, workload: Workload, name: str, rows: dict[str, Ints]
-) -> Iterator[tuple[str, Bools]]:
-    """The rules that dimension `name` completes. Lazy: a second rule sees the rows that the first one left."""
-    if name == "etp":
-        # with tp 1, etp 1 and etp = tp are the same: only the first is kept
-        yield "etp-is-one-or-tp", (rows["etp"] == 1) | (rows["etp"] == rows["tp"])
-    elif name == "ep":
-        fits = workload.experts % rows["ep"] == 0 if workload.experts else rows["ep"] == 1
-        ranks = rows["tp"] // rows["etp"] * rows["dp"] * rows["cp"]
-        yield "ep-divides-experts", fits & (ranks % rows["ep"] == 0)
-    elif name == "sequence_parallel":
-        tokens_per_rank = workload.seq_length // rows["cp"]
-        yield "sp-needs-tp", (rows[name] == 0) | ((rows["tp"] > 1) & (tokens_per_rank % rows["tp"] == 0))
-    elif name == "vpp":
-        chunks = rows["pp"] * rows["vpp"]
-        layers = workload.layer_count
-        # if embedding and head count as layers, there is one more virtual stage at each end
-        enough = (chunks <= layers) | (chunks == layers + 2)
-        fits = (rows["vpp"] == 1) | ((rows["pp"] > 1) & enough)
-        yield "vpp-within-layers", fits
-        if space.no_interleaving:
-            yield "zero-bubble-has-one-chunk", rows["vpp"][fits] == 1
-    elif name == "micro_batch":
-        per_rank = space.global_batch // rows["dp"]
-        divides = per_rank % rows["micro_batch"] == 0
-        yield "micro-batch-divides", divides
-        count = (per_rank // rows["micro_batch"])[divides]
-        yield "interleave-in-rounds", (rows["vpp"][divides] == 1) | (count % rows["pp"][divides] == 0)
