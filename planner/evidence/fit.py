@@ -12,9 +12,10 @@ single outlier does not change the fit much.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ from planner.evidence.predict import convert_step_time
 from planner.evidence.runs import MeasuredRun
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 # Widths of the priors in the logarithm, of an architecture's and of a framework's factor: how far a number may lie
 # from the default without being pulled back. Parameters of the chip alone have no trainer width, and vice versa.
@@ -150,12 +152,9 @@ class CalibrationProblem:
     def build_calibrations(self, x: Floats) -> list[Calibration]:
         """The calibration of each run."""
         factors = self.build_fitted_factors(x, np.zeros_like(x))
-        calibration_by_pair: dict[tuple[str, str], Calibration] = {}
-        for case in self.cases:
-            pair = (case.architecture, case.framework)
-            if pair not in calibration_by_pair:
-                calibration_by_pair[pair] = factors.build_calibration(*pair)
-        return [calibration_by_pair[case.architecture, case.framework] for case in self.cases]
+        pairs = [(case.architecture, case.framework) for case in self.cases]
+        calibration_by_pair = {pair: factors.build_calibration(*pair) for pair in set(pairs)}
+        return [calibration_by_pair[pair] for pair in pairs]
 
     def build_fitted_factors(self, x: Floats, log_std: Floats) -> FittedFactors:
         """The unknowns by architecture and trainer."""
@@ -172,22 +171,16 @@ def build_calibration_problem(
     cases: Sequence[CalibrationCase], reference_powers_w: dict[str, float]
 ) -> CalibrationProblem:
     """The least-squares problem of these runs."""
-    owners, names, widths, has_factor = [], [], [], []
-    for width_index, labels in enumerate(([c.architecture for c in cases], [c.framework for c in cases])):
-        for owner in sorted(set(labels)):
-            for name, prior_widths in PRIOR_WIDTHS.items():
-                if prior_widths[width_index]:
-                    owners.append(owner)
-                    names.append(name)
-                    widths.append(prior_widths[width_index])
-                    has_factor.append([label == owner for label in labels])
+    unknowns = [
+        (owner, name, prior_widths[width_index], [label == owner for label in labels])
+        for width_index, labels in enumerate(([c.architecture for c in cases], [c.framework for c in cases]))
+        for owner in sorted(set(labels))
+        for name, prior_widths in PRIOR_WIDTHS.items()
+        if prior_widths[width_index]
+    ]
+    owners, names, widths, has_factor = zip(*unknowns, strict=True)
     return CalibrationProblem(
-        tuple(cases),
-        tuple(owners),
-        tuple(names),
-        np.array(widths),
-        np.array(has_factor, dtype=bool).T,
-        reference_powers_w,
+        tuple(cases), owners, names, np.array(widths), np.array(has_factor, dtype=bool).T, reference_powers_w
     )
 
 
@@ -209,12 +202,8 @@ def fit_calibration(
     column = np.array([CALIBRATION_PARAMETERS.index(name) for name in p.names])
 
     def compute_residuals(x: Floats) -> Floats:
-        return np.concatenate(
-            [
-                _compute_robust_residuals(compute_log_errors(p.cases, p.build_calibrations(x)) / _RUN_LOG_STD),
-                x / p.widths,
-            ]
-        )
+        errors = compute_log_errors(p.cases, p.build_calibrations(x)) / _RUN_LOG_STD
+        return np.concatenate([_compute_robust_residuals(errors), x / p.widths])
 
     def compute_jacobian(x: Floats) -> Floats:
         calibrations = p.build_calibrations(x)
@@ -255,39 +244,35 @@ def compute_log_derivatives(cases: Sequence[CalibrationCase], calibrations: Sequ
 
 
 def _compute_slopes(work: Sequence[tuple[CalibrationCase, Calibration]]) -> Floats:
-    slope_by_key: dict[object, Floats] = {}
-    rows = []
-    for case, calibration in work:
-        key = (_build_prediction_key(case), calibration)
-        if key not in slope_by_key:
-            slope_by_key[key] = _compute_slope(case, calibration)
-        rows.append(slope_by_key[key])
-    return np.array(rows)
+    return np.array(_evaluate_distinct(work, _compute_slope))
 
 
 def _compute_slope(case: CalibrationCase, calibration: Calibration) -> Floats:
-    base_error = case.compute_log_error(calibration)
-    perturbed_calibrations = [
-        combine_calibration(
-            calibration, {name: 1 + _DERIVATIVE_STEP}, reference_power_w=calibration.reference_power_w
-        )
-        for name in CALIBRATION_PARAMETERS
-    ]
-    return np.array(
-        [(case.compute_log_error(perturbed) - base_error) / _DERIVATIVE_STEP for perturbed in perturbed_calibrations]
-    )
+    base_error, slopes = case.compute_log_error(calibration), []
+    for name in CALIBRATION_PARAMETERS:
+        factors = {name: 1 + _DERIVATIVE_STEP}
+        perturbed = combine_calibration(calibration, factors, reference_power_w=calibration.reference_power_w)
+        slopes.append((case.compute_log_error(perturbed) - base_error) / _DERIVATIVE_STEP)
+    return np.array(slopes)
 
 
 def compute_log_errors(cases: Sequence[CalibrationCase], calibrations: Sequence[Calibration]) -> Floats:
     """Logarithm of predicted over measured time of each run; equal configurations are predicted once."""
-    predicted_by_key: dict[object, float] = {}
-    errors = []
-    for case, calibration in zip(cases, calibrations, strict=True):
-        key = (_build_prediction_key(case), calibration)
-        if key not in predicted_by_key:
-            predicted_by_key[key] = case.predict_figure(calibration)
-        errors.append(_compute_log_error(case.run, predicted_by_key[key]))
-    return np.array(errors)
+    predicted = _evaluate_distinct(zip(cases, calibrations, strict=True), CalibrationCase.predict_figure)
+    return np.array([_compute_log_error(case.run, figure) for case, figure in zip(cases, predicted, strict=True)])
+
+
+def _evaluate_distinct(
+    work: Iterable[tuple[CalibrationCase, Calibration]], evaluate: Callable[[CalibrationCase, Calibration], T]
+) -> list[T]:
+    """`evaluate(case, calibration)` of each pair, computed once for equal configurations."""
+    results: dict[object, T] = {}
+    keys = []
+    for case, calibration in work:
+        keys.append((_build_prediction_key(case), calibration))
+        if keys[-1] not in results:
+            results[keys[-1]] = evaluate(case, calibration)
+    return [results[key] for key in keys]
 
 
 def _compute_log_error(run: MeasuredRun, predicted: float) -> float:

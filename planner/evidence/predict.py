@@ -79,19 +79,13 @@ def predict_runs(runs: Collection[MeasuredRun]) -> tuple[list[RunPrediction], li
 def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
     """The plan of a run, and the assumed values. Raises RowError where the run breaks a rule."""
     part = bound_run.scenario.accelerator
-    # the run fitted, so plans that exceed the memory by no more than the error of the memory model are allowed
-    relaxed_scenario = replace(
-        bound_run.scenario, accelerator=replace(part, memory_bytes=part.memory_bytes * _MEMORY_TOLERANCE)
-    )
-    result = search_plans(relaxed_scenario, bound_run.space, SearchTarget(top=1))
-    unstated_columns = bound_run.unstated_columns
-    if not result.stats.feasible and result.stats.rejected_by["memory"]:
-        # trust the run more than the memory model, and report it
-        unlimited_accelerator = replace(bound_run.scenario.accelerator, memory_bytes=float("inf"))
-        result = search_plans(
-            replace(bound_run.scenario, accelerator=unlimited_accelerator), bound_run.space, SearchTarget(top=1)
-        )
-        unstated_columns = (*unstated_columns, "memory")
+    # the run fitted, so plans that exceed the memory by no more than the error of the memory model are allowed; where
+    # there is none, the run is trusted more than the memory model, and this is reported
+    for memory_bytes in (part.memory_bytes * _MEMORY_TOLERANCE, math.inf):
+        scenario = replace(bound_run.scenario, accelerator=replace(part, memory_bytes=memory_bytes))
+        result = search_plans(scenario, bound_run.space, SearchTarget(top=1))
+        if result.stats.feasible or not result.stats.rejected_by["memory"]:
+            break
     if not result.stats.feasible:
         violated_rules = [rule for rule in SEARCH_RULES if result.stats.rejected_by[rule]]
         raise RowError(
@@ -99,6 +93,7 @@ def find_run_plan(bound_run: BoundRun) -> tuple[Strategies, tuple[str, ...]]:
         )
     row = result.best.get_row(0)
     readable_values = {"recompute": RECOMPUTE_MODES[row["recompute"]], "seq_parallel": row["sequence_parallel"]}
+    unstated_columns = bound_run.unstated_columns + (("memory",) if memory_bytes == math.inf else ())
     assumed_values = tuple(
         f"{column}={readable_values.get(column, row.get(column, 'assumed'))}" for column in unstated_columns
     )

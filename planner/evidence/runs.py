@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar, get_args
 
 from planner.cost.scenario import AttentionKernel
@@ -32,6 +33,13 @@ _MAX_CELL_CHARS = 2_000
 
 
 Choice = TypeVar("Choice")
+
+
+def find_published_runs() -> Path:
+    """Path of the runs that the planner ships: in the installed package, or among the tests of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "published" / "measured_runs.csv"
+    return installed if installed.is_file() else package.parent / "tests" / "published" / "measured_runs.csv"
 
 
 class RowError(Exception):

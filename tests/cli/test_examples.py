@@ -12,7 +12,7 @@ import typer
 
 from planner.cli.app import build_plan_app, build_planner_app
 from planner.evidence import published
-from planner.evidence.published import find_published_runs
+from planner.evidence.runs import find_published_runs
 from tests.cli.run import call
 from tests.cli.sweeps.small import here
 

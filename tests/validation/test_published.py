@@ -3,8 +3,7 @@
 import pytest
 
 from planner.evidence.predict import predict_runs
-from planner.evidence.published import find_published_runs
-from planner.evidence.runs import parse_runs
+from planner.evidence.runs import find_published_runs, parse_runs
 from planner.evidence.validation_document import ValidationDocument, build_validation_document
 
 

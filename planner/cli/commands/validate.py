@@ -42,8 +42,7 @@ def validate(
     """
     from planner.cli.io.output import check_output_files, write_document, write_stderr
     from planner.evidence.predict import predict_runs
-    from planner.evidence.published import find_published_runs
-    from planner.evidence.runs import parse_runs
+    from planner.evidence.runs import find_published_runs, parse_runs
     from planner.evidence.validation_document import build_validation_document
     from planner.request.files import read_text_file
 
