@@ -53,9 +53,7 @@ def bind_run(run: MeasuredRun) -> BoundRun:
     try:
         workload = build_run_workload(run)
         cluster = build_run_cluster(run)
-        global_batch = run.numbers["global_batch"]
-        if global_batch is None:
-            raise RowError("global_batch is empty")
+        global_batch = run.require_number("global_batch")
         scenario = build_scenario(
             workload,
             cluster,

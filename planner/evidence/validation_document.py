@@ -6,11 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from planner.documents.schema import DocumentPart, build_closed_schema
 from planner.evidence.predict import RunPrediction
 from planner.evidence.runs import SkippedRunPart
-from planner.evidence.statistics import PredictionErrors, compute_prediction_errors
+from planner.evidence.statistics import (
+    PredictionErrors,
+    compute_prediction_errors,
+    compute_rank_correlation,
+)
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
@@ -74,7 +79,9 @@ def build_validation_document(
     max_error_pct: float | None = None,
 ) -> ValidationDocument:
     """The rows in the order of the table, with errors overall and by source; `max_error_pct`: limit of each row."""
-    sources = dict.fromkeys(item.run.source for item in predictions)
+    by_source: dict[str, list[RunPrediction]] = {}
+    for prediction in predictions:
+        by_source.setdefault(prediction.run.source, []).append(prediction)
     cross_parts = cross or {}
     return ValidationDocument(
         schema_version=SCHEMA_VERSION,
@@ -82,10 +89,8 @@ def build_validation_document(
         # sources have different metrics: the overall errors compare step times
         overall=_build_summary_part(predictions, lambda item: item.step_times_s),
         by_source={
-            source: _build_summary_part(
-                [item for item in predictions if item.run.source == source], lambda item: item.measured_and_predicted
-            )
-            for source in sources
+            source: _build_summary_part(items, lambda item: item.measured_and_predicted)
+            for source, items in by_source.items()
         },
         skipped=list(skipped),
         leave_one_source_out=cross_parts.get("source"),
@@ -118,11 +123,9 @@ def _build_summary_part(
         [prediction.run.value for prediction in predictions], [prediction.predicted for prediction in predictions]
     )
     if figure_errors is not None:
-        pairs = [get_ranked_pair(prediction) for prediction in predictions]
-        ranks = compute_prediction_errors([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-        figure_errors = msgspec.structs.replace(
-            figure_errors, rank_correlation=ranks.rank_correlation if ranks else None
-        )
+        measured, predicted = np.array([get_ranked_pair(prediction) for prediction in predictions]).T
+        rank_correlation = compute_rank_correlation(measured, predicted)
+        figure_errors = msgspec.structs.replace(figure_errors, rank_correlation=rank_correlation)
     memory_pairs = [(prediction.run.peak_memory_gib, prediction.memory_predicted_gib) for prediction in predictions]
     known_pairs = [(measured, predicted) for measured, predicted in memory_pairs if measured is not None]
     return ErrorSummaryPart(

@@ -247,12 +247,9 @@ def _enumerate_layout_blocks(scenario: Scenario, space: Space, stats: SearchStat
     for layout_rows in enumerate_parallel_layouts(space, scenario.workload, stats):
         plan_tables = build_plan_tables(scenario, layout_rows)
         total_bytes = compute_memory_totals_bytes(scenario, layout_rows, plan_tables, *stages_and_modes)
-        allowed = is_valid_zero_stage(layout_rows, zero_stages)
-        if space.shard_group is not None:
-            allowed_ungrouped, allowed = allowed, is_valid_zero_stage(layout_rows, zero_stages, space.shard_group)
-            stats.rejected_by["shard-group-divides"] += int((allowed_ungrouped & ~allowed).sum()) * len(
-                recompute_modes
-            )
+        allowed = is_valid_zero_stage(layout_rows, zero_stages, space.shard_group)
+        rejected_pairs = int((is_valid_zero_stage(layout_rows, zero_stages) & ~allowed).sum())
+        stats.rejected_by["shard-group-divides"] += rejected_pairs * len(recompute_modes)
         total_bytes = np.where(allowed[:, :, None], total_bytes, np.inf)
         fits = total_bytes <= scenario.usable_memory_bytes
         feasible = int(fits.sum())

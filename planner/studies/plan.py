@@ -91,9 +91,9 @@ def score_pinned_plan(
     target = SearchTarget(top=1)
     result = search_cluster_plans([scenario], cluster, space, target, rank_orders)
     if not result.stats.feasible:
-        from planner.search.diagnosis.infeasible import explain_infeasible_plan
+        from planner.search.diagnosis.infeasible import explain_empty_search
 
-        raise explain_infeasible_plan(cluster, space, result)
+        raise explain_empty_search(cluster, space, result, is_single_plan=True)
     return build_plan_document(cluster, result, target, tokens, reliability, grid)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from planner.workload.operators import (
@@ -52,14 +53,8 @@ def _build_layer_runs(spec: ModelSpec) -> tuple[LayerRun, ...]:
     """The layers in order; runs of equal layers are merged."""
     layer_types = [_get_layer_type(spec, index) for index in range(spec.layers)]
     layer_types += [_get_layer_type(spec, index, has_cross_attention=True) for index in range(spec.decoder_layers)]
-    layers_by_type = {layer_type: _build_layer(spec, layer_type) for layer_type in dict.fromkeys(layer_types)}
-    runs: list[LayerRun] = []
-    for layer in map(layers_by_type.__getitem__, layer_types):
-        if runs and (runs[-1].layer is layer or runs[-1].layer == layer):
-            runs[-1] = LayerRun(layer, runs[-1].count + 1)
-        else:
-            runs.append(LayerRun(layer, 1))
-    return tuple(runs)
+    layers = {layer_type: _build_layer(spec, layer_type) for layer_type in dict.fromkeys(layer_types)}
+    return tuple(LayerRun(layer, len(list(run))) for layer, run in groupby(map(layers.__getitem__, layer_types)))
 
 
 @dataclass(frozen=True)
@@ -134,52 +129,36 @@ def _build_attention(spec: ModelSpec, *, window: int, is_causal: bool, prefix: s
     """Norm, projections, core, output projection, residual."""
     if spec.mla is not None:
         return _build_latent_attention(spec, spec.mla, is_causal)
-    hidden, head_dim = spec.hidden_size, spec.head_size
-    query_width, key_width = spec.heads * head_dim, spec.kv_head_count * head_dim
-    operators: list[Operator] = [_build_norm(spec, f"{prefix}attention_norm")]
-    operators.append(
-        Linear(
-            f"{prefix}qkv",
-            hidden,
-            query_width + 2 * key_width,
-            "column",
-            bias=spec.qkv_bias,
-            kv_outputs=2 * key_width,
-            kv_heads=spec.kv_head_count,
-        )
+    head_dim, kv_heads = spec.head_size, spec.kv_head_count
+    query_width, key_width = spec.heads * head_dim, kv_heads * head_dim
+    qk_bytes, qkv_bytes = (query_width + key_width) * VALUE_BYTES, (query_width + 2 * key_width) * VALUE_BYTES
+    qkv = Linear(
+        f"{prefix}qkv",
+        spec.hidden_size,
+        query_width + 2 * key_width,
+        "column",
+        bias=spec.qkv_bias,
+        kv_outputs=2 * key_width,
+        kv_heads=kv_heads,
     )
+    operators: list[Operator] = [_build_norm(spec, f"{prefix}attention_norm"), qkv]
     operators += _build_relative_positions(spec, query_width)
     if spec.qk_norm:
+        parameters = 2 * head_dim
         operators.append(
-            Pointwise(
-                f"{prefix}qk_norm",
-                2 * (query_width + key_width) * VALUE_BYTES,
-                (query_width + key_width) * VALUE_BYTES,
-                "tensor",
-                replicated_parameters=2 * head_dim,
-                dropped_bytes=(query_width + key_width) * VALUE_BYTES,
-            )
+            Pointwise(f"{prefix}qk_norm", 2 * qk_bytes, qk_bytes, "tensor", 0, parameters, dropped_bytes=qk_bytes)
         )
-    sinks = spec.heads if spec.attention_sinks else 0
     has_rotary = spec.learned_positions == 0 and spec.relative_positions == "none"
-    operators.append(
-        Pointwise(
-            f"{prefix}rotary" if has_rotary else f"{prefix}split_heads",
-            2 * (query_width + key_width) * VALUE_BYTES if has_rotary else 0.0,
-            (query_width + 2 * key_width) * VALUE_BYTES,
-            "tensor",
-            sharded_parameters=sinks,
-            composite=True,
-        )
-    )
-    operators.append(
-        AttentionCore(
-            f"{prefix}attention", spec.heads, spec.kv_head_count, head_dim, head_dim, causal=is_causal, window=window
-        )
-    )
-    operators.append(Linear(f"{prefix}attention_out", query_width, hidden, "row", bias=spec.attention_out_bias))
-    operators.append(_build_residual(spec, f"{prefix}attention_residual"))
-    return operators
+    name, traffic_bytes = ("rotary", 2 * qk_bytes) if has_rotary else ("split_heads", 0.0)
+    sinks = spec.heads if spec.attention_sinks else 0
+    core_name, out_bias = f"{prefix}attention", spec.attention_out_bias
+    return [
+        *operators,
+        Pointwise(f"{prefix}{name}", traffic_bytes, qkv_bytes, "tensor", sinks, composite=True),
+        AttentionCore(core_name, spec.heads, kv_heads, head_dim, head_dim, causal=is_causal, window=window),
+        Linear(f"{prefix}attention_out", query_width, spec.hidden_size, "row", bias=out_bias),
+        _build_residual(spec, f"{prefix}attention_residual"),
+    ]
 
 
 def _build_relative_positions(spec: ModelSpec, query_width: int) -> list[Operator]:
@@ -196,32 +175,31 @@ def _build_relative_positions(spec: ModelSpec, query_width: int) -> list[Operato
 
 def _build_latent_attention(spec: ModelSpec, mla: MlaSpec, is_causal: bool) -> list[Operator]:
     """Multi-head latent attention: low-rank queries and keys/values, norms in between (arXiv 2405.04434)."""
-    hidden, heads = spec.hidden_size, spec.heads
+    hidden, heads, bias = spec.hidden_size, spec.heads, spec.qkv_bias
     qk_dim = mla.qk_nope_head_dim + mla.qk_rope_head_dim
-    operators: list[Operator] = [_build_norm(spec, "attention_norm")]
-    if mla.q_lora_rank:
-        operators.append(Linear("q_down", hidden, mla.q_lora_rank, "none", bias=spec.qkv_bias))
-        operators.append(_build_norm(spec, "q_norm", mla.q_lora_rank))
-        operators.append(Linear("q_up", mla.q_lora_rank, heads * qk_dim, "column", recomputed=True))
-    else:
-        operators.append(Linear("q", hidden, heads * qk_dim, "column"))
-    kv_width = mla.kv_lora_rank + mla.qk_rope_head_dim
-    # reads the same normalised hidden state as q_down, which is saved once
-    kv_down = Linear("kv_down", hidden, kv_width, "none", bias=spec.qkv_bias, saves_input=False)
-    operators.append(kv_down)
-    operators.append(_build_norm(spec, "kv_norm", mla.kv_lora_rank))
     kv_up_width = heads * (mla.qk_nope_head_dim + mla.v_head_dim)
-    operators.append(Linear("kv_up", mla.kv_lora_rank, kv_up_width, "column", recomputed=True))
     saved_bytes = heads * (2 * qk_dim + mla.v_head_dim) * VALUE_BYTES
     traffic_bytes = 2 * heads * 2 * qk_dim * VALUE_BYTES
-    operators.append(
-        Pointwise("rotary", traffic_bytes, saved_bytes, "tensor", dropped_bytes=saved_bytes, composite=True)
-    )
-    operators.append(AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=is_causal))
-    bias = spec.attention_out_bias
-    operators.append(Linear("attention_out", heads * mla.v_head_dim, hidden, "row", bias=bias))
-    operators.append(_build_residual(spec, "attention_residual"))
-    return operators
+    queries: list[Operator] = [Linear("q", hidden, heads * qk_dim, "column")]
+    if mla.q_lora_rank:
+        queries = [
+            Linear("q_down", hidden, mla.q_lora_rank, "none", bias=bias),
+            _build_norm(spec, "q_norm", mla.q_lora_rank),
+            Linear("q_up", mla.q_lora_rank, heads * qk_dim, "column", recomputed=True),
+        ]
+    kv_width = mla.kv_lora_rank + mla.qk_rope_head_dim
+    return [
+        _build_norm(spec, "attention_norm"),
+        *queries,
+        # reads the same normalised hidden state as q_down, which is saved once
+        Linear("kv_down", hidden, kv_width, "none", bias=bias, saves_input=False),
+        _build_norm(spec, "kv_norm", mla.kv_lora_rank),
+        Linear("kv_up", mla.kv_lora_rank, kv_up_width, "column", recomputed=True),
+        Pointwise("rotary", traffic_bytes, saved_bytes, "tensor", dropped_bytes=saved_bytes, composite=True),
+        AttentionCore("attention", heads, heads, qk_dim, mla.v_head_dim, causal=is_causal),
+        Linear("attention_out", heads * mla.v_head_dim, hidden, "row", bias=spec.attention_out_bias),
+        _build_residual(spec, "attention_residual"),
+    ]
 
 
 def _build_activation(name: str, width: int, is_gated: bool, *, topk: int = 0, has_bias: bool = False) -> Pointwise:
@@ -254,23 +232,21 @@ def _build_mlp(spec: ModelSpec, width: int | None = None) -> list[Operator]:
 def _build_moe_mlp(spec: ModelSpec, moe: MoeSpec) -> list[Operator]:
     """Router, dispatch, grouped expert MLP, combine, and the shared expert in parallel."""
     hidden, topk, width = spec.hidden_size, moe.topk, moe.expert_ffn_size
-    up_width = width * (2 if spec.gated_mlp else 1)
-    # DeepSeek-V3's authors count the router's selection bias with the parameters
-    router = Linear("router", hidden, moe.experts, "none", moe.router_bias, full_precision=True, saves_input=False)
-    expert_count, has_bias = moe.experts, moe.expert_bias
+    experts, has_bias = moe.experts, moe.expert_bias
+    up_factor = 2 if spec.gated_mlp else 1
     operators: list[Operator] = [
         _build_norm(spec, "mlp_norm"),
-        router,
+        # DeepSeek-V3's authors count the router's selection bias with the parameters
+        Linear("router", hidden, experts, "none", moe.router_bias, full_precision=True, saves_input=False),
         Pointwise("dispatch", 2 * hidden * VALUE_BYTES, 0.0, "expert", rows=topk),
-        ExpertLinear("expert_up", hidden, up_width, "column", expert_count, topk, has_bias),
+        ExpertLinear("expert_up", hidden, up_factor * width, "column", experts, topk, has_bias),
         _build_activation("expert_activation", width, spec.gated_mlp, topk=topk, has_bias=has_bias),
-        ExpertLinear("expert_down", width, hidden, "row", expert_count, topk, has_bias),
+        ExpertLinear("expert_down", width, hidden, "row", experts, topk, has_bias),
         Pointwise("combine", 2 * hidden * VALUE_BYTES, 0.0, "expert", rows=topk),
     ]
     if moe.shared_ffn_size:
-        shared_up_width = moe.shared_ffn_size * (2 if spec.gated_mlp else 1)
         operators += [
-            Linear("shared_up", hidden, shared_up_width, "column"),
+            Linear("shared_up", hidden, up_factor * moe.shared_ffn_size, "column"),
             _build_activation("shared_activation", moe.shared_ffn_size, spec.gated_mlp),
             Linear("shared_down", moe.shared_ffn_size, hidden, "row"),
         ]
@@ -287,10 +263,8 @@ def _build_embedding(spec: ModelSpec) -> Layer:
         # the class token is multiplied as an additional patch
         patch_values = spec.vision.channels * spec.vision.patch_size**2
         patches = Linear("patches", patch_values, hidden, "none", bias=True)
-        position_parameters = (spec.learned_positions + 1) * hidden
-        positions = Pointwise(
-            "positions", 2 * hidden * VALUE_BYTES, 0.0, "sequence", replicated_parameters=position_parameters
-        )
+        parameters = (spec.learned_positions + 1) * hidden
+        positions = Pointwise("positions", 2 * hidden * VALUE_BYTES, 0.0, "sequence", 0, parameters)
         return Layer("embedding", (patches, positions), tp_all_reduces=1)
     replicated_parameters = (spec.learned_positions + spec.token_types) * hidden
     if spec.embedding_norm:

@@ -18,23 +18,19 @@ from planner.search.space import Space
 from planner.units import format_bytes
 
 
-def explain_empty_search(cluster: Cluster, space: Space, result: SearchResult) -> PlannerError:
-    """The error for a search without a feasible plan: conflicting options, or too little memory."""
+def explain_empty_search(
+    cluster: Cluster, space: Space, result: SearchResult, *, is_single_plan: bool = False
+) -> PlannerError:
+    """The error for a search without a feasible plan, or for a single given plan that is not: a rule that it breaks
+    and the options that conflict, or too little memory.
+    """
     scenario = result.nearest_miss_scenario
     space = replace(space, global_batch=scenario.global_batch)
-    if not _has_memory_rejections(result):
+    if not (result.stats.rejected_by["memory"] or result.stats.rejected_by["host-memory"]):
         return build_conflict_error(scenario, cluster, space)
     miss = _compute_memory_miss(scenario, result.nearest_miss)
-    return NothingFits(_format_memory_miss(scenario, miss) + _suggest_fitting_changes(scenario, space, miss))
-
-
-def explain_infeasible_plan(cluster: Cluster, space: Space, result: SearchResult) -> PlannerError:
-    """The error for a single given plan that breaks a rule or does not fit in memory."""
-    scenario = result.nearest_miss_scenario
-    space = replace(space, global_batch=scenario.global_batch)
-    if not _has_memory_rejections(result):
-        return build_conflict_error(scenario, cluster, space)
-    miss = _compute_memory_miss(scenario, result.nearest_miss)
+    if not is_single_plan:
+        return NothingFits(_format_memory_miss(scenario, miss) + _suggest_fitting_changes(scenario, space, miss))
     lighter_options = (
         _suggest_lighter_options(result.nearest_miss)
         if miss.holder == "device"
@@ -51,11 +47,6 @@ def _suggest_lighter_options(strategy: Strategies) -> str:
     if row["recompute"] != FULL_RECOMPUTE:
         return f"a higher {', '.join(higher)} or --recompute full"
     return f"a higher {', '.join(higher[:-1])} or {higher[-1]}"
-
-
-def _has_memory_rejections(result: SearchResult) -> bool:
-    """Whether some candidate was rejected by memory alone."""
-    return bool(result.stats.rejected_by["memory"] or result.stats.rejected_by["host-memory"])
 
 
 @dataclass(frozen=True)

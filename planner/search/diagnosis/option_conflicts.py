@@ -8,6 +8,7 @@ parallelism, ZeRO and recomputation.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -130,11 +131,6 @@ def list_unusable_values(scenario: Scenario, space: Space, listed_values: dict[s
     return sentences
 
 
-def _restrict_pins(space: Space, names: set[str] | frozenset[str]) -> Space:
-    """The space with only the pinned dimensions `names`."""
-    return replace(space, allowed={name: space.allowed[name] for name in space.allowed if name in names})
-
-
 def _find_conflict_core(space: Space, workload: Workload) -> frozenset[str]:
     """A minimal set of pinned dimensions, maybe with the batch, that leaves no candidates.
 
@@ -145,13 +141,8 @@ def _find_conflict_core(space: Space, workload: Workload) -> frozenset[str]:
     core = set(space.allowed)
     if _has_candidates(_reduce_space(space, core), workload):
         core.add(_BATCH_PIN)
-    user_pins = [
-        name for name in reversed(DIMENSION_OPTIONS) if name in space.allowed and name not in space.defaulted
-    ]
-    defaulted_pins = [
-        name for name in reversed(DIMENSION_OPTIONS) if name in space.defaulted and name in space.allowed
-    ]
-    for name in (*user_pins, *defaulted_pins, _BATCH_PIN):
+    pins = [name for name in reversed(DIMENSION_OPTIONS) if name in space.allowed]
+    for name in (*sorted(pins, key=lambda pin: pin in space.defaulted), _BATCH_PIN):
         if not _has_candidates(_reduce_space(space, core - {name}), workload):
             core.discard(name)
     return frozenset(core)
@@ -159,7 +150,7 @@ def _find_conflict_core(space: Space, workload: Workload) -> frozenset[str]:
 
 def _reduce_space(space: Space, names: set[str] | frozenset[str]) -> Space:
     """The space with the pinned dimensions `names`; without the batch among them, a batch that any dp divides."""
-    pinned_space = _restrict_pins(space, names)
+    pinned_space = replace(space, allowed={name: space.allowed[name] for name in space.allowed if name in names})
     if _BATCH_PIN in names:
         return pinned_space
     return replace(pinned_space, global_batch=space.devices * min(pinned_space.allowed.get("micro_batch", (1,))))
@@ -181,20 +172,16 @@ def _find_usable_values(space: Space, workload: Workload, name: str) -> Ints:
             value_blocks.append(zero_stages[fits.any(axis=0)])
         else:
             value_blocks.append(np.unique(getattr(block, name)[fits.any(axis=1)]))
-    if name == "recompute":
-        return np.arange(len(RECOMPUTE_MODES)) if value_blocks else np.zeros(0, dtype=np.int64)
-    return np.unique(np.concatenate(value_blocks)) if value_blocks else np.zeros(0, dtype=np.int64)
+    if not value_blocks:
+        return np.zeros(0, dtype=np.int64)
+    return np.arange(len(RECOMPUTE_MODES)) if name == "recompute" else np.unique(np.concatenate(value_blocks))
 
 
 def _find_valid_values(space: Space, workload: Workload, core: frozenset[str], name: str) -> Ints:
     """The valid values of `name` with all other pinned values; if there are none, with the rest of the core."""
     other_pins = frozenset({*space.allowed, _BATCH_PIN}) - {name}  # with the batch, even where it is not in conflict
-    valid_values = _find_usable_values(_reduce_space(space, other_pins), workload, name)
-    return (
-        valid_values
-        if len(valid_values)
-        else _find_usable_values(_reduce_space(space, core - {name}), workload, name)
-    )
+    values = _find_usable_values(_reduce_space(space, other_pins), workload, name)
+    return values if len(values) else _find_usable_values(_reduce_space(space, core - {name}), workload, name)
 
 
 def _format_option_name(space: Space, name: str) -> str:
@@ -216,12 +203,11 @@ def _format_pin_value(space: Space, name: str) -> str:
 
 def _format_pins(space: Space, names: list[str]) -> str:
     """`--tp 16 --pp 2`: pinned values as options."""
-    flag_names = ("sequence_parallel",)
-    words = [
-        _format_option_name(space, name) + ("" if name in flag_names else f" {_format_pin_value(space, name)}")
+    return " ".join(
+        _format_option_name(space, name)
+        + ("" if name == "sequence_parallel" else f" {_format_pin_value(space, name)}")
         for name in names
-    ]
-    return " ".join(words)
+    )
 
 
 def _format_valid_values(name: str, values: Ints, max_listed: int = 12) -> str:
@@ -245,9 +231,7 @@ def _explain_degree_product(space: Space, core: frozenset[str]) -> str:
     degrees = [name for name in ("tp", "pp", "dp", "cp") if name in core]
     if len(degrees) < 2 or any(len(space.allowed[name]) > 1 for name in degrees):
         return ""
-    product = 1
-    for name in degrees:
-        product *= space.allowed[name][0]
+    product = math.prod(space.allowed[name][0] for name in degrees)
     if len(degrees) == 4 and product != space.devices:
         return f": their product {product} is not the {space.devices} devices"
     return f": their product {product} does not divide {space.devices} devices" if space.devices % product else ""

@@ -84,7 +84,7 @@ def compute_free_bound_s(rows: PipelineRows) -> Floats:
     mean_layer_s, layer_units = _compute_layer_units(rows)
     scale = sum(stages / pool_s for stages, pool_s in zip(rows.stage_counts, mean_layer_s, strict=True))
     slowest_s = (layer_units * rows.contents.prefix[-1]).sum(axis=1) / scale
-    bound_s: Floats = (rows.micro_batches * slowest_s + rows.sends_s) * (1 - REL_TOL)
+    bound_s: Floats = (rows.micro_batches * slowest_s + rows.send_s) * (1 - REL_TOL)
     return bound_s
 
 
@@ -244,14 +244,14 @@ def compute_fill_drain_bound_s(rows: PipelineRows, slowest_s: Floats) -> Floats:
     """A lower bound of fill, drain and send times by the number of layers in front, [rows, layers + 1]; `slowest_s`
     of the same shape.
     """
-    sends_s = rows.sends_s[:, None]
+    send_s = rows.send_s[:, None]
     if rows.scenarios[0].pipeline_schedule == "zero-bubble":
-        return np.broadcast_to(sends_s, slowest_s.shape)
+        return np.broadcast_to(send_s, slowest_s.shape)
     front_s, back_s = _get_front_and_back_times_s(rows)
     prefix = rows.contents.prefix
     ahead_s = sum_products(front_s[..., :-2], prefix) + front_s[..., -2]
     behind_s = sum_products(back_s[..., :-2], prefix[-1] - prefix) + back_s[..., -1]
-    fill_drain_s: Floats = np.maximum((ahead_s + behind_s) * (1 - REL_TOL) - slowest_s, 0.0) + sends_s
+    fill_drain_s: Floats = np.maximum((ahead_s + behind_s) * (1 - REL_TOL) - slowest_s, 0.0) + send_s
     return fill_drain_s
 
 

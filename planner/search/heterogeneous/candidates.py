@@ -215,7 +215,7 @@ class PipelineRows:
     """Pipelines across both pools before their layers are partitioned. Arrays of shape [rows].
 
     `strategies` by pool differ only in the recompute mode; `stage_counts` by pool and `front_pool`, the pool with the
-    first stages, are the same for all rows. `micro_batches`: of a step; `sends_s`: seconds of a step between stages.
+    first stages, are the same for all rows. `micro_batches`: of a step; `send_s`: seconds of a step between stages.
     `layer_times_s`: seconds of one micro-batch in one layer of each type, embedding and head last, by pool,
     [rows, layer types + 2].
     """
@@ -227,7 +227,7 @@ class PipelineRows:
     strategies: tuple[Strategies, ...]
     layer_times_s: tuple[Floats, ...]
     micro_batches: Ints
-    sends_s: Floats
+    send_s: Floats
 
     @property
     def stage_pools(self) -> list[int]:
@@ -247,7 +247,7 @@ class PipelineRows:
             strategies=tuple(strategies.take(index) for strategies in self.strategies),
             layer_times_s=tuple(times_s[index] for times_s in self.layer_times_s),
             micro_batches=self.micro_batches[index],
-            sends_s=self.sends_s[index],
+            send_s=self.send_s[index],
         )
 
 
@@ -303,13 +303,13 @@ def _build_pipeline_rows(
 ) -> PipelineRows:
     """Rows with these positions in `layouts`, ZeRO stages and recompute modes by pool, each of shape [rows]."""
     strategies = tuple(replace(layouts.take(layout), zero_stage=zero_stage, recompute=mode) for mode in modes)
-    layer_times_s, sends_s = [], []
+    layer_times_s, send_s = [], []
     micro_batches = count_micro_batches(device_pools[0].shared_scenario, strategies[0])
     for pool, pool_strategies in zip(device_pools, strategies, strict=True):
         tables, table_row = build_layer_tables(pool.shared_scenario, layouts)
         terms = compute_layer_terms(pool.shared_scenario, pool_strategies, tables, table_row[layout])
         layer_times_s.append(sum_in_order(terms.values()))
-        sends_s.append(compute_pipeline_sends_s(pool.shared_scenario, pool_strategies, micro_batches)[0])
+        send_s.append(compute_pipeline_sends_s(pool.shared_scenario, pool_strategies, micro_batches)[0])
     return PipelineRows(
         device_pools=device_pools,
         contents=contents,
@@ -318,5 +318,5 @@ def _build_pipeline_rows(
         strategies=strategies,
         layer_times_s=tuple(layer_times_s),
         micro_batches=micro_batches,
-        sends_s=np.maximum(*sends_s),
+        send_s=np.maximum(*send_s),
     )
