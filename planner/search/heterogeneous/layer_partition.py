@@ -20,7 +20,7 @@ from planner.cost.arrays import Bools, Floats, Ints, sum_in_order
 from planner.cost.heterogeneous import build_single_chunk_stages
 from planner.cost.layer_tables import LayerTables
 from planner.cost.memory import compute_activation_bytes, compute_model_state_bytes, count_micro_batches_in_flight
-from planner.cost.plan_tables import PlanTables, compute_stage_parameters
+from planner.cost.plan_tables import PlanTables, join_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 
@@ -68,8 +68,7 @@ def build_stage_tables(
     of `build_layer_tables`.
     """
     stages = build_single_chunk_stages(layer_counts[None], np.full((1, len(layer_counts)), position))
-    split = np.zeros(len(s), dtype=np.int64)
-    return PlanTables(*tables, stages, split, compute_stage_parameters(scenario, s, stages, split))
+    return join_plan_tables(scenario, s, tables, (stages, np.zeros(len(s), dtype=np.int64)))
 
 
 def compute_stage_fits(
