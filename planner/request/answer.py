@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
+from planner.cluster.build.pools import HeteroCluster
 from planner.cost.settings import SETTINGS
+from planner.documents.plan import PlanDocument
 from planner.errors import InputError
-from planner.request.inputs import check_precision, read_pools
+from planner.request.inputs import check_precision, read_model, read_pools
 from planner.request.notices import warn
 from planner.request.options import HOMOGENEOUS_OPTIONS
-from planner.request.resolve import ResolvedRequest, count_batches, resolve_request
+from planner.request.plan_request import PlanRequest
+from planner.request.resolve import ResolvedRequest, check_attention_kernel, count_batches, resolve_request
+from planner.search.diagnosis.option_conflicts import list_unusable_values
+from planner.search.settings import check_allowed_settings
+from planner.search.space import Space
+from planner.studies.plan import find_best_plans, score_pinned_plan
 
 if TYPE_CHECKING:
-    from planner.cluster.build.pools import HeteroCluster
     from planner.documents.heterogeneous import HeterogeneousDocument
-    from planner.documents.plan import PlanDocument
-    from planner.request.plan_request import PlanRequest
 
 _MANY_SCENARIOS = 300
 """Scenarios whose search takes minutes: from this number on a warning says so."""
@@ -36,11 +40,8 @@ def compute_answer(request: PlanRequest) -> PlanDocument | HeterogeneousDocument
         warn(note)
     document = compute_document(request, resolved)
     _warn_ineffective_settings(document, request.settings)
-    if request.listed_values:
-        from planner.search.diagnosis.option_conflicts import list_unusable_values
-
-        for sentence in list_unusable_values(resolved.batch_scenarios[0], resolved.space, request.listed_values):
-            warn(sentence)
+    for sentence in list_unusable_values(resolved.batch_scenarios[0], resolved.space, request.listed_values):
+        warn(sentence)
     return document
 
 
@@ -49,8 +50,6 @@ def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explain
 
     Raises InputError where the options leave no candidate, NothingFits where none fits.
     """
-    from planner.studies.plan import find_best_plans
-
     return find_best_plans(
         resolved.scenarios,
         resolved.cluster,
@@ -67,8 +66,6 @@ def compute_document(request: PlanRequest, resolved: ResolvedRequest, *, explain
 
 def estimate_plan(request: PlanRequest) -> PlanDocument:
     """The plan of an `estimate`. Raises InputError, and NothingFits where it does not fit."""
-    from planner.studies.plan import score_pinned_plan
-
     resolved = resolve_request(request)
     document = score_pinned_plan(
         resolved.scenarios[0],
@@ -123,10 +120,6 @@ def refuse_for_pools(key: str) -> NoReturn:
 def compute_pools_document(request: PlanRequest, pools: HeteroCluster) -> HeterogeneousDocument:
     """The plans for a heterogeneous cluster, the best first. Raises InputError, and NothingFits where none fits."""
     from planner.cost.heterogeneous import bind_pools
-    from planner.request.inputs import read_model
-    from planner.request.resolve import check_attention_kernel
-    from planner.search.settings import check_allowed_settings
-    from planner.search.space import Space
     from planner.studies.heterogeneous_plan import search_hetero_plans
 
     workload = read_model(request.model, request.seq_length)

@@ -5,26 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
-from typing import TYPE_CHECKING
 
+from planner.cluster.build.reliability import Reliability, ReliabilityOverrides, resolve_reliability
+from planner.cluster.model.cluster import Cluster
+from planner.cost.scenario import Scenario, build_scenario, check_scenario
+from planner.cost.settings import RANK_ORDERS
+from planner.cost.techniques import apply as techniques
 from planner.errors import InputError
+from planner.hardware.grids import PowerGrid, parse_grid_intensity, read_grid
+from planner.request.inputs import check_precision, read_cluster, read_model
 from planner.request.notices import warn
 from planner.request.options import SCENARIO_FIELDS
-from planner.request.values import LoraAdapters, Pruning, find_batch_warning
+from planner.request.plan_request import PlanRequest
+from planner.request.values import LoraAdapters, Pruning
+from planner.search.objective import (
+    Objective,
+    check_objectives_known,
+    compute_mean_critical_batch,
+    list_ineffective_objectives,
+)
+from planner.search.search import SearchTarget
+from planner.search.settings import check_allowed_settings, enumerate_setting_scenarios
+from planner.search.space import Space
+from planner.workload.operators import AttentionCore, Workload
 
-if TYPE_CHECKING:
-    from planner.cluster.build.reliability import Reliability
-    from planner.cluster.model.cluster import Cluster
-    from planner.cost.scenario import Scenario
-    from planner.hardware.grids import PowerGrid
-    from planner.request.plan_request import PlanRequest
-    from planner.search.search import SearchTarget
-    from planner.search.space import Space
-    from planner.workload.operators import Workload
-
-ReadInputs = Callable[["PlanRequest"], tuple["Workload", "Cluster"]]
+ReadInputs = Callable[[PlanRequest], tuple[Workload, Cluster]]
 """Reads the model and the cluster of a request. Raises InputError."""
 
+_MANY_SEQUENCES = 1_000_000
+"""Sequences of a step above which a warning asks whether tokens were meant."""
 _NEAR_BATCH = 0.05
 """Largest relative difference between a batch and one that a warning suggests instead."""
 _CODES = ("zero_stage", "recompute", "sequence_parallel")
@@ -40,12 +49,8 @@ _RELIABILITY_FIELDS = {
 
 def read_inputs(request: PlanRequest) -> tuple[Workload, Cluster]:
     """The model and the cluster of a request. Raises InputError."""
-    from planner.request.inputs import read_cluster, read_model
-
-    return (
-        read_model(request.model, request.seq_length),
-        read_cluster(request.cluster, request.nodes, request.devices, request.fault),
-    )
+    workload = read_model(request.model, request.seq_length)
+    return workload, read_cluster(request.cluster, request.nodes, request.devices, request.fault)
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,6 @@ class ResolvedRequest:
 
 def resolve_request(request: PlanRequest, read: ReadInputs = read_inputs) -> ResolvedRequest:
     """The resolved request for a homogeneous cluster. Raises InputError."""
-    from planner.cost.settings import RANK_ORDERS
-    from planner.search.objective import check_objectives_known, list_ineffective_objectives
-    from planner.search.settings import enumerate_setting_scenarios
-
     scenarios, cluster, space = resolve_scenarios(request, read)
     target = resolve_search_target(request, len(scenarios))
     check_objectives_known(target.objectives, scenarios[0])
@@ -99,11 +100,6 @@ def resolve_scenarios(
 
     `estimate` and `what-if` have a single batch. Raises InputError.
     """
-    from planner.cost.scenario import build_scenario, check_scenario
-    from planner.request.inputs import check_precision
-    from planner.search.settings import check_allowed_settings
-    from planner.search.space import Space
-
     workload, cluster = read(request)
     if request.pue is not None:
         cluster = replace(cluster, pue=request.pue)
@@ -142,16 +138,16 @@ def resolve_scenarios(
 
 def count_batches(request: PlanRequest, workload: Workload) -> tuple[int, ...]:
     """The batches in sequences; `plan` alone may have several. Raises InputError."""
-    if warning := find_batch_warning(request.global_batch):
-        warn(warning)
-    batches = request.global_batch.count_sequences(workload.seq_length)
-    if len(batches) > 1 and request.command != "plan":
-        problem = (
-            f"{request.command} compares plans of a single batch"
-            if request.command == "what-if"
-            else "a plan has a single batch"
+    batch = request.global_batch
+    if not batch.in_tokens and batch.ends[-1] > _MANY_SEQUENCES:
+        warn(
+            f"--global-batch {batch.text} counts {batch.ends[-1]:,} sequences; for tokens write '{batch.text} tokens'"
         )
-        raise InputError(problem, key="--global-batch", value=request.global_batch.text, expected="a single batch")
+    batches = batch.count_sequences(workload.seq_length)
+    if len(batches) > 1 and request.command != "plan":
+        is_what_if = request.command == "what-if"
+        problem = "what-if compares plans of a single batch" if is_what_if else "a plan has a single batch"
+        raise InputError(problem, key="--global-batch", value=batch.text, expected="a single batch")
     return batches
 
 
@@ -159,7 +155,6 @@ def check_attention_kernel(request: PlanRequest, workload: Workload) -> None:
     """Raise InputError for an attention kernel where the model has no attention."""
     if request.attention == "flash":
         return
-    from planner.workload.operators import AttentionCore
 
     if not any(isinstance(operator, AttentionCore) for kind in workload.layer_types for operator in kind.operators):
         problem = f"{workload.name} has no attention"
@@ -176,35 +171,23 @@ def apply_techniques(
     distil: str | None = None,
 ) -> Scenario:
     """The scenario with these techniques. Raises InputError where they exclude each other or the model."""
-    if (low_rank, optimizer, lora, prune, distil) == (None,) * 5:
-        return scenario
-    from planner.cost.techniques.apply import (
-        apply_distillation,
-        apply_lora,
-        apply_low_rank,
-        apply_optimizer,
-        apply_pruning,
-    )
-
     if prune is not None and (lora or low_rank):
         other = "--lora" if lora else "--low-rank"
         raise InputError("no published recipe combines them", key=f"--prune, {other}", expected="one of the two")
     if low_rank is not None:
-        scenario = apply_low_rank(scenario, low_rank)
+        scenario = techniques.apply_low_rank(scenario, low_rank)
     if optimizer is not None:
-        scenario = apply_optimizer(scenario, optimizer)  # type: ignore[arg-type]
+        scenario = techniques.apply_optimizer(scenario, optimizer)  # type: ignore[arg-type]
     if lora is not None:
-        scenario = apply_lora(scenario, lora.rank, lora.frozen_bits)
+        scenario = techniques.apply_lora(scenario, lora.rank, lora.frozen_bits)
     if prune is not None:
-        scenario = apply_pruning(scenario, prune.zero_share)
+        scenario = techniques.apply_pruning(scenario, prune.zero_share)
     if distil is not None:
-        from planner.request.inputs import read_model
-
         try:
             teacher = read_model(distil, None)
         except InputError as error:
             raise error.relocate(error.origin, "--distil" if error.key == "MODEL" else error.key) from None
-        scenario = apply_distillation(scenario, teacher)
+        scenario = techniques.apply_distillation(scenario, teacher)
     return scenario
 
 
@@ -243,8 +226,6 @@ def _find_batch_hint(request: PlanRequest, batch: int, devices: int, allowed: di
 
 def resolve_search_target(request: PlanRequest, batch_count: int) -> SearchTarget:
     """The objective and the number of plans that the search returns. Raises InputError."""
-    from planner.search.objective import Objective, compute_mean_critical_batch
-    from planner.search.search import SearchTarget
 
     if request.command == "estimate":
         return SearchTarget(top=1)
@@ -253,11 +234,8 @@ def resolve_search_target(request: PlanRequest, batch_count: int) -> SearchTarge
         critical_tokens = request.critical_batch[0][1]
         if len(request.critical_batch) > 1:
             if request.tokens is None:
-                problem, expected = (
-                    "a critical batch that grows needs the length of the run",
-                    "the tokens of the run: --tokens 15T",
-                )
-                raise InputError(problem, key="--tokens", expected=expected)
+                problem = "a critical batch that grows needs the length of the run"
+                raise InputError(problem, key="--tokens", expected="the tokens of the run: --tokens 15T")
             critical_tokens = compute_mean_critical_batch(request.critical_batch, float(request.tokens))
     names = request.pareto or request.objective or ("step-time",)
     objectives = tuple(Objective(name, critical_tokens, batch_count > 1) for name in names)  # type: ignore[arg-type]
@@ -268,7 +246,6 @@ def _resolve_reliability(request: PlanRequest, cluster: Cluster) -> Reliability 
     """The cluster's reliability with the options' figures; None without failures. Raises InputError."""
     if not request.failures:
         return None
-    from planner.cluster.build.reliability import ReliabilityOverrides, resolve_reliability
 
     figures: dict[str, tuple[float, str]] = {}
     for name, fields in _RELIABILITY_FIELDS.items():
@@ -286,6 +263,5 @@ def resolve_grid(name: str | None, intensity: str | None) -> PowerGrid | None:
     """The named or described electricity grid; None without. Raises InputError."""
     if name is None and intensity is None:
         return None
-    from planner.hardware.grids import parse_grid_intensity, read_grid
 
     return read_grid(name) if name is not None else parse_grid_intensity(str(intensity))

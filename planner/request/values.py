@@ -24,8 +24,6 @@ MAX_DEVICES = 2**24
 MAX_SEQUENCES = 10**9
 MAX_SEQ_LENGTH = 2**24
 MAX_TOKENS = 10**18
-_MANY_SEQUENCES = 1_000_000
-"""Sequences of a step above which a warning asks whether tokens were meant."""
 _MAX_RANGE_WIDTH = 100_000
 _MAX_LISTED = 1000
 _MAX_SETTING_COUNT = 1_000_000
@@ -271,13 +269,6 @@ def parse_global_batch(value: OptionValue, key: str) -> GlobalBatch:
     example = "1024, or tokens: '4M tokens'"
     sequences = tuple(parse_count(end, key=key, maximum=MAX_SEQUENCES, example=example) for end in ends)
     return GlobalBatch(text, sequences, in_tokens=False)
-
-
-def find_batch_warning(batch: GlobalBatch) -> str:
-    """A warning where a step has so many sequences that tokens may have been meant; else ""."""
-    if batch.in_tokens or batch.ends[-1] <= _MANY_SEQUENCES:
-        return ""
-    return f"--global-batch {batch.text} counts {batch.ends[-1]:,} sequences; for tokens write '{batch.text} tokens'"
 
 
 def parse_critical_batch(value: OptionValue, key: str) -> tuple[tuple[float, float], ...]:
