@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from planner.cost.operators import get_operator_cost
-from planner.cost.scenario import FlopsConvention, Scenario
+from planner.cost.scenario import Scenario
+from planner.cost.settings import FlopsConvention
 from planner.workload.operators import AttentionCore, Layer, Workload
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from planner.cluster.build.power import PowerModel, resolve_power
 from planner.cluster.model.cluster import Cluster, Host
@@ -15,7 +15,9 @@ from planner.cost.offload import NO_OFFLOAD, Offload
 from planner.cost.settings import (
     RANK_ORDERS,
     SETTINGS,
+    AttentionKernel,
     CpCommType,
+    FlopsConvention,
     OffloadState,
     PipelineSchedule,
     Setting,
@@ -35,10 +37,6 @@ from planner.trainers.trainer import (
 from planner.units import format_bytes
 from planner.workload.operators import Workload
 from planner.workload.techniques import DEFAULT_TECHNIQUES, Techniques
-
-AttentionKernel = Literal["flash", "unfused"]
-FlopsConvention = Literal["full", "causal"]
-
 
 _RESERVE_BYTES = 1.5 * 2**30
 _RESERVE_SHARE = 0.03

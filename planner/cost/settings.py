@@ -15,6 +15,9 @@ from typing import Any, Literal, get_args
 
 from planner.trainers.names import GradientDtype
 
+AttentionKernel = Literal["flash", "unfused"]
+FlopsConvention = Literal["full", "causal"]
+RecomputeMode = Literal["none", "selective", "full"]
 PipelineSchedule = Literal["1f1b", "zero-bubble"]
 CpCommType = Literal["ring", "all-gather", "all-to-all"]
 OffloadState = Literal["optimizer", "activations", "weights"]

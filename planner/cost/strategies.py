@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import get_args
 
 import numpy as np
 
 from planner.cost.arrays import Bools, Ints
+from planner.cost.settings import RecomputeMode
 
-RECOMPUTE_MODES = ("none", "selective", "full")
+RECOMPUTE_MODES = get_args(RecomputeMode)
 """Names of the recompute codes 0, 1, 2."""
 FULL_RECOMPUTE = 2
 

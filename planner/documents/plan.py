@@ -9,7 +9,15 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from planner.cost.settings import SETTINGS, CpCommType, OffloadState, PipelineSchedule
+from planner.cost.settings import (
+    SETTINGS,
+    AttentionKernel,
+    CpCommType,
+    FlopsConvention,
+    OffloadState,
+    PipelineSchedule,
+    RecomputeMode,
+)
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
 from planner.documents.figures import FigureUnit, declare_columns, declare_figure
 from planner.documents.schema import (
@@ -64,10 +72,10 @@ class ScenarioPart(DocumentPart, frozen=True, kw_only=True):
     global_batch: Annotated[PositiveInt, declare_figure("count", "sequences per step")]
     tokens_per_step: Annotated[PositiveInt, declare_figure("count", "tokens per step")]
     precision: Annotated[str, declare_figure("text", "the precision of GEMMs")]
-    attention: Literal["flash", "unfused"]
+    attention: AttentionKernel
     framework: Annotated[TrainerName, declare_figure("text", "the trainer")]
     launch: LaunchMode
-    flops_convention: Literal["full", "causal"]
+    flops_convention: FlopsConvention
     model_flops_per_step: PositiveFloat
 
 
@@ -103,7 +111,7 @@ class StrategyPart(DocumentPart, frozen=True, kw_only=True):
     vpp: Annotated[PositiveInt, declare_figure("count", "virtual stages per pipeline stage")]
     micro_batch: Annotated[PositiveInt, declare_figure("count", "sequences of a micro-batch")]
     zero_stage: Annotated[Literal[0, 1, 2, 3], declare_figure("count", "ZeRO stage", label="ZeRO")]
-    recompute: Annotated[Literal["none", "selective", "full"], declare_figure("text", "recomputation")]
+    recompute: Annotated[RecomputeMode, declare_figure("text", "recomputation")]
     sequence_parallel: Annotated[bool, declare_figure("truth", "sequence parallelism")]
 
 

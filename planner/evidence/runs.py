@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from planner.cost.scenario import AttentionKernel
+from planner.cost.settings import AttentionKernel
 from planner.documents.schema import DocumentPart
 from planner.errors import InputError, escape_nonprintable
 from planner.trainers.names import GradientDtype, LaunchMode, TrainerName

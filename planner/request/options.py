@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
-from planner.cost.settings import SETTINGS
+from planner.cost.settings import SETTINGS, AttentionKernel, FlopsConvention, RecomputeMode
 from planner.errors import InputError, find_nearest_name
 from planner.request import values
 from planner.request.values import OptionValue, Parser
 from planner.trainers.names import LaunchMode, TrainerName
+from planner.workload.techniques import OptimizerName
 
 CommandName = Literal["plan", "estimate", "what-if", "size", "compare", "explain", "topology"]
 """The commands whose options are in this table."""
@@ -43,13 +44,13 @@ GROUPS = (
 )
 """The panels of `--help`, in their order; the everyday ones first."""
 
-ATTENTION_KERNELS = ("flash", "unfused")
-FLOPS_CONVENTIONS = ("full", "causal")
+ATTENTION_KERNELS = get_args(AttentionKernel)
+FLOPS_CONVENTIONS = get_args(FlopsConvention)
 FRAMEWORKS = get_args(TrainerName)
 LAUNCH_MODES = get_args(LaunchMode)
-RECOMPUTE_MODES = ("none", "selective", "full")
+RECOMPUTE_MODES = get_args(RecomputeMode)
 OBJECTIVES = ("step-time", "tokens-per-s-per-device", "cost", "energy", "memory-headroom")
-OPTIMIZERS = ("adamw", "adam8bit", "lamb", "sgd", "adafactor", "muon")
+OPTIMIZERS = get_args(OptimizerName)
 TRAINING_PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4")
 """Number formats in which a model can be trained; the integer ones of an accelerator are for inference."""
 OUTPUT_FORMATS = ("table", "json", "jsonl", "csv", "markdown", "html", "junit")

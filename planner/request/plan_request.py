@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from planner.cost.settings import SETTINGS
+from planner.cost.settings import SETTINGS, AttentionKernel, FlopsConvention
 from planner.errors import InputError, find_nearest_name
 from planner.request.files import list_model_files
 from planner.request.options import FILE_KEYS, OPTIONS, SCENARIO_FIELDS, Option, find_option, list_options
@@ -22,6 +22,8 @@ from planner.request.values import (
     Pruning,
     check_option_value,
 )
+from planner.trainers.names import LaunchMode, TrainerName
+from planner.workload.techniques import OptimizerName
 
 if TYPE_CHECKING:
     from planner.cluster.model.reliability_spec import Assumption
@@ -55,10 +57,10 @@ class PlanRequest:
     space: str | None = None
     scenario_values: Mapping[str, object] = field(default_factory=dict)
     precision: str | None = None
-    attention: Literal["flash", "unfused"] = "flash"
-    flops_convention: Literal["full", "causal"] = "full"
-    framework: str | None = None
-    launch: Literal["graph", "fused", "compiled", "eager"] | None = None
+    attention: AttentionKernel = "flash"
+    flops_convention: FlopsConvention = "full"
+    framework: TrainerName | None = None
+    launch: LaunchMode | None = None
     objective: tuple[str, ...] | None = None
     pareto: tuple[str, ...] | None = None
     top: int | None = None
@@ -81,7 +83,7 @@ class PlanRequest:
     prune: Pruning | None = None
     low_rank: float | None = None
     distil: str | None = None
-    optimizer: str | None = None
+    optimizer: OptimizerName | None = None
 
     def __post_init__(self) -> None:
         """Raise InputError for conflicting options, and for several values where the command takes a single plan."""

@@ -28,6 +28,7 @@ from planner.search.search import SearchTarget
 from planner.search.settings import check_allowed_settings, enumerate_setting_scenarios
 from planner.search.space import Space
 from planner.workload.operators import AttentionCore, Workload
+from planner.workload.techniques import OptimizerName
 
 ReadInputs = Callable[[PlanRequest], tuple[Workload, Cluster]]
 """Reads the model and the cluster of a request. Raises InputError."""
@@ -112,7 +113,7 @@ def resolve_scenarios(
         precision=check_precision(request.precision, cluster.accelerator),
         attention=request.attention,
         flops_convention=request.flops_convention,
-        framework=request.framework,  # type: ignore[arg-type]
+        framework=request.framework,
         launch=request.launch,
     )
     fields = {SCENARIO_FIELDS[name]: value for name, value in request.scenario_values.items()}
@@ -165,7 +166,7 @@ def apply_techniques(
     scenario: Scenario,
     *,
     low_rank: float | None = None,
-    optimizer: str | None = None,
+    optimizer: OptimizerName | None = None,
     lora: LoraAdapters | None = None,
     prune: Pruning | None = None,
     distil: str | None = None,
@@ -177,7 +178,7 @@ def apply_techniques(
     if low_rank is not None:
         scenario = techniques.apply_low_rank(scenario, low_rank)
     if optimizer is not None:
-        scenario = techniques.apply_optimizer(scenario, optimizer)  # type: ignore[arg-type]
+        scenario = techniques.apply_optimizer(scenario, optimizer)
     if lora is not None:
         scenario = techniques.apply_lora(scenario, lora.rank, lora.frozen_bits)
     if prune is not None:

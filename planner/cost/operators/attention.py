@@ -7,7 +7,8 @@ import numpy as np
 from planner.cost.arrays import Floats, Ints
 from planner.cost.operators import roofline
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes, build_weightless_times
-from planner.cost.scenario import FlopsConvention, Scenario
+from planner.cost.scenario import Scenario
+from planner.cost.settings import FlopsConvention
 from planner.workload.operators import AttentionCore
 
 _ATTENTION_KEY_BLOCK = 128

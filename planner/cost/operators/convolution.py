@@ -13,7 +13,8 @@ from planner.cost.arrays import Floats
 from planner.cost.operators import roofline
 from planner.cost.operators.matmul import compute_gemm_arithmetic_s
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes
-from planner.cost.scenario import FlopsConvention, Scenario
+from planner.cost.scenario import Scenario
+from planner.cost.settings import FlopsConvention
 from planner.workload.operators import Convolution
 
 

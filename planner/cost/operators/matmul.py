@@ -16,7 +16,8 @@ import numpy as np
 from planner.cost.arrays import Floats
 from planner.cost.operators import roofline
 from planner.cost.operators.operator_cost import LayerShard, OperatorCost, PassTimes
-from planner.cost.scenario import FlopsConvention, Scenario
+from planner.cost.scenario import Scenario
+from planner.cost.settings import FlopsConvention
 from planner.workload.operators import ExpertLinear, Linear, ShardDimension
 
 

@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from planner.cost.arrays import Floats
-from planner.cost.scenario import FlopsConvention, Scenario
+from planner.cost.scenario import Scenario
+from planner.cost.settings import FlopsConvention
 from planner.workload.operators import Operator
 
 OperatorT = TypeVar("OperatorT")
