@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from planner.decode import MISSING_KEY_PROBLEM, convert_to_type
-from planner.errors import InputError
+from planner.errors import InputError, name_origin
 
 MAX_LAYERS = 2048
 MAX_WIDTH = 10_000_000
@@ -23,6 +23,7 @@ LayerCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_LAYERS)]
 HeadCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADS_OR_EXPERTS)]
 ExpertCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADS_OR_EXPERTS)]
 
+_CONFLICT_PROBLEM = "does not fit the other keys"
 ModelArchitecture = Literal["decoder", "encoder", "encoder-decoder"]
 _GUIDE_REFERENCE = "as in docs/how-to/models.md, A model of your own; a list of operators has [[layers]] and input"
 
@@ -158,70 +159,62 @@ def parse_model_spec(raw: Mapping[str, object], origin: str) -> ModelSpec:
     return check_model_spec(spec, origin)
 
 
-def _fill_vocab_and_seq_length(spec: ModelSpec, origin: str) -> ModelSpec:
-    """The same spec with vocabulary and sequence given, or determined by the image. Raises InputError."""
-    vision = spec.vision
-    for key in ("vocab_size", "seq_length"):
-        value = getattr(spec, key)
-        if vision is None and not value:
-            expected = "a whole number of at least 1 (or a [vision] table)"
-            raise InputError("missing key", origin=origin, key=key, expected=expected)
-    if vision is None:
-        return spec
-    if spec.vocab_size:
-        raise InputError("an image has no vocabulary", origin=origin, key="vocab_size", value=spec.vocab_size)
-    if vision.image_size % vision.patch_size:
-        expected = f"a divisor of vision.image_size {vision.image_size}"
-        raise InputError(
-            "does not fit the other keys",
-            origin=origin,
-            key="vision.patch_size",
-            value=vision.patch_size,
-            expected=expected,
-        )
-    length = vision.tokens
-    if spec.seq_length not in (0, length):
-        expected = f"left out, or {length}: the patches of an image and the class token"
-        raise InputError(
-            "does not fit the other keys", origin=origin, key="seq_length", value=spec.seq_length, expected=expected
-        )
-    return msgspec.structs.replace(spec, seq_length=length, learned_positions=length)
-
-
 def check_model_spec(spec: ModelSpec, origin: str, key_names: Mapping[str, str] | None = None) -> ModelSpec:
     """The same spec, after the checks of several keys together.
 
     `key_names`: the keys of the user's file for keys of the spec, where they differ. Raises InputError.
     """
-    file_keys = key_names or {}
-    spec = _fill_vocab_and_seq_length(spec, origin)
+    with name_origin(origin):
+        spec = _fill_vocab_and_seq_length(spec)
+        _check_keys_together(spec, key_names or {})
+    return spec
+
+
+def _fill_vocab_and_seq_length(spec: ModelSpec) -> ModelSpec:
+    """The same spec with vocabulary and sequence given, or determined by the image. Raises InputError."""
+    vision = spec.vision
+    if vision is None:
+        for key in ("vocab_size", "seq_length"):
+            if not getattr(spec, key):
+                expected = "a whole number of at least 1 (or a [vision] table)"
+                raise InputError("missing key", key=key, expected=expected)
+        return spec
+    if spec.vocab_size:
+        raise InputError("an image has no vocabulary", key="vocab_size", value=spec.vocab_size)
+    if vision.image_size % vision.patch_size:
+        expected = f"a divisor of vision.image_size {vision.image_size}"
+        raise InputError(_CONFLICT_PROBLEM, key="vision.patch_size", value=vision.patch_size, expected=expected)
+    if spec.seq_length not in (0, vision.tokens):
+        expected = f"left out, or {vision.tokens}: the patches of an image and the class token"
+        raise InputError(_CONFLICT_PROBLEM, key="seq_length", value=spec.seq_length, expected=expected)
+    return msgspec.structs.replace(spec, seq_length=vision.tokens, learned_positions=vision.tokens)
+
+
+def _check_keys_together(spec: ModelSpec, key_names: Mapping[str, str]) -> None:
+    """Raise InputError for a key that does not fit the others; `key_names` as of `check_model_spec`."""
 
     def get_file_key(key: str) -> str:
-        return file_keys.get(key, key)
+        return key_names.get(key, key)
 
-    def build_conflict(key: str, value: object, expected: str) -> InputError:
-        return InputError(
-            "does not fit the other keys", origin=origin, key=get_file_key(key), value=value, expected=expected
-        )
+    def require(is_valid: bool, key: str, value: object, expected: str) -> None:
+        if not is_valid:
+            raise InputError(_CONFLICT_PROBLEM, key=get_file_key(key), value=value, expected=expected)
 
-    moe = spec.moe
-    if spec.head_dim is None and spec.mla is None and spec.hidden_size % spec.heads:
-        expected = (
-            f"a divisor of {get_file_key('hidden_size')} {spec.hidden_size}, or a {get_file_key('head_dim')} key"
-        )
-        raise build_conflict("heads", spec.heads, expected)
-    if spec.heads % spec.kv_head_count:
-        raise build_conflict("kv_heads", spec.kv_heads, f"a divisor of {get_file_key('heads')} {spec.heads}")
-    if moe is not None and moe.topk > moe.experts:
-        raise build_conflict("moe.topk", moe.topk, f"at most {get_file_key('moe.experts')} {moe.experts}")
-    if moe is not None and moe.first_dense_layers >= spec.layers:
+    moe, is_encoder_decoder = spec.moe, spec.architecture == "encoder-decoder"
+    require(
+        spec.head_dim is not None or spec.mla is not None or spec.hidden_size % spec.heads == 0,
+        "heads",
+        spec.heads,
+        f"a divisor of {get_file_key('hidden_size')} {spec.hidden_size}, or a {get_file_key('head_dim')} key",
+    )
+    expected = f"a divisor of {get_file_key('heads')} {spec.heads}"
+    require(spec.heads % spec.kv_head_count == 0, "kv_heads", spec.kv_heads, expected)
+    if moe is not None:
+        require(moe.topk <= moe.experts, "moe.topk", moe.topk, f"at most {get_file_key('moe.experts')} {moe.experts}")
         expected = f"less than {get_file_key('layers')} {spec.layers}"
-        raise build_conflict("moe.first_dense_layers", moe.first_dense_layers, expected)
-    if spec.decoder_layers and spec.architecture != "encoder-decoder":
-        raise build_conflict("decoder_layers", spec.decoder_layers, 'architecture = "encoder-decoder"')
-    if spec.architecture == "encoder-decoder" and not spec.decoder_layers:
-        raise build_conflict("decoder_layers", spec.decoder_layers, "at least 1 for an encoder-decoder")
-    return spec
+        require(moe.first_dense_layers < spec.layers, "moe.first_dense_layers", moe.first_dense_layers, expected)
+    expected = "at least 1 for an encoder-decoder" if is_encoder_decoder else 'architecture = "encoder-decoder"'
+    require(bool(spec.decoder_layers) == is_encoder_decoder, "decoder_layers", spec.decoder_layers, expected)
 
 
 def is_operator_list(raw: Mapping[str, object]) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from planner.errors import InputError
-from planner.workload.operator_list.spec import OPERATOR_TYPES
+from planner.workload.operator_list.operators import OPERATOR_TYPES
 from planner.workload.operators import (
     AttentionCore,
     Convolution,

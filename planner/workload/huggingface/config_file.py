@@ -52,10 +52,9 @@ SpecFields = dict[str, object]
 
 @dataclass(frozen=True)
 class HuggingFaceConfig:
-    """Typed access to the keys of a config.json. Raises InputError with file and key for a missing or invalid key."""
+    """Typed access to the keys of a config.json. Raises InputError with the key where it is missing or invalid."""
 
     raw: Mapping[str, object]
-    origin: str
 
     def read_sizes(self) -> SpecFields:
         """The sizes that every configuration states."""
@@ -73,7 +72,7 @@ class HuggingFaceConfig:
                 return self._check_integer(key, value)
         if default is None:
             problem = "must not be null" if keys[0] in self.raw else "missing key"
-            raise InputError(problem, origin=self.origin, key=keys[0], expected="a whole number")
+            raise InputError(problem, key=keys[0], expected="a whole number")
         return default
 
     def _check_integer(self, key: str, value: object) -> int:
@@ -82,7 +81,7 @@ class HuggingFaceConfig:
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.build_type_error(key, expected)
         if not minimum <= value <= maximum:
-            raise InputError("out of range", origin=self.origin, key=key, value=value, expected=expected)
+            raise InputError("out of range", key=key, value=value, expected=expected)
         return value
 
     def read_optional_integer(self, key: str) -> int | None:
@@ -118,8 +117,8 @@ class HuggingFaceConfig:
     def build_type_error(self, key: str, expected: str) -> InputError:
         """The error for a key with a value of the wrong type."""
         value_text = json.dumps(self.raw[key])
-        return InputError("wrong type", origin=self.origin, key=key, value=value_text, expected=expected)
+        return InputError("wrong type", key=key, value=value_text, expected=expected)
 
     def build_unsupported_error(self, key: str, value: object, expected: str) -> InputError:
         """The error for a value that the model of costs cannot represent."""
-        return InputError("is not supported", origin=self.origin, key=key, value=value, expected=expected)
+        return InputError("is not supported", key=key, value=value, expected=expected)
