@@ -8,9 +8,10 @@ from planner.workload.huggingface.families.gpt import read_gpt_like
 
 def read_bert(config: HuggingFaceConfig) -> SpecFields:
     """BertModel with its pooler, as in the published parameter counts."""
+    fields = read_gpt_like(config)
     positions = config.read_integer("max_position_embeddings", default=512)
     return {
-        **read_gpt_like(config),
+        **fields,
         "architecture": "encoder",
         "ffn_size": config.read_integer("intermediate_size"),
         "seq_length": positions,

@@ -14,9 +14,10 @@ def read_gpt_like(config: HuggingFaceConfig) -> SpecFields:
 
 def read_gpt2(config: HuggingFaceConfig) -> SpecFields:
     """The GPT form with learned positions and tied embeddings."""
+    fields = read_gpt_like(config)
     positions = config.read_integer("n_positions", "n_ctx", default=1024)
     return {
-        **read_gpt_like(config),
+        **fields,
         "ffn_size": config.read_optional_integer("n_inner") or 4 * config.read_size("hidden_size"),
         "seq_length": positions,
         "learned_positions": positions,
@@ -27,9 +28,10 @@ def read_gpt2(config: HuggingFaceConfig) -> SpecFields:
 
 def read_gpt_neox(config: HuggingFaceConfig) -> SpecFields:
     """The GPT form with rotary positions."""
+    fields = read_gpt_like(config)
     has_bias = config.read_flag("attention_bias", True)
     return {
-        **read_gpt_like(config),
+        **fields,
         "qkv_bias": has_bias,
         "attention_out_bias": has_bias,
         "ffn_size": config.read_integer("intermediate_size"),

@@ -8,10 +8,11 @@ from planner.workload.spec import MoeSpec
 
 def read_llama_like(config: HuggingFaceConfig, *, default_seq_length: int = 2048) -> SpecFields:
     """The Llama form, which most models follow: RMSNorm, rotary positions, gated MLP, no biases."""
+    sizes = config.read_sizes()
     window = config.read_integer("sliding_window", default=0) if config.read_flag("use_sliding_window", True) else 0
     seq_length = config.read_integer("max_position_embeddings", default=default_seq_length)
     return {
-        **config.read_sizes(),
+        **sizes,
         "kv_heads": config.read_optional_integer("num_key_value_heads"),
         "head_dim": config.read_optional_integer("head_dim"),
         "ffn_size": config.read_integer("intermediate_size"),
