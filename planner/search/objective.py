@@ -82,12 +82,10 @@ def compute_mean_critical_batch(points: Sequence[tuple[float, float]], tokens: f
 def check_objectives_known(objectives: tuple[Objective, ...], scenario: Scenario) -> None:
     """Raise InputError where an objective needs a rental price or a power that is not known."""
     accelerator = scenario.accelerator
+    required = {"cost": ("rental price", scenario.usd_per_device_hour), "energy": ("power", accelerator.tdp_w)}
     for objective in objectives:
-        is_missing = {"cost": not scenario.usd_per_device_hour, "energy": not accelerator.tdp_w}.get(
-            objective.name, False
-        )
-        if is_missing:
-            figure_name = "rental price" if objective.name == "cost" else "power"
+        figure_name, figure = required.get(objective.name, ("", 1.0))
+        if not figure:
             raise InputError(
                 f"no {figure_name} of {accelerator.title} is known",
                 key="--objective",

@@ -8,7 +8,7 @@ is never worse than that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,27 +95,25 @@ def order_hosts_in_blocks(network: RoutedNetwork, block_size: int) -> Ints:
 def _refine_placement(scenario: Scenario, strategy: Strategies, rank_orders: Sequence[str]) -> tuple[Ints, str]:
     """The order of hosts and the rank order in which the plan's step is shortest, of those that are tried."""
     network = _get_routed_network(scenario)
-    best_host_order, best_rank_order, best_step_time_s = (
-        network.host_order,
-        scenario.rank_order,
-        compute_plan_step_time_s(scenario, strategy),
-    )
-    hosts = len(best_host_order)
+    host_order, rank_order = network.host_order, scenario.rank_order
+    least_step_time_s = compute_plan_step_time_s(scenario, strategy)
+
+    def try_orders(orders: Iterable[tuple[Ints, str]]) -> None:
+        """Take an order of hosts and a rank order with a shorter step than any before."""
+        nonlocal host_order, rank_order, least_step_time_s
+        for tried_hosts, tried_ranks in orders:
+            moved_scenario = replace(scenario, network=network.place_ranks(tried_hosts), rank_order=tried_ranks)
+            step_time_s = compute_plan_step_time_s(moved_scenario, strategy)
+            if step_time_s < least_step_time_s * (1 - MIN_RELATIVE_GAIN):
+                host_order, rank_order, least_step_time_s = tried_hosts, tried_ranks, step_time_s
+
+    hosts = len(host_order)
     blocks = [block for block in range(2, hosts // 2 + 1) if hosts % block == 0]
-    host_orders = [best_host_order, *(order_hosts_in_blocks(network, block) for block in blocks)]
-    for host_order, rank_order in _enumerate_distinct_orders(host_orders, (best_rank_order, *rank_orders)):
-        step_time_s = compute_plan_step_time_s(
-            replace(scenario, network=network.place_ranks(host_order), rank_order=rank_order), strategy
-        )
-        if step_time_s < best_step_time_s * (1 - MIN_RELATIVE_GAIN):
-            best_host_order, best_rank_order, best_step_time_s = host_order, rank_order, step_time_s
-    for host_order in _enumerate_host_swaps(network, best_host_order):
-        step_time_s = compute_plan_step_time_s(
-            replace(scenario, network=network.place_ranks(host_order), rank_order=best_rank_order), strategy
-        )
-        if step_time_s < best_step_time_s * (1 - MIN_RELATIVE_GAIN):
-            best_host_order, best_step_time_s = host_order, step_time_s
-    return best_host_order, best_rank_order
+    host_orders = [host_order, *(order_hosts_in_blocks(network, block) for block in blocks)]
+    try_orders(_enumerate_distinct_orders(host_orders, (rank_order, *rank_orders)))
+    best_rank_order = rank_order
+    try_orders((swapped, best_rank_order) for swapped in _enumerate_host_swaps(network, host_order))
+    return host_order, rank_order
 
 
 def _enumerate_distinct_orders(host_orders: Sequence[Ints], rank_orders: Sequence[str]) -> Iterator[tuple[Ints, str]]:
