@@ -22,7 +22,7 @@ def build_pages() -> dict[str, str]:
         blocks += [
             f"### {name}",
             _format_module_docstring(trainer.build_script_body.__module__),
-            f"Plans for it: {frameworks}.{script}",
+            f"Version {trainer.program.version}. Plans for it: {frameworks}.{script}",
         ]
     blocks += ["## Launchers"]
     for name, launcher in LAUNCHERS.items():

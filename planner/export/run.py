@@ -12,7 +12,7 @@ from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
 from planner.errors import InputError
 from planner.hardware import database
 from planner.studies.explain import check_plan_split
-from planner.trainers.program import PlanValues
+from planner.trainers.rules import PlanValues
 from planner.workload.operator_list.spec import OperatorListSpec
 from planner.workload.operators import Workload
 from planner.workload.spec import ModelSpec

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from planner.export.run import PlannedRun
 from planner.export.text import format_comments, format_exports, quote_words
 from planner.trainers.names import ProgramName
-from planner.trainers.program import Program
+from planner.trainers.rules import Program
 
 FileTexts = dict[str, str]
 """Texts by the names of their files."""

@@ -1,1 +1,1 @@
-"""The trainers that a plan can be made for, one file each: what they keep in memory, communicate and overlap."""
+"""The trainers that a plan can be made for, one file each, and what the programs support that run their plans."""

@@ -7,10 +7,8 @@ from planner.trainers.trainer import Trainer
 DDP = Trainer(
     name="ddp",
     programs=("accelerate",),
-    weight_bytes=2.0,
     sharded_weight_bytes=2.0,
     gradient_bytes=2.0,
-    optimizer_bytes=12.0,
     grad_reduce_bytes=2.0,
     loss_bytes_per_logit=12.0,
     launch_mode="eager",

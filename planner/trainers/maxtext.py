@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from planner.trainers.fsdp2 import ACCEPT_ALL_LAYERS_RECOMPUTED, ACCEPT_DP_OVERLAP
-from planner.trainers.program import (
-    ACCEPT_DECODERS,
-    REJECT_EXPERT_BIAS,
-    Program,
-    Rule,
-    accept_accelerators,
-    accept_degrees,
-    accept_orders,
-    accept_values,
-    breaks_shard_groups,
-    reject_model,
-    reject_model_parts,
-)
+from planner.trainers import fsdp, rules
 from planner.trainers.trainer import Trainer
 from planner.workload.spec import ModelSpec
 
@@ -23,10 +10,8 @@ from planner.workload.spec import ModelSpec
 MAXTEXT = Trainer(
     name="maxtext",
     programs=("maxtext",),
-    weight_bytes=2.0,
     sharded_weight_bytes=0.0,
     gradient_bytes=4.0,
-    optimizer_bytes=12.0,
     grad_reduce_bytes=2.0,
     loss_bytes_per_logit=8.0,
     launch_mode="graph",
@@ -42,16 +27,16 @@ def _has_foreign_experts(model: ModelSpec) -> bool:
     return model.mla is None or moe.shared_ffn_size % moe.expert_ffn_size != 0 or moe.shared_gate
 
 
-MAXTEXT_PROGRAM = Program(
+MAXTEXT_PROGRAM = rules.Program(
     "maxtext",
     "0.2",
     (
-        ACCEPT_DECODERS,
-        accept_accelerators("Google", "NVIDIA gpu", "AMD gpu"),
-        *accept_degrees("tp", "cp", "ep"),
-        accept_values("precision", "bf16", "fp32", "fp8"),
-        accept_values("zero_stage", 0, 1, 3),
-        *reject_model_parts(
+        rules.ACCEPT_DECODERS,
+        rules.accept_accelerators("Google", "NVIDIA gpu", "AMD gpu"),
+        *rules.accept_degrees("tp", "cp", "ep"),
+        rules.accept_values("precision", "bf16", "fp32", "fp8"),
+        rules.accept_values("zero_stage", 0, 1, 3),
+        *rules.reject_model_parts(
             "qkv_bias",
             "attention_out_bias",
             "mlp_bias",
@@ -62,35 +47,36 @@ MAXTEXT_PROGRAM = Program(
             "attention_sinks",
             "sliding_window",
         ),
-        accept_values("model.norm", "rmsnorm"),
-        accept_values("model.head", "lm"),
-        accept_values("model.gated_mlp", True),
-        Rule("ep", "a divisor of dp", lambda plan: plan.has_experts & (plan.dp % plan.ep != 0)),
-        Rule(
+        rules.accept_values("model.norm", "rmsnorm"),
+        rules.accept_values("model.head", "lm"),
+        rules.accept_values("model.gated_mlp", True),
+        rules.Rule("ep", "a divisor of dp", lambda plan: plan.has_experts & (plan.dp % plan.ep != 0)),
+        rules.Rule(
             "etp",
             "etp {plan.tp}: experts are sharded like the other layers",
             lambda plan: plan.has_experts & (plan.etp != plan.tp),
         ),
-        reject_model("model.moe.every", "1", lambda model: model.moe is not None and model.moe.every > 1),
-        reject_model(
+        rules.reject_model("model.moe.every", "1", lambda model: model.moe is not None and model.moe.every > 1),
+        rules.reject_model(
             "model.moe.shared_ffn_size", "experts as Mixtral's, Qwen3's or DeepSeek's", _has_foreign_experts
         ),
-        REJECT_EXPERT_BIAS,
-        ACCEPT_ALL_LAYERS_RECOMPUTED,
-        Rule(
+        rules.REJECT_EXPERT_BIAS,
+        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        rules.Rule(
             "offload",
             "offload none, optimizer or weights",
             lambda plan: "activations" in plan.offload,
             "activations",
         ),
-        ACCEPT_DP_OVERLAP,
-        Rule(
+        fsdp.ACCEPT_DP_OVERLAP,
+        rules.Rule(
             "shard_group",
             "shard_group all, or cp times a divisor of dp under ZeRO 3",
             lambda plan: (
-                (plan.shard_group is not None) & ((plan.zero_stage != 3) | (plan.ep > 1)) | breaks_shard_groups(plan)
+                (plan.shard_group is not None) & ((plan.zero_stage != 3) | (plan.ep > 1))
+                | rules.breaks_shard_groups(plan)
             ),
         ),
-        accept_orders("tp-cp-dp-pp"),
+        rules.accept_orders("tp-cp-dp-pp"),
     ),
 )

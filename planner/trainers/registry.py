@@ -8,13 +8,18 @@ from planner.hardware.accelerator import Accelerator
 from planner.trainers.accelerate import ACCELERATE
 from planner.trainers.ddp import DDP
 from planner.trainers.deepspeed import DEEPSPEED, DEEPSPEED_PROGRAM
-from planner.trainers.fsdp1 import FSDP1
-from planner.trainers.fsdp2 import FSDP2, FSDP2_PROGRAM
+from planner.trainers.fsdp import FSDP1, FSDP2, FSDP2_PROGRAM
 from planner.trainers.maxtext import MAXTEXT, MAXTEXT_PROGRAM
-from planner.trainers.megatron import MEGATRON, MEGATRON_BRIDGE, MEGATRON_CLASSIC, MEGATRON_LM, NEMO
-from planner.trainers.megatron_fsdp import MEGATRON_FSDP
+from planner.trainers.megatron import (
+    MEGATRON,
+    MEGATRON_BRIDGE,
+    MEGATRON_CLASSIC,
+    MEGATRON_FSDP,
+    MEGATRON_LM,
+    NEMO,
+)
 from planner.trainers.names import ProgramName, TrainerName
-from planner.trainers.program import Program
+from planner.trainers.rules import Program
 from planner.trainers.torchtitan import TORCHTITAN
 from planner.trainers.trainer import Trainer
 from planner.workload.operators import Workload

@@ -4,23 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from planner.trainers.fsdp2 import (
-    ACCEPT_ALL_LAYERS_RECOMPUTED,
-    ACCEPT_DP_OVERLAP,
-    ACCEPT_FSDP_OFFLOADS,
-)
-from planner.trainers.program import (
-    ACCEPT_DECODERS,
-    Program,
-    Rule,
-    accept_accelerators,
-    accept_degrees,
-    accept_orders,
-    accept_values,
-    breaks_shard_groups,
-    reject_model,
-    restrict_rules,
-)
+from planner.trainers import fsdp, rules
 from planner.workload.presets import read_transformer_preset
 from planner.workload.spec import ModelSpec
 
@@ -53,38 +37,38 @@ def find_native_flavor(model: ModelSpec) -> tuple[str, str] | None:
     return None
 
 
-def _accept_llama_field(name: str) -> Rule:
+def _accept_llama_field(name: str) -> rules.Rule:
     """The value that Llama has, or a model that torchtitan has as a preset."""
-    return reject_model(
+    return rules.reject_model(
         f"model.{name}",
         "the parts of Llama, or a preset of torchtitan",
         lambda model: getattr(model, name) != getattr(_PLAIN_LLAMA, name) and find_native_flavor(model) is None,
     )
 
 
-TORCHTITAN = Program(
+TORCHTITAN = rules.Program(
     "torchtitan",
     "0.3",
     (
-        ACCEPT_DECODERS,
-        accept_accelerators("NVIDIA gpu", "AMD gpu"),
-        *accept_degrees("tp", "pp", "cp", "ep", "vpp"),
-        accept_values("precision", "bf16", "fp8", "mxfp8", "nvfp4", "fp32"),
+        rules.ACCEPT_DECODERS,
+        rules.accept_accelerators("NVIDIA gpu", "AMD gpu"),
+        *rules.accept_degrees("tp", "pp", "cp", "ep", "vpp"),
+        rules.accept_values("precision", "bf16", "fp8", "mxfp8", "nvfp4", "fp32"),
         *(
             _accept_llama_field(name)
             for name in ModelSpec.__struct_fields__
             if name not in (*_PRESET_NAMES, *_LLAMA_SIZES, *_LLAMA_OPTIONS)
         ),
-        Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
-        Rule("etp", "etp 1", lambda plan: plan.etp > 1),
-        ACCEPT_ALL_LAYERS_RECOMPUTED,
-        *restrict_rules([accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
-        Rule("attention", "attention flash", lambda plan: plan.attention == "unfused"),
-        accept_orders("tp-cp-dp-pp"),
-        ACCEPT_DP_OVERLAP,
-        accept_values("gradients", "fp32"),
-        *ACCEPT_FSDP_OFFLOADS,
-        Rule("shard_group", "shard_group all, or cp times a divisor of dp", breaks_shard_groups),
-        Rule("schedule", "schedule 1f1b", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)),
+        rules.Rule("zero_stage", "zero_stage 2 or 3", lambda plan: (plan.zero_stage < 2) & (plan.dp * plan.cp > 1)),
+        rules.Rule("etp", "etp 1", lambda plan: plan.etp > 1),
+        fsdp.ACCEPT_ALL_LAYERS_RECOMPUTED,
+        *rules.restrict_rules([rules.accept_values("cp_exchange", "all-gather")], lambda plan: plan.cp > 1),
+        rules.Rule("attention", "attention flash", lambda plan: plan.attention == "unfused"),
+        rules.accept_orders("tp-cp-dp-pp"),
+        fsdp.ACCEPT_DP_OVERLAP,
+        rules.accept_values("gradients", "fp32"),
+        *fsdp.ACCEPT_FSDP_OFFLOADS,
+        rules.Rule("shard_group", "shard_group all, or cp times a divisor of dp", rules.breaks_shard_groups),
+        rules.Rule("schedule", "schedule 1f1b", lambda plan: (plan.schedule == "zero-bubble") & (plan.pp == 1)),
     ),
 )

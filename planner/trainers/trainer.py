@@ -27,7 +27,7 @@ class Trainer:
     programs: tuple[ProgramName, ...]
     """The programs that `planner export --to` writes files for and that run this trainer's plans."""
 
-    weight_bytes: float
+    weight_bytes: float = 2.0
     """Bytes per parameter: the copy that the kernels read, while the parameter is on the GPU as a whole: at all times
     below ZeRO 3; under ZeRO 3 while its layer is gathered (arXiv 1910.02054, section 5)."""
     sharded_weight_bytes: float
@@ -36,7 +36,7 @@ class Trainer:
     gradient_bytes: float
     """Bytes per parameter: accumulated gradients, from the first backward pass to the optimizer's step; sharded from
     ZeRO 2 on (arXiv 1910.02054, section 5)."""
-    optimizer_bytes: float
+    optimizer_bytes: float = 12.0
     """Bytes per parameter: 32-bit master weights and Adam's two moments, at all times; sharded from ZeRO 1 on
     (arXiv 1910.02054, section 3.1)."""
     grad_reduce_bytes: float

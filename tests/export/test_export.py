@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -30,10 +31,9 @@ def planned(folder: Path, question: str) -> Path:
 
 
 def test_every_name_of_the_command_is_there_and_has_plans() -> None:
-    from planner.cli.commands.export import ExportTrainerChoice, LauncherChoice
+    from planner.cli.commands.export import LauncherName
 
-    assert [one.value for one in ExportTrainerChoice] == list(TRAINERS)
-    assert [one.value for one in LauncherChoice] == list(LAUNCHERS)
+    assert get_args(LauncherName) == tuple(LAUNCHERS)
     assert set(OF) == set(TRAINERS)
     assert {name for names in OF.values() for name in names} == set(PLANS)
 

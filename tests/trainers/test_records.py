@@ -3,6 +3,7 @@
 import ast
 import inspect
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from planner.export.trainers import TRAINERS
 from planner.trainers import trainer as trainer_module
 from planner.trainers.names import ProgramName
-from planner.trainers.program import PlanValues, Program
 from planner.trainers.registry import PROGRAMS_BY_NAME, TRAINERS_BY_NAME, list_trainers_of_program
+from planner.trainers.rules import PlanValues, Program
 from planner.trainers.trainer import Trainer, replace_gradient_bytes, replace_moment_bytes, widen_trainer_state
 from planner.workload.presets import read_transformer_preset
 
@@ -33,6 +34,25 @@ def test_every_field_has_a_docstring_of_its_own() -> None:
 def test_programs_are_those_that_are_exported_to_and_each_runs_a_trainer() -> None:
     assert tuple(PROGRAMS_BY_NAME) == get_args(ProgramName) == tuple(TRAINERS)
     assert all(list_trainers_of_program(name) for name in PROGRAMS_BY_NAME)
+
+
+@pytest.mark.parametrize(
+    ("program", "package"),
+    [
+        ("megatron-lm", "MEGATRON := "),
+        ("megatron-bridge", "megatron-bridge=="),
+        ("deepspeed", "deepspeed=="),
+        ("torchtitan", "torchtitan=="),
+        ("fsdp2", "torch=="),
+        ("maxtext", "maxtext=="),
+        ("nemo", "nemo_toolkit=="),
+        ("accelerate", "accelerate=="),
+    ],
+)
+def test_rules_are_of_the_version_that_reads_the_files_in_test_export(program: ProgramName, package: str) -> None:
+    root = Path(__file__).parents[2]
+    pins = (root / "Makefile").read_text() + (root / "pyproject.toml").read_text()
+    assert package + PROGRAMS_BY_NAME[program].version in pins
 
 
 def build_plan_values(**changes: Any) -> PlanValues:

@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from planner.cli.input.plan_file import ModelOverrideOption, PlanFileArgument, PlanNumberOption
 from planner.errors import InputError
+from planner.trainers.names import ProgramName
 
 if TYPE_CHECKING:
     from planner.export.run import PlannedRun
     from planner.export.trainer import FileTexts
 
 
-class ExportTrainerChoice(StrEnum):
-    """Trainers."""
+LauncherName = Literal["slurm", "torchrun", "kubernetes", "skypilot", "sagemaker", "azureml", "gcp-tpu"]
 
-    MEGATRON_LM = "megatron-lm"
-    MEGATRON_BRIDGE = "megatron-bridge"
-    DEEPSPEED = "deepspeed"
-    TORCHTITAN = "torchtitan"
-    FSDP2 = "fsdp2"
-    MAXTEXT = "maxtext"
-    NEMO = "nemo"
-    ACCELERATE = "accelerate"
-
-
-class LauncherChoice(StrEnum):
-    """Launchers."""
-
-    SLURM = "slurm"
-    TORCHRUN = "torchrun"
-    KUBERNETES = "kubernetes"
-    SKYPILOT = "skypilot"
-    SAGEMAKER = "sagemaker"
-    AZUREML = "azureml"
-    GCP_TPU = "gcp-tpu"
-
-
-ExportTrainerOption = Annotated[ExportTrainerChoice, typer.Option("--to", case_sensitive=False, help="The trainer.")]
+ProgramOption = Annotated[ProgramName, typer.Option("--to", case_sensitive=False, help="The trainer.")]
 LauncherOption = Annotated[
-    LauncherChoice | None,
+    LauncherName | None,
     typer.Option(
         "--launcher",
         case_sensitive=False,
@@ -79,7 +56,7 @@ LauncherFieldsOption = Annotated[
 
 def export(
     plan_file: PlanFileArgument,
-    to: ExportTrainerOption,
+    to: ProgramOption,
     launcher: LauncherOption = None,
     number: PlanNumberOption = 1,
     folder: OutputFolderOption = None,
@@ -108,12 +85,11 @@ def export(
     from planner.request.notices import warn
 
     extras = UserExtras(_split_words(arguments), _parse_name_value_pairs(variables, "--env"))
-    launcher_name = None if launcher is None else launcher.value
     exported_plan = export_plan(
         _read_planned_run(plan_file, number, model),
-        to.value,
+        to,
         extras,
-        launcher_name,
+        launcher,
         _parse_name_value_pairs(fields, "--with"),
     )
     if folder is None:

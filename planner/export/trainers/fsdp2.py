@@ -17,7 +17,7 @@ from planner.export.trainer import (
     format_script_duties,
     format_torchrun_array,
 )
-from planner.trainers.fsdp2 import FSDP2_PROGRAM
+from planner.trainers.fsdp import FSDP2_PROGRAM
 
 FSDP2_MODULE = "planned_fsdp2"
 

@@ -66,7 +66,7 @@ def drop_defaults(fields: Mapping[str, ConfigValue | None]) -> ConfigFields:
 
 
 def _build_shape_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
-    slides_in_some_layers = model.sliding_window and model.sliding_every > 1
+    has_full_layers_between = model.sliding_window and model.sliding_every > 1
     return {
         "num_layers": model.layers,
         "hidden_size": model.hidden_size,
@@ -83,7 +83,7 @@ def _build_shape_fields(model: ModelSpec) -> dict[str, ConfigValue | None]:
         "attention_dropout": None if model.dropout else 0.0,
         "window_size": (model.sliding_window - 1, 0) if model.sliding_window else None,
         "window_attn_skip_freq": (
-            [int(i % model.sliding_every == 0) for i in range(model.layers)] if slides_in_some_layers else None
+            [int(i % model.sliding_every == 0) for i in range(model.layers)] if has_full_layers_between else None
         ),
         "softmax_type": "learnable" if model.attention_sinks else None,
     }

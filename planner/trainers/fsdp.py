@@ -1,25 +1,18 @@
-"""PyTorch's FSDP2 (`fully_shard`), as torchtitan runs it; and what it supports alone, in a script of the user's."""
+"""PyTorch's FSDP: FSDP2 (`fully_shard`) as torchtitan runs it, the first FSDP, FSDP2 in a script of the user's."""
 
 from __future__ import annotations
 
-from planner.trainers.program import (
-    Program,
-    Rule,
-    accept_accelerators,
-    accept_degrees,
-    accept_offloads,
-    accept_values,
-)
+from dataclasses import replace
+
+from planner.trainers import rules
 from planner.trainers.trainer import Trainer
 
 # 32-bit sharded parameters are the master weights; 16-bit weights live while gathered; gradients are reduced in bf16
 FSDP2 = Trainer(
     name="fsdp2",
     programs=("torchtitan", "fsdp2", "accelerate"),
-    weight_bytes=2.0,
     sharded_weight_bytes=0.0,
     gradient_bytes=4.0,
-    optimizer_bytes=12.0,
     grad_reduce_bytes=2.0,
     loss_bytes_per_logit=14.0,
     launch_mode="eager",
@@ -30,21 +23,32 @@ FSDP2 = Trainer(
     fragmentation_share=0.08,
 )
 
-ACCEPT_PYTORCH_ACCELERATORS = accept_accelerators(
+# the first (`FullyShardedDataParallel`), with the attention kernels of its time: memory as in FSDP2, but for a fused
+# cross-entropy and without fragmentation
+FSDP1 = replace(
+    FSDP2,
+    name="fsdp",
+    programs=("fsdp2", "accelerate"),
+    loss_bytes_per_logit=4.0,
+    saves_quantized_inputs=True,
+    fragmentation_share=0.0,
+)
+
+ACCEPT_PYTORCH_ACCELERATORS = rules.accept_accelerators(
     "NVIDIA gpu", "AMD gpu", "Intel gpu", "Intel npu", "Huawei npu", "cpu"
 )
 """Accelerators that PyTorch supports, and programs that only add sharding to it."""
-ACCEPT_DP_OVERLAP = Rule("dp_overlap", "dp_overlap yes", lambda plan: not plan.dp_overlap)
+ACCEPT_DP_OVERLAP = rules.Rule("dp_overlap", "dp_overlap yes", lambda plan: not plan.dp_overlap)
 """FSDP and DistributedDataParallel always overlap the communication of gradients."""
-ACCEPT_ALL_LAYERS_RECOMPUTED = Rule(
+ACCEPT_ALL_LAYERS_RECOMPUTED = rules.Rule(
     "recompute_layers", "recompute_layers all", lambda plan: plan.recompute_layers is not None
 )
-ACCEPT_FP32_GRADIENTS = Rule(
+ACCEPT_FP32_GRADIENTS = rules.Rule(
     "gradients", "gradients fp32: those of the sharded parameters", lambda plan: plan.gradients == "bf16"
 )
 ACCEPT_FSDP_OFFLOADS = (
-    accept_offloads("optimizer", "weights"),
-    Rule(
+    rules.accept_offloads("optimizer", "weights"),
+    rules.Rule(
         "offload",
         "offload optimizer+weights: FSDP keeps both on the host",
         lambda plan: len(plan.offload) == 1,
@@ -52,19 +56,19 @@ ACCEPT_FSDP_OFFLOADS = (
     ),
 )
 
-FSDP2_PROGRAM = Program(
+FSDP2_PROGRAM = rules.Program(
     "fsdp2",
     "2.13",
     (
         ACCEPT_PYTORCH_ACCELERATORS,
-        *accept_degrees(),
-        accept_values("zero_stage", 2, 3),
-        accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
+        *rules.accept_degrees(),
+        rules.accept_values("zero_stage", 2, 3),
+        rules.accept_values("precision", "bf16", "fp16", "fp32", "tf32"),
         ACCEPT_FP32_GRADIENTS,
         ACCEPT_DP_OVERLAP,
         ACCEPT_ALL_LAYERS_RECOMPUTED,
         *ACCEPT_FSDP_OFFLOADS,
-        Rule(
+        rules.Rule(
             "shard_group",
             "shard_group all, or a divisor of dp",
             lambda plan: plan.shard_group is not None and plan.dp % plan.shard_group != 0,
