@@ -20,7 +20,7 @@ from planner.cli.app import build_plan_app, build_planner_app
 from planner.cli.completion.complete import print_completions
 from planner.cli.options.words import COMPLETION_SOURCES, IMPORT_FORMATS
 from planner.cluster.build.resolve import resolve_cluster
-from planner.cluster.importers.detect_format import FORMAT_TITLES
+from planner.cluster.importers.detect_format import DESCRIPTION_FORMATS
 from planner.cluster.model import presets
 from planner.cost.settings import SETTINGS
 from planner.cost.strategies import RECOMPUTE_MODES
@@ -146,7 +146,7 @@ def test_every_place_is_one_of_a_command() -> None:
 def test_what_is_offered_is_what_is_taken() -> None:
     assert get_args(ObjectiveName) == OBJECTIVES
     assert tuple(KNOWN_OPTIMIZERS) == OPTIMIZERS
-    assert set(IMPORT_FORMATS) - {"auto"} == set(FORMAT_TITLES)
+    assert set(IMPORT_FORMATS) - {"auto"} == set(DESCRIPTION_FORMATS)
     for name, setting in SETTINGS.items():
         offered = [word for word, _ in COMPLETION_SOURCES[f"--{name.replace('_', '-')}"].word_source()]
         assert set(offered) == {*setting.values, "all"}

@@ -9,7 +9,7 @@ from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.importers.cluster_file import render_cluster_toml
 from planner.cluster.importers.complete_draft import complete_cluster_draft
 from planner.cluster.importers.detect_format import read_description
-from planner.cluster.importers.imported_cluster import HostPatterns
+from planner.cluster.importers.imported_cluster import HostPatterns, merge_descriptions
 from planner.cluster.importers.match_hardware import (
     ACCELERATORS_BY_LABEL,
     ACCELERATORS_BY_PCI_ID,
@@ -17,7 +17,6 @@ from planner.cluster.importers.match_hardware import (
     RACK_SCALE_ACCELERATORS,
     fold_label,
 )
-from planner.cluster.importers.merge_links import merge_descriptions
 from planner.cluster.importers.node_types import ImportDefaults
 from planner.cluster.model.spec import ClusterSpec, NodeSpec, parse_cluster_spec
 from planner.cluster.wired.hostlist import expand_hostlist

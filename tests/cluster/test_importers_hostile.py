@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from planner.cluster.importers.cluster_file import render_cluster_toml
 from planner.cluster.importers.complete_draft import complete_cluster_draft
-from planner.cluster.importers.detect_format import DESCRIPTION_READERS, read_description
-from planner.cluster.importers.imported_cluster import HostPatterns
-from planner.cluster.importers.merge_links import merge_descriptions
+from planner.cluster.importers.detect_format import DESCRIPTION_FORMATS, read_description
+from planner.cluster.importers.imported_cluster import HostPatterns, merge_descriptions
 from planner.cluster.importers.node_types import ImportDefaults
 from planner.cluster.importers.xmltree import parse_xml
 from planner.cluster.model.spec import parse_cluster_spec
@@ -96,7 +95,7 @@ def test_a_damaged_sample_is_imported_or_told(sample: tuple[str, str]) -> None:
 
 
 @MANY
-@given(st.sampled_from(sorted(SAMPLES)), st.sampled_from(sorted(DESCRIPTION_READERS)))
+@given(st.sampled_from(sorted(SAMPLES)), st.sampled_from(sorted(DESCRIPTION_FORMATS)))
 def test_a_sample_under_a_wrong_format_is_imported_or_told(name: str, format_name: str) -> None:
     try_import(SAMPLES[name], format_name, GIVEN)
 
@@ -104,7 +103,7 @@ def test_a_sample_under_a_wrong_format_is_imported_or_told(name: str, format_nam
 @MANY
 @given(st.text(max_size=400) | st.binary(max_size=400).map(lambda raw: raw.decode("utf-8", "replace")))
 def test_any_text_is_imported_or_told(text: str) -> None:
-    for format_name in DESCRIPTION_READERS:
+    for format_name in DESCRIPTION_FORMATS:
         try_import(text, format_name, ImportDefaults("test"))
 
 
@@ -158,5 +157,5 @@ def test_what_cannot_be_read_is_told(text: str, told: str) -> None:
 
 
 def test_xml_without_entities_is_read() -> None:
-    root = parse_xml('<?xml version="1.0" encoding="utf-8"?><a x="1"><b>t&amp;u</b></a>', "sample")
+    root = parse_xml('<?xml version="1.0" encoding="utf-8"?><a x="1"><b>t&amp;u</b></a>')
     assert (root.name, root.attributes, root.children[0].text) == ("a", {"x": "1"}, "t&u")

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
+from planner.cluster.importers.cluster_file import ClusterDraft
 from planner.cluster.importers.complete_draft import complete_cluster_draft
 from planner.cluster.importers.detect_format import read_description
-from planner.cluster.importers.draft import ClusterDraft
-from planner.cluster.importers.imported_cluster import HostPatterns
-from planner.cluster.importers.merge_links import merge_descriptions
+from planner.cluster.importers.imported_cluster import HostPatterns, merge_descriptions
 from planner.cluster.importers.node_types import ImportDefaults
 from planner.errors import InputError
 from tests.cluster.test_importers import FIXTURES

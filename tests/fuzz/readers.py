@@ -47,8 +47,7 @@ def _import(path: Path) -> None:
     from planner.cluster.importers.cluster_file import render_cluster_toml
     from planner.cluster.importers.complete_draft import complete_cluster_draft
     from planner.cluster.importers.detect_format import read_description
-    from planner.cluster.importers.imported_cluster import HostPatterns
-    from planner.cluster.importers.merge_links import merge_descriptions
+    from planner.cluster.importers.imported_cluster import HostPatterns, merge_descriptions
     from planner.cluster.importers.node_types import ImportDefaults
     from planner.cluster.model.spec import parse_cluster_spec
     from planner.errors import InputError
@@ -162,7 +161,7 @@ def _files() -> Iterator[tuple[str, Reader]]:
     yield "config", Reader(_trees(samples.configs, "config", "json"), _model)
     yield "cluster", Reader(_trees(samples.clusters, "cluster", "toml"), _cluster, slow=2)
     yield "cluster-yaml", Reader(_trees(samples.clusters, "cluster", "yaml", "json"), _cluster, slow=3)
-    from planner.cluster.importers.detect_format import DESCRIPTION_READERS as IMPORTERS
+    from planner.cluster.importers.detect_format import DESCRIPTION_FORMATS as IMPORTERS
 
     for name in ("auto", *IMPORTERS):
         maker = of_lines(lambda name=name: samples.described_as(name), f"{name}.txt")  # type: ignore[misc]

@@ -147,7 +147,7 @@ def described_as(format_name: str) -> list[str]:
     """Those of one format; of `auto` all."""
     from planner.cluster.importers.detect_format import detect_description_format
 
-    return [text for text in descriptions() if format_name in ("auto", detect_description_format(text, ""))]
+    return [text for text in descriptions() if format_name in ("auto", detect_description_format(text))]
 
 
 def tables() -> list[str]:

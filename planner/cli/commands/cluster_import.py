@@ -106,8 +106,8 @@ def _build_cluster_file(
     """The cluster file from all descriptions together, and notes on assumptions. Raises InputError."""
     from planner.cluster.importers.cluster_file import render_cluster_toml
     from planner.cluster.importers.complete_draft import complete_cluster_draft
-    from planner.cluster.importers.detect_format import FORMAT_TITLES, read_description
-    from planner.cluster.importers.merge_links import merge_descriptions
+    from planner.cluster.importers.detect_format import DESCRIPTION_FORMATS, read_description
+    from planner.cluster.importers.imported_cluster import merge_descriptions
     from planner.errors import escape_nonprintable
     from planner.request.files import read_foreign_text
 
@@ -117,7 +117,7 @@ def _build_cluster_file(
             read_foreign_text(path, "a description of a cluster"), str(path), file_format, patterns
         )
         host_descriptions.append((str(path), description))
-        sources.append(f"{path.name} ({FORMAT_TITLES[format_name]})")
+        sources.append(f"{path.name} ({DESCRIPTION_FORMATS[format_name].title})")
     file_names = ", ".join(path.name for path in files)
     try:
         draft, notes = complete_cluster_draft(

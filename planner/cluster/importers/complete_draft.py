@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner.cluster.importers.draft import ClusterDraft, HostDraft, LevelDraft
+from planner.cluster.importers.cluster_file import ClusterDraft, HostDraft, LevelDraft
 from planner.cluster.importers.imported_cluster import ParsedCluster, ParsedHost, ParsedLink, ParsedSwitch
 from planner.cluster.importers.infer_fabric import (
     add_top_switch,

@@ -9,7 +9,6 @@ Attributes of a vertex: `kind` or `type` (host, server, node, compute; switch, l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planner.cluster.importers.imported_cluster import (
@@ -18,16 +17,16 @@ from planner.cluster.importers.imported_cluster import (
     ParsedHost,
     ParsedLink,
     ParsedSwitch,
-    assign_distinct_names,
-    build_description_error,
+    assign_vertex_names,
     check_import_size,
     clean_name,
+    format_left_out,
 )
 from planner.cluster.importers.link_speeds import parse_link_bytes_per_s
 from planner.cluster.importers.xmltree import XmlElement, parse_xml
 from planner.decode import parse_mapping
 from planner.errors import InputError
-from planner.units import format_counted_noun, parse_quantity
+from planner.units import parse_quantity
 
 _HOST_TYPES = frozenset({"host", "server", "node", "compute", "computer", "machine", "gpu-node", "ca", "hca"})
 _SWITCH_TYPES = frozenset({"switch", "leaf", "spine", "core", "router", "tor", "fabric", "nvswitch", "superspine"})
@@ -35,6 +34,7 @@ _MAX_LINKS_PER_EDGE = 100_000
 
 GraphAttributes = dict[str, str]
 """The attributes of a vertex or an edge as text, with keys in lower case."""
+GraphEdge = tuple[str, str, GraphAttributes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,63 +42,47 @@ class _ParsedGraph:
     """Vertices by identifier, and edges between two of them."""
 
     vertices: dict[str, GraphAttributes]
-    edges: list[tuple[str, str, GraphAttributes]]
+    edges: list[GraphEdge]
 
 
-def read_graph(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
+def read_graph(text: str, host_patterns: HostPatterns) -> ParsedCluster:
     """Hosts, switches and links of a graph; each parallel edge is a cable. Raises InputError."""
-    graph = (
-        _parse_graphml(text, origin) if text.lstrip("\ufeff \t\r\n")[:1] == "<" else _parse_node_link(text, origin)
-    )
-    check_import_size(0, len(graph.edges), origin)
-    is_host_by_key = {
-        key: _is_host(key, attributes, host_patterns, origin) for key, attributes in graph.vertices.items()
-    }
-    check_import_size(sum(is_host_by_key.values()), 0, origin)
+    graph = _parse_graphml(text) if text.lstrip("\ufeff \t\r\n")[:1] == "<" else _parse_node_link(text)
+    check_import_size(0, len(graph.edges))
+    is_host_by_key = {key: _is_host(key, attributes, host_patterns) for key, attributes in graph.vertices.items()}
+    check_import_size(sum(is_host_by_key.values()), 0)
     if not any(is_host_by_key.values()):
-        raise build_description_error(
-            "no vertex is a host", origin, expected="vertices of kind host, or --hosts with a pattern of their names"
-        )
-    labels = {
-        key: attributes.get("name") or attributes.get("label") or key for key, attributes in graph.vertices.items()
-    }
-    # labels may repeat: then the identifier makes them distinct
-    label_counts: dict[str, int] = {}
-    for label in labels.values():
-        label_counts[label] = label_counts.get(label, 0) + 1
-    unique_labels = {key: label if label_counts[label] == 1 else f"{label}-{key}" for key, label in labels.items()}
-    clean_names = assign_distinct_names(
-        unique_labels[key] for key in sorted(unique_labels, key=lambda key: not is_host_by_key[key])
-    )
-    names = {key: clean_names[label] for key, label in unique_labels.items()}
+        expected = "vertices of kind host, or --hosts with a pattern of their names"
+        raise InputError("no vertex is a host", expected=expected)
+    # hosts first: they keep their names where a switch has the same
+    keys = sorted(graph.vertices, key=lambda key: not is_host_by_key[key])
+    names = assign_vertex_names({key: _get_label(key, graph.vertices[key]) for key in keys})
     links, dropped_count = [], 0
     for source, target, attributes in graph.edges:
         if (is_host_by_key[source] and is_host_by_key[target]) or source == target:
             dropped_count += 1
             continue
         lower, upper = (source, target) if not is_host_by_key[target] else (target, source)
-        links.append(_build_link(names[lower], names[upper], attributes, is_host_by_key[lower], origin))
+        links.append(_build_link(names[lower], names[upper], attributes, is_host_by_key[lower]))
     parsed_hosts = [
-        _build_host(names[key], attributes, origin)
-        for key, attributes in graph.vertices.items()
-        if is_host_by_key[key]
+        _build_host(names[key], attributes) for key, attributes in graph.vertices.items() if is_host_by_key[key]
     ]
     switches = [
         ParsedSwitch(names[key], attributes.get("in_network", "").casefold() in ("true", "1", "yes"))
         for key, attributes in graph.vertices.items()
         if not is_host_by_key[key]
     ]
-    notes = (
-        (f"left out: {format_counted_noun(dropped_count, 'edge')} between hosts, or from a vertex to itself",)
-        if dropped_count
-        else ()
-    )
+    notes = format_left_out(dropped_count, "edge", "between hosts, or from a vertex to itself")
     return ParsedCluster(tuple(parsed_hosts), tuple(switches), tuple(links), notes=notes)
 
 
-def _is_host(key: str, attributes: GraphAttributes, host_patterns: HostPatterns, origin: str) -> bool:
+def _get_label(key: str, attributes: GraphAttributes) -> str:
+    return attributes.get("name") or attributes.get("label") or key
+
+
+def _is_host(key: str, attributes: GraphAttributes, host_patterns: HostPatterns) -> bool:
     """Whether a vertex is a host. Raises InputError where neither its attributes nor `hosts` decide it."""
-    name = attributes.get("name") or attributes.get("label") or key
+    name = _get_label(key, attributes)
     if host_patterns:
         return host_patterns.match_name(name)
     vertex_type = (attributes.get("kind") or attributes.get("type") or "").strip().casefold()
@@ -108,40 +92,35 @@ def _is_host(key: str, attributes: GraphAttributes, host_patterns: HostPatterns,
         return False
     expected = "a `kind` of host or switch on each vertex, or --hosts with a pattern of the hosts' names"
     raise InputError(
-        "the type of a vertex is unknown",
-        origin=origin,
-        key=clean_name(name),
-        value=vertex_type or None,
-        expected=expected,
+        "the type of a vertex is unknown", key=clean_name(name), value=vertex_type or None, expected=expected
     )
 
 
-def _build_host(name: str, attributes: GraphAttributes, origin: str) -> ParsedHost:
+def _build_host(name: str, attributes: GraphAttributes) -> ParsedHost:
     devices = attributes.get("devices") or attributes.get("gpus")
     accelerator_label = attributes.get("part") or attributes.get("accelerator") or ""
-    return ParsedHost(
-        name, None if devices is None else _parse_bounded_count(devices, "devices", 4096, origin), accelerator_label
-    )
+    device_count = None if devices is None else _parse_bounded_count(devices, "devices", 4096)
+    return ParsedHost(name, device_count, accelerator_label)
 
 
-def _build_link(lower: str, upper: str, attributes: GraphAttributes, is_host: bool, origin: str) -> ParsedLink:
+def _build_link(lower: str, upper: str, attributes: GraphAttributes, is_host: bool) -> ParsedLink:
     """The edge as a link. Raises InputError for an invalid bandwidth, count or kind."""
     link_type = (attributes.get("kind") or attributes.get("type") or "network").strip().casefold().replace("_", "-")
     if link_type not in ("network", "scale-up", "nvlink"):
-        raise build_description_error("unknown kind of link", origin, value=link_type, expected="network or scale-up")
+        raise InputError("unknown kind of link", value=link_type, expected="network or scale-up")
     link_count = attributes.get("cables") or attributes.get("count") or "1"
     nic_index = attributes.get("card") if is_host else None
     return ParsedLink(
         lower,
         upper,
-        _parse_bandwidth_bytes_per_s(attributes, f"{lower} - {upper}", origin),
-        _parse_bounded_count(link_count, "cables", _MAX_LINKS_PER_EDGE, origin) or 1,
-        None if nic_index is None else _parse_bounded_count(nic_index, "card", 4096, origin),
+        _parse_bandwidth_bytes_per_s(attributes, f"{lower} - {upper}"),
+        _parse_bounded_count(link_count, "cables", _MAX_LINKS_PER_EDGE) or 1,
+        None if nic_index is None else _parse_bounded_count(nic_index, "card", 4096),
         link_type != "network",
     )
 
 
-def _parse_bandwidth_bytes_per_s(attributes: GraphAttributes, key: str, origin: str) -> float | None:
+def _parse_bandwidth_bytes_per_s(attributes: GraphAttributes, key: str) -> float | None:
     """Bandwidth of a cable in bytes/s, None where no attribute states it. Raises InputError for a missing unit."""
     try:
         if "bandwidth" in attributes:
@@ -152,33 +131,28 @@ def _parse_bandwidth_bytes_per_s(attributes: GraphAttributes, key: str, origin: 
             return parse_quantity(f"{attributes['linkspeedraw'][:60]}b/s", "bytes_per_s")
         return parse_link_bytes_per_s(attributes.get("speed", ""), attributes.get("width", ""))
     except InputError as error:
-        raise InputError(
-            error.problem, origin=origin, key=f"bandwidth of {key}", value=error.value, expected=error.expected
-        ) from None
+        raise error.relocate("", f"bandwidth of {key}") from None
 
 
-def _parse_bounded_count(text: str, key: str, maximum: int, origin: str) -> int:
+def _parse_bounded_count(text: str, key: str, maximum: int) -> int:
     number = text.strip().removesuffix(".0")
     if not re.fullmatch(r"[0-9]{1,9}", number) or int(number) > maximum:
         expected = f"a whole number of at most {maximum:,}"
-        raise InputError("not a count", origin=origin, key=key, value=text[:100], expected=expected)
+        raise InputError("not a count", key=key, value=text[:100], expected=expected)
     return int(number)
 
 
-def _parse_graphml(text: str, origin: str) -> _ParsedGraph:
-    root = parse_xml(text, origin)
+def _parse_graphml(text: str) -> _ParsedGraph:
+    root = parse_xml(text)
     if root.name != "graphml":
-        raise build_description_error(
-            "contains no graph", origin, value=root.name, expected="GraphML: <graphml> at the top"
-        )
+        raise InputError("contains no graph", value=root.name, expected="GraphML: <graphml> at the top")
     keys = {key.attributes.get("id", ""): key.attributes.get("attr.name", "") for key in root.find_all("key")}
     vertices = {node.attributes.get("id", ""): _read_data(node, keys) for node in root.find_all("node")}
     edges = [
-        (edge.attributes.get("source", ""), edge.attributes.get("target", ""), edge) for edge in root.find_all("edge")
+        (edge.attributes.get("source", ""), edge.attributes.get("target", ""), _read_data(edge, keys))
+        for edge in root.find_all("edge")
     ]
-    return _check_graph(
-        vertices, [(source, target, _read_data(edge, keys)) for source, target, edge in edges], origin
-    )
+    return _check_graph(vertices, edges)
 
 
 def _read_data(element: XmlElement, keys: dict[str, str]) -> GraphAttributes:
@@ -190,23 +164,15 @@ def _read_data(element: XmlElement, keys: dict[str, str]) -> GraphAttributes:
     return {key.casefold(): value for key, value in texts.items() if key and value}
 
 
-def _parse_node_link(text: str, origin: str) -> _ParsedGraph:
-    document = parse_mapping(text, "json", origin)
+def _parse_node_link(text: str) -> _ParsedGraph:
+    document = parse_mapping(text, "json", "")
     nodes, edges = document.get("nodes"), document.get("links", document.get("edges"))
     if not isinstance(nodes, list) or not isinstance(edges, list):
-        raise build_description_error(
-            "contains no graph", origin, expected="node-link JSON: `nodes` and `links` (or `edges`)"
-        )
-    check_import_size(len(nodes) // 2, len(edges), origin)  # half of the vertices may be switches
-    vertices = {}
-    for node in nodes:
-        attributes = _read_attributes(node)
-        vertices[attributes.pop("id", "")] = attributes
-    edge_list = []
-    for edge in edges:
-        attributes = _read_attributes(edge)
-        edge_list.append((attributes.pop("source", ""), attributes.pop("target", ""), attributes))
-    return _check_graph(vertices, edge_list, origin)
+        raise InputError("contains no graph", expected="node-link JSON: `nodes` and `links` (or `edges`)")
+    check_import_size(len(nodes) // 2, len(edges))  # half of the vertices may be switches
+    vertices = {node.get("id", ""): node for node in map(_read_attributes, nodes)}
+    ends = [(edge.get("source", ""), edge.get("target", ""), edge) for edge in map(_read_attributes, edges)]
+    return _check_graph(vertices, ends)
 
 
 def _read_attributes(value: object) -> GraphAttributes:
@@ -219,18 +185,12 @@ def _read_attributes(value: object) -> GraphAttributes:
     }
 
 
-def _check_graph(
-    vertices: dict[str, GraphAttributes], edges: Iterable[tuple[str, str, GraphAttributes]], origin: str
-) -> _ParsedGraph:
+def _check_graph(vertices: dict[str, GraphAttributes], edges: list[GraphEdge]) -> _ParsedGraph:
     """The graph, with its edges checked. Raises InputError for an edge to an unknown vertex."""
-    edge_list = list(edges)
     if not vertices or "" in vertices:
-        raise build_description_error(
-            "has a vertex without an id" if vertices else "has no vertices", origin, expected="vertices with ids"
-        )
-    unknown_vertex = next((vertex for edge in edge_list for vertex in edge[:2] if vertex not in vertices), None)
+        problem = "has a vertex without an id" if vertices else "has no vertices"
+        raise InputError(problem, expected="vertices with ids")
+    unknown_vertex = next((vertex for edge in edges for vertex in edge[:2] if vertex not in vertices), None)
     if unknown_vertex is not None:
-        raise build_description_error(
-            "an edge names an unknown vertex", origin, value=unknown_vertex, expected="the id of a vertex"
-        )
-    return _ParsedGraph(vertices, edge_list)
+        raise InputError("an edge names an unknown vertex", value=unknown_vertex, expected="the id of a vertex")
+    return _ParsedGraph(vertices, edges)

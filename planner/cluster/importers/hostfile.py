@@ -9,10 +9,11 @@ from planner.cluster.importers.imported_cluster import (
     ParsedCluster,
     ParsedHost,
     assign_distinct_names,
-    build_description_error,
+    build_line_error,
     check_import_size,
+    format_left_out,
 )
-from planner.units import format_counted_noun
+from planner.errors import InputError
 
 _LINE_PATTERN = re.compile(
     r"(?P<host>[A-Za-z0-9_.-]{1,255})(?::(?P<colon>[^\s:=]+))?(?P<rest>(?:\s+[A-Za-z_-]+\s*=\s*[^\s=]+)*)"
@@ -34,7 +35,7 @@ def looks_like_hostfile(text: str) -> bool:
     return bool(lines) and all(valid_lines) and (slot_lines > 0 or len(lines) > 1)
 
 
-def read_hostfile(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
+def read_hostfile(text: str, host_patterns: HostPatterns) -> ParsedCluster:
     """Hosts with their slots as devices. A host on several lines has the sum of their slots. Raises InputError."""
     lines: dict[str, list[int | None]] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -43,31 +44,28 @@ def read_hostfile(text: str, origin: str, host_patterns: HostPatterns) -> Parsed
             continue
         match = _LINE_PATTERN.fullmatch(content)
         if match is None:
-            raise build_description_error("not a line of a hostfile", origin, number, line, _EXPECTED_LINE)
+            raise build_line_error("not a line of a hostfile", number, line, _EXPECTED_LINE)
         slot_text = match["colon"] or next(iter(_SLOTS_PATTERN.findall(match["rest"])), None)
-        lines.setdefault(match["host"], []).append(
-            None if slot_text is None else _parse_slots(slot_text, origin, number)
-        )
-        check_import_size(len(lines), 0, origin)
+        lines.setdefault(match["host"], []).append(None if slot_text is None else _parse_slots(slot_text, number))
+        check_import_size(len(lines), 0)
     # a machinefile names a host once for each process
     slots = {
         host: line_slots[0] if len(line_slots) == 1 else sum(slot_count or 1 for slot_count in line_slots)
         for host, line_slots in lines.items()
     }
-    kept_slots = {name: count for name, count in slots.items() if not host_patterns or host_patterns.match_name(name)}
+    kept_slots = {name: count for name, count in slots.items() if host_patterns.keep_host(name)}
     if not kept_slots:
-        raise build_description_error("no line names a host", origin, expected=_EXPECTED_LINE)
-    empty_hosts = [name for name, count in kept_slots.items() if count == 0]
-    notes = (f"left out: {format_counted_noun(len(empty_hosts), 'host')} without slots",) if empty_hosts else ()
+        raise InputError("no line names a host", expected=_EXPECTED_LINE)
     names = assign_distinct_names(name for name, count in kept_slots.items() if count != 0)
+    notes = format_left_out(len(kept_slots) - len(names), "host", "without slots")
     return ParsedCluster(hosts=tuple(ParsedHost(names[name], kept_slots[name]) for name in names), notes=notes)
 
 
-def _parse_slots(text: str, origin: str, number: int) -> int:
+def _parse_slots(text: str, number: int) -> int:
     """The number of slots of a host. Raises InputError for an invalid number."""
     if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) > _MAX_SLOTS:
         expected = f"a whole number from 0 to {_MAX_SLOTS:,}"
-        raise build_description_error("not a number of slots", origin, number, text, expected)
+        raise build_line_error("not a number of slots", number, text, expected)
     return int(text)
 
 

@@ -12,13 +12,15 @@ from planner.cluster.importers.imported_cluster import (
     ParsedLink,
     ParsedSwitch,
     assign_distinct_names,
-    build_description_error,
+    assign_vertex_names,
+    build_line_error,
     check_import_size,
+    format_left_out,
     format_nic_note,
     number_nics,
 )
 from planner.cluster.importers.link_speeds import parse_infiniband_bytes_per_s
-from planner.units import format_counted_noun
+from planner.errors import InputError
 
 _VERTEX_PATTERN = re.compile(r'(Switch|Ca|Rt)\s*[0-9]+\s*"([^"\s]{1,40})"\s*#\s*"([^"]*)"')
 _LINK_PATTERN = re.compile(
@@ -48,29 +50,21 @@ def looks_like_ibnetdiscover(text: str) -> bool:
     return any(_VERTEX_PATTERN.match(line) for line in text[:200_000].splitlines())
 
 
-def read_ibnetdiscover(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
+def read_ibnetdiscover(text: str, host_patterns: HostPatterns) -> ParsedCluster:
     """Hosts by the names of their adapters, switches, and a link for each pair of ports. Raises InputError."""
-    subnet = _parse_subnet(text, origin)
-    adapters = {
-        key: described for key, described in subnet.descriptions.items() if key[0] not in "SR"
-    }  # switches, routers
-    aggregation_nodes = {key for key, described in adapters.items() if _AGGREGATION_LABEL in described}
-    owners = {key: _parse_owner(described) for key, described in adapters.items() if key not in aggregation_nodes}
-    nameless_adapters = [key for key, (host, _) in owners.items() if not host]
-    kept_owners = {
-        key: first
-        for key, first in owners.items()
-        if first[0] and (not host_patterns or host_patterns.match_name(first[0]))
-    }
-    dropped_count = len(owners) - len(nameless_adapters) - len(kept_owners)
+    subnet = _parse_subnet(text)
+    # identifiers of switches begin with S, those of routers with R
+    adapters = {key: text for key, text in subnet.descriptions.items() if key[0] not in "SR"}
+    aggregation_nodes = {key for key, text in adapters.items() if _AGGREGATION_LABEL in text}
+    owners = {key: _parse_owner(text) for key, text in adapters.items() if key not in aggregation_nodes}
+    named_owners = {key: owner for key, owner in owners.items() if owner[0]}
+    kept_owners = {key: owner for key, owner in named_owners.items() if host_patterns.keep_host(owner[0])}
     if not kept_owners:
-        raise build_description_error("no adapter names a host", origin, expected=_EXPECTED_LINES)
+        raise InputError("no adapter names a host", expected=_EXPECTED_LINES)
     nic_numbers = number_nics(label for _, label in kept_owners.values() if label)
     host_names = assign_distinct_names(host for host, _ in kept_owners.values())
-    described = {
-        key: _parse_switch_name(key, text) for key, text in subnet.descriptions.items() if key.startswith("S")
-    }
-    switch_names = _assign_switch_names(described, host_names)
+    switch_labels = {key: _parse_switch_name(key, text) for key, text in subnet.descriptions.items() if key[0] == "S"}
+    switch_names = assign_vertex_names(switch_labels, taken_names=host_names.values())
     links, aggregating_switches = [], set()
     for (first, second), rate in subnet.links.items():
         lower, upper = (first[0], second[0]) if first[0] not in switch_names else (second[0], first[0])
@@ -83,22 +77,17 @@ def read_ibnetdiscover(text: str, origin: str, host_patterns: HostPatterns) -> P
         elif lower in kept_owners:
             host, label = kept_owners[lower]
             links.append(ParsedLink(host_names[host], switch_names[upper], rate, nic_index=nic_numbers.get(label)))
-    notes = (
-        [f"left out: {format_counted_noun(len(nameless_adapters), 'adapter')} whose host has no name"]
-        if nameless_adapters
-        else []
-    )
-    notes += [f"left out: {format_counted_noun(dropped_count, 'adapter')} of other hosts"] if dropped_count else []
-    notes += format_nic_note(nic_numbers)
+    nameless_note = format_left_out(len(owners) - len(named_owners), "adapter", "whose host has no name")
+    dropped_note = format_left_out(len(named_owners) - len(kept_owners), "adapter", "of other hosts")
     return ParsedCluster(
         hosts=tuple(ParsedHost(name) for name in host_names.values()),
         switches=tuple(ParsedSwitch(name, key in aggregating_switches) for key, name in switch_names.items()),
         links=tuple(links),
-        notes=tuple(notes),
+        notes=nameless_note + dropped_note + format_nic_note(nic_numbers),
     )
 
 
-def _parse_subnet(text: str, origin: str) -> _Subnet:
+def _parse_subnet(text: str) -> _Subnet:
     subnet, current = _Subnet(), ""
     for number, line in enumerate(text.splitlines(), 1):
         vertex = _VERTEX_PATTERN.match(line)
@@ -110,9 +99,7 @@ def _parse_subnet(text: str, origin: str) -> _Subnet:
             continue
         link = _LINK_PATTERN.match(line)
         if link is None or not current:
-            raise build_description_error(
-                "not a line of ibnetdiscover's output", origin, number, line, _EXPECTED_LINES
-            )
+            raise build_line_error("not a line of ibnetdiscover's output", number, line, _EXPECTED_LINES)
         other = link[2]
         comment = link[5] or ""
         description = _DESCRIPTION_PATTERN.search(comment)
@@ -121,10 +108,10 @@ def _parse_subnet(text: str, origin: str) -> _Subnet:
         ports = sorted([(current, int(link[1])), (other, int(link[3]))])
         rate = parse_infiniband_bytes_per_s(speed[1]) if speed else None
         subnet.links[ports[0], ports[1]] = rate or subnet.links.get((ports[0], ports[1]))
-        check_import_size(0, len(subnet.links), origin)
+        check_import_size(0, len(subnet.links))
     if not subnet.links:
-        raise build_description_error("no line describes a link", origin, expected=_EXPECTED_LINES)
-    check_import_size(len(subnet.descriptions), 0, origin)
+        raise InputError("no line describes a link", expected=_EXPECTED_LINES)
+    check_import_size(len(subnet.descriptions), 0)
     return subnet
 
 
@@ -147,13 +134,3 @@ def _parse_switch_name(key: str, description: str) -> str:
         return key if not description or _NAMELESS_PATTERN.search(description) else description
     chassis_position = chip.split("/")[1:]
     return name if chassis_position in ([], ["U1"]) else "-".join([name, *chassis_position])
-
-
-def _assign_switch_names(switch_labels: dict[str, str], host_names: dict[str, str]) -> dict[str, str]:
-    """A distinct, clean name for each switch; where several have the same name, the identifier is appended."""
-    name_counts: dict[str, int] = {}
-    for name in switch_labels.values():
-        name_counts[name] = name_counts.get(name, 0) + 1
-    unique_names = {key: name if name_counts[name] == 1 else f"{name}-{key}" for key, name in switch_labels.items()}
-    clean_names = assign_distinct_names(unique_names.values(), taken_names=host_names.values())
-    return {key: clean_names[name] for key, name in unique_names.items()}

@@ -1,19 +1,20 @@
 """The result of a reader: hosts, switches, links and the inside of a node, as a description states them.
 
 What a description does not state is None; `planner.cluster.importers.complete_draft` fills it from the user's
-options.
+options. Several descriptions of one cluster, such as one of its links and one of its hosts, are merged.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections import defaultdict, deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from planner.cluster.model.spec import LevelTopology, NodeTopology
-from planner.errors import InputError
+from planner.errors import InputError, name_origin
+from planner.units import format_counted_noun
 
 MAX_HOSTS = 32_768
 MAX_LINKS = 400_000
@@ -104,6 +105,10 @@ class HostPatterns:
     def __bool__(self) -> bool:
         return bool(self.patterns)
 
+    def keep_host(self, name: str) -> bool:
+        """Whether a host is part of the cluster: every one where no pattern is given."""
+        return not self.patterns or self.match_name(name)
+
     def match_name(self, name: str) -> bool:
         """Whether the name is a host's; upper and lower case are equal."""
         folded = name[:_MAX_NAME_CHARS].casefold()
@@ -127,6 +132,14 @@ def assign_distinct_names(names: Iterable[str], taken_names: Iterable[str] = ())
         used.add(candidate)
         clean[name] = candidate
     return clean
+
+
+def assign_vertex_names(labels: Mapping[str, str], taken_names: Iterable[str] = ()) -> dict[str, str]:
+    """A distinct, clean name for each vertex, from its label by identifier; equal labels get the identifier too."""
+    label_counts = Counter(labels.values())
+    distinct_labels = {key: label if label_counts[label] == 1 else f"{label}-{key}" for key, label in labels.items()}
+    clean_names = assign_distinct_names(distinct_labels.values(), taken_names)
+    return {key: clean_names[label] for key, label in distinct_labels.items()}
 
 
 def number_nics(labels: Iterable[str]) -> dict[str, int]:
@@ -177,17 +190,63 @@ def compute_host_distances(hosts: Iterable[str], pairs: Iterable[tuple[str, str]
     return distances
 
 
-def check_import_size(host_count: int, link_count: int, origin: str) -> None:
+def format_left_out(count: int, noun: str, description: str) -> tuple[str, ...]:
+    """The note on parts that are left out; empty where there are none."""
+    return (f"left out: {format_counted_noun(count, noun)} {description}",) if count else ()
+
+
+def check_import_size(host_count: int = 0, link_count: int = 0) -> None:
     """Raise InputError where a description has too many hosts or links."""
     for count, maximum, noun in ((host_count, MAX_HOSTS, "hosts"), (link_count, MAX_LINKS, "links")):
         if count > maximum:
-            raise InputError(f"too many {noun}", origin=origin, expected=f"at most {maximum:,}")
+            raise InputError(f"too many {noun}", expected=f"at most {maximum:,}")
 
 
-def build_description_error(
-    problem: str, origin: str, line: int = 0, value: object = None, expected: str = ""
-) -> InputError:
-    """The error for a place in a description: its line, the value there, the expected value."""
-    key = f"line {line}" if line else ""
-    short_value = value[:200] if isinstance(value, str) else value
-    return InputError(problem, origin=origin, key=key, value=short_value, expected=expected)
+def build_line_error(problem: str, line: int, value: object, expected: str = "") -> InputError:
+    """The error for a line of a description: the value there, and the expected one."""
+    return InputError(problem, key=f"line {line}", value=value, expected=expected)
+
+
+def merge_descriptions(descriptions: Sequence[tuple[str, ParsedCluster]]) -> ParsedCluster:
+    """The merged content of all files, each with its file's name. Raises InputError where they contradict each other.
+
+    Of a host, the first file that states a figure counts; a host is unavailable where any file says so.
+    """
+    hosts: dict[str, ParsedHost] = {}
+    for origin, parsed in descriptions:
+        host_names = {host.name for host in parsed.hosts}
+        if hosts and host_names and not host_names & hosts.keys():
+            expected = "descriptions of the same cluster"
+            raise InputError("shares no host with the other files", origin=origin, expected=expected)
+        for host in parsed.hosts:
+            hosts[host.name] = _merge_hosts(hosts.get(host.name, host), host)
+    first_origin = descriptions[0][0]
+    switches = {switch.name: switch for _, parsed in descriptions for switch in parsed.switches}
+    shared_name = next((name for name in switches if name in hosts), None)
+    if shared_name is not None:
+        problem = "a host and a switch have the same name"
+        raise InputError(problem, origin=first_origin, value=shared_name, expected="distinct names")
+    nodes = [(origin, parsed.node) for origin, parsed in descriptions if parsed.node is not None]
+    if len(nodes) > 1:
+        expected = "a single description of a node"
+        raise InputError("describes a node a second time", origin=nodes[1][0], expected=expected)
+    links = tuple(link for _, parsed in descriptions for link in parsed.links)
+    with name_origin(first_origin):
+        check_import_size(len(hosts), len(links))
+    return ParsedCluster(
+        hosts=tuple(hosts.values()),
+        switches=tuple(switches.values()),
+        links=links,
+        node=nodes[0][1] if nodes else None,
+        levels=next((parsed.levels for _, parsed in descriptions if parsed.levels), ()),
+        notes=tuple(dict.fromkeys(note for _, parsed in descriptions for note in parsed.notes)),
+    )
+
+
+def _merge_hosts(first: ParsedHost, second: ParsedHost) -> ParsedHost:
+    return replace(
+        first,
+        devices=second.devices if first.devices is None else first.devices,
+        accelerator_label=first.accelerator_label or second.accelerator_label,
+        unavailable_reason=first.unavailable_reason or second.unavailable_reason,
+    )

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from planner.cluster.importers.draft import LinkDraft
+from planner.cluster.importers.cluster_file import LinkDraft
 from planner.cluster.importers.imported_cluster import ParsedLink, compute_host_distances
 from planner.cluster.importers.node_types import ImportDefaults, ImportNotes, NodeType
 from planner.cluster.wired.hostlist import build_natural_key

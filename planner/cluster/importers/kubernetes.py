@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from planner.cluster.importers.imported_cluster import (
     HostPatterns,
@@ -14,11 +15,11 @@ from planner.cluster.importers.imported_cluster import (
     ParsedLink,
     ParsedSwitch,
     assign_distinct_names,
-    build_description_error,
     check_import_size,
+    format_left_out,
 )
 from planner.decode import parse_mapping
-from planner.units import format_counted_noun
+from planner.errors import InputError
 
 SCALE_UP_LABELS = (
     "network.topology.nvidia.com/accelerator",
@@ -69,59 +70,39 @@ def looks_like_kubernetes(text: str) -> bool:
     return '"metadata"' in text or '"apiVersion"' in text[:10_000]
 
 
-def read_kubernetes(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
+def read_kubernetes(text: str, host_patterns: HostPatterns) -> ParsedCluster:
     """Hosts with accelerators, and the switches that their labels name. Raises InputError."""
-    document = parse_mapping(text, "json", origin)
+    document = parse_mapping(text, "json", "")
     items = document.get("items", [document])
     if not isinstance(items, list):
-        raise build_description_error(
-            "contains no list of nodes", origin, expected="the output of `kubectl get nodes -o json`"
-        )
-    check_import_size(len(items) // 2, 0, origin)  # half of them may have no accelerators
+        raise InputError("contains no list of nodes", expected="the output of `kubectl get nodes -o json`")
+    check_import_size(len(items) // 2, 0)  # half of them may have no accelerators
     tables = [_convert_table(item) for item in items]
     labels = [_convert_table(_convert_table(item.get("metadata")).get("labels")) for item in tables]
     family = next(
         (keys for keys in SWITCH_LABEL_FAMILIES if any(keys[0] in node_labels for node_labels in labels)), ()
     )
     nodes = [_read_node(item, item_labels, family) for item, item_labels in zip(tables, labels, strict=True)]
-    kept_nodes = [
-        node
-        for node in nodes
-        if node.host.devices != 0 and (not host_patterns or host_patterns.match_name(node.host.name))
-    ]
-    check_import_size(len(kept_nodes), 0, origin)
+    kept_nodes = [node for node in nodes if node.host.devices != 0 and host_patterns.keep_host(node.host.name)]
+    check_import_size(len(kept_nodes), 0)
     if not kept_nodes or not all(node.host.name for node in kept_nodes):
         problem = "a node has no name" if kept_nodes else "no node has accelerators"
-        raise build_description_error(
-            problem, origin, expected="nodes with a name and labels such as nvidia.com/gpu.count"
-        )
-    dropped_count = len(nodes) - len(kept_nodes)
-    notes = (
-        [f"left out: {format_counted_noun(dropped_count, 'node')} without accelerators or of other names"]
-        if dropped_count
-        else []
-    )
+        raise InputError(problem, expected="nodes with a name and labels such as nvidia.com/gpu.count")
+    notes = format_left_out(len(nodes) - len(kept_nodes), "node", "without accelerators or of other names")
     names = assign_distinct_names(node.host.name for node in kept_nodes)
     if len(names) < len(kept_nodes):
-        raise build_description_error("a node is named twice", origin, expected="each node once")
-    parsed_hosts = [
-        ParsedHost(names[n.host.name], n.host.devices, n.host.accelerator_label, n.host.unavailable_reason)
-        for n in kept_nodes
-    ]
+        raise InputError("a node is named twice", expected="each node once")
+    hosts = tuple(replace(node.host, name=names[node.host.name]) for node in kept_nodes)
     shapes = {node.slice_shape for node in kept_nodes}
     if shapes != {""}:
-        return ParsedCluster(
-            tuple(parsed_hosts), levels=_build_torus_levels(kept_nodes, shapes, origin), notes=tuple(notes)
-        )
+        return ParsedCluster(hosts, levels=_build_torus_levels(kept_nodes, shapes), notes=notes)
     links = _build_links(kept_nodes, names)
-    switches = dict.fromkeys(
-        vertex for link in links for vertex in (link.lower, link.upper) if vertex not in names.values()
-    )
+    switches = dict.fromkeys(vertex for link in links for vertex in (link.lower, link.upper))
+    for host in hosts:
+        switches.pop(host.name, None)
     if family:
-        notes.append(f"the network's levels are those of {', '.join(family)}")
-    return ParsedCluster(
-        tuple(parsed_hosts), tuple(ParsedSwitch(name) for name in switches), tuple(links), notes=tuple(notes)
-    )
+        notes += (f"the network's levels are those of {', '.join(family)}",)
+    return ParsedCluster(hosts, tuple(map(ParsedSwitch, switches)), tuple(links), notes=notes)
 
 
 def _read_node(item: dict[str, object], labels: dict[str, object], family: tuple[str, ...]) -> _KubernetesNode:
@@ -138,9 +119,8 @@ def _read_node(item: dict[str, object], labels: dict[str, object], family: tuple
     switch_labels = tuple(_convert_text(labels.get(key)) for key in family)
     scale_up = next((_convert_text(labels[key]) for key in SCALE_UP_LABELS if labels.get(key)), "")
     host = ParsedHost(name, devices, _MIG_PATTERN.sub("", product), _find_unavailable_reason(status, spec))
-    return _KubernetesNode(
-        host, scale_up, switch_labels, _convert_text(labels.get(_TPU_TOPOLOGY_LABEL)) if devices else ""
-    )
+    slice_shape = _convert_text(labels.get(_TPU_TOPOLOGY_LABEL)) if devices else ""
+    return _KubernetesNode(host, scale_up, switch_labels, slice_shape)
 
 
 def _find_unavailable_reason(status: dict[str, object], spec: dict[str, object]) -> str:
@@ -163,28 +143,23 @@ def _build_links(nodes: list[_KubernetesNode], names: dict[str, str]) -> list[Pa
     all_paths = dict.fromkeys(
         [*domains, *(switch_path for host_path in paths_by_host.values() for switch_path in host_path)]
     )
-    label_counts: dict[str, int] = {}
-    for switch_path in all_paths:
-        label_counts[switch_path[-1]] = label_counts.get(switch_path[-1], 0) + 1
+    label_counts = Counter(switch_path[-1] for switch_path in all_paths)
     label_by_path = {
         switch_path: switch_path[-1] if label_counts[switch_path[-1]] == 1 else "-".join(switch_path)
         for switch_path in sorted(all_paths)
     }
     clean_names = assign_distinct_names(label_by_path.values(), taken_names=names.values())
-    links: dict[ParsedLink, None] = {}
+    name_by_path = {switch_path: clean_names[label] for switch_path, label in label_by_path.items()}
+    links: list[ParsedLink] = []
     for node in nodes:
-        host = names[node.host.name]
+        lower = names[node.host.name]
         if node.scale_up_domain:
-            links[
-                ParsedLink(
-                    host, clean_names[label_by_path["nvlink", node.scale_up_domain]], link_count=None, scale_up=True
-                )
-            ] = None
-        lower_name = host
+            domain = name_by_path["nvlink", node.scale_up_domain]
+            links.append(ParsedLink(lower, domain, link_count=None, scale_up=True))
         for switch_path in paths_by_host[node.host.name]:
-            links[ParsedLink(lower_name, clean_names[label_by_path[switch_path]], link_count=None)] = None
-            lower_name = clean_names[label_by_path[switch_path]]
-    return list(links)
+            links.append(ParsedLink(lower, name_by_path[switch_path], link_count=None))
+            lower = name_by_path[switch_path]
+    return list(dict.fromkeys(links))
 
 
 def _build_switch_path(switch_labels: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -193,14 +168,12 @@ def _build_switch_path(switch_labels: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [tuple(reversed(present_labels[index:])) for index in range(len(present_labels))]
 
 
-def _build_torus_levels(nodes: list[_KubernetesNode], shapes: set[str], origin: str) -> tuple[ParsedLevel, ...]:
+def _build_torus_levels(nodes: list[_KubernetesNode], shapes: set[str]) -> tuple[ParsedLevel, ...]:
     """The levels of equal TPU slices: a torus, and the data-centre network where there are several slices."""
     shape = next(iter(shapes))
     if len(shapes) > 1 or not re.fullmatch(r"[0-9]{1,4}(x[0-9]{1,4}){1,3}", shape):
-        shape_list = ", ".join(sorted(shapes))
-        raise build_description_error(
-            "slices have different shapes", origin, value=shape_list, expected="the same gke-tpu-topology everywhere"
-        )
+        expected = "the same gke-tpu-topology everywhere"
+        raise InputError("slices have different shapes", value=", ".join(sorted(shapes)), expected=expected)
     sides = [int(side) for side in shape.split("x")]
     devices = {node.host.devices for node in nodes}
     devices_per_host = devices.pop() if len(devices) == 1 else None
@@ -209,9 +182,7 @@ def _build_torus_levels(nodes: list[_KubernetesNode], shapes: set[str], origin: 
         or math.prod(sides) % devices_per_host
         or len(nodes) % (math.prod(sides) // devices_per_host or 1)
     ):
-        raise build_description_error(
-            "the hosts do not make whole slices", origin, value=shape, expected="every host of each slice"
-        )
+        raise InputError("the hosts do not make whole slices", value=shape, expected="every host of each slice")
     hosts_per_slice = math.prod(sides) // devices_per_host
     is_single_slice = len(nodes) == hosts_per_slice
     ici = ParsedLevel("ici", "torus", None if is_single_slice else hosts_per_slice, shape=tuple(sides))

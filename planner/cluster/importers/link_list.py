@@ -15,14 +15,14 @@ from planner.cluster.importers.imported_cluster import (
     ParsedLink,
     ParsedSwitch,
     assign_distinct_names,
-    build_description_error,
+    build_line_error,
     check_import_size,
+    format_left_out,
     format_nic_note,
     number_nics,
 )
 from planner.cluster.importers.link_speeds import parse_link_bytes_per_s
 from planner.errors import InputError
-from planner.units import format_counted_noun
 
 _SOURCE_WORDS, _TARGET_WORDS = (
     "source|src|start|from|local|a|1|node1",
@@ -66,34 +66,28 @@ def looks_like_link_list(text: str) -> bool:
         return False
 
 
-def read_link_list(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
+def read_link_list(text: str, host_patterns: HostPatterns) -> ParsedCluster:
     """Hosts, switches and a cable per line; a cable listed at both its ends counts once. Raises InputError."""
     links_by_key: dict[object, tuple[_LinkEnd, _LinkEnd, float | None]] = {}
-    for number, row in _read_rows(text, origin):
+    for number, row in _read_rows(text):
         end_pair = _build_link_end(row, "lower", host_patterns), _build_link_end(row, "upper", host_patterns)
         if not end_pair[0].name or not end_pair[1].name:
             continue
         try:
             rate = parse_link_bytes_per_s(row.get("speed", ""), row.get("width", ""))
         except InputError as error:
-            raise build_description_error(error.problem, origin, number, error.value, error.expected) from None
+            raise build_line_error(error.problem, number, error.value, error.expected) from None
         has_ports = end_pair[0].port and end_pair[1].port
         key = frozenset((end.name, end.port) for end in end_pair) if has_ports else number
         links_by_key.setdefault(key, (*end_pair, rate))
-        check_import_size(0, len(links_by_key), origin)
-    names = dict.fromkeys(end.name for first, second, _ in links_by_key.values() for end in (first, second))
-    host_names = {end.name for first, second, _ in links_by_key.values() for end in (first, second) if end.is_host}
+        check_import_size(0, len(links_by_key))
+    ends = [end for *end_pair, _ in links_by_key.values() for end in end_pair]
+    names = dict.fromkeys(end.name for end in ends)
+    host_names = {end.name for end in ends if end.is_host}
     if not host_names:
-        raise build_description_error(
-            "no end of a link is a host", origin, expected="--hosts with a pattern of the hosts' names"
-        )
+        raise InputError("no end of a link is a host", expected="--hosts with a pattern of the hosts' names")
     clean_names = assign_distinct_names(names)
-    nic_numbers = number_nics(
-        end.nic_label
-        for first, second, _ in links_by_key.values()
-        for end in (first, second)
-        if end.is_host and end.nic_label
-    )
+    nic_numbers = number_nics(end.nic_label for end in ends if end.is_host and end.nic_label)
     links, dropped_count = [], 0
     for first, second, rate in links_by_key.values():
         lower, upper = (second, first) if second.name in host_names else (first, second)
@@ -102,19 +96,16 @@ def read_link_list(text: str, origin: str, host_patterns: HostPatterns) -> Parse
             continue
         nic_index = nic_numbers.get(lower.nic_label) if lower.name in host_names else None
         links.append(ParsedLink(clean_names[lower.name], clean_names[upper.name], rate, nic_index=nic_index))
-    check_import_size(len(host_names), 0, origin)
+    check_import_size(len(host_names), 0)
     return ParsedCluster(
         hosts=tuple(ParsedHost(clean_names[name]) for name in names if name in host_names),
         switches=tuple(ParsedSwitch(clean_names[name]) for name in names if name not in host_names),
         links=tuple(links),
-        notes=(
-            (f"left out: {format_counted_noun(dropped_count, 'cable')} from host to host",) if dropped_count else ()
-        )
-        + format_nic_note(nic_numbers),
+        notes=format_left_out(dropped_count, "cable", "from host to host") + format_nic_note(nic_numbers),
     )
 
 
-def _read_rows(text: str, origin: str) -> Iterator[tuple[int, LinkRow]]:
+def _read_rows(text: str) -> Iterator[tuple[int, LinkRow]]:
     """The lines below the headings. Raises InputError for missing headings, or invalid CSV."""
     columns: dict[int, str] = {}
     reader = csv.reader(io.StringIO(text, newline=""))
@@ -128,13 +119,9 @@ def _read_rows(text: str, origin: str) -> Iterator[tuple[int, LinkRow]]:
                 row = {name: cells[index].strip() for index, name in columns.items() if index < len(cells)}
                 yield reader.line_num, row
     except csv.Error as error:
-        raise build_description_error(
-            f"not valid CSV: {error}", origin, reader.line_num, expected="a table with commas"
-        ) from None
+        raise build_line_error(f"not valid CSV: {error}", reader.line_num, None, "a table with commas") from None
     if not columns:
-        raise build_description_error(
-            "the headings of a list of links are missing", origin, expected=_EXPECTED_HEADINGS
-        )
+        raise InputError("the headings of a list of links are missing", expected=_EXPECTED_HEADINGS)
 
 
 def _parse_headings(cells: list[str]) -> dict[int, str]:

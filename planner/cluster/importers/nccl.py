@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import re
 
-from planner.cluster.importers.imported_cluster import (
-    HostPatterns,
-    ParsedCluster,
-    ParsedNode,
-    build_description_error,
-    clean_name,
-)
+from planner.cluster.importers.imported_cluster import HostPatterns, ParsedCluster, ParsedNode, clean_name
 from planner.cluster.importers.link_speeds import parse_pcie_bytes_per_s
 from planner.cluster.importers.nvidia_smi import infer_node_topology
 from planner.cluster.importers.xmltree import XmlElement, parse_xml
 from planner.cluster.model.spec import NodeTopology
+from planner.errors import InputError
 
 _GPU_CLASSES = ("0x0302", "0x1200", "0x0380")
 _NIC_CLASSES = ("0x0207", "0x0200")
@@ -22,31 +17,29 @@ _NVSWITCH_CLASS = "0x0680"
 _MAX_DEVICES = 1024
 
 
-def read_nccl_topology(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
+def read_nccl_topology(text: str, host_patterns: HostPatterns) -> ParsedCluster:
     """The node of a topology. Raises InputError without GPUs, or for hosts that differ."""
-    system = parse_xml(text, origin)
+    system = parse_xml(text)
     if system.name != "system":
         content = (
             "a graph of NCCL's channels"
             if system.name == "graphs"
             else f"<{clean_name(system.name)[:40]}> at the top"
         )
-        raise build_description_error(
-            f"contains {content}", origin, expected="a topology: <system> (NCCL_TOPO_DUMP_FILE)"
-        )
+        raise InputError(f"contains {content}", expected="a topology: <system> (NCCL_TOPO_DUMP_FILE)")
     by_host: dict[str, list[XmlElement]] = {}
     for cpu in system.find_all("cpu") or [system]:
         by_host.setdefault(cpu.attributes.get("host_hash", ""), []).append(cpu)
-    nodes = [_build_node(cpus, origin) for cpus in by_host.values()]
+    nodes = [_build_node(cpus) for cpus in by_host.values()]
     if len({(node.devices, node.topology, node.links_per_device) for node, _ in nodes}) > 1:
-        raise build_description_error("the hosts differ", origin, expected="a single host, or equal hosts")
+        raise InputError("the hosts differ", expected="a single host, or equal hosts")
     node, notes = nodes[0]
     if len(nodes) > 1:
         notes = (*notes, f"the topology has {len(nodes)} equal hosts: the first was read")
     return ParsedCluster(node=node, notes=notes)
 
 
-def _build_node(cpus: list[XmlElement], origin: str) -> tuple[ParsedNode, tuple[str, ...]]:
+def _build_node(cpus: list[XmlElement]) -> tuple[ParsedNode, tuple[str, ...]]:
     """The node with these processors, and notes on approximations."""
     devices: dict[str, XmlElement] = {}
     for pci in (pci for cpu in cpus for pci in cpu.find_all("pci")):
@@ -54,9 +47,7 @@ def _build_node(cpus: list[XmlElement], origin: str) -> tuple[ParsedNode, tuple[
         if is_gpu or any(child.name == "gpu" for child in pci.children):
             devices[pci.attributes.get("busid", str(len(devices))).casefold()] = pci
     if not devices or len(devices) > _MAX_DEVICES:
-        raise build_description_error(
-            "no GPU is described" if not devices else "too many GPUs", origin, expected="<pci> with <gpu>"
-        )
+        raise InputError("no GPU is described" if not devices else "too many GPUs", expected="<pci> with <gpu>")
     topology, links_per_device, note = _infer_links(devices)
     nic_count, nic_rate, nic_note = _count_nics(cpus)
     first = next(iter(devices.values())).attributes

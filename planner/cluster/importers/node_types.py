@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from planner.cluster.importers.draft import NodeDraft
+from planner.cluster.importers.cluster_file import NodeDraft
 from planner.cluster.importers.imported_cluster import ParsedHost, ParsedNode, clean_name
 from planner.cluster.importers.match_hardware import (
     AMBIGUOUS_LABELS,

@@ -8,10 +8,11 @@ from planner.cluster.importers.imported_cluster import (
     HostPatterns,
     ParsedCluster,
     ParsedNode,
-    build_description_error,
+    build_line_error,
     clean_name,
 )
 from planner.cluster.model.spec import NodeTopology
+from planner.errors import InputError
 
 _RELATION_PATTERN = re.compile(r"X|NV([0-9]{1,2})|PIX|PXB|PHB|NODE|SYS|SOC")
 _HEADER_PATTERN = re.compile(r"\s*GPU0(?:\s|$)")
@@ -29,9 +30,9 @@ def looks_like_nvidia_smi(text: str) -> bool:
     return any(_is_header(line) for line in _ANSI_PATTERN.sub("", text[:100_000]).splitlines())
 
 
-def read_nvidia_smi_topology(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
+def read_nvidia_smi_topology(text: str, host_patterns: HostPatterns) -> ParsedCluster:
     """The node of the first matrix. Raises InputError for an incomplete matrix."""
-    matrix = _parse_matrix(text, origin)
+    matrix = _parse_matrix(text)
     gpus = [name for name in matrix if name.startswith("GPU")]
     nic_count, nic_note = _count_nics(matrix, gpus)
     topology, links_per_device, note = infer_node_topology(
@@ -74,21 +75,19 @@ def _is_connected(link_counts: list[list[int]]) -> bool:
     return len(reached) == len(link_counts)
 
 
-def _parse_matrix(text: str, origin: str) -> RelationMatrix:
+def _parse_matrix(text: str) -> RelationMatrix:
     """Rows by name, each a relation by column."""
     lines = _ANSI_PATTERN.sub("", text).splitlines()
     start = next((index for index, line in enumerate(lines) if _is_header(line)), None)
     if start is None:
-        raise build_description_error(
-            "contains no matrix", origin, expected="the output of `nvidia-smi topo -m` with its first line"
-        )
+        raise InputError("contains no matrix", expected="the output of `nvidia-smi topo -m` with its first line")
     columns = []
     for word in lines[start].split(maxsplit=_MAX_COLUMNS + 8):
         if word in ("CPU", "NUMA", "GPU"):  # the first word of `CPU Affinity` and those after it
             break
         columns.append(word)
     if len(columns) > _MAX_COLUMNS or len(set(columns)) != len(columns):
-        raise build_description_error("invalid header of the matrix", origin, start + 1, lines[start])
+        raise build_line_error("invalid header of the matrix", start + 1, lines[start])
     matrix: RelationMatrix = {}
     for number, line in enumerate(lines[start + 1 :], start + 2):
         words = line.split(maxsplit=_MAX_COLUMNS)
@@ -100,19 +99,13 @@ def _parse_matrix(text: str, origin: str) -> RelationMatrix:
         invalid_relations = [word for word in relations if not _RELATION_PATTERN.fullmatch(word)]
         if len(relations) < len(columns) or invalid_relations:
             expected = f"{len(columns)} of X, NV#, PIX, PXB, PHB, NODE, SYS"
-            raise build_description_error(
-                "invalid row of the matrix",
-                origin,
-                number,
-                invalid_relations[0] if invalid_relations else line,
-                expected,
+            raise build_line_error(
+                "invalid row of the matrix", number, invalid_relations[0] if invalid_relations else line, expected
             )
         matrix[words[0]] = dict(zip(columns, relations, strict=True))
     missing_rows = [name for name in columns if name.startswith("GPU") and name not in matrix]
     if missing_rows:
-        raise build_description_error(
-            f"the matrix has no row for {clean_name(missing_rows[0])}", origin, expected="a row for each GPU"
-        )
+        raise InputError(f"the matrix has no row for {clean_name(missing_rows[0])}", expected="a row for each GPU")
     return matrix
 
 

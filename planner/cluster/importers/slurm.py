@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from planner.cluster.importers.imported_cluster import (
     MAX_HOSTS,
@@ -13,7 +14,7 @@ from planner.cluster.importers.imported_cluster import (
     ParsedLink,
     ParsedSwitch,
     assign_distinct_names,
-    build_description_error,
+    build_line_error,
     check_import_size,
 )
 from planner.cluster.wired.hostlist import expand_hostlist
@@ -41,63 +42,55 @@ def looks_like_slurm(text: str) -> bool:
     return bool(_RECORD_PATTERN.search(text))
 
 
-def read_slurm_config(text: str, origin: str, host_patterns: HostPatterns) -> ParsedCluster:
+def read_slurm_config(text: str, host_patterns: HostPatterns) -> ParsedCluster:
     """The content of a file; its records may be switches, blocks and nodes. Raises InputError."""
     nodes: dict[str, ParsedHost] = {}
     named_hosts: dict[str, None] = {}  # in the order of the file
     switches: dict[str, None] = {}
-    memberships: dict[
-        tuple[bool, str, str], None
-    ] = {}  # whether the member is a switch, the member, the switch or block above it
+    # whether the member is a switch, the member, the switch or block above it
+    memberships: dict[tuple[bool, str, str], None] = {}
     blocks: set[str] = set()
     notes: dict[str, None] = {}
-    for number, record in _read_records(text, origin):
+    for number, record in _read_records(text):
         if "nodename" in record:
-            for host in _expand_names(record["nodename"], origin, number, len(nodes)):
+            for host in _expand_names(record["nodename"], number, len(nodes)):
                 nodes[host] = _build_host(host, record)
             continue
         is_block = "blockname" in record
         switch = record["blockname" if is_block else "switchname"]
-        _expand_names(switch, origin, number, 0, single=True)
+        _expand_names(switch, number, 0, single=True)
         switches[switch] = None
         if "linkspeed" in record:
             notes["LinkSpeed has no unit in Slurm and is left out"] = None
-        hosts_below = _expand_names(record.get("nodes", ""), origin, number, len(named_hosts))
+        hosts_below = _expand_names(record.get("nodes", ""), number, len(named_hosts))
         named_hosts.update(dict.fromkeys(hosts_below))
         memberships.update(dict.fromkeys((False, host, switch) for host in hosts_below))
         if is_block:
             blocks.add(switch)
         else:
-            switches_below = _expand_names(record.get("switches", ""), origin, number, len(switches))
+            switches_below = _expand_names(record.get("switches", ""), number, len(switches))
             switches.update(dict.fromkeys(switches_below))
             memberships.update(dict.fromkeys((True, vertex, switch) for vertex in switches_below))
-        check_import_size(len(nodes) + len(named_hosts), len(memberships), origin)
+        check_import_size(len(nodes) + len(named_hosts), len(memberships))
     if not (nodes or named_hosts):
-        raise build_description_error("no line names a node", origin, expected=_EXPECTED_LINES)
-    all_hosts = [
-        name for name in dict.fromkeys([*named_hosts, *nodes]) if not host_patterns or host_patterns.match_name(name)
-    ]
+        raise InputError("no line names a node", expected=_EXPECTED_LINES)
+    all_hosts = [name for name in dict.fromkeys([*named_hosts, *nodes]) if host_patterns.keep_host(name)]
     clean_names = assign_distinct_names(all_hosts)
     used_switches = dict.fromkeys(
         vertex for is_switch, low, up in memberships for vertex in ((low, up) if is_switch else (up,))
     )
     vertices = assign_distinct_names(used_switches, taken_names=clean_names.values())
-    host_records = [(clean_names[name], nodes.get(name, ParsedHost(name))) for name in all_hosts]
-    parsed_hosts = [
-        ParsedHost(name, host.devices, host.accelerator_label, host.unavailable_reason) for name, host in host_records
-    ]
-    links = [
-        ParsedLink(
-            vertices[low] if is_switch else clean_names[low], vertices[up], link_count=None, scale_up=up in blocks
-        )
-        for is_switch, low, up in memberships
-        if is_switch or low in clean_names
-    ]
+    parsed_hosts = [replace(nodes.get(name, ParsedHost(name)), name=clean_names[name]) for name in all_hosts]
+    links = []
+    for is_switch, low, up in memberships:
+        lower = (vertices if is_switch else clean_names).get(low)
+        if lower is not None:
+            links.append(ParsedLink(lower, vertices[up], link_count=None, scale_up=up in blocks))
     names = [vertices[name] for name in switches if name in vertices]
     return ParsedCluster(tuple(parsed_hosts), tuple(map(ParsedSwitch, names)), tuple(links), notes=tuple(notes))
 
 
-def _read_records(text: str, origin: str) -> Iterator[SlurmRecord]:
+def _read_records(text: str) -> Iterator[SlurmRecord]:
     """The records of a file: a line each, or in `scontrol`'s output a line and the indented lines below it."""
     current: dict[str, str] = {}
     start_line = 0
@@ -119,7 +112,7 @@ def _read_records(text: str, origin: str) -> Iterator[SlurmRecord]:
         yield start_line, current
 
 
-def _expand_names(text: str, origin: str, line: int, known_count: int, *, single: bool = False) -> list[str]:
+def _expand_names(text: str, line: int, known_count: int, *, single: bool = False) -> list[str]:
     """The names of a list; `known_count`: the number of names that the file has so far. Raises InputError."""
     if not text or text.casefold() == "(null)":
         return []
@@ -127,11 +120,11 @@ def _expand_names(text: str, origin: str, line: int, known_count: int, *, single
         is_plain = "[" not in text and "," not in text and len(text) < _MAX_LIST_CHARS
         names = (text,) if is_plain else expand_hostlist(text)
     except InputError as error:
-        raise build_description_error(error.problem, origin, line, text, error.expected) from None
+        raise build_line_error(error.problem, line, text, error.expected) from None
     if len(names) + known_count > MAX_HOSTS:
-        raise build_description_error("too many names", origin, line, text, f"at most {MAX_HOSTS:,}")
+        raise build_line_error("too many names", line, text, f"at most {MAX_HOSTS:,}")
     if single and len(names) != 1:
-        raise build_description_error("not a single name", origin, line, text, "a switch or block per line")
+        raise build_line_error("not a single name", line, text, "a switch or block per line")
     return list(names)
 
 
@@ -150,6 +143,5 @@ def _build_host(name: str, record: dict[str, str]) -> ParsedHost:
         if not _MIG_PATTERN.search(label)
     ]
     labels = {label for label, _ in gpus}
-    return ParsedHost(
-        name, sum(count for _, count in gpus), labels.pop() if len(labels) == 1 else "", unavailable_reason
-    )
+    label = labels.pop() if len(labels) == 1 else ""
+    return ParsedHost(name, sum(count for _, count in gpus), label, unavailable_reason)

@@ -31,7 +31,7 @@ class XmlElement:
         return matches
 
 
-def parse_xml(text: str, origin: str) -> XmlElement:
+def parse_xml(text: str) -> XmlElement:
     """The root of a document. Raises InputError for invalid XML, and for documents that declare entities."""
     root = XmlElement("", {})
     open_elements, element_count = [root], 0
@@ -41,7 +41,7 @@ def parse_xml(text: str, origin: str) -> XmlElement:
         element_count += 1
         if len(open_elements) > _MAX_DEPTH or element_count > _MAX_ELEMENTS:
             problem = "nested too deeply" if len(open_elements) > _MAX_DEPTH else "has too many elements"
-            raise InputError(problem, origin=origin, expected="a plain description")
+            raise InputError(problem, expected="a plain description")
         element = XmlElement(name.rsplit(":", 1)[-1], attributes)
         open_elements[-1].children.append(element)
         open_elements.append(element)
@@ -54,7 +54,7 @@ def parse_xml(text: str, origin: str) -> XmlElement:
             open_elements[-1].text += data
 
     def reject_declaration(*_: object) -> None:
-        raise InputError("declares a document type or entities", origin=origin, expected="XML without a DOCTYPE")
+        raise InputError("declares a document type or entities", expected="XML without a DOCTYPE")
 
     parser = expat.ParserCreate("utf-8")  # the bytes were decoded already: the document's own encoding does not count
     parser.StartElementHandler, parser.EndElementHandler = open_element, close_element
@@ -63,5 +63,5 @@ def parse_xml(text: str, origin: str) -> XmlElement:
     try:
         parser.Parse(text.encode("utf-8", "replace"), True)
     except expat.ExpatError as error:
-        raise InputError(f"not valid XML: {error}", origin=origin, expected="a complete XML document") from None
+        raise InputError(f"not valid XML: {error}", expected="a complete XML document") from None
     return root.children[0]
