@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -40,6 +41,16 @@ class FigureSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 Figure = float | int | str | SourcedFigure
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """A figure in SI units, and where it is from."""
+
+    name: str
+    value: float
+    source: str
+
 
 _PLAUSIBLE_RANGES: dict[Dimension, tuple[float, float, str]] = {
     "bytes": (1024.0, 2.0**50, "from 1KiB to 1PiB"),

@@ -26,7 +26,7 @@ from planner.trainers.names import LaunchMode, TrainerName
 from planner.workload.techniques import OptimizerName
 
 if TYPE_CHECKING:
-    from planner.cluster.model.reliability_spec import Assumption
+    from planner.hardware.figures import Assumption
 
 RequestCommand = Literal["plan", "estimate", "what-if"]
 _DEGREES = ("tp", "pp", "dp", "cp", "ep", "etp", "vpp", "micro_batch")

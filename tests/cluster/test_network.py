@@ -6,11 +6,11 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from planner.cluster.analysis.device_graph import DEVICE_VERTEX, build_tier_graph
 from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.network.build import build_network, compute_level_paths
-from planner.cluster.regular.tier_graph import DEVICE_VERTEX, build_tier_graph
 from tests.examples import lab
 
 

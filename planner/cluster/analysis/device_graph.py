@@ -1,8 +1,9 @@
-"""The communication graph with every accelerator: what the collapsed graph stands for, for drawing, export and flows.
+"""The communication graph of a cluster, for drawing, export and flows: with every accelerator, or collapsed.
 
 A device is `node-3/0`. Inside a node it is joined to the others as the node is built: a star around the NVSwitches
-(`node-3/nvswitch`), a mesh, PCIe switches and host bridges, a torus. A NIC belongs to the devices it serves,
-so that a link leads from them to the switch; one that several share is split between them.
+(`node-3/nvswitch`), a mesh, PCIe switches and host bridges, a torus. A NIC belongs to the devices it serves, so that
+a link leads from them to the switch; one that several share is split between them. The collapsed graph of a regular
+cluster has one representative of each class of part: the device, the node's switch, the NIC, one switch a level.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.intra_node import IntraNodeTopology, compute_link_shares
-from planner.cluster.model.wiring import Wiring
+from planner.cluster.model.wiring import Bools, Wiring
 from planner.cluster.regular.torus import Torus, compute_coordinates, compute_grid_index, enumerate_grid_neighbours
 
 if TYPE_CHECKING:
     import networkx as nx
 
-Ints = NDArray[np.int64]
 DeviceEdge = tuple[str, str, float]
 """Two vertices, and bytes/s between them in one direction."""
+DEVICE_VERTEX = "device"
 
 
 def build_device_graph(
@@ -72,7 +73,7 @@ def _add_edge(graph: nx.Graph[str], source: str, target: str, bytes_per_s: float
         graph.add_edge(source, target, bandwidth_bytes_per_s=bytes_per_s, scale_up=scale_up)
 
 
-def _find_starred_hosts(wiring: Wiring) -> NDArray[np.bool_]:
+def _find_starred_hosts(wiring: Wiring) -> Bools:
     """Which hosts' devices are joined by a switch outside of the host, of their own links: [hosts]."""
     is_starred = np.zeros(len(wiring.vertex_names), dtype=np.bool_)
     to_switch = (
@@ -184,3 +185,35 @@ def _list_facing_devices(
     facing_places[:, axis] = 0
     pairs: list[list[int]] = np.stack([face_devices, compute_grid_index(facing_places, torus.block)], axis=1).tolist()
     return pairs
+
+
+def build_tier_graph(cluster: Cluster) -> nx.Graph[str]:
+    """The collapsed graph. Of vertices: `kind`, `count`, `devices` (joined below one such part).
+
+    Of edges: `bandwidth_bytes_per_s` (one device, one direction), `latency_s` (what crossing it adds).
+    """
+    import networkx as nx
+
+    graph: nx.Graph[str] = nx.Graph(name=cluster.name)
+    devices = cluster.devices
+    graph.add_node(DEVICE_VERTEX, kind="device", count=devices, devices=1)
+    scale_up_vertex = nic_vertex = DEVICE_VERTEX
+    nic_latency_s = 0.0
+    for level in cluster.levels:
+        group_devices = min(level.devices or devices, devices)
+        graph.add_node(level.name, kind=level.topology, count=-(-devices // group_devices), devices=group_devices)
+        rate = level.bandwidth_bytes_per_s
+        if not level.through_nic:
+            graph.add_edge(DEVICE_VERTEX, level.name, bandwidth_bytes_per_s=rate, latency_s=level.latency_s)
+            scale_up_vertex = level.name
+            continue
+        if nic_vertex == DEVICE_VERTEX:
+            graph.add_node("nic", kind="nic", count=devices, devices=1)
+            graph.add_edge(DEVICE_VERTEX, "nic", bandwidth_bytes_per_s=rate, latency_s=0.0)
+            nic_vertex = "nic"
+        graph.add_edge(nic_vertex, level.name, bandwidth_bytes_per_s=rate, latency_s=level.latency_s - nic_latency_s)
+        nic_vertex, nic_latency_s = level.name, level.latency_s
+    graph.graph["innermost"] = cluster.levels[0].name
+    graph.graph["scale_up"] = scale_up_vertex
+    graph.graph["levels"] = tuple(level.name for level in cluster.levels)
+    return graph

@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from planner.cluster.model.reliability_spec import Assumption
 from planner.errors import InputError
-from planner.hardware.figures import Figure, FigureSource, SourcedFigure, format_figure_source, parse_figure
+from planner.hardware.figures import (
+    Assumption,
+    Figure,
+    FigureSource,
+    SourcedFigure,
+    format_figure_source,
+    parse_figure,
+)
 from planner.units import Dimension
 
 if TYPE_CHECKING:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from planner.hardware.figures import Figure, SourcedFigure, format_figure_source, parse_figure, parse_positive_figure
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.spec import ReliabilityFile, ReliabilitySpec, StorageSpec
+from planner.hardware.figures import (
+    Assumption,
+    Figure,
+    SourcedFigure,
+    format_figure_source,
+    parse_figure,
+    parse_positive_figure,
+)
 from planner.units import Dimension
-
-if TYPE_CHECKING:
-    from planner.cluster.model.cluster import Cluster
-from planner.cluster.model.reliability_spec import Assumption, ReliabilityFile, ReliabilitySpec, StorageSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import singledispatch
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.build.power import compute_rated_overhead_w
 from planner.cluster.build.regular_cluster import (
@@ -16,18 +15,15 @@ from planner.cluster.build.regular_cluster import (
     resolve_node_host,
     resolve_regular_cluster,
 )
-from planner.cluster.model.cluster import Cluster, DegradedCluster, FabricLevel, WiredCluster
+from planner.cluster.model.cluster import Cluster, DegradedCluster, FabricLevel, RegularCluster, WiredCluster
 from planner.cluster.model.spec import ClusterSpec, FaultSpec
-from planner.cluster.model.wiring import Wiring, compute_uplink_bytes_per_s, find_leaf_parts
-from planner.cluster.network.degraded_network import build_degraded_cluster
+from planner.cluster.model.wiring import Ints, Wiring, compute_uplink_bytes_per_s, find_leaf_parts
 from planner.cluster.network.ecmp_routing import build_routes
 from planner.cluster.regular.levels import has_in_network_reduction
 from planner.cluster.wired.build_links import build_regular_wiring
 from planner.cluster.wired.failed_parts import apply_faults, select_hosts
 from planner.cluster.wired.wiring_file import resolve_wiring
 from planner.errors import InputError, name_origin
-
-Ints = NDArray[np.int64]
 
 _MAX_EXPANDED_NODES = 131_072
 """Most nodes of a degraded cluster: every host and link of it is listed."""
@@ -49,7 +45,7 @@ def resolve_wired_cluster(
             expected = f"at most {_MAX_EXPANDED_NODES:,} nodes"
             raise InputError("too many nodes for failed parts", value=base_cluster.nodes, expected=expected)
         healthy_wiring = build_regular_wiring(base_cluster)
-        return build_degraded_cluster(base_cluster, healthy_wiring, _apply_all_faults(healthy_wiring, spec, faults))
+        return _build_degraded_cluster(base_cluster, healthy_wiring, _apply_all_faults(healthy_wiring, spec, faults))
     wiring, node = resolve_wiring(spec)
     accelerator = resolve_node_accelerator(node)
     has_reduction = has_in_network_reduction(node.link.in_network, node.link.topology, accelerator.architecture)
@@ -103,6 +99,36 @@ def _build_wired_cluster(
     return replace(base_cluster, nodes=count, devices_per_node=devices_per_host, levels=tuple(levels), wiring=wiring)
 
 
+def _build_degraded_cluster(healthy: RegularCluster, healthy_wiring: Wiring, wiring: Wiring) -> DegradedCluster:
+    """The cluster with the links `wiring` that are left of a healthy one. Raises InputError for hosts that cannot
+    reach each other.
+    """
+    count, levels = len(wiring.hosts), healthy.levels
+    if count > 1:
+        build_routes(wiring)
+    remaining_share = 1.0 if count == 1 else _compute_rack_share(healthy_wiring, wiring)
+    # where a node's links are those that lead to its rack, the devices of a node have no others
+    rates = {level.bandwidth_bytes_per_s for level in levels if level.is_rack}
+    levels = tuple(
+        replace(level, bandwidth_bytes_per_s=level.bandwidth_bytes_per_s * remaining_share)
+        if level.is_rack or (level is levels[0] and level.bandwidth_bytes_per_s in rates)
+        else level
+        for level in (levels[:1] if count == 1 else levels)
+    )
+    common = {field.name: getattr(healthy, field.name) for field in fields(healthy)}
+    return DegradedCluster(
+        **(common | {"nodes": count, "levels": levels}), wiring=wiring, healthy=healthy, healthy_wiring=healthy_wiring
+    )
+
+
+def _compute_rack_share(healthy: Wiring, remaining: Wiring) -> float:
+    """Share of a healthy host's bandwidth into its rack that the narrowest host with any has."""
+    healthy_bytes_per_s = healthy.sum_host_bytes_per_s(healthy.in_rack)
+    rack_bytes_per_s = remaining.sum_host_bytes_per_s(remaining.in_rack)
+    rack_bytes_per_s = rack_bytes_per_s[rack_bytes_per_s > 0]
+    return float(rack_bytes_per_s.min() / healthy_bytes_per_s.max()) if len(rack_bytes_per_s) else 1.0
+
+
 def select_nodes(cluster: WiredCluster, nodes: int) -> WiredCluster:
     """The `nodes` hosts of a cluster with the widest uplinks, close together.
 
@@ -143,7 +169,7 @@ def _keep_hosts(cluster: WiredCluster, hosts: Ints) -> WiredCluster:
 
 @_keep_hosts.register
 def _(cluster: DegradedCluster, hosts: Ints) -> WiredCluster:
-    return build_degraded_cluster(cluster.healthy, cluster.healthy_wiring, select_hosts(cluster.wiring, hosts))
+    return _build_degraded_cluster(cluster.healthy, cluster.healthy_wiring, select_hosts(cluster.wiring, hosts))
 
 
 def _resolve_host_count(wiring: Wiring, per_host: int, nodes: int | None, devices: int | None) -> int:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from planner.cluster.model.intra_node import IntraNodeTopology
-from planner.cluster.model.reliability_spec import Assumption, ReliabilitySpec, StorageSpec
+from planner.cluster.model.spec import ReliabilitySpec, StorageSpec
 from planner.hardware.accelerator import Accelerator
+from planner.hardware.figures import Assumption
 
 if TYPE_CHECKING:
     from planner.cluster.model.wiring import Wiring
@@ -178,3 +179,8 @@ class FabricLevel:
     """Of a torus."""
     through_nic: bool = False
     in_network: bool = False
+
+    @property
+    def is_rack(self) -> bool:
+        """Whether it joins the devices of several hosts as if they were one host's."""
+        return self.name != "node" and self.topology == "nvswitch" and not self.through_nic

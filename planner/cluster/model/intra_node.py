@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from planner.cluster.model.wiring import Floats, Ints
 
 _DGX1_LINKS = ((0, 1, 1), (0, 2, 1), (0, 3, 2), (1, 2, 2), (1, 3, 1), (2, 3, 2))
 _DGX1_CROSS_LINKS = (2, 2, 1, 1)

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from planner.cluster.model.reliability_spec import ReliabilitySpec, StorageSpec
 from planner.decode import FileFormat, decode_text
 from planner.hardware.accelerator import AcceleratorSpec
 from planner.hardware.figures import Figure, FigureSource, check_figures
@@ -25,6 +24,9 @@ LevelSpecs = Annotated[tuple["LevelSpec", ...], msgspec.Meta(max_length=32)]
 PoolSpecs = Annotated[tuple["PoolSpec", ...], msgspec.Meta(max_length=100)]
 FaultSpecs = Annotated[tuple["FaultSpec", ...], msgspec.Meta(max_length=10_000)]
 FigureSources = Annotated[dict[str, FigureSource], msgspec.Meta(max_length=1000)]
+MAX_SPARES = 50_000
+"""No more are looked at."""
+SpareCount = Annotated[int, msgspec.Meta(ge=0, le=MAX_SPARES)]
 LevelTopology = Literal["rail", "fat-tree", "dragonfly+", "nvswitch", "torus"]
 
 
@@ -161,6 +163,52 @@ class PoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     node: str | NodeSpec
     nodes: BoundedCount
+
+
+class ReliabilitySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Mean times between failures, and what a failure costs beside the work that is done again."""
+
+    device_mtbf: Figure | None = None
+    """Of one device."""
+    node_mtbf: Figure | None = None
+    """Of one node without its devices: host, NICs, links, power."""
+    software_mtbf: Figure | None = None
+    """Of what no part is replaced for, by the node: bugs, timeouts."""
+    detection: Figure | None = None
+    restart: Figure | None = None
+    """From what was detected to the reading of the checkpoint."""
+    repair: Figure | None = None
+    """Of a node, until it is a spare again."""
+    spares: SpareCount | None = None
+    """Nodes beside those that the plan runs on."""
+
+
+class StorageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where checkpoints go: bandwidth of the whole storage, as the job gets it."""
+
+    write: Figure | None = None
+    read: Figure | None = None
+    pause: Figure | None = None
+    """What every checkpoint blocks training for beside the copy: planning, serialising, waiting for each other."""
+    asynchronous: bool = False
+    """Training goes on once the state is in the hosts' memory."""
+
+
+class NodeStorageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What hardware_db knows of storage: shares of one node."""
+
+    write_per_node: Figure | None = None
+    read_per_node: Figure | None = None
+    pause: Figure | None = None
+
+
+class ReliabilityFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file of hardware_db/reliability: the default's is complete, an architecture's says what differs."""
+
+    title: str
+    failures: ReliabilitySpec = ReliabilitySpec()
+    checkpoints: NodeStorageSpec = NodeStorageSpec()
+    sources: dict[str, FigureSource] = {}
 
 
 class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,9 +9,8 @@ from functools import singledispatch
 import numpy as np
 
 from planner.cluster.model.cluster import Cluster, DegradedCluster, FabricLevel, WiredCluster, compute_group_devices
-from planner.cluster.model.wiring import find_leaf_parts
-from planner.cluster.network.degraded_network import build_degraded_network
-from planner.cluster.network.network import Floats, Network
+from planner.cluster.model.wiring import Floats, Ints, Wiring, find_leaf_parts
+from planner.cluster.network.network import Network
 from planner.cluster.network.routed_network import build_routed_network
 from planner.cluster.regular.shares import build_bandwidth_shares
 from planner.cluster.regular.torus import Torus, find_cluster_torus
@@ -28,7 +27,38 @@ def _add_routes(cluster: Cluster, network: Network) -> Network:
 
 @_add_routes.register
 def _(cluster: DegradedCluster, network: Network) -> Network:
-    return network if cluster.nodes == 1 else build_degraded_network(cluster, network)
+    """`network`: that of the healthy cluster, with the levels that are left.
+
+    Latencies and links inside nodes stay those of the healthy cluster. The bandwidth of a group beyond its node is
+    that of the healthy cluster, times the bandwidth of its routed flows with the failed parts over that without
+    them: a failed part that carries nothing changes nothing, and none makes anything faster.
+    """
+    if cluster.nodes == 1:
+        return network
+    levels, per_node, healthy_wiring = cluster.healthy.levels, cluster.devices_per_node, cluster.healthy_wiring
+    index_by_name = {name: index for index, name in enumerate(healthy_wiring.hosts)}
+    host_indices = np.array([index_by_name[name] for name in cluster.wiring.hosts], dtype=np.int64)
+    scale_up_tier = sum(level.is_rack for level in levels)
+
+    def build_tier_parts(wiring: Wiring, host_indices: Ints) -> Ints:
+        group_parts = [host_indices * per_node // ranks for ranks in network.tier_group_ranks[1:].tolist()]
+        level_parts = zip(levels, (np.arange(len(host_indices)), *group_parts), strict=True)
+        return np.stack([wiring.scale_up_domains if level.is_rack else part for level, part in level_parts])
+
+    healthy_network = build_routed_network(
+        network,
+        healthy_wiring,
+        tier_parts=build_tier_parts(healthy_wiring, np.arange(len(healthy_wiring.hosts))),
+        scale_up_tier=scale_up_tier,
+        hosts=len(host_indices),
+    )
+    return build_routed_network(
+        network,
+        cluster.wiring,
+        tier_parts=build_tier_parts(cluster.wiring, host_indices),
+        scale_up_tier=scale_up_tier,
+        healthy_network=healthy_network,
+    )
 
 
 @_add_routes.register

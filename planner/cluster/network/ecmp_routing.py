@@ -13,12 +13,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster.model.wiring import Wiring
+from planner.cluster.model.wiring import Bools, Floats, Ints, Wiring
 from planner.errors import InputError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 _MAX_ROUTERS = 8_192
 _UNREACHABLE = np.iinfo(np.int16).max

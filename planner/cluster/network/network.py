@@ -9,15 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cluster.model.wiring import Bools, Floats, Ints
 from planner.cluster.regular.shares import BandwidthShares
 from planner.cluster.regular.shares import TrafficPattern as TrafficPattern
-
-Floats = NDArray[np.float64]
-
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -35,14 +30,14 @@ class Network:
     tier_group_ranks: Ints
     bandwidth_bytes_per_s: Floats
     latency_s: Floats
-    through_nic: NDArray[np.bool_]
+    through_nic: Bools
     torus_axes: tuple[Floats, ...]
     shares: BandwidthShares | None
-    in_network: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_), kw_only=True)
+    in_network: Bools = field(default_factory=lambda: np.zeros(0, dtype=np.bool_), kw_only=True)
     architecture: str = field(default="", kw_only=True)
 
     @property
-    def reducing_tiers(self) -> NDArray[np.bool_]:
+    def reducing_tiers(self) -> Bools:
         """Tiers whose switches reduce in the network, shape [tiers]."""
         return self.in_network if len(self.in_network) else np.zeros(self.tier_count, dtype=np.bool_)
 

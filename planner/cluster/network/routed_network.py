@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.cluster.model.wiring import Wiring, compute_uplink_bytes_per_s
+from planner.cluster.model.wiring import Floats, Ints, Wiring, compute_uplink_bytes_per_s
 from planner.cluster.network.ecmp_routing import Flows, Routes, build_routes
 from planner.cluster.network.network import Network, TrafficPattern
 from planner.cluster.network.traffic_patterns import (
@@ -23,9 +22,6 @@ from planner.cluster.network.traffic_patterns import (
     build_neighbour_flows,
     build_ring_flows,
 )
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

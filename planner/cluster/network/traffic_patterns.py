@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.cluster.model.wiring import Floats, Ints
 from planner.cluster.network.ecmp_routing import Flows, NetworkPorts, build_port_flows, sum_by_index
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _MAX_EXPLICIT_PAIRS = 2_000_000
 """Most pairs of an all-to-all that are listed singly; those of larger ones are summed up by kinds of port."""

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.model.cluster import Cluster, compute_group_devices
 from planner.cluster.model.intra_node import compute_intra_node_shares
+from planner.cluster.model.wiring import Bools, Floats, Ints
 from planner.cluster.regular.torus import Torus, find_cluster_torus
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 TrafficPattern = Literal["ring", "exchange"]
 """Who sends to whom in a group: each rank to the next one, or every rank to every other."""
 
@@ -31,7 +29,7 @@ class BandwidthShares:
 
     node_shares: Floats | None
     torus: Torus | None
-    is_torus: NDArray[np.bool_]
+    is_torus: Bools
     dragonfly_groups: int
 
     def compute_group_shares(self, members: Floats, sizes: Ints, strides: Ints, pattern: TrafficPattern) -> Floats:

@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.model.cluster import Cluster, FabricLevel, TorusAxes, compute_group_devices
-
-Ints = NDArray[np.int64]
+from planner.cluster.model.wiring import Ints
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.model.spec import FaultSpec
-from planner.cluster.model.wiring import Wiring, find_connected_parts
+from planner.cluster.model.wiring import Bools, Ints, Wiring, find_connected_parts
 from planner.cluster.wired.hostlist import expand_hostlist, expand_hostlist_at
 from planner.errors import InputError, find_nearest_name
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 _FAULT_PATTERN = re.compile(r"(?P<part>[^=]+?)\s*(?:=\s*(?P<rate>[0-9.]+)\s*(?P<percent>%)?)?")
 _MAX_FAULT_CHARS = 10_000  # characters

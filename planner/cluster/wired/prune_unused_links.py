@@ -11,14 +11,10 @@ from dataclasses import replace
 from functools import singledispatch
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.cluster.model.cluster import Cluster, WiredCluster
-from planner.cluster.model.wiring import Wiring
+from planner.cluster.model.wiring import Bools, Ints, Wiring
 from planner.cluster.wired.build_links import build_regular_wiring
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 _UNREACHABLE = 1_000_000
 MAX_LISTED_DEVICES = 131_072

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.cluster.model.reliability_spec import MAX_SPARES
+from planner.cluster.model.spec import MAX_SPARES
 from planner.cost.arrays import Floats, round_significant
 
 

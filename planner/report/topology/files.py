@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Literal
 
-from planner.cluster.analysis.device_graph import build_device_graph
+from planner.cluster.analysis.device_graph import build_device_graph, build_tier_graph
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.wiring import Wiring
-from planner.cluster.regular.tier_graph import build_tier_graph
 from planner.cluster.regular.torus import find_cluster_torus
 from planner.documents.topology import TopologyDocument
 from planner.report.console import strip_nonprintable
