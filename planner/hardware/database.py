@@ -21,6 +21,7 @@ DatabaseFolder = Literal[
     "reliability",
     "power",
     "grids",
+    "importers",
 ]
 
 

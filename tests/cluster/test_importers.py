@@ -10,13 +10,7 @@ from planner.cluster.importers.cluster_file import render_cluster_toml
 from planner.cluster.importers.complete_draft import complete_cluster_draft
 from planner.cluster.importers.detect_format import read_description
 from planner.cluster.importers.imported_cluster import HostPatterns, merge_descriptions
-from planner.cluster.importers.match_hardware import (
-    ACCELERATORS_BY_LABEL,
-    ACCELERATORS_BY_PCI_ID,
-    DEVICE_LINK_BYTES_PER_S,
-    RACK_SCALE_ACCELERATORS,
-    fold_label,
-)
+from planner.cluster.importers.match_hardware import fold_label, read_foreign_names
 from planner.cluster.importers.node_types import ImportDefaults
 from planner.cluster.model.spec import ClusterSpec, NodeSpec, parse_cluster_spec
 from planner.cluster.wired.hostlist import expand_hostlist
@@ -364,8 +358,9 @@ def test_what_is_imported_is_wired(names: tuple[str, ...], given: dict[str, obje
 
 def test_the_tables_lead_to_accelerators_that_are_there() -> None:
     known = set(database.list_database_names("accelerators"))
-    assert {*ACCELERATORS_BY_LABEL.values(), *ACCELERATORS_BY_PCI_ID.values(), *RACK_SCALE_ACCELERATORS} <= known
-    assert all(fold_label(name) == name for name in ACCELERATORS_BY_LABEL)
+    tables = read_foreign_names()
+    assert {*tables.labels.values(), *tables.pci_ids.values(), *tables.rack_scale} <= known
+    assert all(fold_label(name) == name for name in tables.labels)
 
 
 @pytest.mark.parametrize(
@@ -383,4 +378,4 @@ def test_all_links_of_a_part_together_are_its_own_bandwidth(name: str, links: in
     spec = database.load_accelerator_spec(name)
     assert spec.link is not None
     own = parse_figure(spec.link.bandwidth, "bytes_per_s", origin="", key="")
-    assert DEVICE_LINK_BYTES_PER_S[spec.architecture] * links == own
+    assert read_foreign_names().link_bandwidth[spec.architecture].value * links == own

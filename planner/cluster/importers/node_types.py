@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from planner.cluster.importers.cluster_file import NodeDraft
 from planner.cluster.importers.imported_cluster import ParsedHost, ParsedNode, clean_name
 from planner.cluster.importers.match_hardware import (
-    AMBIGUOUS_LABELS,
-    DEVICE_LINK_BYTES_PER_S,
-    RACK_SCALE_ACCELERATORS,
     extract_accelerator_label,
     find_accelerator_by_label,
     fold_label,
     index_node_presets,
+    read_foreign_names,
 )
 from planner.cluster.model import presets
 from planner.cluster.model.spec import NodeSpec
@@ -51,7 +49,7 @@ class NodeType:
     @property
     def is_rack_scale(self) -> bool:
         """Whether the accelerators' links join several such nodes."""
-        return self.accelerator in RACK_SCALE_ACCELERATORS
+        return self.accelerator in read_foreign_names().rack_scale
 
 
 @dataclass
@@ -65,17 +63,17 @@ class ImportNotes:
         self.texts[note] = None
 
 
-def read_preset_node_type(name: str, origin: str = "", key: str = "--node") -> NodeType:
+def read_preset_node_type(name: str) -> NodeType:
     """A node of hardware_db. Raises InputError with the nearest name."""
-    spec = presets.load_node_spec(name, key=key)
-    origin = origin or f"hardware_db/nodes/{name}.toml"
-    accelerator = spec.accelerator if isinstance(spec.accelerator, str) else spec.accelerator.name
-    link_bytes_per_s = parse_figure(spec.link.bandwidth, "bytes_per_s", origin=origin, key="link.bandwidth")
-    nic_count = spec.nic.count if spec.nic else 0
-    nic_bytes_per_s = (
-        parse_figure(spec.nic.bandwidth, "bytes_per_s", origin=origin, key="nic.bandwidth") if spec.nic else None
-    )
-    return NodeType(name, accelerator, spec.devices, link_bytes_per_s, nic_count, nic_bytes_per_s)
+    spec = presets.load_node_spec(name, key="--node")
+    link_bytes_per_s = parse_figure(spec.link.bandwidth, "bytes_per_s", key="link.bandwidth")
+    nic_count, nic_bytes_per_s = 0, None
+    if spec.nic:
+        nic_count, nic_bytes_per_s = (
+            spec.nic.count,
+            parse_figure(spec.nic.bandwidth, "bytes_per_s", key="nic.bandwidth"),
+        )
+    return NodeType(name, spec.accelerator_name, spec.devices, link_bytes_per_s, nic_count, nic_bytes_per_s)
 
 
 def assign_node_types(
@@ -88,10 +86,9 @@ def assign_node_types(
         clean_name(host.accelerator_label) if host.accelerator_label else extract_accelerator_label(host.name)
         for host in hosts
     ]
-    type_by_label = {
-        label_and_devices: _guess_node_type(*label_and_devices, notes)
-        for label_and_devices in dict.fromkeys(zip(labels, (h.devices for h in hosts), strict=True))
-    }
+    device_counts = [host.devices for host in hosts]
+    keys = dict.fromkeys(zip(labels, device_counts, strict=True))
+    type_by_label = {key: _guess_node_type(*key, notes) for key in keys}
     known_types = list(dict.fromkeys(node_type for node_type in type_by_label.values() if node_type))
     assigned: list[tuple[ParsedHost, NodeType]] = []
     for host, label in zip(hosts, labels, strict=True):
@@ -99,9 +96,8 @@ def assign_node_types(
         if node_type is not None:
             assigned.append((host, node_type))
         elif host.unavailable_reason:
-            notes.add_note(
-                f"left out: {host.name}, which is unavailable ({host.unavailable_reason}) and of unknown node type"
-            )
+            reason = f"which is unavailable ({host.unavailable_reason}) and of unknown node type"
+            notes.add_note(f"left out: {host.name}, {reason}")
         else:
             raise _build_unknown_node_error(host, label)
     return tuple(host for host, _ in assigned), [node_type for _, node_type in assigned]
@@ -112,9 +108,7 @@ def _guess_node_type(label: str, devices: int | None, notes: ImportNotes) -> Nod
     accelerator = find_accelerator_by_label(label) if label else ""
     presets = index_node_presets()
     if accelerator and devices is None:
-        matching_names = [
-            name for (preset_accelerator, _), name in presets.items() if preset_accelerator == accelerator
-        ]
+        matching_names = [name for (known, _), name in presets.items() if known == accelerator]
         name = matching_names[0] if len(matching_names) == 1 else ""
     else:
         name = presets.get((accelerator, devices or 0), "")
@@ -148,7 +142,7 @@ def _build_unknown_node_error(host: ParsedHost, label: str) -> InputError:
 
 
 def _format_ambiguity(label: str, accelerator: str) -> str:
-    alternatives = AMBIGUOUS_LABELS.get(fold_label(label))
+    alternatives = read_foreign_names().ambiguous.get(fold_label(label))
     return f" (which may have {alternatives}: {accelerator} is assumed)" if alternatives else ""
 
 
@@ -159,11 +153,8 @@ def build_node_draft(parsed: ParsedNode, defaults: ImportDefaults, notes: Import
     spec = database.load_accelerator_spec(accelerator, key="--accelerator" if defaults.accelerator else "--node")
     topology = parsed.topology or (preset.link.topology if preset else None)
     if topology is None:
-        raise InputError(
-            "the description does not state what joins the devices",
-            key="--node",
-            expected="a preset of the same node",
-        )
+        problem = "the description does not state what joins the devices"
+        raise InputError(problem, key="--node", expected="a preset of the same node")
     link_bytes_per_s, rate_note = _choose_intra_node_rate(parsed, defaults, spec, preset)
     notes.add_note(rate_note)
     nic_count, nic_bytes_per_s = _choose_nics(parsed, defaults, preset, notes)
@@ -174,7 +165,7 @@ def _choose_accelerator(parsed: ParsedNode, defaults: ImportDefaults, preset: No
     if defaults.accelerator:
         return defaults.accelerator
     if preset:
-        return preset.accelerator if isinstance(preset.accelerator, str) else preset.accelerator.name
+        return preset.accelerator_name
     guessed = find_accelerator_by_label(parsed.accelerator_label)
     if not guessed:
         pci_text = f" (PCI device {parsed.accelerator_label})" if parsed.accelerator_label else ""
@@ -187,28 +178,23 @@ def _choose_intra_node_rate(
     parsed: ParsedNode, defaults: ImportDefaults, spec: AcceleratorSpec, preset: NodeSpec | None
 ) -> tuple[float, str]:
     """Bytes/s of a device inside its node, one direction, and the source of the figure."""
-    accelerator_rate = (
-        parse_figure(spec.link.bandwidth, "bytes_per_s", origin=spec.name, key="link") if spec.link else None
-    )
+    accelerator_rate = parse_figure(spec.link.bandwidth, "bytes_per_s", key="link") if spec.link else None
+    has_pcie_link = spec.link is not None and spec.link.name.startswith("PCIe")
+    link_bandwidth = read_foreign_names().link_bandwidth.get(spec.architecture)
     if defaults.node_bytes_per_s:
         return defaults.node_bytes_per_s, "bandwidth inside the node is that of --node-bandwidth"
-    if parsed.links_per_device and spec.architecture in DEVICE_LINK_BYTES_PER_S:
-        link_bytes_per_s = DEVICE_LINK_BYTES_PER_S[spec.architecture]
+    if parsed.links_per_device and link_bandwidth:
+        link_bytes_per_s = parse_figure(link_bandwidth, "bytes_per_s", key=spec.architecture)
         rate = link_bytes_per_s * parsed.links_per_device
-        is_limited = (
-            accelerator_rate is not None
-            and accelerator_rate < rate
-            and not (spec.link and spec.link.name.startswith("PCIe"))
-        )
-        return (
-            accelerator_rate if is_limited and accelerator_rate else rate
-        ), f"{parsed.links_per_device} links per device with {link_bytes_per_s * 1e-9:g} GB/s each"
+        if accelerator_rate and not has_pcie_link:
+            rate = min(rate, accelerator_rate)
+        return rate, f"{parsed.links_per_device} links per device with {link_bytes_per_s * 1e-9:g} GB/s each"
     if parsed.topology == "pcie" and parsed.pcie_bytes_per_s:
         return parsed.pcie_bytes_per_s, "bandwidth inside the node is that of PCI Express"
-    if parsed.topology == "pcie" and accelerator_rate and spec.link and spec.link.name.startswith("PCIe"):
+    if parsed.topology == "pcie" and accelerator_rate and spec.link and has_pcie_link:
         return accelerator_rate, f"bandwidth inside the node is that of {spec.name} ({spec.link.name})"
     if parsed.topology is None and preset:
-        rate = parse_figure(preset.link.bandwidth, "bytes_per_s", origin=preset.name, key="link.bandwidth")
+        rate = parse_figure(preset.link.bandwidth, "bytes_per_s", key="link.bandwidth")
         return rate, f"links between the devices are those of node {preset.name}"
     expected = "the bandwidth per device and direction, such as 32GB/s"
     raise InputError("the bandwidth inside the node is unknown", key="--node-bandwidth", expected=expected)
@@ -226,7 +212,7 @@ def _choose_nics(
         notes.add_note(f"NICs are those of node {preset.name if preset else ''}")
     rate = defaults.nic_link_bytes_per_s or parsed.nic_bytes_per_s
     if rate is None and preset_nic:
-        rate = parse_figure(preset_nic.bandwidth, "bytes_per_s", origin="", key="nic.bandwidth")
+        rate = parse_figure(preset_nic.bandwidth, "bytes_per_s", key="nic.bandwidth")
         notes.add_note(f"the NICs' bandwidth is that of node {preset.name if preset else ''}")
     if rate is None:
         expected = "the bandwidth per NIC, such as 400Gb/s, or --node"

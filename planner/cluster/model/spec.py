@@ -87,6 +87,11 @@ class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Needed for offload."""
     sources: FigureSources = {}
 
+    @property
+    def accelerator_name(self) -> str:
+        """The accelerator's name in hardware_db or in the file."""
+        return self.accelerator if isinstance(self.accelerator, str) else self.accelerator.name
+
 
 class LevelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One level of the fabric: `nodes` joined by one group of switches.
