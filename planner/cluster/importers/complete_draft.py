@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.cluster.importers.cluster_file import ClusterDraft, HostDraft, LevelDraft
-from planner.cluster.importers.imported_cluster import ParsedCluster, ParsedHost, ParsedLink, ParsedSwitch
+from planner.cluster.importers.imported_cluster import (
+    ParsedCluster,
+    ParsedHost,
+    ParsedLink,
+    ParsedSwitch,
+    format_left_out,
+)
 from planner.cluster.importers.infer_fabric import (
+    LinkSizer,
     add_top_switch,
     choose_network_name,
     classify_scale_up_links,
     drop_reversed_links,
     prune_stub_switches,
-    size_links,
 )
 from planner.cluster.importers.node_types import (
     ImportDefaults,
@@ -34,14 +40,11 @@ def complete_cluster_draft(
     """The cluster, and notes on what was left out or assumed. Raises InputError for a figure that is missing."""
     notes = ImportNotes(dict.fromkeys(parsed.notes))
     hosts = tuple(host for host in parsed.hosts if host.devices != 0)
-    if len(hosts) < len(parsed.hosts):
-        notes.add_note(
-            f"left out: {format_counted_noun(len(parsed.hosts) - len(hosts), 'host')} without accelerators"
-        )
+    for note in format_left_out(len(parsed.hosts) - len(hosts), "host", "without accelerators"):
+        notes.add_note(note)
     if not hosts and parsed.node is None:
-        raise InputError(
-            "no host has accelerators", expected="hosts that all state their accelerators, or none of them"
-        )
+        expected = "hosts that all state their accelerators, or none of them"
+        raise InputError("no host has accelerators", expected=expected)
     if parsed.node is not None:
         node = build_node_draft(parsed.node, defaults, notes)
         node_type = NodeType(
@@ -60,12 +63,8 @@ def complete_cluster_draft(
     if not parsed.links and (is_uniform or not hosts):
         return _build_regular_draft(draft, hosts, parsed, common_type, defaults, notes), tuple(notes.texts)
     if defaults.nodes is not None:
-        raise InputError(
-            "the description lists the hosts",
-            key="--nodes",
-            value=defaults.nodes,
-            expected="no --nodes; it is for a description of a single node",
-        )
+        expected = "no --nodes; it is for a description of a single node"
+        raise InputError("the description lists the hosts", key="--nodes", value=defaults.nodes, expected=expected)
     if len(set(node_types)) > 1:
         preset_list = ", ".join(sorted({host_type.preset for host_type in node_types}))
         notes.add_note(f"hosts have several node types ({preset_list}): for a plan select one type by --hosts")
@@ -75,13 +74,9 @@ def complete_cluster_draft(
 def _check_devices(hosts: Sequence[ParsedHost], node_types: Sequence[NodeType]) -> None:
     for host, node_type in zip(hosts, node_types, strict=True):
         if host.devices is not None and host.devices > node_type.devices:
-            name = node_type.preset or "the described node"
-            raise InputError(
-                f"the host has more accelerators than {name}",
-                key=host.name,
-                value=host.devices,
-                expected=f"at most {node_type.devices}; --node names another node",
-            )
+            problem = f"the host has more accelerators than {node_type.preset or 'the described node'}"
+            expected = f"at most {node_type.devices}; --node names another node"
+            raise InputError(problem, key=host.name, value=host.devices, expected=expected)
 
 
 def _build_regular_draft(
@@ -98,12 +93,8 @@ def _build_regular_draft(
     if hosts and not available_hosts:
         raise InputError("every host is unavailable", expected="at least one host that is up")
     if hosts and defaults.nodes is not None and defaults.nodes != len(available_hosts):
-        raise InputError(
-            "the description lists another number of hosts",
-            key="--nodes",
-            value=defaults.nodes,
-            expected=f"no --nodes, or {len(available_hosts)}",
-        )
+        problem, expected = "the description lists another number of hosts", f"no --nodes, or {len(available_hosts)}"
+        raise InputError(problem, key="--nodes", value=defaults.nodes, expected=expected)
     levels = []
     for level in parsed.levels:
         rate = node_type.link_bytes_per_s if level.topology == "torus" else defaults.nic_link_bytes_per_s
@@ -147,9 +138,8 @@ def _build_wired_draft(
     devices_by_host = {
         host.name: type_by_host[host.name].devices if host.devices is None else host.devices for host in linked
     }
-    link_drafts = size_links(
-        _drop_unknown_nics(links, type_by_host, notes), type_by_host, devices_by_host, defaults, notes
-    )
+    sizer = LinkSizer(type_by_host, devices_by_host, defaults, notes)
+    link_drafts = sizer.size_links(_drop_unknown_nics(links, type_by_host, notes))
     linked_names = {vertex for link in link_drafts for vertex in (link.lower, link.upper)}
     dropped_count = len(switch_names - linked_names)
     if dropped_count:
@@ -163,7 +153,7 @@ def _build_wired_draft(
         draft.node,
         hosts=tuple(_build_host_draft(host, type_by_host[host.name], common_type) for host in linked),
         switches=tuple(
-            switch_by_name[name] for name in switch_by_name if name in linked_names and name not in type_by_host
+            switch for name, switch in switch_by_name.items() if name in linked_names and name not in type_by_host
         ),
         links=tuple(link_drafts),
         unavailable_hosts=tuple(host.name for host in unavailable_hosts),
@@ -193,10 +183,8 @@ def _build_host_draft(host: ParsedHost, node_type: NodeType, common_type: NodeTy
 def _note_unavailable_hosts(unavailable_hosts: Sequence[ParsedHost], notes: ImportNotes) -> None:
     """Note the hosts that do not count, by the reason."""
     for reason in dict.fromkeys(host.unavailable_reason for host in unavailable_hosts):
-        notes.add_note(
-            f"unavailable ({reason}): "
-            f"{_format_first_names([host.name for host in unavailable_hosts if host.unavailable_reason == reason])}"
-        )
+        names = [host.name for host in unavailable_hosts if host.unavailable_reason == reason]
+        notes.add_note(f"unavailable ({reason}): {_format_first_names(names)}")
 
 
 def _format_first_names(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from planner.cluster.importers.cluster_file import LinkDraft
 from planner.cluster.importers.imported_cluster import ParsedLink, compute_host_distances
@@ -19,9 +19,8 @@ MIN_LINK_BYTES_PER_S, MAX_LINK_BYTES_PER_S = 1e6, 1e15
 
 def choose_network_name(taken_names: Container[str]) -> str:
     """An unused name for the assumed switch above all hosts."""
-    return next(
-        name for name in (f"network{'-' * dashes}" for dashes in itertools.count()) if name not in taken_names
-    )
+    names = (f"network{'-' * dashes}" for dashes in itertools.count())
+    return next(name for name in names if name not in taken_names)
 
 
 def classify_scale_up_links(
@@ -36,13 +35,12 @@ def classify_scale_up_links(
         node_type = node_types.get(link.lower)
         if not link.scale_up or node_type is None or node_type.is_rack_scale or link.link_count is not None:
             kept_links.append(link)
-        elif link.lower in networked_hosts:
-            notes.add_note(f"{node_type.accelerator} has no links beyond its node: its NVLink domains are left out")
-        else:
-            notes.add_note(
-                f"{node_type.accelerator} has no links beyond its node: blocks are taken as network switches"
-            )
+            continue
+        outcome = "its NVLink domains are left out"
+        if link.lower not in networked_hosts:
+            outcome = "blocks are taken as network switches"
             kept_links.append(replace(link, scale_up=False))
+        notes.add_note(f"{node_type.accelerator} has no links beyond its node: {outcome}")
     return kept_links
 
 
@@ -96,109 +94,89 @@ def prune_stub_switches(links: Sequence[ParsedLink], type_by_host: Mapping[str, 
     return [link for link in links if link.lower not in pruned and link.upper not in pruned]
 
 
-def size_links(
-    links: Sequence[ParsedLink],
-    type_by_host: Mapping[str, NodeType],
-    devices_by_host: Mapping[str, int],
-    defaults: ImportDefaults,
-    notes: ImportNotes,
-) -> list[LinkDraft]:
-    """Every link with its number of cables and their bandwidth; equal links between the same ends are merged.
+_SwitchKey = tuple[str, bool]
+"""A host or switch, and whether its scale-up links are meant or those of the network."""
 
-    Where cables are not stated, a host spreads its NICs over the switches above it, and the uplinks of a switch have
-    the bandwidth of its downlinks, divided by the oversubscription and split evenly between the switches above it.
-    Raises InputError for an unknown bandwidth, and for switches above each other in a circle.
+
+@dataclass(frozen=True)
+class LinkSizer:
+    """Gives every link its number of cables and their bandwidth.
+
+    `type_by_host`, `devices_by_host`: of the hosts by name; `notes` gets the assumptions.
     """
-    upward_links: dict[tuple[str, bool], list[ParsedLink]] = defaultdict(list)
-    pending_below: dict[tuple[str, bool], int] = defaultdict(int)
-    for link in links:
-        if link.link_count is None:
-            upward_links[link.lower, link.scale_up].append(link)
-            pending_below[link.upper, link.scale_up] += 1
-    ready_keys = [key for key in upward_links if key[0] in type_by_host or not pending_below[key]]
-    passed_up_bytes_per_s: dict[tuple[str, bool], float] = defaultdict(float)
-    drafts, done_count = [], 0
-    while ready_keys:
-        key = ready_keys.pop()
-        done_count += 1
-        for link in upward_links[key]:
-            upper_key = link.upper, link.scale_up
-            if (
-                link.lower in type_by_host or passed_up_bytes_per_s[key]
-            ):  # a switch with no host below has no uplink bandwidth
-                draft = _size_unspecified_link(
-                    link,
-                    len(upward_links[key]),
-                    type_by_host.get(link.lower),
-                    devices_by_host,
-                    passed_up_bytes_per_s[key],
-                    defaults,
-                    notes,
-                )
-                drafts.append(draft)
-                passed_up_bytes_per_s[upper_key] += draft.bandwidth_bytes_per_s * draft.link_count
-            pending_below[upper_key] -= 1
-            if not pending_below[upper_key] and upper_key in upward_links:
-                ready_keys.append(upper_key)
-    if done_count < len(upward_links):
-        raise InputError(
-            "switches are above each other in a circle",
-            expected="a tree; a switch may have several switches above it",
-        )
-    counted_drafts = [
-        _size_counted_link(link, type_by_host.get(link.lower), defaults)
-        for link in links
-        if link.link_count is not None
-    ]
-    return _merge_equal_links([*drafts, *counted_drafts])
 
+    type_by_host: Mapping[str, NodeType]
+    devices_by_host: Mapping[str, int]
+    defaults: ImportDefaults
+    notes: ImportNotes
 
-def _size_unspecified_link(
-    link: ParsedLink,
-    uplink_count: int,
-    node_type: NodeType | None,
-    devices_by_host: Mapping[str, int],
-    passed_up_bytes_per_s: float,
-    defaults: ImportDefaults,
-    notes: ImportNotes,
-) -> LinkDraft:
-    """A link whose description states no cables."""
-    if node_type is None:
-        divisor_text = f"divided by {defaults.oversubscription:g}" if defaults.oversubscription > 1 else "undivided"
-        notes.add_note(f"uplinks of a switch have the bandwidth of its downlinks, {divisor_text}")
-        return _build_link_draft(link, passed_up_bytes_per_s / defaults.oversubscription / uplink_count, 1)
-    if link.scale_up:
-        return _build_link_draft(link, node_type.link_bytes_per_s * devices_by_host[link.lower] / uplink_count, 1)
-    nic_bytes_per_s = _get_nic_bytes_per_s(node_type, defaults, link.lower)
-    nic_count = node_type.nic_count or 1
-    if uplink_count > 1 and nic_count % uplink_count == 0:
-        return _build_link_draft(link, nic_bytes_per_s, nic_count // uplink_count)
-    return _build_link_draft(link, nic_bytes_per_s / uplink_count, nic_count)
+    def size_links(self, links: Sequence[ParsedLink]) -> list[LinkDraft]:
+        """The links; equal ones between the same ends are merged.
 
+        Where cables are not stated, a host spreads its NICs over the switches above it, and the uplinks of a switch
+        have the bandwidth of its downlinks, divided by the oversubscription and split evenly between the switches
+        above it. Raises InputError for an unknown bandwidth, and for switches above each other in a circle.
+        """
+        upward_links: dict[_SwitchKey, list[ParsedLink]] = defaultdict(list)
+        pending_below: dict[_SwitchKey, int] = defaultdict(int)
+        for link in links:
+            if link.link_count is None:
+                upward_links[link.lower, link.scale_up].append(link)
+                pending_below[link.upper, link.scale_up] += 1
+        ready_keys = [key for key in upward_links if key[0] in self.type_by_host or not pending_below[key]]
+        passed_up_bytes_per_s: dict[_SwitchKey, float] = defaultdict(float)
+        drafts, done_count = [], 0
+        while ready_keys:
+            key = ready_keys.pop()
+            done_count += 1
+            for link in upward_links[key]:
+                upper_key = link.upper, link.scale_up
+                # a switch with no host below has no uplink bandwidth
+                if link.lower in self.type_by_host or passed_up_bytes_per_s[key]:
+                    draft = self._size_unspecified_link(link, len(upward_links[key]), passed_up_bytes_per_s[key])
+                    drafts.append(draft)
+                    passed_up_bytes_per_s[upper_key] += draft.bandwidth_bytes_per_s * draft.link_count
+                pending_below[upper_key] -= 1
+                if not pending_below[upper_key] and upper_key in upward_links:
+                    ready_keys.append(upper_key)
+        if done_count < len(upward_links):
+            expected = "a tree; a switch may have several switches above it"
+            raise InputError("switches are above each other in a circle", expected=expected)
+        drafts += [self._size_counted_link(link) for link in links if link.link_count is not None]
+        return _merge_equal_links(drafts)
 
-def _size_counted_link(link: ParsedLink, node_type: NodeType | None, defaults: ImportDefaults) -> LinkDraft:
-    """A link whose description states its cables."""
-    if link.bandwidth_bytes_per_s is not None:
-        return _build_link_draft(link, link.bandwidth_bytes_per_s, link.link_count or 1)
-    if node_type is not None and link.scale_up:
-        return _build_link_draft(link, node_type.link_bytes_per_s, link.link_count or 1)
-    if node_type is not None:
-        return _build_link_draft(link, _get_nic_bytes_per_s(node_type, defaults, link.lower), link.link_count or 1)
-    if defaults.nic_link_bytes_per_s is None:
-        raise _build_missing_bandwidth_error(f"{link.lower} - {link.upper}")
-    return _build_link_draft(link, defaults.nic_link_bytes_per_s, link.link_count or 1)
+    def _size_unspecified_link(self, link: ParsedLink, uplink_count: int, passed_up_bytes_per_s: float) -> LinkDraft:
+        """A link whose description states no cables, one of `uplink_count` of its lower end."""
+        node_type, oversubscription = self.type_by_host.get(link.lower), self.defaults.oversubscription
+        if node_type is None:
+            divisor_text = f"divided by {oversubscription:g}" if oversubscription > 1 else "undivided"
+            self.notes.add_note(f"uplinks of a switch have the bandwidth of its downlinks, {divisor_text}")
+            return _build_link_draft(link, passed_up_bytes_per_s / oversubscription / uplink_count, 1)
+        if link.scale_up:
+            host_bytes_per_s = node_type.link_bytes_per_s * self.devices_by_host[link.lower]
+            return _build_link_draft(link, host_bytes_per_s / uplink_count, 1)
+        nic_bytes_per_s, nic_count = self._get_link_bytes_per_s(link), node_type.nic_count or 1
+        if uplink_count > 1 and nic_count % uplink_count == 0:
+            return _build_link_draft(link, nic_bytes_per_s, nic_count // uplink_count)
+        return _build_link_draft(link, nic_bytes_per_s / uplink_count, nic_count)
 
+    def _size_counted_link(self, link: ParsedLink) -> LinkDraft:
+        """A link whose description states its cables."""
+        node_type, rate = self.type_by_host.get(link.lower), link.bandwidth_bytes_per_s
+        if rate is None:
+            is_scale_up = node_type is not None and link.scale_up
+            rate = node_type.link_bytes_per_s if node_type and is_scale_up else self._get_link_bytes_per_s(link)
+        return _build_link_draft(link, rate, link.link_count or 1)
 
-def _get_nic_bytes_per_s(node_type: NodeType, defaults: ImportDefaults, host: str) -> float:
-    nic_bytes_per_s = defaults.nic_link_bytes_per_s or node_type.nic_bytes_per_s
-    if nic_bytes_per_s is None:
-        raise _build_missing_bandwidth_error(host)
-    return nic_bytes_per_s
-
-
-def _build_missing_bandwidth_error(location: str) -> InputError:
-    expected = "--link-bandwidth with the bandwidth per cable and direction, such as 400Gb/s"
-    return InputError("the bandwidth of a link is unknown", key=location, expected=expected)
+    def _get_link_bytes_per_s(self, link: ParsedLink) -> float:
+        """Bytes/s of a network cable of the lower end: the user's figure, else that of the host's NICs."""
+        node_type = self.type_by_host.get(link.lower)
+        rate = self.defaults.nic_link_bytes_per_s or (node_type.nic_bytes_per_s if node_type else None)
+        if rate is None:
+            key = link.lower if node_type else f"{link.lower} - {link.upper}"
+            expected = "--link-bandwidth with the bandwidth per cable and direction, such as 400Gb/s"
+            raise InputError("the bandwidth of a link is unknown", key=key, expected=expected)
+        return rate
 
 
 def _build_link_draft(link: ParsedLink, rate_bytes_per_s: float, link_count: int) -> LinkDraft:
@@ -210,12 +188,7 @@ def _build_link_draft(link: ParsedLink, rate_bytes_per_s: float, link_count: int
 
 def _merge_equal_links(links: Iterable[LinkDraft]) -> list[LinkDraft]:
     """Links with equal ones between the same ends merged: their cables are added."""
-    link_counts: dict[tuple[str, str, float, int | None, bool], int] = defaultdict(int)
+    link_counts: dict[LinkDraft, int] = defaultdict(int)
     for link in links:
-        link_counts[link.lower, link.upper, link.bandwidth_bytes_per_s, link.nic_index, link.scale_up] += (
-            link.link_count
-        )
-    return [
-        LinkDraft(low, up, rate, n, nic_index, scale_up)
-        for (low, up, rate, nic_index, scale_up), n in link_counts.items()
-    ]
+        link_counts[replace(link, link_count=0)] += link.link_count
+    return [replace(link, link_count=link_count) for link, link_count in link_counts.items()]
