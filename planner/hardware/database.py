@@ -50,6 +50,12 @@ def load_accelerator_spec(name: str, *, origin: str = "", key: str = "accelerato
     return load_database_entry("accelerators", name, AcceleratorSpec, "accelerator", origin, key)
 
 
+def load_architecture_files(folder: DatabaseFolder, architecture: str, struct_type: type[T]) -> tuple[T, ...]:
+    """The file of an architecture, where it has one, and then the default, which has all figures."""
+    names = [name for name in (architecture, "default") if name in _list_file_stems(folder)]
+    return tuple(load_database_entry(folder, name, struct_type, folder, "", "architecture") for name in names)
+
+
 def load_database_entry(
     folder: DatabaseFolder, name: str, struct_type: type[T], noun: str, origin: str, key: str
 ) -> T:

@@ -9,9 +9,9 @@ machine has is refused: a slip of a unit is a factor of a thousand.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -50,6 +50,20 @@ class Assumption:
     name: str
     value: float
     source: str
+
+
+class FiguresFile(Protocol):
+    """A file of figures in tables, such as one of hardware_db/power: its title, and what its figures are from."""
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def sources(self) -> Mapping[str, FigureSource]:
+        """By the names that figures use."""
+        ...
 
 
 _PLAUSIBLE_RANGES: dict[Dimension, tuple[float, float, str]] = {
@@ -101,6 +115,18 @@ def parse_figure(figure: Figure, dimension: Dimension, *, origin: str = "", key:
 def format_figure_source(figure: SourcedFigure, sources: Mapping[str, FigureSource]) -> str:
     """Where a figure is from, in words, and whether it was only recalled."""
     return sources[figure.source].title + (", recalled" if figure.confidence == "recalled" else "")
+
+
+def find_assumption(
+    files: Iterable[FiguresFile], table: str, key: str, dimension: Dimension, name: str
+) -> Assumption | None:
+    """The figure `table.key` of the first file that has it, in SI units and called `name`; None where none has it."""
+    for file in files:
+        figure = getattr(getattr(file, table), key)
+        if isinstance(figure, SourcedFigure):
+            value = parse_figure(figure, dimension, origin=file.title, key=key)
+            return Assumption(name, value, format_figure_source(figure, file.sources))
+    return None
 
 
 def parse_positive_figure(figure: Figure, dimension: Dimension, *, origin: str = "", key: str) -> float:

@@ -9,29 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.spec import NodeSpec
 from planner.errors import InputError
-from planner.hardware.figures import (
-    Assumption,
-    Figure,
-    FigureSource,
-    SourcedFigure,
-    format_figure_source,
-    parse_figure,
-)
+from planner.hardware import database
+from planner.hardware.accelerator import Accelerator
+from planner.hardware.figures import Assumption, Figure, FigureSource, find_assumption, parse_figure
 from planner.units import Dimension
 
-if TYPE_CHECKING:
-    from planner.cluster.model.cluster import Cluster
-    from planner.cluster.model.spec import NodeSpec
-    from planner.hardware.accelerator import Accelerator
-
 POWER_STATES = ("compute", "memory", "communication", "waiting")
-"""What a device does: multiplies, memory-bound kernels, exchanges that nothing hides, and nothing."""
+"""What a device does: matrix products, memory-bound kernels, exposed communication, nothing."""
 
 
 class StatePowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -90,8 +80,10 @@ class PowerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class PowerModel:
     """All that energy depends on beside the plan and the device's rated and idle power.
 
-    `state_shares`: shares in the order of STATES. `node_w_per_device`: watts a device beside it, None: `node_share`
-    of its energy.
+    `state_shares`: power in each of POWER_STATES, as a share of the way from idle to rated power; `idle_share`: idle
+    power as a share of rated power; `node_w_per_device`: what a node draws beside its devices, None: `node_share` of
+    their energy; `network_w_per_device`: switches and transceivers; `pue`: what the site draws for what its computers
+    draw. Powers in watts a device.
     """
 
     state_shares: tuple[float, ...]
@@ -99,21 +91,19 @@ class PowerModel:
     node_w_per_device: float | None
     node_share: float
     network_w_per_device: float
-    """Switches and transceivers, watts a device."""
     pue: float
     assumptions: tuple[Assumption, ...]
 
 
 def resolve_power(cluster: Cluster) -> PowerModel:
     """The figures of a cluster, each with its source."""
-    files = _read_power_files(cluster.accelerator.architecture)
+    files = database.load_architecture_files("power", cluster.accelerator.architecture, PowerFile)
     states = tuple(_get_assumption(files, "states", name, "ratio", f"{name}_power_share") for name in POWER_STATES)
     idle = _get_assumption(files, "idle", "share", "ratio", "idle_power_share")
     node, node_w, node_share = _resolve_node_power(cluster, files)
     network = _resolve_network_power(cluster, files)
     pue = cluster.pue or _get_assumption(files, "facility", "pue", "ratio", "pue")
-    assumed_idle = idle if cluster.accelerator.idle_w is None else None
-    assumptions = (*states, *((assumed_idle,) if assumed_idle else ()), node, network, pue)
+    assumed_idle = (idle,) if cluster.accelerator.idle_w is None else ()
     return PowerModel(
         state_shares=tuple(state.value for state in states),
         idle_share=idle.value,
@@ -121,7 +111,7 @@ def resolve_power(cluster: Cluster) -> PowerModel:
         node_share=node_share,
         network_w_per_device=network.value,
         pue=pue.value,
-        assumptions=assumptions,
+        assumptions=(*states, *assumed_idle, node, network, pue),
     )
 
 
@@ -132,29 +122,25 @@ def compute_rated_overhead_w(node: NodeSpec, accelerator: Accelerator) -> float 
     """
     if node.power is None or accelerator.tdp_w is None:
         return None
-    node_w, devices_w = (parse_figure(node.power.max, "w", key="node.power.max"), node.devices * accelerator.tdp_w)
+    key, devices_w = "node.power.max", node.devices * accelerator.tdp_w
+    node_w = parse_figure(node.power.max, "w", key=key)
     if node_w < devices_w:
         expected = f"at least {devices_w:g} W, as the {node.devices} devices"
-        raise InputError(
-            "less than the rated power of its devices", key="node.power.max", value=node_w, expected=expected
-        )
+        raise InputError("less than the rated power of its devices", key=key, value=node_w, expected=expected)
     return node_w - devices_w
 
 
 def parse_pue(figure: Figure, key: str, source: str) -> Assumption:
     """A power usage effectiveness. Raises InputError for one that no site can have."""
     value = parse_figure(figure, "ratio", key=key)
-    if not 1.0 <= value <= _MAX_PUE:
+    if not 1.0 <= value <= 5.0:
         raise InputError("out of range", key=key, value=value, expected="from 1 to 5, such as 1.15")
     return Assumption("pue", value, source)
 
 
-_MAX_PUE = 5.0
-
-
 def _resolve_node_power(cluster: Cluster, files: Sequence[PowerFile]) -> tuple[Assumption, float | None, float]:
     """What nodes draw beside their devices: the figure with its source, watts a device, share of the devices'."""
-    measured = _find_assumption(files, "node", "per_device", "w", "node_w_per_device")
+    measured = find_assumption(files, "node", "per_device", "w", "node_w_per_device")
     if measured is not None:
         return measured, measured.value, 0.0
     if cluster.node_overhead_w is not None:
@@ -185,33 +171,7 @@ def _resolve_network_power(cluster: Cluster, files: Sequence[PowerFile]) -> Assu
 def _get_assumption(
     files: Sequence[PowerFile], table: str, name: str, dimension: Dimension, assumption_name: str
 ) -> Assumption:
-    assumption = _find_assumption(files, table, name, dimension, assumption_name)
+    assumption = find_assumption(files, table, name, dimension, assumption_name)
     if assumption is None:
         raise AssertionError(f"hardware_db/power/default.toml lacks {table}.{name}")
     return assumption
-
-
-def _find_assumption(
-    files: Sequence[PowerFile], table: str, name: str, dimension: Dimension, assumption_name: str
-) -> Assumption | None:
-    """A figure of the first file that has it."""
-    for file in files:
-        figure = getattr(getattr(file, table), name)
-        if isinstance(figure, SourcedFigure):
-            value = parse_figure(figure, dimension, origin=file.title, key=name)
-            return Assumption(assumption_name, value, format_figure_source(figure, file.sources))
-    return None
-
-
-@cache
-def _read_power_files(architecture: str) -> tuple[PowerFile, ...]:
-    """The architecture's file, where it has one, and the default."""
-    from planner.hardware import database
-
-    entries = [
-        file_name for file_name in (architecture, "default") if file_name in database.list_database_names("power")
-    ]
-    return tuple(
-        database.load_database_entry("power", file_name, PowerFile, "power", "", "architecture")
-        for file_name in entries
-    )

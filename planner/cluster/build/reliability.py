@@ -7,24 +7,24 @@ default's there. Each says where it is from.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.cluster.model.cluster import Cluster
 from planner.cluster.model.spec import ReliabilityFile, ReliabilitySpec, StorageSpec
-from planner.hardware.figures import (
-    Assumption,
-    Figure,
-    SourcedFigure,
-    format_figure_source,
-    parse_figure,
-    parse_positive_figure,
-)
+from planner.hardware import database
+from planner.hardware.figures import Assumption, Figure, find_assumption, parse_figure, parse_positive_figure
 from planner.units import Dimension
 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """All that goodput depends on beside the plan. `spares`: None, as many as pay off."""
+    """All that goodput depends on beside the plan.
+
+    Mean times between failures, of one device, of one node without its devices, and of software by the node; times to
+    detect a failure, to restart before the checkpoint is read, and to repair a node until it is a spare again;
+    `pause_s`: what a checkpoint blocks training for beside the copy; bandwidth of the whole storage in bytes/s.
+    `spares`: nodes beside those of the plan, None: as many as pay off.
+    """
 
     device_mtbf_s: float
     node_mtbf_s: float
@@ -44,7 +44,7 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityOverrides:
-    """What the user says on the command line, by the fields of Reliability; each value with its option's name."""
+    """The user's options. `figures`: values in SI units with the option's name, by the fields of `Reliability`."""
 
     figures: Mapping[str, tuple[float, str]]
     spares: int | None = None
@@ -53,26 +53,21 @@ class ReliabilityOverrides:
 
 
 _FAILURE_KEYS = ("device_mtbf", "node_mtbf", "software_mtbf", "detection", "restart", "repair")
-
-
 _STORAGE_DIMENSIONS: dict[str, Dimension] = {"write": "bytes_per_s", "read": "bytes_per_s", "pause": "duration"}
 
 
 def resolve_reliability(cluster: Cluster, overrides: ReliabilityOverrides) -> Reliability:
     """The figures of a cluster in SI units, each with its source."""
-    files = [
-        file for entry in (cluster.accelerator.architecture, "default") if (file := _read_reliability_file(entry))
-    ]
+    files = database.load_architecture_files("reliability", cluster.accelerator.architecture, ReliabilityFile)
     assumptions = tuple(
         _resolve_assumption(name, cluster, overrides, files) for name in (*_FAILURE_KEYS, *_STORAGE_DIMENSIONS)
     )
     failures, storage = cluster.reliability or ReliabilitySpec(), cluster.storage or StorageSpec()
+    is_async = overrides.is_async_checkpoint
     return Reliability(
         **{assumption.name: assumption.value for assumption in assumptions},
         spares=failures.spares if overrides.spares is None else overrides.spares,
-        is_async_checkpoint=storage.asynchronous
-        if overrides.is_async_checkpoint is None
-        else overrides.is_async_checkpoint,
+        is_async_checkpoint=storage.asynchronous if is_async is None else is_async,
         is_shrinkable=overrides.is_shrinkable,
         assumptions=assumptions,
     )
@@ -80,13 +75,10 @@ def resolve_reliability(cluster: Cluster, overrides: ReliabilityOverrides) -> Re
 
 def check_reliability(failures: ReliabilitySpec | None, storage: StorageSpec | None) -> None:
     """Every figure of a cluster's file is above zero. Raises InputError naming the key."""
-    for table, spec, names in (
-        ("reliability", failures, _FAILURE_KEYS),
-        ("storage", storage, tuple(_STORAGE_DIMENSIONS)),
-    ):
-        for name in names:
-            if (figure := getattr(spec, name, None)) is not None:
-                parse_positive_figure(figure, _STORAGE_DIMENSIONS.get(name, "duration"), key=f"{table}.{name}")
+    for name in (*_FAILURE_KEYS, *_STORAGE_DIMENSIONS):
+        table, spec = ("reliability", failures) if name in _FAILURE_KEYS else ("storage", storage)
+        if (figure := getattr(spec, name, None)) is not None:
+            parse_positive_figure(figure, _STORAGE_DIMENSIONS.get(name, "duration"), key=f"{table}.{name}")
 
 
 def _resolve_assumption(
@@ -100,23 +92,9 @@ def _resolve_assumption(
     figure: Figure | None = getattr(cluster.reliability if name in _FAILURE_KEYS else cluster.storage, name, None)
     if figure is not None:
         return Assumption(field, parse_figure(figure, dimension, origin=cluster.name, key=name), "the cluster's file")
-    for file in files:
-        per_node = dimension == "bytes_per_s"
-        default_figure = getattr(
-            file.failures if name in _FAILURE_KEYS else file.checkpoints, name + per_node * "_per_node"
-        )
-        if isinstance(default_figure, SourcedFigure):
-            value = parse_figure(default_figure, dimension, origin=file.title, key=name) * (
-                cluster.nodes if per_node else 1
-            )
-            return Assumption(field, value, format_figure_source(default_figure, file.sources))
-    raise AssertionError(f"hardware_db/reliability/default.toml lacks {name}")
-
-
-def _read_reliability_file(name: str) -> ReliabilityFile | None:
-    """A file of hardware_db/reliability; none where the architecture has none."""
-    from planner.hardware import database
-
-    if name not in database.list_database_names("reliability"):
-        return None
-    return database.load_database_entry("reliability", name, ReliabilityFile, "reliability", "", "architecture")
+    per_node = dimension == "bytes_per_s"
+    table, key = ("failures" if name in _FAILURE_KEYS else "checkpoints"), name + per_node * "_per_node"
+    default = find_assumption(files, table, key, dimension, field)
+    if default is None:
+        raise AssertionError(f"hardware_db/reliability/default.toml lacks {name}")
+    return replace(default, value=default.value * cluster.nodes) if per_node else default
