@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
@@ -33,7 +34,6 @@ _MULTILINE_KEYS = frozenset({"note", "notes", "obstacle", "told"})
 """Keys whose texts may have several lines."""
 _PATH_PATTERN = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
 _KEY_PATH_PATTERN = re.compile(r" - at `key` in `\$\.?(.*)`$", re.DOTALL)
-_ENUM_PATTERN = re.compile(r"Invalid enum value '?(.*?)'?$", re.DOTALL)
 _TYPE_DESCRIPTIONS = {
     "int": "a whole number",
     "float": "a number",
@@ -42,10 +42,6 @@ _TYPE_DESCRIPTIONS = {
     "array": "a list",
     "object": "a table",
 }
-_EXPECTED_PATTERN = re.compile(r"Expected `([^`]*)`(?: ([<>]=?) ([0-9.]+))?(?:, got `([^`]*)`)?$")
-_MISSING_PATTERN = re.compile(r"Object missing required field `(.*?)`", re.DOTALL)
-_LENGTH_PATTERN = re.compile(r"Expected `(?:array|object)` of length (?:([<>]=) )?([0-9]+)")
-_UNKNOWN_PATTERN = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
 
 
 def decode_text(text: str, file_format: FileFormat, target_type: type[T], origin: str) -> T:
@@ -61,11 +57,7 @@ def convert_to_type(raw: object, target_type: type[T], origin: str, parent_key: 
         decoded = msgspec.convert(raw, target_type, strict=True)
     except msgspec.ValidationError as error:
         input_error = _build_validation_error(error, raw, target_type, origin)
-        raise (
-            input_error.relocate(origin, ".".join(part for part in (parent_key, input_error.key) if part))
-            if parent_key
-            else input_error
-        ) from None
+        raise input_error.relocate(origin, ".".join(filter(None, (parent_key, input_error.key)))) from None
     _check_characters(raw, origin, parent_key)
     return decoded
 
@@ -100,22 +92,16 @@ def parse_mapping(text: str, file_format: FileFormat, origin: str) -> dict[str, 
     except RecursionError:
         raise InputError("nested too deeply", origin=origin, expected="fewer nested tables and lists") from None
     except InputError as error:
-        raise InputError(error.problem, origin=origin, expected=error.expected) from None
+        raise error.relocate(origin) from None
     except ValueError as error:  # tomllib's and json's errors are ValueErrors
-        raise InputError(
-            f"not valid {file_format.upper()}: {_format_error_line(error)}",
-            origin=origin,
-            expected=f"a complete {file_format.upper()} document",
-        ) from None
+        problem = f"not valid {file_format.upper()}: {_format_error_line(error)}"
+        raise InputError(problem, origin=origin, expected=f"a complete {file_format.upper()} document") from None
     if raw is None or raw == {}:
         raise InputError("is empty", origin=origin, expected="a table of keys and values")
     if not isinstance(raw, dict):
-        type_description = (
-            "a list" if isinstance(raw, list) else _TYPE_DESCRIPTIONS.get(type(raw).__name__, "a single value")
-        )
-        raise InputError(
-            f"is {type_description} at the top level", origin=origin, expected="a table of keys and values"
-        )
+        type_name = "array" if isinstance(raw, list) else type(raw).__name__
+        problem = f"is {_TYPE_DESCRIPTIONS.get(type_name, 'a single value')} at the top level"
+        raise InputError(problem, origin=origin, expected="a table of keys and values")
     return raw
 
 
@@ -169,6 +155,20 @@ def _check_yaml_events(events: Iterable[yaml.Event]) -> None:
             raise InputError("nested too deeply", expected=f"at most {_MAX_DEPTH} levels")
 
 
+@dataclass(frozen=True, slots=True)
+class _ErrorPlace:
+    """Where a value is invalid: the path of its key, and whether the key itself is meant."""
+
+    path: str
+    is_key: bool
+    raw: object
+    target_type: type[object]
+
+    def append_key(self, name: str) -> str:
+        """The path of a key of the table at this place."""
+        return f"{self.path}.{name}" if self.path else name
+
+
 def _build_validation_error(
     error: msgspec.ValidationError, raw: object, target_type: type[object], origin: str
 ) -> InputError:
@@ -176,65 +176,76 @@ def _build_validation_error(
     message = str(error)
     key_match = _KEY_PATH_PATTERN.search(message)
     path_match = key_match or _PATH_PATTERN.search(message)
-    path = path_match[1] if path_match else ""
-    detail = message[: path_match.start()] if path_match else message
-    unknown_match = _UNKNOWN_PATTERN.match(detail)
-    if unknown_match is not None:
-        known = _list_fields_at(target_type, path)
-        key = f"{path}.{unknown_match[1]}" if path else unknown_match[1]
-        expected = f"one of {', '.join(sorted(known))}" if known else "a key of the file format"
-        return InputError(
-            "unknown key",
-            origin=origin,
-            key=key,
-            expected=expected,
-            suggestion=find_nearest_name(unknown_match[1], known),
-        )
-    enum_match = _ENUM_PATTERN.match(detail)
-    if enum_match is not None:
-        known = _list_choices_at(target_type, path, is_key=key_match is not None)
-        expected = f"one of {', '.join(known)}" if known else "a known name"
-        enum_problem = "unknown key" if key_match else "unknown value"
-        return InputError(
-            enum_problem,
-            origin=origin,
-            key=path,
-            value=enum_match[1],
-            expected=expected,
-            suggestion=find_nearest_name(enum_match[1], known),
-        )
-    missing_match = _MISSING_PATTERN.match(detail)
-    if missing_match is not None:
-        key = f"{path}.{missing_match[1]}" if path else missing_match[1]
-        return InputError(MISSING_KEY_PROBLEM, origin=origin, key=key, expected=_describe_type_at(target_type, key))
-    length_match = _LENGTH_PATTERN.match(detail)
-    if length_match is not None:
-        problem, bound = {">=": ("too short", "at least "), "<=": ("too long", "at most ")}.get(
-            length_match[1], ("wrong length", "")
-        )
-        return InputError(
-            problem, origin=origin, key=path, expected=bound + format_counted_noun(int(length_match[2]), "item")
-        )
-    value = _find_value_at(raw, path) if path else None
-    expected_match = _EXPECTED_PATTERN.match(detail)
-    if expected_match is None:
-        return InputError(f"{detail[:1].lower()}{detail[1:]}", origin=origin, key=path, value=value)
-    names = [name for name in expected_match[1].split(" | ") if name != "null"]
-    expected = " or ".join(
-        _TYPE_DESCRIPTIONS.get(name, "a table") for name in names if name != "int" or "float" not in names
+    path, detail = (path_match[1], message[: path_match.start()]) if path_match else ("", message)
+    place = _ErrorPlace(path, key_match is not None, raw, target_type)
+    for pattern, build_error in _ERROR_BUILDERS.items():
+        match = pattern.match(detail)
+        if match is not None:
+            return build_error(match, place).relocate(origin)
+    value = _find_value_at(raw, path)
+    return InputError(f"{detail[:1].lower()}{detail[1:]}", origin=origin, key=path, value=value)
+
+
+def _build_unknown_key_error(match: re.Match[str], place: _ErrorPlace) -> InputError:
+    known = _list_fields_at(place.target_type, place.path)
+    expected = f"one of {', '.join(sorted(known))}" if known else "a key of the file format"
+    suggestion = find_nearest_name(match[1], known)
+    return InputError("unknown key", key=place.append_key(match[1]), expected=expected, suggestion=suggestion)
+
+
+def _build_unknown_name_error(match: re.Match[str], place: _ErrorPlace) -> InputError:
+    known = _list_choices_at(place.target_type, place.path, is_key=place.is_key)
+    return InputError(
+        "unknown key" if place.is_key else "unknown value",
+        key=place.path,
+        value=match[1],
+        expected=f"one of {', '.join(known)}" if known else "a known name",
+        suggestion=find_nearest_name(match[1], known),
     )
-    if expected_match[2]:
-        expected += f" of at {'least' if '>' in expected_match[2] else 'most'} {float(expected_match[3]):,.10g}"
-    problem = "out of range" if expected_match[2] else "wrong type"
-    display_value = (
-        f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else value
-    )
-    if value is None and expected_match[4]:
-        display_value = _TYPE_DESCRIPTIONS.get(expected_match[4], expected_match[4])
-    return InputError(problem, origin=origin, key=path, value=display_value, expected=expected)
+
+
+def _build_missing_key_error(match: re.Match[str], place: _ErrorPlace) -> InputError:
+    key = place.append_key(match[1])
+    return InputError(MISSING_KEY_PROBLEM, key=key, expected=_describe_type_at(place.target_type, key))
+
+
+def _build_length_error(match: re.Match[str], place: _ErrorPlace) -> InputError:
+    problems = {">=": ("too short", "at least "), "<=": ("too long", "at most ")}
+    problem, bound = problems.get(match[1], ("wrong length", ""))
+    return InputError(problem, key=place.path, expected=bound + format_counted_noun(int(match[2]), "item"))
+
+
+def _build_type_error(match: re.Match[str], place: _ErrorPlace) -> InputError:
+    """A value of another type, or out of its range."""
+    names = [name for name in match[1].split(" | ") if name != "null"]
+    names = [name for name in names if name != "int" or "float" not in names]
+    expected = " or ".join(_TYPE_DESCRIPTIONS.get(name, "a table") for name in names)
+    if match[2]:
+        expected += f" of at {'least' if '>' in match[2] else 'most'} {float(match[3]):,.10g}"
+    value = _find_value_at(place.raw, place.path)
+    if isinstance(value, str):
+        value = f'"{value}"'
+    elif isinstance(value, bool):
+        value = str(value).lower()
+    elif value is None and match[4]:
+        value = _TYPE_DESCRIPTIONS.get(match[4], match[4])
+    return InputError("out of range" if match[2] else "wrong type", key=place.path, value=value, expected=expected)
+
+
+_ERROR_BUILDERS: dict[re.Pattern[str], Callable[[re.Match[str], _ErrorPlace], InputError]] = {
+    re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL): _build_unknown_key_error,
+    re.compile(r"Invalid enum value '?(.*?)'?$", re.DOTALL): _build_unknown_name_error,
+    re.compile(r"Object missing required field `(.*?)`", re.DOTALL): _build_missing_key_error,
+    re.compile(r"Expected `(?:array|object)` of length (?:([<>]=) )?([0-9]+)"): _build_length_error,
+    re.compile(r"Expected `([^`]*)`(?: ([<>]=?) ([0-9.]+))?(?:, got `([^`]*)`)?$"): _build_type_error,
+}
+"""What msgspec's messages mean: the first pattern that matches counts."""
 
 
 def _find_value_at(raw: object, path: str) -> object:
+    """The value at `path`; None where there is no path, and for a table or a list."""
+    if not path:
+        return None
     for part in re.findall(r"[^.\[\]]+", path):
         if isinstance(raw, dict) and part in raw:
             raw = raw[part]
@@ -269,10 +280,8 @@ def _find_type_at(target_type: object, path: str) -> object:
         if part.startswith("["):
             continue  # unwrapping a list or a mapping already gave the type of its items
         info = _find_struct_info(target_type)
-        matching_types = (
-            [field.type for field in info.fields if field.encode_name == part] if info is not None else []
-        )
-        target_type = matching_types[0] if matching_types else None
+        fields = info.fields if info is not None else ()
+        target_type = next((field.type for field in fields if field.encode_name == part), None)
     return target_type
 
 
@@ -280,12 +289,8 @@ def _describe_type_at(target_type: object, path: str) -> str:
     """The expected type of the value at `path` in words: a number, a text, a table, a list."""
     type_at_path = _find_type_at(target_type, path)
     types = type_at_path.types if isinstance(type_at_path, msgspec.inspect.UnionType) else (type_at_path,)
-    descriptions = [
-        _TYPE_DESCRIPTIONS[name]
-        for name in (_get_type_name(member) for member in types)
-        if name in _TYPE_DESCRIPTIONS
-    ]
-    return " or ".join(dict.fromkeys(descriptions)) or "a value"
+    descriptions = (_TYPE_DESCRIPTIONS.get(_get_type_name(member), "") for member in types)
+    return " or ".join(dict.fromkeys(filter(None, descriptions))) or "a value"
 
 
 def _get_type_name(type_info: object) -> str:

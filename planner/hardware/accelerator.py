@@ -72,6 +72,11 @@ class AcceleratorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     prices: tuple[RentalPriceSpec, ...] = ()
     sources: dict[str, FigureSource] = {}
 
+    def compute_lowest_rent_usd(self) -> float | None:
+        """The lowest of the known rents of one device, in USD an hour; None where none is known."""
+        rents_usd = [parse_figure(price.usd_per_hour, "usd", key="prices") for price in self.prices]
+        return min(rents_usd, default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
@@ -125,9 +130,7 @@ def resolve_accelerator(spec: AcceleratorSpec) -> Accelerator:
         memory_bandwidth_bytes_per_s=parse_positive_figure(bandwidth, "bytes_per_s", key="memory.bandwidth"),
         tdp_w=tdp_w,
         idle_w=idle_w,
-        usd_per_hour=min(
-            (parse_figure(price.usd_per_hour, "usd", key="prices") for price in spec.prices), default=None
-        ),
+        usd_per_hour=spec.compute_lowest_rent_usd(),
     )
 
 

@@ -15,18 +15,15 @@ from planner.units import Dimension, parse_quantity
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _PRECISION_PREFERENCE: tuple[Precision, ...] = ("bf16", "fp16", "tf32", "fp32", "int8", "fp8", "fp64", "int4")
-"""Which peak stands for a part where none is asked for: that which training uses, or the nearest that is known."""
-
+"""Which peak stands for a part where no precision is given: that which training uses, or the nearest known."""
 _RESERVED_MEMORY_SHARE = 1 / 16
-"""Error correction and driver take up to so much of what is marketed: 45 of a 48 GiB card are shown."""
+"""Most of the marketed memory that error correction and driver keep: a device of 48 GiB shows 45."""
 
 
 def find_usual_precision(known_precisions: Collection[Precision]) -> Precision | None:
     """Of the precisions whose peak is known the one that stands for a part; None where there is none."""
-    return next(
-        (precision for precision in (*_PRECISION_PREFERENCE, *known_precisions) if precision in known_precisions),
-        None,
-    )
+    candidates = (*_PRECISION_PREFERENCE, *known_precisions)
+    return next((precision for precision in candidates if precision in known_precisions), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +53,31 @@ class AcceleratorEntry:
         return find_usual_precision(self.peak_flops)
 
     def find_peak_flops(self, precision: Precision | None = None) -> float | None:
-        """Dense FLOP/s at a precision, else at the usual one; None where it is not known."""
+        """Dense FLOP/s (of integer types OP/s) at a precision, else at the usual one; None where it is not known."""
         used_precision = precision or self.usual_precision
         return None if used_precision is None else self.peak_flops.get(used_precision)
 
     def compute_flops_per_w(self, precision: Precision | None = None) -> float | None:
-        """Peak FLOP/s of a watt of rated power."""
+        """Peak FLOP/s per watt of rated power; None where one of the two is not known."""
         return _divide_optional(self.find_peak_flops(precision), self.tdp_w)
 
     def compute_flop_per_usd(self, precision: Precision | None = None) -> float | None:
-        """FLOP at the peak rate that a dollar of rent pays for."""
+        """FLOP at the peak rate per USD of the lowest rent; None where one of the two is not known."""
         return _divide_optional(self.find_peak_flops(precision), self.usd_per_hour, 3600.0)
 
     def compute_ridge_flop_per_byte(self, precision: Precision | None = None) -> float | None:
-        """FLOP for each byte of memory traffic above which the peak limits, not the memory (roofline's ridge)."""
+        """FLOP per byte of memory traffic above which the peak is the limit, not the memory: the ridge of the
+        roofline (Williams, Waterman, Patterson 2009); None where one of the two is not known.
+        """
         return _divide_optional(self.find_peak_flops(precision), self.memory_bandwidth_bytes_per_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceleratorFilter:
-    """What an entry must satisfy; None and an empty text leave it open."""
+    """Conditions on an entry; None and an empty text are no condition.
+
+    `min_memory_bytes` is met within what error correction and driver may keep; `year_range`: first and last year.
+    """
 
     device_type: str = ""
     deployment: str = ""
@@ -86,10 +88,9 @@ class AcceleratorFilter:
     precision: Precision | None = None
     min_memory_bytes: float = 0.0
     year_range: tuple[int, int] | None = None
-    """First and last."""
 
     def matches_entry(self, entry: AcceleratorEntry) -> bool:
-        """Whether the entry is wanted. A size is met within what error correction and driver may keep."""
+        """Whether the entry satisfies every condition."""
         spec = entry.spec
         return (
             (not self.device_type or spec.kind == self.device_type)
@@ -115,14 +116,11 @@ def read_accelerator_entries() -> list[AcceleratorEntry]:
 def read_accelerator_entry(name: str, *, key: str = "NAME") -> AcceleratorEntry:
     """One accelerator. Raises InputError with the nearest name."""
     spec = database.load_accelerator_spec(name, key=key)
-    origin, memory, power = f"hardware_db/accelerators/{name}.toml", spec.memory, spec.power
+    origin, memory, link, power = f"hardware_db/accelerators/{name}.toml", spec.memory, spec.link, spec.power
 
     def parse_optional_figure(figure: Figure | None, dimension: Dimension, key: str) -> float | None:
         return None if figure is None else parse_figure(figure, dimension, origin=origin, key=key)
 
-    rents_usd_per_hour = [
-        parse_figure(price.usd_per_hour, "usd", origin=origin, key="prices") for price in spec.prices
-    ]
     return AcceleratorEntry(
         spec=spec,
         peak_flops={
@@ -133,25 +131,23 @@ def read_accelerator_entry(name: str, *, key: str = "NAME") -> AcceleratorEntry:
         memory_bytes=parse_optional_figure(memory.capacity, "bytes", "memory.capacity"),
         memory_bandwidth_bytes_per_s=parse_optional_figure(memory.bandwidth, "bytes_per_s", "memory.bandwidth"),
         on_chip_bytes=parse_optional_figure(memory.on_chip, "bytes", "memory.on_chip"),
-        link_bytes_per_s=parse_optional_figure(
-            spec.link.bandwidth if spec.link else None, "bytes_per_s", "link.bandwidth"
-        ),
+        link_bytes_per_s=parse_optional_figure(link.bandwidth if link else None, "bytes_per_s", "link.bandwidth"),
         tdp_w=parse_optional_figure(power.tdp if power else None, "w", "power.tdp"),
         idle_w=parse_optional_figure(power.idle if power else None, "w", "power.idle"),
-        usd_per_hour=min(rents_usd_per_hour, default=None),
+        usd_per_hour=spec.compute_lowest_rent_usd(),
     )
 
 
 SORT_KEYS: dict[str, Callable[[AcceleratorEntry, Precision | None], float | None]] = {
     "name": lambda _, __: 0.0,
-    "peak": lambda one, precision: _negate_optional(one.find_peak_flops(precision)),
-    "memory": lambda one, _: _negate_optional(one.memory_bytes),
-    "bandwidth": lambda one, _: _negate_optional(one.memory_bandwidth_bytes_per_s),
-    "power": lambda one, _: one.tdp_w,
-    "price": lambda one, _: one.usd_per_hour,
-    "year": lambda one, _: _negate_optional(one.spec.year),
+    "peak": lambda entry, precision: _negate_optional(entry.find_peak_flops(precision)),
+    "memory": lambda entry, _: _negate_optional(entry.memory_bytes),
+    "bandwidth": lambda entry, _: _negate_optional(entry.memory_bandwidth_bytes_per_s),
+    "power": lambda entry, _: entry.tdp_w,
+    "price": lambda entry, _: entry.usd_per_hour,
+    "year": lambda entry, _: _negate_optional(entry.spec.year),
 }
-"""What entries are put in order by: the strongest, the newest, the cheapest and the most frugal first."""
+"""Figures by which entries are sorted: highest peak, newest, lowest price and lowest power first."""
 
 
 def sort_accelerator_entries(
@@ -180,7 +176,7 @@ def match_listed_value(
 
 
 def parse_precision(text: str) -> Precision:
-    """A precision, whatever its case. Raises InputError with the nearest."""
+    """A precision, whatever its case. Raises InputError with the nearest name."""
     for precision in PRECISIONS:
         if precision == text.casefold():
             return precision
@@ -188,15 +184,9 @@ def parse_precision(text: str) -> Precision:
 
 
 def find_shared_precision(entries: Sequence[AcceleratorEntry]) -> Precision | None:
-    """The most usual precision whose peak all entries state; None where there is none."""
-    return next(
-        (
-            precision
-            for precision in (*_PRECISION_PREFERENCE, *PRECISIONS)
-            if all(precision in entry.peak_flops for entry in entries)
-        ),
-        None,
-    )
+    """The first precision of the order of preference whose peak all entries state; None where there is none."""
+    candidates = (*_PRECISION_PREFERENCE, *PRECISIONS)
+    return next((name for name in candidates if all(name in entry.peak_flops for entry in entries)), None)
 
 
 def parse_year_range(text: str) -> tuple[int, int]:
@@ -213,7 +203,7 @@ def parse_year_range(text: str) -> tuple[int, int]:
 
 
 def parse_memory_bytes(text: str) -> float:
-    """Bytes of `80GiB`. Raises InputError for a bare number."""
+    """The size `80GiB` of `--min-memory` in bytes. Raises InputError for a number without a unit."""
     return parse_quantity(text, "bytes", key="--min-memory", allow_bare=False)
 
 

@@ -108,8 +108,11 @@ FIGURE_DIMENSIONS: dict[str, Dimension] = {
 
 def parse_figure(figure: Figure, dimension: Dimension, *, origin: str = "", key: str) -> float:
     """The figure as an SI number. Raises InputError naming origin and key."""
-    raw = figure.value if isinstance(figure, SourcedFigure) else figure
-    return parse_quantity(raw, dimension, origin=origin, key=key)
+    return parse_quantity(_get_raw_value(figure), dimension, origin=origin, key=key)
+
+
+def _get_raw_value(figure: Figure) -> float | int | str:
+    return figure.value if isinstance(figure, SourcedFigure) else figure
 
 
 def format_figure_source(figure: SourcedFigure, sources: Mapping[str, FigureSource]) -> str:
@@ -142,7 +145,7 @@ def check_figures(spec: msgspec.Struct, origin: str) -> None:
     """Every figure of a user's file: units are there, values are possible. Raises InputError naming the key."""
     for key, name, figure in _enumerate_figures(spec, ""):
         dimension = FIGURE_DIMENSIONS[name]
-        raw = figure.value if isinstance(figure, SourcedFigure) else figure
+        raw = _get_raw_value(figure)
         has_source = isinstance(figure, SourcedFigure) and not isinstance(raw, str)
         value = parse_quantity(raw, dimension, origin=origin, key=key, allow_bare=has_source)
         if value > 0:  # whether zero is allowed is checked where the figure is used
@@ -168,5 +171,4 @@ def _enumerate_figures(value: object, path: str, name: str = "") -> Iterator[tup
 def _check_plausible(figure: Figure, value: float, dimension: Dimension, *, origin: str, key: str) -> None:
     minimum, maximum, range_text = _PLAUSIBLE_RANGES.get(dimension, (0.0, math.inf, ""))
     if not minimum <= value <= maximum:
-        raw = figure.value if isinstance(figure, SourcedFigure) else figure
-        raise InputError("out of range", origin=origin, key=key, value=raw, expected=range_text)
+        raise InputError("out of range", origin=origin, key=key, value=_get_raw_value(figure), expected=range_text)

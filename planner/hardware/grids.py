@@ -9,6 +9,7 @@ from functools import cache
 import msgspec
 
 from planner.errors import InputError, find_nearest_name
+from planner.hardware import database
 from planner.hardware.figures import FigureSource, SourcedFigure
 from planner.units import parse_quantity
 
@@ -56,13 +57,8 @@ def read_grid(name: str) -> PowerGrid:
             "a country's two letters (fr), us-avg or an eGRID subregion (us-camx), or a region of a cloud "
             "(gcp-europe-west9, aws-us-east-1, azure-eastus)"
         )
-        raise InputError(
-            "unknown grid",
-            key="--grid",
-            value=name,
-            expected=expected,
-            suggestion=find_nearest_name(folded_name, grid_by_name),
-        )
+        suggestion = find_nearest_name(folded_name, grid_by_name)
+        raise InputError("unknown grid", key="--grid", value=name, expected=expected, suggestion=suggestion)
     return _build_grid(folded_name, grid_by_name[folded_name], files)
 
 
@@ -82,16 +78,13 @@ def _build_grid(name: str, grid_name: str, files: Mapping[str, PowerGridFile]) -
             spec = file.grids[grid_name]
             value = parse_quantity(spec.intensity.value, "intensity", origin=file.title, key=grid_name)
             region = "" if name == grid_name else f"{name}, on the grid of "
-            return PowerGrid(
-                name, f"{region}{spec.title}", value, spec.date, file.sources[spec.intensity.source].title
-            )
+            source = file.sources[spec.intensity.source].title
+            return PowerGrid(name, f"{region}{spec.title}", value, spec.date, source)
     raise AssertionError(f"hardware_db/grids: {name} is on {grid_name}, which is in no file")
 
 
 @cache
 def _read_grid_files() -> dict[str, PowerGridFile]:
-    from planner.hardware import database
-
     return {
         file_name: database.load_database_entry("grids", file_name, PowerGridFile, "grid", "", "grid")
         for file_name in database.list_database_names("grids")
