@@ -96,10 +96,10 @@ def read_cluster(
     spec, origin = read_cluster_spec(name)
     if not fault:
         return resolve_cluster(spec, origin, nodes=nodes, devices=devices)
-    from planner.cluster.wired.failed_parts import parse_fault
+    from planner.cluster.wired.failed_parts import parse_failed_part
 
-    faults = tuple(parse_fault(text) for text in fault)
-    return resolve_cluster(spec, origin, nodes=nodes, devices=devices, faults=faults)
+    faults = tuple(parse_failed_part(text) for text in fault)
+    return resolve_cluster(spec, origin, nodes=nodes, devices=devices, failed_parts=faults)
 
 
 def is_preset_name(option: str, name: str) -> bool:

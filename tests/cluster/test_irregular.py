@@ -15,12 +15,12 @@ from planner.cluster.build.resolve import resolve_cluster
 from planner.cluster.build.wired_cluster import select_nodes
 from planner.cluster.model import presets
 from planner.cluster.model.cluster import Cluster, WiredCluster
-from planner.cluster.model.spec import FaultSpec, parse_cluster_spec
+from planner.cluster.model.spec import FailedPartSpec, parse_cluster_spec
 from planner.cluster.network.build import build_network
 from planner.cluster.network.ecmp_routing import build_port_flows, build_routes
 from planner.cluster.network.network import Network, TrafficPattern
 from planner.cluster.network.routed_network import RoutedNetwork
-from planner.cluster.wired.failed_parts import parse_fault
+from planner.cluster.wired.failed_parts import parse_failed_part
 from planner.errors import InputError
 from planner.hardware import database
 from tests.examples import DEFAULTS, LAB, lab, wired
@@ -30,7 +30,7 @@ PATTERNS: tuple[TrafficPattern, ...] = ("ring", "exchange")
 
 def faulty(*faults: str, nodes: int = 4, **figures: float) -> Cluster:
     spec = parse_cluster_spec(LAB.format(**{**DEFAULTS, "nodes": nodes, **figures}), "toml", "lab.toml")
-    return resolve_cluster(spec, "lab.toml", faults=tuple(map(parse_fault, faults)))
+    return resolve_cluster(spec, "lab.toml", failed_parts=tuple(map(parse_failed_part, faults)))
 
 
 def seconds(network: Network, size: int, stride: int, pattern: TrafficPattern) -> float:
@@ -61,7 +61,7 @@ def test_a_preset_written_out_gives_groups_the_same(name: str) -> None:
     nodes = 36 if "nvl72" in name else 64
     regular = resolve_cluster(spec, name, nodes=nodes)
     # a fault that takes nothing: the cluster is written out and routed
-    written = resolve_cluster(spec, name, nodes=nodes, faults=(FaultSpec(part="node-0:0", rate=1.0),))
+    written = resolve_cluster(spec, name, nodes=nodes, failed_parts=(FailedPartSpec(part="node-0:0", rate=1.0),))
     assert isinstance(written, WiredCluster)
     by_level, faulty = build_network(regular), build_network(written)
     assert isinstance(faulty, RoutedNetwork)
@@ -91,7 +91,7 @@ def test_a_small_fault_changes_little_and_none_makes_a_preset_faster(name: str) 
     per_node = resolve_cluster(spec, name, nodes=1).devices
     groups = [(2, 1), (per_node, 1), (nodes, per_node), (nodes // 2, per_node), (2, per_node), (nodes * per_node, 1)]
     for fault, least, most in (("node-0=1", 1.0, 1.0), ("node-0=0.999", 1.0, 1.01), ("node-0=0.5", 1.0, 2.0 + 1e-9)):
-        faulty = build_network(resolve_cluster(spec, name, nodes=nodes, faults=(parse_fault(fault),)))
+        faulty = build_network(resolve_cluster(spec, name, nodes=nodes, failed_parts=(parse_failed_part(fault),)))
         for size, stride in groups:
             for pattern in PATTERNS:
                 was, now = (seconds(one, size, stride, pattern) for one in (regular, faulty))
@@ -107,7 +107,7 @@ def test_a_small_fault_changes_little_and_none_makes_a_preset_faster(name: str) 
 def test_a_missing_node_makes_no_group_faster(name: str) -> None:
     spec = presets.load_cluster_spec(name)
     regular = build_network(resolve_cluster(spec, name, nodes=16))
-    less = resolve_cluster(spec, name, nodes=16, faults=(parse_fault("node-5"),))
+    less = resolve_cluster(spec, name, nodes=16, failed_parts=(parse_failed_part("node-5"),))
     faulty = build_network(less)
     assert less.nodes == 15
     for size, stride in ((less.devices_per_node, 1), (3, less.devices_per_node), (15, less.devices_per_node)):
@@ -119,7 +119,7 @@ def test_a_missing_node_makes_no_group_faster(name: str) -> None:
 def test_hosts_of_one_rack_need_no_way_out() -> None:
     spec = presets.load_cluster_spec("gb200-nvl72")
     whole, half = (
-        build_network(resolve_cluster(spec, "gb200", nodes=18, faults=(parse_fault(fault),)))
+        build_network(resolve_cluster(spec, "gb200", nodes=18, failed_parts=(parse_failed_part(fault),)))
         for fault in ("node-3=1", "node-3=0.5")
     )
     # devices have no links but those that lead to the rack's switch
@@ -129,7 +129,7 @@ def test_hosts_of_one_rack_need_no_way_out() -> None:
 
 def test_hosts_that_faults_cut_off_are_left_out() -> None:
     spec = presets.load_cluster_spec("gb200-nvl72")
-    left = resolve_cluster(spec, "gb200", nodes=18, faults=(parse_fault("node-3 - nvl72-0"),))
+    left = resolve_cluster(spec, "gb200", nodes=18, failed_parts=(parse_failed_part("node-3 - nvl72-0"),))
     assert isinstance(left, WiredCluster)
     assert "node-3" not in left.wiring.hosts
     assert left.nodes == 17
@@ -138,9 +138,9 @@ def test_hosts_that_faults_cut_off_are_left_out() -> None:
 def test_switches_that_add_still_do_where_a_cluster_is_written_out() -> None:
     spec = presets.load_cluster_spec("dgx-a100")
     adding = tuple(msgspec.structs.replace(level, in_network=True) for level in spec.fabric)
-    one = (FaultSpec(part="node-0:0", rate=1.0),)
+    one = (FailedPartSpec(part="node-0:0", rate=1.0),)
     for fabric, expected in ((adding, True), (spec.fabric, False)):
-        cluster = resolve_cluster(msgspec.structs.replace(spec, fabric=fabric), "a", nodes=32, faults=one)
+        cluster = resolve_cluster(msgspec.structs.replace(spec, fabric=fabric), "a", nodes=32, failed_parts=one)
         assert cluster.levels[-1].in_network is expected
 
 
@@ -317,7 +317,7 @@ def test_flows_take_all_shortest_ways_by_their_bandwidth(seed: int) -> None:
 
 def on_rails(*faults: str) -> Cluster:
     spec = presets.load_cluster_spec("dgx-h100")
-    return resolve_cluster(spec, "dgx-h100", nodes=8, faults=tuple(map(parse_fault, faults)))
+    return resolve_cluster(spec, "dgx-h100", nodes=8, failed_parts=tuple(map(parse_failed_part, faults)))
 
 
 @pytest.mark.parametrize(
@@ -340,8 +340,8 @@ def test_large_exchanges_are_summed_up_as_they_are_told_one_by_one(
 
 
 def test_switches_with_the_same_cables_are_routed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, fault = presets.load_cluster_spec("dgx-h100"), parse_fault("leaf-3 - spine-2=0.5")
-    cluster = resolve_cluster(spec, "dgx-h100", nodes=70, faults=(fault,))
+    spec, fault = presets.load_cluster_spec("dgx-h100"), parse_failed_part("leaf-3 - spine-2=0.5")
+    cluster = resolve_cluster(spec, "dgx-h100", nodes=70, failed_parts=(fault,))
     assert isinstance(cluster, WiredCluster)
     wiring = cluster.wiring
     together, ports = build_routes.__wrapped__(wiring)

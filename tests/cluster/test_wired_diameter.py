@@ -18,7 +18,7 @@ from planner.cluster.model import presets
 from planner.cluster.model.cluster import WiredCluster
 from planner.cluster.model.wiring import Wiring
 from planner.cluster.regular.torus import find_cluster_torus
-from planner.cluster.wired.failed_parts import parse_fault
+from planner.cluster.wired.failed_parts import parse_failed_part
 from planner.cluster.wired.prune_unused_links import prune_unused_links
 from tests.cluster.test_bisection_wired import wiring
 
@@ -43,7 +43,7 @@ def graph_diameter(graph: nx.Graph[str]) -> int:
 )
 def test_the_farthest_devices_are_found_from_a_host_of_each_place(name: str, nodes: int, faults: list[str]) -> None:
     cluster = resolve_cluster(
-        presets.load_cluster_spec(name), name, nodes=nodes, faults=tuple(map(parse_fault, faults))
+        presets.load_cluster_spec(name), name, nodes=nodes, failed_parts=tuple(map(parse_failed_part, faults))
     )
     assert isinstance(cluster, WiredCluster)
     torus = find_cluster_torus(cluster)

@@ -53,9 +53,9 @@ def _counts(text: str) -> None:
 
 
 def _fault(text: str) -> None:
-    from planner.cluster.wired.failed_parts import apply_faults, parse_fault
+    from planner.cluster.wired.failed_parts import apply_failed_parts, parse_failed_part
 
-    apply_faults(_wiring(), [parse_fault(text)])
+    apply_failed_parts(_wiring(), [parse_failed_part(text)])
 
 
 @cache

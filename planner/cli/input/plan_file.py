@@ -92,12 +92,12 @@ def read_plan_cluster(
 
 def _resolve_sized_cluster(name: str, part: ClusterPart, faults: tuple[str, ...]) -> Cluster:
     """The cluster with the document's number of devices; on a regular cluster, failed devices are added to them."""
-    from planner.cluster.wired.failed_parts import parse_fault
+    from planner.cluster.wired.failed_parts import parse_failed_part
     from planner.cluster.wired.hostlist import expand_hostlist
     from planner.request.inputs import read_cluster, read_cluster_spec
 
     spec, _ = read_cluster_spec(name)
-    cluster_faults = [*(parse_fault(text) for text in faults), *spec.faults]
+    cluster_faults = [*(parse_failed_part(text) for text in faults), *spec.faults]
     max_lost_nodes = (
         0
         if spec.hosts

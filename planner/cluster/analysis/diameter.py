@@ -84,10 +84,10 @@ def compute_wiring_diameter_hops(
     enclosure = _find_enclosing_hosts(graph, wiring)
     links_by_host: list[set[tuple[int, int]]] = [set() for _ in wiring.hosts]
     is_working = wiring.bandwidth_bytes_per_s > 0
-    for ends, nic_index in zip(
+    for endpoints, nic_index in zip(
         wiring.endpoints[is_working].tolist(), wiring.nic_index[is_working].tolist(), strict=True
     ):
-        for vertex, neighbour in (ends, ends[::-1]):
+        for vertex, neighbour in (endpoints, endpoints[::-1]):
             if vertex < len(links_by_host):
                 links_by_host[vertex].add((neighbour, nic_index))
     sources = {frozenset(links): host for host, links in reversed(list(enumerate(links_by_host)))}
@@ -125,6 +125,6 @@ def _find_enclosing_hosts(graph: nx.Graph[str], wiring: Wiring) -> dict[str, int
     enclosing_host[wiring.endpoints[between_hosts].ravel()] = -1
     by_name = dict(zip(wiring.hosts, enclosing_host.tolist(), strict=True))
     names = wiring.vertex_names
-    for ends in wiring.endpoints[wiring.in_rack & is_working].tolist():
-        by_name[names[max(ends)]] = by_name[names[min(ends)]]
+    for endpoints in wiring.endpoints[wiring.in_rack & is_working].tolist():
+        by_name[names[max(endpoints)]] = by_name[names[min(endpoints)]]
     return {name: by_name.get(attributes["host"] or name, -1) for name, attributes in graph.nodes(data=True)}

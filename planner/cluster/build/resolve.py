@@ -9,7 +9,7 @@ from planner.cluster.build.power import parse_pue
 from planner.cluster.build.regular_cluster import resolve_regular_cluster
 from planner.cluster.build.reliability import check_reliability
 from planner.cluster.model.cluster import Cluster, WiredCluster
-from planner.cluster.model.spec import ClusterSpec, FaultSpec
+from planner.cluster.model.spec import ClusterSpec, FailedPartSpec
 from planner.errors import InputError, name_origin
 
 ClusterType = TypeVar("ClusterType", bound=Cluster)
@@ -21,16 +21,17 @@ def resolve_cluster(
     *,
     nodes: int | None = None,
     devices: int | None = None,
-    faults: tuple[FaultSpec, ...] = (),
+    failed_parts: tuple[FailedPartSpec, ...] = (),
 ) -> Cluster:
     """The cluster of `spec` with `nodes` nodes, or as many as hold `devices` (the file's count if neither).
 
-    Fewer devices than one node's make a single, partly used node. `faults` are beside the file's own; with any, a
-    regular cluster is written out host by host. Raises InputError naming the file `origin`, for figures that make no
-    sense, for both counts at once, for more nodes than the cluster can have, and for a failed part that it has not.
+    Fewer devices than one node's make a single, partly used node. `failed_parts` are beside the file's own; with any,
+    a regular cluster is written out host by host. Raises InputError naming the file `origin`, for figures that make
+    no sense, for both counts at once, for more nodes than the cluster can have, and for a failed part that it has
+    not.
     """
-    if spec.hosts or spec.faults or faults:
-        return resolve_listed_cluster(spec, origin, nodes=nodes, devices=devices, faults=faults)
+    if spec.hosts or spec.faults or failed_parts:
+        return resolve_listed_cluster(spec, origin, nodes=nodes, devices=devices, failed_parts=failed_parts)
     with name_origin(origin):
         _check_single_pool(spec)
         return _add_operations(resolve_regular_cluster(spec, nodes=nodes, devices=devices), spec)
@@ -42,14 +43,14 @@ def resolve_listed_cluster(
     *,
     nodes: int | None = None,
     devices: int | None = None,
-    faults: tuple[FaultSpec, ...] = (),
+    failed_parts: tuple[FailedPartSpec, ...] = (),
 ) -> WiredCluster:
     """`resolve_cluster` of a wired cluster, or of one with failed parts."""
     from planner.cluster.build.wired_cluster import resolve_wired_cluster
 
     with name_origin(origin):
         _check_single_pool(spec)
-        return _add_operations(resolve_wired_cluster(spec, faults, nodes=nodes, devices=devices), spec)
+        return _add_operations(resolve_wired_cluster(spec, failed_parts, nodes=nodes, devices=devices), spec)
 
 
 def _check_single_pool(spec: ClusterSpec) -> None:

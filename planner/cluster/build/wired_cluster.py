@@ -16,12 +16,12 @@ from planner.cluster.build.regular_cluster import (
     resolve_regular_cluster,
 )
 from planner.cluster.model.cluster import Cluster, DegradedCluster, FabricLevel, RegularCluster, WiredCluster
-from planner.cluster.model.spec import ClusterSpec, FaultSpec
+from planner.cluster.model.spec import ClusterSpec, FailedPartSpec
 from planner.cluster.model.wiring import Ints, Wiring, compute_uplink_bytes_per_s, find_leaf_parts
 from planner.cluster.network.ecmp_routing import build_routes
 from planner.cluster.regular.levels import has_in_network_reduction
 from planner.cluster.wired.build_links import build_regular_wiring
-from planner.cluster.wired.failed_parts import apply_faults, select_hosts
+from planner.cluster.wired.failed_parts import apply_failed_parts, select_hosts
 from planner.cluster.wired.wiring_file import resolve_wiring
 from planner.errors import InputError, name_origin
 
@@ -30,26 +30,32 @@ _MAX_EXPANDED_NODES = 131_072
 
 
 def resolve_wired_cluster(
-    spec: ClusterSpec, faults: Sequence[FaultSpec] = (), *, nodes: int | None = None, devices: int | None = None
+    spec: ClusterSpec,
+    failed_parts: Sequence[FailedPartSpec] = (),
+    *,
+    nodes: int | None = None,
+    devices: int | None = None,
 ) -> WiredCluster:
     """The cluster described link by link, or a regular one written out, with its failed parts.
 
     Hosts with fewer devices than the others are not used. `nodes` or `devices` of those that work are taken: those
     with the widest uplink, close together. Raises InputError where there are fewer, where a
-    fault's part is not there, and where hosts cannot reach each other.
+    failed part is not there, and where hosts cannot reach each other.
     """
     if not spec.hosts:
-        # what is asked for is taken of what is left
+        # the nodes are counted before those that failed are taken off
         base_cluster = resolve_regular_cluster(spec, nodes=nodes, devices=devices)
         if base_cluster.nodes > _MAX_EXPANDED_NODES:
             expected = f"at most {_MAX_EXPANDED_NODES:,} nodes"
             raise InputError("too many nodes for failed parts", value=base_cluster.nodes, expected=expected)
         healthy_wiring = build_regular_wiring(base_cluster)
-        return _build_degraded_cluster(base_cluster, healthy_wiring, _apply_all_faults(healthy_wiring, spec, faults))
+        return _build_degraded_cluster(
+            base_cluster, healthy_wiring, _apply_all_failed_parts(healthy_wiring, spec, failed_parts)
+        )
     wiring, node = resolve_wiring(spec)
     accelerator = resolve_node_accelerator(node)
     has_reduction = has_in_network_reduction(node.link.in_network, node.link.topology, accelerator.architecture)
-    wiring, has_nics = _apply_all_faults(wiring, spec, faults), node.nic is not None
+    wiring, has_nics = _apply_all_failed_parts(wiring, spec, failed_parts), node.nic is not None
     wired_cluster = WiredCluster(
         name=spec.name,
         title=spec.title or spec.name,
@@ -65,9 +71,9 @@ def resolve_wired_cluster(
     return _build_wired_cluster(wired_cluster, wiring, has_nics, nodes=nodes, devices=devices)
 
 
-def _apply_all_faults(wiring: Wiring, spec: ClusterSpec, faults: Sequence[FaultSpec]) -> Wiring:
+def _apply_all_failed_parts(wiring: Wiring, spec: ClusterSpec, failed_parts: Sequence[FailedPartSpec]) -> Wiring:
     """The wiring without the failed parts of the file and of the command line."""
-    return apply_faults(apply_faults(wiring, spec.faults, "faults"), faults, "--fault")
+    return apply_failed_parts(apply_failed_parts(wiring, spec.faults, "faults"), failed_parts, "--fault")
 
 
 def _build_wired_cluster(

@@ -46,7 +46,7 @@ class _ParsedGraph:
 
 
 def read_graph(text: str, host_patterns: HostPatterns) -> ParsedCluster:
-    """Hosts, switches and links of a graph; each parallel edge is a cable. Raises InputError."""
+    """Hosts, switches and links of a graph; each parallel edge is a link of its own. Raises InputError."""
     graph = _parse_graphml(text) if text.lstrip("\ufeff \t\r\n")[:1] == "<" else _parse_node_link(text)
     check_import_size(0, len(graph.edges))
     is_host_by_key = {key: _is_host(key, attributes, host_patterns) for key, attributes in graph.vertices.items()}
@@ -121,7 +121,7 @@ def _build_link(lower: str, upper: str, attributes: GraphAttributes, is_host: bo
 
 
 def _parse_bandwidth_bytes_per_s(attributes: GraphAttributes, key: str) -> float | None:
-    """Bandwidth of a cable in bytes/s, None where no attribute states it. Raises InputError for a missing unit."""
+    """Bandwidth of a link in bytes/s, None where no attribute states it. Raises InputError for a missing unit."""
     try:
         if "bandwidth" in attributes:
             return parse_quantity(attributes["bandwidth"][:100], "bytes_per_s", allow_bare=False)
@@ -171,8 +171,8 @@ def _parse_node_link(text: str) -> _ParsedGraph:
         raise InputError("contains no graph", expected="node-link JSON: `nodes` and `links` (or `edges`)")
     check_import_size(len(nodes) // 2, len(edges))  # half of the vertices may be switches
     vertices = {node.get("id", ""): node for node in map(_read_attributes, nodes)}
-    ends = [(edge.get("source", ""), edge.get("target", ""), edge) for edge in map(_read_attributes, edges)]
-    return _check_graph(vertices, ends)
+    edge_list = [(edge.get("source", ""), edge.get("target", ""), edge) for edge in map(_read_attributes, edges)]
+    return _check_graph(vertices, edge_list)
 
 
 def _read_attributes(value: object) -> GraphAttributes:

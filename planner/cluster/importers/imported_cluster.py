@@ -43,10 +43,10 @@ class ParsedSwitch:
 
 @dataclass(frozen=True, slots=True)
 class ParsedLink:
-    """`link_count` equal cables from `lower` (a host, or the switch that is nearer to hosts) to `upper`, a switch.
+    """`link_count` equal links from `lower` (a host, or the switch that is nearer to hosts) to `upper`, a switch.
 
-    `bandwidth_bytes_per_s` is per cable and direction. `link_count` None: the description only states that `lower` is
-    below `upper`. `nic_index`: the host's NIC, counted from 0.
+    `bandwidth_bytes_per_s`: of one of them, one direction. `link_count` None: the description only states that
+    `lower` is below `upper`. `nic_index`: the host's NIC, counted from 0.
     """
 
     lower: str

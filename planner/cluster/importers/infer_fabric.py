@@ -1,4 +1,6 @@
-"""Completes a network: links without stated cables get them; switches without hosts are removed."""
+"""Completes a network: links get the number and the bandwidth that are not stated; switches without hosts are
+removed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from planner.cluster.wired.hostlist import build_natural_key
 from planner.errors import InputError
 
 MIN_LINK_BYTES_PER_S, MAX_LINK_BYTES_PER_S = 1e6, 1e15
-"""Bounds of a cable's bandwidth in a cluster file, as in `planner.hardware.figures`."""
+"""Bounds of a link's bandwidth in a cluster file, as in `planner.hardware.figures`."""
 
 
 def choose_network_name(taken_names: Container[str]) -> str:
@@ -100,7 +102,7 @@ _SwitchKey = tuple[str, bool]
 
 @dataclass(frozen=True)
 class LinkSizer:
-    """Gives every link its number of cables and their bandwidth.
+    """Gives every connection its number of links and their bandwidth.
 
     `type_by_host`, `devices_by_host`: of the hosts by name; `notes` gets the assumptions.
     """
@@ -113,9 +115,9 @@ class LinkSizer:
     def size_links(self, links: Sequence[ParsedLink]) -> list[LinkDraft]:
         """The links; equal ones between the same ends are merged.
 
-        Where cables are not stated, a host spreads its NICs over the switches above it, and the uplinks of a switch
-        have the bandwidth of its downlinks, divided by the oversubscription and split evenly between the switches
-        above it. Raises InputError for an unknown bandwidth, and for switches above each other in a circle.
+        Where their number is not stated, a host spreads its NICs over the switches above it, and the uplinks of a
+        switch have the bandwidth of its downlinks, divided by the oversubscription and split evenly between the
+        switches above it. Raises InputError for an unknown bandwidth, and for switches above each other in a circle.
         """
         upward_links: dict[_SwitchKey, list[ParsedLink]] = defaultdict(list)
         pending_below: dict[_SwitchKey, int] = defaultdict(int)
@@ -146,7 +148,7 @@ class LinkSizer:
         return _merge_equal_links(drafts)
 
     def _size_unspecified_link(self, link: ParsedLink, uplink_count: int, passed_up_bytes_per_s: float) -> LinkDraft:
-        """A link whose description states no cables, one of `uplink_count` of its lower end."""
+        """A link whose number is not stated, one of `uplink_count` of its lower end."""
         node_type, oversubscription = self.type_by_host.get(link.lower), self.defaults.oversubscription
         if node_type is None:
             divisor_text = f"divided by {oversubscription:g}" if oversubscription > 1 else "undivided"
@@ -161,7 +163,7 @@ class LinkSizer:
         return _build_link_draft(link, nic_bytes_per_s / uplink_count, nic_count)
 
     def _size_counted_link(self, link: ParsedLink) -> LinkDraft:
-        """A link whose description states its cables."""
+        """A link whose number is stated."""
         node_type, rate = self.type_by_host.get(link.lower), link.bandwidth_bytes_per_s
         if rate is None:
             is_scale_up = node_type is not None and link.scale_up
@@ -169,25 +171,25 @@ class LinkSizer:
         return _build_link_draft(link, rate, link.link_count or 1)
 
     def _get_link_bytes_per_s(self, link: ParsedLink) -> float:
-        """Bytes/s of a network cable of the lower end: the user's figure, else that of the host's NICs."""
+        """Bytes/s of a network link of the lower end: the user's figure, else that of the host's NICs."""
         node_type = self.type_by_host.get(link.lower)
         rate = self.defaults.nic_link_bytes_per_s or (node_type.nic_bytes_per_s if node_type else None)
         if rate is None:
             key = link.lower if node_type else f"{link.lower} - {link.upper}"
-            expected = "--link-bandwidth with the bandwidth per cable and direction, such as 400Gb/s"
+            expected = "--link-bandwidth with the bandwidth per link and direction, such as 400Gb/s"
             raise InputError("the bandwidth of a link is unknown", key=key, expected=expected)
         return rate
 
 
 def _build_link_draft(link: ParsedLink, rate_bytes_per_s: float, link_count: int) -> LinkDraft:
     if not MIN_LINK_BYTES_PER_S <= rate_bytes_per_s <= MAX_LINK_BYTES_PER_S:
-        location, expected = f"{link.lower} - {link.upper}", "a cable's bandwidth from 1MB/s to 1PB/s"
+        location, expected = f"{link.lower} - {link.upper}", "a link's bandwidth from 1MB/s to 1PB/s"
         raise InputError("out of range", key=location, value=f"{rate_bytes_per_s:.6g} bytes/s", expected=expected)
     return LinkDraft(link.lower, link.upper, rate_bytes_per_s, link_count, link.nic_index, link.scale_up)
 
 
 def _merge_equal_links(links: Iterable[LinkDraft]) -> list[LinkDraft]:
-    """Links with equal ones between the same ends merged: their cables are added."""
+    """Links with equal ones between the same ends merged: their numbers are added."""
     link_counts: dict[LinkDraft, int] = defaultdict(int)
     for link in links:
         link_counts[replace(link, link_count=0)] += link.link_count

@@ -1,4 +1,4 @@
-"""Lists of links as CSV: exports of UFM's web pages, its NDT files, and a user's table of cables."""
+"""Lists of links as CSV: exports of UFM's web pages, its NDT files, and a user's table of links."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ LinkRow = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _LinkEnd:
-    """An end of a cable: the name, the port, and whether it is a host's."""
+    """An end of a link: the name, the port, and whether it is a host's."""
 
     name: str
     port: str
@@ -67,7 +67,7 @@ def looks_like_link_list(text: str) -> bool:
 
 
 def read_link_list(text: str, host_patterns: HostPatterns) -> ParsedCluster:
-    """Hosts, switches and a cable per line; a cable listed at both its ends counts once. Raises InputError."""
+    """Hosts, switches and a link per line; one that is listed at both its ends counts once. Raises InputError."""
     links_by_key: dict[object, tuple[_LinkEnd, _LinkEnd, float | None]] = {}
     for number, row in _read_rows(text):
         end_pair = _build_link_end(row, "lower", host_patterns), _build_link_end(row, "upper", host_patterns)
@@ -81,13 +81,13 @@ def read_link_list(text: str, host_patterns: HostPatterns) -> ParsedCluster:
         key = frozenset((end.name, end.port) for end in end_pair) if has_ports else number
         links_by_key.setdefault(key, (*end_pair, rate))
         check_import_size(0, len(links_by_key))
-    ends = [end for *end_pair, _ in links_by_key.values() for end in end_pair]
-    names = dict.fromkeys(end.name for end in ends)
-    host_names = {end.name for end in ends if end.is_host}
+    link_ends = [end for *end_pair, _ in links_by_key.values() for end in end_pair]
+    names = dict.fromkeys(end.name for end in link_ends)
+    host_names = {end.name for end in link_ends if end.is_host}
     if not host_names:
         raise InputError("no end of a link is a host", expected="--hosts with a pattern of the hosts' names")
     clean_names = assign_distinct_names(names)
-    nic_numbers = number_nics(end.nic_label for end in ends if end.is_host and end.nic_label)
+    nic_numbers = number_nics(end.nic_label for end in link_ends if end.is_host and end.nic_label)
     links, dropped_count = [], 0
     for first, second, rate in links_by_key.values():
         lower, upper = (second, first) if second.name in host_names else (first, second)
@@ -101,7 +101,7 @@ def read_link_list(text: str, host_patterns: HostPatterns) -> ParsedCluster:
         hosts=tuple(ParsedHost(clean_names[name]) for name in names if name in host_names),
         switches=tuple(ParsedSwitch(clean_names[name]) for name in names if name not in host_names),
         links=tuple(links),
-        notes=format_left_out(dropped_count, "cable", "from host to host") + format_nic_note(nic_numbers),
+        notes=format_left_out(dropped_count, "link", "from host to host") + format_nic_note(nic_numbers),
     )
 
 

@@ -24,7 +24,7 @@ from planner.hardware.figures import parse_figure
 
 @dataclass(frozen=True, slots=True)
 class ImportDefaults:
-    """The user's options. Rates in bytes/s: of a network cable, and of a device inside its node."""
+    """The user's options. Rates in bytes/s: of a link of the network, and of a device inside its node."""
 
     name: str
     node: str | None = None

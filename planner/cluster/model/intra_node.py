@@ -119,7 +119,7 @@ def _compute_subset_cuts(links: Floats) -> tuple[Floats, Floats]:
 
 def _compute_pcie_shares(intra_node: IntraNodeTopology, groups: Ints) -> tuple[float, float]:
     """All groups at once over the ways up from PCIe switches and the link between host bridges: the share at which
-    the fullest one is full.
+    the most loaded one is full.
     """
     members = groups.shape[1]
     ring_pairs = np.stack([groups, np.roll(groups, -1, axis=1)], axis=-1).reshape(-1, 2)

@@ -22,7 +22,7 @@ TorusShape = Annotated[tuple[BoundedCount, ...], msgspec.Meta(max_length=6)]
 """Devices along each axis of a torus."""
 LevelSpecs = Annotated[tuple["LevelSpec", ...], msgspec.Meta(max_length=32)]
 PoolSpecs = Annotated[tuple["PoolSpec", ...], msgspec.Meta(max_length=100)]
-FaultSpecs = Annotated[tuple["FaultSpec", ...], msgspec.Meta(max_length=10_000)]
+FailedPartSpecs = Annotated[tuple["FailedPartSpec", ...], msgspec.Meta(max_length=10_000)]
 FigureSources = Annotated[dict[str, FigureSource], msgspec.Meta(max_length=1000)]
 MAX_SPARES = 50_000
 """No more are looked at."""
@@ -146,7 +146,8 @@ class WiredSwitchSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 class WiredLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Links between two hosts or switches: every name of the one end with every name of the other.
 
-    A host's NIC is named by its number: `a01:3`. `bandwidth` is that of one cable, in one direction.
+    A host's NIC is named by its number: `a01:3`. `bandwidth` is that of one of the `cables` parallel links, in one
+    direction.
     """
 
     ends: tuple[str, str]
@@ -155,7 +156,7 @@ class WiredLinkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     kind: Literal["network", "scale-up"] = "network"
 
 
-class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FailedPartSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A failed or slow part: a host (`a03`), its NIC (`a03:2`), or a link (`a03 - leaf1`)."""
 
     part: str
@@ -240,7 +241,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     hosts: tuple[WiredHostSpec, ...] = ()
     switches: tuple[WiredSwitchSpec, ...] = ()
     links: tuple[WiredLinkSpec, ...] = ()
-    faults: FaultSpecs = ()
+    faults: FailedPartSpecs = ()
     pools: PoolSpecs = ()
     reliability: ReliabilitySpec | None = None
     storage: StorageSpec | None = None

@@ -23,7 +23,7 @@ class Wiring:
     Of hosts: `devices` (accelerators left), `scale_up_bytes_per_s` and `scale_up_latency_s` (one device, one
     direction, inside the host), `nic_latency_s`; shape [hosts]. Of switches: `switch_latency_s`, `in_network`; shape
     [switches]. Of links: `endpoints` (vertices, shape [links, 2]), `nic_index` (the NIC of the first end,
-    -1: none in particular), `bandwidth_bytes_per_s` (all parallel cables together, one direction), `scale_up`
+    -1: none in particular), `bandwidth_bytes_per_s` (all parallel links together, one direction), `scale_up`
     (joins devices of several hosts as if they were one host's: an NVLink rack); shape [links].
     """
 

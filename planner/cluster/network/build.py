@@ -156,5 +156,5 @@ def _compute_tier_axes(cluster: Cluster) -> tuple[Floats, ...]:
 
 def _compute_torus_axes(torus: Torus) -> Floats:
     """Strides at which each axis of a torus begins and ends, shape [axes, 2]."""
-    axis_ends = np.cumprod(torus.shape)
-    return np.stack([axis_ends / torus.shape, axis_ends], axis=1).astype(np.float64)
+    axis_stops = np.cumprod(torus.shape)
+    return np.stack([axis_stops / torus.shape, axis_stops], axis=1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Flows over a wiring: where devices enter the network, the ways between, and what each link carries.
+"""Flows over a wiring: where devices enter the network, the paths between, and what each link carries.
 
 A flow takes all shortest paths, at each hop split by the bandwidth of the links that lie on one, as adaptive routing
 does (InfiniBand, Spectrum-X; Kim et al. 2007, Adaptive Routing in High-Radix Clos Network). Hosts carry no traffic of
@@ -22,7 +22,7 @@ _UNREACHABLE = np.iinfo(np.int16).max
 
 @dataclass(frozen=True)
 class Flows:
-    """Flows from port to port, in bytes for each byte that is asked about: `source`, `target`, `amount`, [flows].
+    """Flows from port to port, in bytes per byte of the collective: `source`, `target`, `amount`, [flows].
 
     A flow may stand for those of other ports of the same kind (`NetworkPorts.kind`): what each port itself sends and
     takes in is `leaving` and `arriving`, shape [ports].
@@ -36,13 +36,16 @@ class Flows:
 
 
 def sum_by_index(index: Ints, weights: Floats | Ints, count: int) -> Floats:
-    """The sum of the weights of each number below `count`, shape [count]."""
+    """The sum of the weights at each index below `count`, shape [count]. `index`, `weights`: shape [values]."""
     sums: Floats = np.bincount(index, weights=weights, minlength=count).astype(np.float64)
     return sums
 
 
 def build_port_flows(source: Ints, target: Ints, amount: Floats, ports: int) -> Flows:
-    """Flows that stand for themselves."""
+    """Flows between `source` and `target` ports, each of which stands for itself alone.
+
+    `source`, `target`, `amount`: shape [flows]; `ports`: how many ports the network has.
+    """
     leaving, arriving = (sum_by_index(port_side, amount, ports) for port_side in (source, target))
     return Flows(source, target, amount, leaving, arriving)
 
@@ -67,13 +70,16 @@ class Routes:
     router_hops: NDArray[np.int16]
 
     def compute_max_hops(self) -> int:
-        """Links between the routers that are the farthest from each other, of those that are joined at all."""
+        """Links between the two farthest routers that hosts are linked to, of those that are joined at all."""
         used_routers = np.unique(self.uplink_router)
         hops = self.router_hops[np.ix_(used_routers, used_routers)]
         return int(hops[hops < _UNREACHABLE].max(initial=0))
 
     def compute_bottleneck_bytes_per_s(self, flows: Flows) -> float:
-        """Bytes/s that one unit of the flows can have where they are thickest; infinite where there are none."""
+        """Bytes/s of one unit of the flows, limited by the most loaded port or link; infinite without flows.
+
+        Raises InputError where no path joins two of the ports.
+        """
         port_bytes_per_s = np.add.reduceat(self.uplink_bytes_per_s, self.first_uplink[:-1])
         source, target, amount = self._split_over_uplinks(flows)
         if (self.router_hops[self.uplink_router[source], self.uplink_router[target]] == _UNREACHABLE).any():
@@ -90,7 +96,10 @@ class Routes:
         return 1.0 / worst if worst else np.inf
 
     def _split_over_uplinks(self, flows: Flows) -> tuple[Ints, Ints, Floats]:
-        """Each flow's shortest pairs of uplinks, and what goes by each."""
+        """The uplinks that each flow leaves and arrives by, and its amount there; shape [pairs of uplinks in use].
+
+        A flow is split over the pairs that are the fewest hops apart, by the product of their bandwidths.
+        """
         counts = np.diff(self.first_uplink)
         if (counts == 1).all():
             return self.first_uplink[flows.source], self.first_uplink[flows.target], flows.amount
@@ -114,7 +123,12 @@ class Routes:
         return source[is_used], target[is_used], amount[is_used]
 
     def _compute_link_load(self, router: Ints, target: Ints, amount: Floats) -> Floats:
-        """Load of every link: all flows together go one hop nearer at a time, those to one router as one."""
+        """What every link carries, in the unit of `amount`, shape [links].
+
+        `router`, `target`, `amount`: where flows enter, where they leave, how much; shape [flows]. All flows are
+        moved one hop nearer at a time, split by the bandwidth of the links that lead nearer; flows with the same
+        place and target are one.
+        """
         routers = len(self.first_link) - 1
         load = np.zeros(len(self.tail))
         router, target, amount = _merge_flows(router, target, amount, routers)
@@ -138,7 +152,7 @@ class Routes:
 
 
 def _merge_flows(router: Ints, target: Ints, amount: Floats, routers: int) -> tuple[Ints, Ints, Floats]:
-    """Flows with the same place and target as one; those that have arrived are left out."""
+    """Flows with the same place and target added; those that have arrived are left out. Shape [flows]."""
     key = router * routers + target
     keys, key_index = np.unique(key[router != target], return_inverse=True)
     return keys // routers, keys % routers, sum_by_index(key_index, amount[router != target], len(keys))
@@ -170,7 +184,7 @@ class NetworkPorts:
         return table
 
     def find_common_ports(self, host: Ints, other_host: Ints, nic_index: Ints) -> tuple[Ints, Ints]:
-        """Ports of two hosts with the same NIC, the one wanted or the nearest that both have, the lower of two.
+        """Ports of two hosts with the same NIC, the preferred one or the nearest that both have, the lower of two.
 
         Where they have none in common, the first port of each. All arguments broadcast together.
         """
@@ -191,8 +205,10 @@ class NetworkPorts:
 
 @lru_cache(maxsize=8)
 def build_routes(wiring: Wiring) -> tuple[Routes, NetworkPorts]:
-    """Read a wiring for routing. Raises InputError for hosts without an uplink or to each other, and for networks
-    that are too large to be routed.
+    """Routers, links and ports of a wiring.
+
+    Equal routers that no host is linked to are one router with the links of all. Raises InputError for a host without
+    an uplink, for hosts that cannot reach each other, and for more than 8,192 routers.
     """
     hosts = len(wiring.hosts)
     network = ~wiring.in_rack & (wiring.bandwidth_bytes_per_s > 0)
@@ -239,10 +255,11 @@ def build_routes(wiring: Wiring) -> tuple[Routes, NetworkPorts]:
 
 
 def _find_equivalent_routers(endpoints: Ints, rate: Floats, entry_routers: Ints, routers: int) -> Ints:
-    """For each router the first one with the same links to the same others, itself where devices enter it.
+    """For each router the first one with the same links to the same others, itself where devices enter it: [routers].
 
-    All flows split over such routers by their links, so that one with the links of all carries the same share of
-    each: the spines of a plane are as one. Shape [routers].
+    `endpoints`: routers of each link, shape [links, 2]; `rate`: bytes/s, shape [links]; `entry_routers`: those that
+    hosts are linked to. All flows split over equal routers by their links, so that one with the links of all carries
+    the same share of each: the spines of a plane are as one.
     """
     _tail, head, link_bytes_per_s, first_link = _build_directed_links(endpoints, rate, routers)
     equivalent_router, router_by_links = np.arange(routers), dict[bytes, int]()
@@ -257,7 +274,9 @@ def _find_equivalent_routers(endpoints: Ints, rate: Floats, entry_routers: Ints,
 
 
 def _build_directed_links(endpoints: Ints, rate: Floats, routers: int) -> tuple[Ints, Ints, Floats, Ints]:
-    """Every link in both directions, several between the same two as one, ordered by tail."""
+    """Every link in both directions, parallel ones as one, ordered by tail: `tail`, `head`, bytes/s and `first_link`
+    as `Routes` has them.
+    """
     key = np.concatenate([endpoints[:, 0] * routers + endpoints[:, 1], endpoints[:, 1] * routers + endpoints[:, 0]])
     keys, key_index = np.unique(key, return_inverse=True)
     link_bytes_per_s = sum_by_index(key_index, np.tile(rate, 2), len(keys))
@@ -268,9 +287,14 @@ def _build_directed_links(endpoints: Ints, rate: Floats, routers: int) -> tuple[
 def _build_ports(
     wiring: Wiring, is_forwarding: Bools, endpoints: Ints, nic_index: Ints, rate: Floats, router_of: Ints
 ) -> tuple[NetworkPorts, tuple[Ints, Floats, Ints]]:
-    """The ports, and their uplinks; `endpoints` joins a host (the first end) with a switch."""
+    """The ports, and `uplink_router`, `uplink_bytes_per_s`, `first_uplink` as `Routes` has them.
+
+    Of links from a host (the first end) to a switch: `endpoints`, shape [links, 2], `nic_index` and `rate` (bytes/s),
+    shape [links]. `is_forwarding`: hosts that pass traffic on, shape [hosts]; `router_of`: the router of each vertex.
+    Raises InputError for a host without an uplink.
+    """
     host, router = endpoints[:, 0], router_of[endpoints[:, 1]]
-    # a host that passes traffic on is its own way in
+    # a host that passes traffic on is its own entry
     forwarding_hosts = np.flatnonzero(is_forwarding)
     host, router = np.concatenate([host, forwarding_hosts]), np.concatenate([router, router_of[forwarding_hosts]])
     nic_index, rate = (
@@ -313,7 +337,9 @@ def _find_port_classes(uplink_router: Ints, uplink_bytes_per_s: Floats, first_up
 
 
 def _assign_device_ports(wiring: Wiring, port_nic: Ints, first_port: Ints) -> Ints:
-    """Each device's port: that of its own NIC, of as many as hosts have; of the nearest one where that is gone."""
+    """The port of each device, shape [devices]: devices are spread evenly over the NIC numbers in use, and where a
+    host lacks that NIC, the nearest one of the host is taken.
+    """
     host = np.repeat(np.arange(len(wiring.hosts)), wiring.devices)
     if not len(port_nic):
         return np.zeros(len(host), dtype=np.int64)
@@ -323,7 +349,7 @@ def _assign_device_ports(wiring: Wiring, port_nic: Ints, first_port: Ints) -> In
 
 
 def _find_nearest_port(port_nic: Ints, first_port: Ints, host: Ints, preferred_nic: Ints) -> Ints:
-    """The port of each host whose NIC is nearest to the wanted one, the lower of two."""
+    """The port of each host whose NIC is nearest to the preferred one, the lower of two."""
     host, preferred_nic = np.broadcast_arrays(host, preferred_nic)
     first, last = first_port[host], first_port[host + 1] - 1
     best = first
@@ -336,7 +362,11 @@ def _find_nearest_port(port_nic: Ints, first_port: Ints, host: Ints, preferred_n
 
 
 def _compute_router_hops(tail: Ints, head: Ints, first_link: Ints) -> NDArray[np.int16]:
-    """Hops between all routers, by breadth-first search from all at once over packed bits."""
+    """Hops between all routers, shape [routers, routers], by breadth-first search from all at once over packed bits.
+
+    Links are ordered by `tail`; `first_link` is where each router's begin. Routers that are not joined are
+    `_UNREACHABLE` apart.
+    """
     routers = len(first_link) - 1
     router_hops = np.full((routers, routers), _UNREACHABLE, dtype=np.int16)
     reached = np.eye(routers, dtype=bool)
@@ -357,7 +387,7 @@ def _compute_router_hops(tail: Ints, head: Ints, first_link: Ints) -> NDArray[np
 
 
 def _check_reachability(wiring: Wiring, network_routes: Routes, ports: NetworkPorts) -> None:
-    """Every host reaches the first one, by some of its ports."""
+    """Raise InputError for a host that reaches the first one by none of its ports."""
     if _has_single_rack(wiring):
         return
     uplink_bounds = (

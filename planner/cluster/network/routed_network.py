@@ -2,9 +2,9 @@
 
 Tiers are those of any network (the host, a rack of NVLink, the switch that hosts share, all of them), so that the
 same formulas hold; but how many of a group's ranks lie below a part of a tier, and what a group gets of the links,
-are counted: all groups of a kind exchange at once, every flow is routed, and the fullest link sets the pace of all.
-Of a regular cluster with faults the same is counted without the faults too, and the levels' figures are taken by what
-is left: counted with the faults over counted without, one at most.
+are counted: all equal groups communicate at once, every flow is routed, and the most loaded link sets the pace of
+all. Of a degraded cluster the same is counted for the healthy one too, and the levels' figures are multiplied by the
+share that is left: counted with the failed parts over counted without, one at most.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RoutedNetwork(Network):
     tier that is not reached by NICs; `host_order`: the host of each rank's node, shape [hosts];
     `device_uplink_bytes_per_s`: a device's share of its host's uplink as it is rated, bytes/s, without the fitted
     efficiency of collectives; `uplink_bytes_per_s`: bytes/s of each host's links to the network, shape [hosts];
-    `healthy_network`: the regular network without its faults, of which as many hosts are used as are left; None where
+    `healthy_network`: the network without its failed parts, of which as many hosts are used as are left; None where
     the cluster is wired.
     """
 
@@ -124,7 +124,8 @@ class RoutedNetwork(Network):
             size = groups.shape[1]
             cached_share: tuple[float, ...] = ()
             if size > members_inside and pattern == "ring":
-                # rings cross by every member's own way: `inside` of them carry what one device is asked for
+                # rings cross by the port of every member: `members_inside` of them together carry what one device
+                # sends
                 cached_share = (self._compute_flow_share(build_ring_flows(self.layout, groups)) / members_inside,)
             elif size > members_inside:
                 cached_share = (

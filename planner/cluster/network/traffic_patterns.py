@@ -1,8 +1,9 @@
-"""Who sends what to whom in a group of ranks, as flows between ports: rings, all-to-all, neighbours.
+"""Traffic of groups of ranks as flows between ports: rings, all-to-all, neighbours.
 
 Devices below one part of the scale-up network (a host, a rack of NVLink) reach each other inside; what goes between
 two parts leaves by the sender's own port and arrives by the port of the same rail, from where the scale-up network
-takes it on (NCCL's PXN; DeepSeek-V3, arXiv 2412.19437, section 3.2.2).
+takes it on (NCCL's PXN; DeepSeek-V3, arXiv 2412.19437, section 3.2.2). Amounts are in bytes per byte of the
+collective on one device.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from planner.cluster.model.wiring import Floats, Ints
 from planner.cluster.network.ecmp_routing import Flows, NetworkPorts, build_port_flows, sum_by_index
 
 _MAX_EXPLICIT_PAIRS = 2_000_000
-"""Most pairs of an all-to-all that are listed singly; those of larger ones are summed up by kinds of port."""
+"""Most pairs of an all-to-all that are listed singly; those of larger ones are summed by classes of ports."""
 
 
 @dataclass(frozen=True)
 class DeviceLayout:
-    """Devices on hosts: `ports`, the scale-up part of each host (`scale_up_domain`, shape [hosts]), devices of every
-    host.
+    """Devices on hosts: the `ports` by which they reach the network, and the scale-up part of each host.
+
+    `scale_up_domain`: the first host of the part, shape [hosts]. Every host has `devices_per_host` devices; they are
+    counted host by host.
     """
 
     ports: NetworkPorts
@@ -37,7 +40,7 @@ class DeviceLayout:
         return self.scale_up_domain[self.get_host(device)]
 
     def build_device_flows(self, device: Ints, target: Ints, amount: Floats) -> Flows:
-        """Flows from devices to others; those inside one scale-up part are no flows."""
+        """Flows of `amount` from each device to its target: [flows]; none where both are in one scale-up part."""
         leaves_domain = self.get_scale_up_domain(device) != self.get_scale_up_domain(target)
         nic_index = self.ports.nic_index[self.ports.device_port[device[leaves_domain]]]
         port_pair = self.ports.find_common_ports(
@@ -72,12 +75,15 @@ def build_ring_flows(layout: DeviceLayout, groups: Ints) -> Flows:
 
 
 def build_neighbour_flows(layout: DeviceLayout, device: Ints, next_device: Ints) -> Flows:
-    """One unit from each device to the one that follows it."""
+    """One unit from each device to the next one of its chain: `device`, `next_device`, shape [flows]."""
     return layout.build_device_flows(device, next_device, np.ones(len(device)))
 
 
 def build_all_to_all_flows(layout: DeviceLayout, groups: Ints) -> Flows:
-    """Every device of a group sends every other the same, one unit in all; shape [groups, size]."""
+    """Every device of a group sends 1 / size of a unit to every device of it. `groups`: shape [groups, size].
+
+    Where there are more than `_MAX_EXPLICIT_PAIRS` pairs, flows are between classes of ports with the same uplinks.
+    """
     size = groups.shape[1]
     if groups.size * size <= _MAX_EXPLICIT_PAIRS:
         sources, targets = np.repeat(groups, size, axis=1).ravel(), np.tile(groups, (1, size)).ravel()
@@ -90,7 +96,7 @@ def build_all_to_all_flows(layout: DeviceLayout, groups: Ints) -> Flows:
         group_pairs, group_amounts = _sum_group_all_to_all(layout, group, leaving, arriving)
         pairs, pair_index = np.unique(np.concatenate([pairs, group_pairs]), return_inverse=True)
         amounts = sum_by_index(pair_index, np.concatenate([amounts, group_amounts]), len(pairs))
-    # what stays inside was counted in and taken out again: a rest of rounding is no flow
+    # what stays inside was added and subtracted again: a remainder of rounding is no flow
     is_real = np.flatnonzero(amounts > 1e-9)
     return Flows(pairs[is_real] // ports, pairs[is_real] % ports, amounts[is_real], leaving, arriving)
 
@@ -98,11 +104,11 @@ def build_all_to_all_flows(layout: DeviceLayout, groups: Ints) -> Flows:
 def _sum_group_all_to_all(
     layout: DeviceLayout, group: Ints, leaving: Floats, arriving: Floats
 ) -> tuple[Ints, Floats]:
-    """One group's exchange between kinds of port: pairs of kinds as source * ports + target, and their amounts.
+    """The all-to-all of one group: pairs of classes of ports as source * ports + target, and their amounts.
 
-    Devices of one host with one NIC are `devices_per_port` together; each sends `devices_on_host` / size of its
-    bytes to a host, all hosts but those of its own part. What each port sends and gets is added to `leaving` and
-    `arriving`, shape [ports].
+    `group`: devices, shape [size]. Devices of one host with one NIC are `devices_per_port` together; each sends
+    `devices_on_host` / size of its bytes to every host outside its own part. What each port sends and receives is
+    added to `leaving` and `arriving`, shape [ports].
     """
     ports, size = layout.ports, len(group)
     own_ports, devices_per_port = np.unique(ports.device_port[group], return_counts=True)
@@ -150,7 +156,11 @@ class _PortBlock:
 def _sum_cross_domain(
     ports: NetworkPorts, source: _PortBlock, target: _PortBlock, size: int, leaving: Floats, arriving: Floats
 ) -> tuple[Ints, Floats]:
-    """Every source to every target of another part, by kinds of port; what stays inside is taken out again."""
+    """Amounts from every source to every target of another part, by classes of ports; shape [pairs of classes].
+
+    `size`: devices of the group. What ports send and receive is added to `leaving` and `arriving`, shape [ports]. All
+    pairs are added at first, and what stays inside a part is subtracted again.
+    """
     domain_order = np.argsort(target.scale_up_domain, kind="stable")
     ordered = target.scale_up_domain[domain_order]
     source_index, sorted_index = _enumerate_runs(
@@ -177,14 +187,14 @@ def _sum_cross_domain(
 
 
 def _enumerate_runs(first: Ints, end: Ints) -> tuple[Ints, Ints]:
-    """Every number from each first to before each end, and which run it is of."""
+    """The numbers `first` to `end` - 1 of every run, and the run of each: run index and number, shape [numbers]."""
     count = end - first
     run_index = np.repeat(np.arange(len(count)), count)
     return run_index, first[run_index] + np.arange(len(run_index)) - (np.cumsum(count) - count)[run_index]
 
 
 def _find_first_positions(numbers: Ints) -> Ints:
-    """For each member of each row the place of the first one in the row that has the same number; shape as given."""
+    """For each member of each row the position of the first member with the same number; shape as `numbers`."""
     order = np.argsort(numbers, axis=1, kind="stable")
     ordered = np.take_along_axis(numbers, order, axis=1)
     is_first = np.ones(ordered.shape, dtype=bool)

@@ -92,10 +92,10 @@ def compute_torus_shares(torus: Torus, sizes: Ints, strides: Ints, pattern: Traf
     link's bandwidth for each device, of an open one half of it (Dally and Towles 2004, Principles and Practices of
     Interconnection Networks, section 5.2); an odd axis has no middle, its two halves exchange 1 - 1/k^2 as much.
     """
-    axis_ends = np.cumprod(torus.shape).astype(np.float64)
-    axis_starts = axis_ends / torus.shape
+    axis_stops = np.cumprod(torus.shape).astype(np.float64)
+    axis_starts = axis_stops / torus.shape
     first, last = strides[:, :, None], (strides * sizes)[:, :, None]
-    low, high = np.maximum(first, axis_starts), np.minimum(last, axis_ends)
+    low, high = np.maximum(first, axis_starts), np.minimum(last, axis_stops)
     length = np.maximum(high / low, 1.0).prod(axis=1)
     links = np.where((length >= torus.shape) & np.array(torus.wrap), 2.0, 1.0)
     is_spanned = length > 1

@@ -53,7 +53,7 @@ def _build_torus(level: FabricLevel, axes: TorusAxes, devices: int, per_node: in
             tuple(full_shape[axis] for axis in order),
             tuple(closed_axes[axis] for axis in order),
         )
-    # a ring of optical switches closes at any multiple; one of cables only when it is whole
+    # a ring of optical switches closes at any multiple; one of fixed links only when it is whole
     is_closable = (
         [side % axes.wrap_multiple == 0 for side in shape]
         if axes.wrap_multiple

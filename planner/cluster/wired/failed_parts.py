@@ -8,24 +8,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.cluster.model.spec import FaultSpec
+from planner.cluster.model.spec import FailedPartSpec
 from planner.cluster.model.wiring import Bools, Ints, Wiring, find_connected_parts
 from planner.cluster.wired.hostlist import expand_hostlist, expand_hostlist_at
 from planner.errors import InputError, find_nearest_name
 
-_FAULT_PATTERN = re.compile(r"(?P<part>[^=]+?)\s*(?:=\s*(?P<rate>[0-9.]+)\s*(?P<percent>%)?)?")
-_MAX_FAULT_CHARS = 10_000  # characters
+_FAILED_PART_PATTERN = re.compile(r"(?P<part>[^=]+?)\s*(?:=\s*(?P<rate>[0-9.]+)\s*(?P<percent>%)?)?")
+_MAX_FAILED_PART_CHARS = 10_000  # characters
 _EXPECTED_PARTS = "a host (node-3), its NIC (node-3:2), a switch (leaf-0) or a link (node-3 - leaf-0)"
 
 
-def parse_fault(text: str) -> FaultSpec:
+def parse_failed_part(text: str) -> FailedPartSpec:
     """A failed part of the command line: `node-3`, `node-3:2=0.5`, `node-3 - leaf-0=50%`. Raises InputError."""
-    match = _FAULT_PATTERN.fullmatch(text.strip()) if len(text) <= _MAX_FAULT_CHARS else None
+    match = _FAILED_PART_PATTERN.fullmatch(text.strip()) if len(text) <= _MAX_FAILED_PART_CHARS else None
     rate = None if match is None else _parse_remaining_share(match)
     if match is None or rate is None:
         expected = f"{_EXPECTED_PARTS}, with =0.5 or =50% where half of it is left"
         raise InputError("not a failed part", key="--fault", value=text, expected=expected)
-    return FaultSpec(part=match["part"], rate=rate)
+    return FailedPartSpec(part=match["part"], rate=rate)
 
 
 def _parse_remaining_share(match: re.Match[str]) -> float | None:
@@ -38,7 +38,7 @@ def _parse_remaining_share(match: re.Match[str]) -> float | None:
     return rate if rate <= 1 else None
 
 
-def apply_faults(wiring: Wiring, faults: Sequence[FaultSpec], key: str = "faults") -> Wiring:
+def apply_failed_parts(wiring: Wiring, failed_parts: Sequence[FailedPartSpec], key: str = "faults") -> Wiring:
     """The wiring with the failed parts; hosts that these cut off are left out.
 
     Raises InputError for a part that it does not have.
@@ -46,15 +46,15 @@ def apply_faults(wiring: Wiring, faults: Sequence[FaultSpec], key: str = "faults
     vertex_by_name = {name: vertex for vertex, name in enumerate(wiring.vertex_names)}
     is_lost = np.zeros(len(wiring.hosts), dtype=bool)
     rate = wiring.bandwidth_bytes_per_s.copy()
-    for index, fault in enumerate(faults):
-        fault_key = f"{key}[{index}].part" if key == "faults" else key
-        affected_links = _find_part_links(wiring, fault.part, vertex_by_name, fault_key)
-        if fault.rate > 0 and not affected_links.any():
+    for index, failed_part in enumerate(failed_parts):
+        part_key = f"{key}[{index}].part" if key == "faults" else key
+        affected_links = _find_part_links(wiring, failed_part.part, vertex_by_name, part_key)
+        if failed_part.rate > 0 and not affected_links.any():
             expected = _format_expected_parts(wiring)
-            raise InputError("has no links", key=fault_key, value=fault.part, expected=expected)
-        rate[affected_links] *= fault.rate
-        if fault.rate == 0 and " - " not in fault.part:
-            lost_vertices = [vertex_by_name.get(name, len(is_lost)) for name in expand_hostlist(fault.part)]
+            raise InputError("has no links", key=part_key, value=failed_part.part, expected=expected)
+        rate[affected_links] *= failed_part.rate
+        if failed_part.rate == 0 and " - " not in failed_part.part:
+            lost_vertices = [vertex_by_name.get(name, len(is_lost)) for name in expand_hostlist(failed_part.part)]
             is_lost[[vertex for vertex in lost_vertices if vertex < len(is_lost)]] = True
     if is_lost.all():
         raise InputError("no working host is left", key=key, expected="at least one that works")

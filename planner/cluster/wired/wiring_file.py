@@ -18,7 +18,7 @@ _MAX_LINKS = 1_000_000
 _MAX_NAMES = 262_144
 """Of hosts, and of switches."""
 _PORTS_PER_NIC = 2
-"""Most cables of one NIC."""
+"""Most links of one NIC."""
 
 
 def resolve_wiring(spec: ClusterSpec) -> tuple[Wiring, NodeSpec]:
@@ -115,9 +115,9 @@ def _index_vertices(hosts: Sequence[str], switches: Sequence[str]) -> dict[str, 
 def _build_links(
     links: Sequence[WiredLinkSpec], vertex_by_name: dict[str, int], host_count: int, nic_count: int
 ) -> tuple[list[tuple[int, int]], list[int], list[float], list[bool]]:
-    """Every pair of ends, a host first, with its NIC, bandwidth and kind.
+    """Every pair of ends, a host first, with its NIC, bandwidth and whether it is a scale-up link.
 
-    As many cables as a node has NICs lead one to each.
+    As many links as a node has NICs lead one to each.
     """
     endpoints: list[tuple[int, int]] = []
     nic_index: list[int] = []
