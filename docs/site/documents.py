@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from docs.site.structs import (
@@ -15,16 +14,16 @@ from docs.site.structs import (
     format_key_table,
 )
 from docs.site.words import escape_text, format_code, format_page, format_table
-from planner.cli.commands.schema import DOCUMENT_MODULES, DocumentType
+from planner.cli.commands.schema import DocumentType, import_document_type
 
 
 def build_pages() -> dict[str, str]:
     """Every page by its path."""
     places: StructLocations = {}
     pages, rows = {}, []
-    for document, module in DOCUMENT_MODULES.items():
-        name, schema = f"{document.value}.md", import_module(module).build_json_schema()
-        root = getattr(import_module(module), schema["$ref"].rpartition("/")[2])
+    for document in DocumentType:
+        name, root = f"{document.value}.md", import_document_type(document)
+        schema: dict[str, Any] = root.build_json_schema()
         new_structs = [struct for struct in collect_structs(root) if struct not in places]
         places |= {struct: build_location(name, _format_heading(struct)) for struct in new_structs}
         pages[f"documents/{name}"] = _build_page(document, schema, new_structs, places, name)

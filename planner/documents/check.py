@@ -5,13 +5,13 @@ Field order is output order; `planner schema check` prints the schema of these t
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.documents.plan import PlanDocument
-from planner.documents.schema import DocumentPart, PositiveInt, build_closed_schema
+from planner.documents.schema import Document, DocumentPart, PositiveInt
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
@@ -54,8 +54,10 @@ class PlanCheckPart(DocumentPart, frozen=True, kw_only=True):
     """The answer for a heterogeneous cluster of two pools of nodes."""
 
 
-class CheckDocument(DocumentPart, frozen=True, kw_only=True):
+class CheckDocument(Document, frozen=True, kw_only=True):
     """The answers to one file of plans, in the order of the file. `outcome` is the worst outcome of all plans."""
+
+    NAME: ClassVar[str] = "check"
 
     schema_version: Literal["1.0"]
     file: str
@@ -77,8 +79,3 @@ def get_checked_answer(part: PlanCheckPart) -> PlanDocument | HeterogeneousDocum
 def format_obstacle_line(part: PlanCheckPart) -> str:
     """Why nothing fits, on one line."""
     return "; ".join(line.strip() for line in part.obstacle.splitlines())
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the check document."""
-    return build_closed_schema(CheckDocument, f"planner check document {SCHEMA_VERSION}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from planner.documents.plan import ModelPart
-from planner.documents.schema import DocumentPart, PositiveFloat, build_closed_schema
+from planner.documents.schema import Document, DocumentPart, PositiveFloat
 from planner.documents.sizing import RunSizePart, TrainingRunPart
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -31,8 +31,10 @@ class ClusterOfferPart(DocumentPart, frozen=True, kw_only=True):
     """True where the model's efficiencies were fitted to measured runs of this accelerator generation."""
 
 
-class CompareDocument(DocumentPart, frozen=True, kw_only=True):
+class CompareDocument(Document, frozen=True, kw_only=True):
     """The same training run on several clusters: the best first, clusters that are ruled out last."""
+
+    NAME: ClassVar[str] = "compare"
 
     schema_version: Literal["1.0"]
     model: ModelPart
@@ -42,8 +44,3 @@ class CompareDocument(DocumentPart, frozen=True, kw_only=True):
     ranked_by: RankingFigure
     offers: Annotated[list[ClusterOfferPart], msgspec.Meta(min_length=1)]
     notes: list[str]
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the document."""
-    return build_closed_schema(CompareDocument, f"planner compare document {SCHEMA_VERSION}")

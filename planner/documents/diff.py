@@ -5,12 +5,12 @@ Field order is output order; `planner schema diff` prints the schema of these ty
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from planner.documents.check import ConditionPart
-from planner.documents.schema import DocumentPart, NonNegativeFloat, build_closed_schema
+from planner.documents.schema import Document, DocumentPart, NonNegativeFloat
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
@@ -73,16 +73,13 @@ class PlanDiffPart(DocumentPart, frozen=True, kw_only=True):
     """Requirements on the comparison itself, given by `--require`."""
 
 
-class DiffDocument(DocumentPart, frozen=True, kw_only=True):
+class DiffDocument(Document, frozen=True, kw_only=True):
     """The differences of two documents. Relative changes of figures below `threshold` are left out."""
+
+    NAME: ClassVar[str] = "diff"
 
     schema_version: Literal["1.0"]
     base: str
     head: str
     threshold: NonNegativeFloat
     differences: Annotated[list[PlanDiffPart], msgspec.Meta(min_length=1)]
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the diff document."""
-    return build_closed_schema(DiffDocument, f"planner diff document {SCHEMA_VERSION}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -15,12 +15,12 @@ from planner.documents.plan import (
     StrategyPart,
 )
 from planner.documents.schema import (
+    Document,
     DocumentPart,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    build_closed_schema,
 )
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -90,8 +90,10 @@ class SchedulePart(DocumentPart, frozen=True, kw_only=True):
     """Relative difference of the simulated step time to that of the equations."""
 
 
-class ExplainDocument(DocumentPart, frozen=True, kw_only=True):
+class ExplainDocument(Document, frozen=True, kw_only=True):
     """Where the time of one plan's step goes."""
+
+    NAME: ClassVar[str] = "explain"
 
     schema_version: Literal["1.0"]
     model: ModelPart
@@ -111,8 +113,3 @@ class ExplainDocument(DocumentPart, frozen=True, kw_only=True):
     schedule: SchedulePart
     bottleneck: str
     """One sentence: what limits the plan most, and which change would help most."""
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the explain document; all keys are listed and no others are allowed."""
-    return build_closed_schema(ExplainDocument, f"planner explain document {SCHEMA_VERSION}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
-from planner.documents.schema import DocumentPart, build_closed_schema
+from planner.documents.schema import Document, DocumentPart
 from planner.hardware.accelerator import Precision, RentalPriceSpec
 from planner.hardware.catalogue import PRECISIONS, AcceleratorEntry, find_shared_precision
 from planner.hardware.figures import Figure, SourcedFigure, parse_figure
@@ -104,8 +104,10 @@ class HardwareComparisonPart(DocumentPart, frozen=True, kw_only=True):
     rows: list[ComparisonRowPart]
 
 
-class HardwareDocument(DocumentPart, frozen=True, kw_only=True):
+class HardwareDocument(Document, frozen=True, kw_only=True):
     """The selected accelerators, and their comparison."""
+
+    NAME: ClassVar[str] = "hardware"
 
     schema_version: Literal["1.1"]
     precision: Precision | None
@@ -113,11 +115,6 @@ class HardwareDocument(DocumentPart, frozen=True, kw_only=True):
     accelerators: list[AcceleratorPart]
     comparison: HardwareComparisonPart | None
     """Null without `--compare`."""
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the hardware document."""
-    return build_closed_schema(HardwareDocument, f"planner hardware document {SCHEMA_VERSION}")
 
 
 def build_hardware_document(

@@ -5,7 +5,7 @@ Field order is output order; `planner schema mixed` prints the schema of these t
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -27,12 +27,12 @@ from planner.documents.plan import (
     TokenRate,
 )
 from planner.documents.schema import (
+    Document,
     DocumentPart,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    build_closed_schema,
 )
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
@@ -145,8 +145,10 @@ class HeteroRunPart(RunLengthPart, frozen=True, kw_only=True):
     """A whole training run with the fastest plan, without failures."""
 
 
-class HeterogeneousDocument(DocumentPart, frozen=True, kw_only=True):
+class HeterogeneousDocument(Document, frozen=True, kw_only=True):
     """The plans for one heterogeneous cluster, the fastest first; `left_out`: layouts in which nothing fits."""
+
+    NAME: ClassVar[str] = "mixed"
 
     schema_version: Literal["1.1"]
     model: ModelPart
@@ -163,8 +165,3 @@ class HeterogeneousDocument(DocumentPart, frozen=True, kw_only=True):
     def best_plan(self) -> HeteroPlanPart:
         """The fastest plan, which all figures of the document are about."""
         return self.ways[0]
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the heterogeneous document."""
-    return build_closed_schema(HeterogeneousDocument, f"planner mixed document {SCHEMA_VERSION}")

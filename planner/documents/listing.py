@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from planner.documents.schema import DocumentPart, PositiveInt, build_closed_schema
+from planner.documents.schema import Document, DocumentPart, PositiveInt
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
@@ -41,14 +41,11 @@ class ClusterEntry(DocumentPart, frozen=True, kw_only=True, tag="cluster"):
     """Number of nodes unless `--nodes` is given."""
 
 
-class ListingDocument(DocumentPart, frozen=True, kw_only=True):
+class ListingDocument(Document, frozen=True, kw_only=True):
     """All entries, sorted by name."""
+
+    NAME: ClassVar[str] = "listing"
 
     schema_version: Literal["1.0"]
     listed: Literal["models", "families", "clusters"]
     entries: list[ModelEntry | FamilyEntry | ClusterEntry]
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the document."""
-    return build_closed_schema(ListingDocument, f"planner listing document {SCHEMA_VERSION}")

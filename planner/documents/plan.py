@@ -21,13 +21,13 @@ from planner.cost.settings import (
 from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS
 from planner.documents.figures import FigureUnit, declare_columns, declare_figure
 from planner.documents.schema import (
+    Document,
     DocumentPart,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     UnitFraction,
-    build_closed_schema,
 )
 from planner.documents.site import CarbonPart, PowerPart, ReliabilityPart
 from planner.search.objective import ObjectiveName
@@ -326,8 +326,10 @@ class UncertaintyPart(DocumentPart, frozen=True, kw_only=True):
         return self.step_time_s.p90
 
 
-class PlanDocument(DocumentPart, frozen=True, kw_only=True):
+class PlanDocument(Document, frozen=True, kw_only=True):
     """The best plans for one model on one cluster, the best first."""
+
+    NAME: ClassVar[str] = "plan"
 
     schema_version: Literal["1.4"]
     model: ModelPart
@@ -378,8 +380,3 @@ class PlanDocument(DocumentPart, frozen=True, kw_only=True):
         if cost_usd is None or run is None or run.days_with_failures is None:
             return None
         return cost_usd * (run.days_with_failures * DAY_S) / (run.days * DAY_S)
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the plan document; all keys are listed and no others are allowed."""
-    return build_closed_schema(PlanDocument, f"planner plan document {SCHEMA_VERSION}")

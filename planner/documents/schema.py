@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar, get_args, get_type_hints
 
 import msgspec
 
@@ -17,8 +17,20 @@ class DocumentPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A part of a document; unknown keys are refused."""
 
 
-def build_closed_schema(document: type[msgspec.Struct], title: str) -> dict[str, object]:
-    """JSON Schema of a document; mappings by name (`terms`, `cut_by`, ...) list all keys of the cost model."""
+class Document(DocumentPart, frozen=True, kw_only=True):
+    """A whole document. `NAME`: its name in the title of its JSON Schema."""
+
+    NAME: ClassVar[str]
+
+    @classmethod
+    def build_json_schema(cls) -> dict[str, object]:
+        """JSON Schema (draft 2020-12); all keys are listed and no others are allowed."""
+        (version,) = get_args(get_type_hints(cls)["schema_version"])
+        return _build_closed_schema(cls, f"planner {cls.NAME} document {version}")
+
+
+def _build_closed_schema(document: type[msgspec.Struct], title: str) -> dict[str, object]:
+    """The schema of a document; mappings by name (`terms`, `cut_by`, ...) list all keys of the cost model."""
     from planner.cost.calibration import CALIBRATION_PARAMETERS
     from planner.cost.memory import MEMORY_CATEGORIES
     from planner.cost.step import OVERLAPPABLE_TERMS, STEP_TERMS

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from planner.documents.plan import ModelPart
-from planner.documents.schema import DocumentPart, PositiveFloat, build_closed_schema
+from planner.documents.schema import Document, PositiveFloat
 from planner.documents.sizing import ComputeOptimalPart, RunSizePart, TrainingRunPart
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 
-class SizeDocument(DocumentPart, frozen=True, kw_only=True):
+class SizeDocument(Document, frozen=True, kw_only=True):
     """The number of nodes that a training run needs."""
+
+    NAME: ClassVar[str] = "size"
 
     schema_version: Literal["1.1"]
     model: ModelPart
@@ -27,8 +29,3 @@ class SizeDocument(DocumentPart, frozen=True, kw_only=True):
     compute_optimal: ComputeOptimalPart | None
     """Null for models that are not language models."""
     notes: list[str]
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the document."""
-    return build_closed_schema(SizeDocument, f"planner size document {SCHEMA_VERSION}")

@@ -5,17 +5,17 @@ Field order is output order; `planner schema topology` prints the schema of thes
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from planner.documents.plan import ClusterPart
 from planner.documents.schema import (
+    Document,
     DocumentPart,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     UnitFraction,
-    build_closed_schema,
 )
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
@@ -99,8 +99,10 @@ class ParallelGroupPart(DocumentPart, frozen=True, kw_only=True):
     algorithm_bytes_per_s: PositiveFloat
 
 
-class TopologyDocument(DocumentPart, frozen=True, kw_only=True):
+class TopologyDocument(Document, frozen=True, kw_only=True):
     """The topology of a cluster."""
+
+    NAME: ClassVar[str] = "topology"
 
     schema_version: Literal["1.1"]
     cluster: ClusterPart
@@ -115,8 +117,3 @@ class TopologyDocument(DocumentPart, frozen=True, kw_only=True):
     worst_latency_s: NonNegativeFloat
     """Latency of one message between the devices that are farthest apart."""
     groups: list[ParallelGroupPart]
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the topology document."""
-    return build_closed_schema(TopologyDocument, f"planner topology document {SCHEMA_VERSION}")

@@ -5,12 +5,12 @@ Parts of the plan document are used unchanged. Field order is output order.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from planner.documents.plan import ClusterPart, ModelPart, PlanPart, ScenarioPart, SearchPart
-from planner.documents.schema import DocumentPart, PositiveFloat, build_closed_schema
+from planner.documents.schema import Document, DocumentPart, PositiveFloat
 from planner.units import Dimension
 
 SCHEMA_VERSION: Literal["1.1"] = "1.1"
@@ -85,8 +85,10 @@ class ElasticityPart(DocumentPart, frozen=True, kw_only=True):
     after: float
 
 
-class WhatIfDocument(DocumentPart, frozen=True, kw_only=True):
+class WhatIfDocument(Document, frozen=True, kw_only=True):
     """The effect of changes to a scenario."""
+
+    NAME: ClassVar[str] = "what-if"
 
     schema_version: Literal["1.1"]
     changes: Annotated[list[InputChangePart], msgspec.Meta(min_length=1)]
@@ -97,8 +99,3 @@ class WhatIfDocument(DocumentPart, frozen=True, kw_only=True):
     difference: WhatIfDifferencePart
     kept: KeptPlanPart
     elasticities: list[ElasticityPart]
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the what-if document; all keys are listed and no others are allowed."""
-    return build_closed_schema(WhatIfDocument, f"planner what-if document {SCHEMA_VERSION}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
 
-from planner.documents.schema import DocumentPart, build_closed_schema
+from planner.documents.schema import Document, DocumentPart
 from planner.evidence.predict import RunPrediction
 from planner.evidence.runs import SkippedRunPart
 from planner.evidence.statistics import (
@@ -53,8 +53,10 @@ class CrossValidationPart(DocumentPart, frozen=True, kw_only=True):
     by_fold: dict[str, PredictionErrors]
 
 
-class ValidationDocument(DocumentPart, frozen=True, kw_only=True):
+class ValidationDocument(Document, frozen=True, kw_only=True):
     """Errors of the cost model on a table of measured runs."""
+
+    NAME: ClassVar[str] = "validation"
 
     schema_version: Literal["1.1"]
     rows: list[MeasuredRunPart]
@@ -65,11 +67,6 @@ class ValidationDocument(DocumentPart, frozen=True, kw_only=True):
     leave_one_model_out: CrossValidationPart | None = None
     max_error_pct: float | None = None
     """Largest absolute error of a run that is allowed, in percent; null without `--max-error`."""
-
-
-def build_json_schema() -> dict[str, object]:
-    """JSON Schema (draft 2020-12) of the validation document."""
-    return build_closed_schema(ValidationDocument, f"planner validation document {SCHEMA_VERSION}")
 
 
 def build_validation_document(

@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from planner.documents.plan import build_json_schema
+from planner.documents.plan import PlanDocument
 from tests.cli.run import call
 from tests.validation.test_throughput import CLUSTER
 from tests.workload.test_network import GOOD
@@ -30,7 +30,7 @@ def test_samples_and_tokens_are_both_in_the_document() -> None:
         assert first["tokens_per_s"] == pytest.approx(tokens * first["samples_per_s"])
         assert first["samples_per_s_per_device"] == pytest.approx(first["samples_per_s"] / 8)
     assert plans("llama-3-8b", *ON)["model"]["sample"] == "sequence"
-    schema = json.dumps(build_json_schema())
+    schema = json.dumps(PlanDocument.build_json_schema())
     assert "samples_per_s_per_device" in schema
 
 

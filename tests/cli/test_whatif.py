@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from planner.documents.what_if import WhatIfDocument, build_json_schema
+from planner.documents.what_if import WhatIfDocument
 from planner.report.formats.registry import build_report
 from planner.report.formats.terminal import print_report
 from planner.units import format_bytes, format_seconds
@@ -23,8 +23,8 @@ def what_if(*arguments: str) -> dict:
     done = call("planner", "what-if", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert json.loads(call("planner", "schema", "what-if").stdout) == build_json_schema()
-    jsonschema.validate(document, build_json_schema())
+    assert json.loads(call("planner", "schema", "what-if").stdout) == WhatIfDocument.build_json_schema()
+    jsonschema.validate(document, WhatIfDocument.build_json_schema())
     return document
 
 
@@ -56,10 +56,10 @@ def test_the_document_tells_both_plans(document: dict) -> None:
 
 
 def test_the_schema_is_strict(document: dict) -> None:
-    jsonschema.Draft202012Validator.check_schema(build_json_schema())
+    jsonschema.Draft202012Validator.check_schema(WhatIfDocument.build_json_schema())
     for wrong in ({**document, "extra": 1}, {**document, "schema_version": "9"}, {**document, "changes": []}):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(wrong, build_json_schema())
+            jsonschema.validate(wrong, WhatIfDocument.build_json_schema())
 
 
 def test_the_same_question_gives_the_same_bytes() -> None:

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from planner.documents.figures import collect_figures, flatten_part, read_figure_values
-from planner.documents.plan import PlanDocument, build_json_schema
+from planner.documents.plan import PlanDocument
 from planner.errors import InputError
 from planner.studies.conditions.evaluate import evaluate_condition
 from planner.studies.conditions.figures import PLAN_FIGURES, build_compared_figures, compute_compared_values
@@ -139,7 +139,7 @@ def test_every_figure_of_a_whole_document_is_known() -> None:
 
 
 def test_each_figure_is_declared_once_for_schema_conditions_and_records() -> None:
-    schema, record = build_json_schema(), flatten_part(DOCUMENT.best_plan)
+    schema, record = PlanDocument.build_json_schema(), flatten_part(DOCUMENT.best_plan)
     for name, figure in collect_figures(PlanDocument).items():
         assert figure.label, name
         parse_condition(f"{name} == 'x'" if figure.unit == "text" and not figure.choices else f"{name} == {name}")

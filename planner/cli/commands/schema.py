@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from planner.documents.schema import Document
 
 
 class DocumentType(StrEnum):
@@ -27,21 +29,27 @@ class DocumentType(StrEnum):
     LIST = "list"
 
 
-DOCUMENT_MODULES = {
-    DocumentType.PLAN: "planner.documents.plan",
-    DocumentType.WHAT_IF: "planner.documents.what_if",
-    DocumentType.VALIDATE: "planner.evidence.validation_document",
-    DocumentType.TOPOLOGY: "planner.documents.topology",
-    DocumentType.HARDWARE: "planner.documents.hardware",
-    DocumentType.HETEROGENEOUS: "planner.documents.heterogeneous",
-    DocumentType.SIZE: "planner.documents.size",
-    DocumentType.COMPARE: "planner.documents.compare",
-    DocumentType.EXPLAIN: "planner.documents.explain",
-    DocumentType.CHECK: "planner.documents.check",
-    DocumentType.DIFF: "planner.documents.diff",
-    DocumentType.LIST: "planner.documents.listing",
+DOCUMENT_TYPES = {
+    DocumentType.PLAN: "planner.documents.plan:PlanDocument",
+    DocumentType.WHAT_IF: "planner.documents.what_if:WhatIfDocument",
+    DocumentType.VALIDATE: "planner.evidence.validation_document:ValidationDocument",
+    DocumentType.TOPOLOGY: "planner.documents.topology:TopologyDocument",
+    DocumentType.HARDWARE: "planner.documents.hardware:HardwareDocument",
+    DocumentType.HETEROGENEOUS: "planner.documents.heterogeneous:HeterogeneousDocument",
+    DocumentType.SIZE: "planner.documents.size:SizeDocument",
+    DocumentType.COMPARE: "planner.documents.compare:CompareDocument",
+    DocumentType.EXPLAIN: "planner.documents.explain:ExplainDocument",
+    DocumentType.CHECK: "planner.documents.check:CheckDocument",
+    DocumentType.DIFF: "planner.documents.diff:DiffDocument",
+    DocumentType.LIST: "planner.documents.listing:ListingDocument",
 }
-"""The module of each document's `build_json_schema`."""
+"""Module and type of each document."""
+
+
+def import_document_type(document: DocumentType) -> type[Document]:
+    """The type of a document; its module is imported only when it is needed."""
+    module, _, name = DOCUMENT_TYPES[document].partition(":")
+    return cast("type[Document]", getattr(import_module(module), name))
 
 
 def schema(
@@ -60,8 +68,8 @@ def schema(
     from planner.cli.io.output import write_stdout
     from planner.report.formats.json_text import render_json
 
-    build = cast(Callable[[], dict[str, object]], import_module(DOCUMENT_MODULES[document]).build_json_schema)
-    write_stdout(render_json(_clean_descriptions(build())), is_machine_readable=True)
+    json_schema = import_document_type(document).build_json_schema()
+    write_stdout(render_json(_clean_descriptions(json_schema)), is_machine_readable=True)
 
 
 def _clean_descriptions(schema: dict[str, object]) -> dict[str, object]:
