@@ -24,8 +24,7 @@ from planner.studies.run_estimate import (
     explain_infeasible_size,
     read_offer_accelerator,
 )
-from planner.studies.size import approximate_fewest_nodes, find_fastest_within_budget
-from planner.studies.size_parts import build_run_size_part
+from planner.studies.size import approximate_fewest_nodes, build_run_size_part, find_fastest_within_budget
 from planner.units import format_counted_noun, format_days
 
 

@@ -22,10 +22,9 @@ from planner.documents.diff import (
 from planner.documents.figures import FigureValue, FigureValues, read_figure_values
 from planner.documents.heterogeneous import HeterogeneousDocument
 from planner.documents.plan import PlanDocument
-from planner.studies.conditions.evaluate import evaluate_condition
+from planner.studies.conditions.evaluate import build_condition_part, evaluate_condition
 from planner.studies.conditions.figures import compute_compared_values, compute_relative_change
 from planner.studies.conditions.parse import Condition
-from planner.studies.requirement_part import build_condition_part
 
 _DIFF_FIGURES = (
     "step_time_s", "tokens_per_s", "tokens_per_s_per_device", "mfu", "hfu", "memory.headroom", "cost_usd_per_step",

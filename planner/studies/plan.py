@@ -23,13 +23,13 @@ from planner.documents.plan import (
     SlowHostRemovalPart,
     TechniquePart,
 )
-from planner.documents.site import ReliabilityPart
+from planner.documents.site import AssumptionPart, CarbonPart, PowerPart, ReliabilityPart
+from planner.errors import InputError
 from planner.search.orders import search_rank_orders
 from planner.search.search import SearchResult, SearchTarget
 from planner.search.space import Space
-from planner.studies.energy_parts import build_carbon_part, build_power_part
 from planner.studies.plan_parts import build_cluster_part, build_model_part, build_plan_parts, build_scenario_part
-from planner.units import DAY_S
+from planner.units import DAY_S, J_PER_KWH
 from planner.workload.techniques import DEFAULT_TECHNIQUES
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ def build_plan_document(
         placement=_build_placement_part(cluster, result),
         reliability=failures,
         techniques=_build_technique_parts(scenario),
-        power=build_power_part(scenario, parts[0], run),
-        carbon=build_carbon_part(grid, parts[0], run),
+        power=_build_power_part(scenario, parts[0], run),
+        carbon=_build_carbon_part(grid, parts[0], run),
         uncertainty=None,
     )
 
@@ -219,4 +219,45 @@ def _build_run_part(
     goodput_share = 0.0 if failures is None else failures.goodput_share
     return RunTotalsPart(
         tokens=tokens, steps=steps, days=days, days_with_failures=days / goodput_share if goodput_share else None
+    )
+
+
+def _build_power_part(scenario: Scenario, plan: PlanPart, run: RunTotalsPart | None) -> PowerPart | None:
+    """Mean power, energy of a day and of the run; None where the accelerator's power is not known."""
+    energy_j_per_step, power = plan.energy_j_per_step, scenario.power
+    if not energy_j_per_step or power is None:
+        return None
+    mean_power_w = energy_j_per_step / plan.step_time_s
+    return PowerPart(
+        mean_w=mean_power_w,
+        day_j=mean_power_w * DAY_S,
+        run_j=None if run is None else energy_j_per_step * run.steps,
+        pue=power.pue,
+        assumed=[
+            AssumptionPart(name=assumption.name, value=assumption.value, source=assumption.source)
+            for assumption in power.assumptions
+        ],
+    )
+
+
+def _build_carbon_part(grid: PowerGrid | None, plan: PlanPart, run: RunTotalsPart | None) -> CarbonPart | None:
+    """CO2-equivalent of a step and of the run. Raises InputError where the accelerator's power is not known."""
+    if grid is None:
+        return None
+    if plan.energy_j_per_step is None:
+        raise InputError(
+            "the power of this accelerator is not known",
+            key="--grid",
+            value=grid.name,
+            expected="an accelerator file that has power.tdp",
+        )
+    kg_per_step = plan.energy_j_per_step / J_PER_KWH * grid.intensity_g_per_kwh / 1000
+    return CarbonPart(
+        grid=grid.name,
+        title=grid.title,
+        intensity_g_per_kwh=grid.intensity_g_per_kwh,
+        date=grid.date,
+        source=grid.source,
+        kg_per_step=kg_per_step,
+        kg_of_run=None if run is None else kg_per_step * run.steps,
     )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from planner.documents.sizing import ComputeOptimalPart, RunSizePart, TrainingRunPart
 from planner.errors import InputError
 from planner.studies.run_estimate import (
     ClusterOffer,
@@ -19,6 +20,7 @@ from planner.studies.run_estimate import (
     get_max_nodes,
     iterate_splittable_sizes,
 )
+from planner.units import J_PER_KWH
 
 _CURVE_RATIOS = ((4, 3), (3, 2), (2, 1), (3, 1), (4, 1), (8, 1))
 """Ratios of the curve's sizes to the answer; only whole numbers are taken, others are hard to split."""
@@ -30,14 +32,6 @@ _MAX_EXTRA_NODES = 8
 """The search for a first size that fits stops after this many additional nodes."""
 _TOKENS_PER_PARAMETER = 20.0
 """Hoffmann et al. 2022 (Training compute-optimal large language models, arXiv 2203.15556), table 3, rounded."""
-
-
-@dataclass(frozen=True)
-class ComputeOptimalModel:
-    """The model that Chinchilla's rule trains with the same FLOPs: C = 6 N D with D = 20 N."""
-
-    parameters: float
-    tokens: float
 
 
 def find_fewest_nodes(run: TrainingRun, offer: ClusterOffer, deadline_days: float) -> RunEstimate | None:
@@ -233,8 +227,50 @@ def find_affordable_run(
     return None if final_estimate is None else (affordable_run, final_estimate)
 
 
-def compute_optimal_model(run: TrainingRun) -> ComputeOptimalModel:
-    """The compute-optimal model for the same FLOPs (6 N D) by Chinchilla's rule."""
+def build_training_run_part(run: TrainingRun) -> TrainingRunPart:
+    """The training run part of a document."""
+    return TrainingRunPart(
+        tokens=run.tokens,
+        steps=run.steps,
+        global_batch=run.global_batch,
+        tokens_per_step=run.tokens_per_step,
+        precision=run.precision,
+    )
+
+
+def build_run_size_part(run: TrainingRun, estimate: RunEstimate, intensity_g_per_kwh: float | None) -> RunSizePart:
+    """The whole run on one size; carbon where the intensity of the grid is given."""
+    energy_kwh = None if estimate.energy_j is None else estimate.energy_j / J_PER_KWH
+    goodput_share = estimate.reliability.goodput_share
+    return RunSizePart(
+        nodes=estimate.nodes,
+        devices=estimate.devices,
+        spare_nodes=estimate.reliability.spares.recommended,
+        days=estimate.days,
+        days_without_failures=estimate.days * goodput_share,
+        goodput_share=goodput_share,
+        usd=estimate.cost_usd,
+        energy_kwh=energy_kwh,
+        carbon_kg=None
+        if energy_kwh is None or intensity_g_per_kwh is None
+        else energy_kwh * intensity_g_per_kwh / 1000,
+        step_time_s=estimate.plan.step_time_s,
+        tokens_per_s=estimate.plan.tokens_per_s * goodput_share,
+        tokens_per_usd=run.tokens / estimate.cost_usd if estimate.cost_usd else None,
+        tokens_per_joule=run.tokens / estimate.energy_j if estimate.energy_j else None,
+        mfu=estimate.plan.mfu,
+        strategy=estimate.plan.strategy,
+    )
+
+
+def build_compute_optimal_part(run: TrainingRun) -> ComputeOptimalPart | None:
+    """The model that Chinchilla's rule trains with the run's FLOPs: C = 6 N D with D = 20 N; None without tokens."""
+    if run.workload.sample_name != "sequence":
+        return None
     flops = 6.0 * run.workload.active_parameters * run.tokens
     parameters = (flops / (6.0 * _TOKENS_PER_PARAMETER)) ** 0.5
-    return ComputeOptimalModel(parameters, _TOKENS_PER_PARAMETER * parameters)
+    return ComputeOptimalPart(
+        parameters=parameters,
+        tokens=_TOKENS_PER_PARAMETER * parameters,
+        tokens_per_parameter=run.tokens / run.workload.active_parameters,
+    )

@@ -9,11 +9,10 @@ from planner.documents.check import CheckDocument, PlanCheckPart
 from planner.documents.diff import DiffDocument
 from planner.documents.figures import read_figure_values
 from planner.documents.plan import PlanDocument
-from planner.studies.conditions.evaluate import evaluate_condition
+from planner.studies.conditions.evaluate import build_condition_part, evaluate_condition
 from planner.studies.conditions.figures import build_compared_figures
 from planner.studies.conditions.parse import parse_condition
 from planner.studies.diff import compare_documents
-from planner.studies.requirement_part import build_condition_part
 from tests.report.test_formats import stored
 
 REQUIRED = ("mfu >= 40%", "memory.headroom >= 12GiB", "carbon_kg < 100t")

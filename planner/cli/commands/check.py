@@ -132,8 +132,7 @@ def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], o
     from planner.documents.figures import read_figure_values
     from planner.documents.heterogeneous import HeterogeneousDocument
     from planner.documents.plan import PlanDocument
-    from planner.studies.conditions.evaluate import evaluate_condition
-    from planner.studies.requirement_part import build_condition_part
+    from planner.studies.conditions.evaluate import build_condition_part, evaluate_condition
 
     line_conditions = [(item.condition, item.line) for item in plan_entry.conditions]
     line_conditions += [(item, plan_entry.line) for item in common_conditions]
@@ -229,7 +228,7 @@ def _write_plan_documents(folder: Path, document: CheckDocument) -> None:
 def _raise_failed_checks(document: CheckDocument) -> None:
     """Raise NothingFits or RequirementNotMet that names every plan that fails."""
     from planner.report.console import strip_nonprintable
-    from planner.studies.requirement_part import list_unmet_conditions
+    from planner.studies.conditions.evaluate import list_unmet_conditions
 
     infeasible_plans = [
         f"{part.name}: {part.obstacle}" for part in document.checked if part.outcome == "nothing fits"

@@ -135,7 +135,7 @@ def _build_compare_document(
     from planner.documents.compare import SCHEMA_VERSION, CompareDocument
     from planner.studies import compare as comparing
     from planner.studies.plan_parts import build_model_part
-    from planner.studies.size_parts import build_training_run_part
+    from planner.studies.size import build_training_run_part
 
     run_tokens = request.tokens
     run, notes = resolve_run(request, run_tokens or _DEFAULT_RUN_TOKENS)

@@ -84,7 +84,7 @@ def diff(
 
 def _raise_unmet_conditions(document: DiffDocument) -> None:
     """Raise RequirementNotMet that names every plan and the requirements that it fails."""
-    from planner.studies.requirement_part import list_unmet_conditions
+    from planner.studies.conditions.evaluate import list_unmet_conditions
 
     unmet_conditions = [
         sentence

@@ -198,8 +198,12 @@ def _build_size_document(
 ) -> SizeDocument:
     from planner.documents.size import SCHEMA_VERSION, SizeDocument
     from planner.studies.plan_parts import build_model_part
-    from planner.studies.size import estimate_sizes_around
-    from planner.studies.size_parts import build_compute_optimal_part, build_run_size_part, build_training_run_part
+    from planner.studies.size import (
+        build_compute_optimal_part,
+        build_run_size_part,
+        build_training_run_part,
+        estimate_sizes_around,
+    )
 
     return SizeDocument(
         schema_version=SCHEMA_VERSION,

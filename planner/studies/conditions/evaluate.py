@@ -6,8 +6,10 @@ An unknown figure makes its comparison neither true nor false; a requirement tha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planner.documents.check import ConditionFigurePart, ConditionPart
 from planner.documents.figures import FigureValue, FigureValues, format_figure_value
 from planner.studies.conditions.figures import explain_unknown_figure
 from planner.studies.conditions.parse import Condition
@@ -59,6 +61,23 @@ def evaluate_condition(condition: Condition, values: FigureValues) -> ConditionR
     is_met = _evaluate_truth(condition.tree, values) is True
     explanation = "" if is_met else "; ".join(dict.fromkeys(_list_unmet_clauses(condition.tree, values)))
     return ConditionResult(condition.text, is_met, figures, explanation)
+
+
+def build_condition_part(result: ConditionResult, line: int | None = None) -> ConditionPart:
+    """The result of a requirement as part of a document; `line`: its line in the file."""
+    figures = [ConditionFigurePart(name=name, value=value) for name, value in result.figures]
+    return ConditionPart(
+        requirement=result.condition, line=line, met=result.is_met, found=figures, told=result.explanation
+    )
+
+
+def list_unmet_conditions(name: str, conditions: Sequence[ConditionPart]) -> list[str]:
+    """The message for each requirement that is not met; `name`: the plan."""
+    return [
+        f"{name}: {format_unmet_condition(condition.requirement, condition.told)}"
+        for condition in conditions
+        if not condition.met
+    ]
 
 
 def _evaluate_truth(node: ConditionNode, values: FigureValues) -> bool | None:
