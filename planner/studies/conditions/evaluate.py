@@ -14,17 +14,13 @@ from planner.documents.figures import FigureValue, FigureValues, format_figure_v
 from planner.studies.conditions.figures import explain_unknown_figure
 from planner.studies.conditions.parse import Condition
 from planner.studies.conditions.tree import (
-    AllOf,
-    AnyOf,
+    ArithmeticExpression,
+    BooleanExpression,
     ComparisonExpression,
     ConditionNode,
+    Constant,
     FigureReference,
     Negation,
-    NumberLiteral,
-    ProductExpression,
-    SumExpression,
-    TextLiteral,
-    TruthLiteral,
     list_figure_references,
 )
 
@@ -85,19 +81,13 @@ def _evaluate_truth(node: ConditionNode, values: FigureValues) -> bool | None:
     if isinstance(node, Negation):
         inner = _evaluate_truth(node.part, values)
         return None if inner is None else not inner
-    if isinstance(node, AllOf | AnyOf):
-        decides = isinstance(node, AnyOf)
+    if isinstance(node, BooleanExpression):
+        decides = node.operator == "or"
         parts = [_evaluate_truth(part, values) for part in node.parts]
         return decides if decides in parts else None if None in parts else not decides
     if isinstance(node, ComparisonExpression):
         return _evaluate_comparison(node, values)
-    value = (
-        values.get(node.name)
-        if isinstance(node, FigureReference)
-        else node.value
-        if isinstance(node, TruthLiteral)
-        else None
-    )
+    value = _evaluate_operand(node, values)
     return value if isinstance(value, bool) else None
 
 
@@ -116,28 +106,22 @@ def _evaluate_comparison(node: ComparisonExpression, values: FigureValues) -> bo
 def _evaluate_operand(node: ConditionNode, values: FigureValues) -> FigureValue:
     if isinstance(node, FigureReference):
         return values.get(node.name)
-    if isinstance(node, TextLiteral | TruthLiteral):
+    if isinstance(node, Constant):
         return node.value
-    if isinstance(node, NumberLiteral | SumExpression | ProductExpression):
-        return _evaluate_number(node, values)
+    if isinstance(node, ArithmeticExpression):
+        return _evaluate_arithmetic(node, values)
     return _evaluate_truth(node, values)
 
 
-def _evaluate_number(node: ConditionNode, values: FigureValues) -> float | None:
+def _evaluate_arithmetic(node: ArithmeticExpression, values: FigureValues) -> float | None:
     """The number in SI; None where a figure is not known, and for a division by zero."""
-    if isinstance(node, NumberLiteral):
-        return node.value
-    if isinstance(node, FigureReference):
-        value = values.get(node.name)
-        return None if value is None or isinstance(value, str) else float(value)
-    if not isinstance(node, SumExpression | ProductExpression):
-        return None
-    total = 0.0 if isinstance(node, SumExpression) else 1.0
+    is_sum = node.operator == "+"
+    total = 0.0 if is_sum else 1.0
     for sign, part in node.parts:
-        value = _evaluate_number(part, values)
-        if value is None or (value == 0 and sign < 0 and isinstance(node, ProductExpression)):
+        value = _evaluate_operand(part, values)
+        if value is None or isinstance(value, str) or (value == 0 and sign < 0 and not is_sum):
             return None
-        if isinstance(node, SumExpression):
+        if is_sum:
             total += sign * value
         else:
             total = total * value if sign > 0 else total / value
@@ -146,15 +130,10 @@ def _evaluate_number(node: ConditionNode, values: FigureValues) -> float | None:
 
 def _list_unmet_clauses(node: ConditionNode, values: FigureValues) -> list[str]:
     """The reasons why a condition is not true, one clause per reason."""
-    if isinstance(node, AllOf):
-        return [
-            clause
-            for part in node.parts
-            if _evaluate_truth(part, values) is not True
-            for clause in _list_unmet_clauses(part, values)
-        ]
-    if isinstance(node, AnyOf):
-        return [clause for part in node.parts for clause in _list_unmet_clauses(part, values)]
+    if isinstance(node, BooleanExpression):
+        # the parts of an `and` that are met are no reason
+        unmet = [part for part in node.parts if node.operator == "or" or _evaluate_truth(part, values) is not True]
+        return [clause for part in unmet for clause in _list_unmet_clauses(part, values)]
     unknown = [name.name for name in list_figure_references(node) if values.get(name.name) is None]
     if unknown:
         return [f"{name} is not known: {explain_unknown_figure(name, values)}" for name in unknown]
@@ -177,12 +156,16 @@ def _format_comparison(node: ComparisonExpression, values: FigureValues) -> str:
     actual, expected = format_figure_value(left, node.unit), format_figure_value(right, node.unit)
     if actual == expected:
         actual, expected = str(left), str(right)
-    if not isinstance(node.right, NumberLiteral | TextLiteral | TruthLiteral | SumExpression):
+    if not isinstance(node.right, Constant) and not _is_sum(node.right):
         expected = f"{expected} ({node.side_texts[1]})"
     return (
         f"{node.side_texts[0]} is {actual}, required "
         f"{_EXPECTED_FORMATS[node.operator].format(expected)}{_format_shortfall(node, left, right)}"
     )
+
+
+def _is_sum(node: ConditionNode) -> bool:
+    return isinstance(node, ArithmeticExpression) and node.operator == "+"
 
 
 def _format_shortfall(node: ComparisonExpression, left: FigureValue, right: FigureValue) -> str:

@@ -15,25 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 from planner.documents.figures import PlanFigure
 from planner.errors import InputError, build_unknown_name_error
 from planner.studies.conditions.figures import PLAN_FIGURES
 from planner.studies.conditions.tokens import ConditionSource, ConditionToken, tokenize_condition
 from planner.studies.conditions.tree import (
-    AllOf,
-    AnyOf,
+    ArithmeticExpression,
+    BooleanExpression,
     ComparisonExpression,
     ComparisonOperator,
     ConditionNode,
+    Constant,
     FigureReference,
     Negation,
-    NumberLiteral,
-    ProductExpression,
-    SumExpression,
-    TextLiteral,
-    TruthLiteral,
 )
 from planner.studies.conditions.unit_check import check_condition_units
 
@@ -93,21 +89,16 @@ class _ConditionParser:
         unexpected_text = "end" if token.token_type == "end" else self.source.text[token.position : token.end]
         return self.source.build_error(f"unexpected {unexpected_text}", token.position, expected)
 
-    def _parse_joined(self, word: str, parse_part: Callable[[], ConditionNode]) -> list[ConditionNode]:
-        parts = [parse_part()]
-        while self._accept(word):
-            parts.append(parse_part())
-        return parts
-
     def _parse_or(self) -> ConditionNode:
-        position = self._current_token.position
-        parts = self._parse_joined("or", self._parse_and)
-        return parts[0] if len(parts) == 1 else AnyOf(tuple(parts), position)
+        return self._parse_boolean("or", lambda: self._parse_boolean("and", self._parse_not))
 
-    def _parse_and(self) -> ConditionNode:
-        position = self._current_token.position
-        parts = self._parse_joined("and", self._parse_not)
-        return parts[0] if len(parts) == 1 else AllOf(tuple(parts), position)
+    def _parse_boolean(
+        self, operator: Literal["and", "or"], parse_part: Callable[[], ConditionNode]
+    ) -> ConditionNode:
+        position, parts = self._current_token.position, [parse_part()]
+        while self._accept(operator):
+            parts.append(parse_part())
+        return parts[0] if len(parts) == 1 else BooleanExpression(operator, tuple(parts), position)
 
     def _parse_not(self) -> ConditionNode:
         position, negated = self._current_token.position, False
@@ -136,37 +127,36 @@ class _ConditionParser:
         return ComparisonExpression(left, operator, right, (left_text, self._extract_text(start)), position)
 
     def _parse_sum(self) -> ConditionNode:
-        position, parts = self._current_token.position, [(1, self._parse_product())]
-        while sign := self._accept("+", "-"):
-            parts.append((1 if sign.text == "+" else -1, self._parse_product()))
-        return parts[0][1] if len(parts) == 1 else SumExpression(tuple(parts), position)
+        return self._parse_arithmetic("+", "-", lambda: self._parse_arithmetic("*", "/", self._parse_signed))
 
-    def _parse_product(self) -> ConditionNode:
-        position, parts = self._current_token.position, [(1, self._parse_signed())]
-        while sign := self._accept("*", "/"):
-            parts.append((1 if sign.text == "*" else -1, self._parse_signed()))
-        return parts[0][1] if len(parts) == 1 else ProductExpression(tuple(parts), position)
+    def _parse_arithmetic(
+        self, operator: Literal["+", "*"], inverse: str, parse_part: Callable[[], ConditionNode]
+    ) -> ConditionNode:
+        position, parts = self._current_token.position, [(1, parse_part())]
+        while sign := self._accept(operator, inverse):
+            parts.append((1 if sign.text == operator else -1, parse_part()))
+        return parts[0][1] if len(parts) == 1 else ArithmeticExpression(operator, tuple(parts), position)
 
     def _parse_signed(self) -> ConditionNode:
         position, factor = self._current_token.position, 1
         while sign := self._accept("+", "-"):
             factor = -factor if sign.text == "-" else factor
         node = self._parse_atom()
-        return node if factor > 0 else SumExpression(((-1, node),), position)
+        return node if factor > 0 else ArithmeticExpression("+", ((-1, node),), position)
 
     def _parse_atom(self) -> ConditionNode:
         token = self._current_token
         if self._accept("("):
             return self._parse_bracketed(token)
         if word := self._accept("true", "false"):
-            return TruthLiteral(word.text == "true", word.position)
+            return Constant(word.text == "true", word.position)
         if token.token_type not in ("number", "name", "quoted"):
             raise self._build_unexpected_error("a figure's name, a number, or an opening bracket")
         self.next_index += 1
         if token.token_type == "number":
-            return NumberLiteral(token.value, token.meaning, token.position)
+            return Constant(token.value, token.position, token.meaning)
         if token.token_type == "quoted":
-            return TextLiteral(token.text, token.position)
+            return Constant(token.text, token.position)
         if token.text not in self.figures:
             raise build_unknown_name_error(
                 "figure", token.text, self.figures, origin=self.source.origin, key=self.source.key

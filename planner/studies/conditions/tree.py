@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,28 +12,15 @@ ComparisonOperator = Literal["<", "<=", ">", ">=", "==", "!="]
 
 
 @dataclass(frozen=True)
-class NumberLiteral:
-    """A number in SI. `meaning`: quantity of its suffix; None for a bare number, which takes any unit."""
+class Constant:
+    """A number in SI, a text in quotes, `true` or `false`.
 
-    value: float
-    meaning: str | None
+    `meaning`: quantity of a number's suffix; None for a bare number, which takes any unit.
+    """
+
+    value: float | str | bool
     position: int
-
-
-@dataclass(frozen=True)
-class TextLiteral:
-    """A text in quotes."""
-
-    value: str
-    position: int
-
-
-@dataclass(frozen=True)
-class TruthLiteral:
-    """`true` or `false`."""
-
-    value: bool
-    position: int
+    meaning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,17 +33,10 @@ class FigureReference:
 
 
 @dataclass(frozen=True)
-class SumExpression:
-    """A sum: terms with their signs, 1 or -1."""
+class ArithmeticExpression:
+    """A sum of terms with their signs, or a product of factors with their exponents: 1 or -1."""
 
-    parts: tuple[tuple[int, ConditionNode], ...]
-    position: int
-
-
-@dataclass(frozen=True)
-class ProductExpression:
-    """A product: factors with their exponents, 1 or -1."""
-
+    operator: Literal["+", "*"]
     parts: tuple[tuple[int, ConditionNode], ...]
     position: int
 
@@ -73,17 +54,10 @@ class ComparisonExpression:
 
 
 @dataclass(frozen=True)
-class AllOf:
-    """Conditions that must all hold."""
+class BooleanExpression:
+    """Conditions that must all hold (`and`), or of which at least one must hold (`or`)."""
 
-    parts: tuple[ConditionNode, ...]
-    position: int
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """Conditions of which at least one must hold."""
-
+    operator: Literal["and", "or"]
     parts: tuple[ConditionNode, ...]
     position: int
 
@@ -98,37 +72,27 @@ class Negation:
 
 
 ConditionNode = (
-    NumberLiteral
-    | TextLiteral
-    | TruthLiteral
-    | FigureReference
-    | SumExpression
-    | ProductExpression
-    | ComparisonExpression
-    | AllOf
-    | AnyOf
-    | Negation
+    Constant | FigureReference | ArithmeticExpression | ComparisonExpression | BooleanExpression | Negation
 )
 
 
 def list_figure_references(node: ConditionNode) -> tuple[FigureReference, ...]:
     """The distinct figures of a tree, in the order of the text."""
-    references: dict[str, FigureReference] = {}
-    _collect_references(node, references)
-    return tuple(references.values())
+    return tuple({reference.name: reference for reference in _iterate_references(node)}.values())
 
 
-def _collect_references(node: ConditionNode, references: dict[str, FigureReference]) -> None:
-    if isinstance(node, FigureReference):
-        references.setdefault(node.name, node)
-    elif isinstance(node, SumExpression | ProductExpression):
-        for _, part in node.parts:
-            _collect_references(part, references)
-    elif isinstance(node, AllOf | AnyOf):
-        for part in node.parts:
-            _collect_references(part, references)
-    elif isinstance(node, ComparisonExpression):
-        _collect_references(node.left, references)
-        _collect_references(node.right, references)
-    elif isinstance(node, Negation):
-        _collect_references(node.part, references)
+def _iterate_references(node: ConditionNode) -> Iterator[FigureReference]:
+    parts: tuple[ConditionNode, ...] = ()
+    match node:
+        case FigureReference():
+            yield node
+        case ArithmeticExpression():
+            parts = tuple(part for _, part in node.parts)
+        case BooleanExpression():
+            parts = node.parts
+        case ComparisonExpression():
+            parts = (node.left, node.right)
+        case Negation():
+            parts = (node.part,)
+    for part in parts:
+        yield from _iterate_references(part)

@@ -15,15 +15,12 @@ from planner.documents.figures import FigureUnit
 from planner.errors import InputError, find_nearest_name
 from planner.studies.conditions.tokens import ConditionSource
 from planner.studies.conditions.tree import (
+    ArithmeticExpression,
     ComparisonExpression,
     ConditionNode,
+    Constant,
     FigureReference,
     Negation,
-    NumberLiteral,
-    ProductExpression,
-    SumExpression,
-    TextLiteral,
-    TruthLiteral,
 )
 from planner.units import DAY_S
 
@@ -79,22 +76,18 @@ def check_condition_units(tree: ConditionNode, source: ConditionSource) -> Condi
 
 
 def _infer_type(node: ConditionNode, source: ConditionSource) -> tuple[ConditionNode, OperandType]:
-    if isinstance(node, NumberLiteral):
-        return node, _infer_number_type(node)
+    if isinstance(node, Constant):
+        return node, _infer_constant_type(node)
     if isinstance(node, FigureReference):
         unit = node.figure.unit
         if unit == "text" or unit == "truth":
             return node, OperandType(unit)
         return node, OperandType("number", _EXPONENTS_BY_UNIT[unit], get_unit_scale(unit))
-    if isinstance(node, TextLiteral):
-        return node, OperandType("text")
-    if isinstance(node, TruthLiteral):
-        return node, _TRUTH_TYPE
-    if isinstance(node, SumExpression):
+    if isinstance(node, ArithmeticExpression):
+        if node.operator == "*":
+            return _infer_product_type(node, source)
         parts, operand_type = _unify_units([part for _, part in node.parts], source)
         return replace(node, parts=tuple(zip([sign for sign, _ in node.parts], parts, strict=True))), operand_type
-    if isinstance(node, ProductExpression):
-        return _infer_product_type(node, source)
     if isinstance(node, ComparisonExpression):
         return _check_comparison(node, source), _TRUTH_TYPE
     if isinstance(node, Negation):
@@ -102,7 +95,9 @@ def _infer_type(node: ConditionNode, source: ConditionSource) -> tuple[Condition
     return replace(node, parts=tuple(_check_condition(part, source) for part in node.parts)), _TRUTH_TYPE
 
 
-def _infer_number_type(node: NumberLiteral) -> OperandType:
+def _infer_constant_type(node: Constant) -> OperandType:
+    if isinstance(node.value, bool | str):
+        return _TRUTH_TYPE if isinstance(node.value, bool) else OperandType("text")
     if node.meaning in (None, "count"):
         return OperandType("number", has_count_suffix=node.meaning == "count")
     return OperandType("number", _EXPONENTS_BY_UNIT[str(node.meaning)])
@@ -131,9 +126,7 @@ def _check_numbers(
 def _unify_units(nodes: Sequence[ConditionNode], source: ConditionSource) -> tuple[list[ConditionNode], OperandType]:
     """Numbers that are added or compared, in the unit that all share; bare numbers take this unit."""
     typed_nodes = _check_numbers(nodes, source)
-    nodes_with_unit = [
-        (node, operand_type) for node, operand_type in typed_nodes if operand_type.exponents is not None
-    ]
+    nodes_with_unit = [item for item in typed_nodes if item[1].exponents is not None]
     for node, operand_type in nodes_with_unit[1:]:
         if operand_type.exponents != nodes_with_unit[0][1].exponents:
             expected_unit = _format_unit(nodes_with_unit[0][1])
@@ -166,12 +159,12 @@ def _unify_units(nodes: Sequence[ConditionNode], source: ConditionSource) -> tup
 def _scale_node(node: ConditionNode, scale: float) -> ConditionNode:
     if scale == 1:
         return node
-    if isinstance(node, NumberLiteral):
+    if isinstance(node, Constant) and isinstance(node.value, float):
         return replace(node, value=node.value * scale)
-    return ProductExpression(((1, NumberLiteral(scale, None, node.position)), (1, node)), node.position)
+    return ArithmeticExpression("*", ((1, Constant(scale, node.position)), (1, node)), node.position)
 
 
-def _infer_product_type(node: ProductExpression, source: ConditionSource) -> tuple[ConditionNode, OperandType]:
+def _infer_product_type(node: ArithmeticExpression, source: ConditionSource) -> tuple[ConditionNode, OperandType]:
     """The type of a product: exponents add up; bare factors count as plain numbers unless all factors are bare.
 
     A product without a unit is a plain number. The scale is nan where it is ambiguous, as in days times 3s.
@@ -213,7 +206,7 @@ def _check_comparison(node: ComparisonExpression, source: ConditionSource) -> Co
     if node.operator not in ("==", "!="):
         raise source.build_error("texts and truth values have no order", node.position, "== or !=")
     for first, second in ((node.left, node.right), (node.right, node.left)):
-        if isinstance(first, FigureReference) and isinstance(second, TextLiteral):
+        if isinstance(first, FigureReference) and isinstance(second, Constant):
             _check_choice(first, second, source)
     return replace(node, left=left[0], right=right[0])
 
@@ -228,9 +221,9 @@ def _find_display_unit(node: ComparisonExpression, operand_type: OperandType) ->
     return next((unit for unit in _DISPLAY_UNITS if _EXPONENTS_BY_UNIT[unit] == operand_type.exponents), "count")
 
 
-def _check_choice(reference: FigureReference, word: TextLiteral, source: ConditionSource) -> None:
+def _check_choice(reference: FigureReference, word: Constant, source: ConditionSource) -> None:
     choices = reference.figure.choices
-    if choices and word.value not in choices:
+    if choices and isinstance(word.value, str) and word.value not in choices:
         raise InputError(
             f"{reference.name} never has this value",
             origin=source.origin,
