@@ -33,14 +33,14 @@ class ConditionPart(DocumentPart, frozen=True, kw_only=True):
     line: PositiveInt | None
     """Line of the file: that of the requirement, else the first of the plan's table. Null where there is no file."""
     met: bool
-    found: list[ConditionFigurePart]
+    figures: list[ConditionFigurePart] = msgspec.field(name="found")
     """The figures that the requirement names, with their values."""
-    told: str
+    reason: str = msgspec.field(name="told")
     """Why the requirement is not met: actual and required values. Empty where it is met."""
 
 
 class PlanCheckPart(DocumentPart, frozen=True, kw_only=True):
-    """One plan of the file. Its answer is `plan` or `mixed`; both are null where nothing fits."""
+    """One plan of the file. Its answer is `plan` or `heterogeneous`; both are null where nothing fits."""
 
     name: str
     line: PositiveInt
@@ -50,7 +50,7 @@ class PlanCheckPart(DocumentPart, frozen=True, kw_only=True):
     """Why nothing fits; empty where a plan fits."""
     requirements: list[ConditionPart]
     plan: PlanDocument | None
-    mixed: HeterogeneousDocument | None
+    heterogeneous: HeterogeneousDocument | None = msgspec.field(name="mixed")
     """The answer for a heterogeneous cluster of two pools of nodes."""
 
 
@@ -73,7 +73,7 @@ def find_worst_outcome(outcomes: list[CheckOutcome]) -> CheckOutcome:
 
 def get_checked_answer(part: PlanCheckPart) -> PlanDocument | HeterogeneousDocument | None:
     """The answer of a checked plan: for a homogeneous or a heterogeneous cluster; None where nothing fits."""
-    return part.plan if part.plan is not None else part.mixed
+    return part.plan if part.plan is not None else part.heterogeneous
 
 
 def format_obstacle_line(part: PlanCheckPart) -> str:

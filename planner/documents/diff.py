@@ -63,7 +63,7 @@ class PlanDiffPart(DocumentPart, frozen=True, kw_only=True):
     memory: list[FigureChangePart]
     terms: list[TermChangePart]
     """All terms of the step, the largest change first."""
-    hidden: list[TermChangePart]
+    overlapped: list[TermChangePart] = msgspec.field(name="hidden")
     """All times that are overlapped with compute, the largest change first."""
     no_longer_met: list[str]
     """Requirements of the file that base meets and head does not."""

@@ -66,7 +66,7 @@ class OperatorPart(DocumentPart, frozen=True, kw_only=True):
     peak_share: NonNegativeFloat
     """Achieved FLOP/s divided by the peak."""
     bound: Literal["compute", "memory", "launch"]
-    traffic_hidden: bool
+    is_traffic_overlapped: bool = msgspec.field(name="traffic_hidden")
     """True for fused kernels: the traffic is the least that the kernel moves, and it takes no extra time."""
 
 
@@ -98,7 +98,7 @@ class ExplainDocument(Document, frozen=True, kw_only=True):
     schema_version: Literal["1.0"]
     model: ModelPart
     cluster: ClusterPart
-    training: ScenarioPart
+    scenario: ScenarioPart = msgspec.field(name="training")
     plan: PositiveInt
     """Number of the plan in the plan document, from 1."""
     strategy: StrategyPart
@@ -106,7 +106,7 @@ class ExplainDocument(Document, frozen=True, kw_only=True):
     step_time_s: PositiveFloat
     mfu: PositiveFloat
     waterfall: Annotated[list[WaterfallPart], msgspec.Meta(min_length=1)]
-    hidden: dict[str, NonNegativeFloat]
+    overlapped: dict[str, NonNegativeFloat] = msgspec.field(name="hidden")
     """Seconds of each kind of communication that is overlapped with compute; not part of the waterfall."""
     stages: Annotated[list[StagePart], msgspec.Meta(min_length=1)]
     roofline: RooflinePart

@@ -105,10 +105,11 @@ def read_figure_values(document: msgspec.Struct) -> dict[str, FigureValue]:
 def _iterate_figures(part: type[msgspec.Struct], path: tuple[str, ...], column: str) -> Iterator[PlanFigure]:
     """The figures of a part and of the parts in it, except those in lists."""
     prefix = getattr(part, "FIGURE_PREFIX", "")
+    keys = dict(zip(part.__struct_fields__, part.__struct_encode_fields__, strict=True))
     for field, hint in _get_field_types(part).items():
         declaration, inner = _get_extra(hint, "figure"), _find_struct(hint)
         if isinstance(declaration, _FigureDeclaration):
-            yield from _name_figures(declaration, field, prefix, hint, (*path, field), column)
+            yield from _name_figures(declaration, keys.get(field, field), prefix, hint, (*path, field), column)
         elif inner is not None:
             yield from _iterate_figures(inner, (*path, field), _get_extra(hint, "column") or column)
 
@@ -174,13 +175,14 @@ def _list_text_choices(hint: object) -> tuple[str, ...]:
 def flatten_part(part: msgspec.Struct) -> dict[str, RecordValue]:
     """A part as one record of CSV or JSON Lines; parts and mappings in it without declared columns are left out."""
     record: dict[str, RecordValue] = {}
-    for field, hint in list(_get_field_types(type(part)).items())[: len(part.__struct_fields__)]:
-        value, column = getattr(part, field), _get_extra(hint, "column")
+    field_types = _get_field_types(type(part))
+    for field, key in zip(part.__struct_fields__, part.__struct_encode_fields__, strict=True):
+        value, column = getattr(part, field), _get_extra(field_types[field], "column")
         if isinstance(value, msgspec.Struct | dict):
             inner = value if isinstance(value, dict) else flatten_part(value)
-            record |= {column.format(key): item for key, item in inner.items()} if column else {}
+            record |= {column.format(name): item for name, item in inner.items()} if column else {}
         elif not isinstance(value, list) or all(isinstance(item, str) for item in value):
-            record[field] = value
+            record[key] = value
     return record
 
 

@@ -93,32 +93,32 @@ class PoolPlanPart(DocumentPart, frozen=True, kw_only=True):
 
 
 class HeteroPlanPart(DocumentPart, frozen=True, kw_only=True):
-    """The best plan of one layout. `terms` add up to `step_time_s`; `hidden` is overlapped with compute.
+    """The best plan of one layout. `terms` add up to `step_time_s`; `overlapped` is overlapped with compute.
 
     For data-parallel shares the terms are those of the slower pool. For pipelines they are those of the slowest
     stage up to the last micro-batch, then those of the slower pool.
     """
 
-    way: HeteroPlanType
+    layout: HeteroPlanType = msgspec.field(name="way")
     split: str
     """The layout in a few words."""
     settings: Annotated[SettingsPart, declare_columns("{}")]
     step_time_s: StepTime
     terms: StepTerms
-    hidden: OverlappedTimes
+    overlapped: OverlappedTimes = msgspec.field(name="hidden")
     tokens_per_s: TokenRate
     tokens_per_s_per_device: DeviceTokenRate
     """Per device that the plan uses."""
     samples_per_s: SampleRate
     samples_per_s_per_device: DeviceSampleRate
     mfu: Mfu
-    kinds: Annotated[list[PoolPlanPart], msgspec.Meta(min_length=1, max_length=2)]
+    pools: Annotated[list[PoolPlanPart], msgspec.Meta(min_length=1, max_length=2)] = msgspec.field(name="kinds")
     """The pools that are used, in the order of the cluster; for pipelines, in the order of the stages."""
 
     @property
     def memory(self) -> MemoryBreakdownPart:
         """The memory of the pool with the least headroom."""
-        return min((pool_plan.memory for pool_plan in self.kinds), key=lambda memory: memory.headroom_bytes)
+        return min((pool_plan.memory for pool_plan in self.pools), key=lambda memory: memory.headroom_bytes)
 
 
 class PoolRemovalPart(DocumentPart, frozen=True, kw_only=True):
@@ -153,10 +153,10 @@ class HeterogeneousDocument(Document, frozen=True, kw_only=True):
     schema_version: Literal["1.1"]
     model: ModelPart
     cluster: HeteroClusterPart
-    training: ScenarioPart
+    scenario: ScenarioPart = msgspec.field(name="training")
     exact: Literal[True]
     """True: shares are optimal over the declared space, stages over all partitions of layers by the slowest stage."""
-    ways: Annotated[list[HeteroPlanPart], msgspec.Meta(min_length=1)]
+    plans: Annotated[list[HeteroPlanPart], msgspec.Meta(min_length=1)] = msgspec.field(name="ways")
     left_out: list[str]
     answer: HeteroAdvicePart
     run: HeteroRunPart | None
@@ -164,4 +164,4 @@ class HeterogeneousDocument(Document, frozen=True, kw_only=True):
     @property
     def best_plan(self) -> HeteroPlanPart:
         """The fastest plan, which all figures of the document are about."""
-        return self.ways[0]
+        return self.plans[0]

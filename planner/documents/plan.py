@@ -86,7 +86,7 @@ class SearchPart(DocumentPart, frozen=True, kw_only=True):
     """The objective that plans are ordered by; several objectives: the plans are the Pareto front."""
     critical_batch_tokens: PositiveFloat | None
     """Critical batch size in tokens; with it, objectives are computed per effective token. Null: not given."""
-    questions: PositiveInt
+    combinations: PositiveInt = msgspec.field(name="questions")
     """Number of combinations of settings and batch sizes that were searched."""
     candidates: NonNegativeInt
     feasible: NonNegativeInt
@@ -194,14 +194,14 @@ Mfu = Annotated[PositiveFloat, declare_figure("ratio", "model FLOPs utilization"
 
 
 class PlanPart(DocumentPart, frozen=True, kw_only=True):
-    """One plan. `terms` add up to `step_time_s`; the times of `hidden` are overlapped with compute."""
+    """One plan. `terms` add up to `step_time_s`; those of `overlapped` are overlapped with compute."""
 
     strategy: Annotated[StrategyPart, declare_columns("{}")]
     settings: Annotated[SettingsPart, declare_columns("{}")]
     global_batch: PositiveInt
     step_time_s: StepTime
     terms: StepTerms
-    hidden: OverlappedTimes
+    overlapped: OverlappedTimes = msgspec.field(name="hidden")
     tokens_per_s: TokenRate
     tokens_per_s_per_device: DeviceTokenRate
     samples_per_s: SampleRate
@@ -334,7 +334,7 @@ class PlanDocument(Document, frozen=True, kw_only=True):
     schema_version: Literal["1.4"]
     model: ModelPart
     cluster: ClusterPart
-    training: ScenarioPart
+    scenario: ScenarioPart = msgspec.field(name="training")
     search: SearchPart
     plans: Annotated[list[PlanPart], msgspec.Meta(min_length=1)]
     run: RunTotalsPart | None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import msgspec
+
 from planner.documents.plan import ClusterPart
 from planner.documents.schema import (
     Document,
@@ -45,7 +47,7 @@ class FabricLevelPart(DocumentPart, frozen=True, kw_only=True):
     oversubscription: PositiveFloat
     """Uplink bandwidth per device to the next inner level of the same network, divided by that to this level."""
     latency_s: NonNegativeFloat
-    network_cards: bool
+    through_nic: bool = msgspec.field(name="network_cards")
     """Whether devices reach the level through NICs."""
     shape: list[int]
     """Devices along each axis of a torus; empty for other levels."""

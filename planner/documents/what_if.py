@@ -44,7 +44,7 @@ class WhatIfSidePart(DocumentPart, frozen=True, kw_only=True):
 
     model: ModelPart
     cluster: ClusterPart
-    training: ScenarioPart
+    scenario: ScenarioPart = msgspec.field(name="training")
     search: SearchPart
     plan: PlanPart
 
@@ -55,7 +55,7 @@ class WhatIfDifferencePart(DocumentPart, frozen=True, kw_only=True):
     speedup: PositiveFloat
     step_time_s: float
     terms: dict[str, float]
-    hidden: dict[str, float]
+    overlapped: dict[str, float] = msgspec.field(name="hidden")
     tokens_per_s: float
     tokens_per_s_per_device: float
     mfu: float

@@ -132,12 +132,12 @@ def build_planned_run(
 
     Raises InputError for techniques, which are not exported, and for degrees that do not fit the cluster.
     """
-    quantized_name = f"quantised training in {document.training.precision}"
+    quantized_name = f"quantised training in {document.scenario.precision}"
     names = ", ".join(strategy.name for strategy in document.techniques if strategy.name != quantized_name)
     if names:
         expected = "a plan without techniques; the training script has to apply them"
         raise InputError("export does not support techniques", key="techniques", value=names, expected=expected)
-    plan, cluster, scenario = document.plans[plan_number - 1], document.cluster, document.training
+    plan, cluster, scenario = document.plans[plan_number - 1], document.cluster, document.scenario
     strategy = plan.strategy
     try:
         check_plan_split(plan, cluster.devices, workload.layer_count)

@@ -101,13 +101,13 @@ def build_diff_sides(document: CheckDocument | PlanDocument | HeterogeneousDocum
 
 
 def _build_diff_side(document: PlanDocument | HeterogeneousDocument, conditions_met: dict[str, bool]) -> DiffSide:
-    values, model, scenario_part = read_figure_values(document), document.model, document.training
+    values, model, scenario_part = read_figure_values(document), document.model, document.scenario
     inputs: dict[str, FigureValue] = {name: values.get(name) for name in _INPUT_NAMES}
     for part in (model, scenario_part):
         inputs |= {name: getattr(part, name) for name in part.__struct_fields__ if name in _INPUT_NAMES}
     inputs |= {"model": model.name, "global_batch": values["global_batch"]}
     if isinstance(document, HeterogeneousDocument):
-        values = {"strategy.way": document.best_plan.way, "strategy.split": document.best_plan.split, **values}
+        values = {"strategy.way": document.best_plan.layout, "strategy.split": document.best_plan.split, **values}
     return DiffSide(values, inputs, f"{model.title} on {document.cluster.title}", conditions_met)
 
 
@@ -146,7 +146,7 @@ def _build_plan_diff_part(
         figures=figures,
         memory=memory if has_both_sides else [],
         terms=terms if has_both_sides else [],
-        hidden=overlapped if has_both_sides else [],
+        overlapped=overlapped if has_both_sides else [],
         no_longer_met=[
             entry for entry, met in base_conditions.items() if met and head_conditions.get(entry) is False
         ],

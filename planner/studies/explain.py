@@ -163,7 +163,7 @@ def explain_plan(
         schema_version=SCHEMA_VERSION,
         model=build_model_part(scenario.workload),
         cluster=document.cluster,
-        training=build_scenario_part(scenario),
+        scenario=build_scenario_part(scenario),
         plan=plan_number,
         strategy=plan.strategy,
         settings=plan.settings,
@@ -173,7 +173,7 @@ def explain_plan(
             WaterfallPart(name=name, title=WATERFALL_TITLES[name], seconds=seconds, share=seconds / step_time_s)
             for name, seconds in waterfall_s.items()
         ],
-        hidden={name: float(step_costs.overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
+        overlapped={name: float(step_costs.overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
         stages=_build_stage_parts(scenario, s),
         roofline=_build_roofline_part(scenario, s),
         schedule=_build_schedule_part(scenario, s, step_costs),
@@ -235,7 +235,7 @@ def _build_operator_part(operator: OperatorRoofline) -> OperatorPart:
         peak_flops_per_s=operator.peak_flops_per_s,
         peak_share=flops / seconds / operator.peak_flops_per_s,
         bound=operator.bound[0],  # type: ignore[arg-type]
-        traffic_hidden=operator.is_fused_attention,
+        is_traffic_overlapped=operator.is_fused_attention,
     )
 
 

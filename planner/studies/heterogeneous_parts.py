@@ -140,7 +140,7 @@ def build_single_pool_plan_part(
     )
     shared = {name: getattr(plan, name) for name in HeteroPlanPart.__struct_fields__ if hasattr(plan, name)}
     split = f"{format_pool_nodes(pools, pool_index)} alone"
-    return HeteroPlanPart(way="only", split=split, kinds=[part], **shared)
+    return HeteroPlanPart(layout="only", split=split, pools=[part], **shared)
 
 
 def format_pool_nodes(pools: HeteroCluster, pool_index: int) -> str:
@@ -168,13 +168,13 @@ def _build_hetero_plan_part(
     devices = sum(pool.devices for pool in device_pools)
     terms, overlapped = terms_and_overlapped
     return HeteroPlanPart(
-        way=plan_type,
+        layout=plan_type,
         split=split,
         settings=build_settings_part(scenario),
         step_time_s=step_time_s,
         terms={name: float(terms[name][0]) for name in STEP_TERMS},
-        hidden={name: float(overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
+        overlapped={name: float(overlapped[name][0]) for name in OVERLAPPABLE_TERMS},
         **compute_rates(scenario, step_time_s, devices),
         mfu=compute_hetero_mfu(device_pools, flops, step_time_s),
-        kinds=parts,
+        pools=parts,
     )

@@ -55,7 +55,7 @@ def search_hetero_plans(
     plans_by_name: HeteroPlansByName = {}
     for hetero_scenario in track_steps("searching", hetero_scenarios):
         for plan in _search_both_pools(hetero_scenario, space.narrow_to_scenario(hetero_scenario[0].shared_scenario)):
-            plans_by_name[plan.way] = min(plans_by_name.get(plan.way, plan), plan, key=_get_step_time_s)
+            plans_by_name[plan.layout] = min(plans_by_name.get(plan.layout, plan), plan, key=_get_step_time_s)
     for pool_index, (_, result) in enumerate(single_pool_searches):
         if result.stats.feasible:
             plans_by_name[_format_single_pool_name(pools, pool_index)] = build_single_pool_plan_part(
@@ -137,9 +137,9 @@ def _build_hetero_document(
         schema_version=SCHEMA_VERSION,
         model=build_model_part(scenario.workload),
         cluster=_build_hetero_cluster_part(pools),
-        training=build_scenario_part(scenario),
+        scenario=build_scenario_part(scenario),
         exact=True,
-        ways=plans,
+        plans=plans,
         left_out=[name for name in plan_names if name not in plans_by_name],
         answer=_build_advice_part(pools, device_pools, plans_by_name),
         run=_build_hetero_run_part(plans[0].step_time_s, tokens, tokens_per_step) if tokens else None,
@@ -234,7 +234,7 @@ def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None)
     """The gain of balancing the pools, and which pool waits."""
     waits = [
         f"{pool_plan.pool} waits {format_seconds(pool_plan.wait_s)}"
-        for pool_plan in best.kinds
+        for pool_plan in best.pools
         if pool_plan.wait_s > 0
     ]
     wait_summary = f"of each step {' and '.join(waits)}" if waits else "no pool waits for the other"

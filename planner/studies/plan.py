@@ -137,11 +137,11 @@ def build_plan_document(
         schema_version=SCHEMA_VERSION,
         model=build_model_part(workload),
         cluster=build_cluster_part(cluster),
-        training=build_scenario_part(scenario),
+        scenario=build_scenario_part(scenario),
         search=SearchPart(
             objectives=[objective.name for objective in target.objectives],
             critical_batch_tokens=target.objectives[0].critical_batch_tokens or None,
-            questions=len(result.scenarios),
+            combinations=len(result.scenarios),
             candidates=stats.candidates,
             feasible=stats.feasible,
             cut_by=dict(stats.rejected_by),

@@ -109,7 +109,7 @@ def _build_scenario_plan_parts(
                 global_batch=scenario.global_batch,
                 step_time_s=step_time_s,
                 terms={name: float(step_costs.terms[name][i]) for name in STEP_TERMS},
-                hidden={name: float(step_costs.overlapped[name][i]) for name in OVERLAPPABLE_TERMS},
+                overlapped={name: float(step_costs.overlapped[name][i]) for name in OVERLAPPABLE_TERMS},
                 **compute_rates(scenario, step_time_s, scenario.devices),
                 mfu=float(step_costs.mfu[i]),
                 hfu=float(step_costs.hfu[i]),

@@ -89,7 +89,7 @@ def _build_side_part(side: WhatIfSide, result: SearchResult) -> WhatIfSidePart:
     return WhatIfSidePart(
         model=document.model,
         cluster=document.cluster,
-        training=document.training,
+        scenario=document.scenario,
         search=document.search,
         plan=document.plans[0],
     )

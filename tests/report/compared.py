@@ -66,7 +66,7 @@ def checked(name: str, line: int, document: PlanDocument | None, required: tuple
         obstacle=obstacle,
         requirements=[] if document is None else parts,
         plan=document,
-        mixed=None,
+        heterogeneous=None,
     )
 
 

@@ -130,7 +130,7 @@ def test_an_annotation_is_one_command_on_one_line(file: str, title: str, message
 def test_fingerprints_are_unique_and_outlast_figures_and_lines() -> None:
     plan = CHECK.checked[0]
     twice = [*plan.requirements, *plan.requirements]
-    moved = [replace(one, line=99, told="another figure") for one in twice]
+    moved = [replace(one, line=99, reason="another figure") for one in twice]
     prints = [
         [one["fingerprint"] for one in json.loads(render_code_quality_report(_with(requirements), "plan.toml"))]
         for requirements in (twice, moved)

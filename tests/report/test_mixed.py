@@ -36,14 +36,14 @@ def test_no_figure_is_cut(document: HeterogeneousDocument, width: int) -> None:
     text = shown(document, width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
-    for way in document.ways:
+    for way in document.plans:
         assert format_seconds(way.step_time_s) in text
         assert f"{way.mfu:.1%}" in text
 
 
 def test_every_term_of_the_best_way_is_told(document: HeterogeneousDocument) -> None:
     text = render_document(document, "table")
-    for seconds in document.ways[0].terms.values():
+    for seconds in document.plans[0].terms.values():
         assert seconds == 0 or format_seconds(seconds) in text
     assert "1T tokens: " in text
 
@@ -54,11 +54,11 @@ def test_a_name_puts_no_control_character_on_the_terminal(document: Heterogeneou
     pools_told = [msgspec.structs.replace(pool, name=name) for pool in cluster.pools]
     ways = [
         msgspec.structs.replace(
-            way, split=name, kinds=[msgspec.structs.replace(kind, pool=name) for kind in way.kinds]
+            way, split=name, pools=[msgspec.structs.replace(kind, pool=name) for kind in way.pools]
         )
-        for way in document.ways
+        for way in document.plans
     ]
     cluster = msgspec.structs.replace(cluster, pools=pools_told)
     answer = msgspec.structs.replace(document.answer, sentences=[name])
-    told = msgspec.structs.replace(document, cluster=cluster, ways=ways, answer=answer, left_out=[name])
+    told = msgspec.structs.replace(document, cluster=cluster, plans=ways, answer=answer, left_out=[name])
     assert "\x1b" not in render_document(told, "table")

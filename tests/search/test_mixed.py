@@ -245,20 +245,20 @@ def test_the_answer_is_no_slower_than_either_kind_alone(changes, batch) -> None:
         told = answer(workload, batch, devices=2, **changes)
     except (NothingFits, InputError):
         return
-    steps = [way.step_time_s for way in told.ways]
+    steps = [way.step_time_s for way in told.plans]
     assert steps == sorted(steps)
-    for way in told.ways:
+    for way in told.plans:
         assert sum(way.terms.values()) == pytest.approx(way.step_time_s, rel=1e-9)
-        assert all(kind.wait_s >= 0 for kind in way.kinds)
-        assert min(kind.wait_s for kind in way.kinds) < way.step_time_s
-        assert all(kind.memory.total_bytes <= kind.memory.capacity_bytes for kind in way.kinds)
-        if way.kinds[0].strategy.dp == sum(kind.replicas for kind in way.kinds):
-            assert sum(kind.sequences for kind in way.kinds) == batch
-            assert all(sum(kind.layers) == 4 for kind in way.kinds)
+        assert all(kind.wait_s >= 0 for kind in way.pools)
+        assert min(kind.wait_s for kind in way.pools) < way.step_time_s
+        assert all(kind.memory.total_bytes <= kind.memory.capacity_bytes for kind in way.pools)
+        if way.pools[0].strategy.dp == sum(kind.replicas for kind in way.pools):
+            assert sum(kind.sequences for kind in way.pools) == batch
+            assert all(sum(kind.layers) == 4 for kind in way.pools)
         else:
-            assert sum(sum(kind.layers) for kind in way.kinds) == 4
+            assert sum(sum(kind.layers) for kind in way.pools) == 4
     rest = {part.pool: part.step_time_s for part in told.answer.without}
-    alone = {way.kinds[0].pool: way.step_time_s for way in told.ways if way.way == "only"}
+    alone = {way.pools[0].pool: way.step_time_s for way in told.plans if way.layout == "only"}
     assert rest == {"fast": alone.get("slow"), "slow": alone.get("fast")}
     # who is left out, the others are fastest without; of two kinds that are as fast alone, one is kept
     able = [part for part in told.answer.without if part.step_time_s == steps[0]]
@@ -275,7 +275,7 @@ def test_a_faster_slow_kind_never_slows_the_answer(changes, factor) -> None:
     steps = []
     for figures in ({**changes, "devices": 2}, faster):
         try:
-            steps.append(answer(tiny(layers=4), 16, **figures).ways[0].step_time_s)
+            steps.append(answer(tiny(layers=4), 16, **figures).plans[0].step_time_s)
         except (NothingFits, InputError):
             steps.append(np.inf)
     assert steps[1] <= steps[0] * (1 + 1e-9)
@@ -283,7 +283,7 @@ def test_a_faster_slow_kind_never_slows_the_answer(changes, factor) -> None:
 
 def test_where_one_kind_is_too_small_the_other_is_told_alone() -> None:
     told = answer(slow_memory=1.55, slow_tflops=150)
-    assert [way.kinds[0].pool for way in told.ways] == ["fast"]
+    assert [way.pools[0].pool for way in told.plans] == ["fast"]
     assert told.left_out == ["shares", "stages", "even", "only slow"]
     assert told.answer.balanced_step_time_s is None
     assert told.answer.sentences == ["No plan on both pools fits: the fastest is 2 fast nodes alone."]
@@ -339,7 +339,7 @@ def slowest(costs: list[np.ndarray], edges: tuple[int, ...]) -> float:
 
 def test_much_slower_devices_are_not_worth_keeping() -> None:
     told = answer(slow_tflops=3, slow_hbm=40, slow_nic=1)
-    assert told.ways[0].way == "only"
+    assert told.plans[0].layout == "only"
     assert [part.keep for part in told.answer.without] == [True, False]
     assert told.answer.sentences[0].startswith("Without the 2 slow nodes the step takes")
     assert "leave them out" in told.answer.sentences[0]
@@ -347,11 +347,11 @@ def test_much_slower_devices_are_not_worth_keeping() -> None:
 
 def test_a_slow_kind_is_worth_keeping_when_it_is_balanced() -> None:
     told = answer(tiny(layers=16, hidden_size=2048, ffn_size=8192), batch=256, slow_tflops=150)
-    best, even = told.ways[0], told.answer.even_step_time_s
-    assert best.way == "shares"
+    best, even = told.plans[0], told.answer.even_step_time_s
+    assert best.layout == "shares"
     assert [part.keep for part in told.answer.without] == [True, True]
     assert even is not None and 1.2 < even / best.step_time_s < 1.6
-    done = [kind.sequences for kind in best.kinds]
+    done = [kind.sequences for kind in best.pools]
     assert 1.6 < done[0] / done[1] < 2.4
 
 
@@ -360,7 +360,7 @@ def test_settings_and_pins_hold_for_both_kinds() -> None:
     kinds = bind_pools(tiny(), both, global_batch=32)
     space = Space(both.devices, 32, {"tp": (2,), "pp": (2,), "micro_batch": (1,)})
     told = search_hetero_plans(both, kinds, space, {"schedule": ("zero-bubble",)}, tokens=10**9)
-    for way in told.ways:
+    for way in told.plans:
         assert way.settings.schedule == "zero-bubble"
-        assert {(k.strategy.tp, k.strategy.pp, k.strategy.micro_batch) for k in way.kinds} == {(2, 2, 1)}
+        assert {(k.strategy.tp, k.strategy.pp, k.strategy.micro_batch) for k in way.pools} == {(2, 2, 1)}
     assert told.run is not None and told.run.steps == -(-(10**9) // (32 * 1024))

@@ -146,7 +146,7 @@ def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], o
             obstacle=str(error),
             requirements=[],
             plan=None,
-            mixed=None,
+            heterogeneous=None,
         )
     values = read_figure_values(plan_document)
     parts = [build_condition_part(evaluate_condition(item, values), line) for item, line in line_conditions]
@@ -157,7 +157,7 @@ def _check_plan(plan_entry: PlanEntry, common_conditions: Sequence[Condition], o
         obstacle="",
         requirements=parts,
         plan=plan_document if isinstance(plan_document, PlanDocument) else None,
-        mixed=plan_document if isinstance(plan_document, HeterogeneousDocument) else None,
+        heterogeneous=plan_document if isinstance(plan_document, HeterogeneousDocument) else None,
     )
 
 

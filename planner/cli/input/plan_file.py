@@ -154,7 +154,7 @@ def read_plan_scenario(document: PlanDocument, name_override: str | None, cluste
     """The scenario that all plans of the document share, without their settings."""
     from planner.cost.scenario import build_scenario
 
-    training_part = document.training
+    training_part = document.scenario
     return build_scenario(
         read_plan_model(document, name_override, path),
         cluster,

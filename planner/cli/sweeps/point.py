@@ -104,9 +104,9 @@ def _build_pools_record(document: HeterogeneousDocument) -> dict[str, RecordValu
         "parameters": model.parameters,
         "seq_length": model.seq_length,
         "devices": cluster.devices,
-        "precision": document.training.precision,
-        "global_batch": document.training.global_batch,
-        **build_hetero_record(document.ways[0]),
+        "precision": document.scenario.precision,
+        "global_batch": document.scenario.global_batch,
+        **build_hetero_record(document.best_plan),
         "days": run.days if run else None,
     }
 
@@ -124,7 +124,7 @@ def _build_plan_record(document: PlanDocument) -> dict[str, RecordValue]:
         "accelerator": cluster.accelerator,
         "nodes": cluster.nodes,
         "devices": cluster.devices,
-        "precision": document.training.precision,
+        "precision": document.scenario.precision,
         **plan,
         "mean_w": document.power.mean_w if document.power else None,
         "goodput_share": failures.goodput_share if failures else None,

@@ -36,7 +36,7 @@ def render_check_annotations(document: CheckDocument, file: str) -> str:
             if not requirement.met:
                 title = f"{checked_plan.name}: {requirement.requirement}"
                 commands.append(
-                    format_github_annotation(file, requirement.line or checked_plan.line, title, requirement.told)
+                    format_github_annotation(file, requirement.line or checked_plan.line, title, requirement.reason)
                 )
     return "".join(commands)
 

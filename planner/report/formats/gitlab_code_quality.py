@@ -26,7 +26,7 @@ def render_code_quality_report(document: CheckDocument, file: str) -> str:
         for number, requirement in enumerate(checked_plan.requirements):
             if requirement.met:
                 continue
-            description = f"{checked_plan.name}: requirement not met: {requirement.requirement}: {requirement.told}"
+            description = f"{checked_plan.name}: requirement not met: {requirement.requirement}: {requirement.reason}"
             # the same requirement may be asked twice of one plan
             earlier_count = [other.requirement for other in checked_plan.requirements[:number]].count(
                 requirement.requirement

@@ -51,7 +51,7 @@ def build_level_parts(cluster: Cluster, wiring: Wiring | None) -> list[FabricLev
                 # what a slow host has of its own links is no oversubscription
                 oversubscription=inner_rate / rate if not cluster.listed_hosts or level.through_nic else 1.0,
                 latency_s=level.latency_s,
-                network_cards=level.through_nic,
+                through_nic=level.through_nic,
                 shape=list(torus.shape) if has_torus_shape and torus is not None else [],
                 wrap=list(torus.wrap) if has_torus_shape and torus is not None else [],
             )

@@ -25,7 +25,7 @@ def build_check_report(document: CheckDocument) -> Report:
     plan_rows = [_build_plan_row(checked) for checked in document.checked]
     columns = build_columns(_PLAN_HEADINGS, plan_rows, (0, 1, 2, 3, 8), ("model", "cluster", "split"))
     rows = [
-        (checked.name, item.requirement, "met" if item.met else "not met", item.told)
+        (checked.name, item.requirement, "met" if item.met else "not met", item.reason)
         for checked in document.checked
         for item in checked.requirements
     ]
@@ -50,7 +50,7 @@ def _build_charts(document: CheckDocument) -> list[BarChart]:
     for checked in document.checked:
         answer = get_checked_answer(checked)
         if isinstance(answer, HeterogeneousDocument):
-            steps.append((checked.name, answer.ways[0].terms))
+            steps.append((checked.name, answer.plans[0].terms))
         elif answer is not None:
             steps.append((checked.name, answer.plans[0].terms))
             memories.append((checked.name, answer.plans[0].memory))
@@ -67,7 +67,7 @@ def _enumerate_records(checked: PlanCheckPart) -> Iterator[ReportRecord]:
     if not checked.requirements:
         yield {**head, "requirement": None, "met": None, "told": format_obstacle_line(checked), **figures}
     for item in checked.requirements:
-        yield {**head, "requirement": item.requirement, "met": item.met, "told": item.told, **figures}
+        yield {**head, "requirement": item.requirement, "met": item.met, "told": item.reason, **figures}
 
 
 def _build_cases(checked: PlanCheckPart) -> list[ReportCase]:
@@ -77,7 +77,7 @@ def _build_cases(checked: PlanCheckPart) -> list[ReportCase]:
     step_time_s = read_figure_values(answer)["step_time_s"]
     seconds = float(step_time_s) if isinstance(step_time_s, float) else 0.0
     return [ReportCase(checked.name, "fits", seconds)] + [
-        ReportCase(checked.name, item.requirement, seconds, "" if item.met else item.told)
+        ReportCase(checked.name, item.requirement, seconds, "" if item.met else item.reason)
         for item in checked.requirements
     ]
 
@@ -100,7 +100,7 @@ def _build_plan_row(checked: PlanCheckPart) -> tuple[str, ...]:
     if answer is None:
         return (checked.name, "nothing fits", *[""] * (len(_PLAN_HEADINGS) - 3), "not checked")
     if isinstance(answer, HeterogeneousDocument):
-        split = answer.ways[0].split
+        split = answer.plans[0].split
     else:
         split = plan_words.format_split(answer.plans[0].strategy)
     values = read_figure_values(answer)

@@ -63,7 +63,7 @@ def _build_records(difference: PlanDiffPart) -> list[ReportRecord]:
         )
         for change in part
     ]
-    for category, prefix, terms in (("term", "terms", difference.terms), ("hidden", "hidden", difference.hidden)):
+    for category, prefix, terms in (("term", "terms", difference.terms), ("hidden", "hidden", difference.overlapped)):
         changes += [(category, _convert_term_to_change(prefix, term)) for term in terms if term.change_s]
     if not changes:
         changes = [("", FigureChangePart(name="", base=None, head=None, change=None, relative=None))]
@@ -81,7 +81,7 @@ def _build_cases(difference: PlanDiffPart) -> list[ReportCase]:
     if not difference.requirements:
         return [ReportCase(difference.name, difference.status)]
     return [
-        ReportCase(difference.name, requirement.requirement, failure="" if requirement.met else requirement.told)
+        ReportCase(difference.name, requirement.requirement, failure="" if requirement.met else requirement.reason)
         for requirement in difference.requirements
     ]
 
@@ -125,7 +125,7 @@ def format_diff_sentences(difference: PlanDiffPart) -> list[str]:
     lines = [format_cause_sentence(difference)] if difference.why is not None else []
     lines += [f"No longer met: {text}" for text in difference.no_longer_met]
     lines += [f"Now met: {text}" for text in difference.now_met]
-    return lines + [f"Not met: {part.requirement}: {part.told}" for part in difference.requirements if not part.met]
+    return lines + [f"Not met: {part.requirement}: {part.reason}" for part in difference.requirements if not part.met]
 
 
 def format_cause_sentence(difference: PlanDiffPart) -> str:
@@ -192,7 +192,7 @@ def build_term_rows(difference: PlanDiffPart) -> list[DiffRow]:
             format_seconds(term.head_s),
             format_signed_seconds(term.change_s) if term.change_s else "",
         )
-        for suffix, terms in (("", difference.terms), (", overlapped", difference.hidden))
+        for suffix, terms in (("", difference.terms), (", overlapped", difference.overlapped))
         for term in terms
         if term.base_s or term.head_s
     ]

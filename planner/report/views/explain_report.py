@@ -83,7 +83,7 @@ def _enumerate_sentences(document: ExplainDocument) -> Iterator[str]:
     schedule = document.schedule
     step = f"step {format_seconds(schedule.step_time_s)}, {schedule.difference:+.1%} against the equations"
     yield f"Schedule simulated with {schedule.micro_batches} micro-batches: {step}."
-    overlapped = [f"{format_term_name(name)} {format_seconds(s)}" for name, s in document.hidden.items() if s > 0]
+    overlapped = [f"{format_term_name(name)} {format_seconds(s)}" for name, s in document.overlapped.items() if s > 0]
     if overlapped:
         yield f"Overlapped with compute: {', '.join(overlapped)}."
 
@@ -186,7 +186,7 @@ def _build_roofline_chart(roof: RooflinePart, operators: Sequence[tuple[Operator
 
 def _format_operator_tooltip(operator: OperatorPart, share: float) -> str:
     """One operator with all its figures; of a fused kernel the traffic is the least that it moves."""
-    at_least, at_most = (" at least", " at most") if operator.traffic_hidden else ("", "")
+    at_least, at_most = (" at least", " at most") if operator.is_traffic_overlapped else ("", "")
     return (
         f"{_format_operator_name(operator)}: {operator.flops_per_byte:,.0f} FLOP/B{at_most}, "
         f"{format_si(operator.flops_per_s, 'FLOP/s')} ({operator.peak_share:.0%} of its peak), "

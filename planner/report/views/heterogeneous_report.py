@@ -24,11 +24,11 @@ _MAX_LAYER_RUNS = 6
 
 def build_hetero_report(document: HeterogeneousDocument) -> Report:
     """The report of `plan` for two pools of nodes."""
-    plans, best = document.ways, document.ways[0]
+    plans, best = document.plans, document.plans[0]
     model, cluster = document.model, document.cluster
     title = f"{model.title} on {cluster.title}"
     head: dict[str, RecordValue] = {"model": model.name, "cluster": cluster.name, "devices": cluster.devices}
-    named_plans = [(plan.split if plan.way == "only" else _PLAN_NAMES[plan.way], plan) for plan in plans]
+    named_plans = [(plan.split if plan.layout == "only" else _PLAN_NAMES[plan.layout], plan) for plan in plans]
     sentences = list(document.answer.sentences)
     if document.run is not None:
         run = document.run
@@ -40,25 +40,27 @@ def build_hetero_report(document: HeterogeneousDocument) -> Report:
         records=[{"rank": n, **head, **build_hetero_record(plan)} for n, plan in enumerate(plans, 1)],
         tables=[
             _build_plans_table(model, plans),
-            _build_pool_table(best.kinds),
-            breakdown.build_step_table("Step of the best plan", best.terms, best.hidden, best.step_time_s),
+            _build_pool_table(best.pools),
+            breakdown.build_step_table("Step of the best plan", best.terms, best.overlapped, best.step_time_s),
         ],
         charts=[
             breakdown.build_step_bars("Where the step goes", [(name, plan.terms) for name, plan in named_plans]),
             breakdown.build_memory_bars(
-                "Peak memory of each pool, best plan", [(part.pool, part.memory) for part in best.kinds], "pool"
+                "Peak memory of each pool, best plan", [(part.pool, part.memory) for part in best.pools], "pool"
             ),
         ],
         sentences=sentences,
-        cases=[ReportCase(title, f"{_PLAN_NAMES[plan.way]}: {plan.split} fits", plan.step_time_s) for plan in plans]
+        cases=[
+            ReportCase(title, f"{_PLAN_NAMES[plan.layout]}: {plan.split} fits", plan.step_time_s) for plan in plans
+        ]
         + [ReportCase(title, name, skip_reason="nothing fits") for name in document.left_out],
     )
 
 
 def build_hetero_record(plan: HeteroPlanPart) -> dict[str, RecordValue]:
     """One plan, flat; what differs by pool is in JSON."""
-    pools = [part.pool for part in plan.kinds]
-    record: dict[str, RecordValue] = {"way": plan.way, "split": plan.split, "pools": pools}
+    pools = [part.pool for part in plan.pools]
+    record: dict[str, RecordValue] = {"way": plan.layout, "split": plan.split, "pools": pools}
     return record | flatten_part(plan)
 
 
@@ -71,7 +73,7 @@ def _build_facts(document: HeterogeneousDocument) -> list[tuple[str, str]]:
     facts = [
         plan_words.build_model_fact(model),
         ("Cluster", f"{cluster.title}: {pools} = {cluster.devices:,} devices"),
-        plan_words.build_step_fact(model, document.training),
+        plan_words.build_step_fact(model, document.scenario),
         *(("Note", note) for note in (cluster.note, model.note) if note),
     ]
     return facts + ([("Left out", f"{', '.join(document.left_out)}: nothing fits")] if document.left_out else [])
@@ -81,7 +83,7 @@ def _build_plans_table(model: ModelPart, plans: Sequence[HeteroPlanPart]) -> Rep
     rates = [format_count(plan_words.convert_to_throughput_units(model, plan.tokens_per_s)) for plan in plans]
     columns = [
         Column("#", [str(number) for number in range(1, len(plans) + 1)]),
-        Column("balance", [_PLAN_NAMES[plan.way] for plan in plans], is_text=True),
+        Column("balance", [_PLAN_NAMES[plan.layout] for plan in plans], is_text=True),
         Column("split", [plan.split for plan in plans], is_text=True),
         Column("plan", [_format_common_strategy(plan) for plan in plans], is_text=True, drop_rank=1),
         Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
@@ -112,7 +114,7 @@ def _build_pool_table(pools: Sequence[PoolPlanPart]) -> ReportTable:
 
 def _format_common_strategy(plan: HeteroPlanPart) -> str:
     """The degrees that both pools share, in a few words."""
-    split = plan.kinds[0].strategy
+    split = plan.pools[0].strategy
     degrees = {"tp": split.tp, "pp": split.pp, "cp": split.cp, "ep": split.ep, "vpp": split.vpp}
     words = [f"{name} {degree}" for name, degree in degrees.items() if degree > 1]
     return " ".join([*words, f"dp {split.dp}", f"ZeRO {split.zero_stage}"])

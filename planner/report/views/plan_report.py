@@ -46,7 +46,7 @@ def build_plan_report(document: PlanDocument) -> Report:
         records=[{"rank": n, **head, **flatten_part(plan)} for n, plan in enumerate(plans, 1)],
         tables=[
             _build_plans_table(document),
-            breakdown.build_step_table("Step of the best plan", best.terms, best.hidden, best.step_time_s),
+            breakdown.build_step_table("Step of the best plan", best.terms, best.overlapped, best.step_time_s),
             breakdown.build_memory_table("Peak memory of the best plan (worst stage)", best.memory),
         ],
         charts=[
@@ -69,8 +69,8 @@ def _enumerate_facts(document: PlanDocument) -> Iterator[tuple[str, str]]:
     nodes, devices = format_counted_noun(cluster.nodes, "node"), format_counted_noun(cluster.devices, "device")
     size = f"{nodes} x {cluster.devices_per_node} {cluster.accelerator} = {devices}"
     yield "Cluster", f"{cluster.title}: {size}"
-    yield plan_words.build_step_fact(model, document.training)
-    settings = [_format_settings(plan.settings, document.training.precision) for plan in document.plans]
+    yield plan_words.build_step_fact(model, document.scenario)
+    settings = [_format_settings(plan.settings, document.scenario.precision) for plan in document.plans]
     shared = [text for text in settings[0] if all(text in other for other in settings)]
     unusual = [text for text in shared if text not in _USUAL_SETTINGS]
     if unusual:
@@ -83,7 +83,9 @@ def _enumerate_facts(document: PlanDocument) -> Iterator[tuple[str, str]]:
 
 def _enumerate_search_facts(search: SearchPart) -> Iterator[tuple[str, str]]:
     """How many candidates there were, by what the plans are ordered, and how many each rule rejected."""
-    combinations = f" under {search.questions} combinations of settings and batch" if search.questions > 1 else ""
+    combinations = (
+        f" under {search.combinations} combinations of settings and batch" if search.combinations > 1 else ""
+    )
     first, *others = search.objectives
     order = "" if first == "step-time" else f"; ordered by {first}"
     if others:
@@ -118,7 +120,7 @@ def _build_plans_table(document: PlanDocument) -> ReportTable:
         Column("ZeRO", [str(item.zero_stage) for item in strategies], short_heading="Z"),
         Column("recompute", [item.recompute for item in strategies], is_text=True, short_heading="rec"),
         Column("SP", sequence_parallel, is_text=True, drop_rank=1),
-        *_build_settings_column(plans, document.training.precision),
+        *_build_settings_column(plans, document.scenario.precision),
         Column("step", [format_seconds(plan.step_time_s) for plan in plans]),
         Column(f"{plan_words.get_throughput_unit(model)}s/s", rates, drop_rank=3),
         Column("MFU", [f"{plan.mfu:.1%}" for plan in plans], drop_rank=2),

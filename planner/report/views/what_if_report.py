@@ -117,7 +117,7 @@ def _build_gain_bars(document: WhatIfDocument) -> BarChart:
 
 def _enumerate_facts(document: WhatIfDocument) -> Iterator[tuple[str, str]]:
     """The scenario and its changes."""
-    model, cluster, scenario = document.before.model, document.before.cluster, document.before.training
+    model, cluster, scenario = document.before.model, document.before.cluster, document.before.scenario
     yield "Model", f"{model.title}: {plan_words.format_batch_sample(model)}"
     devices = f"{cluster.devices:,} x {cluster.accelerator}"
     batch = f"{scenario.global_batch:,} {model.sample}s a step"
@@ -140,7 +140,10 @@ def _enumerate_rows(document: WhatIfDocument) -> Iterator[_WhatIfRow]:
     old, new = before.plan, after.plan
     yield from _enumerate_choice_rows(before, after)
     yield _build_row("step", old.step_time_s, new.step_time_s, format_seconds)
-    for suffix, old_terms, new_terms in (("", old.terms, new.terms), (", overlapped", old.hidden, new.hidden)):
+    for suffix, old_terms, new_terms in (
+        ("", old.terms, new.terms),
+        (", overlapped", old.overlapped, new.overlapped),
+    ):
         for name, seconds in old_terms.items():
             if seconds or new_terms[name]:
                 label = f"{plan_words.format_term_name(name)}{suffix}"
@@ -169,7 +172,7 @@ def _enumerate_choice_rows(before: WhatIfSidePart, after: WhatIfSidePart) -> Ite
             for field in part.__struct_fields__:
                 value = getattr(part, field)
                 if field in SETTINGS and SETTINGS[field].kind == "dtype":
-                    value = plan_words.resolve_gradient_format(value, side.training.precision)
+                    value = plan_words.resolve_gradient_format(value, side.scenario.precision)
                 choices[field.replace("_", " ")] = _format_choice(value)
         sides.append(choices)
     for name, old in sides[0].items():

@@ -63,14 +63,14 @@ def build_condition_part(result: ConditionResult, line: int | None = None) -> Co
     """The result of a requirement as part of a document; `line`: its line in the file."""
     figures = [ConditionFigurePart(name=name, value=value) for name, value in result.figures]
     return ConditionPart(
-        requirement=result.condition, line=line, met=result.is_met, found=figures, told=result.explanation
+        requirement=result.condition, line=line, met=result.is_met, figures=figures, reason=result.explanation
     )
 
 
 def list_unmet_conditions(name: str, conditions: Sequence[ConditionPart]) -> list[str]:
     """The message for each requirement that is not met; `name`: the plan."""
     return [
-        f"{name}: {format_unmet_condition(condition.requirement, condition.told)}"
+        f"{name}: {format_unmet_condition(condition.requirement, condition.reason)}"
         for condition in conditions
         if not condition.met
     ]
