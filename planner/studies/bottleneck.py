@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from planner.cluster.model.cluster import Cluster
@@ -27,25 +26,17 @@ _TERM_TITLES = {
 }
 
 
-_HARDWARE_CHANGES: dict[str, Callable[[Scenario, Cluster], Scenario]] = {
-    "twice the peak FLOP/s": lambda t, c: rebind_scenario(t, HARDWARE_SCALES["peak"](c, 2.0)),
-    "twice the memory bandwidth": lambda t, c: rebind_scenario(t, HARDWARE_SCALES["memory_bandwidth"](c, 2.0)),
-    "twice the bandwidth of the scale-up links": lambda t, c: rebind_scenario(
-        t, HARDWARE_SCALES["link_bandwidth"](c, 2.0)
-    ),
-    "twice the bandwidth of the NICs": lambda t, c: rebind_scenario(t, HARDWARE_SCALES["network_bandwidth"](c, 2.0)),
-    "twice the global batch": lambda t, _: replace(t, global_batch=2 * t.global_batch),
+_HARDWARE_CHANGES = {
+    "peak": "twice the peak FLOP/s",
+    "memory_bandwidth": "twice the memory bandwidth",
+    "link_bandwidth": "twice the bandwidth of the scale-up links",
+    "network_bandwidth": "twice the bandwidth of the NICs",
 }
-
-
-_OFFLOAD_CHANGES: dict[str, Callable[[Scenario, Cluster], Scenario]] = {
-    "twice the bandwidth of the link to the host": lambda t, c: rebind_scenario(
-        t, HARDWARE_SCALES["host_link"](c, 2.0)
-    ),
-    "twice the memory bandwidth of the host": lambda t, c: rebind_scenario(
-        t, HARDWARE_SCALES["host_bandwidth"](c, 2.0)
-    ),
+_OFFLOAD_CHANGES = {
+    "host_link": "twice the bandwidth of the link to the host",
+    "host_bandwidth": "twice the memory bandwidth of the host",
 }
+"""Hardware figures of HARDWARE_SCALES that are doubled."""
 
 
 def explain_bottlenecks(
@@ -57,15 +48,24 @@ def explain_bottlenecks(
     ideal_time_s /= scenario.devices * scenario.accelerator.get_peak_flops(scenario.precision)
     losses = {name: step_costs.terms[name] for name in _TERM_TITLES}
     losses["kernels"] = step_costs.terms["forward"] + step_costs.terms["backward"] - ideal_time_s
-    changes = _HARDWARE_CHANGES | (_OFFLOAD_CHANGES if scenario.offload.is_active else {})
+
+    def double_figures(titles: dict[str, str]) -> dict[str, Scenario]:
+        return {
+            title: rebind_scenario(scenario, HARDWARE_SCALES[name](cluster, 2.0)) for name, title in titles.items()
+        }
+
+    changes = double_figures(_HARDWARE_CHANGES)
+    changes["twice the global batch"] = replace(scenario, global_batch=2 * scenario.global_batch)
+    if scenario.offload.is_active:
+        changes |= double_figures(_OFFLOAD_CHANGES)
     gains = {
-        change_name: _compute_gains(scenario, change(scenario, cluster), strategies, step_time_s)
-        for change_name, change in changes.items()
+        title: _compute_gains(scenario, changed_scenario, strategies, step_time_s)
+        for title, changed_scenario in changes.items()
     }
     return [
         _format_bottleneck(
             {name: float(loss[i] / step_time_s[i]) for name, loss in losses.items()},
-            {change_name: float(gain[i]) for change_name, gain in gains.items()},
+            {title: float(gain[i]) for title, gain in gains.items()},
         )
         for i in range(len(strategies))
     ]

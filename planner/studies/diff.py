@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from planner.cost.memory import MEMORY_CATEGORIES
 from planner.cost.settings import SETTINGS
@@ -63,6 +64,9 @@ class DiffSide:
     conditions_met: dict[str, bool]
 
 
+_NO_SIDE = DiffSide({}, {}, "", {})
+
+
 def compare_documents(
     base: CheckDocument | PlanDocument | HeterogeneousDocument,
     head: CheckDocument | PlanDocument | HeterogeneousDocument,
@@ -72,17 +76,11 @@ def compare_documents(
 ) -> DiffDocument:
     """Compare two documents; plans of files are matched by name. `conditions` are on `build_compared_figures`."""
     base_sides, head_sides = build_diff_sides(base), build_diff_sides(head)
-    names = list(dict.fromkeys((*head_sides, *base_sides)))
-    parts = [
-        _build_plan_diff_part(
-            name,
-            (name in base_sides, name in head_sides),
-            (base_sides.get(name), head_sides.get(name)),
-            threshold,
-            conditions,
-        )
-        for name in names
-    ]
+    parts = []
+    for name in dict.fromkeys((*head_sides, *base_sides)):
+        presence = (name in base_sides, name in head_sides)
+        sides = (base_sides.get(name), head_sides.get(name))
+        parts.append(_build_plan_diff_part(name, presence, sides, threshold, conditions))
     return DiffDocument(
         schema_version=SCHEMA_VERSION, base=files[0], head=files[1], threshold=threshold, differences=parts
     )
@@ -118,46 +116,37 @@ def _build_plan_diff_part(
     threshold: float,
     conditions: Sequence[Condition],
 ) -> PlanDiffPart:
-    base, head = sides
-    base_values, head_values = (side.values if side is not None else {} for side in sides)
-    inputs = _list_figure_changes(_INPUT_NAMES, base.inputs if base else {}, head.inputs if head else {}, 0.0)
-    split = [entry for entry in {**base_values, **head_values} if entry.startswith(("strategy.", "settings."))]
-    strategy, figures = (
-        _list_figure_changes(split, base_values, head_values, 0.0),
-        _list_figure_changes(_DIFF_FIGURES, base_values, head_values, threshold),
-    )
-    has_both_sides = base is not None and head is not None
-    terms, overlapped = (
-        _list_term_changes(prefix, names, base_values, head_values)
-        for prefix, names in (("terms", STEP_TERMS), ("hidden", OVERLAPPABLE_TERMS))
-    )
-    base_conditions, head_conditions = (side.conditions_met if side is not None else {} for side in sides)
-    values = compute_compared_values(base_values, head_values)
-    memory = _list_figure_changes(_MEMORY_FIGURES, base_values, head_values, threshold)
-    changed = bool(inputs or strategy or figures or memory)
-    side = head or base
+    base, head = (side or _NO_SIDE for side in sides)
+    fits = (sides[0] is not None, sides[1] is not None)
+    met_before, met_after = base.conditions_met, head.conditions_met
+    settings = [key for key in {**base.values, **head.values} if key.startswith(("strategy.", "settings."))]
+    figures = _list_figure_changes(_DIFF_FIGURES, base.values, head.values, threshold)
+    inputs = _list_figure_changes(_INPUT_NAMES, base.inputs, head.inputs, 0.0)
+    strategy = _list_figure_changes(settings, base.values, head.values, 0.0)
+    memory = _list_figure_changes(_MEMORY_FIGURES, base.values, head.values, threshold)
+    terms = _list_term_changes("terms", STEP_TERMS, base.values, head.values)
+    values = compute_compared_values(base.values, head.values)
+    compared: dict[str, Any] = {
+        "inputs": inputs,
+        "strategy": strategy,
+        "memory": memory,
+        "terms": terms,
+        "overlapped": _list_term_changes("hidden", OVERLAPPABLE_TERMS, base.values, head.values),
+        "requirements": [build_condition_part(evaluate_condition(item, values)) for item in conditions],
+    }
     return PlanDiffPart(
         name=name,
-        status=_find_diff_status(presence, (base is not None, head is not None), changed),
-        title=side.title if side is not None else "",
-        why=_find_step_change_cause(terms, [*strategy, *inputs], base_values, threshold) if has_both_sides else None,
-        inputs=inputs if has_both_sides else [],
-        strategy=strategy if has_both_sides else [],
+        status=_find_diff_status(presence, fits, changed=bool(inputs or strategy or figures or memory)),
+        title=head.title or base.title,
+        why=_find_step_change_cause(terms, [*strategy, *inputs], base.values, threshold) if all(fits) else None,
         figures=figures,
-        memory=memory if has_both_sides else [],
-        terms=terms if has_both_sides else [],
-        overlapped=overlapped if has_both_sides else [],
-        no_longer_met=[
-            entry for entry, met in base_conditions.items() if met and head_conditions.get(entry) is False
-        ],
-        now_met=[entry for entry, met in base_conditions.items() if not met and head_conditions.get(entry)],
-        requirements=[build_condition_part(evaluate_condition(entry, values)) for entry in conditions]
-        if has_both_sides
-        else [],
+        no_longer_met=[item for item, met in met_before.items() if met and met_after.get(item) is False],
+        now_met=[item for item, met in met_before.items() if not met and met_after.get(item)],
+        **(compared if all(fits) else {key: [] for key in compared}),
     )
 
 
-def _find_diff_status(presence: tuple[bool, bool], fits: tuple[bool, bool], changed: bool) -> DiffStatus:
+def _find_diff_status(presence: tuple[bool, bool], fits: tuple[bool, bool], *, changed: bool) -> DiffStatus:
     if not all(presence):
         return "added" if presence[1] else "removed"
     if not all(fits):
@@ -193,10 +182,7 @@ def _list_term_changes(
     """The terms of both steps, the largest change first; ties keep the order of the terms."""
     parts = []
     for name in names:
-        base, head = (
-            _convert_to_seconds(base_values.get(f"{prefix}.{name}")),
-            _convert_to_seconds(head_values.get(f"{prefix}.{name}")),
-        )
+        base, head = (_convert_to_seconds(values.get(f"{prefix}.{name}")) for values in (base_values, head_values))
         parts.append(TermChangePart(term=name, base_s=base, head_s=head, change_s=head - base))
     return sorted(parts, key=lambda part: -abs(part.change_s))
 
@@ -209,17 +195,12 @@ def _find_step_change_cause(
     terms: Sequence[TermChangePart], changes: Sequence[FigureChangePart], base_values: FigureValues, threshold: float
 ) -> StepChangeCausePart | None:
     """The term that changed most; None where its change is below the threshold, relative to the step time."""
-    largest_change = terms[0]
-    if not largest_change.change_s or abs(largest_change.change_s) < threshold * _convert_to_seconds(
-        base_values.get("step_time_s")
-    ):
+    term, change_s = terms[0].term, terms[0].change_s
+    if not change_s or abs(change_s) < threshold * _convert_to_seconds(base_values.get("step_time_s")):
         return None
     names = {change.name for change in changes}
-    term = largest_change.term
     depends = [f"strategy.{name}" for name in _TERM_DEGREES[term]]
     depends += [f"settings.{name}" for name, setting in SETTINGS.items() if term in setting.terms]
     because = [name for name in (*depends, "strategy.way", "strategy.split", *_INPUT_NAMES) if name in names]
     step_change_s = math.fsum(part.change_s for part in terms)
-    return StepChangeCausePart(
-        term=term, change_s=largest_change.change_s, step_change_s=step_change_s, because=because
-    )
+    return StepChangeCausePart(term=term, change_s=change_s, step_change_s=step_change_s, because=because)
