@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from planner.cluster.build.power import resolve_power
 from planner.cluster.model.cluster import Cluster, FabricLevel
 from planner.cluster.network.build import build_network
 from planner.cost.scenario import Scenario, compute_runtime_reserve_bytes
 from planner.errors import InputError, find_nearest_name
-from planner.hardware.accelerator import Accelerator
 from planner.hardware.figures import parse_positive_figure
 from planner.units import Dimension, parse_quantity
 
@@ -38,6 +38,9 @@ _EXAMPLE_AMOUNTS: dict[Dimension, str] = {
     "w": "1kW",
     "usd": "2.5USD",
 }
+
+
+ClusterPartName = Literal["accelerator", "host"]
 
 
 @dataclass(frozen=True)
@@ -84,17 +87,16 @@ def rebind_scenario(scenario: Scenario, cluster: Cluster) -> Scenario:
     return rebound_scenario
 
 
-def scale_accelerator(cluster: Cluster, attribute: str, factor: float) -> Cluster:
-    """The cluster with one figure of its accelerators multiplied by a factor; peaks of all precisions together."""
-    accelerator = cluster.accelerator
-    if attribute == "peak_flops":
-        return _replace_accelerator(
-            cluster,
-            peak_flops={
-                number_format: peak_flops * factor for number_format, peak_flops in accelerator.peak_flops.items()
-            },
-        )
-    return _replace_accelerator(cluster, **{attribute: getattr(accelerator, attribute) * factor})
+def scale_peaks(cluster: Cluster, factor: float) -> Cluster:
+    """The cluster with the peaks of all precisions of its accelerators multiplied by a factor."""
+    peak_flops = {precision: peak * factor for precision, peak in cluster.accelerator.peak_flops.items()}
+    return _replace_in_part(cluster, "accelerator", "peak_flops", peak_flops)
+
+
+def scale_part(cluster: Cluster, part: ClusterPartName, attribute: str, factor: float) -> Cluster:
+    """The cluster with one figure of its accelerators or hosts times a factor; unchanged without such a part."""
+    old = getattr(cluster, part)
+    return cluster if old is None else _replace_in_part(cluster, part, attribute, getattr(old, attribute) * factor)
 
 
 def scale_levels(cluster: Cluster, attribute: str, factor: float, *, through_nic: bool) -> Cluster:
@@ -104,33 +106,24 @@ def scale_levels(cluster: Cluster, attribute: str, factor: float, *, through_nic
     )
 
 
-def scale_host(cluster: Cluster, attribute: str, factor: float) -> Cluster:
-    """The cluster with one figure of its hosts multiplied by a factor; unchanged where no host is described."""
-    host = cluster.host
-    return (
-        cluster
-        if host is None
-        else replace(cluster, host=replace(host, **{attribute: getattr(host, attribute) * factor}))
-    )
-
-
 _BANDWIDTH, _LATENCY = "bandwidth_bytes_per_s", "latency_s"
 HARDWARE_SCALES: Mapping[str, Callable[[Cluster, float], Cluster]] = {
-    "peak": lambda c, by: scale_accelerator(c, "peak_flops", by),
-    "memory_bandwidth": lambda c, by: scale_accelerator(c, "memory_bandwidth_bytes_per_s", by),
+    "peak": scale_peaks,
+    "memory_bandwidth": lambda c, by: scale_part(c, "accelerator", "memory_bandwidth_bytes_per_s", by),
     "link_bandwidth": lambda c, by: scale_levels(c, _BANDWIDTH, by, through_nic=False),
     "network_bandwidth": lambda c, by: scale_levels(c, _BANDWIDTH, by, through_nic=True),
     "link_latency": lambda c, by: scale_levels(c, _LATENCY, by, through_nic=False),
     "network_latency": lambda c, by: scale_levels(c, _LATENCY, by, through_nic=True),
-    "host_link": lambda c, by: scale_host(c, "link_bytes_per_s", by),
-    "host_bandwidth": lambda c, by: scale_host(c, "memory_bandwidth_bytes_per_s", by),
+    "host_link": lambda c, by: scale_part(c, "host", "link_bytes_per_s", by),
+    "host_bandwidth": lambda c, by: scale_part(c, "host", "memory_bandwidth_bytes_per_s", by),
 }
 """The hardware figures that a step's time can depend on, as functions that multiply each by a factor."""
 
 
-def _replace_accelerator(cluster: Cluster, **changes: object) -> Cluster:
-    accelerator: Accelerator = replace(cluster.accelerator, **changes)  # type: ignore[arg-type]
-    return replace(cluster, accelerator=accelerator)
+def _replace_in_part(cluster: Cluster, part: ClusterPartName, attribute: str, value: object) -> Cluster:
+    """The cluster with another value of one attribute of a part; unchanged where the part is not described."""
+    old = getattr(cluster, part)
+    return cluster if old is None else replace(cluster, **{part: replace(old, **{attribute: value})})
 
 
 def _replace_levels(
@@ -149,8 +142,10 @@ def _replace_levels(
 def build_cluster_figures(cluster: Cluster, precision: str) -> dict[str, ClusterFigure]:
     """The figures of this cluster by key. `accelerator.peak` is that of `precision`; the others change with it."""
     figures_by_key = {
-        "accelerator.memory": _build_accelerator_figure("bytes", "memory_bytes"),
-        "accelerator.memory_bandwidth": _build_accelerator_figure("bytes_per_s", "memory_bandwidth_bytes_per_s"),
+        "accelerator.memory": _build_part_figure("accelerator", "memory_bytes", "bytes"),
+        "accelerator.memory_bandwidth": _build_part_figure(
+            "accelerator", "memory_bandwidth_bytes_per_s", "bytes_per_s"
+        ),
         "accelerator.peak": ClusterFigure(
             "flops", lambda c: c.accelerator.get_peak_flops(precision), _build_peaks_writer(precision)
         ),
@@ -158,8 +153,8 @@ def build_cluster_figures(cluster: Cluster, precision: str) -> dict[str, Cluster
             f"accelerator.peak.{number_format}": _build_peak_figure(number_format)
             for number_format in cluster.accelerator.peak_flops
         },
-        "accelerator.power": _build_accelerator_figure("w", "tdp_w"),
-        "accelerator.price": _build_accelerator_figure("usd", "usd_per_hour"),
+        "accelerator.power": _build_part_figure("accelerator", "tdp_w", "w"),
+        "accelerator.price": _build_part_figure("accelerator", "usd_per_hour", "usd"),
         "node.link.bandwidth": _build_level_figure(cluster.levels[0].name, "bandwidth"),
         "node.link.latency": _build_level_figure(cluster.levels[0].name, "latency"),
     }
@@ -174,31 +169,33 @@ def build_cluster_figures(cluster: Cluster, precision: str) -> dict[str, Cluster
         }
     if cluster.host is not None:
         figures_by_key |= {
-            "host.memory": _build_host_figure("bytes", "memory_bytes"),
-            "host.link": _build_host_figure("bytes_per_s", "link_bytes_per_s"),
-            "host.bandwidth": _build_host_figure("bytes_per_s", "memory_bandwidth_bytes_per_s"),
+            "host.memory": _build_part_figure("host", "memory_bytes", "bytes"),
+            "host.link": _build_part_figure("host", "link_bytes_per_s", "bytes_per_s"),
+            "host.bandwidth": _build_part_figure("host", "memory_bandwidth_bytes_per_s", "bytes_per_s"),
         }
     return figures_by_key
 
 
-def _build_accelerator_figure(dimension: Dimension, attribute: str) -> ClusterFigure:
+def _build_part_figure(part: ClusterPartName, attribute: str, dimension: Dimension) -> ClusterFigure:
     return ClusterFigure(
         dimension,
-        lambda c: getattr(c.accelerator, attribute),
-        lambda c, value: _replace_accelerator(c, **{attribute: value}),
+        lambda c: getattr(getattr(c, part), attribute),
+        lambda c, value: _replace_in_part(c, part, attribute, value),
     )
 
 
 def _build_peaks_writer(precision: str) -> Callable[[Cluster, float], Cluster]:
     """Set the peak of `precision`, and scale all other peaks in proportion."""
-    return lambda c, value: scale_accelerator(c, "peak_flops", value / c.accelerator.get_peak_flops(precision))
+    return lambda c, value: scale_peaks(c, value / c.accelerator.get_peak_flops(precision))
 
 
 def _build_peak_figure(precision: str) -> ClusterFigure:
     return ClusterFigure(
         "flops",
         lambda c: c.accelerator.peak_flops[precision],
-        lambda c, value: _replace_accelerator(c, peak_flops={**c.accelerator.peak_flops, precision: value}),
+        lambda c, value: _replace_in_part(
+            c, "accelerator", "peak_flops", {**c.accelerator.peak_flops, precision: value}
+        ),
     )
 
 
@@ -235,14 +232,6 @@ def _build_network_figure(quantity: str) -> ClusterFigure:
         )
 
     return ClusterFigure(dimension, read, write)
-
-
-def _build_host_figure(dimension: Dimension, attribute: str) -> ClusterFigure:
-    return ClusterFigure(
-        dimension,
-        lambda c: getattr(c.host, attribute),
-        lambda c, value: replace(c, host=replace(c.host, **{attribute: value})) if c.host else c,
-    )
 
 
 def parse_changes(texts: list[str]) -> list[tuple[str, str]]:

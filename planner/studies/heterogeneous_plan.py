@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from planner.cluster.build.pools import HeteroCluster
 from planner.cost.heterogeneous import BoundPool, BoundPools
@@ -34,6 +35,7 @@ from planner.studies.heterogeneous_parts import (
 from planner.studies.plan_parts import build_model_part, build_scenario_part
 from planner.units import DAY_S, format_seconds
 
+_STEP_TIME = attrgetter("step_time_s")
 HeteroPlansByName = dict[str, HeteroPlanPart]
 """Best plans by layout, only layouts in which a plan fits; a pool alone: "only" and the name of the pool."""
 
@@ -55,7 +57,7 @@ def search_hetero_plans(
     plans_by_name: HeteroPlansByName = {}
     for hetero_scenario in track_steps("searching", hetero_scenarios):
         for plan in _search_both_pools(hetero_scenario, space.narrow_to_scenario(hetero_scenario[0].shared_scenario)):
-            plans_by_name[plan.layout] = min(plans_by_name.get(plan.layout, plan), plan, key=_get_step_time_s)
+            plans_by_name[plan.layout] = min(plans_by_name.get(plan.layout, plan), plan, key=_STEP_TIME)
     for pool_index, (_, result) in enumerate(single_pool_searches):
         if result.stats.feasible:
             plans_by_name[_format_single_pool_name(pools, pool_index)] = build_single_pool_plan_part(
@@ -64,10 +66,6 @@ def search_hetero_plans(
     if not plans_by_name:
         raise _build_no_fit_error(pools, single_pool_searches)
     return _build_hetero_document(pools, device_pools, plans_by_name, tokens)
-
-
-def _get_step_time_s(plan: HeteroPlanPart) -> float:
-    return plan.step_time_s
 
 
 def _enumerate_hetero_scenarios(
@@ -130,7 +128,7 @@ def _build_hetero_document(
     pools: HeteroCluster, device_pools: BoundPools, plans_by_name: HeteroPlansByName, tokens: int | None
 ) -> HeterogeneousDocument:
     scenario = device_pools[0].shared_scenario
-    plans = sorted(plans_by_name.values(), key=_get_step_time_s)
+    plans = sorted(plans_by_name.values(), key=_STEP_TIME)
     plan_names = ("shares", "stages", "even", *(_format_single_pool_name(pools, pool_index) for pool_index in (0, 1)))
     tokens_per_step = scenario.global_batch * scenario.workload.seq_length
     return HeterogeneousDocument(
@@ -169,10 +167,10 @@ def _build_advice_part(
     pools: HeteroCluster, device_pools: BoundPools, plans_by_name: HeteroPlansByName
 ) -> HeteroAdvicePart:
     both_pool_plans = [plans_by_name[name] for name in ("shares", "stages", "even") if name in plans_by_name]
-    best = min(both_pool_plans, key=_get_step_time_s, default=None)
+    best = min(both_pool_plans, key=_STEP_TIME, default=None)
     even_plan = plans_by_name.get("even")
     single_pool_plans = [plans_by_name.get(_format_single_pool_name(pools, pool_index)) for pool_index in (0, 1)]
-    fastest = min((plan for plan in (best, *single_pool_plans) if plan is not None), key=_get_step_time_s)
+    fastest = min((plan for plan in (best, *single_pool_plans) if plan is not None), key=_STEP_TIME)
     parts = []
     for pool_index, pool in enumerate(pools.pools):
         other_pool_plan = single_pool_plans[1 - pool_index]
@@ -220,14 +218,11 @@ def _format_removal_effect(pools: HeteroCluster, pool_index: int, part: PoolRemo
     them = "them" if part.nodes > 1 else "it"
     if part.step_time_s is None:
         return f"Without the {nodes} nothing fits: keep {them}."
-    time_without, time_with = format_seconds(part.step_time_s), format_seconds(best.step_time_s)
-    if part.keep:
-        gain = part.step_time_s / best.step_time_s - 1
-        return f"Without the {nodes} the step takes {time_without} instead of {time_with}: keep {them} (+{gain:.0%})."
-    gain = best.step_time_s / part.step_time_s - 1
-    return (
-        f"Without the {nodes} the step takes {time_without} instead of {time_with}: leave {them} out (+{gain:.0%})."
-    )
+    without_s, with_s = part.step_time_s, best.step_time_s
+    advice = f"keep {them}" if part.keep else f"leave {them} out"
+    gain = (without_s / with_s if part.keep else with_s / without_s) - 1
+    times = f"{format_seconds(without_s)} instead of {format_seconds(with_s)}"
+    return f"Without the {nodes} the step takes {times}: {advice} (+{gain:.0%})."
 
 
 def _format_balance_gain(best: HeteroPlanPart, even_plan: HeteroPlanPart | None) -> str:
