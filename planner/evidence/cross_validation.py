@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.errors import InputError
 from planner.evidence.fit import (
     CalibrationCase,
     FittedFactors,
@@ -84,10 +85,21 @@ def _predict_fold(
 def build_cross_validation_parts(
     cases: Sequence[CalibrationCase], report_progress: Callable[[str], None]
 ) -> dict[str, CrossValidationPart]:
-    """Errors by source and by model, overall and per fold. `report_progress` gets a line on each finished fold."""
+    """Errors by source and by model, overall and per fold; only those of which the runs have at least two.
+
+    `report_progress` gets a line on each finished fold. Raises InputError where no run can be left out.
+    """
+    folds = {
+        fold_type: get_fold
+        for fold_type, get_fold in (("source", extract_source), ("model", format_model_shape))
+        if len({get_fold(case) for case in cases}) > 1
+    }
+    if not folds:
+        expected = "a table with runs of at least two sources or two models"
+        raise InputError("no run can be left out of the fit", key="--cross", expected=expected)
     full_fit = fit_calibration(cases, compute_reference_powers_w(cases))
     parts: dict[str, CrossValidationPart] = {}
-    for fold_type, get_fold in (("source", extract_source), ("model", format_model_shape)):
+    for fold_type, get_fold in folds.items():
         by_fold: dict[str, PredictionErrors] = {}
         all_unseen: list[HeldOutPrediction] = []
         for fold, unseen in predict_held_out_folds(cases, full_fit, get_fold):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from planner.errors import InputError
 from planner.evidence import calibrate, fit
 from planner.evidence import cross_validation as cross
 from planner.evidence.cross_validation import extract_source, format_model_shape, predict_held_out_folds
@@ -106,3 +107,12 @@ def test_a_fit_replaces_its_files_and_leaves_others(
     told = capsys.readouterr().out.splitlines()
     assert told[-1].split()[:3] == ["all", "3", "runs,"]
     assert len(told) == 2 * len({(case.architecture, case.framework) for case in found()}) + 2
+
+
+def test_only_what_leaves_runs_to_fit_is_left_out() -> None:
+    cases = {case.run.id: case for case in found()}
+    with pytest.raises(InputError, match="no run can be left out of the fit"):
+        cross.build_cross_validation_parts([cases[FULL], cases[SELECTIVE]], lambda line: None)
+    runs, _ = parse_runs(table(*rows(FULL), *rows("korthikanti-175B-full")), "runs.csv")
+    parts = cross.build_cross_validation_parts(calibrate.build_calibration_cases(runs), lambda line: None)
+    assert list(parts) == ["model"]
