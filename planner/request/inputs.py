@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from planner.cluster.model.spec import MAX_CLUSTER_DEVICES
+from planner.cluster.build.pools import HeteroCluster, join_presets, resolve_pools
+from planner.cluster.build.resolve import resolve_cluster
+from planner.cluster.model import presets
+from planner.cluster.model.cluster import Cluster
+from planner.cluster.model.spec import MAX_CLUSTER_DEVICES, ClusterSpec, parse_cluster_spec
+from planner.cluster.wired.failed_parts import parse_failed_part
 from planner.errors import InputError, find_nearest_name
+from planner.hardware import database
+from planner.hardware.accelerator import Accelerator
 from planner.request.files import is_existing_folder, is_existing_path, is_path_like, read_formatted_file
 from planner.request.options import CLUSTER_ENDINGS, TRAINING_PRECISIONS
 from planner.units import parse_count
-
-if TYPE_CHECKING:
-    from planner.cluster.build.pools import HeteroCluster
-    from planner.cluster.model.cluster import Cluster
-    from planner.cluster.model.spec import ClusterSpec
-    from planner.hardware.accelerator import Accelerator
-    from planner.workload.operator_list.spec import OperatorListSpec
-    from planner.workload.operators import Workload
-    from planner.workload.spec import ModelSpec
+from planner.workload.from_size import build_spec_for_size, describe_size, looks_like_size
+from planner.workload.operator_list.spec import OperatorListSpec
+from planner.workload.operators import Workload
+from planner.workload.presets import list_preset_names, parse_model_file, read_model_preset
+from planner.workload.spec import ModelSpec
+from planner.workload.transformer import build_workload
 
 _LONG_SEQUENCE = 32_768
 """Tokens: for a longer default sequence a note says that it is the model's longest."""
@@ -28,8 +31,6 @@ _EXPECTED_MODEL = "a preset (`planner models list`), a config.json, a model TOML
 
 def read_model(name: str, seq_length: int | None) -> Workload:
     """The model of a preset, a config.json (or its folder), a model file, or a bare size. Raises InputError."""
-    from planner.workload.transformer import build_workload
-
     spec, note = read_model_spec(name, seq_length)
     return build_workload(spec, seq_length=seq_length, note=note)
 
@@ -39,10 +40,6 @@ def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | Oper
 
     Raises InputError, also for a sequence length that the model does not support.
     """
-    from planner.workload.from_size import build_spec_for_size, describe_size, looks_like_size
-    from planner.workload.presets import list_preset_names, read_model_preset
-    from planner.workload.spec import ModelSpec
-
     known_names = list_preset_names()
     note = ""
     if not name.strip():
@@ -71,7 +68,6 @@ def read_model_spec(name: str, seq_length: int | None) -> tuple[ModelSpec | Oper
 def _read_model_file(path: Path, seq_length: int | None) -> tuple[ModelSpec | OperatorListSpec, str]:
     """The description in a file, and a note on defaults that were assumed."""
     from planner.workload.huggingface.read_config import parse_huggingface_config
-    from planner.workload.presets import parse_model_file
 
     file = path / "config.json" if is_existing_folder(path) else path
     text, file_format = read_formatted_file(file, (".json", ".toml"), "a config.json or its folder, or a model TOML")
@@ -91,22 +87,13 @@ def read_cluster(
 
     `fault`: failed parts in the form of --fault. Raises InputError.
     """
-    from planner.cluster.build.resolve import resolve_cluster
-
     spec, origin = read_cluster_spec(name)
-    if not fault:
-        return resolve_cluster(spec, origin, nodes=nodes, devices=devices)
-    from planner.cluster.wired.failed_parts import parse_failed_part
-
-    faults = tuple(parse_failed_part(text) for text in fault)
-    return resolve_cluster(spec, origin, nodes=nodes, devices=devices, failed_parts=faults)
+    failed_parts = tuple(parse_failed_part(text) for text in fault)
+    return resolve_cluster(spec, origin, nodes=nodes, devices=devices, failed_parts=failed_parts)
 
 
 def is_preset_name(option: str, name: str) -> bool:
     """Whether `name` is a preset, which has precedence over a file of the name; `option`: "cluster", or a model's."""
-    from planner.hardware import database
-    from planner.workload.presets import list_preset_names
-
     known_names = database.list_database_names("clusters") if option == "cluster" else list_preset_names()
     return name.casefold() in map(str.casefold, known_names)
 
@@ -118,10 +105,6 @@ def is_joined_presets(name: str) -> bool:
 
 def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
     """The description of a preset or in a cluster file, and its origin. Raises InputError."""
-    from planner.cluster.model import presets
-    from planner.cluster.model.spec import parse_cluster_spec
-    from planner.hardware import database
-
     known_names = {known_name.casefold(): known_name for known_name in database.list_database_names("clusters")}
     if not name.strip():
         expected = "a preset (`planner cluster list`) or a cluster file"
@@ -140,21 +123,13 @@ def read_cluster_spec(name: str) -> tuple[ClusterSpec, str]:
 def read_pools(name: str) -> HeteroCluster | None:
     """The pools of a file, or of joined presets; None for a homogeneous cluster. Raises InputError."""
     if is_joined_presets(name):
-        from planner.cluster.build.pools import join_presets, resolve_pools
-
         spec, note = join_presets([_parse_pool_preset(part) for part in name.split("+")])
         return resolve_pools(spec, "--cluster", note)
     if not is_path_like(name) or not is_existing_path(name):
         return None
-    from planner.cluster.model.spec import parse_cluster_spec
-
     text, file_format = read_formatted_file(Path(name), CLUSTER_ENDINGS, "a cluster file")
     spec = parse_cluster_spec(text, file_format, name)
-    if not spec.pools:
-        return None
-    from planner.cluster.build.pools import resolve_pools
-
-    return resolve_pools(spec, name)
+    return resolve_pools(spec, name) if spec.pools else None
 
 
 def _parse_pool_preset(part: str) -> tuple[str, int | None]:

@@ -79,8 +79,8 @@ class Option:
     """One option. `name` is its key in TOML and Python (`global_batch`); `flags` are its names on the command line
     where they are not `--global-batch`; `parse` makes its value from a word, or a value of TOML or Python.
 
-    `choices`: the only values; `default`: of a switch or a choice; `fixed`: the default of `estimate`, for its help;
-    `is_required`: a request without it is an error.
+    `choices`: the only values; `default`: of a switch or a choice; `is_required`: a request without it is an
+    error.
     """
 
     name: str
@@ -92,7 +92,6 @@ class Option:
     commands: tuple[str, ...] = _SCENARIO
     choices: tuple[str, ...] = ()
     default: bool | str | None = None
-    fixed: str = ""
     is_switch: bool = False
     is_repeatable: bool = False
     is_required: bool = False
@@ -128,9 +127,9 @@ def _choice(
     return Option(name, group, help_text, parse, choices=choices, default=default, **more)  # type: ignore[arg-type]
 
 
-def _degree(name: str, help_text: str, fixed: str = "1", group: str = "Parallelism") -> Option:
+def _degree(name: str, help_text: str, group: str = "Parallelism") -> Option:
     """A dimension of the space."""
-    return Option(name, group, help_text, values.parse_allowed_values, fixed=fixed, in_space=True)
+    return Option(name, group, help_text, values.parse_allowed_values, in_space=True)
 
 
 def _build_setting_options(group: str) -> Iterator[Option]:
@@ -202,10 +201,10 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _degree("tp", f"Tensor-parallel degree; {_SIZES}."),
     _degree("pp", "Pipeline stages."),
-    _degree("dp", "Data-parallel degree.", "what the other degrees leave"),
+    _degree("dp", "Data-parallel degree."),
     _degree("cp", "Context-parallel degree."),
     _degree("ep", "Expert-parallel degree."),
-    _degree("etp", "Expert-tensor-parallel degree: 1, or that of --tp.", "that of --tp with --ep 1, else 1"),
+    _degree("etp", "Expert-tensor-parallel degree: 1, or that of --tp."),
     _degree("vpp", "Virtual pipeline stages (chunks) per device."),
     Option(
         "sequence_parallel", "Parallelism", "Shard norms and residuals along the sequence over the --tp ranks.",
@@ -219,12 +218,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "zero", "Memory and recompute", "ZeRO stage, 0 to 3.",
-        partial(values.parse_allowed_values, minimum=0, maximum=3), fixed="0", in_space=True,
+        partial(values.parse_allowed_values, minimum=0, maximum=3), in_space=True,
         completion=Completion(("0", "1", "2", "3"), joins=","),
     ),
     Option(
         "recompute", "Memory and recompute", "Activation recomputation: none, selective, full.",
-        partial(values.parse_codes, names=RECOMPUTE_MODES), fixed="none", in_space=True,
+        partial(values.parse_codes, names=RECOMPUTE_MODES), in_space=True,
         completion=Completion(RECOMPUTE_MODES, joins=","),
     ),
     *_build_setting_options("Memory and recompute"),
@@ -401,9 +400,9 @@ def list_options(command: str = PLAN) -> tuple[Option, ...]:
     return tuple(option for option in OPTIONS if command in option.commands)
 
 
-def list_option_keys(command: str = PLAN, *, only_answer: bool = True) -> tuple[str, ...]:
-    """The options of a command as keys of a table; `only_answer`: only those that can change the answer."""
-    return tuple(option.name for option in list_options(command) if option.in_answer or not only_answer)
+def list_option_keys(command: str = PLAN) -> tuple[str, ...]:
+    """The options of a command that can change its answer, as keys of a table."""
+    return tuple(option.name for option in list_options(command) if option.in_answer)
 
 
 def find_option(name: str, command: str = PLAN) -> Option:
