@@ -14,13 +14,12 @@ import numpy as np
 from planner.cost.arrays import Floats, sum_in_order, sum_products
 from planner.cost.flops import compute_attention_flops, compute_required_flops
 from planner.cost.layer_tables import build_layer_shard, build_layer_tables
-from planner.cost.operators import get_operator_cost, roofline
+from planner.cost.operators import compute_operator_times, get_operator_cost, roofline
 from planner.cost.operators.operator_cost import LayerShard
-from planner.cost.pipeline.partition import compute_layer_prefix, list_layer_types
+from planner.cost.pipeline import count_layers, list_layer_types
 from planner.cost.scenario import Scenario
 from planner.cost.step import STEP_TERMS, StepCosts, compute_layer_terms, count_micro_batches
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.operator_time import compute_operator_times
 from planner.workload.operators import Operator
 
 _KERNEL_TERMS = ("forward", "backward", "recompute")
@@ -90,9 +89,7 @@ def compute_waterfall_s(scenario: Scenario, s: Strategies, step_costs: StepCosts
 
 def _compute_mean_stage_layers(scenario: Scenario, s: Strategies) -> Floats:
     """Layers of each type on the mean stage, embedding and head as parts of one: [plans, layer types]."""
-    counts = np.append(compute_layer_prefix(scenario.workload)[-1], [1, 1])
-    layers: Floats = counts / s.pp[:, None]
-    return layers
+    return count_layers(scenario.workload) / s.pp[:, None]
 
 
 def _compute_mean_kernels_s(scenario: Scenario, s: Strategies) -> dict[str, Floats]:
@@ -145,13 +142,13 @@ class OperatorRoofline:
 def compute_rooflines(scenario: Scenario, s: Strategies) -> list[OperatorRoofline]:
     """Every operator that takes time, layer by layer (Williams, Waterman, Patterson 2009)."""
     shard = build_layer_shard(scenario, s)
-    counts = [*compute_layer_prefix(scenario.workload)[-1].tolist(), 1, 1]
-    operator_rooflines = [
-        _compute_roofline(scenario, op, shard, layer.name, count)
-        for layer, count in zip(list_layer_types(scenario.workload), counts, strict=True)
+    layers = zip(list_layer_types(scenario.workload), count_layers(scenario.workload).tolist(), strict=True)
+    rooflines = [
+        _compute_roofline(scenario, op, shard, layer.name, int(count))
+        for layer, count in layers
         for op in layer.operators
     ]
-    return [roofline for roofline in operator_rooflines if (roofline.time_s > 0).any()]
+    return [line for line in rooflines if (line.time_s > 0).any()]
 
 
 def _compute_roofline(

@@ -88,16 +88,10 @@ class CalibrationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 def build_calibration(architecture: str, trainer_name: str) -> Calibration:
     """The numbers for an accelerator's architecture under a trainer; a factor that was never fitted is one."""
-    architecture_factors = _read_factors("calibration/architectures", architecture)
-    trainer_factors = _read_factors("calibration/frameworks", trainer_name)
-    reference_power_w = (
-        _read_calibration_file("calibration/architectures", architecture).reference_power_w
-        if architecture_factors
-        else 0.0
-    )
-    return combine_calibration(
-        read_default_calibration(), architecture_factors, trainer_factors, reference_power_w=reference_power_w
-    )
+    files = _read_factor_files(architecture, trainer_name)
+    factors = [_parse_parameters(file, f"hardware_db/{path}.toml", {}) for path, file in files.items()]
+    power_w = next(iter(files.values())).reference_power_w
+    return combine_calibration(read_default_calibration(), *factors, reference_power_w=power_w if factors[0] else 0.0)
 
 
 def compute_calibration_spreads(architecture: str, trainer_name: str) -> dict[str, float]:
@@ -105,31 +99,22 @@ def compute_calibration_spreads(architecture: str, trainer_name: str) -> dict[st
 
     A factor that was fitted has the fit's, another one the width of what the fit would have allowed.
     """
-    unfitted_spreads = _read_calibration_file("calibration", "default").unfitted
-    unfitted_architecture, unfitted_trainer = (
-        {name: pair[index] for name, pair in unfitted_spreads.items()} for index in (0, 1)
+    unfitted = _read_calibration_file("calibration", "default").unfitted
+    architecture_spreads, trainer_spreads = (
+        {name: spreads[index] for name, spreads in unfitted.items()}
+        | {key: figure.spread for key, figure in file.parameters.items() if figure.spread is not None}
+        for index, file in enumerate(_read_factor_files(architecture, trainer_name).values())
     )
-    architecture_spreads = unfitted_architecture | _read_spreads("calibration/architectures", architecture)
-    trainer_spreads = unfitted_trainer | _read_spreads("calibration/frameworks", trainer_name)
     return {
         name: math.hypot(architecture_spreads.get(name, 0.0), trainer_spreads.get(name, 0.0))
         for name in CALIBRATION_PARAMETERS
     }
 
 
-def _read_spreads(folder: database.DatabaseFolder, name: str) -> dict[str, float]:
-    if name not in database.list_database_names(folder):
-        return {}
-    parameters = _read_calibration_file(folder, name).parameters
-    return {key: figure.spread for key, figure in parameters.items() if figure.spread is not None}
-
-
 def read_default_calibration() -> Calibration:
     """The numbers of the default's file."""
-    file = _read_calibration_file("calibration", "default")
-    return msgspec.convert(
-        _parse_parameters(file, "hardware_db/calibration/default.toml", _PARAMETER_DIMENSIONS), Calibration
-    )
+    file, path = _read_calibration_file("calibration", "default"), "hardware_db/calibration/default.toml"
+    return msgspec.convert(_parse_parameters(file, path, _PARAMETER_DIMENSIONS), Calibration)
 
 
 def combine_calibration(
@@ -146,10 +131,18 @@ def combine_calibration(
     return Calibration(**values, reference_power_w=reference_power_w)
 
 
-def _read_factors(folder: database.DatabaseFolder, name: str) -> dict[str, float]:
-    if name not in database.list_database_names(folder):
-        return {}
-    return _parse_parameters(_read_calibration_file(folder, name), f"hardware_db/{folder}/{name}.toml", {})
+def _read_factor_files(architecture: str, trainer_name: str) -> dict[str, CalibrationFile]:
+    """The factors of an architecture and of a trainer, by path; none where one was never fitted."""
+    folders: tuple[tuple[database.DatabaseFolder, str], ...] = (
+        ("calibration/architectures", architecture),
+        ("calibration/frameworks", trainer_name),
+    )
+    return {
+        f"{folder}/{name}": _read_calibration_file(folder, name)
+        if name in database.list_database_names(folder)
+        else CalibrationFile(title=name, parameters={}, sources={})
+        for folder, name in folders
+    }
 
 
 def _read_calibration_file(folder: database.DatabaseFolder, name: str) -> CalibrationFile:

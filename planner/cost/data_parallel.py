@@ -21,30 +21,20 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from planner.cost.arrays import Floats, Ints, find_unique_rows
-from planner.cost.collectives import (
-    compute_all_gather_s,
-    compute_all_reduce_s,
-    compute_reduce_scatter_s,
-    find_used_tiers,
-)
+from planner.cost import collectives, rank_groups
+from planner.cost.arrays import Bools, Floats, Ints, find_unique_rows
 from planner.cost.layer_tables import AxisCommunication
 from planner.cost.operators.roofline import compute_gemm_flops_per_s, compute_memory_bytes_per_s
-from planner.cost.plan_tables import StageParameters, compute_sharded_parameters, count_shards
-from planner.cost.rank_groups import (
-    RankGroup,
-    build_context_group,
-    build_data_group,
-    build_expert_data_group,
-    build_expert_group,
-    build_tensor_group,
-    compute_rank_strides,
-    take_innermost,
-)
+from planner.cost.plan_tables import PlanTables, StageParameters, compute_sharded_parameters, count_shards
+from planner.cost.rank_groups import RankGroup
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
 
-COMM_AXIS_GROUPS = {"tp": build_tensor_group, "cp": build_context_group, "ep": build_expert_group}
+COMM_AXIS_GROUPS = {
+    "tp": rank_groups.build_tensor_group,
+    "cp": rank_groups.build_context_group,
+    "ep": rank_groups.build_expert_group,
+}
 """Axes that communicate inside a layer, and the ranks of each."""
 
 
@@ -52,13 +42,13 @@ def compute_shared_tier_bits(scenario: Scenario, s: Strategies) -> Ints:
     """Which axes use a tier that the data-parallel collective uses too: one bit each, in the order of
     `COMM_AXIS_GROUPS`; shape [plans].
     """
-    strides, network = compute_rank_strides(scenario.rank_order, s), scenario.network
+    strides, network = rank_groups.compute_rank_strides(scenario.rank_order, s), scenario.network
     unique = find_unique_rows(s.tp, s.cp, s.ep, s.etp, s.dp, strides["cp"], strides["dp"])
     keys = s.take(unique.first_index)
-    data_tiers = find_used_tiers(network, build_data_group(scenario.rank_order, keys))
+    data_tiers = collectives.find_used_tiers(network, rank_groups.build_data_group(scenario.rank_order, keys))
     bits = np.zeros(len(keys), dtype=np.int64)
     for bit_index, build_group in enumerate(COMM_AXIS_GROUPS.values()):
-        axis_tiers = find_used_tiers(network, build_group(scenario.rank_order, keys))
+        axis_tiers = collectives.find_used_tiers(network, build_group(scenario.rank_order, keys))
         bits |= (data_tiers & axis_tiers).any(axis=1).astype(np.int64) << bit_index
     return bits[unique.inverse]
 
@@ -99,6 +89,11 @@ class DataParallelComm:
     replica_all_reduce_s: Floats
     """Of scattered gradients between sharding groups, zero where there is one."""
 
+    def add(self, other: DataParallelComm, mask: Bools) -> DataParallelComm:
+        """The sum, where `mask` holds, [plans]."""
+        names = [field.name for field in fields(DataParallelComm)]
+        return DataParallelComm(*(getattr(self, name) + np.where(mask, getattr(other, name), 0.0) for name in names))
+
     def take(self, index: Ints) -> DataParallelComm:
         """Those of the plans at `index`."""
         return DataParallelComm(*(getattr(self, field.name)[index] for field in fields(DataParallelComm)))
@@ -113,56 +108,51 @@ def _compute_data_parallel_comm(
     updated_weight_bytes = scenario.trained_share * scenario.trainer.weight_bytes
     comm = DataParallelComm(*[np.zeros(len(s))] * 5)
     for parameters, group in (
-        (dense_parameters, build_data_group(rank_order, s)),
-        (expert_parameters, build_expert_data_group(rank_order, s)),
+        (dense_parameters, rank_groups.build_data_group(rank_order, s)),
+        (expert_parameters, rank_groups.build_expert_data_group(rank_order, s)),
     ):
         if not (parameters > 0).any():
             continue
         gradient_bytes, weight_bytes = parameters * state.grad_reduce_bytes, parameters * state.weight_bytes
         shard_ranks, replica_ranks = _split_shard_group(group, count_shards(scenario, group.size))
-        all_gather_s = updated_all_gather_s = compute_all_gather_s(network, weight_bytes, shard_ranks)
+        all_gather_s = updated_all_gather_s = collectives.compute_all_gather_s(network, weight_bytes, shard_ranks)
         if updated_weight_bytes != state.weight_bytes:
-            updated_all_gather_s = compute_all_gather_s(network, parameters * updated_weight_bytes, shard_ranks)
+            updated_all_gather_s = collectives.compute_all_gather_s(
+                network, parameters * updated_weight_bytes, shard_ranks
+            )
         replica_all_reduce_s = np.zeros(len(s))
         if (replica_ranks.size > 1).any():
-            replica_all_reduce_s = compute_all_reduce_s(network, gradient_bytes / shard_ranks.size, replica_ranks)
+            replica_all_reduce_s = collectives.compute_all_reduce_s(
+                network, gradient_bytes / shard_ranks.size, replica_ranks
+            )
         group_comm = DataParallelComm(
-            compute_all_reduce_s(network, gradient_bytes, group),
-            compute_reduce_scatter_s(network, gradient_bytes, shard_ranks),
+            collectives.compute_all_reduce_s(network, gradient_bytes, group),
+            collectives.compute_reduce_scatter_s(network, gradient_bytes, shard_ranks),
             all_gather_s,
             updated_all_gather_s,
             replica_all_reduce_s,
         )
-        comm = DataParallelComm(
-            *(
-                getattr(comm, field.name) + np.where(parameters > 0, getattr(group_comm, field.name), 0.0)
-                for field in fields(DataParallelComm)
-            )
-        )
+        comm = comm.add(group_comm, parameters > 0)
     return comm
 
 
 def _split_shard_group(group: RankGroup, shards: Ints) -> tuple[RankGroup, RankGroup]:
     """The sharding group, the innermost `shards` ranks of a group, and the group of its replicas."""
-    sizes = take_innermost(group.sizes, shards)
+    sizes = rank_groups.take_innermost(group.sizes, shards)
     return RankGroup(sizes, group.strides), RankGroup(group.sizes // sizes, group.strides * sizes)
 
 
 def compute_data_parallel_s(
-    scenario: Scenario,
-    s: Strategies,
-    parameters: StageParameters,
-    stage_rows: Ints,
-    micro_batches: Ints,
-    forward_window_s: Floats,
-    backward_window_s: Floats,
+    scenario: Scenario, s: Strategies, plan_tables: PlanTables, micro_batches: Ints, windows_s: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats]:
     """Seconds of a step, exposed and overlapped, shape [plans].
 
-    `forward_window_s` and `backward_window_s`: seconds of one micro-batch on one stage in which the links are free,
-    beside which the collectives of the other layers run; the first layer's gather and the last layer's scatter have
-    nothing to run beside.
+    `windows_s`: seconds of one micro-batch on one stage, forward and backward, in which the links are free, beside
+    which the collectives of the other layers run; the first layer's gather and the last layer's scatter have nothing
+    to run beside.
     """
+    parameters, stage_rows = plan_tables.parameters, plan_tables.stage_rows
+    forward_window_s, backward_window_s = windows_s
     unique = find_unique_rows(s.tp, s.ep, s.etp, s.cp, s.dp, stage_rows)
     comm = _compute_data_parallel_comm(
         scenario,

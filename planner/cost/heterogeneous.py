@@ -24,14 +24,14 @@ from planner.cost.arrays import (
     take_columns,
 )
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.pipeline.partition import StageTables
+from planner.cost.pipeline import StageTables
 from planner.cost.plan_tables import PlanTables, join_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
 from planner.cost.step import (
     LAYER_TERMS,
     POST_PIPELINE_TERMS,
     StageTerms,
-    compute_pipeline_sends_s,
+    compute_pipeline_send_s,
     compute_post_pipeline_terms,
     compute_slowest_stage_terms,
     compute_stall_s,
@@ -68,25 +68,22 @@ def bind_pools(
     One trainer runs on both. Raises InputError where an accelerator has no peak for the precision.
     """
     accelerators = [pool.own_cluster.accelerator for pool in pools.pools]
-    used_precision = precision or (
-        "bf16" if all("bf16" in accelerator.peak_flops for accelerator in accelerators) else "fp16"
-    )
+    shared_precisions = set(accelerators[0].peak_flops) & set(accelerators[1].peak_flops)
+    used_precision = precision or ("bf16" if "bf16" in shared_precisions else "fp16")
     options["framework"] = options.get("framework") or find_common_trainer(accelerators, workload)
     options["precision"] = used_precision
-
-    def bind_scenario(cluster: Cluster) -> Scenario:
-        return build_scenario(workload, cluster, **options)  # type: ignore[arg-type]
-
     for accelerator in accelerators:
         if used_precision not in accelerator.peak_flops:
             raise InputError(
                 f"{accelerator.name} states no dense peak for this precision",
                 key="--precision",
                 value=used_precision,
-                expected=(
-                    f"one of {', '.join(sorted(set(accelerators[0].peak_flops) & set(accelerators[1].peak_flops)))}"
-                ),
+                expected=f"one of {', '.join(sorted(shared_precisions))}",
             )
+
+    def bind_scenario(cluster: Cluster) -> Scenario:
+        return build_scenario(workload, cluster, **options)  # type: ignore[arg-type]
+
     first_pool, second_pool = (
         BoundPool(pool.name, pool.devices, bind_scenario(pool.uniform_cluster), bind_scenario(pool.own_cluster))
         for pool in pools.pools
@@ -105,16 +102,11 @@ def compute_replica_terms(
     """Terms and overlapped seconds of replicas of pool `pool_index` that do `micro_batches` micro-batches each, shape
     [plans].
 
-    `strategies.dp` counts the replicas of both pools: all of them share the gradients' collectives. The step ends
-    with the slower pool.
+    `s.dp` counts the replicas of both pools: all of them share the gradients' collectives. The step ends with the
+    slower pool.
     """
-    return compute_step_terms(
-        device_pools[pool_index].shared_scenario,
-        s,
-        plan_tables,
-        micro_batches,
-        get_other_networks(device_pools, pool_index),
-    )
+    scenario, networks = device_pools[pool_index].shared_scenario, get_other_networks(device_pools, pool_index)
+    return compute_step_terms(scenario, s, plan_tables, micro_batches, networks)
 
 
 @dataclass(frozen=True)
@@ -160,57 +152,54 @@ def build_single_chunk_stages(layer_counts: Floats, stage_positions: Ints) -> St
 
 @dataclass(frozen=True)
 class JoinedPipelines:
-    """Pipelines across both pools, arrays of shape [plans]: terms and overlapped seconds; of each pool, its
-    slowest stage's work in a step and what it does after that, [pools, plans].
-    """
+    """Pipelines across both pools: terms and overlapped seconds, [plans] each."""
 
     terms: TermTimes
     overlapped: TermTimes
     stage_work_s: Floats
+    """Work of each pool's slowest stage in a step, [pools, plans]."""
     post_pipeline_s: Floats
+    """What it does after that, [pools, plans]."""
 
 
 def compute_pipeline_terms(segments: tuple[PipelineSegment, ...], micro_batches: Ints) -> JoinedPipelines:
     """A step of pipelines whose stages are of two pools, `micro_batches` micro-batches each (1F1B, vpp = 1).
 
-        step = n max t_i + (sum t_i - max t_i) + sends + the slower pool's data-parallel communication, optimizer,
-    offload
+        step = n max t_i + (Σ t_i - max t_i) + sends + max over pools of (data parallel + optimizer + offload)
 
     with every stage's own t_i (arXiv 2104.04473 has equal ones). Every hop is paid like the slowest: the slower
     pool's link to the next stage. The gradients of a stage are reduced among devices of one pool.
     """
-    segment_terms = [_compute_segment_terms(segment, micro_batches) for segment in segments]
-    first, second = segment_terms
-    micro_batch_s = [sum_in_order(segment.stage.terms[name] for name in LAYER_TERMS) for segment in segment_terms]
-    is_second_slower = micro_batch_s[1] > micro_batch_s[0]
+    first, second = (_compute_segment_terms(segment, micro_batches) for segment in segments)
+    micro_batch_s = [sum_in_order(pool.stage.terms[name] for name in LAYER_TERMS) for pool in (first, second)]
     post_pipeline_s = [
-        sum_in_order(segment.post_pipeline[name] for name in POST_PIPELINE_TERMS) for segment in segment_terms
+        sum_in_order(pool.post_pipeline[name] for name in POST_PIPELINE_TERMS) for pool in (first, second)
     ]
-    is_second_later = post_pipeline_s[1] > post_pipeline_s[0]
+    is_second_slower, is_second_later = micro_batch_s[1] > micro_batch_s[0], post_pipeline_s[1] > post_pipeline_s[0]
 
     def select_terms(use_second: Bools, first_terms: TermTimes, second_terms: TermTimes) -> TermTimes:
         """The terms of the first or of the second pool."""
         return {name: np.where(use_second, second_terms[name], first_terms[name]) for name in first_terms}
 
-    sends = [compute_pipeline_sends_s(segment.scenario, segment.strategies, micro_batches) for segment in segments]
+    (first_send_s, first_overlapped_s), (second_send_s, second_overlapped_s) = (
+        compute_pipeline_send_s(segment.scenario, segment.strategies, micro_batches) for segment in segments
+    )
     fill_drain_s = first.stall_s + second.stall_s - np.maximum(first.longest_stall_s, second.longest_stall_s)
     stage_terms = select_terms(is_second_slower, first.stage.terms, second.stage.terms)
     stage_overlapped = select_terms(is_second_slower, first.stage.overlapped, second.stage.overlapped)
-    terms: TermTimes = {name: micro_batches * stage_terms[name] for name in LAYER_TERMS}
-    terms |= {
-        "pipeline_send": np.maximum(sends[0][0], sends[1][0]),
+    terms = {
+        **{name: micro_batches * stage_terms[name] for name in LAYER_TERMS},
+        "pipeline_send": np.maximum(first_send_s, second_send_s),
         "pipeline_bubble": np.maximum(fill_drain_s, 0.0),
+        **select_terms(is_second_later, first.post_pipeline, second.post_pipeline),
     }
-    terms |= select_terms(is_second_later, first.post_pipeline, second.post_pipeline)
-    overlapped: TermTimes = {name: micro_batches * time_s for name, time_s in stage_overlapped.items()}
-    overlapped["pipeline_send"] = np.maximum(sends[0][1], sends[1][1])
-    overlapped |= select_terms(is_second_later, first.overlapped, second.overlapped)
-    return JoinedPipelines(
-        terms,
-        overlapped,
-        np.stack([micro_batches * segment_s for segment_s in micro_batch_s]),
-        np.stack(post_pipeline_s),
-    )
+    overlapped = {
+        **{name: micro_batches * time_s for name, time_s in stage_overlapped.items()},
+        "pipeline_send": np.maximum(first_overlapped_s, second_overlapped_s),
+        **select_terms(is_second_later, first.overlapped, second.overlapped),
+    }
+    stage_work_s = np.stack([micro_batches * pool_s for pool_s in micro_batch_s])
+    return JoinedPipelines(terms, overlapped, stage_work_s, np.stack(post_pipeline_s))
 
 
 @dataclass(frozen=True)
@@ -242,11 +231,9 @@ def compute_hetero_mfu(
     device_pools: BoundPools, flops: float, step_s: float, pools_used: tuple[bool, bool] = (True, True)
 ) -> float:
     """Share of the peaks of all used devices that the model's FLOPs of a step take."""
-    peak_flops_per_s = [
+    peak_flops_per_s = math.fsum(
         pool.devices * pool.own_scenario.accelerator.get_peak_flops(pool.own_scenario.precision)
-        for pool in device_pools
-    ]
-    return flops / (
-        math.fsum(pool_peak for pool_peak, is_used in zip(peak_flops_per_s, pools_used, strict=True) if is_used)
-        * step_s
+        for pool, is_used in zip(device_pools, pools_used, strict=True)
+        if is_used
     )
+    return flops / (peak_flops_per_s * step_s)

@@ -9,26 +9,20 @@ overlaps. All functions of one layer return seconds of one micro-batch, arrays o
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from planner.cost import collectives
+from planner.cost import collectives, rank_groups
 from planner.cost.arrays import Floats, Ints, find_unique_rows, sum_in_order
-from planner.cost.operators import get_operator_cost
+from planner.cost.operators import compute_operator_times, compute_teacher_s, get_operator_cost, is_adapted
 from planner.cost.operators.attention import compute_cp_merge_s
 from planner.cost.operators.operator_cost import LayerShard, PassTimes
 from planner.cost.operators.roofline import is_16bit_or_wider
-from planner.cost.pipeline.partition import list_layer_types
-from planner.cost.rank_groups import (
-    build_context_group,
-    build_expert_group,
-    build_tensor_group,
-    compute_rank_strides,
-)
+from planner.cost.pipeline import list_layer_types
 from planner.cost.scenario import Scenario
 from planner.cost.settings import RANK_ORDERS
 from planner.cost.strategies import Strategies
-from planner.cost.techniques.operator_time import compute_operator_times, compute_teacher_s, is_adapted
 from planner.workload.operators import AttentionCore, Layer, Linear
 
 _DECOMPOSITION_OVERLAP = 0.6
@@ -99,20 +93,16 @@ def build_layer_tables(scenario: Scenario, s: Strategies) -> tuple[LayerTables, 
         _compute_layer_column(scenario, layer, keys, tensor_collective_s[_get_input_width(scenario, layer)])
         for layer in layers
     ]
-    return _stack_columns(columns), unique.inverse
+    tables: LayerTables = _stack_columns(columns)
+    return tables, unique.inverse
 
 
-def _stack_columns(columns: list[LayerTables]) -> LayerTables:
-    """Tables from their columns, which have shape [keys]."""
-
-    def stack(parts: list[Floats | AxisCommunication]) -> Floats | AxisCommunication:
-        if isinstance(parts[0], AxisCommunication):
-            names = [field.name for field in fields(AxisCommunication)]
-            return AxisCommunication(**{name: np.stack([getattr(part, name) for part in parts], 1) for name in names})
-        return np.stack([part for part in parts if isinstance(part, np.ndarray)], axis=1)
-
-    names = [field.name for field in fields(LayerTables)]
-    return LayerTables(**{name: stack([getattr(column, name) for column in columns]) for name in names})  # type: ignore[arg-type]
+def _stack_columns(columns: list[Any]) -> Any:
+    """A record of arrays of shape [keys, layer types] from its columns, which have shape [keys]."""
+    if isinstance(columns[0], np.ndarray):
+        return np.stack(columns, axis=1)
+    names = [field.name for field in fields(columns[0])]
+    return type(columns[0])(*(_stack_columns([getattr(column, name) for column in columns]) for name in names))
 
 
 def _compute_placement_keys(scenario: Scenario, s: Strategies) -> tuple[Ints, ...]:
@@ -122,7 +112,7 @@ def _compute_placement_keys(scenario: Scenario, s: Strategies) -> tuple[Ints, ..
     """
     if scenario.rank_order == RANK_ORDERS[0]:
         return ()
-    strides = compute_rank_strides(scenario.rank_order, s)
+    strides = rank_groups.compute_rank_strides(scenario.rank_order, s)
     expert_keys = (strides["dp"], s.dp) if scenario.workload.experts else ()
     return strides["tp"], strides["cp"], *expert_keys
 
@@ -246,8 +236,8 @@ def _compute_tensor_collective_s(scenario: Scenario, s: Strategies, size_bytes: 
     """Seconds of one collective around the cut multiplies of any layer: an all-gather (or reduce-scatter) of
     `size_bytes` bytes under sequence parallelism, else an all-reduce; [keys].
     """
-    network, ranks, collective_s = scenario.network, build_tensor_group(scenario.rank_order, s), np.zeros(len(s))
-    is_sequence_parallel = s.sequence_parallel == 1
+    network, ranks = scenario.network, rank_groups.build_tensor_group(scenario.rank_order, s)
+    is_sequence_parallel, collective_s = s.sequence_parallel == 1, np.zeros(len(s))
     for mask, compute_collective_s in (
         (is_sequence_parallel, collectives.compute_all_gather_s),
         (~is_sequence_parallel & (s.tp > 1), collectives.compute_all_reduce_s),
@@ -306,7 +296,7 @@ def _compute_context_comm(
         return _build_exposed_comm(np.zeros(len(s)), np.zeros(len(s)))
     # of keys and values there are no more parts than heads: beyond, tensor-parallel ranks hold copies
     key_value_width = sum_in_order(op.kv_heads / np.minimum(tp, op.kv_heads) * (op.qk_dim + op.v_dim) for op in cores)
-    token_bytes, ranks = scenario.value_bytes * shard.tokens, build_context_group(scenario.rank_order, s)
+    token_bytes, ranks = scenario.value_bytes * shard.tokens, rank_groups.build_context_group(scenario.rank_order, s)
     if scenario.cp_comm_type == "all-to-all":
         query_width = sum_in_order(op.heads / tp * (op.qk_dim + op.v_dim) for op in cores)
         size_bytes = token_bytes * (key_value_width + query_width)
@@ -340,7 +330,7 @@ def _compute_expert_comm(
     """
     if not layer.topk:
         return _build_exposed_comm(np.zeros(len(s)), np.zeros(len(s)))
-    network, ranks = scenario.network, build_expert_group(scenario.rank_order, s)
+    network, ranks = scenario.network, rank_groups.build_expert_group(scenario.rank_order, s)
     # without tensor parallelism inside the experts each of its ranks sends its own part of the sequence
     is_split = (s.sequence_parallel == 1) | (s.etp != s.tp)
     size_bytes = np.where(is_split, sequence_bytes / s.tp, sequence_bytes)
@@ -349,7 +339,8 @@ def _compute_expert_comm(
     if scenario.trainer.overlaps_expert_comm:
         overlap_share, expert_tiers = scenario.calibration.overlap, collectives.find_used_tiers(network, ranks)
         busy_forward_s = busy_backward_s = np.zeros(len(s))
-        for comm, build_group in zip(other_comms, (build_tensor_group, build_context_group), strict=True):
+        groups = rank_groups.build_tensor_group, rank_groups.build_context_group
+        for comm, build_group in zip(other_comms, groups, strict=True):
             used_tiers = collectives.find_used_tiers(network, build_group(scenario.rank_order, s))
             is_shared = (expert_tiers & used_tiers).any(axis=1)
             busy_forward_s = busy_forward_s + np.where(is_shared, comm.overlapped_forward, 0.0)

@@ -1,4 +1,4 @@
-"""What is kept in the host's memory instead of the device's, and what the way there costs.
+"""What the way to the host's memory and back costs, for what is kept there instead of in the device's.
 
 ZeRO-Offload (Ren et al. 2021, arXiv 2101.06840): gradients go to the host, the processors update, weights come back.
 ZeRO-Infinity (arXiv 2104.07857): weights come before each pass; kept activations leave after the forward pass and
@@ -7,69 +7,70 @@ come back in the backward pass. What the transfers need beyond the compute besid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from planner.cluster.model.cluster import Host
-from planner.cost.arrays import Floats
+from planner.cost.arrays import Floats, Ints
+from planner.cost.data_parallel import count_owned_parameters
+from planner.cost.memory import compute_activation_bytes
+from planner.cost.plan_tables import PlanTables, compute_sharded_parameters
+from planner.cost.scenario import NO_OFFLOAD, Scenario
+from planner.cost.strategies import Strategies
 
 _HOST_UPDATE_BYTES = 28.0
 """Of one parameter that Adam on the host moves: gradient read, master copy and two moments read and written."""
 
 
-@dataclass(frozen=True)
-class Offload:
-    """Which state is on the host."""
-
-    optimizer: bool = False
-    activations: bool = False
-    weights: bool = False
-
-    @property
-    def is_active(self) -> bool:
-        """Whether anything is."""
-        return self.optimizer or self.activations or self.weights
-
-
-NO_OFFLOAD = Offload()
-
-
-def compute_host_transfer_s(
-    host: Host,
-    devices_per_host: int,
-    offload: Offload,
-    *,
-    owned_parameters: Floats,
-    weights_bytes: Floats,
-    activations_bytes: Floats,
-    micro_batches: Floats,
+def compute_offload_s(
+    scenario: Scenario,
+    s: Strategies,
+    plan_tables: PlanTables,
+    micro_batches: Ints,
     forward_s: Floats,
     backward_s: Floats,
-    overlap: float,
-    gradient_and_weight_bytes: tuple[float, float],
 ) -> tuple[Floats, Floats]:
-    """Seconds a step that the transfers add, and those that compute overlaps, shape [plans].
+    """Seconds of a step that transfers on the worst stage add, and those that compute overlaps, shape [plans].
 
-    `owned_parameters` whose state this device updates; `weights_bytes` of a stage, `activations_bytes` kept of one
-    micro-batch; `forward_s`, `backward_s`: compute of one micro-batch; `gradient_and_weight_bytes`: bytes of a
-    gradient and of a weight. `devices_per_host` share one host.
+    `forward_s`, `backward_s`: compute of one micro-batch, [plans].
     """
+    host, offload, trainer = scenario.host, scenario.offload, scenario.trainer
+    if host is None or not offload.is_active:
+        return np.zeros(len(s)), np.zeros(len(s))
     # bytes of one micro-batch over the link, in the direction that carries more, during each pass
     forward_bytes = backward_bytes = per_step_s = np.zeros_like(forward_s)
     if offload.activations:
-        forward_bytes, backward_bytes = forward_bytes + activations_bytes, backward_bytes + activations_bytes
+        forward_bytes = backward_bytes = _compute_kept_bytes(scenario, s, plan_tables)
     if offload.weights:
+        parameters = plan_tables.parameters
+        sharded = compute_sharded_parameters(scenario, s, parameters)
+        stage_parameters = np.where(s.zero_stage[:, None] == 3, sharded, parameters.dense + parameters.expert)
+        weights_bytes = scenario.trainer_state.weight_bytes * stage_parameters.max(axis=1)
         # they come beside the activations that come back; in the forward pass activations go the other way
         backward_bytes = backward_bytes + weights_bytes
         forward_bytes = np.maximum(forward_bytes, weights_bytes)
-    exposed_s = np.maximum(forward_bytes / host.link_bytes_per_s - overlap * forward_s, 0.0)
-    exposed_s = exposed_s + np.maximum(backward_bytes / host.link_bytes_per_s - overlap * backward_s, 0.0)
+    overlap, link_bytes_per_s = scenario.calibration.overlap, host.link_bytes_per_s
+    exposed_s = np.maximum(forward_bytes / link_bytes_per_s - overlap * forward_s, 0.0)
+    exposed_s = exposed_s + np.maximum(backward_bytes / link_bytes_per_s - overlap * backward_s, 0.0)
     if offload.optimizer:
-        optimizer_transfer_s = owned_parameters * sum(gradient_and_weight_bytes) / host.link_bytes_per_s
-        optimizer_update_s = (
-            owned_parameters * _HOST_UPDATE_BYTES * devices_per_host / host.memory_bandwidth_bytes_per_s
-        )
-        per_step_s = optimizer_transfer_s + optimizer_update_s
-    transfer_s = (forward_bytes + backward_bytes) / host.link_bytes_per_s
+        owned_parameters = scenario.trained_share * count_owned_parameters(scenario, s, plan_tables.parameters)
+        transfer_bytes = owned_parameters * (trainer.gradient_bytes + trainer.weight_bytes)
+        # the devices of a host share its memory
+        update_bytes = owned_parameters * _HOST_UPDATE_BYTES * scenario.devices_per_host
+        per_step_s = transfer_bytes / link_bytes_per_s + update_bytes / host.memory_bandwidth_bytes_per_s
+    transfer_s = (forward_bytes + backward_bytes) / link_bytes_per_s
     return per_step_s + micro_batches * exposed_s, micro_batches * (transfer_s - exposed_s)
+
+
+def _compute_kept_bytes(scenario: Scenario, s: Strategies, plan_tables: PlanTables) -> Floats:
+    """Activations kept of one micro-batch on the worst stage, without the layer at work: what two micro-batches have
+    more than one, [plans].
+    """
+    without_offload = replace(scenario, offload=NO_OFFLOAD)
+
+    def compute_bytes(micro_batches: float) -> Floats:
+        in_flight = np.full((len(s), 1), micro_batches)
+        return compute_activation_bytes(without_offload, s, plan_tables, s.recompute, in_flight)["activations"]
+
+    kept_bytes: Floats = (compute_bytes(2.0) - compute_bytes(1.0)).max(axis=1)
+    return kept_bytes

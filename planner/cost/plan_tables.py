@@ -8,7 +8,7 @@ import numpy as np
 
 from planner.cost.arrays import Floats, Ints, find_unique_rows, sum_products, take_columns
 from planner.cost.layer_tables import LayerTables, build_layer_tables
-from planner.cost.pipeline.partition import (
+from planner.cost.pipeline import (
     StageTables,
     build_all_stage_tables,
     build_stage_tables,

@@ -11,7 +11,6 @@ from planner.cluster.model.cluster import Cluster, Host
 from planner.cluster.network.build import build_network
 from planner.cluster.network.network import Network
 from planner.cost.calibration import Calibration, build_calibration
-from planner.cost.offload import NO_OFFLOAD, Offload
 from planner.cost.settings import (
     RANK_ORDERS,
     SETTINGS,
@@ -58,6 +57,23 @@ class MemoryLimit:
         if self.headroom_bytes is not None:
             return memory_bytes - self.headroom_bytes
         return min(self.limit_bytes or 0.0, memory_bytes)
+
+
+@dataclass(frozen=True)
+class Offload:
+    """Which state is kept in the host's memory instead of the device's."""
+
+    optimizer: bool = False
+    activations: bool = False
+    weights: bool = False
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything is."""
+        return self.optimizer or self.activations or self.weights
+
+
+NO_OFFLOAD = Offload()
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ from planner.cost.data_parallel import (
     compute_optimizer_s,
     compute_overlap_windows_s,
     compute_shared_tier_bits,
-    count_owned_parameters,
 )
 from planner.cost.flops import compute_recomputed_flops, compute_required_flops
 from planner.cost.layer_tables import LayerTables
-from planner.cost.memory import compute_activation_bytes, compute_recompute_layer_share
-from planner.cost.offload import NO_OFFLOAD, compute_host_transfer_s
-from planner.cost.pipeline.partition import compute_boundary_width
-from planner.cost.plan_tables import PlanTables, build_plan_tables, count_shards
+from planner.cost.memory import compute_recompute_layer_share
+from planner.cost.offload import compute_offload_s
+from planner.cost.pipeline import compute_boundary_width
+from planner.cost.plan_tables import PlanTables, build_plan_tables
 from planner.cost.rank_groups import compute_stage_stride
 from planner.cost.scenario import Scenario
 from planner.cost.strategies import Strategies
@@ -101,8 +100,8 @@ def compute_pipeline_bound_s(
     per_layer_s = take_columns(sum_in_order(mode_terms.values())[least_mode], plan_tables.layer_row)
     slowest_path_s = plan_tables.stages.compute_slowest_path_s(plan_tables.stage_rows, per_layer_s)
     micro_batches = count_micro_batches(scenario, s) if micro_batches is None else micro_batches
-    sends_s, _ = compute_pipeline_sends_s(scenario, s, micro_batches)
-    return micro_batches * slowest_path_s + sends_s + compute_bubble_s(scenario, s, plan_tables, per_layer_s)
+    send_s, _ = compute_pipeline_send_s(scenario, s, micro_batches)
+    return micro_batches * slowest_path_s + send_s + compute_bubble_s(scenario, s, plan_tables, per_layer_s)
 
 
 def compute_step_costs(scenario: Scenario, s: Strategies, plan_tables: PlanTables | None = None) -> StepCosts:
@@ -132,19 +131,19 @@ def compute_step_terms(
     `networks`: of the other pool among the data-parallel ranks; the slowest network decides.
     """
     stage = compute_slowest_stage_terms(scenario, plan_tables, s)
-    sends_exposed_s, sends_overlapped_s = compute_pipeline_sends_s(scenario, s, micro_batches)
+    send_exposed_s, send_overlapped_s = compute_pipeline_send_s(scenario, s, micro_batches)
     post_pipeline, post_overlapped = compute_post_pipeline_terms(
         scenario, s, plan_tables, micro_batches, stage, networks
     )
     terms = {
         **{name: micro_batches * stage.terms[name] for name in LAYER_TERMS},
-        "pipeline_send": sends_exposed_s,
+        "pipeline_send": send_exposed_s,
         "pipeline_bubble": compute_bubble_s(scenario, s, plan_tables, stage.per_layer_s),
         **post_pipeline,
     }
     overlapped = {
         **{name: micro_batches * overlapped_s for name, overlapped_s in stage.overlapped.items()},
-        "pipeline_send": sends_overlapped_s,
+        "pipeline_send": send_overlapped_s,
         **post_overlapped,
     }
     return terms, overlapped
@@ -163,26 +162,19 @@ def compute_post_pipeline_terms(
     """
     # seconds of one micro-batch beside which a data-parallel collective can run
     overlap = scenario.calibration.overlap
-    forward_window_s = overlap * stage.forward_s + stage.forward_window_s
-    backward_window_s = overlap * stage.backward_s + stage.backward_window_s
-
-    def compute_comm_s(bound: Scenario) -> tuple[Floats, Floats]:
-        return compute_data_parallel_s(
-            bound,
-            s,
-            plan_tables.parameters,
-            plan_tables.stage_rows,
-            micro_batches,
-            forward_window_s,
-            backward_window_s,
-        )
-
-    dp_exposed_s, dp_overlapped_s = compute_comm_s(scenario)
+    windows_s = (
+        overlap * stage.forward_s + stage.forward_window_s,
+        overlap * stage.backward_s + stage.backward_window_s,
+    )
+    dp_exposed_s, dp_overlapped_s = compute_data_parallel_s(scenario, s, plan_tables, micro_batches, windows_s)
     for network in networks:
-        other_exposed_s, other_overlapped_s = compute_comm_s(replace(scenario, network=network))
+        bound = replace(scenario, network=network)
+        other_exposed_s, other_overlapped_s = compute_data_parallel_s(bound, s, plan_tables, micro_batches, windows_s)
         dp_overlapped_s = np.where(other_exposed_s > dp_exposed_s, other_overlapped_s, dp_overlapped_s)
         dp_exposed_s = np.maximum(other_exposed_s, dp_exposed_s)
-    offload_exposed_s, offload_overlapped_s = compute_offload_s(scenario, s, plan_tables, micro_batches, stage)
+    offload_exposed_s, offload_overlapped_s = compute_offload_s(
+        scenario, s, plan_tables, micro_batches, stage.forward_s, stage.backward_s
+    )
     terms = {
         "data_parallel": dp_exposed_s,
         "optimizer": compute_optimizer_s(scenario, s, plan_tables.parameters),
@@ -274,7 +266,7 @@ def compute_slowest_stage_terms(scenario: Scenario, plan_tables: PlanTables, s: 
     )
 
 
-def compute_pipeline_sends_s(scenario: Scenario, s: Strategies, micro_batches: Ints) -> tuple[Floats, Floats]:
+def compute_pipeline_send_s(scenario: Scenario, s: Strategies, micro_batches: Ints) -> tuple[Floats, Floats]:
     """Seconds of sending activations to the next stage and gradients back, exposed and overlapped, shape [plans].
 
     A stage sends and receives for each chunk of each micro-batch; with interleaving the transfer runs beside
@@ -287,39 +279,3 @@ def compute_pipeline_sends_s(scenario: Scenario, s: Strategies, micro_batches: I
     total_s = np.where(s.pp > 1, 2 * send_s * (micro_batches * s.vpp + s.pp - 1), 0.0)
     overlapped_s = np.where(s.vpp > 1, total_s * scenario.calibration.overlap, 0.0)
     return total_s - overlapped_s, overlapped_s
-
-
-def compute_offload_s(
-    scenario: Scenario,
-    s: Strategies,
-    plan_tables: PlanTables,
-    micro_batches: Ints,
-    stage: StageTerms,
-) -> tuple[Floats, Floats]:
-    """Seconds of transfers to and from the host on the worst stage, exposed and overlapped, shape [plans]."""
-    if scenario.host is None or not scenario.offload.is_active:
-        return np.zeros(len(s)), np.zeros(len(s))
-    without_offload, single_column = replace(scenario, offload=NO_OFFLOAD), np.ones((len(s), 1))
-    # of two micro-batches more than of one: what is kept, without the layer at work
-    first_bytes, second_bytes = (
-        compute_activation_bytes(without_offload, s, plan_tables, s.recompute, count * single_column)["activations"]
-        for count in (1, 2)
-    )
-    dense_parameters, expert_parameters = plan_tables.parameters.dense, plan_tables.parameters.expert
-    dense_shards = np.where(s.zero_stage == 3, count_shards(scenario, s.dp * s.cp), 1)[:, None]
-    expert_shards = np.where(s.zero_stage == 3, count_shards(scenario, s.expert_ranks), 1)[:, None]
-    trainer = scenario.trainer
-    return compute_host_transfer_s(
-        scenario.host,
-        scenario.devices_per_host,
-        scenario.offload,
-        owned_parameters=scenario.trained_share * count_owned_parameters(scenario, s, plan_tables.parameters),
-        weights_bytes=scenario.trainer_state.weight_bytes
-        * (dense_parameters / dense_shards + expert_parameters / expert_shards).max(axis=1),
-        activations_bytes=(second_bytes - first_bytes).max(axis=1),
-        micro_batches=micro_batches.astype(np.float64),
-        forward_s=stage.forward_s,
-        backward_s=stage.backward_s,
-        overlap=scenario.calibration.overlap,
-        gradient_and_weight_bytes=(trainer.gradient_bytes, trainer.weight_bytes),
-    )

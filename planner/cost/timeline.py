@@ -1,25 +1,197 @@
-"""The step of a single plan as slots in time: the cost model's terms put through the simulated pipeline schedule."""
+"""The step of a single plan as slots in time: which chunk of a stage works on which micro-batch, and when.
+
+The cost model's terms are put through a simulation of the pipeline schedule. Each stage does its slots in the order
+of its schedule, as soon as what a slot needs is there. A stage is busy until the output of its slot is sent, as in
+the cost model. 1F1B and interleaved 1F1B: Narayanan et al. 2021 (arXiv 2104.04473, section 2.2); zero bubble: ZB-H1
+of Qi et al. 2023 (arXiv 2401.10241, section 3), the weights' gradients done whenever nothing else can be.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from planner.cost.arrays import sum_in_order, sum_products
+from planner.cost.arrays import Floats, sum_in_order, sum_products
 from planner.cost.layer_tables import build_layer_tables
-from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
-from planner.cost.pipeline.schedule import ScheduleSlot, StageTimes, simulate_slots
+from planner.cost.pipeline import assign_layers, compute_layer_prefix
 from planner.cost.scenario import Scenario
 from planner.cost.step import (
     POST_PIPELINE_TERMS,
     StepCosts,
     compute_layer_terms,
-    compute_pipeline_sends_s,
+    compute_pipeline_send_s,
     count_micro_batches,
 )
 from planner.cost.strategies import Strategies
+
+PassType = Literal["forward", "backward", "weight"]
+
+
+class ScheduleSlot(NamedTuple):
+    """One pass of one micro-batch through one chunk of a stage; from `start_s`, `compute_s`, then `comm_s`."""
+
+    stage: int
+    chunk: int
+    micro_batch: int
+    pass_type: PassType
+    start_s: float
+    compute_s: float
+    comm_s: float
+
+    @property
+    def end_s(self) -> float:
+        """When the stage is free again."""
+        return self.start_s + self.compute_s + self.comm_s
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds of one micro-batch in every chunk, shape [vpp, stages]: kernels of a pass, and its exposed
+    communication (to the next stage included). `weight_grad_s`: the part of `backward_s` that makes the
+    weights' gradients where the schedule puts it off, zero elsewhere.
+    """
+
+    forward_s: Floats
+    forward_comm_s: Floats
+    backward_s: Floats
+    backward_comm_s: Floats
+    weight_grad_s: Floats
+
+    def get_pass_times_s(self, pass_type: PassType, chunk: int, stage: int) -> tuple[float, float]:
+        """Seconds of kernels and of exposed communication of one pass."""
+        if pass_type == "weight":
+            return float(self.weight_grad_s[chunk, stage]), 0.0
+        comm_s = self.forward_comm_s if pass_type == "forward" else self.backward_comm_s
+        compute_s = self.forward_s if pass_type == "forward" else self.backward_s - self.weight_grad_s
+        return float(compute_s[chunk, stage]), float(comm_s[chunk, stage])
+
+
+def simulate_slots(times: StageTimes, micro_batches: int, *, zero_bubble: bool = False) -> list[ScheduleSlot]:
+    """All slots of `micro_batches` micro-batches (whole rounds of the stages where chunks are interleaved), stage by
+    stage.
+    """
+    return _simulate_zero_bubble(times, micro_batches) if zero_bubble else _simulate_fixed_order(times, micro_batches)
+
+
+PassWork = tuple[PassType, int, int]
+"""A pass, its chunk, its micro-batch."""
+
+
+def build_stage_order(stage: int, pp: int, vpp: int, micro_batches: int) -> list[PassWork]:
+    """What a stage does under 1F1B, in order; interleaved, chunks take turns every pp micro-batches."""
+    total = micro_batches * vpp
+    warmup_count = pp - stage - 1 if vpp == 1 else 2 * (pp - stage - 1) + (vpp - 1) * pp
+    warmup_passes = min(warmup_count, total)
+    group = pp if vpp > 1 else 1
+
+    def build_work(pass_type: PassType, k: int) -> PassWork:
+        chunk = k // group % vpp
+        micro_batch = k // (group * vpp) * group + k % group
+        return pass_type, chunk if pass_type == "forward" else vpp - 1 - chunk, micro_batch
+
+    order = [build_work("forward", k) for k in range(warmup_passes)]
+    for k in range(total - warmup_passes):
+        order += [build_work("forward", warmup_passes + k), build_work("backward", k)]
+    return order + [build_work("backward", k) for k in range(total - warmup_passes, total)]
+
+
+def _find_dependency(work: PassWork, stage: int, pp: int, vpp: int) -> tuple[int, PassWork] | None:
+    """The stage and work that must be done before; None for what the data's own stage begins with."""
+    pass_type, chunk, micro_batch = work
+    if pass_type == "weight":
+        return stage, ("backward", chunk, micro_batch)
+    if pass_type == "forward":
+        if stage > 0:
+            return stage - 1, work
+        return (pp - 1, ("forward", chunk - 1, micro_batch)) if chunk > 0 else None
+    if stage < pp - 1:
+        return stage + 1, work
+    return (0, ("backward", chunk + 1, micro_batch)) if chunk < vpp - 1 else (stage, ("forward", chunk, micro_batch))
+
+
+def _build_slot(times: StageTimes, stage: int, work: PassWork, start_s: float) -> ScheduleSlot:
+    pass_type, chunk, micro_batch = work
+    return ScheduleSlot(
+        stage, chunk, micro_batch, pass_type, start_s, *times.get_pass_times_s(pass_type, chunk, stage)
+    )
+
+
+def _simulate_fixed_order(times: StageTimes, micro_batches: int) -> list[ScheduleSlot]:
+    """Every stage in its fixed order, each slot as soon as what it needs is done."""
+    vpp, pp = times.forward_s.shape
+    stage_orders = [build_stage_order(stage, pp, vpp, micro_batches) for stage in range(pp)]
+    finished_s: list[dict[PassWork, float]] = [{} for _ in range(pp)]
+    slots: list[list[ScheduleSlot]] = [[] for _ in range(pp)]
+    unfinished_stages = set(range(pp))
+    while unfinished_stages:
+        slots_before = sum(map(len, slots))
+        for stage in sorted(unfinished_stages):
+            while len(slots[stage]) < len(stage_orders[stage]):
+                work = stage_orders[stage][len(slots[stage])]
+                dependency = _find_dependency(work, stage, pp, vpp)
+                if dependency is not None and dependency[1] not in finished_s[dependency[0]]:
+                    break
+                free_s = slots[stage][-1].end_s if slots[stage] else 0.0
+                start_s = max(free_s, finished_s[dependency[0]][dependency[1]]) if dependency else free_s
+                slot = _build_slot(times, stage, work, start_s)
+                slots[stage].append(slot)
+                finished_s[stage][work] = slot.end_s
+            else:
+                unfinished_stages.discard(stage)
+        assert sum(map(len, slots)) > slots_before, "a schedule that waits for itself"
+    return [slot for stage_slots in slots for slot in stage_slots]
+
+
+def _simulate_zero_bubble(times: StageTimes, micro_batches: int) -> list[ScheduleSlot]:
+    """ZB-H1: backward passes first, then forward ones, no more in flight than under 1F1B, then weights' gradients.
+
+    What is put off keeps its activations. The cost model takes its memory for that of 1F1B; that is not checked here.
+    """
+    pp = times.forward_s.shape[1]
+    finished_s: list[dict[PassWork, float]] = [{} for _ in range(pp)]
+    slots: list[list[ScheduleSlot]] = [[] for _ in range(pp)]
+    pass_counts: list[dict[PassType, int]] = [{"forward": 0, "backward": 0, "weight": 0} for _ in range(pp)]
+    for _ in range(3 * pp * micro_batches):
+        # the earliest start of all: whatever is done later cannot change what a stage knew then
+        start_s, _, stage, pass_type = min(
+            choice
+            for stage in range(pp)
+            if (choice := _find_next_slot(stage, pp, micro_batches, pass_counts[stage], finished_s, slots[stage]))
+            is not None
+        )
+        slot = _build_slot(times, stage, (pass_type, 0, pass_counts[stage][pass_type]), start_s)
+        finished_s[stage][pass_type, 0, pass_counts[stage][pass_type]] = slot.end_s
+        pass_counts[stage][pass_type] += 1
+        slots[stage].append(slot)
+    return [slot for stage_slots in slots for slot in stage_slots]
+
+
+def _find_next_slot(
+    stage: int,
+    pp: int,
+    micro_batches: int,
+    pass_counts: dict[PassType, int],
+    finished_s: list[dict[PassWork, float]],
+    stage_slots: list[ScheduleSlot],
+) -> tuple[float, int, int, PassType] | None:
+    """When a stage can start its next slot, the slot's rank among those that could start then, and which it is."""
+    free_s = stage_slots[-1].end_s if stage_slots else 0.0
+    in_flight = pass_counts["forward"] - pass_counts["backward"]
+    possible: dict[PassType, bool] = {
+        "backward": pass_counts["backward"] < pass_counts["forward"],
+        "forward": pass_counts["forward"] < micro_batches and in_flight < pp - stage,
+        "weight": pass_counts["weight"] < pass_counts["backward"],
+    }
+    choices: list[tuple[float, int, int, PassType]] = []
+    for rank, (pass_type, is_possible) in enumerate(possible.items()):
+        dependency = _find_dependency((pass_type, 0, pass_counts[pass_type]), stage, pp, 1)
+        if is_possible and (dependency is None or dependency[1] in finished_s[dependency[0]]):
+            ready_s = finished_s[dependency[0]][dependency[1]] if dependency else 0.0
+            choices.append((max(free_s, ready_s), rank, stage, pass_type))
+    return min(choices, default=None)
 
 
 def compute_stage_times(scenario: Scenario, s: Strategies) -> StageTimes:
@@ -30,43 +202,31 @@ def compute_stage_times(scenario: Scenario, s: Strategies) -> StageTimes:
     comm_s = terms["tensor_parallel"] + terms["context_parallel"] + terms["expert_parallel"]
     forward_comm_s = sum_in_order(axis.forward[table_row] for axis in tables.communication)
     chunks = assign_layers(compute_layer_prefix(scenario.workload), int(s.pp[0]), int(s.vpp[0]))
-    times = StageTimes(
+    # a transfer after each pass: none after the last chunk's forward pass and the first one's backward
+    forward_send_s, backward_send_s = np.full((2, *chunks.shape[:2]), _compute_send_s(scenario, s))
+    forward_send_s[-1, -1] = backward_send_s[0, 0] = 0.0
+    return StageTimes(
         forward_s=sum_products(chunks, terms["forward"]),
-        forward_comm_s=sum_products(chunks, forward_comm_s),
+        forward_comm_s=sum_products(chunks, forward_comm_s) + forward_send_s,
         backward_s=sum_products(chunks, terms["backward"] + terms["recompute"]),
-        backward_comm_s=sum_products(chunks, comm_s - forward_comm_s),
+        backward_comm_s=sum_products(chunks, comm_s - forward_comm_s) + backward_send_s,
         weight_grad_s=sum_products(chunks, tables.weight_grad[table_row]) * float(_is_zero_bubble(scenario, s)),
     )
-    return _add_sends(times, compute_exposed_send_s(scenario, s))
 
 
-def compute_exposed_send_s(scenario: Scenario, s: Strategies) -> float:
+def _compute_send_s(scenario: Scenario, s: Strategies) -> float:
     """Exposed seconds of one transfer to the next stage."""
     micro_batches = count_micro_batches(scenario, s)
-    exposed_s, _ = compute_pipeline_sends_s(scenario, s, micro_batches)
+    exposed_s, _ = compute_pipeline_send_s(scenario, s, micro_batches)
     return float((exposed_s / (2 * (micro_batches * s.vpp + s.pp - 1)))[0])
-
-
-def _add_sends(times: StageTimes, send_s: float) -> StageTimes:
-    """With the transfer after each pass: none after the last chunk's forward pass and the first one's backward."""
-    forward_send_s, backward_send_s = np.full_like(times.forward_s, send_s), np.full_like(times.forward_s, send_s)
-    forward_send_s[-1, -1] = backward_send_s[0, 0] = 0.0
-    return replace(
-        times,
-        forward_comm_s=times.forward_comm_s + forward_send_s,
-        backward_comm_s=times.backward_comm_s + backward_send_s,
-    )
 
 
 def simulate_pipeline(scenario: Scenario, s: Strategies, max_micro_batches: int | None = None) -> list[ScheduleSlot]:
     """All slots of a single plan's step, of at most about `max_micro_batches` micro-batches
     (`count_simulated_micro_batches`), stage by stage in the order of time.
     """
-    times, micro_batches = (
-        compute_stage_times(scenario, s),
-        count_simulated_micro_batches(scenario, s, max_micro_batches),
-    )
-    return simulate_slots(times, micro_batches, zero_bubble=_is_zero_bubble(scenario, s))
+    micro_batches = count_simulated_micro_batches(scenario, s, max_micro_batches)
+    return simulate_slots(compute_stage_times(scenario, s), micro_batches, zero_bubble=_is_zero_bubble(scenario, s))
 
 
 def _is_zero_bubble(scenario: Scenario, s: Strategies) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from planner.cost.pipeline.partition import assign_layers, compute_layer_prefix
+from planner.cost.pipeline import assign_layers, compute_layer_prefix
 from planner.documents.plan import PlanDocument, SettingsPart, StrategyPart
 from planner.errors import InputError
 from planner.hardware import database

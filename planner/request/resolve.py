@@ -8,9 +8,9 @@ from math import gcd, prod
 
 from planner.cluster.build.reliability import Reliability, ReliabilityOverrides, resolve_reliability
 from planner.cluster.model.cluster import Cluster
+from planner.cost import techniques
 from planner.cost.scenario import Scenario, build_scenario, check_scenario
 from planner.cost.settings import RANK_ORDERS
-from planner.cost.techniques import apply as techniques
 from planner.errors import InputError
 from planner.hardware.grids import PowerGrid, parse_grid_intensity, read_grid
 from planner.request.inputs import check_precision, read_cluster, read_model

@@ -16,13 +16,11 @@ from planner.cost.operations.failures import (
     compute_checkpoint_times,
     compute_daly_interval_s,
     compute_job_mtbf_s,
-    compute_time_shares,
-    compute_young_interval_s,
-)
-from planner.cost.operations.spares import (
     compute_nodes_in_repair,
     compute_shrunk_share,
     compute_stalled_share,
+    compute_time_shares,
+    compute_young_interval_s,
     find_optimal_spares,
 )
 from planner.cost.scenario import Scenario

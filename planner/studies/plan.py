@@ -195,7 +195,7 @@ def _build_technique_parts(scenario: Scenario) -> list[TechniquePart]:
     """The techniques of the scenario that train for less, low precisions among them."""
     if scenario.techniques == DEFAULT_TECHNIQUES and is_16bit_or_wider(scenario, full_precision=False):
         return []
-    from planner.cost.techniques.apply import describe_techniques
+    from planner.cost.techniques import describe_techniques
 
     return [
         TechniquePart(name=technique.name, changes=list(technique.changes), accuracy="unknown")

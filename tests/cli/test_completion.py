@@ -24,7 +24,7 @@ from planner.cluster.importers.detect_format import DESCRIPTION_FORMATS
 from planner.cluster.model import presets
 from planner.cost.settings import SETTINGS
 from planner.cost.strategies import RECOMPUTE_MODES
-from planner.cost.techniques.apply import OPTIMIZERS as KNOWN_OPTIMIZERS
+from planner.cost.techniques import OPTIMIZERS as KNOWN_OPTIMIZERS
 from planner.hardware import catalogue, database
 from planner.hardware.grids import read_grid
 from planner.request.options import OBJECTIVES, OPTIMIZERS

@@ -129,7 +129,7 @@ def test_collectives_on_different_links_do_not_meet() -> None:
 
 
 def test_collectives_on_the_same_links_take_as_long_as_one_after_the_other() -> None:
-    # overlapped communication on a tier is no time for the data-parallel collective beside it (link_contention.py)
+    # overlapped communication on a tier is no time for the data-parallel collective beside it (data_parallel.py)
     fabric = links.switched(lab())
     context = [links.ring_gather(fabric, (i, i + 4), 4, SIZE) for i in (0, 1, 2, 3, 8, 9, 10, 11)]
     data = [links.ring_gather(fabric, range(i, 16, 4), 4, SIZE) for i in range(4)]

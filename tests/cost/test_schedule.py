@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.pipeline.schedule import ScheduleSlot, StageTimes, simulate_slots
 from planner.cost.step import compute_step_costs
 from planner.cost.strategies import build_strategy
-from planner.cost.timeline import compute_simulated_step_s, simulate_pipeline
+from planner.cost.timeline import (
+    ScheduleSlot,
+    StageTimes,
+    compute_simulated_step_s,
+    simulate_pipeline,
+    simulate_slots,
+)
 from tests.cost.test_breakdown import large
 
 

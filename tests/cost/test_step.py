@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planner.cost import collectives
 from planner.cost.layer_tables import build_layer_shard, build_layer_tables
 from planner.cost.memory import compute_peak_memory_bytes
+from planner.cost.operators import compute_operator_times
 from planner.cost.operators.attention import count_attended_pairs
 from planner.cost.plan_tables import build_plan_tables
 from planner.cost.scenario import Scenario, build_scenario
@@ -18,11 +19,10 @@ from planner.cost.step import (
     OVERLAPPABLE_TERMS,
     STEP_TERMS,
     compute_pipeline_bound_s,
-    compute_pipeline_sends_s,
+    compute_pipeline_send_s,
     compute_step_costs,
 )
 from planner.cost.strategies import Strategies, build_strategy, join_strategies
-from planner.cost.techniques.operator_time import compute_operator_times
 from planner.workload.operators import AttentionCore
 from planner.workload.presets import read_model_preset
 from planner.workload.transformer import build_workload
@@ -153,7 +153,7 @@ def test_a_longer_window_never_takes_less_time() -> None:
 
 def test_of_no_plans_there_is_nothing_to_tell() -> None:
     none = build_strategy(tp=2, pp=2, dp=4).take(np.zeros(0, dtype=np.int64))
-    exposed, hidden = compute_pipeline_sends_s(question(), none, np.zeros(0, dtype=np.int64))
+    exposed, hidden = compute_pipeline_send_s(question(), none, np.zeros(0, dtype=np.int64))
     assert exposed.shape == hidden.shape == (0,)
 
 

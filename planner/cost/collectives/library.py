@@ -34,7 +34,7 @@ class ProtocolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class GenerationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What belongs to a generation of accelerators; `is_low_latency`: bytes/s on one node, on two, on more."""
+    """What belongs to a generation of accelerators; `low_latency`: bytes/s on one node, on two, on more."""
 
     low_latency: tuple[float, float, float] | None = None
     in_network: float = 1.0
@@ -72,21 +72,19 @@ class LibrarySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 @dataclass(frozen=True)
 class Protocol:
-    """An algorithm under a protocol. `link_step_ratio` and `network_step_ratio`: a step over that of a ring of bulk
-    copies.
-
-    `bandwidth_share_by_size`: share reached at 64 bytes and every doubling; empty: all of it. `is_low_latency`:
-    whether LL's cap holds.
-    """
+    """An algorithm under a protocol; times in seconds."""
 
     bandwidth_share: float
     inter_node_bandwidth_share: float
     base_s: float
     per_rank_s: float
     link_step_ratio: float
+    """A step over links inside a node, over that of a ring of bulk copies."""
     network_step_ratio: float
     bandwidth_share_by_size: Floats
+    """Share reached at 64 bytes and every doubling; empty: all of it."""
     is_low_latency: bool
+    """Whether LL's cap holds."""
 
 
 @dataclass(frozen=True)
@@ -129,29 +127,27 @@ def find_collective_library(network: Network) -> CollectiveLibrary:
 def load_collective_library(name: str) -> CollectiveLibrary:
     """A library by the name of its file."""
     spec = database.load_database_entry("collectives", name, LibrarySpec, "library", "", "collectives")
-    simple_protocol = next(iter(spec.algorithms.values()))["Simple"]
-    latency_scale = spec.fitted.get("latency", 1.0)
-    algorithms = {
-        algorithm: tuple(
-            Protocol(
-                bandwidth_share=protocol_spec.share,
-                inter_node_bandwidth_share=protocol_spec.share
-                if protocol_spec.share_between_nodes is None
-                else protocol_spec.share_between_nodes,
-                base_s=latency_scale * protocol_spec.base,
-                per_rank_s=latency_scale * protocol_spec.rank,
-                link_step_ratio=latency_scale * protocol_spec.link / simple_protocol.link,
-                network_step_ratio=latency_scale * protocol_spec.network / simple_protocol.network,
-                bandwidth_share_by_size=np.array(spec.tree_by_size.get(protocol, ()) if algorithm == "tree" else ()),
-                is_low_latency=protocol == _LL_PROTOCOL,
-            )
-            for protocol, protocol_spec in protocols.items()
+    bulk, scale = next(iter(spec.algorithms.values()))["Simple"], spec.fitted.get("latency", 1.0)
+
+    def build_protocol(algorithm: str, protocol: str, figures: ProtocolSpec) -> Protocol:
+        inter_node_share = figures.share_between_nodes
+        return Protocol(
+            bandwidth_share=figures.share,
+            inter_node_bandwidth_share=figures.share if inter_node_share is None else inter_node_share,
+            base_s=scale * figures.base,
+            per_rank_s=scale * figures.rank,
+            link_step_ratio=scale * figures.link / bulk.link,
+            network_step_ratio=scale * figures.network / bulk.network,
+            bandwidth_share_by_size=np.array(spec.tree_by_size.get(protocol, ()) if algorithm == "tree" else ()),
+            is_low_latency=protocol == _LL_PROTOCOL,
         )
-        for algorithm, protocols in spec.algorithms.items()
-    }
+
     return CollectiveLibrary(
         name,
-        algorithms,
+        {
+            algorithm: tuple(build_protocol(algorithm, *protocol) for protocol in protocols.items())
+            for algorithm, protocols in spec.algorithms.items()
+        },
         spec.generations,
         spec.message.network,
         spec.message.piece_bytes,

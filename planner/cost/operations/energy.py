@@ -21,7 +21,7 @@ from planner.cost.arrays import Floats, Ints, sum_in_order, sum_products, take_c
 from planner.cost.layer_tables import LayerTables, build_layer_tables
 from planner.cost.memory import compute_recompute_layer_share
 from planner.cost.operators import get_operator_cost
-from planner.cost.pipeline.partition import list_layer_types
+from planner.cost.pipeline import count_layers
 from planner.cost.plan_tables import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario
 from planner.cost.step import OVERLAPPABLE_TERMS, StepCosts
@@ -76,7 +76,7 @@ def _keep_only_multiplies(workload: Workload) -> Workload:
 
 def _compute_model_s(scenario: Scenario, s: Strategies, tables: LayerTables, layer_row: Ints) -> Floats:
     """Seconds of one micro-batch through all layers, recomputation included, shape [plans]."""
-    counts = np.array([_count_layers(scenario.workload, layer) for layer in list_layer_types(scenario.workload)])
+    counts = count_layers(scenario.workload)
     single_pass_s = sum_products(counts, take_columns(tables.forward + tables.backward, layer_row))
     mask, zero_s = tables.recomputable_mask, np.zeros_like(tables.forward)
     mode_times_s = np.stack([zero_s, tables.selective_recompute * mask, tables.forward * mask])
@@ -84,20 +84,13 @@ def _compute_model_s(scenario: Scenario, s: Strategies, tables: LayerTables, lay
     return single_pass_s + compute_recompute_layer_share(scenario, s) * recompute_s
 
 
-def _count_layers(workload: Workload, layer: Layer) -> float:
-    """How many layers of a type the workload has; embedding and head once."""
-    return float(sum(run.count for run in workload.layer_runs if run.layer == layer)) or 1.0
-
-
 def compute_energy_parts_j(
     scenario: Scenario, s: Strategies, step_costs: StepCosts, plan_tables: PlanTables | None = None
 ) -> dict[str, Floats]:
-    """Joules of a step at the meter by PARTS, shape [plans] each; all zero where the part's power is not known."""
+    """Joules of a step at the meter by `ENERGY_PARTS`, [plans] each; all zero where the power is unknown."""
     state_times_s = compute_state_times_s(scenario, s, plan_tables or build_plan_tables(scenario, s), step_costs)
-    devices_j = scenario.devices * sum_in_order(
-        power_w * state_times_s[state]
-        for state, power_w in zip(POWER_STATES, compute_state_power_w(scenario), strict=True)
-    )
+    powers_w = zip(POWER_STATES, compute_state_power_w(scenario), strict=True)
+    devices_j = scenario.devices * sum_in_order(power_w * state_times_s[state] for state, power_w in powers_w)
     return _add_site_energy_j(scenario, devices_j, step_costs.step_time_s)
 
 
@@ -120,7 +113,7 @@ def compute_least_energy_j(scenario: Scenario, step_time_s: Floats) -> Floats:
 
 
 def compute_state_power_w(scenario: Scenario) -> tuple[float, ...]:
-    """Watts of one device in each of STATES; zero where its power is not known."""
+    """Watts of one device in each of `POWER_STATES`; zero where its power is not known."""
     accelerator, power = scenario.accelerator, scenario.power
     rated_w = accelerator.tdp_w or 0.0
     if power is None:
@@ -135,13 +128,9 @@ def _add_site_energy_j(scenario: Scenario, devices_j: Floats, step_time_s: Float
     if power is None:
         return dict.fromkeys(ENERGY_PARTS, np.zeros_like(devices_j))
     device_seconds = scenario.devices * step_time_s
-    node_j = (
-        power.node_share * devices_j if power.node_w_per_device is None else power.node_w_per_device * device_seconds
-    )
+    node_j = power.node_share * devices_j
+    if power.node_w_per_device is not None:
+        node_j = power.node_w_per_device * device_seconds
     network_j = power.network_w_per_device * device_seconds
-    return {
-        "devices": devices_j,
-        "node": node_j,
-        "network": network_j,
-        "cooling": (power.pue - 1.0) * (devices_j + node_j + network_j),
-    }
+    cooling_j = (power.pue - 1.0) * (devices_j + node_j + network_j)
+    return {"devices": devices_j, "node": node_j, "network": network_j, "cooling": cooling_j}

@@ -1,4 +1,5 @@
-"""Failures: how often a job is interrupted, how often it should save its state, and what share of the time is left.
+"""Failures: how often a job is interrupted, how often it should save its state, what share of the time is left, and
+how many spare nodes pay off.
 
 Failures are independent and exponential, and any of them stops the job (a series system). All functions take arrays
 of one shape (broadcast), so that many jobs, sizes or step times are computed at once.
@@ -6,6 +7,11 @@ of one shape (broadcast), so that many jobs, sizes or step times are computed at
 Sources: J. W. Young, A first order approximation to the optimum checkpoint interval, CACM 17(9), 1974,
 doi:10.1145/361147.361115; J. T. Daly, A higher order estimate of the optimum checkpoint interval for restart dumps,
 Future Generation Computer Systems 22(3), 2006, doi:10.1016/j.future.2004.11.016.
+
+Nodes fail one after the other and are repaired side by side. While more are out than there are spares the job
+waits, so none fails: the birth-death process of Erlang's loss system (A. K. Erlang 1917), whose result holds for
+repair times of any distribution. A job that goes on with fewer data-parallel replicas sees the plain Poisson number
+of nodes out.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.cluster.model.spec import MAX_SPARES
 from planner.cost.arrays import Floats, round_significant
 
 _MAX_EXPONENT = 700.0
@@ -113,17 +120,14 @@ def compute_checkpoint_steps(step_s: Floats, checkpoint: CheckpointTimes, mtbf_s
     An asynchronous checkpoint has to be written before the next one begins.
     """
     min_steps = np.ceil(np.maximum(checkpoint.background_write_s - checkpoint.blocked_s, 0.0) / step_s)
-    min_steps = np.maximum(min_steps, 1.0)
+    min_steps, no_restart_s = np.maximum(min_steps, 1.0), np.zeros_like(mtbf_s)
     exact_steps = compute_daly_interval_s(checkpoint.blocked_s, mtbf_s) / step_s
-    fewer_steps, more_steps = (
-        np.maximum(np.floor(exact_steps), min_steps),
-        np.maximum(np.ceil(exact_steps), min_steps),
+    fewer_steps = np.maximum(np.floor(exact_steps), min_steps)
+    more_steps = np.maximum(np.ceil(exact_steps), min_steps)
+    fewer_share, more_share = (
+        compute_useful_share(steps * step_s, checkpoint, mtbf_s, no_restart_s) for steps in (fewer_steps, more_steps)
     )
-    no_restart_s = np.zeros_like(mtbf_s)
-    is_fewer_better = compute_useful_share(
-        fewer_steps * step_s, checkpoint, mtbf_s, no_restart_s
-    ) >= compute_useful_share(more_steps * step_s, checkpoint, mtbf_s, no_restart_s)
-    return np.where(is_fewer_better, fewer_steps, more_steps)
+    return np.where(fewer_share >= more_share, fewer_steps, more_steps)
 
 
 def compute_time_shares(
@@ -137,7 +141,7 @@ def compute_time_shares(
 ) -> TimeShares:
     """Where the time goes with a checkpoint after every `work_s` of training, each of shape [jobs].
 
-    `available`: share of the time in which enough nodes are there (`planner.cost.operations.spares`).
+    `available`: share of the time in which enough nodes are there.
     """
     stop_s = detection_s + restart_s + checkpoint.load_s
     useful_time = compute_useful_share(work_s, checkpoint, mtbf_s, stop_s)
@@ -154,3 +158,62 @@ def compute_time_shares(
         load=share_per_s * checkpoint.load_s,
         repair=1.0 - available,
     )
+
+
+def compute_nodes_in_repair(
+    nodes: Floats, devices: Floats, *, device_mtbf_s: float, node_mtbf_s: float, repair_s: float
+) -> Floats:
+    """Mean number of nodes in repair while the job runs, shape [jobs]: the offered load of Erlang's system."""
+    return (devices / device_mtbf_s + nodes / node_mtbf_s) * repair_s
+
+
+def compute_stalled_share(nodes_in_repair: Floats, spares: int) -> Floats:
+    """Share of the time in which more nodes are out than there are spares and the job waits, shape [jobs].
+
+    Erlang's B for spares + 1 servers: B(0) = 1, B(m) = a B(m-1) / (m + a B(m-1)).
+    """
+    share = np.ones_like(nodes_in_repair)
+    for servers in range(1, spares + 2):
+        share = nodes_in_repair * share / (servers + nodes_in_repair * share)
+    return share
+
+
+def compute_shrunk_share(nodes_in_repair: Floats, spares: int, nodes: Floats, replica_nodes: Floats) -> Floats:
+    """Share of the work that is missing where the job goes on with fewer replicas of `replica_nodes`, shape [jobs].
+
+    With k > s nodes out, Poisson of mean a, ceil((k - s) / q) of n / q replicas do not run: their whole nodes step
+    in for others.
+    """
+    most_load = np.max(nodes_in_repair)
+    max_nodes_out = min(float(most_load + 10.0 * np.sqrt(most_load) + 20.0), float(np.max(nodes)) + spares)
+    nodes_out = np.arange(int(max_nodes_out) + 1)
+    log_factorial = np.concatenate([[0.0], np.cumsum(round_significant(np.log(nodes_out[1:])))])
+    load = np.maximum(nodes_in_repair, np.finfo(np.float64).tiny)[..., np.newaxis]
+    exponent = nodes_out * round_significant(np.log(load)) - load - log_factorial
+    probability = round_significant(np.exp(exponent), 36)
+    replica_nodes = replica_nodes[..., np.newaxis]
+    missing_nodes = np.ceil(np.maximum(nodes_out - spares, 0) / replica_nodes) * replica_nodes
+    missing_share = np.minimum(missing_nodes / nodes[..., np.newaxis], 1.0)
+    tail_probability = np.maximum(1.0 - np.sum(probability, axis=-1), 0.0)  # nobody is left to run
+    share: Floats = np.clip(np.sum(probability * missing_share, axis=-1) + tail_probability, 0.0, 1.0)
+    return share
+
+
+def find_optimal_spares(nodes_in_repair: Floats, nodes: Floats) -> Floats:
+    """How many spare nodes make the most goodput of a node, all nodes counted, shape [jobs].
+
+    One more pays while it adds at least its share of the nodes: A(s) / (n + s), A = 1 - B(s + 1), rises until then
+    and falls ever after, since Erlang's B is convex in the number of servers (E. J. Messerli 1972).
+    """
+    stalled_share = nodes_in_repair / (1.0 + nodes_in_repair)
+    best_spares, best_gain = np.zeros_like(nodes_in_repair), (1.0 - stalled_share) / nodes
+    is_rising = np.ones(np.shape(nodes_in_repair), dtype=np.bool_)
+    for spares in range(1, MAX_SPARES + 1):
+        stalled_share = nodes_in_repair * stalled_share / (spares + 1.0 + nodes_in_repair * stalled_share)
+        current_gain = (1.0 - stalled_share) / (nodes + spares)
+        is_rising &= current_gain >= best_gain
+        if not is_rising.any():
+            break
+        best_spares = np.where(is_rising, float(spares), best_spares)
+        best_gain = np.where(is_rising, current_gain, best_gain)
+    return best_spares

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from planner.cost.pipeline.schedule import ScheduleSlot
 from planner.cost.rank_groups import compute_rank_strides
 from planner.cost.scenario import Scenario
 from planner.cost.step import compute_step_costs, count_micro_batches
 from planner.cost.strategies import Strategies
-from planner.cost.timeline import count_simulated_micro_batches, simulate_pipeline
+from planner.cost.timeline import ScheduleSlot, count_simulated_micro_batches, simulate_pipeline
 from planner.documents.plan import PlanPart
 from planner.errors import InputError
 from planner.studies.explain import build_plan_strategies

@@ -16,10 +16,10 @@ from planner.cost.memory import (
     compute_memory_totals_bytes,
     compute_peak_memory_bytes,
 )
-from planner.cost.pipeline.partition import IN_FLIGHT_ROUNDS, compute_layer_prefix
+from planner.cost.pipeline import IN_FLIGHT_ROUNDS, compute_layer_prefix
 from planner.cost.plan_tables import PlanTables, build_plan_tables
 from planner.cost.scenario import Scenario
-from planner.cost.step import compute_layer_terms, compute_pipeline_sends_s, count_micro_batches
+from planner.cost.step import compute_layer_terms, compute_pipeline_send_s, count_micro_batches
 from planner.cost.strategies import Strategies, join_strategies
 from planner.search.heterogeneous.layer_partition import StageContents, enumerate_stage_contents
 from planner.search.space import SearchStats, Space, compute_divisors, enumerate_parallel_layouts, is_valid_zero_stage
@@ -309,7 +309,7 @@ def _build_pipeline_rows(
         tables, table_row = build_layer_tables(pool.shared_scenario, layouts)
         terms = compute_layer_terms(pool.shared_scenario, pool_strategies, tables, table_row[layout])
         layer_times_s.append(sum_in_order(terms.values()))
-        send_s.append(compute_pipeline_sends_s(pool.shared_scenario, pool_strategies, micro_batches)[0])
+        send_s.append(compute_pipeline_send_s(pool.shared_scenario, pool_strategies, micro_batches)[0])
     return PipelineRows(
         device_pools=device_pools,
         contents=contents,

@@ -27,75 +27,63 @@ from planner.workload.operators import Layer, Workload
 
 @dataclass(frozen=True)
 class StageTables:
-    """Stages and chunks of each distinct (pp, vpp), padded to the same number of them.
+    """Stages and chunks of each distinct (pp, vpp), padded to the same number of them; counts are layers of a type.
 
-    Counts are layers of each type (embedding and head as the last two types). `layer_counts`: distinct stages, shape
-    [splits, stages, layer types]; `stage_index`: the first pipeline position of such a stage, shape [splits, stages]:
-    of equal stages the earliest keeps the most micro-batches, so it stands for the others. `virtual_stages`: distinct
-    chunks that run at the same time (the v-th of every stage), for each distinct such turn, shape [splits, turns,
-    chunks, layer types]; `interleave_rounds`: how many such turns there are, shape [splits, turns]. Padding repeats
-    the first entry (0 turns); `round_sizes`: distinct turns and the most distinct chunks in one, without padding,
-    shape [splits, 2]. `warmup_layers`: layers of each type in the first turn of all stages together, shape [splits,
-    layer types]. `virtual_stage_layers`: for each split whose stages have chunks of different length, their layers,
-    shape [vpp, stages].
+    Padding repeats the first entry (0 times, for rounds).
     """
 
     layer_counts: Floats
+    """Layers of the distinct stages, [splits, stages, layer types]."""
     stage_index: Ints
+    """The first pipeline position of such a stage, [splits, stages]: of equal stages the earliest keeps the most
+    micro-batches, so it stands for the others."""
     virtual_stages: Floats
+    """Layers of the distinct chunks of each distinct round, [splits, rounds, chunks, layer types]."""
     interleave_rounds: Floats
+    """How many such rounds there are, [splits, rounds]."""
     round_sizes: Ints
+    """Distinct rounds, and the most distinct chunks in one, without padding, [splits, 2]."""
     warmup_layers: Floats
+    """Layers in the first round of all stages together, [splits, layer types]."""
     virtual_stage_layers: tuple[Floats | None, ...]
+    """For each split whose stages have chunks of different length, their layers, [vpp, stages]."""
 
     def compute_slowest_path_s(self, stage_rows: Ints, per_layer_s: Floats) -> Floats:
-        """Seconds of one micro-batch where in each turn all stages wait for the slowest chunk, shape [plans].
+        """Seconds of one micro-batch where in each round all stages wait for the slowest chunk, shape [plans].
 
         `per_layer_s`: seconds of one layer of each type, shape [plans, layer types].
         """
-        path_s = np.empty(len(stage_rows))
-        row_sizes = self.round_sizes[stage_rows]
-        # padding is left out: most splits have a few turns of a few different chunks
-        for round_count, chunk_count in np.unique(self.round_sizes, axis=0).tolist():
-            plan_indices = np.flatnonzero((row_sizes[:, 0] == round_count) & (row_sizes[:, 1] == chunk_count))
-            table_rows = stage_rows[plan_indices]
-            chunk_times_s = sum_products(
-                take_columns(self.virtual_stages[:, :round_count, :chunk_count], table_rows),
-                per_layer_s[plan_indices, None, None, :],
-            )
-            path_s[plan_indices] = sum_products(
-                take_columns(self.interleave_rounds[:, :round_count], table_rows), find_last_axis_max(chunk_times_s)
-            )
+        path_s, row_sizes = np.empty(len(stage_rows)), self.round_sizes[stage_rows]
+        # padding is left out: most splits have a few rounds of a few different chunks
+        for rounds, chunks in np.unique(self.round_sizes, axis=0).tolist():
+            index = np.flatnonzero((row_sizes[:, 0] == rounds) & (row_sizes[:, 1] == chunks))
+            layers = take_columns(self.virtual_stages[:, :rounds, :chunks], stage_rows[index])
+            slowest_s = find_last_axis_max(sum_products(layers, per_layer_s[index, None, None, :]))
+            repeats = take_columns(self.interleave_rounds[:, :rounds], stage_rows[index])
+            path_s[index] = sum_products(repeats, slowest_s)
         return path_s
 
     def compute_fill_drain_s(self, stage_rows: Ints, per_layer_s: Floats) -> Floats:
         """Seconds of one micro-batch in the first chunks of all stages but the slowest, shape [plans]."""
         first_chunk_s = sum_products(take_columns(self.virtual_stages[:, 0], stage_rows), per_layer_s[:, None, :])
-        other_stages_s = sum_products(take_columns(self.warmup_layers, stage_rows), per_layer_s) - find_last_axis_max(
-            first_chunk_s
-        )
-        return np.maximum(other_stages_s, 0.0)
+        all_stages_s = sum_products(take_columns(self.warmup_layers, stage_rows), per_layer_s)
+        return np.maximum(all_stages_s - find_last_axis_max(first_chunk_s), 0.0)
 
     def find_slowest_layers(self, stage_rows: Ints, per_layer_s: Floats) -> Floats:
         """Layers of each type on that path, shape [plans, layer types]."""
         chunks = take_columns(self.virtual_stages, stage_rows)
-        chunk_times_s = sum_products(chunks, per_layer_s[:, None, None, :])
-        slowest_chunks = np.take_along_axis(chunks, np.argmax(chunk_times_s, axis=2)[:, :, None, None], axis=2)[
-            :, :, 0
-        ]
-        return sum_products(
-            take_columns(self.interleave_rounds, stage_rows)[:, None, :], np.moveaxis(slowest_chunks, 1, 2)
-        )
+        slowest = np.argmax(sum_products(chunks, per_layer_s[:, None, None, :]), axis=2)
+        slowest_chunks = np.take_along_axis(chunks, slowest[:, :, None, None], axis=2)[:, :, 0]
+        repeats = take_columns(self.interleave_rounds, stage_rows)
+        return sum_products(repeats[:, None, :], np.moveaxis(slowest_chunks, 1, 2))
 
 
-def build_stage_tables(workload: Workload, strategies: Strategies) -> tuple[StageTables, Ints]:
+def build_stage_tables(workload: Workload, s: Strategies) -> tuple[StageTables, Ints]:
     """The stages, and for each plan its row in them."""
-    unique_splits = find_unique_rows(strategies.pp, strategies.vpp)
-    degree_pairs = zip(
-        strategies.pp[unique_splits.first_index], strategies.vpp[unique_splits.first_index], strict=True
-    )
+    unique = find_unique_rows(s.pp, s.vpp)
+    degrees = zip(s.pp[unique.first_index].tolist(), s.vpp[unique.first_index].tolist(), strict=True)
     prefix = compute_layer_prefix(workload)
-    assigned_layers = [assign_layers(prefix, int(pp), int(vpp)) for pp, vpp in degree_pairs]
+    assigned_layers = [assign_layers(prefix, pp, vpp) for pp, vpp in degrees]
     distinct_stages = [_find_distinct_rows(chunks.sum(axis=0)) for chunks in assigned_layers]
     rounds = [_find_rounds(chunks) for chunks in assigned_layers]
     stage_index = _pad_tables([first_index for _, first_index in distinct_stages])
@@ -107,15 +95,14 @@ def build_stage_tables(workload: Workload, strategies: Strategies) -> tuple[Stag
         round_sizes=np.array([(len(round_chunks), max(map(len, round_chunks))) for round_chunks, _ in rounds]),
         warmup_layers=np.stack([chunks[0].sum(axis=0) for chunks in assigned_layers]),
         virtual_stage_layers=_compute_virtual_stage_layers(assigned_layers, stage_index),
-    ), unique_splits.inverse
+    ), unique.inverse
 
 
 def build_all_stage_tables(workload: Workload, strategy: Strategies) -> tuple[StageTables, Ints]:
     """The stages of a single plan as `build_stage_tables` gives them, but every stage listed, equal ones too."""
     stages, stage_rows = build_stage_tables(workload, strategy)
     pp, vpp = int(strategy.pp[0]), int(strategy.vpp[0])
-    assigned_layers = assign_layers(compute_layer_prefix(workload), pp, vpp)
-    stage_index = np.arange(pp)[None]
+    assigned_layers, stage_index = assign_layers(compute_layer_prefix(workload), pp, vpp), np.arange(pp)[None]
     return replace(
         stages,
         layer_counts=assigned_layers.sum(axis=0)[None],
@@ -126,13 +113,10 @@ def build_all_stage_tables(workload: Workload, strategy: Strategies) -> tuple[St
 
 def _compute_virtual_stage_layers(assigned_layers: list[Floats], stage_index: Ints) -> tuple[Floats | None, ...]:
     """Layers of every chunk of the distinct stages, shape [vpp, stages], of each split with unequal chunks."""
-    layers_per_chunk = [
-        chunks[:, stage_rows, :-2].sum(axis=2)
-        for chunks, stage_rows in zip(assigned_layers, stage_index, strict=True)
+    layers_per_split = [
+        chunks[:, stages, :-2].sum(axis=2) for chunks, stages in zip(assigned_layers, stage_index, strict=True)
     ]
-    return tuple(
-        None if (chunk_layers == chunk_layers[0]).all() else chunk_layers for chunk_layers in layers_per_chunk
-    )
+    return tuple(None if (layers == layers[0]).all() else layers for layers in layers_per_split)
 
 
 def _pad_tables(tables: list[NumericArray], *, repeat_first: bool = True) -> NumericArray:
@@ -147,7 +131,7 @@ def _pad_tables(tables: list[NumericArray], *, repeat_first: bool = True) -> Num
 
 
 def _pad_rounds(split_rounds: list[list[Floats]]) -> Floats:
-    """The chunks of every split's turns as one table, shape [splits, turns, chunks, layer types]."""
+    """The chunks of every split's rounds as one table, shape [splits, rounds, chunks, layer types]."""
     chunks = _pad_tables([chunks for rounds in split_rounds for chunks in rounds])
     round_bounds = np.cumsum([len(rounds) for rounds in split_rounds])
     return _pad_tables(np.split(chunks, round_bounds[:-1]))
@@ -165,6 +149,11 @@ def compute_layer_prefix(workload: Workload) -> Ints:
     one_hot = np.zeros((len(layer_types) + 1, len(type_index)), dtype=np.int64)
     one_hot[np.arange(len(layer_types)) + 1, layer_types] = 1
     return np.cumsum(one_hot, axis=0)
+
+
+def count_layers(workload: Workload) -> Floats:
+    """Layers of each type in the model, [layer types]; embedding and head once."""
+    return np.append(compute_layer_prefix(workload)[-1], [1, 1]).astype(np.float64)
 
 
 def assign_layers(prefix: Ints, pp: int, vpp: int) -> Floats:
@@ -185,26 +174,23 @@ def _compute_chunk_bounds(layers: int, chunks: int) -> Ints:
     return np.clip(bounds - 1, 0, layers) if counts_embedding_and_head else bounds
 
 
-def compute_boundary_width(workload: Workload, strategies: Strategies) -> Floats:
+def compute_boundary_width(workload: Workload, s: Strategies) -> Floats:
     """Values per token that a chunk hands to the next, where it is most, shape [plans].
 
     The slowest hop sets the pace; chunks of a transformer all hand on the hidden state.
     """
-    input_widths = [run.layer.input_values or workload.hidden_size for run in workload.layer_runs]
-    if set(input_widths) == {workload.hidden_size}:
-        return np.full(len(strategies), float(workload.hidden_size))
-    unique_splits = find_unique_rows(strategies.pp * strategies.vpp)
-    run_lengths = [run.count for run in workload.layer_runs]
-    widths = np.array(
-        [*np.repeat(input_widths, run_lengths), workload.head.input_values or workload.hidden_size], dtype=np.float64
-    )
-    chunks = (strategies.pp * strategies.vpp)[unique_splits.first_index]
+    hidden_size, runs = workload.hidden_size, workload.layer_runs
+    if all((run.layer.input_values or hidden_size) == hidden_size for run in runs):
+        return np.full(len(s), float(hidden_size))
+    layers = [layer for run in runs for layer in [run.layer] * run.count]
+    widths = np.array([layer.input_values or hidden_size for layer in [*layers, workload.head]], dtype=np.float64)
+    unique = find_unique_rows(s.pp * s.vpp)
     # the last bound is the head's, which is on the last chunk
-    widest_boundaries = [
-        widths[_compute_chunk_bounds(sum(run_lengths), chunk_count)[1:-1]].max(initial=0.0)
-        for chunk_count in chunks.tolist()
+    widest = [
+        widths[_compute_chunk_bounds(len(layers), chunks)[1:-1]].max(initial=0.0)
+        for chunks in (s.pp * s.vpp)[unique.first_index].tolist()
     ]
-    return np.array(widest_boundaries)[unique_splits.inverse]
+    return np.array(widest)[unique.inverse]
 
 
 def _find_distinct_rows(rows: Floats) -> tuple[Floats, Ints]:
@@ -221,7 +207,7 @@ def _find_distinct_rows(rows: Floats) -> tuple[Floats, Ints]:
 
 
 def _find_rounds(chunks: Floats) -> tuple[list[Floats], Floats]:
-    """Distinct turns as their distinct chunks, and how often each comes: from [vpp, pp, layer types]."""
+    """Distinct rounds as their distinct chunks, and how often each comes: from [vpp, pp, layer types]."""
     flat_rounds = chunks.reshape(len(chunks), -1)
     distinct_rounds, first_indices = _find_distinct_rows(flat_rounds)
     repeat_counts = [float((flat_rounds == flat_round).all(axis=1).sum()) for flat_round in distinct_rounds]
@@ -244,15 +230,14 @@ def compute_in_flight_passes(
     """
     stage_index = stages.stage_index[stage_rows]
     plain_passes = np.minimum(micro_batches[:, None], (pp - stage_index.T).T)
-    chunks_in_flight = np.minimum(
-        (micro_batches * vpp)[:, None], (2 * (pp - stage_index.T - 1) + (vpp - 1) * pp + 1).T
-    )
+    warmup_chunks = (2 * (pp - stage_index.T - 1) + (vpp - 1) * pp + 1).T
+    chunks_in_flight = np.minimum((micro_batches * vpp)[:, None], warmup_chunks)
     in_flight: Floats = np.where(vpp[:, None] == 1, plain_passes, chunks_in_flight / vpp[:, None])
     for row, table_row in enumerate(stage_rows.tolist()):
-        chunk_layers = stages.virtual_stage_layers[table_row]
-        if chunk_layers is not None:
+        layers = stages.virtual_stage_layers[table_row]
+        if layers is not None:
             in_flight[row] = _simulate_peak_in_flight(
-                chunk_layers, int(pp[row]), int(micro_batches[row]), chunks_in_flight[row]
+                layers, int(pp[row]), int(micro_batches[row]), chunks_in_flight[row]
             )
     return in_flight
 
@@ -264,16 +249,13 @@ def _simulate_peak_in_flight(chunk_layers: Floats, pp: int, micro_batches: int, 
     one; the backward passes take them from the last to the first. After the warm-up a chunk is dropped for each that
     is begun.
     """
-    vpp = len(chunk_layers)
+    vpp, stages = chunk_layers.shape
     chunk_order = np.arange(micro_batches * vpp) // pp % vpp
-    begun_layers = np.cumsum(chunk_layers[chunk_order], axis=0)
-    dropped_layers = np.cumsum(
-        np.concatenate([np.zeros((1, chunk_layers.shape[1])), chunk_layers[vpp - 1 - chunk_order]]), axis=0
-    )
+    begun = np.cumsum(chunk_layers[chunk_order], axis=0)
+    dropped = np.cumsum(np.concatenate([np.zeros((1, stages)), chunk_layers[vpp - 1 - chunk_order]]), axis=0)
     step = np.arange(len(chunk_order))
     peak_layers = [
-        (begun_layers[:, i] - dropped_layers[np.maximum(step + 1 - int(warmup_chunks[i]), 0), i]).max()
-        for i in range(chunk_layers.shape[1])
+        (begun[:, i] - dropped[np.maximum(step + 1 - int(warmup_chunks[i]), 0), i]).max() for i in range(stages)
     ]
     passes: Floats = np.array(peak_layers) / np.maximum(chunk_layers.sum(axis=0), 1)
     return passes

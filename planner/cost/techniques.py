@@ -6,35 +6,19 @@ Their cost in accuracy is not modelled and reported as unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import get_args
+from dataclasses import replace
+from typing import NamedTuple, get_args
 
 from planner.cost.flops import compute_token_forward_flops
+from planner.cost.operators import is_adapted, is_pruned
 from planner.cost.operators.roofline import get_peak_16bit_flops_per_s, is_16bit_or_wider
 from planner.cost.scenario import Scenario
-from planner.cost.techniques.operator_time import is_adapted, is_pruned
 from planner.errors import InputError
 from planner.trainers.trainer import ADAM_MOMENT_BYTES, replace_moment_bytes
-from planner.workload.operators import (
-    ExpertLinear,
-    Layer,
-    LayerRun,
-    Linear,
-    Loss,
-    Operator,
-    Workload,
-)
-from planner.workload.techniques import (
-    WEIGHT_16BIT_BYTES,
-    Lora,
-    LowRank,
-    OptimizerName,
-    Pruning,
-    Teacher,
-)
+from planner.workload.operators import ExpertLinear, Layer, LayerRun, Linear, Loss, Operator, ShardDimension, Workload
+from planner.workload.techniques import WEIGHT_16BIT_BYTES, Lora, LowRank, OptimizerName, Pruning, Teacher
 
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
-UNKNOWN_ACCURACY = "unknown"
 _FOUR_BIT_BYTES = 0.5 + 0.127 / 8
 """NormalFloat4 with its blocks' constants quantised once more: 0.127 bits a parameter (arXiv 2305.14314)."""
 _EIGHT_BIT_MOMENT_BYTES = 1.0 + 4.0 / 2048
@@ -51,13 +35,11 @@ _NEWTON_SCHULZ_ITERATIONS = 5
 """Iterations of one update (Jordan et al. 2024, Muon)."""
 
 
-@dataclass(frozen=True)
-class Technique:
-    """One technique in words: what it changes; `accuracy` is what it costs there."""
+class Technique(NamedTuple):
+    """One technique in words: what it changes."""
 
     name: str
     changes: tuple[str, ...]
-    accuracy: str = UNKNOWN_ACCURACY
 
 
 def apply_optimizer(scenario: Scenario, optimizer_name: OptimizerName) -> Scenario:
@@ -77,11 +59,8 @@ def apply_optimizer(scenario: Scenario, optimizer_name: OptimizerName) -> Scenar
         "muon": (1.0 + vector_share) * ADAM_MOMENT_BYTES,
     }[optimizer_name]
     flops = _compute_newton_schulz_flops(scenario.workload) if optimizer_name == "muon" else 0.0
-    return _replace_techniques(
-        replace(scenario, trainer=replace_moment_bytes(scenario.trainer, moment_bytes)),
-        optimizer=optimizer_name,
-        optimizer_flops=flops,
-    )
+    scenario = replace(scenario, trainer=replace_moment_bytes(scenario.trainer, moment_bytes))
+    return _replace_techniques(scenario, optimizer=optimizer_name, optimizer_flops=flops)
 
 
 def _compute_newton_schulz_flops(workload: Workload) -> float:
@@ -109,9 +88,8 @@ def apply_low_rank(scenario: Scenario, rank_share: float) -> Scenario:
     if factored_workload.parameters >= workload.parameters:
         expected = "less than 0.5: of a square matrix two factors of half its rank are as large"
         raise InputError("makes no matrix smaller", key="--low-rank", value=rank_share, expected=expected)
-    return _replace_techniques(
-        replace(scenario, workload=factored_workload), low_rank=LowRank(rank_share, workload.parameters)
-    )
+    scenario = replace(scenario, workload=factored_workload)
+    return _replace_techniques(scenario, low_rank=LowRank(rank_share, workload.parameters))
 
 
 def _factor_layer(layer: Layer, rank_share: float) -> Layer:
@@ -130,12 +108,9 @@ def _factor_operator(op: Linear | ExpertLinear, rank_share: float) -> list[Opera
         return [replace(op, outputs=rank, bias=False), replace(op, inputs=rank)]
     if op.full_precision or op.tied:
         return [op]
-    down_factor = Linear(f"{op.name}_narrow", op.inputs, rank, "row" if op.shard == "row" else "none", rows=op.rows)
-    down_factor = replace(down_factor, saves_input=op.saves_input)
-    return [
-        down_factor,
-        replace(op, inputs=rank, shard="column" if op.shard == "column" else "none", saves_input=True),
-    ]
+    down_shard: ShardDimension = "row" if op.shard == "row" else "none"
+    down = Linear(f"{op.name}_narrow", op.inputs, rank, down_shard, saves_input=op.saves_input, rows=op.rows)
+    return [down, replace(op, inputs=rank, shard="column" if op.shard == "column" else "none", saves_input=True)]
 
 
 def apply_lora(scenario: Scenario, rank: int, bits: int = 16) -> Scenario:
@@ -154,9 +129,8 @@ def apply_lora(scenario: Scenario, rank: int, bits: int = 16) -> Scenario:
         raise InputError("nothing to adapt", key="--lora", value=rank, expected=expected)
     quantized_share = _compute_parameter_share(workload, is_adapted) if bits == 4 else 0.0
     frozen_bytes = quantized_share * _FOUR_BIT_BYTES + (1.0 - quantized_share) * WEIGHT_16BIT_BYTES
-    return _replace_techniques(
-        scenario, lora=Lora(rank, bits, adapter_parameters / workload.parameters, frozen_bytes)
-    )
+    adapter_share = adapter_parameters / workload.parameters
+    return _replace_techniques(scenario, lora=Lora(rank, bits, adapter_share, frozen_bytes))
 
 
 def apply_pruning(scenario: Scenario, sparsity: float | None = None) -> Scenario:
@@ -169,13 +143,11 @@ def apply_pruning(scenario: Scenario, sparsity: float | None = None) -> Scenario
         expected = "a transformer with dense MLPs"
         raise InputError("nothing to prune", key="--prune", value=scenario.workload.name, expected=expected)
     if sparsity is not None:
-        return _replace_techniques(
-            scenario, pruning=Pruning("unstructured", sparsity, pruned_share, _MASK_BYTES, 1.0)
-        )
-    has_sparse_units = scenario.accelerator.architecture in SPARSE_ARCHITECTURES and is_16bit_or_wider(
-        scenario, full_precision=False
-    )
-    speed, extra_bytes = (_SPARSE_SPEEDUP, _SPARSE_BYTES) if has_sparse_units else (1.0, _MASK_BYTES)
+        pruning = Pruning("unstructured", sparsity, pruned_share, _MASK_BYTES, 1.0)
+        return _replace_techniques(scenario, pruning=pruning)
+    has_sparse_units = scenario.accelerator.architecture in SPARSE_ARCHITECTURES
+    is_sparse = has_sparse_units and is_16bit_or_wider(scenario, full_precision=False)
+    speed, extra_bytes = (_SPARSE_SPEEDUP, _SPARSE_BYTES) if is_sparse else (1.0, _MASK_BYTES)
     return _replace_techniques(scenario, pruning=Pruning("2:4", 0.5, pruned_share, extra_bytes, speed))
 
 
@@ -184,37 +156,24 @@ def apply_distillation(scenario: Scenario, teacher_workload: Workload) -> Scenar
 
     Raises InputError for a teacher of other samples, or whose logits are not as many.
     """
-    student = scenario.workload
-    student_predictions, teacher_predictions = _count_predictions(student), _count_predictions(teacher_workload)
-    if teacher_workload.sample_name != student.sample_name:
-        problem = (
-            f"{teacher_workload.name} is trained on {teacher_workload.sample_name}s, "
-            f"{student.name} on {student.sample_name}s"
-        )
-        raise InputError(
-            problem,
-            key="--distil",
-            value=teacher_workload.name,
-            expected=f"a teacher that is trained on {student.sample_name}s",
-        )
+    student, teacher = scenario.workload, teacher_workload
+    student_predictions, teacher_predictions = _count_predictions(student), _count_predictions(teacher)
+    if teacher.sample_name != student.sample_name:
+        problem = f"{teacher.name} is trained on {teacher.sample_name}s, {student.name} on {student.sample_name}s"
+        expected = f"a teacher that is trained on {student.sample_name}s"
+        raise InputError(problem, key="--distil", value=teacher.name, expected=expected)
     if teacher_predictions != student_predictions:
-        sample_noun, requirement_text = (
+        sample_noun, requirement = (
             ("token", "the same vocabulary") if student.has_tokens else (student.sample_name, "as many classes")
         )
-        problem = (
-            f"{teacher_workload.name} has {_format_logits(teacher_predictions)} a {sample_noun}"
-            f", {student.name} {_format_logits(student_predictions)}"
-        )
-        raise InputError(
-            problem, key="--distil", value=teacher_workload.name, expected=f"a teacher with {requirement_text}"
-        )
+        teacher_logits, student_logits = _format_logits(teacher_predictions), _format_logits(student_predictions)
+        problem = f"{teacher.name} has {teacher_logits} a {sample_noun}, {student.name} {student_logits}"
+        raise InputError(problem, key="--distil", value=teacher.name, expected=f"a teacher with {requirement}")
     # a teacher reads the student's tokens; of an image it makes its own
-    matched_teacher = (
-        replace(teacher_workload, seq_length=student.seq_length) if student.has_tokens else teacher_workload
-    )
-    flops = compute_token_forward_flops(matched_teacher, "causal" if scenario.attention_kernel == "flash" else "full")
-    flops *= matched_teacher.seq_length / student.seq_length
-    return _replace_techniques(scenario, teacher=Teacher(teacher_workload.name, teacher_workload.parameters, flops))
+    matched = replace(teacher, seq_length=student.seq_length) if student.has_tokens else teacher
+    flops = compute_token_forward_flops(matched, "causal" if scenario.attention_kernel == "flash" else "full")
+    flops *= matched.seq_length / student.seq_length
+    return _replace_techniques(scenario, teacher=Teacher(teacher.name, teacher.parameters, flops))
 
 
 def _count_predictions(workload: Workload) -> tuple[int, int]:
@@ -232,14 +191,10 @@ def _count_predictions(workload: Workload) -> tuple[int, int]:
 
 
 def _format_logits(predictions: tuple[int, int]) -> str:
-    classes, prediction_count = predictions
-    return (
-        f"{classes:,} logits"
-        if prediction_count == 1
-        else f"{prediction_count:,} times {classes:,} logits"
-        if prediction_count
-        else "no logits"
-    )
+    classes, count = predictions
+    if not count:
+        return "no logits"
+    return f"{classes:,} logits" if count == 1 else f"{count:,} times {classes:,} logits"
 
 
 def _replace_techniques(scenario: Scenario, **changes: object) -> Scenario:
@@ -257,86 +212,62 @@ def _compute_parameter_share(workload: Workload, is_counted: Callable[[Operator]
 
 def describe_techniques(scenario: Scenario) -> Iterator[Technique]:
     """The techniques of a scenario, in words."""
+    techniques = scenario.techniques
     if not is_16bit_or_wider(scenario, full_precision=False):
         yield _describe_quantization(scenario)
-    yield from filter(
-        None,
-        (
-            describe(scenario)
-            for describe in (
-                _describe_optimizer,
-                _describe_low_rank,
-                _describe_lora,
-                _describe_pruning,
-                _describe_teacher,
-            )
-        ),
-    )
+    if techniques.optimizer is not None:
+        optimizer_bytes, flops = scenario.trainer.optimizer_bytes, techniques.optimizer_flops
+        changes = [f"{optimizer_bytes:.3g} bytes of state for each trained parameter, master copy included"]
+        changes += [f"{flops:,.0f} FLOPs for each parameter and update"] if flops else []
+        yield Technique(f"optimizer {techniques.optimizer}", tuple(changes))
+    if techniques.low_rank is not None:
+        rank_share, parameters = techniques.low_rank.rank_share, techniques.low_rank.parameters_before
+        left_share = scenario.workload.parameters / parameters
+        yield Technique(
+            f"low-rank factors of {rank_share:g} of the rank",
+            (
+                f"{left_share:.1%} of {parameters:,} parameters are left",
+                "each matrix of the layers is two thinner multiplies",
+            ),
+        )
+    if techniques.lora is not None:
+        yield _describe_lora(techniques.lora)
+    if techniques.pruning is not None:
+        yield _describe_pruning(techniques.pruning)
+    if techniques.teacher is not None:
+        yield _describe_teacher(techniques.teacher, scenario.workload)
 
 
 def _describe_quantization(scenario: Scenario) -> Technique:
     speedup = scenario.accelerator.get_peak_flops(scenario.precision) / get_peak_16bit_flops_per_s(scenario)
-    kept_text = (
-        "kept inputs of multiplies are narrow" if scenario.trainer.saves_quantized_inputs else "kept inputs stay wide"
-    )
+    saves_narrow = scenario.trainer.saves_quantized_inputs
     return Technique(
         f"quantised training in {scenario.precision}",
         (
             f"multiplies of the layers at {speedup:.3g} times the 16-bit peak, casts before them",
             "logits, router, attention and all communication in 16 bit, master weights and moments in 32 bit",
-            kept_text,
+            "kept inputs of multiplies are narrow" if saves_narrow else "kept inputs stay wide",
         ),
     )
 
 
-def _describe_optimizer(scenario: Scenario) -> Technique | None:
-    name = scenario.techniques.optimizer
-    if name is None:
-        return None
-    changes = [
-        f"{scenario.trainer.optimizer_bytes:.3g} bytes of state for each trained parameter, master copy included"
-    ]
-    if scenario.techniques.optimizer_flops:
-        changes.append(f"{scenario.techniques.optimizer_flops:,.0f} FLOPs for each parameter and update")
-    return Technique(f"optimizer {name}", tuple(changes))
-
-
-def _describe_low_rank(scenario: Scenario) -> Technique | None:
-    low_rank = scenario.techniques.low_rank
-    if low_rank is None:
-        return None
-    left_share = scenario.workload.parameters / low_rank.parameters_before
+def _describe_lora(lora: Lora) -> Technique:
+    is_4bit = lora.bits == 4
     changes = (
-        f"{left_share:.1%} of {low_rank.parameters_before:,} parameters are left",
-        "each matrix of the layers is two thinner multiplies",
-    )
-    return Technique(f"low-rank factors of {low_rank.rank_share:g} of the rank", changes)
-
-
-def _describe_lora(scenario: Scenario) -> Technique | None:
-    lora = scenario.techniques.lora
-    if lora is None:
-        return None
-    name = f"LoRA of rank {lora.rank}" + (", frozen matrices in 4 bit" if lora.bits == 4 else "")
-    changes = [
         f"{lora.adapter_share:.3%} as many parameters are trained as the model has",
         f"a frozen parameter takes {lora.frozen_bytes:.3g} bytes; gradients and moments are of adapters alone",
         "no gradients of frozen weights: one multiply less of three",
         "data parallelism reduces the adapters' gradients alone",
-    ]
-    changes += ["frozen matrices are written out in 16 bit before each pass"] if lora.bits == 4 else []
-    return Technique(name, tuple(changes))
+        *(["frozen matrices are written out in 16 bit before each pass"] if is_4bit else []),
+    )
+    return Technique(f"LoRA of rank {lora.rank}{', frozen matrices in 4 bit' if is_4bit else ''}", changes)
 
 
-def _describe_pruning(scenario: Scenario) -> Technique | None:
-    pruning = scenario.techniques.pruning
-    if pruning is None:
-        return None
+def _describe_pruning(pruning: Pruning) -> Technique:
     name = "2:4 pruning" if pruning.pattern == "2:4" else f"unstructured pruning of {pruning.sparsity:.0%}"
+    speed_text = "no multiply is faster: zeros are multiplied like any number"
     if pruning.speedup > 1.0:
         speed_text = f"their multiplies are {pruning.speedup:g} times as fast, as measured on one part"
-    else:
-        speed_text = "no multiply is faster: zeros are multiplied like any number"
     changes = (
         f"{pruning.pruned_share:.1%} of the parameters are in pruned matrices",
         speed_text,
@@ -345,11 +276,7 @@ def _describe_pruning(scenario: Scenario) -> Technique | None:
     return Technique(name, changes)
 
 
-def _describe_teacher(scenario: Scenario) -> Technique | None:
-    teacher = scenario.techniques.teacher
-    if teacher is None:
-        return None
-    workload = scenario.workload
+def _describe_teacher(teacher: Teacher, workload: Workload) -> Technique:
     flops, unit = teacher.forward_flops_per_token, "token"
     if not workload.has_tokens:
         flops, unit = flops * workload.seq_length, workload.sample_name

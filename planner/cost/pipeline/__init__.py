@@ -1,1 +1,0 @@
-"""Layers in stages, and the schedule of stages."""

@@ -1,1 +1,0 @@
-"""LoRA, pruning, low rank, distillation, optimizers."""
