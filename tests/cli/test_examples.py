@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from planner.cli.app import build_plan_app, build_planner_app
-from planner.evidence import published
+from planner.evidence import runs as measured_runs
 from planner.evidence.runs import find_published_runs
 from tests.cli.run import call
 from tests.cli.sweeps.small import here
@@ -84,7 +84,7 @@ def given_files(monkeypatch: pytest.MonkeyPatch) -> None:
         Path(file).write_text(text)
     runs = Path("mine.csv")
     runs.write_text("".join(find_published_runs().read_text().splitlines(keepends=True)[:8]))
-    monkeypatch.setattr(published, "find_published_runs", lambda: runs)
+    monkeypatch.setattr(measured_runs, "find_published_runs", lambda: runs)
 
 
 def test_both_programs_have_the_same_help() -> None:
