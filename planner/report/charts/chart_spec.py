@@ -20,7 +20,7 @@ from planner.report.charts.axes import (
     format_axis_title,
     is_drawable,
 )
-from planner.report.charts.palette import SERIES_COLOURS, choose_colours
+from planner.report.charts.palette import SERIES_COLOURS, choose_colours, sort_terms
 from planner.report.report import (
     BarChart,
     Chart,
@@ -75,7 +75,7 @@ def _build_bar_spec(chart: BarChart) -> Spec:
         ]
         if bar.limit is not None and is_drawable(bar.limit):
             limits.append({"row": row, "from": bar.limit})
-    names = list(dict.fromkeys(segment["name"] for segment in segments))
+    names = sort_terms(list(dict.fromkeys(segment["name"] for segment in segments)))
     return _build_row_spec(chart.x, chart.bars, segments, limits, chart.bar_title, chart.limit_title, names)
 
 
@@ -115,7 +115,7 @@ def _build_row_spec(
     height = _TALL_ROW_HEIGHT if is_tall else _ROW_HEIGHT
     for limit in limits:
         limit["tooltip"] = f"{limit_title} {unit.format_value(limit['from'] * unit.factor)}"
-    names = list(dict.fromkeys(row["name"] for row in segments))
+    names = legend_names or list(dict.fromkeys(row["name"] for row in segments))
     colours = [colour if name else INK for name, colour in zip(names, choose_colours(names), strict=True)]
     colour = _build_colour_encoding(names, colours, has_legend=len(legend_names) > 1)
     x = {"field": "from", **_build_linear_axis(format_axis_title(axis, unit), starts_at_zero=True)}
@@ -273,8 +273,13 @@ def _build_roofline_spec(chart: RooflineChart) -> Spec:
 
 
 def _build_operator_labels(points: Sequence[RooflinePoint], unit: DisplayUnit, x_scale: AxisScale) -> list[Spec]:
-    """Names of the longest operators in the lower corner with fewer circles, each with a thin line to its circle."""
-    is_left = sum(x_scale.locate(point.flops_per_byte) < 0.5 for point in points) <= len(points) / 2
+    """Names of the longest operators in a lower corner, each with a thin line to its circle: in the right one, which
+    lies below the peak's ceiling, but where circles are in it.
+    """
+    top_flops_per_s = max((point.flops_per_s for point in points), default=0.0)
+    is_left = any(
+        x_scale.locate(point.flops_per_byte) > 0.5 and point.flops_per_s < top_flops_per_s / 10 for point in points
+    )
     longest = sorted(points, key=lambda point: -point.weight)[:_MAX_LABELLED_OPERATORS]
     # in the order of their circles, so that lines cross as little as they can
     longest.sort(key=lambda point: point.flops_per_byte, reverse=not is_left)
@@ -366,7 +371,8 @@ def _build_colour_encoding(
 ) -> Spec:
     """Each name's colour, and the legend below the chart."""
     columns = 2 if max(map(len, names), default=0) > 16 else 3
-    legend = {"orient": "bottom", "columns": columns, "title": title, "symbolLimit": 0, "columnPadding": 16}
+    # wide, since the fonts of a browser may be wider than those that the library measures
+    legend = {"orient": "bottom", "columns": columns, "title": title, "symbolLimit": 0, "columnPadding": 28}
     scale = {"domain": list(names), "range": list(colours)}
     return {"field": field, "type": "nominal", "scale": scale, "legend": legend if has_legend else None}
 

@@ -50,6 +50,14 @@ SERIES_COLOURS = (
 """Of names that are no term, in the order in which they first appear."""
 
 
+def sort_terms(names: list[str]) -> list[str]:
+    """Terms of a step, or categories of memory, in their order everywhere; other names as they are."""
+    for colours in (STEP_COLOURS, MEMORY_COLOURS):
+        if colours.keys() >= set(names):
+            return [name for name in colours if name in names]
+    return names
+
+
 def choose_colours(names: list[str]) -> list[str]:
     """The colour of each name: its term's own, or the next of `SERIES_COLOURS`."""
     others = [name for name in names if name not in _COLOURS]

@@ -31,7 +31,12 @@ figure svg path:has(title):hover { stroke: var(--ink); stroke-width: 2; }
 div.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { padding: 0.2rem 0.9rem 0.2rem 0; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
-th.word, td.word { text-align: left; } tbody tr:hover { background: var(--line); }
+th.word, td.word { text-align: left; } td.word { white-space: normal; overflow-wrap: normal; }
+tbody tr:hover { background: var(--line); }
+@media (max-width: 40rem) {
+  table { font-size: 0.8rem; } th, td { padding-right: 0.5rem; } th { white-space: normal; overflow-wrap: normal; }
+  th:first-child, td:first-child { position: sticky; left: 0; background: var(--paper); }
+}
 @media print {
   :root { color-scheme: light;
   --ink: #000000; --paper: #ffffff; --line: #bbbbbb; --soft: #444444; }

@@ -70,7 +70,7 @@ def _build_group_table(document: TopologyDocument) -> ReportTable:
         Column("ranks", [f"{group.ranks:,}" for group in groups]),
         Column("stride", [f"{group.stride:,}" for group in groups], drop_rank=3),
         Column("level", [group.level for group in groups], is_text=True, drop_rank=2),
-        Column("bandwidth/device", rates, short_heading="bandwidth", drop_rank=1),
+        Column("bandwidth per device", rates, short_heading="bandwidth", drop_rank=1),
         Column("collective", [group.collective for group in groups], is_text=True),
         Column("algorithm bandwidth", algorithm_rates, short_heading="algbw"),
         Column("time", [format_seconds(group.seconds) for group in groups]),
